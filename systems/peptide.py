@@ -1,0 +1,85 @@
+"""Build peptide backbones from sequence: the source of the bundled structures that are not published ones."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Backbone geometry in nm and degrees: Engh & Huber, Acta Cryst. A47, 392 (1991).
+_N_CA, _CA_C, _C_N, _C_O, _CA_CB = 0.1458, 0.1525, 0.1329, 0.1231, 0.1530
+_N_CA_C, _CA_C_N, _C_N_CA, _CA_C_O, _N_CA_CB = 111.0, 117.2, 121.7, 120.1, 110.5
+_CB_IMPROPER = -122.6  # torsion of CB about CA measured from C, L-amino acids
+
+
+def place_atom(
+    a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64], bond: float, angle: float, torsion: float
+) -> NDArray[np.float64]:
+    """Position of the atom d bonded to c with angle b-c-d and torsion a-b-c-d (NeRF; Parsons et al. 2005).
+
+    Args:
+        a, b, c: positions of the three atoms before it, shape (3,), nm.
+        bond: length c-d, nm.
+        angle: angle b-c-d, degrees.
+        torsion: torsion a-b-c-d, degrees (IUPAC sign).
+    """
+    theta, phi = np.deg2rad(angle), np.deg2rad(torsion)
+    bc = (c - b) / np.linalg.norm(c - b)
+    normal = np.cross(b - a, bc)
+    normal /= np.linalg.norm(normal)
+    local = bond * np.array([-np.cos(theta), np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi)])
+    return np.asarray(c + local[0] * bc + local[1] * np.cross(normal, bc) + local[2] * normal)
+
+
+def backbone(
+    sequence: list[str], phi: float = -75.0, psi: float = 145.0
+) -> list[tuple[str, str, NDArray[np.float64]]]:
+    """Heavy backbone atoms of a peptide with every (phi, psi) alike, for PDBFixer to complete.
+
+    Args:
+        sequence: three-letter residue names; may begin with "ACE" and end with "NME".
+        phi, psi: backbone torsions in degrees; the default is polyproline II, which has no clashes.
+
+    Returns:
+        One (residue name, atom name, position in nm) per atom, in chain order.
+    """
+    atoms: list[tuple[str, str, NDArray[np.float64]]] = []
+    # A virtual residue before the first gives the three atoms that the chain is grown from.
+    n, ca, c = np.zeros(3), np.array([_N_CA, 0, 0]), np.array([_N_CA + 0.055, 0.142, 0])
+    for index, name in enumerate(sequence):
+        if index:
+            n, ca, c = _next_residue(n, ca, c, phi, psi)
+        following = place_atom(n, ca, c, _C_N, _CA_C_N, psi)
+        oxygen = place_atom(following, ca, c, _C_O, _CA_C_O, 180.0)
+        if name == "ACE":
+            atoms += [(name, "CH3", ca), (name, "C", c), (name, "O", oxygen)]
+        elif name == "NME":
+            atoms += [(name, "N", n), (name, "C", ca)]
+        else:
+            atoms += [(name, "N", n), (name, "CA", ca), (name, "C", c), (name, "O", oxygen)]
+            if name != "GLY":
+                atoms.append((name, "CB", place_atom(c, n, ca, _CA_CB, _N_CA_CB, _CB_IMPROPER)))
+    return atoms
+
+
+def _next_residue(
+    n: NDArray[np.float64], ca: NDArray[np.float64], c: NDArray[np.float64], phi: float, psi: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    new_n = place_atom(n, ca, c, _C_N, _CA_C_N, psi)
+    new_ca = place_atom(ca, c, new_n, _N_CA, _C_N_CA, 180.0)
+    return new_n, new_ca, place_atom(c, new_n, new_ca, _CA_C, _N_CA_C, phi)
+
+
+def pdb_block(atoms: list[tuple[str, str, NDArray[np.float64]]]) -> str:
+    """The atoms of `backbone` as PDB text (angstrom)."""
+    lines, residue, previous = [], 0, None
+    for serial, (name, atom, xyz) in enumerate(atoms, 1):
+        if previous is None or atom in ("N", "CH3"):
+            residue += 1
+        previous = name
+        x, y, z = 10 * xyz
+        record = "HETATM" if name in ("ACE", "NME") else "ATOM  "
+        lines.append(
+            f"{record}{serial:5d}  {atom:<3s} {name} A{residue:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00"
+            f"           {atom[0]}"
+        )
+    return "\n".join([*lines, "TER", "END", ""])
