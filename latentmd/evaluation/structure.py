@@ -1,0 +1,287 @@
+"""Structure metrics: bond and angle z-scores, chirality, clashes. numpy only, so that a simulation can afford them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.integer[Any]]
+
+CLASH_DISTANCE = 0.2  # nm between heavy atoms more than two bonds apart
+MAX_Z = 7.0  # deviations a valid bond or angle may be away from its mean: 10^8 normal draws stay inside six
+_FLOORS = (0.002, np.deg2rad(2.0))  # least deviation of a bond (nm), angle (rad): constrained bonds have none
+_DEFAULTS = (0.005, np.deg2rad(5.0))  # deviation where a single reference frame tells none
+_PLANAR = 0.2  # |signed volume| / product of bond lengths below which a three-neighbour atom counts as planar
+_BRUTE_FORCE_ATOMS = 120  # above this many heavy atoms a k-d tree finds clashes faster than all pairs
+
+
+def topology_arrays(topology: Any) -> tuple[list[str], Ints]:
+    """Element symbols and bonds of an mdtraj or OpenMM topology.
+
+    Returns:
+        symbols: one per atom ("VS" where the topology names no element).
+        bonds: atom indices, shape (bonds, 2).
+    """
+    atoms = list(topology.atoms() if callable(topology.atoms) else topology.atoms)
+    bonds = list(topology.bonds() if callable(topology.bonds) else topology.bonds)
+    symbols = [atom.element.symbol if atom.element is not None else "VS" for atom in atoms]
+    pairs = [(int(bond[0].index), int(bond[1].index)) for bond in bonds]
+    return symbols, np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def neighbour_lists(n_atoms: int, bonds: Ints) -> list[list[int]]:
+    """Bonded neighbours of every atom, sorted."""
+    neighbours: list[list[int]] = [[] for _ in range(n_atoms)]
+    for i, j in bonds:
+        neighbours[int(i)].append(int(j))
+        neighbours[int(j)].append(int(i))
+    return [sorted(n) for n in neighbours]
+
+
+def bond_lengths(positions: Floats, bonds: Ints) -> Floats:
+    """Distances in nm, shape (frames, bonds), from positions (frames, atoms, 3) and index pairs (bonds, 2)."""
+    return np.asarray(np.linalg.norm(positions[:, bonds[:, 0]] - positions[:, bonds[:, 1]], axis=-1))
+
+
+def bond_angles(positions: Floats, triples: Ints) -> Floats:
+    """Angles i-j-k in radians, shape (frames, triples), from index triples (triples, 3)."""
+    u = positions[:, triples[:, 0]] - positions[:, triples[:, 1]]
+    v = positions[:, triples[:, 2]] - positions[:, triples[:, 1]]
+    cross = np.linalg.norm(np.cross(u, v), axis=-1)
+    return np.asarray(np.arctan2(cross, np.sum(u * v, axis=-1)))
+
+
+def torsions(positions: Floats, quads: Ints) -> Floats:
+    """Torsion angles i-j-k-l in radians in (-pi, pi], IUPAC sign, shape (frames, quads)."""
+    b1 = positions[:, quads[:, 1]] - positions[:, quads[:, 0]]
+    b2 = positions[:, quads[:, 2]] - positions[:, quads[:, 1]]
+    b3 = positions[:, quads[:, 3]] - positions[:, quads[:, 2]]
+    n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
+    y = np.sum(b1 * n2, axis=-1) * np.linalg.norm(b2, axis=-1)
+    return np.asarray(np.arctan2(y, np.sum(n1 * n2, axis=-1)))
+
+
+def angle_triples(n_atoms: int, bonds: Ints) -> Ints:
+    """Every angle i-j-k of the bond graph, shape (angles, 3), j in the middle."""
+    triples = [
+        (i, j, k)
+        for j, around in enumerate(neighbour_lists(n_atoms, bonds))
+        for a, i in enumerate(around)
+        for k in around[a + 1 :]
+    ]
+    return np.array(triples, dtype=np.int64).reshape(-1, 3)
+
+
+def signed_volumes(positions: Floats, centres: Ints) -> Floats:
+    """Normalised signed volume at each stereocentre: v1 . (v2 x v3) of unit bond vectors; a mirror flips its sign.
+
+    Args:
+        positions: nm, shape (frames, atoms, 3).
+        centres: centre and three of its neighbours, shape (centres, 4), from `stereocentres`.
+
+    Returns:
+        Values in [-1, 1], shape (frames, centres); about 0.77 in size at a tetrahedral atom.
+    """
+    vectors = positions[:, centres[:, 1:]] - positions[:, centres[:, :1]]
+    vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    v1, v2, v3 = vectors[:, :, 0], vectors[:, :, 1], vectors[:, :, 2]
+    return np.asarray(np.sum(v1 * np.cross(v2, v3), axis=-1))
+
+
+def _graph_classes(symbols: list[str], neighbours: list[list[int]]) -> list[int]:
+    """Equivalence class of every atom by colour refinement of the bond graph (Morgan, J. Chem. Doc. 5, 107, 1965)."""
+    colours = _ranks(symbols)
+    for _ in range(len(symbols)):
+        refined = _ranks([(colours[i], tuple(sorted(colours[j] for j in neighbours[i]))) for i in range(len(symbols))])
+        if len(set(refined)) == len(set(colours)):
+            return refined
+        colours = refined
+    return colours
+
+
+def _ranks(keys: list[Any]) -> list[int]:
+    order = {key: rank for rank, key in enumerate(sorted(set(keys)))}
+    return [order[key] for key in keys]
+
+
+def stereocentres(symbols: list[str], bonds: Ints, reference: Floats | None = None) -> Ints:
+    """Tetrahedral atoms with distinct substituents, with three of their neighbours, heavy atoms first.
+
+    Substituents are told apart by colour refinement of the bond graph. In a molecule without any hydrogens an atom
+    with three distinct heavy neighbours counts where `reference` shows that it is not planar.
+
+    Args:
+        symbols: element symbols, one per atom.
+        bonds: shape (bonds, 2).
+        reference: one frame in nm, shape (atoms, 3); only used for molecules without hydrogens.
+
+    Returns:
+        Centre and three neighbours, shape (centres, 4).
+    """
+    neighbours = neighbour_lists(len(symbols), bonds)
+    classes = _graph_classes(symbols, neighbours)
+    implicit = "H" not in symbols and "D" not in symbols
+    found = []
+    for centre, around in enumerate(neighbours):
+        if symbols[centre] not in ("C", "Si", "P", "S") or len({classes[i] for i in around}) != len(around):
+            continue
+        quad = [centre, *sorted(around, key=lambda i: (symbols[i] == "H", i))[:3]]
+        planar = reference is None or len(around) != 3 or abs(_volume(reference, quad)) < _PLANAR
+        if len(around) == 4 or (implicit and not planar):
+            found.append(quad)
+    return np.array(found, dtype=np.int64).reshape(-1, 4)
+
+
+def _volume(frame: Floats, quad: list[int]) -> float:
+    return float(signed_volumes(frame[None], np.array([quad]))[0, 0])
+
+
+@dataclass(frozen=True)
+class StructureTemplate:
+    """What the structure of one molecule is compared with.
+
+    Attributes:
+        symbols: element symbols, one per atom.
+        bonds, bond_mean, bond_deviation: index pairs (bonds, 2), lengths and standard deviations in nm.
+        angles, angle_mean, angle_deviation: index triples (angles, 3), values in radians.
+        centres, handedness: stereocentres (centres, 4) and the sign (+1 or -1) of their signed volume.
+        heavy: indices of atoms heavier than hydrogen.
+        bonded: (atoms, atoms) booleans, true up to two bonds apart; only of heavy atoms, in the order of `heavy`.
+    """
+
+    symbols: tuple[str, ...]
+    bonds: Ints
+    bond_mean: Floats
+    bond_deviation: Floats
+    angles: Ints
+    angle_mean: Floats
+    angle_deviation: Floats
+    centres: Ints
+    handedness: Floats
+    heavy: Ints
+    bonded: NDArray[np.bool_]
+
+
+def structure_template(topology: Any, reference: Floats) -> StructureTemplate:
+    """Template of a molecule from its topology and reference frames.
+
+    Args:
+        topology: mdtraj or OpenMM topology with bonds.
+        reference: nm, shape (frames, atoms, 3) or (atoms, 3). With one frame the deviations are 0.005 nm and 5
+            degrees; with more they are measured, not below 0.002 nm and 2 degrees.
+
+    Raises:
+        ValueError: the frames hold another number of atoms than the topology, or are not finite.
+    """
+    symbols, bonds = topology_arrays(topology)
+    frames = np.asarray(reference, dtype=np.float64).reshape(-1, *np.shape(reference)[-2:])
+    if frames.shape[1:] != (len(symbols), 3):
+        raise ValueError(f"reference frames hold {frames.shape[1]} atoms, the topology {len(symbols)}; use a matching PDB")
+    if not np.all(np.isfinite(frames)):
+        raise ValueError("reference frames hold NaN or infinite coordinates; expected finite positions in nm")
+    triples = angle_triples(len(symbols), bonds)
+    centres = stereocentres(symbols, bonds, frames[0])
+    heavy = np.array([i for i, symbol in enumerate(symbols) if symbol not in ("H", "D", "VS")], dtype=np.int64)
+    return StructureTemplate(
+        tuple(symbols), bonds, *_moments(bond_lengths(frames, bonds), 0),
+        triples, *_moments(bond_angles(frames, triples), 1),
+        centres, np.sign(np.mean(np.sign(signed_volumes(frames, centres)), axis=0)),
+        heavy, _close_in_graph(len(symbols), bonds)[np.ix_(heavy, heavy)],
+    )  # fmt: skip
+
+
+def _moments(values: Floats, kind: int) -> tuple[Floats, Floats]:
+    mean = np.mean(values, axis=0)
+    if len(values) == 1:
+        return mean, np.full(mean.shape, _DEFAULTS[kind])
+    return mean, np.maximum(np.std(values, axis=0, ddof=1), _FLOORS[kind])
+
+
+def _close_in_graph(n_atoms: int, bonds: Ints) -> NDArray[np.bool_]:
+    linked = np.eye(n_atoms, dtype=bool)
+    for j, around in enumerate(neighbour_lists(n_atoms, bonds)):
+        shell = [j, *around]
+        linked[np.ix_(shell, shell)] = True
+    return linked
+
+
+def bond_z_scores(positions: Floats, template: StructureTemplate) -> Floats:
+    """(length - mean) / deviation of every bond, shape (frames, bonds)."""
+    lengths = bond_lengths(positions, template.bonds)
+    return np.asarray((lengths - template.bond_mean) / template.bond_deviation)
+
+
+def angle_z_scores(positions: Floats, template: StructureTemplate) -> Floats:
+    """(angle - mean) / deviation of every bond angle, shape (frames, angles)."""
+    angles = bond_angles(positions, template.angles)
+    return np.asarray((angles - template.angle_mean) / template.angle_deviation)
+
+
+def chirality_correct(positions: Floats, template: StructureTemplate) -> NDArray[np.bool_]:
+    """Whether each stereocentre has the handedness of the template, shape (frames, centres)."""
+    return np.asarray(np.sign(signed_volumes(positions, template.centres)) == template.handedness)
+
+
+def clash_counts(positions: Floats, template: StructureTemplate, distance: float = CLASH_DISTANCE) -> Ints:
+    """Pairs of heavy atoms, more than two bonds apart, closer than `distance` (nm), per frame.
+
+    All pairs are looked at in small molecules; in larger ones a k-d tree per frame finds the close ones.
+    """
+    heavy = positions[:, template.heavy]
+    if len(template.heavy) <= _BRUTE_FORCE_ATOMS:
+        first, second = np.nonzero(np.triu(~template.bonded, 1))
+        delta = heavy[:, first] - heavy[:, second]
+        return np.asarray(np.count_nonzero(np.sum(delta * delta, axis=-1) < distance**2, axis=1))
+    from scipy.spatial import cKDTree
+
+    counts = np.zeros(len(heavy), dtype=np.int64)
+    for index, frame in enumerate(heavy):
+        pairs = cKDTree(frame).query_pairs(distance, output_type="ndarray")
+        counts[index] = np.count_nonzero(~template.bonded[pairs[:, 0], pairs[:, 1]])
+    return counts
+
+
+def check_frames(
+    positions: Floats, template: StructureTemplate, max_z: float = MAX_Z
+) -> dict[str, NDArray[np.bool_]]:
+    """Pass or fail of every frame in each structure check.
+
+    Args:
+        positions: nm, shape (frames, atoms, 3).
+        template: from `structure_template`.
+        max_z: largest |z| of a valid bond length or angle.
+
+    Returns:
+        Booleans of shape (frames,), true where the frame passes: "finite", "bonds", "angles", "chirality", "clashes".
+        A frame that is not finite fails every check.
+    """
+    finite = np.all(np.isfinite(positions), axis=(1, 2))
+    safe = np.where(finite[:, None, None], positions, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        checks = {
+            "bonds": np.all(np.abs(bond_z_scores(safe, template)) <= max_z, axis=1),
+            "angles": np.all(np.abs(angle_z_scores(safe, template)) <= max_z, axis=1),
+            "chirality": np.all(chirality_correct(safe, template), axis=1),
+            "clashes": clash_counts(safe, template) == 0,
+        }
+    return {"finite": finite, **{name: passed & finite for name, passed in checks.items()}}
+
+
+def aligned_rmsd(positions: Floats, reference: Floats, atoms: Ints | None = None) -> Floats:
+    """Root-mean-square deviation in nm after the best proper rotation, frame by frame (Kabsch 1976).
+
+    Args:
+        positions, reference: nm, shape (frames, atoms, 3).
+        atoms: indices to align and compare; all atoms where None.
+    """
+    a, b = (np.asarray(x if atoms is None else x[:, atoms], dtype=np.float64) for x in (positions, reference))
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    covariance = np.einsum("fai,faj->fij", a, b)
+    singular = np.linalg.svd(covariance, compute_uv=False)
+    singular[:, 2] *= np.sign(np.linalg.det(covariance))  # a proper rotation cannot mirror
+    square = np.sum(a * a, axis=(1, 2)) + np.sum(b * b, axis=(1, 2)) - 2 * np.sum(singular, axis=1)
+    return np.asarray(np.sqrt(np.maximum(square, 0.0) / a.shape[1]))
