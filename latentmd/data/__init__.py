@@ -1,0 +1,1 @@
+"""Trajectories, molecular graphs, tokens and lagged windows."""

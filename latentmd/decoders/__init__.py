@@ -1,0 +1,1 @@
+"""Decoders: latent tokens to full-atom structures."""

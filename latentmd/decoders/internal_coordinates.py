@@ -1,0 +1,201 @@
+"""Full-atom positions from bond lengths, angles and torsions, and back (Z-matrix and NeRF)."""
+
+# No postponed annotations here: torch.jit.script reads the types of buffers.
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from latentmd.data.topology import Chemistry, chemistry
+from latentmd.decoders.geometry import kabsch, signed_volumes, stereocentres, torsion_angles, wrap
+from latentmd.decoders.z_matrix import ZMatrix, z_matrix
+
+__all__ = ["InternalCoordinates", "kabsch", "signed_volumes", "stereocentres", "torsion_angles", "wrap"]
+
+class InternalCoordinates(nn.Module):
+    """The map between Cartesian and internal coordinates of one molecule; TorchScript-able, without parameters.
+
+    Every atom i after the first three is placed by earlier atoms (a, b, c): bond i-a, angle i-a-b, torsion i-a-b-c,
+
+        x_i = x_a + r (−cos θ u + sin θ cos φ n × u + sin θ sin φ n),   u ∥ x_a − x_b,  n ∥ (x_b − x_c) × u
+
+    (natural extension reference frame, NeRF; Parsons et al., J. Comput. Chem. 26, 1063, 2005), all atoms of one tree
+    depth and all frames at once. Of the atoms placed on one bond a-b, one is the driver, named by the IUPAC torsion
+    where there is one (φ, ψ, ω, χ); the others store their torsion as the difference from the driver's: a narrow
+    number whose sign is the chirality. Torsions about bonds whose angle a-b-c is straight (nitriles, alkynes) are
+    undefined. Linear molecules are therefore not covered.
+
+    Attributes:
+        n_atoms, n_drivers: numbers of atoms and of driver torsions.
+        names: "ALA2-CA" of each atom, in the order of the topology.
+        order: [atoms] long, atoms in order of placement: bonds belong to order[1:], angles to order[2:], torsions to
+            order[3:].
+        driver, driver_index: [drivers] long, atom of each driver and its place in the torsion vector.
+        driver_kind: [drivers] long, 3 for a rotor of three equivalent hydrogens (CH3, NH3+), otherwise 0.
+        offset, offset_index: [others] long, the same for torsions that are not drivers.
+        rotor_hydrogens: [rotors, 3] long, the driver's hydrogen first.
+        rotor_direction: [rotors] long, +1 where the second hydrogen of a rotor is at +120° from the first, -1 where it
+            is at -120°; set from a structure by `orient_rotors`, +1 before.
+    """
+
+    order: Tensor
+    driver: Tensor
+    driver_index: Tensor
+    driver_kind: Tensor
+    offset: Tensor
+    offset_index: Tensor
+    rotor_hydrogens: Tensor
+    rotor_direction: Tensor
+    inverse: Tensor
+    bond_parent: Tensor
+    angle_parent: Tensor
+    torsion_parent: Tensor
+    base: Tensor
+    follows: Tensor
+    frame_of: Tensor
+    frames: Tensor
+
+    def __init__(self, names: list[str], layout: ZMatrix) -> None:
+        super().__init__()
+        self.names = names
+        self.n_atoms = len(names)
+        moved = layout.order[3:]
+        drivers = [k for k, i in enumerate(moved) if layout.driver[k] == i]
+        offsets = [k for k, i in enumerate(moved) if layout.driver[k] != i]
+        self.n_drivers = len(drivers)
+        rotors = [layout.rotors[moved[k]] for k in drivers if moved[k] in layout.rotors]
+        self._buffer("order", layout.order)
+        self._buffer("driver", [moved[k] for k in drivers])
+        self._buffer("driver_index", drivers)
+        self._buffer("driver_kind", [3 if moved[k] in layout.rotors else 0 for k in drivers])
+        self._buffer("offset", [moved[k] for k in offsets])
+        self._buffer("offset_index", offsets)
+        self.register_buffer("rotor_hydrogens", torch.tensor(rotors, dtype=torch.long).reshape(-1, 3))
+        self.register_buffer("rotor_direction", torch.ones(len(rotors), dtype=torch.long))
+        self._placement(layout)
+
+    def _buffer(self, name: str, values: list[int]) -> None:
+        self.register_buffer(name, torch.tensor(values, dtype=torch.long))
+
+    def _placement(self, layout: ZMatrix) -> None:
+        """Index buffers in placement order: of the parents, of the shared local frames and of the driver torsions."""
+        place = {atom: k for k, atom in enumerate(layout.order)}
+        root, second = layout.order[:2]
+        triples = [(place[a], place[b], place[c]) for a, b, c in layout.parents]
+        self._buffer("inverse", [place[i] for i in range(self.n_atoms)])
+        self._buffer("bond_parent", [place[root], place[root], *(a for a, _, _ in triples)])
+        self._buffer("angle_parent", [place[second], *(b for _, b, _ in triples)])
+        self._buffer("torsion_parent", [c for _, _, c in triples])
+        moved = {atom: k for k, atom in enumerate(layout.order[3:])}
+        self._buffer("base", [moved.get(i, 0) for i in layout.driver])
+        self.register_buffer(
+            "follows",
+            torch.tensor([float(i not in (-1, atom)) for atom, i in zip(layout.order[3:], layout.driver, strict=True)]),
+        )
+        # Atoms on the same bond a-b share a local frame, which is computed once.
+        self.bounds: list[int] = [3]
+        self.frame_bounds: list[int] = [0]
+        frames: list[tuple[int, int, int]] = []
+        frame_of: list[int] = []
+        for depth in sorted(set(layout.depth[3:])):
+            members = [k for k, d in enumerate(layout.depth) if d == depth and k > 2]
+            shared = sorted({triples[k - 3] for k in members})
+            frame_of += [shared.index(triples[k - 3]) for k in members]
+            frames += shared
+            self.bounds.append(members[-1] + 1)
+            self.frame_bounds.append(len(frames))
+        self._buffer("frame_of", frame_of)
+        self.register_buffer("frames", torch.tensor(frames, dtype=torch.long).reshape(-1, 3).t().contiguous())
+
+    @classmethod
+    def from_topology(cls, topology: Any, positions: Tensor | None = None) -> "InternalCoordinates":
+        """Build the Z-matrix of a molecule (see `z_matrix` for the choice of tree).
+
+        Args:
+            topology: mdtraj.Topology, openmm.app.Topology or Chemistry.
+            positions: [atoms, 3] nm, a structure that sets `rotor_direction`.
+
+        Raises:
+            ValueError: for fewer than four atoms or missing bonds.
+        """
+        record: Chemistry = chemistry(topology)
+        coordinates = cls(list(record.labels), z_matrix(record))
+        if positions is not None:
+            coordinates.orient_rotors(positions.unsqueeze(0))
+        return coordinates
+
+    def orient_rotors(self, positions: Tensor) -> None:
+        """Set `rotor_direction` from frames [batch, atoms, 3] nm of the molecule."""
+        index = self.inverse[self.rotor_hydrogens[:, 1]] - 3
+        offsets = self.to_internal(positions)[2][:, index]
+        self.rotor_direction.copy_(torch.sign(torch.sin(offsets).mean(0)).long())
+
+    def to_internal(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Internal coordinates of frames.
+
+        Args:
+            positions: [batch, atoms, 3] nm, whole molecules (not broken over periodic boundaries).
+
+        Returns:
+            bonds [batch, atoms - 1] nm, angles [batch, atoms - 2] radians in [0, π], torsions [batch, atoms - 3]
+            radians in [-π, π]: absolute for drivers, relative to their driver for the others.
+        """
+        x = positions.permute(2, 1, 0)[:, self.order]  # [3, atoms, batch]: atoms are gathered as contiguous rows
+        r = x[:, 1:] - x[:, self.bond_parent]
+        bonds = _length(r)
+        to_b = x[:, self.angle_parent] - x[:, self.bond_parent[1:]]
+        across = torch.linalg.cross(r[:, 1:], to_b, dim=0)
+        angles = torch.atan2(_length(across), (r[:, 1:] * to_b).sum(0))
+        axis = to_b[:, 1:]
+        to_c = x[:, self.torsion_parent] - x[:, self.angle_parent[1:]]
+        normal = torch.linalg.cross(axis, to_c, dim=0)
+        sine = _length(axis) * -(r[:, 2:] * normal).sum(0)
+        torsions = torch.atan2(sine, -(across[:, 1:] * normal).sum(0))
+        relative = torsions - self.follows.to(torsions.dtype).unsqueeze(-1) * torsions[self.base]
+        return bonds.t(), angles.t(), wrap(relative).t()
+
+    def to_cartesian(self, bonds: Tensor, angles: Tensor, torsions: Tensor) -> Tensor:
+        """Frames from internal coordinates as `to_internal` gives them; torsions may be any real number.
+
+        Args:
+            bonds: [batch, atoms - 1] nm.
+            angles: [batch, atoms - 2] radians.
+            torsions: [batch, atoms - 3] radians.
+
+        Returns:
+            [batch, atoms, 3] nm, centred at the geometric centre, in an arbitrary orientation.
+        """
+        r, theta, t = bonds.t().contiguous(), angles.t().contiguous(), torsions.t().contiguous()
+        phi = t + self.follows.to(t.dtype).unsqueeze(-1) * t[self.base]
+        along, across = -r[1:] * torch.cos(theta), r[1:] * torch.sin(theta)
+        local = torch.stack([along[1:], across[1:] * torch.cos(phi), across[1:] * torch.sin(phi)])
+        zero = torch.zeros_like(r[0])
+        # The first atom at the origin, the second along x, the third in the xy plane.
+        third = torch.stack([-along[0], across[0], zero])
+        x = torch.stack([torch.zeros_like(third), torch.stack([r[0], zero, zero]), third], dim=1)
+        for level in range(len(self.bounds) - 1):
+            parents = self.frames[:, self.frame_bounds[level] : self.frame_bounds[level + 1]]
+            a, b, c = x[:, parents[0]], x[:, parents[1]], x[:, parents[2]]
+            u = _unit(a - b)
+            n = _unit(torch.linalg.cross(b - c, u, dim=0))
+            m = torch.linalg.cross(n, u, dim=0)
+            start, stop = self.bounds[level] - 3, self.bounds[level + 1] - 3
+            own = self.frame_of[start:stop]
+            d = local[:, start:stop]
+            x = torch.cat([x, a[:, own] + d[0] * u[:, own] + d[1] * m[:, own] + d[2] * n[:, own]], dim=1)
+        x = (x - x.mean(dim=1, keepdim=True))[:, self.inverse]
+        return x.permute(2, 1, 0).contiguous()
+
+    def forward(self, bonds: Tensor, angles: Tensor, torsions: Tensor) -> Tensor:
+        """The same as `to_cartesian`."""
+        return self.to_cartesian(bonds, angles, torsions)
+
+
+def _length(vectors: Tensor) -> Tensor:
+    """Length of vectors [3, ...], differentiable at zero (the added square is far below that of any bond, in nm)."""
+    return torch.sqrt((vectors * vectors).sum(0) + 1e-20)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Vectors [3, ...] scaled to length one."""
+    return vectors / _length(vectors)

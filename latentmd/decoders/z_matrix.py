@@ -1,0 +1,170 @@
+"""Z-matrix of a molecule: which three earlier atoms place each atom, and which torsions turn whole groups."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from latentmd.data.topology import Chemistry, components
+
+_BACKBONE = ("N", "CA", "C", "CH3")  # CH3 is the CA of a cap
+
+
+@dataclass(frozen=True)
+class ZMatrix:
+    """Placement of every atom by earlier atoms.
+
+    Attributes:
+        order: atom indices in order of placement, by depth; the first three span the frame.
+        parents: for the atoms of order[3:], the atoms (a, b, c) of the bond i-a, angle i-a-b and torsion i-a-b-c.
+        depth: of each atom of order; 0 for the first three, else one more than the deepest of its parents.
+        driver: for each atom of order[3:], the atom whose torsion it is measured from: itself for a driver, -1 where
+            the torsion is an angle between two bonds of the root atom (fixed by chirality), which drives nothing.
+        rotors: for each driver that turns three equivalent hydrogens, these hydrogens, the driver first.
+    """
+
+    order: list[int]
+    parents: list[tuple[int, int, int]]
+    depth: list[int]
+    driver: list[int]
+    rotors: dict[int, tuple[int, int, int]]
+
+
+def z_matrix(record: Chemistry) -> ZMatrix:
+    """Build the Z-matrix over a spanning tree of the bond graph.
+
+    The tree is rooted at the backbone CA (or the heavy atom) that is nearest to the middle of the largest connected
+    part; breadth first, so a bond that closes a ring (proline, disulfide) is the one farthest from the root. Parts
+    that are not bonded to the largest one hang on its root by a pseudo bond, whose length, angle and torsion are free.
+
+    Raises:
+        ValueError: for fewer than four atoms.
+    """
+    if record.n_atoms < 4:
+        raise ValueError(
+            f"Internal coordinates need at least 4 atoms, found {record.n_atoms} ({', '.join(record.labels)})."
+            " Smaller molecules have no torsions; use their Cartesian coordinates."
+        )
+    neighbours, pseudo = record.neighbours(), set[int]()
+    parts = sorted(components(record.n_atoms, record.bonds), key=len, reverse=True)
+    root = _root(record, neighbours, parts[0])
+    for part in parts[1:]:
+        start = _root(record, neighbours, part)
+        neighbours[root].append(start)
+        neighbours[start].append(root)
+        pseudo.add(start)
+    parent, children = _spanning_tree(neighbours, root)
+    second, third = _frame(record, children[root], pseudo)
+    return _place(record, parent, children, (root, second, third), pseudo)
+
+
+def _distances(neighbours: list[list[int]], start: int) -> dict[int, int]:
+    found, queue = {start: 0}, deque([start])
+    while queue:
+        i = queue.popleft()
+        for j in neighbours[i]:
+            if j not in found:
+                found[j] = found[i] + 1
+                queue.append(j)
+    return found
+
+
+def _root(record: Chemistry, neighbours: list[list[int]], part: list[int]) -> int:
+    """The atom with the smallest greatest distance to others among CA atoms, else among branching atoms, else all."""
+    groups = (
+        [i for i in part if _is_alpha_carbon(record, neighbours, i)],
+        [i for i in part if len(neighbours[i]) > 1],
+        part,
+    )
+    candidates = next(group for group in groups if group)
+    return min(candidates, key=lambda i: (max(_distances(neighbours, i).values()), i))
+
+
+def _is_alpha_carbon(record: Chemistry, neighbours: list[list[int]], i: int) -> bool:
+    return record.names[i] == "CA" and {"N", "C"} <= {record.names[j] for j in neighbours[i]}
+
+
+def _spanning_tree(neighbours: list[list[int]], root: int) -> tuple[dict[int, int], dict[int, list[int]]]:
+    parent: dict[int, int] = {root: -1}
+    children: dict[int, list[int]] = {i: [] for i in range(len(neighbours))}
+    queue = deque([root])
+    while queue:
+        i = queue.popleft()
+        for j in neighbours[i]:
+            if j not in parent:
+                parent[j] = i
+                children[i].append(j)
+                queue.append(j)
+    return parent, children
+
+
+def _frame(record: Chemistry, bonded: list[int], pseudo: set[int]) -> tuple[int, int]:
+    """Second and third atom of the neighbours of the root: C and N of an amino acid, else the highest ranked.
+
+    A root has two neighbours or more: it branches, or it is in a part of one or two atoms and other parts hang on it.
+    """
+    first = {"C": 0, "N": 1}
+    ranked = sorted(bonded, key=lambda i: (i in pseudo, first.get(record.names[i], 2), *_rank(record, i)))
+    return ranked[0], ranked[1]
+
+
+def _rank(record: Chemistry, i: int) -> tuple[int, str, int]:
+    """Which of several atoms on one bond gives the torsion its name: backbone, then heavy by branch (CG1, OD1), then H.
+
+    IUPAC-IUB rules for peptide conformations, Biochemistry 9, 3471 (1970).
+    """
+    name = record.names[i]
+    if record.symbols[i] == "H":
+        return 2, "", i
+    return (0, "", i) if name in _BACKBONE else (1, name[1:], i)
+
+
+def _place(
+    record: Chemistry,
+    parent: dict[int, int],
+    children: dict[int, list[int]],
+    frame: tuple[int, int, int],
+    pseudo: set[int],
+) -> ZMatrix:
+    root = frame[0]
+    depth = dict.fromkeys(frame, 0)
+    parents: dict[int, tuple[int, int, int]] = {}
+    driver: dict[int, int] = {}
+    rotors: dict[int, tuple[int, int, int]] = {}
+    queue = deque([root])
+    while queue:
+        a = queue.popleft()
+        queue.extend(children[a])
+        b, c = _reference(record, parent, children, frame, a)
+        placed = sorted((i for i in children[a] if i not in frame), key=lambda i: _rank(record, i))
+        for i in placed:
+            parents[i] = (a, b, c)
+            depth[i] = 1 + max(depth[a], depth[b], depth[c])
+            driver[i] = placed[0] if a != root else i if i in pseudo else -1
+        if len(placed) == 3 and a != root and {record.symbols[i] for i in children[a]} == {"H"}:
+            first, *others = placed
+            rotors[first] = (first, others[0], others[1])
+    rest = sorted(parents, key=lambda i: (depth[i], driver[i] != i, i))
+    order = [*frame, *rest]
+    return ZMatrix(order, [parents[i] for i in rest], [depth[i] for i in order], [driver[i] for i in rest], rotors)
+
+
+def _reference(
+    record: Chemistry,
+    parent: dict[int, int],
+    children: dict[int, list[int]],
+    frame: tuple[int, int, int],
+    a: int,
+) -> tuple[int, int]:
+    """The atoms b and c that children of a are placed with."""
+    root, second, third = frame
+    if a == root:
+        return second, third
+    b = parent[a]
+    if b == root:  # any other neighbour of the root serves; N for a side chain, so that its torsion is chi1
+        return b, second if a == third else third
+    if record.names[a] == "CB" and record.names[b] == "CA":
+        nitrogen = next((i for i in children[b] if record.names[i] == "N"), None)
+        if nitrogen is not None:
+            return b, nitrogen
+    return b, parent[b]
