@@ -34,8 +34,7 @@ class InternalCoordinates(nn.Module):
         driver_kind: [drivers] long, 3 for a rotor of three equivalent hydrogens (CH3, NH3+), otherwise 0.
         offset, offset_index: [others] long, the same for torsions that are not drivers.
         rotor_hydrogens: [rotors, 3] long, the driver's hydrogen first.
-        rotor_direction: [rotors] long, +1 where the second hydrogen of a rotor is at +120° from the first, -1 where it
-            is at -120°; set from a structure by `orient_rotors`, +1 before.
+        torsion_atoms: [atoms - 3] long, order[3:].
     """
 
     order: Tensor
@@ -45,7 +44,7 @@ class InternalCoordinates(nn.Module):
     offset: Tensor
     offset_index: Tensor
     rotor_hydrogens: Tensor
-    rotor_direction: Tensor
+    torsion_atoms: Tensor
     inverse: Tensor
     bond_parent: Tensor
     angle_parent: Tensor
@@ -71,7 +70,7 @@ class InternalCoordinates(nn.Module):
         self._buffer("offset", [moved[k] for k in offsets])
         self._buffer("offset_index", offsets)
         self.register_buffer("rotor_hydrogens", torch.tensor(rotors, dtype=torch.long).reshape(-1, 3))
-        self.register_buffer("rotor_direction", torch.ones(len(rotors), dtype=torch.long))
+        self._buffer("torsion_atoms", moved)
         self._placement(layout)
 
     def _buffer(self, name: str, values: list[int]) -> None:
@@ -108,27 +107,17 @@ class InternalCoordinates(nn.Module):
         self.register_buffer("frames", torch.tensor(frames, dtype=torch.long).reshape(-1, 3).t().contiguous())
 
     @classmethod
-    def from_topology(cls, topology: Any, positions: Tensor | None = None) -> "InternalCoordinates":
+    def from_topology(cls, topology: Any) -> "InternalCoordinates":
         """Build the Z-matrix of a molecule (see `z_matrix` for the choice of tree).
 
         Args:
             topology: mdtraj.Topology, openmm.app.Topology or Chemistry.
-            positions: [atoms, 3] nm, a structure that sets `rotor_direction`.
 
         Raises:
             ValueError: for fewer than four atoms or missing bonds.
         """
         record: Chemistry = chemistry(topology)
-        coordinates = cls(list(record.labels), z_matrix(record))
-        if positions is not None:
-            coordinates.orient_rotors(positions.unsqueeze(0))
-        return coordinates
-
-    def orient_rotors(self, positions: Tensor) -> None:
-        """Set `rotor_direction` from frames [batch, atoms, 3] nm of the molecule."""
-        index = self.inverse[self.rotor_hydrogens[:, 1]] - 3
-        offsets = self.to_internal(positions)[2][:, index]
-        self.rotor_direction.copy_(torch.sign(torch.sin(offsets).mean(0)).long())
+        return cls(list(record.labels), z_matrix(record))
 
     def to_internal(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Internal coordinates of frames.
