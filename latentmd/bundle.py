@@ -236,6 +236,15 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
     return _read(find(name_or_path))[1]
 
 
+def read_sha256(name_or_path: str | Path) -> str:
+    """The hash of a bundle's file, as in `Bundle.sha256`, after it is checked. Does not import torch.
+
+    Raises:
+        BundleError: as for `load`.
+    """
+    return _read(find(name_or_path))[0][-64:].decode()
+
+
 def script(module: nn.Module) -> Any:
     """`torch.jit.script` without its deprecation warning, for modules built around a bundle's."""
     import torch

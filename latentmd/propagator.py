@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import tempfile
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,11 +14,40 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from latentmd.bundle import Bundle, load
-from latentmd.decoders.internal_coordinates import kabsch
+from latentmd.decoders.geometry import kabsch
+
+if TYPE_CHECKING:
+    from latentmd.evaluation.structure import StructureTemplate
 
 Array = NDArray[np.float64]
 
 _TOLERANCE = 1e-6  # relative, on time steps that went through unit conversions
+
+
+def split_time(time: float, lag_range: tuple[float, float]) -> tuple[int, float]:
+    """The fewest latent steps of equal lag that make up a time: (number of steps, lag in ps).
+
+    Args:
+        time: ps.
+        lag_range: shortest and longest lag in ps.
+
+    Raises:
+        ValueError: no number of steps gives a lag within the range.
+
+    Example:
+        >>> split_time(250.0, (50.0, 100.0))
+        (3, 83.33333333333333)
+    """
+    shortest, longest = lag_range
+    if time > 0 and math.isfinite(time):
+        steps = max(1, math.ceil(time / longest * (1 - _TOLERANCE)))
+        lag = time / steps
+        if lag >= shortest * (1 - _TOLERANCE):
+            return steps, min(max(lag, shortest), longest)
+    raise ValueError(
+        f"the model cannot make a step of {time:g} ps: its lags are {shortest:g} to {longest:g} ps; "
+        f"expected a multiple of a lag in that range, such as {longest:g} ps"
+    )
 
 
 class Propagator:
@@ -49,21 +80,8 @@ class Propagator:
         self.temperature = self.manifest.temperature
 
     def split_time(self, time: float) -> tuple[int, float]:
-        """The fewest latent steps of equal lag that make up a time: (number of steps, lag in ps).
-
-        Raises:
-            ValueError: no number of steps gives a lag within the model's range.
-        """
-        shortest, longest = self.lag_range
-        if time > 0 and math.isfinite(time):
-            steps = max(1, math.ceil(time / longest * (1 - _TOLERANCE)))
-            lag = time / steps
-            if lag >= shortest * (1 - _TOLERANCE):
-                return steps, min(max(lag, shortest), longest)
-        raise ValueError(
-            f"the model cannot make a step of {time:g} ps: its lags are {shortest:g} to {longest:g} ps; "
-            f"expected a multiple of a lag in that range, such as {longest:g} ps"
-        )
+        """`split_time` with the model's range of lags."""
+        return split_time(time, self.lag_range)
 
     def encode(self, positions: ArrayLike) -> Tensor:
         """Slow latent axes [B, T, k] of positions [B, N, 3] nm."""
@@ -158,6 +176,25 @@ class Propagator:
         energy = self.module.energy(x)
         (gradient,) = torch.autograd.grad(energy.sum(), x)
         return energy.detach().double().cpu().numpy(), -gradient.double().cpu().numpy()
+
+    @cached_property
+    def template(self) -> StructureTemplate:
+        """Bonds, angles and handedness of the molecule in the manifest, for `checks`."""
+        import mdtraj
+
+        from latentmd.evaluation.structure import structure_template
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "topology.pdb"
+            path.write_text(self.manifest.topology)
+            frame = mdtraj.load_pdb(str(path))
+        return structure_template(frame.topology, frame.xyz[0])
+
+    def checks(self, positions: ArrayLike) -> dict[str, NDArray[np.bool_]]:
+        """Whether each frame of positions [B, N, 3] nm is sound: "finite", "bonds", "angles", "chirality", "clashes"."""
+        from latentmd.evaluation.structure import check_frames
+
+        return check_frames(np.asarray(positions, dtype=np.float64), self.template)
 
     def _tensor(self, positions: ArrayLike) -> Tensor:
         """Positions as the model wants them; centred in double precision, since single loses 1e-7 of the distance."""

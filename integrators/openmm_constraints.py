@@ -1,0 +1,151 @@
+"""Projection of positions and velocities onto distance constraints, far from the constraint surface too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+_DENSE = 128  # constraints up to which a dense solve is the faster one
+_MAX_ITERATIONS = 50
+
+
+class ConstraintError(RuntimeError):
+    """Distance constraints that cannot be met from the positions given."""
+
+
+class ConstraintProjector:
+    """Mass-weighted projection onto |x_i - x_j| = d.
+
+    Positions: Newton iterations x -= M^-1 J^T (J M^-1 J^T)^-1 c with c = |r|^2 - d^2 and J at the current geometry.
+    Velocities: v -= M^-1 J^T (J M^-1 J^T)^-1 J v. Both keep the total momentum and the centre of mass, and a
+    Maxwell–Boltzmann velocity stays one, on the constrained degrees of freedom.
+
+    OpenMM's own `addConstrainPositions` takes bond vectors from the start of the step and fails silently after large
+    displacements; hence this.
+
+    Args:
+        pairs: constrained atoms [C, 2].
+        lengths: [C] nm.
+        masses: [N] amu, positive for constrained atoms.
+        tolerance: largest relative error of a length after projection.
+    """
+
+    def __init__(self, pairs: ArrayLike, lengths: ArrayLike, masses: ArrayLike, tolerance: float = 1e-10) -> None:
+        self.pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+        self.lengths = np.asarray(lengths, dtype=np.float64)
+        self.masses = np.asarray(masses, dtype=np.float64)
+        self.tolerance = tolerance
+        self._inverse = 1.0 / self.masses[:, None]
+        self._coupling = self._couplings()
+
+    def _couplings(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+        """Constraint pairs (a, b) that share an atom, with the signed inverse mass of that atom (both, if a = b)."""
+        touching: dict[int, list[tuple[int, float]]] = {}
+        for row, (i, j) in enumerate(self.pairs):
+            touching.setdefault(int(i), []).append((row, 1.0))
+            touching.setdefault(int(j), []).append((row, -1.0))
+        entries = [
+            (a, b, sign_a * sign_b / self.masses[atom])
+            for atom, rows in touching.items()
+            for a, sign_a in rows
+            for b, sign_b in rows
+        ]
+        a, b, weight = zip(*entries, strict=True) if entries else ((), (), ())
+        return np.array(a, dtype=np.int64), np.array(b, dtype=np.int64), np.array(weight, dtype=np.float64)
+
+    def residual(self, positions: Array) -> float:
+        """Largest relative error of a constrained length."""
+        if not len(self.pairs):
+            return 0.0
+        r = self._vectors(positions)
+        return float(np.max(np.abs(np.linalg.norm(r, axis=1) / self.lengths - 1.0)))
+
+    def project_positions(self, positions: Array) -> Array:
+        """The nearest positions [N, 3] nm, in mass-weighted distance, that meet the constraints.
+
+        Raises:
+            ConstraintError: no convergence, as when constrained atoms coincide.
+        """
+        x = positions.copy()
+        if not len(self.pairs):
+            return x
+        for _ in range(_MAX_ITERATIONS):
+            r = self._vectors(x)
+            c = 0.5 * (np.sum(r * r, axis=1) - self.lengths**2)
+            worst = float(np.max(np.abs(c) / self.lengths**2))
+            if worst <= self.tolerance:
+                return x
+            if not np.isfinite(worst):
+                break
+            x -= self._spread(r, self._solve(r, c))
+        raise ConstraintError(
+            f"constrained bonds could not be restored: relative error {worst:.1e} after {_MAX_ITERATIONS} iterations; "
+            "the proposed structure is too far from the constraints"
+        )
+
+    def project_velocities(self, positions: Array, velocities: Array) -> Array:
+        """Velocities [N, 3] without the components along the constraints at `positions`."""
+        if not len(self.pairs):
+            return velocities.copy()
+        r = self._vectors(positions)
+        rate = np.sum(r * (velocities[self.pairs[:, 0]] - velocities[self.pairs[:, 1]]), axis=1)
+        return velocities - self._spread(r, self._solve(r, rate))
+
+    def _vectors(self, positions: Array) -> Array:
+        return np.asarray(positions[self.pairs[:, 0]] - positions[self.pairs[:, 1]])
+
+    def _spread(self, r: Array, multipliers: Array) -> Array:
+        """M^-1 J^T multipliers, [N, 3]."""
+        impulse = r * multipliers[:, None]
+        total = np.zeros((len(self.masses), 3))
+        np.add.at(total, self.pairs[:, 0], impulse)
+        np.subtract.at(total, self.pairs[:, 1], impulse)
+        return total * self._inverse
+
+    def _solve(self, r: Array, right: Array) -> Array:
+        a, b, weight = self._coupling
+        values = weight * np.sum(r[a] * r[b], axis=1)
+        size = len(right)
+        try:
+            if size <= _DENSE:
+                matrix = np.zeros((size, size))
+                np.add.at(matrix, (a, b), values)
+                return np.asarray(np.linalg.solve(matrix, right))
+            from scipy.sparse import csc_array
+            from scipy.sparse.linalg import splu
+
+            return np.asarray(splu(csc_array((values, (a, b)), shape=(size, size))).solve(right))
+        except (np.linalg.LinAlgError, RuntimeError) as error:
+            raise ConstraintError(f"constrained bonds could not be restored: {error}") from None
+
+
+def constraint_projector(system: Any, atoms: Sequence[int]) -> ConstraintProjector:
+    """The projector for some atoms of an OpenMM System, numbered in the order given.
+
+    Raises:
+        ValueError: a constraint ties one of the atoms to an atom outside the selection, or an atom has no mass.
+    """
+    index = {atom: row for row, atom in enumerate(atoms)}
+    masses = [system.getParticleMass(atom)._value for atom in atoms]
+    if 0.0 in masses:
+        raise ValueError(
+            f"atom {atoms[masses.index(0.0)]} has mass 0, so OpenMM would not move it; "
+            "give it a mass, or leave its molecule to the MD integrator"
+        )
+    pairs, lengths = [], []
+    for row in range(system.getNumConstraints()):
+        i, j, length = system.getConstraintParameters(row)
+        if (i in index) != (j in index):
+            raise ValueError(
+                f"atoms {i} and {j} are tied by a constraint, but only one is moved by the model; "
+                "atoms= must hold whole molecules"
+            )
+        if i in index:
+            pairs.append((index[i], index[j]))
+            lengths.append(length._value)
+    return ConstraintProjector(pairs, lengths, masses)

@@ -1,0 +1,217 @@
+"""LatentIntegrator: latent steps of a bundled model as an OpenMM integrator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import openmm
+from openmm import app, unit
+
+from latentmd.bundle import Bundle, Manifest, find, read_manifest
+from latentmd.integrators.openmm_provider import COUNT, KT, MODE, PARAMETERS, POSITIONS, SEED, SELECTION, STREAM, TIME
+from latentmd.integrators.openmm_provider import VELOCITIES as REDRAW
+from latentmd.integrators.openmm_selection import select
+from latentmd.propagator import split_time
+
+FORCE_NAME = "LatentProposal"
+_GAS_CONSTANT = unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin)
+_TEMPERATURE_TOLERANCE = 0.01  # K
+
+
+class LatentIntegrator(openmm.CustomIntegrator):
+    """Moves a molecule by latent steps of a model; an OpenMM integrator like any other.
+
+    One engine step advances the model's atoms by `stepSize` (one or more latent steps, decoded once), puts them on
+    the System's constraints, keeps their centre of mass where it was and redraws their velocities from the
+    Maxwell–Boltzmann distribution. Other atoms stay as they are. Make it before the Context: it adds a force,
+    of a group of its own, through which the proposals arrive. That force is zero except within a step of this
+    integrator, so energies and forces asked for elsewhere are those of the other forces.
+
+    Jumps are always accepted: the ensemble is the model's. Alternate with MD (`latentmd.integrators.alternate`) to
+    relax it.
+
+    Noise is a function of the seed, the stream and the number of latent steps made in the Context, which checkpoints
+    and States store: a run resumed from one repeats the uninterrupted run. Unlike elsewhere in OpenMM, seed 0 is a
+    seed like any other.
+
+    A failure leaves positions, velocities, time and step count as they were, raises `OpenMMException` with the
+    cause in its text, and the next step works. Ctrl-C raises KeyboardInterrupt.
+
+    Args:
+        temperature: of the velocities; must be the model's. Quantity or K.
+        model: name or path of a bundle, or a loaded `Bundle`.
+        stepSize: a multiple of a lag the model covers; the model's longest lag where None. Quantity or ps.
+        system: the System, to which a force is added.
+        topology: its openmm.app Topology.
+        seed: of the noise.
+        atoms: indices of the model's atoms, in its order; None where the System is the model's molecule alone.
+        provider: "python" (PythonForce) or "torchforce" (needs the openmm-torch plug-in).
+        device: where the model runs: "auto", "cpu" or "cuda".
+
+    Raises:
+        BundleError: the model cannot be loaded.
+        ValueError: the molecule, temperature or step size is not the model's.
+    """
+
+    def __init__(
+        self,
+        temperature: unit.Quantity | float,
+        model: str | Path | Bundle,
+        stepSize: unit.Quantity | float | None = None,  # noqa: N803 (OpenMM's name)
+        *,
+        system: openmm.System,
+        topology: app.Topology,
+        seed: int = 0,
+        atoms: Sequence[int] | None = None,
+        provider: Literal["python", "torchforce"] = "python",
+        device: str = "auto",
+    ) -> None:
+        source = model.path if isinstance(model, Bundle) else model
+        manifest = read_manifest(source)
+        kelvin = _value(temperature, unit.kelvin)
+        _check_temperature(kelvin, manifest.temperature)
+        step = manifest.lag[1] if stepSize is None else _value(stepSize, unit.picosecond)
+        split_time(step, manifest.lag)
+        if any(force.getName() == FORCE_NAME for force in system.getForces()):
+            raise ValueError("the System already has a latent force; make one LatentIntegrator per System, or copy the System first")
+        selection = select(system, topology, manifest, atoms)
+        if provider == "python":
+            force = _python_force(source, selection, device)
+        elif provider == "torchforce":
+            from latentmd.integrators.torchforce_provider import torch_force
+
+            force = torch_force(source, selection)
+        else:
+            raise ValueError(f"provider is {provider!r}; expected 'python' or 'torchforce'")
+        group = _free_group(system)
+        force.setForceGroup(group)
+        force.setName(FORCE_NAME)
+        system.addForce(force)
+
+        super().__init__(step)
+        self._add_variables(kelvin, manifest, seed, group)
+        self._add_steps(group, subset=len(selection.atoms) < selection.n_particles)
+        self.setIntegrationForceGroups(set(range(32)) - {group})
+
+    def _add_variables(self, kelvin: float, manifest: Manifest, seed: int, group: int) -> None:
+        """Everything the object knows is a global variable, so that copies, XML and checkpoints keep it."""
+        self.addGlobalVariable("kT", kelvin * _GAS_CONSTANT)
+        self.addGlobalVariable("seed", 0)
+        self.addGlobalVariable("stream", 0)
+        self.addGlobalVariable("failed", 0)
+        self.addGlobalVariable("group", group)
+        self.addGlobalVariable("modelTemperature", manifest.temperature)
+        self.addGlobalVariable("shortestLag", manifest.lag[0])
+        self.addGlobalVariable("longestLag", manifest.lag[1])
+        for name in ("displacement", "velocity", "selected"):
+            self.addPerDofVariable(name, 0)
+        self.setRandomNumberSeed(seed)
+
+    def _add_steps(self, group: int, subset: bool) -> None:
+        self.addUpdateContextState()
+        for parameter, expression in ((KT, "kT"), (TIME, "dt"), (SEED, "seed"), (STREAM, "stream")):
+            self.addComputeGlobal(parameter, expression)
+        # Everything that can fail comes before anything is changed; reading the force before the energy costs one call.
+        self.addComputeGlobal(MODE, str(POSITIONS))
+        self.addComputePerDof("displacement", f"f{group}")
+        self.addComputeGlobal("failed", f"energy{group}")
+        self.addComputeGlobal(MODE, str(REDRAW))
+        self.addComputePerDof("velocity", f"f{group}")
+        if subset:
+            self.addComputeGlobal(MODE, str(SELECTION))
+            self.addComputePerDof("selected", f"f{group}")
+        self.addComputeGlobal(MODE, "0")
+        self.beginIfBlock("failed > 0")
+        self.addComputePerDof("displacement", f"f{group}")  # raises, with the gate closed
+        self.endBlock()
+        self.addComputePerDof("x", "x+displacement")
+        self.addComputePerDof("v", "select(selected, velocity, v)" if subset else "velocity")
+        self.addComputeGlobal(COUNT, f"{COUNT}+1")
+
+    def step(self, steps: int) -> None:
+        """Advance by a number of engine steps."""
+        with interruptible():
+            super().step(steps)
+
+    def getTemperature(self) -> unit.Quantity:  # noqa: N802
+        """Temperature of the velocities."""
+        return self.getGlobalVariableByName("kT") / _GAS_CONSTANT * unit.kelvin
+
+    def setTemperature(self, temperature: unit.Quantity | float) -> None:  # noqa: N802
+        """Set the temperature of the velocities; only the model's is accepted."""
+        kelvin = _value(temperature, unit.kelvin)
+        _check_temperature(kelvin, self.getGlobalVariableByName("modelTemperature"))
+        self.setGlobalVariableByName("kT", kelvin * _GAS_CONSTANT)
+
+    def setStepSize(self, size: unit.Quantity | float) -> None:  # noqa: N802
+        """Set the time of an engine step; a multiple of a lag the model covers."""
+        picoseconds = _value(size, unit.picosecond)
+        split_time(picoseconds, (self.getGlobalVariableByName("shortestLag"), self.getGlobalVariableByName("longestLag")))
+        super().setStepSize(picoseconds)
+
+    def getRandomNumberSeed(self) -> int:  # noqa: N802
+        """Seed of the noise."""
+        return int(self.getGlobalVariableByName("seed"))
+
+    def setRandomNumberSeed(self, seed: int) -> None:  # noqa: N802
+        """Set the seed of the noise, 0 to 2^31 - 1; it takes effect at the next step."""
+        if not 0 <= seed < 2**31:
+            raise ValueError(f"seed is {seed}; expected 0 to {2**31 - 1}")
+        self.setGlobalVariableByName("seed", seed)
+
+    def getStream(self) -> int:  # noqa: N802
+        """Number of the replica."""
+        return int(self.getGlobalVariableByName("stream"))
+
+    def setStream(self, stream: int) -> None:  # noqa: N802
+        """Set the number of the replica: replicas of one seed need different streams."""
+        self.setGlobalVariableByName("stream", stream)
+
+    def getForceGroup(self) -> int:  # noqa: N802
+        """Group of the latent force, which other integrators of the System must leave out."""
+        return int(self.getGlobalVariableByName("group"))
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn what OpenMM makes of a KeyboardInterrupt inside a callback back into one."""
+    try:
+        yield
+    except openmm.OpenMMException as error:
+        text = str(error)
+        if "KeyboardInterrupt" in text or text == "<NULL>":
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _python_force(source: str | Path, selection: Any, device: str) -> openmm.PythonForce:
+    from latentmd.integrators.openmm_provider import LatentProvider
+
+    force = openmm.PythonForce(LatentProvider(source, selection, device), dict.fromkeys(PARAMETERS, 0.0))
+    if len(selection.atoms) < selection.n_particles:
+        force.setParticles(list(selection.atoms))
+    force.setUsesPeriodicBoundaryConditions(selection.periodic)
+    return force
+
+
+def _free_group(system: openmm.System) -> int:
+    used = {force.getForceGroup() for force in system.getForces()}
+    free = [group for group in range(31, -1, -1) if group not in used]
+    if not free:
+        raise ValueError("all 32 force groups of the System are in use; free one for the latent force")
+    return free[0]
+
+
+def _value(quantity: unit.Quantity | float, unit_: unit.Unit) -> float:
+    return float(quantity.value_in_unit(unit_) if unit.is_quantity(quantity) else quantity)
+
+
+def _check_temperature(kelvin: float, expected: float) -> None:
+    if abs(kelvin - expected) > _TEMPERATURE_TOLERANCE:
+        raise ValueError(
+            f"temperature is {kelvin:g} K, the model was trained at {expected:g} K and knows no other; "
+            f"use {expected:g} K, or train a model at {kelvin:g} K"
+        )

@@ -1,0 +1,167 @@
+"""What stands behind the latent force: a callable that OpenMM's PythonForce asks for displacements and velocities."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmd.bundle import BundleError, bundled_models, find, read_sha256
+from latentmd.core.noise import noise_generator
+from latentmd.integrators.openmm_constraints import ConstraintProjector
+from latentmd.integrators.openmm_selection import Selection
+from latentmd.propagator import Propagator
+
+Array = NDArray[np.float64]
+
+# Context parameters through which the integrator talks to the provider.
+MODE, KT, TIME = "latentmd_mode", "latentmd_kT", "latentmd_time"
+SEED, STREAM, COUNT = "latentmd_seed", "latentmd_stream", "latentmd_step"
+PARAMETERS = (MODE, KT, TIME, SEED, STREAM, COUNT)
+
+# Values of MODE. IDLE is the closed gate: zero energy and zero forces for whoever asks.
+IDLE, POSITIONS, VELOCITIES, SELECTION = 0, 1, 2, 3
+
+FAILED = 1.0  # the "energy" that tells the integrator of a failure
+MAX_DRAWS = 10  # decoded structures looked at before a step is given up
+
+
+class LatentStepError(RuntimeError):
+    """A latent step that could not be made; positions, velocities, time and step count are as they were."""
+
+
+class LatentProvider:
+    """Displacements and velocities of latent steps, as the "forces" of a PythonForce.
+
+    With MODE = POSITIONS it returns the displacement [n, 3] nm to positions TIME ps later that meet the constraints,
+    and keeps the new velocities for MODE = VELOCITIES: Maxwell–Boltzmann, projected on the constraints. SELECTION
+    returns ones. A failure is returned as energy FAILED with zero forces; the integrator then closes the gate and
+    asks again, and only that call raises, so that nothing in the Context has changed.
+
+    It holds no reference to a Context, System or State, and no state that decides a later step. It pickles as the
+    model's name or path, its SHA-256 and the selection.
+
+    Args:
+        source: name or path of the bundle.
+        selection: the atoms it moves.
+        device: of the model.
+
+    Attributes:
+        draws: decoded structures looked at so far; steps: latent steps made.
+        last_error: the last failure, without its traceback.
+    """
+
+    def __init__(self, source: str | Path, selection: Selection, device: str = "auto") -> None:
+        self.source = _portable(source)
+        self.selection = selection
+        self.device = device
+        self.propagator = Propagator(source, device)
+        self.sha256 = self.propagator.bundle.sha256
+        self.projector = ConstraintProjector(selection.pairs, selection.lengths, selection.masses)
+        self.last_error: BaseException | None = None
+        self.steps = 0
+        self.draws = 0
+        self._idle = np.zeros((len(selection.atoms), 3))
+        self._velocities: dict[int, Array] = {}  # by thread: Contexts may be stepped from several
+        self._failures: dict[int, str] = {}
+
+    def __call__(self, state: Any) -> tuple[float, Array]:
+        failure = None
+        try:
+            parameters = state.getParameters()
+            mode = int(parameters[MODE])
+            if mode == POSITIONS:
+                return 0.0, self._displacements(state, parameters)
+            if mode == VELOCITIES and (velocities := self._velocities.pop(threading.get_ident(), None)) is not None:
+                return 0.0, velocities
+            if mode == SELECTION:
+                return 0.0, self._idle + 1.0
+            if mode != IDLE or not self._failures:
+                return (FAILED if mode == VELOCITIES else 0.0), self._idle
+            failure = self._failures.pop(threading.get_ident(), None)
+            if failure is None:
+                return 0.0, self._idle
+        except BaseException as error:
+            # OpenMM keeps only the text of an exception, leaks its traceback and crashes if it has no text: so it is
+            # noted here, and a small one raised when the integrator has closed the gate.
+            self._note(error)
+            return FAILED, self._idle
+        del self, state, parameters
+        raise LatentStepError(failure)
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return _restore, (self.source, self.sha256, self.selection, self.device)
+
+    def _note(self, error: BaseException) -> None:
+        try:
+            text = str(error)
+        except Exception:
+            text = "(its text cannot be read)"
+        self.last_error = error.with_traceback(None)
+        self.last_error.__context__ = self.last_error.__cause__ = None
+        self._failures[threading.get_ident()] = f"latent step failed: {type(error).__name__}: {text[:500]}"
+
+    def _displacements(self, state: Any, parameters: Any) -> Array:
+        x = state.getPositions(asNumpy=True)._value
+        if not np.all(np.isfinite(x)):
+            raise LatentStepError("the positions in the Context are not finite; load an earlier state")
+        if self.selection.periodic:
+            x = self._whole(x, state.getPeriodicBoxVectors(asNumpy=True)._value)
+        key = int(parameters[SEED]), int(parameters[STREAM]), int(parameters[COUNT])
+        y = self._propose(x, float(parameters[TIME]), key)
+        self._velocities[threading.get_ident()] = self._draw_velocities(y, float(parameters[KT]), key)
+        self.steps += 1
+        return y - x
+
+    def _propose(self, x: Array, time: float, key: tuple[int, int, int]) -> Array:
+        """Positions after `time`, the first of MAX_DRAWS that pass the checks of structure."""
+        masses = self.projector.masses
+        centre = masses @ x / masses.sum()
+        for draw in range(MAX_DRAWS):
+            self.draws += 1
+            y = np.asarray(self.propagator.propose(x, time, noise_generator(*key, purpose=2 + draw), masses))
+            if y.shape != x.shape:
+                raise LatentStepError(f"the model returned positions of shape {y.shape}; expected {x.shape}")
+            failed = [name for name, passed in self.propagator.checks(y[None]).items() if not passed[0]]
+            if not failed:
+                break
+        else:
+            raise LatentStepError(f"no sound structure in {MAX_DRAWS} draws (last failed: {', '.join(failed)})")
+        y = self.projector.project_positions(y)
+        y += centre - masses @ y / masses.sum()
+        longest = float(np.max(np.linalg.norm(y - x, axis=1)))
+        if not longest <= self.selection.reach:
+            raise LatentStepError(f"an atom would move {longest:.3g} nm; the molecule allows {self.selection.reach:.3g} nm")
+        return y
+
+    def _draw_velocities(self, y: Array, kT: float, key: tuple[int, int, int]) -> Array:  # noqa: N803
+        masses = self.projector.masses
+        v = noise_generator(*key, purpose=1).standard_normal(y.shape) * np.sqrt(kT / masses)[:, None]
+        if self.selection.remove_momentum:
+            v -= masses @ v / masses.sum()
+        return self.projector.project_velocities(y, v)
+
+    def _whole(self, x: Array, box: Array) -> Array:
+        """Positions with no bond across a face of the periodic box."""
+        x, inverse = x.copy(), np.linalg.inv(box)
+        for child, parent in self.selection.tree:
+            x[child] -= np.round((x[child] - x[parent]) @ inverse) @ box
+        return x
+
+
+def _portable(source: str | Path) -> str:
+    """A bundled model by its name, any other by its absolute path."""
+    return str(source) if str(source) in bundled_models() else str(find(source).resolve())
+
+
+def _restore(source: str, sha256: str, selection: Selection, device: str) -> LatentProvider:
+    """Unpickle a provider: load the bundle again and insist on the same file."""
+    if (found := read_sha256(source)) != sha256:
+        raise BundleError(
+            f"{source} has SHA-256 {found[:12]}…, the saved System was made with {sha256[:12]}…; "
+            "put the original bundle back, or build the System again"
+        )
+    return LatentProvider(source, selection, device)

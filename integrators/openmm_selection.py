@@ -1,0 +1,122 @@
+"""Which atoms of an OpenMM System a model moves, checked against what the model covers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import openmm
+from openmm import app
+
+from latentmd.bundle import Manifest
+from latentmd.data.graph import fingerprint
+from latentmd.integrators.openmm_constraints import constraint_projector
+
+_BOND = 0.2  # nm, longer than any covalent bond of a covered element pair
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The atoms a model moves, in the model's order.
+
+    Attributes:
+        atoms: their indices in the System.
+        n_particles: of the System.
+        pairs, lengths: constraints among them, numbered within the selection, nm.
+        masses: amu.
+        tree: (child, parent) bonds, parents first, by which molecules are made whole.
+        reach: longest displacement, nm, that the size of the molecule allows.
+        periodic: whether the System is.
+        remove_momentum: whether redrawn velocities get zero total momentum.
+    """
+
+    atoms: tuple[int, ...]
+    n_particles: int
+    pairs: tuple[tuple[int, int], ...]
+    lengths: tuple[float, ...]
+    masses: tuple[float, ...]
+    tree: tuple[tuple[int, int], ...]
+    reach: float
+    periodic: bool
+    remove_momentum: bool
+
+
+def select(
+    system: openmm.System, topology: app.Topology, manifest: Manifest, atoms: Sequence[int] | None = None
+) -> Selection:
+    """The atoms a model moves.
+
+    Args:
+        system: with the constraints and masses to keep.
+        topology: of the whole System.
+        manifest: of the model.
+        atoms: indices in the model's order; all where None.
+
+    Raises:
+        ValueError: the atoms are not the molecule that the model covers, or cannot be moved by it.
+    """
+    count = system.getNumParticles()
+    if topology.getNumAtoms() != count:
+        raise ValueError(f"the topology has {topology.getNumAtoms()} atoms, the System {count} particles; pass matching ones")
+    chosen = list(range(count)) if atoms is None else [int(atom) for atom in atoms]
+    expected = len(manifest.tokens)
+    name = f"model {manifest.name!r}" if manifest.name else "the model"
+    if len(set(chosen)) != len(chosen) or not all(0 <= atom < count for atom in chosen):
+        raise ValueError(f"atoms= must hold different indices from 0 to {count - 1}")
+    if len(chosen) != expected:
+        hint = "; name the molecule's atoms with atoms=" if atoms is None and count > expected else ""
+        raise ValueError(f"{name} covers a molecule of {expected} atoms, found {len(chosen)}{hint}")
+    part = sub_topology(topology, chosen)
+    if fingerprint(part) != manifest.fingerprint:
+        residues = "-".join(residue.name for residue in part.residues())
+        raise ValueError(
+            f"{name} does not cover {residues}: atoms, names, bonds or their order differ from the molecule it was trained "
+            "on; `latentmd inspect` prints that molecule"
+        )
+    projector = constraint_projector(system, chosen)
+    tree, diameter = _tree(part)
+    return Selection(
+        atoms=tuple(chosen),
+        n_particles=count,
+        pairs=tuple((int(i), int(j)) for i, j in projector.pairs),
+        lengths=tuple(float(length) for length in projector.lengths),
+        masses=tuple(float(mass) for mass in projector.masses),
+        tree=tree,
+        reach=_BOND * diameter,
+        periodic=system.usesPeriodicBoundaryConditions(),
+        remove_momentum=len(chosen) == count and any(isinstance(f, openmm.CMMotionRemover) for f in system.getForces()),
+    )
+
+
+def sub_topology(topology: app.Topology, atoms: Sequence[int]) -> app.Topology:
+    """The topology of some atoms, in the order given, with the bonds among them."""
+    source = list(topology.atoms())
+    part = app.Topology()
+    copies: dict[int, app.topology.Atom] = {}
+    chain, current, residue = part.addChain(), None, None
+    for index in atoms:
+        atom = source[index]
+        if residue is None or atom.residue is not current:
+            current = atom.residue
+            residue = part.addResidue(current.name, chain, current.id)
+        copies[index] = part.addAtom(atom.name, atom.element, residue)
+    for bond in topology.bonds():
+        if bond[0].index in copies and bond[1].index in copies:
+            part.addBond(copies[bond[0].index], copies[bond[1].index])
+    return part
+
+
+def _tree(topology: app.Topology) -> tuple[tuple[tuple[int, int], ...], int]:
+    """Bonds (child, parent) of a breadth-first tree, and twice its depth, which no path in the molecule exceeds."""
+    neighbours: list[list[int]] = [[] for _ in range(topology.getNumAtoms())]
+    for bond in topology.bonds():
+        neighbours[bond[0].index].append(bond[1].index)
+        neighbours[bond[1].index].append(bond[0].index)
+    depth, order, tree = {0: 0}, [0], []
+    for parent in order:
+        for child in neighbours[parent]:
+            if child not in depth:
+                depth[child] = depth[parent] + 1
+                order.append(child)
+                tree.append((child, parent))
+    return tuple(tree), 2 * max(depth.values())
