@@ -34,7 +34,8 @@ class InternalCoordinates(nn.Module):
         driver_kind: [drivers] long, 3 for a rotor of three equivalent hydrogens (CH3, NH3+), otherwise 0.
         offset, offset_index: [others] long, the same for torsions that are not drivers.
         rotor_hydrogens: [rotors, 3] long, the driver's hydrogen first.
-        torsion_atoms: [atoms - 3] long, order[3:].
+        rotor_direction: [rotors] long, +1 where the second hydrogen of a rotor is at +120° from the first, -1 where it
+            is at -120°; set from a structure by `orient_rotors`, +1 before.
     """
 
     order: Tensor
@@ -44,7 +45,7 @@ class InternalCoordinates(nn.Module):
     offset: Tensor
     offset_index: Tensor
     rotor_hydrogens: Tensor
-    torsion_atoms: Tensor
+    rotor_direction: Tensor
     inverse: Tensor
     bond_parent: Tensor
     angle_parent: Tensor
@@ -70,7 +71,7 @@ class InternalCoordinates(nn.Module):
         self._buffer("offset", [moved[k] for k in offsets])
         self._buffer("offset_index", offsets)
         self.register_buffer("rotor_hydrogens", torch.tensor(rotors, dtype=torch.long).reshape(-1, 3))
-        self._buffer("torsion_atoms", moved)
+        self.register_buffer("rotor_direction", torch.ones(len(rotors), dtype=torch.long))
         self._placement(layout)
 
     def _buffer(self, name: str, values: list[int]) -> None:
@@ -118,6 +119,12 @@ class InternalCoordinates(nn.Module):
         """
         record: Chemistry = chemistry(topology)
         return cls(list(record.labels), z_matrix(record))
+
+    def orient_rotors(self, positions: Tensor) -> None:
+        """Set `rotor_direction` from frames [batch, atoms, 3] nm of the molecule."""
+        index = self.inverse[self.rotor_hydrogens[:, 1]] - 3
+        offsets = self.to_internal(positions)[2][:, index]
+        self.rotor_direction.copy_(torch.sign(torch.sin(offsets).mean(0)).long())
 
     def to_internal(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Internal coordinates of frames.
