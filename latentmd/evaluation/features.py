@@ -1,0 +1,270 @@
+"""From trajectory files to what the metrics look at: torsions (or distances), structure checks, a few whole frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from latentmd.evaluation import structure
+from latentmd.evaluation.statistics import Floats, Ints
+
+CHUNK_COORDINATES = 6_000_000  # numbers held per chunk: 48 MB as float64
+MAX_DISTANCES = 200
+KEPT_FRAMES = 2000  # whole frames kept per set, spread evenly: template, 3-D view
+
+
+class EvaluationError(ValueError):
+    """Trajectories that cannot be evaluated; the message says what was found, expected and what to do."""
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Which internal coordinates describe a molecule.
+
+    Attributes:
+        kind: "torsions" in radians, or "distances" in nm for a molecule without named torsions.
+        names: one per feature, for example "phi ALA2".
+        indices: atoms of each feature, shape (features, 4) or (features, 2).
+        pairs: (phi, psi) columns of each residue that has both.
+    """
+
+    kind: Literal["torsions", "distances"]
+    names: tuple[str, ...]
+    indices: Ints
+    pairs: tuple[tuple[int, int], ...]
+
+    def values(self, positions: Floats) -> Floats:
+        """Features of frames in nm, shape (frames, features), float32."""
+        measure = structure.torsions if self.kind == "torsions" else structure.bond_lengths
+        return np.asarray(measure(np.asarray(positions, dtype=np.float64), self.indices), dtype=np.float32)
+
+    def coordinates(self, values: Floats) -> Floats:
+        """Input of TICA: cosines and sines of torsions, or the distances; shape (frames, columns), float64."""
+        values = np.asarray(values, dtype=np.float64)
+        return np.concatenate([np.cos(values), np.sin(values)], axis=1) if self.kind == "torsions" else values
+
+    def is_backbone(self, column: int) -> bool:
+        """Whether a feature is a backbone torsion."""
+        return self.names[column].startswith(("phi", "psi"))
+
+
+def feature_spec(topology: Any) -> FeatureSpec:
+    """Backbone and side-chain torsions of a peptide; heavy-atom distances where there are none.
+
+    Args:
+        topology: mdtraj topology.
+
+    Raises:
+        EvaluationError: fewer than two heavy atoms, so that nothing internal can be measured.
+    """
+    from mdtraj.geometry import dihedral
+
+    names: list[str] = []
+    quads: list[Ints] = []
+    for label in ("phi", "psi", "chi1", "chi2", "chi3", "chi4", "chi5"):
+        centre = 1 if label[:3] != "psi" else 0
+        for quad in np.asarray(getattr(dihedral, f"indices_{label}")(topology), dtype=np.int64).reshape(-1, 4):
+            residue = topology.atom(int(quad[centre])).residue
+            names.append(f"{label} {residue.name}{residue.resSeq}")
+            quads.append(quad)
+    if not quads:
+        return _distances(topology)
+    column = {name: i for i, name in enumerate(names)}
+    pairs = [(i, column[f"psi{name[3:]}"]) for name, i in column.items() if f"psi{name[3:]}" in column and "phi" in name]
+    return FeatureSpec("torsions", tuple(names), np.stack(quads), tuple(pairs))
+
+
+def _distances(topology: Any) -> FeatureSpec:
+    symbols, bonds = structure.topology_arrays(topology)
+    heavy = [i for i, symbol in enumerate(symbols) if symbol not in ("H", "D", "VS")]
+    near = structure._close_in_graph(len(symbols), bonds)
+    pairs = [(i, j) for a, i in enumerate(heavy) for j in heavy[a + 1 :] if not near[i, j]]
+    pairs = pairs or [(i, j) for a, i in enumerate(heavy) for j in heavy[a + 1 :]]
+    if not pairs:
+        raise EvaluationError(f"the topology holds {len(heavy)} heavy atoms; expected two or more, to measure a distance")
+    chosen = [pairs[k] for k in np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), MAX_DISTANCES)).astype(int))]
+    names = [f"{topology.atom(i).name}-{topology.atom(j).name}" for i, j in chosen]
+    return FeatureSpec("distances", tuple(names), np.array(chosen), ())
+
+
+@dataclass
+class StructureTotals:
+    """Structure checks summed over frames: frames passed per check, bond and angle z-scores squared, largest |z|."""
+
+    frames: int = 0
+    passed: dict[str, int] = field(default_factory=dict)
+    valid: int = 0
+    bond_square: float = 0.0
+    angle_square: float = 0.0
+
+    def add(self, positions: Floats, template: structure.StructureTemplate) -> None:
+        """Count one chunk of frames, nm, shape (frames, atoms, 3)."""
+        checks = structure.check_frames(positions, template)
+        self.frames += len(positions)
+        for name, passed in checks.items():
+            self.passed[name] = self.passed.get(name, 0) + int(np.count_nonzero(passed))
+        self.valid += int(np.count_nonzero(np.all(list(checks.values()), axis=0)))
+        for name, scores in (
+            ("bond_square", structure.bond_z_scores(positions, template)),
+            ("angle_square", structure.angle_z_scores(positions, template)),
+        ):
+            mean = float(np.mean(scores**2)) if scores.size else 0.0
+            setattr(self, name, getattr(self, name) + len(positions) * mean)
+
+
+@dataclass
+class FeatureSet:
+    """One set of trajectories after a single pass over its files.
+
+    Attributes:
+        files: paths, one run each.
+        runs: features per run, (frames, features).
+        interval: ps between frames.
+        kept: whole frames in nm spread evenly over all runs, (kept, atoms, 3).
+        totals: structure checks; empty where no template was given.
+    """
+
+    files: tuple[Path, ...]
+    runs: list[Floats]
+    interval: float
+    kept: Floats
+    totals: StructureTotals
+
+    @property
+    def frames(self) -> int:
+        return sum(len(run) for run in self.runs)
+
+
+def load_topology(path: Path) -> tuple[Any, Floats]:
+    """Topology and coordinates (1, atoms, 3) in nm of a structure file that mdtraj reads.
+
+    Raises:
+        EvaluationError: the file is missing, empty or unreadable.
+    """
+    import mdtraj
+
+    if not path.is_file() or path.stat().st_size == 0:
+        found = "is empty" if path.is_file() else "does not exist"
+        raise EvaluationError(f"{path} {found}; expected a PDB file with the atoms of the trajectories")
+    try:
+        loaded = mdtraj.load(str(path))
+    except Exception as error:
+        raise EvaluationError(f"{path}: not a readable structure file ({error}); expected a PDB file") from error
+    return loaded.topology, np.asarray(loaded.xyz[:1], dtype=np.float64)
+
+
+def frame_chunks(path: Path, topology: Any) -> Iterator[tuple[Floats | None, Floats]]:
+    """Stream one trajectory file as (times in ps or None, positions in nm) chunks, checking every frame.
+
+    Args:
+        path: any format mdtraj reads, or a .npy array (frames, atoms, 3) in nm, which has no times.
+        topology: mdtraj topology.
+
+    Raises:
+        EvaluationError: missing or unreadable file, another number of atoms, or coordinates that are not finite.
+    """
+    atoms = topology.n_atoms
+    chunk = max(1, CHUNK_COORDINATES // (3 * atoms))
+    if not path.is_file():
+        raise EvaluationError(f"{path}: no such trajectory; expected a file that mdtraj reads (xtc, dcd, h5, pdb, npy)")
+    done = 0
+    for times, positions in _raw_chunks(path, topology, chunk):
+        if positions.shape[1] != atoms:
+            raise EvaluationError(
+                f"{path} holds {positions.shape[1]} atoms and the topology {atoms}; pass the PDB of this very system"
+            )
+        finite = np.all(np.isfinite(positions), axis=(1, 2))
+        if not finite.all():
+            raise EvaluationError(
+                f"{path}: frame {done + int(np.argmin(finite))} holds NaN or infinite coordinates "
+                f"({np.count_nonzero(~finite)} such frames in this part); remove them or simulate again"
+            )
+        done += len(positions)
+        yield times, positions
+    if done == 0:
+        raise EvaluationError(f"{path}: holds no frames; expected a trajectory")
+
+
+def _raw_chunks(path: Path, topology: Any, chunk: int) -> Iterator[tuple[Floats | None, Floats]]:
+    if path.suffix == ".npy":
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:
+            raise EvaluationError(f"{path}: not a readable .npy array ({error})") from error
+        if array.ndim != 3 or array.shape[2] != 3:
+            raise EvaluationError(f"{path} holds an array of shape {array.shape}; expected (frames, atoms, 3) in nm")
+        for start in range(0, len(array), chunk):
+            yield None, np.asarray(array[start : start + chunk])
+        return
+    import mdtraj
+
+    options = {} if path.suffix in (".h5", ".lh5", ".pdb", ".gro") else {"top": topology}
+    try:
+        for part in mdtraj.iterload(str(path), chunk=chunk, **options):
+            yield np.asarray(part.time, dtype=np.float64), part.xyz
+    except EvaluationError:
+        raise
+    except Exception as error:
+        raise EvaluationError(
+            f"{path}: mdtraj cannot read it with this topology of {topology.n_atoms} atoms ({error}); "
+            "pass the PDB of this very system and a complete file"
+        ) from error
+
+
+def read_set(
+    paths: Sequence[Path], topology: Any, spec: FeatureSpec, template: structure.StructureTemplate | None,
+    interval: float | None = None,
+) -> FeatureSet:  # fmt: skip
+    """Read trajectories in one streamed pass.
+
+    Args:
+        paths: files, each an independent run.
+        topology: mdtraj topology.
+        spec: features to compute.
+        template: structure checks are made against it where given.
+        interval: ps between frames, for files that carry no times.
+
+    Raises:
+        EvaluationError: anything wrong with a file, or files of different frame spacing.
+    """
+    runs, kept, totals, spacings = [], [], StructureTotals(), []
+    per_run = max(1, KEPT_FRAMES // len(paths))
+    for path in paths:
+        values, frames, times = [], [], []
+        for stamp, positions in frame_chunks(path, topology):
+            values.append(spec.values(positions))
+            frames.append(np.array(positions[:: max(1, len(positions) // per_run)], dtype=np.float32))
+            times.append(np.full(len(positions), np.nan) if stamp is None else stamp)
+            if template is not None:
+                totals.add(np.asarray(positions, dtype=np.float64), template)
+        runs.append(np.concatenate(values))
+        kept.append(_spread(np.concatenate(frames), per_run))
+        spacings.append(_spacing(path, np.concatenate(times), interval))
+    if max(spacings) - min(spacings) > 1e-3 * max(spacings):
+        raise EvaluationError(
+            f"{paths[int(np.argmin(spacings))]} has a frame every {min(spacings):g} ps and "
+            f"{paths[int(np.argmax(spacings))]} every {max(spacings):g} ps; evaluate runs of one spacing together"
+        )
+    return FeatureSet(tuple(paths), runs, float(np.mean(spacings)), np.concatenate(kept), totals)
+
+
+def _spread(frames: Floats, count: int) -> Floats:
+    return frames[np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int))]
+
+
+def _spacing(path: Path, times: Floats, interval: float | None) -> float:
+    if not np.isfinite(times).all() or len(times) < 2:
+        if interval is None:
+            raise EvaluationError(f"{path} carries no frame times; give the time between frames with --interval")
+        return interval
+    steps = np.diff(times)
+    if steps.min() <= 0 or np.ptp(steps) > 1e-3 * steps.mean() + 1e-3:
+        raise EvaluationError(
+            f"{path}: frames are between {steps.min():g} and {steps.max():g} ps apart; expected one constant spacing "
+            "(cut the trajectory where it was interrupted)"
+        )
+    return float(steps.mean())

@@ -1,0 +1,134 @@
+"""An evaluation as JSON and as a table on the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latentmd.evaluation.analysis import Metric
+
+GROUPS = ("distribution", "thermodynamics", "kinetics", "sampling", "structure", "energy", "model", "representation")
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON types; a number that is not finite becomes null, for JSON has none."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain({k: v for k, v in asdict(value).items() if v is not None and v != ""})
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, (np.bool_, np.integer)):
+        return value.item()
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: to a temporary name in the same folder, then renamed."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as indented JSON."""
+    write_text(path, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for a table: few digits, "∞" and "–" for what is infinite or undefined."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value != 0 and (abs(value) >= 1e5 or abs(value) < 1e-3):
+        return f"{value:.{digits - 1}e}"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """A 95 % interval for a table; empty where there is none."""
+    if low is None or high is None or (math.isnan(low) and math.isnan(high)):
+        return ""
+    return f"{number(low)} to {number(high)}"
+
+
+def columns(metric: Metric) -> tuple[str, str, str, str, str, str, str]:
+    """A metric as table cells: name, value, interval, reference, its interval, floor, note."""
+    unit = f" {metric.unit}" if metric.unit else ""
+    floor = number(metric.floor) if metric.floor is not None else ""
+    if metric.floor_effective is not None:
+        floor += f" ({number(metric.floor_effective)})"
+    return (
+        metric.name, number(metric.value) + unit, interval(metric.low, metric.high),
+        number(metric.reference) if metric.reference is not None else "",
+        interval(metric.reference_low, metric.reference_high), floor, metric.note,
+    )  # fmt: skip
+
+
+HEADINGS = ("metric", "generated", "95 % interval", "reference", "95 % interval", "floor (at effective samples)", "note")
+
+
+def baseline_columns(metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> list[list[str]]:
+    """Rows of the baseline table: a metric, its value in the generated set, in each baseline and in the reference."""
+    rows = []
+    for metric in metrics:
+        values = [next((m.value for m in b if m.name == metric.name), None) for b in baselines.values()]
+        if any(v is not None for v in values):
+            mark = [f"{number(v)}{' =' if v is not None and matches(metric, v) else ''}" for v in values]
+            target = metric.reference if metric.reference is not None else metric.floor
+            unit = f" ({metric.unit})" if metric.unit else ""
+            rows.append([metric.name + unit, number(metric.value), *mark, number(target)])
+    return rows
+
+
+def matches(metric: Metric, baseline: float) -> bool:
+    """Whether a baseline does as well as the generated set: at least as close to the reference (to zero where
+    the metric is an error), or as many effective samples."""
+    if metric.group == "sampling":
+        return baseline >= metric.value
+    if not (math.isfinite(metric.value) and math.isfinite(baseline)):
+        return math.isfinite(baseline)
+    target = metric.reference if metric.reference is not None and math.isfinite(metric.reference) else 0.0
+    return abs(baseline - target) <= abs(metric.value - target)
+
+
+def tables(title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> list[Any]:
+    """The evaluation as rich tables for the terminal."""
+    from rich.table import Table
+
+    main = Table(title=title, title_justify="left")
+    for index, heading in enumerate(HEADINGS):
+        main.add_column(heading, justify="right" if 0 < index < 6 else "left", no_wrap=index == 1)
+    for group in GROUPS:
+        rows = [m for m in metrics if m.group == group]
+        for row in rows:
+            main.add_row(*columns(row))
+        if rows:
+            main.add_section()
+    if not baselines:
+        return [main]
+    other = Table(title='Baselines ("=" does at least as well as the generated set)', title_justify="left")
+    for index, heading in enumerate(["metric", "generated", *baselines, "reference or floor"]):
+        other.add_column(heading, justify="right" if index else "left")
+    for cells in baseline_columns(metrics, baselines):
+        other.add_row(*cells)
+    return [main, other]
