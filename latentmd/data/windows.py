@@ -1,0 +1,104 @@
+"""Lagged windows: runs of frames a random lag apart, for training predictors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class WindowIndices(NamedTuple):
+    """Where a batch of windows lies: trajectory [batch], frame [steps + 1, batch] and lag [batch], all long."""
+
+    trajectory: Tensor
+    frame: Tensor
+    lag: Tensor
+
+
+class Windows(NamedTuple):
+    """A batch of windows: frames, steps + 1 tensors [batch, ...] in time order, and lag [batch] in frames, float32."""
+
+    frames: tuple[Tensor, ...]
+    lag: Tensor
+
+
+class LaggedWindows:
+    """Windows x(t), x(t + τ), …, x(t + K τ) with τ log-uniform over a range, drawn uniformly over start frames.
+
+    A window lies within one trajectory. Data are split into training and test sets by giving each set its own
+    trajectories: windows of one trajectory overlap, so a split of windows would leak.
+
+    Args:
+        trajectories: arrays [frames, ...] with equal spacing and equal shape of a frame; memory maps are read only
+            where they are drawn.
+        lag: shortest and longest τ in frames; whole numbers within the range are used.
+        steps: K, at least 1.
+
+    Raises:
+        ValueError: for no trajectories, shapes that differ, a range without a whole number, or trajectories that are
+            all too short.
+    """
+
+    def __init__(
+        self, trajectories: Sequence[NDArray[np.floating]], lag: tuple[float, float], steps: int = 1
+    ) -> None:
+        self.trajectories = list(trajectories)
+        self.steps = steps
+        if not self.trajectories:
+            raise ValueError("Expected at least one trajectory, found none.")
+        shapes = {array.shape[1:] for array in self.trajectories}
+        if len(shapes) > 1:
+            raise ValueError(f"Frames of all trajectories must have one shape; found {sorted(shapes)}.")
+        if steps < 1:
+            raise ValueError(f"A window needs at least 1 step, found {steps}.")
+        self.shortest = max(1, math.ceil(lag[0] - 1e-6))
+        self.longest = math.floor(lag[1] + 1e-6)
+        if self.longest < self.shortest:
+            raise ValueError(
+                f"No whole number of frames lies in the lag range {lag[0]:g} to {lag[1]:g} frames. Widen the range or"
+                " use trajectories that were saved more often."
+            )
+        lengths = [len(array) for array in self.trajectories]
+        if max(lengths) <= self.longest * steps:
+            raise ValueError(
+                f"A window of {steps} step{'s' if steps > 1 else ''} of {self.longest} frames needs more than"
+                f" {self.longest * steps} frames; the longest trajectory has {max(lengths)}. Shorten the lag or the"
+                " number of steps, or give longer trajectories."
+            )
+        self._lengths = torch.tensor(lengths, dtype=torch.long)
+
+    def indices(self, batch: int, generator: torch.Generator) -> WindowIndices:
+        """Draw where windows lie; every start frame that fits the drawn lag is equally likely."""
+        low, high = math.log(self.shortest - 0.5), math.log(self.longest + 0.5)
+        draw = torch.rand(batch, generator=generator, dtype=torch.float64)
+        lag = torch.exp(low + (high - low) * draw).round().long().clamp(self.shortest, self.longest)
+        starts = (self._lengths.unsqueeze(0) - self.steps * lag.unsqueeze(1)).clamp(min=0)  # [batch, trajectories]
+        ends = starts.cumsum(dim=1)
+        place = torch.rand(batch, generator=generator, dtype=torch.float64)
+        place = (place * ends[:, -1]).long().clamp(max=ends[:, -1] - 1)
+        trajectory = torch.searchsorted(ends, place.unsqueeze(1), right=True).squeeze(1)
+        first = place - (ends - starts).gather(1, trajectory.unsqueeze(1)).squeeze(1)
+        frame = first + torch.arange(self.steps + 1).unsqueeze(1) * lag
+        return WindowIndices(trajectory, frame, lag)
+
+    def sample(self, batch: int, generator: torch.Generator) -> Windows:
+        """Draw windows and read their frames.
+
+        Args:
+            batch: number of windows.
+            generator: source of all randomness, a CPU generator.
+        """
+        where = self.indices(batch, generator)
+        shape = (self.steps + 1, batch, *self.trajectories[0].shape[1:])
+        out = np.empty(shape, dtype=np.float32)
+        trajectory, frame = where.trajectory.numpy(), where.frame.numpy()
+        for k in np.unique(trajectory):
+            own = trajectory == k
+            out[:, own] = self.trajectories[k][frame[:, own]]
+        frames = torch.from_numpy(out)
+        return Windows(tuple(frames.unbind(0)), where.lag.to(torch.float32))
