@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import openmm
+from latentmd.integrators.openmm_provider import (
+    COUNT,
+    KT,
+    MODE,
+    PARAMETERS,
+    POSITIONS,
+    SEED,
+    SELECTION,
+    STREAM,
+    TIME,
+    VELOCITIES,
+    LatentProvider,
+)
+from latentmd.integrators.openmm_selection import Selection, select
 from openmm import app, unit
 
-from latentmd.bundle import Bundle, Manifest, find, read_manifest
-from latentmd.integrators.openmm_provider import COUNT, KT, MODE, PARAMETERS, POSITIONS, SEED, SELECTION, STREAM, TIME
-from latentmd.integrators.openmm_provider import VELOCITIES as REDRAW
-from latentmd.integrators.openmm_selection import select
+from latentmd.bundle import Bundle, Manifest, read_manifest
 from latentmd.propagator import split_time
 
 FORCE_NAME = "LatentProposal"
@@ -56,6 +67,9 @@ class LatentIntegrator(openmm.CustomIntegrator):
         ValueError: the molecule, temperature or step size is not the model's.
     """
 
+    #: What answers for the model; None in an integrator that came from XML or a pickle.
+    provider: LatentProvider | None = None
+
     def __init__(
         self,
         temperature: unit.Quantity | float,
@@ -76,22 +90,18 @@ class LatentIntegrator(openmm.CustomIntegrator):
         step = manifest.lag[1] if stepSize is None else _value(stepSize, unit.picosecond)
         split_time(step, manifest.lag)
         if any(force.getName() == FORCE_NAME for force in system.getForces()):
-            raise ValueError("the System already has a latent force; make one LatentIntegrator per System, or copy the System first")
+            raise ValueError(
+                "the System already has a latent force; make one LatentIntegrator per System, or copy the System first"
+            )
         selection = select(system, topology, manifest, atoms)
-        if provider == "python":
-            force = _python_force(source, selection, device)
-        elif provider == "torchforce":
-            from latentmd.integrators.torchforce_provider import torch_force
-
-            force = torch_force(source, selection)
-        else:
-            raise ValueError(f"provider is {provider!r}; expected 'python' or 'torchforce'")
+        latent, force = _provider_and_force(provider, source, selection, device)
         group = _free_group(system)
         force.setForceGroup(group)
         force.setName(FORCE_NAME)
         system.addForce(force)
 
         super().__init__(step)
+        self.provider = latent
         self._add_variables(kelvin, manifest, seed, group)
         self._add_steps(group, subset=len(selection.atoms) < selection.n_particles)
         self.setIntegrationForceGroups(set(range(32)) - {group})
@@ -118,7 +128,7 @@ class LatentIntegrator(openmm.CustomIntegrator):
         self.addComputeGlobal(MODE, str(POSITIONS))
         self.addComputePerDof("displacement", f"f{group}")
         self.addComputeGlobal("failed", f"energy{group}")
-        self.addComputeGlobal(MODE, str(REDRAW))
+        self.addComputeGlobal(MODE, str(VELOCITIES))
         self.addComputePerDof("velocity", f"f{group}")
         if subset:
             self.addComputeGlobal(MODE, str(SELECTION))
@@ -149,7 +159,8 @@ class LatentIntegrator(openmm.CustomIntegrator):
     def setStepSize(self, size: unit.Quantity | float) -> None:  # noqa: N802
         """Set the time of an engine step; a multiple of a lag the model covers."""
         picoseconds = _value(size, unit.picosecond)
-        split_time(picoseconds, (self.getGlobalVariableByName("shortestLag"), self.getGlobalVariableByName("longestLag")))
+        lags = self.getGlobalVariableByName("shortestLag"), self.getGlobalVariableByName("longestLag")
+        split_time(picoseconds, lags)
         super().setStepSize(picoseconds)
 
     def getRandomNumberSeed(self) -> int:  # noqa: N802
@@ -187,14 +198,21 @@ def interruptible() -> Iterator[None]:
         raise
 
 
-def _python_force(source: str | Path, selection: Any, device: str) -> openmm.PythonForce:
-    from latentmd.integrators.openmm_provider import LatentProvider
+def _provider_and_force(
+    kind: str, source: str | Path, selection: Selection, device: str
+) -> tuple[LatentProvider, openmm.Force]:
+    if kind == "torchforce":
+        from latentmd.integrators.torchforce_provider import torch_force
 
-    force = openmm.PythonForce(LatentProvider(source, selection, device), dict.fromkeys(PARAMETERS, 0.0))
+        return torch_force(source, selection)
+    if kind != "python":
+        raise ValueError(f"provider is {kind!r}; expected 'python' or 'torchforce'")
+    provider = LatentProvider(source, selection, device)
+    force = openmm.PythonForce(provider, dict.fromkeys(PARAMETERS, 0.0))
     if len(selection.atoms) < selection.n_particles:
         force.setParticles(list(selection.atoms))
     force.setUsesPeriodicBoundaryConditions(selection.periodic)
-    return force
+    return provider, force
 
 
 def _free_group(system: openmm.System) -> int:

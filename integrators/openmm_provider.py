@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from latentmd.integrators.openmm_constraints import ConstraintProjector
+from latentmd.integrators.openmm_selection import Selection
 from numpy.typing import NDArray
 
 from latentmd.bundle import BundleError, bundled_models, find, read_sha256
 from latentmd.core.noise import noise_generator
-from latentmd.integrators.openmm_constraints import ConstraintProjector
-from latentmd.integrators.openmm_selection import Selection
 from latentmd.propagator import Propagator
 
 Array = NDArray[np.float64]
@@ -92,6 +92,11 @@ class LatentProvider:
         del self, state, parameters
         raise LatentStepError(failure)
 
+    def selected_positions(self, state: Any) -> Array:
+        """Positions [n, 3] nm of the model's atoms in a State of the whole System, molecules whole."""
+        x = state.getPositions(asNumpy=True)._value[list(self.selection.atoms)]
+        return self._whole(x, state.getPeriodicBoxVectors(asNumpy=True)._value) if self.selection.periodic else x
+
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return _restore, (self.source, self.sha256, self.selection, self.device)
 
@@ -105,6 +110,7 @@ class LatentProvider:
         self._failures[threading.get_ident()] = f"latent step failed: {type(error).__name__}: {text[:500]}"
 
     def _displacements(self, state: Any, parameters: Any) -> Array:
+        self._failures.pop(threading.get_ident(), None)
         x = state.getPositions(asNumpy=True)._value
         if not np.all(np.isfinite(x)):
             raise LatentStepError("the positions in the Context are not finite; load an earlier state")
@@ -134,7 +140,8 @@ class LatentProvider:
         y += centre - masses @ y / masses.sum()
         longest = float(np.max(np.linalg.norm(y - x, axis=1)))
         if not longest <= self.selection.reach:
-            raise LatentStepError(f"an atom would move {longest:.3g} nm; the molecule allows {self.selection.reach:.3g} nm")
+            reach = self.selection.reach
+            raise LatentStepError(f"an atom would move {longest:.3g} nm; the molecule allows {reach:.3g} nm")
         return y
 
     def _draw_velocities(self, y: Array, kT: float, key: tuple[int, int, int]) -> Array:  # noqa: N803

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import openmm
+from latentmd.integrators.openmm_constraints import constraint_projector
 from openmm import app
 
 from latentmd.bundle import Manifest
 from latentmd.data.graph import fingerprint
-from latentmd.integrators.openmm_constraints import constraint_projector
 
 _BOND = 0.2  # nm, longer than any covalent bond of a covered element pair
 
@@ -57,7 +57,9 @@ def select(
     """
     count = system.getNumParticles()
     if topology.getNumAtoms() != count:
-        raise ValueError(f"the topology has {topology.getNumAtoms()} atoms, the System {count} particles; pass matching ones")
+        raise ValueError(
+            f"the topology has {topology.getNumAtoms()} atoms, the System {count} particles; pass matching ones"
+        )
     chosen = list(range(count)) if atoms is None else [int(atom) for atom in atoms]
     expected = len(manifest.tokens)
     name = f"model {manifest.name!r}" if manifest.name else "the model"
@@ -70,8 +72,8 @@ def select(
     if fingerprint(part) != manifest.fingerprint:
         residues = "-".join(residue.name for residue in part.residues())
         raise ValueError(
-            f"{name} does not cover {residues}: atoms, names, bonds or their order differ from the molecule it was trained "
-            "on; `latentmd inspect` prints that molecule"
+            f"{name} does not cover {residues}: atoms, names, bonds or their order differ from the molecule it was "
+            "trained on; `latentmd inspect` prints that molecule"
         )
     projector = constraint_projector(system, chosen)
     tree, diameter = _tree(part)

@@ -323,7 +323,9 @@ def _read(path: Path) -> tuple[bytes, Manifest]:
         text = archive.read(names[0]).decode()
     found = re.search(r'"format":\s*"([^"]*)"', text)
     if found and found[1] != FORMAT:
-        raise BundleError(f"{path} has format {found[1]!r}, this latentmd reads {FORMAT!r}; install the matching latentmd")
+        raise BundleError(
+            f"{path} has format {found[1]!r}, this latentmd reads {FORMAT!r}; install the matching latentmd"
+        )
     try:
         return data, Manifest.model_validate_json(text)
     except ValidationError as error:

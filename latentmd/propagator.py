@@ -191,7 +191,7 @@ class Propagator:
         return structure_template(frame.topology, frame.xyz[0])
 
     def checks(self, positions: ArrayLike) -> dict[str, NDArray[np.bool_]]:
-        """Whether each frame of positions [B, N, 3] nm is sound: "finite", "bonds", "angles", "chirality", "clashes"."""
+        """Soundness of positions [B, N, 3] nm, frame by frame: "finite", "bonds", "angles", "chirality", "clashes"."""
         from latentmd.evaluation.structure import check_frames
 
         return check_frames(np.asarray(positions, dtype=np.float64), self.template)

@@ -22,7 +22,8 @@ def alanine() -> Any:
     molecule = build(ALANINE_DIPEPTIDE)
     import openmm
 
-    context = openmm.Context(molecule.system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(molecule.system, openmm.VerletIntegrator(0.001), platform)
     context.setPositions(molecule.positions)
     openmm.LocalEnergyMinimizer.minimize(context, 0.1)
     positions = context.getState(positions=True).getPositions(asNumpy=True)

@@ -1,0 +1,117 @@
+"""Alternation of molecular dynamics and latent steps inside an unmodified `simulation.step(n)`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import openmm
+from latentmd.integrators.openmm_integrator import LatentIntegrator, interruptible
+
+MD, LATENT = 0, 1
+SEGMENTS = ("md", "latent")
+
+_MAX_FORCE = 1e4  # kJ/mol/nm; thermal forces of a molecule at rest in its bonds stay below about half of it
+
+
+class AlternatingIntegrator(openmm.CompoundIntegrator):
+    """A CompoundIntegrator of an MD integrator (index 0) and a LatentIntegrator (index 1); see `alternate`."""
+
+    def step(self, steps: int) -> None:
+        """Advance by a number of engine steps of the current integrator."""
+        with interruptible():
+            super().step(steps)
+
+
+class AlternationSchedule:
+    """Says which integrator makes which step; add it to `simulation.reporters`, before the other reporters.
+
+    Which one is current follows from the simulation's step count alone, so that a run resumed from a checkpoint or a
+    State goes on where it was. After a block of latent steps a structure with a force above `max_force` is minimised
+    briefly, with the velocities kept on the constraints, so that MD can take over.
+
+    Args:
+        cycle: MD steps and latent steps of one cycle, which starts with MD.
+        relax_iterations: most minimiser iterations after latent steps; 0 never minimises.
+        max_force: kJ/mol/nm, above which they are made.
+
+    Attributes:
+        relaxations: how often a structure was minimised.
+    """
+
+    def __init__(self, cycle: tuple[int, int], relax_iterations: int = 50, max_force: float = _MAX_FORCE) -> None:
+        md_steps, latent_steps = cycle
+        if md_steps < 1 or latent_steps < 1:
+            raise ValueError(f"cycle is {cycle}; expected at least one MD step and one latent step, such as (500, 1)")
+        self.cycle = (int(md_steps), int(latent_steps))
+        self.relax_iterations = relax_iterations
+        self.max_force = max_force
+        self.relaxations = 0
+
+    def position(self, step: int) -> tuple[int, int]:
+        """Index of the integrator that makes the step after `step` steps, and the steps left for it in this cycle."""
+        phase = step % sum(self.cycle)
+        return (MD, self.cycle[0] - phase) if phase < self.cycle[0] else (LATENT, sum(self.cycle) - phase)
+
+    def segment(self, step: int) -> str:
+        """"md" or "latent": what made the frame after `step` steps; "start" for none."""
+        return SEGMENTS[self.position(step - 1)[0]] if step > 0 else "start"
+
+    def describeNextReport(self, simulation: Any) -> dict[str, Any]:  # noqa: N802 (OpenMM's name)
+        """Make the right integrator current and ask to be called at the next switch."""
+        index, remaining = self.position(simulation.currentStep)
+        simulation.integrator.setCurrentIntegrator(index)
+        return {"steps": remaining, "periodic": None, "include": []}
+
+    def report(self, simulation: Any, state: Any) -> None:
+        """Relax what latent steps left, if it needs it, and switch."""
+        index, _ = self.position(simulation.currentStep)
+        if index == MD:
+            simulation.integrator.setCurrentIntegrator(MD)
+            self._relax(simulation.context)
+        else:
+            simulation.integrator.setCurrentIntegrator(LATENT)
+
+    def _relax(self, context: openmm.Context) -> None:
+        if not self.relax_iterations:
+            return
+        groups = context.getIntegrator().getIntegrationForceGroups()
+        forces = context.getState(forces=True, groups=groups).getForces(asNumpy=True)._value
+        if float(np.max(np.sum(forces * forces, axis=1))) <= self.max_force**2:
+            return
+        openmm.LocalEnergyMinimizer.minimize(context, maxIterations=self.relax_iterations)
+        context.applyVelocityConstraints(1e-8)
+        self.relaxations += 1
+
+
+def alternate(
+    md_integrator: openmm.Integrator,
+    latent_integrator: LatentIntegrator,
+    cycle: tuple[int, int] = (500, 1),
+    **options: Any,
+) -> tuple[AlternatingIntegrator, AlternationSchedule]:
+    """Molecular dynamics and latent steps by turns.
+
+    Args:
+        md_integrator: any OpenMM integrator; the latent force is taken out of its force groups.
+        latent_integrator: made on the same System.
+        cycle: MD steps and latent steps of one cycle, which starts with MD.
+        **options: `relax_iterations` and `max_force` of AlternationSchedule.
+
+    Returns:
+        The integrator for the Simulation, and the schedule to add to `simulation.reporters`.
+
+    Raises:
+        ValueError: a cycle without MD or without latent steps.
+    """
+    schedule = AlternationSchedule(cycle, **options)
+    groups = _group_set(md_integrator.getIntegrationForceGroups()) - {latent_integrator.getForceGroup()}
+    md_integrator.setIntegrationForceGroups(groups)
+    compound = AlternatingIntegrator()
+    compound.addIntegrator(md_integrator)
+    compound.addIntegrator(latent_integrator)
+    return compound, schedule
+
+
+def _group_set(groups: Any) -> set[int]:
+    return {group for group in range(32) if groups >> group & 1} if isinstance(groups, int) else set(groups)
