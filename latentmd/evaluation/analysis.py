@@ -222,6 +222,8 @@ def _torsion_metrics(
     if spec.kind == "torsions":
         kinds["backbone"] = [i for i in kinds["all"] if spec.is_backbone(i)]
         kinds["side chain"] = [i for i in kinds["all"] if not spec.is_backbone(i)]
+        if not (kinds["backbone"] and kinds["side chain"]):
+            kinds = {"all": kinds["all"]}
     for label, members in kinds.items():
         if members:
             result.metrics.append(_mean_metric(f"JS distance, {spec.kind} ({label})", [rows[i] for i in members]))

@@ -85,15 +85,15 @@ def test_checks_name_what_is_wrong(dipeptide):
     heavy = template.heavy
     clashing[0, heavy[-1]] = clashing[0, heavy[0]] + 0.15 / np.sqrt(3)
     broken[0, 3] = np.nan
-    checks = structure.check_frames(np.concatenate([frames, stretched, clashing, broken, frames * [1, 1, -1]]), template)
+    mirrored = frames * [1, 1, -1]
+    checks = structure.check_frames(np.concatenate([frames, stretched, clashing, broken, mirrored]), template)
     assert checks["finite"].tolist() == [True, True, True, False, True]
     assert checks["bonds"].tolist() == [True, False, False, False, True]
     assert checks["clashes"].tolist() == [True, True, False, False, True]
     assert checks["chirality"].tolist() == [True, True, True, False, False]
 
 
-def test_clashes_of_many_atoms_agree_with_all_pairs(dipeptide):
-    topology, _ = dipeptide
+def test_clashes_of_many_atoms_agree_with_all_pairs():
     rng = np.random.default_rng(0)
     count = 200
     template = structure.StructureTemplate(

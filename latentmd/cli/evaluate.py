@@ -1,0 +1,164 @@
+"""`latentmd evaluate`: trajectories beside reference MD."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+_UNITS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6}
+
+
+class Time(click.ParamType):
+    """A time with a unit on the command line, picoseconds in the program."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(fs|ps|ns|us)\s*", str(value))
+        if match is None or float(match[1]) <= 0:
+            self.fail(f"{value!r} is no time; expected a positive number with a unit, such as 100ps", param, ctx)
+        return float(match[1]) * _UNITS[match[2]]
+
+
+class SeveralValues(click.Command):
+    """A command whose repeatable path options take every value up to the next option, as a shell's glob gives them."""
+
+    several = ("--reference", "--train")
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        current = None
+        for position, argument in enumerate(args):
+            if argument.startswith("-"):
+                current = argument if argument in self.several else None
+                spread.append(argument)
+            elif current is not None and args[position - 1] != current:
+                spread += [current, argument]
+            else:
+                spread.append(argument)
+        return super().parse_args(ctx, spread)
+
+
+@click.command(
+    "evaluate",
+    cls=SeveralValues,
+    epilog="""\b
+Examples:
+  latentmd evaluate run/*.xtc --reference md/*.xtc --top md/topology.pdb
+  latentmd evaluate run-latentmd --reference md --top md/topology.pdb --resample --lag 100ps
+  latentmd evaluate run --reference test --train train --top top.pdb --baseline all
+  latentmd evaluate --model alanine-dipeptide --reference test --train train --out evaluation""",
+)
+@click.argument("generated", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--reference", multiple=True, required=True, type=click.Path(path_type=Path), metavar="REF...",
+              help="Reference MD: files, one per independent run, or folders of them.")
+@click.option("--top", type=click.Path(path_type=Path), help="PDB file of the molecule; the model's own by default.")
+@click.option("--train", multiple=True, type=click.Path(path_type=Path), metavar="TRAJ...",
+              help="Training trajectories, which the baselines are made of.")
+@click.option("--model", help="Evaluate this model's own rollouts (no GENERATED then), encoder, decoder and energies.")
+@click.option("--lag", type=Time(), default="100ps", show_default=True, help="Lag of TICA and the Markov model.")
+@click.option("--interval", type=Time(), help="Time between frames, for files without times (.npy).")
+@click.option("--temperature", type=click.FloatRange(min=1), help="Kelvin. [default: the model's, or 350]")
+@click.option("--resample", is_flag=True, help="Thin the finer of two frame spacings to the coarser.")
+@click.option("--baseline", "baselines", multiple=True, metavar="NAME",
+              help="replicate, persistence, msm, shuffled, tica-flow, koopman, all or none; may be repeated. "
+                   "[default: all with --model, else none]")
+@click.option("--frames", type=click.IntRange(min=100), default=100_000, show_default=True,
+              help="With --model: frames to generate.")
+@click.option("--walkers", type=click.IntRange(min=1), default=64, show_default=True, help="With --model: walkers.")
+@click.option("--wall-time", type=click.FloatRange(min=0, min_open=True),
+              help="Seconds that GENERATED took; gives effective samples per second.")
+@click.option("--md-speed", type=click.FloatRange(min=0, min_open=True),
+              help="Plain MD of this molecule here in ps/s, for the replicate baseline.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("evaluation"), show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier evaluation in the folder.")
+def evaluate_command(
+    generated: tuple[Path, ...], reference: tuple[Path, ...], top: Path | None, train: tuple[Path, ...],
+    model: str | None, lag: float, interval: float | None, temperature: float | None, resample: bool,
+    baselines: tuple[str, ...], frames: int, walkers: int, wall_time: float | None, md_speed: float | None, seed: int,
+    out: Path, overwrite: bool,
+) -> None:  # fmt: skip
+    """Compare GENERATED trajectories with reference MD: structure, thermodynamics, kinetics, each beside its floor.
+
+    Writes evaluation.json and evaluation.html, a page that opens offline, to the output folder.
+    """
+    if bool(generated) == bool(model):
+        raise click.UsageError("name either GENERATED trajectories or --model, whose rollouts are then evaluated")
+    if model is None and top is None:
+        raise click.UsageError("--top is missing: the PDB file of the molecule")
+    from latentmd.workflows.evaluate import FRAME_BASELINES, Settings, evaluate
+
+    every = (*FRAME_BASELINES, "tica-flow", "koopman") if model else FRAME_BASELINES
+    chosen = baselines or (("all",) if model else ())
+    if "none" in chosen:
+        chosen = ()
+    if "all" in chosen:
+        chosen = every if model or (wall_time and md_speed) else tuple(b for b in every if b != "replicate")
+    settings = Settings(lag, temperature, interval, resample, tuple(chosen), wall_time, md_speed, seed)
+    with Stages() as stages:
+        try:
+            if model is None:
+                assert top is not None
+                result = evaluate(
+                    generated, reference, top, out=out, train=train, settings=settings, overwrite=overwrite,
+                    progress=stages,
+                )  # fmt: skip
+            else:
+                from latentmd.workflows.evaluate_model import evaluate_model
+
+                result = evaluate_model(
+                    model, reference, train, top, out=out, frames=frames, walkers=walkers, settings=settings,
+                    overwrite=overwrite, progress=stages,
+                )  # fmt: skip
+        except (ValueError, OSError) as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt as error:
+            raise click.ClickException("stopped before the evaluation was complete; nothing was written") from error
+    _show(result, out)
+
+
+def _show(result: Any, out: Path) -> None:
+    from rich.console import Console
+
+    from latentmd.evaluation.record import tables
+
+    console = Console()
+    for table in tables("Evaluation", result.metrics, result.baselines):
+        console.print(table)
+    for note in result.notes:
+        console.print(f"note: {note}", highlight=False)
+    console.print(f"wrote {out / 'evaluation.json'} and {out / 'evaluation.html'}", highlight=False)
+
+
+class Stages:
+    """A spinner with the current stage and the time so far; silent where the output is no terminal."""
+
+    def __enter__(self) -> Stages:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True,
+        )  # fmt: skip
+        self.task: Any = None
+        self.bar.start()
+        return self
+
+    def __call__(self, stage: str, done: float | None = None, total: float | None = None) -> None:
+        """Show a stage; with `done` and `total`, how far it is and how fast."""
+        if self.task is None or self.bar.tasks[-1].description != stage:
+            if self.task is not None:
+                self.bar.remove_task(self.task)
+            self.task = self.bar.add_task(stage, total=total, rate="")
+        speed = self.bar.tasks[-1].speed
+        self.bar.update(self.task, completed=done or 0, total=total, rate=f"{speed:.3g}/s" if speed else "")
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
