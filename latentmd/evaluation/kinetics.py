@@ -249,7 +249,8 @@ def coarse_grain(counts: Floats, sets: int) -> Ints:
 
     Args:
         counts: shape (states, states).
-        sets: most sets wanted; fewer where the connected set is smaller.
+        sets: most sets wanted. One more than the processes slower than the lag are made, at least two: PCCA+ splits
+            noise beyond that.
 
     Returns:
         Set of each state, shape (states,), numbered from the most to the least populated.
@@ -258,10 +259,11 @@ def coarse_grain(counts: Floats, sets: int) -> Ints:
 
     matrix, stationary, states = reversible_msm(counts)
     result = np.full(len(counts), -1)
-    sets = min(sets, len(states))
-    if sets < 2:
+    if len(states) < 2:
         result[states] = 0
         return result
+    slow = int(np.count_nonzero(_reversible_eigenvalues(matrix, stationary) > np.exp(-1)))
+    sets = min(sets, len(states), max(slow, 2))
     assignment = np.asarray(MarkovStateModel(matrix, stationary).pcca(sets).assignments)
     mass = np.bincount(assignment, weights=stationary, minlength=sets)
     order = np.argsort(-mass)

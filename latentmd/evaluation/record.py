@@ -111,17 +111,22 @@ def matches(metric: Metric, baseline: float) -> bool:
     return abs(baseline - target) <= abs(metric.value - target)
 
 
+def _joined(value: str, spread: str) -> str:
+    return rf"{value} \[{spread}]" if spread else value
+
+
 def tables(title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> list[Any]:
-    """The evaluation as rich tables for the terminal."""
+    """The evaluation as rich tables for the terminal: value [95 % interval], reference, floor (at effective samples)."""
     from rich.table import Table
 
     main = Table(title=title, title_justify="left")
-    for index, heading in enumerate(HEADINGS):
-        main.add_column(heading, justify="right" if 0 < index < 6 else "left", no_wrap=index == 1)
+    for index, heading in enumerate(("metric", "generated", "reference", "floor")):
+        main.add_column(heading, justify="right" if index else "left", no_wrap=index == 0)
     for group in GROUPS:
         rows = [m for m in metrics if m.group == group]
         for row in rows:
-            main.add_row(*columns(row))
+            name, value, own, reference, other, floor, _ = columns(row)
+            main.add_row(name, _joined(value, own), _joined(reference, other), floor)
         if rows:
             main.add_section()
     if not baselines:

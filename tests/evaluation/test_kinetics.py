@@ -146,3 +146,10 @@ def test_unconnected_states_are_left_out():
 def test_a_lag_longer_than_the_runs_is_refused(two_state_chain):
     with pytest.raises(ValueError, match="longest has 30"):
         kinetics.implied_timescales([c[:30] for c in two_state_chain], [30], 2, 1.0, np.random.default_rng(0))
+
+
+def test_sets_are_the_wells_of_a_chain():
+    """Two pairs of states that mix fast inside and slowly across."""
+    counts = np.array([[900, 98, 2, 0], [98, 900, 0, 2], [2, 0, 450, 48], [0, 2, 48, 450.0]])
+    sets = kinetics.coarse_grain(counts, 2)
+    assert sets[0] == sets[1] == 0 and sets[2] == sets[3] == 1
