@@ -99,7 +99,7 @@ class TrajectoryReader:
         for positions, stored in self._blocks():
             self._check_frames(positions, done)
             if stored is None:
-                times = np.arange(done, done + len(positions)) * (self._given_interval or 1.0)
+                times = np.asarray(np.arange(done, done + len(positions)) * (self._given_interval or 1.0), np.float64)
             else:
                 times = stored
                 if math.isnan(spacing) and len(times) > 1:
