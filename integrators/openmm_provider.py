@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from latentmd.integrators.openmm_constraints import ConstraintProjector
 from latentmd.integrators.openmm_selection import Selection
 from numpy.typing import NDArray
 
-from latentmd.bundle import BundleError, bundled_models, find, read_sha256
+from latentmd.bundle import BundleError, bundled_models, find
 from latentmd.core.noise import noise_generator
 from latentmd.propagator import Propagator
 
@@ -42,24 +44,36 @@ class LatentProvider:
     asks again, and only that call raises, so that nothing in the Context has changed.
 
     It holds no reference to a Context, System or State, and no state that decides a later step. It pickles as the
-    model's name or path, its SHA-256 and the selection.
+    model's name or path, its SHA-256 and the selection. OpenMM crashes where unpickling raises, so a model that is
+    gone or has changed is a warning then, and the error of the first step.
 
     Args:
         source: name or path of the bundle.
         selection: the atoms it moves.
         device: of the model.
+        sha256: that the bundle must have; None for any.
+
+    Raises:
+        BundleError: the bundle cannot be loaded, or is not the one expected.
 
     Attributes:
         draws: decoded structures looked at so far; steps: latent steps made.
         last_error: the last failure, without its traceback.
     """
 
-    def __init__(self, source: str | Path, selection: Selection, device: str = "auto") -> None:
+    def __init__(
+        self, source: str | Path, selection: Selection, device: str = "auto", sha256: str | None = None
+    ) -> None:
         self.source = _portable(source)
         self.selection = selection
         self.device = device
         self.propagator = Propagator(source, device)
         self.sha256 = self.propagator.bundle.sha256
+        if sha256 is not None and sha256 != self.sha256:
+            raise BundleError(
+                f"{source} has SHA-256 {self.sha256[:12]}…, the saved System was made with {sha256[:12]}…; "
+                "put the original bundle back, or build the System again"
+            )
         self.projector = ConstraintProjector(selection.pairs, selection.lengths, selection.masses)
         self.last_error: BaseException | None = None
         self.steps = 0
@@ -98,7 +112,7 @@ class LatentProvider:
         return self._whole(x, state.getPeriodicBoxVectors(asNumpy=True)._value) if self.selection.periodic else x
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return _restore, (self.source, self.sha256, self.selection, self.device)
+        return _restore, (self.source, self.selection, self.device, self.sha256)
 
     def _note(self, error: BaseException) -> None:
         try:
@@ -159,16 +173,30 @@ class LatentProvider:
         return x
 
 
+class _Unloadable(LatentProvider):
+    """Stands in for a provider whose model could not be loaded again: every step fails with the reason."""
+
+    def __init__(self, reason: Exception, source: str, selection: Selection, device: str, sha256: str) -> None:
+        self.reason, self.source, self.selection, self.device, self.sha256 = reason, source, selection, device, sha256
+        self.last_error = reason
+        self.steps = self.draws = 0
+        self._idle = np.zeros((len(selection.atoms), 3))
+        self._velocities, self._failures = {}, {}
+
+    def _displacements(self, state: Any, parameters: Any) -> Array:
+        raise BundleError(str(self.reason))
+
+
 def _portable(source: str | Path) -> str:
     """A bundled model by its name, any other by its absolute path."""
     return str(source) if str(source) in bundled_models() else str(find(source).resolve())
 
 
-def _restore(source: str, sha256: str, selection: Selection, device: str) -> LatentProvider:
+def _restore(source: str, selection: Selection, device: str, sha256: str) -> LatentProvider:
     """Unpickle a provider: load the bundle again and insist on the same file."""
-    if (found := read_sha256(source)) != sha256:
-        raise BundleError(
-            f"{source} has SHA-256 {found[:12]}…, the saved System was made with {sha256[:12]}…; "
-            "put the original bundle back, or build the System again"
-        )
-    return LatentProvider(source, selection, device)
+    try:
+        return LatentProvider(source, selection, device, sha256)
+    except Exception as error:
+        with contextlib.suppress(Warning):  # where warnings are errors
+            warnings.warn(f"the latent force cannot step: {error}", stacklevel=2)
+        return _Unloadable(error, source, selection, device, sha256)
