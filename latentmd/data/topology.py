@@ -156,7 +156,7 @@ def _check_residues_connected(record: Chemistry) -> None:
     if not broken:
         return
     largest = max(broken[0], key=len)
-    loose = [record.labels[i] for part in broken[0] if part is not largest for i in part]
+    loose = [record.labels[i] for part in broken[0] if part is not largest or len(part) == 1 for i in part]
     shown = ", ".join(loose[:8]) + (f" and {len(loose) - 8} more" if len(loose) > 8 else "")
     residue = record.labels[largest[0]].rsplit("-", 1)[0]
     raise ValueError(

@@ -102,9 +102,10 @@ class TrajectoryReader:
                 times = np.asarray(np.arange(done, done + len(positions)) * (self._given_interval or 1.0), np.float64)
             else:
                 times = stored
-                if math.isnan(spacing) and len(times) > 1:
-                    spacing = float(times[1] - times[0])
-                self._check_spacing(np.concatenate([[last], times])[0 if done else 1 :], spacing, done)
+                joined = np.concatenate([[last], times]) if done else times
+                if math.isnan(spacing) and len(joined) > 1:
+                    spacing = float(joined[1] - joined[0])
+                self._check_spacing(joined, spacing, max(done, 1))
             last = float(times[-1])
             done += len(positions)
             yield FrameBlock(positions, times)
@@ -259,15 +260,15 @@ class TrajectoryReader:
                     " written. Cut the trajectory before it."
                 )
 
-    def _check_spacing(self, times: NDArray[np.float64], spacing: float, done: int) -> None:
+    def _check_spacing(self, times: NDArray[np.float64], spacing: float, first: int) -> None:
+        """Refuse a gap that is not `spacing`; the gap before frame `first` is the first of `times`."""
         gaps = np.diff(times)
         tolerance = _SPACING * abs(spacing) + 4 * float(np.finfo(np.float32).eps) * float(np.abs(times).max())
         bad = (np.abs(gaps - spacing) > tolerance) | (gaps <= 0)
         if bad.any():
             k = int(np.argmax(bad))
-            frame = k + (done if done else 1)
             raise TrajectoryError(
-                f"Frames of {self.path} are not evenly spaced: frame {frame} is at {times[k + 1]:g} ps,"
+                f"Frames of {self.path} are not evenly spaced: frame {first + k} is at {times[k + 1]:g} ps,"
                 f" {gaps[k]:g} ps after the one before; the first two are {spacing:g} ps apart. Split the trajectory"
                 " there, or save it at one interval."
             )
@@ -323,6 +324,8 @@ def load_topology(top: Any) -> Any:
     path = Path(top)
     if not path.is_file():
         raise TrajectoryError(f"Topology {path} not found; check the path.")
+    if path.stat().st_size == 0:
+        raise TrajectoryError(f"Topology {path} is empty; expected a PDB file with ATOM records.")
     try:
         return mdtraj.load_topology(str(path))
     except _READ_ERRORS as error:
