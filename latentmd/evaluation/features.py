@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -157,64 +157,6 @@ def load_topology(path: Path) -> tuple[Any, Floats]:
     return loaded.topology, np.asarray(loaded.xyz[:1], dtype=np.float64)
 
 
-def frame_chunks(path: Path, topology: Any) -> Iterator[tuple[Floats | None, Floats]]:
-    """Stream one trajectory file as (times in ps or None, positions in nm) chunks, checking every frame.
-
-    Args:
-        path: any format mdtraj reads, or a .npy array (frames, atoms, 3) in nm, which has no times.
-        topology: mdtraj topology.
-
-    Raises:
-        EvaluationError: missing or unreadable file, another number of atoms, or coordinates that are not finite.
-    """
-    atoms = topology.n_atoms
-    chunk = max(1, CHUNK_COORDINATES // (3 * atoms))
-    if not path.is_file():
-        raise EvaluationError(f"{path}: no such trajectory; expected a file that mdtraj reads (xtc, dcd, h5, pdb, npy)")
-    done = 0
-    for times, positions in _raw_chunks(path, topology, chunk):
-        if positions.shape[1] != atoms:
-            raise EvaluationError(
-                f"{path} holds {positions.shape[1]} atoms and the topology {atoms}; pass the PDB of this very system"
-            )
-        finite = np.all(np.isfinite(positions), axis=(1, 2))
-        if not finite.all():
-            raise EvaluationError(
-                f"{path}: frame {done + int(np.argmin(finite))} holds NaN or infinite coordinates "
-                f"({np.count_nonzero(~finite)} such frames in this part); remove them or simulate again"
-            )
-        done += len(positions)
-        yield times, positions
-    if done == 0:
-        raise EvaluationError(f"{path}: holds no frames; expected a trajectory")
-
-
-def _raw_chunks(path: Path, topology: Any, chunk: int) -> Iterator[tuple[Floats | None, Floats]]:
-    if path.suffix == ".npy":
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
-            raise EvaluationError(f"{path}: not a readable .npy array ({error})") from error
-        if array.ndim != 3 or array.shape[2] != 3:
-            raise EvaluationError(f"{path} holds an array of shape {array.shape}; expected (frames, atoms, 3) in nm")
-        for start in range(0, len(array), chunk):
-            yield None, np.asarray(array[start : start + chunk])
-        return
-    import mdtraj
-
-    options = {} if path.suffix in (".h5", ".lh5", ".pdb", ".gro") else {"top": topology}
-    try:
-        for part in mdtraj.iterload(str(path), chunk=chunk, **options):
-            yield np.asarray(part.time, dtype=np.float64), part.xyz
-    except EvaluationError:
-        raise
-    except Exception as error:
-        raise EvaluationError(
-            f"{path}: mdtraj cannot read it with this topology of {topology.n_atoms} atoms ({error}); "
-            "pass the PDB of this very system and a complete file"
-        ) from error
-
-
 def read_set(
     paths: Sequence[Path], topology: Any, spec: FeatureSpec, template: structure.StructureTemplate | None,
     interval: float | None = None,
@@ -229,21 +171,25 @@ def read_set(
         interval: ps between frames, for files that carry no times.
 
     Raises:
-        EvaluationError: anything wrong with a file, or files of different frame spacing.
+        TrajectoryError: a file that is missing, damaged, of other atoms, not finite or unevenly spaced.
+        EvaluationError: files of different frame spacing.
     """
+    from latentmd.data.trajectory import TrajectoryReader
+
     runs, kept, totals, spacings = [], [], StructureTotals(), []
     per_run = max(1, KEPT_FRAMES // len(paths))
+    block = max(1, CHUNK_COORDINATES // (3 * topology.n_atoms))
     for path in paths:
-        values, frames, times = [], [], []
-        for stamp, positions in frame_chunks(path, topology):
+        reader = TrajectoryReader(path, topology, interval=interval, block=block)
+        spacings.append(reader.interval)
+        values, frames = [], []
+        for positions, _ in reader:
             values.append(spec.values(positions))
             frames.append(np.array(positions[:: max(1, len(positions) // per_run)], dtype=np.float32))
-            times.append(np.full(len(positions), np.nan) if stamp is None else stamp)
             if template is not None:
                 totals.add(np.asarray(positions, dtype=np.float64), template)
         runs.append(np.concatenate(values))
         kept.append(_spread(np.concatenate(frames), per_run))
-        spacings.append(_spacing(path, np.concatenate(times), interval))
     if max(spacings) - min(spacings) > 1e-3 * max(spacings):
         raise EvaluationError(
             f"{paths[int(np.argmin(spacings))]} has a frame every {min(spacings):g} ps and "
@@ -254,17 +200,3 @@ def read_set(
 
 def _spread(frames: Floats, count: int) -> Floats:
     return frames[np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int))]
-
-
-def _spacing(path: Path, times: Floats, interval: float | None) -> float:
-    if not np.isfinite(times).all() or len(times) < 2:
-        if interval is None:
-            raise EvaluationError(f"{path} carries no frame times; give the time between frames with --interval")
-        return interval
-    steps = np.diff(times)
-    if steps.min() <= 0 or np.ptp(steps) > 1e-3 * steps.mean() + 1e-3:
-        raise EvaluationError(
-            f"{path}: frames are between {steps.min():g} and {steps.max():g} ps apart; expected one constant spacing "
-            "(cut the trajectory where it was interrupted)"
-        )
-    return float(steps.mean())

@@ -117,8 +117,6 @@ def _viewer(view: View) -> str:
     atoms = _shown_atoms(view.topology, symbols)
     index = {int(a): i for i, a in enumerate(atoms)}
     links = [[index[int(i)], index[int(j)]] for i, j in bonds if int(i) in index and int(j) in index]
-    if len(bonds) == 0:
-        links = structure.bonds_from_distances([symbols[i] for i in atoms], view.sets[0][1][0][atoms]).tolist()
     trace = len(symbols) > _ALL_ATOMS and len(links) < len(atoms) // 2
     if trace:
         links = [[i, i + 1] for i in range(len(atoms) - 1) if _near(view.sets[0][1][0], atoms[i], atoms[i + 1])]

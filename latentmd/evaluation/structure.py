@@ -16,8 +16,6 @@ MAX_Z = 7.0  # deviations a valid bond or angle may be away from its mean: 10^8 
 _FLOORS = (0.002, np.deg2rad(2.0))  # least deviation of a bond (nm), angle (rad): constrained bonds have none
 _DEFAULTS = (0.005, np.deg2rad(5.0))  # deviation where a single reference frame tells none
 _PLANAR = 0.2  # |signed volume| / product of bond lengths below which a three-neighbour atom counts as planar
-_COVALENT_RADII = {"H": 0.031, "C": 0.076, "N": 0.071, "O": 0.066, "F": 0.057, "P": 0.107, "S": 0.105, "Cl": 0.102}
-_BOND_TOLERANCE = 0.04  # nm over the sum of covalent radii (Cordero et al. 2008)
 _BRUTE_FORCE_ATOMS = 120  # above this many heavy atoms a k-d tree finds clashes faster than all pairs
 
 
@@ -33,21 +31,6 @@ def topology_arrays(topology: Any) -> tuple[list[str], Ints]:
     symbols = [atom.element.symbol if atom.element is not None else "VS" for atom in atoms]
     pairs = [(int(bond[0].index), int(bond[1].index)) for bond in bonds]
     return symbols, np.array(pairs, dtype=np.int64).reshape(-1, 2)
-
-
-def bonds_from_distances(symbols: list[str], frame: Floats) -> Ints:
-    """Bonds of a molecule whose topology names none (a ligand without CONECT records), shape (bonds, 2).
-
-    Two atoms are bonded where they are closer than the sum of their covalent radii and 0.04 nm.
-
-    Args:
-        symbols: element symbols, one per atom.
-        frame: nm, shape (atoms, 3).
-    """
-    radii = np.array([_COVALENT_RADII.get(symbol, 0.12) for symbol in symbols])
-    distance = np.linalg.norm(frame[:, None] - frame[None], axis=-1)
-    first, second = np.nonzero(np.triu(distance < radii[:, None] + radii[None] + _BOND_TOLERANCE, 1))
-    return np.stack([first, second], axis=1)
 
 
 def neighbour_lists(n_atoms: int, bonds: Ints) -> list[list[int]]:
@@ -200,8 +183,6 @@ def structure_template(topology: Any, reference: Floats) -> StructureTemplate:
         raise ValueError(f"reference frames hold {frames.shape[1]} atoms, the topology {len(symbols)}; use a matching PDB")
     if not np.all(np.isfinite(frames)):
         raise ValueError("reference frames hold NaN or infinite coordinates; expected finite positions in nm")
-    if len(bonds) == 0 and len(symbols) > 1:
-        bonds = bonds_from_distances(symbols, frames[0])
     triples = angle_triples(len(symbols), bonds)
     centres = stereocentres(symbols, bonds, frames[0])
     heavy = np.array([i for i, symbol in enumerate(symbols) if symbol not in ("H", "D", "VS")], dtype=np.int64)
