@@ -25,9 +25,7 @@ _ATOM_NAMES = {
     ("HOH", "OH2"): "O", ("*", "OT1"): "O", ("*", "OT2"): "OXT", ("*", "O1"): "O", ("*", "O2"): "OXT",
     ("*", "OC1"): "O", ("*", "OC2"): "OXT",
 }  # fmt: skip
-AMINO_ACIDS = frozenset(
-    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
-)
+AMINO_ACIDS = frozenset("ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split())
 
 
 @dataclass(frozen=True)

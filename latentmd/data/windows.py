@@ -44,9 +44,7 @@ class LaggedWindows:
             all too short.
     """
 
-    def __init__(
-        self, trajectories: Sequence[NDArray[np.floating]], lag: tuple[float, float], steps: int = 1
-    ) -> None:
+    def __init__(self, trajectories: Sequence[NDArray[np.floating]], lag: tuple[float, float], steps: int = 1) -> None:
         self.trajectories = list(trajectories)
         self.steps = steps
         if not self.trajectories:

@@ -12,6 +12,7 @@ from latentmd.decoders.z_matrix import ZMatrix, z_matrix
 
 __all__ = ["InternalCoordinates", "kabsch", "signed_volumes", "stereocentres", "torsion_angles", "wrap"]
 
+
 class InternalCoordinates(nn.Module):
     """The map between Cartesian and internal coordinates of one molecule; TorchScript-able, without parameters.
 

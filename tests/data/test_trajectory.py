@@ -102,7 +102,9 @@ def test_other_atoms(trajectory: mdtraj.Trajectory, tmp_path: Path) -> None:
     lines = [line for line in PDB.read_text().splitlines() if "CONECT" not in line]
     lines[1], lines[2] = lines[2], lines[1]
     (tmp_path / "swapped.pdb").write_text("\n".join(lines))
-    assert "ACE1-H1 (topology: ACE1-CH3), ACE1-CH3 (topology: ACE1-H1)" in failure(tmp_path / "swapped.pdb", interval=1.0)
+    assert "ACE1-H1 (topology: ACE1-CH3), ACE1-CH3 (topology: ACE1-H1)" in failure(
+        tmp_path / "swapped.pdb", interval=1.0
+    )
 
 
 def test_wrong_array_shape(tmp_path: Path) -> None:

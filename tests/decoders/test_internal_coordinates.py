@@ -216,7 +216,9 @@ def test_disconnected_parts_and_rings() -> None:
     assert deviation(coordinates.to_cartesian(*coordinates.to_internal(x)), x) < 1e-6
 
 
-@pytest.mark.parametrize("symbols, bonds", [("O H H Na", [(0, 1), (0, 2)]), ("Na Cl Na Cl", []), ("C N Cl Cl", [(0, 1)])])
+@pytest.mark.parametrize(
+    "symbols, bonds", [("O H H Na", [(0, 1), (0, 2)]), ("Na Cl Na Cl", []), ("C N Cl Cl", [(0, 1)])]
+)
 def test_smallest_molecules(symbols: str, bonds: list[tuple[int, int]]) -> None:
     coordinates = InternalCoordinates.from_topology(chemistry_of(symbols, bonds))
     x = torch.rand(8, 4, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
@@ -259,7 +261,9 @@ def test_kabsch_undoes_a_rotation_and_never_mirrors() -> None:
 def test_stereocentres(alanine: Any, peptide: tuple[Any, np.ndarray]) -> None:
     names = chemistry(alanine.topology).labels
     centres = stereocentres(alanine.topology)
-    assert [[names[i] for i in row] for row in centres.tolist()] == [["ALA2-CA", "ALA2-N", "ALA2-C", "ALA2-CB", "ALA2-HA"]]
+    assert [[names[i] for i in row] for row in centres.tolist()] == [
+        ["ALA2-CA", "ALA2-N", "ALA2-C", "ALA2-CB", "ALA2-HA"]
+    ]
     labels = chemistry(peptide[0]).labels
     found = {labels[i] for i in stereocentres(peptide[0])[:, 0].tolist()}
     assert found == {f"{r}-CA" for r in "TYR2 ASP3 PRO4 ILE5 LYS6 TRP7 HIS8 VAL9".split()} | {"ILE5-CB"}
