@@ -108,7 +108,7 @@ def test_missing_bonds_are_named() -> None:
 def test_other_objects_are_refused() -> None:
     with pytest.raises(TypeError, match=r"pass its \.topology"):
         molecule_graph(app.PDBFile(str(PDB)))
-    with pytest.raises(TypeError, match="found builtins.str"):
+    with pytest.raises(TypeError, match=r"found builtins\.str"):
         molecule_graph("molecule.pdb")
     with pytest.raises(ValueError, match="no atoms"):
         molecule_graph(app.Topology())
