@@ -121,7 +121,6 @@ class LatentIntegrator(openmm.CustomIntegrator):
         self.setRandomNumberSeed(seed)
 
     def _add_steps(self, group: int, subset: bool) -> None:
-        self.addUpdateContextState()
         for parameter, expression in ((KT, "kT"), (TIME, "dt"), (SEED, "seed"), (STREAM, "stream")):
             self.addComputeGlobal(parameter, expression)
         # Everything that can fail comes before anything is changed; reading the force before the energy costs one call.
@@ -140,6 +139,7 @@ class LatentIntegrator(openmm.CustomIntegrator):
         self.addComputePerDof("x", "x+displacement")
         self.addComputePerDof("v", "select(selected, velocity, v)" if subset else "velocity")
         self.addComputeGlobal(COUNT, f"{COUNT}+1")
+        self.addUpdateContextState()  # last, not first: a step that fails has moved no barostat and no velocity
 
     def step(self, steps: int) -> None:
         """Advance by a number of engine steps."""

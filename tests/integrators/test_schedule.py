@@ -1,0 +1,111 @@
+"""Alternation inside `simulation.step`, and the reporter's true times."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+import pytest
+from openmm import app
+
+from latentmd.integrators import LatentIntegrator, LatentReporter, alternate
+from latentmd.integrators.reporter import COLUMNS
+from latentmd.integrators.schedule import AlternationSchedule
+
+Make = Callable[..., Any]
+
+
+def test_positions_in_the_cycle() -> None:
+    schedule = AlternationSchedule((3, 2))
+    assert [schedule.position(step) for step in range(6)] == [(0, 3), (0, 2), (0, 1), (1, 2), (1, 1), (0, 3)]
+    assert [schedule.segment(step) for step in range(7)] == ["start", "md", "md", "md", "latent", "latent", "md"]
+    with pytest.raises(ValueError, match="at least one MD step and one latent step"):
+        AlternationSchedule((0, 1))
+
+
+@pytest.mark.parametrize("chunks", [[25], [1] * 25, [4, 7, 14]])
+def test_steps_are_made_by_the_right_integrator_however_they_are_asked_for(latent_simulation: Make, chunks: list[int]) -> None:
+    simulation, latent = latent_simulation(cycle=(10, 1))
+    for chunk in chunks:
+        simulation.step(chunk)
+    # Steps 11 and 22 are latent: 50 ps each, the others 4 fs.
+    assert simulation.context.getTime()._value == pytest.approx(2 * 50 + 23 * 0.004)
+    assert latent.provider.steps == 2
+
+
+def test_other_reporters_keep_their_steps_and_the_latent_reporter_has_true_times(latent_simulation: Make) -> None:
+    simulation, latent = latent_simulation(cycle=(10, 1))
+    text, state_data = io.StringIO(), io.StringIO()
+    schedule = simulation.reporters[0]
+    simulation.reporters.append(LatentReporter(text, 5, latent, schedule))
+    simulation.reporters.append(app.StateDataReporter(state_data, 4, step=True))
+    simulation.step(24)
+    rows = list(csv.DictReader(io.StringIO(text.getvalue())))
+    assert tuple(rows[0]) == COLUMNS
+    assert [int(row["step"]) for row in rows] == [5, 10, 15, 20]
+    times = [0.02, 0.04, 50.056, 50.076]
+    np.testing.assert_allclose([float(row["time_ps"]) for row in rows], times, atol=1e-6)
+    assert [row["segment"] for row in rows] == ["md"] * 4
+    assert [row["latent_steps"] for row in rows] == ["0", "0", "1", "1"]
+    assert all(row["failed_checks"] == "" for row in rows)
+    assert state_data.getvalue().split()[1:] == ["4", "8", "12", "16", "20", "24"] or "24" in state_data.getvalue()
+
+
+def test_the_reporter_names_latent_frames_and_needs_the_provider(latent_simulation: Make, tmp_path: Path) -> None:
+    simulation, latent = latent_simulation(cycle=(2, 1))
+    path = tmp_path / "latent.csv"
+    reporter = LatentReporter(path, 1, latent, simulation.reporters[0])
+    simulation.reporters.append(reporter)
+    simulation.step(4)
+    reporter.close()
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["segment"] for row in rows] == ["md", "md", "latent", "md"]
+    assert float(rows[2]["potential_kJ_mol"]) < 0
+    bare = copy.copy(latent)
+    bare.provider = None
+    with pytest.raises(ValueError, match="pass the one made with the System"):
+        LatentReporter(path, 1, bare)
+
+
+def test_md_has_the_target_temperature_and_the_latent_force_no_part_in_it(latent_simulation: Make) -> None:
+    simulation, _ = latent_simulation(cycle=(400, 1))
+    simulation.integrator.getIntegrator(0).setFriction(20)
+    masses = np.array([simulation.system.getParticleMass(i)._value for i in range(22)])
+    kinetic = []
+    for _ in range(2000):
+        simulation.step(10)
+        if simulation.currentStep % 401 < 200:
+            continue  # the surrogate's bonds are at rest; MD first shares its energy with them
+        v = simulation.context.getState(velocities=True).getVelocities(asNumpy=True)._value
+        kinetic.append(0.5 * np.sum(masses[:, None] * v * v))
+    freedom = 3 * 22 - simulation.system.getNumConstraints() - 3
+    temperature = 2 * np.mean(kinetic) / freedom / 0.00831446261815324
+    # At 20/ps velocities lose memory within two frames.
+    assert temperature == pytest.approx(350, rel=4 * (2 / freedom / (len(kinetic) / 2)) ** 0.5)
+
+
+def test_a_strained_structure_is_relaxed_once(latent_simulation: Make) -> None:
+    simulation, _ = latent_simulation(cycle=(2, 1))
+    schedule = simulation.reporters[0]
+    simulation.step(4)
+    relaxed = schedule.relaxations
+    schedule.max_force = 1.0
+    simulation.step(3)
+    assert schedule.relaxations == relaxed + 1
+    schedule.relax_iterations = 0
+    simulation.step(3)
+    assert schedule.relaxations == relaxed + 1
+
+
+def test_options_reach_the_schedule(alanine: Any, ou_bundle: Path) -> None:
+    system = copy.deepcopy(alanine.system)
+    latent = LatentIntegrator(350, ou_bundle, system=system, topology=alanine.topology)
+    compound, schedule = alternate(openmm.VerletIntegrator(0.001), latent, (5, 1), relax_iterations=7, max_force=3.0)
+    assert isinstance(compound, openmm.CompoundIntegrator)
+    assert (schedule.cycle, schedule.relax_iterations, schedule.max_force) == ((5, 1), 7, 3.0)
