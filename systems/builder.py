@@ -1,15 +1,20 @@
-"""PDB file → OpenMM System: repair, parametrise, choose the platform."""
+"""PDB file → OpenMM System: repair, parametrise."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import openmm
 from openmm import app, unit
+
+from latentmd.systems.implicit import implicit_solvent, with_native_obc2
+from latentmd.systems.platforms import fastest_platform
 
 Solvent = Literal["implicit", "vacuum", "explicit"]
 
@@ -20,11 +25,13 @@ DEFAULT_FORCE_FIELDS: dict[Solvent, tuple[str, ...]] = {
     "explicit": ("amber14-all.xml", "amber14/tip3p.xml"),
 }
 
-_OBC_OFFSET = 0.009  # nm, Onufriev, Bashford & Case, Proteins 55, 383 (2004)
-_TIMING_SECONDS = 0.15  # per platform, enough for 1 % at the speeds that matter
+WATER = ("HOH", "WAT", "TIP3", "SOL")
+_PADDING = 1.0  # nm of water around a solute that comes without
+_CUTOFF = 1.0  # nm, explicit solvent
+_PH = 7.0
 
 
-class SystemError_(ValueError):
+class MoleculeError(ValueError):
     """A molecule that cannot be turned into an OpenMM System; the message says what to do."""
 
 
@@ -33,7 +40,7 @@ class Protocol:
     """Simulation protocol: what the training data of the bundled models was made with.
 
     Attributes:
-        solvent: "implicit" (OBC2), "vacuum" or "explicit" (the PDB brings the water and a unit cell).
+        solvent: "implicit" (OBC2), "vacuum" or "explicit" (water from the PDB, or added where it has none).
         force_field: OpenMM force-field XML names or paths; empty for the default of the solvent.
         temperature: kelvin.
         friction: 1/ps.
@@ -50,12 +57,21 @@ class Protocol:
 
     @property
     def force_field_files(self) -> tuple[str, ...]:
+        """The force-field files in use."""
         return self.force_field or DEFAULT_FORCE_FIELDS[self.solvent]
 
 
 @dataclass(frozen=True)
 class Molecule:
-    """A parametrised molecule: topology, OpenMM System and starting positions (nm, shape (atoms, 3))."""
+    """A parametrised molecule.
+
+    Attributes:
+        topology: of all atoms, solvent included.
+        system: OpenMM System.
+        positions: starting positions, a Quantity of shape (atoms, 3).
+        protocol: what it was built with.
+        added: labels of the atoms that the PDB file lacked, such as "A:ALA2:HB1", and of added solvent.
+    """
 
     topology: app.Topology
     system: openmm.System
@@ -66,7 +82,13 @@ class Molecule:
     def context(
         self, integrator: openmm.Integrator, platform: str | None = None, threads: int | None = None
     ) -> openmm.Context:
-        """A Context at the starting positions, on the named platform or the fastest one."""
+        """A Context at the starting positions, on the named platform or the fastest one.
+
+        Args:
+            integrator: a new integrator.
+            platform: name of an OpenMM platform.
+            threads: threads of the CPU platform.
+        """
         name = platform or fastest_platform(self)
         properties = {"Threads": str(threads)} if name == "CPU" and threads else {}
         context = openmm.Context(self.system, integrator, openmm.Platform.getPlatformByName(name), properties)
@@ -84,149 +106,163 @@ class Molecule:
         integrator.setRandomNumberSeed(seed % (2**31 - 2) + 1)
         return integrator
 
+    def box(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """Periodic box vectors in nm, shape (3, 3); None where the System is not periodic."""
+        if not self.system.usesPeriodicBoundaryConditions():
+            return None
+        vectors = self.system.getDefaultPeriodicBoxVectors()
+        return np.array([list(vector.value_in_unit(unit.nanometer)) for vector in vectors], dtype=np.float64)
+
 
 def build(pdb: str | Path, protocol: Protocol = Protocol()) -> Molecule:
     """Repair a PDB file and parametrise it.
 
-    Missing heavy atoms and hydrogens are added with PDBFixer at pH 7 and listed in `Molecule.added`. An implicit
-    OBC2 model is rebuilt on the native `GBSAOBCForce`, the same energy over 30 times faster for small molecules.
+    Missing heavy atoms and hydrogens are added with PDBFixer at pH 7 and listed in `Molecule.added`; hydrogens only
+    where a residue has none or the force field does not know it as it is. Everything else, heterogens included,
+    stays as it is. An implicit OBC2 model is rebuilt on the native `GBSAOBCForce`, the same energy over 30 times
+    faster for small molecules.
 
     Args:
         pdb: path of the PDB file.
         protocol: solvent, force field, temperature, friction, time step and hydrogen mass.
 
     Raises:
-        SystemError_: the file is missing, empty or unreadable, or the force field has no template for a residue.
+        MoleculeError: the file is missing, empty or unreadable, has non-finite coordinates, or holds residues that the
+            force field does not describe.
     """
-    topology, positions, added = _repair(Path(pdb))
-    system = _parametrise(topology, protocol, str(pdb))
-    if protocol.solvent == "implicit":
-        system = with_native_obc2(system)
+    path = Path(pdb)
+    fixer = _read(path)
+    force_field = _force_field(protocol)
+    before = {_label(atom) for atom in fixer.topology.atoms()}
+    with _repeatable():
+        topology, positions = _repair(fixer, force_field)
+        added = [_label(atom) for atom in topology.atoms() if _label(atom) not in before]
+        _refuse_unknown(topology, force_field, protocol, path)
+        if protocol.solvent == "explicit":
+            topology, positions, note = _solvated(topology, positions, force_field)
+            added += note
+    system = _parametrise(topology, force_field, protocol, path)
     return Molecule(topology, system, positions, protocol, tuple(added))
 
 
-def _repair(pdb: Path) -> tuple[app.Topology, Any, list[str]]:
+def _read(pdb: Path) -> Any:
     from pdbfixer import PDBFixer
 
+    expected = "expected a PDB file with ATOM records"
+    if not pdb.exists():
+        raise MoleculeError(f"{pdb}: no such file; {expected} (`latentmd systems` lists the bundled ones)")
     if not pdb.is_file():
-        raise SystemError_(f"{pdb}: no such file; expected a PDB file")
+        raise MoleculeError(f"{pdb}: not a file; {expected}")
     if pdb.stat().st_size == 0:
-        raise SystemError_(f"{pdb}: the file is empty; expected a PDB file with ATOM records")
+        raise MoleculeError(f"{pdb}: the file is empty; {expected}")
     try:
         fixer = PDBFixer(filename=str(pdb))
     except Exception as error:
-        raise SystemError_(f"{pdb}: not a readable PDB file ({error}); expected ATOM records") from error
+        raise MoleculeError(f"{pdb}: not a readable PDB file ({_first_line(error)}); {expected}") from error
     if fixer.topology.getNumAtoms() == 0:
-        raise SystemError_(f"{pdb}: no ATOM records found; expected a PDB file with at least one molecule")
-    before = {_label(atom) for atom in fixer.topology.atoms()}
+        raise MoleculeError(f"{pdb}: no ATOM records found; {expected}")
+    xyz = np.array(fixer.positions.value_in_unit(unit.nanometer), dtype=np.float64)
+    if not np.all(np.isfinite(xyz)):
+        atom = list(fixer.topology.atoms())[int(np.argwhere(~np.isfinite(xyz))[0, 0])]
+        raise MoleculeError(f"{pdb}: coordinates of atom {_label(atom)} are not finite; correct the file")
+    return fixer
+
+
+def _force_field(protocol: Protocol) -> app.ForceField:
+    files = protocol.force_field_files
+    try:
+        return app.ForceField(*files)
+    except Exception as error:
+        raise MoleculeError(
+            f"force field {', '.join(files)} cannot be read ({_first_line(error)}); "
+            "expected names or paths of OpenMM force-field XML files"
+        ) from error
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """PDBFixer and Modeller draw from global generators: seed them, and put them back as they were."""
+    states = random.getstate(), np.random.get_state()
+    random.seed(1)
+    np.random.seed(1)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def _repair(fixer: Any, force_field: app.ForceField) -> tuple[app.Topology, Any]:
     fixer.missingResidues = {}
     fixer.findMissingAtoms()
     fixer.addMissingAtoms(seed=1)
-    if any(_needs_hydrogens(fixer.topology)):
-        fixer.addMissingHydrogens(7.0)
-    added = [_label(atom) for atom in fixer.topology.atoms() if _label(atom) not in before]
-    return fixer.topology, fixer.positions, added
+    hydrogen = app.element.hydrogen
+    bare = any(all(atom.element != hydrogen for atom in residue.atoms()) for residue in fixer.topology.residues())
+    if bare or force_field.getUnmatchedResidues(fixer.topology):
+        fixer.addMissingHydrogens(_PH)
+    return fixer.topology, fixer.positions
 
 
 def _label(atom: app.topology.Atom) -> str:
     residue = atom.residue
-    return f"{residue.name}{residue.id}:{atom.name}"
+    return f"{residue.chain.id}:{residue.name}{residue.id}:{atom.name}"
 
 
-def _needs_hydrogens(topology: app.Topology) -> list[bool]:
-    """One entry per residue: whether it holds no hydrogen although it holds heavy atoms."""
-    hydrogen = app.element.hydrogen
-    return [all(atom.element != hydrogen for atom in residue.atoms()) for residue in topology.residues()]
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _parametrise(topology: app.Topology, protocol: Protocol, source: str) -> openmm.System:
-    files = protocol.force_field_files
-    try:
-        force_field = app.ForceField(*files)
-    except Exception as error:
-        raise SystemError_(f"force field {', '.join(files)}: {error}; expected OpenMM force-field XML") from error
+def _refuse_unknown(topology: app.Topology, force_field: app.ForceField, protocol: Protocol, source: Path) -> None:
+    unmatched = force_field.getUnmatchedResidues(topology)
+    if not unmatched:
+        return
+    names = sorted({f"{residue.name} ({residue.chain.id}:{residue.id})" for residue in unmatched})
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    if all(residue.name in WATER for residue in unmatched) and protocol.solvent != "explicit":
+        advice = "remove the water, or simulate it with --solvent explicit"
+    else:
+        advice = "remove them, complete them, or describe them with --force-field FILE.xml"
+    raise MoleculeError(
+        f"{source}: unknown residues {shown}; expected residues, with all their atoms and bonds, "
+        f"that {', '.join(protocol.force_field_files)} describes: {advice}"
+    )
+
+
+def _solvated(
+    topology: app.Topology, positions: Any, force_field: app.ForceField
+) -> tuple[app.Topology, Any, list[str]]:
+    """A box of water around a solute that comes without; a PDB file that brings water must bring its cell too."""
+    waters = sum(residue.name in WATER for residue in topology.residues())
+    if waters:
+        if topology.getPeriodicBoxVectors() is None:
+            raise MoleculeError("the PDB file has water but no unit cell; add a CRYST1 record, or remove the water")
+        return topology, positions, []
+    modeller = app.Modeller(topology, positions)
+    modeller.addSolvent(force_field, padding=_PADDING * unit.nanometer)
+    residues = [residue.name for residue in modeller.topology.residues()][topology.getNumResidues() :]
+    counts = ", ".join(f"{residues.count(name)} {name}" for name in sorted(set(residues)))
+    return modeller.topology, modeller.positions, [f"solvent: {counts}"]
+
+
+def _parametrise(
+    topology: app.Topology, force_field: app.ForceField, protocol: Protocol, source: Path
+) -> openmm.System:
+    files = ", ".join(protocol.force_field_files)
     periodic = protocol.solvent == "explicit"
-    if periodic and topology.getPeriodicBoxVectors() is None:
-        raise SystemError_(f"{source}: explicit solvent needs a unit cell; add a CRYST1 record or use --solvent implicit")
+    options: dict[str, Any] = {"nonbondedMethod": app.NoCutoff}
+    if periodic:
+        options = {"nonbondedMethod": app.PME, "nonbondedCutoff": _CUTOFF * unit.nanometer}
     try:
-        return force_field.createSystem(
-            topology,
-            nonbondedMethod=app.PME if periodic else app.NoCutoff,
-            constraints=app.HBonds,
-            hydrogenMass=protocol.hydrogen_mass * unit.amu,
+        system = force_field.createSystem(
+            topology, constraints=app.HBonds, hydrogenMass=protocol.hydrogen_mass * unit.amu, **options
         )
     except Exception as error:
-        raise SystemError_(
-            f"{source}: {error} Expected residues that {', '.join(files)} describes; "
-            "pass a force-field XML for this molecule with --force-field"
-        ) from error
-
-
-def with_native_obc2(system: openmm.System) -> openmm.System:
-    """Replace the CustomGBForce of `implicit/obc2.xml` by the native GBSAOBCForce, where both are the same model.
-
-    The custom force stores `or` = radius − 0.009 nm and `sr` = scale · or (Onufriev, Bashford & Case 2004), so
-    radius = or + 0.009 and scale = sr / or. A System whose GB expressions differ is returned unchanged.
-    """
-    reference = _obc2_signature()
-    for index, force in enumerate(system.getForces()):
-        if isinstance(force, openmm.CustomGBForce) and _signature(force) == reference:
-            native = _native_obc2(force)
-            system.removeForce(index)
-            system.addForce(native)
-            return system
-    return system
-
-
-def _signature(force: openmm.CustomGBForce) -> list[Any]:
-    values = [force.getComputedValueParameters(i) for i in range(force.getNumComputedValues())]
-    terms = [force.getEnergyTermParameters(i) for i in range(force.getNumEnergyTerms())]
-    names = [force.getPerParticleParameterName(i) for i in range(force.getNumPerParticleParameters())]
-    return [values, terms, names, force.getNumGlobalParameters(), force.getNonbondedMethod()]
-
-
-def _obc2_signature() -> list[Any]:
-    from openmm.app.internal.customgbforces import GBSAOBC2Force
-
-    force = GBSAOBC2Force(SA="ACE")
-    force.addParticle([0.0, 0.15, 0.8])
-    force.finalize()
-    return _signature(force)
-
-
-def _native_obc2(custom: openmm.CustomGBForce) -> openmm.GBSAOBCForce:
-    native = openmm.GBSAOBCForce()
-    native.setSolventDielectric(78.5)
-    native.setSoluteDielectric(1.0)
-    native.setNonbondedMethod(openmm.GBSAOBCForce.NoCutoff)
-    for i in range(custom.getNumParticles()):
-        charge, offset_radius, scaled = custom.getParticleParameters(i)
-        native.addParticle(charge, offset_radius + _OBC_OFFSET, scaled / offset_radius)
-    return native
-
-
-def platforms(names: Sequence[str] = ("CUDA", "HIP", "OpenCL", "Reference", "CPU")) -> list[str]:
-    """Names of the OpenMM platforms of this machine, in the order of preference when equally fast."""
-    present = {openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())}
-    return [name for name in names if name in present]
-
-
-def time_platform(molecule: Molecule, name: str, seconds: float = _TIMING_SECONDS) -> float:
-    """Plain MD steps per second of wall time on one platform; 0.0 where a Context cannot be made there."""
-    try:
-        context = molecule.context(molecule.langevin(1), name)
-        context.getIntegrator().step(5)
-    except openmm.OpenMMException:
-        return 0.0
-    steps, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds:
-        context.getIntegrator().step(10)
-        context.getState()  # waits for asynchronous platforms
-        steps += 10
-    return steps / elapsed
-
-
-def fastest_platform(molecule: Molecule) -> str:
-    """The platform with most steps per second for this molecule, by a timing of a fraction of a second each."""
-    rates = {name: time_platform(molecule, name) for name in platforms()}
-    return max(rates, key=lambda name: rates[name])
+        raise MoleculeError(f"{source}: {files} cannot describe it: {_first_line(error)}") from error
+    found = implicit_solvent(system)
+    if protocol.solvent == "implicit" and not found:
+        raise MoleculeError(
+            f"force field {files} has no implicit solvent; add --force-field implicit/obc2.xml, or use --solvent vacuum"
+        )
+    if protocol.solvent != "implicit" and found:
+        raise MoleculeError(f"force field {files} brings implicit solvent; use --solvent implicit, or leave it out")
+    return with_native_obc2(system)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
@@ -59,7 +60,6 @@ def run_md(
         raise ValueError(f"interval {interval} ps is not a multiple of the time step {timestep} ps")
     integrator = molecule.langevin(walker_seed(seed, walker))
     context = molecule.context(integrator, platform, threads=1)
-    integrator.step(0)
     _start(molecule, context, walker_seed(seed, walker, 1))
     integrator.step(round(EQUILIBRATION / timestep))
     done = 0
@@ -77,8 +77,6 @@ def run_md(
         done += count
 
 
-def _start(molecule: Molecule, context: object, seed: int) -> None:
-    import openmm
-
+def _start(molecule: Molecule, context: openmm.Context, seed: int) -> None:
     openmm.LocalEnergyMinimizer.minimize(context, maxIterations=500)
-    context.setVelocitiesToTemperature(molecule.protocol.temperature * unit.kelvin, seed % (2**31 - 2) + 1)  # type: ignore[attr-defined]
+    context.setVelocitiesToTemperature(molecule.protocol.temperature * unit.kelvin, seed % (2**31 - 2) + 1)

@@ -1,33 +1,83 @@
-"""Rebuild the bundled PDB files that are made from sequence: `python systems/molecules/build.py [DIR]`."""
+"""Rebuild the bundled PDB files: `python systems/molecules/build.py [DIR]`."""
+
+from __future__ import annotations
 
 import io
+import random
 import sys
 from pathlib import Path
 
 import numpy as np
-from openmm.app import PDBFile
+import openmm
+from openmm import app, unit
 from pdbfixer import PDBFixer
 
+from latentmd.systems.builder import build
 from latentmd.systems.peptide import backbone, pdb_block
 
+#: Structures grown from sequence.
 SEQUENCES = {
     "alanine_dipeptide": "ACE ALA NME",
+    "glycine_dipeptide": "ACE GLY NME",
+    "valine_dipeptide": "ACE VAL NME",
+    "alanine_tetrapeptide": "ACE ALA ALA ALA NME",
+    "trialanine": "ALA ALA ALA",
+    "met_enkephalin": "TYR GLY GLY PHE MET",
 }
+#: Structures from the Protein Data Bank, of which the files beside this one hold the heavy atoms.
+PUBLISHED = {"chignolin": "PDB entry 1UAO, model 1; Honda et al., Structure 12, 1507 (2004)"}
 
 
-def build(sequence: str) -> str:
+def from_sequence(sequence: str) -> str:
+    """PDB text of a peptide in polyproline II conformation, completed by PDBFixer."""
     fixer = PDBFixer(pdbfile=io.StringIO(pdb_block(backbone(sequence.split()))))
     fixer.findMissingResidues()
     fixer.findMissingAtoms()
     fixer.addMissingAtoms(seed=1)
+    random.seed(1)
     np.random.seed(1)
     fixer.addMissingHydrogens(7.0)
+    return _text(fixer.topology, fixer.positions)
+
+
+def from_heavy_atoms(pdb: Path) -> str:
+    """PDB text of published heavy atoms with hydrogens built anew."""
+    source = app.PDBFile(str(pdb))
+    modeller = app.Modeller(source.topology, source.positions)
+    modeller.delete([atom for atom in modeller.topology.atoms() if atom.element == app.element.hydrogen])
+    random.seed(1)
+    np.random.seed(1)
+    modeller.addHydrogens(pH=7.0, platform=openmm.Platform.getPlatformByName("Reference"))
+    return _text(modeller.topology, modeller.positions)
+
+
+def energy_after_minimisation(pdb: Path) -> float:
+    """Energy in kJ/mol under the default force field, as a check that a structure is sound."""
+    molecule = build(pdb)
+    context = molecule.context(openmm.VerletIntegrator(0.001), "Reference")
+    openmm.LocalEnergyMinimizer.minimize(context)
+    return float(context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
+
+
+def _text(topology: app.Topology, positions: object) -> str:
     out = io.StringIO()
-    PDBFile.writeFile(fixer.topology, fixer.positions, out, keepIds=True)
-    return out.getvalue()
+    app.PDBFile.writeFile(topology, positions, out, keepIds=True)
+    lines = [line for line in out.getvalue().splitlines() if not line.startswith("REMARK   1 CREATED")]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write every bundled structure and print its energy after minimisation."""
+    here = Path(__file__).parent
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else here
+    for name, sequence in SEQUENCES.items():
+        (folder / f"{name}.pdb").write_text(from_sequence(sequence))
+    for name, source in PUBLISHED.items():
+        text = from_heavy_atoms(here / f"{name}.pdb")
+        (folder / f"{name}.pdb").write_text(f"REMARK   1 {source}; hydrogens built\n{text}")
+    for name in (*SEQUENCES, *PUBLISHED):
+        print(f"{name:24s} {energy_after_minimisation(folder / f'{name}.pdb'):10.1f} kJ/mol")
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent)
-    for name, sequence in SEQUENCES.items():
-        (folder / f"{name}.pdb").write_text(build(sequence))
+    main()
