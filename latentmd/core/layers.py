@@ -1,0 +1,93 @@
+"""Small building blocks shared by encoders, predictors and decoders."""
+
+import torch
+from torch import Tensor, nn
+
+
+def mlp(sizes: list[int], last_zero: bool = False) -> nn.Sequential:
+    """Linear layers with SiLU between them; `last_zero` starts the output at zero (identity residuals)."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(fan_in, fan_out), nn.SiLU()]
+    last = layers[-2]
+    if last_zero:
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers[:-1])
+
+
+class AdaptiveBlock(nn.Module):
+    """Residual block whose scale, shift and gate come from a condition (adaLN-zero; Peebles & Xie 2023).
+
+    With more than one token the block also sees the mean over tokens, which makes it permutation-equivariant over
+    them (DeepSets; Zaheer et al. 2017).
+    """
+
+    def __init__(self, width: int, condition: int, mix_tokens: bool) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation = nn.Linear(condition, 3 * width)
+        self.inner = nn.Linear(width, width)
+        self.pooled = nn.Linear(width, width, bias=False) if mix_tokens else None
+        self.outer = nn.Linear(width, width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        scale, shift, gate = self.modulation(condition).unsqueeze(1).chunk(3, dim=-1)
+        u = torch.addcmul(shift, self.norm(h), 1 + scale)
+        inner = self.inner(u)
+        if self.pooled is not None:
+            inner = inner + self.pooled(u.mean(dim=1, keepdim=True))
+        return torch.addcmul(h, 1 + gate, self.outer(nn.functional.silu(inner)))
+
+
+class TokenTrunk(nn.Module):
+    """Residual network over latent tokens, [batch, tokens, inputs] and a condition [batch, condition] → outputs.
+
+    Weights are shared over tokens; the output layer starts at zero.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, condition: int, width: int, depth: int, mix_tokens: bool = False
+    ) -> None:
+        super().__init__()
+        self.read = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList([AdaptiveBlock(width, condition, mix_tokens) for _ in range(depth)])
+        self.write = nn.Linear(width, outputs)
+        nn.init.zeros_(self.write.weight)
+        nn.init.zeros_(self.write.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        h = self.read(x)
+        for block in self.blocks:
+            h = block(h, condition)
+        out: Tensor = self.write(nn.functional.silu(h))
+        return out
+
+
+class LagEmbedding(nn.Module):
+    """Smooth features of a lag time over a covered range, [batch] → [batch, width].
+
+    The logarithm of the lag, scaled to [−1, 1] over [shortest, longest], goes through low-order Fourier features.
+    """
+
+    def __init__(self, shortest: float, longest: float, width: int) -> None:
+        super().__init__()
+        if not 0 < shortest <= longest:
+            raise ValueError(f"lag range is {shortest} to {longest}; expected 0 < shortest <= longest")
+        span = torch.log(torch.tensor([shortest, longest], dtype=torch.float64))
+        self.register_buffer("centre", span.mean().float())
+        self.register_buffer("half_width", ((span[1] - span[0]) / 2).clamp_min(1e-3).float())
+        self.project = mlp([5, width, width])
+
+    centre: Tensor
+    half_width: Tensor
+
+    def forward(self, lag: Tensor) -> Tensor:
+        u = ((torch.log(lag) - self.centre) / self.half_width).unsqueeze(-1)
+        phase = torch.pi / 2 * u
+        features = torch.cat([u, phase.sin(), phase.cos(), (2 * phase).sin(), (2 * phase).cos()], dim=-1)
+        out: Tensor = self.project(features)
+        return out

@@ -1,0 +1,134 @@
+"""Stochastic predictor: conditional flow matching on the standardised residual (Lipman et al. 2023; Liu et al. 2023)."""
+
+import torch
+from torch import Tensor, nn
+
+from latentmd.core.layers import LagEmbedding, TokenTrunk
+
+_TIME_FEATURES = 9
+
+
+def time_features(u: Tensor) -> Tensor:
+    """Fourier features of flow time, [batch] in [0, 1] → [batch, 9]."""
+    phase = torch.pi * u.unsqueeze(-1) * torch.tensor([1.0, 2.0, 4.0, 8.0], dtype=u.dtype, device=u.device)
+    return torch.cat([u.unsqueeze(-1), phase.sin(), phase.cos()], dim=-1)
+
+
+class ConditionalFlow(nn.Module):
+    """A sampler of p(y | c, g): mean μ, diagonal scale σ, and a flow for the standardised residual r = (y − μ)/σ.
+
+    | symbol | code | meaning |
+    |---|---|---|
+    | μ(c, g), ln σ(c, g) | `moments` | trained by squared error and by Gaussian likelihood with μ held fixed |
+    | r_u = (1 − u) ε + u r | `loss` | straight path from normal noise ε to the residual |
+    | v(r_u, u; c, g) | `velocity` | trained to r − ε; the sample solves dr/du = v from u = 0 to 1 |
+
+    Args:
+        dim: size of y per token.
+        context: size of c per token.
+        condition: size of the global condition g (0 for none).
+        width, depth: of both networks.
+        tokens: number of tokens; with more than one, tokens see each other.
+        solver_steps: midpoint steps of a sample, two network calls each.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        context: int,
+        condition: int = 0,
+        width: int = 128,
+        depth: int = 3,
+        tokens: int = 1,
+        solver_steps: int = 6,
+    ) -> None:
+        super().__init__()
+        self.dim, self.tokens, self.condition = dim, tokens, condition
+        self.solver_steps = solver_steps
+        self.noise_size = dim * tokens
+        mix = tokens > 1
+        self.moment_net = TokenTrunk(context, 2 * dim, max(condition, 1), width, depth, mix)
+        self.velocity_net = TokenTrunk(2 * dim + context + dim, dim, condition + _TIME_FEATURES, width, depth, mix)
+
+    def moments(self, c: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Conditional mean and log scale, each [batch, tokens, dim]."""
+        g = g if self.condition > 0 else torch.zeros(c.shape[0], 1, dtype=c.dtype, device=c.device)
+        mean, log_scale = self.moment_net(c, g).chunk(2, dim=-1)
+        return mean, log_scale.clamp(-5.0, 3.0)
+
+    def velocity(self, r: Tensor, u: Tensor, c: Tensor, mean: Tensor, log_scale: Tensor, g: Tensor) -> Tensor:
+        condition = time_features(u)
+        if self.condition > 0:
+            condition = torch.cat([condition, g], dim=-1)
+        out: Tensor = self.velocity_net(torch.cat([r, mean, log_scale, c], dim=-1), condition)
+        return out
+
+    def loss(self, y: Tensor, c: Tensor, g: Tensor, noise: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Squared error of the mean, Gaussian negative log-likelihood of the scale, and flow-matching loss.
+
+        Args:
+            y, c, g: sample, context and global condition.
+            noise: standard normal, shaped as y.
+            u: flow times in [0, 1], [batch].
+        """
+        mean, log_scale = self.moments(c, g)
+        error = y - mean
+        fixed = error.detach()
+        likelihood = (log_scale + 0.5 * fixed**2 * torch.exp(-2 * log_scale)).mean()
+        mean, log_scale = mean.detach(), log_scale.detach()
+        r = fixed * torch.exp(-log_scale)
+        w = u.reshape(-1, 1, 1)
+        predicted = self.velocity((1 - w) * noise + w * r, u, c, mean, log_scale, g)
+        return (error**2).mean(), likelihood, ((predicted - (r - noise)) ** 2).mean()
+
+    def sample(self, c: Tensor, g: Tensor, noise: Tensor) -> Tensor:
+        """Draw y [batch, tokens, dim] from standard normal noise [batch, noise_size] (midpoint rule)."""
+        mean, log_scale = self.moments(c, g)
+        r = noise.reshape(mean.shape)
+        h = 1.0 / self.solver_steps
+        ones = torch.ones(c.shape[0], dtype=c.dtype, device=c.device)
+        for i in range(self.solver_steps):
+            half = r + 0.5 * h * self.velocity(r, i * h * ones, c, mean, log_scale, g)
+            r = r + h * self.velocity(half, (i + 0.5) * h * ones, c, mean, log_scale, g)
+        return mean + torch.exp(log_scale) * r
+
+
+class FlowPredictor(nn.Module):
+    """Stochastic latent step z(t + τ) ~ p(· | z(t), τ) for any lag τ in a range.
+
+    Args:
+        dim: size of a token.
+        lag_range: shortest and longest covered lag.
+        width, depth, tokens, solver_steps: see `ConditionalFlow`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        lag_range: tuple[float, float],
+        width: int = 128,
+        depth: int = 3,
+        tokens: int = 1,
+        solver_steps: int = 6,
+    ) -> None:
+        super().__init__()
+        self.lag = LagEmbedding(lag_range[0], lag_range[1], 32)
+        self.flow = ConditionalFlow(dim, dim, 32, width, depth, tokens, solver_steps)
+        self.noise_size = self.flow.noise_size
+
+    def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
+        """One draw of z(t + lag), [batch, tokens, dim], from standard normal noise [batch, noise_size]."""
+        out: Tensor = self.flow.sample(z, self.lag(lag), noise)
+        return out
+
+    def mean_step(self, z: Tensor, lag: Tensor) -> Tensor:
+        """The conditional mean of z(t + lag)."""
+        return self.flow.moments(z, self.lag(lag))[0]
+
+    def loss(self, z: Tensor, lag: Tensor, future: Tensor, noise: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, scale and flow losses of pairs (z, future) at lags [batch]; see `ConditionalFlow.loss`."""
+        losses: tuple[Tensor, Tensor, Tensor] = self.flow.loss(future, z, self.lag(lag), noise, u)
+        return losses
+
+    def forward(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
+        return self.step(z, lag, noise)

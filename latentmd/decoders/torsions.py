@@ -1,0 +1,147 @@
+"""Full-atom decoder: latent axes → internal coordinates → positions with all hydrogens."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from latentmd.core.layers import mlp
+from latentmd.decoders.internal_coordinates import InternalCoordinates, wrap
+
+
+class TorsionDecoder(nn.Module):
+    """w [batch, axes] and noise → positions [batch, atoms, 3] nm.
+
+    A network gives each rotatable torsion as a direction on the circle, and every other bond length, angle and torsion
+    offset as a deviation from its mean in units of its spread. Chirality is fixed by the sign of the template's mean
+    offsets. The latent does not tell the three hydrogens of a rotor (CH3, NH3+) apart, so a rotor's phase is decoded
+    modulo 120° and the labels are turned by a random third. What the network leaves unexplained is drawn as Gaussian
+    noise with the spread that was measured on validation frames.
+
+    Args:
+        coordinates: the molecule's Z-matrix.
+        axes: number of latent axes.
+        width: hidden width; 0 for a linear read-out, which is how a latent is grounded in training.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    residual: Tensor
+    phase: Tensor
+    rotor: Tensor
+    plain: Tensor
+    others: Tensor
+    hydrogens: Tensor
+
+    def __init__(self, coordinates: InternalCoordinates, axes: int, width: int = 256) -> None:
+        super().__init__()
+        self.coordinates = coordinates
+        n = coordinates.n_atoms
+        kind = torch.as_tensor(coordinates.driver_kind)
+        drivers = torch.as_tensor(coordinates.driver_index)
+        self.n_bonds, self.n_angles, self.n_atoms = n - 1, n - 2, n
+        self.third = 2 * math.pi / 3
+        self.n_rotors, self.n_plain = int((kind == 3).sum()), int((kind != 3).sum())
+        self.n_drivers = self.n_rotors + self.n_plain
+        self.register_buffer("rotor", drivers[kind == 3])
+        self.register_buffer("plain", drivers[kind != 3])
+        self.register_buffer("others", torch.as_tensor(coordinates.offset_index))
+        self.register_buffer("hydrogens", coordinates.rotor_hydrogens.clone())
+        n_rest = self.n_bonds + self.n_angles + len(self.others)
+        self.register_buffer("mean", torch.zeros(n_rest))
+        self.register_buffer("scale", torch.ones(n_rest))
+        self.register_buffer("residual", torch.zeros(self.n_drivers + n_rest))
+        self.register_buffer("phase", torch.zeros(self.n_rotors))
+        outputs = 2 * self.n_drivers + n_rest
+        self.network = mlp([axes, width, width, outputs]) if width else nn.Linear(axes, outputs)
+        self.noise_size = self.n_drivers + n_rest + self.n_rotors
+
+    def forward(self, w: Tensor, noise: Tensor) -> Tensor:
+        """Positions from axes w [batch, axes] and standard normal noise [batch, noise_size] (zeros: the mean)."""
+        turns, rest = self.predict(w)
+        n = self.n_drivers + rest.shape[1]
+        turns = turns + self.residual[: self.n_drivers] * noise[:, : self.n_drivers]
+        rest = rest + self.residual[self.n_drivers :] * noise[:, self.n_drivers : n]
+        positions = self.assemble(turns, rest)
+        third = torch.floor(1.5 * (1 + torch.erf(noise[:, n:] / math.sqrt(2.0)))).clamp(0, 2).long()
+        return self.relabel(positions, third)
+
+    def read(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Directions [batch, drivers, 2] on the circle and scaled deviations [batch, rest], as the network gives them."""
+        out = self.network(w)
+        return out[:, : 2 * self.n_drivers].reshape(-1, self.n_drivers, 2), out[:, 2 * self.n_drivers :]
+
+    def predict(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Driver angles [batch, drivers] (plain ones first; rotors as three times the phase) and scaled deviations."""
+        directions, rest = self.read(w)
+        return torch.atan2(directions[..., 1], directions[..., 0]), rest
+
+    def assemble(self, turns: Tensor, rest: Tensor) -> Tensor:
+        """Internal coordinates in the form of `predict` → positions."""
+        values = self.mean + self.scale * rest
+        bonds, angles = values[:, : self.n_bonds], values[:, self.n_bonds : self.n_bonds + self.n_angles]
+        torsions = torch.zeros(turns.shape[0], self.n_atoms - 3, dtype=turns.dtype, device=turns.device)
+        torsions[:, self.plain] = turns[:, : self.n_plain]
+        torsions[:, self.rotor] = self.phase + wrap(turns[:, self.n_plain :] - 3 * self.phase) / 3
+        torsions[:, self.others] = values[:, self.n_bonds + self.n_angles :]
+        return self.coordinates.to_cartesian(bonds, angles, torsions)
+
+    def relabel(self, positions: Tensor, third: Tensor) -> Tensor:
+        """Cyclically exchange the hydrogens of each rotor, third [batch, rotors] in {0, 1, 2} (a proper rotation)."""
+        batch = positions.shape[0]
+        index = torch.arange(self.n_atoms, device=positions.device).repeat(batch, 1)
+        order = torch.arange(3, device=positions.device)
+        for r in range(self.n_rotors):
+            turned = (order.unsqueeze(0) + third[:, r : r + 1]) % 3
+            index[:, self.hydrogens[r]] = self.hydrogens[r][turned]
+        return torch.gather(positions, 1, index.unsqueeze(-1).expand(-1, -1, 3))
+
+    def rotor_thirds(self, positions: Tensor) -> Tensor:
+        """The relabelling that brings each rotor's first hydrogen within 60° of the mean phase, [batch, rotors]."""
+        torsions = self.coordinates.to_internal(positions)[2][:, self.rotor]
+        turn = torch.round(wrap(torsions - self.phase) / self.third).long()
+        return torch.remainder(-turn, 3)
+
+    @torch.no_grad()
+    def fit_statistics(self, positions: Tensor) -> None:
+        """Set the means, spreads and rotor phases from training frames [frames, atoms, 3] nm."""
+        torsions = self.coordinates.to_internal(positions)[2][:, self.rotor]
+        self.phase.copy_(torch.atan2((3 * torsions).sin().mean(0), (3 * torsions).cos().mean(0)) / 3)
+        self._order_hydrogens(positions)
+        bonds, angles, torsions = self.coordinates.to_internal(self.relabel(positions, self.rotor_thirds(positions)))
+        offsets = torsions[:, self.others]
+        centre = torch.atan2(offsets.sin().mean(0), offsets.cos().mean(0))
+        offsets = centre + wrap(offsets - centre)
+        values = torch.cat([bonds, angles, offsets], dim=1)
+        self.mean.copy_(values.mean(0))
+        self.scale.copy_(values.std(0).clamp_min(1e-5))
+
+    def _order_hydrogens(self, positions: Tensor) -> None:
+        """Order the hydrogens of each rotor by increasing torsion, as `relabel` and `rotor_thirds` assume."""
+        self.coordinates.orient_rotors(positions)
+        backwards = self.coordinates.rotor_direction < 0
+        self.hydrogens.copy_(self.coordinates.rotor_hydrogens)
+        self.hydrogens[backwards] = self.hydrogens[backwards][:, [0, 2, 1]]
+
+    def targets(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """What `predict` should give for frames [batch, atoms, 3] nm."""
+        canonical = self.relabel(positions, self.rotor_thirds(positions))
+        bonds, angles, torsions = self.coordinates.to_internal(canonical)
+        turns = torch.cat([torsions[:, self.plain], 3 * torsions[:, self.rotor]], dim=1)
+        centre = self.mean[self.n_bonds + self.n_angles :]
+        offsets = centre + wrap(torsions[:, self.others] - centre)
+        return turns, (torch.cat([bonds, angles, offsets], dim=1) - self.mean) / self.scale
+
+    def loss(self, w: Tensor, positions: Tensor) -> Tensor:
+        """Mean squared errors of the torsions' cosines and sines, weighted tenfold, and of the scaled deviations."""
+        directions, rest = self.read(w)
+        turns, true_rest = self.targets(positions)
+        true_directions = torch.stack([torch.cos(turns), torch.sin(turns)], dim=-1)
+        return 10 * (directions - true_directions).square().mean() + (rest - true_rest).square().mean()
+
+    @torch.no_grad()
+    def fit_residual(self, w: Tensor, positions: Tensor) -> None:
+        """Set the spread of what the network leaves unexplained, from validation frames."""
+        turns, rest = self.predict(w)
+        true_turns, true_rest = self.targets(positions)
+        self.residual.copy_(torch.cat([wrap(turns - true_turns).std(0), (rest - true_rest).std(0)]))

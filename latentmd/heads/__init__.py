@@ -1,0 +1,1 @@
+"""Heads: energies from positions and from latents."""

@@ -1,0 +1,115 @@
+"""Energies: of full-atom positions with exact forces, and of latents with their variance. Two heads, two names."""
+
+import torch
+from torch import Tensor, nn
+
+from latentmd.core.layers import mlp
+from latentmd.decoders.internal_coordinates import InternalCoordinates, wrap
+from latentmd.encoders.egnn import MoleculeEncoder
+
+BOLTZMANN = 0.00831446261815324  # kJ/mol/K
+
+
+class BondedPrior(nn.Module):
+    """Σ kT (q − q̄)² / (2 σ²) over the stiff internal coordinates: Boltzmann inversion of their training spread.
+
+    It carries most of the force, so that the network learns the rest (as coarse-grained priors do; Wang et al. 2019).
+    Constrained bonds (spread under 1e-3 nm) have no term.
+    """
+
+    mean: Tensor
+    stiffness: Tensor
+    offsets: Tensor
+
+    def __init__(self, coordinates: InternalCoordinates) -> None:
+        super().__init__()
+        self.coordinates = coordinates
+        self.register_buffer("offsets", torch.as_tensor(coordinates.offset_index))
+        size = 2 * coordinates.n_atoms - 3 + len(self.offsets)
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("stiffness", torch.zeros(size))
+
+    def values(self, positions: Tensor) -> Tensor:
+        bonds, angles, torsions = self.coordinates.to_internal(positions)
+        return torch.cat([bonds, angles, torsions[:, self.offsets]], dim=1)
+
+    def deviations(self, values: Tensor) -> Tensor:
+        n = self.coordinates.n_atoms
+        plain = values[:, : 2 * n - 3] - self.mean[: 2 * n - 3]
+        return torch.cat([plain, wrap(values[:, 2 * n - 3 :] - self.mean[2 * n - 3 :])], dim=1)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """[batch, atoms, 3] nm → [batch] kJ/mol."""
+        return (self.stiffness * self.deviations(self.values(positions)).square()).sum(1)
+
+    @torch.no_grad()
+    def fit(self, positions: Tensor, temperature: float) -> None:
+        """Means and stiffnesses from training frames at a temperature in K."""
+        values = self.values(positions)
+        n = self.coordinates.n_atoms
+        circular = torch.atan2(values.sin().mean(0), values.cos().mean(0))
+        self.mean.copy_(torch.cat([values.mean(0)[: 2 * n - 3], circular[2 * n - 3 :]]))
+        spread = self.deviations(values).std(0)
+        constrained = torch.arange(len(spread)) < n - 1
+        constrained &= spread < 1e-3
+        stiffness = BOLTZMANN * temperature / (2 * spread.square())
+        self.stiffness.copy_(torch.where(constrained, 0.0, stiffness))
+
+
+class EnergyHead(nn.Module):
+    """U(x) = U_prior(x) + s Σ_i e(h_i(x)) + U_0 in kJ/mol; forces are its exact negative gradient by autograd.
+
+    Args:
+        encoder: a copy of the JEPA encoder, whose per-atom features are trained further on energies and forces.
+        prior: fitted `BondedPrior`.
+        offset, scale: mean and spread of what the prior leaves, kJ/mol.
+    """
+
+    def __init__(self, encoder: MoleculeEncoder, prior: BondedPrior, offset: float, scale: float) -> None:
+        super().__init__()
+        self.encoder, self.prior = encoder, prior
+        self.offset, self.scale = float(offset), float(scale)
+        width = encoder.encoder.width
+        self.atomwise = mlp([width, width, 1])
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """[batch, atoms, 3] nm → [batch] kJ/mol."""
+        h = self.encoder.encoder.atoms(positions, self.encoder.features, self.encoder.separation)
+        out: Tensor = self.prior(positions) + self.offset + self.scale * self.atomwise(h).sum(1).squeeze(-1)
+        return out
+
+    def loss(self, positions: Tensor, energies: Tensor, forces: Tensor, force_weight: float) -> tuple[Tensor, Tensor]:
+        """Mean squared errors of energies and of forces, both in units of `scale` (and of scale / 0.01 nm)."""
+        positions = positions.requires_grad_(True)
+        predicted = self(positions)
+        (gradient,) = torch.autograd.grad(predicted.sum(), positions, create_graph=True)
+        energy = ((predicted - energies) / self.scale).square().mean()
+        force = ((gradient + forces) * (0.01 / self.scale)).square().mean()
+        return energy + force_weight * force, force
+
+
+class LatentEnergyHead(nn.Module):
+    """E[U | z] and Var[U | z] from the latent axes alone.
+
+    A low R² is right where the latent drops vibrations: U fluctuates at fixed z. Trained by Gaussian likelihood.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, axes: int, mean: float, spread: float, width: int = 128) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("spread", torch.tensor(spread))
+        self.network = mlp([axes, width, width, 2], last_zero=True)
+
+    def forward(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Axes [batch, axes] → mean [batch] kJ/mol and variance [batch] (kJ/mol)²."""
+        out = self.network(w)
+        variance = self.spread**2 * torch.exp(2 * out[:, 1].clamp(-5, 5))
+        return self.mean + self.spread * out[:, 0], variance
+
+    def loss(self, w: Tensor, energies: Tensor) -> Tensor:
+        """Gaussian negative log-likelihood per frame, up to a constant."""
+        mean, variance = self(w)
+        return (0.5 * torch.log(variance) + 0.5 * (energies - mean).square() / variance).mean()

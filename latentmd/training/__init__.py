@@ -1,0 +1,1 @@
+"""Training: configuration, the optimisation loop, the stages and the run that joins them."""

@@ -1,0 +1,164 @@
+"""Validated training configuration: TOML in, frozen models out. An unknown key is an error that names the nearest."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the key and what was expected."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EncoderConfig(_Section):
+    """Message-passing encoder."""
+
+    token_dim: int = Field(16, ge=2)
+    width: int = Field(48, ge=8)
+    depth: int = Field(3, ge=1)
+    vectors: int = Field(6, ge=3)
+
+
+class JEPAConfig(_Section):
+    """Stage 1: joint-embedding prediction. Lags in ps; `rollout` is the number of predicted steps per window."""
+
+    steps: int = Field(1200, ge=1)
+    batch: int = Field(128, ge=8)
+    learning_rate: float = Field(2e-3, gt=0)
+    lag: tuple[float, float] = (1.0, 20.0)
+    rollout: int = Field(2, ge=1)
+    ema: float | None = Field(0.99, ge=0, le=1)
+    matching: Literal["mse", "cosine"] = "mse"
+    objective: Literal["variance-covariance", "sigreg"] = "variance-covariance"
+    variance: float = Field(1.0, ge=0)
+    covariance: float = Field(0.04, ge=0)
+    sigreg: float = Field(0.1, ge=0)
+    regularise: Literal["context", "sequence"] = "context"
+    mask: float = Field(0.0, ge=0, lt=1)
+    ground: float = Field(1.0, ge=0)
+    predictor_width: int = Field(96, ge=8)
+    minimum_rank: float = Field(1.5, ge=1)
+
+
+class LatentConfig(_Section):
+    """Slow/fast split: axes whose autocorrelation at `lag` ps exceeds `threshold` are propagated."""
+
+    lag: float = Field(2.0, gt=0)
+    threshold: float = Field(0.05, gt=0, lt=1)
+    slow_axes: tuple[int, int] = (4, 8)
+
+
+class DecoderConfig(_Section):
+    """Stage 2: axes to internal coordinates."""
+
+    steps: int = Field(4000, ge=1)
+    batch: int = Field(1024, ge=8)
+    learning_rate: float = Field(2e-3, gt=0)
+    width: int = Field(256, ge=8)
+
+
+class FlowConfig(_Section):
+    """A conditional flow (or mixture) network and its training."""
+
+    steps: int = Field(6000, ge=1)
+    batch: int = Field(2048, ge=8)
+    learning_rate: float = Field(1e-3, gt=0)
+    width: int = Field(128, ge=8)
+    depth: int = Field(3, ge=1)
+    solver_steps: int = Field(4, ge=1)
+    average: float = Field(0.999, ge=0, lt=1)
+
+
+class PredictorConfig(FlowConfig):
+    """Stage 3: stochastic predictor of the slow axes, for lags (ps) log-uniform in a range."""
+
+    kind: Literal["flow", "mixture"] = "flow"
+    lag: tuple[float, float] = (10.0, 200.0)
+    components: int = Field(24, ge=1)
+    time_reversal: bool = True
+
+
+class EnergyConfig(_Section):
+    """Energy heads, trained on engine energies and forces of `frames` training frames."""
+
+    frames: int = Field(30000, ge=100)
+    steps: int = Field(600, ge=1)
+    batch: int = Field(96, ge=4)
+    learning_rate: float = Field(2e-3, gt=0)
+    force_weight: float = Field(10.0, ge=0)
+    latent_steps: int = Field(1500, ge=1)
+
+
+class TrainingConfig(_Section):
+    """All of a training run. Times are in ps, lengths in nm, energies in kJ/mol."""
+
+    seed: int = 0
+    stride: float = Field(1.0, gt=0, description="spacing of the frames that are used, ps")
+    holdout: int = Field(1, ge=0, description="trajectories kept out for validation, the last ones given")
+    temperature: float = Field(350.0, gt=0)
+    friction: float = Field(1.0, gt=0)
+    timestep: float = Field(0.004, gt=0)
+    hydrogen_mass: float = Field(3.0, gt=0)
+    solvent: Literal["implicit", "vacuum", "explicit"] = "implicit"
+    force_field: tuple[str, ...] = ()
+    encoder: EncoderConfig = EncoderConfig()
+    jepa: JEPAConfig = JEPAConfig()
+    latent: LatentConfig = LatentConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    fast: FlowConfig = FlowConfig(width=192)
+    predictor: PredictorConfig = PredictorConfig()
+    energy: EnergyConfig = EnergyConfig()
+
+    @model_validator(mode="after")
+    def _lags_in_order(self) -> TrainingConfig:
+        for name, (shortest, longest) in {"jepa.lag": self.jepa.lag, "predictor.lag": self.predictor.lag}.items():
+            if not self.stride <= shortest <= longest:
+                raise ValueError(f"{name} is {shortest} to {longest} ps; expected stride ({self.stride}) <= shortest <= longest")
+        return self
+
+
+def load_config(path: str | Path | None) -> TrainingConfig:
+    """Read and validate a TOML file; None gives the defaults.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or has an unknown key or a value out of range.
+    """
+    if path is None:
+        return TrainingConfig()
+    try:
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such configuration file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: not a readable TOML file ({error})") from error
+    return parse_config(data, str(path))
+
+
+def parse_config(data: dict[str, Any], source: str = "configuration") -> TrainingConfig:
+    """Validate a dictionary in the shape of the TOML file."""
+    try:
+        return TrainingConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: " + "; ".join(_explain(e) for e in error.errors())) from error
+
+
+def _explain(error: Any) -> str:
+    location = [str(part) for part in error["loc"]]
+    key = ".".join(location)
+    if error["type"] != "extra_forbidden":
+        return f"{key or 'value'}: {error['msg']} (found {error['input']!r})" if key else str(error["msg"])
+    section: Any = TrainingConfig
+    for part in location[:-1]:
+        section = section.model_fields[part].annotation
+    names = list(section.model_fields)
+    near = difflib.get_close_matches(location[-1], names, n=1)
+    hint = f"did you mean {'.'.join([*location[:-1], near[0]])!r}?" if near else f"known keys: {', '.join(names)}"
+    return f"unknown key {key!r}; {hint}"
