@@ -1,0 +1,68 @@
+"""`latentmd benchmark`: what everything costs on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from latentmd.cli.evaluate import Stages
+
+
+@click.command(
+    "benchmark",
+    epilog="""\b
+Examples:
+  latentmd benchmark
+  latentmd benchmark my.pdb --model my.pt --out benchmark --walkers 1 --walkers 1000
+  latentmd benchmark chignolin.pdb --model none""",
+)
+@click.argument("pdb", required=False, type=click.Path(path_type=Path))
+@click.option("--model", help="Bundle or bundled model; none for plain MD only. "
+                              "[default: alanine-dipeptide where no PDB is named, else none]")
+@click.option("--walkers", multiple=True, type=click.IntRange(min=1), help="Walkers of the rollouts; may be repeated.")
+@click.option("--seconds", type=click.FloatRange(min=0.01), default=0.6, show_default=True,
+              help="Wall time of each timing.")
+@click.option("--max-atoms", type=click.IntRange(min=0), default=10_100, show_default=True,
+              help="Largest peptide of the cost against atoms; 0 leaves that out.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="Torch threads. [default: torch's own choice]")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmark"), show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier benchmark in the folder.")
+def benchmark_command(
+    pdb: Path | None, model: str | None, walkers: tuple[int, ...], seconds: float, max_atoms: int, device: str,
+    threads: int | None, out: Path, overwrite: bool,
+) -> None:  # fmt: skip
+    """Time plain OpenMM on every platform and each part of a surrogate, on this machine, in one run.
+
+    PDB is the bundled alanine dipeptide where none is named. Writes benchmark.json and benchmark.png.
+    """
+    from rich.console import Console
+
+    from latentmd.bundle import models_folder
+    from latentmd.workflows.benchmark import BenchmarkError, benchmark, table
+
+    if model is None and pdb is None:
+        model = "alanine-dipeptide"
+    molecule = pdb or models_folder().parent / "alanine_dipeptide.pdb"
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    with Stages() as stages:
+        try:
+            document = benchmark(
+                molecule, None if model in (None, "none") else model, out=out, walkers=walkers or (1, 16, 64, 256, 1024),
+                seconds=seconds, max_atoms=max_atoms, device=device, overwrite=overwrite, progress=stages,
+            )  # fmt: skip
+        except (BenchmarkError, ValueError, OSError) as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt as error:
+            raise click.ClickException("stopped before the benchmark was complete; nothing was written") from error
+    console = Console()
+    console.print(table(document["rows"]))
+    if document["peak_gflops"]:
+        console.print(f"peak in matrix products: {document['peak_gflops']:.0f} GFLOP/s", highlight=False)
+    spent = ", ".join(f"{name} {value:.2f} s" for name, value in document["import_seconds"].items())
+    console.print(f"time to import: {spent}", highlight=False)
+    console.print(f"wrote {out / 'benchmark.json'} and {out / 'benchmark.png'}", highlight=False)
