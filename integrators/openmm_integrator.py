@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import openmm
+from openmm import app, unit
+
+from latentmd.bundle import Bundle, Manifest, read_manifest
 from latentmd.integrators.openmm_provider import (
     COUNT,
     KT,
@@ -22,9 +25,6 @@ from latentmd.integrators.openmm_provider import (
     LatentProvider,
 )
 from latentmd.integrators.openmm_selection import Selection, select
-from openmm import app, unit
-
-from latentmd.bundle import Bundle, Manifest, read_manifest
 from latentmd.propagator import split_time
 
 FORCE_NAME = "LatentProposal"
@@ -32,7 +32,7 @@ _GAS_CONSTANT = unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole 
 _TEMPERATURE_TOLERANCE = 0.01  # K
 
 
-class LatentIntegrator(openmm.CustomIntegrator):
+class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     """Moves a molecule by latent steps of a model; an OpenMM integrator like any other.
 
     One engine step advances the model's atoms by `stepSize` (one or more latent steps, decoded once), puts them on
@@ -204,7 +204,8 @@ def _provider_and_force(
     if kind == "torchforce":
         from latentmd.integrators.torchforce_provider import torch_force
 
-        return torch_force(source, selection)
+        latent, force = torch_force(source, selection)
+        return latent, force
     if kind != "python":
         raise ValueError(f"provider is {kind!r}; expected 'python' or 'torchforce'")
     provider = LatentProvider(source, selection, device)
@@ -223,7 +224,7 @@ def _free_group(system: openmm.System) -> int:
     return free[0]
 
 
-def _value(quantity: unit.Quantity | float, unit_: unit.Unit) -> float:
+def _value(quantity: Any, unit_: unit.Unit) -> float:
     return float(quantity.value_in_unit(unit_) if unit.is_quantity(quantity) else quantity)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from latentmd.integrators.openmm_constraints import ConstraintProjector
-from latentmd.integrators.openmm_selection import Selection
 from numpy.typing import NDArray
 
 from latentmd.bundle import BundleError, bundled_models, find
 from latentmd.core.noise import noise_generator
+from latentmd.integrators.openmm_constraints import ConstraintProjector
+from latentmd.integrators.openmm_selection import Selection
 from latentmd.propagator import Propagator
 
 Array = NDArray[np.float64]
@@ -134,7 +134,7 @@ class LatentProvider:
         y = self._propose(x, float(parameters[TIME]), key)
         self._velocities[threading.get_ident()] = self._draw_velocities(y, float(parameters[KT]), key)
         self.steps += 1
-        return y - x
+        return np.asarray(y - x)
 
     def _propose(self, x: Array, time: float, key: tuple[int, int, int]) -> Array:
         """Positions after `time`, the first of MAX_DRAWS that pass the checks of structure."""
@@ -156,14 +156,14 @@ class LatentProvider:
         if not longest <= self.selection.reach:
             reach = self.selection.reach
             raise LatentStepError(f"an atom would move {longest:.3g} nm; the molecule allows {reach:.3g} nm")
-        return y
+        return np.asarray(y)
 
     def _draw_velocities(self, y: Array, kT: float, key: tuple[int, int, int]) -> Array:  # noqa: N803
         masses = self.projector.masses
         v = noise_generator(*key, purpose=1).standard_normal(y.shape) * np.sqrt(kT / masses)[:, None]
         if self.selection.remove_momentum:
             v -= masses @ v / masses.sum()
-        return self.projector.project_velocities(y, v)
+        return np.asarray(self.projector.project_velocities(y, v))
 
     def _whole(self, x: Array, box: Array) -> Array:
         """Positions with no bond across a face of the periodic box."""

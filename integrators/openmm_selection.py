@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import openmm
-from latentmd.integrators.openmm_constraints import constraint_projector
 from openmm import app
 
 from latentmd.bundle import Manifest
 from latentmd.data.graph import fingerprint
+from latentmd.integrators.openmm_constraints import constraint_projector
 
 _BOND = 0.2  # nm, longer than any covalent bond of a covered element pair
 

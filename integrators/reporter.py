@@ -6,9 +6,10 @@ import csv
 from pathlib import Path
 from typing import Any, TextIO
 
+from openmm import unit
+
 from latentmd.integrators.openmm_integrator import LatentIntegrator
 from latentmd.integrators.schedule import AlternationSchedule
-from openmm import unit
 
 COLUMNS = ("step", "time_ps", "segment", "potential_kJ_mol", "latent_steps", "draws", "failed_checks")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import openmm
+
 from latentmd.integrators.openmm_integrator import LatentIntegrator, interruptible
 
 MD, LATENT = 0, 1
@@ -14,7 +15,7 @@ SEGMENTS = ("md", "latent")
 _MAX_FORCE = 1e4  # kJ/mol/nm; thermal forces of a molecule at rest in its bonds stay below about half of it
 
 
-class AlternatingIntegrator(openmm.CompoundIntegrator):
+class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
     """A CompoundIntegrator of an MD integrator (index 0) and a LatentIntegrator (index 1); see `alternate`."""
 
     def step(self, steps: int) -> None:

@@ -1,7 +1,5 @@
 """A surrogate with known answers, for testing engine adapters without training anything."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +26,13 @@ class TorsionSurrogate(nn.Module):
         sigma: their standard deviation, radians.
         stiffness: of the bonds, kJ/mol/nm^2.
     """
+
+    reference: Tensor
+    quads: Tensor
+    moved: Tensor
+    bonds: Tensor
+    lengths: Tensor
+    rest: Tensor
 
     def __init__(
         self,
@@ -111,7 +116,8 @@ class TorsionSurrogate(nn.Module):
     def energy(self, positions: Tensor) -> Tensor:
         """Harmonic bonds, [B] kJ/mol."""
         lengths = (positions[:, self.bonds[:, 0]] - positions[:, self.bonds[:, 1]]).norm(p=2, dim=-1)
-        return 0.5 * self.stiffness * (lengths - self.lengths).square().sum(dim=-1)
+        energy: Tensor = 0.5 * self.stiffness * (lengths - self.lengths).square().sum(dim=-1)
+        return energy
 
     @torch.jit.export
     def latent_energy(self, slow: Tensor, fast: Tensor) -> tuple[Tensor, Tensor]:

@@ -71,7 +71,8 @@ def test_a_proposal_stays_where_it_was(propagator: Propagator, start: Any) -> No
     proposal = propagator.propose(moved, 100.0, noise_generator(0), masses)
     assert proposal.shape == (22, 3) and proposal.dtype == np.float64
     np.testing.assert_allclose(masses @ proposal, masses @ moved, atol=1e-6 * masses.sum())
-    np.testing.assert_allclose(proposal - [100, -50, 3], propagator.propose(start, 100.0, noise_generator(0), masses), atol=1e-4)
+    unmoved = propagator.propose(start, 100.0, noise_generator(0), masses)
+    np.testing.assert_allclose(proposal - [100, -50, 3], unmoved, atol=1e-4)
 
 
 def test_equal_noise_gives_equal_proposals_and_a_batch_is_its_members(propagator: Propagator, start: Any) -> None:

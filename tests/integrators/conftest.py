@@ -19,7 +19,9 @@ def latent_simulation(alanine: Any, ou_bundle: Path) -> Callable[..., Any]:
 
     from latentmd.integrators import LatentIntegrator, alternate
 
-    def make(platform: str = "Reference", seed: int = 0, step: float = 50.0, cycle: tuple[int, int] | None = None) -> Any:
+    def make(
+        platform: str = "Reference", seed: int = 0, step: float = 50.0, cycle: tuple[int, int] | None = None
+    ) -> Any:
         system = copy.deepcopy(alanine.system)
         latent = LatentIntegrator(350, ou_bundle, step, system=system, topology=alanine.topology, seed=seed)
         schedule = None

@@ -17,7 +17,7 @@ Make = Callable[..., Any]
 Snapshot = Callable[[Any], dict[str, Any]]
 
 
-class Unprintable(Exception):
+class UnprintableError(Exception):
     """OpenMM crashes on an exception whose text cannot be read."""
 
     def __str__(self) -> str:
@@ -30,7 +30,7 @@ def _raise(*_: Any) -> Any:
 
 
 def _raise_unprintable(*_: Any) -> Any:
-    raise Unprintable
+    raise UnprintableError
 
 
 def _nan(x: Any, *_: Any) -> Any:
@@ -48,14 +48,12 @@ def _wrong_shape(x: Any, *_: Any) -> Any:
 
 
 def _far(x: Any, *_: Any) -> Any:
-    # A structure that passes every check of its own, turned inside a hundred nanometres away is re-centred; an
-    # exploded one is not sound.
     return 30.0 * x
 
 
 FAULTS = {
     "raises": (_raise, "ValueError: a fault in the model"),
-    "raises without text": (_raise_unprintable, "Unprintable: .its text cannot be read"),
+    "raises without text": (_raise_unprintable, "UnprintableError: .its text cannot be read"),
     "NaN": (_nan, "no sound structure in 10 draws .last failed: finite"),
     "one infinity": (_one_nan, "last failed: finite"),
     "wrong shape": (_wrong_shape, r"shape \(21, 3\); expected \(22, 3\)"),
@@ -145,7 +143,7 @@ def test_a_step_size_outside_the_range_is_found_at_the_step(latent_simulation: M
     simulation, latent = latent_simulation()
     before = snapshot(simulation.context)
     openmm.CustomIntegrator.setStepSize(latent, 0.01)  # as code does that does not know the subclass
-    with pytest.raises(openmm.OpenMMException, match="cannot make a step of 0.01 ps"):
+    with pytest.raises(openmm.OpenMMException, match=r"cannot make a step of 0\.01 ps"):
         simulation.step(1)
     _assert_same(snapshot(simulation.context), before)
 

@@ -225,7 +225,7 @@ def test_what_the_model_does_not_cover_is_refused(alanine: Any, ou_bundle: Path)
 
     with pytest.raises(ValueError, match=r"temperature is 300 K, the model was trained at 350 K"):
         make(300 * unit.kelvin)
-    with pytest.raises(ValueError, match="cannot make a step of 0.004 ps"):
+    with pytest.raises(ValueError, match=r"cannot make a step of 0\.004 ps"):
         make(step=0.004)
     with pytest.raises(ValueError, match="expected 'python' or 'torchforce'"):
         make(provider="c++")

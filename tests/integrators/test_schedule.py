@@ -30,7 +30,7 @@ def test_positions_in_the_cycle() -> None:
 
 
 @pytest.mark.parametrize("chunks", [[25], [1] * 25, [4, 7, 14]])
-def test_steps_are_made_by_the_right_integrator_however_they_are_asked_for(latent_simulation: Make, chunks: list[int]) -> None:
+def test_steps_are_made_by_the_right_integrator(latent_simulation: Make, chunks: list[int]) -> None:
     simulation, latent = latent_simulation(cycle=(10, 1))
     for chunk in chunks:
         simulation.step(chunk)
@@ -54,7 +54,7 @@ def test_other_reporters_keep_their_steps_and_the_latent_reporter_has_true_times
     assert [row["segment"] for row in rows] == ["md"] * 4
     assert [row["latent_steps"] for row in rows] == ["0", "0", "1", "1"]
     assert all(row["failed_checks"] == "" for row in rows)
-    assert state_data.getvalue().split()[1:] == ["4", "8", "12", "16", "20", "24"] or "24" in state_data.getvalue()
+    assert state_data.getvalue().split()[-6:] == ["4", "8", "12", "16", "20", "24"]
 
 
 def test_the_reporter_names_latent_frames_and_needs_the_provider(latent_simulation: Make, tmp_path: Path) -> None:
