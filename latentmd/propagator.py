@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from functools import cached_property
 from pathlib import Path
@@ -15,39 +14,13 @@ from torch import Tensor
 
 from latentmd.bundle import Bundle, load
 from latentmd.decoders.geometry import kabsch
+from latentmd.lags import TOLERANCE
+from latentmd.lags import split_time as split_time
 
 if TYPE_CHECKING:
     from latentmd.evaluation.structure import StructureTemplate
 
 Array = NDArray[np.float64]
-
-_TOLERANCE = 1e-6  # relative, on time steps that went through unit conversions
-
-
-def split_time(time: float, lag_range: tuple[float, float]) -> tuple[int, float]:
-    """The fewest latent steps of equal lag that make up a time: (number of steps, lag in ps).
-
-    Args:
-        time: ps.
-        lag_range: shortest and longest lag in ps.
-
-    Raises:
-        ValueError: no number of steps gives a lag within the range.
-
-    Example:
-        >>> split_time(250.0, (50.0, 100.0))
-        (3, 83.33333333333333)
-    """
-    shortest, longest = lag_range
-    if time > 0 and math.isfinite(time):
-        steps = max(1, math.ceil(time / longest * (1 - _TOLERANCE)))
-        lag = time / steps
-        if lag >= shortest * (1 - _TOLERANCE):
-            return steps, min(max(lag, shortest), longest)
-    raise ValueError(
-        f"the model cannot make a step of {time:g} ps: its lags are {shortest:g} to {longest:g} ps; "
-        f"expected a multiple of a lag in that range, such as {longest:g} ps"
-    )
 
 
 class Propagator:
@@ -103,7 +76,7 @@ class Propagator:
             ValueError: the lag is outside the model's range.
         """
         shortest, longest = self.lag_range
-        if not shortest * (1 - _TOLERANCE) <= lag <= longest * (1 + _TOLERANCE):
+        if not shortest * (1 - TOLERANCE) <= lag <= longest * (1 + TOLERANCE):
             raise ValueError(f"lag is {lag:g} ps; expected {shortest:g} to {longest:g} ps, the range of the model")
         lags = torch.full((slow.shape[0],), lag, dtype=self.dtype, device=self.device)
         size = int(self.module.step_noise)
