@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ IDLE, POSITIONS, VELOCITIES, SELECTION = 0, 1, 2, 3
 
 FAILED = 1.0  # the "energy" that tells the integrator of a failure
 MAX_DRAWS = 10  # decoded structures looked at before a step is given up
+
+
+Answer = tuple[float, Array]
 
 
 class LatentStepError(RuntimeError):
@@ -82,29 +86,36 @@ class LatentProvider:
         self._velocities: dict[int, Array] = {}  # by thread: Contexts may be stepped from several
         self._failures: dict[int, str] = {}
 
-    def __call__(self, state: Any) -> tuple[float, Array]:
-        failure = None
+    @property
+    def __call__(self) -> Callable[[Any], Answer]:
+        """Takes the State, returns the energy and the forces [n, 3].
+
+        OpenMM leaks the traceback of an exception raised here, and a function's frame holds its callers', down to
+        the Simulation. A generator's frame holds no caller; so a generator answers, by its C-level `send`.
+        """
+        answers = _answers(self)
+        next(answers)
+        return answers.send
+
+    def respond(self, state: Any) -> Answer | str:
+        """The answer to OpenMM, or the text of the failure to raise."""
         try:
             parameters = state.getParameters()
             mode = int(parameters[MODE])
+            if mode == IDLE:
+                failure = self._failures.pop(threading.get_ident(), None) if self._failures else None
+                return failure if failure is not None else (0.0, self._idle)
             if mode == POSITIONS:
                 return 0.0, self._displacements(state, parameters)
-            if mode == VELOCITIES and (velocities := self._velocities.pop(threading.get_ident(), None)) is not None:
-                return 0.0, velocities
             if mode == SELECTION:
                 return 0.0, self._idle + 1.0
-            if mode != IDLE or not self._failures:
-                return (FAILED if mode == VELOCITIES else 0.0), self._idle
-            failure = self._failures.pop(threading.get_ident(), None)
-            if failure is None:
-                return 0.0, self._idle
+            velocities = self._velocities.pop(threading.get_ident(), None)
+            return (FAILED, self._idle) if velocities is None else (0.0, velocities)
         except BaseException as error:
             # OpenMM keeps only the text of an exception, leaks its traceback and crashes if it has no text: so it is
             # noted here, and a small one raised when the integrator has closed the gate.
             self._note(error)
             return FAILED, self._idle
-        del self, state, parameters
-        raise LatentStepError(failure)
 
     def selected_positions(self, state: Any) -> Array:
         """Positions [n, 3] nm of the model's atoms in a State of the whole System, molecules whole."""
@@ -171,6 +182,15 @@ class LatentProvider:
         for child, parent in self.selection.tree:
             x[child] -= np.round((x[child] - x[parent]) @ inverse) @ box
         return x
+
+
+def _answers(provider: LatentProvider) -> Generator[Any, Any, None]:
+    state = yield
+    answer = provider.respond(state)
+    del provider, state  # a leaked traceback keeps what is left here
+    if isinstance(answer, str):
+        raise LatentStepError(answer)
+    yield answer
 
 
 class _Unloadable(LatentProvider):
