@@ -71,6 +71,8 @@ Examples:
 @click.option("--frames", type=click.IntRange(min=100), default=100_000, show_default=True,
               help="With --model: frames to generate.")
 @click.option("--walkers", type=click.IntRange(min=1), default=64, show_default=True, help="With --model: walkers.")
+@click.option("--step", type=Time(), help="With --model: time of a latent step and between frames. [default: a part of "
+                                         "--lag near twice the model's shortest]")
 @click.option("--wall-time", type=click.FloatRange(min=0, min_open=True),
               help="Seconds that GENERATED took; gives effective samples per second.")
 @click.option("--md-speed", type=click.FloatRange(min=0, min_open=True),
@@ -81,8 +83,8 @@ Examples:
 def evaluate_command(
     generated: tuple[Path, ...], reference: tuple[Path, ...], top: Path | None, train: tuple[Path, ...],
     model: str | None, lag: float, interval: float | None, temperature: float | None, resample: bool,
-    baselines: tuple[str, ...], frames: int, walkers: int, wall_time: float | None, md_speed: float | None, seed: int,
-    out: Path, overwrite: bool,
+    baselines: tuple[str, ...], frames: int, walkers: int, step: float | None, wall_time: float | None,
+    md_speed: float | None, seed: int, out: Path, overwrite: bool,
 ) -> None:  # fmt: skip
     """Compare GENERATED trajectories with reference MD: structure, thermodynamics, kinetics, each beside its floor.
 
@@ -113,7 +115,7 @@ def evaluate_command(
                 from latentmd.workflows.evaluate_model import evaluate_model
 
                 result = evaluate_model(
-                    model, reference, train, top, out=out, frames=frames, walkers=walkers, settings=settings,
+                    model, reference, train, top, out=out, frames=frames, walkers=walkers, step=step, settings=settings,
                     overwrite=overwrite, progress=stages,
                 )  # fmt: skip
         except (ValueError, OSError) as error:

@@ -1,0 +1,60 @@
+"""`latentmd latents`: what a model's latent looks like on a trajectory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from latentmd.cli.evaluate import Stages, Time
+
+
+@click.command(
+    "latents",
+    epilog="""\b
+Examples:
+  latentmd latents md/*.xtc --top md/topology.pdb --model alanine-dipeptide
+  latentmd latents test --top top.pdb --model my.pt --lag 50ps --out my-latents""",
+)
+@click.argument("trajectories", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", required=True, type=click.Path(path_type=Path), help="PDB file of the molecule.")
+@click.option("--model", required=True, help="Bundle or bundled model.")
+@click.option("--lag", type=Time(), help="Lag of VAMP-2. [default: the model's shortest step]")
+@click.option("--interval", type=Time(), help="Time between frames, for files without times (.npy).")
+@click.option("--frames", type=click.IntRange(min=100), default=40_000, show_default=True,
+              help="Most frames encoded, all runs together.")
+@click.option("--vampnet-seconds", type=click.FloatRange(min=0), default=20.0, show_default=True,
+              help="Training time of the VAMPnet.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("latents"), show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier result in the folder.")
+def latents_command(
+    trajectories: tuple[Path, ...], top: Path, model: str, lag: float | None, interval: float | None, frames: int,
+    vampnet_seconds: float, seed: int, out: Path, overwrite: bool,
+) -> None:  # fmt: skip
+    """Encode TRAJECTORIES with a model and describe its latent.
+
+    Effective rank, linear probes of torsions and energy, VAMP-2 beside TICA and a VAMPnet on the same data, and PCA and
+    UMAP coloured by time, torsion and energy. Writes latents.json and latents.html.
+    """
+    from rich.console import Console
+
+    from latentmd.evaluation.record import tables
+    from latentmd.workflows.latents import latents
+
+    with Stages() as stages:
+        try:
+            document = latents(
+                trajectories, top, model, out=out, lag=lag, interval=interval, frames=frames, seconds=vampnet_seconds,
+                seed=seed, overwrite=overwrite, progress=stages,
+            )  # fmt: skip
+        except (ValueError, OSError) as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt as error:
+            raise click.ClickException("stopped before all was encoded; nothing was written") from error
+    console = Console()
+    for table in tables(f"Latent of {model}", document["metrics"], {}):
+        console.print(table)
+    for note in (*(m.note for m in document["metrics"] if m.name.startswith("VAMP-2")), *document["notes"]):
+        console.print(f"note: {note}", highlight=False)
+    console.print(f"wrote {out / 'latents.json'} and {out / 'latents.html'}", highlight=False)

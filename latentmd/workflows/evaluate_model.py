@@ -1,0 +1,281 @@
+"""`latentmd evaluate --model`: a surrogate's own rollouts, encoder, decoder and energies against held-out MD."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latentmd.evaluation import accuracy, analysis, features, figures, latent_baselines, model, report, structure
+from latentmd.evaluation.analysis import POSITIVE_PHI, Metric, ReferenceModel
+from latentmd.evaluation.features import EvaluationError, FeatureSet, FeatureSpec
+from latentmd.evaluation.statistics import TORSION_PAIR_GRID, Floats
+from latentmd.evaluation.thermodynamics import GAS_CONSTANT, KCAL
+from latentmd.workflows import evaluate as workflow
+from latentmd.workflows.evaluate import FRAME_BASELINES, Evaluation, Progress, Settings
+
+if TYPE_CHECKING:
+    from latentmd.propagator import Propagator
+
+MODEL_BASELINES = ("tica-flow", "koopman")
+_PROBE_FRAMES = 20_000  # frames encoded per set for probes, VAMP-2 and Koopman
+_TRAINING_SECONDS = 20.0  # of the VAMPnet and of the TICA flow
+_MD_TIMING = 1.0  # seconds of plain MD timed for the replicate baseline
+
+
+def evaluate_model(
+    name: str | Path,
+    reference: Sequence[str | Path],
+    train: Sequence[str | Path] = (),
+    top: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    frames: int = 100_000,
+    walkers: int = 64,
+    step: float | None = None,
+    settings: Settings = Settings(),
+    overwrite: bool = False,
+    progress: Progress = lambda stage: None,
+) -> Evaluation:
+    """Generate rollouts of a surrogate and evaluate them, its parts and the baselines against held-out MD.
+
+    Args:
+        name: bundle or bundled model.
+        reference: held-out MD, files or folders.
+        train: the model's training trajectories, for starts, probes and baselines.
+        top: PDB file; the model's own by default.
+        out: folder for evaluation.json and evaluation.html; nothing is written where None.
+        frames: to generate, all walkers together.
+        walkers: independent rollouts.
+        step: ps per latent step and between frames; `default_step` where None.
+        settings: as for `evaluate`; baselines may also name `MODEL_BASELINES`.
+        overwrite: replace an earlier evaluation in `out`.
+        progress: called with the name of each stage.
+
+    Raises:
+        EvaluationError: anything wrong with the input, in one sentence.
+    """
+    folder = None if out is None else workflow.prepared_folder(Path(out), overwrite)
+    unknown = [b for b in settings.baselines if b not in FRAME_BASELINES + MODEL_BASELINES]
+    if unknown:
+        every = ", ".join(FRAME_BASELINES + MODEL_BASELINES)
+        raise EvaluationError(f"no baseline is called {unknown[0]!r}; there are {every}")
+    if not train:
+        raise EvaluationError("a model is evaluated beside its training data; pass those trajectories with --train")
+    from latentmd.propagator import Propagator
+
+    progress("loading the model")
+    propagator = Propagator(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        if top is None:
+            top = Path(temporary) / "topology.pdb"
+            top.write_text(propagator.manifest.topology)
+        return _Run(propagator, Path(top), settings, progress).evaluate(
+            reference, train, frames, walkers, step, folder
+        )
+
+
+def default_step(lags: tuple[float, float], lag: float, interval: float) -> float:
+    """Step of the rollouts: the part of the evaluation's lag that is nearest to twice the model's shortest lag.
+
+    Args:
+        lags: the model's range, ps.
+        lag: of TICA and the MSM, ps.
+        interval: of the reference frames, ps; the step is a multiple of it.
+
+    Raises:
+        EvaluationError: no step fits.
+    """
+    parts = [lag / n for n in range(1, 1 + int(lag / lags[0] + 1e-6))]
+    fitting = [
+        p for p in parts if lags[0] - 1e-6 <= p <= lags[1] + 1e-6 and abs(p / interval - round(p / interval)) < 1e-6
+    ]
+    if not fitting:
+        raise EvaluationError(
+            f"no step of {lags[0]:g} to {lags[1]:g} ps, the model's range, divides a lag of {lag:g} ps into multiples of "
+            f"{interval:g} ps; pass another --lag"
+        )
+    return min(fitting, key=lambda p: abs(np.log(p / (2 * lags[0]))))
+
+
+class _Run:
+    """One evaluation of a model: what its stages share."""
+
+    def __init__(self, propagator: Propagator, top: Path, settings: Settings, progress: Progress) -> None:
+        self.propagator, self.top, self.settings, self.progress = propagator, top, settings, progress
+        self.topology, _ = features.load_topology(top)
+        self.spec: FeatureSpec = features.feature_spec(self.topology)
+        self.rng = np.random.Generator(np.random.Philox(settings.seed))
+        if self.topology.n_atoms != propagator.n_atoms:
+            raise EvaluationError(f"{top} holds {self.topology.n_atoms} atoms and the model covers {propagator.n_atoms}")
+
+    def evaluate(
+        self, reference: Sequence[str | Path], train: Sequence[str | Path], frames: int, walkers: int,
+        step: float | None, folder: Path | None,
+    ) -> Evaluation:  # fmt: skip
+        from latentmd.data.trajectory import load_positions
+
+        settings, propagator = self.settings, self.propagator
+        self.progress("reading the reference")
+        files = workflow.trajectory_files(reference)
+        md = features.read_set(files, self.topology, self.spec, None, settings.interval)
+        template = structure.structure_template(self.topology, md.kept)
+        self.train, spacing = load_positions(workflow.trajectory_files(train), str(self.top), settings.interval)
+        test, _ = load_positions(files, str(self.top), settings.interval)
+        step = step or default_step(propagator.lag_range, settings.lag, md.interval)
+        self.stride, train_stride = round(step / md.interval), round(step / spacing)
+        self.train = [x[::train_stride] for x in self.train]
+
+        self.progress(f"rolling out {walkers} walkers")
+        pool = np.concatenate([x[:: max(1, len(x) // walkers)] for x in self.train])
+        starts = pool[self.rng.permutation(len(pool))[:walkers]]
+        made = model.generate(propagator, starts, step, max(2, frames // walkers), self.spec, template, self.rng)
+        own = FeatureSet((Path(str(propagator.manifest.name)),), made.runs, step, made.kept, made.totals)
+        speed = self._md_speed()
+        settings = replace(settings, wall_time=made.seconds, md_speed=speed, temperature=propagator.temperature)
+
+        self.progress("modelling the reference")
+        md.runs, md.interval = [run[:: self.stride] for run in md.runs], step
+        fitted = ReferenceModel(self.spec, md.runs, step, settings.lag, propagator.temperature, settings.seed)
+        analysis.check_length("generated", own.runs, fitted.lag, step)
+        self.progress("comparing")
+        comparison = analysis.compare(fitted, own.runs)
+        metrics = comparison.metrics + workflow.structure_metrics(own, md, template)
+        metrics += workflow._speed_metrics(comparison, settings)
+        metrics += self._part_metrics([x[:: self.stride] for x in test], md, fitted, template, made, step)
+        rivals = self._baselines(fitted, own, train, settings, template)
+        notes = [
+            f"this model covers one molecule: not transferable; rollouts of {step:g} ps per step, {walkers} walkers, "
+            f"{made.seconds:.1f} s for latent steps and decoding"
+        ]
+        result = Evaluation(metrics, rivals, own, md, notes)
+        result.document = workflow._document(result, fitted, settings, propagator.manifest.name)
+        curves = self._accuracy(fitted, own, made.seconds, speed)
+        extra = {"model": {"name": propagator.manifest.name, "sha256": propagator.bundle.sha256}, "accuracy": {
+            "targets": accuracy.TARGETS, "training_s": self._training_seconds(), "md_ps_per_s": speed,
+            "curves": {k: asdict(c) | {"time_to_target_s": c.time_to()} for k, c in curves.items()},
+        }}  # fmt: skip
+        result.document |= extra
+        if folder is not None:
+            self.progress("writing the page")
+            sections = [_accuracy_section(curves, self._training_seconds())] if curves else []
+            workflow.write(result, fitted, comparison, self.topology, folder, sections)
+        return result
+
+    def _md_speed(self) -> float:
+        """Picoseconds of plain MD per second of wall time on this machine's fastest platform."""
+        from latentmd.systems.platforms import fastest_platform, time_platform
+
+        self.progress("timing plain MD")
+        self.molecule = self._molecule()
+        name = fastest_platform(self.molecule)
+        return time_platform(self.molecule, name, _MD_TIMING) * self.molecule.protocol.timestep
+
+    def _molecule(self) -> Any:
+        from latentmd.systems.builder import Protocol, build
+
+        m = self.propagator.manifest
+        protocol = Protocol(
+            solvent=m.solvent, force_field=tuple(m.force_field), temperature=m.temperature, friction=m.friction,
+            timestep=m.timestep, hydrogen_mass=m.hydrogen_mass or 3.0,
+        )  # fmt: skip
+        return build(self.top, protocol)
+
+    def _training_seconds(self) -> float:
+        seconds = self.propagator.manifest.training.get("seconds", {})
+        return float(sum(seconds.values())) if isinstance(seconds, dict) else float(seconds)
+
+    def _part_metrics(
+        self, test: list[Floats], md: FeatureSet, fitted: ReferenceModel, template: structure.StructureTemplate,
+        made: model.Rollout, step: float,
+    ) -> list[Metric]:  # fmt: skip
+        self.progress("encoder and decoder")
+        rows = model.reconstruction_metrics(self.propagator, md.kept, self.spec, template, self.rng)
+        self.progress("representation")
+        sets = []
+        for runs in (self.train, test):
+            share = max(2 * fitted.lag, _PROBE_FRAMES // len(runs))
+            cut = [np.asarray(x[:share]) for x in runs]
+            encoded = [model.encode(self.propagator, x) for x in cut]
+            sets.append(([e[0] for e in encoded], [e[1] for e in encoded], [self.spec.values(x) for x in cut]))
+        self.latents = sets[0][0]
+        rows += model.probe_metrics(sets[0], sets[1], self.spec, 1, _TRAINING_SECONDS, self.settings.seed)
+        rows.append(model.prediction_gain(self.propagator, sets[1][0], 1, step))
+        self.progress("energies")
+        spread = np.linspace(0, len(md.kept) - 1, min(len(md.kept), model.ENGINE_FRAMES)).astype(int)
+        decoded = made.kept[:: max(1, len(made.kept) // 100)]
+        return rows + model.energy_metrics(self.propagator, self.molecule, md.kept[spread], decoded)
+
+    def _baselines(
+        self, fitted: ReferenceModel, own: FeatureSet, train: Sequence[str | Path], settings: Settings,
+        template: structure.StructureTemplate,
+    ) -> dict[str, list[Metric]]:  # fmt: skip
+        chosen = settings.baselines
+        self.progress("baselines of training frames")
+        framed = replace(settings, baselines=tuple(b for b in chosen if b in FRAME_BASELINES))
+        result = workflow.frame_baselines(fitted, own, train, self.topology, framed)
+        walkers, steps = len(own.runs), len(own.runs[0])
+        if "tica-flow" in chosen:
+            self.progress("baseline: flow on TICA coordinates")
+            values = [self.spec.values(x) for x in self.train]
+            coordinates = [np.asarray(fitted.tica.transform(self.spec.coordinates(v))) for v in values]
+            kept = [c[:, : int(self.propagator.manifest.slow_axes)] for c in coordinates]
+            runs = latent_baselines.tica_flow(
+                kept, values, 1, own.interval, walkers, steps, _TRAINING_SECONDS, settings.seed
+            )
+            result["tica-flow"] = analysis.compare(fitted, runs, brief=True).metrics
+        if "koopman" in chosen:
+            self.progress("baseline: Koopman rollouts")
+            import torch
+
+            path = latent_baselines.koopman(self.propagator, self.latents, 1, walkers, steps, self.rng)
+            shape = (walkers, steps, -1, int(self.propagator.manifest.slow_axes))
+            slow = torch.as_tensor(path.reshape(shape), dtype=self.propagator.dtype, device=self.propagator.device)
+            runs, _, _ = model.decode_rollout(self.propagator, slow.transpose(0, 1), self.spec, template, self.rng)
+            result["koopman"] = analysis.compare(fitted, runs, brief=True).metrics
+        return result
+
+    def _accuracy(
+        self, fitted: ReferenceModel, own: FeatureSet, seconds: float, md_speed: float
+    ) -> dict[str, accuracy.AccuracyCurve]:
+        if not self.spec.pairs:
+            return {}
+        self.progress("time to accuracy")
+        kt = GAS_CONSTANT * fitted.temperature / KCAL
+        sets = {
+            "surrogate": (own.runs, seconds / sum(len(r) for r in own.runs)),
+            "plain MD": ([self.spec.values(x) for x in self.train], own.interval / md_speed),
+        }
+        return {
+            name: accuracy.accuracy_curve(
+                runs, self.spec.pairs[0], POSITIVE_PHI, fitted.runs, TORSION_PAIR_GRID, cost, kt
+            )
+            for name, (runs, cost) in sets.items()
+        }
+
+
+def _accuracy_section(curves: dict[str, accuracy.AccuracyCurve], training: float) -> report.Section:
+    made, axes = figures.figure(1, 2, width=4.2, height=3.0)
+    colours = {"surrogate": figures.GENERATED, "plain MD": figures.REFERENCE}
+    for name, curve in curves.items():
+        for axis, values in zip(axes, (curve.js, curve.free_energy), strict=True):
+            shown = np.where(np.isfinite(values), values, np.nan)
+            axis.plot(curve.seconds, shown, "-", color=colours[name], lw=1.3, label=name)
+            if name == "surrogate" and training > 0:
+                axis.plot(curve.seconds + training, shown, "--", color=colours[name], lw=1, label="with its training")
+    labels = (("(phi, psi) JS distance", "js"), ("error of phi > 0 free energy (kcal/mol)", "free_energy"))
+    for axis, (label, key) in zip(axes, labels, strict=True):
+        axis.axhline(accuracy.TARGETS[key], color="0.8", lw=0.8, zorder=0)
+        axis.set(xscale="log", yscale="log", xlabel="seconds of wall time, all walkers", ylabel=label)
+    axes[0].legend(frameon=False, fontsize=8)
+    times = {
+        name: f"{name} {c.time_to():.3g} s" if np.isfinite(c.time_to()) else f"{name} never" for name, c in curves.items()
+    }
+    caption = f"Both errors stay within their targets (grey) from: {', '.join(times.values())}"
+    text = f"Training took {training:.0f} s beside the MD that it learned from." if training else ""
+    return report.Section("Time to accuracy", text, figures=[(figures.png(made), caption)])
