@@ -38,6 +38,7 @@ def run_md(
     walker: int = 0,
     platform: str | None = None,
     chunk: int = 1000,
+    threads: int = 1,
 ) -> Iterator[Frames]:
     """Simulate one walker and yield its frames in chunks.
 
@@ -50,6 +51,7 @@ def run_md(
         seed, walker: together determine all randomness of the walker.
         platform: OpenMM platform; the fastest one by default.
         chunk: frames per yielded block.
+        threads: threads of the CPU platform.
 
     Raises:
         ValueError: the interval is not a multiple of the time step.
@@ -59,7 +61,7 @@ def run_md(
     if steps < 1 or abs(steps * timestep - interval) > 1e-9:
         raise ValueError(f"interval {interval} ps is not a multiple of the time step {timestep} ps")
     integrator = molecule.langevin(walker_seed(seed, walker))
-    context = molecule.context(integrator, platform, threads=1)
+    context = molecule.context(integrator, platform, threads)
     _start(molecule, context, walker_seed(seed, walker, 1))
     integrator.step(round(EQUILIBRATION / timestep))
     done = 0

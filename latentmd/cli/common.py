@@ -1,0 +1,105 @@
+"""What the commands share: times with units, progress, and errors as exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from latentmd.units import format_time, parse_time
+
+if TYPE_CHECKING:
+    from latentmd.workflows.run import RunResult
+
+INTERRUPTED = 130  # exit code, as shells use it for Ctrl-C
+
+
+class Time(click.ParamType):
+    """A time with a unit, such as 10ns; converted to ps."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Picoseconds."""
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_time(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@contextmanager
+def run_errors() -> Iterator[None]:
+    """Wrong input exits with 2, a failed run with 1, Ctrl-C with 130, each with one message."""
+    from latentmd.workflows.outputs import OutputError
+    from latentmd.workflows.run import RunError, RunInterrupted
+
+    try:
+        yield
+    except RunInterrupted as error:
+        click.echo(str(error), err=True)
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
+        click.echo("stopped before anything was written", err=True)
+        sys.exit(INTERRUPTED)
+    except RunError as error:
+        raise click.ClickException(str(error)) from error
+    except (ValueError, OutputError) as error:
+        failure = click.ClickException(str(error))
+        failure.exit_code = 2
+        raise failure from error
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
+
+
+class SimulationProgress:
+    """A bar with simulated time, rate and time left; silent where stderr is no terminal."""
+
+    def __enter__(self) -> SimulationProgress:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True),
+            transient=True,
+        )  # fmt: skip
+        self._task = self._bar.add_task("preparing", total=None, amount="")
+        self._bar.start()
+        return self
+
+    def __call__(self, stage: str, done: float, total: float) -> None:
+        """Show a stage with simulated and total time in ps."""
+        speed = self._bar.tasks[0].speed
+        rate = f", {speed / 1000:.3g} ns/s" if speed else ""
+        amount = f"{format_time(done)} of {format_time(total)}{rate}"
+        self._bar.update(self._task, description=stage, completed=done, total=total, amount=amount)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+def show_result(result: RunResult) -> None:
+    """A few lines about a finished run."""
+    summary = result.summary
+    speed, wall = summary["speed"], summary["wall_seconds"]["total"]
+    simulated = format_time(summary["simulated_ps"])
+    frames = sum(summary["frames"])
+    click.echo(f"{summary['walkers']} walkers, {simulated} in all, {frames:,} frames, in {wall:.1f} s")
+    if summary["added_atoms"]:
+        added = summary["added_atoms"]
+        shown = ", ".join(added[:6]) + (f" and {len(added) - 6} more" if len(added) > 6 else "")
+        click.echo(f"the PDB file lacked, and got: {shown}")
+    if "over_plain_md" in speed:
+        click.echo(
+            f"{speed['over_plain_md']:,.0f} times the speed of plain MD on the same cores "
+            f"({speed['over_plain_md_with_start_up']:,.1f} times with start-up; "
+            f"plain MD {speed['plain_md_ns_per_day']:,.0f} ns/day)"
+        )
+    if summary["frames_failing_checks"]:
+        click.echo(f"{summary['frames_failing_checks']} frames fail a structure check; provenance.csv says which")
+    click.echo(f"wrote {result.folder}/: {len(result.trajectories)} trajectories, provenance.csv, summary.json, report.png")

@@ -1,0 +1,116 @@
+"""`latentmd inspect`: the manifest of a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from latentmd.bundle import Manifest
+
+
+@click.command(
+    "inspect",
+    epilog="""\b
+Examples:
+  latentmd inspect alanine-dipeptide
+  latentmd inspect my.pt --json""",
+)
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="The whole manifest as JSON.")
+@click.option("--topology", is_flag=True, help="The covered molecule as PDB text.")
+def inspect_command(model: str, as_json: bool, topology: bool) -> None:
+    """Show what MODEL, a bundle's path or a bundled model's name, is and where it holds.
+
+    The file's hash is checked first; nothing in it is run.
+    """
+    from latentmd.bundle import find, read_manifest, read_sha256
+
+    try:
+        manifest = read_manifest(model)
+        path, sha256 = find(model), read_sha256(model)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(manifest.model_dump_json(indent=2))
+    elif topology:
+        click.echo(manifest.topology.rstrip())
+    else:
+        _show(manifest, str(path), sha256)
+
+
+def _show(manifest: Manifest, path: str, sha256: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for title, rows in _sections(manifest, path, sha256):
+        if not rows:
+            continue
+        table = Table(title=title, show_header=False, title_justify="left", title_style="bold")
+        table.add_column(style="cyan", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in rows:
+            table.add_row(name, value)
+        console.print(table)
+
+
+def _sections(m: Manifest, path: str, sha256: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    from latentmd.units import format_time
+
+    reference = m.reference
+    autocorrelation = ", ".join(f"{value:.3f}" for value in m.slow_autocorrelations)
+    lag = f" at {format_time(m.autocorrelation_lag)}" if m.autocorrelation_lag else ""
+    return [
+        (m.name or "model", [
+            ("file", path),
+            ("file SHA-256", sha256),
+            ("weights SHA-256", m.weights_sha256),
+            ("format", m.format),
+            ("created", m.created),
+            ("versions", ", ".join(f"{name} {version}" for name, version in m.versions.items())),
+        ]),
+        ("where it holds", [
+            ("molecule", _molecule(m.topology)),
+            ("atoms, tokens", f"{len(m.tokens)}, {len(set(m.tokens))}"),
+            ("fingerprint", m.fingerprint),
+            ("steps", f"{format_time(m.lag[0])} to {format_time(m.lag[1])}, and multiples"),
+            ("temperature", f"{m.temperature:g} K"),
+            ("solvent", m.solvent),
+            ("force field", ", ".join(m.force_field)),
+            ("friction, time step", f"{m.friction:g}/ps, {format_time(m.timestep)}"),
+        ]),
+        ("training", [
+            ("frames", f"every {format_time(m.frame_interval)}, {reference.frames:,} in all" if reference.frames
+             else f"every {format_time(m.frame_interval)}"),
+            *((f"{part} trajectories", ", ".join(names)) for part, names in m.split.items() if names),
+            ("seed", str(m.seed)),
+            ("slow axes", f"{m.slow_axes}" + (f", autocorrelations{lag}: {autocorrelation}" if autocorrelation else "")),
+            *([("slowest timescale of MD", format_time(reference.timescale))] if reference.timescale else []),
+            *([("MD energies, 0.1 / 50 / 99.9 %", " / ".join(f"{q:.1f}" for q in reference.energy_quantiles) + " kJ/mol")]
+              if reference.energy_quantiles else []),
+            *([("wall time", _seconds(m.training["seconds"]))] if m.training.get("seconds") else []),
+        ]),
+        ("metrics", [(name, _metric(value)) for name, value in m.metrics.items()]),
+    ]  # fmt: skip
+
+
+def _molecule(pdb: str) -> str:
+    residues: list[tuple[str, str]] = []
+    for line in pdb.splitlines():
+        if line.startswith(("ATOM", "HETATM")) and (key := (line[17:20].strip(), line[21:27])) not in residues:
+            residues.append(key)
+    return "-".join(name for name, _ in residues)
+
+
+def _seconds(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:g} s" for name, value in seconds.items())
+
+
+def _metric(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_metric(part)}" for name, part in value.items())
+    return str(value)

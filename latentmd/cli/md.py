@@ -1,0 +1,49 @@
+"""`latentmd md`: plain MD."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from latentmd.cli.common import SimulationProgress, Time, run_errors, show_result
+
+
+@click.command(
+    "md",
+    epilog="""\b
+Examples:
+  latentmd md my.pdb --time 100ns --out my-md
+  latentmd md my.pdb --time 60ns --walkers 8 --save-every 1ps --seed 1 --out train
+  latentmd md my.pdb --time 1ns --solvent explicit --temperature 300 --out wet
+  latentmd md ligand.pdb --time 1ns --force-field gaff.xml --solvent vacuum --out dry""",
+)
+@click.argument("pdb", type=click.Path(path_type=Path))
+@click.option("--time", type=Time(), required=True, help="Simulated time per walker, such as 100ns.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Output folder.")
+@click.option("--walkers", type=click.IntRange(min=1), default=4, show_default=True, help="Independent runs.")
+@click.option("--save-every", type=Time(), default="1ps", show_default=True, help="Time between frames.")
+@click.option("--temperature", type=float, default=350.0, show_default=True, help="Kelvin.")
+@click.option("--solvent", type=click.Choice(["implicit", "vacuum", "explicit"]), default="implicit", show_default=True,
+              help="Explicit: at constant volume, water from the PDB file or added.")
+@click.option("--force-field", multiple=True, metavar="XML",
+              help="OpenMM force-field XML, may be repeated. [default: ff14SB, with OBC2 or TIP3P]")
+@click.option("--friction", type=float, default=1.0, show_default=True, help="Of the Langevin thermostat, 1/ps.")
+@click.option("--timestep", type=Time(), default="4fs", show_default=True, help="At most 5fs.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness.")
+@click.option("--processes", type=click.IntRange(min=1), help="Worker processes. [default: one per core]")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
+def md_command(pdb: Path, **options: Any) -> None:
+    """Simulate the molecule in PDB with plain full-atom MD, several walkers in parallel.
+
+    Each walker is minimised and equilibrated for 100 ps before time zero. Writes the same files as `latentmd simulate`.
+    """
+    from latentmd.workflows.md import md
+
+    with run_errors():
+        with SimulationProgress() as progress:
+            result = md(pdb, progress=progress, **options)
+        show_result(result)
+        top = result.topology
+    click.echo(f"train a model from it: latentmd train {result.folder}/walker-*.xtc --top {top} --out {pdb.stem}.pt")

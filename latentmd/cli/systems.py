@@ -1,0 +1,63 @@
+"""`latentmd systems`: what is bundled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    "systems",
+    epilog="""\b
+Examples:
+  latentmd systems
+  latentmd simulate "$(latentmd systems --path alanine_dipeptide)\"""",
+)
+@click.option("--path", "name", metavar="NAME", help="Print the path of a bundled molecule's PDB file, and nothing else.")
+def systems_command(name: str | None) -> None:
+    """List the bundled molecules, the models, and which model covers which molecule."""
+    from latentmd.bundle import models_folder
+
+    folder = models_folder().parent
+    files = sorted(folder.glob("*.pdb"))
+    if name is not None:
+        matches = [file for file in files if file.stem == name]
+        if not matches:
+            raise click.UsageError(f"no bundled molecule is called {name!r}; there are {', '.join(f.stem for f in files)}")
+        click.echo(str(matches[0]))
+        return
+    _show(files)
+
+
+def _show(files: list[Path]) -> None:
+    from openmm import app
+    from rich.console import Console
+    from rich.table import Table
+
+    from latentmd.bundle import bundled_models, read_manifest
+    from latentmd.data.fingerprint import fingerprint
+    from latentmd.units import format_time
+
+    manifests = {model: read_manifest(model) for model in bundled_models()}
+    molecules = Table(title="molecules", title_justify="left", title_style="bold")
+    for column in ("name", "residues", "atoms", "model"):
+        molecules.add_column(column, justify="right" if column == "atoms" else "left")
+    for file in files:
+        topology = app.PDBFile(str(file)).topology
+        found = fingerprint(topology)
+        names = "-".join(residue.name for residue in topology.residues())
+        models = ", ".join(model for model, manifest in manifests.items() if manifest.fingerprint == found)
+        molecules.add_row(file.stem, names, str(topology.getNumAtoms()), models)
+    table = Table(title="models", title_justify="left", title_style="bold")
+    for column in ("name", "steps", "temperature", "solvent", "force field"):
+        table.add_column(column)
+    for model, m in manifests.items():
+        steps = f"{format_time(m.lag[0])} to {format_time(m.lag[1])}"
+        table.add_row(model, steps, f"{m.temperature:g} K", m.solvent, ", ".join(m.force_field))
+    console = Console()
+    console.print(molecules)
+    console.print(table if manifests else "no model is bundled", highlight=False)
+    folder = files[0].parent if files else None
+    if folder is not None:
+        console.print(f"in {folder}", highlight=False, soft_wrap=True)
