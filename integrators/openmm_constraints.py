@@ -41,22 +41,16 @@ class ConstraintProjector:
         self.masses = np.asarray(masses, dtype=np.float64)
         self.tolerance = tolerance
         self._inverse = 1.0 / self.masses[:, None]
-        self._coupling = self._couplings()
+        rows = np.arange(len(self.pairs))
+        incidence = np.zeros((len(self.pairs), len(self.masses)))
+        incidence[rows, self.pairs[:, 0]] = 1.0
+        incidence[rows, self.pairs[:, 1]] = -1.0
+        self._incidence: Any = incidence  # D: r = D x
+        self._coupling: Any = incidence @ (self._inverse * incidence.T)  # D M^-1 D^T
+        if len(self.pairs) > _DENSE:
+            from scipy.sparse import csr_array
 
-    def _couplings(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
-        """Constraint pairs (a, b) that share an atom, with the signed inverse mass of that atom (both, if a = b)."""
-        touching: dict[int, list[tuple[int, float]]] = {}
-        for row, (i, j) in enumerate(self.pairs):
-            touching.setdefault(int(i), []).append((row, 1.0))
-            touching.setdefault(int(j), []).append((row, -1.0))
-        entries = [
-            (a, b, sign_a * sign_b / self.masses[atom])
-            for atom, rows in touching.items()
-            for a, sign_a in rows
-            for b, sign_b in rows
-        ]
-        a, b, weight = zip(*entries, strict=True) if entries else ((), (), ())
-        return np.array(a, dtype=np.int64), np.array(b, dtype=np.int64), np.array(weight, dtype=np.float64)
+            self._incidence, self._coupling = csr_array(incidence), csr_array(self._coupling)
 
     def residual(self, positions: Array) -> float:
         """Largest relative error of a constrained length."""
@@ -93,33 +87,28 @@ class ConstraintProjector:
         if not len(self.pairs):
             return velocities.copy()
         r = self._vectors(positions)
-        rate = np.sum(r * (velocities[self.pairs[:, 0]] - velocities[self.pairs[:, 1]]), axis=1)
+        rate = np.sum(r * self._vectors(velocities), axis=1)
         return velocities - self._spread(r, self._solve(r, rate))
 
     def _vectors(self, positions: Array) -> Array:
-        return np.asarray(positions[self.pairs[:, 0]] - positions[self.pairs[:, 1]])
+        return np.asarray(self._incidence @ positions)
 
     def _spread(self, r: Array, multipliers: Array) -> Array:
         """M^-1 J^T multipliers, [N, 3]."""
-        impulse = r * multipliers[:, None]
-        total = np.zeros((len(self.masses), 3))
-        np.add.at(total, self.pairs[:, 0], impulse)
-        np.subtract.at(total, self.pairs[:, 1], impulse)
-        return total * self._inverse
+        return np.asarray(self._inverse * (self._incidence.T @ (r * multipliers[:, None])))
 
     def _solve(self, r: Array, right: Array) -> Array:
-        a, b, weight = self._coupling
-        values = weight * np.sum(r[a] * r[b], axis=1)
-        size = len(right)
+        """Solution of J M^-1 J^T multipliers = right; its elements are (D M^-1 D^T)_ab r_a . r_b."""
         try:
-            if size <= _DENSE:
-                matrix = np.zeros((size, size))
-                np.add.at(matrix, (a, b), values)
-                return np.asarray(np.linalg.solve(matrix, right))
-            from scipy.sparse import csc_array
+            if len(right) <= _DENSE:
+                return np.asarray(np.linalg.solve(self._coupling * (r @ r.T), right))
+            from scipy.sparse import coo_array
             from scipy.sparse.linalg import splu
 
-            return np.asarray(splu(csc_array((values, (a, b)), shape=(size, size))).solve(right))
+            coupling = coo_array(self._coupling)
+            values = coupling.data * np.sum(r[coupling.row] * r[coupling.col], axis=1)
+            matrix = coo_array((values, (coupling.row, coupling.col)), shape=coupling.shape).tocsc()
+            return np.asarray(splu(matrix).solve(right))
         except (np.linalg.LinAlgError, RuntimeError) as error:
             raise ConstraintError(f"constrained bonds could not be restored: {error}") from None
 
