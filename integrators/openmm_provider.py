@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.bundle import BundleError, bundled_models, find
-from latentmd.core.noise import noise_generator
+from latentmd.core.noise import CounterNoise
 from latentmd.integrators.openmm_constraints import ConstraintProjector
 from latentmd.integrators.openmm_selection import Selection
 from latentmd.propagator import Propagator
@@ -153,7 +153,7 @@ class LatentProvider:
         centre = masses @ x / masses.sum()
         for draw in range(MAX_DRAWS):
             self.draws += 1
-            y = np.asarray(self.propagator.propose(x, time, noise_generator(*key, purpose=2 + draw), masses))
+            y = np.asarray(self.propagator.propose(x, time, CounterNoise(*key, purpose=2 + draw), masses))
             if y.shape != x.shape:
                 raise LatentStepError(f"the model returned positions of shape {y.shape}; expected {x.shape}")
             failed = [name for name, passed in self.propagator.checks(y[None]).items() if not passed[0]]
@@ -171,7 +171,7 @@ class LatentProvider:
 
     def _draw_velocities(self, y: Array, kT: float, key: tuple[int, int, int]) -> Array:  # noqa: N803
         masses = self.projector.masses
-        v = noise_generator(*key, purpose=1).standard_normal(y.shape) * np.sqrt(kT / masses)[:, None]
+        v = CounterNoise(*key, purpose=1).standard_normal(y.shape) * np.sqrt(kT / masses)[:, None]
         if self.selection.remove_momentum:
             v -= masses @ v / masses.sum()
         return np.asarray(self.projector.project_velocities(y, v))

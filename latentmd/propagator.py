@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from latentmd.bundle import Bundle, load
+from latentmd.core.noise import CounterNoise
 from latentmd.decoders.geometry import kabsch
 from latentmd.lags import TOLERANCE
 from latentmd.lags import split_time as split_time
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from latentmd.evaluation.structure import StructureTemplate
 
 Array = NDArray[np.float64]
+Noise = np.random.Generator | CounterNoise
 
 
 class Propagator:
@@ -62,7 +64,7 @@ class Propagator:
             slow: Tensor = self.module.encode(self._tensor(positions))[0]
         return slow
 
-    def rollout(self, slow: Tensor, lag: float, steps: int, rng: np.random.Generator, every: int = 1) -> Tensor:
+    def rollout(self, slow: Tensor, lag: float, steps: int, rng: Noise, every: int = 1) -> Tensor:
         """Latent trajectory [steps // every, B, T, k] from slow axes [B, T, k]; the starting point is not included.
 
         Args:
@@ -91,7 +93,7 @@ class Propagator:
     def decode(
         self,
         slow: Tensor,
-        rng: np.random.Generator,
+        rng: Noise,
         reference: ArrayLike | None = None,
         weights: ArrayLike | None = None,
     ) -> Array:
@@ -115,7 +117,7 @@ class Propagator:
         return positions
 
     def propose(
-        self, positions: ArrayLike, time: float, rng: np.random.Generator, weights: ArrayLike | None = None
+        self, positions: ArrayLike, time: float, rng: Noise, weights: ArrayLike | None = None
     ) -> Array:
         """Positions a time later, aligned to where they were: encode, latent steps, decode, superpose.
 
@@ -177,6 +179,6 @@ class Propagator:
         centred = x - x.mean(axis=1, keepdims=True)
         return torch.as_tensor(centred, dtype=self.dtype, device=self.device)
 
-    def _noise(self, rng: np.random.Generator, frames: int, size: int) -> Tensor:
+    def _noise(self, rng: Noise, frames: int, size: int) -> Tensor:
         noise = rng.standard_normal((frames, size), dtype=np.float32)
         return torch.from_numpy(noise).to(self.device, self.dtype)

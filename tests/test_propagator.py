@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentmd.core.noise import noise_generator
+from latentmd.core.noise import CounterNoise, noise_generator
 from latentmd.propagator import Propagator, split_time
 
 
@@ -119,3 +119,14 @@ def test_noise_streams_are_independent_and_repeatable() -> None:
     assert np.array_equal(draws[3], noise_generator(0, 0, 1, 0).standard_normal(4000))
     off_diagonal = np.corrcoef(draws)[np.triu_indices(5, 1)]
     assert np.max(np.abs(off_diagonal)) < 4 / 4000**0.5
+
+
+def test_counter_noise_is_normal() -> None:
+    source = CounterNoise(3, 1, 4, 1)
+    drawn = np.concatenate([source.standard_normal((100, 7)).ravel() for _ in range(60)])
+    assert drawn.mean() == pytest.approx(0, abs=4 / 42000**0.5)
+    assert drawn.var() == pytest.approx(1, abs=4 * (2 / 42000) ** 0.5)
+    assert np.mean(drawn**4) == pytest.approx(3, abs=4 * (96 / 42000) ** 0.5)
+    assert np.corrcoef(drawn[:-1], drawn[1:])[0, 1] == pytest.approx(0, abs=4 / 42000**0.5)
+    again = CounterNoise(3, 1, 4, 1).standard_normal((100, 7), dtype=np.float32)
+    assert again.dtype == np.float32 and np.array_equal(again, drawn[:700].reshape(100, 7).astype(np.float32))

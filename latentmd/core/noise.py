@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 _WORD = 2**64 - 1
 
@@ -27,3 +30,27 @@ def noise_generator(seed: int, stream: int = 0, step: int = 0, purpose: int = 0)
     key = np.array([seed & _WORD, stream & _WORD], dtype=np.uint64)
     counter = np.array([0, 0, purpose & _WORD, step & _WORD], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+class CounterNoise:
+    """Standard normal numbers that a TorchScript module can repeat: Philox 4x64 words through the Box–Muller transform.
+
+    Takes the place of a Generator where the same noise is wanted outside Python; `philox_normals` in
+    latentmd.integrators.torchforce_module gives the same numbers.
+
+    Args:
+        seed, stream, step, purpose: as for `noise_generator`.
+    """
+
+    def __init__(self, seed: int, stream: int = 0, step: int = 0, purpose: int = 0) -> None:
+        self._words = noise_generator(seed, stream, step, purpose).bit_generator
+
+    def standard_normal(self, size: tuple[int, ...], dtype: type[np.floating[Any]] = np.float64) -> NDArray[Any]:
+        """Normal numbers of a shape; each call takes a whole number of blocks of four."""
+        count = int(np.prod(size))
+        words = self._words.random_raw(4 * ((count + 3) // 4))
+        uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+        radius = np.sqrt(-2.0 * np.log(uniform[0::2]))
+        angle = 2.0 * np.pi * uniform[1::2]
+        normals = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)
+        return normals[:count].reshape(size).astype(dtype)

@@ -16,7 +16,7 @@ import pytest
 from openmm import app, unit
 
 from latentmd.bundle import BundleError, save
-from latentmd.core.noise import noise_generator
+from latentmd.core.noise import CounterNoise
 from latentmd.integrators import LatentIntegrator, alternate
 from latentmd.integrators.openmm_constraints import constraint_projector
 
@@ -50,7 +50,7 @@ def test_one_step_is_the_propagator_s_proposal(latent_simulation: Make, snapshot
     before = snapshot(simulation.context)["x"]
     simulation.step(1)
     expected = latent.provider.propagator.propose(
-        before, 50.0, noise_generator(5, 0, 0, purpose=1 + latent.provider.draws), latent.provider.projector.masses
+        before, 50.0, CounterNoise(5, 0, 0, purpose=1 + latent.provider.draws), latent.provider.projector.masses
     )
     np.testing.assert_allclose(snapshot(simulation.context)["x"], expected, atol=1e-4)  # constraints moved the rest
 
