@@ -74,7 +74,7 @@ class FlowConfig(_Section):
     width: int = Field(128, ge=8)
     depth: int = Field(3, ge=1)
     solver_steps: int = Field(4, ge=1)
-    average: float = Field(0.999, ge=0, lt=1)
+    average: float = Field(0.99, ge=0, lt=1)
 
 
 class PredictorConfig(FlowConfig):
@@ -82,6 +82,7 @@ class PredictorConfig(FlowConfig):
 
     kind: Literal["flow", "mixture"] = "flow"
     lag: tuple[float, float] = (10.0, 200.0)
+    cells: int = Field(24, ge=1)
     components: int = Field(24, ge=1)
     time_reversal: bool = True
 

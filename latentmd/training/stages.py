@@ -18,6 +18,7 @@ from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.training.config import TrainingConfig
 from latentmd.training.loop import Stage, TrainingError
 
+_KMEANS_FRAMES = 50_000
 _CHECK_FROM = 0.5  # collapse is judged after this share of the JEPA steps
 
 
@@ -111,7 +112,7 @@ def decoder_stage(decoder: TorsionDecoder, axes: Tensor, positions: Tensor, conf
         rows = torch.randint(len(axes), (c.batch,), generator=generator)
         return {"loss": decoder.loss(axes[rows], positions[rows])}
 
-    return Stage("decoder", decoder, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=0.995)
+    return Stage("decoder", decoder, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=0.99)
 
 
 def fast_stage(flow: ConditionalFlow, slow: Tensor, fast: Tensor, config: TrainingConfig) -> Stage:
@@ -136,12 +137,21 @@ def _flow_losses(parts: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
     return {"loss": mean + scale + flow, "mean": mean, "scale": scale, "flow": flow}
 
 
-def build_predictor(n_slow: int, config: TrainingConfig) -> FlowPredictor | MixturePredictor:
-    """The stochastic predictor that the configuration names."""
+def build_predictor(slow: list[NDArray[np.float32]], config: TrainingConfig) -> FlowPredictor | MixturePredictor:
+    """The stochastic predictor that the configuration names; cell centres are k-means centres of the slow axes."""
     c = config.predictor
+    n_slow = slow[0].shape[1]
     if c.kind == "mixture":
         return MixturePredictor(n_slow, c.lag, c.components, c.width, c.depth)
-    return FlowPredictor(n_slow, c.lag, c.width, c.depth, solver_steps=c.solver_steps)
+    from deeptime.clustering import KMeans
+
+    frames = np.concatenate(slow)
+    frames = frames[:: max(1, len(frames) // _KMEANS_FRAMES)].astype(np.float64)
+    centres = KMeans(c.cells, fixed_seed=config.seed, max_iter=50).fit_fetch(frames).cluster_centers
+    return FlowPredictor(
+        n_slow, c.lag, c.width, c.depth, solver_steps=c.solver_steps,
+        centres=torch.from_numpy(np.asarray(centres, dtype=np.float32)),
+    )  # fmt: skip
 
 
 def predictor_stage(
@@ -164,7 +174,9 @@ def predictor_stage(
         if isinstance(predictor, MixturePredictor):
             return {"loss": -predictor.log_likelihood(now, lag, future).mean()}
         noise = torch.randn(future.shape, generator=generator)
-        return _flow_losses(predictor.loss(now, lag, future, noise, torch.rand(c.batch, generator=generator)))
+        entropy, *rest = predictor.loss(now, lag, future, noise, torch.rand(c.batch, generator=generator))
+        flow = _flow_losses((rest[0], rest[1], rest[2]))
+        return {**flow, "loss": flow["loss"] + entropy, "entropy": entropy}
 
     return Stage(
         "predictor", predictor, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=c.average

@@ -216,8 +216,8 @@ def build_surrogate(
     k = basis.n_slow
     untrained = ConditionalFlow(basis.n_fast, k, 0, config.fast.width, config.fast.depth, solver_steps=config.fast.solver_steps)
     fast: Any = run.stage(stages.fast_stage(untrained, w[:, :k].contiguous(), w[:, k:].contiguous(), config))
-    predictor_stage = stages.predictor_stage(stages.build_predictor(k, config), [a[:, :k] for a in axes], config)
-    predictor = run.stage(predictor_stage)
+    slow = [np.ascontiguousarray(a[:, :k]) for a in axes]
+    predictor = run.stage(stages.predictor_stage(stages.build_predictor(slow, config), slow, config))
     energy, latent_energy = train_energies(encoder, decoder, positions, w, labels, config, run)
     return Surrogate(encoder, basis, predictor, fast, decoder, energy, latent_energy).eval(), correlation
 

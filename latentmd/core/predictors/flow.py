@@ -96,11 +96,19 @@ class ConditionalFlow(nn.Module):
 class FlowPredictor(nn.Module):
     """Stochastic latent step z(t + τ) ~ p(· | z(t), τ) for any lag τ in a range.
 
+    p(z' | z, τ) = Σ_m π_m(z, τ) p_m(z' | z, τ), where m is the cell of z' (its nearest centre) and p_m a conditional
+    flow. The weights π are trained by cross-entropy, so that rare jumps between metastable states get their frequency
+    in the data, which a single flow learns only slowly (Markov-state-conditioned flows; MarS-FM, 2025). With one
+    centre this is the plain conditional flow.
+
     Args:
         dim: size of a token.
         lag_range: shortest and longest covered lag.
         width, depth, tokens, solver_steps: see `ConditionalFlow`.
+        centres: cell centres [cells, tokens · dim]; None for one cell.
     """
+
+    centres: Tensor
 
     def __init__(
         self,
@@ -110,25 +118,59 @@ class FlowPredictor(nn.Module):
         depth: int = 3,
         tokens: int = 1,
         solver_steps: int = 6,
+        centres: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.size = dim * tokens
+        self.register_buffer("centres", torch.zeros(1, self.size) if centres is None else centres.clone())
+        self.cells = self.centres.shape[0]
         self.lag = LagEmbedding(lag_range[0], lag_range[1], 32)
-        self.flow = ConditionalFlow(dim, dim, 32, width, depth, tokens, solver_steps)
-        self.noise_size = self.flow.noise_size
+        self.weights = TokenTrunk(self.size + self.cells, self.cells, 32, width, 2)
+        self.flow = ConditionalFlow(dim, dim + self.cells, 32, width, depth, tokens, solver_steps)
+        self.noise_size = self.flow.noise_size + 1
+
+    def cell(self, z: Tensor) -> Tensor:
+        """Index of the nearest centre, [batch]."""
+        return torch.cdist(z.flatten(1), self.centres).argmin(dim=1)
+
+    def log_weights(self, z: Tensor, g: Tensor) -> Tensor:
+        """ln π [batch, cells] given tokens z and the embedded lag g."""
+        own = nn.functional.one_hot(self.cell(z), self.cells).to(z.dtype)
+        inputs = torch.cat([z.flatten(1), own], dim=1).unsqueeze(1)
+        return torch.log_softmax(self.weights(inputs, g).squeeze(1), dim=-1)
+
+    def context(self, z: Tensor, cell: Tensor) -> Tensor:
+        """What the flow is conditioned on: the tokens and the cell to arrive in."""
+        one_hot = nn.functional.one_hot(cell, self.cells).to(z.dtype).unsqueeze(1)
+        return torch.cat([z, one_hot.expand(-1, z.shape[1], -1)], dim=-1)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """One draw of z(t + lag), [batch, tokens, dim], from standard normal noise [batch, noise_size]."""
-        out: Tensor = self.flow.sample(z, self.lag(lag), noise)
+        """One draw of z(t + lag), [batch, tokens, dim]; noise [batch, noise_size], its first column chooses the cell."""
+        g = self.lag(lag)
+        uniform = 0.5 * (1 + torch.erf(noise[:, :1] / 1.4142135623730951))
+        cell = (self.log_weights(z, g).exp().cumsum(-1) < uniform).sum(-1).clamp(max=self.cells - 1)
+        out: Tensor = self.flow.sample(self.context(z, cell), g, noise[:, 1:])
         return out
 
     def mean_step(self, z: Tensor, lag: Tensor) -> Tensor:
-        """The conditional mean of z(t + lag)."""
-        return self.flow.moments(z, self.lag(lag))[0]
+        """The conditional mean of z(t + lag): the cells' means, weighted."""
+        g = self.lag(lag)
+        weights = self.log_weights(z, g).exp()
+        mean = torch.zeros_like(z)
+        for m in range(self.cells):
+            cell = torch.full((z.shape[0],), m, dtype=torch.long, device=z.device)
+            mean = mean + weights[:, m].reshape(-1, 1, 1) * self.flow.moments(self.context(z, cell), g)[0]
+        return mean
 
-    def loss(self, z: Tensor, lag: Tensor, future: Tensor, noise: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean, scale and flow losses of pairs (z, future) at lags [batch]; see `ConditionalFlow.loss`."""
-        losses: tuple[Tensor, Tensor, Tensor] = self.flow.loss(future, z, self.lag(lag), noise, u)
-        return losses
+    def loss(
+        self, z: Tensor, lag: Tensor, future: Tensor, noise: Tensor, u: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Losses of pairs (z, future) at lags [batch]: cross-entropy of the cell, then those of `ConditionalFlow`."""
+        g = self.lag(lag)
+        cell = self.cell(future)
+        entropy = nn.functional.nll_loss(self.log_weights(z, g), cell)
+        mean, scale, flow = self.flow.loss(future, self.context(z, cell), g, noise, u)
+        return entropy, mean, scale, flow
 
     def forward(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
         return self.step(z, lag, noise)
