@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -155,12 +157,18 @@ def _read(pdb: Path) -> Any:
         raise MoleculeError(f"{pdb}: not a file; {expected}")
     if pdb.stat().st_size == 0:
         raise MoleculeError(f"{pdb}: the file is empty; {expected}")
+    if not os.access(pdb, os.R_OK):
+        raise MoleculeError(f"{pdb}: not readable; check its permissions")
     try:
-        fixer = PDBFixer(filename=str(pdb))
-    except Exception as error:
-        raise MoleculeError(f"{pdb}: not a readable PDB file ({_first_line(error)}); {expected}") from error
-    if fixer.topology.getNumAtoms() == 0:
+        text = pdb.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise MoleculeError(f"{pdb}: not a text file; {expected}") from error
+    if not any(line.startswith(("ATOM", "HETATM")) for line in text.splitlines()):
         raise MoleculeError(f"{pdb}: no ATOM records found; {expected}")
+    try:
+        fixer = PDBFixer(pdbfile=io.StringIO(text))
+    except Exception as error:  # the parser raises whatever its assertions and indices do
+        raise MoleculeError(f"{pdb}: not a readable PDB file ({_first_line(error)}); {expected}") from error
     xyz = np.array(fixer.positions.value_in_unit(unit.nanometer), dtype=np.float64)
     if not np.all(np.isfinite(xyz)):
         atom = list(fixer.topology.atoms())[int(np.argwhere(~np.isfinite(xyz))[0, 0])]
