@@ -1,0 +1,315 @@
+"""The latent force as one TorchScript module: what `LatentProvider` does, for hosts without Python."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from latentmd.decoders.geometry import kabsch
+from latentmd.evaluation.structure import CLASH_DISTANCE, MAX_Z, StructureTemplate
+from latentmd.integrators.openmm_constraints import ConstraintProjector
+from latentmd.integrators.openmm_provider import IDLE, POSITIONS, VELOCITIES
+from latentmd.integrators.openmm_selection import Selection
+
+FAILURES = (
+    "",
+    "the positions in the Context are not finite; load an earlier state",
+    "the model cannot make a step of this size; use a multiple of a lag within its range",
+    "no sound structure in 10 draws",
+    "constrained bonds could not be restored",
+    "an atom would move further than the molecule allows",
+)
+
+
+def _low_bits(x: Tensor, shift: int) -> Tensor:
+    """Logical right shift of 64-bit words held in signed integers."""
+    return (x >> shift) & ((1 << (64 - shift)) - 1)
+
+
+def _high_product(a: Tensor, b: int) -> Tensor:
+    """Upper 64 bits of the unsigned product (Warren, Hacker's Delight, section 8-2)."""
+    a0, a1 = a & 0xFFFFFFFF, _low_bits(a, 32)
+    b0, b1 = b & 0xFFFFFFFF, (b >> 32) & 0xFFFFFFFF
+    t = a1 * b0 + _low_bits(a0 * b0, 32)
+    u = a0 * b1 + (t & 0xFFFFFFFF)
+    return a1 * b1 + _low_bits(t, 32) + _low_bits(u, 32)
+
+
+def philox_normals(seed: int, stream: int, step: int, purpose: int, first_block: int, count: int) -> Tensor:
+    """The numbers of `latentmd.core.noise.CounterNoise`, [count] float64, from a block of four words on.
+
+    Philox 4x64 with ten rounds (Salmon et al., SC 2011), with numpy's order of words, then Box–Muller.
+    """
+    blocks = (count + 3) // 4
+    c0 = torch.arange(1, blocks + 1, dtype=torch.int64) + first_block
+    c1, c2, c3 = torch.zeros_like(c0), torch.full_like(c0, purpose), torch.full_like(c0, step)
+    k0 = torch.full_like(c0, seed)
+    k1 = torch.full_like(c0, stream)
+    for _ in range(10):
+        # 0xD2E7470EE14C6C93 and 0xCA5A826395121157, as signed words.
+        h0, l0 = _high_product(c0, -3249550476889527149), c0 * -3249550476889527149
+        h1, l1 = _high_product(c2, -3865633965929787049), c2 * -3865633965929787049
+        c0, c1, c2, c3 = h1 ^ c1 ^ k0, l1, h0 ^ c3 ^ k1, l0
+        k0 = k0 + -7046029254386353131  # 0x9E3779B97F4A7C15
+        k1 = k1 + -4942790177534073029  # 0xBB67AE8584CAA73B
+    words = torch.stack([c0, c1, c2, c3], dim=1).flatten()
+    uniform = (_low_bits(words, 11).to(torch.float64) + 0.5) * 2.0**-53
+    radius = torch.sqrt(-2.0 * torch.log(uniform[0::2]))
+    angle = 2.0 * math.pi * uniform[1::2]
+    normals = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1).flatten()
+    return normals[:count]
+
+
+class SoundStructure(nn.Module):
+    """The checks of `latentmd.evaluation.structure.check_frames` on one frame [n, 3] of finite positions."""
+
+    bonds: Tensor
+    bond_mean: Tensor
+    bond_limit: Tensor
+    angles: Tensor
+    angle_mean: Tensor
+    angle_limit: Tensor
+    centres: Tensor
+    handedness: Tensor
+    pairs: Tensor
+
+    def __init__(self, template: StructureTemplate) -> None:
+        super().__init__()
+        first, second = np.nonzero(np.triu(~template.bonded, 1))
+        values: dict[str, Any] = {
+            "bonds": template.bonds,
+            "bond_mean": template.bond_mean,
+            "bond_limit": MAX_Z * template.bond_deviation,
+            "angles": template.angles,
+            "angle_mean": template.angle_mean,
+            "angle_limit": MAX_Z * template.angle_deviation,
+            "centres": template.centres,
+            "handedness": template.handedness,
+            "pairs": np.stack([template.heavy[first], template.heavy[second]], axis=1),
+        }
+        for name, value in values.items():
+            self.register_buffer(name, torch.as_tensor(np.asarray(value)))
+        self.distance = CLASH_DISTANCE
+
+    def forward(self, x: Tensor) -> bool:
+        lengths = (x[self.bonds[:, 0]] - x[self.bonds[:, 1]]).norm(p=2, dim=-1)
+        u, v = x[self.angles[:, 0]] - x[self.angles[:, 1]], x[self.angles[:, 2]] - x[self.angles[:, 1]]
+        angles = torch.atan2(torch.linalg.cross(u, v).norm(p=2, dim=-1), (u * v).sum(dim=-1))
+        a = x[self.centres[:, 1]] - x[self.centres[:, 0]]
+        b = x[self.centres[:, 2]] - x[self.centres[:, 0]]
+        c = x[self.centres[:, 3]] - x[self.centres[:, 0]]
+        volume = (a * torch.linalg.cross(b, c)).sum(dim=-1)
+        gaps = (x[self.pairs[:, 0]] - x[self.pairs[:, 1]]).norm(p=2, dim=-1)
+        return (
+            bool(((lengths - self.bond_mean).abs() <= self.bond_limit).all())
+            and bool(((angles - self.angle_mean).abs() <= self.angle_limit).all())
+            and bool((torch.sign(volume) == self.handedness).all())
+            and bool((gaps >= self.distance).all())
+        )
+
+
+class LatentForce(nn.Module):
+    """Displacements and velocities of latent steps from positions and the integrator's Context parameters.
+
+    Same protocol, noise and numbers as `latentmd.integrators.openmm_provider.LatentProvider`. TorchScript cannot
+    catch exceptions, so an error inside the model itself leaves the gate parameter as it was; everything checked
+    here is reported through the energy, with the gate closed before the exception.
+
+    Args:
+        surrogate: TorchScript module of a bundle.
+        selection: the atoms it moves.
+        template: of the molecule, for the checks.
+        lag: shortest and longest lag, ps.
+        double: whether the surrogate computes in float64.
+    """
+
+    atoms: Tensor
+    masses: Tensor
+    incidence: Tensor
+    coupling: Tensor
+    lengths: Tensor
+    velocities: Tensor
+    failure: Tensor
+    tree: list[tuple[int, int]]
+
+    def __init__(
+        self, surrogate: Any, selection: Selection, template: StructureTemplate, lag: tuple[float, float], double: bool
+    ) -> None:
+        super().__init__()
+        projector = ConstraintProjector(selection.pairs, selection.lengths, selection.masses)
+        incidence = np.zeros((len(selection.pairs), len(selection.atoms)))
+        for row, (i, j) in enumerate(selection.pairs):
+            incidence[row, i], incidence[row, j] = 1.0, -1.0
+        self.surrogate = surrogate
+        self.sound = SoundStructure(template)
+        self.shortest, self.longest = float(lag[0]), float(lag[1])
+        self.step_noise, self.decode_noise = int(surrogate.step_noise), int(surrogate.decode_noise)
+        self.reach, self.tolerance = selection.reach, projector.tolerance
+        self.remove_momentum, self.double_precision = selection.remove_momentum, double
+        self.idle, self.moving, self.redrawing = IDLE, POSITIONS, VELOCITIES
+        self.failures = list(FAILURES)
+        self.tree = [(int(child), int(parent)) for child, parent in selection.tree]
+        masses = torch.tensor(selection.masses, dtype=torch.float64)
+        self.register_buffer("atoms", torch.tensor(selection.atoms, dtype=torch.long))
+        self.register_buffer("masses", masses)
+        self.register_buffer("incidence", torch.as_tensor(incidence))
+        self.register_buffer("coupling", torch.as_tensor(incidence / projector.masses @ incidence.T))
+        self.register_buffer("lengths", torch.tensor(selection.lengths, dtype=torch.float64))
+        self.register_buffer("velocities", torch.zeros(len(selection.atoms), 3, dtype=torch.float64))
+        self.register_buffer("failure", torch.zeros(1, dtype=torch.long))
+
+    def forward(
+        self, positions: Tensor, box: Tensor, mode: int, kT: float, time: float, seed: int, stream: int, step: int  # noqa: N803
+    ) -> tuple[Tensor, Tensor]:
+        """Energy (0, or 1 for a failure) and forces [N, 3], contiguous, for all particles [N, 3] of the System.
+
+        Args:
+            positions: nm.
+            box: [3, 3] nm; without elements where the System is not periodic.
+            mode, kT, time, seed, stream, step: Context parameters, see openmm_provider.
+        """
+        rows = torch.zeros(self.atoms.shape[0], 3, dtype=torch.float64)
+        energy = torch.zeros([], dtype=torch.float64)
+        if mode == self.idle:
+            code = int(self.failure.item())
+            if code > 0:
+                self.failure.zero_()
+                raise RuntimeError("latent step failed: " + self.failures[code])
+        elif mode == self.moving:
+            with torch.no_grad():
+                x = self._whole(positions.to(torch.float64)[self.atoms], box)
+                y, code = self._propose(x, time, seed, stream, step)
+                self.failure.fill_(code)
+                if code == 0:
+                    rows = y - x
+                    self.velocities.copy_(self._draw_velocities(y, kT, seed, stream, step))
+                else:
+                    energy = energy + 1.0
+        elif mode == self.redrawing:
+            rows = self.velocities.clone()
+        else:
+            rows = rows + 1.0
+        forces = torch.zeros(positions.shape[0], 3, dtype=torch.float64)
+        forces = forces.index_copy(0, self.atoms, rows)
+        return energy, forces.contiguous()
+
+    def _propose(self, x: Tensor, time: float, seed: int, stream: int, step: int) -> tuple[Tensor, int]:
+        if not bool(torch.isfinite(x).all()):
+            return x, 1
+        steps = max(1, math.ceil(time / self.longest * (1.0 - 1e-6))) if time > 0.0 else 1
+        lag = time / steps
+        if lag < self.shortest * (1.0 - 1e-6):
+            return x, 2
+        dtype = torch.float64 if self.double_precision else torch.float32
+        lags = torch.full([1], min(max(lag, self.shortest), self.longest), dtype=dtype)
+        start = self.surrogate.encode((x - x.mean(dim=0)).to(dtype).unsqueeze(0))[0]
+        centre = (self.masses.unsqueeze(1) * x).sum(dim=0) / self.masses.sum()
+        for draw in range(10):
+            y = self._draw(start, lags, steps, seed, stream, step, 2 + draw)
+            y = kabsch(y, x.unsqueeze(0), self.masses)[0]
+            if bool(torch.isfinite(y).all()) and self.sound(y):
+                return self._constrained(x, y, centre)
+        return x, 3
+
+    def _draw(self, slow: Tensor, lags: Tensor, steps: int, seed: int, stream: int, step: int, purpose: int) -> Tensor:
+        block = 0
+        for _ in range(steps):
+            noise = philox_normals(seed, stream, step, purpose, block, self.step_noise).to(slow.dtype)
+            slow = self.surrogate.step(slow, lags, noise.unsqueeze(0))
+            block += (self.step_noise + 3) // 4
+        noise = philox_normals(seed, stream, step, purpose, block, self.decode_noise).to(slow.dtype)
+        decoded: Tensor = self.surrogate.decode(slow, noise.unsqueeze(0))
+        return decoded.to(torch.float64)
+
+    def _constrained(self, x: Tensor, y: Tensor, centre: Tensor) -> tuple[Tensor, int]:
+        """Newton projection of ConstraintProjector, the centre of mass put back, and the bound on displacements."""
+        for _ in range(50 if self.lengths.shape[0] > 0 else 0):
+            r = torch.matmul(self.incidence, y)
+            c = 0.5 * (r.square().sum(dim=1) - self.lengths.square())
+            worst = float((c.abs() / self.lengths.square()).max())
+            if worst <= self.tolerance:
+                break
+            if not math.isfinite(worst):
+                return x, 4
+            y = y - self._spread(r, torch.linalg.solve(self.coupling * torch.matmul(r, r.t()), c))
+        if self.lengths.shape[0] > 0:
+            r = torch.matmul(self.incidence, y)
+            if not float((r.norm(p=2, dim=1) / self.lengths - 1.0).abs().max()) <= 1e-8:
+                return x, 4
+        y = y + centre - (self.masses.unsqueeze(1) * y).sum(dim=0) / self.masses.sum()
+        if not float((y - x).norm(p=2, dim=1).max()) <= self.reach:
+            return x, 5
+        return y, 0
+
+    def _draw_velocities(self, y: Tensor, kT: float, seed: int, stream: int, step: int) -> Tensor:  # noqa: N803
+        v = philox_normals(seed, stream, step, 1, 0, 3 * y.shape[0]).reshape(-1, 3)
+        v = v * torch.sqrt(kT / self.masses).unsqueeze(1)
+        if self.remove_momentum:
+            v = v - (self.masses.unsqueeze(1) * v).sum(dim=0) / self.masses.sum()
+        if self.lengths.shape[0] > 0:
+            r = torch.matmul(self.incidence, y)
+            rate = (r * torch.matmul(self.incidence, v)).sum(dim=1)
+            v = v - self._spread(r, torch.linalg.solve(self.coupling * torch.matmul(r, r.t()), rate))
+        return v
+
+    def _spread(self, r: Tensor, multipliers: Tensor) -> Tensor:
+        return torch.matmul(self.incidence.t(), r * multipliers.unsqueeze(1)) / self.masses.unsqueeze(1)
+
+    def _whole(self, x: Tensor, box: Tensor) -> Tensor:
+        """Positions with no bond across a face of the periodic box."""
+        if box.numel() == 0:
+            return x
+        cell = box.to(torch.float64)
+        inverse = torch.linalg.inv(cell)
+        x = x.clone()
+        for child, parent in self.tree:
+            turns = torch.round(torch.matmul(x[child] - x[parent], inverse))
+            x[child] = x[child] - torch.matmul(turns, cell)
+        return x
+
+
+class FreeLatentForce(nn.Module):
+    """LatentForce as TorchForce calls it in a System without a periodic box: the parameters come as tensors."""
+
+    def __init__(self, force: LatentForce) -> None:
+        super().__init__()
+        self.force = force
+
+    def forward(
+        self, positions: Tensor, mode: Tensor, kT: Tensor, time: Tensor, seed: Tensor, stream: Tensor, step: Tensor  # noqa: N803
+    ) -> tuple[Tensor, Tensor]:
+        """Energy and forces [N, 3]."""
+        box = torch.zeros(0, 0)
+        key = int(seed.item()), int(stream.item()), int(step.item())
+        out: tuple[Tensor, Tensor] = self.force(
+            positions, box, int(mode.item()), float(kT), float(time), key[0], key[1], key[2]
+        )
+        return out
+
+
+class PeriodicLatentForce(nn.Module):
+    """LatentForce as TorchForce calls it in a periodic System."""
+
+    def __init__(self, force: LatentForce) -> None:
+        super().__init__()
+        self.force = force
+
+    def forward(
+        self,
+        positions: Tensor,
+        box: Tensor,
+        mode: Tensor,
+        kT: Tensor,  # noqa: N803
+        time: Tensor,
+        seed: Tensor,
+        stream: Tensor,
+        step: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Energy and forces [N, 3]."""
+        key = int(seed.item()), int(stream.item()), int(step.item())
+        out: tuple[Tensor, Tensor] = self.force(
+            positions, box, int(mode.item()), float(kT), float(time), key[0], key[1], key[2]
+        )
+        return out

@@ -1,0 +1,123 @@
+"""The TorchScript latent force against the Python provider; with the plug-in installed, through OpenMM too."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+import pytest
+import torch
+
+from latentmd import bundle
+from latentmd.core.noise import CounterNoise
+from latentmd.integrators import LatentIntegrator
+from latentmd.integrators.openmm_provider import FAILED, IDLE, POSITIONS, SELECTION, VELOCITIES, LatentProvider
+from latentmd.integrators.openmm_selection import select
+from latentmd.integrators.torchforce_module import FAILURES, philox_normals
+from latentmd.integrators.torchforce_provider import latent_force_module
+
+KT = 350 * 0.00831446261815324
+
+
+@pytest.fixture(scope="module")
+def provider(alanine: Any, ou_bundle: Path) -> LatentProvider:
+    manifest = bundle.read_manifest(ou_bundle)
+    return LatentProvider(ou_bundle, select(alanine.system, alanine.topology, manifest), "cpu")
+
+
+@pytest.fixture(scope="module")
+def module(provider: LatentProvider) -> Any:
+    return latent_force_module(provider)
+
+
+def _ask(module: Any, x: Any, mode: int, step: int, time: float = 120.0) -> tuple[float, Any]:
+    values = [torch.tensor(float(v), dtype=torch.float64) for v in (mode, KT, time, 5, 2, step)]
+    energy, forces = module(torch.as_tensor(x), *values)
+    assert forces.is_contiguous() and forces.shape == x.shape
+    return float(energy), forces.numpy()
+
+
+@pytest.mark.parametrize("key", [(0, 0, 0, 0), (7, 3, 12345, 2), (2**31 - 1, 5, 10**9, 11)])
+def test_noise_is_bit_equal(key: tuple[int, int, int, int]) -> None:
+    source = CounterNoise(*key)
+    np.testing.assert_array_equal(bundle.script(philox_normals)(*key, 0, 10).numpy(), source.standard_normal((10,)))
+    np.testing.assert_array_equal(bundle.script(philox_normals)(*key, 3, 7).numpy(), source.standard_normal((7,)))
+
+
+def test_steps_are_those_of_the_python_provider(provider: LatentProvider, module: Any, alanine: Any) -> None:
+    x = np.asarray(alanine.positions._value)
+    before = provider.draws
+    for step in range(40):
+        expected = provider._propose(x, 120.0, (5, 2, step))
+        energy, displacement = _ask(module, x, POSITIONS, step)
+        assert energy == 0.0
+        np.testing.assert_allclose(x + displacement, expected, atol=1e-5)
+        _, velocities = _ask(module, x, VELOCITIES, step)
+        np.testing.assert_allclose(velocities, provider._draw_velocities(expected, KT, (5, 2, step)), atol=1e-4)
+        assert np.all(_ask(module, x, SELECTION, step)[1] == 1.0)
+        assert _ask(module, x, IDLE, step) == (0.0, pytest.approx(np.zeros_like(x)))
+    assert provider.draws > before + 40  # structures were turned down, by both alike
+
+
+@pytest.mark.parametrize(("fault", "failure"), [("nan", 1), ("time", 2)])
+def test_failures_are_reported_then_raised_once(module: Any, alanine: Any, fault: str, failure: int) -> None:
+    x = np.array(alanine.positions._value)
+    if fault == "nan":
+        x[3, 1] = np.nan
+    energy, forces = _ask(module, x, POSITIONS, 0, 1.0 if fault == "time" else 120.0)
+    assert energy == FAILED and np.all(forces == 0)
+    with pytest.raises(Exception, match=FAILURES[failure].split(";")[0]):
+        _ask(module, x, IDLE, 0)
+    _ask(module, x, IDLE, 0)
+
+
+def test_without_the_plug_in_the_hint_names_the_extra(
+    alanine: Any, ou_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "openmmtorch", None)
+    with pytest.raises(ImportError, match=r"install latentmd\[torchforce-cpu\]"):
+        LatentIntegrator(
+            350, ou_bundle, 50, system=copy.deepcopy(alanine.system), topology=alanine.topology, provider="torchforce"
+        )
+
+
+@pytest.mark.parametrize("platform", ["Reference", "CPU"])
+def test_both_providers_make_the_same_trajectory(alanine: Any, ou_bundle: Path, platform: str) -> None:
+    pytest.importorskip("openmmtorch")
+    ends = {}
+    for kind in ("python", "torchforce"):
+        system = copy.deepcopy(alanine.system)
+        latent = LatentIntegrator(
+            350, ou_bundle, 100, system=system, topology=alanine.topology, seed=2**31 - 1, provider=kind
+        )
+        context = openmm.Context(system, latent, openmm.Platform.getPlatformByName(platform))
+        context.setPositions(alanine.positions)
+        latent.step(5)
+        state = context.getState(positions=True, velocities=True, forces=True)
+        ends[kind] = [np.array(values._value) for values in (
+            state.getPositions(asNumpy=True), state.getVelocities(asNumpy=True), state.getForces(asNumpy=True)
+        )]  # fmt: skip
+    np.testing.assert_allclose(ends["torchforce"][0], ends["python"][0], atol=1e-5)
+    np.testing.assert_allclose(ends["torchforce"][1], ends["python"][1], atol=1e-3)
+
+
+def test_a_fault_in_torchforce_leaves_the_state(alanine: Any, ou_bundle: Path) -> None:
+    pytest.importorskip("openmmtorch")
+    system = copy.deepcopy(alanine.system)
+    latent = LatentIntegrator(
+        350, ou_bundle, 50, system=system, topology=alanine.topology, provider="torchforce"
+    )
+    context = openmm.Context(system, latent, openmm.Platform.getPlatformByName("Reference"))
+    context.setPositions(alanine.positions)
+    latent.step(1)
+    before = context.getState(positions=True).getPositions(asNumpy=True)._value
+    openmm.CustomIntegrator.setStepSize(latent, 0.01)
+    with pytest.raises(openmm.OpenMMException, match="cannot make a step of this size"):
+        latent.step(1)
+    assert context.getParameter("latentmd_mode") == 0
+    np.testing.assert_array_equal(context.getState(positions=True).getPositions(asNumpy=True)._value, before)
+    latent.setStepSize(50)
+    latent.step(1)
