@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import tempfile
@@ -199,8 +200,7 @@ class Provenance:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file = self.path.open("w", newline="", encoding="utf-8")
-        self._writer = csv.writer(self._file)
+        self._file = self.path.open("wb", buffering=0)
         self._write([COLUMNS])
 
     def add(self, walker: int, rows: Iterable[tuple[float, str, float, str]]) -> None:
@@ -212,20 +212,21 @@ class Provenance:
         self._write((walker, f"{time:.10g}", kind, f"{energy:.4f}", failed) for time, kind, energy, failed in rows)
 
     def _write(self, lines: Iterable[tuple[Any, ...]]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        data, good = memoryview(text.getvalue().encode()), self._file.tell()
         try:
-            self._writer.writerows(lines)
-            self._file.flush()
+            while data:
+                data = data[self._file.write(data) or 0 :]
         except OSError as error:
+            self._file.truncate(good)
+            self._file.seek(good)
             raise OutputError(f"{self.path}: writing failed ({error.strerror}); is the disk full?") from error
 
     def close(self) -> None:
         """Close the file and put its lines in the order of walkers and times."""
-        try:
-            self._file.close()
-        except OSError as error:
-            raise OutputError(f"{self.path}: writing failed ({error.strerror}); is the disk full?") from error
+        self._file.close()
         header, *lines = self.path.read_text(encoding="utf-8").splitlines()
-        lines = [line for line in lines if line.count(",") == len(COLUMNS) - 1]
         lines.sort(key=lambda line: int(line.split(",", 1)[0]))  # stable: times within a walker are in order already
         write_atomically(self.path, "\n".join([header, *lines]) + "\n")
 

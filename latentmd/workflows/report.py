@@ -125,12 +125,17 @@ def write_report(folder: OutputFolder, reference: Reference | None, interval: fl
     provenance = read_provenance(folder.work / "provenance.csv")
     figure = Figure(figsize=(10, 7.4), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2).ravel()
+    grid = figure.add_gridspec(2, 2)
+    axes = [figure.add_subplot(grid[cell]) for cell in ((0, 0), (0, 1), (1, 0))]
+    count = len(chosen.names)
+    below = grid[1, 1].subgridspec(count, 1)
+    traces = [figure.add_subplot(below[row, 0]) for row in range(count)]
     values = np.concatenate([run for _, run in series])
     _sampled(axes[0], chosen, values, "this run")
     _beside(axes[1], chosen, values, provenance, reference)
     _energy(axes[2], provenance, reference)
-    _traces(axes[3], chosen, series)
+    for column, axis in enumerate(traces):
+        _traces(axis, chosen, series, column, last=column == count - 1)
     path = folder.work / "report.png"
     temporary = folder.work / ".report.png.new"
     figure.savefig(temporary, dpi=130, format="png")
@@ -236,17 +241,22 @@ def _limits(energies: Floats, reference: Reference | None) -> tuple[float, float
     return float(low - margin), float(high + 4 * margin)
 
 
-def _traces(axis: Axes, chosen: Coordinates, series: list[tuple[Floats, Floats]]) -> None:
-    angle = len(chosen.quads) > 0
+def _traces(axis: Axes, chosen: Coordinates, series: list[tuple[Floats, Floats]], column: int, last: bool) -> None:
+    angle, name = len(chosen.quads) > 0, chosen.names[column]
     scale, unit = _time_scale(np.concatenate([times for times, _ in series]))
-    for number, (times, values) in enumerate(series[:_TRACES]):
+    for times, values in series[:_TRACES]:
         step = max(1, len(times) // _POINTS)
         style = "." if angle else "-"
-        axis.plot(times[::step] / scale, values[::step, 0], style, ms=2.5, lw=0.7, label=f"walker {number}")
+        axis.plot(times[::step] / scale, values[::step, column], style, ms=2.5, lw=0.7)
     if angle:
         _degrees(axis, x=False)
-    title = f"{chosen.names[0]}, " + (f"walkers 0 to {_TRACES - 1}" if len(series) > _TRACES else "all walkers")
-    axis.set(title=title, xlabel=f"time ({unit})", ylabel=f"{chosen.names[0]} ({'degrees' if angle else 'nm'})")
+    axis.set_ylabel(f"{name}\n({'degrees' if angle else 'nm'})")
+    if column == 0:
+        axis.set_title(f"traces, walkers 0 to {_TRACES - 1}" if len(series) > _TRACES else "traces, all walkers")
+    if last:
+        axis.set_xlabel(f"time ({unit})")
+    else:
+        axis.tick_params(labelbottom=False)
 
 
 def _time_scale(times: Floats) -> tuple[float, str]:
