@@ -13,6 +13,7 @@ from openmm import app, unit
 from latentmd.bundle import Bundle, Manifest, read_manifest
 from latentmd.integrators.openmm_provider import (
     COUNT,
+    FAILURE,
     KT,
     MODE,
     PARAMETERS,
@@ -95,24 +96,26 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             )
         selection = select(system, topology, manifest, atoms)
         latent, force = _provider_and_force(provider, source, selection, device)
-        group = _free_group(system)
-        force.setForceGroup(group)
-        force.setName(FORCE_NAME)
-        system.addForce(force)
+        group = failure_group = _add_force(system, force, FORCE_NAME)
+        if provider == "torchforce":
+            from latentmd.integrators.torchforce_provider import failure_force
+
+            failure_group = _add_force(system, failure_force(selection), f"{FORCE_NAME}Failure")
 
         super().__init__(step)
         self.provider = latent
-        self._add_variables(kelvin, manifest, seed, group)
-        self._add_steps(group, subset=len(selection.atoms) < selection.n_particles)
-        self.setIntegrationForceGroups(set(range(32)) - {group})
+        self._add_variables(kelvin, manifest, seed, group, failure_group)
+        self._add_steps(group, failure_group, subset=len(selection.atoms) < selection.n_particles)
+        self.setIntegrationForceGroups(set(range(32)) - self.getForceGroups())
 
-    def _add_variables(self, kelvin: float, manifest: Manifest, seed: int, group: int) -> None:
+    def _add_variables(self, kelvin: float, manifest: Manifest, seed: int, group: int, failure_group: int) -> None:
         """Everything the object knows is a global variable, so that copies, XML and checkpoints keep it."""
         self.addGlobalVariable("kT", kelvin * _GAS_CONSTANT)
         self.addGlobalVariable("seed", 0)
         self.addGlobalVariable("stream", 0)
         self.addGlobalVariable("failed", 0)
         self.addGlobalVariable("group", group)
+        self.addGlobalVariable("failureGroup", failure_group)
         self.addGlobalVariable("modelTemperature", manifest.temperature)
         self.addGlobalVariable("shortestLag", manifest.lag[0])
         self.addGlobalVariable("longestLag", manifest.lag[1])
@@ -120,7 +123,7 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             self.addPerDofVariable(name, 0)
         self.setRandomNumberSeed(seed)
 
-    def _add_steps(self, group: int, subset: bool) -> None:
+    def _add_steps(self, group: int, failure_group: int, subset: bool) -> None:
         for parameter, expression in ((KT, "kT"), (TIME, "dt"), (SEED, "seed"), (STREAM, "stream")):
             self.addComputeGlobal(parameter, expression)
         # Everything that can fail comes before anything is changed; reading the force before the energy costs one call.
@@ -134,7 +137,11 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             self.addComputePerDof("selected", f"f{group}")
         self.addComputeGlobal(MODE, "0")
         self.beginIfBlock("failed > 0")
-        self.addComputePerDof("displacement", f"f{group}")  # raises, with the gate closed
+        if failure_group != group:
+            self.addComputeGlobal(FAILURE, "failed")
+            self.addComputePerDof("displacement", f"f{failure_group}")
+            self.addComputeGlobal(FAILURE, "0")
+        self.addComputePerDof("displacement", f"f{failure_group}")  # raises, with the gate closed
         self.endBlock()
         self.addComputePerDof("x", "x+displacement")
         self.addComputePerDof("v", "select(selected, velocity, v)" if subset else "velocity")
@@ -182,8 +189,12 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         self.setGlobalVariableByName("stream", stream)
 
     def getForceGroup(self) -> int:  # noqa: N802
-        """Group of the latent force, which other integrators of the System must leave out."""
+        """Group of the latent force."""
         return int(self.getGlobalVariableByName("group"))
+
+    def getForceGroups(self) -> set[int]:  # noqa: N802
+        """Groups that other integrators of the System must leave out: the latent force, and its failures' if any."""
+        return {self.getForceGroup(), int(self.getGlobalVariableByName("failureGroup"))}
 
 
 @contextmanager
@@ -216,11 +227,15 @@ def _provider_and_force(
     return provider, force
 
 
-def _free_group(system: openmm.System) -> int:
+def _add_force(system: openmm.System, force: openmm.Force, name: str) -> int:
+    """Add a force in the highest free group; returns the group."""
     used = {force.getForceGroup() for force in system.getForces()}
     free = [group for group in range(31, -1, -1) if group not in used]
     if not free:
         raise ValueError("all 32 force groups of the System are in use; free one for the latent force")
+    force.setForceGroup(free[0])
+    force.setName(name)
+    system.addForce(force)
     return free[0]
 
 

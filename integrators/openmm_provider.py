@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 # Context parameters through which the integrator talks to the provider.
 MODE, KT, TIME = "latentmd_mode", "latentmd_kT", "latentmd_time"
 SEED, STREAM, COUNT = "latentmd_seed", "latentmd_stream", "latentmd_step"
+FAILURE = "latentmd_failure"  # only with TorchForce
 PARAMETERS = (MODE, KT, TIME, SEED, STREAM, COUNT)
 
 # Values of MODE. IDLE is the closed gate: zero energy and zero forces for whoever asks.
@@ -93,9 +94,7 @@ class LatentProvider:
         OpenMM leaks the traceback of an exception raised here, and a function's frame holds its callers', down to
         the Simulation. A generator's frame holds no caller; so a generator answers, by its C-level `send`.
         """
-        answers = _answers(self)
-        next(answers)
-        return answers.send
+        return answering(self)
 
     def respond(self, state: Any) -> Answer | str:
         """The answer to OpenMM, or the text of the failure to raise."""
@@ -184,7 +183,14 @@ class LatentProvider:
         return x
 
 
-def _answers(provider: LatentProvider) -> Generator[Any, Any, None]:
+def answering(provider: Any) -> Callable[[Any], Answer]:
+    """The callable for OpenMM of something with `respond`; see `LatentProvider.__call__`."""
+    answers = _answers(provider)
+    next(answers)
+    return answers.send
+
+
+def _answers(provider: Any) -> Generator[Any, Any, None]:
     state = yield
     answer = provider.respond(state)
     del provider, state  # a leaked traceback keeps what is left here

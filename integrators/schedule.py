@@ -106,7 +106,7 @@ def alternate(
         ValueError: a cycle without MD or without latent steps.
     """
     schedule = AlternationSchedule(cycle, **options)
-    groups = _group_set(md_integrator.getIntegrationForceGroups()) - {latent_integrator.getForceGroup()}
+    groups = _group_set(md_integrator.getIntegrationForceGroups()) - latent_integrator.getForceGroups()
     md_integrator.setIntegrationForceGroups(groups)
     compound = AlternatingIntegrator()
     compound.addIntegrator(md_integrator)

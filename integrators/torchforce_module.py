@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from latentmd.decoders.geometry import kabsch
 from latentmd.evaluation.structure import CLASH_DISTANCE, MAX_Z, StructureTemplate
 from latentmd.integrators.openmm_constraints import ConstraintProjector
-from latentmd.integrators.openmm_provider import IDLE, POSITIONS, VELOCITIES
+from latentmd.integrators.openmm_provider import POSITIONS, SELECTION, VELOCITIES
 from latentmd.integrators.openmm_selection import Selection
 
 FAILURES = (
@@ -113,9 +113,8 @@ class SoundStructure(nn.Module):
 class LatentForce(nn.Module):
     """Displacements and velocities of latent steps from positions and the integrator's Context parameters.
 
-    Same protocol, noise and numbers as `latentmd.integrators.openmm_provider.LatentProvider`. TorchScript cannot
-    catch exceptions, so an error inside the model itself leaves the gate parameter as it was; everything checked
-    here is reported through the energy, with the gate closed before the exception.
+    Same protocol, noise and numbers as `latentmd.integrators.openmm_provider.LatentProvider`. A failure is reported
+    as the energy, an index of FAILURES, and never raised: an exception inside TorchForce can end the process.
 
     Args:
         surrogate: TorchScript module of a bundle.
@@ -131,7 +130,6 @@ class LatentForce(nn.Module):
     coupling: Tensor
     lengths: Tensor
     velocities: Tensor
-    failure: Tensor
     tree: list[tuple[int, int]]
 
     def __init__(
@@ -148,8 +146,7 @@ class LatentForce(nn.Module):
         self.step_noise, self.decode_noise = int(surrogate.step_noise), int(surrogate.decode_noise)
         self.reach, self.tolerance = selection.reach, projector.tolerance
         self.remove_momentum, self.double_precision = selection.remove_momentum, double
-        self.idle, self.moving, self.redrawing = IDLE, POSITIONS, VELOCITIES
-        self.failures = list(FAILURES)
+        self.moving, self.redrawing, self.selecting = POSITIONS, VELOCITIES, SELECTION
         self.tree = [(int(child), int(parent)) for child, parent in selection.tree]
         masses = torch.tensor(selection.masses, dtype=torch.float64)
         self.register_buffer("atoms", torch.tensor(selection.atoms, dtype=torch.long))
@@ -158,12 +155,11 @@ class LatentForce(nn.Module):
         self.register_buffer("coupling", torch.as_tensor(incidence / projector.masses @ incidence.T))
         self.register_buffer("lengths", torch.tensor(selection.lengths, dtype=torch.float64))
         self.register_buffer("velocities", torch.zeros(len(selection.atoms), 3, dtype=torch.float64))
-        self.register_buffer("failure", torch.zeros(1, dtype=torch.long))
 
     def forward(
         self, positions: Tensor, box: Tensor, mode: int, kT: float, time: float, seed: int, stream: int, step: int  # noqa: N803
     ) -> tuple[Tensor, Tensor]:
-        """Energy (0, or 1 for a failure) and forces [N, 3], contiguous, for all particles [N, 3] of the System.
+        """Energy (0, or the index of a failure) and forces [N, 3], contiguous, for all particles [N, 3] of the System.
 
         Args:
             positions: nm.
@@ -172,24 +168,17 @@ class LatentForce(nn.Module):
         """
         rows = torch.zeros(self.atoms.shape[0], 3, dtype=torch.float64)
         energy = torch.zeros([], dtype=torch.float64)
-        if mode == self.idle:
-            code = int(self.failure.item())
-            if code > 0:
-                self.failure.zero_()
-                raise RuntimeError("latent step failed: " + self.failures[code])
-        elif mode == self.moving:
+        if mode == self.moving:
             with torch.no_grad():
                 x = self._whole(positions.to(torch.float64)[self.atoms], box)
                 y, code = self._propose(x, time, seed, stream, step)
-                self.failure.fill_(code)
+                energy = energy + code
                 if code == 0:
                     rows = y - x
                     self.velocities.copy_(self._draw_velocities(y, kT, seed, stream, step))
-                else:
-                    energy = energy + 1.0
         elif mode == self.redrawing:
             rows = self.velocities.clone()
-        else:
+        elif mode == self.selecting:
             rows = rows + 1.0
         forces = torch.zeros(positions.shape[0], 3, dtype=torch.float64)
         forces = forces.index_copy(0, self.atoms, rows)

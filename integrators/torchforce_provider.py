@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openmm
 
 from latentmd.bundle import script
-from latentmd.integrators.openmm_provider import PARAMETERS, LatentProvider
+from latentmd.integrators.openmm_provider import FAILURE, PARAMETERS, Answer, LatentProvider, answering
 from latentmd.integrators.openmm_selection import Selection
-from latentmd.integrators.torchforce_module import FreeLatentForce, LatentForce, PeriodicLatentForce
+from latentmd.integrators.torchforce_module import FAILURES, FreeLatentForce, LatentForce, PeriodicLatentForce
 
 _HINT = (
     "provider='torchforce' needs the openmm-torch plug-in: install latentmd[torchforce-cpu] (or -cu12, -cu13) in an "
@@ -30,6 +33,43 @@ def latent_force_module(provider: LatentProvider) -> Any:
     )
     wrapper = PeriodicLatentForce(force) if provider.selection.periodic else FreeLatentForce(force)
     return script(wrapper.eval())
+
+
+class FailureReport:
+    """Raises, as a PythonForce, what a TorchForce must not: exceptions there can end the process.
+
+    The integrator sets FAILURE to the index of the failure, asks, sets it back to 0 and asks again; only the second
+    call raises, so that no parameter stays set.
+    """
+
+    def __init__(self) -> None:
+        self._codes: dict[int, int] = {}
+        self._zero = np.zeros((1, 3))
+
+    @property
+    def __call__(self) -> Callable[[Any], Answer]:
+        """Takes the State, returns no energy and no force; see `LatentProvider.__call__`."""
+        return answering(self)
+
+    def respond(self, state: Any) -> Answer | str:
+        """Nothing, or the text of the failure to raise."""
+        code = int(state.getParameters()[FAILURE])
+        if code:
+            self._codes[threading.get_ident()] = code
+        elif self._codes and (noted := self._codes.pop(threading.get_ident(), 0)):
+            return f"latent step failed: {FAILURES[noted]}"
+        return 0.0, self._zero
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return FailureReport, ()
+
+
+def failure_force(selection: Selection) -> openmm.PythonForce:
+    """The force, on one particle and always zero, that raises the failures of a TorchForce."""
+    force = openmm.PythonForce(FailureReport(), {FAILURE: 0.0})
+    force.setParticles([0])
+    force.setUsesPeriodicBoundaryConditions(selection.periodic)
+    return force
 
 
 def torch_force(source: str | Path, selection: Selection) -> tuple[LatentProvider, openmm.Force]:
