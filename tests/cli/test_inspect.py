@@ -1,0 +1,47 @@
+"""`latentmd inspect` and `latentmd systems`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from latentmd.cli.main import main
+
+
+def test_inspect_shows_what_a_model_is(ou_bundle: Path) -> None:
+    result = CliRunner().invoke(main, ["inspect", str(ou_bundle)])
+    assert result.exit_code == 0
+    text = " ".join(result.output.split())
+    for expected in ("torsion-ou", "ACE-ALA-NME", "350 K", "5 ps to 50 ps", "implicit/obc2.xml", "latentmd-torchscript-1"):
+        assert expected in text
+
+
+def test_inspect_as_json_and_topology(ou_bundle: Path) -> None:
+    result = CliRunner().invoke(main, ["inspect", str(ou_bundle), "--json"])
+    assert json.loads(result.output)["temperature"] == 350.0
+    result = CliRunner().invoke(main, ["inspect", str(ou_bundle), "--topology"])
+    assert sum(line.startswith(("ATOM", "HETATM")) for line in result.output.splitlines()) == 22
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a model"])
+def test_inspect_refuses_other_files(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.pt"
+    path.write_bytes(content)
+    result = CliRunner().invoke(main, ["inspect", str(path)])
+    assert result.exit_code == 1 and "not a latentmd bundle" in result.output
+
+
+def test_systems_lists_molecules() -> None:
+    result = CliRunner().invoke(main, ["systems"])
+    assert result.exit_code == 0
+    for name in ("alanine_dipeptide", "chignolin", "met_enkephalin"):
+        assert name in result.output
+
+
+def test_systems_prints_a_path() -> None:
+    result = CliRunner().invoke(main, ["systems", "--path", "chignolin"])
+    assert Path(result.output.strip()).is_file()
+    assert CliRunner().invoke(main, ["systems", "--path", "unobtainium"]).exit_code == 2

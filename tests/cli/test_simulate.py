@@ -1,0 +1,81 @@
+"""`latentmd simulate` and `latentmd md` from the command line: exit codes and messages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from latentmd.cli.main import main
+
+MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
+ALANINE = str(MOLECULES / "alanine_dipeptide.pdb")
+
+
+def latentmd(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_md_then_a_second_run_into_the_same_folder(tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    arguments = ("md", ALANINE, "--time", "1ps", "--save-every", "0.5ps", "--walkers", "1", "--out", out)
+    first = latentmd(*arguments)
+    assert first.exit_code == 0, first.output
+    assert "wrote " in first.output and "latentmd train " in first.output
+
+    second = latentmd(*arguments)
+    assert second.exit_code == 2
+    assert "is not empty; pass --overwrite" in second.output
+
+    third = latentmd(*arguments, "--overwrite", "--seed", "5")
+    assert third.exit_code == 0, third.output
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["seed"] == 5
+
+
+def test_simulate_reports_what_was_added(ou_bundle: Path, tmp_path: Path) -> None:
+    lines = Path(ALANINE).read_text().splitlines()
+    pdb = tmp_path / "bare.pdb"
+    pdb.write_text("\n".join(line for line in lines if line[76:78].strip() != "H") + "\n")
+    result = latentmd(
+        "simulate", str(pdb), "--model", str(ou_bundle), "--time", "100ps", "--walkers", "1", "--burst", "0.4ps",
+        "--out", str(tmp_path / "run"), "--device", "cpu",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "the PDB file lacked, and got: A:ACE1:H1" in result.output
+    assert "times the speed of plain MD" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("none.pdb",), "none.pdb: no such file"),
+        (("empty.pdb",), "the file is empty"),
+        ((ALANINE, "--time", "10"), "has no unit"),
+        ((ALANINE, "--time", "0ns"), "is not positive"),
+        ((ALANINE, "--mode", "warp"), "'warp' is not one of"),
+        ((ALANINE, "--walkers", "0"), "0 is not in the range"),
+        ((ALANINE, "--model", "nothing"), "nothing: no such model file or bundled model"),
+        ((str(MOLECULES / "chignolin.pdb"),), "no bundled model covers"),
+        ((ALANINE, "--mode", "md", "--temperature", "-1"), "--temperature is -1 K"),
+        ((ALANINE, "--solvent", "explicit"), "--mode md"),
+    ],
+)
+def test_bad_usage_exits_with_2(
+    arguments: tuple[str, ...], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.pdb").touch()
+    result = latentmd("simulate", *arguments, "--out", "run")
+    assert result.exit_code == 2, result.output
+    assert reason in " ".join(result.output.split())
+    assert result.output.count("Error:") == 1 and "Traceback" not in result.output
+    assert [p.name for p in Path().iterdir()] == ["empty.pdb"]
+
+
+def test_an_unwritable_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    result = latentmd("md", ALANINE, "--time", "1ps", "--out", str(tmp_path / "file" / "run"))
+    assert result.exit_code == 2
+    assert "cannot write there" in result.output
