@@ -52,7 +52,7 @@ def benchmark_command(
     with Stages() as stages:
         try:
             document = benchmark(
-                molecule, None if model in (None, "none") else model, out=out, walkers=walkers or (1, 16, 64, 256, 1024),
+                molecule, None if model == "none" else model, out=out, walkers=walkers or (1, 16, 64, 256, 1024),
                 seconds=seconds, max_atoms=max_atoms, device=device, overwrite=overwrite, progress=stages,
             )  # fmt: skip
         except (BenchmarkError, ValueError, OSError) as error:

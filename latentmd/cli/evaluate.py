@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 
-_UNITS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6}
-
-
-class Time(click.ParamType):
-    """A time with a unit on the command line, picoseconds in the program."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(fs|ps|ns|us)\s*", str(value))
-        if match is None or float(match[1]) <= 0:
-            self.fail(f"{value!r} is no time; expected a positive number with a unit, such as 100ps", param, ctx)
-        return float(match[1]) * _UNITS[match[2]]
+from latentmd.cli.common import Time
 
 
 class SeveralValues(click.Command):
@@ -94,14 +79,11 @@ def evaluate_command(
         raise click.UsageError("name either GENERATED trajectories or --model, whose rollouts are then evaluated")
     if model is None and top is None:
         raise click.UsageError("--top is missing: the PDB file of the molecule")
-    from latentmd.workflows.evaluate import FRAME_BASELINES, Settings, evaluate
+    from latentmd.workflows.evaluate import Settings, evaluate
 
-    every = (*FRAME_BASELINES, "tica-flow", "koopman") if model else FRAME_BASELINES
     chosen = baselines or (("all",) if model else ())
     if "none" in chosen:
         chosen = ()
-    if "all" in chosen:
-        chosen = every if model or (wall_time and md_speed) else tuple(b for b in every if b != "replicate")
     settings = Settings(lag, temperature, interval, resample, tuple(chosen), wall_time, md_speed, seed)
     with Stages() as stages:
         try:
@@ -141,9 +123,16 @@ def _show(result: Any, out: Path) -> None:
 class Stages:
     """A spinner with the current stage and the time so far; silent where the output is no terminal."""
 
-    def __enter__(self) -> Stages:
+    def __enter__(self) -> Self:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self.bar = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"),

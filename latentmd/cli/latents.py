@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from latentmd.cli.evaluate import Stages, Time
+from latentmd.cli.common import Time
+from latentmd.cli.evaluate import Stages
 
 
 @click.command(

@@ -1,7 +1,8 @@
-"""Dumb baselines: what a surrogate must beat before it is worth anything. All are rows of training frames or latents."""
+"""Dumb baselines: what a surrogate must beat to be worth anything. All are rows of training frames."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,7 +55,7 @@ def msm_resampling(
     offsets = np.cumsum([0, *[len(p) for _, p in usable]])
     frames = np.concatenate([r for r, _ in usable])
     states = np.concatenate([p for _, p in usable])
-    starts = np.concatenate([np.arange(a, b - lag) for a, b in zip(offsets[:-1], offsets[1:], strict=True)])
+    starts = np.concatenate([np.arange(a, b - lag) for a, b in itertools.pairwise(offsets)])
     order = starts[np.argsort(states[starts], kind="stable")]
     bounds = np.searchsorted(states[order], np.arange(states.max() + 2))
     results = []

@@ -12,8 +12,8 @@ import numpy as np
 from latentmd.evaluation import structure
 from latentmd.evaluation.statistics import Floats, Ints
 
-CHUNK_COORDINATES = 6_000_000  # numbers held per chunk: 48 MB as float64
-MAX_DISTANCES = 200
+CHUNK_COORDINATES = 1_500_000  # numbers per chunk: 6 MB, since larger blocks only miss the cache
+MAX_DISTANCES, MAX_TICA_TORSIONS = 200, 400
 KEPT_FRAMES = 2000  # whole frames kept per set, spread evenly: template, 3-D view
 
 
@@ -40,12 +40,22 @@ class FeatureSpec:
     def values(self, positions: Floats) -> Floats:
         """Features of frames in nm, shape (frames, features), float32."""
         measure = structure.torsions if self.kind == "torsions" else structure.bond_lengths
-        return np.asarray(measure(np.asarray(positions, dtype=np.float64), self.indices), dtype=np.float32)
+        return np.asarray(measure(positions, self.indices), dtype=np.float32)
 
     def coordinates(self, values: Floats) -> Floats:
-        """Input of TICA: cosines and sines of torsions, or the distances; shape (frames, columns), float64."""
+        """Input of TICA: cosines and sines of torsions, or the distances; shape (frames, columns), float64.
+
+        Of a molecule with more than 400 torsions only those of the backbone are used.
+        """
+        if self.many:
+            values = values[:, [self.is_backbone(column) for column in range(len(self.names))]]
         values = np.asarray(values, dtype=np.float64)
         return np.concatenate([np.cos(values), np.sin(values)], axis=1) if self.kind == "torsions" else values
+
+    @property
+    def many(self) -> bool:
+        """Whether there are so many torsions that TICA is restricted to the backbone."""
+        return self.kind == "torsions" and len(self.names) > MAX_TICA_TORSIONS
 
     def is_backbone(self, column: int) -> bool:
         """Whether a feature is a backbone torsion."""
@@ -74,7 +84,8 @@ def feature_spec(topology: Any) -> FeatureSpec:
     if not quads:
         return _distances(topology)
     column = {name: i for i, name in enumerate(names)}
-    pairs = [(i, column[f"psi{name[3:]}"]) for name, i in column.items() if f"psi{name[3:]}" in column and "phi" in name]
+    phis = [name[3:] for name in names if name.startswith("phi")]
+    pairs = [(column[f"phi{r}"], column[f"psi{r}"]) for r in phis if f"psi{r}" in column]
     return FeatureSpec("torsions", tuple(names), np.stack(quads), tuple(pairs))
 
 
@@ -85,7 +96,7 @@ def _distances(topology: Any) -> FeatureSpec:
     pairs = [(i, j) for a, i in enumerate(heavy) for j in heavy[a + 1 :] if not near[i, j]]
     pairs = pairs or [(i, j) for a, i in enumerate(heavy) for j in heavy[a + 1 :]]
     if not pairs:
-        raise EvaluationError(f"the topology holds {len(heavy)} heavy atoms; expected two or more, to measure a distance")
+        raise EvaluationError(f"the topology holds {len(heavy)} heavy atoms; expected two or more")
     chosen = [pairs[k] for k in np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), MAX_DISTANCES)).astype(int))]
     names = [f"{topology.atom(i).name}-{topology.atom(j).name}" for i, j in chosen]
     return FeatureSpec("distances", tuple(names), np.array(chosen), ())
@@ -103,17 +114,18 @@ class StructureTotals:
 
     def add(self, positions: Floats, template: structure.StructureTemplate) -> None:
         """Count one chunk of frames, nm, shape (frames, atoms, 3)."""
-        checks = structure.check_frames(positions, template)
+        scores = structure.frame_scores(positions, template)
+        checks = scores.passed()
         self.frames += len(positions)
         for name, passed in checks.items():
             self.passed[name] = self.passed.get(name, 0) + int(np.count_nonzero(passed))
         self.valid += int(np.count_nonzero(np.all(list(checks.values()), axis=0)))
-        for name, scores in (
-            ("bond_square", structure.bond_z_scores(positions, template)),
-            ("angle_square", structure.angle_z_scores(positions, template)),
-        ):
-            mean = float(np.mean(scores**2)) if scores.size else 0.0
-            setattr(self, name, getattr(self, name) + len(positions) * mean)
+        self.bond_square += _mean_square(scores.bond_z) * len(positions)
+        self.angle_square += _mean_square(scores.angle_z) * len(positions)
+
+
+def _mean_square(scores: Floats) -> float:
+    return float(np.mean(np.square(scores, dtype=np.float64))) if scores.size else 0.0
 
 
 @dataclass
@@ -187,7 +199,7 @@ def read_set(
             values.append(spec.values(positions))
             frames.append(np.array(positions[:: max(1, len(positions) // per_run)], dtype=np.float32))
             if template is not None:
-                totals.add(np.asarray(positions, dtype=np.float64), template)
+                totals.add(positions, template)
         runs.append(np.concatenate(values))
         kept.append(_spread(np.concatenate(frames), per_run))
     if max(spacings) - min(spacings) > 1e-3 * max(spacings):
@@ -199,4 +211,4 @@ def read_set(
 
 
 def _spread(frames: Floats, count: int) -> Floats:
-    return frames[np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int))]
+    return np.asarray(frames[np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int))])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REFERENCE, GENERATED = "#4a5568", "#c2410c"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
     "figure.constrained_layout.use": True,
 }  # fmt: skip
@@ -47,8 +47,9 @@ def png(made: Figure) -> bytes:
 
 
 def surfaces(
-    reference: Floats, generated: Floats, bounds: Sequence[float], labels: tuple[str, str], temperature: float
-) -> bytes:
+    reference: Floats, generated: Floats, bounds: tuple[float, float, float, float], labels: tuple[str, str],
+    temperature: float,
+) -> bytes:  # fmt: skip
     """Two free-energy surfaces on one scale, and their difference where both have samples.
 
     Args:
@@ -69,7 +70,7 @@ def surfaces(
     panels.append((difference, "generated - reference", "RdBu_r", -2.0, 2.0))
     for axis, (values, title, colours, low, high) in zip(axes, panels, strict=True):
         image = axis.imshow(
-            values.T, origin="lower", extent=tuple(bounds), aspect="auto", cmap=colours, vmin=low, vmax=high,
+            values.T, origin="lower", extent=bounds, aspect="auto", cmap=colours, vmin=low, vmax=high,
             interpolation="nearest",
         )  # fmt: skip
         axis.set(title=title, xlabel=labels[0], ylabel=labels[1])

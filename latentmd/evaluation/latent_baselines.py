@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentmd.evaluation.baselines import koopman_matrix, koopman_rollout, nearest_frames
+from latentmd.evaluation.baselines import (
+    koopman_matrix,
+    koopman_rollout,
+    nearest_frames,
+)
 from latentmd.evaluation.statistics import Floats
 
 if TYPE_CHECKING:

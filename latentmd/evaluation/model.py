@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.evaluation import representation, statistics, structure
-from latentmd.evaluation.analysis import Metric
 from latentmd.evaluation.features import FeatureSpec, StructureTotals
+from latentmd.evaluation.reference import Metric
 from latentmd.evaluation.statistics import TORSION_PAIR_GRID, Floats
 
 if TYPE_CHECKING:
@@ -231,7 +231,8 @@ def energy_metrics(propagator: Propagator, molecule: Molecule, frames: Floats, d
         relaxed[i] = context.getState(energy=True).getPotentialEnergy()._value
     inside = float(np.mean((relaxed >= bounds[0]) & (relaxed <= bounds[1])))
     return [
-        Metric("energy head R2", "energy", float(r2), note=f"{len(frames)} held-out frames; mean offset {offset:.2f} kJ/mol"),
+        Metric("energy head R2", "energy", float(r2),
+               note=f"{len(frames)} held-out frames; mean offset {offset:.2f} kJ/mol"),
         Metric("force error over force RMS", "energy", float(relative)),
         Metric("decoded frames in MD's energy range after relaxation", "energy", inside, "",
                note=f"{len(decoded)} frames, minimised and 1 ps of MD; MD's 0.1 to 99.9 % of {len(frames)} frames"),

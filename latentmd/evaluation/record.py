@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from latentmd.evaluation.analysis import Metric
+from latentmd.evaluation.reference import Metric
 
 GROUPS = ("distribution", "thermodynamics", "kinetics", "sampling", "structure", "energy", "model", "representation")
 
@@ -84,7 +84,9 @@ def columns(metric: Metric) -> tuple[str, str, str, str, str, str, str]:
     )  # fmt: skip
 
 
-HEADINGS = ("metric", "generated", "95 % interval", "reference", "95 % interval", "floor (at effective samples)", "note")
+HEADINGS = (
+    "metric", "generated", "95 % interval", "reference", "95 % interval", "floor (at effective samples)", "note",
+)  # fmt: skip
 
 
 def baseline_columns(metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> list[list[str]]:
@@ -116,7 +118,7 @@ def _joined(value: str, spread: str) -> str:
 
 
 def tables(title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> list[Any]:
-    """The evaluation as rich tables for the terminal: value [95 % interval], reference, floor (at effective samples)."""
+    """The evaluation as rich tables: value [95 % interval], reference, floor (at effective samples)."""
     from rich.table import Table
 
     main = Table(title=title, title_justify="left")
@@ -125,15 +127,15 @@ def tables(title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequen
     for group in GROUPS:
         rows = [m for m in metrics if m.group == group]
         for row in rows:
-            name, value, own, reference, other, floor, _ = columns(row)
-            main.add_row(name, _joined(value, own), _joined(reference, other), floor)
+            name, value, own, reference, spread, floor, _ = columns(row)
+            main.add_row(name, _joined(value, own), _joined(reference, spread), floor)
         if rows:
             main.add_section()
     if not baselines:
         return [main]
     other = Table(title='Baselines ("=" does at least as well as the generated set)', title_justify="left")
-    for index, heading in enumerate(["metric", "generated", *baselines, "reference or floor"]):
-        other.add_column(heading, justify="right" if index else "left")
+    for index, column in enumerate(["metric", "generated", *baselines, "reference or floor"]):
+        other.add_column(column, justify="right" if index else "left")
     for cells in baseline_columns(metrics, baselines):
         other.add_row(*cells)
     return [main, other]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from latentmd.evaluation import record, structure
-from latentmd.evaluation.analysis import Metric
+from latentmd.evaluation.reference import Metric
 from latentmd.evaluation.statistics import Floats
 
 VIEW_FRAMES = 150

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
@@ -15,31 +15,31 @@ Ints = NDArray[np.integer[Any]]
 BINS_1D, BINS_2D = 100, 50  # the MDGen analysis
 
 
-def js_divergence(p: Floats, q: Floats) -> float:
+def js_divergence(p: ArrayLike, q: ArrayLike) -> float:
     """Jensen-Shannon divergence in nats between two histograms of equal shape, normalised here; at most ln 2."""
-    p, q = np.asarray(p, dtype=np.float64).ravel(), np.asarray(q, dtype=np.float64).ravel()
-    if p.shape != q.shape:
-        raise ValueError(f"histograms of {p.size} and {q.size} bins cannot be compared; use the same bins for both")
-    if not (p.sum() > 0 and q.sum() > 0):
+    a, b = np.asarray(p, dtype=np.float64).ravel(), np.asarray(q, dtype=np.float64).ravel()
+    if a.shape != b.shape:
+        raise ValueError(f"histograms of {a.size} and {b.size} bins cannot be compared; use the same bins for both")
+    if not (a.sum() > 0 and b.sum() > 0):
         raise ValueError("an empty histogram has no Jensen-Shannon distance; every sample fell outside the bins")
-    p, q = p / p.sum(), q / q.sum()
-    m = 0.5 * (p + q)
+    a, b = a / a.sum(), b / b.sum()
+    m = 0.5 * (a + b)
     with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(p > 0, p * np.log(p / m), 0.0) + np.where(q > 0, q * np.log(q / m), 0.0)
+        terms = np.where(a > 0, a * np.log(a / m), 0.0) + np.where(b > 0, b * np.log(b / m), 0.0)
     return float(max(0.5 * np.sum(terms), 0.0))
 
 
-def js_distance(p: Floats, q: Floats) -> float:
+def js_distance(p: ArrayLike, q: ArrayLike) -> float:
     """Jensen-Shannon distance: the square root of the divergence in nats, at most 0.8326 (as scipy defines it)."""
     return float(np.sqrt(js_divergence(p, q)))
 
 
-def kl_divergence(p: Floats, q: Floats, pseudo: float = 1e-6) -> float:
+def kl_divergence(p: ArrayLike, q: ArrayLike, pseudo: float = 1e-6) -> float:
     """Kullback-Leibler divergence KL(p || q) in nats of two histograms, a pseudo-probability added to every bin."""
-    p, q = np.asarray(p, dtype=np.float64).ravel(), np.asarray(q, dtype=np.float64).ravel()
-    p, q = p / p.sum() + pseudo, q / q.sum() + pseudo
-    p, q = p / p.sum(), q / q.sum()
-    return float(np.sum(p * np.log(p / q)))
+    a, b = np.asarray(p, dtype=np.float64).ravel(), np.asarray(q, dtype=np.float64).ravel()
+    a, b = a / a.sum() + pseudo, b / b.sum() + pseudo
+    a, b = a / a.sum(), b / b.sum()
+    return float(np.sum(a * np.log(a / b)))
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def effective_samples(series: Sequence[Floats]) -> float:
         series: runs of a scalar, each of shape (frames,). A constant series counts as one sample per run.
     """
     n = sum(len(s) for s in series)
-    if n < 2 or max(np.ptp(s) for s in series) == 0 and len({float(s[0]) for s in series}) == 1:
+    if n < 2 or (max(np.ptp(s) for s in series) == 0 and len({float(s[0]) for s in series}) == 1):
         return float(len(series)) if n else 0.0
     rho = autocorrelation(series)
     stop = np.flatnonzero(rho <= 0)

@@ -44,15 +44,17 @@ def neighbour_lists(n_atoms: int, bonds: Ints) -> list[list[int]]:
 
 def bond_lengths(positions: Floats, bonds: Ints) -> Floats:
     """Distances in nm, shape (frames, bonds), from positions (frames, atoms, 3) and index pairs (bonds, 2)."""
-    return np.asarray(np.linalg.norm(positions[:, bonds[:, 0]] - positions[:, bonds[:, 1]], axis=-1))
+    vectors = positions[:, bonds[:, 0]] - positions[:, bonds[:, 1]]
+    return np.asarray(np.sqrt(_dot(vectors, vectors)))
 
 
 def bond_angles(positions: Floats, triples: Ints) -> Floats:
     """Angles i-j-k in radians, shape (frames, triples), from index triples (triples, 3)."""
     u = positions[:, triples[:, 0]] - positions[:, triples[:, 1]]
     v = positions[:, triples[:, 2]] - positions[:, triples[:, 1]]
-    cross = np.linalg.norm(np.cross(u, v), axis=-1)
-    return np.asarray(np.arctan2(cross, np.sum(u * v, axis=-1)))
+    inner = _dot(u, v)
+    sine = np.sqrt(np.maximum(_dot(u, u) * _dot(v, v) - inner * inner, 0.0))  # times both lengths, as `inner` is
+    return np.asarray(np.arctan2(sine, inner))
 
 
 def torsions(positions: Floats, quads: Ints) -> Floats:
@@ -60,9 +62,19 @@ def torsions(positions: Floats, quads: Ints) -> Floats:
     b1 = positions[:, quads[:, 1]] - positions[:, quads[:, 0]]
     b2 = positions[:, quads[:, 2]] - positions[:, quads[:, 1]]
     b3 = positions[:, quads[:, 3]] - positions[:, quads[:, 2]]
-    n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
-    y = np.sum(b1 * n2, axis=-1) * np.linalg.norm(b2, axis=-1)
-    return np.asarray(np.arctan2(y, np.sum(n1 * n2, axis=-1)))
+    n1, n2 = _cross(b1, b2), _cross(b2, b3)
+    return np.asarray(np.arctan2(_dot(b1, n2) * np.sqrt(_dot(b2, b2)), _dot(n1, n2)))
+
+
+def _dot(u: Floats, v: Floats) -> Floats:
+    return np.asarray(np.einsum("...i,...i->...", u, v))
+
+
+def _cross(u: Floats, v: Floats) -> Floats:
+    """Cross product by components: several times as fast as numpy.cross on many short vectors."""
+    x, y, z = u[..., 0], u[..., 1], u[..., 2]
+    a, b, c = v[..., 0], v[..., 1], v[..., 2]
+    return np.stack([y * c - z * b, z * a - x * c, x * b - y * a], axis=-1)
 
 
 def angle_triples(n_atoms: int, bonds: Ints) -> Ints:
@@ -180,7 +192,7 @@ def structure_template(topology: Any, reference: Floats) -> StructureTemplate:
     symbols, bonds = topology_arrays(topology)
     frames = np.asarray(reference, dtype=np.float64).reshape(-1, *np.shape(reference)[-2:])
     if frames.shape[1:] != (len(symbols), 3):
-        raise ValueError(f"reference frames hold {frames.shape[1]} atoms, the topology {len(symbols)}; use a matching PDB")
+        raise ValueError(f"reference frames hold {frames.shape[1]} atoms, the topology {len(symbols)}; use its own PDB")
     if not np.all(np.isfinite(frames)):
         raise ValueError("reference frames hold NaN or infinite coordinates; expected finite positions in nm")
     triples = angle_triples(len(symbols), bonds)
@@ -245,6 +257,48 @@ def clash_counts(positions: Floats, template: StructureTemplate, distance: float
     return counts
 
 
+@dataclass(frozen=True)
+class FrameScores:
+    """What the structure checks measure, per frame.
+
+    Attributes:
+        finite: whether all coordinates are finite, (frames,); a frame that is not is scored as if at the origin.
+        bond_z, angle_z: z-scores, (frames, bonds) and (frames, angles).
+        chirality: whether all stereocentres are right, (frames,).
+        clashes: pairs of heavy atoms too close, (frames,).
+    """
+
+    finite: NDArray[np.bool_]
+    bond_z: Floats
+    angle_z: Floats
+    chirality: NDArray[np.bool_]
+    clashes: Ints
+
+    def passed(self, max_z: float = MAX_Z) -> dict[str, NDArray[np.bool_]]:
+        """Pass or fail of every frame in each check; see `check_frames`."""
+        checks = {
+            "bonds": np.all(np.abs(self.bond_z) <= max_z, axis=1),
+            "angles": np.all(np.abs(self.angle_z) <= max_z, axis=1),
+            "chirality": self.chirality,
+            "clashes": self.clashes == 0,
+        }
+        return {"finite": self.finite, **{name: passed & self.finite for name, passed in checks.items()}}
+
+
+def frame_scores(positions: Floats, template: StructureTemplate) -> FrameScores:
+    """Measure everything that the structure checks look at, of frames (frames, atoms, 3) in nm."""
+    finite = np.asarray(np.isfinite(positions).all(axis=(1, 2)))
+    safe = positions if finite.all() else np.where(finite[:, None, None], positions, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return FrameScores(
+            finite,
+            bond_z_scores(safe, template),
+            angle_z_scores(safe, template),
+            np.all(chirality_correct(safe, template), axis=1),
+            clash_counts(safe, template),
+        )
+
+
 def check_frames(
     positions: Floats, template: StructureTemplate, max_z: float = MAX_Z
 ) -> dict[str, NDArray[np.bool_]]:
@@ -259,16 +313,7 @@ def check_frames(
         Booleans of shape (frames,), true where the frame passes: "finite", "bonds", "angles", "chirality", "clashes".
         A frame that is not finite fails every check.
     """
-    finite = np.all(np.isfinite(positions), axis=(1, 2))
-    safe = np.where(finite[:, None, None], positions, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        checks = {
-            "bonds": np.all(np.abs(bond_z_scores(safe, template)) <= max_z, axis=1),
-            "angles": np.all(np.abs(angle_z_scores(safe, template)) <= max_z, axis=1),
-            "chirality": np.all(chirality_correct(safe, template), axis=1),
-            "clashes": clash_counts(safe, template) == 0,
-        }
-    return {"finite": finite, **{name: passed & finite for name, passed in checks.items()}}
+    return frame_scores(positions, template).passed(max_z)
 
 
 def aligned_rmsd(positions: Floats, reference: Floats, atoms: Ints | None = None) -> Floats:

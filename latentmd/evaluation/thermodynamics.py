@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.evaluation.statistics import Floats, Ints, bootstrap_interval, split_blocks
+from latentmd.evaluation.statistics import (
+    Floats,
+    Ints,
+    bootstrap_interval,
+    split_blocks,
+)
 
 #: Molar gas constant in kJ/(mol K): CODATA 2018, exact.
 GAS_CONSTANT = 8.31446261815324e-3

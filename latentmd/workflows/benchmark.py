@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +119,7 @@ def _folder(folder: Path, overwrite: bool) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BenchmarkError(f"{folder}: cannot make this folder ({error.strerror}); choose another with --out") from error
+        raise BenchmarkError(f"{folder}: cannot make this folder ({error.strerror}); choose another --out") from error
     if (folder / "benchmark.json").exists() and not overwrite:
         raise BenchmarkError(f"{folder} holds a benchmark already; pass --overwrite or another --out")
     return folder
@@ -149,7 +151,7 @@ def openmm_rows(molecule: Molecule, seconds: float, progress: Progress) -> list[
         except openmm.OpenMMException as error:
             rows.append(Row(f"plain MD, {name}", "1 walker", float("nan"), "steps/s", np.nan, np.nan, note=str(error)))
             continue
-        timed = speed.rate(lambda c=context, n=chunk: _run(c, n), seconds)  # type: ignore[misc]
+        timed = speed.rate(partial(_run, context, chunk), seconds)
         values = [chunk * x for x in (timed.per_second, timed.low, timed.high)]
         threads = "one thread" if name == "Reference" else f"{os.cpu_count()} threads"
         simulated = values[0] * timestep / 1000
@@ -196,16 +198,16 @@ def surrogate_rows(
     for count in (1, 256):
         frames = np.repeat(frame[None], count, axis=0)
         slow = propagator.encode(frames)
-        timed("encoder", count, lambda x=frames: propagator.encode(x), "frames", "frames/s")  # type: ignore[misc]
-        timed("decoder", count, lambda z=slow: propagator.decode(z, rng), "frames", "frames/s")  # type: ignore[misc]
-        timed("energy head", count, lambda x=frames: propagator.energies(x), "frames", "frames/s")  # type: ignore[misc]
-        timed("energy and forces", count, lambda x=frames: propagator.energy_and_forces(x), "frames",
-              "frames/s")  # type: ignore[misc]  # fmt: skip
+        timed("encoder", count, partial(propagator.encode, frames), "frames", "frames/s")
+        timed("decoder", count, partial(propagator.decode, slow, rng), "frames", "frames/s")
+        timed("energy head", count, partial(propagator.energies, frames), "frames", "frames/s")
+        both = partial(propagator.energy_and_forces, frames)
+        timed("energy and forces", count, both, "frames", "frames/s")
     save = max(1, round(100.0 / lag))
     for count in walkers:
         slow = propagator.encode(np.repeat(frame[None], count, axis=0))
-        timed("latent rollout (raw)", count, lambda z=slow: propagator.rollout(z, lag, 1, rng), "walkers",
-              "steps/s", lag)  # type: ignore[misc]  # fmt: skip
+        step = partial(propagator.rollout, slow, lag, 1, rng)
+        timed("latent rollout (raw)", count, step, "walkers", "steps/s", lag)
     for count in walkers:
         slow = propagator.encode(np.repeat(frame[None], count, axis=0))
 
@@ -223,10 +225,11 @@ def _share(call: Callable[[], Any], per_second: float, peak: float) -> float | N
 
 def alternate_rows(propagator: Propagator, molecule: Molecule, seconds: float, progress: Progress) -> list[Row]:
     """Cycles of 500 MD steps and one latent step of the longest lag, in an OpenMM Simulation."""
+    from openmm import Platform, System, XmlSerializer, app
+
     from latentmd.integrators.openmm_integrator import LatentIntegrator
     from latentmd.integrators.schedule import alternate
     from latentmd.systems.platforms import fastest_platform
-    from openmm import Platform, System, XmlSerializer, app
 
     progress("alternate mode")
     system: System = XmlSerializer.deserialize(XmlSerializer.serialize(molecule.system))
@@ -267,7 +270,7 @@ def size_rows(seconds: float, max_atoms: int, progress: Progress) -> list[dict[s
             if (name == "Reference" and atoms > 2000) or not _available(name):
                 continue
             context = molecule.context(molecule.langevin(1), name)
-            row[f"MD {name}, s/step"] = 1 / speed.rate(lambda c=context: _run(c, 1), seconds, 1).per_second  # type: ignore[misc]
+            row[f"MD {name}, s/step"] = 1 / speed.rate(partial(_run, context, 1), seconds, 1).per_second
         row["encoder, s/frame"] = 1 / _encoder_rate(np.asarray(molecule.positions._value), residues + 2, seconds)
         row["peak memory, MiB"] = speed.peak_memory()
         results.append(row)
@@ -284,11 +287,15 @@ def _encoder_rate(positions: np.ndarray[Any, Any], residues: int, seconds: float
     """Frames per second of the default encoder's sparse path; its cost does not depend on weights or chemistry."""
     import torch
     from scipy.spatial import cKDTree
-    from torch_geometric.data import Data
 
     from latentmd.data.graph import FEATURE_SIZES
     from latentmd.encoders.egnn import EGNNEncoder
-    from latentmd.encoders.egnn_sparse import SparseEGNN
+
+    with warnings.catch_warnings():  # torch-geometric scripts a function when it is imported
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        from torch_geometric.data import Data
+
+        from latentmd.encoders.egnn_sparse import SparseEGNN
 
     pairs = cKDTree(positions).query_pairs(_ENCODER_CUTOFF, output_type="ndarray").T
     edges = torch.as_tensor(np.concatenate([pairs, pairs[::-1]], axis=1), dtype=torch.long)

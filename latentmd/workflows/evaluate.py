@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latentmd.evaluation import analysis, baselines, features, figures, record, report, structure
-from latentmd.evaluation.analysis import Comparison, Metric, ReferenceModel
+from latentmd.evaluation import analysis, baselines, features, structure, thermodynamics
 from latentmd.evaluation.features import EvaluationError, FeatureSet
-from latentmd.evaluation.statistics import TORSION_PAIR_GRID, Floats
+from latentmd.evaluation.reference import Comparison, Metric, ReferenceModel, check_length
+from latentmd.evaluation.statistics import Floats
+from latentmd.workflows.evaluation_inputs import RunRecord, run_record, trajectory_files
 
 Progress = Callable[[str], None]
 ASSUMED_TEMPERATURE = 350.0  # K, of the reference protocol
-TRAJECTORIES = (".xtc", ".dcd", ".h5", ".trr", ".nc", ".npy")
 FRAME_BASELINES = ("replicate", "persistence", "msm", "shuffled")
 
 
@@ -31,7 +31,7 @@ class Settings:
         temperature: kelvin; 350 where None, which the result says.
         interval: ps between frames, for files that carry no times.
         resample: thin the finer of two spacings to the coarser.
-        baselines: of `FRAME_BASELINES`; all but "replicate" need training trajectories.
+        baselines: of `FRAME_BASELINES`, or "all" for those there is enough known for.
         wall_time: seconds the generated set took; effective samples per second and "replicate" follow from it.
         md_speed: picoseconds of plain MD per second of wall time on the same machine, for "replicate".
         seed: of k-means and every resampling.
@@ -47,6 +47,9 @@ class Settings:
     seed: int = 0
 
 
+DEFAULTS = Settings()
+
+
 @dataclass
 class Evaluation:
     """Result of an evaluation.
@@ -56,6 +59,7 @@ class Evaluation:
         baselines: the comparable metrics of each baseline.
         generated, reference: what was read.
         notes: what a reader must know.
+        energies: potential energies of the reference and the generated set in kJ/mol, where they are known.
         document: everything as it is written to evaluation.json.
     """
 
@@ -64,27 +68,8 @@ class Evaluation:
     generated: FeatureSet
     reference: FeatureSet
     notes: list[str] = field(default_factory=list)
+    energies: tuple[Floats | None, Floats | None] = (None, None)
     document: dict[str, Any] = field(default_factory=dict)
-
-
-def trajectory_files(paths: Sequence[str | Path]) -> list[Path]:
-    """Trajectory files named directly or found in folders, such as those that `simulate` and `md` write.
-
-    Raises:
-        EvaluationError: a path does not exist, or a folder holds no trajectory.
-    """
-    found: list[Path] = []
-    for given in map(Path, paths):
-        if not given.is_dir():
-            found.append(given)
-            continue
-        inside = sorted(p for p in given.iterdir() if p.suffix in TRAJECTORIES and "energy" not in p.stem)
-        if not inside:
-            raise EvaluationError(f"{given}: a folder without trajectories; expected files ending in {TRAJECTORIES}")
-        found += inside
-    if not found:
-        raise EvaluationError("no trajectory was named; expected at least one file or folder")
-    return found
 
 
 def evaluate(
@@ -94,7 +79,7 @@ def evaluate(
     *,
     out: str | Path | None = None,
     train: Sequence[str | Path] = (),
-    settings: Settings = Settings(),
+    settings: Settings = DEFAULTS,
     overwrite: bool = False,
     progress: Progress = lambda stage: None,
 ) -> Evaluation:
@@ -117,28 +102,64 @@ def evaluate(
     topology, _ = features.load_topology(Path(top))
     spec = features.feature_spec(topology)
     md = features.read_set(trajectory_files(reference), topology, spec, None, settings.interval)
+    settings, records = _recorded(settings, md.files, trajectory_files(generated))
     template = structure.structure_template(topology, md.kept)
     progress("reading the generated set")
     own = features.read_set(trajectory_files(generated), topology, spec, template, settings.interval)
-    notes = _notes(settings, md, own, spec.kind)
+    notes = _notes(settings, md, own, spec)
     interval, md.runs, own.runs = _common_spacing(md, own, settings.resample, notes)
     if max(float(np.ptp(run, axis=0).max()) for run in own.runs) < 1e-6:
         raise EvaluationError("every generated frame is the same structure; there is nothing to evaluate")
     progress("modelling the reference")
     temperature = settings.temperature or ASSUMED_TEMPERATURE
     model = ReferenceModel(spec, md.runs, interval, settings.lag, temperature, settings.seed)
-    analysis.check_length("generated", own.runs, model.lag, interval)
+    check_length("generated", own.runs, model.lag, interval)
     progress("comparing")
     comparison = analysis.compare(model, own.runs)
-    metrics = comparison.metrics + structure_metrics(own, md, template) + _speed_metrics(comparison, settings)
+    metrics = comparison.metrics + structure_metrics(own, md, template) + speed_metrics(comparison, settings)
+    energies = (records[0].energies, records[1].energies)
+    metrics += energy_metrics(*energies)
     progress("baselines")
     rivals = frame_baselines(model, own, train, topology, settings)
-    result = Evaluation(metrics, rivals, own, md, notes)
-    result.document = _document(result, model, settings, top)
+    result = Evaluation(metrics, rivals, own, md, notes, energies)
+    result.document = document(result, model, settings, top)
+    result.document["seeds"] = {"reference": records[0].seeds, "generated": records[1].seeds}
     if folder is not None:
         progress("writing the page")
+        from latentmd.workflows.evaluation_page import write
+
         write(result, model, comparison, topology, folder)
     return result
+
+
+def _recorded(
+    settings: Settings, reference: Sequence[Path], generated: Sequence[Path]
+) -> tuple[Settings, tuple[RunRecord, RunRecord]]:
+    """Settings with what the runs' own files say, where the user did not."""
+    md, own = run_record(reference), run_record(generated)
+    found = replace(
+        settings,
+        temperature=settings.temperature or own.temperature or md.temperature,
+        wall_time=settings.wall_time or own.wall_time,
+        md_speed=settings.md_speed or own.md_speed,
+    )
+    if "all" in settings.baselines:
+        known = found.wall_time is not None and found.md_speed is not None
+        found = replace(found, baselines=FRAME_BASELINES if known else FRAME_BASELINES[1:])
+    return found, (md, own)
+
+
+def energy_metrics(reference: Floats | None, generated: Floats | None) -> list[Metric]:
+    """Generated potential energies (relaxed or moved by an engine) inside MD's range; nothing where unknown."""
+    if reference is None or generated is None:
+        return []
+    bounds = thermodynamics.energy_range(reference)
+    inside = [thermodynamics.fraction_inside(e, bounds) for e in (generated, reference)]
+    note = f"{bounds[0]:.1f} to {bounds[1]:.1f} kJ/mol, from {len(reference)} frames"
+    return [
+        Metric("frames in MD's 0.1 to 99.9 % of energies", "energy", inside[0], "", inside[1], note=note),
+        Metric("mean potential energy", "energy", float(np.mean(generated)), "kJ/mol", float(np.mean(reference))),
+    ]
 
 
 def prepared_folder(folder: Path, overwrite: bool) -> Path:
@@ -146,7 +167,7 @@ def prepared_folder(folder: Path, overwrite: bool) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EvaluationError(f"{folder}: cannot make this folder ({error.strerror}); choose another with --out") from error
+        raise EvaluationError(f"{folder}: cannot make this folder ({error.strerror}); choose another --out") from error
     if not os.access(folder, os.W_OK):
         raise EvaluationError(f"{folder}: not writable; choose another folder with --out")
     if (folder / "evaluation.json").exists() and not overwrite:
@@ -154,14 +175,16 @@ def prepared_folder(folder: Path, overwrite: bool) -> Path:
     return folder
 
 
-def _notes(settings: Settings, md: FeatureSet, own: FeatureSet, kind: str) -> list[str]:
+def _notes(settings: Settings, md: FeatureSet, own: FeatureSet, spec: features.FeatureSpec) -> list[str]:
     notes = []
     if settings.temperature is None:
         notes.append(f"temperature {ASSUMED_TEMPERATURE:g} K assumed; free energies scale with it (--temperature)")
     for name, data in (("generated", own), ("reference", md)):
         if len(data.runs) == 1:
             notes.append(f"the {name} set is one walker: its intervals come from blocks of it, not independent runs")
-    if kind == "distances":
+    if spec.many:
+        notes.append(f"TICA uses the backbone torsions only: the molecule has {len(spec.names)} torsions")
+    if spec.kind == "distances":
         notes.append("no named torsions in this molecule: distances between heavy atoms stand in for them")
     shared = {p.resolve() for p in md.files} & {p.resolve() for p in own.files}
     if shared:
@@ -217,7 +240,8 @@ def structure_metrics(own: FeatureSet, md: FeatureSet, template: structure.Struc
     return rows
 
 
-def _speed_metrics(comparison: Comparison, settings: Settings) -> list[Metric]:
+def speed_metrics(comparison: Comparison, settings: Settings) -> list[Metric]:
+    """Effective samples per second of wall time, where that is known."""
     if settings.wall_time is None:
         return []
     rate = comparison.value("effective samples, TIC-0") / settings.wall_time
@@ -238,7 +262,7 @@ def frame_baselines(
     if unknown:
         raise EvaluationError(f"no baseline is called {unknown[0]!r}; there are {', '.join(FRAME_BASELINES)}")
     if not train:
-        raise EvaluationError(f"baseline {settings.baselines[0]} is made of training trajectories; pass them with --train")
+        raise EvaluationError(f"baseline {settings.baselines[0]} needs training trajectories; pass them with --train")
     data = features.read_set(trajectory_files(train), topology, model.spec, None, settings.interval)
     stride = round(model.interval / data.interval)
     if stride < 1 or abs(stride * data.interval - model.interval) > 1e-3 * model.interval:
@@ -271,15 +295,20 @@ def _frame_baseline(
     return baselines.replicate_md(runs, settings.wall_time * settings.md_speed, model.interval)
 
 
-def _document(result: Evaluation, model: ReferenceModel, settings: Settings, top: str | Path) -> dict[str, Any]:
+def document(result: Evaluation, model: ReferenceModel, settings: Settings, top: str | Path) -> dict[str, Any]:
+    """Everything about an evaluation, as evaluation.json holds it."""
     from importlib.metadata import version
 
     def described(data: FeatureSet) -> dict[str, Any]:
         frames = sum(len(run) for run in data.runs)
         return {
-            "files": [str(f) for f in data.files], "runs": len(data.runs), "frames_read": data.totals.frames or frames,
-            "frames_compared": frames, "interval_ps": data.interval, "simulated_ps": frames * model.interval,
-        }  # fmt: skip
+            "files": [str(f) for f in data.files],
+            "runs": len(data.runs),
+            "frames_compared": frames,
+            "frames_checked": data.totals.frames or len(data.kept),
+            "interval_ps": data.interval,
+            "simulated_ps": frames * model.interval,
+        }
 
     return {
         "format": "latentmd-evaluation-1",
@@ -287,77 +316,18 @@ def _document(result: Evaluation, model: ReferenceModel, settings: Settings, top
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "topology": str(top),
         "settings": {
-            "lag_ps": settings.lag, "interval_ps": model.interval, "temperature_K": model.temperature,
-            "seed": settings.seed, "features": list(model.spec.names), "centres": model.states,
-            "macrostates": model.sets, "tica_dimension": model.dimension,
-        },  # fmt: skip
+            "lag_ps": settings.lag,
+            "interval_ps": model.interval,
+            "temperature_K": model.temperature,
+            "seed": settings.seed,
+            "features": list(model.spec.names),
+            "centres": model.states,
+            "macrostates": model.sets,
+            "tica_dimension": model.dimension,
+        },
         "generated": described(result.generated),
         "reference": described(result.reference),
         "metrics": result.metrics,
         "baselines": result.baselines,
         "notes": result.notes,
     }
-
-
-def write(
-    result: Evaluation, model: ReferenceModel, comparison: Comparison, topology: Any, folder: Path,
-    extra: Sequence[report.Section] = (), extra_document: Mapping[str, Any] | None = None,
-) -> None:  # fmt: skip
-    """Write evaluation.json and evaluation.html into a folder."""
-    own, md = result.generated, result.reference
-    frames = [sum(len(r) for r in s.runs) for s in (own, md)]
-    lead = (
-        f"{frames[0]:,} frames in {len(own.runs)} run(s) against {frames[1]:,} frames of reference MD, "
-        f"{model.interval:g} ps apart, lag {model.lag * model.interval:g} ps, {model.temperature:g} K"
-    )
-    intro = "The floor is MD against MD at the same number of frames, and in brackets at the same number of effective "
-    sections = [report.Section("Metrics", intro + "samples.", report.metric_table(result.metrics))]
-    if result.notes:
-        sections.append(report.Section("Notes", body=report.notes_list(result.notes)))
-    if result.baselines:
-        body = report.baseline_table(result.metrics, result.baselines)
-        text = 'A value marked "=" does at least as well as the generated set.'
-        sections.append(report.Section("Baselines", text, body))
-    sections += [*extra, *_figure_sections(model, own, md, comparison)]
-    view = report.View(topology, [("generated", *_first_run(own)), ("reference", *_first_run(md))])
-    title = f"Evaluation of {Path(own.files[0]).parent.name or own.files[0]}"
-    report.write_page(folder / "evaluation.html", title, lead, sections, view)
-    record.write_json(folder / "evaluation.json", {**result.document, **(extra_document or {})})
-
-
-def _first_run(data: FeatureSet) -> tuple[Floats, Floats]:
-    count = max(1, len(data.kept) // len(data.files))
-    frames = data.kept[:count]
-    length = data.totals.frames / len(data.files) if data.totals.frames else data.frames / len(data.files)
-    return frames, np.linspace(0, max(length - 1, 0), len(frames)) * data.interval
-
-
-def _figure_sections(
-    model: ReferenceModel, own: FeatureSet, md: FeatureSet, comparison: Comparison
-) -> list[report.Section]:
-    spec, curves, sections = model.spec, comparison.curves, []
-    if spec.pairs:
-        images = []
-        for phi, psi in spec.pairs[:4]:
-            counts = [
-                TORSION_PAIR_GRID.counts(np.concatenate([r[:, [phi, psi]] for r in s.runs])) for s in (md, own)
-            ]
-            labels = (f"{spec.names[phi]} (degrees)", f"{spec.names[psi]} (degrees)")
-            image = figures.surfaces(counts[0], counts[1], figures.ramachandran_bounds(), labels, model.temperature)
-            images.append((image, f"Free energy over {spec.names[phi]} and {spec.names[psi]}"))
-        sections.append(report.Section("Ramachandran surfaces", figures=images))
-    if "tica_counts" in curves:
-        grid = curves["tica_grid"]
-        bounds = (grid.low[0], grid.high[0], grid.low[1], grid.high[1])
-        image = figures.surfaces(*curves["tica_counts"], bounds, ("TIC 0", "TIC 1"), model.temperature)
-        caption = "Free energy over the two slowest coordinates of the reference"
-        sections.append(report.Section("TICA surfaces", figures=[(image, caption)]))
-    drawn = figures.histograms(spec.names, md.runs, own.runs, spec.kind == "torsions")
-    sections.append(report.Section("Histograms", figures=[(drawn, f"Densities of {spec.kind}")]))
-    moving = figures.kinetics(curves, model.interval, model.lag)
-    if moving:
-        caption = "Timescales with 95 % intervals (grey: below the lag), Chapman-Kolmogorov test, autocorrelations"
-        sections.append(report.Section("Kinetics", figures=[(moving, caption)]))
-    image = figures.states(curves["states"], curves["flux"])
-    sections.append(report.Section("Markov states", figures=[(image, "Stationary populations and reactive fluxes")]))
-    return sections

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,13 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentmd.evaluation import accuracy, analysis, features, figures, latent_baselines, model, report, structure
-from latentmd.evaluation.analysis import POSITIVE_PHI, Metric, ReferenceModel
+from latentmd.evaluation import (
+    accuracy,
+    analysis,
+    features,
+    figures,
+    latent_baselines,
+    model,
+    report,
+    structure,
+)
+from latentmd.evaluation.analysis import POSITIVE_PHI
 from latentmd.evaluation.features import EvaluationError, FeatureSet, FeatureSpec
+from latentmd.evaluation.reference import Metric, ReferenceModel, check_length
 from latentmd.evaluation.statistics import TORSION_PAIR_GRID, Floats
 from latentmd.evaluation.thermodynamics import GAS_CONSTANT, KCAL
 from latentmd.workflows import evaluate as workflow
-from latentmd.workflows.evaluate import FRAME_BASELINES, Evaluation, Progress, Settings
+from latentmd.workflows.evaluate import (
+    DEFAULTS,
+    FRAME_BASELINES,
+    Evaluation,
+    Progress,
+    Settings,
+)
+from latentmd.workflows.evaluation_inputs import trajectory_files
 
 if TYPE_CHECKING:
     from latentmd.propagator import Propagator
@@ -38,7 +54,7 @@ def evaluate_model(
     frames: int = 100_000,
     walkers: int = 64,
     step: float | None = None,
-    settings: Settings = Settings(),
+    settings: Settings = DEFAULTS,
     overwrite: bool = False,
     progress: Progress = lambda stage: None,
 ) -> Evaluation:
@@ -61,6 +77,8 @@ def evaluate_model(
         EvaluationError: anything wrong with the input, in one sentence.
     """
     folder = None if out is None else workflow.prepared_folder(Path(out), overwrite)
+    if "all" in settings.baselines:
+        settings = replace(settings, baselines=FRAME_BASELINES + MODEL_BASELINES)
     unknown = [b for b in settings.baselines if b not in FRAME_BASELINES + MODEL_BASELINES]
     if unknown:
         every = ", ".join(FRAME_BASELINES + MODEL_BASELINES)
@@ -97,8 +115,8 @@ def default_step(lags: tuple[float, float], lag: float, interval: float) -> floa
     ]
     if not fitting:
         raise EvaluationError(
-            f"no step of {lags[0]:g} to {lags[1]:g} ps, the model's range, divides a lag of {lag:g} ps into multiples of "
-            f"{interval:g} ps; pass another --lag"
+            f"no step of {lags[0]:g} to {lags[1]:g} ps, the model's range, divides a lag of {lag:g} ps into "
+            f"multiples of {interval:g} ps; pass another --lag"
         )
     return min(fitting, key=lambda p: abs(np.log(p / (2 * lags[0]))))
 
@@ -112,7 +130,7 @@ class _Run:
         self.spec: FeatureSpec = features.feature_spec(self.topology)
         self.rng = np.random.Generator(np.random.Philox(settings.seed))
         if self.topology.n_atoms != propagator.n_atoms:
-            raise EvaluationError(f"{top} holds {self.topology.n_atoms} atoms and the model covers {propagator.n_atoms}")
+            raise EvaluationError(f"{top} holds {self.topology.n_atoms} atoms, the model covers {propagator.n_atoms}")
 
     def evaluate(
         self, reference: Sequence[str | Path], train: Sequence[str | Path], frames: int, walkers: int,
@@ -122,10 +140,10 @@ class _Run:
 
         settings, propagator = self.settings, self.propagator
         self.progress("reading the reference")
-        files = workflow.trajectory_files(reference)
+        files = trajectory_files(reference)
         md = features.read_set(files, self.topology, self.spec, None, settings.interval)
         template = structure.structure_template(self.topology, md.kept)
-        self.train, spacing = load_positions(workflow.trajectory_files(train), str(self.top), settings.interval)
+        self.train, spacing = load_positions(trajectory_files(train), str(self.top), settings.interval)
         test, _ = load_positions(files, str(self.top), settings.interval)
         step = step or default_step(propagator.lag_range, settings.lag, md.interval)
         self.stride, train_stride = round(step / md.interval), round(step / spacing)
@@ -142,19 +160,19 @@ class _Run:
         self.progress("modelling the reference")
         md.runs, md.interval = [run[:: self.stride] for run in md.runs], step
         fitted = ReferenceModel(self.spec, md.runs, step, settings.lag, propagator.temperature, settings.seed)
-        analysis.check_length("generated", own.runs, fitted.lag, step)
+        check_length("generated", own.runs, fitted.lag, step)
         self.progress("comparing")
         comparison = analysis.compare(fitted, own.runs)
         metrics = comparison.metrics + workflow.structure_metrics(own, md, template)
-        metrics += workflow._speed_metrics(comparison, settings)
+        metrics += workflow.speed_metrics(comparison, settings)
         metrics += self._part_metrics([x[:: self.stride] for x in test], md, fitted, template, made, step)
         rivals = self._baselines(fitted, own, train, settings, template)
         notes = [
-            f"this model covers one molecule: not transferable; rollouts of {step:g} ps per step, {walkers} walkers, "
-            f"{made.seconds:.1f} s for latent steps and decoding"
+            "this model covers one molecule: not transferable",
+            f"{walkers} walkers, {step:g} ps per latent step; {made.seconds:.1f} s for latent steps and decoding",
         ]
         result = Evaluation(metrics, rivals, own, md, notes)
-        result.document = workflow._document(result, fitted, settings, propagator.manifest.name)
+        result.document = workflow.document(result, fitted, settings, propagator.manifest.name)
         curves = self._accuracy(fitted, own, made.seconds, speed)
         extra = {"model": {"name": propagator.manifest.name, "sha256": propagator.bundle.sha256}, "accuracy": {
             "targets": accuracy.TARGETS, "training_s": self._training_seconds(), "md_ps_per_s": speed,
@@ -164,7 +182,9 @@ class _Run:
         if folder is not None:
             self.progress("writing the page")
             sections = [_accuracy_section(curves, self._training_seconds())] if curves else []
-            workflow.write(result, fitted, comparison, self.topology, folder, sections)
+            from latentmd.workflows.evaluation_page import write
+
+            write(result, fitted, comparison, self.topology, folder, sections)
         return result
 
     def _md_speed(self) -> float:
@@ -174,7 +194,7 @@ class _Run:
         self.progress("timing plain MD")
         self.molecule = self._molecule()
         name = fastest_platform(self.molecule)
-        return time_platform(self.molecule, name, _MD_TIMING) * self.molecule.protocol.timestep
+        return float(time_platform(self.molecule, name, _MD_TIMING) * self.molecule.protocol.timestep)
 
     def _molecule(self) -> Any:
         from latentmd.systems.builder import Protocol, build
@@ -273,9 +293,8 @@ def _accuracy_section(curves: dict[str, accuracy.AccuracyCurve], training: float
         axis.axhline(accuracy.TARGETS[key], color="0.8", lw=0.8, zorder=0)
         axis.set(xscale="log", yscale="log", xlabel="seconds of wall time, all walkers", ylabel=label)
     axes[0].legend(frameon=False, fontsize=8)
-    times = {
-        name: f"{name} {c.time_to():.3g} s" if np.isfinite(c.time_to()) else f"{name} never" for name, c in curves.items()
-    }
-    caption = f"Both errors stay within their targets (grey) from: {', '.join(times.values())}"
+    reached = {name: curve.time_to() for name, curve in curves.items()}
+    times = [f"{name} {t:.3g} s" if np.isfinite(t) else f"{name} never" for name, t in reached.items()]
+    caption = f"Both errors stay within their targets (grey) from: {', '.join(times)}"
     text = f"Training took {training:.0f} s beside the MD that it learned from." if training else ""
     return report.Section("Time to accuracy", text, figures=[(figures.png(made), caption)])

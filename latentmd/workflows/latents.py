@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from latentmd.evaluation import features, figures, model, record, report, representation
-from latentmd.evaluation.analysis import Metric
 from latentmd.evaluation.features import EvaluationError, FeatureSpec
+from latentmd.evaluation.reference import Metric
 from latentmd.evaluation.statistics import Floats
-from latentmd.workflows.evaluate import trajectory_files
+from latentmd.workflows.evaluation_inputs import trajectory_files
 
 Progress = Callable[[str], None]
 _SCATTER = 5000  # points drawn per panel; UMAP is fitted on them
@@ -80,8 +80,8 @@ def latents(
     progress("probes and VAMP-2")
     metrics = model.probe_metrics(sets[0], sets[1], spec, lag_frames, seconds, seed)
     progress("energies")
-    energies = [propagator.energies(run[i : i + 512]) for half in halves for run in half for i in range(0, len(run), 512)]
-    energy = np.concatenate(energies)
+    everything = [run for half in halves for run in half]
+    energy = np.concatenate([propagator.energies(r[i : i + 512]) for r in everything for i in range(0, len(r), 512)])
     metrics.append(_energy_probe(sets, energy))
     slow = [z for s in sets for z in s[0]]
     document = {
@@ -108,7 +108,7 @@ def _folder(folder: Path, overwrite: bool) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EvaluationError(f"{folder}: cannot make this folder ({error.strerror}); choose another with --out") from error
+        raise EvaluationError(f"{folder}: cannot make this folder ({error.strerror}); choose another --out") from error
     if (folder / "latents.json").exists() and not overwrite:
         raise EvaluationError(f"{folder} holds latents.json already; pass --overwrite or another --out")
     return folder
@@ -118,7 +118,7 @@ def _strides(total: int, frames: int, spacing: float, lag: float) -> tuple[int, 
     """Stride that keeps to the number of frames and divides the lag, and the lag in strided frames."""
     in_frames = round(lag / spacing)
     if in_frames < 1 or abs(in_frames * spacing - lag) > 1e-3 * lag:
-        raise EvaluationError(f"a lag of {lag:g} ps is no whole number of frames {spacing:g} ps apart; pass another --lag")
+        raise EvaluationError(f"a lag of {lag:g} ps is no whole number of frames {spacing:g} ps apart; change --lag")
     wanted = max(1, -(-total // frames))
     fitting = [s for s in range(1, in_frames + 1) if in_frames % s == 0]
     stride = min((s for s in fitting if s >= wanted), default=in_frames)
@@ -142,7 +142,7 @@ def _halves(runs: list[Floats], lag: int) -> tuple[list[Floats], list[Floats]]:
 
 
 def _energy_probe(sets: list[Any], energy: Floats) -> Metric:
-    axes = [np.concatenate([np.concatenate([s, f], axis=1) for s, f in zip(part[0], part[1], strict=True)]) for part in sets]
+    axes = [np.concatenate([np.concatenate(list(kind)) for kind in part[:2]], axis=1) for part in sets]
     split = len(axes[0])
     score = representation.linear_probe_r2(axes[0], energy[:split, None], axes[1], energy[split:, None])
     return Metric("linear probe R2 of the energy, all axes", "representation", float(score[0]),
@@ -173,7 +173,7 @@ def _images(
     if find_spec("umap") is not None:
         maps["UMAP of all axes"] = _umap(everything[pick], seed)
     else:
-        notes.append("UMAP is not drawn: install it with `pip install umap-learn`")
+        notes.append("UMAP is not drawn: install it with `pip install 'latentmd[umap]'`")
     return [(_scatter(xy, colours), title) for title, xy in maps.items() if xy is not None], notes
 
 

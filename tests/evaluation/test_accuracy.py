@@ -19,8 +19,11 @@ def test_time_to_accuracy_is_when_both_errors_stay_low():
 
 def test_curve_of_independent_samples_falls_with_their_number():
     rng = np.random.default_rng(0)
-    draw = lambda n: np.stack([rng.choice([-1.5, 1.0], n, p=[0.8, 0.2]) + rng.normal(0, 0.2, n),  # noqa: E731
-                               rng.normal(0, 0.5, n)], axis=1)  # fmt: skip
+
+    def draw(n):
+        phi = rng.choice([-1.5, 1.0], n, p=[0.8, 0.2]) + rng.normal(0, 0.2, n)
+        return np.stack([phi, rng.normal(0, 0.5, n)], axis=1)
+
     runs, reference = [draw(5000) for _ in range(4)], [draw(50_000)]
     curve = accuracy_curve(runs, (0, 1), (0.0, 2.2), reference, TORSION_PAIR_GRID, 0.01, 0.6)
     assert curve.seconds[-1] == pytest.approx(20_000 * 0.01)

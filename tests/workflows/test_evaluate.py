@@ -121,21 +121,22 @@ def test_bad_input_is_refused_in_a_sentence(psi_runs, tmp_path):
     empty = tmp_path / "empty.pdb"
     empty.touch()
     cases = [
-        (dict(top=fewer), "22 atoms|10 atoms"),
-        (dict(generated=[nan], settings=Settings(lag=10.0, interval=1.0)), "Frame 7 of .* non-finite"),
-        (dict(generated=[array]), "interval between frames"),
-        (dict(generated=[constant]), "same structure"),
-        (dict(reference=[constant]), "same structure"),
-        (dict(generated=[gap]), "apart"),
-        (dict(generated=[short]), "needs more than 20"),
-        (dict(generated=[tmp_path / "none.xtc"]), "not found"),
-        (dict(top=empty), "is empty"),
-        (dict(generated=[tmp_path]), "|".join(["spacing", "times", "atoms", "apart"])),
-        (dict(settings=Settings(lag=10.5)), "no whole number of frames"),
-        (dict(settings=Settings(lag=10.0, baselines=("msm",))), "--train"),
+        ({"top": fewer}, "22 atoms|10 atoms"),
+        ({"generated": [nan], "settings": Settings(lag=10.0, interval=1.0)}, "Frame 7 of .* non-finite"),
+        ({"generated": [array]}, "interval between frames"),
+        ({"generated": [constant]}, "same structure"),
+        ({"reference": [constant]}, "same structure"),
+        ({"generated": [gap]}, "apart"),
+        ({"generated": [short]}, "needs more than 20"),
+        ({"generated": [tmp_path / "none.xtc"]}, "not found"),
+        ({"top": empty}, "is empty"),
+        ({"generated": [tmp_path]}, "spacing|times|atoms|apart"),
+        ({"settings": Settings(lag=10.5)}, "no whole number of frames"),
+        ({"settings": Settings(lag=10.0, baselines=("msm",))}, "--train"),
     ]
     for change, message in cases:
-        arguments = dict(generated=paths[:1], reference=paths[1:3], top=PDB, settings=Settings(lag=10.0)) | change
+        whole = {"generated": paths[:1], "reference": paths[1:3], "top": PDB, "settings": Settings(lag=10.0)}
+        arguments = whole | change
         with pytest.raises(ValueError, match=message):
             evaluate(**arguments)
 
@@ -176,3 +177,28 @@ def test_a_ligand_falls_back_on_distances(tmp_path):
     result = evaluate(paths[:1], paths[1:], tmp_path / "ligand.pdb", settings=settings)
     assert any("no named torsions" in note for note in result.notes)
     assert {m.name for m in result.metrics} >= {"JS distance, distances (all)", "JS distance, TICA-0"}
+
+
+def test_a_runs_own_summary_and_provenance_are_used(psi_runs, tmp_path):
+    paths, _ = psi_runs
+    rng = np.random.default_rng(0)
+    for folder, path, shift in (("own", paths[0], 5.0), ("md", paths[1], 0.0)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "walker-0000.xtc").write_bytes(path.read_bytes())
+        summary = {"seed": 7, "wall_seconds": {"total": 2.0}, "speed": {"plain_md_ns_per_day": 8640.0}}
+        summary["protocol"] = {"temperature": 310.0}
+        (tmp_path / folder / "summary.json").write_text(json.dumps(summary))
+        rows = [f"0,{t},{'latent' if t % 2 else 'md'},{e},\n" for t, e in enumerate(rng.normal(shift, 1, 400))]
+        header = "walker,time_ps,kind,potential_energy,checks_failed\n"
+        (tmp_path / folder / "provenance.csv").write_text(header + "".join(rows))
+    settings = Settings(lag=10.0, baselines=("all",))
+    result = evaluate([tmp_path / "own"], [tmp_path / "md"], PDB, train=[tmp_path / "md"], settings=settings)
+    values = {m.name: m for m in result.metrics}
+    assert result.document["settings"]["temperature_K"] == 310.0
+    assert result.document["seeds"] == {"reference": (7,), "generated": (7,)}
+    samples = values["effective samples, TIC-0"].value
+    assert values["effective samples per second of wall time"].value == pytest.approx(samples / 2.0)
+    assert values["mean potential energy"].value == pytest.approx(5.0, abs=0.3)
+    assert values["frames in MD's 0.1 to 99.9 % of energies"].value < 0.2
+    assert set(result.baselines) == set(FRAME_BASELINES)
+    assert not any("assumed" in note for note in result.notes)
