@@ -75,3 +75,76 @@ def ou_bundle(ou_surrogate: Any, ou_manifest: dict[str, Any], tmp_path_factory: 
     path = tmp_path_factory.mktemp("bundle") / "torsion-ou.pt"
     save(path, ou_surrogate, ou_manifest)
     return path
+
+
+@pytest.fixture(scope="session")
+def alanine_topology() -> Any:
+    """mdtraj topology of the bundled alanine dipeptide."""
+    import mdtraj
+
+    return mdtraj.load(str(ALANINE_DIPEPTIDE)).topology
+
+
+@pytest.fixture(scope="session")
+def alanine_runs() -> list[Any]:
+    """Three independent MD runs of alanine dipeptide in vacuum, 350 K: positions [500, 22, 3] nm, 0.2 ps apart."""
+    from latentmd.systems.builder import Protocol, build
+    from latentmd.systems.dynamics import run_md
+
+    molecule = build(ALANINE_DIPEPTIDE, Protocol(solvent="vacuum"))
+    runs = []
+    for walker in range(3):
+        blocks = list(run_md(molecule, 500, 0.2, seed=3, walker=walker, platform="Reference"))
+        runs.append(np.concatenate([block.positions for block in blocks]))
+    return runs
+
+
+@pytest.fixture(scope="session")
+def perturb() -> Any:
+    """perturb(module, seed): small random changes of all weights, so that outputs that start at zero become telling."""
+    import torch
+
+    def change(module: Any, seed: int = 0, size: float = 0.1) -> Any:
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(size * torch.randn(parameter.shape, generator=generator))
+        return module.eval()
+
+    return change
+
+
+@pytest.fixture(scope="session")
+def untrained_surrogate(alanine_topology: Any, alanine_runs: list[Any], perturb: Any) -> Any:
+    """A `Surrogate` of alanine dipeptide with random weights and fitted statistics."""
+    import torch
+
+    from latentmd.core.basis import LatentBasis
+    from latentmd.core.predictors import ConditionalFlow, FlowPredictor
+    from latentmd.data.graph import molecule_graph
+    from latentmd.decoders.internal_coordinates import InternalCoordinates
+    from latentmd.decoders.torsions import TorsionDecoder
+    from latentmd.heads.energy import BondedPrior, EnergyHead, LatentEnergyHead
+    from latentmd.surrogate import Surrogate
+    from latentmd.training.config import EncoderConfig, TrainingConfig
+    from latentmd.training.train import new_encoder
+
+    torch.manual_seed(0)
+    frames = torch.from_numpy(np.concatenate(alanine_runs))
+    config = TrainingConfig(encoder=EncoderConfig(token_dim=4, width=16, depth=2, vectors=3))
+    encoder = new_encoder(molecule_graph(alanine_topology), config)
+    coordinates = InternalCoordinates.from_topology(alanine_topology)
+    decoder, prior = TorsionDecoder(coordinates, 12, 32), BondedPrior(coordinates)
+    decoder.fit_statistics(frames)
+    prior.fit(frames, 350.0)
+    centres = torch.randn(4, 5, generator=torch.Generator().manual_seed(1))
+    surrogate = Surrogate(
+        encoder,
+        LatentBasis(torch.zeros(12), torch.eye(12), 5),
+        FlowPredictor(5, (5.0, 100.0), 32, 2, solver_steps=2, centres=centres),
+        ConditionalFlow(7, 5, 0, 32, 2, solver_steps=2),
+        decoder,
+        EnergyHead(new_encoder(molecule_graph(alanine_topology), config), prior, 0.0, 10.0),
+        LatentEnergyHead(12, 0.0, 10.0),
+    )
+    return perturb(surrogate)

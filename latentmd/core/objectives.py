@@ -48,15 +48,18 @@ class SIGReg(nn.Module):
 
     def __init__(self, weight: float = 0.1, slices: int = 256, knots: int = 17, seed: int = 0) -> None:
         super().__init__()
-        self.weight, self.slices = weight, slices
+        self.weight, self.slices, self.seed = weight, slices, seed
         self.register_buffer("t", torch.linspace(0, 3, knots))
-        self.generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))  # in checkpoints, so that a run can go on
 
     t: Tensor
+    calls: Tensor
 
     def forward(self, z: Tensor) -> Regularisation:
         """z [batch, axes]."""
-        directions = torch.randn(z.shape[1], self.slices, generator=self.generator).to(z)
+        generator = torch.Generator().manual_seed(self.seed * 2**32 + int(self.calls))
+        self.calls += 1
+        directions = torch.randn(z.shape[1], self.slices, generator=generator).to(z)
         projected = z @ (directions / directions.norm(dim=0))
         phase = projected.unsqueeze(-1) * self.t
         normal = torch.exp(-0.5 * self.t**2)
