@@ -9,6 +9,7 @@ from typing import Any, TextIO
 from openmm import unit
 
 from latentmd.integrators.openmm_integrator import LatentIntegrator
+from latentmd.integrators.openmm_provider import COUNT
 from latentmd.integrators.schedule import AlternationSchedule
 
 COLUMNS = ("step", "time_ps", "segment", "potential_kJ_mol", "latent_steps", "draws", "failed_checks")
@@ -18,8 +19,9 @@ class LatentReporter:
     """Writes a CSV line per report: step, true time, segment, potential energy, latent steps, draws, failed checks.
 
     OpenMM's DCD and XTC reporters stamp frames with step × the first step size, which is wrong once steps of different
-    lengths mix; the times here are the Context's. `latent_steps` and `draws` count since the start: more draws than
-    steps means that structures were turned down and drawn again. `failed_checks` names the structure checks that the
+    lengths mix; the times here are the Context's. `latent_steps` counts since the start, `draws` the structures
+    decoded for them in this process: more draws than steps means that some were turned down (TorchForce does not
+    count them). `failed_checks` names the structure checks that the
     model's atoms fail (finite, bonds, angles, chirality, clashes), separated by spaces.
 
     Args:
@@ -57,14 +59,15 @@ class LatentReporter:
         provider, step = self._provider, simulation.currentStep
         positions = provider.selected_positions(state)
         checks = provider.propagator.checks(positions[None])
+        latent_steps = int(state.getParameters()[COUNT])
         self._writer.writerow(
             (
                 step,
                 f"{state.getTime().value_in_unit(unit.picosecond):.6f}",
                 self._schedule.segment(step) if self._schedule else "latent",
                 f"{state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole):.6f}",
-                provider.steps,
-                provider.draws,
+                latent_steps,
+                provider.draws if provider.steps or not latent_steps else "",
                 " ".join(name for name, passed in checks.items() if not passed[0]),
             )
         )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import openmm
 
-from latentmd.bundle import script
+from latentmd.bundle import quiet_torchscript, script
 from latentmd.integrators.openmm_provider import FAILURE, PARAMETERS, Answer, LatentProvider, answering
 from latentmd.integrators.openmm_selection import Selection
 from latentmd.integrators.torchforce_module import FAILURES, FreeLatentForce, LatentForce, PeriodicLatentForce
@@ -83,7 +83,8 @@ def torch_force(source: str | Path, selection: Selection) -> tuple[LatentProvide
     except ImportError as error:
         raise ImportError(f"{_HINT} ({error})") from error
     provider = LatentProvider(source, selection, "cpu")
-    force = TorchForce(latent_force_module(provider))
+    with quiet_torchscript():
+        force = TorchForce(latent_force_module(provider))
     force.setOutputsForces(True)
     force.setUsesPeriodicBoundaryConditions(selection.periodic)
     for name in PARAMETERS:

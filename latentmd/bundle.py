@@ -174,7 +174,7 @@ def save(path: str | Path, surrogate: nn.Module, manifest: Manifest | Mapping[st
         manifest = _validated(manifest, "the manifest to save")
     _check_consistent(manifest, surrogate, "the surrogate to save")
     surrogate = surrogate.eval().cpu()
-    with _torchscript_warnings():
+    with quiet_torchscript():
         scripted = surrogate if isinstance(surrogate, torch.jit.ScriptModule) else torch.jit.script(surrogate)
         buffer = io.BytesIO()
         torch.jit.save(scripted, buffer)
@@ -206,7 +206,7 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Bundle
 
     path = find(name_or_path)
     data, manifest = _read(path)
-    with _torchscript_warnings():
+    with quiet_torchscript():
         try:
             module = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
         except Exception as error:
@@ -249,7 +249,7 @@ def script(module: nn.Module) -> Any:
     """`torch.jit.script` without its deprecation warning, for modules built around a bundle's."""
     import torch
 
-    with _torchscript_warnings():
+    with quiet_torchscript():
         return torch.jit.script(module)
 
 
@@ -274,8 +274,11 @@ def _version(package: str) -> str:
 
 
 @contextmanager
-def _torchscript_warnings() -> Iterator[None]:
-    """PyTorch deprecates TorchScript; it works up to 2.15, and the format tag leaves room for a successor."""
+def quiet_torchscript() -> Iterator[None]:
+    """Keep the deprecation warnings of torch.jit from the user.
+
+    PyTorch deprecates TorchScript; it works up to 2.15, and the format tag leaves room for a successor.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)
         yield

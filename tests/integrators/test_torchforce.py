@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,17 @@ def test_failures_are_reported_as_energy(module: Any, alanine: Any, fault: str, 
     energy, forces = _ask(module, x, POSITIONS, 0, 1.0 if fault == "time" else 120.0)
     assert energy == failure and np.all(forces == 0)
     assert FAILURES[failure]
+
+
+def test_a_molecule_across_the_faces_of_a_periodic_box(provider: LatentProvider, alanine: Any, ou_bundle: Path) -> None:
+    selection = dataclasses.replace(provider.selection, periodic=True)
+    module = latent_force_module(LatentProvider(ou_bundle, selection, "cpu"))
+    x, box = np.array(alanine.positions._value), np.array([[3.0, 0, 0], [0.5, 3.0, 0], [0, 0.4, 2.5]])
+    values = [torch.tensor(float(v), dtype=torch.float64) for v in (POSITIONS, KT, 50.0, 1, 0, 0)]
+    whole = module(torch.as_tensor(x), torch.as_tensor(box), *values)[1]
+    x[::2] += box[0] - 2 * box[2]
+    broken = module(torch.as_tensor(x), torch.as_tensor(box), *values)[1]
+    np.testing.assert_allclose(broken.numpy(), whole.numpy(), atol=1e-5)
 
 
 def test_without_the_plug_in_the_hint_names_the_extra(
