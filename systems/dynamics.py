@@ -74,7 +74,7 @@ def run_md(
             state = context.getState(positions=True, energy=True)
             positions[i] = state.getPositions(asNumpy=True)._value
             energies[i] = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-        times = interval * np.arange(done + 1, done + count + 1)
+        times = interval * np.arange(done + 1, done + count + 1, dtype=np.float64)
         yield Frames(times, positions, energies)
         done += count
 

@@ -30,9 +30,7 @@ def place_atom(
     return np.asarray(c + local[0] * bc + local[1] * np.cross(normal, bc) + local[2] * normal)
 
 
-def backbone(
-    sequence: list[str], phi: float = -75.0, psi: float = 145.0
-) -> list[tuple[str, str, NDArray[np.float64]]]:
+def backbone(sequence: list[str], phi: float = -75.0, psi: float = 145.0) -> list[tuple[str, str, NDArray[np.float64]]]:
     """Heavy backbone atoms of a peptide with every (phi, psi) alike, for PDBFixer to complete.
 
     Args:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # exit code, as shells use it for Ctrl-C
 
 
-class Time(click.ParamType):
+class Time(click.ParamType[float]):
     """A time with a unit, such as 10ns; converted to ps."""
 
     name = "time"
@@ -30,6 +30,12 @@ class Time(click.ParamType):
             return parse_time(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class BadInput(click.ClickException):
+    """Input that cannot be used."""
+
+    exit_code = 2
 
 
 @contextmanager
@@ -49,9 +55,7 @@ def run_errors() -> Iterator[None]:
     except RunError as error:
         raise click.ClickException(str(error)) from error
     except (ValueError, OutputError) as error:
-        failure = click.ClickException(str(error))
-        failure.exit_code = 2
-        raise failure from error
+        raise BadInput(str(error)) from error
     except OSError as error:
         raise click.ClickException(str(error)) from error
 
@@ -102,4 +106,5 @@ def show_result(result: RunResult) -> None:
         )
     if summary["frames_failing_checks"]:
         click.echo(f"{summary['frames_failing_checks']} frames fail a structure check; provenance.csv says which")
-    click.echo(f"wrote {result.folder}/: {len(result.trajectories)} trajectories, provenance.csv, summary.json, report.png")
+    files = f"{len(result.trajectories)} trajectories, provenance.csv, summary.json, report.png"
+    click.echo(f"wrote {result.folder}/: {files}")

@@ -61,6 +61,8 @@ def _sections(m: Manifest, path: str, sha256: str) -> list[tuple[str, list[tuple
 
     reference = m.reference
     autocorrelation = ", ".join(f"{value:.3f}" for value in m.slow_autocorrelations)
+    energies = " / ".join(f"{q:.1f}" for q in reference.energy_quantiles or ())
+    energies += " kJ/mol" if energies else ""
     lag = f" at {format_time(m.autocorrelation_lag)}" if m.autocorrelation_lag else ""
     return [
         (m.name or "model", [
@@ -86,10 +88,10 @@ def _sections(m: Manifest, path: str, sha256: str) -> list[tuple[str, list[tuple
              else f"every {format_time(m.frame_interval)}"),
             *((f"{part} trajectories", ", ".join(names)) for part, names in m.split.items() if names),
             ("seed", str(m.seed)),
-            ("slow axes", f"{m.slow_axes}" + (f", autocorrelations{lag}: {autocorrelation}" if autocorrelation else "")),
+            ("slow axes", str(m.slow_axes)),
+            *([(f"their autocorrelations{lag}", autocorrelation)] if autocorrelation else []),
             *([("slowest timescale of MD", format_time(reference.timescale))] if reference.timescale else []),
-            *([("MD energies, 0.1 / 50 / 99.9 %", " / ".join(f"{q:.1f}" for q in reference.energy_quantiles) + " kJ/mol")]
-              if reference.energy_quantiles else []),
+            *([("MD energies, 0.1 / 50 / 99.9 %", energies)] if energies else []),
             *([("wall time", _seconds(m.training["seconds"]))] if m.training.get("seconds") else []),
         ]),
         ("metrics", [(name, _metric(value)) for name, value in m.metrics.items()]),

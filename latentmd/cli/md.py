@@ -25,10 +25,19 @@ Examples:
 @click.option("--walkers", type=click.IntRange(min=1), default=4, show_default=True, help="Independent runs.")
 @click.option("--save-every", type=Time(), default="1ps", show_default=True, help="Time between frames.")
 @click.option("--temperature", type=float, default=350.0, show_default=True, help="Kelvin.")
-@click.option("--solvent", type=click.Choice(["implicit", "vacuum", "explicit"]), default="implicit", show_default=True,
-              help="Explicit: at constant volume, water from the PDB file or added.")
-@click.option("--force-field", multiple=True, metavar="XML",
-              help="OpenMM force-field XML, may be repeated. [default: ff14SB, with OBC2 or TIP3P]")
+@click.option(
+    "--solvent",
+    type=click.Choice(["implicit", "vacuum", "explicit"]),
+    default="implicit",
+    show_default=True,
+    help="Explicit: at constant volume, water from the PDB file or added.",
+)
+@click.option(
+    "--force-field",
+    multiple=True,
+    metavar="XML",
+    help="OpenMM force-field XML, may be repeated. [default: ff14SB, with OBC2 or TIP3P]",
+)
 @click.option("--friction", type=float, default=1.0, show_default=True, help="Of the Langevin thermostat, 1/ps.")
 @click.option("--timestep", type=Time(), default="4fs", show_default=True, help="At most 5fs.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness.")

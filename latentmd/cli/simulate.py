@@ -23,19 +23,36 @@ Examples:
 @click.option("--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]")
 @click.option("--time", type=Time(), default="10ns", show_default=True, help="Simulated time per walker.")
 @click.option("--walkers", type=click.IntRange(min=1), default=16, show_default=True, help="Independent runs.")
-@click.option("--mode", type=click.Choice(["alternate", "latent", "md"]), default="alternate", show_default=True,
-              help="Latent steps and MD by turns, latent steps only, or plain MD.")
+@click.option(
+    "--mode",
+    type=click.Choice(["alternate", "latent", "md"]),
+    default="alternate",
+    show_default=True,
+    help="Latent steps and MD by turns, latent steps only, or plain MD.",
+)
 @click.option("--temperature", type=float, help="Kelvin; must be the model's, except with --mode md.")
 @click.option("--save-every", type=Time(), default="100ps", show_default=True, help="Time between frames.")
 @click.option("--cycle", type=Time(), help="Alternation: time from one MD burst to the next. [default: about 1ns]")
 @click.option("--burst", type=Time(), default="2ps", show_default=True, help="Alternation: MD at the end of a cycle.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,
-              help="Where the model runs.")
-@click.option("--solvent", type=click.Choice(["implicit", "vacuum", "explicit"]),
-              help="Must be the model's, except with --mode md. [default: the model's, or implicit]")
-@click.option("--force-field", multiple=True, metavar="XML",
-              help="OpenMM force-field XML, may be repeated; must be the model's, except with --mode md.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the model runs.",
+)
+@click.option(
+    "--solvent",
+    type=click.Choice(["implicit", "vacuum", "explicit"]),
+    help="Must be the model's, except with --mode md. [default: the model's, or implicit]",
+)
+@click.option(
+    "--force-field",
+    multiple=True,
+    metavar="XML",
+    help="OpenMM force-field XML, may be repeated; must be the model's, except with --mode md.",
+)
 @click.option("--processes", type=click.IntRange(min=1), help="Worker processes. [default: one per core]")
 @click.option("--out", type=click.Path(path_type=Path), help="Output folder. [default: <stem>-latentmd]")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")

@@ -14,7 +14,7 @@ Examples:
   latentmd systems
   latentmd simulate "$(latentmd systems --path alanine_dipeptide)\"""",
 )
-@click.option("--path", "name", metavar="NAME", help="Print the path of a bundled molecule's PDB file, and nothing else.")
+@click.option("--path", "name", metavar="NAME", help="Print the path of this molecule's PDB file only.")
 def systems_command(name: str | None) -> None:
     """List the bundled molecules, the models, and which model covers which molecule."""
     from latentmd.bundle import models_folder
@@ -24,7 +24,8 @@ def systems_command(name: str | None) -> None:
     if name is not None:
         matches = [file for file in files if file.stem == name]
         if not matches:
-            raise click.UsageError(f"no bundled molecule is called {name!r}; there are {', '.join(f.stem for f in files)}")
+            names = ", ".join(file.stem for file in files)
+            raise click.UsageError(f"no bundled molecule is called {name!r}; there are {names}")
         click.echo(str(matches[0]))
         return
     _show(files)

@@ -99,7 +99,7 @@ def _writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OutputError(f"{folder}: cannot write there ({error.strerror}); choose another folder with --out") from error
+        raise OutputError(f"{folder}: cannot write there ({error.strerror}); choose another with --out") from error
 
 
 def _remove_run(folder: Path) -> None:
@@ -119,7 +119,7 @@ def write_atomically(path: Path, text: str) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path}: writing failed ({error.strerror}); free some space, or choose another --out") from error
+        raise OutputError(f"{path}: writing failed ({error.strerror}); is the disk full?") from error
 
 
 class FrameWriter:
@@ -155,7 +155,7 @@ class FrameWriter:
         """
         xyz = np.ascontiguousarray(positions, dtype=np.float32)
         if not np.all(np.isfinite(xyz)):
-            raise ValueError(f"{self.path.name}: positions are not finite after {self.frames} frames; nothing was added")
+            raise ValueError(f"{self.path.name}: positions are not finite after {self.frames} frames; none was added")
         stamps = np.asarray(times, dtype=np.float32)
         numbers = np.arange(self.frames, self.frames + len(xyz), dtype=np.int32)
         try:

@@ -68,8 +68,8 @@ def coordinates(topology: Any) -> Coordinates:
         return Coordinates((f"torsion {label}",), np.array([chain]))
     atoms = heavy if len(heavy) > 1 else [a.index for a in topology.atoms]
     first, last = atoms[0], atoms[-1]
-    return Coordinates((f"distance {topology.atom(first).name}-{topology.atom(last).name}",), np.empty((0, 4), dtype=int),
-                       (first, last))  # fmt: skip
+    label = f"distance {topology.atom(first).name}-{topology.atom(last).name}"
+    return Coordinates((label,), np.empty((0, 4), dtype=np.int64), (first, last))
 
 
 def _ramachandran(topology: Any, residue: Any) -> list[list[int]] | None:
@@ -211,7 +211,9 @@ def _beside(
     for kind in KINDS:
         part = energies[kinds == kind]
         if len(part):
-            axis.hist(part, bins=60, density=True, histtype="step", color=_COLOURS[kind], label=f"{kind}, {len(part):,}")
+            axis.hist(
+                part, bins=60, density=True, histtype="step", color=_COLOURS[kind], label=f"{kind}, {len(part):,}"
+            )
     axis.set(title="potential energies by kind of frame", xlabel="potential energy (kJ/mol)", ylabel="density")
     axis.legend(frameon=False)
 

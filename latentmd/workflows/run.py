@@ -122,7 +122,8 @@ def check_times(time: float, interval: float, timestep: float) -> None:
     if not _multiple(time, interval):
         fitting = format_time(interval * max(1, round(time / interval)))
         raise ValueError(
-            f"--time is {format_time(time)}; expected a multiple of --save-every, {format_time(interval)}: try {fitting}"
+            f"--time is {format_time(time)}; expected a multiple of --save-every, {format_time(interval)}: "
+            f"try {fitting}"
         )
 
 
@@ -201,7 +202,8 @@ class _Run:
         from latentmd.workflows.outputs import write_atomically
 
         text = io.StringIO()
-        app.PDBFile.writeFile(self.plan.molecule.topology, self.plan.reference * 10.0 * unit.angstrom, text, keepIds=True)
+        positions = self.plan.reference * unit.nanometer
+        app.PDBFile.writeFile(self.plan.molecule.topology, positions, text, keepIds=True)
         write_atomically(self.folder.topology, text.getvalue())
 
     def _take(self, message: dict[str, Any]) -> None:

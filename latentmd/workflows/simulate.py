@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from latentmd.units import format_time
+from latentmd.workflows.conditions import (
+    MODES,
+    Mode,
+    Settings,
+    check_conditions,
+    check_covered,
+    cycle_length,
+    given_model,
+    matching_model,
+    protocol_of,
+)
 from latentmd.workflows.md import check_protocol, md_plan
 from latentmd.workflows.run import (
     Plan,
@@ -25,12 +34,8 @@ from latentmd.workflows.workers import cores, share
 if TYPE_CHECKING:
     from latentmd.bundle import Manifest
     from latentmd.propagator import Propagator
-    from latentmd.systems.builder import Molecule, Protocol, Solvent
+    from latentmd.systems.builder import Molecule, Solvent
 
-Mode = Literal["alternate", "latent", "md"]
-MODES: tuple[Mode, ...] = ("alternate", "latent", "md")
-
-_CYCLE = 1000.0  # ps
 _WALKERS_PER_BATCH = 8  # least number of walkers in a batch of a latent rollout
 _MOST_BATCHES = 16
 
@@ -44,38 +49,6 @@ def load(name_or_path: str | Path, device: str = "auto") -> Propagator:
     from latentmd.propagator import Propagator
 
     return Propagator(name_or_path, device)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What `simulate` was asked for; times in ps.
-
-    Attributes:
-        model: name or path; None for the bundled model that covers the molecule.
-        mode: alternate, latent or md.
-        time, interval: per walker and between frames.
-        walkers, seed, processes: independent runs, their seed, worker processes.
-        temperature, solvent, force_field: None or empty for the model's.
-        cycle, burst: of the alternation; None for the default cycle.
-        device: of the model.
-        out, overwrite: output folder.
-    """
-
-    model: str | None
-    mode: Mode
-    time: float
-    interval: float
-    walkers: int
-    seed: int
-    processes: int | None
-    temperature: float | None
-    solvent: Solvent | None
-    force_field: tuple[str, ...]
-    cycle: float | None
-    burst: float
-    device: str
-    out: Path
-    overwrite: bool
 
 
 def simulate(
@@ -166,18 +139,18 @@ def simulate_plan(pdb: Path, s: Settings) -> Plan:
             "a model moves the molecule alone and cannot move the water around it, so latent steps in explicit solvent "
             "would overlap with it; use --mode md (or latentmd md) with --solvent explicit, or implicit solvent"
         )
-    manifest, name, sha256 = _given_model(s.model) if s.model else (None, "", "")
-    probe = Protocol(s.solvent or "implicit", s.force_field) if manifest is None else _protocol(manifest)
+    manifest, name, sha256 = given_model(s.model) if s.model else (None, "", "")
+    probe = Protocol(s.solvent or "implicit", s.force_field) if manifest is None else protocol_of(manifest)
     molecule = build(pdb, probe)
     if manifest is None:
-        manifest, name, sha256 = _matching_model(molecule, pdb)
-        if _protocol(manifest) != molecule.protocol:
-            molecule = build(pdb, _protocol(manifest))
-    _check_covered(molecule, manifest, name, pdb)
-    _check_conditions(s, manifest, name)
+        manifest, name, sha256 = matching_model(molecule, pdb)
+        if protocol_of(manifest) != molecule.protocol:
+            molecule = build(pdb, protocol_of(manifest))
+    check_covered(molecule, manifest, name, pdb)
+    check_conditions(s, manifest, name)
     protocol = molecule.protocol
     check_times(s.time, s.interval, protocol.timestep)
-    cycle = _cycle(s, manifest, protocol)
+    cycle = cycle_length(s, manifest, protocol)
     threads = max(1, cores() // count)
     rates = platform_rates(molecule, threads)
     platform = max(rates, key=lambda key: rates[key])
@@ -196,136 +169,12 @@ def _plain_md(pdb: Path, s: Settings) -> Plan:
     if s.model is not None:
         raise ValueError("--mode md uses no model; leave out --model, or choose --mode alternate or latent")
     default = Protocol()
-    protocol = Protocol(s.solvent or "implicit", s.force_field, s.temperature or default.temperature)
+    temperature = default.temperature if s.temperature is None else s.temperature
+    protocol = Protocol(s.solvent or "implicit", s.force_field, temperature)
     check_protocol(protocol)
     plan = md_plan(pdb, s.out, protocol, s.time, s.interval, s.walkers, s.seed, s.processes, s.overwrite)
     plan.command = "simulate"
     return plan
-
-
-def _given_model(model: str) -> tuple[Manifest, str, str]:
-    from latentmd.bundle import find, read_manifest, read_sha256
-
-    path = find(model)
-    return read_manifest(path), str(path.resolve()), read_sha256(path)
-
-
-def _protocol(manifest: Manifest) -> Protocol:
-    from latentmd.systems.builder import DEFAULT_FORCE_FIELDS, MoleculeError, Protocol
-
-    if manifest.solvent not in DEFAULT_FORCE_FIELDS:
-        raise MoleculeError(f"the model was trained in solvent {manifest.solvent!r}, which this latentmd does not know")
-    default = Protocol()
-    return Protocol(
-        manifest.solvent,  # type: ignore[arg-type]
-        tuple(manifest.force_field),
-        manifest.temperature,
-        manifest.friction,
-        manifest.timestep,
-        default.hydrogen_mass if manifest.hydrogen_mass is None else manifest.hydrogen_mass,
-    )
-
-
-def _matching_model(molecule: Molecule, pdb: Path) -> tuple[Manifest, str, str]:
-    from latentmd.bundle import bundled_models, read_manifest, read_sha256
-    from latentmd.data.fingerprint import fingerprint
-
-    found = fingerprint(molecule.topology)
-    names = bundled_models()
-    for name in names:
-        manifest = read_manifest(name)
-        if manifest.fingerprint == found:
-            return manifest, name, read_sha256(name)
-    stem = pdb.stem
-    raise ValueError(
-        f"no bundled model covers {_sequence(molecule)} ({pdb}; bundled: {', '.join(names) or 'none'}). Train one: "
-        f"`latentmd md {pdb} --time 100ns --out {stem}-md`, then `latentmd train {stem}-md/walker-*.xtc "
-        f"--top {stem}-md/topology.pdb --out {stem}.pt`, then pass --model {stem}.pt; or simulate without a model: --mode md"
-    )
-
-
-def _sequence(molecule: Molecule) -> str:
-    names = [residue.name for residue in molecule.topology.residues()]
-    return "-".join(names[:10]) + ("-..." if len(names) > 10 else "")
-
-
-def _check_covered(molecule: Molecule, manifest: Manifest, name: str, pdb: Path) -> None:
-    from latentmd.data.fingerprint import fingerprint
-
-    if fingerprint(molecule.topology) == manifest.fingerprint:
-        return
-    atoms = molecule.system.getNumParticles()
-    raise ValueError(
-        f"the model {name} does not cover {_sequence(molecule)} ({pdb}, {atoms} atoms): it was trained on another "
-        f"molecule of {len(manifest.tokens)} atoms, or on another order or protonation of them; `latentmd inspect` "
-        "shows which. Leave out --model to look for a bundled one, or train one with `latentmd md` and `latentmd train`"
-    )
-
-
-def _check_conditions(s: Settings, manifest: Manifest, name: str) -> None:
-    if s.temperature is not None and abs(s.temperature - manifest.temperature) > 0.01:
-        raise ValueError(
-            f"--temperature is {s.temperature:g} K; the model {name} was trained at {manifest.temperature:g} K and holds "
-            f"only there: leave the option out, use --mode md, or train a model at {s.temperature:g} K"
-        )
-    if s.solvent is not None and s.solvent != manifest.solvent:
-        raise ValueError(
-            f"--solvent is {s.solvent}; the model {name} was trained in {manifest.solvent} solvent: "
-            "leave the option out, or use --mode md"
-        )
-    if s.force_field and list(s.force_field) != manifest.force_field:
-        raise ValueError(
-            f"--force-field is {', '.join(s.force_field)}; the model {name} was trained with "
-            f"{', '.join(manifest.force_field)}: leave the option out, or use --mode md"
-        )
-
-
-def _cycle(s: Settings, manifest: Manifest, protocol: Protocol) -> float:
-    """Length of a cycle in ps, once every latent step and burst in it can be made."""
-    from latentmd.lags import split_time
-
-    _check_step("--save-every", s.interval, manifest)
-    if s.mode == "latent":
-        return s.interval
-    cycle = s.cycle if s.cycle is not None else s.interval * max(1, round(_CYCLE / s.interval))
-    if abs(round(cycle / s.interval) * s.interval - cycle) > 1e-6 or cycle < s.interval * (1 - 1e-9):
-        raise ValueError(
-            f"--cycle is {format_time(cycle)}; expected a multiple of --save-every, {format_time(s.interval)}"
-        )
-    if not protocol.timestep <= s.burst < cycle:
-        raise ValueError(f"--burst is {format_time(s.burst)}; expected less than the cycle, {format_time(cycle)}")
-    if abs(round(s.burst / protocol.timestep) * protocol.timestep - s.burst) > 1e-6:
-        raise ValueError(
-            f"--burst is {format_time(s.burst)}; expected a multiple of the time step, {format_time(protocol.timestep)}"
-        )
-    from latentmd.workflows.jobs import cycle_plan
-
-    for segment in cycle_plan(cycle, s.burst, s.interval):
-        if segment.kind == "latent":
-            try:
-                split_time(segment.duration, manifest.lag)
-            except ValueError as error:
-                raise ValueError(
-                    f"with --burst {format_time(s.burst)} the last latent step of a cycle would be "
-                    f"{format_time(segment.duration)}; the model's steps are {_lags(manifest)}: change --burst"
-                ) from error
-    return cycle
-
-
-def _check_step(option: str, time: float, manifest: Manifest) -> None:
-    from latentmd.lags import split_time
-
-    try:
-        split_time(time, manifest.lag)
-    except ValueError as error:
-        raise ValueError(
-            f"{option} is {format_time(time)}; the model's steps are {_lags(manifest)}: "
-            f"expected a multiple of a step in that range, such as {format_time(manifest.lag[1])}"
-        ) from error
-
-
-def _lags(manifest: Manifest) -> str:
-    return f"{format_time(manifest.lag[0])} to {format_time(manifest.lag[1])}"
 
 
 def _jobs(
@@ -339,7 +188,7 @@ def _jobs(
     platform: str,
     threads: int,
 ) -> Any:
-    from latentmd.workflows.jobs import AlternateJob, LatentJob
+    from latentmd.workflows.latent_jobs import AlternateJob, LatentJob
 
     frames = round(s.time / s.interval)
     limits = manifest.reference.energy_quantiles

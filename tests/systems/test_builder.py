@@ -18,9 +18,7 @@ ALANINE = MOLECULES / "alanine_dipeptide.pdb"
 
 
 def energy(system: openmm.System, positions: Any) -> float:
-    context = openmm.Context(
-        system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
-    )
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
     context.setPositions(positions)
     return float(context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
 

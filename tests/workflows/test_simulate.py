@@ -11,7 +11,7 @@ import pytest
 
 import latentmd
 from latentmd.bundle import BundleError
-from latentmd.workflows.jobs import cycle_plan
+from latentmd.workflows.latent_jobs import cycle_plan
 from latentmd.workflows.outputs import OutputError, read_provenance
 from latentmd.workflows.run import RunResult
 
@@ -126,7 +126,7 @@ def test_load_gives_a_propagator(ou_bundle: Path) -> None:
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"temperature": 300.0}, r"--temperature is 300 K; the model .* was trained at 350 K"),
     ({"save_every": "1ps", "time": "10ps"}, r"--save-every is 1 ps; the model's steps are 5 ps to 50 ps"),
-    ({"save_every": "51.004ps", "time": "51.004ps", "burst": "49.004ps"}, "the last latent step of a cycle would be 2 ps"),
+    ({"save_every": "51.004ps", "time": "51.004ps", "burst": "49.004ps"}, "last latent step of a cycle would be 2 ps"),
     ({"solvent": "explicit"}, "cannot move the water"),
     ({"solvent": "vacuum"}, "trained in implicit solvent"),
     ({"force_field": ("amber99sbildn.xml", "amber99_obc.xml")}, "was trained with"),
