@@ -55,6 +55,21 @@ def test_one_step_is_the_propagator_s_proposal(latent_simulation: Make, snapshot
     np.testing.assert_allclose(snapshot(simulation.context)["x"], expected, atol=1e-4)  # constraints moved the rest
 
 
+def test_a_run_has_the_statistics_of_the_surrogate(latent_simulation: Make, snapshot: Snapshot) -> None:
+    simulation, latent = latent_simulation(seed=11)
+    propagator = latent.provider.propagator
+    slow = np.empty((500, 2))
+    for row in slow:
+        simulation.step(1)
+        row[:] = propagator.encode(snapshot(simulation.context)["x"][None]).numpy()[0, 0]
+    # Lag 50 ps and tau 50 ps: autocorrelation 1/e, 1000 values worth (1 - r^2)/(1 + r^2) of that; turned-down
+    # structures (about 4 %) shift the moments by less than the interval.
+    independent = 1000 * (1 - np.exp(-2)) / (1 + np.exp(-2))
+    assert np.var(slow) == pytest.approx(0.25, rel=4 * (2 / independent) ** 0.5 + 0.04)
+    correlation = np.mean(slow[1:] * slow[:-1]) / np.mean(slow**2)
+    assert correlation == pytest.approx(np.exp(-1), abs=4 / independent**0.5)
+
+
 def test_energies_and_forces_of_all_groups_are_those_without_it(
     latent_simulation: Make, snapshot: Snapshot, alanine: Any
 ) -> None:
