@@ -1,0 +1,145 @@
+"""A model's energies as an ASE calculator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+
+from latentmd.integrators.ase_molecule import Array, Model, ModelMolecule, as_propagator
+from latentmd.units import ANGSTROM, ELECTRONVOLT
+
+HEADS = ("energy", "latent_energy")
+_FORCE = ANGSTROM / ELECTRONVOLT  # kJ/mol/nm in eV/Å
+
+
+class LatentCalculator(Calculator):  # type: ignore[misc]
+    """Energies and forces of a model, in eV and Å.
+
+    Forces are the exact gradient of the energy, by automatic differentiation; energy, free energy, forces and (in a
+    fully periodic cell) stress come from one pass. The model describes one molecule: a periodic cell changes nothing
+    but where its atoms are wrapped, and the stress is the molecule's virial over the volume of the cell.
+
+    Args:
+        model: name of a bundled model, path of a bundle, a Bundle, or a Propagator to share.
+        head: "energy", U(x) of full-atom positions; or "latent_energy", E[U | z] given the latent alone, with its
+            variance as the property "energy_var" in eV².
+        device: "auto" takes CUDA where there is a device, else the CPU.
+
+    Raises:
+        ValueError: an unknown head; on calculation, Atoms other than the molecule of the model.
+
+    Example:
+        >>> from ase.io import read
+        >>> atoms = read("alanine_dipeptide.pdb")               # doctest: +SKIP
+        >>> atoms.calc = LatentCalculator("alanine-dipeptide")  # doctest: +SKIP
+        >>> atoms.get_potential_energy()                        # doctest: +SKIP
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
+
+    def __init__(self, model: Model, head: str = "energy", device: str = "auto") -> None:
+        if head not in HEADS:
+            raise ValueError(f"head is {head!r}; expected one of {', '.join(HEADS)}")
+        self.propagator = as_propagator(model, device)
+        self.head = head
+        path = self.propagator.bundle.path
+        super().__init__(model=str(path), head=head)
+        if head == "latent_energy":  # this instance's list only
+            self.implemented_properties = [*type(self).implemented_properties, "energy_var"]
+        self.molecule = ModelMolecule(self.propagator.manifest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as where the model is, not what it is."""
+        return LatentCalculator, (self.propagator.bundle.path, self.head, str(self.propagator.device))
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Fill `results`; called by ASE where a property asked for is out of date."""
+        super().calculate(atoms, properties, system_changes)
+        if "numbers" in system_changes:
+            self.molecule.check(self.atoms)
+        if "stress" in properties and not self.atoms.pbc.all():
+            raise PropertyNotImplementedError("stress needs a system that is periodic in three directions")
+        self.results = self._results([self.atoms])[0]
+
+    def compute_batch(
+        self, atoms: Sequence[Atoms], properties: Sequence[str] = ("energy", "forces")
+    ) -> list[dict[str, Any]]:
+        """Properties of many structures in one pass of the model; the calculator's own state is left alone.
+
+        Args:
+            atoms: structures of the molecule.
+            properties: names, out of `implemented_properties`.
+
+        Raises:
+            PropertyNotImplementedError: a property the head or a structure has not.
+        """
+        for name in properties:
+            if name not in self.implemented_properties:
+                raise PropertyNotImplementedError(f"{name} is not a property of head {self.head!r}")
+            if name == "stress" and not all(a.pbc.all() for a in atoms):
+                raise PropertyNotImplementedError("stress needs a system that is periodic in three directions")
+        for structure in atoms:
+            self.molecule.check(structure)
+        return [{name: row[name] for name in properties} for row in self._results(atoms)] if len(atoms) else []
+
+    def get_descriptors(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
+        """Latent tokens [tokens, dim] of a structure: its slow axes first, then the fast ones.
+
+        Args:
+            atoms: the structure; the last one calculated where None.
+        """
+        structure = self.atoms if atoms is None else atoms
+        if structure is None:
+            raise ValueError("no structure yet; pass atoms, or calculate an energy first")
+        self.molecule.check(structure)
+        with torch.no_grad():
+            latent = torch.cat(self.propagator.module.encode(self._tensor([self.molecule.whole(structure)])), dim=-1)
+        return np.asarray(latent[0].double().cpu().numpy())
+
+    def _results(self, atoms: Sequence[Atoms]) -> list[dict[str, Any]]:
+        positions = [self.molecule.whole(structure) for structure in atoms]
+        x = self._tensor(positions).requires_grad_(True)
+        module, variance = self.propagator.module, None
+        if self.head == "energy":
+            energy = module.energy(x)
+        else:
+            slow, fast = module.encode(x)
+            energy, variance = module.latent_energy(slow, fast)
+        (gradient,) = torch.autograd.grad(energy.sum(), x)
+        energies = energy.detach().double().cpu().numpy() / ELECTRONVOLT
+        forces = -_FORCE * gradient.double().cpu().numpy()
+        results: list[dict[str, Any]] = []
+        for i, structure in enumerate(atoms):
+            value = float(energies[i])
+            row: dict[str, Any] = {"energy": value, "free_energy": value, "forces": forces[i]}
+            if structure.pbc.all():
+                row["stress"] = _stress(positions[i] / ANGSTROM, forces[i], structure.get_volume())
+            if variance is not None:
+                row["energy_var"] = float(variance[i].detach()) / ELECTRONVOLT**2
+            results.append(row)
+        return results
+
+    def _tensor(self, positions: Sequence[Array]) -> torch.Tensor:
+        """[B, N, 3] nm, centred in double precision before it becomes the model's."""
+        x = np.stack(positions)
+        centred = x - x.mean(axis=1, keepdims=True)
+        return torch.as_tensor(centred, dtype=self.propagator.dtype, device=self.propagator.device)
+
+
+def _stress(positions: Array, forces: Array, volume: float) -> Array:
+    """dE/dε / V = -Σ x_i ⊗ F_i / V in eV/Å³, ASE's sign and Voigt order; x whole, forces of zero sum and torque."""
+    virial = -positions.T @ forces / volume
+    return np.asarray(full_3x3_to_voigt_6_stress(0.5 * (virial + virial.T)))

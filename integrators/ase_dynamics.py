@@ -1,0 +1,161 @@
+"""Latent steps as ASE molecular dynamics."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+import numpy as np
+from ase import Atoms, units
+from ase.constraints import FixAtoms, FixBondLengths
+from ase.md.logger import MDLogger
+from ase.md.md import MolecularDynamics
+
+from latentmd.core.noise import CounterNoise
+from latentmd.integrators.ase_molecule import Array, Model, ModelMolecule, as_propagator
+from latentmd.integrators.openmm_constraints import ConstraintProjector
+from latentmd.propagator import Noise
+from latentmd.units import ANGSTROM, ELECTRONVOLT
+
+MAX_DRAWS = 10  # decoded structures looked at before a step is given up
+_FROZEN = 1e8  # amu, in place of an infinite mass
+
+
+class LatentDynamics(MolecularDynamics):  # type: ignore[misc]
+    """Molecular dynamics whose step is a stochastic step of a model: encode, step in latent space, decode, align.
+
+    A step asks for no forces. Positions keep the centre of mass and, as far as a molecule that has changed can, the
+    orientation; momenta are redrawn from the Maxwell–Boltzmann distribution. A decoded structure with a broken bond,
+    a clash or the wrong handedness is drawn again.
+
+    FixAtoms holds its atoms where they are: the new structure is superposed on them. FixBondLengths is met by
+    projection at the new geometry (ASE's own adjustment starts from the old one and fails on large steps). Other
+    constraints adjust the new positions in their own way.
+
+    Args:
+        atoms: the molecule of the model; a calculator is not needed.
+        timestep: in ASE's time units, such as `100_000 * units.fs`; a multiple of a lag the model covers.
+        model: name of a bundled model, path of a bundle, a Bundle, or a Propagator to share.
+        temperature_K: must be the model's, which is taken where None.
+        rng: numpy Generator that decides all randomness; fresh entropy where None.
+        device: "auto" takes CUDA where there is a device, else the CPU.
+        trajectory, logfile, loginterval, kwargs: as in ASE. The log's potential energy is the calculator's where
+            there is one, else that of the model's energy head.
+
+    Raises:
+        ValueError: a time step or temperature the model does not cover, or Atoms other than its molecule.
+    """
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        timestep: float,
+        model: Model,
+        *,
+        temperature_K: float | None = None,
+        rng: np.random.Generator | None = None,
+        device: str = "auto",
+        trajectory: Any = None,
+        logfile: IO[str] | str | None = None,
+        loginterval: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        if rng is not None and not isinstance(rng, np.random.Generator | CounterNoise):
+            raise TypeError(f"rng is {type(rng).__name__}; expected a Generator, such as numpy.random.default_rng(7)")
+        self.propagator = as_propagator(model, device)
+        self.molecule = ModelMolecule(self.propagator.manifest)
+        self.molecule.check(atoms)
+        self.lag_time = timestep / (1000 * units.fs)  # ps
+        self.propagator.split_time(self.lag_time)
+        expected = self.propagator.temperature
+        if temperature_K is not None and abs(temperature_K - expected) > 1e-3:
+            raise ValueError(f"temperature_K is {temperature_K:g}; the model was trained at {expected:g} K")
+        self.temperature_K = expected
+        self.rng: Noise = rng if rng is not None else np.random.default_rng()
+        super().__init__(atoms, timestep, trajectory=trajectory, logfile=None, loginterval=loginterval, **kwargs)
+        if logfile:
+            log = _Logger(self, atoms, logfile, comm=self.comm)
+            self.attach(self.closelater(log), loginterval)
+
+    def todict(self) -> dict[str, Any]:
+        """What a trajectory file says of how it was made."""
+        return {
+            **super().todict(),
+            "temperature_K": self.temperature_K,
+            "model": self.propagator.manifest.name,
+            "model_sha256": self.propagator.bundle.sha256,
+        }
+
+    def step(self) -> None:
+        """One time step.
+
+        Raises:
+            RuntimeError: none of MAX_DRAWS structures is sound; the atoms are as they were.
+        """
+        atoms = self.atoms
+        old = self.molecule.whole(atoms) / ANGSTROM
+        frozen = _frozen(atoms)
+        weights = np.where(frozen, _FROZEN, self.masses.ravel())
+        failed: list[str] = []
+        for _ in range(MAX_DRAWS):
+            proposal = self.propagator.propose(ANGSTROM * old, self.lag_time, self.rng, weights) / ANGSTROM
+            new = _constrained(atoms, old, proposal, weights)
+            failed = [name for name, sound in self.propagator.checks(ANGSTROM * new[None]).items() if not sound[0]]
+            if not failed:
+                break
+        else:
+            hint = "; the constraints may leave no room for a latent step" if atoms.constraints else ""
+            raise RuntimeError(f"no sound structure in {MAX_DRAWS} draws (last failed: {', '.join(failed)}){hint}")
+        moved = atoms.get_positions()
+        moved[~frozen] += (new - old)[~frozen]
+        atoms.set_positions(moved, apply_constraint=False)
+        spread = np.sqrt(self.masses * units.kB * self.temperature_K)
+        atoms.set_momenta(spread * self.rng.standard_normal(new.shape))
+
+    def _refresh_properties(self) -> None:
+        """ASE calculates forces here after every step; a latent step needs none."""
+
+
+class _Logger(MDLogger):  # type: ignore[misc]
+    """MDLogger that takes the energy from the model where there is no calculator."""
+
+    def __init__(self, dynamics: LatentDynamics, atoms: Atoms, logfile: IO[str] | str, **kwargs: Any) -> None:
+        self.propagator, self.molecule = dynamics.propagator, dynamics.molecule
+        super().__init__(dynamics, atoms, logfile, **kwargs)
+
+    def _potential_energy(self) -> float:
+        if self.atoms.calc is not None:
+            return float(self.atoms.get_potential_energy())
+        return float(self.propagator.energies(self.molecule.whole(self.atoms)[None])[0]) / ELECTRONVOLT
+
+
+def _frozen(atoms: Atoms) -> Any:
+    """Which atoms FixAtoms holds."""
+    frozen = np.zeros(len(atoms), dtype=bool)
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            frozen[constraint.get_indices()] = True
+    return frozen
+
+
+def _constrained(atoms: Atoms, old: Array, proposal: Array, masses: Array) -> Array:
+    """The proposal after every constraint of the atoms, in Å; `old` are their positions with the molecule whole."""
+    new = proposal.copy()
+    bonds = []
+    before = atoms.copy()
+    before.set_positions(old, apply_constraint=False)
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixBondLengths):
+            bonds.append(constraint)
+        elif hasattr(constraint, "adjust_positions"):
+            constraint.adjust_positions(before, new)
+    if not bonds:
+        return new
+    pairs, lengths = [], []
+    for constraint in bonds:
+        if constraint.bondlengths is None:
+            constraint.bondlengths = constraint.initialize_bond_lengths(atoms)
+        pairs.append(np.asarray(constraint.pairs))
+        lengths.append(np.asarray(constraint.bondlengths))
+    table, sizes = np.concatenate(pairs), np.concatenate(lengths)
+    free = ~(masses[table] >= _FROZEN).all(axis=1)
+    return ConstraintProjector(table[free], sizes[free], masses, tolerance=1e-12).project_positions(new)

@@ -1,0 +1,92 @@
+"""What both ASE adapters need: a model, and ASE Atoms checked against the molecule it covers."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmd.bundle import Bundle, Manifest
+from latentmd.data.topology import chemistry
+from latentmd.propagator import Propagator
+from latentmd.units import ANGSTROM
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Array = NDArray[np.float64]
+Model = str | Path | Bundle | Propagator
+
+_LONGEST_BOND = 0.3  # nm; beyond it, the atoms are taken to be in another order than the model's
+
+
+def as_propagator(model: Model, device: str) -> Propagator:
+    """The model itself where it is a Propagator (which adapters can share), else a new one."""
+    return model if isinstance(model, Propagator) else Propagator(model, device)
+
+
+class ModelMolecule:
+    """The molecule of a manifest as ASE sees it: symbols and bonds, in the model's order of atoms.
+
+    Args:
+        manifest: of the model.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        from openmm import app
+
+        record = chemistry(app.PDBFile(io.StringIO(manifest.topology)).topology)
+        self.name = f"model {manifest.name!r}" if manifest.name else "the model"
+        self.symbols, self.labels = record.symbols, record.labels
+        neighbours = record.neighbours()
+        order, seen = [0], {0}
+        self.tree: list[tuple[int, int]] = []  # (child, parent), parents first
+        for parent in order:
+            for child in neighbours[parent]:
+                if child not in seen:
+                    seen.add(child)
+                    order.append(child)
+                    self.tree.append((child, parent))
+
+    def check(self, atoms: Atoms) -> None:
+        """Refuse Atoms that are not this molecule, or whose atoms are in another order.
+
+        Raises:
+            ValueError: the number of atoms, an element, or the length of a bond says so.
+        """
+        found = atoms.get_chemical_symbols()
+        if len(found) != len(self.symbols):
+            raise ValueError(f"{self.name} covers a molecule of {len(self.symbols)} atoms, found {len(found)}")
+        for index, (symbol, expected) in enumerate(zip(found, self.symbols, strict=True)):
+            if symbol != expected:
+                raise ValueError(
+                    f"atom {index} is {symbol}, expected {expected} ({self.labels[index]} of {self.name}); "
+                    "`latentmd inspect` prints the molecule and its order of atoms"
+                )
+        x = self.whole(atoms)
+        for child, parent in self.tree:
+            length = float(np.linalg.norm(x[child] - x[parent]))
+            if length > _LONGEST_BOND:
+                raise ValueError(
+                    f"atoms {child} and {parent} are {length / ANGSTROM:.2f} Å apart, but {self.labels[child]} and "
+                    f"{self.labels[parent]} of {self.name} are bonded; put the atoms in the model's order"
+                )
+
+    def whole(self, atoms: Atoms) -> Array:
+        """Positions [N, 3] in nm with no bond across a face of the periodic cell.
+
+        Raises:
+            ValueError: positions that are not finite.
+        """
+        x: Array = ANGSTROM * atoms.get_positions()
+        if not np.all(np.isfinite(x)):
+            raise ValueError("positions are not finite; expected a structure of the molecule")
+        if atoms.pbc.any():
+            cell = ANGSTROM * np.asarray(atoms.cell.complete())
+            inverse, periodic = np.linalg.inv(cell), np.asarray(atoms.pbc)
+            for child, parent in self.tree:
+                x[child] -= (np.round((x[child] - x[parent]) @ inverse) * periodic) @ cell
+        return x

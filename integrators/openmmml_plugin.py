@@ -1,0 +1,163 @@
+"""A model's energy head as an OpenMM-ML potential: `MLPotential("latentmd", modelPath=...)`.
+
+OpenMM-ML finds the factory by the entry point "latentmd" of the group `openmmml.potentials`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+from openmm import app
+from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
+
+from latentmd.bundle import BundleError, Manifest, find, read_manifest
+from latentmd.data.graph import fingerprint
+from latentmd.integrators.ase_molecule import ModelMolecule
+from latentmd.integrators.openmm_selection import sub_topology
+from latentmd.propagator import Propagator
+
+Tree = tuple[tuple[int, int], ...]
+
+
+class LatentPotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
+    """Makes `LatentPotential` objects for OpenMM-ML."""
+
+    def createImpl(self, name: str, modelPath: str | Path | None = None, **args: Any) -> LatentPotential:
+        """The potential of a bundle.
+
+        Args:
+            name: "latentmd".
+            modelPath: path of a bundle, or name of a bundled model.
+
+        Raises:
+            ValueError: no modelPath, or an unknown argument.
+        """
+        if modelPath is None:
+            raise ValueError(
+                "modelPath is missing; expected MLPotential('latentmd', modelPath=...) with a bundle's path"
+            )
+        if args:
+            raise ValueError(f"unknown argument {', '.join(sorted(args))}; expected modelPath only")
+        return LatentPotential(modelPath)
+
+
+class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
+    """The energy head of a bundle, as a PythonForce.
+
+    The head learned the force field and solvent in the manifest: a model trained in implicit solvent holds the
+    solvation energy, so that a System to mix it with should have no implicit solvent of its own.
+
+    Args:
+        model: path of a bundle, or name of a bundled model.
+
+    Raises:
+        BundleError: the bundle cannot be read.
+    """
+
+    def __init__(self, model: str | Path) -> None:
+        self.path = find(model).resolve()
+        self.manifest = read_manifest(self.path)
+
+    def addForces(
+        self,
+        topology: app.Topology,
+        system: openmm.System,
+        atoms: Iterable[int] | None,
+        forceGroup: int,
+        device: str = "auto",
+        **args: Any,
+    ) -> None:
+        """Add the force to a System; called by `createSystem` and `createMixedSystem`.
+
+        Args:
+            topology: of the System.
+            system: to add to.
+            atoms: the molecule's atoms in the model's order; all where None.
+            forceGroup: of the force.
+            device: "auto", "cpu" or "cuda".
+            args: OpenMM-ML's own options of mixed systems.
+
+        Raises:
+            ValueError: the atoms are not the molecule that the model covers.
+        """
+        chosen = None if atoms is None else [int(atom) for atom in atoms]
+        part = topology if chosen is None else sub_topology(topology, chosen)
+        _check_covered(part, self.manifest)
+        periodic = topology.getPeriodicBoxVectors() is not None or system.usesPeriodicBoundaryConditions()
+        digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        tree = tuple(ModelMolecule(self.manifest).tree)
+        compute = LatentEnergy(str(self.path), digest, device, tree, periodic)
+        force = openmm.PythonForce(compute)
+        force.setForceGroup(forceGroup)
+        force.setUsesPeriodicBoundaryConditions(periodic)
+        if chosen is not None:
+            force.setParticles(chosen)
+        system.addForce(force)
+
+    def getMLLongRange(self) -> bool:
+        """False: the model describes one molecule by itself, without its periodic images."""
+        return False
+
+
+class LatentEnergy:
+    """Computes a model's energy and forces for PythonForce; pickled as the path and SHA-256 of the bundle.
+
+    Args:
+        path: of the bundle.
+        file_sha256: of its bytes.
+        device: "auto", "cpu" or "cuda".
+        tree: bonds (child, parent), parents first, by which the molecule is made whole.
+        periodic: whether to.
+
+    Raises:
+        BundleError: on first use, where the file is another than the one the System was made with.
+    """
+
+    def __init__(self, path: str, file_sha256: str, device: str, tree: Tree, periodic: bool) -> None:
+        self._arguments = path, file_sha256, device, tree, periodic
+        self.path, self.file_sha256, self.device = path, file_sha256, device
+        self.tree, self.periodic = tree, periodic
+
+    @cached_property
+    def propagator(self) -> Propagator:
+        """The model, loaded on first use: OpenMM does not survive an error while it unpickles a force."""
+        found = hashlib.sha256(find(self.path).read_bytes()).hexdigest()
+        if found != self.file_sha256:
+            raise BundleError(
+                f"{self.path} has SHA-256 {found[:12]}…, expected {self.file_sha256[:12]}…; restore the file"
+            )
+        return Propagator(self.path, self.device)
+
+    def __call__(self, state: openmm.State) -> tuple[float, NDArray[np.float64]]:
+        """Energy in kJ/mol and forces [N, 3] in kJ/mol/nm."""
+        x = state.getPositions(asNumpy=True)._value
+        if not np.all(np.isfinite(x)):
+            raise ValueError("latentmd: the positions in the Context are not finite; load an earlier state")
+        if self.periodic:
+            box = state.getPeriodicBoxVectors(asNumpy=True)._value
+            x, inverse = x.copy(), np.linalg.inv(box)
+            for child, parent in self.tree:
+                x[child] -= np.round((x[child] - x[parent]) @ inverse) @ box
+        energies, forces = self.propagator.energy_and_forces(x[None])
+        return float(energies[0]), forces[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LatentEnergy, self._arguments
+
+
+def _check_covered(topology: app.Topology, manifest: Manifest) -> None:
+    count = topology.getNumAtoms()
+    if count == len(manifest.tokens) and fingerprint(topology) == manifest.fingerprint:
+        return
+    residues = "-".join(residue.name for residue in topology.residues())
+    raise ValueError(
+        f"the model covers a molecule of {len(manifest.tokens)} atoms; found {count} atoms ({residues[:60]}), other "
+        "names or bonds, or another order; `latentmd inspect` prints the molecule"
+    )
