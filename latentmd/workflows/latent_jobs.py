@@ -65,6 +65,18 @@ def cycle_plan(length: float, burst: float, interval: float) -> list[Segment]:
     return plan
 
 
+def check_device(device: str) -> None:
+    """Refuse a device that torch does not see.
+
+    Raises:
+        ValueError: and what to use.
+    """
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device is cuda, but torch sees no CUDA device here; use --device cpu or auto")
+
+
 class Clock:
     """Wall time by phase."""
 
@@ -100,6 +112,7 @@ class LatentJob(WalkerJob):
         with clock("start"):
             from latentmd.propagator import Propagator
 
+            check_device(self.device)
             propagator = Propagator(self.model, self.device, threads=1)
             context = self.molecule.context(self.molecule.langevin(self.seed), self.platform, self.threads)
             failed = self.checker()
@@ -165,6 +178,7 @@ class AlternateJob(WalkerJob):
         with clock("start"):
             import torch
 
+            check_device(self.device)
             torch.set_num_threads(1)
             engine = _Engine(self)
             failed = self.checker()

@@ -74,6 +74,12 @@ class OutputFolder:
         self.work.rmdir()
         self.work = self.path
 
+    def discard(self) -> None:
+        """Remove what a run without a single frame left behind."""
+        _remove_run(self.work)
+        if self.work.is_dir() and not any(self.work.iterdir()):
+            self.work.rmdir()
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json, whole or not at all."""
         write_atomically(self.work / "summary.json", json.dumps(summary, indent=2) + "\n")

@@ -121,7 +121,8 @@ def write_report(folder: OutputFolder, reference: Reference | None, interval: fl
 
     topology = mdtraj.load_topology(str(folder.topology))
     chosen = coordinates(topology)
-    series = [_read(path, topology, chosen) for path in folder.trajectories()]
+    written = [path for path in folder.trajectories() if path.stat().st_size]
+    series = [_read(path, topology, chosen) for path in written]
     provenance = read_provenance(folder.work / "provenance.csv")
     figure = Figure(figsize=(10, 7.4), layout="constrained")
     FigureCanvasAgg(figure)

@@ -182,14 +182,19 @@ class _Run:
         except (WorkerError, OSError) as error:
             status, failure = "failed", str(error)
         plan.wall["simulation"] = clock.perf_counter() - begin
+        frames = sum(self.done.values())
+        if not frames and status != "complete":
+            self.provenance.close()
+            self.folder.discard()
+            if status == "failed":
+                raise RunError(failure)
+            raise KeyboardInterrupt
         try:
             summary = self._finish(status)
         except OSError as error:
             raise RunError(failure or str(error)) from error
-        frames = sum(self.done.values())
         if status == "failed":
-            kept = f" {frames} frames are in {self.folder.work}." if frames else ""
-            raise RunError(f"{failure}.{kept}" if not failure.endswith(".") else failure + kept)
+            raise RunError(f"{failure.rstrip('.')}. {frames} frames are in {self.folder.work}.")
         if status == "interrupted":
             raise RunInterrupted(self.folder.work, frames)
         return RunResult(self.folder.path, summary, self.folder.trajectories(), self.folder.topology)

@@ -13,7 +13,7 @@ import latentmd
 from latentmd.bundle import BundleError
 from latentmd.workflows.latent_jobs import cycle_plan
 from latentmd.workflows.outputs import OutputError, read_provenance
-from latentmd.workflows.run import RunResult
+from latentmd.workflows.run import RunError, RunResult
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
 ALANINE = MOLECULES / "alanine_dipeptide.pdb"
@@ -169,6 +169,19 @@ def test_bad_model_files_leave_an_earlier_run(ou_bundle: Path, tmp_path: Path, d
         latentmd.simulate(ALANINE, model=bad, out=out, overwrite=True)
     assert (out / "summary.json").read_text() == "{}"
     assert not (tmp_path / "run.partial").exists()
+
+
+def test_a_run_without_frames_leaves_nothing(ou_bundle: Path, tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("the failure here is a missing CUDA device")
+    for mode in ("latent", "alternate"):
+        with pytest.raises(RunError, match="--device is cuda, but torch sees no CUDA device"):
+            latentmd.simulate(
+                ALANINE, model=ou_bundle, mode=mode, walkers=1, device="cuda", time="100ps", out=tmp_path / "run"
+            )
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_filled_folder_is_refused(alternating: RunResult, ou_bundle: Path) -> None:
