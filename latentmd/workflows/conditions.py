@@ -156,7 +156,7 @@ def cycle_length(s: Settings, manifest: Manifest, protocol: Protocol) -> float:
     _check_step("--save-every", s.interval, manifest)
     if s.mode == "latent":
         return s.interval
-    cycle = s.cycle if s.cycle is not None else s.interval * max(1, round(_CYCLE / s.interval))
+    cycle = s.cycle if s.cycle is not None else s.interval * max(1, round(min(_CYCLE, s.time) / s.interval))
     if abs(round(cycle / s.interval) * s.interval - cycle) > 1e-6 or cycle < s.interval * (1 - 1e-9):
         raise ValueError(
             f"--cycle is {format_time(cycle)}; expected a multiple of --save-every, {format_time(s.interval)}"

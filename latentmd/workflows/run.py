@@ -175,7 +175,7 @@ class _Run:
         begin = clock.perf_counter()
         status, failure = "complete", ""
         try:
-            self.progress("simulating", 0.0, self.total)
+            self.progress("starting", 0.0, self.total)
             run_jobs(plan.make_jobs(self.folder.work), self._take)
         except KeyboardInterrupt:
             status = "interrupted"
