@@ -58,6 +58,7 @@ Examples:
 @click.option("--walkers", type=click.IntRange(min=1), default=64, show_default=True, help="With --model: walkers.")
 @click.option("--step", type=Time(), help="With --model: time of a latent step and between frames. [default: a part of "
                                          "--lag near twice the model's shortest]")
+@click.option("--store", is_flag=True, help="With --model: write the metrics into the bundle, for `latentmd inspect`.")
 @click.option("--wall-time", type=click.FloatRange(min=0, min_open=True),
               help="Seconds that GENERATED took; gives effective samples per second.")
 @click.option("--md-speed", type=click.FloatRange(min=0, min_open=True),
@@ -68,8 +69,8 @@ Examples:
 def evaluate_command(
     generated: tuple[Path, ...], reference: tuple[Path, ...], top: Path | None, train: tuple[Path, ...],
     model: str | None, lag: float, interval: float | None, temperature: float | None, resample: bool,
-    baselines: tuple[str, ...], frames: int, walkers: int, step: float | None, wall_time: float | None,
-    md_speed: float | None, seed: int, out: Path, overwrite: bool,
+    baselines: tuple[str, ...], frames: int, walkers: int, step: float | None, store: bool,
+    wall_time: float | None, md_speed: float | None, seed: int, out: Path, overwrite: bool,
 ) -> None:  # fmt: skip
     """Compare GENERATED trajectories with reference MD: structure, thermodynamics, kinetics, each beside its floor.
 
@@ -77,6 +78,8 @@ def evaluate_command(
     """
     if bool(generated) == bool(model):
         raise click.UsageError("name either GENERATED trajectories or --model, whose rollouts are then evaluated")
+    if store and model is None:
+        raise click.UsageError("--store writes metrics into a model; it needs --model")
     if model is None and top is None:
         raise click.UsageError("--top is missing: the PDB file of the molecule")
     from latentmd.workflows.evaluate import Settings, evaluate
@@ -94,12 +97,14 @@ def evaluate_command(
                     progress=stages,
                 )  # fmt: skip
             else:
-                from latentmd.workflows.evaluate_model import evaluate_model
+                from latentmd.workflows.evaluate_model import evaluate_model, store_metrics
 
                 result = evaluate_model(
                     model, reference, train, top, out=out, frames=frames, walkers=walkers, step=step, settings=settings,
                     overwrite=overwrite, progress=stages,
                 )  # fmt: skip
+                if store:
+                    store_metrics(model, result)
         except (ValueError, OSError) as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt as error:

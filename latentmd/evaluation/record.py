@@ -15,6 +15,7 @@ import numpy as np
 
 from latentmd.evaluation.reference import Metric
 
+_BASELINES_PER_TABLE = 3  # fits a terminal of 80 columns
 GROUPS = ("distribution", "thermodynamics", "kinetics", "sampling", "structure", "energy", "model", "representation")
 
 
@@ -123,7 +124,7 @@ def tables(title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequen
 
     main = Table(title=title, title_justify="left")
     for index, heading in enumerate(("metric", "generated", "reference", "floor")):
-        main.add_column(heading, justify="right" if index else "left", no_wrap=index == 0)
+        main.add_column(heading, justify="right" if index else "left", overflow="fold", min_width=7 if index else 30)
     for group in GROUPS:
         rows = [m for m in metrics if m.group == group]
         for row in rows:
@@ -133,9 +134,14 @@ def tables(title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequen
             main.add_section()
     if not baselines:
         return [main]
-    other = Table(title='Baselines ("=" does at least as well as the generated set)', title_justify="left")
-    for index, column in enumerate(["metric", "generated", *baselines, "reference or floor"]):
-        other.add_column(column, justify="right" if index else "left")
-    for cells in baseline_columns(metrics, baselines):
-        other.add_row(*cells)
-    return [main, other]
+    names = list(baselines)
+    shown = [main]
+    for start in range(0, len(names), _BASELINES_PER_TABLE):
+        part = {name: baselines[name] for name in names[start : start + _BASELINES_PER_TABLE]}
+        other = Table(title='Baselines ("=" does at least as well as the generated set)', title_justify="left")
+        for index, column in enumerate(["metric", "generated", *part, "reference or floor"]):
+            other.add_column(column, justify="right" if index else "left", overflow="fold", min_width=7)
+        for cells in baseline_columns(metrics, part):
+            other.add_row(*cells)
+        shown.append(other)
+    return shown

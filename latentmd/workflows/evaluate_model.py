@@ -17,6 +17,7 @@ from latentmd.evaluation import (
     figures,
     latent_baselines,
     model,
+    record,
     report,
     structure,
 )
@@ -96,6 +97,25 @@ def evaluate_model(
         return _Run(propagator, Path(top), settings, progress).evaluate(
             reference, train, frames, walkers, step, folder
         )
+
+
+def store_metrics(name: str | Path, result: Evaluation) -> Path:
+    """Write an evaluation's metrics into a bundle's manifest, where `latentmd inspect` shows them.
+
+    Args:
+        name: bundle or bundled model that was evaluated; its file is replaced.
+        result: of `evaluate_model`.
+
+    Returns:
+        The path of the bundle.
+    """
+    from latentmd import bundle
+
+    loaded = bundle.load(name)
+    kept = ("value", "unit", "low", "high", "reference", "floor")
+    metrics = {m.name: {k: v for k, v in record.plain(m).items() if k in kept} for m in result.metrics}
+    bundle.save(loaded.path, loaded.module, loaded.manifest.model_copy(update={"metrics": metrics}))
+    return loaded.path
 
 
 def default_step(lags: tuple[float, float], lag: float, interval: float) -> float:

@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from latentmd.bundle import load
 from latentmd.workflows.evaluate import Settings
-from latentmd.workflows.evaluate_model import default_step, evaluate_model
+from latentmd.workflows.evaluate_model import default_step, evaluate_model, store_metrics
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +64,11 @@ def test_a_surrogate_matches_its_own_process(ou_bundle, ou_runs, tmp_path, monke
     by_name = {b: {m.name: m.value for m in rows} for b, rows in result.baselines.items()}
     assert by_name["koopman"]["JS distance, (phi, psi)"] > values["JS distance, (phi, psi)"].value
     assert "Time to accuracy" in (tmp_path / "evaluation.html").read_text()
+    copy = tmp_path / "copy.pt"
+    copy.write_bytes(ou_bundle.read_bytes())
+    store_metrics(copy, result)
+    stored = load(copy).manifest.metrics["JS distance, (phi, psi)"]
+    assert stored["value"] == pytest.approx(values["JS distance, (phi, psi)"].value) and stored["floor"] > 0
 
 
 def test_refusals(ou_bundle, ou_runs, tmp_path):
