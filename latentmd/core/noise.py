@@ -24,7 +24,7 @@ def noise_generator(seed: int, stream: int = 0, step: int = 0, purpose: int = 0)
         purpose: what the numbers are for (positions, velocities, ...).
 
     Example:
-        >>> noise_generator(7, step=3).integers(100) == noise_generator(7, step=3).integers(100)
+        >>> bool(noise_generator(7, step=3).random() == noise_generator(7, step=3).random())
         True
     """
     key = np.array([seed & _WORD, stream & _WORD], dtype=np.uint64)

@@ -1,0 +1,61 @@
+"""The README's code runs, its commands parse, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from latentmd.cli.main import COMMANDS, main
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+TWO_LINES = (
+    "pip install . && latentmd simulate systems/molecules/alanine_dipeptide.pdb",
+    "pip install '.[test]' && pytest",
+)
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_two_lines_are_what_ci_runs() -> None:
+    commands = (ROOT / ".ci" / "run").read_text()
+    for line in TWO_LINES:
+        assert line in "".join(_blocks("bash"))
+        assert line in commands
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", _blocks("python"), ids=["openmm", "ase"])
+def test_python_blocks_run(code: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "systems" / "molecules", tmp_path / "systems" / "molecules")
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stderr[-2000:]
+
+
+def _commands() -> list[str]:
+    lines = [part.strip() for block in _blocks("bash") for line in block.splitlines() for part in line.split("&&")]
+    return [line for line in lines if line.startswith("latentmd ")]
+
+
+@pytest.mark.parametrize("line", _commands())
+def test_commands_parse(line: str) -> None:
+    words = shlex.split(line)[1:]
+    assert words[0] in COMMANDS
+    command = main.commands.get(words[0]) or main.get_command(None, words[0])  # type: ignore[arg-type]
+    assert command is not None
+    command.make_context(words[0], words[1:])
+
+
+@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/methods.md", "docs/figures.md"])
+def test_links_exist(path: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", (ROOT / path).read_text()):
+        if not target.startswith("http"):
+            assert ((ROOT / path).parent / target).exists(), f"{path} links to {target}"
