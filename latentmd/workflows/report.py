@@ -233,7 +233,7 @@ def _energy(axis: Axes, provenance: dict[str, NDArray[Any]], reference: Referenc
         axis.axhspan(low, high, color="0.88", zorder=0, label="MD, 0.1 to 99.9 %")
     axis.set_ylim(*_limits(energies, reference))
     axis.set(title="potential energy, all walkers", xlabel=f"time ({unit})", ylabel="potential energy (kJ/mol)")
-    axis.legend(frameon=False, loc="upper right", markerscale=2, ncols=2)
+    axis.legend(loc="upper right", markerscale=2, ncols=2, edgecolor="none", framealpha=0.9)
 
 
 def _limits(energies: Floats, reference: Reference | None) -> tuple[float, float]:
