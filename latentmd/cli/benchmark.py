@@ -40,7 +40,8 @@ def benchmark_command(
     from rich.console import Console
 
     from latentmd.bundle import models_folder
-    from latentmd.workflows.benchmark import BenchmarkError, benchmark, table
+    from latentmd.evaluation.speed import table
+    from latentmd.workflows.benchmark import BenchmarkError, benchmark
 
     if model is None and pdb is None:
         model = "alanine-dipeptide"

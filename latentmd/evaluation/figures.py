@@ -130,7 +130,8 @@ def kinetics(curves: Mapping[str, Any], interval: float, lag: int) -> bytes | No
     for axis, (name, pair) in zip(axes[used:], correlations.items(), strict=False):
         _both(axis, interval * np.arange(len(pair[0])), [p[: len(pair[0])] for p in _equal(pair)], lw=1.2)
         axis.axhline(np.exp(-1), color="0.8", lw=0.8, zorder=0)
-        axis.set(title=f"autocorrelation, {name}", xlabel="ps", xscale="symlog", ylim=(-0.1, 1.02))
+        axis.set(title=f"autocorrelation, {name}", xlabel="ps", ylim=(-0.1, 1.02))
+        axis.set_xscale("symlog", linthresh=10 * interval)
         axis.set_xlim(0, max(interval * (len(pair[0]) - 1), interval))
     axes[0].legend(frameon=False, fontsize=8)
     return png(made)
@@ -158,7 +159,7 @@ def _chapman_panel(axis: Axes, pair: Sequence[Any], lag: float) -> None:
         for process in range(min(test.predicted.shape[1], 3)):
             axis.plot(lag * test.multiples, test.predicted[:, process], "-", color=colour, lw=1.2)
             axis.plot(lag * test.multiples, test.estimated[:, process], "o", color=colour, ms=4, mfc="none")
-    axis.set(title="Chapman-Kolmogorov: model (line), data (rings)", xlabel="ps", ylabel="staying", ylim=(-0.02, 1.02))
+    axis.set(title="Chapman-Kolmogorov test", xlabel="ps", ylabel="staying", ylim=(-0.02, 1.02))
 
 
 def states(populations: Sequence[Floats], flux: Sequence[Floats]) -> bytes:

@@ -125,7 +125,7 @@ def reconstruction_metrics(
         noise = torch.zeros(len(tensor), size - fast[0].numel(), dtype=tensor.dtype)
         decoded = propagator.module.reconstruct(slow, fast, noise).double().numpy()
     a, b = spec.values(frames), spec.values(decoded)
-    scale = float(slow.abs().mean())
+    scale = float(slow.square().mean().sqrt())
     rows = []
     if spec.kind == "torsions":
         error = np.rad2deg(np.abs(np.angle(np.exp(1j * (np.asarray(b, np.float64) - a)))).mean(axis=0))
@@ -140,10 +140,9 @@ def reconstruction_metrics(
                            note="floor: the frames' two halves"))  # fmt: skip
     rmsd = structure.aligned_rmsd(decoded, frames, template.heavy)
     rows.append(Metric("heavy-atom RMSD of decode(encode(x))", "model", float(rmsd.mean()), "nm"))
-    rows.append(Metric("change of z under rotation", "model", float((turned - slow).abs().max()) / scale, "",
-                       note="largest, over the mean |z|"))  # fmt: skip
-    rows.append(Metric("change of z under reflection", "model", float((mirrored - slow).abs().mean()) / scale, "",
-                       note="mean, over the mean |z|"))  # fmt: skip
+    for label, other in (("rotation", turned), ("reflection", mirrored)):
+        change = float((other - slow).square().mean().sqrt()) / scale
+        rows.append(Metric(f"change of z under {label}", "model", change, note="RMS change over RMS z"))
     return rows
 
 

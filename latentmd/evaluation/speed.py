@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,3 +108,70 @@ def import_seconds(statement: str, repeats: int = 3) -> float:
         return min(times)
 
     return max(best(statement) - best("pass"), 0.0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the benchmark.
+
+    Attributes:
+        name: what was timed.
+        size: walkers, frames or atoms it worked on.
+        rate, unit: how much per second of wall time.
+        low, high: slowest and fastest of three repeats.
+        simulated: nanoseconds of trajectory per second, all walkers together, where time passes.
+        share: of the machine's measured peak in matrix products, where that is counted.
+        memory: peak memory of the process so far in MiB.
+        note: what a reader must know.
+    """
+
+    name: str
+    size: str
+    rate: float
+    unit: str
+    low: float
+    high: float
+    simulated: float | None = None
+    share: float | None = None
+    memory: float | None = None
+    note: str = ""
+
+
+def table(rows: Sequence[Row]) -> Any:
+    """The rows as a rich table."""
+    from rich.table import Table
+
+    from latentmd.evaluation import record
+
+    made = Table(title="Benchmark (median of three repeats)", title_justify="left")
+    for index, heading in enumerate(("what", "size", "rate", "ns per s", "share of peak", "memory, MiB")):
+        made.add_column(heading, justify="right" if index > 1 else "left")
+    for row in rows:
+        share = "" if row.share is None else f"{100 * row.share:.1f} %"
+        simulated = "" if row.simulated is None else record.number(row.simulated)
+        memory = "" if row.memory is None else f"{row.memory:.0f}"
+        made.add_row(row.name, row.size, f"{record.number(row.rate)} {row.unit}", simulated, share, memory)
+    return made
+
+
+def plot(rows: Sequence[Row], scan: Sequence[dict[str, Any]]) -> bytes:
+    """Simulated time per second of each way, by walkers, and cost against atoms, as PNG."""
+    from latentmd.evaluation import figures
+
+    made, axes = figures.figure(1, 2, width=4.6, height=3.2)
+    by_name: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        if row.simulated is not None and math.isfinite(row.simulated):
+            by_name.setdefault(row.name, []).append((int(row.size.split()[0]), row.simulated))
+    for name, points in by_name.items():
+        axes[0].plot(*zip(*points, strict=True), "o-", ms=3, lw=1.2, label=name)
+    axes[0].set(xscale="log", yscale="log", xlabel="walkers", ylabel="ns of trajectory per second")
+    axes[0].legend(frameon=False, fontsize=7)
+    names = sorted({key for row in scan for key in row if key.endswith(("s/step", "s/frame"))})
+    for name in names:
+        points = [(row["atoms"], row[name]) for row in scan if name in row]
+        axes[1].plot(*zip(*points, strict=True), "o-", ms=3, lw=1.2, label=name)
+    axes[1].set(xscale="log", yscale="log", xlabel="atoms", ylabel="seconds")
+    if names:
+        axes[1].legend(frameon=False, fontsize=7)
+    return figures.png(made)

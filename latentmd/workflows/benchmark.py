@@ -6,7 +6,6 @@ import os
 import platform
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.evaluation import record, speed
+from latentmd.evaluation.speed import Row
 
 if TYPE_CHECKING:
     from latentmd.propagator import Propagator
@@ -28,33 +28,6 @@ _ENCODER_CUTOFF = 0.6  # nm, of the encoder's cost against atoms
 
 class BenchmarkError(ValueError):
     """A benchmark that cannot be made; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the benchmark.
-
-    Attributes:
-        name: what was timed.
-        size: walkers, frames or atoms it worked on.
-        rate, unit: how much per second of wall time.
-        low, high: slowest and fastest of three repeats.
-        simulated: nanoseconds of trajectory per second, all walkers together, where time passes.
-        share: of the machine's measured peak in matrix products, where that is counted.
-        memory: peak memory of the process so far in MiB.
-        note: what a reader must know.
-    """
-
-    name: str
-    size: str
-    rate: float
-    unit: str
-    low: float
-    high: float
-    simulated: float | None = None
-    share: float | None = None
-    memory: float | None = None
-    note: str = ""
 
 
 def benchmark(
@@ -111,7 +84,7 @@ def benchmark(
     document = _document(pdb, model, rows, scan, peak, imports)
     if folder is not None:
         record.write_json(folder / "benchmark.json", document)
-        (folder / "benchmark.png").write_bytes(plot(rows, scan))
+        (folder / "benchmark.png").write_bytes(speed.plot(rows, scan))
     return document
 
 
@@ -329,41 +302,3 @@ def _document(
 
         document |= {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
     return document
-
-
-def table(rows: Sequence[Row]) -> Any:
-    """The rows as a rich table."""
-    from rich.table import Table
-
-    made = Table(title="Benchmark (median of three repeats)", title_justify="left")
-    for index, heading in enumerate(("what", "size", "rate", "ns per s", "share of peak", "memory, MiB")):
-        made.add_column(heading, justify="right" if index > 1 else "left")
-    for row in rows:
-        share = "" if row.share is None else f"{100 * row.share:.1f} %"
-        simulated = "" if row.simulated is None else record.number(row.simulated)
-        memory = "" if row.memory is None else f"{row.memory:.0f}"
-        made.add_row(row.name, row.size, f"{record.number(row.rate)} {row.unit}", simulated, share, memory)
-    return made
-
-
-def plot(rows: Sequence[Row], scan: Sequence[dict[str, Any]]) -> bytes:
-    """Simulated time per second of each way, by walkers, and cost against atoms, as PNG."""
-    from latentmd.evaluation import figures
-
-    made, axes = figures.figure(1, 2, width=4.6, height=3.2)
-    by_name: dict[str, list[tuple[int, float]]] = {}
-    for row in rows:
-        if row.simulated is not None and np.isfinite(row.simulated):
-            by_name.setdefault(row.name, []).append((int(row.size.split()[0]), row.simulated))
-    for name, points in by_name.items():
-        axes[0].plot(*zip(*points, strict=True), "o-", ms=3, lw=1.2, label=name)
-    axes[0].set(xscale="log", yscale="log", xlabel="walkers", ylabel="ns of trajectory per second")
-    axes[0].legend(frameon=False, fontsize=7)
-    names = sorted({key for row in scan for key in row if key.endswith(("s/step", "s/frame"))})
-    for name in names:
-        points = [(row["atoms"], row[name]) for row in scan if name in row]
-        axes[1].plot(*zip(*points, strict=True), "o-", ms=3, lw=1.2, label=name)
-    axes[1].set(xscale="log", yscale="log", xlabel="atoms", ylabel="seconds")
-    if names:
-        axes[1].legend(frameon=False, fontsize=7)
-    return figures.png(made)

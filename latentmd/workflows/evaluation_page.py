@@ -77,7 +77,10 @@ def _figure_sections(
     sections.append(report.Section("Histograms", figures=[(drawn, f"Densities of {spec.kind}")]))
     moving = figures.kinetics(curves, model.interval, model.lag)
     if moving:
-        caption = "Timescales with 95 % intervals (grey: below the lag), Chapman-Kolmogorov test, autocorrelations"
+        caption = (
+            "Timescales with 95 % intervals (grey: below the lag), Chapman-Kolmogorov test (lines: model, rings: data), "
+            "autocorrelations"
+        )
         sections.append(report.Section("Kinetics", figures=[(moving, caption)]))
     image = figures.states(curves["states"], curves["flux"])
     sections.append(report.Section("Markov states", figures=[(image, "Stationary populations and reactive fluxes")]))

@@ -16,6 +16,8 @@ from latentmd.evaluation.statistics import Floats
 from latentmd.workflows.evaluation_inputs import trajectory_files
 
 Progress = Callable[[str], None]
+#: Slow axes, fast axes and features of some runs, each one array per run.
+Encoded = tuple[list[Floats], list[Floats], list[Floats]]
 _SCATTER = 5000  # points drawn per panel; UMAP is fitted on them
 
 
@@ -73,35 +75,48 @@ def latents(
     runs = [np.asarray(run[::stride]) for run in runs]
     halves = _halves(runs, lag_frames)
     progress("encoding")
-    sets = []
-    for half in halves:
-        encoded = [model.encode(propagator, run) for run in half]
-        sets.append(([e[0] for e in encoded], [e[1] for e in encoded], [spec.values(run) for run in half]))
+    sets = [_encoded(propagator, half, spec) for half in halves]
     progress("probes and VAMP-2")
     metrics = model.probe_metrics(sets[0], sets[1], spec, lag_frames, seconds, seed)
     progress("energies")
     everything = [run for half in halves for run in half]
     energy = np.concatenate([propagator.energies(r[i : i + 512]) for r in everything for i in range(0, len(r), 512)])
     metrics.append(_energy_probe(sets, energy))
-    slow = [z for s in sets for z in s[0]]
     document = {
-        "format": "latentmd-latents-1", "model": {"name": propagator.manifest.name, "sha256": propagator.bundle.sha256},
-        "trajectories": [str(f) for f in files], "frames": sum(map(len, runs)), "interval_ps": stride * spacing,
-        "lag_ps": lag_frames * stride * spacing, "metrics": metrics,
-    }  # fmt: skip
+        "format": "latentmd-latents-1",
+        "model": {"name": propagator.manifest.name, "sha256": propagator.bundle.sha256},
+        "trajectories": [str(f) for f in files],
+        "frames": sum(map(len, runs)),
+        "interval_ps": stride * spacing,
+        "lag_ps": lag_frames * stride * spacing,
+        "metrics": metrics,
+        "notes": [],
+    }
     if folder is not None:
         progress("drawing")
-        images, notes = _images(sets, slow, energy, spec, stride * spacing, seed)
-        document["notes"] = notes
-        lead = f"{document['frames']:,} frames, {document['interval_ps']:g} ps apart, lag {document['lag_ps']:g} ps"
-        sections = [
-            report.Section("Numbers", "Fitted on the first half of the data, scored on the second.",
-                           report.metric_table(metrics) + report.notes_list(notes)),
-            report.Section("Latent structure", figures=images),
-        ]  # fmt: skip
-        report.write_page(folder / "latents.html", f"Latent of {propagator.manifest.name}", lead, sections)
-        record.write_json(folder / "latents.json", document)
+        _write(folder, document, sets, energy, spec, seed)
     return document
+
+
+def _encoded(propagator: Any, runs: list[Floats], spec: FeatureSpec) -> Encoded:
+    pairs = [model.encode(propagator, run) for run in runs]
+    return [p[0] for p in pairs], [p[1] for p in pairs], [spec.values(run) for run in runs]
+
+
+def _write(
+    folder: Path, document: dict[str, Any], sets: list[Encoded], energy: Floats, spec: FeatureSpec, seed: int
+) -> None:
+    slow = [z for s in sets for z in s[0]]
+    images, notes = _images(sets, slow, energy, spec, document["interval_ps"], seed)
+    document["notes"] = notes
+    lead = f"{document['frames']:,} frames, {document['interval_ps']:g} ps apart, lag {document['lag_ps']:g} ps"
+    numbers = report.metric_table(document["metrics"]) + report.notes_list(notes)
+    sections = [
+        report.Section("Numbers", "Fitted on the first half of the data, scored on the second.", numbers),
+        report.Section("Latent structure", figures=images),
+    ]
+    report.write_page(folder / "latents.html", f"Latent of {document['model']['name']}", lead, sections)
+    record.write_json(folder / "latents.json", document)
 
 
 def _folder(folder: Path, overwrite: bool) -> Path:
@@ -141,7 +156,7 @@ def _halves(runs: list[Floats], lag: int) -> tuple[list[Floats], list[Floats]]:
     return halves
 
 
-def _energy_probe(sets: list[Any], energy: Floats) -> Metric:
+def _energy_probe(sets: list[Encoded], energy: Floats) -> Metric:
     axes = [np.concatenate([np.concatenate(list(kind)) for kind in part[:2]], axis=1) for part in sets]
     split = len(axes[0])
     score = representation.linear_probe_r2(axes[0], energy[:split, None], axes[1], energy[split:, None])
@@ -150,7 +165,7 @@ def _energy_probe(sets: list[Any], energy: Floats) -> Metric:
 
 
 def _images(
-    sets: list[Any], slow: list[Floats], energy: Floats, spec: FeatureSpec, interval: float, seed: int
+    sets: list[Encoded], slow: list[Floats], energy: Floats, spec: FeatureSpec, interval: float, seed: int
 ) -> tuple[list[tuple[bytes, str]], list[str]]:
     everything = np.concatenate([np.concatenate([s, f], axis=1) for p in sets for s, f in zip(p[0], p[1], strict=True)])
     values = np.concatenate([v for part in sets for v in part[2]])
