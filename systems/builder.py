@@ -31,6 +31,7 @@ WATER = ("HOH", "WAT", "TIP3", "SOL")
 _PADDING = 1.0  # nm of water around a solute that comes without
 _CUTOFF = 1.0  # nm, explicit solvent
 _PH = 7.0
+_SMALL = 1000  # atoms; larger molecules are repaired on the fastest platform instead
 
 
 class MoleculeError(ValueError):
@@ -163,10 +164,11 @@ def _read(pdb: Path) -> Any:
         text = pdb.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise MoleculeError(f"{pdb}: not a text file; {expected}") from error
-    if not any(line.startswith(("ATOM", "HETATM")) for line in text.splitlines()):
+    records = sum(line.startswith(("ATOM", "HETATM")) for line in text.splitlines())
+    if records == 0:
         raise MoleculeError(f"{pdb}: no ATOM records found; {expected}")
     try:
-        fixer = PDBFixer(pdbfile=io.StringIO(text))
+        fixer = PDBFixer(pdbfile=io.StringIO(text), platform=_repeatable_platform(records))
     except Exception as error:  # the parser raises whatever its assertions and indices do
         raise MoleculeError(f"{pdb}: not a readable PDB file ({_first_line(error)}); {expected}") from error
     xyz = np.array(fixer.positions.value_in_unit(unit.nanometer), dtype=np.float64)
@@ -185,6 +187,11 @@ def _force_field(protocol: Protocol) -> app.ForceField:
             f"force field {', '.join(files)} cannot be read ({_first_line(error)}); "
             "expected names or paths of OpenMM force-field XML files"
         ) from error
+
+
+def _repeatable_platform(atoms: int) -> openmm.Platform | None:
+    """Added atoms are placed by minimisation; on one thread it gives the same positions every time."""
+    return openmm.Platform.getPlatformByName("Reference") if atoms <= _SMALL else None
 
 
 @contextmanager
