@@ -121,7 +121,7 @@ def _show(result: Any, out: Path) -> None:
     for table in tables("Evaluation", result.metrics, result.baselines):
         console.print(table)
     for note in result.notes:
-        console.print(f"note: {note}", highlight=False)
+        console.print(f"note: {note}", highlight=False, markup=False)
     console.print(f"wrote {out / 'evaluation.json'} and {out / 'evaluation.html'}", highlight=False)
 
 

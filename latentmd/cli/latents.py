@@ -57,5 +57,5 @@ def latents_command(
     for table in tables(f"Latent of {model}", document["metrics"], {}):
         console.print(table)
     for note in (*(m.note for m in document["metrics"] if m.name.startswith("VAMP-2")), *document["notes"]):
-        console.print(f"note: {note}", highlight=False)
+        console.print(f"note: {note}", highlight=False, markup=False)
     console.print(f"wrote {out / 'latents.json'} and {out / 'latents.html'}", highlight=False)

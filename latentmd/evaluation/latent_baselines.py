@@ -67,7 +67,7 @@ def tica_flow(
         lags = torch.full((len(pick),), step_time)
         losses = flow.loss(x[pick], lags, y[pick], noise, torch.rand(len(pick), generator=generator))
         optimiser.zero_grad()
-        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack(losses).sum().backward()
         optimiser.step()
         batches += 1
     z = x[torch.randint(len(x), (walkers,), generator=generator)]

@@ -145,7 +145,7 @@ def table(rows: Sequence[Row]) -> Any:
 
     made = Table(title="Benchmark (median of three repeats)", title_justify="left")
     for index, heading in enumerate(("what", "size", "rate", "ns per s", "share of peak", "memory, MiB")):
-        made.add_column(heading, justify="right" if index > 1 else "left")
+        made.add_column(heading, justify="right" if index > 1 else "left", min_width=0 if index else 26)
     for row in rows:
         share = "" if row.share is None else f"{100 * row.share:.1f} %"
         simulated = "" if row.simulated is None else record.number(row.simulated)

@@ -165,8 +165,9 @@ def surrogate_rows(
         share = _share(call, measured.per_second, peak)
         values = [count * x for x in (measured.per_second, measured.low, measured.high)]
         simulated = values[0] * time / 1000 if time else None
-        rows.append(Row(name, f"{count} {noun}", values[0], unit, values[1], values[2], simulated, share,
-                        speed.peak_memory(device)))  # fmt: skip
+        size = f"{count} {noun}" if count > 1 else f"1 {noun[:-1]}"
+        memory = speed.peak_memory(device)
+        rows.append(Row(name, size, values[0], unit, values[1], values[2], simulated, share, memory))
 
     for count in (1, 256):
         frames = np.repeat(frame[None], count, axis=0)
@@ -180,14 +181,14 @@ def surrogate_rows(
     for count in walkers:
         slow = propagator.encode(np.repeat(frame[None], count, axis=0))
         step = partial(propagator.rollout, slow, lag, 1, rng)
-        timed("latent rollout (raw)", count, step, "walkers", "steps/s", lag)
+        timed("latent rollout, raw", count, step, "walkers", "steps/s", lag)
     for count in walkers:
         slow = propagator.encode(np.repeat(frame[None], count, axis=0))
 
         def decoded(z: Any = slow) -> None:
             propagator.decode(propagator.rollout(z, lag, save, rng, every=save)[-1], rng)
 
-        timed(f"latent rollout, decoded every {save * lag:g} ps", count, decoded, "walkers", "frames/s", save * lag)
+        timed(f"rollout, decoded every {save * lag:g} ps", count, decoded, "walkers", "frames/s", save * lag)
     return rows
 
 
@@ -216,7 +217,7 @@ def alternate_rows(propagator: Propagator, molecule: Molecule, seconds: float, p
     simulation.minimizeEnergy(maxIterations=100)
     per_cycle = _CYCLE * molecule.protocol.timestep + lag
     measured = speed.rate(lambda: simulation.step(_CYCLE + 1), seconds)
-    return [Row(f"alternate: {_CYCLE} MD steps, one latent step", "1 walker", measured.per_second, "cycles/s",
+    return [Row(f"alternate, {_CYCLE} MD steps + 1 latent", "1 walker", measured.per_second, "cycles/s",
                 measured.low, measured.high, measured.per_second * per_cycle / 1000,
                 memory=speed.peak_memory())]  # fmt: skip
 

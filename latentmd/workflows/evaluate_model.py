@@ -220,8 +220,9 @@ class _Run:
         from latentmd.systems.builder import Protocol, build
 
         m = self.propagator.manifest
+        solvent: Any = m.solvent
         protocol = Protocol(
-            solvent=m.solvent, force_field=tuple(m.force_field), temperature=m.temperature, friction=m.friction,
+            solvent=solvent, force_field=tuple(m.force_field), temperature=m.temperature, friction=m.friction,
             timestep=m.timestep, hydrogen_mass=m.hydrogen_mass or 3.0,
         )  # fmt: skip
         return build(self.top, protocol)

@@ -78,8 +78,8 @@ def _figure_sections(
     moving = figures.kinetics(curves, model.interval, model.lag)
     if moving:
         caption = (
-            "Timescales with 95 % intervals (grey: below the lag), Chapman-Kolmogorov test (lines: model, rings: data), "
-            "autocorrelations"
+            "Timescales with 95 % intervals (grey: below the lag), Chapman-Kolmogorov test (lines: model, rings: "
+            "data), autocorrelations"
         )
         sections.append(report.Section("Kinetics", figures=[(moving, caption)]))
     image = figures.states(curves["states"], curves["flux"])

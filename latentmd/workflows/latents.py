@@ -46,7 +46,7 @@ def latents(
         out: folder for latents.json and latents.html; nothing is written where None.
         lag: ps, of VAMP-2; the model's shortest step where None.
         interval: ps between frames, for files without times.
-        frames: most frames encoded, all runs together, each run thinned evenly in time.
+        frames: most frames encoded, all runs together; runs are thinned as far as the lag allows, then cut.
         seconds: training time of the VAMPnet.
         seed: of the VAMPnet and of UMAP.
         overwrite: replace an earlier result in `out`.
@@ -72,7 +72,8 @@ def latents(
     files = trajectory_files(trajectories)
     runs, spacing = load_positions(files, str(top), interval)
     stride, lag_frames = _strides(sum(map(len, runs)), frames, spacing, lag or propagator.lag_range[0])
-    runs = [np.asarray(run[::stride]) for run in runs]
+    share = max(1, frames // len(runs))
+    runs = [np.asarray(run[::stride][:share]) for run in runs]
     halves = _halves(runs, lag_frames)
     progress("encoding")
     sets = [_encoded(propagator, half, spec) for half in halves]
