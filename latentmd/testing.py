@@ -106,7 +106,8 @@ def random_rotation(generator: torch.Generator) -> Tensor:
     """A proper rotation matrix [3, 3], uniform over SO(3) (QR of a normal matrix; Stewart 1980)."""
     q, r = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
     q = q * torch.sign(torch.diagonal(r))
-    return q * torch.linalg.det(q)
+    rotation: Tensor = q * torch.linalg.det(q)
+    return rotation
 
 
 def _frozen(function: Any, *arguments: Tensor) -> Tensor:

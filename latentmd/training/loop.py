@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import signal
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -62,8 +63,8 @@ class Stage(lightning.LightningModule):
         key = np.random.SeedSequence([self.seed, self.global_step, self.global_rank]).generate_state(1)[0]
         return self.losses(torch.Generator().manual_seed(int(key)))
 
-    def on_train_batch_end(self, outputs: Any, batch: Tensor, batch_index: int) -> None:
-        loss = float(outputs["loss"].detach())
+    def finish_step(self, loss: float) -> None:
+        """Refuse a broken loss, update the average, and do what the stage asked for after each step."""
         if not np.isfinite(loss):
             raise TrainingError(
                 f"stage {self.name}: the loss became {loss} at step {self.global_step}; "
@@ -85,6 +86,13 @@ class Stage(lightning.LightningModule):
     def result(self) -> nn.Module:
         """The trained module: the average of its weights where one was kept."""
         return self.module if self.averaged is None else self.averaged.module
+
+
+class Finish(Callback):
+    """Calls `finish_step`. A module's own hook would come after the checkpoint, which then lacked the step's averages."""
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
+        module.finish_step(float(outputs["loss"].detach()))
 
 
 class History(Callback):
@@ -146,18 +154,24 @@ def run_stage(
         enable_progress_bar=False,
         enable_model_summary=False,
         gradient_clip_val=1.0,
-        callbacks=[saver, History(log, max(1, stage.steps // 50), report)],
+        callbacks=[Finish(), saver, History(log, max(1, stage.steps // 50), report)],
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
         warnings.filterwarnings("ignore", ".*GPU available but not used.*")
         warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
+        # Batches follow from the step number, so an epoch that is resumed in its middle is the same epoch.
+        warnings.filterwarnings("ignore", ".*resuming from a checkpoint that ended before the epoch ended.*")
         steps: Any = DataLoader(torch.arange(stage.steps), batch_size=None)  # type: ignore[arg-type]
         start = str(checkpoint) if resume and checkpoint.exists() else None
-        trainer.fit(stage, steps, ckpt_path=start, weights_only=False if start else None)
-    if stage.global_step < stage.steps:
-        raise KeyboardInterrupt
+        stage.train()
+        answer = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(stage, steps, ckpt_path=start, weights_only=False if start else None)
+        except SystemExit as stop:  # Lightning's answer to Ctrl-C, which also silences later ones
+            signal.signal(signal.SIGINT, answer)
+            raise KeyboardInterrupt from stop
     module = stage.result()
     temporary = finished.with_suffix(".tmp")
     torch.save(module.state_dict(), temporary)

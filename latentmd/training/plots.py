@@ -17,12 +17,15 @@ _SHOWN = {
 
 
 def read_log(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
-    """Stage → quantity → (step, value) rows of a training log."""
-    curves: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
+    """Stage → quantity → (step, value) in the order of steps; a step that a resumed run repeated counts once."""
+    curves: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     with path.open(newline="", encoding="utf-8") as handle:
         for row in csv.DictReader(handle):
-            curves[row["stage"]][row["quantity"]].append((int(row["step"]), float(row["value"])))
-    return curves
+            curves[row["stage"]][row["quantity"]][int(row["step"])] = float(row["value"])
+    return {
+        stage: {name: sorted(values.items()) for name, values in quantities.items()}
+        for stage, quantities in curves.items()
+    }
 
 
 def plot_training(log: Path, out: Path) -> None:

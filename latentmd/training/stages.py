@@ -22,6 +22,11 @@ _KMEANS_FRAMES = 50_000
 _CHECK_FROM = 0.5  # collapse is judged after this share of the JEPA steps
 
 
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's parameters are; batches are drawn on the CPU, so that a seed means the same on every device."""
+    return next(module.parameters()).device
+
+
 def build_jepa(encoder: MoleculeEncoder, ground: TorsionDecoder, config: TrainingConfig) -> JEPA:
     """The trainee of stage 1; `ground` is a linear read-out of internal coordinates with fitted statistics."""
     c = config.jepa
@@ -48,7 +53,8 @@ def jepa_stage(jepa: JEPA, trajectories: list[NDArray[np.float32]], config: Trai
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
         frames, lag = windows.sample(c.batch, generator)
-        out = jepa(list(frames), lag * config.stride, generator)
+        there = device_of(jepa)
+        out = jepa([frame.to(there) for frame in frames], (lag * config.stride).to(there), generator)
         return {"loss": out.total, "prediction": out.prediction, "variance": out.variance,
                 "covariance": out.covariance, "ground": out.ground, "gain": out.gain}  # fmt: skip
 
@@ -67,7 +73,7 @@ def jepa_stage(jepa: JEPA, trajectories: list[NDArray[np.float32]], config: Trai
 def collapse_diagnostics(jepa: JEPA, positions: Tensor) -> dict[str, float]:
     """Effective rank (RankMe) and the smallest and mean deviation of the latent axes over some frames."""
     with torch.no_grad():
-        z = jepa.target(positions).flatten(1)
+        z = jepa.target(positions.to(device_of(jepa))).flatten(1)
     std = z.std(0)
     return {"rank": float(effective_rank(z)), "std_min": float(std.min()), "std_mean": float(std.mean())}
 
@@ -87,7 +93,7 @@ def encode_all(
     encoder: nn.Module, trajectories: list[NDArray[np.float32]], batch: int = 256
 ) -> list[NDArray[np.float32]]:
     """Latents [frames, tokens · dim] of every frame, one array per trajectory, by the frozen encoder."""
-    device = next(encoder.parameters()).device
+    device = device_of(encoder)
     out = []
     for positions in trajectories:
         parts = [
@@ -110,7 +116,8 @@ def decoder_stage(decoder: TorsionDecoder, axes: Tensor, positions: Tensor, conf
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
         rows = torch.randint(len(axes), (c.batch,), generator=generator)
-        return {"loss": decoder.loss(axes[rows], positions[rows])}
+        there = device_of(decoder)
+        return {"loss": decoder.loss(axes[rows].to(there), positions[rows].to(there))}
 
     return Stage("decoder", decoder, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=0.99)
 
@@ -125,7 +132,8 @@ def fast_stage(flow: ConditionalFlow, slow: Tensor, fast: Tensor, config: Traini
         noise = torch.randn(c.batch, 1, fast.shape[1], generator=generator)
         u = torch.rand(c.batch, generator=generator)
         y, context = fast[rows].unsqueeze(1), slow[rows].unsqueeze(1)
-        return _flow_losses(flow.loss(y, context, nothing, noise, u))
+        there = device_of(flow)
+        return _flow_losses(flow.loss(*(part.to(there) for part in (y, context, nothing, noise, u))))
 
     return Stage(
         "fast", flow, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=c.average
@@ -170,11 +178,12 @@ def predictor_stage(
         if c.time_reversal:
             swap = (torch.rand(c.batch, 1, generator=generator) < 0.5).to(now)
             now, future = now + swap * (future - now), future + swap * (now - future)
-        now, future, lag = now.unsqueeze(1), future.unsqueeze(1), lag * config.stride
+        there = device_of(predictor)
+        now, future, lag = now.unsqueeze(1).to(there), future.unsqueeze(1).to(there), (lag * config.stride).to(there)
         if isinstance(predictor, MixturePredictor):
             return {"loss": -predictor.log_likelihood(now, lag, future).mean()}
-        noise = torch.randn(future.shape, generator=generator)
-        entropy, *rest = predictor.loss(now, lag, future, noise, torch.rand(c.batch, generator=generator))
+        noise, u = torch.randn(future.shape, generator=generator), torch.rand(c.batch, generator=generator)
+        entropy, *rest = predictor.loss(now, lag, future, noise.to(there), u.to(there))
         flow = _flow_losses((rest[0], rest[1], rest[2]))
         return {**flow, "loss": flow["loss"] + entropy, "entropy": entropy}
 
@@ -191,7 +200,8 @@ def energy_stage(
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
         rows = torch.randint(len(positions), (c.batch,), generator=generator)
-        loss, force = head.loss(positions[rows], energies[rows], forces[rows], c.force_weight)
+        x, energy, target = (part[rows].to(device_of(head)) for part in (positions, energies, forces))
+        loss, force = head.loss(x, energy, target, c.force_weight)
         return {"loss": loss, "force": force}
 
     return Stage("energy", head, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=0.99)
@@ -203,6 +213,7 @@ def latent_energy_stage(head: LatentEnergyHead, axes: Tensor, energies: Tensor, 
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
         rows = torch.randint(len(axes), (1024,), generator=generator)
-        return {"loss": head.loss(axes[rows], energies[rows])}
+        there = device_of(head)
+        return {"loss": head.loss(axes[rows].to(there), energies[rows].to(there))}
 
     return Stage("latent-energy", head, losses, steps=c.latent_steps, learning_rate=1e-3, seed=config.seed)

@@ -63,5 +63,21 @@ def test_short_trajectories_are_left_out_and_none_is_refused(latents: list[NDArr
     alone, _ = fit_basis(latents[:1], 5, 0.1, (1, 3))
     with_stub, _ = fit_basis([latents[0], latents[1][:5]], 5, 0.1, (1, 3))
     torch.testing.assert_close(alone.matrix.abs(), with_stub.matrix.abs())
-    with pytest.raises(ValueError, match=r"the longest trajectory has 5 frames; the slow/fast split needs > 5"):
+    with pytest.raises(ValueError, match=r"the longest trajectory has 5 frames; the slow/fast split needs more than 5"):
         fit_basis([latents[0][:5]], 5, 0.1, (1, 3))
+
+
+def test_anchored_directions_follow_the_predictable_ones(latents: list[NDArray[np.float32]]) -> None:
+    """Two anchors along one unpredictable direction make it the one extra slow axis; the basis stays white."""
+    rng = np.random.default_rng(5)
+    wide = [np.concatenate([z, rng.standard_normal((len(z), 3)).astype(np.float32)], axis=1) for z in latents]
+    anchors = [np.stack([z[:, 4], -2 * z[:, 4] + 1], axis=1) for z in wide]
+    plain, _ = fit_basis(wide, 2, 0.1, (1, 6))
+    basis, correlation = fit_basis(wide, 2, 0.1, (1, 6), anchors)
+    assert (plain.n_slow, basis.n_slow) == (2, 3)
+    torch.testing.assert_close(basis.matrix[:, :2], plain.matrix[:, :2])
+    z = torch.from_numpy(np.concatenate(wide))
+    w = torch.cat(basis(z.unsqueeze(1)), dim=-1).squeeze(1)
+    torch.testing.assert_close(torch.cov(w.T), torch.eye(6), rtol=0, atol=0.02)
+    assert abs(float(torch.corrcoef(torch.stack([w[:, 2], z[:, 4]]))[0, 1])) > 0.999
+    assert len(correlation) == 6 and abs(correlation[2]) < 0.05

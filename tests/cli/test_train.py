@@ -1,0 +1,125 @@
+"""`latentmd train`: exit codes, messages, and one whole run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mdtraj
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from latentmd.cli.train import train_command
+
+PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
+SETTINGS = """
+stride = 0.2
+solvent = "vacuum"
+[encoder]
+token_dim = 4
+width = 8
+depth = 1
+vectors = 3
+[jepa]
+steps = 4
+batch = 8
+lag = [0.2, 1.0]
+[latent]
+lag = 0.4
+[decoder]
+steps = 2
+width = 8
+[fast]
+steps = 2
+width = 8
+[predictor]
+steps = 2
+width = 8
+cells = 2
+lag = [1.0, 5.0]
+[energy]
+frames = 100
+steps = 2
+latent_steps = 2
+"""
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(train_command, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def files(alanine_runs: list[Any], alanine_topology: Any, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("cli-runs")
+    for i, positions in enumerate(alanine_runs[:2]):
+        times = 0.2 * np.arange(1, 101)
+        mdtraj.Trajectory(positions[:100], alanine_topology, time=times).save_xtc(str(folder / f"{i}.xtc"))
+    return sorted(folder.iterdir())
+
+
+def test_a_run_writes_the_bundle_and_says_what_next(files: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text(SETTINGS)
+    out = tmp_path / "my.pt"
+    line = [*files, "--top", PDB, "--out", out, "--config", tmp_path / "my.toml", "--device", "cpu"]
+    result = invoke(*line)
+    assert result.exit_code == 0, result.output
+    assert f"wrote {out}; see it with: latentmd inspect {out}" in result.output.replace("\n", "")
+    assert out.exists() and (tmp_path / "my-training" / "training.png").exists()
+    before = out.read_bytes()
+    again = invoke(*line)
+    assert again.exit_code == 2
+    assert "pass --overwrite to replace it or --resume to continue" in " ".join(again.output.split())
+    assert out.read_bytes() == before
+
+
+def test_bad_usage_is_exit_code_two(files: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("sede = 1\n")
+    out = tmp_path / "out.pt"
+    for arguments, message in [
+        ([*files, "--top", PDB, "--out", out, "--config", tmp_path / "bad.toml"], "did you mean 'seed'?"),
+        ([*files, "--top", PDB, "--out", out, "--config", tmp_path / "no.toml"], "no such configuration file"),
+        ([*files, "--top", PDB, "--out", tmp_path / "nowhere" / "out.pt"], "no such folder for the bundle"),
+        (["--top", PDB, "--out", out], "Missing argument"),
+    ]:
+        result = invoke(*arguments)
+        assert result.exit_code == 2, result.output
+        assert message in " ".join(result.output.split())
+    assert not out.exists()
+
+
+def test_bad_trajectories_are_exit_code_one(files: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.pt"
+    for arguments, message in [
+        ([tmp_path / "gone.xtc", files[0]], "gone.xtc not found"),
+        ([files[0]], "1 trajectories given and 1 held out"),
+        (files, "frames are 0.2 ps apart and stride is 0.3 ps"),
+    ]:
+        (tmp_path / "my.toml").write_text("stride = 0.3\n" if arguments is files else "")
+        result = invoke(*arguments, "--top", PDB, "--out", out, "--config", tmp_path / "my.toml")
+        assert result.exit_code == 1, result.output
+        assert message in " ".join(result.output.split())
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert list(tmp_path.iterdir()) == [tmp_path / "my.toml"]
+
+
+def test_a_missing_topology_is_exit_code_one(files: list[Path], tmp_path: Path) -> None:
+    result = invoke(*files, "--top", tmp_path / "gone.pdb", "--out", tmp_path / "out.pt")
+    assert result.exit_code == 1 and "gone.pdb" in result.output
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_ctrl_c_says_how_to_go_on(files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import latentmd.training.train as module
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "train", interrupted)
+    result = invoke(*files, "--top", PDB, "--out", tmp_path / "out.pt")
+    assert result.exit_code == 1 and "--resume" in result.output
+
+
+def test_help_has_examples() -> None:
+    result = invoke("--help")
+    assert result.exit_code == 0 and "Examples:" in result.output and "--resume" in result.output

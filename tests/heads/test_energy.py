@@ -1,0 +1,139 @@
+"""Energy heads: forces against finite differences, the bonded prior, the variance of the latent head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from latentmd.data.graph import molecule_graph
+from latentmd.decoders.internal_coordinates import InternalCoordinates
+from latentmd.heads.energy import BOLTZMANN, BondedPrior, EnergyHead, LatentEnergyHead
+from latentmd.testing import random_rotation
+from latentmd.training.config import EncoderConfig, TrainingConfig
+from latentmd.training.train import new_encoder
+
+
+@pytest.fixture(scope="module")
+def frames(alanine_runs: list[Any]) -> Tensor:
+    return torch.from_numpy(np.concatenate(alanine_runs)).double()
+
+
+@pytest.fixture(scope="module")
+def prior(alanine_topology: Any, frames: Tensor) -> BondedPrior:
+    made = BondedPrior(InternalCoordinates.from_topology(alanine_topology)).double()
+    made.fit(frames, 350.0)
+    return made
+
+
+@pytest.fixture(scope="module")
+def head(alanine_topology: Any, prior: BondedPrior) -> EnergyHead:
+    torch.manual_seed(0)
+    config = TrainingConfig(encoder=EncoderConfig(token_dim=4, width=16, depth=2, vectors=3))
+    encoder = new_encoder(molecule_graph(alanine_topology), config).double()
+    return EnergyHead(encoder, prior, -50.0, 20.0).double()
+
+
+def gradient(function: Any, x: Tensor) -> Tensor:
+    x = x.clone().requires_grad_(True)
+    (out,) = torch.autograd.grad(function(x).sum(), x)
+    return out
+
+
+def finite_difference(function: Any, x: Tensor, step: float = 1e-5) -> Tensor:
+    """Central differences of a frame [1, atoms, 3]."""
+    moved = torch.eye(x.numel(), dtype=x.dtype).reshape(-1, *x.shape[1:]) * step
+    with torch.no_grad():
+        return ((function(x + moved) - function(x - moved)) / (2 * step)).reshape(x.shape)
+
+
+@pytest.mark.parametrize("frame", [0, 700])
+def test_forces_are_the_exact_gradient(head: EnergyHead, frames: Tensor, frame: int) -> None:
+    x = frames[frame : frame + 1]
+    forces, numerical = gradient(head, x), finite_difference(head, x)
+    assert float((forces - numerical).norm() / numerical.norm()) < 1e-4
+
+
+def test_energy_is_invariant_and_net_force_and_torque_vanish(head: EnergyHead, frames: Tensor) -> None:
+    x = frames[:3]
+    turned = x @ random_rotation(torch.Generator().manual_seed(0)) + 1.0
+    torch.testing.assert_close(head(turned), head(x), rtol=1e-9, atol=1e-7)
+    force = -gradient(head, x)
+    scale = float(force.abs().max())
+    assert float(force.sum(1).abs().max()) < 1e-8 * scale
+    assert float(torch.linalg.cross(x, force).sum(1).abs().max()) < 1e-8 * scale
+
+
+def test_prior_inverts_the_spread_of_the_training_frames(prior: BondedPrior, frames: Tensor) -> None:
+    """Each term's mean is kT/2 over the frames it was fitted to (equipartition)."""
+    values = prior.values(frames)
+    terms = (prior.stiffness * prior.deviations(values).square()).mean(0)
+    active = prior.stiffness > 0
+    expected = torch.full((int(active.sum()),), 0.5 * BOLTZMANN * 350.0, dtype=torch.float64)
+    torch.testing.assert_close(terms[active], expected, rtol=0.01, atol=0)
+    torch.testing.assert_close(prior(frames).mean(), terms.sum())
+
+
+def test_prior_leaves_constrained_bonds_alone(prior: BondedPrior, alanine_topology: Any) -> None:
+    n = prior.coordinates.n_atoms
+    order = prior.coordinates.order
+    element = [atom.element.symbol for atom in alanine_topology.atoms]
+    hydrogen = torch.tensor([element[i] == "H" for i in order[1:].tolist()])
+    root = element[int(order[0])]
+    assert root != "H"
+    assert torch.equal(prior.stiffness[: n - 1] == 0, hydrogen)
+    assert (prior.stiffness[n - 1 :] > 0).all()
+
+
+def test_training_lowers_energy_and_force_errors(alanine_topology: Any, frames: Tensor) -> None:
+    """Labels from a known potential, harmonic in all pair distances near 0.4 nm, on top of the prior."""
+    torch.manual_seed(0)
+    x = frames[::60].float()
+
+    def potential(positions: Tensor) -> Tensor:
+        return 20 * (positions[:, 4] - positions[:, 16]).square().sum(-1) + 10 * positions[:, 0, :].sub(
+            positions[:, 20]
+        ).square().sum(-1)
+
+    energies, forces = potential(x), -gradient(potential, x)
+    prior = BondedPrior(InternalCoordinates.from_topology(alanine_topology))  # not fitted: zero
+    assert torch.equal(prior(x), torch.zeros(len(x)))
+    config = TrainingConfig(encoder=EncoderConfig(token_dim=4, width=16, depth=1, vectors=3))
+    head = EnergyHead(
+        new_encoder(molecule_graph(alanine_topology), config), prior, float(energies.mean()), float(energies.std())
+    )
+    optimizer = torch.optim.Adam(head.parameters(), 5e-3)
+    seen = []
+    for _ in range(120):
+        optimizer.zero_grad()
+        loss, force = head.loss(x, energies, forces, 1000.0)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        seen.append((float(loss.detach()), float(force.detach())))
+    assert seen[-1][0] < 0.3 * seen[0][0]
+    assert seen[-1][1] < 0.8 * seen[0][1]
+    assert not x.requires_grad
+
+
+def test_latent_energy_head_learns_mean_and_variance() -> None:
+    """U | w ~ N(10 + 4 w0, (2 e^{w1 / 2})²): a linear mean and a variance that depends on the axes."""
+    torch.manual_seed(0)
+    head = LatentEnergyHead(2, 10.0, 5.0, width=32)
+    generator = torch.Generator().manual_seed(0)
+    mean, variance = head(torch.zeros(1, 2))
+    assert (float(mean.detach()), float(variance.detach())) == pytest.approx((10.0, 25.0))
+    optimizer = torch.optim.Adam(head.parameters(), 5e-3)
+    for _ in range(400):
+        w = torch.randn(512, 2, generator=generator)
+        energies = 10 + 4 * w[:, 0] + 2 * torch.exp(w[:, 1] / 2) * torch.randn(512, generator=generator)
+        optimizer.zero_grad()
+        head.loss(w, energies).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    probe = torch.tensor([[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]])
+    with torch.no_grad():
+        mean, variance = head(probe)
+    torch.testing.assert_close(mean, torch.tensor([6.0, 10.0, 14.0]), rtol=0, atol=0.5)
+    torch.testing.assert_close(variance.sqrt(), 2 * torch.exp(probe[:, 1] / 2), rtol=0.2, atol=0)

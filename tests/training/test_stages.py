@@ -1,0 +1,124 @@
+"""Stages: collapse is seen and stops the run, losses are drawn from the seed alone, the predictor's two kinds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from latentmd.data.graph import molecule_graph
+from latentmd.decoders.internal_coordinates import InternalCoordinates
+from latentmd.decoders.torsions import TorsionDecoder
+from latentmd.training import stages
+from latentmd.training.config import TrainingConfig, parse_config
+from latentmd.training.loop import Stage, TrainingError, run_stage
+from latentmd.training.train import new_encoder
+
+
+def run(stage: Stage, folder: Path, **options: Any) -> torch.nn.Module:
+    return run_stage(stage, folder, log=folder / "training.csv", report=lambda *_: None, device="cpu", **options)
+
+
+def new_stage(topology: Any, runs: list[Any], config: TrainingConfig) -> tuple[Any, Stage]:
+    torch.manual_seed(0)
+    encoder = new_encoder(molecule_graph(topology), config)
+    ground = TorsionDecoder(
+        InternalCoordinates.from_topology(topology), encoder.n_tokens * config.encoder.token_dim, width=0
+    )
+    ground.fit_statistics(torch.from_numpy(runs[0]))
+    jepa = stages.build_jepa(encoder, ground, config)
+    return jepa, stages.jepa_stage(jepa, runs, config)
+
+
+def test_collapse_stops_the_run_and_says_so(
+    alanine_topology: Any, alanine_runs: list[Any], tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    """Prediction alone, without anything against collapse: a constant latent is the easy answer."""
+    settings = {**tiny["jepa"], "variance": 0, "covariance": 0, "ground": 0, "steps": 400, "learning_rate": 0.02, "ema": 0.9}
+    config = parse_config({**tiny, "jepa": settings})
+    _, stage = new_stage(alanine_topology, alanine_runs, config)
+    with pytest.raises(TrainingError, match=r"the latent collapsed: effective rank .* at step \d+; raise jepa.variance"):
+        run(stage, tmp_path)
+    assert not (tmp_path / "jepa.pt").exists()
+
+
+def test_the_default_objective_does_not_collapse(
+    alanine_topology: Any, alanine_runs: list[Any], tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    jepa, stage = new_stage(alanine_topology, alanine_runs, parse_config({**tiny, "jepa": {**tiny["jepa"], "steps": 100}}))
+    frames = torch.from_numpy(np.concatenate(alanine_runs)[::10])
+    before = stages.collapse_diagnostics(jepa, frames)
+    run(stage, tmp_path)
+    after = stages.collapse_diagnostics(jepa, frames)
+    assert after["rank"] > 3
+    assert after["std_mean"] > before["std_mean"]
+    assert 0 < after["std_min"] <= after["std_mean"]
+
+
+def test_refusal_depends_on_rank_and_on_shrinking() -> None:
+    start = {"rank": 5.0, "std_min": 0.1, "std_mean": 1.0}
+    stages.refuse_collapse({"rank": 3.0, "std_min": 0.1, "std_mean": 0.5}, start, 1.5, 10)
+    for seen in ({"rank": 1.2, "std_min": 0.1, "std_mean": 1.0}, {"rank": 3.0, "std_min": 0.0, "std_mean": 0.1}):
+        with pytest.raises(TrainingError, match="the latent collapsed"):
+            stages.refuse_collapse(seen, start, 1.5, 10)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective": "sigreg", "ema": None},
+        {"objective": "sigreg", "matching": "cosine"},
+        {"mask": 0.3, "regularise": "sequence", "rollout": 3},
+    ],
+    ids=["sigreg", "cosine", "masked"],
+)
+def test_variants_of_the_objective_train(
+    alanine_topology: Any, alanine_runs: list[Any], tiny: dict[str, Any], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    _, stage = new_stage(alanine_topology, alanine_runs, parse_config({**tiny, "jepa": {**tiny["jepa"], **changes}}))
+    before = [p.clone() for p in stage.module.encoder.parameters()]  # type: ignore[union-attr,operator]
+    run(stage, tmp_path)
+    assert any(not torch.equal(a, b) for a, b in zip(before, stage.module.encoder.parameters(), strict=True))  # type: ignore[union-attr,operator]
+
+
+def test_target_ends_frozen_and_close_to_the_encoder(
+    alanine_topology: Any, alanine_runs: list[Any], tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    jepa, stage = new_stage(alanine_topology, alanine_runs, parse_config(tiny))
+    start = [p.clone() for p in jepa.target.parameters()]
+    run(stage, tmp_path)
+    moved = [not torch.equal(a, b) for a, b in zip(start, jepa.target.parameters(), strict=True)]
+    assert any(moved) and not any(p.requires_grad for p in jepa.target.parameters())
+
+
+@pytest.mark.parametrize("kind", ["flow", "mixture"])
+def test_predictor_stage_learns_from_cached_axes(kind: str, tiny: dict[str, Any], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    slow = [rng.standard_normal((400, 3)).astype(np.float32) for _ in range(2)]
+    config = parse_config({**tiny, "predictor": {**tiny["predictor"], "kind": kind, "steps": 60, "batch": 256}})
+    torch.manual_seed(0)
+    predictor = stages.build_predictor(slow, config)
+    stage = stages.predictor_stage(predictor, slow, config)
+    before = float(stage.losses(torch.Generator().manual_seed(0))["loss"].detach())
+    trained: Any = run(stage, tmp_path)
+    after = float(stages.predictor_stage(trained, slow, config).losses(torch.Generator().manual_seed(0))["loss"].detach())
+    assert after < before
+    assert type(trained).__name__ == {"flow": "FlowPredictor", "mixture": "MixturePredictor"}[kind]
+
+
+def test_cell_centres_follow_the_seed(tiny: dict[str, Any]) -> None:
+    slow = [np.random.default_rng(1).standard_normal((500, 3)).astype(np.float32)]
+    one, two = (stages.build_predictor(slow, parse_config({**tiny, "seed": 0})).centres for _ in range(2))
+    assert torch.equal(one, two) and one.shape == (3, 3)  # type: ignore[arg-type,union-attr]
+
+
+def test_encode_all_equals_the_encoder(alanine_topology: Any, alanine_runs: list[Any], tiny: dict[str, Any]) -> None:
+    encoder = new_encoder(molecule_graph(alanine_topology), parse_config(tiny)).eval()
+    found = stages.encode_all(encoder, [run[:70] for run in alanine_runs], batch=32)
+    with torch.no_grad():
+        expected = encoder(torch.from_numpy(alanine_runs[1][:70])).flatten(1)
+    assert [z.shape for z in found] == 3 * [(70, 12)]
+    np.testing.assert_allclose(found[1], expected.numpy(), atol=1e-5)
