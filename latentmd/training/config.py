@@ -43,17 +43,21 @@ class JEPAConfig(_Section):
     sigreg: float = Field(0.1, ge=0)
     regularise: Literal["context", "sequence"] = "context"
     mask: float = Field(0.0, ge=0, lt=1)
-    ground: float = Field(1.0, ge=0)
+    ground: float = Field(4.0, ge=0)
     predictor_width: int = Field(96, ge=8)
     minimum_rank: float = Field(1.5, ge=1)
 
 
 class LatentConfig(_Section):
-    """Slow/fast split: axes whose autocorrelation at `lag` ps exceeds `threshold` are propagated."""
+    """Slow/fast split: axes whose autocorrelation at `lag` ps exceeds `threshold` are propagated.
 
-    lag: float = Field(2.0, gt=0)
-    threshold: float = Field(0.05, gt=0, lt=1)
-    slow_axes: tuple[int, int] = (4, 8)
+    So are the axes that carry torsions with a circular deviation above `soft_torsion` degrees (180 for none).
+    """
+
+    lag: float = Field(1.0, gt=0)
+    threshold: float = Field(0.25, gt=0, lt=1)
+    slow_axes: tuple[int, int] = (2, 8)
+    soft_torsion: float = Field(20.0, gt=0, le=180)
 
 
 class DecoderConfig(_Section):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import copy
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -55,6 +55,8 @@ class Run:
             devices=self.devices, resume=self.resume,
         )  # fmt: skip
         self.seconds[stage.name] = time.perf_counter() - start
+        # First weights of the next stage must not depend on whether this one was run or loaded.
+        torch.manual_seed(stage.seed + len(self.seconds))
         return module.eval().cpu()
 
 
@@ -104,14 +106,11 @@ def train(
     config = config or TrainingConfig()
     out = Path(out)
     folder = out.with_name(out.stem + "-training")
-    folder.mkdir(parents=True, exist_ok=True)
     log = folder / "training.csv"
-    if not resume:
-        for stale in [*folder.glob("*.pt"), *folder.glob("*.ckpt"), *folder.glob("*.npz"), log]:
-            stale.unlink(missing_ok=True)
     run = Run(folder, log, report or (lambda *_: None), device, precision, devices, resume)
-    torch.manual_seed(config.seed)
     data = load_data(trajectories, top, config)
+    prepare_folder(folder, {"settings": config.model_dump(mode="json"), "trajectories": data.names}, resume)
+    torch.manual_seed(config.seed)
     labels = energy_labels(data, top, config, run)
     surrogate, autocorrelations = build_surrogate(data, labels, config, run)
     manifest = {
@@ -139,6 +138,29 @@ def train(
     bundle.save(out, surrogate, manifest)
     plot_training(log, folder / "training.png")
     return out
+
+
+def prepare_folder(folder: Path, plan: dict[str, Any], resume: bool) -> None:
+    """Make the folder of a run and empty it of another's files; to resume, the plan must be the one it was made for.
+
+    Raises:
+        ValueError: the folder's checkpoints belong to another configuration or other trajectories.
+    """
+    record = folder / "plan.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    if resume and record.exists():
+        before = json.loads(record.read_text(encoding="utf-8"))
+        differing = [part for part in plan if before.get(part) != plan[part]]
+        if differing:
+            raise ValueError(
+                f"{folder} holds a training with other {' and '.join(differing)}; resume with what it was started with, "
+                "or start anew with --overwrite instead of --resume"
+            )
+    if not resume:
+        for pattern in ("*.pt", "*.ckpt", "*.npz", "training.*"):
+            for stale in folder.glob(pattern):
+                stale.unlink(missing_ok=True)
+    record.write_text(json.dumps(plan, indent=1), encoding="utf-8")
 
 
 def _default_force_field(config: TrainingConfig) -> list[str]:
@@ -263,10 +285,27 @@ def split_axes(
         latents = stages.encode_all(encoder, everything)
         np.savez(cache, **{f"z{i}": z for i, z in enumerate(latents)})
     lag = max(1, round(config.latent.lag / config.stride))
-    basis, correlation = fit_basis(latents[: len(data.train)], lag, config.latent.threshold, config.latent.slow_axes)
+    anchors = soft_torsions(data, config.latent.soft_torsion) if config.latent.soft_torsion < 180 else []
+    basis, correlation = fit_basis(
+        latents[: len(data.train)], lag, config.latent.threshold, config.latent.slow_axes, anchors
+    )
     axes = stages.project(basis, latents)
     run.seconds["encode"] = time.perf_counter() - start
     return basis, correlation, axes[: len(data.train)], axes[len(data.train) :]
+
+
+def soft_torsions(data: Data, spread: float) -> list[NDArray[np.float32]]:
+    """Cosines and sines of the rotatable torsions whose circular deviation exceeds `spread` degrees.
+
+    Rotors of equivalent hydrogens are left out. Returns one array [frames, 2 · torsions] per training trajectory.
+    """
+    coordinates = InternalCoordinates.from_topology(data.topology)
+    index = coordinates.driver_index[coordinates.driver_kind == 0]
+    angles = [coordinates.to_internal(torch.from_numpy(x))[2][:, index] for x in data.train]
+    everything = torch.cat(angles)
+    length = torch.hypot(everything.cos().mean(0), everything.sin().mean(0)).clamp(1e-6, 1.0)
+    soft = torch.rad2deg(torch.sqrt(-2 * torch.log(length))) > spread
+    return [torch.cat([a[:, soft].cos(), a[:, soft].sin()], dim=1).numpy() for a in angles] if soft.any() else []
 
 
 def train_decoder(
