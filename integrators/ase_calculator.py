@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ HEADS = ("energy", "latent_energy")
 _FORCE = ANGSTROM / ELECTRONVOLT  # kJ/mol/nm in eV/Å
 
 
-class LatentCalculator(Calculator):  # type: ignore[misc]
+class LatentCalculator(Calculator):
     """Energies and forces of a model, in eV and Å.
 
     Forces are the exact gradient of the energy, by automatic differentiation; energy, free energy, forces and (in a
@@ -42,8 +42,8 @@ class LatentCalculator(Calculator):  # type: ignore[misc]
         >>> atoms.get_potential_energy()                        # doctest: +SKIP
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
-    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]
+    ignored_changes = {"initial_charges", "initial_magmoms"}
 
     def __init__(self, model: Model, head: str = "energy", device: str = "auto") -> None:
         if head not in HEADS:
@@ -51,7 +51,7 @@ class LatentCalculator(Calculator):  # type: ignore[misc]
         self.propagator = as_propagator(model, device)
         self.head = head
         path = self.propagator.bundle.path
-        super().__init__(model=str(path), head=head)
+        super().__init__(model=str(path), head=head)  # type: ignore[no-untyped-call]
         if head == "latent_energy":  # this instance's list only
             self.implemented_properties = [*type(self).implemented_properties, "energy_var"]
         self.molecule = ModelMolecule(self.propagator.manifest)
@@ -67,12 +67,13 @@ class LatentCalculator(Calculator):  # type: ignore[misc]
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
         """Fill `results`; called by ASE where a property asked for is out of date."""
-        super().calculate(atoms, properties, system_changes)
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        structure: Any = self.atoms
         if "numbers" in system_changes:
-            self.molecule.check(self.atoms)
-        if "stress" in properties and not self.atoms.pbc.all():
+            self.molecule.check(structure)
+        if "stress" in properties and not structure.pbc.all():
             raise PropertyNotImplementedError("stress needs a system that is periodic in three directions")
-        self.results = self._results([self.atoms])[0]
+        self.results = self._results([structure])[0]
 
     def compute_batch(
         self, atoms: Sequence[Atoms], properties: Sequence[str] = ("energy", "forces")

@@ -20,7 +20,7 @@ MAX_DRAWS = 10  # decoded structures looked at before a step is given up
 _FROZEN = 1e8  # amu, in place of an infinite mass
 
 
-class LatentDynamics(MolecularDynamics):  # type: ignore[misc]
+class LatentDynamics(MolecularDynamics):
     """Molecular dynamics whose step is a stochastic step of a model: encode, step in latent space, decode, align.
 
     A step asks for no forces. Positions keep the centre of mass and, as far as a molecule that has changed can, the
@@ -74,12 +74,12 @@ class LatentDynamics(MolecularDynamics):  # type: ignore[misc]
         super().__init__(atoms, timestep, trajectory=trajectory, logfile=None, loginterval=loginterval, **kwargs)
         if logfile:
             log = _Logger(self, atoms, logfile, comm=self.comm)
-            self.attach(self.closelater(log), loginterval)
+            self.attach(self.closelater(log), loginterval)  # type: ignore[no-untyped-call]
 
     def todict(self) -> dict[str, Any]:
         """What a trajectory file says of how it was made."""
         return {
-            **super().todict(),
+            **super().todict(),  # type: ignore[no-untyped-call]
             "temperature_K": self.temperature_K,
             "model": self.propagator.manifest.name,
             "model_sha256": self.propagator.bundle.sha256,
@@ -115,7 +115,7 @@ class LatentDynamics(MolecularDynamics):  # type: ignore[misc]
         """ASE calculates forces here after every step; a latent step needs none."""
 
 
-class _Logger(MDLogger):  # type: ignore[misc]
+class _Logger(MDLogger):
     """MDLogger that takes the energy from the model where there is no calculator."""
 
     def __init__(self, dynamics: LatentDynamics, atoms: Atoms, logfile: IO[str] | str, **kwargs: Any) -> None:

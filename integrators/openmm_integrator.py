@@ -75,7 +75,7 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         self,
         temperature: unit.Quantity | float,
         model: str | Path | Bundle,
-        stepSize: unit.Quantity | float | None = None,  # noqa: N803 (OpenMM's name)
+        stepSize: unit.Quantity | float | None = None,
         *,
         system: openmm.System,
         topology: app.Topology,
@@ -153,46 +153,46 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         with interruptible():
             super().step(steps)
 
-    def getTemperature(self) -> unit.Quantity:  # noqa: N802
+    def getTemperature(self) -> unit.Quantity:
         """Temperature of the velocities."""
         return self.getGlobalVariableByName("kT") / _GAS_CONSTANT * unit.kelvin
 
-    def setTemperature(self, temperature: unit.Quantity | float) -> None:  # noqa: N802
+    def setTemperature(self, temperature: unit.Quantity | float) -> None:
         """Set the temperature of the velocities; only the model's is accepted."""
         kelvin = _value(temperature, unit.kelvin)
         _check_temperature(kelvin, self.getGlobalVariableByName("modelTemperature"))
         self.setGlobalVariableByName("kT", kelvin * _GAS_CONSTANT)
 
-    def setStepSize(self, size: unit.Quantity | float) -> None:  # noqa: N802
+    def setStepSize(self, size: unit.Quantity | float) -> None:
         """Set the time of an engine step; a multiple of a lag the model covers."""
         picoseconds = _value(size, unit.picosecond)
         lags = self.getGlobalVariableByName("shortestLag"), self.getGlobalVariableByName("longestLag")
         split_time(picoseconds, lags)
         super().setStepSize(picoseconds)
 
-    def getRandomNumberSeed(self) -> int:  # noqa: N802
+    def getRandomNumberSeed(self) -> int:
         """Seed of the noise."""
         return int(self.getGlobalVariableByName("seed"))
 
-    def setRandomNumberSeed(self, seed: int) -> None:  # noqa: N802
+    def setRandomNumberSeed(self, seed: int) -> None:
         """Set the seed of the noise, 0 to 2^31 - 1; it takes effect at the next step."""
         if not 0 <= seed < 2**31:
             raise ValueError(f"seed is {seed}; expected 0 to {2**31 - 1}")
         self.setGlobalVariableByName("seed", seed)
 
-    def getStream(self) -> int:  # noqa: N802
+    def getStream(self) -> int:
         """Number of the replica."""
         return int(self.getGlobalVariableByName("stream"))
 
-    def setStream(self, stream: int) -> None:  # noqa: N802
+    def setStream(self, stream: int) -> None:
         """Set the number of the replica: replicas of one seed need different streams."""
         self.setGlobalVariableByName("stream", stream)
 
-    def getForceGroup(self) -> int:  # noqa: N802
+    def getForceGroup(self) -> int:
         """Group of the latent force."""
         return int(self.getGlobalVariableByName("group"))
 
-    def getForceGroups(self) -> set[int]:  # noqa: N802
+    def getForceGroups(self) -> set[int]:
         """Groups that other integrators of the System must leave out: the latent force, and its failures' if any."""
         return {self.getForceGroup(), int(self.getGlobalVariableByName("failureGroup"))}
 

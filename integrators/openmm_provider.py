@@ -168,7 +168,7 @@ class LatentProvider:
             raise LatentStepError(f"an atom would move {longest:.3g} nm; the molecule allows {reach:.3g} nm")
         return np.asarray(y)
 
-    def _draw_velocities(self, y: Array, kT: float, key: tuple[int, int, int]) -> Array:  # noqa: N803
+    def _draw_velocities(self, y: Array, kT: float, key: tuple[int, int, int]) -> Array:
         masses = self.projector.masses
         v = CounterNoise(*key, purpose=1).standard_normal(y.shape) * np.sqrt(kT / masses)[:, None]
         if self.selection.remove_momentum:

@@ -34,7 +34,7 @@ class LatentReporter:
     def __init__(
         self,
         file: str | Path | TextIO,
-        reportInterval: int,  # noqa: N803 (OpenMM's name)
+        reportInterval: int,
         integrator: LatentIntegrator,
         schedule: AlternationSchedule | None = None,
     ) -> None:
@@ -49,7 +49,7 @@ class LatentReporter:
         self._writer.writerow(COLUMNS)
         self._file.flush()
 
-    def describeNextReport(self, simulation: Any) -> dict[str, Any]:  # noqa: N802 (OpenMM's name)
+    def describeNextReport(self, simulation: Any) -> dict[str, Any]:
         """Steps to the next line, and what it needs."""
         steps = self._interval - simulation.currentStep % self._interval
         return {"steps": steps, "periodic": False, "include": ["positions", "energy"]}

@@ -55,10 +55,10 @@ class AlternationSchedule:
         return (MD, self.cycle[0] - phase) if phase < self.cycle[0] else (LATENT, sum(self.cycle) - phase)
 
     def segment(self, step: int) -> str:
-        """"md" or "latent": what made the frame after `step` steps; "start" for none."""
+        """ "md" or "latent": what made the frame after `step` steps; "start" for none."""
         return SEGMENTS[self.position(step - 1)[0]] if step > 0 else "start"
 
-    def describeNextReport(self, simulation: Any) -> dict[str, Any]:  # noqa: N802 (OpenMM's name)
+    def describeNextReport(self, simulation: Any) -> dict[str, Any]:
         """Make the right integrator current and ask to be called at the next switch."""
         index, remaining = self.position(simulation.currentStep)
         simulation.integrator.setCurrentIntegrator(index)

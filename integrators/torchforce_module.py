@@ -157,7 +157,15 @@ class LatentForce(nn.Module):
         self.register_buffer("velocities", torch.zeros(len(selection.atoms), 3, dtype=torch.float64))
 
     def forward(
-        self, positions: Tensor, box: Tensor, mode: int, kT: float, time: float, seed: int, stream: int, step: int  # noqa: N803
+        self,
+        positions: Tensor,
+        box: Tensor,
+        mode: int,
+        kT: float,
+        time: float,
+        seed: int,
+        stream: int,
+        step: int,
     ) -> tuple[Tensor, Tensor]:
         """Energy (0, or the index of a failure) and forces [N, 3], contiguous, for all particles [N, 3] of the System.
 
@@ -232,7 +240,7 @@ class LatentForce(nn.Module):
             return x, 5
         return y, 0
 
-    def _draw_velocities(self, y: Tensor, kT: float, seed: int, stream: int, step: int) -> Tensor:  # noqa: N803
+    def _draw_velocities(self, y: Tensor, kT: float, seed: int, stream: int, step: int) -> Tensor:
         v = philox_normals(seed, stream, step, 1, 0, 3 * y.shape[0]).reshape(-1, 3)
         v = v * torch.sqrt(kT / self.masses).unsqueeze(1)
         if self.remove_momentum:
@@ -267,7 +275,14 @@ class FreeLatentForce(nn.Module):
         self.force = force
 
     def forward(
-        self, positions: Tensor, mode: Tensor, kT: Tensor, time: Tensor, seed: Tensor, stream: Tensor, step: Tensor  # noqa: N803
+        self,
+        positions: Tensor,
+        mode: Tensor,
+        kT: Tensor,
+        time: Tensor,
+        seed: Tensor,
+        stream: Tensor,
+        step: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Energy and forces [N, 3]."""
         box = torch.zeros(0, 0)
@@ -290,7 +305,7 @@ class PeriodicLatentForce(nn.Module):
         positions: Tensor,
         box: Tensor,
         mode: Tensor,
-        kT: Tensor,  # noqa: N803
+        kT: Tensor,
         time: Tensor,
         seed: Tensor,
         stream: Tensor,

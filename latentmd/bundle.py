@@ -208,7 +208,7 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Bundle
     data, manifest = _read(path)
     with quiet_torchscript():
         try:
-            module = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
+            module = torch.jit.load(io.BytesIO(data), map_location="cpu")
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise BundleError(

@@ -116,9 +116,7 @@ class Propagator:
         positions: Array = mobile.cpu().numpy()
         return positions
 
-    def propose(
-        self, positions: ArrayLike, time: float, rng: Noise, weights: ArrayLike | None = None
-    ) -> Array:
+    def propose(self, positions: ArrayLike, time: float, rng: Noise, weights: ArrayLike | None = None) -> Array:
         """Positions a time later, aligned to where they were: encode, latent steps, decode, superpose.
 
         Args:

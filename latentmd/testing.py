@@ -27,7 +27,9 @@ def check_encoder(encoder: nn.Module, observation: Tensor, *, tolerance: float =
     batch = observation.shape[0]
     before = observation.clone()
     z = _frozen(encoder, observation)
-    assert z.dim() == 3 and z.shape[0] == batch, f"found tokens of shape {tuple(z.shape)}, expected [{batch}, tokens, dim]"
+    assert z.dim() == 3 and z.shape[0] == batch, (
+        f"found tokens of shape {tuple(z.shape)}, expected [{batch}, tokens, dim]"
+    )
     _check_values(z, observation.dtype)
     _close(observation, before, 0.0, "the observation was changed")
     _close(_frozen(encoder, observation), z, 0.0, "the same call gave another answer")
@@ -82,9 +84,7 @@ def check_predictor(predictor: nn.Module, z: Tensor, lag: Tensor, *, tolerance: 
     return out
 
 
-def check_decoder(
-    decoder: nn.Module, axes: Tensor, n_atoms: int, *, tolerance: float = 1e-5, seed: int = 0
-) -> Tensor:
+def check_decoder(decoder: nn.Module, axes: Tensor, n_atoms: int, *, tolerance: float = 1e-5, seed: int = 0) -> Tensor:
     """`decoder(axes, noise)` gives centred structures [batch, n_atoms, 3] nm, a function of its arguments; returns them.
 
     Checks as `check_predictor` does, with `noise_size` of the decoder.
@@ -123,9 +123,7 @@ def _scripted(module: nn.Module) -> Any:
 
 
 def _close(found: Tensor, expected: Tensor, tolerance: float, message: str) -> None:
-    torch.testing.assert_close(
-        found, expected, rtol=0.0, atol=tolerance, msg=lambda detail: f"{message}: {detail}"
-    )
+    torch.testing.assert_close(found, expected, rtol=0.0, atol=tolerance, msg=lambda detail: f"{message}: {detail}")
 
 
 def _check_values(out: Tensor, dtype: torch.dtype) -> None:

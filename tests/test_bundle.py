@@ -108,9 +108,7 @@ def test_another_format_version_is_named(ou_bundle: Path, tmp_path: Path) -> Non
             bundle.load(path)
 
 
-def test_missing_and_unknown_fields_are_refused(
-    ou_surrogate: Any, ou_manifest: dict[str, Any], tmp_path: Path
-) -> None:
+def test_missing_and_unknown_fields_are_refused(ou_surrogate: Any, ou_manifest: dict[str, Any], tmp_path: Path) -> None:
     without = {key: value for key, value in ou_manifest.items() if key != "temperature"}
     with pytest.raises(BundleError, match="temperature: field required"):
         bundle.save(tmp_path / "x.pt", ou_surrogate, without)

@@ -18,13 +18,22 @@ Examples:
   latentmd benchmark chignolin.pdb --model none""",
 )
 @click.argument("pdb", required=False, type=click.Path(path_type=Path))
-@click.option("--model", help="Bundle or bundled model; none for plain MD only. "
-                              "[default: alanine-dipeptide where no PDB is named, else none]")
+@click.option(
+    "--model",
+    help="Bundle or bundled model; none for plain MD only. "
+    "[default: alanine-dipeptide where no PDB is named, else none]",
+)
 @click.option("--walkers", multiple=True, type=click.IntRange(min=1), help="Walkers of the rollouts; may be repeated.")
-@click.option("--seconds", type=click.FloatRange(min=0.01), default=0.6, show_default=True,
-              help="Wall time of each timing.")
-@click.option("--max-atoms", type=click.IntRange(min=0), default=10_100, show_default=True,
-              help="Largest peptide of the cost against atoms; 0 leaves that out.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.01), default=0.6, show_default=True, help="Wall time of each timing."
+)
+@click.option(
+    "--max-atoms",
+    type=click.IntRange(min=0),
+    default=10_100,
+    show_default=True,
+    help="Largest peptide of the cost against atoms; 0 leaves that out.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Torch threads. [default: torch's own choice]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmark"), show_default=True)

@@ -40,29 +40,60 @@ Examples:
   latentmd evaluate --model alanine-dipeptide --reference test --train train --out evaluation""",
 )
 @click.argument("generated", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--reference", multiple=True, required=True, type=click.Path(path_type=Path), metavar="REF...",
-              help="Reference MD: files, one per independent run, or folders of them.")
+@click.option(
+    "--reference",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="REF...",
+    help="Reference MD: files, one per independent run, or folders of them.",
+)
 @click.option("--top", type=click.Path(path_type=Path), help="PDB file of the molecule; the model's own by default.")
-@click.option("--train", multiple=True, type=click.Path(path_type=Path), metavar="TRAJ...",
-              help="Training trajectories, which the baselines are made of.")
+@click.option(
+    "--train",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="TRAJ...",
+    help="Training trajectories, which the baselines are made of.",
+)
 @click.option("--model", help="Evaluate this model's own rollouts (no GENERATED then), encoder, decoder and energies.")
 @click.option("--lag", type=Time(), default="100ps", show_default=True, help="Lag of TICA and the Markov model.")
 @click.option("--interval", type=Time(), help="Time between frames, for files without times (.npy).")
 @click.option("--temperature", type=click.FloatRange(min=1), help="Kelvin. [default: the model's, or 350]")
 @click.option("--resample", is_flag=True, help="Thin the finer of two frame spacings to the coarser.")
-@click.option("--baseline", "baselines", multiple=True, metavar="NAME",
-              help="replicate, persistence, msm, shuffled, tica-flow, koopman, all or none; may be repeated. "
-                   "[default: all with --model, else none]")
-@click.option("--frames", type=click.IntRange(min=100), default=100_000, show_default=True,
-              help="With --model: frames to generate.")
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="NAME",
+    help="replicate, persistence, msm, shuffled, tica-flow, koopman, all or none; may be repeated. "
+    "[default: all with --model, else none]",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(min=100),
+    default=100_000,
+    show_default=True,
+    help="With --model: frames to generate.",
+)
 @click.option("--walkers", type=click.IntRange(min=1), default=64, show_default=True, help="With --model: walkers.")
-@click.option("--step", type=Time(), help="With --model: time of a latent step and between frames. [default: a part of "
-                                         "--lag near twice the model's shortest]")
+@click.option(
+    "--step",
+    type=Time(),
+    help="With --model: time of a latent step and between frames. [default: a part of "
+    "--lag near twice the model's shortest]",
+)
 @click.option("--store", is_flag=True, help="With --model: write the metrics into the bundle, for `latentmd inspect`.")
-@click.option("--wall-time", type=click.FloatRange(min=0, min_open=True),
-              help="Seconds that GENERATED took; gives effective samples per second.")
-@click.option("--md-speed", type=click.FloatRange(min=0, min_open=True),
-              help="Plain MD of this molecule here in ps/s, for the replicate baseline.")
+@click.option(
+    "--wall-time",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds that GENERATED took; gives effective samples per second.",
+)
+@click.option(
+    "--md-speed",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Plain MD of this molecule here in ps/s, for the replicate baseline.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("evaluation"), show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier evaluation in the folder.")

@@ -22,10 +22,20 @@ Examples:
 @click.option("--model", required=True, help="Bundle or bundled model.")
 @click.option("--lag", type=Time(), help="Lag of VAMP-2. [default: the model's shortest step]")
 @click.option("--interval", type=Time(), help="Time between frames, for files without times (.npy).")
-@click.option("--frames", type=click.IntRange(min=100), default=40_000, show_default=True,
-              help="Most frames encoded, all runs together.")
-@click.option("--vampnet-seconds", type=click.FloatRange(min=0), default=20.0, show_default=True,
-              help="Training time of the VAMPnet.")
+@click.option(
+    "--frames",
+    type=click.IntRange(min=100),
+    default=40_000,
+    show_default=True,
+    help="Most frames encoded, all runs together.",
+)
+@click.option(
+    "--vampnet-seconds",
+    type=click.FloatRange(min=0),
+    default=20.0,
+    show_default=True,
+    help="Training time of the VAMPnet.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("latents"), show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier result in the folder.")

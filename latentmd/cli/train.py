@@ -24,9 +24,7 @@ Examples:
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--devices", type=int, default=1, show_default=True, help="Number of GPUs.")
-@click.option(
-    "--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True
-)
+@click.option("--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True)
 def train_command(
     trajectories: tuple[Path, ...],
     top: Path,

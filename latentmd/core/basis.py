@@ -79,9 +79,7 @@ def fit_basis(
         rotation, extra = _anchor_rotation(projected, [np.asarray(anchors[i]) for i in usable], n_slow)
         matrix, projected, n_slow = matrix @ rotation, [w @ rotation for w in projected], n_slow + extra
     now, future = np.concatenate([w[:-lag] for w in projected]), np.concatenate([w[lag:] for w in projected])
-    basis = LatentBasis(
-        torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(matrix.astype(np.float32)), n_slow
-    )
+    basis = LatentBasis(torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(matrix.astype(np.float32)), n_slow)
     return basis, (now * future).mean(0)
 
 

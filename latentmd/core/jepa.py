@@ -126,5 +126,5 @@ class JEPA(nn.Module):
             return
         for slow, fast in zip(self.target.parameters(), self.encoder.parameters(), strict=True):
             slow.lerp_(fast, 1 - momentum)
-        for slow, fast in zip(self.target.buffers(), self.encoder.buffers(), strict=True):
-            slow.copy_(fast)
+        for kept, current in zip(self.target.buffers(), self.encoder.buffers(), strict=True):
+            kept.copy_(current)

@@ -1,5 +1,7 @@
 """Small building blocks shared by encoders, predictors and decoders."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 def mlp(sizes: list[int], last_zero: bool = False) -> nn.Sequential:
     """Linear layers with SiLU between them; `last_zero` starts the output at zero (identity residuals)."""
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for fan_in, fan_out in pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), nn.SiLU()]
     last = layers[-2]
     if last_zero:

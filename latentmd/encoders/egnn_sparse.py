@@ -17,19 +17,17 @@ class _SparseRound(MessagePassing):  # type: ignore[misc]
         super().__init__(aggr="sum", flow="source_to_target")
         self.layer = layer
 
-    def forward(self, h: Tensor, edge_index: Tensor, edge: Tensor, direction: Tensor, envelope: Tensor | None) -> Tensor:
+    def forward(
+        self, h: Tensor, edge_index: Tensor, edge: Tensor, direction: Tensor, envelope: Tensor | None
+    ) -> Tensor:
         receiver, sender = self.layer.receiver(h), self.layer.sender(h)
         scale = envelope if envelope is not None else torch.ones_like(direction[:, :1])
-        out = self.propagate(
-            edge_index, receiver=receiver, sender=sender, edge=edge, direction=direction, scale=scale
-        )
+        out = self.propagate(edge_index, receiver=receiver, sender=sender, edge=edge, direction=direction, scale=scale)
         width = h.shape[-1]
         own = self.layer.message(receiver, sender, _self_edge(h))
         return self.layer.update(h, out[:, :width] + own, out[:, width:].reshape(h.shape[0], -1, 3))
 
-    def message(
-        self, receiver_i: Tensor, sender_j: Tensor, edge: Tensor, direction: Tensor, scale: Tensor
-    ) -> Tensor:
+    def message(self, receiver_i: Tensor, sender_j: Tensor, edge: Tensor, direction: Tensor, scale: Tensor) -> Tensor:
         m = self.layer.message(receiver_i, sender_j, edge) * scale
         return torch.cat([m, (self.layer.weight(m).unsqueeze(-1) * direction.unsqueeze(1)).flatten(1)], dim=-1)
 

@@ -101,9 +101,9 @@ def reversible_msm(counts: Floats) -> tuple[Floats, Floats, Ints]:
     states = connected_states(counts)
     if len(states) == 1:
         return np.ones((1, 1)), np.ones(1), states
-    model = MaximumLikelihoodMSM(reversible=True, maxerr=1e-8).fit_from_counts(
-        counts[np.ix_(states, states)]
-    ).fetch_model()
+    model = (
+        MaximumLikelihoodMSM(reversible=True, maxerr=1e-8).fit_from_counts(counts[np.ix_(states, states)]).fetch_model()
+    )
     return np.asarray(model.transition_matrix), np.asarray(model.stationary_distribution), states
 
 

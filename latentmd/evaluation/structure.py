@@ -299,9 +299,7 @@ def frame_scores(positions: Floats, template: StructureTemplate) -> FrameScores:
         )
 
 
-def check_frames(
-    positions: Floats, template: StructureTemplate, max_z: float = MAX_Z
-) -> dict[str, NDArray[np.bool_]]:
+def check_frames(positions: Floats, template: StructureTemplate, max_z: float = MAX_Z) -> dict[str, NDArray[np.bool_]]:
     """Pass or fail of every frame in each structure check.
 
     Args:

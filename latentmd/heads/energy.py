@@ -112,4 +112,5 @@ class LatentEnergyHead(nn.Module):
     def loss(self, w: Tensor, energies: Tensor) -> Tensor:
         """Gaussian negative log-likelihood per frame, up to a constant."""
         mean, variance = self(w)
-        return (0.5 * torch.log(variance) + 0.5 * (energies - mean).square() / variance).mean()
+        loss: Tensor = (0.5 * torch.log(variance) + 0.5 * (energies - mean).square() / variance).mean()
+        return loss

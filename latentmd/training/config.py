@@ -126,7 +126,9 @@ class TrainingConfig(_Section):
     def _lags_in_order(self) -> TrainingConfig:
         for name, (shortest, longest) in {"jepa.lag": self.jepa.lag, "predictor.lag": self.predictor.lag}.items():
             if not self.stride <= shortest <= longest:
-                raise ValueError(f"{name} is {shortest} to {longest} ps; expected stride ({self.stride}) <= shortest <= longest")
+                raise ValueError(
+                    f"{name} is {shortest} to {longest} ps; expected stride ({self.stride}) <= shortest <= longest"
+                )
         return self
 
 

@@ -32,8 +32,8 @@ def training_reference(
             residue = topology.atom(atoms[1]).residue
             if residue.index not in psi_of:
                 continue
-            angles = np.rad2deg(np.stack([phi[:, column], psi[:, psi_of[residue.index]]]))
-            histogram, _, _ = np.histogram2d(*angles, bins=_BINS, range=[[-180, 180], [-180, 180]])
+            x, y = np.rad2deg(phi[:, column]), np.rad2deg(psi[:, psi_of[residue.index]])
+            histogram, _, _ = np.histogram2d(x, y, bins=_BINS, range=[[-180.0, 180.0], [-180.0, 180.0]])
             name = f"{residue.name}{residue.resSeq}"
             counts[name] = counts.get(name, np.zeros((_BINS, _BINS), dtype=np.int64)) + histogram.astype(np.int64)
     return {

@@ -67,7 +67,9 @@ def jepa_stage(jepa: JEPA, trajectories: list[NDArray[np.float32]], config: Trai
         if step == c.steps or (step > _CHECK_FROM * c.steps and step % 50 == 0):
             refuse_collapse(collapse_diagnostics(jepa, probe), start, c.minimum_rank, step)
 
-    return Stage("jepa", jepa, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, after_step=after_step)
+    return Stage(
+        "jepa", jepa, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, after_step=after_step
+    )
 
 
 def collapse_diagnostics(jepa: JEPA, positions: Tensor) -> dict[str, float]:
@@ -97,7 +99,10 @@ def encode_all(
     out = []
     for positions in trajectories:
         parts = [
-            encoder(torch.from_numpy(np.ascontiguousarray(positions[i : i + batch])).to(device)).flatten(1).cpu().numpy()
+            encoder(torch.from_numpy(np.ascontiguousarray(positions[i : i + batch])).to(device))
+            .flatten(1)
+            .cpu()
+            .numpy()
             for i in range(0, len(positions), batch)
         ]
         out.append(np.concatenate(parts))
@@ -119,7 +124,9 @@ def decoder_stage(decoder: TorsionDecoder, axes: Tensor, positions: Tensor, conf
         there = device_of(decoder)
         return {"loss": decoder.loss(axes[rows].to(there), positions[rows].to(there))}
 
-    return Stage("decoder", decoder, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=0.99)
+    return Stage(
+        "decoder", decoder, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=0.99
+    )
 
 
 def fast_stage(flow: ConditionalFlow, slow: Tensor, fast: Tensor, config: TrainingConfig) -> Stage:
@@ -188,7 +195,13 @@ def predictor_stage(
         return {**flow, "loss": flow["loss"] + entropy, "entropy": entropy}
 
     return Stage(
-        "predictor", predictor, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=c.average
+        "predictor",
+        predictor,
+        losses,
+        steps=c.steps,
+        learning_rate=c.learning_rate,
+        seed=config.seed,
+        average=c.average,
     )
 
 

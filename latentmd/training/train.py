@@ -133,7 +133,10 @@ def train(
         "autocorrelation_lag": config.latent.lag,
         "metrics": {},
         "reference": training_reference(data.train + data.validation, data.topology, labels.energies.double().numpy()),
-        "training": {"config": config.model_dump(mode="json"), "seconds": {k: round(v, 1) for k, v in run.seconds.items()}},
+        "training": {
+            "config": config.model_dump(mode="json"),
+            "seconds": {k: round(v, 1) for k, v in run.seconds.items()},
+        },
     }
     bundle.save(out, surrogate, manifest)
     plot_training(log, folder / "training.png")
@@ -222,7 +225,9 @@ def energy_labels(data: Data, top: str | Path, config: TrainingConfig, run: Run)
     energies, forces = engine_labels(top, positions[rows], config)
     run.seconds["labels"] = time.perf_counter() - start
     return Labels(
-        torch.from_numpy(rows), torch.from_numpy(energies.astype(np.float32)), torch.from_numpy(forces.astype(np.float32))
+        torch.from_numpy(rows),
+        torch.from_numpy(energies.astype(np.float32)),
+        torch.from_numpy(forces.astype(np.float32)),
     )
 
 
@@ -236,7 +241,9 @@ def build_surrogate(
     w = torch.from_numpy(np.concatenate(axes))
     decoder = train_decoder(data, w, positions, held_axes, config, run)
     k = basis.n_slow
-    untrained = ConditionalFlow(basis.n_fast, k, 0, config.fast.width, config.fast.depth, solver_steps=config.fast.solver_steps)
+    untrained = ConditionalFlow(
+        basis.n_fast, k, 0, config.fast.width, config.fast.depth, solver_steps=config.fast.solver_steps
+    )
     fast: Any = run.stage(stages.fast_stage(untrained, w[:, :k].contiguous(), w[:, k:].contiguous(), config))
     slow = [np.ascontiguousarray(a[:, :k]) for a in axes]
     predictor = run.stage(stages.predictor_stage(stages.build_predictor(slow, config), slow, config))

@@ -94,9 +94,7 @@ def evaluate_model(
         if top is None:
             top = Path(temporary) / "topology.pdb"
             top.write_text(propagator.manifest.topology)
-        return _Run(propagator, Path(top), settings, progress).evaluate(
-            reference, train, frames, walkers, step, folder
-        )
+        return _Run(propagator, Path(top), settings, progress).evaluate(reference, train, frames, walkers, step, folder)
 
 
 def store_metrics(name: str | Path, result: Evaluation) -> Path:

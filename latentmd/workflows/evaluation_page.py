@@ -60,9 +60,7 @@ def _figure_sections(
     if spec.pairs:
         images = []
         for phi, psi in spec.pairs[:4]:
-            counts = [
-                TORSION_PAIR_GRID.counts(np.concatenate([r[:, [phi, psi]] for r in s.runs])) for s in (md, own)
-            ]
+            counts = [TORSION_PAIR_GRID.counts(np.concatenate([r[:, [phi, psi]] for r in s.runs])) for s in (md, own)]
             labels = (f"{spec.names[phi]} (degrees)", f"{spec.names[psi]} (degrees)")
             image = figures.surfaces(counts[0], counts[1], figures.ramachandran_bounds(), labels, model.temperature)
             images.append((image, f"Free energy over {spec.names[phi]} and {spec.names[psi]}"))

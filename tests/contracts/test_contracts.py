@@ -115,7 +115,9 @@ def test_conditional_flow_repeats_its_draw(perturb: Any) -> None:
     c, g, noise = torch.randn(4, 1, 3), torch.zeros(4, 0), torch.randn(4, flow.noise_size)
     out = flow.sample(c, g, noise)
     assert out.shape == (4, 1, 2)
-    torch.testing.assert_close(torch.cat([flow.sample(c[i : i + 1], g[i : i + 1], noise[i : i + 1]) for i in range(4)]), out)
+    torch.testing.assert_close(
+        torch.cat([flow.sample(c[i : i + 1], g[i : i + 1], noise[i : i + 1]) for i in range(4)]), out
+    )
 
 
 class Step(nn.Module):

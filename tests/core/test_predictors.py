@@ -194,7 +194,9 @@ def test_mixture_draws_follow_its_density(perturb: Any) -> None:
     weights = log_weights.exp()
     mean = weights @ means
     spread = means - mean
-    covariance = torch.einsum("m,mij->ij", weights, factors @ factors.transpose(1, 2) + spread[:, :, None] * spread[:, None])
+    covariance = torch.einsum(
+        "m,mij->ij", weights, factors @ factors.transpose(1, 2) + spread[:, :, None] * spread[:, None]
+    )
     torch.testing.assert_close(drawn.mean(0), mean, rtol=0, atol=5 * float(covariance.diagonal().max() / 40_000) ** 0.5)
     torch.testing.assert_close(torch.cov(drawn.T), covariance, rtol=0.05, atol=0.03)
 

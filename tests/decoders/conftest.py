@@ -12,8 +12,9 @@ import pytest
 @pytest.fixture(scope="session")
 def peptide() -> tuple[Any, np.ndarray]:
     """OpenMM topology and positions (nm, float32) of GLY-TYR-ASP-PRO-ILE-LYS-TRP-HIS-VAL, uncapped."""
-    from latentmd.systems.peptide import backbone, pdb_block
     from pdbfixer import PDBFixer
+
+    from latentmd.systems.peptide import backbone, pdb_block
 
     sequence = "GLY TYR ASP PRO ILE LYS TRP HIS VAL".split()
     fixer = PDBFixer(pdbfile=io.StringIO(pdb_block(backbone(sequence))))

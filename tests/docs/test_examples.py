@@ -25,7 +25,9 @@ def test_example(path: Path, tmp_path: Path) -> None:
 
 
 def test_before_and_after_differ_by_two_lines() -> None:
-    before, after = (EXAMPLES[0].with_name(f"01_alanine_dipeptide_{word}.py").read_text() for word in ("before", "after"))
+    before, after = (
+        EXAMPLES[0].with_name(f"01_alanine_dipeptide_{word}.py").read_text() for word in ("before", "after")
+    )
     added = [line for line in after.splitlines()[1:] if line.strip() and line not in before.splitlines()]
     changed = [line for line in before.splitlines()[1:] if line.strip() and line not in after.splitlines()]
     assert (len(added), len(changed)) == (2, 1), f"changed: {changed}; added: {added}"

@@ -54,7 +54,9 @@ def test_commands_parse(line: str) -> None:
     command.make_context(words[0], words[1:])
 
 
-@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/methods.md", "docs/figures.md"])
+@pytest.mark.parametrize(
+    "path", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/methods.md", "docs/figures.md"]
+)
 def test_links_exist(path: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)", (ROOT / path).read_text()):
         if not target.startswith("http"):

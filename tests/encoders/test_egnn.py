@@ -52,7 +52,9 @@ def test_sparse_path_equals_dense_path(frames: Tensor, graph: Any, cutoff: float
     net = encoder(cutoff)
     box = BOX.expand(len(frames), 3, 3) if periodic else None
     if periodic:  # break the molecule over the boundary
-        frames = frames + BOX.sum(0) * (torch.rand(frames.shape[:2], generator=torch.Generator().manual_seed(0)) < 0.5).unsqueeze(-1)
+        frames = frames + BOX.sum(0) * (
+            torch.rand(frames.shape[:2], generator=torch.Generator().manual_seed(0)) < 0.5
+        ).unsqueeze(-1)
     batch = graph_frames(graph, frames, cutoff or None, box)
     with torch.no_grad():
         sparse = SparseEGNN(net)(batch).reshape(len(frames), 3, 5)

@@ -157,9 +157,7 @@ def test_positions_that_are_not_finite_are_named(latent_simulation: Make, snapsh
         simulation.step(1)
 
 
-def test_faults_leak_neither_memory_nor_the_model(
-    latent_simulation: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_faults_leak_neither_memory_nor_the_model(latent_simulation: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     import psutil
 
     simulation, latent = latent_simulation()

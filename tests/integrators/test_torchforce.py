@@ -117,9 +117,7 @@ def test_both_providers_make_the_same_trajectory(alanine: Any, ou_bundle: Path, 
 def test_a_fault_in_torchforce_leaves_the_state(alanine: Any, ou_bundle: Path) -> None:
     pytest.importorskip("openmmtorch")
     system = copy.deepcopy(alanine.system)
-    latent = LatentIntegrator(
-        350, ou_bundle, 50, system=system, topology=alanine.topology, provider="torchforce"
-    )
+    latent = LatentIntegrator(350, ou_bundle, 50, system=system, topology=alanine.topology, provider="torchforce")
     context = openmm.Context(system, latent, openmm.Platform.getPlatformByName("Reference"))
     context.setPositions(alanine.positions)
     latent.step(1)

@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = {"latentmd": ROOT / "latentmd", "latentmd.integrators": ROOT / "integrators", "latentmd.systems": ROOT / "systems"}
+FOLDERS = {
+    "latentmd": ROOT / "latentmd",
+    "latentmd.integrators": ROOT / "integrators",
+    "latentmd.systems": ROOT / "systems",
+}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -45,7 +49,9 @@ def test_every_data_file_is_packaged() -> None:
             home, inside = package, path.relative_to(folder)
             while f"{home}.{inside.parts[0]}" in MODULES and len(inside.parts) > 1:
                 home, inside = f"{home}.{inside.parts[0]}", Path(*inside.parts[1:])
-            assert any(inside.match(pattern) for pattern in patterns.get(home, [])), f"{path.relative_to(ROOT)} is left out"
+            assert any(inside.match(pattern) for pattern in patterns.get(home, [])), (
+                f"{path.relative_to(ROOT)} is left out"
+            )
 
 
 def test_entry_points_exist() -> None:
@@ -63,9 +69,7 @@ def test_modules_say_what_they_are_for(name: str) -> None:
     tree = ast.parse(MODULES[name].read_text())
     assert ast.get_docstring(tree), f"{name} has no docstring"
     public = [
-        node
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
     ]
     missing = [node.name for node in public if not ast.get_docstring(node)]
     assert not missing, f"{name}: no docstring on {', '.join(missing)}"
@@ -116,9 +120,9 @@ def test_import_arrow(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("latentmd.core")])
 def test_the_core_knows_torch_only(name: str) -> None:
-    foreign = {
-        other.split(".")[0] for other in _imports(MODULES[name]) if not other.startswith("latentmd.core")
-    } - set(sys.stdlib_module_names)
+    foreign = {other.split(".")[0] for other in _imports(MODULES[name]) if not other.startswith("latentmd.core")} - set(
+        sys.stdlib_module_names
+    )
     assert foreign <= {"torch", "numpy"}, f"{name} imports {foreign}"
 
 
@@ -128,7 +132,18 @@ def test_torchscript_stays_in_the_bundle() -> None:
     assert users == {"latentmd.bundle"}
 
 
-HEAVY = ("openmm", "ase", "mdtraj", "matplotlib", "torch", "torch_geometric", "lightning", "deeptime", "scipy", "pdbfixer")
+HEAVY = (
+    "openmm",
+    "ase",
+    "mdtraj",
+    "matplotlib",
+    "torch",
+    "torch_geometric",
+    "lightning",
+    "deeptime",
+    "scipy",
+    "pdbfixer",
+)
 
 
 def _loaded(code: str) -> set[str]:

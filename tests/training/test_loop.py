@@ -106,7 +106,9 @@ def test_a_broken_loss_stops_with_the_step(tmp_path: Path, value: float) -> None
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
         return {"loss": module.weight.sum() * value}
 
-    with pytest.raises(TrainingError, match=r"stage broken: the loss became (nan|inf|-inf) at step 1; lower its learning_rate"):
+    with pytest.raises(
+        TrainingError, match=r"stage broken: the loss became (nan|inf|-inf) at step 1; lower its learning_rate"
+    ):
         run(Stage("broken", module, losses, steps=5, learning_rate=0.1, seed=0), tmp_path)
 
 

@@ -37,10 +37,20 @@ def test_collapse_stops_the_run_and_says_so(
     alanine_topology: Any, alanine_runs: list[Any], tiny: dict[str, Any], tmp_path: Path
 ) -> None:
     """Prediction alone, without anything against collapse: a constant latent is the easy answer."""
-    settings = {**tiny["jepa"], "variance": 0, "covariance": 0, "ground": 0, "steps": 400, "learning_rate": 0.02, "ema": 0.9}
+    settings = {
+        **tiny["jepa"],
+        "variance": 0,
+        "covariance": 0,
+        "ground": 0,
+        "steps": 400,
+        "learning_rate": 0.02,
+        "ema": 0.9,
+    }
     config = parse_config({**tiny, "jepa": settings})
     _, stage = new_stage(alanine_topology, alanine_runs, config)
-    with pytest.raises(TrainingError, match=r"the latent collapsed: effective rank .* at step \d+; raise jepa.variance"):
+    with pytest.raises(
+        TrainingError, match=r"the latent collapsed: effective rank .* at step \d+; raise jepa.variance"
+    ):
         run(stage, tmp_path)
     assert not (tmp_path / "jepa.pt").exists()
 
@@ -48,7 +58,9 @@ def test_collapse_stops_the_run_and_says_so(
 def test_the_default_objective_does_not_collapse(
     alanine_topology: Any, alanine_runs: list[Any], tiny: dict[str, Any], tmp_path: Path
 ) -> None:
-    jepa, stage = new_stage(alanine_topology, alanine_runs, parse_config({**tiny, "jepa": {**tiny["jepa"], "steps": 100}}))
+    jepa, stage = new_stage(
+        alanine_topology, alanine_runs, parse_config({**tiny, "jepa": {**tiny["jepa"], "steps": 100}})
+    )
     frames = torch.from_numpy(np.concatenate(alanine_runs)[::10])
     before = stages.collapse_diagnostics(jepa, frames)
     run(stage, tmp_path)
@@ -104,7 +116,9 @@ def test_predictor_stage_learns_from_cached_axes(kind: str, tiny: dict[str, Any]
     stage = stages.predictor_stage(predictor, slow, config)
     before = float(stage.losses(torch.Generator().manual_seed(0))["loss"].detach())
     trained: Any = run(stage, tmp_path)
-    after = float(stages.predictor_stage(trained, slow, config).losses(torch.Generator().manual_seed(0))["loss"].detach())
+    after = float(
+        stages.predictor_stage(trained, slow, config).losses(torch.Generator().manual_seed(0))["loss"].detach()
+    )
     assert after < before
     assert type(trained).__name__ == {"flow": "FlowPredictor", "mixture": "MixturePredictor"}[kind]
 

@@ -123,7 +123,9 @@ def test_stride_must_be_a_multiple_of_the_spacing(
     files: list[Path], pdb: Path, tiny: dict[str, Any], stride: float
 ) -> None:
     settings = {**tiny, "stride": stride, "jepa": {}}
-    with pytest.raises(ValueError, match=rf"frames are 0.2 ps apart and stride is {stride} ps; set stride to a multiple of 0.2"):
+    with pytest.raises(
+        ValueError, match=rf"frames are 0.2 ps apart and stride is {stride} ps; set stride to a multiple of 0.2"
+    ):
         load_data(files, pdb, parse_config(settings))
 
 
@@ -145,7 +147,9 @@ def test_broken_trajectories_are_named(files: list[Path], pdb: Path, tiny: dict[
         load_data([files[0], broken], pdb, config)
 
 
-def test_runs_too_short_for_the_lag_are_refused(files: list[Path], pdb: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+def test_runs_too_short_for_the_lag_are_refused(
+    files: list[Path], pdb: Path, tiny: dict[str, Any], tmp_path: Path
+) -> None:
     config = parse_config({**tiny, "jepa": {**tiny["jepa"], "lag": [0.2, 200.0]}})
     with pytest.raises(ValueError, match=r"the longest trajectory has 500"):
         train(files, pdb, tmp_path / "out.pt", config, device="cpu")

@@ -50,9 +50,7 @@ class MixturePredictor(nn.Module):
         flat = z.reshape(z.shape[0], 1, self.size)
         raw = self.trunk(flat, self.lag(lag)).reshape(z.shape[0], self.components, -1)
         means = self.anchors + raw[..., 1 : 1 + self.size]
-        factors = torch.zeros(
-            z.shape[0], self.components, self.size, self.size, dtype=z.dtype, device=z.device
-        )
+        factors = torch.zeros(z.shape[0], self.components, self.size, self.size, dtype=z.dtype, device=z.device)
         factors[:, :, self.rows, self.columns] = raw[..., 1 + self.size :]
         diagonal = torch.diagonal(factors, dim1=-2, dim2=-1).clamp(-7.0, 3.0)
         factors = torch.tril(factors, -1) + torch.diag_embed(torch.exp(diagonal))
