@@ -42,8 +42,8 @@ class LatentCalculator(Calculator):
         >>> atoms.get_potential_energy()                        # doctest: +SKIP
     """
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]
-    ignored_changes = {"initial_charges", "initial_magmoms"}
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 (ASE's way)
+    ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
     def __init__(self, model: Model, head: str = "energy", device: str = "auto") -> None:
         if head not in HEADS:

@@ -1,4 +1,4 @@
-"""Tests for parts of your own: contract checks of encoders, predictors and decoders, and a surrogate with known answers.
+"""Tests for parts of your own: contract checks of encoders, predictors and decoders, a surrogate with known answers.
 
 The checks raise AssertionError with what was found. They hold for every part in this package; run them on yours:
 
@@ -85,7 +85,7 @@ def check_predictor(predictor: nn.Module, z: Tensor, lag: Tensor, *, tolerance: 
 
 
 def check_decoder(decoder: nn.Module, axes: Tensor, n_atoms: int, *, tolerance: float = 1e-5, seed: int = 0) -> Tensor:
-    """`decoder(axes, noise)` gives centred structures [batch, n_atoms, 3] nm, a function of its arguments; returns them.
+    """`decoder(axes, noise)` gives centred structures [batch, n_atoms, 3] nm, from its arguments alone; returns them.
 
     Checks as `check_predictor` does, with `noise_size` of the decoder.
     """

@@ -67,7 +67,7 @@ class TorsionDecoder(nn.Module):
         return self.relabel(positions, third)
 
     def read(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Directions [batch, drivers, 2] on the circle and scaled deviations [batch, rest], as the network gives them."""
+        """Directions [batch, drivers, 2] on the circle and scaled deviations [batch, rest], as the network gives."""
         out = self.network(w)
         return out[:, : 2 * self.n_drivers].reshape(-1, self.n_drivers, 2), out[:, 2 * self.n_drivers :]
 

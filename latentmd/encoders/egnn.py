@@ -75,7 +75,7 @@ class EGNNLayer(nn.Module):
         return out
 
     def forward(self, h: Tensor, edge: Tensor, direction: Tensor, envelope: Tensor | None) -> Tensor:
-        """Dense path: h [B, N, H], edge [B, N, N, E], direction [B, N, N, 3], envelope [B, N, N, 1] or None for ones."""
+        """Dense path: h [B, N, H], edge [B, N, N, E], direction [B, N, N, 3], envelope [B, N, N, 1] or None."""
         m = self.message(self.receiver(h).unsqueeze(2), self.sender(h).unsqueeze(1), edge)
         if envelope is not None:
             m = m * envelope
@@ -120,7 +120,7 @@ class EGNNEncoder(nn.Module):
 
     def embed(self, features: Tensor) -> Tensor:
         """Sum of the embeddings of the chemistry features, [..., F] long → [..., H]."""
-        h = torch.zeros(features.shape[:-1] + (self.width,), device=features.device)
+        h = torch.zeros(features.shape[:-1] + (self.width,), device=features.device)  # noqa: RUF005 (scripts)
         for i, embedding in enumerate(self.embeddings):
             h = h + embedding(features[..., i])
         return h

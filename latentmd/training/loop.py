@@ -89,7 +89,7 @@ class Stage(lightning.LightningModule):
 
 
 class Finish(Callback):
-    """Calls `finish_step`. A module's own hook would come after the checkpoint, which then lacked the step's averages."""
+    """Calls `finish_step`. A module's own hook would come after the checkpoint, which then lacks its averages."""
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
         module.finish_step(float(outputs["loss"].detach()))

@@ -46,7 +46,8 @@ def plot_training(log: Path, out: Path) -> None:
         title = stage
         if "rank" in curves[stage]:
             last = {name: curves[stage][name][-1][1] for name in ("rank", "std_min", "std_mean")}
-            title += f": effective rank {last['rank']:.1f}, axis deviation {last['std_min']:.2g} to {last['std_mean']:.2g} (mean)"
+            title += f": effective rank {last['rank']:.1f}, axis deviation {last['std_min']:.2g}"
+            title += f" to {last['std_mean']:.2g} (mean)"
         axes.set_title(title, fontsize=8)
         axes.set_yscale("symlog", linthresh=0.1)
         axes.set_xlabel("step")

@@ -156,7 +156,7 @@ def prepare_folder(folder: Path, plan: dict[str, Any], resume: bool) -> None:
         differing = [part for part in plan if before.get(part) != plan[part]]
         if differing:
             raise ValueError(
-                f"{folder} holds a training with other {' and '.join(differing)}; resume with what it was started with, "
+                f"{folder} holds a training with other {' and '.join(differing)}; resume with what it began with, "
                 "or start anew with --overwrite instead of --resume"
             )
     if not resume:
@@ -193,7 +193,8 @@ def load_data(trajectories: Sequence[str | Path], top: str | Path, config: Train
     every = round(config.stride / interval)
     if every < 1 or abs(every * interval - config.stride) > 1e-6 * config.stride:
         raise ValueError(
-            f"frames are {interval:g} ps apart and stride is {config.stride:g} ps; set stride to a multiple of {interval:g}"
+            f"frames are {interval:g} ps apart and stride is {config.stride:g} ps; "
+            f"set stride to a multiple of {interval:g}"
         )
     strided = [np.ascontiguousarray(p[::every]) for p in positions]
     names = [Path(t).name for t in trajectories]
@@ -290,7 +291,7 @@ def split_axes(
             latents = [stored[f"z{i}"] for i in range(len(everything))]
     else:
         latents = stages.encode_all(encoder, everything)
-        np.savez(cache, **{f"z{i}": z for i, z in enumerate(latents)})
+        np.savez(cache, **{f"z{i}": z for i, z in enumerate(latents)})  # type: ignore[arg-type]
     lag = max(1, round(config.latent.lag / config.stride))
     anchors = soft_torsions(data, config.latent.soft_torsion) if config.latent.soft_torsion < 180 else []
     basis, correlation = fit_basis(

@@ -84,4 +84,4 @@ def test_public_names() -> None:
         assert getattr(latentmd, name) is not None
     assert latentmd.__version__
     with pytest.raises(AttributeError, match="expected one of"):
-        latentmd.nothing
+        _ = latentmd.nothing

@@ -165,7 +165,7 @@ def test_training_reaches_the_targets(alanine_topology: Any, frames: Tensor) -> 
     """Axes that hold the torsions' cosines and sines: a linear read-out must find them."""
     linear = TorsionDecoder(InternalCoordinates.from_topology(alanine_topology), 14, 0)
     linear.fit_statistics(frames)
-    turns, rest = linear.targets(frames)
+    turns, _ = linear.targets(frames)
     assert turns.shape[1] == linear.n_drivers == 7
     axes = torch.cat([turns.cos(), turns.sin()], dim=1)
     optimizer = torch.optim.Adam(linear.parameters(), 3e-2)

@@ -1,4 +1,4 @@
-"""Stochastic predictor: conditional flow matching on the standardised residual (Lipman et al. 2023; Liu et al. 2023)."""
+"""Stochastic predictor: conditional flow matching on a standardised residual (Lipman et al. 2023; Liu et al. 2023)."""
 
 import torch
 from torch import Tensor, nn
@@ -145,7 +145,7 @@ class FlowPredictor(nn.Module):
         return torch.cat([z, one_hot.expand(-1, z.shape[1], -1)], dim=-1)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """One draw of z(t + lag), [batch, tokens, dim]; noise [batch, noise_size], its first column chooses the cell."""
+        """One draw of z(t + lag), [batch, tokens, dim]; noise [batch, noise_size], the first chooses the cell."""
         g = self.lag(lag)
         uniform = 0.5 * (1 + torch.erf(noise[:, :1] / 1.4142135623730951))
         cell = (self.log_weights(z, g).exp().cumsum(-1) < uniform).sum(-1).clamp(max=self.cells - 1)
