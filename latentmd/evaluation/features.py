@@ -92,9 +92,9 @@ def feature_spec(topology: Any) -> FeatureSpec:
 def _distances(topology: Any) -> FeatureSpec:
     symbols, bonds = structure.topology_arrays(topology)
     heavy = [i for i, symbol in enumerate(symbols) if symbol not in ("H", "D", "VS")]
-    near = structure._close_in_graph(len(symbols), bonds)
-    pairs = [(i, j) for a, i in enumerate(heavy) for j in heavy[a + 1 :] if not near[i, j]]
-    pairs = pairs or [(i, j) for a, i in enumerate(heavy) for j in heavy[a + 1 :]]
+    near = structure.within_two_bonds(len(symbols), bonds, np.array(heavy, dtype=np.int64))
+    places = [(a, b) for a in range(len(heavy)) for b in range(a + 1, len(heavy))]
+    pairs = [(heavy[a], heavy[b]) for a, b in places if not near[a, b]] or [(heavy[a], heavy[b]) for a, b in places]
     if not pairs:
         raise EvaluationError(f"the topology holds {len(heavy)} heavy atoms; expected two or more")
     chosen = [pairs[k] for k in np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), MAX_DISTANCES)).astype(int))]

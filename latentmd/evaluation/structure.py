@@ -202,7 +202,7 @@ def structure_template(topology: Any, reference: Floats) -> StructureTemplate:
         tuple(symbols), bonds, *_moments(bond_lengths(frames, bonds), 0),
         triples, *_moments(bond_angles(frames, triples), 1),
         centres, np.sign(np.mean(np.sign(signed_volumes(frames, centres)), axis=0)),
-        heavy, _close_in_graph(len(symbols), bonds)[np.ix_(heavy, heavy)],
+        heavy, within_two_bonds(len(symbols), bonds, heavy),
     )  # fmt: skip
 
 
@@ -213,10 +213,12 @@ def _moments(values: Floats, kind: int) -> tuple[Floats, Floats]:
     return mean, np.maximum(np.std(values, axis=0, ddof=1), _FLOORS[kind])
 
 
-def _close_in_graph(n_atoms: int, bonds: Ints) -> NDArray[np.bool_]:
-    linked = np.eye(n_atoms, dtype=bool)
+def within_two_bonds(n_atoms: int, bonds: Ints, atoms: Ints) -> NDArray[np.bool_]:
+    """Whether pairs of the given atoms are the same or at most two bonds apart, shape (len(atoms), len(atoms))."""
+    linked = np.eye(len(atoms), dtype=bool)
+    index = {int(atom): i for i, atom in enumerate(atoms)}
     for j, around in enumerate(neighbour_lists(n_atoms, bonds)):
-        shell = [j, *around]
+        shell = [index[i] for i in (j, *around) if i in index]
         linked[np.ix_(shell, shell)] = True
     return linked
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from latentmd.evaluation import features, figures, kinetics, report, statistics,
 from latentmd.evaluation.features import FeatureSet, FeatureSpec
 from latentmd.evaluation.reference import Metric
 from latentmd.evaluation.statistics import TORSION_PAIR_GRID, Floats
-from latentmd.workflows.evaluation_inputs import trajectory_files
+from latentmd.workflows.evaluation_inputs import run_record
 
 if TYPE_CHECKING:
     from latentmd.bundle import Reference
@@ -22,7 +22,14 @@ _SHORTEST = 20  # frames of a walker from which a correlation is worth drawing
 
 
 def write_simulation_page(
-    folder: Path, reference: Reference | None, interval: float, temperature: float, seconds: float | None = None
+    folder: Path,
+    trajectories: Sequence[Path],
+    reference: Reference | None,
+    interval: float,
+    temperature: float,
+    *,
+    title: str = "",
+    seconds: float | None = None,
 ) -> Path:
     """Write evaluation.html into a run's folder: figures, structure checks and a 3-D view.
 
@@ -30,10 +37,12 @@ def write_simulation_page(
     reference MD in full.
 
     Args:
-        folder: with topology.pdb, the walkers' trajectories and provenance.csv.
+        folder: with topology.pdb and provenance.csv.
+        trajectories: of the walkers, each of two frames or more.
         reference: of the model's training data; None for plain MD.
         interval: ps between frames.
         temperature: kelvin.
+        title: of the page; the folder's name where empty.
         seconds: wall time of the run, for effective samples per second.
 
     Returns:
@@ -42,10 +51,10 @@ def write_simulation_page(
     topology, start = features.load_topology(folder / "topology.pdb")
     spec = features.feature_spec(topology)
     template = structure.structure_template(topology, start)
-    own = features.read_set(trajectory_files([folder]), topology, spec, template, interval)
+    own = features.read_set(trajectories, topology, spec, template, interval)
     counts = _reference_counts(reference, spec)
     metrics = _ramachandran_metrics(own, spec, counts, temperature) + _own_metrics(own, spec, seconds)
-    energies = _energies(folder)
+    energies = run_record(trajectories).energies
     bounds = None
     if reference is not None and reference.energy_quantiles is not None:
         bounds = (reference.energy_quantiles[0], reference.energy_quantiles[2])
@@ -55,7 +64,7 @@ def write_simulation_page(
         metrics.append(Metric("frames in the training data's 0.1 to 99.9 % of energies", "energy", inside, note=note))
     lead = f"{own.frames:,} frames of {len(own.runs)} walker(s), {interval:g} ps apart, {temperature:g} K"
     beside = "Reference: the model's training data. " if reference is not None else ""
-    text = beside + "Compare with reference MD in full: latentmd evaluate " + f"{folder.name} --reference ... --top ..."
+    text = f"{beside}Compare with reference MD in full: latentmd evaluate {title or folder.name} --reference ..."
     sections = [report.Section("Metrics", text, report.metric_table(metrics)), *_drawn(own, spec, counts, temperature)]
     if energies is not None:
         image = figures.energies(None, energies, bounds)
@@ -63,7 +72,7 @@ def write_simulation_page(
     per_run = max(1, len(own.kept) // len(own.runs))
     times = interval * np.linspace(1, max(len(own.runs[0]), 1), per_run)
     view = report.View(topology, [("walker 0", own.kept[:per_run], times[: len(own.kept[:per_run])])])
-    report.write_page(folder / PAGE, folder.name, lead, sections, view)
+    report.write_page(folder / PAGE, title or folder.name, lead, sections, view)
     return folder / PAGE
 
 
@@ -113,12 +122,6 @@ def _own_metrics(own: FeatureSet, spec: FeatureSpec, seconds: float | None) -> l
         if seconds:
             rows.append(Metric("effective samples per second of wall time", "sampling", slowest / seconds, "1/s"))
     return rows
-
-
-def _energies(folder: Path) -> Floats | None:
-    from latentmd.workflows.evaluation_inputs import run_record
-
-    return run_record(trajectory_files([folder])).energies
 
 
 def _drawn(

@@ -39,15 +39,20 @@ def _reference():
     )  # fmt: skip
 
 
+def _page(folder, reference, **options):
+    _run_folder(folder)
+    return write_simulation_page(folder, sorted(folder.glob("*.xtc")), reference, 100.0, 350.0, **options)
+
+
 def test_page_of_a_run_beside_the_models_reference(tmp_path):
-    page = write_simulation_page(_run_folder(tmp_path), _reference(), 100.0, 350.0, seconds=2.0).read_text()
+    page = _page(tmp_path, _reference(), seconds=2.0).read_text()
     for text in ("JS distance, (phi, psi), ALA2", "population of phi &gt; 0, ALA2", "frames, all checks", "walker 0"):
         assert text in page
     assert "40 frames that an engine moved" in page and page.count("data:image/png") == 3
 
 
 def test_page_of_plain_md_has_no_reference(tmp_path):
-    page = write_simulation_page(_run_folder(tmp_path), None, 100.0, 350.0).read_text()
+    page = _page(tmp_path, None).read_text()
     assert "JS distance" not in page and page.count("data:image/png") == 3
 
 
@@ -55,7 +60,7 @@ def test_page_needs_neither_torch_nor_deeptime(tmp_path):
     folder = _run_folder(tmp_path)
     code = (
         "import sys; from pathlib import Path; from latentmd.workflows.simulation_page import write_simulation_page;"
-        f"write_simulation_page(Path({str(folder)!r}), None, 100.0, 350.0);"
+        f"f = Path({str(folder)!r}); write_simulation_page(f, sorted(f.glob('*.xtc')), None, 100.0, 350.0);"
         "print([m for m in ('torch', 'deeptime', 'lightning', 'torch_geometric') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
