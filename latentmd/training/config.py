@@ -43,7 +43,7 @@ class JEPAConfig(_Section):
     sigreg: float = Field(0.1, ge=0)
     regularise: Literal["context", "sequence"] = "context"
     mask: float = Field(0.0, ge=0, lt=1)
-    ground: float = Field(4.0, ge=0)
+    ground: float = Field(1.0, ge=0)
     predictor_width: int = Field(96, ge=8)
     minimum_rank: float = Field(1.5, ge=1)
 
