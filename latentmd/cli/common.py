@@ -107,4 +107,6 @@ def show_result(result: RunResult) -> None:
     if summary["frames_failing_checks"]:
         click.echo(f"{summary['frames_failing_checks']} frames fail a structure check; provenance.csv says which")
     files = f"{len(result.trajectories)} trajectories, provenance.csv, summary.json, report.png"
+    if (result.folder / "evaluation.html").exists():
+        files += ", evaluation.html"
     click.echo(f"wrote {result.folder}/: {files}")

@@ -59,7 +59,8 @@ Examples:
 def simulate_command(pdb: Path, **options: Any) -> None:
     """Simulate the molecule in PDB with a model and write full-atom trajectories.
 
-    Writes topology.pdb, walker-0000.xtc and on, provenance.csv (how each frame was made), summary.json and report.png.
+    Writes topology.pdb, walker-0000.xtc and on, provenance.csv (how each frame was made), summary.json, report.png and
+    evaluation.html (metrics, figures and a 3-D view, beside the model's training data).
     Frames are `latent` (decoded from a latent step), `relaxed` (minimised after one, then moved by MD) or `md`.
     """
     from latentmd.workflows.simulate import simulate

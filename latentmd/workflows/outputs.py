@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 KINDS = ("latent", "relaxed", "md")
 COLUMNS = ("walker", "time_ps", "kind", "potential_energy", "checks_failed")
-_OWN = ("topology.pdb", "provenance.csv", "summary.json", "report.png")
+_OWN = ("topology.pdb", "provenance.csv", "summary.json", "report.png", "evaluation.html")
 
 
 class OutputError(OSError):

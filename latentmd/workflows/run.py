@@ -20,7 +20,7 @@ from latentmd.workflows.outputs import OutputFolder, Provenance
 from latentmd.workflows.workers import Job, WorkerError, cores, run_jobs
 
 if TYPE_CHECKING:
-    from latentmd.bundle import Manifest
+    from latentmd.bundle import Manifest, Reference
     from latentmd.systems.builder import Molecule
 
 Progress = Callable[[str, float, float], None]
@@ -235,6 +235,8 @@ class _Run:
             self.progress("drawing the report", self.total, self.total)
             reference = self.plan.manifest.reference if self.plan.manifest else None
             write_report(self.folder, reference, self.plan.interval)
+            if status == "complete":
+                self._write_page(reference, begin - self.plan.started)
             self.plan.wall["report"] = clock.perf_counter() - begin
         self.plan.wall["total"] = clock.perf_counter() - self.plan.started
         summary = self._summary(status)
@@ -242,6 +244,19 @@ class _Run:
         if status == "complete":
             self.folder.finish()
         return summary
+
+    def _write_page(self, reference: Reference | None, seconds: float) -> None:
+        """evaluation.html of the walkers with at least two frames; a solvent box is left out, for its size."""
+        trajectories = [self.folder.trajectory(walker) for walker, frames in self.done.items() if frames > 1]
+        protocol = self.plan.molecule.protocol
+        if not trajectories or protocol.solvent == "explicit":
+            return
+        from latentmd.workflows.simulation_page import write_simulation_page
+
+        write_simulation_page(
+            self.folder.work, trajectories, reference, self.plan.interval, protocol.temperature,
+            title=self.folder.path.name, seconds=seconds,
+        )  # fmt: skip
 
     def _summary(self, status: str) -> dict[str, Any]:
         plan, simulated = self.plan, sum(self.done.values()) * self.plan.interval

@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
 def test_every_output_is_there(run: RunResult) -> None:
     names = {path.name for path in run.folder.iterdir()}
     walkers = {f"walker-{i:04d}.xtc" for i in range(3)}
-    assert names == walkers | {"topology.pdb", "provenance.csv", "summary.json", "report.png"}
+    assert names == walkers | {"topology.pdb", "provenance.csv", "summary.json", "report.png", "evaluation.html"}
     assert (run.folder / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
