@@ -98,7 +98,7 @@ def test_caching_follows_what_matters(atoms: Atoms, ou_bundle: Path, monkeypatch
 def test_batch_equals_single_structures(atoms: Atoms, ou_bundle: Path) -> None:
     calc = LatentCalculator(ou_bundle)
     structures = []
-    for seed in range(5):
+    for seed in range(35):  # more than one pass
         structure = atoms.copy()
         structure.rattle(0.03, seed=seed)
         structures.append(structure)
