@@ -115,21 +115,21 @@ def matches(metric: Metric, baseline: float) -> bool:
 
 
 def _joined(value: str, spread: str) -> str:
-    return rf"{value} \[{spread}]" if spread else value
+    return f"{value}\n{spread}" if spread else value
 
 
 def tables(title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> list[Any]:
-    """The evaluation as rich tables: value [95 % interval], reference, floor (at effective samples)."""
+    """The evaluation as rich tables: value and 95 % interval, reference, floor (at effective samples)."""
     from rich.table import Table
 
     main = Table(title=title, title_justify="left")
     for index, heading in enumerate(("metric", "generated", "reference", "floor")):
-        main.add_column(heading, justify="right" if index else "left", overflow="fold", min_width=7 if index else 30)
+        main.add_column(heading, justify="right" if index else "left", overflow="fold")
     for group in GROUPS:
         rows = [m for m in metrics if m.group == group]
         for row in rows:
             name, value, own, reference, spread, floor, _ = columns(row)
-            main.add_row(name, _joined(value, own), _joined(reference, spread), floor)
+            main.add_row(name, _joined(value, own), _joined(reference, spread), floor.replace(" (", "\n("))
         if rows:
             main.add_section()
     if not baselines:
