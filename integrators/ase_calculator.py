@@ -17,7 +17,9 @@ from latentmd.units import ANGSTROM, ELECTRONVOLT
 
 HEADS = ("energy", "latent_energy")
 _FORCE = ANGSTROM / ELECTRONVOLT  # kJ/mol/nm in eV/Å
-_BATCH = {"cpu": 32}  # structures in one pass; larger ones leave the processor's cache (twice the time per structure at 128)
+_BATCH = {
+    "cpu": 32
+}  # structures in one pass; larger ones leave the processor's cache (twice the time per structure at 128)
 
 
 class LatentCalculator(Calculator):
