@@ -13,7 +13,7 @@ COMMANDS = {
     "train": ("latentmd.cli.train:train_command", "Train a model from trajectories."),
     "evaluate": ("latentmd.cli.evaluate:evaluate_command", "Compare trajectories or a model with reference MD."),
     "benchmark": ("latentmd.cli.benchmark:benchmark_command", "Measure the speed of MD and models on this machine."),
-    "latents": ("latentmd.cli.latents:latents_command", "Describe a model's latent on trajectories: rank, probes, VAMP-2, maps."),
+    "latents": ("latentmd.cli.latents:latents_command", "Describe a model's latent on trajectories."),
     "inspect": ("latentmd.cli.inspect:inspect_command", "Show what a model file is and where it holds."),
     "systems": ("latentmd.cli.systems:systems_command", "List the bundled molecules and models."),
 }
