@@ -17,9 +17,8 @@ from latentmd.units import ANGSTROM, ELECTRONVOLT
 
 HEADS = ("energy", "latent_energy")
 _FORCE = ANGSTROM / ELECTRONVOLT  # kJ/mol/nm in eV/Å
-_BATCH = {
-    "cpu": 32
-}  # structures in one pass; larger ones leave the processor's cache (twice the time per structure at 128)
+# Structures in one pass; on a CPU more of them leave the cache and take longer each.
+_BATCH = {"cpu": 32}
 
 
 class LatentCalculator(Calculator):
