@@ -80,7 +80,7 @@ class EnergyHead(nn.Module):
 
     def loss(self, positions: Tensor, energies: Tensor, forces: Tensor, force_weight: float) -> tuple[Tensor, Tensor]:
         """Mean squared errors of energies and of forces, both in units of `scale` (and of scale / 0.01 nm)."""
-        positions = positions.requires_grad_(True)
+        positions = positions.detach().requires_grad_(True)
         predicted = self(positions)
         (gradient,) = torch.autograd.grad(predicted.sum(), positions, create_graph=True)
         energy = ((predicted - energies) / self.scale).square().mean()

@@ -291,7 +291,10 @@ def split_axes(
             latents = [stored[f"z{i}"] for i in range(len(everything))]
     else:
         latents = stages.encode_all(encoder, everything)
-        np.savez(cache, **{f"z{i}": z for i, z in enumerate(latents)})  # type: ignore[arg-type]
+        arrays: dict[str, Any] = {f"z{i}": z for i, z in enumerate(latents)}
+        unfinished = cache.with_suffix(".tmp.npz")
+        np.savez(unfinished, **arrays)
+        unfinished.replace(cache)
     lag = max(1, round(config.latent.lag / config.stride))
     anchors = soft_torsions(data, config.latent.soft_torsion) if config.latent.soft_torsion < 180 else []
     basis, correlation = fit_basis(

@@ -42,8 +42,8 @@ def test_collapse_stops_the_run_and_says_so(
         "variance": 0,
         "covariance": 0,
         "ground": 0,
-        "steps": 400,
-        "learning_rate": 0.02,
+        "steps": 200,
+        "learning_rate": 0.03,
         "ema": 0.9,
     }
     config = parse_config({**tiny, "jepa": settings})

@@ -101,7 +101,7 @@ def test_resume_refuses_another_configuration_and_leaves_everything(
 ) -> None:
     path = trained[0]
     before = {f: f.read_bytes() for f in [path, *path.with_name("tiny-training").iterdir()]}
-    with pytest.raises(ValueError, match=r"holds a training with other settings; resume with what it was started with"):
+    with pytest.raises(ValueError, match=r"holds a training with other settings; resume with what it began with"):
         train(files, pdb, path, parse_config({**tiny, "seed": 4}), device="cpu", resume=True)
     with pytest.raises(ValueError, match="other trajectories"):
         train(files[::-1], pdb, path, parse_config(tiny), device="cpu", resume=True)
