@@ -149,4 +149,4 @@ def test_reading_a_manifest_does_not_import_torch(ou_bundle: Path) -> None:
         "import sys; from latentmd.bundle import read_manifest;"
         f"read_manifest({str(ou_bundle)!r}); sys.exit('torch' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0

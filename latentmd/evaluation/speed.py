@@ -103,7 +103,7 @@ def import_seconds(statement: str, repeats: int = 3) -> float:
         times = []
         for _ in range(repeats):
             start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([sys.executable, "-P", "-c", code], check=True, stdout=subprocess.DEVNULL)
             times.append(time.perf_counter() - start)
         return min(times)
 

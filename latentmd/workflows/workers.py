@@ -69,7 +69,7 @@ class _Worker:
     def __init__(self, job: Job, environment: dict[str, str]) -> None:
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "latentmd.workflows.workers"],
+            [sys.executable, "-P", "-m", "latentmd.workflows.workers"],  # -P: not a checkout that the user may stand in
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,

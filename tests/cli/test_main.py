@@ -18,7 +18,7 @@ HEAVY = ("openmm", "ase", "mdtraj", "matplotlib", "torch", "torch_geometric", "l
 def loaded_by(code: str) -> set[str]:
     """Heavy modules that a fresh interpreter holds after some code."""
     script = f"import sys, json\n{code}\nprint(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -118,7 +118,7 @@ def _start(arguments: list[str], limit: int | None = None) -> subprocess.Popen[s
     def limit_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # type: ignore[arg-type]
 
-    command = [sys.executable, "-m", "latentmd.cli.main", "md", str(ALANINE), *arguments]
+    command = [sys.executable, "-P", "-m", "latentmd.cli.main", "md", str(ALANINE), *arguments]
     return subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, preexec_fn=limit_files if limit is not None else None
     )

@@ -63,5 +63,5 @@ def test_page_needs_neither_torch_nor_deeptime(tmp_path):
         f"f = Path({str(folder)!r}); write_simulation_page(f, sorted(f.glob('*.xtc')), None, 100.0, 350.0);"
         "print([m for m in ('torch', 'deeptime', 'lightning', 'torch_geometric') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
