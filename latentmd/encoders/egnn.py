@@ -163,7 +163,7 @@ class EGNNEncoder(nn.Module):
     def pool(self, h: Tensor, tokens: Tensor, n_tokens: int) -> Tensor:
         """Sum of atom read-outs per token, [batch, atoms, width] → [batch, tokens, dim]."""
         pooled = torch.zeros(h.shape[0], n_tokens, self.width, dtype=h.dtype, device=h.device)
-        pooled = pooled.index_add(1, tokens, self.readout(h))
+        pooled = pooled.index_add(1, tokens, self.readout(h).to(h.dtype))  # a narrower type under autocast
         out: Tensor = self.project(self.norm(pooled))
         return out
 

@@ -136,3 +136,18 @@ def test_encode_all_equals_the_encoder(alanine_topology: Any, alanine_runs: list
         expected = encoder(torch.from_numpy(alanine_runs[1][:70])).flatten(1)
     assert [z.shape for z in found] == 3 * [(70, 12)]
     np.testing.assert_allclose(found[1], expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["flow", "mixture"])
+def test_reduced_precision_trains(
+    alanine_topology: Any, alanine_runs: list[Any], tiny: dict[str, Any], tmp_path: Path, kind: str
+) -> None:
+    config = parse_config({**tiny, "predictor": {**tiny["predictor"], "kind": kind}})
+    _, stage = new_stage(alanine_topology, alanine_runs, config)
+    jepa: Any = run(stage, tmp_path, precision="bf16-mixed")
+    assert all(torch.isfinite(p).all() and p.dtype == torch.float32 for p in jepa.parameters())
+    slow = [np.random.default_rng(1).standard_normal((300, 3)).astype(np.float32)]
+    predictor = run(
+        stages.predictor_stage(stages.build_predictor(slow, config), slow, config), tmp_path, precision="bf16-mixed"
+    )
+    assert all(torch.isfinite(p).all() for p in predictor.parameters())

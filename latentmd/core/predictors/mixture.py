@@ -48,7 +48,7 @@ class MixturePredictor(nn.Module):
     def mixture(self, z: Tensor, lag: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log weights [batch, M], means [batch, M, n] and Cholesky factors [batch, M, n, n] with n = tokens · dim."""
         flat = z.reshape(z.shape[0], 1, self.size)
-        raw = self.trunk(flat, self.lag(lag)).reshape(z.shape[0], self.components, -1)
+        raw = self.trunk(flat, self.lag(lag)).to(z.dtype).reshape(z.shape[0], self.components, -1)
         means = self.anchors + raw[..., 1 : 1 + self.size]
         factors = torch.zeros(z.shape[0], self.components, self.size, self.size, dtype=z.dtype, device=z.device)
         factors[:, :, self.rows, self.columns] = raw[..., 1 + self.size :]
