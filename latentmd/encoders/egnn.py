@@ -39,7 +39,8 @@ def vector_invariants(vectors: Tensor) -> Tensor:
     gram = vectors @ vectors.transpose(-1, -2)
     upper = torch.triu_indices(channels, channels, device=vectors.device)
     normals = torch.cross(torch.roll(vectors, [1], [-2]), torch.roll(vectors, [2], [-2]), dim=-1)
-    products = torch.index_select(gram.flatten(-2), -1, upper[0] * channels + upper[1])
+    # The method: torch-geometric replaces torch.index_select by a function that cannot be scripted.
+    products = gram.flatten(-2).index_select(-1, upper[0] * channels + upper[1])
     return torch.cat([products, (vectors * normals).sum(-1)], dim=-1)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentmd.bundle import script
 from latentmd.data.graph import FEATURE_SIZES, graph_frames, molecule_graph
 from latentmd.encoders.egnn import (
     EGNNEncoder,
@@ -146,3 +147,13 @@ def test_an_atom_known_by_chemistry_alone(frames: Tensor, graph: Any) -> None:
         features=graph.features[order], separation=graph.separation[order][:, order], tokens=graph.tokens[order]
     )
     torch.testing.assert_close(dense(net, frames[:, order], moved), dense(net, frames, graph), rtol=0, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_scripting_works_beside_torch_geometric(frames: Tensor, graph: Any) -> None:
+    """Importing torch-geometric replaces functions of torch; the encoder must not use those."""
+    import torch_geometric.nn  # noqa: F401
+
+    bound = MoleculeEncoder(encoder(), graph.features, graph.separation, graph.tokens)
+    with torch.no_grad():
+        torch.testing.assert_close(script(bound)(frames), bound(frames))
