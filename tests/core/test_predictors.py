@@ -30,7 +30,7 @@ def ou_pairs(batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Te
 
 
 def fit(model: nn.Module, loss: Callable[[torch.Generator], Tensor], steps: int, rate: float = 4e-3) -> None:
-    """Adam with a one-cycle rate; returns the running average of the weights, as training does."""
+    """Minimise with Adam at a one-cycle rate, as training does."""
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.1)
