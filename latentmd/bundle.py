@@ -74,6 +74,7 @@ class Manifest(BaseModel):
         split: names of the training, validation and test trajectories.
         slow_autocorrelations: of the propagated axes, at `autocorrelation_lag`.
         metrics: measured figures, by name.
+        half_precision: parts whose weights are stored in float16, to save space; they are float32 once loaded.
         weights_sha256: hash over the parameters and buffers in sorted order.
     """
 
@@ -103,6 +104,7 @@ class Manifest(BaseModel):
     metrics: dict[str, Any]
     reference: Reference = Field(default_factory=Reference)
     training: dict[str, Any] = Field(default_factory=dict)  # configuration and wall times
+    half_precision: list[str] = Field(default_factory=list)
     weights_sha256: str = ""
 
 
@@ -162,6 +164,8 @@ def save(path: str | Path, surrogate: nn.Module, manifest: Manifest | Mapping[st
         surrogate: module with the methods `METHODS` and the integer attributes `SIZES`.
         manifest: everything but `versions`, `created` and `weights_sha256`, which are filled in here.
 
+    Parts named in `half_precision` are rounded to float16 in place.
+
     Returns:
         The completed manifest.
 
@@ -174,16 +178,21 @@ def save(path: str | Path, surrogate: nn.Module, manifest: Manifest | Mapping[st
         manifest = _validated(manifest, "the manifest to save")
     _check_consistent(manifest, surrogate, "the surrogate to save")
     surrogate = surrogate.eval().cpu()
+    buffer = io.BytesIO()
     with quiet_torchscript():
         scripted = surrogate if isinstance(surrogate, torch.jit.ScriptModule) else torch.jit.script(surrogate)
-        buffer = io.BytesIO()
+        for part in manifest.half_precision:
+            getattr(scripted, part).half()
+        stored_hash = weights_sha256(scripted)
         torch.jit.save(scripted, buffer)
+        for part in manifest.half_precision:
+            getattr(scripted, part).float()
     versions = {"torch": torch.__version__, "latentmd": _version("latentmd"), **manifest.versions}
     manifest = manifest.model_copy(
         update={
             "versions": versions,
             "created": manifest.created or datetime.now(UTC).isoformat(timespec="seconds"),
-            "weights_sha256": weights_sha256(scripted),
+            "weights_sha256": stored_hash,
         }
     )
     _replace(Path(path), _sealed(buffer, manifest))
@@ -222,6 +231,8 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Bundle
             "get the file again from where it came"
         )
     module.eval()
+    for part in manifest.half_precision:
+        getattr(module, part).float()
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return Bundle(module.to(device), manifest, data[-64:].decode(), path.resolve())

@@ -132,6 +132,7 @@ def train(
         "slow_autocorrelations": [float(v) for v in autocorrelations[: surrogate.basis.n_slow]],
         "autocorrelation_lag": config.latent.lag,
         "metrics": {},
+        "half_precision": ["fast", "predictor"],
         "reference": training_reference(data.train + data.validation, data.topology, labels.energies.double().numpy()),
         "training": {
             "config": config.model_dump(mode="json"),
