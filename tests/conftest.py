@@ -124,7 +124,8 @@ def untrained_surrogate(alanine_topology: Any, alanine_runs: list[Any], perturb:
     from latentmd.data.graph import molecule_graph
     from latentmd.decoders.internal_coordinates import InternalCoordinates
     from latentmd.decoders.torsions import TorsionDecoder
-    from latentmd.heads.energy import BondedPrior, EnergyHead, LatentEnergyHead
+    from latentmd.heads.energy import EnergyHead, LatentEnergyHead
+    from latentmd.heads.mechanics import MechanicsPrior
     from latentmd.surrogate import Surrogate
     from latentmd.training.config import EncoderConfig, TrainingConfig
     from latentmd.training.train import new_encoder
@@ -134,9 +135,9 @@ def untrained_surrogate(alanine_topology: Any, alanine_runs: list[Any], perturb:
     config = TrainingConfig(encoder=EncoderConfig(token_dim=4, width=16, depth=2, vectors=3))
     encoder = new_encoder(molecule_graph(alanine_topology), config)
     coordinates = InternalCoordinates.from_topology(alanine_topology)
-    decoder, prior = TorsionDecoder(coordinates, 12, 32), BondedPrior(coordinates)
+    decoder, prior = TorsionDecoder(coordinates, 12, 32), MechanicsPrior(alanine_topology)
     decoder.fit_statistics(frames)
-    prior.fit(frames, 350.0)
+    prior.parameters_.copy_(torch.linspace(-1.0, 1.0, len(prior.parameters_)))
     centres = torch.randn(4, 5, generator=torch.Generator().manual_seed(1))
     surrogate = Surrogate(
         encoder,

@@ -4,56 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from latentmd.core.layers import mlp
-from latentmd.decoders.internal_coordinates import InternalCoordinates, wrap
 from latentmd.encoders.egnn import MoleculeEncoder
-
-BOLTZMANN = 0.00831446261815324  # kJ/mol/K
-
-
-class BondedPrior(nn.Module):
-    """Σ kT (q − q̄)² / (2 σ²) over the stiff internal coordinates: Boltzmann inversion of their training spread.
-
-    It carries most of the force, so that the network learns the rest (as coarse-grained priors do; Wang et al. 2019).
-    Constrained bonds (spread under 1e-3 nm) have no term.
-    """
-
-    mean: Tensor
-    stiffness: Tensor
-    offsets: Tensor
-
-    def __init__(self, coordinates: InternalCoordinates) -> None:
-        super().__init__()
-        self.coordinates = coordinates
-        self.register_buffer("offsets", torch.as_tensor(coordinates.offset_index))
-        size = 2 * coordinates.n_atoms - 3 + len(self.offsets)
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("stiffness", torch.zeros(size))
-
-    def values(self, positions: Tensor) -> Tensor:
-        bonds, angles, torsions = self.coordinates.to_internal(positions)
-        return torch.cat([bonds, angles, torsions[:, self.offsets]], dim=1)
-
-    def deviations(self, values: Tensor) -> Tensor:
-        n = self.coordinates.n_atoms
-        plain = values[:, : 2 * n - 3] - self.mean[: 2 * n - 3]
-        return torch.cat([plain, wrap(values[:, 2 * n - 3 :] - self.mean[2 * n - 3 :])], dim=1)
-
-    def forward(self, positions: Tensor) -> Tensor:
-        """[batch, atoms, 3] nm → [batch] kJ/mol."""
-        return (self.stiffness * self.deviations(self.values(positions)).square()).sum(1)
-
-    @torch.no_grad()
-    def fit(self, positions: Tensor, temperature: float) -> None:
-        """Means and stiffnesses from training frames at a temperature in K."""
-        values = self.values(positions)
-        n = self.coordinates.n_atoms
-        circular = torch.atan2(values.sin().mean(0), values.cos().mean(0))
-        self.mean.copy_(torch.cat([values.mean(0)[: 2 * n - 3], circular[2 * n - 3 :]]))
-        spread = self.deviations(values).std(0)
-        constrained = torch.arange(len(spread)) < n - 1
-        constrained &= spread < 1e-3
-        stiffness = BOLTZMANN * temperature / (2 * spread.square())
-        self.stiffness.copy_(torch.where(constrained, 0.0, stiffness))
+from latentmd.heads.mechanics import MechanicsPrior
 
 
 class EnergyHead(nn.Module):
@@ -61,11 +13,11 @@ class EnergyHead(nn.Module):
 
     Args:
         encoder: a copy of the JEPA encoder, whose per-atom features are trained further on energies and forces.
-        prior: fitted `BondedPrior`.
+        prior: fitted `MechanicsPrior`.
         offset, scale: mean and spread of what the prior leaves, kJ/mol.
     """
 
-    def __init__(self, encoder: MoleculeEncoder, prior: BondedPrior, offset: float, scale: float) -> None:
+    def __init__(self, encoder: MoleculeEncoder, prior: MechanicsPrior, offset: float, scale: float) -> None:
         super().__init__()
         self.encoder, self.prior = encoder, prior
         self.offset, self.scale = float(offset), float(scale)

@@ -21,7 +21,8 @@ from latentmd.data.trajectory import load_positions
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.torsions import TorsionDecoder
 from latentmd.encoders.egnn import EGNNEncoder, MoleculeEncoder
-from latentmd.heads.energy import BondedPrior, EnergyHead, LatentEnergyHead
+from latentmd.heads.energy import EnergyHead, LatentEnergyHead
+from latentmd.heads.mechanics import MechanicsPrior
 from latentmd.surrogate import Surrogate
 from latentmd.training import stages
 from latentmd.training.config import TrainingConfig
@@ -32,6 +33,7 @@ from latentmd.training.reference import training_reference
 
 Report = Callable[[str, int, int, dict[str, float]], None]
 
+_PRIOR_FRAMES = 2000  # of the energy head's linear part: 66 forces each for 22 atoms, more than enough
 _STATISTICS_FRAMES = 50_000  # enough for means and spreads of internal coordinates
 
 
@@ -46,17 +48,29 @@ class Run:
     precision: str
     devices: int | str
     resume: bool
+    stages: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def record(self, name: str, seconds: float) -> None:
+        """Keep the wall time of a finished part, beside the checkpoints, so that a resumed run still knows it."""
+        path = self.folder / "seconds.json"
+        if self.resume and path.exists():
+            self.seconds = json.loads(path.read_text(encoding="utf-8")) | self.seconds
+        self.seconds[name] = round(seconds, 1)
+        path.write_text(json.dumps(self.seconds, indent=1), encoding="utf-8")
+
     def stage(self, stage: Stage) -> torch.nn.Module:
+        loaded = self.resume and (self.folder / f"{stage.name}.pt").exists()
         start = time.perf_counter()
         module = run_stage(
             stage, self.folder, log=self.log, report=self.report, device=self.device, precision=self.precision,
             devices=self.devices, resume=self.resume,
         )  # fmt: skip
-        self.seconds[stage.name] = time.perf_counter() - start
+        if not loaded:
+            self.record(stage.name, time.perf_counter() - start)
         # First weights of the next stage must not depend on whether this one was run or loaded.
-        torch.manual_seed(stage.seed + len(self.seconds))
+        self.stages += 1
+        torch.manual_seed(stage.seed + self.stages)
         return module.eval().cpu()
 
 
@@ -136,7 +150,7 @@ def train(
         "reference": training_reference(data.train + data.validation, data.topology, labels.energies.double().numpy()),
         "training": {
             "config": config.model_dump(mode="json"),
-            "seconds": {k: round(v, 1) for k, v in run.seconds.items()},
+            "seconds": run.seconds,
         },
     }
     bundle.save(out, surrogate, manifest)
@@ -161,7 +175,7 @@ def prepare_folder(folder: Path, plan: dict[str, Any], resume: bool) -> None:
                 "or start anew with --overwrite instead of --resume"
             )
     if not resume:
-        for pattern in ("*.pt", "*.ckpt", "*.npz", "training.*"):
+        for pattern in ("*.pt", "*.ckpt", "*.npz", "training.*", "seconds.json"):
             for stale in folder.glob(pattern):
                 stale.unlink(missing_ok=True)
     record.write_text(json.dumps(plan, indent=1), encoding="utf-8")
@@ -225,7 +239,7 @@ def energy_labels(data: Data, top: str | Path, config: TrainingConfig, run: Run)
     positions = np.concatenate(data.train)
     rows = np.linspace(0, len(positions) - 1, min(config.energy.frames, len(positions))).astype(np.int64)
     energies, forces = engine_labels(top, positions[rows], config)
-    run.seconds["labels"] = time.perf_counter() - start
+    run.record("labels", time.perf_counter() - start)
     return Labels(
         torch.from_numpy(rows),
         torch.from_numpy(energies.astype(np.float32)),
@@ -249,7 +263,7 @@ def build_surrogate(
     fast: Any = run.stage(stages.fast_stage(untrained, w[:, :k].contiguous(), w[:, k:].contiguous(), config))
     slow = [np.ascontiguousarray(a[:, :k]) for a in axes]
     predictor = run.stage(stages.predictor_stage(stages.build_predictor(slow, config), slow, config))
-    energy, latent_energy = train_energies(encoder, decoder, positions, w, labels, config, run)
+    energy, latent_energy = train_energies(encoder, data.topology, positions, w, labels, config, run)
     return Surrogate(encoder, basis, predictor, fast, decoder, energy, latent_energy).eval(), correlation
 
 
@@ -284,14 +298,15 @@ def split_axes(
     encoder: MoleculeEncoder, data: Data, config: TrainingConfig, run: Run
 ) -> tuple[LatentBasis, NDArray[np.float64], list[NDArray[np.float32]], list[NDArray[np.float32]]]:
     """Encode everything once, fit the basis, and return the axes of the training and of the held-out frames."""
-    start = time.perf_counter()
     cache = run.folder / "latents.npz"
     everything = data.train + data.validation
     if run.resume and cache.exists():
         with np.load(cache) as stored:
             latents = [stored[f"z{i}"] for i in range(len(everything))]
     else:
+        start = time.perf_counter()
         latents = stages.encode_all(encoder, everything)
+        run.record("encode", time.perf_counter() - start)
         arrays: dict[str, Any] = {f"z{i}": z for i, z in enumerate(latents)}
         unfinished = cache.with_suffix(".tmp.npz")
         np.savez(unfinished, **arrays)
@@ -302,7 +317,6 @@ def split_axes(
         latents[: len(data.train)], lag, config.latent.threshold, config.latent.slow_axes, anchors
     )
     axes = stages.project(basis, latents)
-    run.seconds["encode"] = time.perf_counter() - start
     return basis, correlation, axes[: len(data.train)], axes[len(data.train) :]
 
 
@@ -342,7 +356,7 @@ def train_decoder(
 
 def train_energies(
     encoder: MoleculeEncoder,
-    decoder: TorsionDecoder,
+    topology: Any,
     positions: torch.Tensor,
     w: torch.Tensor,
     labels: Labels,
@@ -351,8 +365,11 @@ def train_energies(
 ) -> tuple[EnergyHead, LatentEnergyHead]:
     """Both energy heads; the one with forces starts from a copy of the encoder."""
     frames, energies = positions[labels.rows], labels.energies
-    prior = BondedPrior(decoder.coordinates)
-    prior.fit(frames, config.temperature)
+    start = time.perf_counter()
+    prior = MechanicsPrior(topology)
+    some = torch.linspace(0, len(frames) - 1, min(_PRIOR_FRAMES, len(frames))).long()
+    prior.fit(frames[some], energies[some], labels.forces[some])
+    run.record("energy prior", time.perf_counter() - start)
     rest = energies - prior(frames)
     trainable = copy.deepcopy(encoder).requires_grad_(True)
     head = EnergyHead(trainable, prior, float(rest.mean()), float(rest.std().clamp_min(1e-3)))

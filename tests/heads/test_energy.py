@@ -1,7 +1,8 @@
-"""Energy heads: forces against finite differences, the bonded prior, the variance of the latent head."""
+"""Energy heads: forces against finite differences, the force-field prior, the variance of the latent head."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor
 
 from latentmd.data.graph import molecule_graph
-from latentmd.decoders.internal_coordinates import InternalCoordinates
-from latentmd.heads.energy import BOLTZMANN, BondedPrior, EnergyHead, LatentEnergyHead
+from latentmd.data.trajectory import load_topology
+from latentmd.heads.energy import EnergyHead, LatentEnergyHead
+from latentmd.heads.mechanics import MechanicsPrior
 from latentmd.testing import random_rotation
 from latentmd.training.config import EncoderConfig, TrainingConfig
+from latentmd.training.labels import engine_labels
 from latentmd.training.train import new_encoder
 
 
@@ -23,14 +26,14 @@ def frames(alanine_runs: list[Any]) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def prior(alanine_topology: Any, frames: Tensor) -> BondedPrior:
-    made = BondedPrior(InternalCoordinates.from_topology(alanine_topology)).double()
-    made.fit(frames, 350.0)
+def prior(alanine_topology: Any, frames: Tensor) -> MechanicsPrior:
+    made = MechanicsPrior(alanine_topology)
+    made.parameters_.copy_(torch.linspace(-5.0, 5.0, len(made.parameters_)))
     return made
 
 
 @pytest.fixture(scope="module")
-def head(alanine_topology: Any, prior: BondedPrior) -> EnergyHead:
+def head(alanine_topology: Any, prior: MechanicsPrior) -> EnergyHead:
     torch.manual_seed(0)
     config = TrainingConfig(encoder=EncoderConfig(token_dim=4, width=16, depth=2, vectors=3))
     encoder = new_encoder(molecule_graph(alanine_topology), config).double()
@@ -67,25 +70,38 @@ def test_energy_is_invariant_and_net_force_and_torque_vanish(head: EnergyHead, f
     assert float(torch.linalg.cross(x, force).sum(1).abs().max()) < 1e-8 * scale
 
 
-def test_prior_inverts_the_spread_of_the_training_frames(prior: BondedPrior, frames: Tensor) -> None:
-    """Each term's mean is kT/2 over the frames it was fitted to (equipartition)."""
-    values = prior.values(frames)
-    terms = (prior.stiffness * prior.deviations(values).square()).mean(0)
-    active = prior.stiffness > 0
-    expected = torch.full((int(active.sum()),), 0.5 * BOLTZMANN * 350.0, dtype=torch.float64)
-    torch.testing.assert_close(terms[active], expected, rtol=0.01, atol=0)
-    torch.testing.assert_close(prior(frames).mean(), terms.sum())
+def test_prior_recovers_a_potential_of_its_own_form(
+    prior: MechanicsPrior, alanine_topology: Any, frames: Tensor
+) -> None:
+    """Fitted to energies and forces of known parameters, it predicts those of frames it has not seen."""
+    energies, forces = prior(frames).detach(), -gradient(prior, frames)
+    fitted = MechanicsPrior(alanine_topology)
+    train, test = slice(0, None, 2), slice(1, None, 10)
+    fitted.fit(frames[train], energies[train], forces[train], ridge=1e-10)
+    error = -gradient(fitted, frames[test]) - forces[test]
+    assert float(error.norm() / forces[test].norm()) < 1e-3
+    assert float((fitted(frames[test]) - energies[test]).std() / energies[test].std()) < 1e-3
 
 
-def test_prior_leaves_constrained_bonds_alone(prior: BondedPrior, alanine_topology: Any) -> None:
-    n = prior.coordinates.n_atoms
-    order = prior.coordinates.order
-    element = [atom.element.symbol for atom in alanine_topology.atoms]
-    hydrogen = torch.tensor([element[i] == "H" for i in order[1:].tolist()])
-    root = element[int(order[0])]
-    assert root != "H"
-    assert torch.equal(prior.stiffness[: n - 1] == 0, hydrogen)
-    assert (prior.stiffness[n - 1 :] > 0).all()
+def test_prior_learns_the_engine(alanine_topology: Any, alanine_runs: list[Any]) -> None:
+    """In vacuum the force field has the prior's form: energies and forces of a held-out run are nearly exact."""
+    config = TrainingConfig(solvent="vacuum")
+    fitted = MechanicsPrior(alanine_topology)
+    held = torch.from_numpy(alanine_runs[-1][::5]).double()
+    train = np.concatenate(alanine_runs[:-1])[::2]
+    pdb = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
+    fitted.fit(torch.from_numpy(train), *(torch.from_numpy(part) for part in engine_labels(pdb, train, config)))
+    energies, forces = (torch.from_numpy(part) for part in engine_labels(pdb, held.float().numpy(), config))
+    assert float((-gradient(fitted, held) - forces).norm() / forces.norm()) < 0.05
+    assert float((fitted(held) - energies).var() / energies.var()) < 0.05
+
+
+def test_prior_of_a_large_molecule_has_no_pairs() -> None:
+    """Pair parameters grow with the square of the atoms; above 40 atoms the bonded terms stay."""
+    prior = MechanicsPrior(load_topology(Path(__file__).parents[2] / "systems" / "molecules" / "met_enkephalin.pdb"))
+    assert len(prior.pairs) == 0
+    assert len(prior.angles) > 0
+    assert torch.isfinite(prior(torch.rand(2, 75, 3))).all()
 
 
 def test_training_lowers_energy_and_force_errors(alanine_topology: Any, frames: Tensor) -> None:
@@ -98,7 +114,7 @@ def test_training_lowers_energy_and_force_errors(alanine_topology: Any, frames: 
         return 20 * inner.square().sum(-1) + 10 * outer.square().sum(-1)
 
     energies, forces = potential(x), -gradient(potential, x)
-    prior = BondedPrior(InternalCoordinates.from_topology(alanine_topology))  # not fitted: zero
+    prior = MechanicsPrior(alanine_topology)  # not fitted: zero
     assert torch.equal(prior(x), torch.zeros(len(x)))
     config = TrainingConfig(encoder=EncoderConfig(token_dim=4, width=16, depth=1, vectors=3))
     head = EnergyHead(
