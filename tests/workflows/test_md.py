@@ -149,8 +149,8 @@ def test_ctrl_c_leaves_readable_files(tmp_path: Path) -> None:
 
 def test_full_disk_fails_with_a_message_and_keeps_the_earlier_run(run: RunResult) -> None:
     before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
-    arguments = ["--time", "200ps", "--walkers", "1", "--save-every", "0.1ps", "--out", str(run.folder), "--overwrite"]
-    process = _start(arguments, limit=60_000)
+    arguments = ["--time", "1ns", "--walkers", "1", "--save-every", "0.1ps", "--out", str(run.folder), "--overwrite"]
+    process = _start(arguments, limit=400_000)  # more than the at most 1000 frames that are written at a time
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "is the disk full?" in errors and "Traceback" not in errors
