@@ -106,7 +106,9 @@ class MechanicsPrior(nn.Module):
         """Derivatives of the terms, [batch, terms, atoms, 3]."""
         with warnings.catch_warnings():  # torch.func itself still uses TorchScript
             warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)
-            return torch.func.vmap(torch.func.jacfwd(lambda frame: self.terms(frame.unsqueeze(0))[0]))(frames)
+            per_frame = torch.func.jacfwd(lambda frame: self.terms(frame.unsqueeze(0))[0])
+            out: Tensor = torch.func.vmap(per_frame)(frames)
+        return out
 
 
 def _distant_pairs(near: list[list[int]]) -> list[tuple[int, int]]:
