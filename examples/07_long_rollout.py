@@ -12,6 +12,7 @@ import latentmd
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 500
 WALKERS, LAG = 64, 20.0  # ps
 
+torch.set_num_threads(1)  # as fast as more, for a network this small
 model = latentmd.load("alanine-dipeptide")
 start = PDBFile(io.StringIO(model.manifest.topology)).getPositions(asNumpy=True)._value
 slow = model.encode(np.repeat(start[None], WALKERS, axis=0))
