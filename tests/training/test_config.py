@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,10 @@ def test_values_are_read_from_toml(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recipe", sorted(MOLECULES.glob("*.toml")), ids=lambda path: path.stem)
 def test_recipes_in_the_tree_are_valid(recipe: Path) -> None:
-    load_config(recipe)
+    """Everything a recipe sets arrives in the configuration."""
+    loaded = load_config(recipe).model_dump(mode="json")
+    for key, value in tomllib.loads(recipe.read_text(encoding="utf-8")).items():
+        assert value.items() <= loaded[key].items() if isinstance(value, dict) else loaded[key] == value, key
 
 
 @pytest.mark.parametrize(

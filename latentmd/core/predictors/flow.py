@@ -97,8 +97,8 @@ class FlowPredictor(nn.Module):
     """Stochastic latent step z(t + τ) ~ p(· | z(t), τ) for any lag τ in a range.
 
     p(z' | z, τ) = Σ_m π_m(z, τ) p_m(z' | z, τ), where m is the cell of z' (its nearest centre) and p_m a conditional
-    flow. The weights π are trained by cross-entropy, so that rare jumps between metastable states get their frequency
-    in the data, which a single flow learns only slowly (Markov-state-conditioned flows; MarS-FM, 2025). With one
+    flow. The weights π are trained by cross-entropy: rare jumps between metastable states are fitted as frequencies of
+    classes (compare the Markov-state-conditioned flows of MarS-FM, 2025). With one
     centre this is the plain conditional flow.
 
     Args:
