@@ -82,6 +82,7 @@ LAYERS = [
     {"bundle", "testing"},
     {"training", "evaluation"},
     {"propagator"},
+    {"hybrid"},
     {"integrators"},
     {"workflows"},
     {"cli"},
