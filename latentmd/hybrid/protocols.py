@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 class BurstError(RuntimeError):
-    """A simulation that went wrong; the message is the reason that is counted. The burst is discarded, the run goes on."""
+    """A simulation that went wrong. It is discarded, its reason (the message, short) counted, and the run goes on."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Relaxed:
 
     Attributes:
         positions: of the structure at the end, shape (...).
-        energy: potential energy in kJ/mol after the minimisation, before heat is put in; the trust gate compares it
-            with the energies that `Engine.relax` gives real frames.
+        energy: its potential energy in kJ/mol, thermal motion included: the trust gate compares it with the energies
+            of frames of bursts.
     """
 
     positions: Floats
@@ -62,7 +62,7 @@ class Engine(Protocol):
     interval: float
 
     def relax(self, positions: Floats, seed: int) -> Relaxed:
-        """Minimise one proposed structure (...) and give it velocities, so that a burst can start there.
+        """Minimise one proposed structure (...) and simulate it briefly, so that a burst can start there.
 
         Raises:
             BurstError: there is no sound structure near it.
