@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from latentmd.training.config import TrainingConfig
+from latentmd.training.dataset import Data
+from latentmd.training.run import Run
 
 
 def engine_labels(
@@ -34,3 +39,26 @@ def engine_labels(
         energies[i] = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
         forces[i] = state.getForces(asNumpy=True)._value
     return energies, forces
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Engine energies [frames] kJ/mol and forces [frames, atoms, 3] kJ/mol/nm of some rows of the training frames."""
+
+    rows: torch.Tensor
+    energies: torch.Tensor
+    forces: torch.Tensor
+
+
+def energy_labels(data: Data, top: str | Path, config: TrainingConfig, run: Run) -> Labels:
+    """Label evenly spaced training frames with the engine."""
+    start = time.perf_counter()
+    positions = np.concatenate(data.train)
+    rows = np.linspace(0, len(positions) - 1, min(config.energy.frames, len(positions))).astype(np.int64)
+    energies, forces = engine_labels(top, positions[rows], config)
+    run.record("labels", time.perf_counter() - start)
+    return Labels(
+        torch.from_numpy(rows),
+        torch.from_numpy(energies.astype(np.float32)),
+        torch.from_numpy(forces.astype(np.float32)),
+    )

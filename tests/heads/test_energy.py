@@ -15,9 +15,9 @@ from latentmd.data.trajectory import load_topology
 from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.heads.mechanics import MechanicsPrior
 from latentmd.testing import random_rotation
+from latentmd.training.assembly import new_encoder
 from latentmd.training.config import EncoderConfig, TrainingConfig
 from latentmd.training.labels import engine_labels
-from latentmd.training.train import new_encoder
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from latentmd.data.graph import molecule_graph
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.torsions import TorsionDecoder
 from latentmd.training import stages
+from latentmd.training.assembly import new_encoder
 from latentmd.training.config import TrainingConfig, parse_config
 from latentmd.training.loop import Stage, TrainingError, run_stage
-from latentmd.training.train import new_encoder
 
 
 def run(stage: Stage, folder: Path, **options: Any) -> torch.nn.Module:

@@ -13,8 +13,9 @@ import torch
 
 from latentmd import bundle
 from latentmd.training.config import parse_config
+from latentmd.training.dataset import load_data
 from latentmd.training.plots import read_log
-from latentmd.training.train import load_data, train
+from latentmd.training.train import train
 
 STAGES = ["jepa", "decoder", "fast", "predictor", "energy", "latent-energy"]
 

@@ -1,0 +1,141 @@
+"""The stages in order, each fed by the ones before it, and the surrogate that they make."""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latentmd.core.basis import LatentBasis, fit_basis
+from latentmd.core.predictors import ConditionalFlow
+from latentmd.data.graph import FEATURE_SIZES, MoleculeGraph
+from latentmd.decoders.internal_coordinates import InternalCoordinates
+from latentmd.decoders.torsions import TorsionDecoder
+from latentmd.encoders.egnn import EGNNEncoder, MoleculeEncoder
+from latentmd.heads.energy import EnergyHead, LatentEnergyHead
+from latentmd.heads.mechanics import MechanicsPrior
+from latentmd.surrogate import Surrogate
+from latentmd.training import stages
+from latentmd.training.config import TrainingConfig
+from latentmd.training.dataset import Data, soft_torsions, some_frames
+from latentmd.training.labels import Labels
+from latentmd.training.loop import append_rows
+from latentmd.training.run import Run
+
+_PRIOR_FRAMES = 2000  # of the energy head's linear part: 66 forces each for 22 atoms, more than enough
+
+
+def build_surrogate(
+    data: Data, labels: Labels, config: TrainingConfig, run: Run
+) -> tuple[Surrogate, NDArray[np.float64]]:
+    """Run all stages; returns the surrogate and the autocorrelations of its latent axes."""
+    encoder = train_encoder(data, config, run)
+    basis, correlation, axes, held_axes = split_axes(encoder, data, config, run)
+    positions = torch.from_numpy(np.concatenate(data.train))
+    w = torch.from_numpy(np.concatenate(axes))
+    decoder = train_decoder(data, w, positions, held_axes, config, run)
+    k = basis.n_slow
+    untrained = ConditionalFlow(
+        basis.n_fast, k, 0, config.fast.width, config.fast.depth, solver_steps=config.fast.solver_steps
+    )
+    fast: Any = run.stage(stages.fast_stage(untrained, w[:, :k].contiguous(), w[:, k:].contiguous(), config))
+    slow = [np.ascontiguousarray(a[:, :k]) for a in axes]
+    predictor = run.stage(stages.predictor_stage(stages.build_predictor(slow, config), slow, config))
+    energy, latent_energy = train_energies(encoder, data.topology, positions, w, labels, config, run)
+    return Surrogate(encoder, basis, predictor, fast, decoder, energy, latent_energy).eval(), correlation
+
+
+def new_encoder(graph: MoleculeGraph, config: TrainingConfig) -> MoleculeEncoder:
+    """An untrained encoder of one molecule."""
+    c = config.encoder
+    egnn = EGNNEncoder(FEATURE_SIZES, c.token_dim, c.width, c.depth, c.vectors)
+    return MoleculeEncoder(egnn, graph.features, graph.separation, graph.tokens)
+
+
+def train_encoder(data: Data, config: TrainingConfig, run: Run) -> MoleculeEncoder:
+    """Stage 1; the frozen encoder is the JEPA's target."""
+    encoder = new_encoder(data.graph, config)
+    coordinates = InternalCoordinates.from_topology(data.topology)
+    ground = TorsionDecoder(coordinates, encoder.n_tokens * config.encoder.token_dim, width=0)
+    ground.fit_statistics(some_frames(data.train))
+    jepa = stages.build_jepa(encoder, ground, config)
+    trained: Any = run.stage(stages.jepa_stage(jepa, data.train, config))
+    seen = stages.collapse_diagnostics(trained, some_frames(data.train, 512))
+    append_rows(run.log, "jepa", config.jepa.steps, seen)
+    frozen: MoleculeEncoder = trained.target.requires_grad_(False).eval()
+    return frozen
+
+
+def split_axes(
+    encoder: MoleculeEncoder, data: Data, config: TrainingConfig, run: Run
+) -> tuple[LatentBasis, NDArray[np.float64], list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+    """Encode everything once, fit the basis, and return the axes of the training and of the held-out frames."""
+    cache = run.folder / "latents.npz"
+    everything = data.train + data.validation
+    if run.resume and cache.exists():
+        with np.load(cache) as stored:
+            latents = [stored[f"z{i}"] for i in range(len(everything))]
+    else:
+        start = time.perf_counter()
+        latents = stages.encode_all(encoder, everything)
+        run.record("encode", time.perf_counter() - start)
+        arrays: dict[str, Any] = {f"z{i}": z for i, z in enumerate(latents)}
+        unfinished = cache.with_suffix(".tmp.npz")
+        np.savez(unfinished, **arrays)
+        unfinished.replace(cache)
+    lag = max(1, round(config.latent.lag / config.stride))
+    anchors = soft_torsions(data, config.latent.soft_torsion) if config.latent.soft_torsion < 180 else []
+    basis, correlation = fit_basis(
+        latents[: len(data.train)], lag, config.latent.threshold, config.latent.slow_axes, anchors
+    )
+    axes = stages.project(basis, latents)
+    return basis, correlation, axes[: len(data.train)], axes[len(data.train) :]
+
+
+def train_decoder(
+    data: Data,
+    w: torch.Tensor,
+    positions: torch.Tensor,
+    held_axes: list[NDArray[np.float32]],
+    config: TrainingConfig,
+    run: Run,
+) -> TorsionDecoder:
+    """Stage 2a, with the residual spread measured on held-out frames (on training frames where none are held out)."""
+    decoder = TorsionDecoder(InternalCoordinates.from_topology(data.topology), w.shape[1], config.decoder.width)
+    decoder.fit_statistics(some_frames(data.train))
+    trained: Any = run.stage(stages.decoder_stage(decoder, w, positions, config))
+    held = torch.from_numpy(np.concatenate(held_axes)) if held_axes else w
+    held_positions = torch.from_numpy(np.concatenate(data.validation)) if data.validation else positions
+    rows = slice(None, None, max(1, len(held) // 50_000))
+    trained.fit_residual(held[rows], held_positions[rows])
+    result: TorsionDecoder = trained
+    return result
+
+
+def train_energies(
+    encoder: MoleculeEncoder,
+    topology: Any,
+    positions: torch.Tensor,
+    w: torch.Tensor,
+    labels: Labels,
+    config: TrainingConfig,
+    run: Run,
+) -> tuple[EnergyHead, LatentEnergyHead]:
+    """Both energy heads; the one with forces starts from a copy of the encoder."""
+    frames, energies = positions[labels.rows], labels.energies
+    start = time.perf_counter()
+    prior = MechanicsPrior(topology)
+    some = torch.linspace(0, len(frames) - 1, min(_PRIOR_FRAMES, len(frames))).long()
+    prior.fit(frames[some], energies[some], labels.forces[some])
+    run.record("energy prior", time.perf_counter() - start)
+    rest = energies - prior(frames)
+    trainable = copy.deepcopy(encoder).requires_grad_(True)
+    head = EnergyHead(trainable, prior, float(rest.mean()), float(rest.std().clamp_min(1e-3)))
+    trained: Any = run.stage(stages.energy_stage(head, frames, energies, labels.forces, config))
+    latent = LatentEnergyHead(w.shape[1], float(energies.mean()), float(energies.std().clamp_min(1e-3)))
+    trained_latent: Any = run.stage(stages.latent_energy_stage(latent, w[labels.rows], energies, config))
+    return trained, trained_latent

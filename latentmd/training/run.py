@@ -1,0 +1,76 @@
+"""What the stages of a training share: the folder, the log, the devices, and whether it is being resumed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from latentmd.training.loop import Stage, run_stage
+
+Report = Callable[[str, int, int, dict[str, float]], None]
+
+
+@dataclass
+class Run:
+    """What the stages share: where they write, how they report, and how long each took."""
+
+    folder: Path
+    log: Path
+    report: Report
+    device: str
+    precision: str
+    devices: int | str
+    resume: bool
+    stages: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def record(self, name: str, seconds: float) -> None:
+        """Keep the wall time of a finished part, beside the checkpoints, so that a resumed run still knows it."""
+        path = self.folder / "seconds.json"
+        if self.resume and path.exists():
+            self.seconds = json.loads(path.read_text(encoding="utf-8")) | self.seconds
+        self.seconds[name] = round(seconds, 1)
+        path.write_text(json.dumps(self.seconds, indent=1), encoding="utf-8")
+
+    def stage(self, stage: Stage) -> torch.nn.Module:
+        loaded = self.resume and (self.folder / f"{stage.name}.pt").exists()
+        start = time.perf_counter()
+        module = run_stage(
+            stage, self.folder, log=self.log, report=self.report, device=self.device, precision=self.precision,
+            devices=self.devices, resume=self.resume,
+        )  # fmt: skip
+        if not loaded:
+            self.record(stage.name, time.perf_counter() - start)
+        # First weights of the next stage must not depend on whether this one was run or loaded.
+        self.stages += 1
+        torch.manual_seed(stage.seed + self.stages)
+        return module.eval().cpu()
+
+
+def prepare_folder(folder: Path, plan: dict[str, Any], resume: bool) -> None:
+    """Make the folder of a run and empty it of another's files; to resume, the plan must be the one it was made for.
+
+    Raises:
+        ValueError: the folder's checkpoints belong to another configuration or other trajectories.
+    """
+    record = folder / "plan.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    if resume and record.exists():
+        before = json.loads(record.read_text(encoding="utf-8"))
+        differing = [part for part in plan if before.get(part) != plan[part]]
+        if differing:
+            raise ValueError(
+                f"{folder} holds a training with other {' and '.join(differing)}; resume with what it began with, "
+                "or start anew with --overwrite instead of --resume"
+            )
+    if not resume:
+        for pattern in ("*.pt", "*.ckpt", "*.npz", "training.*", "seconds.json"):
+            for stale in folder.glob(pattern):
+                stale.unlink(missing_ok=True)
+    record.write_text(json.dumps(plan, indent=1), encoding="utf-8")
