@@ -1,0 +1,165 @@
+"""Populations, timescales and mean first-passage times of a reversible model, with Bayesian intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from latentmd.evaluation.kinetics import msm_first_passage
+from latentmd.hybrid.protocols import Bools, Floats, Ints
+from latentmd.hybrid.reweighting import Counts, Model, bayesian, bootstrap, count_transitions, fit, state_visits
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number with its uncertainty.
+
+    Attributes:
+        value: maximum-likelihood estimate.
+        low, high: 95 % credible interval.
+        deviation: standard deviation of the posterior.
+    """
+
+    value: float
+    low: float
+    high: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What the bursts say about equilibrium and kinetics.
+
+    Attributes:
+        lag: of the model, ps.
+        states: names.
+        populations: equilibrium population of each state.
+        logits: ln(p / (1 - p)) of each state: minus its free energy against everything else, in kT.
+        timescales: slowest implied timescales in ps, slowest first.
+        passages: mean first-passage time in ps from one state to another, by names; infinite where no path is known.
+        connected: share of the counted frames in the connected set of cells.
+        model: the Markov model.
+    """
+
+    lag: float
+    states: tuple[str, ...]
+    populations: tuple[Interval, ...]
+    logits: tuple[Interval, ...]
+    timescales: tuple[Interval, ...]
+    passages: dict[tuple[str, str], Interval]
+    connected: float
+    model: Model
+
+
+@dataclass(frozen=True)
+class Bursts:
+    """Discretised bursts.
+
+    Attributes:
+        paths: cell of each frame, one array per burst, relaxation time included.
+        inside: whether each frame is in each state, (frames, states) per burst; states do not overlap.
+        states: names.
+        cells: number of cells.
+        interval: ps between frames.
+    """
+
+    paths: Sequence[Ints]
+    inside: Sequence[Bools]
+    states: tuple[str, ...]
+    cells: int
+    interval: float
+
+
+def estimate(
+    bursts: Bursts, lag: int, skip: int, rng: np.random.Generator, draws: int = 100, timescales: int = 3
+) -> Estimates:
+    """Equilibrium populations, timescales and first-passage times with their intervals.
+
+    Two posteriors are drawn, the Bayesian bootstrap over bursts and deeptime's reversible posterior; the wider interval
+    of the two is reported for each number, since either alone can be too narrow: the bootstrap where few bursts cross,
+    the other where frames within a burst are correlated.
+
+    Args:
+        bursts: discretised bursts.
+        lag: frames.
+        skip: first frames of each burst left out, its relaxation time.
+        rng: random generator.
+        draws: from each posterior.
+        timescales: how many.
+
+    Raises:
+        ValueError: the bursts are too short for lag and skip.
+    """
+    counts = count_transitions(bursts.paths, bursts.cells, lag, skip)
+    visits = state_visits(bursts.paths, bursts.inside, bursts.cells, skip)
+    model = fit(counts)
+    shares = _shares(visits, np.ones(visits.shape[0]), bursts.cells)
+    members = [np.flatnonzero(shares[model.active, s] > 0.5) for s in range(len(bursts.states))]
+    pairs = [(a, b) for a in range(len(members)) for b in range(len(members)) if a != b]
+    lag_time = lag * bursts.interval
+
+    def numbers(draw: Model, fractions: Floats) -> Floats:
+        populations = np.clip(draw.stationary @ fractions[draw.active], 0.0, 1.0)
+        with np.errstate(divide="ignore"):
+            logits = np.log(populations) - np.log1p(-populations)
+        passages = [_passage(draw, members[a], members[b], lag_time) for a, b in pairs]
+        return np.concatenate([populations, logits, _timescales(draw, lag_time, timescales), passages])
+
+    best = numbers(model, shares)
+    resampled = bootstrap(counts, model, draws, rng)
+    boot = np.array([numbers(draw, _shares(visits, weights, bursts.cells)) for weights, draw in resampled])
+    bayes = np.array([numbers(draw, shares) for draw in bayesian(counts, model, draws, rng)])
+    intervals = [_wider(value, boot[:, i], bayes[:, i]) for i, value in enumerate(best)]
+    n = len(bursts.states)
+    visited = np.asarray(visits.sum(axis=0)).reshape(bursts.cells, -1)[:, -1]
+    return Estimates(
+        lag_time,
+        bursts.states,
+        tuple(intervals[:n]),
+        tuple(intervals[n : 2 * n]),
+        tuple(intervals[2 * n : 2 * n + timescales]),
+        {
+            (bursts.states[a], bursts.states[b]): interval
+            for (a, b), interval in zip(pairs, intervals[2 * n + timescales :], strict=True)
+        },
+        float(visited[model.active].sum() / visited.sum()),
+        model,
+    )
+
+
+def _shares(visits: Any, weights: Floats, cells: int) -> Floats:
+    """Share of each cell's frames that lie in each state, shape (cells, states); zero for an unvisited cell."""
+    table = np.asarray(visits.T @ weights).reshape(cells, -1)
+    return np.asarray(table[:, :-1] / np.maximum(table[:, -1:], 1e-300))
+
+
+def _timescales(model: Model, lag_time: float, number: int) -> Floats:
+    root = np.sqrt(model.stationary)
+    values = np.linalg.eigvalsh(model.fluxes / np.outer(root, root))[::-1][1 : number + 1]
+    result = np.full(number, np.nan)
+    positive = (values > 0) & (values < 1)
+    result[: len(values)][positive] = -lag_time / np.log(values[positive])
+    return result
+
+
+def _passage(model: Model, source: Ints, target: Ints, lag_time: float) -> float:
+    if not (len(source) and len(target)):
+        return float("inf")
+    return msm_first_passage(model.matrix, model.stationary, source, target, lag_time)
+
+
+def _wider(value: float, *posteriors: Floats) -> Interval:
+    """Interval of whichever posterior is wider; nan where a number is not defined."""
+    spans = []
+    for draws in posteriors:
+        finite = draws[np.isfinite(draws)]
+        if len(finite) > 1:
+            low, high = np.quantile(finite, [0.025, 0.975])
+            spans.append((float(np.std(finite, ddof=1)), float(low), float(high)))
+    if not (spans and np.isfinite(value)):
+        return Interval(value, float("nan"), float("nan"), float("nan"))
+    deviation, low, high = max(spans)
+    return Interval(float(value), low, high, deviation)
