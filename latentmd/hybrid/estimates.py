@@ -10,7 +10,7 @@ import numpy as np
 
 from latentmd.evaluation.kinetics import msm_first_passage
 from latentmd.hybrid.protocols import Bools, Floats, Ints
-from latentmd.hybrid.reweighting import Counts, Model, bayesian, bootstrap, count_transitions, fit, state_visits
+from latentmd.hybrid.reweighting import Model, bayesian, bootstrap, count_transitions, fit, state_visits
 
 
 @dataclass(frozen=True)

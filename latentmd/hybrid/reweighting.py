@@ -162,7 +162,7 @@ def frame_weights(paths: Sequence[Ints], model: Model, cells: int, skip: int) ->
 
 
 def state_visits(paths: Sequence[Ints], inside: Sequence[Bools], cells: int, skip: int) -> Any:
-    """Frames of every burst in each cell and state: sparse, shape (bursts, cells * (states + 1)), last column any state.
+    """Frames of every burst in each cell and state, sparse (bursts, cells * (states + 1)); last column: any state.
 
     Args:
         paths: cell of each frame of each burst.

@@ -1,0 +1,92 @@
+"""Cells of configuration space: k-means over latent and model-free physical coordinates together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latentmd.hybrid.protocols import Floats, Ints
+
+_SAMPLE = 5000  # frames that k-means sees
+_FRAMES_PER_CELL = 20  # fewer cells than asked for while there is little data
+_CONSTANT = 1e-8  # deviation below which a feature is left out
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A partition of configuration space by nearest centres.
+
+    Coordinates are time-lagged independent components of all features, each scaled by its autocorrelation (kinetic
+    map, Noe and Clementi, J. Chem. Theory Comput. 11, 5002, 2015). Components are the same for every invertible linear
+    change of the features, and what is slow in the physical features stays slow beside any latent: a surrogate that
+    learned nothing, or the wrong thing, adds directions and cannot merge basins that the physical features tell apart.
+
+    Attributes:
+        mean, matrix: coordinates = (features - mean) @ matrix; shapes (features,) and (features, dimensions).
+        centres: shape (cells, dimensions).
+    """
+
+    mean: Floats
+    matrix: Floats
+    centres: Floats
+
+    def coordinates(self, features: Floats) -> Floats:
+        """Slow coordinates (n, dimensions) of features (n, features); a feature that is not finite counts as mean."""
+        centred = np.nan_to_num(features - self.mean, nan=0.0, posinf=0.0, neginf=0.0)
+        return np.asarray(centred @ self.matrix)
+
+    def assign(self, features: Floats) -> Ints:
+        """Cell of each row of features (n, features)."""
+        from scipy.spatial import cKDTree
+
+        return np.asarray(cKDTree(self.centres).query(self.coordinates(features))[1])
+
+    def __len__(self) -> int:
+        return len(self.centres)
+
+
+def fit_cells(features: Sequence[Floats], number: int, lag: int, rng: np.random.Generator) -> Cells:
+    """Cells from bursts (deeptime's TICA and k-means).
+
+    Args:
+        features: latent and physical features side by side, (frames, features) per burst.
+        number: most cells wanted; fewer while there are not twenty frames for each.
+        lag: of the time-lagged components, frames.
+        rng: random generator.
+
+    Raises:
+        ValueError: no burst is longer than the lag, or all features are constant.
+    """
+    from deeptime.clustering import KMeans
+
+    everything = np.concatenate(list(features)).astype(np.float64)
+    finite = np.isfinite(everything).all(axis=0)
+    spread = np.where(finite, everything, 0.0).std(axis=0)
+    used = np.flatnonzero(spread > _CONSTANT)
+    if not len(used):
+        raise ValueError("all features of the bursts are constant; expected at least one that tells structures apart")
+    mean = np.where(finite, everything, 0.0).mean(axis=0)
+    components = _components([(f[:, used] - mean[used]) / spread[used] for f in features], lag)
+    matrix = np.zeros((len(mean), components.shape[1]))
+    matrix[used] = components / spread[used, None]
+    unsplit = Cells(mean, matrix, np.zeros((1, matrix.shape[1])))
+    points = unsplit.coordinates(everything[rng.permutation(len(everything))[:_SAMPLE]])
+    count = min(int(np.clip(len(everything) // _FRAMES_PER_CELL, 2, number)), len(np.unique(points, axis=0)))
+    seed = int(rng.integers(2**31))
+    model = KMeans(count, max_iter=50, tolerance=1e-4, fixed_seed=seed, n_jobs=1).fit(points).fetch_model()
+    return Cells(mean, matrix, np.asarray(model.cluster_centers, dtype=np.float64))
+
+
+def _components(standard: Sequence[Floats], lag: int) -> Floats:
+    """Kinetic map of standardised features, shape (features, dimensions)."""
+    from deeptime.decomposition import TICA
+
+    long_enough = [f for f in standard if len(f) > lag]
+    if not long_enough:
+        raise ValueError(f"no burst is longer than the lag of {lag} frames; make bursts longer")
+    now, later = (np.concatenate(part) for part in ([f[:-lag] for f in long_enough], [f[lag:] for f in long_enough]))
+    model = TICA(scaling="kinetic_map").fit((now, later)).fetch_model()
+    size = now.shape[1]
+    return np.asarray(model.transform(np.eye(size)) - model.transform(np.zeros((1, size))))

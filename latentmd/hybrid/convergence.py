@@ -1,0 +1,173 @@
+"""Whether the statistics of the bursts can be trusted, and if not, what is missing, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from latentmd.hybrid.estimates import Bursts, Estimates, Interval, estimate
+from latentmd.hybrid.protocols import Floats
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """When statistics count as converged.
+
+    Attributes:
+        precision: largest standard error of each state's free energy against everything else, kT.
+        transitions: least number of bursts that cross into each state, and out of it.
+        connected: least share of frames in the connected set of cells.
+        new: largest share of cells that only bursts since the last review have visited.
+        growth: largest factor by which the slowest timescale may grow when the lag doubles.
+    """
+
+    precision: float = 0.25
+    transitions: int = 10
+    connected: float = 0.98
+    new: float = 0.05
+    growth: float = 1.5
+
+
+@dataclass(frozen=True)
+class Review:
+    """Statistics at one moment of a run.
+
+    Attributes:
+        estimates: populations and free energies with standard errors that include how far they move when the lag and
+            the discarded time are doubled.
+        missing: what keeps them from being converged, one sentence each; empty where they are.
+        crossings: bursts that cross into and out of each state, shape (states, 2).
+    """
+
+    estimates: Estimates
+    missing: tuple[str, ...]
+    crossings: Floats
+
+    @property
+    def converged(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.missing
+
+
+def review(
+    bursts: Bursts, lag: int, skip: int, criteria: Criteria, fresh: int, rng: np.random.Generator, draws: int = 100
+) -> Review:
+    """Estimate everything, at the lag and at twice the lag and discarded time, and say whether it can be trusted.
+
+    A model whose cells are too coarse, or whose bursts remember how they started, changes when both times are doubled:
+    that change enters the standard errors.
+
+    Args:
+        bursts: discretised bursts, oldest first.
+        lag, skip: frames.
+        criteria: of convergence.
+        fresh: bursts at the end that are new since the last review.
+        rng: random generator.
+        draws: from each posterior.
+
+    Raises:
+        ValueError: bursts are not longer than twice lag and skip together.
+    """
+    single = estimate(bursts, lag, skip, rng, draws)
+    double = estimate(bursts, 2 * lag, 2 * skip, rng, draws)
+    estimates = replace(
+        single,
+        populations=tuple(_with_shift(a, b) for a, b in zip(single.populations, double.populations, strict=True)),
+        logits=tuple(_with_shift(a, b) for a, b in zip(single.logits, double.logits, strict=True)),
+    )
+    crossings = _crossings(bursts, lag, skip)
+    missing = [
+        *_unconnected(bursts, estimates, criteria),
+        *_few_crossings(estimates, crossings, criteria),
+        *_imprecise(estimates, double, criteria),
+        *_growing(single, double, criteria),
+        *_exploring(bursts, skip, fresh, criteria),
+    ]
+    return Review(estimates, tuple(missing), crossings)
+
+
+def _with_shift(single: Interval, double: Interval) -> Interval:
+    """Interval widened by the change on doubling, as an independent error of that size."""
+    shift = abs(double.value - single.value)
+    if not (np.isfinite(shift) and np.isfinite(single.deviation) and single.deviation > 0):
+        return single
+    deviation = float(np.hypot(single.deviation, shift))
+    factor = deviation / single.deviation
+    low, high = (single.value + factor * (bound - single.value) for bound in (single.low, single.high))
+    return Interval(single.value, low, high, deviation)
+
+
+def _crossings(bursts: Bursts, lag: int, skip: int) -> Floats:
+    """Bursts with a transition into, and out of, each state within a lag, shape (states, 2)."""
+    total = np.zeros((len(bursts.states), 2))
+    for flags in bursts.inside:
+        now, later = flags[skip : len(flags) - lag], flags[skip + lag :]
+        total[:, 0] += (~now & later).any(axis=0)
+        total[:, 1] += (now & ~later).any(axis=0)
+    return total
+
+
+def _unconnected(bursts: Bursts, estimates: Estimates, criteria: Criteria) -> list[str]:
+    seen = np.any([flags.any(axis=0) for flags in bursts.inside], axis=0)
+    found = [f"state {name} was never visited" for name, there in zip(bursts.states, seen, strict=True) if not there]
+    found += [
+        f"state {name} was visited, but no path leads there and back"
+        for name, there, population in zip(bursts.states, seen, estimates.populations, strict=True)
+        if there and population.value <= 0
+    ]
+    if estimates.connected < criteria.connected:
+        found.append(
+            f"only {estimates.connected:.0%} of the frames are in cells that transitions connect both ways; "
+            "the rest has no known weight"
+        )
+    return found
+
+
+def _few_crossings(estimates: Estimates, crossings: Floats, criteria: Criteria) -> list[str]:
+    return [
+        f"{name}: {int(into)} bursts cross into it and {int(out)} out of it; {criteria.transitions} each are needed"
+        for name, (into, out), population in zip(estimates.states, crossings, estimates.populations, strict=True)
+        if population.value > 0 and min(into, out) < criteria.transitions
+    ]
+
+
+def _imprecise(estimates: Estimates, double: Estimates, criteria: Criteria) -> list[str]:
+    found = []
+    for name, logit, other in zip(estimates.states, estimates.logits, double.logits, strict=True):
+        if not np.isfinite(logit.value) or logit.deviation <= criteria.precision:
+            continue
+        shift = abs(other.value - logit.value)
+        why = (
+            f" (it moves by {shift:.2f} kT when lag and discarded time are doubled)"
+            if shift > logit.deviation / 2
+            else ""
+        )
+        found.append(
+            f"free energy of {name} has a standard error of {logit.deviation:.2f} kT; {criteria.precision:g} kT is "
+            f"wanted{why}"
+        )
+    return found
+
+
+def _growing(single: Estimates, double: Estimates, criteria: Criteria) -> list[str]:
+    before, after = single.timescales[0], double.timescales[0]
+    if after.value > criteria.growth * before.value and after.low > before.high:
+        return [
+            f"the slowest timescale grows with the lag, from {before.value:.3g} to {after.value:.3g} ps when it doubles; "
+            "longer bursts and a longer lag are needed"
+        ]
+    return []
+
+
+def _exploring(bursts: Bursts, skip: int, fresh: int, criteria: Criteria) -> list[str]:
+    old = len(bursts.paths) - fresh
+    if old <= 0:
+        return ["no earlier bursts to compare with"]
+    before, now = (
+        np.unique(np.concatenate([path[skip:] for path in part])) for part in (bursts.paths[:old], bursts.paths[old:])
+    )
+    new = len(np.setdiff1d(now, before))
+    if new > criteria.new * bursts.cells:
+        return [f"{new} of {bursts.cells} cells were found by the last {fresh} bursts; new regions are still appearing"]
+    return []
