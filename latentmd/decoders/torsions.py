@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from latentmd.core.layers import mlp
 from latentmd.decoders.internal_coordinates import InternalCoordinates, wrap
 
+_TORSION_WEIGHT = 10.0  # of torsions over bonds and angles, whose fluctuations are mostly noise
+_LEAST_SPREAD = 0.15  # of a cosine or sine: stiffer torsions (amides) count as if they moved by 9 degrees
+
 
 class TorsionDecoder(nn.Module):
     """w [batch, axes] and noise → positions [batch, atoms, 3] nm.
@@ -27,6 +30,7 @@ class TorsionDecoder(nn.Module):
     mean: Tensor
     scale: Tensor
     residual: Tensor
+    spread: Tensor
     phase: Tensor
     rotor: Tensor
     plain: Tensor
@@ -51,6 +55,7 @@ class TorsionDecoder(nn.Module):
         self.register_buffer("mean", torch.zeros(n_rest))
         self.register_buffer("scale", torch.ones(n_rest))
         self.register_buffer("residual", torch.zeros(self.n_drivers + n_rest))
+        self.register_buffer("spread", torch.ones(self.n_drivers, 2))
         self.register_buffer("phase", torch.zeros(self.n_rotors))
         outputs = 2 * self.n_drivers + n_rest
         self.network = mlp([axes, width, width, outputs]) if width else nn.Linear(axes, outputs)
@@ -115,6 +120,8 @@ class TorsionDecoder(nn.Module):
         values = torch.cat([bonds, angles, offsets], dim=1)
         self.mean.copy_(values.mean(0))
         self.scale.copy_(values.std(0).clamp_min(1e-5))
+        turns = torch.cat([torsions[:, self.plain], 3 * torsions[:, self.rotor]], dim=1)
+        self.spread.copy_(torch.stack([turns.cos(), turns.sin()], dim=-1).std(0).clamp_min(_LEAST_SPREAD))
 
     def _order_hydrogens(self, positions: Tensor) -> None:
         """Order the hydrogens of each rotor by increasing torsion, as `relabel` and `rotor_thirds` assume."""
@@ -133,11 +140,15 @@ class TorsionDecoder(nn.Module):
         return turns, (torch.cat([bonds, angles, offsets], dim=1) - self.mean) / self.scale
 
     def loss(self, w: Tensor, positions: Tensor) -> Tensor:
-        """Mean squared errors of the torsions' cosines and sines, weighted tenfold, and of the scaled deviations."""
+        """Mean squared errors of the torsions' cosines and sines, over their spread and weighted, and of the rest.
+
+        Over their spread, since a probe's R² counts an error against the variance of what it predicts.
+        """
         directions, rest = self.read(w)
         turns, true_rest = self.targets(positions)
         true_directions = torch.stack([torch.cos(turns), torch.sin(turns)], dim=-1)
-        return 10 * (directions - true_directions).square().mean() + (rest - true_rest).square().mean()
+        error = (directions - true_directions) / self.spread
+        return _TORSION_WEIGHT * error.square().mean() + (rest - true_rest).square().mean()
 
     @torch.no_grad()
     def fit_residual(self, w: Tensor, positions: Tensor) -> None:

@@ -30,9 +30,9 @@ class EncoderConfig(_Section):
 class JEPAConfig(_Section):
     """Stage 1: joint-embedding prediction. Lags in ps; `rollout` is the number of predicted steps per window."""
 
-    steps: int = Field(1200, ge=1)
-    batch: int = Field(128, ge=8)
-    learning_rate: float = Field(2e-3, gt=0)
+    steps: int = Field(4000, ge=1)
+    batch: int = Field(32, ge=8)
+    learning_rate: float = Field(3e-3, gt=0)
     lag: tuple[float, float] = (1.0, 20.0)
     rollout: int = Field(2, ge=1)
     ema: float | None = Field(0.99, ge=0, le=1)
