@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from latentmd.core.objectives import Regularisation
+from latentmd.core.objectives import Regularisation, conservation_loss
 
 Matching = Literal["mse", "cosine"]
 
@@ -24,6 +24,7 @@ class Losses(NamedTuple):
     covariance: Tensor
     ground: Tensor
     gain: Tensor
+    conservation: Tensor
 
 
 def momentum_schedule(step: int, total: int, start: float) -> float:
@@ -49,6 +50,9 @@ class JEPA(nn.Module):
         ground: read-out with `loss(axes, observation)` that keeps what cannot be predicted but must be decodable;
             prediction alone lets such axes shrink.
         ground_weight: its weight; 0 for pure joint-embedding prediction.
+        conserved: tokens → [batch], a quantity that the rollout should keep, such as the energy of a Hamiltonian
+            predictor; its drift along the rollout (`conservation_loss`) is added to the loss.
+        conserved_weight: weight of that term.
     """
 
     def __init__(
@@ -64,8 +68,11 @@ class JEPA(nn.Module):
         regularise: Literal["context", "sequence"] = "context",
         ground: nn.Module | None = None,
         ground_weight: float = 0.0,
+        conserved: Callable[[Tensor], Tensor] | None = None,
+        conserved_weight: float = 0.0,
     ) -> None:
         super().__init__()
+        self.conserved, self.conserved_weight = conserved, conserved_weight
         self.ground, self.ground_weight = ground, ground_weight
         self.encoder, self.predictor, self.objective = encoder, predictor, objective
         self.ema, self.matching, self.mask = ema, matching, mask
@@ -79,8 +86,10 @@ class JEPA(nn.Module):
         targets, encoded = self._targets(observations, z)
         predicted, errors, persistence = self._hide(z, generator), [], []
         no_noise = z.new_zeros(z.shape[0], 0)
+        path = [predicted]
         for target in targets:
             predicted = self.predictor.step(predicted, lag, no_noise)  # type: ignore[operator]
+            path.append(predicted)
             errors.append(self._distance(predicted, target))
             persistence.append(self._distance(z.detach(), target.detach()))
         terms = [self.objective(latent.flatten(1)) for latent in encoded]
@@ -88,13 +97,18 @@ class JEPA(nn.Module):
         ground = z.new_zeros(())
         if self.ground is not None and self.ground_weight > 0:
             ground = self.ground.loss(z.flatten(1), observations[0])  # type: ignore[operator]
+        conservation = z.new_zeros(())
+        if self.conserved is not None and self.conserved_weight > 0:
+            conservation = conservation_loss([self.conserved(latent) for latent in path])
+        regularisation = torch.stack([t.total for t in terms]).mean()
         return Losses(
-            prediction + torch.stack([t.total for t in terms]).mean() + self.ground_weight * ground,
+            prediction + regularisation + self.ground_weight * ground + self.conserved_weight * conservation,
             prediction.detach(),
             torch.stack([t.variance for t in terms]).mean().detach(),
             torch.stack([t.covariance for t in terms]).mean().detach(),
             ground.detach(),
             1 - prediction.detach() / torch.stack(persistence).mean().clamp_min(1e-12),
+            conservation.detach(),
         )
 
     def _targets(self, observations: Sequence[Any], z: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -88,3 +89,14 @@ def spectral_loss(now: Tensor, future: Tensor) -> Tensor:
     products = x @ y.T
     diagonal = products.diagonal()
     return (products.square().sum() - diagonal.square().sum()) / (n * (n - 1)) - 2 * diagonal.mean()
+
+
+def conservation_loss(values: Sequence[Tensor]) -> Tensor:
+    """Mean over k ≥ 1 of (E_k − E_0)², over the variance of E_0: how far a rollout drifts along a learned E.
+
+    Args:
+        values: E of the rolled-out latents, K + 1 tensors [batch], the first of the starting latents.
+    """
+    start = values[0]
+    spread = start.detach().var().clamp_min(1e-6)
+    return torch.stack([(value - start).square().mean() for value in values[1:]]).mean() / spread

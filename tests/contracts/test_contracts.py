@@ -11,7 +11,16 @@ import torch
 from torch import Tensor, nn
 
 import latentmd.core.predictors as predictors
-from latentmd.core.predictors import ConditionalFlow, FlowPredictor, MixturePredictor, ResidualPredictor
+from latentmd.core.predictors import (
+    ConditionalFlow,
+    EGNNPredictor,
+    FlowPredictor,
+    GeneralHamiltonianPredictor,
+    HamiltonianPredictor,
+    LangevinPredictor,
+    MixturePredictor,
+    ResidualPredictor,
+)
 from latentmd.data.graph import molecule_graph
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.torsions import TorsionDecoder
@@ -22,13 +31,17 @@ LAGS = (5.0, 100.0)
 
 
 def cells(tokens: int) -> Tensor:
-    return torch.randn(3, 3 * tokens, generator=torch.Generator().manual_seed(0))
+    return torch.randn(3, 4 * tokens, generator=torch.Generator().manual_seed(0))
 
 
 PREDICTORS: dict[str, Callable[[int], nn.Module]] = {
-    "ResidualPredictor": lambda tokens: ResidualPredictor(3, LAGS, 16, tokens=tokens),
-    "FlowPredictor": lambda tokens: FlowPredictor(3, LAGS, 16, 2, tokens, 2, cells(tokens)),
-    "MixturePredictor": lambda tokens: MixturePredictor(3, LAGS, 4, 16, 2, tokens),
+    "ResidualPredictor": lambda tokens: ResidualPredictor(4, LAGS, 16, tokens=tokens),
+    "FlowPredictor": lambda tokens: FlowPredictor(4, LAGS, 16, 2, tokens, 2, cells(tokens)),
+    "MixturePredictor": lambda tokens: MixturePredictor(4, LAGS, 4, 16, 2, tokens),
+    "EGNNPredictor": lambda tokens: EGNNPredictor(4, LAGS, 16, coordinates=2),
+    "HamiltonianPredictor": lambda tokens: HamiltonianPredictor(4, LAGS, 16, tokens, substeps=2),
+    "GeneralHamiltonianPredictor": lambda tokens: GeneralHamiltonianPredictor(4, LAGS, 16, tokens),
+    "LangevinPredictor": lambda tokens: LangevinPredictor(4, LAGS, 16, tokens, substeps=2),
 }
 
 
@@ -41,7 +54,7 @@ def test_every_public_predictor_is_checked() -> None:
 @pytest.mark.parametrize("name", PREDICTORS)
 def test_predictor(name: str, tokens: int, perturb: Any) -> None:
     predictor = perturb(PREDICTORS[name](tokens))
-    z = torch.randn(6, tokens, 3, generator=torch.Generator().manual_seed(1))
+    z = torch.randn(6, tokens, 4, generator=torch.Generator().manual_seed(1))
     lag = torch.tensor([5.0, 10.0, 20.0, 40.0, 80.0, 100.0])
     out = check_predictor(predictor, z, lag)
     assert not torch.equal(out, predictor.step(z, lag.flip(0), torch.zeros(6, predictor.noise_size)))
@@ -50,14 +63,15 @@ def test_predictor(name: str, tokens: int, perturb: Any) -> None:
 @pytest.mark.parametrize("name", PREDICTORS)
 def test_predictor_depends_on_the_lag(name: str, perturb: Any) -> None:
     predictor = perturb(PREDICTORS[name](1))
-    z, noise = torch.randn(4, 1, 3), torch.randn(4, predictor.noise_size)
+    z, noise = torch.randn(4, 1, 4), torch.randn(4, predictor.noise_size)
     short, long = (predictor.step(z, torch.full((4,), lag), noise) for lag in LAGS)
     assert (short - long).abs().max() > 1e-4
 
 
-def test_residual_predictor_treats_tokens_alike(perturb: Any) -> None:
-    predictor = perturb(PREDICTORS["ResidualPredictor"](4))
-    z, lag, nothing = torch.randn(5, 4, 3), torch.full((5,), 10.0), torch.zeros(5, 0)
+@pytest.mark.parametrize("name", ["ResidualPredictor", "EGNNPredictor"])
+def test_predictor_treats_tokens_alike(name: str, perturb: Any) -> None:
+    predictor = perturb(PREDICTORS[name](4))
+    z, lag, nothing = torch.randn(5, 4, 4), torch.full((5,), 10.0), torch.zeros(5, 0)
     order = [2, 0, 3, 1]
     torch.testing.assert_close(predictor.step(z, lag, nothing)[:, order], predictor.step(z[:, order], lag, nothing))
 

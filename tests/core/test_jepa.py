@@ -177,6 +177,19 @@ def test_ground_is_added_with_its_weight() -> None:
     assert float(losses.ground) == pytest.approx(float(square), rel=1e-6)
 
 
+def test_drift_of_a_conserved_quantity_is_added_with_its_weight() -> None:
+    """E = sum of a token's axes grows by 4 a step here: the term is (4² + 8²) / 2 over the variance of E."""
+    observations, lag, generator = batch()
+    plain = jepa()(observations, lag, generator)
+    model = jepa(conserved=lambda z: z.sum((1, 2)), conserved_weight=0.5)
+    with torch.no_grad():
+        losses = model(observations, lag, generator)
+        expected = 40 / model.encoder(observations[0]).sum((1, 2)).var()
+    assert plain.conservation == 0
+    torch.testing.assert_close(losses.conservation, expected)
+    torch.testing.assert_close(losses.total, plain.total.detach() + 0.5 * expected)
+
+
 def test_training_finds_the_predictable_direction_and_its_decay() -> None:
     """x0 decays as exp(−t/10), x1 and x2 are noise. The latent must carry x0 and the predictor its factor e^(−1/2)."""
     torch.manual_seed(0)

@@ -1,0 +1,43 @@
+"""A learned scalar function with its gradient in closed form, for predictors that follow an energy."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+
+class Potential(nn.Module):
+    """V(x) = ½ |A x|² + w · σ(W₁ σ(W₀ x + b₀) + b₁), with σ the softplus: smooth, and confining through A.
+
+    The gradient is written out rather than left to autograd, so that a step needs no graph at run time, works in
+    TorchScript, and costs two more matrix products.
+
+    | symbol | code |
+    |---|---|
+    | A | `frame` |
+    | W₀, b₀ | `first` |
+    | W₁, b₁ | `second` |
+    | w | `last`, zero at first |
+
+    Args:
+        inputs: size of x.
+        width: of both hidden layers.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.frame = nn.Parameter(torch.eye(inputs))
+        self.first = nn.Linear(inputs, width)
+        self.second = nn.Linear(width, width)
+        self.last = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """V of each row of x [batch, inputs], [batch]."""
+        hidden = softplus(self.second(softplus(self.first(x))))
+        return 0.5 * (x @ self.frame.t()).square().sum(dim=-1) + hidden @ self.last
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """∇V of each row of x, [batch, inputs]."""
+        inner = self.first(x)
+        outer = torch.sigmoid(self.second(softplus(inner))) * self.last
+        back = torch.sigmoid(inner) * (outer @ self.second.weight)
+        return back @ self.first.weight + (x @ self.frame.t()) @ self.frame
