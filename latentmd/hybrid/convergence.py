@@ -64,13 +64,13 @@ def review(
         criteria: of convergence.
         fresh: bursts at the end that are new since the last review.
         rng: random generator.
-        draws: from each posterior.
+        draws: from each posterior; a quarter of them at the doubled lag, whose intervals are only compared with.
 
     Raises:
         ValueError: bursts are not longer than twice lag and skip together.
     """
     single = estimate(bursts, lag, skip, rng, draws)
-    double = estimate(bursts, 2 * lag, 2 * skip, rng, draws)
+    double = estimate(bursts, 2 * lag, 2 * skip, rng, max(draws // 4, 10))
     estimates = replace(
         single,
         populations=tuple(_with_shift(a, b) for a, b in zip(single.populations, double.populations, strict=True)),
@@ -154,8 +154,8 @@ def _growing(single: Estimates, double: Estimates, criteria: Criteria) -> list[s
     before, after = single.timescales[0], double.timescales[0]
     if after.value > criteria.growth * before.value and after.low > before.high:
         return [
-            f"the slowest timescale grows with the lag, from {before.value:.3g} to {after.value:.3g} ps when it doubles; "
-            "longer bursts and a longer lag are needed"
+            f"the slowest timescale grows with the lag, from {before.value:.3g} to {after.value:.3g} ps when the lag "
+            "doubles; longer bursts and a longer lag are needed"
         ]
     return []
 

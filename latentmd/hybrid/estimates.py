@@ -148,18 +148,23 @@ def _timescales(model: Model, lag_time: float, number: int) -> Floats:
 def _passage(model: Model, source: Ints, target: Ints, lag_time: float) -> float:
     if not (len(source) and len(target)):
         return float("inf")
-    return msm_first_passage(model.matrix, model.stationary, source, target, lag_time)
+    try:
+        return msm_first_passage(model.matrix, model.stationary, source, target, lag_time)
+    except np.linalg.LinAlgError:  # a draw whose flux between parts of the model is zero within rounding
+        return float("inf")
 
 
 def _wider(value: float, *posteriors: Floats) -> Interval:
-    """Interval of whichever posterior is wider; nan where a number is not defined."""
+    """Interval of whichever posterior is wider; nan where a number is not defined in any draw."""
     spans = []
     for draws in posteriors:
-        finite = draws[np.isfinite(draws)]
-        if len(finite) > 1:
-            low, high = np.quantile(finite, [0.025, 0.975])
-            spans.append((float(np.std(finite, ddof=1)), float(low), float(high)))
-    if not (spans and np.isfinite(value)):
-        return Interval(value, float("nan"), float("nan"), float("nan"))
+        known = draws[~np.isnan(draws)]
+        if len(known) > 1:
+            low = np.quantile(known, 0.025, method="lower")
+            high = np.quantile(known, 0.975, method="higher")
+            deviation = np.std(known, ddof=1) if np.isfinite(known).all() else np.inf
+            spans.append((float(deviation), float(low), float(high)))
+    if not spans or np.isnan(value):
+        return Interval(float(value), float("nan"), float("nan"), float("nan"))
     deviation, low, high = max(spans)
     return Interval(float(value), low, high, deviation)

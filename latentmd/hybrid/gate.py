@@ -5,7 +5,7 @@ The gate guards time, not truth: a bad start that slips through costs a burst, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,8 @@ from latentmd.hybrid.protocols import Bools, Floats
 ACCEPTED = ""
 NEIGHBOURS = 5
 LEVEL = 0.99  # share of real frames that the distance and disagreement limits let through
-_BANK = 20_000
+_BANK = 20_000  # frames in the bank
+_ENSEMBLE_BURSTS = 50  # that the limit of the disagreement is learned from
 _ENERGY_QUANTILES = (0.001, 0.999)
 
 
@@ -88,7 +89,7 @@ class Gate:
 
 def calibrate(
     latents: Sequence[Floats],
-    disagreements: Sequence[Floats] | None,
+    disagreement: Callable[[int], Floats | None],
     energies: Sequence[Floats],
     rng: np.random.Generator,
 ) -> Gate:
@@ -98,7 +99,7 @@ def calibrate(
 
     Args:
         latents: (frames, k) per burst.
-        disagreements: (frames,) per burst; None without an ensemble.
+        disagreement: of the frames of a burst, by its number, (frames,); None without an ensemble.
         energies: kJ/mol, (frames,) per burst.
         rng: random generator of the subsampling.
 
@@ -119,8 +120,8 @@ def calibrate(
     bank = cKDTree((train[rng.permutation(len(train))[:_BANK]] - mean) / scale)
     low, high = np.quantile(np.concatenate(list(energies)), _ENERGY_QUANTILES)
     gate = Gate(bank, mean, scale, float("inf"), None, (float(low), float(high)))
-    spread_limit = None
-    if disagreements is not None:
-        spread_limit = conformal_quantile(np.concatenate([disagreements[i] for i in sorted(held)]), LEVEL)
+    found = [disagreement(i) for i in sorted(held)[:_ENSEMBLE_BURSTS]]
+    ensemble = [values for values in found if values is not None]
+    spread_limit = conformal_quantile(np.concatenate(ensemble), LEVEL) if ensemble else None
     limit = conformal_quantile(gate.distances(test), LEVEL)
     return Gate(bank, mean, scale, limit, spread_limit, gate.energies)

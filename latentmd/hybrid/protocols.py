@@ -104,7 +104,7 @@ class Explorer(Protocol):
         ...
 
     def error(self, trajectories: Sequence[Floats]) -> float:
-        """Prediction error on unbiased trajectories (frames, ...) that were not trained on; lower is better."""
+        """Prediction error, positive, on unbiased trajectories (frames, ...) that were not trained on."""
         ...
 
     def refine(self, trajectories: Sequence[Floats], seed: int) -> Explorer:

@@ -42,7 +42,7 @@ class Settings:
     cells: int = 100
     candidates: int = 8
     proposals: float = 1.0
-    growth: float = 1.2
+    growth: float = 1.25
     refine: float | None = 1.5
     agreement: int = 2
     time: float | None = None

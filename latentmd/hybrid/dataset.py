@@ -1,0 +1,97 @@
+"""All bursts of a run so far, as the statistics and the choice of starts see them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from latentmd.evaluation.kinetics import coarse_grain, transition_counts
+from latentmd.hybrid.cells import Cells
+from latentmd.hybrid.estimates import Bursts
+from latentmd.hybrid.protocols import Bools, Burst, Engine, Explorer, Floats, Ints
+from latentmd.hybrid.state import Store, Trajectories
+
+StateFunctions = Mapping[str, Callable[[Floats], Bools]]
+
+_METASTABLE = 5  # most metastable sets made where the user names no states
+
+
+class Dataset:
+    """Features, energies and states of every burst; positions stay on disk.
+
+    Args:
+        store: of the run.
+        engine, explorer: give the features.
+        states: name → function from positions (n, ...) to booleans (n,); None to use metastable sets of cells.
+        skip: relaxation time, frames.
+    """
+
+    def __init__(
+        self, store: Store, engine: Engine, explorer: Explorer, states: StateFunctions | None, skip: int
+    ) -> None:
+        self.store, self.engine, self.explorer, self.states, self.skip = store, engine, explorer, states, skip
+        self.keys: list[tuple[int, int]] = []
+        self.origins: list[str] = []
+        self.energies: list[Floats] = []
+        self.physical: list[Floats] = []
+        self.latent: list[Floats] = []
+        self.inside: list[Bools] = []
+        self.discarded: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def frames(self) -> int:
+        """Frames of all bursts, relaxation included."""
+        return sum(len(e) for e in self.energies)
+
+    def add(self, key: tuple[int, int], origin: str, burst: Burst | str) -> None:
+        """Take in a burst of (round, task), or count why it was discarded."""
+        if isinstance(burst, str):
+            self.discarded[burst] += 1
+            return
+        self.keys.append(key)
+        self.origins.append(origin)
+        self.energies.append(burst.energies)
+        self.physical.append(self.engine.features(burst.positions))
+        self.latent.append(self.explorer.features(burst.positions))
+        if self.states is not None:
+            columns = [np.asarray(function(burst.positions), dtype=bool) for function in self.states.values()]
+            self.inside.append(np.column_stack(columns))
+
+    def use(self, explorer: Explorer) -> None:
+        """Encode everything with another explorer."""
+        self.explorer = explorer
+        self.latent = [explorer.features(positions) for positions in self.trajectories(skip=0)]
+
+    def trajectories(self, first: int = 0, skip: int | None = None) -> Trajectories:
+        """Positions of the bursts from number `first` on, without their relaxation time."""
+        return Trajectories(self.store, self.keys[first:], self.skip if skip is None else skip)
+
+    def features(self) -> list[Floats]:
+        """Latent and physical features side by side, (frames, features) per burst."""
+        return [np.hstack(pair) for pair in zip(self.latent, self.physical, strict=True)]
+
+    def paths(self, cells: Cells) -> list[Ints]:
+        """Cell of each frame of each burst."""
+        joint = self.features()
+        flat = cells.assign(np.concatenate(joint))
+        return np.split(flat, np.cumsum([len(f) for f in joint])[:-1])
+
+    def bursts(self, cells: Cells, lag: int, number: int) -> Bursts:
+        """The first bursts discretised; without named states, metastable sets (PCCA+) stand in, largest first."""
+        paths = self.paths(cells)[:number]
+        if self.states is not None:
+            return Bursts(paths, self.inside[:number], tuple(self.states), len(cells), self.engine.interval)
+        counts = transition_counts([path[self.skip :] for path in paths], lag, len(cells)).sum(axis=0)
+        sets = coarse_grain(counts, _METASTABLE)
+        names = tuple(f"set {i + 1}" for i in range(int(sets.max()) + 1))
+        inside = [sets[path][:, None] == np.arange(len(names)) for path in paths]
+        return Bursts(paths, inside, names, len(cells), self.engine.interval)
+
+    def frame(self, index: int, frame: int) -> Floats:
+        """One real configuration (...), of burst number `index`."""
+        return self.trajectories(skip=0)[index][frame]

@@ -1,0 +1,149 @@
+"""Where the next bursts start: least-visited cells first, by gated proposals of the surrogate where it has any."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from latentmd.hybrid.cells import Cells
+from latentmd.hybrid.dataset import Dataset
+from latentmd.hybrid.gate import ACCEPTED, Gate, calibrate
+from latentmd.hybrid.protocols import Engine, Explorer, Floats, Ints, Relaxed, Scheduler
+from latentmd.hybrid.settings import Settings
+from latentmd.hybrid.tasks import PLAN, RELAX, Task, keyed_rng, keyed_seed, run_relax
+
+SURROGATE = "surrogate"  # origin of a burst that starts from an accepted proposal
+GIVEN = "given"  # from a structure that the user gave
+NO_PROPOSAL = "no proposal"
+
+_NOVEL = 4  # every fourth start goes to the accepted proposal furthest from real frames, whatever its cell
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Starts of a round.
+
+    Attributes:
+        starts: structures, shape (starts, ...).
+        origins: of each start: "given", "surrogate", or "md: " and why plain MD goes on from a real frame.
+        decisions: how often each verdict fell, "accepted" among them.
+    """
+
+    starts: Floats
+    origins: tuple[str, ...]
+    decisions: dict[str, int]
+
+
+def given_plan(structures: Floats, count: int) -> Plan:
+    """Starts at given structures (m, ...), taken in turn."""
+    return Plan(structures[np.arange(count) % len(structures)], (GIVEN,) * count, {})
+
+
+def choose_cells(visits: Ints, count: int, rng: np.random.Generator) -> Ints:
+    """Cells to start from, without repeats while there are enough, drawn with probabilities proportional to 1 / visits.
+
+    The exponential race (Efraimidis and Spirakis 2006) draws them one after another; a cell never visited is left out,
+    since no real frame is in it.
+
+    Args:
+        visits: frames in each cell, shape (cells,).
+        count: how many.
+        rng: random generator.
+    """
+    visited = np.flatnonzero(visits)
+    order = visited[np.argsort(rng.exponential(size=len(visited)) * visits[visited])]
+    return np.resize(order, count)
+
+
+class Planner:
+    """Chooses, gates and relaxes the starts of a round.
+
+    Args:
+        dataset: bursts so far, with the explorer in use.
+        cells: in use.
+        settings: of the run.
+        scheduler: runs the relaxations.
+    """
+
+    def __init__(self, dataset: Dataset, cells: Cells, settings: Settings, scheduler: Scheduler) -> None:
+        self.dataset, self.cells, self.settings, self.scheduler = dataset, cells, settings, scheduler
+        self.engine: Engine = dataset.engine
+        self.explorer: Explorer = dataset.explorer
+
+    def plan(self, round_: int) -> Plan:
+        """Starts of a round."""
+        rng = keyed_rng(self.settings.seed, round_, PLAN)
+        flat = np.concatenate(self.dataset.paths(self.cells))
+        targets = choose_cells(np.bincount(flat, minlength=len(self.cells)), self.settings.starts, rng)
+        starts = [self._real_frame(flat, int(cell), rng) for cell in targets]
+        offered = round(self.settings.proposals * len(starts))
+        origins = ["md: plain"] * len(starts)
+        decisions: Counter[str] = Counter()
+        if offered:
+            gate = self._gate(rng)
+            proposals = self._propose(np.array(starts), targets[:offered], gate, rng)
+            for i, result in enumerate(self._relax(proposals, gate, round_)):
+                if isinstance(result, str):
+                    origins[i] = f"md: {result}"
+                else:
+                    starts[i], origins[i] = result.positions, SURROGATE
+                decisions[result if isinstance(result, str) else "accepted"] += 1
+        return Plan(np.array(starts), tuple(origins), dict(sorted(decisions.items())))
+
+    def _real_frame(self, flat: Ints, cell: int, rng: np.random.Generator) -> Floats:
+        """A configuration of the data, drawn from a cell; `flat` holds the cell of each frame of all bursts."""
+        ends = np.cumsum([len(e) for e in self.dataset.energies])
+        chosen = int(rng.choice(np.flatnonzero(flat == cell)))
+        burst = int(np.searchsorted(ends, chosen, side="right"))
+        return self.dataset.frame(burst, chosen - int(ends[burst]))
+
+    def _gate(self, rng: np.random.Generator) -> Gate:
+        positions = self.dataset.trajectories(skip=0)
+        return calibrate(
+            self.dataset.latent, lambda i: self.explorer.disagreement(positions[i]), self.dataset.energies, rng
+        )
+
+    def _propose(self, starts: Floats, targets: Ints, gate: Gate, rng: np.random.Generator) -> list[Floats | str]:
+        """A proposal for each target that passes what can be checked without simulation, or the reason why not."""
+        pool = np.asarray(self.explorer.propose(starts, len(starts) * self.settings.candidates, rng))
+        pool = pool[np.isfinite(pool.reshape(len(pool), -1)).all(axis=1)].astype(starts.dtype)
+        if not len(pool):
+            return ["not finite"] * len(targets)
+        latent = self.explorer.features(pool)
+        verdicts = gate.screen(latent, self.explorer.disagreement(pool), self.engine.checks(pool))
+        good = np.array([verdict == ACCEPTED for verdict in verdicts])
+        cells = self.cells.assign(np.hstack([latent, self.engine.features(pool)]))
+        novelty = np.where(good, gate.distances(latent), -np.inf)
+        chosen: list[Floats | str] = []
+        for number, target in enumerate(targets):
+            if number % _NOVEL == _NOVEL - 1 and np.isfinite(novelty.max()):
+                best = int(np.argmax(novelty))
+                novelty[cells == cells[best]] = -np.inf  # the next one goes elsewhere
+                chosen.append(pool[best])
+                continue
+            there = np.flatnonzero(cells == target)
+            passed = there[good[there]]
+            if len(passed):
+                chosen.append(pool[passed[0]])
+            else:
+                chosen.append(verdicts[there[0]] if len(there) else NO_PROPOSAL)
+        return chosen
+
+    def _relax(self, proposals: list[Floats | str], gate: Gate, round_: int) -> list[Relaxed | str]:
+        """Relax proposals and apply the rest of the gate: relaxed structures, or the reasons why not."""
+        tasks = {
+            i: Task(self.engine, proposal, 0, keyed_seed(self.settings.seed, round_, RELAX, i))
+            for i, proposal in enumerate(proposals)
+            if not isinstance(proposal, str)
+        }
+        results: list[Relaxed | str] = [p if isinstance(p, str) else NO_PROPOSAL for p in proposals]
+        for i, result in zip(tasks, self.scheduler.map(run_relax, list(tasks.values())), strict=True):
+            results[i] = result if isinstance(result, str) else self._judge(result, gate)
+        return results
+
+    def _judge(self, relaxed: Relaxed, gate: Gate) -> Relaxed | str:
+        failed = [name for name, passed in self.engine.checks(relaxed.positions[None]).items() if not passed[0]]
+        reason = failed[0] if failed else gate.energy(relaxed.energy)
+        return relaxed if reason == ACCEPTED else reason
