@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,11 +14,16 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the key and what was expected."""
 
 
-class _Section(BaseModel):
+Settings = TypeVar("Settings", bound="Section")
+
+
+class Section(BaseModel):
+    """Settings that nothing changes and that know no keys but their own."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class EncoderConfig(_Section):
+class EncoderConfig(Section):
     """Message-passing encoder."""
 
     token_dim: int = Field(16, ge=2)
@@ -27,7 +32,7 @@ class EncoderConfig(_Section):
     vectors: int = Field(6, ge=3)
 
 
-class JEPAConfig(_Section):
+class JEPAConfig(Section):
     """Stage 1: joint-embedding prediction. Lags in ps; `rollout` is the number of predicted steps per window."""
 
     steps: int = Field(4000, ge=1)
@@ -48,7 +53,7 @@ class JEPAConfig(_Section):
     minimum_rank: float = Field(1.5, ge=1)
 
 
-class LatentConfig(_Section):
+class LatentConfig(Section):
     """Slow/fast split: axes whose autocorrelation at `lag` ps exceeds `threshold` are propagated.
 
     So are the axes that carry torsions with a circular deviation above `soft_torsion` degrees (180 for none).
@@ -60,7 +65,7 @@ class LatentConfig(_Section):
     soft_torsion: float = Field(20.0, gt=0, le=180)
 
 
-class DecoderConfig(_Section):
+class DecoderConfig(Section):
     """Stage 2: axes to internal coordinates."""
 
     steps: int = Field(4000, ge=1)
@@ -69,7 +74,7 @@ class DecoderConfig(_Section):
     width: int = Field(256, ge=8)
 
 
-class FlowConfig(_Section):
+class FlowConfig(Section):
     """A conditional flow (or mixture) network and its training."""
 
     steps: int = Field(6000, ge=1)
@@ -91,7 +96,7 @@ class PredictorConfig(FlowConfig):
     time_reversal: bool = True
 
 
-class EnergyConfig(_Section):
+class EnergyConfig(Section):
     """Energy heads, trained on engine energies and forces of `frames` training frames."""
 
     frames: int = Field(30000, ge=100)
@@ -102,7 +107,7 @@ class EnergyConfig(_Section):
     latent_steps: int = Field(1500, ge=1)
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """All of a training run. Times are in ps, lengths in nm, energies in kJ/mol."""
 
     seed: int = 0
@@ -140,29 +145,46 @@ def load_config(path: str | Path | None) -> TrainingConfig:
     """
     if path is None:
         return TrainingConfig()
+    return parse_config(read_toml(path), str(path))
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        ConfigError: the file is missing or is not TOML.
+    """
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such configuration file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path}: not a readable TOML file ({error})") from error
-    return parse_config(data, str(path))
 
 
 def parse_config(data: dict[str, Any], source: str = "configuration") -> TrainingConfig:
     """Validate a dictionary in the shape of the TOML file."""
+    return parse_section(TrainingConfig, data, source)
+
+
+def parse_section(schema: type[Settings], data: dict[str, Any], source: str) -> Settings:
+    """Validate a dictionary as a section of settings; every problem is named with what was expected.
+
+    Raises:
+        ConfigError: an unknown key or a value out of range.
+    """
     try:
-        return TrainingConfig.model_validate(data)
+        return schema.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{source}: " + "; ".join(_explain(e) for e in error.errors())) from error
+        raise ConfigError(f"{source}: " + "; ".join(_explain(schema, e) for e in error.errors())) from error
 
 
-def _explain(error: Any) -> str:
+def _explain(schema: type[BaseModel], error: Any) -> str:
     location = [str(part) for part in error["loc"]]
     key = ".".join(location)
     if error["type"] != "extra_forbidden":
         return f"{key or 'value'}: {error['msg']} (found {error['input']!r})" if key else str(error["msg"])
-    section: Any = TrainingConfig
+    section: Any = schema
     for part in location[:-1]:
         section = section.model_fields[part].annotation
     names = list(section.model_fields)

@@ -1,0 +1,119 @@
+"""Settings of a training on a toy world, and the recipe of each world and way of observing it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from latentmd.training.config import Section, parse_section
+
+PredictorKind = Literal[
+    "residual", "mlp", "egnn", "hamiltonian", "hamiltonian-euler", "hamiltonian-energy-term", "hamiltonian-general",
+    "large-mlp", "langevin",
+]  # fmt: skip
+
+
+class WorldDataConfig(Section):
+    """Trajectories, each from its own start; training and test sets have their own seeds. Times in frames."""
+
+    train: int = Field(200, ge=2)
+    test: int = Field(40, ge=1)
+    frames: int = Field(120, ge=4)
+
+
+class WorldEncoderConfig(Section):
+    """Size of the latent and of the encoder; which encoder it is follows from how the world is observed."""
+
+    tokens: int = Field(1, ge=1)
+    dim: int = Field(16, ge=2)
+    width: int = Field(96, ge=4)
+    depth: int = Field(2, ge=1)
+
+
+class WorldJEPAConfig(Section):
+    """Joint-embedding prediction; lags in frames, `rollout` predicted steps per window."""
+
+    steps: int = Field(1500, ge=1)
+    batch: int = Field(256, ge=8)
+    learning_rate: float = Field(2e-3, gt=0)
+    lag: tuple[int, int] = (1, 1)
+    rollout: int = Field(4, ge=1)
+    ema: float | None = Field(0.99, ge=0, le=1)
+    matching: Literal["mse", "cosine"] = "mse"
+    objective: Literal["variance-covariance", "sigreg"] = "variance-covariance"
+    variance: float = Field(1.0, ge=0)
+    covariance: float = Field(0.04, ge=0)
+    sigreg: float = Field(0.1, ge=0)
+    regularise: Literal["context", "sequence"] = "context"
+    mask: float = Field(0.0, ge=0, lt=1)
+    conserved: float = Field(0.0, ge=0, description="weight of the energy term, for predictors with an energy")
+    minimum_rank: float = Field(1.2, ge=1)
+
+
+class WorldPredictorConfig(Section):
+    """The predictor, and its training on the frozen latents beside its rivals, all with the same budget."""
+
+    kind: PredictorKind = "residual"
+    rivals: tuple[PredictorKind, ...] = ("mlp",)
+    width: int = Field(96, ge=4)
+    depth: int = Field(2, ge=1)
+    substeps: int = Field(1, ge=1)
+    steps: int = Field(1500, ge=1)
+    batch: int = Field(256, ge=8)
+    learning_rate: float = Field(2e-3, gt=0)
+    rollout: int = Field(8, ge=1)
+    energy_term: float = Field(1.0, ge=0, description="its weight for the rival hamiltonian-energy-term")
+
+
+class WorldDecoderConfig(Section):
+    """Verification decoder on the frozen encoder."""
+
+    steps: int = Field(1500, ge=1)
+    batch: int = Field(256, ge=8)
+    learning_rate: float = Field(2e-3, gt=0)
+    width: int = Field(128, ge=4)
+
+
+class WorldConfig(Section):
+    """All of a training on a world. Times in frames; the world documents its own units."""
+
+    world: str
+    observe: str
+    seed: int = 0
+    horizon: int = Field(50, ge=1, description="steps of a forecast")
+    data: WorldDataConfig = WorldDataConfig()
+    encoder: WorldEncoderConfig = WorldEncoderConfig()
+    jepa: WorldJEPAConfig = WorldJEPAConfig()
+    predictor: WorldPredictorConfig = WorldPredictorConfig()
+    decoder: WorldDecoderConfig = WorldDecoderConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> WorldConfig:
+        shortest, longest = self.jepa.lag
+        if not 1 <= shortest <= longest:
+            raise ValueError(f"jepa.lag is {shortest} to {longest} frames; expected 1 <= shortest <= longest")
+        needed = max(self.jepa.rollout * longest, self.predictor.rollout * longest, self.horizon)
+        if self.data.frames <= needed:
+            raise ValueError(
+                f"data.frames is {self.data.frames}; rollouts and the horizon of {self.horizon} need more than {needed}"
+            )
+        return self
+
+
+def world_config(world: str, observe: str, recipe: dict[str, Any], changes: dict[str, Any]) -> WorldConfig:
+    """The recipe with a user's changes on top, validated.
+
+    Raises:
+        ConfigError: an unknown key or a value out of range.
+    """
+    merged = _merged(_merged({"world": world, "observe": observe}, recipe), changes)
+    return parse_section(WorldConfig, merged, "settings of the world")
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    out = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = _merged(out[key], value) if nested else value
+    return out
