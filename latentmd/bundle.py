@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -61,7 +61,26 @@ class Reference(BaseModel):
     frames: int = 0
 
 
-class Manifest(BaseModel):
+class Seal(BaseModel):
+    """What every model file states; `seal` fills it in.
+
+    Attributes:
+        created: date and time.
+        versions: of torch and latentmd.
+        weights_sha256: hash over the parameters and buffers in sorted order.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    format: str
+    created: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+    weights_sha256: str = ""
+
+
+Sealed = TypeVar("Sealed", bound=Seal)
+
+
+class Manifest(Seal):
     """What a bundle is and where it holds. Times in ps, temperature in K, energies in kJ/mol.
 
     Attributes:
@@ -75,14 +94,10 @@ class Manifest(BaseModel):
         slow_autocorrelations: of the propagated axes, at `autocorrelation_lag`.
         metrics: measured figures, by name.
         half_precision: parts whose weights are stored in float16, to save space; they are float32 once loaded.
-        weights_sha256: hash over the parameters and buffers in sorted order.
     """
 
-    model_config = ConfigDict(extra="forbid")
     format: Literal["latentmd-torchscript-1"] = FORMAT
     name: str = ""
-    created: str = ""
-    versions: dict[str, str] = Field(default_factory=dict)
     units: dict[str, str] = Field(default_factory=lambda: dict(_UNITS))
     dtype: Literal["float32", "float64"] = "float32"
     topology: str = Field(min_length=1)
@@ -105,7 +120,6 @@ class Manifest(BaseModel):
     reference: Reference = Field(default_factory=Reference)
     training: dict[str, Any] = Field(default_factory=dict)  # configuration and wall times
     half_precision: list[str] = Field(default_factory=list)
-    weights_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,25 +192,66 @@ def save(path: str | Path, surrogate: nn.Module, manifest: Manifest | Mapping[st
         manifest = _validated(manifest, "the manifest to save")
     _check_consistent(manifest, surrogate, "the surrogate to save")
     surrogate = surrogate.eval().cpu()
-    buffer = io.BytesIO()
     with quiet_torchscript():
         scripted = surrogate if isinstance(surrogate, torch.jit.ScriptModule) else torch.jit.script(surrogate)
-        for part in manifest.half_precision:
-            getattr(scripted, part).half()
-        stored_hash = weights_sha256(scripted)
-        torch.jit.save(scripted, buffer)
+    for part in manifest.half_precision:
+        getattr(scripted, part).half()
+    try:
+        return seal(path, scripted, manifest)
+    finally:
         for part in manifest.half_precision:
             getattr(scripted, part).float()
-    versions = {"torch": torch.__version__, "latentmd": _version("latentmd"), **manifest.versions}
+
+
+def seal(path: str | Path, scripted: Any, manifest: Sealed) -> Sealed:
+    """Write a TorchScript module and its manifest as one hashed file; `save` and other kinds of model files use it.
+
+    Returns:
+        The manifest with `versions`, `created` and `weights_sha256` filled in.
+    """
+    import torch
+
+    buffer = io.BytesIO()
+    with quiet_torchscript():
+        torch.jit.save(scripted, buffer)
     manifest = manifest.model_copy(
         update={
-            "versions": versions,
+            "versions": {"torch": torch.__version__, "latentmd": _version("latentmd"), **manifest.versions},
             "created": manifest.created or datetime.now(UTC).isoformat(timespec="seconds"),
-            "weights_sha256": stored_hash,
+            "weights_sha256": weights_sha256(scripted),
         }
     )
     _replace(Path(path), _sealed(buffer, manifest))
     return manifest
+
+
+def unseal(path: Path, schema: type[Sealed]) -> tuple[Any, Sealed, str]:
+    """Read a file written by `seal`: the module on the CPU, its manifest, and the file's hash; all hashes checked.
+
+    Raises:
+        BundleError: not such a file, damaged, or of another format version.
+    """
+    import torch
+
+    data, manifest = _read(path, schema)
+    with quiet_torchscript():
+        try:
+            module = torch.jit.load(io.BytesIO(data), map_location="cpu")
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise BundleError(
+                f"{path}: torch {torch.__version__} cannot load the module in it ({reason}); "
+                f"it was written with torch {manifest.versions.get('torch', 'unknown')}"
+            ) from error
+    if (found := weights_sha256(module)) != manifest.weights_sha256:
+        raise BundleError(
+            f"{path}: the weights have SHA-256 {found[:12]}…, the manifest says {manifest.weights_sha256[:12]}…; "
+            "get the file again from where it came"
+        )
+    module.eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    return module, manifest, data[-64:].decode()
 
 
 def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Bundle:
@@ -211,31 +266,12 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Bundle
     Raises:
         BundleError: no such file, not a bundle, damaged, or of another format version.
     """
-    import torch
-
     path = find(name_or_path)
-    data, manifest = _read(path)
-    with quiet_torchscript():
-        try:
-            module = torch.jit.load(io.BytesIO(data), map_location="cpu")
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise BundleError(
-                f"{path}: torch {torch.__version__} cannot load the module in it ({reason}); "
-                f"it was written with torch {manifest.versions.get('torch', 'unknown')}"
-            ) from error
+    module, manifest, sha256 = unseal(path, Manifest)
     _check_consistent(manifest, module, str(path))
-    if (found := weights_sha256(module)) != manifest.weights_sha256:
-        raise BundleError(
-            f"{path}: the weights have SHA-256 {found[:12]}…, the manifest says {manifest.weights_sha256[:12]}…; "
-            "get the file again from where it came"
-        )
-    module.eval()
     for part in manifest.half_precision:
         getattr(module, part).float()
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-    return Bundle(module.to(device), manifest, data[-64:].decode(), path.resolve())
+    return Bundle(module.to(device), manifest, sha256, path.resolve())
 
 
 def read_manifest(name_or_path: str | Path) -> Manifest:
@@ -244,7 +280,7 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
     Raises:
         BundleError: as for `load`.
     """
-    return _read(find(name_or_path))[1]
+    return _read(find(name_or_path), Manifest)[1]
 
 
 def read_sha256(name_or_path: str | Path) -> str:
@@ -253,7 +289,7 @@ def read_sha256(name_or_path: str | Path) -> str:
     Raises:
         BundleError: as for `load`.
     """
-    return _read(find(name_or_path))[0][-64:].decode()
+    return _read(find(name_or_path), Manifest)[0][-64:].decode()
 
 
 def script(module: nn.Module) -> Any:
@@ -295,7 +331,7 @@ def quiet_torchscript() -> Iterator[None]:
         yield
 
 
-def _sealed(archive: io.BytesIO, manifest: Manifest) -> bytes:
+def _sealed(archive: io.BytesIO, manifest: BaseModel) -> bytes:
     """The archive rewritten without debug records (they hold source paths), with manifest and closing hash."""
     sealed = io.BytesIO()
     with zipfile.ZipFile(archive) as source, zipfile.ZipFile(sealed, "w", zipfile.ZIP_DEFLATED) as target:
@@ -322,7 +358,7 @@ def _replace(path: Path, content: bytes) -> None:
         raise
 
 
-def _read(path: Path) -> tuple[bytes, Manifest]:
+def _read(path: Path, schema: type[Sealed]) -> tuple[bytes, Sealed]:
     data = path.read_bytes()
     expected = "expected a file written by latentmd.bundle.save"
     if len(data) <= _TAIL or data[-_TAIL:-64] != _COMMENT:
@@ -336,12 +372,13 @@ def _read(path: Path) -> tuple[bytes, Manifest]:
             raise BundleError(f"{path} has no manifest; {expected}")
         text = archive.read(names[0]).decode()
     found = re.search(r'"format":\s*"([^"]*)"', text)
-    if found and found[1] != FORMAT:
+    wanted = schema.model_fields["format"].default
+    if found and found[1] != wanted:
         raise BundleError(
-            f"{path} has format {found[1]!r}, this latentmd reads {FORMAT!r}; install the matching latentmd"
+            f"{path} has format {found[1]!r}, this latentmd reads {wanted!r}; install the matching latentmd"
         )
     try:
-        return data, Manifest.model_validate_json(text)
+        return data, schema.model_validate_json(text)
     except ValidationError as error:
         raise BundleError(_explain(error, f"the manifest of {path}")) from error
 
