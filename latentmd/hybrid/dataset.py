@@ -39,6 +39,8 @@ class Dataset:
         self.latent: list[Floats] = []
         self.inside: list[Bools] = []
         self.discarded: Counter[str] = Counter()
+        self._cells: Cells | None = None
+        self._paths: list[Ints] = []
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -64,22 +66,26 @@ class Dataset:
 
     def use(self, explorer: Explorer) -> None:
         """Encode everything with another explorer."""
-        self.explorer = explorer
+        self.explorer, self._cells = explorer, None
         self.latent = [explorer.features(positions) for positions in self.trajectories(skip=0)]
 
     def trajectories(self, first: int = 0, skip: int | None = None) -> Trajectories:
         """Positions of the bursts from number `first` on, without their relaxation time."""
         return Trajectories(self.store, self.keys[first:], self.skip if skip is None else skip)
 
-    def features(self) -> list[Floats]:
-        """Latent and physical features side by side, (frames, features) per burst."""
-        return [np.hstack(pair) for pair in zip(self.latent, self.physical, strict=True)]
+    def features(self, first: int = 0) -> list[Floats]:
+        """Latent and physical features side by side, (frames, features) per burst, from number `first` on."""
+        return [np.hstack(pair) for pair in zip(self.latent[first:], self.physical[first:], strict=True)]
 
     def paths(self, cells: Cells) -> list[Ints]:
-        """Cell of each frame of each burst."""
-        joint = self.features()
-        flat = cells.assign(np.concatenate(joint))
-        return np.split(flat, np.cumsum([len(f) for f in joint])[:-1])
+        """Cell of each frame of each burst; remembered while the cells are the same object."""
+        if self._cells is not cells:
+            self._cells, self._paths = cells, []
+        new = self.features(len(self._paths))
+        if new:
+            flat = cells.assign(np.concatenate(new))
+            self._paths += np.split(flat, np.cumsum([len(f) for f in new])[:-1])
+        return self._paths
 
     def bursts(self, cells: Cells, lag: int, number: int) -> Bursts:
         """The first bursts discretised; without named states, metastable sets (PCCA+) stand in, largest first."""

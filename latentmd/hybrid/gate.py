@@ -16,7 +16,8 @@ from latentmd.hybrid.protocols import Bools, Floats
 ACCEPTED = ""
 NEIGHBOURS = 5
 LEVEL = 0.99  # share of real frames that the distance and disagreement limits let through
-_BANK = 20_000  # frames in the bank
+_BANK = 10_000  # frames in the bank
+_CALIBRATION = 2_000  # frames that the distance limit is learned from
 _ENSEMBLE_BURSTS = 50  # that the limit of the disagreement is learned from
 _ENERGY_QUANTILES = (0.001, 0.999)
 
@@ -123,5 +124,6 @@ def calibrate(
     found = [disagreement(i) for i in sorted(held)[:_ENSEMBLE_BURSTS]]
     ensemble = [values for values in found if values is not None]
     spread_limit = conformal_quantile(np.concatenate(ensemble), LEVEL) if ensemble else None
-    limit = conformal_quantile(gate.distances(test), LEVEL)
+    sample = test[rng.permutation(len(test))[:_CALIBRATION]]
+    limit = conformal_quantile(gate.distances(sample), LEVEL)
     return Gate(bank, mean, scale, limit, spread_limit, gate.energies)

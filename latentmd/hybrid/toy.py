@@ -65,7 +65,7 @@ def _safely(function: Callable[..., float], row: list[float]) -> float:
         return math.inf
 
 
-def double_well(barrier: float = 6.0, tilt: float = 0.5) -> Landscape:
+def double_well(barrier: float = 5.0, tilt: float = 0.5) -> Landscape:
     """V(x) = barrier (x^2 - 1)^2 + tilt x, with states left and right of zero."""
     return Landscape(
         "double well",
@@ -114,7 +114,7 @@ def muller_brown(kt: float = 15.0) -> Landscape:
         gradient,
         (-1.8, -0.6),
         (1.4, 2.2),
-        0.0002,
+        0.0004,
         {"upper": upper, "lower": lambda x: ~upper(x)},
         ((-0.558, 1.442), (0.623, 0.028)),
     )
@@ -122,7 +122,7 @@ def muller_brown(kt: float = 15.0) -> Landscape:
 
 @dataclass(frozen=True)
 class ToyEngine:
-    """Overdamped Langevin dynamics on a landscape.
+    """Overdamped Langevin dynamics on a landscape in one or two dimensions.
 
     x <- x - dt V'(x) + sqrt(dt / 2) (r_n + r_{n+1}), whose averages are exact to second order in dt (Leimkuhler and
     Matthews, Appl. Math. Res. Express 2013, 34).
@@ -171,15 +171,34 @@ class ToyEngine:
         dt, gradient = self.landscape.timestep, self.landscape.gradient
         noise = rng.standard_normal((frames * stride + 1, len(point)))
         kicks = (math.sqrt(dt / 2) * (noise[1:] + noise[:-1])).tolist()
-        path = np.empty((frames, len(point)))
+        walk = _walk_line if len(point) == 1 else _walk_plane
         try:
-            for step, kick in enumerate(kicks):
-                slope = gradient(*point)
-                point = [v - dt * g + k for v, g, k in zip(point, slope, kick, strict=True)]
-                if (step + 1) % stride == 0:
-                    path[step // stride] = point
+            path = np.array(walk(gradient, point, kicks, dt, stride))
         except OverflowError as error:
             raise BurstError("exploded") from error
         if not np.isfinite(path).all():
             raise BurstError("exploded")
         return path
+
+
+def _walk_line(
+    gradient: Callable[..., tuple[float, ...]], point: list[float], kicks: list[list[float]], dt: float, stride: int
+) -> list[tuple[float, ...]]:
+    (x,), path = point, []
+    for step, (kick,) in enumerate(kicks, 1):
+        x += kick - dt * gradient(x)[0]
+        if step % stride == 0:
+            path.append((x,))
+    return path
+
+
+def _walk_plane(
+    gradient: Callable[..., tuple[float, ...]], point: list[float], kicks: list[list[float]], dt: float, stride: int
+) -> list[tuple[float, ...]]:
+    (x, y), path = point, []
+    for step, (kick_x, kick_y) in enumerate(kicks, 1):
+        slope_x, slope_y = gradient(x, y)
+        x, y = x + kick_x - dt * slope_x, y + kick_y - dt * slope_y
+        if step % stride == 0:
+            path.append((x, y))
+    return path
