@@ -1,0 +1,138 @@
+"""What every toy world offers, and the worlds by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Observed = NDArray[np.float32]
+
+
+class WorldError(ValueError):
+    """A world, a way of observing it or a parameter that does not exist; the message says what does."""
+
+
+class World(Protocol):
+    """A dynamical system with a reference integration, a known energy and ways of observing it.
+
+    States are float64 arrays [..., *state]; what a state holds is documented with each world. Everything but
+    `simulate` is a function of states alone, frame by frame, over any leading axes.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name by which `world` finds it."""
+
+    @property
+    def units(self) -> str:
+        """Units of time, length and energy, in words."""
+
+    @property
+    def interval(self) -> float:
+        """Time between saved frames, in the world's unit of time."""
+
+    @property
+    def observations(self) -> tuple[str, ...]:
+        """Ways of observing; the first is the default."""
+
+    @property
+    def history(self) -> Mapping[str, int]:
+        """For each way of observing, how many successive frames tell the state (2 where velocities are not seen)."""
+
+    def simulate(self, trajectories: int, frames: int, seed: int) -> Floats:
+        """States [trajectories, frames, *state], each trajectory from its own start.
+
+        Trajectory i of a seed is the same however many trajectories are asked for.
+        """
+
+    def observe(self, states: Floats, how: str) -> Observed:
+        """What is seen of each state: vectors [..., features], pictures [..., 64, 64] with values from 0 to 1, or
+        positions and velocities of particles [..., particles, 2 · dimensions].
+
+        Raises:
+            WorldError: no such way of observing.
+        """
+
+    def probes(self, states: Floats) -> dict[str, Floats]:
+        """Named targets of linear probes: [..., values] of a frame, or [..., particles, values] of its particles."""
+
+    def energy(self, states: Floats) -> Floats:
+        """Total energy [...]; of the stochastic worlds the potential energy."""
+
+
+def _loader(module: str, name: str) -> Callable[[], World]:
+    def load() -> World:
+        return cast(World, getattr(importlib.import_module(f"latentmd.systems.toy.{module}"), name)())
+
+    return load
+
+
+#: Worlds by name, at their default parameters; a world's module loads when it is asked for.
+WORLDS: dict[str, Callable[[], World]] = {
+    "double-pendulum": _loader("double_pendulum", "DoublePendulum"),
+    "circles": _loader("curves", "Circles"),
+    "lines": _loader("curves", "Lines"),
+    "two-balls": _loader("two_balls", "TwoBalls"),
+    "lennard-jones": _loader("lennard_jones", "LennardJones"),
+    "argon": _loader("argon", "Argon"),
+    "double-well": _loader("double_well", "DoubleWell"),
+    "muller-brown": _loader("muller_brown", "MullerBrown"),
+}
+
+
+def world(name: str) -> World:
+    """The world of a name, at its default parameters.
+
+    Raises:
+        WorldError: no such world.
+
+    Example:
+        >>> world("double-pendulum").observations
+        ('coordinates', 'pixels')
+    """
+    if name not in WORLDS:
+        raise WorldError(f"no world is called {name!r}; {_suggestion(name, tuple(WORLDS))}")
+    return WORLDS[name]()
+
+
+def check_observation(found: str, world: World) -> None:
+    """Refuse a way of observing that a world does not have.
+
+    Raises:
+        WorldError: with the ways that it has.
+    """
+    if found not in world.observations:
+        hint = _suggestion(found, world.observations)
+        raise WorldError(f"{world.name} cannot be observed as {found!r}; {hint}")
+
+
+def _suggestion(found: str, known: tuple[str, ...]) -> str:
+    close = get_close_matches(found, known, n=1, cutoff=0.4)
+    return (f"did you mean {close[0]!r}? " if close else "") + f"There are {', '.join(known)}"
+
+
+def frame_stack(observations: NDArray[Any], history: int) -> NDArray[Any]:
+    """Each frame with the ones before it, oldest first: [trajectories, frames, ...] → [trajectories, frames − history
+    + 1, history, ...], a read-only view that takes no memory; with a history of 1 the observations as they are.
+
+    Frame i of the result belongs to state i + history − 1.
+
+    Raises:
+        WorldError: fewer frames than the history.
+
+    Example:
+        >>> frame_stack(np.zeros((5, 20, 64, 64)), 2).shape
+        (5, 19, 2, 64, 64)
+    """
+    if history == 1:
+        return observations
+    if not 1 <= history <= observations.shape[1]:
+        raise WorldError(f"a history of {history} frames was asked of {observations.shape[1]} frames")
+    windows = np.lib.stride_tricks.sliding_window_view(observations, history, axis=1)
+    return np.moveaxis(windows, -1, 2)
