@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -30,6 +30,28 @@ class Time(click.ParamType[float]):
             return parse_time(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class WallTime(click.ParamType[float]):
+    """A wall time with a unit, such as 30min; converted to seconds."""
+
+    name = "wall time"
+    _seconds: ClassVar[dict[str, float]] = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip()
+        for unit in ("min", "s", "h"):
+            if text.endswith(unit):
+                try:
+                    number = float(text.removesuffix(unit))
+                except ValueError:
+                    break
+                if 0 < number < float("inf"):
+                    return number * self._seconds[unit]
+        self.fail(f"{text!r} is not a wall time; expected a positive number and a unit (s, min or h), such as 30min")
 
 
 class BadInput(click.ClickException):

@@ -1,0 +1,123 @@
+"""`latentmd simulate --mode hybrid`: what the terminal shows of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from latentmd.units import format_time
+
+if TYPE_CHECKING:
+    from latentmd.hybrid.controller import Progress
+    from latentmd.workflows.hybrid import HybridResult
+
+
+class HybridDisplay:
+    """A live table of the run; a line per round where stderr is no terminal."""
+
+    def __enter__(self) -> HybridDisplay:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, transient=True) if self._console.is_terminal else None
+        self._stage = ""
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def report(self, stage: str, done: float, total: float) -> None:
+        """Show what happens before the rounds."""
+        if self._live is not None:
+            share = f" {done / total:.0%}" if done else ""
+            self._live.update(f"{stage}{share}")
+        elif stage != self._stage:
+            click.echo(stage, err=True)
+        self._stage = stage
+
+    def watch(self, progress: Progress, wall: float, limit: float) -> None:
+        """Show a finished round."""
+        rows = rows_of(progress, wall, limit)
+        if self._live is None:
+            click.echo(f"round {progress.round}: " + "; ".join(f"{k} {v}" for k, v in rows[1:]), err=True)
+            return
+        from rich.table import Table
+
+        table = Table(show_header=False, box=None)
+        for name, value in rows:
+            table.add_row(name, value)
+        self._live.update(table)
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+
+def rows_of(progress: Progress, wall: float, limit: float) -> list[tuple[str, str]]:
+    """What the display says about a round, as (name, value)."""
+    from latentmd.hybrid.gate import ACCEPTED
+
+    decisions = dict(progress.decisions)
+    accepted = decisions.get("accepted", decisions.get(ACCEPTED, 0))
+    offered = sum(decisions.values())
+    rows = [
+        ("round", f"{progress.round}, {progress.bursts} bursts, {format_time(progress.simulated)}"),
+        ("surrogate proposals", f"{accepted} of {offered} accepted, trained again {progress.refined} times"),
+    ]
+    if progress.discarded:
+        rows.append(("discarded bursts", f"{sum(progress.discarded.values())}"))
+    if progress.review is not None:
+        estimates = progress.review.estimates
+        error = max((x.deviation for x in estimates.logits if x.deviation == x.deviation), default=float("nan"))
+        rows.append(("states", f"{len(estimates.states)}, largest error of a free energy {error:.2f} kT"))
+        missing = progress.review.missing
+        rows.append(("missing", "nothing" if not missing else missing[0] + _more(len(missing) - 1)))
+    left = "no limit" if limit == float("inf") else f"{_clock(max(0.0, limit - wall))} left"
+    rows.append(("time", f"{_clock(wall)}, {left}"))
+    return rows
+
+
+def _more(count: int) -> str:
+    return f"; and {count} more" if count > 0 else ""
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def run_hybrid(pdb: Path, **options: Any) -> None:
+    """Run with the display and say what came out."""
+    from latentmd.workflows.hybrid import hybrid
+
+    with HybridDisplay() as display:
+        result = hybrid(pdb, report=display.report, watch=display.watch, **options)
+    show_hybrid(result)
+
+
+def show_hybrid(result: HybridResult) -> None:
+    """A few lines about a finished run."""
+    summary = result.summary
+    simulated = format_time(summary["simulated_ps"]["bursts"])
+    click.echo(f"{summary['rounds']} rounds, {summary['bursts']} bursts, {simulated} of unbiased MD, "
+               f"in {_clock(summary['wall_seconds']['total'])}")  # fmt: skip
+    review = summary["review"]
+    if review is None:
+        click.echo("not converged: too few bursts for statistics; raise --time or --wall and --resume", err=True)
+        return
+    for name, population in review["populations"].items():
+        low, high = population["low"], population["high"]
+        span = f" (95 %: {low:.3g} to {high:.3g})" if low is not None else ""
+        click.echo(f"  {name}: population {population['value']:.3g}{span}")
+    if review["missing"]:
+        click.echo("not converged:")
+        for sentence in review["missing"]:
+            click.echo(f"  - {sentence}")
+    else:
+        click.echo("converged")
+    click.echo(f"wrote {result.folder}/: free_energy.html, weights.npz, bursts/, provenance.csv, summary.json")
+    sys.stdout.flush()

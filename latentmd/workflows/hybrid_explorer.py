@@ -1,0 +1,185 @@
+"""The surrogate of hybrid sampling: a bundle that proposes structures, and is trained again when it errs."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from latentmd.propagator import Propagator
+    from latentmd.workflows.hybrid_training import Recipe
+
+Floats = NDArray[np.floating[Any]]
+
+MODEL = "model.pt"
+_CHUNK = 2000  # frames encoded or decoded at a time
+_ROLLOUT = (1, 3, 10, 30)  # latent steps of the longest lag: proposals near and far
+_BREADTH = (1.0, 1.5, 2.0)  # of the noise of a rollout: beyond what equilibrium would visit
+_ERROR_FRAMES = 5000
+
+
+class SurrogateExplorer:
+    """Proposes structures with a bundle.
+
+    Args:
+        bundle: path of the bundle.
+        recipe: how to train another one from bursts.
+        device: of the model.
+
+    Raises:
+        BundleError: the bundle cannot be loaded.
+    """
+
+    def __init__(self, bundle: str | Path, recipe: Recipe, device: str = "cpu") -> None:
+        from latentmd.propagator import Propagator
+
+        self.bundle, self.recipe, self.device = Path(bundle), recipe, device
+        self.propagator: Propagator = Propagator(self.bundle, device)
+
+    def features(self, positions: Floats) -> Floats:
+        """Slow axes (frames, k) of positions (frames, atoms, 3) in nm."""
+        parts = [
+            self.propagator.encode(positions[i : i + _CHUNK]).flatten(1).double().cpu().numpy()
+            for i in range(0, len(positions), _CHUNK)
+        ]
+        return np.concatenate(parts)
+
+    def propose(self, starts: Floats, count: int, rng: np.random.Generator) -> Floats:
+        """Decoded end points (count, atoms, 3) of latent rollouts, starts (m, atoms, 3) taken in turn.
+
+        Rollouts have several lengths, and noise up to twice the model's: wider than equilibrium, so that they reach
+        where MD hardly goes. Whether a proposal is any good is for the trust gate to say.
+        """
+        given = starts[np.arange(count) % len(starts)]
+        turn = np.arange(count) // len(starts)
+        length = np.array(_ROLLOUT)[turn % len(_ROLLOUT)]
+        breadth = np.array(_BREADTH)[turn // len(_ROLLOUT) % len(_BREADTH)]
+        result = np.empty(given.shape)
+        lag = self.propagator.lag_range[1]
+        for steps, factor in sorted(set(zip(length.tolist(), breadth.tolist(), strict=True))):
+            rows = np.flatnonzero((length == steps) & (breadth == factor))
+            noise: Any = _Wide(rng, factor)
+            slow = self.propagator.rollout(self.propagator.encode(given[rows]), lag, steps, noise, every=steps)[-1]
+            result[rows] = self.propagator.decode(slow, rng, given[rows])
+        return result
+
+    def disagreement(self, positions: Floats) -> Floats | None:
+        """None: one model is no ensemble."""
+        return None
+
+    def error(self, trajectories: Sequence[Floats]) -> float:
+        """How badly the model knows trajectories (frames, atoms, 3): of prediction plus of reconstruction.
+
+        Both have no unit: the mean squared error of the conditional mean one step ahead, over all slow axes (their
+        variance was 1 in training), and 1 - cos of the rotatable torsions after encoding and decoding.
+        """
+        import torch
+
+        interval, (shortest, longest) = self.recipe.interval, self.propagator.lag_range
+        step = max(1, round(np.sqrt(shortest * longest) / interval))
+        every = max(1, sum(len(t) for t in trajectories) // _ERROR_FRAMES)
+        usable = [np.asarray(t, dtype=np.float32) for t in trajectories if len(t) > step]
+        if not usable:
+            return float("inf")
+        slow = [self.propagator.encode(t) for t in usable]
+        now = torch.cat([s[:-step][::every] for s in slow])
+        later = torch.cat([s[step:][::every] for s in slow])
+        with torch.no_grad():
+            lag = torch.full((len(now),), float(np.clip(step * interval, shortest, longest)))
+            mean = self.propagator.module.mean_step(now, lag.to(now))
+        prediction = float((mean - later).square().mean())
+        return prediction + self._reconstruction(np.concatenate([t[::every] for t in usable]))
+
+    def _reconstruction(self, positions: Floats) -> float:
+        import torch
+
+        from latentmd.decoders.internal_coordinates import InternalCoordinates
+
+        coordinates = InternalCoordinates.from_topology(self.recipe.topology)
+        drivers = coordinates.driver_index[coordinates.driver_kind == 0]
+        module = self.propagator.module
+        frames = torch.as_tensor(positions - positions.mean(axis=1, keepdims=True), dtype=self.propagator.dtype)
+        with torch.no_grad():
+            slow, fast = module.encode(frames)
+            silent = torch.zeros(len(frames), int(module.decode_noise) - int(module.fast_noise))
+            decoded = module.reconstruct(slow, fast, silent.to(frames))
+            there, back = (coordinates.to_internal(x)[2][:, drivers] for x in (frames, decoded))
+        return float((1 - torch.cos(there - back)).mean()) if drivers.numel() else 0.0
+
+    def refine(self, trajectories: Sequence[Floats], seed: int) -> SurrogateExplorer:
+        """A model trained on bursts (frames, atoms, 3); itself where they are too short to train on."""
+        from latentmd.workflows.hybrid_training import train_bundle
+
+        kept = [t for t in self.recipe.chosen(trajectories, seed) if len(t) > self.recipe.shortest]
+        if len(kept) < 2:
+            return self
+        # The bundle is loaded before the folder goes, and kept by `save`.
+        with tempfile.TemporaryDirectory(prefix="latentmd-") as folder:
+            path = train_bundle(kept, self.recipe, Path(folder), seed=seed)
+            refined = SurrogateExplorer(path, self.recipe, self.device)
+            refined._content = path.read_bytes()
+        return refined
+
+    _content: bytes | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write the bundle into a folder."""
+        if self._content is not None:
+            (folder / MODEL).write_bytes(self._content)
+        else:
+            shutil.copyfile(self.bundle, folder / MODEL)
+
+
+class PlainAdaptive:
+    """No surrogate: starts are real frames in cells that were visited least."""
+
+    def features(self, positions: Floats) -> Floats:
+        """No axes, shape (frames, 0)."""
+        return np.zeros((len(positions), 0))
+
+    def propose(self, starts: Floats, count: int, rng: np.random.Generator) -> Floats:
+        """No structures, shape (0, atoms, 3)."""
+        return starts[:0]
+
+    def disagreement(self, positions: Floats) -> Floats | None:
+        """None: there is no ensemble."""
+        return None
+
+    def error(self, trajectories: Sequence[Floats]) -> float:
+        """Nothing is predicted, so nothing is wrong."""
+        return 0.0
+
+    def refine(self, trajectories: Sequence[Floats], seed: int) -> PlainAdaptive:
+        """Itself."""
+        return self
+
+    def save(self, folder: Path) -> None:
+        """There is nothing to keep."""
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Makes an explorer from a folder that one was saved in."""
+
+    recipe: Recipe
+    device: str = "cpu"
+
+    def __call__(self, folder: Path) -> SurrogateExplorer:
+        return SurrogateExplorer(folder / MODEL, self.recipe, self.device)
+
+
+class _Wide:
+    """Normal noise of another width."""
+
+    def __init__(self, rng: np.random.Generator, factor: float) -> None:
+        self.rng, self.factor = rng, factor
+
+    def standard_normal(self, size: tuple[int, ...], dtype: Any = np.float64) -> Floats:
+        return np.asarray(self.factor * self.rng.standard_normal(size, dtype=dtype), dtype=dtype)

@@ -1,0 +1,87 @@
+"""Where the simulations of a hybrid run happen: in this process, or on a Dask cluster, with the same results."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from latentmd.hybrid.protocols import Scheduler, Serial
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+RETRIES = 20  # of a task whose worker died; a worker that is killed again and again is somebody's intention
+_CONNECTION = 20.0  # seconds that a scheduler gets to answer
+
+
+class DaskScheduler:
+    """Tasks on the workers of a Dask cluster.
+
+    A task follows from its arguments alone, so results depend neither on the number of workers nor on which of them
+    dies: Dask runs a lost task again elsewhere.
+
+    Args:
+        client: a `distributed.Client`.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
+        """Results in the order of the arguments.
+
+        Tasks not yet begun are dropped where the caller stops taking results.
+        """
+        futures = deque(self.client.map(function, arguments, pure=False, retries=RETRIES))
+        try:
+            while futures:
+                yield futures[0].result()
+                futures.popleft()
+        finally:
+            if futures:
+                self.client.cancel(list(futures))
+
+
+@contextmanager
+def scheduler(address: str | None, processes: int) -> Iterator[Scheduler]:
+    """A scheduler for a run.
+
+    Args:
+        address: of a running Dask scheduler, such as tcp://node:8786; None for this machine.
+        processes: worker processes on this machine; one runs everything in this process, without Dask.
+
+    Raises:
+        ValueError: Dask is not installed, or nothing answers at the address.
+    """
+    if address is None and processes == 1:
+        yield Serial()
+        return
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ValueError(
+            "several processes need Dask: pip install 'latentmd[cluster]', or use --processes 1"
+        ) from error
+    quiet = {"distributed.scheduler.allowed-failures": RETRIES, "logging.distributed": "CRITICAL"}
+    with dask.config.set(quiet):
+        if address is not None:
+            yield from _connected(Client, address)
+            return
+        cluster = LocalCluster(n_workers=processes, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL")
+        with cluster, Client(cluster) as client:
+            yield DaskScheduler(client)
+
+
+def _connected(client_type: Any, address: str) -> Iterator[Scheduler]:
+    try:
+        client = client_type(address, timeout=_CONNECTION)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"no Dask scheduler answers at {address!r} ({str(error).splitlines()[0] if str(error) else 'no message'}); "
+            "start one with `dask scheduler`, and give its address as tcp://host:port"
+        ) from error
+    with client:
+        yield DaskScheduler(client)
