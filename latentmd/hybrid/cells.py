@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from latentmd.hybrid.protocols import Floats, Ints
 
-_SAMPLE = 5000  # frames that k-means sees
+_SAMPLE = 3000  # frames that k-means sees
 _FRAMES_PER_CELL = 20  # fewer cells than asked for while there is little data
 _CONSTANT = 1e-8  # deviation below which a feature is left out
 
@@ -59,8 +60,6 @@ def fit_cells(features: Sequence[Floats], number: int, lag: int, rng: np.random.
     Raises:
         ValueError: no burst is longer than the lag, or all features are constant.
     """
-    from deeptime.clustering import KMeans
-
     everything = np.concatenate(list(features)).astype(np.float64)
     finite = np.isfinite(everything).all(axis=0)
     spread = np.where(finite, everything, 0.0).std(axis=0)
@@ -72,11 +71,27 @@ def fit_cells(features: Sequence[Floats], number: int, lag: int, rng: np.random.
     matrix = np.zeros((len(mean), components.shape[1]))
     matrix[used] = components / spread[used, None]
     unsplit = Cells(mean, matrix, np.zeros((1, matrix.shape[1])))
-    points = unsplit.coordinates(everything[rng.permutation(len(everything))[:_SAMPLE]])
+    points = unsplit.coordinates(everything)
     count = min(int(np.clip(len(everything) // _FRAMES_PER_CELL, 2, number)), len(np.unique(points, axis=0)))
+    rough = Cells(mean, matrix, _centres(points[rng.permutation(len(points))[:_SAMPLE]], count, rng))
+    # Centres of k-means crowd where data are dense. Fitted again to as many frames of each cell, they spread over all
+    # that was visited, so that barriers are resolved and least-visited cells are not slices of a basin's floor.
+    labels = rough.assign(everything)
+    order = rng.permutation(len(points))
+    order = order[np.argsort(labels[order], kind="stable")]
+    sizes = np.bincount(labels, minlength=count)
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return Cells(mean, matrix, _centres(points[order[rank < max(_SAMPLE // count, 1)]], count, rng))
+
+
+def _centres(points: Floats, count: int, rng: np.random.Generator) -> Floats:
+    from deeptime.clustering import KMeans
+
     seed = int(rng.integers(2**31))
-    model = KMeans(count, max_iter=50, tolerance=1e-4, fixed_seed=seed, n_jobs=1).fit(points).fetch_model()
-    return Cells(mean, matrix, np.asarray(model.cluster_centers, dtype=np.float64))
+    with warnings.catch_warnings():  # any centres make cells; the best ones are not needed
+        warnings.filterwarnings("ignore", "Algorithm did not reach convergence")
+        model = KMeans(count, max_iter=30, tolerance=1e-4, fixed_seed=seed, n_jobs=1).fit(points).fetch_model()
+    return np.asarray(model.cluster_centers, dtype=np.float64)
 
 
 def _components(standard: Sequence[Floats], lag: int) -> Floats:

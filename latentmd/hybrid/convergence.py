@@ -35,7 +35,8 @@ class Review:
 
     Attributes:
         estimates: populations and free energies with standard errors that include how far they move when the lag and
-            the discarded time are doubled.
+            the discarded time are doubled, beyond what chance explains.
+        moved: that systematic part for each state's free energy, kT.
         missing: what keeps them from being converged, one sentence each; empty where they are.
         crossings: bursts that cross into and out of each state, shape (states, 2).
     """
@@ -43,6 +44,7 @@ class Review:
     estimates: Estimates
     missing: tuple[str, ...]
     crossings: Floats
+    moved: Floats
 
     @property
     def converged(self) -> bool:
@@ -69,33 +71,45 @@ def review(
     Raises:
         ValueError: bursts are not longer than twice lag and skip together.
     """
-    single = estimate(bursts, lag, skip, rng, draws)
-    double = estimate(bursts, 2 * lag, 2 * skip, rng, max(draws // 4, 10))
+    seed = int(rng.integers(2**31))
+    single = estimate(bursts, lag, skip, np.random.default_rng(seed), draws)
+    double = estimate(bursts, 2 * lag, 2 * skip, np.random.default_rng(seed), max(draws // 4, 10))
+    moved = _moved(single, double)
+    slopes = [max(p.value * (1 - p.value), 0.0) for p in single.populations]
     estimates = replace(
         single,
-        populations=tuple(_with_shift(a, b) for a, b in zip(single.populations, double.populations, strict=True)),
-        logits=tuple(_with_shift(a, b) for a, b in zip(single.logits, double.logits, strict=True)),
+        populations=tuple(_widened(p, m * d) for p, m, d in zip(single.populations, moved, slopes, strict=True)),
+        logits=tuple(_widened(logit, m) for logit, m in zip(single.logits, moved, strict=True)),
     )
     crossings = _crossings(bursts, lag, skip)
     missing = [
         *_unconnected(bursts, estimates, criteria),
         *_few_crossings(estimates, crossings, criteria),
-        *_imprecise(estimates, double, criteria),
+        *_imprecise(estimates, moved, criteria),
         *_growing(single, double, criteria),
         *_exploring(bursts, skip, fresh, criteria),
     ]
-    return Review(estimates, tuple(missing), crossings)
+    return Review(estimates, tuple(missing), crossings, moved)
 
 
-def _with_shift(single: Interval, double: Interval) -> Interval:
-    """Interval widened by the change on doubling, as an independent error of that size."""
-    shift = abs(double.value - single.value)
-    if not (np.isfinite(shift) and np.isfinite(single.deviation) and single.deviation > 0):
-        return single
-    deviation = float(np.hypot(single.deviation, shift))
-    factor = deviation / single.deviation
-    low, high = (single.value + factor * (bound - single.value) for bound in (single.low, single.high))
-    return Interval(single.value, low, high, deviation)
+def _moved(single: Estimates, double: Estimates) -> Floats:
+    """How far each logit moves on doubling, beyond what chance explains: sqrt(max(0, shift^2 - its variance))."""
+    draws = len(double.resampled)
+    shift = np.array([b.value - a.value for a, b in zip(single.logits, double.logits, strict=True)])
+    with np.errstate(invalid="ignore"):
+        chance = np.var(single.resampled[:draws] - double.resampled, axis=0, ddof=1)
+        moved = np.sqrt(np.maximum(shift**2 - chance, 0.0))
+    return np.where(np.isfinite(moved), moved, 0.0)  # a state without population has no logit; that is reported
+
+
+def _widened(interval: Interval, systematic: float) -> Interval:
+    """Interval with an independent error added to its deviation."""
+    if not (np.isfinite(interval.deviation) and interval.deviation > 0):
+        return interval
+    deviation = float(np.hypot(interval.deviation, systematic))
+    factor = deviation / interval.deviation
+    low, high = (interval.value + factor * (bound - interval.value) for bound in (interval.low, interval.high))
+    return Interval(interval.value, low, high, deviation)
 
 
 def _crossings(bursts: Bursts, lag: int, skip: int) -> Floats:
@@ -132,17 +146,13 @@ def _few_crossings(estimates: Estimates, crossings: Floats, criteria: Criteria) 
     ]
 
 
-def _imprecise(estimates: Estimates, double: Estimates, criteria: Criteria) -> list[str]:
+def _imprecise(estimates: Estimates, moved: Floats, criteria: Criteria) -> list[str]:
     found = []
-    for name, logit, other in zip(estimates.states, estimates.logits, double.logits, strict=True):
+    for name, logit, shift in zip(estimates.states, estimates.logits, moved, strict=True):
         if not np.isfinite(logit.value) or logit.deviation <= criteria.precision:
             continue
-        shift = abs(other.value - logit.value)
-        why = (
-            f" (it moves by {shift:.2f} kT when lag and discarded time are doubled)"
-            if shift > logit.deviation / 2
-            else ""
-        )
+        note = f" (it moves by {shift:.2f} kT when lag and discarded time are doubled)"
+        why = note if shift > logit.deviation / 2 else ""
         found.append(
             f"free energy of {name} has a standard error of {logit.deviation:.2f} kT; {criteria.precision:g} kT is "
             f"wanted{why}"

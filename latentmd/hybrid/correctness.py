@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from latentmd.hybrid.controller import Hybrid, Outcome
+from latentmd.hybrid.convergence import Criteria
 from latentmd.hybrid.settings import Settings
 from latentmd.hybrid.toy import ToyEngine, double_well, muller_brown
 from latentmd.hybrid.toy_explorer import LatentExplorer, load_explorer, trained
@@ -28,9 +29,14 @@ from latentmd.hybrid.toy_explorer import LatentExplorer, load_explorer, trained
 EXPLORERS = ("trained", "one basin", "untrained")
 
 _ENGINES = {"double well": ToyEngine(double_well(), 5), "Müller-Brown": ToyEngine(muller_brown(), 10)}
+_CRITERIA = Criteria(precision=0.35)
 _SETTINGS = {
-    "double well": Settings(starts=32, relaxation=5, lag=5, frames=40, cells=40, growth=1.4, time=1000.0),
-    "Müller-Brown": Settings(starts=32, relaxation=8, lag=8, frames=64, cells=60, growth=1.4, time=400.0),
+    "double well": Settings(
+        starts=64, relaxation=2, lag=3, frames=16, cells=40, growth=1.5, time=1000.0, criteria=_CRITERIA
+    ),
+    "Müller-Brown": Settings(
+        starts=64, relaxation=3, lag=4, frames=24, cells=60, growth=1.5, time=500.0, criteria=_CRITERIA
+    ),
 }
 LANDSCAPES = tuple(_ENGINES)
 _TRAINING = 300  # frames of the bootstrap in each basin

@@ -42,6 +42,8 @@ class Estimates:
         passages: mean first-passage time in ps from one state to another, by names; infinite where no path is known.
         connected: share of the counted frames in the connected set of cells.
         model: the Markov model.
+        resampled: logits in each draw of the bootstrap, shape (draws, states); with equal bursts and an equally seeded
+            generator, draws at two lags weight the bursts alike and can be subtracted.
     """
 
     lag: float
@@ -52,6 +54,7 @@ class Estimates:
     passages: dict[tuple[str, str], Interval]
     connected: float
     model: Model
+    resampled: Floats
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ def estimate(
         },
         float(visited[model.active].sum() / visited.sum()),
         model,
+        boot[:, n : 2 * n],
     )
 
 

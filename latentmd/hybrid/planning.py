@@ -17,6 +17,7 @@ from latentmd.hybrid.tasks import PLAN, RELAX, Task, keyed_rng, keyed_seed, run_
 SURROGATE = "surrogate"  # origin of a burst that starts from an accepted proposal
 GIVEN = "given"  # from a structure that the user gave
 NO_PROPOSAL = "no proposal"
+MOVED = "relaxed away"  # into a cell visited more often than the one that plain MD would start from
 
 _NOVEL = 4  # every fourth start goes to the accepted proposal furthest from real frames, whatever its cell
 
@@ -76,8 +77,10 @@ class Planner:
         """Starts of a round."""
         rng = keyed_rng(self.settings.seed, round_, PLAN)
         flat = np.concatenate(self.dataset.paths(self.cells))
-        targets = choose_cells(np.bincount(flat, minlength=len(self.cells)), self.settings.starts, rng)
-        starts = [self._real_frame(flat, int(cell), rng) for cell in targets]
+        visits = np.bincount(flat, minlength=len(self.cells))
+        targets = choose_cells(visits, self.settings.starts, rng)
+        frames = [int(rng.choice(np.flatnonzero(flat == cell))) for cell in targets]
+        starts = [self._real_frame(frame) for frame in frames]
         offered = round(self.settings.proposals * len(starts))
         origins = ["md: plain"] * len(starts)
         decisions: Counter[str] = Counter()
@@ -85,6 +88,8 @@ class Planner:
             gate = self._gate(rng)
             proposals = self._propose(np.array(starts), targets[:offered], gate, rng)
             for i, result in enumerate(self._relax(proposals, gate, round_)):
+                if not isinstance(result, str) and visits[self._cell(result)] > visits[targets[i]]:
+                    result = MOVED
                 if isinstance(result, str):
                     origins[i] = f"md: {result}"
                 else:
@@ -92,12 +97,16 @@ class Planner:
                 decisions[result if isinstance(result, str) else "accepted"] += 1
         return Plan(np.array(starts), tuple(origins), dict(sorted(decisions.items())))
 
-    def _real_frame(self, flat: Ints, cell: int, rng: np.random.Generator) -> Floats:
-        """A configuration of the data, drawn from a cell; `flat` holds the cell of each frame of all bursts."""
+    def _real_frame(self, number: int) -> Floats:
+        """A configuration of the data, by its number among the frames of all bursts."""
         ends = np.cumsum([len(e) for e in self.dataset.energies])
-        chosen = int(rng.choice(np.flatnonzero(flat == cell)))
-        burst = int(np.searchsorted(ends, chosen, side="right"))
-        return self.dataset.frame(burst, chosen - int(ends[burst]))
+        burst = int(np.searchsorted(ends, number, side="right"))
+        return self.dataset.frame(burst, number - int(ends[burst]))
+
+    def _cell(self, relaxed: Relaxed) -> int:
+        positions = relaxed.positions[None]
+        joint = np.hstack([self.explorer.features(positions), self.engine.features(positions)])
+        return int(self.cells.assign(joint)[0])
 
     def _gate(self, rng: np.random.Generator) -> Gate:
         positions = self.dataset.trajectories(skip=0)

@@ -9,7 +9,8 @@
     rounds/0000/round.json          written last: the round is complete
 
 A run that is killed anywhere loses at most the bursts being simulated, since all else follows from files and from
-random numbers keyed by (seed, round, task).
+random numbers keyed by (seed, round, task). Files are not forced to the platter one by one: that would take longer than
+short bursts do, and guards against power cuts only, after which a file may be empty and is reported by name.
 """
 
 from __future__ import annotations
@@ -99,8 +100,6 @@ class Store:
         temporary = path.with_name(f".{path.name}.new")
         try:
             save(temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
             os.replace(temporary, path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
