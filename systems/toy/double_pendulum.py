@@ -1,0 +1,127 @@
+"""Double pendulum: two point masses on rigid rods, seen as coordinates of the bobs or as pictures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from latentmd.core.noise import noise_generator
+from latentmd.systems.toy.drawing import SIZE, Canvas
+from latentmd.systems.toy.world import Floats, Observed, check_observation
+
+_CHUNK = 256  # pictures drawn at a time
+_TOLERANCE = 1e-10  # relative and absolute, of the integration
+
+
+@dataclass(frozen=True)
+class DoublePendulum:
+    """Two masses on rigid massless rods in a plane; the state is (θ₁, θ₂, ω₁, ω₂), angles from straight down.
+
+    With Δ = θ₁ − θ₂, M = m₁ + m₂ and the two angular equations of Lagrange solved for the accelerations
+
+        M l₁ θ̈₁ + m₂ l₂ θ̈₂ cos Δ = −m₂ l₂ ω₂² sin Δ − M g sin θ₁
+        l₂ θ̈₂ + l₁ θ̈₁ cos Δ      =  l₁ ω₁² sin Δ − g sin θ₂
+
+    integrated by DOP853 (Hairer, Nørsett & Wanner 1993) at a tolerance of 1e-10.
+    E = ½ M l₁² ω₁² + ½ m₂ l₂² ω₂² + m₂ l₁ l₂ ω₁ ω₂ cos Δ − M g l₁ cos θ₁ − m₂ g l₂ cos θ₂.
+
+    Trajectories start at rest from angles uniform in ±`largest_angle`: at 1.5 rad many are chaotic, at 0.1 rad the
+    motion is that of two coupled oscillators. "coordinates" are (x₁, y₁, x₂, y₂) of the bobs with the pivot at the
+    origin and y upwards; "pixels" are pictures of 64 × 64. Neither shows velocities: two frames do.
+
+    Attributes:
+        masses: kg.
+        lengths: m.
+        gravity: m/s².
+        interval: s.
+        largest_angle: rad.
+    """
+
+    masses: tuple[float, float] = (1.0, 1.0)
+    lengths: tuple[float, float] = (1.0, 1.0)
+    gravity: float = 9.81
+    interval: float = 0.05
+    largest_angle: float = 1.5
+
+    name: ClassVar[str] = "double-pendulum"
+    units: ClassVar[str] = "s, m, J"
+    observations: ClassVar[tuple[str, ...]] = ("coordinates", "pixels")
+    history: ClassVar[dict[str, int]] = {"coordinates": 2, "pixels": 2}
+
+    def simulate(self, trajectories: int, frames: int, seed: int) -> Floats:
+        """States [trajectories, frames, 4] in rad and rad/s; angles are not wrapped."""
+        out = np.empty((trajectories, frames, 4))
+        for i in range(trajectories):
+            angles = noise_generator(seed, i).uniform(-self.largest_angle, self.largest_angle, 2)
+            out[i] = self.integrate(np.concatenate([angles, np.zeros(2)]), frames)
+        return out
+
+    def integrate(self, start: Floats, frames: int) -> Floats:
+        """States [frames, 4] of one trajectory from its first state [4]."""
+        from scipy.integrate import solve_ivp
+
+        times = self.interval * np.arange(frames)
+        span = (0.0, float(times[-1]))
+        found = solve_ivp(self._rate, span, start, "DOP853", times, rtol=_TOLERANCE, atol=_TOLERANCE)
+        return np.asarray(found.y.T, dtype=np.float64)
+
+    def _rate(self, time: float, state: Floats) -> tuple[float, float, float, float]:
+        theta1, theta2, omega1, omega2 = state.tolist()
+        (m1, m2), (l1, l2), g = self.masses, self.lengths, self.gravity
+        total, cos, sin = m1 + m2, math.cos(theta1 - theta2), math.sin(theta1 - theta2)
+        first = -m2 * l2 * omega2 * omega2 * sin - total * g * math.sin(theta1)
+        second = l1 * omega1 * omega1 * sin - g * math.sin(theta2)
+        determinant = total - m2 * cos * cos
+        acceleration1 = (first - m2 * cos * second) / (l1 * determinant)
+        acceleration2 = (total * second - cos * first) / (l2 * determinant)
+        return omega1, omega2, acceleration1, acceleration2
+
+    def bobs(self, states: Floats) -> tuple[Floats, Floats]:
+        """Positions [..., 2] m of the two bobs."""
+        theta1, theta2 = states[..., 0], states[..., 1]
+        l1, l2 = self.lengths
+        first = l1 * np.stack([np.sin(theta1), -np.cos(theta1)], axis=-1)
+        return first, first + l2 * np.stack([np.sin(theta2), -np.cos(theta2)], axis=-1)
+
+    def observe(self, states: Floats, how: str) -> Observed:
+        """[..., 4] m for "coordinates", [..., 64, 64] for "pixels"."""
+        check_observation(how, self)
+        first, second = self.bobs(np.asarray(states))
+        if how == "coordinates":
+            return np.concatenate([first, second], axis=-1).astype(np.float32)
+        pairs = np.stack([first, second], axis=-2).reshape(-1, 2, 2)
+        out = np.empty((len(pairs), SIZE, SIZE), dtype=np.float32)
+        for i in range(0, len(pairs), _CHUNK):
+            out[i : i + _CHUNK] = self._draw(pairs[i : i + _CHUNK])
+        return out.reshape(*states.shape[:-1], SIZE, SIZE)
+
+    def _draw(self, bobs: Floats) -> Observed:
+        reach = sum(self.lengths)
+        canvas = Canvas(len(bobs), (0.0, 0.0), 1.1 * reach)
+        canvas.rod(np.zeros_like(bobs[:, 0]), bobs[:, 0], 0.02 * reach, 0.5)
+        canvas.rod(bobs[:, 0], bobs[:, 1], 0.02 * reach, 0.5)
+        for bob in (bobs[:, 0], bobs[:, 1]):
+            canvas.disc(bob, 0.08 * reach)
+        return canvas.picture
+
+    def probes(self, states: Floats) -> dict[str, Floats]:
+        """Sines and cosines of both angles, angular velocities (rad/s), energy (J)."""
+        theta, omega = states[..., :2], states[..., 2:]
+        return {
+            "sin": np.sin(theta),
+            "cos": np.cos(theta),
+            "angular velocity": omega,
+            "energy": self.energy(states)[..., None],
+        }
+
+    def energy(self, states: Floats) -> Floats:
+        """Kinetic plus potential energy [...] J; zero potential at the pivot."""
+        theta1, theta2, omega1, omega2 = np.moveaxis(np.asarray(states), -1, 0)
+        (m1, m2), (l1, l2), g = self.masses, self.lengths, self.gravity
+        kinetic = 0.5 * (m1 + m2) * (l1 * omega1) ** 2 + 0.5 * m2 * (l2 * omega2) ** 2
+        kinetic = kinetic + m2 * l1 * l2 * omega1 * omega2 * np.cos(theta1 - theta2)
+        energy: Floats = kinetic - (m1 + m2) * g * l1 * np.cos(theta1) - m2 * g * l2 * np.cos(theta2)
+        return energy

@@ -1,0 +1,137 @@
+"""Two elastic balls in a box: exact collisions, seen as state or as pictures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from latentmd.core.noise import noise_generator
+from latentmd.systems.toy.drawing import SIZE, Canvas
+from latentmd.systems.toy.world import Floats, Observed, WorldError, check_observation
+
+_CHUNK = 256  # pictures drawn at a time
+
+
+@dataclass(frozen=True)
+class TwoBalls:
+    """Two discs that fly freely in the box [0, 1]² and collide elastically with its walls and with each other.
+
+    The state is (x₁, y₁, x₂, y₂, vx₁, vy₁, vx₂, vy₂). Motion is integrated from event to event (Alder & Wainwright
+    1959): the time of the next wall or ball contact is a root of a linear or a quadratic equation, and at a contact
+    with normal n the balls exchange the impulse 2 m₁ m₂ / (m₁ + m₂) ((v₁ − v₂) · n) n, so the kinetic energy is kept to
+    rounding. Momentum is kept by collisions of the balls, not by those with walls.
+
+    Positions start uniform without overlap, velocities uniform over directions with a speed of `speed`. "state" is the
+    state itself; "pixels" are pictures of 64 × 64 in which the second ball is half as bright. Two pictures tell the
+    velocities, except where a collision lies between them.
+
+    Attributes:
+        masses, radii: of the two balls; the box has width 1.
+        speed: at the start, of both.
+        interval: between frames.
+    """
+
+    masses: tuple[float, float] = (1.0, 1.0)
+    radii: tuple[float, float] = (0.1, 0.1)
+    speed: float = 0.7
+    interval: float = 0.05
+
+    name: ClassVar[str] = "two-balls"
+    units: ClassVar[str] = "reduced: width of the box, mass of a ball, time in which a speed of 1 crosses the box"
+    observations: ClassVar[tuple[str, ...]] = ("state", "pixels")
+    history: ClassVar[dict[str, int]] = {"state": 1, "pixels": 2}
+
+    def __post_init__(self) -> None:
+        if not (min(self.radii) > 0 and sum(self.radii) < 0.5):
+            raise WorldError(f"radii are {self.radii}; expected positive ones with a sum below half the box")
+
+    def simulate(self, trajectories: int, frames: int, seed: int) -> Floats:
+        """States [trajectories, frames, 8]."""
+        out = np.empty((trajectories, frames, 8))
+        for i in range(trajectories):
+            rng = noise_generator(seed, i)
+            out[i] = self.integrate(np.concatenate([self._places(rng), self._velocities(rng)]), frames)
+        return out
+
+    def _places(self, rng: np.random.Generator) -> Floats:
+        low = np.repeat(self.radii, 2)
+        while True:
+            place = rng.uniform(low, 1 - low)
+            if math.dist(place[:2], place[2:]) > sum(self.radii):
+                return place
+
+    def _velocities(self, rng: np.random.Generator) -> Floats:
+        angles = rng.uniform(0, 2 * np.pi, 2)
+        return self.speed * np.stack([np.cos(angles), np.sin(angles)], axis=1).reshape(-1)
+
+    def integrate(self, start: Floats, frames: int) -> Floats:
+        """States [frames, 8] of one trajectory from its first state [8]."""
+        x, v = start[:4].tolist(), start[4:].tolist()
+        out = np.empty((frames, 8))
+        for frame in range(frames):
+            out[frame] = [*x, *v]
+            left = self.interval
+            while (event := self._next_event(x, v))[0] < left:
+                x = [a + event[0] * b for a, b in zip(x, v, strict=True)]
+                v = self._collide(x, v, event[1])
+                left -= event[0]
+            x = [a + left * b for a, b in zip(x, v, strict=True)]
+        return out
+
+    def _next_event(self, x: list[float], v: list[float]) -> tuple[float, int]:
+        """Time to the next contact, and the coordinate that meets a wall, or 4 for a contact of the balls."""
+        time, which = math.inf, 4
+        for axis in range(4):
+            if v[axis] != 0:
+                radius = self.radii[axis // 2]
+                wall = 1 - radius if v[axis] > 0 else radius
+                at = max((wall - x[axis]) / v[axis], 0.0)
+                time, which = min((time, which), (at, axis))
+        dx, dy, ux, uy = x[0] - x[2], x[1] - x[3], v[0] - v[2], v[1] - v[3]
+        approach, speed2 = dx * ux + dy * uy, ux * ux + uy * uy
+        gap = dx * dx + dy * dy - sum(self.radii) ** 2
+        root = approach * approach - speed2 * gap
+        if approach < 0 and root > 0:
+            time, which = min((time, which), (max(gap / (math.sqrt(root) - approach), 0.0), 4))
+        return time, which
+
+    def _collide(self, x: list[float], v: list[float], which: int) -> list[float]:
+        if which < 4:
+            return [-b if axis == which else b for axis, b in enumerate(v)]
+        m1, m2 = self.masses
+        nx, ny = x[0] - x[2], x[1] - x[3]
+        impulse = 2 * m1 * m2 / (m1 + m2) * ((v[0] - v[2]) * nx + (v[1] - v[3]) * ny) / (nx * nx + ny * ny)
+        first, second = impulse / m1, impulse / m2
+        return [v[0] - first * nx, v[1] - first * ny, v[2] + second * nx, v[3] + second * ny]
+
+    def observe(self, states: Floats, how: str) -> Observed:
+        """[..., 8] for "state", [..., 64, 64] for "pixels"."""
+        check_observation(how, self)
+        if how == "state":
+            return np.asarray(states).astype(np.float32)
+        flat = np.asarray(states).reshape(-1, 8)
+        out = np.empty((len(flat), SIZE, SIZE), dtype=np.float32)
+        for i in range(0, len(flat), _CHUNK):
+            rows = flat[i : i + _CHUNK]
+            canvas = Canvas(len(rows), (0.5, 0.5), 0.5)
+            canvas.disc(rows[:, :2], self.radii[0])
+            canvas.disc(rows[:, 2:4], self.radii[1], 0.5)
+            out[i : i + _CHUNK] = canvas.picture
+        return out.reshape(*states.shape[:-1], SIZE, SIZE)
+
+    def probes(self, states: Floats) -> dict[str, Floats]:
+        """Positions, velocities, and the kinetic energy of each ball."""
+        speed2 = (states[..., 4:].reshape(*states.shape[:-1], 2, 2) ** 2).sum(-1)
+        return {
+            "position": states[..., :4],
+            "velocity": states[..., 4:],
+            "kinetic energy": 0.5 * np.asarray(self.masses) * speed2,
+        }
+
+    def energy(self, states: Floats) -> Floats:
+        """Kinetic energy [...]."""
+        energy: Floats = self.probes(states)["kinetic energy"].sum(-1)
+        return energy
