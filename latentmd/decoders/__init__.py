@@ -1,1 +1,1 @@
-"""Decoders: latent tokens to full-atom structures."""
+"""Decoders: latent tokens to full-atom structures, states and pictures."""

@@ -1,0 +1,91 @@
+"""Verification decoders on a frozen encoder: what a latent holds is what can be read from it."""
+
+from torch import Tensor, nn
+
+from latentmd.core.layers import mlp
+
+_CHANNELS = (64, 64, 32, 16)  # before each of four upsamplings
+
+
+class StateDecoder(nn.Module):
+    """Tokens [batch, tokens, dim] → a state of any shape [batch, *shape], by one perceptron on all tokens.
+
+    Args:
+        tokens, dim: of the latent.
+        mean, scale: of each value of the state [*shape]; the perceptron's outputs are in these units.
+        width, depth: size and number of hidden layers.
+    """
+
+    noise_size: int = 0
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, tokens: int, dim: int, mean: Tensor, scale: Tensor, width: int = 128, depth: int = 2) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("scale", scale.clamp_min(1e-6))
+        self.network = mlp([tokens * dim, *depth * [width], mean.numel()])
+
+    def forward(self, z: Tensor, noise: Tensor) -> Tensor:
+        """State [batch, *shape]; the noise is not used."""
+        out: Tensor = self.network(z.flatten(1)).reshape([z.shape[0]] + list(self.mean.shape))  # noqa: RUF005 (scripts)
+        return self.mean + self.scale * out
+
+
+class TokenDecoder(nn.Module):
+    """Tokens [batch, tokens, dim] → the state of each token's particle [batch, tokens, values], token by token.
+
+    Args:
+        dim: of a token.
+        mean, scale: of each value [values].
+        width, depth: size and number of hidden layers, shared over tokens.
+    """
+
+    noise_size: int = 0
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, dim: int, mean: Tensor, scale: Tensor, width: int = 128, depth: int = 2) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("scale", scale.clamp_min(1e-6))
+        self.network = mlp([dim, *depth * [width], mean.numel()])
+
+    def forward(self, z: Tensor, noise: Tensor) -> Tensor:
+        """Values [batch, tokens, values]; the noise is not used."""
+        out: Tensor = self.mean + self.scale * self.network(z)
+        return out
+
+
+class PictureDecoder(nn.Module):
+    """Tokens [batch, tokens, dim] → grey pictures [batch, size, size], by transposed convolutions.
+
+    Args:
+        tokens, dim: of the latent.
+        mean: average picture [size, size], to which the network adds; size a multiple of 16.
+        width: of the hidden layer before the convolutions.
+    """
+
+    noise_size: int = 0
+    mean: Tensor
+
+    def __init__(self, tokens: int, dim: int, mean: Tensor, width: int = 256) -> None:
+        super().__init__()
+        size = mean.shape[-1]
+        if mean.dim() != 2 or mean.shape[0] != size or size < 16 or size % 16:
+            raise ValueError(
+                f"the average picture is {tuple(mean.shape)}; expected a square with a multiple of 16 pixels"
+            )
+        self.register_buffer("mean", mean.clone())
+        self.small = size // 16
+        self.read = mlp([tokens * dim, width, _CHANNELS[0] * self.small**2])
+        layers: list[nn.Module] = []
+        for inside, out in zip(_CHANNELS, (*_CHANNELS[1:], 1), strict=True):
+            layers += [nn.SiLU(), nn.ConvTranspose2d(inside, out, 4, stride=2, padding=1)]
+        self.convolutions = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor, noise: Tensor) -> Tensor:
+        """Pictures [batch, size, size]; the noise is not used."""
+        seed = self.read(z.flatten(1)).reshape(z.shape[0], -1, self.small, self.small)
+        out: Tensor = self.mean + self.convolutions(seed).squeeze(1)
+        return out

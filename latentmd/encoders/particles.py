@@ -1,0 +1,110 @@
+"""Message-passing encoder of particles in a periodic box, one token each (EGNN type; Satorras et al. 2021)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from latentmd.core.layers import mlp
+
+_RADIAL = 16  # radial functions of a distance
+
+
+class _Round(nn.Module):
+    """One round of messages.
+
+    m_ij = c_ij φ(h_i, h_j, e_ij);  u_i = Σ_j (W m_ij r̂_ij + W' m_ij (v_j − v_i));  h_i ← h_i + ψ(h_i, Σ_j m_ij, G_i).
+    c is a smooth cutoff, r̂ the direction of the minimum image, G the dot products among the vectors u_i and v_i.
+    """
+
+    def __init__(self, width: int, edge: int, vectors: int) -> None:
+        super().__init__()
+        self.receiver = nn.Linear(width, width)
+        self.sender = nn.Linear(width, width, bias=False)
+        self.edge = nn.Linear(edge, width, bias=False)
+        self.message = nn.Linear(width, width)
+        self.along = nn.Linear(width, vectors, bias=False)
+        self.drag = nn.Linear(width, vectors, bias=False)
+        channels = vectors + 1
+        self.register_buffer("upper", torch.triu_indices(channels, channels))
+        self.norm = nn.LayerNorm(width)
+        self.change = mlp([2 * width + channels * (channels + 1) // 2, width, width])
+
+    def forward(
+        self, h: Tensor, edge: Tensor, direction: Tensor, cutoff: Tensor, change: Tensor, velocity: Tensor
+    ) -> Tensor:
+        m = nn.functional.silu(self.receiver(h).unsqueeze(2) + self.sender(h).unsqueeze(1) + self.edge(edge))
+        m = nn.functional.silu(self.message(m)) * cutoff
+        vectors = self.along(m).transpose(-1, -2) @ direction + self.drag(m).transpose(-1, -2) @ change
+        vectors = torch.cat([vectors, velocity.unsqueeze(2)], dim=2)
+        gram = vectors @ vectors.transpose(-1, -2)
+        products = gram[:, :, self.upper[0], self.upper[1]]
+        # Dot products grow with the square of the vectors; the signed square root keeps fast particles in range.
+        products = torch.sign(products) * (torch.sqrt(products.abs() + 1.0) - 1.0)
+        out: Tensor = h + self.change(torch.cat([self.norm(h), m.sum(dim=2), products], dim=-1))
+        return out
+
+
+class ParticleEncoder(nn.Module):
+    """Positions and velocities of like particles [batch, particles, 2 · dimensions] → one token per particle.
+
+    Differences are those of the nearest periodic images, and velocities enter as vectors: through dot products with
+    each other and with directions. So turning or mirroring everything by a symmetry of the box, moving everything, or
+    moving a particle by a width of the box leaves the tokens alone, and exchanging particles exchanges tokens.
+
+    Args:
+        box: widths of the rectangular periodic box, one per dimension.
+        cutoff: distance beyond which particles do not see each other, up to half the smallest width.
+        dim: size of a token.
+        width, depth: of the network; rounds of messages.
+        vectors: vector channels of a particle.
+        speed: typical speed of a particle, by which velocities are divided.
+    """
+
+    box: Tensor
+    centres: Tensor
+
+    def __init__(
+        self,
+        box: tuple[float, ...],
+        cutoff: float,
+        dim: int = 16,
+        width: int = 32,
+        depth: int = 2,
+        vectors: int = 4,
+        speed: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not 0 < cutoff <= min(box) / 2:
+            raise ValueError(
+                f"the cutoff is {cutoff:g}; expected more than 0 and at most half the box, {min(box) / 2:g}"
+            )
+        self.dimensions, self.cutoff, self.speed = len(box), cutoff, speed
+        self.register_buffer("box", torch.tensor(box))
+        self.register_buffer("centres", torch.linspace(0.0, 1.0, _RADIAL))
+        self.embed = mlp([1, width, width])
+        # Edge features: radial functions, relative speed, relative velocity along the line of centres.
+        self.rounds = nn.ModuleList([_Round(width, _RADIAL + 2, vectors) for _ in range(depth)])
+        self.norm = nn.LayerNorm(width)
+        self.project = mlp([width, 2 * width, dim])
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """[batch, particles, 2 · dimensions], positions first → tokens [batch, particles, dim]."""
+        position, velocity = obs[..., : self.dimensions], obs[..., self.dimensions :] / self.speed
+        arrow = position.unsqueeze(1) - position.unsqueeze(2)  # from particle i to particle j
+        arrow = arrow - self.box * torch.round(arrow / self.box)
+        same = torch.eye(obs.shape[1], dtype=obs.dtype, device=obs.device)
+        distance = torch.sqrt(arrow.square().sum(-1) + same)
+        direction = arrow / distance.unsqueeze(-1)
+        share = (distance / self.cutoff).clamp(max=1.0)
+        cutoff = (0.5 * (torch.cos(math.pi * share) + 1) * (1 - same)).unsqueeze(-1)
+        radial = torch.exp(-0.5 * ((share.unsqueeze(-1) - self.centres) * (self.centres.shape[0] - 1)) ** 2)
+        change = velocity.unsqueeze(1) - velocity.unsqueeze(2)
+        approach = (change * direction).sum(-1, keepdim=True)
+        relative = torch.sqrt(change.square().sum(-1, keepdim=True) + 1e-6)
+        edge = torch.cat([radial, relative, approach], dim=-1)
+        h = self.embed(velocity.square().sum(-1, keepdim=True))
+        for layer in self.rounds:
+            h = layer(h, edge, direction, cutoff, change, velocity)
+        out: Tensor = self.project(self.norm(h))
+        return out
