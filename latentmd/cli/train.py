@@ -1,4 +1,4 @@
-"""`latentmd train`: trajectories in, bundle out."""
+"""`latentmd train`: trajectories in, bundle out; with `--world`, a toy world in place of trajectories."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ import click
     epilog="""\b
 Examples:
   latentmd train train/walker-*.xtc --top train/topology.pdb --out my.pt
-  latentmd train train/*.xtc --top train/topology.pdb --out my.pt --config my.toml --resume""",
+  latentmd train train/*.xtc --top train/topology.pdb --out my.pt --config my.toml --resume
+  latentmd train --world double-pendulum --observe pixels --out pendulum""",
 )
-@click.argument("trajectories", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--top", required=True, type=click.Path(path_type=Path), help="PDB file of the molecule.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Bundle to write, such as my.pt.")
+@click.argument("trajectories", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--top", type=click.Path(path_type=Path), help="PDB file of the molecule.")
+@click.option("--out", required=True, type=click.Path(path_type=Path),
+              help="Bundle to write, such as my.pt; with --world, a folder.")  # fmt: skip
+@click.option("--world", help="Train on a toy world, such as double-pendulum, instead of TRAJECTORIES.")
+@click.option("--observe", help="How the world is seen, such as pixels; the world's first way by default.")
+@click.option("--predictor", help="Predictor of the world's latent, such as hamiltonian; the recipe's by default.")
+@click.option("--seed", type=int, help="Seed of the world's trajectories and of its training.  [default: 0]")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings; defaults otherwise.")
 @click.option("--name", default="", help="Name of the model in its manifest; the file's stem by default.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoints of an interrupted training.")
@@ -25,10 +31,16 @@ Examples:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--devices", type=int, default=1, show_default=True, help="Number of GPUs.")
 @click.option("--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True)
+@click.pass_context
 def train_command(
+    ctx: click.Context,
     trajectories: tuple[Path, ...],
-    top: Path,
+    top: Path | None,
     out: Path,
+    world: str | None,
+    observe: str | None,
+    predictor: str | None,
+    seed: int | None,
     config: Path | None,
     name: str,
     resume: bool,
@@ -41,7 +53,16 @@ def train_command(
 
     Any files that mdtraj reads will do, one per independent run. The log, the loss curves and checkpoints go to
     `<out stem>-training/` beside the bundle.
+
+    With --world, trajectories are simulated, and the model, its figures and a table of measurements are written into
+    the folder --out.
     """
+    _refuse_mixture(ctx, world)
+    if world is not None:
+        _train_world(world, out, observe, predictor, seed or 0, config, resume, overwrite)
+        return
+    if not trajectories or top is None:
+        raise click.UsageError("expected TRAJECTORIES and --top, or --world with the name of a toy world")
     from latentmd.training.config import ConfigError, load_config
 
     if out.exists() and not (resume or overwrite):
@@ -66,6 +87,57 @@ def train_command(
         except (ValueError, OSError, TrainingError) as error:
             raise click.ClickException(str(error)) from error
     click.echo(f"wrote {out}; see it with: latentmd inspect {out}")
+
+
+_MOLECULE_ONLY = ("trajectories", "top", "name", "device", "devices", "precision")
+_WORLD_ONLY = ("observe", "predictor", "seed")
+
+
+def _refuse_mixture(ctx: click.Context, world: str | None) -> None:
+    """Options of one kind of training given to the other are refused rather than ignored."""
+    given = [
+        "TRAJECTORIES" if name == "trajectories" else f"--{name}"
+        for name in (_WORLD_ONLY if world is None else _MOLECULE_ONLY)
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        and not (name == "trajectories" and not ctx.params[name])
+    ]
+    if given and world is None:
+        raise click.UsageError(f"{', '.join(given)}: only with --world, which names a toy world")
+    if given:
+        raise click.UsageError(
+            f"{', '.join(given)}: for molecules, not for --world {world}; leave out one or the other"
+        )
+
+
+def _train_world(
+    world: str,
+    out: Path,
+    observe: str | None,
+    predictor: str | None,
+    seed: int,
+    config: Path | None,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    from latentmd.training.config import ConfigError
+    from latentmd.workflows.outputs import OutputError
+    from latentmd.workflows.world import plan_world, train_world
+
+    try:
+        plan = plan_world(world, out, observe, predictor, seed, config, resume=resume, overwrite=overwrite)
+    except (ConfigError, OutputError) as error:
+        raise click.UsageError(str(error)) from error
+    from latentmd.training.loop import TrainingError
+
+    with _Progress() as progress:
+        try:
+            result = train_world(plan, report=progress)
+        except KeyboardInterrupt as error:
+            raise click.ClickException("stopped; run the same line with --resume to go on") from error
+        except (ValueError, OSError, TrainingError) as error:
+            raise click.ClickException(str(error)) from error
+    click.echo(result.table)
+    click.echo(f"wrote {out}/: {', '.join(result.files)}")
 
 
 class _Progress:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import difflib
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from latentmd.training.config import Section, parse_section
+from latentmd.training.config import ConfigError, Section, parse_section
 
 PredictorKind = Literal[
     "residual", "mlp", "egnn", "hamiltonian", "hamiltonian-euler", "hamiltonian-energy-term", "hamiltonian-general",
@@ -23,8 +24,9 @@ class WorldDataConfig(Section):
 
 
 class WorldEncoderConfig(Section):
-    """Size of the latent and of the encoder; which encoder it is follows from how the world is observed."""
+    """Kind and size of the encoder, and of the latent; "standard" is the standardised observation itself."""
 
+    kind: Literal["vector", "sequence", "frames", "particles", "standard"] = "vector"
     tokens: int = Field(1, ge=1)
     dim: int = Field(16, ge=2)
     width: int = Field(96, ge=4)
@@ -101,19 +103,34 @@ class WorldConfig(Section):
         return self
 
 
+def check_predictor_kind(found: str) -> str:
+    """The kind of predictor asked for on a command line.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    kinds = get_args(PredictorKind)
+    if found in kinds:
+        return found
+    near = difflib.get_close_matches(found, kinds, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ConfigError(f"no predictor is called {found!r}; {hint}There are {', '.join(kinds)}")
+
+
 def world_config(world: str, observe: str, recipe: dict[str, Any], changes: dict[str, Any]) -> WorldConfig:
     """The recipe with a user's changes on top, validated.
 
     Raises:
         ConfigError: an unknown key or a value out of range.
     """
-    merged = _merged(_merged({"world": world, "observe": observe}, recipe), changes)
-    return parse_section(WorldConfig, merged, "settings of the world")
+    settings = merged(merged({"world": world, "observe": observe}, recipe), changes)
+    return parse_section(WorldConfig, settings, "settings of the world")
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings with changes on top."""
     out = dict(base)
     for key, value in changes.items():
         nested = isinstance(value, dict) and isinstance(out.get(key), dict)
-        out[key] = _merged(out[key], value) if nested else value
+        out[key] = merged(out[key], value) if nested else value
     return out

@@ -19,6 +19,7 @@ from latentmd.core.predictors import (
     HamiltonianPredictor,
     LangevinPredictor,
     MixturePredictor,
+    MLPPredictor,
     ResidualPredictor,
 )
 from latentmd.data.graph import molecule_graph
@@ -38,6 +39,7 @@ PREDICTORS: dict[str, Callable[[int], nn.Module]] = {
     "ResidualPredictor": lambda tokens: ResidualPredictor(4, LAGS, 16, tokens=tokens),
     "FlowPredictor": lambda tokens: FlowPredictor(4, LAGS, 16, 2, tokens, 2, cells(tokens)),
     "MixturePredictor": lambda tokens: MixturePredictor(4, LAGS, 4, 16, 2, tokens),
+    "MLPPredictor": lambda tokens: MLPPredictor(4, LAGS, 16, 2, tokens),
     "EGNNPredictor": lambda tokens: EGNNPredictor(4, LAGS, 16, coordinates=2),
     "HamiltonianPredictor": lambda tokens: HamiltonianPredictor(4, LAGS, 16, tokens, substeps=2),
     "GeneralHamiltonianPredictor": lambda tokens: GeneralHamiltonianPredictor(4, LAGS, 16, tokens),

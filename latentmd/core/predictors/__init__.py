@@ -7,4 +7,5 @@ from latentmd.core.predictors.hamiltonian import GeneralHamiltonianPredictor as 
 from latentmd.core.predictors.hamiltonian import HamiltonianPredictor as HamiltonianPredictor
 from latentmd.core.predictors.langevin import LangevinPredictor as LangevinPredictor
 from latentmd.core.predictors.mixture import MixturePredictor as MixturePredictor
+from latentmd.core.predictors.mlp import MLPPredictor as MLPPredictor
 from latentmd.core.predictors.residual import ResidualPredictor as ResidualPredictor

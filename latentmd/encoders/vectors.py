@@ -1,0 +1,62 @@
+"""Encoders of observations that are vectors: a perceptron, or the standardised vector itself."""
+
+import torch
+from torch import Tensor, nn
+
+from latentmd.core.layers import mlp
+
+
+class VectorEncoder(nn.Module):
+    """Vectors of measured quantities, or a short history of them, → tokens, by a perceptron.
+
+    Of a history the newest vector and the differences between successive ones are standardised and read: differences
+    of frames are small beside the frames, and a network that gets frames alone is slow to find the velocities.
+
+    Args:
+        observations: typical ones [samples, features] or [samples, history, features], for means and deviations.
+        tokens, dim: number and size of the tokens.
+        width, depth: size and number of hidden layers.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, observations: Tensor, tokens: int = 1, dim: int = 16, width: int = 96, depth: int = 2) -> None:
+        super().__init__()
+        inputs = _newest_and_differences(observations)
+        self.register_buffer("mean", inputs.mean(0))
+        self.register_buffer("scale", inputs.std(0).clamp_min(1e-6))
+        self.tokens, self.dim = tokens, dim
+        self.network = mlp([inputs.shape[1], *depth * [width], tokens * dim])
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Observations [batch, features] or [batch, history, features] → tokens [batch, tokens, dim]."""
+        inputs = (_newest_and_differences(obs) - self.mean) / self.scale
+        out: Tensor = self.network(inputs).reshape(obs.shape[0], self.tokens, self.dim)
+        return out
+
+
+def _newest_and_differences(obs: Tensor) -> Tensor:
+    if obs.dim() == 2:
+        return obs
+    return torch.cat([obs[:, -1], (obs[:, 1:] - obs[:, :-1]).flatten(1)], dim=1)
+
+
+class StandardEncoder(nn.Module):
+    """The standardised vector itself as one token: for processes whose law is asked for in their own coordinates.
+
+    Args:
+        observations: typical ones [samples, axes], for mean and deviation.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, observations: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", observations.mean(0))
+        self.register_buffer("scale", observations.std(0).clamp_min(1e-6))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Observations [batch, axes] → one token [batch, 1, axes]."""
+        return ((obs - self.mean) / self.scale).unsqueeze(1)
