@@ -1,0 +1,169 @@
+"""Liquid argon in three dimensions, simulated by OpenMM at constant energy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from latentmd.systems.toy.particles import Pairs, lattice, particle_probes, radial_distribution
+from latentmd.systems.toy.world import Floats, Observed, WorldError, check_observation
+
+_MASS = 39.948  # amu
+_BOLTZMANN = 0.00831446261815324  # kJ/mol/K
+_FRICTION = 5.0  # 1/ps while the liquid settles
+_AVOGADRO = 602.214076  # amu per 1e-21 g
+
+
+@dataclass(frozen=True)
+class Argon:
+    """Argon atoms in a cubic periodic box: the liquid of Rahman, Phys. Rev. 136, A405 (1964), with fewer atoms.
+
+    U(r) = 4 ε ((σ/r)¹² − (σ/r)⁶) times a switching function that falls from 1 to 0 over the last 0.1 nm before the
+    cutoff, S(t) = 1 − 10 t³ + 15 t⁴ − 6 t⁵. The state of an atom is (x, y, z, vx, vy, vz) in nm and nm/ps; positions
+    are inside the box.
+
+    Each trajectory settles from a lattice under a Langevin thermostat, loses its total momentum and then runs free by
+    velocity Verlet on OpenMM's Reference platform: in double precision, and with the same numbers every time.
+
+    Attributes:
+        particles: number of atoms.
+        density: g/cm³; the box follows.
+        temperature: K, while settling.
+        sigma, epsilon: nm and kJ/mol (ε / k = 120 K).
+        cutoff: nm.
+        timestep: ps.
+        stride: time steps between saved frames.
+        settle: ps before the first frame.
+    """
+
+    particles: int = 64
+    density: float = 1.374
+    temperature: float = 94.4
+    sigma: float = 0.34
+    epsilon: float = 120 * _BOLTZMANN
+    cutoff: float = 0.72
+    timestep: float = 0.005
+    stride: int = 10
+    settle: float = 5.0
+    pairs: Pairs = field(init=False, repr=False, compare=False)
+
+    name: ClassVar[str] = "argon"
+    units: ClassVar[str] = "ps, nm, kJ/mol, amu"
+    observations: ClassVar[tuple[str, ...]] = ("particles",)
+    history: ClassVar[dict[str, int]] = {"particles": 1}
+
+    def __post_init__(self) -> None:
+        if not 0.1 < self.cutoff <= self.box / 2:
+            raise WorldError(
+                f"the cutoff is {self.cutoff:g} nm; {self.particles} atoms fill a box of {self.box:.3g} nm, which "
+                "allows 0.1 nm to half of it: take more atoms, or a lower density or cutoff"
+            )
+        object.__setattr__(self, "pairs", Pairs(self.particles))
+
+    @property
+    def box(self) -> float:
+        """Width of the cubic box, nm."""
+        return float((self.particles * _MASS / (self.density * _AVOGADRO)) ** (1 / 3))
+
+    @property
+    def interval(self) -> float:
+        """Time between saved frames, ps."""
+        return self.stride * self.timestep
+
+    def simulate(self, trajectories: int, frames: int, seed: int) -> Floats:
+        """States [trajectories, frames, atoms, 6]; takes about a second per trajectory."""
+        import openmm
+
+        integrator, thermostat = self._integrators()
+        context = openmm.Context(self._system(), integrator, openmm.Platform.getPlatformByName("Reference"))
+        out = np.empty((trajectories, frames, self.particles, 6))
+        for i in range(trajectories):
+            # OpenMM takes a seed of 0 for "draw one".
+            random = int(np.random.SeedSequence([seed, i]).generate_state(1)[0]) % (2**31 - 2) + 1
+            thermostat.setRandomNumberSeed(random)
+            context.reinitialize()
+            self._settle(context, integrator, random)
+            for frame in range(frames):
+                if frame:
+                    integrator.step(self.stride)
+                out[i, frame] = self._state(context)
+        return out
+
+    def _integrators(self) -> tuple[Any, Any]:
+        """Both integrators in one, thermostat first, and the thermostat."""
+        import openmm
+
+        thermostat = openmm.LangevinMiddleIntegrator(self.temperature, _FRICTION, self.timestep)
+        # OpenMM's own Verlet integrator keeps velocities half a step behind the positions.
+        verlet = openmm.CustomIntegrator(self.timestep)
+        verlet.addComputePerDof("v", "v + 0.5 * dt * f / m")
+        verlet.addComputePerDof("x", "x + dt * v")
+        verlet.addComputePerDof("v", "v + 0.5 * dt * f / m")
+        both = openmm.CompoundIntegrator()
+        both.addIntegrator(thermostat)
+        both.addIntegrator(verlet)
+        return both, thermostat
+
+    def _system(self) -> Any:
+        import openmm
+
+        system = openmm.System()
+        system.setDefaultPeriodicBoxVectors(*(self.box * np.eye(3)).tolist())
+        force = openmm.NonbondedForce()
+        force.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
+        force.setCutoffDistance(self.cutoff)
+        force.setUseSwitchingFunction(True)
+        force.setSwitchingDistance(self.cutoff - 0.1)
+        force.setUseDispersionCorrection(False)
+        for _ in range(self.particles):
+            system.addParticle(_MASS)
+            force.addParticle(0.0, self.sigma, self.epsilon)
+        system.addForce(force)
+        return system
+
+    def _settle(self, context: Any, integrator: Any, random: int) -> None:
+        integrator.setCurrentIntegrator(0)
+        context.setPositions(lattice(self.particles, 3, self.box))
+        context.setVelocitiesToTemperature(self.temperature, random)
+        integrator.step(math.ceil(self.settle / self.timestep))
+        state = context.getState(positions=True, velocities=True)
+        velocities = state.getVelocities(asNumpy=True)._value
+        context.setVelocities(velocities - velocities.mean(0))
+        integrator.setCurrentIntegrator(1)
+
+    def _state(self, context: Any) -> Floats:
+        state = context.getState(positions=True, velocities=True)
+        x, v = state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value
+        return np.concatenate([x % self.box, v], axis=-1)
+
+    def potential(self, x: Floats) -> Floats:
+        """Potential energy [...] kJ/mol at positions [..., atoms, 3] nm, as OpenMM computes it."""
+        r = np.sqrt((self.pairs.displacements(x, self.box) ** 2).sum(-1))
+        sixth = (self.sigma / np.minimum(r, self.cutoff)) ** 6
+        t = np.clip((r - self.cutoff + 0.1) / 0.1, 0, 1)
+        switch = 1 - t**3 * (10 - 15 * t + 6 * t**2)
+        energy: Floats = (4 * self.epsilon * (sixth * sixth - sixth) * switch).sum(-1)
+        return energy
+
+    def observe(self, states: Floats, how: str) -> Observed:
+        """Positions and velocities [..., atoms, 6]."""
+        check_observation(how, self)
+        return np.asarray(states).astype(np.float32)
+
+    def probes(self, states: Floats) -> dict[str, Floats]:
+        """Kinetic energies and densities (`particle_probes`), and the potential energy per atom [..., 1]."""
+        probes = particle_probes(states, self.box, _MASS, 0.6)
+        probes["mean potential energy"] = self.potential(states[..., :3])[..., None] / self.particles
+        return probes
+
+    def energy(self, states: Floats) -> Floats:
+        """Kinetic plus potential energy [...] kJ/mol."""
+        energy: Floats = 0.5 * _MASS * (states[..., 3:] ** 2).sum((-1, -2)) + self.potential(states[..., :3])
+        return energy
+
+    def radial_distribution(self, states: Floats, bins: int = 50) -> tuple[Floats, Floats]:
+        """Radial distribution function of states [..., atoms, 6]: distances [bins] nm and g [bins]."""
+        return radial_distribution(states[..., :3], self.box, bins)

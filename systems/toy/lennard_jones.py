@@ -1,0 +1,147 @@
+"""Lennard-Jones particles in a periodic box, in two dimensions and reduced units, at constant energy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from latentmd.core.noise import noise_generator
+from latentmd.systems.toy.particles import Pairs, lattice, particle_probes, radial_distribution, still
+from latentmd.systems.toy.world import Floats, Observed, WorldError, check_observation
+
+_RESCALE = 20  # time steps between rescalings of the velocities while the fluid settles
+
+
+@dataclass(frozen=True)
+class LennardJones:
+    """Particles with U(r) = 4 (r⁻¹² − r⁻⁶), shifted in energy and force to end smoothly at the cutoff.
+
+    U_sf(r) = U(r) − U(r_c) − (r − r_c) U'(r_c) for r < r_c (Allen & Tildesley 2017, 5.2.3): forces have no jump, so
+    energy is conserved. Velocity Verlet at constant energy (Swope et al. 1982), all trajectories at a time and all
+    pairs: made for tens of particles. The state of a particle is (x, y, vx, vy); positions are inside the box.
+
+    Each trajectory starts on a lattice with velocities of the temperature, settles for `settle` time units with
+    rescaled velocities and no total momentum, and then runs free.
+
+    Attributes:
+        particles: number.
+        density: particles per area; the box follows.
+        temperature: kT while settling.
+        cutoff: of the potential.
+        timestep: of the integrator.
+        stride: time steps between saved frames.
+        settle: time before the first frame.
+    """
+
+    particles: int = 32
+    density: float = 0.5
+    temperature: float = 1.0
+    cutoff: float = 2.5
+    timestep: float = 0.005
+    stride: int = 10
+    settle: float = 5.0
+    pairs: Pairs = field(init=False, repr=False, compare=False)
+
+    name: ClassVar[str] = "lennard-jones"
+    units: ClassVar[str] = "reduced Lennard-Jones: σ, ε, mass of a particle, k = 1"
+    observations: ClassVar[tuple[str, ...]] = ("particles",)
+    history: ClassVar[dict[str, int]] = {"particles": 1}
+
+    def __post_init__(self) -> None:
+        if self.particles < 2:
+            raise WorldError(f"{self.particles} particles were asked for; expected at least 2")
+        if not self.cutoff <= self.box / 2:
+            raise WorldError(
+                f"the cutoff is {self.cutoff:g}; {self.particles} particles at density {self.density:g} fill a box of "
+                f"{self.box:.3g} and allow at most half of it: take more particles, or a lower density or cutoff"
+            )
+        object.__setattr__(self, "pairs", Pairs(self.particles))
+
+    @property
+    def box(self) -> float:
+        """Width of the square box."""
+        return math.sqrt(self.particles / self.density)
+
+    @property
+    def interval(self) -> float:
+        """Time between saved frames."""
+        return self.stride * self.timestep
+
+    def simulate(self, trajectories: int, frames: int, seed: int) -> Floats:
+        """States [trajectories, frames, particles, 4]."""
+        x = np.tile(lattice(self.particles, 2, self.box), (trajectories, 1, 1))
+        v = np.stack([noise_generator(seed, i).standard_normal((self.particles, 2)) for i in range(trajectories)])
+        v = self._at_temperature(still(v))
+        for _ in range(round(self.settle / (self.timestep * _RESCALE))):
+            x, v = self.verlet(x, v, _RESCALE)
+            v = self._at_temperature(v)
+        out = np.empty((trajectories, frames, self.particles, 4))
+        for frame in range(frames):
+            if frame:
+                x, v = self.verlet(x, v, self.stride)
+            out[:, frame, :, :2], out[:, frame, :, 2:] = x % self.box, v
+        return out
+
+    def verlet(self, x: Floats, v: Floats, steps: int) -> tuple[Floats, Floats]:
+        """Positions and velocities [..., particles, 2] after velocity-Verlet steps; positions are not wrapped."""
+        force = self.forces(x)
+        for _ in range(steps):
+            v = v + 0.5 * self.timestep * force
+            x = x + self.timestep * v
+            force = self.forces(x)
+            v = v + 0.5 * self.timestep * force
+        return x, v
+
+    def _at_temperature(self, v: Floats) -> Floats:
+        """Velocities scaled to Σ v² = (2 N − 2) kT: the momentum takes two degrees of freedom."""
+        target = (2 * self.particles - 2) * self.temperature
+        scaled: Floats = v * np.sqrt(target / (v**2).sum((-1, -2), keepdims=True))
+        return scaled
+
+    def forces(self, x: Floats) -> Floats:
+        """−∇U [..., particles, 2] at positions [..., particles, 2]."""
+        across = np.moveaxis(x, -1, 0)  # one dimension at a time is several times faster
+        arrow = across.take(self.pairs.first, -1) - across.take(self.pairs.second, -1)
+        arrow -= self.box * np.round(arrow / self.box)
+        r2 = (arrow**2).sum(0)
+        inside = r2 < self.cutoff**2
+        inverse2 = 1 / np.where(inside, r2, 1.0)
+        sixth = inverse2 * inverse2 * inverse2
+        over_r = 24 * (2 * sixth * sixth - sixth) * inverse2 + self._slope() * np.sqrt(inverse2)  # −U'_sf / r
+        return np.moveaxis((np.where(inside, over_r, 0.0) * arrow) @ self.pairs.incidence.T, 0, -1)
+
+    def _slope(self) -> float:
+        """U'(r_c)."""
+        return float(-24 * (2 * self.cutoff**-12 - self.cutoff**-6) / self.cutoff)
+
+    def potential(self, x: Floats) -> Floats:
+        """Potential energy [...] at positions [..., particles, 2]."""
+        r = np.sqrt((self.pairs.displacements(x, self.box) ** 2).sum(-1))
+        inside = r < self.cutoff
+        r = np.where(inside, r, self.cutoff)
+        at_cutoff = 4 * (self.cutoff**-12 - self.cutoff**-6)
+        energy: Floats = 4 * (r**-12 - r**-6) - at_cutoff - (r - self.cutoff) * self._slope()
+        return np.asarray(energy.sum(-1))
+
+    def observe(self, states: Floats, how: str) -> Observed:
+        """Positions and velocities [..., particles, 4]."""
+        check_observation(how, self)
+        return np.asarray(states).astype(np.float32)
+
+    def probes(self, states: Floats) -> dict[str, Floats]:
+        """Kinetic energies and densities (`particle_probes`), and the potential energy per particle [..., 1]."""
+        probes = particle_probes(states, self.box, 1.0, 2.0)
+        probes["mean potential energy"] = self.potential(states[..., :2])[..., None] / self.particles
+        return probes
+
+    def energy(self, states: Floats) -> Floats:
+        """Kinetic plus potential energy [...]."""
+        energy: Floats = 0.5 * (states[..., 2:] ** 2).sum((-1, -2)) + self.potential(states[..., :2])
+        return energy
+
+    def radial_distribution(self, states: Floats, bins: int = 50) -> tuple[Floats, Floats]:
+        """Radial distribution function of states [..., particles, 4]: distances [bins] and g [bins]."""
+        return radial_distribution(states[..., :2], self.box, bins)

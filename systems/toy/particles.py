@@ -1,0 +1,116 @@
+"""What worlds of like particles share: pairs, minimum image, observation, probes and distributions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmd.systems.toy.world import Floats
+
+_SOFTNESS = 0.1  # of the sphere in which neighbours are counted, in units of its radius
+
+
+def minimum_image(displacement: Floats, box: float) -> Floats:
+    """Nearest periodic image of displacements [..., dimensions] in a cubic box of width `box`."""
+    image: Floats = displacement - box * np.round(displacement / box)
+    return image
+
+
+class Pairs:
+    """All pairs i < j of n particles in a cubic periodic box, without neighbour lists: made for tens of particles.
+
+    Attributes:
+        first, second: [pairs].
+        incidence: [particles, pairs] with +1 for the first and −1 for the second of a pair: sums pair forces.
+    """
+
+    def __init__(self, particles: int) -> None:
+        self.first, self.second = np.triu_indices(particles, 1)
+        self.incidence = np.zeros((particles, len(self.first)))
+        columns = np.arange(len(self.first))
+        self.incidence[self.first, columns] = 1.0
+        self.incidence[self.second, columns] = -1.0
+
+    def displacements(self, positions: Floats, box: float) -> Floats:
+        """x_i − x_j of the nearest images, [..., particles, dimensions] → [..., pairs, dimensions]."""
+        return minimum_image(positions[..., self.first, :] - positions[..., self.second, :], box)
+
+    def sum_over_particles(self, of_pairs: Floats) -> Floats:
+        """Σ_j over the pairs of each particle of a quantity that both share, [..., pairs] → [..., particles]."""
+        total: Floats = of_pairs @ np.abs(self.incidence).T
+        return total
+
+
+def particle_probes(states: Floats, box: float, mass: float, radius: float) -> dict[str, Floats]:
+    """Kinetic energy of each particle and of all, and the density around each particle.
+
+    The density is the number of other particles within `radius` over the sphere's volume, each counted by the smooth
+    step ½ erfc((r − radius) / (0.1 √2 radius)), so that it does not jump.
+
+    Args:
+        states: [..., particles, 2 · dimensions], positions first.
+        box: width of the cubic periodic box.
+        mass: of a particle.
+        radius: up to half the box.
+
+    Returns:
+        "kinetic energy" and "local density" [..., particles, 1]; "mean kinetic energy" and "mean density" [..., 1].
+    """
+    from scipy.special import erfc
+
+    particles, dimensions = states.shape[-2], states.shape[-1] // 2
+    pairs = Pairs(particles)
+    distance = np.linalg.norm(pairs.displacements(states[..., :dimensions], box), axis=-1)
+    counted = 0.5 * erfc((distance - radius) / (math.sqrt(2) * _SOFTNESS * radius))
+    volume = math.pi ** (dimensions / 2) / math.gamma(dimensions / 2 + 1) * radius**dimensions
+    density = pairs.sum_over_particles(counted)[..., None] / volume
+    kinetic = 0.5 * mass * (states[..., dimensions:] ** 2).sum(-1, keepdims=True)
+    return {
+        "kinetic energy": kinetic,
+        "local density": density,
+        "mean kinetic energy": kinetic.mean(-2),
+        "mean density": density.mean(-2),
+    }
+
+
+def radial_distribution(positions: Floats, box: float, bins: int = 50) -> tuple[Floats, Floats]:
+    """Radial distribution function g(r) of frames together, up to half the box.
+
+    Args:
+        positions: [..., particles, dimensions].
+        box: width of the cubic periodic box.
+        bins: of equal width.
+
+    Returns:
+        Middles of the bins [bins] and g [bins], 1 for an ideal gas of the same density.
+    """
+    particles, dimensions = positions.shape[-2:]
+    pairs = Pairs(particles)
+    frames = positions.reshape(-1, particles, dimensions)
+    edges = np.linspace(0, box / 2, bins + 1)
+    counts: NDArray[Any] = np.zeros(bins)
+    for frame in frames:
+        distance = np.linalg.norm(pairs.displacements(frame, box), axis=-1)
+        counts = counts + np.histogram(distance, edges)[0]
+    unit = math.pi ** (dimensions / 2) / math.gamma(dimensions / 2 + 1)
+    ideal = len(pairs.first) * unit * np.diff(edges**dimensions) / box**dimensions
+    return 0.5 * (edges[1:] + edges[:-1]), counts / (len(frames) * ideal)
+
+
+def lattice(particles: int, dimensions: int, box: float) -> Floats:
+    """Particles [particles, dimensions] on the first sites of the coarsest square or cubic lattice that holds them."""
+    sites = math.ceil(round(particles ** (1 / dimensions), 9))
+    grid = np.stack(np.meshgrid(*dimensions * [np.arange(sites)], indexing="ij"), axis=-1).reshape(-1, dimensions)
+    # Spread the vacant sites through the box.
+    chosen = np.round(np.linspace(0, len(grid) - 1, particles)).astype(int)
+    place: Floats = (grid[chosen] + 0.5) * box / sites
+    return place
+
+
+def still(velocities: Floats) -> Floats:
+    """Velocities [..., particles, dimensions] without their mean: no drift of the whole."""
+    moved: Floats = velocities - velocities.mean(-2, keepdims=True)
+    return moved
