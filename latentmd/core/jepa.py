@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from latentmd.core.objectives import Regularisation, conservation_loss
+from latentmd.core.objectives import Regularisation, conservation_loss, spectral_loss
 
 Matching = Literal["mse", "cosine"]
 
@@ -25,6 +25,7 @@ class Losses(NamedTuple):
     ground: Tensor
     gain: Tensor
     conservation: Tensor
+    spectral: Tensor
 
 
 def momentum_schedule(step: int, total: int, start: float) -> float:
@@ -53,6 +54,9 @@ class JEPA(nn.Module):
         conserved: tokens → [batch], a quantity that the rollout should keep, such as the energy of a Hamiltonian
             predictor; its drift along the rollout (`conservation_loss`) is added to the loss.
         conserved_weight: weight of that term.
+        spectral: read-out of axes [batch, axes] → slow features; it and the encoder learn the leading eigenfunctions of
+            the transfer operator between o_0 and o_K (`spectral_loss`), so that the latent resolves the slow processes.
+        spectral_weight: weight of that term.
     """
 
     def __init__(
@@ -70,8 +74,11 @@ class JEPA(nn.Module):
         ground_weight: float = 0.0,
         conserved: Callable[[Tensor], Tensor] | None = None,
         conserved_weight: float = 0.0,
+        spectral: nn.Module | None = None,
+        spectral_weight: float = 0.0,
     ) -> None:
         super().__init__()
+        self.spectral, self.spectral_weight = spectral, spectral_weight
         self.conserved, self.conserved_weight = conserved, conserved_weight
         self.ground, self.ground_weight = ground, ground_weight
         self.encoder, self.predictor, self.objective = encoder, predictor, objective
@@ -100,15 +107,20 @@ class JEPA(nn.Module):
         conservation = z.new_zeros(())
         if self.conserved is not None and self.conserved_weight > 0:
             conservation = conservation_loss([self.conserved(latent) for latent in path])
+        spectral = z.new_zeros(())
+        if self.spectral is not None and self.spectral_weight > 0:
+            spectral = spectral_loss(self.spectral(z.flatten(1)), self.spectral(targets[-1].flatten(1)))
         regularisation = torch.stack([t.total for t in terms]).mean()
+        extra = self.ground_weight * ground + self.conserved_weight * conservation + self.spectral_weight * spectral
         return Losses(
-            prediction + regularisation + self.ground_weight * ground + self.conserved_weight * conservation,
+            prediction + regularisation + extra,
             prediction.detach(),
             torch.stack([t.variance for t in terms]).mean().detach(),
             torch.stack([t.covariance for t in terms]).mean().detach(),
             ground.detach(),
             1 - prediction.detach() / torch.stack(persistence).mean().clamp_min(1e-12),
             conservation.detach(),
+            spectral.detach(),
         )
 
     def _targets(self, observations: Sequence[Any], z: Tensor) -> tuple[list[Tensor], list[Tensor]]:

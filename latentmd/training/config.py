@@ -33,7 +33,11 @@ class EncoderConfig(Section):
 
 
 class JEPAConfig(Section):
-    """Stage 1: joint-embedding prediction. Lags in ps; `rollout` is the number of predicted steps per window."""
+    """Stage 1: joint-embedding prediction. Lags in ps; `rollout` is the number of predicted steps per window.
+
+    `spectral` weighs a term that teaches `spectral_features` linear read-outs of the latent the leading eigenfunctions
+    of the transfer operator.
+    """
 
     steps: int = Field(4000, ge=1)
     batch: int = Field(32, ge=8)
@@ -49,6 +53,8 @@ class JEPAConfig(Section):
     regularise: Literal["context", "sequence"] = "context"
     mask: float = Field(0.0, ge=0, lt=1)
     ground: float = Field(1.0, ge=0)
+    spectral: float = Field(0.0, ge=0)
+    spectral_features: int = Field(4, ge=1)
     predictor_width: int = Field(96, ge=8)
     minimum_rank: float = Field(1.5, ge=1)
 

@@ -40,6 +40,8 @@ def build_jepa(encoder: MoleculeEncoder, ground: TorsionDecoder, config: Trainin
     return JEPA(
         encoder, predictor, objective, dim=dim, ema=c.ema, matching=c.matching, mask=c.mask, regularise=c.regularise,
         ground=ground, ground_weight=c.ground,
+        spectral=nn.Linear(encoder.n_tokens * dim, c.spectral_features) if c.spectral > 0 else None,
+        spectral_weight=c.spectral,
     )  # fmt: skip
 
 
@@ -56,7 +58,8 @@ def jepa_stage(jepa: JEPA, trajectories: list[NDArray[np.float32]], config: Trai
         there = device_of(jepa)
         out = jepa([frame.to(there) for frame in frames], (lag * config.stride).to(there), generator)
         return {"loss": out.total, "prediction": out.prediction, "variance": out.variance,
-                "covariance": out.covariance, "ground": out.ground, "gain": out.gain}  # fmt: skip
+                "covariance": out.covariance, "ground": out.ground, "spectral": out.spectral,
+                "gain": out.gain}  # fmt: skip
 
     probe = windows.sample(512, torch.Generator().manual_seed(config.seed)).frames[0]
     start = collapse_diagnostics(jepa, probe)
@@ -162,7 +165,7 @@ def build_predictor(slow: list[NDArray[np.float32]], config: TrainingConfig) -> 
 
     frames = np.concatenate(slow)
     frames = frames[:: max(1, len(frames) // _KMEANS_FRAMES)].astype(np.float64)
-    centres = KMeans(c.cells, fixed_seed=config.seed, max_iter=50).fit_fetch(frames).cluster_centers
+    centres = KMeans(c.cells, fixed_seed=config.seed, max_iter=500).fit_fetch(frames).cluster_centers
     return FlowPredictor(
         n_slow, c.lag, c.width, c.depth, solver_steps=c.solver_steps,
         centres=torch.from_numpy(np.asarray(centres, dtype=np.float32)),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from latentmd.core.jepa import JEPA, momentum_schedule
-from latentmd.core.objectives import Regularisation, SIGReg, VarianceCovariance
+from latentmd.core.objectives import Regularisation, SIGReg, VarianceCovariance, spectral_loss
 from latentmd.core.predictors import ResidualPredictor
 
 
@@ -188,6 +188,20 @@ def test_drift_of_a_conserved_quantity_is_added_with_its_weight() -> None:
     assert plain.conservation == 0
     torch.testing.assert_close(losses.conservation, expected)
     torch.testing.assert_close(losses.total, plain.total.detach() + 0.5 * expected)
+
+
+def test_spectral_term_joins_the_first_and_the_last_frame() -> None:
+    observations, lag, generator = batch()
+    plain = jepa()(observations, lag, generator)
+    model = jepa(spectral=nn.Linear(4, 2), spectral_weight=0.5)
+    losses = model(observations, lag, generator)
+    first, last = model.encoder(observations[0]).flatten(1), model.target(observations[-1]).flatten(1)
+    expected = spectral_loss(model.spectral(first), model.spectral(last))
+    assert plain.spectral == 0
+    torch.testing.assert_close(losses.spectral, expected.detach())
+    torch.testing.assert_close(losses.total, plain.total + 0.5 * expected)
+    losses.total.backward()
+    assert model.spectral.weight.grad is not None and bool(model.spectral.weight.grad.abs().sum() > 0)
 
 
 def test_training_finds_the_predictable_direction_and_its_decay() -> None:
