@@ -121,8 +121,12 @@ def calibrate(
     bank = cKDTree((train[rng.permutation(len(train))[:_BANK]] - mean) / scale)
     low, high = np.quantile(np.concatenate(list(energies)), _ENERGY_QUANTILES)
     gate = Gate(bank, mean, scale, float("inf"), None, (float(low), float(high)))
-    found = [disagreement(i) for i in sorted(held)[:_ENSEMBLE_BURSTS]]
-    ensemble = [values for values in found if values is not None]
+    ensemble: list[Floats] = []
+    for i in sorted(held)[:_ENSEMBLE_BURSTS]:
+        values = disagreement(i)
+        if values is None:
+            break
+        ensemble.append(values)
     spread_limit = conformal_quantile(np.concatenate(ensemble), LEVEL) if ensemble else None
     sample = test[rng.permutation(len(test))[:_CALIBRATION]]
     limit = conformal_quantile(gate.distances(sample), LEVEL)

@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 from latentmd.hybrid.cells import Cells
 from latentmd.hybrid.protocols import Burst, Explorer, Floats
 
+_CACHE = 256 * 2**20  # bytes of bursts also kept in memory
+
 
 class StoreError(OSError):
     """A run's folder that cannot be used; the message says what to do."""
@@ -46,6 +48,8 @@ class Store:
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
+        self._kept: dict[tuple[int, int], Burst] = {}
+        self._bytes = 0
         try:
             (self.folder / "rounds").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -115,16 +119,31 @@ class Store:
             self.write_json(stem.with_suffix(".json"), {"discarded": burst})
         else:
             self.write_arrays(stem.with_suffix(".npz"), positions=burst.positions, energies=burst.energies)
+            self._keep((round_, task), burst)
 
     def read_burst(self, round_: int, task: int) -> Burst | str | None:
-        """A burst, the reason why it was discarded, or None where it was not simulated yet."""
-        stem = self.round(round_) / f"burst-{task:04d}"
+        """A burst, the reason why it was discarded, or None where it was not simulated yet.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        if (round_, task) in self._kept:
+            return self._kept[round_, task]
+        stem = self.folder / "rounds" / f"{round_:04d}" / f"burst-{task:04d}"
         if stem.with_suffix(".json").exists():
             return str(self.read_json(stem.with_suffix(".json"))["discarded"])
         if not stem.with_suffix(".npz").exists():
             return None
         arrays = read_arrays(stem.with_suffix(".npz"))
-        return Burst(arrays["positions"], arrays["energies"])
+        burst = Burst(arrays["positions"], arrays["energies"])
+        self._keep((round_, task), burst)
+        return burst
+
+    def _keep(self, key: tuple[int, int], burst: Burst) -> None:
+        size = burst.positions.nbytes + burst.energies.nbytes
+        if self._bytes + size <= _CACHE:
+            self._kept[key] = burst
+            self._bytes += size
 
     def write_cells(self, round_: int, cells: Cells) -> None:
         """Keep cells."""
@@ -161,7 +180,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); delete the folder's last round and resume") from error
+        raise StoreError(f"{path} cannot be read ({error}); delete its round and all later ones, and resume") from error
 
 
 class Trajectories(Sequence[Floats]):
@@ -190,5 +209,7 @@ class Trajectories(Sequence[Floats]):
             return Trajectories(self.store, self.bursts[index], self.skip)
         burst = self.store.read_burst(*self.bursts[index])
         if not isinstance(burst, Burst):
-            raise StoreError(f"burst {self.bursts[index]} is missing from {self.store.folder}; delete it and resume")
+            raise StoreError(
+                f"burst {self.bursts[index]} is missing from {self.store.folder}; delete its round and resume"
+            )
         return burst.positions[self.skip :]
