@@ -53,8 +53,8 @@ class JEPAConfig(Section):
     regularise: Literal["context", "sequence"] = "context"
     mask: float = Field(0.0, ge=0, lt=1)
     ground: float = Field(1.0, ge=0)
-    spectral: float = Field(0.0, ge=0)
-    spectral_features: int = Field(4, ge=1)
+    spectral: float = Field(0.3, ge=0)
+    spectral_features: int = Field(6, ge=1)
     predictor_width: int = Field(96, ge=8)
     minimum_rank: float = Field(1.5, ge=1)
 
