@@ -293,7 +293,8 @@ class Hybrid:
     def _fit_cells(self, number: int) -> Cells:
         rng = keyed_rng(self.settings.seed, number, REVIEW, 1)
         features = [f[self.settings.relaxation :] for f in self.dataset.features()]
-        cells = fit_cells(features, self.settings.cells, self.settings.lag, rng)
+        lag = max(self.settings.lag, (self.settings.frames - self.settings.relaxation) // 2)
+        cells = fit_cells(features, self.settings.cells, lag, rng)
         self.store.write_cells(number, cells)
         return cells
 

@@ -19,14 +19,15 @@ class Criteria:
         transitions: least number of bursts that cross into each state, and out of it.
         connected: least share of frames in the connected set of cells.
         new: largest share of cells that only bursts since the last review have visited.
-        growth: largest factor by which the slowest timescale may grow when the lag doubles.
+        growth: largest factor by which the slowest timescale may grow when the lag doubles, after one standard error of
+            that factor is taken off.
     """
 
     precision: float = 0.25
     transitions: int = 10
     connected: float = 0.98
     new: float = 0.05
-    growth: float = 1.5
+    growth: float = 1.2
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _moved(single: Estimates, double: Estimates) -> Floats:
     draws = len(double.resampled)
     shift = np.array([b.value - a.value for a, b in zip(single.logits, double.logits, strict=True)])
     with np.errstate(invalid="ignore"):
-        chance = np.var(single.resampled[:draws] - double.resampled, axis=0, ddof=1)
+        chance = np.var(single.resampled[:draws, :-1] - double.resampled[:, :-1], axis=0, ddof=1)
         moved = np.sqrt(np.maximum(shift**2 - chance, 0.0))
     return np.where(np.isfinite(moved), moved, 0.0)  # a state without population has no logit; that is reported
 
@@ -161,11 +162,16 @@ def _imprecise(estimates: Estimates, moved: Floats, criteria: Criteria) -> list[
 
 
 def _growing(single: Estimates, double: Estimates, criteria: Criteria) -> list[str]:
-    before, after = single.timescales[0], double.timescales[0]
-    if after.value > criteria.growth * before.value and after.low > before.high:
+    before, after = single.timescales[0].value, double.timescales[0].value
+    draws = len(double.resampled)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        growth = np.log(after / before)
+        ratios = np.log(double.resampled[:, -1] / single.resampled[:draws, -1])
+    known = ratios[np.isfinite(ratios)]
+    if len(known) > 1 and growth - np.std(known, ddof=1) > np.log(criteria.growth):
         return [
-            f"the slowest timescale grows with the lag, from {before.value:.3g} to {after.value:.3g} ps when the lag "
-            "doubles; longer bursts and a longer lag are needed"
+            f"the slowest timescale grows with the lag, from {before:.3g} to {after:.3g} ps when the lag doubles; "
+            "longer bursts with a longer lag, or more cells, are needed"
         ]
     return []
 

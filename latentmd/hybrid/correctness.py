@@ -28,14 +28,14 @@ from latentmd.hybrid.toy_explorer import LatentExplorer, load_explorer, trained
 
 EXPLORERS = ("trained", "one basin", "untrained")
 
-_ENGINES = {"double well": ToyEngine(double_well(), 5), "Müller-Brown": ToyEngine(muller_brown(), 10)}
+_ENGINES = {"double well": ToyEngine(double_well(), 5), "Müller-Brown": ToyEngine(muller_brown(), 25)}
 _CRITERIA = Criteria(precision=0.35)
 _SETTINGS = {
     "double well": Settings(
-        starts=64, relaxation=2, lag=3, frames=16, cells=40, growth=1.5, time=1000.0, criteria=_CRITERIA
+        starts=64, relaxation=3, lag=5, frames=24, cells=40, growth=1.5, time=1200.0, criteria=_CRITERIA
     ),
     "Müller-Brown": Settings(
-        starts=64, relaxation=3, lag=4, frames=24, cells=60, growth=1.5, time=500.0, criteria=_CRITERIA
+        starts=64, relaxation=5, lag=10, frames=50, cells=80, growth=1.5, time=800.0, criteria=_CRITERIA
     ),
 }
 LANDSCAPES = tuple(_ENGINES)

@@ -42,8 +42,8 @@ class Estimates:
         passages: mean first-passage time in ps from one state to another, by names; infinite where no path is known.
         connected: share of the counted frames in the connected set of cells.
         model: the Markov model.
-        resampled: logits in each draw of the bootstrap, shape (draws, states); with equal bursts and an equally seeded
-            generator, draws at two lags weight the bursts alike and can be subtracted.
+        resampled: logits and the slowest timescale in each draw of the bootstrap, shape (draws, states + 1); with
+            equal bursts and an equally seeded generator, draws at two lags weight the bursts alike and can be compared.
     """
 
     lag: float
@@ -130,7 +130,7 @@ def estimate(
         },
         float(visited[model.active].sum() / visited.sum()),
         model,
-        boot[:, n : 2 * n],
+        boot[:, n : 2 * n + 1],
     )
 
 
