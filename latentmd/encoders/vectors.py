@@ -45,8 +45,10 @@ def _newest_and_differences(obs: Tensor) -> Tensor:
 class StandardEncoder(nn.Module):
     """The standardised vector itself as one token: for processes whose law is asked for in their own coordinates.
 
+    Of a history it is the newest vector and then the differences between successive ones.
+
     Args:
-        observations: typical ones [samples, axes], for mean and deviation.
+        observations: typical ones [samples, features] or [samples, history, features], for mean and deviation.
     """
 
     mean: Tensor
@@ -54,9 +56,10 @@ class StandardEncoder(nn.Module):
 
     def __init__(self, observations: Tensor) -> None:
         super().__init__()
-        self.register_buffer("mean", observations.mean(0))
-        self.register_buffer("scale", observations.std(0).clamp_min(1e-6))
+        inputs = _newest_and_differences(observations)
+        self.register_buffer("mean", inputs.mean(0))
+        self.register_buffer("scale", inputs.std(0).clamp_min(1e-6))
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Observations [batch, axes] → one token [batch, 1, axes]."""
-        return ((obs - self.mean) / self.scale).unsqueeze(1)
+        """Observations [batch, features] or [batch, history, features] → one token [batch, 1, history · features]."""
+        return ((_newest_and_differences(obs) - self.mean) / self.scale).unsqueeze(1)

@@ -19,6 +19,7 @@ from latentmd.training.stages import collapse_diagnostics
 from latentmd.training.world_config import WorldConfig
 from latentmd.training.world_data import Sample, WorldData
 from latentmd.training.world_model import WorldModel
+from latentmd.training.world_statistics import ensemble_figures, is_stochastic, structure_figures
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class TrainedWorld:
 
 def train_parts(data: WorldData, config: WorldConfig, run: Run) -> TrainedWorld:
     """Run all stages on the training trajectories; the test trajectories are only encoded."""
-    encoder = train_encoder(data, config, run)
+    encoder, start = train_encoder(data, config, run)
     train = stages.encode_runs(encoder, data.train.observations)
     test = stages.encode_runs(encoder, data.test.observations)
     tokens, dim = train[0].shape[1:]
@@ -47,7 +48,10 @@ def train_parts(data: WorldData, config: WorldConfig, run: Run) -> TrainedWorld:
     for kind in dict.fromkeys((config.predictor.kind, *config.predictor.rivals)):
         torch.manual_seed(config.seed)
         untrained = stages.new_predictor(kind, tokens, dim, config)
-        stage = stages.world_predictor_stage(kind, untrained, train, config, f"predictor-{kind}")
+        trained_before = start is not None and kind == config.predictor.kind
+        if start is not None and trained_before:
+            untrained.load_state_dict(start.state_dict())
+        stage = stages.world_predictor_stage(kind, untrained, train, config, trained_before)
         predictors[kind] = run.stage(stage)
     predictors[evaluation.PERSISTENCE] = evaluation.Persistence()
     readouts = []
@@ -58,12 +62,15 @@ def train_parts(data: WorldData, config: WorldConfig, run: Run) -> TrainedWorld:
     return TrainedWorld(model.eval(), predictors, train, test)
 
 
-def train_encoder(data: WorldData, config: WorldConfig, run: Run) -> nn.Module:
-    """Stage 1; the frozen encoder is the JEPA's target. An encoder without parameters is used as it is."""
+def train_encoder(data: WorldData, config: WorldConfig, run: Run) -> tuple[nn.Module, nn.Module | None]:
+    """Stage 1: the frozen encoder, which is the JEPA's target, and the predictor that was trained with it.
+
+    An encoder without parameters is used as it is, and then there is no such predictor.
+    """
     torch.manual_seed(config.seed)
-    encoder = networks.new_encoder(data.train, config)
+    encoder = networks.new_encoder(data, config)
     if not any(True for _ in encoder.parameters()):
-        return encoder.eval()
+        return encoder.eval(), None
     with torch.no_grad():
         tokens, dim = encoder(torch.from_numpy(data.train.observations[0][:2].copy())).shape[1:]
     jepa = stages.world_jepa(encoder, tokens, dim, config)
@@ -71,7 +78,7 @@ def train_encoder(data: WorldData, config: WorldConfig, run: Run) -> nn.Module:
     assert isinstance(trained, JEPA)
     probe = torch.from_numpy(np.concatenate([o[:: max(1, len(o) // 8)] for o in data.train.observations])[:512])
     append_rows(run.log, "jepa", config.jepa.steps, collapse_diagnostics(trained, probe))
-    return trained.target.requires_grad_(False).eval()
+    return trained.target.requires_grad_(False).eval(), trained.predictor
 
 
 def measure(trained: TrainedWorld, data: WorldData, config: WorldConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -89,22 +96,27 @@ def measure(trained: TrainedWorld, data: WorldData, config: WorldConfig) -> tupl
     made = evaluation.forecast(trained.predictors, trained.test, lag, horizon, config.seed)
     steps = lag * np.arange(horizon + 1)
     truth = np.stack([data.test.quantities[r][f + steps] for r, f in zip(made.run, made.frame, strict=True)])
-    spread = np.concatenate(data.train.quantities).std(0) + 1e-9
+    spread = np.concatenate(data.train.quantities).reshape(-1, data.train.quantities[0].shape[-1]).std(0) + 1e-9
     curves: dict[str, Any] = {"errors": {}, "drifts": {}}
     figures["predictors"] = {}
+    found_by: dict[str, Any] = {}
     scale = data.energy_scale()
     for name, predictor in trained.predictors.items():
-        found = evaluation.read(trained.model.reader, made.predicted[name])
+        found = found_by[name] = evaluation.read(trained.model.reader, made.predicted[name])
         row: dict[str, Any] = {
             "parameters": sum(p.numel() for p in predictor.parameters()),
             "one_step": evaluation.one_step_scores(predictor, trained.test, lag),
-            "forecast": evaluation.forecast_errors(found, truth, spread, horizon),
+            "forecast": evaluation.forecast_errors(found, truth, spread),
         }
-        curves["errors"][name] = np.sqrt((((found - truth) / spread) ** 2).mean(axis=(0, 2)))
+        curves["errors"][name] = evaluation.forecast_curve(found, truth, spread)
         energies = data.energies(found)
         row["energy_drift"] = evaluation.energy_drift(energies, scale)
         curves["drifts"][name] = (np.abs(energies - energies[:, :1]) / scale).mean(0)
         figures["predictors"][name] = row
+    if is_stochastic(data.world):
+        figures["ensemble"] = ensemble_figures(trained.model, trained.train, data, config.seed)
+    if data.of_particles:
+        figures["structure"] = {name: structure_figures(data, truth, z) for name, z in found_by.items()}
     return figures, curves
 
 

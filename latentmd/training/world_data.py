@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmd.systems.toy.particles import minimum_image
 from latentmd.systems.toy.world import World, frame_stack
 from latentmd.training.world_config import WorldConfig
 
 Floats = NDArray[np.floating[Any]]
+_SHELLS = 24  # of the neighbours of a particle, up to half the box
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,9 @@ class Sample:
     Attributes:
         states: of the world, [frames, *state].
         observations: what the encoder gets, [frames, ...] or with a history [frames, history, ...], float32.
-        seen: the newest frame of each observation, [frames, ...].
-        quantities: what is read out of the latent, [frames, quantities].
-        probes: targets of linear probes by name, each a list of arrays [frames, values].
+        seen: what the verification decoder reconstructs, [frames, ...]: the newest frame of an observation.
+        quantities: what is read out of the latent, [frames, quantities] or [frames, particles, quantities].
+        probes: targets of linear probes by name, lists of arrays [frames, values] or [frames, particles, values].
     """
 
     states: list[Floats]
@@ -42,18 +44,37 @@ class WorldData:
     train: Sample
     test: Sample
 
+    @property
+    def of_particles(self) -> bool:
+        """Whether the world is one of like particles, read out particle by particle."""
+        return _of_particles(self.world)
+
+    def particles(self) -> Any:
+        """The world, for those of its properties that only worlds of particles have: `box` and `cutoff`."""
+        return self.world
+
     def energies(self, quantities: Floats) -> Floats:
-        """Physical energy of the states that read-outs [..., quantities] describe, [...]."""
-        shape = self.train.states[0].shape[1:]
-        return self.world.energy(vector_state(self.world, quantities, shape))
+        """Physical energy [...] of the states that read-outs [..., quantities] describe.
+
+        Of particles, whose places an invariant latent does not hold, the mean kinetic energy per particle: the
+        temperature of two dimensions.
+        """
+        if self.of_particles:
+            return np.asarray(quantities[..., 0].mean(-1))
+        return self.world.energy(vector_state(self.world, quantities, self.train.states[0].shape[1:]))
 
     def energy_scale(self) -> float:
         """Scale of every drift: the energy's deviation over the training frames, or its size if all have the same."""
-        energies = np.concatenate([self.world.energy(s) for s in self.train.states])
+        if self.of_particles:
+            energies = np.concatenate([q[..., 0].mean(-1) for q in self.train.quantities])
+        else:
+            energies = np.concatenate([self.world.energy(s) for s in self.train.states])
         return float(energies.std() if energies.std() > 1e-6 * abs(energies.mean()) else abs(energies.mean()))
 
     def quantity_names(self) -> list[str]:
         """Names of what is read out of the latent: columns of the flat state, angles as sine and cosine."""
+        if self.of_particles:
+            return ["kinetic energy", *(f"neighbours in shell {i}" for i in range(_SHELLS))]
         angles, others = _columns(self.world, int(np.prod(self.train.states[0].shape[1:])))
         return [f"{kind}({i})" for kind in ("sin", "cos") for i in angles] + [str(i) for i in others]
 
@@ -72,14 +93,51 @@ def _sample(world: World, states: Floats, how: str) -> Sample:
     history = world.history[how]
     observed = world.observe(states, how)
     states = states[:, history - 1 :]
-    probes = {name: values for name, values in world.probes(states).items() if values.ndim == 3}
+    quantities = _particle_quantities(world, states) if _of_particles(world) else state_vector(world, states)
+    seen = quantities if _of_particles(world) else observed[:, history - 1 :]
     return Sample(
         list(states),
         list(frame_stack(observed, history)),
-        list(observed[:, history - 1 :]),
-        list(state_vector(world, states)),
-        {name: list(values) for name, values in probes.items()},
+        list(seen),
+        list(quantities),
+        {name: list(values) for name, values in world.probes(states).items()},
     )
+
+
+def _of_particles(world: World) -> bool:
+    return "particles" in world.observations
+
+
+def _particle_quantities(world: World, states: Floats) -> Floats:
+    """Kinetic energy of each particle (mass 1) and its neighbours by shells of distance, [..., particles, 1 + shells].
+
+    The latent of a particle does not change when everything is moved, so that places cannot come back, but what is
+    around a particle can; averaged, the neighbours give the radial distribution function.
+    """
+    box = cast(Any, world).box
+    dimensions = states.shape[-1] // 2
+    edges = np.linspace(0, box / 2, _SHELLS + 1)
+    out = np.empty((*states.shape[:-1], 1 + _SHELLS), dtype=np.float32)
+    out[..., 0] = 0.5 * (states[..., dimensions:] ** 2).sum(-1)
+    for run, counts in zip(states, out, strict=True):
+        x = run[..., :dimensions]
+        distance = np.linalg.norm(minimum_image(x[:, :, None] - x[:, None], box), axis=-1)
+        shell = np.digitize(distance, edges) - 1
+        for i in range(_SHELLS):
+            counts[..., 1 + i] = (shell == i).sum(-1)
+        counts[..., 1] -= 1  # a particle is no neighbour of itself
+    return out
+
+
+def radial_distribution(world: World, quantities: Floats) -> tuple[Floats, Floats]:
+    """Middles of the shells and g(r) from read-outs [..., particles, 1 + shells] of a world of particles."""
+    box, (particles, columns) = cast(Any, world).box, quantities.shape[-2:]
+    dimensions = 3 if world.name == "argon" else 2
+    edges = np.linspace(0, box / 2, columns)
+    unit = np.pi if dimensions == 2 else 4 * np.pi / 3
+    ideal = (particles - 1) * unit * np.diff(edges**dimensions) / box**dimensions
+    counts = quantities[..., 1:].reshape(-1, columns - 1).mean(0)
+    return 0.5 * (edges[1:] + edges[:-1]), counts / ideal
 
 
 @dataclass(frozen=True)
@@ -105,7 +163,7 @@ def _columns(world: World, size: int) -> tuple[list[int], list[int]]:
 
 
 def state_vector(world: World, states: Floats) -> Floats:
-    """States [..., frames, *state] as vectors [..., frames, quantities] that change smoothly."""
+    """States [trajectories, frames, *state] as vectors [trajectories, frames, quantities] that change smoothly."""
     flat = states.reshape(*states.shape[:2], -1)
     angles, others = _columns(world, flat.shape[-1])
     return np.concatenate([np.sin(flat[..., angles]), np.cos(flat[..., angles]), flat[..., others]], axis=-1)

@@ -94,9 +94,16 @@ def read(reader: nn.Module, z: Tensor) -> Floats:
     return out.reshape(*z.shape[:-2], *out.shape[1:]).double().numpy()
 
 
-def forecast_errors(found: Floats, truth: Floats, spread: Floats, horizon: int) -> dict[str, float]:
-    """RMS error of quantities [starts, horizon + 1, quantities] over their spread, at a few steps and on average."""
-    error = np.sqrt((((found - truth) / spread) ** 2).mean(axis=(0, 2)))
+def forecast_curve(found: Floats, truth: Floats, spread: Floats) -> Floats:
+    """RMS error over starts and quantities [starts, horizon + 1, ..., quantities] over their spread, [horizon + 1]."""
+    squares = ((found - truth) / spread) ** 2
+    return np.asarray(np.sqrt(squares.mean(axis=(0, *range(2, squares.ndim)))))
+
+
+def forecast_errors(found: Floats, truth: Floats, spread: Floats) -> dict[str, float]:
+    """The forecast curve at a few steps and on average."""
+    error = forecast_curve(found, truth, spread)
+    horizon = len(error) - 1
     marks = sorted({1, min(10, horizon), horizon})
     return {f"step {k}": float(error[k]) for k in marks} | {"mean": float(error[1:].mean())}
 
@@ -125,17 +132,23 @@ def probes(
     test: Runs,
     test_targets: Mapping[str, Sequence[NDArray[np.floating]]],
 ) -> dict[str, float]:
-    """Held-out R² of a linear read-out of each named target from the tokens; of several values the worst."""
-    features = _features(train), _features(test)
+    """Held-out R² of a linear read-out of each named target; of several values the worst.
+
+    A target [frames, particles, values] is read from each particle's token, a target [frames, values] from all tokens
+    of a frame, or from their mean where the world has particles.
+    """
+    of_particles = any(values[0].ndim == 3 for values in targets.values())
     scores = {}
-    for name in targets:
-        found = linear_probe_r2(
-            features[0], np.concatenate(targets[name]), features[1], np.concatenate(test_targets[name])
-        )
-        scores[name] = float(np.min(found))
+    for name, values in targets.items():
+        by_token = values[0].ndim == 3
+        x, x_test = (_features(latents, by_token, of_particles) for latents in (train, test))
+        y, y_test = (np.concatenate(v).reshape(-1, v[0].shape[-1]) for v in (values, test_targets[name]))
+        scores[name] = float(np.min(linear_probe_r2(x, y, x_test, y_test)))
     return scores
 
 
-def _features(latents: Runs) -> Floats:
+def _features(latents: Runs, by_token: bool, pooled: bool) -> Floats:
     z = np.concatenate(latents).astype(np.float64)
-    return z.reshape(len(z), -1)
+    if by_token:
+        return z.reshape(-1, z.shape[-1])
+    return z.mean(1) if pooled else z.reshape(len(z), -1)

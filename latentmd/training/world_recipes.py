@@ -4,16 +4,74 @@ from __future__ import annotations
 
 from typing import Any
 
+_CURVES: dict[str, Any] = {
+    "horizon": 20,
+    "data": {"train": 300, "test": 60, "frames": 48},
+    "encoder": {"kind": "sequence", "dim": 16, "width": 48, "depth": 1},
+    "jepa": {"steps": 1000, "batch": 128, "rollout": 3},
+    "predictor": {"steps": 500, "batch": 128, "width": 64, "rollout": 6},
+    "decoder": {"steps": 800, "width": 64},
+}
+_WELLS: dict[str, Any] = {
+    "horizon": 50,
+    "data": {"train": 400, "test": 40, "frames": 200},
+    "encoder": {"kind": "standard"},
+    "jepa": {"steps": 1, "rollout": 1},
+    "predictor": {"kind": "langevin", "rivals": (), "steps": 1500, "batch": 2048, "width": 32, "learning_rate": 1e-2,
+                  "rollout": 1},
+    "decoder": {"steps": 600, "width": 64},
+}  # fmt: skip
+_PARTICLES: dict[str, Any] = {
+    "horizon": 20,
+    "data": {"train": 24, "test": 8, "frames": 80},
+    "encoder": {"kind": "particles", "dim": 16, "width": 32, "depth": 2},
+    "jepa": {"steps": 400, "batch": 16, "rollout": 2},
+    "predictor": {"kind": "egnn", "rivals": ("residual",), "steps": 200, "batch": 16, "width": 32, "rollout": 4},
+    "decoder": {"steps": 600, "batch": 64, "width": 96},
+}
+_PICTURES: dict[str, Any] = {
+    "data": {"train": 60, "test": 15, "frames": 80},
+    "encoder": {"kind": "frames", "dim": 64, "width": 128},
+    "jepa": {"steps": 800, "batch": 48, "rollout": 2},
+    "predictor": {"steps": 800, "batch": 128, "width": 96, "rollout": 6},
+    "decoder": {"steps": 500, "batch": 64, "width": 128},
+}
+
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("double-pendulum", "coordinates"): {
         "data": {"train": 150, "test": 30},
-        "encoder": {"kind": "vector", "dim": 32, "width": 64},
+        "encoder": {"kind": "vector", "dim": 128, "width": 128},
         "jepa": {"steps": 1500, "batch": 128},
-        "predictor": {"steps": 1500, "batch": 128, "width": 64},
+        "predictor": {"steps": 800, "batch": 128, "width": 96, "rollout": 6},
+        "decoder": {"steps": 1500},
     },
-}
+    ("double-pendulum", "pixels"): _PICTURES,
+    ("circles", "coordinates"): _CURVES,
+    ("lines", "coordinates"): _CURVES,
+    ("two-balls", "state"): {
+        "horizon": 30,
+        "data": {"train": 200, "test": 40, "frames": 60},
+        "encoder": {"kind": "vector", "dim": 16, "width": 96},
+        "jepa": {"steps": 1000, "batch": 128, "rollout": 3},
+        "predictor": {
+            "kind": "hamiltonian", "rivals": ("hamiltonian-energy-term", "hamiltonian-euler", "residual", "mlp",
+                                              "large-mlp"),
+            "steps": 500, "batch": 128, "width": 64, "rollout": 6,
+        },
+        "decoder": {"steps": 1000},
+    },
+    ("two-balls", "pixels"): _PICTURES,
+    ("double-well", "state"): _WELLS,
+    ("muller-brown", "state"): _WELLS,
+    ("lennard-jones", "particles"): _PARTICLES,
+    ("argon", "particles"): _PARTICLES,
+}  # fmt: skip
 
 
 def recipe(world: str, observe: str) -> dict[str, Any]:
-    """Settings of a world seen in one way, over the defaults."""
+    """Settings of a world seen in one way, over the defaults of the configuration.
+
+    Raises:
+        KeyError: there is none; `WORLDS` and `RECIPES` are kept in step by a test.
+    """
     return RECIPES[world, observe]

@@ -89,9 +89,13 @@ def world_jepa_stage(jepa: JEPA, observations: Runs, config: WorldConfig) -> Sta
 
 
 def world_predictor_stage(
-    kind: PredictorKind, predictor: nn.Module, latents: Runs, config: WorldConfig, name: str
+    kind: PredictorKind, predictor: nn.Module, latents: Runs, config: WorldConfig, trained_before: bool
 ) -> Stage:
-    """Stage 2: a predictor on frozen latents [frames, tokens, dim], unrolled; Langevin by its one-step likelihood."""
+    """Stage 2: a predictor on frozen latents [frames, tokens, dim], unrolled; Langevin by its one-step likelihood.
+
+    A predictor that joint-embedding prediction has not trained gets as many steps more.
+    """
+    name, steps = f"predictor-{kind}", config.predictor.steps + (0 if trained_before else config.jepa.steps)
     c = config.predictor
     likelihood = isinstance(predictor, LangevinPredictor)
     windows = LaggedWindows(latents, config.jepa.lag, 1 if likelihood else c.rollout)
@@ -114,7 +118,7 @@ def world_predictor_stage(
     if isinstance(predictor, LangevinPredictor):
         first, lag = windows.sample(4096, torch.Generator().manual_seed(config.seed))
         predictor.match_moments(first[0], float(lag.median()), first[1])
-    return Stage(name, predictor, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed)
+    return Stage(name, predictor, losses, steps=steps, learning_rate=c.learning_rate, seed=config.seed)
 
 
 def readout_stage(

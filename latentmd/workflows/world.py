@@ -169,6 +169,10 @@ def _panels(plan: WorldPlan, trained: TrainedWorld, data: WorldData) -> dict[str
         shown = {title: evaluation.read(decoder, z) for title, z in latents.items()}
         return {"truth": data.test.seen[0][frames], **shown}
     states = data.test.states[0]
+    if data.of_particles:
+        energies = {t: evaluation.read(trained.model.reader, z)[..., 0] for t, z in latents.items()}
+        energies = {"truth": data.test.quantities[0][frames][..., 0], **energies}
+        return {t: plots.draw_particles(states[frames], e, data.particles().box) for t, e in energies.items()}
     shape = states.shape[1:]
     read = {t: vector_state(plan.world, evaluation.read(trained.model.reader, z), shape) for t, z in latents.items()}
     return {t: plots.draw_states(plan.world, s) for t, s in {"truth": states[frames], **read}.items()}
@@ -180,7 +184,8 @@ def table_text(figures: dict[str, Any], horizon: int) -> str:
     reconstruction = figures["reconstruction"]
     lines.append(f"reconstruction: RMS error {reconstruction['rms_error']:.3g}, R² {reconstruction['r2']:.4f}")
     lines.append(
-        f"{'predictor':<24}{'weights':>9}{'cosine':>9}{'R²':>9}{'error 1':>9}{f'error {horizon}':>10}{'energy drift':>14}"
+        f"{'predictor':<24}{'weights':>9}{'cosine':>9}{'R²':>9}{'error 1':>9}{f'error {horizon}':>10}"
+        f"{'energy drift':>14}"
     )
     for name, row in figures["predictors"].items():
         forecast, step = row["forecast"], row["one_step"]

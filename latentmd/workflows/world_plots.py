@@ -31,7 +31,7 @@ def loss_curves(log: Path) -> bytes:
         axis.set_axis_off()
     for axis, (stage, quantities) in zip(axes, curves.items(), strict=False):
         for name, values in quantities.items():
-            if len(values) > 1:
+            if len(values) > 1 and any(value for _, value in values):
                 axis.plot(*zip(*values, strict=True), label=name, lw=1)
         axis.set(title=stage, xlabel="step")
         axis.set_yscale("symlog", linthresh=1e-3)
@@ -137,6 +137,28 @@ def draw_states(world: World, states: Floats) -> Floats:
     for body in range(bodies.shape[1]):
         canvas.disc(bodies[:, body, :2], 0.06 * half)
     return canvas.picture
+
+
+def draw_particles(states: Floats, energies: Floats, box: float) -> Floats:
+    """Pictures [frames, height, width] of particles at their true places, as bright as their kinetic energies.
+
+    An invariant latent holds no places, so that truth and forecast differ in brightness alone.
+
+    Args:
+        states: [frames, particles, 2 · dimensions], positions first; the first two dimensions are shown.
+        energies: [frames, particles].
+        box: width of the periodic box.
+    """
+    from latentmd.systems.toy.drawing import Canvas
+
+    brightness = np.clip(energies / (3 * energies.mean()), 0.05, 1.0)
+    pictures = []
+    for state, shades in zip(states, brightness, strict=True):
+        canvas = Canvas(1, (box / 2, box / 2), box / 2)
+        for particle, shade in zip(state, shades, strict=True):
+            canvas.disc(particle[None, :2], 0.4 * box / len(state) ** 0.5, float(shade))
+        pictures.append(canvas.picture[0])
+    return np.stack(pictures)
 
 
 def forecast_gif(path: Path, panels: Mapping[str, Floats], seconds: float = 6.0) -> None:
