@@ -102,6 +102,11 @@ def run_hybrid(pdb: Path, **options: Any) -> None:
 def show_hybrid(result: HybridResult) -> None:
     """A few lines about a finished run."""
     summary = result.summary
+    if "exactness" in summary:
+        click.echo(f"{summary['frames']} of {summary['proposals']} structures kept: {summary['guarantees']}")
+        click.echo(f"what remains: {summary['remains']}")
+        click.echo(f"wrote {result.folder}/{summary['file']}")
+        return
     simulated = format_time(summary["simulated_ps"]["bursts"])
     click.echo(f"{summary['rounds']} rounds, {summary['bursts']} bursts, {simulated} of unbiased MD, "
                f"in {_clock(summary['wall_seconds']['total'])}")  # fmt: skip

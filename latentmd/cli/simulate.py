@@ -9,8 +9,8 @@ import click
 
 from latentmd.cli.common import SimulationProgress, Time, WallTime, run_errors, show_result
 
-#: What each level of `--exactness` is, as modes of simulation.
-LEVELS = ("raw", "relaxed", "gated", "reweighted", "metropolised")
+#: Levels of `--exactness`; see latentmd.hybrid.exactness.
+LEVELS = ("raw", "relaxed", "gated", "reweighted")
 
 
 @click.command(
@@ -31,9 +31,7 @@ Examples:
     type=Time(),
     help="Simulated time per walker; of all bursts together with --mode hybrid. [default: 10ns; hybrid: 100ns]",
 )
-@click.option(
-    "--wall", type=WallTime(), help="Hybrid: wall time over all sessions, such as 30min. [default: any]"
-)
+@click.option("--wall", type=WallTime(), help="Hybrid: wall time over all sessions, such as 30min. [default: any]")
 @click.option("--walkers", type=click.IntRange(min=1), default=16, show_default=True, help="Independent runs.")
 @click.option(
     "--mode",
@@ -44,7 +42,7 @@ Examples:
 @click.option(
     "--exactness",
     type=click.Choice(LEVELS),
-    help="How far the statistics can be trusted, and what that costs; see docs/hybrid.md. Not with --mode.",
+    help="Hybrid: how far the result can be trusted, and what that costs; see docs/hybrid.md. [default: reweighted]",
 )
 @click.option("--temperature", type=float, help="Kelvin; must be the model's, except with --mode md or hybrid.")
 @click.option("--save-every", type=Time(), default="100ps", show_default=True, help="Time between frames.")
@@ -83,19 +81,20 @@ def simulate_command(pdb: Path, **options: Any) -> None:
     """
     with run_errors():
         mode = _mode(pdb, options)
+        level = options.pop("exactness")
         if mode == "hybrid":
-            _hybrid(pdb, options)
+            _hybrid(pdb, level or "reweighted", options)
         else:
             _simulate(pdb, mode, options)
 
 
 def _mode(pdb: Path, options: dict[str, Any]) -> str:
     """The mode asked for, or the one that suits the molecule."""
-    mode, level = options.pop("mode"), options.pop("exactness")
-    if mode is not None and level is not None:
-        raise click.UsageError("--exactness chooses the mode; leave out --mode")
+    mode, level = options.pop("mode"), options["exactness"]
     if level is not None:
-        return {"raw": "latent", "reweighted": "hybrid"}.get(level, str(level))
+        if mode not in (None, "hybrid"):
+            raise click.UsageError(f"--exactness has no meaning with --mode {mode}; leave one of them out")
+        return "hybrid"
     if mode is not None:
         return str(mode)
     if options["model"] is not None:
@@ -109,13 +108,16 @@ def _mode(pdb: Path, options: dict[str, Any]) -> str:
     return "hybrid"
 
 
-def _hybrid(pdb: Path, options: dict[str, Any]) -> None:
+def _hybrid(pdb: Path, level: str, options: dict[str, Any]) -> None:
     from latentmd.cli.hybrid import run_hybrid
 
     _refuse(options, "hybrid", {"walkers": 16, "save_every": 100.0, "cycle": None, "burst": 2.0})
+    if level != "reweighted":
+        _refuse(options, f"hybrid --exactness {level}", {"time": None, "wall": None})
+        options = {**options, "time": None, "wall": None}
     device = "cpu" if options["device"] == "auto" else options["device"]
     time = 100_000.0 if options["time"] is None else options["time"]
-    run_hybrid(pdb, **{**options, "device": device, "time": time})
+    run_hybrid(pdb, **{**options, "device": device, "time": time, "exactness": level})
 
 
 def _simulate(pdb: Path, mode: str, options: dict[str, Any]) -> None:

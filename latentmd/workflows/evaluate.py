@@ -107,12 +107,16 @@ def evaluate(
     progress("reading the generated set")
     own = features.read_set(trajectory_files(generated), topology, spec, template, settings.interval)
     notes = _notes(settings, md, own, spec)
+    spacing, dense = md.interval, md.runs
     interval, md.runs, own.runs = _common_spacing(md, own, settings.resample, notes)
     if max(float(np.ptp(run, axis=0).max()) for run in own.runs) < 1e-6:
         raise EvaluationError("every generated frame is the same structure; there is nothing to evaluate")
     progress("modelling the reference")
     temperature = settings.temperature or ASSUMED_TEMPERATURE
-    model = ReferenceModel(spec, md.runs, interval, settings.lag, temperature, settings.seed)
+    thinned = interval > spacing * 1.001
+    model = ReferenceModel(
+        spec, md.runs, interval, settings.lag, temperature, settings.seed, dense if thinned else None
+    )
     check_length("generated", own.runs, model.lag, interval)
     progress("comparing")
     comparison = analysis.compare(model, own.runs)
@@ -209,8 +213,11 @@ def _common_spacing(
             "write one of them again at a matching spacing"
         )
     stride = round(ratio)
-    which = "reference" if a < b else "generated set"
-    notes.append(f"every {stride}th frame of the {which} was used, to compare at {max(a, b):g} ps")
+    notes.append(
+        f"kinetics use every {stride}th frame of the reference, {b:g} ps apart; distributions count all of its frames"
+        if a < b
+        else f"every {stride}th frame of the generated set was used, to compare at {a:g} ps"
+    )
     thin = [[run[::stride] for run in s] if s is fine else list(s) for s, fine in _fine(md, own)]
     return max(a, b), thin[0], thin[1]
 
@@ -323,6 +330,7 @@ def document(result: Evaluation, model: ReferenceModel, settings: Settings, top:
             "features": list(model.spec.names),
             "centres": model.states,
             "macrostates": model.sets,
+            "reference_frames_of_distributions": sum(map(len, model.dense)),
             "tica_dimension": model.dimension,
         },
         "generated": described(result.generated),

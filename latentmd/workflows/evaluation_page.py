@@ -26,15 +26,19 @@ def write(
         f"{frames[0]:,} frames in {len(own.runs)} run(s) against {frames[1]:,} frames of reference MD, "
         f"{model.interval:g} ps apart, lag {model.lag * model.interval:g} ps, {model.temperature:g} K"
     )
-    intro = "The floor is MD against MD at the same number of frames, and in brackets at the same number of effective "
-    sections = [report.Section("Metrics", intro + "samples.", report.metric_table(result.metrics))]
+    intro = (
+        "The floor is MD against MD: at the same number of frames in one stretch, in round brackets at the same number "
+        "of effective samples, in square brackets at the same number of frames drawn independently of each other, as a "
+        "perfect sampler would."
+    )
+    sections = [report.Section("Metrics", intro, report.metric_table(result.metrics))]
     if result.notes:
         sections.append(report.Section("Notes", body=report.notes_list(result.notes)))
     if result.baselines:
         body = report.baseline_table(result.metrics, result.baselines)
         text = 'A value marked "=" does at least as well as the generated set.'
         sections.append(report.Section("Baselines", text, body))
-    sections += [*extra, *_figure_sections(model, own, md, comparison)]
+    sections += [*extra, *_figure_sections(model, own, comparison)]
     if result.energies[1] is not None:
         bounds = None if result.energies[0] is None else thermodynamics.energy_range(result.energies[0])
         image = figures.energies(result.energies[0], result.energies[1], bounds)
@@ -53,14 +57,13 @@ def _first_run(data: FeatureSet) -> tuple[Floats, Floats]:
     return frames, np.linspace(0, max(length - 1, 0), len(frames)) * data.interval
 
 
-def _figure_sections(
-    model: ReferenceModel, own: FeatureSet, md: FeatureSet, comparison: Comparison
-) -> list[report.Section]:
+def _figure_sections(model: ReferenceModel, own: FeatureSet, comparison: Comparison) -> list[report.Section]:
     spec, curves, sections = model.spec, comparison.curves, []
     if spec.pairs:
         images = []
         for phi, psi in spec.pairs[:4]:
-            counts = [TORSION_PAIR_GRID.counts(np.concatenate([r[:, [phi, psi]] for r in s.runs])) for s in (md, own)]
+            sets = (model.dense, own.runs)
+            counts = [TORSION_PAIR_GRID.counts(np.concatenate([r[:, [phi, psi]] for r in runs])) for runs in sets]
             labels = (f"{spec.names[phi]} (degrees)", f"{spec.names[psi]} (degrees)")
             image = figures.surfaces(counts[0], counts[1], figures.ramachandran_bounds(), labels, model.temperature)
             images.append((image, f"Free energy over {spec.names[phi]} and {spec.names[psi]}"))
@@ -71,7 +74,7 @@ def _figure_sections(
         image = figures.surfaces(counts[0], counts[1], bounds, ("TIC 0", "TIC 1"), model.temperature)
         caption = "Free energy over the two slowest coordinates of the reference"
         sections.append(report.Section("TICA surfaces", figures=[(image, caption)]))
-    drawn = figures.histograms(spec.names, md.runs, own.runs, spec.kind == "torsions")
+    drawn = figures.histograms(spec.names, model.dense, own.runs, spec.kind == "torsions")
     sections.append(report.Section("Histograms", figures=[(drawn, f"Densities of {spec.kind}")]))
     moving = figures.kinetics(curves, model.interval, model.lag)
     if moving:

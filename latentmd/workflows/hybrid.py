@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -24,14 +24,20 @@ if TYPE_CHECKING:
     from latentmd.workflows.hybrid_engine import MoleculeEngine
     from latentmd.workflows.hybrid_training import Recipe
 
+_SERIAL = 100  # atoms up to which one core is faster without threads; a short timing on a busy machine may not show it
 TEMPERATURE = 300.0  # kelvin, where neither the user nor a model names one
 Report = Callable[[str, float, float], None]
+Exactness = Literal["raw", "relaxed", "gated", "reweighted"]
 Watch = Callable[["Progress", float, float], None]
 
 
 @dataclass(frozen=True)
 class HybridSettings:
     """What a hybrid run is asked for; times in ps.
+
+    Bursts, lag and relaxation are short, because a barrier is crossed within a ps: a burst that begins on its flank has
+    left it a ps later, and a longer lag or relaxation time would see none of what decides the crossing. Relaxation can
+    be short since starts are thermalised with their torsions held; both times are doubled to see whether it matters.
 
     Attributes:
         interval: between frames.
@@ -43,16 +49,16 @@ class HybridSettings:
         proposals: share of the starts that the surrogate may propose; 0 is plain adaptive sampling.
         surrogate: whether a surrogate is trained at all.
         hot: whether walkers at high temperature look for other basins first.
-        effort: of the training, 1 for about two minutes of one core.
+        effort: of the training, 1 for about half a minute of one core.
         precision: standard error of every state's free energy at which a run is converged, kT.
     """
 
-    interval: float = 0.5
-    burst: float = 30.0
-    relaxation: float = 2.0
-    lag: float = 5.0
-    starts: int = 24
-    cells: int = 120
+    interval: float = 0.1
+    burst: float = 8.0
+    relaxation: float = 0.2
+    lag: float = 0.5
+    starts: int = 48
+    cells: int = 200
     proposals: float = 0.5
     surrogate: bool = True
     hot: bool = True
@@ -107,6 +113,7 @@ def hybrid(
     processes: int | None = None,
     device: str = "cpu",
     settings: HybridSettings | None = None,
+    exactness: Exactness = "reweighted",
     resume: bool = False,
     overwrite: bool = False,
     report: Report | None = None,
@@ -128,6 +135,7 @@ def hybrid(
         processes: worker processes on this machine; one per core where None.
         device: of the model.
         settings: lengths and numbers of the bursts.
+        exactness: "reweighted", or a level below that makes structures without statistics: "raw", "relaxed" or "gated".
         resume: go on with the run in `out`; starts afresh where there is none.
         overwrite: replace the run in `out`.
         report: called with (stage, done, total) before the rounds.
@@ -151,7 +159,7 @@ def hybrid(
     protocol, bundle = _conditions(temperature, solvent, tuple(force_field), model)
     request = {
         "molecule": source.read_text(encoding="utf-8") if source.is_file() else str(source), "model": bundle,
-        "protocol": asdict(protocol), "seed": seed, "settings": asdict(settings),
+        "protocol": asdict(protocol), "seed": seed, "settings": asdict(settings), "exactness": exactness,
     }  # fmt: skip
     budget = picoseconds(time)
     if budget <= 0 or (wall is not None and wall <= 0):
@@ -161,6 +169,8 @@ def hybrid(
             store = open_folder(folder, request, resume, overwrite)
             run = _prepare(source, protocol, store, settings, seed, bundle, stop, report or (lambda *_: None), device)
             with scheduler_of(scheduler, processes or cores()) as tasks:
+                if exactness != "reweighted":
+                    return _draw(run, exactness, tasks, budget)
                 return _sample(run, tasks, budget, wall, watch)
         except (BootstrapError, HybridError) as error:
             raise RunError(str(error)) from error
@@ -236,6 +246,8 @@ def _prepare(
 
     def choose() -> dict[str, Any]:
         rates = platform_rates(molecule, 1)
+        if molecule.system.getNumParticles() <= _SERIAL:
+            del rates["CPU"]
         platform = max(rates, key=lambda name: rates[name])
         return {"platform": np.array(platform), "positions": minimised(molecule, platform)}
 
@@ -245,6 +257,18 @@ def _prepare(
     frames = round(settings.burst / settings.interval)
     recipe = Recipe(folder.topology, protocol, settings.interval, frames, settings.effort)
     return HybridRun(folder.path, engine, kept["positions"], settings, recipe, seed, model, report, stop, device)
+
+
+def _draw(run: HybridRun, level: Literal["raw", "relaxed", "gated"], tasks: Scheduler, time: float) -> HybridResult:
+    """Structures of a lower rung of the exactness ladder."""
+    from latentmd.workflows.hybrid_explorer import SurrogateExplorer
+    from latentmd.workflows.hybrid_ladder import write_ensemble
+    from latentmd.workflows.hybrid_start import begin
+
+    core, explorer, start, _ = begin(run, tasks, time)
+    assert isinstance(explorer, SurrogateExplorer)
+    summary = write_ensemble(run, core, explorer, start, level, tasks)
+    return HybridResult(run.folder, "complete", summary)
 
 
 def _sample(run: HybridRun, tasks: Scheduler, time: float, wall: float | None, watch: Watch | None) -> HybridResult:

@@ -108,7 +108,7 @@ def simulate(
     stop: Callable[[], bool],
 ) -> bool:
     """Simulate what a round of a store still lacks, with the random numbers of that round; False where stopped."""
-    missing = [i for i in range(len(starts)) if store.read_burst(round_, i) is None]
+    missing = [i for i in range(len(starts)) if not store.has_burst(round_, i)]
     tasks = [Task(engine, starts[i], frames, keyed_seed(seed, round_, BURST, i)) for i in missing]
     if stop():
         return False

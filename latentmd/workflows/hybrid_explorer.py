@@ -52,11 +52,25 @@ class SurrogateExplorer:
         return np.concatenate(parts)
 
     def propose(self, starts: Floats, count: int, rng: np.random.Generator) -> Floats:
-        """Decoded end points (count, atoms, 3) of latent rollouts, starts (m, atoms, 3) taken in turn.
+        """Decoded structures (count, atoms, 3): end points of latent rollouts, and points between starts.
 
-        Rollouts have several lengths, and noise up to twice the model's: wider than equilibrium, so that they reach
-        where MD hardly goes. Whether a proposal is any good is for the trust gate to say.
+        Half are end points, starts (m, atoms, 3) taken in turn. Rollouts have several lengths, and noise up to twice
+        the model's: wider than equilibrium, so that they reach where MD hardly goes. The other half lie on straight
+        lines in the latent between two starts: on barriers, where rollouts of the right distribution never are.
+        Whether a proposal is any good is for the trust gate to say.
         """
+        between = count // 2
+        ends = self._ends(starts, count - between, rng)
+        return np.concatenate([ends, self._between(starts, between, rng)])
+
+    def _between(self, starts: Floats, count: int, rng: np.random.Generator) -> Floats:
+        pairs = rng.integers(len(starts), size=(2, count))
+        share = rng.random((count, 1, 1)).astype(np.float32)
+        slow = self.propagator.encode(starts)
+        mixed = slow[pairs[0]] + slow.new_tensor(share) * (slow[pairs[1]] - slow[pairs[0]])
+        return self.propagator.decode(mixed, rng, starts[pairs[0]])
+
+    def _ends(self, starts: Floats, count: int, rng: np.random.Generator) -> Floats:
         given = starts[np.arange(count) % len(starts)]
         turn = np.arange(count) // len(starts)
         length = np.array(_ROLLOUT)[turn % len(_ROLLOUT)]
@@ -69,6 +83,14 @@ class SurrogateExplorer:
             slow = self.propagator.rollout(self.propagator.encode(given[rows]), lag, steps, noise, every=steps)[-1]
             result[rows] = self.propagator.decode(slow, rng, given[rows])
         return result
+
+    def rollout(self, starts: Floats, count: int, rng: np.random.Generator) -> Floats:
+        """Decoded end points (count, atoms, 3) of the longest rollouts, with the model's own noise."""
+        given = starts[np.arange(count) % len(starts)]
+        steps = _ROLLOUT[-1]
+        slow = self.propagator.encode(given)
+        end = self.propagator.rollout(slow, self.propagator.lag_range[1], steps, rng, every=steps)[-1]
+        return self.propagator.decode(end, rng, given)
 
     def disagreement(self, positions: Floats) -> Floats | None:
         """None: one model is no ensemble."""
@@ -108,7 +130,7 @@ class SurrogateExplorer:
         frames = torch.as_tensor(positions - positions.mean(axis=1, keepdims=True), dtype=self.propagator.dtype)
         with torch.no_grad():
             slow, fast = module.encode(frames)
-            silent = torch.zeros(len(frames), int(module.decode_noise) - int(module.fast_noise))
+            silent = torch.zeros(len(frames), int(module.decode_noise))  # more than needed does no harm
             decoded = module.reconstruct(slow, fast, silent.to(frames))
             there, back = (coordinates.to_internal(x)[2][:, drivers] for x in (frames, decoded))
         return float((1 - torch.cos(there - back)).mean()) if drivers.numel() else 0.0

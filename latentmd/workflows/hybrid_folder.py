@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 REQUEST, TOPOLOGY, WEIGHTS, PAGE = "request.json", "topology.pdb", "weights.npz", "free_energy.html"
 SURROGATE, PROVENANCE, SUMMARY = "surrogate_raw.xtc", "provenance.csv", "summary.json"
 _FOLDERS = ("bootstrap", "run", "bursts")
-_FILES = (TOPOLOGY, "molecule.npz", WEIGHTS, PAGE, SURROGATE, PROVENANCE, SUMMARY, REQUEST)
+_ENSEMBLES = ("raw.xtc", "relaxed.xtc", "gated.xtc")
+_FILES = (TOPOLOGY, "molecule.npz", WEIGHTS, PAGE, SURROGATE, PROVENANCE, SUMMARY, *_ENSEMBLES, REQUEST)
 
 
 @dataclass(frozen=True)

@@ -53,24 +53,22 @@ def scheduler(address: str | None, processes: int) -> Iterator[Scheduler]:
         processes: worker processes on this machine; one runs everything in this process, without Dask.
 
     Raises:
-        ValueError: Dask is not installed, or nothing answers at the address.
+        ValueError: nothing answers at the address.
     """
     if address is None and processes == 1:
         yield Serial()
         return
-    try:
-        import dask
-        from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise ValueError(
-            "several processes need Dask: pip install 'latentmd[cluster]', or use --processes 1"
-        ) from error
+    import dask
+    from distributed import Client, LocalCluster
+
     quiet = {"distributed.scheduler.allowed-failures": RETRIES, "logging.distributed": "CRITICAL"}
     with dask.config.set(quiet):
         if address is not None:
             yield from _connected(Client, address)
             return
-        cluster = LocalCluster(n_workers=processes, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL")
+        cluster = LocalCluster(
+            n_workers=processes, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+        )
         with cluster, Client(cluster) as client:
             yield DaskScheduler(client)
 

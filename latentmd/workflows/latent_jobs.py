@@ -294,7 +294,7 @@ class _Engine:
             if self._energy() <= limits[1]:
                 return False
             openmm.LocalEnergyMinimizer.minimize(
-                self.context, maxIterations=_MINIMISER_STEPS, reporter=_StopBelow(limits[0])
+                self.context, maxIterations=_MINIMISER_STEPS, reporter=StopBelow(limits[0])
             )
         self.context.applyConstraints(1e-8)
         self.context.applyVelocityConstraints(1e-8)
@@ -304,18 +304,6 @@ class _Engine:
     def _energy(self) -> float:
         state = self.context.getState(energy=True, groups=self.groups)
         return float(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
-
-
-class _StopBelow(openmm.MinimizationReporter):  # type: ignore[misc]
-    """Ends a minimisation at an energy in kJ/mol, so that MD starts from where it usually is."""
-
-    def __init__(self, energy: float) -> None:
-        super().__init__()
-        self.energy = energy
-
-    def report(self, iteration: int, x: Any, grad: Any, args: Any) -> bool:
-        """Whether to stop."""
-        return bool(args["system energy"] < self.energy)
 
 
 def _energy_at(context: openmm.Context, positions: Array) -> float:

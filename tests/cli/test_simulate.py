@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from latentmd.cli.main import main
+from latentmd.workflows.hybrid import HybridResult
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
 ALANINE = str(MOLECULES / "alanine_dipeptide.pdb")
@@ -57,7 +58,12 @@ def test_simulate_reports_what_was_added(ou_bundle: Path, tmp_path: Path) -> Non
         ((ALANINE, "--mode", "warp"), "'warp' is not one of"),
         ((ALANINE, "--walkers", "0"), "0 is not in the range"),
         ((ALANINE, "--model", "nothing"), "nothing: no such model file or bundled model"),
-        ((str(MOLECULES / "chignolin.pdb"),), "no bundled model covers"),
+        ((str(MOLECULES / "chignolin.pdb"), "--mode", "alternate"), "no bundled model covers"),
+        ((ALANINE, "--wall", "10min"), "--wall has no meaning with --mode alternate"),
+        ((ALANINE, "--mode", "hybrid", "--wall", "10"), "'10' is not a wall time"),
+        ((ALANINE, "--mode", "hybrid", "--walkers", "3"), "--walkers has no meaning with --mode hybrid"),
+        ((ALANINE, "--mode", "md", "--exactness", "raw"), "--exactness has no meaning with --mode md"),
+        ((ALANINE, "--exactness", "raw", "--time", "1ns"), "--time has no meaning with --mode hybrid --exactness raw"),
         ((ALANINE, "--mode", "md", "--temperature", "-1"), "--temperature is -1 K"),
         ((ALANINE, "--solvent", "explicit"), "--mode md"),
     ],
@@ -79,3 +85,22 @@ def test_an_unwritable_folder(tmp_path: Path) -> None:
     result = latentmd("md", ALANINE, "--time", "1ps", "--out", str(tmp_path / "file" / "run"))
     assert result.exit_code == 2
     assert "cannot write there" in result.output
+
+
+def test_a_molecule_without_a_model_says_so_and_is_bootstrapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+
+    def hybrid(pdb: Path, **options: object) -> HybridResult:
+        asked.update(options, pdb=pdb)
+        summary = {"rounds": 1, "bursts": 2, "simulated_ps": {"bursts": 3.0}, "wall_seconds": {"total": 61.0}}
+        return HybridResult(tmp_path, "budget", {**summary, "review": None})
+
+    monkeypatch.setattr("latentmd.workflows.hybrid.hybrid", hybrid)
+    result = latentmd("simulate", str(MOLECULES / "trialanine.pdb"), "--wall", "2min", "--out", str(tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    assert "no bundled model covers ALA-ALA-ALA" in result.output and "train one" in result.output
+    assert "1 rounds, 2 bursts, 3 ps of unbiased MD, in 0:01:01" in result.output
+    assert "not converged: too few bursts" in result.output
+    assert asked["wall"] == 120.0 and asked["time"] == 100_000.0 and asked["exactness"] == "reweighted"

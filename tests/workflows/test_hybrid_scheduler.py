@@ -1,0 +1,57 @@
+"""Tasks on Dask: results in order, whoever computes them, and also when workers die."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from latentmd.hybrid.protocols import Serial
+from latentmd.workflows.hybrid_scheduler import scheduler
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def dies_once(marker: str) -> str:
+    """Kills its process the first time that it is run."""
+    path = Path(marker)
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return f"survived {path.name}"
+
+
+def fails(number: int) -> int:
+    raise KeyError(number)
+
+
+def test_one_process_needs_no_cluster() -> None:
+    with scheduler(None, 1) as tasks:
+        assert isinstance(tasks, Serial)
+        assert list(tasks.map(square, [3, 1, 2])) == [9, 1, 4]
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_results_in_order_and_survives_its_workers(tmp_path: Path) -> None:
+    with scheduler(None, 2) as tasks:
+        assert list(tasks.map(square, list(range(20)))) == [n * n for n in range(20)]
+        markers = [str(tmp_path / f"{i}") for i in range(3)]
+        assert list(tasks.map(dies_once, markers)) == [f"survived {i}" for i in range(3)]
+        partial = tasks.map(square, [5, 6, 7])
+        assert next(partial) == 25
+        del partial
+        with pytest.raises(KeyError):
+            list(tasks.map(fails, [1]))
+
+
+def test_an_address_where_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentmd.workflows.hybrid_scheduler._CONNECTION", 0.5)
+    with (
+        pytest.raises(ValueError, match=r"no Dask scheduler answers at 'tcp://127.0.0.1:1'"),
+        scheduler("tcp://127.0.0.1:1", 1),
+    ):
+        pass
