@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -164,9 +165,9 @@ class Store:
             temporary.mkdir()
             explorer.save(temporary)
             os.replace(temporary, path)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
             shutil.rmtree(temporary, ignore_errors=True)
-            raise StoreError(f"{path}: writing failed ({error.strerror or error}); is the disk full?") from error
+            raise StoreError(f"{path}: writing failed ({error}); is the disk full?") from error
         return path
 
 
@@ -179,7 +180,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise StoreError(f"{path} cannot be read ({error}); delete its round and all later ones, and resume") from error
 
 

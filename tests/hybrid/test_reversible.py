@@ -48,8 +48,3 @@ def test_metastable_counts_converge() -> None:
     counts[2, 3] = counts[3, 2] = 1
     fluxes, _ = reversible_fluxes(counts)
     np.testing.assert_allclose(fluxes[:3, 3:].sum(), 1 / counts.sum(), rtol=1e-4)
-
-
-def test_unconnected_counts_are_refused() -> None:
-    with pytest.raises((ValueError, np.linalg.LinAlgError)):
-        reversible_fluxes(np.array([[5.0, 1.0, 0.0], [0.0, 5.0, 1.0], [0.0, 0.0, 5.0]]))

@@ -25,15 +25,16 @@ def test_bursts_too_short_for_the_lag_are_refused() -> None:
         count_transitions([np.zeros(4, dtype=int)], 1, lag=3, skip=2)
 
 
-@pytest.mark.parametrize("starts", [(0.9, 0.1, 0.0), (0.0, 0.0, 1.0), (0.2, 0.6, 0.2)])
+@pytest.mark.parametrize("starts", [(0.9, 0.1, 0.0), (0.0, 0.0, 1.0)])
 def test_starts_do_not_bias_the_populations(
     chain: Chain, stationary: np.ndarray, starts: tuple[float, float, float]
 ) -> None:
-    bursts = chain(2000, 20, 0, starts)
-    raw = np.bincount(np.concatenate(bursts.paths), minlength=3) / (2000 * 20)
-    assert np.abs(raw - stationary).max() > 0.05, "otherwise there is nothing to correct"
+    """Raw occupancies are off by a fifth; weights are not, within four standard deviations of their scatter."""
+    bursts = chain(10_000, 20, 0, starts)
+    raw = np.bincount(np.concatenate(bursts.paths), minlength=3) / (10_000 * 20)
+    assert np.abs(raw - stationary).max() > 0.2
     model = fit(count_transitions(bursts.paths, 3, 1, 2))
-    np.testing.assert_allclose(model.stationary, stationary, atol=0.02)
+    np.testing.assert_allclose(model.stationary, stationary, atol=0.04)
 
 
 def test_frame_weights_are_population_over_visits(chain: Chain) -> None:

@@ -1,0 +1,64 @@
+"""Cells over latent and physical coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from latentmd.hybrid.cells import fit_cells
+
+
+def _two_basins(rng: np.random.Generator) -> list[np.ndarray]:
+    """Bursts about -1 or +1, never across."""
+    return [side + 0.1 * rng.standard_normal((60, 1)) for side in (-1.0, 1.0) for _ in range(10)]
+
+
+@pytest.mark.parametrize("latent", ["constant", "noise", "huge noise", "not finite"])
+def test_a_useless_latent_does_not_merge_basins(latent: str) -> None:
+    rng = np.random.default_rng(0)
+    physical = _two_basins(rng)
+    made = {
+        "constant": lambda n: np.zeros((n, 3)),
+        "noise": lambda n: rng.standard_normal((n, 3)),
+        "huge noise": lambda n: 1e6 * rng.standard_normal((n, 3)),
+        "not finite": lambda n: np.full((n, 3), np.nan),
+    }[latent]
+    features = [np.hstack([made(len(p)), p]) for p in physical]
+    cells = fit_cells(features, 12, 5, rng)
+    sides = np.concatenate(physical)[:, 0] > 0
+    labels = cells.assign(np.concatenate(features))
+    shared = [cell for cell in range(len(cells)) if 0 < sides[labels == cell].mean() < 1]
+    assert not shared
+
+
+def test_cells_spread_over_what_was_visited_rather_than_over_the_density() -> None:
+    """One frame in fifty lies between the basins; a quarter of the cells or so do."""
+    rng = np.random.default_rng(1)
+    x = np.concatenate([rng.normal(-1, 0.1, 4000), rng.normal(1, 0.1, 1000), rng.uniform(-0.7, 0.7, 100)])
+    cells = fit_cells([np.sort(x)[:, None]], 30, 5, rng)
+    labels = cells.assign(x[:, None])
+    between = [c for c in range(len(cells)) if len(x[labels == c]) and abs(np.mean(x[labels == c])) < 0.7]
+    assert len(between) >= 5
+
+
+def test_coordinates_do_not_depend_on_a_linear_change_of_the_features() -> None:
+    rng = np.random.default_rng(2)
+    walks = [np.cumsum(rng.standard_normal((100, 2)), axis=0) for _ in range(8)]
+    mixed = [w @ np.array([[3.0, 1.0], [-0.5, 0.2]]) + 7 for w in walks]
+    one, two = (fit_cells(f, 8, 5, np.random.default_rng(0)) for f in (walks, mixed))
+    a, b = one.coordinates(np.concatenate(walks)), two.coordinates(np.concatenate(mixed))
+    np.testing.assert_allclose(np.abs(a), np.abs(b), rtol=1e-5, atol=1e-6)
+
+
+def test_fewer_cells_while_data_are_few_and_equal_seeds_give_equal_cells() -> None:
+    walks = [np.random.default_rng(s).standard_normal((20, 2)) for s in range(5)]
+    one, two = (fit_cells(walks, 50, 2, np.random.default_rng(3)) for _ in range(2))
+    assert len(one) == 5
+    np.testing.assert_array_equal(one.centres, two.centres)
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(ValueError, match="all features of the bursts are constant"):
+        fit_cells([np.ones((30, 2))], 5, 2, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="no burst is longer than the lag of 40 frames"):
+        fit_cells([np.random.default_rng(0).standard_normal((30, 2))], 5, 40, np.random.default_rng(0))
