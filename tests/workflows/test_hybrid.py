@@ -150,7 +150,7 @@ def test_resume_begins_where_there_is_nothing_and_refuses_another_run(finished: 
     run(tmp_path / "empty", seed=5, resume=True, time="9ps")
     with pytest.raises(OutputError, match="holds a run with another seed"):
         run(finished, seed=6, resume=True)
-    with pytest.raises(OutputError, match="--resume to go on .* --overwrite"):
+    with pytest.raises(OutputError, match=r"--resume to go on .* --overwrite"):
         run(finished, seed=5)
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.txt").write_text("mine")
