@@ -225,7 +225,7 @@ class Hybrid:
 
     def _simulate(self, number: int, plan: Plan, stop: Callable[[], bool]) -> bool:
         """Simulate what the round still lacks; False where it was stopped first."""
-        missing = [i for i in range(len(plan.starts)) if self.store.read_burst(number, i) is None]
+        missing = [i for i in range(len(plan.starts)) if not self.store.has_burst(number, i)]
         tasks = [
             Task(self.engine, plan.starts[i], self.settings.frames, keyed_seed(self.settings.seed, number, BURST, i))
             for i in missing

@@ -122,6 +122,11 @@ class Store:
             self.write_arrays(stem.with_suffix(".npz"), positions=burst.positions, energies=burst.energies)
             self._keep((round_, task), burst)
 
+    def has_burst(self, round_: int, task: int) -> bool:
+        """Whether a burst was simulated, discarded or not."""
+        stem = self.round(round_) / f"burst-{task:04d}"
+        return stem.with_suffix(".npz").exists() or stem.with_suffix(".json").exists()
+
     def read_burst(self, round_: int, task: int) -> Burst | str | None:
         """A burst, the reason why it was discarded, or None where it was not simulated yet.
 
