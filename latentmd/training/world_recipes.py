@@ -62,7 +62,9 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("two-balls", "pixels"): _PICTURES,
     ("double-well", "state"): _WELLS,
+    ("double-well", "coordinates"): _WELLS,
     ("muller-brown", "state"): _WELLS,
+    ("muller-brown", "coordinates"): _WELLS,
     ("lennard-jones", "particles"): _PARTICLES,
     ("argon", "particles"): _PARTICLES,
 }  # fmt: skip
