@@ -97,9 +97,12 @@ def vjepa2_encoder(name: str = VJEPA2, grid: int = 1) -> ExternalEncoder:
         raise ImportError("V-JEPA 2 needs transformers: pip install 'latentmd[vjepa]'") from error
     try:
         kind = AutoConfig.from_pretrained(name).model_type
-        if kind != "vjepa2":
-            raise ValueError(f"{name} is a model of kind {kind!r}; expected 'vjepa2', such as {VJEPA2}")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot load {name}; expected a model on the Hugging Face hub or a folder of one") from error
+    if kind != "vjepa2":
+        raise ValueError(f"{name} is a model of kind {kind!r}; expected 'vjepa2', such as {VJEPA2}")
+    try:
         model = VJEPA2Model.from_pretrained(name)
     except OSError as error:
-        raise ValueError(f"cannot load {name}; expected a model on the Hugging Face hub or a folder of one") from error
+        raise ValueError(f"{name} has a configuration but no weights that can be loaded; download it again") from error
     return ExternalEncoder(VideoFeatures(model, grid))

@@ -32,14 +32,13 @@ class FrameEncoder(nn.Module):
         layers: list[nn.Module] = []
         channels = 2 * history - 1
         for kernel, out in zip((5, 3, 3, 3), _CHANNELS, strict=True):
-            layers += [nn.Conv2d(channels, out, kernel, stride=2, padding=kernel // 2), nn.SiLU()]
+            layers += [nn.Conv2d(channels, out, kernel, stride=2, padding=kernel // 2), nn.GroupNorm(4, out), nn.SiLU()]
             channels = out
         self.convolutions = nn.Sequential(*layers)
-        self.norm = nn.LayerNorm(channels * (size // 16) ** 2)
         self.read = mlp([channels * (size // 16) ** 2, width, tokens * dim])
 
     def forward(self, obs: Tensor) -> Tensor:
         """Stacks [batch, history, size, size], oldest frame first → tokens [batch, tokens, dim]."""
         seen = torch.cat([obs, obs[:, 1:] - obs[:, :-1]], dim=1)
-        out: Tensor = self.read(self.norm(self.convolutions(seen).flatten(1)))
+        out: Tensor = self.read(self.convolutions(seen).flatten(1))
         return out.reshape(obs.shape[0], self.tokens, self.dim)

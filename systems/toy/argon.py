@@ -77,13 +77,14 @@ class Argon:
         """States [trajectories, frames, atoms, 6]; takes about a second per trajectory."""
         import openmm
 
-        integrator, thermostat = self._integrators()
+        integrator, parts = self._integrators()
         context = openmm.Context(self._system(), integrator, openmm.Platform.getPlatformByName("Reference"))
         out = np.empty((trajectories, frames, self.particles, 6))
         for i in range(trajectories):
             # OpenMM takes a seed of 0 for "draw one".
             random = int(np.random.SeedSequence([seed, i]).generate_state(1)[0]) % (2**31 - 2) + 1
-            thermostat.setRandomNumberSeed(random)
+            for part in parts:  # the Reference platform has one stream for all, which the last one seeds
+                part.setRandomNumberSeed(random)
             context.reinitialize()
             self._settle(context, integrator, random)
             for frame in range(frames):
@@ -92,8 +93,8 @@ class Argon:
                 out[i, frame] = self._state(context)
         return out
 
-    def _integrators(self) -> tuple[Any, Any]:
-        """Both integrators in one, thermostat first, and the thermostat."""
+    def _integrators(self) -> tuple[Any, tuple[Any, Any]]:
+        """Thermostat and velocity Verlet in one, and each of them."""
         import openmm
 
         thermostat = openmm.LangevinMiddleIntegrator(self.temperature, _FRICTION, self.timestep)
@@ -105,7 +106,7 @@ class Argon:
         both = openmm.CompoundIntegrator()
         both.addIntegrator(thermostat)
         both.addIntegrator(verlet)
-        return both, thermostat
+        return both, (thermostat, verlet)
 
     def _system(self) -> Any:
         import openmm

@@ -63,6 +63,8 @@ class DoublePendulum:
         """States [frames, 4] of one trajectory from its first state [4]."""
         from scipy.integrate import solve_ivp
 
+        if frames == 1:
+            return np.array(start[None], dtype=np.float64)
         times = self.interval * np.arange(frames)
         span = (0.0, float(times[-1]))
         found = solve_ivp(self._rate, span, start, "DOP853", times, rtol=_TOLERANCE, atol=_TOLERANCE)

@@ -10,7 +10,7 @@ import numpy as np
 from latentmd.systems.toy.langevin import Bools, LangevinWorld
 from latentmd.systems.toy.world import Floats, WorldError
 
-_POINTS = 20001  # of a quadrature along the line
+_POINTS = 10001  # of a quadrature along the line, on either side of the start
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,11 @@ class DoubleWell(LangevinWorld):
         if self.inertia:
             raise WorldError("first-passage times have a closed form without inertia only: DoubleWell(inertia=False)")
         sign = 1.0 if end >= start else -1.0
-        x = np.linspace(self.low[0], sign * end, _POINTS)
+        below = np.linspace(self.low[0], sign * start, _POINTS)
+        across = np.linspace(sign * start, sign * end, _POINTS)
+        x = np.concatenate([below, across])
         scaled = self.potential(sign * x[:, None]) / self.kT
         weight = np.exp(-scaled)
         reached = np.concatenate([[0.0], np.cumsum(0.5 * (weight[1:] + weight[:-1]) * np.diff(x))])
-        inner = np.where(x >= sign * start, np.exp(scaled) * reached, 0.0)
-        return float(self.friction / self.kT * np.trapezoid(inner, x))
+        inner = (np.exp(scaled) * reached)[_POINTS:]
+        return float(self.friction / self.kT * np.trapezoid(inner, across))
