@@ -3,8 +3,8 @@
     python examples/hybrid/faults.py kills --count 30 --out faults
     python examples/hybrid/faults.py workers --count 30 --out faults
 
-`kills` ends the whole process with SIGKILL after a random time and resumes the run; `workers` kills a worker of the local
-Dask cluster instead. Both must end with the weights and bursts of the run that nobody disturbed, bit for bit. Alanine
+`kills` ends the whole process with SIGKILL after a random time and resumes the run; `workers` kills a worker of the
+local Dask cluster instead. Both must end with the weights and bursts of an undisturbed run, bit for bit. Alanine
 dipeptide, rounds of six bursts of 4 ps, no surrogate training, which resumes from its own checkpoints.
 """
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -193,8 +192,6 @@ def _conditions(
     temperature: float | None, solvent: Solvent | None, force_field: tuple[str, ...], model: str | Path | None
 ) -> tuple[Protocol, str | None]:
     """Protocol of the bursts and path of the model, which only proposes and may come from other conditions."""
-    from dataclasses import replace
-
     from latentmd.systems.builder import Protocol
     from latentmd.workflows.conditions import given_model, protocol_of
     from latentmd.workflows.md import check_protocol
@@ -280,7 +277,7 @@ def _sample(run: HybridRun, tasks: Scheduler, time: float, wall: float | None, w
 
     core, explorer, start, spent = begin(run, tasks, time)
     if wall is not None:
-        core = core_with_wall(core, max(1.0, wall - spent.wall))
+        core = replace(core, wall=max(1.0, wall - spent.wall))
 
     def watching(progress: Progress) -> None:
         if watch is not None:
@@ -294,13 +291,6 @@ def _sample(run: HybridRun, tasks: Scheduler, time: float, wall: float | None, w
         raise Stopped(run.folder)
     summary = write_results(run, sampler, outcome, spent)
     return HybridResult(run.folder, outcome.status, summary)
-
-
-def core_with_wall(core: Any, seconds: float) -> Any:
-    """Settings of the rounds with a budget of wall time."""
-    from dataclasses import replace
-
-    return replace(core, wall=seconds)
 
 
 @contextmanager
@@ -322,9 +312,3 @@ def _stoppable() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def read_request(folder: Path) -> dict[str, Any]:
-    """What the run in a folder was asked for."""
-    content: dict[str, Any] = json.loads((folder / "request.json").read_text(encoding="utf-8"))
-    return content

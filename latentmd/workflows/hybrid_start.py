@@ -134,6 +134,8 @@ def _first_model(run: HybridRun, core: Settings, start: Floats, tasks: Scheduler
 
         def report(stage: str, step: int, steps: int, values: dict[str, float]) -> None:
             run.report(f"training: {stage}", float(step), float(steps))
+            if run.stop():
+                raise KeyboardInterrupt  # the training goes on from its last checkpoint
 
         with timer.part("training"):
             train_bundle(bursts, run.recipe, folder, seed=run.seed, resume=True, report=report)
