@@ -83,6 +83,7 @@ class WorldConfig(Section):
     world: str
     observe: str
     seed: int = 0
+    parameters: dict[str, Any] = Field(default_factory=dict, description="of the world, in place of its defaults")
     horizon: int = Field(50, ge=1, description="steps of a forecast")
     data: WorldDataConfig = WorldDataConfig()
     encoder: WorldEncoderConfig = WorldEncoderConfig()

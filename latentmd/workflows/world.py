@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -96,7 +97,18 @@ def plan_world(
         settings = merged(settings, {"predictor": {"kind": check_predictor_kind(predictor)}})
     chosen = world_config(world, how, recipe(world, how), settings)
     check_folder(Path(out), overwrite or resume)
-    return WorldPlan(found, chosen, Path(out), resume)
+    return WorldPlan(_with_parameters(found, chosen.parameters), chosen, Path(out), resume)
+
+
+def _with_parameters(world: Any, parameters: dict[str, Any]) -> World:
+    known = [field.name for field in dataclasses.fields(world) if field.init]
+    if unknown := [name for name in parameters if name not in known]:
+        raise ConfigError(f"{world.name} has no parameter {', '.join(unknown)}; there are {', '.join(known)}")
+    try:
+        changed: World = dataclasses.replace(world, **parameters)
+    except WorldError as error:
+        raise ConfigError(str(error)) from error
+    return changed
 
 
 def train_world(plan: WorldPlan, report: Report = lambda *_: None) -> WorldResult:

@@ -15,7 +15,7 @@ from latentmd.evaluation.figures import figure, png
 from latentmd.systems.toy.world import World
 
 Floats = NDArray[np.floating[Any]]
-_SCATTER = 1500  # points per map; UMAP is fitted on them
+_SCATTER = 800  # points per map; UMAP is fitted on them
 _GIF_FRAMES = 60
 _COLOURS = ("#4a5568", "#c2410c", "#2b6cb0")  # truth, forecast, reconstruction
 
@@ -62,7 +62,7 @@ def latent_map(latents: Sequence[Floats], times: Sequence[Floats], kind: str, se
     made, axes = figure(1, 1, width=4.2, height=3.4)
     dots = axes[0].scatter(plane[:, 0], plane[:, 1], c=colour[pick], s=3, cmap="viridis", linewidths=0)
     made.colorbar(dots, ax=axes[0]).set_label(f"time ({unit})")
-    axes[0].set(title=f"{kind} of the latent, held-out trajectories", xticks=[], yticks=[])
+    axes[0].set(title=f"{kind}, held-out trajectories", xticks=[], yticks=[])
     return png(made)
 
 
@@ -70,11 +70,10 @@ def _umap(points: Floats, seed: int) -> Floats:
     import warnings
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*n_jobs value.*overridden.*")
-        warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.simplefilter("ignore")  # umap's about packages that it does without
         import umap
 
-        return np.asarray(umap.UMAP(n_neighbors=30, min_dist=0.1, random_state=seed).fit_transform(points))
+        return np.asarray(umap.UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(points))
 
 
 def forecast_curves(errors: Mapping[str, Floats], interval: float, unit: str, drifts: Mapping[str, Floats]) -> bytes:
