@@ -78,6 +78,9 @@ Examples:
 )
 @click.option("--walkers", type=click.IntRange(min=1), default=64, show_default=True, help="With --model: walkers.")
 @click.option(
+    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="With --model: seeds of rollouts."
+)
+@click.option(
     "--step",
     type=Time(),
     help="With --model: time of a latent step and between frames. [default: a part of "
@@ -100,7 +103,7 @@ Examples:
 def evaluate_command(
     generated: tuple[Path, ...], reference: tuple[Path, ...], top: Path | None, train: tuple[Path, ...],
     model: str | None, lag: float, interval: float | None, temperature: float | None, resample: bool,
-    baselines: tuple[str, ...], frames: int, walkers: int, step: float | None, store: bool,
+    baselines: tuple[str, ...], frames: int, walkers: int, seeds: int, step: float | None, store: bool,
     wall_time: float | None, md_speed: float | None, seed: int, out: Path, overwrite: bool,
 ) -> None:  # fmt: skip
     """Compare GENERATED trajectories with reference MD: structure, thermodynamics, kinetics, each beside its floor.
@@ -131,8 +134,8 @@ def evaluate_command(
                 from latentmd.workflows.evaluate_model import evaluate_model, store_metrics
 
                 result = evaluate_model(
-                    model, reference, train, top, out=out, frames=frames, walkers=walkers, step=step, settings=settings,
-                    overwrite=overwrite, progress=stages,
+                    model, reference, train, top, out=out, frames=frames, walkers=walkers, step=step, seeds=seeds,
+                    settings=settings, overwrite=overwrite, progress=stages,
                 )  # fmt: skip
                 if store:
                     store_metrics(model, result)

@@ -43,6 +43,17 @@ def compare(reference: ReferenceModel, runs: Sequence[Floats], *, brief: bool = 
     return result
 
 
+def point_values(reference: ReferenceModel, runs: Sequence[Floats]) -> dict[str, float]:
+    """The metrics that `compare` gives baselines, and the slowest timescales, as numbers by name without intervals."""
+    values = {m.name: m.value for m in compare(reference, runs, brief=True).metrics}
+    paths = [reference.discretise(t) for t in reference.project(runs)]
+    for lag in _timescale_lags(reference, runs):
+        counts = kinetics.transition_counts(paths, lag, reference.states).sum(axis=0)
+        time = lag * reference.interval
+        values[f"slowest implied timescale, lag {time:g} ps"] = float(kinetics.timescales(counts, time, 1)[0])
+    return values
+
+
 def js_metric(
     name: str, group: str, reference: Sequence[Floats], generated: Sequence[Floats], grid: Grid,
     rng: np.random.Generator, brief: bool, effective: float,
@@ -65,10 +76,11 @@ def _js_of_indices(
     if brief:
         return Metric(name, group, value, low=max(value - half, 0.0), high=value + half)
     floor = statistics.finite_sample_floor(reference, bins, frames, effective, rng)
-    note = "" if floor.frames >= frames else f"floor from {floor.frames} frames: half of the reference"
+    short = "" if floor.frames >= frames else ", half of the reference"
+    note = f"floors: {floor.frames} frames of MD in one stretch{short}; ({effective:.0f}) and [{floor.frames}] frames "
     return Metric(
-        name, group, value, floor=floor.value, floor_effective=floor.effective, low=max(value - half, 0.0),
-        high=value + half, note=note,
+        name, group, value, floor=floor.value, floor_effective=floor.effective, floor_independent=floor.independent,
+        low=max(value - half, 0.0), high=value + half, note=note + "of MD drawn independently",
     )  # fmt: skip
 
 
@@ -78,7 +90,7 @@ def _torsion_metrics(
     spec, group = reference.spec, "distribution"
     rows = []
     for column, name in enumerate(spec.names):
-        ours, theirs = [r[:, column] for r in runs], [r[:, column] for r in reference.runs]
+        ours, theirs = [r[:, column] for r in runs], [r[:, column] for r in reference.dense]
         grid = statistics.TORSION_GRID if spec.kind == "torsions" else statistics.joint_grid(*ours, *theirs)
         effective = 1.0 if brief else _effective(ours, spec.kind)
         rows.append(js_metric(f"JS {name}", group, theirs, ours, grid, rng, brief, effective))
@@ -94,7 +106,7 @@ def _torsion_metrics(
     if spec.pairs:
         pairs = []
         for phi, psi in spec.pairs:
-            ours, theirs = [r[:, [phi, psi]] for r in runs], [r[:, [phi, psi]] for r in reference.runs]
+            ours, theirs = [r[:, [phi, psi]] for r in runs], [r[:, [phi, psi]] for r in reference.dense]
             effective = 1.0 if brief else _effective([r[:, 1] for r in ours], spec.kind)
             grid = statistics.TORSION_PAIR_GRID
             pairs.append(js_metric("", group, theirs, ours, grid, rng, brief, effective))
@@ -109,7 +121,8 @@ def _mean_metric(name: str, rows: Sequence[Metric]) -> Metric:
 
     return Metric(
         name, "distribution", float(np.mean([row.value for row in rows])), floor=mean("floor"),
-        floor_effective=mean("floor_effective"), low=mean("low"), high=mean("high"), note=rows[0].note,
+        floor_effective=mean("floor_effective"), floor_independent=mean("floor_independent"), low=mean("low"),
+        high=mean("high"), note=rows[0].note,
     )  # fmt: skip
 
 
@@ -127,7 +140,7 @@ def _tica_metrics(
     for columns, name in (([0], "JS distance, TICA-0"), ([0, 1], "JS distance, TICA-0,1")):
         if len(columns) > reference.tics[0].shape[1]:
             continue
-        ours, theirs = [t[:, columns] for t in tics], [t[:, columns] for t in reference.tics]
+        ours, theirs = [t[:, columns] for t in tics], [t[:, columns] for t in reference.dense_tics]
         grid = statistics.joint_grid(*ours, *theirs)
         result.metrics.append(js_metric(name, "distribution", theirs, ours, grid, rng, brief, effective))
         result.curves["tica_grid"] = grid
@@ -184,8 +197,10 @@ def _basin_metrics(
         label = reference.spec.names[column].split()[1]
         angles = [[r[:, column] for r in s] for s in (reference.runs, runs)]
         basins = [
-            thermodynamics.basin_free_energy([_within(a, POSITIVE_PHI) for a in s], reference.temperature, rng)
-            for s in angles
+            thermodynamics.basin_free_energy(
+                [_within(r[:, column], POSITIVE_PHI) for r in s], reference.temperature, rng
+            )
+            for s in (reference.dense, runs)
         ]
         md, own = basins
         note = "" if own.population > 0 else "the basin is never visited"
@@ -234,17 +249,22 @@ def _correlation_metrics(reference: ReferenceModel, runs: Sequence[Floats], resu
 def _sampling_metrics(reference: ReferenceModel, tics: Sequence[Floats], result: Comparison) -> None:
     md = statistics.effective_samples([t[:, 0] for t in reference.tics])
     own = statistics.effective_samples([t[:, 0] for t in tics])
-    planes = [np.concatenate(list(t))[:, :2] for t in (tics, reference.tics)]
+    planes = [np.concatenate(list(t))[:, :2] for t in (tics, reference.dense_tics)]
     missed = statistics.missing_region(planes[0], planes[1])
     note = "zero: a region that MD holds is missing" if missed else ""
     result.metrics.append(Metric("effective samples, TIC-0", "sampling", 0.0 if missed else own, "", md, note=note))
 
 
+def _timescale_lags(reference: ReferenceModel, runs: Sequence[Any]) -> list[int]:
+    """Half the lag, the lag and twice it, in frames, as far as the runs reach."""
+    lag, longest = reference.lag, min(max(len(p) for p in s) for s in (runs, reference.paths))
+    return [k for k in sorted({max(lag // 2, 1), lag, 2 * lag, 4 * lag if lag == 1 else lag}) if 2 * k < longest]
+
+
 def _timescale_metrics(
     reference: ReferenceModel, paths: Sequence[Ints], result: Comparison, rng: np.random.Generator
 ) -> None:
-    lag, longest = reference.lag, min(max(len(p) for p in s) for s in (paths, reference.paths))
-    lags = [k for k in sorted({max(lag // 2, 1), lag, 2 * lag, 4 * lag if lag == 1 else lag}) if 2 * k < longest]
+    lag, lags = reference.lag, _timescale_lags(reference, paths)
     scales = [
         kinetics.implied_timescales(p, lags, reference.states, reference.interval, rng)
         for p in (reference.paths, paths)

@@ -15,10 +15,9 @@ from latentmd.evaluation.statistics import TORSION_PAIR_GRID, Floats
 
 if TYPE_CHECKING:
     from latentmd.propagator import Propagator
-    from latentmd.systems.builder import Molecule
 
 _BATCH = 512
-ENGINE_FRAMES = 500  # frames whose energies and forces the engine computes
+DECODED_FRAMES = 1000  # frames of the rollouts whose energies the engine computes, of all walkers in turn
 
 
 @dataclass(frozen=True)
@@ -27,13 +26,15 @@ class Rollout:
 
     Attributes:
         runs: features per walker, (frames, features).
-        kept: whole frames spread over the rollouts, (kept, atoms, 3) in nm.
+        kept: whole frames of the first walker, (kept, atoms, 3) in nm.
+        sampled: whole frames of all walkers, as many, spread over the rollouts.
         totals: structure checks of every frame.
         seconds: wall time of latent steps and decoding.
     """
 
     runs: list[Floats]
     kept: Floats
+    sampled: Floats
     totals: StructureTotals
     seconds: float
 
@@ -55,9 +56,9 @@ def encode(propagator: Propagator, positions: Floats) -> tuple[Floats, Floats]:
 
 def decode_rollout(
     propagator: Propagator, path: Any, spec: FeatureSpec, template: structure.StructureTemplate,
-    rng: np.random.Generator, kept: int = 1000,
-) -> tuple[list[Floats], Floats, StructureTotals]:  # fmt: skip
-    """Decode a latent path step by step: features per walker, a few whole frames, structure checks.
+    rng: np.random.Generator, kept: int = DECODED_FRAMES,
+) -> tuple[list[Floats], Floats, Floats, StructureTotals]:  # fmt: skip
+    """Decode a latent path step by step: features per walker, whole frames of one and of all, structure checks.
 
     Args:
         propagator: decodes.
@@ -65,18 +66,21 @@ def decode_rollout(
         spec: features to compute.
         template: of the structure checks.
         rng: draws the fast axes.
-        kept: whole frames to keep, of the first walker.
+        kept: whole frames to keep at least, where there are as many: of the first walker, and of all of them.
     """
-    totals, values, frames = StructureTotals(), [], []
+    totals, values, frames, sampled = StructureTotals(), [], [], []
     stride = max(1, len(path) // kept)
+    per_step = -(-kept * stride // len(path))  # walkers whose frame is kept at a step
     for step, slow in enumerate(path):
         positions = propagator.decode(slow, rng)
         values.append(spec.values(positions))
         totals.add(positions, template)
         if step % stride == 0:
             frames.append(positions[0].astype(np.float32))
+            turn = (np.arange(per_step) + len(sampled) * per_step) % len(positions)
+            sampled.append(positions[np.unique(turn)].astype(np.float32))
     stacked = np.stack(values, axis=1)
-    return list(stacked), np.stack(frames), totals
+    return list(stacked), np.stack(frames), np.concatenate(sampled), totals
 
 
 def generate(
@@ -157,8 +161,8 @@ def probe_metrics(
         train, test: per run: slow axes, fast axes and features, each (frames, ...), of equally spaced frames.
         spec: the features.
         lag: frames, of the VAMP-2 scores.
-        vampnet_seconds: training time of the VAMPnet.
-        seed: of the VAMPnet.
+        vampnet_seconds: training time of each VAMPnet.
+        seed: of the VAMPnets.
     """
     group = "representation"
     slow, fast, values = (np.concatenate(list(x)) for x in test)
@@ -177,16 +181,47 @@ def probe_metrics(
     for label, x0, x in (("all axes", everything0, everything), ("slow axes", slow0, slow)):
         score = representation.linear_probe_r2(x0, targets0, x, targets)
         rows.append(Metric(f"linear probe R2 of {spec.kind}, {label}, worst", group, float(np.nanmin(score))))
-    torsions = [[spec.coordinates(v) for v in s[2]] for s in (train, test)]
-    dimension = min(count, torsions[0][0].shape[1])
-    rivals = {
-        "TICA": representation.tica_scores(torsions[0], torsions[1], lag, dimension),
-        "VAMPnet": representation.vampnet_scores(torsions[0], torsions[1], lag, dimension, vampnet_seconds, seed),
-    }
-    note = ", ".join(f"{name} on {spec.kind} {value:.4f}" for name, value in rivals.items())
-    rows.append(Metric("VAMP-2, slow axes", group, representation.vamp2_score(test[0], lag), "",
-                       max(rivals.values()), note=note))  # fmt: skip
-    return rows
+    inputs = [[spec.coordinates(v) for v in s[2]] for s in (train, test)]
+    return rows + vamp_metrics(inputs[0], inputs[1], test[0], spec.kind, lag, vampnet_seconds, seed)
+
+
+def vamp_metrics(
+    train: Sequence[Floats], test: Sequence[Floats], slow: Sequence[Floats], kind: str, lag: int, seconds: float,
+    seed: int, vampnets: int = 3,
+) -> list[Metric]:  # fmt: skip
+    """VAMP-2 of the slow axes beside TICA's and three VAMPnets', all scored on the same held-out pairs of frames.
+
+    The rivals are fitted on the training runs and give as many outputs as there are slow axes (TICA no more than it has
+    inputs). Intervals are a bootstrap over the held-out runs.
+
+    Args:
+        train, test: inputs of TICA and the VAMPnets per run, (frames, columns).
+        slow: slow axes of the test runs, (frames, axes).
+        kind: what the inputs are.
+        lag: frames.
+        seconds: training time of each VAMPnet.
+        seed: of the first VAMPnet; the others take the next ones.
+        vampnets: how many are trained.
+    """
+    count = slow[0].shape[1]
+    tica = representation.tica_outputs(train, test, lag, min(count, train[0].shape[1]))
+    nets = [representation.vampnet_outputs(train, test, lag, count, seconds, seed + k) for k in range(vampnets)]
+    sets = [slow, tica, *nets]
+    scores = [representation.vamp2_score(s, lag) for s in sets]
+    draws = representation.vamp2_resamples(sets, lag, np.random.default_rng(seed))
+    merged = np.column_stack([draws[:, :2], draws[:, 2:].mean(axis=1)])
+    low, high = np.quantile(np.column_stack([merged, merged[:, :1] - merged[:, 2:]]), [0.025, 0.975], axis=0)
+    net = float(np.mean(scores[2:]))
+    values = (scores[0], scores[1], net, scores[0] - net)
+    names = ("slow axes", f"TICA on {kind}", f"VAMPnet on {kind}", "slow axes less VAMPnet")
+    each = ", ".join(f"{s:.4f}" for s in scores[2:])
+    sizes = f"{count} outputs, lag {lag} frame(s), {len(test)} held-out runs"
+    notes = (sizes, f"{tica[0].shape[1]} outputs", f"{count} outputs; {vampnets} seeds of {seconds:g} s: {each}",
+             "paired over the same resampled runs")  # fmt: skip
+    return [
+        Metric(f"VAMP-2, {name}", "representation", value, low=float(a), high=float(b), note=note)
+        for name, value, a, b, note in zip(names, values, low, high, notes, strict=True)
+    ]
 
 
 def prediction_gain(propagator: Propagator, latents: Sequence[Floats], lag: int, lag_time: float) -> Metric:
@@ -201,48 +236,3 @@ def prediction_gain(propagator: Propagator, latents: Sequence[Floats], lag: int,
         mean = propagator.module.mean_step(z, torch.full((len(z),), lag_time, dtype=z.dtype, device=z.device))
     gain = representation.persistence_gain(x, y, mean.flatten(1).double().cpu().numpy())
     return Metric(f"gain over persistence, lag {lag_time:g} ps", "representation", gain)
-
-
-def energy_metrics(propagator: Propagator, molecule: Molecule, frames: Floats, decoded: Floats) -> list[Metric]:
-    """Energy head against the engine on held-out frames, and engine energies of decoded frames after relaxation.
-
-    Args:
-        propagator: the surrogate.
-        molecule: the same molecule, parametrised as its training data.
-        frames: held-out MD frames, (frames, atoms, 3) in nm.
-        decoded: frames of the surrogate's rollouts.
-    """
-    import openmm
-
-    context = molecule.context(molecule.langevin(1))
-    energies, forces = _engine(context, frames)
-    predicted, own = propagator.energy_and_forces(frames)
-    offset = float(np.mean(energies - predicted))  # a constant of the energy has no meaning
-    r2 = 1 - np.var(energies - predicted) / np.var(energies)
-    relative = np.sqrt(np.mean((own - forces) ** 2) / np.mean(forces**2))
-    relaxed = np.empty(len(decoded))
-    bounds = np.quantile(energies, [0.001, 0.999])
-    for i, frame in enumerate(decoded):
-        context.setPositions(frame)
-        openmm.LocalEnergyMinimizer.minimize(context, 10.0, 50)
-        context.setVelocitiesToTemperature(molecule.protocol.temperature, i + 1)
-        context.getIntegrator().step(round(1.0 / molecule.protocol.timestep))
-        relaxed[i] = context.getState(energy=True).getPotentialEnergy()._value
-    inside = float(np.mean((relaxed >= bounds[0]) & (relaxed <= bounds[1])))
-    return [
-        Metric("energy head R2", "energy", float(r2),
-               note=f"{len(frames)} held-out frames; mean offset {offset:.2f} kJ/mol"),
-        Metric("force error over force RMS", "energy", float(relative)),
-        Metric("decoded frames in MD's energy range after relaxation", "energy", inside, "",
-               note=f"{len(decoded)} frames, minimised and 1 ps of MD; MD's 0.1 to 99.9 % of {len(frames)} frames"),
-    ]  # fmt: skip
-
-
-def _engine(context: Any, frames: Floats) -> tuple[Floats, Floats]:
-    energies, forces = np.empty(len(frames)), np.empty(np.shape(frames))
-    for i, frame in enumerate(frames):
-        context.setPositions(np.asarray(frame, dtype=np.float64))
-        state = context.getState(energy=True, forces=True)
-        energies[i] = state.getPotentialEnergy()._value
-        forces[i] = state.getForces(asNumpy=True)._value
-    return energies, forces

@@ -78,15 +78,24 @@ def columns(metric: Metric) -> tuple[str, str, str, str, str, str, str]:
     floor = number(metric.floor) if metric.floor is not None else ""
     if metric.floor_effective is not None:
         floor += f" ({number(metric.floor_effective)})"
+    if metric.floor_independent is not None:
+        floor += f" [{number(metric.floor_independent)}]"
+    mean, spread, each = seed_summary(metric)
+    note = (
+        metric.note
+        + ("; " if metric.note and mean else "")
+        + (f"mean of seeds {mean} ({spread}): {each}" if mean else "")
+    )
     return (
         metric.name, number(metric.value) + unit, interval(metric.low, metric.high),
         number(metric.reference) if metric.reference is not None else "",
-        interval(metric.reference_low, metric.reference_high), floor, metric.note,
+        interval(metric.reference_low, metric.reference_high), floor, note,
     )  # fmt: skip
 
 
 HEADINGS = (
-    "metric", "generated", "95 % interval", "reference", "95 % interval", "floor (at effective samples)", "note",
+    "metric", "generated", "95 % interval", "reference", "95 % interval", "floor (at effective samples) [independent]",
+    "note",
 )  # fmt: skip
 
 
@@ -118,8 +127,31 @@ def _joined(value: str, spread: str) -> str:
     return f"{value}\n{spread}" if spread else value
 
 
+def seed_summary(metric: Metric) -> tuple[str, str, str]:
+    """Mean over seeds, the 95 % interval of that mean (Student's t), and every value; empty without seeds."""
+    if not metric.seeds or len(metric.seeds) < 2:
+        return "", "", ""
+    from scipy.stats import t
+
+    values = np.array(metric.seeds, dtype=np.float64)
+    mean, half = values.mean(), t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return number(mean), interval(mean - half, mean + half), ", ".join(number(v) for v in metric.seeds)
+
+
+def _seed_table(metrics: Sequence[Metric]) -> Any:
+    from rich.table import Table
+
+    made = Table(title="Seeds of the rollouts (interval of the mean: Student's t)", title_justify="left")
+    for index, heading in enumerate(("metric", "mean", "95 % interval", "each seed")):
+        made.add_column(heading, justify="right" if index else "left", overflow="fold")
+    for metric in metrics:
+        if metric.seeds:
+            made.add_row(metric.name, *seed_summary(metric))
+    return made
+
+
 def tables(title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> list[Any]:
-    """The evaluation as rich tables: value and 95 % interval, reference, floor (at effective samples)."""
+    """The evaluation as rich tables: value and 95 % interval, reference, floors, seeds, and the baselines."""
     from rich.table import Table
 
     main = Table(title=title, title_justify="left")
@@ -129,13 +161,13 @@ def tables(title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequen
         rows = [m for m in metrics if m.group == group]
         for row in rows:
             name, value, own, reference, spread, floor, _ = columns(row)
-            main.add_row(name, _joined(value, own), _joined(reference, spread), floor.replace(" (", "\n("))
+            main.add_row(name, _joined(value, own), _joined(reference, spread), floor.replace(" ", "\n"))
         if rows:
             main.add_section()
-    if not baselines:
-        return [main]
-    names = list(baselines)
     shown = [main]
+    if any(m.seeds for m in metrics):
+        shown.append(_seed_table(metrics))
+    names = list(baselines)
     for start in range(0, len(names), _BASELINES_PER_TABLE):
         part = {name: baselines[name] for name in names[start : start + _BASELINES_PER_TABLE]}
         other = Table(title='Baselines ("=" does at least as well as the generated set)', title_justify="left")

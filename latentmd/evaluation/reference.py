@@ -26,8 +26,10 @@ class Metric:
         reference: the same quantity of the reference, where it has one.
         floor: MD against MD at the same number of frames.
         floor_effective: MD against MD at the generated set's effective sample size.
+        floor_independent: the same number of frames, drawn independently of each other from MD: the strictest floor.
         low, high: 95 % interval of the value; nan where one block cannot tell.
         reference_low, reference_high: 95 % interval of the reference's value.
+        seeds: the value in rollouts of several seeds, the first of them `value` itself.
         note: anything a reader must know.
     """
 
@@ -38,10 +40,12 @@ class Metric:
     reference: float | None = None
     floor: float | None = None
     floor_effective: float | None = None
+    floor_independent: float | None = None
     low: float | None = None
     high: float | None = None
     reference_low: float | None = None
     reference_high: float | None = None
+    seeds: tuple[float, ...] | None = None
     note: str = ""
 
 
@@ -67,14 +71,17 @@ class ReferenceModel:
         lag: ps, of TICA and the MSM.
         temperature: kelvin.
         seed: of k-means and every resampling.
+        dense: the same runs before they were thinned to the interval, for distributions and populations; `runs` where
+            None.
 
     Raises:
         EvaluationError: no run is longer than the lag, the lag is no whole number of frames, or nothing moves.
     """
 
     def __init__(
-        self, spec: FeatureSpec, runs: Sequence[Floats], interval: float, lag: float, temperature: float, seed: int
-    ) -> None:
+        self, spec: FeatureSpec, runs: Sequence[Floats], interval: float, lag: float, temperature: float, seed: int,
+        dense: Sequence[Floats] | None = None,
+    ) -> None:  # fmt: skip
         from deeptime.clustering import KMeans
         from deeptime.decomposition import TICA
 
@@ -90,6 +97,8 @@ class ReferenceModel:
         explained = np.cumsum(np.square(self.tica.singular_values))
         self.dimension = max(2, int(np.searchsorted(explained, 0.95 * explained[-1])) + 1)
         self.tics = [self._transform(c) for c in coordinates]
+        self.dense = self.runs if dense is None else list(dense)
+        self.dense_tics = self.tics if dense is None else self.project(self.dense)
         everything = np.concatenate(self.tics)
         picked = everything[np.linspace(0, len(everything) - 1, min(len(everything), _FIT_FRAMES)).astype(int)]
         distinct = len(np.unique(picked, axis=0))

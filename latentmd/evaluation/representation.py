@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from latentmd.evaluation.statistics import Floats
+from latentmd.evaluation.statistics import Floats, split_blocks
 
 
 def rank_me(latents: Floats) -> float:
@@ -49,11 +49,51 @@ def vamp2_score(series: Sequence[Floats], lag: int, epsilon: float = 1e-10) -> f
         series: runs of shape (frames, axes); held out from whatever fitted the features.
         lag: frames.
     """
-    x, y = _lagged(series, lag)
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
-    n = len(x)
-    left, right = _inverse_root(x.T @ x / n, epsilon), _inverse_root(y.T @ y / n, epsilon)
-    return float(np.sum((left @ (x.T @ y / n) @ right) ** 2) + 1.0)
+    usable = [s for s in series if len(s) > lag]
+    if not usable:
+        raise ValueError(f"a lag of {lag} frames needs a run longer than that; the longest has {max(map(len, series))}")
+    # Moments about the first frame lose no digits to a large mean.
+    return _vamp2(np.sum([_moments(s - usable[0][0], lag) for s in usable], axis=0), epsilon)
+
+
+def vamp2_resamples(
+    sets: Sequence[Sequence[Floats]], lag: int, rng: np.random.Generator, resamples: int = 200
+) -> Floats:
+    """VAMP-2 scores of several feature sets of the same frames under one bootstrap over runs.
+
+    Args:
+        sets: feature sets, each with runs of shape (frames, axes).
+        lag: frames.
+        rng: random generator.
+        resamples: draws of as many runs (of ten blocks, where there are fewer than five runs), with replacement.
+
+    Returns:
+        Scores, shape (resamples, sets); the same draw in a row, so that differences between columns are paired.
+    """
+    lengths = [len(s) for s in sets[0]]
+    size = max(lengths) if len(lengths) >= 5 else max(sum(lengths) // 10, lag + 1)
+    blocks = [(r, a, b) for r, a, b in split_blocks(lengths, size) if b - a > lag]
+    weights = rng.multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), size=resamples)
+    scores = np.empty((resamples, len(sets)))
+    for column, series in enumerate(sets):
+        moments = np.stack([_moments(series[r][a:b] - series[0][0], lag) for r, a, b in blocks])
+        scores[:, column] = [_vamp2(m) for m in np.tensordot(weights, moments, 1)]
+    return scores
+
+
+def _moments(run: Floats, lag: int) -> Floats:
+    """Sum over pairs of the products of (1, x_t, x_t+lag) with itself."""
+    run = np.asarray(run, dtype=np.float64)
+    rows = np.concatenate([np.ones((len(run) - lag, 1)), run[:-lag], run[lag:]], axis=1)
+    return np.asarray(rows.T @ rows)
+
+
+def _vamp2(moments: Floats, epsilon: float = 1e-10) -> float:
+    mean = moments[0, 1:] / moments[0, 0]
+    covariance = moments[1:, 1:] / moments[0, 0] - np.outer(mean, mean)
+    d = len(mean) // 2
+    left, right = (_inverse_root(c, epsilon) for c in (covariance[:d, :d], covariance[d:, d:]))
+    return float(np.sum((left @ covariance[:d, d:] @ right) ** 2) + 1.0)
 
 
 def _inverse_root(covariance: Floats, epsilon: float) -> Floats:
@@ -100,8 +140,8 @@ def persistence_gain(current: Floats, future: Floats, predicted: Floats) -> floa
     return 1.0 - float(np.mean((np.asarray(future, dtype=np.float64) - predicted) ** 2)) / persistence
 
 
-def tica_scores(train: Sequence[Floats], test: Sequence[Floats], lag: int, dimension: int) -> float:
-    """VAMP-2 score on test runs of the leading TICA coordinates fitted on training runs (deeptime).
+def tica_outputs(train: Sequence[Floats], test: Sequence[Floats], lag: int, dimension: int) -> list[Floats]:
+    """The leading TICA coordinates of test runs, fitted on training runs (deeptime).
 
     Args:
         train, test: features, runs of shape (frames, features).
@@ -111,13 +151,13 @@ def tica_scores(train: Sequence[Floats], test: Sequence[Floats], lag: int, dimen
     from deeptime.decomposition import TICA
 
     model = TICA(lagtime=lag, dim=dimension).fit_from_timeseries([np.asarray(s) for s in train]).fetch_model()
-    return vamp2_score([model.transform(s) for s in test], lag)
+    return [np.asarray(model.transform(s)) for s in test]
 
 
-def vampnet_scores(
+def vampnet_outputs(
     train: Sequence[Floats], test: Sequence[Floats], lag: int, dimension: int, seconds: float, seed: int
-) -> float:
-    """VAMP-2 score on test runs of a VAMPnet (deeptime) trained on training runs for a given wall time.
+) -> list[Floats]:
+    """Outputs on test runs of a VAMPnet (deeptime) trained on training runs for a given wall time.
 
     A network of two hidden layers of 64 ELU units on standardised features, batches of 1,024 pairs, Adam at 1e-3.
 
@@ -151,5 +191,4 @@ def vampnet_scores(
         batches += 1
     lobe.eval()
     with torch.no_grad():
-        outputs = [lobe(torch.tensor((s - mean) / scale, dtype=torch.float32)).double().numpy() for s in test]
-    return vamp2_score(outputs, lag)
+        return [lobe(torch.tensor((s - mean) / scale, dtype=torch.float32)).double().numpy() for s in test]

@@ -208,6 +208,14 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def binomial_interval(fraction: float, count: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a fraction of independent trials (Wilson, J. Am. Stat. Assoc. 22, 209, 1927)."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(round(fraction * count), count).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
 def block_counts(indices: Sequence[Ints], bins: int, block: int) -> Floats:
     """Histogram counts of every block of every run, shape (blocks, bins), from flat bin indices per run."""
     blocks = split_blocks([len(i) for i in indices], block)
@@ -223,22 +231,25 @@ class Floor:
         frames: frames held out per split (fewer than asked for where the reference is short).
         splits: number of splits averaged.
         effective: JS distance expected of as many independent samples as the generated set is effectively worth.
+        independent: JS distance of as many independent samples as frames: what a perfect sampler would score.
     """
 
     value: float
     frames: int
     splits: int
     effective: float
+    independent: float
 
 
 def finite_sample_floor(
     indices: Sequence[Ints], bins: int, frames: int, effective: float, rng: np.random.Generator, splits: int = 4
 ) -> Floor:
-    """Score of MD against MD at matched frames and at matched effective sample size.
+    """Score of MD against MD at matched frames, at matched effective sample size, and of independent frames.
 
-    Matched frames: contiguous blocks of the reference that add up to `frames` are held out and compared with the
-    rest, so that they carry MD's own correlation. Matched effective samples: `effective` frames drawn at random over
-    the whole reference are compared with the rest.
+    Matched frames: a contiguous stretch of `frames` reference frames is held out and compared with the rest, so that
+    it carries MD's own correlation. Matched effective samples: `effective` frames drawn at random over the whole
+    reference are compared with the rest. Independent: as many random frames as the stretch holds, the strictest of
+    the three.
 
     Args:
         indices: flat bin index per frame, one array per reference run.
@@ -253,10 +264,11 @@ def finite_sample_floor(
     held = max(1, min(frames, len(everything) // 2))
     starts = np.linspace(0, len(everything) - held, splits).astype(int)
     draws = max(1, min(round(effective), len(everything) // 2))
-    by_frames, by_samples = [], []
+    by_frames, by_samples, by_draws = [], [], []
     for start in starts:
         part = np.bincount(everything[start : start + held], minlength=bins)
         by_frames.append(js_distance(part, total - part))
-        part = np.bincount(rng.choice(everything, draws, replace=False), minlength=bins)
-        by_samples.append(js_distance(part, total - part))
-    return Floor(float(np.mean(by_frames)), held, splits, float(np.mean(by_samples)))
+        for scores, size in ((by_samples, draws), (by_draws, held)):
+            part = np.bincount(rng.choice(everything, size, replace=False), minlength=bins)
+            scores.append(js_distance(part, total - part))
+    return Floor(float(np.mean(by_frames)), held, splits, float(np.mean(by_samples)), float(np.mean(by_draws)))

@@ -14,11 +14,10 @@ from latentmd.evaluation import (
     accuracy,
     analysis,
     features,
-    figures,
     latent_baselines,
     model,
     record,
-    report,
+    relaxation,
     structure,
 )
 from latentmd.evaluation.analysis import POSITIVE_PHI
@@ -43,6 +42,7 @@ MODEL_BASELINES = ("tica-flow", "koopman")
 _PROBE_FRAMES = 20_000  # frames encoded per set for probes, VAMP-2 and Koopman
 _TRAINING_SECONDS = 20.0  # of the VAMPnet and of the TICA flow
 _MD_TIMING = 1.0  # seconds of plain MD timed for the replicate baseline
+_ENERGY_FRAMES = 10_000  # held-out frames whose energies give MD's range
 
 
 def evaluate_model(
@@ -55,6 +55,7 @@ def evaluate_model(
     frames: int = 100_000,
     walkers: int = 64,
     step: float | None = None,
+    seeds: int = 3,
     settings: Settings = DEFAULTS,
     overwrite: bool = False,
     progress: Progress = lambda stage: None,
@@ -70,6 +71,8 @@ def evaluate_model(
         frames: to generate, all walkers together.
         walkers: independent rollouts.
         step: ps per latent step and between frames; `default_step` where None.
+        seeds: rollouts made, each from other starts and noise; the first is evaluated in full, the others say how far
+            its metrics scatter.
         settings: as for `evaluate`; baselines may also name `MODEL_BASELINES`.
         overwrite: replace an earlier evaluation in `out`.
         progress: called with the name of each stage.
@@ -94,7 +97,8 @@ def evaluate_model(
         if top is None:
             top = Path(temporary) / "topology.pdb"
             top.write_text(propagator.manifest.topology)
-        return _Run(propagator, Path(top), settings, progress).evaluate(reference, train, frames, walkers, step, folder)
+        run = _Run(propagator, Path(top), settings, progress)
+        return run.evaluate(reference, train, (frames, walkers, seeds), step, folder)
 
 
 def store_metrics(name: str | Path, result: Evaluation) -> Path:
@@ -151,12 +155,13 @@ class _Run:
             raise EvaluationError(f"{top} holds {self.topology.n_atoms} atoms, the model covers {propagator.n_atoms}")
 
     def evaluate(
-        self, reference: Sequence[str | Path], train: Sequence[str | Path], frames: int, walkers: int,
+        self, reference: Sequence[str | Path], train: Sequence[str | Path], sizes: tuple[int, int, int],
         step: float | None, folder: Path | None,
     ) -> Evaluation:  # fmt: skip
         from latentmd.data.trajectory import load_positions
 
         settings, propagator = self.settings, self.propagator
+        frames, walkers, seeds = sizes
         self.progress("reading the reference")
         files = trajectory_files(reference)
         md = features.read_set(files, self.topology, self.spec, None, settings.interval)
@@ -168,30 +173,39 @@ class _Run:
         self.train = [x[::train_stride] for x in self.train]
 
         self.progress(f"rolling out {walkers} walkers")
-        pool = np.concatenate([x[:: max(1, len(x) // walkers)] for x in self.train])
-        starts = pool[self.rng.permutation(len(pool))[:walkers]]
-        made = model.generate(propagator, starts, step, max(2, frames // walkers), self.spec, template, self.rng)
+        steps = max(2, frames // walkers)
+        made = self._rollout(walkers, step, steps, template, self.rng)
         own = FeatureSet((Path(str(propagator.manifest.name)),), made.runs, step, made.kept, made.totals)
         speed = self._md_speed()
         settings = replace(settings, wall_time=made.seconds, md_speed=speed, temperature=propagator.temperature)
 
         self.progress("modelling the reference")
+        dense = md.runs if self.stride > 1 else None
         md.runs, md.interval = [run[:: self.stride] for run in md.runs], step
-        fitted = ReferenceModel(self.spec, md.runs, step, settings.lag, propagator.temperature, settings.seed)
+        fitted = ReferenceModel(self.spec, md.runs, step, settings.lag, propagator.temperature, settings.seed, dense)
         check_length("generated", own.runs, fitted.lag, step)
         self.progress("comparing")
         comparison = analysis.compare(fitted, own.runs)
         metrics = comparison.metrics + workflow.structure_metrics(own, md, template)
         metrics += workflow.speed_metrics(comparison, settings)
         metrics += self._part_metrics([x[:: self.stride] for x in test], md, fitted, template, made, step)
+        metrics = self._with_seeds(metrics, fitted, walkers, step, steps, template, seeds)
         rivals = self._baselines(fitted, own, train, settings, template)
         notes = [
             "this model covers one molecule: not transferable",
             f"{walkers} walkers, {step:g} ps per latent step; {made.seconds:.1f} s for latent steps and decoding",
+            f"one training; {seeds} seed(s) of rollouts",
         ]
+        if dense is not None:
+            samples = next(m for m in metrics if m.name == "effective samples, TIC-0")
+            notes.append(
+                f"kinetics use every {self.stride}th frame of the reference, {step:g} ps apart; distributions count "
+                f"all of its {sum(map(len, dense)):,} frames, worth {samples.reference:.0f} effective ones along TIC-0"
+            )
         result = Evaluation(metrics, rivals, own, md, notes)
         result.document = workflow.document(result, fitted, settings, propagator.manifest.name)
         curves = self._accuracy(fitted, own, made.seconds, speed)
+        result.document["seeds"] = {"rollouts": [settings.seed + k for k in range(seeds)]}
         extra = {"model": {"name": propagator.manifest.name, "sha256": propagator.bundle.sha256}, "accuracy": {
             "targets": accuracy.TARGETS, "training_s": self._training_seconds(), "md_ps_per_s": speed,
             "curves": {k: asdict(c) | {"time_to_target_s": c.time_to()} for k, c in curves.items()},
@@ -199,11 +213,35 @@ class _Run:
         result.document |= extra
         if folder is not None:
             self.progress("writing the page")
-            sections = [_accuracy_section(curves, self._training_seconds())] if curves else []
-            from latentmd.workflows.evaluation_page import write
+            from latentmd.workflows.evaluation_page import accuracy_section, write
 
+            sections = [accuracy_section(curves, self._training_seconds())] if curves else []
             write(result, fitted, comparison, self.topology, folder, sections)
         return result
+
+    def _rollout(
+        self, walkers: int, step: float, steps: int, template: structure.StructureTemplate, rng: np.random.Generator
+    ) -> model.Rollout:
+        """Rollouts from random training frames."""
+        pool = np.concatenate([x[:: max(1, len(x) // walkers)] for x in self.train])
+        starts = pool[rng.permutation(len(pool))[:walkers]]
+        return model.generate(self.propagator, starts, step, steps, self.spec, template, rng)
+
+    def _with_seeds(
+        self, metrics: list[Metric], fitted: ReferenceModel, walkers: int, step: float, steps: int,
+        template: structure.StructureTemplate, seeds: int,
+    ) -> list[Metric]:  # fmt: skip
+        """The metrics of the first rollouts with the values of rollouts from further seeds."""
+        values: dict[str, list[float]] = {}
+        for k in range(1, seeds):
+            self.progress(f"seed {k + 1} of {seeds}")
+            rng = np.random.Generator(np.random.Philox(self.settings.seed + k))
+            made = self._rollout(walkers, step, steps, template, rng)
+            found = analysis.point_values(fitted, made.runs)
+            found["frames, all checks"] = made.totals.valid / made.totals.frames
+            for name, value in found.items():
+                values.setdefault(name, []).append(value)
+        return [replace(m, seeds=(m.value, *values[m.name])) if m.name in values else m for m in metrics]
 
     def _md_speed(self) -> float:
         """Picoseconds of plain MD per second of wall time on this machine's fastest platform."""
@@ -211,8 +249,8 @@ class _Run:
 
         self.progress("timing plain MD")
         self.molecule = self._molecule()
-        name = fastest_platform(self.molecule)
-        return float(time_platform(self.molecule, name, _MD_TIMING) * self.molecule.protocol.timestep)
+        self.platform = fastest_platform(self.molecule)
+        return float(time_platform(self.molecule, self.platform, _MD_TIMING) * self.molecule.protocol.timestep)
 
     def _molecule(self) -> Any:
         from latentmd.systems.builder import Protocol, build
@@ -246,9 +284,10 @@ class _Run:
         rows += model.probe_metrics(sets[0], sets[1], self.spec, 1, _TRAINING_SECONDS, self.settings.seed)
         rows.append(model.prediction_gain(self.propagator, sets[1][0], 1, step))
         self.progress("energies")
-        spread = np.linspace(0, len(md.kept) - 1, min(len(md.kept), model.ENGINE_FRAMES)).astype(int)
-        decoded = made.kept[:: max(1, len(made.kept) // 100)]
-        return rows + model.energy_metrics(self.propagator, self.molecule, md.kept[spread], decoded)
+        frames = np.concatenate(test)
+        frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), _ENERGY_FRAMES)).astype(int)]
+        decoded = made.sampled[np.linspace(0, len(made.sampled) - 1, model.DECODED_FRAMES).astype(int)]
+        return rows + relaxation.energy_metrics(self.propagator, self.molecule, self.platform, frames, decoded)
 
     def _baselines(
         self, fitted: ReferenceModel, own: FeatureSet, train: Sequence[str | Path], settings: Settings,
@@ -275,7 +314,7 @@ class _Run:
             path = latent_baselines.koopman(self.propagator, self.latents, 1, walkers, steps, self.rng)
             shape = (walkers, steps, -1, int(self.propagator.manifest.slow_axes))
             slow = torch.as_tensor(path.reshape(shape), dtype=self.propagator.dtype, device=self.propagator.device)
-            runs, _, _ = model.decode_rollout(self.propagator, slow.transpose(0, 1), self.spec, template, self.rng)
+            runs = model.decode_rollout(self.propagator, slow.transpose(0, 1), self.spec, template, self.rng)[0]
             result["koopman"] = analysis.compare(fitted, runs, brief=True).metrics
         return result
 
@@ -292,28 +331,7 @@ class _Run:
         }
         return {
             name: accuracy.accuracy_curve(
-                runs, self.spec.pairs[0], POSITIVE_PHI, fitted.runs, TORSION_PAIR_GRID, cost, kt
+                runs, self.spec.pairs[0], POSITIVE_PHI, fitted.dense, TORSION_PAIR_GRID, cost, kt
             )
             for name, (runs, cost) in sets.items()
         }
-
-
-def _accuracy_section(curves: dict[str, accuracy.AccuracyCurve], training: float) -> report.Section:
-    made, axes = figures.figure(1, 2, width=4.2, height=3.0)
-    colours = {"surrogate": figures.GENERATED, "plain MD": figures.REFERENCE}
-    for name, curve in curves.items():
-        for axis, values in zip(axes, (curve.js, curve.free_energy), strict=True):
-            shown = np.where(np.isfinite(values), values, np.nan)
-            axis.plot(curve.seconds, shown, "-", color=colours[name], lw=1.3, label=name)
-            if name == "surrogate" and training > 0:
-                axis.plot(curve.seconds + training, shown, "--", color=colours[name], lw=1, label="with its training")
-    labels = (("(phi, psi) JS distance", "js"), ("error of phi > 0 free energy (kcal/mol)", "free_energy"))
-    for axis, (label, key) in zip(axes, labels, strict=True):
-        axis.axhline(accuracy.TARGETS[key], color="0.8", lw=0.8, zorder=0)
-        axis.set(xscale="log", yscale="log", xlabel="seconds of wall time, all walkers", ylabel=label)
-    axes[0].legend(frameon=False, fontsize=8)
-    reached = {name: curve.time_to() for name, curve in curves.items()}
-    times = [f"{name} {t:.3g} s" if np.isfinite(t) else f"{name} never" for name, t in reached.items()]
-    caption = f"Both errors stay within their targets (grey) from: {', '.join(times)}"
-    text = f"Training took {training:.0f} s beside the MD that it learned from." if training else ""
-    return report.Section("Time to accuracy", text, figures=[(figures.png(made), caption)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from latentmd.evaluation import figures, record, report, thermodynamics
+from latentmd.evaluation import accuracy, figures, record, report, thermodynamics
 from latentmd.evaluation.features import FeatureSet
 from latentmd.evaluation.reference import Comparison, ReferenceModel
 from latentmd.evaluation.statistics import TORSION_PAIR_GRID, Floats
@@ -86,3 +86,25 @@ def _figure_sections(model: ReferenceModel, own: FeatureSet, comparison: Compari
     image = figures.states(curves["states"], curves["flux"])
     sections.append(report.Section("Markov states", figures=[(image, "Stationary populations and reactive fluxes")]))
     return sections
+
+
+def accuracy_section(curves: dict[str, accuracy.AccuracyCurve], training: float) -> report.Section:
+    """Errors against wall time of the surrogate and of plain MD; `training` in seconds shifts a second curve."""
+    made, axes = figures.figure(1, 2, width=4.2, height=3.0)
+    colours = {"surrogate": figures.GENERATED, "plain MD": figures.REFERENCE}
+    for name, curve in curves.items():
+        for axis, values in zip(axes, (curve.js, curve.free_energy), strict=True):
+            shown = np.where(np.isfinite(values), values, np.nan)
+            axis.plot(curve.seconds, shown, "-", color=colours[name], lw=1.3, label=name)
+            if name == "surrogate" and training > 0:
+                axis.plot(curve.seconds + training, shown, "--", color=colours[name], lw=1, label="with its training")
+    labels = (("(phi, psi) JS distance", "js"), ("error of phi > 0 free energy (kcal/mol)", "free_energy"))
+    for axis, (label, key) in zip(axes, labels, strict=True):
+        axis.axhline(accuracy.TARGETS[key], color="0.8", lw=0.8, zorder=0)
+        axis.set(xscale="log", yscale="log", xlabel="seconds of wall time, all walkers", ylabel=label)
+    axes[0].legend(frameon=False, fontsize=8)
+    reached = {name: curve.time_to() for name, curve in curves.items()}
+    times = [f"{name} {t:.3g} s" if np.isfinite(t) else f"{name} never" for name, t in reached.items()]
+    caption = f"Both errors stay within their targets (grey) from: {', '.join(times)}"
+    text = f"Training took {training:.0f} s beside the MD that it learned from." if training else ""
+    return report.Section("Time to accuracy", text, figures=[(figures.png(made), caption)])

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import openmm
@@ -17,6 +17,7 @@ from openmm import unit
 
 from latentmd.systems.builder import Molecule
 from latentmd.systems.dynamics import walker_seed
+from latentmd.systems.relaxation import StopBelow
 from latentmd.workflows.jobs import WalkerJob
 from latentmd.workflows.workers import Emit, Row
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from latentmd.evaluation import representation
+from latentmd.evaluation.model import vamp_metrics
 
 
 def _ornstein_uhlenbeck(rhos, length, rng):
@@ -54,9 +55,35 @@ def test_vamp2_agrees_with_deeptime(processes):
 
 def test_tica_and_vampnet_find_the_slow_axes(processes):
     exact = 1 + 0.95**20
-    assert representation.tica_scores(processes[:1], processes[1:], 10, 1) == pytest.approx(exact, abs=0.04)
-    score = representation.vampnet_scores(processes[:1], processes[1:], 10, 1, seconds=0.0, seed=0)
-    assert 1.2 < score < exact + 0.1
+    found = representation.tica_outputs(processes[:1], processes[1:], 10, 1)
+    assert representation.vamp2_score(found, 10) == pytest.approx(exact, abs=0.04)
+    outputs = representation.vampnet_outputs(processes[:1], processes[1:], 10, 1, seconds=0.0, seed=0)
+    assert 1.2 < representation.vamp2_score(outputs, 10) < exact + 0.1
+
+
+def test_resampled_vamp2_scatters_about_the_score_and_is_paired():
+    rng = np.random.default_rng(6)
+    runs = [_ornstein_uhlenbeck(np.array([0.95, 0.6]), 2000, rng) + 1e4 for _ in range(8)]
+    mixed = [r @ np.array([[2.0, 1.0], [0.5, -1.0]]) for r in runs]
+    slow = [r[:, :1] for r in runs]
+    draws = representation.vamp2_resamples([runs, mixed, slow], 5, rng)
+    score = representation.vamp2_score(runs, 5)
+    low, high = np.quantile(draws[:, 0], [0.025, 0.975])
+    assert low < score < high and high - low < 0.2
+    np.testing.assert_allclose(draws[:, 0], draws[:, 1], atol=1e-6)
+    assert (draws[:, 0] > draws[:, 2]).all()
+
+
+def test_vamp_rows_give_every_rival_and_the_paired_difference(processes):
+    inputs = [p[:, :2] for p in processes]
+    rows = vamp_metrics(inputs[:1], inputs[1:], inputs[1:], "distances", 10, 0.0, 0, vampnets=2)
+    values = {m.name: m for m in rows}
+    own, net = values["VAMP-2, slow axes"], values["VAMP-2, VAMPnet on distances"]
+    assert own.value == pytest.approx(1 + 0.95**20 + 0.6**20, abs=0.04) and own.low < own.value < own.high
+    assert values["VAMP-2, TICA on distances"].value == pytest.approx(own.value, abs=1e-6)
+    gap = values["VAMP-2, slow axes less VAMPnet"]
+    assert gap.value == pytest.approx(own.value - net.value) and gap.low < gap.value < gap.high
+    assert "2 seeds" in net.note and net.note.count(".") >= 2
 
 
 def test_linear_probe():

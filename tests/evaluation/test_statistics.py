@@ -98,8 +98,23 @@ def test_floor_of_independent_samples_is_the_analytic_one():
     floor = statistics.finite_sample_floor(runs, bins, 10_000, 1_000, rng, splits=8)
     assert floor.value == pytest.approx(statistics.analytic_floor(bins, 10_000, 390_000), rel=0.15)
     assert floor.effective == pytest.approx(statistics.analytic_floor(bins, 1_000, 399_000), rel=0.15)
+    assert floor.independent == pytest.approx(statistics.analytic_floor(bins, 10_000, 390_000), rel=0.15)
     assert floor.frames == 10_000
     assert statistics.finite_sample_floor(runs, bins, 900_000, 1, rng).frames == 200_000
+
+
+def test_floor_of_a_correlated_run_lies_above_that_of_independent_frames():
+    hops = np.cumsum(np.random.default_rng(8).random(40_000) < 0.002) % 2
+    floor = statistics.finite_sample_floor([hops], 2, 4000, 40, np.random.default_rng(0), splits=8)
+    assert floor.value > 3 * floor.independent
+    assert floor.effective > 3 * floor.independent
+
+
+def test_binomial_interval_is_wilsons():
+    p, n, z = 0.99, 1000, 1.959963984540054
+    centre, half = (p + z**2 / 2 / n) / (1 + z**2 / n), z * np.sqrt(p * (1 - p) / n + z**2 / 4 / n**2) / (1 + z**2 / n)
+    np.testing.assert_allclose(statistics.binomial_interval(p, n), [centre - half, centre + half], atol=1e-9)
+    assert statistics.binomial_interval(1.0, 500)[1] == 1.0
 
 
 def test_blocks_never_span_two_runs():

@@ -42,10 +42,11 @@ def test_default_step_divides_the_lag():
 
 def test_a_surrogate_matches_its_own_process(ou_bundle, ou_runs, tmp_path, monkeypatch):
     monkeypatch.setattr("latentmd.workflows.evaluate_model._TRAINING_SECONDS", 0.0)
+    monkeypatch.setattr("latentmd.workflows.evaluate_model._ENERGY_FRAMES", 300)
     runs = [ou_runs / f"run-{i}.npy" for i in range(4)]
     settings = Settings(lag=50.0, interval=5.0, baselines=("shuffled", "koopman", "tica-flow", "replicate"))
     result = evaluate_model(
-        ou_bundle, runs[2:], runs[:2], out=tmp_path, frames=2000, walkers=8, step=10.0, settings=settings
+        ou_bundle, runs[2:], runs[:2], out=tmp_path, frames=2000, walkers=8, step=10.0, seeds=2, settings=settings
     )
     values = {m.name: m for m in result.metrics}
     assert values["torsion error of decode(encode(x)), worst"].value < 0.01
@@ -58,6 +59,13 @@ def test_a_surrogate_matches_its_own_process(ou_bundle, ou_runs, tmp_path, monke
     gain = values["gain over persistence, lag 10 ps"].value
     assert gain == pytest.approx(1 - (1 - rho**2) / (2 - 2 * rho), abs=0.05)
     assert 0 <= values["decoded frames in MD's energy range after relaxation"].value <= 1
+    phi = values["JS distance, (phi, psi)"]
+    assert phi.seeds is not None and len(phi.seeds) == 2 and phi.seeds[0] == phi.value != phi.seeds[1]
+    assert phi.seeds[1] == pytest.approx(phi.value, rel=0.3)
+    slow = values["slowest implied timescale, lag 50 ps"]
+    assert slow.seeds is not None and slow.seeds[0] == pytest.approx(slow.value)
+    # The reference is thinned to the step for kinetics; its distributions keep all frames.
+    assert phi.note.startswith("floors: 1400 frames") and phi.floor_independent < phi.floor
     document = json.loads((tmp_path / "evaluation.json").read_text())
     assert set(document["baselines"]) == {"shuffled", "koopman", "tica-flow", "replicate"}
     assert set(document["accuracy"]["curves"]) == {"surrogate", "plain MD"}

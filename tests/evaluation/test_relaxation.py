@@ -1,0 +1,50 @@
+"""Relaxation of structures in the engine: what is inside MD's range stays there, what is strained comes back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from latentmd.evaluation import relaxation
+from latentmd.evaluation.thermodynamics import energy_range, fraction_inside
+
+
+@pytest.fixture(scope="module")
+def vacuum():
+    """Alanine dipeptide in vacuum at 350 K with 400 frames of MD, 0.5 ps apart."""
+    from latentmd.systems.builder import Protocol, build
+    from latentmd.systems.dynamics import run_md
+
+    molecule = build("systems/molecules/alanine_dipeptide.pdb", Protocol(solvent="vacuum"))
+    blocks = list(run_md(molecule, 400, 0.5, seed=1, platform="Reference"))
+    return molecule, np.concatenate([b.positions for b in blocks])
+
+
+def test_relaxation_keeps_mds_own_frames_and_mends_strained_ones(vacuum):
+    molecule, frames = vacuum
+    context = molecule.context(molecule.langevin(1), "Reference")
+    energies = relaxation.engine_energies(context, frames)
+    bounds, median = energy_range(energies), float(np.median(energies))
+    strained = np.array(frames[::20], dtype=np.float64)
+    strained[:10, 8, 0] += 0.05  # half an angstrom is far outside a bond's and angle's thermal range
+    protocol = molecule.protocol
+    done = relaxation.relax(context, strained, bounds[1], median, protocol.temperature, protocol.timestep)
+    assert done.minimised >= 10 and (done.before[:10] > bounds[1]).all()
+    assert fraction_inside(done.before, bounds) <= 0.5
+    assert fraction_inside(done.after, bounds) >= 0.9
+    # No heat is taken out of frames that need no minimising: the mean stays that of MD.
+    assert np.mean(done.after[10:]) == pytest.approx(np.mean(energies), abs=4 * np.std(energies) / np.sqrt(10))
+
+
+def test_rows_hold_a_control_and_say_where_frames_fall(vacuum, ou_bundle):
+    from latentmd.propagator import Propagator
+
+    molecule, frames = vacuum
+    broken = np.array(frames[:4], dtype=np.float64)
+    broken[:, 8, 0] += 0.05
+    rows = relaxation.energy_metrics(Propagator(ou_bundle, "cpu"), molecule, "Reference", frames[:200], broken)
+    values = {m.name: m for m in rows}
+    raw = values["decoded frames in MD's energy range as decoded"]
+    assert raw.value == 0.0 and raw.reference > 0.97 and "0 below and 4 above of 4" in raw.note
+    relaxed = values["decoded frames in MD's energy range after relaxation"]
+    assert relaxed.low <= relaxed.value <= relaxed.high and "4 frames above it minimised" in relaxed.note
