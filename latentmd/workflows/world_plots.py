@@ -17,6 +17,7 @@ from latentmd.systems.toy.world import World
 Floats = NDArray[np.floating[Any]]
 _SCATTER = 800  # points per map; UMAP is fitted on them
 _GIF_FRAMES = 60
+_PAPER = 225  # grey about the panels of an animation
 _COLOURS = ("#4a5568", "#c2410c", "#2b6cb0")  # truth, forecast, reconstruction
 
 
@@ -178,11 +179,13 @@ def forecast_gif(path: Path, panels: Mapping[str, Floats], seconds: float = 6.0)
         tiles = []
         for values in panels.values():
             pixels = (255 * np.clip(values[frame], 0, 1)).astype(np.uint8)
-            tiles.append(np.pad(np.kron(pixels, np.ones((scale, scale), np.uint8)), ((18, 4), (4, 4))))
+            tiles.append(
+                np.pad(np.kron(pixels, np.ones((scale, scale), np.uint8)), ((18, 4), (4, 4)), constant_values=_PAPER)
+            )
         image = Image.fromarray(np.concatenate(tiles, axis=1))
         draw = ImageDraw.Draw(image)
         for i, title in enumerate(panels):
-            draw.text((8 + i * tiles[0].shape[1], 4), title, fill=255)
+            draw.text((6 + i * tiles[0].shape[1], 4), title, fill=0)
         images.append(image)
     buffer = io.BytesIO()
     images[0].save(
