@@ -157,9 +157,10 @@ def _state_metrics(
         floor, error_floor = _state_floors(reference, sum(len(p) for p in paths), populations)
     missing = int(np.count_nonzero((own_populations == 0) & (populations > 0)))
     note = f"{missing} of {reference.sets} macrostates never visited" if missing else ""
-    distance = statistics.js_distance(own_populations, populations)
+    distance, error = _population_errors(own_populations, populations, reference.temperature)
+    if not np.isfinite(distance):
+        note = "undefined: the connected states of the two sets do not overlap; use longer runs"
     result.metrics.append(Metric("JS distance, MSM states", "distribution", distance, floor=floor, note=note))
-    error = thermodynamics.free_energy_error(populations, own_populations, reference.temperature)
     result.metrics.append(
         Metric("free-energy error, macrostates", "thermodynamics", error, "kcal/mol", floor=error_floor, note=note)
     )
@@ -167,17 +168,28 @@ def _state_metrics(
     result.curves["flux"] = (flux, own_flux)
 
 
-def _state_floors(reference: ReferenceModel, frames: int, populations: Floats) -> tuple[float, float]:
-    """Scores of contiguous parts of the reference, as long as the generated set, against the whole of it."""
+def _population_errors(own: Floats, populations: Floats, temperature: float) -> tuple[float, float]:
+    """JS distance and mean free-energy error of macrostates; nan where one of the sets visits none of them."""
+    if not (own.sum() > 0 and populations.sum() > 0):
+        return float("nan"), float("nan")
+    error = thermodynamics.free_energy_error(populations, own, temperature)
+    return statistics.js_distance(own, populations), error
+
+
+def _state_floors(reference: ReferenceModel, frames: int, populations: Floats) -> tuple[float | None, float | None]:
+    """Scores of contiguous parts of the reference, as long as the generated set, against the whole of it.
+
+    None where a part visits no connected state, so that short runs get no floor instead of a wrong one.
+    """
     path = reference.membership[np.concatenate(reference.paths)]
     held = min(frames, len(path) // 2)
-    distances, errors = [], []
+    scores = []
     for start in np.linspace(0, len(path) - held, 4).astype(int):
         part = path[start : start + held]
         own = np.bincount(part[part >= 0], minlength=reference.sets) / held
-        distances.append(statistics.js_distance(own, populations))
-        errors.append(thermodynamics.free_energy_error(populations, own, reference.temperature))
-    return float(np.mean(distances)), float(np.mean(errors))
+        scores.append(_population_errors(own, populations, reference.temperature))
+    distance, error = np.mean(scores, axis=0)
+    return (float(distance), float(error)) if np.isfinite(distance) else (None, None)
 
 
 def _basin_columns(spec: FeatureSpec) -> list[int]:

@@ -112,7 +112,7 @@ def generate(
 
 
 def reconstruction_metrics(
-    propagator: Propagator, frames: Floats, spec: FeatureSpec, template: structure.StructureTemplate,
+    propagator: Propagator, frames: Floats, spec: FeatureSpec, template: structure.StructureTemplate, topology: Any,
     rng: np.random.Generator,
 ) -> list[Metric]:  # fmt: skip
     """decode(encode(x)) against x on held-out frames: torsions, heavy-atom RMSD, (phi, psi) JS distance, invariance."""
@@ -136,6 +136,7 @@ def reconstruction_metrics(
         worst = int(np.argmax(error))
         rows.append(Metric("torsion error of decode(encode(x)), worst", "model", float(error[worst]), "degrees",
                            note=spec.names[worst]))  # fmt: skip
+    rows += _rotor_errors(topology, frames, decoded)
     if spec.pairs:
         pair = list(spec.pairs[0])
         value = statistics.sample_js_distance(b[:, pair], a[:, pair], TORSION_PAIR_GRID)
@@ -148,6 +149,29 @@ def reconstruction_metrics(
         change = float((other - slow).square().mean().sqrt()) / scale
         rows.append(Metric(f"change of z under {label}", "model", change, note="RMS change over RMS z"))
     return rows
+
+
+def _rotor_errors(topology: Any, frames: Floats, decoded: Floats) -> list[Metric]:
+    """Mean error of the worst rotor of equivalent hydrogens (CH3, NH3+), modulo 120 degrees.
+
+    The torsion of one hydrogen is compared, and which of the three it decodes to is arbitrary: the error includes how
+    far the three are from 120 degrees apart.
+    """
+    import torch
+
+    from latentmd.decoders.internal_coordinates import InternalCoordinates
+
+    coordinates = InternalCoordinates.from_topology(topology)
+    rotors = coordinates.driver_index[coordinates.driver_kind == 3]
+    if not len(rotors):
+        return []
+    before, after = (
+        coordinates.to_internal(torch.as_tensor(np.asarray(x), dtype=torch.float64))[2][:, rotors].numpy()
+        for x in (frames, decoded)
+    )
+    error = np.rad2deg(np.abs(np.angle(np.exp(3j * (after - before)))).mean(axis=0)) / 3
+    return [Metric("methyl error of decode(encode(x)), worst", "model", float(error.max()), "degrees",
+                   note="modulo 120 degrees")]  # fmt: skip
 
 
 def probe_metrics(

@@ -84,7 +84,7 @@ def columns(metric: Metric) -> tuple[str, str, str, str, str, str, str]:
     note = (
         metric.note
         + ("; " if metric.note and mean else "")
-        + (f"mean of seeds {mean} ({spread}): {each}" if mean else "")
+        + (f"seeds {each}: mean {mean}{spread and f', {spread}'}" if mean else "")
     )
     return (
         metric.name, number(metric.value) + unit, interval(metric.low, metric.high),
@@ -128,14 +128,20 @@ def _joined(value: str, spread: str) -> str:
 
 
 def seed_summary(metric: Metric) -> tuple[str, str, str]:
-    """Mean over seeds, the 95 % interval of that mean (Student's t), and every value; empty without seeds."""
+    """Mean over seeds, the 95 % interval of that mean (Student's t), and every value; empty without seeds.
+
+    No interval where a value is not finite, as a first-passage time without a transition.
+    """
     if not metric.seeds or len(metric.seeds) < 2:
         return "", "", ""
     from scipy.stats import t
 
     values = np.array(metric.seeds, dtype=np.float64)
-    mean, half = values.mean(), t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return number(mean), interval(mean - half, mean + half), ", ".join(number(v) for v in metric.seeds)
+    mean, each = float(values.mean()), ", ".join(number(v) for v in metric.seeds)
+    if not np.isfinite(values).all():
+        return number(mean), "", each
+    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return number(mean), interval(mean - half, mean + half), each
 
 
 def _seed_table(metrics: Sequence[Metric]) -> Any:

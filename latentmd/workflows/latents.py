@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -194,8 +195,9 @@ def _images(
 
 
 def _umap(points: Floats, seed: int) -> Floats:
-    import umap
-
+    with warnings.catch_warnings():  # the package warns that TensorFlow, which is not used here, is missing
+        warnings.simplefilter("ignore", ImportWarning)
+        import umap
     return np.asarray(umap.UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(points))
 
 

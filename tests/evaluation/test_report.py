@@ -105,6 +105,16 @@ def test_numbers_and_files(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 
+def test_seeds_give_a_mean_and_students_interval():
+    """Three values 1, 2, 3: mean 2, half width t(0.975, 2) / sqrt(3) = 4.3027 / 1.7321."""
+    metric = Metric("JS", "distribution", 1.0, seeds=(1.0, 2.0, 3.0))
+    mean, spread, each = record.seed_summary(metric)
+    assert (mean, each) == ("2", "1, 2, 3") and spread == record.interval(2 - 2.48414, 2 + 2.48414)
+    assert record.seed_summary(Metric("MFPT", "kinetics", 1.0, seeds=(1.0, float("inf"))))[:2] == ("∞", "")
+    assert record.seed_summary(Metric("JS", "distribution", 1.0)) == ("", "", "")
+    assert len(record.tables("x", [metric], {})) == 2
+
+
 def test_view_turns_and_plays_in_a_browser(sample_page, tmp_path):
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 import mdtraj
 import numpy as np
@@ -42,7 +43,10 @@ def test_latents_of_a_known_process(ou_bundle, drawn_runs, tmp_path):
     assert document["interval_ps"] == 5.0 and document["lag_ps"] == 10.0
     written = json.loads((tmp_path / "latents.json").read_text())
     assert len(written["metrics"]) == len(document["metrics"])
-    assert (tmp_path / "latents.html").read_text().count("data:image/png") >= 2
+    page = (tmp_path / "latents.html").read_text()
+    assert page.count("data:image/png") >= 2
+    drawn = find_spec("umap") is not None
+    assert ("UMAP of all axes" in page) == drawn and bool(written["notes"]) != drawn
 
 
 def test_command_and_refusals(ou_bundle, drawn_runs, tmp_path):
