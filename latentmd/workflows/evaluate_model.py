@@ -272,7 +272,7 @@ class _Run:
         made: model.Rollout, step: float,
     ) -> list[Metric]:  # fmt: skip
         self.progress("encoder and decoder")
-        rows = model.reconstruction_metrics(self.propagator, md.kept, self.spec, template, self.rng)
+        rows = model.reconstruction_metrics(self.propagator, md.kept, self.spec, template, self.topology, self.rng)
         self.progress("representation")
         sets = []
         for runs in (self.train, test):
