@@ -41,6 +41,7 @@ class ModelMolecule:
         record = chemistry(app.PDBFile(io.StringIO(manifest.topology)).topology)
         self.name = f"model {manifest.name!r}" if manifest.name else "the model"
         self.symbols, self.labels = record.symbols, record.labels
+        self.numbers = np.array([app.Element.getBySymbol(symbol).atomic_number for symbol in record.symbols])
         neighbours = record.neighbours()
         order, seen = [0], {0}
         self.tree: list[tuple[int, int]] = []  # (child, parent), parents first
@@ -50,6 +51,7 @@ class ModelMolecule:
                     seen.add(child)
                     order.append(child)
                     self.tree.append((child, parent))
+        self._bonds = np.array(self.tree, dtype=np.int64).reshape(-1, 2)
 
     def check(self, atoms: Atoms) -> None:
         """Refuse Atoms that are not this molecule, or whose atoms are in another order.
@@ -57,23 +59,39 @@ class ModelMolecule:
         Raises:
             ValueError: the number of atoms, an element, or the length of a bond says so.
         """
-        found = atoms.get_chemical_symbols()
-        if len(found) != len(self.symbols):
-            raise ValueError(f"{self.name} covers a molecule of {len(self.symbols)} atoms, found {len(found)}")
-        for index, (symbol, expected) in enumerate(zip(found, self.symbols, strict=True)):
-            if symbol != expected:
-                raise ValueError(
-                    f"atom {index} is {symbol}, expected {expected} ({self.labels[index]} of {self.name}); "
-                    "`latentmd inspect` prints the molecule and its order of atoms"
-                )
-        x = self.whole(atoms)
-        for child, parent in self.tree:
-            length = float(np.linalg.norm(x[child] - x[parent]))
-            if length > _LONGEST_BOND:
-                raise ValueError(
-                    f"atoms {child} and {parent} are {length / ANGSTROM:.2f} Å apart, but {self.labels[child]} and "
-                    f"{self.labels[parent]} of {self.name} are bonded; put the atoms in the model's order"
-                )
+        self.check_elements(atoms)
+        self.check_bonds(self.whole(atoms))
+
+    def check_elements(self, atoms: Atoms) -> None:
+        """Refuse Atoms with another number of atoms or other elements.
+
+        Raises:
+            ValueError: that is so.
+        """
+        if len(atoms) != len(self.symbols):
+            raise ValueError(f"{self.name} covers a molecule of {len(self.symbols)} atoms, found {len(atoms)}")
+        if not np.array_equal(atoms.numbers, self.numbers):
+            index = int(np.flatnonzero(atoms.numbers != self.numbers)[0])
+            raise ValueError(
+                f"atom {index} is {atoms[index].symbol}, expected {self.symbols[index]} ({self.labels[index]} of "
+                f"{self.name}); `latentmd inspect` prints the molecule and its order of atoms"
+            )
+
+    def check_bonds(self, positions: Array) -> None:
+        """Refuse positions [N, 3] or [B, N, 3] nm in which bonded atoms are far apart.
+
+        Raises:
+            ValueError: a bond is too long.
+        """
+        vectors = positions[..., self._bonds[:, 0], :] - positions[..., self._bonds[:, 1], :]
+        lengths = np.sqrt(np.square(vectors).sum(axis=-1))
+        if np.any(lengths > _LONGEST_BOND):
+            row = np.unravel_index(int(np.argmax(lengths > _LONGEST_BOND)), lengths.shape)
+            child, parent = self.tree[row[-1]]
+            raise ValueError(
+                f"atoms {child} and {parent} are {lengths[row] / ANGSTROM:.2f} Å apart, but {self.labels[child]} and "
+                f"{self.labels[parent]} of {self.name} are bonded; put the atoms in the model's order"
+            )
 
     def whole(self, atoms: Atoms) -> Array:
         """Positions [N, 3] in nm with no bond across a face of the periodic cell.
@@ -81,8 +99,8 @@ class ModelMolecule:
         Raises:
             ValueError: positions that are not finite.
         """
-        x: Array = ANGSTROM * atoms.get_positions()
-        if not np.all(np.isfinite(x)):
+        x: Array = ANGSTROM * atoms.positions
+        if not np.isfinite(x).all():
             raise ValueError("positions are not finite; expected a structure of the molecule")
         if atoms.pbc.any():
             cell = ANGSTROM * np.asarray(atoms.cell.complete())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg.lapack import dposv
 
 Array = NDArray[np.float64]
 
@@ -41,6 +43,7 @@ class ConstraintProjector:
         self.masses = np.asarray(masses, dtype=np.float64)
         self.tolerance = tolerance
         self._inverse = 1.0 / self.masses[:, None]
+        self._squares = self.lengths**2
         rows = np.arange(len(self.pairs))
         incidence = np.zeros((len(self.pairs), len(self.masses)))
         incidence[rows, self.pairs[:, 0]] = 1.0
@@ -70,11 +73,11 @@ class ConstraintProjector:
             return x
         for _ in range(_MAX_ITERATIONS):
             r = self._vectors(x)
-            c = 0.5 * (np.sum(r * r, axis=1) - self.lengths**2)
-            worst = float(np.max(np.abs(c) / self.lengths**2))
+            c = 0.5 * (np.einsum("ci,ci->c", r, r) - self._squares)
+            worst = float((np.abs(c) / self._squares).max())
             if worst <= self.tolerance:
                 return x
-            if not np.isfinite(worst):
+            if not math.isfinite(worst):
                 break
             x -= self._spread(r, self._solve(r, c))
         raise ConstraintError(
@@ -87,7 +90,7 @@ class ConstraintProjector:
         if not len(self.pairs):
             return velocities.copy()
         r = self._vectors(positions)
-        rate = np.sum(r * self._vectors(velocities), axis=1)
+        rate = np.einsum("ci,ci->c", r, self._vectors(velocities))
         return velocities - self._spread(r, self._solve(r, rate))
 
     def _vectors(self, positions: Array) -> Array:
@@ -101,7 +104,10 @@ class ConstraintProjector:
         """Solution of J M^-1 J^T multipliers = right; its elements are (D M^-1 D^T)_ab r_a . r_b."""
         try:
             if len(right) <= _DENSE:
-                return np.asarray(np.linalg.solve(self._coupling * (r @ r.T), right))
+                _, solution, info = dposv(self._coupling * (r @ r.T), right)
+                if info:
+                    raise np.linalg.LinAlgError("the constraints depend on each other")
+                return np.asarray(solution)
             from scipy.sparse import coo_array
             from scipy.sparse.linalg import splu
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import warnings
 from collections.abc import Callable, Generator
@@ -80,6 +81,8 @@ class LatentProvider:
                 "put the original bundle back, or build the System again"
             )
         self.projector = ConstraintProjector(selection.pairs, selection.lengths, selection.masses)
+        self._mass = self.projector.masses.sum()
+        self._spread = 1.0 / np.sqrt(self.projector.masses)[:, None]  # of velocities, times sqrt(kT)
         self.last_error: BaseException | None = None
         self.steps = 0
         self.draws = 0
@@ -136,7 +139,7 @@ class LatentProvider:
     def _displacements(self, state: Any, parameters: Any) -> Array:
         self._failures.pop(threading.get_ident(), None)
         x = state.getPositions(asNumpy=True)._value
-        if not np.all(np.isfinite(x)):
+        if not np.isfinite(x).all():
             raise LatentStepError("the positions in the Context are not finite; load an earlier state")
         if self.selection.periodic:
             x = self._whole(x, state.getPeriodicBoxVectors(asNumpy=True)._value)
@@ -149,7 +152,7 @@ class LatentProvider:
     def _propose(self, x: Array, time: float, key: tuple[int, int, int]) -> Array:
         """Positions after `time`, the first of MAX_DRAWS that pass the checks of structure."""
         masses = self.projector.masses
-        centre = masses @ x / masses.sum()
+        centre = masses @ x / self._mass
         for draw in range(MAX_DRAWS):
             self.draws += 1
             y = np.asarray(self.propagator.propose(x, time, CounterNoise(*key, purpose=2 + draw), masses))
@@ -161,8 +164,9 @@ class LatentProvider:
         else:
             raise LatentStepError(f"no sound structure in {MAX_DRAWS} draws (last failed: {', '.join(failed)})")
         y = self.projector.project_positions(y)
-        y += centre - masses @ y / masses.sum()
-        longest = float(np.max(np.linalg.norm(y - x, axis=1)))
+        y += centre - masses @ y / self._mass
+        moved = y - x
+        longest = math.sqrt(np.einsum("ai,ai->a", moved, moved).max())
         if not longest <= self.selection.reach:
             reach = self.selection.reach
             raise LatentStepError(f"an atom would move {longest:.3g} nm; the molecule allows {reach:.3g} nm")
@@ -170,9 +174,9 @@ class LatentProvider:
 
     def _draw_velocities(self, y: Array, kT: float, key: tuple[int, int, int]) -> Array:
         masses = self.projector.masses
-        v = CounterNoise(*key, purpose=1).standard_normal(y.shape) * np.sqrt(kT / masses)[:, None]
+        v = CounterNoise(*key, purpose=1).standard_normal(y.shape) * (math.sqrt(kT) * self._spread)
         if self.selection.remove_momentum:
-            v -= masses @ v / masses.sum()
+            v -= masses @ v / self._mass
         return np.asarray(self.projector.project_velocities(y, v))
 
     def _whole(self, x: Array, box: Array) -> Array:

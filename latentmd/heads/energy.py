@@ -9,25 +9,30 @@ from latentmd.heads.mechanics import MechanicsPrior
 
 
 class EnergyHead(nn.Module):
-    """U(x) = U_prior(x) + s Σ_i e(h_i(x)) + U_0 in kJ/mol; forces are its exact negative gradient by autograd.
+    """U(x) = U_prior(x) + U_0 [+ s Σ_i e(h_i(x))] in kJ/mol; forces are its exact negative gradient by autograd.
 
     Args:
-        encoder: a copy of the JEPA encoder, whose per-atom features are trained further on energies and forces.
+        encoder: a copy of the JEPA encoder, whose per-atom features h are trained further on energies and forces;
+            None where the prior alone is accurate enough, which is several times faster.
         prior: fitted `MechanicsPrior`.
         offset, scale: mean and spread of what the prior leaves, kJ/mol.
     """
 
-    def __init__(self, encoder: MoleculeEncoder, prior: MechanicsPrior, offset: float, scale: float) -> None:
+    def __init__(self, encoder: MoleculeEncoder | None, prior: MechanicsPrior, offset: float, scale: float) -> None:
         super().__init__()
-        self.encoder, self.prior = encoder, prior
+        self.prior = prior
         self.offset, self.scale = float(offset), float(scale)
-        width = encoder.encoder.width
-        self.atomwise = mlp([width, width, 1])
+        self.encoder, self.atomwise = encoder, None
+        if encoder is not None:
+            width = encoder.encoder.width
+            self.atomwise = mlp([width, width, 1])
 
     def forward(self, positions: Tensor) -> Tensor:
         """[batch, atoms, 3] nm → [batch] kJ/mol."""
-        h = self.encoder.encoder.atoms(positions, self.encoder.features, self.encoder.separation)
-        out: Tensor = self.prior(positions) + self.offset + self.scale * self.atomwise(h).sum(1).squeeze(-1)
+        out: Tensor = self.prior(positions) + self.offset
+        if self.encoder is not None and self.atomwise is not None:
+            h = self.encoder.encoder.atoms(positions, self.encoder.features, self.encoder.separation)
+            out = out + self.scale * self.atomwise(h).sum(1).squeeze(-1)
         return out
 
     def loss(self, positions: Tensor, energies: Tensor, forces: Tensor, force_weight: float) -> tuple[Tensor, Tensor]:

@@ -36,6 +36,8 @@ class MechanicsPrior(nn.Module):
     angles: Tensor
     torsions: Tensor
     pairs: Tensor
+    heads: Tensor
+    tails: Tensor
     mean: Tensor
     parameters_: Tensor
     offset: Tensor
@@ -55,6 +57,9 @@ class MechanicsPrior(nn.Module):
         self.register_buffer("torsions", torch.tensor(torsions, dtype=torch.long).reshape(-1, 4))
         pairs = _distant_pairs(near) if record.n_atoms <= _PAIR_ATOMS else []
         self.register_buffer("pairs", torch.tensor(pairs, dtype=torch.long).reshape(-1, 2))
+        ends = torch.tensor(_ends(bonds, angles, torsions, pairs), dtype=torch.long).reshape(-1, 2)
+        self.register_buffer("heads", ends[:, 0].contiguous())
+        self.register_buffer("tails", ends[:, 1].contiguous())
         size = 2 * len(bonds) + 2 * len(angles) + 3 * len(torsions) + 4 * len(pairs)
         self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
         self.register_buffer("parameters_", torch.zeros(size, dtype=torch.float64))
@@ -62,22 +67,25 @@ class MechanicsPrior(nn.Module):
 
     def terms(self, positions: Tensor) -> Tensor:
         """Values f of all terms, [batch, atoms, 3] nm → [batch, terms]."""
-        r = torch.linalg.vector_norm(positions[:, self.bonds[:, 0]] - positions[:, self.bonds[:, 1]], dim=-1)
-        u = positions[:, self.angles[:, 0]] - positions[:, self.angles[:, 1]]
-        v = positions[:, self.angles[:, 2]] - positions[:, self.angles[:, 1]]
-        theta = torch.atan2(torch.linalg.vector_norm(torch.linalg.cross(u, v, dim=-1), dim=-1), (u * v).sum(-1))
-        axis = positions[:, self.torsions[:, 2]] - positions[:, self.torsions[:, 1]]
-        first = positions[:, self.torsions[:, 0]] - positions[:, self.torsions[:, 1]]
-        last = positions[:, self.torsions[:, 3]] - positions[:, self.torsions[:, 2]]
-        a, b = torch.linalg.cross(first, axis, dim=-1), torch.linalg.cross(last, axis, dim=-1)
-        cosine = (a * b).sum(-1) / (
-            torch.linalg.vector_norm(a, dim=-1) * torch.linalg.vector_norm(b, dim=-1)
-        ).clamp_min(1e-12)
-        double = 2 * cosine * cosine - 1
-        d = torch.linalg.vector_norm(positions[:, self.pairs[:, 0]] - positions[:, self.pairs[:, 1]], dim=-1)
-        sixth = (0.3 / d) ** 6
-        bonded = torch.cat([r, r * r, theta, theta * theta, cosine, double, cosine * (2 * double - 1)], dim=1)
-        return torch.cat([bonded, 0.3 / d, sixth, sixth * sixth, torch.exp(-d / 0.2)], dim=1)
+        x = positions.permute(1, 2, 0).contiguous()  # frames last, so that every operation runs along them
+        vectors = x.index_select(0, self.heads) - x.index_select(0, self.tails)
+        b, a, t = len(self.bonds), len(self.angles), len(self.torsions)
+        bond, u, v, first, axis, last, pair = vectors.split([b, a, a, t, t, t, len(self.pairs)])
+        r, d = torch.sqrt((bond * bond).sum(1)), torch.sqrt((pair * pair).sum(1))
+        cosine = (u * v).sum(1) * torch.rsqrt((u * u).sum(1) * (v * v).sum(1))
+        theta = torch.acos(cosine.clamp(-1 + 1e-12, 1 - 1e-12))
+        # (a × b) · (c × b) = (a · c) b² − (a · b)(b · c) for the normals of the torsion's planes.
+        along_first, along_last, square = (first * axis).sum(1), (last * axis).sum(1), (axis * axis).sum(1)
+        normals = ((first * first).sum(1) * square - along_first * along_first) * (
+            (last * last).sum(1) * square - along_last * along_last
+        )
+        dihedral = ((first * last).sum(1) * square - along_first * along_last) * torch.rsqrt(normals.clamp_min(1e-24))
+        double = 2 * dihedral * dihedral - 1
+        inverse = 0.3 / d
+        square_inverse = inverse * inverse
+        sixth = square_inverse * square_inverse * square_inverse
+        bonded = torch.cat([r, r * r, theta, theta * theta, dihedral, double, dihedral * (2 * double - 1)])
+        return torch.cat([bonded, inverse, sixth, sixth * sixth, torch.exp(-5 * d)]).T
 
     def forward(self, positions: Tensor) -> Tensor:
         """[batch, atoms, 3] nm → [batch] kJ/mol; sums in float64, since large terms cancel."""
@@ -102,6 +110,12 @@ class MechanicsPrior(nn.Module):
         self.mean.copy_(mean)
         self.offset.copy_(offset)
 
+    def force_error(self, positions: Tensor, forces: Tensor) -> float:
+        """RMS error of the forces [frames, atoms, 3] kJ/mol/nm over their RMS."""
+        x = positions.detach().double().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(self(x).sum(), x)
+        return float((gradient + forces).square().mean().sqrt() / forces.double().square().mean().sqrt())
+
     def _jacobian(self, frames: Tensor) -> Tensor:
         """Derivatives of the terms, [batch, terms, atoms, 3]."""
         with warnings.catch_warnings():  # torch.func itself still uses TorchScript
@@ -115,3 +129,15 @@ def _distant_pairs(near: list[list[int]]) -> list[tuple[int, int]]:
     """Pairs of atoms that are neither bonded nor share a neighbour."""
     close = [{i, *around, *(k for j in around for k in near[j])} for i, around in enumerate(near)]
     return [(i, j) for i in range(len(near)) for j in range(i) if j not in close[i]]
+
+
+def _ends(
+    bonds: list[tuple[int, int]],
+    angles: list[tuple[int, int, int]],
+    torsions: list[tuple[int, int, int, int]],
+    pairs: list[tuple[int, int]],
+) -> list[tuple[int, int]]:
+    """Atoms (head, tail) of the vectors: bonds, angles' two legs, torsions' first leg, axis and last leg, pairs."""
+    legs = [(i, j) for i, j, _ in angles] + [(k, j) for _, j, k in angles]
+    planes = [(i, j) for i, j, _, _ in torsions] + [(k, j) for _, j, k, _ in torsions]
+    return [*bonds, *legs, *planes, *((m, k) for _, _, k, m in torsions), *pairs]

@@ -125,17 +125,25 @@ def train_energies(
     config: TrainingConfig,
     run: Run,
 ) -> tuple[EnergyHead, LatentEnergyHead]:
-    """Both energy heads; the one with forces starts from a copy of the encoder."""
+    """Both energy heads; a network of the one with forces, where it needs one, starts from a copy of the encoder."""
     frames, energies = positions[labels.rows], labels.energies
     start = time.perf_counter()
     prior = MechanicsPrior(topology)
-    some = torch.linspace(0, len(frames) - 1, min(_PRIOR_FRAMES, len(frames))).long()
-    prior.fit(frames[some], energies[some], labels.forces[some])
+    every = max(2, len(frames) // _PRIOR_FRAMES)
+    prior.fit(*(part[::every] for part in (frames, energies, labels.forces)))
+    error = prior.force_error(frames[1::every], labels.forces[1::every])
     run.record("energy prior", time.perf_counter() - start)
     rest = energies - prior(frames)
-    trainable = copy.deepcopy(encoder).requires_grad_(True)
-    head = EnergyHead(trainable, prior, float(rest.mean()), float(rest.std().clamp_min(1e-3)))
-    trained: Any = run.stage(stages.energy_stage(head, frames, energies, labels.forces, config))
+    needed = error > config.energy.tolerance
+    head = EnergyHead(
+        copy.deepcopy(encoder).requires_grad_(True) if needed else None,
+        prior,
+        float(rest.mean()),
+        float(rest.std().clamp_min(1e-3)),
+    )
+    trained: Any = head
+    if needed:
+        trained = run.stage(stages.energy_stage(head, frames, energies, labels.forces, config))
     latent = LatentEnergyHead(w.shape[1], float(energies.mean()), float(energies.std().clamp_min(1e-3)))
     trained_latent: Any = run.stage(stages.latent_energy_stage(latent, w[labels.rows], energies, config))
     return trained, trained_latent

@@ -103,9 +103,14 @@ class PredictorConfig(FlowConfig):
 
 
 class EnergyConfig(Section):
-    """Energy heads, trained on engine energies and forces of `frames` training frames."""
+    """Energy heads, fitted to engine energies and forces of `frames` training frames.
+
+    A force-field form is fitted first. A network is trained on what it leaves, for `steps`, only where its force error,
+    on labelled frames outside the fit, exceeds `tolerance` as a share of the force RMS.
+    """
 
     frames: int = Field(30000, ge=100)
+    tolerance: float = Field(0.05, ge=0)
     steps: int = Field(600, ge=1)
     batch: int = Field(96, ge=4)
     learning_rate: float = Field(2e-3, gt=0)

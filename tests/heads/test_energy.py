@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentmd.bundle import script
 from latentmd.data.graph import molecule_graph
 from latentmd.data.trajectory import load_topology
 from latentmd.heads.energy import EnergyHead, LatentEnergyHead
@@ -152,3 +153,35 @@ def test_latent_energy_head_learns_mean_and_variance() -> None:
         mean, variance = head(probe)
     torch.testing.assert_close(mean, torch.tensor([6.0, 10.0, 14.0]), rtol=0, atol=0.5)
     torch.testing.assert_close(variance.sqrt(), 2 * torch.exp(probe[:, 1] / 2), rtol=0.2, atol=0)
+
+
+def test_head_without_a_network_is_its_prior(prior: MechanicsPrior, frames: Tensor) -> None:
+    """And scripts, since a bundle holds it so."""
+    head = EnergyHead(None, prior, 3.0, 1.0)
+    torch.testing.assert_close(script(head)(frames[:4]), prior(frames[:4]) + 3.0)
+
+
+def test_force_error_is_a_share_of_the_force(prior: MechanicsPrior, frames: Tensor) -> None:
+    forces = -gradient(prior, frames[:20])
+    assert prior.force_error(frames[:20], forces) < 1e-9
+    assert prior.force_error(frames[:20], 2 * forces) == pytest.approx(0.5)
+
+
+def test_terms_are_those_of_a_force_field(alanine_topology: Any, frames: Tensor) -> None:
+    """Lengths, angles and torsions against mdtraj."""
+    import mdtraj
+
+    prior = MechanicsPrior(alanine_topology)
+    run = mdtraj.Trajectory(frames[:5].numpy(), alanine_topology)
+    b, a, t = len(prior.bonds), len(prior.angles), len(prior.torsions)
+    f = prior.terms(frames[:5]).numpy()
+    np.testing.assert_allclose(f[:, :b], mdtraj.compute_distances(run, prior.bonds.numpy(), opt=False), rtol=1e-5)
+    np.testing.assert_allclose(
+        f[:, 2 * b : 2 * b + a], mdtraj.compute_angles(run, prior.angles.numpy(), opt=False), rtol=1e-4
+    )
+    phi = mdtraj.compute_dihedrals(run, prior.torsions.numpy(), opt=False)
+    first = 2 * b + 2 * a
+    for n in (1, 2, 3):
+        np.testing.assert_allclose(f[:, first + (n - 1) * t : first + n * t], np.cos(n * phi), atol=1e-4)
+    d = mdtraj.compute_distances(run, prior.pairs.numpy(), opt=False)
+    np.testing.assert_allclose(f[:, first + 3 * t :][:, : d.shape[1]], 0.3 / d, rtol=1e-5)

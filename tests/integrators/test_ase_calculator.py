@@ -61,7 +61,7 @@ def test_one_pass_gives_everything(atoms: Atoms, ou_bundle: Path, monkeypatch: p
     atoms.calc = calc = LatentCalculator(ou_bundle)
     passes = []
     inner = calc._results
-    monkeypatch.setattr(calc, "_results", lambda rows: passes.append(1) or inner(rows))
+    monkeypatch.setattr(calc, "_results", lambda *rows: passes.append(1) or inner(*rows))
     energy = atoms.get_potential_energy()
     atoms.get_forces()
     assert atoms.get_potential_energy(force_consistent=True) == energy
@@ -76,7 +76,7 @@ def test_caching_follows_what_matters(atoms: Atoms, ou_bundle: Path, monkeypatch
     atoms.calc = calc = LatentCalculator(ou_bundle)
     passes = []
     inner = calc._results
-    monkeypatch.setattr(calc, "_results", lambda rows: passes.append(1) or inner(rows))
+    monkeypatch.setattr(calc, "_results", lambda *rows: passes.append(1) or inner(*rows))
     first = atoms.get_potential_energy()
     atoms.set_initial_charges(np.ones(len(atoms)))
     atoms.set_initial_magnetic_moments(np.ones(len(atoms)))

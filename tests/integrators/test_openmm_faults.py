@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import weakref
 from collections.abc import Callable
@@ -93,29 +94,37 @@ def test_state_is_intact_after_a_fault(
     np.testing.assert_allclose(snapshot(simulation.context)["x"], snapshot(undisturbed.context)["x"], atol=1e-12)
 
 
-def test_a_fault_at_a_random_step_of_an_alternating_run(
-    latent_simulation: Make, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+def _interrupt(*_: Any) -> Any:
+    os.kill(os.getpid(), signal.SIGINT)
+    return sum(range(10**6))  # the handler runs between two byte codes
+
+
+@pytest.mark.parametrize("fault", ["raises", "NaN", "wrong shape", "SIGINT"])
+def test_a_hundred_faults_at_random_steps_of_an_alternating_run(
+    latent_simulation: Make, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    simulation, latent = latent_simulation(cycle=(3, 2))
+    function, message = (_interrupt, "") if fault == "SIGINT" else FAULTS[fault]
+    simulation, latent = latent_simulation(cycle=(2, 3))
     original, rng = latent.provider.propagator.propose, np.random.default_rng(0)
-    faults = 0
+    faults = steps = 0
 
     def sometimes(*arguments: Any) -> Any:
-        if rng.random() < 0.4:
-            raise ValueError("a fault at a random step")
-        return original(*arguments)
+        return (function if failing else original)(*arguments)
 
     monkeypatch.setattr(latent.provider.propagator, "propose", sometimes)
-    for step in range(60):
-        before = snapshot(simulation.context)
-        while simulation.currentStep == step:
-            try:
-                simulation.step(1)
-            except openmm.OpenMMException as error:
-                assert "a fault at a random step" in str(error)
-                _assert_same(snapshot(simulation.context), before)
-                faults += 1
-    assert simulation.currentStep == 60 and faults > 5
+    while faults < 100:
+        before, failing = snapshot(simulation.context), rng.random() < 0.7
+        try:
+            simulation.step(1)
+            steps += 1
+        except (openmm.OpenMMException, KeyboardInterrupt) as error:
+            assert failing and isinstance(error, KeyboardInterrupt) == (fault == "SIGINT")
+            assert re.search(message, str(error))
+            _assert_same(snapshot(simulation.context), before)
+            faults += 1
+    failing = False
+    simulation.step(5)
+    assert simulation.currentStep == steps + 5
 
 
 @pytest.mark.parametrize("cycle", [None, (2, 1)])
@@ -126,12 +135,8 @@ def test_ctrl_c_inside_the_model(
     simulation.step(2)
     before = snapshot(simulation.context)
 
-    def interrupted(*_: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGINT)
-        return sum(range(10**6))  # the handler runs between two byte codes
-
     with monkeypatch.context() as patch:
-        patch.setattr(latent.provider.propagator, "propose", interrupted)
+        patch.setattr(latent.provider.propagator, "propose", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             simulation.step(1)
     _assert_same(snapshot(simulation.context), before)

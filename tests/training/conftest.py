@@ -19,7 +19,7 @@ TINY: dict[str, Any] = {
     "predictor": {
         "steps": 12, "batch": 32, "width": 16, "depth": 1, "solver_steps": 2, "cells": 3, "lag": [1.0, 10.0],
     },
-    "energy": {"frames": 100, "steps": 8, "batch": 8, "latent_steps": 10},
+    "energy": {"frames": 100, "tolerance": 0.0, "steps": 8, "batch": 8, "latent_steps": 10},
 }  # fmt: skip
 
 
