@@ -17,6 +17,8 @@ class _Round(nn.Module):
     c is a smooth cutoff, r̂ the direction of the minimum image, G the dot products among the vectors u_i and v_i.
     """
 
+    upper: Tensor
+
     def __init__(self, width: int, edge: int, vectors: int) -> None:
         super().__init__()
         self.receiver = nn.Linear(width, width)

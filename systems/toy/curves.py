@@ -23,7 +23,7 @@ class _Curves:
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Floats:
         """States [trajectories, frames, 6]."""
-        time = np.arange(frames) * self.interval
+        time = self.interval * np.arange(frames, dtype=np.float64)
         out = np.empty((trajectories, frames, 6))
         for i in range(trajectories):
             rng = noise_generator(seed, i)
@@ -36,7 +36,7 @@ class _Curves:
 
     def observe(self, states: Floats, how: str) -> Observed:
         """Measured position [..., 2]: the true one plus the state's error."""
-        check_observation(how, self)  # type: ignore[arg-type]
+        check_observation(how, self)
         return np.asarray(states[..., :2] + states[..., 4:]).astype(np.float32)
 
     def probes(self, states: Floats) -> dict[str, Floats]:
