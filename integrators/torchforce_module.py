@@ -77,7 +77,7 @@ class SoundStructure(nn.Module):
 
     def __init__(self, template: StructureTemplate) -> None:
         super().__init__()
-        first, second = template.far_pairs
+        first, second = np.nonzero(np.triu(~template.bonded, 1))
         values: dict[str, Any] = {
             "bonds": template.bonds,
             "bond_mean": template.bond_mean,

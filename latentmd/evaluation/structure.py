@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,14 +45,14 @@ def neighbour_lists(n_atoms: int, bonds: Ints) -> list[list[int]]:
 
 def bond_lengths(positions: Floats, bonds: Ints) -> Floats:
     """Distances in nm, shape (frames, bonds), from positions (frames, atoms, 3) and index pairs (bonds, 2)."""
-    vectors = positions[:, bonds[:, 0]] - positions[:, bonds[:, 1]]
+    vectors = _vectors(positions, bonds[:, 0], bonds[:, 1])
     return np.asarray(np.sqrt(_dot(vectors, vectors)))
 
 
 def bond_angles(positions: Floats, triples: Ints) -> Floats:
     """Angles i-j-k in radians, shape (frames, triples), from index triples (triples, 3)."""
-    u = positions[:, triples[:, 0]] - positions[:, triples[:, 1]]
-    v = positions[:, triples[:, 2]] - positions[:, triples[:, 1]]
+    u = _vectors(positions, triples[:, 0], triples[:, 1])
+    v = _vectors(positions, triples[:, 2], triples[:, 1])
     inner = _dot(u, v)
     sine = np.sqrt(np.maximum(_dot(u, u) * _dot(v, v) - inner * inner, 0.0))  # times both lengths, as `inner` is
     return np.asarray(np.arctan2(sine, inner))
@@ -66,6 +65,11 @@ def torsions(positions: Floats, quads: Ints) -> Floats:
     b3 = positions[:, quads[:, 3]] - positions[:, quads[:, 2]]
     n1, n2 = _cross(b1, b2), _cross(b2, b3)
     return np.asarray(np.arctan2(_dot(b1, n2) * np.sqrt(_dot(b2, b2)), _dot(n1, n2)))
+
+
+def _vectors(positions: Floats, heads: Ints, tails: Ints) -> Floats:
+    """Vectors from the atoms `tails` to the atoms `heads`, shape (frames, len(heads), 3)."""
+    return np.asarray(positions.take(heads, axis=1) - positions.take(tails, axis=1))
 
 
 def _dot(u: Floats, v: Floats) -> Floats:
@@ -256,7 +260,7 @@ def clash_counts(positions: Floats, template: StructureTemplate, distance: float
     """
     if len(template.heavy) <= _BRUTE_FORCE_ATOMS:
         first, second = template.distant
-        delta = positions[:, first] - positions[:, second]
+        delta = _vectors(positions, first, second)
         return np.asarray((_dot(delta, delta) < distance**2).sum(axis=1))
     heavy = positions[:, template.heavy]
     from scipy.spatial import cKDTree
