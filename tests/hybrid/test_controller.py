@@ -45,14 +45,17 @@ def _content(folder: Path) -> dict[str, Any]:
 
 def test_a_run_finds_the_other_well_and_its_weight(tmp_path: Path) -> None:
     seen: list[Progress] = []
-    settings = replace(SETTINGS, starts=16, time=200.0, cells=16, growth=1.5, criteria=Criteria(precision=0.3))
+    criteria = Criteria(precision=0.3)
+    settings = replace(
+        SETTINGS, starts=32, relaxation=3, lag=5, frames=24, cells=16, growth=1.5, time=300.0, criteria=criteria
+    )
     outcome = _hybrid(tmp_path, settings, watch=seen.append).run()
-    assert outcome.status == "converged"
+    assert outcome.status == "converged", outcome.progress.review.missing
     left = seen[-1].review.estimates.populations[0]
     assert abs(left.value - LAND.populations()["left"]) <= 2.5 * left.deviation
     assert [p.round for p in seen] == list(range(len(seen)))
-    assert sum(outcome.progress.decisions.values()) == 16 * (len(seen) - 1)
-    assert outcome.progress.simulated == pytest.approx(len(seen) * 16 * 12 * 0.01)
+    assert sum(outcome.progress.decisions.values()) == 32 * (len(seen) - 1)
+    assert outcome.progress.simulated == pytest.approx(len(seen) * 32 * 24 * 0.01)
 
 
 def test_weights_add_up_to_the_populations(tmp_path: Path) -> None:

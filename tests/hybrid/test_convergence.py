@@ -73,18 +73,15 @@ def test_new_cells_mean_that_exploration_goes_on(chain: Chain) -> None:
 
 
 def test_what_moves_on_doubling_is_part_of_the_error() -> None:
-    """Bursts that remember where they started for ten frames: populations shift when more frames are discarded."""
+    """Bursts that lean to cell 0 for their first five frames: populations shift when more frames are discarded."""
     rng = np.random.default_rng(1)
-    paths = []
-    for _ in range(400):
-        free = rng.integers(2, size=40)
-        free[:6] = rng.random(6) < 0.95  # starts lean to cell 1
-        paths.append(free)
+    lean = np.where(np.arange(10) < 5, 0.9, 0.5)
+    paths = [(rng.random(10) > lean).astype(np.int64) for _ in range(400)]
     bursts = Bursts(paths, [np.column_stack([p == 0, p == 1]) for p in paths], ("a", "b"), 2, 1.0)
-    result = review(bursts, 3, 3, Criteria(), 10, np.random.default_rng(0), draws=40)
-    logit = result.estimates.logits[0]
-    assert result.moved[0] > 0
-    assert logit.deviation > result.moved[0]
+    result = _review(bursts)
+    logit, population = result.estimates.logits[0], result.estimates.populations[0]
+    assert 0.2 < result.moved[0] < logit.deviation
+    assert abs(population.value - 0.5) < 2 * population.deviation
 
 
 @pytest.mark.parametrize("frames", [5, 6])

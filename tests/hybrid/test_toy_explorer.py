@@ -23,7 +23,8 @@ def test_training_makes_it_predict_and_an_untrained_one_does_not(paths: list[np.
     assert random.error(paths) > 3 * learned.error(paths)
     proposals = learned.propose(np.array([[-1.0], [1.0]]), 200, np.random.default_rng(0))
     assert proposals.shape == (200, 1)
-    assert np.mean(np.abs(np.abs(proposals) - 1) < 0.5) > 0.8, "proposals lie in the wells"
+    assert np.mean(np.abs(proposals) < 1.6) > 0.9
+    assert min(np.mean(proposals < -0.5), np.mean(proposals > 0.5)) > 0.1, "both wells are proposed"
 
 
 def test_equal_arguments_give_equal_explorers_and_files_keep_them(paths: list[np.ndarray], tmp_path: Path) -> None:
