@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,13 @@ def noise_generator(seed: int, stream: int = 0, step: int = 0, purpose: int = 0)
         >>> bool(noise_generator(7, step=3).random() == noise_generator(7, step=3).random())
         True
     """
+    return np.random.Generator(_philox(seed, stream, step, purpose))
+
+
+def _philox(seed: int, stream: int, step: int, purpose: int) -> np.random.Philox:
     key = np.array([seed & _WORD, stream & _WORD], dtype=np.uint64)
     counter = np.array([0, 0, purpose & _WORD, step & _WORD], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+    return np.random.Philox(key=key, counter=counter)
 
 
 class CounterNoise:
@@ -43,14 +48,16 @@ class CounterNoise:
     """
 
     def __init__(self, seed: int, stream: int = 0, step: int = 0, purpose: int = 0) -> None:
-        self._words = noise_generator(seed, stream, step, purpose).bit_generator
+        self._words = _philox(seed, stream, step, purpose)
 
     def standard_normal(self, size: tuple[int, ...], dtype: type[np.floating[Any]] = np.float64) -> NDArray[Any]:
         """Normal numbers of a shape; each call takes a whole number of blocks of four."""
-        count = int(np.prod(size))
+        count = math.prod(size)
         words = self._words.random_raw(4 * ((count + 3) // 4))
-        uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+        uniform = (words >> np.uint64(11)) * 2.0**-53 + 2.0**-54
         radius = np.sqrt(-2.0 * np.log(uniform[0::2]))
         angle = 2.0 * np.pi * uniform[1::2]
-        normals = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)
-        return normals[:count].reshape(size).astype(dtype)
+        normals = np.empty((len(angle), 2))
+        np.multiply(radius, np.cos(angle), out=normals[:, 0])
+        np.multiply(radius, np.sin(angle), out=normals[:, 1])
+        return normals.reshape(-1)[:count].reshape(size).astype(dtype, copy=False)
