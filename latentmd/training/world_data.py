@@ -13,7 +13,7 @@ from latentmd.systems.toy.particles import minimum_image
 from latentmd.systems.toy.world import World, frame_stack
 from latentmd.training.world_config import WorldConfig
 
-Floats = NDArray[np.floating[Any]]
+Floats = NDArray[Any]
 _SHELLS = 24  # of the neighbours of a particle, up to half the box
 
 
