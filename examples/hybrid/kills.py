@@ -10,36 +10,35 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-CHILD = """
-import sys, torch
-torch.set_num_threads(1)
 from latentmd.hybrid.correctness import make_run
-print("ready", flush=True)
-make_run("double well", "trained", 0, sys.argv[1], limit=float(sys.argv[2])).run()
-"""
+
+LIMIT = 150.0  # simulated time of the run
 
 
-def run(folder: Path, limit: float, seconds: float | None) -> bool:
-    """Start or resume the run and kill it after `seconds`; True where it came to its end."""
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(folder), str(limit)], stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    child.stdout.readline()  # imports take most of the time, and there is nothing to lose in them
-    try:
-        return child.wait(seconds) == 0
-    except subprocess.TimeoutExpired:
+def sample(folder: Path) -> None:
+    """Begin the run or go on with it, to its end."""
+    make_run("double well", "untrained", 0, folder, limit=LIMIT).run()
+
+
+def run(folder: Path, seconds: float | None) -> bool:
+    """Start or resume the run in a process of its own and kill it after `seconds`; True where it came to its end."""
+    child = multiprocessing.get_context("fork").Process(target=sample, args=(folder,))
+    child.start()
+    child.join(seconds)
+    if child.exitcode is None:
         child.kill()
-        child.wait()
-        return False
+        child.join()
+    return child.exitcode == 0
 
 
 def content(folder: Path) -> dict[str, Any]:
@@ -57,20 +56,20 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--limit", type=float, default=150.0, help="simulated time of the run")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    torch.set_num_threads(1)
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as place:
         alone, killed = Path(place) / "alone", Path(place) / "killed"
         began = time.monotonic()
-        assert run(alone, options.limit, None)
+        assert run(alone, None)
         whole = time.monotonic() - began
         kills = 0
         while True:
             # Short enough that the run does not end before it was killed often enough.
             patience = rng.uniform(0, 2.5 * whole / options.kills) if kills < options.kills else None
-            if run(killed, options.limit, patience):
+            if run(killed, patience):
                 break
             kills += 1
         one, two = content(alone), content(killed)
