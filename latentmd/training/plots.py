@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 _SHOWN = {
-    "jepa": ("prediction", "variance", "covariance", "ground", "gain"),
+    "jepa": ("prediction", "variance", "covariance", "ground", "spectral", "gain"),
     "decoder": ("loss",),
     "fast": ("mean", "scale", "flow"),
     "predictor": ("loss", "mean", "scale", "flow"),
