@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmd.workflows.hybrid_ensemble import ENSEMBLE, Ensemble
+
 if TYPE_CHECKING:
     from latentmd.propagator import Propagator
     from latentmd.workflows.hybrid_training import Recipe
@@ -42,6 +44,8 @@ class SurrogateExplorer:
 
         self.bundle, self.recipe, self.device = Path(bundle), recipe, device
         self.propagator: Propagator = Propagator(self.bundle, device)
+        beside = self.bundle.with_name(ENSEMBLE)
+        self.ensemble = Ensemble.load(beside) if beside.exists() else None
 
     def features(self, positions: Floats) -> Floats:
         """Slow axes (frames, k) of positions (frames, atoms, 3) in nm."""
@@ -93,8 +97,8 @@ class SurrogateExplorer:
         return self.propagator.decode(end, rng, given)
 
     def disagreement(self, positions: Floats) -> Floats | None:
-        """None: one model is no ensemble."""
-        return None
+        """Disagreement (frames,) of the ensemble trained beside the bundle; None where the bundle came alone."""
+        return None if self.ensemble is None else self.ensemble.disagreement(self.features(positions))
 
     def error(self, trajectories: Sequence[Floats]) -> float:
         """How badly the model knows trajectories (frames, atoms, 3): of prediction plus of reconstruction.
@@ -157,6 +161,8 @@ class SurrogateExplorer:
             (folder / MODEL).write_bytes(self._content)
         else:
             shutil.copyfile(self.bundle, folder / MODEL)
+        if self.ensemble is not None:
+            self.ensemble.save(folder / ENSEMBLE)
 
 
 class PlainAdaptive:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.workflows import hybrid_bootstrap as bootstrap
+from latentmd.workflows.hybrid_ensemble import ENSEMBLE
 from latentmd.workflows.hybrid_explorer import MODEL, PlainAdaptive, SurrogateExplorer
 from latentmd.workflows.hybrid_folder import HybridFolder
 from latentmd.workflows.outputs import write_atomically
@@ -121,7 +122,7 @@ def _first_model(run: HybridRun, core: Settings, start: Floats, tasks: Scheduler
     from latentmd.workflows.hybrid_training import train_bundle
 
     folder = run.folder / "bootstrap" / "model"
-    if not (folder / MODEL).exists():
+    if not (folder / ENSEMBLE).exists():
         # As the rounds describe themselves, so that they take these bursts for their own.
         store = Store(run.folder / "run", {**core.identity(), "states": None})
         starts = start[np.arange(core.starts) % len(start)]

@@ -97,7 +97,7 @@ def train_bundle(
     resume: bool = False,
     report: Report | None = None,
 ) -> Path:
-    """Train a surrogate and write `model.pt` into a folder.
+    """Train a surrogate and an ensemble of predictors of its slow axes; write `model.pt` and `ensemble.npz`.
 
     Args:
         trajectories: positions (frames, atoms, 3) in nm, at least two.
@@ -110,7 +110,9 @@ def train_bundle(
     Returns:
         The path of the bundle.
     """
+    from latentmd.propagator import Propagator
     from latentmd.training.train import train
+    from latentmd.workflows.hybrid_ensemble import ENSEMBLE, fit_ensemble
     from latentmd.workflows.hybrid_explorer import MODEL
     from latentmd.workflows.outputs import FrameWriter
 
@@ -126,4 +128,8 @@ def train_bundle(
         os.replace(unfinished, path)
     config = recipe.config(max(map(len, trajectories)), len(trajectories), seed)
     name = recipe.top.stem
-    return train(paths, recipe.top, folder / MODEL, config, name=name, resume=resume, report=report, device="cpu")
+    bundle = train(paths, recipe.top, folder / MODEL, config, name=name, resume=resume, report=report, device="cpu")
+    propagator = Propagator(bundle, "cpu")
+    slow = [propagator.encode(t).flatten(1).double().numpy() for t in trajectories]
+    fit_ensemble(slow, max(1, round(config.jepa.lag[1] / recipe.interval)), seed).save(folder / ENSEMBLE)
+    return bundle
