@@ -55,7 +55,16 @@ def test_commands_parse(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/methods.md", "docs/figures.md"]
+    "path",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/architecture.md",
+        "docs/methods.md",
+        "docs/figures.md",
+        "docs/hybrid.md",
+        "docs/worlds.md",
+    ],
 )
 def test_links_exist(path: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)", (ROOT / path).read_text()):
