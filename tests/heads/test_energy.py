@@ -155,6 +155,24 @@ def test_latent_energy_head_learns_mean_and_variance() -> None:
     torch.testing.assert_close(variance.sqrt(), 2 * torch.exp(probe[:, 1] / 2), rtol=0.2, atol=0)
 
 
+def test_bonds_to_hydrogen_are_held(prior: MechanicsPrior, alanine_topology: Any, frames: Tensor) -> None:
+    """The engine's labels say nothing of constrained bonds: without a spring a minimiser would tear hydrogens off."""
+    fitted = MechanicsPrior(alanine_topology)
+    fitted.fit(frames[::10], prior(frames[::10]).detach(), -gradient(prior, frames[::10]))
+    parent, hydrogen = (int(i) for i in fitted.held[0])
+    assert {alanine_topology.atom(i).element.symbol for i in (parent, hydrogen)} >= {"H"}
+    x = frames[:1]
+    direction = torch.nn.functional.normalize(x[0, hydrogen] - x[0, parent], dim=0)
+    loose = fitted(x)
+    fitted.stiffness.zero_()
+    assert float((loose - fitted(x)).abs()) < 0.1  # nothing at the constrained length
+    moved = x.clone()
+    moved[0, hydrogen] += 0.02 * direction
+    before = fitted(moved)
+    fitted.stiffness.fill_(5e4)
+    assert float(fitted(moved) - before) == pytest.approx(0.5 * 5e4 * 0.02**2, rel=0.1)
+
+
 def test_head_without_a_network_is_its_prior(prior: MechanicsPrior, frames: Tensor) -> None:
     """And scripts, since a bundle holds it so."""
     head = EnergyHead(None, prior, 3.0, 1.0)
