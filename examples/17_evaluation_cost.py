@@ -1,4 +1,4 @@
-"""What does evaluating a protein cost? A polyalanine in thermal motion: `python 17_evaluation_cost.py [RESIDUES FRAMES]`.
+"""What does evaluating a protein cost? A polyalanine in motion: `python 17_evaluation_cost.py [RESIDUES FRAMES]`.
 
 The goal is 300 residues and 10,000 frames in five minutes, streamed: try `python 17_evaluation_cost.py 300 10000`.
 """

@@ -49,7 +49,7 @@ def benchmark_command(
     from rich.console import Console
 
     from latentmd.bundle import models_folder
-    from latentmd.evaluation.speed import table
+    from latentmd.evaluation.speed import scan_table, table
     from latentmd.workflows.benchmark import BenchmarkError, benchmark
 
     if model is None and pdb is None:
@@ -71,6 +71,8 @@ def benchmark_command(
             raise click.ClickException("stopped before the benchmark was complete; nothing was written") from error
     console = Console()
     console.print(table(document["rows"]))
+    if document["cost_against_atoms"]:
+        console.print(scan_table(document["cost_against_atoms"]))
     if document["peak_gflops"]:
         console.print(f"peak in matrix products: {document['peak_gflops']:.0f} GFLOP/s", highlight=False)
     spent = ", ".join(f"{name} {value:.2f} s" for name, value in document["import_seconds"].items())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from latentmd.evaluation import kinetics, statistics, thermodynamics
 from latentmd.evaluation.features import FeatureSpec
+from latentmd.evaluation.progress import Tick, silent
 from latentmd.evaluation.reference import Comparison, Metric, ReferenceModel
 from latentmd.evaluation.statistics import Floats, Grid, Ints
 
@@ -20,26 +21,34 @@ _NEGATIVE_CORE = (np.deg2rad(-160.0), np.deg2rad(-40.0))
 _MAX_BASINS = 4
 
 
-def compare(reference: ReferenceModel, runs: Sequence[Floats], *, brief: bool = False) -> Comparison:
+def compare(
+    reference: ReferenceModel, runs: Sequence[Floats], *, brief: bool = False, tick: Tick = silent
+) -> Comparison:
     """Every distribution and kinetic metric of a generated set against the reference.
 
     Args:
         reference: model of the reference.
         runs: generated features per run, at the reference's spacing, (frames, features).
         brief: leave out implied timescales, the Chapman-Kolmogorov test and the floors, as for baselines.
+        tick: called with the kinds of metrics done and their number.
     """
     rng = np.random.default_rng(reference.seed)
     tics = reference.project(runs)
     paths = [reference.discretise(t) for t in tics]
     result = Comparison([])
-    _torsion_metrics(reference, runs, result, rng, brief)
-    _tica_metrics(reference, tics, result, rng, brief)
-    _state_metrics(reference, paths, result, rng, brief)
-    _basin_metrics(reference, runs, result, rng)
-    _correlation_metrics(reference, runs, result)
-    _sampling_metrics(reference, tics, result)
+    parts: list[Callable[[], None]] = [
+        lambda: _torsion_metrics(reference, runs, result, rng, brief),
+        lambda: _tica_metrics(reference, tics, result, rng, brief),
+        lambda: _state_metrics(reference, paths, result, rng, brief),
+        lambda: _basin_metrics(reference, runs, result, rng),
+        lambda: _correlation_metrics(reference, runs, result),
+        lambda: _sampling_metrics(reference, tics, result),
+    ]
     if not brief:
-        _timescale_metrics(reference, paths, result, rng)
+        parts.append(lambda: _timescale_metrics(reference, paths, result, rng))
+    for index, part in enumerate(parts):
+        tick(index, len(parts))
+        part()
     return result
 
 
@@ -156,7 +165,9 @@ def _state_metrics(
     if not brief:
         floor, error_floor = _state_floors(reference, sum(len(p) for p in paths), populations)
     missing = int(np.count_nonzero((own_populations == 0) & (populations > 0)))
-    note = f"{missing} of {reference.sets} macrostates never visited" if missing else ""
+    note = f"{reference.sets} macrostates: one more than the processes slower than the lag, at least two"
+    if missing:
+        note = f"{missing} of {reference.sets} macrostates never visited"
     distance, error = _population_errors(own_populations, populations, reference.temperature)
     if not np.isfinite(distance):
         note = "undefined: the connected states of the two sets do not overlap; use longer runs"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from latentmd.evaluation import structure
+from latentmd.evaluation.progress import Tick, silent
 from latentmd.evaluation.statistics import Floats, Ints
 
 CHUNK_COORDINATES = 1_500_000  # numbers per chunk: 6 MB, since larger blocks only miss the cache
@@ -171,7 +172,7 @@ def load_topology(path: Path) -> tuple[Any, Floats]:
 
 def read_set(
     paths: Sequence[Path], topology: Any, spec: FeatureSpec, template: structure.StructureTemplate | None,
-    interval: float | None = None,
+    interval: float | None = None, tick: Tick = silent,
 ) -> FeatureSet:  # fmt: skip
     """Read trajectories in one streamed pass.
 
@@ -181,6 +182,7 @@ def read_set(
         spec: features to compute.
         template: structure checks are made against it where given.
         interval: ps between frames, for files that carry no times.
+        tick: called with the frames read and those expected, from the length of the files read so far.
 
     Raises:
         TrajectoryError: a file that is missing, damaged, of other atoms, not finite or unevenly spaced.
@@ -190,6 +192,8 @@ def read_set(
 
     runs, kept, totals, spacings = [], [], StructureTotals(), []
     per_run = max(1, KEPT_FRAMES // len(paths))
+    total: float | None = None
+    done = 0
     block = max(1, CHUNK_COORDINATES // (3 * topology.n_atoms))
     for path in paths:
         reader = TrajectoryReader(path, topology, interval=interval, block=block)
@@ -197,10 +201,13 @@ def read_set(
         values, frames = [], []
         for positions, _ in reader:
             values.append(spec.values(positions))
+            done += len(positions)
+            tick(done, total)
             frames.append(np.array(positions[:: max(1, len(positions) // per_run)], dtype=np.float32))
             if template is not None:
                 totals.add(positions, template)
         runs.append(np.concatenate(values))
+        total = done * len(paths) / len(runs)
         kept.append(_spread(np.concatenate(frames), per_run))
     if max(spacings) - min(spacings) > 1e-3 * max(spacings):
         raise EvaluationError(

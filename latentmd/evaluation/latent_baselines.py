@@ -13,6 +13,7 @@ from latentmd.evaluation.baselines import (
     koopman_rollout,
     nearest_frames,
 )
+from latentmd.evaluation.progress import Tick, silent
 from latentmd.evaluation.statistics import Floats
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _BATCH, _LEAST_BATCHES, _LEARNING_RATE, _WIDTH, _DEPTH, _SOLVER_STEPS = 1024, 20
 
 def tica_flow(
     coordinates: Sequence[Floats], features: Sequence[Floats], lag: int, interval: float, walkers: int, steps: int,
-    seconds: float, seed: int,
+    seconds: float, seed: int, tick: Tick = silent,
 ) -> list[Floats]:  # fmt: skip
     """The surrogate's stochastic predictor trained on TICA coordinates in place of the JEPA latent.
 
@@ -38,6 +39,7 @@ def tica_flow(
         walkers, steps: size of the rollout.
         seconds: training time.
         seed: of weights, batches and noise.
+        tick: called with the part of the training done, and 1.
 
     Returns:
         Features per walker, (steps, features), one step apart.
@@ -61,6 +63,7 @@ def tica_flow(
     optimiser = torch.optim.Adam(flow.parameters(), _LEARNING_RATE)
     start, batches = time.perf_counter(), 0
     while (done := min(batches / _LEAST_BATCHES, (time.perf_counter() - start) / max(seconds, 1e-9))) < 1:
+        tick(done, 1.0)
         optimiser.param_groups[0]["lr"] = _LEARNING_RATE * (1 - 0.98 * done)
         pick = torch.randint(len(x), (min(_BATCH, len(x)),), generator=generator)
         noise = torch.randn(x[pick].shape, generator=generator)

@@ -10,6 +10,7 @@ import numpy as np
 
 from latentmd.evaluation import representation, statistics, structure
 from latentmd.evaluation.features import FeatureSpec, StructureTotals
+from latentmd.evaluation.progress import Tick, silent
 from latentmd.evaluation.reference import Metric
 from latentmd.evaluation.statistics import TORSION_PAIR_GRID, Floats
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from latentmd.propagator import Propagator
 
 _BATCH = 512
+_PART = 100  # latent steps between two reports of progress
 DECODED_FRAMES = 1000  # frames of the rollouts whose energies the engine computes, of all walkers in turn
 
 
@@ -56,7 +58,7 @@ def encode(propagator: Propagator, positions: Floats) -> tuple[Floats, Floats]:
 
 def decode_rollout(
     propagator: Propagator, path: Any, spec: FeatureSpec, template: structure.StructureTemplate,
-    rng: np.random.Generator, kept: int = DECODED_FRAMES,
+    rng: np.random.Generator, kept: int = DECODED_FRAMES, tick: Tick = silent,
 ) -> tuple[list[Floats], Floats, Floats, StructureTotals]:  # fmt: skip
     """Decode a latent path step by step: features per walker, whole frames of one and of all, structure checks.
 
@@ -66,6 +68,7 @@ def decode_rollout(
         spec: features to compute.
         template: of the structure checks.
         rng: draws the fast axes.
+        tick: called with the steps decoded and their number.
         kept: whole frames to keep at least, where there are as many: of the first walker, and of all of them.
     """
     totals, values, frames, sampled = StructureTotals(), [], [], []
@@ -73,6 +76,7 @@ def decode_rollout(
     per_step = -(-kept * stride // len(path))  # walkers whose frame is kept at a step
     for step, slow in enumerate(path):
         positions = propagator.decode(slow, rng)
+        tick(step, len(path))
         values.append(spec.values(positions))
         totals.add(positions, template)
         if step % stride == 0:
@@ -85,7 +89,7 @@ def decode_rollout(
 
 def generate(
     propagator: Propagator, starts: Floats, lag: float, steps: int, spec: FeatureSpec,
-    template: structure.StructureTemplate, rng: np.random.Generator,
+    template: structure.StructureTemplate, rng: np.random.Generator, tick: Tick = silent,
 ) -> Rollout:  # fmt: skip
     """Roll out and decode every latent step.
 
@@ -96,11 +100,19 @@ def generate(
         steps: frames per walker.
         spec, template: what to compute of every frame.
         rng: source of all noise.
+        tick: called with what is done of the latent steps and of their decoding, and with both together.
     """
     import time
 
+    import torch
+
     begin = time.perf_counter()
-    path = propagator.rollout(propagator.encode(starts), lag, steps, rng)
+    last, parts = propagator.encode(starts), []
+    for done in range(0, steps, _PART):
+        parts.append(propagator.rollout(last, lag, min(_PART, steps - done), rng))
+        last = parts[-1][-1]
+        tick(done, 2 * steps)
+    path = torch.cat(parts)
     rolled = time.perf_counter() - begin
     slow = path[:: max(1, steps // 20)]
     begin = time.perf_counter()
@@ -108,7 +120,10 @@ def generate(
         propagator.decode(part, rng)
     # Decoding alone is timed on every 20th part, so that the cost of the checks is not counted.
     seconds = rolled + (time.perf_counter() - begin) * steps / len(slow)
-    return Rollout(*decode_rollout(propagator, path, spec, template, rng), seconds)
+    decoded = decode_rollout(
+        propagator, path, spec, template, rng, tick=lambda done, total: tick(steps + done, 2 * steps)
+    )
+    return Rollout(*decoded, seconds)
 
 
 def reconstruction_metrics(
@@ -177,7 +192,7 @@ def _rotor_errors(topology: Any, frames: Floats, decoded: Floats) -> list[Metric
 def probe_metrics(
     train: tuple[Sequence[Floats], Sequence[Floats], Sequence[Floats]],
     test: tuple[Sequence[Floats], Sequence[Floats], Sequence[Floats]],
-    spec: FeatureSpec, lag: int, vampnet_seconds: float, seed: int,
+    spec: FeatureSpec, lag: int, vampnet_seconds: float, seed: int, tick: Tick = silent,
 ) -> list[Metric]:  # fmt: skip
     """Rank, deviations, probes and VAMP-2 of the slow axes on held-out runs, beside TICA and a VAMPnet.
 
@@ -187,6 +202,7 @@ def probe_metrics(
         lag: frames, of the VAMP-2 scores.
         vampnet_seconds: training time of each VAMPnet.
         seed: of the VAMPnets.
+        tick: called with the seconds of training done and their number.
     """
     group = "representation"
     slow, fast, values = (np.concatenate(list(x)) for x in test)
@@ -206,12 +222,12 @@ def probe_metrics(
         score = representation.linear_probe_r2(x0, targets0, x, targets)
         rows.append(Metric(f"linear probe R2 of {spec.kind}, {label}, worst", group, float(np.nanmin(score))))
     inputs = [[spec.coordinates(v) for v in s[2]] for s in (train, test)]
-    return rows + vamp_metrics(inputs[0], inputs[1], test[0], spec.kind, lag, vampnet_seconds, seed)
+    return rows + vamp_metrics(inputs[0], inputs[1], test[0], spec.kind, lag, vampnet_seconds, seed, tick=tick)
 
 
 def vamp_metrics(
     train: Sequence[Floats], test: Sequence[Floats], slow: Sequence[Floats], kind: str, lag: int, seconds: float,
-    seed: int, vampnets: int = 3,
+    seed: int, vampnets: int = 3, tick: Tick = silent,
 ) -> list[Metric]:  # fmt: skip
     """VAMP-2 of the slow axes beside TICA's and three VAMPnets', all scored on the same held-out pairs of frames.
 
@@ -226,10 +242,17 @@ def vamp_metrics(
         seconds: training time of each VAMPnet.
         seed: of the first VAMPnet; the others take the next ones.
         vampnets: how many are trained.
+        tick: called with the seconds of training done and their number.
     """
     count = slow[0].shape[1]
     tica = representation.tica_outputs(train, test, lag, min(count, train[0].shape[1]))
-    nets = [representation.vampnet_outputs(train, test, lag, count, seconds, seed + k) for k in range(vampnets)]
+    nets = [
+        representation.vampnet_outputs(
+            train, test, lag, count, seconds, seed + k,
+            tick=lambda done, _, begun=k * seconds: tick(begun + done, vampnets * seconds),
+        )
+        for k in range(vampnets)
+    ]  # fmt: skip
     sets = [slow, tica, *nets]
     scores = [representation.vamp2_score(s, lag) for s in sets]
     draws = representation.vamp2_resamples(sets, lag, np.random.default_rng(seed))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.evaluation import thermodynamics
+from latentmd.evaluation.progress import Tick, silent
 from latentmd.evaluation.reference import Metric
 from latentmd.evaluation.statistics import Floats, binomial_interval
 
@@ -36,7 +37,12 @@ class Relaxed:
 
 
 def energy_metrics(
-    propagator: Propagator, molecule: Molecule, platform: str, frames: Floats, decoded: Floats
+    propagator: Propagator,
+    molecule: Molecule,
+    platform: str,
+    frames: Floats,
+    decoded: Floats,
+    tick: Tick = silent,
 ) -> list[Metric]:
     """Energy head against the engine on held-out frames, and engine energies of decoded frames, raw and relaxed.
 
@@ -49,15 +55,21 @@ def energy_metrics(
         platform: of OpenMM.
         frames: held-out MD frames, (frames, atoms, 3) in nm.
         decoded: frames of the surrogate's rollouts.
+        tick: called with the frames relaxed and their number.
     """
     context = molecule.context(molecule.langevin(1), platform)
     energies = engine_energies(context, frames)
     rows = _head_metrics(propagator, context, _spread(frames, FORCE_FRAMES))
     bounds, median = thermodynamics.energy_range(energies), float(np.median(energies))
+    some, protocol = _spread(frames, CONTROL_FRAMES), molecule.protocol
+    total = len(decoded) + len(some)
     own, control = (
-        relax(context, x, bounds[1], median, molecule.protocol.temperature, molecule.protocol.timestep)
-        for x in (decoded, _spread(frames, CONTROL_FRAMES))
-    )
+        relax(
+            context, x, bounds[1], median, protocol.temperature, protocol.timestep,
+            lambda done, _, begun=begun: tick(begun + done, total),
+        )
+        for x, begun in ((decoded, 0), (some, len(decoded)))
+    )  # fmt: skip
     span = f"MD's 0.1 to 99.9 %: {bounds[0]:.1f} to {bounds[1]:.1f} kJ/mol, of {len(frames)} held-out frames"
     how = f"{own.minimised} frames above it minimised down to MD's median, then all {_BURST:g} ps of MD"
     where = _outside(own.after, bounds)
@@ -111,7 +123,10 @@ def engine_energies(context: Any, frames: Floats) -> Floats:
     return energies
 
 
-def relax(context: Any, frames: Floats, highest: float, target: float, temperature: float, timestep: float) -> Relaxed:
+def relax(
+    context: Any, frames: Floats, highest: float, target: float, temperature: float, timestep: float,
+    tick: Tick = silent,
+) -> Relaxed:  # fmt: skip
     """Relax structures as `latentmd simulate` does: minimise those above MD's range, then move all by MD.
 
     Args:
@@ -121,6 +136,7 @@ def relax(context: Any, frames: Floats, highest: float, target: float, temperatu
         target: kJ/mol, at which its minimisation stops.
         temperature: kelvin, of the new velocities; they are seeded by the frame's number.
         timestep: ps.
+        tick: called with the frames relaxed and their number.
     """
     import openmm
 
@@ -129,6 +145,7 @@ def relax(context: Any, frames: Floats, highest: float, target: float, temperatu
     before = engine_energies(context, frames)
     after, minimised = np.empty(len(frames)), 0
     for i, frame in enumerate(frames):
+        tick(i, len(frames))
         context.setPositions(np.asarray(frame, dtype=np.float64))
         if not before[i] <= highest:
             minimised += 1

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from latentmd.evaluation.progress import Tick, silent
 from latentmd.evaluation.statistics import Floats, split_blocks
 
 
@@ -155,8 +156,9 @@ def tica_outputs(train: Sequence[Floats], test: Sequence[Floats], lag: int, dime
 
 
 def vampnet_outputs(
-    train: Sequence[Floats], test: Sequence[Floats], lag: int, dimension: int, seconds: float, seed: int
-) -> list[Floats]:
+    train: Sequence[Floats], test: Sequence[Floats], lag: int, dimension: int, seconds: float, seed: int,
+    tick: Tick = silent,
+) -> list[Floats]:  # fmt: skip
     """Outputs on test runs of a VAMPnet (deeptime) trained on training runs for a given wall time.
 
     A network of two hidden layers of 64 ELU units on standardised features, batches of 1,024 pairs, Adam at 1e-3.
@@ -167,6 +169,7 @@ def vampnet_outputs(
         dimension: outputs of the network.
         seconds: training time; at least one pass of a hundred batches is made.
         seed: of the initial weights and the order of pairs.
+        tick: called with the seconds of training done and their number.
     """
     import time
 
@@ -188,6 +191,7 @@ def vampnet_outputs(
     while batches < 100 or time.perf_counter() - start < seconds:
         pick = torch.randint(len(a), (min(1024, len(a)),), generator=generator)
         estimator.partial_fit((a[pick], b[pick]))
+        tick(min(time.perf_counter() - start, seconds), seconds)
         batches += 1
     lobe.eval()
     with torch.no_grad():

@@ -55,7 +55,10 @@ def rate(call: Callable[[], Any], seconds: float = 0.6, repeats: int = 3) -> Rat
 
 
 def matmul_peak(device: str = "cpu", seconds: float = 0.6) -> float:
-    """Measured peak in GFLOP/s: single-precision products of 1024 x 1024 matrices, with torch's current threads."""
+    """Measured peak in GFLOP/s: single-precision products of 1024 x 1024 matrices, with torch's current threads.
+
+    The fastest of twenty stretches, so that other work on the machine lowers it least.
+    """
     import torch
 
     size = _PEAK_SIZE if device == "cpu" else 8 * _PEAK_SIZE
@@ -66,7 +69,7 @@ def matmul_peak(device: str = "cpu", seconds: float = 0.6) -> float:
         torch.mm(a, a)
         synchronise(device)
 
-    return 2e-9 * size**3 * rate(product, seconds).per_second
+    return 2e-9 * size**3 * rate(product, max(seconds, 1.0), 20).high
 
 
 def synchronise(device: str) -> None:
@@ -144,13 +147,29 @@ def table(rows: Sequence[Row]) -> Any:
     from latentmd.evaluation import record
 
     made = Table(title="Benchmark (median of three repeats)", title_justify="left")
-    for index, heading in enumerate(("what", "size", "rate", "ns per s", "share of peak", "memory, MiB")):
-        made.add_column(heading, justify="right" if index > 1 else "left", min_width=0 if index else 26)
+    for index, heading in enumerate(("what", "size", "rate", "ns per s", "of peak", "MiB")):
+        # The name alone may break, so that every number is seen on a terminal of 80 columns.
+        made.add_column(heading, justify="right" if index > 1 else "left", no_wrap=0 < index < 4)
     for row in rows:
         share = "" if row.share is None else f"{100 * row.share:.1f} %"
         simulated = "" if row.simulated is None else record.number(row.simulated)
         memory = "" if row.memory is None else f"{row.memory:.0f}"
         made.add_row(row.name, row.size, f"{record.number(row.rate)} {row.unit}", simulated, share, memory)
+    return made
+
+
+def scan_table(scan: Sequence[dict[str, Any]]) -> Any:
+    """Cost against atoms as a rich table: one row per size, a dash where it was not timed."""
+    from rich.table import Table
+
+    from latentmd.evaluation import record
+
+    names = list(dict.fromkeys(name for row in scan for name in row))
+    made = Table(title="Cost against atoms", title_justify="left")
+    for name in names:
+        made.add_column(name, justify="right")
+    for row in scan:
+        made.add_row(*(str(row[n]) if n == "atoms" else record.number(row.get(n)) for n in names))
     return made
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import numpy as np
 
 from latentmd.evaluation import analysis, baselines, features, structure, thermodynamics
 from latentmd.evaluation.features import EvaluationError, FeatureSet
+from latentmd.evaluation.progress import Progress
 from latentmd.evaluation.reference import Comparison, Metric, ReferenceModel, check_length
 from latentmd.evaluation.statistics import Floats
 from latentmd.workflows.evaluation_inputs import RunRecord, run_record, trajectory_files
 
-Progress = Callable[[str], None]
 ASSUMED_TEMPERATURE = 350.0  # K, of the reference protocol
 FRAME_BASELINES = ("replicate", "persistence", "msm", "shuffled")
 
@@ -81,7 +82,7 @@ def evaluate(
     train: Sequence[str | Path] = (),
     settings: Settings = DEFAULTS,
     overwrite: bool = False,
-    progress: Progress = lambda stage: None,
+    progress: Progress = lambda stage, done=None, total=None: None,
 ) -> Evaluation:
     """Compare generated trajectories with reference MD.
 
@@ -92,7 +93,7 @@ def evaluate(
         train: training trajectories, for the baselines.
         settings: lag, temperature and the rest.
         overwrite: replace an earlier evaluation in `out`.
-        progress: called with the name of each stage as it begins.
+        progress: called with the name of each stage as it begins, and with what is done and the total where known.
 
     Raises:
         EvaluationError: anything wrong with the input, in one sentence.
@@ -101,11 +102,13 @@ def evaluate(
     progress("reading the reference")
     topology, _ = features.load_topology(Path(top))
     spec = features.feature_spec(topology)
-    md = features.read_set(trajectory_files(reference), topology, spec, None, settings.interval)
+    tick = partial(progress, "reading the reference")
+    md = features.read_set(trajectory_files(reference), topology, spec, None, settings.interval, tick)
     settings, records = _recorded(settings, md.files, trajectory_files(generated))
     template = structure.structure_template(topology, md.kept)
     progress("reading the generated set")
-    own = features.read_set(trajectory_files(generated), topology, spec, template, settings.interval)
+    tick = partial(progress, "reading the generated set")
+    own = features.read_set(trajectory_files(generated), topology, spec, template, settings.interval, tick)
     notes = _notes(settings, md, own, spec)
     spacing, dense = md.interval, md.runs
     interval, md.runs, own.runs = _common_spacing(md, own, settings.resample, notes)
@@ -119,7 +122,7 @@ def evaluate(
     )
     check_length("generated", own.runs, model.lag, interval)
     progress("comparing")
-    comparison = analysis.compare(model, own.runs)
+    comparison = analysis.compare(model, own.runs, tick=partial(progress, "comparing"))
     metrics = comparison.metrics + structure_metrics(own, md, template) + speed_metrics(comparison, settings)
     energies = (records[0].energies, records[1].energies)
     metrics += energy_metrics(*energies)

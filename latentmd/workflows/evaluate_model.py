@@ -5,34 +5,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentmd.evaluation import (
-    accuracy,
-    analysis,
-    features,
-    latent_baselines,
-    model,
-    record,
-    relaxation,
-    structure,
-)
+from latentmd.evaluation import accuracy, analysis, features, latent_baselines, model, record, relaxation, structure
 from latentmd.evaluation.analysis import POSITIVE_PHI
 from latentmd.evaluation.features import EvaluationError, FeatureSet, FeatureSpec
+from latentmd.evaluation.progress import Progress, Tick
 from latentmd.evaluation.reference import Metric, ReferenceModel, check_length
 from latentmd.evaluation.statistics import TORSION_PAIR_GRID, Floats
 from latentmd.evaluation.thermodynamics import GAS_CONSTANT, KCAL
 from latentmd.workflows import evaluate as workflow
-from latentmd.workflows.evaluate import (
-    DEFAULTS,
-    FRAME_BASELINES,
-    Evaluation,
-    Progress,
-    Settings,
-)
+from latentmd.workflows.evaluate import DEFAULTS, FRAME_BASELINES, Evaluation, Settings
 from latentmd.workflows.evaluation_inputs import trajectory_files
 
 if TYPE_CHECKING:
@@ -58,7 +45,7 @@ def evaluate_model(
     seeds: int = 3,
     settings: Settings = DEFAULTS,
     overwrite: bool = False,
-    progress: Progress = lambda stage: None,
+    progress: Progress = lambda stage, done=None, total=None: None,
 ) -> Evaluation:
     """Generate rollouts of a surrogate and evaluate them, its parts and the baselines against held-out MD.
 
@@ -75,7 +62,7 @@ def evaluate_model(
             its metrics scatter.
         settings: as for `evaluate`; baselines may also name `MODEL_BASELINES`.
         overwrite: replace an earlier evaluation in `out`.
-        progress: called with the name of each stage.
+        progress: called with the name of each stage as it begins, and with what is done and the total where known.
 
     Raises:
         EvaluationError: anything wrong with the input, in one sentence.
@@ -164,7 +151,9 @@ class _Run:
         frames, walkers, seeds = sizes
         self.progress("reading the reference")
         files = trajectory_files(reference)
-        md = features.read_set(files, self.topology, self.spec, None, settings.interval)
+        md = features.read_set(
+            files, self.topology, self.spec, None, settings.interval, self._tick("reading the reference")
+        )
         template = structure.structure_template(self.topology, md.kept)
         self.train, spacing = load_positions(trajectory_files(train), str(self.top), settings.interval)
         test, _ = load_positions(files, str(self.top), settings.interval)
@@ -174,7 +163,7 @@ class _Run:
 
         self.progress(f"rolling out {walkers} walkers")
         steps = max(2, frames // walkers)
-        made = self._rollout(walkers, step, steps, template, self.rng)
+        made = self._rollout(walkers, step, steps, template, self.rng, f"rolling out {walkers} walkers")
         own = FeatureSet((Path(str(propagator.manifest.name)),), made.runs, step, made.kept, made.totals)
         speed = self._md_speed()
         settings = replace(settings, wall_time=made.seconds, md_speed=speed, temperature=propagator.temperature)
@@ -185,7 +174,7 @@ class _Run:
         fitted = ReferenceModel(self.spec, md.runs, step, settings.lag, propagator.temperature, settings.seed, dense)
         check_length("generated", own.runs, fitted.lag, step)
         self.progress("comparing")
-        comparison = analysis.compare(fitted, own.runs)
+        comparison = analysis.compare(fitted, own.runs, tick=self._tick("comparing"))
         metrics = comparison.metrics + workflow.structure_metrics(own, md, template)
         metrics += workflow.speed_metrics(comparison, settings)
         metrics += self._part_metrics([x[:: self.stride] for x in test], md, fitted, template, made, step)
@@ -220,12 +209,13 @@ class _Run:
         return result
 
     def _rollout(
-        self, walkers: int, step: float, steps: int, template: structure.StructureTemplate, rng: np.random.Generator
-    ) -> model.Rollout:
+        self, walkers: int, step: float, steps: int, template: structure.StructureTemplate, rng: np.random.Generator,
+        stage: str,
+    ) -> model.Rollout:  # fmt: skip
         """Rollouts from random training frames."""
         pool = np.concatenate([x[:: max(1, len(x) // walkers)] for x in self.train])
         starts = pool[rng.permutation(len(pool))[:walkers]]
-        return model.generate(self.propagator, starts, step, steps, self.spec, template, rng)
+        return model.generate(self.propagator, starts, step, steps, self.spec, template, rng, self._tick(stage))
 
     def _with_seeds(
         self, metrics: list[Metric], fitted: ReferenceModel, walkers: int, step: float, steps: int,
@@ -234,14 +224,16 @@ class _Run:
         """The metrics of the first rollouts with the values of rollouts from further seeds."""
         values: dict[str, list[float]] = {}
         for k in range(1, seeds):
-            self.progress(f"seed {k + 1} of {seeds}")
             rng = np.random.Generator(np.random.Philox(self.settings.seed + k))
-            made = self._rollout(walkers, step, steps, template, rng)
+            made = self._rollout(walkers, step, steps, template, rng, f"rolling out, seed {k + 1} of {seeds}")
             found = analysis.point_values(fitted, made.runs)
             found["frames, all checks"] = made.totals.valid / made.totals.frames
             for name, value in found.items():
                 values.setdefault(name, []).append(value)
         return [replace(m, seeds=(m.value, *values[m.name])) if m.name in values else m for m in metrics]
+
+    def _tick(self, stage: str) -> Tick:
+        return partial(self.progress, stage)
 
     def _md_speed(self) -> float:
         """Picoseconds of plain MD per second of wall time on this machine's fastest platform."""
@@ -281,13 +273,17 @@ class _Run:
             encoded = [model.encode(self.propagator, x) for x in cut]
             sets.append(([e[0] for e in encoded], [e[1] for e in encoded], [self.spec.values(x) for x in cut]))
         self.latents = sets[0][0]
-        rows += model.probe_metrics(sets[0], sets[1], self.spec, 1, _TRAINING_SECONDS, self.settings.seed)
+        rows += model.probe_metrics(
+            sets[0], sets[1], self.spec, 1, _TRAINING_SECONDS, self.settings.seed, self._tick("representation")
+        )
         rows.append(model.prediction_gain(self.propagator, sets[1][0], 1, step))
         self.progress("energies")
         frames = np.concatenate(test)
         frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), _ENERGY_FRAMES)).astype(int)]
         decoded = made.sampled[np.linspace(0, len(made.sampled) - 1, model.DECODED_FRAMES).astype(int)]
-        return rows + relaxation.energy_metrics(self.propagator, self.molecule, self.platform, frames, decoded)
+        return rows + relaxation.energy_metrics(
+            self.propagator, self.molecule, self.platform, frames, decoded, self._tick("energies")
+        )
 
     def _baselines(
         self, fitted: ReferenceModel, own: FeatureSet, train: Sequence[str | Path], settings: Settings,
@@ -304,8 +300,9 @@ class _Run:
             coordinates = [np.asarray(fitted.tica.transform(self.spec.coordinates(v))) for v in values]
             kept = [c[:, : int(self.propagator.manifest.slow_axes)] for c in coordinates]
             runs = latent_baselines.tica_flow(
-                kept, values, 1, own.interval, walkers, steps, _TRAINING_SECONDS, settings.seed
-            )
+                kept, values, 1, own.interval, walkers, steps, _TRAINING_SECONDS, settings.seed,
+                self._tick("baseline: flow on TICA coordinates"),
+            )  # fmt: skip
             result["tica-flow"] = analysis.compare(fitted, runs, brief=True).metrics
         if "koopman" in chosen:
             self.progress("baseline: Koopman rollouts")
@@ -314,7 +311,10 @@ class _Run:
             path = latent_baselines.koopman(self.propagator, self.latents, 1, walkers, steps, self.rng)
             shape = (walkers, steps, -1, int(self.propagator.manifest.slow_axes))
             slow = torch.as_tensor(path.reshape(shape), dtype=self.propagator.dtype, device=self.propagator.device)
-            runs = model.decode_rollout(self.propagator, slow.transpose(0, 1), self.spec, template, self.rng)[0]
+            runs = model.decode_rollout(
+                self.propagator, slow.transpose(0, 1), self.spec, template, self.rng,
+                tick=self._tick("baseline: Koopman rollouts"),
+            )[0]  # fmt: skip
             result["koopman"] = analysis.compare(fitted, runs, brief=True).metrics
         return result
 

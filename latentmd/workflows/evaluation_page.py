@@ -22,9 +22,11 @@ def write(
     """Write evaluation.json and evaluation.html into a folder."""
     own, md = result.generated, result.reference
     frames = [sum(len(r) for r in s.runs) for s in (own, md)]
+    all_frames = sum(len(r) for r in model.dense)
+    more = f" ({all_frames:,} for distributions)" if all_frames > frames[1] else ""
     lead = (
         f"{frames[0]:,} frames in {len(own.runs)} run(s) against {frames[1]:,} frames of reference MD, "
-        f"{model.interval:g} ps apart, lag {model.lag * model.interval:g} ps, {model.temperature:g} K"
+        f"{model.interval:g} ps apart{more}, lag {model.lag * model.interval:g} ps, {model.temperature:g} K"
     )
     intro = (
         "The floor is MD against MD: at the same number of frames in one stretch, in round brackets at the same number "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ import numpy as np
 
 from latentmd.evaluation import features, figures, model, record, report, representation
 from latentmd.evaluation.features import EvaluationError, FeatureSpec
+from latentmd.evaluation.progress import Progress, Tick
 from latentmd.evaluation.reference import Metric
 from latentmd.evaluation.statistics import Floats
 from latentmd.workflows.evaluation_inputs import trajectory_files
 
-Progress = Callable[[str], None]
 #: Slow axes, fast axes and features of some runs, each one array per run.
 Encoded = tuple[list[Floats], list[Floats], list[Floats]]
 _SCATTER = 5000  # points drawn per panel; UMAP is fitted on them
@@ -34,7 +35,7 @@ def latents(
     seconds: float = 20.0,
     seed: int = 0,
     overwrite: bool = False,
-    progress: Progress = lambda stage: None,
+    progress: Progress = lambda stage, done=None, total=None: None,
 ) -> dict[str, Any]:
     """Encode trajectories and describe the latent: rank, probes, VAMP-2 beside rivals, PCA and UMAP.
 
@@ -51,7 +52,7 @@ def latents(
         seconds: training time of the VAMPnet.
         seed: of the VAMPnet and of UMAP.
         overwrite: replace an earlier result in `out`.
-        progress: called with the name of each stage.
+        progress: called with the name of each stage as it begins, and with what is done and the total where known.
 
     Returns:
         The document written to latents.json.
@@ -77,9 +78,11 @@ def latents(
     runs = [np.asarray(run[::stride][:share]) for run in runs]
     halves = _halves(runs, lag_frames)
     progress("encoding")
-    sets = [_encoded(propagator, half, spec) for half in halves]
+    sets = _encoded(propagator, halves, spec, partial(progress, "encoding"))
     progress("probes and VAMP-2")
-    metrics = model.probe_metrics(sets[0], sets[1], spec, lag_frames, seconds, seed)
+    metrics = model.probe_metrics(
+        sets[0], sets[1], spec, lag_frames, seconds, seed, partial(progress, "probes and VAMP-2")
+    )
     progress("energies")
     everything = [run for half in halves for run in half]
     energy = np.concatenate([propagator.energies(r[i : i + 512]) for r in everything for i in range(0, len(r), 512)])
@@ -100,9 +103,16 @@ def latents(
     return document
 
 
-def _encoded(propagator: Any, runs: list[Floats], spec: FeatureSpec) -> Encoded:
-    pairs = [model.encode(propagator, run) for run in runs]
-    return [p[0] for p in pairs], [p[1] for p in pairs], [spec.values(run) for run in runs]
+def _encoded(propagator: Any, halves: Sequence[list[Floats]], spec: FeatureSpec, tick: Tick) -> list[Encoded]:
+    total, done, sets = sum(len(run) for half in halves for run in half), 0, []
+    for half in halves:
+        pairs = []
+        for run in half:
+            tick(done, total)
+            pairs.append(model.encode(propagator, run))
+            done += len(run)
+        sets.append(([p[0] for p in pairs], [p[1] for p in pairs], [spec.values(run) for run in half]))
+    return sets
 
 
 def _write(
@@ -155,6 +165,8 @@ def _halves(runs: list[Floats], lag: int) -> tuple[list[Floats], list[Floats]]:
                 f"half of the data holds runs of {longest} frames; a lag of {lag} frames needs more than {2 * lag}. "
                 "Use longer trajectories or a shorter --lag"
             )
+        if max(float(np.ptp(run, axis=0).max()) for run in half) < 1e-6:
+            raise EvaluationError("half of the data holds one structure only; a latent needs frames that move")
     return halves
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 
@@ -30,3 +32,26 @@ def test_peak_memory_grows_with_what_is_held():
 
 def test_import_time_is_that_of_the_statement():
     assert 0.1 < speed.import_seconds("import time; time.sleep(0.2)", repeats=1)
+
+
+def _shown(table):
+    from rich.console import Console
+
+    stream = io.StringIO()
+    Console(width=80, file=stream).print(table)
+    return stream.getvalue()
+
+
+def test_tables_show_every_number_on_eighty_columns():
+    row = speed.Row(
+        "rollout, decoded every 200 ps", "1024 walkers", 12456.0, "frames/s", 1.0, 2.0, 2042.0, 0.905, 805.4
+    )
+    text = _shown(speed.table([row]))
+    for part in ("12456 frames/s", "1024 walkers", "2042", "90.5 %", "805"):
+        assert part in text
+    scan = [
+        {"atoms": 22, "MD Reference, s/step": 0.5, "peak memory, MiB": 100.0},
+        {"atoms": 10012, "MD CPU, s/step": 3},
+    ]
+    text = _shown(speed.scan_table(scan))
+    assert "10012" in text and text.count("–") == 3 and max(map(len, text.splitlines())) <= 80

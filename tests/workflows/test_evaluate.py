@@ -52,7 +52,13 @@ def test_evaluation_writes_a_document_and_a_page(psi_runs, tmp_path):
     settings = Settings(lag=10.0, temperature=300.0, baselines=FRAME_BASELINES, wall_time=2.0, md_speed=500.0)
     stages = []
     result = evaluate(
-        paths[:1], paths[1:3], PDB, out=tmp_path, train=paths[1:3], settings=settings, progress=stages.append
+        paths[:1],
+        paths[1:3],
+        PDB,
+        out=tmp_path,
+        train=paths[1:3],
+        settings=settings,
+        progress=lambda *report: stages.append(report),
     )
     document = json.loads((tmp_path / "evaluation.json").read_text())
     values = {m["name"]: m for m in document["metrics"]}
@@ -66,7 +72,10 @@ def test_evaluation_writes_a_document_and_a_page(psi_runs, tmp_path):
     assert document["generated"]["frames_compared"] == 3000 and document["generated"]["interval_ps"] == 1.0
     page = (tmp_path / "evaluation.html").read_text()
     assert page.count("data:image/png;base64,") >= 4 and "http" not in page.split("</style>")[1].split("<script")[0]
-    assert stages[0] == "reading the reference" and len(result.metrics) == len(document["metrics"])
+    assert stages[0] == ("reading the reference",) and ("comparing", 6, 7) in stages
+    # The total is known once one of two files of equal length is read.
+    assert stages[1][1:] == (3000, None) and stages[2][1:] == (6000, 6000.0)
+    assert len(result.metrics) == len(document["metrics"])
 
 
 def test_an_identical_set_has_no_distance(psi_runs):

@@ -57,6 +57,10 @@ def test_command_and_refusals(ou_bundle, drawn_runs, tmp_path):
     assert short.exit_code == 1 and "needs more than" in short.output
     odd = runner.invoke(latents_command, [*line, "--lag", "7ps"])
     assert odd.exit_code == 1 and "no whole number" in odd.output
+    still = tmp_path / "still.npy"
+    np.save(still, np.repeat(np.load(drawn_runs / "run-0.npy")[:1], 300, axis=0))
+    constant = runner.invoke(latents_command, [str(still), *line[1:], "--lag", "10ps"])
+    assert constant.exit_code == 1 and "one structure only" in constant.output
     done = runner.invoke(latents_command, line)
     assert done.exit_code == 0 and "VAMP-2" in done.output, done.output
     assert runner.invoke(latents_command, line).exit_code == 1
