@@ -10,7 +10,7 @@ import numpy as np
 
 from latentmd.evaluation import representation, statistics, structure
 from latentmd.evaluation.features import FeatureSpec, StructureTotals
-from latentmd.evaluation.progress import Tick, silent
+from latentmd.evaluation.progress import Tick, part_of, silent
 from latentmd.evaluation.reference import Metric
 from latentmd.evaluation.statistics import TORSION_PAIR_GRID, Floats
 
@@ -71,7 +71,8 @@ def decode_rollout(
         tick: called with the steps decoded and their number.
         kept: whole frames to keep at least, where there are as many: of the first walker, and of all of them.
     """
-    totals, values, frames, sampled = StructureTotals(), [], [], []
+    totals, values, frames = StructureTotals(), [], []
+    sampled: list[Floats] = []
     stride = max(1, len(path) // kept)
     per_step = -(-kept * stride // len(path))  # walkers whose frame is kept at a step
     for step, slow in enumerate(path):
@@ -120,9 +121,7 @@ def generate(
         propagator.decode(part, rng)
     # Decoding alone is timed on every 20th part, so that the cost of the checks is not counted.
     seconds = rolled + (time.perf_counter() - begin) * steps / len(slow)
-    decoded = decode_rollout(
-        propagator, path, spec, template, rng, tick=lambda done, total: tick(steps + done, 2 * steps)
-    )
+    decoded = decode_rollout(propagator, path, spec, template, rng, tick=part_of(tick, steps, 2 * steps))
     return Rollout(*decoded, seconds)
 
 
@@ -249,7 +248,7 @@ def vamp_metrics(
     nets = [
         representation.vampnet_outputs(
             train, test, lag, count, seconds, seed + k,
-            tick=lambda done, _, begun=k * seconds: tick(begun + done, vampnets * seconds),
+            tick=part_of(tick, k * seconds, vampnets * seconds),
         )
         for k in range(vampnets)
     ]  # fmt: skip

@@ -12,3 +12,18 @@ Progress = Callable[..., None]
 
 def silent(done: float, total: float | None) -> None:
     """Show nothing."""
+
+
+def part_of(tick: Tick, begun: float, total: float) -> Tick:
+    """Progress of one part of a stage, as progress of the stage.
+
+    Args:
+        tick: of the stage.
+        begun: what the stage had done before the part.
+        total: of the stage.
+    """
+
+    def report(done: float, _: float | None) -> None:
+        tick(begun + done, total)
+
+    return report

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.evaluation import thermodynamics
-from latentmd.evaluation.progress import Tick, silent
+from latentmd.evaluation.progress import Tick, part_of, silent
 from latentmd.evaluation.reference import Metric
 from latentmd.evaluation.statistics import Floats, binomial_interval
 
@@ -27,7 +27,7 @@ class Relaxed:
     """Engine energies of structures before and after relaxation.
 
     Attributes:
-        before, after: kJ/mol, shape (frames,).
+        before, after: kJ/mol, shape (frames,); infinite where the engine failed.
         minimised: how many lay above MD's range and were minimised first.
     """
 
@@ -66,7 +66,7 @@ def energy_metrics(
     own, control = (
         relax(
             context, x, bounds[1], median, protocol.temperature, protocol.timestep,
-            lambda done, _, begun=begun: tick(begun + done, total),
+            part_of(tick, begun, total),
         )
         for x, begun in ((decoded, 0), (some, len(decoded)))
     )  # fmt: skip
@@ -147,11 +147,16 @@ def relax(
     for i, frame in enumerate(frames):
         tick(i, len(frames))
         context.setPositions(np.asarray(frame, dtype=np.float64))
-        if not before[i] <= highest:
-            minimised += 1
-            openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_MINIMISER_STEPS, reporter=StopBelow(target))
-        context.applyConstraints(1e-8)
-        context.setVelocitiesToTemperature(temperature, i + 1)
-        context.getIntegrator().step(round(_BURST / timestep))
-        after[i] = context.getState(energy=True).getPotentialEnergy()._value
+        try:
+            if not before[i] <= highest:
+                minimised += 1
+                openmm.LocalEnergyMinimizer.minimize(
+                    context, maxIterations=_MINIMISER_STEPS, reporter=StopBelow(target)
+                )
+            context.applyConstraints(1e-8)
+            context.setVelocitiesToTemperature(temperature, i + 1)
+            context.getIntegrator().step(round(_BURST / timestep))
+            after[i] = context.getState(energy=True).getPotentialEnergy()._value
+        except openmm.OpenMMException:  # not a number: a structure too strained to be mended
+            after[i] = np.inf
     return Relaxed(before, after, minimised)

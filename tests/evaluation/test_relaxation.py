@@ -36,6 +36,17 @@ def test_relaxation_keeps_mds_own_frames_and_mends_strained_ones(vacuum):
     assert np.mean(done.after[10:]) == pytest.approx(np.mean(energies), abs=4 * np.std(energies) / np.sqrt(10))
 
 
+def test_a_structure_that_the_engine_cannot_mend_counts_as_outside(vacuum):
+    molecule, frames = vacuum
+    context = molecule.context(molecule.langevin(1), "Reference")
+    broken = np.array(frames[:3], dtype=np.float64)
+    broken[1, 5] = broken[1, 4]  # two atoms in one place
+    done = relaxation.relax(context, broken, np.inf, 0.0, 350.0, molecule.protocol.timestep)
+    assert not np.isfinite(done.after[1]) or done.after[1] > 1e3
+    assert np.isfinite(done.after[[0, 2]]).all()
+    assert fraction_inside(done.after, (-1e3, 1e3)) == pytest.approx(2 / 3)
+
+
 def test_rows_hold_a_control_and_say_where_frames_fall(vacuum, ou_bundle):
     from latentmd.propagator import Propagator
 
