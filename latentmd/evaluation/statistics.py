@@ -264,7 +264,9 @@ def finite_sample_floor(
     held = max(1, min(frames, len(everything) // 2))
     starts = np.linspace(0, len(everything) - held, splits).astype(int)
     draws = max(1, min(round(effective), len(everything) // 2))
-    by_frames, by_samples, by_draws = [], [], []
+    by_frames: list[float] = []
+    by_samples: list[float] = []
+    by_draws: list[float] = []
     for start in starts:
         part = np.bincount(everything[start : start + held], minlength=bins)
         by_frames.append(js_distance(part, total - part))

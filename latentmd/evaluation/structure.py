@@ -309,7 +309,7 @@ def frame_scores(positions: Floats, template: StructureTemplate) -> FrameScores:
             finite,
             bond_z_scores(safe, template),
             angle_z_scores(safe, template),
-            chirality_correct(safe, template).all(axis=1),
+            np.asarray(chirality_correct(safe, template).all(axis=1)),
             clash_counts(safe, template),
         )
 
