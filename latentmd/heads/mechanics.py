@@ -11,7 +11,8 @@ from latentmd.data.topology import chemistry
 
 _PAIR_ATOMS = 40  # with more atoms, pairs would bring more parameters than frames can fix
 _FORCE_WEIGHT = 0.05  # nm: weight of a force against an energy in the fit
-_SPRING = 5e4  # kJ/mol/nm²: stiff enough to hold a hydrogen, soft enough that rounded coordinates do not matter
+_SPRING = 5e4  # kJ/mol/nm², about a fifth of a force field's for bonds to hydrogen
+_SLACK = 1e-3  # nm, the rounding of coordinates in XTC files
 _CHUNK = 100  # frames whose Jacobian is held at a time
 
 
@@ -27,8 +28,8 @@ class MechanicsPrior(nn.Module):
 
     The parameters a are fitted by ridge regression to engine energies and forces. The form is that of the force fields
     that make the training data (Cornell et al. 1995), so little is left for a network: many-body solvation. Bonds to
-    hydrogen are constrained in the engine, so that the labels say nothing of them; a spring of 5e4 kJ/mol/nm² at the
-    constrained length, about a fifth of a force field's, holds them where a host has no constraints.
+    hydrogen are constrained in the engine, so that the labels say nothing of them. A spring that pulls where such a
+    bond is more than 0.001 nm off the constrained length holds them in hosts without constraints.
 
     Args:
         topology: of the molecule (mdtraj, OpenMM or Chemistry).
@@ -68,6 +69,7 @@ class MechanicsPrior(nn.Module):
         self.register_buffer("tails", ends[:, 1].contiguous())
         self.register_buffer("held", torch.tensor(held, dtype=torch.long).reshape(-1, 2))
         self.register_buffer("lengths", torch.zeros(len(held), dtype=torch.float64))
+        self.slack = _SLACK
         self.register_buffer("stiffness", torch.zeros((), dtype=torch.float64))
         size = 2 * len(bonds) + 2 * len(angles) + 3 * len(torsions) + 4 * len(pairs)
         self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
@@ -99,7 +101,7 @@ class MechanicsPrior(nn.Module):
     def forward(self, positions: Tensor) -> Tensor:
         """[batch, atoms, 3] nm → [batch] kJ/mol; sums in float64, since large terms cancel."""
         x = positions.to(self.mean.dtype)
-        stretch = self._held_lengths(x) - self.lengths
+        stretch = ((self._held_lengths(x) - self.lengths).abs() - self.slack).clamp_min(0.0)
         linear = (self.terms(x) - self.mean) @ self.parameters_ + self.offset
         return (linear + 0.5 * self.stiffness * (stretch * stretch).sum(1)).to(positions.dtype)
 
