@@ -130,7 +130,7 @@ def train_energies(
     start = time.perf_counter()
     prior = MechanicsPrior(topology)
     every = max(2, len(frames) // _PRIOR_FRAMES)
-    prior.fit(*(part[::every] for part in (frames, energies, labels.forces)))
+    prior.fit(frames[::every], energies[::every], labels.forces[::every])
     error = prior.force_error(frames[1::every], labels.forces[1::every])
     run.record("energy prior", time.perf_counter() - start)
     rest = energies - prior(frames)
