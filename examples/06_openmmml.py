@@ -8,8 +8,8 @@ from openmmml import MLPotential
 
 pdb = app.PDBFile(str(Path(__file__).parents[1] / "systems" / "molecules" / "alanine_dipeptide.pdb"))
 
-# Energies of the force field and solvent that the model was trained on, by the network. MD with it moves by forces, in
-# steps of 0.5 fs (no constraints): it is for energies of structures and for mixed systems, not for speed.
+# Energies of the force field and solvent that the model was trained on, by its energy head. MD with it moves by forces,
+# in steps of 0.5 fs (no constraints): it is for energies of structures and for mixed systems, not for speed.
 potential = MLPotential("latentmd", modelPath="alanine-dipeptide")
 system = potential.createSystem(pdb.topology)
 
