@@ -47,7 +47,16 @@ def test_a_run_finds_the_other_well_and_its_weight(tmp_path: Path) -> None:
     seen: list[Progress] = []
     criteria = Criteria(precision=0.3)
     settings = replace(
-        SETTINGS, starts=32, relaxation=3, lag=5, frames=24, cells=16, growth=1.5, time=300.0, criteria=criteria
+        SETTINGS,
+        starts=32,
+        relaxation=3,
+        lag=5,
+        frames=24,
+        cells=16,
+        growth=1.5,
+        time=600.0,
+        criteria=criteria,
+        agreement=1,
     )
     outcome = _hybrid(tmp_path, settings, watch=seen.append).run()
     assert outcome.status == "converged", outcome.progress.review.missing
