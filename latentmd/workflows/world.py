@@ -167,6 +167,8 @@ def _seen_and_decoded(trained: TrainedWorld, data: WorldData) -> tuple[Any, Any]
     found = evaluation.read(trained.model.decoder, torch.from_numpy(trained.test[0]))
     seen = data.test.seen[0]
     flat = (len(seen), -1)
+    if data.of_particles:  # kinetic energies of the first particles
+        return seen[..., 0], found[..., 0]
     return (seen, found) if seen.ndim == 3 else (seen.reshape(flat), found.reshape(flat))
 
 
@@ -176,7 +178,7 @@ def _panels(plan: WorldPlan, trained: TrainedWorld, data: WorldData) -> dict[str
     frames = lag * np.arange(horizon + 1)
     made = evaluation.forecast({"own": trained.model.predictor}, trained.test[:1], lag, horizon, plan.config.seed, 1)
     latents = {"forecast": made.predicted["own"][0], "reconstruction": made.truth[0]}
-    if data.test.seen[0].ndim == 3:
+    if data.test.seen[0].ndim == 3 and not data.of_particles:
         decoder = trained.model.decoder
         shown = {title: evaluation.read(decoder, z) for title, z in latents.items()}
         return {"truth": data.test.seen[0][frames], **shown}
