@@ -160,33 +160,36 @@ class LatentForce(nn.Module):
         self,
         positions: Tensor,
         box: Tensor,
-        mode: int,
-        kT: float,
-        time: float,
-        seed: int,
-        stream: int,
-        step: int,
+        mode: Tensor,
+        kT: Tensor,
+        time: Tensor,
+        seed: Tensor,
+        stream: Tensor,
+        step: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Energy (0, or the index of a failure) and forces [N, 3], contiguous, for all particles [N, 3] of the System.
+
+        As TorchForce calls it in a periodic System; `FreeLatentForce` is for the others.
 
         Args:
             positions: nm.
             box: [3, 3] nm; without elements where the System is not periodic.
             mode, kT, time, seed, stream, step: Context parameters, see openmm_provider.
         """
+        asked, key = int(mode.item()), (int(seed.item()), int(stream.item()), int(step.item()))
         rows = torch.zeros(self.atoms.shape[0], 3, dtype=torch.float64)
         energy = torch.zeros([], dtype=torch.float64)
-        if mode == self.moving:
+        if asked == self.moving:
             with torch.no_grad():
                 x = self._whole(positions.to(torch.float64)[self.atoms], box)
-                y, code = self._propose(x, time, seed, stream, step)
+                y, code = self._propose(x, float(time), key[0], key[1], key[2])
                 energy = energy + code
                 if code == 0:
                     rows = y - x
-                    self.velocities.copy_(self._draw_velocities(y, kT, seed, stream, step))
-        elif mode == self.redrawing:
+                    self.velocities.copy_(self._draw_velocities(y, float(kT), key[0], key[1], key[2]))
+        elif asked == self.redrawing:
             rows = self.velocities.clone()
-        elif mode == self.selecting:
+        elif asked == self.selecting:
             rows = rows + 1.0
         forces = torch.zeros(positions.shape[0], 3, dtype=torch.float64)
         forces = forces.index_copy(0, self.atoms, rows)
@@ -268,7 +271,7 @@ class LatentForce(nn.Module):
 
 
 class FreeLatentForce(nn.Module):
-    """LatentForce as TorchForce calls it in a System without a periodic box: the parameters come as tensors."""
+    """LatentForce as TorchForce calls it in a System without a periodic box."""
 
     def __init__(self, force: LatentForce) -> None:
         super().__init__()
@@ -285,35 +288,5 @@ class FreeLatentForce(nn.Module):
         step: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Energy and forces [N, 3]."""
-        box = torch.zeros(0, 0)
-        key = int(seed.item()), int(stream.item()), int(step.item())
-        out: tuple[Tensor, Tensor] = self.force(
-            positions, box, int(mode.item()), float(kT), float(time), key[0], key[1], key[2]
-        )
-        return out
-
-
-class PeriodicLatentForce(nn.Module):
-    """LatentForce as TorchForce calls it in a periodic System."""
-
-    def __init__(self, force: LatentForce) -> None:
-        super().__init__()
-        self.force = force
-
-    def forward(
-        self,
-        positions: Tensor,
-        box: Tensor,
-        mode: Tensor,
-        kT: Tensor,
-        time: Tensor,
-        seed: Tensor,
-        stream: Tensor,
-        step: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Energy and forces [N, 3]."""
-        key = int(seed.item()), int(stream.item()), int(step.item())
-        out: tuple[Tensor, Tensor] = self.force(
-            positions, box, int(mode.item()), float(kT), float(time), key[0], key[1], key[2]
-        )
+        out: tuple[Tensor, Tensor] = self.force(positions, torch.zeros(0, 0), mode, kT, time, seed, stream, step)
         return out

@@ -13,7 +13,7 @@ import openmm
 from latentmd.bundle import quiet_torchscript, script
 from latentmd.integrators.openmm_provider import FAILURE, PARAMETERS, Answer, LatentProvider, answering
 from latentmd.integrators.openmm_selection import Selection
-from latentmd.integrators.torchforce_module import FAILURES, FreeLatentForce, LatentForce, PeriodicLatentForce
+from latentmd.integrators.torchforce_module import FAILURES, FreeLatentForce, LatentForce
 
 _HINT = (
     "provider='torchforce' needs the openmm-torch plug-in: install latentmd[torchforce-cpu] (or -cu12, -cu13) in an "
@@ -31,8 +31,7 @@ def latent_force_module(provider: LatentProvider) -> Any:
         propagator.lag_range,
         propagator.manifest.dtype == "float64",
     )
-    wrapper = PeriodicLatentForce(force) if provider.selection.periodic else FreeLatentForce(force)
-    return script(wrapper.eval())
+    return script((force if provider.selection.periodic else FreeLatentForce(force)).eval())
 
 
 class FailureReport:
