@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from pathlib import Path
@@ -12,37 +13,31 @@ from latentmd.hybrid.protocols import Serial
 from latentmd.workflows.hybrid_scheduler import scheduler
 
 
-def square(number: int) -> int:
-    return number * number
-
-
-def dies_once(marker: str) -> str:
-    """Kills its process the first time that it is run."""
-    path = Path(marker)
-    if not path.exists():
-        path.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return f"survived {path.name}"
-
-
-def fails(number: int) -> int:
-    raise KeyError(number)
-
-
 def test_one_process_needs_no_cluster() -> None:
     with scheduler(None, 1) as tasks:
         assert isinstance(tasks, Serial)
-        assert list(tasks.map(square, [3, 1, 2])) == [9, 1, 4]
+        assert list(tasks.map(math.factorial, [3, 1, 2])) == [6, 1, 2]
 
 
 @pytest.mark.slow
 def test_a_cluster_gives_results_in_order_and_survives_its_workers(tmp_path: Path) -> None:
+    # Functions within a function travel by value: a worker need not find this module.
+    def dies_once(marker: str) -> str:
+        path = Path(marker)
+        if not path.exists():
+            path.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return f"survived {path.name}"
+
+    def fails(number: int) -> int:
+        raise KeyError(number)
+
     with scheduler(None, 2) as tasks:
-        assert list(tasks.map(square, list(range(20)))) == [n * n for n in range(20)]
+        assert list(tasks.map(math.factorial, list(range(20)))) == [math.factorial(n) for n in range(20)]
         markers = [str(tmp_path / f"{i}") for i in range(3)]
         assert list(tasks.map(dies_once, markers)) == [f"survived {i}" for i in range(3)]
-        partial = tasks.map(square, [5, 6, 7])
-        assert next(partial) == 25
+        partial = tasks.map(math.factorial, [5, 6, 7])
+        assert next(partial) == 120
         del partial
         with pytest.raises(KeyError):
             list(tasks.map(fails, [1]))
