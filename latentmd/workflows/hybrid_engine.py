@@ -19,6 +19,7 @@ from latentmd.evaluation.structure import (
     torsions,
 )
 from latentmd.hybrid.protocols import Burst, BurstError, Relaxed
+from latentmd.systems.relaxation import SETTLE_FRICTION, SETTLE_STEPS
 
 if TYPE_CHECKING:
     import openmm
@@ -101,6 +102,9 @@ class MoleculeEngine:
     def burst(self, start: Floats, frames: int, seed: int) -> Burst:
         """Simulate without any bias from a structure (atoms, 3), velocities drawn afresh.
 
+        A short run of strong friction comes first: fresh velocities do not fit the leapfrog scheme and would be felt
+        as heat for picoseconds.
+
         Raises:
             BurstError: the simulation exploded.
         """
@@ -112,6 +116,10 @@ class MoleculeEngine:
             context.setPositions(np.asarray(start, dtype=np.float64))
             context.applyConstraints(1e-6)
             self._draw_velocities(context, seed)
+            friction = integrator.getFriction()
+            integrator.setFriction(SETTLE_FRICTION)
+            integrator.step(SETTLE_STEPS)
+            integrator.setFriction(friction)
             for i in range(frames):
                 integrator.step(steps)
                 positions[i], energies[i] = _frame(context)

@@ -281,6 +281,7 @@ class _Engine:
         self.compound.setCurrentIntegrator(MD)
         if self.kind == "latent":
             self.kind = "relaxed" if self._minimise_if_needed() else "md"
+            self.compound.settle(self.context)
         self.compound.step(round(duration / self.job.molecule.protocol.timestep))
 
     def _minimise_if_needed(self) -> bool:

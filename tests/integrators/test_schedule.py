@@ -89,7 +89,7 @@ def test_md_between_latent_steps_has_the_temperature_of_plain_md(latent_simulati
 
     plain.step(500)
     for _ in range(40):
-        simulation.step(201)  # the surrogate's bonds are at rest; MD first shares its energy with them
+        simulation.step(1)  # the frames begin right after the latent step, or half a cycle later
         for _ in range(20):
             plain.step(10)
             simulation.step(10)
@@ -98,6 +98,29 @@ def test_md_between_latent_steps_has_the_temperature_of_plain_md(latent_simulati
     # At 20/ps velocities lose memory within two frames: 400 independent values each, of 51 degrees of freedom.
     expected = np.mean(kinetic["plain"])
     assert np.mean(kinetic["alternating"]) == pytest.approx(expected, rel=4 * (2 * 2 / 51 / 400) ** 0.5)
+
+
+def test_settling_shares_the_energy_and_counts_no_time(alanine: Any, ou_bundle: Path) -> None:
+    energies: dict[int, list[float]] = {0: [], 50: []}
+    for settle_steps, found in energies.items():
+        system = copy.deepcopy(alanine.system)
+        latent = LatentIntegrator(350, ou_bundle, system=system, topology=alanine.topology)
+        compound, schedule = alternate(alanine.langevin(1), latent, (2, 1), settle_steps=settle_steps)
+        platform = openmm.Platform.getPlatformByName("Reference")
+        simulation = app.Simulation(alanine.topology, system, compound, platform)
+        simulation.reporters.append(schedule)
+        simulation.context.setPositions(alanine.positions)
+        for cycle in range(60):
+            simulation.step(3)
+            assert simulation.currentStep == 6 * cycle + 3
+            simulation.step(2)
+            found.append(simulation.context.getState(energy=True).getKineticEnergy()._value)
+            simulation.step(1)
+        assert simulation.context.getTime()._value == pytest.approx(120 * 50 + 240 * 0.004)
+    expected = 0.5 * 51 * 0.0083145 * 350  # kJ/mol
+    error = 4 * expected * (2 / 51 / 60) ** 0.5
+    assert np.mean(energies[50]) == pytest.approx(expected, abs=error)
+    assert np.mean(energies[0]) < expected - error  # the surrogate's bonds are at rest
 
 
 def test_a_strained_structure_is_relaxed_once(latent_simulation: Make) -> None:
