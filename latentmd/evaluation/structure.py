@@ -185,10 +185,37 @@ class StructureTemplate:
     bonded: NDArray[np.bool_]
 
     @cached_property
-    def distant(self) -> tuple[Ints, Ints]:
-        """Pairs of heavy atoms more than two bonds apart: indices of the first and of the second atoms."""
-        first, second = np.nonzero(np.triu(~self.bonded, 1))
-        return self.heavy[first], self.heavy[second]
+    def pairs(self) -> tuple[Ints, Ints]:
+        """First and second atoms of the pairs whose distances count: bonds, then heavy atoms more than two bonds apart.
+
+        The latter only in small molecules; in larger ones a k-d tree finds the close ones.
+        """
+        first, second = np.nonzero(np.triu(~self.bonded, 1) & (len(self.heavy) <= _BRUTE_FORCE_ATOMS))
+        return (
+            np.concatenate([self.bonds[:, 0], self.heavy[first]]),
+            np.concatenate([self.bonds[:, 1], self.heavy[second]]),
+        )
+
+    @cached_property
+    def angle_bonds(self) -> tuple[Ints, Ints, Floats]:
+        """Bonds j-i and j-k of every angle, shape (angles,) each, and -1 where one of them is stored the other way."""
+        first, second = (self._directed(self.angles[:, 1], self.angles[:, side]) for side in (0, 2))
+        return first[0], second[0], first[1] * second[1]
+
+    @cached_property
+    def centre_bonds(self) -> tuple[Ints, Floats]:
+        """Bonds of every stereocentre, shape (centres, 3), and the sign that makes its right signed volume positive."""
+        found = [self._directed(self.centres[:, 0], self.centres[:, side]) for side in (1, 2, 3)]
+        return np.stack([bond for bond, _ in found], axis=1), self.handedness * np.prod(
+            [sign for _, sign in found], axis=0
+        )
+
+    def _directed(self, tails: Ints, heads: Ints) -> tuple[Ints, Floats]:
+        """Index of each bond, and 1 where it is stored as (head, tail), -1 where as (tail, head)."""
+        index = {(int(i), int(j)): (row, 1.0) for row, (i, j) in enumerate(self.bonds)}
+        index |= {(j, i): (row, -1.0) for (i, j), (row, _) in list(index.items())}
+        found = [index[int(head), int(tail)] for tail, head in zip(tails, heads, strict=True)]
+        return np.array([row for row, _ in found], dtype=np.int64), np.array([sign for _, sign in found])
 
 
 def structure_template(topology: Any, reference: Floats) -> StructureTemplate:
@@ -236,38 +263,13 @@ def within_two_bonds(n_atoms: int, bonds: Ints, atoms: Ints) -> NDArray[np.bool_
     return linked
 
 
-def bond_z_scores(positions: Floats, template: StructureTemplate) -> Floats:
-    """(length - mean) / deviation of every bond, shape (frames, bonds)."""
-    lengths = bond_lengths(positions, template.bonds)
-    return np.asarray((lengths - template.bond_mean) / template.bond_deviation)
-
-
-def angle_z_scores(positions: Floats, template: StructureTemplate) -> Floats:
-    """(angle - mean) / deviation of every bond angle, shape (frames, angles)."""
-    angles = bond_angles(positions, template.angles)
-    return np.asarray((angles - template.angle_mean) / template.angle_deviation)
-
-
-def chirality_correct(positions: Floats, template: StructureTemplate) -> NDArray[np.bool_]:
-    """Whether each stereocentre has the handedness of the template, shape (frames, centres)."""
-    return np.asarray(np.sign(signed_volumes(positions, template.centres)) == template.handedness)
-
-
-def clash_counts(positions: Floats, template: StructureTemplate, distance: float = CLASH_DISTANCE) -> Ints:
-    """Pairs of heavy atoms, more than two bonds apart, closer than `distance` (nm), per frame.
-
-    All pairs are looked at in small molecules; in larger ones a k-d tree per frame finds the close ones.
-    """
-    if len(template.heavy) <= _BRUTE_FORCE_ATOMS:
-        first, second = template.distant
-        delta = _vectors(positions, first, second)
-        return np.asarray((_dot(delta, delta) < distance**2).sum(axis=1))
-    heavy = positions[:, template.heavy]
+def _close_pairs(positions: Floats, template: StructureTemplate) -> Ints:
+    """Pairs of heavy atoms, more than two bonds apart, that clash in each frame, found by a k-d tree."""
     from scipy.spatial import cKDTree
 
-    counts = np.zeros(len(heavy), dtype=np.int64)
-    for index, frame in enumerate(heavy):
-        pairs = cKDTree(frame).query_pairs(distance, output_type="ndarray")
+    counts = np.zeros(len(positions), dtype=np.int64)
+    for index, frame in enumerate(positions[:, template.heavy]):
+        pairs = cKDTree(frame).query_pairs(CLASH_DISTANCE, output_type="ndarray")
         counts[index] = np.count_nonzero(~template.bonded[pairs[:, 0], pairs[:, 1]])
     return counts
 
@@ -301,16 +303,33 @@ class FrameScores:
 
 
 def frame_scores(positions: Floats, template: StructureTemplate) -> FrameScores:
-    """Measure everything that the structure checks look at, of frames (frames, atoms, 3) in nm."""
+    """Measure everything that the structure checks look at, of frames (frames, atoms, 3) in nm.
+
+    Every vector is made once: an engine asks for single frames, where the calls are what costs.
+    """
     finite = np.asarray(np.isfinite(positions).all(axis=(1, 2)))
     safe = positions if finite.all() else np.where(finite[:, None, None], positions, 0.0)
+    vectors, bonds = _vectors(safe, *template.pairs), len(template.bonds)
+    squares = _dot(vectors, vectors)
     with np.errstate(invalid="ignore", divide="ignore"):
+        lengths = np.sqrt(squares[:, :bonds])
+        units = vectors[:, :bonds] / lengths[:, :, None]
+        first, second, sign = template.angle_bonds
+        cosines = sign * _dot(units.take(first, axis=1), units.take(second, axis=1))
+        angles = np.arccos(np.minimum(np.maximum(cosines, -1.0), 1.0))
+        edges, handedness = template.centre_bonds
+        a, b, c = (units.take(edges[:, side], axis=1) for side in range(3))
+        clashes = (
+            (squares[:, bonds:] < CLASH_DISTANCE**2).sum(axis=1)
+            if len(template.heavy) <= _BRUTE_FORCE_ATOMS
+            else _close_pairs(safe, template)
+        )
         return FrameScores(
             finite,
-            bond_z_scores(safe, template),
-            angle_z_scores(safe, template),
-            np.asarray(chirality_correct(safe, template).all(axis=1)),
-            clash_counts(safe, template),
+            np.asarray((lengths - template.bond_mean) / template.bond_deviation),
+            np.asarray((angles - template.angle_mean) / template.angle_deviation),
+            np.asarray((handedness * _dot(a, _cross(b, c)) > 0).all(axis=1)),
+            clashes,
         )
 
 

@@ -56,8 +56,8 @@ def test_heavy_atom_peptide_has_a_stereocentre_per_alanine(built_peptide):
     centres = structure.stereocentres(symbols, bonds, frames[0])
     assert [topology.atom(int(c[0])).name for c in centres] == ["CA", "CA"]
     template = structure.structure_template(topology, frames)
-    assert structure.chirality_correct(frames, template).all()
-    assert not structure.chirality_correct(frames * [1, 1, -1], template).any()
+    assert structure.frame_scores(frames, template).chirality.all()
+    assert not structure.frame_scores(frames * [1, 1, -1], template).chirality.any()
 
 
 def test_only_the_alpha_carbon_of_alanine_dipeptide_is_a_stereocentre(dipeptide):
@@ -103,7 +103,7 @@ def test_clashes_of_many_atoms_agree_with_all_pairs():
     frames = rng.uniform(0, 1.5, (3, count, 3))
     distances = np.linalg.norm(frames[:, :, None] - frames[:, None], axis=-1)
     expected = [(np.triu(d < 0.2, 1)).sum() for d in distances]
-    assert structure.clash_counts(frames, template).tolist() == expected
+    assert structure.frame_scores(frames, template).clashes.tolist() == expected
 
 
 def test_z_scores_of_normal_samples_have_unit_deviation(dipeptide):
@@ -111,9 +111,13 @@ def test_z_scores_of_normal_samples_have_unit_deviation(dipeptide):
     rng = np.random.default_rng(1)
     noisy = frames + rng.normal(0, 0.004, (4000, *frames.shape[1:]))
     template = structure.structure_template(topology, noisy[:2000])
-    scores = structure.bond_z_scores(noisy[2000:], template)
-    np.testing.assert_allclose(scores.std(axis=0), 1.0, atol=0.06)
-    np.testing.assert_allclose(structure.angle_z_scores(noisy[2000:], template).mean(axis=0), 0.0, atol=0.12)
+    scores = structure.frame_scores(noisy[2000:], template)
+    lengths = structure.bond_lengths(noisy[2000:], template.bonds)
+    np.testing.assert_allclose(scores.bond_z, (lengths - template.bond_mean) / template.bond_deviation, atol=1e-9)
+    angles = structure.bond_angles(noisy[2000:], template.angles)
+    np.testing.assert_allclose(scores.angle_z, (angles - template.angle_mean) / template.angle_deviation, atol=1e-9)
+    np.testing.assert_allclose(scores.bond_z.std(axis=0), 1.0, atol=0.06)
+    np.testing.assert_allclose(scores.angle_z.mean(axis=0), 0.0, atol=0.12)
 
 
 def test_rmsd_ignores_rotation_but_not_reflection(dipeptide):
