@@ -8,7 +8,7 @@ import numpy as np
 import openmm
 
 from latentmd.integrators.openmm_integrator import LatentIntegrator, interruptible
-from latentmd.systems.relaxation import SETTLE_STEPS, settling_integrator
+from latentmd.systems.relaxation import SETTLE_STEPS, centre_held, settling_integrator
 
 MD, LATENT, SETTLING = 0, 1, 2
 SEGMENTS = ("md", "latent")
@@ -53,7 +53,8 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
         self.getIntegrator(SETTLING).setStepSize(self.getIntegrator(MD).getStepSize())
         self.setCurrentIntegrator(SETTLING)
         try:
-            self.step(self.settle_steps)
+            with centre_held(context):
+                self.step(self.settle_steps)
         finally:
             self.setCurrentIntegrator(current)
             context.setTime(now)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import openmm
+from numpy.typing import NDArray
 from openmm import unit
 
 SETTLE_STEPS = 50  # MD steps, ten times the memory of velocities at
 SETTLE_FRICTION = 50.0  # per ps
+_CONSTRAINT_TOLERANCE = 1e-8
 
 
 def settling_integrator(
     md_integrator: openmm.Integrator, temperature: unit.Quantity | float, seed: int
 ) -> openmm.LangevinMiddleIntegrator:
-    """A Langevin integrator of strong friction that treats forces, constraints and time steps as another one does.
+    """A Langevin integrator of strong friction that treats forces and time steps as another one does.
 
     Args:
         md_integrator: the other one.
@@ -24,10 +29,31 @@ def settling_integrator(
     settling = openmm.LangevinMiddleIntegrator(
         temperature, SETTLE_FRICTION / unit.picosecond, md_integrator.getStepSize()
     )
-    settling.setConstraintTolerance(md_integrator.getConstraintTolerance())
+    settling.setConstraintTolerance(min(md_integrator.getConstraintTolerance(), _CONSTRAINT_TOLERANCE))
     settling.setIntegrationForceGroups(md_integrator.getIntegrationForceGroups())
     settling.setRandomNumberSeed(seed)
     return settling
+
+
+@contextmanager
+def centre_held(context: openmm.Context) -> Iterator[None]:
+    """Put the centre of mass back where it was, in a System whose CMMotionRemover keeps it at rest.
+
+    The noise of a Langevin step moves it before the remover acts, the more the stronger the friction.
+    """
+    system = context.getSystem()
+    if not any(isinstance(force, openmm.CMMotionRemover) for force in system.getForces()):
+        yield
+        return
+    masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
+    before = _positions(context)
+    yield
+    after = _positions(context)
+    context.setPositions(after - masses @ (after - before) / masses.sum())
+
+
+def _positions(context: openmm.Context) -> NDArray[np.float64]:
+    return np.asarray(context.getState(positions=True).getPositions(asNumpy=True)._value)
 
 
 class StopBelow(openmm.MinimizationReporter):  # type: ignore[misc]

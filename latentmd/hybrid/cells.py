@@ -1,8 +1,7 @@
-"""Cells of configuration space: k-means over latent and model-free physical coordinates together."""
+"""Cells of configuration space: spread over latent and model-free physical coordinates together."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from latentmd.hybrid.protocols import Floats, Ints
 
-_SAMPLE = 3000  # frames that k-means sees
 _FRAMES_PER_CELL = 20  # fewer cells than asked for while there is little data
 _KINETIC_VARIANCE = 0.95  # share kept
 _CONSTANT = 1e-8  # deviation below which a feature is left out
@@ -51,13 +49,13 @@ class Cells:
 
 
 def fit_cells(features: Sequence[Floats], number: int, lag: int, rng: np.random.Generator) -> Cells:
-    """Cells from bursts (deeptime's TICA and k-means).
+    """Cells from bursts (deeptime's TICA, greedy k-centres).
 
     Args:
         features: latent and physical features side by side, (frames, features) per burst.
         number: most cells wanted; fewer while there are not twenty frames for each.
         lag: of the time-lagged components, frames; half of what the bursts allow tells slow from fast best.
-        rng: random generator.
+        rng: random generator, of the first centre.
 
     Raises:
         ValueError: no burst is longer than the lag, or all features are constant.
@@ -75,25 +73,22 @@ def fit_cells(features: Sequence[Floats], number: int, lag: int, rng: np.random.
     unsplit = Cells(mean, matrix, np.zeros((1, matrix.shape[1])))
     points = unsplit.coordinates(everything)
     count = min(int(np.clip(len(everything) // _FRAMES_PER_CELL, 2, number)), len(np.unique(points, axis=0)))
-    rough = Cells(mean, matrix, _centres(points[rng.permutation(len(points))[:_SAMPLE]], count, rng))
-    # Centres of k-means crowd where data are dense. Fitted again to as many frames of each cell, they spread over all
-    # that was visited, so that barriers are resolved and least-visited cells are not slices of a basin's floor.
-    labels = rough.assign(everything)
-    order = rng.permutation(len(points))
-    order = order[np.argsort(labels[order], kind="stable")]
-    sizes = np.bincount(labels, minlength=count)
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return Cells(mean, matrix, _centres(points[order[rank < max(_SAMPLE // count, 1)]], count, rng))
+    return Cells(mean, matrix, _spread_centres(points, count, int(rng.integers(len(points)))))
 
 
-def _centres(points: Floats, count: int, rng: np.random.Generator) -> Floats:
-    from deeptime.clustering import KMeans
+def _spread_centres(points: Floats, count: int, first: int) -> Floats:
+    """Centres (count, dimensions) out of points (n, dimensions), each as far from those before it as can be.
 
-    seed = int(rng.integers(2**31))
-    with warnings.catch_warnings():  # any centres make cells; the best ones are not needed
-        warnings.filterwarnings("ignore", "Algorithm did not reach convergence")
-        model = KMeans(count, max_iter=30, tolerance=1e-4, fixed_seed=seed, n_jobs=1).fit(points).fetch_model()
-    return np.asarray(model.cluster_centers, dtype=np.float64)
+    The greedy solution of the k-centre problem (Gonzalez, Theor. Comput. Sci. 38, 293, 1985). Centres spread over all
+    that was visited, so that a barrier of few frames is resolved in steps as fine as a basin's floor, which k-means,
+    whose centres crowd where frames do, would not do.
+    """
+    chosen = [first]
+    nearest = np.sum((points - points[first]) ** 2, axis=1)
+    for _ in range(count - 1):
+        chosen.append(int(nearest.argmax()))
+        np.minimum(nearest, np.sum((points - points[chosen[-1]]) ** 2, axis=1), out=nearest)
+    return np.asarray(points[chosen], dtype=np.float64)
 
 
 def _components(standard: Sequence[Floats], lag: int) -> Floats:

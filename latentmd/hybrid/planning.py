@@ -1,4 +1,4 @@
-"""Where the next bursts start: least-visited cells first, by gated proposals of the surrogate where it has any."""
+"""Where the next bursts start: least-visited cells, and all along the slowest coordinate; by proposals that pass."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ GIVEN = "given"  # from a structure that the user gave
 NO_PROPOSAL = "no proposal"
 MOVED = "relaxed away"  # into a cell visited more often than the one that plain MD would start from
 
+_LAYERS = 20  # of the slowest coordinate
 _NOVEL = 4  # every fourth start goes to the accepted proposal furthest from real frames, whatever its cell
 
 
@@ -58,6 +59,30 @@ def choose_cells(visits: Ints, count: int, rng: np.random.Generator) -> Ints:
     return np.resize(order, count)
 
 
+def spread_cells(slow: Floats, visits: Ints, count: int, rng: np.random.Generator) -> Ints:
+    """Cells to start from, spread evenly along the slowest coordinate whatever the density there.
+
+    Populations on either side of a barrier are known no better than the climb to its top, each step of which needs its
+    bursts; among cells at the same height those visited least are likelier.
+
+    Args:
+        slow: slowest coordinate of each cell, shape (cells,).
+        visits: frames in each cell, shape (cells,).
+        count: how many; cells may repeat.
+        rng: random generator.
+    """
+    visited = np.flatnonzero(visits)
+    x = slow[visited]
+    wanted = x.min() + (np.arange(count) + rng.random(count)) / max(count, 1) * np.ptp(x)
+    chosen = []
+    for value in wanted:
+        distance = np.abs(x - value)
+        near = visited[distance <= max(distance.min(), np.ptp(x) / (2 * _LAYERS))]
+        share = 1.0 / visits[near]
+        chosen.append(rng.choice(near, p=share / share.sum()))
+    return np.array(chosen, dtype=np.int64)
+
+
 class Planner:
     """Chooses, gates and relaxes the starts of a round.
 
@@ -78,7 +103,9 @@ class Planner:
         rng = keyed_rng(self.settings.seed, round_, PLAN)
         flat = np.concatenate(self.dataset.paths(self.cells))
         visits = np.bincount(flat, minlength=len(self.cells))
-        targets = choose_cells(visits, self.settings.starts, rng)
+        along = round(self.settings.spread * self.settings.starts)
+        spread = spread_cells(self.cells.centres[:, 0], visits, along, rng)
+        targets = rng.permutation(np.append(choose_cells(visits, self.settings.starts - along, rng), spread))
         frames = [int(rng.choice(np.flatnonzero(flat == cell))) for cell in targets]
         starts = [self._real_frame(frame) for frame in frames]
         offered = round(self.settings.proposals * len(starts))

@@ -22,6 +22,8 @@ class Settings:
         cells: most cells of configuration space.
         candidates: structures that the surrogate proposes for each start.
         proposals: share of the starts, if any, that the surrogate may propose; the rest is plain adaptive sampling.
+        spread: share of the starts that are spread evenly along the slowest coordinate, where barriers are; the rest
+            goes to the least-visited cells.
         growth: data grows by this factor between two reviews of the statistics.
         refine: the surrogate is refined once its error on new bursts exceeds that after the last training by this
             factor; None never refines it.
@@ -42,6 +44,7 @@ class Settings:
     cells: int = 100
     candidates: int = 8
     proposals: float = 1.0
+    spread: float = 0.5
     growth: float = 1.25
     refine: float | None = 1.5
     agreement: int = 2
@@ -59,8 +62,9 @@ class Settings:
                 f"bursts of {self.frames} frames are too short for a relaxation time of {self.relaxation} and a lag of "
                 f"{self.lag}; expected more than {2 * (self.relaxation + self.lag)}, so that both can be doubled"
             )
-        if not 0 <= self.proposals <= 1:
-            raise ValueError(f"proposals is {self.proposals}; expected a share between 0 and 1")
+        for name in ("proposals", "spread"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a share between 0 and 1")
         if self.growth <= 1:
             raise ValueError(f"growth is {self.growth}; expected a factor above 1")
         for name in ("time", "wall"):

@@ -46,6 +46,8 @@ class HybridSettings:
         starts: bursts per round.
         cells: most cells of the Markov model.
         proposals: share of the starts that the surrogate may propose; 0 is plain adaptive sampling.
+        spread: share of the starts that are spread evenly along the slowest coordinate; the rest goes to the
+            least-visited cells.
         surrogate: whether a surrogate is trained at all.
         hot: whether walkers at high temperature look for other basins first.
         effort: of the training, 1 for about half a minute of one core.
@@ -53,12 +55,13 @@ class HybridSettings:
     """
 
     interval: float = 0.1
-    burst: float = 8.0
-    relaxation: float = 0.2
+    burst: float = 2.0
+    relaxation: float = 0.1
     lag: float = 0.5
-    starts: int = 48
+    starts: int = 128
     cells: int = 200
     proposals: float = 0.5
+    spread: float = 0.5
     surrogate: bool = True
     hot: bool = True
     effort: float = 1.0
