@@ -245,10 +245,18 @@ def _staying(matrix: Floats, stationary: Floats, membership: Ints, sets: int) ->
 
 
 def coarse_grain(counts: Floats, sets: int) -> Ints:
-    """PCCA+ sets of the states of a count matrix (deeptime); unconnected states join no set and get -1.
+    """`metastable_sets` of the reversible model of a count matrix; unconnected states join no set and get -1."""
+    matrix, stationary, states = reversible_msm(counts)
+    result = np.full(len(counts), -1)
+    result[states] = metastable_sets(matrix, stationary, sets)
+    return result
+
+
+def metastable_sets(matrix: Floats, stationary: Floats, sets: int) -> Ints:
+    """PCCA+ sets of the states of a reversible Markov model (deeptime).
 
     Args:
-        counts: shape (states, states).
+        matrix, stationary: transition matrix (states, states) and stationary vector.
         sets: most sets wanted. One more than the processes slower than the lag are made, at least two: PCCA+ splits
             noise beyond that.
 
@@ -257,21 +265,17 @@ def coarse_grain(counts: Floats, sets: int) -> Ints:
     """
     from deeptime.markov.msm import MarkovStateModel
 
-    matrix, stationary, states = reversible_msm(counts)
-    result = np.full(len(counts), -1)
-    if len(states) < 2:
-        result[states] = 0
-        return result
+    if len(matrix) < 2:
+        return np.zeros(len(matrix), dtype=np.int64)
     slow = int(np.count_nonzero(_reversible_eigenvalues(matrix, stationary) > np.exp(-1)))
-    sets = min(sets, len(states), max(slow, 2))
+    sets = min(sets, len(matrix), max(slow, 2))
     assignment = np.asarray(MarkovStateModel(matrix, stationary).pcca(sets).assignments)
     mass = np.bincount(assignment, weights=stationary, minlength=sets)
     order = np.argsort(-mass)
     rank = np.empty(sets, dtype=np.int64)
     rank[order] = np.arange(sets)
     occupied = np.unique(rank[assignment])  # PCCA+ may leave a set empty
-    result[states] = np.searchsorted(occupied, rank[assignment])
-    return result
+    return np.searchsorted(occupied, rank[assignment])
 
 
 @dataclass(frozen=True)
@@ -326,21 +330,30 @@ def _exponential_mean(time: float, events: int) -> FirstPassage:
     return FirstPassage(time / events if events else float("inf"), low, high, events)
 
 
-def msm_first_passage(matrix: Floats, stationary: Floats, source: Ints, target: Ints, lag_time: float) -> float:
-    """Mean first-passage time from a set of states to another in a Markov model.
+def msm_passage_times(matrix: Floats, target: Ints, lag_time: float) -> Floats:
+    """Mean first-passage times to a set of states in a Markov model from every state, shape (states,).
 
-    Solves m_i = lag + sum_{j not in target} T_ij m_j and averages m over the source at equilibrium.
+    Solves m_i = lag + sum_{j not in target} T_ij m_j; zero in the target.
 
     Args:
-        matrix, stationary: transition matrix (states, states) and stationary vector.
-        source, target: state indices, disjoint.
+        matrix: transition matrix (states, states).
+        target: state indices.
         lag_time: ps, the unit of the result.
     """
     outside = np.setdiff1d(np.arange(len(matrix)), target)
     system = np.eye(len(outside)) - matrix[np.ix_(outside, outside)]
     mean = np.zeros(len(matrix))
     mean[outside] = np.linalg.solve(system, np.full(len(outside), lag_time))
-    return float(np.average(mean[source], weights=stationary[source]))
+    return mean
+
+
+def msm_first_passage(matrix: Floats, stationary: Floats, source: Ints, target: Ints, lag_time: float) -> float:
+    """Mean first-passage time from a set of states, at equilibrium there, to another, disjoint one.
+
+    Arguments as for `msm_passage_times`, with the stationary vector (states,) and the indices of the source.
+    """
+    times = msm_passage_times(matrix, target, lag_time)
+    return float(np.average(times[source], weights=stationary[source]))
 
 
 def reactive_flux(matrix: Floats, stationary: Floats, membership: Ints, sets: int) -> Floats:

@@ -10,7 +10,9 @@ import numpy as np
 from latentmd.hybrid.protocols import Floats, Ints
 
 _FRAMES_PER_CELL = 20  # fewer cells than asked for while there is little data
-_KINETIC_VARIANCE = 0.95  # share kept
+_VARIANCE = 0.95  # share kept
+_SHORTEST = 1e-3  # autocorrelation that counts as none
+_LONGEST = 50.0  # lags; basins that no burst connects would hide everything else
 _CONSTANT = 1e-8  # deviation below which a feature is left out
 
 
@@ -18,8 +20,9 @@ _CONSTANT = 1e-8  # deviation below which a feature is left out
 class Cells:
     """A partition of configuration space by nearest centres.
 
-    Coordinates are time-lagged independent components of all features, each scaled by its autocorrelation over half a
-    burst (kinetic map, Noe and Clementi, J. Chem. Theory Comput. 11, 5002, 2015), down to 95 % of the kinetic variance.
+    Coordinates are time-lagged independent components of all features, each scaled by the square root of half its
+    timescale (commute map, Noe, Banisch and Clementi, J. Chem. Theory Comput. 12, 5620, 2016), down to 95 % of the
+    variance: the slower a direction, the finer it is divided. Timescales count as 50 lags at most.
     Components are the same for every invertible linear change of the features, and what is slow in the physical
     features stays slow beside any latent: a surrogate that learned nothing, or the wrong thing, adds directions and
     cannot merge basins that the physical features tell apart.
@@ -73,32 +76,41 @@ def fit_cells(features: Sequence[Floats], number: int, lag: int, rng: np.random.
     unsplit = Cells(mean, matrix, np.zeros((1, matrix.shape[1])))
     points = unsplit.coordinates(everything)
     count = min(int(np.clip(len(everything) // _FRAMES_PER_CELL, 2, number)), len(np.unique(points, axis=0)))
-    return Cells(mean, matrix, _spread_centres(points, count, int(rng.integers(len(points)))))
+    # Centres spread over all that was visited: a barrier of few frames is resolved in steps as fine as a basin's floor,
+    # which k-means, whose centres crowd where frames do, would not do.
+    return Cells(mean, matrix, points[furthest_first(points, count, int(rng.integers(len(points))))])
 
 
-def _spread_centres(points: Floats, count: int, first: int) -> Floats:
-    """Centres (count, dimensions) out of points (n, dimensions), each as far from those before it as can be.
+def furthest_first(points: Floats, count: int, first: int = 0) -> list[int]:
+    """Indices of `count` of the points (n, k), each as far from those before it as can be.
 
-    The greedy solution of the k-centre problem (Gonzalez, Theor. Comput. Sci. 38, 293, 1985). Centres spread over all
-    that was visited, so that a barrier of few frames is resolved in steps as fine as a basin's floor, which k-means,
-    whose centres crowd where frames do, would not do.
+    The greedy solution of the k-centre problem (Gonzalez, Theor. Comput. Sci. 38, 293, 1985).
+
+    Example:
+        >>> furthest_first(np.array([[0.0], [1.0], [5.0], [2.0]]), 3)
+        [0, 2, 3]
     """
     chosen = [first]
     nearest = np.sum((points - points[first]) ** 2, axis=1)
-    for _ in range(count - 1):
+    while len(chosen) < count:
         chosen.append(int(nearest.argmax()))
         np.minimum(nearest, np.sum((points - points[chosen[-1]]) ** 2, axis=1), out=nearest)
-    return np.asarray(points[chosen], dtype=np.float64)
+    return chosen
 
 
 def _components(standard: Sequence[Floats], lag: int) -> Floats:
-    """Kinetic map of standardised features, shape (features, dimensions)."""
+    """Commute map of standardised features, shape (features, dimensions)."""
     from deeptime.decomposition import TICA
 
     long_enough = [f for f in standard if len(f) > lag]
     if not long_enough:
         raise ValueError(f"no burst is longer than the lag of {lag} frames; make bursts longer")
     now, later = (np.concatenate(part) for part in ([f[:-lag] for f in long_enough], [f[lag:] for f in long_enough]))
-    model = TICA(scaling="kinetic_map", var_cutoff=_KINETIC_VARIANCE).fit((now, later)).fetch_model()
+    model = TICA(scaling=None, var_cutoff=1.0).fit((now, later)).fetch_model()
     size = now.shape[1]
-    return np.asarray(model.transform(np.eye(size)) - model.transform(np.zeros((1, size))))
+    components = np.asarray(model.transform(np.eye(size)) - model.transform(np.zeros((1, size))))
+    correlation = np.clip(model.singular_values, _SHORTEST, None)
+    timescales = -1.0 / np.log(np.minimum(correlation, np.exp(-1.0 / _LONGEST)))  # lags
+    share = np.cumsum(timescales) / timescales.sum()
+    kept = int(np.searchsorted(share, _VARIANCE)) + 1
+    return np.asarray((components * np.sqrt(0.5 * timescales))[:, :kept])

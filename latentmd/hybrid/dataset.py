@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from latentmd.evaluation.kinetics import coarse_grain, transition_counts
+from latentmd.evaluation.kinetics import metastable_sets
 from latentmd.hybrid.cells import Cells
 from latentmd.hybrid.estimates import Bursts
 from latentmd.hybrid.protocols import Bools, Burst, Engine, Explorer, Floats, Ints
+from latentmd.hybrid.reweighting import count_transitions, fit
 from latentmd.hybrid.state import Store, Trajectories
 
 StateFunctions = Mapping[str, Callable[[Floats], Bools]]
@@ -92,8 +93,9 @@ class Dataset:
         paths = self.paths(cells)[:number]
         if self.states is not None:
             return Bursts(paths, self.inside[:number], tuple(self.states), len(cells), self.engine.interval)
-        counts = transition_counts([path[self.skip :] for path in paths], lag, len(cells)).sum(axis=0)
-        sets = coarse_grain(counts, _METASTABLE)
+        model = fit(count_transitions(paths, len(cells), lag, self.skip))
+        sets = np.full(len(cells), -1)  # cells that are not connected join none
+        sets[model.active] = metastable_sets(model.matrix, model.stationary, _METASTABLE)
         names = tuple(f"set {i + 1}" for i in range(int(sets.max()) + 1))
         inside = [sets[path][:, None] == np.arange(len(names)) for path in paths]
         return Bursts(paths, inside, names, len(cells), self.engine.interval)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from latentmd.evaluation.kinetics import msm_first_passage
+from latentmd.evaluation.kinetics import msm_passage_times
 from latentmd.hybrid.protocols import Bools, Floats, Ints
 from latentmd.hybrid.reweighting import Model, bayesian, bootstrap, count_transitions, fit, state_visits
 
@@ -101,15 +101,15 @@ def estimate(
     model = fit(counts)
     shares = _shares(visits, np.ones(visits.shape[0]), bursts.cells)
     members = [np.flatnonzero(shares[model.active, s] > 0.5) for s in range(len(bursts.states))]
-    pairs = [(a, b) for a in range(len(members)) for b in range(len(members)) if a != b]
+    pairs = [(a, b) for b in range(len(members)) for a in range(len(members)) if a != b]
     lag_time = lag * bursts.interval
 
     def numbers(draw: Model, fractions: Floats) -> Floats:
         populations = np.clip(draw.stationary @ fractions[draw.active], 0.0, 1.0)
         with np.errstate(divide="ignore"):
             logits = np.log(populations) - np.log1p(-populations)
-        passages = [_passage(draw, members[a], members[b], lag_time) for a, b in pairs]
-        return np.concatenate([populations, logits, _timescales(draw, lag_time, timescales), passages])
+        passages = [_passages(draw, members, target, lag_time) for target in range(len(members))]
+        return np.concatenate([populations, logits, _timescales(draw, lag_time, timescales), *passages])
 
     best = numbers(model, shares)
     resampled = bootstrap(counts, model, draws, rng)
@@ -149,13 +149,22 @@ def _timescales(model: Model, lag_time: float, number: int) -> Floats:
     return result
 
 
-def _passage(model: Model, source: Ints, target: Ints, lag_time: float) -> float:
-    if not (len(source) and len(target)):
-        return float("inf")
+def _passages(model: Model, members: Sequence[Ints], target: int, lag_time: float) -> Floats:
+    """Mean first-passage times to one state from each of the others in turn, shape (states - 1,)."""
+    sources = [s for s in range(len(members)) if s != target]
+    if not len(members[target]):
+        return np.full(len(sources), np.inf)
     try:
-        return msm_first_passage(model.matrix, model.stationary, source, target, lag_time)
+        times = msm_passage_times(model.matrix, members[target], lag_time)
     except np.linalg.LinAlgError:  # a draw whose flux between parts of the model is zero within rounding
-        return float("inf")
+        return np.full(len(sources), np.inf)
+    weights = [model.stationary[members[s]] for s in sources]
+    return np.array(
+        [
+            np.average(times[members[s]], weights=w) if w.sum() > 0 else np.inf
+            for s, w in zip(sources, weights, strict=True)
+        ]
+    )
 
 
 def _wider(value: float, *posteriors: Floats) -> Interval:

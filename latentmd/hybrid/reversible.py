@@ -12,6 +12,7 @@ from latentmd.hybrid.protocols import Floats
 
 _TOLERANCE = 1e-9  # of the gradient against the counts
 _MOST_STEPS = 100
+_RIDGE = 1e-12  # of the Hessian's mean diagonal
 
 
 def reversible_fluxes(counts: Floats, start: Floats | None = None) -> tuple[Floats, Floats]:
@@ -48,8 +49,10 @@ def reversible_fluxes(counts: Floats, start: Floats | None = None) -> tuple[Floa
         if np.max(np.abs(gradient)) <= _TOLERANCE * leaving.sum():
             raw = both / np.add.outer(np.exp(a), np.exp(a))
             return raw / raw.sum(), a
-        # The constant vector changes nothing; adding it to the Hessian fixes the mean of the step at zero.
-        step = np.linalg.solve(hessian + np.mean(np.diag(hessian)) / len(a), -gradient)
+        # The constant vector changes nothing; adding it to the Hessian fixes the mean of the step at zero. The ridge
+        # keeps the matrix regular where two parts hang together by next to nothing, as in some draws of a bootstrap.
+        size = float(np.mean(np.diag(hessian)))
+        step = np.linalg.solve(hessian + size / len(a) + _RIDGE * size * np.eye(len(a)), -gradient)
         slope, scale = float(gradient @ step), 1.0
         while True:
             trial = a + scale * step

@@ -34,15 +34,17 @@ Watch = Callable[["Progress", float, float], None]
 class HybridSettings:
     """What a hybrid run is asked for; times in ps.
 
-    Bursts, lag and relaxation are short, because a barrier is crossed within a ps: a burst that begins on its flank has
-    left it a ps later, and a longer lag or relaxation time would see none of what decides the crossing. Relaxation can
-    be short since starts are thermalised with their torsions held; both times are doubled to see whether it matters.
+    A barrier is crossed within tenths of a ps: a burst that begins on its flank has left it by then, so lag and bursts
+    are short, and the start counts. That is right as long as velocities are forgotten within the lag, since starts have
+    fresh ones while frames on the way down from a barrier do not; hence the friction, on which populations do not
+    depend, but all times do. At 1/ps the same statistics are off by several kT (examples/hybrid/friction.py).
 
     Attributes:
         interval: between frames.
         burst: length of a burst; the relaxation time is its first part.
         relaxation: first part of a burst, left out of the statistics.
-        lag: of the Markov model.
+        lag: of the Markov model, at least the memory of velocities, 1 / friction.
+        friction: of the bursts, per ps.
         starts: bursts per round.
         cells: most cells of the Markov model.
         proposals: share of the starts that the surrogate may propose; 0 is plain adaptive sampling.
@@ -54,12 +56,13 @@ class HybridSettings:
         precision: standard error of every state's free energy at which a run is converged, kT.
     """
 
-    interval: float = 0.1
-    burst: float = 2.0
-    relaxation: float = 0.1
-    lag: float = 0.5
-    starts: int = 128
-    cells: int = 200
+    interval: float = 0.02
+    burst: float = 1.0
+    relaxation: float = 0.0
+    lag: float = 0.2
+    friction: float = 10.0
+    starts: int = 256
+    cells: int = 120
     proposals: float = 0.5
     spread: float = 0.5
     surrogate: bool = True
@@ -158,7 +161,7 @@ def hybrid(
     settings = settings or HybridSettings()
     source = Path(pdb)
     folder = Path(f"{source.stem}-hybrid" if out is None else out)
-    protocol, bundle = _conditions(temperature, solvent, tuple(force_field), model)
+    protocol, bundle = _conditions(temperature, solvent, tuple(force_field), model, settings.friction)
     request = {
         "molecule": source.read_text(encoding="utf-8") if source.is_file() else str(source), "model": bundle,
         "protocol": asdict(protocol), "seed": seed, "settings": asdict(settings), "exactness": exactness,
@@ -192,7 +195,11 @@ class Stopped(RunInterrupted):
 
 
 def _conditions(
-    temperature: float | None, solvent: Solvent | None, force_field: tuple[str, ...], model: str | Path | None
+    temperature: float | None,
+    solvent: Solvent | None,
+    force_field: tuple[str, ...],
+    model: str | Path | None,
+    friction: float,
 ) -> tuple[Protocol, str | None]:
     """Protocol of the bursts and path of the model, which only proposes and may come from other conditions."""
     from latentmd.systems.builder import Protocol
@@ -209,6 +216,7 @@ def _conditions(
         temperature=protocol.temperature if temperature is None else temperature,
         solvent=solvent or protocol.solvent,
         force_field=force_field or (protocol.force_field if solvent in (None, protocol.solvent) else ()),
+        friction=friction,
     )
     check_protocol(protocol)
     if protocol.solvent == "explicit":

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmd.hybrid.cells import furthest_first
 from latentmd.hybrid.protocols import Burst, Scheduler
 from latentmd.hybrid.state import Store
 from latentmd.hybrid.tasks import BURST, RELAX, Task, keyed_rng, keyed_seed, run_burst, run_relax
@@ -80,21 +81,6 @@ def spread_starts(
     if not kept:
         raise BootstrapError("not one structure relaxes; check the structure and the force field")
     return np.array(kept)
-
-
-def furthest_first(points: Floats, count: int) -> list[int]:
-    """Indices of `count` of the points (n, k), the first point first, each next one furthest from those before.
-
-    Example:
-        >>> furthest_first(np.array([[0.0], [1.0], [5.0], [2.0]]), 3)
-        [0, 2, 3]
-    """
-    chosen = [0]
-    distance = np.linalg.norm(points - points[0], axis=1)
-    while len(chosen) < count:
-        chosen.append(int(np.argmax(distance)))
-        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
-    return chosen
 
 
 def simulate(

@@ -19,7 +19,6 @@ from latentmd.evaluation.structure import (
     torsions,
 )
 from latentmd.hybrid.protocols import Burst, BurstError, Relaxed
-from latentmd.systems.relaxation import SETTLE_FRICTION, SETTLE_STEPS
 
 if TYPE_CHECKING:
     import openmm
@@ -100,10 +99,7 @@ class MoleculeEngine:
         return Relaxed(found.astype(np.float32), energy)
 
     def burst(self, start: Floats, frames: int, seed: int) -> Burst:
-        """Simulate without any bias from a structure (atoms, 3), velocities drawn afresh.
-
-        A short run of strong friction comes first: fresh velocities do not fit the leapfrog scheme and would be felt
-        as heat for picoseconds.
+        """Simulate without any bias from a structure (atoms, 3), velocities drawn afresh; it is the first frame.
 
         Raises:
             BurstError: the simulation exploded.
@@ -116,11 +112,8 @@ class MoleculeEngine:
             context.setPositions(np.asarray(start, dtype=np.float64))
             context.applyConstraints(1e-6)
             self._draw_velocities(context, seed)
-            friction = integrator.getFriction()
-            integrator.setFriction(SETTLE_FRICTION)
-            integrator.step(SETTLE_STEPS)
-            integrator.setFriction(friction)
-            for i in range(frames):
+            positions[0], energies[0] = _frame(context)
+            for i in range(1, frames):
                 integrator.step(steps)
                 positions[i], energies[i] = _frame(context)
         return Burst(positions, energies)
