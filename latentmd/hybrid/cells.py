@@ -30,11 +30,13 @@ class Cells:
     Attributes:
         mean, matrix: coordinates = (features - mean) @ matrix; shapes (features,) and (features, dimensions).
         centres: shape (cells, dimensions).
+        others: as many, chosen independently, for `other`; shape (cells, dimensions).
     """
 
     mean: Floats
     matrix: Floats
     centres: Floats
+    others: Floats
 
     def coordinates(self, features: Floats) -> Floats:
         """Slow coordinates (n, dimensions) of features (n, features); a feature that is not finite counts as mean."""
@@ -46,6 +48,10 @@ class Cells:
         from scipy.spatial import cKDTree
 
         return np.asarray(cKDTree(self.centres).query(self.coordinates(features))[1])
+
+    def other(self) -> Cells:
+        """The partition by the other centres: what changes with it is not known."""
+        return Cells(self.mean, self.matrix, self.others, self.centres)
 
     def __len__(self) -> int:
         return len(self.centres)
@@ -73,12 +79,14 @@ def fit_cells(features: Sequence[Floats], number: int, lag: int, rng: np.random.
     components = _components([(f[:, used] - mean[used]) / spread[used] for f in features], lag)
     matrix = np.zeros((len(mean), components.shape[1]))
     matrix[used] = components / spread[used, None]
-    unsplit = Cells(mean, matrix, np.zeros((1, matrix.shape[1])))
+    nowhere = np.zeros((1, matrix.shape[1]))
+    unsplit = Cells(mean, matrix, nowhere, nowhere)
     points = unsplit.coordinates(everything)
     count = min(int(np.clip(len(everything) // _FRAMES_PER_CELL, 2, number)), len(np.unique(points, axis=0)))
     # Centres spread over all that was visited: a barrier of few frames is resolved in steps as fine as a basin's floor,
     # which k-means, whose centres crowd where frames do, would not do.
-    return Cells(mean, matrix, points[furthest_first(points, count, int(rng.integers(len(points))))])
+    first, second = (points[furthest_first(points, count, int(i))] for i in rng.integers(len(points), size=2))
+    return Cells(mean, matrix, first, second)
 
 
 def furthest_first(points: Floats, count: int, first: int = 0) -> list[int]:

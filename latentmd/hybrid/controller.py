@@ -24,6 +24,7 @@ from latentmd.hybrid.tasks import BURST, REFINE, REVIEW, Task, keyed_rng, keyed_
 Status = Literal["converged", "budget", "stopped"]
 
 _HELD_OUT = 5  # every fifth burst measures the error of a refined surrogate and does not train it
+_MORE = 3  # times the bursts of the last training, before there is enough new for another one
 _PATIENCE = 3  # rounds in a row without a single good burst that end a run
 
 
@@ -273,6 +274,9 @@ class Hybrid:
         """Refine the surrogate where its error on new bursts has risen: whether it was, and its error since then."""
         if self.settings.refine is None:
             return False, None
+        trained = next((r["bursts"] for r in reversed(self.rounds) if r["refined"]), self.settings.starts)
+        if reference is not None and len(self.dataset) < _MORE * trained:
+            return False, reference
         error = self.dataset.explorer.error(self.dataset.trajectories(first=self._reviewed()))
         if reference is None or error <= self.settings.refine * reference:
             return False, error if reference is None else reference
@@ -306,7 +310,8 @@ class Hybrid:
         fresh = bursts - (earlier[-1] if earlier else 0)
         data = self.dataset.bursts(self.cells, settings.lag, bursts)
         rng = keyed_rng(settings.seed, number, REVIEW)
-        return review(data, settings.lag, settings.relaxation, settings.criteria, fresh, rng)
+        other = self.dataset.assigned(self.cells.other(), bursts)
+        return review(data, settings.lag, settings.relaxation, settings.criteria, fresh, rng, other=other)
 
     def _write_weights(self, bursts: int) -> Path:
         assert self.cells is not None and self.review is not None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from latentmd.hybrid.estimates import Bursts, Estimates, Interval, estimate
-from latentmd.hybrid.protocols import Floats
+from latentmd.hybrid.protocols import Floats, Ints
+
+
+_UNKNOWN = 3.0  # kT, for a state that other cells leave without a path
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Review:
 
     Attributes:
         estimates: populations and free energies with standard errors that include how far they move when the lag and
-            the discarded time are doubled, beyond what chance explains.
+            the discarded time are doubled, beyond what chance explains, and when other cells are taken.
         moved: that systematic part for each state's free energy, kT.
         missing: what keeps them from being converged, one sentence each; empty where they are.
         crossings: bursts that cross into and out of each state, shape (states, 2).
@@ -54,12 +58,19 @@ class Review:
 
 
 def review(
-    bursts: Bursts, lag: int, skip: int, criteria: Criteria, fresh: int, rng: np.random.Generator, draws: int = 100
+    bursts: Bursts,
+    lag: int,
+    skip: int,
+    criteria: Criteria,
+    fresh: int,
+    rng: np.random.Generator,
+    draws: int = 100,
+    other: Sequence[Ints] | None = None,
 ) -> Review:
     """Estimate everything, at the lag and at twice the lag and discarded time, and say whether it can be trusted.
 
-    A model whose cells are too coarse, or whose bursts remember how they started, changes when both times are doubled:
-    that change enters the standard errors.
+    A model whose cells are too coarse, or whose bursts remember how they started, changes when both times are doubled,
+    or with the cells: such changes enter the standard errors.
 
     Args:
         bursts: discretised bursts, oldest first.
@@ -68,6 +79,7 @@ def review(
         fresh: bursts at the end that are new since the last review.
         rng: random generator.
         draws: from each posterior; a quarter of them at the doubled lag, whose intervals are only compared with.
+        other: paths of the same bursts in as many other cells; None where there are none.
 
     Raises:
         ValueError: bursts are not longer than twice lag and skip together.
@@ -76,6 +88,11 @@ def review(
     single = estimate(bursts, lag, skip, np.random.default_rng(seed), draws)
     double = estimate(bursts, 2 * lag, 2 * skip, np.random.default_rng(seed), max(draws // 4, 10))
     moved = _moved(single, double)
+    if other is not None:
+        again = estimate(replace(bursts, paths=other), lag, skip, np.random.default_rng(seed), 2)
+        lost = [np.isfinite(a.value) > np.isfinite(b.value) for a, b in zip(single.logits, again.logits, strict=True)]
+        shift = np.where(lost, _UNKNOWN, _shift(single, again))
+        moved = np.hypot(moved, shift / np.sqrt(2.0))  # of two equally good ones
     slopes = [max(p.value * (1 - p.value), 0.0) for p in single.populations]
     estimates = replace(
         single,
@@ -96,11 +113,18 @@ def review(
 def _moved(single: Estimates, double: Estimates) -> Floats:
     """How far each logit moves on doubling, beyond what chance explains: sqrt(max(0, shift^2 - its variance))."""
     draws = len(double.resampled)
-    shift = np.array([b.value - a.value for a, b in zip(single.logits, double.logits, strict=True)])
+    shift = _shift(single, double)
     with np.errstate(invalid="ignore"):
         chance = np.var(single.resampled[:draws, :-1] - double.resampled[:, :-1], axis=0, ddof=1)
         moved = np.sqrt(np.maximum(shift**2 - chance, 0.0))
-    return np.where(np.isfinite(moved), moved, 0.0)  # a state without population has no logit; that is reported
+    return np.where(np.isfinite(moved), moved, 0.0)
+
+
+def _shift(one: Estimates, other: Estimates) -> Floats:
+    """Difference of the logits; zero for a state without population, which has none and is reported."""
+    with np.errstate(invalid="ignore"):
+        shift = np.array([b.value - a.value for a, b in zip(one.logits, other.logits, strict=True)])
+    return np.where(np.isfinite(shift), shift, 0.0)
 
 
 def _widened(interval: Interval, systematic: float) -> Interval:
@@ -152,7 +176,7 @@ def _imprecise(estimates: Estimates, moved: Floats, criteria: Criteria) -> list[
     for name, logit, shift in zip(estimates.states, estimates.logits, moved, strict=True):
         if not np.isfinite(logit.value) or logit.deviation <= criteria.precision:
             continue
-        note = f" (it moves by {shift:.2f} kT when lag and discarded time are doubled)"
+        note = f" (it moves by {shift:.2f} kT when lag, discarded time or cells change)"
         why = note if shift > logit.deviation / 2 else ""
         found.append(
             f"free energy of {name} has a standard error of {logit.deviation:.2f} kT; {criteria.precision:g} kT is "

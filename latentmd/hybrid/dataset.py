@@ -88,6 +88,12 @@ class Dataset:
             self._paths += np.split(flat, np.cumsum([len(f) for f in new])[:-1])
         return self._paths
 
+    def assigned(self, cells: Cells, number: int) -> list[Ints]:
+        """Cell of each frame of the first bursts, nothing remembered."""
+        features = self.features()[:number]
+        flat = cells.assign(np.concatenate(features))
+        return np.split(flat, np.cumsum([len(f) for f in features])[:-1])
+
     def bursts(self, cells: Cells, lag: int, number: int) -> Bursts:
         """The first bursts discretised; without named states, metastable sets (PCCA+) stand in, largest first."""
         paths = self.paths(cells)[:number]

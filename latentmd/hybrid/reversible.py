@@ -11,7 +11,8 @@ import numpy as np
 from latentmd.hybrid.protocols import Floats
 
 _TOLERANCE = 1e-9  # of the gradient against the counts
-_MOST_STEPS = 100
+_MOST_STEPS = 200
+_LONGEST_STEP = 4.0  # of a, a logarithm
 _RIDGE = 1e-12  # of the Hessian's mean diagonal
 
 
@@ -53,6 +54,8 @@ def reversible_fluxes(counts: Floats, start: Floats | None = None) -> tuple[Floa
         # keeps the matrix regular where two parts hang together by next to nothing, as in some draws of a bootstrap.
         size = float(np.mean(np.diag(hessian)))
         step = np.linalg.solve(hessian + size / len(a) + _RIDGE * size * np.eye(len(a)), -gradient)
+        # Where the Hessian has all but vanished a full step would leave the region where it can come back.
+        step *= min(1.0, _LONGEST_STEP / float(np.max(np.abs(step))))
         slope, scale = float(gradient @ step), 1.0
         while True:
             trial = a + scale * step

@@ -30,7 +30,9 @@ Ints = NDArray[np.integer[Any]]
 Bools = NDArray[np.bool_]
 
 RELAXATION = 1.0  # ps of restrained simulation after the minimisation of a proposed structure
-_STIFFNESS = 200.0  # kJ/mol/rad², of torsions held while a proposed structure relaxes: about 6 degrees at 300 K
+HOLD = 0.5  # ps of restrained simulation before a burst
+_STIFFNESS = 1000.0  # kJ/mol/rad², of torsions held: 3 degrees at 300 K
+_STRENGTH = "latentmd_hold"  # Context parameter
 _MINIMISATION = 100  # iterations at most
 _RESTRAINTS = 30  # force group, left out of energies
 
@@ -99,22 +101,29 @@ class MoleculeEngine:
         return Relaxed(found.astype(np.float32), energy)
 
     def burst(self, start: Floats, frames: int, seed: int) -> Burst:
-        """Simulate without any bias from a structure (atoms, 3), velocities drawn afresh; it is the first frame.
+        """Simulate without any bias from a structure (atoms, 3).
+
+        The rotatable torsions are held first, for as long as everything else takes to forget how the structure was made
+        or chosen; where they are let go is the first frame. A structure chosen because it lies on a barrier would go
+        on with the strain of the path that led there, and velocities drawn for a position do not fit the half step
+        between them in a leapfrog scheme: stiff angles feel several kT of heat.
 
         Raises:
             BurstError: the simulation exploded.
         """
-        context, integrator = self._context(seed)
+        context, integrator = self._context(seed, held=torsions(np.asarray(start)[None], self.quads)[0])
         positions = np.empty((frames, *np.shape(start)), dtype=np.float32)
         energies = np.empty(frames)
-        steps = round(self.interval / self.molecule.protocol.timestep)
+        timestep = self.molecule.protocol.timestep
         with _explosions():
             context.setPositions(np.asarray(start, dtype=np.float64))
             context.applyConstraints(1e-6)
             self._draw_velocities(context, seed)
+            integrator.step(round(HOLD / timestep))
+            context.setParameter(_STRENGTH, 0.0)
             positions[0], energies[0] = _frame(context)
             for i in range(1, frames):
-                integrator.step(steps)
+                integrator.step(round(self.interval / timestep))
                 positions[i], energies[i] = _frame(context)
         return Burst(positions, energies)
 
@@ -129,10 +138,9 @@ class MoleculeEngine:
         same = np.cos(torsions(frames, self.fixed)) * self.isomer > 0
         return {**check_frames(frames, self.template), "isomer": same.all(axis=1)}
 
-    def _context(self, seed: int, held: Floats | None = None) -> tuple[openmm.Context, openmm.Integrator]:
-        molecule = self.molecule
-        if held is not None:
-            molecule = replace(molecule, system=_restrained(molecule.system, self.quads, held))
+    def _context(self, seed: int, held: Floats) -> tuple[openmm.Context, openmm.Integrator]:
+        """A Context with the rotatable torsions held at angles in radians."""
+        molecule = replace(self.molecule, system=_restrained(self.molecule.system, self.quads, held))
         integrator = molecule.langevin(seed)
         return molecule.context(integrator, self.platform, threads=1), integrator
 
@@ -168,8 +176,10 @@ def _restrained(system: openmm.System, quads: Ints, angles: Floats) -> openmm.Sy
     import openmm
 
     held = copy.deepcopy(system)
-    force = openmm.CustomTorsionForce("0.5 * k * d^2; d = min(x, 6.283185307179586 - x); x = abs(theta - theta0)")
-    force.addGlobalParameter("k", _STIFFNESS)
+    force = openmm.CustomTorsionForce(
+        f"0.5 * {_STRENGTH} * d^2; d = min(x, 6.283185307179586 - x); x = abs(theta - theta0)"
+    )
+    force.addGlobalParameter(_STRENGTH, _STIFFNESS)
     force.addPerTorsionParameter("theta0")
     for quad, angle in zip(quads.tolist(), angles.tolist(), strict=True):
         force.addTorsion(*quad, [angle])

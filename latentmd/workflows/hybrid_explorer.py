@@ -24,7 +24,8 @@ MODEL = "model.pt"
 _CHUNK = 2000  # frames encoded or decoded at a time
 _ROLLOUT = (1, 3, 10, 30)  # latent steps of the longest lag: proposals near and far
 _BREADTH = (1.0, 1.5, 2.0)  # of the noise of a rollout: beyond what equilibrium would visit
-_ERROR_FRAMES = 5000
+_ERROR_BURSTS = 64  # trajectories at most that the error is measured on
+_ERROR_STRIDE = 5  # of the frames that are decoded for it
 
 
 class SurrogateExplorer:
@@ -110,18 +111,18 @@ class SurrogateExplorer:
 
         interval, (shortest, longest) = self.recipe.interval, self.propagator.lag_range
         step = max(1, round(np.sqrt(shortest * longest) / interval))
-        every = max(1, sum(len(t) for t in trajectories) // _ERROR_FRAMES)
-        usable = [np.asarray(t, dtype=np.float32) for t in trajectories if len(t) > step]
+        usable = [np.asarray(t, dtype=np.float32) for t in trajectories[:: max(1, len(trajectories) // _ERROR_BURSTS)]]
+        usable = [t for t in usable if len(t) > step]
         if not usable:
             return float("inf")
         slow = [self.propagator.encode(t) for t in usable]
-        now = torch.cat([s[:-step][::every] for s in slow])
-        later = torch.cat([s[step:][::every] for s in slow])
+        now = torch.cat([s[:-step] for s in slow])
+        later = torch.cat([s[step:] for s in slow])
         with torch.no_grad():
             lag = torch.full((len(now),), float(np.clip(step * interval, shortest, longest)))
             mean = self.propagator.module.mean_step(now, lag.to(now))
         prediction = float((mean - later).square().mean())
-        return prediction + self._reconstruction(np.concatenate([t[::every] for t in usable]))
+        return prediction + self._reconstruction(np.concatenate([t[::_ERROR_STRIDE] for t in usable]))
 
     def _reconstruction(self, positions: Floats) -> float:
         import torch
