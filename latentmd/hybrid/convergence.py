@@ -10,7 +10,6 @@ import numpy as np
 from latentmd.hybrid.estimates import Bursts, Estimates, Interval, estimate
 from latentmd.hybrid.protocols import Floats, Ints
 
-
 _UNKNOWN = 3.0  # kT, for a state that other cells leave without a path
 
 
