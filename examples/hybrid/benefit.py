@@ -64,17 +64,20 @@ def sample(name: str, seconds: float, seed: int, out: Path) -> None:
     def watch(progress: object, spent: float, limit: float) -> None:
         path = folder / "run" / "weights.npz"
         with np.load(path) as weights:
-            rounds, tasks, values = weights["round"], weights["task"], weights["weight"]
+            rounds, tasks, values, sets = (weights[name] for name in ("round", "task", "weight", "state"))
         inside = []
         for number, task in dict.fromkeys(zip(rounds.tolist(), tasks.tolist(), strict=True)):
             if (number, task) not in phi:
                 with np.load(folder / "run" / "rounds" / f"{number:04d}" / f"burst-{task:04d}.npz") as burst:
                     phi[number, task] = in_basin(phi_of(burst["positions"]))
             inside.append(phi[number, task])
-        population = float(values[np.concatenate(inside)].sum())
-        review = progress.review
+        basin, review = np.concatenate(inside), progress.review
+        population = float(values[basin].sum())
+        # The set of cells that has most of the basin's weight in it, and its standard error.
+        share = [float(values[basin & (sets == i)].sum()) for i in range(len(review.estimates.states))]
+        error = KT * review.estimates.logits[int(np.argmax(share))].deviation
         now = {"seconds": time.process_time(), "wall": time.monotonic() - began}
-        line = {**now, "ns": progress.simulated / 1000, "kcal": free_energy(population)}
+        line = {**now, "ns": progress.simulated / 1000, "kcal": free_energy(population), "error": error}
         line["missing"] = len(review.missing)
         curve.append(line)
         (out / f"{name}-{seed}.json").write_text(json.dumps(curve, indent=1), encoding="utf-8")
@@ -119,7 +122,8 @@ def show(reference: Path, out: Path) -> None:
         print(f"{path.stem}: within 0.5 kcal/mol from {reached}, of {end}")
         for line in curve[:: max(1, len(curve) // 10)]:
             value = "-" if line["kcal"] is None else f"{line['kcal']:.2f}"
-            print(f"    {line['seconds']:7.0f} s {line['ns']:7.2f} ns {value:>6}")
+            error = f"+- {line['error']:.2f}" if "error" in line and line["kcal"] is not None else ""
+            print(f"    {line['seconds']:7.0f} s {line['ns']:7.2f} ns {value:>6} {error}")
 
 
 if __name__ == "__main__":

@@ -72,6 +72,27 @@ class SIGReg(nn.Module):
         )
 
 
+class PerToken(nn.Module):
+    """An objective whose samples are tokens rather than observations: for tokens that share one law and one encoder.
+
+    Of n like particles with d axes each, a batch of B frames has only B samples of n d axes, whose covariances are
+    noise of size 1/√B; it has B n samples of d axes.
+
+    Args:
+        objective: latents [samples, axes] → `Regularisation`.
+        dim: axes of a token.
+    """
+
+    def __init__(self, objective: nn.Module, dim: int) -> None:
+        super().__init__()
+        self.objective, self.dim = objective, dim
+
+    def forward(self, z: Tensor) -> Regularisation:
+        """z [batch, tokens · dim]."""
+        out: Regularisation = self.objective(z.reshape(-1, self.dim))
+        return out
+
+
 def effective_rank(z: Tensor) -> Tensor:
     """RankMe: exp of the entropy of the normalised singular values of centred latents [batch, axes] (Garrido 2023)."""
     singular = torch.linalg.svdvals(z - z.mean(0))

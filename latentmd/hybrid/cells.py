@@ -11,6 +11,7 @@ from latentmd.hybrid.protocols import Floats, Ints
 
 _FRAMES_PER_CELL = 20  # fewer cells than asked for while there is little data
 _VARIANCE = 0.95  # share kept
+_SLOWEST = 0.8  # share of the variance in the slowest coordinates
 _SHORTEST = 1e-3  # autocorrelation that counts as none
 _LONGEST = 50.0  # lags; basins that no burst connects would hide everything else
 _CONSTANT = 1e-8  # deviation below which a feature is left out
@@ -30,13 +31,13 @@ class Cells:
     Attributes:
         mean, matrix: coordinates = (features - mean) @ matrix; shapes (features,) and (features, dimensions).
         centres: shape (cells, dimensions).
-        others: as many, chosen independently, for `other`; shape (cells, dimensions).
+        timescales: of the coordinates, slowest first, in lags; half of each is its variance; shape (dimensions,).
     """
 
     mean: Floats
     matrix: Floats
     centres: Floats
-    others: Floats
+    timescales: Floats
 
     def coordinates(self, features: Floats) -> Floats:
         """Slow coordinates (n, dimensions) of features (n, features); a feature that is not finite counts as mean."""
@@ -49,9 +50,13 @@ class Cells:
 
         return np.asarray(cKDTree(self.centres).query(self.coordinates(features))[1])
 
-    def other(self) -> Cells:
-        """The partition by the other centres: what changes with it is not known."""
-        return Cells(self.mean, self.matrix, self.others, self.centres)
+    def slowest(self) -> Cells:
+        """The same centres seen in the slowest coordinates alone, those with four fifths of the variance.
+
+        What changes with the partition is not known, so statistics are made with both.
+        """
+        kept = int(np.searchsorted(np.cumsum(self.timescales) / self.timescales.sum(), _SLOWEST)) + 1
+        return Cells(self.mean, self.matrix[:, :kept], self.centres[:, :kept], self.timescales[:kept])
 
     def __len__(self) -> int:
         return len(self.centres)
@@ -76,17 +81,15 @@ def fit_cells(features: Sequence[Floats], number: int, lag: int, rng: np.random.
     if not len(used):
         raise ValueError("all features of the bursts are constant; expected at least one that tells structures apart")
     mean = np.where(finite, everything, 0.0).mean(axis=0)
-    components = _components([(f[:, used] - mean[used]) / spread[used] for f in features], lag)
+    components, timescales = _components([(f[:, used] - mean[used]) / spread[used] for f in features], lag)
     matrix = np.zeros((len(mean), components.shape[1]))
     matrix[used] = components / spread[used, None]
-    nowhere = np.zeros((1, matrix.shape[1]))
-    unsplit = Cells(mean, matrix, nowhere, nowhere)
+    unsplit = Cells(mean, matrix, np.zeros((1, matrix.shape[1])), timescales)
     points = unsplit.coordinates(everything)
     count = min(int(np.clip(len(everything) // _FRAMES_PER_CELL, 2, number)), len(np.unique(points, axis=0)))
     # Centres spread over all that was visited: a barrier of few frames is resolved in steps as fine as a basin's floor,
     # which k-means, whose centres crowd where frames do, would not do.
-    first, second = (points[furthest_first(points, count, int(i))] for i in rng.integers(len(points), size=2))
-    return Cells(mean, matrix, first, second)
+    return Cells(mean, matrix, points[furthest_first(points, count, int(rng.integers(len(points))))], timescales)
 
 
 def furthest_first(points: Floats, count: int, first: int = 0) -> list[int]:
@@ -106,8 +109,8 @@ def furthest_first(points: Floats, count: int, first: int = 0) -> list[int]:
     return chosen
 
 
-def _components(standard: Sequence[Floats], lag: int) -> Floats:
-    """Commute map of standardised features, shape (features, dimensions)."""
+def _components(standard: Sequence[Floats], lag: int) -> tuple[Floats, Floats]:
+    """Commute map of standardised features, shape (features, dimensions), and its timescales in lags (dimensions,)."""
     from deeptime.decomposition import TICA
 
     long_enough = [f for f in standard if len(f) > lag]
@@ -121,4 +124,4 @@ def _components(standard: Sequence[Floats], lag: int) -> Floats:
     timescales = -1.0 / np.log(np.minimum(correlation, np.exp(-1.0 / _LONGEST)))  # lags
     share = np.cumsum(timescales) / timescales.sum()
     kept = int(np.searchsorted(share, _VARIANCE)) + 1
-    return np.asarray((components * np.sqrt(0.5 * timescales))[:, :kept])
+    return np.asarray((components * np.sqrt(0.5 * timescales))[:, :kept]), timescales[:kept]

@@ -310,7 +310,7 @@ class Hybrid:
         fresh = bursts - (earlier[-1] if earlier else 0)
         data = self.dataset.bursts(self.cells, settings.lag, bursts)
         rng = keyed_rng(settings.seed, number, REVIEW)
-        other = self.dataset.assigned(self.cells.other(), bursts)
+        other = self.dataset.assigned(self.cells.slowest(), bursts)
         return review(data, settings.lag, settings.relaxation, settings.criteria, fresh, rng, other=other)
 
     def _write_weights(self, bursts: int) -> Path:

@@ -48,6 +48,7 @@ class WorldJEPAConfig(Section):
     covariance: float = Field(0.04, ge=0)
     sigreg: float = Field(0.1, ge=0)
     regularise: Literal["context", "sequence"] = "context"
+    sample: Literal["frame", "token"] = Field("frame", description="of the objective; token for like particles")
     mask: float = Field(0.0, ge=0, lt=1)
     conserved: float = Field(0.0, ge=0, description="weight of the energy term, for predictors with an energy")
     minimum_rank: float = Field(1.2, ge=1)

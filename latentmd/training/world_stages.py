@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentmd.core.jepa import JEPA, momentum_schedule
-from latentmd.core.objectives import SIGReg, VarianceCovariance, conservation_loss
+from latentmd.core.objectives import PerToken, SIGReg, VarianceCovariance, conservation_loss
 from latentmd.core.predictors import (
     EGNNPredictor,
     GeneralHamiltonianPredictor,
@@ -54,6 +54,8 @@ def world_jepa(encoder: nn.Module, tokens: int, dim: int, config: WorldConfig) -
         if c.objective == "variance-covariance"
         else SIGReg(c.sigreg, seed=config.seed)
     )
+    if c.sample == "token":
+        objective = PerToken(objective, dim)
     predictor = new_predictor(config.predictor.kind, tokens, dim, config)
     conserved = predictor.energy if c.conserved > 0 else None
     return JEPA(

@@ -25,7 +25,7 @@ def test_bursts_cells_and_explorers_round_trip(tmp_path: Path) -> None:
     burst = _burst(0)
     store.write_burst(3, 7, burst)
     store.write_burst(3, 8, "exploded")
-    cells = Cells(np.arange(2.0), np.ones((2, 1)), np.array([[0.0], [3.0]]), np.array([[1.0], [2.0]]))
+    cells = Cells(np.arange(2.0), np.ones((2, 1)), np.array([[0.0], [3.0]]), np.array([4.0]))
     store.write_cells(3, cells)
     explorer = LatentExplorer(2, 5, 0)
     store.write_explorer(3, explorer)
