@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from latentmd.core.layers import mlp
 
 _CHANNELS = (16, 32, 32)  # of three convolutions, the first two of which halve the picture
-_PLACE, _MOTION = 2.0, 10.0  # bring places, and their smaller changes between frames, to a size of about one
+_PLACE, _MOTION = 4.0, 8.0  # bring places, and their smaller changes between frames, to a size of about one
 
 
 class FrameEncoder(nn.Module):
@@ -37,6 +37,7 @@ class FrameEncoder(nn.Module):
         if history < 1:
             raise ValueError(f"a stack of {history} frames was asked for; expected at least one")
         self.tokens, self.dim = tokens, dim
+        self.place, self.motion = _PLACE, _MOTION
         first, second, third = _CHANNELS
         self.convolutions = nn.Sequential(
             nn.Conv2d(1, first, 5, stride=2, padding=2), nn.GroupNorm(4, first), nn.SiLU(),
@@ -59,7 +60,7 @@ class FrameEncoder(nn.Module):
         """Stacks [batch, history, size, size], oldest frame first → tokens [batch, tokens, dim]."""
         points = self.points(obs)
         motion = (points[:, 1:] - points[:, :-1]).flatten(1)
-        out: Tensor = self.read(torch.cat([_PLACE * points[:, -1], _MOTION * motion], dim=1))
+        out: Tensor = self.read(torch.cat([self.place * points[:, -1], self.motion * motion], dim=1))
         return out.reshape(obs.shape[0], self.tokens, self.dim)
 
 

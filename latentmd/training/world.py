@@ -38,9 +38,14 @@ class TrainedWorld:
     test: stages.Runs
 
 
-def train_parts(data: WorldData, config: WorldConfig, run: Run) -> TrainedWorld:
-    """Run all stages on the training trajectories; the test trajectories are only encoded."""
-    encoder, start = train_encoder(data, config, run)
+def train_parts(data: WorldData, config: WorldConfig, run: Run, encoder: nn.Module | None = None) -> TrainedWorld:
+    """Run all stages on the training trajectories; the test trajectories are only encoded.
+
+    Args:
+        data, config, run: of the training.
+        encoder: in place of the configured one; a frozen one, such as an `ExternalEncoder`, is used as it is.
+    """
+    encoder, start = train_encoder(data, config, run, encoder)
     train = stages.encode_runs(encoder, data.train.observations)
     test = stages.encode_runs(encoder, data.test.observations)
     tokens, dim = train[0].shape[1:]
@@ -62,14 +67,18 @@ def train_parts(data: WorldData, config: WorldConfig, run: Run) -> TrainedWorld:
     return TrainedWorld(model.eval(), predictors, train, test)
 
 
-def train_encoder(data: WorldData, config: WorldConfig, run: Run) -> tuple[nn.Module, nn.Module | None]:
+def train_encoder(
+    data: WorldData, config: WorldConfig, run: Run, encoder: nn.Module | None = None
+) -> tuple[nn.Module, nn.Module | None]:
     """Stage 1: the frozen encoder, which is the JEPA's target, and the predictor that was trained with it.
 
-    An encoder without parameters is used as it is, and then there is no such predictor.
+    An encoder of which nothing can be trained, given or configured, is used as it is, and then there is no such
+    predictor.
     """
     torch.manual_seed(config.seed)
-    encoder = networks.new_encoder(data, config)
-    if not any(True for _ in encoder.parameters()):
+    if encoder is None:
+        encoder = networks.new_encoder(data, config)
+    if not any(p.requires_grad for p in encoder.parameters()):
         return encoder.eval(), None
     with torch.no_grad():
         tokens, dim = encoder(torch.from_numpy(data.train.observations[0][:2].copy())).shape[1:]
