@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from latentmd.core.layers import mlp
 
 _RADIAL = 16  # radial functions of a distance
+_AT_A_TIME = 256  # typical frames
 
 
 class _Round(nn.Module):
@@ -54,6 +55,10 @@ class ParticleEncoder(nn.Module):
     each other and with directions. So turning or mirroring everything by a symmetry of the box, moving everything, or
     moving a particle by a width of the box leaves the tokens alone, and exchanging particles exchanges tokens.
 
+    A particle starts from its speed and from how many others there are around each of a row of distances, the radial
+    symmetry functions G_ik = Σ_j c(r_ij) exp(−½ ((r_ij − r_k) / w)²) of Behler & Parrinello (2007), standardised over
+    typical frames; rounds of messages add what depends on directions and on velocities of others.
+
     Args:
         box: widths of the rectangular periodic box, one per dimension.
         cutoff: distance beyond which particles do not see each other, up to half the smallest width.
@@ -61,10 +66,14 @@ class ParticleEncoder(nn.Module):
         width, depth: of the network; rounds of messages.
         vectors: vector channels of a particle.
         speed: typical speed of a particle, by which velocities are divided.
+        observations: typical ones [samples, particles, 2 · dimensions], for means and deviations of the symmetry
+            functions; without, they are used as they are.
     """
 
     box: Tensor
     centres: Tensor
+    mean: Tensor
+    scale: Tensor
 
     def __init__(
         self,
@@ -75,6 +84,7 @@ class ParticleEncoder(nn.Module):
         depth: int = 2,
         vectors: int = 4,
         speed: float = 1.0,
+        observations: Tensor | None = None,
     ) -> None:
         super().__init__()
         if not 0 < cutoff <= min(box) / 2:
@@ -84,29 +94,43 @@ class ParticleEncoder(nn.Module):
         self.dimensions, self.cutoff, self.speed = len(box), cutoff, speed
         self.register_buffer("box", torch.tensor(box))
         self.register_buffer("centres", torch.linspace(0.0, 1.0, _RADIAL))
-        self.embed = mlp([1, width, width])
+        self.register_buffer("mean", torch.zeros(_RADIAL))
+        self.register_buffer("scale", torch.ones(_RADIAL))
+        if observations is not None:
+            counts = torch.cat([self._around(part)[3].flatten(0, 1) for part in observations.split(_AT_A_TIME)])
+            self.mean, self.scale = counts.mean(0), counts.std(0).clamp_min(1e-3)
+        self.embed = mlp([1 + _RADIAL, width, width])
         # Edge features: radial functions, relative speed, relative velocity along the line of centres.
         self.rounds = nn.ModuleList([_Round(width, _RADIAL + 2, vectors) for _ in range(depth)])
         self.norm = nn.LayerNorm(width)
         self.project = mlp([width, 2 * width, dim])
+        # Fast particles leave the range that a normalised perceptron resolves; what is linear passes beside it.
+        self.beside = nn.Linear(1 + _RADIAL, dim, bias=False)
 
-    def forward(self, obs: Tensor) -> Tensor:
-        """[batch, particles, 2 · dimensions], positions first → tokens [batch, particles, dim]."""
-        position, velocity = obs[..., : self.dimensions], obs[..., self.dimensions :] / self.speed
+    def _around(self, obs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Directions, smooth cutoffs and radial functions of all pairs, and symmetry functions of all particles."""
+        position = obs[..., : self.dimensions]
         arrow = position.unsqueeze(1) - position.unsqueeze(2)  # from particle i to particle j
         arrow = arrow - self.box * torch.round(arrow / self.box)
         same = torch.eye(obs.shape[1], dtype=obs.dtype, device=obs.device)
         distance = torch.sqrt(arrow.square().sum(-1) + same)
-        direction = arrow / distance.unsqueeze(-1)
         share = (distance / self.cutoff).clamp(max=1.0)
         cutoff = (0.5 * (torch.cos(math.pi * share) + 1) * (1 - same)).unsqueeze(-1)
         radial = torch.exp(-0.5 * ((share.unsqueeze(-1) - self.centres) * (self.centres.shape[0] - 1)) ** 2)
+        return arrow / distance.unsqueeze(-1), cutoff, radial, (cutoff * radial).sum(2)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """[batch, particles, 2 · dimensions], positions first → tokens [batch, particles, dim]."""
+        velocity = obs[..., self.dimensions :] / self.speed
+        direction, cutoff, radial, counts = self._around(obs)
         change = velocity.unsqueeze(1) - velocity.unsqueeze(2)
         approach = (change * direction).sum(-1, keepdim=True)
         relative = torch.sqrt(change.square().sum(-1, keepdim=True) + 1e-6)
         edge = torch.cat([radial, relative, approach], dim=-1)
-        h = self.embed(velocity.square().sum(-1, keepdim=True))
+        counts = (counts - self.mean) / self.scale
+        own = torch.cat([velocity.square().mean(-1, keepdim=True), counts], dim=-1)
+        h = self.embed(own)
         for layer in self.rounds:
             h = layer(h, edge, direction, cutoff, change, velocity)
-        out: Tensor = self.project(self.norm(h))
+        out: Tensor = self.project(self.norm(h)) + self.beside(own)
         return out

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentmd.core.objectives import SIGReg, VarianceCovariance, effective_rank, spectral_loss
+from latentmd.core.objectives import PerToken, SIGReg, VarianceCovariance, effective_rank, spectral_loss
 
 
 def white(rows: int, axes: int, seed: int = 0) -> Tensor:
@@ -81,6 +81,13 @@ def test_sigreg_goes_on_where_a_checkpoint_left_it() -> None:
     running(z)
     resumed.load_state_dict(running.state_dict())
     assert float(resumed(z).total) == float(running(z).total)
+
+
+def test_tokens_are_the_samples_of_an_objective_per_token() -> None:
+    z = white(64, 3)
+    frames = z.reshape(16, 4 * 3)  # sixteen frames of four tokens
+    assert float(PerToken(VarianceCovariance(), 3)(frames).total) == pytest.approx(0, abs=1e-6)
+    assert float(VarianceCovariance()(frames).covariance) > 0.1, "of twelve axes from sixteen frames"
 
 
 def test_effective_rank_known_answers() -> None:

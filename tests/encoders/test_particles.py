@@ -108,3 +108,14 @@ def test_gradients_are_finite_where_particles_are_at_rest() -> None:
 def test_a_cutoff_beyond_half_the_box_is_refused() -> None:
     with pytest.raises(ValueError, match=r"the cutoff is 3\.1; expected .* at most half the box, 3"):
         ParticleEncoder((6.0, 8.0), 3.1)
+
+
+@torch.no_grad()
+def test_symmetry_functions_are_standardised_over_typical_frames() -> None:
+    typical = torch.cat([particles(2, 12).float(), particles(2, 12).flip(0).float() + 0.3])
+    torch.manual_seed(0)
+    net = ParticleEncoder(BOX[2], 2.5, dim=6, width=16, depth=1, observations=typical)
+    counts = (net._around(typical)[3].flatten(0, 1) - net.mean) / net.scale
+    torch.testing.assert_close(counts.mean(0), torch.zeros(16), rtol=0, atol=1e-5)
+    kept = net.scale > 1e-3  # what no particle has within the hard core stays zero
+    torch.testing.assert_close(counts.std(0)[kept], torch.ones(int(kept.sum())), rtol=0, atol=1e-4)
