@@ -108,7 +108,8 @@ class Planner:
         targets = rng.permutation(np.append(choose_cells(visits, self.settings.starts - along, rng), spread))
         frames = [int(rng.choice(np.flatnonzero(flat == cell))) for cell in targets]
         starts = [self._real_frame(frame) for frame in frames]
-        offered = round(self.settings.proposals * len(starts))
+        has_axes = self.dataset.latent[0].shape[1] > 0  # an explorer without any has nothing to propose either
+        offered = round(self.settings.proposals * len(starts)) if has_axes else 0
         origins = ["md: plain"] * len(starts)
         decisions: Counter[str] = Counter()
         if offered:

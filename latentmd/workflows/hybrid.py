@@ -270,11 +270,14 @@ def _prepare(
 def _draw(run: HybridRun, level: Literal["raw", "relaxed", "gated"], tasks: Scheduler, time: float) -> HybridResult:
     """Structures of a lower rung of the exactness ladder."""
     from latentmd.workflows.hybrid_explorer import SurrogateExplorer
+    from latentmd.workflows.hybrid_folder import NO_MODEL
     from latentmd.workflows.hybrid_ladder import write_ensemble
     from latentmd.workflows.hybrid_start import begin
 
     core, explorer, start, _ = begin(run, tasks, time)
-    assert isinstance(explorer, SurrogateExplorer)
+    if not isinstance(explorer, SurrogateExplorer):
+        reason = (run.folder / NO_MODEL).read_text(encoding="utf-8").strip()
+        raise RunError(f"--exactness {level} draws from a surrogate, and none could be trained: {reason}")
     summary = write_ensemble(run, core, explorer, start, level, tasks)
     return HybridResult(run.folder, "complete", summary)
 

@@ -141,7 +141,8 @@ class SurrogateExplorer:
         return float((1 - torch.cos(there - back)).mean()) if drivers.numel() else 0.0
 
     def refine(self, trajectories: Sequence[Floats], seed: int) -> SurrogateExplorer:
-        """A model trained on bursts (frames, atoms, 3); itself where they are too short to train on."""
+        """A model trained on bursts (frames, atoms, 3); itself where they are too short, or the training fails."""
+        from latentmd.training.loop import TrainingError
         from latentmd.workflows.hybrid_training import train_bundle
 
         kept = [t for t in self.recipe.chosen(trajectories, seed) if len(t) > self.recipe.shortest]
@@ -149,7 +150,10 @@ class SurrogateExplorer:
             return self
         # The bundle is loaded before the folder goes, and kept by `save`.
         with tempfile.TemporaryDirectory(prefix="latentmd-") as folder:
-            path = train_bundle(kept, self.recipe, Path(folder), seed=seed)
+            try:
+                path = train_bundle(kept, self.recipe, Path(folder), seed=seed)
+            except TrainingError:
+                return self
             refined = SurrogateExplorer(path, self.recipe, self.device)
             refined._content = path.read_bytes()
         return refined

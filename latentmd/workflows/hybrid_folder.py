@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 REQUEST, TOPOLOGY, WEIGHTS, PAGE = "request.json", "topology.pdb", "weights.npz", "free_energy.html"
 SURROGATE, PROVENANCE, SUMMARY = "surrogate_raw.xtc", "provenance.csv", "summary.json"
+NO_MODEL = "bootstrap/no-surrogate.txt"  # why there is none
 _FOLDERS = ("bootstrap", "run", "bursts")
 _ENSEMBLES = ("raw.xtc", "relaxed.xtc", "gated.xtc")
 _FILES = (TOPOLOGY, "molecule.npz", WEIGHTS, PAGE, SURROGATE, PROVENANCE, SUMMARY, *_ENSEMBLES, REQUEST)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.workflows.hybrid_folder import PROVENANCE, SUMMARY, SURROGATE, WEIGHTS, write_npz
+from latentmd.workflows.hybrid_folder import NO_MODEL, PROVENANCE, SUMMARY, SURROGATE, WEIGHTS, write_npz
 from latentmd.workflows.outputs import FrameWriter, write_atomically
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def write_results(run: HybridRun, sampler: Hybrid, outcome: Outcome, spent: Spen
         _write_provenance(run, sampler, weights)
     raw = _write_raw(run, sampler)
     progress, review = outcome.progress, outcome.progress.review
+    no_model = run.folder / NO_MODEL
     summary = {
         "latentmd": version("latentmd"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -52,6 +53,7 @@ def write_results(run: HybridRun, sampler: Hybrid, outcome: Outcome, spent: Spen
         "solvent": run.engine.molecule.protocol.solvent,
         "platform": run.engine.platform,
         "model": run.model,
+        "no_surrogate": no_model.read_text(encoding="utf-8").strip() if no_model.exists() else None,
         "seed": run.seed,
         "rounds": progress.round + 1,
         "bursts": progress.bursts,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from latentmd.workflows import hybrid_bootstrap as bootstrap
 from latentmd.workflows.hybrid_ensemble import ENSEMBLE
 from latentmd.workflows.hybrid_explorer import MODEL, PlainAdaptive, SurrogateExplorer
-from latentmd.workflows.hybrid_folder import HybridFolder
+from latentmd.workflows.hybrid_folder import NO_MODEL, HybridFolder
 from latentmd.workflows.outputs import write_atomically
 
 if TYPE_CHECKING:
@@ -115,14 +115,19 @@ def begin(run: HybridRun, tasks: Scheduler, time: float) -> tuple[Settings, Expl
     return core, explorer, start, Spent(hot_time, timer.parts)
 
 
-def _first_model(run: HybridRun, core: Settings, start: Floats, tasks: Scheduler, timer: _Clock) -> SurrogateExplorer:
-    """Simulate round 0 and train on it."""
+def _first_model(run: HybridRun, core: Settings, start: Floats, tasks: Scheduler, timer: _Clock) -> Explorer:
+    """Simulate round 0 and train on it; where no model can be trained, sampling goes on without one.
+
+    Where the bursts start decides how precise the statistics are, not whether they are right.
+    """
     from latentmd.hybrid.state import Store
+    from latentmd.training.loop import TrainingError
     from latentmd.workflows.hybrid import Stopped
     from latentmd.workflows.hybrid_training import train_bundle
 
     folder = run.folder / "bootstrap" / "model"
-    if not (folder / ENSEMBLE).exists():
+    failure = run.folder / NO_MODEL
+    if not (folder / ENSEMBLE).exists() and not failure.exists():
         # As the rounds describe themselves, so that they take these bursts for their own.
         store = Store(run.folder / "run", {**core.identity(), "states": None})
         starts = start[np.arange(core.starts) % len(start)]
@@ -139,7 +144,13 @@ def _first_model(run: HybridRun, core: Settings, start: Floats, tasks: Scheduler
                 raise KeyboardInterrupt  # the training goes on from its last checkpoint
 
         with timer.part("training"):
-            train_bundle(bursts, run.recipe, folder, seed=run.seed, resume=True, report=report)
+            try:
+                train_bundle(bursts, run.recipe, folder, seed=run.seed, resume=True, report=report)
+            except TrainingError as error:
+                write_atomically(failure, f"{error}\n")
         if run.stop():
             raise Stopped(run.folder)
+    if failure.exists():
+        run.report("no surrogate could be trained; going on without", 0.0, 1.0)
+        return PlainAdaptive()
     return SurrogateExplorer(folder / MODEL, run.recipe, run.device)
