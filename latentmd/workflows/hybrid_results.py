@@ -95,7 +95,7 @@ def _write_bursts(run: HybridRun, sampler: Hybrid) -> list[str]:
         with FrameWriter(unfinished) as writer:
             for index in members:
                 positions = trajectories[index]
-                writer.write(positions, run.settings.interval * np.arange(1, len(positions) + 1))
+                writer.write(positions, run.settings.interval * np.arange(len(positions)))
         os.replace(unfinished, path)
     return names
 
@@ -110,7 +110,7 @@ def _write_provenance(run: HybridRun, sampler: Hybrid, weights: dict[str, NDArra
     columns = (weights[name].tolist() for name in ("round", "task", "frame", "origin", "weight"))
     for (number, task, frame, origin, weight), energy in zip(zip(*columns, strict=True), energies, strict=False):
         kind = "relaxation" if frame < skip else "md"
-        time = f"{(frame + 1) * run.settings.interval:g}"
+        time = f"{frame * run.settings.interval:g}"
         writer.writerow((number, task, frame, time, kind, origin, f"{energy:.3f}", f"{weight:.6g}"))
     write_atomically(run.folder / PROVENANCE, text.getvalue())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import mdtraj
 import numpy as np
 import pytest
 
+from latentmd.training.loop import TrainingError
 from latentmd.workflows.hybrid import HybridSettings, hybrid
 from latentmd.workflows.hybrid_engine import MoleculeEngine
 from latentmd.workflows.outputs import OutputError
-from latentmd.workflows.run import RunInterrupted
+from latentmd.workflows.run import RunError, RunInterrupted
 
 ALANINE = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
-SMALL = HybridSettings(burst=2.0, relaxation=0.2, lag=0.3, starts=4, cells=20, surrogate=False, hot=False)
+SMALL = HybridSettings(interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=4, cells=20, surrogate=False, hot=False)
 
 
 def run(out: Path, **options: Any) -> Any:
@@ -41,7 +43,7 @@ def test_weights_and_bursts_belong_together(finished: Path) -> None:
     for number, path in enumerate(sorted((finished / "bursts").glob("*.xtc"))):
         trajectory = mdtraj.load(str(path), top=str(finished / "topology.pdb"))
         assert len(trajectory) == np.count_nonzero(weights["round"] == number)
-        np.testing.assert_allclose(trajectory.time[:20], 0.1 * np.arange(1, 21), rtol=1e-5)
+        np.testing.assert_allclose(trajectory.time[:20], 0.1 * np.arange(20), atol=1e-5)
         frames += len(trajectory)
     assert frames == len(weights["weight"])
 
@@ -118,8 +120,23 @@ def test_a_burst_that_explodes_is_discarded_and_counted(tmp_path: Path, monkeypa
     assert np.isclose(np.load(tmp_path / "run" / "weights.npz")["weight"].sum(), 1.0)
 
 
+def test_where_no_model_can_be_trained_sampling_goes_on_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def collapses(*arguments: Any, **options: Any) -> None:
+        raise TrainingError("the latent collapsed")
+
+    monkeypatch.setattr("latentmd.workflows.hybrid_training.train_bundle", collapses)
+    settings = replace(SMALL, surrogate=True)
+    result = run(tmp_path / "run", settings=settings)
+    assert result.summary["no_surrogate"] == "the latent collapsed" and result.summary["gate"] == {}
+    assert np.isclose(np.load(tmp_path / "run" / "weights.npz")["weight"].sum(), 1.0)
+    with pytest.raises(RunError, match="none could be trained: the latent collapsed"):
+        run(tmp_path / "raw", settings=settings, exactness="raw")
+
+
 def test_a_model_proposes_and_its_raw_frames_are_kept_apart(ou_bundle: Path, tmp_path: Path) -> None:
-    settings = HybridSettings(burst=2.0, relaxation=0.2, lag=0.3, starts=6, cells=20, proposals=1.0)
+    settings = HybridSettings(interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=6, cells=20, proposals=1.0)
     result = run(tmp_path / "run", model=ou_bundle, settings=settings, seed=1, time="50ps")
     assert sum(result.summary["gate"].values()) > 0 and result.summary["temperature"] == 350.0
     raw = mdtraj.load(str(tmp_path / "run" / "surrogate_raw.xtc"), top=str(tmp_path / "run" / "topology.pdb"))
@@ -136,7 +153,7 @@ def test_lower_rungs_of_the_ladder(
     level: str, ou_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("latentmd.workflows.hybrid_ladder.FRAMES", 12)
-    settings = HybridSettings(burst=2.0, relaxation=0.2, lag=0.3, starts=4)
+    settings = HybridSettings(interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=4)
     result = run(tmp_path / "run", model=ou_bundle, settings=settings, exactness=level)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary == result.summary and summary["exactness"] == level
