@@ -38,7 +38,9 @@ def _particle_encoder(data: WorldData, typical: Tensor, config: WorldConfig) -> 
     dimensions = typical.shape[-1] // 2
     speed = float(typical[..., dimensions:].square().mean().sqrt())
     cutoff = min(world.cutoff, world.box / 2)
-    return ParticleEncoder(dimensions * (world.box,), cutoff, c.dim, c.width, c.depth, speed=speed, observations=typical)
+    return ParticleEncoder(
+        dimensions * (world.box,), cutoff, c.dim, c.width, c.depth, speed=speed, observations=typical
+    )
 
 
 def new_readout(targets: Sequence[Floats], tokens: int, dim: int, config: WorldConfig) -> nn.Module:

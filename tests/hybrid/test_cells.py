@@ -41,6 +41,19 @@ def test_cells_spread_over_what_was_visited_rather_than_over_the_density() -> No
     assert len(between) >= 5
 
 
+def test_the_coarser_partition_keeps_the_slowest_coordinates() -> None:
+    rng = np.random.default_rng(3)
+    slow = [np.repeat(rng.choice([-1.0, 1.0], 4), 30) + 0.05 * rng.standard_normal(120) for _ in range(30)]
+    features = [np.column_stack([s, rng.standard_normal(120)]) for s in slow]
+    cells = fit_cells(features, 20, 5, rng)
+    coarse = cells.slowest()
+    everything = np.concatenate(features)
+    assert len(coarse) == 10 and coarse.coordinates(everything).shape[1] == 1
+    left = coarse.assign(everything[everything[:, 0] < -0.5])
+    right = coarse.assign(everything[everything[:, 0] > 0.5])
+    assert not set(left) & set(right)
+
+
 def test_coordinates_do_not_depend_on_a_linear_change_of_the_features() -> None:
     rng = np.random.default_rng(2)
     walks = [np.cumsum(rng.standard_normal((100, 2)), axis=0) for _ in range(8)]
