@@ -95,7 +95,9 @@ def review(
     slopes = [max(p.value * (1 - p.value), 0.0) for p in single.populations]
     estimates = replace(
         single,
-        populations=tuple(_widened(p, m * d) for p, m, d in zip(single.populations, moved, slopes, strict=True)),
+        populations=tuple(
+            _share(_widened(p, m * d)) for p, m, d in zip(single.populations, moved, slopes, strict=True)
+        ),
         logits=tuple(_widened(logit, m) for logit, m in zip(single.logits, moved, strict=True)),
     )
     crossings = _crossings(bursts, lag, skip)
@@ -134,6 +136,11 @@ def _widened(interval: Interval, systematic: float) -> Interval:
     factor = deviation / interval.deviation
     low, high = (interval.value + factor * (bound - interval.value) for bound in (interval.low, interval.high))
     return Interval(interval.value, low, high, deviation)
+
+
+def _share(population: Interval) -> Interval:
+    """An interval cut to what a population can be."""
+    return replace(population, low=max(population.low, 0.0), high=min(population.high, 1.0))
 
 
 def _crossings(bursts: Bursts, lag: int, skip: int) -> Floats:

@@ -82,14 +82,9 @@ def _states(review: dict[str, Any], frames: Frames, temperature: float) -> str:
         energy, error = (None if x is None else kt * x for x in (logit["value"], logit["standard_error"]))
         text = _UNKNOWN if energy is None else f"{-energy:.2f} ± {_number(error)}"
         crossings = review["crossings"][name]
-        rows.append((name, torsion_words(frames, index), _interval(_share(population)), text,
+        rows.append((name, torsion_words(frames, index), _interval(population), text,
                      f"{crossings['into']} in, {crossings['out']} out"))  # fmt: skip
     return _table(("state", "where", "population", "free energy (kcal/mol, ± standard error)", "bursts across"), rows)
-
-
-def _share(interval: dict[str, float | None]) -> dict[str, float | None]:
-    """An interval of a population, cut to what a population can be."""
-    return {name: value if value is None else min(max(value, 0.0), 1.0) for name, value in interval.items()}
 
 
 def _timescales(review: dict[str, Any]) -> str:
