@@ -275,7 +275,7 @@ def metastable_sets(matrix: Floats, stationary: Floats, sets: int) -> Ints:
     rank = np.empty(sets, dtype=np.int64)
     rank[order] = np.arange(sets)
     occupied = np.unique(rank[assignment])  # PCCA+ may leave a set empty
-    return np.searchsorted(occupied, rank[assignment])
+    return np.asarray(np.searchsorted(occupied, rank[assignment]))
 
 
 @dataclass(frozen=True)

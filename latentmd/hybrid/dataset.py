@@ -108,4 +108,4 @@ class Dataset:
 
     def frame(self, index: int, frame: int) -> Floats:
         """One real configuration (...), of burst number `index`."""
-        return self.trajectories(skip=0)[index][frame]
+        return np.asarray(self.trajectories(skip=0)[index][frame])

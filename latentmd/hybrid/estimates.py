@@ -175,9 +175,9 @@ def _wider(value: float, *posteriors: Floats) -> Interval:
         if len(known) > 1:
             low = np.quantile(known, 0.025, method="lower")
             high = np.quantile(known, 0.975, method="higher")
-            deviation = np.std(known, ddof=1) if np.isfinite(known).all() else np.inf
-            spans.append((float(deviation), float(low), float(high)))
+            spread = float(np.std(known, ddof=1)) if np.isfinite(known).all() else float("inf")
+            spans.append((spread, float(low), float(high)))
     if not spans or np.isnan(value):
         return Interval(float(value), float("nan"), float("nan"), float("nan"))
-    deviation, low, high = max(spans)
-    return Interval(float(value), low, high, deviation)
+    widest = max(spans)
+    return Interval(float(value), widest[1], widest[2], widest[0])

@@ -76,7 +76,7 @@ class Gate:
             "distance", "disagreement", the name of the first check failed, or `ACCEPTED`.
         """
         reasons = np.full(len(latents), ACCEPTED, dtype=object)
-        for name, passed in reversed(checks.items()):
+        for name, passed in reversed(list(checks.items())):
             reasons[~passed] = name
         if self.disagreement is not None and disagreement is not None:
             reasons[~(disagreement <= self.disagreement)] = "disagreement"

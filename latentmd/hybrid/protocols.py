@@ -53,13 +53,12 @@ class Burst:
 
 
 class Engine(Protocol):
-    """Unbiased dynamics of the real system. Picklable, and without state: arguments alone decide the result.
+    """Unbiased dynamics of the real system. Picklable, and without state: arguments alone decide the result."""
 
-    Attributes:
-        interval: ps between the frames of a burst.
-    """
-
-    interval: float
+    @property
+    def interval(self) -> float:
+        """Time between the frames of a burst, ps."""
+        ...
 
     def relax(self, positions: Floats, seed: int) -> Relaxed:
         """Minimise one proposed structure (...) and simulate it briefly, so that a burst can start there.

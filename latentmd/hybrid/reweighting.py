@@ -155,7 +155,7 @@ def frame_weights(paths: Sequence[Ints], model: Model, cells: int, skip: int) ->
     visits = np.bincount(np.concatenate([path[skip:] for path in paths]), minlength=cells)
     per_frame = model.populations(cells) / np.maximum(visits, 1)
     total = float(per_frame @ visits)
-    weights = [per_frame[path] / total for path in paths]
+    weights: list[Floats] = [per_frame[path] / total for path in paths]
     for row in weights:
         row[:skip] = 0.0
     return weights

@@ -184,7 +184,8 @@ class ToyEngine:
 def _walk_line(
     gradient: Callable[..., tuple[float, ...]], point: list[float], kicks: list[list[float]], dt: float, stride: int
 ) -> list[tuple[float, ...]]:
-    (x,), path = point, []
+    path: list[tuple[float, ...]] = []
+    (x,) = point
     for step, (kick,) in enumerate(kicks, 1):
         x += kick - dt * gradient(x)[0]
         if step % stride == 0:
@@ -195,7 +196,8 @@ def _walk_line(
 def _walk_plane(
     gradient: Callable[..., tuple[float, ...]], point: list[float], kicks: list[list[float]], dt: float, stride: int
 ) -> list[tuple[float, ...]]:
-    (x, y), path = point, []
+    path: list[tuple[float, ...]] = []
+    x, y = point
     for step, (kick_x, kick_y) in enumerate(kicks, 1):
         slope_x, slope_y = gradient(x, y)
         x, y = x + kick_x - dt * slope_x, y + kick_y - dt * slope_y

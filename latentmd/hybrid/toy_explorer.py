@@ -124,12 +124,14 @@ def trained(trajectories: Sequence[Floats], lag: int, seed: int, fixed: bool = F
 
     def embed(rows: Tensor) -> Tensor:
         jepa.update_target(0.99)
-        return jepa([now[rows], later[rows]], torch.ones(len(rows)), generator).total
+        total: Tensor = jepa([now[rows], later[rows]], torch.ones(len(rows)), generator).total
+        return total
 
     def likelihood(rows: Tensor) -> Tensor:
         z, future = encoder(now[rows]).detach(), encoder(later[rows]).detach()
         reconstruction = (explorer.decoder(z.flatten(1)) - target[rows]).square().mean()
-        return reconstruction - explorer.predictor.log_likelihood(z, torch.ones(len(rows)), future).mean()
+        likely: Tensor = explorer.predictor.log_likelihood(z, torch.ones(len(rows)), future)
+        return torch.as_tensor(reconstruction - likely.mean())
 
     heads = [*explorer.predictor.parameters(), *explorer.decoder.parameters()]
     for loss, parameters in ((embed, [p for p in jepa.parameters() if p.requires_grad]), (likelihood, heads)):

@@ -136,7 +136,7 @@ class MoleculeEngine:
         """Bonds, angles, handedness, clashes, and cis or trans as at the start, of positions (frames, atoms, 3)."""
         frames = np.asarray(positions, dtype=np.float64)
         same = np.cos(torsions(frames, self.fixed)) * self.isomer > 0
-        return {**check_frames(frames, self.template), "isomer": same.all(axis=1)}
+        return {**check_frames(frames, self.template), "isomer": np.asarray(same.all(axis=1))}
 
     def _context(self, seed: int, held: Floats) -> tuple[openmm.Context, openmm.Integrator]:
         """A Context with the rotatable torsions held at angles in radians."""

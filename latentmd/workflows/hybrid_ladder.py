@@ -100,7 +100,7 @@ def _gate(run: HybridRun, core: Settings, explorer: SurrogateExplorer, starts: F
 
 def _screened(run: HybridRun, explorer: SurrogateExplorer, proposals: Floats, gate: Gate | None) -> list[str]:
     """Verdicts before any simulation: of the gate, or only that coordinates are finite."""
-    finite = np.isfinite(proposals).all(axis=(1, 2))
+    finite = np.asarray(np.isfinite(proposals).all(axis=(1, 2)))
     if gate is None:
         return [ACCEPTED if fine else "not finite" for fine in finite]
     return gate.screen(explorer.features(proposals), explorer.disagreement(proposals), run.engine.checks(proposals))

@@ -59,17 +59,18 @@ def scheduler(address: str | None, processes: int) -> Iterator[Scheduler]:
         yield Serial()
         return
     import dask
-    from distributed import Client, LocalCluster
+    import distributed
 
+    package: Any = distributed  # without annotations
     quiet = {"distributed.scheduler.allowed-failures": RETRIES, "logging.distributed": "CRITICAL"}
     with dask.config.set(quiet):
         if address is not None:
-            yield from _connected(Client, address)
+            yield from _connected(package.Client, address)
             return
-        cluster = LocalCluster(
+        cluster = package.LocalCluster(
             n_workers=processes, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
         )
-        with cluster, Client(cluster) as client:
+        with cluster, package.Client(cluster) as client:
             yield DaskScheduler(client)
 
 

@@ -70,7 +70,8 @@ class Frames:
 
     def of_states(self, sampler: Hybrid, count: int) -> list[tuple[str, Floats, Floats]]:
         """(name, positions (frames, atoms, 3), times) of frames drawn from each state by weight, for the 3-D view."""
-        rng, sets = np.random.default_rng(0), []
+        rng = np.random.default_rng(0)
+        sets: list[tuple[str, Floats, Floats]] = []
         trajectories = sampler.dataset.trajectories(skip=0)
         for index, name in enumerate(self.states):
             weight = np.where(self.state == index, self.weight, 0.0)
