@@ -228,6 +228,7 @@ def temperature(model: str, frames: int = 100_000, md_steps: int = 100, every: i
         plain.add(reference)
     return {
         "frames": frames,
+        "every": every,
         "cycle": [md_steps, 1],
         "latent_steps": latent.provider.steps,
         "relaxations": simulation.reporters[0].relaxations,
@@ -251,6 +252,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100_000, help="of the temperature")
     parser.add_argument("--steps", type=int, default=100_000, help="latent steps of the memory")
     parser.add_argument("--md-steps", type=int, default=100, help="MD steps of a cycle of the temperature")
+    parser.add_argument("--every", type=int, default=1, help="steps between frames of the temperature")
     parser.add_argument("--out", type=Path, help="JSON file; nothing is written where it is not given")
     options = parser.parse_args()
     if unknown := set(options.figures) - set(FIGURES):
@@ -258,7 +260,7 @@ def main() -> None:
     torch.set_num_threads(1)
     extra = {
         "memory": {"steps": options.steps},
-        "temperature": {"frames": options.frames, "md_steps": options.md_steps},
+        "temperature": {"frames": options.frames, "md_steps": options.md_steps, "every": options.every},
     }
     found = {}
     with tempfile.TemporaryDirectory() as folder:
