@@ -17,7 +17,7 @@ stage = {"steps": STEPS, "batch": 32}
 plan = plan_world(
     "double-pendulum",
     "pendulum",
-    changes={"data": {"train": 20, "test": 5}, "jepa": stage, "predictor": stage, "decoder": stage},
+    changes={"data": {"train": 20, "test": 5}, "jepa": stage, "predictor": stage, "decoder": stage, "maps": ["PCA"]},
     overwrite=True,
 )
 result = train_world(plan)

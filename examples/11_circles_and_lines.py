@@ -10,6 +10,7 @@ stage = {"steps": STEPS, "batch": 32}
 
 for name in ("circles", "lines"):
     changes = {
+        "maps": ["PCA"],
         "data": {"train": 40, "test": 10},
         "encoder": {"width": 24},
         "jepa": stage,

@@ -18,7 +18,7 @@ for masses in ((1.0, 1.0), (1.0, 4.0)):
     energy = balls.energy(states)
     print(f"masses {masses}: largest relative change of the energy {np.abs(energy / energy[:, :1] - 1).max():.0e}")
 
-changes = {"data": {"train": 30, "test": 8}, "jepa": stage, "predictor": stage, "decoder": stage}
+changes = {"maps": ["PCA"], "data": {"train": 30, "test": 8}, "jepa": stage, "predictor": stage, "decoder": stage}
 result = train_world(plan_world("two-balls", "balls", changes=changes, overwrite=True))
 print(result.table)
 print("see balls/: " + ", ".join(result.files))

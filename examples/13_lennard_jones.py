@@ -19,7 +19,14 @@ drift = np.abs(energy - energy[:, :1]).max()
 print(f"{fluid.particles} particles in a box of {fluid.box:g}: energy moves by {drift:.3f}")
 print(f"radial distribution: first peak g = {g.max():.2f} at r = {r[g.argmax()]:.2f}")
 
-changes = {"data": {"train": 6, "test": 3, "frames": 30}, "jepa": stage, "predictor": stage, "decoder": stage}
+changes = {
+    "maps": ["PCA"],
+    "encoder": {"dim": 16, "width": 16},
+    "data": {"train": 6, "test": 3, "frames": 30},
+    "jepa": stage,
+    "predictor": stage,
+    "decoder": stage,
+}
 result = train_world(plan_world("lennard-jones", "fluid", changes=changes, overwrite=True))
 print(result.table)
 print("see fluid/: " + ", ".join(result.files))

@@ -21,7 +21,14 @@ r, g = argon.radial_distribution(states)
 print(f"{argon.particles} atoms at {temperature:.0f} K; energy moves by {drift:.3f} kJ/mol")
 print(f"radial distribution: first peak g = {g.max():.2f} at r = {r[g.argmax()]:.3f} nm (Rahman 1964: 0.37 nm)")
 
-changes = {"data": {"train": 3, "test": 2, "frames": 25}, "jepa": stage, "predictor": stage, "decoder": stage}
+changes = {
+    "maps": ["PCA"],
+    "encoder": {"dim": 16, "width": 16},
+    "data": {"train": 3, "test": 2, "frames": 25},
+    "jepa": stage,
+    "predictor": stage,
+    "decoder": stage,
+}
 result = train_world(plan_world("argon", "argon", changes=changes, overwrite=True))
 print(result.table)
 print("see argon/: " + ", ".join(result.files))

@@ -12,7 +12,12 @@ from latentmd.workflows.world import plan_world, train_world
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 150
 
 well = DoubleWell()
-changes = {"data": {"train": 100, "test": 10}, "predictor": {"steps": STEPS, "batch": 512}, "decoder": {"steps": 200}}
+changes = {
+    "maps": ["PCA"],
+    "data": {"train": 100, "test": 10},
+    "predictor": {"steps": STEPS, "batch": 512},
+    "decoder": {"steps": 200},
+}
 result = train_world(plan_world("double-well", "well", changes=changes, overwrite=True))
 print(result.table)
 

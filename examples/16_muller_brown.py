@@ -21,7 +21,7 @@ for name, inside in surface.basins(end[:, :2]).items():
     print(f"after a burst {inside.mean():.3f} ± {error:.3f} of the walkers are in {name!r}")
 
 predictor = {"steps": STEPS, "batch": 512}
-changes = {"data": {"train": 100, "test": 10}, "predictor": predictor, "decoder": {"steps": 200}}
+changes = {"maps": ["PCA"], "data": {"train": 100, "test": 10}, "predictor": predictor, "decoder": {"steps": 200}}
 result = train_world(plan_world("muller-brown", "surface", changes=changes, overwrite=True))
 print(result.table)
 print("see surface/: " + ", ".join(result.files))

@@ -36,7 +36,7 @@ print("|---|---|---|---|---|---|---|---|")
 for number, (name, (kind, changes)) in enumerate(VARIANTS.items()):
     folder = chosen.out / str(number)
     if not (folder / "table.json").exists():
-        settings = {**changes, "predictor": {"rivals": []}}
+        settings = {**changes, "maps": ["PCA"], "predictor": {"rivals": []}}
         train_world(plan_world("two-balls", folder, "state", kind, chosen.seed, changes=settings, overwrite=True))
     figures = json.loads((folder / "table.json").read_text())
     for shown in (kind, "persistence"):

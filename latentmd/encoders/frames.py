@@ -7,7 +7,6 @@ from latentmd.core.layers import mlp
 
 _CHANNELS = (16, 32, 64, 64)  # of four convolutions, each of which halves the picture
 _CELL = 4  # pixels along a side of the coarse picture
-_BRIGHT = 10.0  # brings the cells of a picture that is mostly dark to a size of about one
 
 
 class FrameEncoder(nn.Module):
@@ -32,7 +31,7 @@ class FrameEncoder(nn.Module):
             raise ValueError(f"pictures have {size} pixels along a side; expected a multiple of 16")
         if history < 1:
             raise ValueError(f"a stack of {history} frames was asked for; expected at least one")
-        self.tokens, self.dim, self.bright = tokens, dim, _BRIGHT
+        self.tokens, self.dim = tokens, dim
         layers: list[nn.Module] = []
         channels = history
         for kernel, out in zip((5, 3, 3, 3), _CHANNELS, strict=True):
@@ -47,7 +46,7 @@ class FrameEncoder(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         """Stacks [batch, history, size, size], oldest frame first → tokens [batch, tokens, dim]."""
         seen = torch.cat([obs[:, -1:], obs[:, 1:] - obs[:, :-1]], dim=1)
-        cells = self.bright * self.coarse(seen).flatten(1)
+        cells = self.coarse(seen).flatten(1)
         found = self.convolutions(seen).flatten(1)
         out: Tensor = self.read(torch.cat([found, cells], dim=1)) + self.beside(cells)
         return out.reshape(obs.shape[0], self.tokens, self.dim)

@@ -86,6 +86,7 @@ class WorldConfig(Section):
     seed: int = 0
     parameters: dict[str, Any] = Field(default_factory=dict, description="of the world, in place of its defaults")
     horizon: int = Field(50, ge=1, description="steps of a forecast")
+    maps: tuple[Literal["PCA", "UMAP"], ...] = ("PCA", "UMAP")
     data: WorldDataConfig = WorldDataConfig()
     encoder: WorldEncoderConfig = WorldEncoderConfig()
     jepa: WorldJEPAConfig = WorldJEPAConfig()

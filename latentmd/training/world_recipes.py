@@ -24,17 +24,19 @@ _WELLS: dict[str, Any] = {
 }  # fmt: skip
 _PARTICLES: dict[str, Any] = {
     "horizon": 20,
-    "data": {"train": 24, "test": 8, "frames": 80},
-    "encoder": {"kind": "particles", "dim": 16, "width": 32, "depth": 2},
-    "jepa": {"steps": 400, "batch": 16, "rollout": 2},
-    "predictor": {"kind": "egnn", "rivals": ("residual",), "steps": 200, "batch": 16, "width": 32, "rollout": 4},
+    "data": {"train": 40, "test": 8, "frames": 60},
+    "encoder": {"kind": "particles", "dim": 64, "width": 48, "depth": 2},
+    "jepa": {"steps": 600, "batch": 16, "rollout": 2, "sample": "token"},
+    "predictor": {"kind": "egnn", "rivals": ("residual",), "steps": 300, "batch": 16, "width": 32, "rollout": 8,
+                  "learning_rate": 1e-3},
     "decoder": {"steps": 600, "batch": 64, "width": 96},
-}
+}  # fmt: skip
 _PICTURES: dict[str, Any] = {
-    "data": {"train": 60, "test": 15, "frames": 80},
-    "encoder": {"kind": "frames", "dim": 64, "width": 128},
-    "jepa": {"steps": 800, "batch": 48, "rollout": 2},
-    "predictor": {"steps": 800, "batch": 128, "width": 96, "rollout": 6},
+    "horizon": 40,
+    "data": {"train": 160, "test": 20, "frames": 60},
+    "encoder": {"kind": "frames", "dim": 128, "width": 256},
+    "jepa": {"steps": 600, "batch": 96, "rollout": 2},
+    "predictor": {"steps": 500, "batch": 128, "width": 96, "rollout": 6},
     "decoder": {"steps": 500, "batch": 64, "width": 128},
 }
 

@@ -150,7 +150,7 @@ def _draw(plan: WorldPlan, trained: TrainedWorld, data: WorldData, curves: dict[
     config, out, unit = plan.config, plan.out, plan.world.units.split(",")[0].split(":")[0]
     pictures: dict[str, bytes | None] = {"loss.png": plots.loss_curves(log)}
     times = [plan.world.interval * np.arange(len(z)) for z in trained.test]
-    for kind in ("PCA", "UMAP"):
+    for kind in config.maps:
         name = f"latent-{kind.lower()}.png"
         pictures[name] = plots.latent_map(trained.test, times, kind, config.seed, unit)
     interval = plan.world.interval * config.jepa.lag[0]

@@ -19,6 +19,7 @@ from latentmd.workflows.world import plan_world
 
 TINY = """
 horizon = 5
+maps = ["PCA"]
 [data]
 train = 6
 test = 2
@@ -65,6 +66,7 @@ def test_writes_model_table_and_pictures(trained: Path) -> None:
     assert all(np.isfinite(list(row["forecast"].values())).all() for row in figures["predictors"].values())
     for name in ("loss.png", "latent-pca.png", "forecast.png", "reconstruction.png", "forecast.gif", "training.csv"):
         assert (trained / name).stat().st_size > 500, name
+    assert not (trained / "latent-umap.png").exists(), "of the maps only PCA was asked for"
 
 
 def test_the_model_does_what_its_manifest_says(trained: Path) -> None:
