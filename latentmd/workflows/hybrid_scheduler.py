@@ -13,6 +13,7 @@ Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 RETRIES = 20  # of a task whose worker died; a worker that is killed again and again is somebody's intention
+_PATIENCE = 5.0  # seconds without a result after which the workers are looked at
 _CONNECTION = 20.0  # seconds that a scheduler gets to answer
 
 
@@ -24,10 +25,11 @@ class DaskScheduler:
 
     Args:
         client: a `distributed.Client`.
+        revive: called now and then while nothing comes; starts workers where there are none.
     """
 
-    def __init__(self, client: Any) -> None:
-        self.client = client
+    def __init__(self, client: Any, revive: Callable[[], None] = lambda: None) -> None:
+        self.client, self.revive = client, revive
 
     def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
         """Results in the order of the arguments.
@@ -37,11 +39,21 @@ class DaskScheduler:
         futures = deque(self.client.map(function, arguments, pure=False, retries=RETRIES))
         try:
             while futures:
+                self._wait(futures[0])
                 yield futures[0].result()
                 futures.popleft()
         finally:
             if futures:
                 self.client.cancel(list(futures))
+
+    def _wait(self, future: Any) -> None:
+        from distributed import wait
+
+        while not future.done():
+            try:
+                wait(future, timeout=_PATIENCE)
+            except TimeoutError:
+                self.revive()
 
 
 @contextmanager
@@ -62,16 +74,26 @@ def scheduler(address: str | None, processes: int) -> Iterator[Scheduler]:
     import distributed
 
     package: Any = distributed  # without annotations
-    quiet = {"distributed.scheduler.allowed-failures": RETRIES, "logging.distributed": "CRITICAL"}
+    quiet = {
+        "distributed.scheduler.allowed-failures": RETRIES,
+        "logging.distributed": "CRITICAL",
+    }
     with dask.config.set(quiet):
         if address is not None:
             yield from _connected(package.Client, address)
             return
         cluster = package.LocalCluster(
-            n_workers=processes, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+            n_workers=processes, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
         )
         with cluster, package.Client(cluster) as client:
-            yield DaskScheduler(client)
+
+            def revive() -> None:
+                # A worker that dies while it starts is given up by its nanny; with the last one all work would stand still.
+                if not client.scheduler_info()["workers"]:
+                    cluster.scale(0)
+                    cluster.scale(processes)
+
+            yield DaskScheduler(client, revive)
 
 
 def _connected(client_type: Any, address: str) -> Iterator[Scheduler]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from latentmd.hybrid.protocols import Serial
@@ -41,6 +44,31 @@ def test_a_cluster_gives_results_in_order_and_survives_its_workers(tmp_path: Pat
         del partial
         with pytest.raises(KeyError):
             list(tasks.map(fails, [1]))
+
+
+@pytest.mark.slow
+def test_workers_that_die_while_they_start_are_replaced() -> None:
+    def slow(number: int) -> int:
+        import time
+
+        time.sleep(0.5)
+        return number
+
+    def kill() -> None:
+        """All processes of workers, old and new, for three seconds."""
+        until = time.monotonic() + 3.0
+        while time.monotonic() < until:
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if "spawn_main" in " ".join(child.cmdline()):
+                        child.kill()
+            time.sleep(0.05)
+
+    with scheduler(None, 2) as tasks:
+        results = tasks.map(slow, list(range(12)))
+        assert next(results) == 0
+        kill()
+        assert list(results) == list(range(1, 12))
 
 
 def test_an_address_where_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
