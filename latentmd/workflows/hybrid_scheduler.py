@@ -88,7 +88,7 @@ def scheduler(address: str | None, processes: int) -> Iterator[Scheduler]:
         with cluster, package.Client(cluster) as client:
 
             def revive() -> None:
-                # A worker that dies while it starts is given up by its nanny; with the last one all work would stand still.
+                # A worker that dies while it starts is given up by its nanny; with the last one all would stand still.
                 if not client.scheduler_info()["workers"]:
                     cluster.scale(0)
                     cluster.scale(processes)
