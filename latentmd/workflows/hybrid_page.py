@@ -38,7 +38,11 @@ def write_free_energy_page(
         report.Section("Can these numbers be trusted?", _verdict(review), _list(review["missing"])),
         report.Section("States", _STATES, _states(review, frames, summary["temperature"])),
         report.Section("Free-energy surfaces", _SURFACES, figures=surface_figures(frames, summary["temperature"])),
-        report.Section("Times", _TIMES.format(lag=review["lag_ps"]), _timescales(review) + _passages(review)),
+        report.Section(
+            "Times",
+            _TIMES.format(lag=review["lag_ps"], friction=summary["friction"]),
+            _timescales(review) + _passages(review),
+        ),
     ]
     curve = convergence_figure(sampler.rounds)
     if curve is not None:
@@ -57,11 +61,14 @@ def write_free_energy_page(
 _STATES = (
     "Populations at equilibrium from a reversible Markov model of the bursts, with 95 % credible intervals: the wider "
     "of a Bayesian bootstrap over bursts and the posterior of reversible matrices, widened by how far the number moves "
-    "when lag and discarded time are doubled. Free energies are against everything else. Sets that nobody named are "
+    "when lag, discarded time or cells change. Free energies are against everything else. Sets that nobody named are "
     "metastable sets of cells (PCCA+); a basin that no burst reached is in none of them."
 )
 _SURFACES = "All burst frames, each with its equilibrium weight; raw surrogate frames are never among them."
-_TIMES = "Implied timescales at a lag of {lag:g} ps, and mean first-passage times between states."
+_TIMES = (
+    "Implied timescales at a lag of {lag:g} ps, and mean first-passage times between states, all at the friction of "
+    "the bursts, {friction:g} per ps."
+)
 _WORK = (
     "Every number on this page comes from unbiased full-atom bursts, without their relaxation time. The surrogate only "
     "proposed where bursts start; a proposal that the trust gate rejected was replaced by plain MD from a real frame."

@@ -49,6 +49,7 @@ def write_results(run: HybridRun, sampler: Hybrid, outcome: Outcome, spent: Spen
         "converged": bool(review is not None and review.converged),
         "atoms": run.engine.molecule.system.getNumParticles(),
         "temperature": run.engine.molecule.protocol.temperature,
+        "friction": run.engine.molecule.protocol.friction,
         "force_field": list(run.engine.molecule.protocol.force_field_files),
         "solvent": run.engine.molecule.protocol.solvent,
         "platform": run.engine.platform,
