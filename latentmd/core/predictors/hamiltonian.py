@@ -57,23 +57,24 @@ class HamiltonianPredictor(nn.Module):
         scheme: Literal["leapfrog", "euler"] = "leapfrog",
     ) -> None:
         super().__init__()
-        self.half = _check_dim(dim)
+        self.axes = _check_dim(dim)
         self.longest = lag_range[1]
         self.substeps = substeps
         self.euler = scheme == "euler"
-        self.potential = Potential(self.half * tokens, width)
-        self.log_mass = nn.Parameter(torch.zeros(self.half * tokens))
+        self.potential = Potential(self.axes * tokens, width)
+        self.log_mass = nn.Parameter(torch.zeros(self.axes * tokens))
         self.raw_step = nn.Parameter(_raw_step(step))
 
     def energy(self, z: Tensor) -> Tensor:
         """H of tokens [batch, tokens, dim], [batch]."""
-        q, p = z[..., : self.half].flatten(1), z[..., self.half :].flatten(1)
+        q, p = z[..., : self.axes].flatten(1), z[..., self.axes :].flatten(1)
         kinetic = 0.5 * (p.square() * torch.exp(-self.log_mass)).sum(dim=-1)
-        return kinetic + self.potential(q)
+        out: Tensor = kinetic + self.potential(q)
+        return out
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
         """Advance tokens z [batch, tokens, dim] by lag [batch]; a negative lag goes back. The noise is not used."""
-        q, p = z[..., : self.half].flatten(1), z[..., self.half :].flatten(1)
+        q, p = z[..., : self.axes].flatten(1), z[..., self.axes :].flatten(1)
         h = (softplus(self.raw_step) / (self.longest * self.substeps) * lag).unsqueeze(1)
         inverse_mass = torch.exp(-self.log_mass)
         force = -self.potential.gradient(q)
@@ -86,7 +87,7 @@ class HamiltonianPredictor(nn.Module):
                 q = q + h * inverse_mass * p
                 force = -self.potential.gradient(q)
                 p = p + 0.5 * h * force
-        shape = [z.shape[0], z.shape[1], self.half]
+        shape = [z.shape[0], z.shape[1], self.axes]
         return torch.cat([q.reshape(shape), p.reshape(shape)], dim=-1)
 
     def forward(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ class GeneralHamiltonianPredictor(nn.Module):
         iterations: int = 10,
     ) -> None:
         super().__init__()
-        self.half = _check_dim(dim)
+        self.axes = _check_dim(dim)
         self.longest = lag_range[1]
         self.substeps, self.iterations = substeps, iterations
         self.hamiltonian = Potential(dim * tokens, width)
@@ -130,7 +131,7 @@ class GeneralHamiltonianPredictor(nn.Module):
 
     def _phase(self, z: Tensor) -> Tensor:
         """Positions of all tokens, then momenta of all tokens."""
-        return torch.cat([z[..., : self.half].flatten(1), z[..., self.half :].flatten(1)], dim=1)
+        return torch.cat([z[..., : self.axes].flatten(1), z[..., self.axes :].flatten(1)], dim=1)
 
     def _velocity(self, x: Tensor) -> Tensor:
         """J ∇H: (∂H/∂p, −∂H/∂q)."""
@@ -147,7 +148,7 @@ class GeneralHamiltonianPredictor(nn.Module):
             for _ in range(self.iterations):
                 x = start + h * self._velocity(0.5 * (start + x))
         n = x.shape[1] // 2
-        shape = [z.shape[0], z.shape[1], self.half]
+        shape = [z.shape[0], z.shape[1], self.axes]
         return torch.cat([x[:, :n].reshape(shape), x[:, n:].reshape(shape)], dim=-1)
 
     def forward(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:

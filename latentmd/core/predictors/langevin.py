@@ -44,10 +44,10 @@ class LangevinPredictor(nn.Module):
         super().__init__()
         if dim % 2:
             raise ValueError(f"a token has {dim} axes; a Langevin latent needs an even number, half of them momenta")
-        self.half = dim // 2
+        self.axes = dim // 2
         self.longest = lag_range[1]
         self.substeps = substeps
-        n = self.half * tokens
+        n = self.axes * tokens
         self.noise_size = n * substeps
         self.potential = Potential(n, width)
         self.log_speed = nn.Parameter(torch.zeros(n))
@@ -56,7 +56,7 @@ class LangevinPredictor(nn.Module):
         self.log_slack = nn.Parameter(torch.full((n,), -2.0))
 
     def _split(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return z[..., : self.half].flatten(1), z[..., self.half :].flatten(1)
+        return z[..., : self.axes].flatten(1), z[..., self.axes :].flatten(1)
 
     def _temperature(self) -> Tensor:
         """T, the stationary variance of p̃, [axes]."""
@@ -95,7 +95,7 @@ class LangevinPredictor(nn.Module):
             q = q + 0.5 * h * speed * p
             force = self._force(q)
             p = p + 0.5 * h * force
-        shape = [z.shape[0], z.shape[1], self.half]
+        shape = [z.shape[0], z.shape[1], self.axes]
         return torch.cat([q.reshape(shape), p.reshape(shape)], dim=-1)
 
     def log_likelihood(self, z: Tensor, lag: Tensor, future: Tensor) -> Tensor:
