@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ Result = TypeVar("Result")
 
 RETRIES = 20  # of a task whose worker died; a worker that is killed again and again is somebody's intention
 _PATIENCE = 5.0  # seconds without a result after which the workers are looked at
+_STANDSTILL = 30.0  # seconds without a worker after which others are started
 _CONNECTION = 20.0  # seconds that a scheduler gets to answer
 
 
@@ -86,12 +88,17 @@ def scheduler(address: str | None, processes: int) -> Iterator[Scheduler]:
             n_workers=processes, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
         )
         with cluster, package.Client(cluster) as client:
+            seen = time.monotonic()
 
             def revive() -> None:
                 # A worker that dies while it starts is given up by its nanny; with the last one all would stand still.
-                if not client.scheduler_info()["workers"]:
+                nonlocal seen
+                if client.scheduler_info()["workers"]:
+                    seen = time.monotonic()
+                elif time.monotonic() - seen > _STANDSTILL:  # not while they are starting
                     cluster.scale(0)
                     cluster.scale(processes)
+                    seen = time.monotonic()
 
             yield DaskScheduler(client, revive)
 
