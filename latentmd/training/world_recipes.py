@@ -15,7 +15,7 @@ _CURVES: dict[str, Any] = {
 _WELLS: dict[str, Any] = {
     "parameters": {"stride": 4},  # a step of BAOAB has to resolve the wells' own frequency
     "horizon": 50,
-    "data": {"train": 150, "test": 30, "frames": 800},
+    "data": {"train": 1000, "test": 30, "frames": 800},  # 150 hold some 70 crossings, which leaves populations open
     "encoder": {"kind": "standard"},
     "jepa": {"steps": 1, "rollout": 1},
     "predictor": {"kind": "langevin", "rivals": (), "steps": 3000, "batch": 1024, "width": 32, "learning_rate": 5e-3,
