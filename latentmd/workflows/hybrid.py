@@ -49,7 +49,7 @@ class HybridSettings:
         cells: most cells of the Markov model.
         proposals: share of the starts that the surrogate may propose; 0 is plain adaptive sampling.
         spread: share of the starts that are spread evenly along the slowest coordinate; the rest goes to the
-            least-visited cells.
+            least-visited cells. With half of them free energies came out too small (docs/hybrid.md).
         surrogate: whether a surrogate is trained at all.
         hot: whether walkers at high temperature look for other basins first.
         effort: of the training, 1 for about half a minute of one core.
@@ -64,7 +64,7 @@ class HybridSettings:
     starts: int = 256
     cells: int = 120
     proposals: float = 0.5
-    spread: float = 0.5
+    spread: float = 0.0
     surrogate: bool = True
     hot: bool = True
     effort: float = 1.0
