@@ -49,11 +49,12 @@ class DaskScheduler:
                 self.client.cancel(list(futures))
 
     def _wait(self, future: Any) -> None:
-        from distributed import wait
+        import distributed
 
+        package: Any = distributed  # without annotations
         while not future.done():
             try:
-                wait(future, timeout=_PATIENCE)
+                package.wait(future, timeout=_PATIENCE)
             except TimeoutError:
                 self.revive()
 

@@ -127,7 +127,7 @@ def draw_states(world: World, states: Floats) -> Floats:
         states: [frames, *state]; of a world without pictures the first two columns of each body are its position.
     """
     if "pixels" in world.observations:
-        return world.observe(states, "pixels")
+        return world.observe(np.asarray(states, dtype=np.float64), "pixels")
     from latentmd.systems.toy.drawing import Canvas
 
     bodies = states if states.ndim == 3 else states[:, None]
