@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -19,7 +20,10 @@ def test_example(path: Path, tmp_path: Path) -> None:
     if "openmmml" in text and find_spec("openmmml") is None:
         pytest.skip("needs pip install 'latentmd[openmmml]'")
     assert len(text.splitlines()) <= 60
-    run = subprocess.run([sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    # One thread: networks this small gain nothing from more, and on a busy machine threads wait for each other.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(path)]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.strip(), "an example says what it did"
 
