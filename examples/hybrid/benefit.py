@@ -28,9 +28,9 @@ TEMPERATURE = 300.0
 KT = 0.0083144626 * TEMPERATURE / 4.184  # kcal/mol
 VARIANTS = {
     "hybrid": HybridSettings(),
-    "adaptive": HybridSettings(surrogate=False, hot=False),
-    "adaptive-hot": HybridSettings(surrogate=False),
-    "spread": HybridSettings(surrogate=False, spread=0.5),
+    "adaptive": HybridSettings(surrogate=False, hot=False, precise=0.0),
+    "hot": HybridSettings(surrogate=False, precise=0.0),
+    "no-surrogate": HybridSettings(surrogate=False),
     "pretrained": HybridSettings(),
 }
 

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentmd.hybrid.protocols import Floats, Ints
+from latentmd.hybrid.reweighting import count_transitions, fit
 
 _FRAMES_PER_CELL = 20  # fewer cells than asked for while there is little data
-_VARIANCE = 0.95  # share kept
-_SLOWEST = 0.8  # share of the variance in the slowest coordinates
+_VARIANCE = 0.99  # share kept; with 0.95 a bent slow coordinate alone is left, which puts a basin's edge on the barrier
+_SAMPLE = 30_000  # frames at least, where there are as many, that centres are placed on
+_SWEEPS = 50  # of k-means
+_NEIGHBOURS = 8  # anchors between which the last coordinate is interpolated
+_CLOSE = 1e-12  # added to squared distances
 _SHORTEST = 1e-3  # autocorrelation that counts as none
-_LONGEST = 50.0  # lags; basins that no burst connects would hide everything else
+_LONGEST = 10.0  # lags; basins that no burst connects would hide everything else
 _CONSTANT = 1e-8  # deviation below which a feature is left out
 
 
@@ -22,57 +26,63 @@ class Cells:
     """A partition of configuration space by nearest centres.
 
     Coordinates are time-lagged independent components of all features, each scaled by the square root of half its
-    timescale (commute map, Noe, Banisch and Clementi, J. Chem. Theory Comput. 12, 5620, 2016), down to 95 % of the
-    variance: the slower a direction, the finer it is divided. Timescales count as 50 lags at most.
+    timescale (commute map, Noe, Banisch and Clementi, J. Chem. Theory Comput. 12, 5620, 2016), down to 99 % of the
+    variance: the slower a direction, the finer it is divided. Timescales count as 10 lags at most.
     Components are the same for every invertible linear change of the features, and what is slow in the physical
     features stays slow beside any latent: a surrogate that learned nothing, or the wrong thing, adds directions and
     cannot merge basins that the physical features tell apart.
 
+    The last coordinate is the logarithm of the equilibrium over the sampled density, as a first model with as many
+    cells has it: 1 kT counts as much as the distance between neighbouring centres. Short bursts run down the side of a
+    barrier without ever being in equilibrium within a cell there; a cell of several kT then makes the climb too easy,
+    by a share of it that is proportional to the cell's own height.
+
     Attributes:
-        mean, matrix: coordinates = (features - mean) @ matrix; shapes (features,) and (features, dimensions).
-        centres: shape (cells, dimensions).
-        timescales: of the coordinates, slowest first, in lags; half of each is its variance; shape (dimensions,).
+        mean, matrix: slow coordinates = (features - mean) @ matrix; shapes (features,) and (features, dimensions).
+        anchors: points of slow coordinates, shape (anchors, dimensions), at which the last coordinate is known.
+        heights: its value there, shape (anchors,); between them weighted by inverse squared distance.
+        centres: shape (cells, dimensions + 1).
     """
 
     mean: Floats
     matrix: Floats
+    anchors: Floats
+    heights: Floats
     centres: Floats
-    timescales: Floats
 
     def coordinates(self, features: Floats) -> Floats:
-        """Slow coordinates (n, dimensions) of features (n, features); a feature that is not finite counts as mean."""
+        """Coordinates (n, dimensions + 1) of features (n, features); a feature that is not finite counts as mean."""
         centred = np.nan_to_num(features - self.mean, nan=0.0, posinf=0.0, neginf=0.0)
-        return np.asarray(centred @ self.matrix)
+        slow = np.asarray(centred @ self.matrix)
+        return np.column_stack([slow, _interpolated(slow, self.anchors, self.heights)])
 
     def assign(self, features: Floats) -> Ints:
         """Cell of each row of features (n, features)."""
-        from scipy.spatial import cKDTree
+        return _nearest(self.coordinates(features), self.centres)
 
-        return np.asarray(cKDTree(self.centres).query(self.coordinates(features))[1])
+    def coarser(self) -> Cells:
+        """Every other centre.
 
-    def slowest(self) -> Cells:
-        """Every other centre, seen in the slowest coordinates alone, those with four fifths of the variance.
-
-        What changes with the partition is not known, so statistics are made with this coarser one too.
+        What changes with the partition is not known, so statistics are made with this one too.
         """
-        kept = int(np.searchsorted(np.cumsum(self.timescales) / self.timescales.sum(), _SLOWEST)) + 1
-        return Cells(self.mean, self.matrix[:, :kept], self.centres[::2, :kept], self.timescales[:kept])
+        return Cells(self.mean, self.matrix, self.anchors, self.heights, self.centres[::2])
 
     def __len__(self) -> int:
         return len(self.centres)
 
 
-def fit_cells(features: Sequence[Floats], number: int, lag: int, rng: np.random.Generator) -> Cells:
-    """Cells from bursts (deeptime's TICA, greedy k-centres).
+def fit_cells(features: Sequence[Floats], number: int, slow_lag: int, lag: int, rng: np.random.Generator) -> Cells:
+    """Cells from bursts (deeptime's TICA and k-means).
 
     Args:
         features: latent and physical features side by side, (frames, features) per burst.
         number: most cells wanted; fewer while there are not twenty frames for each.
-        lag: of the time-lagged components, frames; half of what the bursts allow tells slow from fast best.
-        rng: random generator, of the first centre.
+        slow_lag: of the time-lagged components, frames; half of what the bursts allow tells slow from fast best.
+        lag: of the Markov model, frames.
+        rng: random generator, of the first centres.
 
     Raises:
-        ValueError: no burst is longer than the lag, or all features are constant.
+        ValueError: no burst is longer than the lags, or all features are constant.
     """
     everything = np.concatenate(list(features)).astype(np.float64)
     finite = np.isfinite(everything).all(axis=0)
@@ -81,36 +91,57 @@ def fit_cells(features: Sequence[Floats], number: int, lag: int, rng: np.random.
     if not len(used):
         raise ValueError("all features of the bursts are constant; expected at least one that tells structures apart")
     mean = np.where(finite, everything, 0.0).mean(axis=0)
-    components, timescales = _components([(f[:, used] - mean[used]) / spread[used] for f in features], lag)
+    components = _components([(f[:, used] - mean[used]) / spread[used] for f in features], slow_lag)
     matrix = np.zeros((len(mean), components.shape[1]))
     matrix[used] = components / spread[used, None]
-    unsplit = Cells(mean, matrix, np.zeros((1, matrix.shape[1])), timescales)
-    points = unsplit.coordinates(everything)
-    count = min(int(np.clip(len(everything) // _FRAMES_PER_CELL, 2, number)), len(np.unique(points, axis=0)))
-    # Centres spread over all that was visited: a barrier of few frames is resolved in steps as fine as a basin's floor,
-    # which k-means, whose centres crowd where frames do, would not do.
-    return Cells(mean, matrix, points[furthest_first(points, count, int(rng.integers(len(points))))], timescales)
+    slow = (np.where(np.isfinite(everything), everything, mean) - mean) @ matrix
+    count = int(np.clip(len(everything) // _FRAMES_PER_CELL, 2, number))
+    centres = _centres(slow, count, rng)
+    anchors, heights = _heights(slow, centres, [len(f) for f in features], lag)
+    augmented = np.column_stack([slow, _interpolated(slow, anchors, heights)])
+    return Cells(mean, matrix, anchors, heights, _centres(augmented, count, rng))
 
 
-def furthest_first(points: Floats, count: int, first: int = 0) -> list[int]:
-    """Indices of `count` of the points (n, k), each as far from those before it as can be.
+def _heights(slow: Floats, centres: Floats, lengths: Sequence[int], lag: int) -> tuple[Floats, Floats]:
+    """Centres that a first Markov model connects, and ln(equilibrium / sampled density) there, in centre distances."""
+    from scipy.spatial import cKDTree
 
-    The greedy solution of the k-centre problem (Gonzalez, Theor. Comput. Sci. 38, 293, 1985).
+    paths = np.split(_nearest(slow, centres), np.cumsum(lengths)[:-1])
+    model = fit(count_transitions(paths, len(centres), lag, 0))
+    visits = np.bincount(np.concatenate(paths), minlength=len(centres))[model.active]
+    distance = np.median(cKDTree(centres).query(centres, k=2)[0][:, 1])
+    return centres[model.active], distance * np.log(model.stationary / visits * visits.sum())
 
-    Example:
-        >>> furthest_first(np.array([[0.0], [1.0], [5.0], [2.0]]), 3)
-        [0, 2, 3]
+
+def _interpolated(slow: Floats, anchors: Floats, heights: Floats) -> Floats:
+    from scipy.spatial import cKDTree
+
+    distance, index = cKDTree(anchors).query(slow, k=np.arange(1, min(_NEIGHBOURS, len(anchors)) + 1))
+    weight = 1.0 / (distance**2 + _CLOSE)
+    return np.asarray((weight * heights[index]).sum(axis=1) / weight.sum(axis=1))
+
+
+def _nearest(points: Floats, centres: Floats) -> Ints:
+    from scipy.spatial import cKDTree
+
+    return np.asarray(cKDTree(centres).query(points)[1])
+
+
+def _centres(points: Floats, count: int, rng: np.random.Generator) -> Floats:
+    """k-means on a sample of the points.
+
+    Not k-centres, which follow outliers: on the Müller-Brown potential they need four times as many cells.
     """
-    chosen = [first]
-    nearest = np.sum((points - points[first]) ** 2, axis=1)
-    while len(chosen) < count:
-        chosen.append(int(nearest.argmax()))
-        np.minimum(nearest, np.sum((points - points[chosen[-1]]) ** 2, axis=1), out=nearest)
-    return chosen
+    from deeptime.clustering import KMeans
+
+    sample = points[:: max(1, len(points) // _SAMPLE)]
+    number = min(count, len(np.unique(sample, axis=0)))
+    clustering = KMeans(number, max_iter=_SWEEPS, tolerance=1e-2, fixed_seed=int(rng.integers(2**31)), n_jobs=1)
+    return np.asarray(clustering.fit_fetch(sample).cluster_centers)
 
 
-def _components(standard: Sequence[Floats], lag: int) -> tuple[Floats, Floats]:
-    """Commute map of standardised features, shape (features, dimensions), and its timescales in lags (dimensions,)."""
+def _components(standard: Sequence[Floats], lag: int) -> Floats:
+    """Commute map of standardised features, shape (features, dimensions)."""
     from deeptime.decomposition import TICA
 
     long_enough = [f for f in standard if len(f) > lag]
@@ -124,4 +155,4 @@ def _components(standard: Sequence[Floats], lag: int) -> tuple[Floats, Floats]:
     timescales = -1.0 / np.log(np.minimum(correlation, np.exp(-1.0 / _LONGEST)))  # lags
     share = np.cumsum(timescales) / timescales.sum()
     kept = int(np.searchsorted(share, _VARIANCE)) + 1
-    return np.asarray((components * np.sqrt(0.5 * timescales))[:, :kept]), timescales[:kept]
+    return np.asarray((components * np.sqrt(0.5 * timescales))[:, :kept])

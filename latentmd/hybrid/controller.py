@@ -298,7 +298,7 @@ class Hybrid:
         rng = keyed_rng(self.settings.seed, number, REVIEW, 1)
         features = [f[self.settings.relaxation :] for f in self.dataset.features()]
         lag = max(self.settings.lag, (self.settings.frames - self.settings.relaxation) // 2)
-        cells = fit_cells(features, self.settings.cells, lag, rng)
+        cells = fit_cells(features, self.settings.cells, lag, self.settings.lag, rng)
         self.store.write_cells(number, cells)
         return cells
 
@@ -310,7 +310,7 @@ class Hybrid:
         fresh = bursts - (earlier[-1] if earlier else 0)
         data = self.dataset.bursts(self.cells, settings.lag, bursts)
         rng = keyed_rng(settings.seed, number, REVIEW)
-        other = self.dataset.assigned(self.cells.slowest(), bursts)
+        other = self.dataset.assigned(self.cells.coarser(), bursts)
         return review(data, settings.lag, settings.relaxation, settings.criteria, fresh, rng, other=other)
 
     def _write_weights(self, bursts: int) -> Path:

@@ -63,7 +63,7 @@ def review(
     criteria: Criteria,
     fresh: int,
     rng: np.random.Generator,
-    draws: int = 100,
+    draws: int = 60,
     other: Sequence[Ints] | None = None,
 ) -> Review:
     """Estimate everything, at the lag and at twice the lag and discarded time, and say whether it can be trusted.

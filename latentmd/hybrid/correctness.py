@@ -32,10 +32,10 @@ _ENGINES = {"double well": ToyEngine(double_well(), 5), "Müller-Brown": ToyEngi
 _CRITERIA = Criteria(precision=0.4)
 _SETTINGS = {
     "double well": Settings(
-        starts=128, relaxation=3, lag=5, frames=24, cells=40, growth=1.6, time=1200.0, criteria=_CRITERIA
+        starts=128, relaxation=0, lag=5, frames=24, cells=40, growth=1.6, time=1200.0, criteria=_CRITERIA
     ),
     "Müller-Brown": Settings(
-        starts=128, relaxation=5, lag=10, frames=50, cells=80, growth=1.6, time=800.0, criteria=_CRITERIA
+        starts=128, relaxation=0, lag=10, frames=50, cells=160, growth=1.6, time=1600.0, criteria=_CRITERIA
     ),
 }
 LANDSCAPES = tuple(_ENGINES)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from latentmd.evaluation.kinetics import msm_passage_times
 from latentmd.hybrid.protocols import Bools, Floats, Ints
-from latentmd.hybrid.reweighting import Model, bayesian, bootstrap, count_transitions, fit, state_visits
+from latentmd.hybrid.reweighting import Model, bayesian, bootstrap, count_transitions, fit, state_shares, state_visits
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def estimate(
     counts = count_transitions(bursts.paths, bursts.cells, lag, skip)
     visits = state_visits(bursts.paths, bursts.inside, bursts.cells, skip)
     model = fit(counts)
-    shares = _shares(visits, np.ones(visits.shape[0]), bursts.cells)
+    shares = state_shares(visits, bursts.cells)
     members = [np.flatnonzero(shares[model.active, s] > 0.5) for s in range(len(bursts.states))]
     pairs = [(a, b) for b in range(len(members)) for a in range(len(members)) if a != b]
     lag_time = lag * bursts.interval
@@ -113,7 +112,7 @@ def estimate(
 
     best = numbers(model, shares)
     resampled = bootstrap(counts, model, draws, rng)
-    boot = np.array([numbers(draw, _shares(visits, weights, bursts.cells)) for weights, draw in resampled])
+    boot = np.array([numbers(draw, state_shares(visits, bursts.cells, weights)) for weights, draw in resampled])
     bayes = np.array([numbers(draw, shares) for draw in bayesian(counts, model, draws, rng)])
     intervals = [_wider(value, boot[:, i], bayes[:, i]) for i, value in enumerate(best)]
     n = len(bursts.states)
@@ -132,12 +131,6 @@ def estimate(
         model,
         boot[:, n : 2 * n + 1],
     )
-
-
-def _shares(visits: Any, weights: Floats, cells: int) -> Floats:
-    """Share of each cell's frames that lie in each state, shape (cells, states); zero for an unvisited cell."""
-    table = np.asarray(visits.T @ weights).reshape(cells, -1)
-    return np.asarray(table[:, :-1] / np.maximum(table[:, -1:], 1e-300))
 
 
 def _timescales(model: Model, lag_time: float, number: int) -> Floats:

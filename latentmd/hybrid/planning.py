@@ -1,4 +1,4 @@
-"""Where the next bursts start: least-visited cells, and all along the slowest coordinate; by proposals that pass."""
+"""Where the next bursts start: cells visited least, and those that the errors come from; by proposals that pass."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latentmd.hybrid.allocation import worth
 from latentmd.hybrid.cells import Cells
 from latentmd.hybrid.dataset import Dataset
 from latentmd.hybrid.gate import ACCEPTED, Gate, calibrate
 from latentmd.hybrid.protocols import Engine, Explorer, Floats, Ints, Relaxed, Scheduler
+from latentmd.hybrid.reweighting import count_transitions, fit, state_shares, state_visits
 from latentmd.hybrid.settings import Settings
 from latentmd.hybrid.tasks import PLAN, RELAX, Task, keyed_rng, keyed_seed, run_relax
 
@@ -19,7 +21,6 @@ GIVEN = "given"  # from a structure that the user gave
 NO_PROPOSAL = "no proposal"
 MOVED = "relaxed away"  # into a cell visited more often than the one that plain MD would start from
 
-_LAYERS = 20  # of the slowest coordinate
 _NOVEL = 4  # every fourth start goes to the accepted proposal furthest from real frames, whatever its cell
 
 
@@ -59,28 +60,17 @@ def choose_cells(visits: Ints, count: int, rng: np.random.Generator) -> Ints:
     return np.resize(order, count)
 
 
-def spread_cells(slow: Floats, visits: Ints, count: int, rng: np.random.Generator) -> Ints:
-    """Cells to start from, spread evenly along the slowest coordinate whatever the density there.
+def worthy_cells(gains: Floats, count: int, rng: np.random.Generator) -> Ints:
+    """Cells to start from, drawn in proportion to what a burst there is worth; cells may repeat.
 
-    Populations on either side of a barrier are known no better than the climb to its top, each step of which needs its
-    bursts; among cells at the same height those visited least are likelier.
+    Once each has got its share all are worth the same, and starts are spread evenly.
 
     Args:
-        slow: slowest coordinate of each cell, shape (cells,).
-        visits: frames in each cell, shape (cells,).
-        count: how many; cells may repeat.
+        gains: of each cell, not all zero, shape (cells,).
+        count: how many.
         rng: random generator.
     """
-    visited = np.flatnonzero(visits)
-    x = slow[visited]
-    wanted = x.min() + (np.arange(count) + rng.random(count)) / max(count, 1) * np.ptp(x)
-    chosen = []
-    for value in wanted:
-        distance = np.abs(x - value)
-        near = visited[distance <= max(distance.min(), np.ptp(x) / (2 * _LAYERS))]
-        share = 1.0 / visits[near]
-        chosen.append(rng.choice(near, p=share / share.sum()))
-    return np.array(chosen, dtype=np.int64)
+    return np.asarray(rng.choice(len(gains), size=count, p=gains / gains.sum()))
 
 
 class Planner:
@@ -103,9 +93,7 @@ class Planner:
         rng = keyed_rng(self.settings.seed, round_, PLAN)
         flat = np.concatenate(self.dataset.paths(self.cells))
         visits = np.bincount(flat, minlength=len(self.cells))
-        along = round(self.settings.spread * self.settings.starts)
-        spread = spread_cells(self.cells.centres[:, 0], visits, along, rng)
-        targets = rng.permutation(np.append(choose_cells(visits, self.settings.starts - along, rng), spread))
+        targets = self._targets(visits, rng)
         frames = [int(rng.choice(np.flatnonzero(flat == cell))) for cell in targets]
         starts = [self._real_frame(frame) for frame in frames]
         has_axes = self.dataset.latent[0].shape[1] > 0  # an explorer without any has nothing to propose either
@@ -124,6 +112,33 @@ class Planner:
                     starts[i], origins[i] = result.positions, SURROGATE
                 decisions[result if isinstance(result, str) else "accepted"] += 1
         return Plan(np.array(starts), tuple(origins), dict(sorted(decisions.items())))
+
+    def _targets(self, visits: Ints, rng: np.random.Generator) -> Ints:
+        """Cells to start from: some to explore, the others where a burst lowers the standard errors most."""
+        precise, gains = round(self.settings.precise * self.settings.starts), self._gains(visits)
+        if not gains.any():
+            precise = 0
+        chosen = choose_cells(visits, self.settings.starts - precise, rng)
+        return np.asarray(
+            rng.permutation(np.append(chosen, worthy_cells(gains, precise, rng) if precise else chosen[:0]))
+        )
+
+    def _gains(self, visits: Ints) -> Floats:
+        """What a burst from each cell is worth to the free energies of the states, shape (cells,).
+
+        All zero while some of what was visited is not connected, since paths between basins come before precision.
+        """
+        lag, skip = self.settings.lag, self.settings.relaxation
+        bursts = self.dataset.bursts(self.cells, lag, len(self.dataset))
+        counts = count_transitions(bursts.paths, bursts.cells, lag, skip)
+        model = fit(counts)
+        if visits[model.active].sum() < self.settings.criteria.connected * visits.sum():
+            return np.zeros(bursts.cells)
+        shares = state_shares(state_visits(bursts.paths, bursts.inside, bursts.cells, skip), bursts.cells)
+        lags = counts.matrix()[np.ix_(model.active, model.active)].sum(axis=1) / lag
+        gains = np.zeros(bursts.cells)
+        gains[model.active] = worth(model, lags, shares[model.active], (self.settings.frames - skip) // lag)
+        return gains
 
     def _real_frame(self, number: int) -> Floats:
         """A configuration of the data, by its number among the frames of all bursts."""

@@ -179,3 +179,16 @@ def state_visits(paths: Sequence[Ints], inside: Sequence[Bools], cells: int, ski
         flat.append(path[skip:][frames] * columns + states)
     index = (np.concatenate(rows), np.concatenate(flat))
     return csr_array((np.ones(len(index[0])), index), (len(paths), cells * columns))
+
+
+def state_shares(visits: Any, cells: int, weights: Floats | None = None) -> Floats:
+    """Share of each cell's frames that lie in each state, shape (cells, states); zero for an unvisited cell.
+
+    Args:
+        visits: from `state_visits`.
+        cells: number of cells.
+        weights: how many times each burst counts, shape (bursts,); once where None.
+    """
+    row = np.ones(visits.shape[0]) if weights is None else weights
+    table = np.asarray(visits.T @ row).reshape(cells, -1)
+    return np.asarray(table[:, :-1] / np.maximum(table[:, -1:], 1e-300))

@@ -22,8 +22,8 @@ class Settings:
         cells: most cells of configuration space.
         candidates: structures that the surrogate proposes for each start.
         proposals: share of the starts, if any, that the surrogate may propose; the rest is plain adaptive sampling.
-        spread: share of the starts that are spread evenly along the slowest coordinate, where barriers are; the rest
-            goes to the least-visited cells.
+        precise: share of the starts that go where a burst lowers the standard errors of the states' free energies most;
+            the rest goes to the least-visited cells.
         growth: data grows by this factor between two reviews of the statistics.
         refine: the surrogate is refined once its error on new bursts exceeds that after the last training by this
             factor; None never refines it.
@@ -44,8 +44,8 @@ class Settings:
     cells: int = 100
     candidates: int = 8
     proposals: float = 1.0
-    spread: float = 0.5
-    growth: float = 1.25
+    precise: float = 0.5
+    growth: float = 1.5
     refine: float | None = 1.5
     agreement: int = 2
     time: float | None = None
@@ -62,7 +62,7 @@ class Settings:
                 f"bursts of {self.frames} frames are too short for a relaxation time of {self.relaxation} and a lag of "
                 f"{self.lag}; expected more than {2 * (self.relaxation + self.lag)}, so that both can be doubled"
             )
-        for name in ("proposals", "spread"):
+        for name in ("proposals", "precise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a share between 0 and 1")
         if self.growth <= 1:

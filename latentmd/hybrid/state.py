@@ -154,9 +154,7 @@ class Store:
     def write_cells(self, round_: int, cells: Cells) -> None:
         """Keep cells."""
         path = self.round(round_) / "cells.npz"
-        self.write_arrays(
-            path, mean=cells.mean, matrix=cells.matrix, centres=cells.centres, timescales=cells.timescales
-        )
+        self.write_arrays(path, **vars(cells))
 
     def read_cells(self, round_: int) -> Cells:
         """Cells kept in a round."""

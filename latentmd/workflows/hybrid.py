@@ -48,8 +48,8 @@ class HybridSettings:
         starts: bursts per round.
         cells: most cells of the Markov model.
         proposals: share of the starts that the surrogate may propose; 0 is plain adaptive sampling.
-        spread: share of the starts that are spread evenly along the slowest coordinate; the rest goes to the
-            least-visited cells. With half of them free energies came out too small (docs/hybrid.md).
+        precise: share of the starts that go where a burst lowers the standard errors of the free energies most; the
+            rest goes to the least-visited cells.
         surrogate: whether a surrogate is trained at all.
         hot: whether walkers at high temperature look for other basins first.
         effort: of the training, 1 for about half a minute of one core.
@@ -62,9 +62,9 @@ class HybridSettings:
     lag: float = 0.2
     friction: float = 10.0
     starts: int = 256
-    cells: int = 120
+    cells: int = 240
     proposals: float = 0.5
-    spread: float = 0.0
+    precise: float = 0.75
     surrogate: bool = True
     hot: bool = True
     effort: float = 1.0

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.hybrid.cells import furthest_first
 from latentmd.hybrid.protocols import Burst, Scheduler
 from latentmd.hybrid.state import Store
 from latentmd.hybrid.tasks import BURST, RELAX, Task, keyed_rng, keyed_seed, run_burst, run_relax
@@ -53,6 +52,23 @@ def hot_frames(
 def model_frames(explorer: SurrogateExplorer, reference: Floats, count: int, seed: int) -> Floats:
     """Structures that a model proposes from one structure (atoms, 3), (count * 20, atoms, 3)."""
     return explorer.propose(reference[None], _POOL * count, keyed_rng(seed, 0, RELAX))
+
+
+def furthest_first(points: Floats, count: int, first: int = 0) -> list[int]:
+    """Indices of `count` of the points (n, k), each as far from those before it as can be.
+
+    The greedy solution of the k-centre problem (Gonzalez, Theor. Comput. Sci. 38, 293, 1985).
+
+    Example:
+        >>> furthest_first(np.array([[0.0], [1.0], [5.0], [2.0]]), 3)
+        [0, 2, 3]
+    """
+    chosen = [first]
+    nearest = np.sum((points - points[first]) ** 2, axis=1)
+    while len(chosen) < count:
+        chosen.append(int(nearest.argmax()))
+        np.minimum(nearest, np.sum((points - points[chosen[-1]]) ** 2, axis=1), out=nearest)
+    return chosen
 
 
 def spread_starts(

@@ -66,7 +66,7 @@ def core_settings(run: HybridRun, time: float) -> Settings:
     frames = [round(t / s.interval) for t in (s.relaxation, s.lag, s.burst)]
     return Settings(
         seed=run.seed, starts=s.starts, relaxation=frames[0], lag=frames[1], frames=frames[2], cells=s.cells,
-        proposals=s.proposals if s.surrogate else 0.0, spread=s.spread, refine=1.5 if s.surrogate else None,
+        proposals=s.proposals if s.surrogate else 0.0, precise=s.precise, refine=1.5 if s.surrogate else None,
         time=max(time, 1.0), criteria=Criteria(precision=s.precision),
     )  # fmt: skip
 

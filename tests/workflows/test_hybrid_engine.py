@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from latentmd.evaluation.structure import topology_arrays
-from latentmd.hybrid.cells import furthest_first
 from latentmd.hybrid.protocols import BurstError
 from latentmd.systems.builder import Protocol, build
+from latentmd.workflows.hybrid_bootstrap import furthest_first
 from latentmd.workflows.hybrid_engine import MoleculeEngine, amide_torsions, rotatable_torsions
 from latentmd.workflows.hybrid_surfaces import torsion_name
 
