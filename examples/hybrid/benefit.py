@@ -1,8 +1,10 @@
 """Time to the free energy of a rarely visited basin: hybrid sampling beside adaptive sampling and plain MD.
 
     python examples/hybrid/benefit.py hybrid --seconds 300 --seed 1 --out benefit
-    python examples/hybrid/benefit.py adaptive --seconds 300 --seed 1 --out benefit      # no surrogate, one start
-    python examples/hybrid/benefit.py adaptive-hot --seconds 300 --seed 1 --out benefit  # no surrogate, same starts
+    python examples/hybrid/benefit.py no-surrogate --seconds 300 --seed 1 --out benefit
+    python examples/hybrid/benefit.py bad --seconds 300 --seed 1 --out benefit       # a surrogate of 50 updates a stage
+    python examples/hybrid/benefit.py adaptive --seconds 300 --seed 1 --out benefit  # one start, least-visited cells
+    python examples/hybrid/benefit.py hot --seconds 300 --seed 1 --out benefit       # hot starts, least-visited cells
     python examples/hybrid/benefit.py md --seconds 300 --seed 1 --out benefit
     python examples/hybrid/benefit.py show --reference reference.json --out benefit
 
@@ -31,6 +33,7 @@ VARIANTS = {
     "adaptive": HybridSettings(surrogate=False, hot=False, precise=0.0),
     "hot": HybridSettings(surrogate=False, precise=0.0),
     "no-surrogate": HybridSettings(surrogate=False),
+    "bad": HybridSettings(effort=0.0),
     "pretrained": HybridSettings(),
 }
 

@@ -56,7 +56,7 @@ def test_equally_visited_cells_are_worth_most_below_a_steep_climb() -> None:
     gains = worth(_chain(), np.full(8, 1000.0), shares, 1)
     assert set(np.argsort(gains)[-3:]) == {1, 2, 5}, "the steepest climbs"
     later = worth(_chain(), np.full(8, 1000.0), shares, 5)
-    assert later[1] / later[3] > gains[1] / gains[3], "a longer burst from the side may get there"
+    assert np.ptp(np.log(later)) < np.ptp(np.log(gains)), "a longer burst visits its neighbours too"
 
 
 def test_a_state_that_is_all_or_nothing_is_worth_nothing() -> None:
