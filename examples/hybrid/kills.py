@@ -68,7 +68,7 @@ def main() -> None:
         kills = 0
         while True:
             # Short enough that the run does not end before it was killed often enough.
-            patience = rng.uniform(0, 2.5 * whole / options.kills) if kills < options.kills else None
+            patience = rng.uniform(0, 1.6 * whole / options.kills) if kills < options.kills else None
             if run(killed, patience):
                 break
             kills += 1

@@ -76,6 +76,7 @@ class Recipe:
                 "seed": seed, "stride": dt, "holdout": max(1, trajectories // _HELD_OUT),
                 "temperature": p.temperature, "friction": p.friction, "timestep": p.timestep,
                 "hydrogen_mass": p.hydrogen_mass, "solvent": p.solvent, "force_field": list(p.force_field),
+                "encoder": {"width": 32, "depth": 2, "vectors": 4},
                 "jepa": {"steps": steps(300), "batch": 24, "lag": [dt, max(dt, min(5.0, length / 4))]},
                 "latent": {"lag": max(dt, min(1.0, length / 4))},
                 "decoder": {"steps": steps(600), "batch": 512, "width": 192},
