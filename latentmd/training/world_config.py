@@ -26,7 +26,7 @@ class WorldDataConfig(Section):
 class WorldEncoderConfig(Section):
     """Kind and size of the encoder, and of the latent; "standard" is the standardised observation itself."""
 
-    kind: Literal["vector", "sequence", "frames", "particles", "standard"] = "vector"
+    kind: Literal["vector", "sequence", "frames", "convolutions", "particles", "standard"] = "vector"
     tokens: int = Field(1, ge=1)
     dim: int = Field(16, ge=2)
     width: int = Field(96, ge=4)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from latentmd.decoders.state import PictureDecoder, StateDecoder, TokenDecoder
+from latentmd.encoders.convolutions import ConvolutionalEncoder
 from latentmd.encoders.frames import FrameEncoder
 from latentmd.encoders.particles import ParticleEncoder
 from latentmd.encoders.sequence import SequenceEncoder
@@ -27,6 +28,7 @@ def new_encoder(data: WorldData, config: WorldConfig) -> nn.Module:
         "vector": lambda: VectorEncoder(typical, c.tokens, c.dim, c.width, c.depth),
         "sequence": lambda: SequenceEncoder(typical, c.tokens, c.dim, c.width, c.depth),
         "frames": lambda: FrameEncoder(typical.shape[1], c.tokens, c.dim, c.width, typical.shape[2]),
+        "convolutions": lambda: ConvolutionalEncoder(typical.shape[1], c.tokens, c.dim, c.width, typical.shape[2]),
         "particles": lambda: _particle_encoder(data, typical, config),
         "standard": lambda: StandardEncoder(typical),
     }

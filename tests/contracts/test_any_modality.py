@@ -21,6 +21,7 @@ from latentmd.core.predictors import (
     ResidualPredictor,
 )
 from latentmd.decoders.state import PictureDecoder, StateDecoder, TokenDecoder
+from latentmd.encoders.convolutions import ConvolutionalEncoder
 from latentmd.encoders.frames import FrameEncoder
 from latentmd.encoders.particles import ParticleEncoder
 from latentmd.encoders.sequence import SequenceEncoder
@@ -40,6 +41,7 @@ ENCODERS: dict[str, tuple[Tensor, Callable[[Tensor], nn.Module]]] = {
     "standard": (normal(8, 4), vectors.StandardEncoder),
     "sequence": (normal(8, 6, 2), lambda o: SequenceEncoder(o, 2, 4, 16)),
     "frames": (normal(8, 2, 16, 16).clamp(0, 1), lambda o: FrameEncoder(2, 1, 4, 16, 16)),
+    "convolutions": (normal(8, 2, 16, 16).clamp(0, 1), lambda o: ConvolutionalEncoder(2, 1, 4, 16, 16)),
     "particles": (normal(8, 3, 4), lambda o: ParticleEncoder((3.0, 3.0), 1.5, 4, 8, 1)),
 }
 PREDICTORS: dict[str, Callable[[int], nn.Module]] = {
