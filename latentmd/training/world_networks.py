@@ -26,7 +26,7 @@ def new_encoder(data: WorldData, config: WorldConfig) -> nn.Module:
     builders: dict[str, Callable[[], nn.Module]] = {
         "vector": lambda: VectorEncoder(typical, c.tokens, c.dim, c.width, c.depth),
         "sequence": lambda: SequenceEncoder(typical, c.tokens, c.dim, c.width, c.depth),
-        "frames": lambda: FrameEncoder(typical.shape[1], c.tokens, c.dim, c.width, typical.shape[2]),
+        "frames": lambda: FrameEncoder(typical, c.tokens, c.dim, c.width),
         "particles": lambda: _particle_encoder(data, typical, config),
         "standard": lambda: StandardEncoder(typical),
     }
