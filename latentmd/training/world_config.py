@@ -66,7 +66,6 @@ class WorldPredictorConfig(Section):
     batch: int = Field(256, ge=8)
     learning_rate: float = Field(2e-3, gt=0)
     rollout: int = Field(8, ge=1)
-    average: float | None = Field(None, ge=0, lt=1, description="decay of a running average of weights")
     energy_term: float = Field(1.0, ge=0, description="its weight for the rival hamiltonian-energy-term")
 
 

@@ -18,7 +18,7 @@ _WELLS: dict[str, Any] = {
     "data": {"train": 1000, "test": 30, "frames": 800},  # 150 hold some 70 crossings, which leaves populations open
     "encoder": {"kind": "standard"},
     "jepa": {"steps": 1, "rollout": 1},
-    "predictor": {"kind": "langevin", "rivals": (), "steps": 3000, "batch": 1024, "width": 32, "learning_rate": 5e-3,
+    "predictor": {"kind": "langevin", "rivals": (), "steps": 3000, "batch": 4096, "width": 32, "learning_rate": 1e-2,
                   "rollout": 1},
     "decoder": {"steps": 400, "width": 64},
 }  # fmt: skip

@@ -120,9 +120,7 @@ def world_predictor_stage(
     if isinstance(predictor, LangevinPredictor):
         first, lag = windows.sample(4096, torch.Generator().manual_seed(config.seed))
         predictor.match_moments(first[0], float(lag.median()), first[1])
-    return Stage(
-        name, predictor, losses, steps=steps, learning_rate=c.learning_rate, seed=config.seed, average=c.average
-    )
+    return Stage(name, predictor, losses, steps=steps, learning_rate=c.learning_rate, seed=config.seed)
 
 
 def readout_stage(
