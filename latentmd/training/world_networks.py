@@ -52,7 +52,7 @@ def new_readout(targets: Sequence[Floats], tokens: int, dim: int, config: WorldC
     typical = _typical(targets)
     if config.encoder.kind == "particles":
         flat = typical.flatten(0, 1)
-        return TokenDecoder(dim, flat.mean(0), flat.std(0), config.decoder.width)
+        return TokenDecoder(dim, flat.mean(0), flat.std(0))
     if typical.dim() == 3:
         return PictureDecoder(tokens, dim, typical.mean(0), config.decoder.width)
     return StateDecoder(tokens, dim, typical.mean(0), typical.std(0), config.decoder.width)

@@ -95,7 +95,7 @@ def test_latents_of_any_encoder_fit_the_stochastic_predictor(encoder: str) -> No
     ("decoder", "shape"),
     [
         (StateDecoder(2, 4, torch.zeros(3, 2), torch.ones(3, 2), 8), (3, 2)),
-        (TokenDecoder(4, torch.zeros(5), torch.ones(5), 8), (2, 5)),
+        (TokenDecoder(4, torch.zeros(5), torch.ones(5)), (2, 5)),
         (PictureDecoder(2, 4, torch.zeros(16, 16), 8), (16, 16)),
     ],
 )
