@@ -22,6 +22,8 @@ _WELLS: dict[str, Any] = {
                   "rollout": 1},
     "decoder": {"steps": 400, "width": 64},
 }  # fmt: skip
+# In two dimensions a rate of 0.01 leaves wells of the potential where there are no data.
+_TWO_DIMENSIONAL_WELLS = {**_WELLS, "predictor": {**_WELLS["predictor"], "learning_rate": 5e-3}}
 _PARTICLES: dict[str, Any] = {
     "horizon": 20,
     "data": {"train": 40, "test": 8, "frames": 60},
@@ -68,8 +70,8 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("two-balls", "pixels"): _PICTURES,
     ("double-well", "state"): _WELLS,
     ("double-well", "coordinates"): _WELLS,
-    ("muller-brown", "state"): _WELLS,
-    ("muller-brown", "coordinates"): _WELLS,
+    ("muller-brown", "state"): _TWO_DIMENSIONAL_WELLS,
+    ("muller-brown", "coordinates"): _TWO_DIMENSIONAL_WELLS,
     ("lennard-jones", "particles"): _PARTICLES,
     ("argon", "particles"): _PARTICLES,
 }  # fmt: skip
