@@ -22,8 +22,11 @@ _WELLS: dict[str, Any] = {
                   "rollout": 1},
     "decoder": {"steps": 400, "width": 64},
 }  # fmt: skip
-# In two dimensions a rate of 0.01 leaves wells of the potential where there are no data.
-_TWO_DIMENSIONAL_WELLS = {**_WELLS, "predictor": {**_WELLS["predictor"], "learning_rate": 5e-3}}
+# Two dimensions need more updates, and at the rate of the double well rollouts strayed from where the data are.
+_TWO_DIMENSIONAL_WELLS: dict[str, Any] = {
+    **_WELLS,
+    "predictor": {**_WELLS["predictor"], "steps": 9000, "batch": 1024, "learning_rate": 5e-3},
+}
 _PARTICLES: dict[str, Any] = {
     "horizon": 20,
     "data": {"train": 40, "test": 8, "frames": 60},
