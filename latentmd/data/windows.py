@@ -75,12 +75,17 @@ class LaggedWindows:
         low, high = math.log(self.shortest - 0.5), math.log(self.longest + 0.5)
         draw = torch.rand(batch, generator=generator, dtype=torch.float64)
         lag = torch.exp(low + (high - low) * draw).round().long().clamp(self.shortest, self.longest)
-        starts = (self._lengths.unsqueeze(0) - self.steps * lag.unsqueeze(1)).clamp(min=0)  # [batch, trajectories]
+        lags, which = torch.unique(lag, return_inverse=True)
+        starts = (self._lengths - self.steps * lags.unsqueeze(1)).clamp(min=0)  # [lags, trajectories]
         ends = starts.cumsum(dim=1)
+        total = ends[:, -1]
         place = torch.rand(batch, generator=generator, dtype=torch.float64)
-        place = (place * ends[:, -1]).long().clamp(max=ends[:, -1] - 1)
-        trajectory = torch.searchsorted(ends, place.unsqueeze(1), right=True).squeeze(1)
-        first = place - (ends - starts).gather(1, trajectory.unsqueeze(1)).squeeze(1)
+        place = (place * total[which]).long().clamp(max=total[which] - 1)
+        # One search for all lags: the ends of each lag's trajectories follow on those of the lag before.
+        before = total.cumsum(0) - total
+        row = torch.searchsorted((ends + before.unsqueeze(1)).flatten(), place + before[which], right=True)
+        trajectory = row - which * len(self._lengths)
+        first = place - (ends - starts).flatten()[row]
         frame = first + torch.arange(self.steps + 1).unsqueeze(1) * lag
         return WindowIndices(trajectory, frame, lag)
 
@@ -95,8 +100,9 @@ class LaggedWindows:
         shape = (self.steps + 1, batch, *self.trajectories[0].shape[1:])
         out = np.empty(shape, dtype=np.float32)
         trajectory, frame = where.trajectory.numpy(), where.frame.numpy()
-        for k in np.unique(trajectory):
-            own = trajectory == k
+        order = np.argsort(trajectory, kind="stable")
+        names, begins = np.unique(trajectory[order], return_index=True)
+        for k, own in zip(names, np.split(order, begins[1:]), strict=True):
             out[:, own] = self.trajectories[k][frame[:, own]]
         frames = torch.from_numpy(out)
         return Windows(tuple(frames.unbind(0)), where.lag.to(torch.float32))

@@ -33,27 +33,30 @@ class StateDecoder(nn.Module):
 
 
 class TokenDecoder(nn.Module):
-    """Tokens [batch, tokens, dim] → the state of each token's particle [batch, tokens, values], token by token.
+    """Tokens [batch, tokens, dim] → the state of each token's particle [batch, tokens, values], linear token by token.
+
+    A forecast of many particles far ahead is a mean over what may come. Read by a linear map it gives the mean of what
+    is read out, so that averages over particles, such as a temperature, are right; a perceptron has never seen such
+    latents, which belong to no configuration.
 
     Args:
         dim: of a token.
         mean, scale: of each value [values].
-        width, depth: size and number of hidden layers, shared over tokens.
     """
 
     noise_size: int = 0
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, dim: int, mean: Tensor, scale: Tensor, width: int = 128, depth: int = 2) -> None:
+    def __init__(self, dim: int, mean: Tensor, scale: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean.clone())
         self.register_buffer("scale", scale.clamp_min(1e-6))
-        self.network = mlp([dim, *depth * [width], mean.numel()])
+        self.read = nn.Linear(dim, mean.numel())
 
     def forward(self, z: Tensor, noise: Tensor) -> Tensor:
         """Values [batch, tokens, values]; the noise is not used."""
-        out: Tensor = self.mean + self.scale * self.network(z)
+        out: Tensor = self.mean + self.scale * self.read(z)
         return out
 
 

@@ -1,52 +1,75 @@
-"""Convolutional encoder of pictures: a short stack of frames carries the velocities."""
+"""Encoder of pictures: a short stack of frames carries the velocities."""
 
 import torch
 from torch import Tensor, nn
 
 from latentmd.core.layers import mlp
 
-_CHANNELS = (16, 32, 64, 64)  # of four convolutions, each of which halves the picture
-_CELL = 4  # pixels along a side of the coarse picture
+_HALF = 2  # pixels along a side that are averaged into one
+_COMPONENTS = 256  # principal components of a picture
+_SMALLEST = 1e-3  # deviation of a component over that of the first, below which it is not enlarged further
 
 
 class FrameEncoder(nn.Module):
     """Stacks of grey pictures [batch, history, size, size] → tokens [batch, tokens, dim].
 
-    The newest frame and the differences between successive frames, which are where something moves, are read twice.
-    Four strided convolutions bring 64 × 64 down to 4 × 4, and what they find is read with its place by a perceptron,
-    since where a thing is matters more here than what it is. Beside that goes the picture itself, averaged over cells
-    of 4 × 4 pixels, to the perceptron and, by one linear layer, to the tokens: any smooth function of the places of
-    things, summed over them, is linear in a blurred picture, and its rate of change is linear in the difference.
+    Every frame goes through the same network to a few features: at half the resolution it is written in the principal
+    components of typical pictures and read by a perceptron with a linear layer beside. The newest frame's features and
+    the differences between successive frames', which are motion, are standardised and read by another perceptron, again
+    with a linear layer beside. Between frames things may move by more than their own size, so that the difference of
+    two pictures says little about the velocity; the difference of two functions of the places does.
+
+    Each component is divided by the square root of its deviation. As they are, a network is slow to find anything but
+    the largest; brought to a deviation of one, the small ones let it learn single pictures by heart.
 
     Args:
-        history: frames in a stack.
+        observations: typical ones [samples, history, size, size], for the principal components; size even.
         tokens, dim: number and size of the tokens.
-        width: of the perceptron's two hidden layers.
-        size: pixels along a side, a multiple of 16.
+        width: of the perceptrons' hidden layers.
+        features: of a frame.
     """
 
-    def __init__(self, history: int = 2, tokens: int = 1, dim: int = 32, width: int = 256, size: int = 64) -> None:
+    mean: Tensor
+    components: Tensor
+
+    def __init__(
+        self, observations: Tensor, tokens: int = 1, dim: int = 32, width: int = 256, features: int = 64
+    ) -> None:
         super().__init__()
-        if size < 16 or size % 16:
-            raise ValueError(f"pictures have {size} pixels along a side; expected a multiple of 16")
-        if history < 1:
-            raise ValueError(f"a stack of {history} frames was asked for; expected at least one")
+        history, size = observations.shape[1], observations.shape[-1]
+        if size % _HALF or observations.shape[-2] != size:
+            raise ValueError(f"pictures are {observations.shape[-2]} × {size}; expected squares of even size")
         self.tokens, self.dim = tokens, dim
-        layers: list[nn.Module] = []
-        channels = history
-        for kernel, out in zip((5, 3, 3, 3), _CHANNELS, strict=True):
-            layers += [nn.Conv2d(channels, out, kernel, stride=2, padding=kernel // 2), nn.GroupNorm(4, out), nn.SiLU()]
-            channels = out
-        self.convolutions = nn.Sequential(*layers)
-        self.coarse = nn.AvgPool2d(_CELL)
-        cells = history * (size // _CELL) ** 2
-        self.read = mlp([channels * (size // 16) ** 2 + cells, width, width, tokens * dim])
-        self.beside = nn.Linear(cells, tokens * dim, bias=False)
+        self.pool = nn.AvgPool2d(_HALF)
+        mean, components = _principal_components(self.pool(observations[:, -1]).flatten(1))
+        self.register_buffer("mean", mean)
+        self.register_buffer("components", components)
+        found = components.shape[1]
+        self.look = mlp([found, width, width, features])
+        self.look_beside = nn.Linear(found, features, bias=False)
+        self.standardise = nn.BatchNorm1d(history * features, affine=False)
+        self.read = mlp([history * features, width, width, tokens * dim])
+        self.read_beside = nn.Linear(history * features, tokens * dim, bias=False)
 
     def forward(self, obs: Tensor) -> Tensor:
         """Stacks [batch, history, size, size], oldest frame first → tokens [batch, tokens, dim]."""
-        seen = torch.cat([obs[:, -1:], obs[:, 1:] - obs[:, :-1]], dim=1)
-        cells = self.coarse(seen).flatten(1)
-        found = self.convolutions(seen).flatten(1)
-        out: Tensor = self.read(torch.cat([found, cells], dim=1)) + self.beside(cells)
+        seen = (self.pool(obs).flatten(2) - self.mean) @ self.components
+        found = self.look(seen) + self.look_beside(seen)
+        change = (found[:, 1:] - found[:, :-1]).flatten(1)
+        state = self.standardise(torch.cat([found[:, -1], change], dim=1))
+        out: Tensor = self.read(state) + self.read_beside(state)
         return out.reshape(obs.shape[0], self.tokens, self.dim)
+
+
+def _principal_components(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [pixels] of pictures [samples, pixels], and scaled principal axes [pixels, components].
+
+    The first component has a deviation of one, and one of a deviation d times the first's has √d.
+    """
+    centred = pictures - pictures.mean(0)
+    variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
+    count = min(_COMPONENTS, len(pictures), len(variances))
+    deviations = variances.flip(0)[:count].clamp_min(1e-12).sqrt()
+    first = deviations[0]
+    relative = (deviations / first).clamp_min(_SMALLEST)
+    return pictures.mean(0), axes.flip(1)[:, :count] / (first * relative.sqrt())

@@ -27,8 +27,8 @@ def new_encoder(data: WorldData, config: WorldConfig) -> nn.Module:
     builders: dict[str, Callable[[], nn.Module]] = {
         "vector": lambda: VectorEncoder(typical, c.tokens, c.dim, c.width, c.depth),
         "sequence": lambda: SequenceEncoder(typical, c.tokens, c.dim, c.width, c.depth),
-        "frames": lambda: FrameEncoder(typical.shape[1], c.tokens, c.dim, c.width, typical.shape[2]),
         "convolutions": lambda: ConvolutionalEncoder(typical.shape[1], c.tokens, c.dim, c.width, typical.shape[2]),
+        "frames": lambda: FrameEncoder(typical, c.tokens, c.dim, c.width),
         "particles": lambda: _particle_encoder(data, typical, config),
         "standard": lambda: StandardEncoder(typical),
     }
@@ -54,7 +54,7 @@ def new_readout(targets: Sequence[Floats], tokens: int, dim: int, config: WorldC
     typical = _typical(targets)
     if config.encoder.kind == "particles":
         flat = typical.flatten(0, 1)
-        return TokenDecoder(dim, flat.mean(0), flat.std(0), config.decoder.width)
+        return TokenDecoder(dim, flat.mean(0), flat.std(0))
     if typical.dim() == 3:
         return PictureDecoder(tokens, dim, typical.mean(0), config.decoder.width)
     return StateDecoder(tokens, dim, typical.mean(0), typical.std(0), config.decoder.width)

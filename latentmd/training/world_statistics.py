@@ -16,7 +16,7 @@ from latentmd.training.world_data import WorldData, radial_distribution, vector_
 from latentmd.training.world_model import WorldModel
 
 Floats = NDArray[np.floating[Any]]
-_CHAINS, _STEPS, _SETTLE = 512, 1500, 300
+_CHAINS, _STEPS, _SETTLE = 2048, 2000, 800
 _CORE = 1.0  # kT above the bottom of a basin: the core of it, which a transition has to reach
 _BLOCKS = 8
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +55,8 @@ def latent_map(latents: Sequence[Floats], times: Sequence[Floats], kind: str, se
     points = (flat[pick] - flat.mean(0)) / (flat.std(0) + 1e-9)
     if kind == "PCA":
         plane = points @ np.linalg.svd(points, full_matrices=False)[2][:2].T
-    elif find_spec("umap") is None:
+    elif (plane := _umap(points, seed)) is None:
         return None
-    else:
-        plane = _umap(points, seed)
     made, axes = figure(1, 1, width=4.2, height=3.4)
     dots = axes[0].scatter(plane[:, 0], plane[:, 1], c=colour[pick], s=3, cmap="viridis", linewidths=0)
     made.colorbar(dots, ax=axes[0]).set_label(f"time ({unit})")
@@ -67,14 +64,16 @@ def latent_map(latents: Sequence[Floats], times: Sequence[Floats], kind: str, se
     return png(made)
 
 
-def _umap(points: Floats, seed: int) -> Floats:
+def _umap(points: Floats, seed: int) -> Floats | None:
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap's about packages that it does without
-        import umap
-
-        return np.asarray(umap.UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(points))
+        try:
+            from umap import UMAP
+        except ImportError:  # also where an uninstalled one has left a folder with its cache
+            return None
+        return np.asarray(UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(points))
 
 
 def forecast_curves(errors: Mapping[str, Floats], interval: float, unit: str, drifts: Mapping[str, Floats]) -> bytes:

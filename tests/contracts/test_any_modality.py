@@ -40,8 +40,8 @@ ENCODERS: dict[str, tuple[Tensor, Callable[[Tensor], nn.Module]]] = {
     "vector history": (normal(8, 3, 5), lambda o: vectors.VectorEncoder(o, 1, 4, 16)),
     "standard": (normal(8, 4), vectors.StandardEncoder),
     "sequence": (normal(8, 6, 2), lambda o: SequenceEncoder(o, 2, 4, 16)),
-    "frames": (normal(8, 2, 16, 16).clamp(0, 1), lambda o: FrameEncoder(2, 1, 4, 16, 16)),
     "convolutions": (normal(8, 2, 16, 16).clamp(0, 1), lambda o: ConvolutionalEncoder(2, 1, 4, 16, 16)),
+    "frames": (normal(8, 2, 16, 16).clamp(0, 1), lambda o: FrameEncoder(o, 1, 4, 16, 8)),
     "particles": (normal(8, 3, 4), lambda o: ParticleEncoder((3.0, 3.0), 1.5, 4, 8, 1)),
 }
 PREDICTORS: dict[str, Callable[[int], nn.Module]] = {
@@ -97,7 +97,7 @@ def test_latents_of_any_encoder_fit_the_stochastic_predictor(encoder: str) -> No
     ("decoder", "shape"),
     [
         (StateDecoder(2, 4, torch.zeros(3, 2), torch.ones(3, 2), 8), (3, 2)),
-        (TokenDecoder(4, torch.zeros(5), torch.ones(5), 8), (2, 5)),
+        (TokenDecoder(4, torch.zeros(5), torch.ones(5)), (2, 5)),
         (PictureDecoder(2, 4, torch.zeros(16, 16), 8), (16, 16)),
     ],
 )

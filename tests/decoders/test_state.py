@@ -18,7 +18,7 @@ def decoders() -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
     return {
         "state": (StateDecoder(2, 4, mean, scale, 16), (3, 2)),
         "vector": (StateDecoder(2, 4, mean[0], scale[0], 16, depth=1), (2,)),
-        "token": (TokenDecoder(4, mean[:, 0], scale[:, 0], 16), (2, 3)),
+        "token": (TokenDecoder(4, mean[:, 0], scale[:, 0]), (2, 3)),
         "picture": (PictureDecoder(2, 4, torch.rand(64, 64), 32), (64, 64)),
         "small picture": (PictureDecoder(2, 4, torch.zeros(32, 32), 32), (32, 32)),
     }
