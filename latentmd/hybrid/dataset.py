@@ -11,7 +11,7 @@ from latentmd.evaluation.kinetics import metastable_sets
 from latentmd.hybrid.cells import Cells
 from latentmd.hybrid.estimates import Bursts
 from latentmd.hybrid.protocols import Bools, Burst, Engine, Explorer, Floats, Ints
-from latentmd.hybrid.reweighting import Model, count_transitions, fit, state_shares, state_visits
+from latentmd.hybrid.reweighting import count_transitions, fit
 from latentmd.hybrid.state import Store, Trajectories
 
 StateFunctions = Mapping[str, Callable[[Floats], Bools]]
@@ -99,25 +99,13 @@ class Dataset:
         paths = self.paths(cells)[:number]
         if self.states is not None:
             return Bursts(paths, self.inside[:number], tuple(self.states), len(cells), self.engine.interval)
-        sets = _sets(fit(count_transitions(paths, len(cells), lag, self.skip)), len(cells))
+        model = fit(count_transitions(paths, len(cells), lag, self.skip))
+        sets = np.full(len(cells), -1)  # cells that are not connected join none
+        sets[model.active] = metastable_sets(model.matrix, model.stationary, _METASTABLE)
         names = tuple(f"set {i + 1}" for i in range(int(sets.max()) + 1))
         inside = [sets[path][:, None] == np.arange(len(names)) for path in paths]
         return Bursts(paths, inside, names, len(cells), self.engine.interval)
 
-    def state_shares(self, cells: Cells, model: Model) -> Floats:
-        """Share of each cell's frames in each state, (cells, states); a model's metastable sets where none is named."""
-        if self.states is None:
-            sets = _sets(model, len(cells))
-            return np.asarray(sets[:, None] == np.arange(sets.max() + 1), dtype=np.float64)
-        return state_shares(state_visits(self.paths(cells), self.inside, len(cells), self.skip), len(cells))
-
     def frame(self, index: int, frame: int) -> Floats:
         """One real configuration (...), of burst number `index`."""
         return np.asarray(self.trajectories(skip=0)[index][frame])
-
-
-def _sets(model: Model, cells: int) -> Ints:
-    """Metastable set of each cell (PCCA+), largest first; -1 for a cell that is not connected."""
-    sets = np.full(cells, -1)
-    sets[model.active] = metastable_sets(model.matrix, model.stationary, _METASTABLE)
-    return sets

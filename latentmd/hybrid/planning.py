@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentmd.evaluation.kinetics import connected_states
 from latentmd.hybrid.allocation import worth
 from latentmd.hybrid.cells import Cells
 from latentmd.hybrid.dataset import Dataset
 from latentmd.hybrid.gate import ACCEPTED, Gate, calibrate
-from latentmd.hybrid.protocols import Bools, Engine, Explorer, Floats, Ints, Relaxed, Scheduler
-from latentmd.hybrid.reversible import reversible_fluxes
-from latentmd.hybrid.reweighting import Model, count_transitions
+from latentmd.hybrid.protocols import Engine, Explorer, Floats, Ints, Relaxed, Scheduler
+from latentmd.hybrid.reweighting import count_transitions, fit, state_shares, state_visits
 from latentmd.hybrid.settings import Settings
 from latentmd.hybrid.tasks import PLAN, RELAX, Task, keyed_rng, keyed_seed, run_relax
 
@@ -23,7 +21,6 @@ GIVEN = "given"  # from a structure that the user gave
 NO_PROPOSAL = "no proposal"
 MOVED = "relaxed away"  # into a cell visited more often than the one that plain MD would start from
 
-_PERHAPS = 0.1  # transitions between neighbours that none was seen between
 _NOVEL = 4  # every fourth start goes to the accepted proposal furthest from real frames, whatever its cell
 
 
@@ -76,15 +73,6 @@ def worthy_cells(gains: Floats, count: int, rng: np.random.Generator) -> Ints:
     return np.asarray(rng.choice(len(gains), size=count, p=gains / gains.sum()))
 
 
-def _tree(points: Floats) -> Bools:
-    """Pairs, both ways, of the shortest tree that joins all points (n, k), shape (n, n)."""
-    from scipy.sparse.csgraph import minimum_spanning_tree
-    from scipy.spatial.distance import pdist, squareform
-
-    joined = minimum_spanning_tree(squareform(pdist(points))).toarray() > 0
-    return np.asarray(joined | joined.T)
-
-
 class Planner:
     """Chooses, gates and relaxes the starts of a round.
 
@@ -127,32 +115,29 @@ class Planner:
 
     def _targets(self, visits: Ints, rng: np.random.Generator) -> Ints:
         """Cells to start from: some to explore, the others where a burst lowers the standard errors most."""
-        precise, gains = round(self.settings.precise * self.settings.starts), self._gains()
-        if not gains.any():  # there are not two states to compare
+        precise, gains = round(self.settings.precise * self.settings.starts), self._gains(visits)
+        if not gains.any():
             precise = 0
-        chosen = [choose_cells(visits, self.settings.starts - precise, rng)]
-        chosen += [worthy_cells(gains, precise, rng)] if precise else []
-        return np.asarray(rng.permutation(np.concatenate(chosen)))
+        chosen = choose_cells(visits, self.settings.starts - precise, rng)
+        return np.asarray(
+            rng.permutation(np.append(chosen, worthy_cells(gains, precise, rng) if precise else chosen[:0]))
+        )
 
-    def _gains(self) -> Floats:
+    def _gains(self, visits: Ints) -> Floats:
         """What a burst from each cell is worth to the free energies of the states, shape (cells,).
 
-        Here neighbouring cells count as connected by a tenth of a transition, wherever a way there or back was seen and
-        along a tree of shortest distances that joins all. Without a path the statistics know nothing of what lies
-        beyond; with one this resistive, the next bursts start on either side of the gap.
+        All zero while some of what was visited is not connected, since paths between basins come before precision.
         """
         lag, skip = self.settings.lag, self.settings.relaxation
-        counts = count_transitions(self.dataset.paths(self.cells), len(self.cells), lag, skip).matrix()
-        missing = (counts == 0) & ((counts.T > 0) | _tree(self.cells.centres))
-        counts += _PERHAPS * missing
-        active = connected_states(counts)
-        if len(active) == 1:
-            return np.zeros(len(self.cells))
-        counts = counts[np.ix_(active, active)]
-        model = Model(active, reversible_fluxes(counts)[0], lag)
-        shares = self.dataset.state_shares(self.cells, model)[active]
-        gains = np.zeros(len(self.cells))
-        gains[active] = worth(model, counts.sum(axis=1) / lag, shares, (self.settings.frames - skip) // lag)
+        bursts = self.dataset.bursts(self.cells, lag, len(self.dataset))
+        counts = count_transitions(bursts.paths, bursts.cells, lag, skip)
+        model = fit(counts)
+        if visits[model.active].sum() < self.settings.criteria.connected * visits.sum():
+            return np.zeros(bursts.cells)
+        shares = state_shares(state_visits(bursts.paths, bursts.inside, bursts.cells, skip), bursts.cells)
+        lags = counts.matrix()[np.ix_(model.active, model.active)].sum(axis=1) / lag
+        gains = np.zeros(bursts.cells)
+        gains[model.active] = worth(model, lags, shares[model.active], (self.settings.frames - skip) // lag)
         return gains
 
     def _real_frame(self, number: int) -> Floats:

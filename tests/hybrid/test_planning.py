@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 
-from latentmd.hybrid.cells import fit_cells
-from latentmd.hybrid.dataset import Dataset
-from latentmd.hybrid.planning import Planner, choose_cells, given_plan
-from latentmd.hybrid.protocols import Serial
-from latentmd.hybrid.settings import Settings
-from latentmd.hybrid.state import Store
-from latentmd.hybrid.toy import ToyEngine, double_well
-from latentmd.hybrid.toy_explorer import LatentExplorer
+from latentmd.hybrid.planning import choose_cells, given_plan
 
 
 def test_least_visited_cells_come_first() -> None:
@@ -35,22 +25,3 @@ def test_given_structures_are_taken_in_turn() -> None:
     plan = given_plan(np.array([[1.0], [2.0]]), 5)
     np.testing.assert_array_equal(plan.starts[:, 0], [1, 2, 1, 2, 1])
     assert set(plan.origins) == {"given"}
-
-
-@pytest.mark.parametrize("named", [True, False])
-def test_a_gap_between_basins_draws_starts_to_both_of_its_sides(tmp_path: Path, named: bool) -> None:
-    """No burst crosses a barrier of 12 kT; the innermost cells on either side are worth most."""
-    landscape = double_well(12.0)
-    engine, settings = ToyEngine(landscape, 5), Settings(starts=16, relaxation=0, lag=4, frames=30)
-    states = landscape.states if named else None
-    dataset = Dataset(Store(tmp_path, {}), engine, LatentExplorer(1, 4, 0), states, 0)
-    for task in range(60):
-        dataset.add((0, task), "given", engine.burst(np.array([(-1.0, 1.0)[task % 2]]), 30, task))
-    x, rng = np.concatenate(dataset.physical)[:, 0], np.random.default_rng(0)
-    cells = fit_cells(dataset.features(), 12, 15, 4, rng)
-    gains = Planner(dataset, cells, settings, Serial())._gains()
-    where = cells.assign(np.concatenate(dataset.features()))
-    left = max(x[where == c].mean() for c in set(where[x < 0]))
-    right = min(x[where == c].mean() for c in set(where[x > 0]))
-    worth_most = sorted(x[where == c].mean() for c in np.argsort(gains)[-2:])
-    np.testing.assert_allclose(worth_most, [left, right])
