@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from latentmd.hybrid.convergence import Criteria
 from latentmd.workflows.hybrid import HybridSettings, hybrid
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
@@ -80,7 +81,9 @@ def sample(name: str, seconds: float, seed: int, out: Path) -> None:
         share = [float(values[basin & (sets == i)].sum()) for i in range(len(review.estimates.states))]
         error = KT * review.estimates.logits[int(np.argmax(share))].deviation
         now = {"seconds": time.process_time(), "wall": time.monotonic() - began}
-        line = {**now, "ns": progress.simulated / 1000, "kcal": free_energy(population), "error": error}
+        whole = review.estimates.connected >= Criteria().connected  # or else the basin may be one of the parts left out
+        value = free_energy(population) if whole else None
+        line = {**now, "ns": progress.simulated / 1000, "kcal": value, "error": error}
         line["missing"] = len(review.missing)
         curve.append(line)
         (out / f"{name}-{seed}.json").write_text(json.dumps(curve, indent=1), encoding="utf-8")
