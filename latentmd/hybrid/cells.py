@@ -52,8 +52,7 @@ class Cells:
 
     def coordinates(self, features: Floats) -> Floats:
         """Coordinates (n, dimensions + 1) of features (n, features); a feature that is not finite counts as mean."""
-        centred = np.nan_to_num(features - self.mean, nan=0.0, posinf=0.0, neginf=0.0)
-        slow = np.asarray(centred @ self.matrix)
+        slow = _slow(features, self.mean, self.matrix)
         return np.column_stack([slow, _interpolated(slow, self.anchors, self.heights)])
 
     def assign(self, features: Floats) -> Ints:
@@ -94,12 +93,17 @@ def fit_cells(features: Sequence[Floats], number: int, slow_lag: int, lag: int, 
     components = _components([(f[:, used] - mean[used]) / spread[used] for f in features], slow_lag)
     matrix = np.zeros((len(mean), components.shape[1]))
     matrix[used] = components / spread[used, None]
-    slow = (np.where(np.isfinite(everything), everything, mean) - mean) @ matrix
+    slow = _slow(everything, mean, matrix)
     count = int(np.clip(len(everything) // _FRAMES_PER_CELL, 2, number))
     centres = _centres(slow, count, rng)
     anchors, heights = _heights(slow, centres, [len(f) for f in features], lag)
     augmented = np.column_stack([slow, _interpolated(slow, anchors, heights)])
     return Cells(mean, matrix, anchors, heights, _centres(augmented, count, rng))
+
+
+def _slow(features: Floats, mean: Floats, matrix: Floats) -> Floats:
+    centred = np.nan_to_num(features - mean, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(centred @ matrix)
 
 
 def _heights(slow: Floats, centres: Floats, lengths: Sequence[int], lag: int) -> tuple[Floats, Floats]:

@@ -115,30 +115,30 @@ class Planner:
 
     def _targets(self, visits: Ints, rng: np.random.Generator) -> Ints:
         """Cells to start from: some to explore, the others where a burst lowers the standard errors most."""
-        precise, gains = round(self.settings.precise * self.settings.starts), self._gains(visits)
-        if not gains.any():
-            precise = 0
-        chosen = choose_cells(visits, self.settings.starts - precise, rng)
-        return np.asarray(
-            rng.permutation(np.append(chosen, worthy_cells(gains, precise, rng) if precise else chosen[:0]))
-        )
+        count, precise = self.settings.starts, round(self.settings.precise * self.settings.starts)
+        gains = self._gains(visits) if precise else None
+        if gains is None:
+            return np.asarray(rng.permutation(choose_cells(visits, count, rng)))
+        explored = choose_cells(visits, count - precise, rng)
+        return np.asarray(rng.permutation(np.append(explored, worthy_cells(gains, precise, rng))))
 
-    def _gains(self, visits: Ints) -> Floats:
+    def _gains(self, visits: Ints) -> Floats | None:
         """What a burst from each cell is worth to the free energies of the states, shape (cells,).
 
-        All zero while some of what was visited is not connected, since paths between basins come before precision.
+        None while some of what was visited is not connected, since paths between basins come before precision, and
+        where there are not two states to compare.
         """
-        lag, skip = self.settings.lag, self.settings.relaxation
-        bursts = self.dataset.bursts(self.cells, lag, len(self.dataset))
-        counts = count_transitions(bursts.paths, bursts.cells, lag, skip)
+        cells, lag, skip = len(self.cells), self.settings.lag, self.settings.relaxation
+        counts = count_transitions(self.dataset.paths(self.cells), cells, lag, skip)
         model = fit(counts)
         if visits[model.active].sum() < self.settings.criteria.connected * visits.sum():
-            return np.zeros(bursts.cells)
-        shares = state_shares(state_visits(bursts.paths, bursts.inside, bursts.cells, skip), bursts.cells)
+            return None
+        bursts = self.dataset.bursts(self.cells, lag, len(self.dataset))
+        shares = state_shares(state_visits(bursts.paths, bursts.inside, cells, skip), cells)
         lags = counts.matrix()[np.ix_(model.active, model.active)].sum(axis=1) / lag
-        gains = np.zeros(bursts.cells)
+        gains = np.zeros(cells)
         gains[model.active] = worth(model, lags, shares[model.active], (self.settings.frames - skip) // lag)
-        return gains
+        return gains if gains.any() else None
 
     def _real_frame(self, number: int) -> Floats:
         """A configuration of the data, by its number among the frames of all bursts."""

@@ -11,12 +11,6 @@ from latentmd.systems.toy.world import frame_stack
 from latentmd.testing import check_encoder
 
 
-@pytest.fixture(scope="module")
-def stacks() -> torch.Tensor:
-    states = TwoBalls().simulate(8, 9, 0)
-    return torch.from_numpy(frame_stack(TwoBalls().observe(states, "pixels"), 2).reshape(-1, 2, 64, 64).copy())
-
-
 @pytest.mark.parametrize("tokens", [1, 2])
 def test_contract(stacks: torch.Tensor, tokens: int) -> None:
     torch.manual_seed(0)
@@ -26,11 +20,8 @@ def test_contract(stacks: torch.Tensor, tokens: int) -> None:
 @pytest.mark.parametrize(("history", "size"), [(1, 64), (3, 32)])
 def test_other_stacks_and_sizes(history: int, size: int) -> None:
     torch.manual_seed(0)
-    assert check_encoder(ConvolutionalEncoder(history, dim=8, size=size), torch.rand(2, history, size, size)).shape == (
-        2,
-        1,
-        8,
-    )
+    encoder = ConvolutionalEncoder(history, dim=8, size=size)
+    assert check_encoder(encoder, torch.rand(2, history, size, size)).shape == (2, 1, 8)
 
 
 def test_the_order_of_frames_matters(stacks: torch.Tensor) -> None:

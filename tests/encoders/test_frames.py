@@ -7,15 +7,8 @@ import torch
 
 from latentmd.encoders.frames import FrameEncoder
 from latentmd.systems.toy.double_pendulum import DoublePendulum
-from latentmd.systems.toy.two_balls import TwoBalls
 from latentmd.systems.toy.world import frame_stack
 from latentmd.testing import check_encoder
-
-
-@pytest.fixture(scope="module")
-def stacks() -> torch.Tensor:
-    states = TwoBalls().simulate(8, 9, 0)
-    return torch.from_numpy(frame_stack(TwoBalls().observe(states, "pixels"), 2).reshape(-1, 2, 64, 64).copy())
 
 
 @pytest.mark.parametrize("tokens", [1, 2])
