@@ -11,7 +11,7 @@ from latentmd.hybrid.protocols import Floats, Ints
 from latentmd.hybrid.reweighting import count_transitions, fit
 
 _FRAMES_PER_CELL = 20  # fewer cells than asked for while there is little data
-_VARIANCE = 0.99  # share kept; with 0.95 a bent slow coordinate alone is left, which puts a basin's edge on the barrier
+_FEWEST = 2  # components
 _SAMPLE = 30_000  # frames at least, where there are as many, that centres are placed on
 _SWEEPS = 50  # of k-means
 _NEIGHBOURS = 8  # anchors between which the last coordinate is interpolated
@@ -26,8 +26,10 @@ class Cells:
     """A partition of configuration space by nearest centres.
 
     Coordinates are time-lagged independent components of all features, each scaled by the square root of half its
-    timescale (commute map, Noe, Banisch and Clementi, J. Chem. Theory Comput. 12, 5620, 2016), down to 99 % of the
-    variance: the slower a direction, the finer it is divided. Timescales count as 10 lags at most.
+    timescale (commute map, Noe, Banisch and Clementi, J. Chem. Theory Comput. 12, 5620, 2016): the slower a direction,
+    the finer it is divided. What forgets within a lag of the Markov model needs no cells, but two components are kept
+    at least: a bent one alone would put the edge of a basin on a barrier. Timescales count as 10 lags of
+    the components at most.
     Components are the same for every invertible linear change of the features, and what is slow in the physical
     features stays slow beside any latent: a surrogate that learned nothing, or the wrong thing, adds directions and
     cannot merge basins that the physical features tell apart.
@@ -90,7 +92,7 @@ def fit_cells(features: Sequence[Floats], number: int, slow_lag: int, lag: int, 
     if not len(used):
         raise ValueError("all features of the bursts are constant; expected at least one that tells structures apart")
     mean = np.where(finite, everything, 0.0).mean(axis=0)
-    components = _components([(f[:, used] - mean[used]) / spread[used] for f in features], slow_lag)
+    components = _components([(f[:, used] - mean[used]) / spread[used] for f in features], slow_lag, lag)
     matrix = np.zeros((len(mean), components.shape[1]))
     matrix[used] = components / spread[used, None]
     slow = _slow(everything, mean, matrix)
@@ -144,8 +146,8 @@ def _centres(points: Floats, count: int, rng: np.random.Generator) -> Floats:
     return np.asarray(clustering.fit_fetch(sample).cluster_centers)
 
 
-def _components(standard: Sequence[Floats], lag: int) -> Floats:
-    """Commute map of standardised features, shape (features, dimensions)."""
+def _components(standard: Sequence[Floats], lag: int, shortest: int) -> Floats:
+    """Commute map of standardised features, shape (features, dimensions), down to a shortest timescale in frames."""
     from deeptime.decomposition import TICA
 
     long_enough = [f for f in standard if len(f) > lag]
@@ -157,6 +159,5 @@ def _components(standard: Sequence[Floats], lag: int) -> Floats:
     components = np.asarray(model.transform(np.eye(size)) - model.transform(np.zeros((1, size))))
     correlation = np.clip(model.singular_values, _SHORTEST, None)
     timescales = -1.0 / np.log(np.minimum(correlation, np.exp(-1.0 / _LONGEST)))  # lags
-    share = np.cumsum(timescales) / timescales.sum()
-    kept = int(np.searchsorted(share, _VARIANCE)) + 1
+    kept = max(_FEWEST, int(np.sum(timescales * lag >= shortest)))
     return np.asarray((components * np.sqrt(0.5 * timescales))[:, :kept])

@@ -17,6 +17,7 @@ from latentmd.hybrid.dataset import Dataset, StateFunctions
 from latentmd.hybrid.planning import Plan, Planner, given_plan
 from latentmd.hybrid.protocols import Engine, Explorer, Floats, LoadExplorer, Scheduler, Serial
 from latentmd.hybrid.results import summary, weight_arrays
+from latentmd.hybrid.reweighting import connected_share, count_transitions, fit
 from latentmd.hybrid.settings import Settings
 from latentmd.hybrid.state import Store, StoreError, Trajectories, read_arrays
 from latentmd.hybrid.tasks import BURST, REFINE, REVIEW, Task, keyed_rng, keyed_seed, run_burst
@@ -25,6 +26,7 @@ Status = Literal["converged", "budget", "stopped"]
 
 _HELD_OUT = 5  # every fifth burst measures the error of a refined surrogate and does not train it
 _MORE = 3  # times the bursts of the last training, before there is enough new for another one
+_COARSER = 3  # partitions tried, each with half as many cells as the one before
 _PATIENCE = 3  # rounds in a row without a single good burst that end a run
 
 
@@ -298,8 +300,19 @@ class Hybrid:
         rng = keyed_rng(self.settings.seed, number, REVIEW, 1)
         features = [f[self.settings.relaxation :] for f in self.dataset.features()]
         lag = max(self.settings.lag, (self.settings.frames - self.settings.relaxation) // 2)
-        cells = fit_cells(features, self.settings.cells, lag, self.settings.lag, rng)
+        cells = self._connecting(fit_cells(features, self.settings.cells, lag, self.settings.lag, rng))
         self.store.write_cells(number, cells)
+        return cells
+
+    def _connecting(self, cells: Cells) -> Cells:
+        """The finest of a few partitions that connects all bursts, or the finest where none does."""
+        partition = cells
+        for _ in range(_COARSER):
+            paths = self.dataset.assigned(partition, len(self.dataset))
+            model = fit(count_transitions(paths, len(partition), self.settings.lag, self.settings.relaxation))
+            if connected_share(paths, model) >= self.settings.criteria.connected:
+                return partition
+            partition = partition.coarser()
         return cells
 
     def _review(self, number: int, bursts: int) -> Review:
@@ -318,9 +331,8 @@ class Hybrid:
         path = self.store.folder / "weights.npz"
         data = self.dataset.bursts(self.cells, self.settings.lag, bursts)
         keys, origins = self.dataset.keys[:bursts], self.dataset.origins[:bursts]
-        self.store.write_arrays(
-            path, **weight_arrays(data, keys, origins, self.review.estimates.model, self.settings.relaxation)
-        )
+        populations = self.review.estimates.cells
+        self.store.write_arrays(path, **weight_arrays(data, keys, origins, populations, self.settings.relaxation))
         return path
 
     def _outcome(self, status: Status) -> Outcome:

@@ -20,7 +20,7 @@ class Criteria:
     Attributes:
         precision: largest standard error of each state's free energy against everything else, kT.
         transitions: least number of bursts that cross into each state, and out of it.
-        connected: least share of frames in the connected set of cells.
+        connected: least share of bursts that end in the connected set of cells.
         new: largest share of cells that only bursts since the last review have visited.
         growth: largest factor by which the slowest timescale may grow when the lag doubles, after one standard error of
             that factor is taken off.
@@ -28,7 +28,7 @@ class Criteria:
 
     precision: float = 0.25
     transitions: int = 10
-    connected: float = 0.98
+    connected: float = 0.998
     new: float = 0.05
     growth: float = 1.2
 
@@ -88,7 +88,7 @@ def review(
     double = estimate(bursts, 2 * lag, 2 * skip, np.random.default_rng(seed), max(draws // 4, 10))
     moved = _moved(single, double)
     if other is not None:
-        again = estimate(replace(bursts, paths=other), lag, skip, np.random.default_rng(seed), 2)
+        again = estimate(replace(bursts, paths=other), lag, skip, np.random.default_rng(seed), max(draws // 4, 10))
         lost = [np.isfinite(a.value) > np.isfinite(b.value) for a, b in zip(single.logits, again.logits, strict=True)]
         shift = np.where(lost, _UNKNOWN, _shift(single, again))
         moved = np.hypot(moved, shift / np.sqrt(2.0))  # of two equally good ones
@@ -122,9 +122,10 @@ def _moved(single: Estimates, double: Estimates) -> Floats:
 
 
 def _shift(one: Estimates, other: Estimates) -> Floats:
-    """Difference of the logits; zero for a state without population, which has none and is reported."""
+    """Difference of the logits in equal draws; zero for a state without population, which has none and is reported."""
+    draws = min(len(one.resampled), len(other.resampled))
     with np.errstate(invalid="ignore"):
-        shift = np.array([b.value - a.value for a, b in zip(one.logits, other.logits, strict=True)])
+        shift = (other.resampled[:draws, :-1] - one.resampled[:draws, :-1]).mean(axis=0)
     return np.where(np.isfinite(shift), shift, 0.0)
 
 
@@ -163,8 +164,8 @@ def _unconnected(bursts: Bursts, estimates: Estimates, criteria: Criteria) -> li
     ]
     if estimates.connected < criteria.connected:
         found.append(
-            f"only {estimates.connected:.0%} of the frames are in cells that transitions connect both ways; "
-            "the rest has no known weight"
+            f"only {estimates.connected:.1%} of the bursts end in cells that transitions connect both ways; "
+            "where the others end has no known weight"
         )
     return found
 
@@ -195,10 +196,9 @@ def _growing(single: Estimates, double: Estimates, criteria: Criteria) -> list[s
     before, after = single.timescales[0].value, double.timescales[0].value
     draws = len(double.resampled)
     with np.errstate(divide="ignore", invalid="ignore"):
-        growth = np.log(after / before)
-        ratios = np.log(double.resampled[:, -1] / single.resampled[:draws, -1])
-    known = ratios[np.isfinite(ratios)]
-    if len(known) > 1 and growth - np.std(known, ddof=1) > np.log(criteria.growth):
+        growth = np.log(double.resampled[:, -1] / single.resampled[:draws, -1])
+    known = growth[np.isfinite(growth)]
+    if len(known) > 1 and np.mean(known) - np.std(known, ddof=1) > np.log(criteria.growth):
         return [
             f"the slowest timescale grows with the lag, from {before:.3g} to {after:.3g} ps when the lag doubles; "
             "longer bursts with a longer lag, or more cells, are needed"

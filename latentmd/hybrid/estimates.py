@@ -9,7 +9,16 @@ import numpy as np
 
 from latentmd.evaluation.kinetics import msm_passage_times
 from latentmd.hybrid.protocols import Bools, Floats, Ints
-from latentmd.hybrid.reweighting import Model, bayesian, bootstrap, count_transitions, fit, state_shares, state_visits
+from latentmd.hybrid.reweighting import (
+    Model,
+    bayesian,
+    bootstrap,
+    connected_share,
+    count_transitions,
+    fit,
+    state_shares,
+    state_visits,
+)
 
 
 @dataclass(frozen=True)
@@ -17,7 +26,7 @@ class Interval:
     """A number with its uncertainty.
 
     Attributes:
-        value: maximum-likelihood estimate.
+        value: mean of the posterior on a logarithmic scale (see `estimate`).
         low, high: 95 % credible interval.
         deviation: standard deviation of the posterior.
     """
@@ -39,8 +48,8 @@ class Estimates:
         logits: ln(p / (1 - p)) of each state: minus its free energy against everything else, in kT.
         timescales: slowest implied timescales in ps, slowest first.
         passages: mean first-passage time in ps from one state to another, by names; infinite where no path is known.
-        connected: share of the counted frames in the connected set of cells.
-        model: the Markov model.
+        connected: share of the bursts that end in the connected set of cells.
+        cells: equilibrium population of each cell, zero where not connected, shape (cells,).
         resampled: logits and the slowest timescale in each draw of the bootstrap, shape (draws, states + 1); with
             equal bursts and an equally seeded generator, draws at two lags weight the bursts alike and can be compared.
     """
@@ -52,7 +61,7 @@ class Estimates:
     timescales: tuple[Interval, ...]
     passages: dict[tuple[str, str], Interval]
     connected: float
-    model: Model
+    cells: Floats
     resampled: Floats
 
 
@@ -84,6 +93,11 @@ def estimate(
     of the two is reported for each number, since either alone can be too narrow: the bootstrap where few bursts cross,
     the other where frames within a burst are correlated.
 
+    Values are means of the logarithms over the bootstrap. Bursts are sent where transitions are few until there are
+    some; a probability estimated as k successes in n such trials is too large by a factor of about exp(1 / 2k), and a
+    climb over a barrier is the product of many. Under that rule (inverse sampling: Haldane, Biometrika 33, 222, 1945)
+    the mean of psi(k) - psi(n) is the logarithm of the probability, and exponential weights of the bursts give it.
+
     Args:
         bursts: discretised bursts.
         lag: frames.
@@ -110,13 +124,17 @@ def estimate(
         passages = [_passages(draw, members, target, lag_time) for target in range(len(members))]
         return np.concatenate([populations, logits, _timescales(draw, lag_time, timescales), *passages])
 
-    best = numbers(model, shares)
+    n = len(bursts.states)
     resampled = bootstrap(counts, model, draws, rng)
     boot = np.array([numbers(draw, state_shares(visits, bursts.cells, weights)) for weights, draw in resampled])
     bayes = np.array([numbers(draw, shares) for draw in bayesian(counts, model, draws, rng)])
-    intervals = [_wider(value, boot[:, i], bayes[:, i]) for i, value in enumerate(best)]
-    n = len(bursts.states)
-    visited = np.asarray(visits.sum(axis=0)).reshape(bursts.cells, -1)[:, -1]
+    cells = np.zeros(bursts.cells)
+    cells[model.active] = _typical(np.array([draw.stationary for _, draw in resampled]))
+    populations = np.clip(cells @ shares, 0.0, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logits = np.log(populations) - np.log1p(-populations)
+        times = np.exp(np.log(boot[:, 2 * n :]).mean(axis=0))
+    intervals = [_wider(v, boot[:, i], bayes[:, i]) for i, v in enumerate([*populations, *logits, *times])]
     return Estimates(
         lag_time,
         bursts.states,
@@ -127,10 +145,17 @@ def estimate(
             (bursts.states[a], bursts.states[b]): interval
             for (a, b), interval in zip(pairs, intervals[2 * n + timescales :], strict=True)
         },
-        float(visited[model.active].sum() / visited.sum()),
-        model,
+        connected_share(bursts.paths, model),
+        cells,
         boot[:, n : 2 * n + 1],
     )
+
+
+def _typical(stationary: Floats) -> Floats:
+    """Geometric mean of populations (draws, cells), summing to 1."""
+    logarithm = np.log(np.maximum(stationary, np.finfo(float).tiny)).mean(axis=0)
+    raw = np.exp(logarithm - logarithm.max())
+    return np.asarray(raw / raw.sum())
 
 
 def _timescales(model: Model, lag_time: float, number: int) -> Floats:

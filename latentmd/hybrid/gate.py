@@ -90,7 +90,7 @@ class Gate:
 
 def calibrate(
     latents: Sequence[Floats],
-    disagreement: Callable[[int], Floats | None],
+    disagreement: Callable[[Floats], Floats | None],
     energies: Sequence[Floats],
     rng: np.random.Generator,
 ) -> Gate:
@@ -100,7 +100,7 @@ def calibrate(
 
     Args:
         latents: (frames, k) per burst.
-        disagreement: of the frames of a burst, by its number, (frames,); None without an ensemble.
+        disagreement: of latents (frames, k), shape (frames,); None without an ensemble.
         energies: kJ/mol, (frames,) per burst.
         rng: random generator of the subsampling.
 
@@ -123,7 +123,7 @@ def calibrate(
     gate = Gate(bank, mean, scale, float("inf"), None, (float(low), float(high)))
     ensemble: list[Floats] = []
     for i in sorted(held)[:_ENSEMBLE_BURSTS]:
-        values = disagreement(i)
+        values = disagreement(latents[i])
         if values is None:
             break
         ensemble.append(values)

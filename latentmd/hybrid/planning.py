@@ -11,8 +11,8 @@ from latentmd.hybrid.allocation import worth
 from latentmd.hybrid.cells import Cells
 from latentmd.hybrid.dataset import Dataset
 from latentmd.hybrid.gate import ACCEPTED, Gate, calibrate
-from latentmd.hybrid.protocols import Engine, Explorer, Floats, Ints, Relaxed, Scheduler
-from latentmd.hybrid.reweighting import count_transitions, fit, state_shares, state_visits
+from latentmd.hybrid.protocols import Bools, Engine, Explorer, Floats, Ints, Relaxed, Scheduler
+from latentmd.hybrid.reweighting import connected_share, count_transitions, fit, state_shares, state_visits
 from latentmd.hybrid.settings import Settings
 from latentmd.hybrid.tasks import PLAN, RELAX, Task, keyed_rng, keyed_seed, run_relax
 
@@ -73,6 +73,19 @@ def worthy_cells(gains: Floats, count: int, rng: np.random.Generator) -> Ints:
     return np.asarray(rng.choice(len(gains), size=count, p=gains / gains.sum()))
 
 
+def unconnected(counts: Floats, visits: Ints, active: Ints) -> Bools:
+    """Cells that no path leads to and back, and connected ones that bursts came to from there, shape (cells,).
+
+    Args:
+        counts: transitions, shape (cells, cells).
+        visits: frames in each cell, shape (cells,).
+        active: connected cells.
+    """
+    outside = visits > 0
+    outside[active] = False
+    return np.asarray(outside | (counts[outside].sum(axis=0) > 0))
+
+
 class Planner:
     """Chooses, gates and relaxes the starts of a round.
 
@@ -116,29 +129,31 @@ class Planner:
     def _targets(self, visits: Ints, rng: np.random.Generator) -> Ints:
         """Cells to start from: some to explore, the others where a burst lowers the standard errors most."""
         count, precise = self.settings.starts, round(self.settings.precise * self.settings.starts)
-        gains = self._gains(visits) if precise else None
-        if gains is None:
-            return np.asarray(rng.permutation(choose_cells(visits, count, rng)))
+        gains = self._gains(visits) if precise else np.zeros(len(visits))
+        if not gains.any():  # there are not two states to compare
+            precise = 0
         explored = choose_cells(visits, count - precise, rng)
-        return np.asarray(rng.permutation(np.append(explored, worthy_cells(gains, precise, rng))))
+        directed = worthy_cells(gains, precise, rng) if precise else np.zeros(0, dtype=np.int64)
+        return np.asarray(rng.permutation(np.append(explored, directed)))
 
-    def _gains(self, visits: Ints) -> Floats | None:
+    def _gains(self, visits: Ints) -> Floats:
         """What a burst from each cell is worth to the free energies of the states, shape (cells,).
 
-        None while some of what was visited is not connected, since paths between basins come before precision, and
-        where there are not two states to compare.
+        While some bursts end where nothing is connected, paths between basins come before precision: cells that are not
+        connected count then, and those where bursts from there arrive, the less they were visited the more.
         """
         cells, lag, skip = len(self.cells), self.settings.lag, self.settings.relaxation
-        counts = count_transitions(self.dataset.paths(self.cells), cells, lag, skip)
-        model = fit(counts)
-        if visits[model.active].sum() < self.settings.criteria.connected * visits.sum():
-            return None
+        paths = self.dataset.paths(self.cells)
+        counts = count_transitions(paths, cells, lag, skip)
+        model, matrix, gains = fit(counts), counts.matrix(), np.zeros(cells)
+        if connected_share(paths, model) < self.settings.criteria.connected:
+            gains[unconnected(matrix, visits, model.active)] = 1.0
+            return gains / np.maximum(visits, 1)
         bursts = self.dataset.bursts(self.cells, lag, len(self.dataset))
         shares = state_shares(state_visits(bursts.paths, bursts.inside, cells, skip), cells)
-        lags = counts.matrix()[np.ix_(model.active, model.active)].sum(axis=1) / lag
-        gains = np.zeros(cells)
+        lags = matrix[np.ix_(model.active, model.active)].sum(axis=1) / lag
         gains[model.active] = worth(model, lags, shares[model.active], (self.settings.frames - skip) // lag)
-        return gains if gains.any() else None
+        return gains
 
     def _real_frame(self, number: int) -> Floats:
         """A configuration of the data, by its number among the frames of all bursts."""
@@ -152,19 +167,16 @@ class Planner:
         return int(self.cells.assign(joint)[0])
 
     def _gate(self, rng: np.random.Generator) -> Gate:
-        positions = self.dataset.trajectories(skip=0)
-        return calibrate(
-            self.dataset.latent, lambda i: self.explorer.disagreement(positions[i]), self.dataset.energies, rng
-        )
+        return calibrate(self.dataset.latent, self.explorer.disagreement, self.dataset.energies, rng)
 
     def _propose(self, starts: Floats, targets: Ints, gate: Gate, rng: np.random.Generator) -> list[Floats | str]:
         """A proposal for each target that passes what can be checked without simulation, or the reason why not."""
-        pool = np.asarray(self.explorer.propose(starts, len(starts) * self.settings.candidates, rng))
+        pool = np.asarray(self.explorer.propose(starts, len(targets) * self.settings.candidates, rng))
         pool = pool[np.isfinite(pool.reshape(len(pool), -1)).all(axis=1)].astype(starts.dtype)
         if not len(pool):
             return ["not finite"] * len(targets)
         latent = self.explorer.features(pool)
-        verdicts = gate.screen(latent, self.explorer.disagreement(pool), self.engine.checks(pool))
+        verdicts = gate.screen(latent, self.explorer.disagreement(latent), self.engine.checks(pool))
         good = np.array([verdict == ACCEPTED for verdict in verdicts])
         cells = self.cells.assign(np.hstack([latent, self.engine.features(pool)]))
         novelty = np.where(good, gate.distances(latent), -np.inf)

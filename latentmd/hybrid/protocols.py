@@ -98,8 +98,8 @@ class Explorer(Protocol):
         """Decoded end points (count, ...) of latent rollouts from real configurations (m, ...), taken in turn."""
         ...
 
-    def disagreement(self, positions: Floats) -> Floats | None:
-        """Disagreement (n,) of an ensemble about where configurations go next; None where there is no ensemble."""
+    def disagreement(self, latents: Floats) -> Floats | None:
+        """Disagreement (n,) of an ensemble about where features (n, k) go next; None where there is no ensemble."""
         ...
 
     def error(self, trajectories: Sequence[Floats]) -> float:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from latentmd.hybrid.convergence import Review
 from latentmd.hybrid.estimates import Bursts, Interval
-from latentmd.hybrid.reweighting import Model, frame_weights
+from latentmd.hybrid.protocols import Floats
+from latentmd.hybrid.reweighting import frame_weights
 
 
 def summary(review: Review) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def _interval(interval: Interval) -> dict[str, float | None]:
 
 
 def weight_arrays(
-    bursts: Bursts, keys: Sequence[tuple[int, int]], origins: Sequence[str], model: Model, skip: int
+    bursts: Bursts, keys: Sequence[tuple[int, int]], origins: Sequence[str], populations: Floats, skip: int
 ) -> dict[str, NDArray[Any]]:
     """Arrays of weights.npz.
 
@@ -53,7 +54,7 @@ def weight_arrays(
         bursts: discretised.
         keys: (round, task) of each.
         origins: of each: "given", "surrogate", or "md: " and the reason.
-        model: of the equilibrium.
+        populations: of the cells at equilibrium, shape (cells,).
         skip: relaxation time, frames.
 
     Returns:
@@ -70,9 +71,9 @@ def weight_arrays(
         "task": np.repeat(tasks, lengths),
         "frame": np.concatenate([np.arange(n) for n in lengths]),
         "cell": np.concatenate(list(bursts.paths)),
-        "weight": np.concatenate(frame_weights(bursts.paths, model, bursts.cells, skip)),
+        "weight": np.concatenate(frame_weights(bursts.paths, populations, skip)),
         "state": np.where(flags.any(axis=1), flags.argmax(axis=1), -1),
         "origin": np.repeat(np.array(origins), lengths),
         "states": np.array(bursts.states),
-        "cell_population": model.populations(bursts.cells),
+        "cell_population": populations,
     }

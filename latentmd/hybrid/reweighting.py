@@ -106,6 +106,14 @@ def fit(counts: Counts) -> Model:
     return Model(active, fluxes, counts.lag)
 
 
+def connected_share(paths: Sequence[Ints], model: Model) -> float:
+    """Share of the bursts that end in the connected set.
+
+    Cells that they only pass through, high up on a barrier, have hardly any weight.
+    """
+    return float(np.isin([path[-1] for path in paths], model.active).mean())
+
+
 def bootstrap(counts: Counts, model: Model, draws: int, rng: np.random.Generator) -> list[tuple[Floats, Model]]:
     """Bayesian bootstrap over bursts (Rubin 1981): each counts an independent exponential number of times.
 
@@ -147,13 +155,18 @@ def bayesian(counts: Counts, model: Model, draws: int, rng: np.random.Generator)
     return [Model(model.active, stationary[:, None] * matrix, model.lag) for matrix, stationary in samples]
 
 
-def frame_weights(paths: Sequence[Ints], model: Model, cells: int, skip: int) -> list[Floats]:
+def frame_weights(paths: Sequence[Ints], populations: Floats, skip: int) -> list[Floats]:
     """Equilibrium weight w = pi_i / n_i of every frame of every burst, summing to 1 over all of them.
 
-    Frames of a relaxation time and of cells that are not connected get zero. Arguments as for `count_transitions`.
+    Frames of a relaxation time and of cells that are not connected get zero.
+
+    Args:
+        paths: cell of each frame of each burst.
+        populations: of the cells, shape (cells,).
+        skip: first frames of each burst left out, its relaxation time.
     """
-    visits = np.bincount(np.concatenate([path[skip:] for path in paths]), minlength=cells)
-    per_frame = model.populations(cells) / np.maximum(visits, 1)
+    visits = np.bincount(np.concatenate([path[skip:] for path in paths]), minlength=len(populations))
+    per_frame = populations / np.maximum(visits, 1)
     total = float(per_frame @ visits)
     weights: list[Floats] = [per_frame[path] / total for path in paths]
     for row in weights:

@@ -20,7 +20,7 @@ class Settings:
         frames: of a burst, relaxation included; more than twice relaxation and lag together, so that doubling both
             can be tried.
         cells: most cells of configuration space.
-        candidates: structures that the surrogate proposes for each start.
+        candidates: structures that the surrogate proposes for each start that it may propose.
         proposals: share of the starts, if any, that the surrogate may propose; the rest is plain adaptive sampling.
         precise: share of the starts that go where a burst lowers the standard errors of the states' free energies most;
             the rest goes to the least-visited cells.

@@ -77,7 +77,7 @@ class LatentExplorer:
             x = self.decoder(z.flatten(1)) * self.encoder.scale + self.encoder.mean
         return np.asarray(x.double().numpy())
 
-    def disagreement(self, positions: Floats) -> Floats | None:
+    def disagreement(self, latents: Floats) -> Floats | None:
         """None: there is no ensemble."""
         return None
 

@@ -67,7 +67,7 @@ class HybridSettings:
     precise: float = 0.75
     surrogate: bool = True
     hot: bool = True
-    effort: float = 1.0
+    effort: float = 0.3
     precision: float = 0.25
 
 

@@ -16,7 +16,7 @@ from latentmd.workflows.hybrid_explorer import SurrogateExplorer
 
 Floats = NDArray[np.floating[Any]]
 
-HOT_FACTOR, HOT_MOST = 2.5, 800.0  # of the temperature, and K: crosses barriers of 35 kJ/mol in some 100 ps
+HOT_FACTOR, HOT_MOST = 3.5, 1100.0  # of the temperature, and K: crosses barriers of 35 kJ/mol in some 40 ps
 HOT_WALKERS, HOT_TIME = 4, 100.0  # and ps each
 _SPARE = 2  # starts tried for each one wanted, since some do not relax
 _POOL = 20  # proposals of a model for each start wanted

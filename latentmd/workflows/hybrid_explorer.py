@@ -97,9 +97,9 @@ class SurrogateExplorer:
         end = self.propagator.rollout(slow, self.propagator.lag_range[1], steps, rng, every=steps)[-1]
         return self.propagator.decode(end, rng, given)
 
-    def disagreement(self, positions: Floats) -> Floats | None:
-        """Disagreement (frames,) of the ensemble trained beside the bundle; None where the bundle came alone."""
-        return None if self.ensemble is None else self.ensemble.disagreement(self.features(positions))
+    def disagreement(self, latents: Floats) -> Floats | None:
+        """Disagreement (frames,) at slow axes (frames, k) of the ensemble beside it; None where there is none."""
+        return None if self.ensemble is None else self.ensemble.disagreement(latents)
 
     def error(self, trajectories: Sequence[Floats]) -> float:
         """How badly the model knows trajectories (frames, atoms, 3): of prediction plus of reconstruction.
@@ -181,7 +181,7 @@ class PlainAdaptive:
         """No structures, shape (0, atoms, 3)."""
         return starts[:0]
 
-    def disagreement(self, positions: Floats) -> Floats | None:
+    def disagreement(self, latents: Floats) -> Floats | None:
         """None: there is no ensemble."""
         return None
 

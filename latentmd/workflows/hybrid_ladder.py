@@ -93,9 +93,7 @@ def _gate(run: HybridRun, core: Settings, explorer: SurrogateExplorer, starts: F
     bursts = [burst for burst in found if isinstance(burst, Burst)]
     latents = [explorer.features(burst.positions) for burst in bursts]
     rng = keyed_rng(run.seed, 0, PLAN, 2)
-    return calibrate(
-        latents, lambda i: explorer.disagreement(bursts[i].positions), [burst.energies for burst in bursts], rng
-    )
+    return calibrate(latents, explorer.disagreement, [burst.energies for burst in bursts], rng)
 
 
 def _screened(run: HybridRun, explorer: SurrogateExplorer, proposals: Floats, gate: Gate | None) -> list[str]:
@@ -103,7 +101,8 @@ def _screened(run: HybridRun, explorer: SurrogateExplorer, proposals: Floats, ga
     finite = np.asarray(np.isfinite(proposals).all(axis=(1, 2)))
     if gate is None:
         return [ACCEPTED if fine else "not finite" for fine in finite]
-    return gate.screen(explorer.features(proposals), explorer.disagreement(proposals), run.engine.checks(proposals))
+    latents = explorer.features(proposals)
+    return gate.screen(latents, explorer.disagreement(latents), run.engine.checks(proposals))
 
 
 def _relaxed(

@@ -48,7 +48,7 @@ def test_states_that_nothing_connects_are_named() -> None:
     bursts = Bursts(paths, [np.column_stack([p < 2, p >= 2]) for p in paths], ("a", "b"), 4, 1.0)
     text = " ".join(_review(bursts).missing)
     assert "was visited, but no path leads there and back" in text
-    assert "50% of the frames are in cells that transitions connect" in text
+    assert "50.0% of the bursts end in cells that transitions connect" in text
 
 
 def test_a_timescale_that_grows_with_the_lag_is_named() -> None:

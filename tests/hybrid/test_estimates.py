@@ -54,3 +54,19 @@ def test_intervals_cover_the_truth(chain: Chain, stationary: np.ndarray) -> None
         first = result.populations[0]
         covered += abs(first.value - stationary[0]) <= 2 * first.deviation
     assert covered >= 54
+
+
+def test_trials_that_go_on_until_they_succeed_do_not_make_a_climb_too_easy() -> None:
+    """Bursts of one step climb with probability 0.1 and are tried until two have; maximum likelihood is 0.27 off."""
+    rng, climb, fall = np.random.default_rng(0), 0.1, 0.5
+    off, likely = [], []
+    for _ in range(150):
+        trials = 2 + int(rng.negative_binomial(2, climb))
+        down = int(rng.binomial(300, fall))
+        steps = [(0, 1)] * 2 + [(0, 0)] * (trials - 2) + [(1, 0)] * down + [(1, 1)] * (300 - down)
+        paths = [np.array(step) for step in steps]
+        bursts = Bursts(paths, [(p == 1)[:, None] for p in paths], ("up",), 2, 1.0)
+        off.append(estimate(bursts, 1, 0, rng, draws=40).logits[0].value - np.log(climb / fall))
+        likely.append(np.log(2 / trials / (down / 300)) - np.log(climb / fall))
+    assert np.mean(likely) > 0.18
+    assert abs(np.mean(off)) < 0.18

@@ -12,7 +12,7 @@ def _gate(ensemble: bool = False) -> Gate:
     rng = np.random.default_rng(0)
     latents = [rng.standard_normal((50, 2)) * [1.0, 100.0] for _ in range(40)]
     energies = [rng.normal(-10, 1, 50) for _ in range(40)]
-    return calibrate(latents, lambda i: np.abs(latents[i][:, 0]) if ensemble else None, energies, rng)
+    return calibrate(latents, lambda z: np.abs(z[:, 0]) if ensemble else None, energies, rng)
 
 
 def test_conformal_quantile_covers_new_scores() -> None:
@@ -51,7 +51,7 @@ def test_energies_outside_the_range_of_md_are_rejected(energy: float, reason: st
 
 def test_too_little_data_is_refused() -> None:
     with pytest.raises(ValueError, match="at least two bursts"):
-        calibrate([np.zeros((5, 2))], lambda i: None, [np.zeros(5)], np.random.default_rng(0))
+        calibrate([np.zeros((5, 2))], lambda z: None, [np.zeros(5)], np.random.default_rng(0))
     broken = [np.full((5, 2), np.nan)] * 3
     with pytest.raises(ValueError, match="no latent of the real frames is finite"):
-        calibrate(broken, lambda i: None, [np.zeros(5)] * 3, np.random.default_rng(0))
+        calibrate(broken, lambda z: None, [np.zeros(5)] * 3, np.random.default_rng(0))

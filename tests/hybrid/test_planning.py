@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from latentmd.hybrid.planning import choose_cells, given_plan
+from latentmd.hybrid.planning import choose_cells, given_plan, unconnected
 
 
 def test_least_visited_cells_come_first() -> None:
@@ -25,3 +25,10 @@ def test_given_structures_are_taken_in_turn() -> None:
     plan = given_plan(np.array([[1.0], [2.0]]), 5)
     np.testing.assert_array_equal(plan.starts[:, 0], [1, 2, 1, 2, 1])
     assert set(plan.origins) == {"given"}
+
+
+def test_cells_on_either_side_of_a_missing_way_back_are_wanted() -> None:
+    """0 and 1 are connected; bursts slid from 2 into 1 and never came back; 3 was never visited."""
+    counts = np.array([[9, 2, 0, 0], [3, 9, 0, 0], [0, 4, 1, 0], [0, 0, 0, 0]], dtype=float)
+    wanted = unconnected(counts, np.array([11, 15, 5, 0]), np.array([0, 1]))
+    np.testing.assert_array_equal(wanted, [False, True, True, False])

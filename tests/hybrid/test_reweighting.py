@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from latentmd.hybrid.estimates import Bursts
-from latentmd.hybrid.reweighting import bayesian, bootstrap, count_transitions, fit, frame_weights, state_visits
+from latentmd.hybrid.reweighting import (
+    bayesian,
+    bootstrap,
+    connected_share,
+    count_transitions,
+    fit,
+    frame_weights,
+    state_visits,
+)
 
 Chain = Callable[..., Bursts]
 
@@ -40,7 +48,7 @@ def test_starts_do_not_bias_the_populations(
 def test_frame_weights_are_population_over_visits(chain: Chain) -> None:
     bursts = chain(200, 20, 1)
     model = fit(count_transitions(bursts.paths, 3, 1, 4))
-    weights = frame_weights(bursts.paths, model, 3, 4)
+    weights = frame_weights(bursts.paths, model.populations(3), 4)
     assert all(not row[:4].any() for row in weights)
     flat, cells = np.concatenate(weights), np.concatenate(bursts.paths)
     np.testing.assert_allclose(np.bincount(cells, weights=flat, minlength=3), model.populations(3))
@@ -52,7 +60,7 @@ def test_a_cell_that_is_not_connected_weighs_nothing() -> None:
     paths = [np.array([0, 1, 0, 1, 1, 0]), np.array([2, 2, 2, 2, 2])]
     model = fit(count_transitions(paths, 3, 1, 0))
     np.testing.assert_array_equal(model.active, [0, 1])
-    weights = frame_weights(paths, model, 3, 0)
+    weights = frame_weights(paths, model.populations(3), 0)
     assert not weights[1].any()
     np.testing.assert_allclose(weights[0].sum(), 1)
 
@@ -89,3 +97,10 @@ def test_state_visits_count_frames_by_burst_cell_and_state() -> None:
     visits = state_visits(paths, inside, 2, skip=1).toarray().reshape(2, 2, 2)
     np.testing.assert_array_equal(visits[0], [[0, 0], [1, 2]])
     np.testing.assert_array_equal(visits[1], [[1, 2], [0, 0]])
+
+
+def test_bursts_that_end_where_no_way_leads_are_not_connected() -> None:
+    """One passes through a cell of its own on the way down, which does not count; one stays in such a cell."""
+    paths = [np.array([0, 1, 0, 1, 1, 0]), np.array([2, 1, 0, 1]), np.array([3, 3, 3, 3])]
+    model = fit(count_transitions(paths, 4, 1, 0))
+    assert connected_share(paths, model) == pytest.approx(2 / 3)
