@@ -1,4 +1,4 @@
-"""Where the next bursts start: cells visited least, and those that the errors come from; by proposals that pass."""
+"""Where the next bursts start: cells visited least, not connected or behind the errors; by proposals that pass."""
 
 from __future__ import annotations
 

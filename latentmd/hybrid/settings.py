@@ -22,8 +22,8 @@ class Settings:
         cells: most cells of configuration space.
         candidates: structures that the surrogate proposes for each start that it may propose.
         proposals: share of the starts, if any, that the surrogate may propose; the rest is plain adaptive sampling.
-        precise: share of the starts that go where a burst lowers the standard errors of the states' free energies most;
-            the rest goes to the least-visited cells.
+        precise: share of the starts that go to cells without a path there and back and, once there are none, where a
+            burst lowers the standard errors of the states' free energies most; the rest goes to the least-visited ones.
         growth: data grows by this factor between two reviews of the statistics.
         refine: the surrogate is refined once its error on new bursts exceeds that after the last training by this
             factor; None never refines it.

@@ -48,8 +48,8 @@ class HybridSettings:
         starts: bursts per round.
         cells: most cells of the Markov model.
         proposals: share of the starts that the surrogate may propose; 0 is plain adaptive sampling.
-        precise: share of the starts that go where a burst lowers the standard errors of the free energies most; the
-            rest goes to the least-visited cells.
+        precise: share of the starts that go to cells without a path there and back and, once there are none, where a
+            burst lowers the standard errors of the free energies most; the rest goes to the least-visited ones.
         surrogate: whether a surrogate is trained at all.
         hot: whether walkers at high temperature look for other basins first.
         effort: of the training, 1 for about half a minute of one core.

@@ -201,3 +201,15 @@ def test_another_start_or_other_settings_are_refused(tmp_path: Path) -> None:
     explorer = LatentExplorer(1, 2, 0)
     with pytest.raises(StoreError, match="starts from other structures"):
         Hybrid(ToyEngine(LAND, 5), explorer, load_explorer, START + 1, LAND.states, SETTINGS, tmp_path)
+
+
+def test_cells_are_as_fine_as_the_bursts_connect(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, seed=1, starts=32, lag=5, frames=24, relaxation=0, cells=60, time=40.0)
+    sampler = _hybrid(tmp_path, settings=settings)
+    sampler.run()
+    reviewed = [(i, r) for i, r in enumerate(sampler.rounds) if r["review"] is not None]
+    finest = [min(settings.cells, r["bursts"] * settings.frames // 20) for _, r in reviewed]
+    used = [len(sampler.store.read_cells(i)) for i, _ in reviewed]
+    assert used[0] < finest[0] and used[-1] == finest[-1]
+    for size, most, (_, record) in zip(used, finest, reviewed, strict=True):
+        assert size == most or record["review"]["connected"] >= settings.criteria.connected
