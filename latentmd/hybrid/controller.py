@@ -25,7 +25,7 @@ from latentmd.hybrid.tasks import BURST, REFINE, REVIEW, Task, keyed_rng, keyed_
 Status = Literal["converged", "budget", "stopped"]
 
 _HELD_OUT = 5  # every fifth burst measures the error of a refined surrogate and does not train it
-_MORE = 3  # times the bursts of the last training, before there is enough new for another one
+_MORE = 8  # times the bursts of the last training, before there is enough new for another one
 _COARSER = 3  # partitions tried, each with half as many cells as the one before
 _PATIENCE = 3  # rounds in a row without a single good burst that end a run
 
