@@ -86,7 +86,7 @@ def test_weights_add_up_to_the_populations(tmp_path: Path) -> None:
 @pytest.mark.parametrize("refine", [None, 1e-9])
 def test_a_run_stopped_anywhere_and_resumed_equals_the_uninterrupted_one(tmp_path: Path, refine: float | None) -> None:
     """Stopped after every seventh burst; with a surrogate that is refined at each review, or never."""
-    settings = replace(SETTINGS, refine=refine, time=7.2 if refine else 3.6)
+    settings = replace(SETTINGS, refine=refine, time=8.7 if refine else 3.6)
     whole = _hybrid(tmp_path / "whole", settings).run()
     for _ in range(50):
         calls = iter(range(1000))
