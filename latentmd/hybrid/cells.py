@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentmd.hybrid.protocols import Floats, Ints
+from latentmd.hybrid.protocols import Bools, Floats, Ints
 from latentmd.hybrid.reweighting import count_transitions, fit
 
 _FRAMES_PER_CELL = 20  # fewer cells than asked for while there is little data
@@ -30,9 +30,9 @@ class Cells:
     the finer it is divided. What forgets within a lag of the Markov model needs no cells, but two components are kept
     at least: a bent one alone would put the edge of a basin on a barrier. Timescales count as 10 lags of
     the components at most.
-    Components are the same for every invertible linear change of the features, and what is slow in the physical
-    features stays slow beside any latent: a surrogate that learned nothing, or the wrong thing, adds directions and
-    cannot merge basins that the physical features tell apart.
+    The components of the physical features come first, then those of what the latent says beyond them: a surrogate that
+    learned nothing, or the wrong thing, adds directions and cannot merge basins that the physical features tell apart.
+    Components are the same for every invertible linear change of either.
 
     The last coordinate is the logarithm of the equilibrium over the sampled density, as a first model with as many
     cells has it: 1 kT counts as much as the distance between neighbouring centres. Short bursts run down the side of a
@@ -72,11 +72,14 @@ class Cells:
         return len(self.centres)
 
 
-def fit_cells(features: Sequence[Floats], number: int, slow_lag: int, lag: int, rng: np.random.Generator) -> Cells:
+def fit_cells(
+    features: Sequence[Floats], latent: int, number: int, slow_lag: int, lag: int, rng: np.random.Generator
+) -> Cells:
     """Cells from bursts (deeptime's TICA and k-means).
 
     Args:
         features: latent and physical features side by side, (frames, features) per burst.
+        latent: how many of the features are latent.
         number: most cells wanted; fewer while there are not twenty frames for each.
         slow_lag: of the time-lagged components, frames; half of what the bursts allow tells slow from fast best.
         lag: of the Markov model, frames.
@@ -92,7 +95,10 @@ def fit_cells(features: Sequence[Floats], number: int, slow_lag: int, lag: int, 
     if not len(used):
         raise ValueError("all features of the bursts are constant; expected at least one that tells structures apart")
     mean = np.where(finite, everything, 0.0).mean(axis=0)
-    components = _components([(f[:, used] - mean[used]) / spread[used] for f in features], slow_lag, lag)
+    standard = [(f[:, used] - mean[used]) / spread[used] for f in features]
+    components = np.zeros((len(used), 0))
+    for block in (used >= latent, used < latent):
+        components = np.hstack([components, _added(standard, components, block, slow_lag, lag)])
     matrix = np.zeros((len(mean), components.shape[1]))
     matrix[used] = components / spread[used, None]
     slow = _slow(everything, mean, matrix)
@@ -146,8 +152,20 @@ def _centres(points: Floats, count: int, rng: np.random.Generator) -> Floats:
     return np.asarray(clustering.fit_fetch(sample).cluster_centers)
 
 
-def _components(standard: Sequence[Floats], lag: int, shortest: int) -> Floats:
-    """Commute map of standardised features, shape (features, dimensions), down to a shortest timescale in frames."""
+def _added(standard: Sequence[Floats], known: Floats, block: Bools, slow_lag: int, lag: int) -> Floats:
+    """Components (features, dimensions) of what a block of the features says beyond known components of all."""
+    everything = np.concatenate(list(standard))
+    part = np.eye(len(block))[:, block]
+    part = part - known @ np.linalg.lstsq(everything @ known, everything @ part, rcond=None)[0]
+    part = part[:, (everything @ part).std(axis=0) > _CONSTANT]
+    if not part.size:
+        return part
+    fewest = max(0, _FEWEST - known.shape[1])
+    return np.asarray(part @ _components([f @ part for f in standard], slow_lag, lag, fewest))
+
+
+def _components(standard: Sequence[Floats], lag: int, shortest: int, fewest: int) -> Floats:
+    """Commute map of features, shape (features, dimensions), down to a shortest timescale in frames."""
     from deeptime.decomposition import TICA
 
     long_enough = [f for f in standard if len(f) > lag]
@@ -159,5 +177,5 @@ def _components(standard: Sequence[Floats], lag: int, shortest: int) -> Floats:
     components = np.asarray(model.transform(np.eye(size)) - model.transform(np.zeros((1, size))))
     correlation = np.clip(model.singular_values, _SHORTEST, None)
     timescales = -1.0 / np.log(np.minimum(correlation, np.exp(-1.0 / _LONGEST)))  # lags
-    kept = max(_FEWEST, int(np.sum(timescales * lag >= shortest)))
+    kept = max(fewest, int(np.sum(timescales * lag >= shortest)))
     return np.asarray((components * np.sqrt(0.5 * timescales))[:, :kept])

@@ -300,7 +300,8 @@ class Hybrid:
         rng = keyed_rng(self.settings.seed, number, REVIEW, 1)
         features = [f[self.settings.relaxation :] for f in self.dataset.features()]
         lag = max(self.settings.lag, (self.settings.frames - self.settings.relaxation) // 2)
-        cells = self._connecting(fit_cells(features, self.settings.cells, lag, self.settings.lag, rng))
+        latent = self.dataset.latent[0].shape[1]
+        cells = self._connecting(fit_cells(features, latent, self.settings.cells, lag, self.settings.lag, rng))
         self.store.write_cells(number, cells)
         return cells
 
