@@ -102,6 +102,9 @@ def run_hybrid(pdb: Path, **options: Any) -> None:
 def show_hybrid(result: HybridResult) -> None:
     """A few lines about a finished run."""
     summary = result.summary
+    if summary.get("exactness") == "metropolised":
+        _show_chains(result)
+        return
     if "exactness" in summary:
         click.echo(f"{summary['frames']} of {summary['proposals']} structures kept: {summary['guarantees']}")
         click.echo(f"what remains: {summary['remains']}")
@@ -126,3 +129,18 @@ def show_hybrid(result: HybridResult) -> None:
         click.echo("converged")
     click.echo(f"wrote {result.folder}/: free_energy.html, weights.npz, bursts/, provenance.csv, summary.json")
     sys.stdout.flush()
+
+
+def _show_chains(result: HybridResult) -> None:
+    """A few lines about finished Metropolis chains."""
+    summary = result.summary
+    taken = summary["accepted"]["torsions"]
+    effective = summary["effective_samples"]
+    click.echo(f"{summary['frames']} frames of equal weight, {effective:.0f} effective samples of the rarest set; "
+               f"{taken:.1%} of the moves of all torsions accepted")  # fmt: skip
+    for name, population in summary["populations"].items():
+        click.echo(f"  {name}: population {population['value']:.3g} ± {population['standard_error']:.2g}")
+    click.echo("not converged:" if summary["missing"] else "converged")
+    for sentence in summary["missing"]:
+        click.echo(f"  - {sentence}")
+    click.echo(f"wrote {result.folder}/: {summary['file']}, metropolised.npz, free_energy.html, summary.json")

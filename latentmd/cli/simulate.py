@@ -10,7 +10,7 @@ import click
 from latentmd.cli.common import SimulationProgress, Time, WallTime, run_errors, show_result
 
 #: Levels of `--exactness`; see latentmd.hybrid.exactness.
-LEVELS = ("raw", "relaxed", "gated", "reweighted")
+LEVELS = ("raw", "relaxed", "gated", "reweighted", "metropolised")
 
 
 @click.command(
@@ -22,7 +22,8 @@ Examples:
   latentmd simulate my.pdb --mode latent --time 1us --save-every 1ns --out long
   latentmd simulate my.pdb --mode md --time 1ns --temperature 300
   latentmd simulate my.pdb --mode hybrid --wall 30min --resume --out sampled
-  latentmd simulate ligand.pdb --force-field ligand.xml --solvent vacuum --mode hybrid --wall 30min""",
+  latentmd simulate ligand.pdb --force-field ligand.xml --solvent vacuum --mode hybrid --wall 30min
+  latentmd simulate my.pdb --exactness metropolised --wall 10min""",
 )
 @click.argument("pdb", type=click.Path(path_type=Path))
 @click.option("--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]")
@@ -112,9 +113,9 @@ def _hybrid(pdb: Path, level: str, options: dict[str, Any]) -> None:
     from latentmd.cli.hybrid import run_hybrid
 
     _refuse(options, "hybrid", {"walkers": 16, "save_every": 100.0, "cycle": None, "burst": 2.0})
-    if level != "reweighted":
-        _refuse(options, f"hybrid --exactness {level}", {"time": None, "wall": None})
-        options = {**options, "time": None, "wall": None}
+    budgets = {"reweighted": {}, "metropolised": {"time": None}}.get(level, {"time": None, "wall": None})
+    _refuse(options, f"hybrid --exactness {level}", budgets)
+    options = {"time": None, "wall": None, **options}
     device = "cpu" if options["device"] == "auto" else options["device"]
     time = 100_000.0 if options["time"] is None else options["time"]
     run_hybrid(pdb, **{**options, "device": device, "time": time, "exactness": level})

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SERIAL = 100  # atoms up to which one core is faster without threads; a short timing on a busy machine may not show it
 TEMPERATURE = 300.0  # kelvin, where neither the user nor a model names one
 Report = Callable[[str, float, float], None]
-Exactness = Literal["raw", "relaxed", "gated", "reweighted"]
+Exactness = Literal["raw", "relaxed", "gated", "reweighted", "metropolised"]
 Watch = Callable[["Progress", float, float], None]
 
 
@@ -140,7 +140,8 @@ def hybrid(
         processes: worker processes on this machine; one per core where None.
         device: of the model.
         settings: lengths and numbers of the bursts.
-        exactness: "reweighted", or a level below that makes structures without statistics: "raw", "relaxed" or "gated".
+        exactness: "reweighted"; "metropolised", exact chains of a small molecule; or a level that makes structures
+            without statistics: "raw", "relaxed" or "gated".
         resume: go on with the run in `out`; starts afresh where there is none.
         overwrite: replace the run in `out`.
         report: called with (stage, done, total) before the rounds.
@@ -174,9 +175,11 @@ def hybrid(
             store = open_folder(folder, request, resume, overwrite)
             run = _prepare(source, protocol, store, settings, seed, bundle, stop, report or (lambda *_: None), device)
             with scheduler_of(scheduler, processes or cores()) as tasks:
-                if exactness != "reweighted":
-                    return _draw(run, exactness, tasks, budget)
-                return _sample(run, tasks, budget, wall, watch)
+                if exactness == "reweighted":
+                    return _sample(run, tasks, budget, wall, watch)
+                if exactness == "metropolised":
+                    return _chains(run, tasks, budget, wall)
+                return _draw(run, exactness, tasks, budget)
         except (BootstrapError, HybridError) as error:
             raise RunError(str(error)) from error
         except StoreError as error:
@@ -280,6 +283,18 @@ def _draw(run: HybridRun, level: Literal["raw", "relaxed", "gated"], tasks: Sche
         raise RunError(f"--exactness {level} draws from a surrogate, and none could be trained: {reason}")
     summary = write_ensemble(run, core, explorer, start, level, tasks)
     return HybridResult(run.folder, "complete", summary)
+
+
+def _chains(run: HybridRun, tasks: Scheduler, time: float, wall: float | None) -> HybridResult:
+    """Metropolis chains, the top rung of the exactness ladder."""
+    from latentmd.workflows.hybrid_metropolis import check_size, write_metropolis
+    from latentmd.workflows.hybrid_start import begin, clock_of
+
+    check_size(run.engine.molecule.system.getNumParticles())
+    core, explorer, start, spent = begin(run, tasks, time)
+    left = float("inf") if wall is None else max(1.0, wall - spent.wall)
+    summary = write_metropolis(run, core, explorer, start, left, clock_of(run), tasks)
+    return HybridResult(run.folder, summary["status"], summary)
 
 
 def _sample(run: HybridRun, tasks: Scheduler, time: float, wall: float | None, watch: Watch | None) -> HybridResult:

@@ -9,6 +9,7 @@ weights.npz          equilibrium weight of every frame of every burst
 bursts/              the bursts as XTC, one file per round
 surrogate_raw.xtc    structures as the surrogate makes them, of no statistical meaning
 provenance.csv       a line per frame
+metropolis/          segments of Metropolis chains, with --exactness metropolised
 summary.json, free_energy.html
 """
 
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 REQUEST, TOPOLOGY, WEIGHTS, PAGE = "request.json", "topology.pdb", "weights.npz", "free_energy.html"
 SURROGATE, PROVENANCE, SUMMARY = "surrogate_raw.xtc", "provenance.csv", "summary.json"
 NO_MODEL = "bootstrap/no-surrogate.txt"  # why there is none
-_FOLDERS = ("bootstrap", "run", "bursts")
-_ENSEMBLES = ("raw.xtc", "relaxed.xtc", "gated.xtc")
+CHAINS = "metropolis"
+_FOLDERS = ("bootstrap", "run", "bursts", CHAINS)
+_ENSEMBLES = ("raw.xtc", "relaxed.xtc", "gated.xtc", "metropolised.xtc", "metropolised.npz")
 _FILES = (TOPOLOGY, "molecule.npz", WEIGHTS, PAGE, SURROGATE, PROVENANCE, SUMMARY, *_ENSEMBLES, REQUEST)
 
 

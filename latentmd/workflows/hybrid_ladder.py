@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from latentmd.workflows.hybrid_folder import SUMMARY
 from latentmd.workflows.outputs import FrameWriter, write_atomically
 
 if TYPE_CHECKING:
-    from latentmd.hybrid.protocols import Scheduler
+    from latentmd.hybrid.protocols import Explorer, Scheduler
     from latentmd.hybrid.settings import Settings
     from latentmd.workflows.hybrid import HybridRun
     from latentmd.workflows.hybrid_explorer import SurrogateExplorer
@@ -48,8 +49,8 @@ def write_ensemble(
         Stopped: the run was asked to stop.
     """
     proposals = explorer.rollout(starts, FRAMES, keyed_rng(run.seed, 0, PLAN, 1)).astype(np.float32)
-    gate = _gate(run, core, explorer, starts, tasks) if level == "gated" else None
-    verdicts = _screened(run, explorer, proposals, gate)
+    gate = gate_of(run, explorer, first_bursts(run, core, starts, tasks)) if level == "gated" else None
+    verdicts = screened(run, explorer, proposals, gate)
     structures, energies = proposals, np.full(len(proposals), np.nan)
     if level != "raw":
         structures, energies, verdicts = _relaxed(run, proposals, verdicts, gate, tasks)
@@ -78,8 +79,13 @@ def write_ensemble(
     return summary
 
 
-def _gate(run: HybridRun, core: Settings, explorer: SurrogateExplorer, starts: Floats, tasks: Scheduler) -> Gate:
-    """Limits from the bursts of round 0, which are simulated where they are not there yet."""
+def first_bursts(run: HybridRun, core: Settings, starts: Floats, tasks: Scheduler) -> list[Burst]:
+    """The good bursts of round 0, which are simulated where they are not there yet.
+
+    Raises:
+        BootstrapError: fewer than two are good.
+        Stopped: the run was asked to stop.
+    """
     from latentmd.hybrid.state import Store
     from latentmd.workflows.hybrid import Stopped
     from latentmd.workflows.hybrid_bootstrap import good_bursts, simulate
@@ -90,13 +96,17 @@ def _gate(run: HybridRun, core: Settings, explorer: SurrogateExplorer, starts: F
         raise Stopped(run.folder)
     good_bursts(store, 0, core.starts, core.relaxation)
     found = [store.read_burst(0, i) for i in range(core.starts)]
-    bursts = [burst for burst in found if isinstance(burst, Burst)]
+    return [burst for burst in found if isinstance(burst, Burst)]
+
+
+def gate_of(run: HybridRun, explorer: Explorer, bursts: Sequence[Burst]) -> Gate:
+    """Limits from bursts."""
     latents = [explorer.features(burst.positions) for burst in bursts]
     rng = keyed_rng(run.seed, 0, PLAN, 2)
     return calibrate(latents, explorer.disagreement, [burst.energies for burst in bursts], rng)
 
 
-def _screened(run: HybridRun, explorer: SurrogateExplorer, proposals: Floats, gate: Gate | None) -> list[str]:
+def screened(run: HybridRun, explorer: Explorer, proposals: Floats, gate: Gate | None) -> list[str]:
     """Verdicts before any simulation: of the gate, or only that coordinates are finite."""
     finite = np.asarray(np.isfinite(proposals).all(axis=(1, 2)))
     if gate is None:

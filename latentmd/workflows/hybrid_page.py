@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.evaluation import report
@@ -16,6 +17,8 @@ from latentmd.workflows.hybrid_surfaces import Frames, convergence_figure, surfa
 if TYPE_CHECKING:
     from latentmd.hybrid.controller import Hybrid
     from latentmd.workflows.hybrid import HybridRun
+    from latentmd.workflows.hybrid_metropolis import Populations, Sampled
+    from latentmd.workflows.torsion_moves import TorsionMove
 
 _VIEWED = 40  # frames of each state in the 3-D view
 _UNKNOWN = "not known"
@@ -58,6 +61,46 @@ def write_free_energy_page(
     report.write_page(run.folder / PAGE, "Free energies", lead, sections, view if view.sets else None)
 
 
+def write_metropolis_page(
+    run: HybridRun, move: TorsionMove, sampled: Sampled, found: Populations, summary: dict[str, Any]
+) -> None:
+    """Write the page of Metropolis chains into the run's folder, whole or not at all.
+
+    Args:
+        run: the request and the engine.
+        move: of the torsions.
+        sampled: by the chains.
+        found: populations.
+        summary: content of summary.json.
+    """
+    frames = Frames.of_chains(run, move, sampled, found)
+    missing, temperature = summary["missing"], summary["temperature"]
+    kt = thermal_energy(temperature) / KILOCALORIE
+    rows = []
+    for index, (name, known) in enumerate(summary["populations"].items()):
+        share, error = known["value"], known["standard_error"]
+        energy = f"{-kt * np.log(share / (1 - share)):.2f} ± {kt * error / (share * (1 - share)):.2g}"
+        rows.append((name, torsion_words(frames, index), f"{share:.3g} ± {error:.2g}", energy))
+    sets = _table(("set", "where", "population", "free energy (kcal/mol, ± standard error)"), rows)
+    taken = [(name, f"{share:.1%}") for name, share in summary["accepted"].items()]
+    spent = [(name, f"{seconds:.1f} s") for name, seconds in summary["wall_seconds"].items()]
+    work = _table(("moves", "accepted"), taken) + _table(("wall time", ""), spent)
+    sections = [
+        report.Section("Can these numbers be trusted?", _AGREED if not missing else _DIFFERENT, _list(missing)),
+        report.Section("Sets of torsions", _CHAINS, sets),
+        report.Section("Free-energy surfaces", _EQUAL, figures=surface_figures(frames, temperature)),
+        report.Section("What the run did", summary["guarantees"] + ". What remains: " + summary["remains"], work),
+    ]
+    state = "converged" if not missing else "not converged"
+    lead = f"{run.recipe.top.parent.name}: Metropolis chains, {state}, {summary['frames']} frames, {temperature:g} K"
+    view = report.View(run.engine.molecule.topology, frames.shown(sampled.positions, _VIEWED))
+    report.write_page(run.folder / PAGE, "Free energies", lead, sections, view if view.sets else None)
+
+
+_AGREED = "Yes: the chains agree, and every population is known as well as was wanted."
+_DIFFERENT = "Not yet; numbers below are provisional. This is missing:"
+_CHAINS = "Sets of torsions (k-means), with standard errors by the effective number of independent samples."
+_EQUAL = "All frames of the chains, each with the same weight."
 _STATES = (
     "Populations at equilibrium from a reversible Markov model of the bursts, with 95 % credible intervals: the wider "
     "of a Bayesian bootstrap over bursts and the posterior of reversible matrices, widened by how far the number moves "

@@ -40,7 +40,7 @@ class Spent:
         return sum(self.parts.values())
 
 
-class _Clock:
+class Clock:
     """Adds the wall time of parts to a file, so that a resumed run still knows it."""
 
     def __init__(self, path: Path) -> None:
@@ -49,12 +49,18 @@ class _Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
+        """Time what happens inside and add it to a part."""
         begin, before = clock.monotonic(), self.parts.get(name, 0.0)
         try:
             yield
         finally:
             self.parts[name] = round(before + clock.monotonic() - begin, 2)
             write_atomically(self.path, json.dumps(self.parts, indent=1) + "\n")
+
+
+def clock_of(run: HybridRun) -> Clock:
+    """The clock of a run."""
+    return Clock(run.folder / "bootstrap" / "seconds.json")
 
 
 def core_settings(run: HybridRun, time: float) -> Settings:
@@ -85,7 +91,7 @@ def begin(run: HybridRun, tasks: Scheduler, time: float) -> tuple[Settings, Expl
 
     folder, s = HybridFolder(run.folder), run.settings
     (run.folder / "bootstrap").mkdir(exist_ok=True)
-    timer = _Clock(run.folder / "bootstrap" / "seconds.json")
+    timer = clock_of(run)
     given = SurrogateExplorer(run.model, run.recipe, run.device) if run.model else None
     hot_time = 0.0
 
@@ -115,7 +121,7 @@ def begin(run: HybridRun, tasks: Scheduler, time: float) -> tuple[Settings, Expl
     return core, explorer, start, Spent(hot_time, timer.parts)
 
 
-def _first_model(run: HybridRun, core: Settings, start: Floats, tasks: Scheduler, timer: _Clock) -> Explorer:
+def _first_model(run: HybridRun, core: Settings, start: Floats, tasks: Scheduler, timer: Clock) -> Explorer:
     """Simulate round 0 and train on it; where no model can be trained, sampling goes on without one.
 
     Where the bursts start decides how precise the statistics are, not whether they are right.

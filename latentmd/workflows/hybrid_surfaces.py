@@ -14,6 +14,8 @@ from latentmd.evaluation import figures, thermodynamics
 if TYPE_CHECKING:
     from latentmd.hybrid.controller import Hybrid
     from latentmd.workflows.hybrid import HybridRun
+    from latentmd.workflows.hybrid_metropolis import Populations, Sampled
+    from latentmd.workflows.torsion_moves import TorsionMove
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
@@ -68,11 +70,25 @@ class Frames:
             place[:count],
         )  # fmt: skip
 
+    @classmethod
+    def of_chains(cls, run: HybridRun, move: TorsionMove, sampled: Sampled, found: Populations) -> Frames:
+        """Frames of Metropolis chains, which weigh the same and have no slow coordinates."""
+        chains, sweeps = sampled.energies.shape
+        angles, weight = sampled.angles.reshape(chains * sweeps, -1), np.full(chains * sweeps, 1 / (chains * sweeps))
+        names = tuple(torsion_name(run.engine.molecule.topology, quad) for quad in move.quads.tolist())
+        place = np.column_stack([np.repeat(np.arange(chains), sweeps), np.tile(np.arange(sweeps), chains)])
+        sets = tuple(f"set {i + 1}" for i in range(len(found.values)))
+        pairs = torsion_pairs(names, angles, weight)
+        return cls(angles, names, pairs, np.zeros((len(weight), 0)), weight, found.sets.ravel(), sets, place)
+
     def of_states(self, sampler: Hybrid, count: int) -> list[tuple[str, Floats, Floats]]:
         """(name, positions (frames, atoms, 3), times) of frames drawn from each state by weight, for the 3-D view."""
+        return self.shown(sampler.dataset.trajectories(skip=0), count)
+
+    def shown(self, trajectories: Sequence[Floats], count: int) -> list[tuple[str, Floats, Floats]]:
+        """As `of_states`, from trajectories (frames, atoms, 3) that `place` counts."""
         rng = np.random.default_rng(0)
         sets: list[tuple[str, Floats, Floats]] = []
-        trajectories = sampler.dataset.trajectories(skip=0)
         for index, name in enumerate(self.states):
             weight = np.where(self.state == index, self.weight, 0.0)
             if weight.sum() <= 0:
