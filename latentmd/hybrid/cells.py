@@ -12,6 +12,7 @@ from latentmd.hybrid.reweighting import count_transitions, fit
 
 _FRAMES_PER_CELL = 20  # fewer cells than asked for while there is little data
 _FEWEST = 2  # components
+_OUTLASTS = 2  # of the components' lags, before the latent gets a direction: every one makes all cells coarser
 _SAMPLE = 30_000  # frames at least, where there are as many, that centres are placed on
 _SWEEPS = 50  # of k-means
 _NEIGHBOURS = 8  # anchors between which the last coordinate is interpolated
@@ -30,8 +31,9 @@ class Cells:
     the finer it is divided. What forgets within a lag of the Markov model needs no cells, but two components are kept
     at least: a bent one alone would put the edge of a basin on a barrier. Timescales count as 10 lags of
     the components at most.
-    The components of the physical features come first, then those of what the latent says beyond them: a surrogate that
-    learned nothing, or the wrong thing, adds directions and cannot merge basins that the physical features tell apart.
+    The components of the physical features come first, then what the latent says beyond them where it outlasts two of
+    the components' lags: a surrogate that learned nothing, or the wrong thing, adds directions and cannot merge basins
+    that the physical features tell apart.
     Components are the same for every invertible linear change of either.
 
     The last coordinate is the logarithm of the equilibrium over the sampled density, as a first model with as many
@@ -97,8 +99,8 @@ def fit_cells(
     mean = np.where(finite, everything, 0.0).mean(axis=0)
     standard = [(f[:, used] - mean[used]) / spread[used] for f in features]
     components = np.zeros((len(used), 0))
-    for block in (used >= latent, used < latent):
-        components = np.hstack([components, _added(standard, components, block, slow_lag, lag)])
+    for block, shortest in ((used >= latent, lag), (used < latent, _OUTLASTS * slow_lag)):
+        components = np.hstack([components, _added(standard, components, block, slow_lag, shortest)])
     matrix = np.zeros((len(mean), components.shape[1]))
     matrix[used] = components / spread[used, None]
     slow = _slow(everything, mean, matrix)
@@ -152,7 +154,7 @@ def _centres(points: Floats, count: int, rng: np.random.Generator) -> Floats:
     return np.asarray(clustering.fit_fetch(sample).cluster_centers)
 
 
-def _added(standard: Sequence[Floats], known: Floats, block: Bools, slow_lag: int, lag: int) -> Floats:
+def _added(standard: Sequence[Floats], known: Floats, block: Bools, lag: int, shortest: int) -> Floats:
     """Components (features, dimensions) of what a block of the features says beyond known components of all."""
     everything = np.concatenate(list(standard))
     part = np.eye(len(block))[:, block]
@@ -161,7 +163,7 @@ def _added(standard: Sequence[Floats], known: Floats, block: Bools, slow_lag: in
     if not part.size:
         return part
     fewest = max(0, _FEWEST - known.shape[1])
-    return np.asarray(part @ _components([f @ part for f in standard], slow_lag, lag, fewest))
+    return np.asarray(part @ _components([f @ part for f in standard], lag, shortest, fewest))
 
 
 def _components(standard: Sequence[Floats], lag: int, shortest: int, fewest: int) -> Floats:
