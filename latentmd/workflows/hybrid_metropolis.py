@@ -30,7 +30,7 @@ Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
 
 LEVEL = "metropolised"
-MOST_ATOMS = 60  # beyond, hardly a move of all torsions at once is accepted
+MOST_ATOMS = 40  # beyond, hardly a move of all torsions at once is accepted
 CHAINS_RUN, SWEEPS = 4, 500  # side by side, and in a segment of each
 _WIDTH = np.deg2rad(10.0)  # of the kernels
 _CENTRES = 512  # structures of each kind that kernels are put on

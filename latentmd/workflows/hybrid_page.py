@@ -89,11 +89,13 @@ def write_metropolis_page(
         report.Section("Can these numbers be trusted?", _AGREED if not missing else _DIFFERENT, _list(missing)),
         report.Section("Sets of torsions", _CHAINS, sets),
         report.Section("Free-energy surfaces", _EQUAL, figures=surface_figures(frames, temperature)),
-        report.Section("What the run did", summary["guarantees"] + ". What remains: " + summary["remains"], work),
+        report.Section(
+            "What the run did", f"Guaranteed: {summary['guarantees']}. What remains: {summary['remains']}.", work
+        ),
     ]
     state = "converged" if not missing else "not converged"
     lead = f"{run.recipe.top.parent.name}: Metropolis chains, {state}, {summary['frames']} frames, {temperature:g} K"
-    view = report.View(run.engine.molecule.topology, frames.shown(sampled.positions, _VIEWED))
+    view = report.View(run.engine.molecule.topology, frames.shown(list(sampled.positions), _VIEWED))
     report.write_page(run.folder / PAGE, "Free energies", lead, sections, view if view.sets else None)
 
 

@@ -58,7 +58,7 @@ class TorsionMove:
 
     def angles(self, positions: Floats) -> Floats:
         """Torsions (torsions,) of positions (atoms, 3)."""
-        return torsions(positions[None], self.quads)[0]
+        return np.asarray(torsions(positions[None], self.quads)[0])
 
     def turned(self, positions: Floats, angles: Floats) -> Floats:
         """Positions (atoms, 3) with torsions (torsions,), one side of every bond turned as a rigid body."""

@@ -64,6 +64,10 @@ def test_simulate_reports_what_was_added(ou_bundle: Path, tmp_path: Path) -> Non
         ((ALANINE, "--mode", "hybrid", "--walkers", "3"), "--walkers has no meaning with --mode hybrid"),
         ((ALANINE, "--mode", "md", "--exactness", "raw"), "--exactness has no meaning with --mode md"),
         ((ALANINE, "--exactness", "raw", "--time", "1ns"), "--time has no meaning with --mode hybrid --exactness raw"),
+        (
+            (ALANINE, "--exactness", "metropolised", "--time", "1ns"),
+            "--time has no meaning with --mode hybrid --exactness metropolised",
+        ),
         ((ALANINE, "--mode", "md", "--temperature", "-1"), "--temperature is -1 K"),
         ((ALANINE, "--solvent", "explicit"), "--mode md"),
     ],
