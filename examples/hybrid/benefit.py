@@ -115,7 +115,7 @@ def metropolised(seconds: float, seed: int, out: Path) -> None:
             paths = sorted((folder / "metropolis").glob(f"segment-*-{chain}.npz"))[1:]
             chains.append(np.concatenate([in_basin(phi_of(np.load(path)["positions"])) for path in paths]))
         share, effective = float(np.mean(chains)), effective_samples([chain.astype(float) for chain in chains])
-        error = KT / np.sqrt(share * (1 - share) * max(effective, 1.0)) if 0 < share < 1 else None
+        error = float(KT / np.sqrt(share * (1 - share) * max(effective, 1.0))) if 0 < share < 1 else None
         line = {"seconds": time.process_time(), "wall": time.monotonic() - began, "ns": 0.0}
         curve.append({**line, "kcal": free_energy(share), "error": error})
         (out / f"metropolised-{seed}.json").write_text(json.dumps(curve, indent=1), encoding="utf-8")

@@ -85,13 +85,12 @@ def write_metropolis_page(
     taken = [(name, f"{share:.1%}") for name, share in summary["accepted"].items()]
     spent = [(name, f"{seconds:.1f} s") for name, seconds in summary["wall_seconds"].items()]
     work = _table(("moves", "accepted"), taken) + _table(("wall time", ""), spent)
+    promise = f"Guaranteed: {summary['guarantees']}. What remains: {summary['remains']}."
     sections = [
         report.Section("Can these numbers be trusted?", _AGREED if not missing else _DIFFERENT, _list(missing)),
         report.Section("Sets of torsions", _CHAINS, sets),
         report.Section("Free-energy surfaces", _EQUAL, figures=surface_figures(frames, temperature)),
-        report.Section(
-            "What the run did", f"Guaranteed: {summary['guarantees']}. What remains: {summary['remains']}.", work
-        ),
+        report.Section("What the run did", promise, work),
     ]
     state = "converged" if not missing else "not converged"
     lead = f"{run.recipe.top.parent.name}: Metropolis chains, {state}, {summary['frames']} frames, {temperature:g} K"
