@@ -136,7 +136,7 @@ def _show_chains(result: HybridResult) -> None:
     summary = result.summary
     taken = summary["accepted"]["torsions"]
     effective = summary["effective_samples"]
-    click.echo(f"{summary['frames']} frames of equal weight, {effective:.0f} effective samples of the rarest set; "
+    click.echo(f"{summary['frames']} frames of equal weight, {effective:.0f} effective samples at least of every set; "
                f"{taken:.1%} of the moves of all torsions accepted")  # fmt: skip
     for name, population in summary["populations"].items():
         click.echo(f"  {name}: population {population['value']:.3g} ± {population['standard_error']:.2g}")

@@ -27,6 +27,7 @@ Status = Literal["converged", "budget", "stopped"]
 _HELD_OUT = 5  # every fifth burst measures the error of a refined surrogate and does not train it
 _MORE = 8  # times the bursts of the last training, before there is enough new for another one
 _COARSER = 3  # partitions tried, each with half as many cells as the one before
+_FEWEST_CELLS = 4  # of a partition that may stand in for a finer one
 _PATIENCE = 3  # rounds in a row without a single good burst that end a run
 
 
@@ -306,9 +307,14 @@ class Hybrid:
         return cells
 
     def _connecting(self, cells: Cells) -> Cells:
-        """The finest of a few partitions that connects all bursts, or the finest where none does."""
+        """The finest of a few partitions that connects the bursts, or the finest where none does.
+
+        A coarser one makes climbs too easy; how much it moves with still coarser cells is part of the standard errors.
+        """
         partition = cells
         for _ in range(_COARSER):
+            if len(partition) < _FEWEST_CELLS:
+                break
             paths = self.dataset.assigned(partition, len(self.dataset))
             model = fit(count_transitions(paths, len(partition), self.settings.lag, self.settings.relaxation))
             if connected_share(paths, model) >= self.settings.criteria.connected:

@@ -93,10 +93,11 @@ def estimate(
     of the two is reported for each number, since either alone can be too narrow: the bootstrap where few bursts cross,
     the other where frames within a burst are correlated.
 
-    Values are means of the logarithms over the bootstrap. Bursts are sent where transitions are few until there are
-    some; a probability estimated as k successes in n such trials is too large by a factor of about exp(1 / 2k), and a
-    climb over a barrier is the product of many. Under that rule (inverse sampling: Haldane, Biometrika 33, 222, 1945)
-    the mean of psi(k) - psi(n) is the logarithm of the probability, and exponential weights of the bursts give it.
+    Values are means of logarithms over the bootstrap: of times, and of the populations of cells, whose sums are those
+    of states. Bursts are sent where transitions are few until there are some; a probability estimated as k successes in
+    n such trials is too large by a factor of about exp(1 / 2k), and a climb over a barrier is the product of many.
+    Under that rule (inverse sampling: Haldane, Biometrika 33, 222, 1945) the mean of psi(k) - psi(n) is the logarithm
+    of the probability, and exponential weights of the bursts give it.
 
     Args:
         bursts: discretised bursts.
@@ -131,9 +132,9 @@ def estimate(
     cells = np.zeros(bursts.cells)
     cells[model.active] = _typical(np.array([draw.stationary for _, draw in resampled]))
     populations = np.clip(cells @ shares, 0.0, 1.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore"):
         logits = np.log(populations) - np.log1p(-populations)
-        times = np.exp(np.log(boot[:, 2 * n :]).mean(axis=0))
+    times = [_typical_time(draws) for draws in boot[:, 2 * n :].T]
     intervals = [_wider(v, boot[:, i], bayes[:, i]) for i, v in enumerate([*populations, *logits, *times])]
     return Estimates(
         lag_time,
@@ -156,6 +157,14 @@ def _typical(stationary: Floats) -> Floats:
     logarithm = np.log(np.maximum(stationary, np.finfo(float).tiny)).mean(axis=0)
     raw = np.exp(logarithm - logarithm.max())
     return np.asarray(raw / raw.sum())
+
+
+def _typical_time(draws: Floats) -> float:
+    """Geometric mean of times over the draws (draws,) in which there is one; infinite or nan where most have none."""
+    known = draws[np.isfinite(draws)]
+    if 2 * len(known) > len(draws):
+        return float(np.exp(np.log(known).mean()))
+    return float("nan") if np.isnan(draws).any() else float("inf")
 
 
 def _timescales(model: Model, lag_time: float, number: int) -> Floats:

@@ -52,9 +52,10 @@ class Exactness(Enum):
     )
     METROPOLISED = Rung(
         guarantees="the exact Boltzmann distribution of a small system, by acceptance in full coordinates",
-        remains="statistical error alone; no kinetics. A deterministic decoder has no density in x, so that latent "
-        "densities cannot judge: the proposal's own density in full coordinates does",
-        costs="an energy (and a gradient) per step; acceptance falls fast with the number of atoms, about 30 at most",
+        remains="statistical error, and basins without kernels that no chain reached, which nothing shows; no "
+        "kinetics. A deterministic decoder has no density in x, so that latent densities cannot judge: the proposal's "
+        "own density in full coordinates does",
+        costs="an energy (and a gradient) per step; acceptance falls fast with the number of atoms, 30 to 40 at most",
     )
 
     @classmethod

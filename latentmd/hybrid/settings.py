@@ -73,8 +73,11 @@ class Settings:
                 raise ValueError(f"{name} is {value}; expected a positive number, or None for no limit")
 
     def identity(self) -> dict[str, Any]:
-        """What must be equal for a run to be resumed: all but budgets and convergence, which may be changed."""
-        values = asdict(self)
+        """What must be equal for a run to be resumed: all but budgets and convergence, which may be changed.
+
+        What counts as connected decides where bursts start, and stays.
+        """
+        values = {**asdict(self), "connected": self.criteria.connected}
         for name in ("time", "wall", "criteria", "agreement"):
             del values[name]
         return values

@@ -130,7 +130,7 @@ def hybrid(
         pdb: the molecule; anything that OpenMM can parametrise.
         out: output folder; `<stem>-hybrid` where None.
         model: bundle that proposes structures; None trains one from a first round of MD.
-        time: budget of simulated time, all bursts together; text with a unit, or ps.
+        time: budget of simulated time, all bursts together; text with a unit, or ps. Chains ("metropolised") have none.
         wall: budget of wall time in seconds, over all sessions of the run.
         temperature: kelvin; the model's where None, or 300.
         solvent: "implicit" or "vacuum"; the model's where None, or implicit.
@@ -154,6 +154,7 @@ def hybrid(
         RunInterrupted: Ctrl-C or SIGTERM; resume goes on.
     """
     from latentmd.hybrid.controller import HybridError
+    from latentmd.hybrid.protocols import BurstError
     from latentmd.hybrid.state import StoreError
     from latentmd.workflows.hybrid_bootstrap import BootstrapError
     from latentmd.workflows.hybrid_folder import open_folder
@@ -180,7 +181,7 @@ def hybrid(
                 if exactness == "metropolised":
                     return _chains(run, tasks, budget, wall)
                 return _draw(run, exactness, tasks, budget)
-        except (BootstrapError, HybridError) as error:
+        except (BootstrapError, BurstError, HybridError) as error:
             raise RunError(str(error)) from error
         except StoreError as error:
             raise RunError(str(error)) from error
@@ -287,13 +288,12 @@ def _draw(run: HybridRun, level: Literal["raw", "relaxed", "gated"], tasks: Sche
 
 def _chains(run: HybridRun, tasks: Scheduler, time: float, wall: float | None) -> HybridResult:
     """Metropolis chains, the top rung of the exactness ladder."""
-    from latentmd.workflows.hybrid_metropolis import check_size, write_metropolis
+    from latentmd.workflows.hybrid_metropolis import check_suitable, write_metropolis
     from latentmd.workflows.hybrid_start import begin, clock_of
 
-    check_size(run.engine.molecule.system.getNumParticles())
-    core, explorer, start, spent = begin(run, tasks, time)
-    left = float("inf") if wall is None else max(1.0, wall - spent.wall)
-    summary = write_metropolis(run, core, explorer, start, left, clock_of(run), tasks)
+    check_suitable(run.engine)
+    core, explorer, start, _ = begin(run, tasks, time)
+    summary = write_metropolis(run, core, explorer, start, wall or float("inf"), clock_of(run), tasks)
     return HybridResult(run.folder, summary["status"], summary)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from latentmd.hybrid.protocols import BurstError
 from latentmd.units import thermal_energy
+from latentmd.workflows.hybrid_engine import explosions
 from latentmd.workflows.torsion_moves import TorsionMove
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ Floats = NDArray[np.floating[Any]]
 
 STEPS = 20  # of a Hamiltonian move
 JUMPS = 10  # moves of the torsions after each of them
+_PLATFORM = "Reference"  # in double precision, and the fastest for so few atoms without a GPU
 _TOLERANCE = 1e-8  # of constraints, relative
 _FINER = 0.5  # of the protocol's time step, so that few Hamiltonian moves are rejected
 
@@ -36,7 +38,6 @@ class Segment:
 
     Attributes:
         molecule: with temperature and time step.
-        platform: OpenMM platform.
         move: of the torsions.
         start: positions (atoms, 3) in nm.
         sweeps: each a Hamiltonian move and ten of the torsions.
@@ -44,7 +45,6 @@ class Segment:
     """
 
     molecule: Molecule
-    platform: str
     move: TorsionMove
     start: Floats
     sweeps: int
@@ -58,12 +58,12 @@ class Piece:
     Attributes:
         positions: after every sweep, shape (sweeps, atoms, 3), nm.
         energies: kJ/mol, shape (sweeps,).
-        accepted: shares of the Hamiltonian moves and of those of the torsions.
+        accepted: how many of the Hamiltonian moves and of those of the torsions.
     """
 
     positions: Floats
     energies: Floats
-    accepted: tuple[float, float]
+    accepted: tuple[int, int]
 
 
 def run_segment(segment: Segment) -> Piece:
@@ -75,13 +75,11 @@ def run_segment(segment: Segment) -> Piece:
     chain = _Chain(segment)
     positions = np.empty((segment.sweeps, *segment.start.shape))
     energies = np.empty(segment.sweeps)
-    accepted = np.zeros(2)
+    accepted = np.zeros(2, dtype=np.int64)
     for sweep in range(segment.sweeps):
         accepted += chain.glide(), chain.jump()
         positions[sweep], energies[sweep] = chain.positions, chain.energy
-    jumps = JUMPS if len(segment.move.quads) else 1
-    shares = accepted / segment.sweeps / (1, jumps)
-    return Piece(positions, energies, (float(shares[0]), float(shares[1])))
+    return Piece(positions, energies, (int(accepted[0]), int(accepted[1])))
 
 
 class _Chain:
@@ -93,12 +91,13 @@ class _Chain:
         self.beta = 1.0 / thermal_energy(protocol.temperature)
         self.rng = np.random.default_rng(segment.seed)
         self.integrator = velocity_verlet(_FINER * protocol.timestep)
-        self.context = segment.molecule.context(self.integrator, segment.platform, threads=1)
+        self.context = segment.molecule.context(self.integrator, _PLATFORM)
         centred = np.asarray(segment.start, dtype=np.float64)
-        self.context.setPositions(centred - centred.mean(axis=0))
-        self.context.applyConstraints(_TOLERANCE)
-        self.positions = np.asarray(self.context.getState(positions=True).getPositions(asNumpy=True)._value)
-        self.energy = self._energy(self.positions)
+        with explosions():
+            self.context.setPositions(centred - centred.mean(axis=0))
+            self.context.applyConstraints(_TOLERANCE)
+            self.positions = np.asarray(self.context.getState(positions=True).getPositions(asNumpy=True)._value)
+            self.energy = self._energy(self.positions)
         if not np.isfinite(self.energy):
             raise BurstError("a chain starts where the energy is not finite")
 
@@ -119,9 +118,9 @@ class _Chain:
         before = self.energy + self.context.getState(energy=True).getKineticEnergy()._value
         try:
             self.integrator.step(STEPS)
+            state = self.context.getState(positions=True, energy=True)
         except openmm.OpenMMException:  # coordinates that are not finite
             return 0
-        state = self.context.getState(positions=True, energy=True)
         energy = float(state.getPotentialEnergy()._value)
         if not self._passes(self.beta * (before - energy - state.getKineticEnergy()._value)):
             return 0
@@ -130,8 +129,6 @@ class _Chain:
 
     def jump(self) -> int:
         """Moves of the torsions; how many were accepted."""
-        if not len(self.move.quads):
-            return 0
         density, taken = self.move.log_density(self.move.angles(self.positions)), 0
         for _ in range(JUMPS):
             angles = self.move.draw(self.rng)

@@ -90,7 +90,7 @@ class MoleculeEngine:
             BurstError: there is no sound structure near it.
         """
         context, integrator = self._context(seed, held=torsions(positions[None], self.quads)[0])
-        with _explosions():
+        with explosions():
             import openmm
 
             context.setPositions(np.asarray(positions, dtype=np.float64))
@@ -115,7 +115,7 @@ class MoleculeEngine:
         positions = np.empty((frames, *np.shape(start)), dtype=np.float32)
         energies = np.empty(frames)
         timestep = self.molecule.protocol.timestep
-        with _explosions():
+        with explosions():
             context.setPositions(np.asarray(start, dtype=np.float64))
             context.applyConstraints(1e-6)
             self._draw_velocities(context, seed)
@@ -158,7 +158,7 @@ def _frame(context: openmm.Context) -> tuple[Floats, float]:
     return positions, energy
 
 
-class _explosions:  # noqa: N801
+class explosions:  # noqa: N801
     """OpenMM's complaints about coordinates that are not finite, as `BurstError`."""
 
     def __enter__(self) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from latentmd.hybrid.protocols import Explorer, Scheduler
     from latentmd.hybrid.settings import Settings
     from latentmd.workflows.hybrid import HybridRun
+    from latentmd.workflows.hybrid_engine import MoleculeEngine
     from latentmd.workflows.hybrid_start import Clock
 
 Floats = NDArray[np.floating[Any]]
@@ -39,8 +40,8 @@ _MIXED = 1.05  # largest ratio of the spread of all chains to that within one
 _FEWEST_JUMPS = 100  # accepted moves of the torsions
 
 
-class TooLargeError(ValueError):
-    """A molecule with too many atoms for Metropolis moves; the message says what to do."""
+class UnsuitableError(ValueError):
+    """A molecule that Metropolis moves cannot sample; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,20 @@ class Sampled:
     """Segments of all chains after the first of each, which is thrown away.
 
     Attributes:
-        positions: nm, shape (chains, sweeps, atoms, 3).
         energies: kJ/mol, shape (chains, sweeps).
-        angles: torsions that turn, radians, shape (chains, sweeps, torsions).
-        accepted: shares of the Hamiltonian moves and of those of the torsions.
-        jumps: accepted moves of the torsions.
+        angles: torsions about bonds, those of rings included, radians, shape (chains, sweeps, torsions).
+        accepted: how many of the Hamiltonian moves and of those of the torsions.
     """
 
-    positions: Floats
     energies: Floats
     angles: Floats
-    accepted: tuple[float, float]
-    jumps: int
+    accepted: tuple[int, int]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Shares of the moves that were accepted."""
+        glides, jumps = self.accepted
+        return {"hamiltonian": glides / self.energies.size, "torsions": jumps / (JUMPS * self.energies.size)}
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Populations:
     Attributes:
         sets: of each frame, shape (chains, sweeps).
         values, errors: populations and standard errors by effective samples, shape (sets,).
-        effective: least number of effective samples of a set.
+        effective: least number of effective samples of any set.
         mixed: largest ratio of the spread of all halves of chains to that within one (Gelman and Rubin 1992).
     """
 
@@ -90,53 +93,79 @@ def write_metropolis(
         core: settings of the rounds, for the bursts of round 0.
         explorer: the surrogate, or none.
         starts: structures (m, atoms, 3); the chains begin from the first of them, which are far apart.
-        wall: seconds for the chains, over all sessions.
-        clock: keeps the time they took.
+        wall: seconds for everything, over all sessions.
+        clock: keeps the time that everything took.
         tasks: runs the chains side by side.
 
     Raises:
         Stopped: the run was asked to stop.
     """
     folder = HybridFolder(run.folder)
-    move = _move(run, core, explorer, starts, folder, tasks)
+    with clock.part("kernels"):
+        move = _move(run, core, explorer, starts, folder, tasks)
     number = 0
     while True:
         with clock.part(LEVEL):
             _segments(run, move, starts, number, folder, tasks)
         number += 1
-        if number < 2:
+        if _there(folder, number):  # an earlier session went on
             continue
-        sampled = _sampled(run, move, folder, number)
-        found = populations(sampled.angles, keyed_rng(run.seed, number, REVIEW))
-        missing = lacking(found, sampled.jumps, run.settings.precision)
+        over = sum(clock.parts.values()) >= wall
+        if number < 2 or not (over or due(number)):
+            continue
+        with clock.part(LEVEL):
+            sampled = _sampled(folder, number)
+            found = populations(sampled.angles, keyed_rng(run.seed, number, REVIEW))
+        missing = lacking(found, sampled.accepted[1], run.settings.precision)
         run.report(f"Metropolis chains: {_progress(found, number)}", 0.0, 1.0)
-        if not missing or clock.parts[LEVEL] >= wall:
-            return _write(run, move, sampled, found, missing, clock)
+        if not missing or over:
+            return _write(run, sampled, found, missing, clock, number)
 
 
-def check_size(atoms: int) -> None:
-    """Refuse a molecule with too many atoms.
+def check_suitable(engine: MoleculeEngine) -> None:
+    """Refuse a molecule that these moves cannot sample.
 
     Raises:
-        TooLargeError: it has.
+        UnsuitableError: it has too many atoms, no torsion that can turn, or virtual sites.
     """
+    system = engine.molecule.system
+    atoms, advice = system.getNumParticles(), "use --exactness reweighted, with --overwrite in the same folder"
     if atoms > MOST_ATOMS:
-        raise TooLargeError(
+        raise UnsuitableError(
             f"--exactness {LEVEL} draws all torsions of a molecule at once, which hardly ever fits beyond "
-            f"{MOST_ATOMS} atoms; this one has {atoms}: use --exactness reweighted"
+            f"{MOST_ATOMS} atoms; this one has {atoms}: {advice}"
         )
+    if any(system.isVirtualSite(i) for i in range(atoms)):
+        raise UnsuitableError(f"--exactness {LEVEL} cannot move virtual sites, which this molecule has: {advice}")
+    if not len(_turning(engine)[0]):
+        raise UnsuitableError(f"--exactness {LEVEL} turns bonds, and this molecule has none that can turn: {advice}")
+
+
+def due(number: int) -> bool:
+    """Whether the chains are looked at after this many segments: after 2, and each time there are half as many more."""
+    look = 2
+    while look < number:
+        look = -(-3 * look // 2)
+    return look == number
+
+
+def _turning(engine: MoleculeEngine) -> tuple[Ints, tuple[Ints, ...]]:
+    from latentmd.evaluation.structure import topology_arrays
+
+    symbols, bonds = topology_arrays(engine.molecule.topology)
+    return turning(engine.quads, bonds, len(symbols))
 
 
 def _move(
     run: HybridRun, core: Settings, explorer: Explorer, starts: Floats, folder: HybridFolder, tasks: Scheduler
 ) -> TorsionMove:
     """Kernels on the bursts of round 0 and on structures of the surrogate that pass the gate; fixed from then on."""
-    from latentmd.evaluation.structure import topology_arrays, torsions
+    from latentmd.evaluation.structure import torsions
 
-    symbols, bonds = topology_arrays(run.engine.molecule.topology)
-    quads, sides = turning(run.engine.quads, bonds, len(symbols))
+    quads, sides = _turning(run.engine)
 
     def make() -> dict[str, Any]:
+        run.report("choosing kernels", 0.0, 1.0)
         bursts = first_bursts(run, core, starts, tasks)
         frames = np.concatenate([burst.positions[len(burst.positions) // 2 :: 24] for burst in bursts])
         rng = keyed_rng(run.seed, 0, PLAN, 3)
@@ -154,6 +183,8 @@ def _segments(
     run: HybridRun, move: TorsionMove, starts: Floats, number: int, folder: HybridFolder, tasks: Scheduler
 ) -> None:
     """Sample what is missing of the segments of a number."""
+    from latentmd.evaluation.structure import torsions
+    from latentmd.hybrid.state import read_arrays
     from latentmd.workflows.hybrid import Stopped
 
     missing = [c for c in range(CHAINS_RUN) if not _path(folder, number, c).exists()]
@@ -161,15 +192,18 @@ def _segments(
     for chain in missing:
         start = starts[chain % len(starts)]
         if number:
-            with np.load(_path(folder, number - 1, chain)) as last:
-                start = last["end"]
+            start = read_arrays(_path(folder, number - 1, chain))["end"]
         seed = keyed_seed(run.seed, number, REVIEW, 1 + chain)
-        work.append(Segment(run.engine.molecule, run.engine.platform, move, start, SWEEPS, seed))
+        work.append(Segment(run.engine.molecule, move, start, SWEEPS, seed))
     for chain, piece in zip(missing, tasks.map(run_segment, work), strict=True):
-        arrays = {"positions": piece.positions.astype(np.float32), "energies": piece.energies}
-        write_npz(
-            _path(folder, number, chain), {**arrays, "end": piece.positions[-1], "accepted": np.array(piece.accepted)}
-        )
+        arrays = {
+            "positions": piece.positions.astype(np.float32),
+            "energies": piece.energies,
+            "angles": torsions(piece.positions, run.engine.quads),
+            "end": piece.positions[-1],
+            "accepted": np.array(piece.accepted),
+        }
+        write_npz(_path(folder, number, chain), arrays)
         if run.stop():
             raise Stopped(run.folder)
 
@@ -178,19 +212,22 @@ def _path(folder: HybridFolder, number: int, chain: int) -> Any:
     return folder.path / CHAINS / f"segment-{number:04d}-{chain}.npz"
 
 
-def _sampled(run: HybridRun, move: TorsionMove, folder: HybridFolder, number: int) -> Sampled:
-    from latentmd.evaluation.structure import torsions
-    from latentmd.hybrid.state import read_arrays
+def _there(folder: HybridFolder, number: int) -> bool:
+    return all(_path(folder, number, chain).exists() for chain in range(CHAINS_RUN))
 
-    parts = [[read_arrays(_path(folder, n, c)) for n in range(1, number)] for c in range(CHAINS_RUN)]
-    positions, energies = (
-        np.array([np.concatenate([p[name] for p in chain]) for chain in parts]) for name in ("positions", "energies")
-    )
-    flat = positions.reshape(-1, *positions.shape[2:]).astype(np.float64)
-    angles = torsions(flat, move.quads).reshape(*energies.shape, -1)
-    accepted = np.mean([[p["accepted"] for p in chain] for chain in parts], axis=(0, 1))
-    jumps = round(float(accepted[1]) * energies.size * JUMPS)
-    return Sampled(positions, energies, angles, (float(accepted[0]), float(accepted[1])), jumps)
+
+def _read(folder: HybridFolder, number: int, name: str) -> NDArray[Any]:
+    """An array of all chains, shape (chains, ...), without the first of `number` segments of each."""
+    parts = []
+    for chain in range(CHAINS_RUN):
+        files = (np.load(_path(folder, n, chain), allow_pickle=False) for n in range(1, number))
+        parts.append(np.concatenate([file[name] for file in files]))
+    return np.array(parts)
+
+
+def _sampled(folder: HybridFolder, number: int) -> Sampled:
+    energies, angles, accepted = (_read(folder, number, name) for name in ("energies", "angles", "accepted"))
+    return Sampled(energies, angles, (int(accepted[:, 0::2].sum()), int(accepted[:, 1::2].sum())))
 
 
 def populations(angles: Floats, rng: np.random.Generator) -> Populations:
@@ -200,12 +237,11 @@ def populations(angles: Floats, rng: np.random.Generator) -> Populations:
     points = np.concatenate([np.cos(angles), np.sin(angles)], axis=2)
     flat = points.reshape(-1, points.shape[2])
     number = min(_SETS, len(np.unique(flat, axis=0)))
-    clustering = KMeans(number, max_iter=50, fixed_seed=int(rng.integers(2**31)), n_jobs=1).fit(flat).fetch_model()
-    labels = clustering.transform(flat)
-    order = np.argsort(-np.bincount(labels, minlength=number))
-    sets = np.argsort(order)[labels].reshape(angles.shape[:2])
+    clustering = KMeans(number, max_iter=50, tolerance=1e-2, fixed_seed=int(rng.integers(2**31)), n_jobs=1)
+    _, labels, counts = np.unique(clustering.fit(flat).transform(flat), return_inverse=True, return_counts=True)
+    sets = np.argsort(np.argsort(-counts))[labels.ravel()].reshape(angles.shape[:2])
     values, errors, least, mixed = [], [], np.inf, 1.0
-    for index in range(number):
+    for index in range(len(counts)):
         inside = (sets == index).astype(np.float64)
         effective = effective_samples(list(inside))
         share = inside.mean()
@@ -243,18 +279,19 @@ def lacking(found: Populations, jumps: int, precision: float) -> list[str]:
 
 
 def _progress(found: Populations, number: int) -> str:
-    return f"{CHAINS_RUN * number * SWEEPS} sweeps, {found.effective:.0f} effective samples of the rarest set"
+    return f"{CHAINS_RUN * number * SWEEPS} sweeps, {found.effective:.0f} effective samples at least of every set"
 
 
 def _write(
-    run: HybridRun, move: TorsionMove, sampled: Sampled, found: Populations, missing: list[str], clock: Clock
+    run: HybridRun, sampled: Sampled, found: Populations, missing: list[str], clock: Clock, number: int
 ) -> dict[str, Any]:
     from latentmd.workflows.hybrid_page import write_metropolis_page
 
     chains, sweeps = sampled.energies.shape
+    positions = _read(HybridFolder(run.folder), number, "positions")
     unfinished = run.folder / f".{LEVEL}.new.xtc"
     with FrameWriter(unfinished) as writer:
-        writer.write(sampled.positions.reshape(chains * sweeps, -1, 3), np.arange(chains * sweeps))
+        writer.write(positions.reshape(chains * sweeps, -1, 3), np.arange(chains * sweeps))
     os.replace(unfinished, run.folder / f"{LEVEL}.xtc")
     arrays = {
         "chain": np.repeat(np.arange(chains), sweeps),
@@ -272,7 +309,7 @@ def _write(
         "remains": rung.remains,
         "missing": missing,
         "frames": chains * sweeps,
-        "accepted": {"hamiltonian": sampled.accepted[0], "torsions": sampled.accepted[1]},
+        "accepted": sampled.shares,
         "effective_samples": found.effective,
         "populations": {
             f"set {i + 1}": {"value": float(p), "standard_error": float(e)}
@@ -286,5 +323,5 @@ def _write(
         "file": f"{LEVEL}.xtc",
     }
     write_atomically(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
-    write_metropolis_page(run, move, sampled, found, summary)
+    write_metropolis_page(run, sampled, found, positions, summary)
     return summary

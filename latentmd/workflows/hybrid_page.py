@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from latentmd.hybrid.controller import Hybrid
     from latentmd.workflows.hybrid import HybridRun
     from latentmd.workflows.hybrid_metropolis import Populations, Sampled
-    from latentmd.workflows.torsion_moves import TorsionMove
+
+Floats = NDArray[np.floating[Any]]
 
 _VIEWED = 40  # frames of each state in the 3-D view
 _UNKNOWN = "not known"
@@ -62,24 +63,26 @@ def write_free_energy_page(
 
 
 def write_metropolis_page(
-    run: HybridRun, move: TorsionMove, sampled: Sampled, found: Populations, summary: dict[str, Any]
+    run: HybridRun, sampled: Sampled, found: Populations, positions: Floats, summary: dict[str, Any]
 ) -> None:
     """Write the page of Metropolis chains into the run's folder, whole or not at all.
 
     Args:
         run: the request and the engine.
-        move: of the torsions.
         sampled: by the chains.
         found: populations.
+        positions: nm, shape (chains, sweeps, atoms, 3).
         summary: content of summary.json.
     """
-    frames = Frames.of_chains(run, move, sampled, found)
+    frames = Frames.of_chains(run, sampled, found)
     missing, temperature = summary["missing"], summary["temperature"]
     kt = thermal_energy(temperature) / KILOCALORIE
     rows = []
     for index, (name, known) in enumerate(summary["populations"].items()):
         share, error = known["value"], known["standard_error"]
-        energy = f"{-kt * np.log(share / (1 - share)):.2f} ± {kt * error / (share * (1 - share)):.2g}"
+        energy = _UNKNOWN
+        if 0 < share < 1:
+            energy = f"{-kt * np.log(share / (1 - share)):.2f} ± {kt * error / (share * (1 - share)):.2g}"
         rows.append((name, torsion_words(frames, index), f"{share:.3g} ± {error:.2g}", energy))
     sets = _table(("set", "where", "population", "free energy (kcal/mol, ± standard error)"), rows)
     taken = [(name, f"{share:.1%}") for name, share in summary["accepted"].items()]
@@ -94,11 +97,11 @@ def write_metropolis_page(
     ]
     state = "converged" if not missing else "not converged"
     lead = f"{run.recipe.top.parent.name}: Metropolis chains, {state}, {summary['frames']} frames, {temperature:g} K"
-    view = report.View(run.engine.molecule.topology, frames.shown(list(sampled.positions), _VIEWED))
+    view = report.View(run.engine.molecule.topology, frames.shown(list(positions), _VIEWED))
     report.write_page(run.folder / PAGE, "Free energies", lead, sections, view if view.sets else None)
 
 
-_AGREED = "Yes: the chains agree, and every population is known as well as was wanted."
+_AGREED = "Yes, as far as the chains can tell: they agree, and every population is known as well as was wanted."
 _DIFFERENT = "Not yet; numbers below are provisional. This is missing:"
 _CHAINS = "Sets of torsions (k-means), with standard errors by the effective number of independent samples."
 _EQUAL = "All frames of the chains, each with the same weight."

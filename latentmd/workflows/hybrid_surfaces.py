@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from latentmd.hybrid.controller import Hybrid
     from latentmd.workflows.hybrid import HybridRun
     from latentmd.workflows.hybrid_metropolis import Populations, Sampled
-    from latentmd.workflows.torsion_moves import TorsionMove
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
@@ -28,7 +27,7 @@ _NAMED = 4  # torsions that describe a state
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames of all reviewed bursts.
+    """Frames of all reviewed bursts, or of Metropolis chains.
 
     Attributes:
         torsions: radians, shape (frames, torsions).
@@ -38,7 +37,7 @@ class Frames:
         weight: equilibrium weights, shape (frames,).
         state: index of the state, -1 for none, shape (frames,).
         states: their names.
-        place: number of the burst and frame within it, shape (frames, 2).
+        place: number of the burst or chain, and frame within it, shape (frames, 2).
     """
 
     torsions: Floats
@@ -71,11 +70,11 @@ class Frames:
         )  # fmt: skip
 
     @classmethod
-    def of_chains(cls, run: HybridRun, move: TorsionMove, sampled: Sampled, found: Populations) -> Frames:
+    def of_chains(cls, run: HybridRun, sampled: Sampled, found: Populations) -> Frames:
         """Frames of Metropolis chains, which weigh the same and have no slow coordinates."""
         chains, sweeps = sampled.energies.shape
         angles, weight = sampled.angles.reshape(chains * sweeps, -1), np.full(chains * sweeps, 1 / (chains * sweeps))
-        names = tuple(torsion_name(run.engine.molecule.topology, quad) for quad in move.quads.tolist())
+        names = tuple(torsion_name(run.engine.molecule.topology, quad) for quad in run.engine.quads.tolist())
         place = np.column_stack([np.repeat(np.arange(chains), sweeps), np.tile(np.arange(sweeps), chains)])
         sets = tuple(f"set {i + 1}" for i in range(len(found.values)))
         pairs = torsion_pairs(names, angles, weight)

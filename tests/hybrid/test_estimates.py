@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from latentmd.hybrid.estimates import Bursts, estimate
+from latentmd.hybrid.estimates import Bursts, _typical_time, estimate
 
 Chain = Callable[..., Bursts]
 
@@ -70,3 +70,9 @@ def test_trials_that_go_on_until_they_succeed_do_not_make_a_climb_too_easy() -> 
         likely.append(np.log(2 / trials / (down / 300)) - np.log(climb / fall))
     assert np.mean(likely) > 0.18
     assert abs(np.mean(off)) < 0.18
+
+
+def test_a_time_that_a_few_draws_do_not_have_is_that_of_the_others() -> None:
+    assert _typical_time(np.array([2.0, 8.0, np.nan])) == pytest.approx(4.0)
+    assert np.isnan(_typical_time(np.array([2.0, np.nan])))
+    assert _typical_time(np.array([2.0, np.inf, np.inf])) == np.inf

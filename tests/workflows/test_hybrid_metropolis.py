@@ -13,7 +13,8 @@ import pytest
 
 from latentmd.workflows import hybrid_metropolis
 from latentmd.workflows.hybrid import HybridSettings, hybrid
-from latentmd.workflows.hybrid_metropolis import check_size, lacking, populations
+from latentmd.workflows.hybrid_engine import MoleculeEngine
+from latentmd.workflows.hybrid_metropolis import check_suitable, due, lacking, populations
 from latentmd.workflows.run import RunInterrupted
 
 ALANINE = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
@@ -74,6 +75,12 @@ def test_a_budget_ends_it_in_words(tmp_path: Path) -> None:
     assert result.status == "budget"
     assert any("has a standard error of" in sentence for sentence in result.summary["missing"])
     assert "not converged" in (tmp_path / "run" / "free_energy.html").read_text()
+    segments = result.summary["frames"]
+    again = run(tmp_path / "run", settings=replace(SMALL, precision=1e-9), wall=1.0, resume=True)
+    assert again.summary["frames"] == segments
+    more = sum(result.summary["wall_seconds"].values()) + 3.0
+    further = run(tmp_path / "run", settings=replace(SMALL, precision=1e-9), wall=more, resume=True)
+    assert further.summary["frames"] > segments
 
 
 def test_a_model_chooses_where_kernels_are(ou_bundle: Path, tmp_path: Path) -> None:
@@ -103,7 +110,15 @@ def test_populations_and_their_errors_of_known_torsions() -> None:
     assert any("do not agree" in sentence for sentence in lacking(apart, 1000, 0.25))
 
 
-def test_large_molecules_are_refused() -> None:
-    check_size(hybrid_metropolis.MOST_ATOMS)
-    with pytest.raises(ValueError, match="this one has 41: use --exactness reweighted"):
-        check_size(41)
+def test_chains_are_looked_at_less_and_less_often() -> None:
+    assert [number for number in range(1, 30) if due(number)] == [2, 3, 5, 8, 12, 18, 27]
+
+
+def test_unsuitable_molecules_are_refused(alanine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = MoleculeEngine.of(alanine, np.asarray(alanine.positions._value), 0.1, "Reference")
+    check_suitable(engine)
+    with pytest.raises(ValueError, match="has none that can turn: use --exactness reweighted"):
+        check_suitable(replace(engine, quads=engine.quads[:0]))
+    monkeypatch.setattr(hybrid_metropolis, "MOST_ATOMS", 21)
+    with pytest.raises(ValueError, match="beyond 21 atoms; this one has 22: use --exactness reweighted"):
+        check_suitable(engine)
