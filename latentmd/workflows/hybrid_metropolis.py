@@ -218,11 +218,12 @@ def _there(folder: HybridFolder, number: int) -> bool:
 
 def _read(folder: HybridFolder, number: int, name: str) -> NDArray[Any]:
     """An array of all chains, shape (chains, ...), without the first of `number` segments of each."""
-    parts = []
-    for chain in range(CHAINS_RUN):
-        files = (np.load(_path(folder, n, chain), allow_pickle=False) for n in range(1, number))
-        parts.append(np.concatenate([file[name] for file in files]))
-    return np.array(parts)
+
+    def array(chain: int, segment: int) -> NDArray[Any]:
+        with np.load(_path(folder, segment, chain), allow_pickle=False) as file:
+            return np.asarray(file[name])
+
+    return np.array([np.concatenate([array(chain, n) for n in range(1, number)]) for chain in range(CHAINS_RUN)])
 
 
 def _sampled(folder: HybridFolder, number: int) -> Sampled:
