@@ -6,6 +6,7 @@
     python examples/hybrid/benefit.py adaptive --seconds 300 --seed 1 --out benefit  # one start, least-visited cells
     python examples/hybrid/benefit.py hot --seconds 300 --seed 1 --out benefit       # hot starts, least-visited cells
     python examples/hybrid/benefit.py metropolised --seconds 60 --seed 1 --out benefit  # exact chains
+    python examples/hybrid/benefit.py metropolised-bad --seconds 45 --seed 1 --out benefit  # with a bad surrogate
     python examples/hybrid/benefit.py md --seconds 300 --seed 1 --out benefit
     python examples/hybrid/benefit.py show --reference reference.json --out benefit
 
@@ -38,6 +39,10 @@ VARIANTS = {
     "no-surrogate": HybridSettings(surrogate=False),
     "bad": HybridSettings(effort=0.0),
     "pretrained": HybridSettings(),
+}
+CHAINS = {
+    "metropolised": HybridSettings(precision=0.01),
+    "metropolised-bad": HybridSettings(precision=0.01, effort=0.0),
 }
 
 
@@ -102,10 +107,10 @@ def sample(name: str, seconds: float, seed: int, out: Path) -> None:
         pass
 
 
-def metropolised(seconds: float, seed: int, out: Path) -> None:
+def metropolised(name: str, seconds: float, seed: int, out: Path) -> None:
     """Metropolis chains; a line of the curve whenever the populations are looked at."""
     curve: list[dict[str, float | None]] = []
-    folder, began = out / f"metropolised-{seed}", time.monotonic()
+    folder, began = out / f"{name}-{seed}", time.monotonic()
 
     def look(stage: str, done: float, total: float) -> None:
         if not stage.startswith("Metropolis"):
@@ -118,15 +123,15 @@ def metropolised(seconds: float, seed: int, out: Path) -> None:
         error = float(KT / np.sqrt(share * (1 - share) * max(effective, 1.0))) if 0 < share < 1 else None
         line = {"seconds": time.process_time(), "wall": time.monotonic() - began, "ns": 0.0}
         curve.append({**line, "kcal": free_energy(share), "error": error})
-        (out / f"metropolised-{seed}.json").write_text(json.dumps(curve, indent=1), encoding="utf-8")
-        print("metropolised", curve[-1], flush=True)
+        (out / f"{name}-{seed}.json").write_text(json.dumps(curve, indent=1), encoding="utf-8")
+        print(name, curve[-1], flush=True)
         if line["seconds"] > seconds:
             raise OverError
 
     try:
         hybrid(
             PDB, out=folder, temperature=TEMPERATURE, seed=seed, processes=1, exactness="metropolised",
-            settings=HybridSettings(precision=0.01), overwrite=True, report=look,
+            settings=CHAINS[name], overwrite=True, report=look,
         )  # fmt: skip
     except OverError:
         pass
@@ -166,7 +171,7 @@ def show(reference: Path, out: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=[*VARIANTS, "metropolised", "md", "show"])
+    parser.add_argument("what", choices=[*VARIANTS, *CHAINS, "md", "show"])
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benefit"))
@@ -175,8 +180,8 @@ if __name__ == "__main__":
     options.out.mkdir(parents=True, exist_ok=True)
     if options.what == "show":
         show(options.reference, options.out)
-    elif options.what == "metropolised":
-        metropolised(options.seconds, options.seed, options.out)
+    elif options.what in CHAINS:
+        metropolised(options.what, options.seconds, options.seed, options.out)
     elif options.what == "md":
         plain_md(options.seconds, options.seed, options.out)
     else:
