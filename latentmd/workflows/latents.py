@@ -199,7 +199,8 @@ def _images(
     stacked = np.concatenate(slow)[pick]
     maps = {"PCA of all axes": pca, "slow axes 1 and 2": stacked[:, :2] if stacked.shape[1] > 1 else None}
     notes = []
-    if find_spec("umap") is not None:
+    umap = find_spec("umap")
+    if umap is not None and umap.origin is not None:  # a folder of that name without code has no origin
         maps["UMAP of all axes"] = _umap(everything[pick], seed)
     else:
         notes.append("UMAP is not drawn: install it with `pip install 'latentmd[umap]'`")
