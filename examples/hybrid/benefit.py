@@ -28,6 +28,8 @@ import numpy as np
 from latentmd.evaluation.statistics import effective_samples
 from latentmd.hybrid.convergence import Criteria
 from latentmd.workflows.hybrid import HybridSettings, hybrid
+from latentmd.workflows.hybrid_bootstrap import HOT_TIME, HOT_WALKERS
+from latentmd.workflows.hybrid_metropolis import CHAINS_RUN
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 TEMPERATURE = 300.0
@@ -116,12 +118,14 @@ def metropolised(name: str, seconds: float, seed: int, out: Path) -> None:
         if not stage.startswith("Metropolis"):
             return
         chains = []
-        for chain in range(4):
+        for chain in range(CHAINS_RUN):
             paths = sorted((folder / "metropolis").glob(f"segment-*-{chain}.npz"))[1:]
             chains.append(np.concatenate([in_basin(phi_of(np.load(path)["positions"])) for path in paths]))
         share, effective = float(np.mean(chains)), effective_samples([chain.astype(float) for chain in chains])
         error = float(KT / np.sqrt(share * (1 - share) * max(effective, 1.0))) if 0 < share < 1 else None
-        line = {"seconds": time.process_time(), "wall": time.monotonic() - began, "ns": 0.0}
+        settings = CHAINS[name]  # chains have no time of their own: MD is what looked for basins, and the first bursts
+        ns = (HOT_WALKERS * HOT_TIME + settings.starts * settings.burst) / 1000
+        line = {"seconds": time.process_time(), "wall": time.monotonic() - began, "ns": ns}
         curve.append({**line, "kcal": free_energy(share), "error": error})
         (out / f"{name}-{seed}.json").write_text(json.dumps(curve, indent=1), encoding="utf-8")
         print(name, curve[-1], flush=True)

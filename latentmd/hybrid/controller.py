@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from latentmd.evaluation.kinetics import connected_states
 from latentmd.hybrid.cells import Cells, fit_cells
 from latentmd.hybrid.convergence import Review, review
 from latentmd.hybrid.dataset import Dataset, StateFunctions
 from latentmd.hybrid.planning import Plan, Planner, given_plan
 from latentmd.hybrid.protocols import Engine, Explorer, Floats, LoadExplorer, Scheduler, Serial
 from latentmd.hybrid.results import summary, weight_arrays
-from latentmd.hybrid.reweighting import connected_share, count_transitions, fit
+from latentmd.hybrid.reweighting import connected_share, count_transitions
 from latentmd.hybrid.settings import Settings
 from latentmd.hybrid.state import Store, StoreError, Trajectories, read_arrays
 from latentmd.hybrid.tasks import BURST, REFINE, REVIEW, Task, keyed_rng, keyed_seed, run_burst
@@ -316,8 +317,8 @@ class Hybrid:
             if len(partition) < _FEWEST_CELLS:
                 break
             paths = self.dataset.assigned(partition, len(self.dataset))
-            model = fit(count_transitions(paths, len(partition), self.settings.lag, self.settings.relaxation))
-            if connected_share(paths, model) >= self.settings.criteria.connected:
+            counts = count_transitions(paths, len(partition), self.settings.lag, self.settings.relaxation)
+            if connected_share(paths, connected_states(counts.matrix())) >= self.settings.criteria.connected:
                 return partition
             partition = partition.coarser()
         return cells

@@ -146,7 +146,7 @@ def estimate(
             (bursts.states[a], bursts.states[b]): interval
             for (a, b), interval in zip(pairs, intervals[2 * n + timescales :], strict=True)
         },
-        connected_share(bursts.paths, model),
+        connected_share(bursts.paths, model.active),
         cells,
         boot[:, n : 2 * n + 1],
     )

@@ -146,7 +146,7 @@ class Planner:
         paths = self.dataset.paths(self.cells)
         counts = count_transitions(paths, cells, lag, skip)
         model, matrix, gains = fit(counts), counts.matrix(), np.zeros(cells)
-        if connected_share(paths, model) < self.settings.criteria.connected:
+        if connected_share(paths, model.active) < self.settings.criteria.connected:
             gains[unconnected(matrix, visits, model.active)] = 1.0
             return gains / np.maximum(visits, 1)
         bursts = self.dataset.bursts(self.cells, lag, len(self.dataset))

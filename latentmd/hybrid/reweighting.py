@@ -106,12 +106,12 @@ def fit(counts: Counts) -> Model:
     return Model(active, fluxes, counts.lag)
 
 
-def connected_share(paths: Sequence[Ints], model: Model) -> float:
-    """Share of the bursts that end in the connected set.
+def connected_share(paths: Sequence[Ints], active: Ints) -> float:
+    """Share of the bursts that end in connected cells.
 
     Cells that they only pass through, high up on a barrier, have hardly any weight.
     """
-    return float(np.isin([path[-1] for path in paths], model.active).mean())
+    return float(np.isin([path[-1] for path in paths], active).mean())
 
 
 def bootstrap(counts: Counts, model: Model, draws: int, rng: np.random.Generator) -> list[tuple[Floats, Model]]:

@@ -103,4 +103,4 @@ def test_bursts_that_end_where_no_way_leads_are_not_connected() -> None:
     """One passes through a cell of its own on the way down, which does not count; one stays in such a cell."""
     paths = [np.array([0, 1, 0, 1, 1, 0]), np.array([2, 1, 0, 1]), np.array([3, 3, 3, 3])]
     model = fit(count_transitions(paths, 4, 1, 0))
-    assert connected_share(paths, model) == pytest.approx(2 / 3)
+    assert connected_share(paths, model.active) == pytest.approx(2 / 3)
