@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentmd.workflows.hybrid import HybridSettings, hybrid
+from latentmd.sampling.hybrid.run import HybridSettings, hybrid
 
 if __name__ == "__main__":  # the worker processes import this script
     pdb = Path(__file__).parents[1] / "systems" / "molecules" / "alanine_dipeptide.pdb"

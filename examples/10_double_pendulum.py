@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from latentmd.systems.toy.world import frame_stack, world
-from latentmd.training.world_model import load_world
-from latentmd.workflows.world import plan_world, train_world
+from latentmd.worlds.model import load_world
+from latentmd.worlds.run import plan_world, train_world
 
 # So few steps show the path from trajectories to a forecast, not what can be reached: `latentmd train --world
 # double-pendulum --out pendulum` takes the recipe's, and `--observe pixels` learns from pictures.

@@ -2,7 +2,7 @@
 
 import sys
 
-from latentmd.workflows.world import plan_world, train_world
+from latentmd.worlds.run import plan_world, train_world
 
 # `latentmd train --world circles --out circles` takes the recipe's number of steps.
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 40

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 
 from latentmd.systems.toy.argon import Argon
-from latentmd.workflows.world import plan_world, train_world
+from latentmd.worlds.run import plan_world, train_world
 
 # `latentmd train --world argon --out argon` takes the recipe's number of steps.
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 8

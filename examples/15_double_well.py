@@ -5,8 +5,8 @@ import sys
 import torch
 
 from latentmd.systems.toy.double_well import DoubleWell
-from latentmd.training.world_model import load_world
-from latentmd.workflows.world import plan_world, train_world
+from latentmd.worlds.model import load_world
+from latentmd.worlds.run import plan_world, train_world
 
 # `latentmd train --world double-well --out well` takes the recipe's number of steps.
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 150

@@ -12,10 +12,10 @@ import numpy as np
 from mdtraj.formats import XTCTrajectoryFile
 from openmm.app import PDBFile
 
-from latentmd.evaluation.features import load_topology
+from latentmd.analysis.features import load_topology
+from latentmd.evaluation.trajectories import Settings, evaluate
 from latentmd.systems.builder import build
 from latentmd.systems.peptide import backbone, pdb_block
-from latentmd.workflows.evaluate import Settings, evaluate
 
 RESIDUES, FRAMES = (int(x) for x in sys.argv[1:3]) if len(sys.argv) > 2 else (20, 500)
 RUNS, KEPT = 5, np.exp(-1 / 20)  # correlation of the noise from one frame to the next

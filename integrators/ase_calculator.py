@@ -12,7 +12,8 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from latentmd.integrators.ase_molecule import Array, Model, ModelMolecule, as_propagator
+from latentmd.arrays import Doubles
+from latentmd.integrators.ase_molecule import Model, ModelMolecule, as_propagator
 from latentmd.units import ANGSTROM, ELECTRONVOLT
 
 HEADS = ("energy", "latent_energy")
@@ -120,7 +121,7 @@ class LatentCalculator(Calculator):
             )
         return np.asarray(latent[0].double().cpu().numpy())
 
-    def _results(self, atoms: Sequence[Atoms], positions: Array) -> list[dict[str, Any]]:
+    def _results(self, atoms: Sequence[Atoms], positions: Doubles) -> list[dict[str, Any]]:
         """Everything the head gives, of structures at whole positions [B, N, 3] nm."""
         x = self._tensor(positions).requires_grad_(True)
         module, variance = self.propagator.module, None
@@ -143,13 +144,13 @@ class LatentCalculator(Calculator):
             results.append(row)
         return results
 
-    def _tensor(self, positions: Array) -> torch.Tensor:
+    def _tensor(self, positions: Doubles) -> torch.Tensor:
         """[B, N, 3] nm, centred in double precision before it becomes the model's."""
         centred = positions - positions.mean(axis=1, keepdims=True)
         return torch.as_tensor(centred, dtype=self.propagator.dtype, device=self.propagator.device)
 
 
-def _stress(positions: Array, forces: Array, volume: float) -> Array:
+def _stress(positions: Doubles, forces: Doubles, volume: float) -> Doubles:
     """dE/dε / V = -Σ x_i ⊗ F_i / V in eV/Å³, ASE's sign and Voigt order; x whole, forces of zero sum and torque."""
     virial = -positions.T @ forces / volume
     return np.asarray(full_3x3_to_voigt_6_stress(0.5 * (virial + virial.T)))

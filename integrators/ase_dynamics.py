@@ -10,10 +10,11 @@ from ase.constraints import FixAtoms, FixBondLengths
 from ase.md.logger import MDLogger
 from ase.md.md import MolecularDynamics
 
+from latentmd.arrays import Doubles
 from latentmd.core.noise import CounterNoise
-from latentmd.integrators.ase_molecule import Array, Model, ModelMolecule, as_propagator
+from latentmd.integrators.ase_molecule import Model, ModelMolecule, as_propagator
 from latentmd.integrators.openmm_constraints import ConstraintProjector
-from latentmd.propagator import Noise
+from latentmd.model.propagator import Noise
 from latentmd.units import ANGSTROM, ELECTRONVOLT
 
 MAX_DRAWS = 10  # decoded structures looked at before a step is given up
@@ -137,7 +138,7 @@ def _frozen(atoms: Atoms) -> Any:
     return frozen
 
 
-def _constrained(atoms: Atoms, old: Array, proposal: Array, masses: Array) -> Array:
+def _constrained(atoms: Atoms, old: Doubles, proposal: Doubles, masses: Doubles) -> Doubles:
     """The proposal after every constraint of the atoms, in Å; `old` are their positions with the molecule whole."""
     new = proposal.copy()
     bonds = []

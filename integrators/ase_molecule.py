@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from latentmd.bundle import Bundle, Manifest
-from latentmd.data.topology import chemistry
-from latentmd.propagator import Propagator
+from latentmd.arrays import Doubles
+from latentmd.model.file import Bundle, Manifest
+from latentmd.model.propagator import Propagator
+from latentmd.molecule.chemistry import chemistry
 from latentmd.units import ANGSTROM
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-Array = NDArray[np.float64]
 Model = str | Path | Bundle | Propagator
 
 _LONGEST_BOND = 0.3  # nm; beyond it, the atoms are taken to be in another order than the model's
@@ -77,7 +76,7 @@ class ModelMolecule:
                 f"{self.name}); `latentmd inspect` prints the molecule and its order of atoms"
             )
 
-    def check_bonds(self, positions: Array) -> None:
+    def check_bonds(self, positions: Doubles) -> None:
         """Refuse positions [N, 3] or [B, N, 3] nm in which bonded atoms are far apart.
 
         Raises:
@@ -93,13 +92,13 @@ class ModelMolecule:
                 f"{self.labels[parent]} of {self.name} are bonded; put the atoms in the model's order"
             )
 
-    def whole(self, atoms: Atoms) -> Array:
+    def whole(self, atoms: Atoms) -> Doubles:
         """Positions [N, 3] in nm with no bond across a face of the periodic cell.
 
         Raises:
             ValueError: positions that are not finite.
         """
-        x: Array = ANGSTROM * atoms.positions
+        x: Doubles = ANGSTROM * atoms.positions
         if not np.isfinite(x).all():
             raise ValueError("positions are not finite; expected a structure of the molecule")
         if atoms.pbc.any():

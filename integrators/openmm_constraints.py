@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg.lapack import dposv
 
-Array = NDArray[np.float64]
+from latentmd.arrays import Doubles
 
 _DENSE = 128  # constraints up to which a dense solve is the faster one
 _MAX_ITERATIONS = 50
@@ -55,14 +55,14 @@ class ConstraintProjector:
 
             self._incidence, self._coupling = csr_array(incidence), csr_array(self._coupling)
 
-    def residual(self, positions: Array) -> float:
+    def residual(self, positions: Doubles) -> float:
         """Largest relative error of a constrained length."""
         if not len(self.pairs):
             return 0.0
         r = self._vectors(positions)
         return float(np.max(np.abs(np.linalg.norm(r, axis=1) / self.lengths - 1.0)))
 
-    def project_positions(self, positions: Array) -> Array:
+    def project_positions(self, positions: Doubles) -> Doubles:
         """The nearest positions [N, 3] nm, in mass-weighted distance, that meet the constraints.
 
         Raises:
@@ -85,7 +85,7 @@ class ConstraintProjector:
             "the proposed structure is too far from the constraints"
         )
 
-    def project_velocities(self, positions: Array, velocities: Array) -> Array:
+    def project_velocities(self, positions: Doubles, velocities: Doubles) -> Doubles:
         """Velocities [N, 3] without the components along the constraints at `positions`."""
         if not len(self.pairs):
             return velocities.copy()
@@ -93,14 +93,14 @@ class ConstraintProjector:
         rate = np.einsum("ci,ci->c", r, self._vectors(velocities))
         return velocities - self._spread(r, self._solve(r, rate))
 
-    def _vectors(self, positions: Array) -> Array:
+    def _vectors(self, positions: Doubles) -> Doubles:
         return np.asarray(self._incidence @ positions)
 
-    def _spread(self, r: Array, multipliers: Array) -> Array:
+    def _spread(self, r: Doubles, multipliers: Doubles) -> Doubles:
         """M^-1 J^T multipliers, [N, 3]."""
         return np.asarray(self._inverse * (self._incidence.T @ (r * multipliers[:, None])))
 
-    def _solve(self, r: Array, right: Array) -> Array:
+    def _solve(self, r: Doubles, right: Doubles) -> Doubles:
         """Solution of J M^-1 J^T multipliers = right; its elements are (D M^-1 D^T)_ab r_a . r_b."""
         try:
             if len(right) <= _DENSE:

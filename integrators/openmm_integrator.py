@@ -10,7 +10,6 @@ from typing import Any, Literal
 import openmm
 from openmm import app, unit
 
-from latentmd.bundle import Bundle, Manifest, read_manifest
 from latentmd.integrators.openmm_provider import (
     COUNT,
     FAILURE,
@@ -26,7 +25,8 @@ from latentmd.integrators.openmm_provider import (
     LatentProvider,
 )
 from latentmd.integrators.openmm_selection import Selection, select
-from latentmd.propagator import split_time
+from latentmd.model.file import Bundle, Manifest, read_manifest
+from latentmd.model.propagator import split_time
 
 FORCE_NAME = "LatentProposal"
 _GAS_CONSTANT = unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin)

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from latentmd.bundle import BundleError, bundled_models, find
+from latentmd.arrays import Doubles
 from latentmd.core.noise import CounterNoise
 from latentmd.integrators.openmm_constraints import ConstraintProjector
 from latentmd.integrators.openmm_selection import Selection
-from latentmd.propagator import Propagator
-
-Array = NDArray[np.float64]
+from latentmd.model.file import BundleError, bundled_models, find
+from latentmd.model.propagator import Propagator
 
 # Context parameters through which the integrator talks to the provider.
 MODE, KT, TIME = "latentmd_mode", "latentmd_kT", "latentmd_time"
@@ -34,7 +32,7 @@ FAILED = 1.0  # the "energy" that tells the integrator of a failure
 MAX_DRAWS = 10  # decoded structures looked at before a step is given up
 
 
-Answer = tuple[float, Array]
+Answer = tuple[float, Doubles]
 
 
 class LatentStepError(RuntimeError):
@@ -87,7 +85,7 @@ class LatentProvider:
         self.steps = 0
         self.draws = 0
         self._idle = np.zeros((len(selection.atoms), 3))
-        self._velocities: dict[int, Array] = {}  # by thread: Contexts may be stepped from several
+        self._velocities: dict[int, Doubles] = {}  # by thread: Contexts may be stepped from several
         self._failures: dict[int, str] = {}
 
     @property
@@ -119,7 +117,7 @@ class LatentProvider:
             self._note(error)
             return FAILED, self._idle
 
-    def selected_positions(self, state: Any) -> Array:
+    def selected_positions(self, state: Any) -> Doubles:
         """Positions [n, 3] nm of the model's atoms in a State of the whole System, molecules whole."""
         x = state.getPositions(asNumpy=True)._value[list(self.selection.atoms)]
         return self._whole(x, state.getPeriodicBoxVectors(asNumpy=True)._value) if self.selection.periodic else x
@@ -136,7 +134,7 @@ class LatentProvider:
         self.last_error.__context__ = self.last_error.__cause__ = None
         self._failures[threading.get_ident()] = f"latent step failed: {type(error).__name__}: {text[:500]}"
 
-    def _displacements(self, state: Any, parameters: Any) -> Array:
+    def _displacements(self, state: Any, parameters: Any) -> Doubles:
         self._failures.pop(threading.get_ident(), None)
         x = state.getPositions(asNumpy=True)._value
         if not np.isfinite(x).all():
@@ -149,7 +147,7 @@ class LatentProvider:
         self.steps += 1
         return np.asarray(y - x)
 
-    def _propose(self, x: Array, time: float, key: tuple[int, int, int]) -> Array:
+    def _propose(self, x: Doubles, time: float, key: tuple[int, int, int]) -> Doubles:
         """Positions after `time`, the first of MAX_DRAWS that pass the checks of structure."""
         masses = self.projector.masses
         centre = masses @ x / self._mass
@@ -172,14 +170,14 @@ class LatentProvider:
             raise LatentStepError(f"an atom would move {longest:.3g} nm; the molecule allows {reach:.3g} nm")
         return np.asarray(y)
 
-    def _draw_velocities(self, y: Array, kT: float, key: tuple[int, int, int]) -> Array:
+    def _draw_velocities(self, y: Doubles, kT: float, key: tuple[int, int, int]) -> Doubles:
         masses = self.projector.masses
         v = CounterNoise(*key, purpose=1).standard_normal(y.shape) * (math.sqrt(kT) * self._spread)
         if self.selection.remove_momentum:
             v -= masses @ v / self._mass
         return np.asarray(self.projector.project_velocities(y, v))
 
-    def _whole(self, x: Array, box: Array) -> Array:
+    def _whole(self, x: Doubles, box: Doubles) -> Doubles:
         """Positions with no bond across a face of the periodic box."""
         x, inverse = x.copy(), np.linalg.inv(box)
         for child, parent in self.selection.tree:
@@ -213,7 +211,7 @@ class _Unloadable(LatentProvider):
         self._idle = np.zeros((len(selection.atoms), 3))
         self._velocities, self._failures = {}, {}
 
-    def _displacements(self, state: Any, parameters: Any) -> Array:
+    def _displacements(self, state: Any, parameters: Any) -> Doubles:
         raise BundleError(str(self.reason))
 
 

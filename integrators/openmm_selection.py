@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import openmm
 from openmm import app
 
-from latentmd.bundle import Manifest
-from latentmd.data.graph import fingerprint
 from latentmd.integrators.openmm_constraints import constraint_projector
+from latentmd.model.file import Manifest
+from latentmd.molecule.features import fingerprint
 
 _BOND = 0.2  # nm, longer than any covalent bond of a covered element pair
 

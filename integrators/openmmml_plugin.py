@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from openmm import app
 from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
 
-from latentmd.bundle import BundleError, Manifest, find, read_manifest
-from latentmd.data.graph import fingerprint
 from latentmd.integrators.ase_molecule import ModelMolecule
 from latentmd.integrators.openmm_selection import sub_topology
-from latentmd.propagator import Propagator
+from latentmd.model.file import BundleError, Manifest, find, read_manifest
+from latentmd.model.propagator import Propagator
+from latentmd.molecule.features import fingerprint
 
 Tree = tuple[tuple[int, int], ...]
 

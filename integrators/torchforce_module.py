@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latentmd.decoders.geometry import kabsch
-from latentmd.evaluation.structure import CLASH_DISTANCE, MAX_Z, StructureTemplate
 from latentmd.integrators.openmm_constraints import ConstraintProjector
 from latentmd.integrators.openmm_provider import POSITIONS, SELECTION, VELOCITIES
 from latentmd.integrators.openmm_selection import Selection
+from latentmd.molecule.checks import CLASH_DISTANCE, MAX_Z, StructureTemplate
+from latentmd.molecule.geometry import kabsch
 
 FAILURES = (
     "",
@@ -63,7 +63,7 @@ def philox_normals(seed: int, stream: int, step: int, purpose: int, first_block:
 
 
 class SoundStructure(nn.Module):
-    """The checks of `latentmd.evaluation.structure.check_frames` on one frame [n, 3] of finite positions."""
+    """The checks of `latentmd.molecule.checks.check_frames` on one frame [n, 3] of finite positions."""
 
     bonds: Tensor
     bond_mean: Tensor

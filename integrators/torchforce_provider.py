@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import openmm
 
-from latentmd.bundle import quiet_torchscript, script
 from latentmd.integrators.openmm_provider import FAILURE, PARAMETERS, Answer, LatentProvider, answering
 from latentmd.integrators.openmm_selection import Selection
 from latentmd.integrators.torchforce_module import FAILURES, FreeLatentForce, LatentForce
+from latentmd.model.file import quiet_torchscript, script
 
 _HINT = (
     "provider='torchforce' needs the openmm-torch plug-in: install latentmd[torchforce-cpu] (or -cu12, -cu13) in an "

@@ -12,23 +12,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latentmd.bundle import BundleError as BundleError
     from latentmd.integrators import LatentIntegrator as LatentIntegrator
-    from latentmd.propagator import Propagator as Propagator
+    from latentmd.model.file import BundleError as BundleError
+    from latentmd.model.propagator import Propagator as Propagator
+    from latentmd.sampling.rollout.md import md as md
+    from latentmd.sampling.rollout.simulate import load as load
+    from latentmd.sampling.rollout.simulate import simulate as simulate
     from latentmd.systems.builder import build as build
     from latentmd.training.train import train as train
-    from latentmd.workflows.md import md as md
-    from latentmd.workflows.simulate import load as load
-    from latentmd.workflows.simulate import simulate as simulate
 
 _HOMES = {
-    "BundleError": "latentmd.bundle",
+    "BundleError": "latentmd.model.file",
     "LatentIntegrator": "latentmd.integrators",
-    "Propagator": "latentmd.propagator",
+    "Propagator": "latentmd.model.propagator",
     "build": "latentmd.systems.builder",
-    "load": "latentmd.workflows.simulate",
-    "md": "latentmd.workflows.md",
-    "simulate": "latentmd.workflows.simulate",
+    "load": "latentmd.sampling.rollout.simulate",
+    "md": "latentmd.sampling.rollout.md",
+    "simulate": "latentmd.sampling.rollout.simulate",
     "train": "latentmd.training.train",
 }
 

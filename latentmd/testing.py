@@ -117,7 +117,7 @@ def _frozen(function: Any, *arguments: Tensor) -> Tensor:
 
 
 def _scripted(module: nn.Module) -> Any:
-    from latentmd.bundle import script
+    from latentmd.model.file import script
 
     return script(module)
 

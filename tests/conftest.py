@@ -35,7 +35,7 @@ def ou_manifest(alanine: Any) -> dict[str, Any]:
     """Manifest fields of `ou_bundle`."""
     from openmm import app
 
-    from latentmd.data.graph import fingerprint
+    from latentmd.molecule.features import fingerprint
 
     text = io.StringIO()
     app.PDBFile.writeFile(alanine.topology, alanine.positions, text)
@@ -70,7 +70,7 @@ def ou_surrogate(alanine: Any) -> Any:
 @pytest.fixture(scope="session")
 def ou_bundle(ou_surrogate: Any, ou_manifest: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Path of a bundle of `ou_surrogate`; lags 5 to 50 ps, 350 K."""
-    from latentmd.bundle import save
+    from latentmd.model.file import save
 
     path = tmp_path_factory.mktemp("bundle") / "torsion-ou.pt"
     save(path, ou_surrogate, ou_manifest)
@@ -120,13 +120,13 @@ def untrained_surrogate(alanine_topology: Any, alanine_runs: list[Any], perturb:
     import torch
 
     from latentmd.core.basis import LatentBasis
-    from latentmd.core.predictors import ConditionalFlow, FlowPredictor
-    from latentmd.data.graph import molecule_graph
+    from latentmd.core.steps import ConditionalFlow, FlowPredictor
     from latentmd.decoders.internal_coordinates import InternalCoordinates
     from latentmd.decoders.torsions import TorsionDecoder
     from latentmd.heads.energy import EnergyHead, LatentEnergyHead
     from latentmd.heads.mechanics import MechanicsPrior
-    from latentmd.surrogate import Surrogate
+    from latentmd.model.surrogate import Surrogate
+    from latentmd.molecule.features import molecule_graph
     from latentmd.training.assembly import new_encoder
     from latentmd.training.config import EncoderConfig, TrainingConfig
 

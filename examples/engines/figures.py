@@ -27,10 +27,10 @@ import torch
 from ase.io import read
 from openmm import app
 
-from latentmd.bundle import save
 from latentmd.integrators import LatentCalculator, LatentIntegrator, alternate
 from latentmd.integrators.openmm_constraints import ConstraintProjector
-from latentmd.propagator import Propagator
+from latentmd.model.file import save
+from latentmd.model.propagator import Propagator
 from latentmd.systems.builder import Molecule, build
 from latentmd.testing import torsion_surrogate
 

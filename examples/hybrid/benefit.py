@@ -25,11 +25,11 @@ from pathlib import Path
 
 import numpy as np
 
-from latentmd.evaluation.statistics import effective_samples
-from latentmd.hybrid.convergence import Criteria
-from latentmd.workflows.hybrid import HybridSettings, hybrid
-from latentmd.workflows.hybrid_bootstrap import HOT_TIME, HOT_WALKERS
-from latentmd.workflows.hybrid_metropolis import CHAINS_RUN
+from latentmd.analysis.statistics import effective_samples
+from latentmd.sampling.hybrid.bootstrap import HOT_TIME, HOT_WALKERS
+from latentmd.sampling.hybrid.convergence import Criteria
+from latentmd.sampling.hybrid.run import HybridSettings, hybrid
+from latentmd.sampling.metropolis.run import CHAINS_RUN
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 TEMPERATURE = 300.0
@@ -50,7 +50,7 @@ CHAINS = {
 
 def phi_of(positions: np.ndarray) -> np.ndarray:
     """Phi in radians of frames (frames, 22, 3)."""
-    from latentmd.evaluation.structure import torsions
+    from latentmd.molecule.checks import torsions
 
     return torsions(np.asarray(positions, dtype=np.float64), np.array([[4, 6, 8, 10]]))[:, 0]
 

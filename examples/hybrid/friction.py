@@ -15,7 +15,7 @@ import argparse
 
 import numpy as np
 
-from latentmd.hybrid.reweighting import count_transitions, fit
+from latentmd.sampling.hybrid.reweighting import count_transitions, fit
 
 VELOCITY, HEIGHT, HALF_WIDTH, CENTRE, TILT = 220.0, 11.0, 65.0, -5.0, 3.8 / 130  # deg/ps, kT, deg, deg, kT/deg
 TIMESTEP, EVERY, FRAMES, PER_LAYER = 0.002, 10, 50, 150

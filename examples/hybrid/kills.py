@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from latentmd.hybrid.correctness import make_run
+from latentmd.worlds.correctness import make_run
 
 LIMIT = 150.0  # simulated time of the run
 

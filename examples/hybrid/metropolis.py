@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kstest
 
-from latentmd.hybrid.metropolis import fit_mixture, independent_rows, metropolise
-from latentmd.hybrid.toy import Landscape, ToyEngine, double_well, muller_brown
+from latentmd.sampling.metropolis.vector import fit_mixture, independent_rows, metropolise
+from latentmd.worlds.landscapes import Landscape, ToyEngine, double_well, muller_brown
 
 
 def p_value(landscape: Landscape, rows: np.ndarray) -> float:

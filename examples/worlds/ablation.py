@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from latentmd.workflows.world import plan_world, train_world
+from latentmd.worlds.run import plan_world, train_world
 
 ENERGY_TERM = {"jepa": {"conserved": 0.1}}
 EIGHT_AXES = {"encoder": {"dim": 8}}

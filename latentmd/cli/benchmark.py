@@ -48,9 +48,9 @@ def benchmark_command(
     """
     from rich.console import Console
 
-    from latentmd.bundle import models_folder
+    from latentmd.evaluation.benchmark import BenchmarkError, benchmark
     from latentmd.evaluation.speed import scan_table, table
-    from latentmd.workflows.benchmark import BenchmarkError, benchmark
+    from latentmd.model.file import models_folder
 
     if model is None and pdb is None:
         model = "alanine-dipeptide"

@@ -12,7 +12,7 @@ import click
 from latentmd.units import format_time, parse_time
 
 if TYPE_CHECKING:
-    from latentmd.workflows.run import RunResult
+    from latentmd.sampling.rollout.run import RunResult
 
 INTERRUPTED = 130  # exit code, as shells use it for Ctrl-C
 
@@ -63,8 +63,8 @@ class BadInput(click.ClickException):
 @contextmanager
 def run_errors() -> Iterator[None]:
     """Wrong input exits with 2, a failed run with 1, Ctrl-C with 130, each with one message."""
-    from latentmd.workflows.outputs import OutputError
-    from latentmd.workflows.run import RunError, RunInterrupted
+    from latentmd.io.outputs import OutputError
+    from latentmd.sampling.rollout.run import RunError, RunInterrupted
 
     try:
         yield

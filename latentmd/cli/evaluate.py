@@ -116,7 +116,7 @@ def evaluate_command(
         raise click.UsageError("--store writes metrics into a model; it needs --model")
     if model is None and top is None:
         raise click.UsageError("--top is missing: the PDB file of the molecule")
-    from latentmd.workflows.evaluate import Settings, evaluate
+    from latentmd.evaluation.trajectories import Settings, evaluate
 
     chosen = baselines or (("all",) if model else ())
     if "none" in chosen:
@@ -131,7 +131,7 @@ def evaluate_command(
                     progress=stages,
                 )  # fmt: skip
             else:
-                from latentmd.workflows.evaluate_model import evaluate_model, store_metrics
+                from latentmd.evaluation.surrogate import evaluate_model, store_metrics
 
                 result = evaluate_model(
                     model, reference, train, top, out=out, frames=frames, walkers=walkers, step=step, seeds=seeds,
@@ -149,7 +149,7 @@ def evaluate_command(
 def _show(result: Any, out: Path) -> None:
     from rich.console import Console
 
-    from latentmd.evaluation.record import tables
+    from latentmd.report.tables import tables
 
     console = Console()
     for table in tables("Evaluation", result.metrics, result.baselines):

@@ -11,8 +11,8 @@ import click
 from latentmd.units import format_time
 
 if TYPE_CHECKING:
-    from latentmd.hybrid.controller import Progress
-    from latentmd.workflows.hybrid import HybridResult
+    from latentmd.sampling.hybrid.rounds import Progress
+    from latentmd.sampling.hybrid.run import HybridResult
 
 
 class HybridDisplay:
@@ -58,7 +58,7 @@ class HybridDisplay:
 
 def rows_of(progress: Progress, wall: float, limit: float) -> list[tuple[str, str]]:
     """What the display says about a round, as (name, value)."""
-    from latentmd.hybrid.gate import ACCEPTED
+    from latentmd.sampling.hybrid.gate import ACCEPTED
 
     decisions = dict(progress.decisions)
     accepted = decisions.get("accepted", decisions.get(ACCEPTED, 0))
@@ -92,7 +92,7 @@ def _clock(seconds: float) -> str:
 
 def run_hybrid(pdb: Path, **options: Any) -> None:
     """Run with the display and say what came out."""
-    from latentmd.workflows.hybrid import hybrid
+    from latentmd.sampling.hybrid.run import hybrid
 
     with HybridDisplay() as display:
         result = hybrid(pdb, report=display.report, watch=display.watch, **options)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from latentmd.bundle import Manifest
+    from latentmd.model.file import Manifest
 
 
 @click.command(
@@ -25,7 +25,7 @@ def inspect_command(model: str, as_json: bool, topology: bool) -> None:
 
     The file's hash is checked first; nothing in it is run.
     """
-    from latentmd.bundle import find, read_manifest, read_sha256
+    from latentmd.model.file import find, read_manifest, read_sha256
 
     try:
         manifest = read_manifest(model)

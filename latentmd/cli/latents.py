@@ -50,8 +50,8 @@ def latents_command(
     """
     from rich.console import Console
 
-    from latentmd.evaluation.record import tables
-    from latentmd.workflows.latents import latents
+    from latentmd.evaluation.latents import latents
+    from latentmd.report.tables import tables
 
     with Stages() as stages:
         try:

@@ -48,7 +48,7 @@ def md_command(pdb: Path, **options: Any) -> None:
 
     Each walker is minimised and equilibrated for 100 ps before time zero. Writes the same files as `latentmd simulate`.
     """
-    from latentmd.workflows.md import md
+    from latentmd.sampling.rollout.md import md
 
     with run_errors():
         with SimulationProgress() as progress:

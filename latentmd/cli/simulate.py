@@ -9,7 +9,7 @@ import click
 
 from latentmd.cli.common import SimulationProgress, Time, WallTime, run_errors, show_result
 
-#: Levels of `--exactness`; see latentmd.hybrid.exactness.
+#: Levels of `--exactness`; see latentmd.sampling.exactness.
 LEVELS = ("raw", "relaxed", "gated", "reweighted", "metropolised")
 
 
@@ -100,7 +100,7 @@ def _mode(pdb: Path, options: dict[str, Any]) -> str:
         return str(mode)
     if options["model"] is not None:
         return "alternate"
-    from latentmd.workflows.hybrid_choice import without_model
+    from latentmd.sampling.choice import without_model
 
     reason = without_model(pdb, options["solvent"], tuple(options["force_field"]))
     if reason is None:
@@ -122,7 +122,7 @@ def _hybrid(pdb: Path, level: str, options: dict[str, Any]) -> None:
 
 
 def _simulate(pdb: Path, mode: str, options: dict[str, Any]) -> None:
-    from latentmd.workflows.simulate import simulate
+    from latentmd.sampling.rollout.simulate import simulate
 
     _refuse(options, mode, {"wall": None, "scheduler": None, "resume": False})
     time = "10ns" if options["time"] is None else options["time"]

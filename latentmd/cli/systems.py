@@ -17,7 +17,7 @@ Examples:
 @click.option("--path", "name", metavar="NAME", help="Print the path of this molecule's PDB file only.")
 def systems_command(name: str | None) -> None:
     """List the bundled molecules, the models, and which model covers which molecule."""
-    from latentmd.bundle import models_folder
+    from latentmd.model.file import models_folder
 
     folder = models_folder().parent
     files = sorted(folder.glob("*.pdb"))
@@ -36,8 +36,8 @@ def _show(files: list[Path]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from latentmd.bundle import bundled_models, read_manifest
-    from latentmd.data.fingerprint import fingerprint
+    from latentmd.model.file import bundled_models, read_manifest
+    from latentmd.molecule.fingerprint import fingerprint
     from latentmd.units import format_time
 
     manifests = {model: read_manifest(model) for model in bundled_models()}

@@ -119,9 +119,9 @@ def _train_world(
     resume: bool,
     overwrite: bool,
 ) -> None:
+    from latentmd.io.outputs import OutputError
     from latentmd.training.config import ConfigError
-    from latentmd.workflows.outputs import OutputError
-    from latentmd.workflows.world import plan_world, train_world
+    from latentmd.worlds.run import plan_world, train_world
 
     try:
         plan = plan_world(world, out, observe, predictor, seed, config, resume=resume, overwrite=overwrite)

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentmd.data.topology import Chemistry, chemistry
-from latentmd.decoders.geometry import kabsch, signed_volumes, stereocentres, torsion_angles, wrap
 from latentmd.decoders.z_matrix import ZMatrix, z_matrix
+from latentmd.molecule.chemistry import Chemistry, chemistry
+from latentmd.molecule.geometry import kabsch, signed_volumes, stereocentres, torsion_angles, wrap
 
 __all__ = ["InternalCoordinates", "kabsch", "signed_volumes", "stereocentres", "torsion_angles", "wrap"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from latentmd.data.topology import Chemistry, components
+from latentmd.molecule.chemistry import Chemistry, components
 
 _BACKBONE = ("N", "CA", "C", "CH3")  # CH3 is the CA of a cap
 

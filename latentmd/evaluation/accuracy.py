@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentmd.evaluation import statistics
-from latentmd.evaluation.statistics import Floats, Grid
+from latentmd.analysis import statistics
+from latentmd.analysis.statistics import Grid
+from latentmd.arrays import Floats
 
 TARGETS = {"js": 0.1, "free_energy": 0.3}  # JS distance over (phi, psi); kcal/mol for the population of phi > 0
 

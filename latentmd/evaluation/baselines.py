@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from latentmd.evaluation.statistics import Floats, Ints
+from latentmd.arrays import Floats, Ints
 
 
 def shuffled_frames(runs: Sequence[Floats], frames: int, rng: np.random.Generator) -> list[Floats]:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latentmd.arrays import Floats
 from latentmd.evaluation.baselines import (
     koopman_matrix,
     koopman_rollout,
     nearest_frames,
 )
-from latentmd.evaluation.progress import Tick, silent
-from latentmd.evaluation.statistics import Floats
+from latentmd.io.progress import Tick, silent
 
 if TYPE_CHECKING:
-    from latentmd.propagator import Propagator
+    from latentmd.model.propagator import Propagator
 
 _BATCH, _LEAST_BATCHES, _LEARNING_RATE, _WIDTH, _DEPTH, _SOLVER_STEPS = 1024, 200, 1e-3, 128, 3, 4
 
@@ -46,7 +46,7 @@ def tica_flow(
     """
     import torch
 
-    from latentmd.core.predictors.flow import FlowPredictor
+    from latentmd.core.steps.flow import FlowPredictor
 
     everything = np.concatenate(list(coordinates))
     mean, scale = everything.mean(axis=0), np.maximum(everything.std(axis=0), 1e-12)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentmd.evaluation import thermodynamics
-from latentmd.evaluation.progress import Tick, part_of, silent
-from latentmd.evaluation.reference import Metric
-from latentmd.evaluation.statistics import Floats, binomial_interval
+from latentmd.analysis import thermodynamics
+from latentmd.analysis.metric import Metric
+from latentmd.analysis.statistics import binomial_interval
+from latentmd.arrays import Floats
+from latentmd.io.progress import Tick, part_of, silent
 
 if TYPE_CHECKING:
-    from latentmd.propagator import Propagator
+    from latentmd.model.propagator import Propagator
     from latentmd.systems.builder import Molecule
 
 FORCE_FRAMES = 500  # held-out frames whose forces the energy head is compared with

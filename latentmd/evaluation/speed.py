@@ -144,7 +144,7 @@ def table(rows: Sequence[Row]) -> Any:
     """The rows as a rich table."""
     from rich.table import Table
 
-    from latentmd.evaluation import record
+    from latentmd.report import tables as record
 
     made = Table(title="Benchmark (median of three repeats)", title_justify="left")
     for index, heading in enumerate(("what", "size", "rate", "ns per s", "of peak", "MiB")):
@@ -162,7 +162,7 @@ def scan_table(scan: Sequence[dict[str, Any]]) -> Any:
     """Cost against atoms as a rich table: one row per size, a dash where it was not timed."""
     from rich.table import Table
 
-    from latentmd.evaluation import record
+    from latentmd.report import tables as record
 
     names = list(dict.fromkeys(name for row in scan for name in row))
     made = Table(title="Cost against atoms", title_justify="left")
@@ -175,7 +175,7 @@ def scan_table(scan: Sequence[dict[str, Any]]) -> Any:
 
 def plot(rows: Sequence[Row], scan: Sequence[dict[str, Any]]) -> bytes:
     """Simulated time per second of each way, by walkers, and cost against atoms, as PNG."""
-    from latentmd.evaluation import figures
+    from latentmd.report import figures
 
     made, axes = figures.figure(1, 2, width=4.6, height=3.2)
     by_name: dict[str, list[tuple[int, float]]] = {}

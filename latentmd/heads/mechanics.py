@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentmd.data.topology import chemistry
+from latentmd.molecule.chemistry import chemistry
 
 _PAIR_ATOMS = 40  # with more atoms, pairs would bring more parameters than frames can fix
 _FORCE_WEIGHT = 0.05  # nm: weight of a force against an energy in the fit

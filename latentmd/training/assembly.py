@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from latentmd.core.basis import LatentBasis, fit_basis
-from latentmd.core.predictors import ConditionalFlow
-from latentmd.data.graph import FEATURE_SIZES, MoleculeGraph
+from latentmd.core.steps import ConditionalFlow
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.torsions import TorsionDecoder
 from latentmd.encoders.egnn import EGNNEncoder, MoleculeEncoder
 from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.heads.mechanics import MechanicsPrior
-from latentmd.surrogate import Surrogate
+from latentmd.model.surrogate import Surrogate
+from latentmd.molecule.features import FEATURE_SIZES, MoleculeGraph
 from latentmd.training import stages
 from latentmd.training.config import TrainingConfig
-from latentmd.training.dataset import Data, soft_torsions, some_frames
+from latentmd.training.data import Data, soft_torsions, some_frames
 from latentmd.training.labels import Labels
 from latentmd.training.loop import append_rows
 from latentmd.training.run import Run

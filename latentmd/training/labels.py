@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from latentmd.training.config import TrainingConfig
-from latentmd.training.dataset import Data
+from latentmd.training.data import Data
 from latentmd.training.run import Run
 
 

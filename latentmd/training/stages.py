@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from latentmd.core.basis import LatentBasis
 from latentmd.core.jepa import JEPA, momentum_schedule
 from latentmd.core.objectives import SIGReg, VarianceCovariance, effective_rank
-from latentmd.core.predictors import ConditionalFlow, FlowPredictor, MixturePredictor, ResidualPredictor
-from latentmd.data.windows import LaggedWindows
+from latentmd.core.steps import ConditionalFlow, FlowPredictor, MixturePredictor, ResidualPredictor
 from latentmd.decoders.torsions import TorsionDecoder
 from latentmd.encoders.egnn import MoleculeEncoder
 from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.training.config import TrainingConfig
 from latentmd.training.loop import Stage, TrainingError
+from latentmd.training.windows import LaggedWindows
 
 _KMEANS_FRAMES = 50_000
 _CHECK_FROM = 0.5  # collapse is judged after this share of the JEPA steps

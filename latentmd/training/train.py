@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentmd.data.graph import fingerprint
-from latentmd.surrogate import Surrogate
+from latentmd.model.surrogate import Surrogate
+from latentmd.molecule.features import fingerprint
 from latentmd.training.assembly import build_surrogate
 from latentmd.training.config import TrainingConfig
-from latentmd.training.dataset import Data, load_data
+from latentmd.training.data import Data, load_data
 from latentmd.training.labels import Labels, energy_labels
 from latentmd.training.plots import plot_training
 from latentmd.training.reference import training_reference
@@ -51,7 +51,7 @@ def train(
     Returns:
         The path of the bundle.
     """
-    from latentmd import bundle
+    from latentmd.model import file as bundle
 
     config = config or TrainingConfig()
     out = Path(out)

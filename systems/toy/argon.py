@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from latentmd.arrays import Doubles
 from latentmd.systems.toy.particles import Pairs, lattice, particle_probes, radial_distribution
-from latentmd.systems.toy.world import Floats, Observed, WorldError, check_observation
+from latentmd.systems.toy.world import Observed, WorldError, check_observation
 
 _MASS = 39.948  # amu
 _BOLTZMANN = 0.00831446261815324  # kJ/mol/K
@@ -73,7 +74,7 @@ class Argon:
         """Time between saved frames, ps."""
         return self.stride * self.timestep
 
-    def simulate(self, trajectories: int, frames: int, seed: int) -> Floats:
+    def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
         """States [trajectories, frames, atoms, 6]; takes about a second per trajectory."""
         import openmm
 
@@ -135,36 +136,36 @@ class Argon:
         context.setVelocities(velocities - velocities.mean(0))
         integrator.setCurrentIntegrator(1)
 
-    def _state(self, context: Any) -> Floats:
+    def _state(self, context: Any) -> Doubles:
         state = context.getState(positions=True, velocities=True)
         x, v = state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value
         return np.concatenate([x % self.box, v], axis=-1)
 
-    def potential(self, x: Floats) -> Floats:
+    def potential(self, x: Doubles) -> Doubles:
         """Potential energy [...] kJ/mol at positions [..., atoms, 3] nm, as OpenMM computes it."""
         r = np.sqrt((self.pairs.displacements(x, self.box) ** 2).sum(-1))
         sixth = (self.sigma / np.minimum(r, self.cutoff)) ** 6
         t = np.clip((r - self.cutoff + 0.1) / 0.1, 0, 1)
         switch = 1 - t**3 * (10 - 15 * t + 6 * t**2)
-        energy: Floats = (4 * self.epsilon * (sixth * sixth - sixth) * switch).sum(-1)
+        energy: Doubles = (4 * self.epsilon * (sixth * sixth - sixth) * switch).sum(-1)
         return energy
 
-    def observe(self, states: Floats, how: str) -> Observed:
+    def observe(self, states: Doubles, how: str) -> Observed:
         """Positions and velocities [..., atoms, 6]."""
         check_observation(how, self)
         return np.asarray(states).astype(np.float32)
 
-    def probes(self, states: Floats) -> dict[str, Floats]:
+    def probes(self, states: Doubles) -> dict[str, Doubles]:
         """Kinetic energies and densities (`particle_probes`), and the potential energy per atom [..., 1]."""
         probes = particle_probes(states, self.box, _MASS, 0.6)
         probes["mean potential energy"] = self.potential(states[..., :3])[..., None] / self.particles
         return probes
 
-    def energy(self, states: Floats) -> Floats:
+    def energy(self, states: Doubles) -> Doubles:
         """Kinetic plus potential energy [...] kJ/mol."""
-        energy: Floats = 0.5 * _MASS * (states[..., 3:] ** 2).sum((-1, -2)) + self.potential(states[..., :3])
+        energy: Doubles = 0.5 * _MASS * (states[..., 3:] ** 2).sum((-1, -2)) + self.potential(states[..., :3])
         return energy
 
-    def radial_distribution(self, states: Floats, bins: int = 50) -> tuple[Floats, Floats]:
+    def radial_distribution(self, states: Doubles, bins: int = 50) -> tuple[Doubles, Doubles]:
         """Radial distribution function of states [..., atoms, 6]: distances [bins] nm and g [bins]."""
         return radial_distribution(states[..., :3], self.box, bins)

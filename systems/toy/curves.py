@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from latentmd.arrays import Doubles
 from latentmd.core.noise import noise_generator
-from latentmd.systems.toy.world import Floats, Observed, check_observation
+from latentmd.systems.toy.world import Observed, check_observation
 
 
 class _Curves:
@@ -21,7 +22,7 @@ class _Curves:
     name: ClassVar[str]
     noise: float
 
-    def simulate(self, trajectories: int, frames: int, seed: int) -> Floats:
+    def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
         """States [trajectories, frames, 6]."""
         time = self.interval * np.arange(frames, dtype=np.float64)
         out = np.empty((trajectories, frames, 6))
@@ -31,21 +32,21 @@ class _Curves:
             out[i, :, 4:] = self.noise * rng.standard_normal((frames, 2))
         return out
 
-    def _path(self, time: Floats, rng: np.random.Generator) -> Floats:
+    def _path(self, time: Doubles, rng: np.random.Generator) -> Doubles:
         raise NotImplementedError
 
-    def observe(self, states: Floats, how: str) -> Observed:
+    def observe(self, states: Doubles, how: str) -> Observed:
         """Measured position [..., 2]: the true one plus the state's error."""
         check_observation(how, self)
         return np.asarray(states[..., :2] + states[..., 4:]).astype(np.float32)
 
-    def probes(self, states: Floats) -> dict[str, Floats]:
+    def probes(self, states: Doubles) -> dict[str, Doubles]:
         """True position and velocity."""
         return {"position": states[..., :2], "velocity": states[..., 2:4]}
 
-    def energy(self, states: Floats) -> Floats:
+    def energy(self, states: Doubles) -> Doubles:
         """Kinetic energy [...] of unit mass, which both motions conserve."""
-        energy: Floats = 0.5 * (states[..., 2:4] ** 2).sum(-1)
+        energy: Doubles = 0.5 * (states[..., 2:4] ** 2).sum(-1)
         return energy
 
 
@@ -70,7 +71,7 @@ class Circles(_Curves):
 
     name: ClassVar[str] = "circles"
 
-    def _path(self, time: Floats, rng: np.random.Generator) -> Floats:
+    def _path(self, time: Doubles, rng: np.random.Generator) -> Doubles:
         centre = rng.uniform(-self.centre, self.centre, 2)
         radius = rng.uniform(*self.radius)
         omega = rng.uniform(*self.angle) * rng.choice([-1.0, 1.0])
@@ -96,7 +97,7 @@ class Lines(_Curves):
 
     name: ClassVar[str] = "lines"
 
-    def _path(self, time: Floats, rng: np.random.Generator) -> Floats:
+    def _path(self, time: Doubles, rng: np.random.Generator) -> Doubles:
         middle = rng.uniform(-self.centre, self.centre, 2)
         direction = rng.uniform(0, 2 * np.pi)
         velocity = rng.uniform(*self.speed) * np.array([np.cos(direction), np.sin(direction)])

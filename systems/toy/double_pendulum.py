@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from latentmd.arrays import Doubles
 from latentmd.core.noise import noise_generator
 from latentmd.systems.toy.drawing import SIZE, Canvas
-from latentmd.systems.toy.world import Floats, Observed, check_observation
+from latentmd.systems.toy.world import Observed, check_observation
 
 _CHUNK = 256  # pictures drawn at a time
 _TOLERANCE = 1e-10  # relative and absolute, of the integration
@@ -51,7 +52,7 @@ class DoublePendulum:
     observations: ClassVar[tuple[str, ...]] = ("coordinates", "pixels")
     history: ClassVar[dict[str, int]] = {"coordinates": 2, "pixels": 2}
 
-    def simulate(self, trajectories: int, frames: int, seed: int) -> Floats:
+    def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
         """States [trajectories, frames, 4] in rad and rad/s; angles are not wrapped."""
         out = np.empty((trajectories, frames, 4))
         for i in range(trajectories):
@@ -59,7 +60,7 @@ class DoublePendulum:
             out[i] = self.integrate(np.concatenate([angles, np.zeros(2)]), frames)
         return out
 
-    def integrate(self, start: Floats, frames: int) -> Floats:
+    def integrate(self, start: Doubles, frames: int) -> Doubles:
         """States [frames, 4] of one trajectory from its first state [4]."""
         from scipy.integrate import solve_ivp
 
@@ -70,7 +71,7 @@ class DoublePendulum:
         found = solve_ivp(self._rate, span, start, "DOP853", times, rtol=_TOLERANCE, atol=_TOLERANCE)
         return np.asarray(found.y.T, dtype=np.float64)
 
-    def _rate(self, time: float, state: Floats) -> tuple[float, float, float, float]:
+    def _rate(self, time: float, state: Doubles) -> tuple[float, float, float, float]:
         theta1, theta2, omega1, omega2 = state.tolist()
         (m1, m2), (l1, l2), g = self.masses, self.lengths, self.gravity
         total, cos, sin = m1 + m2, math.cos(theta1 - theta2), math.sin(theta1 - theta2)
@@ -81,14 +82,14 @@ class DoublePendulum:
         acceleration2 = (total * second - cos * first) / (l2 * determinant)
         return omega1, omega2, acceleration1, acceleration2
 
-    def bobs(self, states: Floats) -> tuple[Floats, Floats]:
+    def bobs(self, states: Doubles) -> tuple[Doubles, Doubles]:
         """Positions [..., 2] m of the two bobs."""
         theta1, theta2 = states[..., 0], states[..., 1]
         l1, l2 = self.lengths
         first = l1 * np.stack([np.sin(theta1), -np.cos(theta1)], axis=-1)
         return first, first + l2 * np.stack([np.sin(theta2), -np.cos(theta2)], axis=-1)
 
-    def observe(self, states: Floats, how: str) -> Observed:
+    def observe(self, states: Doubles, how: str) -> Observed:
         """[..., 4] m for "coordinates", [..., 64, 64] for "pixels"."""
         check_observation(how, self)
         first, second = self.bobs(np.asarray(states))
@@ -100,7 +101,7 @@ class DoublePendulum:
             out[i : i + _CHUNK] = self._draw(pairs[i : i + _CHUNK])
         return out.reshape(*states.shape[:-1], SIZE, SIZE)
 
-    def _draw(self, bobs: Floats) -> Observed:
+    def _draw(self, bobs: Doubles) -> Observed:
         reach = sum(self.lengths)
         canvas = Canvas(len(bobs), (0.0, 0.0), 1.1 * reach)
         canvas.rod(np.zeros_like(bobs[:, 0]), bobs[:, 0], 0.02 * reach, 0.5)
@@ -109,7 +110,7 @@ class DoublePendulum:
             canvas.disc(bob, 0.08 * reach)
         return canvas.picture
 
-    def probes(self, states: Floats) -> dict[str, Floats]:
+    def probes(self, states: Doubles) -> dict[str, Doubles]:
         """Sines and cosines of both angles, angular velocities (rad/s), energy (J)."""
         theta, omega = states[..., :2], states[..., 2:]
         return {
@@ -119,11 +120,11 @@ class DoublePendulum:
             "energy": self.energy(states)[..., None],
         }
 
-    def energy(self, states: Floats) -> Floats:
+    def energy(self, states: Doubles) -> Doubles:
         """Kinetic plus potential energy [...] J; zero potential at the pivot."""
         theta1, theta2, omega1, omega2 = np.moveaxis(np.asarray(states), -1, 0)
         (m1, m2), (l1, l2), g = self.masses, self.lengths, self.gravity
         kinetic = 0.5 * (m1 + m2) * (l1 * omega1) ** 2 + 0.5 * m2 * (l2 * omega2) ** 2
         kinetic = kinetic + m2 * l1 * l2 * omega1 * omega2 * np.cos(theta1 - theta2)
-        energy: Floats = kinetic - (m1 + m2) * g * l1 * np.cos(theta1) - m2 * g * l2 * np.cos(theta2)
+        energy: Doubles = kinetic - (m1 + m2) * g * l1 * np.cos(theta1) - m2 * g * l2 * np.cos(theta2)
         return energy

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from latentmd.systems.toy.langevin import Bools, LangevinWorld
-from latentmd.systems.toy.world import Floats, WorldError
+from latentmd.arrays import Bools, Doubles
+from latentmd.systems.toy.langevin import LangevinWorld
+from latentmd.systems.toy.world import WorldError
 
 _POINTS = 10001  # of a quadrature along the line, on either side of the start
 
@@ -37,20 +38,20 @@ class DoubleWell(LangevinWorld):
     low: ClassVar[tuple[float, ...]] = (-2.5,)
     high: ClassVar[tuple[float, ...]] = (2.5,)
 
-    def potential(self, q: Floats) -> Floats:
+    def potential(self, q: Doubles) -> Doubles:
         """V [...] at positions [..., 1]."""
         x = q[..., 0]
-        value: Floats = self.barrier * (x * x - 1) ** 2 + self.tilt * x
+        value: Doubles = self.barrier * (x * x - 1) ** 2 + self.tilt * x
         return value
 
-    def gradient(self, q: Floats) -> Floats:
+    def gradient(self, q: Doubles) -> Doubles:
         """V' [..., 1] at positions [..., 1]."""
         return 4 * self.barrier * q * (q * q - 1) + self.tilt
 
     def _minimum(self) -> float:
         return -abs(self.tilt) * self.high[0]
 
-    def basins(self, q: Floats) -> dict[str, Bools]:
+    def basins(self, q: Doubles) -> dict[str, Bools]:
         """Left and right of zero."""
         right = np.asarray(q[..., 0] >= 0)
         return {"left": ~right, "right": right}

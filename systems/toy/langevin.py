@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from latentmd.arrays import Bools, Doubles
 from latentmd.core.noise import noise_generator
-from latentmd.systems.toy.world import Floats, Observed, WorldError, check_observation
-
-Bools = NDArray[np.bool_]
+from latentmd.systems.toy.world import Observed, WorldError, check_observation
 
 _CHUNK = 1000  # time steps whose noise is held at a time
 _GRID = 400  # points along each axis of a quadrature
@@ -46,15 +44,15 @@ class LangevinWorld(ABC):
     high: ClassVar[tuple[float, ...]]
 
     @abstractmethod
-    def potential(self, q: Floats) -> Floats:
+    def potential(self, q: Doubles) -> Doubles:
         """V at positions [..., dimensions], [...]."""
 
     @abstractmethod
-    def gradient(self, q: Floats) -> Floats:
+    def gradient(self, q: Doubles) -> Doubles:
         """∇V at positions [..., dimensions], of the same shape."""
 
     @abstractmethod
-    def basins(self, q: Floats) -> dict[str, Bools]:
+    def basins(self, q: Doubles) -> dict[str, Bools]:
         """For each metastable state, which positions [..., dimensions] belong to it, [...]."""
 
     @property
@@ -72,7 +70,7 @@ class LangevinWorld(ABC):
         """Frames that tell the state."""
         return {"state": 1, "coordinates": 2 if self.inertia else 1}
 
-    def simulate(self, trajectories: int, frames: int, seed: int) -> Floats:
+    def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
         """States [trajectories, frames, 2 · dimensions], or [..., dimensions] without inertia, at equilibrium."""
         streams = [noise_generator(seed, i) for i in range(trajectories)]
         states = np.concatenate([self.equilibrium(1, stream) for stream in streams])
@@ -84,7 +82,7 @@ class LangevinWorld(ABC):
             out[:, frame] = states
         return out
 
-    def propagate(self, states: Floats, steps: int, seed: int) -> Floats:
+    def propagate(self, states: Doubles, steps: int, seed: int) -> Doubles:
         """States [n, size] after a number of time steps: a burst of n independent walkers.
 
         The same states, steps and seed give the same result. Without inertia the noise of successive steps is shared,
@@ -102,7 +100,7 @@ class LangevinWorld(ABC):
             states, last = self._advance(states, noise, last)
         return states
 
-    def _advance(self, states: Floats, noise: Floats, last: Floats) -> tuple[Floats, Floats]:
+    def _advance(self, states: Doubles, noise: Doubles, last: Doubles) -> tuple[Doubles, Doubles]:
         """States after as many time steps as there are rows in the noise [steps, n, dimensions], and its last row."""
         h, d = self.timestep, self.dimensions
         if not self.inertia:
@@ -124,7 +122,7 @@ class LangevinWorld(ABC):
             v = v - 0.5 * h * slope
         return np.concatenate([q, v], axis=1), noise[-1]
 
-    def grid(self, points: int = _GRID) -> tuple[Floats, Floats]:
+    def grid(self, points: int = _GRID) -> tuple[Doubles, Doubles]:
         """Middles [m, dimensions] of equal cells over the box and their Boltzmann weights [m], which sum to 1."""
         axes = [
             low + (np.arange(points) + 0.5) * (high - low) / points
@@ -140,10 +138,10 @@ class LangevinWorld(ABC):
         middles, weights = self.grid(points)
         return {name: float(weights[inside].sum()) for name, inside in self.basins(middles).items()}
 
-    def equilibrium(self, n: int, stream: np.random.Generator) -> Floats:
+    def equilibrium(self, n: int, stream: np.random.Generator) -> Doubles:
         """Independent states [n, size] of the stationary distribution, positions by rejection in the box."""
         lowest = self._minimum()
-        rows: list[Floats] = []
+        rows: list[Doubles] = []
         while len(rows) < n:
             q = stream.uniform(self.low, self.high, (64, self.dimensions))
             keep = stream.uniform(size=64) < np.exp(-(self.potential(q) - lowest) / self.kT)
@@ -157,13 +155,13 @@ class LangevinWorld(ABC):
     def _minimum(self) -> float:
         """A lower bound of V, tight enough for rejection sampling."""
 
-    def observe(self, states: Floats, how: str) -> Observed:
+    def observe(self, states: Doubles, how: str) -> Observed:
         """[..., size] for "state", [..., dimensions] for "coordinates"."""
         check_observation(how, self)
         shown = states if how == "state" else states[..., : self.dimensions]
         return np.asarray(shown).astype(np.float32)
 
-    def probes(self, states: Floats) -> dict[str, Floats]:
+    def probes(self, states: Doubles) -> dict[str, Doubles]:
         """Position, velocity where there is one, and potential energy [..., 1]."""
         d = self.dimensions
         probes = {"position": states[..., :d], "potential energy": self.energy(states)[..., None]}
@@ -171,11 +169,11 @@ class LangevinWorld(ABC):
             probes["velocity"] = states[..., d:]
         return probes
 
-    def energy(self, states: Floats) -> Floats:
+    def energy(self, states: Doubles) -> Doubles:
         """Potential energy [...]; the total is not conserved."""
         return self.potential(np.asarray(states)[..., : self.dimensions])
 
 
-def _normal(streams: Sequence[np.random.Generator], steps: int, dimensions: int) -> Floats:
+def _normal(streams: Sequence[np.random.Generator], steps: int, dimensions: int) -> Doubles:
     """Normal numbers [steps, streams, dimensions], each column from a stream of its own."""
     return np.stack([stream.standard_normal((steps, dimensions)) for stream in streams], axis=1)

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from latentmd.arrays import Doubles
 from latentmd.core.noise import noise_generator
 from latentmd.systems.toy.particles import Pairs, lattice, particle_probes, radial_distribution, still
-from latentmd.systems.toy.world import Floats, Observed, WorldError, check_observation
+from latentmd.systems.toy.world import Observed, WorldError, check_observation
 
 _RESCALE = 20  # time steps between rescalings of the velocities while the fluid settles
 
@@ -70,7 +71,7 @@ class LennardJones:
         """Time between saved frames."""
         return self.stride * self.timestep
 
-    def simulate(self, trajectories: int, frames: int, seed: int) -> Floats:
+    def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
         """States [trajectories, frames, particles, 4]."""
         x = np.tile(lattice(self.particles, 2, self.box), (trajectories, 1, 1))
         v = np.stack([noise_generator(seed, i).standard_normal((self.particles, 2)) for i in range(trajectories)])
@@ -85,7 +86,7 @@ class LennardJones:
             out[:, frame, :, :2], out[:, frame, :, 2:] = x % self.box, v
         return out
 
-    def verlet(self, x: Floats, v: Floats, steps: int) -> tuple[Floats, Floats]:
+    def verlet(self, x: Doubles, v: Doubles, steps: int) -> tuple[Doubles, Doubles]:
         """Positions and velocities [..., particles, 2] after velocity-Verlet steps; positions are not wrapped."""
         force = self.forces(x)
         for _ in range(steps):
@@ -95,13 +96,13 @@ class LennardJones:
             v = v + 0.5 * self.timestep * force
         return x, v
 
-    def _at_temperature(self, v: Floats) -> Floats:
+    def _at_temperature(self, v: Doubles) -> Doubles:
         """Velocities scaled to Σ v² = (2 N − 2) kT: the momentum takes two degrees of freedom."""
         target = (2 * self.particles - 2) * self.temperature
-        scaled: Floats = v * np.sqrt(target / (v**2).sum((-1, -2), keepdims=True))
+        scaled: Doubles = v * np.sqrt(target / (v**2).sum((-1, -2), keepdims=True))
         return scaled
 
-    def forces(self, x: Floats) -> Floats:
+    def forces(self, x: Doubles) -> Doubles:
         """−∇U [..., particles, 2] at positions [..., particles, 2]."""
         across = np.moveaxis(x, -1, 0)  # one dimension at a time is several times faster
         arrow = across.take(self.pairs.first, -1) - across.take(self.pairs.second, -1)
@@ -117,31 +118,31 @@ class LennardJones:
         """U'(r_c)."""
         return float(-24 * (2 * self.cutoff**-12 - self.cutoff**-6) / self.cutoff)
 
-    def potential(self, x: Floats) -> Floats:
+    def potential(self, x: Doubles) -> Doubles:
         """Potential energy [...] at positions [..., particles, 2]."""
         r = np.sqrt((self.pairs.displacements(x, self.box) ** 2).sum(-1))
         inside = r < self.cutoff
         r = np.where(inside, r, self.cutoff)
         at_cutoff = 4 * (self.cutoff**-12 - self.cutoff**-6)
-        energy: Floats = 4 * (r**-12 - r**-6) - at_cutoff - (r - self.cutoff) * self._slope()
+        energy: Doubles = 4 * (r**-12 - r**-6) - at_cutoff - (r - self.cutoff) * self._slope()
         return np.asarray(energy.sum(-1))
 
-    def observe(self, states: Floats, how: str) -> Observed:
+    def observe(self, states: Doubles, how: str) -> Observed:
         """Positions and velocities [..., particles, 4]."""
         check_observation(how, self)
         return np.asarray(states).astype(np.float32)
 
-    def probes(self, states: Floats) -> dict[str, Floats]:
+    def probes(self, states: Doubles) -> dict[str, Doubles]:
         """Kinetic energies and densities (`particle_probes`), and the potential energy per particle [..., 1]."""
         probes = particle_probes(states, self.box, 1.0, 2.0)
         probes["mean potential energy"] = self.potential(states[..., :2])[..., None] / self.particles
         return probes
 
-    def energy(self, states: Floats) -> Floats:
+    def energy(self, states: Doubles) -> Doubles:
         """Kinetic plus potential energy [...]."""
-        energy: Floats = 0.5 * (states[..., 2:] ** 2).sum((-1, -2)) + self.potential(states[..., :2])
+        energy: Doubles = 0.5 * (states[..., 2:] ** 2).sum((-1, -2)) + self.potential(states[..., :2])
         return energy
 
-    def radial_distribution(self, states: Floats, bins: int = 50) -> tuple[Floats, Floats]:
+    def radial_distribution(self, states: Doubles, bins: int = 50) -> tuple[Doubles, Doubles]:
         """Radial distribution function of states [..., particles, 4]: distances [bins] and g [bins]."""
         return radial_distribution(states[..., :2], self.box, bins)

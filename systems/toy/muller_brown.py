@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from latentmd.systems.toy.langevin import Bools, LangevinWorld
-from latentmd.systems.toy.world import Floats
+from latentmd.arrays import Bools, Doubles
+from latentmd.systems.toy.langevin import LangevinWorld
 
 _HEIGHT = np.array([-200.0, -100.0, -170.0, 15.0])
 _A = np.array([-1.0, -1.0, -6.5, 0.7])
@@ -42,26 +42,26 @@ class MullerBrown(LangevinWorld):
     low: ClassVar[tuple[float, ...]] = (-2.0, -0.9)
     high: ClassVar[tuple[float, ...]] = (1.6, 2.4)
 
-    def potential(self, q: Floats) -> Floats:
+    def potential(self, q: Doubles) -> Doubles:
         """V [...] at positions [..., 2]."""
-        value: Floats = self._terms(q)[0].sum(-1)
+        value: Doubles = self._terms(q)[0].sum(-1)
         return value
 
-    def gradient(self, q: Floats) -> Floats:
+    def gradient(self, q: Doubles) -> Doubles:
         """∇V [..., 2] at positions [..., 2]."""
         term, dx, dy = self._terms(q)
         along_x = (term * (2 * _A * dx + _B * dy)).sum(-1)
         along_y = (term * (_B * dx + 2 * _C * dy)).sum(-1)
         return np.stack([along_x, along_y], axis=-1)
 
-    def _terms(self, q: Floats) -> tuple[Floats, Floats, Floats]:
+    def _terms(self, q: Doubles) -> tuple[Doubles, Doubles, Doubles]:
         dx, dy = q[..., :1] - _X, q[..., 1:] - _Y
         return _HEIGHT * np.exp(_A * dx * dx + _B * dx * dy + _C * dy * dy), dx, dy
 
     def _minimum(self) -> float:
         return -146.7
 
-    def basins(self, q: Floats) -> dict[str, Bools]:
+    def basins(self, q: Doubles) -> dict[str, Bools]:
         """Above and below the line y = x + 1.45."""
         upper = np.asarray(q[..., 1] > q[..., 0] + 1.45)
         return {"upper": upper, "lower": ~upper}

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.systems.toy.world import Floats
+from latentmd.arrays import Doubles
 
 _SOFTNESS = 0.1  # of the sphere in which neighbours are counted, in units of its radius
 
 
-def minimum_image(displacement: Floats, box: float) -> Floats:
+def minimum_image(displacement: Doubles, box: float) -> Doubles:
     """Nearest periodic image of displacements [..., dimensions] in a cubic box of width `box`."""
-    image: Floats = displacement - box * np.round(displacement / box)
+    image: Doubles = displacement - box * np.round(displacement / box)
     return image
 
 
@@ -34,17 +34,17 @@ class Pairs:
         self.incidence[self.first, columns] = 1.0
         self.incidence[self.second, columns] = -1.0
 
-    def displacements(self, positions: Floats, box: float) -> Floats:
+    def displacements(self, positions: Doubles, box: float) -> Doubles:
         """x_i − x_j of the nearest images, [..., particles, dimensions] → [..., pairs, dimensions]."""
         return minimum_image(positions[..., self.first, :] - positions[..., self.second, :], box)
 
-    def sum_over_particles(self, of_pairs: Floats) -> Floats:
+    def sum_over_particles(self, of_pairs: Doubles) -> Doubles:
         """Σ_j over the pairs of each particle of a quantity that both share, [..., pairs] → [..., particles]."""
-        total: Floats = of_pairs @ np.abs(self.incidence).T
+        total: Doubles = of_pairs @ np.abs(self.incidence).T
         return total
 
 
-def particle_probes(states: Floats, box: float, mass: float, radius: float) -> dict[str, Floats]:
+def particle_probes(states: Doubles, box: float, mass: float, radius: float) -> dict[str, Doubles]:
     """Kinetic energy of each particle and of all, and the density around each particle.
 
     The density is the number of other particles within `radius` over the sphere's volume, each counted by the smooth
@@ -76,7 +76,7 @@ def particle_probes(states: Floats, box: float, mass: float, radius: float) -> d
     }
 
 
-def radial_distribution(positions: Floats, box: float, bins: int = 50) -> tuple[Floats, Floats]:
+def radial_distribution(positions: Doubles, box: float, bins: int = 50) -> tuple[Doubles, Doubles]:
     """Radial distribution function g(r) of frames together, up to half the box.
 
     Args:
@@ -100,17 +100,17 @@ def radial_distribution(positions: Floats, box: float, bins: int = 50) -> tuple[
     return 0.5 * (edges[1:] + edges[:-1]), counts / (len(frames) * ideal)
 
 
-def lattice(particles: int, dimensions: int, box: float) -> Floats:
+def lattice(particles: int, dimensions: int, box: float) -> Doubles:
     """Particles [particles, dimensions] on the first sites of the coarsest square or cubic lattice that holds them."""
     sites = math.ceil(round(particles ** (1 / dimensions), 9))
     grid = np.stack(np.meshgrid(*dimensions * [np.arange(sites)], indexing="ij"), axis=-1).reshape(-1, dimensions)
     # Spread the vacant sites through the box.
     chosen = np.round(np.linspace(0, len(grid) - 1, particles)).astype(int)
-    place: Floats = (grid[chosen] + 0.5) * box / sites
+    place: Doubles = (grid[chosen] + 0.5) * box / sites
     return place
 
 
-def still(velocities: Floats) -> Floats:
+def still(velocities: Doubles) -> Doubles:
     """Velocities [..., particles, dimensions] without their mean: no drift of the whole."""
-    moved: Floats = velocities - velocities.mean(-2, keepdims=True)
+    moved: Doubles = velocities - velocities.mean(-2, keepdims=True)
     return moved

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from latentmd.arrays import Doubles
 from latentmd.core.noise import noise_generator
 from latentmd.systems.toy.drawing import SIZE, Canvas
-from latentmd.systems.toy.world import Floats, Observed, WorldError, check_observation
+from latentmd.systems.toy.world import Observed, WorldError, check_observation
 
 _CHUNK = 256  # pictures drawn at a time
 
@@ -48,7 +49,7 @@ class TwoBalls:
         if not (min(self.radii) > 0 and sum(self.radii) < 0.5):
             raise WorldError(f"radii are {self.radii}; expected positive ones with a sum below half the box")
 
-    def simulate(self, trajectories: int, frames: int, seed: int) -> Floats:
+    def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
         """States [trajectories, frames, 8]."""
         out = np.empty((trajectories, frames, 8))
         for i in range(trajectories):
@@ -56,18 +57,18 @@ class TwoBalls:
             out[i] = self.integrate(np.concatenate([self._places(rng), self._velocities(rng)]), frames)
         return out
 
-    def _places(self, rng: np.random.Generator) -> Floats:
+    def _places(self, rng: np.random.Generator) -> Doubles:
         low = np.repeat(self.radii, 2)
         while True:
             place = rng.uniform(low, 1 - low)
             if math.dist(place[:2], place[2:]) > sum(self.radii):
                 return place
 
-    def _velocities(self, rng: np.random.Generator) -> Floats:
+    def _velocities(self, rng: np.random.Generator) -> Doubles:
         angles = rng.uniform(0, 2 * np.pi, 2)
         return self.speed * np.stack([np.cos(angles), np.sin(angles)], axis=1).reshape(-1)
 
-    def integrate(self, start: Floats, frames: int) -> Floats:
+    def integrate(self, start: Doubles, frames: int) -> Doubles:
         """States [frames, 8] of one trajectory from its first state [8]."""
         x, v = start[:4].tolist(), start[4:].tolist()
         out = np.empty((frames, 8))
@@ -107,7 +108,7 @@ class TwoBalls:
         first, second = impulse / m1, impulse / m2
         return [v[0] - first * nx, v[1] - first * ny, v[2] + second * nx, v[3] + second * ny]
 
-    def observe(self, states: Floats, how: str) -> Observed:
+    def observe(self, states: Doubles, how: str) -> Observed:
         """[..., 8] for "state", [..., 64, 64] for "pixels"."""
         check_observation(how, self)
         if how == "state":
@@ -122,7 +123,7 @@ class TwoBalls:
             out[i : i + _CHUNK] = canvas.picture
         return out.reshape(*states.shape[:-1], SIZE, SIZE)
 
-    def probes(self, states: Floats) -> dict[str, Floats]:
+    def probes(self, states: Doubles) -> dict[str, Doubles]:
         """Positions, velocities, and the kinetic energy of each ball."""
         speed2 = (states[..., 4:].reshape(*states.shape[:-1], 2, 2) ** 2).sum(-1)
         return {
@@ -131,7 +132,7 @@ class TwoBalls:
             "kinetic energy": 0.5 * np.asarray(self.masses) * speed2,
         }
 
-    def energy(self, states: Floats) -> Floats:
+    def energy(self, states: Doubles) -> Doubles:
         """Kinetic energy [...]."""
-        energy: Floats = self.probes(states)["kinetic energy"].sum(-1)
+        energy: Doubles = self.probes(states)["kinetic energy"].sum(-1)
         return energy

@@ -10,7 +10,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from latentmd.arrays import Doubles
+
 Observed = NDArray[np.float32]
 
 
@@ -45,13 +46,13 @@ class World(Protocol):
     def history(self) -> Mapping[str, int]:
         """For each way of observing, how many successive frames tell the state (2 where velocities are not seen)."""
 
-    def simulate(self, trajectories: int, frames: int, seed: int) -> Floats:
+    def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
         """States [trajectories, frames, *state], each trajectory from its own start.
 
         Trajectory i of a seed is the same however many trajectories are asked for.
         """
 
-    def observe(self, states: Floats, how: str) -> Observed:
+    def observe(self, states: Doubles, how: str) -> Observed:
         """What is seen of each state: vectors [..., features], pictures [..., 64, 64] with values from 0 to 1, or
         positions and velocities of particles [..., particles, 2 · dimensions].
 
@@ -59,10 +60,10 @@ class World(Protocol):
             WorldError: no such way of observing.
         """
 
-    def probes(self, states: Floats) -> dict[str, Floats]:
+    def probes(self, states: Doubles) -> dict[str, Doubles]:
         """Named targets of linear probes: [..., values] of a frame, or [..., particles, values] of its particles."""
 
-    def energy(self, states: Floats) -> Floats:
+    def energy(self, states: Doubles) -> Doubles:
         """Total energy [...]; of the stochastic worlds the potential energy."""
 
 

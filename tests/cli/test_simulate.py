@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from latentmd.cli.main import main
-from latentmd.workflows.hybrid import HybridResult
+from latentmd.sampling.hybrid.run import HybridResult
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
 ALANINE = str(MOLECULES / "alanine_dipeptide.pdb")
@@ -101,7 +101,7 @@ def test_a_molecule_without_a_model_says_so_and_is_bootstrapped(
         summary = {"rounds": 1, "bursts": 2, "simulated_ps": {"bursts": 3.0}, "wall_seconds": {"total": 61.0}}
         return HybridResult(tmp_path, "budget", {**summary, "review": None})
 
-    monkeypatch.setattr("latentmd.workflows.hybrid.hybrid", hybrid)
+    monkeypatch.setattr("latentmd.sampling.hybrid.run.hybrid", hybrid)
     result = latentmd("simulate", str(MOLECULES / "trialanine.pdb"), "--wall", "2min", "--out", str(tmp_path / "run"))
     assert result.exit_code == 0, result.output
     assert "no bundled model covers ALA-ALA-ALA" in result.output and "train one" in result.output

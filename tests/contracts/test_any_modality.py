@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import latentmd.encoders.vectors as vectors
 from latentmd.core.jepa import JEPA
 from latentmd.core.objectives import VarianceCovariance
-from latentmd.core.predictors import (
+from latentmd.core.steps import (
     EGNNPredictor,
     GeneralHamiltonianPredictor,
     HamiltonianPredictor,
@@ -102,7 +102,7 @@ def test_latents_of_any_encoder_fit_the_stochastic_predictor(encoder: str) -> No
     ],
 )
 def test_verification_decoders_are_functions_of_the_tokens(decoder: Any, shape: tuple[int, ...]) -> None:
-    from latentmd.bundle import script
+    from latentmd.model.file import script
 
     z, nothing = normal(5, 2, 4), torch.zeros(5, 0)
     with torch.no_grad():

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import latentmd.core.predictors as predictors
-from latentmd.core.predictors import (
+import latentmd.core.steps as predictors
+from latentmd.core.steps import (
     ConditionalFlow,
     EGNNPredictor,
     FlowPredictor,
@@ -22,10 +22,10 @@ from latentmd.core.predictors import (
     MLPPredictor,
     ResidualPredictor,
 )
-from latentmd.data.graph import molecule_graph
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.torsions import TorsionDecoder
 from latentmd.encoders.egnn import EGNNEncoder, MoleculeEncoder
+from latentmd.molecule.features import molecule_graph
 from latentmd.testing import check_decoder, check_encoder, check_invariance, check_predictor, check_relabelling
 
 LAGS = (5.0, 100.0)
@@ -82,7 +82,7 @@ def test_predictor_treats_tokens_alike(name: str, perturb: Any) -> None:
 def encoder(alanine_topology: Any) -> MoleculeEncoder:
     torch.manual_seed(0)
     graph = molecule_graph(alanine_topology)
-    from latentmd.data.graph import FEATURE_SIZES
+    from latentmd.molecule.features import FEATURE_SIZES
 
     return MoleculeEncoder(
         EGNNEncoder(FEATURE_SIZES, dim=4, width=24, depth=2), graph.features, graph.separation, graph.tokens

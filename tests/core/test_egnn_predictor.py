@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from latentmd.core.predictors import EGNNPredictor
+from latentmd.core.steps import EGNNPredictor
 from latentmd.testing import random_rotation
 
 LAGS = (1.0, 4.0)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from latentmd.core.predictors import GeneralHamiltonianPredictor, HamiltonianPredictor
-from latentmd.core.predictors.potential import Potential
+from latentmd.core.steps import GeneralHamiltonianPredictor, HamiltonianPredictor
+from latentmd.core.steps.potential import Potential
 
 LAGS = (0.1, 1.0)
 Predictor = HamiltonianPredictor | GeneralHamiltonianPredictor

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from latentmd.core.jepa import JEPA, momentum_schedule
 from latentmd.core.objectives import Regularisation, SIGReg, VarianceCovariance, spectral_loss
-from latentmd.core.predictors import ResidualPredictor
+from latentmd.core.steps import ResidualPredictor
 
 
 class Features(nn.Module):

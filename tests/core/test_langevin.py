@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentmd.core.predictors import LangevinPredictor
+from latentmd.core.steps import LangevinPredictor
 
 OMEGA, FRICTION, LAG = 1.0, 0.7, 0.25  # dq = p dt, dp = −ω² q dt − γ p dt + √(2 γ) dW, with m = kT = 1
 

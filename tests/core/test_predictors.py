@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentmd.core.predictors import ConditionalFlow, FlowPredictor, MixturePredictor, ResidualPredictor
 from latentmd.core.rollout import rollout
+from latentmd.core.steps import ConditionalFlow, FlowPredictor, MixturePredictor, ResidualPredictor
 
 TAU = 10.0  # relaxation time of the Ornstein–Uhlenbeck process dx = −x/τ dt + √(2/τ) dW, of unit variance
 LAGS = (2.0, 20.0)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentmd.data.topology import Chemistry, chemistry
 from latentmd.decoders.internal_coordinates import (
     InternalCoordinates,
     kabsch,
@@ -19,6 +18,7 @@ from latentmd.decoders.internal_coordinates import (
     torsion_angles,
     wrap,
 )
+from latentmd.molecule.chemistry import Chemistry, chemistry
 
 
 def chemistry_of(symbols: str, bonds: list[tuple[int, int]], residues: list[int] | None = None) -> Chemistry:

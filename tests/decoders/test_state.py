@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentmd.bundle import script
 from latentmd.decoders.state import PictureDecoder, StateDecoder, TokenDecoder
+from latentmd.model.file import script
 
 
 def decoders() -> dict[str, tuple[nn.Module, tuple[int, ...]]]:

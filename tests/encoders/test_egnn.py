@@ -9,8 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentmd.bundle import script
-from latentmd.data.graph import FEATURE_SIZES, graph_frames, molecule_graph
 from latentmd.encoders.egnn import (
     EGNNEncoder,
     MoleculeEncoder,
@@ -18,6 +16,8 @@ from latentmd.encoders.egnn import (
     radial_features,
     vector_invariants,
 )
+from latentmd.model.file import script
+from latentmd.molecule.features import FEATURE_SIZES, graph_frames, molecule_graph
 from latentmd.testing import check_invariance, random_rotation
 
 BOX = torch.tensor([[2.5, 0.0, 0.0], [0.4, 2.4, 0.0], [-0.3, 0.5, 2.3]])  # reduced, triclinic

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.evaluation.accuracy import AccuracyCurve, accuracy_curve
-from latentmd.evaluation.statistics import TORSION_PAIR_GRID
 
 
 def test_time_to_accuracy_is_when_both_errors_stay_low():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentmd.evaluation import baselines, kinetics
+from latentmd.analysis import kinetics
+from latentmd.evaluation import baselines
 
 
 @pytest.fixture

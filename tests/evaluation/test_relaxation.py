@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from latentmd.analysis.thermodynamics import energy_range, fraction_inside
 from latentmd.evaluation import relaxation
-from latentmd.evaluation.thermodynamics import energy_range, fraction_inside
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_a_structure_that_the_engine_cannot_mend_counts_as_outside(vacuum):
 
 
 def test_rows_hold_a_control_and_say_where_frames_fall(vacuum, ou_bundle):
-    from latentmd.propagator import Propagator
+    from latentmd.model.propagator import Propagator
 
     molecule, frames = vacuum
     broken = np.array(frames[:4], dtype=np.float64)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentmd.evaluation import model
-from latentmd.evaluation.features import feature_spec
-from latentmd.evaluation.structure import structure_template
+from latentmd.analysis.features import feature_spec
+from latentmd.evaluation import rollouts as model
+from latentmd.molecule.checks import structure_template
 
 
 def test_sampled_frames_come_from_every_walker(ou_bundle, alanine, alanine_topology):
-    from latentmd.propagator import Propagator
+    from latentmd.model.propagator import Propagator
 
     propagator = Propagator(ou_bundle, "cpu")
     start = np.repeat(np.asarray(alanine.positions._value)[None], 4, axis=0)

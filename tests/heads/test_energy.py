@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentmd.bundle import script
-from latentmd.data.graph import molecule_graph
-from latentmd.data.trajectory import load_topology
 from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.heads.mechanics import MechanicsPrior
+from latentmd.io.trajectory import load_topology
+from latentmd.model.file import script
+from latentmd.molecule.features import molecule_graph
 from latentmd.testing import random_rotation
 from latentmd.training.assembly import new_encoder
 from latentmd.training.config import EncoderConfig, TrainingConfig

@@ -12,8 +12,8 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from latentmd.bundle import save
 from latentmd.integrators import LatentCalculator
+from latentmd.model.file import save
 
 
 @pytest.fixture(scope="session")

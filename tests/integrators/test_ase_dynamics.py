@@ -12,7 +12,7 @@ from ase.constraints import FixAtoms, FixBondLengths
 from ase.io import Trajectory
 
 from latentmd.integrators import LatentCalculator, LatentDynamics
-from latentmd.propagator import Propagator
+from latentmd.model.propagator import Propagator
 
 PS = 1000 * units.fs
 

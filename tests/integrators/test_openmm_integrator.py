@@ -15,10 +15,10 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from latentmd.bundle import BundleError, save
 from latentmd.core.noise import CounterNoise
 from latentmd.integrators import LatentIntegrator, alternate
 from latentmd.integrators.openmm_constraints import constraint_projector
+from latentmd.model.file import BundleError, save
 
 REFERENCE = openmm.Platform.getPlatformByName("Reference")
 Make = Callable[..., Any]

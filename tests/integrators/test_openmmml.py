@@ -15,7 +15,7 @@ import openmm
 from openmm import app, unit
 from openmmml import MLPotential
 
-from latentmd.propagator import Propagator
+from latentmd.model.propagator import Propagator
 from latentmd.systems.builder import Protocol, build
 
 

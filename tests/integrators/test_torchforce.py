@@ -12,13 +12,13 @@ import openmm
 import pytest
 import torch
 
-from latentmd import bundle
 from latentmd.core.noise import CounterNoise
 from latentmd.integrators import LatentIntegrator
 from latentmd.integrators.openmm_provider import IDLE, POSITIONS, SELECTION, VELOCITIES, LatentProvider
 from latentmd.integrators.openmm_selection import select
 from latentmd.integrators.torchforce_module import FAILURES, philox_normals
 from latentmd.integrators.torchforce_provider import latent_force_module
+from latentmd.model import file as bundle
 
 KT = 350 * 0.00831446261815324
 

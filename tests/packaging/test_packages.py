@@ -7,8 +7,10 @@ import importlib
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
+import networkx
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -75,48 +77,68 @@ def test_modules_say_what_they_are_for(name: str) -> None:
     assert not missing, f"{name}: no docstring on {', '.join(missing)}"
 
 
-# Lower layers do not import higher ones. Workflows are what the commands do, and what `latentmd.simulate` calls.
-LAYERS = [
-    {"units", "lags", "core"},
-    {"encoders", "decoders", "heads", "data", "systems", "surrogate"},
-    {"bundle", "testing"},
-    {"training", "evaluation"},
-    {"propagator"},
-    {"hybrid"},
-    {"integrators"},
-    {"workflows"},
+# Ground first. A room imports from its own floor or from below, wherever in a file the import stands.
+FLOORS = [
+    {"units", "arrays", "core", "molecule", "encoders"},
+    {"io", "analysis"},
+    {"decoders", "heads"},
+    {"model", "testing"},
+    {"systems", "integrators"},
+    {"report"},
+    {"evaluation"},
+    {"sampling", "training"},
+    {"sampling.hybrid", "sampling.metropolis", "sampling.rollout"},
+    {"worlds"},
     {"cli"},
 ]
 
 
-def _layer(module: str) -> int:
-    part = module.split(".")[1] if "." in module else ""
-    return next((level for level, parts in enumerate(LAYERS) if part in parts), -1)
+def _room(module: str) -> str:
+    """The folder (or file) of the house that a module belongs to; "" for `latentmd` itself."""
+    parts = module.split(".")[1:]
+    named = ".".join(parts[:2])
+    return named if any(named in floor for floor in FLOORS) else (parts[0] if parts else "")
+
+
+def _floor(module: str) -> int:
+    return next((level for level, rooms in enumerate(FLOORS) if _room(module) in rooms), -1)
 
 
 def _imports(path: Path) -> set[str]:
-    """Modules imported when this one is, leaving out what is only for type checkers or inside functions."""
+    """Every module that a file imports: at the top, inside functions, and for type checkers only."""
     found = set()
-    nodes = list(ast.parse(path.read_text()).body)
-    while nodes:
-        node = nodes.pop()
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            nodes += node.orelse
-        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            nodes += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            named = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (named & set(MODULES)) or {node.module}
     return found
 
 
+INTERNAL = {name: {other for other in _imports(path) if other in MODULES} for name, path in MODULES.items()}
+
+
 @pytest.mark.parametrize("name", [name for name in MODULES if "." in name])
-def test_import_arrow(name: str) -> None:
-    level = _layer(name)
-    assert level >= 0, f"{name} is in no layer; add it to LAYERS"
-    upward = [other for other in _imports(MODULES[name]) if other.startswith("latentmd.") and _layer(other) > level]
+def test_imports_go_down(name: str) -> None:
+    level = _floor(name)
+    assert level >= 0, f"{name} is on no floor; add it to FLOORS"
+    upward = [other for other in INTERNAL[name] if other != "latentmd" and _floor(other) > level]
     assert not upward, f"{name} imports {', '.join(sorted(upward))}, which is above it"
+
+
+def _circles(arrows: Iterable[tuple[str, str]]) -> list[list[str]]:
+    graph = networkx.DiGraph((start, end) for start, end in arrows if start != end)
+    return [sorted(group) for group in networkx.strongly_connected_components(graph) if len(group) > 1]
+
+
+def test_no_circle_of_files() -> None:
+    assert not _circles((name, other) for name, others in INTERNAL.items() for other in others if other != "latentmd")
+
+
+def test_no_circle_of_folders() -> None:
+    arrows = [(_room(name), _room(other)) for name, others in INTERNAL.items() for other in others]
+    assert not _circles((start, end) for start, end in arrows if start and end)
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("latentmd.core")])
@@ -130,7 +152,7 @@ def test_the_core_knows_torch_only(name: str) -> None:
 def test_torchscript_stays_in_the_bundle() -> None:
     calls = ("torch.jit.script(", "torch.jit.load(", "torch.jit.save(", "torch.jit.trace(", "torch.jit.freeze(")
     users = {name for name, path in MODULES.items() if any(call in path.read_text() for call in calls)}
-    assert users == {"latentmd.bundle"}
+    assert users == {"latentmd.model.file"}
 
 
 HEAVY = (
@@ -164,5 +186,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_simulate_leaves_training_packages_alone() -> None:
-    loaded = _loaded("import latentmd.workflows.simulate, latentmd.propagator, latentmd.integrators.openmm_integrator")
+    loaded = _loaded(
+        "import latentmd.sampling.rollout.simulate, latentmd.model.propagator, latentmd.integrators.openmm_integrator"
+    )
     assert not loaded & {"torch_geometric", "lightning", "deeptime", "sklearn"}

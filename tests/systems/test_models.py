@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import latentmd
-from latentmd.bundle import bundled_models, find, read_manifest
-from latentmd.data.fingerprint import fingerprint
+from latentmd.model.file import bundled_models, find, read_manifest
+from latentmd.molecule.fingerprint import fingerprint
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
 

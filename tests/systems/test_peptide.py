@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentmd.evaluation.structure import torsions
+from latentmd.molecule.checks import torsions
 from latentmd.systems.builder import build
 from latentmd.systems.peptide import backbone, pdb_block, place_atom
 

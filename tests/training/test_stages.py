@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from latentmd.data.graph import molecule_graph
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.torsions import TorsionDecoder
+from latentmd.molecule.features import molecule_graph
 from latentmd.training import stages
 from latentmd.training.assembly import new_encoder
 from latentmd.training.config import TrainingConfig, parse_config

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from latentmd import bundle
+from latentmd.model import file as bundle
 from latentmd.training.config import parse_config
-from latentmd.training.dataset import load_data
+from latentmd.training.data import load_data
 from latentmd.training.plots import read_log
 from latentmd.training.train import train
 

@@ -1,0 +1,1 @@
+"""Estimates and metrics as pure functions of arrays."""

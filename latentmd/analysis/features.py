@@ -1,0 +1,221 @@
+"""From trajectory files to what the metrics look at: torsions (or distances), structure checks, a few whole frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from latentmd.arrays import Floats, Ints
+from latentmd.io.progress import Tick, silent
+from latentmd.molecule import checks as structure
+
+CHUNK_COORDINATES = 1_500_000  # numbers per chunk: 6 MB, since larger blocks only miss the cache
+MAX_DISTANCES, MAX_TICA_TORSIONS = 200, 400
+KEPT_FRAMES = 2000  # whole frames kept per set, spread evenly: template, 3-D view
+
+
+class EvaluationError(ValueError):
+    """Trajectories that cannot be evaluated; the message says what was found, expected and what to do."""
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Which internal coordinates describe a molecule.
+
+    Attributes:
+        kind: "torsions" in radians, or "distances" in nm for a molecule without named torsions.
+        names: one per feature, for example "phi ALA2".
+        indices: atoms of each feature, shape (features, 4) or (features, 2).
+        pairs: (phi, psi) columns of each residue that has both.
+    """
+
+    kind: Literal["torsions", "distances"]
+    names: tuple[str, ...]
+    indices: Ints
+    pairs: tuple[tuple[int, int], ...]
+
+    def values(self, positions: Floats) -> Floats:
+        """Features of frames in nm, shape (frames, features), float32."""
+        measure = structure.torsions if self.kind == "torsions" else structure.bond_lengths
+        return np.asarray(measure(positions, self.indices), dtype=np.float32)
+
+    def coordinates(self, values: Floats) -> Floats:
+        """Input of TICA: cosines and sines of torsions, or the distances; shape (frames, columns), float64.
+
+        Of a molecule with more than 400 torsions only those of the backbone are used.
+        """
+        if self.many:
+            values = values[:, [self.is_backbone(column) for column in range(len(self.names))]]
+        values = np.asarray(values, dtype=np.float64)
+        return np.concatenate([np.cos(values), np.sin(values)], axis=1) if self.kind == "torsions" else values
+
+    @property
+    def many(self) -> bool:
+        """Whether there are so many torsions that TICA is restricted to the backbone."""
+        return self.kind == "torsions" and len(self.names) > MAX_TICA_TORSIONS
+
+    def is_backbone(self, column: int) -> bool:
+        """Whether a feature is a backbone torsion."""
+        return self.names[column].startswith(("phi", "psi"))
+
+
+def feature_spec(topology: Any) -> FeatureSpec:
+    """Backbone and side-chain torsions of a peptide; heavy-atom distances where there are none.
+
+    Args:
+        topology: mdtraj topology.
+
+    Raises:
+        EvaluationError: fewer than two heavy atoms, so that nothing internal can be measured.
+    """
+    from mdtraj.geometry import dihedral
+
+    names: list[str] = []
+    quads: list[Ints] = []
+    for label in ("phi", "psi", "chi1", "chi2", "chi3", "chi4", "chi5"):
+        centre = 1 if label[:3] != "psi" else 0
+        for quad in np.asarray(getattr(dihedral, f"indices_{label}")(topology), dtype=np.int64).reshape(-1, 4):
+            residue = topology.atom(int(quad[centre])).residue
+            names.append(f"{label} {residue.name}{residue.resSeq}")
+            quads.append(quad)
+    if not quads:
+        return _distances(topology)
+    column = {name: i for i, name in enumerate(names)}
+    phis = [name[3:] for name in names if name.startswith("phi")]
+    pairs = [(column[f"phi{r}"], column[f"psi{r}"]) for r in phis if f"psi{r}" in column]
+    return FeatureSpec("torsions", tuple(names), np.stack(quads), tuple(pairs))
+
+
+def _distances(topology: Any) -> FeatureSpec:
+    symbols, bonds = structure.topology_arrays(topology)
+    heavy = [i for i, symbol in enumerate(symbols) if symbol not in ("H", "D", "VS")]
+    near = structure.within_two_bonds(len(symbols), bonds, np.array(heavy, dtype=np.int64))
+    places = [(a, b) for a in range(len(heavy)) for b in range(a + 1, len(heavy))]
+    pairs = [(heavy[a], heavy[b]) for a, b in places if not near[a, b]] or [(heavy[a], heavy[b]) for a, b in places]
+    if not pairs:
+        raise EvaluationError(f"the topology holds {len(heavy)} heavy atoms; expected two or more")
+    chosen = [pairs[k] for k in np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), MAX_DISTANCES)).astype(int))]
+    names = [f"{topology.atom(i).name}-{topology.atom(j).name}" for i, j in chosen]
+    return FeatureSpec("distances", tuple(names), np.array(chosen), ())
+
+
+@dataclass
+class StructureTotals:
+    """Structure checks summed over frames: frames passed per check, bond and angle z-scores squared, largest |z|."""
+
+    frames: int = 0
+    passed: dict[str, int] = field(default_factory=dict)
+    valid: int = 0
+    bond_square: float = 0.0
+    angle_square: float = 0.0
+
+    def add(self, positions: Floats, template: structure.StructureTemplate) -> None:
+        """Count one chunk of frames, nm, shape (frames, atoms, 3)."""
+        scores = structure.frame_scores(positions, template)
+        checks = scores.passed()
+        self.frames += len(positions)
+        for name, passed in checks.items():
+            self.passed[name] = self.passed.get(name, 0) + int(np.count_nonzero(passed))
+        self.valid += int(np.count_nonzero(np.all(list(checks.values()), axis=0)))
+        self.bond_square += _mean_square(scores.bond_z) * len(positions)
+        self.angle_square += _mean_square(scores.angle_z) * len(positions)
+
+
+def _mean_square(scores: Floats) -> float:
+    return float(np.mean(np.square(scores, dtype=np.float64))) if scores.size else 0.0
+
+
+@dataclass
+class FeatureSet:
+    """One set of trajectories after a single pass over its files.
+
+    Attributes:
+        files: paths, one run each.
+        runs: features per run, (frames, features).
+        interval: ps between frames.
+        kept: whole frames in nm spread evenly over all runs, (kept, atoms, 3).
+        totals: structure checks; empty where no template was given.
+    """
+
+    files: tuple[Path, ...]
+    runs: list[Floats]
+    interval: float
+    kept: Floats
+    totals: StructureTotals
+
+    @property
+    def frames(self) -> int:
+        return sum(len(run) for run in self.runs)
+
+
+def load_topology(path: Path) -> tuple[Any, Floats]:
+    """Topology and coordinates (1, atoms, 3) in nm of a structure file that mdtraj reads.
+
+    Raises:
+        EvaluationError: the file is missing, empty or unreadable.
+    """
+    import mdtraj
+
+    if not path.is_file() or path.stat().st_size == 0:
+        found = "is empty" if path.is_file() else "does not exist"
+        raise EvaluationError(f"{path} {found}; expected a PDB file with the atoms of the trajectories")
+    try:
+        loaded = mdtraj.load(str(path))
+    except Exception as error:
+        raise EvaluationError(f"{path}: not a readable structure file ({error}); expected a PDB file") from error
+    return loaded.topology, np.asarray(loaded.xyz[:1], dtype=np.float64)
+
+
+def read_set(
+    paths: Sequence[Path], topology: Any, spec: FeatureSpec, template: structure.StructureTemplate | None,
+    interval: float | None = None, tick: Tick = silent,
+) -> FeatureSet:  # fmt: skip
+    """Read trajectories in one streamed pass.
+
+    Args:
+        paths: files, each an independent run.
+        topology: mdtraj topology.
+        spec: features to compute.
+        template: structure checks are made against it where given.
+        interval: ps between frames, for files that carry no times.
+        tick: called with the frames read and those expected, from the length of the files read so far.
+
+    Raises:
+        TrajectoryError: a file that is missing, damaged, of other atoms, not finite or unevenly spaced.
+        EvaluationError: files of different frame spacing.
+    """
+    from latentmd.io.trajectory import TrajectoryReader
+
+    runs, kept, totals, spacings = [], [], StructureTotals(), []
+    per_run = max(1, KEPT_FRAMES // len(paths))
+    total: float | None = None
+    done = 0
+    block = max(1, CHUNK_COORDINATES // (3 * topology.n_atoms))
+    for path in paths:
+        reader = TrajectoryReader(path, topology, interval=interval, block=block)
+        spacings.append(reader.interval)
+        values, frames = [], []
+        for positions, _ in reader:
+            values.append(spec.values(positions))
+            done += len(positions)
+            tick(done, total)
+            frames.append(np.array(positions[:: max(1, len(positions) // per_run)], dtype=np.float32))
+            if template is not None:
+                totals.add(positions, template)
+        runs.append(np.concatenate(values))
+        total = done * len(paths) / len(runs)
+        kept.append(_spread(np.concatenate(frames), per_run))
+    if max(spacings) - min(spacings) > 1e-3 * max(spacings):
+        raise EvaluationError(
+            f"{paths[int(np.argmin(spacings))]} has a frame every {min(spacings):g} ps and "
+            f"{paths[int(np.argmax(spacings))]} every {max(spacings):g} ps; evaluate runs of one spacing together"
+        )
+    return FeatureSet(tuple(paths), runs, float(np.mean(spacings)), np.concatenate(kept), totals)
+
+
+def _spread(frames: Floats, count: int) -> Floats:
+    return np.asarray(frames[np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int))])

@@ -1,0 +1,199 @@
+"""Quality of a latent representation on held-out trajectories: rank, deviations, VAMP-2, probes, predictability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from latentmd.analysis.statistics import split_blocks
+from latentmd.arrays import Floats
+from latentmd.io.progress import Tick, silent
+
+
+def rank_me(latents: Floats) -> float:
+    """Effective rank exp(-sum p ln p) of a latent, p = singular values of the centred latents over their sum.
+
+    Between 1 (collapsed to a line) and the number of axes (Garrido et al., RankMe, 2023).
+
+    Args:
+        latents: shape (samples, axes).
+    """
+    centred = np.asarray(latents, dtype=np.float64) - np.mean(latents, axis=0, dtype=np.float64)
+    singular = np.sqrt(np.maximum(np.linalg.eigvalsh(centred.T @ centred), 0.0))
+    if singular.sum() == 0:
+        return 0.0
+    p = singular / singular.sum()
+    p = p[p > 0]
+    return float(np.exp(-np.sum(p * np.log(p))))
+
+
+def axis_deviations(latents: Floats) -> tuple[float, float]:
+    """(smallest, mean) standard deviation over the axes of a latent, shape (samples, axes)."""
+    deviations = np.std(np.asarray(latents, dtype=np.float64), axis=0)
+    return float(deviations.min()), float(deviations.mean())
+
+
+def _lagged(series: Sequence[Floats], lag: int) -> tuple[Floats, Floats]:
+    usable = [np.asarray(s, dtype=np.float64) for s in series if len(s) > lag]
+    if not usable:
+        raise ValueError(f"a lag of {lag} frames needs a run longer than that; the longest has {max(map(len, series))}")
+    return np.concatenate([s[:-lag] for s in usable]), np.concatenate([s[lag:] for s in usable])
+
+
+def vamp2_score(series: Sequence[Floats], lag: int, epsilon: float = 1e-10) -> float:
+    """VAMP-2 score of a feature set: the squared Frobenius norm of C00^-1/2 C0t Ctt^-1/2, plus 1 for the constant.
+
+    The number of slow processes resolved, each weighed by its squared correlation; between 1 and axes + 1
+    (Wu & Noé, J. Nonlinear Sci. 30, 23, 2020). Directions with less than `epsilon` of the largest variance are dropped.
+
+    Args:
+        series: runs of shape (frames, axes); held out from whatever fitted the features.
+        lag: frames.
+    """
+    usable = [s for s in series if len(s) > lag]
+    if not usable:
+        raise ValueError(f"a lag of {lag} frames needs a run longer than that; the longest has {max(map(len, series))}")
+    # Moments about the first frame lose no digits to a large mean.
+    return _vamp2(np.sum([_moments(s - usable[0][0], lag) for s in usable], axis=0), epsilon)
+
+
+def vamp2_resamples(
+    sets: Sequence[Sequence[Floats]], lag: int, rng: np.random.Generator, resamples: int = 200
+) -> Floats:
+    """VAMP-2 scores of several feature sets of the same frames under one bootstrap over runs.
+
+    Args:
+        sets: feature sets, each with runs of shape (frames, axes).
+        lag: frames.
+        rng: random generator.
+        resamples: draws of as many runs (of ten blocks, where there are fewer than five runs), with replacement.
+
+    Returns:
+        Scores, shape (resamples, sets); the same draw in a row, so that differences between columns are paired.
+    """
+    lengths = [len(s) for s in sets[0]]
+    size = max(lengths) if len(lengths) >= 5 else max(sum(lengths) // 10, lag + 1)
+    blocks = [(r, a, b) for r, a, b in split_blocks(lengths, size) if b - a > lag]
+    weights = rng.multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), size=resamples)
+    scores = np.empty((resamples, len(sets)))
+    for column, series in enumerate(sets):
+        moments = np.stack([_moments(series[r][a:b] - series[0][0], lag) for r, a, b in blocks])
+        scores[:, column] = [_vamp2(m) for m in np.tensordot(weights, moments, 1)]
+    return scores
+
+
+def _moments(run: Floats, lag: int) -> Floats:
+    """Sum over pairs of the products of (1, x_t, x_t+lag) with itself."""
+    run = np.asarray(run, dtype=np.float64)
+    rows = np.concatenate([np.ones((len(run) - lag, 1)), run[:-lag], run[lag:]], axis=1)
+    return np.asarray(rows.T @ rows)
+
+
+def _vamp2(moments: Floats, epsilon: float = 1e-10) -> float:
+    mean = moments[0, 1:] / moments[0, 0]
+    covariance = moments[1:, 1:] / moments[0, 0] - np.outer(mean, mean)
+    d = len(mean) // 2
+    left, right = (_inverse_root(c, epsilon) for c in (covariance[:d, :d], covariance[d:, d:]))
+    return float(np.sum((left @ covariance[:d, d:] @ right) ** 2) + 1.0)
+
+
+def _inverse_root(covariance: Floats, epsilon: float) -> Floats:
+    values, vectors = np.linalg.eigh(covariance)
+    keep = values > epsilon * values[-1]
+    return np.asarray((vectors[:, keep] / np.sqrt(values[keep])) @ vectors[:, keep].T)
+
+
+def linear_probe_r2(
+    train: Floats, train_targets: Floats, test: Floats, test_targets: Floats, ridge: float = 1e-6
+) -> Floats:
+    """Held-out R^2 of a ridge regression, one value per target.
+
+    Args:
+        train, test: features, shape (samples, axes), from different trajectories.
+        train_targets, test_targets: shape (samples, targets), for example sines and cosines of torsions.
+        ridge: penalty relative to the features' mean variance.
+
+    Returns:
+        R^2 = 1 - residual / variance on the test set, shape (targets,); nan for a constant target.
+    """
+    x, y = np.asarray(train, dtype=np.float64), np.asarray(train_targets, dtype=np.float64)
+    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+    x, y = x - x_mean, y - y_mean
+    gram = x.T @ x
+    gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram)) + 1e-300 * np.eye(len(gram))
+    weights = np.linalg.lstsq(gram, x.T @ y, rcond=None)[0]
+    residual = test_targets - ((np.asarray(test) - x_mean) @ weights + y_mean)
+    variance = np.var(np.asarray(test_targets, dtype=np.float64), axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = 1 - np.mean(residual**2, axis=0) / variance
+    return np.asarray(np.where(variance > 1e-15, score, np.nan))
+
+
+def persistence_gain(current: Floats, future: Floats, predicted: Floats) -> float:
+    """1 - MSE(prediction) / MSE(persistence): 0 for a predictor no better than "nothing moves", 1 for a perfect one.
+
+    Args:
+        current, future, predicted: latents now, a lag later, and as predicted from now, shape (samples, axes).
+    """
+    persistence = float(np.mean((np.asarray(future, dtype=np.float64) - current) ** 2))
+    if persistence == 0:
+        raise ValueError("the latent does not change over the lag, so there is nothing to predict; use a longer lag")
+    return 1.0 - float(np.mean((np.asarray(future, dtype=np.float64) - predicted) ** 2)) / persistence
+
+
+def tica_outputs(train: Sequence[Floats], test: Sequence[Floats], lag: int, dimension: int) -> list[Floats]:
+    """The leading TICA coordinates of test runs, fitted on training runs (deeptime).
+
+    Args:
+        train, test: features, runs of shape (frames, features).
+        lag: frames.
+        dimension: coordinates kept.
+    """
+    from deeptime.decomposition import TICA
+
+    model = TICA(lagtime=lag, dim=dimension).fit_from_timeseries([np.asarray(s) for s in train]).fetch_model()
+    return [np.asarray(model.transform(s)) for s in test]
+
+
+def vampnet_outputs(
+    train: Sequence[Floats], test: Sequence[Floats], lag: int, dimension: int, seconds: float, seed: int,
+    tick: Tick = silent,
+) -> list[Floats]:  # fmt: skip
+    """Outputs on test runs of a VAMPnet (deeptime) trained on training runs for a given wall time.
+
+    A network of two hidden layers of 64 ELU units on standardised features, batches of 1,024 pairs, Adam at 1e-3.
+
+    Args:
+        train, test: features, runs of shape (frames, features).
+        lag: frames.
+        dimension: outputs of the network.
+        seconds: training time; at least one pass of a hundred batches is made.
+        seed: of the initial weights and the order of pairs.
+        tick: called with the seconds of training done and their number.
+    """
+    import time
+
+    import torch
+    from deeptime.decomposition.deep import VAMPNet
+
+    x, y = _lagged(train, lag)
+    mean, scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-8)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        lobe = torch.nn.Sequential(
+            torch.nn.Linear(x.shape[1], 64), torch.nn.ELU(), torch.nn.Linear(64, 64), torch.nn.ELU(),
+            torch.nn.Linear(64, dimension),
+        )  # fmt: skip
+    estimator = VAMPNet(lobe=lobe, learning_rate=1e-3, epsilon=1e-6)
+    a, b = (torch.tensor((v - mean) / scale, dtype=torch.float32) for v in (x, y))
+    start, batches = time.perf_counter(), 0
+    while batches < 100 or time.perf_counter() - start < seconds:
+        pick = torch.randint(len(a), (min(1024, len(a)),), generator=generator)
+        estimator.partial_fit((a[pick], b[pick]))
+        tick(min(time.perf_counter() - start, seconds), seconds)
+        batches += 1
+    lobe.eval()
+    with torch.no_grad():
+        return [lobe(torch.tensor((s - mean) / scale, dtype=torch.float32)).double().numpy() for s in test]

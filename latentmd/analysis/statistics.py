@@ -1,0 +1,274 @@
+"""Distances between distributions, their finite-sample floors, bootstrap intervals and effective sample sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from latentmd.arrays import Floats, Ints
+
+BINS_1D, BINS_2D = 100, 50  # the MDGen analysis
+
+
+def js_divergence(p: ArrayLike, q: ArrayLike) -> float:
+    """Jensen-Shannon divergence in nats between two histograms of equal shape, normalised here; at most ln 2."""
+    a, b = np.asarray(p, dtype=np.float64).ravel(), np.asarray(q, dtype=np.float64).ravel()
+    if a.shape != b.shape:
+        raise ValueError(f"histograms of {a.size} and {b.size} bins cannot be compared; use the same bins for both")
+    if not (a.sum() > 0 and b.sum() > 0):
+        raise ValueError("an empty histogram has no Jensen-Shannon distance; every sample fell outside the bins")
+    a, b = a / a.sum(), b / b.sum()
+    m = 0.5 * (a + b)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(a > 0, a * np.log(a / m), 0.0) + np.where(b > 0, b * np.log(b / m), 0.0)
+    return float(max(0.5 * np.sum(terms), 0.0))
+
+
+def js_distance(p: ArrayLike, q: ArrayLike) -> float:
+    """Jensen-Shannon distance: the square root of the divergence in nats, at most 0.8326 (as scipy defines it)."""
+    return float(np.sqrt(js_divergence(p, q)))
+
+
+def kl_divergence(p: ArrayLike, q: ArrayLike, pseudo: float = 1e-6) -> float:
+    """Kullback-Leibler divergence KL(p || q) in nats of two histograms, a pseudo-probability added to every bin."""
+    a, b = np.asarray(p, dtype=np.float64).ravel(), np.asarray(q, dtype=np.float64).ravel()
+    a, b = a / a.sum() + pseudo, b / b.sum() + pseudo
+    a, b = a / a.sum(), b / b.sum()
+    return float(np.sum(a * np.log(a / b)))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A fixed histogram grid in one or two dimensions.
+
+    Attributes:
+        low, high: bounds per dimension; a value on the upper bound counts in the last bin, one outside in the nearest.
+        bins: bins per dimension.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    bins: int
+
+    @property
+    def size(self) -> int:
+        return int(self.bins ** len(self.low))
+
+    def indices(self, values: Floats) -> Ints:
+        """Flat bin index of every sample; values of shape (samples,) or (samples, dimensions)."""
+        columns = np.asarray(values).reshape(len(values), -1)
+        flat = np.zeros(len(columns), dtype=np.int64)
+        for low, high, column in zip(self.low, self.high, columns.T, strict=True):
+            index = np.floor((column - low) / (high - low) * self.bins).astype(np.int64)
+            flat = flat * self.bins + np.clip(index, 0, self.bins - 1)
+        return flat
+
+    def counts(self, values: Floats) -> Floats:
+        """Histogram counts, shape (bins,) or (bins, bins)."""
+        histogram = np.bincount(self.indices(values), minlength=self.size).astype(np.float64)
+        return histogram.reshape((self.bins,) * len(self.low))
+
+
+TORSION_GRID = Grid((-np.pi,), (np.pi,), BINS_1D)
+TORSION_PAIR_GRID = Grid((-np.pi, -np.pi), (np.pi, np.pi), BINS_2D)
+
+
+def joint_grid(*samples: Floats) -> Grid:
+    """Grid over the joint minimum and maximum of several sample sets: 100 bins in 1-D, 50 x 50 in 2-D."""
+    columns = [np.asarray(s).reshape(len(s), -1) for s in samples]
+    low = np.min([c.min(axis=0) for c in columns], axis=0)
+    high = np.max([c.max(axis=0) for c in columns], axis=0)
+    high = np.where(high > low, high, low + 1.0)
+    bins = BINS_1D if len(low) == 1 else BINS_2D
+    return Grid(tuple(float(x) for x in low), tuple(float(x) for x in high), bins)
+
+
+def sample_js_distance(a: Floats, b: Floats, grid: Grid) -> float:
+    """Jensen-Shannon distance of two sample sets on a grid."""
+    return js_distance(grid.counts(a), grid.counts(b))
+
+
+def analytic_floor(occupied: int, n1: float, n2: float) -> float:
+    """Expected JS distance of two independent sample sets of one distribution.
+
+    sqrt((B - 1) / 8 (1/n1 + 1/n2)), B occupied bins: the chi-square limit of the divergence, valid while the bins
+    hold several samples each.
+    """
+    return float(np.sqrt(max(occupied - 1, 0) / 8 * (1 / n1 + 1 / n2)))
+
+
+def autocorrelation(series: Sequence[Floats], max_lag: int | None = None) -> Floats:
+    """Normalised autocorrelation of a scalar over several independent runs, about their joint mean.
+
+    rho(k) = sum_t (x_t - m)(x_{t+k} - m) / (number of pairs) / variance; never a pair across two runs.
+
+    Args:
+        series: runs of shape (frames,).
+        max_lag: largest lag in frames; the longest run less one where None.
+
+    Returns:
+        rho(0) = 1 to rho(max_lag); zeros throughout for a constant series.
+    """
+    return _correlation([np.asarray(s, dtype=np.float64)[:, None] for s in series], max_lag)
+
+
+def _correlation(series: Sequence[Floats], max_lag: int | None) -> Floats:
+    longest = max(len(s) for s in series)
+    max_lag = longest - 1 if max_lag is None else min(max_lag, longest - 1)
+    mean = np.sum([s.sum(axis=0) for s in series], axis=0) / sum(len(s) for s in series)
+    total, pairs = np.zeros(max_lag + 1), np.zeros(max_lag + 1)
+    for run in series:
+        size = 1 << int(np.ceil(np.log2(2 * len(run))))
+        spectrum = np.fft.rfft(run - mean, size, axis=0)
+        raw = np.fft.irfft(np.sum(np.abs(spectrum) ** 2, axis=1), size)
+        lags = min(max_lag + 1, len(run))
+        total[:lags] += raw[:lags]
+        pairs[:lags] += len(run) - np.arange(lags)
+    covariance = total / np.maximum(pairs, 1)
+    return covariance / covariance[0] if covariance[0] > 0 else np.zeros_like(covariance)
+
+
+def effective_samples(series: Sequence[Floats]) -> float:
+    """Effective number of independent samples N / (1 + 2 sum rho), summed to the first non-positive rho.
+
+    Args:
+        series: runs of a scalar, each of shape (frames,). A constant series counts as one sample per run.
+    """
+    n = sum(len(s) for s in series)
+    if n < 2 or (max(np.ptp(s) for s in series) == 0 and len({float(s[0]) for s in series}) == 1):
+        return float(len(series)) if n else 0.0
+    rho = autocorrelation(series)
+    stop = np.flatnonzero(rho <= 0)
+    last = int(stop[0]) if len(stop) else len(rho)
+    return float(n / (1 + 2 * np.sum(rho[1:last])))
+
+
+def missing_region(generated: Floats, reference: Floats, radius: float = 0.3) -> bool:
+    """Whether the generated set misses a region that MD holds.
+
+    True where a reference point lies further than `radius` from every generated one, both scaled by the reference's
+    range per axis; then the generated set counts zero effective samples.
+
+    Args:
+        generated, reference: shape (samples, 2): TIC-0 and TIC-1.
+    """
+    from scipy.spatial import cKDTree
+
+    low, span = reference.min(axis=0), np.maximum(np.ptp(reference, axis=0), 1e-12)
+    # One point per cell of a grid far finer than the radius stands for all of its cell.
+    cells = [np.unique(np.round((x - low) / span * 200), axis=0) / 200 for x in (generated, reference)]
+    distance, _ = cKDTree(cells[0]).query(cells[1])
+    return bool(np.max(distance) > radius)
+
+
+def split_blocks(lengths: Sequence[int], block: int) -> list[tuple[int, int, int]]:
+    """Cut runs into contiguous blocks: (run, first frame, last frame + 1), of `block` frames, a shorter rest dropped.
+
+    A run shorter than `block` is one block of its own.
+    """
+    blocks = []
+    for run, length in enumerate(lengths):
+        if length <= block:
+            blocks.append((run, 0, length))
+        blocks += [(run, start, start + block) for start in range(0, length - block + 1, block) if length > block]
+    return blocks
+
+
+def bootstrap_interval(
+    blocks: Floats, statistic: Callable[[Floats], float], rng: np.random.Generator, resamples: int = 200,
+    level: float = 0.95,
+) -> tuple[float, float]:  # fmt: skip
+    """Percentile interval of a statistic of summed block contributions (block bootstrap, Kunsch 1989).
+
+    Args:
+        blocks: additive contribution of each block (counts, sums), shape (blocks, ...).
+        statistic: maps the sum over resampled blocks, shape (...), to a number.
+        rng: random generator.
+        resamples: number of bootstrap resamples.
+        level: coverage of the interval.
+
+    Returns:
+        (low, high); (nan, nan) with fewer than two blocks, since one block says nothing about its scatter.
+    """
+    count = len(blocks)
+    if count < 2:
+        return float("nan"), float("nan")
+    flat = np.asarray(blocks, dtype=np.float64).reshape(count, -1)
+    weights = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+    values = [statistic((w @ flat).reshape(np.shape(blocks)[1:])) for w in weights]
+    finite = [v for v in values if np.isfinite(v)]
+    if not finite:
+        return float("nan"), float("nan")
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def binomial_interval(fraction: float, count: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a fraction of independent trials (Wilson, J. Am. Stat. Assoc. 22, 209, 1927)."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(round(fraction * count), count).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def block_counts(indices: Sequence[Ints], bins: int, block: int) -> Floats:
+    """Histogram counts of every block of every run, shape (blocks, bins), from flat bin indices per run."""
+    blocks = split_blocks([len(i) for i in indices], block)
+    return np.stack([np.bincount(indices[r][a:b], minlength=bins) for r, a, b in blocks]).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Finite-sample floor of a JS distance.
+
+    Attributes:
+        value: mean JS distance of held-out reference samples to the rest of the reference.
+        frames: frames held out per split (fewer than asked for where the reference is short).
+        splits: number of splits averaged.
+        effective: JS distance expected of as many independent samples as the generated set is effectively worth.
+        independent: JS distance of as many independent samples as frames: what a perfect sampler would score.
+    """
+
+    value: float
+    frames: int
+    splits: int
+    effective: float
+    independent: float
+
+
+def finite_sample_floor(
+    indices: Sequence[Ints], bins: int, frames: int, effective: float, rng: np.random.Generator, splits: int = 4
+) -> Floor:
+    """Score of MD against MD at matched frames, at matched effective sample size, and of independent frames.
+
+    Matched frames: a contiguous stretch of `frames` reference frames is held out and compared with the rest, so that
+    it carries MD's own correlation. Matched effective samples: `effective` frames drawn at random over the whole
+    reference are compared with the rest. Independent: as many random frames as the stretch holds, the strictest of
+    the three.
+
+    Args:
+        indices: flat bin index per frame, one array per reference run.
+        bins: number of bins.
+        frames: frames of the generated set; at most half of the reference is held out.
+        effective: effective sample size of the generated set.
+        rng: random generator.
+        splits: number of held-out sets averaged.
+    """
+    everything = np.concatenate(list(indices))
+    total = np.bincount(everything, minlength=bins).astype(np.float64)
+    held = max(1, min(frames, len(everything) // 2))
+    starts = np.linspace(0, len(everything) - held, splits).astype(int)
+    draws = max(1, min(round(effective), len(everything) // 2))
+    by_frames: list[float] = []
+    by_samples: list[float] = []
+    by_draws: list[float] = []
+    for start in starts:
+        part = np.bincount(everything[start : start + held], minlength=bins)
+        by_frames.append(js_distance(part, total - part))
+        for scores, size in ((by_samples, draws), (by_draws, held)):
+            part = np.bincount(rng.choice(everything, size, replace=False), minlength=bins)
+            scores.append(js_distance(part, total - part))
+    return Floor(float(np.mean(by_frames)), held, splits, float(np.mean(by_samples)), float(np.mean(by_draws)))

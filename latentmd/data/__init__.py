@@ -1,1 +1,0 @@
-"""Trajectories, molecular graphs, tokens and lagged windows."""

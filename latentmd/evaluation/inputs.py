@@ -1,0 +1,101 @@
+"""Which files an evaluation reads, and what a run's own summary and provenance say about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latentmd.analysis.features import EvaluationError
+from latentmd.arrays import Floats
+
+TRAJECTORIES = (".xtc", ".dcd", ".h5", ".trr", ".nc", ".npy")
+_NS_PER_DAY = 86400 / 1000  # ns/day in one ps/s
+
+
+def trajectory_files(paths: Sequence[str | Path]) -> list[Path]:
+    """Trajectory files named directly or found in folders, such as those that `simulate` and `md` write.
+
+    Raises:
+        EvaluationError: a folder holds no trajectory, or nothing was named.
+    """
+    found: list[Path] = []
+    for given in map(Path, paths):
+        if not given.is_dir():
+            found.append(given)
+            continue
+        inside = sorted(p for p in given.iterdir() if p.suffix in TRAJECTORIES and "energy" not in p.stem)
+        if not inside:
+            raise EvaluationError(f"{given}: a folder without trajectories; expected files ending in {TRAJECTORIES}")
+        found += inside
+    if not found:
+        raise EvaluationError("no trajectory was named; expected at least one file or folder")
+    return found
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What the folders of a set of trajectories say about how it was made; None where they do not.
+
+    Attributes:
+        wall_time: seconds for the whole set.
+        md_speed: picoseconds of plain MD per second of wall time on the same cores.
+        temperature: kelvin.
+        seeds: of the runs.
+        energies: potential energies in kJ/mol of frames that an engine moved or relaxed.
+    """
+
+    wall_time: float | None = None
+    md_speed: float | None = None
+    temperature: float | None = None
+    seeds: tuple[int, ...] = ()
+    energies: Floats | None = None
+
+
+def run_record(files: Sequence[Path]) -> RunRecord:
+    """Read summary.json and provenance.csv beside trajectories.
+
+    Wall time and MD speed count only where every trajectory of each folder is in the set, so that they belong to it.
+    """
+    folders = sorted({file.parent for file in files})
+    summaries = [_summary(folder) for folder in folders]
+    known = [s for s in summaries if s is not None]
+    if len(known) < len(folders):
+        return RunRecord(energies=_energies(folders))
+    whole = all(set(trajectory_files([folder])) <= set(files) for folder in folders)
+    temperatures = {s.get("protocol", {}).get("temperature") for s in known}
+    speeds = [s.get("speed", {}).get("plain_md_ns_per_day") for s in known]
+    return RunRecord(
+        sum(float(s["wall_seconds"]["total"]) for s in known) if whole else None,
+        float(np.mean(speeds)) / _NS_PER_DAY if whole and None not in speeds else None,
+        float(temperatures.pop()) if len(temperatures) == 1 and None not in temperatures else None,
+        tuple(int(s["seed"]) for s in known if "seed" in s),
+        _energies(folders),
+    )
+
+
+def _summary(folder: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and "wall_seconds" in content else None
+
+
+def _energies(folders: Sequence[Path]) -> Floats | None:
+    from latentmd.io.outputs import read_provenance
+
+    found = []
+    for folder in folders:
+        path = folder / "provenance.csv"
+        if not path.is_file():
+            return None
+        rows = read_provenance(path)
+        energies = rows["potential_energy"][rows["kind"] != "latent"]
+        found.append(energies[np.isfinite(energies)])
+    energies = np.concatenate(found) if found else np.empty(0)
+    return energies if len(energies) else None

@@ -1,0 +1,117 @@
+"""The files of an evaluation: evaluation.json and the self-contained evaluation.html."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latentmd.analysis import thermodynamics
+from latentmd.analysis.features import FeatureSet
+from latentmd.analysis.metric import Comparison, ReferenceModel
+from latentmd.analysis.statistics import TORSION_PAIR_GRID
+from latentmd.arrays import Floats
+from latentmd.evaluation import accuracy
+from latentmd.evaluation.trajectories import Evaluation
+from latentmd.report import figures
+from latentmd.report import page as report
+from latentmd.report import tables as record
+
+
+def write(
+    result: Evaluation, model: ReferenceModel, comparison: Comparison, topology: Any, folder: Path,
+    extra: Sequence[report.Section] = (),
+) -> None:  # fmt: skip
+    """Write evaluation.json and evaluation.html into a folder."""
+    own, md = result.generated, result.reference
+    frames = [sum(len(r) for r in s.runs) for s in (own, md)]
+    all_frames = sum(len(r) for r in model.dense)
+    more = f" ({all_frames:,} for distributions)" if all_frames > frames[1] else ""
+    lead = (
+        f"{frames[0]:,} frames in {len(own.runs)} run(s) against {frames[1]:,} frames of reference MD, "
+        f"{model.interval:g} ps apart{more}, lag {model.lag * model.interval:g} ps, {model.temperature:g} K"
+    )
+    intro = (
+        "The floor is MD against MD: at the same number of frames in one stretch, in round brackets at the same number "
+        "of effective samples, in square brackets at the same number of frames drawn independently of each other, as a "
+        "perfect sampler would."
+    )
+    sections = [report.Section("Metrics", intro, report.metric_table(result.metrics))]
+    if result.notes:
+        sections.append(report.Section("Notes", body=report.notes_list(result.notes)))
+    if result.baselines:
+        body = report.baseline_table(result.metrics, result.baselines)
+        text = 'A value marked "=" does at least as well as the generated set.'
+        sections.append(report.Section("Baselines", text, body))
+    sections += [*extra, *_figure_sections(model, own, comparison)]
+    if result.energies[1] is not None:
+        bounds = None if result.energies[0] is None else thermodynamics.energy_range(result.energies[0])
+        image = figures.energies(result.energies[0], result.energies[1], bounds)
+        caption = "Potential energy of frames an engine moved; shaded: MD's 0.1 to 99.9 %"
+        sections.append(report.Section("Energies", figures=[(image, caption)]))
+    view = report.View(topology, [("generated", *_first_run(own)), ("reference", *_first_run(md))])
+    title = f"Evaluation of {Path(own.files[0]).parent.name or own.files[0]}"
+    report.write_page(folder / "evaluation.html", title, lead, sections, view)
+    record.write_json(folder / "evaluation.json", result.document)
+
+
+def _first_run(data: FeatureSet) -> tuple[Floats, Floats]:
+    count = max(1, len(data.kept) // len(data.files))
+    frames = data.kept[:count]
+    length = data.totals.frames / len(data.files) if data.totals.frames else data.frames / len(data.files)
+    return frames, np.linspace(0, max(length - 1, 0), len(frames)) * data.interval
+
+
+def _figure_sections(model: ReferenceModel, own: FeatureSet, comparison: Comparison) -> list[report.Section]:
+    spec, curves, sections = model.spec, comparison.curves, []
+    if spec.pairs:
+        images = []
+        for phi, psi in spec.pairs[:4]:
+            sets = (model.dense, own.runs)
+            counts = [TORSION_PAIR_GRID.counts(np.concatenate([r[:, [phi, psi]] for r in runs])) for runs in sets]
+            labels = (f"{spec.names[phi]} (degrees)", f"{spec.names[psi]} (degrees)")
+            image = figures.surfaces(counts[0], counts[1], figures.ramachandran_bounds(), labels, model.temperature)
+            images.append((image, f"Free energy over {spec.names[phi]} and {spec.names[psi]}"))
+        sections.append(report.Section("Ramachandran surfaces", figures=images))
+    if "tica_counts" in curves:
+        grid, counts = curves["tica_grid"], curves["tica_counts"]
+        bounds = (grid.low[0], grid.high[0], grid.low[1], grid.high[1])
+        image = figures.surfaces(counts[0], counts[1], bounds, ("TIC 0", "TIC 1"), model.temperature)
+        caption = "Free energy over the two slowest coordinates of the reference"
+        sections.append(report.Section("TICA surfaces", figures=[(image, caption)]))
+    drawn = figures.histograms(spec.names, model.dense, own.runs, spec.kind == "torsions")
+    sections.append(report.Section("Histograms", figures=[(drawn, f"Densities of {spec.kind}")]))
+    moving = figures.kinetics(curves, model.interval, model.lag)
+    if moving:
+        caption = (
+            "Timescales with 95 % intervals (grey: below the lag), Chapman-Kolmogorov test (lines: model, rings: "
+            "data), autocorrelations"
+        )
+        sections.append(report.Section("Kinetics", figures=[(moving, caption)]))
+    image = figures.states(curves["states"], curves["flux"])
+    sections.append(report.Section("Markov states", figures=[(image, "Stationary populations and reactive fluxes")]))
+    return sections
+
+
+def accuracy_section(curves: dict[str, accuracy.AccuracyCurve], training: float) -> report.Section:
+    """Errors against wall time of the surrogate and of plain MD; `training` in seconds shifts a second curve."""
+    made, axes = figures.figure(1, 2, width=4.2, height=3.0)
+    colours = {"surrogate": figures.GENERATED, "plain MD": figures.REFERENCE}
+    for name, curve in curves.items():
+        for axis, values in zip(axes, (curve.js, curve.free_energy), strict=True):
+            shown = np.where(np.isfinite(values), values, np.nan)
+            axis.plot(curve.seconds, shown, "-", color=colours[name], lw=1.3, label=name)
+            if name == "surrogate" and training > 0:
+                axis.plot(curve.seconds + training, shown, "--", color=colours[name], lw=1, label="with its training")
+    labels = (("(phi, psi) JS distance", "js"), ("error of phi > 0 free energy (kcal/mol)", "free_energy"))
+    for axis, (label, key) in zip(axes, labels, strict=True):
+        axis.axhline(accuracy.TARGETS[key], color="0.8", lw=0.8, zorder=0)
+        axis.set(xscale="log", yscale="log", xlabel="seconds of wall time, all walkers", ylabel=label)
+    axes[0].legend(frameon=False, fontsize=8)
+    reached = {name: curve.time_to() for name, curve in curves.items()}
+    times = [f"{name} {t:.3g} s" if np.isfinite(t) else f"{name} never" for name, t in reached.items()]
+    caption = f"Both errors stay within their targets (grey) from: {', '.join(times)}"
+    text = f"Training took {training:.0f} s beside the MD that it learned from." if training else ""
+    return report.Section("Time to accuracy", text, figures=[(figures.png(made), caption)])

@@ -1,0 +1,1 @@
+"""Files: trajectories in and out, output folders, provenance."""

@@ -1,0 +1,409 @@
+"""The bundle: one file with a TorchScript module and its manifest. The only module that calls torch.jit.
+
+A bundle is a TorchScript zip archive. The manifest is JSON in its extra files, and the file ends in a zip comment with
+the SHA-256 of everything before it, so that truncation and every flipped bit are found before torch reads the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import struct
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+FORMAT: Literal["latentmd-torchscript-1"] = "latentmd-torchscript-1"
+METHODS = ("encode", "step", "mean_step", "decode", "reconstruct", "energy", "latent_energy")
+SIZES = ("n_atoms", "step_noise", "decode_noise")
+
+_MANIFEST = "manifest.json"
+_COMMENT = b"latentmd sha256 "
+_TAIL = len(_COMMENT) + 64
+_UNITS = {"length": "nm", "time": "ps", "energy": "kJ/mol", "temperature": "K"}
+
+
+class BundleError(ValueError):
+    """A file that is not a usable bundle, or a module that cannot become one."""
+
+
+class Ramachandran(BaseModel):
+    """Counts of one residue's (phi, psi) over [-180, 180) degrees in the reference trajectories."""
+
+    model_config = ConfigDict(extra="forbid")
+    residue: str
+    counts: list[list[int]]
+
+
+class Reference(BaseModel):
+    """What the training trajectories looked like: small enough to be drawn beside every run."""
+
+    model_config = ConfigDict(extra="forbid")
+    ramachandran: list[Ramachandran] = Field(default_factory=list)
+    energy_quantiles: tuple[float, float, float] | None = None  # kJ/mol at 0.001, 0.5, 0.999
+    timescale: float | None = None  # ps, slowest
+    frames: int = 0
+
+
+class Seal(BaseModel):
+    """What every model file states; `seal` fills it in.
+
+    Attributes:
+        created: date and time.
+        versions: of torch and latentmd.
+        weights_sha256: hash over the parameters and buffers in sorted order.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    format: str
+    created: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+    weights_sha256: str = ""
+
+
+Sealed = TypeVar("Sealed", bound=Seal)
+
+
+class Manifest(Seal):
+    """What a bundle is and where it holds. Times in ps, temperature in K, energies in kJ/mol.
+
+    Attributes:
+        topology: PDB text of the molecule the model covers, in the model's order of atoms.
+        fingerprint: of that topology; decides whether a user's molecule is covered.
+        tokens: token (residue or cap) of each atom.
+        lag: shortest and longest step the model was trained for.
+        frame_interval: spacing of the training frames.
+        temperature, friction, timestep, hydrogen_mass, solvent, force_field: protocol of the training trajectories.
+        split: names of the training, validation and test trajectories.
+        slow_autocorrelations: of the propagated axes, at `autocorrelation_lag`.
+        metrics: measured figures, by name.
+        half_precision: parts whose weights are stored in float16, to save space; they are float32 once loaded.
+    """
+
+    format: Literal["latentmd-torchscript-1"] = FORMAT
+    name: str = ""
+    units: dict[str, str] = Field(default_factory=lambda: dict(_UNITS))
+    dtype: Literal["float32", "float64"] = "float32"
+    topology: str = Field(min_length=1)
+    fingerprint: str = Field(min_length=1)
+    tokens: list[int]
+    lag: tuple[float, float]
+    frame_interval: float = Field(gt=0)
+    temperature: float = Field(gt=0)
+    force_field: list[str]
+    friction: float
+    timestep: float = Field(gt=0)
+    hydrogen_mass: float | None = None
+    solvent: str
+    split: dict[str, list[str]]
+    seed: int
+    slow_axes: int = Field(gt=0)
+    slow_autocorrelations: list[float] = Field(default_factory=list)
+    autocorrelation_lag: float | None = None
+    metrics: dict[str, Any]
+    reference: Reference = Field(default_factory=Reference)
+    training: dict[str, Any] = Field(default_factory=dict)  # configuration and wall times
+    half_precision: list[str] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle.
+
+    Attributes:
+        module: the TorchScript module, in evaluation mode.
+        manifest: what it is and where it holds.
+        sha256: hash of the file.
+        path: where it was read from.
+    """
+
+    module: Any
+    manifest: Manifest
+    sha256: str
+    path: Path
+
+
+def models_folder() -> Path:
+    """Folder of the bundled models."""
+    spec = find_spec("latentmd.systems")
+    if spec is None or not spec.submodule_search_locations:
+        raise BundleError("latentmd.systems is not installed; reinstall latentmd")
+    return Path(next(iter(spec.submodule_search_locations))) / "molecules" / "models"
+
+
+def bundled_models() -> list[str]:
+    """Names of the bundled models, which `load` takes in place of a path."""
+    return sorted(path.stem for path in models_folder().glob("*.pt"))
+
+
+def find(name_or_path: str | Path) -> Path:
+    """Path of a bundle given by path, or by the name of a bundled model.
+
+    Raises:
+        BundleError: there is neither such a file nor such a model.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    names = bundled_models()
+    if str(name_or_path) in names:
+        return models_folder() / f"{name_or_path}.pt"
+    raise BundleError(
+        f"{name_or_path}: no such model file or bundled model; expected the path of a bundle or one of: "
+        f"{', '.join(names) or '(no model is bundled)'}"
+    )
+
+
+def save(path: str | Path, surrogate: nn.Module, manifest: Manifest | Mapping[str, Any]) -> Manifest:
+    """Script a surrogate and write it with its manifest, replacing `path` only when the whole file is written.
+
+    Args:
+        path: file to write.
+        surrogate: module with the methods `METHODS` and the integer attributes `SIZES`.
+        manifest: everything but `versions`, `created` and `weights_sha256`, which are filled in here.
+
+    Parts named in `half_precision` are rounded to float16 in place.
+
+    Returns:
+        The completed manifest.
+
+    Raises:
+        BundleError: a method or attribute of the surrogate or a field of the manifest is missing or wrong.
+    """
+    import torch
+
+    if not isinstance(manifest, Manifest):
+        manifest = _validated(manifest, "the manifest to save")
+    _check_consistent(manifest, surrogate, "the surrogate to save")
+    surrogate = surrogate.eval().cpu()
+    with quiet_torchscript():
+        scripted = surrogate if isinstance(surrogate, torch.jit.ScriptModule) else torch.jit.script(surrogate)
+    for part in manifest.half_precision:
+        getattr(scripted, part).half()
+    try:
+        return seal(path, scripted, manifest)
+    finally:
+        for part in manifest.half_precision:
+            getattr(scripted, part).float()
+
+
+def seal(path: str | Path, scripted: Any, manifest: Sealed) -> Sealed:
+    """Write a TorchScript module and its manifest as one hashed file; `save` and other kinds of model files use it.
+
+    Returns:
+        The manifest with `versions`, `created` and `weights_sha256` filled in.
+    """
+    import torch
+
+    buffer = io.BytesIO()
+    with quiet_torchscript():
+        torch.jit.save(scripted, buffer)
+    manifest = manifest.model_copy(
+        update={
+            "versions": {"torch": torch.__version__, "latentmd": _version("latentmd"), **manifest.versions},
+            "created": manifest.created or datetime.now(UTC).isoformat(timespec="seconds"),
+            "weights_sha256": weights_sha256(scripted),
+        }
+    )
+    _replace(Path(path), _sealed(buffer, manifest))
+    return manifest
+
+
+def unseal(path: Path, schema: type[Sealed]) -> tuple[Any, Sealed, str]:
+    """Read a file written by `seal`: the module on the CPU, its manifest, and the file's hash; all hashes checked.
+
+    Raises:
+        BundleError: not such a file, damaged, or of another format version.
+    """
+    import torch
+
+    data, manifest = _read(path, schema)
+    with quiet_torchscript():
+        try:
+            module = torch.jit.load(io.BytesIO(data), map_location="cpu")
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise BundleError(
+                f"{path}: torch {torch.__version__} cannot load the module in it ({reason}); "
+                f"it was written with torch {manifest.versions.get('torch', 'unknown')}"
+            ) from error
+    if (found := weights_sha256(module)) != manifest.weights_sha256:
+        raise BundleError(
+            f"{path}: the weights have SHA-256 {found[:12]}…, the manifest says {manifest.weights_sha256[:12]}…; "
+            "get the file again from where it came"
+        )
+    module.eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    return module, manifest, data[-64:].decode()
+
+
+def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Bundle:
+    """Load a bundle by path or by the name of a bundled model.
+
+    The file's own hash and the hash of its weights are checked; nothing in it is unpickled by Python.
+
+    Args:
+        name_or_path: path of a bundle, or one of `bundled_models()`.
+        device: where the module's weights go.
+
+    Raises:
+        BundleError: no such file, not a bundle, damaged, or of another format version.
+    """
+    path = find(name_or_path)
+    module, manifest, sha256 = unseal(path, Manifest)
+    _check_consistent(manifest, module, str(path))
+    for part in manifest.half_precision:
+        getattr(module, part).float()
+    return Bundle(module.to(device), manifest, sha256, path.resolve())
+
+
+def read_manifest(name_or_path: str | Path) -> Manifest:
+    """The manifest of a bundle, after the file's hash is checked. Does not import torch.
+
+    Raises:
+        BundleError: as for `load`.
+    """
+    return _read(find(name_or_path), Manifest)[1]
+
+
+def read_sha256(name_or_path: str | Path) -> str:
+    """The hash of a bundle's file, as in `Bundle.sha256`, after it is checked. Does not import torch.
+
+    Raises:
+        BundleError: as for `load`.
+    """
+    return _read(find(name_or_path), Manifest)[0][-64:].decode()
+
+
+def script(module: nn.Module) -> Any:
+    """`torch.jit.script` without its deprecation warning, for modules built around a bundle's."""
+    import torch
+
+    with quiet_torchscript():
+        return torch.jit.script(module)
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """Hash over name, dtype, shape and bytes of every parameter and buffer, sorted by name."""
+    import torch
+
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@contextmanager
+def quiet_torchscript() -> Iterator[None]:
+    """Keep the deprecation warnings of torch.jit from the user.
+
+    PyTorch deprecates TorchScript; it works up to 2.15, and the format tag leaves room for a successor.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)
+        yield
+
+
+def _sealed(archive: io.BytesIO, manifest: BaseModel) -> bytes:
+    """The archive rewritten without debug records (they hold source paths), with manifest and closing hash."""
+    sealed = io.BytesIO()
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(sealed, "w", zipfile.ZIP_DEFLATED) as target:
+        root = source.namelist()[0].split("/")[0]
+        for name in source.namelist():
+            if not name.endswith(".debug_pkl"):
+                target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED)
+        manifest_json = manifest.model_dump_json()
+        target.writestr(zipfile.ZipInfo(f"{root}/extra/{_MANIFEST}"), manifest_json, zipfile.ZIP_DEFLATED)
+    content = sealed.getvalue()[:-2] + struct.pack("<H", _TAIL) + _COMMENT
+    return content + hashlib.sha256(content).hexdigest().encode()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _read(path: Path, schema: type[Sealed]) -> tuple[bytes, Sealed]:
+    data = path.read_bytes()
+    expected = "expected a file written by latentmd.model.file.save"
+    if len(data) <= _TAIL or data[-_TAIL:-64] != _COMMENT:
+        kind = "is truncated or not a latentmd bundle" if data[:2] == b"PK" else "is not a latentmd bundle"
+        raise BundleError(f"{path} {kind} ({len(data)} bytes); {expected}")
+    if hashlib.sha256(data[:-64]).hexdigest().encode() != data[-64:]:
+        raise BundleError(f"{path} is damaged: its content does not match its SHA-256; get it again from where it came")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = [name for name in archive.namelist() if name.endswith(f"/extra/{_MANIFEST}")]
+        if len(names) != 1:
+            raise BundleError(f"{path} has no manifest; {expected}")
+        text = archive.read(names[0]).decode()
+    found = re.search(r'"format":\s*"([^"]*)"', text)
+    wanted = schema.model_fields["format"].default
+    if found and found[1] != wanted:
+        raise BundleError(
+            f"{path} has format {found[1]!r}, this latentmd reads {wanted!r}; install the matching latentmd"
+        )
+    try:
+        return data, schema.model_validate_json(text)
+    except ValidationError as error:
+        raise BundleError(_explain(error, f"the manifest of {path}")) from error
+
+
+def _validated(fields: Mapping[str, Any], source: str) -> Manifest:
+    try:
+        return Manifest.model_validate(dict(fields))
+    except ValidationError as error:
+        raise BundleError(_explain(error, source)) from error
+
+
+def _explain(error: ValidationError, source: str) -> str:
+    problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()]
+    return f"{source} is not valid: {'; '.join(problems)}"
+
+
+def _check_consistent(manifest: Manifest, module: nn.Module, source: str) -> None:
+    missing = [name for name in (*METHODS, *SIZES) if not hasattr(module, name)]
+    if missing:
+        raise BundleError(
+            f"{source} lacks {', '.join(missing)}; expected the methods and sizes of latentmd.model.surrogate"
+        )
+    if manifest.lag[0] <= 0 or manifest.lag[0] > manifest.lag[1]:
+        raise BundleError(f"{source}: lag range is {manifest.lag} ps; expected 0 < shortest <= longest")
+    if manifest.units != _UNITS:
+        raise BundleError(f"{source}: units are {manifest.units}; expected {_UNITS}")
+    if len(manifest.tokens) != int(module.n_atoms):  # type: ignore[arg-type]
+        raise BundleError(f"{source}: {len(manifest.tokens)} atoms have a token, the module has {module.n_atoms} atoms")

@@ -1,0 +1,182 @@
+"""Positions in, positions out: a finished bundle, run without any engine."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from latentmd.arrays import Doubles
+from latentmd.core.noise import CounterNoise
+from latentmd.model.file import Bundle, load
+from latentmd.model.lags import TOLERANCE
+from latentmd.model.lags import split_time as split_time
+from latentmd.molecule.geometry import kabsch
+
+if TYPE_CHECKING:
+    from latentmd.molecule.checks import StructureTemplate
+
+Noise = np.random.Generator | CounterNoise
+
+
+class Propagator:
+    """A bundle with the chain encode → latent steps → decode → align.
+
+    Positions are in nm, times in ps, energies in kJ/mol. Every draw comes from the generator passed in, so equal
+    arguments give equal results.
+
+    Args:
+        bundle: a `Bundle`, the path of one, or the name of a bundled model.
+        device: "auto" takes CUDA where there is a device, else the CPU.
+        threads: torch threads of this process; None leaves the setting alone.
+
+    Raises:
+        BundleError: the bundle cannot be loaded.
+    """
+
+    def __init__(self, bundle: Bundle | str | Path, device: str = "auto", threads: int | None = None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(device)
+        self.bundle = bundle if isinstance(bundle, Bundle) else load(bundle, self.device)
+        self.module: Any = self.bundle.module.to(self.device)
+        self.manifest = self.bundle.manifest
+        self.dtype = torch.float64 if self.manifest.dtype == "float64" else torch.float32
+        self.n_atoms = int(self.module.n_atoms)
+        self.lag_range = self.manifest.lag
+        self.temperature = self.manifest.temperature
+
+    def split_time(self, time: float) -> tuple[int, float]:
+        """`split_time` with the model's range of lags."""
+        return split_time(time, self.lag_range)
+
+    def encode(self, positions: ArrayLike) -> Tensor:
+        """Slow latent axes [B, T, k] of positions [B, N, 3] nm."""
+        with torch.no_grad():
+            slow: Tensor = self.module.encode(self._tensor(positions))[0]
+        return slow
+
+    def rollout(self, slow: Tensor, lag: float, steps: int, rng: Noise, every: int = 1) -> Tensor:
+        """Latent trajectory [steps // every, B, T, k] from slow axes [B, T, k]; the starting point is not included.
+
+        Args:
+            slow: starting slow axes.
+            lag: ps, within `lag_range`.
+            steps: latent steps.
+            rng: source of the noise.
+            every: stride of the frames kept.
+
+        Raises:
+            ValueError: the lag is outside the model's range.
+        """
+        shortest, longest = self.lag_range
+        if not shortest * (1 - TOLERANCE) <= lag <= longest * (1 + TOLERANCE):
+            raise ValueError(f"lag is {lag:g} ps; expected {shortest:g} to {longest:g} ps, the range of the model")
+        lags = torch.full((slow.shape[0],), lag, dtype=self.dtype, device=self.device)
+        size = int(self.module.step_noise)
+        frames = torch.empty((steps // every, *slow.shape), dtype=slow.dtype, device=slow.device)
+        with torch.no_grad():
+            for i in range(1, steps + 1):
+                slow = self.module.step(slow, lags, self._noise(rng, slow.shape[0], size))
+                if i % every == 0:
+                    frames[i // every - 1] = slow
+        return frames
+
+    def decode(
+        self,
+        slow: Tensor,
+        rng: Noise,
+        reference: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+    ) -> Doubles:
+        """Full-atom positions [B, N, 3] nm, in double precision, from slow axes [B, T, k].
+
+        Args:
+            slow: slow axes.
+            rng: source of the fast axes and of torsions the latent does not determine.
+            reference: positions [B, N, 3] or [N, 3] to align to; without them structures are centred.
+            weights: [N], of the alignment; masses keep the centre of mass where it was.
+        """
+        with torch.no_grad():
+            decoded = self.module.decode(slow, self._noise(rng, slow.shape[0], int(self.module.decode_noise)))
+        mobile = decoded.to(torch.float64)
+        if reference is not None:
+            target = torch.as_tensor(np.asarray(reference, dtype=np.float64), device=self.device)
+            if weights is not None:
+                weights = torch.as_tensor(np.asarray(weights, dtype=np.float64), device=self.device)
+            mobile = kabsch(mobile, target.expand_as(mobile), weights)
+        positions: Doubles = mobile.cpu().numpy()
+        return positions
+
+    def propose(self, positions: ArrayLike, time: float, rng: Noise, weights: ArrayLike | None = None) -> Doubles:
+        """Positions a time later, aligned to where they were: encode, latent steps, decode, superpose.
+
+        Args:
+            positions: [N, 3] or [B, N, 3] nm, whole molecules.
+            time: ps; a multiple of a lag within `lag_range`.
+            rng: source of the noise.
+            weights: [N], of the superposition (masses, usually).
+
+        Returns:
+            Doubles of the shape of `positions`.
+
+        Raises:
+            ValueError: the shape is wrong, or the model cannot make that time.
+        """
+        start = np.asarray(positions, dtype=np.float64)
+        frames = start[None] if start.ndim == 2 else start
+        steps, lag = self.split_time(time)
+        slow = self.rollout(self.encode(frames), lag, steps, rng, every=steps)[-1]
+        return self.decode(slow, rng, frames, weights).reshape(start.shape)
+
+    def energies(self, positions: ArrayLike) -> Doubles:
+        """Potential energies [B] in kJ/mol of positions [B, N, 3] nm."""
+        with torch.no_grad():
+            energy: Doubles = self.module.energy(self._tensor(positions)).double().cpu().numpy()
+        return energy
+
+    def energy_and_forces(self, positions: ArrayLike) -> tuple[Doubles, Doubles]:
+        """Energies [B] in kJ/mol and forces [B, N, 3] in kJ/mol/nm, the exact gradient of the energy."""
+        x = self._tensor(positions).requires_grad_(True)
+        energy = self.module.energy(x)
+        (gradient,) = torch.autograd.grad(energy.sum(), x)
+        return energy.detach().double().cpu().numpy(), -gradient.double().cpu().numpy()
+
+    @cached_property
+    def template(self) -> StructureTemplate:
+        """Bonds, angles and handedness of the molecule in the manifest, for `checks`."""
+        import mdtraj
+
+        from latentmd.molecule.checks import structure_template
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "topology.pdb"
+            path.write_text(self.manifest.topology)
+            frame = mdtraj.load_pdb(str(path))
+        return structure_template(frame.topology, frame.xyz[0])
+
+    def checks(self, positions: ArrayLike) -> dict[str, NDArray[np.bool_]]:
+        """Soundness of positions [B, N, 3] nm, frame by frame: "finite", "bonds", "angles", "chirality", "clashes"."""
+        from latentmd.molecule.checks import check_frames
+
+        return check_frames(np.asarray(positions, dtype=np.float64), self.template)
+
+    def _tensor(self, positions: ArrayLike) -> Tensor:
+        """Positions as the model wants them; centred in double precision, since single loses 1e-7 of the distance."""
+        x = np.asarray(positions, dtype=np.float64)
+        if x.ndim != 3 or x.shape[1:] != (self.n_atoms, 3):
+            raise ValueError(f"positions have shape {x.shape}; expected (frames, {self.n_atoms}, 3) in nm")
+        centred = x - x.mean(axis=1, keepdims=True)
+        return torch.as_tensor(centred, dtype=self.dtype, device=self.device)
+
+    def _noise(self, rng: Noise, frames: int, size: int) -> Tensor:
+        noise = rng.standard_normal((frames, size), dtype=np.float32)
+        return torch.from_numpy(noise).to(self.device, self.dtype)

@@ -1,0 +1,1 @@
+"""One molecule: topology, tokens, fingerprint, geometry, checks of structures. Knows no model and no engine."""

@@ -1,0 +1,363 @@
+"""Structure metrics: bond and angle z-scores, chirality, clashes. numpy only, so that a simulation can afford them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmd.arrays import Floats, Ints
+
+CLASH_DISTANCE = 0.2  # nm between heavy atoms more than two bonds apart
+MAX_Z = 7.0  # deviations a valid bond or angle may be away from its mean: 10^8 normal draws stay inside six
+_FLOORS = (0.002, np.deg2rad(2.0))  # least deviation of a bond (nm), angle (rad): constrained bonds have none
+_DEFAULTS = (0.005, np.deg2rad(5.0))  # deviation where a single reference frame tells none
+_PLANAR = 0.2  # |signed volume| / product of bond lengths below which a three-neighbour atom counts as planar
+_BRUTE_FORCE_ATOMS = 120  # above this many heavy atoms a k-d tree finds clashes faster than all pairs
+
+
+def topology_arrays(topology: Any) -> tuple[list[str], Ints]:
+    """Element symbols and bonds of an mdtraj or OpenMM topology.
+
+    Returns:
+        symbols: one per atom ("VS" where the topology names no element).
+        bonds: atom indices, shape (bonds, 2).
+    """
+    atoms = list(topology.atoms() if callable(topology.atoms) else topology.atoms)
+    bonds = list(topology.bonds() if callable(topology.bonds) else topology.bonds)
+    symbols = [atom.element.symbol if atom.element is not None else "VS" for atom in atoms]
+    pairs = [(int(bond[0].index), int(bond[1].index)) for bond in bonds]
+    return symbols, np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def neighbour_lists(n_atoms: int, bonds: Ints) -> list[list[int]]:
+    """Bonded neighbours of every atom, sorted."""
+    neighbours: list[list[int]] = [[] for _ in range(n_atoms)]
+    for i, j in bonds:
+        neighbours[int(i)].append(int(j))
+        neighbours[int(j)].append(int(i))
+    return [sorted(n) for n in neighbours]
+
+
+def bond_lengths(positions: Floats, bonds: Ints) -> Floats:
+    """Distances in nm, shape (frames, bonds), from positions (frames, atoms, 3) and index pairs (bonds, 2)."""
+    vectors = _vectors(positions, bonds[:, 0], bonds[:, 1])
+    return np.asarray(np.sqrt(_dot(vectors, vectors)))
+
+
+def bond_angles(positions: Floats, triples: Ints) -> Floats:
+    """Angles i-j-k in radians, shape (frames, triples), from index triples (triples, 3)."""
+    u = _vectors(positions, triples[:, 0], triples[:, 1])
+    v = _vectors(positions, triples[:, 2], triples[:, 1])
+    inner = _dot(u, v)
+    sine = np.sqrt(np.maximum(_dot(u, u) * _dot(v, v) - inner * inner, 0.0))  # times both lengths, as `inner` is
+    return np.asarray(np.arctan2(sine, inner))
+
+
+def torsions(positions: Floats, quads: Ints) -> Floats:
+    """Torsion angles i-j-k-l in radians in (-pi, pi], IUPAC sign, shape (frames, quads)."""
+    b1 = positions[:, quads[:, 1]] - positions[:, quads[:, 0]]
+    b2 = positions[:, quads[:, 2]] - positions[:, quads[:, 1]]
+    b3 = positions[:, quads[:, 3]] - positions[:, quads[:, 2]]
+    n1, n2 = _cross(b1, b2), _cross(b2, b3)
+    return np.asarray(np.arctan2(_dot(b1, n2) * np.sqrt(_dot(b2, b2)), _dot(n1, n2)))
+
+
+def _vectors(positions: Floats, heads: Ints, tails: Ints) -> Floats:
+    """Vectors from the atoms `tails` to the atoms `heads`, shape (frames, len(heads), 3)."""
+    return np.asarray(positions.take(heads, axis=1) - positions.take(tails, axis=1))
+
+
+def _dot(u: Floats, v: Floats) -> Floats:
+    return np.asarray(np.einsum("...i,...i->...", u, v))
+
+
+def _cross(u: Floats, v: Floats) -> Floats:
+    """Cross product by components: several times as fast as numpy.cross on many short vectors."""
+    x, y, z = u[..., 0], u[..., 1], u[..., 2]
+    a, b, c = v[..., 0], v[..., 1], v[..., 2]
+    out = np.empty(np.broadcast_shapes(u.shape, v.shape), dtype=np.result_type(u, v))
+    out[..., 0], out[..., 1], out[..., 2] = y * c - z * b, z * a - x * c, x * b - y * a
+    return out
+
+
+def angle_triples(n_atoms: int, bonds: Ints) -> Ints:
+    """Every angle i-j-k of the bond graph, shape (angles, 3), j in the middle."""
+    triples = [
+        (i, j, k)
+        for j, around in enumerate(neighbour_lists(n_atoms, bonds))
+        for a, i in enumerate(around)
+        for k in around[a + 1 :]
+    ]
+    return np.array(triples, dtype=np.int64).reshape(-1, 3)
+
+
+def signed_volumes(positions: Floats, centres: Ints) -> Floats:
+    """Normalised signed volume at each stereocentre: v1 . (v2 x v3) of unit bond vectors; a mirror flips its sign.
+
+    Args:
+        positions: nm, shape (frames, atoms, 3).
+        centres: centre and three of its neighbours, shape (centres, 4), from `stereocentres`.
+
+    Returns:
+        Values in [-1, 1], shape (frames, centres); about 0.77 in size at a tetrahedral atom.
+    """
+    vectors = positions[:, centres[:, 1:]] - positions[:, centres[:, :1]]
+    lengths = np.sqrt(_dot(vectors, vectors)).prod(axis=-1)
+    return np.asarray(_dot(vectors[:, :, 0], _cross(vectors[:, :, 1], vectors[:, :, 2])) / lengths)
+
+
+def _graph_classes(symbols: list[str], neighbours: list[list[int]]) -> list[int]:
+    """Equivalence class of every atom by colour refinement of the bond graph (Morgan, J. Chem. Doc. 5, 107, 1965)."""
+    colours = _ranks(symbols)
+    for _ in range(len(symbols)):
+        refined = _ranks([(colours[i], tuple(sorted(colours[j] for j in neighbours[i]))) for i in range(len(symbols))])
+        if len(set(refined)) == len(set(colours)):
+            return refined
+        colours = refined
+    return colours
+
+
+def _ranks(keys: list[Any]) -> list[int]:
+    order = {key: rank for rank, key in enumerate(sorted(set(keys)))}
+    return [order[key] for key in keys]
+
+
+def stereocentres(symbols: list[str], bonds: Ints, reference: Floats | None = None) -> Ints:
+    """Tetrahedral atoms with distinct substituents, with three of their neighbours, heavy atoms first.
+
+    Substituents are told apart by colour refinement of the bond graph. In a molecule without any hydrogens an atom
+    with three distinct heavy neighbours counts where `reference` shows that it is not planar.
+
+    Args:
+        symbols: element symbols, one per atom.
+        bonds: shape (bonds, 2).
+        reference: one frame in nm, shape (atoms, 3); only used for molecules without hydrogens.
+
+    Returns:
+        Centre and three neighbours, shape (centres, 4).
+    """
+    neighbours = neighbour_lists(len(symbols), bonds)
+    classes = _graph_classes(symbols, neighbours)
+    implicit = "H" not in symbols and "D" not in symbols
+    found = []
+    for centre, around in enumerate(neighbours):
+        if symbols[centre] not in ("C", "Si", "P", "S") or len({classes[i] for i in around}) != len(around):
+            continue
+        quad = [centre, *sorted(around, key=lambda i: (symbols[i] == "H", i))[:3]]
+        planar = reference is None or len(around) != 3 or abs(_volume(reference, quad)) < _PLANAR
+        if len(around) == 4 or (implicit and not planar):
+            found.append(quad)
+    return np.array(found, dtype=np.int64).reshape(-1, 4)
+
+
+def _volume(frame: Floats, quad: list[int]) -> float:
+    return float(signed_volumes(frame[None], np.array([quad]))[0, 0])
+
+
+@dataclass(frozen=True)
+class StructureTemplate:
+    """What the structure of one molecule is compared with.
+
+    Attributes:
+        symbols: element symbols, one per atom.
+        bonds, bond_mean, bond_deviation: index pairs (bonds, 2), lengths and standard deviations in nm.
+        angles, angle_mean, angle_deviation: index triples (angles, 3), values in radians.
+        centres, handedness: stereocentres (centres, 4) and the sign (+1 or -1) of their signed volume.
+        heavy: indices of atoms heavier than hydrogen.
+        bonded: (atoms, atoms) booleans, true up to two bonds apart; only of heavy atoms, in the order of `heavy`.
+    """
+
+    symbols: tuple[str, ...]
+    bonds: Ints
+    bond_mean: Floats
+    bond_deviation: Floats
+    angles: Ints
+    angle_mean: Floats
+    angle_deviation: Floats
+    centres: Ints
+    handedness: Floats
+    heavy: Ints
+    bonded: NDArray[np.bool_]
+
+    @cached_property
+    def pairs(self) -> tuple[Ints, Ints]:
+        """First and second atoms of the pairs whose distances count: bonds, then heavy atoms more than two bonds apart.
+
+        The latter only in small molecules; in larger ones a k-d tree finds the close ones.
+        """
+        first, second = np.nonzero(np.triu(~self.bonded, 1) & (len(self.heavy) <= _BRUTE_FORCE_ATOMS))
+        return (
+            np.concatenate([self.bonds[:, 0], self.heavy[first]]),
+            np.concatenate([self.bonds[:, 1], self.heavy[second]]),
+        )
+
+    @cached_property
+    def angle_bonds(self) -> tuple[Ints, Ints, Floats]:
+        """Bonds j-i and j-k of every angle, shape (angles,) each, and -1 where one of them is stored the other way."""
+        first, second = (self._directed(self.angles[:, 1], self.angles[:, side]) for side in (0, 2))
+        return first[0], second[0], first[1] * second[1]
+
+    @cached_property
+    def centre_bonds(self) -> tuple[Ints, Floats]:
+        """Bonds of every stereocentre, shape (centres, 3), and the sign that makes its right signed volume positive."""
+        found = [self._directed(self.centres[:, 0], self.centres[:, side]) for side in (1, 2, 3)]
+        return np.stack([bond for bond, _ in found], axis=1), self.handedness * np.prod(
+            [sign for _, sign in found], axis=0
+        )
+
+    def _directed(self, tails: Ints, heads: Ints) -> tuple[Ints, Floats]:
+        """Index of each bond, and 1 where it is stored as (head, tail), -1 where as (tail, head)."""
+        index = {(int(i), int(j)): (row, 1.0) for row, (i, j) in enumerate(self.bonds)}
+        index |= {(j, i): (row, -1.0) for (i, j), (row, _) in list(index.items())}
+        found = [index[int(head), int(tail)] for tail, head in zip(tails, heads, strict=True)]
+        return np.array([row for row, _ in found], dtype=np.int64), np.array([sign for _, sign in found])
+
+
+def structure_template(topology: Any, reference: Floats) -> StructureTemplate:
+    """Template of a molecule from its topology and reference frames.
+
+    Args:
+        topology: mdtraj or OpenMM topology with bonds.
+        reference: nm, shape (frames, atoms, 3) or (atoms, 3). With one frame the deviations are 0.005 nm and 5
+            degrees; with more they are measured, not below 0.002 nm and 2 degrees.
+
+    Raises:
+        ValueError: the frames hold another number of atoms than the topology, or are not finite.
+    """
+    symbols, bonds = topology_arrays(topology)
+    frames = np.asarray(reference, dtype=np.float64).reshape(-1, *np.shape(reference)[-2:])
+    if frames.shape[1:] != (len(symbols), 3):
+        raise ValueError(f"reference frames hold {frames.shape[1]} atoms, the topology {len(symbols)}; use its own PDB")
+    if not np.all(np.isfinite(frames)):
+        raise ValueError("reference frames hold NaN or infinite coordinates; expected finite positions in nm")
+    triples = angle_triples(len(symbols), bonds)
+    centres = stereocentres(symbols, bonds, frames[0])
+    heavy = np.array([i for i, symbol in enumerate(symbols) if symbol not in ("H", "D", "VS")], dtype=np.int64)
+    return StructureTemplate(
+        tuple(symbols), bonds, *_moments(bond_lengths(frames, bonds), 0),
+        triples, *_moments(bond_angles(frames, triples), 1),
+        centres, np.sign(np.mean(np.sign(signed_volumes(frames, centres)), axis=0)),
+        heavy, within_two_bonds(len(symbols), bonds, heavy),
+    )  # fmt: skip
+
+
+def _moments(values: Floats, kind: int) -> tuple[Floats, Floats]:
+    mean = np.mean(values, axis=0)
+    if len(values) == 1:
+        return mean, np.full(mean.shape, _DEFAULTS[kind])
+    return mean, np.maximum(np.std(values, axis=0, ddof=1), _FLOORS[kind])
+
+
+def within_two_bonds(n_atoms: int, bonds: Ints, atoms: Ints) -> NDArray[np.bool_]:
+    """Whether pairs of the given atoms are the same or at most two bonds apart, shape (len(atoms), len(atoms))."""
+    linked = np.eye(len(atoms), dtype=bool)
+    index = {int(atom): i for i, atom in enumerate(atoms)}
+    for j, around in enumerate(neighbour_lists(n_atoms, bonds)):
+        shell = [index[i] for i in (j, *around) if i in index]
+        linked[np.ix_(shell, shell)] = True
+    return linked
+
+
+def _close_pairs(positions: Floats, template: StructureTemplate) -> Ints:
+    """Pairs of heavy atoms, more than two bonds apart, that clash in each frame, found by a k-d tree."""
+    from scipy.spatial import cKDTree
+
+    counts = np.zeros(len(positions), dtype=np.int64)
+    for index, frame in enumerate(positions[:, template.heavy]):
+        pairs = cKDTree(frame).query_pairs(CLASH_DISTANCE, output_type="ndarray")
+        counts[index] = np.count_nonzero(~template.bonded[pairs[:, 0], pairs[:, 1]])
+    return counts
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """What the structure checks measure, per frame.
+
+    Attributes:
+        finite: whether all coordinates are finite, (frames,); a frame that is not is scored as if at the origin.
+        bond_z, angle_z: z-scores, (frames, bonds) and (frames, angles).
+        chirality: whether all stereocentres are right, (frames,).
+        clashes: pairs of heavy atoms too close, (frames,).
+    """
+
+    finite: NDArray[np.bool_]
+    bond_z: Floats
+    angle_z: Floats
+    chirality: NDArray[np.bool_]
+    clashes: Ints
+
+    def passed(self, max_z: float = MAX_Z) -> dict[str, NDArray[np.bool_]]:
+        """Pass or fail of every frame in each check; see `check_frames`."""
+        checks = {
+            "bonds": (np.abs(self.bond_z) <= max_z).all(axis=1),
+            "angles": (np.abs(self.angle_z) <= max_z).all(axis=1),
+            "chirality": self.chirality,
+            "clashes": self.clashes == 0,
+        }
+        return {"finite": self.finite, **{name: passed & self.finite for name, passed in checks.items()}}
+
+
+def frame_scores(positions: Floats, template: StructureTemplate) -> FrameScores:
+    """Measure everything that the structure checks look at, of frames (frames, atoms, 3) in nm.
+
+    Every vector is made once: an engine asks for single frames, where the calls are what costs.
+    """
+    finite = np.asarray(np.isfinite(positions).all(axis=(1, 2)))
+    safe = positions if finite.all() else np.where(finite[:, None, None], positions, 0.0)
+    vectors, bonds = _vectors(safe, *template.pairs), len(template.bonds)
+    squares = _dot(vectors, vectors)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        lengths = np.sqrt(squares[:, :bonds])
+        units = vectors[:, :bonds] / lengths[:, :, None]
+        first, second, sign = template.angle_bonds
+        cosines = sign * _dot(units.take(first, axis=1), units.take(second, axis=1))
+        angles = np.arccos(np.minimum(np.maximum(cosines, -1.0), 1.0))
+        edges, handedness = template.centre_bonds
+        a, b, c = (units.take(edges[:, side], axis=1) for side in range(3))
+        clashes = (
+            (squares[:, bonds:] < CLASH_DISTANCE**2).sum(axis=1)
+            if len(template.heavy) <= _BRUTE_FORCE_ATOMS
+            else _close_pairs(safe, template)
+        )
+        return FrameScores(
+            finite,
+            np.asarray((lengths - template.bond_mean) / template.bond_deviation),
+            np.asarray((angles - template.angle_mean) / template.angle_deviation),
+            np.asarray((handedness * _dot(a, _cross(b, c)) > 0).all(axis=1)),
+            clashes,
+        )
+
+
+def check_frames(positions: Floats, template: StructureTemplate, max_z: float = MAX_Z) -> dict[str, NDArray[np.bool_]]:
+    """Pass or fail of every frame in each structure check.
+
+    Args:
+        positions: nm, shape (frames, atoms, 3).
+        template: from `structure_template`.
+        max_z: largest |z| of a valid bond length or angle.
+
+    Returns:
+        Booleans of shape (frames,), true where the frame passes: "finite", "bonds", "angles", "chirality", "clashes".
+        A frame that is not finite fails every check.
+    """
+    return frame_scores(positions, template).passed(max_z)
+
+
+def aligned_rmsd(positions: Floats, reference: Floats, atoms: Ints | None = None) -> Floats:
+    """Root-mean-square deviation in nm after the best proper rotation, frame by frame (Kabsch 1976).
+
+    Args:
+        positions, reference: nm, shape (frames, atoms, 3).
+        atoms: indices to align and compare; all atoms where None.
+    """
+    a, b = (np.asarray(x if atoms is None else x[:, atoms], dtype=np.float64) for x in (positions, reference))
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    covariance = np.einsum("fai,faj->fij", a, b)
+    singular = np.linalg.svd(covariance, compute_uv=False)
+    singular[:, 2] *= np.sign(np.linalg.det(covariance))  # a proper rotation cannot mirror
+    square = np.sum(a * a, axis=(1, 2)) + np.sum(b * b, axis=(1, 2)) - 2 * np.sum(singular, axis=1)
+    return np.asarray(np.sqrt(np.maximum(square, 0.0) / a.shape[1]))

@@ -1,0 +1,206 @@
+"""Figures of an evaluation as PNG bytes: surfaces, histograms, timescales, correlations, states, fluxes, energies."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latentmd.analysis import thermodynamics
+from latentmd.analysis.statistics import TORSION_GRID, TORSION_PAIR_GRID
+from latentmd.arrays import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+REFERENCE, GENERATED = "#4a5568", "#c2410c"
+_STYLE: dict[Any, Any] = {
+    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
+    "figure.constrained_layout.use": True,
+}  # fmt: skip
+_MAX_PANELS = 12
+
+
+def figure(rows: int, columns: int, width: float = 3.1, height: float = 2.6) -> tuple[Figure, list[Axes]]:
+    """A figure outside pyplot's global state and its axes in reading order."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        made = Figure(figsize=(width * columns, height * rows))
+        FigureCanvasAgg(made)
+        axes = made.subplots(rows, columns, squeeze=False)
+    return made, list(axes.ravel())
+
+
+def png(made: Figure) -> bytes:
+    """The figure as PNG at 110 dots per inch."""
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    with rc_context(_STYLE):
+        made.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def surfaces(
+    reference: Floats, generated: Floats, bounds: tuple[float, float, float, float], labels: tuple[str, str],
+    temperature: float,
+) -> bytes:  # fmt: skip
+    """Two free-energy surfaces on one scale, and their difference where both have samples.
+
+    Args:
+        reference, generated: counts, shape (bins, bins).
+        bounds: left, right, bottom, top of the axes.
+        labels: of the axes.
+        temperature: kelvin.
+    """
+    made, axes = figure(1, 3)
+    levels = [thermodynamics.free_energy_surface(c, temperature) for c in (reference, generated)]
+    top = min(float(np.nanmax(levels[0])), 6.0)
+    panels = [(levels[0], "reference", "viridis", 0.0, top), (levels[1], "generated", "viridis", 0.0, top)]
+    # Shifted to equal mean over the bins both hold, so that a rare bin's noise does not set the zero.
+    shared = np.isfinite(levels[0]) & np.isfinite(levels[1])
+    difference = levels[1] - levels[0]
+    if shared.any():
+        difference = difference - np.average(difference[shared], weights=reference[shared])
+    panels.append((difference, "generated - reference", "RdBu_r", -2.0, 2.0))
+    for axis, (values, title, colours, low, high) in zip(axes, panels, strict=True):
+        image = axis.imshow(
+            values.T, origin="lower", extent=bounds, aspect="auto", cmap=colours, vmin=low, vmax=high,
+            interpolation="nearest",
+        )  # fmt: skip
+        axis.set(title=title, xlabel=labels[0], ylabel=labels[1])
+        bar = made.colorbar(image, ax=axis, shrink=0.9)
+        bar.set_label("kcal/mol")
+    return png(made)
+
+
+def _both(axis: Axes, x: Floats, pair: Sequence[Floats], **style: Any) -> None:
+    axis.plot(x, pair[0], color=REFERENCE, label="reference", **style)
+    axis.plot(x, pair[1], color=GENERATED, label="generated", **style)
+
+
+def histograms(names: Sequence[str], reference: Sequence[Floats], generated: Sequence[Floats], torsions: bool) -> bytes:
+    """Densities of features, up to twelve of them.
+
+    Args:
+        names: of the features.
+        reference, generated: runs of shape (frames, features).
+        torsions: the features are angles in radians, drawn in degrees.
+    """
+    count = min(len(names), _MAX_PANELS)
+    made, axes = figure(-(-count // 4), min(count, 4), height=2.1)
+    for column, axis in enumerate(axes):
+        if column >= count:
+            axis.set_axis_off()
+            continue
+        sets = [np.concatenate([r[:, column] for r in runs]) for runs in (reference, generated)]
+        if torsions:
+            centres = np.rad2deg(-np.pi + (np.arange(TORSION_GRID.bins) + 0.5) * 2 * np.pi / TORSION_GRID.bins)
+            values = [TORSION_GRID.counts(s) / len(s) * TORSION_GRID.bins / 360 for s in sets]
+            axis.set(xlim=(-180, 180), xticks=[-180, -90, 0, 90, 180], xlabel="degrees")
+        else:
+            edges = np.linspace(min(s.min() for s in sets), max(s.max() for s in sets) + 1e-9, 101)
+            centres, values = 0.5 * (edges[1:] + edges[:-1]), [np.histogram(s, edges, density=True)[0] for s in sets]
+            axis.set_xlabel("nm")
+        _both(axis, centres, values, lw=1.2)
+        axis.set(title=names[column], yticks=[])
+    axes[0].legend(frameon=False, fontsize=8)
+    return png(made)
+
+
+def kinetics(curves: Mapping[str, Any], interval: float, lag: int) -> bytes | None:
+    """Implied timescales with intervals, Chapman-Kolmogorov test and torsion autocorrelations."""
+    correlations = dict(list(curves.get("correlations", {}).items())[:4])
+    panels = 2 * ("timescales" in curves) + len(correlations)
+    if panels == 0:
+        return None
+    made, axes = figure(-(-panels // 3), min(panels, 3))
+    for axis in axes[panels:]:
+        axis.set_axis_off()
+    used = 0
+    if "timescales" in curves:
+        _timescale_panel(axes[0], curves["timescales"])
+        _chapman_panel(axes[1], curves["chapman_kolmogorov"], lag * interval)
+        used = 2
+    for axis, (name, pair) in zip(axes[used:], correlations.items(), strict=False):
+        _both(axis, interval * np.arange(len(pair[0])), [p[: len(pair[0])] for p in _equal(pair)], lw=1.2)
+        axis.axhline(np.exp(-1), color="0.8", lw=0.8, zorder=0)
+        axis.set(title=f"autocorrelation, {name}", xlabel="ps", ylim=(-0.1, 1.02))
+        axis.set_xscale("symlog", linthresh=10 * interval)
+        axis.set_xlim(0, max(interval * (len(pair[0]) - 1), interval))
+    axes[0].legend(frameon=False, fontsize=8)
+    return png(made)
+
+
+def _equal(pair: Sequence[Floats]) -> list[Floats]:
+    length = max(len(p) for p in pair)
+    return [np.concatenate([p, np.full(length - len(p), np.nan)]) for p in pair]
+
+
+def _timescale_panel(axis: Axes, pair: Sequence[Any]) -> None:
+    for scales, colour, label in zip(pair, (REFERENCE, GENERATED), ("reference", "generated"), strict=True):
+        for process in range(scales.values.shape[1]):
+            value, low, high = (x[:, process] for x in (scales.values, scales.low, scales.high))
+            if not np.isfinite(value).any():
+                continue
+            axis.plot(scales.lags, value, "o-", color=colour, ms=3, lw=1.2, label=label if process == 0 else None)
+            axis.fill_between(scales.lags, low, high, color=colour, alpha=0.15, lw=0)
+    axis.fill_between(pair[0].lags, 0, pair[0].lags, color="0.9", lw=0, zorder=0)
+    axis.set(title="implied timescales", xlabel="lag (ps)", ylabel="ps", yscale="log")
+
+
+def _chapman_panel(axis: Axes, pair: Sequence[Any], lag: float) -> None:
+    for test, colour in zip(pair, (REFERENCE, GENERATED), strict=True):
+        for process in range(min(test.predicted.shape[1], 3)):
+            axis.plot(lag * test.multiples, test.predicted[:, process], "-", color=colour, lw=1.2)
+            axis.plot(lag * test.multiples, test.estimated[:, process], "o", color=colour, ms=4, mfc="none")
+    axis.set(title="Chapman-Kolmogorov test", xlabel="ps", ylabel="staying", ylim=(-0.02, 1.02))
+
+
+def states(populations: Sequence[Floats], flux: Sequence[Floats]) -> bytes:
+    """Stationary populations of the macrostates, and their reactive fluxes, side by side."""
+    made, axes = figure(1, 3)
+    x = np.arange(len(populations[0]))
+    axes[0].bar(x - 0.2, populations[0], 0.4, color=REFERENCE, label="reference")
+    axes[0].bar(x + 0.2, populations[1], 0.4, color=GENERATED, label="generated")
+    axes[0].set(title="MSM stationary populations", xlabel="macrostate", yscale="log", xticks=x)
+    axes[0].set_ylim(1e-5, 1.5)
+    axes[0].legend(frameon=False, fontsize=8)
+    positive = [f[f > 0] for f in flux]
+    found = np.concatenate(positive)
+    low, high = (found.min(), found.max()) if len(found) else (1e-6, 1.0)
+    from matplotlib.colors import LogNorm
+
+    for axis, values, title in zip(axes[1:], flux, ("flux, reference", "flux, generated"), strict=True):
+        norm = LogNorm(low, max(high, low * 1.01))
+        image = axis.imshow(np.where(values > 0, values, np.nan), cmap="magma_r", norm=norm, origin="lower")
+        axis.set(title=f"{title} (per lag)", xlabel="to", ylabel="from", xticks=x, yticks=x)
+        made.colorbar(image, ax=axis, shrink=0.9)
+    return png(made)
+
+
+def energies(reference: Floats | None, generated: Floats, bounds: tuple[float, float] | None) -> bytes:
+    """Potential-energy histograms in kJ/mol, with MD's 0.1 to 99.9 % range shaded."""
+    made, axes = figure(1, 1, width=4.5)
+    sets = [s for s in (reference, generated) if s is not None]
+    edges = np.linspace(min(s.min() for s in sets), max(s.max() for s in sets) + 1e-6, 101)
+    for values, colour, label in ((reference, REFERENCE, "reference"), (generated, GENERATED, "generated")):
+        if values is not None:
+            axes[0].stairs(np.histogram(values, edges, density=True)[0], edges, color=colour, label=label)
+    if bounds:
+        axes[0].axvspan(*bounds, color="0.93", zorder=0)
+    axes[0].set(title="potential energy", xlabel="kJ/mol", yticks=[])
+    axes[0].legend(frameon=False, fontsize=8)
+    return png(made)
+
+
+def ramachandran_bounds() -> tuple[float, float, float, float]:
+    """Axis bounds of a (phi, psi) surface in degrees."""
+    low, high = np.rad2deg(TORSION_PAIR_GRID.low), np.rad2deg(TORSION_PAIR_GRID.high)
+    return float(low[0]), float(high[0]), float(low[1]), float(high[1])

@@ -1,0 +1,1 @@
+"""How frames are made: what all ways share, and one folder for each way."""

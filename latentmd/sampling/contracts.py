@@ -1,0 +1,139 @@
+"""What hybrid sampling asks of an engine, a surrogate and a scheduler.
+
+Positions are arrays of shape (n, ...): (n, atoms, 3) in nm for molecules, (n, dimensions) in reduced units for toy
+systems. The core never looks inside a configuration; it hands whole ones on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from latentmd.arrays import Bools, Floats
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+
+class BurstError(RuntimeError):
+    """A simulation that went wrong. It is discarded, its reason (the message, short) counted, and the run goes on."""
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """A structure after minimisation and thermalisation.
+
+    Attributes:
+        positions: of the structure at the end, shape (...).
+        energy: its potential energy in kJ/mol, thermal motion included: the trust gate compares it with the energies
+            of frames of bursts.
+    """
+
+    positions: Floats
+    energy: float
+
+
+@dataclass(frozen=True)
+class Burst:
+    """A short unbiased simulation.
+
+    Attributes:
+        positions: shape (frames, ...), stored and used in this dtype; the start is not included.
+        energies: potential energies in kJ/mol, shape (frames,).
+    """
+
+    positions: Floats
+    energies: Floats
+
+
+class Engine(Protocol):
+    """Unbiased dynamics of the real system. Picklable, and without state: arguments alone decide the result."""
+
+    @property
+    def interval(self) -> float:
+        """Time between the frames of a burst, ps."""
+        ...
+
+    def relax(self, positions: Floats, seed: int) -> Relaxed:
+        """Minimise one proposed structure (...) and simulate it briefly, so that a burst can start there.
+
+        Raises:
+            BurstError: there is no sound structure near it.
+        """
+        ...
+
+    def burst(self, start: Floats, frames: int, seed: int) -> Burst:
+        """Simulate one structure (...) at constant temperature without any bias, with velocities drawn afresh.
+
+        All frames are returned; the caller leaves the first ones, the relaxation time, out of the statistics.
+
+        Raises:
+            BurstError: the simulation exploded.
+        """
+        ...
+
+    def features(self, positions: Floats) -> Floats:
+        """Model-free physical coordinates (n, k), continuous, such as sine and cosine of the torsions."""
+        ...
+
+    def checks(self, positions: Floats) -> Mapping[str, Bools]:
+        """Named structure checks, true (n,) where a configuration passes; empty where there are none."""
+        ...
+
+
+class Explorer(Protocol):
+    """The surrogate: it says where to go and never supplies a number."""
+
+    def features(self, positions: Floats) -> Floats:
+        """Slow latent coordinates (n, k) of configurations."""
+        ...
+
+    def propose(self, starts: Floats, count: int, rng: np.random.Generator) -> Floats:
+        """Decoded end points (count, ...) of latent rollouts from real configurations (m, ...), taken in turn."""
+        ...
+
+    def disagreement(self, latents: Floats) -> Floats | None:
+        """Disagreement (n,) of an ensemble about where features (n, k) go next; None where there is no ensemble."""
+        ...
+
+    def error(self, trajectories: Sequence[Floats]) -> float:
+        """Prediction error, positive, on unbiased trajectories (frames, ...) that were not trained on."""
+        ...
+
+    def refine(self, trajectories: Sequence[Floats], seed: int) -> Explorer:
+        """A new explorer trained on unbiased trajectories (frames, ...), or itself where it cannot be trained.
+
+        The sequence reads from disk on access. Equal arguments must give an equal explorer: a resumed run repeats this.
+        """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write all that a loader, given the same folder, needs to make an equal explorer."""
+        ...
+
+
+LoadExplorer = Callable[[Path], Explorer]
+
+
+class Scheduler(Protocol):
+    """Where tasks run. Results must not depend on it."""
+
+    def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
+        """Results in the order of the arguments, each as soon as it and all before it are there.
+
+        Functions and arguments are picklable. A task whose worker dies is run again; an exception is raised here.
+        """
+        ...
+
+
+class Serial:
+    """Tasks one after another in this process."""
+
+    def map(self, function: Callable[[Argument], Result], arguments: Iterable[Argument]) -> Iterator[Result]:
+        """Results in the order of the arguments."""
+        for argument in arguments:
+            yield function(argument)

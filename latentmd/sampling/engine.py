@@ -1,0 +1,215 @@
+"""Short unbiased OpenMM simulations of one molecule: the engine of hybrid sampling."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentmd.arrays import Bools, Floats, Ints
+from latentmd.molecule.checks import (
+    StructureTemplate,
+    check_frames,
+    neighbour_lists,
+    structure_template,
+    topology_arrays,
+    torsions,
+)
+from latentmd.sampling.contracts import Burst, BurstError, Relaxed
+
+if TYPE_CHECKING:
+    import openmm
+
+    from latentmd.systems.builder import Molecule
+
+
+RELAXATION = 1.0  # ps of restrained simulation after the minimisation of a proposed structure
+HOLD = 0.5  # ps of restrained simulation before a burst
+_STIFFNESS = 1000.0  # kJ/mol/rad², of torsions held: 3 degrees at 300 K
+_STRENGTH = "latentmd_hold"  # Context parameter
+_MINIMISATION = 100  # iterations at most
+_RESTRAINTS = 30  # force group, left out of energies
+
+
+@dataclass(frozen=True)
+class MoleculeEngine:
+    """Langevin dynamics of a molecule under its protocol.
+
+    Every call makes a Context of its own, so that arguments alone decide the result.
+
+    Attributes:
+        molecule: what is simulated.
+        interval: ps between frames, a multiple of the time step.
+        platform: OpenMM platform.
+        quads: atoms of the torsions about rotatable bonds, shape (torsions, 4).
+        fixed: atoms of the torsions that no simulation turns (amides), shape (fixed, 4).
+        template: of a sound structure, for the checks.
+        isomer: cosines of the fixed torsions, shape (fixed,).
+    """
+
+    molecule: Molecule
+    interval: float
+    platform: str
+    quads: Ints
+    fixed: Ints
+    template: StructureTemplate
+    isomer: Floats
+
+    @classmethod
+    def of(cls, molecule: Molecule, reference: Floats, interval: float, platform: str) -> MoleculeEngine:
+        """The engine of a molecule with minimised positions `reference` (atoms, 3) in nm.
+
+        Raises:
+            ValueError: the interval is not a multiple of the time step.
+        """
+        timestep = molecule.protocol.timestep
+        if interval < timestep or abs(round(interval / timestep) * timestep - interval) > 1e-9:
+            raise ValueError(f"interval {interval:g} ps is not a multiple of the time step {timestep:g} ps")
+        symbols, bonds = topology_arrays(molecule.topology)
+        quads = rotatable_torsions(symbols, bonds)
+        fixed = amide_torsions(symbols, bonds)
+        template = structure_template(molecule.topology, reference)
+        isomer = np.cos(torsions(reference[None], fixed))[0]
+        return cls(molecule, interval, platform, quads, fixed, template, isomer)
+
+    def at(self, temperature: float) -> MoleculeEngine:
+        """The same molecule at another temperature in kelvin."""
+        molecule = replace(self.molecule, protocol=replace(self.molecule.protocol, temperature=temperature))
+        return replace(self, molecule=molecule)
+
+    def relax(self, positions: Floats, seed: int) -> Relaxed:
+        """Minimise and thermalise with the rotatable torsions held, so that a structure stays where it was proposed.
+
+        Raises:
+            BurstError: there is no sound structure near it.
+        """
+        context, integrator = self._context(seed, held=torsions(positions[None], self.quads)[0])
+        with explosions():
+            import openmm
+
+            context.setPositions(np.asarray(positions, dtype=np.float64))
+            openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_MINIMISATION)
+            self._draw_velocities(context, seed)
+            integrator.step(round(RELAXATION / self.molecule.protocol.timestep))
+            found, energy = _frame(context)
+        return Relaxed(found.astype(np.float32), energy)
+
+    def burst(self, start: Floats, frames: int, seed: int) -> Burst:
+        """Simulate without any bias from a structure (atoms, 3).
+
+        The rotatable torsions are held first, for as long as everything else takes to forget how the structure was made
+        or chosen; where they are let go is the first frame. A structure chosen because it lies on a barrier would go
+        on with the strain of the path that led there, and velocities drawn for a position do not fit the half step
+        between them in a leapfrog scheme: stiff angles feel several kT of heat.
+
+        Raises:
+            BurstError: the simulation exploded.
+        """
+        context, integrator = self._context(seed, held=torsions(np.asarray(start)[None], self.quads)[0])
+        positions = np.empty((frames, *np.shape(start)), dtype=np.float32)
+        energies = np.empty(frames)
+        timestep = self.molecule.protocol.timestep
+        with explosions():
+            context.setPositions(np.asarray(start, dtype=np.float64))
+            context.applyConstraints(1e-6)
+            self._draw_velocities(context, seed)
+            integrator.step(round(HOLD / timestep))
+            context.setParameter(_STRENGTH, 0.0)
+            positions[0], energies[0] = _frame(context)
+            for i in range(1, frames):
+                integrator.step(round(self.interval / timestep))
+                positions[i], energies[i] = _frame(context)
+        return Burst(positions, energies)
+
+    def features(self, positions: Floats) -> Floats:
+        """Cosines and sines of the torsions about rotatable bonds, shape (frames, 2 torsions)."""
+        angles = torsions(np.asarray(positions, dtype=np.float64), self.quads)
+        return np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+
+    def checks(self, positions: Floats) -> Mapping[str, Bools]:
+        """Bonds, angles, handedness, clashes, and cis or trans as at the start, of positions (frames, atoms, 3)."""
+        frames = np.asarray(positions, dtype=np.float64)
+        same = np.cos(torsions(frames, self.fixed)) * self.isomer > 0
+        return {**check_frames(frames, self.template), "isomer": np.asarray(same.all(axis=1))}
+
+    def _context(self, seed: int, held: Floats) -> tuple[openmm.Context, openmm.Integrator]:
+        """A Context with the rotatable torsions held at angles in radians."""
+        molecule = replace(self.molecule, system=_restrained(self.molecule.system, self.quads, held))
+        integrator = molecule.langevin(seed)
+        return molecule.context(integrator, self.platform, threads=1), integrator
+
+    def _draw_velocities(self, context: openmm.Context, seed: int) -> None:
+        temperature = self.molecule.protocol.temperature
+        context.setVelocitiesToTemperature(temperature, (seed ^ 0x5DEECE6) % (2**31 - 2) + 1)
+
+
+def _frame(context: openmm.Context) -> tuple[Floats, float]:
+    """Positions (atoms, 3) in nm and potential energy in kJ/mol, restraints left out."""
+    state = context.getState(positions=True, energy=True, groups=set(range(32)) - {_RESTRAINTS})
+    positions, energy = state.getPositions(asNumpy=True)._value, float(state.getPotentialEnergy()._value)
+    if not (np.isfinite(positions).all() and np.isfinite(energy)):
+        raise BurstError("exploded")
+    return positions, energy
+
+
+class explosions:  # noqa: N801
+    """OpenMM's complaints about coordinates that are not finite, as `BurstError`."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        import openmm
+
+        if isinstance(error, openmm.OpenMMException):
+            raise BurstError("exploded") from error
+
+
+def _restrained(system: openmm.System, quads: Ints, angles: Floats) -> openmm.System:
+    """A copy of a System that holds torsions at angles in radians."""
+    import openmm
+
+    held = copy.deepcopy(system)
+    force = openmm.CustomTorsionForce(
+        f"0.5 * {_STRENGTH} * d^2; d = min(x, 6.283185307179586 - x); x = abs(theta - theta0)"
+    )
+    force.addGlobalParameter(_STRENGTH, _STIFFNESS)
+    force.addPerTorsionParameter("theta0")
+    for quad, angle in zip(quads.tolist(), angles.tolist(), strict=True):
+        force.addTorsion(*quad, [angle])
+    force.setForceGroup(_RESTRAINTS)
+    held.addForce(force)
+    return held
+
+
+def rotatable_torsions(symbols: list[str], bonds: Ints) -> Ints:
+    """One torsion i-j-k-l about every bond j-k between atoms that both have other neighbours, shape (torsions, 4).
+
+    The outer atoms are heavy ones where there are any, the chain rather than an end such as a carbonyl oxygen, so that
+    a peptide's torsions are its φ, ψ, ω and χ. Turns of three hydrogens are left out.
+    """
+    around = neighbour_lists(len(symbols), bonds)
+    found = []
+    for j, k in sorted((min(a, b), max(a, b)) for a, b in bonds.tolist()):
+        left, right = ([i for i in around[a] if i != b] for a, b in ((j, k), (k, j)))
+        rotor = any(len(side) == 3 and all(symbols[i] == "H" for i in side) for side in (left, right))
+        if left and right and not rotor:
+            outer = [min(side, key=lambda i: (symbols[i] == "H", len(around[i]) == 1, i)) for side in (left, right)]
+            found.append((outer[0], j, k, outer[1]))
+    return np.array(found, dtype=np.int64).reshape(-1, 4)
+
+
+def amide_torsions(symbols: list[str], bonds: Ints) -> Ints:
+    """One torsion about every bond between a carbonyl carbon and a nitrogen, shape (amides, 4)."""
+    around = neighbour_lists(len(symbols), bonds)
+    carbonyl = {
+        i
+        for i, near in enumerate(around)
+        if symbols[i] == "C" and len(near) == 3 and any(symbols[j] == "O" and len(around[j]) == 1 for j in near)
+    }
+    quads = rotatable_torsions(symbols, bonds)
+    kept = [q for q in quads.tolist() if any(a in carbonyl and symbols[b] == "N" for a, b in (q[1:3], q[2:0:-1]))]
+    return np.array(kept, dtype=np.int64).reshape(-1, 4)

@@ -1,0 +1,135 @@
+"""What a hybrid run leaves: weights, bursts as XTC, provenance of every frame, raw surrogate frames, summary, page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmd.io.outputs import FrameWriter, write_atomically
+from latentmd.sampling.hybrid.folder import NO_MODEL, PROVENANCE, SUMMARY, SURROGATE, WEIGHTS, write_npz
+
+if TYPE_CHECKING:
+    from latentmd.sampling.hybrid.rounds import Hybrid, Outcome
+    from latentmd.sampling.hybrid.run import HybridRun
+    from latentmd.sampling.hybrid.starts import Spent
+
+COLUMNS = ("round", "task", "frame", "time_ps", "kind", "origin", "potential_energy", "weight")
+_RAW = 500  # raw surrogate frames
+
+
+def write_results(run: HybridRun, sampler: Hybrid, outcome: Outcome, spent: Spent) -> dict[str, Any]:
+    """Write everything that a run which ended leaves; returns the summary."""
+    from latentmd.sampling.hybrid.records import summary as review_summary
+    from latentmd.sampling.hybrid.store import read_arrays
+
+    weights = read_arrays(outcome.weights) if outcome.weights is not None else None
+    if weights is not None:
+        write_npz(run.folder / WEIGHTS, weights)
+    files = _write_bursts(run, sampler)
+    if weights is not None:
+        _write_provenance(run, sampler, weights)
+    raw = _write_raw(run, sampler)
+    progress, review = outcome.progress, outcome.progress.review
+    no_model = run.folder / NO_MODEL
+    summary = {
+        "latentmd": version("latentmd"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "status": outcome.status,
+        "converged": bool(review is not None and review.converged),
+        "atoms": run.engine.molecule.system.getNumParticles(),
+        "temperature": run.engine.molecule.protocol.temperature,
+        "friction": run.engine.molecule.protocol.friction,
+        "force_field": list(run.engine.molecule.protocol.force_field_files),
+        "solvent": run.engine.molecule.protocol.solvent,
+        "platform": run.engine.platform,
+        "model": run.model,
+        "no_surrogate": no_model.read_text(encoding="utf-8").strip() if no_model.exists() else None,
+        "seed": run.seed,
+        "rounds": progress.round + 1,
+        "bursts": progress.bursts,
+        "simulated_ps": {"bursts": progress.simulated, "high temperature": spent.simulated},
+        "wall_seconds": {
+            **spent.parts,
+            "rounds": round(progress.wall, 1),
+            "total": round(progress.wall + spent.wall, 1),
+        },
+        "gate": progress.decisions,
+        "discarded_bursts": progress.discarded,
+        "refined": progress.refined,
+        "review": review_summary(review) if review is not None else None,
+        "files": {"bursts": files, "raw surrogate frames, of no statistical meaning": raw},
+    }
+    write_atomically(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    if review is not None and weights is not None:
+        from latentmd.sampling.hybrid.page import write_free_energy_page
+
+        write_free_energy_page(run, sampler, summary, weights)
+    return summary
+
+
+def _write_bursts(run: HybridRun, sampler: Hybrid) -> list[str]:
+    """The bursts of each round, one after another, in bursts/round-0000.xtc; times are those within a burst."""
+    folder = run.folder / "bursts"
+    folder.mkdir(exist_ok=True)
+    rounds: dict[int, list[int]] = {}
+    for index, (number, _) in enumerate(sampler.dataset.keys):
+        rounds.setdefault(number, []).append(index)
+    trajectories = sampler.dataset.trajectories(skip=0)
+    names = []
+    for number, members in rounds.items():
+        path = folder / f"round-{number:04d}.xtc"
+        names.append(f"bursts/{path.name}")
+        if path.exists():
+            continue
+        unfinished = path.with_name(f".{path.stem}.new.xtc")
+        with FrameWriter(unfinished) as writer:
+            for index in members:
+                positions = trajectories[index]
+                writer.write(positions, run.settings.interval * np.arange(len(positions)))
+        os.replace(unfinished, path)
+    return names
+
+
+def _write_provenance(run: HybridRun, sampler: Hybrid, weights: dict[str, NDArray[Any]]) -> None:
+    """A line per frame: where it is, how it was made, why its burst started there, its energy and weight."""
+    skip = sampler.settings.relaxation
+    energies = np.concatenate(sampler.dataset.energies)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    columns = (weights[name].tolist() for name in ("round", "task", "frame", "origin", "weight"))
+    for (number, task, frame, origin, weight), energy in zip(zip(*columns, strict=True), energies, strict=False):
+        kind = "relaxation" if frame < skip else "md"
+        time = f"{frame * run.settings.interval:g}"
+        writer.writerow((number, task, frame, time, kind, origin, f"{energy:.3f}", f"{weight:.6g}"))
+    write_atomically(run.folder / PROVENANCE, text.getvalue())
+
+
+def _write_raw(run: HybridRun, sampler: Hybrid) -> str | None:
+    """Structures as the surrogate in use makes them, without gate or relaxation."""
+    from latentmd.sampling.hybrid.tasks import PLAN, keyed_rng
+
+    if not run.settings.surrogate and run.model is None:
+        return None
+    rng = keyed_rng(run.seed, len(sampler.rounds), PLAN, 1)
+    starts = np.array([sampler.dataset.frame(i, -1) for i in range(min(len(sampler.dataset), 24))])
+    if not len(starts):
+        return None
+    raw = sampler.dataset.explorer.propose(starts, _RAW, rng)
+    raw = raw[np.isfinite(raw).all(axis=(1, 2))]
+    unfinished = run.folder / ".surrogate.new.xtc"
+    with FrameWriter(unfinished) as writer:
+        writer.write(raw, np.arange(len(raw)))
+    os.replace(unfinished, run.folder / SURROGATE)
+    return SURROGATE

@@ -1,0 +1,1 @@
+"""Exact Metropolis chains of small molecules."""

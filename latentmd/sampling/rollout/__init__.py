@@ -1,0 +1,1 @@
+"""Walkers of MD, latent rollouts, and latent steps alternating with MD."""

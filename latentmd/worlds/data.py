@@ -1,0 +1,180 @@
+"""Trajectories of a world as training sees them: what is observed, what is read out, what a frame shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmd.arrays import Floats
+from latentmd.systems.toy.particles import minimum_image
+from latentmd.systems.toy.world import World, frame_stack
+from latentmd.worlds.config import WorldConfig
+
+_SHELLS = 24  # of the neighbours of a particle, up to half the box
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Independent trajectories; every list has one array per trajectory, with the same number of frames.
+
+    Attributes:
+        states: of the world, [frames, *state].
+        observations: what the encoder gets, [frames, ...] or with a history [frames, history, ...], float32.
+        seen: what the verification decoder reconstructs, [frames, ...]: the newest frame of an observation.
+        quantities: what is read out of the latent, [frames, quantities] or [frames, particles, quantities].
+        probes: targets of linear probes by name, lists of arrays [frames, values] or [frames, particles, values].
+    """
+
+    states: list[Floats]
+    observations: list[NDArray[np.float32]]
+    seen: list[Floats]
+    quantities: list[Floats]
+    probes: dict[str, list[Floats]]
+
+
+@dataclass(frozen=True)
+class WorldData:
+    """Training and held-out trajectories of a world, from seeds of their own."""
+
+    world: World
+    train: Sample
+    test: Sample
+
+    @property
+    def of_particles(self) -> bool:
+        """Whether the world is one of like particles, read out particle by particle."""
+        return _of_particles(self.world)
+
+    def particles(self) -> Any:
+        """The world, for those of its properties that only worlds of particles have: `box` and `cutoff`."""
+        return self.world
+
+    def energies(self, quantities: Floats) -> Floats:
+        """Physical energy [...] of the states that read-outs [..., quantities] describe.
+
+        Of particles, whose places an invariant latent does not hold, the mean kinetic energy per particle: the
+        temperature of two dimensions.
+        """
+        if self.of_particles:
+            return np.asarray(quantities[..., 0].mean(-1))
+        return self.world.energy(vector_state(self.world, quantities, self.train.states[0].shape[1:]))
+
+    def energy_scale(self) -> float:
+        """Scale of every drift: the energy's deviation over the training frames, or its size if all have the same."""
+        if self.of_particles:
+            energies = np.concatenate([q[..., 0].mean(-1) for q in self.train.quantities])
+        else:
+            energies = np.concatenate([self.world.energy(s) for s in self.train.states])
+        return float(energies.std() if energies.std() > 1e-6 * abs(energies.mean()) else abs(energies.mean()))
+
+    def quantity_names(self) -> list[str]:
+        """Names of what is read out of the latent: columns of the flat state, angles as sine and cosine."""
+        if self.of_particles:
+            return ["kinetic energy", *(f"neighbours in shell {i}" for i in range(_SHELLS))]
+        angles, others = _columns(self.world, int(np.prod(self.train.states[0].shape[1:])))
+        return [f"{kind}({i})" for kind in ("sin", "cos") for i in angles] + [str(i) for i in others]
+
+
+def world_data(world: World, config: WorldConfig) -> WorldData:
+    """Simulate and observe; the two sets have seeds that follow from the configuration's."""
+    train, test = (int(s) for s in np.random.SeedSequence(config.seed).generate_state(2))
+    return WorldData(
+        world,
+        _sample(world, world.simulate(config.data.train, config.data.frames, train), config.observe),
+        _sample(world, world.simulate(config.data.test, config.data.frames, test), config.observe),
+    )
+
+
+def _sample(world: World, states: Floats, how: str) -> Sample:
+    history = world.history[how]
+    observed = world.observe(states, how)
+    states = states[:, history - 1 :]
+    quantities = _particle_quantities(world, states) if _of_particles(world) else state_vector(world, states)
+    seen = quantities if _of_particles(world) else observed[:, history - 1 :]
+    return Sample(
+        list(states),
+        list(frame_stack(observed, history)),
+        list(seen),
+        list(quantities),
+        {name: list(values) for name, values in world.probes(states).items()},
+    )
+
+
+def _of_particles(world: World) -> bool:
+    return "particles" in world.observations
+
+
+def _particle_quantities(world: World, states: Floats) -> Floats:
+    """Kinetic energy of each particle (mass 1) and its neighbours by shells of distance, [..., particles, 1 + shells].
+
+    The latent of a particle does not change when everything is moved, so that places cannot come back, but what is
+    around a particle can; averaged, the neighbours give the radial distribution function.
+    """
+    box = cast(Any, world).box
+    dimensions = states.shape[-1] // 2
+    edges = np.linspace(0, box / 2, _SHELLS + 1)
+    out = np.empty((*states.shape[:-1], 1 + _SHELLS), dtype=np.float32)
+    out[..., 0] = 0.5 * (states[..., dimensions:] ** 2).sum(-1)
+    for run, counts in zip(states, out, strict=True):
+        x = run[..., :dimensions]
+        distance = np.linalg.norm(minimum_image(x[:, :, None] - x[:, None], box), axis=-1)
+        shell = np.digitize(distance, edges) - 1
+        for i in range(_SHELLS):
+            counts[..., 1 + i] = (shell == i).sum(-1)
+        counts[..., 1] -= 1  # a particle is no neighbour of itself
+    return out
+
+
+def radial_distribution(world: World, quantities: Floats) -> tuple[Floats, Floats]:
+    """Middles of the shells and g(r) from read-outs [..., particles, 1 + shells] of a world of particles."""
+    box, (particles, columns) = cast(Any, world).box, quantities.shape[-2:]
+    dimensions = 3 if world.name == "argon" else 2
+    edges = np.linspace(0, box / 2, columns)
+    unit = np.pi if dimensions == 2 else 4 * np.pi / 3
+    ideal = (particles - 1) * unit * np.diff(edges**dimensions) / box**dimensions
+    counts = quantities[..., 1:].reshape(-1, columns - 1).mean(0)
+    return 0.5 * (edges[1:] + edges[:-1]), counts / ideal
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Which columns of a flat state are read out of a latent: angles as sine and cosine, and others as they are."""
+
+    angles: tuple[int, ...] = ()
+    others: tuple[int, ...] | None = None  # None for all that are no angles
+
+
+#: Worlds of whose states not every column can be read out as it is.
+_COLUMNS = {
+    "double-pendulum": _Columns(angles=(0, 1)),
+    "circles": _Columns(others=(0, 1, 2, 3)),  # the rest of the state is the error of measurement
+    "lines": _Columns(others=(0, 1, 2, 3)),
+}
+
+
+def _columns(world: World, size: int) -> tuple[list[int], list[int]]:
+    columns = _COLUMNS.get(world.name, _Columns())
+    others = columns.others or tuple(i for i in range(size) if i not in columns.angles)
+    return list(columns.angles), list(others)
+
+
+def state_vector(world: World, states: Floats) -> Floats:
+    """States [trajectories, frames, *state] as vectors [trajectories, frames, quantities] that change smoothly."""
+    flat = states.reshape(*states.shape[:2], -1)
+    angles, others = _columns(world, flat.shape[-1])
+    return np.concatenate([np.sin(flat[..., angles]), np.cos(flat[..., angles]), flat[..., others]], axis=-1)
+
+
+def vector_state(world: World, vectors: Floats, shape: Sequence[int]) -> Floats:
+    """The inverse of `state_vector`, to states [..., *shape]; sine and cosine need not be on the circle."""
+    size = int(np.prod(shape))
+    angles, others = _columns(world, size)
+    n = len(angles)
+    flat = np.zeros((*vectors.shape[:-1], size))
+    flat[..., angles] = np.arctan2(vectors[..., :n], vectors[..., n : 2 * n])
+    flat[..., others] = vectors[..., 2 * n :]
+    return flat.reshape(*vectors.shape[:-1], *shape)

@@ -1,0 +1,192 @@
+"""Pictures of a training on a world: loss curves, latent maps, reconstructions, forecasts."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from latentmd.arrays import Floats
+from latentmd.report.figures import figure, png
+from latentmd.systems.toy.world import World
+
+_SCATTER = 800  # points per map; UMAP is fitted on them
+_GIF_FRAMES = 60
+_PAPER = 225  # grey about the panels of an animation
+_COLOURS = ("#4a5568", "#c2410c", "#2b6cb0")  # truth, forecast, reconstruction
+
+
+def loss_curves(log: Path) -> bytes:
+    """One panel per stage of the training log, every quantity a line."""
+    from latentmd.training.plots import read_log
+
+    curves = read_log(log)
+    columns = min(4, len(curves))
+    made, axes = figure(-(-len(curves) // columns), columns)
+    for axis in axes[len(curves) :]:
+        axis.set_axis_off()
+    for axis, (stage, quantities) in zip(axes, curves.items(), strict=False):
+        for name, values in quantities.items():
+            if len(values) > 1 and any(value for _, value in values):
+                axis.plot(*zip(*values, strict=True), label=name, lw=1)
+        axis.set(title=stage, xlabel="step")
+        axis.set_yscale("symlog", linthresh=1e-3)
+        axis.legend(fontsize=6, frameon=False)
+    return png(made)
+
+
+def latent_map(latents: Sequence[Floats], times: Sequence[Floats], kind: str, seed: int, unit: str) -> bytes | None:
+    """Latents of held-out trajectories in the plane, coloured by time; None for UMAP where it is not installed.
+
+    Args:
+        latents: runs [frames, tokens, dim].
+        times: of the frames, per run.
+        kind: "PCA" or "UMAP".
+        seed: of UMAP.
+        unit: of the time.
+    """
+    flat = np.concatenate(latents).reshape(sum(map(len, latents)), -1)
+    colour = np.concatenate(times)
+    pick = np.unique(np.linspace(0, len(flat) - 1, min(len(flat), _SCATTER)).astype(int))
+    points = (flat[pick] - flat.mean(0)) / (flat.std(0) + 1e-9)
+    if kind == "PCA":
+        plane = points @ np.linalg.svd(points, full_matrices=False)[2][:2].T
+    elif (plane := _umap(points, seed)) is None:
+        return None
+    made, axes = figure(1, 1, width=4.2, height=3.4)
+    dots = axes[0].scatter(plane[:, 0], plane[:, 1], c=colour[pick], s=3, cmap="viridis", linewidths=0)
+    made.colorbar(dots, ax=axes[0]).set_label(f"time ({unit})")
+    axes[0].set(title=f"{kind}, held-out trajectories", xticks=[], yticks=[])
+    return png(made)
+
+
+def _umap(points: Floats, seed: int) -> Floats | None:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # umap's about packages that it does without
+        try:
+            from umap import UMAP
+        except ImportError:  # also where an uninstalled one has left a folder with its cache
+            return None
+        return np.asarray(UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(points))
+
+
+def forecast_curves(errors: Mapping[str, Floats], interval: float, unit: str, drifts: Mapping[str, Floats]) -> bytes:
+    """Error of every predictor over the horizon, and the drift of the physical energy of its decoded states."""
+    made, axes = figure(1, 2 if drifts else 1, width=4.2, height=3.2)
+    for axis, curves, label in zip(
+        axes, (errors, drifts), ("RMS error of read-out / spread", "|change of energy| / spread"), strict=False
+    ):
+        for name, values in curves.items():
+            axis.plot(interval * np.arange(len(values)), values, label=name, lw=1.3)
+        axis.set(xlabel=f"time ({unit})", ylabel=label)
+        axis.legend(fontsize=7, frameon=False)
+    return png(made)
+
+
+def reconstruction_sheet(truth: Floats, found: Floats) -> bytes:
+    """What was seen and what the verification decoder makes of the latent.
+
+    Args:
+        truth, found: images [frames, height, width], or a time series [frames, quantities].
+    """
+    if truth.ndim == 3:
+        shown = np.linspace(0, len(truth) - 1, min(8, len(truth))).astype(int)
+        made, axes = figure(2, len(shown), width=1.2, height=1.3)
+        for column, frame in enumerate(shown):
+            for row, images in enumerate((truth, found)):
+                axis = axes[row * len(shown) + column]
+                axis.imshow(images[frame], cmap="gray", vmin=0, vmax=1)
+                axis.set(xticks=[], yticks=[])
+        axes[0].set_ylabel("seen")
+        axes[len(shown)].set_ylabel("decoded")
+        return png(made)
+    count = min(8, truth.shape[1])
+    columns = min(4, count)
+    made, axes = figure(-(-count // columns), columns, height=1.9)
+    for axis in axes[count:]:
+        axis.set_axis_off()
+    for column in range(count):
+        axes[column].plot(truth[:, column], color=_COLOURS[0], lw=1.4, label="seen")
+        axes[column].plot(found[:, column], color=_COLOURS[1], lw=1, ls="--", label="decoded")
+        axes[column].set(title=f"observed {column}", xlabel="frame")
+    axes[0].legend(fontsize=7, frameon=False)
+    return png(made)
+
+
+def draw_states(world: World, states: Floats) -> Floats:
+    """Pictures [frames, height, width] of states: the world's own, or its points in the plane.
+
+    Args:
+        states: [frames, *state]; of a world without pictures the first two columns of each body are its position.
+    """
+    if "pixels" in world.observations:
+        return world.observe(np.asarray(states, dtype=np.float64), "pixels")
+    from latentmd.systems.toy.drawing import Canvas
+
+    bodies = states if states.ndim == 3 else states[:, None]
+    low, high = bodies[..., :2].min(axis=(0, 1)), bodies[..., :2].max(axis=(0, 1))
+    half = 0.55 * float((high - low).max()) + 1e-6
+    canvas = Canvas(len(states), tuple((low + high) / 2), half)
+    for body in range(bodies.shape[1]):
+        canvas.disc(bodies[:, body, :2], 0.06 * half)
+    return canvas.picture
+
+
+def draw_particles(states: Floats, energies: Floats, box: float) -> Floats:
+    """Pictures [frames, height, width] of particles at their true places, as bright as their kinetic energies.
+
+    An invariant latent holds no places, so that truth and forecast differ in brightness alone.
+
+    Args:
+        states: [frames, particles, 2 · dimensions], positions first; the first two dimensions are shown.
+        energies: [frames, particles].
+        box: width of the periodic box.
+    """
+    from latentmd.systems.toy.drawing import Canvas
+
+    brightness = np.clip(energies / (3 * energies.mean()), 0.05, 1.0)
+    pictures = []
+    for state, shades in zip(states, brightness, strict=True):
+        canvas = Canvas(1, (box / 2, box / 2), box / 2)
+        for particle, shade in zip(state, shades, strict=True):
+            canvas.disc(particle[None, :2], 0.4 * box / len(state) ** 0.5, float(shade))
+        pictures.append(canvas.picture[0])
+    return np.stack(pictures)
+
+
+def forecast_gif(path: Path, panels: Mapping[str, Floats], seconds: float = 6.0) -> None:
+    """An animation with one panel per title side by side.
+
+    Args:
+        path: file to write.
+        panels: title → images [frames, height, width] in [0, 1].
+        seconds: length of the animation.
+    """
+    from PIL import Image, ImageDraw
+
+    frames = len(next(iter(panels.values())))
+    shown = np.unique(np.linspace(0, frames - 1, min(frames, _GIF_FRAMES)).astype(int))
+    scale = max(1, round(192 / next(iter(panels.values())).shape[1]))
+    images = []
+    for frame in shown:
+        tiles = []
+        for values in panels.values():
+            pixels = (255 * np.clip(values[frame], 0, 1)).astype(np.uint8)
+            tiles.append(
+                np.pad(np.kron(pixels, np.ones((scale, scale), np.uint8)), ((18, 4), (4, 4)), constant_values=_PAPER)
+            )
+        image = Image.fromarray(np.concatenate(tiles, axis=1))
+        draw = ImageDraw.Draw(image)
+        for i, title in enumerate(panels):
+            draw.text((6 + i * tiles[0].shape[1], 4), title, fill=0)
+        images.append(image)
+    buffer = io.BytesIO()
+    images[0].save(
+        buffer, format="GIF", save_all=True, append_images=images[1:], duration=round(1000 * seconds / len(images)),
+        loop=0,
+    )  # fmt: skip
+    path.write_bytes(buffer.getvalue())

@@ -1,0 +1,67 @@
+"""Thermodynamic metrics against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from latentmd.analysis import thermodynamics as thermo
+
+KT = thermo.GAS_CONSTANT * 300 / thermo.KCAL
+
+
+def test_free_energy_error_of_known_populations():
+    reference, generated = np.array([0.9, 0.1, 0.0]), np.array([0.5, 0.5, 1e-6])
+    expected = KT * np.mean([np.log(0.9 / 0.5), np.log(5.0), 0.0])
+    assert thermo.free_energy_error(reference, generated, 300) == pytest.approx(expected, abs=1e-12)
+    assert KT == pytest.approx(0.59616, abs=1e-5)
+
+
+def test_basin_free_energy_and_its_interval():
+    rng = np.random.default_rng(0)
+    runs = [rng.random(10_000) < 0.2 for _ in range(8)]
+    result = thermo.basin_free_energy(runs, 300, rng)
+    assert result.value == pytest.approx(KT * np.log(4), abs=0.01)
+    assert result.low < KT * np.log(4) < result.high
+    assert result.high - result.low == pytest.approx(4 * KT / np.sqrt(80_000 * 0.2 * 0.8), rel=0.6)
+    assert thermo.basin_free_energy([np.zeros(100, bool)], 300, rng).value == np.inf
+
+
+def test_free_energy_surface_of_a_harmonic_well():
+    x = np.linspace(-1, 1, 21)
+    surface = thermo.free_energy_surface(np.exp(-(x**2) / KT), 300)
+    np.testing.assert_allclose(surface, x**2, atol=1e-12)
+    assert np.isnan(thermo.free_energy_surface(np.array([1.0, 0.0]), 300)[1])
+
+
+def test_energy_quantiles():
+    low, high = thermo.energy_range(np.arange(10_001.0))
+    assert (low, high) == (10.0, 9990.0)
+    assert thermo.fraction_inside(np.array([10.0, 9990.0, 9991.0, np.nan]), (low, high)) == 0.5
+
+
+def test_degrees_of_freedom_of_constrained_molecules():
+    masses = np.array([16.0, 1.0, 1.0])
+    water = np.array([[0, 0, 0], [0.1, 0, 0], [0, 0.1, 0.0]])
+    rigid = thermo.atom_degrees_of_freedom(water, masses, np.array([[0, 1], [0, 2], [1, 2]]))
+    assert rigid.sum() == pytest.approx(6)
+    assert thermo.atom_degrees_of_freedom(water, masses, np.zeros((0, 2), int), True).sum() == pytest.approx(6)
+    dumbbell = thermo.atom_degrees_of_freedom(water[:2], masses[:2], np.array([[0, 1]]))
+    np.testing.assert_allclose(dumbbell, [3 - 1 / 17, 3 - 16 / 17])
+
+
+def test_kinetic_temperature_of_constrained_maxwell_velocities():
+    """Velocities of a rigid-bond dumbbell drawn from the canonical distribution on its constraint surface."""
+    rng = np.random.default_rng(1)
+    masses, bond = np.array([12.0, 3.0]), np.array([[0, 0, 0], [0.109, 0, 0.0]])
+    velocities = rng.normal(size=(60_000, 2, 3)) * np.sqrt(thermo.GAS_CONSTANT * 350 / masses)[None, :, None]
+    relative = velocities[:, 0, 0] - velocities[:, 1, 0]
+    velocities[:, 0, 0] -= relative * masses[1] / masses.sum()
+    velocities[:, 1, 0] += relative * masses[0] / masses.sum()
+    freedom = thermo.atom_degrees_of_freedom(bond, masses, np.array([[0, 1]]))
+    assert thermo.kinetic_temperature(velocities, masses, freedom) == pytest.approx(350, rel=0.01)
+    per_element = thermo.element_temperatures(velocities, masses, freedom, ["C", "H"])
+    assert per_element["C"] == pytest.approx(350, rel=0.01) and per_element["H"] == pytest.approx(350, rel=0.01)
+    kinetic = 0.5 * np.sum(masses[:, None] * velocities**2, axis=(1, 2))[:5000]
+    assert thermo.kinetic_energy_test(kinetic, 5, 350)[1] > 0.01
+    assert thermo.kinetic_energy_test(kinetic, 6, 350)[1] < 1e-6

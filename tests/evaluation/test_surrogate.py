@@ -1,0 +1,87 @@
+"""Evaluation of a whole surrogate, on one whose process is known, and of a surrogate's reach over wall time."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from latentmd.evaluation.surrogate import default_step, evaluate_model, store_metrics
+from latentmd.evaluation.trajectories import Settings
+from latentmd.model.file import load
+
+
+@pytest.fixture(scope="session")
+def ou_runs(ou_bundle, tmp_path_factory):
+    """Two training and two held-out .npy runs at 5 ps, drawn from the surrogate itself: a perfect reference."""
+    from latentmd.model.propagator import Propagator
+
+    propagator = Propagator(ou_bundle, "cpu")
+    folder = tmp_path_factory.mktemp("ou-runs")
+    rng = np.random.Generator(np.random.Philox(5))
+    start = np.asarray(propagator.template.bond_mean)  # loads the template before anything is timed
+    assert len(start) == 21
+    import mdtraj
+
+    (folder / "top.pdb").write_text(propagator.manifest.topology)
+    frame = mdtraj.load(str(folder / "top.pdb")).xyz
+    path = propagator.rollout(propagator.encode(np.repeat(frame, 4, axis=0)), 5.0, 1500, rng)
+    positions = np.stack([propagator.decode(slow, rng) for slow in path], axis=1).astype(np.float32)
+    for run in range(4):
+        np.save(folder / f"run-{run}.npy", positions[run, 100:])
+    return folder
+
+
+def test_default_step_divides_the_lag():
+    assert default_step((10.0, 200.0), 100.0, 1.0) == 20.0
+    assert default_step((5.0, 50.0), 50.0, 5.0) == 10.0
+    with pytest.raises(ValueError, match="no step"):
+        default_step((60.0, 90.0), 100.0, 1.0)
+
+
+def test_a_surrogate_matches_its_own_process(ou_bundle, ou_runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("latentmd.evaluation.surrogate._TRAINING_SECONDS", 0.0)
+    monkeypatch.setattr("latentmd.evaluation.surrogate._ENERGY_FRAMES", 300)
+    runs = [ou_runs / f"run-{i}.npy" for i in range(4)]
+    settings = Settings(lag=50.0, interval=5.0, baselines=("shuffled", "koopman", "tica-flow", "replicate"))
+    result = evaluate_model(
+        ou_bundle, runs[2:], runs[:2], out=tmp_path, frames=2000, walkers=8, step=10.0, seeds=2, settings=settings
+    )
+    values = {m.name: m for m in result.metrics}
+    assert values["torsion error of decode(encode(x)), worst"].value < 0.01
+    assert values["heavy-atom RMSD of decode(encode(x))"].value < 0.01
+    assert values["linear probe R2 of torsions, slow axes, worst"].value > 0.5
+    assert values["JS distance, (phi, psi)"].value < 2 * values["JS distance, (phi, psi)"].floor
+    checks = values["frames, all checks"]
+    assert checks.value == pytest.approx(checks.reference, abs=0.03)
+    rho = np.exp(-10 / 50)
+    gain = values["gain over persistence, lag 10 ps"].value
+    assert gain == pytest.approx(1 - (1 - rho**2) / (2 - 2 * rho), abs=0.05)
+    assert 0 <= values["decoded frames in MD's energy range after relaxation"].value <= 1
+    phi = values["JS distance, (phi, psi)"]
+    assert phi.seeds is not None and len(phi.seeds) == 2 and phi.seeds[0] == phi.value != phi.seeds[1]
+    assert phi.seeds[1] == pytest.approx(phi.value, rel=0.3)
+    slow = values["slowest implied timescale, lag 50 ps"]
+    assert slow.seeds is not None and slow.seeds[0] == pytest.approx(slow.value)
+    # The reference is thinned to the step for kinetics; its distributions keep all frames.
+    assert phi.note.startswith("floors: 1400 frames") and phi.floor_independent < phi.floor
+    document = json.loads((tmp_path / "evaluation.json").read_text())
+    assert set(document["baselines"]) == {"shuffled", "koopman", "tica-flow", "replicate"}
+    assert set(document["accuracy"]["curves"]) == {"surrogate", "plain MD"}
+    by_name = {b: {m.name: m.value for m in rows} for b, rows in result.baselines.items()}
+    assert by_name["koopman"]["JS distance, (phi, psi)"] > values["JS distance, (phi, psi)"].value
+    assert "Time to accuracy" in (tmp_path / "evaluation.html").read_text()
+    copy = tmp_path / "copy.pt"
+    copy.write_bytes(ou_bundle.read_bytes())
+    store_metrics(copy, result)
+    stored = load(copy).manifest.metrics["JS distance, (phi, psi)"]
+    assert stored["value"] == pytest.approx(values["JS distance, (phi, psi)"].value) and stored["floor"] > 0
+
+
+def test_refusals(ou_bundle, ou_runs, tmp_path):
+    runs = [ou_runs / f"run-{i}.npy" for i in range(4)]
+    with pytest.raises(ValueError, match="--train"):
+        evaluate_model(ou_bundle, runs, settings=Settings(interval=5.0))
+    with pytest.raises(ValueError, match="no baseline is called 'magic'"):
+        evaluate_model(ou_bundle, runs, runs, settings=Settings(interval=5.0, baselines=("magic",)))

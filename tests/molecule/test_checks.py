@@ -1,0 +1,138 @@
+"""Structure metrics against a peptide built at known angles."""
+
+from __future__ import annotations
+
+import mdtraj
+import numpy as np
+import pytest
+
+from latentmd.molecule import checks as structure
+from latentmd.systems.peptide import backbone, pdb_block
+
+
+@pytest.fixture
+def built_peptide(tmp_path):
+    """ACE-ALA-ALA-NME heavy atoms at phi -65, psi 135 degrees: topology and one frame (1, atoms, 3) in nm."""
+    path = tmp_path / "peptide.pdb"
+    path.write_text(pdb_block(backbone(["ACE", "ALA", "ALA", "NME"], phi=-65.0, psi=135.0)))
+    loaded = mdtraj.load(str(path), standard_names=False)
+    atoms = np.array([xyz for _, _, xyz in backbone(["ACE", "ALA", "ALA", "NME"], phi=-65.0, psi=135.0)])
+    return loaded.topology, atoms[None]
+
+
+@pytest.fixture
+def dipeptide():
+    loaded = mdtraj.load("systems/molecules/alanine_dipeptide.pdb")
+    return loaded.topology, loaded.xyz.astype(float)
+
+
+def _quads(topology, names):
+    index = {(a.residue.index, a.name): a.index for a in topology.atoms}
+    return np.array([[index[key] for key in quad] for quad in names])
+
+
+def test_torsions_are_those_the_peptide_was_built_with(built_peptide):
+    topology, frames = built_peptide
+    quads = _quads(
+        topology,
+        [[(0, "C"), (1, "N"), (1, "CA"), (1, "C")], [(1, "N"), (1, "CA"), (1, "C"), (2, "N")]],
+    )
+    angles = np.rad2deg(structure.torsions(frames, quads))[0]
+    np.testing.assert_allclose(angles, [-65.0, 135.0], atol=1e-6)
+    reference = mdtraj.compute_dihedrals(mdtraj.Trajectory(frames, topology), quads)
+    np.testing.assert_allclose(np.rad2deg(reference)[0], angles, atol=1e-3)
+
+
+def test_bonds_and_angles_are_those_the_peptide_was_built_with(built_peptide):
+    topology, frames = built_peptide
+    quad = _quads(topology, [[(1, "N"), (1, "CA"), (1, "C"), (1, "CB")]])[0]
+    assert structure.bond_lengths(frames, quad[None, :2])[0, 0] == pytest.approx(0.1458, abs=1e-12)
+    assert structure.bond_angles(frames, quad[None, :3])[0, 0] == pytest.approx(np.deg2rad(111.0), abs=1e-9)
+
+
+def test_heavy_atom_peptide_has_a_stereocentre_per_alanine(built_peptide):
+    topology, frames = built_peptide
+    symbols, bonds = structure.topology_arrays(topology)
+    centres = structure.stereocentres(symbols, bonds, frames[0])
+    assert [topology.atom(int(c[0])).name for c in centres] == ["CA", "CA"]
+    template = structure.structure_template(topology, frames)
+    assert structure.frame_scores(frames, template).chirality.all()
+    assert not structure.frame_scores(frames * [1, 1, -1], template).chirality.any()
+
+
+def test_only_the_alpha_carbon_of_alanine_dipeptide_is_a_stereocentre(dipeptide):
+    topology, frames = dipeptide
+    symbols, bonds = structure.topology_arrays(topology)
+    assert [topology.atom(int(c[0])).name for c in structure.stereocentres(symbols, bonds)] == ["CA"]
+    assert abs(structure.signed_volumes(frames, structure.stereocentres(symbols, bonds))[0, 0]) > 0.6
+
+
+def test_openmm_and_mdtraj_topologies_give_one_template(dipeptide):
+    from openmm.app import PDBFile
+
+    topology, frames = dipeptide
+    ours = structure.structure_template(topology, frames)
+    theirs = structure.structure_template(PDBFile("systems/molecules/alanine_dipeptide.pdb").topology, frames)
+    assert ours.symbols == theirs.symbols
+    assert {tuple(sorted(b)) for b in ours.bonds} == {tuple(sorted(b)) for b in theirs.bonds}
+
+
+def test_checks_name_what_is_wrong(dipeptide):
+    topology, frames = dipeptide
+    template = structure.structure_template(topology, frames)
+    stretched, clashing, broken = frames.copy(), frames.copy(), frames.copy()
+    stretched[0, 0] += 0.1  # the carbon of the first methyl
+    heavy = template.heavy
+    clashing[0, heavy[-1]] = clashing[0, heavy[0]] + 0.15 / np.sqrt(3)
+    broken[0, 3] = np.nan
+    mirrored = frames * [1, 1, -1]
+    checks = structure.check_frames(np.concatenate([frames, stretched, clashing, broken, mirrored]), template)
+    assert checks["finite"].tolist() == [True, True, True, False, True]
+    assert checks["bonds"].tolist() == [True, False, False, False, True]
+    assert checks["clashes"].tolist() == [True, True, False, False, True]
+    assert checks["chirality"].tolist() == [True, True, True, False, False]
+
+
+def test_clashes_of_many_atoms_agree_with_all_pairs():
+    rng = np.random.default_rng(0)
+    count = 200
+    template = structure.StructureTemplate(
+        ("C",) * count, np.zeros((0, 2), int), np.zeros(0), np.zeros(0), np.zeros((0, 3), int), np.zeros(0),
+        np.zeros(0), np.zeros((0, 4), int), np.zeros(0), np.arange(count), np.eye(count, dtype=bool),
+    )  # fmt: skip
+    frames = rng.uniform(0, 1.5, (3, count, 3))
+    distances = np.linalg.norm(frames[:, :, None] - frames[:, None], axis=-1)
+    expected = [(np.triu(d < 0.2, 1)).sum() for d in distances]
+    assert structure.frame_scores(frames, template).clashes.tolist() == expected
+
+
+def test_z_scores_of_normal_samples_have_unit_deviation(dipeptide):
+    topology, frames = dipeptide
+    rng = np.random.default_rng(1)
+    noisy = frames + rng.normal(0, 0.004, (4000, *frames.shape[1:]))
+    template = structure.structure_template(topology, noisy[:2000])
+    scores = structure.frame_scores(noisy[2000:], template)
+    lengths = structure.bond_lengths(noisy[2000:], template.bonds)
+    np.testing.assert_allclose(scores.bond_z, (lengths - template.bond_mean) / template.bond_deviation, atol=1e-9)
+    angles = structure.bond_angles(noisy[2000:], template.angles)
+    np.testing.assert_allclose(scores.angle_z, (angles - template.angle_mean) / template.angle_deviation, atol=1e-9)
+    np.testing.assert_allclose(scores.bond_z.std(axis=0), 1.0, atol=0.06)
+    np.testing.assert_allclose(scores.angle_z.mean(axis=0), 0.0, atol=0.12)
+
+
+def test_rmsd_ignores_rotation_but_not_reflection(dipeptide):
+    _, frames = dipeptide
+    turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    assert structure.aligned_rmsd(frames @ turn.T + 3.0, frames)[0] < 1e-6
+    assert structure.aligned_rmsd(frames * [1, 1, -1], frames)[0] > 0.02
+    shifted = frames + np.random.default_rng(2).normal(0, 0.01, frames.shape)
+    expected = mdtraj.rmsd(mdtraj.Trajectory(shifted, None), mdtraj.Trajectory(frames, None))
+    np.testing.assert_allclose(structure.aligned_rmsd(shifted, frames), expected, atol=1e-5)
+
+
+def test_template_refuses_other_atoms_and_nan(dipeptide):
+    topology, frames = dipeptide
+    with pytest.raises(ValueError, match="21 atoms, the topology 22"):
+        structure.structure_template(topology, frames[:, 1:])
+    with pytest.raises(ValueError, match="NaN"):
+        structure.structure_template(topology, frames * np.nan)

@@ -1,0 +1,204 @@
+"""Hybrid runs of a molecule: what they leave, that they go on where they ended, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mdtraj
+import numpy as np
+import pytest
+
+from latentmd.io.outputs import OutputError
+from latentmd.sampling.engine import MoleculeEngine
+from latentmd.sampling.hybrid.run import HybridSettings, hybrid
+from latentmd.sampling.rollout.run import RunError, RunInterrupted
+from latentmd.training.loop import TrainingError
+
+ALANINE = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
+SMALL = HybridSettings(interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=4, cells=20, surrogate=False, hot=False)
+
+
+def run(out: Path, **options: Any) -> Any:
+    settings = options.pop("settings", SMALL)
+    return hybrid(ALANINE, out=out, time=options.pop("time", "30ps"), processes=1, settings=settings, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("hybrid") / "plain"
+    result = run(out, seed=5)
+    assert result.status == "budget"
+    return out
+
+
+def test_weights_and_bursts_belong_together(finished: Path) -> None:
+    weights = np.load(finished / "weights.npz")
+    assert np.isclose(weights["weight"].sum(), 1.0) and (weights["weight"][weights["frame"] < 2] == 0).all()
+    frames = 0
+    for number, path in enumerate(sorted((finished / "bursts").glob("*.xtc"))):
+        trajectory = mdtraj.load(str(path), top=str(finished / "topology.pdb"))
+        assert len(trajectory) == np.count_nonzero(weights["round"] == number)
+        np.testing.assert_allclose(trajectory.time[:20], 0.1 * np.arange(20), atol=1e-5)
+        frames += len(trajectory)
+    assert frames == len(weights["weight"])
+
+
+def test_every_frame_has_its_provenance(finished: Path) -> None:
+    lines = (finished / "provenance.csv").read_text().splitlines()
+    assert lines[0] == "round,task,frame,time_ps,kind,origin,potential_energy,weight"
+    assert len(lines) - 1 == len(np.load(finished / "weights.npz")["weight"])
+    assert {line.split(",")[4] for line in lines[1:]} == {"relaxation", "md"}
+
+
+def test_the_page_says_what_is_missing_in_words(finished: Path) -> None:
+    page = (finished / "free_energy.html").read_text()
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["review"]["missing"] and not summary["converged"]
+    assert "not converged" in page and "phi ALA2" in page
+    assert page.count("data:image/png") >= 2 and "http" not in page.replace("http-equiv", "")
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, burst = [0], MoleculeEngine.burst
+
+    def dies(self: MoleculeEngine, *arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 7:
+            raise MemoryError("killed")
+        return burst(self, *arguments)
+
+    monkeypatch.setattr(MoleculeEngine, "burst", dies)
+    with pytest.raises(MemoryError):
+        run(tmp_path / "run", seed=5, resume=True)
+    run(tmp_path / "run", seed=5, resume=True)
+    _equal(finished, tmp_path / "run")
+
+
+def test_sigterm_stops_after_a_checkpoint(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    burst, before = MoleculeEngine.burst, signal.getsignal(signal.SIGTERM)
+
+    def preempted(self: MoleculeEngine, *arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return burst(self, *arguments)
+
+    monkeypatch.setattr(MoleculeEngine, "burst", preempted)
+    with pytest.raises(RunInterrupted, match="--resume"):
+        run(tmp_path / "run", seed=5)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert len(list((tmp_path / "run" / "run" / "rounds" / "0000").glob("burst-*.npz"))) == 1
+    monkeypatch.undo()
+    run(tmp_path / "run", seed=5, resume=True)
+    _equal(finished, tmp_path / "run")
+
+
+def _equal(first: Path, second: Path) -> None:
+    a, b = np.load(first / "weights.npz"), np.load(second / "weights.npz")
+    assert set(a.files) == set(b.files)
+    for name in a.files:
+        np.testing.assert_array_equal(a[name], b[name])
+    for path in (first / "bursts").iterdir():
+        assert path.read_bytes() == (second / "bursts" / path.name).read_bytes()
+
+
+def test_a_burst_that_explodes_is_discarded_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    burst, calls = MoleculeEngine.burst, [0]
+
+    def sometimes(self: MoleculeEngine, start: Any, frames: int, seed: int) -> Any:
+        calls[0] += 1
+        return burst(self, np.full_like(start, np.nan) if calls[0] == 2 else start, frames, seed)
+
+    monkeypatch.setattr(MoleculeEngine, "burst", sometimes)
+    result = run(tmp_path / "run")
+    assert result.summary["discarded_bursts"] == {"exploded": 1}
+    assert np.isclose(np.load(tmp_path / "run" / "weights.npz")["weight"].sum(), 1.0)
+
+
+def test_where_no_model_can_be_trained_sampling_goes_on_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def collapses(*arguments: Any, **options: Any) -> None:
+        raise TrainingError("the latent collapsed")
+
+    monkeypatch.setattr("latentmd.sampling.hybrid.training.train_bundle", collapses)
+    settings = replace(SMALL, surrogate=True)
+    result = run(tmp_path / "run", settings=settings)
+    assert result.summary["no_surrogate"] == "the latent collapsed" and result.summary["gate"] == {}
+    assert np.isclose(np.load(tmp_path / "run" / "weights.npz")["weight"].sum(), 1.0)
+    with pytest.raises(RunError, match="none could be trained: the latent collapsed"):
+        run(tmp_path / "raw", settings=settings, exactness="raw")
+
+
+def test_a_model_proposes_and_its_raw_frames_are_kept_apart(ou_bundle: Path, tmp_path: Path) -> None:
+    settings = HybridSettings(interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=6, cells=20, proposals=1.0)
+    result = run(tmp_path / "run", model=ou_bundle, settings=settings, seed=1, time="50ps")
+    assert sum(result.summary["gate"].values()) > 0 and result.summary["temperature"] == 350.0
+    raw = mdtraj.load(str(tmp_path / "run" / "surrogate_raw.xtc"), top=str(tmp_path / "run" / "topology.pdb"))
+    assert len(raw) > 100
+    weighted = len(np.load(tmp_path / "run" / "weights.npz")["weight"])
+    assert weighted == sum(
+        len(mdtraj.load(str(path), top=str(tmp_path / "run" / "topology.pdb")))
+        for path in (tmp_path / "run" / "bursts").iterdir()
+    )
+
+
+@pytest.mark.parametrize("level", ["raw", "relaxed", "gated"])
+def test_lower_rungs_of_the_ladder(
+    level: str, ou_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latentmd.sampling.hybrid.ladder.FRAMES", 12)
+    settings = HybridSettings(interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=4)
+    result = run(tmp_path / "run", model=ou_bundle, settings=settings, exactness=level)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary == result.summary and summary["exactness"] == level
+    frames = mdtraj.load(str(tmp_path / "run" / f"{level}.xtc"), top=str(tmp_path / "run" / "topology.pdb"))
+    assert len(frames) == summary["frames"] == 12 - sum(summary["rejected"].values())
+    assert (summary["mean_potential_energy"] is None) == (level == "raw")
+
+
+def test_resume_begins_where_there_is_nothing_and_refuses_another_run(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    run(tmp_path / "empty", seed=5, resume=True, time="9ps")
+    with pytest.raises(OutputError, match="holds a run with another seed"):
+        run(finished, seed=6, resume=True)
+    with pytest.raises(OutputError, match=r"--resume to go on .* --overwrite"):
+        run(finished, seed=5)
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="is not empty"):
+        run(tmp_path / "foreign", overwrite=True)
+    assert [path.name for path in (tmp_path / "foreign").iterdir()] == ["thesis.txt"]
+
+
+def test_a_larger_budget_goes_on(finished: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(finished, tmp_path / "run")
+    rounds = json.loads((finished / "summary.json").read_text())["rounds"]
+    assert run(tmp_path / "run", seed=5, resume=True, time="45ps").summary["rounds"] > rounds
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"temperature": -1.0}, "--temperature is -1 K"),
+        ({"solvent": "explicit"}, "cannot move the water"),
+        ({"time": "0.0001fs", "wall": -1.0}, "the budget is"),
+    ],
+)
+def test_bad_settings_write_nothing(options: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=reason):
+        run(tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_states_can_only_be_what_was_visited(finished: Path) -> None:
+    weights = np.load(finished / "weights.npz")
+    assert weights["state"].max() < len(weights["states"])
+    assert np.isclose(weights["cell_population"].sum(), 1.0)

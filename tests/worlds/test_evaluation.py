@@ -1,0 +1,93 @@
+"""Figures of worlds against latents whose answers are known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from latentmd.worlds import evaluation
+
+TURN = 0.3  # rad per frame of the rotating latent
+
+
+class Turn(nn.Module):
+    """The exact step of the rotating latent."""
+
+    noise_size: int = 0
+
+    def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
+        c, s = torch.cos(TURN * lag)[:, None], torch.sin(TURN * lag)[:, None]
+        return torch.stack([c * z[..., 0] - s * z[..., 1], s * z[..., 0] + c * z[..., 1]], dim=-1)
+
+
+class Same(nn.Module):
+    """The tokens, flattened, as the read-out."""
+
+    def forward(self, z: Tensor, noise: Tensor) -> Tensor:
+        return z.flatten(1)
+
+
+def circles(runs: int, frames: int) -> list[np.ndarray]:
+    phases = np.linspace(0, 2 * np.pi, runs, endpoint=False)
+    angle = phases[:, None] + TURN * np.arange(frames)
+    return list(np.stack([np.cos(angle), np.sin(angle)], axis=-1)[:, :, None].astype(np.float32))
+
+
+def test_one_step_scores_of_the_exact_step_and_of_persistence() -> None:
+    exact = evaluation.one_step_scores(Turn(), circles(8, 30), 1)
+    assert exact == pytest.approx({"cosine": 1.0, "r2": 1.0, "gain": 1.0}, abs=1e-5)
+    still = evaluation.one_step_scores(evaluation.Persistence(), circles(8, 30), 1)
+    assert still["cosine"] == pytest.approx(math.cos(TURN), abs=1e-5)
+    # error 2 − 2 cos over both axes, whose variances add up to 1
+    assert still["r2"] == pytest.approx(1 - (2 - 2 * math.cos(TURN)), abs=1e-2)
+    assert still["gain"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_forecasts_start_where_they_say_and_follow_the_predictor() -> None:
+    latents = circles(3, 25)
+    made = evaluation.forecast({"turn": Turn(), "still": evaluation.Persistence()}, latents, 2, 10, 0, starts=2)
+    assert made.truth.shape == (6, 11, 1, 2)
+    for start, (run, frame) in enumerate(zip(made.run, made.frame, strict=True)):
+        np.testing.assert_array_equal(made.truth[start, 3], latents[run][frame + 6])
+    torch.testing.assert_close(made.predicted["turn"], made.truth, rtol=0, atol=1e-4)
+    truth, still = (evaluation.read(Same(), z) for z in (made.truth, made.predicted["still"]))
+    errors = evaluation.forecast_errors(still, truth, np.ones(2))
+    assert errors["step 1"] == pytest.approx(math.sqrt((2 - 2 * math.cos(2 * TURN)) / 2), rel=1e-4)
+    assert errors["step 10"] == pytest.approx(math.sqrt((2 - 2 * math.cos(20 * TURN)) / 2), rel=1e-4)
+
+
+def test_a_forecast_longer_than_the_trajectories_is_refused() -> None:
+    with pytest.raises(ValueError, match="more than 30 frames; the shortest test trajectory has 25"):
+        evaluation.forecast({"turn": Turn()}, circles(3, 25), 3, 10, 0)
+
+
+def test_probes_find_what_is_linear_and_nothing_else() -> None:
+    train, test = circles(6, 40), circles(5, 40)
+    generator = np.random.default_rng(0)
+
+    def targets(runs: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
+        linear = [run[:, 0] @ np.array([[2.0, 0.0], [-1.0, 1.0]]) + 3 for run in runs]
+        return {"linear": linear, "noise": [generator.standard_normal((len(run), 1)) for run in runs]}
+
+    scores = evaluation.probes(train, targets(train), test, targets(test))
+    assert scores["linear"] == pytest.approx(1.0, abs=1e-4)
+    assert scores["noise"] < 0.1
+
+
+def test_probes_of_particles_use_their_own_tokens_and_of_frames_the_mean() -> None:
+    generator = np.random.default_rng(0)
+    sets = [[generator.standard_normal((50, 4, 3)).astype(np.float32) for _ in range(4)] for _ in range(2)]
+    targets = [
+        {"own": [run[..., :1] * 2 for run in runs], "mean": [run.mean(1)[:, :1] for run in runs]} for runs in sets
+    ]
+    scores = evaluation.probes(sets[0], targets[0], sets[1], targets[1])
+    assert scores == pytest.approx({"own": 1.0, "mean": 1.0}, abs=1e-4)
+
+
+def test_energy_drift() -> None:
+    energies = np.array([[1.0, 3.0, 2.0], [5.0, 5.0, 5.0]])
+    assert evaluation.energy_drift(energies, 2.0) == {"last": 0.25, "largest": 0.5}
