@@ -19,7 +19,7 @@ from latentmd.sampling.hybrid.run import HybridSettings, hybrid
 from latentmd.sampling.rollout.run import RunError, RunInterrupted
 from latentmd.training.loop import TrainingError
 
-ALANINE = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
+ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 SMALL = HybridSettings(interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=4, cells=20, surrogate=False, hot=False)
 
 

@@ -17,7 +17,7 @@ from latentmd.sampling.metropolis import run as hybrid_metropolis
 from latentmd.sampling.metropolis.run import check_suitable, due, lacking, populations
 from latentmd.sampling.rollout.run import RunInterrupted
 
-ALANINE = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
+ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 SMALL = HybridSettings(interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=4, cells=20, surrogate=False, hot=False)
 
 

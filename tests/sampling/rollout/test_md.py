@@ -19,7 +19,7 @@ from latentmd.io.outputs import OutputError, read_provenance
 from latentmd.sampling.rollout.run import RunResult, check_times, picoseconds, processes_for
 from latentmd.systems.builder import MoleculeError
 
-ALANINE = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
+ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from latentmd.io.outputs import FrameWriter, OutputFolder, Provenance
 from latentmd.model.file import Ramachandran, Reference
 from latentmd.sampling.rollout.report import coordinates, write_report
 
-MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
+MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"
 
 
 def load(name: str) -> mdtraj.Trajectory:

@@ -15,7 +15,7 @@ from latentmd.model.file import BundleError
 from latentmd.sampling.rollout.latent_jobs import cycle_plan
 from latentmd.sampling.rollout.run import RunError, RunResult
 
-MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
+MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"
 ALANINE = MOLECULES / "alanine_dipeptide.pdb"
 
 
