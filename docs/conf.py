@@ -1,0 +1,70 @@
+"""Configuration of the documentation site (Sphinx with MyST notebooks).
+
+Build it with `sphinx-build -W -b html docs docs/_build/html`; warnings are errors. Tutorials are executed, and their
+results are kept in `docs/_build/.jupyter_cache`, so that a second build runs only what changed.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed
+
+project = "latentmd"
+author = "latentmd authors"
+release = installed("latentmd")
+version = release
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx_click",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+html_theme = "furo"
+html_title = "latentmd"
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "smartquotes"]
+myst_heading_anchors = 3
+suppress_warnings = [
+    "myst.xref_missing",  # links to files of the repository outside docs/, which tests/docs checks
+]
+
+nb_execution_in_temp = True
+nb_execution_mode = "cache"
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_mock_imports = ["openmmml", "openmmtorch", "transformers", "umap", "cupy"]
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+
+def _plain_docstring(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Make docstrings valid reStructuredText: tables in Markdown become list tables, other bars are escaped."""
+    out: list[str] = []
+    for line in lines:
+        bare = line.strip()
+        if bare.startswith("|") and bare.endswith("|"):
+            cells = [cell.strip().replace("`", "``") for cell in bare.strip("|").split("|")]
+            if all(set(cell) <= {"-"} and cell for cell in cells):
+                continue
+            if not out or not out[-1].startswith(("   * -", "     -")):
+                out += ["", ".. list-table::", "   :header-rows: 1", ""]
+            out += [f"   * - {cells[0]}", *(f"     - {cell}" for cell in cells[1:])]
+            continue
+        if out and out[-1].startswith("     -"):
+            out.append("")
+        out.append(line.replace("|", "\\|"))
+    lines[:] = out
+
+
+def setup(app: object) -> None:
+    """Register what this project adds to Sphinx."""
+    app.connect("autodoc-process-docstring", _plain_docstring, priority=900)  # type: ignore[attr-defined]
