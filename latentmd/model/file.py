@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import struct
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -24,6 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from latentmd.io.atomic import write_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -221,7 +221,8 @@ def seal(path: str | Path, scripted: Any, manifest: Sealed) -> Sealed:
             "weights_sha256": weights_sha256(scripted),
         }
     )
-    _replace(Path(path), _sealed(buffer, manifest))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(Path(path), _sealed(buffer, manifest))
     return manifest
 
 
@@ -343,19 +344,6 @@ def _sealed(archive: io.BytesIO, manifest: BaseModel) -> bytes:
         target.writestr(zipfile.ZipInfo(f"{root}/extra/{_MANIFEST}"), manifest_json, zipfile.ZIP_DEFLATED)
     content = sealed.getvalue()[:-2] + struct.pack("<H", _TAIL) + _COMMENT
     return content + hashlib.sha256(content).hexdigest().encode()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _read(path: Path, schema: type[Sealed]) -> tuple[bytes, Sealed]:

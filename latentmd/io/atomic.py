@@ -1,0 +1,84 @@
+"""Writing files whole or not at all: under a temporary name in the same folder, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class OutputError(OSError):
+    """An output folder or file that cannot be used; the message says what to do."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; rename it to `path` if the block succeeds, else remove it.
+
+    The temporary name is hidden, keeps the suffix of `path` and holds the number of this process, so that two
+    processes that write the same file do not write into each other's.
+
+    Raises:
+        OutputError: the file cannot be written; an earlier file is as it was.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.new{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{path}: writing failed ({error.strerror or error}); is the disk full?") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file by text in UTF-8, in one step.
+
+    Raises:
+        OutputError: it cannot be written; an earlier file is as it was.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file by bytes in one step.
+
+    Raises:
+        OutputError: it cannot be written; an earlier file is as it was.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, content: Mapping[str, Any], indent: int = 2) -> None:
+    """Replace a file by indented JSON in one step.
+
+    Args:
+        path: of the file.
+        content: JSON values.
+        indent: spaces.
+
+    Raises:
+        OutputError: it cannot be written; an earlier file is as it was.
+    """
+    write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Replace an npz file by named arrays in one step.
+
+    Raises:
+        OutputError: it cannot be written; an earlier file is as it was.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)

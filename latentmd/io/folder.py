@@ -1,0 +1,268 @@
+"""Output folders: one policy (new, resume, overwrite) for every command, and one run at a time in a folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from latentmd.io.atomic import OutputError, write_json
+
+Policy = Literal["new", "resume", "overwrite"]
+
+LOCK = ".lock"
+_OWN = ("topology.pdb", "provenance.csv", "summary.json", "report.png", "evaluation.html")
+
+
+class FolderLock:
+    """The right to write into a folder, for one process at a time.
+
+    The lock is an advisory lock of the operating system on the file `.lock`, which also names its holder. The system
+    drops it when the process ends, however it ends, so a lock file that a dead process left behind holds nobody up.
+
+    Args:
+        folder: exists; may be on a file system that only one machine sees, or on NFS.
+
+    Raises:
+        OutputError: another run, in this process or another, writes there; or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOCK
+        while True:
+            try:
+                handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:
+                raise OutputError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from error
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                holder = os.pread(handle, 1000, 0).decode(errors="replace").strip()
+                os.close(handle)
+                raise OutputError(
+                    f"another run writes to {folder} ({holder or 'holder not known yet'}); wait for it or stop it, or "
+                    "choose another folder"
+                ) from None
+            if self._current(handle):
+                break
+            os.close(handle)  # its holder removed the file between our opening and locking it
+        self._handle: int | None = handle
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+    def _current(self, handle: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(handle), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        """Give the folder free and remove the lock file; a second call does nothing."""
+        if self._handle is None:
+            return
+        self.path.unlink(missing_ok=True)
+        os.close(self._handle)
+        self._handle = None
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            self.release()
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What a kind of run leaves in its folder: how it is recognised, and what --overwrite removes.
+
+    Attributes:
+        record: name of the JSON file that holds what was asked for; a folder that has it holds such a run.
+        patterns: glob patterns of its other files and folders.
+    """
+
+    record: str
+    patterns: tuple[str, ...] = ()
+
+    def remove(self, folder: Path) -> None:
+        """Remove the run from a folder, its record last; files that match no pattern are left alone."""
+        for pattern in self.patterns:
+            for path in sorted(folder.glob(pattern)):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+        (folder / self.record).unlink(missing_ok=True)
+
+
+def policy_of(resume: bool, overwrite: bool) -> Policy:
+    """Turn the two options of a command into a policy.
+
+    Raises:
+        OutputError: both were given.
+    """
+    if resume and overwrite:
+        raise OutputError("resume and overwrite exclude each other; give one of them")
+    return "resume" if resume else "overwrite" if overwrite else "new"
+
+
+def claim_folder(path: Path, policy: Policy, files: RunFiles, request: Mapping[str, Any]) -> FolderLock:
+    """Make a folder for a run, or find the run in it, and hold its lock.
+
+    new: the folder must be missing or empty (hidden files do not count).
+    resume: a run in the folder must have been begun with the same request; a missing or empty folder begins one.
+    overwrite: a run of this kind is removed; anything else makes the folder not empty.
+
+    Args:
+        path: of the folder.
+        policy: as above.
+        files: what this kind of run writes.
+        request: JSON values, written to the record of a new run.
+
+    Returns:
+        The lock, to be released when the run ends.
+
+    Raises:
+        OutputError: the folder holds something else or another run, is in use, or cannot be written.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path} is a file; expected a folder: choose another with --out")
+    _writable(path)
+    lock = FolderLock(path)
+    try:
+        _prepare(path, policy, files, json.loads(json.dumps(dict(request))))
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def _prepare(path: Path, policy: Policy, files: RunFiles, wanted: dict[str, Any]) -> None:
+    record = path / files.record
+    if policy == "resume" and record.exists():
+        stored = _read_record(record)
+        different = sorted(key for key in {*stored, *wanted} if stored.get(key) != wanted.get(key))
+        if different:
+            raise OutputError(
+                f"{path} holds a run with another {' and '.join(different)}; resume with the options it began with, "
+                "or choose another folder with --out"
+            )
+        return
+    if any(not file.name.startswith(".") for file in path.iterdir()):
+        if not (policy == "overwrite" and record.exists()):
+            resumable = "pass --resume to go on with the run in it, --overwrite to replace it, or another --out"
+            raise OutputError(f"{path} is not empty; {resumable if record.exists() else 'give another --out'}")
+        files.remove(path)
+    write_json(record, wanted, indent=1)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} cannot be read ({error}); choose another folder with --out") from error
+    return content
+
+
+class OutputFolder:
+    """Where a run writes.
+
+    A new run writes straight into its folder. A run that replaces an earlier one (`overwrite`) writes into
+    `<folder>.partial` beside it and takes its place in `finish`, so that a run that fails leaves the earlier one as
+    it was. Files that no run wrote are never touched. Used as a context manager it holds the folder's lock.
+
+    Args:
+        path: the folder; made where it does not exist.
+        overwrite: replace an earlier run.
+
+    Attributes:
+        path: the folder asked for.
+        work: where files are written until `finish`.
+
+    Raises:
+        OutputError: the folder is not empty (without overwrite), not a folder, or not writable.
+    """
+
+    def __init__(self, path: str | Path, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        filled = check_folder(self.path, overwrite)
+        self.work = self.path.with_name(self.path.name + ".partial") if filled else self.path
+        _writable(self.path)
+        if filled:
+            _writable(self.work)
+            _remove_run(self.work)
+
+    @property
+    def topology(self) -> Path:
+        """PDB file of the molecule as simulated."""
+        return self.work / "topology.pdb"
+
+    def trajectory(self, walker: int) -> Path:
+        """Trajectory file of a walker."""
+        return self.work / f"walker-{walker:04d}.xtc"
+
+    def trajectories(self) -> list[Path]:
+        """Trajectory files that exist, by walker."""
+        return sorted(self.work.glob("walker-*.xtc"))
+
+    def finish(self) -> None:
+        """Put the finished run in place of the earlier one."""
+        if self.work == self.path:
+            return
+        _remove_run(self.path)
+        for file in self.work.iterdir():
+            os.replace(file, self.path / file.name)
+        self.work.rmdir()
+        self.work = self.path
+
+    def discard(self) -> None:
+        """Remove what a run without a single frame left behind."""
+        _remove_run(self.work)
+        if self.work.is_dir() and not any(self.work.iterdir()):
+            self.work.rmdir()
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write summary.json, whole or not at all."""
+        write_json(self.work / "summary.json", summary)
+
+    def __enter__(self) -> OutputFolder:
+        self._lock = FolderLock(self.path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def check_folder(path: Path, overwrite: bool) -> bool:
+    """Refuse a folder that a run may not write to, before anything is written; True where it holds files.
+
+    Raises:
+        OutputError: it is not empty (without overwrite), or not a folder.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path} is a file; expected a folder: choose another with --out")
+    filled = path.is_dir() and any(file.name != LOCK for file in path.iterdir())
+    if filled and not overwrite:
+        raise OutputError(f"{path} is not empty; pass --overwrite to replace the run in it, or another --out")
+    return filled
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write there ({error.strerror}); choose another with --out") from error
+
+
+def _remove_run(folder: Path) -> None:
+    for file in (*(folder / name for name in _OWN), *folder.glob("walker-*.xtc")):
+        file.unlink(missing_ok=True)

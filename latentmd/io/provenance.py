@@ -1,0 +1,115 @@
+"""provenance.csv: how every frame of a run was made, in one schema for all ways of sampling."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmd.io.atomic import OutputError, write_text
+
+#: How a frame was made: decoded from a latent step; minimised after one and then moved by MD; moved by MD.
+KINDS = ("latent", "relaxed", "md")
+#: Every column that a provenance.csv may have, with the type of its values; each way of sampling writes some of them.
+SCHEMA: dict[str, type] = {
+    "walker": int,  # number of the trajectory file
+    "round": int,  # of a hybrid run
+    "task": int,  # burst within its round
+    "frame": int,  # within its trajectory
+    "time_ps": float,
+    "kind": str,  # what made the frame
+    "origin": str,  # what the burst of the frame started from
+    "potential_energy": float,  # kJ/mol
+    "checks_failed": str,  # names of structure checks, separated by spaces
+    "weight": float,  # statistical weight of the frame
+}
+COLUMNS = ("walker", "time_ps", "kind", "potential_energy", "checks_failed")  # of a run of walkers
+
+
+class Provenance:
+    """provenance.csv: a line per frame saying how it was made.
+
+    Columns: walker, time in ps, kind (latent: decoded from a latent step; relaxed: minimised after one and then moved
+    by MD; md: moved by MD), potential energy in kJ/mol and the structure checks failed, separated by spaces.
+
+    Args:
+        path: file to make.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file = self.path.open("wb", buffering=0)
+        self._write([COLUMNS])
+
+    def add(self, walker: int, rows: Iterable[tuple[float, str, float, str]]) -> None:
+        """Append lines of one walker: (time, kind, energy, checks failed).
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        self._write((walker, f"{time:.10g}", kind, f"{energy:.4f}", failed) for time, kind, energy, failed in rows)
+
+    def _write(self, lines: Iterable[tuple[Any, ...]]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        data, good = memoryview(text.getvalue().encode()), self._file.tell()
+        try:
+            while data:
+                data = data[self._file.write(data) or 0 :]
+        except OSError as error:
+            self._file.truncate(good)
+            self._file.seek(good)
+            raise OutputError(f"{self.path}: writing failed ({error.strerror}); is the disk full?") from error
+
+    def close(self) -> None:
+        """Close the file and put its lines in the order of walkers and times."""
+        self._file.close()
+        header, *lines = self.path.read_text(encoding="utf-8").splitlines()
+        lines.sort(key=lambda line: int(line.split(",", 1)[0]))  # stable: times within a walker are in order already
+        write_text(self.path, "\n".join([header, *lines]) + "\n")
+
+
+def write_provenance(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a whole provenance.csv in one step.
+
+    Args:
+        path: of the file.
+        columns: names out of `SCHEMA`.
+        rows: the values of one frame each, in the order of `columns`.
+
+    Raises:
+        ValueError: a column that is not in the schema.
+        OutputError: the file cannot be written.
+    """
+    unknown = [name for name in columns if name not in SCHEMA]
+    if unknown:
+        raise ValueError(f"provenance has no column {', '.join(unknown)}; expected some of {', '.join(SCHEMA)}")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_provenance(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Read the columns of a provenance.csv as arrays [frames], by name.
+
+    Raises:
+        OutputError: a column that is not in the schema.
+    """
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        names = list(reader.fieldnames or [])
+        unknown = [name for name in names if name not in SCHEMA]
+        if unknown:
+            raise OutputError(
+                f"{path} has the unknown columns {', '.join(unknown)}; expected some of {', '.join(SCHEMA)}"
+            )
+        rows = list(reader)
+    dtypes = {int: np.int64, float: np.float64, str: np.str_}
+    return {name: np.array([SCHEMA[name](row[name]) for row in rows], dtype=dtypes[SCHEMA[name]]) for name in names}
