@@ -115,15 +115,12 @@ class LatentCalculator(Calculator):
         if structure is None:
             raise ValueError("no structure yet; pass atoms, or calculate an energy first")
         self.molecule.check(structure)
-        with torch.no_grad():
-            latent = torch.cat(
-                self.propagator.module.encode(self._tensor(self.molecule.whole(structure)[None])), dim=-1
-            )
+        latent = torch.cat(self.propagator.encode_all(self.molecule.whole(structure)[None]), dim=-1)
         return np.asarray(latent[0].double().cpu().numpy())
 
     def _results(self, atoms: Sequence[Atoms], positions: Doubles) -> list[dict[str, Any]]:
         """Everything the head gives, of structures at whole positions [B, N, 3] nm."""
-        x = self._tensor(positions).requires_grad_(True)
+        x = self.propagator.tensor(positions).requires_grad_(True)
         module, variance = self.propagator.module, None
         if self.head == "energy":
             energy = module.energy(x)
@@ -143,11 +140,6 @@ class LatentCalculator(Calculator):
                 row["energy_var"] = float(variance[i].detach()) / ELECTRONVOLT**2
             results.append(row)
         return results
-
-    def _tensor(self, positions: Doubles) -> torch.Tensor:
-        """[B, N, 3] nm, centred in double precision before it becomes the model's."""
-        centred = positions - positions.mean(axis=1, keepdims=True)
-        return torch.as_tensor(centred, dtype=self.propagator.dtype, device=self.propagator.device)
 
 
 def _stress(positions: Doubles, forces: Doubles, volume: float) -> Doubles:

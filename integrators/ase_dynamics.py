@@ -14,10 +14,9 @@ from latentmd.arrays import Doubles
 from latentmd.core.noise import CounterNoise
 from latentmd.integrators.ase_molecule import Model, ModelMolecule, as_propagator
 from latentmd.integrators.openmm_constraints import ConstraintProjector
-from latentmd.model.propagator import Noise
+from latentmd.model.propagator import Noise, UnsoundError
 from latentmd.units import ANGSTROM, ELECTRONVOLT
 
-MAX_DRAWS = 10  # decoded structures looked at before a step is given up
 _FROZEN = 1e8  # amu, in place of an infinite mass
 
 
@@ -96,16 +95,18 @@ class LatentDynamics(MolecularDynamics):
         old = self.molecule.whole(atoms) / ANGSTROM
         frozen = _frozen(atoms)
         weights = np.where(frozen, _FROZEN, self.masses.ravel())
-        failed: list[str] = []
-        for _ in range(MAX_DRAWS):
-            proposal = self.propagator.propose(ANGSTROM * old, self.lag_time, self.rng, weights) / ANGSTROM
-            new = _constrained(atoms, old, proposal, weights)
-            failed = [name for name, sound in self.propagator.checks(ANGSTROM * new[None]).items() if not sound[0]]
-            if not failed:
-                break
-        else:
+
+        def constrained(proposal: Doubles) -> Doubles:
+            return ANGSTROM * _constrained(atoms, old, proposal / ANGSTROM, weights)
+
+        try:
+            step = self.propagator.sound_step(
+                ANGSTROM * old, self.lag_time, lambda draw: self.rng, weights, constrained
+            )
+        except UnsoundError as error:
             hint = "; the constraints may leave no room for a latent step" if atoms.constraints else ""
-            raise RuntimeError(f"no sound structure in {MAX_DRAWS} draws (last failed: {', '.join(failed)}){hint}")
+            raise UnsoundError(f"{error}{hint}") from error
+        new = step.positions / ANGSTROM
         moved = atoms.get_positions()
         moved[~frozen] += (new - old)[~frozen]
         atoms.set_positions(moved, apply_constraint=False)

@@ -11,6 +11,7 @@ import numpy as np
 from latentmd.arrays import Doubles
 from latentmd.model.file import Bundle, Manifest
 from latentmd.model.propagator import Propagator
+from latentmd.molecule.bonds import make_whole, spanning_tree
 from latentmd.molecule.chemistry import chemistry
 from latentmd.units import ANGSTROM
 
@@ -41,15 +42,7 @@ class ModelMolecule:
         self.name = f"model {manifest.name!r}" if manifest.name else "the model"
         self.symbols, self.labels = record.symbols, record.labels
         self.numbers = np.array([app.Element.getBySymbol(symbol).atomic_number for symbol in record.symbols])
-        neighbours = record.neighbours()
-        order, seen = [0], {0}
-        self.tree: list[tuple[int, int]] = []  # (child, parent), parents first
-        for parent in order:
-            for child in neighbours[parent]:
-                if child not in seen:
-                    seen.add(child)
-                    order.append(child)
-                    self.tree.append((child, parent))
+        self.tree = spanning_tree(record.n_atoms, record.bonds)  # (child, parent), parents first
         self._bonds = np.array(self.tree, dtype=np.int64).reshape(-1, 2)
 
     def check(self, atoms: Atoms) -> None:
@@ -103,7 +96,5 @@ class ModelMolecule:
             raise ValueError("positions are not finite; expected a structure of the molecule")
         if atoms.pbc.any():
             cell = ANGSTROM * np.asarray(atoms.cell.complete())
-            inverse, periodic = np.linalg.inv(cell), np.asarray(atoms.pbc)
-            for child, parent in self.tree:
-                x[child] -= (np.round((x[child] - x[parent]) @ inverse) * periodic) @ cell
+            return make_whole(x, self.tree, cell, atoms.pbc)
         return x

@@ -17,7 +17,8 @@ from latentmd.core.noise import CounterNoise
 from latentmd.integrators.openmm_constraints import ConstraintProjector
 from latentmd.integrators.openmm_selection import Selection
 from latentmd.model.file import BundleError, bundled_models, find
-from latentmd.model.propagator import Propagator
+from latentmd.model.propagator import Propagator, UnsoundError
+from latentmd.molecule.bonds import make_whole
 
 # Context parameters through which the integrator talks to the provider.
 MODE, KT, TIME = "latentmd_mode", "latentmd_kT", "latentmd_time"
@@ -29,7 +30,6 @@ PARAMETERS = (MODE, KT, TIME, SEED, STREAM, COUNT)
 IDLE, POSITIONS, VELOCITIES, SELECTION = 0, 1, 2, 3
 
 FAILED = 1.0  # the "energy" that tells the integrator of a failure
-MAX_DRAWS = 10  # decoded structures looked at before a step is given up
 
 
 Answer = tuple[float, Doubles]
@@ -151,17 +151,11 @@ class LatentProvider:
         """Positions after `time`, the first of MAX_DRAWS that pass the checks of structure."""
         masses = self.projector.masses
         centre = masses @ x / self._mass
-        for draw in range(MAX_DRAWS):
-            self.draws += 1
-            y = np.asarray(self.propagator.propose(x, time, CounterNoise(*key, purpose=2 + draw), masses))
-            if y.shape != x.shape:
-                raise LatentStepError(f"the model returned positions of shape {y.shape}; expected {x.shape}")
-            failed = [name for name, passed in self.propagator.checks(y[None]).items() if not passed[0]]
-            if not failed:
-                break
-        else:
-            raise LatentStepError(f"no sound structure in {MAX_DRAWS} draws (last failed: {', '.join(failed)})")
-        y = self.projector.project_positions(y)
+        try:
+            step = self.propagator.sound_step(x, time, lambda draw: self._noise(key, draw), masses)
+        except UnsoundError as error:
+            raise LatentStepError(str(error)) from error
+        y = self.projector.project_positions(step.positions)
         y += centre - masses @ y / self._mass
         moved = y - x
         longest = math.sqrt(np.einsum("ai,ai->a", moved, moved).max())
@@ -169,6 +163,11 @@ class LatentProvider:
             reach = self.selection.reach
             raise LatentStepError(f"an atom would move {longest:.3g} nm; the molecule allows {reach:.3g} nm")
         return np.asarray(y)
+
+    def _noise(self, key: tuple[int, int, int], draw: int) -> CounterNoise:
+        """Noise of a draw, which follows from the key of the step alone."""
+        self.draws += 1
+        return CounterNoise(*key, purpose=2 + draw)
 
     def _draw_velocities(self, y: Doubles, kT: float, key: tuple[int, int, int]) -> Doubles:
         masses = self.projector.masses
@@ -179,10 +178,7 @@ class LatentProvider:
 
     def _whole(self, x: Doubles, box: Doubles) -> Doubles:
         """Positions with no bond across a face of the periodic box."""
-        x, inverse = x.copy(), np.linalg.inv(box)
-        for child, parent in self.selection.tree:
-            x[child] -= np.round((x[child] - x[parent]) @ inverse) @ box
-        return x
+        return make_whole(x, self.selection.tree, box)
 
 
 def answering(provider: Any) -> Callable[[Any], Answer]:

@@ -10,7 +10,7 @@ from openmm import app
 
 from latentmd.integrators.openmm_constraints import constraint_projector
 from latentmd.model.file import Manifest
-from latentmd.molecule.features import fingerprint
+from latentmd.molecule.bonds import spanning_tree
 
 _BOND = 0.2  # nm, longer than any covalent bond of a covered element pair
 
@@ -69,7 +69,7 @@ def select(
         hint = "; name the molecule's atoms with atoms=" if atoms is None and count > expected else ""
         raise ValueError(f"{name} covers a molecule of {expected} atoms, found {len(chosen)}{hint}")
     part = sub_topology(topology, chosen)
-    if fingerprint(part) != manifest.fingerprint:
+    if not manifest.covers(part):
         residues = "-".join(residue.name for residue in part.residues())
         raise ValueError(
             f"{name} does not cover {residues}: atoms, names, bonds or their order differ from the molecule it was "
@@ -110,15 +110,8 @@ def sub_topology(topology: app.Topology, atoms: Sequence[int]) -> app.Topology:
 
 def _tree(topology: app.Topology) -> tuple[tuple[tuple[int, int], ...], int]:
     """Bonds (child, parent) of a breadth-first tree, and twice its depth, which no path in the molecule exceeds."""
-    neighbours: list[list[int]] = [[] for _ in range(topology.getNumAtoms())]
-    for bond in topology.bonds():
-        neighbours[bond[0].index].append(bond[1].index)
-        neighbours[bond[1].index].append(bond[0].index)
-    depth, order, tree = {0: 0}, [0], []
-    for parent in order:
-        for child in neighbours[parent]:
-            if child not in depth:
-                depth[child] = depth[parent] + 1
-                order.append(child)
-                tree.append((child, parent))
+    tree = spanning_tree(topology.getNumAtoms(), [(bond[0].index, bond[1].index) for bond in topology.bonds()])
+    depth = {0: 0}
+    for child, parent in tree:
+        depth[child] = depth[parent] + 1
     return tuple(tree), 2 * max(depth.values())

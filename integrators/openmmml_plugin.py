@@ -21,7 +21,7 @@ from latentmd.integrators.ase_molecule import ModelMolecule
 from latentmd.integrators.openmm_selection import sub_topology
 from latentmd.model.file import BundleError, Manifest, find, read_manifest
 from latentmd.model.propagator import Propagator
-from latentmd.molecule.features import fingerprint
+from latentmd.molecule.bonds import make_whole
 
 Tree = tuple[tuple[int, int], ...]
 
@@ -142,9 +142,7 @@ class LatentEnergy:
             raise ValueError("latentmd: the positions in the Context are not finite; load an earlier state")
         if self.periodic:
             box = state.getPeriodicBoxVectors(asNumpy=True)._value
-            x, inverse = x.copy(), np.linalg.inv(box)
-            for child, parent in self.tree:
-                x[child] -= np.round((x[child] - x[parent]) @ inverse) @ box
+            x = make_whole(x, self.tree, box)
         energies, forces = self.propagator.energy_and_forces(x[None])
         return float(energies[0]), forces[0]
 
@@ -154,7 +152,8 @@ class LatentEnergy:
 
 def _check_covered(topology: app.Topology, manifest: Manifest) -> None:
     count = topology.getNumAtoms()
-    if count == len(manifest.tokens) and fingerprint(topology) == manifest.fingerprint:
+    answer = manifest.covers(topology)
+    if answer:
         return
     residues = "-".join(residue.name for residue in topology.residues())
     raise ValueError(

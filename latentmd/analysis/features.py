@@ -12,6 +12,7 @@ import numpy as np
 from latentmd.arrays import Floats, Ints
 from latentmd.io.progress import Tick, silent
 from latentmd.molecule import checks as structure
+from latentmd.molecule.bonds import within_two_bonds
 
 CHUNK_COORDINATES = 1_500_000  # numbers per chunk: 6 MB, since larger blocks only miss the cache
 MAX_DISTANCES, MAX_TICA_TORSIONS = 200, 400
@@ -93,7 +94,7 @@ def feature_spec(topology: Any) -> FeatureSpec:
 def _distances(topology: Any) -> FeatureSpec:
     symbols, bonds = structure.topology_arrays(topology)
     heavy = [i for i, symbol in enumerate(symbols) if symbol not in ("H", "D", "VS")]
-    near = structure.within_two_bonds(len(symbols), bonds, np.array(heavy, dtype=np.int64))
+    near = within_two_bonds(len(symbols), bonds, np.array(heavy, dtype=np.int64))
     places = [(a, b) for a in range(len(heavy)) for b in range(a + 1, len(heavy))]
     pairs = [(heavy[a], heavy[b]) for a, b in places if not near[a, b]] or [(heavy[a], heavy[b]) for a, b in places]
     if not pairs:

@@ -37,7 +37,6 @@ def _show(files: list[Path]) -> None:
     from rich.table import Table
 
     from latentmd.model.file import bundled_models, read_manifest
-    from latentmd.molecule.fingerprint import fingerprint
     from latentmd.units import format_time
 
     manifests = {model: read_manifest(model) for model in bundled_models()}
@@ -46,9 +45,8 @@ def _show(files: list[Path]) -> None:
         molecules.add_column(column, justify="right" if column == "atoms" else "left")
     for file in files:
         topology = app.PDBFile(str(file)).topology
-        found = fingerprint(topology)
         names = "-".join(residue.name for residue in topology.residues())
-        models = ", ".join(model for model, manifest in manifests.items() if manifest.fingerprint == found)
+        models = ", ".join(model for model, manifest in manifests.items() if manifest.covers(topology))
         molecules.add_row(file.stem, names, str(topology.getNumAtoms()), models)
     table = Table(title="models", title_justify="left", title_style="bold")
     for column in ("name", "steps", "temperature", "solvent", "force field"):

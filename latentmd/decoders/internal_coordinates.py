@@ -8,9 +8,7 @@ from torch import Tensor, nn
 
 from latentmd.decoders.z_matrix import ZMatrix, z_matrix
 from latentmd.molecule.chemistry import Chemistry, chemistry
-from latentmd.molecule.geometry import kabsch, signed_volumes, stereocentres, torsion_angles, wrap
-
-__all__ = ["InternalCoordinates", "kabsch", "signed_volumes", "stereocentres", "torsion_angles", "wrap"]
+from latentmd.molecule.geometry import wrap
 
 
 class InternalCoordinates(nn.Module):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from latentmd.molecule.chemistry import Chemistry, components
+from latentmd.molecule.bonds import components, eccentricity, spanning_tree
+from latentmd.molecule.chemistry import Chemistry
 
 _BACKBONE = ("N", "CA", "C", "CH3")  # CH3 is the CA of a cap
 
@@ -50,23 +51,13 @@ def z_matrix(record: Chemistry) -> ZMatrix:
     root = _root(record, neighbours, parts[0])
     for part in parts[1:]:
         start = _root(record, neighbours, part)
-        neighbours[root].append(start)
-        neighbours[start].append(root)
         pseudo.add(start)
-    parent, children = _spanning_tree(neighbours, root)
+    parent, children = {root: -1}, {i: list[int]() for i in range(record.n_atoms)}
+    for child, above in spanning_tree(record.n_atoms, [*record.bonds, *((root, i) for i in pseudo)], root):
+        parent[child] = above
+        children[above].append(child)
     second, third = _frame(record, children[root], pseudo)
     return _place(record, parent, children, (root, second, third), pseudo)
-
-
-def _distances(neighbours: list[list[int]], start: int) -> dict[int, int]:
-    found, queue = {start: 0}, deque([start])
-    while queue:
-        i = queue.popleft()
-        for j in neighbours[i]:
-            if j not in found:
-                found[j] = found[i] + 1
-                queue.append(j)
-    return found
 
 
 def _root(record: Chemistry, neighbours: list[list[int]], part: list[int]) -> int:
@@ -77,25 +68,11 @@ def _root(record: Chemistry, neighbours: list[list[int]], part: list[int]) -> in
         part,
     )
     candidates = next(group for group in groups if group)
-    return min(candidates, key=lambda i: (max(_distances(neighbours, i).values()), i))
+    return min(candidates, key=lambda i: (eccentricity(record.n_atoms, record.bonds, i), i))
 
 
 def _is_alpha_carbon(record: Chemistry, neighbours: list[list[int]], i: int) -> bool:
     return record.names[i] == "CA" and {"N", "C"} <= {record.names[j] for j in neighbours[i]}
-
-
-def _spanning_tree(neighbours: list[list[int]], root: int) -> tuple[dict[int, int], dict[int, list[int]]]:
-    parent: dict[int, int] = {root: -1}
-    children: dict[int, list[int]] = {i: [] for i in range(len(neighbours))}
-    queue = deque([root])
-    while queue:
-        i = queue.popleft()
-        for j in neighbours[i]:
-            if j not in parent:
-                parent[j] = i
-                children[i].append(j)
-                queue.append(j)
-    return parent, children
 
 
 def _frame(record: Chemistry, bonded: list[int], pseudo: set[int]) -> tuple[int, int]:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from latentmd.core.layers import mlp
+from latentmd.molecule.geometry import minimum_image
 
 RADIAL_SIZE = 20
 SEPARATION_SIZE = 5  # bond-graph distance 0, 1, 2, 3, further
@@ -14,19 +15,6 @@ def radial_features(distance: Tensor, size: int = RADIAL_SIZE) -> Tensor:
     centres = torch.linspace(-2.408, 0.405, size, dtype=distance.dtype, device=distance.device)
     width = 2.813 / (size - 1)
     return torch.exp(-0.5 * ((torch.log(distance).unsqueeze(-1) - centres) / width) ** 2)
-
-
-def minimum_image(displacement: Tensor, box: Tensor) -> Tensor:
-    """Shortest periodic image of displacements [batch, ..., 3] in triclinic boxes [batch, 3, 3] (rows a, b, c, nm).
-
-    Exact for displacements up to half the shortest box width, as in engines (reduced lower-triangular boxes).
-    """
-    shape = [displacement.shape[0]] + [1] * (displacement.dim() - 2) + [3]
-    out = displacement
-    for axis in (2, 1, 0):
-        vector = box[:, axis].reshape(shape)
-        out = out - vector * torch.round(out[..., axis : axis + 1] / vector[..., axis : axis + 1])
-    return out
 
 
 def vector_invariants(vectors: Tensor) -> Tensor:

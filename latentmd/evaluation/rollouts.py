@@ -45,16 +45,11 @@ class Rollout:
 
 def encode(propagator: Propagator, positions: Floats) -> tuple[Floats, Floats]:
     """(slow, fast) axes of frames, shapes (frames, slow) and (frames, fast), in batches."""
-    import torch
-
     slow, fast = [], []
-    with torch.no_grad():
-        for start in range(0, len(positions), _BATCH):
-            frames = np.asarray(positions[start : start + _BATCH], dtype=np.float64)
-            frames = frames - frames.mean(axis=1, keepdims=True)
-            parts = propagator.module.encode(torch.as_tensor(frames, dtype=propagator.dtype, device=propagator.device))
-            slow.append(parts[0].flatten(1).double().cpu().numpy())
-            fast.append(parts[1].flatten(1).double().cpu().numpy())
+    for start in range(0, len(positions), _BATCH):
+        parts = propagator.encode_all(positions[start : start + _BATCH])
+        slow.append(parts[0].flatten(1).double().cpu().numpy())
+        fast.append(parts[1].flatten(1).double().cpu().numpy())
     return np.concatenate(slow), np.concatenate(fast)
 
 
@@ -132,18 +127,11 @@ def reconstruction_metrics(
     rng: np.random.Generator,
 ) -> list[Metric]:  # fmt: skip
     """decode(encode(x)) against x on held-out frames: torsions, heavy-atom RMSD, (phi, psi) JS distance, invariance."""
-    import torch
-
-    tensor = propagator._tensor(frames)
-    size = int(propagator.module.decode_noise)
-    with torch.no_grad():
-        slow, fast = propagator.module.encode(tensor)
-        mirrored = propagator.module.encode(tensor * torch.tensor([1.0, 1.0, -1.0], dtype=tensor.dtype))[0]
-        turn = torch.linalg.qr(torch.as_tensor(rng.standard_normal((3, 3)), dtype=tensor.dtype))[0]
-        turn = turn * torch.linalg.det(turn).sign()
-        turned = propagator.module.encode(tensor @ turn)[0]
-        noise = torch.zeros(len(tensor), size - fast[0].numel(), dtype=tensor.dtype)
-        decoded = propagator.module.reconstruct(slow, fast, noise).double().numpy()
+    slow, fast = propagator.encode_all(frames)
+    mirrored = propagator.encode(frames * np.array([1.0, 1.0, -1.0]))
+    turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    turned = propagator.encode(frames @ (turn * np.sign(np.linalg.det(turn))))
+    decoded = propagator.reconstruct(slow, fast)
     a, b = spec.values(frames), spec.values(decoded)
     scale = float(slow.square().mean().sqrt())
     rows = []
@@ -280,7 +268,6 @@ def prediction_gain(propagator: Propagator, latents: Sequence[Floats], lag: int,
     x, y = np.concatenate([z[:-lag] for z in runs]), np.concatenate([z[lag:] for z in runs])
     z = torch.as_tensor(x, dtype=propagator.dtype, device=propagator.device)
     z = z.reshape(len(x), -1, int(propagator.manifest.slow_axes))
-    with torch.no_grad():
-        mean = propagator.module.mean_step(z, torch.full((len(z),), lag_time, dtype=z.dtype, device=z.device))
+    mean = propagator.mean_step(z, lag_time)
     gain = representation.persistence_gain(x, y, mean.flatten(1).double().cpu().numpy())
     return Metric(f"gain over persistence, lag {lag_time:g} ps", "representation", gain)

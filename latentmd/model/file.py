@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latentmd.io.atomic import write_bytes
+from latentmd.molecule.coverage import Answer, Coverage, OneMolecule
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +86,8 @@ class Manifest(Seal):
 
     Attributes:
         topology: PDB text of the molecule the model covers, in the model's order of atoms.
-        fingerprint: of that topology; decides whether a user's molecule is covered.
+        fingerprint: of that topology.
+        coverage: which molecules the model covers; None stands for that molecule alone.
         tokens: token (residue or cap) of each atom.
         lag: shortest and longest step the model was trained for.
         frame_interval: spacing of the training frames.
@@ -102,6 +104,7 @@ class Manifest(Seal):
     dtype: Literal["float32", "float64"] = "float32"
     topology: str = Field(min_length=1)
     fingerprint: str = Field(min_length=1)
+    coverage: Coverage | None = None
     tokens: list[int]
     lag: tuple[float, float]
     frame_interval: float = Field(gt=0)
@@ -120,6 +123,18 @@ class Manifest(Seal):
     reference: Reference = Field(default_factory=Reference)
     training: dict[str, Any] = Field(default_factory=dict)  # configuration and wall times
     half_precision: list[str] = Field(default_factory=list)
+
+    def molecule(self) -> tuple[Any, Any]:
+        """Molecule that the topology describes: OpenMM Topology, and positions float32 [atoms, 3] nm."""
+        import numpy as np
+        from openmm import app
+
+        file = app.PDBFile(io.StringIO(self.topology))
+        return file.topology, np.asarray(file.getPositions(asNumpy=True)._value, dtype=np.float32)
+
+    def covers(self, topology: Any) -> Answer:
+        """Answer whether the model covers a molecule: mdtraj or OpenMM topology, or Chemistry."""
+        return (self.coverage or OneMolecule(fingerprint=self.fingerprint, n_atoms=len(self.tokens))).covers(topology)
 
 
 @dataclass(frozen=True)

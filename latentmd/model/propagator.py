@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,24 @@ if TYPE_CHECKING:
     from latentmd.molecule.checks import StructureTemplate
 
 Noise = np.random.Generator | CounterNoise
+
+MAX_DRAWS = 10  # decoded structures looked at before a step is given up
+
+
+class UnsoundError(RuntimeError):
+    """No structure that a model drew passes the checks."""
+
+
+class SoundStep(NamedTuple):
+    """A structure that passes the checks.
+
+    Attributes:
+        positions: [N, 3] nm, in double precision.
+        draws: structures looked at, this one included.
+    """
+
+    positions: Doubles
+    draws: int
 
 
 class Propagator:
@@ -60,9 +78,26 @@ class Propagator:
 
     def encode(self, positions: ArrayLike) -> Tensor:
         """Slow latent axes [B, T, k] of positions [B, N, 3] nm."""
+        return self.encode_all(positions)[0]
+
+    def encode_all(self, positions: ArrayLike) -> tuple[Tensor, Tensor]:
+        """Slow axes [B, T, k] and fast axes [B, T, m] of positions [B, N, 3] nm."""
         with torch.no_grad():
-            slow: Tensor = self.module.encode(self._tensor(positions))[0]
-        return slow
+            slow, fast = self.module.encode(self.tensor(positions))
+        return slow, fast
+
+    def mean_step(self, slow: Tensor, lag: float) -> Tensor:
+        """Conditional mean of the slow axes [B, T, k] a step of `lag` ps later; its rollouts have no meaning."""
+        with torch.no_grad():
+            mean: Tensor = self.module.mean_step(slow, torch.full((len(slow),), lag).to(slow))
+        return mean
+
+    def reconstruct(self, slow: Tensor, fast: Tensor) -> Doubles:
+        """Positions [B, N, 3] nm, centred, of slow axes [B, T, k] and fast axes [B, T, m], without decoder noise."""
+        noise = torch.zeros(len(slow), int(self.module.decode_noise)).to(slow)  # more than needed does no harm
+        with torch.no_grad():
+            positions: Doubles = self.module.reconstruct(slow, fast, noise).double().cpu().numpy()
+        return positions
 
     def rollout(self, slow: Tensor, lag: float, steps: int, rng: Noise, every: int = 1) -> Tensor:
         """Latent trajectory [steps // every, B, T, k] from slow axes [B, T, k]; the starting point is not included.
@@ -137,15 +172,49 @@ class Propagator:
         slow = self.rollout(self.encode(frames), lag, steps, rng, every=steps)[-1]
         return self.decode(slow, rng, frames, weights).reshape(start.shape)
 
+    def sound_step(
+        self,
+        positions: ArrayLike,
+        time: float,
+        noise: Callable[[int], Noise],
+        weights: ArrayLike | None = None,
+        adjust: Callable[[Doubles], Doubles] | None = None,
+    ) -> SoundStep:
+        """Positions a time later, the first of `MAX_DRAWS` proposals that pass the checks of structure.
+
+        Args:
+            positions: [N, 3] nm, whole molecules.
+            time: ps; a multiple of a lag within `lag_range`.
+            noise: source of the noise of a draw, by its number from 0.
+            weights: [N], of the superposition (masses, usually), which keeps their centre where it was.
+            adjust: applied to every proposal before it is checked, such as constraints.
+
+        Raises:
+            UnsoundError: no proposal passed.
+            ValueError: the shape is wrong, or the model cannot make that time.
+        """
+        start = np.asarray(positions, dtype=np.float64)
+        failed: list[str] = []
+        for draw in range(MAX_DRAWS):
+            proposal = self.propose(start, time, noise(draw), weights)
+            if proposal.shape != start.shape:
+                raise UnsoundError(f"the model returned positions of shape {proposal.shape}; expected {start.shape}")
+            if adjust is not None:
+                proposal = adjust(proposal)
+            failed = [name for name, passed in self.checks(proposal[None]).items() if not passed[0]]
+            if not failed:
+                return SoundStep(proposal, draw + 1)
+        raise UnsoundError(f"no sound structure in {MAX_DRAWS} draws (last failed: {', '.join(failed)})")
+
     def energies(self, positions: ArrayLike) -> Doubles:
         """Potential energies [B] in kJ/mol of positions [B, N, 3] nm."""
         with torch.no_grad():
-            energy: Doubles = self.module.energy(self._tensor(positions)).double().cpu().numpy()
+            energy: Doubles = self.module.energy(self.tensor(positions)).double().cpu().numpy()
         return energy
 
     def energy_and_forces(self, positions: ArrayLike) -> tuple[Doubles, Doubles]:
         """Energies [B] in kJ/mol and forces [B, N, 3] in kJ/mol/nm, the exact gradient of the energy."""
-        x = self._tensor(positions).requires_grad_(True)
+        x = self.tensor(positions).requires_grad_(True)
         energy = self.module.energy(x)
         (gradient,) = torch.autograd.grad(energy.sum(), x)
         return energy.detach().double().cpu().numpy(), -gradient.double().cpu().numpy()
@@ -153,15 +222,10 @@ class Propagator:
     @cached_property
     def template(self) -> StructureTemplate:
         """Bonds, angles and handedness of the molecule in the manifest, for `checks`."""
-        import mdtraj
-
         from latentmd.molecule.checks import structure_template
 
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "topology.pdb"
-            path.write_text(self.manifest.topology)
-            frame = mdtraj.load_pdb(str(path))
-        return structure_template(frame.topology, frame.xyz[0])
+        topology, positions = self.manifest.molecule()
+        return structure_template(topology, positions)
 
     def checks(self, positions: ArrayLike) -> dict[str, NDArray[np.bool_]]:
         """Soundness of positions [B, N, 3] nm, frame by frame: "finite", "bonds", "angles", "chirality", "clashes"."""
@@ -169,7 +233,7 @@ class Propagator:
 
         return check_frames(np.asarray(positions, dtype=np.float64), self.template)
 
-    def _tensor(self, positions: ArrayLike) -> Tensor:
+    def tensor(self, positions: ArrayLike) -> Tensor:
         """Positions as the model wants them; centred in double precision, since single loses 1e-7 of the distance."""
         x = np.asarray(positions, dtype=np.float64)
         if x.ndim != 3 or x.shape[1:] != (self.n_atoms, 3):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Floats, Ints
+from latentmd.molecule.bonds import equivalence_classes, neighbour_lists, within_two_bonds
 
 CLASH_DISTANCE = 0.2  # nm between heavy atoms more than two bonds apart
 MAX_Z = 7.0  # deviations a valid bond or angle may be away from its mean: 10^8 normal draws stay inside six
@@ -31,15 +32,6 @@ def topology_arrays(topology: Any) -> tuple[list[str], Ints]:
     symbols = [atom.element.symbol if atom.element is not None else "VS" for atom in atoms]
     pairs = [(int(bond[0].index), int(bond[1].index)) for bond in bonds]
     return symbols, np.array(pairs, dtype=np.int64).reshape(-1, 2)
-
-
-def neighbour_lists(n_atoms: int, bonds: Ints) -> list[list[int]]:
-    """Bonded neighbours of every atom, sorted."""
-    neighbours: list[list[int]] = [[] for _ in range(n_atoms)]
-    for i, j in bonds:
-        neighbours[int(i)].append(int(j))
-        neighbours[int(j)].append(int(i))
-    return [sorted(n) for n in neighbours]
 
 
 def bond_lengths(positions: Floats, bonds: Ints) -> Floats:
@@ -100,7 +92,7 @@ def signed_volumes(positions: Floats, centres: Ints) -> Floats:
 
     Args:
         positions: nm, shape (frames, atoms, 3).
-        centres: centre and three of its neighbours, shape (centres, 4), from `stereocentres`.
+        centres: centre and three of its neighbours, shape (centres, 4), from `chiral_quads`.
 
     Returns:
         Values in [-1, 1], shape (frames, centres); about 0.77 in size at a tetrahedral atom.
@@ -110,23 +102,7 @@ def signed_volumes(positions: Floats, centres: Ints) -> Floats:
     return np.asarray(_dot(vectors[:, :, 0], _cross(vectors[:, :, 1], vectors[:, :, 2])) / lengths)
 
 
-def _graph_classes(symbols: list[str], neighbours: list[list[int]]) -> list[int]:
-    """Equivalence class of every atom by colour refinement of the bond graph (Morgan, J. Chem. Doc. 5, 107, 1965)."""
-    colours = _ranks(symbols)
-    for _ in range(len(symbols)):
-        refined = _ranks([(colours[i], tuple(sorted(colours[j] for j in neighbours[i]))) for i in range(len(symbols))])
-        if len(set(refined)) == len(set(colours)):
-            return refined
-        colours = refined
-    return colours
-
-
-def _ranks(keys: list[Any]) -> list[int]:
-    order = {key: rank for rank, key in enumerate(sorted(set(keys)))}
-    return [order[key] for key in keys]
-
-
-def stereocentres(symbols: list[str], bonds: Ints, reference: Floats | None = None) -> Ints:
+def chiral_quads(symbols: list[str], bonds: Ints, reference: Floats | None = None) -> Ints:
     """Tetrahedral atoms with distinct substituents, with three of their neighbours, heavy atoms first.
 
     Substituents are told apart by colour refinement of the bond graph. In a molecule without any hydrogens an atom
@@ -141,7 +117,7 @@ def stereocentres(symbols: list[str], bonds: Ints, reference: Floats | None = No
         Centre and three neighbours, shape (centres, 4).
     """
     neighbours = neighbour_lists(len(symbols), bonds)
-    classes = _graph_classes(symbols, neighbours)
+    classes = equivalence_classes(symbols, bonds)
     implicit = "H" not in symbols and "D" not in symbols
     found = []
     for centre, around in enumerate(neighbours):
@@ -235,7 +211,7 @@ def structure_template(topology: Any, reference: Floats) -> StructureTemplate:
     if not np.all(np.isfinite(frames)):
         raise ValueError("reference frames hold NaN or infinite coordinates; expected finite positions in nm")
     triples = angle_triples(len(symbols), bonds)
-    centres = stereocentres(symbols, bonds, frames[0])
+    centres = chiral_quads(symbols, bonds, frames[0])
     heavy = np.array([i for i, symbol in enumerate(symbols) if symbol not in ("H", "D", "VS")], dtype=np.int64)
     return StructureTemplate(
         tuple(symbols), bonds, *_moments(bond_lengths(frames, bonds), 0),
@@ -250,16 +226,6 @@ def _moments(values: Floats, kind: int) -> tuple[Floats, Floats]:
     if len(values) == 1:
         return mean, np.full(mean.shape, _DEFAULTS[kind])
     return mean, np.maximum(np.std(values, axis=0, ddof=1), _FLOORS[kind])
-
-
-def within_two_bonds(n_atoms: int, bonds: Ints, atoms: Ints) -> NDArray[np.bool_]:
-    """Whether pairs of the given atoms are the same or at most two bonds apart, shape (len(atoms), len(atoms))."""
-    linked = np.eye(len(atoms), dtype=bool)
-    index = {int(atom): i for i, atom in enumerate(atoms)}
-    for j, around in enumerate(neighbour_lists(n_atoms, bonds)):
-        shell = [index[i] for i in (j, *around) if i in index]
-        linked[np.ix_(shell, shell)] = True
-    return linked
 
 
 def _close_pairs(positions: Floats, template: StructureTemplate) -> Ints:

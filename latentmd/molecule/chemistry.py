@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from latentmd.molecule.bonds import components, neighbour_lists
+
 #: Standard atomic weights in amu of the elements that a model tells apart (IUPAC 2021, conventional values).
 ATOMIC_WEIGHTS = {
     "H": 1.008, "Li": 6.94, "B": 10.81, "C": 12.011, "N": 14.007, "O": 15.999, "F": 18.998, "Na": 22.990,
@@ -56,11 +58,7 @@ class Chemistry:
 
     def neighbours(self) -> list[list[int]]:
         """Bonded neighbours of every atom, sorted."""
-        out: list[list[int]] = [[] for _ in self.symbols]
-        for i, j in self.bonds:
-            out[i].append(j)
-            out[j].append(i)
-        return [sorted(around) for around in out]
+        return neighbour_lists(self.n_atoms, self.bonds)
 
 
 def chemistry(topology: Any) -> Chemistry:
@@ -125,24 +123,6 @@ def _mass(symbol: str, element: Any) -> float:
         return ATOMIC_WEIGHTS[symbol]
     mass = getattr(element, "mass", 0.0)
     return float(getattr(mass, "_value", mass))
-
-
-def components(n_atoms: int, bonds: tuple[tuple[int, int], ...]) -> list[list[int]]:
-    """Atoms of each connected part of the bond graph, each sorted, in the order of their first atoms."""
-    parent = list(range(n_atoms))
-
-    def find(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    for i, j in bonds:
-        parent[max(find(i), find(j))] = min(find(i), find(j))
-    parts: dict[int, list[int]] = {}
-    for i in range(n_atoms):
-        parts.setdefault(find(i), []).append(i)
-    return list(parts.values())
 
 
 def _check_residues_connected(record: Chemistry) -> None:

@@ -1,14 +1,11 @@
-"""Differentiable, TorchScript-able geometry of batches of frames: superposition, torsions, signed volumes."""
+"""Differentiable, TorchScript-able geometry of batches of frames: superposition, angles, signed volumes, images."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
-
-from latentmd.molecule.chemistry import chemistry
 
 
 def kabsch(mobile: Tensor, reference: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -45,51 +42,6 @@ def wrap(angle: Tensor) -> Tensor:
     return angle - 2.0 * math.pi * torch.round(angle / (2.0 * math.pi))
 
 
-def torsion_angles(positions: Tensor, quads: Tensor) -> Tensor:
-    """Torsions of four atoms by atan2(|b2| b1·(b2×b3), (b1×b2)·(b2×b3)), IUPAC sign.
-
-    Args:
-        positions: [batch, atoms, 3] nm.
-        quads: [torsions, 4] long, atoms in order along the chain.
-
-    Returns:
-        [batch, torsions] radians in [-π, π].
-    """
-    corners = positions[:, quads]
-    b1, b2, b3 = (corners[:, :, i + 1] - corners[:, :, i] for i in range(3))
-    n1, n2 = torch.linalg.cross(b1, b2), torch.linalg.cross(b2, b3)
-    return torch.atan2(b2.norm(dim=-1) * (b1 * n2).sum(-1), (n1 * n2).sum(-1))
-
-
-def stereocentres(topology: Any) -> Tensor:
-    """Tetrahedral atoms with four different substituents.
-
-    Substituents are told apart by colour refinement of the bond graph (Morgan, J. Chem. Doc. 5, 107, 1965), which
-    needs explicit hydrogens.
-
-    Args:
-        topology: mdtraj.Topology, openmm.app.Topology or Chemistry.
-
-    Returns:
-        [centres, 5] long: the centre and its neighbours, heavy atoms first, hydrogens last, by index otherwise.
-    """
-    record = chemistry(topology)
-    neighbours = record.neighbours()
-    colours: list[Any] = list(record.symbols)
-    while True:
-        refined = [(colours[i], tuple(sorted(colours[j] for j in around))) for i, around in enumerate(neighbours)]
-        ranks = {key: rank for rank, key in enumerate(sorted(set(refined)))}
-        if len(ranks) == len(set(colours)):
-            break
-        colours = [ranks[key] for key in refined]
-    rows = [
-        [i, *sorted(around, key=lambda j: (record.symbols[j] == "H", j))]
-        for i, around in enumerate(neighbours)
-        if len(around) == 4 and len({colours[j] for j in around}) == 4
-    ]
-    return torch.tensor(rows, dtype=torch.long).reshape(-1, 5)
-
-
 def signed_volumes(positions: Tensor, centres: Tensor) -> Tensor:
     """v1 · (v2 × v3) of the unit vectors from a centre to its first three neighbours; a reflection flips the sign.
 
@@ -103,4 +55,17 @@ def signed_volumes(positions: Tensor, centres: Tensor) -> Tensor:
     vectors = positions[:, centres[:, 1:4]] - positions[:, centres[:, :1]]
     vectors = torch.nn.functional.normalize(vectors, dim=-1)
     out: Tensor = (vectors[:, :, 0] * torch.linalg.cross(vectors[:, :, 1], vectors[:, :, 2])).sum(-1)
+    return out
+
+
+def minimum_image(displacement: Tensor, box: Tensor) -> Tensor:
+    """Shortest periodic image of displacements [batch, ..., 3] in triclinic boxes [batch, 3, 3] (rows a, b, c, nm).
+
+    Exact for displacements up to half the shortest box width, as in engines (reduced lower-triangular boxes).
+    """
+    shape = [displacement.shape[0]] + [1] * (displacement.dim() - 2) + [3]
+    out = displacement
+    for axis in (2, 1, 0):
+        vector = box[:, axis].reshape(shape)
+        out = out - vector * torch.round(out[..., axis : axis + 1] / vector[..., axis : axis + 1])
     return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from latentmd.molecule.chemistry import Chemistry, chemistry
+from latentmd.molecule.chemistry import chemistry
 
 
 def residue_tokens(topology: Any) -> tuple[int, ...]:
@@ -18,12 +18,3 @@ def residue_tokens(topology: Any) -> tuple[int, ...]:
     """
     numbers: dict[int, int] = {}
     return tuple(numbers.setdefault(residue, len(numbers)) for residue in chemistry(topology).residue_index)
-
-
-def token_names(topology: Any) -> tuple[str, ...]:
-    """Name of each token, such as ("ACE1", "ALA2", "NME3"); numbers count residues from 1."""
-    record: Chemistry = chemistry(topology)
-    names: dict[int, str] = {}
-    for token, residue in zip(residue_tokens(record), record.residues, strict=True):
-        names.setdefault(token, f"{residue}{token + 1}")
-    return tuple(names.values())

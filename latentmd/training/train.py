@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from latentmd.model.surrogate import Surrogate
-from latentmd.molecule.features import fingerprint
+from latentmd.molecule.fingerprint import fingerprint
 from latentmd.training.assembly import build_surrogate
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, load_data

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from latentmd.cli.main import COMMANDS, main
 
-HEAVY = ("openmm", "ase", "mdtraj", "matplotlib", "torch", "torch_geometric", "lightning", "deeptime", "scipy")
+HEAVY = ("openmm", "ase", "mdtraj", "matplotlib", "torch", "lightning", "deeptime", "scipy")
 
 
 def loaded_by(code: str) -> set[str]:
@@ -41,7 +41,7 @@ def test_the_simulation_workflow_needs_no_training_packages() -> None:
         "import latentmd\nlatentmd.simulate, latentmd.md, latentmd.Propagator\n"
         "import latentmd.sampling.rollout.latent_jobs, latentmd.integrators.schedule, latentmd.sampling.rollout.report"
     )
-    assert not loaded_by(code) & {"torch_geometric", "lightning", "deeptime", "ase"}
+    assert not loaded_by(code) & {"lightning", "deeptime", "ase"}
 
 
 def test_help_lists_every_command() -> None:

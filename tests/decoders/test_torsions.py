@@ -10,14 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentmd.decoders.internal_coordinates import (
-    InternalCoordinates,
-    kabsch,
-    signed_volumes,
-    stereocentres,
-    wrap,
-)
+from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.torsions import TorsionDecoder
+from latentmd.molecule import bonds as graph
+from latentmd.molecule.chemistry import chemistry
+from latentmd.molecule.geometry import kabsch, signed_volumes, wrap
+
+
+def stereocentres(topology: Any) -> Tensor:
+    record = chemistry(topology)
+    return torch.from_numpy(graph.stereocentres(record.symbols, record.bonds))
 
 
 @pytest.fixture(scope="module")

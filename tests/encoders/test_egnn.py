@@ -1,4 +1,4 @@
-"""EGNN encoder: dense path = torch-geometric path, minimum image, cutoff, symmetry in single and double precision."""
+"""EGNN encoder: minimum image, cutoff, symmetry in single and double precision."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from torch import Tensor
 from latentmd.encoders.egnn import (
     EGNNEncoder,
     MoleculeEncoder,
-    minimum_image,
     radial_features,
     vector_invariants,
 )
-from latentmd.model.file import script
-from latentmd.molecule.features import FEATURE_SIZES, graph_frames, molecule_graph
+from latentmd.molecule.features import FEATURE_SIZES, molecule_graph
+from latentmd.molecule.geometry import minimum_image
 from latentmd.testing import check_invariance, random_rotation
 
 BOX = torch.tensor([[2.5, 0.0, 0.0], [0.4, 2.4, 0.0], [-0.3, 0.5, 2.3]])  # reduced, triclinic
@@ -42,36 +41,6 @@ def dense(net: EGNNEncoder, x: Tensor, graph: Any, box: Tensor | None = None) ->
     with torch.no_grad():
         out: Tensor = net(x, graph.features, graph.separation, graph.tokens, 3, box)
     return out
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch-geometric calls it when imported
-@pytest.mark.parametrize("cutoff", [0.0, 0.5])
-@pytest.mark.parametrize("periodic", [False, True])
-def test_sparse_path_equals_dense_path(frames: Tensor, graph: Any, cutoff: float, periodic: bool) -> None:
-    from latentmd.encoders.egnn_sparse import SparseEGNN
-
-    net = encoder(cutoff)
-    box = BOX.expand(len(frames), 3, 3) if periodic else None
-    if periodic:  # break the molecule over the boundary
-        frames = frames + BOX.sum(0) * (
-            torch.rand(frames.shape[:2], generator=torch.Generator().manual_seed(0)) < 0.5
-        ).unsqueeze(-1)
-    batch = graph_frames(graph, frames, cutoff or None, box)
-    with torch.no_grad():
-        sparse = SparseEGNN(net)(batch).reshape(len(frames), 3, 5)
-    torch.testing.assert_close(sparse, dense(net, frames, graph, box), rtol=0, atol=1e-5)
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_gradients_of_both_paths_agree(frames: Tensor, graph: Any) -> None:
-    from latentmd.encoders.egnn_sparse import SparseEGNN
-
-    net, weights = encoder(0.6), torch.randn(3, 5)
-    x = frames[:2].clone().requires_grad_(True)
-    (of_dense,) = torch.autograd.grad((net(x, graph.features, graph.separation, graph.tokens, 3) * weights).sum(), x)
-    sparse = SparseEGNN(net)(graph_frames(graph, x, 0.6)).reshape(2, 3, 5)
-    (of_sparse,) = torch.autograd.grad((sparse * weights).sum(), x)
-    torch.testing.assert_close(of_sparse, of_dense, rtol=1e-4, atol=1e-4)
 
 
 def test_invariance_in_double_precision(frames: Tensor, graph: Any) -> None:
@@ -147,13 +116,3 @@ def test_an_atom_known_by_chemistry_alone(frames: Tensor, graph: Any) -> None:
         features=graph.features[order], separation=graph.separation[order][:, order], tokens=graph.tokens[order]
     )
     torch.testing.assert_close(dense(net, frames[:, order], moved), dense(net, frames, graph), rtol=0, atol=1e-5)
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_scripting_works_beside_torch_geometric(frames: Tensor, graph: Any) -> None:
-    """Importing torch-geometric replaces functions of torch; the encoder must not use those."""
-    import torch_geometric.nn  # noqa: F401
-
-    bound = MoleculeEncoder(encoder(), graph.features, graph.separation, graph.tokens)
-    with torch.no_grad():
-        torch.testing.assert_close(script(bound)(frames), bound(frames))

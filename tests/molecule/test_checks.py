@@ -53,7 +53,7 @@ def test_bonds_and_angles_are_those_the_peptide_was_built_with(built_peptide):
 def test_heavy_atom_peptide_has_a_stereocentre_per_alanine(built_peptide):
     topology, frames = built_peptide
     symbols, bonds = structure.topology_arrays(topology)
-    centres = structure.stereocentres(symbols, bonds, frames[0])
+    centres = structure.chiral_quads(symbols, bonds, frames[0])
     assert [topology.atom(int(c[0])).name for c in centres] == ["CA", "CA"]
     template = structure.structure_template(topology, frames)
     assert structure.frame_scores(frames, template).chirality.all()
@@ -63,8 +63,8 @@ def test_heavy_atom_peptide_has_a_stereocentre_per_alanine(built_peptide):
 def test_only_the_alpha_carbon_of_alanine_dipeptide_is_a_stereocentre(dipeptide):
     topology, frames = dipeptide
     symbols, bonds = structure.topology_arrays(topology)
-    assert [topology.atom(int(c[0])).name for c in structure.stereocentres(symbols, bonds)] == ["CA"]
-    assert abs(structure.signed_volumes(frames, structure.stereocentres(symbols, bonds))[0, 0]) > 0.6
+    assert [topology.atom(int(c[0])).name for c in structure.chiral_quads(symbols, bonds)] == ["CA"]
+    assert abs(structure.signed_volumes(frames, structure.chiral_quads(symbols, bonds))[0, 0]) > 0.6
 
 
 def test_openmm_and_mdtraj_topologies_give_one_template(dipeptide):

@@ -1,10 +1,9 @@
-"""Molecular graphs: features, both topology classes, fingerprints, frames as torch-geometric batches."""
+"""Molecular graphs: features, both topology classes, fingerprints."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import mdtraj
 import pytest
@@ -12,8 +11,9 @@ import torch
 from openmm import app
 
 from latentmd.molecule.chemistry import chemistry
-from latentmd.molecule.features import FEATURE_SIZES, fingerprint, graph_frames, molecule_graph
-from latentmd.molecule.tokens import residue_tokens, token_names
+from latentmd.molecule.features import FEATURE_SIZES, molecule_graph
+from latentmd.molecule.fingerprint import fingerprint
+from latentmd.molecule.tokens import residue_tokens
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 
@@ -69,7 +69,6 @@ def test_permutation_of_atoms_permutes_the_graph(topologies: tuple[app.Topology,
 
 def test_tokens(topologies: tuple[app.Topology, mdtraj.Topology]) -> None:
     assert residue_tokens(topologies[0]) == (0,) * 6 + (1,) * 10 + (2,) * 6
-    assert token_names(topologies[1]) == ("ACE1", "ALA2", "NME3")
 
 
 def test_fingerprint_ignores_numbering_chains_and_hydrogen_names() -> None:
@@ -112,36 +111,3 @@ def test_other_objects_are_refused() -> None:
         molecule_graph("molecule.pdb")
     with pytest.raises(ValueError, match="no atoms"):
         molecule_graph(app.Topology())
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch-geometric calls it when imported
-def test_frames_with_all_pairs(topologies: tuple[app.Topology, mdtraj.Topology]) -> None:
-    graph = molecule_graph(topologies[0])
-    x = torch.from_numpy(mdtraj.load(str(PDB)).xyz).repeat(3, 1, 1)
-    batch = graph_frames(graph, x)
-    assert batch.num_graphs == 3
-    assert batch.edge_index.shape == (2, 3 * 22 * 21)
-    assert batch.token.tolist() == [t + 3 * k for k in range(3) for t in graph.tokens.tolist()]
-    sender, receiver = batch.edge_index
-    assert torch.equal(batch.edge_separation, graph.separation[sender % 22, receiver % 22])
-    with pytest.raises(ValueError, match=r"\(frames, 22, 3\), found \(3, 20, 3\)"):
-        graph_frames(graph, x[:, :20])
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_frames_in_a_box_use_the_minimum_image(topologies: tuple[app.Topology, mdtraj.Topology]) -> None:
-    graph = molecule_graph(topologies[0])
-    x = torch.from_numpy(mdtraj.load(str(PDB)).xyz)
-    box = torch.diag(torch.tensor([3.0, 2.5, 4.0])).unsqueeze(0)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(-2, 3, (1, 22, 3), generator=generator) * torch.tensor([3.0, 2.5, 4.0])
-    whole, cut = graph_frames(graph, x, 0.5), graph_frames(graph, x + images, 0.5, box)
-    assert torch.equal(whole.edge_index, cut.edge_index)
-    assert whole.edge_index.shape[1] < 22 * 21
-
-    def vectors(batch: Any) -> torch.Tensor:
-        return batch.pos[batch.edge_index[1]] - batch.pos[batch.edge_index[0]] + batch.shift
-
-    assert torch.allclose(vectors(whole), vectors(cut), atol=1e-5)
-    with pytest.raises(ValueError, match=r"half the shortest box width \(1.25 nm\)"):
-        graph_frames(graph, x, 1.3, box)

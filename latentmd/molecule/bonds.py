@@ -1,0 +1,189 @@
+"""Walks over the bond graph of a molecule: neighbours, parts, spanning tree, sides of a bond, equivalent atoms."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmd.arrays import Doubles, Ints
+
+if TYPE_CHECKING:
+    import networkx
+
+Pairs = Iterable[Sequence[int]] | Ints
+
+
+def bond_graph(n_atoms: int, bonds: Pairs) -> networkx.Graph:
+    """Undirected graph of atoms 0 to n_atoms - 1 and bonds (pairs of atom indices); neighbours come in index order."""
+    import networkx
+
+    graph = networkx.Graph()
+    graph.add_nodes_from(range(n_atoms))
+    graph.add_edges_from(sorted({(min(int(i), int(j)), max(int(i), int(j))) for i, j in bonds}))
+    return graph
+
+
+def neighbour_lists(n_atoms: int, bonds: Pairs) -> list[list[int]]:
+    """Bonded neighbours of every atom, sorted, from pairs of atom indices."""
+    graph = bond_graph(n_atoms, bonds)
+    return [sorted(graph[i]) for i in range(n_atoms)]
+
+
+def components(n_atoms: int, bonds: Pairs) -> list[list[int]]:
+    """Atoms of each connected part of the bond graph, each sorted, in the order of their first atoms."""
+    import networkx
+
+    return sorted(sorted(part) for part in networkx.connected_components(bond_graph(n_atoms, bonds)))
+
+
+def spanning_tree(n_atoms: int, bonds: Pairs, root: int = 0) -> list[tuple[int, int]]:
+    """Breadth-first tree of the part that holds `root`: (child, parent) pairs, parents first.
+
+    Args:
+        n_atoms: number of atoms.
+        bonds: pairs of atom indices.
+        root: atom where the tree begins.
+    """
+    import networkx
+
+    return [(child, parent) for parent, child in networkx.bfs_edges(bond_graph(n_atoms, bonds), root)]
+
+
+def separations(n_atoms: int, bonds: Pairs, longest: int) -> Ints:
+    """Bond-graph distance of all pairs of atoms, [atoms, atoms]; `longest` where it is that long, longer or infinite.
+
+    Args:
+        n_atoms: number of atoms.
+        bonds: pairs of atom indices.
+        longest: number of bonds from which on distances are not told apart.
+    """
+    import networkx
+
+    found = np.full((n_atoms, n_atoms), longest, dtype=np.int64)
+    graph = bond_graph(n_atoms, bonds)
+    for i, lengths in networkx.all_pairs_shortest_path_length(graph, cutoff=longest - 1):
+        found[i, list(lengths)] = list(lengths.values())
+    return found
+
+
+def eccentricity(n_atoms: int, bonds: Pairs, atom: int) -> int:
+    """Bonds between an atom and the atom of its part that is farthest from it.
+
+    Args:
+        n_atoms: number of atoms.
+        bonds: pairs of atom indices.
+        atom: index of the atom.
+    """
+    import networkx
+
+    return max(networkx.single_source_shortest_path_length(bond_graph(n_atoms, bonds), atom).values())
+
+
+def far_side(n_atoms: int, bonds: Pairs, bond: tuple[int, int]) -> Ints | None:
+    """Sorted atoms on the side of the second atom of a bond when the bond is cut; None where the bond is in a ring.
+
+    Args:
+        n_atoms: number of atoms.
+        bonds: pairs of atom indices.
+        bond: two bonded atoms.
+
+    Raises:
+        ValueError: the two atoms are not bonded.
+    """
+    import networkx
+
+    graph = bond_graph(n_atoms, bonds)
+    if not graph.has_edge(*bond):
+        raise ValueError(f"atoms {bond[0]} and {bond[1]} are not bonded; expected a bond of the molecule")
+    graph.remove_edge(*bond)
+    side = networkx.node_connected_component(graph, bond[1])
+    return None if bond[0] in side else np.array(sorted(side), dtype=np.int64)
+
+
+def equivalence_classes(labels: Sequence[Hashable], bonds: Pairs) -> list[int]:
+    """Class of every atom by colour refinement of the bond graph (Morgan, J. Chem. Doc. 5, 107, 1965).
+
+    Atoms of one class have equal labels and, class by class, equal neighbourhoods. networkx offers the same as
+    Weisfeiler–Lehman hashes, for a fixed number of rounds; this stops when a round splits no class.
+
+    Args:
+        labels: of the atoms, such as element symbols; they must be sortable.
+        bonds: pairs of atom indices.
+
+    Returns:
+        One number per atom, from 0.
+    """
+    neighbours = neighbour_lists(len(labels), bonds)
+    colours = _ranks(labels)
+    while True:
+        refined = _ranks([(colours[i], tuple(sorted(colours[j] for j in near))) for i, near in enumerate(neighbours)])
+        if len(set(refined)) == len(set(colours)):
+            return refined
+        colours = refined
+
+
+def _ranks(keys: Sequence[Any]) -> list[int]:
+    order = {key: rank for rank, key in enumerate(sorted(set(keys)))}
+    return [order[key] for key in keys]
+
+
+def stereocentres(symbols: Sequence[str], bonds: Pairs) -> Ints:
+    """Tetrahedral atoms with four different substituents, told apart by `equivalence_classes`; needs all hydrogens.
+
+    Args:
+        symbols: element symbol of each atom.
+        bonds: pairs of atom indices.
+
+    Returns:
+        The centre and its four neighbours, heavy atoms first and hydrogens last, by index otherwise, [centres, 5].
+    """
+    pairs = [(int(i), int(j)) for i, j in bonds]
+    classes = equivalence_classes(symbols, pairs)
+    rows = [
+        [i, *sorted(near, key=lambda j: (symbols[j] == "H", j))]
+        for i, near in enumerate(neighbour_lists(len(symbols), pairs))
+        if len(near) == 4 and len({classes[j] for j in near}) == 4
+    ]
+    return np.array(rows, dtype=np.int64).reshape(-1, 5)
+
+
+def within_two_bonds(n_atoms: int, bonds: Pairs, atoms: Ints) -> NDArray[np.bool_]:
+    """Whether pairs of the given atoms are the same or at most two bonds apart.
+
+    Args:
+        n_atoms: number of atoms of the molecule.
+        bonds: pairs of atom indices.
+        atoms: the atoms to pair, [chosen].
+
+    Returns:
+        Booleans [chosen, chosen].
+    """
+    linked = np.eye(len(atoms), dtype=bool)
+    index = {int(atom): i for i, atom in enumerate(atoms)}
+    for j, near in enumerate(neighbour_lists(n_atoms, bonds)):
+        shell = [index[i] for i in (j, *near) if i in index]
+        linked[np.ix_(shell, shell)] = True
+    return linked
+
+
+def make_whole(
+    positions: Doubles, tree: Iterable[tuple[int, int]], box: Doubles, periodic: Sequence[bool] = (True, True, True)
+) -> Doubles:
+    """Positions with no bond across a face of a periodic box.
+
+    Args:
+        positions: nm, [atoms, 3].
+        tree: (child, parent) pairs of a spanning tree, parents first.
+        box: rows are box vectors in nm, [3, 3].
+        periodic: along which box vectors.
+
+    Returns:
+        A copy, in which every child is at the image nearest to its parent, nm, [atoms, 3].
+    """
+    x, inverse, along = positions.copy(), np.linalg.inv(box), np.asarray(periodic)
+    for child, parent in tree:
+        x[child] -= (np.round((x[child] - x[parent]) @ inverse) * along) @ box
+    return x

@@ -1,0 +1,118 @@
+"""Which molecules a model covers, and why another one is not covered; needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from latentmd.molecule.bonds import components
+from latentmd.molecule.chemistry import Chemistry, chemistry
+from latentmd.molecule.fingerprint import fingerprint
+
+_TEMPERATURE_TOLERANCE = 1e-3  # K
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether a molecule is covered; true or false as a condition.
+
+    Attributes:
+        reason: why it is not, in words that complete "the model does not cover it: …"; empty where it is.
+    """
+
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return not self.reason
+
+
+class OneMolecule(BaseModel):
+    """Coverage of a model trained on one molecule: that molecule, with its atoms in that order.
+
+    Attributes:
+        fingerprint: of its topology; see `latentmd.molecule.fingerprint`.
+        n_atoms: number of its atoms.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: Literal["molecule"] = "molecule"
+    fingerprint: str = Field(min_length=1)
+    n_atoms: int = Field(gt=0)
+
+    def covers(self, topology: Any) -> Answer:
+        """Answer whether a molecule (mdtraj or OpenMM topology, or Chemistry) is covered."""
+        record = chemistry(topology)
+        if record.n_atoms != self.n_atoms:
+            return Answer(f"it has {record.n_atoms} atoms, the molecule of the model has {self.n_atoms}")
+        if fingerprint(record) != self.fingerprint:
+            return Answer("elements, residue names, bonds (protonation) or the order of the atoms differ")
+        return Answer()
+
+
+class PeptideChemistry(BaseModel):
+    """Coverage of a transferable model of chains of residues.
+
+    Attributes:
+        residues: names of the residue types inside a chain, standardised (HID is HIS).
+        ends: names of the caps that a chain may begin and end with; "" stands for an uncapped end.
+        lengths: fewest and most residues of a chain, without caps.
+        temperature: lowest and highest, K.
+        force_field: files of the force field that it was trained on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: Literal["peptides"] = "peptides"
+    residues: frozenset[str] = Field(min_length=1)
+    ends: frozenset[str] = frozenset({"ACE", "NME"})
+    lengths: tuple[int, int]
+    temperature: tuple[float, float]
+    force_field: tuple[str, ...]
+
+    def covers(
+        self, topology: Any, temperature: float | None = None, force_field: tuple[str, ...] | None = None
+    ) -> Answer:
+        """Answer whether a molecule under some conditions is covered.
+
+        Args:
+            topology: mdtraj or OpenMM topology, or Chemistry.
+            temperature: K; None leaves it unchecked.
+            force_field: files of the user's force field; None leaves them unchecked.
+        """
+        record = chemistry(topology)
+        parts = len(components(record.n_atoms, record.bonds))
+        if parts != 1:
+            return Answer(f"it consists of {parts} molecules, expected one chain")
+        names = _residue_names(record)
+        caps = [name for name in (names[0], names[-1]) if name not in self.residues]
+        chain = [name for i, name in enumerate(names) if 0 < i < len(names) - 1 or name in self.residues]
+        unknown = sorted({*chain} - self.residues)
+        if unknown:
+            return Answer(f"it holds {', '.join(unknown)}; covered are {', '.join(sorted(self.residues))}")
+        foreign = [cap for cap in caps if cap not in self.ends]
+        if foreign or (len(caps) < 2 and "" not in self.ends):
+            expected = ", ".join(name or "uncapped" for name in sorted(self.ends))
+            return Answer(f"its ends are {', '.join(foreign) or 'not both capped'}; covered are {expected}")
+        if not self.lengths[0] <= len(chain) <= self.lengths[1]:
+            return Answer(f"it has {len(chain)} residues; covered are {self.lengths[0]} to {self.lengths[1]}")
+        return self._covers_conditions(temperature, force_field)
+
+    def _covers_conditions(self, temperature: float | None, force_field: tuple[str, ...] | None) -> Answer:
+        low, high = self.temperature
+        if temperature is not None and not low - _TEMPERATURE_TOLERANCE <= temperature <= high + _TEMPERATURE_TOLERANCE:
+            return Answer(f"the temperature is {temperature:g} K; covered are {low:g} to {high:g} K")
+        if force_field is not None and force_field != self.force_field:
+            return Answer(f"the force field is {', '.join(force_field)}; covered is {', '.join(self.force_field)}")
+        return Answer()
+
+
+def _residue_names(record: Chemistry) -> list[str]:
+    """Name of each residue, in the order of their first atoms."""
+    names: dict[int, str] = {}
+    for number, name in zip(record.residue_index, record.residues, strict=True):
+        names.setdefault(number, name)
+    return list(names.values())
+
+
+Coverage = Annotated[OneMolecule | PeptideChemistry, Field(discriminator="kind")]

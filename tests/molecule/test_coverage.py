@@ -1,0 +1,70 @@
+"""Which molecules are covered, and the reasons in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from openmm import app
+from pydantic import TypeAdapter, ValidationError
+
+from latentmd.molecule.chemistry import chemistry
+from latentmd.molecule.coverage import Coverage, OneMolecule, PeptideChemistry
+from latentmd.molecule.fingerprint import fingerprint
+
+PEPTIDES = PeptideChemistry(
+    residues=frozenset({"ALA", "GLY"}), lengths=(1, 4), temperature=(300.0, 350.0), force_field=("amber14-all.xml",)
+)
+
+
+def reordered(topology: Any) -> app.Topology:
+    """The same molecule with its last two atoms swapped."""
+    out, atoms = app.Topology(), list(topology.atoms())
+    chain, residues, copies = out.addChain(), {}, {}
+    for atom in [*atoms[:-2], atoms[-1], atoms[-2]]:
+        index = atom.residue.index
+        if index not in residues:
+            residues[index] = out.addResidue(atom.residue.name, chain)
+        copies[atom.index] = out.addAtom(atom.name, atom.element, residues[index])
+    for bond in topology.bonds():
+        out.addBond(copies[bond[0].index], copies[bond[1].index])
+    return out
+
+
+def test_one_molecule(alanine_topology: Any) -> None:
+    coverage = OneMolecule(fingerprint=fingerprint(alanine_topology), n_atoms=22)
+    assert coverage.covers(alanine_topology)
+    assert not coverage.covers(alanine_topology).reason
+    other = coverage.covers(reordered(alanine_topology))
+    assert not other and "order of the atoms differ" in other.reason
+    assert (
+        "it has 22 atoms, the molecule of the model has 12"
+        in OneMolecule(fingerprint="0" * 64, n_atoms=12).covers(alanine_topology).reason
+    )
+
+
+def test_a_chemistry(alanine_topology: Any) -> None:
+    assert PEPTIDES.covers(alanine_topology)
+    assert PEPTIDES.covers(alanine_topology, 325.0, ("amber14-all.xml",))
+    assert "temperature is 400 K; covered are 300 to 350 K" in PEPTIDES.covers(alanine_topology, 400.0).reason
+    assert "force field is a.xml" in PEPTIDES.covers(alanine_topology, None, ("a.xml",)).reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"residues": frozenset({"GLY"})}, "it holds ALA; covered are GLY"),
+        ({"lengths": (2, 4)}, "it has 1 residues; covered are 2 to 4"),
+        ({"ends": frozenset({"ACE"})}, "its ends are NME"),
+    ],
+)
+def test_reasons_of_a_chemistry(alanine_topology: Any, change: dict[str, Any], reason: str) -> None:
+    assert reason in PEPTIDES.model_copy(update=change).covers(chemistry(alanine_topology)).reason
+
+
+def test_the_kind_decides_how_a_manifest_is_read() -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(Coverage)
+    assert adapter.validate_json(PEPTIDES.model_dump_json()) == PEPTIDES
+    assert isinstance(adapter.validate_python({"kind": "molecule", "fingerprint": "a", "n_atoms": 3}), OneMolecule)
+    with pytest.raises(ValidationError, match="kind"):
+        adapter.validate_python({"kind": "everything"})
