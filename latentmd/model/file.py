@@ -19,122 +19,34 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from latentmd.io.atomic import write_bytes
-from latentmd.molecule.coverage import Answer, Coverage, OneMolecule
+from latentmd.model.manifest import FORMAT as FORMAT
+from latentmd.model.manifest import UNITS, Seal
+from latentmd.model.manifest import Manifest as Manifest
+from latentmd.model.manifest import Ramachandran as Ramachandran
+from latentmd.model.manifest import Reference as Reference
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-FORMAT: Literal["latentmd-torchscript-1"] = "latentmd-torchscript-1"
 METHODS = ("encode", "step", "mean_step", "decode", "reconstruct", "energy", "latent_energy")
 SIZES = ("n_atoms", "step_noise", "decode_noise")
 
 _MANIFEST = "manifest.json"
 _COMMENT = b"latentmd sha256 "
 _TAIL = len(_COMMENT) + 64
-_UNITS = {"length": "nm", "time": "ps", "energy": "kJ/mol", "temperature": "K"}
 
 
 class BundleError(ValueError):
     """A file that is not a usable bundle, or a module that cannot become one."""
 
 
-class Ramachandran(BaseModel):
-    """Counts of one residue's (phi, psi) over [-180, 180) degrees in the reference trajectories."""
-
-    model_config = ConfigDict(extra="forbid")
-    residue: str
-    counts: list[list[int]]
-
-
-class Reference(BaseModel):
-    """What the training trajectories looked like: small enough to be drawn beside every run."""
-
-    model_config = ConfigDict(extra="forbid")
-    ramachandran: list[Ramachandran] = Field(default_factory=list)
-    energy_quantiles: tuple[float, float, float] | None = None  # kJ/mol at 0.001, 0.5, 0.999
-    timescale: float | None = None  # ps, slowest
-    frames: int = 0
-
-
-class Seal(BaseModel):
-    """What every model file states; `seal` fills it in.
-
-    Attributes:
-        created: date and time.
-        versions: of torch and latentmd.
-        weights_sha256: hash over the parameters and buffers in sorted order.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    format: str
-    created: str = ""
-    versions: dict[str, str] = Field(default_factory=dict)
-    weights_sha256: str = ""
-
-
 Sealed = TypeVar("Sealed", bound=Seal)
-
-
-class Manifest(Seal):
-    """What a bundle is and where it holds. Times in ps, temperature in K, energies in kJ/mol.
-
-    Attributes:
-        topology: PDB text of the molecule the model covers, in the model's order of atoms.
-        fingerprint: of that topology.
-        coverage: which molecules the model covers; None stands for that molecule alone.
-        tokens: token (residue or cap) of each atom.
-        lag: shortest and longest step the model was trained for.
-        frame_interval: spacing of the training frames.
-        temperature, friction, timestep, hydrogen_mass, solvent, force_field: protocol of the training trajectories.
-        split: names of the training, validation and test trajectories.
-        slow_autocorrelations: of the propagated axes, at `autocorrelation_lag`.
-        metrics: measured figures, by name.
-        half_precision: parts whose weights are stored in float16, to save space; they are float32 once loaded.
-    """
-
-    format: Literal["latentmd-torchscript-1"] = FORMAT
-    name: str = ""
-    units: dict[str, str] = Field(default_factory=lambda: dict(_UNITS))
-    dtype: Literal["float32", "float64"] = "float32"
-    topology: str = Field(min_length=1)
-    fingerprint: str = Field(min_length=1)
-    coverage: Coverage | None = None
-    tokens: list[int]
-    lag: tuple[float, float]
-    frame_interval: float = Field(gt=0)
-    temperature: float = Field(gt=0)
-    force_field: list[str]
-    friction: float
-    timestep: float = Field(gt=0)
-    hydrogen_mass: float | None = None
-    solvent: str
-    split: dict[str, list[str]]
-    seed: int
-    slow_axes: int = Field(gt=0)
-    slow_autocorrelations: list[float] = Field(default_factory=list)
-    autocorrelation_lag: float | None = None
-    metrics: dict[str, Any]
-    reference: Reference = Field(default_factory=Reference)
-    training: dict[str, Any] = Field(default_factory=dict)  # configuration and wall times
-    half_precision: list[str] = Field(default_factory=list)
-
-    def molecule(self) -> tuple[Any, Any]:
-        """Molecule that the topology describes: OpenMM Topology, and positions float32 [atoms, 3] nm."""
-        import numpy as np
-        from openmm import app
-
-        file = app.PDBFile(io.StringIO(self.topology))
-        return file.topology, np.asarray(file.getPositions(asNumpy=True)._value, dtype=np.float32)
-
-    def covers(self, topology: Any) -> Answer:
-        """Answer whether the model covers a molecule: mdtraj or OpenMM topology, or Chemistry."""
-        return (self.coverage or OneMolecule(fingerprint=self.fingerprint, n_atoms=len(self.tokens))).covers(topology)
 
 
 @dataclass(frozen=True)
@@ -406,7 +318,7 @@ def _check_consistent(manifest: Manifest, module: nn.Module, source: str) -> Non
         )
     if manifest.lag[0] <= 0 or manifest.lag[0] > manifest.lag[1]:
         raise BundleError(f"{source}: lag range is {manifest.lag} ps; expected 0 < shortest <= longest")
-    if manifest.units != _UNITS:
-        raise BundleError(f"{source}: units are {manifest.units}; expected {_UNITS}")
+    if manifest.units != UNITS:
+        raise BundleError(f"{source}: units are {manifest.units}; expected {UNITS}")
     if len(manifest.tokens) != int(module.n_atoms):  # type: ignore[arg-type]
         raise BundleError(f"{source}: {len(manifest.tokens)} atoms have a token, the module has {module.n_atoms} atoms")

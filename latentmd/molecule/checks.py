@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Floats, Ints
-from latentmd.molecule.bonds import equivalence_classes, neighbour_lists, within_two_bonds
+from latentmd.molecule.bonds import equivalence_classes, within_two_bonds
+from latentmd.molecule.bonds import neighbour_lists as neighbour_lists
 
 CLASH_DISTANCE = 0.2  # nm between heavy atoms more than two bonds apart
 MAX_Z = 7.0  # deviations a valid bond or angle may be away from its mean: 10^8 normal draws stay inside six

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentmd.core.basis import LatentBasis, fit_basis
+from latentmd.core.basis import LatentBasis
 from latentmd.core.steps import ConditionalFlow
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.torsions import TorsionDecoder
@@ -20,6 +20,7 @@ from latentmd.heads.mechanics import MechanicsPrior
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.features import FEATURE_SIZES, MoleculeGraph
 from latentmd.training import stages
+from latentmd.training.basis import fit_basis
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, soft_torsions, some_frames
 from latentmd.training.labels import Labels

@@ -132,7 +132,7 @@ def test_a_failed_write_leaves_the_earlier_file(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bundle.os, "replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(OSError, match="No space left"):
         bundle.save(path, ou_surrogate, ou_manifest)
     assert path.read_bytes() == b"earlier"

@@ -18,10 +18,11 @@ PEPTIDES = PeptideChemistry(
 
 
 def reordered(topology: Any) -> app.Topology:
-    """The same molecule with its last two atoms swapped."""
+    """The same molecule with its first two atoms swapped."""
+    topology = topology.to_openmm() if hasattr(topology, "to_openmm") else topology
     out, atoms = app.Topology(), list(topology.atoms())
     chain, residues, copies = out.addChain(), {}, {}
-    for atom in [*atoms[:-2], atoms[-1], atoms[-2]]:
+    for atom in [atoms[1], atoms[0], *atoms[2:]]:
         index = atom.residue.index
         if index not in residues:
             residues[index] = out.addResidue(atom.residue.name, chain)

@@ -161,7 +161,6 @@ HEAVY = (
     "mdtraj",
     "matplotlib",
     "torch",
-    "torch_geometric",
     "lightning",
     "deeptime",
     "scipy",
@@ -189,4 +188,4 @@ def test_simulate_leaves_training_packages_alone() -> None:
     loaded = _loaded(
         "import latentmd.sampling.rollout.simulate, latentmd.model.propagator, latentmd.integrators.openmm_integrator"
     )
-    assert not loaded & {"torch_geometric", "lightning", "deeptime", "sklearn"}
+    assert not loaded & {"lightning", "deeptime", "sklearn"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from latentmd.core.basis import fit_basis
+from latentmd.training.basis import fit_basis
 
 
 def two_timescales(frames: int, seed: int) -> NDArray[np.float32]:

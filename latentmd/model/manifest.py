@@ -1,0 +1,103 @@
+"""The manifest of a model file: what the model is, which molecules it covers and where it holds."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from latentmd.molecule.coverage import Answer, Coverage, OneMolecule
+
+FORMAT: Literal["latentmd-torchscript-1"] = "latentmd-torchscript-1"
+UNITS = {"length": "nm", "time": "ps", "energy": "kJ/mol", "temperature": "K"}
+
+
+class Ramachandran(BaseModel):
+    """Counts of one residue's (phi, psi) over [-180, 180) degrees in the reference trajectories."""
+
+    model_config = ConfigDict(extra="forbid")
+    residue: str
+    counts: list[list[int]]
+
+
+class Reference(BaseModel):
+    """What the training trajectories looked like: small enough to be drawn beside every run."""
+
+    model_config = ConfigDict(extra="forbid")
+    ramachandran: list[Ramachandran] = Field(default_factory=list)
+    energy_quantiles: tuple[float, float, float] | None = None  # kJ/mol at 0.001, 0.5, 0.999
+    timescale: float | None = None  # ps, slowest
+    frames: int = 0
+
+
+class Seal(BaseModel):
+    """What every model file states; `seal` fills it in.
+
+    Attributes:
+        created: date and time.
+        versions: of torch and latentmd.
+        weights_sha256: hash over the parameters and buffers in sorted order.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    format: str
+    created: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+    weights_sha256: str = ""
+
+
+class Manifest(Seal):
+    """What a bundle is and where it holds. Times in ps, temperature in K, energies in kJ/mol.
+
+    Attributes:
+        topology: PDB text of the molecule the model covers, in the model's order of atoms.
+        fingerprint: of that topology.
+        coverage: which molecules the model covers; None stands for that molecule alone.
+        tokens: token (residue or cap) of each atom.
+        lag: shortest and longest step the model was trained for.
+        frame_interval: spacing of the training frames.
+        temperature, friction, timestep, hydrogen_mass, solvent, force_field: protocol of the training trajectories.
+        split: names of the training, validation and test trajectories.
+        slow_autocorrelations: of the propagated axes, at `autocorrelation_lag`.
+        metrics: measured figures, by name.
+        half_precision: parts whose weights are stored in float16, to save space; they are float32 once loaded.
+    """
+
+    format: Literal["latentmd-torchscript-1"] = FORMAT
+    name: str = ""
+    units: dict[str, str] = Field(default_factory=lambda: dict(UNITS))
+    dtype: Literal["float32", "float64"] = "float32"
+    topology: str = Field(min_length=1)
+    fingerprint: str = Field(min_length=1)
+    coverage: Coverage | None = None
+    tokens: list[int]
+    lag: tuple[float, float]
+    frame_interval: float = Field(gt=0)
+    temperature: float = Field(gt=0)
+    force_field: list[str]
+    friction: float
+    timestep: float = Field(gt=0)
+    hydrogen_mass: float | None = None
+    solvent: str
+    split: dict[str, list[str]]
+    seed: int
+    slow_axes: int = Field(gt=0)
+    slow_autocorrelations: list[float] = Field(default_factory=list)
+    autocorrelation_lag: float | None = None
+    metrics: dict[str, Any]
+    reference: Reference = Field(default_factory=Reference)
+    training: dict[str, Any] = Field(default_factory=dict)  # configuration and wall times
+    half_precision: list[str] = Field(default_factory=list)
+
+    def molecule(self) -> tuple[Any, Any]:
+        """Molecule that the topology describes: OpenMM Topology, and positions float32 [atoms, 3] nm."""
+        import numpy as np
+        from openmm import app
+
+        file = app.PDBFile(io.StringIO(self.topology))
+        return file.topology, np.asarray(file.getPositions(asNumpy=True)._value, dtype=np.float32)
+
+    def covers(self, topology: Any) -> Answer:
+        """Answer whether the model covers a molecule: mdtraj or OpenMM topology, or Chemistry."""
+        return (self.coverage or OneMolecule(fingerprint=self.fingerprint, n_atoms=len(self.tokens))).covers(topology)
