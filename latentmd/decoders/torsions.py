@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from latentmd.core.layers import mlp
-from latentmd.decoders.internal_coordinates import InternalCoordinates, wrap
+from latentmd.decoders.internal_coordinates import InternalCoordinates
+from latentmd.molecule.geometry import wrap
 
 _TORSION_WEIGHT = 10.0  # of torsions over bonds and angles, whose fluctuations are mostly noise
 _LEAST_SPREAD = 0.15  # of a cosine or sine: stiffer torsions (amides) count as if they moved by 9 degrees

@@ -79,7 +79,7 @@ def eccentricity(n_atoms: int, bonds: Pairs, atom: int) -> int:
     """
     import networkx
 
-    return max(networkx.single_source_shortest_path_length(bond_graph(n_atoms, bonds), atom).values())
+    return int(max(networkx.single_source_shortest_path_length(bond_graph(n_atoms, bonds), atom).values()))
 
 
 def far_side(n_atoms: int, bonds: Pairs, bond: tuple[int, int]) -> Ints | None:
