@@ -1,4 +1,4 @@
-"""What hybrid sampling asks of an engine, a surrogate and a scheduler.
+"""Interfaces of hybrid sampling: an engine of unbiased dynamics, and a surrogate that proposes structures.
 
 Positions are arrays of shape (n, ...): (n, atoms, 3) in nm for molecules, (n, dimensions) in reduced units for toy
 systems. The core never looks inside a configuration; it hands whole ones on.
@@ -6,17 +6,14 @@ systems. The core never looks inside a configuration; it hands whole ones on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
 from latentmd.arrays import Bools, Floats
-
-Argument = TypeVar("Argument")
-Result = TypeVar("Result")
 
 
 class BurstError(RuntimeError):
@@ -117,23 +114,3 @@ class Explorer(Protocol):
 
 
 LoadExplorer = Callable[[Path], Explorer]
-
-
-class Scheduler(Protocol):
-    """Where tasks run. Results must not depend on it."""
-
-    def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
-        """Results in the order of the arguments, each as soon as it and all before it are there.
-
-        Functions and arguments are picklable. A task whose worker dies is run again; an exception is raised here.
-        """
-        ...
-
-
-class Serial:
-    """Tasks one after another in this process."""
-
-    def map(self, function: Callable[[Argument], Result], arguments: Iterable[Argument]) -> Iterator[Result]:
-        """Results in the order of the arguments."""
-        for argument in arguments:
-            yield function(argument)

@@ -119,7 +119,7 @@ def estimate(
     lag_time = lag * bursts.interval
 
     def numbers(draw: Model, fractions: Floats) -> Floats:
-        populations = np.clip(draw.stationary @ fractions[draw.active], 0.0, 1.0)
+        populations = np.clip(draw.stationary @ fractions[draw.active])
         with np.errstate(divide="ignore"):
             logits = np.log(populations) - np.log1p(-populations)
         passages = [_passages(draw, members, target, lag_time) for target in range(len(members))]
@@ -131,7 +131,7 @@ def estimate(
     bayes = np.array([numbers(draw, shares) for draw in bayesian(counts, model, draws, rng)])
     cells = np.zeros(bursts.cells)
     cells[model.active] = _typical(np.array([draw.stationary for _, draw in resampled]))
-    populations = np.clip(cells @ shares, 0.0, 1.0)
+    populations = np.clip(cells @ shares)
     with np.errstate(divide="ignore"):
         logits = np.log(populations) - np.log1p(-populations)
     times = [_typical_time(draws) for draws in boot[:, 2 * n :].T]

@@ -13,13 +13,13 @@ import numpy as np
 
 from latentmd.arrays import Floats
 from latentmd.sampling.hybrid.ensemble import ENSEMBLE, Ensemble
+from latentmd.sampling.hybrid.store import MODEL
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
     from latentmd.sampling.hybrid.training import Recipe
 
 
-MODEL = "model.pt"
 _CHUNK = 2000  # frames encoded or decoded at a time
 _ROLLOUT = (1, 3, 10, 30)  # latent steps of the longest lag: proposals near and far
 _BREADTH = (1.0, 1.5, 2.0)  # of the noise of a rollout: beyond what equilibrium would visit

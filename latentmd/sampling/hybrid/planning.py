@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentmd.arrays import Bools, Floats, Ints
-from latentmd.sampling.contracts import Engine, Explorer, Relaxed, Scheduler
+from latentmd.sampling.contracts import Engine, Explorer, Relaxed
 from latentmd.sampling.hybrid.allocation import worth
 from latentmd.sampling.hybrid.cells import Cells
 from latentmd.sampling.hybrid.dataset import Dataset
@@ -16,6 +16,7 @@ from latentmd.sampling.hybrid.gate import ACCEPTED, Gate, calibrate
 from latentmd.sampling.hybrid.reweighting import connected_share, count_transitions, fit, state_shares, state_visits
 from latentmd.sampling.hybrid.settings import Settings
 from latentmd.sampling.hybrid.tasks import PLAN, RELAX, Task, keyed_rng, keyed_seed, run_relax
+from latentmd.sampling.scheduler import Scheduler
 
 SURROGATE = "surrogate"  # origin of a burst that starts from an accepted proposal
 GIVEN = "given"  # from a structure that the user gave

@@ -13,7 +13,7 @@ import numpy as np
 
 from latentmd.analysis.kinetics import connected_states
 from latentmd.arrays import Floats
-from latentmd.sampling.contracts import Engine, Explorer, LoadExplorer, Scheduler, Serial
+from latentmd.sampling.contracts import Engine, Explorer, LoadExplorer
 from latentmd.sampling.hybrid.cells import Cells, fit_cells
 from latentmd.sampling.hybrid.convergence import Review, review
 from latentmd.sampling.hybrid.dataset import Dataset, StateFunctions
@@ -22,7 +22,8 @@ from latentmd.sampling.hybrid.records import summary, weight_arrays
 from latentmd.sampling.hybrid.reweighting import connected_share, count_transitions
 from latentmd.sampling.hybrid.settings import Settings
 from latentmd.sampling.hybrid.store import Store, StoreError, Trajectories, read_arrays
-from latentmd.sampling.hybrid.tasks import BURST, REFINE, REVIEW, Task, keyed_rng, keyed_seed, run_burst
+from latentmd.sampling.hybrid.tasks import REFINE, REVIEW, BurstWork, keyed_rng, keyed_seed, simulate_missing
+from latentmd.sampling.scheduler import Scheduler, Serial
 
 Status = Literal["converged", "budget", "stopped"]
 
@@ -104,11 +105,12 @@ class Hybrid:
         self,
         engine: Engine,
         explorer: Explorer,
+        *,
         load: LoadExplorer,
         start: Floats,
-        states: StateFunctions | None,
         settings: Settings,
         folder: str | Path,
+        states: StateFunctions | None = None,
         scheduler: Scheduler | None = None,
         watch: Callable[[Progress], None] | None = None,
     ) -> None:
@@ -231,18 +233,8 @@ class Hybrid:
 
     def _simulate(self, number: int, plan: Plan, stop: Callable[[], bool]) -> bool:
         """Simulate what the round still lacks; False where it was stopped first."""
-        missing = [i for i in range(len(plan.starts)) if not self.store.has_burst(number, i)]
-        tasks = [
-            Task(self.engine, plan.starts[i], self.settings.frames, keyed_seed(self.settings.seed, number, BURST, i))
-            for i in missing
-        ]
-        if stop():
-            return False
-        for i, burst in zip(missing, self.scheduler.map(run_burst, tasks), strict=True):
-            self.store.write_burst(number, i, burst)
-            if stop() and i != missing[-1]:
-                return False
-        return True
+        work = BurstWork(self.engine, plan.starts, self.settings.frames, self.settings.seed, number)
+        return simulate_missing(work, self.store, self.scheduler, stop)
 
     def _complete(self, number: int, plan: Plan, wall: float) -> None:
         """Take in a simulated round, review where enough is new, and mark the round as complete."""

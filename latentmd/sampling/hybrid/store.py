@@ -30,6 +30,7 @@ from latentmd.arrays import Floats
 from latentmd.sampling.contracts import Burst, Explorer
 from latentmd.sampling.hybrid.cells import Cells
 
+MODEL = "model.pt"  # bundle of an explorer, in its folder
 _CACHE = 256 * 2**20  # bytes of bursts also kept in memory
 
 

@@ -15,8 +15,7 @@ from latentmd.report import figures
 
 if TYPE_CHECKING:
     from latentmd.sampling.hybrid.rounds import Hybrid
-    from latentmd.sampling.hybrid.run import HybridRun
-    from latentmd.sampling.metropolis.run import Populations, Sampled
+    from latentmd.sampling.request import HybridRun
 
 
 _BINS = 40
@@ -26,7 +25,7 @@ _NAMED = 4  # torsions that describe a state
 
 
 @dataclass(frozen=True)
-class Frames:
+class WeightedFrames:
     """Frames of all reviewed bursts, or of Metropolis chains.
 
     Attributes:
@@ -50,7 +49,7 @@ class Frames:
     place: Ints
 
     @classmethod
-    def of(cls, run: HybridRun, sampler: Hybrid, weights: dict[str, NDArray[Any]]) -> Frames:
+    def of_bursts(cls, run: HybridRun, sampler: Hybrid, weights: dict[str, NDArray[Any]]) -> WeightedFrames:
         """Frames of a run and the content of its weights.npz."""
         count = len(weights["weight"])
         physical = np.concatenate(sampler.dataset.physical)[:count]
@@ -69,23 +68,16 @@ class Frames:
             place[:count],
         )  # fmt: skip
 
-    @classmethod
-    def of_chains(cls, run: HybridRun, sampled: Sampled, found: Populations) -> Frames:
-        """Frames of Metropolis chains, which weigh the same and have no slow coordinates."""
-        chains, sweeps = sampled.energies.shape
-        angles, weight = sampled.angles.reshape(chains * sweeps, -1), np.full(chains * sweeps, 1 / (chains * sweeps))
-        names = tuple(torsion_name(run.engine.molecule.topology, quad) for quad in run.engine.quads.tolist())
-        place = np.column_stack([np.repeat(np.arange(chains), sweeps), np.tile(np.arange(sweeps), chains)])
-        sets = tuple(f"set {i + 1}" for i in range(len(found.values)))
-        pairs = torsion_pairs(names, angles, weight)
-        return cls(angles, names, pairs, np.zeros((len(weight), 0)), weight, found.sets.ravel(), sets, place)
+    def drawn_by_state(self, trajectories: Sequence[Floats], count: int) -> list[tuple[str, Floats, Floats]]:
+        """Frames drawn from each state by weight, for the 3-D view.
 
-    def of_states(self, sampler: Hybrid, count: int) -> list[tuple[str, Floats, Floats]]:
-        """(name, positions (frames, atoms, 3), times) of frames drawn from each state by weight, for the 3-D view."""
-        return self.shown(sampler.dataset.trajectories(skip=0), count)
+        Args:
+            trajectories: positions (frames, atoms, 3) in nm, which `place` counts.
+            count: most frames of each state.
 
-    def shown(self, trajectories: Sequence[Floats], count: int) -> list[tuple[str, Floats, Floats]]:
-        """As `of_states`, from trajectories (frames, atoms, 3) that `place` counts."""
+        Returns:
+            (name, positions (frames, atoms, 3), times) of each state.
+        """
         rng = np.random.default_rng(0)
         sets: list[tuple[str, Floats, Floats]] = []
         for index, name in enumerate(self.states):
@@ -125,7 +117,7 @@ def torsion_pairs(names: Sequence[str], angles: Floats, weight: Floats) -> tuple
     return ((min(first, second), max(first, second)),)
 
 
-def torsion_words(frames: Frames, state: int) -> str:
+def torsion_words(frames: WeightedFrames, state: int) -> str:
     """Where a state is: circular means of the torsions that tell states apart most, in degrees."""
     inside = np.where(frames.state == state, frames.weight, 0.0)
     if inside.sum() <= 0 or not len(frames.names):
@@ -137,7 +129,7 @@ def torsion_words(frames: Frames, state: int) -> str:
     return ", ".join(f"{frames.names[i]} {np.rad2deg(np.angle(own[i])):.0f}°" for i in sorted(order))
 
 
-def surface_figures(frames: Frames, temperature: float) -> list[tuple[bytes, str]]:
+def surface_figures(frames: WeightedFrames, temperature: float) -> list[tuple[bytes, str]]:
     """Surfaces over torsions, and over the two slowest coordinates."""
     made = []
     for a, b in frames.pairs:

@@ -12,8 +12,9 @@ import pytest
 import latentmd
 from latentmd.io.outputs import OutputError, read_provenance
 from latentmd.model.file import BundleError
-from latentmd.sampling.rollout.latent_jobs import cycle_plan
-from latentmd.sampling.rollout.run import RunError, RunResult
+from latentmd.sampling.errors import RunError
+from latentmd.sampling.rollout.cycle import cycle_plan
+from latentmd.sampling.rollout.run import RunResult
 
 MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"
 ALANINE = MOLECULES / "alanine_dipeptide.pdb"
