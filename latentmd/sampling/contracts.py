@@ -68,6 +68,11 @@ class Engine(Protocol):
 
         All frames are returned; the caller leaves the first ones, the relaxation time, out of the statistics.
 
+        Args:
+            start: structure, shape (...).
+            frames: number of frames, one interval apart.
+            seed: of velocities and noise.
+
         Raises:
             BurstError: the simulation exploded.
         """
@@ -83,14 +88,23 @@ class Engine(Protocol):
 
 
 class Explorer(Protocol):
-    """The surrogate: it says where to go and never supplies a number."""
+    """The surrogate: it proposes structures, and no statistics are taken from it."""
 
     def features(self, positions: Floats) -> Floats:
         """Slow latent coordinates (n, k) of configurations."""
         ...
 
     def propose(self, starts: Floats, count: int, rng: np.random.Generator) -> Floats:
-        """Decoded end points (count, ...) of latent rollouts from real configurations (m, ...), taken in turn."""
+        """Decoded end points of latent rollouts.
+
+        Args:
+            starts: real configurations, shape (m, ...), taken in turn.
+            count: number of proposals.
+            rng: random generator.
+
+        Returns:
+            Configurations, shape (count, ...).
+        """
         ...
 
     def disagreement(self, latents: Floats) -> Floats | None:

@@ -51,7 +51,8 @@ def prepare(molecule: Molecule, source: Path, threads: int) -> Prepared:
 
     rates = platform_rates(molecule, threads)
     platform = max(rates, key=lambda name: rates[name])
-    return Prepared(molecule, source, minimised(molecule, platform), platform, threads, rates[platform])
+    reference = minimised(molecule, platform)
+    return Prepared(molecule, source, reference, platform, threads=threads, rate=rates[platform])
 
 
 def minimised(molecule: Molecule, platform: str) -> Doubles:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time as clock
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,31 +52,36 @@ def load(name_or_path: str | Path, device: str = "auto") -> Propagator:
     return Propagator(name_or_path, device)
 
 
+@dataclass(frozen=True)
+class Options:
+    """Options of `simulate`, which documents them; None where not given, times in ps."""
+
+    pdb: Path
+    model: str | None
+    mode: Mode | None
+    exactness: Level | None
+    time: float | None
+    wall: float | None
+    walkers: int | None
+    save_every: float | None
+    cycle: float | None
+    burst: float | None
+    scheduler: str | None
+    resume: bool | None
+    device: str
+    out: Path | None
+    shared: dict[str, Any]  # temperature, solvent, force_field, seed, processes, overwrite: of every way
+
+
 def simulate(
-    pdb: str | Path,
-    *,
-    model: str | Path | None = None,
-    mode: Mode | None = None,
-    exactness: Level | None = None,
-    time: str | float | None = None,
-    wall: float | None = None,
-    walkers: int | None = None,
-    save_every: str | float | None = None,
-    cycle: str | float | None = None,
-    burst: str | float | None = None,
-    temperature: float | None = None,
-    solvent: Solvent | None = None,
-    force_field: Sequence[str] = (),
-    seed: int = 0,
-    device: str = "auto",
-    processes: int | None = None,
-    scheduler: str | None = None,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
-    progress: Report | None = None,
-    watch: Watch | None = None,
-) -> RunResult | HybridResult:
+    pdb: str | Path, *, model: str | Path | None = None, mode: Mode | None = None, exactness: Level | None = None,
+    time: str | float | None = None, wall: float | None = None, walkers: int | None = None,
+    save_every: str | float | None = None, cycle: str | float | None = None, burst: str | float | None = None,
+    temperature: float | None = None, solvent: Solvent | None = None, force_field: Sequence[str] = (),
+    seed: int = 0, device: str = "auto", processes: int | None = None, scheduler: str | None = None,
+    out: str | Path | None = None, overwrite: bool = False, resume: bool = False,
+    progress: Report | None = None, watch: Watch | None = None,
+) -> RunResult | HybridResult:  # fmt: skip
     """Simulate a molecule with a model and write full-atom trajectories.
 
     Args:
@@ -91,9 +97,8 @@ def simulate(
         save_every: time between frames; 100 ps where None. Not for hybrid.
         cycle: length of one cycle of alternation, a multiple of save_every; about 1 ns where None.
         burst: MD at the end of each cycle; 2 ps where None.
-        temperature: kelvin; must be the model's, except in modes "md" and "hybrid".
-        solvent: must be the model's, except in modes "md" and "hybrid".
-        force_field: OpenMM force-field XML files; must be the model's, except in modes "md" and "hybrid".
+        temperature, solvent, force_field: kelvin, "implicit", "vacuum" or "explicit", and OpenMM force-field XML
+            files; must be the model's, except in modes "md" and "hybrid".
         seed: decides all randomness, with the number of a walker, or of a round and task.
         device: of the model: "auto", "cpu" or "cuda".
         processes: worker processes; one per core where None.
@@ -113,72 +118,82 @@ def simulate(
         RunError: the run failed.
         RunInterrupted: Ctrl-C.
     """
-    begin, report = clock.perf_counter(), progress or no_report
-    given = {
-        "wall": wall, "walkers": walkers, "save_every": save_every, "cycle": cycle, "burst": burst,
-        "scheduler": scheduler, "resume": resume or None, "time": time,
-    }  # fmt: skip
-    named = None if model is None else str(model)
-    chosen, built = _choose(Path(pdb), mode, exactness, named, (solvent, tuple(force_field)))
-    shared: dict[str, Any] = {
+    shared = {
         "temperature": temperature, "solvent": solvent, "force_field": tuple(force_field), "seed": seed,
         "processes": processes, "overwrite": overwrite,
     }  # fmt: skip
-    if chosen == "hybrid":
-        level = exactness or "reweighted"
-        _refuse_for_hybrid(given, level)
-        request = HybridRequest(
-            model=named, device="cpu" if device == "auto" else device, exactness=level, scheduler=scheduler,
-            budget=HybridBudget(_HYBRID_TIME if time is None else picoseconds(time), wall), resume=resume,
-            out=Path(f"{Path(pdb).stem}-hybrid" if out is None else out), **shared,
-        )  # fmt: skip
-        return run_hybrid(Path(pdb), request, built, report, watch)
-    _refuse(given, _HYBRID_ONLY, chosen)
-    settings = RolloutSettings(
-        mode=chosen, model=named, device=device,
-        time=_TIME if time is None else picoseconds(time), walkers=_WALKERS if walkers is None else walkers,
-        interval=_SAVE_EVERY if save_every is None else picoseconds(save_every),
-        cycle=None if cycle is None else picoseconds(cycle), burst=_BURST if burst is None else picoseconds(burst),
-        out=Path(f"{Path(pdb).stem}-latentmd" if out is None else out), **shared,
+    options = Options(
+        pdb=Path(pdb), model=None if model is None else str(model), mode=mode, exactness=exactness, time=_ps(time),
+        wall=wall, walkers=walkers, save_every=_ps(save_every), cycle=_ps(cycle), burst=_ps(burst),
+        scheduler=scheduler, resume=resume or None, device=device, out=None if out is None else Path(out),
+        shared=shared,
     )  # fmt: skip
-    return _walkers(Path(pdb), settings, built, begin, report)
+    return _run(options, progress or no_report, watch)
 
 
-def _walkers(pdb: Path, settings: RolloutSettings, built: Molecule | None, begin: float, report: Report) -> RunResult:
+def _ps(value: str | float | None) -> float | None:
+    return None if value is None else picoseconds(value)
+
+
+def _run(o: Options, report: Report, watch: Watch | None) -> RunResult | HybridResult:
+    begin = clock.perf_counter()
+    mode, built = _choose(o)
+    stem = o.pdb.stem
+    if mode == "hybrid":
+        level = o.exactness or "reweighted"
+        _refuse_for_hybrid(o, level)
+        request = HybridRequest(
+            budget=HybridBudget(_HYBRID_TIME if o.time is None else o.time, o.wall),
+            out=o.out or Path(f"{stem}-hybrid"),
+            exactness=level,
+            model=o.model,
+            device="cpu" if o.device == "auto" else o.device,
+            scheduler=o.scheduler,
+            resume=bool(o.resume),
+            **o.shared,
+        )
+        return run_hybrid(o.pdb, request, built, report, watch)
+    _refuse(o, _HYBRID_ONLY, mode)
+    settings = RolloutSettings(
+        mode=mode,
+        time=_TIME if o.time is None else o.time,
+        interval=_SAVE_EVERY if o.save_every is None else o.save_every,
+        walkers=_WALKERS if o.walkers is None else o.walkers,
+        out=o.out or Path(f"{stem}-latentmd"),
+        model=o.model,
+        device=o.device,
+        cycle=o.cycle,
+        burst=_BURST if o.burst is None else o.burst,
+        **o.shared,
+    )
     from latentmd.sampling.rollout.run import execute
     from latentmd.sampling.rollout.simulate import simulate_plan
 
-    plan = simulate_plan(pdb, settings, built)
+    plan = simulate_plan(o.pdb, settings, built)
     plan.started = begin
     return execute(plan, report)
 
 
-def _choose(
-    pdb: Path,
-    mode: Mode | None,
-    exactness: Level | None,
-    model: str | None,
-    conditions: tuple[Solvent | None, tuple[str, ...]],
-) -> tuple[Mode, Molecule | None]:
+def _choose(o: Options) -> tuple[Mode, Molecule | None]:
     """The mode asked for or the one that suits the molecule, and the molecule where it was built for that."""
-    if mode is not None and mode not in MODES:
-        raise ValueError(f"--mode is {mode!r}; expected one of {', '.join(MODES)}")
-    if exactness is not None:
-        promise(exactness)
-        if mode not in (None, "hybrid"):
-            raise ValueError(f"--exactness has no meaning with --mode {mode}; leave one of them out")
+    if o.mode is not None and o.mode not in MODES:
+        raise ValueError(f"--mode is {o.mode!r}; expected one of {', '.join(MODES)}")
+    if o.exactness is not None:
+        promise(o.exactness)
+        if o.mode not in (None, "hybrid"):
+            raise ValueError(f"--exactness has no meaning with --mode {o.mode}; leave one of them out")
         return "hybrid", None
-    solvent, force_field = conditions
-    if mode is not None:
-        return mode, None
-    if model is not None or solvent == "explicit":
+    if o.mode is not None:
+        return o.mode, None
+    solvent, force_field = o.shared["solvent"], o.shared["force_field"]
+    if o.model is not None or solvent == "explicit":
         return "alternate", None
     from latentmd.sampling.conditions import UncoveredError, bundled_model
     from latentmd.systems.builder import Protocol, build
 
-    molecule = build(pdb, Protocol(solvent or "implicit", force_field))
+    molecule = build(o.pdb, Protocol(solvent or "implicit", force_field))
     try:
-        bundled_model(molecule, pdb)
+        bundled_model(molecule, o.pdb)
     except UncoveredError as error:
         note = "hybrid sampling will train one from a first round of MD, and use it to propose structures"
         logger.warning("%s: %s", error.reason, note)
@@ -186,14 +201,14 @@ def _choose(
     return "alternate", molecule
 
 
-def _refuse(given: dict[str, Any], unused: Sequence[str], mode: str) -> None:
+def _refuse(o: Options, unused: Sequence[str], mode: str) -> None:
     """Refuse settings that a mode has no use for."""
     for name in unused:
-        if given[name] is not None:
+        if getattr(o, name) is not None:
             raise ValueError(f"--{name.replace('_', '-')} has no meaning with --mode {mode}; leave it out")
 
 
-def _refuse_for_hybrid(given: dict[str, Any], level: Level) -> None:
-    _refuse(given, _WALKERS_ONLY, "hybrid")
-    budgets = {"reweighted": (), "metropolised": ("time",)}.get(level, ("time", "wall"))
-    _refuse(given, budgets, f"hybrid --exactness {level}")
+def _refuse_for_hybrid(o: Options, level: Level) -> None:
+    _refuse(o, _WALKERS_ONLY, "hybrid")
+    budgets: dict[str, tuple[str, ...]] = {"reweighted": (), "metropolised": ("time",)}
+    _refuse(o, budgets.get(level, ("time", "wall")), f"hybrid --exactness {level}")

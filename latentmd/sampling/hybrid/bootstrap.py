@@ -75,9 +75,17 @@ def model_frames(explorer: SurrogateExplorer, reference: Floats, count: int, see
 
 
 def furthest_first(points: Floats, count: int, first: int = 0) -> list[int]:
-    """Indices of `count` of the points (n, k), each as far from those before it as can be.
+    """Choose points, each as far from those before it as can be.
 
     The greedy solution of the k-centre problem (Gonzalez, Theor. Comput. Sci. 38, 293, 1985).
+
+    Args:
+        points: shape (n, k).
+        count: how many to choose.
+        first: index of the first one.
+
+    Returns:
+        Indices, in the order of choice.
 
     Example:
         >>> furthest_first(np.array([[0.0], [1.0], [5.0], [2.0]]), 3)

@@ -6,7 +6,7 @@ The gate guards time, not truth: a bad start that slips through costs a burst, a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -122,7 +122,7 @@ def calibrate(
     scale = np.where(spread > 0, spread, 1.0)
     bank = cKDTree((train[rng.permutation(len(train))[:_BANK]] - mean) / scale)
     low, high = np.quantile(np.concatenate(list(energies)), _ENERGY_QUANTILES)
-    gate = Gate(bank, mean, scale, float("inf"), None, (float(low), float(high)))
+    gate = Gate(bank, mean, scale, distance=float("inf"), disagreement=None, energies=(float(low), float(high)))
     ensemble: list[Floats] = []
     for i in sorted(held)[:_ENSEMBLE_BURSTS]:
         values = disagreement(latents[i])
@@ -132,7 +132,7 @@ def calibrate(
     spread_limit = conformal_quantile(np.concatenate(ensemble), LEVEL) if ensemble else None
     sample = test[rng.permutation(len(test))[:_CALIBRATION]]
     limit = conformal_quantile(gate.distances(sample), LEVEL)
-    return Gate(bank, mean, scale, limit, spread_limit, gate.energies)
+    return replace(gate, distance=limit, disagreement=spread_limit)
 
 
 def gate_of_bursts(explorer: Explorer, bursts: Sequence[Burst], seed: int) -> Gate:

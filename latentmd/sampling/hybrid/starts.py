@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -162,8 +162,8 @@ def _train(trajectories: Sequence[Floats], run: HybridRun, folder: Path) -> None
     from latentmd.sampling.hybrid.training import train_bundle
     from latentmd.training.loop import TrainingError
 
-    def report(stage: str, step: int, steps: int, values: dict[str, float]) -> None:
-        run.report(f"training: {stage}", step, steps, values)
+    def report(stage: str, *amounts: Any) -> None:
+        run.report(f"training: {stage}", *amounts)
         if run.stop():
             raise KeyboardInterrupt  # the training goes on from its last checkpoint
 

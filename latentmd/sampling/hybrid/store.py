@@ -116,7 +116,13 @@ class Store:
             ) from error
 
     def write_burst(self, round_: int, task: int, burst: Burst | str) -> None:
-        """Keep a burst, or the reason why there is none."""
+        """Keep a burst.
+
+        Args:
+            round_: number of the round.
+            task: number of the burst in it.
+            burst: or the reason why it was discarded.
+        """
         stem = self.round(round_) / f"burst-{task:04d}"
         if isinstance(burst, str):
             self.write_json(stem.with_suffix(".json"), {"discarded": burst})

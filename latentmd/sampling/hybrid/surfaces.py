@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from latentmd.sampling.request import HybridRun
 
 
-_BINS = 40
-_PAIRS = 3  # surfaces over torsions
+_BINS = 40  # bins of a surface along each axis
+_PAIRS = 3  # most surfaces over torsions
 _SPREAD = 20.0  # degrees; torsions that move less do not describe a state
-_NAMED = 4  # torsions that describe a state
+_NAMED = 4  # most torsions that describe a state
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,13 @@ class WeightedFrames:
 
     @classmethod
     def of_bursts(cls, run: HybridRun, sampler: Hybrid, weights: dict[str, NDArray[Any]]) -> WeightedFrames:
-        """Frames of a run and the content of its weights.npz."""
+        """Frames of the bursts of a run.
+
+        Args:
+            run: the request and the engine.
+            sampler: with all bursts.
+            weights: content of weights.npz.
+        """
         count = len(weights["weight"])
         physical = np.concatenate(sampler.dataset.physical)[:count]
         half = physical.shape[1] // 2
@@ -64,8 +70,8 @@ class WeightedFrames:
         slow = sampler.cells.coordinates(np.concatenate(sampler.dataset.features()))[:count, :2]
         pairs = torsion_pairs(names, angles, weights["weight"])
         return cls(
-            angles, names, pairs, slow, weights["weight"], weights["state"], tuple(weights["states"].tolist()),
-            place[:count],
+            torsions=angles, names=names, pairs=pairs, slow=slow, weight=weights["weight"], state=weights["state"],
+            states=tuple(weights["states"].tolist()), place=place[:count],
         )  # fmt: skip
 
     def drawn_by_state(self, trajectories: Sequence[Floats], count: int) -> list[tuple[str, Floats, Floats]]:
@@ -105,7 +111,16 @@ def torsion_name(topology: Any, quad: Sequence[int]) -> str:
 
 
 def torsion_pairs(names: Sequence[str], angles: Floats, weight: Floats) -> tuple[tuple[int, int], ...]:
-    """Columns of (phi, psi) of up to three residues, or of the two torsions that move most."""
+    """Choose torsions to draw: (phi, psi) of up to three residues, or the two torsions that move most.
+
+    Args:
+        names: of the torsions.
+        angles: radians, shape (frames, torsions).
+        weight: of the frames, shape (frames,).
+
+    Returns:
+        Pairs of columns of `angles`.
+    """
     column = {name: i for i, name in enumerate(names)}
     backbone = [(i, column["psi" + n[3:]]) for n, i in column.items() if n[:3] == "phi" and "psi" + n[3:] in column]
     if backbone:
@@ -118,7 +133,7 @@ def torsion_pairs(names: Sequence[str], angles: Floats, weight: Floats) -> tuple
 
 
 def torsion_words(frames: WeightedFrames, state: int) -> str:
-    """Where a state is: circular means of the torsions that tell states apart most, in degrees."""
+    """Describe a state by the circular means, in degrees, of the torsions that tell states apart most."""
     inside = np.where(frames.state == state, frames.weight, 0.0)
     if inside.sum() <= 0 or not len(frames.names):
         return ""

@@ -89,7 +89,13 @@ class BurstStore(Protocol):
         ...
 
     def write_burst(self, round_: int, task: int, burst: Burst | str) -> None:
-        """Keep a burst, or the reason why there is none."""
+        """Keep a burst.
+
+        Args:
+            round_: number of the round.
+            task: number of the burst in it.
+            burst: or the reason why it was discarded.
+        """
         ...
 
 

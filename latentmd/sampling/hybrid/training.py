@@ -60,7 +60,12 @@ class Recipe:
         return [np.asarray(trajectories[int(i)], dtype=np.float32) for i in order]
 
     def config(self, frames: int, trajectories: int, seed: int) -> TrainingConfig:
-        """Settings for trajectories of at most `frames` frames.
+        """Training configuration for bursts.
+
+        Args:
+            frames: of the longest trajectory.
+            trajectories: number of them.
+            seed: of the training.
 
         The energy heads are there but not trained beyond the exact fit of their linear part: hybrid sampling takes
         every energy from the engine.

@@ -83,4 +83,7 @@ def frames_of_chains(run: HybridRun, sampled: Samples, found: Populations) -> We
     place = np.column_stack([np.repeat(np.arange(chains), sweeps), np.tile(np.arange(sweeps), chains)])
     sets = tuple(f"set {i + 1}" for i in range(len(found.values)))
     pairs = torsion_pairs(names, angles, weight)
-    return WeightedFrames(angles, names, pairs, np.zeros((len(weight), 0)), weight, found.sets.ravel(), sets, place)
+    return WeightedFrames(
+        torsions=angles, names=names, pairs=pairs, slow=np.zeros((len(weight), 0)), weight=weight,
+        state=found.sets.ravel(), states=sets, place=place,
+    )  # fmt: skip

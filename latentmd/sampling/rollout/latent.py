@@ -55,9 +55,7 @@ class LatentJob(WalkerJob):
 
             check_device(self.settings.device)
             propagator = Propagator(self.model, self.settings.device, threads=1)
-            context = self.molecule.context(
-                self.molecule.langevin(self.settings.seed), self.prepared.platform, self.prepared.threads
-            )
+            context = self._context()
             failed = self.checker()
         with clock("plain MD for comparison"):
             self.emit_speed(emit)
@@ -77,6 +75,10 @@ class LatentJob(WalkerJob):
                     if stopped():
                         return
         emit("phases", seconds=clock.seconds)
+
+    def _context(self) -> openmm.Context:
+        integrator = self.molecule.langevin(self.settings.seed)
+        return self.molecule.context(integrator, self.prepared.platform, self.prepared.threads)
 
     def _blocks(
         self, propagator: Propagator, batch: tuple[int, ...], clock: PhaseClock

@@ -65,7 +65,7 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
 
     def jobs(folder: Path) -> list[Job]:
         if s.mode == "alternate":
-            return _alternating(prepared, s, folder, model, cycle, count)
+            return _alternating((prepared, s, folder), model, cycle, count)
         return _latent(prepared, s, folder, model, count)
 
     plan = Plan("simulate", s, prepared, count, jobs, model=model, reference=model.manifest, details=details)
@@ -97,15 +97,15 @@ def _plain_md(pdb: Path, s: RolloutSettings) -> Plan:
 
 
 def _alternating(
-    prepared: Prepared, s: RolloutSettings, folder: Path, model: ModelFile, cycle: float, count: int
+    shared: tuple[Prepared, RolloutSettings, Path], model: ModelFile, cycle: float, count: int
 ) -> list[Job]:
     from latentmd.sampling.rollout.alternation import AlternateJob
 
     limits = model.manifest.reference.energy_quantiles
     energies = (limits[1], limits[2]) if limits else None
     return [
-        AlternateJob(prepared, s, folder, part, model=model.name, cycle=cycle, energies=energies)
-        for part in share(s.walkers, count)
+        AlternateJob(*shared, part, model=model.name, cycle=cycle, energies=energies)
+        for part in share(shared[1].walkers, count)
     ]
 
 

@@ -13,7 +13,6 @@ import latentmd
 from latentmd.io.outputs import OutputError, read_provenance
 from latentmd.model.file import BundleError
 from latentmd.sampling.errors import RunError
-from latentmd.sampling.rollout.cycle import cycle_plan
 from latentmd.sampling.rollout.run import RunResult
 
 MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"
@@ -188,18 +187,3 @@ def test_a_run_without_frames_leaves_nothing(ou_bundle: Path, tmp_path: Path) ->
 def test_a_filled_folder_is_refused(alternating: RunResult, ou_bundle: Path) -> None:
     with pytest.raises(OutputError, match="not empty"):
         latentmd.simulate(ALANINE, model=ou_bundle, out=alternating.folder)
-
-
-@pytest.mark.parametrize(
-    ("length", "burst", "interval", "expected"),
-    [
-        (300.0, 2.0, 100.0, "latent 100*, latent 100*, latent 98, md 2*"),
-        (100.0, 2.0, 100.0, "latent 98, md 2*"),
-        (300.0, 150.0, 100.0, "latent 100*, latent 50, md 50*, md 100*"),
-        (300.0, 100.0, 100.0, "latent 100*, latent 100*, md 100*"),
-    ],
-)
-def test_cycles_end_on_frames(length: float, burst: float, interval: float, expected: str) -> None:
-    plan = cycle_plan(length, burst, interval)
-    assert ", ".join(f"{s.kind} {s.duration:g}{'*' * s.save}" for s in plan) == expected
-    assert sum(s.duration for s in plan) == pytest.approx(length)
