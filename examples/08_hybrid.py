@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from latentmd.sampling.hybrid.run import HybridSettings, hybrid
+from latentmd.sampling.levels import hybrid
+from latentmd.sampling.request import HybridSettings
 
 if __name__ == "__main__":  # the worker processes import this script
     pdb = Path(__file__).parents[1] / "systems" / "molecules" / "alanine_dipeptide.pdb"

@@ -12,31 +12,50 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from latentmd.evaluation.benchmark import benchmark as benchmark
+    from latentmd.evaluation.latents import latents as latents
+    from latentmd.evaluation.trajectories import evaluate as evaluate
+    from latentmd.integrators import LatentCalculator as LatentCalculator
+    from latentmd.integrators import LatentDynamics as LatentDynamics
     from latentmd.integrators import LatentIntegrator as LatentIntegrator
     from latentmd.model.file import BundleError as BundleError
     from latentmd.model.propagator import Propagator as Propagator
+    from latentmd.sampling.levels import hybrid as hybrid
     from latentmd.sampling.rollout.md import md as md
-    from latentmd.sampling.rollout.simulate import load as load
-    from latentmd.sampling.rollout.simulate import simulate as simulate
+    from latentmd.sampling.sample import load as load
+    from latentmd.sampling.sample import simulate as simulate
     from latentmd.systems.builder import build as build
     from latentmd.training.train import train as train
 
+#: Name → module, imported when the name is first used.
 _HOMES = {
     "BundleError": "latentmd.model.file",
+    "LatentCalculator": "latentmd.integrators",
+    "LatentDynamics": "latentmd.integrators",
     "LatentIntegrator": "latentmd.integrators",
     "Propagator": "latentmd.model.propagator",
+    "benchmark": "latentmd.evaluation.benchmark",
     "build": "latentmd.systems.builder",
-    "load": "latentmd.sampling.rollout.simulate",
+    "evaluate": "latentmd.evaluation.trajectories",
+    "hybrid": "latentmd.sampling.levels",
+    "latents": "latentmd.evaluation.latents",
+    "load": "latentmd.sampling.sample",
     "md": "latentmd.sampling.rollout.md",
-    "simulate": "latentmd.sampling.rollout.simulate",
+    "simulate": "latentmd.sampling.sample",
     "train": "latentmd.training.train",
 }
 
 __all__ = [
     "BundleError",
+    "LatentCalculator",
+    "LatentDynamics",
     "LatentIntegrator",
     "Propagator",
+    "benchmark",
     "build",
+    "evaluate",
+    "hybrid",
+    "latents",
     "load",
     "md",
     "simulate",

@@ -28,8 +28,9 @@ import numpy as np
 from latentmd.analysis.statistics import effective_samples
 from latentmd.sampling.hybrid.bootstrap import HOT_TIME, HOT_WALKERS
 from latentmd.sampling.hybrid.convergence import Criteria
-from latentmd.sampling.hybrid.run import HybridSettings, hybrid
+from latentmd.sampling.levels import hybrid
 from latentmd.sampling.metropolis.run import CHAINS_RUN
+from latentmd.sampling.request import HybridSettings
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 TEMPERATURE = 300.0

@@ -32,7 +32,8 @@ def line(out: Path, processes: int, simulated: str) -> list[str]:
 
 def run(out: Path, processes: int, simulated: str) -> None:
     """One session of the run, resumed where it ended."""
-    from latentmd.sampling.hybrid.run import HybridSettings, hybrid
+    from latentmd.sampling.levels import hybrid
+    from latentmd.sampling.request import HybridSettings
 
     settings = HybridSettings(burst=4.0, starts=6, lag=0.5, cells=40, surrogate=False, hot=False)
     hybrid(PDB, out=out, time=simulated, seed=1, processes=processes, settings=settings, resume=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from scipy.stats import kstest
+from vector_metropolis import fit_mixture, independent_rows, metropolise
 
-from latentmd.sampling.metropolis.vector import fit_mixture, independent_rows, metropolise
 from latentmd.worlds.landscapes import Landscape, ToyEngine, double_well, muller_brown
 
 

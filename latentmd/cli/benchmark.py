@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from latentmd.cli.evaluate import Stages
+from latentmd.cli.progress import Display
 
 
 @click.command(
@@ -59,7 +59,7 @@ def benchmark_command(
         import torch
 
         torch.set_num_threads(threads)
-    with Stages() as stages:
+    with Display() as stages:
         try:
             document = benchmark(
                 molecule, None if model == "none" else model, out=out, walkers=walkers or (1, 16, 64, 256, 1024),

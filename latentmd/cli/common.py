@@ -1,7 +1,8 @@
-"""What the commands share: times with units, progress, and errors as exit codes."""
+"""Shared by the commands: times with units, messages, and errors as exit codes."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,12 +61,21 @@ class BadInput(click.ClickException):
     exit_code = 2
 
 
+class _Echo(logging.Handler):
+    """Prints messages of the library to stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(record.getMessage(), err=True)
+
+
 @contextmanager
 def run_errors() -> Iterator[None]:
-    """Wrong input exits with 2, a failed run with 1, Ctrl-C with 130, each with one message."""
+    """Turn errors of a run into exit codes with one message: 2 for wrong input, 1 for a failed run, 130 for Ctrl-C."""
     from latentmd.io.outputs import OutputError
-    from latentmd.sampling.rollout.run import RunError, RunInterrupted
+    from latentmd.sampling.errors import RunError, RunInterrupted
 
+    logger, echo = logging.getLogger("latentmd"), _Echo(logging.WARNING)
+    logger.addHandler(echo)
     try:
         yield
     except RunInterrupted as error:
@@ -80,33 +90,8 @@ def run_errors() -> Iterator[None]:
         raise BadInput(str(error)) from error
     except OSError as error:
         raise click.ClickException(str(error)) from error
-
-
-class SimulationProgress:
-    """A bar with simulated time, rate and time left; silent where stderr is no terminal."""
-
-    def __enter__(self) -> SimulationProgress:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True),
-            transient=True,
-        )  # fmt: skip
-        self._task = self._bar.add_task("preparing", total=None, amount="")
-        self._bar.start()
-        return self
-
-    def __call__(self, stage: str, done: float, total: float) -> None:
-        """Show a stage with simulated and total time in ps."""
-        speed = self._bar.tasks[0].speed
-        rate = f", {speed / 1000:.3g} ns/s" if speed else ""
-        amount = f"{format_time(done)} of {format_time(total)}{rate}"
-        self._bar.update(self._task, description=stage, completed=done, total=total, amount=amount)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+    finally:
+        logger.removeHandler(echo)
 
 
 def show_result(result: RunResult) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import click
 
 from latentmd.cli.common import Time
+from latentmd.cli.progress import Display
 
 
 class SeveralValues(click.Command):
@@ -122,7 +123,7 @@ def evaluate_command(
     if "none" in chosen:
         chosen = ()
     settings = Settings(lag, temperature, interval, resample, tuple(chosen), wall_time, md_speed, seed)
-    with Stages() as stages:
+    with Display() as stages:
         try:
             if model is None:
                 assert top is not None
@@ -157,38 +158,3 @@ def _show(result: Any, out: Path) -> None:
     for note in result.notes:
         console.print(f"note: {note}", highlight=False, markup=False)
     console.print(f"wrote {out / 'evaluation.json'} and {out / 'evaluation.html'}", highlight=False)
-
-
-class Stages:
-    """A spinner with the current stage and the time so far; silent where the output is no terminal."""
-
-    def __enter__(self) -> Self:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        self.bar = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True,
-        )  # fmt: skip
-        self.task: Any = None
-        self.bar.start()
-        return self
-
-    def __call__(self, stage: str, done: float | None = None, total: float | None = None) -> None:
-        """Show a stage; with `done` and `total`, how far it is and how fast."""
-        if self.task is None or self.bar.tasks[-1].description != stage:
-            if self.task is not None:
-                self.bar.remove_task(self.task)
-            self.task = self.bar.add_task(stage, total=total, rate="")
-        speed = self.bar.tasks[-1].speed
-        self.bar.update(self.task, completed=done or 0, total=total, rate=f"{speed:.3g}/s" if speed else "")
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()

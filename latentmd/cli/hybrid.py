@@ -1,10 +1,9 @@
-"""`latentmd simulate --mode hybrid`: what the terminal shows of it."""
+"""`latentmd simulate --mode hybrid`: text for the terminal."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,52 +11,17 @@ from latentmd.units import format_time
 
 if TYPE_CHECKING:
     from latentmd.sampling.hybrid.rounds import Progress
-    from latentmd.sampling.hybrid.run import HybridResult
+    from latentmd.sampling.request import HybridResult
 
 
-class HybridDisplay:
-    """A live table of the run; a line per round where stderr is no terminal."""
+def round_rows(progress: Progress, wall: float, limit: float) -> list[tuple[str, str]]:
+    """Describe a finished round as (name, value) pairs.
 
-    def __enter__(self) -> HybridDisplay:
-        from rich.console import Console
-        from rich.live import Live
-
-        self._console = Console(stderr=True)
-        self._live = Live(console=self._console, transient=True) if self._console.is_terminal else None
-        self._stage = ""
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def report(self, stage: str, done: float, total: float) -> None:
-        """Show what happens before the rounds."""
-        if self._live is not None:
-            share = f" {done / total:.0%}" if done else ""
-            self._live.update(f"{stage}{share}")
-        elif stage != self._stage:
-            click.echo(stage, err=True)
-        self._stage = stage
-
-    def watch(self, progress: Progress, wall: float, limit: float) -> None:
-        """Show a finished round."""
-        rows = rows_of(progress, wall, limit)
-        if self._live is None:
-            click.echo(f"round {progress.round}: " + "; ".join(f"{k} {v}" for k, v in rows[1:]), err=True)
-            return
-        from rich.table import Table
-
-        table = Table(show_header=False, box=None)
-        for name, value in rows:
-            table.add_row(name, value)
-        self._live.update(table)
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-
-def rows_of(progress: Progress, wall: float, limit: float) -> list[tuple[str, str]]:
-    """What the display says about a round, as (name, value)."""
+    Args:
+        progress: of the run.
+        wall: seconds of wall time so far.
+        limit: budget of wall time in seconds, or infinity.
+    """
     from latentmd.sampling.hybrid.gate import ACCEPTED
 
     decisions = dict(progress.decisions)
@@ -88,15 +52,6 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}"
-
-
-def run_hybrid(pdb: Path, **options: Any) -> None:
-    """Run with the display and say what came out."""
-    from latentmd.sampling.hybrid.run import hybrid
-
-    with HybridDisplay() as display:
-        result = hybrid(pdb, report=display.report, watch=display.watch, **options)
-    show_hybrid(result)
 
 
 def show_hybrid(result: HybridResult) -> None:

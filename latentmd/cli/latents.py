@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from latentmd.cli.common import Time
-from latentmd.cli.evaluate import Stages
+from latentmd.cli.progress import Display
 
 
 @click.command(
@@ -53,7 +53,7 @@ def latents_command(
     from latentmd.evaluation.latents import latents
     from latentmd.report.tables import tables
 
-    with Stages() as stages:
+    with Display() as stages:
         try:
             document = latents(
                 trajectories, top, model, out=out, lag=lag, interval=interval, frames=frames, seconds=vampnet_seconds,

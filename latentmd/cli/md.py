@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from latentmd.cli.common import SimulationProgress, Time, run_errors, show_result
+from latentmd.cli.common import Time, run_errors, show_result
+from latentmd.cli.progress import Display
 
 
 @click.command(
@@ -51,7 +52,7 @@ def md_command(pdb: Path, **options: Any) -> None:
     from latentmd.sampling.rollout.md import md
 
     with run_errors():
-        with SimulationProgress() as progress:
+        with Display(picoseconds=True) as progress:
             result = md(pdb, progress=progress, **options)
         show_result(result)
         top = result.topology

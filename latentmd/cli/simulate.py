@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from latentmd.cli.common import SimulationProgress, Time, WallTime, run_errors, show_result
-
-#: Levels of `--exactness`; see latentmd.sampling.exactness.
-LEVELS = ("raw", "relaxed", "gated", "reweighted", "metropolised")
+from latentmd.cli.common import Time, WallTime, run_errors, show_result
+from latentmd.cli.hybrid import round_rows, show_hybrid
+from latentmd.cli.progress import Display
+from latentmd.sampling.exactness import LEVELS
 
 
 @click.command(
@@ -33,7 +33,7 @@ Examples:
     help="Simulated time per walker; of all bursts together with --mode hybrid. [default: 10ns; hybrid: 100ns]",
 )
 @click.option("--wall", type=WallTime(), help="Hybrid: wall time over all sessions, such as 30min. [default: any]")
-@click.option("--walkers", type=click.IntRange(min=1), default=16, show_default=True, help="Independent runs.")
+@click.option("--walkers", type=click.IntRange(min=1), help="Independent runs. [default: 16]")
 @click.option(
     "--mode",
     type=click.Choice(["alternate", "latent", "md", "hybrid"]),
@@ -42,13 +42,13 @@ Examples:
 )
 @click.option(
     "--exactness",
-    type=click.Choice(LEVELS),
+    type=click.Choice(list(LEVELS)),
     help="Hybrid: how far the result can be trusted, and what that costs; see docs/hybrid.md. [default: reweighted]",
 )
 @click.option("--temperature", type=float, help="Kelvin; must be the model's, except with --mode md or hybrid.")
-@click.option("--save-every", type=Time(), default="100ps", show_default=True, help="Time between frames.")
+@click.option("--save-every", type=Time(), help="Time between frames. [default: 100ps]")
 @click.option("--cycle", type=Time(), help="Alternation: time from one MD burst to the next. [default: about 1ns]")
-@click.option("--burst", type=Time(), default="2ps", show_default=True, help="Alternation: MD at the end of a cycle.")
+@click.option("--burst", type=Time(), help="Alternation: MD at the end of a cycle. [default: 2ps]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness.")
 @click.option(
     "--device",
@@ -80,59 +80,17 @@ def simulate_command(pdb: Path, **options: Any) -> None:
     evaluation.html (metrics, figures and a 3-D view, beside the model's training data).
     Frames are `latent` (decoded from a latent step), `relaxed` (minimised after one, then moved by MD) or `md`.
     """
+    from latentmd.sampling.request import HybridResult
+    from latentmd.sampling.sample import simulate
+
     with run_errors():
-        mode = _mode(pdb, options)
-        level = options.pop("exactness")
-        if mode == "hybrid":
-            _hybrid(pdb, level or "reweighted", options)
+        with Display(picoseconds=True, lines=True) as display:
+
+            def watch(progress: Any, wall: float, limit: float) -> None:
+                display.show_rows(round_rows(progress, wall, limit))
+
+            result = simulate(pdb, progress=display, watch=watch, **options)
+        if isinstance(result, HybridResult):
+            show_hybrid(result)
         else:
-            _simulate(pdb, mode, options)
-
-
-def _mode(pdb: Path, options: dict[str, Any]) -> str:
-    """The mode asked for, or the one that suits the molecule."""
-    mode, level = options.pop("mode"), options["exactness"]
-    if level is not None:
-        if mode not in (None, "hybrid"):
-            raise click.UsageError(f"--exactness has no meaning with --mode {mode}; leave one of them out")
-        return "hybrid"
-    if mode is not None:
-        return str(mode)
-    if options["model"] is not None:
-        return "alternate"
-    from latentmd.sampling.choice import without_model
-
-    reason = without_model(pdb, options["solvent"], tuple(options["force_field"]))
-    if reason is None:
-        return "alternate"
-    click.echo(reason, err=True)
-    return "hybrid"
-
-
-def _hybrid(pdb: Path, level: str, options: dict[str, Any]) -> None:
-    from latentmd.cli.hybrid import run_hybrid
-
-    _refuse(options, "hybrid", {"walkers": 16, "save_every": 100.0, "cycle": None, "burst": 2.0})
-    budgets = {"reweighted": {}, "metropolised": {"time": None}}.get(level, {"time": None, "wall": None})
-    _refuse(options, f"hybrid --exactness {level}", budgets)
-    options = {"time": None, "wall": None, **options}
-    device = "cpu" if options["device"] == "auto" else options["device"]
-    time = 100_000.0 if options["time"] is None else options["time"]
-    run_hybrid(pdb, **{**options, "device": device, "time": time, "exactness": level})
-
-
-def _simulate(pdb: Path, mode: str, options: dict[str, Any]) -> None:
-    from latentmd.sampling.rollout.simulate import simulate
-
-    _refuse(options, mode, {"wall": None, "scheduler": None, "resume": False})
-    time = "10ns" if options["time"] is None else options["time"]
-    with SimulationProgress() as progress:
-        result = simulate(pdb, progress=progress, **{**options, "mode": mode, "time": time})
-    show_result(result)
-
-
-def _refuse(options: dict[str, Any], mode: str, unused: dict[str, Any]) -> None:
-    """Take options out that a mode has no use for; refuse them where they were given."""
-    for name, default in unused.items():
-        if options.pop(name) != default:
-            raise click.UsageError(f"--{name.replace('_', '-')} has no meaning with --mode {mode}; leave it out")
+            show_result(result)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
+
+from latentmd.cli.progress import Display
 
 
 @click.command(
@@ -76,7 +77,7 @@ def train_command(
     from latentmd.training.loop import TrainingError
     from latentmd.training.train import train
 
-    with _Progress() as progress:
+    with Display(keep=True) as progress:
         try:
             train(
                 trajectories, top, out, settings, name=name, resume=resume, device=device, devices=devices,
@@ -129,7 +130,7 @@ def _train_world(
         raise click.UsageError(str(error)) from error
     from latentmd.training.loop import TrainingError
 
-    with _Progress() as progress:
+    with Display(keep=True) as progress:
         try:
             result = train_world(plan, report=progress)
         except KeyboardInterrupt as error:
@@ -138,27 +139,3 @@ def _train_world(
             raise click.ClickException(str(error)) from error
     click.echo(result.table)
     click.echo(f"wrote {out}/: {', '.join(result.files)}")
-
-
-class _Progress:
-    """One bar per stage, with the losses beside it."""
-
-    def __enter__(self) -> _Progress:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.bars = Progress(
-            TextColumn("{task.description:>14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
-        )  # fmt: skip
-        self.tasks: dict[str, Any] = {}
-        self.bars.start()
-        return self
-
-    def __call__(self, stage: str, step: int, steps: int, values: dict[str, float]) -> None:
-        losses = " ".join(f"{name} {value:.3g}" for name, value in values.items())
-        if stage not in self.tasks:
-            self.tasks[stage] = self.bars.add_task(stage, total=steps, losses=losses)
-        self.bars.update(self.tasks[stage], completed=step, losses=losses)
-
-    def __exit__(self, *_: object) -> None:
-        self.bars.stop()

@@ -1,65 +1,70 @@
-"""Whether a model can do what `latentmd simulate` was asked for: molecule, conditions, steps."""
+"""Model and molecule: which model covers a molecule, and whether the conditions asked for are the model's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-from latentmd.units import format_time
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
-    from latentmd.systems.builder import Molecule, Protocol, Solvent
+    from latentmd.sampling.request import RolloutSettings
+    from latentmd.systems.builder import Molecule, Protocol
 
-Mode = Literal["alternate", "latent", "md"]
-MODES: tuple[Mode, ...] = ("alternate", "latent", "md")
-
-_CYCLE = 1000.0  # ps
+_SAME_TEMPERATURE = 0.01  # K
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What `simulate` was asked for; times in ps.
+class ModelFile:
+    """A model that a run uses, not yet loaded.
 
     Attributes:
-        model: name or path; None for the bundled model that covers the molecule.
-        mode: alternate, latent or md.
-        time, interval: per walker and between frames.
-        walkers, seed, processes: independent runs, their seed, worker processes.
-        temperature, solvent, force_field: None or empty for the model's.
-        cycle, burst: of the alternation; None for the default cycle.
-        device: of the model.
-        out, overwrite: output folder.
+        name: bundled name, or path.
+        manifest: of the file.
+        sha256: of the file.
     """
 
-    model: str | None
-    mode: Mode
-    time: float
-    interval: float
-    walkers: int
-    seed: int
-    processes: int | None
-    temperature: float | None
-    solvent: Solvent | None
-    force_field: tuple[str, ...]
-    cycle: float | None
-    burst: float
-    device: str
-    out: Path
-    overwrite: bool
+    name: str
+    manifest: Manifest
+    sha256: str
 
 
-def given_model(model: str) -> tuple[Manifest, str, str]:
-    """Manifest, path and hash of a model given by name or path."""
+class UncoveredError(ValueError):
+    """No bundled model covers a molecule; the message says how to make one.
+
+    Args:
+        molecule: residues, such as "ALA-ALA-ALA".
+        source: file of the molecule.
+        bundled: names of the bundled models.
+
+    Attributes:
+        reason: the first clause of the message.
+    """
+
+    def __init__(self, molecule: str, source: Path, bundled: list[str]) -> None:
+        self.reason = f"no bundled model covers {molecule} ({source}; bundled: {', '.join(bundled) or 'none'})"
+        stem = source.stem
+        super().__init__(
+            f"{self.reason}. Train one: `latentmd md {source} --time 100ns --out {stem}-md`, then `latentmd train "
+            f"{stem}-md/walker-*.xtc --top {stem}-md/topology.pdb --out {stem}.pt`, then pass --model {stem}.pt; or "
+            "simulate without a model: --mode md"
+        )
+
+
+def given_model(model: str) -> ModelFile:
+    """Find a model given by name or path and read its manifest."""
     from latentmd.model.file import find, read_manifest, read_sha256
 
     path = find(model)
-    return read_manifest(path), str(path.resolve()), read_sha256(path)
+    return ModelFile(str(path.resolve()), read_manifest(path), read_sha256(path))
 
 
 def protocol_of(manifest: Manifest) -> Protocol:
-    """The protocol that a model was trained under."""
+    """The protocol that a model was trained under.
+
+    Raises:
+        MoleculeError: a kind of solvent that this version does not know.
+    """
     from latentmd.systems.builder import DEFAULT_FORCE_FIELDS, MoleculeError, Protocol
 
     if manifest.solvent not in DEFAULT_FORCE_FIELDS:
@@ -68,18 +73,18 @@ def protocol_of(manifest: Manifest) -> Protocol:
     return Protocol(
         manifest.solvent,
         tuple(manifest.force_field),
-        manifest.temperature,
-        manifest.friction,
-        manifest.timestep,
-        default.hydrogen_mass if manifest.hydrogen_mass is None else manifest.hydrogen_mass,
+        temperature=manifest.temperature,
+        friction=manifest.friction,
+        timestep=manifest.timestep,
+        hydrogen_mass=default.hydrogen_mass if manifest.hydrogen_mass is None else manifest.hydrogen_mass,
     )
 
 
-def matching_model(molecule: Molecule, pdb: Path) -> tuple[Manifest, str, str]:
-    """Manifest, name and hash of the bundled model that covers a molecule.
+def bundled_model(molecule: Molecule, source: Path) -> ModelFile:
+    """The first bundled model that covers a molecule.
 
     Raises:
-        ValueError: there is none; how to make one.
+        UncoveredError: there is none.
     """
     from latentmd.model.file import bundled_models, read_manifest, read_sha256
     from latentmd.molecule.fingerprint import fingerprint
@@ -89,14 +94,22 @@ def matching_model(molecule: Molecule, pdb: Path) -> tuple[Manifest, str, str]:
     for name in names:
         manifest = read_manifest(name)
         if manifest.fingerprint == found:
-            return manifest, name, read_sha256(name)
-    stem = pdb.stem
-    raise ValueError(
-        f"no bundled model covers {_sequence(molecule)} ({pdb}; bundled: {', '.join(names) or 'none'}). Train one: "
-        f"`latentmd md {pdb} --time 100ns --out {stem}-md`, then `latentmd train {stem}-md/walker-*.xtc "
-        f"--top {stem}-md/topology.pdb --out {stem}.pt`, then pass --model {stem}.pt; or simulate without a model: "
-        "--mode md"
-    )
+            return ModelFile(name, manifest, read_sha256(name))
+    raise UncoveredError(_sequence(molecule), source, names)
+
+
+def reference_model(molecule: Molecule) -> Manifest | None:
+    """The bundled model of this molecule and protocol, whose training data a report shows beside the run."""
+    from latentmd.model.file import bundled_models, read_manifest
+    from latentmd.molecule.fingerprint import fingerprint
+
+    found, protocol = fingerprint(molecule.topology), molecule.protocol
+    for name in bundled_models():
+        manifest = read_manifest(name)
+        same = (manifest.solvent, manifest.temperature) == (protocol.solvent, protocol.temperature)
+        if manifest.fingerprint == found and same and manifest.force_field == list(protocol.force_field_files):
+            return manifest
+    return None
 
 
 def _sequence(molecule: Molecule) -> str:
@@ -104,31 +117,37 @@ def _sequence(molecule: Molecule) -> str:
     return "-".join(names[:10]) + ("-..." if len(names) > 10 else "")
 
 
-def check_covered(molecule: Molecule, manifest: Manifest, name: str, pdb: Path) -> None:
+def check_covered(molecule: Molecule, model: ModelFile, source: Path) -> None:
     """Refuse a molecule that the model was not trained on.
+
+    Args:
+        molecule: to be simulated.
+        model: that is to move it.
+        source: file of the molecule, for the message.
 
     Raises:
         ValueError: which molecules they are, and what to do.
     """
     from latentmd.molecule.fingerprint import fingerprint
 
-    if fingerprint(molecule.topology) == manifest.fingerprint:
+    if fingerprint(molecule.topology) == model.manifest.fingerprint:
         return
-    atoms = molecule.system.getNumParticles()
+    atoms, known = molecule.system.getNumParticles(), len(model.manifest.tokens)
     raise ValueError(
-        f"the model {name} does not cover {_sequence(molecule)} ({pdb}, {atoms} atoms): it was trained on another "
-        f"molecule of {len(manifest.tokens)} atoms, or on another order or protonation of them; `latentmd inspect` "
+        f"the model {model.name} does not cover {_sequence(molecule)} ({source}, {atoms} atoms): it was trained on "
+        f"another molecule of {known} atoms, or on another order or protonation of them; `latentmd inspect` "
         "shows which. Leave out --model to look for a bundled one, or train one with `latentmd md` and `latentmd train`"
     )
 
 
-def check_conditions(s: Settings, manifest: Manifest, name: str) -> None:
-    """Refuse conditions other than those of the training data.
+def check_conditions(s: RolloutSettings, model: ModelFile) -> None:
+    """Refuse a temperature, solvent or force field other than those of the training data.
 
     Raises:
         ValueError: which conditions they are, and what to do.
     """
-    if s.temperature is not None and abs(s.temperature - manifest.temperature) > 0.01:
+    manifest, name = model.manifest, model.name
+    if s.temperature is not None and abs(s.temperature - manifest.temperature) > _SAME_TEMPERATURE:
         raise ValueError(
             f"--temperature is {s.temperature:g} K; the model {name} was trained at {manifest.temperature:g} K and "
             f"holds only there: leave the option out, use --mode md, or train a model at {s.temperature:g} K"
@@ -143,55 +162,3 @@ def check_conditions(s: Settings, manifest: Manifest, name: str) -> None:
             f"--force-field is {', '.join(s.force_field)}; the model {name} was trained with "
             f"{', '.join(manifest.force_field)}: leave the option out, or use --mode md"
         )
-
-
-def cycle_length(s: Settings, manifest: Manifest, protocol: Protocol) -> float:
-    """Length of a cycle in ps.
-
-    Raises:
-        ValueError: a latent step or burst in it cannot be made.
-    """
-    from latentmd.model.lags import split_time
-
-    _check_step("--save-every", s.interval, manifest)
-    if s.mode == "latent":
-        return s.interval
-    cycle = s.cycle if s.cycle is not None else s.interval * max(1, round(min(_CYCLE, s.time) / s.interval))
-    if abs(round(cycle / s.interval) * s.interval - cycle) > 1e-6 or cycle < s.interval * (1 - 1e-9):
-        raise ValueError(
-            f"--cycle is {format_time(cycle)}; expected a multiple of --save-every, {format_time(s.interval)}"
-        )
-    if not protocol.timestep <= s.burst < cycle:
-        raise ValueError(f"--burst is {format_time(s.burst)}; expected less than the cycle, {format_time(cycle)}")
-    if abs(round(s.burst / protocol.timestep) * protocol.timestep - s.burst) > 1e-6:
-        raise ValueError(
-            f"--burst is {format_time(s.burst)}; expected a multiple of the time step, {format_time(protocol.timestep)}"
-        )
-    from latentmd.sampling.rollout.latent_jobs import cycle_plan
-
-    for segment in cycle_plan(cycle, s.burst, s.interval):
-        if segment.kind == "latent":
-            try:
-                split_time(segment.duration, manifest.lag)
-            except ValueError as error:
-                raise ValueError(
-                    f"with --burst {format_time(s.burst)} the last latent step of a cycle would be "
-                    f"{format_time(segment.duration)}; the model's steps are {_lags(manifest)}: change --burst"
-                ) from error
-    return cycle
-
-
-def _check_step(option: str, time: float, manifest: Manifest) -> None:
-    from latentmd.model.lags import split_time
-
-    try:
-        split_time(time, manifest.lag)
-    except ValueError as error:
-        raise ValueError(
-            f"{option} is {format_time(time)}; the model's steps are {_lags(manifest)}: "
-            f"expected a multiple of a step in that range, such as {format_time(manifest.lag[1])}"
-        ) from error
-
-
-def _lags(manifest: Manifest) -> str:
-    return f"{format_time(manifest.lag[0])} to {format_time(manifest.lag[1])}"

@@ -1,4 +1,4 @@
-"""What hybrid sampling asks of an engine, a surrogate and a scheduler.
+"""Interfaces of hybrid sampling: an engine of unbiased dynamics, and a surrogate that proposes structures.
 
 Positions are arrays of shape (n, ...): (n, atoms, 3) in nm for molecules, (n, dimensions) in reduced units for toy
 systems. The core never looks inside a configuration; it hands whole ones on.
@@ -6,17 +6,14 @@ systems. The core never looks inside a configuration; it hands whole ones on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
 from latentmd.arrays import Bools, Floats
-
-Argument = TypeVar("Argument")
-Result = TypeVar("Result")
 
 
 class BurstError(RuntimeError):
@@ -71,6 +68,11 @@ class Engine(Protocol):
 
         All frames are returned; the caller leaves the first ones, the relaxation time, out of the statistics.
 
+        Args:
+            start: structure, shape (...).
+            frames: number of frames, one interval apart.
+            seed: of velocities and noise.
+
         Raises:
             BurstError: the simulation exploded.
         """
@@ -86,14 +88,23 @@ class Engine(Protocol):
 
 
 class Explorer(Protocol):
-    """The surrogate: it says where to go and never supplies a number."""
+    """The surrogate: it proposes structures, and no statistics are taken from it."""
 
     def features(self, positions: Floats) -> Floats:
         """Slow latent coordinates (n, k) of configurations."""
         ...
 
     def propose(self, starts: Floats, count: int, rng: np.random.Generator) -> Floats:
-        """Decoded end points (count, ...) of latent rollouts from real configurations (m, ...), taken in turn."""
+        """Decoded end points of latent rollouts.
+
+        Args:
+            starts: real configurations, shape (m, ...), taken in turn.
+            count: number of proposals.
+            rng: random generator.
+
+        Returns:
+            Configurations, shape (count, ...).
+        """
         ...
 
     def disagreement(self, latents: Floats) -> Floats | None:
@@ -117,23 +128,3 @@ class Explorer(Protocol):
 
 
 LoadExplorer = Callable[[Path], Explorer]
-
-
-class Scheduler(Protocol):
-    """Where tasks run. Results must not depend on it."""
-
-    def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
-        """Results in the order of the arguments, each as soon as it and all before it are there.
-
-        Functions and arguments are picklable. A task whose worker dies is run again; an exception is raised here.
-        """
-        ...
-
-
-class Serial:
-    """Tasks one after another in this process."""
-
-    def map(self, function: Callable[[Argument], Result], arguments: Iterable[Argument]) -> Iterator[Result]:
-        """Results in the order of the arguments."""
-        for argument in arguments:
-            yield function(argument)

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 RELAXATION = 1.0  # ps of restrained simulation after the minimisation of a proposed structure
-HOLD = 0.5  # ps of restrained simulation before a burst
-_STIFFNESS = 1000.0  # kJ/mol/rad², of torsions held: 3 degrees at 300 K
-_STRENGTH = "latentmd_hold"  # Context parameter
-_MINIMISATION = 100  # iterations at most
-_RESTRAINTS = 30  # force group, left out of energies
+RESTRAINED = 0.5  # ps of restrained simulation before a burst
+_STIFFNESS = 1000.0  # of the torsion restraints, kJ/mol/rad²: 3 degrees at 300 K
+_STRENGTH = "latentmd_hold"  # Context parameter that scales the restraints
+_MINIMISATION = 100  # most iterations of the minimiser
+_RESTRAINTS = 30  # force group of the restraints, left out of energies
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,13 @@ class MoleculeEngine:
 
     @classmethod
     def of(cls, molecule: Molecule, reference: Floats, interval: float, platform: str) -> MoleculeEngine:
-        """The engine of a molecule with minimised positions `reference` (atoms, 3) in nm.
+        """Make the engine of a molecule.
+
+        Args:
+            molecule: what is simulated.
+            reference: minimised positions in nm, shape (atoms, 3).
+            interval: between frames, ps.
+            platform: OpenMM platform.
 
         Raises:
             ValueError: the interval is not a multiple of the time step.
@@ -73,7 +79,7 @@ class MoleculeEngine:
         fixed = amide_torsions(symbols, bonds)
         template = structure_template(molecule.topology, reference)
         isomer = np.cos(torsions(reference[None], fixed))[0]
-        return cls(molecule, interval, platform, quads, fixed, template, isomer)
+        return cls(molecule, interval, platform, quads=quads, fixed=fixed, template=template, isomer=isomer)
 
     def at(self, temperature: float) -> MoleculeEngine:
         """The same molecule at another temperature in kelvin."""
@@ -81,7 +87,11 @@ class MoleculeEngine:
         return replace(self, molecule=molecule)
 
     def relax(self, positions: Floats, seed: int) -> Relaxed:
-        """Minimise and thermalise with the rotatable torsions held, so that a structure stays where it was proposed.
+        """Minimise and thermalise with restrained rotatable torsions, so that a structure stays where it was proposed.
+
+        Args:
+            positions: proposed structure in nm, shape (atoms, 3).
+            seed: of velocities and noise.
 
         Raises:
             BurstError: there is no sound structure near it.
@@ -100,10 +110,15 @@ class MoleculeEngine:
     def burst(self, start: Floats, frames: int, seed: int) -> Burst:
         """Simulate without any bias from a structure (atoms, 3).
 
-        The rotatable torsions are held first, for as long as everything else takes to forget how the structure was made
-        or chosen; where they are let go is the first frame. A structure chosen because it lies on a barrier would go
-        on with the strain of the path that led there, and velocities drawn for a position do not fit the half step
-        between them in a leapfrog scheme: stiff angles feel several kT of heat.
+        The rotatable torsions are restrained first, for as long as everything else takes to forget how the structure
+        was made or chosen; the first frame is where the restraint ends. A structure chosen because it lies on a
+        barrier would go on with the strain of the path that led there, and velocities drawn for a position do not fit
+        the half step between them in a leapfrog scheme: stiff angles feel several kT of heat.
+
+        Args:
+            start: positions in nm, shape (atoms, 3).
+            frames: number of frames, one interval apart.
+            seed: of velocities and noise.
 
         Raises:
             BurstError: the simulation exploded.
@@ -116,7 +131,7 @@ class MoleculeEngine:
             context.setPositions(np.asarray(start, dtype=np.float64))
             context.applyConstraints(1e-6)
             self._draw_velocities(context, seed)
-            integrator.step(round(HOLD / timestep))
+            integrator.step(round(RESTRAINED / timestep))
             context.setParameter(_STRENGTH, 0.0)
             positions[0], energies[0] = _frame(context)
             for i in range(1, frames):
@@ -136,7 +151,7 @@ class MoleculeEngine:
         return {**check_frames(frames, self.template), "isomer": np.asarray(same.all(axis=1))}
 
     def _context(self, seed: int, held: Floats) -> tuple[openmm.Context, openmm.Integrator]:
-        """A Context with the rotatable torsions held at angles in radians."""
+        """A Context with the rotatable torsions restrained to angles in radians."""
         molecule = replace(self.molecule, system=_restrained(self.molecule.system, self.quads, held))
         integrator = molecule.langevin(seed)
         return molecule.context(integrator, self.platform, threads=1), integrator
@@ -156,7 +171,7 @@ def _frame(context: openmm.Context) -> tuple[Floats, float]:
 
 
 class explosions:  # noqa: N801
-    """OpenMM's complaints about coordinates that are not finite, as `BurstError`."""
+    """Turns OpenMM's errors about coordinates that are not finite into `BurstError`."""
 
     def __enter__(self) -> None:
         pass
@@ -169,7 +184,7 @@ class explosions:  # noqa: N801
 
 
 def _restrained(system: openmm.System, quads: Ints, angles: Floats) -> openmm.System:
-    """A copy of a System that holds torsions at angles in radians."""
+    """A copy of a System with torsions (torsions, 4) restrained to angles in radians."""
     import openmm
 
     held = copy.deepcopy(system)

@@ -63,7 +63,10 @@ def make_run(landscape: str, explorer: str, seed: int, folder: str | Path, limit
         known = starts if explorer == "trained" else starts[:1]
         paths = [engine.burst(start, _TRAINING, 1000 * seed + i).positions for i, start in enumerate(known)]
         surrogate = trained(paths, settings.lag, seed, fixed=explorer != "trained")
-    return Hybrid(engine, surrogate, load_explorer, starts[:1], engine.landscape.states, settings, folder)
+    return Hybrid(
+        engine, surrogate, load=load_explorer, start=starts[:1], states=engine.landscape.states, settings=settings,
+        folder=folder,
+    )  # fmt: skip
 
 
 def trial(landscape: str, explorer: str, seed: int, folder: str | Path) -> dict[str, Any]:

@@ -32,16 +32,3 @@ def test_inspect_refuses_other_files(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     result = CliRunner().invoke(main, ["inspect", str(path)])
     assert result.exit_code == 1 and "not a latentmd bundle" in result.output
-
-
-def test_systems_lists_molecules() -> None:
-    result = CliRunner().invoke(main, ["systems"])
-    assert result.exit_code == 0
-    for name in ("alanine_dipeptide", "chignolin", "met_enkephalin"):
-        assert name in result.output
-
-
-def test_systems_prints_a_path() -> None:
-    result = CliRunner().invoke(main, ["systems", "--path", "chignolin"])
-    assert Path(result.output.strip()).is_file()
-    assert CliRunner().invoke(main, ["systems", "--path", "unobtainium"]).exit_code == 2

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from latentmd.cli.main import main
-from latentmd.sampling.hybrid.run import HybridResult
+from latentmd.sampling.request import HybridBudget, HybridRequest, HybridResult
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
 ALANINE = str(MOLECULES / "alanine_dipeptide.pdb")
@@ -94,17 +94,17 @@ def test_an_unwritable_folder(tmp_path: Path) -> None:
 def test_a_molecule_without_a_model_says_so_and_is_bootstrapped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, object] = {}
+    asked: list[HybridRequest] = []
 
-    def hybrid(pdb: Path, **options: object) -> HybridResult:
-        asked.update(options, pdb=pdb)
+    def run_hybrid(pdb: Path, request: HybridRequest, *others: object) -> HybridResult:
+        asked.append(request)
         summary = {"rounds": 1, "bursts": 2, "simulated_ps": {"bursts": 3.0}, "wall_seconds": {"total": 61.0}}
         return HybridResult(tmp_path, "budget", {**summary, "review": None})
 
-    monkeypatch.setattr("latentmd.sampling.hybrid.run.hybrid", hybrid)
+    monkeypatch.setattr("latentmd.sampling.sample.run_hybrid", run_hybrid)
     result = latentmd("simulate", str(MOLECULES / "trialanine.pdb"), "--wall", "2min", "--out", str(tmp_path / "run"))
     assert result.exit_code == 0, result.output
     assert "no bundled model covers ALA-ALA-ALA" in result.output and "train one" in result.output
     assert "1 rounds, 2 bursts, 3 ps of unbiased MD, in 0:01:01" in result.output
     assert "not converged: too few bursts" in result.output
-    assert asked["wall"] == 120.0 and asked["time"] == 100_000.0 and asked["exactness"] == "reweighted"
+    assert asked[0].budget == HybridBudget(100_000.0, 120.0) and asked[0].exactness == "reweighted"

@@ -88,8 +88,10 @@ FLOORS = [
     {"evaluation"},
     {"sampling", "training"},
     {"sampling.hybrid", "sampling.metropolis", "sampling.rollout"},
+    {"sampling.levels", "sampling.sample"},
     {"worlds"},
     {"cli"},
+    {"__main__"},
 ]
 
 

@@ -13,7 +13,6 @@ import pytest
 from latentmd.molecule.checks import topology_arrays
 from latentmd.sampling.contracts import BurstError
 from latentmd.sampling.engine import MoleculeEngine, amide_torsions, rotatable_torsions
-from latentmd.sampling.hybrid.bootstrap import furthest_first
 from latentmd.sampling.hybrid.surfaces import torsion_name
 from latentmd.systems.builder import Protocol, build
 
@@ -131,11 +130,3 @@ def test_a_molecule_with_a_ring_and_no_residue_template() -> None:
     assert molecule.system.getNumParticles() == 33 and len(engine.quads) == 11
     burst = engine.burst(engine.relax(reference, 1).positions, 20, 1)
     assert all(passed.all() for passed in engine.checks(burst.positions).values())
-
-
-def test_furthest_first_spreads() -> None:
-    points = np.random.default_rng(0).uniform(size=(200, 2))
-    chosen = points[furthest_first(points, 20)]
-    gaps = np.linalg.norm(chosen[:, None] - chosen[None], axis=2) + 9 * np.eye(20)
-    cover = np.linalg.norm(points[:, None] - chosen[None], axis=2).min(axis=1)
-    assert gaps.min() >= cover.max()  # what makes greedy k-centre a two-approximation

@@ -47,7 +47,7 @@ def currents(model: Model, lags: Floats, derivatives: Floats) -> tuple[Floats, F
     return np.asarray(np.sum(potential * derivatives, axis=1)), flows**2
 
 
-def worth(model: Model, lags: Floats, shares: Floats, steps: int) -> Floats:
+def variance_reduction(model: Model, lags: Floats, shares: Floats, steps: int) -> Floats:
     """How much a burst from each active cell lowers the variances of the states' free energies, all together.
 
     Args:

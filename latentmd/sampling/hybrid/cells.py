@@ -10,16 +10,18 @@ import numpy as np
 from latentmd.arrays import Bools, Floats, Ints
 from latentmd.sampling.hybrid.reweighting import count_transitions, fit
 
-_FRAMES_PER_CELL = 20  # fewer cells than asked for while there is little data
-_FEWEST = 2  # components
-_OUTLASTS = 2  # of the components' lags, before the latent gets a direction: every one makes all cells coarser
-_SAMPLE = 30_000  # frames at least, where there are as many, that centres are placed on
-_SWEEPS = 50  # of k-means
+_FRAMES_PER_CELL = 20  # least mean number; fewer cells than asked for are made while there is little data
+_FEWEST = 2  # least number of slow components
+#: A latent direction is kept only if its timescale exceeds this many TICA lags; every extra dimension makes cells
+#: coarser.
+_OUTLASTS = 2
+_SAMPLE = 30_000  # least number of frames that centres are placed on, where there are as many
+_SWEEPS = 50  # most iterations of k-means
 _NEIGHBOURS = 8  # anchors between which the last coordinate is interpolated
-_CLOSE = 1e-12  # added to squared distances
+_CLOSE = 1e-12  # added to squared distances, which are divided by
 _SHORTEST = 1e-3  # autocorrelation that counts as none
-_LONGEST = 10.0  # lags; basins that no burst connects would hide everything else
-_CONSTANT = 1e-8  # deviation below which a feature is left out
+_LONGEST = 10.0  # longest timescale in TICA lags; basins that no burst connects would hide everything else
+_CONSTANT = 1e-8  # standard deviation below which a feature is left out
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Cells:
 
 
 def fit_cells(
-    features: Sequence[Floats], latent: int, number: int, slow_lag: int, lag: int, rng: np.random.Generator
+    features: Sequence[Floats], latent: int, number: int, *, slow_lag: int, lag: int, rng: np.random.Generator
 ) -> Cells:
     """Cells from bursts (deeptime's TICA and k-means).
 

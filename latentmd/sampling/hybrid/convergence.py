@@ -1,4 +1,4 @@
-"""Whether the statistics of the bursts can be trusted, and if not, what is missing, in words."""
+"""Convergence of the statistics: criteria, and sentences that say which are not met."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from latentmd.arrays import Floats, Ints
 from latentmd.sampling.hybrid.estimates import Bursts, Estimates, Interval, estimate
 
-_UNKNOWN = 3.0  # kT, for a state that other cells leave without a path
+_UNKNOWN = 3.0  # kT; error of a free energy where a coarser partition leaves the state without a path
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def review(
     bursts: Bursts,
     lag: int,
     skip: int,
+    *,
     criteria: Criteria,
     fresh: int,
     rng: np.random.Generator,
@@ -84,14 +85,17 @@ def review(
         ValueError: bursts are not longer than twice lag and skip together.
     """
     seed = int(rng.integers(2**31))
-    single = estimate(bursts, lag, skip, np.random.default_rng(seed), draws)
-    double = estimate(bursts, 2 * lag, 2 * skip, np.random.default_rng(seed), max(draws // 4, 10))
+    single = estimate(bursts, lag, skip, np.random.default_rng(seed), draws=draws)
+    double = estimate(bursts, 2 * lag, 2 * skip, np.random.default_rng(seed), draws=max(draws // 4, 10))
     moved = _moved(single, double)
     if other is not None:
-        again = estimate(replace(bursts, paths=other), lag, skip, np.random.default_rng(seed), max(draws // 4, 10))
+        again = estimate(
+            replace(bursts, paths=other), lag, skip, np.random.default_rng(seed), draws=max(draws // 4, 10)
+        )
         lost = [np.isfinite(a.value) > np.isfinite(b.value) for a, b in zip(single.logits, again.logits, strict=True)]
         shift = np.where(lost, _UNKNOWN, _shift(single, again))
-        moved = np.hypot(moved, shift / np.sqrt(2.0))  # of two equally good ones
+        # Two partitions of equal standing: half their squared difference is the variance of the choice.
+        moved = np.hypot(moved, shift / np.sqrt(2.0))
     slopes = [max(p.value * (1 - p.value), 0.0) for p in single.populations]
     estimates = replace(
         single,

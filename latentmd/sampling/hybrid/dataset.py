@@ -1,4 +1,4 @@
-"""All bursts of a run so far, as the statistics and the choice of starts see them."""
+"""Bursts of a run so far: features, energies, cells and states, for the statistics and the choice of starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from latentmd.sampling.hybrid.store import Store, Trajectories
 
 StateFunctions = Mapping[str, Callable[[Floats], Bools]]
 
-_METASTABLE = 5  # most metastable sets made where the user names no states
+_METASTABLE = 5  # most metastable sets where the user names no states
 
 
 class Dataset:
@@ -53,7 +53,13 @@ class Dataset:
         return sum(len(e) for e in self.energies)
 
     def add(self, key: tuple[int, int], origin: str, burst: Burst | str) -> None:
-        """Take in a burst of (round, task), or count why it was discarded."""
+        """Take in a burst, or count why it was discarded.
+
+        Args:
+            key: (round, task) of the burst.
+            origin: "given", "surrogate", or "md: " and the reason.
+            burst: or the reason why it was discarded.
+        """
         if isinstance(burst, str):
             self.discarded[burst] += 1
             return
@@ -96,7 +102,13 @@ class Dataset:
         return np.split(flat, np.cumsum([len(f) for f in features])[:-1])
 
     def bursts(self, cells: Cells, lag: int, number: int) -> Bursts:
-        """The first bursts discretised; without named states, metastable sets (PCCA+) stand in, largest first."""
+        """The first bursts discretised; without named states, metastable sets (PCCA+) stand in, largest first.
+
+        Args:
+            cells: partition.
+            lag: of the Markov model that the sets are made of, frames.
+            number: of bursts.
+        """
         paths = self.paths(cells)[:number]
         if self.states is not None:
             return Bursts(paths, self.inside[:number], tuple(self.states), len(cells), self.engine.interval)

@@ -85,7 +85,7 @@ class Bursts:
 
 
 def estimate(
-    bursts: Bursts, lag: int, skip: int, rng: np.random.Generator, draws: int = 100, timescales: int = 3
+    bursts: Bursts, lag: int, skip: int, rng: np.random.Generator, *, draws: int = 100, timescales: int = 3
 ) -> Estimates:
     """Equilibrium populations, timescales and first-passage times with their intervals.
 
@@ -130,36 +130,36 @@ def estimate(
     boot = np.array([numbers(draw, state_shares(visits, bursts.cells, weights)) for weights, draw in resampled])
     bayes = np.array([numbers(draw, shares) for draw in bayesian(counts, model, draws, rng)])
     cells = np.zeros(bursts.cells)
-    cells[model.active] = _typical(np.array([draw.stationary for _, draw in resampled]))
+    cells[model.active] = _geometric_mean(np.array([draw.stationary for _, draw in resampled]))
     populations = np.clip(cells @ shares, 0.0, 1.0)
     with np.errstate(divide="ignore"):
         logits = np.log(populations) - np.log1p(-populations)
-    times = [_typical_time(draws) for draws in boot[:, 2 * n :].T]
-    intervals = [_wider(v, boot[:, i], bayes[:, i]) for i, v in enumerate([*populations, *logits, *times])]
+    times = [_geometric_mean_time(draws) for draws in boot[:, 2 * n :].T]
+    intervals = [_wider_interval(v, boot[:, i], bayes[:, i]) for i, v in enumerate([*populations, *logits, *times])]
     return Estimates(
-        lag_time,
-        bursts.states,
-        tuple(intervals[:n]),
-        tuple(intervals[n : 2 * n]),
-        tuple(intervals[2 * n : 2 * n + timescales]),
-        {
+        lag=lag_time,
+        states=bursts.states,
+        populations=tuple(intervals[:n]),
+        logits=tuple(intervals[n : 2 * n]),
+        timescales=tuple(intervals[2 * n : 2 * n + timescales]),
+        passages={
             (bursts.states[a], bursts.states[b]): interval
             for (a, b), interval in zip(pairs, intervals[2 * n + timescales :], strict=True)
         },
-        connected_share(bursts.paths, model.active),
-        cells,
-        boot[:, n : 2 * n + 1],
+        connected=connected_share(bursts.paths, model.active),
+        cells=cells,
+        resampled=boot[:, n : 2 * n + 1],
     )
 
 
-def _typical(stationary: Floats) -> Floats:
+def _geometric_mean(stationary: Floats) -> Floats:
     """Geometric mean of populations (draws, cells), summing to 1."""
     logarithm = np.log(np.maximum(stationary, np.finfo(float).tiny)).mean(axis=0)
     raw = np.exp(logarithm - logarithm.max())
     return np.asarray(raw / raw.sum())
 
 
-def _typical_time(draws: Floats) -> float:
+def _geometric_mean_time(draws: Floats) -> float:
     """Geometric mean of times over the draws (draws,) in which there is one; infinite or nan where most have none."""
     known = draws[np.isfinite(draws)]
     if 2 * len(known) > len(draws):
@@ -194,7 +194,7 @@ def _passages(model: Model, members: Sequence[Ints], target: int, lag_time: floa
     )
 
 
-def _wider(value: float, *posteriors: Floats) -> Interval:
+def _wider_interval(value: float, *posteriors: Floats) -> Interval:
     """Interval of whichever posterior is wider; nan where a number is not defined in any draw."""
     spans = []
     for draws in posteriors:

@@ -13,18 +13,18 @@ import numpy as np
 
 from latentmd.arrays import Floats
 from latentmd.sampling.hybrid.ensemble import ENSEMBLE, Ensemble
+from latentmd.sampling.hybrid.store import MODEL
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
     from latentmd.sampling.hybrid.training import Recipe
 
 
-MODEL = "model.pt"
 _CHUNK = 2000  # frames encoded or decoded at a time
-_ROLLOUT = (1, 3, 10, 30)  # latent steps of the longest lag: proposals near and far
-_BREADTH = (1.0, 1.5, 2.0)  # of the noise of a rollout: beyond what equilibrium would visit
-_ERROR_BURSTS = 64  # trajectories at most that the error is measured on
-_ERROR_STRIDE = 5  # of the frames that are decoded for it
+_ROLLOUT = (1, 3, 10, 30)  # lengths of rollouts in steps of the longest lag, for proposals near and far
+_BREADTH = (1.0, 1.5, 2.0)  # factors on the noise of rollouts, to go beyond what equilibrium visits
+_ERROR_BURSTS = 64  # most trajectories that the error is measured on
+_ERROR_STRIDE = 5  # every fifth frame is decoded for the error
 
 
 class SurrogateExplorer:
@@ -62,6 +62,11 @@ class SurrogateExplorer:
         the model's: wider than equilibrium, so that they reach where MD hardly goes. The other half lie on straight
         lines in the latent between two starts: on barriers, where rollouts of the right distribution never are.
         Whether a proposal is any good is for the trust gate to say.
+
+        Args:
+            starts: nm, shape (m, atoms, 3).
+            count: number of proposals.
+            rng: random generator.
         """
         between = count // 2
         ends = self._ends(starts, count - between, rng)
@@ -89,7 +94,16 @@ class SurrogateExplorer:
         return result
 
     def rollout(self, starts: Floats, count: int, rng: np.random.Generator) -> Floats:
-        """Decoded end points (count, atoms, 3) of the longest rollouts, with the model's own noise."""
+        """Decoded end points of the longest rollouts, with the model's own noise.
+
+        Args:
+            starts: nm, shape (m, atoms, 3), taken in turn.
+            count: number of rollouts.
+            rng: random generator.
+
+        Returns:
+            Positions in nm, shape (count, atoms, 3).
+        """
         given = starts[np.arange(count) % len(starts)]
         steps = _ROLLOUT[-1]
         slow = self.propagator.encode(given)
@@ -177,7 +191,7 @@ class PlainAdaptive:
         return np.zeros((len(positions), 0))
 
     def propose(self, starts: Floats, count: int, rng: np.random.Generator) -> Floats:
-        """No structures, shape (0, atoms, 3)."""
+        """No structures, shape (0, atoms, 3), whatever the arguments, which are those of `SurrogateExplorer`."""
         return starts[:0]
 
     def disagreement(self, latents: Floats) -> Floats | None:
@@ -198,7 +212,12 @@ class PlainAdaptive:
 
 @dataclass(frozen=True)
 class Loader:
-    """Makes an explorer from a folder that one was saved in."""
+    """Loads the explorer that was saved in a folder.
+
+    Attributes:
+        recipe: how to train another one from bursts.
+        device: of the model.
+    """
 
     recipe: Recipe
     device: str = "cpu"
@@ -208,7 +227,7 @@ class Loader:
 
 
 class _Wide:
-    """Normal noise of another width."""
+    """Normal noise with another standard deviation."""
 
     def __init__(self, rng: np.random.Generator, factor: float) -> None:
         self.rng, self.factor = rng, factor

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.io.outputs import OutputError, write_atomically
+from latentmd.io.outputs import FrameWriter, OutputError, write_atomically
 
 if TYPE_CHECKING:
     from latentmd.systems.builder import Molecule
@@ -51,8 +51,13 @@ class HybridFolder:
         """PDB file of the molecule."""
         return self.path / TOPOLOGY
 
-    def once(self, name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
-        """Arrays made by the first session of the run, and read by later ones."""
+    def made_once(self, name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
+        """Arrays that the first session of the run makes and later ones read.
+
+        Args:
+            name: of the npz file in the folder.
+            make: called where the file is not there yet.
+        """
         path = self.path / name
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
@@ -71,6 +76,20 @@ class HybridFolder:
         text = io.StringIO()
         app.PDBFile.writeFile(molecule.topology, positions * unit.nanometer, text, keepIds=True)
         write_atomically(self.topology, text.getvalue())
+
+
+def write_xtc(path: Path, positions: NDArray[Any], times: NDArray[Any]) -> None:
+    """Write an XTC file whole or not at all.
+
+    Args:
+        path: of the file.
+        positions: nm, shape (frames, atoms, 3).
+        times: ps, shape (frames,).
+    """
+    unfinished = path.with_name(f".{path.stem}.new.xtc")
+    with FrameWriter(unfinished) as writer:
+        writer.write(positions, times)
+    os.replace(unfinished, path)
 
 
 def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -116,8 +135,8 @@ def open_folder(path: Path, request: Mapping[str, Any], resume: bool, overwrite:
         return HybridFolder(path)
     filled = path.is_dir() and any(not file.name.startswith(".") for file in path.iterdir())
     if filled and not (overwrite and record.exists()):
-        advice = "pass --resume to go on with the run in it, --overwrite to replace it," if record.exists() else "give"
-        raise OutputError(f"{path} is not empty; {advice} or another --out".replace("give or", "give"))
+        resumable = "pass --resume to go on with the run in it, --overwrite to replace it, or another --out"
+        raise OutputError(f"{path} is not empty; {resumable if record.exists() else 'give another --out'}")
     if filled:
         _remove(path)
     try:

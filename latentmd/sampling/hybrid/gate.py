@@ -6,24 +6,26 @@ The gate guards time, not truth: a bad start that slips through costs a burst, a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from latentmd.arrays import Bools, Floats
+from latentmd.sampling.contracts import Burst, Engine, Explorer
+from latentmd.sampling.hybrid.tasks import PLAN, keyed_rng
 
 ACCEPTED = ""
-NEIGHBOURS = 5
+NEIGHBOURS = 5  # nearest latents whose mean distance is compared
 LEVEL = 0.99  # share of real frames that the distance and disagreement limits let through
-_BANK = 10_000  # frames in the bank
-_CALIBRATION = 2_000  # frames that the distance limit is learned from
-_ENSEMBLE_BURSTS = 50  # that the limit of the disagreement is learned from
-_ENERGY_QUANTILES = (0.001, 0.999)
+_BANK = 10_000  # most frames in the bank
+_CALIBRATION = 2_000  # most frames that the distance limit is learned from
+_ENSEMBLE_BURSTS = 50  # most bursts that the limit of the disagreement is learned from
+_ENERGY_QUANTILES = (0.001, 0.999)  # of the energies of real frames
 
 
 def conformal_quantile(scores: Floats, level: float) -> float:
-    """Limit that a new score of the same distribution stays under with probability `level` or more.
+    """Limit under which a new score of the same distribution stays with probability `level` or more.
 
     The ceil((n + 1) level)-th smallest of n scores (split conformal prediction; Vovk et al. 2005); infinite where n is
     too small to say.
@@ -120,7 +122,7 @@ def calibrate(
     scale = np.where(spread > 0, spread, 1.0)
     bank = cKDTree((train[rng.permutation(len(train))[:_BANK]] - mean) / scale)
     low, high = np.quantile(np.concatenate(list(energies)), _ENERGY_QUANTILES)
-    gate = Gate(bank, mean, scale, float("inf"), None, (float(low), float(high)))
+    gate = Gate(bank, mean, scale, distance=float("inf"), disagreement=None, energies=(float(low), float(high)))
     ensemble: list[Floats] = []
     for i in sorted(held)[:_ENSEMBLE_BURSTS]:
         values = disagreement(latents[i])
@@ -130,4 +132,36 @@ def calibrate(
     spread_limit = conformal_quantile(np.concatenate(ensemble), LEVEL) if ensemble else None
     sample = test[rng.permutation(len(test))[:_CALIBRATION]]
     limit = conformal_quantile(gate.distances(sample), LEVEL)
-    return Gate(bank, mean, scale, limit, spread_limit, gate.energies)
+    return replace(gate, distance=limit, disagreement=spread_limit)
+
+
+def gate_of_bursts(explorer: Explorer, bursts: Sequence[Burst], seed: int) -> Gate:
+    """Calibrate the trust gate on the bursts of round 0.
+
+    Args:
+        explorer: the surrogate.
+        bursts: at least two.
+        seed: of the run.
+    """
+    latents = [explorer.features(burst.positions) for burst in bursts]
+    rng = keyed_rng(seed, 0, PLAN, 2)
+    return calibrate(latents, explorer.disagreement, [burst.energies for burst in bursts], rng)
+
+
+def screen_structures(engine: Engine, explorer: Explorer, structures: Floats, gate: Gate | None) -> list[str]:
+    """Verdict on each structure before any simulation: of the gate, or only that coordinates are finite.
+
+    Args:
+        engine: checks the structures.
+        explorer: the surrogate.
+        structures: positions (n, ...).
+        gate: None to look at coordinates only.
+
+    Returns:
+        `ACCEPTED`, or the reason to reject it.
+    """
+    if gate is None:
+        finite = np.asarray(np.isfinite(structures.reshape(len(structures), -1)).all(axis=1))
+        return [ACCEPTED if passed else "not finite" for passed in finite]
+    latents = explorer.features(structures)
+    return gate.screen(latents, explorer.disagreement(latents), engine.checks(structures))

@@ -1,4 +1,4 @@
-"""free_energy.html: what a hybrid run found, what it is sure of, and in words what is missing."""
+"""free_energy.html of a hybrid run: results, their errors, and in words what is missing."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.arrays import Floats
 from latentmd.report import page as report
 from latentmd.sampling.hybrid.folder import PAGE
-from latentmd.sampling.hybrid.surfaces import Frames, convergence_figure, surface_figures, torsion_words
+from latentmd.sampling.hybrid.surfaces import WeightedFrames, convergence_figure, surface_figures, torsion_words
 from latentmd.units import KILOCALORIE, format_time, thermal_energy
 
 if TYPE_CHECKING:
     from latentmd.sampling.hybrid.rounds import Hybrid
-    from latentmd.sampling.hybrid.run import HybridRun
-    from latentmd.sampling.metropolis.run import Populations, Sampled
+    from latentmd.sampling.request import HybridRun
 
 
-_VIEWED = 40  # frames of each state in the 3-D view
-_UNKNOWN = "not known"
+VIEWED = 40  # frames of each state in the 3-D view
+UNKNOWN = "not known"
 
 
 def write_free_energy_page(
@@ -36,10 +33,10 @@ def write_free_energy_page(
         summary: content of summary.json, with a review.
         weights: content of weights.npz.
     """
-    frames = Frames.of(run, sampler, weights)
+    frames = WeightedFrames.of_bursts(run, sampler, weights)
     review = summary["review"]
     sections = [
-        report.Section("Can these numbers be trusted?", _verdict(review), _list(review["missing"])),
+        report.Section("Can these numbers be trusted?", _verdict(review), sentence_list(review["missing"])),
         report.Section("States", _STATES, _states(review, frames, summary["temperature"])),
         report.Section("Free-energy surfaces", _SURFACES, figures=surface_figures(frames, summary["temperature"])),
         report.Section(
@@ -55,56 +52,15 @@ def write_free_energy_page(
     simulated = format_time(summary["simulated_ps"]["bursts"])
     state = "converged" if not review["missing"] else "not converged"
     lead = (
-        f"{run.recipe.top.parent.name}: {state} after {simulated} of unbiased MD in {summary['bursts']} bursts, "
+        f"{run.folder.name}: {state} after {simulated} of unbiased MD in {summary['bursts']} bursts, "
         f"{summary['temperature']:g} K, {summary['solvent']} solvent, {summary['wall_seconds']['total']:.0f} s"
     )
-    view = report.View(run.engine.molecule.topology, frames.of_states(sampler, _VIEWED))
+    view = report.View(
+        run.engine.molecule.topology, frames.drawn_by_state(sampler.dataset.trajectories(skip=0), VIEWED)
+    )
     report.write_page(run.folder / PAGE, "Free energies", lead, sections, view if view.sets else None)
 
 
-def write_metropolis_page(
-    run: HybridRun, sampled: Sampled, found: Populations, positions: Floats, summary: dict[str, Any]
-) -> None:
-    """Write the page of Metropolis chains into the run's folder, whole or not at all.
-
-    Args:
-        run: the request and the engine.
-        sampled: by the chains.
-        found: populations.
-        positions: nm, shape (chains, sweeps, atoms, 3).
-        summary: content of summary.json.
-    """
-    frames = Frames.of_chains(run, sampled, found)
-    missing, temperature = summary["missing"], summary["temperature"]
-    kt = thermal_energy(temperature) / KILOCALORIE
-    rows = []
-    for index, (name, known) in enumerate(summary["populations"].items()):
-        share, error = known["value"], known["standard_error"]
-        energy = _UNKNOWN
-        if 0 < share < 1:
-            energy = f"{-kt * np.log(share / (1 - share)):.2f} ± {kt * error / (share * (1 - share)):.2g}"
-        rows.append((name, torsion_words(frames, index), f"{share:.3g} ± {error:.2g}", energy))
-    sets = _table(("set", "where", "population", "free energy (kcal/mol, ± standard error)"), rows)
-    taken = [(name, f"{share:.1%}") for name, share in summary["accepted"].items()]
-    spent = [(name, f"{seconds:.1f} s") for name, seconds in summary["wall_seconds"].items()]
-    work = _table(("moves", "accepted"), taken) + _table(("wall time", ""), spent)
-    promise = f"Guaranteed: {summary['guarantees']}. What remains: {summary['remains']}."
-    sections = [
-        report.Section("Can these numbers be trusted?", _AGREED if not missing else _DIFFERENT, _list(missing)),
-        report.Section("Sets of torsions", _CHAINS, sets),
-        report.Section("Free-energy surfaces", _EQUAL, figures=surface_figures(frames, temperature)),
-        report.Section("What the run did", promise, work),
-    ]
-    state = "converged" if not missing else "not converged"
-    lead = f"{run.recipe.top.parent.name}: Metropolis chains, {state}, {summary['frames']} frames, {temperature:g} K"
-    view = report.View(run.engine.molecule.topology, frames.shown(list(positions), _VIEWED))
-    report.write_page(run.folder / PAGE, "Free energies", lead, sections, view if view.sets else None)
-
-
-_AGREED = "Yes, as far as the chains can tell: they agree, and every population is known as well as was wanted."
-_DIFFERENT = "Not yet; numbers below are provisional. This is missing:"
-_CHAINS = "Sets of torsions (k-means), with standard errors by the effective number of independent samples."
-_EQUAL = "All frames of the chains, each with the same weight."
 _STATES = (
     "Populations at equilibrium from a reversible Markov model of the bursts, with 95 % credible intervals: the wider "
     "of a Bayesian bootstrap over bursts and the posterior of reversible matrices, widened by how far the number moves "
@@ -128,54 +84,58 @@ def _verdict(review: dict[str, Any]) -> str:
     return "Not yet: the statistics are not converged. Numbers below are provisional; this is missing:"
 
 
-def _states(review: dict[str, Any], frames: Frames, temperature: float) -> str:
+def _states(review: dict[str, Any], frames: WeightedFrames, temperature: float) -> str:
     kt = thermal_energy(temperature) / KILOCALORIE
     rows = []
     for index, (name, population) in enumerate(review["populations"].items()):
         logit = review["logits"][name]
         energy, error = (None if x is None else kt * x for x in (logit["value"], logit["standard_error"]))
-        text = _UNKNOWN if energy is None else f"{-energy:.2f} ± {_number(error)}"
+        text = UNKNOWN if energy is None else f"{-energy:.2f} ± {_number(error)}"
         crossings = review["crossings"][name]
         rows.append((name, torsion_words(frames, index), _interval(population), text,
                      f"{crossings['into']} in, {crossings['out']} out"))  # fmt: skip
-    return _table(("state", "where", "population", "free energy (kcal/mol, ± standard error)", "bursts across"), rows)
+    return html_table(
+        ("state", "where", "population", "free energy (kcal/mol, ± standard error)", "bursts across"), rows
+    )
 
 
 def _timescales(review: dict[str, Any]) -> str:
     rows = [(str(i + 1), _interval(t, " ps")) for i, t in enumerate(review["timescales_ps"])]
-    return _table(("process", "timescale"), rows)
+    return html_table(("process", "timescale"), rows)
 
 
 def _passages(review: dict[str, Any]) -> str:
     rows = [(*tuple(name.split(" -> ")), _interval(t, " ps")) for name, t in review["first_passage_ps"].items()]
-    return _table(("from", "to", "mean first-passage time"), rows) if rows else ""
+    return html_table(("from", "to", "mean first-passage time"), rows) if rows else ""
 
 
 def _work(summary: dict[str, Any]) -> str:
     rows = [(name, str(count)) for name, count in sorted(summary["gate"].items(), key=lambda item: -item[1])]
-    text = _table(("verdict of the trust gate", "proposals"), rows) if rows else ""
+    text = html_table(("verdict of the trust gate", "proposals"), rows) if rows else ""
     rows = [(reason, str(count)) for reason, count in summary["discarded_bursts"].items()]
-    text += _table(("bursts discarded", "number"), rows) if rows else ""
+    text += html_table(("bursts discarded", "number"), rows) if rows else ""
     rows = [(name, f"{seconds:.1f} s") for name, seconds in summary["wall_seconds"].items()]
-    return text + _table(("wall time", ""), rows)
+    return text + html_table(("wall time", ""), rows)
 
 
 def _interval(value: dict[str, float | None], unit: str = "") -> str:
     if value["value"] is None:
-        return _UNKNOWN
+        return UNKNOWN
     span = "" if value["low"] is None else f" ({_number(value['low'])} to {_number(value['high'])})"
     return f"{_number(value['value'])}{span}{unit}"
 
 
 def _number(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.3g}"
+    return UNKNOWN if value is None else f"{value:.3g}"
 
 
-def _list(sentences: Sequence[str]) -> str:
+def sentence_list(sentences: Sequence[str]) -> str:
+    """HTML list of sentences; empty where there are none."""
     return f"<ul>{''.join(f'<li>{html.escape(s)}</li>' for s in sentences)}</ul>" if sentences else ""
 
 
-def _table(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+def html_table(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    """HTML table of text cells."""
     head = "".join(f"<th>{html.escape(h)}</th>" for h in heads)
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -1,4 +1,4 @@
-"""Where the next bursts start: cells visited least, not connected or behind the errors; by proposals that pass."""
+"""Choose the cells where the next bursts start: least visited, unconnected, or dominating the error."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentmd.arrays import Bools, Floats, Ints
-from latentmd.sampling.contracts import Engine, Explorer, Relaxed, Scheduler
-from latentmd.sampling.hybrid.allocation import worth
+from latentmd.sampling.contracts import Engine, Explorer, Relaxed
+from latentmd.sampling.hybrid.allocation import variance_reduction
 from latentmd.sampling.hybrid.cells import Cells
 from latentmd.sampling.hybrid.dataset import Dataset
 from latentmd.sampling.hybrid.gate import ACCEPTED, Gate, calibrate
 from latentmd.sampling.hybrid.reweighting import connected_share, count_transitions, fit, state_shares, state_visits
 from latentmd.sampling.hybrid.settings import Settings
 from latentmd.sampling.hybrid.tasks import PLAN, RELAX, Task, keyed_rng, keyed_seed, run_relax
+from latentmd.sampling.scheduler import Scheduler
 
 SURROGATE = "surrogate"  # origin of a burst that starts from an accepted proposal
 GIVEN = "given"  # from a structure that the user gave
@@ -45,7 +46,7 @@ def given_plan(structures: Floats, count: int) -> Plan:
     return Plan(structures[np.arange(count) % len(structures)], (GIVEN,) * count, {})
 
 
-def choose_cells(visits: Ints, count: int, rng: np.random.Generator) -> Ints:
+def draw_cells_by_visits(visits: Ints, count: int, rng: np.random.Generator) -> Ints:
     """Cells to start from, without repeats while there are enough, drawn with probabilities proportional to 1 / visits.
 
     The exponential race (Efraimidis and Spirakis 2006) draws them one after another; a cell never visited is left out,
@@ -61,10 +62,8 @@ def choose_cells(visits: Ints, count: int, rng: np.random.Generator) -> Ints:
     return np.resize(order, count)
 
 
-def worthy_cells(gains: Floats, count: int, rng: np.random.Generator) -> Ints:
-    """Cells to start from, drawn in proportion to what a burst there is worth; cells may repeat.
-
-    Once each has got its share all are worth the same, and starts are spread evenly.
+def draw_cells_by_gain(gains: Floats, count: int, rng: np.random.Generator) -> Ints:
+    """Cells to start from, drawn in proportion to how much a burst there lowers the variances; cells may repeat.
 
     Args:
         gains: of each cell, not all zero, shape (cells,).
@@ -74,7 +73,7 @@ def worthy_cells(gains: Floats, count: int, rng: np.random.Generator) -> Ints:
     return np.asarray(rng.choice(len(gains), size=count, p=gains / gains.sum()))
 
 
-def unconnected(counts: Floats, visits: Ints, active: Ints) -> Bools:
+def unconnected_cells(counts: Floats, visits: Ints, active: Ints) -> Bools:
     """Cells that no path leads to and back, and connected ones that bursts came to from there, shape (cells,).
 
     Args:
@@ -133,12 +132,12 @@ class Planner:
         gains = self._gains(visits) if precise else np.zeros(len(visits))
         if not gains.any():  # there are not two states to compare
             precise = 0
-        explored = choose_cells(visits, count - precise, rng)
-        directed = worthy_cells(gains, precise, rng) if precise else np.zeros(0, dtype=np.int64)
+        explored = draw_cells_by_visits(visits, count - precise, rng)
+        directed = draw_cells_by_gain(gains, precise, rng) if precise else np.zeros(0, dtype=np.int64)
         return np.asarray(rng.permutation(np.append(explored, directed)))
 
     def _gains(self, visits: Ints) -> Floats:
-        """What a burst from each cell is worth to the free energies of the states, shape (cells,).
+        """How much a burst from each cell lowers the variances of the states' free energies, shape (cells,).
 
         While some bursts end where nothing is connected, paths between basins come before precision: cells that are not
         connected count then, and those where bursts from there arrive, the less they were visited the more.
@@ -148,12 +147,14 @@ class Planner:
         counts = count_transitions(paths, cells, lag, skip)
         model, matrix, gains = fit(counts), counts.matrix(), np.zeros(cells)
         if connected_share(paths, model.active) < self.settings.criteria.connected:
-            gains[unconnected(matrix, visits, model.active)] = 1.0
+            gains[unconnected_cells(matrix, visits, model.active)] = 1.0
             return gains / np.maximum(visits, 1)
         bursts = self.dataset.bursts(self.cells, lag, len(self.dataset))
         shares = state_shares(state_visits(bursts.paths, bursts.inside, cells, skip), cells)
         lags = matrix[np.ix_(model.active, model.active)].sum(axis=1) / lag
-        gains[model.active] = worth(model, lags, shares[model.active], (self.settings.frames - skip) // lag)
+        gains[model.active] = variance_reduction(
+            model, lags, shares[model.active], (self.settings.frames - skip) // lag
+        )
         return gains
 
     def _real_frame(self, number: int) -> Floats:
@@ -188,12 +189,12 @@ class Planner:
                 novelty[cells == cells[best]] = -np.inf  # the next one goes elsewhere
                 chosen.append(pool[best])
                 continue
-            there = np.flatnonzero(cells == target)
-            passed = there[good[there]]
+            inside = np.flatnonzero(cells == target)
+            passed = inside[good[inside]]
             if len(passed):
                 chosen.append(pool[passed[0]])
             else:
-                chosen.append(verdicts[there[0]] if len(there) else NO_PROPOSAL)
+                chosen.append(verdicts[inside[0]] if len(inside) else NO_PROPOSAL)
         return chosen
 
     def _relax(self, proposals: list[Floats | str], gate: Gate, round_: int) -> list[Relaxed | str]:

@@ -1,4 +1,4 @@
-"""What a review leaves on disk: a summary in JSON values and the weight of every frame."""
+"""Records of a review on disk: a summary in JSON values and the weight of every frame."""
 
 from __future__ import annotations
 

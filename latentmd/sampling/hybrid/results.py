@@ -1,4 +1,4 @@
-"""What a hybrid run leaves: weights, bursts as XTC, provenance of every frame, raw surrogate frames, summary, page."""
+"""Results of a hybrid run: weights, bursts as XTC, provenance of every frame, raw surrogate frames, summary."""
 
 from __future__ import annotations
 
@@ -16,19 +16,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.io.outputs import FrameWriter, write_atomically
-from latentmd.sampling.hybrid.folder import NO_MODEL, PROVENANCE, SUMMARY, SURROGATE, WEIGHTS, write_npz
+from latentmd.sampling.hybrid.folder import NO_MODEL, PROVENANCE, SUMMARY, SURROGATE, WEIGHTS, write_npz, write_xtc
 
 if TYPE_CHECKING:
+    from latentmd.sampling.clock import Spent
     from latentmd.sampling.hybrid.rounds import Hybrid, Outcome
-    from latentmd.sampling.hybrid.run import HybridRun
-    from latentmd.sampling.hybrid.starts import Spent
+    from latentmd.sampling.request import HybridRun
 
 COLUMNS = ("round", "task", "frame", "time_ps", "kind", "origin", "potential_energy", "weight")
-_RAW = 500  # raw surrogate frames
+_RAW = 500  # number of raw surrogate frames
 
 
-def write_results(run: HybridRun, sampler: Hybrid, outcome: Outcome, spent: Spent) -> dict[str, Any]:
-    """Write everything that a run which ended leaves; returns the summary."""
+def write_results(
+    run: HybridRun, sampler: Hybrid, outcome: Outcome, spent: Spent
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]] | None]:
+    """Write everything that a run which ended leaves, except its page.
+
+    Args:
+        run: the request and the engine.
+        sampler: with all bursts.
+        outcome: how the rounds ended.
+        spent: what came before the rounds.
+
+    Returns:
+        The content of summary.json and of weights.npz; None for the latter where there was no review.
+    """
     from latentmd.sampling.hybrid.records import summary as review_summary
     from latentmd.sampling.hybrid.store import read_arrays
 
@@ -60,9 +72,9 @@ def write_results(run: HybridRun, sampler: Hybrid, outcome: Outcome, spent: Spen
         "bursts": progress.bursts,
         "simulated_ps": {"bursts": progress.simulated, "high temperature": spent.simulated},
         "wall_seconds": {
-            **spent.parts,
+            **spent.seconds,
             "rounds": round(progress.wall, 1),
-            "total": round(progress.wall + spent.wall, 1),
+            "total": round(progress.wall + spent.total, 1),
         },
         "gate": progress.decisions,
         "discarded_bursts": progress.discarded,
@@ -71,11 +83,7 @@ def write_results(run: HybridRun, sampler: Hybrid, outcome: Outcome, spent: Spen
         "files": {"bursts": files, "raw surrogate frames, of no statistical meaning": raw},
     }
     write_atomically(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
-    if review is not None and weights is not None:
-        from latentmd.sampling.hybrid.page import write_free_energy_page
-
-        write_free_energy_page(run, sampler, summary, weights)
-    return summary
+    return summary, weights
 
 
 def _write_bursts(run: HybridRun, sampler: Hybrid) -> list[str]:
@@ -128,8 +136,5 @@ def _write_raw(run: HybridRun, sampler: Hybrid) -> str | None:
         return None
     raw = sampler.dataset.explorer.propose(starts, _RAW, rng)
     raw = raw[np.isfinite(raw).all(axis=(1, 2))]
-    unfinished = run.folder / ".surrogate.new.xtc"
-    with FrameWriter(unfinished) as writer:
-        writer.write(raw, np.arange(len(raw)))
-    os.replace(unfinished, run.folder / SURROGATE)
+    write_xtc(run.folder / SURROGATE, raw, np.arange(len(raw)))
     return SURROGATE

@@ -13,7 +13,7 @@ import numpy as np
 
 from latentmd.analysis.kinetics import connected_states
 from latentmd.arrays import Floats
-from latentmd.sampling.contracts import Engine, Explorer, LoadExplorer, Scheduler, Serial
+from latentmd.sampling.contracts import Engine, Explorer, LoadExplorer
 from latentmd.sampling.hybrid.cells import Cells, fit_cells
 from latentmd.sampling.hybrid.convergence import Review, review
 from latentmd.sampling.hybrid.dataset import Dataset, StateFunctions
@@ -22,13 +22,14 @@ from latentmd.sampling.hybrid.records import summary, weight_arrays
 from latentmd.sampling.hybrid.reweighting import connected_share, count_transitions
 from latentmd.sampling.hybrid.settings import Settings
 from latentmd.sampling.hybrid.store import Store, StoreError, Trajectories, read_arrays
-from latentmd.sampling.hybrid.tasks import BURST, REFINE, REVIEW, Task, keyed_rng, keyed_seed, run_burst
+from latentmd.sampling.hybrid.tasks import REFINE, REVIEW, BurstWork, keyed_rng, keyed_seed, simulate_missing
+from latentmd.sampling.scheduler import Scheduler, Serial
 
 Status = Literal["converged", "budget", "stopped"]
 
 _HELD_OUT = 5  # every fifth burst measures the error of a refined surrogate and does not train it
-_MORE = 8  # times the bursts of the last training, before there is enough new for another one
-_COARSER = 3  # partitions tried, each with half as many cells as the one before
+_MORE = 8  # retrain only after the number of bursts has grown eightfold since the last training
+_COARSER = 3  # number of partitions tried, each with half as many cells as the one before
 _FEWEST_CELLS = 4  # of a partition that may stand in for a finer one
 _PATIENCE = 3  # rounds in a row without a single good burst that end a run
 
@@ -39,7 +40,7 @@ class HybridError(RuntimeError):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is, for a display.
+    """Progress of a run, for a display.
 
     Attributes:
         round: number of the last complete round.
@@ -64,7 +65,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """Outcome of a run.
 
     Attributes:
         status: "converged", "budget" (time or wall ended first) or "stopped" (asked to; resume goes on).
@@ -104,11 +105,12 @@ class Hybrid:
         self,
         engine: Engine,
         explorer: Explorer,
+        *,
         load: LoadExplorer,
         start: Floats,
-        states: StateFunctions | None,
         settings: Settings,
         folder: str | Path,
+        states: StateFunctions | None = None,
         scheduler: Scheduler | None = None,
         watch: Callable[[Progress], None] | None = None,
     ) -> None:
@@ -144,19 +146,19 @@ class Hybrid:
                 self.watch(self.progress())
 
     def progress(self) -> Progress:
-        """Where the run is."""
+        """Progress of the run so far."""
         decisions: Counter[str] = Counter()
         for round_ in self.rounds:
             decisions.update(round_["decisions"])
         return Progress(
-            len(self.rounds) - 1,
-            len(self.dataset),
-            self._last("simulated", 0.0),
-            self._last("wall", 0.0),
-            dict(decisions),
-            dict(self.dataset.discarded),
-            self.review,
-            sum(round_["refined"] for round_ in self.rounds),
+            round=len(self.rounds) - 1,
+            bursts=len(self.dataset),
+            simulated=self._last("simulated", 0.0),
+            wall=self._last("wall", 0.0),
+            decisions=dict(decisions),
+            discarded=dict(self.dataset.discarded),
+            review=self.review,
+            refined=sum(round_["refined"] for round_ in self.rounds),
         )
 
     def _keep_start(self, start: Floats) -> Floats:
@@ -231,18 +233,8 @@ class Hybrid:
 
     def _simulate(self, number: int, plan: Plan, stop: Callable[[], bool]) -> bool:
         """Simulate what the round still lacks; False where it was stopped first."""
-        missing = [i for i in range(len(plan.starts)) if not self.store.has_burst(number, i)]
-        tasks = [
-            Task(self.engine, plan.starts[i], self.settings.frames, keyed_seed(self.settings.seed, number, BURST, i))
-            for i in missing
-        ]
-        if stop():
-            return False
-        for i, burst in zip(missing, self.scheduler.map(run_burst, tasks), strict=True):
-            self.store.write_burst(number, i, burst)
-            if stop() and i != missing[-1]:
-                return False
-        return True
+        work = BurstWork(self.engine, plan.starts, self.settings.frames, self.settings.seed, number)
+        return simulate_missing(work, self.store, self.scheduler, stop)
 
     def _complete(self, number: int, plan: Plan, wall: float) -> None:
         """Take in a simulated round, review where enough is new, and mark the round as complete."""
@@ -250,8 +242,8 @@ class Hybrid:
         for task in range(len(plan.starts)):
             self._take(number, task, plan)
         refined, reference = False, self._last("reference", None)
-        due = len(self.dataset) >= self.settings.growth * max(self._reviewed(), 1) and len(self.dataset) >= 2
-        if due:
+        review_due = len(self.dataset) >= self.settings.growth * max(self._reviewed(), 1) and len(self.dataset) >= 2
+        if review_due:
             refined, reference = self._refine(number, reference)
             self.cells = self._fit_cells(number)
             self.review = self._review(number, len(self.dataset))
@@ -263,10 +255,10 @@ class Hybrid:
             "simulated": self._last("simulated", 0.0) + len(plan.starts) * self.settings.frames * self.engine.interval,
             "refined": refined,
             "reference": reference,
-            "review": summary(self.review) if due and self.review is not None else None,
+            "review": summary(self.review) if review_due and self.review is not None else None,
             "wall": wall,
         }
-        if due:
+        if review_due:
             self._write_weights(len(self.dataset))
         self.store.write_json(self.store.round(number) / "round.json", record)
         self.rounds.append(record)
@@ -304,7 +296,9 @@ class Hybrid:
         features = [f[self.settings.relaxation :] for f in self.dataset.features()]
         lag = max(self.settings.lag, (self.settings.frames - self.settings.relaxation) // 2)
         latent = self.dataset.latent[0].shape[1]
-        cells = self._connecting(fit_cells(features, latent, self.settings.cells, lag, self.settings.lag, rng))
+        cells = self._connecting(
+            fit_cells(features, latent, self.settings.cells, slow_lag=lag, lag=self.settings.lag, rng=rng)
+        )
         self.store.write_cells(number, cells)
         return cells
 
@@ -333,7 +327,9 @@ class Hybrid:
         data = self.dataset.bursts(self.cells, settings.lag, bursts)
         rng = keyed_rng(settings.seed, number, REVIEW)
         other = self.dataset.assigned(self.cells.coarser(), bursts)
-        return review(data, settings.lag, settings.relaxation, settings.criteria, fresh, rng, other=other)
+        return review(
+            data, settings.lag, settings.relaxation, criteria=settings.criteria, fresh=fresh, rng=rng, other=other
+        )
 
     def _write_weights(self, bursts: int) -> Path:
         assert self.cells is not None and self.review is not None

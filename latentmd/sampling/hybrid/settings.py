@@ -1,4 +1,4 @@
-"""What a hybrid run is asked for."""
+"""Settings of the rounds of a hybrid run, in frames."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Settings:
                 raise ValueError(f"{name} is {value}; expected a positive number, or None for no limit")
 
     def identity(self) -> dict[str, Any]:
-        """What must be equal for a run to be resumed: all but budgets and convergence, which may be changed.
+        """Settings that must be equal for a run to be resumed: all but budgets and convergence, which may be changed.
 
         What counts as connected decides where bursts start, and stays.
         """

@@ -1,12 +1,10 @@
-"""What comes before the rounds of a hybrid run: starting structures, first bursts, first model."""
+"""Preparation of the rounds of a hybrid run: starting structures, first bursts, first model."""
 
 from __future__ import annotations
 
-import json
-import time as clock
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,55 +12,52 @@ import numpy as np
 
 from latentmd.arrays import Floats
 from latentmd.io.outputs import write_atomically
+from latentmd.sampling.clock import SessionClock, Spent
+from latentmd.sampling.errors import Stopped
 from latentmd.sampling.hybrid import bootstrap
 from latentmd.sampling.hybrid.ensemble import ENSEMBLE
-from latentmd.sampling.hybrid.explorer import MODEL, PlainAdaptive, SurrogateExplorer
+from latentmd.sampling.hybrid.explorer import PlainAdaptive, SurrogateExplorer
 from latentmd.sampling.hybrid.folder import NO_MODEL, HybridFolder
+from latentmd.sampling.hybrid.store import MODEL, Store
+from latentmd.sampling.hybrid.tasks import BurstWork, simulate_missing
+from latentmd.sampling.hybrid.training import recipe_of
 
 if TYPE_CHECKING:
-    from latentmd.sampling.contracts import Explorer, Scheduler
-    from latentmd.sampling.hybrid.run import HybridRun
+    from latentmd.sampling.contracts import Burst, Explorer
     from latentmd.sampling.hybrid.settings import Settings
+    from latentmd.sampling.request import HybridRun
+    from latentmd.sampling.scheduler import Scheduler
 
 
-@dataclass
-class Spent:
-    """What came before the rounds: simulated ps, and wall seconds of each part over all sessions."""
+@dataclass(frozen=True)
+class Ready:
+    """All that the rounds of a hybrid run begin with.
 
-    simulated: float
-    parts: dict[str, float]
+    Attributes:
+        core: settings of the rounds.
+        explorer: the surrogate, or none.
+        starts: relaxed structures in nm, shape (structures, atoms, 3).
+        spent: what it cost to get here.
+    """
 
-    @property
-    def wall(self) -> float:
-        """Seconds in all."""
-        return sum(self.parts.values())
-
-
-class Clock:
-    """Adds the wall time of parts to a file, so that a resumed run still knows it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.parts: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Time what happens inside and add it to a part."""
-        begin, before = clock.monotonic(), self.parts.get(name, 0.0)
-        try:
-            yield
-        finally:
-            self.parts[name] = round(before + clock.monotonic() - begin, 2)
-            write_atomically(self.path, json.dumps(self.parts, indent=1) + "\n")
+    core: Settings
+    explorer: Explorer
+    starts: Floats
+    spent: Spent
 
 
-def clock_of(run: HybridRun) -> Clock:
-    """The clock of a run."""
-    return Clock(run.folder / "bootstrap" / "seconds.json")
+def clock_of(run: HybridRun) -> SessionClock:
+    """The clock of what comes before the rounds."""
+    return SessionClock(run.folder / "bootstrap" / "seconds.json")
 
 
 def core_settings(run: HybridRun, time: float) -> Settings:
-    """Settings of the rounds; `time` is what is left of the budget, ps."""
+    """Settings of the rounds, in frames.
+
+    Args:
+        run: the request.
+        time: what is left of the budget of simulated time, ps.
+    """
     from latentmd.sampling.hybrid.convergence import Criteria
     from latentmd.sampling.hybrid.settings import Settings
 
@@ -75,86 +70,104 @@ def core_settings(run: HybridRun, time: float) -> Settings:
     )  # fmt: skip
 
 
-def begin(run: HybridRun, tasks: Scheduler, time: float) -> tuple[Settings, Explorer, Floats, Spent]:
-    """Starting structures, the bursts of round 0 and the model that was trained on them, or the given model.
+def prepare_rounds(run: HybridRun, tasks: Scheduler, time: float) -> Ready:
+    """Find starting structures, simulate the bursts of round 0 and train a model on them, or load the given model.
 
     The bursts of round 0 are those that the rounds would make of these starts, so they count in the statistics.
+
+    Args:
+        run: the request and the engine.
+        tasks: runs the simulations.
+        time: budget of simulated time, ps.
 
     Raises:
         BootstrapError: the molecule cannot be simulated.
         Stopped: the run was asked to stop.
     """
-    from latentmd.sampling.hybrid.run import Stopped
-    from latentmd.sampling.hybrid.store import Store
-
-    folder, s = HybridFolder(run.folder), run.settings
     (run.folder / "bootstrap").mkdir(exist_ok=True)
     timer = clock_of(run)
-    given = SurrogateExplorer(run.model, run.recipe, run.device) if run.model else None
-    hot_time = 0.0
-
-    def spread() -> dict[str, Any]:
-        frames: Floats | None = None
-        if given is not None:
-            frames = bootstrap.model_frames(given, run.reference, s.starts, run.seed)
-        elif s.hot:
-            hot = Store(run.folder / "bootstrap" / "hot", {"seed": run.seed})
-            frames = bootstrap.hot_frames(run.engine, run.reference, hot, run.seed, tasks, run.stop)
-            if frames is None:
-                raise Stopped(run.folder)
-        if frames is None:
-            return {"positions": run.reference[None].astype(np.float32)}
-        run.report("relaxing starts", 0.0, 1.0)
-        return {"positions": bootstrap.spread_starts(run.engine, run.reference, frames, s.starts, run.seed, tasks)}
-
-    run.report("looking for basins", 0.0, 1.0)
-    with timer.part("starts"):
-        start = folder.once("bootstrap/starts.npz", spread)["positions"]
-    if given is None and s.hot:
-        hot_time = bootstrap.HOT_WALKERS * bootstrap.HOT_TIME
+    given = SurrogateExplorer(run.model, recipe_of(run), run.device) if run.model else None
+    run.report("looking for basins")
+    with timer.phase("starts"):
+        make = partial(_starting_structures, run, given, tasks)
+        starts = HybridFolder(run.folder).made_once("bootstrap/starts.npz", make)["positions"]
+    hot_time = bootstrap.HOT_WALKERS * bootstrap.HOT_TIME if given is None and run.settings.hot else 0.0
     core = core_settings(run, time - hot_time)
     explorer: Explorer = given if given is not None else PlainAdaptive()
-    if given is None and s.surrogate:
-        explorer = _first_model(run, core, start, tasks, timer)
-    return core, explorer, start, Spent(hot_time, timer.parts)
+    if given is None and run.settings.surrogate:
+        explorer = _first_model(run, core, starts, tasks, timer)
+    return Ready(core, explorer, starts, Spent(hot_time, timer.seconds))
 
 
-def _first_model(run: HybridRun, core: Settings, start: Floats, tasks: Scheduler, timer: Clock) -> Explorer:
+def _starting_structures(run: HybridRun, given: SurrogateExplorer | None, tasks: Scheduler) -> dict[str, Floats]:
+    """Relaxed structures far from each other: of the given model, of hot walkers, or only the minimised structure."""
+    s = run.settings
+    if given is not None:
+        frames = bootstrap.model_frames(given, run.reference, s.starts, run.seed)
+    elif s.hot:
+        found = bootstrap.hot_frames(run, Store(run.folder / "bootstrap" / "hot", {"seed": run.seed}), tasks)
+        if found is None:
+            raise Stopped(run.folder)
+        frames = found
+    else:
+        return {"positions": run.reference[None].astype(np.float32)}
+    run.report("relaxing starts")
+    return {"positions": bootstrap.spread_starts(run, frames, tasks)}
+
+
+def first_bursts(run: HybridRun, core: Settings, starts: Floats, tasks: Scheduler) -> list[Burst]:
+    """The good bursts of round 0, simulated where they are not there yet.
+
+    Args:
+        run: the request and the engine.
+        core: settings of the rounds.
+        starts: structures (structures, atoms, 3) in nm, taken in turn.
+        tasks: runs the simulations.
+
+    Raises:
+        BootstrapError: fewer than two are good.
+        Stopped: the run was asked to stop.
+    """
+    # Same settings as `Hybrid` passes, so that its Store accepts these bursts as round 0.
+    store = Store(run.folder / "run", {**core.identity(), "states": None})
+    work = BurstWork(run.engine, starts[np.arange(core.starts) % len(starts)], core.frames, run.seed, round_=0)
+    if not simulate_missing(work, store, tasks, run.stop):
+        raise Stopped(run.folder)
+    return bootstrap.good_bursts(store, 0, core.starts)
+
+
+def _first_model(run: HybridRun, core: Settings, starts: Floats, tasks: Scheduler, timer: SessionClock) -> Explorer:
     """Simulate round 0 and train on it; where no model can be trained, sampling goes on without one.
 
     Where the bursts start decides how precise the statistics are, not whether they are right.
     """
-    from latentmd.sampling.hybrid.run import Stopped
-    from latentmd.sampling.hybrid.store import Store
-    from latentmd.sampling.hybrid.training import train_bundle
-    from latentmd.training.loop import TrainingError
-
-    folder = run.folder / "bootstrap" / "model"
-    failure = run.folder / NO_MODEL
+    folder, failure = run.folder / "bootstrap" / "model", run.folder / NO_MODEL
     if not (folder / ENSEMBLE).exists() and not failure.exists():
-        # As the rounds describe themselves, so that they take these bursts for their own.
-        store = Store(run.folder / "run", {**core.identity(), "states": None})
-        starts = start[np.arange(core.starts) % len(start)]
-        run.report("first simulations", 0.0, 1.0)
-        with timer.part("round 0"):
-            if not bootstrap.simulate(run.engine, starts, core.frames, store, 0, run.seed, tasks, run.stop):
-                raise Stopped(run.folder)
-        bursts = bootstrap.good_bursts(store, 0, core.starts, core.relaxation)
+        run.report("first simulations")
+        with timer.phase("round 0"):
+            bursts = first_bursts(run, core, starts, tasks)
         folder.mkdir(exist_ok=True)
-
-        def report(stage: str, step: int, steps: int, values: dict[str, float]) -> None:
-            run.report(f"training: {stage}", float(step), float(steps))
-            if run.stop():
-                raise KeyboardInterrupt  # the training goes on from its last checkpoint
-
-        with timer.part("training"):
-            try:
-                train_bundle(bursts, run.recipe, folder, seed=run.seed, resume=True, report=report)
-            except TrainingError as error:
-                write_atomically(failure, f"{error}\n")
+        with timer.phase("training"):
+            _train([burst.positions[core.relaxation :] for burst in bursts], run, folder)
         if run.stop():
             raise Stopped(run.folder)
     if failure.exists():
-        run.report("no surrogate could be trained; going on without", 0.0, 1.0)
+        run.report("no surrogate could be trained; going on without")
         return PlainAdaptive()
-    return SurrogateExplorer(folder / MODEL, run.recipe, run.device)
+    return SurrogateExplorer(folder / MODEL, recipe_of(run), run.device)
+
+
+def _train(trajectories: Sequence[Floats], run: HybridRun, folder: Path) -> None:
+    """Train a bundle into a folder, or write down why that failed."""
+    from latentmd.sampling.hybrid.training import train_bundle
+    from latentmd.training.loop import TrainingError
+
+    def report(stage: str, *amounts: Any) -> None:
+        run.report(f"training: {stage}", *amounts)
+        if run.stop():
+            raise KeyboardInterrupt  # the training goes on from its last checkpoint
+
+    try:
+        train_bundle(trajectories, recipe_of(run), folder, seed=run.seed, resume=True, report=report)
+    except TrainingError as error:
+        write_atomically(run.folder / NO_MODEL, f"{error}\n")

@@ -30,6 +30,7 @@ from latentmd.arrays import Floats
 from latentmd.sampling.contracts import Burst, Explorer
 from latentmd.sampling.hybrid.cells import Cells
 
+MODEL = "model.pt"  # bundle of an explorer, in its folder
 _CACHE = 256 * 2**20  # bytes of bursts also kept in memory
 
 
@@ -115,7 +116,13 @@ class Store:
             ) from error
 
     def write_burst(self, round_: int, task: int, burst: Burst | str) -> None:
-        """Keep a burst, or the reason why there is none."""
+        """Keep a burst.
+
+        Args:
+            round_: number of the round.
+            task: number of the burst in it.
+            burst: or the reason why it was discarded.
+        """
         stem = self.round(round_) / f"burst-{task:04d}"
         if isinstance(burst, str):
             self.write_json(stem.with_suffix(".json"), {"discarded": burst})

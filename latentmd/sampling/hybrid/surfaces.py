@@ -15,18 +15,17 @@ from latentmd.report import figures
 
 if TYPE_CHECKING:
     from latentmd.sampling.hybrid.rounds import Hybrid
-    from latentmd.sampling.hybrid.run import HybridRun
-    from latentmd.sampling.metropolis.run import Populations, Sampled
+    from latentmd.sampling.request import HybridRun
 
 
-_BINS = 40
-_PAIRS = 3  # surfaces over torsions
+_BINS = 40  # bins of a surface along each axis
+_PAIRS = 3  # most surfaces over torsions
 _SPREAD = 20.0  # degrees; torsions that move less do not describe a state
-_NAMED = 4  # torsions that describe a state
+_NAMED = 4  # most torsions that describe a state
 
 
 @dataclass(frozen=True)
-class Frames:
+class WeightedFrames:
     """Frames of all reviewed bursts, or of Metropolis chains.
 
     Attributes:
@@ -50,8 +49,14 @@ class Frames:
     place: Ints
 
     @classmethod
-    def of(cls, run: HybridRun, sampler: Hybrid, weights: dict[str, NDArray[Any]]) -> Frames:
-        """Frames of a run and the content of its weights.npz."""
+    def of_bursts(cls, run: HybridRun, sampler: Hybrid, weights: dict[str, NDArray[Any]]) -> WeightedFrames:
+        """Frames of the bursts of a run.
+
+        Args:
+            run: the request and the engine.
+            sampler: with all bursts.
+            weights: content of weights.npz.
+        """
         count = len(weights["weight"])
         physical = np.concatenate(sampler.dataset.physical)[:count]
         half = physical.shape[1] // 2
@@ -65,27 +70,20 @@ class Frames:
         slow = sampler.cells.coordinates(np.concatenate(sampler.dataset.features()))[:count, :2]
         pairs = torsion_pairs(names, angles, weights["weight"])
         return cls(
-            angles, names, pairs, slow, weights["weight"], weights["state"], tuple(weights["states"].tolist()),
-            place[:count],
+            torsions=angles, names=names, pairs=pairs, slow=slow, weight=weights["weight"], state=weights["state"],
+            states=tuple(weights["states"].tolist()), place=place[:count],
         )  # fmt: skip
 
-    @classmethod
-    def of_chains(cls, run: HybridRun, sampled: Sampled, found: Populations) -> Frames:
-        """Frames of Metropolis chains, which weigh the same and have no slow coordinates."""
-        chains, sweeps = sampled.energies.shape
-        angles, weight = sampled.angles.reshape(chains * sweeps, -1), np.full(chains * sweeps, 1 / (chains * sweeps))
-        names = tuple(torsion_name(run.engine.molecule.topology, quad) for quad in run.engine.quads.tolist())
-        place = np.column_stack([np.repeat(np.arange(chains), sweeps), np.tile(np.arange(sweeps), chains)])
-        sets = tuple(f"set {i + 1}" for i in range(len(found.values)))
-        pairs = torsion_pairs(names, angles, weight)
-        return cls(angles, names, pairs, np.zeros((len(weight), 0)), weight, found.sets.ravel(), sets, place)
+    def drawn_by_state(self, trajectories: Sequence[Floats], count: int) -> list[tuple[str, Floats, Floats]]:
+        """Frames drawn from each state by weight, for the 3-D view.
 
-    def of_states(self, sampler: Hybrid, count: int) -> list[tuple[str, Floats, Floats]]:
-        """(name, positions (frames, atoms, 3), times) of frames drawn from each state by weight, for the 3-D view."""
-        return self.shown(sampler.dataset.trajectories(skip=0), count)
+        Args:
+            trajectories: positions (frames, atoms, 3) in nm, which `place` counts.
+            count: most frames of each state.
 
-    def shown(self, trajectories: Sequence[Floats], count: int) -> list[tuple[str, Floats, Floats]]:
-        """As `of_states`, from trajectories (frames, atoms, 3) that `place` counts."""
+        Returns:
+            (name, positions (frames, atoms, 3), times) of each state.
+        """
         rng = np.random.default_rng(0)
         sets: list[tuple[str, Floats, Floats]] = []
         for index, name in enumerate(self.states):
@@ -113,7 +111,16 @@ def torsion_name(topology: Any, quad: Sequence[int]) -> str:
 
 
 def torsion_pairs(names: Sequence[str], angles: Floats, weight: Floats) -> tuple[tuple[int, int], ...]:
-    """Columns of (phi, psi) of up to three residues, or of the two torsions that move most."""
+    """Choose torsions to draw: (phi, psi) of up to three residues, or the two torsions that move most.
+
+    Args:
+        names: of the torsions.
+        angles: radians, shape (frames, torsions).
+        weight: of the frames, shape (frames,).
+
+    Returns:
+        Pairs of columns of `angles`.
+    """
     column = {name: i for i, name in enumerate(names)}
     backbone = [(i, column["psi" + n[3:]]) for n, i in column.items() if n[:3] == "phi" and "psi" + n[3:] in column]
     if backbone:
@@ -125,8 +132,8 @@ def torsion_pairs(names: Sequence[str], angles: Floats, weight: Floats) -> tuple
     return ((min(first, second), max(first, second)),)
 
 
-def torsion_words(frames: Frames, state: int) -> str:
-    """Where a state is: circular means of the torsions that tell states apart most, in degrees."""
+def torsion_words(frames: WeightedFrames, state: int) -> str:
+    """Describe a state by the circular means, in degrees, of the torsions that tell states apart most."""
     inside = np.where(frames.state == state, frames.weight, 0.0)
     if inside.sum() <= 0 or not len(frames.names):
         return ""
@@ -137,7 +144,7 @@ def torsion_words(frames: Frames, state: int) -> str:
     return ", ".join(f"{frames.names[i]} {np.rad2deg(np.angle(own[i])):.0f}°" for i in sorted(order))
 
 
-def surface_figures(frames: Frames, temperature: float) -> list[tuple[bytes, str]]:
+def surface_figures(frames: WeightedFrames, temperature: float) -> list[tuple[bytes, str]]:
     """Surfaces over torsions, and over the two slowest coordinates."""
     made = []
     for a, b in frames.pairs:

@@ -1,31 +1,48 @@
-"""What runs on a worker: one relaxation, one burst. Picklable, and decided by their arguments alone."""
+"""Tasks of workers: one relaxation, one burst. Picklable, and decided by their arguments alone."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from latentmd.arrays import Floats
 from latentmd.core.noise import noise_generator
 from latentmd.sampling.contracts import Burst, BurstError, Engine, Relaxed
+from latentmd.sampling.scheduler import Scheduler
 
-PLAN, RELAX, BURST, REVIEW, REFINE = range(1, 6)  # what random numbers are for
+PLAN, RELAX, BURST, REVIEW, REFINE = range(1, 6)  # purposes of random numbers
 
 
 def keyed_rng(seed: int, round_: int, purpose: int, task: int = 0) -> np.random.Generator:
-    """Random numbers that belong to one purpose of one task of one round."""
+    """Random generator that belongs to one purpose of one task of one round.
+
+    Args:
+        seed: of the run.
+        round_: number of the round.
+        purpose: `PLAN`, `RELAX`, `BURST`, `REVIEW` or `REFINE`.
+        task: number of the task.
+    """
     return noise_generator(seed, stream=task, step=round_, purpose=purpose)
 
 
 def keyed_seed(seed: int, round_: int, purpose: int, task: int = 0) -> int:
-    """A seed below 2^31 that belongs to one purpose of one task of one round."""
+    """Seed below 2^31 that belongs to one purpose of one task of one round. Arguments as for `keyed_rng`."""
     return int(keyed_rng(seed, round_, purpose, task).integers(2**31 - 1))
 
 
 @dataclass(frozen=True)
 class Task:
-    """A structure (...) to relax or to simulate, and the seed."""
+    """A structure to relax or to simulate.
+
+    Attributes:
+        engine: unbiased dynamics.
+        start: structure, shape (...).
+        frames: of the burst; not used by a relaxation.
+        seed: of velocities and noise.
+    """
 
     engine: Engine
     start: Floats
@@ -34,7 +51,7 @@ class Task:
 
 
 def run_relax(task: Task) -> Relaxed | str:
-    """The relaxed structure, or the reason why there is none."""
+    """Relax a structure; the relaxed structure, or the reason why there is none."""
     try:
         relaxed = task.engine.relax(task.start, task.seed)
     except BurstError as error:
@@ -45,7 +62,7 @@ def run_relax(task: Task) -> Relaxed | str:
 
 
 def run_burst(task: Task) -> Burst | str:
-    """The burst, or the reason why it is discarded.
+    """Simulate a burst; the burst, or the reason why it is discarded.
 
     Raises:
         ValueError: the engine returned another number of frames than asked for.
@@ -62,3 +79,62 @@ def run_burst(task: Task) -> Burst | str:
     if not (np.isfinite(burst.positions).all() and np.isfinite(burst.energies).all()):
         return "not finite"
     return burst
+
+
+class BurstStore(Protocol):
+    """Keeps the bursts of rounds."""
+
+    def has_burst(self, round_: int, task: int) -> bool:
+        """Whether a burst was simulated, discarded or not."""
+        ...
+
+    def write_burst(self, round_: int, task: int, burst: Burst | str) -> None:
+        """Keep a burst.
+
+        Args:
+            round_: number of the round.
+            task: number of the burst in it.
+            burst: or the reason why it was discarded.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class BurstWork:
+    """Bursts of a round.
+
+    Attributes:
+        engine: unbiased dynamics.
+        starts: structures, shape (bursts, ...).
+        frames: of each burst.
+        seed: of the run.
+        round_: number of the round, which keys the random numbers.
+    """
+
+    engine: Engine
+    starts: Floats
+    frames: int
+    seed: int
+    round_: int
+
+
+def simulate_missing(work: BurstWork, store: BurstStore, tasks: Scheduler, stop: Callable[[], bool]) -> bool:
+    """Simulate the bursts of a round that the store does not hold yet; False where the run was stopped first.
+
+    Args:
+        work: the bursts.
+        store: keeps each as soon as it is there.
+        tasks: runs them.
+        stop: whether the run was asked to stop, looked at between bursts.
+    """
+    missing = [i for i in range(len(work.starts)) if not store.has_burst(work.round_, i)]
+    if stop():
+        return False
+    bursts = [
+        Task(work.engine, work.starts[i], work.frames, keyed_seed(work.seed, work.round_, BURST, i)) for i in missing
+    ]
+    for i, burst in zip(missing, tasks.map(run_burst, bursts), strict=True):
+        store.write_burst(work.round_, i, burst)
+        if stop() and i != missing[-1]:
+            return False
+    return True

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.arrays import Floats
+from latentmd.sampling.hybrid.folder import TOPOLOGY
 
 if TYPE_CHECKING:
+    from latentmd.sampling.request import HybridRun
     from latentmd.systems.builder import Protocol
     from latentmd.training.config import TrainingConfig
 
 Report = Callable[[str, int, int, dict[str, float]], None]
 
-_MOST = 400  # trajectories that a model is trained on
-_HELD_OUT = 8  # one in so many validates
+_MOST = 400  # most trajectories that a model is trained on
+_HELD_OUT = 8  # one trajectory in so many validates
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,12 @@ class Recipe:
         return [np.asarray(trajectories[int(i)], dtype=np.float32) for i in order]
 
     def config(self, frames: int, trajectories: int, seed: int) -> TrainingConfig:
-        """Settings for trajectories of at most `frames` frames.
+        """Training configuration for bursts.
+
+        Args:
+            frames: of the longest trajectory.
+            trajectories: number of them.
+            seed: of the training.
 
         The energy heads are there but not trained beyond the exact fit of their linear part: hybrid sampling takes
         every energy from the engine.
@@ -89,6 +96,13 @@ class Recipe:
         )  # fmt: skip
 
 
+def recipe_of(run: HybridRun) -> Recipe:
+    """The recipe of a run."""
+    s = run.settings
+    frames = round(s.burst / s.interval)
+    return Recipe(run.folder / TOPOLOGY, run.engine.molecule.protocol, s.interval, frames, s.effort)
+
+
 def train_bundle(
     trajectories: Sequence[Floats],
     recipe: Recipe,
@@ -114,7 +128,7 @@ def train_bundle(
     from latentmd.io.outputs import FrameWriter
     from latentmd.model.propagator import Propagator
     from latentmd.sampling.hybrid.ensemble import ENSEMBLE, fit_ensemble
-    from latentmd.sampling.hybrid.explorer import MODEL
+    from latentmd.sampling.hybrid.store import MODEL
     from latentmd.training.train import train
 
     paths = []

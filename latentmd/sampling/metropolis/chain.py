@@ -1,4 +1,4 @@
-"""Metropolis chains of a molecule: Hamiltonian steps within a basin, torsions drawn anew between basins.
+"""One Metropolis chain of a molecule: Hamiltonian steps within a basin, torsions drawn anew between basins.
 
 Both moves leave exp(-U / kT) unchanged, so that nothing but statistical error is left. A Hamiltonian step draws
 velocities, follows velocity Verlet with constraints for a while, and is accepted with min(1, exp(-dH / kT)) (Duane et
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from latentmd.systems.builder import Molecule
 
 
-STEPS = 20  # of a Hamiltonian move
-JUMPS = 10  # moves of the torsions after each of them
+STEPS = 20  # velocity Verlet steps of a Hamiltonian move
+TORSION_MOVES = 10  # torsion moves after each Hamiltonian move
 _PLATFORM = "Reference"  # in double precision, and the fastest for so few atoms without a GPU
-_TOLERANCE = 1e-8  # of constraints, relative
-_FINER = 0.5  # of the protocol's time step, so that few Hamiltonian moves are rejected
+_TOLERANCE = 1e-8  # relative tolerance of constraints
+_TIMESTEP = 0.5  # time step over that of the protocol, so that few Hamiltonian moves are rejected
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of a chain, decided by these values alone.
+    """A segment of a chain, decided by these values alone.
 
     Attributes:
         molecule: with temperature and time step.
         move: of the torsions.
         start: positions (atoms, 3) in nm.
-        sweeps: each a Hamiltonian move and ten of the torsions.
+        sweeps: number of them; each is a Hamiltonian move and ten torsion moves.
         seed: of all random numbers.
     """
 
@@ -52,12 +52,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Piece:
-    """What a segment sampled.
+    """Samples of one chain segment.
 
     Attributes:
         positions: after every sweep, shape (sweeps, atoms, 3), nm.
         energies: kJ/mol, shape (sweeps,).
-        accepted: how many of the Hamiltonian moves and of those of the torsions.
+        accepted: numbers of accepted Hamiltonian and torsion moves.
     """
 
     positions: Floats
@@ -76,20 +76,20 @@ def run_segment(segment: Segment) -> Piece:
     energies = np.empty(segment.sweeps)
     accepted = np.zeros(2, dtype=np.int64)
     for sweep in range(segment.sweeps):
-        accepted += chain.glide(), chain.jump()
+        accepted += chain.hamiltonian_step(), chain.torsion_steps()
         positions[sweep], energies[sweep] = chain.positions, chain.energy
     return Piece(positions, energies, (int(accepted[0]), int(accepted[1])))
 
 
 class _Chain:
-    """Where a chain is."""
+    """State of one Markov chain: positions, potential energy, random generator."""
 
     def __init__(self, segment: Segment) -> None:
         protocol = segment.molecule.protocol
         self.move, self.temperature = segment.move, protocol.temperature
         self.beta = 1.0 / thermal_energy(protocol.temperature)
         self.rng = np.random.default_rng(segment.seed)
-        self.integrator = velocity_verlet(_FINER * protocol.timestep)
+        self.integrator = velocity_verlet(_TIMESTEP * protocol.timestep)
         self.context = segment.molecule.context(self.integrator, _PLATFORM)
         centred = np.asarray(segment.start, dtype=np.float64)
         with explosions():
@@ -108,8 +108,8 @@ class _Chain:
         """Whether a proposal of this logarithm of the acceptance ratio is taken; never where it is not finite."""
         return bool(np.log(self.rng.random()) < exponent)
 
-    def glide(self) -> int:
-        """A Hamiltonian move; 1 where it was accepted."""
+    def hamiltonian_step(self) -> int:
+        """Make a Hamiltonian Monte Carlo step; 1 where it was accepted."""
         import openmm
 
         self.context.setPositions(self.positions)
@@ -126,15 +126,15 @@ class _Chain:
         self.positions, self.energy = np.asarray(state.getPositions(asNumpy=True)._value), energy
         return 1
 
-    def jump(self) -> int:
-        """Moves of the torsions; how many were accepted."""
+    def torsion_steps(self) -> int:
+        """Make ten torsion moves; how many were accepted."""
         density, taken = self.move.log_density(self.move.angles(self.positions)), 0
-        for _ in range(JUMPS):
+        for _ in range(TORSION_MOVES):
             angles = self.move.draw(self.rng)
-            proposed, there = self.move.turned(self.positions, angles), self.move.log_density(angles)
+            proposed, after = self.move.with_torsions(self.positions, angles), self.move.log_density(angles)
             energy = self._energy(proposed)
-            if self._passes(self.beta * (self.energy - energy) + density - there):
-                self.positions, self.energy, density, taken = proposed, energy, there, taken + 1
+            if self._passes(self.beta * (self.energy - energy) + density - after):
+                self.positions, self.energy, density, taken = proposed, energy, after, taken + 1
         return taken
 
 

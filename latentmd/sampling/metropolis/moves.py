@@ -56,7 +56,7 @@ class TorsionMove:
         """Torsions (torsions,) of positions (atoms, 3)."""
         return np.asarray(torsions(positions[None], self.quads)[0])
 
-    def turned(self, positions: Floats, angles: Floats) -> Floats:
+    def with_torsions(self, positions: Floats, angles: Floats) -> Floats:
         """Positions (atoms, 3) with torsions (torsions,), one side of every bond turned as a rigid body."""
         from scipy.spatial.transform import Rotation
 
@@ -69,7 +69,7 @@ class TorsionMove:
         return moved
 
 
-def turning(quads: Ints, bonds: Ints, atoms: int) -> tuple[Ints, tuple[Ints, ...]]:
+def acyclic_torsions(quads: Ints, bonds: Ints, atoms: int) -> tuple[Ints, tuple[Ints, ...]]:
     """The torsions (torsions, 4) whose bond is in no ring, and the atoms on the far side of each.
 
     Args:

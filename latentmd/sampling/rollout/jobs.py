@@ -1,4 +1,4 @@
-"""What one worker process does for some of the walkers; plain MD here, the jobs with a model in `latent_jobs`."""
+"""Jobs of worker processes: what all walkers share, and plain MD."""
 
 from __future__ import annotations
 
@@ -11,42 +11,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.arrays import Doubles
 from latentmd.io.outputs import FrameWriter
 from latentmd.molecule.checks import check_frames, structure_template
-from latentmd.sampling.workers import Emit
+from latentmd.sampling.preparation import Prepared
+from latentmd.sampling.processes import Emit
+from latentmd.sampling.request import RolloutSettings
 from latentmd.systems.builder import WATER, Molecule
 from latentmd.systems.dynamics import run_md
 from latentmd.systems.platforms import time_platform
 
-_SPEED_SECONDS = 0.5  # of plain MD, for comparison
+_SPEED_SECONDS = 0.5  # wall time of the plain MD that speeds are compared with
 
 
 @dataclass(frozen=True)
 class WalkerJob:
-    """What the jobs share.
+    """Work of one process for some of the walkers. Picklable.
 
     Attributes:
-        molecule: what to simulate.
-        reference: minimised positions in nm, shape (atoms, 3), for the structure checks.
+        prepared: the molecule, its platform and its minimised structure, which the structure checks compare with.
+        settings: of the run.
         folder: where walker files go.
         walkers: numbers of this process's walkers.
-        frames: per walker.
-        interval: between frames, ps.
-        seed: of the run.
-        platform: OpenMM platform.
-        threads: of the CPU platform.
     """
 
-    molecule: Molecule
-    reference: Doubles
+    prepared: Prepared
+    settings: RolloutSettings
     folder: Path
     walkers: list[int]
-    frames: int
-    interval: float
-    seed: int
-    platform: str
-    threads: int
+
+    @property
+    def molecule(self) -> Molecule:
+        """The molecule."""
+        return self.prepared.molecule
 
     def writer(self, walker: int) -> FrameWriter:
         """The walker's trajectory file."""
@@ -60,7 +56,7 @@ class WalkerJob:
             from latentmd.integrators.openmm_selection import sub_topology
 
             topology = sub_topology(topology, atoms)
-        template = structure_template(topology, self.reference[atoms])
+        template = structure_template(topology, self.prepared.reference[atoms])
 
         def failed(positions: NDArray[Any]) -> list[str]:
             passed = check_frames(np.asarray(positions, dtype=np.float64)[:, atoms], template)
@@ -70,7 +66,7 @@ class WalkerJob:
 
     def emit_speed(self, emit: Emit) -> None:
         """Measure plain MD on this process's core, in ps per second."""
-        rate = time_platform(self.molecule, self.platform, _SPEED_SECONDS, self.threads)
+        rate = time_platform(self.molecule, self.prepared.platform, _SPEED_SECONDS, self.prepared.threads)
         emit("speed", value=rate * self.molecule.protocol.timestep)
 
 
@@ -92,13 +88,13 @@ class MDJob(WalkerJob):
             with self.writer(walker) as writer:
                 blocks = run_md(
                     self.molecule,
-                    self.frames,
-                    self.interval,
-                    seed=self.seed,
+                    self.settings.frames,
+                    self.settings.interval,
+                    seed=self.settings.seed,
                     walker=walker,
-                    platform=self.platform,
+                    platform=self.prepared.platform,
                     chunk=self.chunk,
-                    threads=self.threads,
+                    threads=self.prepared.threads,
                 )
                 for block in blocks:
                     writer.write(block.positions, block.times)

@@ -5,25 +5,20 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from latentmd.sampling.rollout.run import (
-    Plan,
-    Progress,
-    RunResult,
-    check_times,
-    execute,
-    minimised,
-    picoseconds,
-    processes_for,
-)
-from latentmd.sampling.workers import cores, share
+from latentmd.sampling.conditions import reference_model
+from latentmd.sampling.preparation import check_protocol, prepare
+from latentmd.sampling.processes import Job, cores
+from latentmd.sampling.request import Report, RolloutSettings, no_report, picoseconds
+from latentmd.sampling.rollout.plan import Plan, check_times, processes_for, share
+from latentmd.sampling.rollout.run import RunResult, execute
 
 if TYPE_CHECKING:
-    from latentmd.model.file import Manifest
-    from latentmd.systems.builder import Molecule, Protocol, Solvent
+    from latentmd.systems.builder import Protocol, Solvent
 
-_REPORT_SECONDS = 0.5  # between reports of a worker
+_REPORT_SECONDS = 0.5  # wall time between reports of a worker
+_MOST_FRAMES = 1000  # in a report
 
 
 def md(
@@ -41,7 +36,7 @@ def md(
     seed: int = 0,
     processes: int | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> RunResult:
     """Simulate plain MD and write one trajectory per walker.
 
@@ -63,6 +58,9 @@ def md(
         overwrite: replace an earlier run in `out`.
         progress: called with (stage, simulated ps, total ps).
 
+    Returns:
+        Folder, trajectories, topology, provenance and summary of the run.
+
     Raises:
         ValueError: a setting or the molecule is wrong.
         OutputError: the folder cannot be used.
@@ -72,84 +70,53 @@ def md(
     begin = clock.perf_counter()
     from latentmd.systems.builder import Protocol
 
-    protocol = Protocol(solvent, tuple(force_field), temperature, friction, picoseconds(timestep))
-    plan = md_plan(
-        Path(pdb), Path(out), protocol, picoseconds(time), picoseconds(save_every), walkers, seed, processes, overwrite
+    protocol = Protocol(
+        solvent, tuple(force_field), temperature=temperature, friction=friction, timestep=picoseconds(timestep)
     )
+    settings = RolloutSettings(
+        mode="md",
+        time=picoseconds(time),
+        interval=picoseconds(save_every),
+        walkers=walkers,
+        seed=seed,
+        processes=processes,
+        out=Path(out),
+        overwrite=overwrite,
+    )
+    plan = md_plan(Path(pdb), settings, protocol)
     plan.started = begin
-    return execute(plan, progress)
+    return execute(plan, progress or no_report)
 
 
-def md_plan(
-    pdb: Path,
-    out: Path,
-    protocol: Protocol,
-    time: float,
-    interval: float,
-    walkers: int,
-    seed: int,
-    processes: int | None,
-    overwrite: bool,
-) -> Plan:
-    """Check everything about a run of plain MD; times in ps."""
+def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: str = "md") -> Plan:
+    """Check everything about a run of plain MD.
+
+    Args:
+        pdb: the molecule.
+        settings: of the walkers.
+        protocol: of the MD.
+        command: "md" or "simulate", for summary.json.
+
+    Raises:
+        ValueError: a setting or the molecule is wrong.
+        OutputError: the folder cannot be used.
+    """
     from latentmd.io.outputs import check_folder
     from latentmd.sampling.rollout.jobs import MDJob
     from latentmd.systems.builder import build
-    from latentmd.systems.platforms import platform_rates
 
     begin = clock.perf_counter()
     check_protocol(protocol)
-    check_times(time, interval, protocol.timestep)
-    count = processes_for(walkers, processes)
-    check_folder(out, overwrite)
-    molecule = build(pdb, protocol)
-    threads = max(1, cores() // count)
-    rates = platform_rates(molecule, threads)
-    platform = max(rates, key=lambda name: rates[name])
-    reference = minimised(molecule, platform)
-    frames = round(time / interval)
-    chunk = int(min(1000, max(1, _REPORT_SECONDS * rates[platform] * protocol.timestep / interval)))
+    check_times(settings.time, settings.interval, protocol.timestep)
+    count = processes_for(settings.walkers, settings.processes)
+    check_folder(settings.out, settings.overwrite)
+    prepared = prepare(build(pdb, protocol), pdb, max(1, cores() // count))
+    per_frame = settings.interval / protocol.timestep  # MD steps
+    chunk = int(min(_MOST_FRAMES, max(1, _REPORT_SECONDS * prepared.rate / per_frame)))
 
-    def jobs(folder: Path) -> list[Any]:
-        return [
-            MDJob(molecule, reference, folder, part, frames, interval, seed, platform, threads, chunk)
-            for part in share(walkers, count)
-        ]
+    def jobs(folder: Path) -> list[Job]:
+        return [MDJob(prepared, settings, folder, part, chunk=chunk) for part in share(settings.walkers, count)]
 
-    wall = {"preparation": clock.perf_counter() - begin}
-    manifest = covering_model(molecule)
-    return Plan(
-        "md", molecule, reference, pdb, out, overwrite, time, interval, walkers, seed, count, platform, "md", jobs,
-        manifest=manifest, wall=wall,
-    )  # fmt: skip
-
-
-def covering_model(molecule: Molecule) -> Manifest | None:
-    """The bundled model made for this molecule under this protocol, whose reference the report shows beside the run."""
-    from latentmd.model.file import bundled_models, read_manifest
-    from latentmd.molecule.fingerprint import fingerprint
-
-    found, protocol = fingerprint(molecule.topology), molecule.protocol
-    for name in bundled_models():
-        manifest = read_manifest(name)
-        same = (manifest.solvent, manifest.temperature) == (protocol.solvent, protocol.temperature)
-        if manifest.fingerprint == found and same and manifest.force_field == list(protocol.force_field_files):
-            return manifest
-    return None
-
-
-def check_protocol(protocol: Protocol) -> None:
-    """Refuse numbers that no simulation can have.
-
-    Raises:
-        ValueError: and what is expected.
-    """
-    if not 0 < protocol.temperature < 2000:
-        raise ValueError(f"--temperature is {protocol.temperature:g} K; expected more than 0 and less than 2000 K")
-    if not 0 < protocol.friction < 1000:
-        raise ValueError(f"--friction is {protocol.friction:g}/ps; expected more than 0 and less than 1000/ps")
-    if not 0 < protocol.timestep <= 0.005:
-        raise ValueError(
-            f"--timestep is {protocol.timestep * 1000:g} fs; expected more than 0 and at most 5 fs, which constrained "
-            "hydrogens of 3 amu allow"
-        )
+    plan = Plan(command, settings, prepared, count, jobs, reference=reference_model(prepared.molecule))
+    plan.wall["preparation"] = clock.perf_counter() - begin
+    return plan

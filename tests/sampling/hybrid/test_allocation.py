@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from latentmd.analysis.reversible import reversible_fluxes
-from latentmd.sampling.hybrid.allocation import currents, worth
-from latentmd.sampling.hybrid.planning import worthy_cells
+from latentmd.sampling.hybrid.allocation import currents, variance_reduction
+from latentmd.sampling.hybrid.planning import draw_cells_by_gain
 from latentmd.sampling.hybrid.reweighting import Model
 
 _ENERGY = np.array([0.0, 1.0, 2.5, 4.0, 3.0, 1.5, 0.5, 1.0])  # kT
@@ -43,7 +43,7 @@ def test_the_variance_is_that_of_repeated_estimates(lags: list[int]) -> None:
 def test_what_a_lag_is_worth_is_the_derivative_of_the_variance() -> None:
     model = _chain()
     lags, shares = np.array([300.0, 500, 200, 100, 80, 300, 900, 500]), np.column_stack([_LEFT, ~_LEFT]).astype(float)
-    gains = worth(model, lags, shares, 1)
+    gains = variance_reduction(model, lags, shares, 1)
     derivatives = _derivatives(model)[None]
     for cell in range(8):
         step = np.where(np.arange(8) == cell, 0.01, 0.0)
@@ -53,17 +53,17 @@ def test_what_a_lag_is_worth_is_the_derivative_of_the_variance() -> None:
 
 def test_equally_visited_cells_are_worth_most_below_a_steep_climb() -> None:
     shares = np.column_stack([_LEFT, ~_LEFT]).astype(float)
-    gains = worth(_chain(), np.full(8, 1000.0), shares, 1)
+    gains = variance_reduction(_chain(), np.full(8, 1000.0), shares, 1)
     assert set(np.argsort(gains)[-3:]) == {1, 2, 5}, "the steepest climbs"
-    later = worth(_chain(), np.full(8, 1000.0), shares, 5)
+    later = variance_reduction(_chain(), np.full(8, 1000.0), shares, 5)
     assert np.ptp(np.log(later)) < np.ptp(np.log(gains)), "a longer burst visits its neighbours too"
 
 
 def test_a_state_that_is_all_or_nothing_is_worth_nothing() -> None:
-    np.testing.assert_array_equal(worth(_chain(), np.full(8, 10.0), np.ones((8, 1)), 3), 0.0)
-    np.testing.assert_array_equal(worth(_chain(), np.full(8, 10.0), np.zeros((8, 1)), 3), 0.0)
+    np.testing.assert_array_equal(variance_reduction(_chain(), np.full(8, 10.0), np.ones((8, 1)), 3), 0.0)
+    np.testing.assert_array_equal(variance_reduction(_chain(), np.full(8, 10.0), np.zeros((8, 1)), 3), 0.0)
 
 
 def test_starts_are_drawn_in_proportion_to_their_worth() -> None:
-    chosen = worthy_cells(np.array([0.0, 3.0, 1.0]), 4000, np.random.default_rng(0))
+    chosen = draw_cells_by_gain(np.array([0.0, 3.0, 1.0]), 4000, np.random.default_rng(0))
     np.testing.assert_allclose(np.bincount(chosen) / 4000, [0, 0.75, 0.25], atol=0.03)

@@ -15,7 +15,7 @@ Chain = Callable[..., Bursts]
 
 
 def _review(bursts: Bursts, criteria: Criteria | None = None, fresh: int = 10, lag: int = 1) -> Review:
-    return review(bursts, lag, 1, criteria or Criteria(), fresh, np.random.default_rng(0), draws=40)
+    return review(bursts, lag, 1, criteria=criteria or Criteria(), fresh=fresh, rng=np.random.default_rng(0), draws=40)
 
 
 def test_many_bursts_of_a_markov_chain_have_converged(chain: Chain, stationary: np.ndarray) -> None:
@@ -87,4 +87,4 @@ def test_what_moves_on_doubling_is_part_of_the_error() -> None:
 @pytest.mark.parametrize("frames", [5, 6])
 def test_bursts_too_short_to_double_are_refused(chain: Chain, frames: int) -> None:
     with pytest.raises(ValueError, match="needs more than"):
-        review(chain(20, frames, 0), 2, 1, Criteria(), 5, np.random.default_rng(0))
+        review(chain(20, frames, 0), 2, 1, criteria=Criteria(), fresh=5, rng=np.random.default_rng(0))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from latentmd.sampling.hybrid.estimates import Bursts, _typical_time, estimate
+from latentmd.sampling.hybrid.estimates import Bursts, _geometric_mean_time, estimate
 
 Chain = Callable[..., Bursts]
 
@@ -73,6 +73,6 @@ def test_trials_that_go_on_until_they_succeed_do_not_make_a_climb_too_easy() -> 
 
 
 def test_a_time_that_a_few_draws_do_not_have_is_that_of_the_others() -> None:
-    assert _typical_time(np.array([2.0, 8.0, np.nan])) == pytest.approx(4.0)
-    assert np.isnan(_typical_time(np.array([2.0, np.nan])))
-    assert _typical_time(np.array([2.0, np.inf, np.inf])) == np.inf
+    assert _geometric_mean_time(np.array([2.0, 8.0, np.nan])) == pytest.approx(4.0)
+    assert np.isnan(_geometric_mean_time(np.array([2.0, np.nan])))
+    assert _geometric_mean_time(np.array([2.0, np.inf, np.inf])) == np.inf

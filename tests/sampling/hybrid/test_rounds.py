@@ -28,7 +28,10 @@ SETTINGS = Settings(seed=4, starts=6, relaxation=2, lag=2, frames=12, cells=8, g
 def _hybrid(folder: Path, settings: Settings = SETTINGS, engine: ToyEngine | None = None, **others: Any) -> Hybrid:
     explorer = LatentExplorer(1, 2, 0, fixed=settings.refine is None)
     states = others.pop("states", LAND.states)
-    return Hybrid(engine or ToyEngine(LAND, 5), explorer, load_explorer, START, states, settings, folder, **others)
+    return Hybrid(
+        engine or ToyEngine(LAND, 5), explorer, load=load_explorer, start=START, states=states, settings=settings,
+        folder=folder, **others,
+    )  # fmt: skip
 
 
 def _content(folder: Path) -> dict[str, Any]:
@@ -201,7 +204,10 @@ def test_another_start_or_other_settings_are_refused(tmp_path: Path) -> None:
         _hybrid(tmp_path, replace(SETTINGS, seed=5))
     explorer = LatentExplorer(1, 2, 0)
     with pytest.raises(StoreError, match="starts from other structures"):
-        Hybrid(ToyEngine(LAND, 5), explorer, load_explorer, START + 1, LAND.states, SETTINGS, tmp_path)
+        Hybrid(
+            ToyEngine(LAND, 5), explorer, load=load_explorer, start=START + 1, states=LAND.states, settings=SETTINGS,
+            folder=tmp_path,
+        )  # fmt: skip
 
 
 def test_cells_are_as_fine_as_the_bursts_connect(tmp_path: Path) -> None:

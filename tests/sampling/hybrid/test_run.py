@@ -15,8 +15,9 @@ import pytest
 
 from latentmd.io.outputs import OutputError
 from latentmd.sampling.engine import MoleculeEngine
-from latentmd.sampling.hybrid.run import HybridSettings, hybrid
-from latentmd.sampling.rollout.run import RunError, RunInterrupted
+from latentmd.sampling.errors import RunError, RunInterrupted
+from latentmd.sampling.levels import hybrid
+from latentmd.sampling.request import HybridSettings
 from latentmd.training.loop import TrainingError
 
 ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
@@ -149,10 +150,10 @@ def test_a_model_proposes_and_its_raw_frames_are_kept_apart(ou_bundle: Path, tmp
 
 
 @pytest.mark.parametrize("level", ["raw", "relaxed", "gated"])
-def test_lower_rungs_of_the_ladder(
+def test_levels_without_statistics(
     level: str, ou_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("latentmd.sampling.hybrid.ladder.FRAMES", 12)
+    monkeypatch.setattr("latentmd.sampling.hybrid.structures.FRAMES", 12)
     settings = HybridSettings(interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=4)
     result = run(tmp_path / "run", model=ou_bundle, settings=settings, exactness=level)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

@@ -12,7 +12,7 @@ from scipy.stats import kstest
 from latentmd.analysis.statistics import effective_samples
 from latentmd.sampling.contracts import BurstError
 from latentmd.sampling.metropolis.chain import Segment, run_segment, velocity_verlet
-from latentmd.sampling.metropolis.moves import TorsionMove, turning
+from latentmd.sampling.metropolis.moves import TorsionMove, acyclic_torsions
 from latentmd.systems.builder import Molecule, Protocol
 from latentmd.units import thermal_energy
 
@@ -52,7 +52,7 @@ def _potential(theta: np.ndarray) -> np.ndarray:
 
 
 def _move(centres: list[float]) -> TorsionMove:
-    quads, sides = turning(QUADS, BONDS, 4)
+    quads, sides = acyclic_torsions(QUADS, BONDS, 4)
     return TorsionMove(quads, sides, np.array(centres)[:, None], 0.4)
 
 
@@ -123,7 +123,7 @@ def test_two_coupled_torsions_have_their_exact_distribution() -> None:
     both.addBond([0, 1, 2, 3, 4])
     system.addForce(both)
     chain = np.vstack([BONDS, [3, 4]])
-    quads, sides = turning(np.array([[0, 1, 2, 3], [1, 2, 3, 4]]), chain, 5)
+    quads, sides = acyclic_torsions(np.array([[0, 1, 2, 3], [1, 2, 3, 4]]), chain, 5)
     move = TorsionMove(quads, sides, np.array([[1.5, -1.5], [-1.5, -1.5]]), 1.0)
     piece = run_segment(Segment(_molecule(system, start), move, start, 1500, 4))
     theta = np.array([move.angles(x) for x in piece.positions])

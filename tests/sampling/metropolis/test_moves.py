@@ -9,13 +9,13 @@ import pytest
 
 from latentmd.molecule.checks import topology_arrays, torsions
 from latentmd.sampling.engine import rotatable_torsions
-from latentmd.sampling.metropolis.moves import TorsionMove, turning
+from latentmd.sampling.metropolis.moves import TorsionMove, acyclic_torsions
 
 
 @pytest.fixture(scope="module")
 def move(alanine: Any) -> TorsionMove:
     symbols, bonds = topology_arrays(alanine.topology)
-    quads, sides = turning(rotatable_torsions(symbols, bonds), bonds, len(symbols))
+    quads, sides = acyclic_torsions(rotatable_torsions(symbols, bonds), bonds, len(symbols))
     centres = np.random.default_rng(0).uniform(-np.pi, np.pi, (30, len(quads)))
     return TorsionMove(quads, sides, centres, 0.3)
 
@@ -27,11 +27,11 @@ def test_turned_torsions_are_those_asked_for_and_nothing_else_changes(move: Tors
     near = np.array([(i, k) for j in around for i in around[j] for k in around[j] if i < k] + bonds.tolist())
     before = np.linalg.norm(start[near[:, 0]] - start[near[:, 1]], axis=1)
     for angles in move.centres[:5]:
-        moved = move.turned(start, angles)
+        moved = move.with_torsions(start, angles)
         np.testing.assert_allclose(np.cos(torsions(moved[None], move.quads)[0] - angles), 1.0, atol=1e-10)
         after = np.linalg.norm(moved[near[:, 0]] - moved[near[:, 1]], axis=1)
         np.testing.assert_allclose(after, before, atol=1e-12)  # of bonds, and across angles
-    np.testing.assert_allclose(move.turned(start, move.angles(start)), start, atol=1e-12)
+    np.testing.assert_allclose(move.with_torsions(start, move.angles(start)), start, atol=1e-12)
 
 
 def test_the_density_is_that_of_the_draws(move: TorsionMove) -> None:
@@ -49,6 +49,6 @@ def test_bonds_of_a_ring_do_not_turn() -> None:
     """Ethylbenzene without hydrogens but two: of all bonds only those that leave the ring turn."""
     symbols = ["C"] * 8 + ["H", "H"]
     bonds = np.array([(i, (i + 1) % 6) for i in range(6)] + [(0, 6), (6, 7), (6, 8), (7, 9)])
-    quads, sides = turning(rotatable_torsions(symbols, bonds), bonds, len(symbols))
+    quads, sides = acyclic_torsions(rotatable_torsions(symbols, bonds), bonds, len(symbols))
     assert {tuple(sorted(q[1:3])) for q in quads.tolist()} == {(0, 6), (6, 7)}
     assert {frozenset(side.tolist()) for side in sides} == {frozenset({6, 7, 8, 9}), frozenset({7, 9})}

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from latentmd.sampling.engine import MoleculeEngine
-from latentmd.sampling.hybrid.run import HybridSettings, hybrid
-from latentmd.sampling.metropolis import run as hybrid_metropolis
-from latentmd.sampling.metropolis.run import check_suitable, due, lacking, populations
-from latentmd.sampling.rollout.run import RunInterrupted
+from latentmd.sampling.errors import RunInterrupted
+from latentmd.sampling.levels import hybrid
+from latentmd.sampling.metropolis import populations as populations_module
+from latentmd.sampling.metropolis import run as chains
+from latentmd.sampling.metropolis.run import check_suitable, is_review
+from latentmd.sampling.request import HybridSettings
 
 ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 SMALL = HybridSettings(interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=4, cells=20, surrogate=False, hot=False)
@@ -28,9 +30,9 @@ def run(out: Path, **options: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hybrid_metropolis, "SWEEPS", 12)
-    monkeypatch.setattr(hybrid_metropolis, "_FEWEST_JUMPS", 1)
-    monkeypatch.setattr(hybrid_metropolis, "_MIXED", 1e9)
+    monkeypatch.setattr(chains, "SWEEPS", 12)
+    monkeypatch.setattr(populations_module, "FEWEST_ACCEPTED", 1)
+    monkeypatch.setattr(populations_module, "LARGEST_RATIO", 1e9)
 
 
 def test_frames_have_equal_weights_and_the_energies_of_the_force_field(tmp_path: Path) -> None:
@@ -53,14 +55,14 @@ def test_a_stopped_run_goes_on_and_equals_the_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path / "whole")
-    real, calls = hybrid_metropolis.run_segment, iter(range(100))
+    real, calls = chains.run_segment, iter(range(100))
 
     def broken(segment: Any) -> Any:
         if next(calls) == 5:
             raise KeyboardInterrupt
         return real(segment)
 
-    monkeypatch.setattr(hybrid_metropolis, "run_segment", broken)
+    monkeypatch.setattr(chains, "run_segment", broken)
     with pytest.raises((KeyboardInterrupt, RunInterrupted)):
         run(tmp_path / "parts")
     assert len(list((tmp_path / "parts" / "metropolis").glob("segment-*.npz"))) == 5
@@ -93,25 +95,8 @@ def test_a_model_chooses_where_kernels_are(ou_bundle: Path, tmp_path: Path) -> N
         assert centres["surrogate"] == 0 and len(centres["centres"]) > 0
 
 
-def test_populations_and_their_errors_of_known_torsions() -> None:
-    """Independent draws of one torsion, a third of them in the second basin; and chains that never mix."""
-    rng = np.random.default_rng(0)
-    second = rng.random((4, 3000)) < 1 / 3
-    angles = np.where(second, 2.0, -1.0)[:, :, None] + 0.1 * rng.standard_normal((4, 3000, 1))
-    found = populations(angles, rng)
-    assert found.values.sum() == pytest.approx(1.0) and found.mixed < 1.01
-    inside = np.array([np.mean(angles[found.sets == i] > 0.5) for i in range(len(found.values))])
-    share = found.values[inside > 0.5].sum()
-    assert abs(share - 1 / 3) < 4 * np.sqrt(2 / 9 / 12000)
-    assert lacking(found, 1000, 0.25) == []
-    apart = populations(np.broadcast_to(np.array([-1.0, -1.0, 2.0, 2.0])[:, None, None], (4, 3000, 1)), rng)
-    assert apart.mixed == float("inf")
-    hybrid_metropolis._MIXED = 1.05
-    assert any("do not agree" in sentence for sentence in lacking(apart, 1000, 0.25))
-
-
 def test_chains_are_looked_at_less_and_less_often() -> None:
-    assert [number for number in range(1, 30) if due(number)] == [2, 3, 5, 8, 12, 18, 27]
+    assert [number for number in range(1, 30) if is_review(number)] == [2, 3, 5, 8, 12, 18, 27]
 
 
 def test_unsuitable_molecules_are_refused(alanine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,6 +104,6 @@ def test_unsuitable_molecules_are_refused(alanine: Any, monkeypatch: pytest.Monk
     check_suitable(engine)
     with pytest.raises(ValueError, match="has none that can turn: use --exactness reweighted"):
         check_suitable(replace(engine, quads=engine.quads[:0]))
-    monkeypatch.setattr(hybrid_metropolis, "MOST_ATOMS", 21)
+    monkeypatch.setattr(chains, "MOST_ATOMS", 21)
     with pytest.raises(ValueError, match="beyond 21 atoms; this one has 22: use --exactness reweighted"):
         check_suitable(engine)

@@ -16,7 +16,9 @@ import pytest
 
 import latentmd
 from latentmd.io.outputs import OutputError, read_provenance
-from latentmd.sampling.rollout.run import RunResult, check_times, picoseconds, processes_for
+from latentmd.sampling.request import picoseconds
+from latentmd.sampling.rollout.plan import check_times, processes_for
+from latentmd.sampling.rollout.run import RunResult
 from latentmd.systems.builder import MoleculeError
 
 ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"

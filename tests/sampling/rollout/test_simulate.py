@@ -12,8 +12,8 @@ import pytest
 import latentmd
 from latentmd.io.outputs import OutputError, read_provenance
 from latentmd.model.file import BundleError
-from latentmd.sampling.rollout.latent_jobs import cycle_plan
-from latentmd.sampling.rollout.run import RunError, RunResult
+from latentmd.sampling.errors import RunError
+from latentmd.sampling.rollout.run import RunResult
 
 MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"
 ALANINE = MOLECULES / "alanine_dipeptide.pdb"
@@ -151,7 +151,7 @@ def test_a_molecule_the_model_does_not_cover(ou_bundle: Path, tmp_path: Path) ->
     with pytest.raises(ValueError, match="does not cover ALA-ALA-ALA"):
         latentmd.simulate(MOLECULES / "trialanine.pdb", model=ou_bundle, out=tmp_path / "run")
     with pytest.raises(ValueError, match=r"no bundled model covers .*latentmd md .*latentmd train"):
-        latentmd.simulate(MOLECULES / "chignolin.pdb", out=tmp_path / "run")
+        latentmd.simulate(MOLECULES / "chignolin.pdb", mode="alternate", out=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -187,18 +187,3 @@ def test_a_run_without_frames_leaves_nothing(ou_bundle: Path, tmp_path: Path) ->
 def test_a_filled_folder_is_refused(alternating: RunResult, ou_bundle: Path) -> None:
     with pytest.raises(OutputError, match="not empty"):
         latentmd.simulate(ALANINE, model=ou_bundle, out=alternating.folder)
-
-
-@pytest.mark.parametrize(
-    ("length", "burst", "interval", "expected"),
-    [
-        (300.0, 2.0, 100.0, "latent 100*, latent 100*, latent 98, md 2*"),
-        (100.0, 2.0, 100.0, "latent 98, md 2*"),
-        (300.0, 150.0, 100.0, "latent 100*, latent 50, md 50*, md 100*"),
-        (300.0, 100.0, 100.0, "latent 100*, latent 100*, md 100*"),
-    ],
-)
-def test_cycles_end_on_frames(length: float, burst: float, interval: float, expected: str) -> None:
-    plan = cycle_plan(length, burst, interval)
-    assert ", ".join(f"{s.kind} {s.duration:g}{'*' * s.save}" for s in plan) == expected
-    assert sum(s.duration for s in plan) == pytest.approx(length)

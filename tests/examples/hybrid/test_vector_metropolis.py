@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import kstest, norm
 
-from latentmd.sampling.metropolis.vector import LangevinMove, MixtureMove, fit_mixture, independent_rows, metropolise
 from latentmd.worlds.landscapes import double_well, muller_brown
+
+PATH = Path(__file__).parents[3] / "examples" / "hybrid" / "vector_metropolis.py"
+SPEC = importlib.util.spec_from_file_location("vector_metropolis", PATH)
+assert SPEC is not None and SPEC.loader is not None
+vector_metropolis = importlib.util.module_from_spec(SPEC)
+sys.modules["vector_metropolis"] = vector_metropolis
+SPEC.loader.exec_module(vector_metropolis)
+LangevinMove, MixtureMove = vector_metropolis.LangevinMove, vector_metropolis.MixtureMove
+fit_mixture, independent_rows = vector_metropolis.fit_mixture, vector_metropolis.independent_rows
+metropolise = vector_metropolis.metropolise
 
 
 def _line_cdf() -> tuple[np.ndarray, np.ndarray]:

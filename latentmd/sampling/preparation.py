@@ -1,0 +1,105 @@
+"""A molecule made ready to simulate: its protocol checked, its platform chosen, its structure minimised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentmd.arrays import Doubles
+
+if TYPE_CHECKING:
+    from latentmd.systems.builder import Molecule, Protocol
+
+_LARGE = 500  # atoms above which a structure is not minimised here, since every walker minimises first anyway
+_MINIMISER_STEPS = 500
+_SYSTEM_FIELDS = ("solvent", "force_field_files", "hydrogen_mass")  # of a protocol, that the OpenMM System depends on
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A molecule ready to simulate. Picklable.
+
+    Attributes:
+        molecule: with its System and protocol.
+        source: file that it was read from.
+        reference: minimised positions in nm, shape (atoms, 3).
+        platform: OpenMM platform.
+        threads: of the CPU platform, per process.
+        rate: MD steps per second of wall time.
+    """
+
+    molecule: Molecule
+    source: Path
+    reference: Doubles
+    platform: str
+    threads: int
+    rate: float
+
+
+def prepare(molecule: Molecule, source: Path, threads: int) -> Prepared:
+    """Choose the fastest platform for a molecule and minimise its structure.
+
+    Args:
+        molecule: as built.
+        source: file that it was read from.
+        threads: of the CPU platform, per process.
+    """
+    from latentmd.systems.platforms import platform_rates
+
+    rates = platform_rates(molecule, threads)
+    platform = max(rates, key=lambda name: rates[name])
+    reference = minimised(molecule, platform)
+    return Prepared(molecule, source, reference, platform, threads=threads, rate=rates[platform])
+
+
+def minimised(molecule: Molecule, platform: str) -> Doubles:
+    """Minimise a molecule of at most 500 atoms on an OpenMM platform; positions in nm, shape (atoms, 3)."""
+    import openmm
+    from openmm import unit
+
+    if molecule.system.getNumParticles() > _LARGE:
+        return np.array(molecule.positions.value_in_unit(unit.nanometer), dtype=np.float64)
+    context = molecule.context(molecule.langevin(1), platform, threads=1)
+    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_MINIMISER_STEPS)
+    positions = context.getState(positions=True).getPositions(asNumpy=True)
+    return np.array(positions.value_in_unit(unit.nanometer), dtype=np.float64)
+
+
+def molecule_under(protocol: Protocol, source: Path, built: Molecule | None) -> Molecule:
+    """Build a molecule under a protocol, or take one that was built already where the same System serves.
+
+    Temperature, friction and time step belong to the integrator, so that they do not need another System.
+
+    Args:
+        protocol: wanted.
+        source: file of the molecule.
+        built: the molecule under another protocol; None where it was not built yet.
+
+    Raises:
+        MoleculeError: the file or the force field does not do.
+    """
+    from latentmd.systems.builder import build
+
+    if built is None or any(getattr(built.protocol, name) != getattr(protocol, name) for name in _SYSTEM_FIELDS):
+        return build(source, protocol)
+    return replace(built, protocol=protocol)
+
+
+def check_protocol(protocol: Protocol) -> None:
+    """Validate temperature, friction and time step.
+
+    Raises:
+        ValueError: one is outside the range that MD can have.
+    """
+    if not 0 < protocol.temperature < 2000:
+        raise ValueError(f"--temperature is {protocol.temperature:g} K; expected more than 0 and less than 2000 K")
+    if not 0 < protocol.friction < 1000:
+        raise ValueError(f"--friction is {protocol.friction:g}/ps; expected more than 0 and less than 1000/ps")
+    if not 0 < protocol.timestep <= 0.005:
+        raise ValueError(
+            f"--timestep is {protocol.timestep * 1000:g} fs; expected more than 0 and at most 5 fs, which constrained "
+            "hydrogens of 3 amu allow"
+        )

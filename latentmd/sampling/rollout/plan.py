@@ -1,0 +1,98 @@
+"""Plan of a run of walkers: everything checked, nothing written yet."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentmd.sampling.processes import Job, cores
+from latentmd.units import format_time
+
+if TYPE_CHECKING:
+    from latentmd.model.file import Manifest
+    from latentmd.sampling.conditions import ModelFile
+    from latentmd.sampling.preparation import Prepared
+    from latentmd.sampling.request import RolloutSettings
+
+
+@dataclass
+class Plan:
+    """A validated run of walkers that has written nothing yet.
+
+    Attributes:
+        command: "md" or "simulate", for summary.json.
+        settings: as asked for.
+        prepared: the molecule, its platform and its minimised structure.
+        processes: worker processes to use.
+        make_jobs: the jobs, given the folder to write to.
+        model: that moves the molecule; None for plain MD.
+        reference: manifest whose training data the report shows beside the run, if any covers the molecule.
+        details: further settings for summary.json.
+        wall: seconds by phase so far.
+        started: time at which the run was asked for, of `time.perf_counter`.
+    """
+
+    command: str
+    settings: RolloutSettings
+    prepared: Prepared
+    processes: int
+    make_jobs: Callable[[Path], Sequence[Job]]
+    model: ModelFile | None = None
+    reference: Manifest | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    wall: dict[str, float] = field(default_factory=dict)
+    started: float = field(default_factory=clock.perf_counter)
+
+
+def check_times(time: float, interval: float, timestep: float) -> None:
+    """Refuse a run whose frames do not fall on steps or that ends between frames.
+
+    Args:
+        time: of the run, ps.
+        interval: between frames, ps.
+        timestep: of the MD, ps.
+
+    Raises:
+        ValueError: and what would fit.
+    """
+    if not _multiple(interval, timestep):
+        raise ValueError(
+            f"--save-every is {format_time(interval)}; expected a multiple of the time step, {format_time(timestep)}"
+        )
+    if not _multiple(time, interval):
+        fitting = format_time(interval * max(1, round(time / interval)))
+        raise ValueError(
+            f"--time is {format_time(time)}; expected a multiple of --save-every, {format_time(interval)}: "
+            f"try {fitting}"
+        )
+
+
+def _multiple(value: float, unit: float) -> bool:
+    count = round(value / unit)
+    return count >= 1 and abs(count * unit - value) <= 1e-6 * unit
+
+
+def processes_for(walkers: int, asked: int | None) -> int:
+    """Number of worker processes: one per core at most, and no more than walkers.
+
+    Raises:
+        ValueError: fewer than one walker or process.
+    """
+    if walkers < 1:
+        raise ValueError(f"--walkers is {walkers}; expected at least 1")
+    if asked is not None and asked < 1:
+        raise ValueError(f"--processes is {asked}; expected at least 1")
+    return min(walkers, asked or cores())
+
+
+def share(walkers: int, processes: int) -> list[list[int]]:
+    """Deal walker numbers out to processes.
+
+    Example:
+        >>> share(5, 2)
+        [[0, 2, 4], [1, 3]]
+    """
+    return [list(range(first, walkers, processes)) for first in range(min(walkers, processes))]

@@ -1,0 +1,122 @@
+"""summary.json of a run of walkers: what was asked for, what was done, how fast."""
+
+from __future__ import annotations
+
+import platform as machine
+import sys
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latentmd.sampling.rollout.plan import Plan
+
+_NS_PER_DAY = 86.4  # ns/day in one ps per second of wall time
+_NOT_WORK = ("start", "plain MD for comparison")  # phases of a worker that simulate nothing
+
+
+@dataclass
+class Tally:
+    """Counts that the workers report.
+
+    Attributes:
+        frames: by walker.
+        failing: frames that fail a structure check.
+        md_speeds: plain MD of each worker, ps per second.
+        phases: wall seconds by phase of each worker.
+        counts: further counts by name.
+    """
+
+    frames: dict[int, int]
+    failing: int = 0
+    md_speeds: list[float] = field(default_factory=list)
+    phases: list[dict[str, float]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """Frames of all walkers."""
+        return sum(self.frames.values())
+
+    @property
+    def mean_phases(self) -> dict[str, float]:
+        """Wall seconds by phase, mean over the workers."""
+        return {name: float(np.mean([p.get(name, 0.0) for p in self.phases])) for p in self.phases for name in p}
+
+
+def summarise(plan: Plan, tally: Tally, status: str) -> dict[str, Any]:
+    """Content of summary.json, JSON values.
+
+    Args:
+        plan: of the run.
+        tally: what the workers did.
+        status: "complete", "interrupted" or "failed".
+    """
+    s, molecule = plan.settings, plan.prepared.molecule
+    simulated = tally.total * s.interval
+    protocol = {**asdict(molecule.protocol), "force_field": list(molecule.protocol.force_field_files)}
+    return {
+        "latentmd": package_version("latentmd"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "run": plan.command,
+        "status": status,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "molecule": str(plan.prepared.source),
+        "atoms": molecule.system.getNumParticles(),
+        "added_atoms": list(molecule.added),
+        "mode": s.mode,
+        "walkers": s.walkers,
+        "seed": s.seed,
+        "time_ps": s.time,
+        "frame_interval_ps": s.interval,
+        "simulated_ps": simulated,
+        "frames": list(tally.frames.values()),
+        "frames_failing_checks": tally.failing,
+        **tally.counts,
+        **plan.details,
+        "protocol": protocol,
+        "model": _model_record(plan),
+        "platform": plan.prepared.platform,
+        "processes": plan.processes,
+        "wall_seconds": {name: round(seconds, 3) for name, seconds in plan.wall.items()},
+        "wall_seconds_per_process": {name: round(seconds, 3) for name, seconds in tally.mean_phases.items()},
+        "speed": _speed(plan, tally, simulated),
+        "versions": {
+            "python": machine.python_version(),
+            **{name: package_version(name) for name in ("openmm", "torch", "numpy", "mdtraj", "pdbfixer")},
+        },
+    }
+
+
+def _speed(plan: Plan, tally: Tally, simulated: float) -> dict[str, float]:
+    """Aggregate rates in ns/day; `over_plain_md` are ratios to plain MD on the same cores in the same run."""
+    wall, inside = plan.wall, tally.mean_phases
+    result = {"ns_per_day": _NS_PER_DAY * simulated / wall["simulation"]}
+    if not tally.md_speeds or len(tally.phases) < len(tally.md_speeds):
+        return result
+    md = sum(tally.md_speeds)
+    work = sum(seconds for name, seconds in inside.items() if name not in _NOT_WORK)
+    result["plain_md_ns_per_day"] = _NS_PER_DAY * md
+    result["over_plain_md"] = simulated / work / md
+    result["over_plain_md_with_start_up"] = simulated / wall["total"] / md
+    if plan.settings.mode == "latent":
+        result["latent_rollouts_over_plain_md"] = simulated / (inside["latent steps"] + inside["decoding"]) / md
+    return result
+
+
+def _model_record(plan: Plan) -> dict[str, Any] | None:
+    if plan.model is None:
+        return None
+    manifest = plan.model.manifest
+    return {"name": manifest.name, "sha256": plan.model.sha256, "versions": manifest.versions}
+
+
+def package_version(package: str) -> str:
+    """Version of an installed package, or "unknown"."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

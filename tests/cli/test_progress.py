@@ -1,0 +1,52 @@
+"""Display of the commands: rate and time left, losses, rows of rounds, and silence where nobody looks."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from latentmd.cli.progress import Display
+
+
+def shown(display: Display) -> str:
+    text = io.StringIO()
+    Console(file=text, width=120).print(display.bar.get_renderable())
+    return text.getvalue()
+
+
+def test_the_bar_shows_a_stage_its_rate_and_the_time_left() -> None:
+    with Display() as display:
+        now = 0.0
+        display.bar.get_time = lambda: now
+        for now in range(5):
+            display("rolling out", 10.0 * now, 100.0)
+        assert "rolling out" in shown(display) and "10/s" in shown(display) and "0:00:06" in shown(display)
+        display("comparing")
+        assert "comparing" in shown(display) and "rolling out" not in shown(display)
+
+
+def test_simulated_times_have_units() -> None:
+    with Display(picoseconds=True) as display:
+        display("simulating", 500.0, 2000.0)
+        assert "500 ps of 2 ns" in shown(display)
+
+
+def test_stages_of_a_training_stay_with_their_losses() -> None:
+    with Display(keep=True) as display:
+        display("jepa", 10, 10, {"loss": 0.5})
+        display("decoder", 1, 10, {"angle": 0.25})
+        assert "loss 0.5" in shown(display) and "angle 0.25" in shown(display)
+
+
+def test_rounds_are_rows_above_the_bar_or_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(lines=True) as display:
+        display("preparing")
+        display("preparing")
+        display.show_rows([("round", "3"), ("missing", "nothing")])
+        assert "missing" in shown(display)
+    assert capsys.readouterr().err.splitlines()[:2] == ["preparing", "round 3; missing nothing"]
+    with Display() as display:
+        display("preparing")
+    assert capsys.readouterr().err.strip() == ""

@@ -1,0 +1,22 @@
+"""`latentmd systems`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from latentmd.cli.main import main
+
+
+def test_systems_lists_molecules() -> None:
+    result = CliRunner().invoke(main, ["systems"])
+    assert result.exit_code == 0
+    for name in ("alanine_dipeptide", "chignolin", "met_enkephalin"):
+        assert name in result.output
+
+
+def test_systems_prints_a_path() -> None:
+    result = CliRunner().invoke(main, ["systems", "--path", "chignolin"])
+    assert Path(result.output.strip()).is_file()
+    assert CliRunner().invoke(main, ["systems", "--path", "unobtainium"]).exit_code == 2

@@ -1,0 +1,59 @@
+"""Models and molecules that do or do not belong together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latentmd.sampling.conditions import (
+    UncoveredError,
+    bundled_model,
+    check_conditions,
+    check_covered,
+    given_model,
+    protocol_of,
+    reference_model,
+)
+from latentmd.sampling.request import RolloutSettings
+from latentmd.systems.builder import Protocol, build
+
+MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
+SETTINGS = RolloutSettings("latent", 1.0, 1.0, 1, 0, processes=1, out=Path("x"), overwrite=False)
+
+
+def test_the_bundled_model_is_found_by_molecule(alanine: Any) -> None:
+    model = bundled_model(alanine, MOLECULES / "alanine_dipeptide.pdb")
+    assert len(model.sha256) == 64 and protocol_of(model.manifest).solvent == "implicit"
+    check_covered(alanine, model, Path("alanine.pdb"))
+    found = reference_model(replace(alanine, protocol=protocol_of(model.manifest)))
+    assert found is not None and found.name == model.manifest.name
+    assert reference_model(replace(alanine, protocol=replace(alanine.protocol, temperature=301.0))) is None
+
+
+def test_an_uncovered_molecule_says_how_to_make_a_model(ou_bundle: Path) -> None:
+    path = MOLECULES / "trialanine.pdb"
+    molecule = build(path, Protocol())
+    with pytest.raises(UncoveredError, match="latentmd train trialanine-md") as error:
+        bundled_model(molecule, path)
+    assert error.value.reason.startswith("no bundled model covers ALA-ALA-ALA (")
+    assert str(error.value).startswith(error.value.reason + ". Train one:")
+    with pytest.raises(ValueError, match="does not cover ALA-ALA-ALA"):
+        check_covered(molecule, given_model(str(ou_bundle)), path)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"temperature": 300.0}, "--temperature is 300 K; the model .* was trained at 350 K"),
+        ({"solvent": "vacuum"}, "--solvent is vacuum; the model .* was trained in implicit solvent"),
+        ({"force_field": ("other.xml",)}, "--force-field is other.xml"),
+    ],
+)
+def test_other_conditions_than_the_models(change: dict[str, Any], text: str, ou_bundle: Path) -> None:
+    model = given_model(str(ou_bundle))
+    check_conditions(replace(SETTINGS, temperature=350.0, solvent="implicit"), model)
+    with pytest.raises(ValueError, match=text):
+        check_conditions(replace(SETTINGS, **change), model)
