@@ -8,48 +8,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from latentmd.arrays import Doubles, Floats, Ints
+from latentmd.replicas.terms import COULOMB, OFFSET, Terms
 
 MAX_ATOMS = 256  # indices of atoms are bytes
 _MASK_WORDS = MAX_ATOMS // 32
-_COULOMB = 138.93545764498  # kJ/mol nm/e^2
-_OFFSET = 0.009  # nm, Onufriev, Bashford & Case, Proteins 55, 383 (2004)
-
-
-@dataclass(frozen=True)
-class Terms:
-    """Parameters of one molecule without a cutoff; every array has one row per atom or term.
-
-    Attributes:
-        mass: (atoms,), amu.
-        nonbonded: (atoms, 3): charge in e, sigma in nm, epsilon in kJ/mol.
-        exceptions, exception: pairs of atoms (k, 2) with their own charge product, sigma and epsilon (k, 3).
-        bonds, bond: atoms (k, 2); length in nm, force constant in kJ/mol/nm^2.
-        angles, angle: atoms (k, 3); angle in rad, force constant in kJ/mol/rad^2.
-        torsions, torsion: atoms and periodicity (k, 5); phase in rad, force constant in kJ/mol.
-        constraints, distance: atoms (k, 2); distance in nm.
-        born: (atoms, 3): charge, radius in nm, scale; None without implicit solvent.
-        dielectric: of solute and solvent, and the surface tension in kJ/mol/nm^2.
-    """
-
-    mass: Floats
-    nonbonded: Floats
-    exceptions: Ints
-    exception: Floats
-    bonds: Ints
-    bond: Floats
-    angles: Ints
-    angle: Floats
-    torsions: Ints
-    torsion: Floats
-    constraints: Ints
-    distance: Floats
-    born: Floats | None = None
-    dielectric: tuple[float, float, float] = (1.0, 78.5, 2.25936)
-
-    @property
-    def atoms(self) -> int:
-        """Number of atoms."""
-        return len(self.mass)
 
 
 @dataclass(frozen=True)
@@ -103,12 +65,12 @@ def _molecule(terms: Terms) -> dict[str, Floats | Ints]:
     charge, sigma, epsilon = np.asarray(terms.nonbonded, np.float64).T
     solute, solvent, _ = terms.dielectric
     born = np.zeros((n, 3)) if terms.born is None else np.asarray(terms.born, np.float64)
-    offset_radius = np.where(born[:, 1] > 0, born[:, 1] - _OFFSET, 1.0)
-    screening = np.sqrt(_COULOMB * (1 / solute - 1 / solvent))
+    offset_radius = np.where(born[:, 1] > 0, born[:, 1] - OFFSET, 1.0)
+    screening = np.sqrt(COULOMB * (1 / solute - 1 / solvent))
     torsion, coefficient = _torsions(terms)
     cluster, distance = _clusters(terms)
     return {
-        "atom_a": _rows(np.sqrt(_COULOMB) * charge, sigma / 2, 2 * np.sqrt(epsilon), screening * born[:, 0]),
+        "atom_a": _rows(np.sqrt(COULOMB) * charge, sigma / 2, 2 * np.sqrt(epsilon), screening * born[:, 0]),
         "atom_b": _rows(offset_radius, born[:, 2] * offset_radius, born[:, 1], 1 / np.asarray(terms.mass, np.float64)),
         "mask": _mask(n, terms.exceptions),
         "bond": _packed(terms.bonds, terms.bond),
@@ -148,7 +110,7 @@ def _packed(atoms: Ints, values: Floats) -> Floats:
 
 def _exceptions(terms: Terms) -> Floats:
     values = np.array(terms.exception, np.float64).reshape(-1, 3)
-    values[:, 0] *= _COULOMB
+    values[:, 0] *= COULOMB
     values[:, 2] *= 4
     here = (values[:, 0] != 0) | (values[:, 2] != 0)
     return _packed(np.asarray(terms.exceptions).reshape(-1, 2)[here], values[here])
