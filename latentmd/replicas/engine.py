@@ -1,0 +1,329 @@
+"""Many replicas of one small molecule on the CPU, with the compiled kernel.
+
+Positions and velocities are in double precision, forces in single precision about each replica's centre, energies summed
+in double precision. Random numbers are a function of (seed, replica, draw), and no replica sees another one: results do not
+depend on how many replicas there are, in which block they are or on how many threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentmd.arrays import Bools, Doubles, Floats, Ints
+from latentmd.replicas import library as lib
+from latentmd.replicas.terms import Terms, UnsupportedSystem, terms_of
+from latentmd.units import GAS_CONSTANT
+
+if TYPE_CHECKING:
+    import openmm
+
+
+@dataclass(frozen=True)
+class ReplicaState:
+    """Everything that decides how replicas go on.
+
+    Attributes:
+        positions: nm, shape (replicas, atoms, 3).
+        velocities: nm/ps, shape (replicas, atoms, 3).
+        temperatures: kelvin, shape (replicas,).
+        draw: how many random draws have been made.
+    """
+
+    positions: Doubles
+    velocities: Doubles
+    temperatures: Doubles
+    draw: int
+
+
+class ReplicaEngine:
+    """Energies, forces and dynamics of many replicas at once.
+
+    Args:
+        system: OpenMM System, of a kind that `terms_of` reads.
+        positions: nm, shape (replicas, atoms, 3).
+        temperature: kelvin, one for all or shape (replicas,).
+        seed: one for all replicas, which then differ by their numbers, or one for each, shape (replicas,).
+        numbers: number of each replica, which decides its random numbers together with its seed; 0, 1, ... where None.
+        restraints: atoms of torsions that `hold` may restrain, shape (torsions, 4).
+        threads: of this process; one per core where None.
+        variant: instruction set, of `library.VARIANTS`; the fastest where None.
+
+    Raises:
+        UnsupportedSystem: the System has a force that the kernel does not know.
+        RuntimeError: the kernel is not installed, or not for this instruction set.
+    """
+
+    def __init__(
+        self,
+        system: openmm.System,
+        positions: Floats,
+        *,
+        temperature: float | Floats = 300.0,
+        seed: int | Sequence[int] = 0,
+        numbers: Sequence[int] | None = None,
+        restraints: Ints | None = None,
+        threads: int | None = None,
+        variant: str | None = None,
+    ) -> None:
+        found = lib.library()
+        if found is None:
+            raise RuntimeError("the compiled replica kernel is not installed; install latentmd with a C++ compiler")
+        variant = variant or found.variants[-1]
+        if variant not in found.variants:
+            raise RuntimeError(f"this processor has no {variant}; expected one of {', '.join(found.variants)}")
+        self._library, self.variant = found, variant
+        self.terms: Terms = terms_of(system)
+        quads = np.zeros((0, 4), np.int32) if restraints is None else np.asarray(restraints, np.int32).reshape(-1, 4)
+        self._prepared = lib.Prepared(self.terms, quads, _momentum_every(system), found.periods)
+        self.threads = threads or len(os.sched_getaffinity(0))
+        start = np.array(positions, dtype=np.float64)
+        if start.ndim != 3 or start.shape[1:] != (self.terms.atoms, 3):
+            raise ValueError(f"positions have shape {start.shape}; expected (replicas, {self.terms.atoms}, 3) in nm")
+        self.replicas = len(start)
+        self._allocate(seed, numbers, len(quads))
+        self.temperatures = np.empty(0)
+        self.set_temperatures(temperature)
+        self.set_positions(start)
+        self.draw = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"ReplicaEngine({self.replicas} replicas of {self.terms.atoms} atoms, {self.variant}, "
+            f"{self.threads} threads)"
+        )
+
+    def _allocate(self, seed: int | Sequence[int], numbers: Sequence[int] | None, restraints: int) -> None:
+        lanes, n = self._library.lanes, self.terms.atoms
+        self._blocks = -(-self.replicas // lanes)
+        self._x = np.zeros((self._blocks, n, 3, lanes))
+        self._v = np.zeros((self._blocks, n, 3, lanes))
+        self._f = np.zeros((self._blocks, n, 3, lanes), np.float32)
+        self._energy = np.zeros((self._blocks, lanes))
+        self._root_kt = np.zeros((self._blocks, lanes))
+        self._targets = np.zeros((self._blocks, restraints, 2, lanes), np.float32)
+        self._stiffness = np.zeros((self._blocks, lanes), np.float32)
+        ids = np.arange(self.replicas) if numbers is None else np.asarray(numbers)
+        self._replica = self._laned(ids.astype(np.uint32))
+        seeds = np.broadcast_to(np.asarray(seed, dtype=np.uint64), (self.replicas,))
+        self._key = np.stack([self._laned((seeds >> np.uint64(s)).astype(np.uint32)) for s in (0, 32)], axis=1)
+        self._key = np.ascontiguousarray(self._key)
+
+    def _laned(self, values: Floats | Ints) -> np.ndarray:
+        """Values (replicas, ...) in the kernel's layout (blocks, ..., lanes); spare lanes repeat the last replica."""
+        lanes = self._library.lanes
+        padded = values[np.minimum(np.arange(self._blocks * lanes), self.replicas - 1)]
+        return np.ascontiguousarray(np.moveaxis(padded.reshape(self._blocks, lanes, *values.shape[1:]), 1, -1))
+
+    def _unlaned(self, values: np.ndarray) -> np.ndarray:
+        flat = np.moveaxis(values, -1, 1)
+        return np.ascontiguousarray(flat.reshape(-1, *flat.shape[2:])[: self.replicas])
+
+    @property
+    def positions(self) -> Doubles:
+        """Positions in nm, shape (replicas, atoms, 3); a copy."""
+        return self._unlaned(self._x)
+
+    @property
+    def velocities(self) -> Doubles:
+        """Velocities in nm/ps, shape (replicas, atoms, 3); a copy."""
+        return self._unlaned(self._v)
+
+    def set_positions(self, positions: Floats) -> None:
+        """Set positions in nm, shape (replicas, atoms, 3)."""
+        self._x[...] = self._laned(np.asarray(positions, dtype=np.float64))
+
+    def set_velocities(self, velocities: Floats) -> None:
+        """Set velocities in nm/ps, shape (replicas, atoms, 3)."""
+        self._v[...] = self._laned(np.asarray(velocities, dtype=np.float64))
+
+    def set_temperatures(self, temperature: float | Floats) -> None:
+        """Set the temperature in kelvin, one for all or shape (replicas,)."""
+        self.temperatures = np.array(np.broadcast_to(np.asarray(temperature, dtype=np.float64), (self.replicas,)))
+        if not (self.temperatures > 0).all():
+            raise ValueError(f"a temperature is {self.temperatures.min():g} K; expected above 0")
+        self._root_kt[...] = self._laned(np.sqrt(GAS_CONSTANT * self.temperatures))
+
+    def hold(self, targets: Floats, stiffness: float | Floats) -> None:
+        """Restrain torsions with 0.5 k d², d the shortest turn from the target; a stiffness of 0 lets go.
+
+        Energies and the acceptance of Hamiltonian moves leave the restraints out; forces and dynamics feel them.
+
+        Args:
+            targets: radians, shape (replicas, torsions), of the `restraints` given at the start.
+            stiffness: kJ/mol/rad², one for all or shape (replicas,).
+        """
+        values = np.asarray(targets, dtype=np.float64)
+        self._targets[...] = self._laned(np.stack([np.cos(values), np.sin(values)], axis=2).astype(np.float32))
+        spread = np.broadcast_to(np.asarray(stiffness, dtype=np.float32), (self.replicas,))
+        self._stiffness[...] = self._laned(spread)
+
+    def energies(self, positions: Floats | None = None) -> Doubles:
+        """Potential energies in kJ/mol, shape (replicas,); of other positions (replicas, atoms, 3) where given."""
+        self._evaluate(positions)
+        return self._unlaned(self._energy)
+
+    def forces(self, positions: Floats | None = None) -> Floats:
+        """Forces in kJ/mol/nm, shape (replicas, atoms, 3); at other positions (replicas, atoms, 3) where given."""
+        self._evaluate(positions)
+        return self._unlaned(self._f)
+
+    def kinetic_energies(self) -> Doubles:
+        """Kinetic energies in kJ/mol, shape (replicas,)."""
+        return np.asarray(0.5 * np.einsum("a,rad->r", self.terms.mass, self.velocities**2))
+
+    def constrain(self) -> None:
+        """Move positions onto the constraints and take velocities along them away."""
+        self._run(lib.CONSTRAIN)
+
+    def draw_velocities(self) -> None:
+        """Draw Maxwell–Boltzmann velocities without components along constraints."""
+        self._run(lib.DRAW, first=self._next(1))
+
+    def langevin(self, steps: int, *, timestep: float, friction: float) -> None:
+        """Langevin dynamics in OpenMM's LangevinMiddle splitting (Zhang et al., J. Phys. Chem. A 123, 6056, 2019).
+
+        Args:
+            steps: number of time steps.
+            timestep: ps.
+            friction: 1/ps.
+        """
+        _check(steps, timestep)
+        self._run(lib.LANGEVIN, steps, self._next(steps), timestep, friction)
+
+    def verlet(self, steps: int, *, timestep: float) -> None:
+        """Velocity Verlet with constraints (RATTLE; Andersen 1983): reversible, without a thermostat.
+
+        Args:
+            steps: number of time steps.
+            timestep: ps.
+        """
+        _check(steps, timestep)
+        self._run(lib.VERLET, steps, timestep=timestep)
+
+    def hamiltonian(self, steps: int, *, timestep: float, rng: np.random.Generator) -> Bools:
+        """One Hamiltonian Monte Carlo move of every replica (Duane et al., Phys. Lett. B 195, 216, 1987).
+
+        Args:
+            steps: of velocity Verlet.
+            timestep: ps.
+            rng: decides acceptance; velocities come from the engine's seeds.
+
+        Returns:
+            Whether each move was accepted, shape (replicas,); a rejected replica is where it was.
+        """
+        before, energies = self.positions, self.energies()
+        self.draw_velocities()
+        energies = energies + self.kinetic_energies()
+        self.verlet(steps, timestep=timestep)
+        after = self.energies() + self.kinetic_energies()
+        with np.errstate(invalid="ignore"):
+            exponent = (energies - after) / (GAS_CONSTANT * self.temperatures)
+        accepted = np.log(rng.random(self.replicas)) < np.where(np.isfinite(exponent), exponent, -np.inf)
+        self.set_positions(np.where(accepted[:, None, None], self.positions, before))
+        return np.asarray(accepted)
+
+    def minimize(self, iterations: int = 200, largest_step: float = 0.01) -> Doubles:
+        """Go downhill along the forces, each replica with a step of its own, never uphill; constraints are kept.
+
+        Args:
+            iterations: evaluations of the forces.
+            largest_step: nm, that any atom moves in one step.
+
+        Returns:
+            Potential energies in kJ/mol, shape (replicas,).
+        """
+        self._v[...] = 0.0
+        self.constrain()
+        x, energies, forces = self.positions, *self._both()
+        step = np.full(self.replicas, largest_step / 2)
+        for _ in range(iterations):
+            norms = np.linalg.norm(forces, axis=2).max(axis=1)
+            self.set_positions(x + (step / np.maximum(norms, 1e-12))[:, None, None] * forces)
+            self.constrain()
+            tried = self.positions
+            found, slopes = self._both()
+            lower = np.where(np.isfinite(found), found, np.inf) < energies
+            x = np.where(lower[:, None, None], tried, x)
+            forces = np.where(lower[:, None, None], slopes, forces)
+            energies = np.where(lower, found, energies)
+            step = np.where(lower, np.minimum(1.2 * step, largest_step), 0.5 * step)
+        self.set_positions(x)
+        self._v[...] = 0.0
+        return np.asarray(energies)
+
+    def broken(self) -> Bools:
+        """Which replicas have positions or velocities that are not finite, shape (replicas,)."""
+        finite = np.isfinite(self._x).all(axis=(1, 2)) & np.isfinite(self._v).all(axis=(1, 2))
+        return np.asarray(~finite.reshape(-1)[: self.replicas])
+
+    def state(self) -> ReplicaState:
+        """Copy what decides how the replicas go on."""
+        return ReplicaState(self.positions, self.velocities, self.temperatures.copy(), self.draw)
+
+    def restore(self, state: ReplicaState) -> None:
+        """Go back to a state of this engine, bit for bit."""
+        self.set_positions(state.positions)
+        self.set_velocities(state.velocities)
+        self.set_temperatures(state.temperatures)
+        self.draw = state.draw
+
+    def _both(self) -> tuple[Doubles, Floats]:
+        self._evaluate(None)
+        return self._unlaned(self._energy), self._unlaned(self._f)
+
+    def _evaluate(self, positions: Floats | None) -> None:
+        if positions is None:
+            self._run(lib.FORCES)
+            return
+        kept = self._x.copy()
+        self.set_positions(positions)
+        self._run(lib.FORCES)
+        self._x[...] = kept
+
+    def _next(self, draws: int) -> int:
+        first, self.draw = self.draw, self.draw + draws
+        return first
+
+    def _run(
+        self, kind: int, steps: int = 0, first: int = 0, timestep: float = 0.0, friction: float = 0.0
+    ) -> None:
+        held = bool(self._stiffness.any())
+        block = lib.Block(
+            x=self._x.ctypes.data, v=self._v.ctypes.data, f=self._f.ctypes.data, energy=self._energy.ctypes.data,
+            root_kT=self._root_kt.ctypes.data, replica=self._replica.ctypes.data, key=self._key.ctypes.data,
+            targets=self._targets.ctypes.data, stiffness=self._stiffness.ctypes.data if held else None,
+        )  # fmt: skip
+        call: Callable[..., None] = self._library.handle.latentmd_run
+        call(
+            lib.VARIANTS.index(self.variant), self.threads, ctypes.byref(self._prepared.molecule), ctypes.byref(block),
+            self._blocks, kind, steps, first, timestep, friction,
+        )  # fmt: skip
+
+
+def supported(system: openmm.System) -> str:
+    """Say why the replica engine cannot simulate a System; an empty text where it can."""
+    if lib.library() is None:
+        return "the compiled replica kernel is not installed (there was no C++ compiler at installation)"
+    try:
+        terms_of(system)
+    except UnsupportedSystem as error:
+        return str(error)
+    return ""
+
+
+def _check(steps: int, timestep: float) -> None:
+    if steps < 0 or timestep <= 0:
+        raise ValueError(f"{steps} steps of {timestep:g} ps; expected 0 or more steps of a positive time")
+
+
+def _momentum_every(system: openmm.System) -> int:
+    """Steps between removals of the centre-of-mass motion; 0 for never."""
+    import openmm
+
+    return next((f.getFrequency() for f in system.getForces() if isinstance(f, openmm.CMMotionRemover)), 0)

@@ -1,0 +1,173 @@
+"""The compiled kernel: where it is, what this processor can run, and how molecules are handed to it."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latentmd.arrays import Floats, Ints
+from latentmd.replicas.terms import COULOMB, OFFSET, Terms
+
+#: Instruction sets that the kernel is compiled for, slowest first; the index is the kernel's own number.
+VARIANTS = ("portable", "avx2", "avx512")
+#: Largest relative error of a constrained length, and of its rate of change in 1/ps.
+TOLERANCE = 1e-8
+
+FORCES, LANGEVIN, VERLET, CONSTRAIN, DRAW = range(5)
+
+_POINTERS = (
+    ("bonds", "i"), ("angles", "i"), ("torsions", "i"), ("torsion_terms", "i"), ("constraints", "i"), ("groups", "i"),
+    ("restraints", "i"), ("bond", "f"), ("angle", "f"), ("torsion_cosine", "f"), ("torsion_sine", "f"),
+    ("torsion_constant", "f"), ("pairs", "f"), ("offset_radius", "f"), ("scaled_radius", "f"), ("radius", "f"),
+    ("born_charge", "f"), ("mass", "d"), ("inverse_mass", "d"), ("distance", "d"),
+)  # fmt: skip
+_TYPES = {"i": np.int32, "f": np.float32, "d": np.float64}
+
+
+class Molecule(ctypes.Structure):
+    """`struct Molecule` of kernel.cpp."""
+
+    _fields_ = [  # noqa: RUF012
+        *((name, ctypes.c_int32) for name in ("n", "n_bonds", "n_angles", "n_torsions")),
+        *((name, ctypes.c_int32) for name in ("n_groups", "n_restraints", "has_born", "momentum_every")),
+        *((name, ctypes.c_void_p) for name, _ in _POINTERS),
+        *((name, ctypes.c_double) for name in ("inverse_n", "inverse_total_mass", "tolerance")),
+        *((name, ctypes.c_float) for name in ("born_factor", "surface")),
+    ]
+
+
+class Block(ctypes.Structure):
+    """`struct Block` of kernel.cpp: arrays of all replicas, lanes last."""
+
+    _fields_ = [  # noqa: RUF012
+        (name, ctypes.c_void_p)
+        for name in ("x", "v", "f", "energy", "root_kT", "replica", "key", "targets", "stiffness")
+    ]
+
+
+@dataclass(frozen=True)
+class Library:
+    """The loaded kernel.
+
+    Attributes:
+        handle: of the shared library.
+        lanes: replicas in a block.
+        periods: largest periodicity of a torsion.
+        variants: names of the instruction sets that this processor has.
+    """
+
+    handle: Any
+    lanes: int
+    periods: int
+    variants: tuple[str, ...]
+
+
+@cache
+def library() -> Library | None:
+    """Load the compiled kernel; None where it was not built (there was no compiler at installation)."""
+    folder = Path(str(files("latentmd.replicas")))
+    for path in sorted(folder.glob("_kernel*.so")):
+        try:
+            handle = ctypes.CDLL(str(path))
+        except OSError:
+            continue
+        handle.latentmd_run.argtypes = [
+            ctypes.c_int32, ctypes.c_int32, ctypes.POINTER(Molecule), ctypes.POINTER(Block), ctypes.c_int32,
+            ctypes.c_int32, ctypes.c_int32, ctypes.c_uint64, ctypes.c_double, ctypes.c_double,
+        ]  # fmt: skip
+        handle.latentmd_run.restype = None
+        found = handle.latentmd_variants()
+        names = tuple(name for bit, name in enumerate(VARIANTS) if found >> bit & 1)
+        return Library(handle, handle.latentmd_lanes(), handle.latentmd_periods(), names)
+    return None
+
+
+class Prepared:
+    """A molecule in the kernel's layout; keeps its arrays alive.
+
+    Args:
+        terms: of the potential.
+        restraints: atoms of torsions that may be restrained, shape (k, 4).
+        momentum_every: steps between removals of the centre-of-mass motion; 0 for never.
+        periods: largest periodicity of the kernel.
+    """
+
+    def __init__(self, terms: Terms, restraints: Ints, momentum_every: int, periods: int) -> None:
+        constraints, distance, groups = _groups(terms)
+        arrays: dict[str, Any] = {
+            "bonds": terms.bonds, "angles": terms.angles, "bond": terms.bond, "angle": terms.angle,
+            "constraints": constraints, "groups": groups, "distance": distance, "restraints": restraints,
+            "pairs": _pairs(terms), "mass": terms.mass, "inverse_mass": 1.0 / np.asarray(terms.mass, np.float64),
+            **_series(terms, periods), **_born(terms),
+        }  # fmt: skip
+        self.arrays = {name: np.ascontiguousarray(arrays[name], dtype=_TYPES[kind]) for name, kind in _POINTERS}
+        solute, solvent, surface = terms.dielectric
+        self.molecule = Molecule(
+            n=terms.atoms, n_bonds=len(terms.bonds), n_angles=len(terms.angles),
+            n_torsions=len(self.arrays["torsions"]), n_groups=len(groups) - 1, n_restraints=len(restraints),
+            has_born=terms.born is not None, momentum_every=momentum_every, inverse_n=1.0 / terms.atoms,
+            inverse_total_mass=1.0 / float(np.sum(terms.mass)), tolerance=TOLERANCE,
+            born_factor=-COULOMB * (1 / solute - 1 / solvent), surface=4 * np.pi * surface,
+            **{name: array.ctypes.data for name, array in self.arrays.items()},
+        )  # fmt: skip
+
+
+def _pairs(terms: Terms) -> Floats:
+    """Coulomb factor, sigma squared and four epsilon of every pair, shape (atoms, atoms, 3)."""
+    charge, sigma, epsilon = np.asarray(terms.nonbonded, np.float64).T
+    out = np.empty((terms.atoms, terms.atoms, 3))
+    out[..., 0] = COULOMB * np.outer(charge, charge)
+    out[..., 1] = ((sigma[:, None] + sigma[None]) / 2) ** 2
+    out[..., 2] = 4 * np.sqrt(np.outer(epsilon, epsilon))
+    for (i, j), (product, length, depth) in zip(terms.exceptions, terms.exception, strict=True):
+        out[i, j] = out[j, i] = COULOMB * product, length**2, 4 * depth
+    return out
+
+
+def _series(terms: Terms, periods: int) -> dict[str, Any]:
+    """Torsions about the same four atoms as one Fourier series: k (1 + cos(n t - phase)) summed over n."""
+    rows: dict[tuple[int, ...], Floats] = {}
+    for (*atoms, n), (phase, k) in zip(np.asarray(terms.torsions).tolist(), np.asarray(terms.torsion), strict=True):
+        row = rows.setdefault(tuple(atoms), np.zeros((3, periods)))
+        row[0, n - 1] += k * np.cos(phase)
+        row[1, n - 1] += k * np.sin(phase)
+        row[2, n - 1] += k
+    values = np.array(list(rows.values())).reshape(-1, 3, periods)
+    used = np.array([np.flatnonzero(row[2] != 0).max(initial=-1) + 1 for row in values], dtype=np.int32)
+    return {
+        "torsions": np.array(list(rows), dtype=np.int32).reshape(-1, 4),
+        "torsion_terms": used,
+        "torsion_cosine": values[:, 0],
+        "torsion_sine": values[:, 1],
+        "torsion_constant": values[:, 2].sum(axis=1),
+    }
+
+
+def _born(terms: Terms) -> dict[str, Floats]:
+    born = np.tile([0.0, 0.15, 1.0], (terms.atoms, 1)) if terms.born is None else np.asarray(terms.born, np.float64)
+    offset = born[:, 1] - OFFSET
+    return {
+        "born_charge": born[:, 0], "radius": born[:, 1], "offset_radius": offset, "scaled_radius": born[:, 2] * offset,
+    }  # fmt: skip
+
+
+def _groups(terms: Terms) -> tuple[Ints, Floats, Ints]:
+    """Constraints sorted into connected groups, and where each group begins."""
+    import networkx
+
+    pairs = np.asarray(terms.constraints).reshape(-1, 2).tolist()
+    graph = networkx.Graph([tuple(pair) for pair in pairs])
+    group = {atom: k for k, atoms in enumerate(networkx.connected_components(graph)) for atom in atoms}
+    order = sorted(range(len(pairs)), key=lambda c: (group[pairs[c][0]], c))
+    begins = [k for k, c in enumerate(order) if not k or group[pairs[c][0]] != group[pairs[order[k - 1]][0]]]
+    return (
+        np.array([pairs[c] for c in order], dtype=np.int32).reshape(-1, 2),
+        np.asarray(terms.distance, np.float64)[order],
+        np.array([*begins, len(order)], dtype=np.int32),
+    )
