@@ -1,0 +1,1 @@
+"""Many copies of small molecules at full-atom resolution, run together."""
