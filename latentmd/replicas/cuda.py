@@ -62,7 +62,7 @@ class CudaDevice:
         if not found:
             raise RuntimeError("no CUDA device was found; run on the CPU instead")
         self._cupy = cupy
-        self._kernel = cupy.RawModule(code=source(), options=("-std=c++17", *options)).get_function("run")
+        self._kernel = cupy.RawModule(code=source(), options=tuple(options)).get_function("run")
         self._streams: list[Any] = []
         self._used = 0
 
