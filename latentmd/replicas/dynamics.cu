@@ -39,7 +39,15 @@ struct Emulated { int block, threads, reverse; char* shared; };
 static thread_local Emulated emulated;
 #endif
 
-#ifdef FAST_LOG  // the hardware's logarithm: 2 ulp near 1 are lost
+// Functions of the pair loops, to some units in the last place.
+#ifdef __CUDACC__
+#define RECIPROCAL(x) __fdividef(1.0f, x)
+#define EXP(x) __expf(x)
+#else
+#define RECIPROCAL(x) (1.0f / (x))
+#define EXP(x) expf(x)
+#endif
+#ifdef FAST_LOG  // the hardware's logarithm loses two digits near 1
 #define LOG(x) __logf(x)
 #else
 #define LOG(x) logf(x)
@@ -241,42 +249,38 @@ DEVICE float exception_term(const Shared& s, float4 p) {
 
 // Descreening of an atom of offset radius `o` by one of scaled radius `s` at distance r (eq. 10 of Onufriev et al.,
 // without the factor 1/2).
-DEVICE float descreening(float o, float s, float r, float inverse) {
+DEVICE float descreening(float o, float inverse_o, float s, float r, float inverse) {
     const float lower = fmaxf(o, fabsf(r - s)), upper = r + s;
-    const float both = 1.0f / (lower * upper), l = both * upper, u = both * lower;
+    const float both = RECIPROCAL(lower * upper), l = both * upper, u = both * lower;
     const float l2 = l * l, u2 = u * u;
     float term = l - u + 0.25f * r * (u2 - l2) + 0.5f * inverse * LOG(u * lower) + 0.25f * s * s * inverse * (l2 - u2);
-    if (o < s - r) term += 2.0f * (1.0f / o - l);
+    if (o < s - r) term += 2.0f * (inverse_o - l);
     return o < upper ? term : 0.0f;
 }
 
-// Its derivative with respect to r.
-DEVICE float descreening_slope(float o, float s, float r, float inverse) {
-    const float difference = r - s, lower = fmaxf(o, fabsf(difference)), upper = r + s;
-    const float both = 1.0f / (lower * upper), l = both * upper, u = both * lower;
-    const float l2 = l * l, u2 = u * u, inverse2 = inverse * inverse;
-    const float dl = o < fabsf(difference) ? (difference > 0.0f ? -l2 : l2) : 0.0f;
-    float slope = dl + u2 + 0.25f * (u2 - l2) - 0.5f * r * (u * u2 + l * dl) - 0.5f * inverse * (u + dl * lower)
-        - 0.5f * inverse2 * LOG(u * lower) - 0.25f * s * s * inverse2 * (l2 - u2)
-        + 0.5f * s * s * inverse * (l * dl + u * u2);
-    if (o < s - r) slope -= 2.0f * dl;
+// Its derivative with respect to r: the integral's limits contribute nothing, the integrand's two halves meet there.
+DEVICE float descreening_slope(float o, float s, float r, float inverse2) {
+    const float lower = fmaxf(o, fabsf(r - s)), upper = r + s;
+    const float both = RECIPROCAL(lower * upper), l = both * upper, u = both * lower;
+    const float slope = -0.25f * (l - u) * (l + u) * (1.0f + s * s * inverse2) - 0.5f * inverse2 * LOG(u * lower);
     return o < upper ? slope : 0.0f;
 }
 
 DEVICE void born_radius(const Shared& s, int n, int i) {
     const float4 a = s.x[i];
     const float2 own = s.born[i];
+    const float inverse_o = 1.0f / own.x;
     float integral = 0.0f;
     for (int j = 0; j < n; ++j) {
         const float4 b = s.x[j];
         const float dx = a.x - b.x, dy = a.y - b.y, dz = a.z - b.z;
         const float r2 = dx * dx + dy * dy + dz * dz + (i == j ? 1.0f : 0.0f), inverse = rsqrtf(r2);
-        const float term = descreening(own.x, s.born[j].y, r2 * inverse, inverse);
+        const float term = descreening(own.x, inverse_o, s.born[j].y, r2 * inverse, inverse);
         integral += i == j ? 0.0f : term;
     }
     const float psi = 0.5f * own.x * integral, radius = s.radius[i];
     const float th = tanhf(psi * (1.0f + psi * (-0.8f + 4.85f * psi)));
-    const float born = 1.0f / (1.0f / own.x - th / radius);
+    const float born = 1.0f / (inverse_o - th / radius);
     s.a[i].w = born;
     s.slope[i] = born * born * (1 - th * th) * (1 + psi * (-1.6f + 14.55f * psi)) * own.x * 0.5f / radius;
 }
@@ -299,7 +303,7 @@ DEVICE float pair_terms(const Shared& s, int n, int i, const word* mask, bool bo
             float push = out ? 0.0f : (coulomb + 6 * depth * s6 * (2 * s6 - 1)) * inverse2;
             energy += out ? 0.0f : coulomb + depth * s6 * (s6 - 1);
             if (born) {
-                const float product = p.w * q.w, d = 0.25f * r2 / product, e = expf(-d);
+                const float product = p.w * q.w, d = 0.25f * r2 * RECIPROCAL(product), e = EXP(-d);
                 const float f = rsqrtf(r2 + product * e), g = -p.z * q.z * f, g3 = g * f * f;
                 energy += g;
                 push += g3 * (1.0f - 0.25f * e);
@@ -330,8 +334,9 @@ DEVICE void chain_terms(const Shared& s, int n, int i) {
         const float2 other = s.born[j];
         const float dx = a.x - b.x, dy = a.y - b.y, dz = a.z - b.z;
         const float r2 = dx * dx + dy * dy + dz * dz + (i == j ? 1.0f : 0.0f), inverse = rsqrtf(r2), r = r2 * inverse;
-        const float slope = weight * descreening_slope(own.x, other.y, r, inverse)
-            + s.weight[j] * descreening_slope(other.x, own.y, r, inverse);
+        const float inverse2 = inverse * inverse;
+        const float slope = weight * descreening_slope(own.x, other.y, r, inverse2)
+            + s.weight[j] * descreening_slope(other.x, own.y, r, inverse2);
         const float push = -slope * inverse;  // times a difference of zero where i == j
         fx += push * dx; fy += push * dy; fz += push * dz;
     }
