@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from latentmd.arrays import Doubles, Floats, Ints
-from latentmd.replicas.tables import Terms, masses_to_velocities, tables
+from latentmd.replicas.tables import tables
+from latentmd.replicas.terms import Terms, maxwell_boltzmann
 
 _GAS_CONSTANT = 0.00831446261815324  # kJ/mol/K
 _RECENTRE, _PROJECT = 1, 2
@@ -54,7 +55,9 @@ class CudaDevice:
         try:
             import cupy
         except ImportError as error:
-            raise RuntimeError("CuPy is not installed; expected it for replicas on a GPU: pip install 'latentmd[cuda13]'") from error
+            raise RuntimeError(
+                "CuPy is not installed; expected it for replicas on a GPU: pip install 'latentmd[cuda13]'"
+            ) from error
         try:
             found = int(cupy.cuda.runtime.getDeviceCount())
         except cupy.cuda.runtime.CUDARuntimeError as error:
@@ -146,8 +149,14 @@ class CudaReplicas:
             ValueError: shapes do not fit, or a molecule is too large.
         """
         self.which = np.asarray(which, np.int32)
-        if self.which.ndim != 1 or not len(self.which) or not 0 <= self.which.min() <= self.which.max() < len(molecules):
-            raise ValueError(f"`which` has shape {self.which.shape}; expected one index below {len(molecules)} per replica")
+        if (
+            self.which.ndim != 1
+            or not len(self.which)
+            or not 0 <= self.which.min() <= self.which.max() < len(molecules)
+        ):
+            raise ValueError(
+                f"`which` has shape {self.which.shape}; expected one index below {len(molecules)} per replica"
+            )
         if np.shape(seeds) != self.which.shape:
             raise ValueError(f"seeds have shape {np.shape(seeds)}; expected one per replica, {self.which.shape}")
         self.molecules = list(molecules)
@@ -200,17 +209,21 @@ class CudaReplicas:
         """Draw velocities at each replica's temperature."""
         self.set_velocities(
             [
-                masses_to_velocities(self.molecules[m].mass, temperature, rng)
+                maxwell_boltzmann(self.molecules[m].mass, temperature, rng)
                 for m, temperature in zip(self.which, self.temperature, strict=True)
             ]
         )
 
     def _joined(self, values: Sequence[Floats], name: str) -> Floats:
         if len(values) != len(self) or any(np.shape(v) != (n, 3) for v, n in zip(values, self.atoms, strict=False)):
-            raise ValueError(f"{name} of {len(values)} replicas were given; expected {len(self)}, each of shape (atoms, 3)")
+            raise ValueError(
+                f"{name} of {len(values)} replicas were given; expected {len(self)}, each of shape (atoms, 3)"
+            )
         return np.concatenate([np.asarray(v, np.float32) for v in values])
 
-    def step(self, steps: int, *, timestep: float, friction: float, every: int = 0, recentre: bool = True) -> Frames | None:
+    def step(
+        self, steps: int, *, timestep: float, friction: float, every: int = 0, recentre: bool = True
+    ) -> Frames | None:
         """Run LangevinMiddle steps.
 
         Args:

@@ -160,8 +160,10 @@ class MergedReplicas:
             raise ValueError(f"positions have shape {x.shape}; expected {(self.copies, self.atoms, 3)}")
         x = x - x.mean(axis=1, keepdims=True)
         if 2 * np.linalg.norm(x, axis=2).max() > self._cutoff:
-            raise ValueError(f"a copy reaches {np.linalg.norm(x, axis=2).max():.2f} nm from its centre; expected at most half "
-                             f"of the cutoff of {self._cutoff} nm: choose a larger one")
+            raise ValueError(
+                f"a copy reaches {np.linalg.norm(x, axis=2).max():.2f} nm from its centre; expected at most half "
+                f"of the cutoff of {self._cutoff} nm: choose a larger one"
+            )
         self.context.setPositions((x + self._places[:, None]).reshape(-1, 3))
 
     def positions(self) -> Doubles:

@@ -7,49 +7,13 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from latentmd.arrays import Doubles, Floats, Ints
+from latentmd.arrays import Floats, Ints
+from latentmd.replicas.terms import Terms
 
 MAX_ATOMS = 256  # indices of atoms are bytes
 _MASK_WORDS = MAX_ATOMS // 32
 _COULOMB = 138.93545764498  # kJ/mol nm/e^2
 _OFFSET = 0.009  # nm, Onufriev, Bashford & Case, Proteins 55, 383 (2004)
-
-
-@dataclass(frozen=True)
-class Terms:
-    """Parameters of one molecule without a cutoff; every array has one row per atom or term.
-
-    Attributes:
-        mass: (atoms,), amu.
-        nonbonded: (atoms, 3): charge in e, sigma in nm, epsilon in kJ/mol.
-        exceptions, exception: pairs of atoms (k, 2) with their own charge product, sigma and epsilon (k, 3).
-        bonds, bond: atoms (k, 2); length in nm, force constant in kJ/mol/nm^2.
-        angles, angle: atoms (k, 3); angle in rad, force constant in kJ/mol/rad^2.
-        torsions, torsion: atoms and periodicity (k, 5); phase in rad, force constant in kJ/mol.
-        constraints, distance: atoms (k, 2); distance in nm.
-        born: (atoms, 3): charge, radius in nm, scale; None without implicit solvent.
-        dielectric: of solute and solvent, and the surface tension in kJ/mol/nm^2.
-    """
-
-    mass: Floats
-    nonbonded: Floats
-    exceptions: Ints
-    exception: Floats
-    bonds: Ints
-    bond: Floats
-    angles: Ints
-    angle: Floats
-    torsions: Ints
-    torsion: Floats
-    constraints: Ints
-    distance: Floats
-    born: Floats | None = None
-    dielectric: tuple[float, float, float] = (1.0, 78.5, 2.25936)
-
-    @property
-    def atoms(self) -> int:
-        """Number of atoms."""
-        return len(self.mass)
 
 
 @dataclass(frozen=True)
@@ -199,8 +163,3 @@ def _clusters(terms: Terms) -> tuple[Ints, Floats]:
         cluster[k, 1] = (atoms[0, 4] if len(star) == 4 else 0) | len(star) << 8
         distance[k, : len(star)] = [length for _, length in star]
     return cluster, distance
-
-
-def masses_to_velocities(mass: Floats, temperature: float, rng: np.random.Generator) -> Doubles:
-    """Maxwell-Boltzmann velocities in nm/ps, shape (atoms, 3)."""
-    return rng.normal(size=(len(mass), 3)) * np.sqrt(0.00831446261815324 * temperature / np.asarray(mass))[:, None]

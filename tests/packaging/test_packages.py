@@ -83,7 +83,7 @@ FLOORS = [
     {"io", "analysis"},
     {"decoders", "heads"},
     {"model", "testing"},
-    {"systems", "integrators"},
+    {"systems", "integrators", "replicas"},
     {"report"},
     {"evaluation"},
     {"sampling", "training"},

@@ -1,16 +1,19 @@
-"""The CUDA kernel compiled as C++: a device whose threads take turns."""
+"""The CUDA kernel compiled as C++, a device whose threads take turns; and two molecules."""
 
 from __future__ import annotations
 
 import ctypes
 import shutil
 import subprocess
+from collections.abc import Callable
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-SOURCE = Path(__file__).parents[2] / "latentmd" / "replicas" / "dynamics.cu"
+from latentmd.replicas.cuda import source
 
 
 def compiler() -> str | None:
@@ -20,8 +23,9 @@ def compiler() -> str | None:
 
 def build(folder: Path) -> ctypes.CDLL:
     """Compile the kernel into a shared library."""
-    target = folder / "dynamics.so"
-    command = [str(compiler()), "-O2", "-std=c++17", "-shared", "-fPIC", "-x", "c++", str(SOURCE), "-o", str(target)]
+    text, target = folder / "dynamics.cpp", folder / "dynamics.so"
+    text.write_text(source())
+    command = [str(compiler()), "-O2", "-std=c++17", "-shared", "-fPIC", str(text), "-o", str(target)]
     subprocess.run(command, check=True, capture_output=True)
     return ctypes.CDLL(str(target))
 
@@ -52,5 +56,30 @@ class EmulatedDevice:
 def _argument(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return ctypes.c_void_p(value.ctypes.data)
-    kinds = {np.dtype(np.int32): ctypes.c_int, np.dtype(np.int64): ctypes.c_longlong, np.dtype(np.float32): ctypes.c_float}
+    kinds = {
+        np.dtype(np.int32): ctypes.c_int,
+        np.dtype(np.int64): ctypes.c_longlong,
+        np.dtype(np.float32): ctypes.c_float,
+    }
     return kinds[value.dtype](value.item())
+
+
+@pytest.fixture(scope="session")
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., EmulatedDevice]:
+    """Makes emulated devices, `reverse` for the other order of threads."""
+    if compiler() is None:
+        pytest.skip("no C++ compiler; expected one to run the CUDA kernel on the CPU")
+    library = build(tmp_path_factory.mktemp("kernel"))
+    return lambda reverse=False: EmulatedDevice(library, reverse)
+
+
+@pytest.fixture(scope="session")
+def peptides() -> list[Any]:
+    """Two bundled molecules, of 22 and of 75 atoms, parametrised."""
+    from latentmd.systems.builder import build as parametrise
+
+    molecules = []
+    for name in ("alanine_dipeptide.pdb", "met_enkephalin.pdb"):
+        with as_file(files("latentmd.systems").joinpath("molecules", name)) as path:
+            molecules.append(parametrise(path))
+    return molecules
