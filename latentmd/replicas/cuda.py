@@ -238,8 +238,8 @@ class CudaReplicas:
         """
         if steps < 1 or timestep <= 0 or friction < 0 or (every and steps % every):
             raise ValueError(
-                f"steps {steps}, timestep {timestep}, friction {friction}, every {every}; expected at least one step, a "
-                "positive time step, no negative friction, and frames at a divisor of the steps"
+                f"steps {steps}, timestep {timestep}, friction {friction}, every {every}; expected at least one step, "
+                "a positive time step, no negative friction, and frames at a divisor of the steps"
             )
         return self._run(steps, every, (timestep, friction), _RECENTRE if recentre else 0)
 

@@ -1,8 +1,8 @@
 """Many copies of a molecule as one OpenMM System: the way to run replicas with OpenMM's own kernels.
 
-All pairs of all copies would be computed without a cutoff, so the copies stand on a grid, further apart than a cutoff that
-no molecule reaches across. With a reaction-field dielectric of 1 the forces within a copy are those without a cutoff, and
-the energy differs by a constant.
+All pairs of all copies would be computed without a cutoff, so the copies stand on a grid, further apart than a cutoff
+that no molecule reaches across. With a reaction-field dielectric of 1 the forces within a copy are those without a
+cutoff, and the energy differs by a constant.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def _repeated(force: openmm.Force, atoms: int, copies: int, cutoff: float) -> op
                 born.addParticle(*force.getParticleParameters(i))
         return born
     raise ValueError(
-        f"{type(force).__name__} cannot be repeated; expected harmonic bonds and angles, periodic torsions, a NonbondedForce "
-        "without cutoff and a GBSAOBCForce: run copies one by one"
+        f"{type(force).__name__} cannot be repeated; expected harmonic bonds and angles, periodic torsions, a "
+        "NonbondedForce without cutoff and a GBSAOBCForce: run copies one by one"
     )
 
 
@@ -102,7 +102,7 @@ def _repeated_nonbonded(force: openmm.NonbondedForce, atoms: int, copies: int, c
 def energy_shift(system: openmm.System, cutoff: float) -> float:
     """What one copy in a merged System has more energy than the molecule without a cutoff, kJ/mol.
 
-    Coulomb's law and the generalised Born energy are shifted to vanish at the cutoff (OpenMM User Guide, reaction field).
+    Coulomb's law and the generalised Born energy are shifted to vanish at the cutoff (OpenMM User Guide).
     """
     shift = 0.0
     for force in system.getForces():

@@ -153,8 +153,8 @@ def _clusters(terms: Terms) -> tuple[Ints, Floats]:
     leaves = [leaf for star in stars.values() for leaf, _ in star]
     if len(set(leaves)) < len(leaves) or set(leaves) & set(stars) or any(len(star) > 4 for star in stars.values()):
         raise ValueError(
-            "the constraints form rings, chains or stars of more than four; expected those of single hydrogens to one atom "
-            "(app.HBonds without water)"
+            "the constraints form rings, chains or stars of more than four; expected those of single hydrogens to "
+            "one atom (app.HBonds without water)"
         )
     cluster, distance = np.zeros((len(stars), 4), np.int32), np.ones((len(stars), 4), np.float32)
     for k, (centre, star) in enumerate(stars.items()):

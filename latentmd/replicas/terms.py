@@ -57,8 +57,8 @@ def read_terms(system: Any) -> Terms:
     """The parameters of an OpenMM System.
 
     Args:
-        system: harmonic bonds and angles, periodic torsions, one NonbondedForce without cutoff, a GBSAOBCForce without cutoff
-            or none; a CMMotionRemover is left out.
+        system: harmonic bonds and angles, periodic torsions, one NonbondedForce without cutoff, a GBSAOBCForce without
+            cutoff or none; a CMMotionRemover is left out.
 
     Raises:
         UnsupportedError: the System has a force of another kind, virtual sites, or a periodic box.
@@ -86,8 +86,8 @@ def read_terms(system: Any) -> Terms:
             found["dielectric"] = (force.getSoluteDielectric(), force.getSolventDielectric(), surface)
         elif not isinstance(force, openmm.CMMotionRemover):
             raise UnsupportedError(
-                f"the System has a {type(force).__name__} that replicas do not know; expected harmonic bonds and angles, "
-                "periodic torsions, and a NonbondedForce and a GBSAOBCForce without cutoff: run it with OpenMM"
+                f"the System has a {type(force).__name__} that replicas do not know; expected harmonic bonds and "
+                "angles, periodic torsions, and a NonbondedForce and a GBSAOBCForce without cutoff: run it with OpenMM"
             )
     if "nonbonded" not in found:
         raise UnsupportedError("the System has no NonbondedForce; expected one without cutoff: run it with OpenMM")
