@@ -155,10 +155,10 @@ class MergedReplicas:
         Raises:
             ValueError: a molecule reaches further than the cutoff, or the shape does not fit.
         """
-        x = np.asarray(positions, np.float64)
+        x = np.array(positions, np.float64)
         if x.shape != (self.copies, self.atoms, 3):
             raise ValueError(f"positions have shape {x.shape}; expected {(self.copies, self.atoms, 3)}")
-        x = x - x.mean(axis=1, keepdims=True)
+        x -= x.mean(axis=1, keepdims=True)
         if 2 * np.linalg.norm(x, axis=2).max() > self._cutoff:
             raise ValueError(
                 f"a copy reaches {np.linalg.norm(x, axis=2).max():.2f} nm from its centre; expected at most half "

@@ -126,4 +126,5 @@ def _table(rows: list[Any], width: int, whole: int) -> tuple[Ints, Doubles]:
 
 def maxwell_boltzmann(mass: Floats, temperature: float, rng: np.random.Generator) -> Doubles:
     """Maxwell-Boltzmann velocities in nm/ps, shape (atoms, 3)."""
-    return rng.normal(size=(len(mass), 3)) * np.sqrt(_GAS_CONSTANT * temperature / np.asarray(mass))[:, None]
+    width = np.sqrt(_GAS_CONSTANT * temperature / np.asarray(mass, np.float64))
+    return np.asarray(rng.normal(size=(len(mass), 3)) * width[:, None], np.float64)
