@@ -147,7 +147,7 @@ class MergedReplicas:
         self.context = openmm.Context(merged, copy.copy(integrator), *named)
         side = int(np.ceil(copies ** (1 / 3)))
         grid = np.stack(np.unravel_index(np.arange(copies), (side,) * 3), axis=1) - (side - 1) / 2
-        self._places: Doubles = grid * (2 * cutoff + _DRIFT)
+        self._places: Doubles = np.asarray(grid * (2 * cutoff + _DRIFT), np.float64)
 
     def set_positions(self, positions: Sequence[Floats] | Floats) -> None:
         """Set the positions of all copies, shape (copies, atoms, 3), nm.
@@ -158,7 +158,7 @@ class MergedReplicas:
         x = np.array(positions, np.float64)
         if x.shape != (self.copies, self.atoms, 3):
             raise ValueError(f"positions have shape {x.shape}; expected {(self.copies, self.atoms, 3)}")
-        x -= x.mean(axis=1, keepdims=True)
+        x -= np.mean(x, axis=1, keepdims=True, dtype=np.float64)
         if 2 * np.linalg.norm(x, axis=2).max() > self._cutoff:
             raise ValueError(
                 f"a copy reaches {np.linalg.norm(x, axis=2).max():.2f} nm from its centre; expected at most half "
