@@ -17,7 +17,12 @@ setup(
             # Each lane is computed by itself, so that nothing is gained by reordering sums; rounding by adding and taking
             # away a large number must stay.
             extra_compile_args=[
-                "-std=c++17", "-O3", "-ffast-math", "-fno-associative-math", "-fno-trapping-math", "-fopenmp-simd",
+                "-std=c++17",
+                "-O3",
+                "-ffast-math",
+                "-fno-associative-math",
+                "-fno-trapping-math",
+                "-fopenmp-simd",
             ],
             extra_link_args=["-pthread"],
         )

@@ -2,9 +2,9 @@
 
     python examples/peptides/sequences.py > examples/peptides/sequences.txt
 
-Splits: `test` (never trained on, no choice is made on it), `validation` (model choices), `train`. Every random peptide is
-drawn with a fixed seed; residue types are drawn without replacement from shuffled alphabets, so that rare types come as
-often as others. A sequence of `test` or `validation` is in `train` neither with charged ends nor capped.
+Splits: `test` (never trained on, no choice is made on it), `validation` (model choices), `train`. Every random peptide
+is drawn with a fixed seed; residue types are drawn without replacement from shuffled alphabets, so that rare types come
+as often as others. A sequence of `test` or `validation` is in `train` neither with charged ends nor capped.
 """
 
 from __future__ import annotations

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from latentmd.arrays import Doubles, Floats, Ints
-from latentmd.replicas.tables import Terms, masses_to_velocities, tables
+from latentmd.replicas.tables import tables
+from latentmd.replicas.terms import Terms, maxwell_boltzmann
+from latentmd.units import GAS_CONSTANT
 
-_GAS_CONSTANT = 0.00831446261815324  # kJ/mol/K
 _RECENTRE, _PROJECT = 1, 2
 _WORDS_PER_ATOM = 26  # of shared memory, SHARED_WORDS_PER_ATOM in the kernel
 _WARP = 32
@@ -54,7 +55,9 @@ class CudaDevice:
         try:
             import cupy
         except ImportError as error:
-            raise RuntimeError("CuPy is not installed; expected it for replicas on a GPU: pip install 'latentmd[cuda13]'") from error
+            raise RuntimeError(
+                "CuPy is not installed; expected it for replicas on a GPU: pip install 'latentmd[cuda13]'"
+            ) from error
         try:
             found = int(cupy.cuda.runtime.getDeviceCount())
         except cupy.cuda.runtime.CUDARuntimeError as error:
@@ -146,8 +149,14 @@ class CudaReplicas:
             ValueError: shapes do not fit, or a molecule is too large.
         """
         self.which = np.asarray(which, np.int32)
-        if self.which.ndim != 1 or not len(self.which) or not 0 <= self.which.min() <= self.which.max() < len(molecules):
-            raise ValueError(f"`which` has shape {self.which.shape}; expected one index below {len(molecules)} per replica")
+        if (
+            self.which.ndim != 1
+            or not len(self.which)
+            or not 0 <= self.which.min() <= self.which.max() < len(molecules)
+        ):
+            raise ValueError(
+                f"`which` has shape {self.which.shape}; expected one index below {len(molecules)} per replica"
+            )
         if np.shape(seeds) != self.which.shape:
             raise ValueError(f"seeds have shape {np.shape(seeds)}; expected one per replica, {self.which.shape}")
         self.molecules = list(molecules)
@@ -185,7 +194,7 @@ class CudaReplicas:
     def set_temperature(self, temperature: Floats | float) -> None:
         """Set the temperature of all replicas or of each, kelvin."""
         self.temperature = np.broadcast_to(np.asarray(temperature, np.float64), (len(self),)).copy()
-        self._kT = self._device.put((_GAS_CONSTANT * self.temperature).astype(np.float32))
+        self._kT = self._device.put((GAS_CONSTANT * self.temperature).astype(np.float32))
 
     def set_positions(self, positions: Sequence[Floats]) -> None:
         """Set the positions of every replica, each (atoms, 3) in nm."""
@@ -200,17 +209,21 @@ class CudaReplicas:
         """Draw velocities at each replica's temperature."""
         self.set_velocities(
             [
-                masses_to_velocities(self.molecules[m].mass, temperature, rng)
+                maxwell_boltzmann(self.molecules[m].mass, temperature, rng)
                 for m, temperature in zip(self.which, self.temperature, strict=True)
             ]
         )
 
     def _joined(self, values: Sequence[Floats], name: str) -> Floats:
         if len(values) != len(self) or any(np.shape(v) != (n, 3) for v, n in zip(values, self.atoms, strict=False)):
-            raise ValueError(f"{name} of {len(values)} replicas were given; expected {len(self)}, each of shape (atoms, 3)")
+            raise ValueError(
+                f"{name} of {len(values)} replicas were given; expected {len(self)}, each of shape (atoms, 3)"
+            )
         return np.concatenate([np.asarray(v, np.float32) for v in values])
 
-    def step(self, steps: int, *, timestep: float, friction: float, every: int = 0, recentre: bool = True) -> Frames | None:
+    def step(
+        self, steps: int, *, timestep: float, friction: float, every: int = 0, recentre: bool = True
+    ) -> Frames | None:
         """Run LangevinMiddle steps.
 
         Args:
@@ -225,8 +238,8 @@ class CudaReplicas:
         """
         if steps < 1 or timestep <= 0 or friction < 0 or (every and steps % every):
             raise ValueError(
-                f"steps {steps}, timestep {timestep}, friction {friction}, every {every}; expected at least one step, a "
-                "positive time step, no negative friction, and frames at a divisor of the steps"
+                f"steps {steps}, timestep {timestep}, friction {friction}, every {every}; expected at least one step, "
+                "a positive time step, no negative friction, and frames at a divisor of the steps"
             )
         return self._run(steps, every, (timestep, friction), _RECENTRE if recentre else 0)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.replicas import library as lib
-from latentmd.replicas.terms import Terms, UnsupportedSystem, terms_of
+from latentmd.replicas.terms import Terms, UnsupportedError, read_terms
 from latentmd.units import GAS_CONSTANT
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class ReplicaEngine:
     """Energies, forces and dynamics of many replicas at once.
 
     Args:
-        system: OpenMM System, of a kind that `terms_of` reads.
+        system: OpenMM System, of a kind that `read_terms` reads.
         positions: nm, shape (replicas, atoms, 3).
         temperature: kelvin, one for all or shape (replicas,).
         seed: one for all replicas, which then differ by their numbers, or one for each, shape (replicas,).
@@ -55,7 +55,7 @@ class ReplicaEngine:
         variant: instruction set, of `library.VARIANTS`; the fastest where None.
 
     Raises:
-        UnsupportedSystem: the System has a force that the kernel does not know.
+        UnsupportedError: the System has a force that the kernel does not know.
         RuntimeError: the kernel is not installed, or not for this instruction set.
     """
 
@@ -78,7 +78,7 @@ class ReplicaEngine:
         if variant not in found.variants:
             raise RuntimeError(f"this processor has no {variant}; expected one of {', '.join(found.variants)}")
         self._library, self.variant = found, variant
-        self.terms: Terms = terms_of(system)
+        self.terms: Terms = read_terms(system)
         quads = np.zeros((0, 4), np.int32) if restraints is None else np.asarray(restraints, np.int32).reshape(-1, 4)
         self._prepared = lib.Prepared(self.terms, quads, _momentum_every(system), found.periods)
         self.threads = threads or len(os.sched_getaffinity(0))
@@ -290,9 +290,7 @@ class ReplicaEngine:
         first, self.draw = self.draw, self.draw + draws
         return first
 
-    def _run(
-        self, kind: int, steps: int = 0, first: int = 0, timestep: float = 0.0, friction: float = 0.0
-    ) -> None:
+    def _run(self, kind: int, steps: int = 0, first: int = 0, timestep: float = 0.0, friction: float = 0.0) -> None:
         held = bool(self._stiffness.any())
         block = lib.Block(
             x=self._x.ctypes.data, v=self._v.ctypes.data, f=self._f.ctypes.data, energy=self._energy.ctypes.data,
@@ -311,8 +309,8 @@ def supported(system: openmm.System) -> str:
     if lib.library() is None:
         return "the compiled replica kernel is not installed (there was no C++ compiler at installation)"
     try:
-        terms_of(system)
-    except UnsupportedSystem as error:
+        read_terms(system)
+    except UnsupportedError as error:
         return str(error)
     return ""
 

@@ -33,7 +33,7 @@ _TYPES = {"i": np.int32, "f": np.float32, "d": np.float64}
 class Molecule(ctypes.Structure):
     """`struct Molecule` of kernel.cpp."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         *((name, ctypes.c_int32) for name in ("n", "n_bonds", "n_angles", "n_torsions")),
         *((name, ctypes.c_int32) for name in ("n_groups", "n_restraints", "has_born", "momentum_every")),
         *((name, ctypes.c_void_p) for name, _ in _POINTERS),
@@ -45,7 +45,7 @@ class Molecule(ctypes.Structure):
 class Block(ctypes.Structure):
     """`struct Block` of kernel.cpp: arrays of all replicas, lanes last."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         (name, ctypes.c_void_p)
         for name in ("x", "v", "f", "energy", "root_kT", "replica", "key", "targets", "stiffness")
     ]

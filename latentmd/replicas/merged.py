@@ -1,8 +1,8 @@
 """Many copies of a molecule as one OpenMM System: the way to run replicas with OpenMM's own kernels.
 
-All pairs of all copies would be computed without a cutoff, so the copies stand on a grid, further apart than a cutoff that
-no molecule reaches across. With a reaction-field dielectric of 1 the forces within a copy are those without a cutoff, and
-the energy differs by a constant.
+All pairs of all copies would be computed without a cutoff, so the copies stand on a grid, further apart than a cutoff
+that no molecule reaches across. With a reaction-field dielectric of 1 the forces within a copy are those without a
+cutoff, and the energy differs by a constant.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import openmm
 from openmm import unit
 
 from latentmd.arrays import Doubles, Floats
+from latentmd.replicas.terms import COULOMB
 
-_COULOMB = 138.93545764498  # kJ/mol nm/e^2
 _DRIFT = 2.0  # nm between cutoff and spacing, for what copies diffuse and grow between two resets
 _STRIDE = 2500  # steps between resets of the centroids; a peptide diffuses some 0.6 nm in 10 ps at 1/ps
 
@@ -80,8 +80,8 @@ def _repeated(force: openmm.Force, atoms: int, copies: int, cutoff: float) -> op
                 born.addParticle(*force.getParticleParameters(i))
         return born
     raise ValueError(
-        f"{type(force).__name__} cannot be repeated; expected harmonic bonds and angles, periodic torsions, a NonbondedForce "
-        "without cutoff and a GBSAOBCForce: run copies one by one"
+        f"{type(force).__name__} cannot be repeated; expected harmonic bonds and angles, periodic torsions, a "
+        "NonbondedForce without cutoff and a GBSAOBCForce: run copies one by one"
     )
 
 
@@ -102,7 +102,7 @@ def _repeated_nonbonded(force: openmm.NonbondedForce, atoms: int, copies: int, c
 def energy_shift(system: openmm.System, cutoff: float) -> float:
     """What one copy in a merged System has more energy than the molecule without a cutoff, kJ/mol.
 
-    Coulomb's law and the generalised Born energy are shifted to vanish at the cutoff (OpenMM User Guide, reaction field).
+    Coulomb's law and the generalised Born energy are shifted to vanish at the cutoff (OpenMM User Guide).
     """
     shift = 0.0
     for force in system.getForces():
@@ -112,10 +112,10 @@ def energy_shift(system: openmm.System, cutoff: float) -> float:
             for e in range(force.getNumExceptions()):
                 i, j, *_ = force.getExceptionParameters(e)
                 pairs[i, j] = pairs[j, i] = 0.0
-            shift -= _COULOMB / cutoff * float(np.triu(pairs, 1).sum())
+            shift -= COULOMB / cutoff * float(np.triu(pairs, 1).sum())
         elif isinstance(force, openmm.GBSAOBCForce):
             charge = np.array([force.getParticleParameters(i)[0]._value for i in range(force.getNumParticles())])
-            screening = _COULOMB * (1 / force.getSoluteDielectric() - 1 / force.getSolventDielectric())
+            screening = COULOMB * (1 / force.getSoluteDielectric() - 1 / force.getSolventDielectric())
             shift += screening / cutoff * float(np.triu(np.outer(charge, charge), 1).sum())
     return shift
 
@@ -147,7 +147,7 @@ class MergedReplicas:
         self.context = openmm.Context(merged, copy.copy(integrator), *named)
         side = int(np.ceil(copies ** (1 / 3)))
         grid = np.stack(np.unravel_index(np.arange(copies), (side,) * 3), axis=1) - (side - 1) / 2
-        self._places: Doubles = grid * (2 * cutoff + _DRIFT)
+        self._places: Doubles = np.asarray(grid * (2 * cutoff + _DRIFT), np.float64)
 
     def set_positions(self, positions: Sequence[Floats] | Floats) -> None:
         """Set the positions of all copies, shape (copies, atoms, 3), nm.
@@ -155,13 +155,15 @@ class MergedReplicas:
         Raises:
             ValueError: a molecule reaches further than the cutoff, or the shape does not fit.
         """
-        x = np.asarray(positions, np.float64)
+        x = np.array(positions, np.float64)
         if x.shape != (self.copies, self.atoms, 3):
             raise ValueError(f"positions have shape {x.shape}; expected {(self.copies, self.atoms, 3)}")
-        x = x - x.mean(axis=1, keepdims=True)
+        x -= np.mean(x, axis=1, keepdims=True, dtype=np.float64)
         if 2 * np.linalg.norm(x, axis=2).max() > self._cutoff:
-            raise ValueError(f"a copy reaches {np.linalg.norm(x, axis=2).max():.2f} nm from its centre; expected at most half "
-                             f"of the cutoff of {self._cutoff} nm: choose a larger one")
+            raise ValueError(
+                f"a copy reaches {np.linalg.norm(x, axis=2).max():.2f} nm from its centre; expected at most half "
+                f"of the cutoff of {self._cutoff} nm: choose a larger one"
+            )
         self.context.setPositions((x + self._places[:, None]).reshape(-1, 3))
 
     def positions(self) -> Doubles:

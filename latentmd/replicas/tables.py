@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from latentmd.arrays import Doubles, Floats, Ints
+from latentmd.arrays import Floats, Ints
 from latentmd.replicas.terms import COULOMB, OFFSET, Terms
 
 MAX_ATOMS = 256  # indices of atoms are bytes
@@ -151,8 +151,8 @@ def _clusters(terms: Terms) -> tuple[Ints, Floats]:
     leaves = [leaf for star in stars.values() for leaf, _ in star]
     if len(set(leaves)) < len(leaves) or set(leaves) & set(stars) or any(len(star) > 4 for star in stars.values()):
         raise ValueError(
-            "the constraints form rings, chains or stars of more than four; expected those of single hydrogens to one atom "
-            "(app.HBonds without water)"
+            "the constraints form rings, chains or stars of more than four; expected those of single hydrogens to "
+            "one atom (app.HBonds without water)"
         )
     cluster, distance = np.zeros((len(stars), 4), np.int32), np.ones((len(stars), 4), np.float32)
     for k, (centre, star) in enumerate(stars.items()):
@@ -161,8 +161,3 @@ def _clusters(terms: Terms) -> tuple[Ints, Floats]:
         cluster[k, 1] = (atoms[0, 4] if len(star) == 4 else 0) | len(star) << 8
         distance[k, : len(star)] = [length for _, length in star]
     return cluster, distance
-
-
-def masses_to_velocities(mass: Floats, temperature: float, rng: np.random.Generator) -> Doubles:
-    """Maxwell-Boltzmann velocities in nm/ps, shape (atoms, 3)."""
-    return rng.normal(size=(len(mass), 3)) * np.sqrt(0.00831446261815324 * temperature / np.asarray(mass))[:, None]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentmd.arrays import Floats, Ints
+from latentmd.arrays import Doubles, Floats, Ints
+from latentmd.units import GAS_CONSTANT
 
 if TYPE_CHECKING:
     import openmm
@@ -18,7 +19,7 @@ COULOMB = 138.93545764498
 OFFSET = 0.009
 
 
-class UnsupportedSystem(ValueError):  # noqa: N818
+class UnsupportedError(ValueError):
     """A System that the replica engine cannot simulate; the message names the force and what happens instead."""
 
 
@@ -59,7 +60,7 @@ class Terms:
         return len(self.mass)
 
 
-def terms_of(system: openmm.System) -> Terms:
+def read_terms(system: openmm.System) -> Terms:
     """Read the potential of a System.
 
     Args:
@@ -67,7 +68,7 @@ def terms_of(system: openmm.System) -> Terms:
             GBSAOBCForce without cutoff or none, a CMMotionRemover or none.
 
     Raises:
-        UnsupportedSystem: anything else is in it.
+        UnsupportedError: anything else is in it.
     """
     import openmm
 
@@ -111,7 +112,7 @@ def terms_of(system: openmm.System) -> Terms:
 
 
 def _refuse(what: str) -> None:
-    raise UnsupportedSystem(
+    raise UnsupportedError(
         f"the System has {what}; the replica engine knows harmonic bonds and angles, periodic torsions of periodicity 1 to "
         "6, NonbondedForce and GBSAOBCForce without cutoff, and constraints: OpenMM simulates it instead, one replica "
         "at a time"
@@ -170,3 +171,9 @@ _READERS = {
     "NonbondedForce": _nonbonded,
     "GBSAOBCForce": _gbsa,
 }
+
+
+def maxwell_boltzmann(mass: Floats, temperature: float, rng: np.random.Generator) -> Doubles:
+    """Maxwell-Boltzmann velocities in nm/ps, shape (atoms, 3)."""
+    width = np.sqrt(GAS_CONSTANT * temperature / np.asarray(mass, np.float64))
+    return np.asarray(rng.normal(size=(len(mass), 3)) * width[:, None], np.float64)

@@ -46,7 +46,7 @@ def test_every_data_file_is_packaged() -> None:
     patterns = PROJECT["tool"]["setuptools"]["package-data"]
     for package, folder in FOLDERS.items():
         for path in folder.rglob("*"):
-            if not path.is_file() or path.suffix in {".py", ".pyc"} or "__pycache__" in path.parts:
+            if not path.is_file() or path.suffix in {".py", ".pyc", ".so"} or "__pycache__" in path.parts:
                 continue
             home, inside = package, path.relative_to(folder)
             while f"{home}.{inside.parts[0]}" in MODULES and len(inside.parts) > 1:
@@ -83,7 +83,7 @@ FLOORS = [
     {"io", "analysis"},
     {"decoders", "heads"},
     {"model", "testing"},
-    {"systems", "integrators"},
+    {"systems", "integrators", "replicas"},
     {"report"},
     {"evaluation"},
     {"sampling", "training"},

@@ -52,5 +52,9 @@ class EmulatedDevice:
 def _argument(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return ctypes.c_void_p(value.ctypes.data)
-    kinds = {np.dtype(np.int32): ctypes.c_int, np.dtype(np.int64): ctypes.c_longlong, np.dtype(np.float32): ctypes.c_float}
+    kinds = {
+        np.dtype(np.int32): ctypes.c_int,
+        np.dtype(np.int64): ctypes.c_longlong,
+        np.dtype(np.float32): ctypes.c_float,
+    }
     return kinds[value.dtype](value.item())

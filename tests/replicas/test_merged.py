@@ -1,0 +1,67 @@
+"""Copies in one OpenMM System against the molecule alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import openmm
+import pytest
+
+from latentmd.replicas.merged import MergedReplicas, energy_shift, merged_system
+
+CUTOFF = 3.0  # nm
+
+
+def _integrator() -> openmm.Integrator:
+    integrator = openmm.LangevinMiddleIntegrator(350.0, 1.0, 0.002)
+    integrator.setRandomNumberSeed(1)
+    return integrator
+
+
+@pytest.mark.parametrize("platform", ["Reference", "CPU"])
+def test_forces_and_energy_are_those_of_single_copies(peptides: list[Any], platform: str) -> None:
+    molecule, rng = peptides[0], np.random.default_rng(0)
+    start = np.array(molecule.positions._value)
+    copies = start + rng.normal(scale=0.003, size=(5, *start.shape))
+    single = openmm.Context(
+        molecule.system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
+    )
+    energy, forces = 0.0, []
+    for x in copies:
+        single.setPositions(x)
+        state = single.getState(getEnergy=True, getForces=True)
+        energy += state.getPotentialEnergy()._value
+        forces.append(state.getForces(asNumpy=True)._value)
+    merged = MergedReplicas(molecule.system, 5, integrator=_integrator(), cutoff=CUTOFF, platform=platform)
+    merged.set_positions(copies)
+    found = merged.context.getState(getEnergy=True).getPotentialEnergy()._value
+    assert found - 5 * energy_shift(molecule.system, CUTOFF) == pytest.approx(energy, abs=5e-3)
+    assert np.sqrt(np.mean((merged.forces() - forces) ** 2)) < 1e-5 * np.sqrt(np.mean(np.square(forces)))
+
+
+def test_copies_run_and_come_back_to_their_places(peptides: list[Any]) -> None:
+    molecule = peptides[0]
+    start = np.repeat(np.array(molecule.positions._value)[None], 3, axis=0)
+    merged = MergedReplicas(molecule.system, 3, integrator=_integrator(), cutoff=CUTOFF, platform="CPU")
+    merged.set_positions(start)
+    merged.step(20)
+    x = merged.positions()
+    assert np.isfinite(x).all()
+    assert np.abs(x[0] - x[1]).max() > 1e-4
+    np.testing.assert_allclose(x.mean(axis=1), 0.0, atol=1e-6)
+
+
+def test_a_molecule_beyond_the_cutoff_is_refused(peptides: list[Any]) -> None:
+    molecule = peptides[0]
+    merged = MergedReplicas(molecule.system, 1, integrator=_integrator(), cutoff=0.5, platform="Reference")
+    with pytest.raises(ValueError, match="choose a larger one"):
+        merged.set_positions(np.array(molecule.positions._value)[None])
+
+
+def test_other_forces_are_refused_by_name() -> None:
+    system = openmm.System()
+    system.addParticle(1.0)
+    system.addForce(openmm.CustomExternalForce("x"))
+    with pytest.raises(ValueError, match="CustomExternalForce"):
+        merged_system(system, 2, CUTOFF)
