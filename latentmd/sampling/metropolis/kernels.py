@@ -1,6 +1,7 @@
 """Densities on a torus to draw torsions from: kernels on known structures above a uniform floor.
 
-    q(t) = (1 - f) mean_c prod_j M(t_j; c_j, kappa) + f (2 pi)^-k,   M(t; c, kappa) = exp(kappa cos(t - c)) / (2 pi I0(kappa))
+    q(t) = (1 - f) mean_c prod_j M(t_j; c_j, kappa) + f (2 pi)^-k
+    M(t; c, kappa) = exp(kappa cos(t - c)) / (2 pi I0(kappa))
 
 with k torsions t, kernel centres c, the von Mises density M and the floor f. The floor keeps q positive everywhere, so
 that no structure is left out by kernels that were chosen badly.

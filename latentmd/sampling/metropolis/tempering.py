@@ -2,8 +2,8 @@
 
 A sweep is a Hamiltonian move of every replica (Duane et al., Phys. Lett. B 195, 216, 1987), every block move of
 `latentmd.sampling.metropolis.blocks` once, and an exchange of neighbouring temperatures with probability
-min(1, exp((1/kT_i - 1/kT_j) (U_i - U_j))) (parallel tempering; Hukushima and Nemoto, J. Phys. Soc. Jpn. 65, 1604, 1996).
-Each leaves the product of the Boltzmann distributions unchanged; statistical error is all that is left.
+min(1, exp((1/kT_i - 1/kT_j) (U_i - U_j))) (parallel tempering; Hukushima and Nemoto, J. Phys. Soc. Jpn. 65, 1604,
+1996). Each leaves the product of the Boltzmann distributions unchanged; statistical error is all that is left.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class ReplicaEnergies(Protocol):
 def ladder(coldest: float, hottest: float, degrees_of_freedom: int) -> Floats:
     """Temperatures in a geometric series, kelvin, dense enough for exchanges.
 
-    For a heat capacity of half the degrees of freedom the mean probability of an exchange between temperatures of the ratio r is
-    about erfc(sqrt(C) ln(r) / 2), C in units of R (Kofke, J. Chem. Phys. 117, 6911, 2002).
+    For a heat capacity C of half the degrees of freedom, in units of R, temperatures of the ratio r exchange with a mean
+    probability of about erfc(sqrt(C) ln(r) / 2) (Kofke, J. Chem. Phys. 117, 6911, 2002).
 
     Args:
         coldest: the temperature that is wanted.
