@@ -1,6 +1,6 @@
 """Monte Carlo moves of a few neighbouring torsions, of many replicas at once.
 
-Moving all torsions of a molecule at once is hardly ever accepted beyond some 30 atoms. A block holds one or two torsions
+Moving all torsions of a molecule at once is hardly ever accepted beyond some 30 atoms. A block holds a few torsions
 about neighbouring bonds; which block is next does not depend on the state, so that each move leaves the Boltzmann
 distribution unchanged. Three kinds:
 

@@ -46,8 +46,8 @@ class ReplicaEnergies(Protocol):
 def ladder(coldest: float, hottest: float, degrees_of_freedom: int) -> Floats:
     """Temperatures in a geometric series, kelvin, dense enough for exchanges.
 
-    For a heat capacity C of half the degrees of freedom, in units of R, temperatures of the ratio r exchange with a mean
-    probability of about erfc(sqrt(C) ln(r) / 2) (Kofke, J. Chem. Phys. 117, 6911, 2002).
+    With a heat capacity C of half the degrees of freedom, in units of R, temperatures of the ratio r exchange with a
+    mean probability of about erfc(sqrt(C) ln(r) / 2) (Kofke, J. Chem. Phys. 117, 6911, 2002).
 
     Args:
         coldest: the temperature that is wanted.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from latentmd.molecule.checks import topology_arrays
-from latentmd.sampling.engine import amide_torsions, rotatable_torsions
+from latentmd.molecule.torsions import amide_torsions, rotatable_torsions
 from latentmd.sampling.metropolis.blocks import Block, BlockMove, Torsions, blocks_of
 from latentmd.sampling.metropolis.kernels import TorsionKernels
 from latentmd.sampling.metropolis.moves import turning
