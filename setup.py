@@ -14,8 +14,8 @@ setup(
             language="c++",
             optional=True,
             py_limited_api=True,
-            # Each lane is computed by itself, so that nothing is gained by reordering sums; rounding by adding and taking
-            # away a large number must stay.
+            # Each lane is computed by itself, so that reordering sums gains nothing, and rounding by adding and taking
+            # away a large number must stay as it is.
             extra_compile_args=[
                 "-std=c++17",
                 "-O3",

@@ -1,8 +1,8 @@
 """Many replicas of one small molecule on the CPU, with the compiled kernel.
 
-Positions and velocities are in double precision, forces in single precision about each replica's centre, energies summed
-in double precision. Random numbers are a function of (seed, replica, draw), and no replica sees another one: results do not
-depend on how many replicas there are, in which block they are or on how many threads.
+Positions and velocities are in double precision, forces in single precision about each replica's centre, energies are
+summed in double precision. Random numbers are a function of (seed, replica, draw), and no replica sees another one:
+results depend neither on how many replicas there are, nor on their blocks, nor on how many threads.
 """
 
 from __future__ import annotations

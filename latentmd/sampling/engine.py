@@ -13,11 +13,11 @@ from latentmd.arrays import Bools, Floats, Ints
 from latentmd.molecule.checks import (
     StructureTemplate,
     check_frames,
-    neighbour_lists,
     structure_template,
     topology_arrays,
     torsions,
 )
+from latentmd.molecule.torsions import amide_torsions, rotatable_torsions
 from latentmd.sampling.contracts import Burst, BurstError, Relaxed
 
 if TYPE_CHECKING:
@@ -198,33 +198,3 @@ def _restrained(system: openmm.System, quads: Ints, angles: Floats) -> openmm.Sy
     force.setForceGroup(_RESTRAINTS)
     held.addForce(force)
     return held
-
-
-def rotatable_torsions(symbols: list[str], bonds: Ints) -> Ints:
-    """One torsion i-j-k-l about every bond j-k between atoms that both have other neighbours, shape (torsions, 4).
-
-    The outer atoms are heavy ones where there are any, the chain rather than an end such as a carbonyl oxygen, so that
-    a peptide's torsions are its φ, ψ, ω and χ. Turns of three hydrogens are left out.
-    """
-    around = neighbour_lists(len(symbols), bonds)
-    found = []
-    for j, k in sorted((min(a, b), max(a, b)) for a, b in bonds.tolist()):
-        left, right = ([i for i in around[a] if i != b] for a, b in ((j, k), (k, j)))
-        rotor = any(len(side) == 3 and all(symbols[i] == "H" for i in side) for side in (left, right))
-        if left and right and not rotor:
-            outer = [min(side, key=lambda i: (symbols[i] == "H", len(around[i]) == 1, i)) for side in (left, right)]
-            found.append((outer[0], j, k, outer[1]))
-    return np.array(found, dtype=np.int64).reshape(-1, 4)
-
-
-def amide_torsions(symbols: list[str], bonds: Ints) -> Ints:
-    """One torsion about every bond between a carbonyl carbon and a nitrogen, shape (amides, 4)."""
-    around = neighbour_lists(len(symbols), bonds)
-    carbonyl = {
-        i
-        for i, near in enumerate(around)
-        if symbols[i] == "C" and len(near) == 3 and any(symbols[j] == "O" and len(around[j]) == 1 for j in near)
-    }
-    quads = rotatable_torsions(symbols, bonds)
-    kept = [q for q in quads.tolist() if any(a in carbonyl and symbols[b] == "N" for a, b in (q[1:3], q[2:0:-1]))]
-    return np.array(kept, dtype=np.int64).reshape(-1, 4)

@@ -57,4 +57,4 @@ def _argument(value: Any) -> Any:
         np.dtype(np.int64): ctypes.c_longlong,
         np.dtype(np.float32): ctypes.c_float,
     }
-    return kinds[value.dtype](value.item())
+    return kinds[value.dtype.name](value.item())

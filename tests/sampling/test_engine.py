@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from latentmd.molecule.checks import topology_arrays
+from latentmd.molecule.torsions import amide_torsions, rotatable_torsions
 from latentmd.sampling.contracts import BurstError
-from latentmd.sampling.engine import MoleculeEngine, amide_torsions, rotatable_torsions
+from latentmd.sampling.engine import MoleculeEngine
 from latentmd.sampling.hybrid.surfaces import torsion_name
 from latentmd.systems.builder import Protocol, build
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from latentmd.molecule.checks import topology_arrays, torsions
-from latentmd.sampling.engine import rotatable_torsions
+from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.sampling.metropolis.moves import TorsionMove, acyclic_torsions
 
 

@@ -1,0 +1,159 @@
+"""Monte Carlo moves of a few neighbouring torsions, of many replicas at once.
+
+Moving all torsions of a molecule at once is hardly ever accepted beyond some 30 atoms. A block holds a few torsions
+about neighbouring bonds; which block is next does not depend on the state, so that each move leaves the Boltzmann
+distribution unchanged. Three kinds:
+
+- *draw*: new values from a fixed density q, whatever the old ones are, accepted with
+  min(1, exp(-(U' - U) / kT) q(t) / q(t')) (Hastings, Biometrika 57, 97, 1970);
+- *counter-rotation*: the torsions on both sides of an amide turn by opposite angles, which moves the plane between
+  them and little else (crankshaft; compare Betancourt, J. Chem. Phys. 123, 174905, 2005); symmetric, so q cancels;
+- *flip*: an amide before proline turns by pi and a small angle; symmetric.
+
+A torsion is turned by moving one side of its bond as a rigid body. Bond lengths and angles stay as they are, and in
+these coordinates the volume element does not depend on torsions, so that nothing else enters the acceptance; with
+constrained bond lengths neither, since the constraints' determinant (Fixman 1974) depends on angles alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from latentmd.arrays import Floats, Ints
+from latentmd.molecule.checks import torsions
+from latentmd.sampling.metropolis.kernels import TorsionKernels
+
+Kind = Literal["draw", "counter-rotation", "flip"]
+
+#: Standard deviation of a counter-rotation, radians.
+COUNTER_ROTATION = np.deg2rad(25.0)
+#: Standard deviation of the small angle that a flip adds, radians.
+FLIP_SPREAD = np.deg2rad(10.0)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Torsions that one move changes.
+
+    Attributes:
+        kind: of the move.
+        torsions: indices of `Torsions.quads`.
+    """
+
+    kind: Kind
+    torsions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Torsions:
+    """Torsions about bonds that can turn, and what turns with each.
+
+    Attributes:
+        quads: atoms, shape (torsions, 4).
+        sides: for each the atoms on the far side of its bond.
+    """
+
+    quads: Ints
+    sides: tuple[Ints, ...]
+
+    def angles(self, positions: Floats) -> Floats:
+        """Measure the torsions of positions (replicas, atoms, 3): radians, shape (replicas, torsions)."""
+        return np.asarray(torsions(np.asarray(positions, dtype=np.float64), self.quads))
+
+    def turned(self, positions: Floats, which: tuple[int, ...], turns: Floats) -> Floats:
+        """Turn some torsions, one after another.
+
+        Args:
+            positions: nm, shape (replicas, atoms, 3).
+            which: indices of torsions.
+            turns: radians to add to each, shape (replicas, len(which)).
+
+        Returns:
+            Positions in nm, shape (replicas, atoms, 3).
+        """
+        moved = np.array(positions, dtype=np.float64)
+        for column, index in enumerate(which):
+            _, near, far, _ = self.quads[index]
+            side = self.sides[index]
+            axis = moved[:, far] - moved[:, near]
+            axis = (axis / np.linalg.norm(axis, axis=1, keepdims=True))[:, None, :]
+            arm = moved[:, side] - moved[:, far, None, :]
+            cosine, sine = np.cos(turns[:, column])[:, None, None], np.sin(turns[:, column])[:, None, None]
+            along = axis * (arm * axis).sum(axis=2, keepdims=True)
+            moved[:, side] = moved[:, far, None, :] + along + cosine * (arm - along) + sine * np.cross(axis, arm)
+        return moved
+
+
+@dataclass(frozen=True)
+class BlockMove:
+    """A block with the density that its torsions are drawn from.
+
+    Attributes:
+        block: the torsions and the kind of move.
+        torsions: all torsions of the molecule.
+        kernels: densities by group, for a block of kind "draw".
+    """
+
+    block: Block
+    torsions: Torsions
+    kernels: TorsionKernels | None = None
+
+    def propose(self, positions: Floats, groups: Ints, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Propose new structures.
+
+        Args:
+            positions: nm, shape (replicas, atoms, 3).
+            groups: which density each replica draws from, shape (replicas,).
+            rng: source of all randomness.
+
+        Returns:
+            Positions (replicas, atoms, 3) in nm, and ln q(old) - ln q(new), shape (replicas,).
+        """
+        which = self.block.torsions
+        if self.block.kind == "draw":
+            assert self.kernels is not None, "a block that draws needs kernels"
+            old = self.torsions.angles(positions)[:, list(which)]
+            new = self.kernels.draw(groups, rng)
+            ratio = self.kernels.log_density(old, groups) - self.kernels.log_density(new, groups)
+            return self.torsions.turned(positions, which, new - old), ratio
+        if self.block.kind == "counter-rotation":
+            turn = rng.normal(0.0, COUNTER_ROTATION, (len(positions), 1))
+            turns = np.concatenate([turn, -turn], axis=1)
+        else:
+            turns = np.pi + rng.normal(0.0, FLIP_SPREAD, (len(positions), 1))
+        return self.torsions.turned(positions, which, turns), np.zeros(len(positions))
+
+
+def blocks_of(quads: Ints, amides: Ints, before_proline: Ints) -> list[Block]:
+    """Choose the blocks of a molecule.
+
+    Every torsion alone, every two whose bonds share an atom (φ and ψ, ψ and χ1, χ1 and χ2, ...), the two on both sides
+    of an amide together and as a counter-rotation, and a flip for every amide before proline. Torsions of amides are
+    not drawn: Hamiltonian moves keep them near where they are.
+
+    Args:
+        quads: torsions about bonds that can turn, shape (torsions, 4).
+        amides: those of them that are amides, indices.
+        before_proline: amides that may be cis or trans, indices.
+    """
+    fixed = set(np.asarray(amides).tolist())
+    free = [i for i in range(len(quads)) if i not in fixed]
+    bonds = [set(quad[1:3]) for quad in quads.tolist()]
+    pairs = [(i, j) for i in free for j in free if i < j and bonds[i] & bonds[j]]
+    across = [
+        (i, j)
+        for a in sorted(fixed)
+        for i in free
+        for j in free
+        if i < j and bonds[a] & bonds[i] and bonds[a] & bonds[j] and not bonds[i] & bonds[j]
+    ]
+    return [
+        *(Block("draw", (i,)) for i in free),
+        *(Block("draw", pair) for pair in pairs),
+        *(Block("draw", pair) for pair in across),
+        *(Block("counter-rotation", pair) for pair in across),
+        *(Block("flip", (int(i),)) for i in before_proline),
+    ]

@@ -1,0 +1,70 @@
+"""Densities on a torus to draw torsions from: kernels on known structures above a uniform floor.
+
+    q(t) = (1 - f) mean_c prod_j M(t_j; c_j, kappa) + f (2 pi)^-k
+    M(t; c, kappa) = exp(kappa cos(t - c)) / (2 pi I0(kappa))
+
+with k torsions t, kernel centres c, the von Mises density M and the floor f. The floor keeps q positive everywhere, so
+that no structure is left out by kernels that were chosen badly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from latentmd.arrays import Floats
+
+#: Share of the uniform density.
+FLOOR = 0.1
+
+
+@dataclass(frozen=True)
+class TorsionKernels:
+    """One density for each of several groups, for example one for each temperature.
+
+    Attributes:
+        centres: torsions of known structures in radians, shape (groups, kernels, torsions).
+        width: standard deviation of a kernel in radians; its concentration kappa is width**-2.
+        floor: share of the uniform density, above 0.
+    """
+
+    centres: Floats
+    width: float
+    floor: float = FLOOR
+
+    def draw(self, groups: Floats, rng: np.random.Generator) -> Floats:
+        """Draw torsions.
+
+        Args:
+            groups: index of the density of each draw, shape (draws,).
+            rng: source of all randomness.
+
+        Returns:
+            Radians, shape (draws, torsions).
+        """
+        _, kernels, torsions = self.centres.shape
+        chosen = self.centres[np.asarray(groups, dtype=np.int64), rng.integers(kernels, size=len(groups))]
+        near = chosen + rng.vonmises(0.0, self.width**-2, chosen.shape)
+        anywhere = rng.uniform(-np.pi, np.pi, (len(groups), torsions))
+        return np.where(rng.random(len(groups))[:, None] < self.floor, anywhere, near)
+
+    def log_density(self, angles: Floats, groups: Floats) -> Floats:
+        """Evaluate ln q.
+
+        Args:
+            angles: radians, shape (draws, torsions).
+            groups: index of the density of each row, shape (draws,).
+
+        Returns:
+            Per radian to the power of the number of torsions, shape (draws,).
+        """
+        from scipy.special import i0e, logsumexp
+
+        _, kernels, torsions = self.centres.shape
+        kappa = self.width**-2
+        apart = angles[:, None, :] - self.centres[np.asarray(groups, dtype=np.int64)]
+        near = logsumexp(kappa * (np.cos(apart) - 1.0).sum(axis=2), axis=1)
+        near -= torsions * np.log(2 * np.pi * i0e(kappa)) + np.log(kernels)
+        uniform = -torsions * np.log(2 * np.pi)
+        return np.asarray(np.logaddexp(np.log1p(-self.floor) + near, np.log(self.floor) + uniform))

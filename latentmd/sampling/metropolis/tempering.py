@@ -1,0 +1,176 @@
+"""Exact Markov chains of a molecule at several temperatures, all replicas in step.
+
+A sweep is a Hamiltonian move of every replica (Duane et al., Phys. Lett. B 195, 216, 1987), every block move of
+`latentmd.sampling.metropolis.blocks` once, and an exchange of neighbouring temperatures with probability
+min(1, exp((1/kT_i - 1/kT_j) (U_i - U_j))) (parallel tempering; Hukushima and Nemoto, J. Phys. Soc. Jpn. 65, 1604,
+1996). Each leaves the product of the Boltzmann distributions unchanged; statistical error is all that is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from latentmd.arrays import Bools, Doubles, Floats, Ints
+from latentmd.sampling.metropolis.blocks import BlockMove
+from latentmd.units import GAS_CONSTANT
+
+#: Probability of an exchange between neighbouring temperatures that a ladder is laid out for.
+EXCHANGE = 0.25
+
+
+class ReplicaEnergies(Protocol):
+    """What a chain asks of an engine; every replica at once."""
+
+    def energies(self, positions: Floats) -> Doubles:
+        """Potential energies in kJ/mol, shape (replicas,), of positions (replicas, atoms, 3) in nm; may be infinite."""
+
+    def hamiltonian(
+        self, positions: Floats, temperatures: Floats, rng: np.random.Generator
+    ) -> tuple[Doubles, Doubles, Bools]:
+        """One Hamiltonian move of every replica.
+
+        Args:
+            positions: nm, shape (replicas, atoms, 3).
+            temperatures: kelvin, shape (replicas,).
+            rng: source of all randomness.
+
+        Returns:
+            Positions (replicas, atoms, 3) in nm and potential energies (replicas,) in kJ/mol afterwards, those from
+            before where the move was rejected, and whether it was accepted, shape (replicas,).
+        """
+
+
+def ladder(coldest: float, hottest: float, degrees_of_freedom: int) -> Floats:
+    """Temperatures in a geometric series, kelvin, dense enough for exchanges.
+
+    With a heat capacity C of half the degrees of freedom, in units of R, temperatures of the ratio r exchange with a
+    mean probability of about erfc(sqrt(C) ln(r) / 2) (Kofke, J. Chem. Phys. 117, 6911, 2002).
+
+    Args:
+        coldest: the temperature that is wanted.
+        hottest: the highest one; equal to `coldest` for a single temperature.
+        degrees_of_freedom: of the molecule, constraints taken off.
+    """
+    from scipy.special import erfcinv
+
+    if not 0 < coldest <= hottest:
+        raise ValueError(f"temperatures go from {coldest:g} to {hottest:g} K; expected 0 < coldest <= hottest")
+    step = 2.0 * float(erfcinv(EXCHANGE)) / np.sqrt(max(degrees_of_freedom, 1) / 2.0)
+    rungs = int(np.ceil(np.log(hottest / coldest) / step)) + 1
+    return np.geomspace(coldest, hottest, rungs)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many moves were tried and accepted.
+
+    Attributes:
+        tried: by name of the move.
+        accepted: by name of the move.
+    """
+
+    tried: dict[str, int] = field(default_factory=dict)
+    accepted: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, accepted: Bools) -> None:
+        """Count one move of every replica."""
+        self.tried[name] = self.tried.get(name, 0) + int(accepted.size)
+        self.accepted[name] = self.accepted.get(name, 0) + int(accepted.sum())
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Shares of moves that were accepted, by name."""
+        return {name: self.accepted[name] / tried for name, tried in self.tried.items()}
+
+
+@dataclass
+class Chains:
+    """State of all replicas: several independent ladders side by side.
+
+    Replica r = chain * rungs + rung holds the structure that is at temperature `temperatures[rung]` now.
+
+    Attributes:
+        engine: energies and Hamiltonian moves.
+        moves: block moves, in the order in which a sweep makes them; their groups are rungs.
+        temperatures: kelvin, ascending, shape (rungs,).
+        positions: nm, shape (chains * rungs, atoms, 3).
+        energies: kJ/mol, shape (chains * rungs,).
+        sweeps: sweeps made so far; decides which pairs exchange next.
+        counts: of the moves of the coldest rung, and of exchanges.
+    """
+
+    engine: ReplicaEnergies
+    moves: tuple[BlockMove, ...]
+    temperatures: Floats
+    positions: Doubles
+    energies: Doubles
+    sweeps: int = 0
+    counts: Counts = field(default_factory=Counts)
+
+    @classmethod
+    def start(
+        cls, engine: ReplicaEnergies, moves: tuple[BlockMove, ...], temperatures: Floats, positions: Floats
+    ) -> Chains:
+        """Begin from structures.
+
+        Args:
+            engine: energies and Hamiltonian moves.
+            moves: of a sweep.
+            temperatures: kelvin, shape (rungs,).
+            positions: nm, shape (chains * rungs, atoms, 3).
+
+        Raises:
+            ValueError: a structure has no finite energy, or their number is no multiple of the rungs.
+        """
+        if len(positions) % len(temperatures):
+            raise ValueError(f"{len(positions)} structures for {len(temperatures)} temperatures; expected a multiple")
+        energies = engine.energies(positions)
+        if not np.isfinite(energies).all():
+            raise ValueError(f"start {int(np.argmin(np.isfinite(energies)))} has no finite energy; relax it first")
+        return cls(engine, moves, np.asarray(temperatures), np.array(positions, dtype=np.float64), energies)
+
+    @property
+    def rungs(self) -> Ints:
+        """Rung of each replica, shape (chains * rungs,)."""
+        return np.arange(len(self.positions)) % len(self.temperatures)
+
+    @property
+    def cold(self) -> Ints:
+        """Replicas at the coldest temperature, shape (chains,)."""
+        return np.flatnonzero(self.rungs == 0)
+
+    def sweep(self, rng: np.random.Generator) -> None:
+        """Make one sweep."""
+        kelvin = self.temperatures[self.rungs]
+        self.positions, self.energies, accepted = self.engine.hamiltonian(self.positions, kelvin, rng)
+        self.counts.add("hamiltonian", accepted[self.cold])
+        for move in self.moves:
+            self._block(move, kelvin, rng)
+        self._exchange(rng)
+        self.sweeps += 1
+
+    def _block(self, move: BlockMove, kelvin: Floats, rng: np.random.Generator) -> None:
+        proposed, ratio = move.propose(self.positions, self.rungs, rng)
+        energies = self.engine.energies(proposed)
+        with np.errstate(invalid="ignore"):
+            exponent = (self.energies - energies) / (GAS_CONSTANT * kelvin) + ratio
+        accepted = np.log(rng.random(len(kelvin))) < np.where(np.isfinite(energies), exponent, -np.inf)
+        self.positions = np.where(accepted[:, None, None], proposed, self.positions)
+        self.energies = np.where(accepted, energies, self.energies)
+        self.counts.add(move.block.kind, accepted[self.cold])
+
+    def _exchange(self, rng: np.random.Generator) -> None:
+        """Exchange the structures of rungs (0, 1), (2, 3), ... in even sweeps and (1, 2), (3, 4), ... in odd ones."""
+        number = len(self.temperatures)
+        beta = 1.0 / (GAS_CONSTANT * self.temperatures)
+        for low in range(self.sweeps % 2, number - 1, 2):
+            a, b = np.flatnonzero(self.rungs == low), np.flatnonzero(self.rungs == low + 1)
+            exponent = (beta[low] - beta[low + 1]) * (self.energies[a] - self.energies[b])
+            accepted = np.log(rng.random(len(a))) < exponent
+            a, b = a[accepted], b[accepted]
+            self.positions[np.r_[a, b]] = self.positions[np.r_[b, a]]
+            self.energies[np.r_[a, b]] = self.energies[np.r_[b, a]]
+            self.counts.add("exchange", accepted)

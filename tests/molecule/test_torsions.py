@@ -1,0 +1,31 @@
+"""Which torsions describe the shape of a molecule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from latentmd.molecule.checks import topology_arrays
+from latentmd.molecule.torsions import amide_torsions, rotatable_torsions
+
+
+def test_alanine_dipeptide_has_phi_psi_and_two_amides(alanine: Any) -> None:
+    symbols, bonds = topology_arrays(alanine.topology)
+    names = [atom.name for atom in alanine.topology.atoms()]
+    found = [tuple(names[i] for i in quad) for quad in rotatable_torsions(symbols, bonds).tolist()]
+    assert ("C", "N", "CA", "C") in found and ("N", "CA", "C", "N") in found
+    assert not any(name.startswith("H") for quad in found for name in quad)
+    amides = [tuple(names[i] for i in quad) for quad in amide_torsions(symbols, bonds).tolist()]
+    assert len(amides) == 2 and all({"C", "N"} <= set(quad[1:3]) for quad in amides)
+
+
+def test_turns_of_three_hydrogens_are_left_out() -> None:
+    """Ethane has none; propane's are turns of methyls; butane has one."""
+    for carbons, expected in ((2, 0), (3, 0), (4, 1)):
+        symbols, bonds = ["C"] * carbons, [(i, i + 1) for i in range(carbons - 1)]
+        for carbon in range(carbons):
+            for _ in range(3 if carbon in (0, carbons - 1) else 2):
+                bonds.append((carbon, len(symbols)))
+                symbols.append("H")
+        assert len(rotatable_torsions(symbols, np.array(bonds))) == expected
