@@ -12,20 +12,16 @@ from latentmd.io.progress import Tick, silent
 
 
 def rank_me(latents: Floats) -> float:
-    """Effective rank exp(-sum p ln p) of a latent, p = singular values of the centred latents over their sum.
-
-    Between 1 (collapsed to a line) and the number of axes (Garrido et al., RankMe, 2023).
+    """Effective rank of a latent (`core.objectives.effective_rank`), from 1 (a point or a line) to its number of axes.
 
     Args:
         latents: shape (samples, axes).
     """
-    centred = np.asarray(latents, dtype=np.float64) - np.mean(latents, axis=0, dtype=np.float64)
-    singular = np.sqrt(np.maximum(np.linalg.eigvalsh(centred.T @ centred), 0.0))
-    if singular.sum() == 0:
-        return 0.0
-    p = singular / singular.sum()
-    p = p[p > 0]
-    return float(np.exp(-np.sum(p * np.log(p))))
+    import torch
+
+    from latentmd.core.objectives import effective_rank
+
+    return float(effective_rank(torch.from_numpy(np.array(latents, dtype=np.float64))))
 
 
 def axis_deviations(latents: Floats) -> tuple[float, float]:

@@ -117,7 +117,8 @@ def evaluate_command(
         raise click.UsageError("--store writes metrics into a model; it needs --model")
     if model is None and top is None:
         raise click.UsageError("--top is missing: the PDB file of the molecule")
-    from latentmd.evaluation.trajectories import Settings, evaluate
+    from latentmd.evaluation.settings import Settings
+    from latentmd.evaluation.trajectories import evaluate
 
     chosen = baselines or (("all",) if model else ())
     if "none" in chosen:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from latentmd.analysis import kinetics, statistics, thermodynamics
+from latentmd.analysis import kinetics, msm, statistics, thermodynamics
 from latentmd.analysis.features import FeatureSpec
-from latentmd.analysis.metric import Comparison, Metric, ReferenceModel
+from latentmd.analysis.metric import Comparison, Metric
+from latentmd.analysis.reference import ReferenceModel
 from latentmd.analysis.statistics import Grid
 from latentmd.arrays import Floats, Ints
 from latentmd.io.progress import Tick, silent
@@ -58,9 +59,11 @@ def point_values(reference: ReferenceModel, runs: Sequence[Floats]) -> dict[str,
     values = {m.name: m.value for m in compare(reference, runs, brief=True).metrics}
     paths = [reference.discretise(t) for t in reference.project(runs)]
     for lag in _timescale_lags(reference, runs):
-        counts = kinetics.transition_counts(paths, lag, reference.states).sum(axis=0)
+        counts = msm.transition_counts(paths, lag, reference.states).sum(axis=0)
         time = lag * reference.interval
-        values[f"slowest implied timescale, lag {time:g} ps"] = float(kinetics.timescales(counts, time, 1)[0])
+        values[f"slowest implied timescale, lag {time:g} ps"] = float(
+            msm.fit_reversible(counts, lag).timescales(time, 1)[0]
+        )
     return values
 
 
@@ -290,8 +293,7 @@ def _timescale_metrics(
 ) -> None:
     lag, lags = reference.lag, _timescale_lags(reference, paths)
     scales = [
-        kinetics.implied_timescales(p, lags, reference.states, reference.interval, rng)
-        for p in (reference.paths, paths)
+        msm.implied_timescales(p, lags, reference.states, reference.interval, rng) for p in (reference.paths, paths)
     ]
     result.curves["timescales"] = tuple(scales)
     md, own = scales
@@ -302,7 +304,7 @@ def _timescale_metrics(
                    reference_low=md.low[row, 0], reference_high=md.high[row, 0])
         )  # fmt: skip
     sets = np.where(reference.membership < 0, 0, reference.membership)
-    tests = [kinetics.chapman_kolmogorov(p, lag, sets) for p in (reference.paths, paths)]
+    tests = [msm.chapman_kolmogorov(p, lag, sets) for p in (reference.paths, paths)]
     result.curves["chapman_kolmogorov"] = tuple(tests)
     result.metrics.append(
         Metric("Chapman-Kolmogorov error", "kinetics", tests[1].error, "", tests[0].error,

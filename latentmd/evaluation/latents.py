@@ -17,6 +17,7 @@ from latentmd.analysis.metric import Metric
 from latentmd.arrays import Floats
 from latentmd.evaluation import rollouts as model
 from latentmd.evaluation.inputs import trajectory_files
+from latentmd.evaluation.settings import prepared_folder
 from latentmd.io.progress import Progress, Tick
 from latentmd.report import figures
 from latentmd.report import page as report
@@ -64,7 +65,7 @@ def latents(
     Raises:
         EvaluationError: anything wrong with the input, in one sentence.
     """
-    folder = None if out is None else _folder(Path(out), overwrite)
+    folder = None if out is None else prepared_folder(Path(out), overwrite, "latents.json")
     from latentmd.io.trajectory import load_positions
     from latentmd.model.propagator import Propagator
 
@@ -133,16 +134,6 @@ def _write(
     ]
     report.write_page(folder / "latents.html", f"Latent of {document['model']['name']}", lead, sections)
     record.write_json(folder / "latents.json", document)
-
-
-def _folder(folder: Path, overwrite: bool) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EvaluationError(f"{folder}: cannot make this folder ({error.strerror}); choose another --out") from error
-    if (folder / "latents.json").exists() and not overwrite:
-        raise EvaluationError(f"{folder} holds latents.json already; pass --overwrite or another --out")
-    return folder
 
 
 def _strides(total: int, frames: int, spacing: float, lag: float) -> tuple[int, int]:

@@ -10,11 +10,11 @@ import numpy as np
 
 from latentmd.analysis import thermodynamics
 from latentmd.analysis.features import FeatureSet
-from latentmd.analysis.metric import Comparison, ReferenceModel
+from latentmd.analysis.metric import Comparison, Evaluation
+from latentmd.analysis.reference import ReferenceModel
 from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.arrays import Floats
 from latentmd.evaluation import accuracy
-from latentmd.evaluation.trajectories import Evaluation
 from latentmd.report import figures
 from latentmd.report import page as report
 from latentmd.report import tables as record
@@ -24,7 +24,16 @@ def write(
     result: Evaluation, model: ReferenceModel, comparison: Comparison, topology: Any, folder: Path,
     extra: Sequence[report.Section] = (),
 ) -> None:  # fmt: skip
-    """Write evaluation.json and evaluation.html into a folder."""
+    """Write evaluation.json and evaluation.html into a folder.
+
+    Args:
+        result: of the evaluation.
+        model: reference that it was scored against.
+        comparison: whose curves are drawn.
+        topology: mdtraj topology, for the 3-D view.
+        folder: exists.
+        extra: sections shown after the tables.
+    """
     own, md = result.generated, result.reference
     frames = [sum(len(r) for r in s.runs) for s in (own, md)]
     all_frames = sum(len(r) for r in model.dense)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from deeptime.markov.msm import MaximumLikelihoodMSM
 
-from latentmd.analysis.kinetics import reversible_msm
 from latentmd.analysis.reversible import reversible_fluxes
 
 
@@ -19,9 +19,9 @@ def _counts(states: int, rng: np.random.Generator) -> np.ndarray:
 @pytest.mark.parametrize("states", [2, 7, 30])
 def test_equals_deeptime(states: int) -> None:
     counts = _counts(states, np.random.default_rng(states))
-    matrix, stationary, active = reversible_msm(counts)
+    model = MaximumLikelihoodMSM(reversible=True, maxerr=1e-8).fit_from_counts(counts).fetch_model()
+    matrix, stationary = model.transition_matrix, model.stationary_distribution
     fluxes, _ = reversible_fluxes(counts)
-    assert len(active) == states
     np.testing.assert_allclose(fluxes, fluxes.T)
     np.testing.assert_allclose(fluxes.sum(), 1)
     np.testing.assert_allclose(fluxes.sum(axis=1), stationary, atol=1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentmd.analysis import kinetics
+from latentmd.analysis import msm
 from latentmd.evaluation import baselines
 
 
@@ -25,7 +25,7 @@ def test_msm_resampling_keeps_timescale_and_frames(hopping_runs):
     assert [len(m) for m in made] == [15_000, 999]
     assert np.isin(made[0][:50, 0], np.concatenate(runs)[:, 0]).all()
     states = [(m[:, 0] > 0.5).astype(int) for m in made]
-    scale = kinetics.timescales(kinetics.transition_counts(states, 10, 2).sum(axis=0), 10.0, 1)[0]
+    scale = msm.fit_reversible(msm.transition_counts(states, 10, 2).sum(axis=0), 10).timescales(10.0, 1)[0]
     assert scale == pytest.approx(-1 / np.log(0.9), rel=0.15)
 
 

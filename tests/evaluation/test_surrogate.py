@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from latentmd.evaluation.surrogate import default_step, evaluate_model, store_metrics
-from latentmd.evaluation.trajectories import Settings
+from latentmd.evaluation.settings import Settings
+from latentmd.evaluation.surrogate import evaluate_model, store_metrics
+from latentmd.evaluation.surrogate_run import default_step
 from latentmd.model.file import load
 
 
@@ -41,8 +42,8 @@ def test_default_step_divides_the_lag():
 
 
 def test_a_surrogate_matches_its_own_process(ou_bundle, ou_runs, tmp_path, monkeypatch):
-    monkeypatch.setattr("latentmd.evaluation.surrogate._TRAINING_SECONDS", 0.0)
-    monkeypatch.setattr("latentmd.evaluation.surrogate._ENERGY_FRAMES", 300)
+    monkeypatch.setattr("latentmd.evaluation.surrogate_run._TRAINING_SECONDS", 0.0)
+    monkeypatch.setattr("latentmd.evaluation.surrogate_run._ENERGY_FRAMES", 300)
     runs = [ou_runs / f"run-{i}.npy" for i in range(4)]
     settings = Settings(lag=50.0, interval=5.0, baselines=("shuffled", "koopman", "tica-flow", "replicate"))
     result = evaluate_model(

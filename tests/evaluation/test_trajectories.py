@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from latentmd.cli.evaluate import evaluate_command
-from latentmd.evaluation.trajectories import FRAME_BASELINES, Settings, evaluate
+from latentmd.evaluation.settings import FRAME_BASELINES, Settings
+from latentmd.evaluation.trajectories import evaluate
 
 PDB = "systems/molecules/alanine_dipeptide.pdb"
 

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from latentmd.analysis.msm import ReversibleModel
 from latentmd.arrays import Floats
-from latentmd.sampling.hybrid.reweighting import Model
 
 _ROUNDING = 1e-12  # of a population
 
 
-def currents(model: Model, lags: Floats, derivatives: Floats) -> tuple[Floats, Floats]:
+def currents(model: ReversibleModel, lags: Floats, derivatives: Floats) -> tuple[Floats, Floats]:
     """Variances of quantities that depend on the logarithms of populations, and the currents of each.
 
     Args:
@@ -47,7 +47,7 @@ def currents(model: Model, lags: Floats, derivatives: Floats) -> tuple[Floats, F
     return np.asarray(np.sum(potential * derivatives, axis=1)), flows**2
 
 
-def variance_reduction(model: Model, lags: Floats, shares: Floats, steps: int) -> Floats:
+def variance_reduction(model: ReversibleModel, lags: Floats, shares: Floats, steps: int) -> Floats:
     """How much a burst from each active cell lowers the variances of the states' free energies, all together.
 
     Args:

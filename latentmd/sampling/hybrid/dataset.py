@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from latentmd.analysis.kinetics import metastable_sets
+from latentmd.analysis.msm import metastable_sets
 from latentmd.arrays import Bools, Floats, Ints
 from latentmd.sampling.contracts import Burst, Engine, Explorer
 from latentmd.sampling.hybrid.cells import Cells
@@ -114,7 +114,7 @@ class Dataset:
             return Bursts(paths, self.inside[:number], tuple(self.states), len(cells), self.engine.interval)
         model = fit(count_transitions(paths, len(cells), lag, self.skip))
         sets = np.full(len(cells), -1)  # cells that are not connected join none
-        sets[model.active] = metastable_sets(model.matrix, model.stationary, _METASTABLE)
+        sets[model.active] = metastable_sets(model, _METASTABLE)
         names = tuple(f"set {i + 1}" for i in range(int(sets.max()) + 1))
         inside = [sets[path][:, None] == np.arange(len(names)) for path in paths]
         return Bursts(paths, inside, names, len(cells), self.engine.interval)

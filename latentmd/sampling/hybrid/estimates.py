@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentmd.analysis.kinetics import msm_passage_times
+from latentmd.analysis.msm import ReversibleModel
 from latentmd.arrays import Bools, Floats, Ints
 from latentmd.sampling.hybrid.reweighting import (
-    Model,
     bayesian,
     bootstrap,
     connected_share,
@@ -118,12 +117,12 @@ def estimate(
     pairs = [(a, b) for b in range(len(members)) for a in range(len(members)) if a != b]
     lag_time = lag * bursts.interval
 
-    def numbers(draw: Model, fractions: Floats) -> Floats:
+    def numbers(draw: ReversibleModel, fractions: Floats) -> Floats:
         populations = np.clip(draw.stationary @ fractions[draw.active], 0.0, 1.0)
         with np.errstate(divide="ignore"):
             logits = np.log(populations) - np.log1p(-populations)
         passages = [_passages(draw, members, target, lag_time) for target in range(len(members))]
-        return np.concatenate([populations, logits, _timescales(draw, lag_time, timescales), *passages])
+        return np.concatenate([populations, logits, draw.timescales(lag_time, timescales), *passages])
 
     n = len(bursts.states)
     resampled = bootstrap(counts, model, draws, rng)
@@ -167,22 +166,13 @@ def _geometric_mean_time(draws: Floats) -> float:
     return float("nan") if np.isnan(draws).any() else float("inf")
 
 
-def _timescales(model: Model, lag_time: float, number: int) -> Floats:
-    root = np.sqrt(model.stationary)
-    values = np.linalg.eigvalsh(model.fluxes / np.outer(root, root))[::-1][1 : number + 1]
-    result = np.full(number, np.nan)
-    positive = (values > 0) & (values < 1)
-    result[: len(values)][positive] = -lag_time / np.log(values[positive])
-    return result
-
-
-def _passages(model: Model, members: Sequence[Ints], target: int, lag_time: float) -> Floats:
+def _passages(model: ReversibleModel, members: Sequence[Ints], target: int, lag_time: float) -> Floats:
     """Mean first-passage times to one state from each of the others in turn, shape (states - 1,)."""
     sources = [s for s in range(len(members)) if s != target]
     if not len(members[target]):
         return np.full(len(sources), np.inf)
     try:
-        times = msm_passage_times(model.matrix, members[target], lag_time)
+        times = model.passage_times(members[target], lag_time)
     except np.linalg.LinAlgError:  # a draw whose flux between parts of the model is zero within rounding
         return np.full(len(sources), np.inf)
     weights = [model.stationary[members[s]] for s in sources]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from latentmd.analysis.kinetics import connected_states
+from latentmd.analysis.msm import ReversibleModel, fit_reversible
 from latentmd.analysis.reversible import reversible_fluxes
 from latentmd.arrays import Bools, Floats, Ints
 
@@ -65,45 +65,9 @@ def count_transitions(paths: Sequence[Ints], cells: int, lag: int, skip: int) ->
     return Counts(csr_array((values, (rows, np.concatenate(flat))), (len(paths), cells * cells)), cells, lag)
 
 
-@dataclass(frozen=True)
-class Model:
-    """Reversible Markov state model of the bursts.
-
-    Attributes:
-        active: cells of the largest connected set, shape (active,).
-        fluxes: equilibrium flux between them per lag, symmetric, sum 1, shape (active, active).
-        lag: frames.
-    """
-
-    active: Ints
-    fluxes: Floats
-    lag: int
-
-    @property
-    def stationary(self) -> Floats:
-        """Equilibrium population of the active cells."""
-        return np.asarray(self.fluxes.sum(axis=1))
-
-    @property
-    def matrix(self) -> Floats:
-        """Transition matrix of the active cells."""
-        return np.asarray(self.fluxes / self.fluxes.sum(axis=1, keepdims=True))
-
-    def populations(self, cells: int) -> Floats:
-        """Equilibrium population of all cells, zero where not connected, shape (cells,)."""
-        result = np.zeros(cells)
-        result[self.active] = self.stationary
-        return result
-
-
-def fit(counts: Counts) -> Model:
+def fit(counts: Counts) -> ReversibleModel:
     """Maximum-likelihood reversible model of the largest connected set of cells."""
-    matrix = counts.matrix()
-    active = connected_states(matrix)
-    if len(active) == 1:
-        return Model(active, np.ones((1, 1)), counts.lag)
-    fluxes, _ = reversible_fluxes(matrix[np.ix_(active, active)])
-    return Model(active, fluxes, counts.lag)
+    return fit_reversible(counts.matrix(), counts.lag)
 
 
 def connected_share(paths: Sequence[Ints], active: Ints) -> float:
@@ -114,7 +78,9 @@ def connected_share(paths: Sequence[Ints], active: Ints) -> float:
     return float(np.isin([path[-1] for path in paths], active).mean())
 
 
-def bootstrap(counts: Counts, model: Model, draws: int, rng: np.random.Generator) -> list[tuple[Floats, Model]]:
+def bootstrap(
+    counts: Counts, model: ReversibleModel, draws: int, rng: np.random.Generator
+) -> list[tuple[Floats, ReversibleModel]]:
     """Bayesian bootstrap over bursts (Rubin 1981): each counts an independent exponential number of times.
 
     Honest about correlation within bursts and about cells that are not quite Markovian, and, unlike the ordinary
@@ -134,11 +100,13 @@ def bootstrap(counts: Counts, model: Model, draws: int, rng: np.random.Generator
     if len(model.active) == 1:
         return [(row, model) for row in weights]
     _, start = reversible_fluxes(counts.matrix()[block])
-    models = [Model(model.active, reversible_fluxes(counts.matrix(w)[block], start)[0], model.lag) for w in weights]
+    models = [
+        ReversibleModel(model.active, reversible_fluxes(counts.matrix(w)[block], start)[0], model.lag) for w in weights
+    ]
     return list(zip(weights, models, strict=True))
 
 
-def bayesian(counts: Counts, model: Model, draws: int, rng: np.random.Generator) -> list[Model]:
+def bayesian(counts: Counts, model: ReversibleModel, draws: int, rng: np.random.Generator) -> list[ReversibleModel]:
     """Models from the reversible posterior of deeptime (Trendelkamp-Schroer et al., J. Chem. Phys. 143, 174101, 2015).
 
     Effective counts are the sliding counts over the lag. Arguments as for `bootstrap`.
@@ -152,7 +120,7 @@ def bayesian(counts: Counts, model: Model, draws: int, rng: np.random.Generator)
     sampler = SamplerRev(effective, model.matrix, seed=int(rng.integers(2**31)))
     sweeps = int(np.ceil(np.sqrt(len(effective))))
     samples = (sampler.sample(sweeps, return_statdist=True) for _ in range(draws))
-    return [Model(model.active, stationary[:, None] * matrix, model.lag) for matrix, stationary in samples]
+    return [ReversibleModel(model.active, stationary[:, None] * matrix, model.lag) for matrix, stationary in samples]
 
 
 def frame_weights(paths: Sequence[Ints], populations: Floats, skip: int) -> list[Floats]:

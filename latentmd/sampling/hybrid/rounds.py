@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from latentmd.analysis.kinetics import connected_states
+from latentmd.analysis.msm import connected_states
 from latentmd.arrays import Floats
 from latentmd.sampling.contracts import Engine, Explorer, LoadExplorer
 from latentmd.sampling.hybrid.cells import Cells, fit_cells

@@ -5,25 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from latentmd.analysis.msm import ReversibleModel
 from latentmd.analysis.reversible import reversible_fluxes
 from latentmd.sampling.hybrid.allocation import currents, variance_reduction
 from latentmd.sampling.hybrid.planning import draw_cells_by_gain
-from latentmd.sampling.hybrid.reweighting import Model
 
 _ENERGY = np.array([0.0, 1.0, 2.5, 4.0, 3.0, 1.5, 0.5, 1.0])  # kT
 _LEFT = np.arange(8) < 4
 
 
-def _chain() -> Model:
+def _chain() -> ReversibleModel:
     """Metropolis moves between neighbours."""
     weight = np.exp(-_ENERGY) / np.exp(-_ENERGY).sum()
     fluxes = np.zeros((8, 8))
     for i in range(7):
         fluxes[i, i + 1] = fluxes[i + 1, i] = 0.3 * min(weight[i], weight[i + 1])
-    return Model(np.arange(8), fluxes + np.diag(weight - fluxes.sum(axis=1)), 1)
+    return ReversibleModel(np.arange(8), fluxes + np.diag(weight - fluxes.sum(axis=1)), 1)
 
 
-def _derivatives(model: Model) -> np.ndarray:
+def _derivatives(model: ReversibleModel) -> np.ndarray:
     population = model.stationary[_LEFT].sum()
     return model.stationary * np.where(_LEFT, 1 / population, -1 / (1 - population))
 

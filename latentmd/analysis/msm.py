@@ -1,0 +1,305 @@
+"""Reversible Markov state models of discretised runs: counts, the model, and what follows from it.
+
+The estimator is `reversible.reversible_fluxes`, everywhere. PCCA+ and first-passage times are deeptime's. Three short
+parts are written here because deeptime lacks them: counts per block of a run, which resampling needs; timescales from
+the symmetric eigenproblem of the fluxes, which cannot turn complex by rounding; and a Chapman-Kolmogorov test of given
+sets between models that keep different states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from latentmd.analysis.reversible import reversible_fluxes
+from latentmd.analysis.statistics import split_blocks
+from latentmd.arrays import Floats, Ints
+
+
+def transition_counts(paths: Sequence[Ints], lag: int, states: int, block: int | None = None) -> Floats:
+    """Sliding-window transition counts at a lag, one matrix per contiguous block of each run.
+
+    Args:
+        paths: state index per frame, one array per run; -1 marks a frame in no state, whose pairs are left out.
+        lag: frames.
+        states: number of states.
+        block: frames per block; each run is one block where None.
+
+    Returns:
+        Counts, shape (blocks, states, states). No pair spans two runs; one that spans two blocks counts in the first.
+    """
+    size = block or max(len(p) for p in paths)
+    matrices = []
+    for run, start, stop in split_blocks([len(p) for p in paths], size):
+        path = paths[run]
+        origin = path[start : min(stop, len(path) - lag)]
+        target = path[start + lag : start + lag + len(origin)]
+        valid = (origin >= 0) & (target >= 0)
+        flat = origin[valid].astype(np.int64) * states + target[valid]
+        matrices.append(np.bincount(flat, minlength=states * states).reshape(states, states))
+    return np.stack(matrices).astype(np.float64)
+
+
+def connected_states(counts: Floats) -> Ints:
+    """States of the largest strongly connected set of a count matrix, sorted."""
+    from scipy.sparse.csgraph import connected_components
+
+    _, labels = connected_components(counts > 0, directed=True, connection="strong")
+    weights = np.bincount(labels, weights=counts.sum(axis=1))
+    return np.flatnonzero(labels == int(np.argmax(weights)))
+
+
+@dataclass(frozen=True)
+class ReversibleModel:
+    """Reversible Markov state model of the largest connected set of states.
+
+    Attributes:
+        active: states that the model keeps, sorted, shape (active,).
+        fluxes: equilibrium flux between them per lag, symmetric, sum 1, shape (active, active).
+        lag: frames.
+    """
+
+    active: Ints
+    fluxes: Floats
+    lag: int = 1
+
+    @property
+    def stationary(self) -> Floats:
+        """Equilibrium population of the active states, shape (active,)."""
+        return np.asarray(self.fluxes.sum(axis=1))
+
+    @property
+    def matrix(self) -> Floats:
+        """Transition matrix of the active states, shape (active, active)."""
+        return np.asarray(self.fluxes / self.fluxes.sum(axis=1, keepdims=True))
+
+    @property
+    def eigenvalues(self) -> Floats:
+        """Real eigenvalues of the transition matrix, largest first, shape (active,)."""
+        root = np.sqrt(self.stationary)
+        return np.asarray(np.linalg.eigvalsh(self.fluxes / np.outer(root, root))[::-1])
+
+    def populations(self, states: int) -> Floats:
+        """Equilibrium population of all states, zero where not connected, shape (states,)."""
+        result = np.zeros(states)
+        result[self.active] = self.stationary
+        return result
+
+    def timescales(self, lag_time: float, number: int) -> Floats:
+        """Implied timescales t_i = -lag / ln(lambda_i), slowest first, shape (number,).
+
+        Args:
+            lag_time: lag in ps, the unit of the result.
+            number: how many; nan where the model has fewer positive eigenvalues.
+        """
+        values = self.eigenvalues[1 : number + 1]
+        result = np.full(number, np.nan)
+        positive = (values > 0) & (values < 1)
+        result[: len(values)][positive] = -lag_time / np.log(values[positive])
+        return result
+
+    def passage_times(self, target: Ints, lag_time: float) -> Floats:
+        """Mean first-passage times to a set of states from every active state (deeptime), shape (active,).
+
+        Solves m_i = lag + sum_{j not in target} T_ij m_j; zero in the target.
+
+        Args:
+            target: positions of the states among the active ones.
+            lag_time: lag in ps, the unit of the result.
+
+        Raises:
+            numpy.linalg.LinAlgError: within rounding nothing leads to the target.
+        """
+        from deeptime.markov.tools.analysis import mfpt
+
+        return np.asarray(mfpt(self.matrix, target)) * lag_time
+
+
+def fit_reversible(counts: Floats, lag: int = 1) -> ReversibleModel:
+    """Maximum-likelihood reversible model of the largest connected set of a count matrix.
+
+    Args:
+        counts: transition counts, shape (states, states).
+        lag: frames between the two ends of a counted pair.
+    """
+    active = connected_states(counts)
+    if len(active) == 1:
+        return ReversibleModel(active, np.ones((1, 1)), lag)
+    fluxes, _ = reversible_fluxes(counts[np.ix_(active, active)])
+    return ReversibleModel(active, fluxes, lag)
+
+
+@dataclass(frozen=True)
+class ImpliedTimescales:
+    """Implied timescales at several lags.
+
+    Attributes:
+        lags: ps, shape (lags,).
+        values, low, high: timescales and their 95 % interval in ps, shape (lags, processes); nan where undefined.
+    """
+
+    lags: Floats
+    values: Floats
+    low: Floats
+    high: Floats
+
+
+def implied_timescales(
+    paths: Sequence[Ints], lags: Sequence[int], states: int, interval: float, rng: np.random.Generator,
+    number: int = 3, resamples: int = 20, block: int | None = None,
+) -> ImpliedTimescales:  # fmt: skip
+    """Implied timescales at several lags with block-bootstrap intervals.
+
+    Args:
+        paths: state index per frame, one array per run.
+        lags: frames.
+        states: number of states.
+        interval: ps between frames.
+        rng: random generator of the resampling.
+        number: slowest processes reported.
+        resamples: bootstrap resamples.
+        block: frames per resampled block; a twentieth of all frames where None, never across runs.
+
+    Raises:
+        ValueError: no run is longer than the largest lag.
+    """
+    if max(len(p) for p in paths) <= max(lags):
+        raise ValueError(
+            f"a lag of {max(lags)} frames needs runs longer than that; the longest has {max(len(p) for p in paths)}"
+        )
+    block = block or max(sum(len(p) for p in paths) // 20, max(lags) + 1)
+    rows = []
+    for lag in lags:
+        matrices = transition_counts(paths, lag, states, block)
+        value = fit_reversible(matrices.sum(axis=0), lag).timescales(lag * interval, number)
+        weights = rng.multinomial(len(matrices), np.full(len(matrices), 1 / len(matrices)), size=resamples)
+        draws = np.array(
+            [fit_reversible(np.tensordot(w, matrices, 1), lag).timescales(lag * interval, number) for w in weights]
+        )
+        scattered = len(matrices) > 1 and np.isfinite(draws).any(axis=0)
+        low, high = (_quantile(draws, q, scattered) for q in (0.025, 0.975))
+        rows.append((value, low, high))
+    values, low, high = (np.array(column) for column in zip(*rows, strict=True))
+    return ImpliedTimescales(np.array(lags) * interval, values, low, high)
+
+
+def _quantile(draws: Floats, q: float, usable: Any) -> Floats:
+    result = np.full(draws.shape[1], np.nan)
+    for i in np.flatnonzero(np.broadcast_to(usable, draws.shape[1:])):
+        result[i] = np.quantile(draws[np.isfinite(draws[:, i]), i], q)
+    return result
+
+
+@dataclass(frozen=True)
+class ChapmanKolmogorov:
+    """Chapman-Kolmogorov test on a few sets of states.
+
+    Attributes:
+        multiples: k, shape (k,).
+        predicted, estimated: staying probability of each set after k lags, shape (k, sets): from the model at one
+            lag to the k-th power, and from the model estimated at k lags.
+        error: largest absolute difference.
+    """
+
+    multiples: Ints
+    predicted: Floats
+    estimated: Floats
+    error: float
+
+
+def chapman_kolmogorov(
+    paths: Sequence[Ints], lag: int, membership: Ints, multiples: Sequence[int] = (1, 2, 3, 4)
+) -> ChapmanKolmogorov:
+    """Compare T(lag)^k with T(k lag): the probability of being in a set k lags after starting there at equilibrium.
+
+    Args:
+        paths: state index per frame, one array per run.
+        lag: frames.
+        membership: set of each state, shape (states,), values 0 ... sets - 1 (for example from `coarse_grain`).
+        multiples: powers k; those that no run is long enough for are left out.
+
+    Raises:
+        ValueError: no run is longer than the lag.
+    """
+    longest = max(len(p) for p in paths)
+    if longest <= lag:
+        raise ValueError(f"a lag of {lag} frames needs a run longer than that; the longest has {longest}")
+    multiples = [k for k in multiples if k * lag < longest]
+    states, sets = len(membership), int(membership.max()) + 1
+    base = fit_reversible(transition_counts(paths, lag, states).sum(axis=0), lag)
+    predicted, estimated = [], []
+    for k in multiples:
+        own = fit_reversible(transition_counts(paths, k * lag, states).sum(axis=0), k * lag)
+        power = np.linalg.matrix_power(base.matrix, k)
+        predicted.append(_staying(power, base.stationary, membership[base.active], sets))
+        estimated.append(_staying(own.matrix, own.stationary, membership[own.active], sets))
+    p, e = np.array(predicted), np.array(estimated)
+    return ChapmanKolmogorov(np.array(multiples), p, e, float(np.nanmax(np.abs(p - e))))
+
+
+def _staying(matrix: Floats, stationary: Floats, membership: Ints, sets: int) -> Floats:
+    result = np.full(sets, np.nan)
+    for s in range(sets):
+        weight = np.where(membership == s, stationary, 0.0)
+        if weight.sum() > 0:
+            result[s] = (weight @ matrix)[membership == s].sum() / weight.sum()
+    return result
+
+
+def coarse_grain(counts: Floats, sets: int) -> Ints:
+    """Metastable set of every state of a count matrix, shape (states,); unconnected states get -1.
+
+    Args:
+        counts: transition counts, shape (states, states).
+        sets: most sets wanted, as for `metastable_sets`.
+    """
+    model = fit_reversible(counts)
+    result = np.full(len(counts), -1)
+    result[model.active] = metastable_sets(model, sets)
+    return result
+
+
+def metastable_sets(model: ReversibleModel, sets: int) -> Ints:
+    """PCCA+ sets of the active states of a reversible model (deeptime).
+
+    Args:
+        model: reversible model.
+        sets: most sets wanted. One more than the processes slower than the lag are made, at least two: PCCA+ splits
+            noise beyond that.
+
+    Returns:
+        Set of each active state, shape (active,), numbered from the most to the least populated.
+    """
+    from deeptime.markov.msm import MarkovStateModel
+
+    stationary, active = model.stationary, len(model.active)
+    if active < 2:
+        return np.zeros(active, dtype=np.int64)
+    slow = int(np.count_nonzero(model.eigenvalues > np.exp(-1)))
+    sets = min(sets, active, max(slow, 2))
+    assignment = np.asarray(MarkovStateModel(model.matrix, stationary).pcca(sets).assignments)
+    mass = np.bincount(assignment, weights=stationary, minlength=sets)
+    order = np.argsort(-mass)
+    rank = np.empty(sets, dtype=np.int64)
+    rank[order] = np.arange(sets)
+    occupied = np.unique(rank[assignment])  # PCCA+ may leave a set empty
+    return np.asarray(np.searchsorted(occupied, rank[assignment]))
+
+
+def reactive_flux(fluxes: Floats, membership: Ints, sets: int) -> Floats:
+    """Equilibrium flux between sets of states per lag: F_ab = sum_{i in a, j in b} x_ij, no diagonal.
+
+    Args:
+        fluxes: equilibrium flux x_ij between states, shape (states, states).
+        membership: set of each state, shape (states,), values 0 ... sets - 1.
+        sets: number of sets.
+
+    Returns:
+        Shape (sets, sets).
+    """
+    indicator = np.eye(sets)[membership]
+    flux = indicator.T @ fluxes @ indicator
+    return np.asarray(flux - np.diag(np.diag(flux)))

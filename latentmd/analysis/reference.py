@@ -1,0 +1,112 @@
+"""Reference MD as generated sets are compared with it: TICA coordinates, k-means centres and a Markov state model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from latentmd.analysis import msm
+from latentmd.analysis.features import EvaluationError, FeatureSpec
+from latentmd.arrays import Floats, Ints
+
+CENTRES, MACROSTATES = 100, 10
+_FIT_FRAMES = 50_000  # k-means centres are placed on at most this many frames, spread evenly
+
+
+class ReferenceModel:
+    """TICA, k-means and a Markov state model of the reference, which generated sets are projected on.
+
+    Args:
+        spec: the features.
+        runs: reference features per run, (frames, features).
+        interval: ps between frames.
+        lag: ps, of TICA and the MSM.
+        temperature: kelvin.
+        seed: of k-means and every resampling.
+        dense: the same runs before they were thinned to the interval, for distributions and populations; `runs` where
+            None.
+
+    Raises:
+        EvaluationError: no run is longer than the lag, the lag is no whole number of frames, or nothing moves.
+    """
+
+    def __init__(
+        self, spec: FeatureSpec, runs: Sequence[Floats], interval: float, lag: float, temperature: float, seed: int,
+        dense: Sequence[Floats] | None = None,
+    ) -> None:  # fmt: skip
+        from deeptime.clustering import KMeans
+        from deeptime.decomposition import TICA
+
+        self.spec, self.runs, self.interval, self.temperature, self.seed = spec, list(runs), interval, temperature, seed
+        self.lag = lag_frames(lag, interval)
+        check_length("reference", runs, self.lag, interval)
+        moving = np.max([np.ptp(run, axis=0) for run in runs], axis=0) > 1e-6
+        if not moving.any():
+            raise EvaluationError("every frame of the reference is the same structure; nothing can be compared with it")
+        coordinates = [spec.coordinates(run) for run in runs]
+        estimator = TICA(lagtime=self.lag, scaling="kinetic_map")
+        self.tica = estimator.fit_from_timeseries([c for c in coordinates if len(c) > self.lag]).fetch_model()
+        explained = np.cumsum(np.square(self.tica.singular_values))
+        self.dimension = max(2, int(np.searchsorted(explained, 0.95 * explained[-1])) + 1)
+        self.tics = [self._transform(c) for c in coordinates]
+        self.dense = self.runs if dense is None else list(dense)
+        self.dense_tics = self.tics if dense is None else self.project(self.dense)
+        everything = np.concatenate(self.tics)
+        picked = everything[np.linspace(0, len(everything) - 1, min(len(everything), _FIT_FRAMES)).astype(int)]
+        distinct = len(np.unique(picked, axis=0))
+        self.clusters = KMeans(min(CENTRES, distinct), fixed_seed=seed, max_iter=100).fit_fetch(picked)
+        self.states = int(self.clusters.n_clusters)
+        self.paths = [self.discretise(t) for t in self.tics]
+        counts = msm.transition_counts(self.paths, self.lag, self.states).sum(axis=0)
+        self.membership = msm.coarse_grain(counts, MACROSTATES)
+        self.sets = int(self.membership.max()) + 1
+
+    def _transform(self, coordinates: Floats) -> Floats:
+        return np.ascontiguousarray(self.tica.transform(coordinates)[:, : self.dimension], dtype=np.float64)
+
+    def project(self, runs: Sequence[Floats]) -> list[Floats]:
+        """TICA coordinates of features, one array per run."""
+        return [self._transform(self.spec.coordinates(run)) for run in runs]
+
+    def discretise(self, tics: Floats) -> Ints:
+        """Index of the nearest reference centre of every frame."""
+        return np.asarray(self.clusters.transform(tics), dtype=np.int64)
+
+    def macrostates(self, paths: Sequence[Ints]) -> tuple[Floats, Floats]:
+        """Stationary populations of the macrostates, and reactive flux between them per lag, of discretised runs.
+
+        States that the runs never visit, or never connect, have none.
+        """
+        counts = msm.transition_counts(paths, self.lag, self.states).sum(axis=0)
+        model = msm.fit_reversible(counts, self.lag)
+        sets, stationary = self.membership[model.active], model.stationary
+        occupied = sets >= 0
+        populations = np.bincount(sets[occupied], weights=stationary[occupied], minlength=self.sets).astype(np.float64)
+        inside = np.where(sets >= 0, sets, 0)
+        return populations, msm.reactive_flux(model.fluxes * (sets >= 0)[:, None], inside, self.sets)
+
+
+def lag_frames(lag: float, interval: float) -> int:
+    """Frames in a lag.
+
+    Raises:
+        EvaluationError: the lag is shorter than the spacing of frames or no multiple of it.
+    """
+    frames = round(lag / interval)
+    if frames < 1 or abs(frames * interval - lag) > 1e-3 * lag:
+        raise EvaluationError(
+            f"a lag of {lag:g} ps is no whole number of frames {interval:g} ps apart; "
+            f"pass a multiple of {interval:g} ps with --lag"
+        )
+    return frames
+
+
+def check_length(name: str, runs: Sequence[Floats], lag: int, interval: float) -> None:
+    """Refuse a set whose longest run does not reach beyond twice the lag."""
+    longest = max(len(run) for run in runs)
+    if longest <= 2 * lag:
+        raise EvaluationError(
+            f"the longest {name} run holds {longest} frames; a lag of {lag * interval:g} ps ({lag} frames) needs more "
+            f"than {2 * lag}. Use a longer trajectory or a shorter --lag"
+        )

@@ -1,0 +1,99 @@
+"""Markov models against chains with known answers, and against deeptime."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from latentmd.analysis import msm
+
+P, Q = 0.02, 0.05  # of the two-state chain: probability per step of leaving state 0 and state 1
+LAMBDA = 1 - P - Q
+
+
+@pytest.fixture
+def three_state_matrix():
+    """Reversible chain on a line 0 - 1 - 2."""
+    return np.array([[0.9, 0.1, 0.0], [0.05, 0.85, 0.1], [0.0, 0.02, 0.98]]), np.array([1, 2, 10]) / 13
+
+
+def test_implied_timescale_of_a_two_state_chain(two_state_chain):
+    rng = np.random.default_rng(1)
+    result = msm.implied_timescales(two_state_chain, [1, 5, 10], 2, 2.0, rng, number=1)
+    exact = -2.0 / np.log(LAMBDA)
+    np.testing.assert_allclose(result.lags, [2, 10, 20])
+    np.testing.assert_allclose(result.values[:, 0], exact, rtol=0.06)
+    assert np.all(result.low[:, 0] < exact * 1.05) and np.all(result.high[:, 0] > exact * 0.95)
+    assert np.all(result.low <= result.values) and np.all(result.values <= result.high)
+
+
+def test_timescales_agree_with_deeptime(three_state_matrix):
+    from deeptime.markov.msm import MaximumLikelihoodMSM
+
+    matrix, stationary = three_state_matrix
+    counts = 1e6 * stationary[:, None] * matrix + 40 * np.eye(3)
+    model = MaximumLikelihoodMSM(reversible=True, lagtime=1).fit_from_counts(counts).fetch_model()
+    np.testing.assert_allclose(msm.fit_reversible(counts).timescales(1.0, 2), model.timescales(), rtol=1e-6)
+
+
+def test_chapman_kolmogorov_holds_for_a_markov_chain_and_fails_for_a_memory(two_state_chain):
+    markov = msm.chapman_kolmogorov(two_state_chain, 5, np.array([0, 1]))
+    exact = Q / (P + Q) + P / (P + Q) * LAMBDA ** (5 * markov.multiples)
+    np.testing.assert_allclose(markov.predicted[:, 0], exact, atol=0.01)
+    assert markov.error < 0.01
+    slow = [np.repeat(path[:2000], 50) for path in two_state_chain]
+    noisy = [np.where(np.random.default_rng(2).random(len(s)) < 0.3, 1 - s, s) for s in slow]
+    assert msm.chapman_kolmogorov(noisy, 1, np.array([0, 1])).error > 0.05
+
+
+def test_msm_first_passage_and_flux_of_a_line(three_state_matrix):
+    matrix, stationary = three_state_matrix
+    model = msm.ReversibleModel(np.arange(3), stationary[:, None] * matrix)
+    got = model.passage_times(np.array([2]), 1.0)
+    # m1 = 1 + .05 m0 + .85 m1, m0 = 1 + .9 m0 + .1 m1
+    expected = np.linalg.solve([[0.1, -0.1], [-0.05, 0.15]], [1, 1])[0]
+    assert got[0] == pytest.approx(expected, abs=1e-9) and got[2] == 0
+    flux = msm.reactive_flux(model.fluxes, np.array([0, 1, 2]), 3)
+    np.testing.assert_allclose(flux, flux.T, atol=1e-12)
+    assert flux[0, 1] == pytest.approx(0.1 / 13)
+
+
+def test_counts_stay_inside_runs_and_add_up_over_blocks(two_state_chain):
+    whole = msm.transition_counts(two_state_chain, 7, 2).sum(axis=0)
+    blocked = msm.transition_counts(two_state_chain, 7, 2, block=10_000).sum(axis=0)
+    np.testing.assert_array_equal(whole, blocked)
+    assert whole.sum() == 4 * (100_000 - 7)
+
+
+def test_unconnected_states_are_left_out():
+    counts = np.zeros((4, 4))
+    counts[:2, :2] = [[90, 10], [10, 90]]
+    counts[3, 3] = 5
+    model = msm.fit_reversible(counts)
+    assert model.active.tolist() == [0, 1]
+    np.testing.assert_allclose(model.stationary, 0.5, atol=1e-6)
+    np.testing.assert_allclose(model.populations(4), [0.5, 0.5, 0, 0], atol=1e-6)
+    assert msm.coarse_grain(counts, 2)[2:].tolist() == [-1, -1]
+
+
+def test_a_lag_longer_than_the_runs_is_refused(two_state_chain):
+    with pytest.raises(ValueError, match="longest has 30"):
+        msm.implied_timescales([c[:30] for c in two_state_chain], [30], 2, 1.0, np.random.default_rng(0))
+
+
+def test_sets_are_the_wells_of_a_chain():
+    """Two pairs of states that mix fast inside and slowly across."""
+    counts = np.array([[900, 98, 2, 0], [98, 900, 0, 2], [2, 0, 450, 48], [0, 2, 48, 450.0]])
+    sets = msm.coarse_grain(counts, 2)
+    assert sets[0] == sets[1] == 0 and sets[2] == sets[3] == 1
+
+
+def test_passage_to_a_set_that_nothing_leads_to_is_an_error():
+    apart = msm.ReversibleModel(np.arange(2), np.diag([0.5, 0.5]))
+    with pytest.raises(np.linalg.LinAlgError):
+        apart.passage_times(np.array([1]), 1.0)
+
+
+def test_one_connected_state_has_no_timescale():
+    model = msm.fit_reversible(np.diag([3.0, 1.0]))
+    assert model.active.tolist() == [0] and np.isnan(model.timescales(1.0, 2)).all()
