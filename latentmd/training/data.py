@@ -1,7 +1,8 @@
-"""Training trajectories: read, checked, strided and split by trajectory."""
+"""Training trajectories, from files or from memory: checked, strided and split by trajectory."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,62 @@ _STATISTICS_FRAMES = 50_000  # enough for means and spreads of internal coordina
 
 
 @dataclass(frozen=True)
+class Trajectories:
+    """Trajectories of one molecule in memory.
+
+    Attributes:
+        positions: one array (frames, atoms, 3) in nm per trajectory.
+        interval: ps between frames.
+        names: what the manifest calls them; numbered where there are none.
+    """
+
+    positions: Sequence[NDArray[np.floating]]
+    interval: float
+    names: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def labels(self) -> list[str]:
+        """Name of each trajectory."""
+        return list(self.names) or [f"trajectory-{i:04d}" for i in range(len(self))]
+
+    def digest(self) -> str:
+        """SHA-256 of all positions as float32, so that a resumed training can tell that they are the same."""
+        found = hashlib.sha256()
+        for positions in self.positions:
+            found.update(np.ascontiguousarray(positions, dtype=np.float32).tobytes())
+        return found.hexdigest()
+
+    def checked(self, atoms: int) -> list[NDArray[np.float32]]:
+        """The positions as float32.
+
+        Args:
+            atoms: number of atoms that every frame must have.
+
+        Raises:
+            ValueError: another shape, fewer than two frames in all of them, or a position that is not finite.
+        """
+        if not self.interval > 0:
+            raise ValueError(f"frames are {self.interval:g} ps apart; expected a positive interval")
+        for name, positions in zip(self.labels(), self.positions, strict=True):
+            if positions.ndim != 3 or positions.shape[1:] != (atoms, 3):
+                raise ValueError(f"{name} has the shape {positions.shape}; expected (frames, {atoms}, 3) in nm")
+            if not np.isfinite(positions).all():
+                raise ValueError(f"{name} holds positions that are not finite; cut it before the first of them")
+        return [np.asarray(positions, dtype=np.float32) for positions in self.positions]
+
+
+@dataclass(frozen=True)
 class Data:
-    """Training trajectories: positions [frames, atoms, 3] nm each, the held-out ones, and the molecule's graph."""
+    """Trajectories as the stages use them.
+
+    Attributes:
+        train, validation: positions (frames, atoms, 3) in nm of each trajectory, held-out ones in the second.
+        names: of the trajectories, under "train" and "validation".
+        topology: mdtraj topology.
+        graph: features of the molecule.
+    """
 
     train: list[NDArray[np.float32]]
     validation: list[NDArray[np.float32]]
@@ -30,8 +85,13 @@ class Data:
     graph: MoleculeGraph
 
 
-def load_data(trajectories: Sequence[str | Path], top: str | Path, config: TrainingConfig) -> Data:
+def load_data(trajectories: Sequence[str | Path] | Trajectories, top: str | Path, config: TrainingConfig) -> Data:
     """Read, check and stride the trajectories; the last `holdout` of them validate.
+
+    Args:
+        trajectories: files that mdtraj reads, or arrays.
+        top: PDB file of the molecule.
+        config: stride in ps, and how many trajectories are held out.
 
     Raises:
         ValueError: too few trajectories for the split, or frames spaced wider than the configured stride.
@@ -43,7 +103,13 @@ def load_data(trajectories: Sequence[str | Path], top: str | Path, config: Train
             f"{len(trajectories)} trajectories given and {config.holdout} held out; give at least {config.holdout + 1} "
             "independent runs, or set holdout = 0 to train without validation"
         )
-    positions, interval = load_positions(trajectories, top)
+    topology = mdtraj.load(str(top)).topology
+    if isinstance(trajectories, Trajectories):
+        positions, interval = trajectories.checked(topology.n_atoms), trajectories.interval
+        names = trajectories.labels()
+    else:
+        positions, interval = load_positions(trajectories, top)
+        names = [Path(t).name for t in trajectories]
     every = round(config.stride / interval)
     if every < 1 or abs(every * interval - config.stride) > 1e-6 * config.stride:
         raise ValueError(
@@ -51,9 +117,7 @@ def load_data(trajectories: Sequence[str | Path], top: str | Path, config: Train
             f"set stride to a multiple of {interval:g}"
         )
     strided = [np.ascontiguousarray(p[::every]) for p in positions]
-    names = [Path(t).name for t in trajectories]
     split = len(strided) - config.holdout
-    topology = mdtraj.load(str(top)).topology
     return Data(
         strided[:split],
         strided[split:],

@@ -14,7 +14,7 @@ from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.fingerprint import fingerprint
 from latentmd.training.assembly import build_surrogate
 from latentmd.training.config import TrainingConfig
-from latentmd.training.data import Data, load_data
+from latentmd.training.data import Data, Trajectories, load_data
 from latentmd.training.labels import Labels, energy_labels
 from latentmd.training.plots import plot_training
 from latentmd.training.reference import training_reference
@@ -22,7 +22,7 @@ from latentmd.training.run import Report, Run, prepare_folder
 
 
 def train(
-    trajectories: Sequence[str | Path],
+    trajectories: Sequence[str | Path] | Trajectories,
     top: str | Path,
     out: str | Path,
     config: TrainingConfig | None = None,
@@ -40,7 +40,7 @@ def train(
     `training.png`. With `resume`, finished stages are loaded and the interrupted one goes on from its checkpoint.
 
     Args:
-        trajectories: files that mdtraj reads, of one molecule, equally spaced in time.
+        trajectories: files that mdtraj reads, or arrays (`Trajectories`), of one molecule, equally spaced in time.
         top: PDB file of the molecule.
         out: path of the bundle.
         config: training configuration; defaults otherwise.
@@ -59,7 +59,10 @@ def train(
     log = folder / "training.csv"
     run = Run(folder, log, report or (lambda *_: None), device, precision, devices, resume)
     data = load_data(trajectories, top, config)
-    prepare_folder(folder, {"settings": config.model_dump(mode="json"), "trajectories": data.names}, resume)
+    plan: dict[str, Any] = {"settings": config.model_dump(mode="json"), "trajectories": data.names}
+    if isinstance(trajectories, Trajectories):
+        plan["positions"] = trajectories.digest()
+    prepare_folder(folder, plan, resume)
     torch.manual_seed(config.seed)
     labels = energy_labels(data, top, config, run)
     surrogate, autocorrelations = build_surrogate(data, labels, config, run)

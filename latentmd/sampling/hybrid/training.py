@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +116,7 @@ def train_bundle(
     Args:
         trajectories: positions (frames, atoms, 3) in nm, at least two.
         recipe: of the molecule and its protocol.
-        folder: for the trajectories as XTC, checkpoints and the bundle.
+        folder: for checkpoints and the bundle.
         seed: of the training.
         resume: go on from the checkpoints in the folder.
         report: called with (stage, step, steps, losses).
@@ -125,25 +124,16 @@ def train_bundle(
     Returns:
         The path of the bundle.
     """
-    from latentmd.io.outputs import FrameWriter
     from latentmd.model.propagator import Propagator
     from latentmd.sampling.hybrid.ensemble import ENSEMBLE, fit_ensemble
     from latentmd.sampling.hybrid.store import MODEL
+    from latentmd.training.data import Trajectories
     from latentmd.training.train import train
 
-    paths = []
-    for i, positions in enumerate(trajectories):
-        path = folder / f"burst-{i:04d}.xtc"
-        paths.append(path)
-        if resume and path.exists():
-            continue
-        unfinished = path.with_suffix(".new.xtc")
-        with FrameWriter(unfinished) as writer:
-            writer.write(positions, recipe.interval * np.arange(1, len(positions) + 1))
-        os.replace(unfinished, path)
+    bursts = Trajectories(trajectories, recipe.interval, [f"burst-{i:04d}" for i in range(len(trajectories))])
     config = recipe.config(max(map(len, trajectories)), len(trajectories), seed)
     name = recipe.top.stem
-    bundle = train(paths, recipe.top, folder / MODEL, config, name=name, resume=resume, report=report, device="cpu")
+    bundle = train(bursts, recipe.top, folder / MODEL, config, name=name, resume=resume, report=report, device="cpu")
     propagator = Propagator(bundle, "cpu")
     slow = [propagator.encode(t).flatten(1).double().numpy() for t in trajectories]
     fit_ensemble(slow, max(1, round(config.jepa.lag[1] / recipe.interval)), seed).save(folder / ENSEMBLE)
