@@ -14,7 +14,7 @@ import numpy as np
 
 from latentmd.evaluation import speed
 from latentmd.evaluation.speed import Row
-from latentmd.report import tables as record
+from latentmd.report import record
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator

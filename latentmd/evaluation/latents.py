@@ -19,9 +19,8 @@ from latentmd.evaluation import rollouts as model
 from latentmd.evaluation.inputs import trajectory_files
 from latentmd.evaluation.settings import prepared_folder
 from latentmd.io.progress import Progress, Tick
-from latentmd.report import figures
+from latentmd.report import figures, markup, record
 from latentmd.report import page as report
-from latentmd.report import tables as record
 
 #: Slow axes, fast axes and features of some runs, each one array per run.
 Encoded = tuple[list[Floats], list[Floats], list[Floats]]
@@ -127,7 +126,7 @@ def _write(
     images, notes = _images(sets, slow, energy, spec, document["interval_ps"], seed)
     document["notes"] = notes
     lead = f"{document['frames']:,} frames, {document['interval_ps']:g} ps apart, lag {document['lag_ps']:g} ps"
-    numbers = report.metric_table(document["metrics"]) + report.notes_list(notes)
+    numbers = markup.metric_table(document["metrics"]) + markup.bullets(notes)
     sections = [
         report.Section("Numbers", "Fitted on the first half of the data, scored on the second.", numbers),
         report.Section("Latent structure", figures=images),

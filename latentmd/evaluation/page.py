@@ -15,9 +15,9 @@ from latentmd.analysis.reference import ReferenceModel
 from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.arrays import Floats
 from latentmd.evaluation import accuracy
-from latentmd.report import figures
+from latentmd.report import figures, markup, record
 from latentmd.report import page as report
-from latentmd.report import tables as record
+from latentmd.report.viewer import View
 
 
 def write(
@@ -47,11 +47,11 @@ def write(
         "of effective samples, in square brackets at the same number of frames drawn independently of each other, as a "
         "perfect sampler would."
     )
-    sections = [report.Section("Metrics", intro, report.metric_table(result.metrics))]
+    sections = [report.Section("Metrics", intro, markup.metric_table(result.metrics))]
     if result.notes:
-        sections.append(report.Section("Notes", body=report.notes_list(result.notes)))
+        sections.append(report.Section("Notes", body=markup.bullets(result.notes)))
     if result.baselines:
-        body = report.baseline_table(result.metrics, result.baselines)
+        body = markup.baseline_table(result.metrics, result.baselines)
         text = 'A value marked "=" does at least as well as the generated set.'
         sections.append(report.Section("Baselines", text, body))
     sections += [*extra, *_figure_sections(model, own, comparison)]
@@ -60,7 +60,7 @@ def write(
         image = figures.energies(result.energies[0], result.energies[1], bounds)
         caption = "Potential energy of frames an engine moved; shaded: MD's 0.1 to 99.9 %"
         sections.append(report.Section("Energies", figures=[(image, caption)]))
-    view = report.View(topology, [("generated", *_first_run(own)), ("reference", *_first_run(md))])
+    view = View(topology, [("generated", *_first_run(own)), ("reference", *_first_run(md))])
     title = f"Evaluation of {Path(own.files[0]).parent.name or own.files[0]}"
     report.write_page(folder / "evaluation.html", title, lead, sections, view)
     record.write_json(folder / "evaluation.json", result.document)

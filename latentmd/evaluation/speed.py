@@ -144,7 +144,7 @@ def table(rows: Sequence[Row]) -> Any:
     """The rows as a rich table."""
     from rich.table import Table
 
-    from latentmd.report import tables as record
+    from latentmd.report import tables
 
     made = Table(title="Benchmark (median of three repeats)", title_justify="left")
     for index, heading in enumerate(("what", "size", "rate", "ns per s", "of peak", "MiB")):
@@ -152,9 +152,9 @@ def table(rows: Sequence[Row]) -> Any:
         made.add_column(heading, justify="right" if index > 1 else "left", no_wrap=0 < index < 4)
     for row in rows:
         share = "" if row.share is None else f"{100 * row.share:.1f} %"
-        simulated = "" if row.simulated is None else record.number(row.simulated)
+        simulated = "" if row.simulated is None else tables.number(row.simulated)
         memory = "" if row.memory is None else f"{row.memory:.0f}"
-        made.add_row(row.name, row.size, f"{record.number(row.rate)} {row.unit}", simulated, share, memory)
+        made.add_row(row.name, row.size, f"{tables.number(row.rate)} {row.unit}", simulated, share, memory)
     return made
 
 
@@ -162,14 +162,14 @@ def scan_table(scan: Sequence[dict[str, Any]]) -> Any:
     """Cost against atoms as a rich table: one row per size, a dash where it was not timed."""
     from rich.table import Table
 
-    from latentmd.report import tables as record
+    from latentmd.report import tables
 
     names = list(dict.fromkeys(name for row in scan for name in row))
     made = Table(title="Cost against atoms", title_justify="left")
     for name in names:
         made.add_column(name, justify="right")
     for row in scan:
-        made.add_row(*(str(row[n]) if n == "atoms" else record.number(row.get(n)) for n in names))
+        made.add_row(*(str(row[n]) if n == "atoms" else tables.number(row.get(n)) for n in names))
     return made
 
 

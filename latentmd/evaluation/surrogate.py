@@ -13,7 +13,7 @@ from latentmd.evaluation.page import accuracy_section, write
 from latentmd.evaluation.settings import DEFAULTS, FRAME_BASELINES, MODEL_BASELINES, Settings, prepared_folder
 from latentmd.evaluation.surrogate_run import Sizes, SurrogateRun, training_seconds
 from latentmd.io.progress import Progress
-from latentmd.report import tables as record
+from latentmd.report import record
 
 
 def evaluate_model(

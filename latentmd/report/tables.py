@@ -1,14 +1,9 @@
-"""An evaluation as JSON and as a table on the terminal."""
+"""Metrics as cells of tables, and the tables of an evaluation on the terminal."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,41 +12,6 @@ from latentmd.analysis.metric import Metric
 
 _BASELINES_PER_TABLE = 3  # fits a terminal of 80 columns
 GROUPS = ("distribution", "thermodynamics", "kinetics", "sampling", "structure", "energy", "model", "representation")
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON types; a number that is not finite becomes null, for JSON has none."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain({k: v for k, v in asdict(value).items() if v is not None and v != ""})
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, (np.bool_, np.integer)):
-        return value.item()
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return str(value) if isinstance(value, Path) else value
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: to a temporary name in the same folder, then renamed."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a mapping as indented JSON."""
-    write_text(path, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from latentmd.report import page as report
+from latentmd.report.markup import bullets, table
+from latentmd.report.viewer import View
 from latentmd.sampling.hybrid.folder import PAGE
 from latentmd.sampling.hybrid.surfaces import WeightedFrames, convergence_figure, surface_figures, torsion_words
 from latentmd.units import KILOCALORIE, format_time, thermal_energy
@@ -36,7 +36,7 @@ def write_free_energy_page(
     frames = WeightedFrames.of_bursts(run, sampler, weights)
     review = summary["review"]
     sections = [
-        report.Section("Can these numbers be trusted?", _verdict(review), sentence_list(review["missing"])),
+        report.Section("Can these numbers be trusted?", _verdict(review), bullets(review["missing"])),
         report.Section("States", _STATES, _states(review, frames, summary["temperature"])),
         report.Section("Free-energy surfaces", _SURFACES, figures=surface_figures(frames, summary["temperature"])),
         report.Section(
@@ -55,9 +55,7 @@ def write_free_energy_page(
         f"{run.folder.name}: {state} after {simulated} of unbiased MD in {summary['bursts']} bursts, "
         f"{summary['temperature']:g} K, {summary['solvent']} solvent, {summary['wall_seconds']['total']:.0f} s"
     )
-    view = report.View(
-        run.engine.molecule.topology, frames.drawn_by_state(sampler.dataset.trajectories(skip=0), VIEWED)
-    )
+    view = View(run.engine.molecule.topology, frames.drawn_by_state(sampler.dataset.trajectories(skip=0), VIEWED))
     report.write_page(run.folder / PAGE, "Free energies", lead, sections, view if view.sets else None)
 
 
@@ -94,28 +92,26 @@ def _states(review: dict[str, Any], frames: WeightedFrames, temperature: float) 
         crossings = review["crossings"][name]
         rows.append((name, torsion_words(frames, index), _interval(population), text,
                      f"{crossings['into']} in, {crossings['out']} out"))  # fmt: skip
-    return html_table(
-        ("state", "where", "population", "free energy (kcal/mol, ± standard error)", "bursts across"), rows
-    )
+    return table(("state", "where", "population", "free energy (kcal/mol, ± standard error)", "bursts across"), rows)
 
 
 def _timescales(review: dict[str, Any]) -> str:
     rows = [(str(i + 1), _interval(t, " ps")) for i, t in enumerate(review["timescales_ps"])]
-    return html_table(("process", "timescale"), rows)
+    return table(("process", "timescale"), rows)
 
 
 def _passages(review: dict[str, Any]) -> str:
     rows = [(*tuple(name.split(" -> ")), _interval(t, " ps")) for name, t in review["first_passage_ps"].items()]
-    return html_table(("from", "to", "mean first-passage time"), rows) if rows else ""
+    return table(("from", "to", "mean first-passage time"), rows) if rows else ""
 
 
 def _work(summary: dict[str, Any]) -> str:
     rows = [(name, str(count)) for name, count in sorted(summary["gate"].items(), key=lambda item: -item[1])]
-    text = html_table(("verdict of the trust gate", "proposals"), rows) if rows else ""
+    text = table(("verdict of the trust gate", "proposals"), rows) if rows else ""
     rows = [(reason, str(count)) for reason, count in summary["discarded_bursts"].items()]
-    text += html_table(("bursts discarded", "number"), rows) if rows else ""
+    text += table(("bursts discarded", "number"), rows) if rows else ""
     rows = [(name, f"{seconds:.1f} s") for name, seconds in summary["wall_seconds"].items()]
-    return text + html_table(("wall time", ""), rows)
+    return text + table(("wall time", ""), rows)
 
 
 def _interval(value: dict[str, float | None], unit: str = "") -> str:
@@ -127,15 +123,3 @@ def _interval(value: dict[str, float | None], unit: str = "") -> str:
 
 def _number(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.3g}"
-
-
-def sentence_list(sentences: Sequence[str]) -> str:
-    """HTML list of sentences; empty where there are none."""
-    return f"<ul>{''.join(f'<li>{html.escape(s)}</li>' for s in sentences)}</ul>" if sentences else ""
-
-
-def html_table(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """HTML table of text cells."""
-    head = "".join(f"<th>{html.escape(h)}</th>" for h in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -8,8 +8,10 @@ import numpy as np
 
 from latentmd.arrays import Floats
 from latentmd.report import page as report
+from latentmd.report.markup import bullets, table
+from latentmd.report.viewer import View
 from latentmd.sampling.hybrid.folder import PAGE
-from latentmd.sampling.hybrid.page import UNKNOWN, VIEWED, html_table, sentence_list
+from latentmd.sampling.hybrid.page import UNKNOWN, VIEWED
 from latentmd.sampling.hybrid.surfaces import (
     WeightedFrames,
     surface_figures,
@@ -52,20 +54,20 @@ def write_metropolis_page(
         if 0 < share < 1:
             energy = f"{-kt * np.log(share / (1 - share)):.2f} ± {kt * error / (share * (1 - share)):.2g}"
         rows.append((name, torsion_words(frames, index), f"{share:.3g} ± {error:.2g}", energy))
-    sets = html_table(("set", "where", "population", "free energy (kcal/mol, ± standard error)"), rows)
+    sets = table(("set", "where", "population", "free energy (kcal/mol, ± standard error)"), rows)
     taken = [(name, f"{share:.1%}") for name, share in summary["accepted"].items()]
     spent = [(name, f"{seconds:.1f} s") for name, seconds in summary["wall_seconds"].items()]
-    work = html_table(("moves", "accepted"), taken) + html_table(("wall time", ""), spent)
+    work = table(("moves", "accepted"), taken) + table(("wall time", ""), spent)
     promise = f"Guaranteed: {summary['guarantees']}. What remains: {summary['remains']}."
     sections = [
-        report.Section("Can these numbers be trusted?", _AGREED if not missing else _DIFFERENT, sentence_list(missing)),
+        report.Section("Can these numbers be trusted?", _AGREED if not missing else _DIFFERENT, bullets(missing)),
         report.Section("Sets of torsions", _CHAINS, sets),
         report.Section("Free-energy surfaces", _EQUAL, figures=surface_figures(frames, temperature)),
         report.Section("What the run did", promise, work),
     ]
     state = "converged" if not missing else "not converged"
     lead = f"{run.folder.name}: Metropolis chains, {state}, {summary['frames']} frames, {temperature:g} K"
-    view = report.View(run.engine.molecule.topology, frames.drawn_by_state(list(positions), VIEWED))
+    view = View(run.engine.molecule.topology, frames.drawn_by_state(list(positions), VIEWED))
     report.write_page(run.folder / PAGE, "Free energies", lead, sections, view if view.sets else None)
 
 

@@ -17,6 +17,8 @@ from latentmd.evaluation.inputs import run_record
 from latentmd.molecule import checks as structure
 from latentmd.report import figures
 from latentmd.report import page as report
+from latentmd.report.markup import metric_table
+from latentmd.report.viewer import View
 
 if TYPE_CHECKING:
     from latentmd.model.file import Reference
@@ -69,13 +71,13 @@ def write_simulation_page(
     lead = f"{own.frames:,} frames of {len(own.runs)} walker(s), {interval:g} ps apart, {temperature:g} K"
     beside = "Reference: the model's training data. " if reference is not None else ""
     text = f"{beside}Compare with reference MD in full: latentmd evaluate {title or folder.name} --reference ..."
-    sections = [report.Section("Metrics", text, report.metric_table(metrics)), *_drawn(own, spec, counts, temperature)]
+    sections = [report.Section("Metrics", text, metric_table(metrics)), *_drawn(own, spec, counts, temperature)]
     if energies is not None:
         image = figures.energies(None, energies, bounds)
         sections.append(report.Section("Energies", figures=[(image, "Potential energy of frames an engine moved")]))
     per_run = max(1, len(own.kept) // len(own.runs))
     times = interval * np.linspace(1, max(len(own.runs[0]), 1), per_run)
-    view = report.View(topology, [("walker 0", own.kept[:per_run], times[: len(own.kept[:per_run])])])
+    view = View(topology, [("walker 0", own.kept[:per_run], times[: len(own.kept[:per_run])])])
     report.write_page(folder / PAGE, title or folder.name, lead, sections, view)
     return folder / PAGE
 

@@ -1,0 +1,93 @@
+"""The molecule of a page: which atoms 3Dmol.js shows, their bonds, and a few aligned frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from latentmd.arrays import Floats
+from latentmd.molecule.checks import topology_arrays
+
+VIEW_FRAMES = 150  # of each set
+_ALL_ATOMS = 400  # molecules with more atoms are shown as their backbone, larger still as the trace of CA atoms
+_BACKBONE = ("N", "CA", "C", "O", "CH3")
+
+
+@dataclass(frozen=True)
+class View:
+    """What the 3-D view shows.
+
+    Attributes:
+        topology: mdtraj or OpenMM topology.
+        sets: (name, positions (frames, atoms, 3) in nm, times (frames,) in ps) of each set to choose from.
+    """
+
+    topology: Any
+    sets: Sequence[tuple[str, Floats, Floats]]
+
+
+def view_data(view: View) -> dict[str, Any]:
+    """The view as viewer.js reads it: atoms as 3Dmol.js names their properties, coordinates in angstrom."""
+    symbols, bonds = topology_arrays(view.topology)
+    chosen, style = shown_atoms(view.topology, symbols)
+    index = {int(atom): place for place, atom in enumerate(chosen)}
+    neighbours: list[list[int]] = [[] for _ in chosen]
+    for i, j in bonds:
+        if int(i) in index and int(j) in index:
+            neighbours[index[int(i)]].append(index[int(j)])
+            neighbours[index[int(j)]].append(index[int(i)])
+    atoms = list(view.topology.atoms() if callable(view.topology.atoms) else view.topology.atoms)
+    return {
+        "style": style,
+        "atoms": [
+            {"elem": symbols[i], "atom": atoms[i].name, "resn": atoms[i].residue.name,
+             "resi": int(atoms[i].residue.index), "chain": str(atoms[i].residue.chain.index), "serial": i,
+             "hetflag": False, "bonds": near, "bondOrder": [1] * len(near)}
+            for i, near in zip(chosen, neighbours, strict=True)
+        ],
+        "sets": [_frames(name, frames[:, chosen], times) for name, frames, times in view.sets],
+    }  # fmt: skip
+
+
+def shown_atoms(topology: Any, symbols: Sequence[str]) -> tuple[list[int], str]:
+    """Indices of the atoms to show, and how: "atoms", "backbone" or "trace".
+
+    Args:
+        topology: mdtraj or OpenMM topology.
+        symbols: element of each atom.
+    """
+    if len(symbols) <= _ALL_ATOMS:
+        return list(range(len(symbols))), "atoms"
+    atoms = list(topology.atoms() if callable(topology.atoms) else topology.atoms)
+    backbone = [i for i, atom in enumerate(atoms) if atom.name in _BACKBONE]
+    if not backbone:
+        return [i for i, symbol in enumerate(symbols) if symbol != "H"][: 2 * _ALL_ATOMS], "atoms"
+    if len(backbone) <= 2 * _ALL_ATOMS:
+        return backbone, "backbone"
+    return [i for i in backbone if atoms[i].name == "CA"], "trace"
+
+
+def _frames(name: str, frames: Floats, times: Floats) -> dict[str, Any]:
+    """Up to 150 frames, aligned to the first, in angstrom to two places."""
+    pick = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), VIEW_FRAMES)).astype(int))
+    aligned = 10 * align(np.asarray(frames[pick], dtype=np.float64)).reshape(len(pick), -1)
+    return {
+        "name": name,
+        "times": [round(float(t), 3) for t in np.asarray(times)[pick]],
+        "frames": [[round(float(x), 2) for x in row] for row in aligned],
+    }
+
+
+def align(frames: Floats) -> Floats:
+    """Frames turned and moved onto the first by the best proper rotation (Kabsch 1976), centred; nm.
+
+    Args:
+        frames: nm, shape (frames, atoms, 3).
+    """
+    centred = frames - frames.mean(axis=1, keepdims=True)
+    u, _, vt = np.linalg.svd(np.einsum("fai,aj->fij", centred, centred[0]))
+    u[:, :, 2] *= np.sign(np.linalg.det(u @ vt))[:, None]
+    return np.asarray(np.einsum("fai,fij->faj", centred, u @ vt))

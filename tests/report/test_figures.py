@@ -1,0 +1,41 @@
+"""Figures as PNG bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from latentmd.analysis.kinetics import torsion_autocorrelation
+from latentmd.report import figures
+
+RNG = np.random.default_rng(0)
+
+
+def _is_png(content: bytes) -> bool:
+    return content.startswith(b"\x89PNG") and len(content) > 2000
+
+
+def test_surfaces_with_empty_bins() -> None:
+    counts = RNG.poisson(2, (50, 50)).astype(float)
+    assert _is_png(figures.surfaces(counts, np.triu(counts), figures.ramachandran_bounds(), ("phi", "psi"), 300.0))
+
+
+@pytest.mark.parametrize("torsions", [True, False])
+def test_histograms_of_more_features_than_there_are_panels(torsions: bool) -> None:
+    runs = [RNG.uniform(-3, 3, (100, 14))]
+    assert _is_png(figures.histograms([f"f{i}" for i in range(14)], runs, runs, torsions))
+
+
+def test_kinetics_without_anything_to_draw_is_nothing() -> None:
+    assert figures.kinetics({}, 1.0, 10) is None
+    runs = [RNG.uniform(-3, 3, 300)]
+    curves = {"correlations": {"phi": (torsion_autocorrelation(runs, 20), torsion_autocorrelation(runs, 30))}}
+    drawn = figures.kinetics(curves, 1.0, 10)
+    assert drawn is not None and _is_png(drawn)
+
+
+def test_states_and_energies() -> None:
+    flux = np.array([[0, 1e-3], [1e-3, 0]])
+    assert _is_png(figures.states([np.array([0.7, 0.3])] * 2, [flux, 0 * flux]))
+    assert _is_png(figures.energies(None, RNG.normal(size=100), None))
+    assert _is_png(figures.energies(RNG.normal(size=100), RNG.normal(size=100), (-1.0, 1.0)))

@@ -1,0 +1,44 @@
+"""Metrics as cells, and the tables of the terminal."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from latentmd.analysis.metric import Metric
+from latentmd.report import tables
+
+
+def test_numbers() -> None:
+    assert [tables.number(x) for x in (0.12345, 29442.5, 2.4e5, float("inf"), float("nan"), None, 0.0)] == [
+        "0.123", "29442", "2.40e+05", "∞", "–", "–", "0",
+    ]  # fmt: skip
+
+
+def test_seeds_give_a_mean_and_students_interval() -> None:
+    """Three values 1, 2, 3: mean 2, half width t(0.975, 2) / sqrt(3) = 4.3027 / 1.7321."""
+    metric = Metric("JS", "distribution", 1.0, seeds=(1.0, 2.0, 3.0))
+    mean, spread, each = tables.seed_summary(metric)
+    assert (mean, each) == ("2", "1, 2, 3") and spread == tables.interval(2 - 2.48414, 2 + 2.48414)
+    assert tables.seed_summary(Metric("MFPT", "kinetics", 1.0, seeds=(1.0, float("inf"))))[:2] == ("∞", "")
+    assert tables.seed_summary(Metric("JS", "distribution", 1.0)) == ("", "", "")
+    assert len(tables.tables("x", [metric], {})) == 2
+
+
+def test_a_baseline_is_marked_where_it_does_as_well() -> None:
+    metric = Metric("JS", "distribution", 0.2)
+    assert tables.matches(metric, 0.2) and not tables.matches(metric, 0.3)
+    assert tables.matches(Metric("samples", "sampling", 5.0), 6.0)
+    towards = Metric("time", "kinetics", 90.0, reference=100.0)
+    assert tables.matches(towards, 95.0) and not tables.matches(towards, 120.0)
+    assert tables.baseline_columns([metric], {"msm": [Metric("JS", "distribution", 0.1)]})[0][2] == "0.1 ="
+
+
+def test_every_metric_is_in_the_table() -> None:
+    metrics = [Metric("JS", "distribution", 0.2, floor=0.1, floor_effective=0.05), Metric("RMSD", "model", 0.1, "nm")]
+    console = Console(width=100, file=io.StringIO())
+    for made in tables.tables("Evaluation", metrics, {}):
+        console.print(made)
+    text = console.file.getvalue()
+    assert "JS" in text and "0.1 nm" in text and "(0.05)" in text
