@@ -23,6 +23,7 @@ from latentmd.training import stages
 from latentmd.training.basis import fit_basis
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, soft_torsions, some_frames
+from latentmd.training.embedding import collapse_diagnostics, encode_all
 from latentmd.training.labels import Labels
 from latentmd.training.loop import append_rows
 from latentmd.training.run import Run
@@ -65,7 +66,7 @@ def train_encoder(data: Data, config: TrainingConfig, run: Run) -> MoleculeEncod
     ground.fit_statistics(some_frames(data.train))
     jepa = stages.build_jepa(encoder, ground, config)
     trained: Any = run.stage(stages.jepa_stage(jepa, data.train, config))
-    seen = stages.collapse_diagnostics(trained, some_frames(data.train, 512))
+    seen = collapse_diagnostics(trained, some_frames(data.train, 512))
     append_rows(run.log, "jepa", config.jepa.steps, seen)
     frozen: MoleculeEncoder = trained.target.requires_grad_(False).eval()
     return frozen
@@ -82,7 +83,7 @@ def split_axes(
             latents = [stored[f"z{i}"] for i in range(len(everything))]
     else:
         start = time.perf_counter()
-        latents = stages.encode_all(encoder, everything)
+        latents = [z.reshape(len(z), -1) for z in encode_all(encoder, everything)]
         run.record("encode", time.perf_counter() - start)
         arrays: dict[str, Any] = {f"z{i}": z for i, z in enumerate(latents)}
         unfinished = cache.with_suffix(".tmp.npz")

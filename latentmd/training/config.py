@@ -32,17 +32,14 @@ class EncoderConfig(Section):
     vectors: int = Field(6, ge=3)
 
 
-class JEPAConfig(Section):
-    """Stage 1: joint-embedding prediction. Lags in ps; `rollout` is the number of predicted steps per window.
+class EmbeddingSettings(Section):
+    """Joint-embedding prediction of anything: momentum of the target, matching of latents, and what keeps them apart.
 
-    `spectral` weighs a term that teaches `spectral_features` linear read-outs of the latent the leading eigenfunctions
-    of the transfer operator.
+    `ema` is the momentum of the target encoder at the start (None: the encoder is its own target). `variance` and
+    `covariance` weigh the first objective, `sigreg` the second. `rollout` is the number of predicted steps per window;
+    `mask` the share of context tokens that are hidden.
     """
 
-    steps: int = Field(4000, ge=1)
-    batch: int = Field(32, ge=8)
-    learning_rate: float = Field(3e-3, gt=0)
-    lag: tuple[float, float] = (1.0, 20.0)
     rollout: int = Field(2, ge=1)
     ema: float | None = Field(0.99, ge=0, le=1)
     matching: Literal["mse", "cosine"] = "mse"
@@ -52,6 +49,19 @@ class JEPAConfig(Section):
     sigreg: float = Field(0.1, ge=0)
     regularise: Literal["context", "sequence"] = "context"
     mask: float = Field(0.0, ge=0, lt=1)
+
+
+class JEPAConfig(EmbeddingSettings):
+    """Stage 1: joint-embedding prediction. Lags in ps.
+
+    `spectral` weighs a term that teaches `spectral_features` linear read-outs of the latent the leading eigenfunctions
+    of the transfer operator.
+    """
+
+    steps: int = Field(4000, ge=1)
+    batch: int = Field(32, ge=8)
+    learning_rate: float = Field(3e-3, gt=0)
+    lag: tuple[float, float] = (1.0, 20.0)
     ground: float = Field(1.0, ge=0)
     spectral: float = Field(0.3, ge=0)
     spectral_features: int = Field(6, ge=1)

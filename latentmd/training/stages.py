@@ -8,34 +8,26 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentmd.core.basis import LatentBasis
-from latentmd.core.jepa import JEPA, momentum_schedule
-from latentmd.core.objectives import SIGReg, VarianceCovariance, effective_rank
+from latentmd.core.jepa import JEPA
 from latentmd.core.steps import ConditionalFlow, FlowPredictor, MixturePredictor, ResidualPredictor
 from latentmd.decoders.torsions import TorsionDecoder
 from latentmd.encoders.egnn import MoleculeEncoder
 from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.training.config import TrainingConfig
-from latentmd.training.loop import Stage, TrainingError
+from latentmd.training.embedding import build_objective, device_of, embedding_stage
+from latentmd.training.loop import Stage
 from latentmd.training.windows import LaggedWindows
 
 _KMEANS_FRAMES = 50_000
-_CHECK_FROM = 0.5  # collapse is judged after this share of the JEPA steps
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Where a module's parameters are; batches are drawn on the CPU, so that a seed means the same on every device."""
-    return next(module.parameters()).device
+#: Losses of stage 1 that are logged beside the total.
+LOGGED = ("prediction", "variance", "covariance", "ground", "spectral", "gain")
 
 
 def build_jepa(encoder: MoleculeEncoder, ground: TorsionDecoder, config: TrainingConfig) -> JEPA:
     """The trainee of stage 1; `ground` is a linear read-out of internal coordinates with fitted statistics."""
     c = config.jepa
     dim = config.encoder.token_dim
-    objective: nn.Module = (
-        VarianceCovariance(c.variance, c.covariance)
-        if c.objective == "variance-covariance"
-        else SIGReg(c.sigreg, seed=config.seed)
-    )
+    objective = build_objective(c, config.seed)
     predictor = ResidualPredictor(dim, c.lag, c.predictor_width, tokens=encoder.n_tokens)
     return JEPA(
         encoder, predictor, objective, dim=dim, ema=c.ema, matching=c.matching, mask=c.mask, regularise=c.regularise,
@@ -46,70 +38,16 @@ def build_jepa(encoder: MoleculeEncoder, ground: TorsionDecoder, config: Trainin
 
 
 def jepa_stage(jepa: JEPA, trajectories: list[NDArray[np.float32]], config: TrainingConfig) -> Stage:
-    """Stage 1: predict future latents from present ones, over lagged windows that never cross trajectories.
+    """Stage 1 on positions; rank and deviations of the latent are logged beside the losses.
 
-    Logs, beside the losses, the effective rank and the smallest axis deviation, and stops a run that collapses.
+    Args:
+        jepa: from `build_jepa`.
+        trajectories: positions (frames, atoms, 3) in nm.
+        config: of the training.
     """
     c = config.jepa
     windows = LaggedWindows(trajectories, (c.lag[0] / config.stride, c.lag[1] / config.stride), c.rollout)
-
-    def losses(generator: torch.Generator) -> dict[str, Tensor]:
-        frames, lag = windows.sample(c.batch, generator)
-        there = device_of(jepa)
-        out = jepa([frame.to(there) for frame in frames], (lag * config.stride).to(there), generator)
-        return {"loss": out.total, "prediction": out.prediction, "variance": out.variance,
-                "covariance": out.covariance, "ground": out.ground, "spectral": out.spectral,
-                "gain": out.gain}  # fmt: skip
-
-    probe = windows.sample(512, torch.Generator().manual_seed(config.seed)).frames[0]
-    start = collapse_diagnostics(jepa, probe)
-
-    def after_step(step: int) -> None:
-        if c.ema is not None:
-            jepa.update_target(momentum_schedule(step, c.steps, c.ema))
-        if step == c.steps or (step > _CHECK_FROM * c.steps and step % 50 == 0):
-            refuse_collapse(collapse_diagnostics(jepa, probe), start, c.minimum_rank, step)
-
-    return Stage(
-        "jepa", jepa, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, after_step=after_step
-    )
-
-
-def collapse_diagnostics(jepa: JEPA, positions: Tensor) -> dict[str, float]:
-    """Effective rank (RankMe) and the smallest and mean deviation of the latent axes over some frames."""
-    with torch.no_grad():
-        z = jepa.target(positions.to(device_of(jepa))).flatten(1)
-    std = z.std(0)
-    return {"rank": float(effective_rank(z)), "std_min": float(std.min()), "std_mean": float(std.mean())}
-
-
-def refuse_collapse(seen: dict[str, float], start: dict[str, float], minimum_rank: float, step: int) -> None:
-    """Raise `TrainingError` where the rank is too low or the axes have shrunk below those of the untrained encoder."""
-    if seen["rank"] < minimum_rank or seen["std_mean"] < 0.3 * start["std_mean"]:
-        raise TrainingError(
-            f"the latent collapsed: effective rank {seen['rank']:.2f} (expected at least {minimum_rank}), mean axis "
-            f"deviation {seen['std_mean']:.2g} ({start['std_mean']:.2g} before training) at step {step}; raise "
-            "jepa.variance, jepa.covariance or jepa.ground, or lower jepa.learning_rate"
-        )
-
-
-@torch.no_grad()
-def encode_all(
-    encoder: nn.Module, trajectories: list[NDArray[np.float32]], batch: int = 256
-) -> list[NDArray[np.float32]]:
-    """Latents [frames, tokens · dim] of every frame, one array per trajectory, by the frozen encoder."""
-    device = device_of(encoder)
-    out = []
-    for positions in trajectories:
-        parts = [
-            encoder(torch.from_numpy(np.ascontiguousarray(positions[i : i + batch])).to(device))
-            .flatten(1)
-            .cpu()
-            .numpy()
-            for i in range(0, len(positions), batch)
-        ]
-        out.append(np.concatenate(parts))
-    return out
+    return embedding_stage(jepa, windows, c, config.seed, terms=LOGGED, interval=config.stride)
 
 
 def project(basis: LatentBasis, latents: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:

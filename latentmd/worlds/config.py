@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from latentmd.training.config import ConfigError, Section, parse_section
+from latentmd.training.config import ConfigError, EmbeddingSettings, Section, parse_section
 
 PredictorKind = Literal[
     "residual", "mlp", "egnn", "hamiltonian", "hamiltonian-euler", "hamiltonian-energy-term", "hamiltonian-general",
@@ -33,23 +33,15 @@ class WorldEncoderConfig(Section):
     depth: int = Field(2, ge=1)
 
 
-class WorldJEPAConfig(Section):
-    """Joint-embedding prediction; lags in frames, `rollout` predicted steps per window."""
+class WorldJEPAConfig(EmbeddingSettings):
+    """Joint-embedding prediction; lags in frames."""
 
     steps: int = Field(1500, ge=1)
     batch: int = Field(256, ge=8)
     learning_rate: float = Field(2e-3, gt=0)
     lag: tuple[int, int] = (1, 1)
     rollout: int = Field(4, ge=1)
-    ema: float | None = Field(0.99, ge=0, le=1)
-    matching: Literal["mse", "cosine"] = "mse"
-    objective: Literal["variance-covariance", "sigreg"] = "variance-covariance"
-    variance: float = Field(1.0, ge=0)
-    covariance: float = Field(0.04, ge=0)
-    sigreg: float = Field(0.1, ge=0)
-    regularise: Literal["context", "sequence"] = "context"
     sample: Literal["frame", "token"] = Field("frame", description="of the objective; token for like particles")
-    mask: float = Field(0.0, ge=0, lt=1)
     conserved: float = Field(0.0, ge=0, description="weight of the energy term, for predictors with an energy")
     minimum_rank: float = Field(1.2, ge=1)
 

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentmd.core.jepa import JEPA, momentum_schedule
-from latentmd.core.objectives import PerToken, SIGReg, VarianceCovariance, conservation_loss
+from latentmd.core.jepa import JEPA
+from latentmd.core.objectives import PerToken, conservation_loss
 from latentmd.core.steps import (
     EGNNPredictor,
     GeneralHamiltonianPredictor,
@@ -19,14 +19,14 @@ from latentmd.core.steps import (
     MLPPredictor,
     ResidualPredictor,
 )
+from latentmd.training.embedding import build_objective, embedding_stage
 from latentmd.training.loop import Stage
-from latentmd.training.stages import collapse_diagnostics, refuse_collapse
 from latentmd.training.windows import LaggedWindows
 from latentmd.worlds.config import PredictorKind, WorldConfig
 
 Runs = list[NDArray[np.float32]]
 _LARGE = 2  # a large MLP is this many times wider, so about four times the parameters
-_CHECK_FROM = 0.5  # collapse is judged after this share of the JEPA steps
+_LOGGED = ("prediction", "variance", "covariance", "gain", "conservation", "spectral")  # losses of stage 1
 
 
 def new_predictor(kind: PredictorKind, tokens: int, dim: int, config: WorldConfig) -> nn.Module:
@@ -47,13 +47,15 @@ def new_predictor(kind: PredictorKind, tokens: int, dim: int, config: WorldConfi
 
 
 def world_jepa(encoder: nn.Module, tokens: int, dim: int, config: WorldConfig) -> JEPA:
-    """The trainee of stage 1: any encoder of one world's observations, and the configured predictor."""
+    """The networks of stage 1: any encoder of one world's observations, and the configured predictor.
+
+    Args:
+        encoder: untrained.
+        tokens, dim: shape of its latent.
+        config: of the training.
+    """
     c = config.jepa
-    objective: nn.Module = (
-        VarianceCovariance(c.variance, c.covariance)
-        if c.objective == "variance-covariance"
-        else SIGReg(c.sigreg, seed=config.seed)
-    )
+    objective = build_objective(c, config.seed)
     if c.sample == "token":
         objective = PerToken(objective, dim)
     predictor = new_predictor(config.predictor.kind, tokens, dim, config)
@@ -65,29 +67,16 @@ def world_jepa(encoder: nn.Module, tokens: int, dim: int, config: WorldConfig) -
 
 
 def world_jepa_stage(jepa: JEPA, observations: Runs, config: WorldConfig) -> Stage:
-    """Stage 1: predict future latents from present ones, over windows that never cross trajectories."""
+    """Stage 1 on observations of a world; lags in frames.
+
+    Args:
+        jepa: from `world_jepa`.
+        observations: [frames, ...] of each trajectory.
+        config: of the training.
+    """
     c = config.jepa
     windows = LaggedWindows(observations, c.lag, c.rollout)
-
-    def losses(generator: torch.Generator) -> dict[str, Tensor]:
-        frames, lag = windows.sample(c.batch, generator)
-        out = jepa(frames, lag, generator)
-        terms = out._asdict()
-        del terms["ground"]
-        return {"loss": terms.pop("total"), **terms}
-
-    probe = windows.sample(256, torch.Generator().manual_seed(config.seed)).frames[0]
-    start = collapse_diagnostics(jepa, probe)
-
-    def after_step(step: int) -> None:
-        if c.ema is not None:
-            jepa.update_target(momentum_schedule(step, c.steps, c.ema))
-        if step == c.steps or (step > _CHECK_FROM * c.steps and step % 100 == 0):
-            refuse_collapse(collapse_diagnostics(jepa, probe), start, c.minimum_rank, step)
-
-    return Stage(
-        "jepa", jepa, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, after_step=after_step
-    )
+    return embedding_stage(jepa, windows, c, config.seed, terms=_LOGGED, probe_frames=256, check_every=100)
 
 
 def world_predictor_stage(
@@ -142,16 +131,3 @@ def readout_stage(
         return {"loss": (found - torch.from_numpy(wanted)).square().mean() / spread}
 
     return Stage(name, decoder, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed)
-
-
-@torch.no_grad()
-def encode_runs(encoder: nn.Module, observations: Sequence[NDArray[np.floating]], batch: int = 512) -> Runs:
-    """Latents [frames, tokens, dim] of every frame, one array per trajectory, by the frozen encoder."""
-    out = []
-    for run in observations:
-        parts = [
-            encoder(torch.from_numpy(np.ascontiguousarray(run[i : i + batch], dtype=np.float32))).numpy()
-            for i in range(0, len(run), batch)
-        ]
-        out.append(np.concatenate(parts))
-    return out

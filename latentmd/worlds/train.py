@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from latentmd.core.jepa import JEPA
+from latentmd.training.embedding import collapse_diagnostics, encode_all
 from latentmd.training.loop import append_rows
 from latentmd.training.run import Run
-from latentmd.training.stages import collapse_diagnostics
 from latentmd.worlds import evaluation, networks, stages
 from latentmd.worlds.config import WorldConfig
 from latentmd.worlds.data import Sample, WorldData
@@ -44,8 +44,8 @@ def train_parts(data: WorldData, config: WorldConfig, run: Run, encoder: nn.Modu
         encoder: in place of the configured one; a frozen one, such as an `ExternalEncoder`, is used as it is.
     """
     encoder, start = train_encoder(data, config, run, encoder)
-    train = stages.encode_runs(encoder, data.train.observations)
-    test = stages.encode_runs(encoder, data.test.observations)
+    train = encode_all(encoder, data.train.observations)
+    test = encode_all(encoder, data.test.observations)
     tokens, dim = train[0].shape[1:]
     predictors: dict[str, nn.Module] = {}
     for kind in dict.fromkeys((config.predictor.kind, *config.predictor.rivals)):

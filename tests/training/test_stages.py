@@ -15,6 +15,7 @@ from latentmd.molecule.features import molecule_graph
 from latentmd.training import stages
 from latentmd.training.assembly import new_encoder
 from latentmd.training.config import TrainingConfig, parse_config
+from latentmd.training.embedding import collapse_diagnostics, encode_all, refuse_collapse
 from latentmd.training.loop import Stage, TrainingError, run_stage
 
 
@@ -62,9 +63,9 @@ def test_the_default_objective_does_not_collapse(
         alanine_topology, alanine_runs, parse_config({**tiny, "jepa": {**tiny["jepa"], "steps": 100}})
     )
     frames = torch.from_numpy(np.concatenate(alanine_runs)[::10])
-    before = stages.collapse_diagnostics(jepa, frames)
+    before = collapse_diagnostics(jepa, frames)
     run(stage, tmp_path)
-    after = stages.collapse_diagnostics(jepa, frames)
+    after = collapse_diagnostics(jepa, frames)
     assert after["rank"] > 3
     assert after["std_mean"] > before["std_mean"]
     assert 0 < after["std_min"] <= after["std_mean"]
@@ -72,10 +73,10 @@ def test_the_default_objective_does_not_collapse(
 
 def test_refusal_depends_on_rank_and_on_shrinking() -> None:
     start = {"rank": 5.0, "std_min": 0.1, "std_mean": 1.0}
-    stages.refuse_collapse({"rank": 3.0, "std_min": 0.1, "std_mean": 0.5}, start, 1.5, 10)
+    refuse_collapse({"rank": 3.0, "std_min": 0.1, "std_mean": 0.5}, start, 1.5, 10)
     for seen in ({"rank": 1.2, "std_min": 0.1, "std_mean": 1.0}, {"rank": 3.0, "std_min": 0.0, "std_mean": 0.1}):
         with pytest.raises(TrainingError, match="the latent collapsed"):
-            stages.refuse_collapse(seen, start, 1.5, 10)
+            refuse_collapse(seen, start, 1.5, 10)
 
 
 @pytest.mark.parametrize(
@@ -131,10 +132,10 @@ def test_cell_centres_follow_the_seed(tiny: dict[str, Any]) -> None:
 
 def test_encode_all_equals_the_encoder(alanine_topology: Any, alanine_runs: list[Any], tiny: dict[str, Any]) -> None:
     encoder = new_encoder(molecule_graph(alanine_topology), parse_config(tiny)).eval()
-    found = stages.encode_all(encoder, [run[:70] for run in alanine_runs], batch=32)
+    found = encode_all(encoder, [run[:70] for run in alanine_runs], batch=32)
     with torch.no_grad():
-        expected = encoder(torch.from_numpy(alanine_runs[1][:70])).flatten(1)
-    assert [z.shape for z in found] == 3 * [(70, 12)]
+        expected = encoder(torch.from_numpy(alanine_runs[1][:70]))
+    assert [z.shape for z in found] == 3 * [(70, 3, 4)]
     np.testing.assert_allclose(found[1], expected.numpy(), atol=1e-5)
 
 

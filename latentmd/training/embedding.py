@@ -1,0 +1,142 @@
+"""Joint-embedding prediction of anything: the objective, the stage with its watch for collapse, and frozen latents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from latentmd.core.jepa import JEPA, momentum_schedule
+from latentmd.core.objectives import SIGReg, VarianceCovariance, effective_rank
+from latentmd.training.config import EmbeddingSettings
+from latentmd.training.loop import Stage, TrainingError
+from latentmd.training.windows import LaggedWindows
+
+_CHECK_FROM = 0.5  # collapse is judged after this share of the steps
+_LEAST_DEVIATION = 0.3  # of the untrained encoder's mean axis deviation, below which a latent has collapsed
+
+
+class EmbeddingConfig(Protocol):
+    """What the stage reads of a configuration (`EmbeddingSettings` with steps, batch and rank)."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def ema(self) -> float | None: ...
+    @property
+    def minimum_rank(self) -> float: ...
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's parameters are; batches are drawn on the CPU, so that a seed means the same on every device."""
+    return next((p.device for p in module.parameters()), torch.device("cpu"))
+
+
+def build_objective(settings: EmbeddingSettings, seed: int) -> nn.Module:
+    """The objective against collapse that the settings name.
+
+    Args:
+        settings: of joint-embedding prediction.
+        seed: of the random projections of SIGReg.
+    """
+    if settings.objective == "variance-covariance":
+        return VarianceCovariance(settings.variance, settings.covariance)
+    return SIGReg(settings.sigreg, seed=seed)
+
+
+def embedding_stage(
+    jepa: JEPA, windows: LaggedWindows, config: EmbeddingConfig, seed: int, *, terms: Sequence[str],
+    interval: float = 1.0, probe_frames: int = 512, check_every: int = 50,
+) -> Stage:  # fmt: skip
+    """Predict future latents from present ones, over lagged windows that never cross trajectories.
+
+    A run whose latent collapses is stopped: rank and deviations over some frames are looked at from half of the steps.
+
+    Args:
+        jepa: the networks in training.
+        windows: of what is encoded.
+        config: steps, batch, learning rate, momentum and least rank.
+        seed: of the batches and of the frames that are looked at.
+        terms: losses that are logged beside the total, by their names in `core.jepa.Losses`.
+        interval: time between frames, in the predictor's unit of lags.
+        probe_frames: frames over which collapse is judged.
+        check_every: steps from one look to the next.
+    """
+
+    def losses(generator: torch.Generator) -> dict[str, Tensor]:
+        frames, lag = windows.sample(config.batch, generator)
+        there = device_of(jepa)
+        out = jepa([frame.to(there) for frame in frames], (lag * interval).to(there), generator)
+        return {"loss": out.total} | {name: getattr(out, name) for name in terms}
+
+    probe = windows.sample(probe_frames, torch.Generator().manual_seed(seed)).frames[0]
+    start = collapse_diagnostics(jepa, probe)
+
+    def after_step(step: int) -> None:
+        if config.ema is not None:
+            jepa.update_target(momentum_schedule(step, config.steps, config.ema))
+        if step == config.steps or (step > _CHECK_FROM * config.steps and step % check_every == 0):
+            refuse_collapse(collapse_diagnostics(jepa, probe), start, config.minimum_rank, step)
+
+    return Stage(
+        "jepa", jepa, losses, steps=config.steps, learning_rate=config.learning_rate, seed=seed, after_step=after_step
+    )
+
+
+def collapse_diagnostics(jepa: JEPA, positions: Tensor) -> dict[str, float]:
+    """Effective rank (RankMe) and the smallest and mean deviation of the latent axes over some frames.
+
+    Args:
+        jepa: whose target encoder is looked at.
+        positions: what is encoded, [frames, ...].
+    """
+    with torch.no_grad():
+        z = jepa.target(positions.to(device_of(jepa))).flatten(1)
+    std = z.std(0)
+    return {"rank": float(effective_rank(z)), "std_min": float(std.min()), "std_mean": float(std.mean())}
+
+
+def refuse_collapse(seen: dict[str, float], start: dict[str, float], minimum_rank: float, step: int) -> None:
+    """Raise `TrainingError` where the rank is too low or the axes have shrunk below those of the untrained encoder.
+
+    Args:
+        seen, start: from `collapse_diagnostics`, now and before training.
+        minimum_rank: least effective rank.
+        step: of the training, for the message.
+    """
+    if seen["rank"] < minimum_rank or seen["std_mean"] < _LEAST_DEVIATION * start["std_mean"]:
+        raise TrainingError(
+            f"the latent collapsed: effective rank {seen['rank']:.2f} (expected at least {minimum_rank}), mean axis "
+            f"deviation {seen['std_mean']:.2g} ({start['std_mean']:.2g} before training) at step {step}; raise "
+            "jepa.variance, jepa.covariance or jepa.ground, or lower jepa.learning_rate"
+        )
+
+
+@torch.no_grad()
+def encode_all(
+    encoder: nn.Module, trajectories: Sequence[NDArray[np.floating]], batch: int = 256
+) -> list[NDArray[np.float32]]:
+    """Latents [frames, tokens, dim] of every frame, one array per trajectory, by the frozen encoder.
+
+    Args:
+        encoder: frozen.
+        trajectories: what it encodes, [frames, ...] each.
+        batch: frames encoded at a time.
+    """
+    device = device_of(encoder)
+    out = []
+    for run in trajectories:
+        parts = (
+            torch.from_numpy(np.ascontiguousarray(run[i : i + batch], dtype=np.float32))
+            for i in range(0, len(run), batch)
+        )
+        out.append(np.concatenate([encoder(part.to(device)).cpu().numpy() for part in parts]))
+    return out
