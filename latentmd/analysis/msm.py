@@ -1,9 +1,10 @@
 """Reversible Markov state models of discretised runs: counts, the model, and what follows from it.
 
-The estimator is `reversible.reversible_fluxes`, everywhere. PCCA+ and first-passage times are deeptime's. Three short
-parts are written here because deeptime lacks them: counts per block of a run, which resampling needs; timescales from
-the symmetric eigenproblem of the fluxes, which cannot turn complex by rounding; and a Chapman-Kolmogorov test of given
-sets between models that keep different states.
+The estimator is `reversible.reversible_fluxes`, everywhere; PCCA+ is deeptime's. Short parts are written here where
+deeptime's do not fit: counts per block of a run, which resampling needs; timescales from the symmetric eigenproblem of
+the fluxes, which cannot turn complex by rounding; first-passage times without a warning for each draw of a bootstrap in
+which two parts hang together by next to nothing; and a Chapman-Kolmogorov test of given sets between models that keep
+different states.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class ReversibleModel:
         return result
 
     def passage_times(self, target: Ints, lag_time: float) -> Floats:
-        """Mean first-passage times to a set of states from every active state (deeptime), shape (active,).
+        """Mean first-passage times to a set of states from every active state, shape (active,).
 
         Solves m_i = lag + sum_{j not in target} T_ij m_j; zero in the target.
 
@@ -113,9 +114,11 @@ class ReversibleModel:
         Raises:
             numpy.linalg.LinAlgError: within rounding nothing leads to the target.
         """
-        from deeptime.markov.tools.analysis import mfpt
-
-        return np.asarray(mfpt(self.matrix, target)) * lag_time
+        outside = np.setdiff1d(np.arange(len(self.active)), target)
+        system = np.eye(len(outside)) - self.matrix[np.ix_(outside, outside)]
+        mean = np.zeros(len(self.active))
+        mean[outside] = np.linalg.solve(system, np.full(len(outside), lag_time))
+        return mean
 
 
 def fit_reversible(counts: Floats, lag: int = 1) -> ReversibleModel:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.arrays import Floats
+from latentmd.arrays import Doubles
 from latentmd.systems.toy.particles import minimum_image
-from latentmd.systems.toy.world import World, frame_stack
+from latentmd.systems.toy.world import ParticleWorld, World, frame_stack, of_particles
 from latentmd.worlds.config import WorldConfig
 
 _SHELLS = 24  # of the neighbours of a particle, up to half the box
@@ -29,11 +28,11 @@ class Sample:
         probes: targets of linear probes by name, lists of arrays [frames, values] or [frames, particles, values].
     """
 
-    states: list[Floats]
+    states: list[Doubles]
     observations: list[NDArray[np.float32]]
-    seen: list[Floats]
-    quantities: list[Floats]
-    probes: dict[str, list[Floats]]
+    seen: list[Doubles]
+    quantities: list[Doubles]
+    probes: dict[str, list[Doubles]]
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,23 @@ class WorldData:
     @property
     def of_particles(self) -> bool:
         """Whether the world is one of like particles, read out particle by particle."""
-        return _of_particles(self.world)
+        return of_particles(self.world)
 
-    def particles(self) -> Any:
-        """The world, for those of its properties that only worlds of particles have: `box` and `cutoff`."""
+    def particles(self) -> ParticleWorld:
+        """The world, for what only worlds of particles have.
+
+        Raises:
+            TypeError: it is none.
+        """
+        if not of_particles(self.world):
+            raise TypeError(f"{self.world.name} is no world of particles")
         return self.world
 
-    def energies(self, quantities: Floats) -> Floats:
+    def energies(self, quantities: Doubles) -> Doubles:
         """Physical energy [...] of the states that read-outs [..., quantities] describe.
 
-        Of particles, whose places an invariant latent does not hold, the mean kinetic energy per particle: the
-        temperature of two dimensions.
+        For worlds of particles the mean kinetic energy per particle, because an invariant latent does not encode
+        positions; in two dimensions that is the temperature.
         """
         if self.of_particles:
             return np.asarray(quantities[..., 0].mean(-1))
@@ -89,12 +94,12 @@ def world_data(world: World, config: WorldConfig) -> WorldData:
     )
 
 
-def _sample(world: World, states: Floats, how: str) -> Sample:
+def _sample(world: World, states: Doubles, how: str) -> Sample:
     history = world.history[how]
     observed = world.observe(states, how)
     states = states[:, history - 1 :]
-    quantities = _particle_quantities(world, states) if _of_particles(world) else state_vector(world, states)
-    seen = quantities if _of_particles(world) else observed[:, history - 1 :]
+    quantities = _particle_quantities(world, states) if of_particles(world) else state_vector(world, states)
+    seen = quantities if of_particles(world) else observed[:, history - 1 :]
     return Sample(
         list(states),
         list(frame_stack(observed, history)),
@@ -104,18 +109,13 @@ def _sample(world: World, states: Floats, how: str) -> Sample:
     )
 
 
-def _of_particles(world: World) -> bool:
-    return "particles" in world.observations
-
-
-def _particle_quantities(world: World, states: Floats) -> Floats:
+def _particle_quantities(world: ParticleWorld, states: Doubles) -> Doubles:
     """Kinetic energy of each particle (mass 1) and its neighbours by shells of distance, [..., particles, 1 + shells].
 
     The latent of a particle does not change when everything is moved, so that places cannot come back, but what is
     around a particle can; averaged, the neighbours give the radial distribution function.
     """
-    box = cast(Any, world).box
-    dimensions = states.shape[-1] // 2
+    box, dimensions = world.box, world.dimensions
     edges = np.linspace(0, box / 2, _SHELLS + 1)
     out = np.empty((*states.shape[:-1], 1 + _SHELLS), dtype=np.float32)
     out[..., 0] = 0.5 * (states[..., dimensions:] ** 2).sum(-1)
@@ -129,10 +129,9 @@ def _particle_quantities(world: World, states: Floats) -> Floats:
     return out
 
 
-def radial_distribution(world: World, quantities: Floats) -> tuple[Floats, Floats]:
+def radial_distribution(world: ParticleWorld, quantities: Doubles) -> tuple[Doubles, Doubles]:
     """Middles of the shells and g(r) from read-outs [..., particles, 1 + shells] of a world of particles."""
-    box, (particles, columns) = cast(Any, world).box, quantities.shape[-2:]
-    dimensions = 3 if world.name == "argon" else 2
+    box, dimensions, (particles, columns) = world.box, world.dimensions, quantities.shape[-2:]
     edges = np.linspace(0, box / 2, columns)
     unit = np.pi if dimensions == 2 else 4 * np.pi / 3
     ideal = (particles - 1) * unit * np.diff(edges**dimensions) / box**dimensions
@@ -140,36 +139,20 @@ def radial_distribution(world: World, quantities: Floats) -> tuple[Floats, Float
     return 0.5 * (edges[1:] + edges[:-1]), counts / ideal
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """Which columns of a flat state are read out of a latent: angles as sine and cosine, and others as they are."""
-
-    angles: tuple[int, ...] = ()
-    others: tuple[int, ...] | None = None  # None for all that are no angles
-
-
-#: Worlds of whose states not every column can be read out as it is.
-_COLUMNS = {
-    "double-pendulum": _Columns(angles=(0, 1)),
-    "circles": _Columns(others=(0, 1, 2, 3)),  # the rest of the state is the error of measurement
-    "lines": _Columns(others=(0, 1, 2, 3)),
-}
-
-
 def _columns(world: World, size: int) -> tuple[list[int], list[int]]:
-    columns = _COLUMNS.get(world.name, _Columns())
-    others = columns.others or tuple(i for i in range(size) if i not in columns.angles)
-    return list(columns.angles), list(others)
+    """Columns of a flat state of so many numbers that are read out as angles, and those read out as they are."""
+    others = world.quantities or tuple(i for i in range(size) if i not in world.angles)
+    return list(world.angles), list(others)
 
 
-def state_vector(world: World, states: Floats) -> Floats:
+def state_vector(world: World, states: Doubles) -> Doubles:
     """States [trajectories, frames, *state] as vectors [trajectories, frames, quantities] that change smoothly."""
     flat = states.reshape(*states.shape[:2], -1)
     angles, others = _columns(world, flat.shape[-1])
     return np.concatenate([np.sin(flat[..., angles]), np.cos(flat[..., angles]), flat[..., others]], axis=-1)
 
 
-def vector_state(world: World, vectors: Floats, shape: Sequence[int]) -> Floats:
+def vector_state(world: World, vectors: Doubles, shape: Sequence[int]) -> Doubles:
     """The inverse of `state_vector`, to states [..., *shape]; sine and cosine need not be on the circle."""
     size = int(np.prod(shape))
     angles, others = _columns(world, size)

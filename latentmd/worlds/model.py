@@ -7,7 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from latentmd.model.file import BundleError, Seal, script, seal, unseal
+from latentmd.model.file import BundleError, script, seal, unseal
+from latentmd.model.manifest import Seal
 
 WORLD_FORMAT: Literal["latentmd-world-1"] = "latentmd-world-1"
 

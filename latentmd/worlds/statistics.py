@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentmd.arrays import Floats
+from latentmd.arrays import Doubles, Floats
 from latentmd.core.rollout import rollout
 from latentmd.systems.toy.world import World
 from latentmd.worlds import evaluation
@@ -58,7 +58,7 @@ def ensemble_figures(
     return figures
 
 
-def structure_figures(data: WorldData, truth: Floats, found: Floats) -> dict[str, float]:
+def structure_figures(data: WorldData, truth: Doubles, found: Doubles) -> dict[str, float]:
     """Radial distribution and temperature of forecasts of particles against the world's frames at the same times.
 
     Args:
@@ -70,8 +70,8 @@ def structure_figures(data: WorldData, truth: Floats, found: Floats) -> dict[str
         the mean kinetic energy per particle at the last step over the true one.
     """
     half = truth.shape[1] // 2
-    r, expected = radial_distribution(data.world, truth[:, half:])
-    _, g = radial_distribution(data.world, found[:, half:])
+    r, expected = radial_distribution(data.particles(), truth[:, half:])
+    _, g = radial_distribution(data.particles(), found[:, half:])
     weight = r  # shells grow with the radius
     scale = np.sqrt(np.average((expected - 1) ** 2, weights=weight))
     return {

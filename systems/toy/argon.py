@@ -55,6 +55,9 @@ class Argon:
     units: ClassVar[str] = "ps, nm, kJ/mol, amu"
     observations: ClassVar[tuple[str, ...]] = ("particles",)
     history: ClassVar[dict[str, int]] = {"particles": 1}
+    angles: ClassVar[tuple[int, ...]] = ()
+    quantities: ClassVar[tuple[int, ...] | None] = None
+    dimensions: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         if not 0.1 < self.cutoff <= self.box / 2:

@@ -19,6 +19,8 @@ class _Curves:
     units: ClassVar[str] = "reduced: frames, lengths of the order of the curves"
     observations: ClassVar[tuple[str, ...]] = ("coordinates",)
     history: ClassVar[dict[str, int]] = {"coordinates": 8}
+    angles: ClassVar[tuple[int, ...]] = ()
+    quantities: ClassVar[tuple[int, ...] | None] = (0, 1, 2, 3)  # the rest of the state is the error of measurement
     name: ClassVar[str]
     noise: float
 

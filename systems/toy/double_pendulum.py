@@ -51,6 +51,8 @@ class DoublePendulum:
     units: ClassVar[str] = "s, m, J"
     observations: ClassVar[tuple[str, ...]] = ("coordinates", "pixels")
     history: ClassVar[dict[str, int]] = {"coordinates": 2, "pixels": 2}
+    angles: ClassVar[tuple[int, ...]] = (0, 1)
+    quantities: ClassVar[tuple[int, ...] | None] = None
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
         """States [trajectories, frames, 4] in rad and rad/s; angles are not wrapped."""

@@ -50,6 +50,9 @@ class LennardJones:
     units: ClassVar[str] = "reduced Lennard-Jones: σ, ε, mass of a particle, k = 1"
     observations: ClassVar[tuple[str, ...]] = ("particles",)
     history: ClassVar[dict[str, int]] = {"particles": 1}
+    angles: ClassVar[tuple[int, ...]] = ()
+    quantities: ClassVar[tuple[int, ...] | None] = None
+    dimensions: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if self.particles < 2:

@@ -44,6 +44,8 @@ class TwoBalls:
     units: ClassVar[str] = "reduced: width of the box, mass of a ball, time in which a speed of 1 crosses the box"
     observations: ClassVar[tuple[str, ...]] = ("state", "pixels")
     history: ClassVar[dict[str, int]] = {"state": 1, "pixels": 2}
+    angles: ClassVar[tuple[int, ...]] = ()
+    quantities: ClassVar[tuple[int, ...] | None] = None
 
     def __post_init__(self) -> None:
         if not (min(self.radii) > 0 and sum(self.radii) < 0.5):

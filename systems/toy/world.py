@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,14 @@ class World(Protocol):
     def history(self) -> Mapping[str, int]:
         """For each way of observing, how many successive frames tell the state (2 where velocities are not seen)."""
 
+    @property
+    def angles(self) -> tuple[int, ...]:
+        """Columns of the flat state that are angles in radians, read out of a latent as sine and cosine."""
+
+    @property
+    def quantities(self) -> tuple[int, ...] | None:
+        """Other columns of the flat state that an observation can tell; None for all that are no angles."""
+
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
         """States [trajectories, frames, *state], each trajectory from its own start.
 
@@ -65,6 +73,27 @@ class World(Protocol):
 
     def energy(self, states: Doubles) -> Doubles:
         """Total energy [...]; of the stochastic worlds the potential energy."""
+
+
+class ParticleWorld(World, Protocol):
+    """A world of like particles of mass 1 in a cubic periodic box, read out particle by particle."""
+
+    @property
+    def box(self) -> float:
+        """Width of the box."""
+
+    @property
+    def cutoff(self) -> float:
+        """Distance beyond which particles do not interact."""
+
+    @property
+    def dimensions(self) -> int:
+        """Of space."""
+
+
+def of_particles(world: World) -> TypeGuard[ParticleWorld]:
+    """Whether a world is one of like particles."""
+    return "particles" in world.observations
 
 
 def _loader(module: str, name: str) -> Callable[[], World]:

@@ -88,6 +88,14 @@ def test_sets_are_the_wells_of_a_chain():
     assert sets[0] == sets[1] == 0 and sets[2] == sets[3] == 1
 
 
+def test_passage_times_are_those_of_deeptime(three_state_matrix):
+    from deeptime.markov.tools.analysis import mfpt
+
+    matrix, stationary = three_state_matrix
+    model = msm.ReversibleModel(np.arange(3), stationary[:, None] * matrix)
+    np.testing.assert_allclose(model.passage_times(np.array([2]), 4.0), 4.0 * mfpt(matrix, [2]), rtol=1e-9)
+
+
 def test_passage_to_a_set_that_nothing_leads_to_is_an_error():
     apart = msm.ReversibleModel(np.arange(2), np.diag([0.5, 0.5]))
     with pytest.raises(np.linalg.LinAlgError):

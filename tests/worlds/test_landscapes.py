@@ -11,25 +11,7 @@ from latentmd.worlds.landscapes import Landscape, ToyEngine, double_well, muller
 LANDSCAPES = [double_well(), muller_brown()]
 
 
-@pytest.mark.parametrize("landscape", LANDSCAPES, ids=lambda land: land.name)
-def test_gradients_are_those_of_the_potential(landscape: Landscape) -> None:
-    rng = np.random.default_rng(0)
-    for point in rng.uniform(landscape.low, landscape.high, (5, len(landscape.low))):
-        for axis in range(len(point)):
-            shift = np.zeros(len(point))
-            shift[axis] = 1e-5
-            slope = (landscape.value(*(point + shift)) - landscape.value(*(point - shift))) / 2e-5
-            np.testing.assert_allclose(landscape.gradient(*point)[axis], slope, rtol=1e-5, atol=1e-4)
-
-
-def test_muller_brown_has_its_published_minima() -> None:
-    """-146.70 and -108.17 in the units of Müller and Brown (1979); a fifteenth of that here."""
-    land = muller_brown()
-    np.testing.assert_allclose(land.value(-0.558, 1.442) * 15, -146.70, atol=0.01)
-    np.testing.assert_allclose(land.value(0.623, 0.028) * 15, -108.17, atol=0.01)
-
-
-@pytest.mark.parametrize("landscape", LANDSCAPES, ids=lambda land: land.name)
+@pytest.mark.parametrize("landscape", LANDSCAPES, ids=lambda land: land.world.name)
 def test_populations_are_a_partition_and_the_box_holds_them(landscape: Landscape) -> None:
     np.testing.assert_allclose(sum(landscape.populations().values()), 1)
     mesh, weights = landscape.grid(120)
@@ -47,7 +29,7 @@ def test_a_long_burst_has_the_exact_distribution_of_a_well() -> None:
     deviation = np.sqrt(np.average((mesh[left, 0] - mean) ** 2, weights=weights[left]))
     np.testing.assert_allclose(burst.positions.mean(), mean, atol=0.005)
     np.testing.assert_allclose(burst.positions.std(), deviation, rtol=0.04)
-    np.testing.assert_allclose(burst.energies[:5], [land.value(float(x)) for x in burst.positions[:5, 0]])
+    np.testing.assert_allclose(burst.energies[:5], [land.world.potential(x) for x in burst.positions[:5]])
 
 
 def test_arguments_alone_decide_a_burst() -> None:
@@ -71,5 +53,11 @@ def test_explosions_are_burst_errors() -> None:
 def test_relaxation_goes_downhill() -> None:
     engine = ToyEngine(double_well(), 5)
     relaxed = engine.relax(np.array([1.8]), 0)
-    assert relaxed.energy < 10 < double_well().value(1.8)
+    assert relaxed.energy < 10 < double_well().energies(np.array([[1.8]]))[0]
     assert engine.interval == pytest.approx(0.01)
+
+
+def test_states_are_functions_of_positions() -> None:
+    land = muller_brown()
+    upper, lower = (inside(np.array(land.starts)).tolist() for inside in land.states.values())
+    assert (upper, lower) == ([True, False], [False, True])
