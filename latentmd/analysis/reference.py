@@ -103,7 +103,17 @@ def lag_frames(lag: float, interval: float) -> int:
 
 
 def check_length(name: str, runs: Sequence[Floats], lag: int, interval: float) -> None:
-    """Refuse a set whose longest run does not reach beyond twice the lag."""
+    """Refuse a set whose longest run does not reach beyond twice the lag.
+
+    Args:
+        name: of the set, for the message.
+        runs: features per run, (frames, features).
+        lag: frames.
+        interval: ps between frames.
+
+    Raises:
+        EvaluationError: every run is too short.
+    """
     longest = max(len(run) for run in runs)
     if longest <= 2 * lag:
         raise EvaluationError(

@@ -82,7 +82,12 @@ def joint_grid(*samples: Floats) -> Grid:
 
 
 def sample_js_distance(a: Floats, b: Floats, grid: Grid) -> float:
-    """Jensen-Shannon distance of two sample sets on a grid."""
+    """Jensen-Shannon distance of two sample sets on a grid.
+
+    Args:
+        a, b: samples, shape (samples,) or (samples, dimensions).
+        grid: bins.
+    """
     return js_distance(grid.counts(a), grid.counts(b))
 
 
@@ -91,6 +96,10 @@ def analytic_floor(occupied: int, n1: float, n2: float) -> float:
 
     sqrt((B - 1) / 8 (1/n1 + 1/n2)), B occupied bins: the chi-square limit of the divergence, valid while the bins
     hold several samples each.
+
+    Args:
+        occupied: bins that hold samples.
+        n1, n2: independent samples in each set.
     """
     return float(np.sqrt(max(occupied - 1, 0) / 8 * (1 / n1 + 1 / n2)))
 
@@ -202,7 +211,13 @@ def bootstrap_interval(
 
 
 def binomial_interval(fraction: float, count: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a fraction of independent trials (Wilson, J. Am. Stat. Assoc. 22, 209, 1927)."""
+    """Wilson's interval of a fraction of independent trials (Wilson, J. Am. Stat. Assoc. 22, 209, 1927).
+
+    Args:
+        fraction: of successes.
+        count: number of trials.
+        level: coverage of the interval.
+    """
     from scipy.stats import binomtest
 
     interval = binomtest(round(fraction * count), count).proportion_ci(level, method="wilson")
@@ -210,7 +225,13 @@ def binomial_interval(fraction: float, count: int, level: float = 0.95) -> tuple
 
 
 def block_counts(indices: Sequence[Ints], bins: int, block: int) -> Floats:
-    """Histogram counts of every block of every run, shape (blocks, bins), from flat bin indices per run."""
+    """Histogram counts of every block of every run, shape (blocks, bins), from flat bin indices per run.
+
+    Args:
+        indices: flat bin index per frame, one array per run.
+        bins: number of bins.
+        block: frames per block.
+    """
     blocks = split_blocks([len(i) for i in indices], block)
     return np.stack([np.bincount(indices[r][a:b], minlength=bins) for r, a, b in blocks]).astype(np.float64)
 

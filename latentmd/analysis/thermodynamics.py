@@ -28,7 +28,12 @@ def free_energy(probability: Floats, temperature: float, least: float = LEAST_PR
 
 
 def free_energy_error(reference: Floats, generated: Floats, temperature: float) -> float:
-    """Mean over macrostates of |G_generated - G_reference| in kcal/mol, from two vectors of populations."""
+    """Mean over macrostates of |G_generated - G_reference| in kcal/mol, from two vectors of populations.
+
+    Args:
+        reference, generated: populations, shape (macrostates,).
+        temperature: kelvin.
+    """
     difference = free_energy(generated, temperature) - free_energy(reference, temperature)
     return float(np.mean(np.abs(difference)))
 
@@ -77,7 +82,9 @@ def basin_free_energy(
     total = np.array([sum(np.count_nonzero(run) for run in inside), sum(lengths)], dtype=np.float64)
     low, high = bootstrap_interval(sums, lambda s: s[0] / s[1], rng, resamples)
     value, upper, lower = (_two_state(p, temperature) for p in (total[0] / total[1], low, high))
-    return BasinFreeEnergy(float(total[0] / total[1]), value, lower, upper, low, high)
+    return BasinFreeEnergy(
+        float(total[0] / total[1]), value, lower, high=upper, population_low=low, population_high=high
+    )
 
 
 def _two_state(p: float, temperature: float) -> float:
@@ -89,7 +96,12 @@ def _two_state(p: float, temperature: float) -> float:
 
 
 def energy_range(reference: Floats, low: float = 0.001, high: float = 0.999) -> tuple[float, float]:
-    """The 0.1 and 99.9 % quantiles of MD's potential energies, kJ/mol."""
+    """The 0.1 and 99.9 % quantiles of MD's potential energies, kJ/mol.
+
+    Args:
+        reference: potential energies in kJ/mol, shape (frames,).
+        low, high: quantiles.
+    """
     a, b = np.quantile(reference, [low, high])
     return float(a), float(b)
 

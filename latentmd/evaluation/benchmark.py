@@ -76,12 +76,12 @@ def benchmark(
         _check_covered(propagator, molecule, pdb)
         progress("measuring the peak")
         peak = speed.matmul_peak(propagator.device.type, seconds)
-        rows += surrogate_rows(propagator, molecule, walkers, seconds, peak, progress)
+        rows += surrogate_rows(propagator, molecule, walkers, seconds=seconds, peak=peak, progress=progress)
         rows += alternate_rows(propagator, molecule, seconds, progress)
     scan = size_rows(seconds, max_atoms, progress)
     progress("import times")
     imports = {s: speed.import_seconds(f"import {s}") for s in ("latentmd", "torch", "openmm")}
-    document = _document(pdb, model, rows, scan, peak, imports)
+    document = _document(pdb, model, rows, scan=scan, peak=peak, imports=imports)
     if folder is not None:
         record.write_json(folder / "benchmark.json", document)
         (folder / "benchmark.png").write_bytes(speed.plot(rows, scan))
@@ -107,7 +107,13 @@ def _check_covered(propagator: Propagator, molecule: Molecule, pdb: str | Path) 
 
 
 def openmm_rows(molecule: Molecule, seconds: float, progress: Progress) -> list[Row]:
-    """Plain MD on every platform of this machine that can run the molecule."""
+    """Plain MD on every platform of this machine that can run the molecule.
+
+    Args:
+        molecule: to simulate.
+        seconds: wall time of each timing.
+        progress: called with the name of each stage.
+    """
     import openmm
 
     from latentmd.systems.platforms import platforms
@@ -120,14 +126,28 @@ def openmm_rows(molecule: Molecule, seconds: float, progress: Progress) -> list[
             context = molecule.context(molecule.langevin(1), name)
             chunk = _steps_per_call(context)
         except openmm.OpenMMException as error:
-            rows.append(Row(f"plain MD, {name}", "1 walker", float("nan"), "steps/s", np.nan, np.nan, note=str(error)))
+            rows.append(
+                Row(
+                    f"plain MD, {name}",
+                    "1 walker",
+                    float("nan"),
+                    unit="steps/s",
+                    low=np.nan,
+                    high=np.nan,
+                    note=str(error),
+                )
+            )
             continue
         timed = speed.rate(partial(_run, context, chunk), seconds)
         values = [chunk * x for x in (timed.per_second, timed.low, timed.high)]
         threads = "one thread" if name == "Reference" else f"{os.cpu_count()} threads"
         simulated = values[0] * timestep / 1000
-        rows.append(Row(f"plain MD, {name}", "1 walker", values[0], "steps/s", values[1], values[2], simulated,
-                        memory=speed.peak_memory(), note=threads))  # fmt: skip
+        rows.append(
+            Row(
+                f"plain MD, {name}", "1 walker", values[0], unit="steps/s", low=values[1], high=values[2],
+                simulated=simulated, memory=speed.peak_memory(), note=threads,
+            )
+        )  # fmt: skip
     return rows
 
 
@@ -145,7 +165,16 @@ def _steps_per_call(context: Any) -> int:
 def surrogate_rows(
     propagator: Propagator, molecule: Molecule, walkers: Sequence[int], seconds: float, peak: float, progress: Progress
 ) -> list[Row]:
-    """Encoder, decoder, energy head, latent rollouts and decoded rollouts of a model."""
+    """Encoder, decoder, energy head, latent rollouts and decoded rollouts of a model.
+
+    Args:
+        propagator: the surrogate.
+        molecule: that it covers.
+        walkers: numbers of walkers for the rollouts.
+        seconds: wall time of each timing.
+        peak: floating-point operations per second of a large matrix product, for the share of it that is reached.
+        progress: called with the name of each stage.
+    """
     device = propagator.device.type
     lag = propagator.lag_range[1]
     rng = np.random.Generator(np.random.Philox(0))
@@ -165,7 +194,19 @@ def surrogate_rows(
         simulated = values[0] * time / 1000 if time else None
         size = f"{count} {noun}" if count > 1 else f"1 {noun[:-1]}"
         memory = speed.peak_memory(device)
-        rows.append(Row(name, size, values[0], unit, values[1], values[2], simulated, share, memory))
+        rows.append(
+            Row(
+                name,
+                size,
+                values[0],
+                unit=unit,
+                low=values[1],
+                high=values[2],
+                simulated=simulated,
+                share=share,
+                memory=memory,
+            )
+        )
 
     for count in (1, 256):
         frames = np.repeat(frame[None], count, axis=0)
@@ -179,14 +220,14 @@ def surrogate_rows(
     for count in walkers:
         slow = propagator.encode(np.repeat(frame[None], count, axis=0))
         step = partial(propagator.rollout, slow, lag, 1, rng)
-        timed("latent rollout, raw", count, step, "walkers", "steps/s", lag)
+        timed("latent rollout, raw", count, step, "walkers", "steps/s", time=lag)
     for count in walkers:
         slow = propagator.encode(np.repeat(frame[None], count, axis=0))
 
         def decoded(z: Any = slow) -> None:
             propagator.decode(propagator.rollout(z, lag, save, rng, every=save)[-1], rng)
 
-        timed(f"rollout, decoded every {save * lag:g} ps", count, decoded, "walkers", "frames/s", save * lag)
+        timed(f"rollout, decoded every {save * lag:g} ps", count, decoded, "walkers", "frames/s", time=save * lag)
     return rows
 
 
@@ -196,7 +237,14 @@ def _share(call: Callable[[], Any], per_second: float, peak: float) -> float | N
 
 
 def alternate_rows(propagator: Propagator, molecule: Molecule, seconds: float, progress: Progress) -> list[Row]:
-    """Cycles of 500 MD steps and one latent step of the longest lag, in an OpenMM Simulation."""
+    """Cycles of 500 MD steps and one latent step of the longest lag, in an OpenMM Simulation.
+
+    Args:
+        propagator: the surrogate.
+        molecule: that it covers.
+        seconds: wall time of each timing.
+        progress: called with the name of each stage.
+    """
     from openmm import Platform, System, XmlSerializer, app
 
     from latentmd.integrators.openmm_integrator import LatentIntegrator
@@ -215,13 +263,19 @@ def alternate_rows(propagator: Propagator, molecule: Molecule, seconds: float, p
     simulation.minimizeEnergy(maxIterations=100)
     per_cycle = _CYCLE * molecule.protocol.timestep + lag
     measured = speed.rate(lambda: simulation.step(_CYCLE + 1), seconds)
-    return [Row(f"alternate, {_CYCLE} MD steps + 1 latent", "1 walker", measured.per_second, "cycles/s",
-                measured.low, measured.high, measured.per_second * per_cycle / 1000,
+    return [Row(f"alternate, {_CYCLE} MD steps + 1 latent", "1 walker", measured.per_second, unit="cycles/s",
+                low=measured.low, high=measured.high, simulated=measured.per_second * per_cycle / 1000,
                 memory=speed.peak_memory())]  # fmt: skip
 
 
 def size_rows(seconds: float, max_atoms: int, progress: Progress) -> list[dict[str, Any]]:
-    """Cost against atoms: plain MD (OBC2) and one encoder pass on polyalanines of growing length."""
+    """Cost against atoms: plain MD (OBC2) and one encoder pass on polyalanines of growing length.
+
+    Args:
+        seconds: wall time of each timing.
+        max_atoms: largest peptide.
+        progress: called with the name of each stage.
+    """
     import tempfile
 
     from latentmd.systems.builder import build

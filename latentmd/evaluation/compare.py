@@ -71,9 +71,18 @@ def js_metric(
     name: str, group: str, reference: Sequence[Floats], generated: Sequence[Floats], grid: Grid,
     rng: np.random.Generator, brief: bool, effective: float,
 ) -> Metric:  # fmt: skip
-    """JS distance of two sets of samples on a grid, with its interval and floors."""
+    """JS distance of two sets of samples on a grid, with its interval and floors.
+
+    Args:
+        name, group: of the metric.
+        reference, generated: samples per run.
+        grid: bins.
+        rng: of the resampling and the splits.
+        brief: leave out the floors.
+        effective: effective samples of the generated set.
+    """
     own, other = [grid.indices(r) for r in generated], [grid.indices(r) for r in reference]
-    return _js_of_indices(name, group, other, own, grid.size, rng, brief, effective)
+    return _js_of_indices(name, group, other, generated=own, bins=grid.size, rng=rng, brief=brief, effective=effective)
 
 
 def _js_of_indices(
@@ -106,7 +115,9 @@ def _torsion_metrics(
         ours, theirs = [r[:, column] for r in runs], [r[:, column] for r in reference.dense]
         grid = statistics.TORSION_GRID if spec.kind == "torsions" else statistics.joint_grid(*ours, *theirs)
         effective = 1.0 if brief else _effective(ours, spec.kind)
-        rows.append(js_metric(f"JS {name}", group, theirs, ours, grid, rng, brief, effective))
+        rows.append(
+            js_metric(f"JS {name}", group, theirs, generated=ours, grid=grid, rng=rng, brief=brief, effective=effective)
+        )
     kinds = {"all": list(range(len(rows)))}
     if spec.kind == "torsions":
         kinds["backbone"] = [i for i in kinds["all"] if spec.is_backbone(i)]
@@ -122,7 +133,9 @@ def _torsion_metrics(
             ours, theirs = [r[:, [phi, psi]] for r in runs], [r[:, [phi, psi]] for r in reference.dense]
             effective = 1.0 if brief else _effective([r[:, 1] for r in ours], spec.kind)
             grid = statistics.TORSION_PAIR_GRID
-            pairs.append(js_metric("", group, theirs, ours, grid, rng, brief, effective))
+            pairs.append(
+                js_metric("", group, theirs, generated=ours, grid=grid, rng=rng, brief=brief, effective=effective)
+            )
         result.metrics.append(_mean_metric("JS distance, (phi, psi)", pairs))
     result.curves["per_torsion"] = {row.name[3:]: row.value for row in rows}
 
@@ -155,7 +168,11 @@ def _tica_metrics(
             continue
         ours, theirs = [t[:, columns] for t in tics], [t[:, columns] for t in reference.dense_tics]
         grid = statistics.joint_grid(*ours, *theirs)
-        result.metrics.append(js_metric(name, "distribution", theirs, ours, grid, rng, brief, effective))
+        result.metrics.append(
+            js_metric(
+                name, "distribution", theirs, generated=ours, grid=grid, rng=rng, brief=brief, effective=effective
+            )
+        )
         result.curves["tica_grid"] = grid
         result.curves["tica_counts"] = (sum(grid.counts(t) for t in theirs), sum(grid.counts(t) for t in ours))
 

@@ -55,7 +55,7 @@ def frame_baselines(
     lengths = [len(run) for run in own.runs]
     result = {}
     for name in settings.baselines:
-        made = _frame_baseline(name, model, runs, lengths, settings, rng)
+        made = _frame_baseline(name, model, runs, lengths=lengths, settings=settings, rng=rng)
         result[name] = compare(model, made, brief=True).metrics
     return result
 

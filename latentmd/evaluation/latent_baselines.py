@@ -58,7 +58,9 @@ def tica_flow(
     step_time = lag * interval
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        flow = FlowPredictor(x.shape[-1], (0.5 * step_time, 2 * step_time), _WIDTH, _DEPTH, 1, _SOLVER_STEPS)
+        flow = FlowPredictor(
+            x.shape[-1], (0.5 * step_time, 2 * step_time), _WIDTH, depth=_DEPTH, tokens=1, solver_steps=_SOLVER_STEPS
+        )
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(flow.parameters(), _LEARNING_RATE)
     start, batches = time.perf_counter(), 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from latentmd.evaluation.settings import prepared_folder
 from latentmd.io.progress import Progress, Tick
 from latentmd.report import figures, markup, record
 from latentmd.report import page as report
+
+if TYPE_CHECKING:
+    from latentmd.model.propagator import Propagator
 
 #: Slow axes, fast axes and features of some runs, each one array per run.
 Encoded = tuple[list[Floats], list[Floats], list[Floats]]
@@ -79,35 +82,43 @@ def latents(
     runs, spacing = load_positions(files, str(top), interval)
     stride, lag_frames = _strides(sum(map(len, runs)), frames, spacing, lag or propagator.lag_range[0])
     share = max(1, frames // len(runs))
-    runs = [np.asarray(run[::stride][:share]) for run in runs]
-    halves = _halves(runs, lag_frames)
+    halves = _halves([np.asarray(run[::stride][:share]) for run in runs], lag_frames)
     progress("encoding")
     sets = _encoded(propagator, halves, spec, partial(progress, "encoding"))
-    progress("probes and VAMP-2")
+    stage = "probes and VAMP-2"
+    progress(stage)
     metrics = model.probe_metrics(
-        sets[0], sets[1], spec, lag_frames, seconds, seed, partial(progress, "probes and VAMP-2")
+        sets[0], sets[1], spec, lag=lag_frames, vampnet_seconds=seconds, seed=seed, tick=partial(progress, stage)
     )
     progress("energies")
-    everything = [run for half in halves for run in half]
-    energy = np.concatenate([propagator.energies(r[i : i + 512]) for r in everything for i in range(0, len(r), 512)])
+    energy = _energies(propagator, halves)
     metrics.append(_energy_probe(sets, energy))
-    document = {
-        "format": "latentmd-latents-1",
-        "model": {"name": propagator.manifest.name, "sha256": propagator.bundle.sha256},
-        "trajectories": [str(f) for f in files],
-        "frames": sum(map(len, runs)),
-        "interval_ps": stride * spacing,
-        "lag_ps": lag_frames * stride * spacing,
-        "metrics": metrics,
-        "notes": [],
-    }
+    document = _document(propagator, files, metrics, stride * spacing)
+    document |= {"frames": sum(len(run) for half in halves for run in half), "lag_ps": lag_frames * stride * spacing}
     if folder is not None:
         progress("drawing")
-        _write(folder, document, sets, energy, spec, seed)
+        _write(folder, document, sets, energy=energy, spec=spec, seed=seed)
     return document
 
 
-def _encoded(propagator: Any, halves: Sequence[list[Floats]], spec: FeatureSpec, tick: Tick) -> list[Encoded]:
+def _energies(propagator: Propagator, halves: Sequence[list[Floats]]) -> Floats:
+    """Energies in kJ/mol by the model's own head, shape (frames,), in batches."""
+    everything = [run for half in halves for run in half]
+    return np.concatenate([propagator.energies(r[i : i + 512]) for r in everything for i in range(0, len(r), 512)])
+
+
+def _document(propagator: Propagator, files: Sequence[Path], metrics: list[Metric], interval: float) -> dict[str, Any]:
+    return {
+        "format": "latentmd-latents-1",
+        "model": {"name": propagator.manifest.name, "sha256": propagator.bundle.sha256},
+        "trajectories": [str(f) for f in files],
+        "interval_ps": interval,
+        "metrics": metrics,
+        "notes": [],
+    }
+
+
+def _encoded(propagator: Propagator, halves: Sequence[list[Floats]], spec: FeatureSpec, tick: Tick) -> list[Encoded]:
     total, done, sets = sum(len(run) for half in halves for run in half), 0, []
     for half in halves:
         pairs = []
@@ -123,7 +134,7 @@ def _write(
     folder: Path, document: dict[str, Any], sets: list[Encoded], energy: Floats, spec: FeatureSpec, seed: int
 ) -> None:
     slow = [z for s in sets for z in s[0]]
-    images, notes = _images(sets, slow, energy, spec, document["interval_ps"], seed)
+    images, notes = _images(sets, slow, energy, spec=spec, interval=document["interval_ps"], seed=seed)
     document["notes"] = notes
     lead = f"{document['frames']:,} frames, {document['interval_ps']:g} ps apart, lag {document['lag_ps']:g} ps"
     numbers = markup.metric_table(document["metrics"]) + markup.bullets(notes)

@@ -66,8 +66,8 @@ def energy_metrics(
     total = len(decoded) + len(some)
     own, control = (
         relax(
-            context, x, bounds[1], median, protocol.temperature, protocol.timestep,
-            part_of(tick, begun, total),
+            context, x, bounds[1], target=median, temperature=protocol.temperature, timestep=protocol.timestep,
+            tick=part_of(tick, begun, total),
         )
         for x, begun in ((decoded, 0), (some, len(decoded)))
     )  # fmt: skip

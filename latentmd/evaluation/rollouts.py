@@ -126,7 +126,16 @@ def reconstruction_metrics(
     propagator: Propagator, frames: Floats, spec: FeatureSpec, template: structure.StructureTemplate, topology: Any,
     rng: np.random.Generator,
 ) -> list[Metric]:  # fmt: skip
-    """decode(encode(x)) against x on held-out frames: torsions, heavy-atom RMSD, (phi, psi) JS distance, invariance."""
+    """decode(encode(x)) against x on held-out frames: torsions, heavy-atom RMSD, (phi, psi) JS distance, invariance.
+
+    Args:
+        propagator: the surrogate.
+        frames: held-out positions in nm, shape (frames, atoms, 3).
+        spec: features to compare.
+        template: names the heavy atoms.
+        topology: mdtraj topology.
+        rng: draws the rotation.
+    """
     slow, fast = propagator.encode_all(frames)
     mirrored = propagator.encode(frames * np.array([1.0, 1.0, -1.0]))
     turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
@@ -211,7 +220,9 @@ def probe_metrics(
         score = representation.linear_probe_r2(x0, targets0, x, targets)
         rows.append(Metric(f"linear probe R2 of {spec.kind}, {label}, worst", group, float(np.nanmin(score))))
     inputs = [[spec.coordinates(v) for v in s[2]] for s in (train, test)]
-    return rows + vamp_metrics(inputs[0], inputs[1], test[0], spec.kind, lag, vampnet_seconds, seed, tick=tick)
+    return rows + vamp_metrics(
+        inputs[0], inputs[1], test[0], kind=spec.kind, lag=lag, seconds=vampnet_seconds, seed=seed, tick=tick
+    )
 
 
 def vamp_metrics(
@@ -237,7 +248,7 @@ def vamp_metrics(
     tica = representation.tica_outputs(train, test, lag, min(count, train[0].shape[1]))
     nets = [
         representation.vampnet_outputs(
-            train, test, lag, count, seconds, seed + k,
+            train, test, lag, dimension=count, seconds=seconds, seed=seed + k,
             tick=part_of(tick, k * seconds, vampnets * seconds),
         )
         for k in range(vampnets)
@@ -261,7 +272,14 @@ def vamp_metrics(
 
 
 def prediction_gain(propagator: Propagator, latents: Sequence[Floats], lag: int, lag_time: float) -> Metric:
-    """Gain of the deterministic mean step over persistence on held-out slow axes, (frames, axes) per run."""
+    """Gain of the deterministic mean step over persistence on held-out slow axes, (frames, axes) per run.
+
+    Args:
+        propagator: the surrogate.
+        latents: slow axes per run, (frames, axes).
+        lag: frames.
+        lag_time: the same in ps.
+    """
     import torch
 
     runs = [z for z in latents if len(z) > lag]

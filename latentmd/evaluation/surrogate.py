@@ -74,7 +74,7 @@ def evaluate_model(
         if folder is not None:
             progress("writing the page")
             sections = [accuracy_section(curves, training_seconds(propagator))] if curves else []
-            write(result, fitted, comparison, run.topology, folder, sections)
+            write(result, fitted, comparison, topology=run.topology, folder=folder, extra=sections)
     return result
 
 

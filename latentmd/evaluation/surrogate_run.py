@@ -118,7 +118,13 @@ class SurrogateRun:
         )
         self.progress("modelling the reference")
         fitted = ReferenceModel(
-            self.spec, data.md.runs, data.step, settings.lag, self.propagator.temperature, settings.seed, data.dense
+            self.spec,
+            data.md.runs,
+            data.step,
+            lag=settings.lag,
+            temperature=self.propagator.temperature,
+            seed=settings.seed,
+            dense=data.dense,
         )
         check_length("generated", own.runs, fitted.lag, data.step)
         self.progress("comparing")
@@ -140,7 +146,7 @@ class SurrogateRun:
 
         settings, files = self.settings, trajectory_files(reference)
         tick = self._tick("reading the reference")
-        md = features.read_set(files, self.topology, self.spec, None, settings.interval, tick)
+        md = features.read_set(files, self.topology, self.spec, template=None, interval=settings.interval, tick=tick)
         template = structure_template(self.topology, md.kept)
         training, spacing = load_positions(trajectory_files(train), str(self.top), settings.interval)
         test, _ = load_positions(files, str(self.top), settings.interval)
@@ -148,8 +154,10 @@ class SurrogateRun:
         stride, train_stride = round(step / md.interval), round(step / spacing)
         dense = md.runs if stride > 1 else None
         md.runs, md.interval = [run[::stride] for run in md.runs], step
-        thinned = [x[::train_stride] for x in training], [x[::stride] for x in test]
-        return Data(md, dense, template, *thinned, train, step, stride)
+        return Data(
+            md, dense, template, train=[x[::train_stride] for x in training], test=[x[::stride] for x in test],
+            train_files=train, step=step, stride=stride,
+        )  # fmt: skip
 
     def _rollout(self, data: Data, rng: np.random.Generator, stage: str) -> rollouts.Rollout:
         """Rollouts from random training frames."""
@@ -157,7 +165,14 @@ class SurrogateRun:
         pool = np.concatenate([x[:: max(1, len(x) // walkers)] for x in data.train])
         starts = pool[rng.permutation(len(pool))[:walkers]]
         return rollouts.generate(
-            self.propagator, starts, data.step, steps, self.spec, data.template, rng, self._tick(stage)
+            self.propagator,
+            starts,
+            data.step,
+            steps=steps,
+            spec=self.spec,
+            template=data.template,
+            rng=rng,
+            tick=self._tick(stage),
         )
 
     def _with_seeds(self, metrics: list[Metric], data: Data, fitted: ReferenceModel) -> list[Metric]:
@@ -199,7 +214,7 @@ class SurrogateRun:
         """Metrics of encoder, decoder and latent, and the slow axes of the training runs."""
         self.progress("encoder and decoder")
         rows = rollouts.reconstruction_metrics(
-            self.propagator, data.md.kept, self.spec, data.template, self.topology, self.rng
+            self.propagator, data.md.kept, self.spec, template=data.template, topology=self.topology, rng=self.rng
         )
         self.progress("representation")
         sets = []
@@ -209,7 +224,13 @@ class SurrogateRun:
             encoded = [rollouts.encode(self.propagator, x) for x in cut]
             sets.append(([e[0] for e in encoded], [e[1] for e in encoded], [self.spec.values(x) for x in cut]))
         rows += rollouts.probe_metrics(
-            sets[0], sets[1], self.spec, 1, _TRAINING_SECONDS, self.settings.seed, self._tick("representation")
+            sets[0],
+            sets[1],
+            self.spec,
+            lag=1,
+            vampnet_seconds=_TRAINING_SECONDS,
+            seed=self.settings.seed,
+            tick=self._tick("representation"),
         )
         rows.append(rollouts.prediction_gain(self.propagator, sets[1][0], 1, data.step))
         return rows, sets[0][0]
@@ -219,7 +240,9 @@ class SurrogateRun:
         frames = np.concatenate(data.test)
         frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), _ENERGY_FRAMES)).astype(int)]
         decoded = made.sampled[np.linspace(0, len(made.sampled) - 1, rollouts.DECODED_FRAMES).astype(int)]
-        return relaxation.energy_metrics(self.propagator, molecule, platform, frames, decoded, self._tick("energies"))
+        return relaxation.energy_metrics(
+            self.propagator, molecule, platform, frames=frames, decoded=decoded, tick=self._tick("energies")
+        )
 
     def _baselines(
         self, data: Data, fitted: ReferenceModel, own: FeatureSet, settings: Settings, latents: list[Floats]
@@ -241,15 +264,16 @@ class SurrogateRun:
         coordinates = [np.asarray(fitted.tica.transform(self.spec.coordinates(v))) for v in values]
         kept = [c[:, : int(self.propagator.manifest.slow_axes)] for c in coordinates]
         return latent_baselines.tica_flow(
-            kept, values, 1, own.interval, len(own.runs), len(own.runs[0]), _TRAINING_SECONDS, self.settings.seed,
-            self._tick("baseline: flow on TICA coordinates"),
+            kept, values, 1, interval=own.interval, walkers=len(own.runs), steps=len(own.runs[0]),
+            seconds=_TRAINING_SECONDS, seed=self.settings.seed,
+            tick=self._tick("baseline: flow on TICA coordinates"),
         )  # fmt: skip
 
     def _koopman(self, data: Data, latents: list[Floats]) -> list[Floats]:
         import torch
 
         walkers, steps = self.sizes.walkers, self.sizes.steps
-        path = latent_baselines.koopman(self.propagator, latents, 1, walkers, steps, self.rng)
+        path = latent_baselines.koopman(self.propagator, latents, 1, walkers=walkers, steps=steps, rng=self.rng)
         shape = (walkers, steps, -1, int(self.propagator.manifest.slow_axes))
         slow = torch.as_tensor(path.reshape(shape), dtype=self.propagator.dtype, device=self.propagator.device)
         return rollouts.decode_rollout(
@@ -270,7 +294,13 @@ class SurrogateRun:
         }
         return {
             name: accuracy.accuracy_curve(
-                runs, self.spec.pairs[0], POSITIVE_PHI, fitted.dense, TORSION_PAIR_GRID, cost, kt
+                runs,
+                self.spec.pairs[0],
+                POSITIVE_PHI,
+                reference=fitted.dense,
+                grid=TORSION_PAIR_GRID,
+                seconds_per_frame=cost,
+                kt=kt,
             )
             for name, (runs, cost) in sets.items()
         }

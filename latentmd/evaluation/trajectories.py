@@ -55,23 +55,26 @@ def evaluate(
     topology, _ = features.load_topology(Path(top))
     spec = features.feature_spec(topology)
     tick = partial(progress, "reading the reference")
-    md = features.read_set(trajectory_files(reference), topology, spec, None, settings.interval, tick)
+    md = features.read_set(
+        trajectory_files(reference), topology, spec, template=None, interval=settings.interval, tick=tick
+    )
     settings, records = _recorded(settings, md.files, trajectory_files(generated))
     template = structure_template(topology, md.kept)
     progress("reading the generated set")
     tick = partial(progress, "reading the generated set")
-    own = features.read_set(trajectory_files(generated), topology, spec, template, settings.interval, tick)
+    own = features.read_set(
+        trajectory_files(generated), topology, spec, template=template, interval=settings.interval, tick=tick
+    )
     notes = _notes(settings, md, own, spec)
     spacing, dense = md.interval, md.runs
     interval, md.runs, own.runs = _common_spacing(md, own, settings.resample, notes)
     if max(float(np.ptp(run, axis=0).max()) for run in own.runs) < 1e-6:
         raise EvaluationError("every generated frame is the same structure; there is nothing to evaluate")
     progress("modelling the reference")
-    temperature = settings.temperature or ASSUMED_TEMPERATURE
-    thinned = interval > spacing * 1.001
     model = ReferenceModel(
-        spec, md.runs, interval, settings.lag, temperature, settings.seed, dense if thinned else None
-    )
+        spec, md.runs, interval, lag=settings.lag, temperature=settings.temperature or ASSUMED_TEMPERATURE,
+        seed=settings.seed, dense=dense if interval > spacing * 1.001 else None,
+    )  # fmt: skip
     check_length("generated", own.runs, model.lag, interval)
     progress("comparing")
     comparison = compare(model, own.runs, tick=partial(progress, "comparing"))
@@ -80,7 +83,7 @@ def evaluate(
     metrics += energy_metrics(*energies)
     progress("baselines")
     rivals = frame_baselines(model, own, train, topology, settings)
-    result = Evaluation(metrics, rivals, own, md, notes, energies)
+    result = Evaluation(metrics, rivals, own, reference=md, notes=notes, energies=energies)
     result.document = document(result, model, settings, top)
     result.document["seeds"] = {"reference": records[0].seeds, "generated": records[1].seeds}
     if folder is not None:

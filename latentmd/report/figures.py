@@ -25,7 +25,12 @@ _MAX_PANELS = 12
 
 
 def figure(rows: int, columns: int, width: float = 3.1, height: float = 2.6) -> tuple[Figure, list[Axes]]:
-    """A figure outside pyplot's global state and its axes in reading order."""
+    """A figure outside pyplot's global state and its axes in reading order.
+
+    Args:
+        rows, columns: of axes.
+        width, height: inches of each.
+    """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -115,7 +120,17 @@ def histograms(names: Sequence[str], reference: Sequence[Floats], generated: Seq
 
 
 def kinetics(curves: Mapping[str, Any], interval: float, lag: int) -> bytes | None:
-    """Implied timescales with intervals, Chapman-Kolmogorov test and torsion autocorrelations."""
+    """Implied timescales with intervals, Chapman-Kolmogorov test and torsion autocorrelations.
+
+    Args:
+        curves: of a comparison: pairs (reference, generated) under "timescales", "chapman_kolmogorov" and
+                "correlations".
+        interval: ps between frames.
+        lag: frames, of the Chapman-Kolmogorov test.
+
+    Returns:
+        PNG bytes, or None where there is nothing to draw.
+    """
     correlations = dict(list(curves.get("correlations", {}).items())[:4])
     panels = 2 * ("timescales" in curves) + len(correlations)
     if panels == 0:
@@ -186,7 +201,12 @@ def states(populations: Sequence[Floats], flux: Sequence[Floats]) -> bytes:
 
 
 def energies(reference: Floats | None, generated: Floats, bounds: tuple[float, float] | None) -> bytes:
-    """Potential-energy histograms in kJ/mol, with MD's 0.1 to 99.9 % range shaded."""
+    """Potential-energy histograms in kJ/mol, with MD's 0.1 to 99.9 % range shaded.
+
+    Args:
+        reference, generated: kJ/mol, shape (frames,); the reference may be unknown.
+        bounds: MD's range in kJ/mol, shaded.
+    """
     made, axes = figure(1, 1, width=4.5)
     sets = [s for s in (reference, generated) if s is not None]
     edges = np.linspace(min(s.min() for s in sets), max(s.max() for s in sets) + 1e-6, 101)

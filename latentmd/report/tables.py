@@ -117,7 +117,13 @@ def _seed_table(metrics: Sequence[Metric]) -> Any:
 
 
 def tables(title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> list[Any]:
-    """The evaluation as rich tables: value and 95 % interval, reference, floors, seeds, and the baselines."""
+    """The evaluation as rich tables: value and 95 % interval, reference, floors, seeds, and the baselines.
+
+    Args:
+        title: of the first table.
+        metrics: of the generated set.
+        baselines: metrics of each baseline by its name.
+    """
     from rich.table import Table
 
     main = Table(title=title, title_justify="left")

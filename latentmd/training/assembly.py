@@ -34,12 +34,19 @@ _PRIOR_FRAMES = 2000  # of the energy head's linear part: 66 forces each for 22 
 def build_surrogate(
     data: Data, labels: Labels, config: TrainingConfig, run: Run
 ) -> tuple[Surrogate, NDArray[np.float64]]:
-    """Run all stages; returns the surrogate and the autocorrelations of its latent axes."""
+    """Run all stages; returns the surrogate and the autocorrelations of its latent axes.
+
+    Args:
+        data: trajectories.
+        labels: engine energies of some frames.
+        config: of the training.
+        run: folder, log and devices.
+    """
     encoder = train_encoder(data, config, run)
     basis, correlation, axes, held_axes = split_axes(encoder, data, config, run)
     positions = torch.from_numpy(np.concatenate(data.train))
     w = torch.from_numpy(np.concatenate(axes))
-    decoder = train_decoder(data, w, positions, held_axes, config, run)
+    decoder = train_decoder(data, w, positions, held_axes=held_axes, config=config, run=run)
     k = basis.n_slow
     untrained = ConditionalFlow(
         basis.n_fast, k, 0, config.fast.width, config.fast.depth, solver_steps=config.fast.solver_steps
@@ -47,8 +54,12 @@ def build_surrogate(
     fast: Any = run.stage(stages.fast_stage(untrained, w[:, :k].contiguous(), w[:, k:].contiguous(), config))
     slow = [np.ascontiguousarray(a[:, :k]) for a in axes]
     predictor = run.stage(stages.predictor_stage(stages.build_predictor(slow, config), slow, config))
-    energy, latent_energy = train_energies(encoder, data.topology, positions, w, labels, config, run)
-    return Surrogate(encoder, basis, predictor, fast, decoder, energy, latent_energy).eval(), correlation
+    energy, latent_energy = train_energies(
+        encoder, data.topology, positions, w=w, labels=labels, config=config, run=run
+    )
+    return Surrogate(
+        encoder, basis, predictor, fast=fast, decoder=decoder, energy_head=energy, latent_energy_head=latent_energy
+    ).eval(), correlation
 
 
 def new_encoder(graph: MoleculeGraph, config: TrainingConfig) -> MoleculeEncoder:
@@ -59,7 +70,13 @@ def new_encoder(graph: MoleculeGraph, config: TrainingConfig) -> MoleculeEncoder
 
 
 def train_encoder(data: Data, config: TrainingConfig, run: Run) -> MoleculeEncoder:
-    """Stage 1; the frozen encoder is the JEPA's target."""
+    """Stage 1; the frozen encoder is the JEPA's target.
+
+    Args:
+        data: trajectories.
+        config: of the training.
+        run: folder, log and devices.
+    """
     encoder = new_encoder(data.graph, config)
     coordinates = InternalCoordinates.from_topology(data.topology)
     ground = TorsionDecoder(coordinates, encoder.n_tokens * config.encoder.token_dim, width=0)
@@ -75,7 +92,14 @@ def train_encoder(data: Data, config: TrainingConfig, run: Run) -> MoleculeEncod
 def split_axes(
     encoder: MoleculeEncoder, data: Data, config: TrainingConfig, run: Run
 ) -> tuple[LatentBasis, NDArray[np.float64], list[NDArray[np.float32]], list[NDArray[np.float32]]]:
-    """Encode everything once, fit the basis, and return the axes of the training and of the held-out frames."""
+    """Encode everything once, fit the basis, and return the axes of the training and of the held-out frames.
+
+    Args:
+        encoder: frozen.
+        data: trajectories.
+        config: of the training.
+        run: folder, log and devices.
+    """
     cache = run.folder / "latents.npz"
     everything = data.train + data.validation
     if run.resume and cache.exists():
@@ -106,7 +130,16 @@ def train_decoder(
     config: TrainingConfig,
     run: Run,
 ) -> TorsionDecoder:
-    """Stage 2a, with the residual spread measured on held-out frames (on training frames where none are held out)."""
+    """Stage 2a, with the residual spread measured on held-out frames (on training frames where none are held out).
+
+    Args:
+        data: trajectories.
+        w: axes of the training frames [frames, axes].
+        positions: of the same frames [frames, atoms, 3] in nm.
+        held_axes: axes of each held-out trajectory.
+        config: of the training.
+        run: folder, log and devices.
+    """
     decoder = TorsionDecoder(InternalCoordinates.from_topology(data.topology), w.shape[1], config.decoder.width)
     decoder.fit_statistics(some_frames(data.train))
     trained: Any = run.stage(stages.decoder_stage(decoder, w, positions, config))
@@ -127,7 +160,17 @@ def train_energies(
     config: TrainingConfig,
     run: Run,
 ) -> tuple[EnergyHead, LatentEnergyHead]:
-    """Both energy heads; a network of the one with forces, where it needs one, starts from a copy of the encoder."""
+    """Both energy heads; a network of the one with forces, where it needs one, starts from a copy of the encoder.
+
+    Args:
+        encoder: frozen.
+        topology: mdtraj topology.
+        positions: of the training frames [frames, atoms, 3] in nm.
+        w: axes of the same frames [frames, axes].
+        labels: engine energies of some of them.
+        config: of the training.
+        run: folder, log and devices.
+    """
     frames, energies = positions[labels.rows], labels.energies
     start = time.perf_counter()
     prior = MechanicsPrior(topology)

@@ -191,6 +191,11 @@ def parse_config(data: dict[str, Any], source: str = "configuration") -> Trainin
 def parse_section(schema: type[Settings], data: dict[str, Any], source: str) -> Settings:
     """Validate a dictionary as a section of settings; every problem is named with what was expected.
 
+    Args:
+        schema: section of settings.
+        data: keys and values.
+        source: where they are from, for the message.
+
     Raises:
         ConfigError: an unknown key or a value out of range.
     """

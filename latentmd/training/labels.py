@@ -18,7 +18,13 @@ from latentmd.training.run import Run
 def engine_labels(
     pdb: str | Path, positions: NDArray[np.float32], config: TrainingConfig
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Potential energies [frames] kJ/mol and forces [frames, atoms, 3] kJ/mol/nm under the configured force field."""
+    """Potential energies [frames] kJ/mol and forces [frames, atoms, 3] kJ/mol/nm under the configured force field.
+
+    Args:
+        pdb: PDB file of the molecule.
+        positions: frames [frames, atoms, 3] in nm.
+        config: names the force field and the solvent.
+    """
     from openmm import unit
 
     from latentmd.systems.builder import Protocol, build
@@ -51,7 +57,14 @@ class Labels:
 
 
 def energy_labels(data: Data, top: str | Path, config: TrainingConfig, run: Run) -> Labels:
-    """Label evenly spaced training frames with the engine."""
+    """Label evenly spaced training frames with the engine.
+
+    Args:
+        data: trajectories.
+        top: PDB file of the molecule.
+        config: how many frames, and the force field.
+        run: where the wall time is kept.
+    """
     start = time.perf_counter()
     positions = np.concatenate(data.train)
     rows = np.linspace(0, len(positions) - 1, min(config.energy.frames, len(positions))).astype(np.int64)

@@ -111,7 +111,13 @@ class History(Callback):
 
 
 def append_rows(path: Path, stage: str, step: int, values: dict[str, float]) -> None:
-    """Append one row per quantity to the training log."""
+    """Append one row per quantity to the training log.
+
+    Args:
+        path: of the log.
+        stage, step: that the values belong to.
+        values: by the name of the quantity.
+    """
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
@@ -134,6 +140,14 @@ def run_stage(
     """Run one stage to its end and return the trained module; with `resume`, from its last checkpoint.
 
     A finished stage leaves `<name>.pt` (weights only) in the folder, and `resume` loads it instead of training again.
+
+    Args:
+        stage: what is optimised.
+        folder: for checkpoints and the trained weights.
+        log: CSV file that is added to.
+        report: called with (stage, step, steps, losses).
+        device, precision, devices: as Lightning takes them.
+        resume: load a finished stage, or go on from its checkpoint.
     """
     finished = folder / f"{stage.name}.pt"
     if resume and finished.exists():

@@ -56,6 +56,11 @@ class Run:
 def prepare_folder(folder: Path, plan: dict[str, Any], resume: bool) -> None:
     """Make the folder of a run and empty it of another's files; to resume, the plan must be the one it was made for.
 
+    Args:
+        folder: made where it does not exist.
+        plan: what the training was asked for, JSON values.
+        resume: keep what is there.
+
     Raises:
         ValueError: the folder's checkpoints belong to another configuration or other trajectories.
     """

@@ -24,7 +24,13 @@ LOGGED = ("prediction", "variance", "covariance", "ground", "spectral", "gain")
 
 
 def build_jepa(encoder: MoleculeEncoder, ground: TorsionDecoder, config: TrainingConfig) -> JEPA:
-    """The trainee of stage 1; `ground` is a linear read-out of internal coordinates with fitted statistics."""
+    """The trainee of stage 1; `ground` is a linear read-out of internal coordinates with fitted statistics.
+
+    Args:
+        encoder: untrained.
+        ground: linear read-out of internal coordinates with fitted statistics.
+        config: of the training.
+    """
     c = config.jepa
     dim = config.encoder.token_dim
     objective = build_objective(c, config.seed)
@@ -57,7 +63,14 @@ def project(basis: LatentBasis, latents: list[NDArray[np.float32]]) -> list[NDAr
 
 
 def decoder_stage(decoder: TorsionDecoder, axes: Tensor, positions: Tensor, config: TrainingConfig) -> Stage:
-    """Stage 2a: frozen axes [frames, axes] → internal coordinates of the frames [frames, atoms, 3]."""
+    """Stage 2a: frozen axes [frames, axes] → internal coordinates of the frames [frames, atoms, 3].
+
+    Args:
+        decoder: in training.
+        axes: [frames, axes].
+        positions: of the same frames [frames, atoms, 3] in nm.
+        config: of the training.
+    """
     c = config.decoder
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
@@ -71,7 +84,13 @@ def decoder_stage(decoder: TorsionDecoder, axes: Tensor, positions: Tensor, conf
 
 
 def fast_stage(flow: ConditionalFlow, slow: Tensor, fast: Tensor, config: TrainingConfig) -> Stage:
-    """Stage 2b: the conditional distribution of the fast axes [frames, m] given the slow ones [frames, k]."""
+    """Stage 2b: the conditional distribution of the fast axes [frames, m] given the slow ones [frames, k].
+
+    Args:
+        flow: in training.
+        slow, fast: axes of the same frames, [frames, k] and [frames, m].
+        config: of the training.
+    """
     c = config.fast
     nothing = torch.zeros(c.batch, 0)
 
@@ -117,6 +136,11 @@ def predictor_stage(
 
     At equilibrium, with positions alone, a pair and its time reverse are equally likely (detailed balance), so half
     of the pairs are reversed unless the configuration says that the data are not at equilibrium.
+
+    Args:
+        predictor: in training.
+        slow: slow axes [frames, k] of each trajectory.
+        config: of the training; lags in ps.
     """
     c = config.predictor
     windows = LaggedWindows(slow, (c.lag[0] / config.stride, c.lag[1] / config.stride), 1)
@@ -149,7 +173,15 @@ def predictor_stage(
 def energy_stage(
     head: EnergyHead, positions: Tensor, energies: Tensor, forces: Tensor, config: TrainingConfig
 ) -> Stage:
-    """Energy head on engine energies [frames] and forces [frames, atoms, 3]."""
+    """Energy head on engine energies [frames] and forces [frames, atoms, 3].
+
+    Args:
+        head: in training.
+        positions: [frames, atoms, 3] in nm.
+        energies: [frames] in kJ/mol.
+        forces: [frames, atoms, 3] in kJ/mol/nm.
+        config: of the training.
+    """
     c = config.energy
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
@@ -162,7 +194,14 @@ def energy_stage(
 
 
 def latent_energy_stage(head: LatentEnergyHead, axes: Tensor, energies: Tensor, config: TrainingConfig) -> Stage:
-    """E[U | z] and its variance from frozen axes."""
+    """E[U | z] and its variance from frozen axes.
+
+    Args:
+        head: in training.
+        axes: [frames, axes].
+        energies: [frames] in kJ/mol.
+        config: of the training.
+    """
     c = config.energy
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:

@@ -57,7 +57,9 @@ def train(
     out = Path(out)
     folder = out.with_name(out.stem + "-training")
     log = folder / "training.csv"
-    run = Run(folder, log, report or (lambda *_: None), device, precision, devices, resume)
+    run = Run(
+        folder, log, report or (lambda *_: None), device=device, precision=precision, devices=devices, resume=resume
+    )
     data = load_data(trajectories, top, config)
     plan: dict[str, Any] = {"settings": config.model_dump(mode="json"), "trajectories": data.names}
     if isinstance(trajectories, Trajectories):
@@ -66,7 +68,16 @@ def train(
     torch.manual_seed(config.seed)
     labels = energy_labels(data, top, config, run)
     surrogate, autocorrelations = build_surrogate(data, labels, config, run)
-    manifest = _manifest(name or out.stem, data, top, config, run, labels, surrogate, autocorrelations)
+    manifest = _manifest(
+        name or out.stem,
+        data,
+        top,
+        config=config,
+        run=run,
+        labels=labels,
+        surrogate=surrogate,
+        autocorrelations=autocorrelations,
+    )
     bundle.save(out, surrogate, manifest)
     plot_training(log, folder / "training.png")
     return out

@@ -115,6 +115,12 @@ def check_predictor_kind(found: str) -> str:
 def world_config(world: str, observe: str, recipe: dict[str, Any], changes: dict[str, Any]) -> WorldConfig:
     """The recipe with a user's changes on top, validated.
 
+    Args:
+        world: name of the world.
+        observe: way of observing it.
+        recipe: settings of that world and way, nested.
+        changes: a user's settings on top, nested.
+
     Raises:
         ConfigError: an unknown key or a value out of range.
     """

@@ -70,7 +70,14 @@ def make_run(landscape: str, explorer: str, seed: int, folder: str | Path, limit
 
 
 def trial(landscape: str, explorer: str, seed: int, folder: str | Path) -> dict[str, Any]:
-    """Run to convergence or to the end of the budget and compare with the exact populations; JSON values."""
+    """Run to convergence or to the end of the budget and compare with the exact populations; JSON values.
+
+    Args:
+        landscape: one of `LANDSCAPES`.
+        explorer: one of `EXPLORERS`.
+        seed: of everything.
+        folder: of the run.
+    """
     began = time.process_time()
     outcome = make_run(landscape, explorer, seed, folder).run()
     return {

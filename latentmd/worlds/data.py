@@ -153,7 +153,13 @@ def state_vector(world: World, states: Doubles) -> Doubles:
 
 
 def vector_state(world: World, vectors: Doubles, shape: Sequence[int]) -> Doubles:
-    """The inverse of `state_vector`, to states [..., *shape]; sine and cosine need not be on the circle."""
+    """The inverse of `state_vector`, to states [..., *shape]; sine and cosine need not be on the circle.
+
+    Args:
+        world: names the angles.
+        vectors: read-outs [..., quantities].
+        shape: of a state.
+    """
     size = int(np.prod(shape))
     angles, others = _columns(world, size)
     n = len(angles)

@@ -24,7 +24,12 @@ class Persistence(nn.Module):
     noise_size: int = 0
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """The tokens as they are."""
+        """The tokens as they are.
+
+        Args:
+            z: latents [batch, tokens, dim].
+            lag, noise: not used.
+        """
         return z
 
 
@@ -49,6 +54,14 @@ def forecast(
 ) -> Forecasts:
     """Roll every predictor out for `horizon` steps of `lag` frames from `starts` frames of each trajectory.
 
+    Args:
+        predictors: by name.
+        latents: [frames, tokens, dim] of each trajectory.
+        lag: frames.
+        horizon: steps.
+        seed: of the noise, the same for every predictor.
+        starts: frames of each trajectory that forecasts start from.
+
     Raises:
         ValueError: no trajectory is long enough.
     """
@@ -71,7 +84,13 @@ def forecast(
 
 
 def one_step_scores(predictor: nn.Module, latents: Runs, lag: int) -> dict[str, float]:
-    """Cosine of predicted and true tokens, R² of the latent, and gain over persistence, over one step of `lag`."""
+    """Cosine of predicted and true tokens, R² of the latent, and gain over persistence, over one step of `lag`.
+
+    Args:
+        predictor: under test.
+        latents: [frames, tokens, dim] of each trajectory.
+        lag: frames.
+    """
     now = torch.from_numpy(np.concatenate([z[:-lag] for z in latents]))
     future = torch.from_numpy(np.concatenate([z[lag:] for z in latents]))
     size = int(predictor.noise_size)  # type: ignore[arg-type]
@@ -95,13 +114,23 @@ def read(reader: nn.Module, z: Tensor) -> Doubles:
 
 
 def forecast_curve(found: Doubles, truth: Doubles, spread: Doubles) -> Doubles:
-    """RMS error over starts and quantities [starts, horizon + 1, ..., quantities] over their spread, [horizon + 1]."""
+    """RMS error over starts and quantities [starts, horizon + 1, ..., quantities] over their spread, [horizon + 1].
+
+    Args:
+        found, truth: quantities [starts, horizon + 1, ...].
+        spread: of each quantity.
+    """
     squares = ((found - truth) / spread) ** 2
     return np.asarray(np.sqrt(squares.mean(axis=(0, *range(2, squares.ndim)))))
 
 
 def forecast_errors(found: Doubles, truth: Doubles, spread: Doubles) -> dict[str, float]:
-    """The forecast curve at a few steps and on average."""
+    """The forecast curve at a few steps and on average.
+
+    Args:
+        found, truth: quantities [starts, horizon + 1, ...].
+        spread: of each quantity.
+    """
     error = forecast_curve(found, truth, spread)
     horizon = len(error) - 1
     marks = sorted({1, min(10, horizon), horizon})
@@ -136,6 +165,10 @@ def probes(
 
     A target [frames, particles, values] is read from each particle's token, a target [frames, values] from all tokens
     of a frame, or from their mean where the world has particles.
+
+    Args:
+        train, test: latents [frames, tokens, dim] of each trajectory.
+        targets, test_targets: by name, of each trajectory.
     """
     of_particles = any(values[0].ndim == 3 for values in targets.values())
     scores = {}

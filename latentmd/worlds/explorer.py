@@ -68,7 +68,13 @@ class LatentExplorer:
         return np.asarray(latent.flatten(1).double().numpy())
 
     def propose(self, starts: Floats, count: int, rng: np.random.Generator) -> Floats:
-        """Ends of latent rollouts, decoded (count, d), from states (m, d) taken in turn."""
+        """Ends of latent rollouts, decoded (count, d), from states (m, d) taken in turn.
+
+        Args:
+            starts: states (m, d).
+            count: number of proposals.
+            rng: source of all noise.
+        """
         with torch.no_grad():
             z = self.encoder(torch.as_tensor(starts[np.arange(count) % len(starts)], dtype=torch.float32))
             for _ in range(_ROLLOUT):

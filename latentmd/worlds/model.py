@@ -66,7 +66,13 @@ class WorldModel(nn.Module):
 
     @torch.jit.export
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Tokens after lag [batch] frames; noise [batch, noise_size]."""
+        """Tokens after lag [batch] frames; noise [batch, noise_size].
+
+        Args:
+            z: latents [batch, tokens, dim].
+            lag: frames, [batch].
+            noise: [batch, noise size].
+        """
         out: Tensor = self.predictor(z, lag, noise)
         return out
 
@@ -87,7 +93,13 @@ class WorldModel(nn.Module):
 
 
 def save_world(path: str | Path, model: WorldModel, manifest: WorldManifest) -> WorldManifest:
-    """Script a world's model and write it with its manifest; returns the completed manifest."""
+    """Script a world's model and write it with its manifest; returns the completed manifest.
+
+    Args:
+        path: of the file.
+        model: scripted into it.
+        manifest: what the model is.
+    """
     return seal(path, script(model.eval().cpu()), manifest)
 
 

@@ -51,6 +51,11 @@ def new_readout(targets: Sequence[Floats], tokens: int, dim: int, config: WorldC
 
     Pictures come from transposed convolutions, targets with a value for each of many particles [frames, tokens, ...]
     token by token, anything else from a perceptron on all tokens.
+
+    Args:
+        targets: what is read out, [frames, ...] of each trajectory.
+        tokens, dim: shape of the latent.
+        config: of the training.
     """
     typical = _typical(targets)
     if config.encoder.kind == "particles":

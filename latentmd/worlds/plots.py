@@ -75,7 +75,14 @@ def _umap(points: Floats, seed: int) -> Floats | None:
 
 
 def forecast_curves(errors: Mapping[str, Floats], interval: float, unit: str, drifts: Mapping[str, Floats]) -> bytes:
-    """Error of every predictor over the horizon, and the drift of the physical energy of its decoded states."""
+    """Error of every predictor over the horizon, and the drift of the physical energy of its decoded states.
+
+    Args:
+        errors: error at each step of the horizon by the name of the predictor.
+        interval: time between steps.
+        unit: of that time.
+        drifts: of the energy, likewise.
+    """
     made, axes = figure(1, 2 if drifts else 1, width=4.2, height=3.2)
     for axis, curves, label in zip(
         axes, (errors, drifts), ("RMS error of read-out / spread", "|change of energy| / spread"), strict=False

@@ -118,7 +118,7 @@ def train_world(plan: WorldPlan, report: Report = lambda *_: None) -> WorldResul
     log = plan.out / "training.csv"
     if not plan.resume:
         log.unlink(missing_ok=True)
-    run = Run(folder, log, report, "cpu", "32-true", 1, plan.resume)
+    run = Run(folder, log, report, device="cpu", precision="32-true", devices=1, resume=plan.resume)
     data = world_data(plan.world, config)
     run.record("simulation", time.perf_counter() - start)
     torch.manual_seed(config.seed)
@@ -175,7 +175,9 @@ def _panels(plan: WorldPlan, trained: TrainedWorld, data: WorldData) -> dict[str
     """Truth, forecast and reconstruction of the first held-out trajectory as pictures."""
     lag, horizon = plan.config.jepa.lag[0], plan.config.horizon
     frames = lag * np.arange(horizon + 1)
-    made = evaluation.forecast({"own": trained.model.predictor}, trained.test[:1], lag, horizon, plan.config.seed, 1)
+    made = evaluation.forecast(
+        {"own": trained.model.predictor}, trained.test[:1], lag, horizon=horizon, seed=plan.config.seed, starts=1
+    )
     latents = {"forecast": made.predicted["own"][0], "reconstruction": made.truth[0]}
     if data.test.seen[0].ndim == 3 and not data.of_particles:
         decoder = trained.model.decoder

@@ -30,7 +30,13 @@ _LOGGED = ("prediction", "variance", "covariance", "gain", "conservation", "spec
 
 
 def new_predictor(kind: PredictorKind, tokens: int, dim: int, config: WorldConfig) -> nn.Module:
-    """An untrained predictor of tokens [batch, tokens, dim]; lags are in frames."""
+    """An untrained predictor of tokens [batch, tokens, dim]; lags are in frames.
+
+    Args:
+        kind: of predictor.
+        tokens, dim: shape of the latent.
+        config: of the training.
+    """
     c, lag = config.predictor, (float(config.jepa.lag[0]), float(config.jepa.lag[1]))
     scheme = "euler" if kind == "hamiltonian-euler" else "leapfrog"
     builders: dict[PredictorKind, Callable[[], nn.Module]] = {
@@ -85,6 +91,13 @@ def world_predictor_stage(
     """Stage 2: a predictor on frozen latents [frames, tokens, dim], unrolled; Langevin by its one-step likelihood.
 
     A predictor that joint-embedding prediction has not trained gets as many steps more.
+
+    Args:
+        kind: of predictor.
+        predictor: in training.
+        latents: [frames, tokens, dim] of each trajectory.
+        config: of the training.
+        trained_before: joint-embedding prediction trained this predictor already.
     """
     name, steps = f"predictor-{kind}", config.predictor.steps + (0 if trained_before else config.jepa.steps)
     c = config.predictor
@@ -115,7 +128,15 @@ def world_predictor_stage(
 def readout_stage(
     name: str, decoder: nn.Module, latents: Runs, targets: Sequence[NDArray[np.floating]], config: WorldConfig
 ) -> Stage:
-    """Stage 3: a decoder of frozen latents to what the frames show, in squared error over the targets' variance."""
+    """Stage 3: a decoder of frozen latents to what the frames show, in squared error over the targets' variance.
+
+    Args:
+        name: of the stage.
+        decoder: in training.
+        latents: [frames, tokens, dim] of each trajectory.
+        targets: what is read out, [frames, ...] of each trajectory.
+        config: of the training.
+    """
     c = config.decoder
     z = torch.from_numpy(np.concatenate(latents))
     where = np.concatenate([np.full(len(part), i) for i, part in enumerate(targets)])

@@ -72,6 +72,12 @@ def train_encoder(
 
     An encoder of which nothing can be trained, given or configured, is used as it is, and then there is no such
     predictor.
+
+    Args:
+        data: observations of the world.
+        config: of the training.
+        run: folder, log and devices.
+        encoder: in place of the configured one.
     """
     torch.manual_seed(config.seed)
     if encoder is None:
@@ -90,6 +96,11 @@ def train_encoder(
 
 def measure(trained: TrainedWorld, data: WorldData, config: WorldConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """All figures of a training on held-out trajectories, and the curves to draw.
+
+    Args:
+        trained: all parts.
+        data: of which the held-out trajectories are used.
+        config: of the training.
 
     Returns:
         Nested figures, ready for JSON; and per predictor the error and the energy drift over the horizon.

@@ -78,7 +78,12 @@ class Argon:
         return self.stride * self.timestep
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, atoms, 6]; takes about a second per trajectory."""
+        """States [trajectories, frames, atoms, 6]; takes about a second per trajectory.
+
+        Args:
+            trajectories, frames: numbers of them.
+            seed: of starts and velocities.
+        """
         import openmm
 
         integrator, parts = self._integrators()

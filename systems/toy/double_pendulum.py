@@ -55,7 +55,12 @@ class DoublePendulum:
     quantities: ClassVar[tuple[int, ...] | None] = None
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, 4] in rad and rad/s; angles are not wrapped."""
+        """States [trajectories, frames, 4] in rad and rad/s; angles are not wrapped.
+
+        Args:
+            trajectories, frames: numbers of them.
+            seed: of the starts.
+        """
         out = np.empty((trajectories, frames, 4))
         for i in range(trajectories):
             angles = noise_generator(seed, i).uniform(-self.largest_angle, self.largest_angle, 2)

@@ -32,12 +32,24 @@ class Canvas:
         self.picture = np.zeros((frames, SIZE, SIZE), dtype=np.float32)
 
     def disc(self, position: NDArray[Any], radius: float, brightness: float = 1.0) -> None:
-        """Add a disc about each frame's position [frames, 2]."""
+        """Add a disc about each frame's position [frames, 2].
+
+        Args:
+            position: middles [pictures, 2].
+            radius: of the disc.
+            brightness: from 0 to 1.
+        """
         dx, dy = self.x - _column(position[:, 0]), self.y - _column(position[:, 1])
         self._add(np.sqrt(dx * dx + dy * dy) - np.float32(radius), brightness)
 
     def rod(self, start: NDArray[Any], end: NDArray[Any], radius: float, brightness: float = 1.0) -> None:
-        """Add a rod with round ends from `start` to `end`, both [frames, 2]."""
+        """Add a rod with round ends from `start` to `end`, both [frames, 2].
+
+        Args:
+            start, end: [pictures, 2].
+            radius: half the width.
+            brightness: from 0 to 1.
+        """
         ax, ay = _column(end[:, 0] - start[:, 0]), _column(end[:, 1] - start[:, 1])
         dx, dy = self.x - _column(start[:, 0]), self.y - _column(start[:, 1])
         along = np.clip((dx * ax + dy * ay) / np.maximum(ax * ax + ay * ay, 1e-12), 0, 1)

@@ -75,7 +75,12 @@ class LennardJones:
         return self.stride * self.timestep
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, particles, 4]."""
+        """States [trajectories, frames, particles, 4].
+
+        Args:
+            trajectories, frames: numbers of them.
+            seed: of starts and velocities.
+        """
         x = np.tile(lattice(self.particles, 2, self.box), (trajectories, 1, 1))
         v = np.stack([noise_generator(seed, i).standard_normal((self.particles, 2)) for i in range(trajectories)])
         v = self._at_temperature(still(v))
@@ -90,7 +95,12 @@ class LennardJones:
         return out
 
     def verlet(self, x: Doubles, v: Doubles, steps: int) -> tuple[Doubles, Doubles]:
-        """Positions and velocities [..., particles, 2] after velocity-Verlet steps; positions are not wrapped."""
+        """Positions and velocities [..., particles, 2] after velocity-Verlet steps; positions are not wrapped.
+
+        Args:
+            x, v: positions and velocities [..., particles, 2].
+            steps: time steps.
+        """
         force = self.forces(x)
         for _ in range(steps):
             v = v + 0.5 * self.timestep * force

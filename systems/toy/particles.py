@@ -101,7 +101,13 @@ def radial_distribution(positions: Doubles, box: float, bins: int = 50) -> tuple
 
 
 def lattice(particles: int, dimensions: int, box: float) -> Doubles:
-    """Particles [particles, dimensions] on the first sites of the coarsest square or cubic lattice that holds them."""
+    """Particles [particles, dimensions] on the first sites of the coarsest square or cubic lattice that holds them.
+
+    Args:
+        particles: number of them.
+        dimensions: of space.
+        box: width of the box.
+    """
     sites = math.ceil(round(particles ** (1 / dimensions), 9))
     grid = np.stack(np.meshgrid(*dimensions * [np.arange(sites)], indexing="ij"), axis=-1).reshape(-1, dimensions)
     # Spread the vacant sites through the box.

@@ -52,7 +52,12 @@ class TwoBalls:
             raise WorldError(f"radii are {self.radii}; expected positive ones with a sum below half the box")
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, 8]."""
+        """States [trajectories, frames, 8].
+
+        Args:
+            trajectories, frames: numbers of them.
+            seed: of the starts.
+        """
         out = np.empty((trajectories, frames, 8))
         for i in range(trajectories):
             rng = noise_generator(seed, i)

@@ -58,6 +58,10 @@ class World(Protocol):
         """States [trajectories, frames, *state], each trajectory from its own start.
 
         Trajectory i of a seed is the same however many trajectories are asked for.
+
+        Args:
+            trajectories, frames: numbers of them.
+            seed: of starts and noise.
         """
 
     def observe(self, states: Doubles, how: str) -> Observed:
