@@ -131,8 +131,7 @@ def fit_reversible(counts: Floats, lag: int = 1) -> ReversibleModel:
     active = connected_states(counts)
     if len(active) == 1:
         return ReversibleModel(active, np.ones((1, 1)), lag)
-    fluxes, _ = reversible_fluxes(counts[np.ix_(active, active)])
-    return ReversibleModel(active, fluxes, lag)
+    return ReversibleModel(active, reversible_fluxes(counts[np.ix_(active, active)]), lag)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Reversible maximum-likelihood transition matrices by Newton's method, fast enough to resample.
 
-deeptime's fixed-point iteration makes the estimate itself; it needs thousands of sweeps where states are metastable,
-and a bootstrap repeats it hundreds of times.
+deeptime 0.4.5 has a fixed-point iteration, which needs thousands of sweeps where states are metastable, and a bootstrap
+repeats it hundreds of times. For 40 to 300 states Newton's method is 7 to 130 times faster, and the two populations
+differ by 2e-6 at most (`python examples/hybrid/estimators.py`, one core).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _LONGEST_STEP = 4.0  # of a, a logarithm
 _RIDGE = 1e-12  # of the Hessian's mean diagonal
 
 
-def reversible_fluxes(counts: Floats, start: Floats | None = None) -> tuple[Floats, Floats]:
+def reversible_fluxes(counts: Floats) -> Floats:
     """Equilibrium fluxes of the most likely reversible Markov model of a strongly connected count matrix.
 
     The likelihood prod_ij (x_ij / x_i)^c_ij over symmetric fluxes x_ij with row sums x_i has its maximum where
@@ -32,24 +33,22 @@ def reversible_fluxes(counts: Floats, start: Floats | None = None) -> tuple[Floa
 
     Args:
         counts: shape (states, states), strongly connected, any scale.
-        start: a of an earlier solution for nearby counts, shape (states,).
 
     Returns:
-        fluxes: symmetric, shape (states, states), summing to 1: row sums are the stationary vector, and dividing the
-            rows by them gives the transition matrix.
-        a: start of the next solution.
+        Symmetric fluxes, shape (states, states), summing to 1: row sums are the stationary vector, and dividing the
+        rows by them gives the transition matrix.
 
     Raises:
-        ValueError: the iteration does not converge, because the counts are not strongly connected.
+        ValueError: the iteration does not converge.
     """
     both = counts + counts.T
     leaving = counts.sum(axis=1) - np.diag(counts)
-    a = np.zeros(len(counts)) if start is None else start - start.mean()
+    a = np.zeros(len(counts))
     value, gradient, hessian = _expand(a, both, leaving)
     for _ in range(_MOST_STEPS):
         if np.max(np.abs(gradient)) <= _TOLERANCE * leaving.sum():
             raw = both / np.add.outer(np.exp(a), np.exp(a))
-            return raw / raw.sum(), a
+            return np.asarray(raw / raw.sum())
         # The constant vector changes nothing; adding it to the Hessian fixes the mean of the step at zero. The ridge
         # keeps the matrix regular where two parts hang together by next to nothing, as in some draws of a bootstrap.
         size = float(np.mean(np.diag(hessian)))

@@ -66,7 +66,7 @@ class WorldModel(nn.Module):
 
     @torch.jit.export
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Tokens after lag [batch] frames; noise [batch, noise_size].
+        """Tokens a lag later.
 
         Args:
             z: latents [batch, tokens, dim].

@@ -9,7 +9,6 @@ import pytest
 
 from latentmd.evaluation.settings import Settings
 from latentmd.evaluation.surrogate import evaluate_model, store_metrics
-from latentmd.evaluation.surrogate_run import default_step
 from latentmd.model.file import load
 
 
@@ -32,13 +31,6 @@ def ou_runs(ou_bundle, tmp_path_factory):
     for run in range(4):
         np.save(folder / f"run-{run}.npy", positions[run, 100:])
     return folder
-
-
-def test_default_step_divides_the_lag():
-    assert default_step((10.0, 200.0), 100.0, 1.0) == 20.0
-    assert default_step((5.0, 50.0), 50.0, 5.0) == 10.0
-    with pytest.raises(ValueError, match="no step"):
-        default_step((60.0, 90.0), 100.0, 1.0)
 
 
 def test_a_surrogate_matches_its_own_process(ou_bundle, ou_runs, tmp_path, monkeypatch):

@@ -99,10 +99,7 @@ def bootstrap(
     weights = rng.exponential(size=(draws, counts.transitions.shape[0]))
     if len(model.active) == 1:
         return [(row, model) for row in weights]
-    _, start = reversible_fluxes(counts.matrix()[block])
-    models = [
-        ReversibleModel(model.active, reversible_fluxes(counts.matrix(w)[block], start)[0], model.lag) for w in weights
-    ]
+    models = [ReversibleModel(model.active, reversible_fluxes(counts.matrix(w)[block]), model.lag) for w in weights]
     return list(zip(weights, models, strict=True))
 
 

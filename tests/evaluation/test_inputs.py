@@ -1,0 +1,45 @@
+"""Which files an evaluation reads, and what their folders say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from latentmd.analysis.features import EvaluationError
+from latentmd.evaluation.inputs import run_record, trajectory_files
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("walker-0001.xtc", "walker-0000.xtc", "energy.npy", "topology.pdb"):
+        (tmp_path / name).touch()
+    summary = {"wall_seconds": {"total": 12.5}, "seed": 3, "protocol": {"temperature": 350.0},
+               "speed": {"plain_md_ns_per_day": 86.4}}  # fmt: skip
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    return tmp_path
+
+
+def test_folders_give_their_trajectories_in_order(folder: Path) -> None:
+    assert [f.name for f in trajectory_files([folder])] == ["walker-0000.xtc", "walker-0001.xtc"]
+    assert trajectory_files([folder / "walker-0001.xtc"]) == [folder / "walker-0001.xtc"]
+    with pytest.raises(EvaluationError, match="without trajectories"):
+        (folder / "empty").mkdir()
+        trajectory_files([folder / "empty"])
+    with pytest.raises(EvaluationError, match="no trajectory was named"):
+        trajectory_files([])
+
+
+def test_wall_time_counts_where_the_whole_run_is_in_the_set(folder: Path) -> None:
+    whole = run_record(trajectory_files([folder]))
+    assert (whole.wall_time, whole.temperature, whole.seeds) == (12.5, 350.0, (3,))
+    assert whole.md_speed == pytest.approx(1.0)  # 86.4 ns/day is one ps per second
+    part = run_record([folder / "walker-0000.xtc"])
+    assert part.wall_time is None and part.md_speed is None and part.temperature == 350.0
+
+
+def test_a_folder_that_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.xtc").touch()
+    (tmp_path / "summary.json").write_text("{")
+    assert run_record([tmp_path / "a.xtc"]).wall_time is None

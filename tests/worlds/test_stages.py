@@ -1,0 +1,48 @@
+"""Predictors of a world by name, and the stages that train them."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from latentmd.worlds.config import PredictorKind, WorldConfig
+from latentmd.worlds.stages import new_predictor, readout_stage, world_predictor_stage
+
+CONFIG = WorldConfig.model_validate(
+    {"world": "x", "observe": "y", "horizon": 3, "data": {"frames": 30},
+     "predictor": {"width": 8, "batch": 16, "rollout": 2, "steps": 5},
+     "jepa": {"rollout": 2, "steps": 7}, "decoder": {"batch": 16, "width": 8, "steps": 4}}
+)  # fmt: skip
+RUNS = [np.random.default_rng(i).normal(size=(30, 1, 4)).astype(np.float32) for i in range(2)]
+
+
+@pytest.mark.parametrize("kind", get_args(PredictorKind))
+def test_every_kind_can_be_made_and_trained(kind: PredictorKind) -> None:
+    torch.manual_seed(0)
+    predictor = new_predictor(kind, 1, 4, CONFIG)
+    z, noise = torch.from_numpy(RUNS[0][:5]), torch.zeros(5, int(predictor.noise_size))  # type: ignore[arg-type]
+    assert predictor.step(z, torch.ones(5), noise).shape == z.shape  # type: ignore[operator]
+    stage = world_predictor_stage(kind, predictor, RUNS, CONFIG, trained_before=True)
+    loss = stage.losses(torch.Generator().manual_seed(0))["loss"]
+    loss.backward()
+    assert torch.isfinite(loss) and any(p.grad is not None and p.grad.abs().sum() > 0 for p in predictor.parameters())
+
+
+def test_a_predictor_that_was_not_trained_before_gets_the_steps_of_stage_1_too() -> None:
+    predictor = new_predictor("mlp", 1, 4, CONFIG)
+    steps = [world_predictor_stage("mlp", predictor, RUNS, CONFIG, before).steps for before in (True, False)]
+    assert steps == [5, 12]
+
+
+def test_the_loss_of_a_readout_is_in_units_of_the_variance() -> None:
+    class Mean(torch.nn.Module):
+        def forward(self, z: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(z), 2) + 3.0
+
+    targets = [3.0 + 5.0 * np.random.default_rng(i).normal(size=(30, 2)) for i in range(2)]
+    stage = readout_stage("reader", Mean(), RUNS, targets, CONFIG)
+    generator = torch.Generator().manual_seed(0)
+    assert np.mean([float(stage.losses(generator)["loss"]) for _ in range(50)]) == pytest.approx(1, abs=0.2)
