@@ -1,4 +1,4 @@
-"""Dumb baselines: what a surrogate must beat to be worth anything. All are rows of training frames."""
+"""Simple baselines that a surrogate must beat; all are made of training frames."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def fit_basis(
     return basis, (now * future).mean(0)
 
 
-_LEAST_SHARE = 0.005  # of an anchor's variance, for a direction to be worth an axis
+_LEAST_SHARE = 0.005  # least share of the anchors' variance for which a direction gets an axis
 
 
 def _anchor_rotation(

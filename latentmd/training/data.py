@@ -55,7 +55,7 @@ class Trajectories:
             atoms: number of atoms that every frame must have.
 
         Raises:
-            ValueError: another shape, fewer than two frames in all of them, or a position that is not finite.
+            ValueError: another shape, an interval that is not positive, or a position that is not finite.
         """
         if not self.interval > 0:
             raise ValueError(f"frames are {self.interval:g} ps apart; expected a positive interval")

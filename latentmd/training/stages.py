@@ -24,7 +24,7 @@ LOGGED = ("prediction", "variance", "covariance", "ground", "spectral", "gain")
 
 
 def build_jepa(encoder: MoleculeEncoder, ground: TorsionDecoder, config: TrainingConfig) -> JEPA:
-    """The trainee of stage 1; `ground` is a linear read-out of internal coordinates with fitted statistics.
+    """The networks that stage 1 trains: encoder, predictor, objective, and read-outs that guide the latent.
 
     Args:
         encoder: untrained.

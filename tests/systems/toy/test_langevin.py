@@ -1,4 +1,4 @@
-"""Double well and Müller–Brown: gradients, stationary distributions and first-passage times against quadrature."""
+"""Langevin worlds: gradients, stationary distributions, bursts, and walks in plain numbers."""
 
 from __future__ import annotations
 
@@ -47,17 +47,6 @@ def test_a_walk_in_numbers_is_a_burst_of_one_walker() -> None:
         moved, last = world._advance(moved, noise[1 + 5 * frame : 6 + 5 * frame], last)
         expected.append(moved[0])
     np.testing.assert_allclose(path, expected, atol=1e-10)
-
-
-def test_muller_brown_has_its_published_minima_and_saddle() -> None:
-    world = MullerBrown()
-    for point, value in [((-0.558, 1.442), -146.700), ((0.623, 0.028), -108.167), ((-0.050, 0.467), -80.768),
-                         ((-0.822, 0.624), -40.665)]:  # fmt: skip
-        q = np.array(point)
-        assert float(world.potential(q)) == pytest.approx(value, abs=0.01)
-        assert np.linalg.norm(world.gradient(q)) < 2.0
-    middles, _ = world.grid()
-    assert world.potential(middles).min() >= world._minimum()
 
 
 @pytest.mark.parametrize("world", ALL)
@@ -117,45 +106,6 @@ def test_free_diffusion_without_inertia() -> None:
     world = DoubleWell(barrier=0.0, tilt=0.0, inertia=False, friction=2.0, timestep=0.01)
     end = world.propagate(np.zeros((4000, 1)), 100, 0)
     assert end.var() == pytest.approx(2 * 0.01 * (100 - 0.5) / 2.0, rel=4 * np.sqrt(2 / 4000))
-
-
-def test_mean_first_passage_time() -> None:
-    world = DoubleWell(barrier=1.0, inertia=False, timestep=0.002, stride=2)
-    paths = world.simulate(100, 6000, 1)[..., 0]
-    for sign in (1.0, -1.0):  # from −1 to 1, and back
-        times = np.array([time for path in (sign * paths).tolist() for time in _passages(path)]) * world.interval
-        exact = world.mean_first_passage(-sign, sign)
-        # Watching at discrete times puts the target further by 0.58 deviations of a step (Broadie et al. 1997).
-        late = world.mean_first_passage(-sign, sign * (1 + 0.58 * np.sqrt(2 * world.interval))) - exact
-        assert len(times) > 150
-        assert abs(times.mean() - exact - late) < 4 * times.std() / np.sqrt(len(times))
-
-
-def _passages(path: list[float]) -> list[int]:
-    """Frames from each first arrival at −1 to the next arrival at 1, for starts in the first two thirds."""
-    times, since = [], None
-    for frame, x in enumerate(path):
-        if since is None and x <= -1 and frame < 2 * len(path) // 3:
-            since = frame
-        elif since is not None and x >= 1:
-            times.append(frame - since)
-            since = None
-    return times
-
-
-def test_mean_first_passage_against_kramers_and_symmetry() -> None:
-    symmetric = DoubleWell(tilt=0.0, inertia=False, barrier=8.0)
-    there, back = symmetric.mean_first_passage(-1, 1), symmetric.mean_first_passage(1, -1)
-    assert there == pytest.approx(back, rel=1e-6)
-    # Kramers at high friction: γ 2π / (ω₀ ω_b) exp(ΔV / kT) with ω₀² = 8 B, ω_b² = 4 B; corrections of order 1/B.
-    kramers = 2 * np.pi / np.sqrt(32 * 64) * np.exp(8)
-    assert there == pytest.approx(kramers, rel=0.1)
-    assert symmetric.mean_first_passage(0.5, 0.5) == 0.0
-
-
-def test_first_passage_with_inertia_is_refused() -> None:
-    with pytest.raises(WorldError, match="without inertia only"):
-        DoubleWell().mean_first_passage(-1, 1)
 
 
 def test_states_of_the_wrong_size_are_refused() -> None:
