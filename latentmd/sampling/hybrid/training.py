@@ -125,7 +125,7 @@ def train_bundle(
     Returns:
         The path of the bundle.
     """
-    from latentmd.io.outputs import FrameWriter
+    from latentmd.io.writer import write_xtc
     from latentmd.model.propagator import Propagator
     from latentmd.sampling.hybrid.ensemble import ENSEMBLE, fit_ensemble
     from latentmd.sampling.hybrid.store import MODEL
@@ -137,10 +137,7 @@ def train_bundle(
         paths.append(path)
         if resume and path.exists():
             continue
-        unfinished = path.with_suffix(".new.xtc")
-        with FrameWriter(unfinished) as writer:
-            writer.write(positions, recipe.interval * np.arange(1, len(positions) + 1))
-        os.replace(unfinished, path)
+        write_xtc(path, positions, recipe.interval * np.arange(1, len(positions) + 1))
     config = recipe.config(max(map(len, trajectories)), len(trajectories), seed)
     name = recipe.top.stem
     bundle = train(paths, recipe.top, folder / MODEL, config, name=name, resume=resume, report=report, device="cpu")

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import latentmd
-from latentmd.io.outputs import OutputError, read_provenance
+from latentmd.io.atomic import OutputError
+from latentmd.io.provenance import read_provenance
 from latentmd.sampling.request import picoseconds
 from latentmd.sampling.rollout.plan import check_times, processes_for
 from latentmd.sampling.rollout.run import RunResult

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import latentmd
-from latentmd.io.outputs import OutputError, read_provenance
+from latentmd.io.atomic import OutputError
+from latentmd.io.provenance import read_provenance
 from latentmd.model.file import BundleError
 from latentmd.sampling.errors import RunError
 from latentmd.sampling.rollout.run import RunResult
