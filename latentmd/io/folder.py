@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from latentmd.io.atomic import OutputError, write_json
+from latentmd.io.atomic import LEFTOVER, OutputError, write_json
 
 Policy = Literal["new", "resume", "overwrite"]
 
@@ -181,6 +181,8 @@ def _prepare(path: Path, policy: Policy, files: RunFiles, wanted: dict[str, Any]
                 f"{path} holds a run with another {' and '.join(different)}; resume with the options it began with, "
                 "or choose another folder with --out"
             )
+        for leftover in path.rglob(f".*{LEFTOVER}*"):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
         return
     if record.exists():
         files.remove(path)

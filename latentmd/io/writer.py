@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentmd.io.atomic import OutputError, replacing
+from latentmd.io.atomic import LEFTOVER, OutputError, replacing
 
 _PART = 1 << 24  # bytes copied at a time
 
@@ -39,7 +39,7 @@ class FrameWriter:
         self.path = Path(path)
         self.frames, self.size = frames, size
         self._box = np.zeros((3, 3), dtype=np.float32) if box is None else np.asarray(box, dtype=np.float32)
-        self._block = self.path.with_name(f".{self.path.stem}.{os.getpid()}.block.xtc")
+        self._block = self.path.with_name(f".{self.path.stem}.block{LEFTOVER}{os.getpid()}.xtc")
         with replacing(self.path) as kept, kept.open("wb") as file:
             if size:
                 _copy_head(self.path, file, size)

@@ -18,7 +18,7 @@ from latentmd.training.data import Data, load_data
 from latentmd.training.labels import Labels, energy_labels
 from latentmd.training.plots import plot_training
 from latentmd.training.reference import training_reference
-from latentmd.training.run import Report, Run, prepare_folder
+from latentmd.training.run import Report, Run, claim_training
 
 
 def train(
@@ -59,13 +59,13 @@ def train(
     log = folder / "training.csv"
     run = Run(folder, log, report or (lambda *_: None), device, precision, devices, resume)
     data = load_data(trajectories, top, config)
-    prepare_folder(folder, {"settings": config.model_dump(mode="json"), "trajectories": data.names}, resume)
-    torch.manual_seed(config.seed)
-    labels = energy_labels(data, top, config, run)
-    surrogate, autocorrelations = build_surrogate(data, labels, config, run)
-    manifest = _manifest(name or out.stem, data, top, config, run, labels, surrogate, autocorrelations)
-    bundle.save(out, surrogate, manifest)
-    plot_training(log, folder / "training.png")
+    with claim_training(folder, {"settings": config.model_dump(mode="json"), "trajectories": data.names}, resume):
+        torch.manual_seed(config.seed)
+        labels = energy_labels(data, top, config, run)
+        surrogate, autocorrelations = build_surrogate(data, labels, config, run)
+        manifest = _manifest(name or out.stem, data, top, config, run, labels, surrogate, autocorrelations)
+        bundle.save(out, surrogate, manifest)
+        plot_training(log, folder / "training.png")
     return out
 
 

@@ -78,7 +78,7 @@ class LatentJob(WalkerJob):
                             emit("frames", walker=walker, rows=list(rows))
                     if block.end == self.settings.frames or pacer.due():
                         sizes = tuple(writer.size for writer in writers)
-                        emit("state", state=State(batch, block.end, sizes, block.arrays))
+                        emit("state", state=State(batch, block.end, sizes, {"latent": block.latent}))
                     if stopped():
                         return
         emit("phases", seconds=clock.seconds)
@@ -97,32 +97,30 @@ class LatentJob(WalkerJob):
 
         masses = _masses(self.molecule)
         steps, lag = propagator.split_time(self.settings.interval)
-        rng = noise_generator(self.settings.seed, batch[0])
         if state is None:
             done, slow = 0, propagator.encode(np.repeat(self.prepared.reference[None], len(batch), axis=0))
         else:
             done, slow = state.frames, torch.from_numpy(state.arrays["latent"]).to(propagator.device)
-            rng.set_state(torch.from_numpy(state.arrays["noise"]))
         block = int(max(1, min(100, _BLOCK // (len(batch) * len(masses)))))
         while done < self.settings.frames:
             count = min(block, self.settings.frames - done)
+            rng = noise_generator(self.settings.seed, batch[0], step=done)
             with clock("latent steps"):
                 path = propagator.rollout(slow, lag, steps * count, rng, every=steps)
                 slow = path[-1]
             with clock("decoding"):
                 decoded = propagator.decode(path.flatten(0, 1), rng, self.prepared.reference, masses)
-            arrays = {"latent": slow.cpu().numpy(), "noise": rng.get_state().numpy()}
-            yield _Block(done, decoded.reshape(count, len(batch), len(masses), 3), arrays)
+            yield _Block(done, decoded.reshape(count, len(batch), len(masses), 3), slow.cpu().numpy())
             done += count
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Frames of a batch: index of the first, positions in nm (frames, walkers, atoms, 3), and what comes after them."""
+    """Frames of a batch: index of the first, positions in nm (frames, walkers, atoms, 3), and the last latent."""
 
     first: int
     positions: Doubles
-    arrays: dict[str, NDArray[Any]]
+    latent: NDArray[Any]
 
     @property
     def end(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time as clock
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,7 +177,8 @@ class _Run:
                 self._write_page(reference, begin - plan.started)
             plan.wall["report"] = clock.perf_counter() - begin
         plan.wall["total"] = clock.perf_counter() - plan.started
-        self.tally.counts = sum((Counter(state.counts) for state in self.states.values()), Counter())
+        for name in {name for state in self.states.values() for name in state.counts}:
+            self.tally.counts[name] = sum(state.counts.get(name, 0) for state in self.states.values())
         summary = summarise(plan, self.tally, status)
         self.folder.write_summary(summary)
         return summary

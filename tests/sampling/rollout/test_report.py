@@ -66,5 +66,5 @@ def test_report_is_drawn(tmp_path: Path, with_reference: bool) -> None:
     path = write_report(folder, reference if with_reference else None, 100.0)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert sorted(p.name for p in folder.path.iterdir()) == [
-        "provenance.csv", "report.png", "topology.pdb", "walker-0000.xtc", "walker-0001.xtc",
+        ".lock", "provenance.csv", "report.png", "request.json", "topology.pdb", "walker-0000.xtc", "walker-0001.xtc",
     ]  # fmt: skip
