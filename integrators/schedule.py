@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import openmm
 
 from latentmd.integrators.openmm_integrator import LatentIntegrator, interruptible
+from latentmd.integrators.relaxation import MAX_FORCE, Relaxation
 from latentmd.systems.relaxation import SETTLE_STEPS, centre_held, settling_integrator
 
 MD, LATENT, SETTLING = 0, 1, 2
 SEGMENTS = ("md", "latent")
-
-_MAX_FORCE = 1e4  # kJ/mol/nm; thermal forces of a molecule at rest in its bonds stay below about half of it
 
 
 class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
@@ -39,6 +37,21 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
         """Advance by a number of engine steps of the current integrator."""
         with interruptible():
             super().step(steps)
+
+    def hand_to_md(self, context: openmm.Context, relaxation: Relaxation) -> bool:
+        """Make MD current after latent steps: minimise the structure if it needs it, and settle it.
+
+        Args:
+            context: of this integrator.
+            relaxation: says which structures are minimised.
+
+        Returns:
+            Whether it was minimised.
+        """
+        self.setCurrentIntegrator(MD)
+        minimised = relaxation.minimise(context)
+        self.settle(context)
+        return minimised
 
     def settle(self, context: openmm.Context) -> None:
         """Thermalise what a latent step left: a short Langevin run of strong friction whose time does not count.
@@ -77,7 +90,7 @@ class AlternationSchedule:
         relaxations: how often a structure was minimised.
     """
 
-    def __init__(self, cycle: tuple[int, int], relax_iterations: int = 50, max_force: float = _MAX_FORCE) -> None:
+    def __init__(self, cycle: tuple[int, int], relax_iterations: int = 50, max_force: float = MAX_FORCE) -> None:
         md_steps, latent_steps = cycle
         if md_steps < 1 or latent_steps < 1:
             raise ValueError(f"cycle is {cycle}; expected at least one MD step and one latent step, such as (500, 1)")
@@ -105,22 +118,11 @@ class AlternationSchedule:
         """Relax what latent steps left, if it needs it, and switch."""
         index, _ = self.position(simulation.currentStep)
         if index == MD:
-            simulation.integrator.setCurrentIntegrator(MD)
-            self._relax(simulation.context)
-            simulation.integrator.settle(simulation.context)
+            self.relaxations += simulation.integrator.hand_to_md(
+                simulation.context, Relaxation(self.relax_iterations, self.max_force)
+            )
         else:
             simulation.integrator.setCurrentIntegrator(LATENT)
-
-    def _relax(self, context: openmm.Context) -> None:
-        if not self.relax_iterations:
-            return
-        groups = context.getIntegrator().getIntegrationForceGroups()
-        forces = context.getState(forces=True, groups=groups).getForces(asNumpy=True)._value
-        if float(np.max(np.sum(forces * forces, axis=1))) <= self.max_force**2:
-            return
-        openmm.LocalEnergyMinimizer.minimize(context, maxIterations=self.relax_iterations)
-        context.applyVelocityConstraints(1e-8)
-        self.relaxations += 1
 
 
 def alternate(

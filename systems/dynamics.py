@@ -13,20 +13,40 @@ from openmm import unit
 from latentmd.systems.builder import Molecule
 
 EQUILIBRATION = 100.0  # ps before the first saved frame
+_STEPS_BETWEEN_SEEDS = 5000
+_FIRST_STREAM = 16  # of walker_seed, for the noise between saved frames
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Where a walker is after a number of saved frames: positions in nm and velocities in nm/ps, shape (atoms, 3)."""
+
+    frames: int
+    positions: NDArray[np.float64]
+    velocities: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Frames:
-    """A run of consecutive frames: times in ps (frames,), positions in nm (frames, atoms, 3), energies in kJ/mol."""
+    """A run of consecutive frames: times in ps (frames,), positions in nm (frames, atoms, 3), energies in kJ/mol.
+
+    `end` is where the walker is after them, if a run can begin there.
+    """
 
     times: NDArray[np.float64]
     positions: NDArray[np.float32]
     energies: NDArray[np.float64]
+    end: Phase | None = None
 
 
 def walker_seed(seed: int, walker: int, stream: int = 0) -> int:
     """A seed per (run, walker, stream) that does not collide between neighbouring runs."""
     return int(np.random.SeedSequence([seed, walker, stream]).generate_state(1)[0] & 0x7FFFFFFF)
+
+
+def frames_between_seeds(interval: float, timestep: float) -> int:
+    """Frames after which the noise of a walker gets a new seed: those of about 5000 steps."""
+    return max(1, round(_STEPS_BETWEEN_SEEDS / max(1, round(interval / timestep))))
 
 
 def run_md(
@@ -39,19 +59,24 @@ def run_md(
     platform: str | None = None,
     chunk: int = 1000,
     threads: int = 1,
+    start: Phase | None = None,
 ) -> Iterator[Frames]:
     """Simulate one walker and yield its frames in chunks.
 
     The walker is minimised, given Maxwell–Boltzmann velocities and equilibrated for 100 ps first; time zero is then.
+    Every few thousand steps its noise gets a new seed and OpenMM's Context starts afresh from positions and
+    velocities. Frames that end there say where the walker is, and a run that starts there goes on as this one does: to
+    the last bit on the Reference platform, and on the CPU platform with one thread.
 
     Args:
         molecule: what to simulate, with its protocol.
-        frames: number of frames to save.
+        frames: number of frames to save, those before `start` counted.
         interval: time between frames in ps, a multiple of the time step.
         seed, walker: together determine all randomness of the walker.
         platform: OpenMM platform; the fastest one by default.
-        chunk: frames per yielded block.
+        chunk: frames per yielded block, at most.
         threads: threads of the CPU platform.
+        start: where an earlier run of the same settings was; None to begin.
 
     Raises:
         ValueError: the interval is not a multiple of the time step.
@@ -62,21 +87,48 @@ def run_md(
         raise ValueError(f"interval {interval} ps is not a multiple of the time step {timestep} ps")
     integrator = molecule.langevin(walker_seed(seed, walker))
     context = molecule.context(integrator, platform, threads)
-    _start(molecule, context, walker_seed(seed, walker, 1))
-    integrator.step(round(EQUILIBRATION / timestep))
-    done = 0
-    while done < frames:
-        count = min(chunk, frames - done)
-        positions = np.empty((count, molecule.system.getNumParticles(), 3), dtype=np.float32)
-        energies = np.empty(count)
-        for i in range(count):
-            integrator.step(steps)
-            state = context.getState(positions=True, energy=True)
-            positions[i] = state.getPositions(asNumpy=True)._value
-            energies[i] = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-        times = interval * np.arange(done + 1, done + count + 1, dtype=np.float64)
-        yield Frames(times, positions, energies)
-        done += count
+    if start is None:
+        _start(molecule, context, walker_seed(seed, walker, 1))
+        integrator.step(round(EQUILIBRATION / timestep))
+        start = _phase(context, 0)
+    every = frames_between_seeds(interval, timestep)
+    while start.frames < frames:
+        part = start.frames // every
+        _begin(context, start, walker_seed(seed, walker, _FIRST_STREAM + part))
+        done, end = start.frames, min(frames, (part + 1) * every)
+        while done < end:
+            count = min(chunk, end - done)
+            positions, energies = _simulate(context, count, steps)
+            times = interval * np.arange(done + 1, done + count + 1, dtype=np.float64)
+            done += count
+            if done == end:
+                start = _phase(context, done)
+            yield Frames(times, positions, energies, start if done == end else None)
+
+
+def _simulate(context: openmm.Context, count: int, steps: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Positions (count, atoms, 3) and energies (count,) of frames `steps` steps apart."""
+    positions = np.empty((count, context.getSystem().getNumParticles(), 3), dtype=np.float32)
+    energies = np.empty(count)
+    for i in range(count):
+        context.getIntegrator().step(steps)
+        state = context.getState(positions=True, energy=True)
+        positions[i] = state.getPositions(asNumpy=True)._value
+        energies[i] = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+    return positions, energies
+
+
+def _phase(context: openmm.Context, frames: int) -> Phase:
+    state = context.getState(positions=True, velocities=True)
+    return Phase(frames, state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value)
+
+
+def _begin(context: openmm.Context, phase: Phase, seed: int) -> None:
+    """Start a Context afresh at a phase, with noise of its own."""
+    context.getIntegrator().setRandomNumberSeed(seed % (2**31 - 2) + 1)
+    context.reinitialize()
+    context.setPositions(phase.positions)
+    context.setVelocities(phase.velocities)
 
 
 def _start(molecule: Molecule, context: openmm.Context, seed: int) -> None:

@@ -71,7 +71,7 @@ class _Echo(logging.Handler):
 @contextmanager
 def run_errors() -> Iterator[None]:
     """Turn errors of a run into exit codes with one message: 2 for wrong input, 1 for a failed run, 130 for Ctrl-C."""
-    from latentmd.io.outputs import OutputError
+    from latentmd.io.atomic import OutputError
     from latentmd.sampling.errors import RunError, RunInterrupted
 
     logger, echo = logging.getLogger("latentmd"), _Echo(logging.WARNING)

@@ -44,6 +44,7 @@ Examples:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness.")
 @click.option("--processes", type=click.IntRange(min=1), help="Worker processes. [default: one per core]")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
+@click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none.")
 def md_command(pdb: Path, **options: Any) -> None:
     """Simulate the molecule in PDB with plain full-atom MD, several walkers in parallel.
 

@@ -72,7 +72,7 @@ Examples:
 @click.option("--scheduler", metavar="ADDRESS", help="Hybrid: Dask scheduler that runs the bursts, tcp://host:port.")
 @click.option("--out", type=click.Path(path_type=Path), help="Output folder. [default: <stem>-latentmd, or -hybrid]")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
-@click.option("--resume", is_flag=True, help="Hybrid: go on with the run in the folder; begins where there is none.")
+@click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none.")
 def simulate_command(pdb: Path, **options: Any) -> None:
     """Simulate the molecule in PDB with a model and write full-atom trajectories.
 

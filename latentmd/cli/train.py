@@ -120,7 +120,7 @@ def _train_world(
     resume: bool,
     overwrite: bool,
 ) -> None:
-    from latentmd.io.outputs import OutputError
+    from latentmd.io.atomic import OutputError
     from latentmd.training.config import ConfigError
     from latentmd.worlds.run import plan_world, train_world
 

@@ -87,7 +87,7 @@ def _summary(folder: Path) -> dict[str, Any] | None:
 
 
 def _energies(folders: Sequence[Path]) -> Floats | None:
-    from latentmd.io.outputs import read_provenance
+    from latentmd.io.provenance import read_provenance
 
     found = []
     for folder in folders:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+LEFTOVER = ".unfinished-"  # in names of temporary files, which a killed process leaves behind
+
 
 class OutputError(OSError):
     """An output folder or file that cannot be used; the message says what to do."""
@@ -26,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the file cannot be written; an earlier file is as it was.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.new{path.suffix}")
+    temporary = path.with_name(f".{path.stem}{LEFTOVER}{os.getpid()}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from latentmd.io.atomic import OutputError, write_json
+from latentmd.io.atomic import LEFTOVER, OutputError, write_json
 
 Policy = Literal["new", "resume", "overwrite"]
 
 LOCK = ".lock"
-_OWN = ("topology.pdb", "provenance.csv", "summary.json", "report.png", "evaluation.html")
+RECORD = "request.json"  # what a run was asked for; a folder that has it holds a run
 
 
 class FolderLock:
@@ -87,11 +87,11 @@ class RunFiles:
     """What a kind of run leaves in its folder: how it is recognised, and what --overwrite removes.
 
     Attributes:
-        record: name of the JSON file that holds what was asked for; a folder that has it holds such a run.
-        patterns: glob patterns of its other files and folders.
+        kind: name of the kind of run, kept in its record, so that no other kind of run replaces or resumes it.
+        patterns: glob patterns of its files and folders, its record left out.
     """
 
-    record: str
+    kind: str
     patterns: tuple[str, ...] = ()
 
     def remove(self, folder: Path) -> None:
@@ -99,7 +99,7 @@ class RunFiles:
         for pattern in self.patterns:
             for path in sorted(folder.glob(pattern)):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
-        (folder / self.record).unlink(missing_ok=True)
+        (folder / RECORD).unlink(missing_ok=True)
 
 
 def policy_of(resume: bool, overwrite: bool) -> Policy:
@@ -111,6 +111,33 @@ def policy_of(resume: bool, overwrite: bool) -> Policy:
     if resume and overwrite:
         raise OutputError("resume and overwrite exclude each other; give one of them")
     return "resume" if resume else "overwrite" if overwrite else "new"
+
+
+def check_folder(path: Path, policy: Policy, files: RunFiles) -> None:
+    """Refuse a folder that a run may not use, before anything is computed or written.
+
+    Args:
+        path: of the folder, which may be missing.
+        policy: as of `claim_folder`.
+        files: what this kind of run writes.
+
+    Raises:
+        OutputError: a file, or a folder that holds something else; the message says what to do.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path} is a file; expected a folder: choose another with --out")
+    if not path.is_dir() or all(file.name.startswith(".") for file in path.iterdir()):
+        return
+    if not (path / RECORD).exists():
+        raise OutputError(f"{path} is not empty; give another --out")
+    found = _read_record(path / RECORD).get("run")
+    if found != files.kind:
+        raise OutputError(f"{path} holds another kind of run ({found}, not {files.kind}); give another --out")
+    if policy == "new":
+        raise OutputError(
+            f"{path} is not empty; pass --resume to go on with the run in it, --overwrite to replace it, or another "
+            "--out"
+        )
 
 
 def claim_folder(path: Path, policy: Policy, files: RunFiles, request: Mapping[str, Any]) -> FolderLock:
@@ -132,12 +159,12 @@ def claim_folder(path: Path, policy: Policy, files: RunFiles, request: Mapping[s
     Raises:
         OutputError: the folder holds something else or another run, is in use, or cannot be written.
     """
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"{path} is a file; expected a folder: choose another with --out")
+    check_folder(path, policy, files)
     _writable(path)
     lock = FolderLock(path)
     try:
-        _prepare(path, policy, files, json.loads(json.dumps(dict(request))))
+        check_folder(path, policy, files)  # again, now that no other run can change it
+        _prepare(path, policy, files, json.loads(json.dumps({"run": files.kind, **request})))
     except BaseException:
         lock.release()
         raise
@@ -145,7 +172,7 @@ def claim_folder(path: Path, policy: Policy, files: RunFiles, request: Mapping[s
 
 
 def _prepare(path: Path, policy: Policy, files: RunFiles, wanted: dict[str, Any]) -> None:
-    record = path / files.record
+    record = path / RECORD
     if policy == "resume" and record.exists():
         stored = _read_record(record)
         different = sorted(key for key in {*stored, *wanted} if stored.get(key) != wanted.get(key))
@@ -154,104 +181,22 @@ def _prepare(path: Path, policy: Policy, files: RunFiles, wanted: dict[str, Any]
                 f"{path} holds a run with another {' and '.join(different)}; resume with the options it began with, "
                 "or choose another folder with --out"
             )
+        for leftover in path.rglob(f".*{LEFTOVER}*"):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
         return
-    if any(not file.name.startswith(".") for file in path.iterdir()):
-        if not (policy == "overwrite" and record.exists()):
-            resumable = "pass --resume to go on with the run in it, --overwrite to replace it, or another --out"
-            raise OutputError(f"{path} is not empty; {resumable if record.exists() else 'give another --out'}")
+    if record.exists():
         files.remove(path)
     write_json(record, wanted, indent=1)
 
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OutputError(f"{path} cannot be read ({error}); choose another folder with --out") from error
+    if not isinstance(content, dict):
+        raise OutputError(f"{path} is not the record of a run; choose another folder with --out")
     return content
-
-
-class OutputFolder:
-    """Where a run writes.
-
-    A new run writes straight into its folder. A run that replaces an earlier one (`overwrite`) writes into
-    `<folder>.partial` beside it and takes its place in `finish`, so that a run that fails leaves the earlier one as
-    it was. Files that no run wrote are never touched. Used as a context manager it holds the folder's lock.
-
-    Args:
-        path: the folder; made where it does not exist.
-        overwrite: replace an earlier run.
-
-    Attributes:
-        path: the folder asked for.
-        work: where files are written until `finish`.
-
-    Raises:
-        OutputError: the folder is not empty (without overwrite), not a folder, or not writable.
-    """
-
-    def __init__(self, path: str | Path, overwrite: bool = False) -> None:
-        self.path = Path(path)
-        filled = check_folder(self.path, overwrite)
-        self.work = self.path.with_name(self.path.name + ".partial") if filled else self.path
-        _writable(self.path)
-        if filled:
-            _writable(self.work)
-            _remove_run(self.work)
-
-    @property
-    def topology(self) -> Path:
-        """PDB file of the molecule as simulated."""
-        return self.work / "topology.pdb"
-
-    def trajectory(self, walker: int) -> Path:
-        """Trajectory file of a walker."""
-        return self.work / f"walker-{walker:04d}.xtc"
-
-    def trajectories(self) -> list[Path]:
-        """Trajectory files that exist, by walker."""
-        return sorted(self.work.glob("walker-*.xtc"))
-
-    def finish(self) -> None:
-        """Put the finished run in place of the earlier one."""
-        if self.work == self.path:
-            return
-        _remove_run(self.path)
-        for file in self.work.iterdir():
-            os.replace(file, self.path / file.name)
-        self.work.rmdir()
-        self.work = self.path
-
-    def discard(self) -> None:
-        """Remove what a run without a single frame left behind."""
-        _remove_run(self.work)
-        if self.work.is_dir() and not any(self.work.iterdir()):
-            self.work.rmdir()
-
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write summary.json, whole or not at all."""
-        write_json(self.work / "summary.json", summary)
-
-    def __enter__(self) -> OutputFolder:
-        self._lock = FolderLock(self.path)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-def check_folder(path: Path, overwrite: bool) -> bool:
-    """Refuse a folder that a run may not write to, before anything is written; True where it holds files.
-
-    Raises:
-        OutputError: it is not empty (without overwrite), or not a folder.
-    """
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"{path} is a file; expected a folder: choose another with --out")
-    filled = path.is_dir() and any(file.name != LOCK for file in path.iterdir())
-    if filled and not overwrite:
-        raise OutputError(f"{path} is not empty; pass --overwrite to replace the run in it, or another --out")
-    return filled
 
 
 def _writable(folder: Path) -> None:
@@ -261,8 +206,3 @@ def _writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise OutputError(f"{folder}: cannot write there ({error.strerror}); choose another with --out") from error
-
-
-def _remove_run(folder: Path) -> None:
-    for file in (*(folder / name for name in _OWN), *folder.glob("walker-*.xtc")):
-        file.unlink(missing_ok=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,38 @@ class Provenance:
     by MD; md: moved by MD), potential energy in kJ/mol and the structure checks failed, separated by spaces.
 
     Args:
-        path: file to make.
+        path: file to make, or to go on with.
+        kept: number of lines to keep of each walker of a file that is there, by walker; further lines are dropped.
+
+    Attributes:
+        failing: by walker, lines kept of frames that failed a check.
+
+    Raises:
+        OutputError: the file holds fewer lines than are to be kept, or cannot be written.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, kept: Mapping[int, int] | None = None) -> None:
         self.path = Path(path)
-        self._file = self.path.open("wb", buffering=0)
-        self._write([COLUMNS])
+        lines = self._kept_lines({walker: count for walker, count in (kept or {}).items() if count})
+        self.failing = Counter(int(line.split(",", 1)[0]) for line in lines if not line.endswith(","))
+        write_text(self.path, "\n".join([",".join(COLUMNS), *lines]) + "\n")
+        self._file = self.path.open("ab", buffering=0)
+
+    def _kept_lines(self, kept: Mapping[int, int]) -> list[str]:
+        if not kept:
+            return []
+        left, lines = Counter(kept), []
+        for line in self.path.read_text(encoding="utf-8").splitlines()[1:]:
+            walker = line.split(",", 1)[0]
+            if walker.isdecimal() and left[int(walker)] > 0 and line.count(",") == len(COLUMNS) - 1:
+                left[int(walker)] -= 1
+                lines.append(line)
+        if missing := +left:
+            raise OutputError(
+                f"{self.path} lacks lines of walkers {', '.join(map(str, sorted(missing)))}; start the run anew with "
+                "--overwrite"
+            )
+        return lines
 
     def add(self, walker: int, rows: Iterable[tuple[float, str, float, str]]) -> None:
         """Append lines of one walker: (time, kind, energy, checks failed).

@@ -4,33 +4,46 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentmd.io.atomic import OutputError, replacing
+from latentmd.io.atomic import LEFTOVER, OutputError, replacing
+
+_PART = 1 << 24  # bytes copied at a time
 
 
 class FrameWriter:
     """Appends frames to an XTC file; after every call the file on disk ends with a whole frame.
 
+    An XTC file is its frames one after another. Frames are encoded in a hidden file beside it and then appended, since
+    the library that encodes them can only begin a file.
+
     Args:
-        path: file to make.
+        path: file to make, or to go on with.
         box: periodic box vectors in nm, shape (3, 3); None for a molecule without a box.
+        frames, size: frames to keep of a file that is there, and their length in bytes, as `frames` and `size` were
+            when they had been written. What follows them is dropped; a process that still writes to the old file
+            writes into nothing, since the kept frames become a new file.
 
     Attributes:
         frames: how many are in the file.
+        size: length of the file in bytes.
+
+    Raises:
+        OutputError: the file is shorter than what is to be kept of it.
     """
 
-    def __init__(self, path: str | Path, box: ArrayLike | None = None) -> None:
-        from mdtraj.formats import XTCTrajectoryFile
-
+    def __init__(self, path: str | Path, box: ArrayLike | None = None, frames: int = 0, size: int = 0) -> None:
         self.path = Path(path)
-        self.frames = 0
+        self.frames, self.size = frames, size
         self._box = np.zeros((3, 3), dtype=np.float32) if box is None else np.asarray(box, dtype=np.float32)
-        self._good = 0
-        self._file = XTCTrajectoryFile(str(path), "w")
+        self._block = self.path.with_name(f".{self.path.stem}.block{LEFTOVER}{os.getpid()}.xtc")
+        with replacing(self.path) as kept, kept.open("wb") as file:
+            if size:
+                _copy_head(self.path, file, size)
+        self._file = self.path.open("ab", buffering=0)
 
     def write(self, positions: NDArray[np.floating[Any]], times: ArrayLike) -> None:
         """Append frames.
@@ -46,36 +59,54 @@ class FrameWriter:
         xyz = np.ascontiguousarray(positions, dtype=np.float32)
         if not np.all(np.isfinite(xyz)):
             raise ValueError(f"{self.path.name}: positions are not finite after {self.frames} frames; none was added")
-        stamps = np.asarray(times, dtype=np.float32)
-        numbers = np.arange(self.frames, self.frames + len(xyz), dtype=np.int32)
         try:
-            self._file.write(xyz, time=stamps, step=numbers, box=np.repeat(self._box[None], len(xyz), axis=0))
-            self._file.flush()
+            data = self._encoded(xyz, np.asarray(times, dtype=np.float32))
+            while data:
+                data = data[self._file.write(data) or 0 :]
         except (OSError, RuntimeError) as error:
-            self._cut()
+            self._file.truncate(self.size)
+            self._file.close()
             raise OutputError(
                 f"{self.path}: writing failed after {self.frames} frames ({error}); is the disk full? "
                 "The frames written so far are readable"
             ) from error
         self.frames += len(xyz)
-        self._good = self.path.stat().st_size
+        self.size = self._file.tell()
+
+    def _encoded(self, xyz: NDArray[np.float32], times: NDArray[np.float32]) -> memoryview:
+        from mdtraj.formats import XTCTrajectoryFile
+
+        numbers = np.arange(self.frames, self.frames + len(xyz), dtype=np.int32)
+        try:
+            with XTCTrajectoryFile(str(self._block), "w") as block:
+                block.write(xyz, time=times, step=numbers, box=np.repeat(self._box[None], len(xyz), axis=0))
+            return memoryview(self._block.read_bytes())
+        finally:
+            self._block.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def _cut(self) -> None:
-        try:
-            self._file.close()
-        except (OSError, RuntimeError):
-            pass
-        os.truncate(self.path, self._good)
 
     def __enter__(self) -> FrameWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _copy_head(source: Path, target: BinaryIO, size: int) -> None:
+    """Copy the first bytes of a file.
+
+    Raises:
+        OutputError: it is shorter.
+    """
+    with source.open("rb") as file:
+        while size and (part := file.read(min(size, _PART))):
+            target.write(part)
+            size -= len(part)
+    if size:
+        raise OutputError(f"{source} is {size} bytes shorter than it was; start the run anew with --overwrite")
 
 
 def write_xtc(path: Path, positions: NDArray[np.floating[Any]], times: ArrayLike) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from latentmd.io.outputs import write_atomically
+from latentmd.io.atomic import write_text
 
 
 class PhaseClock:
@@ -59,7 +59,7 @@ class SessionClock:
             yield
         finally:
             self.seconds[name] = round(before + time.monotonic() - begin, 2)
-            write_atomically(self.path, json.dumps(self.seconds, indent=1) + "\n")
+            write_text(self.path, json.dumps(self.seconds, indent=1) + "\n")
 
 
 @dataclass(frozen=True)

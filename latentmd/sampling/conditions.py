@@ -87,13 +87,11 @@ def bundled_model(molecule: Molecule, source: Path) -> ModelFile:
         UncoveredError: there is none.
     """
     from latentmd.model.file import bundled_models, read_manifest, read_sha256
-    from latentmd.molecule.fingerprint import fingerprint
 
-    found = fingerprint(molecule.topology)
     names = bundled_models()
     for name in names:
         manifest = read_manifest(name)
-        if manifest.fingerprint == found:
+        if manifest.covers(molecule.topology):
             return ModelFile(name, manifest, read_sha256(name))
     raise UncoveredError(_sequence(molecule), source, names)
 
@@ -101,13 +99,13 @@ def bundled_model(molecule: Molecule, source: Path) -> ModelFile:
 def reference_model(molecule: Molecule) -> Manifest | None:
     """The bundled model of this molecule and protocol, whose training data a report shows beside the run."""
     from latentmd.model.file import bundled_models, read_manifest
-    from latentmd.molecule.fingerprint import fingerprint
 
-    found, protocol = fingerprint(molecule.topology), molecule.protocol
+    protocol = molecule.protocol
     for name in bundled_models():
         manifest = read_manifest(name)
         same = (manifest.solvent, manifest.temperature) == (protocol.solvent, protocol.temperature)
-        if manifest.fingerprint == found and same and manifest.force_field == list(protocol.force_field_files):
+        alike = same and manifest.force_field == list(protocol.force_field_files)
+        if alike and manifest.covers(molecule.topology):
             return manifest
     return None
 
@@ -128,15 +126,13 @@ def check_covered(molecule: Molecule, model: ModelFile, source: Path) -> None:
     Raises:
         ValueError: which molecules they are, and what to do.
     """
-    from latentmd.molecule.fingerprint import fingerprint
-
-    if fingerprint(molecule.topology) == model.manifest.fingerprint:
+    answer = model.manifest.covers(molecule.topology)
+    if answer:
         return
-    atoms, known = molecule.system.getNumParticles(), len(model.manifest.tokens)
     raise ValueError(
-        f"the model {model.name} does not cover {_sequence(molecule)} ({source}, {atoms} atoms): it was trained on "
-        f"another molecule of {known} atoms, or on another order or protonation of them; `latentmd inspect` "
-        "shows which. Leave out --model to look for a bundled one, or train one with `latentmd md` and `latentmd train`"
+        f"the model {model.name} does not cover {_sequence(molecule)} ({source}): {answer.reason}; `latentmd inspect` "
+        "shows what it covers. Leave out --model to look for a bundled one, or train one with `latentmd md` and "
+        "`latentmd train`"
     )
 
 

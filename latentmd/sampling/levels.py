@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +107,7 @@ def run_hybrid(
     Raises:
         ValueError, OutputError, RunError, RunInterrupted: as `hybrid`.
     """
+    from latentmd.io.folder import policy_of
     from latentmd.sampling.conditions import check_covered, given_model
     from latentmd.sampling.contracts import BurstError
     from latentmd.sampling.hybrid.bootstrap import BootstrapError
@@ -122,9 +123,11 @@ def run_hybrid(
     model = None if request.model is None else given_model(request.model)
     protocol = hybrid_protocol(request, model)
     record = _record(source, request, protocol, model)
-    with stop_on_signals() as stop:
+    with ExitStack() as held, stop_on_signals() as stop:
         try:
-            folder = open_folder(request.out, record, request.resume, request.overwrite)
+            policy = policy_of(request.resume, request.overwrite)
+            folder, lock = open_folder(request.out, record, policy)
+            held.enter_context(lock)
             report("preparing")
             molecule = molecule_under(protocol, source, built)
             if model is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from latentmd.io.folder import Policy, policy_of
 from latentmd.sampling.exactness import Level
 from latentmd.units import parse_time
 
@@ -38,7 +39,7 @@ class RolloutSettings:
         time, interval: per walker, and between frames.
         walkers, seed: independent runs; with the number of a walker, the seed decides all randomness.
         processes: worker processes asked for; one per core where None.
-        out, overwrite: output folder, and whether to replace an earlier run in it.
+        out, overwrite, resume: output folder, and whether to replace the run in it or to go on with it.
         model: name or path; None for the bundled model that covers the molecule.
         device: of the model.
         temperature, solvent, force_field: kelvin, kind and OpenMM XML files; None or empty for the model's.
@@ -53,6 +54,7 @@ class RolloutSettings:
     processes: int | None
     out: Path
     overwrite: bool
+    resume: bool = False
     model: str | None = None
     device: str = "auto"
     temperature: float | None = None
@@ -65,6 +67,11 @@ class RolloutSettings:
     def frames(self) -> int:
         """Frames per walker."""
         return round(self.time / self.interval)
+
+    @property
+    def policy(self) -> Policy:
+        """What to do with a run in the output folder."""
+        return policy_of(self.resume, self.overwrite)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 _WALKERS, _TIME, _SAVE_EVERY, _BURST = 16, 10_000.0, 100.0, 2.0  # defaults of walkers; times in ps
 _HYBRID_TIME = 100_000.0  # default budget of hybrid sampling, ps
 _WALKERS_ONLY = ("walkers", "save_every", "cycle", "burst")
-_HYBRID_ONLY = ("wall", "scheduler", "resume")
+_HYBRID_ONLY = ("wall", "scheduler")
 
 
 def load(name_or_path: str | Path, device: str = "auto") -> Propagator:
@@ -67,10 +67,9 @@ class Options:
     cycle: float | None
     burst: float | None
     scheduler: str | None
-    resume: bool | None
     device: str
     out: Path | None
-    shared: dict[str, Any]  # temperature, solvent, force_field, seed, processes, overwrite: of every way
+    shared: dict[str, Any]  # temperature, solvent, force_field, seed, processes, overwrite, resume: of every way
 
 
 def simulate(
@@ -105,7 +104,8 @@ def simulate(
         scheduler: hybrid: address of a Dask scheduler; this machine where None.
         out: output folder; `<stem>-latentmd` or `<stem>-hybrid` where None.
         overwrite: replace an earlier run in `out`.
-        resume: hybrid: go on with the run in `out`; starts afresh where there is none.
+        resume: go on with the run in `out`, which must have been begun with the same settings; begins where there is
+            none.
         progress: called with (stage, done, total); simulated and total ps of walkers.
         watch: hybrid: called after every round with (progress, seconds so far, wall budget).
 
@@ -120,12 +120,12 @@ def simulate(
     """
     shared = {
         "temperature": temperature, "solvent": solvent, "force_field": tuple(force_field), "seed": seed,
-        "processes": processes, "overwrite": overwrite,
+        "processes": processes, "overwrite": overwrite, "resume": resume,
     }  # fmt: skip
     options = Options(
         pdb=Path(pdb), model=None if model is None else str(model), mode=mode, exactness=exactness, time=_ps(time),
         wall=wall, walkers=walkers, save_every=_ps(save_every), cycle=_ps(cycle), burst=_ps(burst),
-        scheduler=scheduler, resume=resume or None, device=device, out=None if out is None else Path(out),
+        scheduler=scheduler, device=device, out=None if out is None else Path(out),
         shared=shared,
     )  # fmt: skip
     return _run(options, progress or no_report, watch)
@@ -149,7 +149,6 @@ def _run(o: Options, report: Report, watch: Watch | None) -> RunResult | HybridR
             model=o.model,
             device="cpu" if o.device == "auto" else o.device,
             scheduler=o.scheduler,
-            resume=bool(o.resume),
             **o.shared,
         )
         return run_hybrid(o.pdb, request, built, report, watch)

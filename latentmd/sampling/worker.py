@@ -11,9 +11,12 @@ import pickle
 import signal
 import struct
 import sys
+import threading
+import time
 from typing import Any, BinaryIO, Literal
 
 HEADER = struct.Struct("<Q")  # length of a pickled reply in bytes
+_LOOK = 0.2  # seconds between looks at whether the parent is alive
 Reply = tuple[Literal["message", "result", "error"], Any]
 
 
@@ -39,6 +42,7 @@ def main() -> int:
 
     signal.signal(signal.SIGINT, request_stop)
     signal.signal(signal.SIGTERM, request_stop)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     if hasattr(signal, "SIGXFSZ"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file-size limit is then an error to report, not the end
     try:
@@ -47,6 +51,13 @@ def main() -> int:
     except BrokenPipeError:
         return 1
     return 0
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process, in the middle of its task, soon after the one that started it has been killed."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    os._exit(1)
 
 
 def _next(stream: BinaryIO) -> Any:

@@ -11,9 +11,12 @@ from typing import Any
 
 import torch
 
+from latentmd.io.folder import FolderLock, RunFiles, claim_folder
 from latentmd.training.loop import Stage, run_stage
 
 Report = Callable[[str, int, int, dict[str, float]], None]
+
+_TRAINING = RunFiles("training", ("*.pt", "*.ckpt", "*.npz", "training.*", "seconds.json"))
 
 
 @dataclass
@@ -53,8 +56,16 @@ class Run:
         return module.eval().cpu()
 
 
-def prepare_folder(folder: Path, plan: dict[str, Any], resume: bool) -> None:
-    """Make the folder of a run and empty it of another's files; to resume, the plan must be the one it was made for.
+def claim_training(folder: Path, plan: dict[str, Any], resume: bool) -> FolderLock:
+    """Make the folder of a training and empty it of another's files; to resume, the plan must be the one it began with.
+
+    Args:
+        folder: of checkpoints and log.
+        plan: JSON values.
+        resume: go on from the checkpoints in the folder.
+
+    Returns:
+        The folder's lock, to be released when the training ends.
 
     Args:
         folder: made where it does not exist.
@@ -62,20 +73,6 @@ def prepare_folder(folder: Path, plan: dict[str, Any], resume: bool) -> None:
         resume: keep what is there.
 
     Raises:
-        ValueError: the folder's checkpoints belong to another configuration or other trajectories.
+        OutputError: the checkpoints belong to another plan, another training runs there, or it cannot be written.
     """
-    record = folder / "plan.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    if resume and record.exists():
-        before = json.loads(record.read_text(encoding="utf-8"))
-        differing = [part for part in plan if before.get(part) != plan[part]]
-        if differing:
-            raise ValueError(
-                f"{folder} holds a training with other {' and '.join(differing)}; resume with what it began with, "
-                "or start anew with --overwrite instead of --resume"
-            )
-    if not resume:
-        for pattern in ("*.pt", "*.ckpt", "*.npz", "training.*", "seconds.json"):
-            for stale in folder.glob(pattern):
-                stale.unlink(missing_ok=True)
-    record.write_text(json.dumps(plan, indent=1), encoding="utf-8")
+    return claim_folder(folder, "resume" if resume else "overwrite", _TRAINING, plan)

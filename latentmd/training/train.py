@@ -18,7 +18,7 @@ from latentmd.training.data import Data, Trajectories, load_data
 from latentmd.training.labels import Labels, energy_labels
 from latentmd.training.plots import plot_training
 from latentmd.training.reference import training_reference
-from latentmd.training.run import Report, Run, prepare_folder
+from latentmd.training.run import Report, Run, claim_training
 
 
 def train(
@@ -64,22 +64,22 @@ def train(
     plan: dict[str, Any] = {"settings": config.model_dump(mode="json"), "trajectories": data.names}
     if isinstance(trajectories, Trajectories):
         plan["positions"] = trajectories.digest()
-    prepare_folder(folder, plan, resume)
-    torch.manual_seed(config.seed)
-    labels = energy_labels(data, top, config, run)
-    surrogate, autocorrelations = build_surrogate(data, labels, config, run)
-    manifest = _manifest(
-        name or out.stem,
-        data,
-        top,
-        config=config,
-        run=run,
-        labels=labels,
-        surrogate=surrogate,
-        autocorrelations=autocorrelations,
-    )
-    bundle.save(out, surrogate, manifest)
-    plot_training(log, folder / "training.png")
+    with claim_training(folder, plan, resume):
+        torch.manual_seed(config.seed)
+        labels = energy_labels(data, top, config, run)
+        surrogate, autocorrelations = build_surrogate(data, labels, config, run)
+        manifest = _manifest(
+            name or out.stem,
+            data,
+            top,
+            config=config,
+            run=run,
+            labels=labels,
+            surrogate=surrogate,
+            autocorrelations=autocorrelations,
+        )
+        bundle.save(out, surrogate, manifest)
+        plot_training(log, folder / "training.png")
     return out
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from latentmd.io.outputs import check_folder, write_atomically
+from latentmd.io.atomic import write_json
+from latentmd.io.folder import Policy, RunFiles, check_folder, claim_folder, policy_of
 from latentmd.systems.toy.world import World, WorldError, check_observation
 from latentmd.systems.toy.world import world as world_by_name
 from latentmd.training.config import ConfigError, read_toml
-from latentmd.training.run import Run, prepare_folder
+from latentmd.training.run import Run
 from latentmd.worlds import evaluation, plots
 from latentmd.worlds.config import WorldConfig, check_predictor_kind, merged, world_config
 from latentmd.worlds.data import WorldData, vector_state, world_data
@@ -27,6 +27,7 @@ from latentmd.worlds.train import TrainedWorld, measure, train_parts
 
 Report = Callable[[str, int, int, dict[str, float]], None]
 MODEL, TABLE, CHECKPOINTS = "model.pt", "table.json", "checkpoints"
+_WORLD = RunFiles("world", (CHECKPOINTS, MODEL, TABLE, "training.csv", "*.png", "forecast.gif"))
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class WorldPlan:
     world: World
     config: WorldConfig
     out: Path
-    resume: bool
+    policy: Policy
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,9 @@ def plan_world(
     if predictor is not None:
         settings = merged(settings, {"predictor": {"kind": check_predictor_kind(predictor)}})
     chosen = world_config(world, how, recipe(world, how), settings)
-    check_folder(Path(out), overwrite or resume)
-    return WorldPlan(_with_parameters(found, chosen.parameters), chosen, Path(out), resume)
+    policy = policy_of(resume, overwrite)
+    check_folder(Path(out), policy, _WORLD)
+    return WorldPlan(_with_parameters(found, chosen.parameters), chosen, Path(out), policy)
 
 
 def _with_parameters(world: Any, parameters: dict[str, Any]) -> World:
@@ -111,14 +113,25 @@ def _with_parameters(world: Any, parameters: dict[str, Any]) -> World:
 
 
 def train_world(plan: WorldPlan, report: Report = lambda *_: None) -> WorldResult:
-    """Run a plan: simulate, train, measure on held-out trajectories, and write everything into its folder."""
+    """Run a plan: simulate, train, measure on held-out trajectories, and write everything into its folder.
+
+    Raises:
+        OutputError: the folder holds something else or another training, is in use, or cannot be written.
+    """
+    request = {"settings": plan.config.model_dump(mode="json")}
+    with claim_folder(plan.out, plan.policy, _WORLD, request):
+        return _train(plan, report)
+
+
+def _train(plan: WorldPlan, report: Report) -> WorldResult:
     start, config = time.perf_counter(), plan.config
     folder = plan.out / CHECKPOINTS
-    prepare_folder(folder, {"settings": config.model_dump(mode="json")}, plan.resume)
+    folder.mkdir(exist_ok=True)
     log = plan.out / "training.csv"
-    if not plan.resume:
+    resume = plan.policy == "resume"
+    if not resume:
         log.unlink(missing_ok=True)
-    run = Run(folder, log, report, device="cpu", precision="32-true", devices=1, resume=plan.resume)
+    run = Run(folder, log, report, device="cpu", precision="32-true", devices=1, resume=resume)
     data = world_data(plan.world, config)
     run.record("simulation", time.perf_counter() - start)
     torch.manual_seed(config.seed)
@@ -127,7 +140,7 @@ def train_world(plan: WorldPlan, report: Report = lambda *_: None) -> WorldResul
     figures = {"world": config.world, "observe": config.observe, "seed": config.seed, **figures,
                "seconds": {**run.seconds, "all": round(time.perf_counter() - start, 1)}}  # fmt: skip
     _write_model(plan, trained, data, figures)
-    write_atomically(plan.out / TABLE, json.dumps(figures, indent=1) + "\n")
+    write_json(plan.out / TABLE, figures, indent=1)
     files = [MODEL, TABLE, "training.csv", *_draw(plan, trained, data, curves, log)]
     return WorldResult(figures, table_text(figures, config.horizon), files)
 

@@ -10,9 +10,18 @@ from pathlib import Path
 import pytest
 
 from latentmd.io.atomic import OutputError
-from latentmd.io.folder import LOCK, FolderLock, OutputFolder, Policy, RunFiles, claim_folder, policy_of
+from latentmd.io.folder import (
+    LOCK,
+    RECORD,
+    FolderLock,
+    Policy,
+    RunFiles,
+    check_folder,
+    claim_folder,
+    policy_of,
+)
 
-FILES = RunFiles("request.json", ("frames*.npz", "bursts"))
+FILES = RunFiles("test", ("frames*.npz", "bursts"))
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
@@ -70,38 +79,27 @@ def test_options_to_policy() -> None:
         policy_of(True, True)
 
 
-def test_a_filled_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match=r"not empty; pass --overwrite"):
-        OutputFolder(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
-
-
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("x")
     with pytest.raises(OutputError, match="is a file"):
-        OutputFolder(tmp_path / "run")
+        claim_folder(tmp_path / "run", "new", FILES, {})
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot write there"):
-        OutputFolder(tmp_path / "file" / "run")
+        claim_folder(tmp_path / "file" / "run", "new", FILES, {})
 
 
-def test_overwriting_replaces_a_run_only_when_finished(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    first = OutputFolder(out)
-    for name in ("topology.pdb", "summary.json", "walker-0000.xtc", "walker-0001.xtc"):
-        (first.work / name).write_text("old")
-    (out / "notes.txt").write_text("mine")
+def test_another_kind_of_run_is_left_alone(tmp_path: Path) -> None:
+    claim_folder(tmp_path, "new", FILES, {}).release()
+    for policy in ("new", "resume", "overwrite"):
+        with pytest.raises(OutputError, match="another kind of run"):
+            check_folder(tmp_path, policy, RunFiles("other"))  # type: ignore[arg-type]
 
-    second = OutputFolder(out, overwrite=True)
-    second.write_summary({"new": True})
-    second.trajectory(0).write_text("new")
-    assert (out / "walker-0000.xtc").read_text() == "old"
-    second.finish()
-    assert sorted(p.name for p in out.iterdir()) == ["notes.txt", "summary.json", "walker-0000.xtc"]
-    assert json.loads((out / "summary.json").read_text()) == {"new": True}
-    assert (out / "notes.txt").read_text() == "mine"
-    assert not out.with_name("run.partial").exists()
+
+def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:
+    for text, reason in (("[1]", "not the record of a run"), ("{", "cannot be read")):
+        (tmp_path / RECORD).write_text(text)
+        with pytest.raises(OutputError, match=reason):
+            check_folder(tmp_path, "overwrite", FILES)

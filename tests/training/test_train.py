@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from latentmd.io.atomic import OutputError
 from latentmd.model import file as bundle
 from latentmd.training.config import parse_config
 from latentmd.training.data import load_data
@@ -69,7 +70,7 @@ def test_log_plot_and_report_cover_every_stage(trained: Any) -> None:
     assert all(np.isfinite(value) for stage in curves.values() for rows in stage.values() for _, value in rows)
     assert (folder / "training.png").stat().st_size > 10_000
     assert not list(folder.glob("*.ckpt")) and not list(folder.glob("*.tmp"))
-    assert json.loads((folder / "plan.json").read_text())["settings"]["seed"] == 3
+    assert json.loads((folder / "request.json").read_text())["settings"]["seed"] == 3
 
 
 @pytest.mark.parametrize(("stage", "step"), [("jepa", 13), ("predictor", 7)])
@@ -102,9 +103,9 @@ def test_resume_refuses_another_configuration_and_leaves_everything(
 ) -> None:
     path = trained[0]
     before = {f: f.read_bytes() for f in [path, *path.with_name("tiny-training").iterdir()]}
-    with pytest.raises(ValueError, match=r"holds a training with other settings; resume with what it began with"):
+    with pytest.raises(OutputError, match=r"holds a run with another settings; resume with the options it began with"):
         train(files, pdb, path, parse_config({**tiny, "seed": 4}), device="cpu", resume=True)
-    with pytest.raises(ValueError, match="other trajectories"):
+    with pytest.raises(OutputError, match="another trajectories"):
         train(files[::-1], pdb, path, parse_config(tiny), device="cpu", resume=True)
     with pytest.raises(ValueError, match="1 trajectories given"):
         train(files[:1], pdb, path, parse_config(tiny), device="cpu")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from latentmd.arrays import Floats
-from latentmd.sampling.hybrid.folder import write_npz
+from latentmd.io.atomic import write_npz
 
 ENSEMBLE = "ensemble.npz"
 MEMBERS = 3

@@ -131,9 +131,7 @@ class SurrogateExplorer:
         slow = [self.propagator.encode(t) for t in usable]
         now = torch.cat([s[:-step] for s in slow])
         later = torch.cat([s[step:] for s in slow])
-        with torch.no_grad():
-            lag = torch.full((len(now),), float(np.clip(step * interval, shortest, longest)))
-            mean = self.propagator.module.mean_step(now, lag.to(now))
+        mean = self.propagator.mean_step(now, float(np.clip(step * interval, shortest, longest)))
         prediction = float((mean - later).square().mean())
         return prediction + self._reconstruction(np.concatenate([t[::_ERROR_STRIDE] for t in usable]))
 
@@ -144,13 +142,10 @@ class SurrogateExplorer:
 
         coordinates = InternalCoordinates.from_topology(self.recipe.topology)
         drivers = coordinates.driver_index[coordinates.driver_kind == 0]
-        module = self.propagator.module
-        frames = torch.as_tensor(positions - positions.mean(axis=1, keepdims=True), dtype=self.propagator.dtype)
+        decoded = self.propagator.reconstruct(*self.propagator.encode_all(positions))
         with torch.no_grad():
-            slow, fast = module.encode(frames)
-            silent = torch.zeros(len(frames), int(module.decode_noise))  # more than needed does no harm
-            decoded = module.reconstruct(slow, fast, silent.to(frames))
-            there, back = (coordinates.to_internal(x)[2][:, drivers] for x in (frames, decoded))
+            frames = (torch.as_tensor(x, dtype=self.propagator.dtype) for x in (positions, decoded))
+            there, back = (coordinates.to_internal(x)[2][:, drivers] for x in frames)
         return float((1 - torch.cos(there - back)).mean()) if drivers.numel() else 0.0
 
     def refine(self, trajectories: Sequence[Floats], seed: int) -> SurrogateExplorer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.io.outputs import FrameWriter, write_atomically
-from latentmd.sampling.hybrid.folder import NO_MODEL, PROVENANCE, SUMMARY, SURROGATE, WEIGHTS, write_npz, write_xtc
+from latentmd.io.atomic import replacing, write_npz, write_text
+from latentmd.io.writer import FrameWriter, write_xtc
+from latentmd.sampling.hybrid.folder import NO_MODEL, PROVENANCE, SUMMARY, SURROGATE, WEIGHTS
 
 if TYPE_CHECKING:
     from latentmd.sampling.clock import Spent
@@ -82,7 +82,7 @@ def write_results(
         "review": review_summary(review) if review is not None else None,
         "files": {"bursts": files, "raw surrogate frames, of no statistical meaning": raw},
     }
-    write_atomically(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    write_text(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
     return summary, weights
 
 
@@ -100,12 +100,10 @@ def _write_bursts(run: HybridRun, sampler: Hybrid) -> list[str]:
         names.append(f"bursts/{path.name}")
         if path.exists():
             continue
-        unfinished = path.with_name(f".{path.stem}.new.xtc")
-        with FrameWriter(unfinished) as writer:
+        with replacing(path) as unfinished, FrameWriter(unfinished) as writer:
             for index in members:
                 positions = trajectories[index]
                 writer.write(positions, run.settings.interval * np.arange(len(positions)))
-        os.replace(unfinished, path)
     return names
 
 
@@ -121,7 +119,7 @@ def _write_provenance(run: HybridRun, sampler: Hybrid, weights: dict[str, NDArra
         kind = "relaxation" if frame < skip else "md"
         time = f"{frame * run.settings.interval:g}"
         writer.writerow((number, task, frame, time, kind, origin, f"{energy:.3f}", f"{weight:.6g}"))
-    write_atomically(run.folder / PROVENANCE, text.getvalue())
+    write_text(run.folder / PROVENANCE, text.getvalue())
 
 
 def _write_raw(run: HybridRun, sampler: Hybrid) -> str | None:

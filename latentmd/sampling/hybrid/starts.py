@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.arrays import Floats
-from latentmd.io.outputs import write_atomically
+from latentmd.io.atomic import write_text
 from latentmd.sampling.clock import SessionClock, Spent
 from latentmd.sampling.errors import Stopped
 from latentmd.sampling.hybrid import bootstrap
@@ -170,4 +170,4 @@ def _train(trajectories: Sequence[Floats], run: HybridRun, folder: Path) -> None
     try:
         train_bundle(trajectories, recipe_of(run), folder, seed=run.seed, resume=True, report=report)
     except TrainingError as error:
-        write_atomically(run.folder / NO_MODEL, f"{error}\n")
+        write_text(run.folder / NO_MODEL, f"{error}\n")

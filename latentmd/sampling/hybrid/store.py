@@ -19,7 +19,8 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
 
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Floats
+from latentmd.io.atomic import OutputError, write_json, write_npz
 from latentmd.sampling.contracts import Burst, Explorer
 from latentmd.sampling.hybrid.cells import Cells
 
@@ -91,29 +93,13 @@ class Store:
 
     def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
         """Write a JSON file in one step."""
-        text = json.dumps(content, indent=1) + "\n"
-        self._write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        with _resumable():
+            write_json(path, content, indent=1)
 
     def write_arrays(self, path: Path, **arrays: NDArray[Any]) -> None:
         """Write an npz file in one step."""
-
-        def save(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-
-        self._write(path, save)
-
-    def _write(self, path: Path, save: Callable[[Path], Any]) -> None:
-        temporary = path.with_name(f".{path.name}.new")
-        try:
-            save(temporary)
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise StoreError(
-                f"{path}: writing failed ({error.strerror or error}); is the disk full? All files written before are "
-                "readable: make room and resume"
-            ) from error
+        with _resumable():
+            write_npz(path, arrays)
 
     def write_burst(self, round_: int, task: int, burst: Burst | str) -> None:
         """Keep a burst.
@@ -182,6 +168,15 @@ class Store:
             shutil.rmtree(temporary, ignore_errors=True)
             raise StoreError(f"{path}: writing failed ({error}); is the disk full?") from error
         return path
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Say, where a file cannot be written, that the run can go on later."""
+    try:
+        yield
+    except OutputError as error:
+        raise StoreError(f"{error} All files written before are readable: make room and resume") from error
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

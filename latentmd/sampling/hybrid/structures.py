@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from latentmd.arrays import Floats
-from latentmd.io.outputs import write_atomically
+from latentmd.io.atomic import write_text
+from latentmd.io.writer import write_xtc
 from latentmd.sampling.errors import RunError, Stopped
 from latentmd.sampling.exactness import promise
-from latentmd.sampling.hybrid.folder import NO_MODEL, SUMMARY, write_xtc
+from latentmd.sampling.hybrid.folder import NO_MODEL, SUMMARY
 from latentmd.sampling.hybrid.gate import ACCEPTED, Gate, gate_of_bursts, screen_structures
 from latentmd.sampling.hybrid.tasks import PLAN, RELAX, Task, keyed_rng, keyed_seed, run_relax
 from latentmd.sampling.request import HybridBudget, HybridResult, HybridRun
@@ -94,7 +95,7 @@ def write_structures(
         "model": run.model,
         "file": f"{level}.xtc",
     }
-    write_atomically(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    write_text(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
     return summary
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.arrays import Floats, Ints
-from latentmd.io.outputs import write_atomically
+from latentmd.io.atomic import write_npz, write_text
+from latentmd.io.writer import write_xtc
 from latentmd.sampling.errors import Stopped
 from latentmd.sampling.exactness import promise
-from latentmd.sampling.hybrid.folder import CHAINS, SUMMARY, HybridFolder, write_npz, write_xtc
+from latentmd.sampling.hybrid.folder import CHAINS, SUMMARY, HybridFolder
 from latentmd.sampling.hybrid.gate import ACCEPTED, gate_of_bursts, screen_structures
 from latentmd.sampling.hybrid.starts import clock_of, first_bursts, prepare_rounds
 from latentmd.sampling.hybrid.tasks import PLAN, REVIEW, keyed_rng, keyed_seed
@@ -175,7 +176,7 @@ def _write(run: HybridRun, number: int, found: Populations, missing: list[str], 
     }
     write_npz(run.folder / f"{LEVEL}.npz", arrays)
     summary = _summary(run, sampled, found, missing, clock)
-    write_atomically(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    write_text(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
     write_metropolis_page(run, sampled, found, positions, summary)
     return summary
 

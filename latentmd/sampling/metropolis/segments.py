@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Floats
-from latentmd.sampling.hybrid.folder import write_npz
+from latentmd.io.atomic import write_npz
 from latentmd.sampling.hybrid.store import read_arrays
 from latentmd.sampling.metropolis.chain import Piece
 from latentmd.sampling.metropolis.populations import Samples

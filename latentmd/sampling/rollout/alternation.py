@@ -5,23 +5,29 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import openmm
+from numpy.typing import NDArray
 from openmm import unit
 
 from latentmd.arrays import Doubles
+from latentmd.io.writer import FrameWriter
 from latentmd.sampling.clock import PhaseClock
 from latentmd.sampling.processes import Emit, Row
 from latentmd.sampling.rollout.cycle import Segment, cycle_plan
 from latentmd.sampling.rollout.jobs import WalkerJob
 from latentmd.sampling.rollout.latent import check_device
+from latentmd.sampling.rollout.resume import Pacer, State
 from latentmd.systems.dynamics import walker_seed
-from latentmd.systems.relaxation import StopBelow
 
-_LATENT_STREAM = 2  # first stream of walker_seed that is not of plain MD
-_MAX_FORCE = 1e4  # kJ/mol/nm, above which a structure is minimised where the model names no range of energies
+#: Streams of walker_seed: first velocities, and noise after a number of frames.
+_VELOCITIES, _NOISE = 3, 4
+_CYCLES_BETWEEN_SEEDS = 10
 _MINIMISER_STEPS = 100
+
+Frame = tuple[Doubles, str, float]  # positions in nm, kind and potential energy in kJ/mol
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class AlternateJob(WalkerJob):
 
     def run(self, emit: Emit, stopped: Callable[[], bool]) -> None:
         """Simulate the walkers one after another."""
-        clock = PhaseClock()
+        clock, pacer = PhaseClock(), Pacer()
         with clock("start"):
             import torch
 
@@ -52,25 +58,37 @@ class AlternateJob(WalkerJob):
             self.emit_speed(emit)
         plan = cycle_plan(self.cycle, self.settings.burst, self.settings.interval)
         for walker in self.walkers:
-            with self.writer(walker) as writer:
+            state = self.states.get(walker)
+            with self.writer(walker, state) as writer:
                 with clock("MD"):
-                    engine.start(walker)
-                done = 0
-                while done < self.settings.frames:
+                    engine.start(walker, state)
+                while writer.frames < self.settings.frames:
                     frames = [frame for segment in plan for frame in engine.advance(segment, clock)]
-                    frames = frames[: self.settings.frames - done]
                     with clock("output"):
-                        positions = np.array([frame[0] for frame in frames])
-                        times = self.settings.interval * np.arange(done + 1, done + len(frames) + 1)
-                        writer.write(positions, times)
-                        kinds, energies = [f[1] for f in frames], [f[2] for f in frames]
-                        rows: list[Row] = list(zip(times, kinds, energies, failed(positions), strict=True))
-                        emit("frames", walker=walker, rows=rows)
-                    done += len(frames)
+                        self._write(writer, walker, frames[: self.settings.frames - writer.frames], failed, emit)
+                        self._renew(engine, writer, len(frames), pacer, emit)
                     if stopped():
                         return
         emit("phases", seconds=clock.seconds)
-        emit("counts", minimised=engine.minimised, replaced_by_md=engine.failures)
+
+    def _write(
+        self, writer: FrameWriter, walker: int, frames: list[Frame], failed: Callable[[Doubles], list[str]], emit: Emit
+    ) -> None:
+        positions = np.array([frame[0] for frame in frames])
+        times = self.settings.interval * np.arange(writer.frames + 1, writer.frames + len(frames) + 1)
+        writer.write(positions, times)
+        kinds, energies = [f[1] for f in frames], [f[2] for f in frames]
+        rows: list[Row] = list(zip(times, kinds, energies, failed(positions), strict=True))
+        emit("frames", walker=walker, rows=rows)
+
+    def _renew(self, engine: _Engine, writer: FrameWriter, cycle: int, pacer: Pacer, emit: Emit) -> None:
+        """Renew the noise every few cycles, and at the end, where a state can be kept."""
+        ended = writer.frames == self.settings.frames
+        if not ended and writer.frames % (_CYCLES_BETWEEN_SEEDS * cycle):
+            return
+        arrays = engine.renew(writer.frames)
+        if ended or pacer.due():
+            emit("state", state=State((engine.walker,), writer.frames, (writer.size,), arrays, dict(engine.counts)))
 
 
 class _Engine:
@@ -78,9 +96,11 @@ class _Engine:
 
     def __init__(self, job: AlternateJob) -> None:
         from latentmd.integrators.openmm_integrator import LatentIntegrator
+        from latentmd.integrators.openmm_provider import COUNT
+        from latentmd.integrators.relaxation import Relaxation
         from latentmd.integrators.schedule import alternate
 
-        self.job = job
+        self.job, self.count_name = job, COUNT
         protocol = job.molecule.protocol
         self.system = copy.deepcopy(job.molecule.system)
         self.latent = LatentIntegrator(
@@ -98,22 +118,52 @@ class _Engine:
         platform = openmm.Platform.getPlatformByName(job.prepared.platform)
         self.context = openmm.Context(self.system, self.compound, platform, properties)
         self.groups = set(range(32)) - {self.latent.getForceGroup()}
-        self.kind = "md"
-        self.minimised = 0
-        self.failures = 0
+        self.relaxation = Relaxation(_MINIMISER_STEPS, energies=job.energies)
+        self.walker, self.kind = 0, "md"
+        self.counts: dict[str, int] = {}
 
-    def start(self, walker: int) -> None:
-        """Put a walker at the minimised structure with its own noise and new velocities."""
-        self.md.setRandomNumberSeed(walker_seed(self.job.settings.seed, walker, _LATENT_STREAM) % (2**31 - 2) + 1)
-        self.context.reinitialize()
-        self.latent.setStream(walker)
+    def start(self, walker: int, state: State | None) -> None:
+        """Put a walker at the minimised structure with new velocities, or at a state of an earlier session."""
+        self.walker = walker
+        if state is not None:
+            self.counts, self.kind = dict(state.counts), str(state.arrays["kind"])
+            self._begin(state.frames, state.arrays)
+            return
+        self.counts, self.kind = {"minimised": 0, "replaced_by_md": 0}, "md"
         self.context.setPositions(self.job.prepared.reference)
-        temperature = self.job.molecule.protocol.temperature
-        seed = walker_seed(self.job.settings.seed, walker, _LATENT_STREAM + 1) % (2**31 - 2) + 1
-        self.context.setVelocitiesToTemperature(temperature, seed)
-        self.kind = "md"
+        seed = self._seed(_VELOCITIES)
+        self.context.setVelocitiesToTemperature(self.job.molecule.protocol.temperature, seed)
+        self.context.setParameter(self.count_name, 0)
+        self.renew(0)
 
-    def advance(self, segment: Segment, clock: PhaseClock) -> list[tuple[Doubles, str, float]]:
+    def renew(self, frames: int) -> dict[str, NDArray[Any]]:
+        """Go on after a number of frames with noise of their own; what a run needs that starts there."""
+        state = self.context.getState(positions=True, velocities=True, parameters=True)
+        arrays = {
+            "positions": state.getPositions(asNumpy=True)._value,
+            "velocities": state.getVelocities(asNumpy=True)._value,
+            "latent steps": np.array(state.getParameters()[self.count_name]),
+            "kind": np.array(self.kind),
+        }
+        self._begin(frames, arrays)
+        return arrays
+
+    def _begin(self, frames: int, arrays: dict[str, NDArray[Any]]) -> None:
+        """Start the Context afresh, so that nothing else decides how it goes on."""
+        from latentmd.integrators.schedule import SETTLING
+
+        self.md.setRandomNumberSeed(self._seed(_NOISE + 2 * frames))
+        self.compound.getIntegrator(SETTLING).setRandomNumberSeed(self._seed(_NOISE + 2 * frames + 1))
+        self.context.reinitialize()
+        self.latent.setStream(self.walker)
+        self.context.setParameter(self.count_name, float(arrays["latent steps"]))
+        self.context.setPositions(arrays["positions"])
+        self.context.setVelocities(arrays["velocities"])
+
+    def _seed(self, stream: int) -> int:
+        return walker_seed(self.job.settings.seed, self.walker, stream) % (2**31 - 2) + 1
+
+    def advance(self, segment: Segment, clock: PhaseClock) -> list[Frame]:
         """Run a segment; its frame as (positions, kind, energy) where it ends with one."""
         if segment.kind == "latent":
             with clock("latent steps"):
@@ -135,7 +185,7 @@ class _Engine:
         try:
             self.compound.step(1)
         except openmm.OpenMMException:
-            self.failures += 1  # no sound structure was drawn: MD covers this time instead
+            self.counts["replaced_by_md"] += 1  # no sound structure was drawn: MD covers this time instead
             return False
         self.kind = "latent"
         return True
@@ -143,31 +193,9 @@ class _Engine:
     def _relax_and_run(self, duration: float) -> None:
         from latentmd.integrators.schedule import MD
 
-        self.compound.setCurrentIntegrator(MD)
         if self.kind == "latent":
-            self.kind = "relaxed" if self._minimise_if_needed() else "md"
-            self.compound.settle(self.context)
+            minimised = self.compound.hand_to_md(self.context, self.relaxation)
+            self.counts["minimised"] += minimised
+            self.kind = "relaxed" if minimised else "md"
+        self.compound.setCurrentIntegrator(MD)
         self.compound.step(round(duration / self.job.molecule.protocol.timestep))
-
-    def _minimise_if_needed(self) -> bool:
-        """Minimise a structure that MD would not show, down to MD's median energy, and keep its velocities."""
-        limits = self.job.energies
-        if limits is None:
-            forces = self.context.getState(forces=True, groups=self.groups).getForces(asNumpy=True)._value
-            if float(np.max(np.linalg.norm(forces, axis=1))) <= _MAX_FORCE:
-                return False
-            openmm.LocalEnergyMinimizer.minimize(self.context, maxIterations=_MINIMISER_STEPS)
-        else:
-            if self._energy() <= limits[1]:
-                return False
-            openmm.LocalEnergyMinimizer.minimize(
-                self.context, maxIterations=_MINIMISER_STEPS, reporter=StopBelow(limits[0])
-            )
-        self.context.applyConstraints(1e-8)
-        self.context.applyVelocityConstraints(1e-8)
-        self.minimised += 1
-        return True
-
-    def _energy(self) -> float:
-        state = self.context.getState(energy=True, groups=self.groups)
-        return float(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))

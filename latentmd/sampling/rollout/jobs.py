@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.io.outputs import FrameWriter
+from latentmd.io.writer import FrameWriter
 from latentmd.molecule.checks import check_frames, structure_template
 from latentmd.sampling.preparation import Prepared
 from latentmd.sampling.processes import Emit
 from latentmd.sampling.request import RolloutSettings
+from latentmd.sampling.rollout.folder import trajectory_path
+from latentmd.sampling.rollout.resume import Pacer, State, States
 from latentmd.systems.builder import WATER, Molecule
-from latentmd.systems.dynamics import run_md
+from latentmd.systems.dynamics import Frames, Phase, run_md
 from latentmd.systems.platforms import time_platform
 
 _SPEED_SECONDS = 0.5  # wall time of the plain MD that speeds are compared with
@@ -32,21 +34,24 @@ class WalkerJob:
         settings: of the run.
         folder: where walker files go.
         walkers: numbers of this process's walkers.
+        states: where walkers were when an earlier session of the run ended; empty for a new run.
     """
 
     prepared: Prepared
     settings: RolloutSettings
     folder: Path
     walkers: list[int]
+    states: States = field(default_factory=dict)
 
     @property
     def molecule(self) -> Molecule:
         """The molecule."""
         return self.prepared.molecule
 
-    def writer(self, walker: int) -> FrameWriter:
-        """The walker's trajectory file."""
-        return FrameWriter(self.folder / f"walker-{walker:04d}.xtc", self.molecule.box())
+    def writer(self, walker: int, state: State | None = None) -> FrameWriter:
+        """The walker's trajectory file, with the frames up to a state of its group."""
+        path, box = trajectory_path(self.folder, walker), self.molecule.box()
+        return FrameWriter(path, box) if state is None else FrameWriter(path, box, state.frames, state.size(walker))
 
     def checker(self) -> Callable[[NDArray[Any]], list[str]]:
         """A function from frames (frames, atoms, 3) to the names of the checks that each fails."""
@@ -82,25 +87,35 @@ class MDJob(WalkerJob):
 
     def run(self, emit: Emit, stopped: Callable[[], bool]) -> None:
         """Simulate the walkers one after another."""
-        failed = self.checker()
+        failed, pacer = self.checker(), Pacer()
         start = time.perf_counter()
         for walker in self.walkers:
-            with self.writer(walker) as writer:
-                blocks = run_md(
-                    self.molecule,
-                    self.settings.frames,
-                    self.settings.interval,
-                    seed=self.settings.seed,
-                    walker=walker,
-                    platform=self.prepared.platform,
-                    chunk=self.chunk,
-                    threads=self.prepared.threads,
-                )
-                for block in blocks:
+            state = self.states.get(walker)
+            with self.writer(walker, state) as writer:
+                for block in self._blocks(walker, state):
                     writer.write(block.positions, block.times)
                     kinds = ["md"] * len(block.times)
                     rows = zip(block.times, kinds, block.energies, failed(block.positions), strict=True)
                     emit("frames", walker=walker, rows=list(rows))
+                    end = block.end
+                    if end is not None and (end.frames == self.settings.frames or pacer.due()):
+                        arrays = {"positions": end.positions, "velocities": end.velocities}
+                        emit("state", state=State((walker,), end.frames, (writer.size,), arrays))
                     if stopped():
                         return
         emit("phases", seconds={"md": time.perf_counter() - start})
+
+    def _blocks(self, walker: int, state: State | None) -> Iterator[Frames]:
+        """Frames of a walker after a state."""
+        phase = None if state is None else Phase(state.frames, state.arrays["positions"], state.arrays["velocities"])
+        return run_md(
+            self.molecule,
+            self.settings.frames,
+            self.settings.interval,
+            seed=self.settings.seed,
+            walker=walker,
+            platform=self.prepared.platform,
+            chunk=self.chunk,
+            threads=self.prepared.threads,
+            start=phase,
+        )

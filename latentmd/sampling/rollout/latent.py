@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openmm
+from numpy.typing import NDArray
 from openmm import unit
 
 from latentmd.arrays import Doubles
 from latentmd.sampling.clock import PhaseClock
 from latentmd.sampling.processes import Emit
 from latentmd.sampling.rollout.jobs import WalkerJob
+from latentmd.sampling.rollout.resume import Pacer, State
 from latentmd.systems.builder import Molecule
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class LatentJob(WalkerJob):
 
     def run(self, emit: Emit, stopped: Callable[[], bool]) -> None:
         """Roll out, decode and write batch by batch, block by block."""
-        clock = PhaseClock()
+        clock, pacer = PhaseClock(), Pacer()
         with clock("start"):
             from latentmd.model.propagator import Propagator
 
@@ -60,18 +62,23 @@ class LatentJob(WalkerJob):
         with clock("plain MD for comparison"):
             self.emit_speed(emit)
         for batch in self.batches:
+            state = self.states.get(batch[0])
             with ExitStack() as stack:
-                writers = [stack.enter_context(self.writer(walker)) for walker in batch]
-                for first, frames in self._blocks(propagator, batch, clock):
-                    times = self.settings.interval * np.arange(first + 1, first + len(frames) + 1)
+                writers = [stack.enter_context(self.writer(walker, state)) for walker in batch]
+                for block in self._blocks(propagator, batch, state, clock):
+                    times = self.settings.interval * np.arange(block.first + 1, block.end + 1)
                     for column, (walker, writer) in enumerate(zip(batch, writers, strict=True)):
+                        frames = block.positions[:, column]
                         with clock("energies"):
-                            energies = [_energy_at(context, frame) for frame in frames[:, column]]
-                            checks = failed(frames[:, column])
+                            energies = [_energy_at(context, frame) for frame in frames]
+                            checks = failed(frames)
                         with clock("output"):
-                            writer.write(frames[:, column], times)
+                            writer.write(frames, times)
                             rows = zip(times, ["latent"] * len(frames), energies, checks, strict=True)
                             emit("frames", walker=walker, rows=list(rows))
+                    if block.end == self.settings.frames or pacer.due():
+                        sizes = tuple(writer.size for writer in writers)
+                        emit("state", state=State(batch, block.end, sizes, {"latent": block.latent}))
                     if stopped():
                         return
         emit("phases", seconds=clock.seconds)
@@ -81,24 +88,44 @@ class LatentJob(WalkerJob):
         return self.molecule.context(integrator, self.prepared.platform, self.prepared.threads)
 
     def _blocks(
-        self, propagator: Propagator, batch: tuple[int, ...], clock: PhaseClock
-    ) -> Iterator[tuple[int, Doubles]]:
-        """First frame and positions (frames, walkers, atoms, 3) of one block after another."""
+        self, propagator: Propagator, batch: tuple[int, ...], state: State | None, clock: PhaseClock
+    ) -> Iterator[_Block]:
+        """One block after another, after a state."""
+        import torch
+
         from latentmd.core.noise import noise_generator
 
         masses = _masses(self.molecule)
         steps, lag = propagator.split_time(self.settings.interval)
-        rng = noise_generator(self.settings.seed, batch[0])
-        slow = propagator.encode(np.repeat(self.prepared.reference[None], len(batch), axis=0))
+        if state is None:
+            done, slow = 0, propagator.encode(np.repeat(self.prepared.reference[None], len(batch), axis=0))
+        else:
+            done, slow = state.frames, torch.from_numpy(state.arrays["latent"]).to(propagator.device)
         block = int(max(1, min(100, _BLOCK // (len(batch) * len(masses)))))
-        for first in range(0, self.settings.frames, block):
-            count = min(block, self.settings.frames - first)
+        while done < self.settings.frames:
+            count = min(block, self.settings.frames - done)
+            rng = noise_generator(self.settings.seed, batch[0], step=done)
             with clock("latent steps"):
                 path = propagator.rollout(slow, lag, steps * count, rng, every=steps)
                 slow = path[-1]
             with clock("decoding"):
                 decoded = propagator.decode(path.flatten(0, 1), rng, self.prepared.reference, masses)
-            yield first, decoded.reshape(count, len(batch), len(masses), 3)
+            yield _Block(done, decoded.reshape(count, len(batch), len(masses), 3), slow.cpu().numpy())
+            done += count
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Frames of a batch: index of the first, positions in nm (frames, walkers, atoms, 3), and the last latent."""
+
+    first: int
+    positions: Doubles
+    latent: NDArray[Any]
+
+    @property
+    def end(self) -> int:
+        """Frames of each walker after this block."""
+        return self.first + len(self.positions)
 
 
 def _energy_at(context: openmm.Context, positions: Doubles) -> float:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentmd.sampling.conditions import reference_model
-from latentmd.sampling.preparation import check_protocol, prepare
+from latentmd.sampling.preparation import Prepared, check_protocol, prepare
 from latentmd.sampling.processes import Job, cores
 from latentmd.sampling.request import Report, RolloutSettings, no_report, picoseconds
-from latentmd.sampling.rollout.plan import Plan, check_times, processes_for, share
+from latentmd.sampling.rollout.folder import WALKERS
+from latentmd.sampling.rollout.plan import Plan, check_times, processes_for, request_of, share
+from latentmd.sampling.rollout.resume import States, unfinished
 from latentmd.sampling.rollout.run import RunResult, execute
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def md(
     seed: int = 0,
     processes: int | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     progress: Report | None = None,
 ) -> RunResult:
     """Simulate plain MD and write one trajectory per walker.
@@ -56,6 +59,8 @@ def md(
         seed: with the number of the walker, decides all randomness.
         processes: worker processes; one per core where None.
         overwrite: replace an earlier run in `out`.
+        resume: go on with the run in `out`, which must have been begun with the same settings; begins where there is
+            none.
         progress: called with (stage, simulated ps, total ps).
 
     Returns:
@@ -82,6 +87,7 @@ def md(
         processes=processes,
         out=Path(out),
         overwrite=overwrite,
+        resume=resume,
     )
     plan = md_plan(Path(pdb), settings, protocol)
     plan.started = begin
@@ -101,7 +107,7 @@ def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: s
         ValueError: a setting or the molecule is wrong.
         OutputError: the folder cannot be used.
     """
-    from latentmd.io.outputs import check_folder
+    from latentmd.io.folder import check_folder
     from latentmd.sampling.rollout.jobs import MDJob
     from latentmd.systems.builder import build
 
@@ -109,14 +115,16 @@ def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: s
     check_protocol(protocol)
     check_times(settings.time, settings.interval, protocol.timestep)
     count = processes_for(settings.walkers, settings.processes)
-    check_folder(settings.out, settings.overwrite)
+    check_folder(settings.out, settings.policy, WALKERS)
     prepared = prepare(build(pdb, protocol), pdb, max(1, cores() // count))
     per_frame = settings.interval / protocol.timestep  # MD steps
     chunk = int(min(_MOST_FRAMES, max(1, _REPORT_SECONDS * prepared.rate / per_frame)))
 
-    def jobs(folder: Path) -> list[Job]:
-        return [MDJob(prepared, settings, folder, part, chunk=chunk) for part in share(settings.walkers, count)]
+    def jobs(ready: Prepared, folder: Path, states: States) -> list[Job]:
+        left = [walker for (walker,) in unfinished([(w,) for w in range(settings.walkers)], states, settings.frames)]
+        return [MDJob(ready, settings, folder, part, states, chunk=chunk) for part in share(left, count)]
 
-    plan = Plan(command, settings, prepared, count, jobs, reference=reference_model(prepared.molecule))
+    request = request_of(command, settings, prepared, None)
+    plan = Plan(command, settings, prepared, count, jobs, request, reference=reference_model(prepared.molecule))
     plan.wall["preparation"] = clock.perf_counter() - begin
     return plan

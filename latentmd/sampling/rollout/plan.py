@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time as clock
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from latentmd.sampling.conditions import ModelFile
     from latentmd.sampling.preparation import Prepared
     from latentmd.sampling.request import RolloutSettings
+    from latentmd.sampling.rollout.resume import States
 
 
 @dataclass
@@ -27,7 +29,8 @@ class Plan:
         settings: as asked for.
         prepared: the molecule, its platform and its minimised structure.
         processes: worker processes to use.
-        make_jobs: the jobs, given the folder to write to.
+        make_jobs: the jobs, given the prepared molecule, the folder to write to and where walkers are already.
+        request: JSON values that a resumed run must share.
         model: that moves the molecule; None for plain MD.
         reference: manifest whose training data the report shows beside the run, if any covers the molecule.
         details: further settings for summary.json.
@@ -39,7 +42,8 @@ class Plan:
     settings: RolloutSettings
     prepared: Prepared
     processes: int
-    make_jobs: Callable[[Path], Sequence[Job]]
+    make_jobs: Callable[[Prepared, Path, States], Sequence[Job]]
+    request: dict[str, Any]
     model: ModelFile | None = None
     reference: Manifest | None = None
     details: dict[str, Any] = field(default_factory=dict)
@@ -88,11 +92,37 @@ def processes_for(walkers: int, asked: int | None) -> int:
     return min(walkers, asked or cores())
 
 
-def share(walkers: int, processes: int) -> list[list[int]]:
-    """Deal walker numbers out to processes.
+def share(walkers: Sequence[int], processes: int) -> list[list[int]]:
+    """Deal walkers out to processes.
 
     Example:
-        >>> share(5, 2)
+        >>> share(range(5), 2)
         [[0, 2, 4], [1, 3]]
     """
-    return [list(range(first, walkers, processes)) for first in range(min(walkers, processes))]
+    return [list(walkers[first::processes]) for first in range(min(len(walkers), processes))]
+
+
+def request_of(command: str, settings: RolloutSettings, prepared: Prepared, model: ModelFile | None) -> dict[str, Any]:
+    """What a resumed run must share with its first session, as JSON values; the number of processes may change.
+
+    Args:
+        command: "md" or "simulate".
+        settings: of the walkers.
+        prepared: the molecule, with its protocol.
+        model: that moves the molecule, if any.
+    """
+    atoms = [(atom.name, atom.residue.name, atom.residue.index) for atom in prepared.molecule.topology.atoms()]
+    return {
+        "command": command,
+        "molecule": hashlib.sha256(repr(atoms).encode() + prepared.source.read_bytes()).hexdigest(),
+        "model": None if model is None else model.sha256,
+        "protocol": asdict(prepared.molecule.protocol),
+        "mode": settings.mode,
+        "time": settings.time,
+        "save every": settings.interval,
+        "walkers": settings.walkers,
+        "seed": settings.seed,
+        "device": None if model is None else settings.device,
+        "cycle": settings.cycle if settings.mode == "alternate" else None,
+        "burst": settings.burst if settings.mode == "alternate" else None,
+    }

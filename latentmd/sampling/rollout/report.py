@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Floats
-from latentmd.io.outputs import KINDS, OutputFolder, read_provenance
+from latentmd.io.atomic import replacing
+from latentmd.io.provenance import KINDS, read_provenance
 from latentmd.molecule.checks import torsions
+from latentmd.sampling.rollout.folder import OutputFolder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,7 +125,7 @@ def write_report(folder: OutputFolder, reference: Reference | None, interval: fl
     chosen = coordinates(topology)
     written = [path for path in folder.trajectories() if path.stat().st_size]
     series = [_read(path, topology, chosen) for path in written]
-    provenance = read_provenance(folder.work / "provenance.csv")
+    provenance = read_provenance(folder.provenance)
     figure = Figure(figsize=(10, 7.4), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2, 2)
@@ -137,10 +139,9 @@ def write_report(folder: OutputFolder, reference: Reference | None, interval: fl
     _energy(axes[2], provenance, reference)
     for column, axis in enumerate(traces):
         _traces(axis, chosen, series, column, last=column == count - 1)
-    path = folder.work / "report.png"
-    temporary = folder.work / ".report.png.new"
-    figure.savefig(temporary, dpi=130, format="png")
-    temporary.replace(path)
+    path = folder.path / "report.png"
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")
     return path
 
 

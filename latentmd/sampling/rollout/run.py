@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time as clock
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from latentmd.io.outputs import OutputFolder, Provenance, read_provenance
+from latentmd.io.atomic import write_text
+from latentmd.io.provenance import Provenance, read_provenance
 from latentmd.sampling.errors import RunError, RunInterrupted
 from latentmd.sampling.processes import LocalProcesses, WorkerError
 from latentmd.sampling.request import Report, no_report
+from latentmd.sampling.rollout.folder import STATE, OutputFolder
 from latentmd.sampling.rollout.plan import Plan
+from latentmd.sampling.rollout.resume import StateFiles
 from latentmd.sampling.rollout.summary import Tally, summarise
 
 if TYPE_CHECKING:
@@ -69,25 +73,44 @@ def execute(plan: Plan, progress: Report = no_report) -> RunResult:
         RunInterrupted: Ctrl-C.
         OutputError: the output folder cannot be used.
     """
-    folder = OutputFolder(plan.settings.out, plan.settings.overwrite)
-    return _Run(plan, folder, progress).execute()
+    settings = plan.settings
+    with OutputFolder(settings.out, settings.policy, plan.request) as folder:
+        done = _finished(folder) if settings.policy == "resume" else None
+        return done or _Run(plan, folder, progress).execute()
+
+
+def _finished(folder: OutputFolder) -> RunResult | None:
+    """The run in a folder, if it is complete already."""
+    path = folder.path / "summary.json"
+    if not path.exists():
+        return None
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    if summary["status"] != "complete":
+        return None
+    return RunResult(folder.path, summary, folder.trajectories(), folder.topology)
 
 
 class _Run:
     def __init__(self, plan: Plan, folder: OutputFolder, progress: Report) -> None:
         self.plan, self.folder, self.progress = plan, folder, progress
         self.total = plan.settings.walkers * plan.settings.time
-        self.tally = Tally(dict.fromkeys(range(plan.settings.walkers), 0))
+        self.files = StateFiles(folder.path / STATE)
+        self.states = self.files.read()
+        done = {walker: state.frames for state in self.states.values() for walker in state.walkers}
+        self.tally = Tally({walker: done.get(walker, 0) for walker in range(plan.settings.walkers)})
+        self.tally.earlier = self.tally.total
+        plan.prepared = self.files.same_preparation(plan.prepared)
 
     def execute(self) -> RunResult:
-        plan = self.plan
+        plan, folder = self.plan, self.folder
         self._write_topology()
-        self.provenance = Provenance(self.folder.work / "provenance.csv")
+        self.provenance = Provenance(folder.provenance, self.tally.frames)
+        self.tally.failing = self.provenance.failing.total()
         begin = clock.perf_counter()
         status, failure = "complete", ""
         try:
-            self.progress("starting", 0.0, self.total)
-            jobs = plan.make_jobs(self.folder.work)
+            self.progress("starting", self.tally.total * plan.settings.interval, self.total)
+            jobs = plan.make_jobs(plan.prepared, folder.path, self.states)
             with LocalProcesses(len(jobs)) as processes:
                 processes.run_jobs(jobs, self._take)
         except KeyboardInterrupt:
@@ -98,7 +121,7 @@ class _Run:
         frames = self.tally.total
         if not frames and status != "complete":
             self.provenance.close()
-            self.folder.discard()
+            folder.discard()
             if status == "failed":
                 raise RunError(failure)
             raise KeyboardInterrupt
@@ -107,23 +130,21 @@ class _Run:
         except OSError as error:
             raise RunError(failure or str(error)) from error
         if status == "failed":
-            raise RunError(f"{failure.rstrip('.')}. {frames} frames are in {self.folder.work}.")
+            raise RunError(f"{failure.rstrip('.')}. {frames} frames are in {folder.path}.")
         if status == "interrupted":
-            raise RunInterrupted(self.folder.work, frames)
-        return RunResult(self.folder.path, summary, self.folder.trajectories(), self.folder.topology)
+            raise RunInterrupted(folder.path, frames)
+        return RunResult(folder.path, summary, folder.trajectories(), folder.topology)
 
     def _write_topology(self) -> None:
         import io
 
         from openmm import app, unit
 
-        from latentmd.io.outputs import write_atomically
-
         text = io.StringIO()
         prepared = self.plan.prepared
         positions = prepared.reference * unit.nanometer
         app.PDBFile.writeFile(prepared.molecule.topology, positions, text, keepIds=True)
-        write_atomically(self.folder.topology, text.getvalue())
+        write_text(self.folder.topology, text.getvalue())
 
     def _take(self, message: dict[str, Any]) -> None:
         tally = self.tally
@@ -137,9 +158,10 @@ class _Run:
             tally.md_speeds.append(message["value"])
         elif message["kind"] == "phases":
             tally.phases.append(message["seconds"])
-        elif message["kind"] == "counts":
-            for name in message.keys() - {"kind"}:
-                tally.counts[name] = tally.counts.get(name, 0) + message[name]
+        elif message["kind"] == "state":  # after the lines of its frames
+            state = message["state"]
+            self.states[state.walkers[0]] = state
+            self.files.write(state)
 
     def _finish(self, status: str) -> dict[str, Any]:
         plan = self.plan
@@ -155,10 +177,10 @@ class _Run:
                 self._write_page(reference, begin - plan.started)
             plan.wall["report"] = clock.perf_counter() - begin
         plan.wall["total"] = clock.perf_counter() - plan.started
+        for name in {name for state in self.states.values() for name in state.counts}:
+            self.tally.counts[name] = sum(state.counts.get(name, 0) for state in self.states.values())
         summary = summarise(plan, self.tally, status)
         self.folder.write_summary(summary)
-        if status == "complete":
-            self.folder.finish()
         return summary
 
     def _write_page(self, reference: Reference | None, seconds: float) -> None:
@@ -170,6 +192,6 @@ class _Run:
         from latentmd.sampling.rollout.page import write_simulation_page
 
         write_simulation_page(
-            self.folder.work, trajectories, reference, self.plan.settings.interval, protocol.temperature,
+            self.folder.path, trajectories, reference, self.plan.settings.interval, protocol.temperature,
             title=self.folder.path.name, seconds=seconds,
         )  # fmt: skip

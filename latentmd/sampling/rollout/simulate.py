@@ -14,15 +14,16 @@ from latentmd.sampling.conditions import (
     given_model,
     protocol_of,
 )
-from latentmd.sampling.preparation import molecule_under, prepare
+from latentmd.sampling.preparation import Prepared, molecule_under, prepare
 from latentmd.sampling.processes import Job, cores
 from latentmd.sampling.request import RolloutSettings
 from latentmd.sampling.rollout.cycle import cycle_length
+from latentmd.sampling.rollout.folder import WALKERS
 from latentmd.sampling.rollout.md import md_plan
-from latentmd.sampling.rollout.plan import Plan, check_times, processes_for, share
+from latentmd.sampling.rollout.plan import Plan, check_times, processes_for, request_of, share
+from latentmd.sampling.rollout.resume import States, unfinished
 
 if TYPE_CHECKING:
-    from latentmd.sampling.preparation import Prepared
     from latentmd.systems.builder import Molecule
 
 _WALKERS_PER_BATCH = 8  # least number of walkers in a batch of a latent rollout
@@ -41,13 +42,13 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
         ValueError: a setting, the molecule or the model is wrong, or they do not fit together.
         OutputError: the folder cannot be used.
     """
-    from latentmd.io.outputs import check_folder
+    from latentmd.io.folder import check_folder
 
     begin = clock.perf_counter()
     if s.mode == "md":
         return _plain_md(pdb, s)
     count = processes_for(s.walkers, s.processes)
-    check_folder(s.out, s.overwrite)
+    check_folder(s.out, s.policy, WALKERS)
     if s.solvent == "explicit":
         raise ValueError(
             "a model moves the molecule alone and cannot move the water around it, so latent steps in explicit solvent "
@@ -63,12 +64,13 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
     if s.mode == "alternate":
         details |= {"cycle_ps": cycle, "burst_ps": s.burst}
 
-    def jobs(folder: Path) -> list[Job]:
+    def jobs(ready: Prepared, folder: Path, states: States) -> list[Job]:
         if s.mode == "alternate":
-            return _alternating((prepared, s, folder), model, cycle, count)
-        return _latent(prepared, s, folder, model, count)
+            return _alternating((ready, s, folder), states, model, cycle, count)
+        return _latent((ready, s, folder), states, model, count)
 
-    plan = Plan("simulate", s, prepared, count, jobs, model=model, reference=model.manifest, details=details)
+    request = request_of("simulate", s, prepared, model)
+    plan = Plan("simulate", s, prepared, count, jobs, request, model=model, reference=model.manifest, details=details)
     plan.wall["preparation"] = clock.perf_counter() - begin
     return plan
 
@@ -97,25 +99,30 @@ def _plain_md(pdb: Path, s: RolloutSettings) -> Plan:
 
 
 def _alternating(
-    shared: tuple[Prepared, RolloutSettings, Path], model: ModelFile, cycle: float, count: int
+    shared: tuple[Prepared, RolloutSettings, Path], states: States, model: ModelFile, cycle: float, count: int
 ) -> list[Job]:
     from latentmd.sampling.rollout.alternation import AlternateJob
 
     limits = model.manifest.reference.energy_quantiles
     energies = (limits[1], limits[2]) if limits else None
+    settings = shared[1]
+    left = [walker for (walker,) in unfinished([(w,) for w in range(settings.walkers)], states, settings.frames)]
     return [
-        AlternateJob(*shared, part, model=model.name, cycle=cycle, energies=energies)
-        for part in share(shared[1].walkers, count)
+        AlternateJob(*shared, part, states, model=model.name, cycle=cycle, energies=energies)
+        for part in share(left, count)
     ]
 
 
-def _latent(prepared: Prepared, s: RolloutSettings, folder: Path, model: ModelFile, count: int) -> list[Job]:
+def _latent(shared: tuple[Prepared, RolloutSettings, Path], states: States, model: ModelFile, count: int) -> list[Job]:
     """Jobs whose batches depend on the number of walkers only, so that results do not depend on that of processes."""
     from latentmd.sampling.rollout.latent import LatentJob
 
+    s = shared[1]
     size = max(_WALKERS_PER_BATCH, -(-s.walkers // _MOST_BATCHES))
     batches = [tuple(range(first, min(first + size, s.walkers))) for first in range(0, s.walkers, size)]
-    parts = [tuple(batches[first::count]) for first in range(min(count, len(batches)))]
+    left = unfinished(batches, states, s.frames)
+    parts = [tuple(left[first::count]) for first in range(min(count, len(left)))]
     return [
-        LatentJob(prepared, s, folder, [w for b in part for w in b], model=model.name, batches=part) for part in parts
+        LatentJob(*shared, [w for batch in part for w in batch], states, model=model.name, batches=part)
+        for part in parts
     ]

@@ -24,6 +24,7 @@ class Tally:
 
     Attributes:
         frames: by walker.
+        earlier: frames that earlier sessions of the run made.
         failing: frames that fail a structure check.
         md_speeds: plain MD of each worker, ps per second.
         phases: wall seconds by phase of each worker.
@@ -31,6 +32,7 @@ class Tally:
     """
 
     frames: dict[int, int]
+    earlier: int = 0
     failing: int = 0
     md_speeds: list[float] = field(default_factory=list)
     phases: list[dict[str, float]] = field(default_factory=list)
@@ -83,7 +85,7 @@ def summarise(plan: Plan, tally: Tally, status: str) -> dict[str, Any]:
         "processes": plan.processes,
         "wall_seconds": {name: round(seconds, 3) for name, seconds in plan.wall.items()},
         "wall_seconds_per_process": {name: round(seconds, 3) for name, seconds in tally.mean_phases.items()},
-        "speed": _speed(plan, tally, simulated),
+        "speed": _speed(plan, tally, (tally.total - tally.earlier) * s.interval),
         "versions": {
             "python": machine.python_version(),
             **{name: package_version(name) for name in ("openmm", "torch", "numpy", "mdtraj", "pdbfixer")},

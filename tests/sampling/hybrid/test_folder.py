@@ -7,41 +7,40 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentmd.io.outputs import OutputError
-from latentmd.sampling.hybrid.folder import REQUEST, SUMMARY, open_folder, write_npz
+from latentmd.io.atomic import OutputError
+from latentmd.io.folder import RECORD, Policy
+from latentmd.sampling.hybrid.folder import SUMMARY, HybridFolder, open_folder
+
+
+def _open(path: Path, policy: Policy, seed: int = 1) -> HybridFolder:
+    folder, lock = open_folder(path, {"seed": seed}, policy)
+    lock.release()
+    return folder
 
 
 def test_new_resumed_and_replaced(tmp_path: Path) -> None:
     path = tmp_path / "run"
-    first = open_folder(path, {"seed": 1}, resume=False, overwrite=False)
+    first = _open(path, "new")
     (path / SUMMARY).write_text("{}")
-    assert open_folder(path, {"seed": 1}, resume=True, overwrite=False) == first and (path / SUMMARY).exists()
+    assert _open(path, "resume") == first and (path / SUMMARY).exists()
     with pytest.raises(OutputError, match="another seed"):
-        open_folder(path, {"seed": 2}, resume=True, overwrite=False)
+        _open(path, "resume", 2)
     with pytest.raises(OutputError, match=r"--resume to go on .* or another --out"):
-        open_folder(path, {"seed": 1}, resume=False, overwrite=False)
+        _open(path, "new")
     (path / "notes.txt").write_text("mine")
-    open_folder(path, {"seed": 2}, resume=False, overwrite=True)
+    _open(path, "overwrite", 2)
     assert not (path / SUMMARY).exists() and (path / "notes.txt").read_text() == "mine"
-    assert "2" in (path / REQUEST).read_text()
+    assert "2" in (path / RECORD).read_text()
 
 
-def test_foreign_folders_and_files_are_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="is not empty; give another --out"):
-        open_folder(tmp_path, {}, resume=True, overwrite=True)
-    with pytest.raises(OutputError, match="is a file; expected a folder"):
-        open_folder(tmp_path / "notes.txt", {}, resume=False, overwrite=False)
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    _, lock = open_folder(tmp_path / "run", {}, "new")
+    with lock, pytest.raises(OutputError, match="another run writes to"):
+        open_folder(tmp_path / "run", {}, "resume")
 
 
 def test_arrays_are_made_by_the_first_session_only(tmp_path: Path) -> None:
-    folder = open_folder(tmp_path / "run", {}, resume=False, overwrite=False)
+    folder = _open(tmp_path / "run", "new")
     first = folder.made_once("a/b.npz", lambda: {"x": np.arange(3)})
     again = folder.made_once("a/b.npz", lambda: {"x": np.arange(5)})
     assert first["x"].size == again["x"].size == 3
-
-
-def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="writing failed"):
-        write_npz(tmp_path / "missing" / "a.npz", {"x": np.zeros(1)})
-    assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from latentmd.io.outputs import OutputError
+from latentmd.io.atomic import OutputError
 from latentmd.sampling.engine import MoleculeEngine
 from latentmd.sampling.errors import RunError, RunInterrupted
 from latentmd.sampling.levels import hybrid

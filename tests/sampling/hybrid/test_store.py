@@ -67,10 +67,10 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
 
 def test_half_written_files_of_a_killed_run_are_ignored(tmp_path: Path) -> None:
     store = Store(tmp_path, {})
-    (store.round(0) / ".burst-0000.npz.new").write_bytes(b"half")
+    (store.round(0) / ".burst-0000.unfinished-1.npz").write_bytes(b"half")
     assert store.read_burst(0, 0) is None
     store.write_burst(0, 0, _burst(1))
-    assert sorted(p.name for p in store.round(0).iterdir()) == ["burst-0000.npz"]
+    assert [p.name for p in store.round(0).iterdir() if not p.name.startswith(".")] == ["burst-0000.npz"]
 
 
 def test_a_full_disk_leaves_every_file_readable(tmp_path: Path) -> None:

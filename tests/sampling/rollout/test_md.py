@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import latentmd
-from latentmd.io.outputs import OutputError, read_provenance
+from latentmd.io.atomic import OutputError
+from latentmd.io.provenance import read_provenance
 from latentmd.sampling.request import picoseconds
 from latentmd.sampling.rollout.plan import check_times, processes_for
 from latentmd.sampling.rollout.run import RunResult
@@ -33,7 +34,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
 def test_every_output_is_there(run: RunResult) -> None:
     names = {path.name for path in run.folder.iterdir()}
     walkers = {f"walker-{i:04d}.xtc" for i in range(3)}
-    assert names == walkers | {"topology.pdb", "provenance.csv", "summary.json", "report.png", "evaluation.html"}
+    shared = {"request.json", "state", "topology.pdb", "provenance.csv", "summary.json", "report.png"}
+    assert names == walkers | shared | {"evaluation.html"}
     assert (run.folder / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -76,10 +78,10 @@ def test_summary_tells_how_the_run_was_made(run: RunResult) -> None:
 
 
 def test_a_filled_folder_is_refused_and_untouched(run: RunResult) -> None:
-    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    before = {path: path.read_bytes() for path in run.folder.rglob("*.*")}
     with pytest.raises(OutputError, match="--overwrite"):
         latentmd.md(ALANINE, time="2ps", out=run.folder)
-    assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
+    assert {path: path.read_bytes() for path in run.folder.rglob("*.*")} == before
 
 
 @pytest.mark.parametrize(
@@ -149,16 +151,14 @@ def test_ctrl_c_leaves_readable_files(tmp_path: Path) -> None:
     assert summary["status"] == "interrupted" and sum(summary["frames"]) == len(rows["walker"])
 
 
-def test_full_disk_fails_with_a_message_and_keeps_the_earlier_run(run: RunResult) -> None:
-    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
-    arguments = ["--time", "1ns", "--walkers", "1", "--save-every", "0.1ps", "--out", str(run.folder), "--overwrite"]
+def test_full_disk_fails_with_a_message_and_keeps_whole_frames(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["--time", "1ns", "--walkers", "1", "--save-every", "0.1ps", "--out", str(out)]
     process = _start(arguments, limit=400_000)  # more than the at most 1000 frames that are written at a time
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "is the disk full?" in errors and "Traceback" not in errors
-    assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
-    partial = run.folder.with_name("run.partial")
-    assert mdtraj.load(str(partial / "walker-0000.xtc"), top=str(partial / "topology.pdb")).n_frames > 0
+    assert mdtraj.load(str(out / "walker-0000.xtc"), top=str(out / "topology.pdb")).n_frames > 0
 
 
 def test_helpers() -> None:

@@ -8,8 +8,8 @@ from latentmd.sampling.rollout.plan import check_times, processes_for, share
 
 
 def test_walkers_are_dealt_out() -> None:
-    assert share(5, 2) == [[0, 2, 4], [1, 3]]
-    assert share(2, 8) == [[0], [1]]
+    assert share(range(5), 2) == [[0, 2, 4], [1, 3]]
+    assert share(range(2), 8) == [[0], [1]]
 
 
 def test_processes_are_no_more_than_walkers() -> None:

@@ -8,7 +8,9 @@ import mdtraj
 import numpy as np
 import pytest
 
-from latentmd.io.outputs import FrameWriter, OutputFolder, Provenance
+from latentmd.io.provenance import Provenance
+from latentmd.io.writer import FrameWriter
+from latentmd.sampling.rollout.folder import OutputFolder
 from latentmd.model.file import Ramachandran, Reference
 from latentmd.sampling.rollout.report import coordinates, write_report
 
@@ -48,7 +50,7 @@ def test_report_is_drawn(tmp_path: Path, with_reference: bool) -> None:
     frame = load("alanine_dipeptide")
     folder = OutputFolder(tmp_path / "run")
     frame.save_pdb(str(folder.topology))
-    provenance = Provenance(folder.work / "provenance.csv")
+    provenance = Provenance(folder.provenance)
     rng = np.random.default_rng(0)
     for walker in range(2):
         times = 100.0 * np.arange(1, 21)
@@ -64,5 +66,5 @@ def test_report_is_drawn(tmp_path: Path, with_reference: bool) -> None:
     path = write_report(folder, reference if with_reference else None, 100.0)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert sorted(p.name for p in folder.path.iterdir()) == [
-        "provenance.csv", "report.png", "topology.pdb", "walker-0000.xtc", "walker-0001.xtc",
+        ".lock", "provenance.csv", "report.png", "request.json", "topology.pdb", "walker-0000.xtc", "walker-0001.xtc",
     ]  # fmt: skip

@@ -1,0 +1,85 @@
+"""Output folder of a run of walkers.
+
+request.json         what the run was asked for
+topology.pdb         the molecule as simulated
+walker-0000.xtc      frames of a walker
+provenance.csv       a line per frame
+state/               where each walker is, for --resume
+summary.json, report.png, evaluation.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from latentmd.io.atomic import write_json
+from latentmd.io.folder import Policy, RunFiles, claim_folder
+
+STATE = "state"
+WALKERS = RunFiles(
+    "walkers",
+    ("topology.pdb", "provenance.csv", "summary.json", "report.png", "evaluation.html", "walker-*.xtc", STATE),
+)
+
+
+class OutputFolder:
+    """Where a run of walkers writes; holds the folder's lock until `release`.
+
+    Args:
+        path: the folder; made where it does not exist.
+        policy: new, resume or overwrite.
+        request: JSON values that a resumed run must share.
+
+    Raises:
+        OutputError: the folder holds something else or another run, is in use, or cannot be written.
+    """
+
+    def __init__(self, path: str | Path, policy: Policy = "new", request: Mapping[str, Any] | None = None) -> None:
+        self.path = Path(path)
+        self._lock = claim_folder(self.path, policy, WALKERS, request or {})
+
+    @property
+    def topology(self) -> Path:
+        """PDB file of the molecule as simulated."""
+        return self.path / "topology.pdb"
+
+    @property
+    def provenance(self) -> Path:
+        """Table of how each frame was made."""
+        return self.path / "provenance.csv"
+
+    def trajectory(self, walker: int) -> Path:
+        """Trajectory file of a walker."""
+        return trajectory_path(self.path, walker)
+
+    def trajectories(self) -> list[Path]:
+        """Trajectory files that exist, by walker."""
+        return sorted(self.path.glob("walker-*.xtc"))
+
+    def discard(self) -> None:
+        """Remove what a run without a single frame left behind."""
+        WALKERS.remove(self.path)
+        self.release()
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write summary.json, whole or not at all."""
+        write_json(self.path / "summary.json", summary)
+
+    def release(self) -> None:
+        """Give the folder free."""
+        self._lock.release()
+
+    def __enter__(self) -> OutputFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def trajectory_path(folder: Path, walker: int) -> Path:
+    """Trajectory file of a walker in a folder."""
+    return folder / f"walker-{walker:04d}.xtc"
