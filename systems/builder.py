@@ -12,7 +12,7 @@ from latentmd.systems.connections import connect
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.gaps import close_gaps
 from latentmd.systems.molecule import Molecule
-from latentmd.systems.names import AMINO_ACIDS, D_AMINO_ACIDS, IONS
+from latentmd.systems.names import AMINO_ACIDS, D_AMINO_ACIDS, IONS, WATER
 from latentmd.systems.parametrise import load_force_field, parametrise, refuse_unknown, solvated
 from latentmd.systems.protocol import DEFAULT_FORCE_FIELDS, InputOptions, Protocol, Solvent
 from latentmd.systems.protonation import TITRATABLE, protonation_note, states
@@ -23,10 +23,10 @@ from latentmd.systems.readers.records import Records
 from latentmd.systems.readers.text import EXPECTED, file_format, read_text
 from latentmd.systems.repair import add_heavy_atoms, add_hydrogens, repeatable
 from latentmd.systems.residues import Residue, choose, listed
-from latentmd.systems.sanity import check_bonds, check_charge, check_positions, in_nm, label
+from latentmd.systems.sanity import check_bonds, check_charge, check_positions, in_nm
 
 __all__ = [
-    "DEFAULT_FORCE_FIELDS", "InputOptions", "Molecule", "MoleculeError", "Protocol", "Solvent", "build",
+    "DEFAULT_FORCE_FIELDS", "WATER", "InputOptions", "Molecule", "MoleculeError", "Protocol", "Solvent", "build",
 ]  # fmt: skip
 
 _READERS = {"pdb": read_pdb, "mmcif": read_mmcif, "gro": read_gro}
@@ -129,8 +129,7 @@ def _name_states(topology: app.Topology, residues: list[Residue]) -> None:
 
 
 def _found_label(atom: app.topology.Atom, residues: list[Residue]) -> str:
-    residue = residues[atom.residue.index]
-    return residue.label(atom.name) if residue.key[0] else label(atom)
+    return residues[atom.residue.index].label(atom.name)
 
 
 def _notes(

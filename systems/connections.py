@@ -88,7 +88,9 @@ def _continues(before: Residue, after: Residue, found: Connections) -> bool:
     if gap <= (_PEPTIDE if marked else limit):
         found.bonds.append((before, "C", after, "N"))
         if marked:
-            found.notes.append(f"{before} and {after} are bonded (C-N {gap:.3f} nm), though the file ends a chain there")
+            found.notes.append(
+                f"{before} and {after} are bonded (C-N {gap:.3f} nm), though the file ends a chain there"
+            )
         return True
     backbone = _backbone(before, after)
     if backbone is not None:

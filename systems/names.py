@@ -109,4 +109,6 @@ def element_of(residue: str, name: str, stated: str) -> Any:
     if expected or symbol:
         return element.Element._elements_by_symbol.get((expected or symbol).upper())
     guess = letters[:2].capitalize() if residue in IONS or len(residue) <= 2 else letters[:1]
-    return element.Element._elements_by_symbol.get(guess.upper()) or element.Element._elements_by_symbol.get(letters[:1].upper())
+    return element.Element._elements_by_symbol.get(guess.upper()) or element.Element._elements_by_symbol.get(
+        letters[:1].upper()
+    )

@@ -80,9 +80,7 @@ def solvated(
     return modeller.topology, modeller.positions, [f"solvent: {counts}"]
 
 
-def parametrise(
-    topology: app.Topology, force_field: app.ForceField, protocol: Protocol, source: Path
-) -> openmm.System:
+def parametrise(topology: app.Topology, force_field: app.ForceField, protocol: Protocol, source: Path) -> openmm.System:
     """OpenMM System with constrained hydrogens, whose GB model is the native one where that is the same.
 
     Raises:

@@ -30,7 +30,9 @@ def platforms(names: Sequence[str] = _PREFERENCE) -> list[str]:
     return [name for name in names if name in present]
 
 
-def time_platform(molecule: Simulable, name: str, seconds: float = _TIMING_SECONDS, threads: int | None = None) -> float:
+def time_platform(
+    molecule: Simulable, name: str, seconds: float = _TIMING_SECONDS, threads: int | None = None
+) -> float:
     """Plain MD steps per second of wall time on one platform; 0.0 where a Context cannot be made there.
 
     Args:

@@ -82,10 +82,29 @@ def add_heavy_atoms(found: Connections, cell: tuple[float, ...] | None, fill: Fi
         for residue, old in atoms.items():
             residue.atoms = list(old)
         read_back(fixer.topology, fixer.positions, found, inserted)
+        _rebuild_mirrored(found, cell, set(residues))
         problem = _wrong(found, cell, set(lacking), set(residues))
         if not problem:
             return
     raise MoleculeError(f"{problem}: the missing atoms could not be built soundly; complete the file")
+
+
+def _rebuild_mirrored(found: Connections, cell: tuple[float, ...] | None, old: set[Residue]) -> None:
+    """Build the side chains of inserted residues again that PDBFixer closed as D: its minimiser may turn them over."""
+    topology, positions, residues = assemble(found, cell)
+    hands = handedness(topology, in_nm(positions))
+    mirrored = [residues[i] for i, hand in hands.items() if hand == "D" and residues[i] not in old]
+    if not mirrored:
+        return
+    for residue in mirrored:
+        residue.atoms = [atom for atom in residue.atoms if atom.name in ("N", "CA", "C", "O")]
+    topology, positions, residues = assemble(found, cell)
+    fixer = _fixer(topology, positions, {})
+    made = list(topology.residues())
+    fixer.missingAtoms = {r: atoms for r, atoms in fixer.missingAtoms.items() if residues[made.index(r)] in mirrored}
+    fixer.missingTerminals = {}
+    fixer.addMissingAtoms(seed=1)
+    read_back(fixer.topology, fixer.positions, found, {})
 
 
 def _fixer(topology: app.Topology, positions: Any, fill: Fill) -> Any:
@@ -104,7 +123,9 @@ def _refuse_unbuildable(
     for residue in lacking:
         heavy = len(residue.atoms) - len(residue.hydrogens)
         if residue.amino_acid and heavy < 3:
-            raise MoleculeError(f"{residue} has only {heavy} heavy atoms; expected at least 3, from which to build others")
+            raise MoleculeError(
+                f"{residue} has only {heavy} heavy atoms; expected at least 3, from which to build others"
+            )
     hands = handedness(topology, in_nm(positions))
     mirrored = [r for r in lacking if r.found in D_AMINO_ACIDS or hands.get(residues.index(r)) == "D"]
     if mirrored:
@@ -126,7 +147,9 @@ def _wrong(found: Connections, cell: tuple[float, ...] | None, lacking: set[Resi
             return f"the peptide bond before {residues[index]} came out as cis"
     for first, second in topology.bonds():
         length = float(np.linalg.norm(xyz[first.index] - xyz[second.index]))
-        if length > 0.2 and {residues[first.residue.index], residues[second.residue.index]} & (lacking | set(residues) - old):
+        if length > 0.2 and {residues[first.residue.index], residues[second.residue.index]} & (
+            lacking | set(residues) - old
+        ):
             return f"the bond {first} to {second} came out {length:.2f} nm long"
     return ""
 
@@ -167,12 +190,18 @@ def add_hydrogens(
     extra = [
         atom
         for atom in modeller.topology.atoms()
-        if residues[atom.residue.index] in rings and atom.name in ("H2", "H3")
+        if residues[atom.residue.index] in rings
+        and atom.name in ("H2", "H3")
         and _parent_name(modeller.topology, atom) == "N"
     ]
     if extra:
         modeller.delete(extra)
-    return modeller.topology, unit.Quantity(modeller.positions.value_in_unit(unit.nanometer), unit.nanometer), residues, True
+    return (
+        modeller.topology,
+        unit.Quantity(modeller.positions.value_in_unit(unit.nanometer), unit.nanometer),
+        residues,
+        True,
+    )
 
 
 def _parent_name(topology: app.Topology, atom: app.topology.Atom) -> str:

@@ -101,9 +101,7 @@ def named_charge(topology: app.Topology) -> int | None:
     A free N-terminus counts +1 and a free C-terminus (with OXT) -1, as in the force fields of proteins.
     """
     total = 0
-    bonded = {
-        (atom, other.residue) for bond in topology.bonds() for atom, other in (bond, bond[::-1])
-    }
+    bonded = {(atom, other.residue) for bond in topology.bonds() for atom, other in (bond, bond[::-1])}
     outward = {(atom.residue, atom.name) for atom, other in bonded if other is not atom.residue}
     for residue in topology.residues():
         if residue.name in ("ACE", "NME", "NH2", "HOH"):

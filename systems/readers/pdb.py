@@ -67,7 +67,9 @@ def _atom(raw: str, where: str, model: int, segment: int) -> AtomRecord:
     label = f"{chain}:{residue}{number}:{name}"
     occupancy = raw[54:60].strip()
     if occupancy and not _NUMBER.match(occupancy):
-        raise MoleculeError(f"{where}: the occupancy of {label} is {occupancy!r}; expected a number in columns 55 to 60")
+        raise MoleculeError(
+            f"{where}: the occupancy of {label} is {occupancy!r}; expected a number in columns 55 to 60"
+        )
     serial = raw[6:11].strip()
     return AtomRecord(
         model=model,
@@ -89,7 +91,9 @@ def _position(raw: str, where: str, label: str) -> tuple[float, float, float]:
     fields = raw[30:38], raw[38:46], raw[46:54]
     for text in fields:
         if "*" in text or text.strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
-            raise MoleculeError(f"{where}: coordinates of atom {label} are not finite ({text.strip()}); correct the file")
+            raise MoleculeError(
+                f"{where}: coordinates of atom {label} are not finite ({text.strip()}); correct the file"
+            )
         if not _DECIMAL.match(text):
             raise MoleculeError(
                 f"{where}: {text!r} is no coordinate of atom {label}; expected x, y and z in angstrom, with decimals, in "
