@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from latentmd.systems.errors import MoleculeError
@@ -30,8 +29,6 @@ class InputOptions:
         altloc: which alternate location; the one of highest occupancy, residue by residue, where None.
         missing: "refuse" a gap in a chain, "add" the residues that SEQRES names there, or "split" the chain.
         ends: "charged" leaves uncapped chain ends charged, "capped" adds ACE and NME to them.
-        coordinates: file of positions, for formats that hold the force field but no positions; a file of the same
-            stem where None.
 
     Raises:
         MoleculeError: a value that none of these can have.
@@ -42,7 +39,6 @@ class InputOptions:
     altloc: str | None = None
     missing: Missing = "refuse"
     ends: Ends = "charged"
-    coordinates: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.ph <= 14:

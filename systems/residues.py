@@ -8,8 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from latentmd.systems.errors import MoleculeError
-from latentmd.systems.names import AMINO_ACIDS, D_AMINO_ACIDS, IONS, element_of, other_names, standard_atom
-from latentmd.systems.names import standard_residue
+from latentmd.systems.names import (
+    AMINO_ACIDS,
+    D_AMINO_ACIDS,
+    IONS,
+    element_of,
+    other_names,
+    standard_atom,
+    standard_residue,
+)
 from latentmd.systems.protocol import InputOptions
 from latentmd.systems.readers.records import AtomRecord, Key, Records
 

@@ -36,6 +36,7 @@ def md(
     seed: int = 0,
     processes: int | None = None,
     overwrite: bool = False,
+    inputs: InputOptions = InputOptions(),
     progress: Report | None = None,
 ) -> RunResult:
     """Simulate plain MD and write one trajectory per walker.
@@ -56,6 +57,7 @@ def md(
         seed: with the number of the walker, decides all randomness.
         processes: worker processes; one per core where None.
         overwrite: replace an earlier run in `out`.
+        inputs: choices where the file leaves one: pH, model number, alternate location, missing residues, ends.
         progress: called with (stage, simulated ps, total ps).
 
     Returns:
@@ -71,7 +73,12 @@ def md(
     from latentmd.systems.builder import Protocol
 
     protocol = Protocol(
-        solvent, tuple(force_field), temperature=temperature, friction=friction, timestep=picoseconds(timestep)
+        solvent,
+        tuple(force_field),
+        temperature=temperature,
+        friction=friction,
+        timestep=picoseconds(timestep),
+        inputs=inputs,
     )
     settings = RolloutSettings(
         mode="md",

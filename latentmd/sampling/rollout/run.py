@@ -110,6 +110,11 @@ class _Run:
             raise RunError(f"{failure.rstrip('.')}. {frames} frames are in {self.folder.work}.")
         if status == "interrupted":
             raise RunInterrupted(self.folder.work, frames)
+        if self.tally.failing > frames / 2:
+            raise RunError(
+                f"{self.tally.failing} of {frames} frames fail their structure checks: the run is not usable. Its files "
+                f"are in {self.folder.path}; provenance.csv names the frames"
+            )
         return RunResult(self.folder.path, summary, self.folder.trajectories(), self.folder.topology)
 
     def _write_topology(self) -> None:
