@@ -1,283 +1,149 @@
-"""PDB file → OpenMM System: repair, parametrise."""
+"""File of a molecule → parametrised Molecule: read, choose, connect, complete, parametrise, check."""
 
 from __future__ import annotations
 
-import io
-import os
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-import openmm
-from openmm import app, unit
+from openmm import app
 
-from latentmd.systems.implicit import implicit_solvent, with_native_obc2
-from latentmd.systems.platforms import fastest_platform
+from latentmd.molecule.stereo import handedness
+from latentmd.systems.connections import connect
+from latentmd.systems.errors import MoleculeError
+from latentmd.systems.gaps import close_gaps
+from latentmd.systems.molecule import Molecule
+from latentmd.systems.names import AMINO_ACIDS, D_AMINO_ACIDS, IONS, WATER
+from latentmd.systems.parametrise import load_force_field, parametrise, refuse_unknown, solvated
+from latentmd.systems.protocol import DEFAULT_FORCE_FIELDS, InputOptions, Protocol, Solvent
+from latentmd.systems.protonation import TITRATABLE, protonation_note, states
+from latentmd.systems.readers.gro import read_gro
+from latentmd.systems.readers.mmcif import read_mmcif
+from latentmd.systems.readers.pdb import read_pdb
+from latentmd.systems.readers.records import Records
+from latentmd.systems.readers.text import EXPECTED, file_format, read_text
+from latentmd.systems.repair import add_heavy_atoms, add_hydrogens, repeatable
+from latentmd.systems.residues import Residue, choose, listed
+from latentmd.systems.sanity import check_bonds, check_charge, check_positions, in_nm
 
-Solvent = Literal["implicit", "vacuum", "explicit"]
+__all__ = [
+    "DEFAULT_FORCE_FIELDS", "WATER", "InputOptions", "Molecule", "MoleculeError", "Protocol", "Solvent", "build",
+]  # fmt: skip
 
-#: Force-field files per kind of solvent, used where the user names none.
-DEFAULT_FORCE_FIELDS: dict[Solvent, tuple[str, ...]] = {
-    "implicit": ("amber14/protein.ff14SB.xml", "implicit/obc2.xml"),
-    "vacuum": ("amber14/protein.ff14SB.xml",),
-    "explicit": ("amber14-all.xml", "amber14/tip3p.xml"),
-}
-
-WATER = ("HOH", "WAT", "TIP3", "SOL")
-_PADDING = 1.0  # nm of water around a solute that comes without
-_CUTOFF = 1.0  # nm, explicit solvent
-_PH = 7.0
-_SMALL = 1000  # atoms; larger molecules are repaired on the fastest platform instead
-
-
-class MoleculeError(ValueError):
-    """A molecule that cannot be turned into an OpenMM System; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """Simulation protocol: what the training data of the bundled models was made with.
-
-    Attributes:
-        solvent: "implicit" (OBC2), "vacuum" or "explicit" (water from the PDB, or added where it has none).
-        force_field: OpenMM force-field XML names or paths; empty for the default of the solvent.
-        temperature: kelvin.
-        friction: 1/ps.
-        timestep: ps.
-        hydrogen_mass: amu.
-    """
-
-    solvent: Solvent = "implicit"
-    force_field: tuple[str, ...] = ()
-    temperature: float = 350.0
-    friction: float = 1.0
-    timestep: float = 0.004
-    hydrogen_mass: float = 3.0
-
-    @property
-    def force_field_files(self) -> tuple[str, ...]:
-        """The force-field files in use."""
-        return self.force_field or DEFAULT_FORCE_FIELDS[self.solvent]
-
-
-@dataclass(frozen=True)
-class Molecule:
-    """A parametrised molecule.
-
-    Attributes:
-        topology: of all atoms, solvent included.
-        system: OpenMM System.
-        positions: starting positions, a Quantity of shape (atoms, 3).
-        protocol: what it was built with.
-        added: labels of the atoms that the PDB file lacked, such as "A:ALA2:HB1", and of added solvent.
-    """
-
-    topology: app.Topology
-    system: openmm.System
-    positions: Any
-    protocol: Protocol
-    added: tuple[str, ...] = field(default=())
-
-    def context(
-        self, integrator: openmm.Integrator, platform: str | None = None, threads: int | None = None
-    ) -> openmm.Context:
-        """A Context at the starting positions, on the named platform or the fastest one.
-
-        Args:
-            integrator: a new integrator.
-            platform: name of an OpenMM platform.
-            threads: threads of the CPU platform.
-        """
-        name = platform or fastest_platform(self)
-        properties = {"Threads": str(threads)} if name == "CPU" and threads else {}
-        context = openmm.Context(self.system, integrator, openmm.Platform.getPlatformByName(name), properties)
-        if self.system.usesPeriodicBoundaryConditions():
-            context.setPeriodicBoxVectors(*self.system.getDefaultPeriodicBoxVectors())
-        context.setPositions(self.positions)
-        return context
-
-    def langevin(self, seed: int) -> openmm.LangevinMiddleIntegrator:
-        """The protocol's thermostat, seeded (OpenMM takes a seed of 0 for "draw one", so 0 is moved)."""
-        p = self.protocol
-        integrator = openmm.LangevinMiddleIntegrator(
-            p.temperature * unit.kelvin, p.friction / unit.picosecond, p.timestep * unit.picosecond
-        )
-        integrator.setRandomNumberSeed(seed % (2**31 - 2) + 1)
-        return integrator
-
-    def box(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        """Periodic box vectors in nm, shape (3, 3); None where the System is not periodic."""
-        if not self.system.usesPeriodicBoundaryConditions():
-            return None
-        vectors = self.system.getDefaultPeriodicBoxVectors()
-        return np.array([list(vector.value_in_unit(unit.nanometer)) for vector in vectors], dtype=np.float64)
+_READERS = {"pdb": read_pdb, "mmcif": read_mmcif, "gro": read_gro}
 
 
 def build(pdb: str | Path, protocol: Protocol = Protocol()) -> Molecule:
-    """Repair a PDB file and parametrise it.
+    """Read a molecule from a file, complete it and parametrise it.
 
-    Missing heavy atoms and hydrogens are added with PDBFixer at pH 7 and listed in `Molecule.added`; hydrogens only
-    where a residue has none or the force field does not know it as it is. Everything else, heterogens included,
-    stays as it is. An implicit OBC2 model is rebuilt on the native `GBSAOBCForce`, the same energy over 30 times
-    faster for small molecules.
+    Missing heavy atoms are built by PDBFixer, hydrogens by OpenMM's Modeller where a residue has none, lacks some or
+    has others than its name says; both are listed in `Molecule.added`. The name of a residue decides its protonation,
+    then its hydrogens, then the pH. What was chosen where the file leaves a choice is in `Molecule.notes`. An implicit
+    OBC2 model is rebuilt on the native `GBSAOBCForce`, the same energy over 30 times faster for small molecules.
 
     Args:
-        pdb: path of the PDB file.
-        protocol: solvent, force field, temperature, friction, time step and hydrogen mass.
+        pdb: path of a PDB, mmCIF or GRO file, which may be gzipped.
+        protocol: solvent, force field, temperature, friction, time step, hydrogen mass, and choices about the file.
 
     Raises:
-        MoleculeError: the file is missing, empty or unreadable, has non-finite coordinates, or holds residues that the
-            force field does not describe.
+        MoleculeError: the file is missing, empty or unreadable, its molecule is incomplete in a way that cannot be
+            mended, or holds residues that the force field does not describe.
     """
     path = Path(pdb)
-    fixer = _read(path)
-    force_field = _force_field(protocol)
-    before = {_label(atom) for atom in fixer.topology.atoms()}
-    with _repeatable():
-        topology, positions = _repair(fixer, force_field)
-        added = [_label(atom) for atom in topology.atoms() if _label(atom) not in before]
-        _refuse_unknown(topology, force_field, protocol, path)
+    records = _read(path)
+    force_field = load_force_field(protocol)
+    try:
+        return _complete(records, force_field, protocol, path)
+    except MoleculeError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise MoleculeError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> Records:
+    text = read_text(path)
+    kind = file_format(text)
+    if not kind:
+        raise MoleculeError(f"{path}: no ATOM records found; {EXPECTED}")
+    records = _READERS[kind](text, path)
+    if not records.atoms:
+        raise MoleculeError(f"{path}: no ATOM records found; {EXPECTED}")
+    return records
+
+
+def _complete(records: Records, force_field: app.ForceField, protocol: Protocol, path: Path) -> Molecule:
+    options = protocol.inputs
+    residues, notes = choose(records, options)
+    residues = _without_solvent(residues, protocol, notes)
+    check_positions(residues)
+    _drop_acid_hydrogens(residues, notes)
+    found = connect(residues, records)
+    cell = records.cell
+    with repeatable():
+        before = {residue.label(atom.name) for residue in residues for atom in residue.atoms}
+        fill = close_gaps(found, records, options)
+        add_heavy_atoms(found, cell, fill)
+        topology, positions, order, changed = add_hydrogens(found, cell, force_field, options.ph)
+        check_bonds(topology, positions)
+        refuse_unknown(topology, order, force_field, protocol, path)
+        _name_states(topology, order)
+        added = [_found_label(atom, order) for atom in topology.atoms()]
+        added = [name for name in added if name not in before]
+        notes += found.notes + _notes(topology, positions, order, changed, options)
         if protocol.solvent == "explicit":
-            topology, positions, note = _solvated(topology, positions, force_field)
-            added += note
-    system = _parametrise(topology, force_field, protocol, path)
-    return Molecule(topology, system, positions, protocol, tuple(added))
+            topology, positions, water = solvated(topology, positions, force_field)
+            added += water
+    system = parametrise(topology, force_field, protocol, path)
+    if protocol.solvent != "explicit":
+        check_charge(topology, system)
+    return Molecule(topology, system, positions, protocol, tuple(added), tuple(notes))
 
 
-def _read(pdb: Path) -> Any:
-    from pdbfixer import PDBFixer
-
-    expected = "expected a PDB file with ATOM records"
-    if not pdb.exists():
-        raise MoleculeError(f"{pdb}: no such file; {expected} (`latentmd systems` lists the bundled ones)")
-    if not pdb.is_file():
-        raise MoleculeError(f"{pdb}: not a file; {expected}")
-    if pdb.stat().st_size == 0:
-        raise MoleculeError(f"{pdb}: the file is empty; {expected}")
-    if not os.access(pdb, os.R_OK):
-        raise MoleculeError(f"{pdb}: not readable; check its permissions")
-    try:
-        text = pdb.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise MoleculeError(f"{pdb}: not a text file; {expected}") from error
-    records = sum(line.startswith(("ATOM", "HETATM")) for line in text.splitlines())
-    if records == 0:
-        raise MoleculeError(f"{pdb}: no ATOM records found; {expected}")
-    try:
-        fixer = PDBFixer(pdbfile=io.StringIO(text), platform=_repeatable_platform(records))
-    except Exception as error:  # the parser raises whatever its assertions and indices do
-        raise MoleculeError(f"{pdb}: not a readable PDB file ({_first_line(error)}); {expected}") from error
-    xyz = np.array(fixer.positions.value_in_unit(unit.nanometer), dtype=np.float64)
-    if not np.all(np.isfinite(xyz)):
-        atom = list(fixer.topology.atoms())[int(np.argwhere(~np.isfinite(xyz))[0, 0])]
-        raise MoleculeError(f"{pdb}: coordinates of atom {_label(atom)} are not finite; correct the file")
-    return fixer
+def _without_solvent(residues: list[Residue], protocol: Protocol, notes: list[str]) -> list[Residue]:
+    """Leave out water and ions where the solvent is a continuum or nothing."""
+    if protocol.solvent == "explicit":
+        return residues
+    left = [r for r in residues if r.name == "HOH" or (r.name in IONS and len(r.atoms) == 1)]
+    if not left:
+        return residues
+    kept = [residue for residue in residues if residue not in left]
+    if not kept:
+        raise MoleculeError("only water and ions are there; simulate them with --solvent explicit")
+    names = [residue.found for residue in left]
+    counts = ", ".join(f"{names.count(name)} {name}" for name in sorted(set(names)))
+    notes.append(f"water and ions left out ({counts}); --solvent explicit keeps them")
+    return kept
 
 
-def _force_field(protocol: Protocol) -> app.ForceField:
-    files = protocol.force_field_files
-    try:
-        return app.ForceField(*files)
-    except Exception as error:
-        raise MoleculeError(
-            f"force field {', '.join(files)} cannot be read ({_first_line(error)}); "
-            "expected names or paths of OpenMM force-field XML files"
-        ) from error
+def _drop_acid_hydrogens(residues: list[Residue], notes: list[str]) -> None:
+    """Leave out the hydrogen of a neutral C-terminal acid, which force fields of proteins do not have."""
+    for residue in residues:
+        if residue.name in AMINO_ACIDS and residue.get("OXT") is not None and residue.get("HXT") is not None:
+            residue.atoms = [atom for atom in residue.atoms if atom.name != "HXT"]
+            notes.append(f"the end {residue} is taken as charged, without its hydrogen HXT")
 
 
-def _repeatable_platform(atoms: int) -> openmm.Platform | None:
-    """Added atoms are placed by minimisation; on one thread it gives the same positions every time."""
-    return openmm.Platform.getPlatformByName("Reference") if atoms <= _SMALL else None
+def _name_states(topology: app.Topology, residues: list[Residue]) -> None:
+    """Name the residues of a Topology by their protonation states."""
+    for residue, name in zip(topology.residues(), states(topology), strict=True):
+        residue.name = name
 
 
-@contextmanager
-def _repeatable() -> Iterator[None]:
-    """PDBFixer and Modeller draw from global generators: seed them, and put them back as they were."""
-    states = random.getstate(), np.random.get_state()
-    random.seed(1)
-    np.random.seed(1)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
+def _found_label(atom: app.topology.Atom, residues: list[Residue]) -> str:
+    return residues[atom.residue.index].label(atom.name)
 
 
-def _repair(fixer: Any, force_field: app.ForceField) -> tuple[app.Topology, Any]:
-    fixer.missingResidues = {}
-    fixer.findMissingAtoms()
-    fixer.addMissingAtoms(seed=1)
-    hydrogen = app.element.hydrogen
-    bare = any(all(atom.element != hydrogen for atom in residue.atoms()) for residue in fixer.topology.residues())
-    if bare or force_field.getUnmatchedResidues(fixer.topology):
-        fixer.addMissingHydrogens(_PH)
-    return fixer.topology, fixer.positions
-
-
-def _label(atom: app.topology.Atom) -> str:
-    residue = atom.residue
-    return f"{residue.chain.id}:{residue.name}{residue.id}:{atom.name}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _refuse_unknown(topology: app.Topology, force_field: app.ForceField, protocol: Protocol, source: Path) -> None:
-    unmatched = force_field.getUnmatchedResidues(topology)
-    if not unmatched:
-        return
-    names = sorted({f"{residue.name} ({residue.chain.id}:{residue.id})" for residue in unmatched})
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    if all(residue.name in WATER for residue in unmatched) and protocol.solvent != "explicit":
-        advice = "remove the water, or simulate it with --solvent explicit"
-    else:
-        advice = "remove them, complete them, or describe them with --force-field FILE.xml"
-    raise MoleculeError(
-        f"{source}: unknown residues {shown}; expected residues, with all their atoms and bonds, "
-        f"that {', '.join(protocol.force_field_files)} describes: {advice}"
-    )
-
-
-def _solvated(
-    topology: app.Topology, positions: Any, force_field: app.ForceField
-) -> tuple[app.Topology, Any, list[str]]:
-    """A box of water around a solute that comes without; a PDB file that brings water must bring its cell too."""
-    waters = sum(residue.name in WATER for residue in topology.residues())
-    if waters:
-        if topology.getPeriodicBoxVectors() is None:
-            raise MoleculeError("the PDB file has water but no unit cell; add a CRYST1 record, or remove the water")
-        return topology, positions, []
-    modeller = app.Modeller(topology, positions)
-    modeller.addSolvent(force_field, padding=_PADDING * unit.nanometer)
-    residues = [residue.name for residue in modeller.topology.residues()][topology.getNumResidues() :]
-    counts = ", ".join(f"{residues.count(name)} {name}" for name in sorted(set(residues)))
-    return modeller.topology, modeller.positions, [f"solvent: {counts}"]
-
-
-def _parametrise(
-    topology: app.Topology, force_field: app.ForceField, protocol: Protocol, source: Path
-) -> openmm.System:
-    files = ", ".join(protocol.force_field_files)
-    periodic = protocol.solvent == "explicit"
-    options: dict[str, Any] = {"nonbondedMethod": app.NoCutoff}
-    if periodic:
-        options = {"nonbondedMethod": app.PME, "nonbondedCutoff": _CUTOFF * unit.nanometer}
-    try:
-        system = force_field.createSystem(
-            topology, constraints=app.HBonds, hydrogenMass=protocol.hydrogen_mass * unit.amu, **options
-        )
-    except Exception as error:
-        raise MoleculeError(f"{source}: {files} cannot describe it: {_first_line(error)}") from error
-    found = implicit_solvent(system)
-    if protocol.solvent == "implicit" and not found:
-        raise MoleculeError(
-            f"force field {files} has no implicit solvent; add --force-field implicit/obc2.xml, or use --solvent vacuum"
-        )
-    if protocol.solvent != "implicit" and found:
-        raise MoleculeError(f"force field {files} brings implicit solvent; use --solvent implicit, or leave it out")
-    return with_native_obc2(system)
+def _notes(
+    topology: app.Topology, positions: Any, residues: list[Residue], changed: bool, options: InputOptions
+) -> list[str]:
+    notes = []
+    names = [residue.name for residue in topology.residues()]
+    if changed or any(r.state for r in residues if r.name in TITRATABLE):
+        notes += protonation_note(residues, names, options.ph)
+    hands = handedness(topology, in_nm(positions))
+    unlike = [residues[i] for i, hand in hands.items() if hand == "D" and residues[i].found in AMINO_ACIDS]
+    if unlike:
+        notes.append(f"D amino acids by their geometry, though named as L: {listed(unlike)}")
+    wrong = [residues[i] for i, hand in hands.items() if hand == "L" and residues[i].found in D_AMINO_ACIDS]
+    if wrong:
+        raise MoleculeError(f"{listed(wrong)} has the name of a D amino acid and the geometry of an L one; correct one")
+    return notes

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import openmm
 
-if TYPE_CHECKING:
-    from latentmd.systems.builder import Molecule
-
 _TIMING_SECONDS = 0.15  # per platform, enough to tell them apart
 _PREFERENCE = ("CUDA", "HIP", "OpenCL", "Reference", "CPU")
+
+
+class Simulable(Protocol):
+    """What can be timed: makes a Context, and the integrator for it, as `latentmd.systems.molecule.Molecule` does."""
+
+    def context(
+        self, integrator: openmm.Integrator, platform: str | None = None, threads: int | None = None
+    ) -> openmm.Context:
+        """A Context at the starting positions."""
+
+    def langevin(self, seed: int) -> openmm.Integrator:
+        """A seeded thermostat."""
 
 
 def platforms(names: Sequence[str] = _PREFERENCE) -> list[str]:
@@ -21,7 +30,9 @@ def platforms(names: Sequence[str] = _PREFERENCE) -> list[str]:
     return [name for name in names if name in present]
 
 
-def time_platform(molecule: Molecule, name: str, seconds: float = _TIMING_SECONDS, threads: int | None = None) -> float:
+def time_platform(
+    molecule: Simulable, name: str, seconds: float = _TIMING_SECONDS, threads: int | None = None
+) -> float:
     """Plain MD steps per second of wall time on one platform; 0.0 where a Context cannot be made there.
 
     Args:
@@ -44,12 +55,12 @@ def time_platform(molecule: Molecule, name: str, seconds: float = _TIMING_SECOND
     return steps / elapsed
 
 
-def platform_rates(molecule: Molecule, threads: int | None = None) -> dict[str, float]:
+def platform_rates(molecule: Simulable, threads: int | None = None) -> dict[str, float]:
     """Steps per second of wall time on every platform of this machine, by a timing of a fraction of a second each."""
     return {name: time_platform(molecule, name, threads=threads) for name in platforms()}
 
 
-def fastest_platform(molecule: Molecule, threads: int | None = None) -> str:
+def fastest_platform(molecule: Simulable, threads: int | None = None) -> str:
     """The platform with most steps per second for this molecule."""
     rates = platform_rates(molecule, threads)
     return max(rates, key=lambda name: rates[name])

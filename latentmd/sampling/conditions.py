@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
     from latentmd.sampling.request import RolloutSettings
-    from latentmd.systems.builder import Molecule, Protocol
+    from latentmd.systems.builder import InputOptions, Molecule, Protocol
 
 _SAME_TEMPERATURE = 0.01  # K
 
@@ -36,13 +38,16 @@ class UncoveredError(ValueError):
         molecule: residues, such as "ALA-ALA-ALA".
         source: file of the molecule.
         bundled: names of the bundled models.
+        why: what keeps one of them from covering it; empty where none is close.
 
     Attributes:
         reason: the first clause of the message.
     """
 
-    def __init__(self, molecule: str, source: Path, bundled: list[str]) -> None:
-        self.reason = f"no bundled model covers {molecule} ({source}; bundled: {', '.join(bundled) or 'none'})"
+    def __init__(self, molecule: str, source: Path, bundled: list[str], why: str = "") -> None:
+        self.reason = f"no bundled model covers {molecule} ({source}; bundled: {', '.join(bundled) or 'none'})" + (
+            f": {why}" if why else ""
+        )
         stem = source.stem
         super().__init__(
             f"{self.reason}. Train one: `latentmd md {source} --time 100ns --out {stem}-md`, then `latentmd train "
@@ -59,13 +64,17 @@ def given_model(model: str) -> ModelFile:
     return ModelFile(str(path.resolve()), read_manifest(path), read_sha256(path))
 
 
-def protocol_of(manifest: Manifest) -> Protocol:
+def protocol_of(manifest: Manifest, inputs: InputOptions | None = None) -> Protocol:
     """The protocol that a model was trained under.
+
+    Args:
+        manifest: of the model.
+        inputs: choices where the file of the molecule leaves one.
 
     Raises:
         MoleculeError: a kind of solvent that this version does not know.
     """
-    from latentmd.systems.builder import DEFAULT_FORCE_FIELDS, MoleculeError, Protocol
+    from latentmd.systems.builder import DEFAULT_FORCE_FIELDS, InputOptions, MoleculeError, Protocol
 
     if manifest.solvent not in DEFAULT_FORCE_FIELDS:
         raise MoleculeError(f"the model was trained in solvent {manifest.solvent!r}, which this latentmd does not know")
@@ -77,6 +86,7 @@ def protocol_of(manifest: Manifest) -> Protocol:
         friction=manifest.friction,
         timestep=manifest.timestep,
         hydrogen_mass=default.hydrogen_mass if manifest.hydrogen_mass is None else manifest.hydrogen_mass,
+        inputs=inputs or InputOptions(),
     )
 
 
@@ -88,12 +98,24 @@ def bundled_model(molecule: Molecule, source: Path) -> ModelFile:
     """
     from latentmd.model.file import bundled_models, read_manifest, read_sha256
 
-    names = bundled_models()
+    names, why = bundled_models(), ""
     for name in names:
         manifest = read_manifest(name)
         if manifest.covers(molecule.topology):
-            return ModelFile(name, manifest, read_sha256(name))
-    raise UncoveredError(_sequence(molecule), source, names)
+            why = other_stereoisomer(molecule, manifest)
+            if not why:
+                return ModelFile(name, manifest, read_sha256(name))
+    raise UncoveredError(_sequence(molecule), source, names, why)
+
+
+def other_stereoisomer(molecule: Molecule, manifest: Manifest) -> str:
+    """Why a molecule is another stereoisomer than the model's, which bonds alone do not tell; empty where it is not."""
+    from openmm import unit
+
+    from latentmd.molecule.stereo import difference, stereochemistry
+
+    positions = np.array(molecule.positions.value_in_unit(unit.nanometer), dtype=np.float64)
+    return difference(molecule.topology, positions, stereochemistry(*manifest.molecule()))
 
 
 def reference_model(molecule: Molecule) -> Manifest | None:
@@ -128,7 +150,13 @@ def check_covered(molecule: Molecule, model: ModelFile, source: Path) -> None:
     """
     answer = model.manifest.covers(molecule.topology)
     if answer:
-        return
+        why = other_stereoisomer(molecule, model.manifest)
+        if not why:
+            return
+        raise ValueError(
+            f"the model {model.name} does not cover {_sequence(molecule)} ({source}): {why}; nothing is mirrored. Train a "
+            "model of this stereoisomer with `latentmd md` and `latentmd train`, or use --mode md"
+        )
     raise ValueError(
         f"the model {model.name} does not cover {_sequence(molecule)} ({source}): {answer.reason}; `latentmd inspect` "
         "shows what it covers. Leave out --model to look for a bundled one, or train one with `latentmd md` and "

@@ -147,7 +147,7 @@ def run_hybrid(
 def _record(source: Path, request: HybridRequest, protocol: Protocol, model: ModelFile | None) -> dict[str, Any]:
     """Settings that must be equal for a run to be resumed, as JSON values."""
     return {
-        "molecule": source.read_text(encoding="utf-8") if source.is_file() else str(source),
+        "molecule": source.read_bytes().decode("latin-1") if source.is_file() else str(source),
         "model": None if model is None else model.name,
         "protocol": asdict(protocol),
         "seed": request.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,16 @@ from latentmd.arrays import Doubles
 if TYPE_CHECKING:
     from latentmd.systems.builder import Molecule, Protocol
 
+logger = logging.getLogger(__name__)
+
 _LARGE = 500  # atoms above which a structure is not minimised here, since every walker minimises first anyway
 _MINIMISER_STEPS = 500
-_SYSTEM_FIELDS = ("solvent", "force_field_files", "hydrogen_mass")  # of a protocol, that the OpenMM System depends on
+_SYSTEM_FIELDS = (
+    "solvent",
+    "force_field_files",
+    "hydrogen_mass",
+    "inputs",
+)  # of a protocol, that the OpenMM System depends on
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,8 @@ def prepare(molecule: Molecule, source: Path, threads: int) -> Prepared:
     """
     from latentmd.systems.platforms import platform_rates
 
+    for note in molecule.notes:
+        logger.warning("%s: %s", source, note)
     rates = platform_rates(molecule, threads)
     platform = max(rates, key=lambda name: rates[name])
     reference = minimised(molecule, platform)

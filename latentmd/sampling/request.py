@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from latentmd.io.folder import Policy, policy_of
 from latentmd.sampling.exactness import Level
+from latentmd.systems.protocol import InputOptions
 from latentmd.units import parse_time
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class RolloutSettings:
         device: of the model.
         temperature, solvent, force_field: kelvin, kind and OpenMM XML files; None or empty for the model's.
         cycle, burst: length of a cycle of alternation and of the MD at its end; None for the default cycle.
+        inputs: choices where the file of the molecule leaves one.
     """
 
     mode: Mode
@@ -62,6 +64,7 @@ class RolloutSettings:
     force_field: tuple[str, ...] = ()
     cycle: float | None = None
     burst: float = 2.0
+    inputs: InputOptions = InputOptions()
 
     @property
     def frames(self) -> int:
@@ -157,6 +160,7 @@ class HybridRequest:
         processes: worker processes on this machine; one per core where None.
         resume: go on with the run in `out`.
         overwrite: replace the run in `out`.
+        inputs: choices where the file of the molecule leaves one.
     """
 
     budget: HybridBudget
@@ -173,6 +177,7 @@ class HybridRequest:
     processes: int | None = None
     resume: bool = False
     overwrite: bool = False
+    inputs: InputOptions = InputOptions()
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from latentmd.sampling.request import (
     no_report,
     picoseconds,
 )
+from latentmd.systems.protocol import InputOptions
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
@@ -79,7 +80,7 @@ def simulate(
     temperature: float | None = None, solvent: Solvent | None = None, force_field: Sequence[str] = (),
     seed: int = 0, device: str = "auto", processes: int | None = None, scheduler: str | None = None,
     out: str | Path | None = None, overwrite: bool = False, resume: bool = False,
-    progress: Report | None = None, watch: Watch | None = None,
+    inputs: InputOptions = InputOptions(), progress: Report | None = None, watch: Watch | None = None,
 ) -> RunResult | HybridResult:  # fmt: skip
     """Simulate a molecule with a model and write full-atom trajectories.
 
@@ -106,6 +107,7 @@ def simulate(
         overwrite: replace an earlier run in `out`.
         resume: go on with the run in `out`, which must have been begun with the same settings; begins where there is
             none.
+        inputs: choices where the file leaves one: pH, model number, alternate location, missing residues, ends.
         progress: called with (stage, done, total); simulated and total ps of walkers.
         watch: hybrid: called after every round with (progress, seconds so far, wall budget).
 
@@ -120,7 +122,7 @@ def simulate(
     """
     shared = {
         "temperature": temperature, "solvent": solvent, "force_field": tuple(force_field), "seed": seed,
-        "processes": processes, "overwrite": overwrite, "resume": resume,
+        "processes": processes, "overwrite": overwrite, "resume": resume, "inputs": inputs,
     }  # fmt: skip
     options = Options(
         pdb=Path(pdb), model=None if model is None else str(model), mode=mode, exactness=exactness, time=_ps(time),
@@ -190,7 +192,7 @@ def _choose(o: Options) -> tuple[Mode, Molecule | None]:
     from latentmd.sampling.conditions import UncoveredError, bundled_model
     from latentmd.systems.builder import Protocol, build
 
-    molecule = build(o.pdb, Protocol(solvent or "implicit", force_field))
+    molecule = build(o.pdb, Protocol(solvent or "implicit", force_field, inputs=o.shared["inputs"]))
     try:
         bundled_model(molecule, o.pdb)
     except UncoveredError as error:

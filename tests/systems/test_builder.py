@@ -104,11 +104,12 @@ def test_added_atoms_are_the_same_every_time(tmp_path: Path) -> None:
     assert np.array_equal(np.random.get_state()[1], state)  # type: ignore[arg-type]
 
 
-def test_water_in_the_file_needs_explicit_solvent(tmp_path: Path) -> None:
+def test_water_in_the_file_is_left_out_of_implicit_solvent_and_said_so(tmp_path: Path) -> None:
     water = "HETATM  100  O   HOH B 900      30.000  30.000  30.000  1.00  0.00           O"
     path = edited(tmp_path, lambda lines: [*[x for x in lines if not x.startswith(("END", "CONECT"))], water, "END"])
-    with pytest.raises(MoleculeError, match=r"unknown residues HOH \(B:900\).*--solvent explicit"):
-        build(path)
+    molecule = build(path)
+    assert molecule.topology.getNumAtoms() == 22
+    assert molecule.notes == ("water and ions left out (1 HOH); --solvent explicit keeps them",)
 
 
 @pytest.mark.parametrize("name", ["LIG", "XYZ"])

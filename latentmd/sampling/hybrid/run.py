@@ -47,6 +47,7 @@ def hybrid_protocol(asked: HybridRequest, model: ModelFile | None) -> Protocol:
         solvent=asked.solvent or given.solvent,
         force_field=asked.force_field or (given.force_field if asked.solvent in (None, given.solvent) else ()),
         friction=asked.settings.friction,
+        inputs=asked.inputs,
     )
     check_protocol(protocol)
     if protocol.solvent == "explicit":

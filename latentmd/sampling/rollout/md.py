@@ -39,6 +39,7 @@ def md(
     processes: int | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    inputs: InputOptions = InputOptions(),
     progress: Report | None = None,
 ) -> RunResult:
     """Simulate plain MD and write one trajectory per walker.
@@ -61,6 +62,7 @@ def md(
         overwrite: replace an earlier run in `out`.
         resume: go on with the run in `out`, which must have been begun with the same settings; begins where there is
             none.
+        inputs: choices where the file leaves one: pH, model number, alternate location, missing residues, ends.
         progress: called with (stage, simulated ps, total ps).
 
     Returns:
@@ -76,7 +78,12 @@ def md(
     from latentmd.systems.builder import Protocol
 
     protocol = Protocol(
-        solvent, tuple(force_field), temperature=temperature, friction=friction, timestep=picoseconds(timestep)
+        solvent,
+        tuple(force_field),
+        temperature=temperature,
+        friction=friction,
+        timestep=picoseconds(timestep),
+        inputs=inputs,
     )
     settings = RolloutSettings(
         mode="md",

@@ -133,6 +133,11 @@ class _Run:
             raise RunError(f"{failure.rstrip('.')}. {frames} frames are in {folder.path}.")
         if status == "interrupted":
             raise RunInterrupted(folder.path, frames)
+        if self.tally.failing > frames / 2:
+            raise RunError(
+                f"{self.tally.failing} of {frames} frames fail their structure checks: the run is not usable. Its files "
+                f"are in {folder.path}; provenance.csv names the frames"
+            )
         return RunResult(folder.path, summary, folder.trajectories(), folder.topology)
 
     def _write_topology(self) -> None:

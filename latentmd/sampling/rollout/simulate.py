@@ -81,10 +81,10 @@ def _molecule_and_model(pdb: Path, s: RolloutSettings, built: Molecule | None) -
 
     if s.model is not None:
         model = given_model(s.model)
-        return molecule_under(protocol_of(model.manifest), pdb, built), model
-    molecule = molecule_under(Protocol(s.solvent or "implicit", s.force_field), pdb, built)
+        return molecule_under(protocol_of(model.manifest, s.inputs), pdb, built), model
+    molecule = molecule_under(Protocol(s.solvent or "implicit", s.force_field, inputs=s.inputs), pdb, built)
     model = bundled_model(molecule, pdb)
-    return molecule_under(protocol_of(model.manifest), pdb, molecule), model
+    return molecule_under(protocol_of(model.manifest, s.inputs), pdb, molecule), model
 
 
 def _plain_md(pdb: Path, s: RolloutSettings) -> Plan:
@@ -94,7 +94,7 @@ def _plain_md(pdb: Path, s: RolloutSettings) -> Plan:
         raise ValueError("--mode md uses no model; leave out --model, or choose --mode alternate or latent")
     default = Protocol()
     temperature = default.temperature if s.temperature is None else s.temperature
-    protocol = Protocol(s.solvent or "implicit", s.force_field, temperature=temperature)
+    protocol = Protocol(s.solvent or "implicit", s.force_field, temperature=temperature, inputs=s.inputs)
     return md_plan(pdb, s, protocol, "simulate")
 
 

@@ -1,0 +1,232 @@
+"""Which residues are bonded to each other: chains, gaps, rings of a whole chain, disulfides and other links."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from latentmd.systems.errors import MoleculeError
+from latentmd.systems.names import AMINO_ACIDS, CAPS, IONS
+from latentmd.systems.readers.records import Key, LinkRecord, Records
+from latentmd.systems.residues import Atom, Residue, listed
+from latentmd.systems.sanity import LONGEST_BOND
+
+_PEPTIDE = 0.17  # nm; a C-N bond (0.133) that MD at high temperature or a crude model has stretched
+# Longest distance of two atoms of neighbouring residues that are bonded, nm, for residues without C or N.
+_REACH = ((("C", "N"), LONGEST_BOND), (("CA", "N"), 0.29), (("C", "CA"), 0.29), (("CA", "CA"), 0.43))
+
+Bond = tuple[Residue, str, Residue, str]
+
+
+@dataclass(eq=False)
+class Connections:
+    """How residues hang together.
+
+    Attributes:
+        chains: residues in order; consecutive ones are bonded where `bonds` says so.
+        bonds: between atoms of different residues.
+        inner: bonds that CONECT states between atoms of one residue of no standard name.
+        gaps: breaks of a chain, as (residue before, residue after, distance in nm).
+        rings: chains, by index, that are closed head to tail.
+        notes: what was decided.
+    """
+
+    chains: list[list[Residue]] = field(default_factory=list)
+    bonds: list[Bond] = field(default_factory=list)
+    inner: list[Bond] = field(default_factory=list)
+    gaps: list[tuple[Residue, Residue, float]] = field(default_factory=list)
+    rings: set[int] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+    def disulfide(self, residue: Residue) -> bool:
+        """Whether a residue's sulfur is bonded to another one."""
+        return any((residue, "SG") in ((a, x), (b, y)) for a, x, b, y in self.bonds)
+
+
+def connect(residues: list[Residue], records: Records) -> Connections:
+    """Find the bonds between residues from distances and from what the file states.
+
+    Args:
+        residues: of the molecule.
+        records: of the file.
+
+    Raises:
+        MoleculeError: a stated bond is too long, or half of a disulfide has no other half.
+    """
+    found = Connections()
+    stated = _stated(residues, records, found)
+    _chains(residues, found)
+    _rings(found, stated)
+    _disulfides(residues, found, stated)
+    known = {frozenset(((a, x), (b, y))) for a, x, b, y in found.bonds}
+    found.bonds += [bond for bond in stated if frozenset(((bond[0], bond[1]), (bond[2], bond[3]))) not in known]
+    return found
+
+
+def distance(a: Atom, b: Atom) -> float:
+    """Distance of two atoms, nm."""
+    return math.dist(a.position, b.position)
+
+
+def _polymer(residue: Residue) -> bool:
+    return residue.amino_acid or residue.name in CAPS
+
+
+def _chains(residues: list[Residue], found: Connections) -> None:
+    for residue in residues:
+        before = found.chains[-1][-1] if found.chains else None
+        if before is not None and _continues(before, residue, found):
+            found.chains[-1].append(residue)
+        else:
+            found.chains.append([residue])
+
+
+def _continues(before: Residue, after: Residue, found: Connections) -> bool:
+    """Whether a residue belongs to the chain of the one before it; records bonds and gaps."""
+    marked = before.segment != after.segment or before.key[0] != after.key[0]
+    gap, limit = _separation(before, after)
+    if gap <= (_PEPTIDE if marked else limit):
+        found.bonds.append((before, "C", after, "N"))
+        if marked:
+            found.notes.append(
+                f"{before} and {after} are bonded (C-N {gap:.3f} nm), though the file ends a chain there"
+            )
+        return True
+    backbone = _backbone(before, after)
+    if backbone is not None:
+        found.bonds.append((before, backbone[0], after, backbone[1]))
+        return True
+    if not (_polymer(before) and _polymer(after)):
+        return not marked and not _polymer(before) and not _polymer(after)
+    ended = before.get("OXT") is not None or before.name in ("NME", "NH2") or after.name == "ACE"
+    if marked or ended:
+        if not marked:
+            found.notes.append(f"a new chain begins with {after}, though no TER record marks it")
+        return False
+    if (after.key[1], after.key[2]) <= (before.key[1], before.key[2]):
+        found.notes.append(f"a new chain begins with {after}, where the numbering starts again, without a TER record")
+        return False
+    found.gaps.append((before, after, gap))
+    return False
+
+
+def _separation(before: Residue, after: Residue) -> tuple[float, float]:
+    """Distance of the two atoms that tell whether residues are bonded, and the longest one at which they are, nm."""
+    for (first, second), limit in _REACH:
+        a, b = before.get(first), after.get(second)
+        if a is not None and b is not None:
+            return distance(a, b), limit if _polymer(before) and _polymer(after) else min(limit, _PEPTIDE)
+    return math.inf, 0.0
+
+
+def _backbone(before: Residue, after: Residue) -> tuple[str, str] | None:
+    """The phosphodiester bond of two nucleotides, where they are close enough."""
+    a, b = before.get("O3'"), after.get("P")
+    return ("O3'", "P") if a is not None and b is not None and distance(a, b) <= LONGEST_BOND else None
+
+
+def _rings(found: Connections, stated: list[Bond]) -> None:
+    """Chains whose last C is bonded to their first N, by a record or by distance."""
+    for index, chain in enumerate(found.chains):
+        first, last = chain[0], chain[-1]
+        head, tail = first.get("N"), last.get("C")
+        if len(chain) < 3 or head is None or tail is None or first.name in CAPS or last.name in CAPS:
+            continue
+        linked = any({(a, x), (b, y)} == {(first, "N"), (last, "C")} for a, x, b, y in stated)
+        if linked or distance(head, tail) <= _PEPTIDE:
+            if last.get("OXT") is not None:
+                raise MoleculeError(
+                    f"{last} has the end oxygen OXT and is bonded to {first} as well; leave out OXT or the bond"
+                )
+            found.rings.add(index)
+            found.bonds.append((last, "C", first, "N"))
+            found.notes.append(f"cyclic peptide: {last} is bonded to {first}")
+
+
+def _disulfides(residues: list[Residue], found: Connections, stated: list[Bond]) -> None:
+    sulfurs = [(residue, atom) for residue in residues if residue.name == "CYS" and (atom := residue.get("SG"))]
+    pairs = [(a, b) for a, x, b, y in stated if (x, y) == ("SG", "SG")]
+    taken = {residue for pair in pairs for residue in pair}
+    for i, (a, first) in enumerate(sulfurs):
+        near = [(distance(first, second), b) for b, second in sulfurs[i + 1 :] if b not in taken]
+        close = [item for item in near if item[0] <= LONGEST_BOND]
+        if a in taken or not close:
+            continue
+        b = min(close, key=lambda item: item[0])[1]
+        _refuse_named_otherwise(a, b)
+        taken |= {a, b}
+        pairs.append((a, b))
+        found.bonds.append((a, "SG", b, "SG"))
+    if pairs:
+        found.notes.append("disulfides: " + listed(f"{a} to {b}" for a, b in pairs))
+    lone = [residue for residue, _ in sulfurs if residue.state == "CYX" and residue not in taken]
+    if lone:
+        raise MoleculeError(
+            f"{lone[0]} is named as half of a disulfide, but no other sulfur is within {LONGEST_BOND} nm of its SG; "
+            "name it CYS (thiol) or CYM (thiolate), or correct the coordinates"
+        )
+
+
+def _refuse_named_otherwise(a: Residue, b: Residue) -> None:
+    for residue in (a, b):
+        if residue.state == "CYM" or "HG" in residue.hydrogens:
+            raise MoleculeError(
+                f"the sulfurs of {a} and {b} are within {LONGEST_BOND} nm, which is a disulfide, but {residue} is "
+                f"{'named as a thiolate' if residue.state == 'CYM' else 'a thiol with its hydrogen HG'}; correct one"
+            )
+
+
+def _stated(residues: list[Residue], records: Records, found: Connections) -> list[Bond]:
+    """Bonds of SSBOND, LINK, CONECT and struct_conn records between residues that are there."""
+    keys: dict[Key, list[Residue]] = {}
+    for residue in residues:
+        keys.setdefault(residue.key, []).append(residue)
+    serials: dict[int, list[tuple[Residue, Atom]]] = {}
+    for residue in residues:
+        for atom in residue.atoms:
+            if atom.serial >= 0:
+                serials.setdefault(atom.serial, []).append((residue, atom))
+    bonds: dict[frozenset[tuple[Residue, str]], Bond] = {}
+    for link in records.links:
+        ends = [_end(side, keys, serials) for side in (link.first, link.second)]
+        if None in ends:
+            continue
+        (a, x), (b, y) = ends  # type: ignore[misc]
+        bond = _checked(link, (a, x, b, y), found)
+        if bond is not None:
+            bonds.setdefault(frozenset(((a, x.name), (b, y.name))), bond)
+    return list(bonds.values())
+
+
+def _end(
+    side: tuple[Key, str] | int, keys: dict[Key, list[Residue]], serials: dict[int, list[tuple[Residue, Atom]]]
+) -> tuple[Residue, Atom] | None:
+    if isinstance(side, int):
+        atoms = serials.get(side, [])
+        return atoms[0] if len(atoms) == 1 else None
+    found = [(residue, atom) for residue in keys.get(side[0], []) if (atom := residue.get(side[1])) is not None]
+    return found[0] if len(found) == 1 else None
+
+
+def _checked(link: LinkRecord, ends: tuple[Residue, Atom, Residue, Atom], found: Connections) -> Bond | None:
+    """A stated bond, where it is one between residues; refused where it is too long."""
+    a, x, b, y = ends
+    if link.symmetry:
+        found.notes.append(f"{link.kind} {a} to {b} leads to another copy in the crystal: ignored")
+        return None
+    bond = (a, x.name, b, y.name)
+    if a is b:
+        if a.name not in AMINO_ACIDS and a.name not in CAPS and a.name != "HOH":
+            found.inner.append(bond)
+        return None
+    if a.name in IONS or b.name in IONS or "HOH" in (a.name, b.name):
+        return None
+    if {x.element.symbol, y.element.symbol} & {"H"} if x.element and y.element else False:
+        return None  # hydrogen bonds of older files
+    length = distance(x, y)
+    if length > LONGEST_BOND:
+        raise MoleculeError(
+            f"the {link.kind} record bonds {a.label(x.name)} to {b.label(y.name)}, which are {length:.3f} nm apart; "
+            f"expected at most {LONGEST_BOND} nm: correct the coordinates, or remove the record"
+        )
+    return bond

@@ -1,0 +1,106 @@
+"""Force field and solvent of a completed molecule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import openmm
+from openmm import app, unit
+
+from latentmd.systems.errors import MoleculeError, first_line
+from latentmd.systems.implicit import implicit_solvent, with_native_obc2
+from latentmd.systems.names import PHOSPHATES, WATER
+from latentmd.systems.protocol import Protocol
+from latentmd.systems.residues import Residue, listed
+
+_PADDING = 1.0  # nm of water around a solute that comes without
+_CUTOFF = 1.0  # nm, explicit solvent
+
+
+def load_force_field(protocol: Protocol) -> app.ForceField:
+    """The force field of a protocol.
+
+    Raises:
+        MoleculeError: a file of it cannot be read.
+    """
+    files = protocol.force_field_files
+    try:
+        return app.ForceField(*files)
+    except Exception as error:
+        raise MoleculeError(
+            f"force field {', '.join(files)} cannot be read ({first_line(error)}); "
+            "expected names or paths of OpenMM force-field XML files"
+        ) from error
+
+
+def refuse_unknown(
+    topology: app.Topology, residues: list[Residue], force_field: app.ForceField, protocol: Protocol, source: Path
+) -> None:
+    """Refuse residues that the force field does not describe, by name.
+
+    Raises:
+        MoleculeError: with the residues and what to do.
+    """
+    unmatched = force_field.getUnmatchedResidues(topology)
+    if not unmatched:
+        return
+    known = force_field._templates
+    blamed = [residue for residue in unmatched if residue.name not in known] or unmatched
+    shown = listed(sorted({str(residues[residue.index]) for residue in blamed}))
+    names = {residue.name for residue in blamed}
+    if names <= WATER and protocol.solvent != "explicit":
+        advice = "remove the water, or simulate it with --solvent explicit"
+    elif names & PHOSPHATES:
+        advice = (
+            "Amber describes phosphorylated residues in phosaa14SB; convert it to OpenMM XML (openmmforcefields, or "
+            "ParmEd) and name it with --force-field beside the protein's, or read an Amber prmtop of the molecule"
+        )
+    else:
+        advice = "remove them, complete them, or describe them with --force-field FILE.xml"
+    raise MoleculeError(
+        f"{source}: unknown residues {shown}; expected residues, with all their atoms and bonds, "
+        f"that {', '.join(protocol.force_field_files)} describes: {advice}"
+    )
+
+
+def solvated(
+    topology: app.Topology, positions: Any, force_field: app.ForceField
+) -> tuple[app.Topology, Any, list[str]]:
+    """A box of water around a solute that comes without; a file that brings water must bring its cell too."""
+    waters = sum(residue.name in WATER for residue in topology.residues())
+    if waters:
+        if topology.getPeriodicBoxVectors() is None:
+            raise MoleculeError("the file has water but no unit cell; add a CRYST1 record, or remove the water")
+        return topology, positions, []
+    modeller = app.Modeller(topology, positions)
+    modeller.addSolvent(force_field, padding=_PADDING * unit.nanometer)
+    residues = [residue.name for residue in modeller.topology.residues()][topology.getNumResidues() :]
+    counts = ", ".join(f"{residues.count(name)} {name}" for name in sorted(set(residues)))
+    return modeller.topology, modeller.positions, [f"solvent: {counts}"]
+
+
+def parametrise(topology: app.Topology, force_field: app.ForceField, protocol: Protocol, source: Path) -> openmm.System:
+    """OpenMM System with constrained hydrogens, whose GB model is the native one where that is the same.
+
+    Raises:
+        MoleculeError: the force field does not do, or not with that solvent.
+    """
+    files = ", ".join(protocol.force_field_files)
+    options: dict[str, Any] = {"nonbondedMethod": app.NoCutoff}
+    if protocol.solvent == "explicit":
+        options = {"nonbondedMethod": app.PME, "nonbondedCutoff": _CUTOFF * unit.nanometer}
+    try:
+        system = force_field.createSystem(
+            topology, constraints=app.HBonds, hydrogenMass=protocol.hydrogen_mass * unit.amu, **options
+        )
+    except Exception as error:
+        raise MoleculeError(f"{source}: {files} cannot describe it: {first_line(error)}") from error
+    found = implicit_solvent(system)
+    if protocol.solvent == "implicit" and not found:
+        raise MoleculeError(
+            f"force field {files} has no implicit solvent; add --force-field implicit/obc2.xml, or use --solvent vacuum"
+        )
+    if protocol.solvent != "implicit" and found:
+        raise MoleculeError(f"force field {files} brings implicit solvent; use --solvent implicit, or leave it out")
+    return with_native_obc2(system)

@@ -1,0 +1,1 @@
+"""Files of molecules as users have them, read into plain records."""

@@ -1,0 +1,147 @@
+"""mmCIF (PDBx) files, through OpenMM's reader of the syntax."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+from latentmd.systems.errors import MoleculeError, first_line
+from latentmd.systems.readers.records import AtomRecord, Key, LinkRecord, Records
+
+_NONE = ("", ".", "?")
+_BONDED = ("covale", "disulf", "covalent")
+
+
+def read_mmcif(text: str, path: Path) -> Records:
+    """Records of the first data block of an mmCIF file; chains and numbers are the authors'.
+
+    Args:
+        text: of the file.
+        path: for messages.
+
+    Raises:
+        MoleculeError: the syntax or a value cannot be read.
+    """
+    from openmm.app.internal.pdbx.reader.PdbxReader import PdbxReader
+
+    blocks: list[Any] = []
+    try:
+        PdbxReader(io.StringIO(text)).read(blocks)
+    except Exception as error:  # the parser raises whatever its states and indices do
+        raise MoleculeError(f"{path}: not a readable mmCIF file ({first_line(error)}); fetch it again") from error
+    block = next((block for block in blocks if block.getObj("atom_site") is not None), None)
+    if block is None:
+        raise MoleculeError(f"{path}: no ATOM records found; expected an mmCIF file with an _atom_site table")
+    rows = _rows(block, "atom_site")
+    records = Records()
+    aliases: dict[tuple[str, str, str], Key] = {}
+    segment, last = 0, None
+    for count, row in enumerate(rows, 1):
+        asym = row.get("label_asym_id", ""), row.get("pdbx_PDB_model_num", "")
+        segment += last is not None and asym != last
+        last = asym
+        atom = _atom(row, f"{path}, atom {count}", segment)
+        records.atoms.append(atom)
+        for chain, number in (("label_asym_id", "label_seq_id"), ("auth_asym_id", "auth_seq_id")):
+            aliases.setdefault((row.get(chain, ""), row.get(number, ""), atom.residue), atom.key)
+    records.links = [link for row in _rows(block, "struct_conn") if (link := _link(row, aliases)) is not None]
+    records.sequences = _sequences(block)
+    records.cell = _cell(block)
+    return records
+
+
+def _rows(block: Any, name: str) -> list[dict[str, str]]:
+    table = block.getObj(name)
+    if table is None:
+        return []
+    columns = list(table.getAttributeList())
+    rows = []
+    for i in range(table.getRowCount()):
+        values = table.getRow(i)
+        rows.append({key: "" if str(v) in _NONE else str(v) for key, v in zip(columns, values, strict=False)})
+    return rows
+
+
+def _atom(row: dict[str, str], where: str, segment: int) -> AtomRecord:
+    name = (row.get("auth_atom_id") or row.get("label_atom_id", "")).upper()
+    residue = (row.get("auth_comp_id") or row.get("label_comp_id", "")).upper()
+    chain = row.get("auth_asym_id") or row.get("label_asym_id", "")
+    if not name or not residue:
+        raise MoleculeError(f"{where}: no name of the atom or of its residue; expected label_atom_id and label_comp_id")
+    number = _value(row.get("auth_seq_id") or row.get("label_seq_id", ""), int, where, "the number of the residue")
+    label = f"{chain}:{residue}{number}:{name}"
+    xyz = [_value(row.get(f"Cartn_{axis}", ""), float, where, f"the {axis} coordinate of {label}") for axis in "xyz"]
+    if not all(math.isfinite(value) for value in xyz):
+        raise MoleculeError(f"{where}: coordinates of atom {label} are not finite; correct the file")
+    occupancy = row.get("occupancy", "")
+    return AtomRecord(
+        model=int(_value(row.get("pdbx_PDB_model_num", "") or "1", int, where, "the number of the model")),
+        chain=chain,
+        residue=residue,
+        number=int(number),
+        insertion=row.get("pdbx_PDB_ins_code", ""),
+        segment=segment,
+        name=name,
+        altloc=row.get("label_alt_id", ""),
+        element=row.get("type_symbol", "").capitalize(),
+        position=(0.1 * xyz[0], 0.1 * xyz[1], 0.1 * xyz[2]),
+        occupancy=_value(occupancy, float, where, "the occupancy") if occupancy else 1.0,
+        serial=-1,
+    )
+
+
+def _value(text: str, kind: type, where: str, what: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise MoleculeError(f"{where}: {text!r} is not {what}; expected a number") from None
+
+
+def _link(row: dict[str, str], aliases: dict[tuple[str, str, str], Key]) -> LinkRecord | None:
+    if not row.get("conn_type_id", "").lower().startswith(_BONDED):
+        return None
+    ends: list[tuple[Key, str]] = []
+    for side in ("ptnr1", "ptnr2"):
+        residue = row.get(f"{side}_label_comp_id", "").upper()
+        keys = [
+            (row.get(f"{side}_{kind}_asym_id", ""), row.get(f"{side}_{kind}_seq_id", ""), residue)
+            for kind in ("auth", "label")
+        ]
+        found = next((aliases[key] for key in keys if key in aliases), None)
+        if found is None:
+            return None
+        ends.append((found, row.get(f"{side}_label_atom_id", "").upper()))
+    symmetry = {row.get(f"{side}_symmetry", "") for side in ("ptnr1", "ptnr2")} - {"", "1_555"}
+    return LinkRecord("struct_conn", ends[0], ends[1], bool(symmetry))
+
+
+def _sequences(block: Any) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for row in _rows(block, "pdbx_poly_seq_scheme"):
+        found.setdefault(row.get("pdb_strand_id") or row.get("asym_id", ""), []).append(row.get("mon_id", "").upper())
+    if found:
+        return found
+    entities: dict[str, list[str]] = {}
+    for row in _rows(block, "entity_poly_seq"):
+        entities.setdefault(row.get("entity_id", ""), []).append(row.get("mon_id", "").upper())
+    for row in _rows(block, "atom_site"):
+        entity = row.get("label_entity_id", "")
+        if entity in entities:
+            found.setdefault(row.get("auth_asym_id") or row.get("label_asym_id", ""), entities[entity])
+    return found
+
+
+def _cell(block: Any) -> tuple[float, ...] | None:
+    rows = _rows(block, "cell")
+    if not rows:
+        return None
+    names = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
+    try:
+        values = [float(rows[0].get(name, "")) for name in names]
+    except ValueError:
+        return None
+    if not all(math.isfinite(value) and value > 0 for value in values) or max(values[:3]) <= 1.0:
+        return None
+    return (*(0.1 * value for value in values[:3]), *values[3:])

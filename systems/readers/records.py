@@ -1,0 +1,76 @@
+"""Plain records of what a file of coordinates says, before anything is chosen or corrected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Key = tuple[str, int, str]  # chain, residue number, insertion code
+
+
+@dataclass(frozen=True)
+class AtomRecord:
+    """One atom as the file has it.
+
+    Attributes:
+        model: number of its MODEL.
+        chain, residue, number, insertion: where it is.
+        segment: counts chain ends (TER, or another chain of the asymmetric unit) before it.
+        name, altloc, element: its name, alternate location and element symbol, "" where the file has none.
+        position: nm.
+        occupancy: 0 to 1.
+        serial: its number in the file.
+    """
+
+    model: int
+    chain: str
+    residue: str
+    number: int
+    insertion: str
+    segment: int
+    name: str
+    altloc: str
+    element: str
+    position: tuple[float, float, float]
+    occupancy: float
+    serial: int
+
+    @property
+    def key(self) -> Key:
+        """Residue that it belongs to."""
+        return self.chain, self.number, self.insertion
+
+    def __str__(self) -> str:
+        return f"{self.chain}:{self.residue}{self.number}{self.insertion}:{self.name}"
+
+
+@dataclass(frozen=True)
+class LinkRecord:
+    """A bond that the file states: SSBOND, LINK, CONECT or struct_conn.
+
+    Attributes:
+        kind: the record.
+        first, second: residue and atom name of each end; for CONECT a serial number.
+        symmetry: whether it leads to a copy of the molecule in another asymmetric unit.
+    """
+
+    kind: str
+    first: tuple[Key, str] | int
+    second: tuple[Key, str] | int
+    symmetry: bool = False
+
+
+@dataclass
+class Records:
+    """Everything that a file says.
+
+    Attributes:
+        atoms: in the order of the file.
+        links: bonds that it states.
+        sequences: residue names of each chain, of SEQRES or the polymer sequence scheme.
+        cell: box lengths in nm and angles in degrees; None where there is none.
+    """
+
+    atoms: list[AtomRecord] = field(default_factory=list)
+    links: list[LinkRecord] = field(default_factory=list)
+    sequences: dict[str, list[str]] = field(default_factory=dict)
+    cell: tuple[float, ...] | None = None

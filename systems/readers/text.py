@@ -1,0 +1,78 @@
+"""The text of a file, whatever its compression and encoding, and which format it is in."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import zlib
+from pathlib import Path
+
+from latentmd.systems.errors import MoleculeError, first_line
+
+EXPECTED = "expected a PDB, mmCIF or GRO file with atoms"
+_MOST_BYTES = 500_000_000  # of an uncompressed file
+_GRO_ATOM = re.compile(r"^[ \d]{5}\S.{9}[ \d]{5}\s*-?\d+\.\d+\s*-?\d+\.\d+\s*-?\d+\.\d+")
+
+
+def read_text(path: Path) -> str:
+    """Text of a file, unzipped and without a byte-order mark, with lines that end in a line feed.
+
+    Raises:
+        MoleculeError: missing, empty, unreadable, compressed badly, or no text.
+    """
+    data = read_bytes(path)
+    if b"\0" in data:
+        raise MoleculeError(f"{path}: not a text file; {EXPECTED}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")  # remarks of older programs; columns with atoms are checked one by one
+        if sum(not character.isprintable() and not character.isspace() for character in text) > 8:
+            raise MoleculeError(f"{path}: not a text file; {EXPECTED}") from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    start = text.lstrip()[:200].lower()
+    if start.startswith(("<!doctype", "<html", "<?xml", "<head", "<body")):
+        raise MoleculeError(f"{path}: a web page or XML, not a molecule (a failed download?); {EXPECTED}")
+    return text
+
+
+def read_bytes(path: Path) -> bytes:
+    """Content of a file, unzipped.
+
+    Raises:
+        MoleculeError: missing, empty, unreadable or compressed badly.
+    """
+    if not path.exists():
+        raise MoleculeError(f"{path}: no such file; {EXPECTED} (`latentmd systems` lists the bundled ones)")
+    if not path.is_file():
+        raise MoleculeError(f"{path}: not a file; {EXPECTED}")
+    if path.stat().st_size == 0:
+        raise MoleculeError(f"{path}: the file is empty; {EXPECTED}")
+    if not os.access(path, os.R_OK):
+        raise MoleculeError(f"{path}: not readable; check its permissions")
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path, "rb") if zipped else path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise MoleculeError(f"{path}: damaged gzip file ({first_line(error)}); write or fetch it again") from error
+    if not data:
+        raise MoleculeError(f"{path}: the file is empty; {EXPECTED}")
+    if len(data) > _MOST_BYTES:
+        raise MoleculeError(f"{path}: over {_MOST_BYTES // 10**6} MB of text; {EXPECTED}")
+    return data
+
+
+def file_format(text: str) -> str:
+    """ "pdb", "mmcif" or "gro", by content, since names of files are often wrong; "" where it is none of them."""
+    lines = text.split("\n")
+    if any(line[:6].upper().rstrip() in ("ATOM", "HETATM") and not line.startswith("_") for line in lines):
+        if not any(line.strip().lower().startswith("_atom_site.") for line in lines):
+            return "pdb"
+    if any(line.strip().lower().startswith(("_atom_site.", "_atom_site_", "data_")) for line in lines):
+        return "mmcif"
+    if len(lines) > 2 and lines[1].strip().isdigit() and _GRO_ATOM.match(lines[2]):
+        return "gro"
+    return ""

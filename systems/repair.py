@@ -1,0 +1,208 @@
+"""Atoms that a file lacks: heavy atoms and residues by PDBFixer, hydrogens by OpenMM's Modeller."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import openmm
+from openmm import app, unit
+
+from latentmd.molecule.stereo import cis_peptides, handedness
+from latentmd.systems.assemble import assemble, read_back
+from latentmd.systems.connections import Connections
+from latentmd.systems.errors import MoleculeError, first_line
+from latentmd.systems.gaps import Fill
+from latentmd.systems.names import D_AMINO_ACIDS, IONS
+from latentmd.systems.protonation import disagreement, states, wanted
+from latentmd.systems.residues import Residue, listed
+from latentmd.systems.sanity import in_nm
+
+_SMALL = 1000  # atoms; larger molecules are repaired on the fastest platform instead
+_SEEDS = (1, 2, 3, 4, 5)  # tries until what was built has the right handedness
+_ONE_ATOM = "ATOM      1  N   GLY A   1       0.000   0.000   0.000  1.00  0.00           N\n"
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """PDBFixer and Modeller draw from global generators: seed them, and put them back as they were."""
+    generators = random.getstate(), np.random.get_state()
+    random.seed(1)
+    np.random.seed(1)
+    try:
+        yield
+    finally:
+        random.setstate(generators[0])
+        np.random.set_state(generators[1])
+
+
+def _platform(atoms: int) -> openmm.Platform | None:
+    """Added atoms are placed by minimisation; on one thread it gives the same positions every time."""
+    return openmm.Platform.getPlatformByName("Reference") if atoms <= _SMALL else None
+
+
+def add_heavy_atoms(found: Connections, cell: tuple[float, ...] | None, fill: Fill) -> None:
+    """Build missing heavy atoms, terminal oxygens and residues into `found`, and check the handedness of what was built.
+
+    Args:
+        found: chains and bonds; changed.
+        cell: box, or None.
+        fill: residues to insert.
+
+    Raises:
+        MoleculeError: they cannot be built, or not with the right handedness.
+    """
+    topology, positions, residues = assemble(found, cell)
+    fixer = _fixer(topology, positions, fill)
+    made = list(topology.residues())
+    lacking = [residues[made.index(residue)] for residue in fixer.missingAtoms]
+    _refuse_unbuildable(lacking, topology, positions, residues)
+    for index in found.rings:
+        fixer.missingTerminals.pop(made[residues.index(found.chains[index][-1])], None)
+    if not (fixer.missingAtoms or fixer.missingTerminals or fill):
+        return
+    todo = dict(fixer.missingAtoms), dict(fixer.missingTerminals)
+    inserted = {place: len(names) for place, names in fill.items()}
+    saved, bonds = [list(chain) for chain in found.chains], list(found.bonds)
+    atoms = {residue: list(residue.atoms) for residue in residues}
+    problem = ""
+    for seed in _SEEDS:
+        fixer.topology, fixer.positions = topology, deepcopy(positions)
+        fixer.missingAtoms, fixer.missingTerminals = dict(todo[0]), dict(todo[1])
+        try:
+            fixer.addMissingAtoms(seed=seed)
+        except Exception as error:  # PDBFixer raises whatever its dictionaries and the force field do
+            raise MoleculeError(f"missing atoms cannot be built ({first_line(error)}); complete the file") from error
+        found.chains, found.bonds = [list(chain) for chain in saved], list(bonds)
+        for residue, old in atoms.items():
+            residue.atoms = list(old)
+        read_back(fixer.topology, fixer.positions, found, inserted)
+        _rebuild_mirrored(found, cell, set(residues))
+        problem = _wrong(found, cell, set(lacking), set(residues))
+        if not problem:
+            return
+    raise MoleculeError(f"{problem}: the missing atoms could not be built soundly; complete the file")
+
+
+def _rebuild_mirrored(found: Connections, cell: tuple[float, ...] | None, old: set[Residue]) -> None:
+    """Build the side chains of inserted residues again that PDBFixer closed as D: its minimiser may turn them over."""
+    topology, positions, residues = assemble(found, cell)
+    hands = handedness(topology, in_nm(positions))
+    mirrored = [residues[i] for i, hand in hands.items() if hand == "D" and residues[i] not in old]
+    if not mirrored:
+        return
+    for residue in mirrored:
+        residue.atoms = [atom for atom in residue.atoms if atom.name in ("N", "CA", "C", "O")]
+    topology, positions, residues = assemble(found, cell)
+    fixer = _fixer(topology, positions, {})
+    made = list(topology.residues())
+    fixer.missingAtoms = {r: atoms for r, atoms in fixer.missingAtoms.items() if residues[made.index(r)] in mirrored}
+    fixer.missingTerminals = {}
+    fixer.addMissingAtoms(seed=1)
+    read_back(fixer.topology, fixer.positions, found, {})
+
+
+def _fixer(topology: app.Topology, positions: Any, fill: Fill) -> Any:
+    from pdbfixer import PDBFixer
+
+    fixer = PDBFixer(pdbfile=io.StringIO(_ONE_ATOM), platform=_platform(topology.getNumAtoms()))
+    fixer.topology, fixer.positions = topology, positions
+    fixer.missingResidues = dict(fill)
+    fixer.findMissingAtoms()
+    return fixer
+
+
+def _refuse_unbuildable(
+    lacking: list[Residue], topology: app.Topology, positions: Any, residues: list[Residue]
+) -> None:
+    for residue in lacking:
+        heavy = len(residue.atoms) - len(residue.hydrogens)
+        if residue.amino_acid and heavy < 3:
+            raise MoleculeError(
+                f"{residue} has only {heavy} heavy atoms; expected at least 3, from which to build others"
+            )
+    hands = handedness(topology, in_nm(positions))
+    mirrored = [r for r in lacking if r.found in D_AMINO_ACIDS or hands.get(residues.index(r)) == "D"]
+    if mirrored:
+        raise MoleculeError(
+            f"{listed(mirrored)} lacks atoms, which can be built for L amino acids only, and it is a D one; complete it"
+        )
+
+
+def _wrong(found: Connections, cell: tuple[float, ...] | None, lacking: set[Residue], old: set[Residue]) -> str:
+    """What is wrong with residues that got atoms; empty where nothing is."""
+    topology, positions, residues = assemble(found, cell)
+    xyz = in_nm(positions)
+    touched = {i for i, residue in enumerate(residues) if residue in lacking or residue not in old}
+    for index, hand in handedness(topology, xyz).items():
+        if index in touched and hand == "D":
+            return f"{residues[index]} came out as a D amino acid"
+    for index in cis_peptides(topology, xyz):
+        if residues[index] not in old and residues[index].name != "PRO":
+            return f"the peptide bond before {residues[index]} came out as cis"
+    for first, second in topology.bonds():
+        length = float(np.linalg.norm(xyz[first.index] - xyz[second.index]))
+        if length > 0.2 and {residues[first.residue.index], residues[second.residue.index]} & (
+            lacking | set(residues) - old
+        ):
+            return f"the bond {first} to {second} came out {length:.2f} nm long"
+    return ""
+
+
+def add_hydrogens(
+    found: Connections, cell: tuple[float, ...] | None, force_field: app.ForceField, ph: float
+) -> tuple[app.Topology, Any, list[Residue], bool]:
+    """Add hydrogens where a residue has none, lacks some, or has others than its name says.
+
+    Args:
+        found: chains and bonds, with all heavy atoms.
+        cell: box, or None.
+        force_field: decides whether the hydrogens are complete.
+        ph: for residues whose names and hydrogens tell nothing.
+
+    Returns:
+        Topology, positions, residues, and whether hydrogens were added or changed.
+
+    Raises:
+        MoleculeError: they cannot be built.
+    """
+    topology, positions, residues = assemble(found, cell)
+    now = states(topology)
+    bare = any(not residue.hydrogens and residue.name not in IONS for residue in residues)
+    differ = any(disagreement(residue, state, found) for residue, state in zip(residues, now, strict=True))
+    if not (bare or differ or force_field.getUnmatchedResidues(topology)):
+        return topology, positions, residues, False
+    modeller = app.Modeller(topology, positions)
+    try:
+        modeller.addHydrogens(
+            pH=ph,
+            variants=[wanted(residue, found) for residue in residues],
+            platform=_platform(2 * topology.getNumAtoms()),
+        )
+    except Exception as error:  # Modeller raises whatever its dictionaries and vectors do
+        raise MoleculeError(f"hydrogens cannot be built ({first_line(error)}); add them to the file") from error
+    rings = {found.chains[index][0] for index in found.rings}
+    extra = [
+        atom
+        for atom in modeller.topology.atoms()
+        if residues[atom.residue.index] in rings
+        and atom.name in ("H2", "H3")
+        and _parent_name(modeller.topology, atom) == "N"
+    ]
+    if extra:
+        modeller.delete(extra)
+    return (
+        modeller.topology,
+        unit.Quantity(modeller.positions.value_in_unit(unit.nanometer), unit.nanometer),
+        residues,
+        True,
+    )
+
+
+def _parent_name(topology: app.Topology, atom: app.topology.Atom) -> str:
+    return next((b[0].name if b[1] is atom else b[1].name for b in topology.bonds() if atom in (b[0], b[1])), "")
