@@ -31,11 +31,11 @@ class ZMatrix:
     rotors: dict[int, tuple[int, int, int]]
 
 
-def z_matrix(record: Chemistry) -> ZMatrix:
+def z_matrix(record: Chemistry, root: int | None = None) -> ZMatrix:
     """Build the Z-matrix over a spanning tree of the bond graph.
 
-    The tree is rooted at the backbone CA (or the heavy atom) that is nearest to the middle of the largest connected
-    part; breadth first, so a bond that closes a ring (proline, disulfide) is the one farthest from the root. Parts
+    The tree is rooted at `root`, or where that is None at the backbone CA (or the heavy atom) that is nearest to the
+    middle of the largest connected part; breadth first, so a bond that closes a ring (proline, disulfide) is the one farthest from the root. Parts
     that are not bonded to the largest one hang on its root by a pseudo bond, whose length, angle and torsion are free.
 
     Raises:
@@ -48,7 +48,7 @@ def z_matrix(record: Chemistry) -> ZMatrix:
         )
     neighbours, pseudo = record.neighbours(), set[int]()
     parts = sorted(components(record.n_atoms, record.bonds), key=len, reverse=True)
-    root = _root(record, neighbours, parts[0])
+    root = _root(record, neighbours, parts[0]) if root is None else root
     for part in parts[1:]:
         start = _root(record, neighbours, part)
         pseudo.add(start)

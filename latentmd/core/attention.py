@@ -1,0 +1,88 @@
+"""Transformer over a short chain of tokens, with relative positions and a condition (adaLN)."""
+
+import torch
+from torch import Tensor, nn
+
+MAX_OFFSET = 8  # relative positions are told apart up to this many tokens
+
+
+class ChainBlock(nn.Module):
+    """Self-attention and a perceptron, both modulated by a condition (adaLN-zero; Peebles & Xie 2023).
+
+    Attention carries a learned bias for each relative position (T5; Raffel et al. 2020), so that a chain may be longer
+    than those of training. In a causal block a token sees itself and earlier ones only.
+    """
+
+    def __init__(self, width: int, condition: int, heads: int, causal: bool) -> None:
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.norm_attention = nn.LayerNorm(width, elementwise_affine=False)
+        self.norm_change = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation = nn.Linear(condition, 6 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        self.project = nn.Linear(width, 3 * width)
+        self.collect = nn.Linear(width, width)
+        self.bias = nn.Parameter(torch.zeros(heads, 2 * MAX_OFFSET + 1))
+        self.change = nn.Sequential(nn.Linear(width, 3 * width), nn.SiLU(), nn.Linear(3 * width, width))
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Attention over tokens, [batch, tokens, width]."""
+        batch, tokens, width = x.shape
+        q, k, v = self.project(x).reshape(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        place = torch.arange(tokens, device=x.device)
+        offset = place.unsqueeze(0) - place.unsqueeze(1)
+        bias = self.bias[:, offset.clamp(-MAX_OFFSET, MAX_OFFSET) + MAX_OFFSET]
+        if self.causal:
+            bias = bias.masked_fill(offset > 0, -1e9)
+        weights = torch.softmax(q @ k.transpose(-1, -2) / (width // self.heads) ** 0.5 + bias, dim=-1)
+        out: Tensor = self.collect((weights.to(v.dtype) @ v).transpose(1, 2).reshape(batch, tokens, width))
+        return out
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """Tokens h [batch, tokens, width] and a condition [batch, condition]."""
+        a, b, c, d, e, f = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
+        h = h + (1 + a) * self.attend(torch.addcmul(b, self.norm_attention(h), 1 + c))
+        return h + (1 + d) * self.change(torch.addcmul(e, self.norm_change(h), 1 + f))
+
+
+class ChainTransformer(nn.Module):
+    """A stack of `ChainBlock`.
+
+    Args:
+        width: of the tokens.
+        condition: size of the condition.
+        depth: number of blocks.
+        heads: of attention.
+        causal: whether tokens see earlier ones only.
+    """
+
+    def __init__(self, width: int, condition: int, depth: int, heads: int = 4, causal: bool = False) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([ChainBlock(width, condition, heads, causal) for _ in range(depth)])
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """Tokens h [batch, tokens, width] and a condition [batch, condition] → [batch, tokens, width]."""
+        for block in self.blocks:
+            h = block(h, condition)
+        return h
+
+
+class TypeEmbedding(nn.Module):
+    """Sum of embeddings of what a token is, [..., kinds] long → [..., width].
+
+    Args:
+        sizes: vocabulary of each kind.
+        width: of the embedding.
+    """
+
+    def __init__(self, sizes: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList([nn.Embedding(size, width) for size in sizes])
+
+    def forward(self, types: Tensor) -> Tensor:
+        """Embeddings of types [..., kinds] long."""
+        out = torch.zeros(types.shape[:-1] + (1,), device=types.device)  # noqa: RUF005 (scripts)
+        for i, table in enumerate(self.tables):
+            out = out + table(types[..., i])
+        return out
