@@ -53,17 +53,18 @@ class ResidueStatistics:
     def add(self, chain: Chain, vector: Tensor, angles: Tensor) -> None:
         """Add frames of one molecule: `internal_vector` and slots' angles [frames, tokens, slots]."""
         mask = torch.from_numpy(chain.mask).to(angles.device).unsqueeze(0)
-        x = regression_features(angles, mask).double()
+        x = {d: regression_features((1 - 2 * d) * angles, mask).double() for d in set(chain.types[:, 2].tolist())}
         for token, template in enumerate(chain.templates):
-            raw = vector[:, torch.from_numpy(chain.rest[token]).to(vector.device)].double()
             kinds = torch.from_numpy(chain.kinds[token]).to(vector.device)
+            d = int(chain.types[token, 2])
+            raw = vector[:, torch.from_numpy(chain.rest[token]).to(vector.device)].double() * _mirror(kinds, d)
             if template not in self.centre:
                 self.kinds[template] = kinds
                 self.centre[template] = _centre(raw, kinds)
-                n, m = x.shape[-1], raw.shape[1]
+                n, m = x[d].shape[-1], raw.shape[1]
                 shapes = ((n, n), (n, m), (m, m))
                 self.sums[template] = [torch.zeros(s, dtype=torch.float64, device=vector.device) for s in shapes]
-            y, own = _deviation(raw, kinds, self.centre[template]), x[:, token]
+            y, own = _deviation(raw, kinds, self.centre[template]), x[d][:, token]
             for total, part in zip(self.sums[template], (own.T @ own, own.T @ y, y.T @ y), strict=True):
                 total += part
             self.counts[template] = self.counts.get(template, 0) + len(y)
@@ -80,9 +81,14 @@ class ResidueStatistics:
             root = vectors * values.clamp_min(0).sqrt()
             out[template] = {
                 "centre": self.centre[template].float().cpu(), "coefficients": b.float().cpu(),
-                "root": root.float().cpu(),
+                "root": root.float().cpu(), "kinds": self.kinds[template].cpu(),
             }  # fmt: skip
         return out
+
+
+def _mirror(kinds: Tensor, d: int) -> Tensor:
+    """Signs by which internal coordinates of an L residue become those of its mirror image (d = 1)."""
+    return torch.where((kinds >= 2) & (d == 1), -1.0, 1.0)
 
 
 def _centre(raw: Tensor, kinds: Tensor) -> Tensor:
@@ -109,6 +115,7 @@ class ResidueDecoder(nn.Module):
     """
 
     mask: Tensor
+    hand: Tensor
     slot_column: Tensor
     slot_place: Tensor
 
@@ -121,6 +128,7 @@ class ResidueDecoder(nn.Module):
         n = chain.record.n_atoms
         self.n_atoms, self.n_bonds, self.n_angles = n, n - 1, n - 2
         self.register_buffer("mask", torch.from_numpy(chain.mask).unsqueeze(0))
+        self.register_buffer("hand", torch.from_numpy(1.0 - 2.0 * chain.types[:, 2]).float().reshape(1, -1, 1))
         slots = torch.from_numpy(chain.slots).flatten()
         self.register_buffer("slot_place", (slots >= 0).nonzero().squeeze(-1))
         self.register_buffer("slot_column", slots[slots >= 0])
@@ -134,10 +142,10 @@ class ResidueDecoder(nn.Module):
         root, done = torch.zeros(size, columns), 0
         for token, template in enumerate(chain.templates):
             rest, entry = torch.from_numpy(chain.rest[token]), table[template]
-            sign = torch.ones(len(rest))
+            sign = _mirror(entry["kinds"], int(chain.types[token, 2]))
             centre[rest] = entry["centre"].float() * sign
-            coefficients[token * features : (token + 1) * features, rest] = entry["coefficients"].float()
-            root[rest, done : done + len(rest)] = entry["root"].float()
+            coefficients[token * features : (token + 1) * features, rest] = entry["coefficients"].float() * sign
+            root[rest, done : done + len(rest)] = entry["root"].float() * sign.unsqueeze(1)
             done += len(rest)
         self.register_buffer("centre", centre)
         self.register_buffer("coefficients", coefficients)
@@ -150,7 +158,10 @@ class ResidueDecoder(nn.Module):
 
     def forward(self, angles: Tensor, noise: Tensor) -> Tensor:
         """Positions of torsions; standard normal noise [batch, noise_size], zeros for mean bonds and angles."""
-        x = regression_features(angles, self.mask).flatten(1)
+        x = regression_features(angles, self.mask)
+        if bool((self.hand < 0).any()):
+            x = torch.where(self.hand < 0, regression_features(-angles, self.mask), x)
+        x = x.flatten(1)
         values = self.centre + x @ self.coefficients + noise @ self.root
         torsions = values[:, self.n_bonds + self.n_angles :]
         torsions = torsions.index_copy(1, self.slot_column, angles.flatten(1)[:, self.slot_place])

@@ -33,7 +33,7 @@ class Chain:
     """What a model of peptides knows of one molecule.
 
     Attributes:
-        record: its chemistry.
+        record: its chemistry; names of hydrogens on one atom may be exchanged, so that a name tells the geometry.
         names: type of each token, from `TYPES`.
         types: (tokens, 3): index into `TYPES`, index into `PLACES`, 1 for a D residue and 0 otherwise.
         templates: for each token the key of its local geometry: type, place and atom names.
@@ -75,7 +75,7 @@ def chain(topology: Any, positions: Floats) -> Chain:
     Raises:
         ChainError: not one linear chain of amino acids and caps.
     """
-    record = chemistry(topology)
+    record = _with_stereo_names(chemistry(topology), positions)
     residues = _residues(record)
     names = tuple(_type(record, atoms) for atoms in residues)
     _check_linear(record, residues, names)
@@ -93,6 +93,44 @@ def chain(topology: Any, positions: Floats) -> Chain:
         for k, (name, atoms) in enumerate(zip(names, residues, strict=True))
     )
     return Chain(record, names, np.array(types), templates, layout, slots, quads, rest, kinds)
+
+
+def _with_stereo_names(record: Chemistry, positions: Floats) -> Chemistry:
+    """Exchange names of hydrogens on one atom where files differ, so that equal names mean equal geometry.
+
+    Two on a tetrahedral atom and three of a rotor turn one way round, mirrored in D residues; of two on a planar atom
+    the first is nearer to the atom two bonds further on.
+    """
+    names, neighbours = list(record.names), record.neighbours()
+    residues = {atoms[0]: _is_d(record, atoms, positions) for atoms in _residues(record)}
+    first = {record.residue_index[i]: i for i in residues}
+    for a in range(record.n_atoms):
+        hydrogens = sorted((j for j in neighbours[a] if record.symbols[j] == "H"), key=lambda j: record.names[j])
+        others = [j for j in neighbours[a] if record.symbols[j] != "H"]
+        if len(hydrogens) < 2 or not others:
+            continue
+        mirror = residues[first[record.residue_index[a]]]
+        if _swapped(record, positions, a, (hydrogens, others), mirror):
+            i, j = hydrogens[-2:]
+            names[i], names[j] = names[j], names[i]
+    return replace(record, names=tuple(names))
+
+
+def _swapped(
+    record: Chemistry, positions: Floats, a: int, around: tuple[list[int], list[int]], mirror: bool
+) -> bool:
+    """Whether the last two hydrogens on an atom stand the other way round than the convention."""
+    hydrogens, others = around
+    near = min(others, key=lambda j: (record.names[j] not in ("CA", "C", "N"), record.names[j]))
+    third = hydrogens[0] if len(hydrogens) == 3 else near
+    u, v, w = (np.asarray(positions[j] - positions[a], dtype=float) for j in (third, *hydrogens[-2:]))
+    volume = float(np.dot(u, np.cross(v, w)) / np.prod([np.linalg.norm(x) for x in (u, v, w)]))
+    if len(others) == 1 and len(hydrogens) == 2 and record.names[a] in _PLANAR_NITROGENS:
+        far = [j for j in record.neighbours()[others[0]] if j != a]
+        anchor = min(far, key=lambda j: (record.symbols[j] != "C", record.names[j]))
+        distances = [np.linalg.norm(positions[j] - positions[anchor]) for j in hydrogens]
+        return bool(distances[0] > distances[1])
+    return bool((volume < 0) != mirror)
 
 
 def _residues(record: Chemistry) -> list[list[int]]:

@@ -86,13 +86,13 @@ def _frame(record: Chemistry, bonded: list[int], pseudo: set[int]) -> tuple[int,
 
 
 def _rank(record: Chemistry, i: int) -> tuple[int, str, int]:
-    """Which of several atoms on one bond gives the torsion its name: backbone, then heavy by branch (CG1, OD1), then H.
+    """Which of several atoms on one bond gives the torsion its name: backbone, then heavy by branch (CG1, OD1), then H by name.
 
     IUPAC-IUB rules for peptide conformations, Biochemistry 9, 3471 (1970).
     """
     name = record.names[i]
     if record.symbols[i] == "H":
-        return 2, "", i
+        return 2, name, i
     return (0, "", i) if name in _BACKBONE else (1, name[1:], i)
 
 
