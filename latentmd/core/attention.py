@@ -13,8 +13,9 @@ class ChainBlock(nn.Module):
     than those of training. In a causal block a token sees itself and earlier ones only.
     """
 
-    def __init__(self, width: int, condition: int, heads: int, causal: bool) -> None:
+    def __init__(self, width: int, condition: int, heads: int, causal: bool, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.heads, self.causal = heads, causal
         self.norm_attention = nn.LayerNorm(width, elementwise_affine=False)
         self.norm_change = nn.LayerNorm(width, elementwise_affine=False)
@@ -42,8 +43,9 @@ class ChainBlock(nn.Module):
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
         """Tokens h [batch, tokens, width] and a condition [batch, condition]."""
         a, b, c, d, e, f = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
-        h = h + (1 + a) * self.attend(torch.addcmul(b, self.norm_attention(h), 1 + c))
-        return h + (1 + d) * self.change(torch.addcmul(e, self.norm_change(h), 1 + f))
+        h = h + (1 + a) * self.dropout(self.attend(torch.addcmul(b, self.norm_attention(h), 1 + c)))
+        out: Tensor = h + (1 + d) * self.dropout(self.change(torch.addcmul(e, self.norm_change(h), 1 + f)))
+        return out
 
 
 class ChainTransformer(nn.Module):
@@ -55,11 +57,14 @@ class ChainTransformer(nn.Module):
         depth: number of blocks.
         heads: of attention.
         causal: whether tokens see earlier ones only.
+        dropout: share of each change that is dropped in training.
     """
 
-    def __init__(self, width: int, condition: int, depth: int, heads: int = 4, causal: bool = False) -> None:
+    def __init__(
+        self, width: int, condition: int, depth: int, heads: int = 4, causal: bool = False, dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList([ChainBlock(width, condition, heads, causal) for _ in range(depth)])
+        self.blocks = nn.ModuleList([ChainBlock(width, condition, heads, causal, dropout) for _ in range(depth)])
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
         """Tokens h [batch, tokens, width] and a condition [batch, condition] → [batch, tokens, width]."""

@@ -259,7 +259,8 @@ def _rest(
         if k >= 2:
             row.append((name, 1, n - 1 + k - 2))
         if k >= 3 and turning.get(k - 3) != 0:
-            row.append((name, turning.get(k - 3, 2), 2 * n - 3 + k - 3))
+            of_bond = rows[residues[record.residue_index[layout.parents[k - 3][0]]]]  # the N after ACE turns in ACE
+            of_bond.append((name, turning.get(k - 3, 2), 2 * n - 3 + k - 3))
     for row in rows:
         row.sort()
     columns = tuple(np.array([c for _, _, c in row], dtype=np.int64) for row in rows)

@@ -31,6 +31,7 @@ class TorsionStep(nn.Module):
         width, depth, causal_depth: of the trunk that sees the latent, and of the one that sees drawn torsions.
         order: highest harmonic of a density's logarithm.
         lags: shortest and longest lag in ps between these two.
+        dropout: in training.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class TorsionStep(nn.Module):
         heads: int = 4,
         order: int = 20,
         lags: tuple[float, float] = (10.0, 1000.0),
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.axes, self.slots, self.order = axes, slots, order
@@ -52,9 +54,9 @@ class TorsionStep(nn.Module):
         self.embed = TypeEmbedding(sizes, width)
         self.read = nn.Linear(axes, width)
         self.lag = nn.Sequential(nn.Linear(7, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.trunk = ChainTransformer(width, width, depth, heads)
+        self.trunk = ChainTransformer(width, width, depth, heads, dropout=dropout)
         self.previous = nn.Linear(slots * features, width)
-        self.causal = ChainTransformer(width, width, causal_depth, heads, causal=True)
+        self.causal = ChainTransformer(width, width, causal_depth, heads, causal=True, dropout=dropout)
         self.earlier = nn.Parameter(torch.randn(slots, features, width) / (features * slots) ** 0.5)
         self.slot_embed = nn.Embedding(sizes[0] * slots, width)
         self.head = nn.Sequential(

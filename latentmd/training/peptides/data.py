@@ -243,7 +243,7 @@ def read(
         lanes, frames, atoms, _ = item.frames.shape
         layout = item.chain.layout
         coordinates = InternalCoordinates(list(item.chain.record.labels), layout).to(device)
-        stored = torch.from_numpy(np.ascontiguousarray(item.frames)).to(device).reshape(-1, atoms, 3)
+        stored = torch.from_numpy(np.array(item.frames)).to(device).reshape(-1, atoms, 3)
         slots = torch.from_numpy(item.chain.slots).to(device)
         parts = []
         for chunk in stored.split(8192):

@@ -146,8 +146,8 @@ def train_latent(
         optimiser.step()
         jepa.update_target(momentum_schedule(int(1000 * fraction), 1000, 0.99))
         if schedule.done % 200 == 0:
-            log(f"latent {schedule.done} " + " ".join(f"{k} {float(v):.4f}" for k, v in losses._asdict().items()))
-    found = {} if losses is None else {k: float(v) for k, v in losses._asdict().items()}
+            log(f"latent {schedule.done} " + " ".join(f"{k} {float(v.detach()):.4f}" for k, v in losses._asdict().items()))
+    found = {} if losses is None else {k: float(v.detach()) for k, v in losses._asdict().items()}
     return {**found, "steps": float(schedule.done)}
 
 
