@@ -25,7 +25,7 @@ class ChainBlock(nn.Module):
         self.project = nn.Linear(width, 3 * width)
         self.collect = nn.Linear(width, width)
         self.bias = nn.Parameter(torch.zeros(heads, 2 * MAX_OFFSET + 1))
-        self.change = nn.Sequential(nn.Linear(width, 3 * width), nn.SiLU(), nn.Linear(3 * width, width))
+        self.change = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
 
     def attend(self, x: Tensor) -> Tensor:
         """Attention over tokens, [batch, tokens, width]."""

@@ -43,8 +43,8 @@ class ChainEncoder(nn.Module):
         self.dim = dim
         self.embed = TypeEmbedding(sizes, width)
         self.read = nn.Linear(slots * (2 * HARMONICS + 1), width)
-        self.trunk = ChainTransformer(width, width, depth, heads)
-        self.condition = nn.Parameter(torch.zeros(1, width))
+        self.trunk = ChainTransformer(width, 1, depth, heads)
+        self.condition = nn.Parameter(torch.ones(1, 1), requires_grad=False)
         self.write = nn.Linear(width, dim)
 
     def forward(self, angles: Tensor, types: Tensor, mask: Tensor) -> Tensor:

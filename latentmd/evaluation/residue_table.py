@@ -85,6 +85,17 @@ class ResidueTable:
                 sign = 1 - 2 * d
                 self.planes[kind, place] += plane(sign * angles[:, token, _PHI], sign * angles[:, token, _PSI])
 
+    def negative_log_likelihood(self, chain: Chain, frames: Floats) -> float:
+        """Mean over torsions of −ln p in nats per radian, with half a count added to every bin."""
+        found = []
+        for token, slot in zip(*np.nonzero(chain.mask), strict=True):
+            kind, place, d = chain.types[token]
+            counts = self.torsions[kind, place, slot] + 0.5
+            bins = np.floor(((1 - 2 * d) * frames[:, token, slot] + np.pi) / (2 * np.pi) * BINS).astype(int)
+            density = counts / counts.sum() * BINS / (2 * np.pi)
+            found.append(-np.log(density[np.clip(bins, 0, BINS - 1)]).mean())
+        return float(np.mean(found))
+
     def scores(self, chain: Chain, reference: Floats) -> dict[str, float]:
         """JS distances of the table to reference frames [frames, tokens, slots]; neighbours are independent in it."""
 
@@ -97,7 +108,7 @@ class ResidueTable:
             return np.asarray(one(token, slot).reshape(PLANE_BINS, -1).sum(1))
 
         torsions = [js_distance(one(t, s), histogram(reference[:, t, s])) for t, s in scored_torsions(chain)]
-        out = {"torsions": float(np.mean(torsions))}
+        out = {"torsions": float(np.mean(torsions)), "nats": self.negative_log_likelihood(chain, reference)}
         for name, pairs in scored_planes(chain).items():
             found = []
             for (t, s), (u, r) in pairs:

@@ -32,8 +32,8 @@ class PeptideConfig:
     """
 
     dim: int = 32
-    n_slow: int = 16
-    encoder_width: int = 128
+    n_slow: int = 32
+    encoder_width: int = 96
     encoder_depth: int = 3
     width: int = 192
     depth: int = 4
@@ -49,9 +49,9 @@ class TokenPredictor(nn.Module):
     def __init__(self, dim: int, width: int, depth: int, lags: tuple[float, float]) -> None:
         super().__init__()
         self.noise_size = 0
-        self.lag = LagEmbedding(lags[0], lags[1], width)
+        self.lag = LagEmbedding(lags[0], lags[1], 64)
         self.read = nn.Linear(dim, width)
-        self.trunk = ChainTransformer(width, width, depth)
+        self.trunk = ChainTransformer(width, 64, depth)
         self.write = nn.Linear(width, dim)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from latentmd.core.attention import ChainTransformer, TypeEmbedding
 
 HARMONICS = 3  # of torsions that are read
+_CONDITION = 64  # size of the embedded lag
 _GRID = 180  # points of the circle on which densities are normalised and sampled
 NOW, EVER = 0.0, float("inf")  # lags: redraw the present torsions; forget them
 
@@ -53,10 +54,10 @@ class TorsionStep(nn.Module):
         features = 2 * HARMONICS + 1
         self.embed = TypeEmbedding(sizes, width)
         self.read = nn.Linear(axes, width)
-        self.lag = nn.Sequential(nn.Linear(7, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.trunk = ChainTransformer(width, width, depth, heads, dropout=dropout)
+        self.lag = nn.Sequential(nn.Linear(7, _CONDITION), nn.SiLU(), nn.Linear(_CONDITION, _CONDITION), nn.SiLU())
+        self.trunk = ChainTransformer(width, _CONDITION, depth, heads, dropout=dropout)
         self.previous = nn.Linear(slots * features, width)
-        self.causal = ChainTransformer(width, width, causal_depth, heads, causal=True, dropout=dropout)
+        self.causal = ChainTransformer(width, _CONDITION, causal_depth, heads, causal=True, dropout=dropout)
         self.earlier = nn.Parameter(torch.randn(slots, features, width) / (features * slots) ** 0.5)
         self.slot_embed = nn.Embedding(sizes[0] * slots, width)
         self.head = nn.Sequential(

@@ -113,9 +113,10 @@ def validate(
     """
     out: dict[str, dict[str, dict[str, float]]] = {}
     for tokens, group in peptides.groups.items():
-        sets = {"ever": draw(model, group, 8 * rows, 0.0, 0, 1)}
+        kept = max(1, steps // 5)
+        sets = {"ever": [draw(model, group, rows, 0.0, 0, 1, seed)[0] for seed in range(kept)]}
         for lag in lags:
-            sets[f"rollout {lag:g}"] = draw(model, group, rows, lag, steps, max(1, steps // 5))
+            sets[f"rollout {lag:g}"] = draw(model, group, rows, lag, steps, kept)
         truth, again = redraw(model, group, 4 * rows)
         found: dict[str, list[dict[str, float]]] = {}
         for k, name in enumerate(group.names):
