@@ -72,6 +72,8 @@ def packed_chemistry(pack: dict[str, Any], k: int, rows: dict[str, NDArray[np.in
 
 def packed_trajectories(data: Path, split: str, pack_path: Path) -> Iterator[Trajectory]:
     """Peptides of `<split>.json` and its raw int16 files, with chemistry from a pack of concatenated arrays."""
+    if not (data / f"{split}.json").exists():
+        return
     listing = json.loads((data / f"{split}.json").read_text())
     pack = dict(np.load(pack_path))
     counts = [key[:-6] for key in pack if key.endswith("_count")]
@@ -195,6 +197,7 @@ class Sampler:
         self.peptides, self.longest, self.generator = peptides, longest, generator
         self.lengths = list(peptides.groups)
         self.weights = torch.tensor([float(len(g.names)) for g in peptides.groups.values()])
+        self.fused = generator.device.type == "cuda"  # optimisers have a faster form there
         self.host = torch.Generator().manual_seed(int(generator.initial_seed()))
 
     def draw(self, molecules: int, rows: int, reversible: bool) -> Batch:
@@ -236,7 +239,7 @@ def read(
         statistics: sums of the local geometry to add to, or None.
 
     Raises:
-        ValueError: no trajectories, or more than one interval between frames.
+        ValueError: more than one interval between frames.
     """
     rows, intervals = [], set()
     for item in trajectories:
@@ -255,6 +258,6 @@ def read(
                 statistics.add(item.chain, vector, absolute)
         rows.append((item.name, item.chain, torch.cat(parts).reshape(lanes, frames, *slots.shape).cpu()))
         intervals.add(item.interval)
-    if len(intervals) != 1:
+    if len(intervals) > 1:
         raise ValueError(f"expected trajectories with one interval between frames, found {sorted(intervals)} ps")
-    return collect(rows, intervals.pop())
+    return collect(rows, intervals.pop() if intervals else 0.0)

@@ -79,6 +79,8 @@ def train(options: argparse.Namespace) -> None:
     run, statistics = Run(options), ResidueStatistics()
     peptides = read(run.trajectories("train"), run.device, statistics)
     unseen = read(run.trajectories("validation"), run.device)
+    if not peptides.count:
+        raise SystemExit(f"{options.data} holds no trajectories of training peptides")
     run.log(f"{peptides.count} peptides, {peptides.n_frames} frames; validation {unseen.count}, {unseen.n_frames}")
     table = residue_table(peptides)
     run.stamp("read")
@@ -102,6 +104,8 @@ def train(options: argparse.Namespace) -> None:
 
     def checkpoint() -> None:
         model.save(run.out / "peptides.pt", table_counts=torch.from_numpy(table.torsions).int())
+        if not unseen.count:
+            return
         model.step.eval()
         value = likelihoods(model, unseen, 10, longest)
         model.step.train()
@@ -119,6 +123,8 @@ def train(options: argparse.Namespace) -> None:
         planes=torch.from_numpy(table.planes).int(),
     )
     run.stamp("step")
+    if not unseen.count:
+        return
     run.report["likelihood"] = likelihoods(model, unseen, 20, longest)
     run.stamp("likelihood")
     run.report["validation"] = validate(model, table, unseen, options.rollouts, (100.0, 400.0), options.rollout_steps)

@@ -131,7 +131,7 @@ def train_latent(
         _Observed(model.encoder), model.predictor, objective, dim=dim, ema=0.99, ground=TorsionGround(dim), ground_weight=1.0
     ).to(next(model.parameters()).device)
     parameters = [p for p in jepa.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01, fused=sampler.fused)
     host = torch.Generator().manual_seed(0)
     losses = None
     for fraction in schedule:
@@ -182,7 +182,7 @@ def step_inputs(batch: Batch, u: Tensor) -> tuple[Tensor, Tensor]:
         batch: pairs.
         u: [batch] uniform numbers.
     """
-    now, ever = u < 0.15, u > 0.8
+    now, ever = u < 0.1, u > 0.7
     lag = torch.where(now, torch.full_like(batch.lag, NOW), torch.where(ever, torch.full_like(batch.lag, EVER), batch.lag))
     return lag, torch.where(now.reshape(-1, 1, 1), batch.now, batch.later)
 
@@ -226,7 +226,7 @@ def train_step(
     """
     step = model.step
     average = copy.deepcopy(step).requires_grad_(False)
-    optimiser = torch.optim.AdamW(step.parameters(), lr=peak, weight_decay=0.02, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(step.parameters(), lr=peak, weight_decay=0.02, betas=(0.9, 0.98), fused=sampler.fused)
     smooth: dict[str, float] = {}
     for fraction in schedule:
         for group in optimiser.param_groups:
@@ -246,7 +246,7 @@ def train_step(
                 value = float(rows[chosen].mean())
                 smooth[name] = 0.9 * smooth.get(name, value) + 0.1 * value
             log(f"step {schedule.done} " + " ".join(f"{k} {v:.4f}" for k, v in smooth.items()))
-        if checkpoint is not None and schedule.done % 2000 == 0:
+        if checkpoint is not None and schedule.done % 1000 == 0:
             model.step = average
             checkpoint()
             model.step = step
