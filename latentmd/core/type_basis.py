@@ -84,7 +84,9 @@ class TypeCovariances:
 def _rotation(instant: Tensor, lagged: Tensor, count: float) -> tuple[Tensor, Tensor]:
     c, k = instant / count, lagged / count
     dim = c.shape[0]
-    values, vectors = torch.linalg.eigh(c + _RIDGE * c.diagonal().mean() * torch.eye(dim, dtype=c.dtype, device=c.device))
+    values, vectors = torch.linalg.eigh(
+        c + _RIDGE * c.diagonal().mean() * torch.eye(dim, dtype=c.dtype, device=c.device)
+    )
     white = vectors / values.sqrt()
     found, turn = torch.linalg.eigh(white.T @ k @ white)
     return white @ turn.flip(1), found.flip(0)

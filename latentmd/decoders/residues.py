@@ -156,6 +156,13 @@ class ResidueDecoder(nn.Module):
     coefficients: Tensor
     root: Tensor
 
+    def angles(self, positions: Tensor) -> Tensor:
+        """Torsions [batch, tokens, slots] of positions [batch, atoms, 3] nm, 0 where there is none."""
+        torsions = self.coordinates.to_internal(positions)[2]
+        out = torch.zeros(positions.shape[0], self.mask[0].numel(), dtype=positions.dtype, device=positions.device)
+        out[:, self.slot_place] = torsions[:, self.slot_column]
+        return out.reshape(-1, self.mask.shape[1], self.mask.shape[2])
+
     def forward(self, angles: Tensor, noise: Tensor) -> Tensor:
         """Positions of torsions; standard normal noise [batch, noise_size], zeros for mean bonds and angles."""
         x = regression_features(angles, self.mask)

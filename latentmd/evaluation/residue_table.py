@@ -113,7 +113,9 @@ class ResidueTable:
             found = []
             for (t, s), (u, r) in pairs:
                 kind, place, _ = chain.types[t]
-                joint = self.planes[kind, place] if name == "ramachandran" else np.outer(coarse(t, s), coarse(u, r)).ravel()
+                joint = (
+                    self.planes[kind, place] if name == "ramachandran" else np.outer(coarse(t, s), coarse(u, r)).ravel()
+                )
                 found.append(js_distance(joint, plane(reference[:, t, s], reference[:, u, r])))
             if found:
                 out[name] = float(np.mean(found))

@@ -87,7 +87,10 @@ class PeptideModel(nn.Module):
 
     def save(self, path: Path, **extra: Any) -> None:
         """Write weights, sizes and the table of residues' geometry."""
-        table = {key: {k: v.half() if v.is_floating_point() else v for k, v in row.items()} for key, row in self.table.items()}
+        table = {
+            key: {k: v.half() if v.is_floating_point() else v for k, v in row.items()}
+            for key, row in self.table.items()
+        }
         data = {"config": asdict(self.config), "weights": self.state_dict(), "table": table, **extra}
         partial = path.with_suffix(".partial")
         torch.save(data, partial)
@@ -97,7 +100,8 @@ class PeptideModel(nn.Module):
     def load(cls, path: Path) -> PeptideModel:
         """Read what `save` wrote."""
         data = torch.load(path, map_location="cpu", weights_only=True)
-        model = cls(PeptideConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in data["config"].items()}))
+        sizes: dict[str, Any] = {**data["config"], "lags": tuple(data["config"]["lags"])}
+        model = cls(PeptideConfig(**sizes))
         model.load_state_dict(data["weights"])
         model.table = data["table"]
         return model.eval()

@@ -1,8 +1,9 @@
-"""A peptide as a chain of residue tokens: types, the torsions that turn, and a Z-matrix that is built from its start."""
+"""A peptide as a chain of residue tokens: types, the torsions that turn, and a Z-matrix that begins at its start."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import networkx
@@ -116,9 +117,7 @@ def _with_stereo_names(record: Chemistry, positions: Floats) -> Chemistry:
     return replace(record, names=tuple(names))
 
 
-def _swapped(
-    record: Chemistry, positions: Floats, a: int, around: tuple[list[int], list[int]], mirror: bool
-) -> bool:
+def _swapped(record: Chemistry, positions: Floats, a: int, around: tuple[list[int], list[int]], mirror: bool) -> bool:
     """Whether the last two hydrogens on an atom stand the other way round than the convention."""
     hydrogens, others = around
     near = min(others, key=lambda j: (record.names[j] not in ("CA", "C", "N"), record.names[j]))
@@ -166,7 +165,7 @@ def _check_linear(record: Chemistry, residues: list[list[int]], names: tuple[str
         for i, j in record.bonds
         if record.residue_index[i] != record.residue_index[j]
     }
-    wanted = {(record.residue_index[a[0]], record.residue_index[b[0]], "C", "N") for a, b in zip(residues, residues[1:])}
+    wanted = {(record.residue_index[a[0]], record.residue_index[b[0]], "C", "N") for a, b in pairwise(residues)}
     flipped = {(b, a, d, c) if a > b else (a, b, c, d) for a, b, c, d in between}
     if flipped != wanted:
         raise ChainError(
@@ -193,9 +192,7 @@ def _is_d(record: Chemistry, atoms: list[int], positions: Floats) -> bool:
 def _opened(record: Chemistry) -> Chemistry:
     """The record without the bond CG-CD of every proline: side chains then grow from CA whatever comes before."""
     names = record.names
-    ring = [
-        (i, j) for i, j in record.bonds if record.residues[i] == "PRO" and {names[i], names[j]} == {"CG", "CD"}
-    ]
+    ring = [(i, j) for i, j in record.bonds if record.residues[i] == "PRO" and {names[i], names[j]} == {"CG", "CD"}]
     return replace(record, bonds=tuple(bond for bond in record.bonds if bond not in ring))
 
 

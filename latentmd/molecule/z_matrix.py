@@ -35,8 +35,9 @@ def z_matrix(record: Chemistry, root: int | None = None) -> ZMatrix:
     """Build the Z-matrix over a spanning tree of the bond graph.
 
     The tree is rooted at `root`, or where that is None at the backbone CA (or the heavy atom) that is nearest to the
-    middle of the largest connected part; breadth first, so a bond that closes a ring (proline, disulfide) is the one farthest from the root. Parts
-    that are not bonded to the largest one hang on its root by a pseudo bond, whose length, angle and torsion are free.
+    middle of the largest connected part; breadth first, so a bond that closes a ring (proline, disulfide) is the one
+    farthest from the root. Parts that are not bonded to the largest one hang on its root by a pseudo bond, whose
+    length, angle and torsion are free.
 
     Raises:
         ValueError: for fewer than four atoms.
@@ -86,7 +87,7 @@ def _frame(record: Chemistry, bonded: list[int], pseudo: set[int]) -> tuple[int,
 
 
 def _rank(record: Chemistry, i: int) -> tuple[int, str, int]:
-    """Which of several atoms on one bond gives the torsion its name: backbone, then heavy by branch (CG1, OD1), then H by name.
+    """Which of several atoms on one bond gives the torsion its name: backbone, heavy by branch (CG1, OD1), H by name.
 
     IUPAC-IUB rules for peptide conformations, Biochemistry 9, 3471 (1970).
     """

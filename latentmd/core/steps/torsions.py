@@ -138,7 +138,7 @@ class TorsionStep(nn.Module):
         features = self.features(angles, mask)
         coefficients = self.residue(self.known(context, features, g), features, types)
         norm = torch.logsumexp((coefficients @ self.waves).float(), dim=-1) + math.log(2 * math.pi / _GRID)
-        value = (coefficients * self.basis(angles)).sum(-1).float() - norm
+        value: Tensor = (coefficients * self.basis(angles)).sum(-1).float() - norm
         return value * mask
 
     def sample(self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, uniform: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Train a model of many peptides within a wall-time budget; needs torch, numpy, scipy and networkx alone.
 
-    python -m latentmd.training.peptides.run --data FOLDER --pack PACK.npz --out FOLDER --seconds 300
+python -m latentmd.training.peptides.run --data FOLDER --pack PACK.npz --out FOLDER --seconds 300
 """
 
 from __future__ import annotations
@@ -16,11 +16,18 @@ import numpy as np
 import torch
 
 from latentmd.decoders.residues import ResidueStatistics
+from latentmd.model.peptides import PeptideConfig, PeptideModel
 from latentmd.molecule.chain import TYPES
-from latentmd.training.peptides.data import Peptides, Sampler, Trajectory, folder_trajectories, packed_trajectories, read
+from latentmd.training.peptides.data import (
+    Peptides,
+    Sampler,
+    Trajectory,
+    folder_trajectories,
+    packed_trajectories,
+    read,
+)
 from latentmd.training.peptides.stages import Schedule, fit_type_basis, train_latent, train_step
 from latentmd.training.peptides.validation import likelihoods, residue_table, validate
-from latentmd.model.peptides import PeptideConfig, PeptideModel
 
 
 class Run:
@@ -62,7 +69,7 @@ def write_thinned(peptides: Peptides, path: Path, limit: float) -> None:
     """Write torsions in steps of 1.4 degrees, as many frames as fit into `limit` bytes before compression."""
     used = sum(int((g.lanes * g.frames * g.mask.sum((1, 2))).sum()) for g in peptides.groups.values())
     stride = max(1, int(np.ceil(used / limit)))
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for group in peptides.groups.values():
         for k, name in enumerate(group.names):
             lanes, frames, start = int(group.lanes[k]), int(group.frames[k]), int(group.start[k])

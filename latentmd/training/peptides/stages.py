@@ -128,7 +128,13 @@ def train_latent(
     dim = model.config.dim
     objective = WithinMolecules(VarianceCovariance(1.0, 0.04), shape[1], dim)
     jepa = JEPA(
-        _Observed(model.encoder), model.predictor, objective, dim=dim, ema=0.99, ground=TorsionGround(dim), ground_weight=1.0
+        _Observed(model.encoder),
+        model.predictor,
+        objective,
+        dim=dim,
+        ema=0.99,
+        ground=TorsionGround(dim),
+        ground_weight=1.0,
     ).to(next(model.parameters()).device)
     parameters = [p for p in jepa.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01, fused=sampler.fused)
@@ -146,7 +152,10 @@ def train_latent(
         optimiser.step()
         jepa.update_target(momentum_schedule(int(1000 * fraction), 1000, 0.99))
         if schedule.done % 200 == 0:
-            log(f"latent {schedule.done} " + " ".join(f"{k} {float(v.detach()):.4f}" for k, v in losses._asdict().items()))
+            log(
+                f"latent {schedule.done} "
+                + " ".join(f"{k} {float(v.detach()):.4f}" for k, v in losses._asdict().items())
+            )
     found = {} if losses is None else {k: float(v.detach()) for k, v in losses._asdict().items()}
     return {**found, "steps": float(schedule.done)}
 
@@ -183,7 +192,9 @@ def step_inputs(batch: Batch, u: Tensor) -> tuple[Tensor, Tensor]:
         u: [batch] uniform numbers.
     """
     now, ever = u < 0.1, u > 0.7
-    lag = torch.where(now, torch.full_like(batch.lag, NOW), torch.where(ever, torch.full_like(batch.lag, EVER), batch.lag))
+    lag = torch.where(
+        now, torch.full_like(batch.lag, NOW), torch.where(ever, torch.full_like(batch.lag, EVER), batch.lag)
+    )
     return lag, torch.where(now.reshape(-1, 1, 1), batch.now, batch.later)
 
 

@@ -1,4 +1,4 @@
-"""What a model of peptides gets right on peptides that it was not trained on, beside the residue table and MD itself."""
+"""What a model of peptides gets right on peptides it was not trained on, beside the residue table and MD itself."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def redraw(model: PeptideModel, group: Group, rows: int, seed: int = 0) -> tuple
     generator = torch.Generator(device=device).manual_seed(seed)
     count = (group.lanes * group.frames).unsqueeze(1)
     row = group.start.unsqueeze(1) + (torch.rand(len(count), rows, device=device, generator=generator) * count).long()
-    angles = (group.angles[row.flatten()].float() / TURN)
+    angles = group.angles[row.flatten()].float() / TURN
     types, mask = group.types.repeat_interleave(rows, 0), group.mask.repeat_interleave(rows, 0)
     slow = model.encode(angles, types, mask)
     uniform = torch.rand(mask.shape, device=device, generator=generator)
@@ -132,9 +132,7 @@ def validate(
             for label, frames in sets.items():
                 model_frames = torch.cat([part[k] for part in frames]).cpu().numpy()
                 found.setdefault(label, []).append(frame_scores(chain, model_frames, md))
-            found.setdefault("redraw", []).append(
-                frame_scores(chain, again[k].cpu().numpy(), truth[k].cpu().numpy())
-            )
+            found.setdefault("redraw", []).append(frame_scores(chain, again[k].cpu().numpy(), truth[k].cpu().numpy()))
             difference = torch.remainder(again[k] - truth[k] + np.pi, 2 * np.pi) - np.pi
             error = float(difference.abs()[:, group.mask[k]].mean() * 180 / np.pi)
             found["redraw"][-1]["degrees"] = error
