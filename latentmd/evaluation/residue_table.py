@@ -102,7 +102,7 @@ class ResidueTable:
         def one(token: int, slot: int) -> Doubles:
             kind, place, d = chain.types[token]
             counts = self.torsions[kind, place, slot]
-            return counts[::-1] if d else counts
+            return np.asarray(counts[::-1] if d else counts)
 
         def coarse(token: int, slot: int) -> Doubles:
             return np.asarray(one(token, slot).reshape(PLANE_BINS, -1).sum(1))

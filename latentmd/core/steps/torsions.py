@@ -122,7 +122,8 @@ class TorsionStep(nn.Module):
     def known(self, context: Tensor, features: Tensor, g: Tensor) -> Tensor:
         """What each residue knows: the context and the torsions of earlier residues."""
         shifted = torch.cat([torch.zeros_like(features[:, :1]), features[:, :-1]], dim=1).flatten(2)
-        return self.causal(context + self.previous(shifted), g)
+        out: Tensor = self.causal(context + self.previous(shifted), g)
+        return out
 
     def log_likelihood(self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, angles: Tensor) -> Tensor:
         """ln p of each torsion in nats per radian, [batch, tokens, slots], 0 where there is none.
