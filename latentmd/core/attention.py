@@ -27,25 +27,37 @@ class ChainBlock(nn.Module):
         self.bias = nn.Parameter(torch.zeros(heads, 2 * MAX_OFFSET + 1))
         self.change = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
 
-    def attend(self, x: Tensor) -> Tensor:
-        """Attention over tokens, [batch, tokens, width]."""
+    def attend(self, x: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor]:
+        """Attention of tokens to earlier ones and each other.
+
+        Args:
+            x: [batch, tokens, width].
+            earlier: [batch, 2, heads, tokens before, size] keys and values of the tokens before.
+
+        Returns:
+            [batch, tokens, width], and the keys and values with those of x.
+        """
         batch, tokens, width = x.shape
-        q, k, v = self.project(x).reshape(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        place = torch.arange(tokens, device=x.device)
-        offset = place.unsqueeze(0) - place.unsqueeze(1)
+        size = width // self.heads
+        parts = self.project(x).reshape(batch, tokens, 3, self.heads, size).permute(2, 0, 3, 1, 4)
+        known = torch.cat([earlier, torch.stack([parts[1], parts[2]], dim=1)], dim=3)
+        start = earlier.shape[3]
+        place = torch.arange(start + tokens, device=x.device)
+        offset = place.unsqueeze(0) - place[start:].unsqueeze(1)
         bias = self.bias[:, offset.clamp(-MAX_OFFSET, MAX_OFFSET) + MAX_OFFSET]
         if self.causal:
             bias = bias.masked_fill(offset > 0, -1e9)
-        weights = torch.softmax(q @ k.transpose(-1, -2) / (width // self.heads) ** 0.5 + bias, dim=-1)
-        out: Tensor = self.collect((weights.to(v.dtype) @ v).transpose(1, 2).reshape(batch, tokens, width))
-        return out
+        weights = torch.softmax(parts[0] @ known[:, 0].transpose(-1, -2) / size**0.5 + bias, dim=-1)
+        mixed = (weights.to(known.dtype) @ known[:, 1]).transpose(1, 2).reshape(batch, tokens, width)
+        return self.collect(mixed), known
 
-    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        """Tokens h [batch, tokens, width] and a condition [batch, condition]."""
+    def forward(self, h: Tensor, condition: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens h [batch, tokens, width] and a condition [batch, condition]; `earlier` as for `attend`."""
         a, b, c, d, e, f = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
-        h = h + (1 + a) * self.dropout(self.attend(torch.addcmul(b, self.norm_attention(h), 1 + c)))
+        mixed, known = self.attend(torch.addcmul(b, self.norm_attention(h), 1 + c), earlier)
+        h = h + (1 + a) * self.dropout(mixed)
         out: Tensor = h + (1 + d) * self.dropout(self.change(torch.addcmul(e, self.norm_change(h), 1 + f)))
-        return out
+        return out, known
 
 
 class ChainTransformer(nn.Module):
@@ -64,13 +76,27 @@ class ChainTransformer(nn.Module):
         self, width: int, condition: int, depth: int, heads: int = 4, causal: bool = False, dropout: float = 0.0
     ) -> None:
         super().__init__()
+        self.heads = heads
         self.blocks = nn.ModuleList([ChainBlock(width, condition, heads, causal, dropout) for _ in range(depth)])
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
         """Tokens h [batch, tokens, width] and a condition [batch, condition] → [batch, tokens, width]."""
+        nothing = self.nothing(h)
         for block in self.blocks:
-            h = block(h, condition)
+            h, _ = block(h, condition, nothing)
         return h
+
+    def nothing(self, h: Tensor) -> Tensor:
+        """Keys and values of no tokens, [batch, 2, heads, 0, size]."""
+        return torch.zeros(h.shape[0], 2, self.heads, 0, h.shape[2] // self.heads, dtype=h.dtype, device=h.device)
+
+    def extend(self, h: Tensor, condition: Tensor, earlier: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The next tokens of a causal stack, given what each block knows of earlier ones (`nothing` at first)."""
+        known: list[Tensor] = []
+        for block, before in zip(self.blocks, earlier, strict=True):
+            h, after = block(h, condition, before)
+            known.append(after)
+        return h, known
 
 
 class TypeEmbedding(nn.Module):

@@ -147,9 +147,11 @@ class TorsionStep(nn.Module):
         context, g = self.context(latent, types, lag)
         batch, tokens = latent.shape[0], latent.shape[1]
         angles = torch.zeros(batch, tokens, self.slots, dtype=latent.dtype, device=latent.device)
-        features = self.features(angles, mask)
+        shifted = torch.zeros(batch, 1, self.previous.in_features, dtype=latent.dtype, device=latent.device)
+        known = [self.causal.nothing(context) for _ in self.causal.blocks]
         for t in range(tokens):
-            h = self.known(context[:, : t + 1], features[:, : t + 1], g)[:, t]
+            token, known = self.causal.extend(context[:, t : t + 1] + self.previous(shifted), g, known)
+            h = token[:, 0]
             for s in range(self.slots):
                 if not bool(mask[:, t, s].any()):
                     continue
@@ -157,7 +159,7 @@ class TorsionStep(nn.Module):
                 angles[:, t, s] = self.draw(self.density(self.head(x)), uniform[:, t, s])
                 own = self.features(angles[:, t : t + 1], mask[:, t : t + 1])
                 h = h + own[:, 0, s] @ self.earlier[s]
-            features = self.features(angles, mask)
+            shifted = self.features(angles[:, t : t + 1], mask[:, t : t + 1]).flatten(2)
         return angles
 
     def draw(self, coefficients: Tensor, uniform: Tensor) -> Tensor:

@@ -105,3 +105,19 @@ def test_draws_follow_the_density(step: TorsionStep) -> None:
         shifted = drawn + 0.7
         wrong = -step.log_likelihood(latent, types, mask, torch.full((rows,), 50.0), shifted).sum((1, 2))
     assert float(entropy.mean()) < float(wrong.mean())
+
+
+def test_draws_repeat_what_the_likelihood_conditions_on(step: TorsionStep) -> None:
+    rows = 64
+    latent, types, mask = _inputs(rows)
+    lag, uniform = torch.full((rows,), 50.0), torch.rand(rows, TOKENS, SLOTS, generator=torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        drawn = step.sample(latent, types, mask, lag, uniform)
+        context, g = step.context(latent, types, lag)
+        features = step.features(drawn, mask)
+        coefficients = step.residue(step.known(context, features, g), features, types)
+        again = torch.stack(
+            [step.draw(coefficients[:, t, s], uniform[:, t, s]) for t in range(TOKENS) for s in range(SLOTS)], dim=1
+        ).reshape(rows, TOKENS, SLOTS)
+    difference = torch.remainder(again - drawn + math.pi, 2 * math.pi) - math.pi
+    assert float(difference[mask].abs().max()) < 1e-3
