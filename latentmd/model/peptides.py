@@ -28,7 +28,7 @@ class PeptideConfig:
         encoder_width, encoder_depth: of the encoder.
         width, depth, causal_depth, heads: of the step.
         lags: shortest and longest lag, ps.
-        dropout: of the step in training.
+        dropout, type_dropout: of the step in training.
     """
 
     dim: int = 32
@@ -41,6 +41,7 @@ class PeptideConfig:
     heads: int = 6
     lags: tuple[float, float] = (10.0, 500.0)
     dropout: float = 0.0
+    type_dropout: float = 0.0
 
 
 class TokenPredictor(nn.Module):
@@ -76,7 +77,7 @@ class PeptideModel(nn.Module):
         eye = torch.eye(c.dim).expand(len(TYPES), -1, -1).clone()
         self.basis = TypeBasis(torch.zeros(len(TYPES), c.dim), eye, c.n_slow)
         self.step = TorsionStep(
-            SIZES, c.n_slow, slots, c.width, c.depth, c.causal_depth, c.heads, lags=c.lags, dropout=c.dropout
+            SIZES, c.n_slow, slots, c.width, c.depth, c.causal_depth, c.heads, lags=c.lags, dropout=c.dropout, type_dropout=c.type_dropout
         )
         self.table: dict[str, dict[str, Tensor]] = {}
 

@@ -33,6 +33,8 @@ class TorsionStep(nn.Module):
         order: highest harmonic of a density's logarithm.
         lags: shortest and longest lag in ps between these two.
         dropout: in training.
+        type_dropout: probability in training that the trunk is not told the type of a residue, so that it does not
+            learn whole sequences by heart; a torsion's own density always knows its residue.
     """
 
     def __init__(
@@ -47,9 +49,11 @@ class TorsionStep(nn.Module):
         order: int = 20,
         lags: tuple[float, float] = (10.0, 1000.0),
         dropout: float = 0.0,
+        type_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.axes, self.slots, self.order = axes, slots, order
+        self.type_dropout = type_dropout
         self.lags = (math.log(lags[0]), math.log(lags[1]))
         features = 2 * HARMONICS + 1
         self.embed = TypeEmbedding(sizes, width)
@@ -95,7 +99,11 @@ class TorsionStep(nn.Module):
         """What every torsion is conditioned on: tokens [batch, tokens, width] and the embedded lag."""
         g = self.condition(lag)
         keep = (~torch.isinf(lag)).to(latent.dtype).reshape(-1, 1, 1)
-        return self.trunk(self.read(latent * keep) + self.embed(types), g), g
+        known = self.embed(types)
+        if self.training and self.type_dropout > 0:
+            hidden = torch.rand(latent.shape[:2], device=latent.device) < self.type_dropout
+            known = known.masked_fill(hidden.unsqueeze(-1), 0.0)
+        return self.trunk(self.read(latent * keep) + known, g), g
 
     def features(self, angles: Tensor, mask: Tensor) -> Tensor:
         """[batch, tokens, slots] → [batch, tokens, slots, 7]: cosines, sines, and whether the torsion exists."""
