@@ -12,7 +12,7 @@ from latentmd.model.peptides import PeptideModel
 from latentmd.molecule.chain import Chain
 
 _CLASH = 0.2  # nm between heavy atoms more than two bonds apart, as the structure checks have it
-_TRIES = 4  # structures drawn for one latent, until one has no clash
+_TRIES = 4  # draws of a step or of a structure, until one has no clash
 
 
 class BoundPeptide(nn.Module):
@@ -36,7 +36,7 @@ class BoundPeptide(nn.Module):
         self.register_buffer("pairs", _clash_pairs(chain))
         self.register_buffer("inverse", torch.linalg.inv(model.basis.matrix.double()).float())
         self.torsion_noise = int(chain.mask.size)
-        self.step_noise = self.torsion_noise
+        self.step_noise = _TRIES * self.torsion_noise
         self.draw_noise = self.torsion_noise + self.decoder.noise_size
         self.decode_noise = _TRIES * self.draw_noise
 
@@ -62,8 +62,19 @@ class BoundPeptide(nn.Module):
         return self.model.step.sample(slow, types, mask, lag, uniform.clamp(1e-6, 1 - 1e-6))
 
     def step(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """One stochastic latent step of lag [batch] ps with standard normal noise [batch, step_noise]."""
-        return self.model.encode(self.draw(slow, lag, noise), self.types, self.mask)
+        """One stochastic latent step of lag [batch] ps with standard normal noise [batch, step_noise].
+
+        Torsions that clash in mean bond lengths and angles are drawn again: the law is that of the model, without them.
+        """
+        parts = noise.split(self.torsion_noise, dim=1)
+        angles = self.draw(slow, lag, parts[0])
+        for part in parts[1:]:
+            still = slow.new_zeros(slow.shape[0], self.decoder.noise_size)
+            again = self.clashes(self.decoder(angles, still)).nonzero().squeeze(1)
+            if len(again) == 0:
+                break
+            angles[again] = self.draw(slow[again], lag[again], part[again])
+        return self.model.encode(angles, self.types, self.mask)
 
     def mean_step(self, slow: Tensor, lag: Tensor) -> Tensor:
         """The conditional mean of a step. Never histogram its rollouts."""

@@ -13,7 +13,7 @@ import torch
 from latentmd.arrays import Floats
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.molecule.chain import SLOTS, TYPES, ChainError, chain
-from latentmd.molecule.geometry import torsion_angles
+from latentmd.molecule.torsions import torsion_angles
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
 Built = tuple[Any, Floats]
