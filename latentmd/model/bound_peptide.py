@@ -16,7 +16,7 @@ _TRIES = 4  # draws of a step or of a structure, until one has no clash
 
 
 class BoundPeptide(nn.Module):
-    """`encode`, `step`, `mean_step` and `decode` of one peptide; noise is passed in, so equal noise gives equal results.
+    """`encode`, `step`, `mean_step` and `decode` of one peptide; equal noise gives equal results.
 
     Args:
         model: of many peptides.

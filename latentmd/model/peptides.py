@@ -77,7 +77,16 @@ class PeptideModel(nn.Module):
         eye = torch.eye(c.dim).expand(len(TYPES), -1, -1).clone()
         self.basis = TypeBasis(torch.zeros(len(TYPES), c.dim), eye, c.n_slow)
         self.step = TorsionStep(
-            SIZES, c.n_slow, slots, c.width, c.depth, c.causal_depth, c.heads, lags=c.lags, dropout=c.dropout, type_dropout=c.type_dropout
+            SIZES,
+            c.n_slow,
+            slots,
+            c.width,
+            c.depth,
+            c.causal_depth,
+            c.heads,
+            lags=c.lags,
+            dropout=c.dropout,
+            type_dropout=c.type_dropout,
         )
         self.table: dict[str, dict[str, Tensor]] = {}
 

@@ -13,7 +13,7 @@ import torch
 from latentmd.arrays import Floats
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.molecule.chain import SLOTS, TYPES, ChainError, chain
-from latentmd.molecule.torsions import torsion_angles
+from latentmd.molecule.checks import torsions as measure_torsions
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
 Built = tuple[Any, Floats]
@@ -73,8 +73,7 @@ def test_slots_are_the_named_torsions(enkephalin: Built) -> None:
     frame = torch.from_numpy(positions).float().unsqueeze(0)
     torsions = InternalCoordinates(list(label), found.layout).to_internal(frame)[2][0]
     for token, slot in zip(*np.nonzero(found.mask), strict=True):
-        quad = torch.from_numpy(found.quads[token, slot]).unsqueeze(0)
-        measured = torsion_angles(frame, quad)[0, 0]
+        measured = float(measure_torsions(positions[None], found.quads[token, slot][None])[0, 0])
         assert float(torch.remainder(torsions[found.slots[token, slot]] - measured + 1, 2 * np.pi)) == pytest.approx(
             1.0, abs=1e-3
         )

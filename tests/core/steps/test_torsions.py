@@ -110,7 +110,10 @@ def test_draws_follow_the_density(step: TorsionStep) -> None:
 def test_draws_repeat_what_the_likelihood_conditions_on(step: TorsionStep) -> None:
     rows = 64
     latent, types, mask = _inputs(rows)
-    lag, uniform = torch.full((rows,), 50.0), torch.rand(rows, TOKENS, SLOTS, generator=torch.Generator().manual_seed(7))
+    lag, uniform = (
+        torch.full((rows,), 50.0),
+        torch.rand(rows, TOKENS, SLOTS, generator=torch.Generator().manual_seed(7)),
+    )
     with torch.no_grad():
         drawn = step.sample(latent, types, mask, lag, uniform)
         context, g = step.context(latent, types, lag)
