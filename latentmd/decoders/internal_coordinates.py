@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentmd.decoders.z_matrix import ZMatrix, z_matrix
 from latentmd.molecule.chemistry import Chemistry, chemistry
 from latentmd.molecule.geometry import wrap
+from latentmd.molecule.z_matrix import ZMatrix, z_matrix
 
 
 class InternalCoordinates(nn.Module):

@@ -31,12 +31,13 @@ class ZMatrix:
     rotors: dict[int, tuple[int, int, int]]
 
 
-def z_matrix(record: Chemistry) -> ZMatrix:
+def z_matrix(record: Chemistry, root: int | None = None) -> ZMatrix:
     """Build the Z-matrix over a spanning tree of the bond graph.
 
-    The tree is rooted at the backbone CA (or the heavy atom) that is nearest to the middle of the largest connected
-    part; breadth first, so a bond that closes a ring (proline, disulfide) is the one farthest from the root. Parts
-    that are not bonded to the largest one hang on its root by a pseudo bond, whose length, angle and torsion are free.
+    The tree is rooted at `root`, or where that is None at the backbone CA (or the heavy atom) that is nearest to the
+    middle of the largest connected part; breadth first, so a bond that closes a ring (proline, disulfide) is the one
+    farthest from the root. Parts that are not bonded to the largest one hang on its root by a pseudo bond, whose
+    length, angle and torsion are free.
 
     Raises:
         ValueError: for fewer than four atoms.
@@ -48,7 +49,7 @@ def z_matrix(record: Chemistry) -> ZMatrix:
         )
     neighbours, pseudo = record.neighbours(), set[int]()
     parts = sorted(components(record.n_atoms, record.bonds), key=len, reverse=True)
-    root = _root(record, neighbours, parts[0])
+    root = _root(record, neighbours, parts[0]) if root is None else root
     for part in parts[1:]:
         start = _root(record, neighbours, part)
         pseudo.add(start)
@@ -86,13 +87,13 @@ def _frame(record: Chemistry, bonded: list[int], pseudo: set[int]) -> tuple[int,
 
 
 def _rank(record: Chemistry, i: int) -> tuple[int, str, int]:
-    """Which of several atoms on one bond gives the torsion its name: backbone, then heavy by branch (CG1, OD1), then H.
+    """Which of several atoms on one bond gives the torsion its name: backbone, heavy by branch (CG1, OD1), H by name.
 
     IUPAC-IUB rules for peptide conformations, Biochemistry 9, 3471 (1970).
     """
     name = record.names[i]
     if record.symbols[i] == "H":
-        return 2, "", i
+        return 2, name, i
     return (0, "", i) if name in _BACKBONE else (1, name[1:], i)
 
 

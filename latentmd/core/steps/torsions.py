@@ -1,0 +1,181 @@
+"""Stochastic step of a chain: torsions a lag later, drawn one after another along the chain, with exact likelihood."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from latentmd.core.attention import ChainTransformer, TypeEmbedding
+
+HARMONICS = 3  # of torsions that are read
+_CONDITION = 64  # size of the embedded lag
+_GRID = 180  # points of the circle on which densities are normalised and sampled
+NOW, EVER = 0.0, float("inf")  # lags: redraw the present torsions; forget them
+
+
+class TorsionStep(nn.Module):
+    """p(θ(t + τ) | latent(t), types, τ) of a whole chain as a product over its torsions.
+
+    Residue after residue, and torsion after torsion within a residue, the density of a torsion is
+
+        p(θ) ∝ exp Σ_m (a_m cos mθ + b_m sin mθ),  m ≤ `order`
+
+    (generalised von Mises) with coefficients from a network that sees the latent of all residues, the types of all
+    residues, the lag, and the torsions drawn before. The normalisation is a sum over a grid, which converges
+    exponentially for a periodic function. At lag 0 the step decodes: it draws the torsions that belong to a latent. At
+    lag ∞ it draws from equilibrium: the latent is not looked at.
+
+    Args:
+        sizes: vocabulary of each kind of type.
+        axes: latent axes of a token.
+        slots: torsions per token.
+        width, depth, causal_depth: of the trunk that sees the latent, and of the one that sees drawn torsions.
+        order: highest harmonic of a density's logarithm.
+        lags: shortest and longest lag in ps between these two.
+        dropout: in training.
+        type_dropout: probability in training that the trunk is not told the type of a residue, so that it does not
+            learn whole sequences by heart; a torsion's own density always knows its residue.
+    """
+
+    def __init__(
+        self,
+        sizes: tuple[int, ...],
+        axes: int,
+        slots: int = 8,
+        width: int = 128,
+        depth: int = 3,
+        causal_depth: int = 2,
+        heads: int = 4,
+        order: int = 20,
+        lags: tuple[float, float] = (10.0, 1000.0),
+        dropout: float = 0.0,
+        type_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.axes, self.slots, self.order = axes, slots, order
+        self.type_dropout = type_dropout
+        self.lags = (math.log(lags[0]), math.log(lags[1]))
+        features = 2 * HARMONICS + 1
+        self.embed = TypeEmbedding(sizes, width)
+        self.read = nn.Linear(axes, width)
+        self.lag = nn.Sequential(nn.Linear(7, _CONDITION), nn.SiLU(), nn.Linear(_CONDITION, _CONDITION), nn.SiLU())
+        self.trunk = ChainTransformer(width, _CONDITION, depth, heads, dropout=dropout)
+        self.previous = nn.Linear(slots * features, width)
+        self.causal = ChainTransformer(width, _CONDITION, causal_depth, heads, causal=True, dropout=dropout)
+        self.earlier = nn.Parameter(torch.randn(slots, features, width) / (features * slots) ** 0.5)
+        self.slot_embed = nn.Embedding(sizes[0] * slots, width)
+        self.head = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width), nn.SiLU()
+        )
+        self.density = nn.Linear(width, 2 * order)
+        nn.init.zeros_(self.density.weight)
+        nn.init.zeros_(self.density.bias)
+        grid = (torch.arange(_GRID) + 0.5) / _GRID * 2 * math.pi - math.pi
+        self.register_buffer("grid", grid)
+        self.register_buffer("waves", self.basis(grid).t().contiguous())
+
+    grid: Tensor
+    waves: Tensor
+
+    def basis(self, angles: Tensor) -> Tensor:
+        """cos mθ and sin mθ for m = 1 … order, [...] → [..., 2 · order]."""
+        order = torch.arange(1, self.order + 1, dtype=angles.dtype, device=angles.device)
+        phase = angles.unsqueeze(-1) * order
+        return torch.cat([phase.cos(), phase.sin()], dim=-1)
+
+    def condition(self, lag: Tensor) -> Tensor:
+        """Features of lags [batch] in ps, with 0 for now and ∞ for ever."""
+        now, ever = (lag <= 0).to(torch.float32), torch.isinf(lag).to(torch.float32)
+        between = (1 - now) * (1 - ever)
+        safe = torch.where(between > 0, lag, torch.full_like(lag, math.exp(self.lags[0])))
+        span = (self.lags[1] - self.lags[0]) / 2
+        u = between * (torch.log(safe) - self.lags[0] - span) / span
+        phase = torch.pi / 2 * u
+        features = [u, between * phase.sin(), between * phase.cos(), (2 * phase).sin(), now, ever, between]
+        out: Tensor = self.lag(torch.stack(features, dim=-1))
+        return out
+
+    def context(self, latent: Tensor, types: Tensor, lag: Tensor) -> tuple[Tensor, Tensor]:
+        """What every torsion is conditioned on: tokens [batch, tokens, width] and the embedded lag."""
+        g = self.condition(lag)
+        keep = (~torch.isinf(lag)).to(latent.dtype).reshape(-1, 1, 1)
+        known = self.embed(types)
+        if self.training and self.type_dropout > 0:
+            hidden = torch.rand(latent.shape[:2], device=latent.device) < self.type_dropout
+            known = known.masked_fill(hidden.unsqueeze(-1), 0.0)
+        return self.trunk(self.read(latent * keep) + known, g), g
+
+    def features(self, angles: Tensor, mask: Tensor) -> Tensor:
+        """[batch, tokens, slots] → [batch, tokens, slots, 7]: cosines, sines, and whether the torsion exists."""
+        weight = mask.unsqueeze(-1).to(angles.dtype).expand(angles.shape + (1,))  # noqa: RUF005 (scripts)
+        order = torch.arange(1, HARMONICS + 1, dtype=angles.dtype, device=angles.device)
+        phase = angles.unsqueeze(-1) * order
+        return torch.cat([phase.cos() * weight, phase.sin() * weight, weight], dim=-1)
+
+    def residue(self, h: Tensor, features: Tensor, types: Tensor) -> Tensor:
+        """Coefficients [batch, tokens, slots, 2 · order] of all torsions' densities, each given those before it.
+
+        Args:
+            h: [batch, tokens, width], what a residue knows of the rest.
+            features: [batch, tokens, slots, 7] of its own torsions.
+            types: [batch or 1, tokens, kinds].
+        """
+        parts = torch.einsum("btsf,sfw->btsw", features, self.earlier)
+        before = parts.cumsum(2) - parts
+        place = types[..., :1] * self.slots + torch.arange(self.slots, device=h.device)
+        x = h.unsqueeze(2) + before + self.slot_embed(place)
+        out: Tensor = self.density(self.head(x))
+        return out
+
+    def known(self, context: Tensor, features: Tensor, g: Tensor) -> Tensor:
+        """What each residue knows: the context and the torsions of earlier residues."""
+        shifted = torch.cat([torch.zeros_like(features[:, :1]), features[:, :-1]], dim=1).flatten(2)
+        out: Tensor = self.causal(context + self.previous(shifted), g)
+        return out
+
+    def log_likelihood(self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, angles: Tensor) -> Tensor:
+        """ln p of each torsion in nats per radian, [batch, tokens, slots], 0 where there is none.
+
+        Args:
+            latent: [batch, tokens, axes] at time t.
+            types: [batch or 1, tokens, kinds] long.
+            mask: [batch or 1, tokens, slots].
+            lag: [batch] ps, or 0, or ∞.
+            angles: [batch, tokens, slots] radians at time t + lag.
+        """
+        context, g = self.context(latent, types, lag)
+        features = self.features(angles, mask)
+        coefficients = self.residue(self.known(context, features, g), features, types)
+        norm = torch.logsumexp((coefficients @ self.waves).float(), dim=-1) + math.log(2 * math.pi / _GRID)
+        value: Tensor = (coefficients * self.basis(angles)).sum(-1).float() - norm
+        return value * mask
+
+    def sample(self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, uniform: Tensor) -> Tensor:
+        """Draw all torsions, [batch, tokens, slots] radians; uniform [batch, tokens, slots] in (0, 1)."""
+        context, g = self.context(latent, types, lag)
+        batch, tokens = latent.shape[0], latent.shape[1]
+        angles = torch.zeros(batch, tokens, self.slots, dtype=latent.dtype, device=latent.device)
+        shifted = torch.zeros(batch, 1, self.previous.in_features, dtype=latent.dtype, device=latent.device)
+        known = [self.causal.nothing(context) for _ in self.causal.blocks]
+        for t in range(tokens):
+            token, known = self.causal.extend(context[:, t : t + 1] + self.previous(shifted), g, known)
+            h = token[:, 0]
+            for s in range(self.slots):
+                if not bool(mask[:, t, s].any()):
+                    continue
+                x = h + self.slot_embed(types[:, t, 0] * self.slots + s)
+                angles[:, t, s] = self.draw(self.density(self.head(x)), uniform[:, t, s])
+                own = self.features(angles[:, t : t + 1], mask[:, t : t + 1])
+                h = h + own[:, 0, s] @ self.earlier[s]
+            shifted = self.features(angles[:, t : t + 1], mask[:, t : t + 1]).flatten(2)
+        return angles
+
+    def draw(self, coefficients: Tensor, uniform: Tensor) -> Tensor:
+        """Invert the distribution function, linear between grid points: coefficients [batch, 2 · order] → angles."""
+        p = torch.softmax((coefficients @ self.waves).float(), dim=-1)
+        total = p.cumsum(-1)
+        u = uniform.unsqueeze(-1) * total[:, -1:]
+        k = torch.searchsorted(total, u).clamp(max=_GRID - 1)
+        upper, width = total.gather(1, k), p.gather(1, k)
+        inside = ((u - (upper - width)) / width.clamp_min(1e-12)).clamp(0, 1)
+        return ((k + inside) / _GRID * 2 * math.pi - math.pi).squeeze(-1)

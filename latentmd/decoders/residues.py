@@ -1,0 +1,176 @@
+"""Decoder of peptides: torsions of each residue → positions with all hydrogens, by residue type and not by molecule."""
+
+import torch
+from torch import Tensor, nn
+
+from latentmd.decoders.internal_coordinates import InternalCoordinates
+from latentmd.molecule.chain import SLOTS, Chain
+from latentmd.molecule.geometry import wrap
+
+_PSI, _PHI = SLOTS.index("psi"), SLOTS.index("phi")
+_RIDGE = 1e-3  # of the regression, in units of its features' variance
+_ROTOR = 3  # kind of a torsion that three equal hydrogens share
+
+
+def regression_features(angles: Tensor, mask: Tensor) -> Tensor:
+    """What bond lengths, angles and stiff torsions of a residue depend on.
+
+    A constant, two harmonics of its own torsions and of the psi before it, and products of those of phi and psi.
+
+    Args:
+        angles: [batch, tokens, slots] radians.
+        mask: [batch or 1, tokens, slots].
+
+    Returns:
+        [batch, tokens, features].
+    """
+    weight = mask.to(angles.dtype)
+    waves = torch.stack([f(k * angles) * weight for k in (1, 2) for f in (torch.cos, torch.sin)], dim=-1)
+    psi = waves[:, :, _PSI]
+    before = torch.cat([torch.zeros_like(psi[:, :1]), psi[:, :-1]], dim=1)
+    products = (waves[:, :, _PHI, :2].unsqueeze(-1) * psi[..., :2].unsqueeze(-2)).flatten(-2)
+    return torch.cat([torch.ones_like(angles[..., :1]), waves.flatten(-2), before, products], dim=-1)
+
+
+def internal_vector(coordinates: InternalCoordinates, positions: Tensor) -> Tensor:
+    """Bonds, angles and torsions of frames in one vector, [frames, 3 · atoms − 6]."""
+    return torch.cat(coordinates.to_internal(positions), dim=1)
+
+
+class ResidueStatistics:
+    """Sums from which the local geometry of every kind of residue is fitted.
+
+    A kind of residue (`Chain.templates`: type, place in the chain, atoms) has internal coordinates y that do not turn
+    freely. They are regressed on `regression_features` x, and what is left is Gaussian with a full covariance.
+    """
+
+    def __init__(self) -> None:
+        self.centre: dict[str, Tensor] = {}
+        self.kinds: dict[str, Tensor] = {}
+        self.sums: dict[str, list[Tensor]] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, chain: Chain, vector: Tensor, angles: Tensor) -> None:
+        """Add frames of one molecule: `internal_vector` and slots' angles [frames, tokens, slots]."""
+        mask = torch.from_numpy(chain.mask).to(angles.device).unsqueeze(0)
+        x = {d: regression_features((1 - 2 * d) * angles, mask).double() for d in set(chain.types[:, 2].tolist())}
+        for token, template in enumerate(chain.templates):
+            kinds = torch.from_numpy(chain.kinds[token]).to(vector.device)
+            d = int(chain.types[token, 2])
+            raw = vector[:, torch.from_numpy(chain.rest[token]).to(vector.device)].double() * _mirror(kinds, d)
+            if template not in self.centre:
+                self.kinds[template] = kinds
+                self.centre[template] = _centre(raw, kinds)
+                n, m = x[d].shape[-1], raw.shape[1]
+                shapes = ((n, n), (n, m), (m, m))
+                self.sums[template] = [torch.zeros(s, dtype=torch.float64, device=vector.device) for s in shapes]
+            y, own = _deviation(raw, kinds, self.centre[template]), x[d][:, token]
+            for total, part in zip(self.sums[template], (own.T @ own, own.T @ y, y.T @ y), strict=True):
+                total += part
+            self.counts[template] = self.counts.get(template, 0) + len(y)
+
+    def table(self) -> dict[str, dict[str, Tensor]]:
+        """For each kind of residue: centre [m], coefficients [features, m], and a root of the residual covariance."""
+        out = {}
+        for template, (xx, xy, yy) in self.sums.items():
+            n = self.counts[template]
+            a = xx / n + _RIDGE * torch.eye(len(xx), dtype=xx.dtype, device=xx.device)
+            b = torch.linalg.solve(a, xy / n)
+            rest = yy / n - xy.T @ b / n - b.T @ xy / n + b.T @ (xx / n) @ b
+            values, vectors = torch.linalg.eigh((rest + rest.T) / 2)
+            root = vectors * values.clamp_min(0).sqrt()
+            out[template] = {
+                "centre": self.centre[template].float().cpu(), "coefficients": b.float().cpu(),
+                "root": root.float().cpu(), "kinds": self.kinds[template].cpu(),
+            }  # fmt: skip
+        return out
+
+
+def _mirror(kinds: Tensor, d: int) -> Tensor:
+    """Signs by which internal coordinates of an L residue become those of its mirror image (d = 1)."""
+    return torch.where((kinds >= 2) & (d == 1), -1.0, 1.0)
+
+
+def _centre(raw: Tensor, kinds: Tensor) -> Tensor:
+    """Mean, circular for torsions; of a rotor the phase modulo a third of a turn."""
+    folds = torch.where(kinds == _ROTOR, 3.0, 1.0).to(raw.dtype)
+    circular = torch.atan2((folds * raw).sin().mean(0), (folds * raw).cos().mean(0)) / folds
+    return torch.where(kinds >= 2, circular, raw.mean(0))
+
+
+def _deviation(raw: Tensor, kinds: Tensor, centre: Tensor) -> Tensor:
+    folds = torch.where(kinds == _ROTOR, 3.0, 1.0).to(raw.dtype)
+    return torch.where(kinds >= 2, wrap(folds * (raw - centre)) / folds, raw - centre)
+
+
+class ResidueDecoder(nn.Module):
+    """Torsions [batch, tokens, slots] and noise → positions [batch, atoms, 3] nm of one molecule, from a table.
+
+    Args:
+        chain: the molecule.
+        table: from `ResidueStatistics.table`, the local geometry of each kind of residue.
+
+    Raises:
+        KeyError: a kind of residue that the table does not hold.
+    """
+
+    mask: Tensor
+    hand: Tensor
+    slot_column: Tensor
+    slot_place: Tensor
+
+    def __init__(self, chain: Chain, table: dict[str, dict[str, Tensor]]) -> None:
+        super().__init__()
+        missing = sorted({t for t in chain.templates if t not in table})
+        if missing:
+            raise KeyError(f"no local geometry is known of: {'; '.join(missing)}")
+        self.coordinates = InternalCoordinates(list(chain.record.labels), chain.layout)
+        n = chain.record.n_atoms
+        self.n_atoms, self.n_bonds, self.n_angles = n, n - 1, n - 2
+        self.register_buffer("mask", torch.from_numpy(chain.mask).unsqueeze(0))
+        self.register_buffer("hand", torch.from_numpy(1.0 - 2.0 * chain.types[:, 2]).float().reshape(1, -1, 1))
+        slots = torch.from_numpy(chain.slots).flatten()
+        self.register_buffer("slot_place", (slots >= 0).nonzero().squeeze(-1))
+        self.register_buffer("slot_column", slots[slots >= 0])
+        self.tokens = len(chain.templates)
+        self.noise_size = 0
+        size = 3 * n - 6
+        centre, columns = torch.zeros(size), 0
+        features = int(table[chain.templates[0]]["coefficients"].shape[0])
+        coefficients = torch.zeros(self.tokens * features, size)
+        columns = sum(len(rest) for rest in chain.rest)
+        root, done = torch.zeros(size, columns), 0
+        for token, template in enumerate(chain.templates):
+            rest, entry = torch.from_numpy(chain.rest[token]), table[template]
+            sign = _mirror(entry["kinds"], int(chain.types[token, 2]))
+            centre[rest] = entry["centre"].float() * sign
+            coefficients[token * features : (token + 1) * features, rest] = entry["coefficients"].float() * sign
+            root[rest, done : done + len(rest)] = entry["root"].float() * sign.unsqueeze(1)
+            done += len(rest)
+        self.register_buffer("centre", centre)
+        self.register_buffer("coefficients", coefficients)
+        self.register_buffer("root", root.t().contiguous())
+        self.noise_size = columns
+
+    centre: Tensor
+    coefficients: Tensor
+    root: Tensor
+
+    def angles(self, positions: Tensor) -> Tensor:
+        """Torsions [batch, tokens, slots] of positions [batch, atoms, 3] nm, 0 where there is none."""
+        torsions = self.coordinates.to_internal(positions)[2]
+        out = torch.zeros(positions.shape[0], self.mask[0].numel(), dtype=positions.dtype, device=positions.device)
+        out[:, self.slot_place] = torsions[:, self.slot_column]
+        return out.reshape(-1, self.mask.shape[1], self.mask.shape[2])
+
+    def forward(self, angles: Tensor, noise: Tensor) -> Tensor:
+        """Positions of torsions; standard normal noise [batch, noise_size], zeros for mean bonds and angles."""
+        x = regression_features(angles, self.mask)
+        if bool((self.hand < 0).any()):
+            x = torch.where(self.hand < 0, regression_features(-angles, self.mask), x)
+        x = x.flatten(1)
+        values = self.centre + x @ self.coefficients + noise @ self.root
+        torsions = values[:, self.n_bonds + self.n_angles :]
+        torsions = torsions.index_copy(1, self.slot_column, angles.flatten(1)[:, self.slot_place])
+        bonds, bends = values[:, : self.n_bonds], values[:, self.n_bonds : self.n_bonds + self.n_angles]
+        return self.coordinates.to_cartesian(bonds, bends, torsions)

@@ -1,0 +1,139 @@
+"""The simplest model of an unseen peptide: histograms of torsions by residue type and place, and distances to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.distance import jensenshannon
+
+from latentmd.arrays import Doubles, Floats
+from latentmd.molecule.chain import PLACES, SLOTS, TYPES, Chain
+
+BINS, PLANE_BINS = 100, 50
+_PHI, _PSI = SLOTS.index("phi"), SLOTS.index("psi")
+
+
+def scored_torsions(chain: Chain) -> list[tuple[int, int]]:
+    """(token, slot) of each φ, ψ and side-chain torsion of heavy atoms, as evaluations of peptides count them."""
+    out, last = [], len(chain.names) - 1
+    for token, slot in zip(*np.nonzero(chain.mask), strict=True):
+        name = SLOTS[slot]
+        hydrogen = chain.record.symbols[int(chain.quads[token, slot, 0])] == "H"
+        if name == "omega" or hydrogen or (name == "phi" and token == 0) or (name == "psi" and token == last):
+            continue
+        out.append((int(token), int(slot)))
+    return out
+
+
+def scored_planes(chain: Chain) -> dict[str, list[tuple[tuple[int, int], tuple[int, int]]]]:
+    """Pairs of scored torsions: "ramachandran" (φ_i, ψ_i) and "neighbours" (ψ_i, φ_i+1)."""
+    known = set(scored_torsions(chain))
+    out: dict[str, list[tuple[tuple[int, int], tuple[int, int]]]] = {"ramachandran": [], "neighbours": []}
+    for token in range(len(chain.names)):
+        for name, pair in (
+            ("ramachandran", ((token, _PHI), (token, _PSI))),
+            ("neighbours", ((token, _PSI), (token + 1, _PHI))),
+        ):
+            if set(pair) <= known:
+                out[name].append(pair)
+    return out
+
+
+def histogram(angles: Floats, weights: Floats | None = None) -> Doubles:
+    """Counts of angles in radians in 100 bins."""
+    return np.asarray(np.histogram(angles, BINS, (-np.pi, np.pi), weights=weights)[0], dtype=np.float64)
+
+
+def plane(first: Floats, second: Floats) -> Doubles:
+    """Counts of pairs of angles in radians in 50 × 50 bins, flattened."""
+    counts = np.histogram2d(first, second, PLANE_BINS, ((-np.pi, np.pi), (-np.pi, np.pi)))[0]
+    return np.asarray(counts.ravel(), dtype=np.float64)
+
+
+def js_distance(p: Floats, q: Floats) -> float:
+    """Jensen–Shannon distance in √nats of two histograms (`scipy.spatial.distance.jensenshannon`)."""
+    return float(jensenshannon(p, q))
+
+
+@dataclass(frozen=True)
+class ResidueTable:
+    """Histograms of training peptides.
+
+    Attributes:
+        torsions: counts [types, places, slots, 100].
+        planes: counts [types, places, 2500] of (φ, ψ).
+    """
+
+    torsions: Doubles
+    planes: Doubles
+
+    @classmethod
+    def empty(cls) -> ResidueTable:
+        """A table without counts."""
+        shape = (len(TYPES), len(PLACES))
+        return cls(np.zeros((*shape, len(SLOTS), BINS)), np.zeros((*shape, PLANE_BINS**2)))
+
+    def add(self, chain: Chain, angles: Floats) -> None:
+        """Count the frames [frames, tokens, slots] in radians of one peptide."""
+        for token, slot in zip(*np.nonzero(chain.mask), strict=True):
+            kind, place, d = chain.types[token]
+            self.torsions[kind, place, slot] += histogram((1 - 2 * d) * angles[:, token, slot])
+        for token in range(len(chain.names)):
+            if chain.mask[token, _PHI] and chain.mask[token, _PSI]:
+                kind, place, d = chain.types[token]
+                sign = 1 - 2 * d
+                self.planes[kind, place] += plane(sign * angles[:, token, _PHI], sign * angles[:, token, _PSI])
+
+    def negative_log_likelihood(self, chain: Chain, frames: Floats) -> float:
+        """Mean over torsions of −ln p in nats per radian, with half a count added to every bin."""
+        found = []
+        for token, slot in zip(*np.nonzero(chain.mask), strict=True):
+            kind, place, d = chain.types[token]
+            counts = self.torsions[kind, place, slot] + 0.5
+            bins = np.floor(((1 - 2 * d) * frames[:, token, slot] + np.pi) / (2 * np.pi) * BINS).astype(int)
+            density = counts / counts.sum() * BINS / (2 * np.pi)
+            found.append(-np.log(density[np.clip(bins, 0, BINS - 1)]).mean())
+        return float(np.mean(found))
+
+    def scores(self, chain: Chain, reference: Floats) -> dict[str, float]:
+        """JS distances of the table to reference frames [frames, tokens, slots]; neighbours are independent in it."""
+
+        def one(token: int, slot: int) -> Doubles:
+            kind, place, d = chain.types[token]
+            counts = self.torsions[kind, place, slot]
+            return np.asarray(counts[::-1] if d else counts)
+
+        def coarse(token: int, slot: int) -> Doubles:
+            return np.asarray(one(token, slot).reshape(PLANE_BINS, -1).sum(1))
+
+        torsions = [js_distance(one(t, s), histogram(reference[:, t, s])) for t, s in scored_torsions(chain)]
+        out = {"torsions": float(np.mean(torsions)), "nats": self.negative_log_likelihood(chain, reference)}
+        for name, pairs in scored_planes(chain).items():
+            found = []
+            for (t, s), (u, r) in pairs:
+                kind, place, _ = chain.types[t]
+                joint = (
+                    self.planes[kind, place] if name == "ramachandran" else np.outer(coarse(t, s), coarse(u, r)).ravel()
+                )
+                found.append(js_distance(joint, plane(reference[:, t, s], reference[:, u, r])))
+            if found:
+                out[name] = float(np.mean(found))
+        return out
+
+
+def frame_scores(chain: Chain, frames: Floats, reference: Floats) -> dict[str, float]:
+    """JS distances between two sets of frames [frames, tokens, slots] in radians: "torsions", and the two planes."""
+    torsions = [
+        js_distance(histogram(frames[:, t, s]), histogram(reference[:, t, s])) for t, s in scored_torsions(chain)
+    ]
+    backbone = [j for j, (_, s) in zip(torsions, scored_torsions(chain), strict=True) if s in (_PHI, _PSI)]
+    out = {"torsions": float(np.mean(torsions)), "backbone": float(np.mean(backbone))}
+    for name, pairs in scored_planes(chain).items():
+        found = [
+            js_distance(plane(frames[:, t, s], frames[:, u, r]), plane(reference[:, t, s], reference[:, u, r]))
+            for (t, s), (u, r) in pairs
+        ]
+        if found:
+            out[name] = float(np.mean(found))
+    return out

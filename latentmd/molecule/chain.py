@@ -1,0 +1,264 @@
+"""A peptide as a chain of residue tokens: types, the torsions that turn, and a Z-matrix that begins at its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import networkx
+import numpy as np
+
+from latentmd.arrays import Bools, Floats, Ints
+from latentmd.molecule.chemistry import AMINO_ACIDS, Chemistry, chemistry
+from latentmd.molecule.z_matrix import ZMatrix, z_matrix
+
+# The order of these lists is part of every trained model: append, never insert.
+#: Residue types with their protonation states (names of the Amber force fields), and caps.
+TYPES = (*sorted(AMINO_ACIDS - {"HIS"}), "HID", "HIE", "HIP", "ASH", "GLH", "LYN", "CYM", "CYX", "ACE", "NME", "NH2")
+#: Torsions of a residue that a model draws; the last hydrogen of a hydroxyl or thiol counts as a chi.
+SLOTS = ("omega", "phi", "psi", "chi1", "chi2", "chi3", "chi4", "chi5")
+#: A residue has neighbours on both sides, begins, ends, or is the whole chain.
+PLACES = ("inner", "first", "last", "only")
+
+_CAPS = frozenset({"ACE", "NME", "NH2"})
+_PLANAR_NITROGENS = frozenset({"ND2", "NE2", "NH1", "NH2", "N"})
+
+
+class ChainError(ValueError):
+    """A molecule that is not one linear chain of known residues; the message names the residue."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What a model of peptides knows of one molecule.
+
+    Attributes:
+        record: its chemistry; names of hydrogens on one atom may be exchanged, so that a name tells the geometry.
+        names: type of each token, from `TYPES`.
+        types: (tokens, 3): index into `TYPES`, index into `PLACES`, 1 for a D residue and 0 otherwise.
+        templates: for each token the key of its local geometry: type, place and atom names.
+        layout: Z-matrix rooted at the first backbone atom, so that equal residues have equal internal coordinates.
+        slots: (tokens, slots) column of each turning torsion in the Z-matrix's torsions (order[3:]), -1 where none.
+        quads: (tokens, slots, 4) the atoms of these torsions, 0 where none.
+        rest: for each token the columns of its other internal coordinates, in a vector of bonds, angles and torsions.
+        kinds: for each token and column of `rest` 0 bond, 1 angle, 2 torsion, 3 torsion of three equal hydrogens.
+    """
+
+    record: Chemistry
+    names: tuple[str, ...]
+    types: Ints
+    templates: tuple[str, ...]
+    layout: ZMatrix
+    slots: Ints
+    quads: Ints
+    rest: tuple[Ints, ...]
+    kinds: tuple[Ints, ...]
+
+    @property
+    def mask(self) -> Bools:
+        """Which slots exist, shape (tokens, slots)."""
+        return np.asarray(self.slots >= 0)
+
+    @property
+    def sequence(self) -> str:
+        """Types joined by hyphens; D residues in lower case."""
+        return "-".join(name.lower() if d else name for name, d in zip(self.names, self.types[:, 2], strict=True))
+
+
+def chain(topology: Any, positions: Floats) -> Chain:
+    """Read a peptide.
+
+    Args:
+        topology: mdtraj.Topology, openmm.app.Topology or Chemistry, with all hydrogens.
+        positions: (atoms, 3) nm, one frame, which tells D from L residues.
+
+    Raises:
+        ChainError: not one linear chain of amino acids and caps.
+    """
+    record = _with_stereo_names(chemistry(topology), positions)
+    residues = _residues(record)
+    names = tuple(_type(record, atoms) for atoms in residues)
+    _check_linear(record, residues, names)
+    place = [_place(k, names) for k in range(len(names))]
+    first = {record.names[i]: i for i in residues[0]}
+    layout = z_matrix(_opened(record), first["CH3" if names[0] == "ACE" else "N"])
+    slots, quads, turning = _slots(record, layout, names)
+    rest, kinds = _rest(record, layout, turning, len(names))
+    types = [
+        (TYPES.index(name), place[k], int(_is_d(record, atoms, positions)))
+        for k, (name, atoms) in enumerate(zip(names, residues, strict=True))
+    ]
+    templates = tuple(
+        f"{name} {PLACES[place[k]]}: {' '.join(sorted(record.names[i] for i in atoms))}"
+        for k, (name, atoms) in enumerate(zip(names, residues, strict=True))
+    )
+    return Chain(record, names, np.array(types), templates, layout, slots, quads, rest, kinds)
+
+
+def _with_stereo_names(record: Chemistry, positions: Floats) -> Chemistry:
+    """Exchange names of hydrogens on one atom where files differ, so that equal names mean equal geometry.
+
+    Two on a tetrahedral atom and three of a rotor turn one way round, mirrored in D residues; of two on a planar atom
+    the first is nearer to the atom two bonds further on.
+    """
+    names, neighbours = list(record.names), record.neighbours()
+    residues = {atoms[0]: _is_d(record, atoms, positions) for atoms in _residues(record)}
+    first = {record.residue_index[i]: i for i in residues}
+    for a in range(record.n_atoms):
+        hydrogens = sorted((j for j in neighbours[a] if record.symbols[j] == "H"), key=lambda j: record.names[j])
+        others = [j for j in neighbours[a] if record.symbols[j] != "H"]
+        if len(hydrogens) < 2 or not others:
+            continue
+        mirror = residues[first[record.residue_index[a]]]
+        if _swapped(record, positions, a, (hydrogens, others), mirror):
+            i, j = hydrogens[-2:]
+            names[i], names[j] = names[j], names[i]
+    return replace(record, names=tuple(names))
+
+
+def _swapped(record: Chemistry, positions: Floats, a: int, around: tuple[list[int], list[int]], mirror: bool) -> bool:
+    """Whether the last two hydrogens on an atom stand the other way round than the convention."""
+    hydrogens, others = around
+    near = min(others, key=lambda j: (record.names[j] not in ("CA", "C", "N"), record.names[j]))
+    third = hydrogens[0] if len(hydrogens) == 3 else near
+    u, v, w = (np.asarray(positions[j] - positions[a], dtype=float) for j in (third, *hydrogens[-2:]))
+    volume = float(np.dot(u, np.cross(v, w)) / np.prod([np.linalg.norm(x) for x in (u, v, w)]))
+    if len(others) == 1 and len(hydrogens) == 2 and record.names[a] in _PLANAR_NITROGENS:
+        far = [j for j in record.neighbours()[others[0]] if j != a]
+        anchor = min(far, key=lambda j: (record.symbols[j] != "C", record.names[j]))
+        distances = [np.linalg.norm(positions[j] - positions[anchor]) for j in hydrogens]
+        return bool(distances[0] > distances[1])
+    return bool((volume < 0) != mirror)
+
+
+def _residues(record: Chemistry) -> list[list[int]]:
+    groups: dict[int, list[int]] = {}
+    for i, residue in enumerate(record.residue_index):
+        groups.setdefault(residue, []).append(i)
+    return [groups[k] for k in sorted(groups)]
+
+
+def _type(record: Chemistry, atoms: list[int]) -> str:
+    """Residue type with its protonation state, which the hydrogens tell whatever the file calls the residue."""
+    residue, names = record.residues[atoms[0]], {record.names[i] for i in atoms}
+    if residue == "HIS":
+        return "HIP" if {"HD1", "HE2"} <= names else "HID" if "HD1" in names else "HIE"
+    if residue == "LYS" and sum(name.startswith("HZ") for name in names) == 2:
+        return "LYN"
+    if residue == "ASP" and names & {"HD1", "HD2"}:
+        return "ASH"
+    if residue == "GLU" and names & {"HE1", "HE2"}:
+        return "GLH"
+    if residue == "CYS" and "HG" not in names:
+        sulphur = next(i for i in atoms if record.names[i] == "SG")
+        return "CYX" if any(record.symbols[j] == "S" for j in record.neighbours()[sulphur]) else "CYM"
+    if residue not in TYPES:
+        raise ChainError(f"residue {record.labels[atoms[0]].rsplit('-', 1)[0]} is not one of {', '.join(TYPES)}")
+    return residue
+
+
+def _check_linear(record: Chemistry, residues: list[list[int]], names: tuple[str, ...]) -> None:
+    """Refuse everything but residues that are joined each to the next by one amide bond."""
+    between = {
+        (record.residue_index[i], record.residue_index[j], record.names[i], record.names[j])
+        for i, j in record.bonds
+        if record.residue_index[i] != record.residue_index[j]
+    }
+    wanted = {(record.residue_index[a[0]], record.residue_index[b[0]], "C", "N") for a, b in pairwise(residues)}
+    flipped = {(b, a, d, c) if a > b else (a, b, c, d) for a, b, c, d in between}
+    if flipped != wanted:
+        raise ChainError(
+            f"expected one linear chain whose {len(names)} residues are joined C to N; found bonds {sorted(between)}"
+        )
+    inner = [name for name in names[1:-1] if name in _CAPS]
+    if inner or all(name in _CAPS for name in names):
+        raise ChainError(f"expected amino acids with caps at the ends only, found {'-'.join(names)}")
+
+
+def _place(k: int, names: tuple[str, ...]) -> int:
+    return PLACES.index(("inner", "first", "last", "only")[(k == 0) + 2 * (k == len(names) - 1)])
+
+
+def _is_d(record: Chemistry, atoms: list[int], positions: Floats) -> bool:
+    """Whether the CA has the D configuration: N, C, CB, seen with HA away, turn the other way round."""
+    index = {record.names[i]: i for i in atoms}
+    if not {"N", "CA", "C", "CB"} <= set(index):
+        return False
+    n, c, cb = (np.asarray(positions[index[name]] - positions[index["CA"]], dtype=float) for name in ("N", "C", "CB"))
+    return bool(np.dot(n, np.cross(c, cb)) < 0)
+
+
+def _opened(record: Chemistry) -> Chemistry:
+    """The record without the bond CG-CD of every proline: side chains then grow from CA whatever comes before."""
+    names = record.names
+    ring = [(i, j) for i, j in record.bonds if record.residues[i] == "PRO" and {names[i], names[j]} == {"CG", "CD"}]
+    return replace(record, bonds=tuple(bond for bond in record.bonds if bond not in ring))
+
+
+def _slots(record: Chemistry, layout: ZMatrix, names: tuple[str, ...]) -> tuple[Ints, Ints, dict[int, int]]:
+    """Columns and atoms of the turning torsions, and the kind (0 slot, 3 rotor) of each driver that turns."""
+    residues = {r: k for k, r in enumerate(sorted(set(record.residue_index)))}
+    bridges = set(networkx.bridges(networkx.Graph(list(record.bonds))))
+    slots = np.full((len(names), len(SLOTS)), -1)
+    quads = np.zeros((len(names), len(SLOTS), 4), dtype=np.int64)
+    turning: dict[int, int] = {}
+    chis = [0] * len(names)
+    for column, (i, parents, driver) in enumerate(zip(layout.order[3:], layout.parents, layout.driver, strict=True)):
+        a, b, c = parents
+        token = residues[record.residue_index[a]]
+        if driver != i:
+            continue
+        if i in layout.rotors or _turns_start(record, layout, b, c):
+            turning[column] = 3
+            continue
+        slot = _slot(record, names[token], i, a, b, (a, b) in bridges or (b, a) in bridges)
+        if slot == "chi":
+            chis[token] += 1
+            slot = f"chi{chis[token]}"
+        if slot:
+            k = SLOTS.index(slot)
+            slots[token, k], quads[token, k], turning[column] = column, (i, a, b, c), 0
+    return slots, quads, turning
+
+
+def _turns_start(record: Chemistry, layout: ZMatrix, b: int, c: int) -> bool:
+    """Whether a torsion is measured from one of the three equal hydrogens of the first atom."""
+    around = record.neighbours()[layout.order[0]]
+    return b == layout.order[0] and c == layout.order[2] and sum(record.symbols[j] == "H" for j in around) == 3
+
+
+def _slot(record: Chemistry, residue: str, i: int, a: int, b: int, bridge: bool) -> str:
+    names = record.names
+    if names[a] == "N" and names[b] == "C":
+        return "omega"
+    if names[a] == "CA" and names[b] == "N":
+        return "phi"
+    if names[a] == "C" and names[b] == "CA":
+        return "psi"
+    if record.symbols[i] == "H" and (record.symbols[a] not in "NOS" or names[a] in _PLANAR_NITROGENS):
+        return ""
+    proline = residue == "PRO" and names[a] == "CB"
+    return "chi" if bridge or proline else ""
+
+
+def _rest(
+    record: Chemistry, layout: ZMatrix, turning: dict[int, int], tokens: int
+) -> tuple[tuple[Ints, ...], tuple[Ints, ...]]:
+    """Columns of a residue's internal coordinates that do not turn freely, and their kinds."""
+    residues = {r: k for k, r in enumerate(sorted(set(record.residue_index)))}
+    rows: list[list[tuple[str, int, int]]] = [[] for _ in range(tokens)]
+    n = record.n_atoms
+    for k, i in enumerate(layout.order):
+        row, name = rows[residues[record.residue_index[i]]], record.names[i]
+        if k >= 1:
+            row.append((name, 0, k - 1))
+        if k >= 2:
+            row.append((name, 1, n - 1 + k - 2))
+        if k >= 3 and turning.get(k - 3) != 0:
+            of_bond = rows[residues[record.residue_index[layout.parents[k - 3][0]]]]  # the N after ACE turns in ACE
+            of_bond.append((name, turning.get(k - 3, 2), 2 * n - 3 + k - 3))
+    for row in rows:
+        row.sort()
+    columns = tuple(np.array([c for _, _, c in row], dtype=np.int64) for row in rows)
+    return columns, tuple(np.array([kind for _, kind, _ in row], dtype=np.int64) for row in rows)

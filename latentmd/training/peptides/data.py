@@ -1,0 +1,263 @@
+"""Trajectories of many peptides as torsions in memory, and the statistics of everything else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentmd.decoders.internal_coordinates import InternalCoordinates
+from latentmd.decoders.residues import ResidueStatistics, internal_vector
+from latentmd.molecule.chain import Chain, chain
+from latentmd.molecule.chemistry import ATOMIC_WEIGHTS, Chemistry
+
+TURN = 32767 / np.pi  # stored units per radian
+_ELEMENTS = {1: "H", 6: "C", 7: "N", 8: "O", 16: "S"}
+
+
+class Trajectory(NamedTuple):
+    """One peptide's frames.
+
+    Attributes:
+        name: of the peptide.
+        chain: what it is.
+        frames: (lanes, frames, atoms, 3) int16 picometres; lanes are independent runs.
+        interval: ps between frames.
+    """
+
+    name: str
+    chain: Chain
+    frames: NDArray[np.int16]
+    interval: float
+
+
+def folder_trajectories(folder: Path, names: list[str]) -> Iterator[Trajectory]:
+    """Peptides stored as NAME.pdb and NAME.npz with X [frames, lanes, atoms, 3] in pm and `every` in ps."""
+    from openmm.app import PDBFile
+
+    for name in names:
+        pdb, data = PDBFile(str(folder / f"{name}.pdb")), np.load(folder / f"{name}.npz")
+        frames = np.ascontiguousarray(data["X"].transpose(1, 0, 2, 3))
+        yield Trajectory(name, chain(pdb.topology, frames[0, 0] * 1e-3), frames, float(data["every"]))
+
+
+def packed_chemistry(pack: dict[str, Any], k: int, rows: dict[str, NDArray[np.int64]]) -> Chemistry:
+    """Chemistry of molecule k of a pack of concatenated arrays; `rows` holds the first row of each molecule."""
+
+    def part(key: str) -> Any:
+        return pack[key][rows[key][k] : rows[key][k + 1]]
+
+    names = [str(name.decode() if isinstance(name, bytes) else name) for name in part("atom_name")]
+    index = part("residue_index").astype(int)
+    residues = [str(r.decode() if isinstance(r, bytes) else r) for r in part("residue_name")]
+    symbols = [_ELEMENTS[int(z)] for z in part("element")]
+    bonds = {(int(min(i, j)), int(max(i, j))) for i, j in part("bonds")}
+    return Chemistry(
+        symbols=tuple(symbols),
+        names=tuple(names),
+        residues=tuple(residues[i] for i in index),
+        residue_index=tuple(int(i) for i in index),
+        masses=tuple(ATOMIC_WEIGHTS[s] for s in symbols),
+        bonds=tuple(sorted(bonds)),
+        labels=tuple(f"{residues[i]}{i + 1}-{name}" for i, name in zip(index, names, strict=True)),
+    )
+
+
+def packed_trajectories(data: Path, split: str, pack_path: Path) -> Iterator[Trajectory]:
+    """Peptides of `<split>.json` and its raw int16 files, with chemistry from a pack of concatenated arrays."""
+    if not (data / f"{split}.json").exists():
+        return
+    listing = json.loads((data / f"{split}.json").read_text())
+    pack = dict(np.load(pack_path))
+    counts = [key[:-6] for key in pack if key.endswith("_count")]
+    rows = {key: np.concatenate([[0], np.cumsum(pack[f"{key}_count"])]) for key in counts}
+    for item in listing["molecules"]:
+        shape = (int(item["lanes"]), int(item["frames"]), int(item["atoms"]), 3)
+        path = Path(item["file"])
+        path = path if path.is_absolute() else data / path
+        if shape[0] == 0 or path.stat().st_size < item["offset"] + 2 * int(np.prod(shape)):
+            continue  # not, or not wholly, written
+        frames = np.memmap(path, np.int16, "r", int(item["offset"]), shape)
+        record = packed_chemistry(pack, int(item["index"]), rows)
+        first = np.asarray(frames[0, 0], dtype=np.float64) * 1e-3
+        yield Trajectory(item["name"], chain(record, first), frames, float(listing["every_ps"]))
+
+
+@dataclass
+class Group:
+    """All peptides of one number of tokens, so that a batch needs no padding.
+
+    Attributes:
+        names: of the peptides.
+        types: [peptides, tokens, 3] long.
+        mask: [peptides, tokens, slots] bool.
+        angles: [frames, tokens, slots] int16, every lane in one piece.
+        start, lanes, frames: [peptides] long: first row, number of lanes, frames of a lane.
+    """
+
+    names: list[str]
+    types: Tensor
+    mask: Tensor
+    angles: Tensor
+    start: Tensor
+    lanes: Tensor
+    frames: Tensor
+
+    def to(self, device: torch.device) -> Group:
+        """The same on a device."""
+        parts = [x.to(device) for x in (self.types, self.mask, self.angles, self.start, self.lanes, self.frames)]
+        return Group(self.names, *parts)
+
+
+@dataclass
+class Peptides:
+    """Torsions of many peptides.
+
+    Attributes:
+        groups: by number of tokens.
+        interval: ps between frames.
+        chains: by name.
+    """
+
+    groups: dict[int, Group]
+    interval: float
+    chains: dict[str, Chain]
+
+    def to(self, device: torch.device) -> Peptides:
+        """The same on a device."""
+        return Peptides({t: g.to(device) for t, g in self.groups.items()}, self.interval, self.chains)
+
+    @property
+    def count(self) -> int:
+        """Number of peptides."""
+        return sum(len(group.names) for group in self.groups.values())
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return sum(len(group.angles) for group in self.groups.values())
+
+
+def collect(rows: list[tuple[str, Chain, Tensor]], interval: float) -> Peptides:
+    """Group peptides by length.
+
+    Args:
+        rows: name, chain, angles [lanes, frames, tokens, slots] int16 of each peptide.
+        interval: ps between frames.
+    """
+    groups: dict[int, Group] = {}
+    for tokens in sorted({len(c.names) for _, c, _ in rows}):
+        some = [row for row in rows if len(row[1].names) == tokens]
+        sizes = torch.tensor([angles.shape[0] * angles.shape[1] for _, _, angles in some])
+        groups[tokens] = Group(
+            [name for name, _, _ in some],
+            torch.stack([torch.from_numpy(c.types) for _, c, _ in some]),
+            torch.stack([torch.from_numpy(c.mask) for _, c, _ in some]),
+            torch.cat([angles.flatten(0, 1) for _, _, angles in some]),
+            sizes.cumsum(0) - sizes,
+            torch.tensor([angles.shape[0] for _, _, angles in some]),
+            torch.tensor([angles.shape[1] for _, _, angles in some]),
+        )
+    return Peptides(groups, interval, {name: c for name, c, _ in rows})
+
+
+class Batch(NamedTuple):
+    """Pairs of frames of peptides of one length; rows of one peptide stand together.
+
+    Attributes:
+        now, later: [batch, tokens, slots] radians, `lag` apart.
+        types, mask: [batch, tokens, 3] and [batch, tokens, slots].
+        lag: [batch] ps.
+    """
+
+    now: Tensor
+    later: Tensor
+    types: Tensor
+    mask: Tensor
+    lag: Tensor
+
+
+class Sampler:
+    """Batches of pairs, balanced over peptides, with lags log-uniform over a range.
+
+    Args:
+        peptides: the data.
+        longest: ps, longest lag.
+        generator: random numbers, on the device of the data.
+    """
+
+    def __init__(self, peptides: Peptides, longest: float, generator: torch.Generator) -> None:
+        self.peptides, self.longest, self.generator = peptides, longest, generator
+        self.lengths = list(peptides.groups)
+        self.weights = torch.tensor([float(len(g.names)) for g in peptides.groups.values()])
+        self.fused = generator.device.type == "cuda"  # optimisers have a faster form there
+        self.host = torch.Generator().manual_seed(int(generator.initial_seed()))
+
+    def draw(self, molecules: int, rows: int, reversible: bool) -> Batch:
+        """A batch of `molecules` peptides of one length with `rows` pairs each.
+
+        Args:
+            molecules: number of peptides, drawn with replacement.
+            rows: pairs of each.
+            reversible: whether half of the pairs are turned round in time, as detailed balance allows in equilibrium.
+        """
+        group = self.peptides.groups[self.lengths[int(torch.multinomial(self.weights, 1, generator=self.host))]]
+        device, g = group.angles.device, self.generator
+        u = torch.rand(4, molecules * rows, device=device, generator=g)
+        which = torch.randint(len(group.names), (molecules,), device=device, generator=g).repeat_interleave(rows)
+        lanes, frames = group.lanes[which], group.frames[which]
+        limit = torch.minimum((frames - 1).float(), torch.full_like(u[0], self.longest / self.peptides.interval))
+        lag = torch.exp(u[0] * torch.log(limit + 0.499)).round().clamp_min(1).minimum(limit).long()
+        lane = (u[1] * lanes).long().clamp(max=lanes - 1)
+        first = (u[2] * (frames - lag)).long().minimum(frames - lag - 1)
+        row = group.start[which] + lane * frames + first
+        now, later = group.angles[row], group.angles[row + lag]
+        if reversible:
+            turn = (u[3] < 0.5).reshape(-1, 1, 1)
+            now, later = torch.where(turn, later, now), torch.where(turn, now, later)
+        return Batch(
+            now.float() / TURN, later.float() / TURN, group.types[which], group.mask[which],
+            lag.float() * self.peptides.interval,
+        )  # fmt: skip
+
+
+def read(
+    trajectories: Iterator[Trajectory], device: torch.device, statistics: ResidueStatistics | None = None
+) -> Peptides:
+    """Torsions of all frames of many peptides; what does not turn is added to the statistics.
+
+    Args:
+        trajectories: the peptides, one after another.
+        device: where the geometry is computed.
+        statistics: sums of the local geometry to add to, or None.
+
+    Raises:
+        ValueError: more than one interval between frames.
+    """
+    rows, intervals = [], set()
+    for item in trajectories:
+        lanes, frames, atoms, _ = item.frames.shape
+        layout = item.chain.layout
+        coordinates = InternalCoordinates(list(item.chain.record.labels), layout).to(device)
+        stored = torch.from_numpy(np.array(item.frames)).to(device).reshape(-1, atoms, 3)
+        slots = torch.from_numpy(item.chain.slots).to(device)
+        parts = []
+        for chunk in stored.split(8192):
+            vector = internal_vector(coordinates, chunk.float() * 1e-3)
+            torsions = vector[:, 2 * atoms - 3 :]
+            absolute = torsions[:, slots.clamp_min(0).flatten()].reshape(-1, *slots.shape) * (slots >= 0)
+            parts.append((absolute * TURN).round().clamp(-32767, 32767).to(torch.int16))
+            if statistics is not None:
+                statistics.add(item.chain, vector, absolute)
+        rows.append((item.name, item.chain, torch.cat(parts).reshape(lanes, frames, *slots.shape).cpu()))
+        intervals.add(item.interval)
+    if len(intervals) > 1:
+        raise ValueError(f"expected trajectories with one interval between frames, found {sorted(intervals)} ps")
+    return collect(rows, intervals.pop() if intervals else 0.0)

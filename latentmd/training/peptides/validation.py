@@ -1,0 +1,140 @@
+"""What a model of peptides gets right on peptides it was not trained on, beside the residue table and MD itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentmd.arrays import Floats
+from latentmd.core.steps.torsions import EVER, NOW
+from latentmd.evaluation.residue_table import ResidueTable, frame_scores
+from latentmd.model.peptides import PeptideModel
+from latentmd.training.peptides.data import TURN, Group, Peptides, Sampler
+from latentmd.training.peptides.stages import step_loss
+
+
+def residue_table(peptides: Peptides) -> ResidueTable:
+    """Histograms over all frames of all peptides."""
+    table = ResidueTable.empty()
+    for group in peptides.groups.values():
+        for k, name in enumerate(group.names):
+            table.add(peptides.chains[name], peptide_angles(group, k))
+    return table
+
+
+def peptide_angles(group: Group, k: int) -> Floats:
+    """Torsions of all frames of peptide k, [frames, tokens, slots] in radians."""
+    start, count = int(group.start[k]), int(group.lanes[k] * group.frames[k])
+    return np.asarray(group.angles[start : start + count].cpu().numpy() / TURN)
+
+
+@torch.no_grad()
+def likelihoods(model: PeptideModel, peptides: Peptides, batches: int, longest: float) -> dict[str, float]:
+    """Mean negative log-likelihood per torsion on pairs of peptides, for lag 0 ("now"), lags, and lag ∞ ("ever")."""
+    device = next(iter(peptides.groups.values())).angles.device
+    generator = torch.Generator(device=device).manual_seed(5)
+    sampler, found = Sampler(peptides, longest, generator), dict[str, list[Tensor]]()
+    for _ in range(batches):
+        batch = sampler.draw(16, 32, reversible=False)
+        _, rows, lag = step_loss(model, batch, generator)
+        for name, chosen in (("now", lag <= 0), ("ever", torch.isinf(lag)), ("later", (lag > 0) & ~torch.isinf(lag))):
+            found.setdefault(name, []).append(rows[chosen])
+    return {name: float(torch.cat(values).mean()) for name, values in found.items()}
+
+
+@torch.no_grad()
+def draw(
+    model: PeptideModel, group: Group, rows: int, lag: float, steps: int, keep: int, seed: int = 0
+) -> list[Tensor]:
+    """Torsions [peptides, rows, tokens, slots] of rollouts of all peptides of a group at once.
+
+    Args:
+        model: the model.
+        group: peptides of one length; rollouts begin at draws from lag ∞.
+        rows: independent rollouts of each peptide.
+        lag: ps of a step.
+        steps: number of steps; 0 for draws from lag ∞ alone.
+        keep: last steps that are returned.
+        seed: of the random numbers.
+    """
+    device = group.angles.device
+    generator = torch.Generator(device=device).manual_seed(seed)
+    types, mask = group.types.repeat_interleave(rows, 0), group.mask.repeat_interleave(rows, 0)
+    shape = mask.shape
+    slow = torch.zeros(*shape[:2], model.config.n_slow, device=device)
+    kept = []
+    for k in range(steps + 1):
+        lags = torch.full((shape[0],), EVER if k == 0 else lag, device=device)
+        uniform = torch.rand(shape, device=device, generator=generator)
+        angles = model.step.sample(slow, types, mask, lags, uniform)
+        slow = model.encode(angles, types, mask)
+        if k > steps - keep or steps == 0:
+            kept.append(angles.reshape(len(group.names), rows, *shape[1:]))
+    return kept
+
+
+@torch.no_grad()
+def redraw(model: PeptideModel, group: Group, rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """True torsions and those decoded from their latent, [peptides, rows, tokens, slots]."""
+    device = group.angles.device
+    generator = torch.Generator(device=device).manual_seed(seed)
+    count = (group.lanes * group.frames).unsqueeze(1)
+    row = group.start.unsqueeze(1) + (torch.rand(len(count), rows, device=device, generator=generator) * count).long()
+    angles = group.angles[row.flatten()].float() / TURN
+    types, mask = group.types.repeat_interleave(rows, 0), group.mask.repeat_interleave(rows, 0)
+    slow = model.encode(angles, types, mask)
+    uniform = torch.rand(mask.shape, device=device, generator=generator)
+    drawn = model.step.sample(slow, types, mask, torch.full((len(slow),), NOW, device=device), uniform)
+    shape = (len(group.names), rows, *mask.shape[1:])
+    return angles.reshape(shape), drawn.reshape(shape)
+
+
+def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    keys = sorted({key for row in rows for key in row})
+    return {key: float(np.mean([row[key] for row in rows if key in row])) for key in keys}
+
+
+def validate(
+    model: PeptideModel, table: ResidueTable, peptides: Peptides, rows: int, lags: tuple[float, ...], steps: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Mean JS distances over peptides of each length, of everything that is compared, to all frames of MD.
+
+    Compared are: "table"; "half" (lanes of MD against the others); "short" (the first 12 ns of MD against the rest);
+    "ever" (draws at lag ∞); "rollout τ" (the last fifth of rollouts at lag τ); "redraw" (latents decoded).
+
+    Args:
+        model: the model, on the device of the peptides.
+        table: the baseline.
+        peptides: unseen ones.
+        rows: rollouts of each peptide.
+        lags: ps, of the rollouts.
+        steps: of each rollout.
+    """
+    out: dict[str, dict[str, dict[str, float]]] = {}
+    for tokens, group in peptides.groups.items():
+        kept = max(1, steps // 5)
+        sets = {"ever": [draw(model, group, rows, 0.0, 0, 1, seed)[0] for seed in range(kept)]}
+        for lag in lags:
+            sets[f"rollout {lag:g}"] = draw(model, group, rows, lag, steps, kept)
+        truth, again = redraw(model, group, 4 * rows)
+        found: dict[str, list[dict[str, float]]] = {}
+        for k, name in enumerate(group.names):
+            chain, md = peptides.chains[name], peptide_angles(group, k)
+            found.setdefault("table", []).append(table.scores(chain, md))
+            lanes = md.reshape(int(group.lanes[k]), -1, *md.shape[1:])
+            found.setdefault("half", []).append(
+                frame_scores(chain, lanes[::2].reshape(-1, *md.shape[1:]), lanes[1::2].reshape(-1, *md.shape[1:]))
+            )
+            short = int(12000 / peptides.interval)
+            if len(md) > 4 * short:
+                found.setdefault("short", []).append(frame_scores(chain, md[:short], md[short:]))
+            for label, frames in sets.items():
+                model_frames = torch.cat([part[k] for part in frames]).cpu().numpy()
+                found.setdefault(label, []).append(frame_scores(chain, model_frames, md))
+            found.setdefault("redraw", []).append(frame_scores(chain, again[k].cpu().numpy(), truth[k].cpu().numpy()))
+            difference = torch.remainder(again[k] - truth[k] + np.pi, 2 * np.pi) - np.pi
+            error = float(difference.abs()[:, group.mask[k]].mean() * 180 / np.pi)
+            found["redraw"][-1]["degrees"] = error
+        out[str(tokens)] = {label: _mean(scores) for label, scores in found.items()}
+    return out
