@@ -17,7 +17,7 @@ import numpy as np
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.replicas import library as lib
-from latentmd.replicas.terms import Terms, UnsupportedError, read_terms
+from latentmd.replicas.terms import Terms, read_terms
 from latentmd.units import GAS_CONSTANT
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class ReplicaEngine:
         self._v = np.zeros((self._blocks, n, 3, lanes))
         self._f = np.zeros((self._blocks, n, 3, lanes), np.float32)
         self._energy = np.zeros((self._blocks, lanes))
+        self._bias = np.zeros((self._blocks, lanes))
         self._root_kt = np.zeros((self._blocks, lanes))
         self._targets = np.zeros((self._blocks, restraints, 2, lanes), np.float32)
         self._stiffness = np.zeros((self._blocks, lanes), np.float32)
@@ -193,7 +194,7 @@ class ReplicaEngine:
             timestep: ps.
             friction: 1/ps.
         """
-        _check(steps, timestep)
+        check_steps(steps, timestep)
         self._run(lib.LANGEVIN, steps, self._next(steps), timestep, friction)
 
     def verlet(self, steps: int, *, timestep: float) -> None:
@@ -203,7 +204,7 @@ class ReplicaEngine:
             steps: number of time steps.
             timestep: ps.
         """
-        _check(steps, timestep)
+        check_steps(steps, timestep)
         self._run(lib.VERLET, steps, timestep=timestep)
 
     def hamiltonian(self, steps: int, *, timestep: float, rng: np.random.Generator) -> Bools:
@@ -236,7 +237,7 @@ class ReplicaEngine:
             largest_step: nm, that any atom moves in one step.
 
         Returns:
-            Potential energies in kJ/mol, shape (replicas,).
+            Potential energies in kJ/mol with those of the restraints, shape (replicas,).
         """
         self._v[...] = 0.0
         self.constrain()
@@ -274,8 +275,9 @@ class ReplicaEngine:
         self.draw = state.draw
 
     def _both(self) -> tuple[Doubles, Floats]:
+        """Energies with those of the restraints, and forces."""
         self._evaluate(None)
-        return self._unlaned(self._energy), self._unlaned(self._f)
+        return self._unlaned(self._energy + self._bias), self._unlaned(self._f)
 
     def _evaluate(self, positions: Floats | None) -> None:
         if positions is None:
@@ -293,7 +295,8 @@ class ReplicaEngine:
     def _run(self, kind: int, steps: int = 0, first: int = 0, timestep: float = 0.0, friction: float = 0.0) -> None:
         held = bool(self._stiffness.any())
         block = lib.Block(
-            x=self._x.ctypes.data, v=self._v.ctypes.data, f=self._f.ctypes.data, energy=self._energy.ctypes.data,
+            x=self._x.ctypes.data, v=self._v.ctypes.data, f=self._f.ctypes.data,
+            energy=self._energy.ctypes.data, bias=self._bias.ctypes.data,
             root_kT=self._root_kt.ctypes.data, replica=self._replica.ctypes.data, key=self._key.ctypes.data,
             targets=self._targets.ctypes.data, stiffness=self._stiffness.ctypes.data if held else None,
         )  # fmt: skip
@@ -304,18 +307,8 @@ class ReplicaEngine:
         )  # fmt: skip
 
 
-def supported(system: openmm.System) -> str:
-    """Say why the replica engine cannot simulate a System; an empty text where it can."""
-    if lib.library() is None:
-        return "the compiled replica kernel is not installed (there was no C++ compiler at installation)"
-    try:
-        read_terms(system)
-    except UnsupportedError as error:
-        return str(error)
-    return ""
-
-
-def _check(steps: int, timestep: float) -> None:
+def check_steps(steps: int, timestep: float) -> None:
+    """Refuse a negative number of steps or a time step in ps that is not positive."""
     if steps < 0 or timestep <= 0:
         raise ValueError(f"{steps} steps of {timestep:g} ps; expected 0 or more steps of a positive time")
 
