@@ -17,6 +17,7 @@ import numpy as np
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.replicas import library as lib
+from latentmd.replicas.minimise import lower
 from latentmd.replicas.terms import Terms, read_terms
 from latentmd.units import GAS_CONSTANT
 
@@ -123,7 +124,7 @@ class ReplicaEngine:
 
     def _unlaned(self, values: np.ndarray) -> np.ndarray:
         flat = np.moveaxis(values, -1, 1)
-        return np.ascontiguousarray(flat.reshape(-1, *flat.shape[2:])[: self.replicas])
+        return np.array(flat.reshape(-1, *flat.shape[2:])[: self.replicas], order="C")  # a copy: the kernel writes on
 
     @property
     def positions(self) -> Doubles:
@@ -229,34 +230,41 @@ class ReplicaEngine:
         self.set_positions(np.where(accepted[:, None, None], self.positions, before))
         return np.asarray(accepted)
 
-    def minimize(self, iterations: int = 200, largest_step: float = 0.01) -> Doubles:
-        """Go downhill along the forces, each replica with a step of its own, never uphill; constraints are kept.
+    def minimize(self, iterations: int = 200, largest_step: float = 0.01, tolerance: float = 3.0) -> Doubles:
+        """Go downhill, each replica with a step of its own, never uphill; constraints are kept.
 
         Args:
             iterations: evaluations of the forces.
             largest_step: nm, that any atom moves in one step.
+            tolerance: kJ/mol/nm; ends where the root mean square of the forces along the constraints is below it.
 
         Returns:
             Potential energies in kJ/mol with those of the restraints, shape (replicas,).
         """
         self._v[...] = 0.0
         self.constrain()
-        x, energies, forces = self.positions, *self._both()
-        step = np.full(self.replicas, largest_step / 2)
-        for _ in range(iterations):
-            norms = np.linalg.norm(forces, axis=2).max(axis=1)
-            self.set_positions(x + (step / np.maximum(norms, 1e-12))[:, None, None] * forces)
-            self.constrain()
-            tried = self.positions
-            found, slopes = self._both()
-            lower = np.where(np.isfinite(found), found, np.inf) < energies
-            x = np.where(lower[:, None, None], tried, x)
-            forces = np.where(lower[:, None, None], slopes, forces)
-            energies = np.where(lower, found, energies)
-            step = np.where(lower, np.minimum(1.2 * step, largest_step), 0.5 * step)
+        mass = np.asarray(self.terms.mass, np.float64)
+        x, energies = lower(
+            self.positions,
+            self._on_constraints,
+            mass,
+            iterations=iterations,
+            largest_step=largest_step,
+            tolerance=tolerance,
+        )
         self.set_positions(x)
         self._v[...] = 0.0
-        return np.asarray(energies)
+        return energies
+
+    def _on_constraints(self, positions: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+        """Positions on the constraints, their energies, and mass-weighted gradients along the constraints."""
+        mass = np.asarray(self.terms.mass, np.float64)[:, None]
+        self.set_positions(positions)
+        self.constrain()
+        energies, forces = self._both()
+        self.set_velocities(forces / mass)
+        self.constrain()
+        return self.positions, energies, -np.sqrt(mass) * self.velocities
 
     def broken(self) -> Bools:
         """Which replicas have positions or velocities that are not finite, shape (replicas,)."""
