@@ -1,4 +1,4 @@
-"""The compiled engine: OpenMM's energies and forces, exact distributions, and replicas that know nothing of each other."""
+"""The compiled engine: OpenMM's energies and forces, exact distributions, replicas that know nothing of each other."""
 
 from __future__ import annotations
 
@@ -120,10 +120,10 @@ def test_temperature_and_energy_are_those_of_openmm(dipeptide: Any) -> None:
         engine.langevin(50, timestep=0.004, friction=1.0)
         kinetic.append(engine.kinetic_energies())
         potential.append(engine.energies())
-    freedom = 3 * 22 - len(engine.terms.constraints)
+    freedom = 3 * 22 - len(engine.terms.constraints) - 3  # the centre of mass is kept at rest
     temperature = 2 * np.mean(kinetic, axis=0) / (freedom * GAS_CONSTANT)
     error = temperature.std() / 8
-    assert abs(temperature.mean() - 351.5) < 4 * error + 1.5  # noise of the last step along constraints is counted
+    assert abs(temperature.mean() - 351.5) < 4 * error + 0.6  # OpenMM Reference: 351.5 +- 0.6
     energies = np.mean(potential, axis=0)
     assert abs(energies.mean() + 72.62) < 4 * np.hypot(energies.std() / 8, 0.09)
 
@@ -145,6 +145,7 @@ def test_energy_is_conserved_without_a_thermostat(dipeptide: Any) -> None:
 
 def test_verlet_is_reversible_and_keeps_momentum(dipeptide: Any) -> None:
     engine = _engine(dipeptide, 4, temperature=300.0, seed=4)
+    engine.minimize(20)
     engine.draw_velocities()
     start, momentum = engine.positions, np.einsum("a,rad->rd", engine.terms.mass, engine.velocities)
     engine.verlet(40, timestep=0.001)
@@ -224,8 +225,8 @@ def test_langevin_has_the_variance_of_a_bond_at_every_temperature() -> None:
     engine = ReplicaEngine(_chain(), start, temperature=kelvin, seed=11, threads=1)
     engine.draw_velocities()
     found = []
-    for _ in range(200):
-        engine.langevin(40, timestep=0.002, friction=5.0)
+    for _ in range(400):
+        engine.langevin(100, timestep=0.002, friction=5.0)
         found.append(np.linalg.norm(engine.positions[:, 0] - engine.positions[:, 1], axis=1))
     series = np.array(found[20:])
     for rows, temperature in ((slice(0, 32), 150.0), (slice(32, 64), 600.0)):

@@ -31,17 +31,28 @@ def test_every_method_of_the_compiled_engine_is_there() -> None:
     assert public <= set(dir(OneByOne)) | {"positions", "velocities"}
 
 
-def test_a_replica_depends_on_itself_alone(dipeptide: Any) -> None:
+def test_velocities_belong_to_the_number_of_a_replica(dipeptide: Any) -> None:
     def run(numbers: list[int]) -> np.ndarray:
         engine = OneByOne(dipeptide.system, _start(dipeptide, len(numbers)), seed=3, numbers=numbers)
         engine.minimize(30)
         engine.draw_velocities()
-        engine.langevin(20, timestep=0.002, friction=1.0)
-        return engine.positions
+        return engine.velocities
 
     whole = run([0, 1, 2])
     np.testing.assert_array_equal(run([2])[0], whole[2])
     assert np.abs(whole[0] - whole[1]).max() > 1e-4
+
+
+def test_dynamics_keep_constraints_and_differ_between_replicas(dipeptide: Any) -> None:
+    engine = OneByOne(dipeptide.system, _start(dipeptide, 2), seed=3)
+    engine.minimize(30)
+    engine.draw_velocities()
+    engine.langevin(20, timestep=0.002, friction=1.0)
+    rows = [dipeptide.system.getConstraintParameters(c) for c in range(dipeptide.system.getNumConstraints())]
+    for i, j, length in rows:
+        apart = np.linalg.norm(engine.positions[:, i] - engine.positions[:, j], axis=1)
+        np.testing.assert_allclose(apart, length._value, rtol=1e-6)
+    assert np.abs(engine.positions[0] - engine.positions[1]).max() > 1e-4
 
 
 def test_hamiltonian_moves_are_accepted_and_restored(dipeptide: Any) -> None:
