@@ -17,7 +17,8 @@ import numpy as np
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.replicas import library as lib
-from latentmd.replicas.terms import Terms, UnsupportedError, read_terms
+from latentmd.replicas.minimise import lower
+from latentmd.replicas.terms import Terms, read_terms
 from latentmd.units import GAS_CONSTANT
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class ReplicaEngine:
         self._v = np.zeros((self._blocks, n, 3, lanes))
         self._f = np.zeros((self._blocks, n, 3, lanes), np.float32)
         self._energy = np.zeros((self._blocks, lanes))
+        self._bias = np.zeros((self._blocks, lanes))
         self._root_kt = np.zeros((self._blocks, lanes))
         self._targets = np.zeros((self._blocks, restraints, 2, lanes), np.float32)
         self._stiffness = np.zeros((self._blocks, lanes), np.float32)
@@ -122,7 +124,7 @@ class ReplicaEngine:
 
     def _unlaned(self, values: np.ndarray) -> np.ndarray:
         flat = np.moveaxis(values, -1, 1)
-        return np.ascontiguousarray(flat.reshape(-1, *flat.shape[2:])[: self.replicas])
+        return np.array(flat.reshape(-1, *flat.shape[2:])[: self.replicas], order="C")  # a copy: the kernel writes on
 
     @property
     def positions(self) -> Doubles:
@@ -193,7 +195,7 @@ class ReplicaEngine:
             timestep: ps.
             friction: 1/ps.
         """
-        _check(steps, timestep)
+        check_steps(steps, timestep)
         self._run(lib.LANGEVIN, steps, self._next(steps), timestep, friction)
 
     def verlet(self, steps: int, *, timestep: float) -> None:
@@ -203,7 +205,7 @@ class ReplicaEngine:
             steps: number of time steps.
             timestep: ps.
         """
-        _check(steps, timestep)
+        check_steps(steps, timestep)
         self._run(lib.VERLET, steps, timestep=timestep)
 
     def hamiltonian(self, steps: int, *, timestep: float, rng: np.random.Generator) -> Bools:
@@ -228,34 +230,41 @@ class ReplicaEngine:
         self.set_positions(np.where(accepted[:, None, None], self.positions, before))
         return np.asarray(accepted)
 
-    def minimize(self, iterations: int = 200, largest_step: float = 0.01) -> Doubles:
-        """Go downhill along the forces, each replica with a step of its own, never uphill; constraints are kept.
+    def minimize(self, iterations: int = 200, largest_step: float = 0.01, tolerance: float = 3.0) -> Doubles:
+        """Go downhill, each replica with a step of its own, never uphill; constraints are kept.
 
         Args:
             iterations: evaluations of the forces.
             largest_step: nm, that any atom moves in one step.
+            tolerance: kJ/mol/nm; ends where the root mean square of the forces along the constraints is below it.
 
         Returns:
-            Potential energies in kJ/mol, shape (replicas,).
+            Potential energies in kJ/mol with those of the restraints, shape (replicas,).
         """
         self._v[...] = 0.0
         self.constrain()
-        x, energies, forces = self.positions, *self._both()
-        step = np.full(self.replicas, largest_step / 2)
-        for _ in range(iterations):
-            norms = np.linalg.norm(forces, axis=2).max(axis=1)
-            self.set_positions(x + (step / np.maximum(norms, 1e-12))[:, None, None] * forces)
-            self.constrain()
-            tried = self.positions
-            found, slopes = self._both()
-            lower = np.where(np.isfinite(found), found, np.inf) < energies
-            x = np.where(lower[:, None, None], tried, x)
-            forces = np.where(lower[:, None, None], slopes, forces)
-            energies = np.where(lower, found, energies)
-            step = np.where(lower, np.minimum(1.2 * step, largest_step), 0.5 * step)
+        mass = np.asarray(self.terms.mass, np.float64)
+        x, energies = lower(
+            self.positions,
+            self._on_constraints,
+            mass,
+            iterations=iterations,
+            largest_step=largest_step,
+            tolerance=tolerance,
+        )
         self.set_positions(x)
         self._v[...] = 0.0
-        return np.asarray(energies)
+        return energies
+
+    def _on_constraints(self, positions: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+        """Positions on the constraints, their energies, and mass-weighted gradients along the constraints."""
+        mass = np.asarray(self.terms.mass, np.float64)[:, None]
+        self.set_positions(positions)
+        self.constrain()
+        energies, forces = self._both()
+        self.set_velocities(forces / mass)
+        self.constrain()
+        return self.positions, energies, -np.sqrt(mass) * self.velocities
 
     def broken(self) -> Bools:
         """Which replicas have positions or velocities that are not finite, shape (replicas,)."""
@@ -274,8 +283,9 @@ class ReplicaEngine:
         self.draw = state.draw
 
     def _both(self) -> tuple[Doubles, Floats]:
+        """Energies with those of the restraints, and forces."""
         self._evaluate(None)
-        return self._unlaned(self._energy), self._unlaned(self._f)
+        return self._unlaned(self._energy + self._bias), self._unlaned(self._f)
 
     def _evaluate(self, positions: Floats | None) -> None:
         if positions is None:
@@ -293,7 +303,8 @@ class ReplicaEngine:
     def _run(self, kind: int, steps: int = 0, first: int = 0, timestep: float = 0.0, friction: float = 0.0) -> None:
         held = bool(self._stiffness.any())
         block = lib.Block(
-            x=self._x.ctypes.data, v=self._v.ctypes.data, f=self._f.ctypes.data, energy=self._energy.ctypes.data,
+            x=self._x.ctypes.data, v=self._v.ctypes.data, f=self._f.ctypes.data,
+            energy=self._energy.ctypes.data, bias=self._bias.ctypes.data,
             root_kT=self._root_kt.ctypes.data, replica=self._replica.ctypes.data, key=self._key.ctypes.data,
             targets=self._targets.ctypes.data, stiffness=self._stiffness.ctypes.data if held else None,
         )  # fmt: skip
@@ -304,18 +315,8 @@ class ReplicaEngine:
         )  # fmt: skip
 
 
-def supported(system: openmm.System) -> str:
-    """Say why the replica engine cannot simulate a System; an empty text where it can."""
-    if lib.library() is None:
-        return "the compiled replica kernel is not installed (there was no C++ compiler at installation)"
-    try:
-        read_terms(system)
-    except UnsupportedError as error:
-        return str(error)
-    return ""
-
-
-def _check(steps: int, timestep: float) -> None:
+def check_steps(steps: int, timestep: float) -> None:
+    """Refuse a negative number of steps or a time step in ps that is not positive."""
     if steps < 0 or timestep <= 0:
         raise ValueError(f"{steps} steps of {timestep:g} ps; expected 0 or more steps of a positive time")
 

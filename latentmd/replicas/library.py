@@ -47,7 +47,7 @@ class Block(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_void_p)
-        for name in ("x", "v", "f", "energy", "root_kT", "replica", "key", "targets", "stiffness")
+        for name in ("x", "v", "f", "energy", "bias", "root_kT", "replica", "key", "targets", "stiffness")
     ]
 
 

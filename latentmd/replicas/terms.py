@@ -114,7 +114,7 @@ def read_terms(system: openmm.System) -> Terms:
 def _refuse(what: str) -> None:
     raise UnsupportedError(
         f"the System has {what}; the replica engine knows harmonic bonds and angles, periodic torsions of periodicity "
-        "1 to 6, NonbondedForce and GBSAOBCForce without cutoff, and constraints: OpenMM simulates it instead, one replica "
+        "1 to 6, NonbondedForce and GBSAOBCForce without cutoff, and constraints, so that OpenMM simulates one replica "
         "at a time"
     )
 

@@ -55,11 +55,10 @@ def test_other_forces_are_refused_by_name(alanine_system: openmm.System) -> None
         read_terms(alanine_system)
 
 
-def test_a_system_without_nonbonded_force_is_refused() -> None:
+def test_a_system_without_nonbonded_force_has_no_charges() -> None:
     system = openmm.System()
     system.addParticle(1.0)
-    with pytest.raises(UnsupportedError, match="no NonbondedForce"):
-        read_terms(system)
+    assert not read_terms(system).nonbonded.any()
 
 
 def test_velocities_have_the_temperature() -> None:

@@ -30,7 +30,7 @@ struct Molecule {  // as in cpu.py, field by field
 struct Block {
   double *x, *v;
   float* f;
-  double* energy;
+  double *energy, *bias;
   const double* root_kT;
   const std::uint32_t *replica, *key;
   const float *targets, *stiffness;
@@ -82,6 +82,7 @@ Block part(const Molecule& m, const Block& all, int b) {
   out.v += b * vector;
   out.f += b * vector;
   out.energy += b * WIDTH;
+  out.bias += b * WIDTH;
   out.root_kT += b * WIDTH;
   out.replica += b * WIDTH;
   out.key += 2 * b * WIDTH;

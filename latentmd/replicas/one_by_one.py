@@ -1,0 +1,254 @@
+"""Replicas with plain OpenMM, one after another: where the compiled kernel is missing or does not know a force."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import openmm
+
+from latentmd.arrays import Bools, Doubles, Floats, Ints
+from latentmd.replicas.engine import ReplicaState, check_steps
+from latentmd.units import GAS_CONSTANT
+
+_RESTRAINTS = 30  # force group, left out of energies
+_TOLERANCE = 1e-8  # of constraints, relative
+
+
+class OneByOne:
+    """The interface of `ReplicaEngine` over one OpenMM Context that the replicas take turns in.
+
+    Random numbers are OpenMM's, seeded for every stretch of dynamics by (seed, number of the replica, draw). The Reference
+    platform keeps a spare normal number from one stretch to the next, so that Langevin dynamics here depends on the
+    order of calls; velocities do not.
+
+    Args:
+        system: any OpenMM System.
+        positions: nm, shape (replicas, atoms, 3).
+        temperature: kelvin, one for all or shape (replicas,).
+        seed: one for all, or one for each replica.
+        numbers: number of each replica; 0, 1, ... where None.
+        restraints: atoms of torsions that `hold` may restrain, shape (torsions, 4).
+        platform: OpenMM platform; Reference up to 150 atoms, else CPU, where None.
+    """
+
+    variant = "OpenMM"
+
+    def __init__(
+        self,
+        system: openmm.System,
+        positions: Floats,
+        *,
+        temperature: float | Floats = 300.0,
+        seed: int | Sequence[int] = 0,
+        numbers: Sequence[int] | None = None,
+        restraints: Ints | None = None,
+        platform: str | None = None,
+    ) -> None:
+        self._quads = np.zeros((0, 4), int) if restraints is None else np.asarray(restraints).reshape(-1, 4)
+        self._system = copy.deepcopy(system)
+        self._force = _torsion_restraints(self._quads)
+        if len(self._quads):
+            self._system.addForce(self._force)
+        self._masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
+        name = platform or ("Reference" if len(self._masses) <= 150 else "CPU")
+        self._platform = openmm.Platform.getPlatformByName(name)
+        self.positions = np.array(positions, dtype=np.float64)
+        self.replicas = len(self.positions)
+        self.velocities = np.zeros_like(self.positions)
+        self._seeds = np.broadcast_to(np.asarray(seed, dtype=np.uint64), (self.replicas,))
+        self._numbers = np.arange(self.replicas) if numbers is None else np.asarray(numbers)
+        self._targets, self._stiffness = np.zeros((self.replicas, len(self._quads))), np.zeros(self.replicas)
+        self.draw = 0
+        self.temperatures = np.empty(0)
+        self.set_temperatures(temperature)
+        self._contexts: dict[Any, openmm.Context] = {}
+
+    def __repr__(self) -> str:
+        return f"OneByOne({self.replicas} replicas of {len(self._masses)} atoms, {self._platform.getName()})"
+
+    def set_positions(self, positions: Floats) -> None:
+        """Set positions in nm, shape (replicas, atoms, 3)."""
+        self.positions = np.array(positions, dtype=np.float64)
+
+    def set_velocities(self, velocities: Floats) -> None:
+        """Set velocities in nm/ps, shape (replicas, atoms, 3)."""
+        self.velocities = np.array(velocities, dtype=np.float64)
+
+    def set_temperatures(self, temperature: float | Floats) -> None:
+        """Set the temperature in kelvin, one for all or shape (replicas,)."""
+        self.temperatures = np.array(np.broadcast_to(np.asarray(temperature, dtype=np.float64), (self.replicas,)))
+        if not (self.temperatures > 0).all():
+            raise ValueError(f"a temperature is {self.temperatures.min():g} K; expected above 0")
+
+    def hold(self, targets: Floats, stiffness: float | Floats) -> None:
+        """Restrain torsions: targets (replicas, torsions) in radians, stiffness in kJ/mol/rad²; 0 lets go."""
+        self._targets = np.array(targets, dtype=np.float64)
+        self._stiffness = np.array(np.broadcast_to(np.asarray(stiffness, dtype=np.float64), (self.replicas,)))
+
+    def energies(self, positions: Floats | None = None) -> Doubles:
+        """Potential energies in kJ/mol, shape (replicas,)."""
+        return np.array([row[0] for row in self._evaluated(positions)])
+
+    def forces(self, positions: Floats | None = None) -> Floats:
+        """Forces in kJ/mol/nm, those of restraints included, shape (replicas, atoms, 3)."""
+        return np.array([row[1] for row in self._evaluated(positions)])
+
+    def kinetic_energies(self) -> Doubles:
+        """Kinetic energies in kJ/mol, shape (replicas,)."""
+        return np.asarray(0.5 * np.einsum("a,rad->r", self._masses, self.velocities**2))
+
+    def constrain(self) -> None:
+        """Move positions onto the constraints and take velocities along them away."""
+        for r, context in self._each("verlet", 0.001):
+            context.applyConstraints(_TOLERANCE)
+            context.applyVelocityConstraints(_TOLERANCE)
+            self._keep(r, context)
+
+    def draw_velocities(self) -> None:
+        """Draw Maxwell–Boltzmann velocities without components along constraints."""
+        for r, context in self._each("verlet", 0.001):
+            context.setVelocitiesToTemperature(float(self.temperatures[r]), self._seed(r))
+            self._keep(r, context)
+        self.draw += 1
+
+    def langevin(self, steps: int, *, timestep: float, friction: float) -> None:
+        """Langevin dynamics in OpenMM's LangevinMiddle splitting; steps, time step in ps, friction in 1/ps."""
+        check_steps(steps, timestep)
+        for r, context in self._each("langevin", timestep):
+            integrator = context.getIntegrator()
+            integrator.setTemperature(float(self.temperatures[r]))
+            integrator.setFriction(friction)
+            integrator.setRandomNumberSeed(self._seed(r))
+            context.reinitialize(preserveState=True)  # so that the seed counts
+            self._step(r, context, steps)
+        self.draw += steps
+
+    def verlet(self, steps: int, *, timestep: float) -> None:
+        """Velocity Verlet with constraints; steps, time step in ps."""
+        check_steps(steps, timestep)
+        for r, context in self._each("verlet", timestep):
+            self._step(r, context, steps)
+
+    def hamiltonian(self, steps: int, *, timestep: float, rng: np.random.Generator) -> Bools:
+        """One Hamiltonian Monte Carlo move of every replica; whether each was accepted, shape (replicas,)."""
+        before, energies = self.positions.copy(), self.energies()
+        self.draw_velocities()
+        energies = energies + self.kinetic_energies()
+        self.verlet(steps, timestep=timestep)
+        after = self.energies() + self.kinetic_energies()
+        with np.errstate(invalid="ignore"):
+            exponent = (energies - after) / (GAS_CONSTANT * self.temperatures)
+        accepted = np.log(rng.random(self.replicas)) < np.where(np.isfinite(exponent), exponent, -np.inf)
+        self.positions = np.where(accepted[:, None, None], self.positions, before)
+        return np.asarray(accepted)
+
+    def minimize(self, iterations: int = 200, largest_step: float = 0.01) -> Doubles:
+        """Minimise with OpenMM; energies with those of restraints, kJ/mol. `largest_step` is not used here."""
+        energies = []
+        for r, context in self._each("verlet", 0.001):
+            openmm.LocalEnergyMinimizer.minimize(context, maxIterations=iterations)
+            context.setVelocities(np.zeros_like(self.velocities[r]))
+            self._keep(r, context)
+            energies.append(context.getState(energy=True).getPotentialEnergy()._value)
+        return np.array(energies)
+
+    def broken(self) -> Bools:
+        """Which replicas have positions or velocities that are not finite, shape (replicas,)."""
+        finite = np.isfinite(self.positions).all(axis=(1, 2)) & np.isfinite(self.velocities).all(axis=(1, 2))
+        return np.asarray(~finite)
+
+    def state(self) -> ReplicaState:
+        """Copy what decides how the replicas go on."""
+        return ReplicaState(self.positions.copy(), self.velocities.copy(), self.temperatures.copy(), self.draw)
+
+    def restore(self, state: ReplicaState) -> None:
+        """Go back to a state of this engine."""
+        self.set_positions(state.positions)
+        self.set_velocities(state.velocities)
+        self.set_temperatures(state.temperatures)
+        self.draw = state.draw
+
+    def _seed(self, replica: int) -> int:
+        key = [int(self._seeds[replica]), int(self._numbers[replica]), self.draw]
+        return int(np.random.SeedSequence(key).generate_state(1)[0] % (2**31 - 2)) + 1
+
+    def _each(self, kind: str, timestep: float) -> Iterator[tuple[int, openmm.Context]]:
+        """Every replica that is not broken, loaded into a Context."""
+        context = self._context(kind, timestep)
+        for r in np.flatnonzero(~self.broken()).tolist():
+            self._restrain(r, context)
+            context.setPositions(self.positions[r])
+            context.setVelocities(self.velocities[r])
+            yield r, context
+
+    def _context(self, kind: str, timestep: float) -> openmm.Context:
+        if (kind, timestep) not in self._contexts:
+            integrator = _velocity_verlet(timestep)
+            if kind == "langevin":
+                integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, timestep)
+                integrator.setConstraintTolerance(_TOLERANCE)
+            self._contexts[kind, timestep] = openmm.Context(self._system, integrator, self._platform)
+        return self._contexts[kind, timestep]
+
+    def _restrain(self, replica: int, context: openmm.Context) -> None:
+        if not len(self._quads):
+            return
+        for k, quad in enumerate(self._quads.tolist()):
+            self._force.setTorsionParameters(k, *quad, [float(self._targets[replica, k])])
+        self._force.updateParametersInContext(context)
+        context.setParameter("latentmd_stiffness", float(self._stiffness[replica]))
+
+    def _step(self, replica: int, context: openmm.Context, steps: int) -> None:
+        try:
+            context.getIntegrator().step(steps)
+        except openmm.OpenMMException:  # coordinates that are not finite
+            self.positions[replica] = np.nan
+            return
+        self._keep(replica, context)
+
+    def _keep(self, replica: int, context: openmm.Context) -> None:
+        state = context.getState(positions=True, velocities=True)
+        self.positions[replica] = state.getPositions(asNumpy=True)._value
+        self.velocities[replica] = state.getVelocities(asNumpy=True)._value
+
+    def _evaluated(self, positions: Floats | None) -> Iterator[tuple[float, Floats]]:
+        context = self._context("verlet", 0.001)
+        shown = self.positions if positions is None else np.asarray(positions, dtype=np.float64)
+        for r, frame in enumerate(shown):
+            if not np.isfinite(frame).all():
+                yield np.nan, np.full(frame.shape, np.nan)
+                continue
+            self._restrain(r, context)
+            context.setPositions(frame)
+            energy = context.getState(energy=True, groups=set(range(32)) - {_RESTRAINTS}).getPotentialEnergy()._value
+            yield energy, np.asarray(context.getState(forces=True).getForces(asNumpy=True)._value)
+
+
+def _torsion_restraints(quads: Ints) -> openmm.CustomTorsionForce:
+    force = openmm.CustomTorsionForce(
+        "0.5*latentmd_stiffness*d^2; d = min(x, 6.283185307179586 - x); x = abs(theta - wrapped);"
+        "wrapped = target - 6.283185307179586*floor(target/6.283185307179586 + 0.5)"
+    )
+    force.addGlobalParameter("latentmd_stiffness", 0.0)
+    force.addPerTorsionParameter("target")
+    for quad in np.asarray(quads).tolist():
+        force.addTorsion(*quad, [0.0])
+    force.setForceGroup(_RESTRAINTS)
+    return force
+
+
+def _velocity_verlet(timestep: float) -> openmm.CustomIntegrator:
+    """Velocity Verlet with constraints of positions and velocities (RATTLE; Andersen 1983); time step in ps."""
+    integrator = openmm.CustomIntegrator(timestep)
+    integrator.setConstraintTolerance(_TOLERANCE)
+    integrator.addPerDofVariable("free", 0)
+    integrator.addComputePerDof("v", "v + 0.5 * dt * f / m")
+    integrator.addComputePerDof("x", "x + dt * v")
+    integrator.addComputePerDof("free", "x")
+    integrator.addConstrainPositions()
+    integrator.addComputePerDof("v", "v + 0.5 * dt * f / m + (x - free) / dt")
+    integrator.addConstrainVelocities()
+    return integrator
