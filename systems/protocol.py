@@ -51,6 +51,10 @@ class InputOptions:
             raise MoleculeError(f"--altloc is {self.altloc!r}; expected one character, such as A")
 
 
+#: What is chosen where nobody says otherwise.
+DEFAULT_INPUTS = InputOptions()
+
+
 @dataclass(frozen=True)
 class Protocol:
     """Simulation protocol: what the training data of the bundled models was made with.

@@ -8,8 +8,8 @@ import numpy as np
 
 from latentmd.arrays import Bools, Doubles
 
-#: Positions (replicas, atoms, 3) in nm to: the same on the constraints, energies in kJ/mol (replicas,), and mass-weighted
-#: gradients along the constraints in kJ/mol/nm/sqrt(amu) (replicas, atoms, 3).
+#: Positions (replicas, atoms, 3) in nm to: the same on the constraints, energies in kJ/mol (replicas,), and
+#: mass-weighted gradients along the constraints in kJ/mol/nm/sqrt(amu) (replicas, atoms, 3).
 Evaluate = Callable[[Doubles], tuple[Doubles, Doubles, Doubles]]
 
 _MEMORY = 8  # steps that the curvature is estimated from

@@ -20,9 +20,9 @@ _TOLERANCE = 1e-8  # of constraints, relative
 class OneByOne:
     """The interface of `ReplicaEngine` over one OpenMM Context that the replicas take turns in.
 
-    Random numbers are OpenMM's, seeded for every stretch of dynamics by (seed, number of the replica, draw). The Reference
-    platform keeps a spare normal number from one stretch to the next, so that Langevin dynamics here depends on the
-    order of calls; velocities do not.
+    Random numbers are OpenMM's, seeded for every stretch of dynamics by (seed, number of the replica, draw). The
+    Reference platform keeps a spare normal number from one stretch to the next, so that Langevin dynamics here depends
+    on the order of calls; velocities do not.
 
     Args:
         system: any OpenMM System.

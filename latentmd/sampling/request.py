@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from latentmd.io.folder import Policy, policy_of
 from latentmd.sampling.exactness import Level
-from latentmd.systems.protocol import InputOptions
+from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 from latentmd.units import parse_time
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class RolloutSettings:
     force_field: tuple[str, ...] = ()
     cycle: float | None = None
     burst: float = 2.0
-    inputs: InputOptions = InputOptions()
+    inputs: InputOptions = DEFAULT_INPUTS
 
     @property
     def frames(self) -> int:
@@ -177,7 +177,7 @@ class HybridRequest:
     processes: int | None = None
     resume: bool = False
     overwrite: bool = False
-    inputs: InputOptions = InputOptions()
+    inputs: InputOptions = DEFAULT_INPUTS
 
 
 @dataclass(frozen=True)

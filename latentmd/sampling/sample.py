@@ -22,7 +22,7 @@ from latentmd.sampling.request import (
     no_report,
     picoseconds,
 )
-from latentmd.systems.protocol import InputOptions
+from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
@@ -80,7 +80,7 @@ def simulate(
     temperature: float | None = None, solvent: Solvent | None = None, force_field: Sequence[str] = (),
     seed: int = 0, device: str = "auto", processes: int | None = None, scheduler: str | None = None,
     out: str | Path | None = None, overwrite: bool = False, resume: bool = False,
-    inputs: InputOptions = InputOptions(), progress: Report | None = None, watch: Watch | None = None,
+    inputs: InputOptions = DEFAULT_INPUTS, progress: Report | None = None, watch: Watch | None = None,
 ) -> RunResult | HybridResult:  # fmt: skip
     """Simulate a molecule with a model and write full-atom trajectories.
 

@@ -15,6 +15,7 @@ from latentmd.sampling.rollout.folder import WALKERS
 from latentmd.sampling.rollout.plan import Plan, check_times, processes_for, request_of, share
 from latentmd.sampling.rollout.resume import States, unfinished
 from latentmd.sampling.rollout.run import RunResult, execute
+from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 
 if TYPE_CHECKING:
     from latentmd.systems.builder import Protocol, Solvent
@@ -39,7 +40,7 @@ def md(
     processes: int | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    inputs: InputOptions = InputOptions(),
+    inputs: InputOptions = DEFAULT_INPUTS,
     progress: Report | None = None,
 ) -> RunResult:
     """Simulate plain MD and write one trajectory per walker.

@@ -135,8 +135,8 @@ class _Run:
             raise RunInterrupted(folder.path, frames)
         if self.tally.failing > frames / 2:
             raise RunError(
-                f"{self.tally.failing} of {frames} frames fail their structure checks: the run is not usable. Its files "
-                f"are in {folder.path}; provenance.csv names the frames"
+                f"{self.tally.failing} of {frames} frames fail their structure checks: the run is not usable. Its "
+                f"files are in {folder.path}; provenance.csv names the frames"
             )
         return RunResult(folder.path, summary, folder.trajectories(), folder.topology)
 

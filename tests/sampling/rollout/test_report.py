@@ -10,8 +10,8 @@ import pytest
 
 from latentmd.io.provenance import Provenance
 from latentmd.io.writer import FrameWriter
-from latentmd.sampling.rollout.folder import OutputFolder
 from latentmd.model.file import Ramachandran, Reference
+from latentmd.sampling.rollout.folder import OutputFolder
 from latentmd.sampling.rollout.report import coordinates, write_report
 
 MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"
