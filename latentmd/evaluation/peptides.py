@@ -9,7 +9,7 @@ import numpy as np
 
 from latentmd.analysis import kinetics, thermodynamics
 from latentmd.analysis.features import FeatureSpec
-from latentmd.analysis.metric import ReferenceModel
+from latentmd.analysis.reference import ReferenceModel
 from latentmd.analysis.statistics import joint_grid, js_distance, sample_js_distance
 from latentmd.arrays import Floats
 from latentmd.evaluation.residue_table import BINS, ResidueTable, histogram, plane, scored_planes, scored_torsions

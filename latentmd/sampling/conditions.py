@@ -154,8 +154,8 @@ def check_covered(molecule: Molecule, model: ModelFile, source: Path) -> None:
         if not why:
             return
         raise ValueError(
-            f"the model {model.name} does not cover {_sequence(molecule)} ({source}): {why}; nothing is mirrored. Train "
-            "a model of this stereoisomer with `latentmd md` and `latentmd train`, or use --mode md"
+            f"the model {model.name} does not cover {_sequence(molecule)} ({source}): {why}; nothing is mirrored. "
+            "Train a model of this stereoisomer with `latentmd md` and `latentmd train`, or use --mode md"
         )
     raise ValueError(
         f"the model {model.name} does not cover {_sequence(molecule)} ({source}): {answer.reason}; `latentmd inspect` "

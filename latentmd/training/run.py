@@ -67,11 +67,6 @@ def claim_training(folder: Path, plan: dict[str, Any], resume: bool) -> FolderLo
     Returns:
         The folder's lock, to be released when the training ends.
 
-    Args:
-        folder: made where it does not exist.
-        plan: what the training was asked for, JSON values.
-        resume: keep what is there.
-
     Raises:
         OutputError: the checkpoints belong to another plan, another training runs there, or it cannot be written.
     """

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from latentmd.training.run import Run, prepare_folder
+from latentmd.io.atomic import OutputError
+from latentmd.training.run import Run, claim_training
 
 
 def test_a_new_training_empties_the_folder_and_a_resumed_one_does_not(tmp_path: Path) -> None:
-    prepare_folder(tmp_path, {"settings": 1}, False)
-    (tmp_path / "jepa.pt").touch()
-    (tmp_path / "mine.txt").touch()
-    prepare_folder(tmp_path, {"settings": 1}, True)
-    assert (tmp_path / "jepa.pt").exists()
-    with pytest.raises(ValueError, match="other settings and trajectories"):
-        prepare_folder(tmp_path, {"settings": 2, "trajectories": 3}, True)
-    prepare_folder(tmp_path, {"settings": 2}, False)
-    assert not (tmp_path / "jepa.pt").exists() and (tmp_path / "mine.txt").exists()
-    assert json.loads((tmp_path / "plan.json").read_text()) == {"settings": 2}
+    folder = tmp_path / "model-training"
+    with claim_training(folder, {"settings": 1}, False):
+        (folder / "jepa.pt").touch()
+    with claim_training(folder, {"settings": 1}, True):
+        assert (folder / "jepa.pt").exists()
+    with pytest.raises(OutputError, match="settings"):
+        claim_training(folder, {"settings": 2, "trajectories": 3}, True)
+    with claim_training(folder, {"settings": 2}, False):
+        assert not (folder / "jepa.pt").exists()
 
 
 def test_a_resumed_run_remembers_wall_times(tmp_path: Path) -> None:

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmd.arrays import Floats
 from latentmd.io.writer import FrameWriter
 from latentmd.molecule.checks import check_frames, structure_template
+from latentmd.replicas.choice import unsupported
+from latentmd.replicas.engine import ReplicaEngine
 from latentmd.sampling.preparation import Prepared
 from latentmd.sampling.processes import Emit
 from latentmd.sampling.request import RolloutSettings
@@ -70,9 +73,31 @@ class WalkerJob:
         return failed
 
     def emit_speed(self, emit: Emit) -> None:
-        """Measure plain MD on this process's core, in ps per second."""
+        """Measure plain MD on this process's core, in ps per second: with OpenMM, and with the replica engine."""
         rate = time_platform(self.molecule, self.prepared.platform, _SPEED_SECONDS, self.prepared.threads)
         emit("speed", value=rate * self.molecule.protocol.timestep)
+        if not unsupported(self.molecule.system):
+            rate = replica_rate(self.molecule, self.prepared.reference, _SPEED_SECONDS)
+            emit("replica speed", value=rate * self.molecule.protocol.timestep)
+
+
+def replica_rate(molecule: Molecule, reference: Floats, seconds: float, replicas: int = 16) -> float:
+    """Measure the replica kernel on one core: steps per second, those of all replicas together.
+
+    Args:
+        molecule: with its protocol.
+        reference: a relaxed structure, nm, shape (atoms, 3).
+        seconds: wall time at least.
+        replicas: at once.
+    """
+    protocol, positions = molecule.protocol, np.repeat(np.asarray(reference, np.float64)[None], replicas, axis=0)
+    engine = ReplicaEngine(molecule.system, positions, temperature=protocol.temperature, threads=1)
+    engine.draw_velocities()
+    steps, begin = 0, time.perf_counter()
+    while (spent := time.perf_counter() - begin) < seconds:
+        engine.langevin(50, timestep=protocol.timestep, friction=protocol.friction)
+        steps += 50
+    return steps * replicas / spent
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,9 @@ def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: s
         OutputError: the folder cannot be used.
     """
     from latentmd.io.folder import check_folder
+    from latentmd.replicas.choice import unsupported
     from latentmd.sampling.rollout.jobs import MDJob
+    from latentmd.sampling.rollout.replica_md import ReplicaMDJob
     from latentmd.systems.builder import build
 
     begin = clock.perf_counter()
@@ -128,11 +130,15 @@ def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: s
     per_frame = settings.interval / protocol.timestep  # MD steps
     chunk = int(min(_MOST_FRAMES, max(1, _REPORT_SECONDS * prepared.rate / per_frame)))
 
+    why_not = unsupported(prepared.molecule.system)
+
     def jobs(ready: Prepared, folder: Path, states: States) -> list[Job]:
         left = [walker for (walker,) in unfinished([(w,) for w in range(settings.walkers)], states, settings.frames)]
-        return [MDJob(ready, settings, folder, part, states, chunk=chunk) for part in share(left, count)]
+        kind = MDJob if why_not else ReplicaMDJob
+        return [kind(ready, settings, folder, part, states, chunk=chunk) for part in share(left, count)]
 
     request = request_of(command, settings, prepared, None)
     plan = Plan(command, settings, prepared, count, jobs, request, reference=reference_model(prepared.molecule))
+    plan.details["engine"] = f"OpenMM: {why_not}" if why_not else "replicas"
     plan.wall["preparation"] = clock.perf_counter() - begin
     return plan

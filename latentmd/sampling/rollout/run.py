@@ -161,6 +161,8 @@ class _Run:
             self.progress("simulating", tally.total * self.plan.settings.interval, self.total)
         elif message["kind"] == "speed":
             tally.md_speeds.append(message["value"])
+        elif message["kind"] == "replica speed":
+            tally.replica_speeds.append(message["value"])
         elif message["kind"] == "phases":
             tally.phases.append(message["seconds"])
         elif message["kind"] == "state":  # after the lines of its frames

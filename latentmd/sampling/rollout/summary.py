@@ -26,7 +26,8 @@ class Tally:
         frames: by walker.
         earlier: frames that earlier sessions of the run made.
         failing: frames that fail a structure check.
-        md_speeds: plain MD of each worker, ps per second.
+        md_speeds: plain MD with OpenMM of each worker, ps per second.
+        replica_speeds: plain MD with the replica engine of each worker, ps per second; empty where it cannot.
         phases: wall seconds by phase of each worker.
         counts: further counts by name.
     """
@@ -35,6 +36,7 @@ class Tally:
     earlier: int = 0
     failing: int = 0
     md_speeds: list[float] = field(default_factory=list)
+    replica_speeds: list[float] = field(default_factory=list)
     phases: list[dict[str, float]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -94,7 +96,7 @@ def summarise(plan: Plan, tally: Tally, status: str) -> dict[str, Any]:
 
 
 def _speed(plan: Plan, tally: Tally, simulated: float) -> dict[str, float]:
-    """Aggregate rates in ns/day; `over_plain_md` are ratios to plain MD on the same cores in the same run."""
+    """Aggregate rates in ns/day, and ratios to plain MD with OpenMM and with the replica engine on the same cores."""
     wall, inside = plan.wall, tally.mean_phases
     result = {"ns_per_day": _NS_PER_DAY * simulated / wall["simulation"]}
     if not tally.md_speeds or len(tally.phases) < len(tally.md_speeds):
@@ -104,6 +106,9 @@ def _speed(plan: Plan, tally: Tally, simulated: float) -> dict[str, float]:
     result["plain_md_ns_per_day"] = _NS_PER_DAY * md
     result["over_plain_md"] = simulated / work / md
     result["over_plain_md_with_start_up"] = simulated / wall["total"] / md
+    if tally.replica_speeds:
+        result["replica_engine_ns_per_day"] = _NS_PER_DAY * sum(tally.replica_speeds)
+        result["over_replica_engine"] = simulated / work / sum(tally.replica_speeds)
     if plan.settings.mode == "latent":
         result["latent_rollouts_over_plain_md"] = simulated / (inside["latent steps"] + inside["decoding"]) / md
     return result
