@@ -49,7 +49,7 @@ def test_trajectories_have_true_times(run: RunResult) -> None:
 def test_a_walker_is_the_same_whichever_others_are_beside_it(run: RunResult, tmp_path: Path) -> None:
     if run.summary["engine"] != "replicas":
         pytest.skip("OpenMM's Reference platform keeps a random number from one walker to the next")
-    fewer = md(ALANINE, time="2ps", walkers=2, save_every="0.2ps", seed=1, processes=1, out=tmp_path / "fewer")
+    fewer = latentmd.md(ALANINE, time="2ps", walkers=2, save_every="0.2ps", seed=1, processes=1, out=tmp_path / "fewer")
     for one, other in zip(run.trajectories, fewer.trajectories, strict=False):
         found, expected = (mdtraj.load(str(path), top=str(run.topology)).xyz for path in (other, one))
         np.testing.assert_array_equal(found, expected)
