@@ -25,9 +25,7 @@ model = load("alanine-dipeptide", "cpu")
 jumps = SolventJumps(molecule.system, molecule.topology, model, time=100.0, steer=1.0, discard=0.5, seed=1)
 
 platform = openmm.Platform.getPlatformByName("CPU")
-simulation = app.Simulation(
-    molecule.topology, molecule.system, molecule.langevin(seed=1), platform, {"Threads": "1"}
-)
+simulation = app.Simulation(molecule.topology, molecule.system, molecule.langevin(seed=1), platform, {"Threads": "1"})
 simulation.context.setPositions(molecule.positions)
 simulation.minimizeEnergy(maxIterations=100)
 simulation.context.setVelocitiesToTemperature(350 * unit.kelvin, 1)
