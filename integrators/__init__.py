@@ -11,6 +11,7 @@ _HOMES = {
     "alternate": "schedule",
     "LatentCalculator": "ase_calculator",
     "LatentDynamics": "ase_dynamics",
+    "SolventJumps": "openmm_solvent",
 }
 
 __all__ = list(_HOMES)

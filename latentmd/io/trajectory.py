@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmd.io.ascii import ascii_path
 from latentmd.molecule.chemistry import chemistry
 
 _TIMELESS = frozenset((".dcd", ".pdb", ".xyz", ".npy", ".mdcrd", ".crd", ".binpos", ".arc"))
@@ -149,7 +150,8 @@ class TrajectoryReader:
         import mdtraj
 
         options = {} if self.path.suffix in _OWN_TOPOLOGY else {"top": self._topology}
-        return iter(mdtraj.iterload(str(self.path), chunk=self.block, **options))
+        with ascii_path(self.path) as name:
+            yield from mdtraj.iterload(name, chunk=self.block, **options)
 
     def _open_array(self) -> NDArray[np.float32]:
         try:
@@ -191,7 +193,7 @@ class TrajectoryReader:
         import mdtraj
 
         try:
-            with mdtraj.open(str(self.path)) as file:
+            with ascii_path(self.path) as name, mdtraj.open(name) as file:
                 data = file.read(n_frames=1)
             self._check_dcd_header()
             return int((data[0] if isinstance(data, tuple) else data).shape[1])
@@ -213,7 +215,7 @@ class TrajectoryReader:
             header = raw.read(12)
         order = "<" if header[:4] == b"\x54\x00\x00\x00" else ">"
         claimed = int(np.frombuffer(header[8:12], dtype=f"{order}i4")[0])
-        with mdtraj.open(str(self.path)) as file:
+        with ascii_path(self.path) as name, mdtraj.open(name) as file:
             held = len(file)
         if held < claimed:
             raise TrajectoryError(

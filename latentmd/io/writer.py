@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latentmd.io.ascii import ascii_path
 from latentmd.io.atomic import LEFTOVER, OutputError, replacing
 
 _PART = 1 << 24  # bytes copied at a time
@@ -78,7 +79,7 @@ class FrameWriter:
 
         numbers = np.arange(self.frames, self.frames + len(xyz), dtype=np.int32)
         try:
-            with XTCTrajectoryFile(str(self._block), "w") as block:
+            with ascii_path(self._block) as name, XTCTrajectoryFile(name, "w") as block:
                 block.write(xyz, time=times, step=numbers, box=np.repeat(self._box[None], len(xyz), axis=0))
             return memoryview(self._block.read_bytes())
         finally:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Floats
+from latentmd.io.ascii import ascii_path
 from latentmd.io.atomic import replacing
 from latentmd.io.provenance import KINDS, read_provenance
 from latentmd.molecule.checks import torsions
@@ -150,7 +151,7 @@ def _read(path: Path, topology: Any, chosen: Coordinates) -> tuple[Floats, Float
     from mdtraj.formats import XTCTrajectoryFile
 
     times, values = [], []
-    with XTCTrajectoryFile(str(path)) as file:
+    with ascii_path(path) as name, XTCTrajectoryFile(name) as file:
         stride = max(1, len(file) * topology.n_atoms * 3 // _MEMORY)
         while True:
             xyz, time, _, _ = file.read(1000, stride=stride)

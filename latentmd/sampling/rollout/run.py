@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from latentmd.io.ascii import ascii_path
 from latentmd.io.atomic import write_text
 from latentmd.io.provenance import Provenance, read_provenance
 from latentmd.sampling.errors import RunError, RunInterrupted
@@ -54,7 +55,8 @@ class RunResult:
         """The mdtraj trajectory of a walker."""
         import mdtraj
 
-        return mdtraj.load(str(self.trajectories[walker]), top=str(self.topology))
+        with ascii_path(self.trajectories[walker]) as name:
+            return mdtraj.load(name, top=str(self.topology))
 
     def __repr__(self) -> str:
         frames = sum(self.summary["frames"])

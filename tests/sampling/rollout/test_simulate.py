@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +191,19 @@ def test_a_run_without_frames_leaves_nothing(ou_bundle: Path, tmp_path: Path) ->
 def test_a_filled_folder_is_refused(alternating: RunResult, ou_bundle: Path) -> None:
     with pytest.raises(OutputError, match="not empty"):
         latentmd.simulate(ALANINE, model=ou_bundle, out=alternating.folder)
+
+
+@pytest.mark.slow
+def test_the_main_command_anywhere(tmp_path: Path) -> None:
+    """In a folder with a space and an umlaut, in the C locale, without a terminal and without a home to write to."""
+    folder = tmp_path / "Ordner für Tests"
+    folder.mkdir()
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(tmp_path / "none" / "none")}
+    command = [sys.executable, "-P", "-m", "latentmd", "simulate", str(ALANINE), "--time", "1ns", "--walkers", "2"]
+    (tmp_path / "none").write_text("")  # a file: no folder can be made there, whoever asks
+    run = subprocess.run(
+        [*command, "--out", "Läufe"], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+        timeout=240,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert (folder / "Läufe" / "evaluation.html").exists()
