@@ -83,7 +83,7 @@ def _atom(raw: str, where: str, model: int, segment: int) -> AtomRecord:
         element=raw[76:78].strip().capitalize() if raw[76:78].strip().isalpha() else "",
         position=_position(raw, where, label),
         occupancy=float(occupancy) if occupancy else 1.0,
-        serial=int(serial) if serial.isdigit() else -1,
+        serial=int(serial) if serial.isdecimal() else -1,
     )
 
 
