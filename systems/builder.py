@@ -130,7 +130,8 @@ def _name_states(topology: app.Topology, residues: list[Residue]) -> None:
 
 
 def _found_label(atom: app.topology.Atom, residues: list[Residue]) -> str:
-    return residues[atom.residue.index].label(atom.name)
+    index: int = atom.residue.index
+    return residues[index].label(atom.name)
 
 
 def _notes(
