@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def read_back(topology: app.Topology, positions: Any, found: Connections, insert
             residue.atoms = _atoms(source, xyz, residue)
             merged.append(residue)
         new = set(merged) - set(old)
-        found.bonds += [(a, "C", b, "N") for a, b in zip(merged, merged[1:], strict=False) if {a, b} & new]
+        found.bonds += [(a, "C", b, "N") for a, b in pairwise(merged) if {a, b} & new]
         found.chains[index] = merged
 
 

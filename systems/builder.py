@@ -29,10 +29,11 @@ __all__ = [
     "DEFAULT_FORCE_FIELDS", "WATER", "InputOptions", "Molecule", "MoleculeError", "Protocol", "Solvent", "build",
 ]  # fmt: skip
 
+_DEFAULT = Protocol()
 _READERS = {"pdb": read_pdb, "mmcif": read_mmcif, "gro": read_gro}
 
 
-def build(pdb: str | Path, protocol: Protocol = Protocol()) -> Molecule:
+def build(pdb: str | Path, protocol: Protocol = _DEFAULT) -> Molecule:
     """Read a molecule from a file, complete it and parametrise it.
 
     Missing heavy atoms are built by PDBFixer, hydrogens by OpenMM's Modeller where a residue has none, lacks some or
@@ -129,7 +130,8 @@ def _name_states(topology: app.Topology, residues: list[Residue]) -> None:
 
 
 def _found_label(atom: app.topology.Atom, residues: list[Residue]) -> str:
-    return residues[atom.residue.index].label(atom.name)
+    index: int = atom.residue.index
+    return residues[index].label(atom.name)
 
 
 def _notes(

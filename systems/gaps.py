@@ -63,7 +63,7 @@ def _insert(found: Connections, records: Records, before: Residue, after: Residu
     apart = sum((p - q) ** 2 for p, q in zip(ends[0].position, ends[1].position, strict=True)) ** 0.5
     if apart > span:
         raise MoleculeError(
-            f"{listed(names)} cannot span the {apart:.2f} nm from {before} to {after}; correct SEQRES or the coordinates"
+            f"{listed(names)} cannot span the {apart:.2f} nm from {before} to {after}; correct SEQRES or coordinates"
         )
     first, _ = _place(found, before)
     second, _ = _place(found, after)
@@ -77,7 +77,7 @@ def _missing_names(found: Connections, records: Records, before: Residue, after:
     sequence = [standard_residue(name)[0] for name in records.sequences.get(before.key[0], [])]
     if not sequence:
         raise MoleculeError(
-            f"the residues missing between {before} and {after} are not known: chain {before.key[0] or '(no name)'} has no "
+            f"the residues missing between {before} and {after} are unknown: chain {before.key[0] or '-'} has no "
             "SEQRES records (_pdbx_poly_seq_scheme in mmCIF); add them, or use --missing split"
         )
     left = [r.name for r in found.chains[_place(found, before)[0]]]

@@ -47,7 +47,7 @@ def _platform(atoms: int) -> openmm.Platform | None:
 
 
 def add_heavy_atoms(found: Connections, cell: tuple[float, ...] | None, fill: Fill) -> None:
-    """Build missing heavy atoms, terminal oxygens and residues into `found`, and check the handedness of what was built.
+    """Build missing heavy atoms, terminal oxygens and residues into `found`, and check their handedness.
 
     Args:
         found: chains and bonds; changed.

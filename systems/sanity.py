@@ -134,6 +134,6 @@ def check_charge(topology: app.Topology, system: openmm.System) -> None:
     if abs(found - expected) > 0.01:
         names = listed(dict.fromkeys(residue.name for residue in topology.residues()))
         raise MoleculeError(
-            f"the net charge would be {found:+.2f} e, the residues ({names}) explain {expected:+d} e: name the residues "
-            "by their protonation (ASH, GLH, HIP, LYN, CYM) or leave the hydrogens out"
+            f"the net charge would be {found:+.2f} e, the residues ({names}) explain {expected:+d} e: name the "
+            "residues by their protonation (ASH, GLH, HIP, LYN, CYM) or leave the hydrogens out"
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
@@ -53,6 +54,46 @@ class WallTime(click.ParamType[float]):
                 if 0 < number < float("inf"):
                     return number * self._seconds[unit]
         self.fail(f"{text!r} is not a wall time; expected a positive number and a unit (s, min or h), such as 30min")
+
+
+def input_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options about reading a molecule's file to a command, which gets them as one `inputs`."""
+
+    @wraps(command)
+    def packed(*args: Any, **options: Any) -> None:
+        from latentmd.systems.protocol import InputOptions
+
+        names = ("ph", "model_number", "altloc", "missing", "ends")
+        with run_errors():
+            inputs = InputOptions(**{name: options.pop(name) for name in names})
+        command(*args, inputs=inputs, **options)
+
+    for option in reversed(_INPUT_OPTIONS):
+        packed = option(packed)
+    return packed
+
+
+_INPUT_OPTIONS = (
+    click.option(
+        "--ph", type=float, default=7.0, show_default=True, help="Of residues not named by their protonation."
+    ),
+    click.option("--model-number", type=int, help="MODEL to take of a file with several. [default: the first]"),
+    click.option("--altloc", help="Alternate location to take. [default: of highest occupancy]"),
+    click.option(
+        "--missing",
+        type=click.Choice(["refuse", "add", "split"]),
+        default="refuse",
+        show_default=True,
+        help="Gaps in a chain: refuse, add the residues that SEQRES names, or split the chain.",
+    ),
+    click.option(
+        "--ends",
+        type=click.Choice(["charged", "capped"]),
+        default="charged",
+        show_default=True,
+        help="Uncapped chain ends: leave them charged, or add ACE and NME.",
+    ),
+)
 
 
 class BadInput(click.ClickException):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from latentmd.cli.common import Time, run_errors, show_result
+from latentmd.cli.common import Time, input_options, run_errors, show_result
 from latentmd.cli.progress import Display
 
 
@@ -45,6 +45,7 @@ Examples:
 @click.option("--processes", type=click.IntRange(min=1), help="Worker processes. [default: one per core]")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none.")
+@input_options
 def md_command(pdb: Path, **options: Any) -> None:
     """Simulate the molecule in PDB with plain full-atom MD, several walkers in parallel.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from latentmd.cli.common import Time, WallTime, run_errors, show_result
+from latentmd.cli.common import Time, WallTime, input_options, run_errors, show_result
 from latentmd.cli.hybrid import round_rows, show_hybrid
 from latentmd.cli.progress import Display
 from latentmd.sampling.exactness import LEVELS
@@ -73,6 +73,7 @@ Examples:
 @click.option("--out", type=click.Path(path_type=Path), help="Output folder. [default: <stem>-latentmd, or -hybrid]")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none.")
+@input_options
 def simulate_command(pdb: Path, **options: Any) -> None:
     """Simulate the molecule in PDB with a model and write full-atom trajectories.
 

@@ -55,12 +55,12 @@ def _atom(raw: str, where: str, model: int, segment: int) -> AtomRecord:
         raise MoleculeError(f"{where}: tabs between the columns; a PDB file has fixed columns, written with spaces")
     if len(raw) < 54:
         raise MoleculeError(
-            f"{where}: not a readable PDB record, {len(raw)} characters long; expected at least 54, up to the coordinate z"
+            f"{where}: not a readable PDB record, {len(raw)} characters long; expected at least 54, up to z"
         )
     name, residue = raw[12:16].strip().upper(), raw[17:21].strip().upper()
     if not name or not residue or not (name + residue).isascii() or len((name + " " + residue).split()) != 2:
         raise MoleculeError(
-            f"{where}: {raw[12:21]!r} is no name of an atom and a residue; expected them in columns 13 to 16 and 18 to 21"
+            f"{where}: {raw[12:21]!r} is no atom and residue name; expected them in columns 13 to 16 and 18 to 21"
         )
     chain = raw[21:22].strip()
     number = _integer(raw[22:26], where, "the number of the residue (columns 23 to 26)")
@@ -83,7 +83,7 @@ def _atom(raw: str, where: str, model: int, segment: int) -> AtomRecord:
         element=raw[76:78].strip().capitalize() if raw[76:78].strip().isalpha() else "",
         position=_position(raw, where, label),
         occupancy=float(occupancy) if occupancy else 1.0,
-        serial=int(serial) if serial.isdigit() else -1,
+        serial=int(serial) if serial.isdecimal() else -1,
     )
 
 
@@ -96,8 +96,8 @@ def _position(raw: str, where: str, label: str) -> tuple[float, float, float]:
             )
         if not _DECIMAL.match(text):
             raise MoleculeError(
-                f"{where}: {text!r} is no coordinate of atom {label}; expected x, y and z in angstrom, with decimals, in "
-                "columns 31 to 54"
+                f"{where}: {text!r} is no coordinate of atom {label}; expected x, y and z in angstrom, with decimals, "
+                "in columns 31 to 54"
             )
     x, y, z = (0.1 * float(text) for text in fields)
     return x, y, z

@@ -73,6 +73,6 @@ def file_format(text: str) -> str:
             return "pdb"
     if any(line.strip().lower().startswith(("_atom_site.", "_atom_site_", "data_")) for line in lines):
         return "mmcif"
-    if len(lines) > 2 and lines[1].strip().isdigit() and _GRO_ATOM.match(lines[2]):
+    if len(lines) > 2 and lines[1].strip().isdecimal() and _GRO_ATOM.match(lines[2]):
         return "gro"
     return ""

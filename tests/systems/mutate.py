@@ -17,9 +17,11 @@ CASES = sorted(p for p in (Path(__file__).parent / "cases").iterdir() if p.suffi
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
     """One to three random changes of a file."""
     for _ in range(int(rng.integers(1, 4))):
+        if not data:
+            return data
         lines = data.split(b"\n")
         kind, at = int(rng.integers(6)), int(rng.integers(len(lines)))
-        if kind == 0 and data:
+        if kind == 0:
             changed = bytearray(data)
             for place in rng.integers(len(data), size=int(rng.integers(1, 6))):
                 changed[place] ^= 1 << int(rng.integers(8))
