@@ -186,7 +186,8 @@ class SolventJumps:
     def _positions(self, context: openmm.Context) -> Doubles:
         """The solute, whole, nm, shape (atoms, 3)."""
         state = context.getState(positions=True, enforcePeriodicBox=False)
-        return np.asarray(state.getPositions(asNumpy=True)._value, dtype=np.float64)[self.atoms]
+        positions: Doubles = np.asarray(state.getPositions(asNumpy=True)._value, dtype=np.float64)[self.atoms]
+        return positions
 
     def _torsions(self, context: openmm.Context) -> Doubles:
         return np.asarray(torsions(self._positions(context)[None], self.quads)[0], dtype=np.float64)
