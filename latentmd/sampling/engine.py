@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -138,6 +138,55 @@ class MoleculeEngine:
                 integrator.step(round(self.interval / timestep))
                 positions[i], energies[i] = _frame(context)
         return Burst(positions, energies)
+
+    def bursts(self, starts: Floats, frames: int, seeds: Sequence[int]) -> list[Burst | str]:
+        """Simulate a burst from each structure, all at once with the replica engine where it knows the force field.
+
+        Each is what `burst` describes, and depends on its own start and seed alone.
+
+        Args:
+            starts: nm, shape (bursts, atoms, 3).
+            frames: of each burst.
+            seeds: one for each burst.
+
+        Returns:
+            The bursts, or "exploded" for those that are discarded.
+        """
+        from latentmd.replicas.choice import unsupported
+        from latentmd.replicas.engine import ReplicaEngine
+
+        if unsupported(self.molecule.system):
+            return [self._burst_or_reason(start, frames, seed) for start, seed in zip(starts, seeds, strict=True)]
+        protocol, x = self.molecule.protocol, np.asarray(starts, dtype=np.float64)
+        replicas = ReplicaEngine(
+            self.molecule.system,
+            x,
+            temperature=protocol.temperature,
+            seed=seeds,
+            numbers=[0] * len(x),
+            restraints=self.quads,
+            threads=1,
+        )
+        scheme = {"timestep": protocol.timestep, "friction": protocol.friction}
+        held = torsions(x, self.quads)
+        replicas.hold(held, _STIFFNESS)
+        replicas.constrain()
+        replicas.draw_velocities()
+        replicas.langevin(round(RESTRAINED / protocol.timestep), **scheme)
+        replicas.hold(held, 0.0)
+        positions, energies = np.empty((len(x), frames, *x.shape[1:]), np.float32), np.empty((len(x), frames))
+        for i in range(frames):
+            if i:
+                replicas.langevin(round(self.interval / protocol.timestep), **scheme)
+            positions[:, i], energies[:, i] = replicas.positions, replicas.energies()
+        sound = np.isfinite(positions).all(axis=(1, 2, 3)) & np.isfinite(energies).all(axis=1)
+        return [Burst(positions[k], energies[k]) if sound[k] else "exploded" for k in range(len(x))]
+
+    def _burst_or_reason(self, start: Floats, frames: int, seed: int) -> Burst | str:
+        try:
+            return self.burst(start, frames, seed)
+        except BurstError as error:
+            return str(error)
 
     def features(self, positions: Floats) -> Floats:
         """Cosines and sines of the torsions about rotatable bonds, shape (frames, 2 torsions)."""

@@ -61,7 +61,7 @@ def test_a_jump_is_repeated_by_its_seed(alanine: Any, model: Propagator) -> None
         system = _copy(alanine.system)
         jumps = SolventJumps(system, alanine.topology, model, time=50.0, steer=0.2, discard=0.0, seed=seed)
         simulation = _simulation(alanine.topology, system, alanine.positions, "Reference")
-        targets.append([jump.target for _, jump in jumps.jump(simulation) if jump is not None][0])
+        targets.append(next(jump.target for _, jump in list(jumps.jump(simulation)) if jump is not None))
     np.testing.assert_array_equal(targets[0], targets[1])
     assert np.abs(targets[0] - targets[2]).max() > 1e-3
 

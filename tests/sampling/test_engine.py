@@ -16,6 +16,7 @@ from latentmd.sampling.contracts import BurstError
 from latentmd.sampling.engine import MoleculeEngine
 from latentmd.sampling.hybrid.surfaces import torsion_name
 from latentmd.systems.builder import Protocol, build
+from latentmd.systems.bundled import bundled
 
 LIGAND = Path(__file__).parents[2] / "examples" / "hybrid" / "ibuprofen.pdb"
 
@@ -131,3 +132,25 @@ def test_a_molecule_with_a_ring_and_no_residue_template() -> None:
     assert molecule.system.getNumParticles() == 33 and len(engine.quads) == 11
     burst = engine.burst(engine.relax(reference, 1).positions, 20, 1)
     assert all(passed.all() for passed in engine.checks(burst.positions).values())
+
+
+def test_many_bursts_at_once_depend_on_their_own_seeds() -> None:
+    """Neither on their number nor on their order; and their energies are those of the force field."""
+    molecule = build(bundled("alanine_dipeptide"))
+    start = np.asarray(molecule.positions._value)
+    engine = MoleculeEngine.of(molecule, start, 0.02, "Reference")
+    starts = np.repeat(start[None], 5, axis=0)
+    whole = engine.bursts(starts, 4, [11, 12, 13, 14, 15])
+    part = engine.bursts(starts[:2], 4, [14, 12])
+    for one, other in ((whole[3], part[0]), (whole[1], part[1])):
+        assert not isinstance(one, str) and not isinstance(other, str)
+        np.testing.assert_array_equal(one.positions, other.positions)
+        context = molecule.context(molecule.langevin(1), "Reference")
+        context.setPositions(np.asarray(one.positions[2], dtype=np.float64))
+        energy = context.getState(energy=True).getPotentialEnergy()._value
+        assert energy == pytest.approx(one.energies[2], abs=0.05)  # positions are kept in single precision
+    assert np.abs(whole[0].positions - whole[1].positions).max() > 1e-3  # type: ignore[union-attr]
+    broken = starts.copy()
+    broken[2] = np.nan
+    found = engine.bursts(broken, 2, [1, 2, 3, 4, 5])
+    assert [isinstance(burst, str) for burst in found] == [False, False, True, False, False]

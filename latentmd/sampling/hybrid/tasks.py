@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from latentmd.sampling.contracts import Burst, BurstError, Engine, Relaxed
 from latentmd.sampling.scheduler import Scheduler
 
 PLAN, RELAX, BURST, REVIEW, REFINE = range(1, 6)  # purposes of random numbers
+BATCH = 32  # bursts that one worker simulates together
 
 
 def keyed_rng(seed: int, round_: int, purpose: int, task: int = 0) -> np.random.Generator:
@@ -81,6 +82,48 @@ def run_burst(task: Task) -> Burst | str:
     return burst
 
 
+@runtime_checkable
+class BatchEngine(Protocol):
+    """An engine that simulates several bursts at once."""
+
+    def bursts(self, starts: Floats, frames: int, seeds: Sequence[int]) -> list[Burst | str]:
+        """Simulate a burst from each structure; the bursts, or the reasons why they are discarded.
+
+        Args:
+            starts: structures, shape (bursts, ...).
+            frames: of each burst.
+            seeds: of velocities and noise, one for each burst, which alone decides it.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Bursts that one worker simulates together.
+
+    Attributes:
+        engine: unbiased dynamics.
+        starts: structures, shape (bursts, ...).
+        frames: of each burst.
+        seeds: of velocities and noise, one for each burst.
+    """
+
+    engine: Engine
+    starts: Floats
+    frames: int
+    seeds: tuple[int, ...]
+
+
+def run_batch(batch: Batch) -> list[Burst | str]:
+    """Simulate bursts, at once where the engine can; the bursts, or the reasons why they are discarded."""
+    if isinstance(batch.engine, BatchEngine):
+        return batch.engine.bursts(batch.starts, batch.frames, batch.seeds)
+    return [
+        run_burst(Task(batch.engine, start, batch.frames, seed))
+        for start, seed in zip(batch.starts, batch.seeds, strict=True)
+    ]
+
+
 class BurstStore(Protocol):
     """Keeps the bursts of rounds."""
 
@@ -130,11 +173,20 @@ def simulate_missing(work: BurstWork, store: BurstStore, tasks: Scheduler, stop:
     missing = [i for i in range(len(work.starts)) if not store.has_burst(work.round_, i)]
     if stop():
         return False
-    bursts = [
-        Task(work.engine, work.starts[i], work.frames, keyed_seed(work.seed, work.round_, BURST, i)) for i in missing
+    size = BATCH if isinstance(work.engine, BatchEngine) else 1
+    groups = [missing[k : k + size] for k in range(0, len(missing), size)]
+    batches = [
+        Batch(
+            work.engine,
+            np.asarray(work.starts)[group],
+            work.frames,
+            tuple(keyed_seed(work.seed, work.round_, BURST, i) for i in group),
+        )
+        for group in groups
     ]
-    for i, burst in zip(missing, tasks.map(run_burst, bursts), strict=True):
-        store.write_burst(work.round_, i, burst)
-        if stop() and i != missing[-1]:
+    for group, bursts in zip(groups, tasks.map(run_batch, batches), strict=True):
+        for i, burst in zip(group, bursts, strict=True):
+            store.write_burst(work.round_, i, burst)
+        if stop() and group is not groups[-1]:
             return False
     return True
