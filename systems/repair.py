@@ -24,6 +24,7 @@ from latentmd.systems.residues import Residue, listed
 from latentmd.systems.sanity import in_nm
 
 _SMALL = 1000  # atoms; larger molecules are repaired on the fastest platform instead
+_RELAXATION = 500  # steps of the minimiser after residues were modelled
 _SEEDS = (1, 2, 3, 4, 5)  # tries until what was built has the right handedness
 _ONE_ATOM = "ATOM      1  N   GLY A   1       0.000   0.000   0.000  1.00  0.00           N\n"
 
@@ -202,6 +203,21 @@ def add_hydrogens(
         residues,
         True,
     )
+
+
+def relaxed(system: openmm.System, positions: Any) -> Any:
+    """Positions at an energy minimum near by, which residues that were modelled need before MD; a Quantity.
+
+    Args:
+        system: of the molecule.
+        positions: Quantity, [atoms, 3].
+    """
+    platform = _platform(system.getNumParticles())
+    options = () if platform is None else (platform,)
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), *options)
+    context.setPositions(positions)
+    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_RELAXATION)
+    return context.getState(positions=True).getPositions()
 
 
 def _parent_name(topology: app.Topology, atom: app.topology.Atom) -> str:
