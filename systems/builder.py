@@ -95,7 +95,8 @@ def _complete(records: Records, force_field: app.ForceField, protocol: Protocol,
             added += water
     system = parametrise(topology, force_field, protocol, path)
     if fill and protocol.solvent != "explicit":
-        positions = relaxed(system, positions)
+        positions = relaxed(topology, system, positions)
+        notes.append("the whole molecule was relaxed by 4 ps of MD at 600 K and a minimisation, for what was modelled")
         check_bonds(topology, positions)
     if protocol.solvent != "explicit":
         check_charge(topology, system)
