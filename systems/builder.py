@@ -21,7 +21,7 @@ from latentmd.systems.readers.mmcif import read_mmcif
 from latentmd.systems.readers.pdb import read_pdb
 from latentmd.systems.readers.records import Records
 from latentmd.systems.readers.text import EXPECTED, file_format, read_text
-from latentmd.systems.repair import add_heavy_atoms, add_hydrogens, repeatable
+from latentmd.systems.repair import add_heavy_atoms, add_hydrogens, relaxed, repeatable
 from latentmd.systems.residues import Residue, choose, listed
 from latentmd.systems.sanity import check_bonds, check_charge, check_positions, in_nm
 
@@ -94,6 +94,10 @@ def _complete(records: Records, force_field: app.ForceField, protocol: Protocol,
             topology, positions, water = solvated(topology, positions, force_field)
             added += water
     system = parametrise(topology, force_field, protocol, path)
+    if fill and protocol.solvent != "explicit":
+        positions = relaxed(topology, system, positions)
+        notes.append("the whole molecule was relaxed by 4 ps of MD at 600 K and a minimisation, for what was modelled")
+        check_bonds(topology, positions)
     if protocol.solvent != "explicit":
         check_charge(topology, system)
     return Molecule(topology, system, positions, protocol, tuple(added), tuple(notes))

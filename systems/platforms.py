@@ -8,6 +8,8 @@ from typing import Protocol
 
 import openmm
 
+from latentmd.systems.errors import MoleculeError
+
 _TIMING_SECONDS = 0.15  # per platform, enough to tell them apart
 _PREFERENCE = ("CUDA", "HIP", "OpenCL", "Reference", "CPU")
 
@@ -33,7 +35,7 @@ def platforms(names: Sequence[str] = _PREFERENCE) -> list[str]:
 def time_platform(
     molecule: Simulable, name: str, seconds: float = _TIMING_SECONDS, threads: int | None = None
 ) -> float:
-    """Plain MD steps per second of wall time on one platform; 0.0 where a Context cannot be made there.
+    """Plain MD steps per second of wall time on one platform; 0.0 where it cannot be simulated there.
 
     Args:
         molecule: what to simulate.
@@ -45,19 +47,26 @@ def time_platform(
         context = molecule.context(molecule.langevin(1), name, threads)
         openmm.LocalEnergyMinimizer.minimize(context, maxIterations=20)
         context.getIntegrator().step(5)
+        steps, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < seconds:
+            context.getIntegrator().step(10)
+            context.getState()  # waits for asynchronous platforms
+            steps += 10
     except openmm.OpenMMException:
         return 0.0
-    steps, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds:
-        context.getIntegrator().step(10)
-        context.getState()  # waits for asynchronous platforms
-        steps += 10
     return steps / elapsed
 
 
 def platform_rates(molecule: Simulable, threads: int | None = None) -> dict[str, float]:
-    """Steps per second of wall time on every platform of this machine, by a timing of a fraction of a second each."""
-    return {name: time_platform(molecule, name, threads=threads) for name in platforms()}
+    """Steps per second of wall time on every platform of this machine, by a timing of a fraction of a second each.
+
+    Raises:
+        MoleculeError: no platform can simulate it.
+    """
+    rates = {name: time_platform(molecule, name, threads=threads) for name in platforms()}
+    if not any(rates.values()):
+        raise MoleculeError("MD fails from this structure on every platform: atoms are too close, or bonds strained")
+    return rates
 
 
 def fastest_platform(molecule: Simulable, threads: int | None = None) -> str:

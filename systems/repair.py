@@ -24,6 +24,8 @@ from latentmd.systems.residues import Residue, listed
 from latentmd.systems.sanity import in_nm
 
 _SMALL = 1000  # atoms; larger molecules are repaired on the fastest platform instead
+_RELAXATION = 500  # steps of the minimiser after residues were modelled
+_HOT, _HOT_STEPS = 600.0, 4000  # K, and steps of 1 fs, in which modelled residues settle
 _SEEDS = (1, 2, 3, 4, 5)  # tries until what was built has the right handedness
 _ONE_ATOM = "ATOM      1  N   GLY A   1       0.000   0.000   0.000  1.00  0.00           N\n"
 
@@ -202,6 +204,38 @@ def add_hydrogens(
         residues,
         True,
     )
+
+
+def relaxed(topology: app.Topology, system: openmm.System, positions: Any) -> Any:
+    """Positions after a short hot MD and a minimisation, which residues that were modelled need; a Quantity.
+
+    The minimiser alone stops where PDBFixer's closure of a loop has bent an angle straight; MD leaves such places.
+
+    Args:
+        topology: of the molecule.
+        system: of the molecule.
+        positions: Quantity, [atoms, 3].
+
+    Raises:
+        MoleculeError: a peptide bond that was trans or new is cis, or a residue has turned over, at every try.
+    """
+    platform = _platform(system.getNumParticles())
+    hands = handedness(topology, in_nm(positions))
+    for seed in _SEEDS:
+        integrator = openmm.LangevinMiddleIntegrator(_HOT, 10.0, 0.001)
+        integrator.setRandomNumberSeed(seed)
+        context = openmm.Context(system, integrator, *(() if platform is None else (platform,)))
+        context.setPositions(positions)
+        openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_RELAXATION)
+        context.setVelocitiesToTemperature(_HOT, seed)
+        integrator.step(_HOT_STEPS)
+        openmm.LocalEnergyMinimizer.minimize(context)
+        found = context.getState(positions=True).getPositions()
+        residues = list(topology.residues())
+        cis = [i for i in cis_peptides(topology, in_nm(found)) if residues[i].name != "PRO"]
+        if not cis and handedness(topology, in_nm(found)) == hands:
+            return found
+    raise MoleculeError("the residues modelled in a gap close only with a cis peptide bond; use --missing split")
 
 
 def _parent_name(topology: app.Topology, atom: app.topology.Atom) -> str:

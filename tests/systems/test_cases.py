@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from openmm import NonbondedForce, unit
 
@@ -78,6 +79,9 @@ def test_missing_residues_are_modelled_as_l_and_trans() -> None:
     assert names(molecule) == "ACE-ALA-GLY-SER-ALA-GLY-ALA-NME"
     assert set(handedness(molecule.topology, in_nm(molecule.positions)).values()) == {"L"}
     assert any("modelled" in note for note in molecule.notes)
+    context = molecule.context(molecule.langevin(1), "Reference")
+    context.getIntegrator().step(200)  # without a minimisation first
+    assert np.isfinite(in_nm(context.getState(positions=True).getPositions())).all()
 
 
 @pytest.mark.parametrize(
