@@ -16,6 +16,7 @@ import pytest
 
 from latentmd.io.atomic import OutputError
 from latentmd.sampling.engine import MoleculeEngine
+from latentmd.sampling.hybrid import tasks
 from latentmd.sampling.errors import RunError, RunInterrupted
 from latentmd.sampling.levels import hybrid
 from latentmd.sampling.request import HybridSettings
@@ -69,15 +70,17 @@ def test_the_page_says_what_is_missing_in_words(finished: Path) -> None:
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, burst = [0], MoleculeEngine.burst
+    """Also where batches of bursts are smaller than they were."""
+    calls, bursts = [0], MoleculeEngine.bursts
 
     def dies(self: MoleculeEngine, *arguments: Any) -> Any:
         calls[0] += 1
-        if calls[0] == 7:
+        if calls[0] == 4:
             raise MemoryError("killed")
-        return burst(self, *arguments)
+        return bursts(self, *arguments)
 
-    monkeypatch.setattr(MoleculeEngine, "burst", dies)
+    monkeypatch.setattr(MoleculeEngine, "bursts", dies)
+    monkeypatch.setattr(tasks, "BATCH", 2)
     with pytest.raises(MemoryError):
         run(tmp_path / "run", seed=5, resume=True)
     run(tmp_path / "run", seed=5, resume=True)
@@ -85,17 +88,18 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
 
 
 def test_sigterm_stops_after_a_checkpoint(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    burst, before = MoleculeEngine.burst, signal.getsignal(signal.SIGTERM)
+    bursts, before = MoleculeEngine.bursts, signal.getsignal(signal.SIGTERM)
 
     def preempted(self: MoleculeEngine, *arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
-        return burst(self, *arguments)
+        return bursts(self, *arguments)
 
-    monkeypatch.setattr(MoleculeEngine, "burst", preempted)
+    monkeypatch.setattr(MoleculeEngine, "bursts", preempted)
+    monkeypatch.setattr(tasks, "BATCH", 2)
     with pytest.raises(RunInterrupted, match="--resume"):
         run(tmp_path / "run", seed=5)
     assert signal.getsignal(signal.SIGTERM) is before
-    assert len(list((tmp_path / "run" / "run" / "rounds" / "0000").glob("burst-*.npz"))) == 1
+    assert len(list((tmp_path / "run" / "run" / "rounds" / "0000").glob("burst-*.npz"))) == 2
     monkeypatch.undo()
     run(tmp_path / "run", seed=5, resume=True)
     _equal(finished, tmp_path / "run")
@@ -111,13 +115,15 @@ def _equal(first: Path, second: Path) -> None:
 
 
 def test_a_burst_that_explodes_is_discarded_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    burst, calls = MoleculeEngine.burst, [0]
+    bursts, calls = MoleculeEngine.bursts, [0]
 
-    def sometimes(self: MoleculeEngine, start: Any, frames: int, seed: int) -> Any:
+    def sometimes(self: MoleculeEngine, starts: Any, frames: int, seeds: Any) -> Any:
         calls[0] += 1
-        return burst(self, np.full_like(start, np.nan) if calls[0] == 2 else start, frames, seed)
+        broken = np.array(starts)
+        broken[1] = np.nan if calls[0] == 1 else broken[1]
+        return bursts(self, broken, frames, seeds)
 
-    monkeypatch.setattr(MoleculeEngine, "burst", sometimes)
+    monkeypatch.setattr(MoleculeEngine, "bursts", sometimes)
     result = run(tmp_path / "run")
     assert result.summary["discarded_bursts"] == {"exploded": 1}
     assert np.isclose(np.load(tmp_path / "run" / "weights.npz")["weight"].sum(), 1.0)
