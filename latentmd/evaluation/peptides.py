@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentmd.analysis import kinetics, thermodynamics
+from latentmd.analysis import kinetics, msm, thermodynamics
 from latentmd.analysis.features import FeatureSpec
 from latentmd.analysis.reference import ReferenceModel
 from latentmd.analysis.statistics import joint_grid, js_distance, sample_js_distance
@@ -54,7 +54,7 @@ def unseen(chain: Chain, lanes: Floats, interval: float, temperature: float, kno
         known: (token, slot) that the reference holds.
     """
     columns = [c for c in scored_torsions(chain) if c in known]
-    runs = [np.stack([lane[:, t, s] for t, s in columns], axis=1).astype(np.float64) for lane in lanes]
+    runs: list[Floats] = [np.stack([lane[:, t, s] for t, s in columns], axis=1).astype(np.float64) for lane in lanes]
     names = tuple(f"{SLOTS[s]} {chain.names[t]}{t + 1}" for t, s in columns)
     spec = FeatureSpec("torsions", names, np.zeros((len(columns), 4), dtype=np.int64), ())
     stride = max(1, round(_LAG / interval / 2))
@@ -116,8 +116,8 @@ def slowest_timescale(reference: Unseen, runs: Sequence[Floats], interval: float
     """Slowest implied timescale in ps of runs on the reference's states, at the reference's lag."""
     stride = max(1, round(_LAG / interval))
     paths = [reference.model.discretise(t) for t in reference.model.project([r[::stride] for r in runs])]
-    counts = kinetics.transition_counts(paths, 1, reference.model.states).sum(axis=0)
-    return float(kinetics.timescales(counts, stride * interval, 1)[0])
+    counts = msm.transition_counts(paths, 1, reference.model.states).sum(axis=0)
+    return float(msm.fit_reversible(counts).timescales(stride * interval, 1)[0])
 
 
 def table_frames(table: ResidueTable, reference: Unseen, count: int, seed: int) -> Floats:

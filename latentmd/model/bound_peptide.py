@@ -1,11 +1,15 @@
 """A model of many peptides bound to one of them: the interface of a surrogate of one molecule."""
 
 import math
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import networkx
 import torch
 from torch import Tensor, nn
 
+from latentmd.arrays import Floats
 from latentmd.core.steps.torsions import NOW
 from latentmd.decoders.residues import ResidueDecoder
 from latentmd.model.peptides import PeptideModel
@@ -104,7 +108,28 @@ class BoundPeptide(nn.Module):
     def clashes(self, positions: Tensor) -> Tensor:
         """Whether heavy atoms of a structure are too near to each other, [batch] bool."""
         difference = positions[:, self.pairs[:, 0]] - positions[:, self.pairs[:, 1]]
-        return (difference.square().sum(-1) < _CLASH**2).any(dim=1)
+        out: Tensor = (difference.square().sum(-1) < _CLASH**2).any(dim=1)
+        return out
+
+
+def bind(topology: Any, positions: Floats, path: Path | None = None) -> BoundPeptide:
+    """Bind a model of many peptides to one of them.
+
+    The model was not trained on the peptide: what it says of it is a guess from other sequences.
+
+    Args:
+        topology: of OpenMM or mdtraj; a linear peptide of 1 to 8 residues with hydrogens, charged or capped ends.
+        positions: a structure, from which handedness is read, nm, shape (atoms, 3).
+        path: of the model; the bundled one where None.
+
+    Raises:
+        ChainError: not such a peptide.
+        KeyError: a residue, in its place in the chain, that the model was not trained on.
+    """
+    from latentmd.molecule.chain import chain
+
+    found = Path(str(files("latentmd.model").joinpath("peptides.pt"))) if path is None else path
+    return BoundPeptide(PeptideModel.load(found), chain(topology, positions))
 
 
 def _clash_pairs(chain: Chain) -> Tensor:

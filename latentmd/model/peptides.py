@@ -96,12 +96,16 @@ class PeptideModel(nn.Module):
         return slow
 
     def save(self, path: Path, **extra: Any) -> None:
-        """Write weights, sizes and the table of residues' geometry."""
+        """Write weights in half precision, sizes and the table of residues' geometry."""
         table = {
             key: {k: v.half() if v.is_floating_point() else v for k, v in row.items()}
             for key, row in self.table.items()
         }
-        data = {"config": asdict(self.config), "weights": self.state_dict(), "table": table, **extra}
+        weights = {
+            k: v if k.startswith("basis") or not v.is_floating_point() else v.half()
+            for k, v in self.state_dict().items()
+        }
+        data = {"config": asdict(self.config), "weights": weights, "table": table, **extra}
         partial = path.with_suffix(".partial")
         torch.save(data, partial)
         partial.replace(path)

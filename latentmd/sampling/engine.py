@@ -179,7 +179,7 @@ class MoleculeEngine:
             if i:
                 replicas.langevin(round(self.interval / protocol.timestep), **scheme)
             positions[:, i], energies[:, i] = replicas.positions, replicas.energies()
-        sound = np.isfinite(positions).all(axis=(1, 2, 3)) & np.isfinite(energies).all(axis=1)
+        sound = np.isfinite(positions.reshape(len(x), -1).sum(axis=1)) & np.isfinite(energies.sum(axis=1))
         return [Burst(positions[k], energies[k]) if sound[k] else "exploded" for k in range(len(x))]
 
     def _burst_or_reason(self, start: Floats, frames: int, seed: int) -> Burst | str:

@@ -118,7 +118,7 @@ class BlockMove:
             old = self.torsions.angles(positions)[:, list(which)]
             new = self.kernels.draw(groups, rng)
             ratio = self.kernels.log_density(old, groups) - self.kernels.log_density(new, groups)
-            return self.torsions.turned(positions, which, new - old), ratio
+            return self.torsions.turned(positions, which, np.asarray(new - old)), ratio
         if self.block.kind == "counter-rotation":
             turn = rng.normal(0.0, COUNTER_ROTATION, (len(positions), 1))
             turns = np.concatenate([turn, -turn], axis=1)

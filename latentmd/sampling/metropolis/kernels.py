@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentmd.arrays import Floats
+from latentmd.arrays import Floats, Ints
 
 #: Share of the uniform density.
 FLOOR = 0.1
@@ -33,7 +33,7 @@ class TorsionKernels:
     width: float
     floor: float = FLOOR
 
-    def draw(self, groups: Floats, rng: np.random.Generator) -> Floats:
+    def draw(self, groups: Ints, rng: np.random.Generator) -> Floats:
         """Draw torsions.
 
         Args:
@@ -49,7 +49,7 @@ class TorsionKernels:
         anywhere = rng.uniform(-np.pi, np.pi, (len(groups), torsions))
         return np.where(rng.random(len(groups))[:, None] < self.floor, anywhere, near)
 
-    def log_density(self, angles: Floats, groups: Floats) -> Floats:
+    def log_density(self, angles: Floats, groups: Ints) -> Floats:
         """Evaluate ln q.
 
         Args:

@@ -16,8 +16,8 @@ import pytest
 
 from latentmd.io.atomic import OutputError
 from latentmd.sampling.engine import MoleculeEngine
-from latentmd.sampling.hybrid import tasks
 from latentmd.sampling.errors import RunError, RunInterrupted
+from latentmd.sampling.hybrid import tasks
 from latentmd.sampling.levels import hybrid
 from latentmd.sampling.request import HybridSettings
 from latentmd.training.loop import TrainingError
