@@ -27,12 +27,12 @@ WALKERS, BINS, EVERY, EQUILIBRATION = 32, 24, 50, 25_000  # the last two in step
 Sample = tuple[Doubles, Doubles, Doubles]  # positions (walkers, frames, atoms, 3), potential and kinetic energies
 
 
-def engine_sample(molecule: Any, frames: int) -> Sample:
+def engine_sample(molecule: Any, frames: int, seed: int) -> Sample:
     """Run all walkers together."""
     protocol = molecule.protocol
     scheme = {"timestep": protocol.timestep, "friction": protocol.friction}
     start = np.repeat(np.asarray(molecule.positions._value)[None], WALKERS, axis=0)
-    engine = ReplicaEngine(molecule.system, start, temperature=protocol.temperature, seed=11, threads=1)
+    engine = ReplicaEngine(molecule.system, start, temperature=protocol.temperature, seed=seed, threads=1)
     engine.minimize(300)
     engine.draw_velocities()
     engine.langevin(EQUILIBRATION, **scheme)
@@ -43,10 +43,10 @@ def engine_sample(molecule: Any, frames: int) -> Sample:
     return tuple(np.moveaxis(np.array(part), 0, 1) for part in zip(*rows, strict=True))  # type: ignore[return-value]
 
 
-def openmm_sample(molecule: Any, frames: int) -> Sample:
+def openmm_sample(molecule: Any, frames: int, seed: int) -> Sample:
     """Run walkers one after another on the Reference platform."""
     rows = []
-    for walker in range(WALKERS):
+    for walker in range(WALKERS * seed, WALKERS * (seed + 1)):
         context = molecule.context(molecule.langevin(walker + 1), "Reference")
         openmm.LocalEnergyMinimizer.minimize(context, maxIterations=300)
         context.setVelocitiesToTemperature(molecule.protocol.temperature, walker + 1)
@@ -66,8 +66,8 @@ def masses(molecule: Any) -> Doubles:
     return np.array([molecule.system.getParticleMass(i)._value for i in range(molecule.system.getNumParticles())])
 
 
-def coordinates(molecule: Any, x: Doubles) -> dict[str, Doubles]:
-    """Bonds that are not constrained, angles and proper torsions, shape (walkers, frames, count) each."""
+def coordinates(molecule: Any, x: Doubles) -> dict[str, tuple[Any, Doubles]]:
+    """Atoms and values, shape (walkers, frames, count), of bonds that are not constrained, angles, proper torsions."""
     import networkx
 
     graph = networkx.Graph((a.index, b.index) for a, b in molecule.topology.bonds())
@@ -80,13 +80,13 @@ def coordinates(molecule: Any, x: Doubles) -> dict[str, Doubles]:
     flat = x.reshape(-1, *x.shape[2:])
     lengths = np.array([np.linalg.norm(flat[:, a] - flat[:, b], axis=1) for a, b in bonds]).T
     return {
-        "bonds": lengths.reshape(*shape, -1),
-        "angles": _by_mdtraj(molecule, flat, np.array(angles)).reshape(*shape, -1),
-        "torsions": _by_mdtraj(molecule, flat, np.array(quads)).reshape(*shape, -1),
+        "bonds": (bonds, lengths.reshape(*shape, -1)),
+        "angles": (angles, _by_mdtraj(molecule, flat, np.array(angles)).reshape(*shape, -1)),
+        "torsions": (quads, _by_mdtraj(molecule, flat, np.array(quads)).reshape(*shape, -1)),
     }
 
 
-def compare(name: str, one: Doubles, other: Doubles) -> None:
+def compare(name: str, one: Doubles, other: Doubles, labels: list[str]) -> None:
     """Print the z statistics of histograms of one kind of coordinate, (walkers, frames, count)."""
     scores = []
     for k in range(one.shape[2]):
@@ -101,7 +101,7 @@ def compare(name: str, one: Doubles, other: Doubles) -> None:
     chance = [2 * stats.t.sf(level, 2 * (WALKERS - 1)) for level in (2, 3)]
     print(
         f"{name:10} {one.shape[2]:5} {len(z):6} {100 * np.mean(z > 2):8.1f} {100 * chance[0]:7.1f} "
-        f"{100 * np.mean(z > 3):9.2f} {100 * chance[1]:7.2f} {z.max():9.2f}"
+        f"{100 * np.mean(z > 3):9.2f} {100 * chance[1]:7.2f} {z.max():9.2f} {labels[int(z.argmax()) // BINS]}"
     )
 
 
@@ -124,19 +124,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pdb", nargs="?", type=Path, default=bundled("alanine_dipeptide"))
     parser.add_argument("--frames", type=int, default=100_000, help="Of all walkers together.")
+    parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     molecule, frames = build(options.pdb), -(-options.frames // WALKERS)
-    one, other = engine_sample(molecule, frames), openmm_sample(molecule, frames)
+    one, other = engine_sample(molecule, frames, options.seed), openmm_sample(molecule, frames, options.seed)
     print(f"{WALKERS} walkers of {frames} frames each, every {EVERY} steps, {molecule.protocol.temperature:g} K")
     print(f"{'':24} {'engine':>18} {'OpenMM Reference':>18} {'z':>7}")
     freedom = 3 * len(masses(molecule)) - molecule.system.getNumConstraints() - 3
     scale = 2 / (freedom * GAS_CONSTANT)
     show("kinetic temperature, K", one[2] * scale, other[2] * scale)
     show("potential, kJ/mol", one[1], other[1])
-    print("kind       count   bins  > 2, %  chance   > 3, %  chance   largest")
+    atoms = [f"{a.residue.index + 1}{a.name}" for a in molecule.topology.atoms()]
+    print("kind       count   bins  > 2, %  chance   > 3, %  chance   largest  of")
     sides = coordinates(molecule, one[0]), coordinates(molecule, other[0])
-    for kind in sides[0]:
-        compare(kind, sides[0][kind], sides[1][kind])
+    for kind, (which, values) in sides[0].items():
+        compare(kind, values, sides[1][kind][1], ["-".join(atoms[i] for i in some) for some in which])
 
 
 if __name__ == "__main__":
