@@ -128,7 +128,8 @@ class _Run:
                 raise RunError(failure)
             raise KeyboardInterrupt
         try:
-            summary = self._finish(status)
+            with plan.alone:
+                summary = self._finish(status)
         except OSError as error:
             raise RunError(failure or str(error)) from error
         if status == "failed":
