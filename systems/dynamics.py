@@ -40,7 +40,13 @@ class Frames:
 
 
 def walker_seed(seed: int, walker: int, stream: int = 0) -> int:
-    """A seed per (run, walker, stream) that does not collide between neighbouring runs."""
+    """A seed per (run, walker, stream) that does not collide between neighbouring runs.
+
+    Args:
+        seed: of the run.
+        walker: number of the walker.
+        stream: number of the purpose.
+    """
     return int(np.random.SeedSequence([seed, walker, stream]).generate_state(1)[0] & 0x7FFFFFFF)
 
 

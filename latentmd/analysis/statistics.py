@@ -158,6 +158,7 @@ def missing_region(generated: Floats, reference: Floats, radius: float = 0.3) ->
 
     Args:
         generated, reference: shape (samples, 2): TIC-0 and TIC-1.
+        radius: largest distance to a generated point that counts as visited, in ranges of the reference.
     """
     from scipy.spatial import cKDTree
 

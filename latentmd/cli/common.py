@@ -25,7 +25,12 @@ class Time(click.ParamType[float]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Picoseconds."""
+        """Picoseconds.
+
+        Args:
+            value: text as the user wrote it, or a number.
+            param, ctx: of click, for its error message.
+        """
         if isinstance(value, float):
             return value
         try:
@@ -41,7 +46,12 @@ class WallTime(click.ParamType[float]):
     _seconds: ClassVar[dict[str, float]] = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds."""
+        """Seconds.
+
+        Args:
+            value: text as the user wrote it, or a number.
+            param, ctx: of click, for its error message.
+        """
         if isinstance(value, float):
             return value
         text = str(value).strip()

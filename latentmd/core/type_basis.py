@@ -40,6 +40,7 @@ class TypeCovariances:
     Args:
         types: number of types.
         dim: size of a token.
+        device: where the sums are kept.
     """
 
     def __init__(self, types: int, dim: int, device: torch.device) -> None:
@@ -49,7 +50,12 @@ class TypeCovariances:
         self.lagged = torch.zeros(types, dim, dim, dtype=torch.float64, device=device)
 
     def add(self, now: Tensor, later: Tensor, kind: Tensor) -> None:
-        """Pairs of one set of molecules: now, later [molecules, rows, tokens, dim]; kind [molecules, tokens] long."""
+        """Pairs of one set of molecules: now, later [molecules, rows, tokens, dim]; kind [molecules, tokens] long.
+
+        Args:
+            now, later: tokens [molecules, rows, tokens, dim].
+            kind: type of each token [molecules, tokens], long.
+        """
         now, later = now.double(), later.double()
         rows = now.shape[1]
         mean = (now.mean(1) + later.mean(1)) / 2

@@ -123,7 +123,12 @@ class ResidueTable:
 
 
 def frame_scores(chain: Chain, frames: Floats, reference: Floats) -> dict[str, float]:
-    """JS distances between two sets of frames [frames, tokens, slots] in radians: "torsions", and the two planes."""
+    """JS distances between two sets of frames [frames, tokens, slots] in radians: "torsions", and the two planes.
+
+    Args:
+        chain: chemistry of the peptide.
+        frames, reference: torsions [frames, tokens, slots], radians.
+    """
     torsions = [
         js_distance(histogram(frames[:, t, s]), histogram(reference[:, t, s])) for t, s in scored_torsions(chain)
     ]

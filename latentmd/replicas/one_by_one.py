@@ -115,7 +115,13 @@ class OneByOne:
         self.draw += 1
 
     def langevin(self, steps: int, *, timestep: float, friction: float) -> None:
-        """Langevin dynamics in OpenMM's LangevinMiddle splitting; steps, time step in ps, friction in 1/ps."""
+        """Langevin dynamics in OpenMM's LangevinMiddle splitting; steps, time step in ps, friction in 1/ps.
+
+        Args:
+            steps: number of time steps.
+            timestep: in ps.
+            friction: in 1/ps.
+        """
         check_steps(steps, timestep)
         for r, context in self._each("langevin", timestep):
             integrator = context.getIntegrator()
@@ -133,7 +139,13 @@ class OneByOne:
             self._step(r, context, steps)
 
     def hamiltonian(self, steps: int, *, timestep: float, rng: np.random.Generator) -> Bools:
-        """One Hamiltonian Monte Carlo move of every replica; whether each was accepted, shape (replicas,)."""
+        """One Hamiltonian Monte Carlo move of every replica; whether each was accepted, shape (replicas,).
+
+        Args:
+            steps: number of time steps of a trial.
+            timestep: in ps.
+            rng: of the acceptance.
+        """
         before, energies = self.positions.copy(), self.energies()
         self.draw_velocities()
         energies = energies + self.kinetic_energies()

@@ -92,16 +92,36 @@ class Finish(Callback):
     """Calls `finish_step`. A module's own hook would come after the checkpoint, which then lacks its averages."""
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
+        """Note the losses of the batch; called by Lightning.
+
+        Args:
+            trainer, module: of Lightning.
+            outputs: losses of the batch.
+            batch, batch_index: the batch and its number.
+        """
         module.finish_step(float(outputs["loss"].detach()))
 
 
 class History(Callback):
-    """Rows (stage, step, quantity, value) of the training log, appended to a CSV file as they come."""
+    """Rows (stage, step, quantity, value) of the training log, appended to a CSV file as they come.
+
+    Args:
+        path: of the CSV file.
+        every: steps between rows.
+        report: called with (stage, step, steps, losses) for each row.
+    """
 
     def __init__(self, path: Path, every: int, report: Callable[[str, int, int, dict[str, float]], None]) -> None:
         self.path, self.every, self.report = path, every, report
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
+        """Note the losses of the batch; called by Lightning.
+
+        Args:
+            trainer, module: of Lightning.
+            outputs: losses of the batch.
+            batch, batch_index: the batch and its number.
+        """
         step = module.global_step
         if step % self.every and step != module.steps:
             return

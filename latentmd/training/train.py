@@ -47,6 +47,7 @@ def train(
         name: name of the model in its manifest.
         device, precision, devices: as Lightning takes them ("auto", "cpu", "cuda"; "32-true", "bf16-mixed"; number).
         report: called with (stage, step, steps, losses) as training goes on.
+        resume: whether to go on from the last checkpoint.
 
     Returns:
         The path of the bundle.

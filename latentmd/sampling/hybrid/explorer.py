@@ -186,7 +186,13 @@ class PlainAdaptive:
         return np.zeros((len(positions), 0))
 
     def propose(self, starts: Floats, count: int, rng: np.random.Generator) -> Floats:
-        """No structures, shape (0, atoms, 3), whatever the arguments, which are those of `SurrogateExplorer`."""
+        """No structures, shape (0, atoms, 3), whatever the arguments, which are those of `SurrogateExplorer`.
+
+        Args:
+            starts: shape (starts, atoms, 3), nm.
+            count: number of proposals asked for.
+            rng: of the proposals.
+        """
         return starts[:0]
 
     def disagreement(self, latents: Floats) -> Floats | None:

@@ -107,6 +107,12 @@ def bayesian(counts: Counts, model: ReversibleModel, draws: int, rng: np.random.
     """Models from the reversible posterior of deeptime (Trendelkamp-Schroer et al., J. Chem. Phys. 143, 174101, 2015).
 
     Effective counts are the sliding counts over the lag. Arguments as for `bootstrap`.
+
+    Args:
+        counts: transition counts of the bursts.
+        model: the maximum-likelihood model.
+        draws: number of models.
+        rng: of the draws.
     """
     # The sampler behind deeptime's BayesianMSM, which has no way to pass a seed.
     from deeptime.markov.tools.estimation.dense.tmat_sampling.sampler_rev import SamplerRev

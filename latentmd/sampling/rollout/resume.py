@@ -134,5 +134,11 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def unfinished(groups: Sequence[tuple[int, ...]], states: States, frames: int) -> list[tuple[int, ...]]:
-    """Groups of walkers that have not reached their last frame."""
+    """Groups of walkers that have not reached their last frame.
+
+    Args:
+        groups: numbers of the walkers that are simulated together.
+        states: where each walker stopped.
+        frames: number of frames of a finished walker.
+    """
     return [group for group in groups if group[0] not in states or states[group[0]].frames < frames]

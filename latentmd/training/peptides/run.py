@@ -66,7 +66,13 @@ class Run:
 
 
 def write_thinned(peptides: Peptides, path: Path, limit: float) -> None:
-    """Write torsions in steps of 1.4 degrees, as many frames as fit into `limit` bytes before compression."""
+    """Write torsions in steps of 1.4 degrees, as many frames as fit into `limit` bytes before compression.
+
+    Args:
+        peptides: the training data.
+        path: of the `.npz` file.
+        limit: bytes before compression.
+    """
     used = sum(int((g.lanes * g.frames * g.mask.sum((1, 2))).sum()) for g in peptides.groups.values())
     stride = max(1, int(np.ceil(used / limit)))
     arrays: dict[str, Any] = {}

@@ -31,7 +31,14 @@ def peptide_angles(group: Group, k: int) -> Floats:
 
 @torch.no_grad()
 def likelihoods(model: PeptideModel, peptides: Peptides, batches: int, longest: float) -> dict[str, float]:
-    """Mean negative log-likelihood per torsion on pairs of peptides, for lag 0 ("now"), lags, and lag ∞ ("ever")."""
+    """Mean negative log-likelihood per torsion on pairs of peptides, for lag 0 ("now"), lags, and lag ∞ ("ever").
+
+    Args:
+        model: the trained model.
+        peptides: data to validate on.
+        batches: number of batches.
+        longest: longest lag, ps.
+    """
     device = next(iter(peptides.groups.values())).angles.device
     generator = torch.Generator(device=device).manual_seed(5)
     sampler, found = Sampler(peptides, longest, generator), dict[str, list[Tensor]]()
@@ -76,7 +83,14 @@ def draw(
 
 @torch.no_grad()
 def redraw(model: PeptideModel, group: Group, rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """True torsions and those decoded from their latent, [peptides, rows, tokens, slots]."""
+    """True torsions and those decoded from their latent, [peptides, rows, tokens, slots].
+
+    Args:
+        model: the trained model.
+        group: peptides of one length.
+        rows: frames of each peptide.
+        seed: of frames and draws.
+    """
     device = group.angles.device
     generator = torch.Generator(device=device).manual_seed(seed)
     count = (group.lanes * group.frames).unsqueeze(1)
