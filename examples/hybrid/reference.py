@@ -34,7 +34,9 @@ def run(seed: int, time: float) -> tuple[float, float]:
     phi = openmm.CustomTorsionForce("theta")
     phi.addTorsion(atoms[0, "C"], atoms[1, "N"], atoms[1, "CA"], atoms[1, "C"])
     variable = BiasVariable(phi, -np.pi, np.pi, WIDTH, True, gridWidth=181)
-    bias = Metadynamics(molecule.system, [variable], TEMPERATURE, BIAS_FACTOR, HEIGHT, EVERY)
+    bias = Metadynamics(
+        molecule.system, [variable], TEMPERATURE, biasFactor=BIAS_FACTOR, height=HEIGHT, frequency=EVERY
+    )
     platform = openmm.Platform.getPlatformByName("Reference")
     simulation = app.Simulation(molecule.topology, molecule.system, molecule.langevin(seed), platform)
     simulation.context.setPositions(molecule.positions)

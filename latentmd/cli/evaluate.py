@@ -98,8 +98,10 @@ Examples:
     type=click.FloatRange(min=0, min_open=True),
     help="Plain MD of this molecule here in ps/s, for the replicate baseline.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("evaluation"), show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides all randomness.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("evaluation"), show_default=True, help="Output folder."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier evaluation in the folder.")
 def evaluate_command(
     generated: tuple[Path, ...], reference: tuple[Path, ...], top: Path | None, train: tuple[Path, ...],
@@ -123,7 +125,10 @@ def evaluate_command(
     chosen = baselines or (("all",) if model else ())
     if "none" in chosen:
         chosen = ()
-    settings = Settings(lag, temperature, interval, resample, tuple(chosen), wall_time, md_speed, seed)
+    settings = Settings(
+        lag, temperature, interval=interval, resample=resample, baselines=tuple(chosen), wall_time=wall_time,
+        md_speed=md_speed, seed=seed,
+    )  # fmt: skip
     with Display() as stages:
         try:
             if model is None:

@@ -63,6 +63,7 @@ class JEPA(nn.Module):
         spectral: read-out of axes [batch, axes] → slow features; it and the encoder learn the leading eigenfunctions of
             the transfer operator between o_0 and o_K (`spectral_loss`), so that the latent resolves the slow processes.
         spectral_weight: weight of that term.
+        dim: size of a token.
     """
 
     def __init__(

@@ -59,7 +59,9 @@ def unseen(chain: Chain, lanes: Floats, interval: float, temperature: float, kno
     spec = FeatureSpec("torsions", names, np.zeros((len(columns), 4), dtype=np.int64), ())
     stride = max(1, round(_LAG / interval / 2))
     thin = [run[::stride] for run in runs]
-    model = ReferenceModel(spec, thin, interval * stride, _LAG, temperature, 0, dense=runs)
+    model = ReferenceModel(
+        spec, thin, interval=interval * stride, lag=_LAG, temperature=temperature, seed=0, dense=runs
+    )
     return Unseen(chain, runs, interval, columns, model)
 
 

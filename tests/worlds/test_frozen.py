@@ -26,7 +26,15 @@ TINY = {
 def test_a_frozen_encoder_is_used_as_it_is(tmp_path: Path) -> None:
     config = world_config("two-balls", "state", {}, TINY)
     data = world_data(TwoBalls(), config)
-    run = Run(tmp_path, tmp_path / "training.csv", lambda *_: None, "cpu", "32-true", 1, False)
+    run = Run(
+        tmp_path,
+        tmp_path / "training.csv",
+        report=lambda *_: None,
+        device="cpu",
+        precision="32-true",
+        devices=1,
+        resume=False,
+    )
     torch.manual_seed(1)
     module = nn.Linear(8, 6)
     before = module.weight.clone()

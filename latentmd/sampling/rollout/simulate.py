@@ -70,7 +70,17 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
         return _latent((ready, s, folder), states, model, count)
 
     request = request_of("simulate", s, prepared, model)
-    plan = Plan("simulate", s, prepared, count, jobs, request, model=model, reference=model.manifest, details=details)
+    plan = Plan(
+        "simulate",
+        s,
+        prepared=prepared,
+        processes=count,
+        make_jobs=jobs,
+        request=request,
+        model=model,
+        reference=model.manifest,
+        details=details,
+    )
     plan.wall["preparation"] = clock.perf_counter() - begin
     return plan
 

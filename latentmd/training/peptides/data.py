@@ -171,11 +171,11 @@ def collect(rows: list[tuple[str, Chain, Tensor]], interval: float) -> Peptides:
         groups[tokens] = Group(
             [name for name, _, _ in some],
             torch.stack([torch.from_numpy(c.types) for _, c, _ in some]),
-            torch.stack([torch.from_numpy(c.mask) for _, c, _ in some]),
-            torch.cat([angles.flatten(0, 1) for _, _, angles in some]),
-            sizes.cumsum(0) - sizes,
-            torch.tensor([angles.shape[0] for _, _, angles in some]),
-            torch.tensor([angles.shape[1] for _, _, angles in some]),
+            mask=torch.stack([torch.from_numpy(c.mask) for _, c, _ in some]),
+            angles=torch.cat([angles.flatten(0, 1) for _, _, angles in some]),
+            start=sizes.cumsum(0) - sizes,
+            lanes=torch.tensor([angles.shape[0] for _, _, angles in some]),
+            frames=torch.tensor([angles.shape[1] for _, _, angles in some]),
         )
     return Peptides(groups, interval, {name: c for name, c, _ in rows})
 

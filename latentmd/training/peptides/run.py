@@ -127,7 +127,13 @@ def train(options: argparse.Namespace) -> None:
 
     model.step.train()
     run.report["step"] = train_step(
-        model, sampler, Schedule(budget, options.steps), shape, run.log, checkpoint, options.rate
+        model,
+        sampler,
+        schedule=Schedule(budget, options.steps),
+        shape=shape,
+        log=run.log,
+        checkpoint=checkpoint,
+        peak=options.rate,
     )
     model.eval()
     model.save(
@@ -140,7 +146,9 @@ def train(options: argparse.Namespace) -> None:
         return
     run.report["likelihood"] = likelihoods(model, unseen, 20, longest)
     run.stamp("likelihood")
-    run.report["validation"] = validate(model, table, unseen, options.rollouts, (100.0, 400.0), options.rollout_steps)
+    run.report["validation"] = validate(
+        model, table, peptides=unseen, rows=options.rollouts, lags=(100.0, 400.0), steps=options.rollout_steps
+    )
     run.log(json.dumps(run.report["validation"].get("4", {}), indent=1))
     run.stamp("validation")
 

@@ -128,9 +128,9 @@ def validate(
     out: dict[str, dict[str, dict[str, float]]] = {}
     for tokens, group in peptides.groups.items():
         kept = max(1, steps // 5)
-        sets = {"ever": [draw(model, group, rows, 0.0, 0, 1, seed)[0] for seed in range(kept)]}
+        sets = {"ever": [draw(model, group, rows=rows, lag=0.0, steps=0, keep=1, seed=seed)[0] for seed in range(kept)]}
         for lag in lags:
-            sets[f"rollout {lag:g}"] = draw(model, group, rows, lag, steps, kept)
+            sets[f"rollout {lag:g}"] = draw(model, group, rows=rows, lag=lag, steps=steps, keep=kept)
         truth, again = redraw(model, group, 4 * rows)
         found: dict[str, list[dict[str, float]]] = {}
         for k, name in enumerate(group.names):
