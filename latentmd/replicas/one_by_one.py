@@ -198,7 +198,7 @@ class OneByOne:
 
     def _context(self, kind: str, timestep: float) -> openmm.Context:
         if (kind, timestep) not in self._contexts:
-            integrator = _velocity_verlet(timestep)
+            integrator = velocity_verlet(timestep)
             if kind == "langevin":
                 integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, timestep)
                 integrator.setConstraintTolerance(_TOLERANCE)
@@ -252,8 +252,12 @@ def _torsion_restraints(quads: Ints) -> openmm.CustomTorsionForce:
     return force
 
 
-def _velocity_verlet(timestep: float) -> openmm.CustomIntegrator:
-    """Velocity Verlet with constraints of positions and velocities (RATTLE; Andersen 1983); time step in ps."""
+def velocity_verlet(timestep: float) -> openmm.CustomIntegrator:
+    """Velocity Verlet with constraints of positions and velocities (RATTLE; Andersen 1983): reversible, symplectic.
+
+    Args:
+        timestep: ps.
+    """
     integrator = openmm.CustomIntegrator(timestep)
     integrator.setConstraintTolerance(_TOLERANCE)
     integrator.addPerDofVariable("free", 0)
