@@ -8,7 +8,8 @@ import numpy as np
 import openmm
 import pytest
 
-from latentmd.replicas.terms import COULOMB, UnsupportedError, read_terms
+from latentmd.replicas.terms import COULOMB, UnsupportedError, maxwell_boltzmann, read_terms
+from latentmd.units import GAS_CONSTANT
 
 
 def _bonded(terms: Any, x: Any) -> float:
