@@ -1,8 +1,7 @@
-"""`latentmd simulate` and `latentmd md` from the command line: exit codes and messages."""
+"""`latentmd simulate` from the command line: exit codes and messages."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -17,22 +16,6 @@ ALANINE = str(MOLECULES / "alanine_dipeptide.pdb")
 
 def latentmd(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
-
-
-def test_md_then_a_second_run_into_the_same_folder(tmp_path: Path) -> None:
-    out = str(tmp_path / "run")
-    arguments = ("md", ALANINE, *"--time 1ps --save-every 0.5ps --walkers 1 --out".split(), out)
-    first = latentmd(*arguments)
-    assert first.exit_code == 0, first.output
-    assert "wrote " in first.output and "latentmd train " in first.output
-
-    second = latentmd(*arguments)
-    assert second.exit_code == 2
-    assert "pass --resume to go on with the run in it, --overwrite" in second.output
-
-    third = latentmd(*arguments, "--overwrite", "--seed", "5")
-    assert third.exit_code == 0, third.output
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["seed"] == 5
 
 
 def test_simulate_reports_what_was_added(ou_bundle: Path, tmp_path: Path) -> None:
@@ -81,13 +64,6 @@ def test_bad_usage_exits_with_2(
     assert reason in " ".join(result.output.split())
     assert result.output.count("Error:") == 1 and "Traceback" not in result.output
     assert [p.name for p in Path().iterdir()] == ["empty.pdb"]
-
-
-def test_an_unwritable_folder(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    result = latentmd("md", ALANINE, *("--time", "1ps"), *("--out", str(tmp_path / "file" / "run")))
-    assert result.exit_code == 2
-    assert "cannot write there" in result.output
 
 
 def test_a_molecule_without_a_model_says_so_and_is_bootstrapped(
