@@ -14,6 +14,7 @@ from latentmd.core.layers import LagEmbedding
 from latentmd.core.steps.torsions import TorsionStep
 from latentmd.core.type_basis import TypeBasis
 from latentmd.encoders.chain import ChainEncoder
+from latentmd.io.atomic import replacing
 from latentmd.molecule.chain import PLACES, SLOTS, TYPES
 
 SIZES = (len(TYPES), len(PLACES), 2)  # vocabularies of `Chain.types`
@@ -124,9 +125,8 @@ class PeptideModel(nn.Module):
             for k, v in self.state_dict().items()
         }
         data = {"config": asdict(self.config), "weights": weights, "table": table, **extra}
-        partial = path.with_suffix(".partial")
-        torch.save(data, partial)
-        partial.replace(path)
+        with replacing(path) as temporary:
+            torch.save(data, temporary)
 
     @classmethod
     def load(cls, path: Path) -> PeptideModel:

@@ -47,7 +47,7 @@ def signed_volumes(positions: Tensor, centres: Tensor) -> Tensor:
 
     Args:
         positions: [batch, atoms, 3] nm.
-        centres: [centres, 4 or more] long, from `stereocentres`.
+        centres: [centres, 4 or more] long, from `latentmd.molecule.checks.chiral_quads`.
 
     Returns:
         [batch, centres] in [-1, 1], about ±0.77 at a tetrahedral atom.

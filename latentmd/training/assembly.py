@@ -17,6 +17,7 @@ from latentmd.decoders.torsions import TorsionDecoder
 from latentmd.encoders.egnn import EGNNEncoder, MoleculeEncoder
 from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.heads.mechanics import MechanicsPrior
+from latentmd.io.atomic import write_npz
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.features import FEATURE_SIZES, MoleculeGraph
 from latentmd.training import stages
@@ -110,9 +111,7 @@ def split_axes(
         latents = [z.reshape(len(z), -1) for z in encode_all(encoder, everything)]
         run.record("encode", time.perf_counter() - start)
         arrays: dict[str, Any] = {f"z{i}": z for i, z in enumerate(latents)}
-        unfinished = cache.with_suffix(".tmp.npz")
-        np.savez(unfinished, **arrays)
-        unfinished.replace(cache)
+        write_npz(cache, arrays)
     lag = max(1, round(config.latent.lag / config.stride))
     anchors = soft_torsions(data, config.latent.soft_torsion) if config.latent.soft_torsion < 180 else []
     basis, correlation = fit_basis(

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+from latentmd.io.atomic import replacing
+
 LossFunction = Callable[[torch.Generator], dict[str, Tensor]]
 
 
@@ -207,8 +209,7 @@ def run_stage(
             signal.signal(signal.SIGINT, answer)
             raise KeyboardInterrupt from stop
     module = stage.result()
-    temporary = finished.with_suffix(".tmp")
-    torch.save(module.state_dict(), temporary)
-    temporary.replace(finished)
+    with replacing(finished) as temporary:
+        torch.save(module.state_dict(), temporary)
     checkpoint.unlink(missing_ok=True)
     return module

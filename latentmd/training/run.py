@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from latentmd.io.atomic import write_json
 from latentmd.io.folder import FolderLock, RunFiles, claim_folder
 from latentmd.training.loop import Stage, run_stage
 
@@ -39,7 +40,7 @@ class Run:
         if self.resume and path.exists():
             self.seconds = json.loads(path.read_text(encoding="utf-8")) | self.seconds
         self.seconds[name] = round(seconds, 1)
-        path.write_text(json.dumps(self.seconds, indent=1), encoding="utf-8")
+        write_json(path, self.seconds, indent=1)
 
     def stage(self, stage: Stage) -> torch.nn.Module:
         loaded = self.resume and (self.folder / f"{stage.name}.pt").exists()

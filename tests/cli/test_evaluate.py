@@ -73,6 +73,7 @@ def test_refusals(options: list[str], reason: str, asked: list[Any]) -> None:
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
-    result = _run("none.xtc", "--reference", "none.xtc", "--top", PDB, *("--out", str(tmp_path / "x")))
+    options = ["--reference", "none.xtc", "--top", PDB, "--out", str(tmp_path / "x")]
+    result = _run("none.xtc", *options)
     assert result.exit_code == 1 and "none.xtc" in result.output
     assert not (tmp_path / "x" / "evaluation.json").exists()

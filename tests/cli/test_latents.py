@@ -27,7 +27,8 @@ def test_options_reach_the_workflow_and_its_metrics_are_shown(tmp_path: Path, mo
         return {"metrics": [metric], "notes": ["UMAP is not installed"]}
 
     monkeypatch.setattr("latentmd.evaluation.latents.latents", latents)
-    result = _run("a.xtc", "b.xtc", "--top", PDB, "--model", "m.pt", "--lag", "20ps", "--out", str(tmp_path))
+    options = ["--top", PDB, "--model", "m.pt", "--lag", "20ps", "--out", str(tmp_path)]
+    result = _run("a.xtc", "b.xtc", *options)
     assert result.exit_code == 0, result.output
     (arguments, options), *_ = asked
     assert arguments == ((Path("a.xtc"), Path("b.xtc")), Path(PDB), "m.pt")

@@ -14,6 +14,7 @@ from openmm import app
 
 from latentmd.integrators import LatentIntegrator, alternate
 from latentmd.integrators.schedule import AlternationSchedule
+from latentmd.units import GAS_CONSTANT
 
 Make = Callable[..., Any]
 
@@ -80,7 +81,7 @@ def test_settling_shares_the_energy_and_counts_no_time(alanine: Any, ou_bundle: 
             found.append(simulation.context.getState(energy=True).getKineticEnergy()._value)
             simulation.step(1)
         assert simulation.context.getTime()._value == pytest.approx(120 * 50 + 240 * 0.004)
-    expected = 0.5 * 51 * 0.0083145 * 350  # kJ/mol
+    expected = 0.5 * 51 * GAS_CONSTANT * 350  # kJ/mol
     error = 4 * expected * (2 / 51 / 60) ** 0.5
     assert np.mean(energies[50]) == pytest.approx(expected, abs=error)
     assert np.mean(energies[0]) < expected - error  # the surrogate's bonds are at rest

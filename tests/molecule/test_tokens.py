@@ -15,5 +15,8 @@ def test_a_residue_is_a_token(alanine_topology: Any) -> None:
 def test_tokens_are_numbered_by_appearance() -> None:
     """Residues that are interleaved, or numbered from somewhere else, keep one token each."""
     names = ("A", "B", "C", "D")
-    record = Chemistry(4 * ("C",), names, 4 * ("UNK",), (7, 3, 7, 3), 4 * (12.0,), ((0, 2), (1, 3)), names)
+    record = Chemistry(
+        symbols=4 * ("C",), names=names, residues=4 * ("UNK",), residue_index=(7, 3, 7, 3), masses=4 * (12.0,),
+        bonds=((0, 2), (1, 3)), labels=names,
+    )  # fmt: skip
     assert residue_tokens(record) == (0, 1, 0, 1)

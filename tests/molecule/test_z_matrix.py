@@ -14,7 +14,10 @@ from latentmd.molecule.z_matrix import ZMatrix, z_matrix
 def _record(bonds: list[tuple[int, int]], count: int) -> Chemistry:
     """Carbon atoms with given bonds, each in a residue of its own."""
     names = tuple(f"C{i}" for i in range(count))
-    return Chemistry(count * ("C",), names, count * ("UNK",), tuple(range(count)), count * (12.0,), tuple(bonds), names)
+    return Chemistry(
+        symbols=count * ("C",), names=names, residues=count * ("UNK",), residue_index=tuple(range(count)),
+        masses=count * (12.0,), bonds=tuple(bonds), labels=names,
+    )  # fmt: skip
 
 
 def _placed_in_order(z: ZMatrix, record: Chemistry) -> bool:
