@@ -119,13 +119,13 @@ def evaluate_command(
         raise click.UsageError("--store writes metrics into a model; it needs --model")
     if model is None and top is None:
         raise click.UsageError("--top is missing: the PDB file of the molecule")
-    from latentmd.evaluation.settings import Settings
+    from latentmd.evaluation.settings import EvaluationSettings
     from latentmd.evaluation.trajectories import evaluate
 
     chosen = baselines or (("all",) if model else ())
     if "none" in chosen:
         chosen = ()
-    settings = Settings(
+    settings = EvaluationSettings(
         lag, temperature, interval=interval, resample=resample, baselines=tuple(chosen), wall_time=wall_time,
         md_speed=md_speed, seed=seed,
     )  # fmt: skip

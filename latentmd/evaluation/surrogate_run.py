@@ -22,7 +22,7 @@ from latentmd.evaluation.document import document
 from latentmd.evaluation.frame_baselines import frame_baselines
 from latentmd.evaluation.frames import structure_metrics
 from latentmd.evaluation.inputs import trajectory_files
-from latentmd.evaluation.settings import FRAME_BASELINES, Settings
+from latentmd.evaluation.settings import FRAME_BASELINES, EvaluationSettings
 from latentmd.evaluation.trajectories import speed_metrics
 from latentmd.io.progress import Progress, Tick
 from latentmd.molecule.checks import StructureTemplate, structure_template
@@ -85,7 +85,9 @@ class SurrogateRun:
         EvaluationError: the file holds another number of atoms than the model covers.
     """
 
-    def __init__(self, propagator: Propagator, top: Path, settings: Settings, sizes: Sizes, progress: Progress) -> None:
+    def __init__(
+        self, propagator: Propagator, top: Path, settings: EvaluationSettings, sizes: Sizes, progress: Progress
+    ) -> None:
         self.propagator, self.top, self.sizes, self.progress = propagator, top, sizes, progress
         self.settings = settings
         self.topology, _ = features.load_topology(top)
@@ -245,7 +247,7 @@ class SurrogateRun:
         )
 
     def _baselines(
-        self, data: Data, fitted: ReferenceModel, own: FeatureSet, settings: Settings, latents: list[Floats]
+        self, data: Data, fitted: ReferenceModel, own: FeatureSet, settings: EvaluationSettings, latents: list[Floats]
     ) -> dict[str, list[Metric]]:
         chosen = settings.baselines
         self.progress("baselines of training frames")

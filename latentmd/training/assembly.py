@@ -27,13 +27,13 @@ from latentmd.training.data import Data, soft_torsions, some_frames
 from latentmd.training.embedding import collapse_diagnostics, encode_all
 from latentmd.training.labels import Labels
 from latentmd.training.loop import append_rows
-from latentmd.training.run import Run
+from latentmd.training.run import TrainingRun
 
 _PRIOR_FRAMES = 2000  # of the energy head's linear part: 66 forces each for 22 atoms, more than enough
 
 
 def build_surrogate(
-    data: Data, labels: Labels, config: TrainingConfig, run: Run
+    data: Data, labels: Labels, config: TrainingConfig, run: TrainingRun
 ) -> tuple[Surrogate, NDArray[np.float64]]:
     """Run all stages; returns the surrogate and the autocorrelations of its latent axes.
 
@@ -70,7 +70,7 @@ def new_encoder(graph: MoleculeGraph, config: TrainingConfig) -> MoleculeEncoder
     return MoleculeEncoder(egnn, graph.features, graph.separation, graph.tokens)
 
 
-def train_encoder(data: Data, config: TrainingConfig, run: Run) -> MoleculeEncoder:
+def train_encoder(data: Data, config: TrainingConfig, run: TrainingRun) -> MoleculeEncoder:
     """Stage 1; the frozen encoder is the JEPA's target.
 
     Args:
@@ -91,7 +91,7 @@ def train_encoder(data: Data, config: TrainingConfig, run: Run) -> MoleculeEncod
 
 
 def split_axes(
-    encoder: MoleculeEncoder, data: Data, config: TrainingConfig, run: Run
+    encoder: MoleculeEncoder, data: Data, config: TrainingConfig, run: TrainingRun
 ) -> tuple[LatentBasis, NDArray[np.float64], list[NDArray[np.float32]], list[NDArray[np.float32]]]:
     """Encode everything once, fit the basis, and return the axes of the training and of the held-out frames.
 
@@ -127,7 +127,7 @@ def train_decoder(
     positions: torch.Tensor,
     held_axes: list[NDArray[np.float32]],
     config: TrainingConfig,
-    run: Run,
+    run: TrainingRun,
 ) -> TorsionDecoder:
     """Stage 2a, with the residual spread measured on held-out frames (on training frames where none are held out).
 
@@ -157,7 +157,7 @@ def train_energies(
     w: torch.Tensor,
     labels: Labels,
     config: TrainingConfig,
-    run: Run,
+    run: TrainingRun,
 ) -> tuple[EnergyHead, LatentEnergyHead]:
     """Both energy heads; a network of the one with forces, where it needs one, starts from a copy of the encoder.
 

@@ -21,7 +21,7 @@ _TRAINING = RunFiles("training", ("*.pt", "*.ckpt", "*.npz", "training.*", "seco
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """What the stages share: where they write, how they report, and how long each took."""
 
     folder: Path

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from latentmd.arrays import Doubles
-from latentmd.systems.toy.particles import Pairs, ParticleWorld, lattice
+from latentmd.systems.toy.particles import Pairs, PeriodicFluid, lattice
 from latentmd.systems.toy.world import WorldError
 from latentmd.units import GAS_CONSTANT
 
@@ -19,7 +19,7 @@ _AVOGADRO = 602.214076  # amu per 1e-21 g
 
 
 @dataclass(frozen=True)
-class Argon(ParticleWorld):
+class Argon(PeriodicFluid):
     """Argon atoms in a cubic periodic box: the liquid of Rahman, Phys. Rev. 136, A405 (1964), with fewer atoms.
 
     U(r) = 4 ε ((σ/r)¹² − (σ/r)⁶) times a switching function that falls from 1 to 0 over the last 0.1 nm before the

@@ -10,14 +10,14 @@ import numpy as np
 
 from latentmd.arrays import Doubles
 from latentmd.core.noise import noise_generator
-from latentmd.systems.toy.particles import Pairs, ParticleWorld, lattice, still
+from latentmd.systems.toy.particles import Pairs, PeriodicFluid, lattice, still
 from latentmd.systems.toy.world import WorldError
 
 _RESCALE = 20  # time steps between rescalings of the velocities while the fluid settles
 
 
 @dataclass(frozen=True)
-class LennardJones(ParticleWorld):
+class LennardJones(PeriodicFluid):
     """Particles with U(r) = 4 (r⁻¹² − r⁻⁶), shifted in energy and force to end smoothly at the cutoff.
 
     U_sf(r) = U(r) − U(r_c) − (r − r_c) U'(r_c) for r < r_c (Allen & Tildesley 2017, 5.2.3): forces have no jump, so

@@ -123,7 +123,7 @@ def still(velocities: Doubles) -> Doubles:
     return moved
 
 
-class ParticleWorld:
+class PeriodicFluid:
     """World of like particles in a periodic box: a state is [..., particles, 2 · dimensions], positions first."""
 
     observations: ClassVar[tuple[str, ...]] = ("particles",)

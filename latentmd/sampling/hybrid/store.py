@@ -185,7 +185,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise StoreError(f"{path} cannot be read ({error}); delete its round and all later ones, and resume") from error
 
 
-class Trajectories(Sequence[Floats]):
+class BurstTrajectories(Sequence[Floats]):
     """Positions of bursts, read from disk on access, without their relaxation time.
 
     Args:
@@ -204,11 +204,11 @@ class Trajectories(Sequence[Floats]):
     def __getitem__(self, index: int) -> Floats: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Trajectories: ...
+    def __getitem__(self, index: slice) -> BurstTrajectories: ...
 
-    def __getitem__(self, index: int | slice) -> Floats | Trajectories:
+    def __getitem__(self, index: int | slice) -> Floats | BurstTrajectories:
         if isinstance(index, slice):
-            return Trajectories(self.store, self.bursts[index], self.skip)
+            return BurstTrajectories(self.store, self.bursts[index], self.skip)
         burst = self.store.read_burst(*self.bursts[index])
         if not isinstance(burst, Burst):
             raise StoreError(

@@ -12,7 +12,7 @@ from latentmd.sampling.preparation import Prepared, check_protocol, prepare
 from latentmd.sampling.processes import Job, cores
 from latentmd.sampling.request import Report, RolloutSettings, no_report, picoseconds
 from latentmd.sampling.rollout.folder import WALKERS
-from latentmd.sampling.rollout.plan import Plan, check_times, processes_for, request_of, share
+from latentmd.sampling.rollout.plan import RolloutPlan, check_times, processes_for, request_of, share
 from latentmd.sampling.rollout.resume import States, unfinished
 from latentmd.sampling.rollout.run import RunResult, execute
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
@@ -91,7 +91,7 @@ def md(
     return execute(plan, progress or no_report)
 
 
-def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: str = "md") -> Plan:
+def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: str = "md") -> RolloutPlan:
     """Check everything about a run of plain MD.
 
     Args:
@@ -127,7 +127,7 @@ def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: s
         return [kind(ready, settings, folder, part, states, chunk=chunk) for part in share(left, count)]
 
     request = request_of(command, settings, prepared, None)
-    plan = Plan(
+    plan = RolloutPlan(
         command,
         settings,
         prepared=prepared,

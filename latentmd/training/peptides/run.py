@@ -30,7 +30,7 @@ from latentmd.training.peptides.stages import Schedule, fit_type_basis, train_la
 from latentmd.training.peptides.validation import likelihoods, residue_table, validate
 
 
-class Run:
+class PeptideRun:
     """One training run: what it was asked, its clock, its log and what it measured."""
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -89,7 +89,7 @@ def train(options: argparse.Namespace) -> None:
     """Read, train every stage within its share of the budget, validate, write."""
     torch.manual_seed(options.seed)
     torch.set_float32_matmul_precision("high")
-    run, statistics = Run(options), ResidueStatistics()
+    run, statistics = PeptideRun(options), ResidueStatistics()
     peptides = read(run.trajectories("train"), run.device, statistics)
     unseen = read(run.trajectories("validation"), run.device)
     if not peptides.count:
@@ -153,7 +153,7 @@ def train(options: argparse.Namespace) -> None:
     run.stamp("validation")
 
 
-def _model(run: Run, longest: float, statistics: ResidueStatistics) -> PeptideModel:
+def _model(run: PeptideRun, longest: float, statistics: ResidueStatistics) -> PeptideModel:
     o = run.options
     if o.start:
         model = PeptideModel.load(Path(o.start))

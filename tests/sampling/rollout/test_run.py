@@ -12,7 +12,7 @@ import pytest
 
 from latentmd.sampling.errors import RunError, RunInterrupted
 from latentmd.sampling.rollout.jobs import WalkerJob
-from latentmd.sampling.rollout.plan import Plan
+from latentmd.sampling.rollout.plan import RolloutPlan
 from latentmd.sampling.rollout.resume import State
 from latentmd.sampling.rollout.run import execute
 
@@ -39,11 +39,11 @@ class StillJob(WalkerJob):
         emit("phases", seconds={"md": 0.1})
 
 
-def _plan(prepared: Any, s: Any, ends: str = "well") -> Plan:
+def _plan(prepared: Any, s: Any, ends: str = "well") -> RolloutPlan:
     def jobs(ready: Any, folder: Path, states: Any) -> list[StillJob]:
         return [StillJob(ready, s, folder, list(range(s.walkers)), states, ends=ends)]
 
-    return Plan("md", s, prepared=prepared, processes=1, make_jobs=jobs, request={"seed": 3})
+    return RolloutPlan("md", s, prepared=prepared, processes=1, make_jobs=jobs, request={"seed": 3})
 
 
 class Here:
