@@ -101,6 +101,7 @@ class SoundStructure(nn.Module):
         self.distance = CLASH_DISTANCE
 
     def forward(self, x: Tensor) -> bool:
+        """Whether positions [atoms, 3] nm pass all checks."""
         lengths = (x[self.bonds[:, 0]] - x[self.bonds[:, 1]]).norm(p=2, dim=-1)
         u, v = x[self.angles[:, 0]] - x[self.angles[:, 1]], x[self.angles[:, 2]] - x[self.angles[:, 1]]
         angles = torch.atan2(torch.linalg.cross(u, v).norm(p=2, dim=-1), (u * v).sum(dim=-1))

@@ -51,7 +51,12 @@ def walker_seed(seed: int, walker: int, stream: int = 0) -> int:
 
 
 def frames_between_seeds(interval: float, timestep: float) -> int:
-    """Frames after which the noise of a walker gets a new seed: those of about 5000 steps."""
+    """Frames after which the noise of a walker gets a new seed: those of about 5000 steps.
+
+    Args:
+        interval: time between frames, ps.
+        timestep: ps.
+    """
     return max(1, round(_STEPS_BETWEEN_SEEDS / max(1, round(interval / timestep))))
 
 

@@ -150,6 +150,7 @@ class FeatureSet:
 
     @property
     def frames(self) -> int:
+        """Frames of all runs."""
         return sum(len(run) for run in self.runs)
 
 

@@ -50,6 +50,7 @@ class Grid:
 
     @property
     def size(self) -> int:
+        """Number of bins."""
         return int(self.bins ** len(self.low))
 
     def indices(self, values: Floats) -> Ints:
@@ -267,7 +268,7 @@ def finite_sample_floor(
     the three.
 
     Args:
-        indices: flat bin index per frame, one array per reference run.
+        indices: flat bin index per frame, one array (frames,) per reference run.
         bins: number of bins.
         frames: frames of the generated set; at most half of the reference is held out.
         effective: effective sample size of the generated set.

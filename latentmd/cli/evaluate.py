@@ -17,6 +17,7 @@ class SeveralValues(click.Command):
     several = ("--reference", "--train")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat an option of several values before each of them, then parse as click does."""
         spread: list[str] = []
         current = None
         for position, argument in enumerate(args):

@@ -42,6 +42,7 @@ class AdaptiveBlock(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """Tokens of the shape of h [batch, tokens, width], given a condition [batch, condition]."""
         scale, shift, gate = self.modulation(condition).unsqueeze(1).chunk(3, dim=-1)
         u = torch.addcmul(shift, self.norm(h), 1 + scale)
         inner = self.inner(u)
@@ -73,6 +74,7 @@ class TokenTrunk(nn.Module):
         nn.init.zeros_(self.write.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Tokens [batch, tokens, outputs] of x [batch, tokens, inputs], given a condition [batch, condition]."""
         h = self.read(x)
         for block in self.blocks:
             h = block(h, condition)
@@ -103,6 +105,7 @@ class LagEmbedding(nn.Module):
     half_width: Tensor
 
     def forward(self, lag: Tensor) -> Tensor:
+        """Features [batch, width] of lags [batch] in ps."""
         u = ((torch.log(lag) - self.centre) / self.half_width).unsqueeze(-1)
         phase = torch.pi / 2 * u
         features = torch.cat([u, phase.sin(), phase.cos(), (2 * phase).sin(), (2 * phase).cos()], dim=-1)

@@ -225,5 +225,6 @@ class MoleculeEncoder(nn.Module):
         self.n_tokens = int(tokens.max()) + 1
 
     def forward(self, obs: Tensor) -> Tensor:
+        """Latent tokens [batch, tokens, dim] of positions [batch, atoms, 3] nm."""
         out: Tensor = self.encoder(obs, self.features, self.separation, self.tokens, self.n_tokens)
         return out

@@ -41,18 +41,18 @@ def scored_planes(chain: Chain) -> dict[str, list[tuple[tuple[int, int], tuple[i
 
 
 def histogram(angles: Floats, weights: Floats | None = None) -> Doubles:
-    """Counts of angles in radians in 100 bins."""
+    """Counts (100,) of angles in radians, of any shape."""
     return np.asarray(np.histogram(angles, BINS, (-np.pi, np.pi), weights=weights)[0], dtype=np.float64)
 
 
 def plane(first: Floats, second: Floats) -> Doubles:
-    """Counts of pairs of angles in radians in 50 × 50 bins, flattened."""
+    """Counts (2500,) of pairs of angles (frames,) in radians, in 50 × 50 bins."""
     counts = np.histogram2d(first, second, PLANE_BINS, ((-np.pi, np.pi), (-np.pi, np.pi)))[0]
     return np.asarray(counts.ravel(), dtype=np.float64)
 
 
 def js_distance(p: Floats, q: Floats) -> float:
-    """Jensen–Shannon distance in √nats of two histograms (`scipy.spatial.distance.jensenshannon`)."""
+    """Jensen–Shannon distance in √nats of two histograms (bins,) (`scipy.spatial.distance.jensenshannon`)."""
     return float(jensenshannon(p, q))
 
 

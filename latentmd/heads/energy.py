@@ -79,7 +79,12 @@ class LatentEnergyHead(nn.Module):
         return self.mean + self.spread * out[:, 0], variance
 
     def loss(self, w: Tensor, energies: Tensor) -> Tensor:
-        """Gaussian negative log-likelihood per frame, up to a constant."""
+        """Mean Gaussian negative log-likelihood of energies, up to a constant.
+
+        Args:
+            w: latent axes [frames, axes].
+            energies: shape [frames], kJ/mol.
+        """
         mean, variance = self(w)
         loss: Tensor = (0.5 * torch.log(variance) + 0.5 * (energies - mean).square() / variance).mean()
         return loss

@@ -92,7 +92,7 @@ class BoundPeptide(nn.Module):
         return self.model.encode(angles, self.types, self.mask)
 
     def mean_step(self, slow: Tensor, lag: Tensor) -> Tensor:
-        """The conditional mean of a step. Never histogram its rollouts."""
+        """Conditional mean of a step of lag [batch] ps, in the shape of `slow`. Never histogram its rollouts."""
         kind = self.types[..., 0]
         axes = torch.nn.functional.pad(slow, (0, self.model.config.dim - slow.shape[-1]))
         z = self.model.basis.mean[kind] + (axes.unsqueeze(-2) @ self.inverse[kind]).squeeze(-2)

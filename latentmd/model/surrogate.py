@@ -62,7 +62,7 @@ class Surrogate(nn.Module):
 
     @torch.jit.export
     def mean_step(self, slow: Tensor, lag: Tensor) -> Tensor:
-        """The conditional mean of a step. Never histogram its rollouts."""
+        """Conditional mean of a step of lag [batch] ps, in the shape of `slow`. Never histogram its rollouts."""
         out: Tensor = self.predictor.mean_step(slow, lag)  # type: ignore[operator]
         return out
 

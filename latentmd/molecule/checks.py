@@ -42,7 +42,7 @@ def bond_lengths(positions: Floats, bonds: Ints) -> Floats:
 
 
 def bond_angles(positions: Floats, triples: Ints) -> Floats:
-    """Angles i-j-k in radians, shape (frames, triples), from index triples (triples, 3)."""
+    """Angles i-j-k in radians, (frames, triples), of positions (frames, atoms, 3) by index triples (triples, 3)."""
     u = _vectors(positions, triples[:, 0], triples[:, 1])
     v = _vectors(positions, triples[:, 2], triples[:, 1])
     inner = _dot(u, v)

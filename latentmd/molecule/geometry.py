@@ -38,7 +38,7 @@ def kabsch(mobile: Tensor, reference: Tensor, weights: Tensor | None = None) -> 
 
 
 def wrap(angle: Tensor) -> Tensor:
-    """Angle in radians moved by full turns to within half a turn of zero."""
+    """Angles in radians, of any shape, moved by full turns to within half a turn of zero."""
     return angle - 2.0 * math.pi * torch.round(angle / (2.0 * math.pi))
 
 

@@ -62,6 +62,7 @@ class Stage(lightning.LightningModule):
             self.averaged = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(average))
 
     def training_step(self, batch: Tensor, batch_index: int) -> dict[str, Tensor]:
+        """Losses of a step by name; called by Lightning. Random numbers follow from seed, step and process."""
         key = np.random.SeedSequence([self.seed, self.global_step, self.global_rank]).generate_state(1)[0]
         return self.losses(torch.Generator().manual_seed(int(key)))
 
@@ -78,6 +79,7 @@ class Stage(lightning.LightningModule):
             self.after_step(self.global_step)
 
     def configure_optimizers(self) -> Any:
+        """AdamW at a one-cycle rate; called by Lightning."""
         parameters = [p for p in self.module.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=1e-5)
         schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -35,7 +35,7 @@ class TrainingRun:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def record(self, name: str, seconds: float) -> None:
-        """Keep the wall time of a finished part, beside the checkpoints, so that a resumed run still knows it."""
+        """Keep the wall time in seconds of a finished part beside the checkpoints, for a run that is resumed."""
         path = self.folder / "seconds.json"
         if self.resume and path.exists():
             self.seconds = json.loads(path.read_text(encoding="utf-8")) | self.seconds
@@ -43,6 +43,7 @@ class TrainingRun:
         write_json(path, self.seconds, indent=1)
 
     def stage(self, stage: Stage) -> torch.nn.Module:
+        """Train a stage, or load what it left where a resumed run has finished it; the trained module."""
         loaded = self.resume and (self.folder / f"{stage.name}.pt").exists()
         start = time.perf_counter()
         module = run_stage(

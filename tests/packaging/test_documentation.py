@@ -62,6 +62,19 @@ def test_public_functions_document_their_parameters() -> None:
     assert not missing, "expected a line under Args for each of:\n" + "\n".join(missing)
 
 
+def test_public_functions_and_methods_have_docstrings() -> None:
+    silent = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in PATHS
+        for node, doc in _public(ast.parse(path.read_text()).body)
+        if not doc.strip()
+        and not _delegates(node)
+        and not any("overload" in ast.unparse(d) for d in node.decorator_list)
+        if not (node.name == "__init__" and not _parameters(node))
+    ]
+    assert not silent, "no docstring on:\n" + "\n".join(silent)
+
+
 def test_options_have_help() -> None:
     context = click.Context(main)
     silent = [

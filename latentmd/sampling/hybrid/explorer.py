@@ -200,11 +200,11 @@ class PlainAdaptive:
         return None
 
     def error(self, trajectories: Sequence[Floats]) -> float:
-        """Nothing is predicted, so nothing is wrong."""
+        """Zero: nothing is predicted, so nothing is wrong."""
         return 0.0
 
     def refine(self, trajectories: Sequence[Floats], seed: int) -> PlainAdaptive:
-        """Itself."""
+        """This object: there is nothing to train."""
         return self
 
     def save(self, folder: Path) -> None:

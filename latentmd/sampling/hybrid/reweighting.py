@@ -43,7 +43,7 @@ def count_transitions(paths: Sequence[Ints], cells: int, lag: int, skip: int) ->
     """Sliding-window transition counts of every burst.
 
     Args:
-        paths: cell of each frame of each burst.
+        paths: cell of each frame, one array (frames,) per burst.
         cells: number of cells.
         lag: frames.
         skip: first frames of each burst left out, its relaxation time.
@@ -74,6 +74,10 @@ def connected_share(paths: Sequence[Ints], active: Ints) -> float:
     """Share of the bursts that end in connected cells.
 
     Cells that they only pass through, high up on a barrier, have hardly any weight.
+
+    Args:
+        paths: cell of each frame, one array (frames,) per burst.
+        active: connected cells.
     """
     return float(np.isin([path[-1] for path in paths], active).mean())
 

@@ -54,7 +54,7 @@ class Recipe:
         return 2
 
     def chosen(self, trajectories: Sequence[Floats], seed: int) -> list[Floats]:
-        """At most 400 of the trajectories, drawn evenly, in random order so that the held-out ones are any."""
+        """At most 400 of trajectories (frames, atoms, 3), in random order, so that those held out are any of them."""
         order = np.random.default_rng(seed).permutation(len(trajectories))[:_MOST]
         return [np.asarray(trajectories[int(i)], dtype=np.float32) for i in order]
 
