@@ -59,7 +59,7 @@ class LatentCalculator(Calculator):
         self.molecule = ModelMolecule(self.propagator.manifest)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as where the model is, not what it is."""
+        """Pickle the model's path, not its weights."""
         return LatentCalculator, (self.propagator.bundle.path, self.head, str(self.propagator.device))
 
     def calculate(

@@ -199,7 +199,7 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Turn what OpenMM makes of a KeyboardInterrupt inside a callback back into one."""
+    """Raise the KeyboardInterrupt that OpenMM has turned into an error of its own inside a callback."""
     try:
         yield
     except openmm.OpenMMException as error:

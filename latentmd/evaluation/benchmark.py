@@ -1,4 +1,4 @@
-"""`latentmd benchmark`: what plain MD and each part of the surrogate cost on this machine, in one run."""
+"""`latentmd benchmark`: wall time of plain MD and of each part of a surrogate on this machine, in one run."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _run(context: Any, steps: int) -> None:
 
 
 def _steps_per_call(context: Any) -> int:
-    """Steps that take some 20 ms, so that a call's overhead does not count."""
+    """Number of steps that take some 20 ms, so that the overhead of a call does not count."""
     once = 1 / speed.rate(lambda: _run(context, 1), 0.05, 1).per_second
     return max(1, int(0.02 / once))
 

@@ -1,4 +1,4 @@
-"""What evaluation.json holds."""
+"""Content of evaluation.json."""
 
 from __future__ import annotations
 

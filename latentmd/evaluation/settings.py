@@ -11,7 +11,7 @@ MODEL_BASELINES = ("tica-flow", "koopman")
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How to evaluate.
+    """Settings of an evaluation.
 
     Attributes:
         lag: ps, of TICA and the MSM.

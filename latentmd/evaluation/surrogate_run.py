@@ -40,7 +40,7 @@ _ENERGY_FRAMES = 10_000  # held-out frames whose energies give MD's range
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is rolled out: latent steps per walker, independent walkers, and seeds of all of them together."""
+    """Numbers of latent steps per walker, of independent walkers, and of seeds of all of them together."""
 
     steps: int
     walkers: int
@@ -49,7 +49,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Data:
-    """What a surrogate is evaluated on, at the spacing of its rollouts.
+    """Held-out and training data of an evaluation, at the spacing of the rollouts.
 
     Attributes:
         md: reference, its runs one frame per latent step.
@@ -324,7 +324,7 @@ class SurrogateRun:
         return notes
 
     def _additions(self, curves: dict[str, accuracy.AccuracyCurve], speed: float) -> dict[str, Any]:
-        """What evaluation.json holds of a model beside what it holds of every evaluation."""
+        """Entries of evaluation.json that only an evaluation of a model has."""
         return {
             "seeds": {"rollouts": [self.settings.seed + k for k in range(self.sizes.seeds)]},
             "model": {"name": self.propagator.manifest.name, "sha256": self.propagator.bundle.sha256},

@@ -101,7 +101,7 @@ def evaluate(
 def _recorded(
     settings: EvaluationSettings, reference: Sequence[Path], generated: Sequence[Path]
 ) -> tuple[EvaluationSettings, tuple[RunRecord, RunRecord]]:
-    """Settings with what the runs' own files say, where the user did not."""
+    """Settings, completed from the runs' own files where the user left them open."""
     md, own = run_record(reference), run_record(generated)
     found = replace(
         settings,

@@ -64,7 +64,7 @@ class FolderLock:
             return False
 
     def release(self) -> None:
-        """Give the folder free and remove the lock file; a second call does nothing."""
+        """Release the lock and remove its file; a second call does nothing."""
         if self._handle is None:
             return
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Simulation of a molecule: picks the way, refuses settings without a meaning in it, and runs it."""
+"""`simulate`: chooses how a molecule is sampled, refuses settings that have no meaning there, and runs it."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def _run(o: Options, report: Report, watch: Watch | None) -> RunResult | HybridR
 
 
 def _choose(o: Options) -> tuple[Mode, Molecule | None]:
-    """The mode asked for or the one that suits the molecule, and the molecule where it was built for that."""
+    """Mode asked for, or the one that suits the molecule; and the molecule, if it was built to find out."""
     if o.mode is not None and o.mode not in MODES:
         raise ValueError(f"--mode is {o.mode!r}; expected one of {', '.join(MODES)}")
     if o.exactness is not None:

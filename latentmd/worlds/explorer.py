@@ -84,7 +84,7 @@ class LatentExplorer:
         return np.asarray(x.double().numpy())
 
     def disagreement(self, latents: Floats) -> Floats | None:
-        """None: there is no ensemble."""
+        """None: this surrogate has no ensemble."""
         return None
 
     def error(self, trajectories: Sequence[Floats]) -> float:

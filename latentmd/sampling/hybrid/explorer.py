@@ -115,7 +115,7 @@ class SurrogateExplorer:
         return None if self.ensemble is None else self.ensemble.disagreement(latents)
 
     def error(self, trajectories: Sequence[Floats]) -> float:
-        """How badly the model knows trajectories (frames, atoms, 3): of prediction plus of reconstruction.
+        """Error of prediction plus error of reconstruction on trajectories (frames, atoms, 3).
 
         Both have no unit: the mean squared error of the conditional mean one step ahead, over all slow axes (their
         variance was 1 in training), and 1 - cos of the rotatable torsions after encoding and decoding.
@@ -208,7 +208,7 @@ class PlainAdaptive:
         return self
 
     def save(self, folder: Path) -> None:
-        """There is nothing to keep."""
+        """Write nothing: there is nothing to keep."""
 
 
 @dataclass(frozen=True)

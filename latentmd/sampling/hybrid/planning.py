@@ -158,7 +158,7 @@ class Planner:
         return gains
 
     def _real_frame(self, number: int) -> Floats:
-        """A configuration of the data, by its number among the frames of all bursts."""
+        """Configuration (...) of the data, by its index among the frames of all bursts."""
         ends = np.cumsum([len(e) for e in self.dataset.energies])
         burst = int(np.searchsorted(ends, number, side="right"))
         return self.dataset.frame(burst, number - int(ends[burst]))
@@ -172,7 +172,7 @@ class Planner:
         return calibrate(self.dataset.latent, self.explorer.disagreement, self.dataset.energies, rng)
 
     def _propose(self, starts: Floats, targets: Ints, gate: Gate, rng: np.random.Generator) -> list[Floats | str]:
-        """A proposal for each target that passes what can be checked without simulation, or the reason why not."""
+        """For each target a proposal that passes all checks without simulation, or the reason why there is none."""
         pool = np.asarray(self.explorer.propose(starts, len(targets) * self.settings.candidates, rng))
         pool = pool[np.isfinite(pool.reshape(len(pool), -1)).all(axis=1)].astype(starts.dtype)
         if not len(pool):

@@ -21,7 +21,7 @@ from latentmd.arrays import Bools, Floats, Ints
 
 @dataclass(frozen=True)
 class Counts:
-    """What each burst adds to the statistics.
+    """Transition counts of each burst.
 
     Attributes:
         transitions: sparse, shape (bursts, cells * cells), flat index origin * cells + target; pairs one lag apart.

@@ -264,7 +264,7 @@ class Hybrid:
         self.rounds.append(record)
 
     def _reviewed(self) -> int:
-        """Bursts at the last review."""
+        """Number of bursts at the last review."""
         return int(next((r["bursts"] for r in reversed(self.rounds) if r["review"] is not None), 0))
 
     def _refine(self, number: int, reference: float | None) -> tuple[bool, float | None]:
@@ -341,7 +341,7 @@ class Hybrid:
         return path
 
     def _outcome(self, status: Status) -> Outcome:
-        """End here; what came in since the last review is reviewed first, unless the run was asked to stop."""
+        """Outcome of a run that ends here; new bursts are reviewed first, unless the run was asked to stop."""
         if self.cells is None:
             return Outcome(status, self.progress(), None)
         if status == "budget" and len(self.dataset) > self._reviewed():

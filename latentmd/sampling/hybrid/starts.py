@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ready:
-    """All that the rounds of a hybrid run begin with.
+    """Settings, surrogate and structures that the rounds of a hybrid run begin with.
 
     Attributes:
         core: settings of the rounds.
@@ -47,7 +47,7 @@ class Ready:
 
 
 def clock_of(run: HybridRun) -> SessionClock:
-    """The clock of what comes before the rounds."""
+    """Clock of the preparation, kept in the folder of the run."""
     return SessionClock(run.folder / "bootstrap" / "seconds.json")
 
 

@@ -1,4 +1,4 @@
-"""Tasks of workers: one relaxation, one burst. Picklable, and decided by their arguments alone."""
+"""Tasks of workers: a relaxation, or some bursts. Picklable, and a function of their arguments alone."""
 
 from __future__ import annotations
 

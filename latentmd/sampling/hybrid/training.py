@@ -25,7 +25,7 @@ _HELD_OUT = 8  # one trajectory in so many validates
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a training needs besides trajectories.
+    """Molecule, protocol and effort of a training on bursts.
 
     Attributes:
         top: PDB file of the molecule.
@@ -50,7 +50,7 @@ class Recipe:
 
     @property
     def shortest(self) -> int:
-        """Frames that a trajectory must have more of to be used."""
+        """Number of frames that a usable trajectory must exceed."""
         return 2
 
     def chosen(self, trajectories: Sequence[Floats], seed: int) -> list[Floats]:

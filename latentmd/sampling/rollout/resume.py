@@ -1,4 +1,4 @@
-"""Where walkers are, kept in files, so that a run that was stopped or killed goes on as if it had not been.
+"""States of walkers in files, so that a run that was stopped or killed goes on as if it had not been.
 
 The process that writes provenance.csv also writes these files, after the lines of the frames that they cover; the
 frames were in the trajectory before. So whatever kills a run, frames and lines up to the last kept state are there,
@@ -26,7 +26,7 @@ _PAUSE = 0.5  # seconds of wall time between kept states of a process
 
 @dataclass(frozen=True)
 class State:
-    """Where a group of walkers is that are simulated together. Picklable.
+    """State of a group of walkers that are simulated together. Picklable.
 
     Attributes:
         walkers: their numbers.
