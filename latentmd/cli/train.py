@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -73,15 +74,9 @@ def train_command(
     _refuse_mixture(ctx, world)
     if world is not None:
         _train_world(
-            world=world,
-            out=out,
-            observe=observe,
-            predictor=predictor,
-            seed=seed or 0,
-            config=config,
-            resume=resume,
+            world, out, observe=observe, predictor=predictor, seed=seed or 0, config=config, resume=resume,
             overwrite=overwrite,
-        )
+        )  # fmt: skip
         return
     if not trajectories or top is None:
         raise click.UsageError("expected TRAJECTORIES and --top, or --world with the name of a toy world")
@@ -131,31 +126,14 @@ def _refuse_mixture(ctx: click.Context, world: str | None) -> None:
         )
 
 
-def _train_world(
-    world: str,
-    out: Path,
-    observe: str | None,
-    predictor: str | None,
-    seed: int,
-    config: Path | None,
-    resume: bool,
-    overwrite: bool,
-) -> None:
+def _train_world(world: str, out: Path, **options: Any) -> None:
+    """Train on a world and show the table; the options are those of `plan_world`."""
     from latentmd.io.atomic import OutputError
     from latentmd.training.config import ConfigError
     from latentmd.worlds.run import plan_world, train_world
 
     try:
-        plan = plan_world(
-            world,
-            out,
-            observe=observe,
-            predictor=predictor,
-            seed=seed,
-            config=config,
-            resume=resume,
-            overwrite=overwrite,
-        )
+        plan = plan_world(world, out, **options)
     except (ConfigError, OutputError) as error:
         raise click.UsageError(str(error)) from error
     from latentmd.training.loop import TrainingError

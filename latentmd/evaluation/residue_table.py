@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.distance import jensenshannon
 
+from latentmd.analysis import statistics
 from latentmd.arrays import Doubles, Floats
 from latentmd.molecule.chain import PLACES, SLOTS, TYPES, Chain
 
@@ -52,8 +52,8 @@ def plane(first: Floats, second: Floats) -> Doubles:
 
 
 def js_distance(p: Floats, q: Floats) -> float:
-    """Jensen–Shannon distance in √nats of two histograms (bins,) (`scipy.spatial.distance.jensenshannon`)."""
-    return float(jensenshannon(p, q))
+    """Jensen–Shannon distance in √nats of two histograms (bins,); nan where one of them is empty."""
+    return statistics.js_distance(p, q) if np.sum(p) > 0 and np.sum(q) > 0 else float("nan")
 
 
 @dataclass(frozen=True)

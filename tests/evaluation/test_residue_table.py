@@ -73,3 +73,9 @@ def test_equal_frames_have_distance_zero(peptide: Chain) -> None:
     assert 0.5 < scores["torsions"] <= math.sqrt(math.log(2)) + 1e-12
     assert {"torsions", "backbone", "ramachandran", "neighbours"} <= set(scores)
     assert histogram(frames[:, 1, 0]).shape == (BINS,)
+
+
+def test_an_empty_histogram_has_no_distance() -> None:
+    assert math.isnan(js_distance(np.zeros(BINS), np.ones(BINS)))
+    p = np.random.default_rng(0).random((50, BINS))
+    assert max(js_distance(row, 3 * row) for row in p) < 1e-7  # rounding must not make it nan
