@@ -114,7 +114,8 @@ class BoundPeptide(nn.Module):
     def _structures(self, slow: Tensor, noise: Tensor) -> Tensor:
         now = torch.full((slow.shape[0],), NOW, dtype=slow.dtype, device=slow.device)
         angles = self.draw(slow, now, noise[:, : self.torsion_noise])
-        return self.decoder(angles, noise[:, self.torsion_noise :])
+        out: Tensor = self.decoder(angles, noise[:, self.torsion_noise :])
+        return out
 
     def clashes(self, positions: Tensor) -> Tensor:
         """Whether heavy atoms of a structure are too near to each other, [batch] bool."""

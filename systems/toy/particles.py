@@ -126,6 +126,8 @@ def still(velocities: Doubles) -> Doubles:
 class PeriodicFluid:
     """World of like particles in a periodic box: a state is [..., particles, 2 · dimensions], positions first."""
 
+    name: ClassVar[str]
+    units: ClassVar[str]
     observations: ClassVar[tuple[str, ...]] = ("particles",)
     history: ClassVar[dict[str, int]] = {"particles": 1}
     angles: ClassVar[tuple[int, ...]] = ()
@@ -148,6 +150,15 @@ class PeriodicFluid:
     def interval(self) -> float:
         """Time between saved frames."""
         return self.stride * self.timestep
+
+    def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
+        """States [trajectories, frames, particles, 2 · dimensions].
+
+        Args:
+            trajectories, frames: numbers of them.
+            seed: of starts and velocities.
+        """
+        raise NotImplementedError
 
     def potential(self, x: Doubles) -> Doubles:
         """Potential energy [...] at positions [..., particles, dimensions]."""
