@@ -114,8 +114,7 @@ class BoundPeptide(nn.Module):
     def _structures(self, slow: Tensor, noise: Tensor) -> Tensor:
         now = torch.full((slow.shape[0],), NOW, dtype=slow.dtype, device=slow.device)
         angles = self.draw(slow, now, noise[:, : self.torsion_noise])
-        out: Tensor = self.decoder(angles, noise[:, self.torsion_noise :])
-        return out
+        return self.decoder(angles, noise[:, self.torsion_noise :])
 
     def clashes(self, positions: Tensor) -> Tensor:
         """Whether heavy atoms of a structure are too near to each other, [batch] bool."""

@@ -14,7 +14,6 @@ from latentmd.core.layers import LagEmbedding
 from latentmd.core.steps.torsions import TorsionStep
 from latentmd.core.type_basis import TypeBasis
 from latentmd.encoders.chain import ChainEncoder
-from latentmd.io.atomic import replacing
 from latentmd.molecule.chain import PLACES, SLOTS, TYPES
 
 SIZES = (len(TYPES), len(PLACES), 2)  # vocabularies of `Chain.types`
@@ -125,8 +124,9 @@ class PeptideModel(nn.Module):
             for k, v in self.state_dict().items()
         }
         data = {"config": asdict(self.config), "weights": weights, "table": table, **extra}
-        with replacing(path) as temporary:
-            torch.save(data, temporary)
+        partial = path.with_suffix(".partial")
+        torch.save(data, partial)
+        partial.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> PeptideModel:

@@ -1,1 +1,1 @@
-"""Pages, tables and figures of arrays and metrics; imports no workflow."""
+"""Pages, tables and figures. Knows nothing of the work that they report on."""

@@ -176,7 +176,7 @@ def _run(o: Options, report: Report, watch: Watch | None) -> RunResult | HybridR
 
 
 def _choose(o: Options) -> tuple[Mode, Molecule | None]:
-    """Mode asked for, or the one that suits the molecule; and the molecule, if it was built to find out."""
+    """The mode asked for or the one that suits the molecule, and the molecule where it was built for that."""
     if o.mode is not None and o.mode not in MODES:
         raise ValueError(f"--mode is {o.mode!r}; expected one of {', '.join(MODES)}")
     if o.exactness is not None:

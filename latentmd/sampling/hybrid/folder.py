@@ -66,7 +66,7 @@ class HybridFolder:
             return {key: file[key] for key in file.files}
 
     def write_topology(self, molecule: Molecule, positions: NDArray[Any]) -> None:
-        """Write topology.pdb with positions [atoms, 3] in nm, unless it is there."""
+        """Write topology.pdb, once."""
         import io
 
         from openmm import app, unit

@@ -19,6 +19,8 @@ from latentmd.sampling.metropolis.moves import TorsionMove
 from latentmd.units import thermal_energy
 
 if TYPE_CHECKING:
+    import openmm
+
     from latentmd.systems.builder import Molecule
 
 
@@ -87,8 +89,6 @@ class _Chain:
         self.move, self.temperature = segment.move, protocol.temperature
         self.beta = 1.0 / thermal_energy(protocol.temperature)
         self.rng = np.random.default_rng(segment.seed)
-        from latentmd.replicas.one_by_one import velocity_verlet
-
         self.integrator = velocity_verlet(_TIMESTEP * protocol.timestep)
         self.context = segment.molecule.context(self.integrator, _PLATFORM)
         centred = np.asarray(segment.start, dtype=np.float64)
@@ -136,3 +136,23 @@ class _Chain:
             if self._passes(self.beta * (self.energy - energy) + density - after):
                 self.positions, self.energy, density, taken = proposed, energy, after, taken + 1
         return taken
+
+
+def velocity_verlet(timestep: float) -> openmm.CustomIntegrator:
+    """Velocity Verlet with constraints of positions and velocities (RATTLE; Andersen 1983): reversible, symplectic.
+
+    Args:
+        timestep: ps.
+    """
+    import openmm
+
+    integrator = openmm.CustomIntegrator(timestep)
+    integrator.setConstraintTolerance(_TOLERANCE)
+    integrator.addPerDofVariable("free", 0)
+    integrator.addComputePerDof("v", "v + 0.5 * dt * f / m")
+    integrator.addComputePerDof("x", "x + dt * v")
+    integrator.addComputePerDof("free", "x")
+    integrator.addConstrainPositions()
+    integrator.addComputePerDof("v", "v + 0.5 * dt * f / m + (x - free) / dt")
+    integrator.addConstrainVelocities()
+    return integrator

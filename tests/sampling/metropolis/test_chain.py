@@ -10,9 +10,8 @@ import pytest
 from scipy.stats import kstest
 
 from latentmd.analysis.statistics import effective_samples
-from latentmd.replicas.one_by_one import velocity_verlet
 from latentmd.sampling.contracts import BurstError
-from latentmd.sampling.metropolis.chain import Segment, run_segment
+from latentmd.sampling.metropolis.chain import Segment, run_segment, velocity_verlet
 from latentmd.sampling.metropolis.moves import TorsionMove, acyclic_torsions
 from latentmd.systems.builder import Molecule, Protocol
 from latentmd.units import thermal_energy
