@@ -31,10 +31,11 @@ from latentmd.sampling.hybrid.convergence import Criteria
 from latentmd.sampling.levels import hybrid
 from latentmd.sampling.metropolis.run import CHAINS_RUN
 from latentmd.sampling.request import HybridSettings
+from latentmd.units import KILOCALORIE, thermal_energy
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 TEMPERATURE = 300.0
-KT = 0.0083144626 * TEMPERATURE / 4.184  # kcal/mol
+KT = thermal_energy(TEMPERATURE) / KILOCALORIE  # kcal/mol
 VARIANTS = {
     "hybrid": HybridSettings(),
     "adaptive": HybridSettings(surrogate=False, hot=False, precise=0.0),

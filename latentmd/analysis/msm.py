@@ -45,7 +45,7 @@ def transition_counts(paths: Sequence[Ints], lag: int, states: int, block: int |
 
 
 def connected_states(counts: Floats) -> Ints:
-    """States of the largest strongly connected set of a count matrix, sorted."""
+    """States of the largest strongly connected set of a count matrix (states, states), sorted."""
     from scipy.sparse.csgraph import connected_components
 
     _, labels = connected_components(counts > 0, directed=True, connection="strong")
@@ -156,7 +156,7 @@ def implied_timescales(
     """Implied timescales at several lags with block-bootstrap intervals.
 
     Args:
-        paths: state index per frame, one array per run.
+        paths: state index per frame, one array (frames,) per run.
         lags: frames.
         states: number of states.
         interval: ps between frames.

@@ -10,11 +10,11 @@ import click
 from latentmd.units import format_time
 
 if TYPE_CHECKING:
-    from latentmd.sampling.hybrid.rounds import Progress
+    from latentmd.sampling.hybrid.rounds import RoundProgress
     from latentmd.sampling.request import HybridResult
 
 
-def round_rows(progress: Progress, wall: float, limit: float) -> list[tuple[str, str]]:
+def round_rows(progress: RoundProgress, wall: float, limit: float) -> list[tuple[str, str]]:
     """Describe a finished round as (name, value) pairs.
 
     Args:

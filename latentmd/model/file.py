@@ -133,6 +133,11 @@ def save(path: str | Path, surrogate: nn.Module, manifest: Manifest | Mapping[st
 def seal(path: str | Path, scripted: Any, manifest: Sealed) -> Sealed:
     """Write a TorchScript module and its manifest as one hashed file; `save` and other kinds of model files use it.
 
+    Args:
+        path: of the file.
+        scripted: the TorchScript module.
+        manifest: what the file says of it.
+
     Returns:
         The manifest with `versions`, `created` and `weights_sha256` filled in.
     """

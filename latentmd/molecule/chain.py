@@ -93,7 +93,17 @@ def chain(topology: Any, positions: Floats) -> Chain:
         f"{name} {PLACES[place[k]]}: {' '.join(sorted(record.names[i] for i in atoms))}"
         for k, (name, atoms) in enumerate(zip(names, residues, strict=True))
     )
-    return Chain(record, names, np.array(types), templates, layout, slots, quads, rest, kinds)
+    return Chain(
+        record=record,
+        names=names,
+        types=np.array(types),
+        templates=templates,
+        layout=layout,
+        slots=slots,
+        quads=quads,
+        rest=rest,
+        kinds=kinds,
+    )
 
 
 def _with_stereo_names(record: Chemistry, positions: Floats) -> Chemistry:
@@ -212,7 +222,7 @@ def _slots(record: Chemistry, layout: ZMatrix, names: tuple[str, ...]) -> tuple[
         if i in layout.rotors or _turns_start(record, layout, b, c):
             turning[column] = 3
             continue
-        slot = _slot(record, names[token], i, a, b, (a, b) in bridges or (b, a) in bridges)
+        slot = _slot(record, names[token], i=i, a=a, b=b, bridge=(a, b) in bridges or (b, a) in bridges)
         if slot == "chi":
             chis[token] += 1
             slot = f"chi{chis[token]}"

@@ -1,4 +1,4 @@
-"""Levels of exactness: what frames made with a surrogate can be trusted for, and what each level costs."""
+"""Levels of exactness: what each guarantees of frames made with a surrogate, and what it costs."""
 
 from __future__ import annotations
 

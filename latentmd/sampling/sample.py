@@ -1,4 +1,4 @@
-"""Simulation of a molecule: picks the way, refuses settings without a meaning in it, and runs it."""
+"""`simulate`: chooses how a molecule is sampled, refuses settings that have no meaning there, and runs it."""
 
 from __future__ import annotations
 

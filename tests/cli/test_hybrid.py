@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from latentmd.cli.hybrid import round_rows, show_hybrid
-from latentmd.sampling.hybrid.rounds import Progress
+from latentmd.sampling.hybrid.rounds import RoundProgress
 from latentmd.sampling.request import HybridResult
 
 
 def test_rows_of_a_round() -> None:
-    progress = Progress(
+    progress = RoundProgress(
         round=2, bursts=18, simulated=36.0, wall=5.0, decisions={"accepted": 3, "distance": 1},
         discarded={"exploded": 1}, review=None, refined=1,
     )  # fmt: skip

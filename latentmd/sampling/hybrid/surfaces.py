@@ -145,7 +145,15 @@ def torsion_words(frames: WeightedFrames, state: int) -> str:
 
 
 def surface_figures(frames: WeightedFrames, temperature: float) -> list[tuple[bytes, str]]:
-    """Surfaces over torsions, and over the two slowest coordinates."""
+    """Free-energy surfaces in kcal/mol over pairs of torsions, and over the two slowest coordinates.
+
+    Args:
+        frames: with weights and torsions.
+        temperature: kelvin.
+
+    Returns:
+        PNG images with their captions.
+    """
     made = []
     for a, b in frames.pairs:
         values = np.rad2deg(frames.torsions[:, [a, b]])

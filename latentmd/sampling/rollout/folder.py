@@ -25,7 +25,7 @@ WALKERS = RunFiles(
 
 
 class OutputFolder:
-    """Where a run of walkers writes; holds the folder's lock until `release`.
+    """Folder that a run of walkers writes to; holds its lock until `release`.
 
     Args:
         path: the folder; made where it does not exist.
@@ -70,7 +70,7 @@ class OutputFolder:
         write_json(self.path / "summary.json", summary)
 
     def release(self) -> None:
-        """Give the folder free."""
+        """Release the lock of the folder."""
         self._lock.release()
 
     def __enter__(self) -> OutputFolder:

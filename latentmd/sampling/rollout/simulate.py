@@ -20,7 +20,7 @@ from latentmd.sampling.request import RolloutSettings
 from latentmd.sampling.rollout.cycle import cycle_length
 from latentmd.sampling.rollout.folder import WALKERS
 from latentmd.sampling.rollout.md import md_plan
-from latentmd.sampling.rollout.plan import Plan, check_times, processes_for, request_of, share
+from latentmd.sampling.rollout.plan import RolloutPlan, check_times, processes_for, request_of, share
 from latentmd.sampling.rollout.resume import States, unfinished
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _WALKERS_PER_BATCH = 8  # least number of walkers in a batch of a latent rollout
 _MOST_BATCHES = 16
 
 
-def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) -> Plan:
+def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) -> RolloutPlan:
     """Check everything about a run of walkers in any mode.
 
     Args:
@@ -70,7 +70,17 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
         return _latent((ready, s, folder), states, model, count)
 
     request = request_of("simulate", s, prepared, model)
-    plan = Plan("simulate", s, prepared, count, jobs, request, model=model, reference=model.manifest, details=details)
+    plan = RolloutPlan(
+        "simulate",
+        s,
+        prepared=prepared,
+        processes=count,
+        make_jobs=jobs,
+        request=request,
+        model=model,
+        reference=model.manifest,
+        details=details,
+    )
     plan.wall["preparation"] = clock.perf_counter() - begin
     return plan
 
@@ -87,7 +97,7 @@ def _molecule_and_model(pdb: Path, s: RolloutSettings, built: Molecule | None) -
     return molecule_under(protocol_of(model.manifest, s.inputs), pdb, molecule), model
 
 
-def _plain_md(pdb: Path, s: RolloutSettings) -> Plan:
+def _plain_md(pdb: Path, s: RolloutSettings) -> RolloutPlan:
     from latentmd.systems.builder import Protocol
 
     if s.model is not None:

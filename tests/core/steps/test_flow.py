@@ -1,58 +1,29 @@
-"""Stochastic predictors against processes known in closed form, and the mixture's exact likelihood."""
+"""Stochastic predictors against processes known in closed form."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from latentmd.core.rollout import rollout
-from latentmd.core.steps import ConditionalFlow, FlowPredictor, MixturePredictor, ResidualPredictor
+from latentmd.core.steps import ConditionalFlow, FlowPredictor, MixturePredictor
 
-TAU = 10.0  # relaxation time of the Ornstein–Uhlenbeck process dx = −x/τ dt + √(2/τ) dW, of unit variance
 LAGS = (2.0, 20.0)
 
 
-def decay(lag: Tensor | float) -> Tensor:
-    return torch.exp(-torch.as_tensor(lag) / TAU)
-
-
-def ou_pairs(batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """(x, lag, x') of two independent coordinates [batch, 1, 2], lags log-uniform."""
-    lag = LAGS[0] * (LAGS[1] / LAGS[0]) ** torch.rand(batch, generator=generator)
-    x, xi = torch.randn(2, batch, 1, 2, generator=generator)
-    a = decay(lag).reshape(-1, 1, 1)
-    return x, lag, a * x + torch.sqrt(1 - a**2) * xi
-
-
-def fit(model: nn.Module, loss: Callable[[torch.Generator], Tensor], steps: int, rate: float = 4e-3) -> None:
-    """Minimise with Adam at a one-cycle rate, as training does."""
-    generator = torch.Generator().manual_seed(0)
-    optimizer = torch.optim.Adam(model.parameters(), rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.1)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        value = loss(generator)
-        value.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    model.eval()
-
-
 @pytest.fixture(scope="module", params=["flow", "cells", "mixture"])
-def trained(request: pytest.FixtureRequest) -> Any:
+def trained(request: pytest.FixtureRequest, ou: Any, fit: Any) -> Any:
     """A small predictor trained for a few hundred steps on the Ornstein–Uhlenbeck process."""
     torch.manual_seed(0)
     if request.param == "mixture":
         mixture = MixturePredictor(2, LAGS, components=3, width=24, depth=2)
 
         def likelihood(generator: torch.Generator) -> Tensor:
-            x, lag, y = ou_pairs(512, generator)
+            x, lag, y = ou.pairs(512, generator)
             return -mixture.log_likelihood(x, lag, y).mean()
 
         fit(mixture, likelihood, 350)
@@ -61,7 +32,7 @@ def trained(request: pytest.FixtureRequest) -> Any:
     flow = FlowPredictor(2, LAGS, width=32, depth=2, solver_steps=6, centres=centres)
 
     def loss(generator: torch.Generator) -> Tensor:
-        x, lag, y = ou_pairs(512, generator)
+        x, lag, y = ou.pairs(512, generator)
         noise, u = torch.randn(x.shape, generator=generator), torch.rand(len(x), generator=generator)
         return torch.stack(flow.loss(x, lag, y, noise, u)).sum()
 
@@ -71,7 +42,7 @@ def trained(request: pytest.FixtureRequest) -> Any:
 
 @pytest.mark.parametrize("lag", [3.0, 15.0])
 @pytest.mark.parametrize("start", [-1.2, 0.0, 1.0])
-def test_one_step_has_the_conditional_mean_and_variance(trained: Any, lag: float, start: float) -> None:
+def test_one_step_has_the_conditional_mean_and_variance(trained: Any, ou: Any, lag: float, start: float) -> None:
     """4000 draws: standard error of a mean below 0.016, of a deviation below 0.011; the rest is the fit."""
     z = torch.full((4000, 1, 2), start)
     lags = torch.full((4000,), lag)
@@ -79,15 +50,15 @@ def test_one_step_has_the_conditional_mean_and_variance(trained: Any, lag: float
     with torch.no_grad():
         drawn = trained.step(z, lags, noise).squeeze(1)
         mean = trained.mean_step(z[:1], lags[:1]).flatten()
-    expected = torch.full((2,), float(decay(lag)) * start)
-    width = math.sqrt(1 - float(decay(lag)) ** 2)
+    expected = torch.full((2,), float(ou.decay(lag)) * start)
+    width = math.sqrt(1 - float(ou.decay(lag)) ** 2)
     torch.testing.assert_close(drawn.mean(0), expected, rtol=0, atol=0.1)
     torch.testing.assert_close(mean, expected, rtol=0, atol=0.1)
     torch.testing.assert_close(drawn.std(0), torch.full((2,), width), rtol=0.1, atol=0)
     assert abs(float(torch.corrcoef(drawn.T)[0, 1])) < 0.1
 
 
-def test_rollout_has_the_stationary_variance_and_autocorrelation(trained: Any) -> None:
+def test_rollout_has_the_stationary_variance_and_autocorrelation(trained: Any, ou: Any) -> None:
     """600 walkers, 60 steps of 5 ps: standard errors below 0.03 for the mean, variance and correlations."""
     lag, generator = 5.0, torch.Generator().manual_seed(2)
     start = torch.randn(600, 1, 2, generator=generator)
@@ -98,10 +69,10 @@ def test_rollout_has_the_stationary_variance_and_autocorrelation(trained: Any) -
     torch.testing.assert_close(variance, torch.ones(2), rtol=0.2, atol=0)
     for steps in (1, 2, 4):
         correlation = (path[20:-steps] * path[20 + steps :]).mean(dim=(0, 1)) / variance
-        torch.testing.assert_close(correlation, decay(steps * lag).expand(2), rtol=0, atol=0.1)
+        torch.testing.assert_close(correlation, ou.decay(steps * lag).expand(2), rtol=0, atol=0.1)
 
 
-def test_cells_give_rare_jumps_their_frequency() -> None:
+def test_cells_give_rare_jumps_their_frequency(fit: Any) -> None:
     """Two wells at ±2 of width 0.3; the sign flips with p(τ) = (1 − exp(−2 τ / 100)) / 2."""
     centres = torch.tensor([[2.0], [-2.0]])
     torch.manual_seed(0)
@@ -129,7 +100,7 @@ def test_cells_give_rare_jumps_their_frequency() -> None:
         assert drawn[drawn > 0].std() == pytest.approx(0.3, abs=0.06)
 
 
-def test_conditional_flow_learns_a_correlated_gaussian() -> None:
+def test_conditional_flow_learns_a_correlated_gaussian(fit: Any) -> None:
     """y | c ~ N((c, −c), Σ) with Σ = [[0.5, 0.3], [0.3, 0.5]]: the diagonal scale alone cannot, the flow must."""
     factor = torch.linalg.cholesky(torch.tensor([[0.5, 0.3], [0.3, 0.5]]))
     torch.manual_seed(0)
@@ -157,67 +128,3 @@ def test_flow_of_several_tokens_keeps_each_token_its_own_target() -> None:
     z, lag = torch.randn(5, 4, 3), torch.full((5,), 4.0)
     assert predictor.step(z, lag, torch.randn(5, 13)).shape == z.shape
     assert [part.shape for part in predictor.loss(z, lag, z, torch.randn(5, 4, 3), torch.rand(5))] == 4 * [()]
-
-
-def mixture_of_two(perturb: Any) -> MixturePredictor:
-    return perturb(MixturePredictor(2, LAGS, components=3, width=16, depth=1))  # type: ignore[no-any-return]
-
-
-def test_mixture_likelihood_integrates_to_one(perturb: Any) -> None:
-    predictor = mixture_of_two(perturb)
-    edge = torch.linspace(-8, 8, 321)
-    grid = torch.cartesian_prod(edge, edge).reshape(-1, 1, 2)
-    z, lag = torch.tensor([[[0.3, -0.7]]]).expand(len(grid), 1, 2), torch.full((len(grid),), 7.0)
-    with torch.no_grad():
-        total = predictor.log_likelihood(z, lag, grid).exp().sum() * (edge[1] - edge[0]) ** 2
-    assert float(total) == pytest.approx(1.0, abs=1e-3)
-
-
-def test_mixture_likelihood_equals_torch_distributions(perturb: Any) -> None:
-    predictor = mixture_of_two(perturb)
-    z, lag, future = torch.randn(9, 1, 2), torch.full((9,), 7.0), torch.randn(9, 1, 2)
-    with torch.no_grad():
-        log_weights, means, factors = predictor.mixture(z, lag)
-        parts = torch.distributions.MultivariateNormal(means, scale_tril=factors)
-        exact = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=log_weights), parts)
-        torch.testing.assert_close(predictor.log_likelihood(z, lag, future), exact.log_prob(future.squeeze(1)))
-        torch.testing.assert_close(predictor.mean_step(z, lag).squeeze(1), exact.mean)
-
-
-def test_mixture_draws_follow_its_density(perturb: Any) -> None:
-    predictor = mixture_of_two(perturb)
-    z, lag = torch.zeros(40_000, 1, 2), torch.full((40_000,), 7.0)
-    noise = torch.randn(40_000, predictor.noise_size, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        drawn = predictor.step(z, lag, noise).squeeze(1)
-        log_weights, means, factors = (part[0] for part in predictor.mixture(z[:1], lag[:1]))
-    weights = log_weights.exp()
-    mean = weights @ means
-    spread = means - mean
-    covariance = torch.einsum(
-        "m,mij->ij", weights, factors @ factors.transpose(1, 2) + spread[:, :, None] * spread[:, None]
-    )
-    torch.testing.assert_close(drawn.mean(0), mean, rtol=0, atol=5 * float(covariance.diagonal().max() / 40_000) ** 0.5)
-    torch.testing.assert_close(torch.cov(drawn.T), covariance, rtol=0.05, atol=0.03)
-
-
-def test_residual_predictor_starts_as_identity_and_learns_the_mean() -> None:
-    torch.manual_seed(0)
-    predictor = ResidualPredictor(2, LAGS, 24)
-    x, lag, _ = ou_pairs(64, torch.Generator().manual_seed(0))
-    assert torch.equal(predictor.step(x, lag, torch.zeros(64, 0)), x)
-
-    def loss(generator: torch.Generator) -> Tensor:
-        x, lag, y = ou_pairs(512, generator)
-        return (predictor.step(x, lag, torch.zeros(512, 0)) - y).square().mean()
-
-    fit(predictor, loss, 250)
-    with torch.no_grad():
-        found = predictor.step(torch.ones(1, 1, 2), torch.tensor([5.0]), torch.zeros(1, 0))
-    torch.testing.assert_close(found, decay(5.0).expand(1, 1, 2), rtol=0, atol=0.1)
-
-
-def test_lag_range_is_checked() -> None:
-    for wrong in ((0.0, 5.0), (5.0, 4.0)):
-        with pytest.raises(ValueError, match="expected 0 < shortest <= longest"):
-            ResidualPredictor(2, wrong)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from latentmd.core.steps import GeneralHamiltonianPredictor, HamiltonianPredictor
-from latentmd.core.steps.potential import Potential
 
 LAGS = (0.1, 1.0)
 Predictor = HamiltonianPredictor | GeneralHamiltonianPredictor
@@ -154,16 +153,6 @@ def test_learned_pendulum_keeps_its_physical_energy() -> None:
     largest, trend = drift(learned, z, lambda z: 0.5 * z[:, 0, 1] ** 2 + 1 - z[:, 0, 0].cos())
     assert largest < 0.05
     assert trend < 1e-3
-
-
-def test_gradient_of_the_potential_is_its_gradient() -> None:
-    torch.manual_seed(0)
-    potential = Potential(3, 16).double()
-    with torch.no_grad():
-        potential.last.normal_()
-    x = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
-    (expected,) = torch.autograd.grad(potential(x).sum(), x)
-    torch.testing.assert_close(potential.gradient(x), expected)
 
 
 @pytest.mark.parametrize("general", [False, True])
