@@ -11,6 +11,8 @@ import numpy as np
 
 from latentmd.io.atomic import write_npz, write_text
 from latentmd.io.writer import write_xtc
+from latentmd.molecule.checks import topology_arrays
+from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.sampling.clock import SessionClock
 from latentmd.sampling.errors import Stopped
 from latentmd.sampling.exactness import promise
@@ -28,8 +30,8 @@ from latentmd.sampling.metropolis.wells import Well, wells
 from latentmd.sampling.request import HybridBudget, HybridResult, HybridRun
 
 if TYPE_CHECKING:
-    from latentmd.sampling.engine import MoleculeEngine
     from latentmd.sampling.scheduler import Scheduler
+    from latentmd.systems.builder import Molecule
 
 
 LEVEL = "metropolised"
@@ -55,8 +57,8 @@ def sample_chains(run: HybridRun, tasks: Scheduler, budget: HybridBudget) -> Hyb
         UnsuitableError: the molecule is too large, or has no torsion to turn.
         Stopped: the run was asked to stop.
     """
-    check_suitable(run.engine)
-    plan, found_wells = Plan.of(run.engine.molecule, run.engine.quads), wells_of(run.engine)
+    check_suitable(run.engine.molecule)
+    plan, found_wells = Plan.of(run.engine.molecule, run.engine.quads), wells_of(run.engine.molecule)
     (run.folder / CHAINS).mkdir(exist_ok=True)
     clock, files = SessionClock(run.folder / CHAINS / "seconds.json"), SegmentFiles(run.folder / CHAINS, TASKS)
     with clock.phase("pilot"):
@@ -82,22 +84,22 @@ def sample_chains(run: HybridRun, tasks: Scheduler, budget: HybridBudget) -> Hyb
             return HybridResult(run.folder, summary["status"], summary)
 
 
-def check_suitable(engine: MoleculeEngine) -> None:
+def check_suitable(molecule: Molecule) -> None:
     """Refuse a molecule that these moves cannot sample.
 
     Raises:
         UnsuitableError: it has too many atoms, no torsion that can turn, or virtual sites.
     """
-    why = unsuitable(engine)
+    why = unsuitable(molecule)
     if why:
         raise UnsuitableError(
             f"--exactness {LEVEL} {why}: use --exactness reweighted, with --overwrite in the same folder"
         )
 
 
-def unsuitable(engine: MoleculeEngine) -> str:
+def unsuitable(molecule: Molecule) -> str:
     """What keeps exact chains from sampling a molecule, as the end of a sentence; empty where nothing does."""
-    system = engine.molecule.system
+    system = molecule.system
     atoms = system.getNumParticles()
     if atoms > MOST_ATOMS:
         return (
@@ -105,15 +107,16 @@ def unsuitable(engine: MoleculeEngine) -> str:
         )
     if any(system.isVirtualSite(i) for i in range(atoms)):
         return "cannot move virtual sites, which this molecule has"
-    if not wells_of(engine):
+    if not wells_of(molecule):
         return "turns bonds, and this molecule has none that can turn"
     return ""
 
 
-def wells_of(engine: MoleculeEngine) -> tuple[Well, ...]:
+def wells_of(molecule: Molecule) -> tuple[Well, ...]:
     """The states that chains of a molecule report."""
-    topology = engine.molecule.topology
-    return wells(topology, engine.quads, [torsion_name(topology, quad) for quad in engine.quads.tolist()])
+    topology = molecule.topology
+    quads = rotatable_torsions(*topology_arrays(topology))
+    return wells(topology, quads, [torsion_name(topology, quad) for quad in quads.tolist()])
 
 
 def is_review(number: int) -> bool:

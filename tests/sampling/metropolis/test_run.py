@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import mdtraj
 import numpy as np
 import pytest
 
-from latentmd.sampling.engine import MoleculeEngine
 from latentmd.sampling.errors import RunInterrupted
 from latentmd.sampling.levels import hybrid
 from latentmd.sampling.metropolis import ladders, pilot
@@ -109,10 +107,11 @@ def test_chains_are_looked_at_less_and_less_often() -> None:
 
 
 def test_unsuitable_molecules_are_refused(alanine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = MoleculeEngine.of(alanine, np.asarray(alanine.positions._value), 0.1, "Reference")
-    check_suitable(engine)
-    with pytest.raises(ValueError, match="has none that can turn: use --exactness reweighted"):
-        check_suitable(replace(engine, quads=engine.quads[:0]))
+    check_suitable(alanine)
+    with monkeypatch.context() as rigid:
+        rigid.setattr(chains, "rotatable_torsions", lambda symbols, bonds: np.zeros((0, 4), dtype=np.int64))
+        with pytest.raises(ValueError, match="has none that can turn: use --exactness reweighted"):
+            check_suitable(alanine)
     monkeypatch.setattr(chains, "MOST_ATOMS", 21)
     with pytest.raises(ValueError, match="beyond 21 atoms; this one has 22: use --exactness reweighted"):
-        check_suitable(engine)
+        check_suitable(alanine)
