@@ -41,7 +41,7 @@ def trial(landscape: Landscape, basins: int, seed: int) -> dict[str, float]:
     move = fit_mixture(np.concatenate(bursts), 3 * basins, rng, broad, widen)
     start = np.concatenate([burst[-(20 // basins) :] for burst in bursts])
     chains = metropolise(lambda x: -landscape.energies(x), [move], start, 5000, rng)
-    rows = independent_rows(chains)
+    rows = independent_rows(chains, list(landscape.states.values()))
     return {"acceptance": chains.acceptance[0], "independent": len(rows), "p": p_value(landscape, rows)}
 
 
@@ -50,11 +50,11 @@ parser.add_argument("--seeds", type=int, default=20)
 parser.add_argument("--out", type=Path, required=True)
 options = parser.parse_args()
 results = {}
-for world in (double_well(), muller_brown()):
+for name, world in (("double well", double_well()), ("Müller-Brown", muller_brown())):
     for known in (2, 1):
         runs = [trial(world, known, seed) for seed in range(options.seeds)]
-        results[f"{world.name}, {known} basins known"] = runs
+        results[f"{name}, {known} basins known"] = runs
         passed = sum(run["p"] > 0.05 for run in runs)
-        print(f"{world.name}, {known} basins known: {passed} of {len(runs)} with p > 0.05, "
+        print(f"{name}, {known} basins known: {passed} of {len(runs)} with p > 0.05, "
               f"acceptance {np.mean([run['acceptance'] for run in runs]):.2f}")  # fmt: skip
 options.out.write_text(json.dumps(results, indent=1) + "\n")
