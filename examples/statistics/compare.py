@@ -61,8 +61,10 @@ for name, path in (("replica exchange", o.reference), ("plain MD", o.md)):
     if path is None:
         continue
     other, calls = read(path)
+    least = np.mean(gains, axis=0)[reference.counted].min() / (other.effective[reference.counted].min() / calls)
     usable = [i for i in reference.counted.tolist() if 0 < other.values[i] < 1]
     ratio = np.mean(gains, axis=0)[usable] / (other.effective[usable] / calls)
     worst = states[usable[int(ratio.argmin())]].name
-    print(f"effective samples per energy over {name}: median {np.median(ratio):.1f}, least {ratio.min():.1f} "
-          f"({worst}); {len(reference.counted) - len(usable)} states never seen by it")  # fmt: skip
+    print(f"effective samples per energy over {name}: of the state each knows least {least:.1f}; of all states median "
+          f"{np.median(ratio):.1f}, least {ratio.min():.1f} ({worst}); "
+          f"{len(reference.counted) - len(usable)} states never seen by it")  # fmt: skip

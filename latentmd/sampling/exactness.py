@@ -48,7 +48,7 @@ LEVELS: dict[Level, Exactness] = {
     ),
     "metropolised": Exactness(
         guarantees="the exact Boltzmann distribution of up to 150 atoms, by acceptance in full coordinates",
-        remains="statistical error, and basins that no chain reached, which nothing shows; no kinetics. A "
+        remains="statistical error, and basins that no chain reached, which nothing shows; rates come from bursts. A "
         "deterministic decoder has no density in x, so that latent densities cannot judge: the proposal's own density "
         "in full coordinates does",
         costs="energies of a ladder of temperatures; acceptance falls with the number of atoms",

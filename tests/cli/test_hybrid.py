@@ -28,7 +28,7 @@ def test_chains_and_structures_have_texts_of_their_own(capsys: pytest.CaptureFix
     assert "10 of 12 structures kept: g" in capsys.readouterr().out
     chains = {
         "accepted": {"draw": 0.25}, "effective_samples": 7.0, "missing": ["more"],
-        "plain_md": {"gain_at_equal_wall_time": {}, "never_visited": []},
+        "plain_md": {"least_of_chains": {}, "least_at_equal_wall_time": {}},
         "populations": {"set 1": {"value": 0.5, "standard_error": 0.1}},
     }  # fmt: skip
     show_hybrid(HybridResult(Path("run"), "budget", {**shared, **chains, "exactness": "metropolised"}))

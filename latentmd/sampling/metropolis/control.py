@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,11 +79,10 @@ class Control:
     """Exact chains beside plain MD.
 
     Attributes:
-        found: populations of plain MD.
+        found: populations of plain MD; its effective samples are those of `independent`.
         time: simulated by all replicas together, ps.
-        by_energies: effective samples of chains over those of plain MD at equal numbers of energies, shape (wells,);
-            infinite where plain MD never left or never entered a well.
-        by_wall: the same at equal wall time.
+        by_energies: effective samples that plain MD would have from as many energies as the chains, shape (wells,).
+        by_wall: the same from as much wall time.
     """
 
     found: Populations
@@ -92,13 +91,28 @@ class Control:
     by_wall: Floats
 
 
+def independent(angles: Floats, well: Well, share: float, effective: float) -> float:
+    """Effective samples of a well in plain MD that began in one place.
+
+    A replica that never leaves its well looks like a sample, and sixteen like sixteen. Each passage there and back is
+    worth 1 / (2 p (1 - p)) samples of a two-state process with population p; the estimate from correlations counts
+    where it is lower.
+
+    Args:
+        angles: radians, shape (replicas, frames, torsions).
+        well: that is counted.
+        share: its population p.
+        effective: estimate from correlations.
+    """
+    inside = well.inside(angles).astype(np.int8)
+    entries = np.count_nonzero(np.diff(inside, axis=1) == 1)
+    return float(min(effective, entries / (2 * share * (1 - share)))) if 0 < share < 1 else float("nan")
+
+
 def compare(
     chains: Populations, angles: Floats, wells: tuple[Well, ...], *, cost: dict[str, float], timestep: float
 ) -> Control:
-    """Compare effective samples, those of plain MD in proportion to its length.
-
-    A run that began in one well and has hardly left it looks as if it had many samples; wells that it did not visit, or
-    did not leave, therefore count as none.
+    """Extrapolate the effective samples of plain MD in proportion to its length.
 
     Args:
         chains: populations of exact chains.
@@ -108,31 +122,29 @@ def compare(
         timestep: of plain MD, ps.
     """
     found = populations(angles, wells)
+    pairs = zip(wells, chains.values, found.effective, strict=True)
+    effective = np.array([independent(angles, well, p, n) for well, p, n in pairs])
+    found = replace(found, effective=effective)
     replicas, frames = angles.shape[:2]
     steps = replicas * (frames * FRAME + EQUILIBRATION) / timestep
-    seen = (found.values > 0) & (found.values < 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gain = np.where(seen, chains.effective / np.maximum(found.effective, 1.0), np.inf)
-    gain = np.where((chains.values > 0) & (chains.values < 1), gain, np.nan)
-    return Control(
-        found, replicas * frames * FRAME, gain * steps / cost["calls"], gain * cost["control seconds"] / cost["seconds"]
-    )
+    by_energies, by_wall = cost["calls"] / steps, cost["seconds"] / cost["control seconds"]
+    return Control(found, replicas * frames * FRAME, effective * by_energies, effective * by_wall)
 
 
 def as_json(control: Control, chains: Populations) -> dict[str, Any]:
-    """Values for summary.json; the gains are those of the wells that have to be known precisely."""
+    """Values for summary.json; "least" is of the state that is known worst, of those from 1 to 99 %."""
     rows = chains.counted.tolist()
 
-    def spread(values: Floats) -> dict[str, float | None]:
-        finite = values[rows][np.isfinite(values[rows])]
-        return {"least": float(finite.min()), "median": float(np.median(finite))} if len(finite) else {}
+    def least(values: Floats) -> dict[str, Any]:
+        if not rows:
+            return {}
+        worst = min(rows, key=lambda i: values[i])
+        return {"state": chains.wells[worst].name, "effective_samples": float(values[worst])}
 
     return {
         "simulated_ps": control.time,
         "populations": {w.name: float(v) for w, v in zip(control.found.wells, control.found.values, strict=True)},
-        "never_visited": [
-            w.name for i, w in enumerate(chains.wells) if i in rows and control.found.values[i] in (0, 1)
-        ],
-        "gain_at_equal_energies": spread(control.by_energies),
-        "gain_at_equal_wall_time": spread(control.by_wall),
+        "least_of_chains": least(chains.effective),
+        "least_at_equal_energies": least(control.by_energies),
+        "least_at_equal_wall_time": least(control.by_wall),
     }

@@ -21,6 +21,7 @@ from latentmd.sampling.hybrid.surfaces import torsion_name
 from latentmd.sampling.hybrid.tasks import REVIEW, keyed_seed
 from latentmd.sampling.metropolis import control
 from latentmd.sampling.metropolis.guess import guess_torsions
+from latentmd.sampling.metropolis.kinetics import measure
 from latentmd.sampling.metropolis.ladders import THIN, Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.page import write_metropolis_page
 from latentmd.sampling.metropolis.pilot import pilot
@@ -38,7 +39,7 @@ LEVEL = "metropolised"
 MOST_ATOMS = 150  # beyond which Hamiltonian moves and turns of whole ends of a chain are hardly accepted
 TASKS = 2  # that run side by side, each with several ladders
 SWEEPS = 100  # of a segment
-_RESERVED = 0.12  # of the wall budget: plain MD beside the chains, files and page
+_RESERVED = 0.25  # of the wall budget: plain MD beside the chains, bursts for rates, files and page
 
 
 class UnsuitableError(ValueError):
@@ -80,7 +81,7 @@ def sample_chains(run: HybridRun, tasks: Scheduler, budget: HybridBudget) -> Hyb
         if not missing or over:
             calls = files.counts(number)[1] + int(choice["calls"])
             beside = _control(run, found, calls, clock, tasks)
-            summary = _write(run, number, found, missing, clock=clock, calls=calls, beside=beside)
+            summary = _write(run, number, found, missing, clock=clock, calls=calls, beside=beside, tasks=tasks)
             return HybridResult(run.folder, summary["status"], summary)
 
 
@@ -196,12 +197,14 @@ def _side_by_side(tasks: Scheduler) -> int:
 
 def _write(
     run: HybridRun, number: int, found: Populations, missing: list[str], *, clock: SessionClock, calls: int,
-    beside: control.Control,
+    beside: control.Control, tasks: Scheduler,
 ) -> dict[str, Any]:  # fmt: skip
     """Write frames, arrays, summary and page of the first `number` segments; returns the summary."""
     files = SegmentFiles(run.folder / CHAINS, TASKS)
     angles, energies = (files.read(number, name)[:, THIN - 1 :: THIN] for name in ("angles", "energies"))
     positions = files.read(number, "positions")
+    with clock.phase("bursts for rates"):
+        rates, bursts = measure(run, found, angles, positions, folder=run.folder / CHAINS, tasks=tasks)
     chains, kept = energies.shape
     write_xtc(
         run.folder / f"{LEVEL}.xtc", positions.reshape(chains * kept, *positions.shape[2:]), np.arange(chains * kept)
@@ -215,7 +218,7 @@ def _write(
     write_npz(run.folder / f"{LEVEL}.npz", arrays)
     summary = _summary(run, files, number, found, missing=missing, clock=clock)
     summary |= {"energies_evaluated": calls, "frames": chains * kept, "plain_md": control.as_json(beside, found)}
-    summary["mean_potential_energy"] = float(energies.mean())
+    summary |= {"mean_potential_energy": float(energies.mean()), "first_passage_ps": rates, "bursts": bursts}
     write_text(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
     write_metropolis_page(run, angles, positions, found=found, beside=beside, summary=summary)
     return summary

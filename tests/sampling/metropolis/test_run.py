@@ -12,7 +12,7 @@ import pytest
 
 from latentmd.sampling.errors import RunInterrupted
 from latentmd.sampling.levels import hybrid
-from latentmd.sampling.metropolis import ladders, pilot
+from latentmd.sampling.metropolis import kinetics, ladders, pilot
 from latentmd.sampling.metropolis import populations as populations_module
 from latentmd.sampling.metropolis import run as chains
 from latentmd.sampling.metropolis.run import check_suitable, is_review
@@ -35,6 +35,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pilot, "SWEEPS", (6, 6))
     monkeypatch.setattr(pilot, "SCATTER", 0.2)
     monkeypatch.setattr(populations_module, "LARGEST_RATIO", 1e9)
+    monkeypatch.setattr(kinetics, "STARTS", 16)
+    monkeypatch.setattr(kinetics, "LENGTH", 5.0)
 
 
 def test_frames_have_equal_weights_and_the_energies_of_the_force_field(tmp_path: Path) -> None:
@@ -50,7 +52,13 @@ def test_frames_have_equal_weights_and_the_energies_of_the_force_field(tmp_path:
     torsions = mdtraj.compute_dihedrals(frames, [[4, 6, 8, 10]])[:, 0]
     assert np.abs(np.cos(arrays["torsions"] - torsions[:, None]) - 1).min(axis=1).max() < 1e-3
     page = (tmp_path / "run" / "free_energy.html").read_text()
-    assert "exact chains, converged" in page and "phi ALA2" in page and "Plain MD beside it" in page
+    assert (
+        "exact chains, converged" in page
+        and "phi ALA2" in page
+        and "Plain MD beside it" in page
+        and "time to get out" in page
+    )
+    assert summary["bursts"] == 32 and "psi ALA2 helical" in summary["first_passage_ps"]
     assert summary["kernels"] == "none" and summary["plain_md"]["simulated_ps"] > 0
 
 
