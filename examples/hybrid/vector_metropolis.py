@@ -179,7 +179,8 @@ def independent_rows(chains: Chains, basins: Sequence[Callable[[Floats], Bools]]
     """Rows of the chains (n, d) so far apart that they count as independent, for tests against exact samples.
 
     The stride is twice the integrated autocorrelation time of the slowest of: every coordinate, whether it is in its
-    lowest or highest twentieth, and whether a chain is in each basin. Coordinates alone would hide long stays in tails.
+    lowest or highest twentieth, and whether a chain is in each basin; and at least as long as the stays, without an
+    accepted move, that all but a hundredth of the samples are in. Coordinates alone would hide long stays in tails.
 
     Args:
         chains: to be thinned.
@@ -196,5 +197,14 @@ def independent_rows(chains: Chains, basins: Sequence[Callable[[Floats], Bools]]
     observed += [np.asarray(inside(flat), dtype=np.float64) for inside in basins]
     series = [values.reshape(sweeps, count).T for values in observed if np.ptp(values) > 0]
     effective = min(effective_samples(list(runs)) for runs in series)
-    stride = int(np.ceil(2 * sweeps * count / max(effective, 1.0)))
+    stride = max(int(np.ceil(2 * sweeps * count / max(effective, 1.0))), _long_stay(chains.positions))
     return np.asarray(chains.positions[stride - 1 :: stride].reshape(-1, size))
+
+
+def _long_stay(positions: Floats) -> int:
+    """Sweeps of the stays that a sample at random is in, 99 % quantile; positions (sweeps, chains, d)."""
+    lengths = []
+    for chain in np.swapaxes(positions, 0, 1):
+        begins = np.flatnonzero(np.r_[True, (chain[1:] != chain[:-1]).any(axis=1), True])
+        lengths.append(np.repeat(np.diff(begins), np.diff(begins)))
+    return int(np.ceil(np.quantile(np.concatenate(lengths), 0.99)))

@@ -19,6 +19,7 @@ import numpy as np
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.sampling.hybrid.surfaces import torsion_name
+from latentmd.sampling.metropolis.control import independent
 from latentmd.sampling.metropolis.populations import Populations, populations
 from latentmd.sampling.metropolis.wells import wells
 from latentmd.systems.builder import build
@@ -28,6 +29,13 @@ def read(path: Path) -> tuple[Populations, float]:
     """Populations of a reference and the energies that it evaluated."""
     with np.load(path) as file:
         return populations(file["angles"], states), float(file["calls"])
+
+
+def passed(path: Path, shares: np.ndarray, found: Populations) -> np.ndarray:
+    """Effective samples of each state, counted by passages where there are fewer; nan for populations of 0 or 1."""
+    with np.load(path) as file:
+        rows = zip(states, shares, found.effective, strict=True)
+        return np.array([independent(file["angles"], well, share, n) for well, share, n in rows])
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -61,9 +69,10 @@ for name, path in (("replica exchange", o.reference), ("plain MD", o.md)):
     if path is None:
         continue
     other, calls = read(path)
-    least = np.mean(gains, axis=0)[reference.counted].min() / (other.effective[reference.counted].min() / calls)
-    usable = [i for i in reference.counted.tolist() if 0 < other.values[i] < 1]
-    ratio = np.mean(gains, axis=0)[usable] / (other.effective[usable] / calls)
+    effective = passed(path, reference.values, other) if path == o.md else other.effective
+    least = np.mean(gains, axis=0)[reference.counted].min() / (effective[reference.counted].min() / calls)
+    usable = [i for i in reference.counted.tolist() if effective[i] > 0]
+    ratio = np.mean(gains, axis=0)[usable] / (effective[usable] / calls)
     worst = states[usable[int(ratio.argmin())]].name
     print(f"effective samples per energy over {name}: of the state each knows least {least:.1f}; of all states median "
           f"{np.median(ratio):.1f}, least {ratio.min():.1f} ({worst}); "
