@@ -53,7 +53,7 @@ if __name__ == "__main__":
         began = time.monotonic()
         assert run(alone, None)
         whole = time.monotonic() - began
-        while not run(killed, rng.uniform(0.1, 0.7) * whole if kills < options.kills else None):
+        while not run(killed, rng.uniform(0.1, 0.4) * whole if kills < options.kills else None):
             kills += 1
         with np.load(alone / "metropolised.npz") as a, np.load(killed / "metropolised.npz") as b:
             differ = [name for name in a.files if not np.array_equal(a[name], b[name])]

@@ -96,7 +96,7 @@ class Cells:
         from scipy.spatial import cKDTree
 
         points = _circles(angles, self.columns)
-        finite = np.isfinite(points).all(axis=-1)
+        finite = np.asarray(np.isfinite(points).all(axis=-1))
         nearest = cKDTree(self.centres).query(np.where(finite[..., None], points, 0.0))[1]
         return np.where(finite, nearest, -1)
 

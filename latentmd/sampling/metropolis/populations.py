@@ -65,8 +65,8 @@ def populations(angles: Floats, wells: Sequence[Well]) -> Populations:
         inside = well.inside(angles).astype(np.float64)
         share, effective = float(inside.mean()), effective_samples(list(inside))
         rows.append((share, np.sqrt(share * (1 - share) / max(effective, 1.0)), effective, _ratio(inside)))
-    values, errors, effective, mixed = np.array(rows, dtype=np.float64).reshape(-1, 4).T
-    return Populations(tuple(wells), values, errors, effective, mixed)
+    values, errors, samples, mixed = np.array(rows, dtype=np.float64).reshape(-1, 4).T
+    return Populations(tuple(wells), values, errors, samples, mixed)
 
 
 def _ratio(series: Floats) -> float:
