@@ -43,6 +43,7 @@ parser.add_argument("pdb", type=Path)
 parser.add_argument("--chains", type=Path, required=True)
 parser.add_argument("--reference", type=Path, required=True)
 parser.add_argument("--md", type=Path)
+parser.add_argument("--again", type=Path, help="Other seeds of chains.py, to see whether standard errors are right.")
 o = parser.parse_args()
 topology = build(o.pdb).topology
 quads = rotatable_torsions(*topology_arrays(topology))
@@ -77,3 +78,9 @@ for name, path in (("replica exchange", o.reference), ("plain MD", o.md)):
     print(f"effective samples per energy over {name}: of the state each knows least {least:.1f}; of all states median "
           f"{np.median(ratio):.1f}, least {ratio.min():.1f} ({worst}); "
           f"{len(reference.counted) - len(usable)} states never seen by it")  # fmt: skip
+if o.again is not None:
+    others = [json.loads(line)["states"] for line in o.again.read_text().splitlines()]
+    pairs = [(r["states"][n], other[n]) for r in rows for other in others for n in r["states"] if n in other]
+    z = np.array([(a[0] - b[0]) / np.hypot(a[1], b[1]) for a, b in pairs if 0.01 < a[0] < 0.99 or 0.01 < b[0] < 0.99])
+    print(f"{o.chains.stem} against {o.again.stem}: {np.count_nonzero(np.abs(z) <= 2)} of {z.size} values within two "
+          f"standard errors, root mean square {np.sqrt(np.mean(z**2)):.2f}")  # fmt: skip

@@ -94,7 +94,8 @@ def check_suitable(molecule: Molecule) -> None:
     why = unsuitable(molecule)
     if why:
         raise UnsuitableError(
-            f"--exactness {LEVEL} {why}: use --exactness reweighted, with --overwrite in the same folder"
+            f"--exactness {LEVEL} {why}: use --mode md, or --exactness reweighted (bursts) with --overwrite in the "
+            "same folder"
         )
 
 

@@ -118,8 +118,8 @@ def test_unsuitable_molecules_are_refused(alanine: Any, monkeypatch: pytest.Monk
     check_suitable(alanine)
     with monkeypatch.context() as rigid:
         rigid.setattr(chains, "rotatable_torsions", lambda symbols, bonds: np.zeros((0, 4), dtype=np.int64))
-        with pytest.raises(ValueError, match="has none that can turn: use --exactness reweighted"):
+        with pytest.raises(ValueError, match="has none that can turn: use --mode md, or --exactness reweighted"):
             check_suitable(alanine)
     monkeypatch.setattr(chains, "MOST_ATOMS", 21)
-    with pytest.raises(ValueError, match="beyond 21 atoms; this one has 22: use --exactness reweighted"):
+    with pytest.raises(ValueError, match="beyond 21 atoms; this one has 22: use --mode md, or --exactness reweighted"):
         check_suitable(alanine)
