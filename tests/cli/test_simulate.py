@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -66,7 +67,7 @@ def test_bad_usage_exits_with_2(
     assert [p.name for p in Path().iterdir()] == ["empty.pdb"]
 
 
-def test_a_molecule_without_a_model_says_so_and_is_bootstrapped(
+def test_a_molecule_without_a_model_says_so_and_gets_exact_chains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[HybridRequest] = []
@@ -80,7 +81,21 @@ def test_a_molecule_without_a_model_says_so_and_is_bootstrapped(
     pdb = str(MOLECULES / "trialanine.pdb")
     result = latentmd("simulate", pdb, *("--wall", "2min"), *("--out", str(tmp_path / "run")))
     assert result.exit_code == 0, result.output
-    assert "no bundled model covers ALA-ALA-ALA" in result.output and "train one" in result.output
+    assert "no bundled model covers ALA-ALA-ALA" in result.output and "; exact chains, beside plain MD" in result.output
     assert "1 rounds, 2 bursts, 3 ps of unbiased MD, in 0:01:01" in result.output
     assert "not converged: too few bursts" in result.output
-    assert asked[0].budget == HybridBudget(100_000.0, 120.0) and asked[0].exactness == "reweighted"
+    assert asked[0].budget == HybridBudget(100_000.0, 120.0) and asked[0].exactness == "metropolised"
+
+
+def test_the_rule_sees_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def execute(plan: Any, report: object) -> None:
+        asked.append(plan)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("latentmd.sampling.rollout.run.execute", execute)
+    out = str(tmp_path / "run")
+    result = latentmd("simulate", str(MOLECULES / "trialanine.pdb"), "--time", "1ns", "--out", out)
+    assert "plain MD, since trajectories were asked for" in result.output
+    assert len(asked) == 1 and asked[0].settings.mode == "md"
