@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from latentmd.model.file import BundleError as BundleError
     from latentmd.model.propagator import Propagator as Propagator
     from latentmd.sampling.levels import hybrid as hybrid
+    from latentmd.sampling.paths.run import paths as paths
     from latentmd.sampling.rollout.md import md as md
     from latentmd.sampling.sample import load as load
     from latentmd.sampling.sample import simulate as simulate
@@ -41,6 +42,7 @@ _HOMES = {
     "latents": "latentmd.evaluation.latents",
     "load": "latentmd.sampling.sample",
     "md": "latentmd.sampling.rollout.md",
+    "paths": "latentmd.sampling.paths.run",
     "simulate": "latentmd.sampling.sample",
     "train": "latentmd.training.train",
 }
@@ -58,6 +60,7 @@ __all__ = [
     "latents",
     "load",
     "md",
+    "paths",
     "simulate",
     "train",
 ]

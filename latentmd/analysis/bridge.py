@@ -44,7 +44,7 @@ class MarkovBridge:
             return float(np.log(self.h[0, start]) + self.log_scale[0])
 
     def step_matrix(self, t: int) -> Doubles:
-        """P(j | i, t) of the conditioned chain, shape (states, states); rows from which the end is unreachable are 0."""
+        """P(j | i, t) of the conditioned chain, shape (states, states); rows that cannot reach the end are 0."""
         weighted = self.matrix * self.h[t + 1]
         total = weighted.sum(axis=1, keepdims=True)
         return np.asarray(np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0))

@@ -45,9 +45,7 @@ class PathTraining:
     seed: int = 0
 
 
-def path_stage(
-    model: MaskedTrajectory, latents: Sequence[Floats], interval: float, settings: PathTraining
-) -> Stage:
+def path_stage(model: MaskedTrajectory, latents: Sequence[Floats], interval: float, settings: PathTraining) -> Stage:
     """The stage that trains a masked trajectory model; windows never cross trajectories.
 
     Args:
@@ -62,7 +60,9 @@ def path_stage(
     series = [torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)) for z in latents]
     lengths = np.array([len(z) for z in series])
     if lengths.max() < _LENGTHS[0]:
-        raise TrainingError(f"the longest trajectory has {lengths.max()} frames; a path model needs {_LENGTHS[0]} or more")
+        raise TrainingError(
+            f"the longest trajectory has {lengths.max()} frames; a path model needs {_LENGTHS[0]} or more"
+        )
     most = max(1, round(settings.longest_lag / interval))
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def _enumerated(matrix: np.ndarray, start: int, end: int) -> dict[tuple[int, ...
     weights = {}
     for middle in product(range(len(matrix)), repeat=STEPS - 1):
         path = (start, *middle, end)
-        weights[path] = float(np.prod([matrix[i, j] for i, j in zip(path[:-1], path[1:], strict=True)]))
+        weights[path] = float(np.prod([matrix[i, j] for i, j in pairwise(path)]))
     return weights
 
 

@@ -54,7 +54,8 @@ class PinnedPaths:
         """Draw paths.
 
         Args:
-            start: first point [tokens, dim].
+            start: first point [tokens, dim], or one for each particle [particles, tokens, dim]: draws of where paths
+                may start, which the filter then weighs by how likely the end is from there.
             end: last point [tokens, dim]; None where h of the last step says which cells are the end.
             count: number of paths.
             particles: of the filter, at least `count`.
@@ -65,9 +66,11 @@ class PinnedPaths:
         """
         if particles < count:
             raise ValueError(f"{particles} particles for {count} paths; expected at least as many")
-        z = start.unsqueeze(0).repeat(particles, 1, 1)
+        z = start if start.dim() == 3 else start.unsqueeze(0).repeat(particles, 1, 1)
+        if len(z) != particles:
+            raise ValueError(f"{len(z)} starting points for {particles} particles; expected one for each")
         history, origins, effective = [z], [], []
-        log_weight, total = torch.zeros(particles), 0.0
+        log_weight, total = self._log_h(0, z), 0.0
         for t in range(self.steps):
             if end is not None and t == self.steps - 1:
                 log_weight = log_weight + self._log_arrival(z, end) - self._log_h(t, z)
@@ -88,7 +91,7 @@ class PinnedPaths:
                 z, log_weight = z[origin], torch.zeros(particles)
             history.append(z)
             origins.append(origin)
-        return self._trace(history, origins, count, total + self._log_reach(start), torch.tensor(effective), generator)
+        return self._trace(history, origins, count, total, torch.tensor(effective), generator)
 
     def _step(self, t: int, z: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         p = self.predictor
@@ -105,9 +108,6 @@ class PinnedPaths:
 
     def _log_h(self, t: int, z: Tensor) -> Tensor:
         return self.h[t].to(z).clamp_min(1e-30).log()[self.predictor.cell(z)]
-
-    def _log_reach(self, start: Tensor) -> float:
-        return float(self._log_h(0, start.unsqueeze(0)))
 
     def _log_arrival(self, z: Tensor, end: Tensor) -> Tensor:
         p = self.predictor

@@ -119,6 +119,17 @@ def test_a_wrong_guide_changes_no_expectation() -> None:
     assert float(drawn.paths[:, 4].mean()) == pytest.approx(mean, abs=0.25)
 
 
+def test_many_starts_are_weighed_by_how_likely_the_end_is_from_each() -> None:
+    h = torch.ones(STEPS + 1, 2)
+    h[-1, 0] = 0.0  # arrive above zero
+    starts = torch.tensor([-2.0, 2.0]).repeat(20_000).reshape(-1, 1, 1)
+    drawn = PinnedPaths(_SignCells(), 1.0, h).sample(starts, None, 4000, 40_000, torch.Generator().manual_seed(3))
+    spread = math.sqrt(1 - PERSISTENCE ** (2 * STEPS))
+    above = [0.5 * math.erfc(-sign * 2 * PERSISTENCE**STEPS / spread / math.sqrt(2)) for sign in (-1, 1)]
+    assert drawn.log_likelihood == pytest.approx(math.log(sum(above) / 2), abs=0.05)
+    assert float((drawn.paths[:, 0] > 0).float().mean()) == pytest.approx(above[1] / sum(above), abs=0.03)
+
+
 def test_bad_input_is_refused() -> None:
     pinned = PinnedPaths(_Gaussian(1), 1.0, torch.ones(3, 1))
     point = torch.zeros(1, 1)
