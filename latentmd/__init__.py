@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator as Propagator
     from latentmd.sampling.levels import hybrid as hybrid
     from latentmd.sampling.paths.run import paths as paths
+    from latentmd.sampling.paths.upsample import upsample as upsample
     from latentmd.sampling.rollout.md import md as md
     from latentmd.sampling.sample import load as load
     from latentmd.sampling.sample import simulate as simulate
@@ -45,6 +46,7 @@ _HOMES = {
     "paths": "latentmd.sampling.paths.run",
     "simulate": "latentmd.sampling.sample",
     "train": "latentmd.training.train",
+    "upsample": "latentmd.sampling.paths.upsample",
 }
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "paths",
     "simulate",
     "train",
+    "upsample",
 ]
 
 

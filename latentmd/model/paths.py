@@ -73,7 +73,7 @@ def load_path_model(path: Path, bundle_sha256: str) -> tuple[MaskedTrajectory, P
     if not path.is_file():
         raise PathModelError(
             f"{path} not found: this model has no path model; train one with `latentmd train TRAJECTORIES --top PDB "
-            "--paths MODEL`"
+            f"--paths MODEL --out {path}`"
         )
     try:
         content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")

@@ -97,7 +97,8 @@ class Batch:
 
 
 @cache
-def _model(name: str) -> Propagator:
+def model_of(name: str) -> Propagator:
+    """The model, loaded once for each process."""
     from latentmd.model.propagator import Propagator
 
     return Propagator(name, "cpu", threads=1)
@@ -105,7 +106,7 @@ def _model(name: str) -> Propagator:
 
 def draw_batch(batch: Batch) -> int:
     """Draw, decode, relax and write a batch; returns the number of its frames."""
-    propagator, bridge = _model(batch.frames.model), batch.bridge
+    propagator, bridge = model_of(batch.frames.model), batch.bridge
     key = np.random.SeedSequence([batch.seed, batch.number])
     rng = np.random.default_rng(key)
     generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
@@ -128,7 +129,7 @@ def draw_batch(batch: Batch) -> int:
     times = bridge.interval * np.arange(shape[1])
     for offset, path in enumerate(x):
         write_xtc(path_file(batch.folder, batch.first + offset), path, times)
-    measured = _torsions(flat, batch.frames.torsions).reshape(*shape, -1)
+    measured = torsions_of(flat, batch.frames.torsions).reshape(*shape, -1)
     failed = failed_checks(flat, batch.frames.template).reshape(shape)
     batch.file.parent.mkdir(exist_ok=True)
     write_npz(
@@ -196,7 +197,8 @@ def failed_checks(positions: Doubles, template: StructureTemplate) -> np.ndarray
     return np.array([" ".join(name for name, ok in passed.items() if not ok[i]) for i in range(len(positions))])
 
 
-def _torsions(positions: Doubles, quads: Ints) -> Floats:
+def torsions_of(positions: Doubles, quads: Ints) -> Floats:
+    """Torsions in radians, shape (frames, torsions)."""
     from latentmd.molecule.checks import torsions
 
     if not len(quads):
