@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from latentmd.model.file import BundleError as BundleError
     from latentmd.model.propagator import Propagator as Propagator
     from latentmd.sampling.levels import hybrid as hybrid
+    from latentmd.sampling.paths.inpaint import inpaint as inpaint
     from latentmd.sampling.paths.run import paths as paths
     from latentmd.sampling.paths.upsample import upsample as upsample
     from latentmd.sampling.rollout.md import md as md
@@ -40,6 +41,7 @@ _HOMES = {
     "build": "latentmd.systems.builder",
     "evaluate": "latentmd.evaluation.trajectories",
     "hybrid": "latentmd.sampling.levels",
+    "inpaint": "latentmd.sampling.paths.inpaint",
     "latents": "latentmd.evaluation.latents",
     "load": "latentmd.sampling.sample",
     "md": "latentmd.sampling.rollout.md",
@@ -59,6 +61,7 @@ __all__ = [
     "build",
     "evaluate",
     "hybrid",
+    "inpaint",
     "latents",
     "load",
     "md",

@@ -87,7 +87,7 @@ class PinnedPaths:
             origin = torch.arange(particles)
             if effective[-1] < _RESAMPLE_BELOW * particles or t == self.steps - 1:
                 total += float(torch.logsumexp(log_weight.double(), dim=0)) - math.log(particles)
-                origin = _systematic(share, particles, generator)
+                origin = systematic(share, particles, generator)
                 z, log_weight = z[origin], torch.zeros(particles)
             history.append(z)
             origins.append(origin)
@@ -134,7 +134,7 @@ class PinnedPaths:
         return PinnedSample(torch.stack(paths[::-1], dim=1), total, effective, middle)
 
 
-def _systematic(share: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def systematic(share: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Systematic resampling: indices [count], each drawn in proportion to its share."""
     points = (torch.arange(count, dtype=share.dtype) + torch.rand(1, generator=generator, dtype=share.dtype)) / count
     return torch.searchsorted(share.cumsum(0), points).clamp(max=count - 1)
