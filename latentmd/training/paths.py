@@ -36,12 +36,12 @@ class PathTraining:
     """
 
     longest_lag: float = 20.0
-    steps: int = 4000
+    steps: int = 16_000
     batch: int = 48
     learning_rate: float = 2e-3
     width: int = 80
     depth: int = 3
-    average: float = 0.998
+    average: float = 0.999
     seed: int = 0
 
 

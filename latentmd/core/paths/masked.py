@@ -65,7 +65,8 @@ class _Block(nn.Module):
         scales = self.modulation(condition).chunk(3 * self.parts, dim=-1)
 
         def modulated(part: int) -> Tensor:
-            return self.norm(h) * (1 + scales[3 * part]) + scales[3 * part + 1]
+            out: Tensor = self.norm(h) * (1 + scales[3 * part]) + scales[3 * part + 1]
+            return out
 
         by_token = modulated(0).transpose(1, 2).reshape(batch * tokens, frames, width)
         mixed = self.time(by_token, position.repeat_interleave(tokens, dim=0))
@@ -75,7 +76,8 @@ class _Block(nn.Module):
             h = h + scales[5] * across.reshape(h.shape)
         last = self.parts - 1
         changed: Tensor = self.outer(nn.functional.silu(self.inner(modulated(last))))
-        return h + scales[3 * last + 2] * changed
+        result: Tensor = h + scales[3 * last + 2] * changed
+        return result
 
 
 class MaskedTrajectory(nn.Module):

@@ -159,7 +159,7 @@ def structures(frames: Frames, propagator: Propagator, slow: torch.Tensor, rng: 
     decoded = _decoded(propagator, slow, rng)
     sound = failed_checks(decoded, frames.template) == ""
     relaxed = relax(frames.molecule, decoded, frames.limits)
-    positions, energies, minimised = (np.array(part) for part in relaxed)
+    positions, energies, minimised = relaxed.positions, relaxed.energies, relaxed.minimised
     for _ in range(_REDRAWS):
         bad = np.flatnonzero(failed_checks(positions, frames.template) != "")
         if not len(bad):

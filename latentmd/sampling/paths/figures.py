@@ -93,7 +93,7 @@ def _draw(
     flat = values.reshape(-1, 2)
     time = np.tile(np.linspace(0, 1, frames), count)
     pick = np.random.default_rng(0).permutation(len(flat))[:_DOTS]
-    dots = axis.scatter(*flat[pick].T, c=time[pick], s=3, cmap="plasma", alpha=0.5, lw=0, vmin=0, vmax=1)
+    dots = axis.scatter(flat[pick, 0], flat[pick, 1], c=time[pick], s=3, cmap="plasma", alpha=0.5, lw=0, vmin=0, vmax=1)
     if bar:
         made.colorbar(dots, ax=axis, shrink=0.8).set_label("share of the path's time")
     for path, found in list(zip(values, passages, strict=True))[:_LINES]:
@@ -139,8 +139,8 @@ def transitions(plan: Plan, passages: Sequence[Passage]) -> bytes | None:
     arrivals = np.array([step * p.arrives for p in passages if p.arrives >= 0])
     made, axes = figures.figure(1, 2, width=3.6)
     most = np.quantile(durations, 0.99) + step
-    axes[0].hist(durations, bins=np.arange(step / 2, most + step, step), color=figures.GENERATED)
+    axes[0].hist(durations, bins=np.arange(step / 2, most + step, step).tolist(), color=figures.GENERATED)
     axes[0].set(xlabel="duration (ps)", ylabel="paths", title="last in one state to first in the other")
-    axes[1].hist(arrivals, bins=np.linspace(0, plan.request.time, 21), color=figures.GENERATED)
+    axes[1].hist(arrivals, bins=np.linspace(0, plan.request.time, 21).tolist(), color=figures.GENERATED)
     axes[1].set(xlabel="time (ps)", ylabel="paths", title="first arrival")
     return figures.png(made)

@@ -227,7 +227,7 @@ def _picture(filled: Filled, before: tuple[Floats, Doubles], drawn: list[tuple[i
     angles, times = before
     count = max(1, min(3, len(drawn)))
     made, axes = figures.figure(count, 2, width=4.4, height=2.2)
-    edges = np.linspace(-180, 180, 73)
+    edges = np.linspace(-180, 180, 73).tolist()
     for row, (column, name) in enumerate(drawn[:count]):
         own, file = np.degrees(filled.torsions[:, column]), np.degrees(angles[:, column])
         axes[2 * row].plot(times, file, ".", ms=3, color=figures.REFERENCE)
