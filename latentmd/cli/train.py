@@ -16,12 +16,15 @@ from latentmd.cli.progress import Display
 Examples:
   latentmd train train/walker-*.xtc --top train/topology.pdb --out my.pt
   latentmd train train/*.xtc --top train/topology.pdb --out my.pt --config my.toml --resume
+  latentmd train train/*.xtc --top train/topology.pdb --paths my.pt --out my.paths.pt
   latentmd train --world double-pendulum --observe pixels --out pendulum""",
 )
 @click.argument("trajectories", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--top", type=click.Path(path_type=Path), help="PDB file of the molecule.")
 @click.option("--out", required=True, type=click.Path(path_type=Path),
               help="Bundle to write, such as my.pt; with --world, a folder.")  # fmt: skip
+@click.option("--paths", metavar="MODEL",
+              help="Train the path model of a finished MODEL, which `latentmd upsample` uses.")  # fmt: skip
 @click.option("--world", help="Train on a toy world, such as double-pendulum, instead of TRAJECTORIES.")
 @click.option("--observe", help="How the world is seen, such as pixels; the world's first way by default.")
 @click.option("--predictor", help="Predictor of the world's latent, such as hamiltonian; the recipe's by default.")
@@ -51,6 +54,7 @@ def train_command(
     trajectories: tuple[Path, ...],
     top: Path | None,
     out: Path,
+    paths: str | None,
     world: str | None,
     observe: str | None,
     predictor: str | None,
@@ -86,6 +90,9 @@ def train_command(
         raise click.UsageError(f"{out} exists; pass --overwrite to replace it or --resume to continue its training")
     if not out.parent.is_dir():
         raise click.UsageError(f"{out.parent}: no such folder for the bundle; create it first")
+    if paths is not None:
+        _train_paths(ctx, (trajectories, top, paths, out), resume)
+        return
     try:
         settings = load_config(config)
     except ConfigError as error:
@@ -106,7 +113,26 @@ def train_command(
     click.echo(f"wrote {out}; see it with: latentmd inspect {out}")
 
 
-_MOLECULE_ONLY = ("trajectories", "top", "name", "device", "devices", "precision")
+def _train_paths(ctx: click.Context, what: tuple[tuple[Path, ...], Path, str, Path], resume: bool) -> None:
+    unused = [name for name in ("config", "name", "device", "devices", "precision")
+              if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]  # fmt: skip
+    if unused:
+        raise click.UsageError(f"--{', --'.join(unused)}: no meaning with --paths; leave out one or the other")
+    from latentmd.training.loop import TrainingError
+    from latentmd.training.paths import train_paths
+
+    trajectories, top, model, out = what
+    with Display(keep=True) as progress:
+        try:
+            train_paths(trajectories, top, model, out=out, resume=resume, report=progress)
+        except KeyboardInterrupt as error:
+            raise click.ClickException("stopped; run the same line with --resume to go on") from error
+        except (ValueError, OSError, TrainingError) as error:
+            raise click.ClickException(str(error)) from error
+    click.echo(f"wrote {out}; it is found beside the model, as <model>.paths.pt")
+
+
+_MOLECULE_ONLY = ("paths", "trajectories", "top", "name", "device", "devices", "precision")
 _WORLD_ONLY = ("observe", "predictor", "seed")
 
 

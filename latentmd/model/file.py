@@ -76,7 +76,7 @@ def models_folder() -> Path:
 
 def bundled_models() -> list[str]:
     """Names of the bundled models, which `load` takes in place of a path."""
-    return sorted(path.stem for path in models_folder().glob("*.pt"))
+    return sorted(path.stem for path in models_folder().glob("*.pt") if not path.stem.endswith(".paths"))
 
 
 def find(name_or_path: str | Path) -> Path:
