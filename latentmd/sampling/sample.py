@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmd.sampling.exactness import Level, promise
+from latentmd.sampling.force_fields import refuse_force_field
 from latentmd.sampling.levels import run_hybrid
 from latentmd.sampling.request import (
     MODES,
@@ -139,6 +140,7 @@ def _ps(value: str | float | None) -> float | None:
 
 def _run(o: Options, report: Report, watch: Watch | None) -> RunResult | HybridResult:
     begin = clock.perf_counter()
+    refuse_force_field(o.pdb, o.shared["inputs"], o.shared["force_field"])
     mode, built = _choose(o)
     stem = o.pdb.stem
     if mode == "hybrid":
