@@ -77,7 +77,7 @@ def input_options(command: Callable[..., None]) -> Callable[..., None]:
     def packed(*args: Any, **options: Any) -> None:
         from latentmd.systems.protocol import InputOptions
 
-        names = ("ph", "model_number", "altloc", "missing", "ends")
+        names = ("ph", "model_number", "altloc", "missing", "ends", "positions", "parameters", "system")
         with run_errors():
             inputs = InputOptions(**{name: options.pop(name) for name in names})
         command(*args, inputs=inputs, **options)
@@ -107,6 +107,13 @@ _INPUT_OPTIONS = (
         show_default=True,
         help="Uncapped chain ends: leave them charged, or add ACE and NME.",
     ),
+    click.option(
+        "--positions", metavar="FILE", help="Coordinates of a prmtop, top or psf: inpcrd, rst7, gro, crd, pdb or cif."
+    ),
+    click.option(
+        "--parameters", multiple=True, metavar="FILE", help="CHARMM parameters of a psf: prm, rtf or str; repeated."
+    ),
+    click.option("--system", metavar="XML", help="OpenMM System of the structure, in place of a force field."),
 )
 
 

@@ -24,9 +24,10 @@ Examples:
   latentmd simulate my.pdb --mode md --time 1ns --temperature 300
   latentmd simulate my.pdb --mode hybrid --wall 30min --resume --out sampled
   latentmd simulate ligand.pdb --force-field ligand.xml --solvent vacuum --mode hybrid --wall 30min
+  latentmd simulate my.prmtop --positions my.inpcrd --mode hybrid --wall 30min
   latentmd simulate my.pdb --exactness metropolised --wall 10min""",
 )
-@click.argument("pdb", type=click.Path(path_type=Path))
+@click.argument("pdb", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]")
 @click.option(
     "--time",
@@ -80,7 +81,10 @@ Examples:
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none.")
 @input_options
 def simulate_command(pdb: Path, **options: Any) -> None:
-    """Simulate the molecule in PDB with a model and write full-atom trajectories.
+    """Simulate the molecule in FILE with a model and write full-atom trajectories.
+
+    FILE is a PDB, mmCIF or GRO file, or one that brings its own force field: an Amber prmtop, GROMACS top or CHARMM psf
+    with --positions, or a PDB or mmCIF file with --system. A model covers it only if its force field is the model's.
 
     Writes topology.pdb, walker-0000.xtc and on, provenance.csv (how each frame was made), summary.json, report.png and
     evaluation.html (metrics, figures and a 3-D view, beside the model's training data).

@@ -202,14 +202,21 @@ class SurrogateRun:
         return molecule, platform, float(time_platform(molecule, platform, _MD_TIMING) * molecule.protocol.timestep)
 
     def _molecule(self) -> Molecule:
-        from latentmd.systems.builder import Protocol, build
+        from latentmd.systems.builder import InputOptions, Protocol, build
+        from latentmd.systems.own_force_field import inputs_beside, is_own
 
         m = self.propagator.manifest
         solvent: Any = m.solvent
         protocol = Protocol(
             solvent=solvent, force_field=tuple(m.force_field), temperature=m.temperature, friction=m.friction,
             timestep=m.timestep, hydrogen_mass=m.hydrogen_mass or 3.0,
+            inputs=inputs_beside(Path(self.top)) if is_own(m.force_field) else InputOptions(),
         )  # fmt: skip
+        if is_own(m.force_field) and protocol.inputs.system is None:
+            raise ValueError(
+                f"{self.top}: the model was trained with the molecule's own force field; put the system.xml of the "
+                "run that it was trained on beside this file"
+            )
         return build(self.top, protocol)
 
     def _part_metrics(self, data: Data, fitted: ReferenceModel) -> tuple[list[Metric], list[Floats]]:

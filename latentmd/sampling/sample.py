@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentmd.sampling.choice import DEFAULT_WALL, Facts, Way, choose
 from latentmd.sampling.exactness import Level, promise
+from latentmd.sampling.force_fields import refuse_force_field
 from latentmd.sampling.levels import run_hybrid
 from latentmd.sampling.request import (
     MODES,
@@ -147,6 +148,7 @@ def _ps(value: str | float | None) -> float | None:
 
 def _run(o: Options, report: Report, watch: Watch | None) -> RunResult | HybridResult:
     begin = clock.perf_counter()
+    refuse_force_field(o.pdb, o.shared["inputs"], o.shared["force_field"])
     mode, level, built = _choose(o)
     stem = o.pdb.stem
     if mode == "hybrid":

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.fingerprint import fingerprint
 from latentmd.training.assembly import build_surrogate
+from latentmd.training.conditions import check_conditions, with_own_force_field
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, Trajectories, load_data
 from latentmd.training.labels import Labels, energy_labels
@@ -54,7 +55,9 @@ def train(
     """
     from latentmd.model import file as bundle
 
-    config = config or TrainingConfig()
+    config = with_own_force_field(config or TrainingConfig(), Path(top))
+    if not isinstance(trajectories, Trajectories):
+        check_conditions(config, trajectories)
     out = Path(out)
     folder = out.with_name(out.stem + "-training")
     log = folder / "training.csv"

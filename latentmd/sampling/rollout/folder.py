@@ -2,6 +2,7 @@
 
 request.json         what the run was asked for
 topology.pdb         the molecule as simulated
+system.xml           its OpenMM System, where it came with its own force field
 walker-0000.xtc      frames of a walker
 provenance.csv       a line per frame
 state/               where each walker is, for --resume
@@ -16,11 +17,21 @@ from typing import Any
 
 from latentmd.io.atomic import write_json
 from latentmd.io.folder import Policy, RunFiles, claim_folder
+from latentmd.systems.protocol import SYSTEM_FILE
 
 STATE = "state"
 WALKERS = RunFiles(
     "walkers",
-    ("topology.pdb", "provenance.csv", "summary.json", "report.png", "evaluation.html", "walker-*.xtc", STATE),
+    (
+        "topology.pdb",
+        SYSTEM_FILE,
+        "provenance.csv",
+        "summary.json",
+        "report.png",
+        "evaluation.html",
+        "walker-*.xtc",
+        STATE,
+    ),
 )
 
 

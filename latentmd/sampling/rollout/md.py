@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentmd.sampling.conditions import reference_model
+from latentmd.sampling.force_fields import refuse_force_field
 from latentmd.sampling.preparation import Prepared, check_protocol, prepare
 from latentmd.sampling.processes import Job, cores
 from latentmd.sampling.request import Report, RolloutSettings, no_report, picoseconds
@@ -48,7 +49,7 @@ def md(
     Every walker is minimised, given velocities of its own and equilibrated for 100 ps, and then starts at time zero.
 
     Args:
-        pdb: the molecule.
+        pdb: the molecule; with `inputs` also one with its own force field, as `latentmd.systems.builder.build` says.
         time: per walker; text with a unit, or ps.
         out: output folder.
         walkers: independent runs, in parallel over the cores.
@@ -86,6 +87,7 @@ def md(
         mode="md", time=picoseconds(time), interval=picoseconds(save_every), walkers=walkers, seed=seed,
         processes=processes, out=Path(out), overwrite=overwrite, resume=resume,
     )  # fmt: skip
+    refuse_force_field(Path(pdb), inputs, protocol.force_field)
     plan = md_plan(Path(pdb), settings, protocol)
     plan.started = begin
     return execute(plan, progress or no_report)

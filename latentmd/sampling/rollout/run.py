@@ -147,11 +147,14 @@ class _Execution:
 
         from openmm import app, unit
 
+        from latentmd.systems.own_force_field import write_system
+
         text = io.StringIO()
         prepared = self.plan.prepared
         positions = prepared.reference * unit.nanometer
         app.PDBFile.writeFile(prepared.molecule.topology, positions, text, keepIds=True)
         write_text(self.folder.topology, text.getvalue())
+        write_system(prepared.molecule, self.folder.path)
 
     def _take(self, message: dict[str, Any]) -> None:
         tally = self.tally

@@ -11,6 +11,7 @@ from latentmd.sampling.conditions import (
     bundled_model,
     check_conditions,
     check_covered,
+    check_force_field,
     given_model,
     protocol_of,
 )
@@ -56,6 +57,7 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
         )
     molecule, model = _molecule_and_model(pdb, s, built)
     check_covered(molecule, model, pdb)
+    check_force_field(molecule, model, pdb)
     check_conditions(s, model)
     check_times(s.time, s.interval, molecule.protocol.timestep)
     cycle = cycle_length(s, model.manifest, molecule.protocol.timestep)

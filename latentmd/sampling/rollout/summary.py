@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform as machine
 import sys
 from dataclasses import asdict, dataclass, field
@@ -61,7 +62,10 @@ def summarise(plan: RolloutPlan, tally: Tally, status: str) -> dict[str, Any]:
     """
     s, molecule = plan.settings, plan.prepared.molecule
     simulated = tally.total * s.interval
-    protocol = {**asdict(molecule.protocol), "force_field": list(molecule.protocol.force_field_files)}
+    protocol = {
+        **json.loads(json.dumps(asdict(molecule.protocol))),
+        "force_field": list(molecule.protocol.force_field_files),
+    }
     return {
         "latentmd": package_version("latentmd"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -71,6 +75,7 @@ def summarise(plan: RolloutPlan, tally: Tally, status: str) -> dict[str, Any]:
         "molecule": str(plan.prepared.source),
         "atoms": molecule.system.getNumParticles(),
         "added_atoms": list(molecule.added),
+        "own_force_field": list(molecule.own_force_field),
         "mode": s.mode,
         "walkers": s.walkers,
         "seed": s.seed,
