@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from latentmd.integrators import LatentIntegrator as LatentIntegrator
     from latentmd.model.file import BundleError as BundleError
     from latentmd.model.propagator import Propagator as Propagator
+    from latentmd.sampling.bind import bind_file as bind_file
     from latentmd.sampling.levels import hybrid as hybrid
     from latentmd.sampling.rollout.md import md as md
     from latentmd.sampling.sample import load as load
@@ -35,6 +36,7 @@ _HOMES = {
     "LatentIntegrator": "latentmd.integrators",
     "Propagator": "latentmd.model.propagator",
     "benchmark": "latentmd.evaluation.benchmark",
+    "bind_file": "latentmd.sampling.bind",
     "build": "latentmd.systems.builder",
     "evaluate": "latentmd.evaluation.trajectories",
     "hybrid": "latentmd.sampling.levels",
@@ -52,6 +54,7 @@ __all__ = [
     "LatentIntegrator",
     "Propagator",
     "benchmark",
+    "bind_file",
     "build",
     "evaluate",
     "hybrid",

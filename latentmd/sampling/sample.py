@@ -194,7 +194,7 @@ def _choose(o: Options) -> tuple[Mode, Molecule | None]:
 
     molecule = build(o.pdb, Protocol(solvent or "implicit", force_field, inputs=o.shared["inputs"]))
     try:
-        bundled_model(molecule, o.pdb)
+        bundled_model(molecule, o.pdb, o.shared["temperature"])
     except UncoveredError as error:
         note = "hybrid sampling will train one from a first round of MD, and use it to propose structures"
         logger.warning("%s: %s", error.reason, note)

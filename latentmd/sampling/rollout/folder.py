@@ -4,6 +4,7 @@ request.json         what the run was asked for
 topology.pdb         the molecule as simulated
 walker-0000.xtc      frames of a walker
 provenance.csv       a line per frame
+model.pt             the model bound to the molecule, where it is one of many molecules
 state/               where each walker is, for --resume
 summary.json, report.png, evaluation.html
 """
@@ -17,10 +18,10 @@ from typing import Any
 from latentmd.io.atomic import write_json
 from latentmd.io.folder import Policy, RunFiles, claim_folder
 
-STATE = "state"
+STATE, MODEL = "state", "model.pt"
 WALKERS = RunFiles(
     "walkers",
-    ("topology.pdb", "provenance.csv", "summary.json", "report.png", "evaluation.html", "walker-*.xtc", STATE),
+    ("topology.pdb", "provenance.csv", "summary.json", "report.png", "evaluation.html", "walker-*.xtc", MODEL, STATE),
 )
 
 
