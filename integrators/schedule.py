@@ -28,7 +28,9 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.settle_steps = settle_steps
-        seed = latent_integrator.getRandomNumberSeed() % (2**31 - 2) + 1  # 0 would be a random one
+        # One Context of the CPU platform has one random number generator, which refuses a second seed.
+        asked = getattr(md_integrator, "getRandomNumberSeed", None)
+        seed = latent_integrator.getRandomNumberSeed() % (2**31 - 2) + 1 if asked is None else asked()
         settling = settling_integrator(md_integrator, latent_integrator.getTemperature(), seed)
         for integrator in (md_integrator, latent_integrator, settling):
             self.addIntegrator(integrator)

@@ -156,6 +156,19 @@ def run_errors() -> Iterator[None]:
         logger.removeHandler(echo)
 
 
+def zero_shot(summary: dict[str, Any]) -> list[str]:
+    """What a run's summary says of a model that was not trained on its molecule; empty for other models."""
+    record = (summary["model"] or {}).get("zero_shot")
+    if record is None:
+        return []
+    from latentmd.model.manifest import ZeroShot
+    from latentmd.model.zero_shot import zero_shot_lines
+
+    frames = sum(summary["frames"])
+    sound = 1 - summary["frames_failing_checks"] / frames if frames else None
+    return zero_shot_lines(ZeroShot.model_validate(record), summary["molecule"], sound)
+
+
 def show_result(result: RunResult) -> None:
     """A few lines about a finished run."""
     summary = result.summary
@@ -175,6 +188,8 @@ def show_result(result: RunResult) -> None:
         )
     if summary["frames_failing_checks"]:
         click.echo(f"{summary['frames_failing_checks']} frames fail a structure check; provenance.csv says which")
+    for line in zero_shot(summary):
+        click.echo(line)
     files = f"{len(result.trajectories)} trajectories, provenance.csv, summary.json, report.png"
     if (result.folder / "evaluation.html").exists():
         files += ", evaluation.html"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -73,6 +75,11 @@ class ResidueTable:
         """A table without counts."""
         shape = (len(TYPES), len(PLACES))
         return cls(np.zeros((*shape, len(SLOTS), BINS)), np.zeros((*shape, PLANE_BINS**2)))
+
+    @classmethod
+    def of(cls, statistics: Mapping[str, Any]) -> ResidueTable:
+        """The table of a model's training peptides, from the tensors stored with it (`PeptideFile.statistics`)."""
+        return cls(*(np.asarray(statistics[key].numpy(), dtype=np.float64) for key in ("table_counts", "planes")))
 
     def add(self, chain: Chain, angles: Floats) -> None:
         """Count the frames [frames, tokens, slots] in radians of one peptide."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +59,7 @@ class TokenPredictor(nn.Module):
         self.trunk = ChainTransformer(width, 64, depth)
         self.write = nn.Linear(width, dim)
 
+    @torch.jit.export
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
         """z [batch, tokens, dim], lag [batch] ps; noise is not used.
 
@@ -71,6 +70,10 @@ class TokenPredictor(nn.Module):
         """
         out: Tensor = z + self.write(self.trunk(self.read(z), self.lag(lag)))
         return out
+
+    def forward(self, z: Tensor, lag: Tensor) -> Tensor:
+        """The same as `step`."""
+        return self.step(z, lag, z)
 
 
 class PeptideModel(nn.Module):
@@ -112,28 +115,3 @@ class PeptideModel(nn.Module):
         """
         slow: Tensor = self.basis(self.encoder(angles, types, mask), types)[0]
         return slow
-
-    def save(self, path: Path, **extra: Any) -> None:
-        """Write weights in half precision, sizes and the table of residues' geometry."""
-        table = {
-            key: {k: v.half() if v.is_floating_point() else v for k, v in row.items()}
-            for key, row in self.table.items()
-        }
-        weights = {
-            k: v if k.startswith("basis") or not v.is_floating_point() else v.half()
-            for k, v in self.state_dict().items()
-        }
-        data = {"config": asdict(self.config), "weights": weights, "table": table, **extra}
-        partial = path.with_suffix(".partial")
-        torch.save(data, partial)
-        partial.replace(path)
-
-    @classmethod
-    def load(cls, path: Path) -> PeptideModel:
-        """Read what `save` wrote."""
-        data = torch.load(path, map_location="cpu", weights_only=True)
-        sizes: dict[str, Any] = {**data["config"], "lags": tuple(data["config"]["lags"])}
-        model = cls(PeptideConfig(**sizes))
-        model.load_state_dict(data["weights"])
-        model.table = data["table"]
-        return model.eval()

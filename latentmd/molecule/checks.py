@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from latentmd.arrays import Floats, Ints
 from latentmd.molecule.bonds import equivalence_classes, within_two_bonds
 from latentmd.molecule.bonds import neighbour_lists as neighbour_lists
+from latentmd.molecule.chemistry import Chemistry
 
 CLASH_DISTANCE = 0.2  # nm between heavy atoms more than two bonds apart
 MAX_Z = 7.0  # deviations a valid bond or angle may be away from its mean: 10^8 normal draws stay inside six
@@ -22,12 +23,14 @@ _BRUTE_FORCE_ATOMS = 120  # above this many heavy atoms a k-d tree finds clashes
 
 
 def topology_arrays(topology: Any) -> tuple[list[str], Ints]:
-    """Element symbols and bonds of an mdtraj or OpenMM topology.
+    """Element symbols and bonds of an mdtraj or OpenMM topology, or of a Chemistry.
 
     Returns:
         symbols: one per atom ("VS" where the topology names no element).
         bonds: atom indices, shape (bonds, 2).
     """
+    if isinstance(topology, Chemistry):
+        return list(topology.symbols), np.array(topology.bonds, dtype=np.int64).reshape(-1, 2)
     atoms = list(topology.atoms() if callable(topology.atoms) else topology.atoms)
     bonds = list(topology.bonds() if callable(topology.bonds) else topology.bonds)
     symbols = [atom.element.symbol if atom.element is not None else "VS" for atom in atoms]

@@ -217,7 +217,7 @@ def _facts(o: Options, molecule: Molecule) -> Facts:
 
     trajectories = any(getattr(o, name) is not None for name in ("time", *_WALKERS_ONLY))
     try:
-        bundled_model(molecule, o.pdb)
+        bundled_model(molecule, o.pdb, o.shared["temperature"])
     except UncoveredError as error:
         return Facts(error.reason, unsuitable(molecule), trajectories=trajectories, wall=o.wall)
     return Facts("", "", trajectories=trajectories, wall=o.wall)

@@ -152,8 +152,9 @@ class _Engine:
         """Reinitialise the Context from saved arrays, so that they alone decide how the run goes on."""
         from latentmd.integrators.schedule import SETTLING
 
+        apart = 0 if self.job.prepared.platform == "CPU" else 1  # a Context there has one random number generator
         self.md.setRandomNumberSeed(self._seed(_NOISE + 2 * frames))
-        self.compound.getIntegrator(SETTLING).setRandomNumberSeed(self._seed(_NOISE + 2 * frames + 1))
+        self.compound.getIntegrator(SETTLING).setRandomNumberSeed(self._seed(_NOISE + 2 * frames + apart))
         self.context.reinitialize()
         self.latent.setStream(self.walker)
         self.context.setParameter(self.count_name, float(arrays["latent steps"]))

@@ -19,7 +19,7 @@ from latentmd.sampling.request import Report, no_report
 from latentmd.sampling.rollout.folder import STATE, OutputFolder
 from latentmd.sampling.rollout.plan import RolloutPlan
 from latentmd.sampling.rollout.resume import StateFiles
-from latentmd.sampling.rollout.summary import Tally, summarise
+from latentmd.sampling.rollout.summary import Tally, summarise, zero_shot_of
 
 if TYPE_CHECKING:
     from latentmd.model.file import Reference
@@ -201,9 +201,14 @@ class _Execution:
         protocol = self.plan.prepared.molecule.protocol
         if not trajectories or protocol.solvent == "explicit":
             return
+        from latentmd.model.zero_shot import zero_shot_lines
         from latentmd.sampling.rollout.page import write_simulation_page
 
+        found = zero_shot_of(self.folder.path)
+        sound = 1 - self.tally.failing / self.tally.total
+        source = str(self.plan.prepared.source)
         write_simulation_page(
             self.folder.path, trajectories, reference, self.plan.settings.interval, protocol.temperature,
             title=self.folder.path.name, seconds=seconds,
+            notes=[] if found is None else zero_shot_lines(found, source, sound),
         )  # fmt: skip

@@ -16,8 +16,10 @@ import numpy as np
 import torch
 
 from latentmd.decoders.residues import ResidueStatistics
+from latentmd.model.peptide_file import load_peptides
 from latentmd.model.peptides import PeptideConfig, PeptideModel
 from latentmd.molecule.chain import TYPES
+from latentmd.systems.protocol import Protocol
 from latentmd.training.peptides.data import (
     Peptides,
     Sampler,
@@ -26,6 +28,7 @@ from latentmd.training.peptides.data import (
     packed_trajectories,
     read,
 )
+from latentmd.training.peptides.output import write_model
 from latentmd.training.peptides.stages import Schedule, fit_type_basis, train_latent, train_step
 from latentmd.training.peptides.validation import likelihoods, residue_table, validate
 
@@ -116,7 +119,7 @@ def train(options: argparse.Namespace) -> None:
     budget = options.seconds - run.spent - options.reserve
 
     def checkpoint() -> None:
-        model.save(run.out / "peptides.pt", table_counts=torch.from_numpy(table.torsions).int())
+        torch.save({"weights": model.state_dict(), "table": model.table}, run.out / "checkpoint.pt")
         if not unseen.count:
             return
         model.step.eval()
@@ -136,12 +139,18 @@ def train(options: argparse.Namespace) -> None:
         peak=options.rate,
     )
     model.eval()
-    model.save(
-        run.out / "peptides.pt",
-        table_counts=torch.from_numpy(table.torsions).int(),
-        planes=torch.from_numpy(table.planes).int(),
-    )
     run.stamp("step")
+    write_model(
+        run.out / "peptides.pt",
+        model,
+        table,
+        list(peptides.chains.values()),
+        protocol=Protocol(),
+        frame_interval=peptides.interval,
+        held_out=[chain.sequence for chain in unseen.chains.values()],
+        training={"seconds": run.report["seconds"], "peptides": peptides.count, "frames": peptides.n_frames},
+    )
+    run.stamp("written")
     if not unseen.count:
         return
     run.report["likelihood"] = likelihoods(model, unseen, 20, longest)
@@ -156,7 +165,7 @@ def train(options: argparse.Namespace) -> None:
 def _model(run: PeptideRun, longest: float, statistics: ResidueStatistics) -> PeptideModel:
     o = run.options
     if o.start:
-        model = PeptideModel.load(Path(o.start))
+        model = load_peptides(o.start).model
     else:
         sizes = json.loads(o.sizes)
         model = PeptideModel(PeptideConfig(**sizes, lags=(10.0, longest), dropout=o.dropout))
