@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -29,12 +30,14 @@ from latentmd.sampling.preparation import check_protocol
 from latentmd.sampling.processes import cores
 from latentmd.sampling.request import Report, RolloutSettings, no_report
 from latentmd.sampling.rollout.folder import WALKERS
-from latentmd.sampling.rollout.md import md_plan
+from latentmd.sampling.rollout.md import md_plan, md_request
 from latentmd.sampling.rollout.plan import check_times, processes_for
 from latentmd.sampling.rollout.run import RunResult, execute
 
 if TYPE_CHECKING:
     from latentmd.systems.builder import Protocol
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "latentmd-data-set-1"
 MANIFEST = "manifest.json"
@@ -67,10 +70,12 @@ def molecule_files(paths: Sequence[Path]) -> dict[str, Path]:
     """Files of molecules by name, the stem of the file; folders stand for the PDB, mmCIF and GRO files in them.
 
     Raises:
-        ValueError: a folder without such files, or two files of one name.
+        ValueError: a file that does not exist, a folder without such files, or two files of one name.
     """
     found: dict[str, Path] = {}
     for path in paths:
+        if not path.exists():
+            raise ValueError(f"{path}: no such file or folder")
         inside = sorted(p for p in path.iterdir() if _is_molecule(p)) if path.is_dir() else [path]
         if not inside:
             raise ValueError(f"{path}: no molecules in this folder; expected files that end in {', '.join(_SUFFIXES)}")
@@ -87,27 +92,32 @@ def _is_molecule(path: Path) -> bool:
     return name.endswith(_SUFFIXES) and not name.startswith(".") and path.is_file()
 
 
-def make_data_set(
-    molecules: dict[str, Path], settings: RolloutSettings, protocol: Protocol, progress: Report = no_report
-) -> DataSetResult:
-    """Simulate walkers of each molecule; a molecule that cannot be simulated does not stop the others.
+def md_data_set(files: Sequence[str | Path], *, progress: Report | None = None, **options: Any) -> DataSetResult:
+    """Simulate walkers of many molecules into one folder; a molecule that cannot be simulated does not stop the others.
 
     Args:
-        molecules: files by name, as of `molecule_files`.
-        settings: of the walkers of each molecule; `out` is the folder of the data set. With `resume`, molecules that
-            are done are kept, those begun go on, and further ones may be given.
-        protocol: of the MD.
+        files: PDB, mmCIF or GRO files, and folders of them; a molecule is called by the stem of its file.
         progress: called with (stage, simulated ps, total ps) over all molecules.
+        options: as of `latentmd.md`, for each molecule; `out` is the folder of the data set. With `resume`, molecules
+            that are done are kept, those begun go on, those that failed are tried again, and further ones may be given.
+
+    Returns:
+        The data set, with the molecules that failed.
 
     Raises:
-        ValueError: a setting is wrong.
+        ValueError: a setting is wrong, there are no molecules, or two of them have one name.
         OutputError: the folder cannot be used.
         RunError: not one molecule could be simulated.
         RunInterrupted: Ctrl-C.
     """
+    settings, protocol = md_request(**options)
     check_protocol(protocol)
     check_times(settings.time, settings.interval, protocol.timestep)
     processes_for(settings.walkers, settings.processes)
+    given = [name for name in ("positions", "parameters", "system") if getattr(protocol.inputs, name)]
+    if given:
+        raise ValueError(f"--{given[0]} belongs to one molecule; leave it out, or simulate that molecule by itself")
+    molecules = molecule_files([Path(file) for file in files])
     request = {
         "time": settings.time,
         "save every": settings.interval,
@@ -116,7 +126,7 @@ def make_data_set(
         "protocol": asdict(protocol),
     }
     with _claimed(settings, request):
-        made = _DataSet(molecules, settings, protocol, progress)
+        made = _DataSet(molecules, settings, protocol, progress or no_report)
         made.run()
     if not made.done:
         name, reason = next(iter(made.failed.items()))
@@ -146,12 +156,10 @@ class _DataSet:
         self.each, self.total = each, each * len(molecules)
         self.simulated = dict.fromkeys((name for name in molecules if name in self.done), each)
         self.reporting, self.alone, self.stopped = Lock(), Lock(), Event()
-        self.begun = 0
 
     def run(self) -> None:
         """Simulate the molecules that are not done, several at once."""
         left = [name for name in self.molecules if name not in self.done]
-        self.begun = len(self.molecules) - len(left)
         self._write()
         processes, at_once = self._shares()
         with ThreadPoolExecutor(at_once) as pool:
@@ -173,7 +181,8 @@ class _DataSet:
 
     def manifest(self) -> dict[str, Any]:
         """Content of manifest.json: what the data set holds, decided by the settings and the files alone."""
-        protocol = {**asdict(self.protocol), "force_field": list(self.protocol.force_field_files)}
+        protocol = json.loads(json.dumps(asdict(self.protocol)))
+        protocol["force_field"] = list(self.protocol.force_field_files)
         return {
             "format": FORMAT,
             "time_ps": self.settings.time,
@@ -186,7 +195,7 @@ class _DataSet:
         }
 
     def _shares(self) -> tuple[int, int]:
-        """Processes of each molecule, and molecules at once: as many replicas as there are lanes in each process."""
+        """Processes of each molecule, and molecules at once; a process takes a walker for each lane of the kernel."""
         from latentmd.replicas.library import library
 
         wanted, kernel = self.settings.processes or cores(), library()
@@ -206,16 +215,13 @@ class _DataSet:
             resume=True,
             overwrite=False,
         )
-        with self.reporting:
-            self.begun += 1
-            prefix = f"{name} ({self.begun} of {len(self.molecules)})"
 
-        def report(stage: str, done: float, _total: float) -> None:
+        def report(_stage: str, done: float, _total: float) -> None:
             if self.stopped.is_set():
                 raise KeyboardInterrupt
             with self.reporting:
                 self.simulated[name] = done
-                self.progress(f"{prefix}: {stage}", sum(self.simulated.values()), self.total)
+                self.progress(f"{len(self.molecules)} molecules", sum(self.simulated.values()), self.total)
 
         try:
             with self.alone:  # random numbers and figures of libraries are shared by threads
@@ -232,6 +238,7 @@ class _DataSet:
         name, result = future.result()
         source = {"name": name, "source": str(self.molecules[name]), "sha256": self.hashes[name]}
         if isinstance(result, str):
+            logger.warning("%s: %s", name, result)
             self.failed[name] = {**source, "error": result}
             self.simulated[name] = self.each  # nothing is left to do
         else:
@@ -257,8 +264,8 @@ class _DataSet:
         for name, row in rows.items():
             if row["sha256"] != self.hashes.get(name, row["sha256"]):
                 raise OutputError(
-                    f"{self.molecules[name]} is not the file that {self.settings.out / name} was made from; resume with "
-                    "that one, or rename the new one"
+                    f"{self.molecules[name]} is not the file that {self.settings.out / name} was made from; resume "
+                    "with that one, or rename the new one"
                 )
         files = {name: [row["topology"], *row["trajectories"]] for name, row in rows.items()}
         return {n: row for n, row in rows.items() if all((self.settings.out / file).exists() for file in files[n])}
