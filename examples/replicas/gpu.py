@@ -65,14 +65,15 @@ def main() -> None:
     parser.add_argument("--platform", help="Of OpenMM, in place of the kernel.")
     parser.add_argument("--replicas", type=int, default=4096)
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--options", nargs="*", default=["-maxrregcount=80"], help="Of NVRTC.")
+    parser.add_argument("--options", action="append", help="Of NVRTC; repeated. [default: -maxrregcount=80]")
     asked = parser.parse_args()
+    options = asked.options or ["-maxrregcount=80"]
     for pdb in asked.pdb or [bundled(name) for name in NAMES]:
         molecule = build(pdb)
         atoms = molecule.system.getNumParticles()
         try:
             if asked.platform is None:
-                rows = {f"kernel, {asked.replicas}": kernel_rate(molecule, asked.replicas, asked.options, asked.steps)}
+                rows = {f"kernel, {asked.replicas}": kernel_rate(molecule, asked.replicas, options, asked.steps)}
             else:
                 counts = (1, asked.replicas)
                 rows = {
