@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from latentmd.molecule.checks import topology_arrays, torsions
@@ -25,5 +23,6 @@ def test_structures_of_a_peptide_are_spread_and_trans() -> None:
     np.testing.assert_array_equal(again, drawn)
 
 
-def test_nothing_is_said_about_a_molecule_that_is_not_covered(alanine: Any) -> None:
-    assert peptide_structures(alanine.topology, np.asarray(alanine.positions._value), seed=1) is None
+def test_nothing_is_said_about_a_molecule_that_is_not_covered() -> None:
+    molecule = build(bundled("chignolin"))  # ten residues
+    assert peptide_structures(molecule.topology, np.asarray(molecule.positions._value), seed=1) is None
