@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from latentmd.integrators import LatentIntegrator as LatentIntegrator
     from latentmd.model.file import BundleError as BundleError
     from latentmd.model.propagator import Propagator as Propagator
+    from latentmd.sampling.bind import bind_file as bind_file
     from latentmd.sampling.levels import hybrid as hybrid
+    from latentmd.sampling.paths.inpaint import inpaint as inpaint
+    from latentmd.sampling.paths.run import paths as paths
+    from latentmd.sampling.paths.upsample import upsample as upsample
     from latentmd.sampling.rollout.md import md as md
     from latentmd.sampling.sample import load as load
     from latentmd.sampling.sample import simulate as simulate
@@ -35,14 +39,18 @@ _HOMES = {
     "LatentIntegrator": "latentmd.integrators",
     "Propagator": "latentmd.model.propagator",
     "benchmark": "latentmd.evaluation.benchmark",
+    "bind_file": "latentmd.sampling.bind",
     "build": "latentmd.systems.builder",
     "evaluate": "latentmd.evaluation.trajectories",
     "hybrid": "latentmd.sampling.levels",
+    "inpaint": "latentmd.sampling.paths.inpaint",
     "latents": "latentmd.evaluation.latents",
     "load": "latentmd.sampling.sample",
     "md": "latentmd.sampling.rollout.md",
+    "paths": "latentmd.sampling.paths.run",
     "simulate": "latentmd.sampling.sample",
     "train": "latentmd.training.train",
+    "upsample": "latentmd.sampling.paths.upsample",
 }
 
 __all__ = [
@@ -52,14 +60,18 @@ __all__ = [
     "LatentIntegrator",
     "Propagator",
     "benchmark",
+    "bind_file",
     "build",
     "evaluate",
     "hybrid",
+    "inpaint",
     "latents",
     "load",
     "md",
+    "paths",
     "simulate",
     "train",
+    "upsample",
 ]
 
 

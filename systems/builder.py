@@ -107,7 +107,7 @@ def _complete(records: Records, force_field: app.ForceField, protocol: Protocol,
         check_bonds(topology, positions)
     if protocol.solvent != "explicit":
         check_charge(topology, system)
-    return Molecule(topology, system, positions, protocol, tuple(added), tuple(notes))
+    return Molecule(topology, system, positions=positions, protocol=protocol, added=tuple(added), notes=tuple(notes))
 
 
 def _without_solvent(residues: list[Residue], protocol: Protocol, notes: list[str]) -> list[Residue]:

@@ -18,6 +18,7 @@ from latentmd.sampling.exactness import LEVELS
     epilog="""\b
 Examples:
   latentmd simulate systems/molecules/alanine_dipeptide.pdb
+  latentmd simulate my.pdb --wall 5min --resume --out exact
   latentmd simulate my.pdb --model my.pt --time 100ns --walkers 64 --seed 7
   latentmd simulate my.pdb --mode latent --time 1us --save-every 1ns --out long
   latentmd simulate my.pdb --mode md --time 1ns --temperature 300
@@ -33,13 +34,17 @@ Examples:
     type=Time(),
     help="Simulated time per walker; of all bursts together with --mode hybrid. [default: 10ns; hybrid: 100ns]",
 )
-@click.option("--wall", type=WallTime(), help="Hybrid: wall time over all sessions, such as 30min. [default: any]")
+@click.option(
+    "--wall",
+    type=WallTime(),
+    help="Hybrid: wall time over all sessions, such as 30min. [default: 10min if chosen for you, else any]",
+)
 @click.option("--walkers", type=click.IntRange(min=1), help="Independent runs. [default: 16]")
 @click.option(
     "--mode",
     type=click.Choice(["alternate", "latent", "md", "hybrid"]),
-    help="Latent steps and MD by turns, latent steps only, plain MD, or surrogate proposals with unbiased bursts. "
-    "[default: alternate where a model covers the molecule, else hybrid]",
+    help="Latent steps and MD by turns, latent steps only, plain MD, or statistics by exact chains or unbiased bursts. "
+    "[default: alternate where a model covers the molecule, else exact chains to 150 atoms, else md; it says why]",
 )
 @click.option(
     "--exactness",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data
-from latentmd.training.run import Run
+from latentmd.training.run import TrainingRun
 
 
 def engine_labels(
@@ -58,7 +58,7 @@ class Labels:
     forces: torch.Tensor
 
 
-def energy_labels(data: Data, top: str | Path, config: TrainingConfig, run: Run) -> Labels:
+def energy_labels(data: Data, top: str | Path, config: TrainingConfig, run: TrainingRun) -> Labels:
     """Label evenly spaced training frames with the engine.
 
     Args:

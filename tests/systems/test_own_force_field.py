@@ -146,7 +146,8 @@ def _force_field(folder: Path) -> tuple[Path, dict[str, Any]]:
 WRONG = {
     "no positions": (lambda _: (FILES / "ala.prmtop", {}), "implicit", "has no coordinates; add --positions"),
     "no parameters": (
-        lambda _: (FILES / "ala.psf", {"positions": str(FILES / "ala.crd")}), "implicit", "a psf file has no parameters",
+        lambda _: (FILES / "ala.psf", {"positions": str(FILES / "ala.crd")}), "implicit",
+        "a psf file has no parameters",
     ),
     "positions of nothing": (
         lambda _: (FILES / "ala.prmtop", {"positions": str(FILES / "make.py")}), "implicit", "holds no coordinates",

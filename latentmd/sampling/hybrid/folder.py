@@ -45,7 +45,7 @@ HYBRID = RunFiles(
 
 @dataclass(frozen=True)
 class HybridFolder:
-    """A folder that holds this run and no other."""
+    """Folder of a hybrid run, which holds no other run."""
 
     path: Path
 
