@@ -28,7 +28,9 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.settle_steps = settle_steps
-        seed = latent_integrator.getRandomNumberSeed() % (2**31 - 2) + 1  # 0 would be a random one
+        # One Context of the CPU platform has one random number generator, which refuses a second seed.
+        asked = getattr(md_integrator, "getRandomNumberSeed", None)
+        seed = latent_integrator.getRandomNumberSeed() % (2**31 - 2) + 1 if asked is None else asked()
         settling = settling_integrator(md_integrator, latent_integrator.getTemperature(), seed)
         for integrator in (md_integrator, latent_integrator, settling):
             self.addIntegrator(integrator)
@@ -54,7 +56,7 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
         return minimised
 
     def settle(self, context: openmm.Context) -> None:
-        """Thermalise what a latent step left: a short Langevin run of strong friction whose time does not count.
+        """Thermalise the structure of a latent step by a short Langevin run of strong friction that counts no time.
 
         Velocities drawn for positions at the same time are half a step off those of a leapfrog scheme, which stiff
         bonds feel as heat, and a decoded structure is strained; at a friction of 1/ps either would stay for
@@ -115,7 +117,7 @@ class AlternationSchedule:
         return {"steps": remaining, "periodic": None, "include": []}
 
     def report(self, simulation: Any, state: Any) -> None:
-        """Relax what latent steps left, if it needs it, and switch."""
+        """Relax the structure of latent steps if it needs it, and switch the integrator."""
         index, _ = self.position(simulation.currentStep)
         if index == MD:
             self.relaxations += simulation.integrator.hand_to_md(

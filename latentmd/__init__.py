@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from latentmd.integrators import LatentIntegrator as LatentIntegrator
     from latentmd.model.file import BundleError as BundleError
     from latentmd.model.propagator import Propagator as Propagator
+    from latentmd.sampling.bind import bind_file as bind_file
     from latentmd.sampling.levels import hybrid as hybrid
     from latentmd.sampling.paths.inpaint import inpaint as inpaint
     from latentmd.sampling.paths.run import paths as paths
@@ -38,6 +39,7 @@ _HOMES = {
     "LatentIntegrator": "latentmd.integrators",
     "Propagator": "latentmd.model.propagator",
     "benchmark": "latentmd.evaluation.benchmark",
+    "bind_file": "latentmd.sampling.bind",
     "build": "latentmd.systems.builder",
     "evaluate": "latentmd.evaluation.trajectories",
     "hybrid": "latentmd.sampling.levels",
@@ -58,6 +60,7 @@ __all__ = [
     "LatentIntegrator",
     "Propagator",
     "benchmark",
+    "bind_file",
     "build",
     "evaluate",
     "hybrid",

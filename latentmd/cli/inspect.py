@@ -8,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
+    from latentmd.model.peptide_file import PeptideManifest
 
 
 @click.command(
@@ -26,7 +27,12 @@ def inspect_command(model: str, as_json: bool, topology: bool) -> None:
     The file's hash is checked first; nothing in it is run.
     """
     from latentmd.model.file import find, read_manifest, read_sha256
+    from latentmd.model.peptide_file import is_peptides, read_peptide_manifest
 
+    if is_peptides(model):
+        found = read_peptide_manifest(model)
+        click.echo(found.model_dump_json(indent=2) if as_json else _peptides(found))
+        return
     try:
         manifest = read_manifest(model)
         path, sha256 = find(model), read_sha256(model)
@@ -38,6 +44,24 @@ def inspect_command(model: str, as_json: bool, topology: bool) -> None:
         click.echo(manifest.topology.rstrip())
     else:
         _show(manifest, str(path), sha256)
+
+
+def _peptides(m: PeptideManifest) -> str:
+    """What a model of many peptides covers, as text."""
+    c = m.coverage
+    ends = ", ".join(name or "uncapped" for name in sorted(c.ends))
+    return "\n".join(
+        [
+            f"{m.name}: a model of many peptides, {m.format}, of {m.created}",
+            f"residues      {', '.join(sorted({key.split()[0] for key in c.templates} - c.ends))}",
+            f"ends          {ends}",
+            f"length        {c.lengths[0]} to {c.lengths[1]} residues without caps, all L or all D",
+            f"steps         {m.lag[0]:g} to {m.lag[1]:g} ps, and multiples",
+            f"conditions    {m.temperature:g} K, {m.solvent} solvent, {', '.join(m.force_field)}",
+            f"trained on    {len(m.sequences)} sequences, {m.training.get('frames', 0):,} frames every "
+            f"{m.frame_interval:g} ps; {len(m.held_out)} sequences held out",
+        ]
+    )
 
 
 def _show(manifest: Manifest, path: str, sha256: str) -> None:

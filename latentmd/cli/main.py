@@ -14,6 +14,7 @@ COMMANDS = {
     "inpaint": ("latentmd.cli.inpaint:inpaint_command", "Draw some residues of a trajectory given the others."),
     "md": ("latentmd.cli.md:md_command", "Simulate plain full-atom MD; the source of training data."),
     "train": ("latentmd.cli.train:train_command", "Train a model from trajectories."),
+    "bind": ("latentmd.cli.bind:bind_command", "Make a model of one peptide from a model of many."),
     "evaluate": ("latentmd.cli.evaluate:evaluate_command", "Compare trajectories or a model with reference MD."),
     "benchmark": ("latentmd.cli.benchmark:benchmark_command", "Measure the speed of MD and models on this machine."),
     "latents": ("latentmd.cli.latents:latents_command", "Describe a model's latent on trajectories."),

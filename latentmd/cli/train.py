@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,9 +33,21 @@ Examples:
 @click.option("--name", default="", help="Name of the model in its manifest; the file's stem by default.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoints of an interrupted training.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Device to train on.",
+)
 @click.option("--devices", type=int, default=1, show_default=True, help="Number of GPUs.")
-@click.option("--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["32-true", "bf16-mixed"]),
+    default="32-true",
+    show_default=True,
+    help="Of Lightning: single precision, or bfloat16 where that is enough.",
+)
 @click.pass_context
 def train_command(
     ctx: click.Context,
@@ -64,7 +77,10 @@ def train_command(
     """
     _refuse_mixture(ctx, world)
     if world is not None:
-        _train_world(world, out, observe, predictor, seed or 0, config, resume, overwrite)
+        _train_world(
+            world, out, observe=observe, predictor=predictor, seed=seed or 0, config=config, resume=resume,
+            overwrite=overwrite,
+        )  # fmt: skip
         return
     if not trajectories or top is None:
         raise click.UsageError("expected TRAJECTORIES and --top, or --world with the name of a toy world")
@@ -136,22 +152,14 @@ def _refuse_mixture(ctx: click.Context, world: str | None) -> None:
         )
 
 
-def _train_world(
-    world: str,
-    out: Path,
-    observe: str | None,
-    predictor: str | None,
-    seed: int,
-    config: Path | None,
-    resume: bool,
-    overwrite: bool,
-) -> None:
+def _train_world(world: str, out: Path, **options: Any) -> None:
+    """Train on a world and show the table; the options are those of `plan_world`."""
     from latentmd.io.atomic import OutputError
     from latentmd.training.config import ConfigError
     from latentmd.worlds.run import plan_world, train_world
 
     try:
-        plan = plan_world(world, out, observe, predictor, seed, config, resume=resume, overwrite=overwrite)
+        plan = plan_world(world, out, **options)
     except (ConfigError, OutputError) as error:
         raise click.UsageError(str(error)) from error
     from latentmd.training.loop import TrainingError

@@ -11,12 +11,19 @@ class ChainBlock(nn.Module):
 
     Attention carries a learned bias for each relative position (T5; Raffel et al. 2020), so that a chain may be longer
     than those of training. In a causal block a token sees itself and earlier ones only.
+
+    Args:
+        width: of a token; a multiple of `heads`.
+        condition: size of the condition.
+        heads: of the attention.
+        causal: whether a token sees itself and earlier ones only.
+        dropout: probability, in training.
     """
 
     def __init__(self, width: int, condition: int, heads: int, causal: bool, dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.heads, self.causal = heads, causal
+        self.heads, self.causal, self.furthest = heads, causal, MAX_OFFSET
         self.norm_attention = nn.LayerNorm(width, elementwise_affine=False)
         self.norm_change = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = nn.Linear(condition, 6 * width)
@@ -44,7 +51,7 @@ class ChainBlock(nn.Module):
         start = earlier.shape[3]
         place = torch.arange(start + tokens, device=x.device)
         offset = place.unsqueeze(0) - place[start:].unsqueeze(1)
-        bias = self.bias[:, offset.clamp(-MAX_OFFSET, MAX_OFFSET) + MAX_OFFSET]
+        bias = self.bias[:, offset.clamp(-self.furthest, self.furthest) + self.furthest]
         if self.causal:
             bias = bias.masked_fill(offset > 0, -1e9)
         weights = torch.softmax(parts[0] @ known[:, 0].transpose(-1, -2) / size**0.5 + bias, dim=-1)
@@ -52,7 +59,13 @@ class ChainBlock(nn.Module):
         return self.collect(mixed), known
 
     def forward(self, h: Tensor, condition: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens h [batch, tokens, width] and a condition [batch, condition]; `earlier` as for `attend`."""
+        """Tokens h [batch, tokens, width] and a condition [batch, condition]; `earlier` as for `attend`.
+
+        Args:
+            h: tokens [batch, tokens, width].
+            condition: shape [batch, condition].
+            earlier: keys and values of earlier tokens, as for `attend`.
+        """
         a, b, c, d, e, f = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
         mixed, known = self.attend(torch.addcmul(b, self.norm_attention(h), 1 + c), earlier)
         h = h + (1 + a) * self.dropout(mixed)
@@ -86,15 +99,23 @@ class ChainTransformer(nn.Module):
             h, _ = block(h, condition, nothing)
         return h
 
+    @torch.jit.export
     def nothing(self, h: Tensor) -> Tensor:
         """Keys and values of no tokens, [batch, 2, heads, 0, size]."""
         return torch.zeros(h.shape[0], 2, self.heads, 0, h.shape[2] // self.heads, dtype=h.dtype, device=h.device)
 
+    @torch.jit.export
     def extend(self, h: Tensor, condition: Tensor, earlier: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The next tokens of a causal stack, given what each block knows of earlier ones (`nothing` at first)."""
+        """The next tokens of a causal stack, given what each block knows of earlier ones (`nothing` at first).
+
+        Args:
+            h: the new tokens [batch, new, width].
+            condition: shape [batch, condition].
+            earlier: keys and values of earlier tokens, one for each block; `nothing` at first.
+        """
         known: list[Tensor] = []
-        for block, before in zip(self.blocks, earlier, strict=True):
-            h, after = block(h, condition, before)
+        for i, block in enumerate(self.blocks):
+            h, after = block(h, condition, earlier[i])
             known.append(after)
         return h, known
 

@@ -12,7 +12,7 @@ _RIDGE = 1e-3  # of the regression, in units of its features' variance
 _ROTOR = 3  # kind of a torsion that three equal hydrogens share
 
 
-def regression_features(angles: Tensor, mask: Tensor) -> Tensor:
+def regression_features(angles: Tensor, mask: Tensor, phi: int = _PHI, psi: int = _PSI) -> Tensor:
     """What bond lengths, angles and stiff torsions of a residue depend on.
 
     A constant, two harmonics of its own torsions and of the psi before it, and products of those of phi and psi.
@@ -20,15 +20,17 @@ def regression_features(angles: Tensor, mask: Tensor) -> Tensor:
     Args:
         angles: [batch, tokens, slots] radians.
         mask: [batch or 1, tokens, slots].
+        phi, psi: slots of these torsions.
 
     Returns:
         [batch, tokens, features].
     """
     weight = mask.to(angles.dtype)
-    waves = torch.stack([f(k * angles) * weight for k in (1, 2) for f in (torch.cos, torch.sin)], dim=-1)
-    psi = waves[:, :, _PSI]
-    before = torch.cat([torch.zeros_like(psi[:, :1]), psi[:, :-1]], dim=1)
-    products = (waves[:, :, _PHI, :2].unsqueeze(-1) * psi[..., :2].unsqueeze(-2)).flatten(-2)
+    turned = [angles.cos(), angles.sin(), (2 * angles).cos(), (2 * angles).sin()]
+    waves = torch.stack([x * weight for x in turned], dim=-1)
+    own = waves[:, :, psi]
+    before = torch.cat([torch.zeros_like(own[:, :1]), own[:, :-1]], dim=1)
+    products = (waves[:, :, phi, :2].unsqueeze(-1) * own[..., :2].unsqueeze(-2)).flatten(-2)
     return torch.cat([torch.ones_like(angles[..., :1]), waves.flatten(-2), before, products], dim=-1)
 
 
@@ -51,7 +53,13 @@ class ResidueStatistics:
         self.counts: dict[str, int] = {}
 
     def add(self, chain: Chain, vector: Tensor, angles: Tensor) -> None:
-        """Add frames of one molecule: `internal_vector` and slots' angles [frames, tokens, slots]."""
+        """Add frames of one molecule: `internal_vector` and slots' angles [frames, tokens, slots].
+
+        Args:
+            chain: chemistry of the molecule.
+            vector: internal coordinates [frames, coordinates], as `internal_vector` gives them.
+            angles: torsions [frames, tokens, slots], radians.
+        """
         mask = torch.from_numpy(chain.mask).to(angles.device).unsqueeze(0)
         x = {d: regression_features((1 - 2 * d) * angles, mask).double() for d in set(chain.types[:, 2].tolist())}
         for token, template in enumerate(chain.templates):
@@ -156,6 +164,7 @@ class ResidueDecoder(nn.Module):
     coefficients: Tensor
     root: Tensor
 
+    @torch.jit.export
     def angles(self, positions: Tensor) -> Tensor:
         """Torsions [batch, tokens, slots] of positions [batch, atoms, 3] nm, 0 where there is none."""
         torsions = self.coordinates.to_internal(positions)[2]

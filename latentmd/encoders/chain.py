@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from latentmd.core.attention import ChainTransformer, TypeEmbedding
 
-HARMONICS = 3
+_HARMONICS = 3
 
 
-def torsion_features(angles: Tensor, mask: Tensor) -> Tensor:
+def torsion_features(angles: Tensor, mask: Tensor, harmonics: int = 3) -> Tensor:
     """Cosines and sines of the first harmonics of torsions, 0 where there is none.
 
     Signed torsions tell mirror images apart; nothing else of a pose is read, so features are SO(3)-invariant.
@@ -16,12 +16,13 @@ def torsion_features(angles: Tensor, mask: Tensor) -> Tensor:
     Args:
         angles: [..., tokens, slots] radians.
         mask: [..., tokens, slots], 1 where the torsion exists.
+        harmonics: number of them.
 
     Returns:
         [..., tokens, slots · (2 · harmonics + 1)].
     """
     weight = mask.unsqueeze(-1).to(angles.dtype).expand(angles.shape + (1,))  # noqa: RUF005 (scripts)
-    order = torch.arange(1, HARMONICS + 1, dtype=angles.dtype, device=angles.device)
+    order = torch.arange(1, harmonics + 1, dtype=angles.dtype, device=angles.device)
     phase = angles.unsqueeze(-1) * order
     return torch.cat([phase.cos() * weight, phase.sin() * weight, weight], dim=-1).flatten(-2)
 
@@ -34,6 +35,7 @@ class ChainEncoder(nn.Module):
         slots: torsions per token.
         dim: size of a latent token.
         width, depth: of the transformer.
+        heads: of the attention.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class ChainEncoder(nn.Module):
         super().__init__()
         self.dim = dim
         self.embed = TypeEmbedding(sizes, width)
-        self.read = nn.Linear(slots * (2 * HARMONICS + 1), width)
+        self.read = nn.Linear(slots * (2 * _HARMONICS + 1), width)
         self.trunk = ChainTransformer(width, 1, depth, heads)
         self.condition = nn.Parameter(torch.ones(1, 1), requires_grad=False)
         self.write = nn.Linear(width, dim)

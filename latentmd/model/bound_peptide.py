@@ -1,44 +1,48 @@
 """A model of many peptides bound to one of them: the interface of a surrogate of one molecule."""
 
-import math
-from importlib.resources import files
-from pathlib import Path
-from typing import Any
-
+# No postponed annotations here: torch.jit.script reads the types of buffers.
 import networkx
 import torch
 from torch import Tensor, nn
 
-from latentmd.arrays import Floats
-from latentmd.core.steps.torsions import NOW
 from latentmd.decoders.residues import ResidueDecoder
 from latentmd.model.peptides import PeptideModel
 from latentmd.molecule.chain import Chain
 
 _CLASH = 0.2  # nm between heavy atoms more than two bonds apart, as the structure checks have it
 _TRIES = 4  # draws of a step or of a structure, until one has no clash
+NO_ENERGY = (
+    "a model of many peptides has no energy: its energy head does not transfer between molecules. Train a model of "
+    "this molecule alone with `latentmd train TRAJECTORIES --top PDB`, which has one, or ask OpenMM for the energy"
+)
 
 
 class BoundPeptide(nn.Module):
-    """`encode`, `step`, `mean_step` and `decode` of one peptide; equal noise gives equal results.
+    """`encode`, `step`, `mean_step`, `decode` and `reconstruct` of one peptide; equal noise gives equal results.
+
+    TorchScript-able, so that it goes into a model file like a surrogate of one molecule.
 
     Args:
         model: of many peptides.
         chain: the peptide.
+        mirrored: whether `chain` is the mirror image of the peptide, which consists of D residues.
 
     Raises:
         KeyError: the peptide has a residue, in its place in the chain, that the model was not trained on.
     """
 
-    def __init__(self, model: PeptideModel, chain: Chain) -> None:
+    def __init__(self, model: PeptideModel, chain: Chain, mirrored: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.encoder, self.basis, self.drawn, self.mean = model.encoder, model.basis, model.step, model.predictor
         self.decoder = ResidueDecoder(chain, model.table)
-        self.n_atoms = chain.record.n_atoms
+        self.n_atoms, self.n_tokens = int(chain.record.n_atoms), len(chain.names)
+        self.dim, self.n_slow = int(model.config.dim), int(model.config.n_slow)
         self.register_buffer("types", torch.from_numpy(chain.types).unsqueeze(0))
         self.register_buffer("mask", torch.from_numpy(chain.mask).unsqueeze(0))
         self.register_buffer("pairs", _clash_pairs(chain))
         self.register_buffer("inverse", torch.linalg.inv(model.basis.matrix.double()).float())
+        self.register_buffer("hand", torch.tensor([1.0, 1.0, -1.0 if mirrored else 1.0]))
+        self.clash, self.no_energy = _CLASH**2, NO_ENERGY
         self.torsion_noise = int(chain.mask.size)
         self.step_noise = _TRIES * self.torsion_noise
         self.draw_noise = self.torsion_noise + self.decoder.noise_size
@@ -48,88 +52,129 @@ class BoundPeptide(nn.Module):
     mask: Tensor
     pairs: Tensor
     inverse: Tensor
+    hand: Tensor
 
+    @torch.jit.export
     def angles(self, positions: Tensor) -> Tensor:
-        """Torsions [batch, tokens, slots] of positions [batch, atoms, 3] nm."""
-        return self.decoder.angles(positions)
+        """Torsions [batch, tokens, slots] of positions [batch, atoms, 3] nm; of the mirror image of a D peptide."""
+        out: Tensor = self.decoder.angles(positions * self.hand)
+        return out
 
+    @torch.jit.export
+    def latent(self, angles: Tensor) -> Tensor:
+        """Slow axes [batch, tokens, k] of torsions [batch, tokens, slots]."""
+        slow, _ = self.basis(self.encoder(angles, self.types, self.mask), self.types)
+        return slow
+
+    @torch.jit.export
     def encode(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """[batch, atoms, 3] nm → slow [batch, tokens, k] and fast [batch, tokens, m] axes."""
-        z = self.model.encoder(self.angles(positions), self.types, self.mask)
-        slow, fast = self.model.basis(z, self.types)
+        slow, fast = self.basis(self.encoder(self.angles(positions), self.types, self.mask), self.types)
         return slow, fast
 
+    @torch.jit.export
     def draw(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Torsions [batch, tokens, slots] a lag later; standard normal noise [batch, tokens · slots]."""
-        types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
-        uniform = 0.5 * (1 + torch.erf(noise.reshape(mask.shape) / math.sqrt(2.0)))
-        return self.model.step.sample(slow, types, mask, lag, uniform.clamp(1e-6, 1 - 1e-6))
+        """Torsions [batch, tokens, slots] a lag later; standard normal noise [batch, tokens · slots].
 
+        Args:
+            slow: latent tokens [batch, tokens, axes].
+            lag: shape [batch], ps.
+            noise: standard normal [batch, tokens · slots].
+        """
+        types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
+        uniform = 0.5 * (1 + torch.erf(noise.reshape(mask.shape) / 2.0**0.5))
+        out: Tensor = self.drawn.sample(slow, types, mask, lag, uniform.clamp(1e-6, 1 - 1e-6))
+        return out
+
+    @torch.jit.export
     def step(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
         """One stochastic latent step of lag [batch] ps with standard normal noise [batch, step_noise].
 
         Torsions that clash in mean bond lengths and angles are drawn again: the law is that of the model, without them.
+
+        Args:
+            slow: latent tokens [batch, tokens, axes].
+            lag: shape [batch], ps.
+            noise: standard normal [batch, step_noise].
         """
         parts = noise.split(self.torsion_noise, dim=1)
         angles = self.draw(slow, lag, parts[0])
+        still = slow.new_zeros(slow.shape[0], self.decoder.noise_size)
         for part in parts[1:]:
-            still = slow.new_zeros(slow.shape[0], self.decoder.noise_size)
             again = self.clashes(self.decoder(angles, still)).nonzero().squeeze(1)
             if len(again) == 0:
                 break
             angles[again] = self.draw(slow[again], lag[again], part[again])
-        return self.model.encode(angles, self.types, self.mask)
+        return self.latent(angles)
 
+    @torch.jit.export
     def mean_step(self, slow: Tensor, lag: Tensor) -> Tensor:
-        """The conditional mean of a step. Never histogram its rollouts."""
+        """Conditional mean of a step of lag [batch] ps, in the shape of `slow`. Never histogram its rollouts."""
         kind = self.types[..., 0]
-        axes = torch.nn.functional.pad(slow, (0, self.model.config.dim - slow.shape[-1]))
-        z = self.model.basis.mean[kind] + (axes.unsqueeze(-2) @ self.inverse[kind]).squeeze(-2)
-        later = self.model.predictor.step(z, lag, slow.new_zeros(slow.shape[0], 0))
-        out: Tensor = self.model.basis(later, self.types)[0]
+        axes = torch.nn.functional.pad(slow, [0, self.dim - slow.shape[-1]])
+        z = self.basis.mean[kind] + (axes.unsqueeze(-2) @ self.inverse[kind]).squeeze(-2)
+        later = self.mean.step(z, lag, slow.new_zeros(slow.shape[0], 0))
+        out, _ = self.basis(later, self.types)
         return out
 
+    @torch.jit.export
     def decode(self, slow: Tensor, noise: Tensor) -> Tensor:
         """Draw structures of slow axes: [batch, atoms, 3] nm, centred; clashing ones are drawn again."""
         parts = noise.split(self.draw_noise, dim=1)
-        out = self._structures(slow, parts[0])
+        out = self.structures(slow, parts[0])
         for part in parts[1:]:
             again = self.clashes(out).nonzero().squeeze(1)
             if len(again) == 0:
                 break
-            out[again] = self._structures(slow[again], part[again])
+            out[again] = self.structures(slow[again], part[again])
+        return out * self.hand
+
+    @torch.jit.export
+    def structures(self, slow: Tensor, noise: Tensor) -> Tensor:
+        """One structure of each latent, whether atoms clash or not."""
+        angles = self.draw(slow, slow.new_zeros(slow.shape[0]), noise[:, : self.torsion_noise])
+        out: Tensor = self.decoder(angles, noise[:, self.torsion_noise :])
         return out
 
-    def _structures(self, slow: Tensor, noise: Tensor) -> Tensor:
-        now = torch.full((slow.shape[0],), NOW, dtype=slow.dtype, device=slow.device)
-        angles = self.draw(slow, now, noise[:, : self.torsion_noise])
-        return self.decoder(angles, noise[:, self.torsion_noise :])
+    @torch.jit.export
+    def reconstruct(self, slow: Tensor, fast: Tensor, noise: Tensor) -> Tensor:
+        """The most likely torsions of slow axes, in mean bond lengths and angles; fast axes and noise are not used."""
+        types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
+        now = slow.new_zeros(slow.shape[0])
+        angles = self.drawn.sample(slow, types, mask, now, slow.new_zeros(mask.shape), True)
+        out: Tensor = self.decoder(angles, slow.new_zeros(slow.shape[0], self.decoder.noise_size))
+        return out * self.hand
 
+    @torch.jit.export
+    def energy(self, positions: Tensor) -> Tensor:
+        """Refused: the model has no energy.
+
+        Raises:
+            RuntimeError: always; what to do instead.
+        """
+        if positions.numel() >= 0:
+            raise RuntimeError(self.no_energy)
+        return positions
+
+    @torch.jit.export
+    def latent_energy(self, slow: Tensor, fast: Tensor) -> tuple[Tensor, Tensor]:
+        """Refused, as `energy` is."""
+        if slow.numel() >= 0:
+            raise RuntimeError(self.no_energy)
+        return slow, fast
+
+    @torch.jit.export
     def clashes(self, positions: Tensor) -> Tensor:
         """Whether heavy atoms of a structure are too near to each other, [batch] bool."""
         difference = positions[:, self.pairs[:, 0]] - positions[:, self.pairs[:, 1]]
-        out: Tensor = (difference.square().sum(-1) < _CLASH**2).any(dim=1)
+        out: Tensor = (difference.square().sum(-1) < self.clash).any(dim=1)
         return out
 
-
-def bind(topology: Any, positions: Floats, path: Path | None = None) -> BoundPeptide:
-    """Bind a model of many peptides to one of them.
-
-    The model was not trained on the peptide: what it says of it is a guess from other sequences.
-
-    Args:
-        topology: of OpenMM or mdtraj; a linear peptide of 1 to 8 residues with hydrogens, charged or capped ends.
-        positions: a structure, from which handedness is read, nm, shape (atoms, 3).
-        path: of the model; the bundled one where None.
-
-    Raises:
-        ChainError: not such a peptide.
-        KeyError: a residue, in its place in the chain, that the model was not trained on.
-    """
-    from latentmd.molecule.chain import chain
-
-    found = Path(str(files("latentmd.model").joinpath("peptides.pt"))) if path is None else path
-    return BoundPeptide(PeptideModel.load(found), chain(topology, positions))
+    def forward(self, positions: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
+        """Positions → positions one step of `lag` [batch] ps later; noise [batch, step_noise + decode_noise]."""
+        slow, _ = self.encode(positions)
+        slow = self.step(slow, lag, noise[:, : self.step_noise])
+        return self.decode(slow, noise[:, self.step_noise :])
 
 
 def _clash_pairs(chain: Chain) -> Tensor:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 METHODS = ("encode", "step", "mean_step", "decode", "reconstruct", "energy", "latent_energy")
 SIZES = ("n_atoms", "step_noise", "decode_noise")
 
+PEPTIDES = "latentmd-peptides"  # how the format of a model of many peptides begins
 _MANIFEST = "manifest.json"
 _COMMENT = b"latentmd sha256 "
 _TAIL = len(_COMMENT) + 64
@@ -122,16 +124,21 @@ def save(path: str | Path, surrogate: nn.Module, manifest: Manifest | Mapping[st
     with quiet_torchscript():
         scripted = surrogate if isinstance(surrogate, torch.jit.ScriptModule) else torch.jit.script(surrogate)
     for part in manifest.half_precision:
-        getattr(scripted, part).half()
+        attrgetter(part)(scripted).half()
     try:
         return seal(path, scripted, manifest)
     finally:
         for part in manifest.half_precision:
-            getattr(scripted, part).float()
+            attrgetter(part)(scripted).float()
 
 
 def seal(path: str | Path, scripted: Any, manifest: Sealed) -> Sealed:
     """Write a TorchScript module and its manifest as one hashed file; `save` and other kinds of model files use it.
+
+    Args:
+        path: of the file.
+        scripted: the TorchScript module.
+        manifest: what the file says of it.
 
     Returns:
         The manifest with `versions`, `created` and `weights_sha256` filled in.
@@ -143,13 +150,13 @@ def seal(path: str | Path, scripted: Any, manifest: Sealed) -> Sealed:
         torch.jit.save(scripted, buffer)
     manifest = manifest.model_copy(
         update={
-            "versions": {"torch": torch.__version__, "latentmd": _version("latentmd"), **manifest.versions},
+            "versions": {"torch": torch.__version__, "latentmd": package_version("latentmd"), **manifest.versions},
             "created": manifest.created or datetime.now(UTC).isoformat(timespec="seconds"),
             "weights_sha256": weights_sha256(scripted),
         }
     )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(Path(path), _sealed(buffer, manifest))
+    write_bytes(Path(path), sealed_archive(buffer, manifest))
     return manifest
 
 
@@ -161,7 +168,7 @@ def unseal(path: Path, schema: type[Sealed]) -> tuple[Any, Sealed, str]:
     """
     import torch
 
-    data, manifest = _read(path, schema)
+    data, manifest = read_sealed(path, schema)
     with quiet_torchscript():
         try:
             module = torch.jit.load(io.BytesIO(data), map_location="cpu")
@@ -198,7 +205,7 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Bundle
     module, manifest, sha256 = unseal(path, Manifest)
     _check_consistent(manifest, module, str(path))
     for part in manifest.half_precision:
-        getattr(module, part).float()
+        attrgetter(part)(module).float()
     return Bundle(module.to(device), manifest, sha256, path.resolve())
 
 
@@ -208,7 +215,7 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
     Raises:
         BundleError: as for `load`.
     """
-    return _read(find(name_or_path), Manifest)[1]
+    return read_sealed(find(name_or_path), Manifest)[1]
 
 
 def read_sha256(name_or_path: str | Path) -> str:
@@ -217,7 +224,7 @@ def read_sha256(name_or_path: str | Path) -> str:
     Raises:
         BundleError: as for `load`.
     """
-    return _read(find(name_or_path), Manifest)[0][-64:].decode()
+    return read_sealed(find(name_or_path), Manifest)[0][-64:].decode()
 
 
 def script(module: nn.Module) -> Any:
@@ -241,7 +248,8 @@ def weights_sha256(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """Version of an installed package, or "unknown"."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -259,7 +267,7 @@ def quiet_torchscript() -> Iterator[None]:
         yield
 
 
-def _sealed(archive: io.BytesIO, manifest: BaseModel) -> bytes:
+def sealed_archive(archive: io.BytesIO, manifest: BaseModel) -> bytes:
     """The archive rewritten without debug records (they hold source paths), with manifest and closing hash."""
     sealed = io.BytesIO()
     with zipfile.ZipFile(archive) as source, zipfile.ZipFile(sealed, "w", zipfile.ZIP_DEFLATED) as target:
@@ -273,7 +281,12 @@ def _sealed(archive: io.BytesIO, manifest: BaseModel) -> bytes:
     return content + hashlib.sha256(content).hexdigest().encode()
 
 
-def _read(path: Path, schema: type[Sealed]) -> tuple[bytes, Sealed]:
+def read_sealed(path: Path, schema: type[Sealed]) -> tuple[bytes, Sealed]:
+    """Content of a sealed file, whose last 64 bytes are its hash, and its manifest.
+
+    Raises:
+        BundleError: no such file, damaged, or of another kind.
+    """
     data = path.read_bytes()
     expected = "expected a file written by latentmd.model.file.save"
     if len(data) <= _TAIL or data[-_TAIL:-64] != _COMMENT:
@@ -281,21 +294,38 @@ def _read(path: Path, schema: type[Sealed]) -> tuple[bytes, Sealed]:
         raise BundleError(f"{path} {kind} ({len(data)} bytes); {expected}")
     if hashlib.sha256(data[:-64]).hexdigest().encode() != data[-64:]:
         raise BundleError(f"{path} is damaged: its content does not match its SHA-256; get it again from where it came")
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        names = [name for name in archive.namelist() if name.endswith(f"/extra/{_MANIFEST}")]
-        if len(names) != 1:
-            raise BundleError(f"{path} has no manifest; {expected}")
-        text = archive.read(names[0]).decode()
-    found = re.search(r'"format":\s*"([^"]*)"', text)
-    wanted = schema.model_fields["format"].default
-    if found and found[1] != wanted:
-        raise BundleError(
-            f"{path} has format {found[1]!r}, this latentmd reads {wanted!r}; install the matching latentmd"
-        )
+    text = _manifest_text(io.BytesIO(data))
+    if text is None:
+        raise BundleError(f"{path} has no manifest; {expected}")
+    found, wanted = _format(text), schema.model_fields["format"].default
+    if found and found != wanted:
+        advice = "install the matching latentmd"
+        if found.startswith(PEPTIDES):
+            advice = "it is of many peptides: `latentmd bind MOLECULE.pdb --out bound.pt` makes one of a molecule"
+        raise BundleError(f"{path} has format {found!r}, expected {wanted!r}; {advice}")
     try:
         return data, schema.model_validate_json(text)
     except ValidationError as error:
         raise BundleError(_explain(error, f"the manifest of {path}")) from error
+
+
+def sealed_format(path: Path) -> str:
+    """Format that a file names in its manifest; empty for files of another kind."""
+    try:
+        return _format(_manifest_text(path) or "")
+    except (zipfile.BadZipFile, OSError):
+        return ""
+
+
+def _manifest_text(file: Path | io.BytesIO) -> str | None:
+    with zipfile.ZipFile(file) as archive:
+        names = [name for name in archive.namelist() if name.endswith(f"/extra/{_MANIFEST}")]
+        return archive.read(names[0]).decode() if len(names) == 1 else None
+
+
+def _format(text: str) -> str:
+    found = re.search(r'"format":\s*"([^"]*)"', text)
+    return found[1] if found else ""
 
 
 def _validated(fields: Mapping[str, Any], source: str) -> Manifest:

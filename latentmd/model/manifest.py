@@ -31,6 +31,29 @@ class Reference(BaseModel):
     frames: int = 0
 
 
+class ZeroShot(BaseModel):
+    """How a model that was not trained on its molecule came to it, and how near its training set is.
+
+    Attributes:
+        model: name of the model of many molecules; sha256: of its file.
+        sequence: of the molecule, as `latentmd.molecule.chain` writes it.
+        trained: whether this very sequence was in the training set.
+        nearest: training sequences that share most with it, each with the number of residues in place.
+        pairs: share of its pairs of neighbours that some training sequence has.
+        latent_distance: of its tokens to the nearest training token of their type, over the median of that distance
+            between training tokens; the largest of the tokens. None where it was not measured.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    model: str
+    sha256: str
+    sequence: str
+    trained: bool
+    nearest: list[tuple[str, int]] = Field(default_factory=list)
+    pairs: float
+    latent_distance: float | None = None
+
+
 class Seal(BaseModel):
     """What every model file states; `seal` fills it in.
 
@@ -62,6 +85,7 @@ class Manifest(Seal):
         slow_autocorrelations: of the propagated axes, at `autocorrelation_lag`.
         metrics: measured figures, by name.
         half_precision: parts whose weights are stored in float16, to save space; they are float32 once loaded.
+        zero_shot: where a model of many molecules was bound to this one; None for a model trained on it alone.
     """
 
     format: Literal["latentmd-torchscript-1"] = FORMAT
@@ -89,6 +113,7 @@ class Manifest(Seal):
     reference: Reference = Field(default_factory=Reference)
     training: dict[str, Any] = Field(default_factory=dict)  # configuration and wall times
     half_precision: list[str] = Field(default_factory=list)
+    zero_shot: ZeroShot | None = None
 
     def molecule(self) -> tuple[Any, Any]:
         """Molecule that the topology describes: OpenMM Topology, and positions float32 [atoms, 3] nm."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +43,13 @@ class PeptideConfig:
 
 
 class TokenPredictor(nn.Module):
-    """Mean of a chain's latent tokens a lag later: z + f(z, τ)."""
+    """Mean of a chain's latent tokens a lag later: z + f(z, τ).
+
+    Args:
+        dim: size of a latent token.
+        width, depth: of the transformer.
+        lags: shortest and longest, ps.
+    """
 
     def __init__(self, dim: int, width: int, depth: int, lags: tuple[float, float]) -> None:
         super().__init__()
@@ -55,10 +59,21 @@ class TokenPredictor(nn.Module):
         self.trunk = ChainTransformer(width, 64, depth)
         self.write = nn.Linear(width, dim)
 
+    @torch.jit.export
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """z [batch, tokens, dim], lag [batch] ps; noise is not used."""
+        """z [batch, tokens, dim], lag [batch] ps; noise is not used.
+
+        Args:
+            z: tokens [batch, tokens, dim].
+            lag: shape [batch], ps.
+            noise: shape [batch, 0]; not used.
+        """
         out: Tensor = z + self.write(self.trunk(self.read(z), self.lag(lag)))
         return out
+
+    def forward(self, z: Tensor, lag: Tensor) -> Tensor:
+        """The same as `step`."""
+        return self.step(z, lag, z)
 
 
 class PeptideModel(nn.Module):
@@ -79,11 +94,11 @@ class PeptideModel(nn.Module):
         self.step = TorsionStep(
             SIZES,
             c.n_slow,
-            slots,
-            c.width,
-            c.depth,
-            c.causal_depth,
-            c.heads,
+            slots=slots,
+            width=c.width,
+            depth=c.depth,
+            causal_depth=c.causal_depth,
+            heads=c.heads,
             lags=c.lags,
             dropout=c.dropout,
             type_dropout=c.type_dropout,
@@ -91,31 +106,12 @@ class PeptideModel(nn.Module):
         self.table: dict[str, dict[str, Tensor]] = {}
 
     def encode(self, angles: Tensor, types: Tensor, mask: Tensor) -> Tensor:
-        """Slow axes [batch, tokens, n_slow] of torsions."""
+        """Slow axes [batch, tokens, n_slow] of torsions.
+
+        Args:
+            angles: torsions [batch, tokens, slots], radians.
+            types: of each token [batch, tokens, kinds], long.
+            mask: which slots have a torsion [batch, tokens, slots].
+        """
         slow: Tensor = self.basis(self.encoder(angles, types, mask), types)[0]
         return slow
-
-    def save(self, path: Path, **extra: Any) -> None:
-        """Write weights in half precision, sizes and the table of residues' geometry."""
-        table = {
-            key: {k: v.half() if v.is_floating_point() else v for k, v in row.items()}
-            for key, row in self.table.items()
-        }
-        weights = {
-            k: v if k.startswith("basis") or not v.is_floating_point() else v.half()
-            for k, v in self.state_dict().items()
-        }
-        data = {"config": asdict(self.config), "weights": weights, "table": table, **extra}
-        partial = path.with_suffix(".partial")
-        torch.save(data, partial)
-        partial.replace(path)
-
-    @classmethod
-    def load(cls, path: Path) -> PeptideModel:
-        """Read what `save` wrote."""
-        data = torch.load(path, map_location="cpu", weights_only=True)
-        sizes: dict[str, Any] = {**data["config"], "lags": tuple(data["config"]["lags"])}
-        model = cls(PeptideConfig(**sizes))
-        model.load_state_dict(data["weights"])
-        model.table = data["table"]
-        return model.eval()

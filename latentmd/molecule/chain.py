@@ -22,6 +22,10 @@ SLOTS = ("omega", "phi", "psi", "chi1", "chi2", "chi3", "chi4", "chi5")
 PLACES = ("inner", "first", "last", "only")
 
 _CAPS = frozenset({"ACE", "NME", "NH2"})
+_ALIASES = {  # names of caps in some files → those of the PDB's dictionary of components
+    "ACE": {"HH31": "H1", "HH32": "H2", "HH33": "H3"},
+    "NME": {"CH3": "C", "HH31": "H1", "HH32": "H2", "HH33": "H3"},
+}
 _PLANAR_NITROGENS = frozenset({"ND2", "NE2", "NH1", "NH2", "N"})
 
 
@@ -76,7 +80,7 @@ def chain(topology: Any, positions: Floats) -> Chain:
     Raises:
         ChainError: not one linear chain of amino acids and caps.
     """
-    record = _with_stereo_names(chemistry(topology), positions)
+    record = _with_stereo_names(_with_cap_names(chemistry(topology)), positions)
     residues = _residues(record)
     names = tuple(_type(record, atoms) for atoms in residues)
     _check_linear(record, residues, names)
@@ -89,11 +93,56 @@ def chain(topology: Any, positions: Floats) -> Chain:
         (TYPES.index(name), place[k], int(_is_d(record, atoms, positions)))
         for k, (name, atoms) in enumerate(zip(names, residues, strict=True))
     ]
-    templates = tuple(
-        f"{name} {PLACES[place[k]]}: {' '.join(sorted(record.names[i] for i in atoms))}"
+    return Chain(
+        record=record,
+        names=names,
+        types=np.array(types),
+        templates=_templates(record),
+        layout=layout,
+        slots=slots,
+        quads=quads,
+        rest=rest,
+        kinds=kinds,
+    )
+
+
+def chain_templates(topology: Any) -> tuple[str, ...]:
+    """Key of each residue's local geometry (`Chain.templates`), which no positions are needed for.
+
+    Raises:
+        ChainError: not one linear chain of amino acids and caps.
+    """
+    record = _with_cap_names(chemistry(topology))
+    residues = _residues(record)
+    _check_linear(record, residues, tuple(_type(record, atoms) for atoms in residues))
+    return _templates(record)
+
+
+def hands(topology: Any, positions: Floats) -> list[bool]:
+    """For each residue of a chain with a chiral CA whether it is a D residue.
+
+    Args:
+        topology: mdtraj.Topology, openmm.app.Topology or Chemistry.
+        positions: (atoms, 3) nm, one frame.
+    """
+    record = chemistry(topology)
+    residues = [atoms for atoms in _residues(record) if {"N", "CA", "C", "CB"} <= {record.names[i] for i in atoms}]
+    return [_is_d(record, atoms, positions) for atoms in residues]
+
+
+def _templates(record: Chemistry) -> tuple[str, ...]:
+    residues = _residues(record)
+    names = tuple(_type(record, atoms) for atoms in residues)
+    return tuple(
+        f"{name} {PLACES[_place(k, names)]}: {' '.join(sorted(record.names[i] for i in atoms))}"
         for k, (name, atoms) in enumerate(zip(names, residues, strict=True))
     )
-    return Chain(record, names, np.array(types), templates, layout, slots, quads, rest, kinds)
+
+
+def _with_cap_names(record: Chemistry) -> Chemistry:
+    """Name the atoms of caps in one way, whatever the file calls them."""
+    pairs = zip(record.residues, record.names, strict=True)
+    return replace(record, names=tuple(_ALIASES.get(residue, {}).get(name, name) for residue, name in pairs))
 
 
 def _with_stereo_names(record: Chemistry, positions: Floats) -> Chemistry:
@@ -212,7 +261,7 @@ def _slots(record: Chemistry, layout: ZMatrix, names: tuple[str, ...]) -> tuple[
         if i in layout.rotors or _turns_start(record, layout, b, c):
             turning[column] = 3
             continue
-        slot = _slot(record, names[token], i, a, b, (a, b) in bridges or (b, a) in bridges)
+        slot = _slot(record, names[token], i=i, a=a, b=b, bridge=(a, b) in bridges or (b, a) in bridges)
         if slot == "chi":
             chis[token] += 1
             slot = f"chi{chis[token]}"

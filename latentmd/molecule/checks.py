@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from latentmd.arrays import Floats, Ints
 from latentmd.molecule.bonds import equivalence_classes, within_two_bonds
 from latentmd.molecule.bonds import neighbour_lists as neighbour_lists
+from latentmd.molecule.chemistry import Chemistry
 
 CLASH_DISTANCE = 0.2  # nm between heavy atoms more than two bonds apart
 MAX_Z = 7.0  # deviations a valid bond or angle may be away from its mean: 10^8 normal draws stay inside six
@@ -22,12 +23,14 @@ _BRUTE_FORCE_ATOMS = 120  # above this many heavy atoms a k-d tree finds clashes
 
 
 def topology_arrays(topology: Any) -> tuple[list[str], Ints]:
-    """Element symbols and bonds of an mdtraj or OpenMM topology.
+    """Element symbols and bonds of an mdtraj or OpenMM topology, or of a Chemistry.
 
     Returns:
         symbols: one per atom ("VS" where the topology names no element).
         bonds: atom indices, shape (bonds, 2).
     """
+    if isinstance(topology, Chemistry):
+        return list(topology.symbols), np.array(topology.bonds, dtype=np.int64).reshape(-1, 2)
     atoms = list(topology.atoms() if callable(topology.atoms) else topology.atoms)
     bonds = list(topology.bonds() if callable(topology.bonds) else topology.bonds)
     symbols = [atom.element.symbol if atom.element is not None else "VS" for atom in atoms]
@@ -42,7 +45,7 @@ def bond_lengths(positions: Floats, bonds: Ints) -> Floats:
 
 
 def bond_angles(positions: Floats, triples: Ints) -> Floats:
-    """Angles i-j-k in radians, shape (frames, triples), from index triples (triples, 3)."""
+    """Angles i-j-k in radians, (frames, triples), of positions (frames, atoms, 3) by index triples (triples, 3)."""
     u = _vectors(positions, triples[:, 0], triples[:, 1])
     v = _vectors(positions, triples[:, 2], triples[:, 1])
     inner = _dot(u, v)
@@ -214,11 +217,13 @@ def structure_template(topology: Any, reference: Floats) -> StructureTemplate:
     triples = angle_triples(len(symbols), bonds)
     centres = chiral_quads(symbols, bonds, frames[0])
     heavy = np.array([i for i, symbol in enumerate(symbols) if symbol not in ("H", "D", "VS")], dtype=np.int64)
+    bond_mean, bond_deviation = _moments(bond_lengths(frames, bonds), 0)
+    angle_mean, angle_deviation = _moments(bond_angles(frames, triples), 1)
     return StructureTemplate(
-        tuple(symbols), bonds, *_moments(bond_lengths(frames, bonds), 0),
-        triples, *_moments(bond_angles(frames, triples), 1),
-        centres, np.sign(np.mean(np.sign(signed_volumes(frames, centres)), axis=0)),
-        heavy, within_two_bonds(len(symbols), bonds, heavy),
+        symbols=tuple(symbols), bonds=bonds, bond_mean=bond_mean, bond_deviation=bond_deviation,
+        angles=triples, angle_mean=angle_mean, angle_deviation=angle_deviation, centres=centres,
+        handedness=np.sign(np.mean(np.sign(signed_volumes(frames, centres)), axis=0)),
+        heavy=heavy, bonded=within_two_bonds(len(symbols), bonds, heavy),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from latentmd.arrays import Floats
 from latentmd.molecule.bonds import components
 from latentmd.molecule.chemistry import Chemistry, chemistry
 from latentmd.molecule.fingerprint import fingerprint
@@ -60,6 +61,8 @@ class PeptideChemistry(BaseModel):
         lengths: fewest and most residues of a chain, without caps.
         temperature: lowest and highest, K.
         force_field: files of the force field that it was trained on.
+        templates: residues in their place in the chain with their atoms, as `latentmd.molecule.chain` writes them;
+            where there are none, types are told by name alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,9 +72,14 @@ class PeptideChemistry(BaseModel):
     lengths: tuple[int, int]
     temperature: tuple[float, float]
     force_field: tuple[str, ...]
+    templates: frozenset[str] = frozenset()
 
     def covers(
-        self, topology: Any, temperature: float | None = None, force_field: tuple[str, ...] | None = None
+        self,
+        topology: Any,
+        temperature: float | None = None,
+        force_field: tuple[str, ...] | None = None,
+        positions: Floats | None = None,
     ) -> Answer:
         """Answer whether a molecule under some conditions is covered.
 
@@ -79,6 +87,7 @@ class PeptideChemistry(BaseModel):
             topology: mdtraj or OpenMM topology, or Chemistry.
             temperature: K; None leaves it unchecked.
             force_field: files of the user's force field; None leaves them unchecked.
+            positions: a structure, nm, shape (atoms, 3); None leaves handedness unchecked.
         """
         record = chemistry(topology)
         parts = len(components(record.n_atoms, record.bonds))
@@ -96,7 +105,32 @@ class PeptideChemistry(BaseModel):
             return Answer(f"its ends are {', '.join(foreign) or 'not both capped'}; covered are {expected}")
         if not self.lengths[0] <= len(chain) <= self.lengths[1]:
             return Answer(f"it has {len(chain)} residues; covered are {self.lengths[0]} to {self.lengths[1]}")
-        return self._covers_conditions(temperature, force_field)
+        return (self._covers_residues(record) and self._covers_hands(record, positions)) and self._covers_conditions(
+            temperature, force_field
+        )
+
+    def _covers_residues(self, record: Chemistry) -> Answer:
+        """Protonation states and ends, which names do not tell."""
+        if not self.templates:
+            return Answer()
+        from latentmd.molecule.chain import ChainError, chain_templates
+
+        try:
+            found = chain_templates(record)
+        except ChainError as error:
+            return Answer(str(error))
+        missing = [key for key in found if key not in self.templates]
+        known = {key.split(":")[0] for key in self.templates}
+        named = [key.split(":")[0] if key.split(":")[0] not in known else key for key in missing]
+        return Answer(f"it was not trained on {', '.join(sorted(set(named)))}") if missing else Answer()
+
+    def _covers_hands(self, record: Chemistry, positions: Floats | None) -> Answer:
+        from latentmd.molecule.chain import hands
+
+        found = [] if positions is None else hands(record, positions)
+        if any(found) and not all(found):
+            return Answer("it has L and D residues; covered are chains of one hand")
+        return Answer()
 
     def _covers_conditions(self, temperature: float | None, force_field: tuple[str, ...] | None) -> Answer:
         low, high = self.temperature

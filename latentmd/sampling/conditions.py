@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latentmd.sampling.force_fields import disagreement
+
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
+    from latentmd.model.peptide_file import PeptideManifest
     from latentmd.sampling.request import RolloutSettings
     from latentmd.systems.builder import InputOptions, Molecule, Protocol
 
@@ -27,8 +30,13 @@ class ModelFile:
     """
 
     name: str
-    manifest: Manifest
+    manifest: Manifest | PeptideManifest
     sha256: str
+
+    @property
+    def many(self) -> bool:
+        """Whether it is a model of many molecules, which is bound to one of them before it is used."""
+        return not hasattr(self.manifest, "fingerprint")
 
 
 class UncoveredError(ValueError):
@@ -59,12 +67,15 @@ class UncoveredError(ValueError):
 def given_model(model: str) -> ModelFile:
     """Find a model given by name or path and read its manifest."""
     from latentmd.model.file import find, read_manifest, read_sha256
+    from latentmd.model.peptide_file import find_peptides, is_peptides, peptides_sha256, read_peptide_manifest
 
+    if is_peptides(model):
+        return ModelFile(str(find_peptides(model)), read_peptide_manifest(model), peptides_sha256(model))
     path = find(model)
     return ModelFile(str(path.resolve()), read_manifest(path), read_sha256(path))
 
 
-def protocol_of(manifest: Manifest, inputs: InputOptions | None = None) -> Protocol:
+def protocol_of(manifest: Manifest | PeptideManifest, inputs: InputOptions | None = None) -> Protocol:
     """The protocol that a model was trained under.
 
     Args:
@@ -90,22 +101,47 @@ def protocol_of(manifest: Manifest, inputs: InputOptions | None = None) -> Proto
     )
 
 
-def bundled_model(molecule: Molecule, source: Path) -> ModelFile:
-    """The first bundled model that covers a molecule.
+def bundled_model(molecule: Molecule, source: Path, temperature: float | None = None) -> ModelFile:
+    """The bundled model of a molecule alone, or that of many peptides where it covers the molecule.
+
+    Args:
+        molecule: under the force field asked for.
+        source: its file, for messages.
+        temperature: asked for, K; None takes the model's.
 
     Raises:
         UncoveredError: there is none.
     """
     from latentmd.model.file import bundled_models, read_manifest, read_sha256
+    from latentmd.model.peptide_file import NAME
 
     names, why = bundled_models(), ""
     for name in names:
         manifest = read_manifest(name)
         if manifest.covers(molecule.topology):
             why = other_stereoisomer(molecule, manifest)
+            if not why and molecule.own_force_field:
+                why = disagreement(molecule, manifest)
             if not why:
                 return ModelFile(name, manifest, read_sha256(name))
-    raise UncoveredError(_sequence(molecule), source, names, why)
+    peptides = given_model(NAME)
+    reason = why or peptide_coverage(molecule, peptides, temperature)
+    if reason:
+        raise UncoveredError(_sequence(molecule), source, [*names, NAME], reason)
+    return peptides
+
+
+def peptide_coverage(molecule: Molecule, model: ModelFile, temperature: float | None) -> str:
+    """Why a model of many peptides does not cover a molecule under the conditions asked for; empty where it does."""
+    from openmm import unit
+
+    from latentmd.molecule.coverage import PeptideChemistry
+
+    coverage = model.manifest.coverage
+    assert isinstance(coverage, PeptideChemistry)
+    positions = np.array(molecule.positions.value_in_unit(unit.nanometer), dtype=np.float64)
+    answer = coverage.covers(molecule.topology, temperature, molecule.protocol.force_field_files, positions)
+    return f"{model.manifest.name}: {answer.reason}" if not answer else ""
 
 
 def other_stereoisomer(molecule: Molecule, manifest: Manifest) -> str:
@@ -126,8 +162,7 @@ def reference_model(molecule: Molecule) -> Manifest | None:
     for name in bundled_models():
         manifest = read_manifest(name)
         same = (manifest.solvent, manifest.temperature) == (protocol.solvent, protocol.temperature)
-        alike = same and manifest.force_field == list(protocol.force_field_files)
-        if alike and manifest.covers(molecule.topology):
+        if same and manifest.covers(molecule.topology) and not disagreement(molecule, manifest):
             return manifest
     return None
 
@@ -148,9 +183,14 @@ def check_covered(molecule: Molecule, model: ModelFile, source: Path) -> None:
     Raises:
         ValueError: which molecules they are, and what to do.
     """
+    if model.many:
+        reason = peptide_coverage(molecule, model, None)
+        if reason:
+            raise ValueError(f"no surrogate of {_sequence(molecule)} ({source}): {reason}; `latentmd train` makes one")
+        return
     answer = model.manifest.covers(molecule.topology)
     if answer:
-        why = other_stereoisomer(molecule, model.manifest)
+        why = other_stereoisomer(molecule, of_one(model))
         if not why:
             return
         raise ValueError(
@@ -162,6 +202,28 @@ def check_covered(molecule: Molecule, model: ModelFile, source: Path) -> None:
         "shows what it covers. Leave out --model to look for a bundled one, or train one with `latentmd md` and "
         "`latentmd train`"
     )
+
+
+def check_force_field(molecule: Molecule, model: ModelFile, source: Path) -> None:
+    """Refuse to move a molecule with its own force field by a model that was trained with another.
+
+    Raises:
+        ValueError: how they differ, and what to do.
+    """
+    why = disagreement(molecule, model.manifest) if molecule.own_force_field else ""
+    if why:
+        raise ValueError(
+            f"the model {model.name} does not cover {source}: {why}. A model holds for its force field only: use "
+            "--mode md or hybrid, or train one from `latentmd md` of these files"
+        )
+
+
+def of_one(model: ModelFile) -> Manifest:
+    """Manifest of a model of one molecule."""
+    from latentmd.model.manifest import Manifest
+
+    assert isinstance(model.manifest, Manifest)
+    return model.manifest
 
 
 def check_conditions(s: RolloutSettings, model: ModelFile) -> None:

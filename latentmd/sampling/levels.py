@@ -121,6 +121,11 @@ def run_hybrid(
 
     promise(request.exactness)
     model = None if request.model is None else given_model(request.model)
+    if model is not None and model.many:
+        raise ValueError(
+            f"--mode hybrid trains a model of the molecule itself and does not start from {model.manifest.name} yet; "
+            "leave out --model, or leave out --mode to simulate with it"
+        )
     protocol = hybrid_protocol(request, model)
     record = _record(source, request, protocol, model)
     with ExitStack() as held, stop_on_signals() as stop:

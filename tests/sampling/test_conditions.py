@@ -34,14 +34,28 @@ def test_the_bundled_model_is_found_by_molecule(alanine: Any) -> None:
 
 
 def test_an_uncovered_molecule_says_how_to_make_a_model(ou_bundle: Path) -> None:
+    path = MOLECULES / "chignolin.pdb"
+    molecule = build(path, Protocol())
+    with pytest.raises(UncoveredError, match="latentmd train chignolin-md") as error:
+        bundled_model(molecule, path)
+    assert "peptides: it has 10 residues; covered are 1 to 8" in error.value.reason
+    assert error.value.reason.startswith("no bundled model covers GLY-TYR-ASP-PRO-GLU-THR-GLY-THR-TRP-GLY (")
+    assert str(error.value).startswith(error.value.reason + ". Train one:")
+    with pytest.raises(ValueError, match="does not cover GLY-TYR"):
+        check_covered(molecule, given_model(str(ou_bundle)), path)
+
+
+def test_a_peptide_that_no_model_of_its_own_covers_gets_the_model_of_many() -> None:
     path = MOLECULES / "trialanine.pdb"
     molecule = build(path, Protocol())
-    with pytest.raises(UncoveredError, match="latentmd train trialanine-md") as error:
-        bundled_model(molecule, path)
-    assert error.value.reason.startswith("no bundled model covers ALA-ALA-ALA (")
-    assert str(error.value).startswith(error.value.reason + ". Train one:")
-    with pytest.raises(ValueError, match="does not cover ALA-ALA-ALA"):
-        check_covered(molecule, given_model(str(ou_bundle)), path)
+    model = bundled_model(molecule, path)
+    assert model.many and model.manifest.name == "peptides"
+    check_covered(molecule, model, path)
+    with pytest.raises(UncoveredError, match="peptides: the temperature is 300 K; covered are 350 to 350 K"):
+        bundled_model(molecule, path, 300.0)
+    vacuum = build(path, Protocol("vacuum"))
+    with pytest.raises(UncoveredError, match="peptides: the force field is"):
+        bundled_model(vacuum, path)
 
 
 @pytest.mark.parametrize(

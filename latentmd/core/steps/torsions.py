@@ -35,6 +35,7 @@ class TorsionStep(nn.Module):
         dropout: in training.
         type_dropout: probability in training that the trunk is not told the type of a residue, so that it does not
             learn whole sequences by heart; a torsion's own density always knows its residue.
+        heads: of the attention.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class TorsionStep(nn.Module):
     ) -> None:
         super().__init__()
         self.axes, self.slots, self.order = axes, slots, order
+        self.harmonics, self.points, self.turn = HARMONICS, _GRID, 2 * math.pi
+        self.shortest, self.span = math.log(lags[0]), (math.log(lags[1]) - math.log(lags[0])) / 2
         self.type_dropout = type_dropout
-        self.lags = (math.log(lags[0]), math.log(lags[1]))
         features = 2 * HARMONICS + 1
         self.embed = TypeEmbedding(sizes, width)
         self.read = nn.Linear(axes, width)
@@ -87,16 +89,21 @@ class TorsionStep(nn.Module):
         """Features of lags [batch] in ps, with 0 for now and ∞ for ever."""
         now, ever = (lag <= 0).to(torch.float32), torch.isinf(lag).to(torch.float32)
         between = (1 - now) * (1 - ever)
-        safe = torch.where(between > 0, lag, torch.full_like(lag, math.exp(self.lags[0])))
-        span = (self.lags[1] - self.lags[0]) / 2
-        u = between * (torch.log(safe) - self.lags[0] - span) / span
-        phase = torch.pi / 2 * u
+        safe = torch.where(between > 0, lag, torch.full_like(lag, math.exp(self.shortest)))
+        u = between * (torch.log(safe) - self.shortest - self.span) / self.span
+        phase = self.turn / 4 * u
         features = [u, between * phase.sin(), between * phase.cos(), (2 * phase).sin(), now, ever, between]
         out: Tensor = self.lag(torch.stack(features, dim=-1))
         return out
 
     def context(self, latent: Tensor, types: Tensor, lag: Tensor) -> tuple[Tensor, Tensor]:
-        """What every torsion is conditioned on: tokens [batch, tokens, width] and the embedded lag."""
+        """What every torsion is conditioned on: tokens [batch, tokens, width] and the embedded lag.
+
+        Args:
+            latent: tokens [batch, tokens, axes].
+            types: of each token [batch, tokens, kinds], long.
+            lag: shape [batch], ps.
+        """
         g = self.condition(lag)
         keep = (~torch.isinf(lag)).to(latent.dtype).reshape(-1, 1, 1)
         known = self.embed(types)
@@ -108,7 +115,7 @@ class TorsionStep(nn.Module):
     def features(self, angles: Tensor, mask: Tensor) -> Tensor:
         """[batch, tokens, slots] → [batch, tokens, slots, 7]: cosines, sines, and whether the torsion exists."""
         weight = mask.unsqueeze(-1).to(angles.dtype).expand(angles.shape + (1,))  # noqa: RUF005 (scripts)
-        order = torch.arange(1, HARMONICS + 1, dtype=angles.dtype, device=angles.device)
+        order = torch.arange(1, self.harmonics + 1, dtype=angles.dtype, device=angles.device)
         phase = angles.unsqueeze(-1) * order
         return torch.cat([phase.cos() * weight, phase.sin() * weight, weight], dim=-1)
 
@@ -128,7 +135,13 @@ class TorsionStep(nn.Module):
         return out
 
     def known(self, context: Tensor, features: Tensor, g: Tensor) -> Tensor:
-        """What each residue knows: the context and the torsions of earlier residues."""
+        """What each residue knows: the context and the torsions of earlier residues.
+
+        Args:
+            context: shape [batch, tokens, width], from `context`.
+            features: sines and cosines of all torsions [batch, tokens, slots, 2 · harmonics + 1].
+            g: embedded lag [batch, condition].
+        """
         shifted = torch.cat([torch.zeros_like(features[:, :1]), features[:, :-1]], dim=1).flatten(2)
         out: Tensor = self.causal(context + self.previous(shifted), g)
         return out
@@ -146,17 +159,31 @@ class TorsionStep(nn.Module):
         context, g = self.context(latent, types, lag)
         features = self.features(angles, mask)
         coefficients = self.residue(self.known(context, features, g), features, types)
-        norm = torch.logsumexp((coefficients @ self.waves).float(), dim=-1) + math.log(2 * math.pi / _GRID)
+        norm = torch.logsumexp((coefficients @ self.waves).float(), dim=-1) + math.log(self.turn / self.points)
         value: Tensor = (coefficients * self.basis(angles)).sum(-1).float() - norm
         return value * mask
 
-    def sample(self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, uniform: Tensor) -> Tensor:
-        """Draw all torsions, [batch, tokens, slots] radians; uniform [batch, tokens, slots] in (0, 1)."""
+    @torch.jit.export
+    def sample(
+        self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, uniform: Tensor, most_likely: bool = False
+    ) -> Tensor:
+        """Draw all torsions, [batch, tokens, slots] radians.
+
+        Args:
+            latent: tokens [batch, tokens, axes].
+            types: of each token [batch, tokens, kinds], long.
+            mask: which slots have a torsion [batch, tokens, slots].
+            lag: shape [batch], ps.
+            uniform: random numbers in (0, 1) [batch, tokens, slots].
+            most_likely: each torsion is at the mode of its density given those before it, whatever the numbers.
+        """
         context, g = self.context(latent, types, lag)
         batch, tokens = latent.shape[0], latent.shape[1]
         angles = torch.zeros(batch, tokens, self.slots, dtype=latent.dtype, device=latent.device)
         shifted = torch.zeros(batch, 1, self.previous.in_features, dtype=latent.dtype, device=latent.device)
-        known = [self.causal.nothing(context) for _ in self.causal.blocks]
+        known: list[Tensor] = []
+        for _ in self.causal.blocks:
+            known.append(self.causal.nothing(context))
         for t in range(tokens):
             token, known = self.causal.extend(context[:, t : t + 1] + self.previous(shifted), g, known)
             h = token[:, 0]
@@ -164,7 +191,11 @@ class TorsionStep(nn.Module):
                 if not bool(mask[:, t, s].any()):
                     continue
                 x = h + self.slot_embed(types[:, t, 0] * self.slots + s)
-                angles[:, t, s] = self.draw(self.density(self.head(x)), uniform[:, t, s])
+                coefficients = self.density(self.head(x))
+                if most_likely:
+                    angles[:, t, s] = self.grid[(coefficients @ self.waves).argmax(-1)]
+                else:
+                    angles[:, t, s] = self.draw(coefficients, uniform[:, t, s])
                 own = self.features(angles[:, t : t + 1], mask[:, t : t + 1])
                 h = h + own[:, 0, s] @ self.earlier[s]
             shifted = self.features(angles[:, t : t + 1], mask[:, t : t + 1]).flatten(2)
@@ -175,7 +206,7 @@ class TorsionStep(nn.Module):
         p = torch.softmax((coefficients @ self.waves).float(), dim=-1)
         total = p.cumsum(-1)
         u = uniform.unsqueeze(-1) * total[:, -1:]
-        k = torch.searchsorted(total, u).clamp(max=_GRID - 1)
+        k = torch.searchsorted(total, u).clamp(max=self.points - 1)
         upper, width = total.gather(1, k), p.gather(1, k)
         inside = ((u - (upper - width)) / width.clamp_min(1e-12)).clamp(0, 1)
-        return ((k + inside) / _GRID * 2 * math.pi - math.pi).squeeze(-1)
+        return ((k + inside) / self.points * self.turn - self.turn / 2).squeeze(-1)

@@ -9,6 +9,7 @@ from latentmd.units import format_time
 
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
+    from latentmd.model.peptide_file import PeptideManifest
     from latentmd.sampling.request import RolloutSettings
 
 _CYCLE = 1000.0  # default length of a cycle, ps
@@ -54,7 +55,7 @@ def cycle_plan(length: float, burst: float, interval: float) -> list[Segment]:
     return plan
 
 
-def cycle_length(s: RolloutSettings, manifest: Manifest, timestep: float) -> float:
+def cycle_length(s: RolloutSettings, manifest: Manifest | PeptideManifest, timestep: float) -> float:
     """Length of a cycle in ps: as asked for, or about 1 ns.
 
     Args:
@@ -93,7 +94,7 @@ def cycle_length(s: RolloutSettings, manifest: Manifest, timestep: float) -> flo
     return cycle
 
 
-def _check_step(option: str, time: float, manifest: Manifest) -> None:
+def _check_step(option: str, time: float, manifest: Manifest | PeptideManifest) -> None:
     from latentmd.model.lags import split_time
 
     try:
@@ -105,5 +106,5 @@ def _check_step(option: str, time: float, manifest: Manifest) -> None:
         ) from error
 
 
-def _lags(manifest: Manifest) -> str:
+def _lags(manifest: Manifest | PeptideManifest) -> str:
     return f"{format_time(manifest.lag[0])} to {format_time(manifest.lag[1])}"

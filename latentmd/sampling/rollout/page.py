@@ -36,6 +36,7 @@ def write_simulation_page(
     *,
     title: str = "",
     seconds: float | None = None,
+    notes: Sequence[str] = (),
 ) -> Path:
     """Write evaluation.html into a run's folder: figures, structure checks and a 3-D view.
 
@@ -50,6 +51,7 @@ def write_simulation_page(
         temperature: kelvin.
         title: of the page; the folder's name where empty.
         seconds: wall time of the run, for effective samples per second.
+        notes: lines on how far the model can be trusted, shown first.
 
     Returns:
         The path of the page.
@@ -71,7 +73,8 @@ def write_simulation_page(
     lead = f"{own.frames:,} frames of {len(own.runs)} walker(s), {interval:g} ps apart, {temperature:g} K"
     beside = "Reference: the model's training data. " if reference is not None else ""
     text = f"{beside}Compare with reference MD in full: latentmd evaluate {title or folder.name} --reference ..."
-    sections = [report.Section("Metrics", text, metric_table(metrics)), *_drawn(own, spec, counts, temperature)]
+    trust = [report.Section("How far to trust it", ". ".join(_sentence(note) for note in notes) + ".")] if notes else []
+    sections = [*trust, report.Section("Metrics", text, metric_table(metrics)), *_drawn(own, spec, counts, temperature)]
     if energies is not None:
         image = figures.energies(None, energies, bounds)
         sections.append(report.Section("Energies", figures=[(image, "Potential energy of frames an engine moved")]))
@@ -80,6 +83,10 @@ def write_simulation_page(
     view = View(topology, [("walker 0", own.kept[:per_run], times[: len(own.kept[:per_run])])])
     report.write_page(folder / PAGE, title or folder.name, lead, sections, view)
     return folder / PAGE
+
+
+def _sentence(note: str) -> str:
+    return note[:1].upper() + note[1:]
 
 
 def _reference_counts(reference: Reference | None, spec: FeatureSpec) -> dict[tuple[int, int], Floats]:

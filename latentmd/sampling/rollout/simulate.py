@@ -11,16 +11,18 @@ from latentmd.sampling.conditions import (
     bundled_model,
     check_conditions,
     check_covered,
+    check_force_field,
     given_model,
+    of_one,
     protocol_of,
 )
 from latentmd.sampling.preparation import Prepared, molecule_under, prepare
 from latentmd.sampling.processes import Job, cores
 from latentmd.sampling.request import RolloutSettings
 from latentmd.sampling.rollout.cycle import cycle_length
-from latentmd.sampling.rollout.folder import WALKERS
+from latentmd.sampling.rollout.folder import MODEL, WALKERS
 from latentmd.sampling.rollout.md import md_plan
-from latentmd.sampling.rollout.plan import Plan, check_times, processes_for, request_of, share
+from latentmd.sampling.rollout.plan import RolloutPlan, check_times, processes_for, request_of, share
 from latentmd.sampling.rollout.resume import States, unfinished
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ _WALKERS_PER_BATCH = 8  # least number of walkers in a batch of a latent rollout
 _MOST_BATCHES = 16
 
 
-def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) -> Plan:
+def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) -> RolloutPlan:
     """Check everything about a run of walkers in any mode.
 
     Args:
@@ -56,6 +58,7 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
         )
     molecule, model = _molecule_and_model(pdb, s, built)
     check_covered(molecule, model, pdb)
+    check_force_field(molecule, model, pdb)
     check_conditions(s, model)
     check_times(s.time, s.interval, molecule.protocol.timestep)
     cycle = cycle_length(s, model.manifest, molecule.protocol.timestep)
@@ -65,14 +68,38 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
         details |= {"cycle_ps": cycle, "burst_ps": s.burst}
 
     def jobs(ready: Prepared, folder: Path, states: States) -> list[Job]:
+        used = bound_model(ready, folder, model) if model.many else model
         if s.mode == "alternate":
-            return _alternating((ready, s, folder), states, model, cycle, count)
-        return _latent((ready, s, folder), states, model, count)
+            return _alternating((ready, s, folder), states, used, cycle, count)
+        return _latent((ready, s, folder), states, used, count)
 
     request = request_of("simulate", s, prepared, model)
-    plan = Plan("simulate", s, prepared, count, jobs, request, model=model, reference=model.manifest, details=details)
+    reference = None if model.many else of_one(model)
+    plan = RolloutPlan(
+        "simulate",
+        s,
+        prepared=prepared,
+        processes=count,
+        make_jobs=jobs,
+        request=request,
+        model=model,
+        reference=reference,
+        details=details,
+    )
     plan.wall["preparation"] = clock.perf_counter() - begin
     return plan
+
+
+def bound_model(ready: Prepared, folder: Path, model: ModelFile) -> ModelFile:
+    """A model of many peptides bound to the molecule of a run, in the run's folder; an earlier session's is kept."""
+    from latentmd.model.file import read_manifest, read_sha256
+
+    path = folder / MODEL
+    if not path.exists():
+        from latentmd.model.binding import bind
+
+        bind(ready.molecule.topology, ready.reference, path, model.name)
+    return ModelFile(str(path.resolve()), read_manifest(path), read_sha256(path))
 
 
 def _molecule_and_model(pdb: Path, s: RolloutSettings, built: Molecule | None) -> tuple[Molecule, ModelFile]:
@@ -83,11 +110,11 @@ def _molecule_and_model(pdb: Path, s: RolloutSettings, built: Molecule | None) -
         model = given_model(s.model)
         return molecule_under(protocol_of(model.manifest, s.inputs), pdb, built), model
     molecule = molecule_under(Protocol(s.solvent or "implicit", s.force_field, inputs=s.inputs), pdb, built)
-    model = bundled_model(molecule, pdb)
+    model = bundled_model(molecule, pdb, s.temperature)
     return molecule_under(protocol_of(model.manifest, s.inputs), pdb, molecule), model
 
 
-def _plain_md(pdb: Path, s: RolloutSettings) -> Plan:
+def _plain_md(pdb: Path, s: RolloutSettings) -> RolloutPlan:
     from latentmd.systems.builder import Protocol
 
     if s.model is not None:
@@ -103,7 +130,7 @@ def _alternating(
 ) -> list[Job]:
     from latentmd.sampling.rollout.alternation import AlternateJob
 
-    limits = model.manifest.reference.energy_quantiles
+    limits = of_one(model).reference.energy_quantiles
     energies = (limits[1], limits[2]) if limits else None
     settings = shared[1]
     left = [walker for (walker,) in unfinished([(w,) for w in range(settings.walkers)], states, settings.frames)]

@@ -16,8 +16,10 @@ import numpy as np
 import torch
 
 from latentmd.decoders.residues import ResidueStatistics
+from latentmd.model.peptide_file import load_peptides
 from latentmd.model.peptides import PeptideConfig, PeptideModel
 from latentmd.molecule.chain import TYPES
+from latentmd.systems.protocol import Protocol
 from latentmd.training.peptides.data import (
     Peptides,
     Sampler,
@@ -26,11 +28,12 @@ from latentmd.training.peptides.data import (
     packed_trajectories,
     read,
 )
+from latentmd.training.peptides.output import write_model
 from latentmd.training.peptides.stages import Schedule, fit_type_basis, train_latent, train_step
 from latentmd.training.peptides.validation import likelihoods, residue_table, validate
 
 
-class Run:
+class PeptideRun:
     """One training run: what it was asked, its clock, its log and what it measured."""
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -66,7 +69,13 @@ class Run:
 
 
 def write_thinned(peptides: Peptides, path: Path, limit: float) -> None:
-    """Write torsions in steps of 1.4 degrees, as many frames as fit into `limit` bytes before compression."""
+    """Write torsions in steps of 1.4 degrees, as many frames as fit into `limit` bytes before compression.
+
+    Args:
+        peptides: the training data.
+        path: of the `.npz` file.
+        limit: bytes before compression.
+    """
     used = sum(int((g.lanes * g.frames * g.mask.sum((1, 2))).sum()) for g in peptides.groups.values())
     stride = max(1, int(np.ceil(used / limit)))
     arrays: dict[str, Any] = {}
@@ -83,7 +92,7 @@ def train(options: argparse.Namespace) -> None:
     """Read, train every stage within its share of the budget, validate, write."""
     torch.manual_seed(options.seed)
     torch.set_float32_matmul_precision("high")
-    run, statistics = Run(options), ResidueStatistics()
+    run, statistics = PeptideRun(options), ResidueStatistics()
     peptides = read(run.trajectories("train"), run.device, statistics)
     unseen = read(run.trajectories("validation"), run.device)
     if not peptides.count:
@@ -110,7 +119,7 @@ def train(options: argparse.Namespace) -> None:
     budget = options.seconds - run.spent - options.reserve
 
     def checkpoint() -> None:
-        model.save(run.out / "peptides.pt", table_counts=torch.from_numpy(table.torsions).int())
+        torch.save({"weights": model.state_dict(), "table": model.table}, run.out / "checkpoint.pt")
         if not unseen.count:
             return
         model.step.eval()
@@ -121,28 +130,42 @@ def train(options: argparse.Namespace) -> None:
 
     model.step.train()
     run.report["step"] = train_step(
-        model, sampler, Schedule(budget, options.steps), shape, run.log, checkpoint, options.rate
+        model,
+        sampler,
+        schedule=Schedule(budget, options.steps),
+        shape=shape,
+        log=run.log,
+        checkpoint=checkpoint,
+        peak=options.rate,
     )
     model.eval()
-    model.save(
-        run.out / "peptides.pt",
-        table_counts=torch.from_numpy(table.torsions).int(),
-        planes=torch.from_numpy(table.planes).int(),
-    )
     run.stamp("step")
+    write_model(
+        run.out / "peptides.pt",
+        model,
+        table,
+        list(peptides.chains.values()),
+        protocol=Protocol(),
+        frame_interval=peptides.interval,
+        held_out=[chain.sequence for chain in unseen.chains.values()],
+        training={"seconds": run.report["seconds"], "peptides": peptides.count, "frames": peptides.n_frames},
+    )
+    run.stamp("written")
     if not unseen.count:
         return
     run.report["likelihood"] = likelihoods(model, unseen, 20, longest)
     run.stamp("likelihood")
-    run.report["validation"] = validate(model, table, unseen, options.rollouts, (100.0, 400.0), options.rollout_steps)
+    run.report["validation"] = validate(
+        model, table, peptides=unseen, rows=options.rollouts, lags=(100.0, 400.0), steps=options.rollout_steps
+    )
     run.log(json.dumps(run.report["validation"].get("4", {}), indent=1))
     run.stamp("validation")
 
 
-def _model(run: Run, longest: float, statistics: ResidueStatistics) -> PeptideModel:
+def _model(run: PeptideRun, longest: float, statistics: ResidueStatistics) -> PeptideModel:
     o = run.options
     if o.start:
-        model = PeptideModel.load(Path(o.start))
+        model = load_peptides(o.start).model
     else:
         sizes = json.loads(o.sizes)
         model = PeptideModel(PeptideConfig(**sizes, lags=(10.0, longest), dropout=o.dropout))

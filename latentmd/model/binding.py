@@ -1,0 +1,126 @@
+"""Binding of a model of many peptides to one of them, as a model file like any other."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latentmd.arrays import Floats
+from latentmd.model.file import BundleError, save
+from latentmd.model.manifest import Manifest, ZeroShot
+from latentmd.model.neighbours import known_pairs, latent_distance, mean_tokens, nearest_sequences
+from latentmd.model.peptide_file import NAME, PeptideFile, load_peptides
+from latentmd.molecule.chain import chain, hands
+from latentmd.molecule.fingerprint import fingerprint
+from latentmd.molecule.tokens import residue_tokens
+
+if TYPE_CHECKING:
+    from latentmd.model.bound_peptide import BoundPeptide
+    from latentmd.molecule.chain import Chain
+
+_HALF = ["encoder", "mean", "drawn.trunk", "drawn.causal", "drawn.head"]  # stored in half precision already
+
+
+def bound_peptide(
+    topology: Any, positions: Floats, model: PeptideFile | str | Path = NAME
+) -> tuple[BoundPeptide, Chain, PeptideFile]:
+    """Bind a model of many peptides to one of them, in memory.
+
+    Args:
+        topology: of OpenMM or mdtraj.
+        positions: a structure, from which handedness is read, nm, shape (atoms, 3).
+        model: loaded, its path, or the name of the bundled one.
+
+    Returns:
+        The bound model, what it knows of the peptide (of its mirror image where all residues are D), and the file.
+
+    Raises:
+        BundleError: the model cannot be loaded, or does not cover the peptide.
+    """
+    from latentmd.model.bound_peptide import BoundPeptide
+
+    file = model if isinstance(model, PeptideFile) else load_peptides(model)
+    answer = file.manifest.coverage.covers(topology, positions=positions)
+    if not answer:
+        raise BundleError(f"the model {file.manifest.name} does not cover this molecule: {answer.reason}")
+    mirrored = any(hands(topology, positions))
+    found = chain(topology, np.asarray(positions) * np.array([1.0, 1.0, -1.0 if mirrored else 1.0]))
+    return BoundPeptide(file.model, found, mirrored).eval(), found, file
+
+
+def bind(topology: Any, positions: Floats, out: str | Path, model: PeptideFile | str | Path = NAME) -> Manifest:
+    """Write a model file of one peptide from a model of many; it was not trained on that peptide.
+
+    The file serves wherever one of a single molecule does: `simulate`, integrators, `evaluate`. It has no energy.
+
+    Args:
+        topology: of OpenMM, with all hydrogens.
+        positions: a structure, from which handedness is read, nm, shape (atoms, 3).
+        out: file to write.
+        model: loaded, its path, or the name of the bundled one.
+
+    Returns:
+        The manifest, whose `zero_shot` says how near the training set is.
+
+    Raises:
+        BundleError: the model cannot be loaded, or does not cover the peptide.
+    """
+    bound, found, file = bound_peptide(topology, positions, model)
+    source = file.manifest
+    return save(
+        out,
+        bound,
+        {
+            "name": f"{source.name}, bound to {found.sequence}",
+            "topology": pdb_text(topology, positions),
+            "fingerprint": fingerprint(topology),
+            "tokens": list(residue_tokens(found.record)),
+            "lag": source.lag,
+            "frame_interval": source.frame_interval,
+            "temperature": source.temperature,
+            "friction": source.friction,
+            "timestep": source.timestep,
+            "hydrogen_mass": source.hydrogen_mass,
+            "solvent": source.solvent,
+            "force_field": source.force_field,
+            "split": {},
+            "seed": 0,
+            "slow_axes": bound.n_slow * bound.n_tokens,
+            "metrics": {},
+            "half_precision": _HALF,
+            "zero_shot": zero_shot(bound, found, file).model_dump(),
+        },
+    )
+
+
+def zero_shot(bound: BoundPeptide, found: Chain, file: PeptideFile) -> ZeroShot:
+    """How near a bound peptide is to the training set of its model."""
+    import torch
+
+    trained = file.manifest.sequences
+    distance = None
+    if {"tokens", "kinds"} <= set(file.statistics):
+        tokens, kinds = mean_tokens(bound), torch.from_numpy(found.types[:, 0])
+        distance = latent_distance(tokens, kinds, file.statistics["tokens"], file.statistics["kinds"])
+        distance = distance if np.isfinite(distance) else None
+    return ZeroShot(
+        model=file.manifest.name,
+        sha256=file.sha256,
+        sequence=found.sequence,
+        trained=found.sequence in trained,
+        nearest=nearest_sequences(found.sequence, trained),
+        pairs=known_pairs(found.sequence, trained),
+        latent_distance=distance,
+    )
+
+
+def pdb_text(topology: Any, positions: Floats) -> str:
+    """PDB file of a structure, nm."""
+    from openmm import app, unit
+
+    text = io.StringIO()
+    app.PDBFile.writeFile(topology, np.asarray(positions) * unit.nanometer, text, keepIds=True)
+    return text.getvalue()

@@ -1,0 +1,162 @@
+"""File of a model of many peptides: weights, local geometry and statistics of the training set, with a manifest.
+
+A zip archive of torch tensors, sealed like a bundle: JSON manifest inside, SHA-256 of everything before it at the end.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from latentmd.io.atomic import write_bytes
+from latentmd.model.file import package_version, read_sealed, sealed_archive, sealed_format
+from latentmd.model.manifest import Seal
+from latentmd.molecule.coverage import Answer, PeptideChemistry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from latentmd.model.peptides import PeptideModel
+
+FORMAT: Literal["latentmd-peptides-1"] = "latentmd-peptides-1"
+NAME = "peptides"  # of the bundled model
+
+
+class PeptideManifest(Seal):
+    """What a model of many peptides is and where it holds. Times in ps, temperature in K, masses in amu.
+
+    Attributes:
+        coverage: the peptides that it covers.
+        lag: shortest and longest step.
+        frame_interval: spacing of the training frames.
+        temperature, friction, timestep, hydrogen_mass, solvent, force_field: protocol of the training trajectories.
+        sequences: of the training peptides, as `Chain.sequence` writes them.
+        held_out: of the validation and test peptides.
+        training: what was asked for and how long it took.
+        metrics: measured figures, by name.
+    """
+
+    format: Literal["latentmd-peptides-1"] = FORMAT
+    name: str = NAME
+    coverage: PeptideChemistry
+    lag: tuple[float, float]
+    frame_interval: float = Field(gt=0)
+    temperature: float = Field(gt=0)
+    friction: float
+    timestep: float = Field(gt=0)
+    hydrogen_mass: float
+    solvent: str
+    force_field: list[str]
+    sequences: list[str] = Field(default_factory=list)
+    held_out: list[str] = Field(default_factory=list)
+    training: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+
+    def covers(self, topology: Any) -> Answer:
+        """Answer whether the model covers a molecule, its conditions and handedness aside."""
+        return self.coverage.covers(topology)
+
+
+@dataclass(frozen=True)
+class PeptideFile:
+    """A loaded file.
+
+    Attributes:
+        model: in evaluation mode, on the CPU.
+        manifest: what it is and where it holds.
+        statistics: of the training set: "table_counts" and "planes" of the residue table, "tokens" and "kinds" of
+            `latentmd.model.neighbours`; some may be missing.
+        sha256: of the file.
+        path: where it was read from.
+    """
+
+    model: PeptideModel
+    manifest: PeptideManifest
+    statistics: dict[str, Tensor]
+    sha256: str
+    path: Path
+
+
+def find_peptides(name_or_path: str | Path = NAME) -> Path:
+    """Path of a model of peptides given by path, or of the bundled one by its name."""
+    path = Path(name_or_path)
+    if str(name_or_path) == NAME and not path.is_file():
+        return Path(str(files("latentmd.model").joinpath("peptides.pt")))
+    return path
+
+
+def is_peptides(name_or_path: str | Path) -> bool:
+    """Whether a name or an existing file is that of a model of many peptides."""
+    path = find_peptides(name_or_path)
+    return path.is_file() and sealed_format(path) == FORMAT
+
+
+def peptides_sha256(name_or_path: str | Path = NAME) -> str:
+    """The hash of the file, after it is checked. Does not import torch."""
+    return read_sealed(find_peptides(name_or_path), PeptideManifest)[0][-64:].decode()
+
+
+def read_peptide_manifest(name_or_path: str | Path = NAME) -> PeptideManifest:
+    """The manifest, after the file's hash is checked. Does not import torch.
+
+    Raises:
+        BundleError: no such file, or a damaged or foreign one.
+    """
+    return read_sealed(find_peptides(name_or_path), PeptideManifest)[1]
+
+
+def save_peptides(
+    path: Path, model: PeptideModel, manifest: PeptideManifest, statistics: dict[str, Tensor]
+) -> PeptideManifest:
+    """Write a model, its weights and its table of local geometry in half precision.
+
+    Returns:
+        The manifest with hashes, versions and date filled in.
+    """
+    import torch
+
+    exact = ("basis.mean", "basis.matrix", "step.grid", "step.waves")
+    weights = {k: _half(v, keep=k in exact) for k, v in model.state_dict().items()}
+    table = {key: {k: _half(v) for k, v in row.items()} for key, row in model.table.items()}
+    buffer = io.BytesIO()
+    torch.save({"config": asdict(model.config), "weights": weights, "table": table, "statistics": statistics}, buffer)
+    filled = manifest.model_copy(
+        update={
+            "versions": {"torch": torch.__version__, "latentmd": package_version("latentmd"), **manifest.versions},
+            "created": manifest.created or datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, sealed_archive(buffer, filled))
+    return filled
+
+
+def _half(values: Tensor, keep: bool = False) -> Tensor:
+    values = values.detach().cpu()
+    return values if keep or not values.is_floating_point() else values.half()
+
+
+def load_peptides(name_or_path: str | Path = NAME) -> PeptideFile:
+    """Read a model of many peptides; hashes are checked and only tensors are unpickled.
+
+    Raises:
+        BundleError: no such file, or a damaged or foreign one.
+    """
+    import torch
+
+    from latentmd.model.peptides import PeptideConfig, PeptideModel
+
+    path = find_peptides(name_or_path)
+    data, manifest = read_sealed(path, PeptideManifest)
+    stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    model = PeptideModel(PeptideConfig(**{**stored["config"], "lags": tuple(stored["config"]["lags"])}))
+    model.load_state_dict(stored["weights"])
+    model.table = {key: {k: v.float() if v.is_floating_point() else v for k, v in row.items()}
+                   for key, row in stored["table"].items()}  # fmt: skip
+    return PeptideFile(model.eval(), manifest, stored["statistics"], data[-64:].decode(), path.resolve())

@@ -1,0 +1,37 @@
+"""In words: how far a model can be trusted for a molecule that it was not trained on, and how to go on."""
+
+from __future__ import annotations
+
+from latentmd.model.manifest import ZeroShot
+
+
+def zero_shot_lines(found: ZeroShot, source: str, sound: float | None = None) -> list[str]:
+    """A line each on training, neighbours in sequence, latent distance, checks, and what to do next.
+
+    Args:
+        found: from the manifest of the bound model.
+        source: file of the molecule, for the commands.
+        sound: share of frames that pass the structure checks; None where they are not counted.
+    """
+    lines = [
+        f"this sequence is one of those that the model {found.model} was trained on, together with others"
+        if found.trained
+        else f"zero-shot: not trained on this molecule; the model {found.model} knows others like it"
+    ]
+    total = sum(name.upper() not in ("ACE", "NME", "NH2") for name in found.sequence.split("-"))
+    near = ", ".join(f"{sequence} ({shared} of {total} residues in place)" for sequence, shared in found.nearest)
+    lines.append(f"nearest training sequences: {near}; {found.pairs:.0%} of its pairs of neighbours occur in training")
+    if found.latent_distance is not None:
+        lines.append(
+            f"latent distance to the training set: {found.latent_distance:.1f} "
+            "(1: as far as training peptides are from one another)"
+        )
+    if sound is not None:
+        lines.append(f"structure checks: {sound:.1%} of frames pass; the model knows no energies")
+    stem = source.rsplit("/", 1)[-1].removesuffix(".pdb")
+    lines.append(
+        f"to go on: unbiased, `latentmd simulate {source} --exactness reweighted`; a model of this molecule, "
+        f"`latentmd md {source} --time 20ns --out {stem}-md`, then `latentmd train {stem}-md/walker-*.xtc "
+        f"--top {stem}-md/topology.pdb --out {stem}.pt`"
+    )
+    return lines

@@ -1,0 +1,41 @@
+"""A model of many peptides bound to the molecule of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latentmd.sampling.conditions import check_covered, given_model, protocol_of
+from latentmd.sampling.preparation import minimised
+from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
+
+if TYPE_CHECKING:
+    from latentmd.model.manifest import Manifest
+
+
+def bind_file(
+    pdb: str | Path, out: str | Path, model: str | Path = "peptides", inputs: InputOptions = DEFAULT_INPUTS
+) -> Manifest:
+    """Write a model file of one peptide from a model of many, which was not trained on it.
+
+    Args:
+        pdb: the peptide; missing hydrogens are added.
+        out: model file to write.
+        model: of many peptides, by name or path.
+        inputs: choices where the file leaves one.
+
+    Returns:
+        The manifest of the new file; `zero_shot` says how near the training set is.
+
+    Raises:
+        ValueError: the molecule or the model is wrong, or the model does not cover the molecule.
+    """
+    from latentmd.model.binding import bind
+    from latentmd.systems.builder import build
+
+    source = given_model(str(model))
+    if not source.many:
+        raise ValueError(f"{model} is a model of one molecule, which needs no binding; expected one of many peptides")
+    molecule = build(pdb, protocol_of(source.manifest, inputs))
+    check_covered(molecule, source, Path(pdb))
+    return bind(molecule.topology, minimised(molecule, "Reference"), out, source.name)
