@@ -53,11 +53,15 @@ class Graft:
 
 
 def superposed(generated: Doubles, given: Floats, known: Ints) -> Doubles:
-    """Structures moved as a whole so that the known atoms lie best on the given ones; nm, (frames, atoms, 3)."""
-    x, y = (
-        torch.from_numpy(generated),
-        torch.from_numpy(np.asarray(given, dtype=np.float64)).expand(len(generated), -1, -1),
-    )
+    """Structures moved as a whole so that the known atoms lie best on the given ones; nm, shape (frames, atoms, 3).
+
+    Args:
+        generated: nm, shape (frames, atoms, 3).
+        given: of each frame, or one for all, nm, shape (frames or 1, atoms, 3).
+        known: atoms that count.
+    """
+    x = torch.from_numpy(generated)
+    y = torch.from_numpy(np.asarray(given, dtype=np.float64)).expand(len(generated), -1, -1)
     weights = torch.zeros(x.shape[1], dtype=torch.float64)
     weights[torch.from_numpy(known)] = 1.0
     return np.array(kabsch(x, y, weights).numpy())

@@ -129,8 +129,10 @@ def inpaint(
     """
     begin, report, path = clock.perf_counter(), progress or no_report, Path(trajectory)
     request = FillRequest(
-        path, Path(top), None if interval is None else picoseconds(interval), None if model is None else str(model),
-        seed, processes, Path(f"{path.stem}-inpaint") if out is None else Path(out), overwrite, resume, inputs,
+        path, Path(top), interval=None if interval is None else picoseconds(interval),
+        model=None if model is None else str(model), seed=seed, processes=processes,
+        out=Path(f"{path.stem}-inpaint") if out is None else Path(out), overwrite=overwrite, resume=resume,
+        inputs=inputs,
     )  # fmt: skip
     check_folder(request.out, request.policy, files_of("inpaint"))
     report("preparing")
@@ -151,7 +153,18 @@ def _plan(request: FillRequest, residues: tuple[int, ...]) -> FillPlan:
     chain = cell_chain(Propagator(subject.model.name, "cpu", threads=1), subject.model.name)
     count = max(1, round(len(given.positions) / _PART))
     parts = [
-        InpaintPart(frames, chain, stretch, known, heavy, steps, lag, request.out, number, request.seed)
+        InpaintPart(
+            frames,
+            chain,
+            stretch,
+            known,
+            heavy,
+            steps=steps,
+            lag=lag,
+            folder=request.out,
+            number=number,
+            seed=request.seed,
+        )
         for number, stretch in enumerate(np.array_split(given.positions, count))
     ]
     record = {
@@ -159,10 +172,12 @@ def _plan(request: FillRequest, residues: tuple[int, ...]) -> FillPlan:
         "model": subject.model.sha256, "seed": request.seed, "protocol": asdict(subject.molecule.protocol),
     }  # fmt: skip
     before = torsions_of(given.positions.astype(np.float64), frames.torsions)
-    touched = [c for c, quad in enumerate(frames.torsions) if not set(quad.tolist()) <= set(known.tolist())]
+    touched = [
+        (c, spec.names[c]) for c, quad in enumerate(frames.torsions) if not set(quad.tolist()) <= set(known.tolist())
+    ]
     return FillPlan(
-        "inpaint", request, subject, parts, inpaint_part, given.times, record,
-        lambda filled: _describe(filled, (before, given.times), [(c, spec.names[c]) for c in touched], residues),
+        "inpaint", request, subject, parts, inpaint_part, times=given.times, record=record,
+        describe=lambda filled: _describe(filled, (before, given.times), touched, residues),
         title=f"Residues {', '.join(map(str, residues))} drawn in {len(given.positions):,} frames "
         f"{format_time(given.interval)} apart",
     )  # fmt: skip
