@@ -221,6 +221,7 @@ def score_inpaint(test: NDArray[Any], train: NDArray[Any], work: Path) -> dict[s
         values = [[distance(truth[k][:, c], sample[k][:, c] if sample.ndim == 3 else sample[:, c])
                    for k in range(pieces)] for c in (0, 1)]  # fmt: skip
         result[name] = {"phi": float(np.mean(values[0])), "psi": float(np.mean(values[1]))}
+    result["given the geometry of the caps"] = given_caps(given, truth, drawn, (table, free), train)
     turn = np.abs((drawn - truth + np.pi) % (2 * np.pi) - np.pi)
     result["latentmd, all pieces together"] = {
         name: distance(truth[..., c].ravel(), drawn[..., c].ravel()) for c, name in enumerate(("phi", "psi"))
@@ -232,6 +233,43 @@ def score_inpaint(test: NDArray[Any], train: NDArray[Any], work: Path) -> dict[s
         "sound": made.summary["frames_sound_before_relaxation"], "failing": made.summary["frames_failing_checks"],
         "frames": made.summary["frames"],
     }  # fmt: skip
+    return result
+
+
+def caps(positions: NDArray[Any]) -> NDArray[Any]:
+    """Distances between the heavy atoms of both caps, nm, shape (frames, 6)."""
+    topology = mdtraj.load_topology(str(TOP))
+    sides = [[a.index for a in topology.atoms if a.residue.name == name and a.element.symbol != "H"]
+             for name in ("ACE", "NME")]  # fmt: skip
+    pairs = np.array([(i, j) for i in sides[0] for j in sides[1]])
+    return np.asarray(np.linalg.norm(positions[:, pairs[:, 0]] - positions[:, pairs[:, 1]], axis=2))
+
+
+def given_caps(
+    given: NDArray[Any], truth: NDArray[Any], drawn: NDArray[Any], others: tuple[NDArray[Any], NDArray[Any]],
+    train: NDArray[Any],
+) -> dict[str, Any]:  # fmt: skip
+    """JS distance of the joint distribution of a torsion and of which of 30 geometries the caps have.
+
+    The residue table and the unconditional model give every geometry one distribution; the floor takes, for each frame,
+    one of the training trajectories' frames of its geometry.
+    """
+    from deeptime.clustering import KMeans
+
+    known = np.asarray(train[:, ::20], dtype=np.float32).reshape(-1, *train.shape[2:])
+    clusters = KMeans(30, fixed_seed=0, max_iter=50).fit(caps(known)[::5].astype(np.float64)).fetch_model()
+    group, of_known = (clusters.transform(caps(x).astype(np.float64)) for x in (given, known))
+    rng = np.random.default_rng(3)
+    floor = angles(known[[rng.choice(np.flatnonzero(of_known == g)) for g in group]])
+    edges = np.linspace(-np.pi, np.pi, 37)
+    result = {}
+    for column, name in enumerate(("phi", "psi")):
+        own, made, same = (np.histogram2d(group, x[..., column].ravel(), (np.arange(31), edges))[0]
+                           for x in (truth, drawn, floor))  # fmt: skip
+        flat = [np.outer(own.sum(axis=1), np.histogram(x[:, column], edges)[0] / len(x)) for x in others]
+        samples = {"latentmd": made, "residue table": flat[0], "unconditional model": flat[1],
+                   "floor: training MD of the same geometry": same}  # fmt: skip
+        result[name] = {key: js_distance(own.ravel(), value.ravel()) for key, value in samples.items()}
     return result
 
 

@@ -19,7 +19,7 @@ from latentmd.io.folder import check_folder
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
-from latentmd.sampling.paths.batch import Frames, failed_checks, model_of, torsions_of
+from latentmd.sampling.paths.batch import KINDS, Frames, failed_checks, model_of, torsions_of
 from latentmd.sampling.paths.cells import CellChain, cell_chain
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
 from latentmd.sampling.paths.given import Given, read_given
@@ -83,14 +83,14 @@ def inpaint_part(part: InpaintPart) -> int:
         propagator.module.predictor, part.lag, part.steps, torch.from_numpy(chain.stationary).float()
     )
     drawn = filtered.sample(torch.from_numpy(starts), observe, len(given), generator)
-    graft = Graft(part.frames.molecule, part.known, part.frames.limits)
+    graft = Graft(part.frames.molecule, part.known, int(key.generate_state(2)[1]))
     joined = [graft.join(np.array(x), y) for x, y in zip(drawn.carried, given, strict=True)]
-    positions = np.stack([x for x, _, _ in joined])
+    positions = np.stack([x for x, _ in joined])
     write_npz(
         part.file,
         {
-            "positions": positions.astype(np.float32), "kinds": np.array([done for _, _, done in joined], np.int8),
-            "energies": np.array([energy for _, energy, _ in joined]),
+            "positions": positions.astype(np.float32), "kinds": np.full(len(joined), KINDS.index("relaxed"), np.int8),
+            "energies": np.array([energy for _, energy in joined]),
             "failed": failed_checks(positions, part.frames.template),
             "sound": failed_checks(np.stack(drawn.carried), part.frames.template) == "",
             "torsions": torsions_of(positions, part.frames.torsions),
