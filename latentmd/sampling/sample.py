@@ -89,7 +89,8 @@ def simulate(
         model: name of a bundled model or path of one; the bundled one that covers the molecule where None.
         mode: "alternate" (latent steps and MD by turns), "latent" (latent steps only), "md" (plain MD) or "hybrid"
             (surrogate proposals with unbiased MD bursts). Where None: hybrid with an `exactness`, or where no bundled
-            model covers the molecule and none is given; else alternate.
+            model covers the molecule and none is given, or with a wall budget where only the model of many peptides
+            covers it; else alternate.
         exactness: of hybrid sampling; "reweighted" where None.
         time: per walker, 10 ns where None; of all bursts together in mode "hybrid", 100 ns. Text with a unit, or ps.
         wall: hybrid: budget of wall time in seconds, over all sessions of the run.
@@ -194,10 +195,14 @@ def _choose(o: Options) -> tuple[Mode, Molecule | None]:
 
     molecule = build(o.pdb, Protocol(solvent or "implicit", force_field, inputs=o.shared["inputs"]))
     try:
-        bundled_model(molecule, o.pdb, o.shared["temperature"])
+        model = bundled_model(molecule, o.pdb, o.shared["temperature"])
     except UncoveredError as error:
         note = "hybrid sampling will train one from a first round of MD, and use it to propose structures"
         logger.warning("%s: %s", error.reason, note)
+        return "hybrid", molecule
+    asked = [f"--{name}" for name in _HYBRID_ONLY if getattr(o, name) is not None]
+    if model.many and asked:  # a model of this molecule alone refuses them
+        logger.warning("%s is of hybrid sampling, which trains a model of this molecule", ", ".join(asked))
         return "hybrid", molecule
     return "alternate", molecule
 
