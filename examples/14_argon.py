@@ -5,6 +5,7 @@ import sys
 import numpy as np
 
 from latentmd.systems.toy.argon import Argon
+from latentmd.units import GAS_CONSTANT
 from latentmd.worlds.run import plan_world, train_world
 
 # `latentmd train --world argon --out argon` takes the recipe's number of steps.
@@ -14,7 +15,7 @@ stage = {"steps": STEPS, "batch": 8}
 argon = Argon(settle=2.0)
 states = argon.simulate(2, 60, seed=0)
 kinetic = 0.5 * 39.948 * (states[..., 3:] ** 2).sum((-1, -2))
-temperature = 2 * kinetic.mean() / (3 * (argon.particles - 1) * 0.0083144626)
+temperature = 2 * kinetic.mean() / (3 * (argon.particles - 1) * GAS_CONSTANT)
 energy = argon.energy(states)
 drift = np.abs(energy - energy[:, :1]).max()
 r, g = argon.radial_distribution(states)

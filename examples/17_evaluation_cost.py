@@ -13,7 +13,7 @@ from mdtraj.formats import XTCTrajectoryFile
 from openmm.app import PDBFile
 
 from latentmd.analysis.features import load_topology
-from latentmd.evaluation.settings import Settings
+from latentmd.evaluation.settings import EvaluationSettings
 from latentmd.evaluation.trajectories import evaluate
 from latentmd.systems.builder import build
 from latentmd.systems.peptide import backbone, pdb_block
@@ -42,7 +42,9 @@ def write(path: str, frames: int, seed: int) -> str:
 sets = [[write(f"{name}-{i}.xtc", FRAMES // RUNS, 10 * k + i) for i in range(RUNS)] for k, name in enumerate("ab")]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 start = time.perf_counter()
-result = evaluate(sets[0], sets[1], "protein.pdb", out="evaluation", settings=Settings(lag=10.0), overwrite=True)
+result = evaluate(
+    sets[0], sets[1], "protein.pdb", out="evaluation", settings=EvaluationSettings(lag=10.0), overwrite=True
+)
 seconds, memory = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 torsions = len(result.reference.runs[0][0])
 print(f"{RESIDUES} residues, {topology.n_atoms} atoms, {torsions} torsions, {FRAMES} frames against {FRAMES}:")

@@ -59,7 +59,7 @@ class LatentCalculator(Calculator):
         self.molecule = ModelMolecule(self.propagator.manifest)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as where the model is, not what it is."""
+        """Pickle the model's path, not its weights."""
         return LatentCalculator, (self.propagator.bundle.path, self.head, str(self.propagator.device))
 
     def calculate(
@@ -68,7 +68,13 @@ class LatentCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Fill `results`; called by ASE where a property asked for is out of date."""
+        """Fill `results`; called by ASE where a property asked for is out of date.
+
+        Args:
+            atoms: the structure; the one attached before otherwise.
+            properties: names of ASE properties, such as "energy" (eV) and "forces" (eV/Å).
+            system_changes: what ASE found changed since the last call.
+        """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         structure: Any = self.atoms
         if "numbers" in system_changes:

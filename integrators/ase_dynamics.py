@@ -77,7 +77,7 @@ class LatentDynamics(MolecularDynamics):
             self.attach(self.closelater(log), loginterval)  # type: ignore[no-untyped-call]
 
     def todict(self) -> dict[str, Any]:
-        """What a trajectory file says of how it was made."""
+        """Description of the dynamics that ASE writes into a trajectory file."""
         return {
             **super().todict(),  # type: ignore[no-untyped-call]
             "temperature_K": self.temperature_K,
@@ -131,7 +131,7 @@ class _Logger(MDLogger):
 
 
 def _frozen(atoms: Atoms) -> Any:
-    """Which atoms FixAtoms holds."""
+    """Mask of the atoms that FixAtoms holds."""
     frozen = np.zeros(len(atoms), dtype=bool)
     for constraint in atoms.constraints:
         if isinstance(constraint, FixAtoms):

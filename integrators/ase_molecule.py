@@ -1,4 +1,4 @@
-"""What both ASE adapters need: a model, and ASE Atoms checked against the molecule it covers."""
+"""Shared by both ASE adapters: the model, and ASE Atoms checked against the molecule it covers."""
 
 from __future__ import annotations
 

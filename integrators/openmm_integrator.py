@@ -27,9 +27,9 @@ from latentmd.integrators.openmm_provider import (
 from latentmd.integrators.openmm_selection import Selection, select
 from latentmd.model.file import Bundle, Manifest, read_manifest
 from latentmd.model.propagator import split_time
+from latentmd.units import GAS_CONSTANT
 
 FORCE_NAME = "LatentProposal"
-_GAS_CONSTANT = unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin)
 _TEMPERATURE_TOLERANCE = 0.01  # K
 
 
@@ -110,7 +110,7 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     def _add_variables(self, kelvin: float, manifest: Manifest, seed: int, group: int, failure_group: int) -> None:
         """Everything the object knows is a global variable, so that copies, XML and checkpoints keep it."""
-        self.addGlobalVariable("kT", kelvin * _GAS_CONSTANT)
+        self.addGlobalVariable("kT", kelvin * GAS_CONSTANT)
         self.addGlobalVariable("seed", 0)
         self.addGlobalVariable("stream", 0)
         self.addGlobalVariable("failed", 0)
@@ -155,13 +155,13 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     def getTemperature(self) -> unit.Quantity:
         """Temperature of the velocities."""
-        return self.getGlobalVariableByName("kT") / _GAS_CONSTANT * unit.kelvin
+        return self.getGlobalVariableByName("kT") / GAS_CONSTANT * unit.kelvin
 
     def setTemperature(self, temperature: unit.Quantity | float) -> None:
         """Set the temperature of the velocities; only the model's is accepted."""
         kelvin = _value(temperature, unit.kelvin)
         _check_temperature(kelvin, self.getGlobalVariableByName("modelTemperature"))
-        self.setGlobalVariableByName("kT", kelvin * _GAS_CONSTANT)
+        self.setGlobalVariableByName("kT", kelvin * GAS_CONSTANT)
 
     def setStepSize(self, size: unit.Quantity | float) -> None:
         """Set the time of an engine step; a multiple of a lag the model covers."""
@@ -199,7 +199,7 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Turn what OpenMM makes of a KeyboardInterrupt inside a callback back into one."""
+    """Raise the KeyboardInterrupt that OpenMM has turned into an error of its own inside a callback."""
     try:
         yield
     except openmm.OpenMMException as error:

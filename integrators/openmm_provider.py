@@ -1,4 +1,4 @@
-"""What stands behind the latent force: a callable that OpenMM's PythonForce asks for displacements and velocities."""
+"""Provider of the latent force: a callable that OpenMM's PythonForce asks for displacements and velocities."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _PROGRESS = "latentmd_steering_progress"
 
 @dataclass(frozen=True)
 class Jump:
-    """What one jump did.
+    """Result of one jump.
 
     Attributes:
         start: torsions before, radians, shape (torsions,).

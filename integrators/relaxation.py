@@ -1,4 +1,4 @@
-"""Minimisation of what a latent step left, where molecular dynamics would never show it."""
+"""Minimisation of structures after a latent step whose energy or forces MD would never show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LatentReporter: what a run with latent steps did, with true times."""
+"""LatentReporter: a log of runs with latent steps, with true times."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
         return minimised
 
     def settle(self, context: openmm.Context) -> None:
-        """Thermalise what a latent step left: a short Langevin run of strong friction whose time does not count.
+        """Thermalise the structure of a latent step by a short Langevin run of strong friction that counts no time.
 
         Velocities drawn for positions at the same time are half a step off those of a leapfrog scheme, which stiff
         bonds feel as heat, and a decoded structure is strained; at a friction of 1/ps either would stay for
@@ -117,7 +117,7 @@ class AlternationSchedule:
         return {"steps": remaining, "periodic": None, "include": []}
 
     def report(self, simulation: Any, state: Any) -> None:
-        """Relax what latent steps left, if it needs it, and switch."""
+        """Relax the structure of latent steps if it needs it, and switch the integrator."""
         index, _ = self.position(simulation.currentStep)
         if index == MD:
             self.relaxations += simulation.integrator.hand_to_md(

@@ -41,6 +41,13 @@ def philox_normals(seed: int, stream: int, step: int, purpose: int, first_block:
     """The numbers of `latentmd.core.noise.CounterNoise`, [count] float64, from a block of four words on.
 
     Philox 4x64 with ten rounds (Salmon et al., SC 2011), with numpy's order of words, then Box–Muller.
+
+    Args:
+        seed, stream: the 128-bit key.
+        step: number of the latent step, a word of the counter.
+        purpose: what the numbers are for, a word of the counter.
+        first_block: blocks of four numbers to skip.
+        count: how many numbers.
     """
     blocks = (count + 3) // 4
     c0 = torch.arange(1, blocks + 1, dtype=torch.int64) + first_block
@@ -94,6 +101,7 @@ class SoundStructure(nn.Module):
         self.distance = CLASH_DISTANCE
 
     def forward(self, x: Tensor) -> bool:
+        """Whether positions [atoms, 3] nm pass all checks."""
         lengths = (x[self.bonds[:, 0]] - x[self.bonds[:, 1]]).norm(p=2, dim=-1)
         u, v = x[self.angles[:, 0]] - x[self.angles[:, 1]], x[self.angles[:, 2]] - x[self.angles[:, 1]]
         angles = torch.atan2(torch.linalg.cross(u, v).norm(p=2, dim=-1), (u * v).sum(dim=-1))
@@ -287,6 +295,14 @@ class FreeLatentForce(nn.Module):
         stream: Tensor,
         step: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Energy and forces [N, 3]."""
+        """Energy and forces [N, 3].
+
+        Args:
+            positions: shape [atoms, 3] nm.
+            mode: what to compute, a Context parameter as the others (see `openmm_provider`).
+            kT: in kJ/mol.
+            time: of the simulation, ps.
+            seed, stream, step: key and counter of the noise.
+        """
         out: tuple[Tensor, Tensor] = self.force(positions, torch.zeros(0, 0), mode, kT, time, seed, stream, step)
         return out

@@ -35,7 +35,7 @@ def latent_force_module(provider: LatentProvider) -> Any:
 
 
 class FailureReport:
-    """Raises, as a PythonForce, what a TorchForce must not: exceptions there can end the process.
+    """PythonForce that raises the failures of a TorchForce, where an exception could end the process.
 
     The integrator sets FAILURE to the index of the failure, asks, sets it back to 0 and asks again; only the second
     call raises, so that no parameter stays set.

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator as Propagator
     from latentmd.sampling.bind import bind_file as bind_file
     from latentmd.sampling.levels import hybrid as hybrid
+    from latentmd.sampling.paths.inpaint import inpaint as inpaint
+    from latentmd.sampling.paths.run import paths as paths
+    from latentmd.sampling.paths.upsample import upsample as upsample
     from latentmd.sampling.rollout.md import md as md
     from latentmd.sampling.sample import load as load
     from latentmd.sampling.sample import simulate as simulate
@@ -40,11 +43,14 @@ _HOMES = {
     "build": "latentmd.systems.builder",
     "evaluate": "latentmd.evaluation.trajectories",
     "hybrid": "latentmd.sampling.levels",
+    "inpaint": "latentmd.sampling.paths.inpaint",
     "latents": "latentmd.evaluation.latents",
     "load": "latentmd.sampling.sample",
     "md": "latentmd.sampling.rollout.md",
+    "paths": "latentmd.sampling.paths.run",
     "simulate": "latentmd.sampling.sample",
     "train": "latentmd.training.train",
+    "upsample": "latentmd.sampling.paths.upsample",
 }
 
 __all__ = [
@@ -58,11 +64,14 @@ __all__ = [
     "build",
     "evaluate",
     "hybrid",
+    "inpaint",
     "latents",
     "load",
     "md",
+    "paths",
     "simulate",
     "train",
+    "upsample",
 ]
 
 

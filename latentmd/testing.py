@@ -23,6 +23,11 @@ def check_encoder(encoder: nn.Module, observation: Tensor, *, tolerance: float =
 
     Checks shape, type and finiteness; that a frame's tokens do not depend on its batch; that the same call gives the
     same answer and leaves the observation as it was; and that scripted = eager.
+
+    Args:
+        encoder: the module.
+        observation: shape [batch, ...].
+        tolerance: largest absolute difference.
     """
     batch = observation.shape[0]
     before = observation.clone()
@@ -39,7 +44,14 @@ def check_encoder(encoder: nn.Module, observation: Tensor, *, tolerance: float =
 
 
 def check_invariance(encoder: nn.Module, positions: Tensor, *, tolerance: float = 1e-5, seed: int = 0) -> None:
-    """Rotating and moving positions [batch, atoms, 3] nm leaves the tokens alone; a mirror image changes them."""
+    """Rotating and moving positions [batch, atoms, 3] nm leaves the tokens alone; a mirror image changes them.
+
+    Args:
+        encoder: of positions.
+        positions: shape [batch, atoms, 3], nm.
+        tolerance: largest difference, relative to the largest token.
+        seed: of the rotation.
+    """
     generator = torch.Generator().manual_seed(seed)
     z = _frozen(encoder, positions)
     scale = max(1.0, float(z.abs().max()))
@@ -51,7 +63,14 @@ def check_invariance(encoder: nn.Module, positions: Tensor, *, tolerance: float 
 
 
 def check_relabelling(encoder: nn.Module, positions: Tensor, order: Sequence[int], *, tolerance: float = 1e-5) -> None:
-    """Exchanging equivalent atoms, positions[:, order], leaves the tokens alone."""
+    """Exchanging equivalent atoms, positions[:, order], leaves the tokens alone.
+
+    Args:
+        encoder: of positions.
+        positions: shape [batch, atoms, 3], nm.
+        order: a permutation of equivalent atoms.
+        tolerance: largest difference, relative to the largest token.
+    """
     z = _frozen(encoder, positions)
     limit = tolerance * max(1.0, float(z.abs().max()))
     _close(_frozen(encoder, positions[:, list(order)]), z, limit, "exchanging equivalent atoms changed the tokens")
@@ -67,6 +86,8 @@ def check_predictor(predictor: nn.Module, z: Tensor, lag: Tensor, *, tolerance: 
         predictor: the module, with `noise_size`.
         z: tokens [batch, tokens, dim].
         lag: [batch], in the predictor's range and not all at its shortest.
+        tolerance: largest absolute difference.
+        seed: of the noise.
     """
     size = int(predictor.noise_size)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(seed)
@@ -88,6 +109,13 @@ def check_decoder(decoder: nn.Module, axes: Tensor, n_atoms: int, *, tolerance: 
     """`decoder(axes, noise)` gives centred structures [batch, n_atoms, 3] nm, from its arguments alone; returns them.
 
     Checks as `check_predictor` does, with `noise_size` of the decoder.
+
+    Args:
+        decoder: the module, with `noise_size`.
+        axes: latent axes [batch, axes].
+        n_atoms: number of atoms expected.
+        tolerance: largest absolute difference.
+        seed: of the noise.
     """
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(axes.shape[0], int(decoder.noise_size), generator=generator).to(axes)  # type: ignore[arg-type]
@@ -224,13 +252,25 @@ class TorsionSurrogate(nn.Module):
 
     @torch.jit.export
     def step(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Exact transition over `lag` [B] ps, with noise [B, slow]."""
+        """Exact transition over `lag` [B] ps, with noise [B, slow].
+
+        Args:
+            slow: slow torsions [batch, 1, slow], radians.
+            lag: shape [batch], ps.
+            noise: standard normal [batch, slow].
+        """
         spread = self.sigma * torch.sqrt(1.0 - torch.exp(-2.0 * lag / self.tau))
         return self.mean_step(slow, lag) + spread[:, None, None] * noise.unsqueeze(1)
 
     @torch.jit.export
     def reconstruct(self, slow: Tensor, fast: Tensor, noise: Tensor) -> Tensor:
-        """Positions [B, N, 3] nm with the given torsions; nothing is left to the noise."""
+        """Positions [B, N, 3] nm with the given torsions; nothing is left to the noise.
+
+        Args:
+            slow: slow torsions [batch, 1, slow], radians.
+            fast: fast torsions [batch, 1, fast], radians.
+            noise: not used.
+        """
         turns = torch.cat([slow, fast], dim=2)[:, 0]
         x = self.reference.unsqueeze(0).expand(slow.shape[0], self.n_atoms, 3)
         for i in range(turns.shape[1]):

@@ -1,1 +1,1 @@
-"""Molecules: from a PDB file to an OpenMM System, bundled peptides and models."""
+"""Molecules: from a file to an OpenMM System, bundled peptides and models."""

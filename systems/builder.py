@@ -13,6 +13,7 @@ from latentmd.systems.errors import MoleculeError
 from latentmd.systems.gaps import close_gaps
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.names import AMINO_ACIDS, D_AMINO_ACIDS, IONS, WATER
+from latentmd.systems.own_force_field import brings_force_field, build_own
 from latentmd.systems.parametrise import load_force_field, parametrise, refuse_unknown, solvated
 from latentmd.systems.protocol import DEFAULT_FORCE_FIELDS, InputOptions, Protocol, Solvent
 from latentmd.systems.protonation import TITRATABLE, protonation_note, states
@@ -34,15 +35,17 @@ _READERS = {"pdb": read_pdb, "mmcif": read_mmcif, "gro": read_gro}
 
 
 def build(pdb: str | Path, protocol: Protocol = _DEFAULT) -> Molecule:
-    """Read a molecule from a file, complete it and parametrise it.
+    """Read a molecule from a file, complete it and parametrise it; or take it as it is with its own force field.
 
     Missing heavy atoms are built by PDBFixer, hydrogens by OpenMM's Modeller where a residue has none, lacks some or
     has others than its name says; both are listed in `Molecule.added`. The name of a residue decides its protonation,
     then its hydrogens, then the pH. What was chosen where the file leaves a choice is in `Molecule.notes`. An implicit
-    OBC2 model is rebuilt on the native `GBSAOBCForce`, the same energy over 30 times faster for small molecules.
+    OBC2 model is rebuilt on the native `GBSAOBCForce`, the same energy over 30 times faster for small molecules. An
+    Amber prmtop, GROMACS top or CHARMM psf file, or any structure with `protocol.inputs.system`, is simulated with its
+    own force field (`Molecule.own_force_field`); nothing is added to it.
 
     Args:
-        pdb: path of a PDB, mmCIF or GRO file, which may be gzipped.
+        pdb: path of a PDB, mmCIF or GRO file, which may be gzipped, or of a prmtop, top or psf file.
         protocol: solvent, force field, temperature, friction, time step, hydrogen mass, and choices about the file.
 
     Raises:
@@ -50,6 +53,10 @@ def build(pdb: str | Path, protocol: Protocol = _DEFAULT) -> Molecule:
             mended, or holds residues that the force field does not describe.
     """
     path = Path(pdb)
+    if brings_force_field(path, protocol.inputs):
+        return build_own(path, protocol)
+    if protocol.inputs.positions or protocol.inputs.parameters:
+        raise MoleculeError(f"{path}: has coordinates; --positions and --parameters are for a prmtop, psf or top file")
     records = _read(path)
     force_field = load_force_field(protocol)
     try:
@@ -100,7 +107,7 @@ def _complete(records: Records, force_field: app.ForceField, protocol: Protocol,
         check_bonds(topology, positions)
     if protocol.solvent != "explicit":
         check_charge(topology, system)
-    return Molecule(topology, system, positions, protocol, tuple(added), tuple(notes))
+    return Molecule(topology, system, positions=positions, protocol=protocol, added=tuple(added), notes=tuple(notes))
 
 
 def _without_solvent(residues: list[Residue], protocol: Protocol, notes: list[str]) -> list[Residue]:

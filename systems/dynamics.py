@@ -40,12 +40,23 @@ class Frames:
 
 
 def walker_seed(seed: int, walker: int, stream: int = 0) -> int:
-    """A seed per (run, walker, stream) that does not collide between neighbouring runs."""
+    """A seed per (run, walker, stream) that does not collide between neighbouring runs.
+
+    Args:
+        seed: of the run.
+        walker: number of the walker.
+        stream: number of the purpose.
+    """
     return int(np.random.SeedSequence([seed, walker, stream]).generate_state(1)[0] & 0x7FFFFFFF)
 
 
 def frames_between_seeds(interval: float, timestep: float) -> int:
-    """Frames after which the noise of a walker gets a new seed: those of about 5000 steps."""
+    """Frames after which the noise of a walker gets a new seed: those of about 5000 steps.
+
+    Args:
+        interval: time between frames, ps.
+        timestep: ps.
+    """
     return max(1, round(_STEPS_BETWEEN_SEEDS / max(1, round(interval / timestep))))
 
 

@@ -19,15 +19,20 @@ def with_native_obc2(system: openmm.System) -> openmm.System:
     """Replace the CustomGBForce of `implicit/obc2.xml` by the native GBSAOBCForce, where both are the same model.
 
     The custom force stores `or` = radius - 0.009 nm and `sr` = scale * or (Onufriev, Bashford & Case 2004), so
-    radius = or + 0.009 and scale = sr / or. A System whose GB expressions differ is returned unchanged.
+    radius = or + 0.009 and scale = sr / or. OpenMM's reader of CHARMM files leaves the surface area out. A System whose
+    GB expressions differ is returned unchanged.
     """
-    reference = _obc2_signature()
     for index, force in enumerate(system.getForces()):
-        if isinstance(force, openmm.CustomGBForce) and _signature(force) == reference:
-            native = _native_obc2(force)
-            system.removeForce(index)
-            system.addForce(native)
-            return system
+        if not isinstance(force, openmm.CustomGBForce):
+            continue
+        for area in ("ACE", None):
+            if _signature(force) == _obc2_signature(area):
+                native = _native_obc2(force)
+                if area is None:
+                    native.setSurfaceAreaEnergy(0.0)
+                system.removeForce(index)
+                system.addForce(native)
+                return system
     return system
 
 
@@ -38,10 +43,10 @@ def _signature(force: openmm.CustomGBForce) -> list[Any]:
     return [values, terms, names, force.getNumGlobalParameters(), force.getNonbondedMethod()]
 
 
-def _obc2_signature() -> list[Any]:
+def _obc2_signature(area: str | None) -> list[Any]:
     from openmm.app.internal.customgbforces import GBSAOBC2Force
 
-    force = GBSAOBC2Force(SA="ACE")
+    force = GBSAOBC2Force(SA=area)
     force.addParticle([0.0, 0.15, 0.8])
     force.finalize()
     return _signature(force)

@@ -39,6 +39,13 @@ def refuse_unknown(
 ) -> None:
     """Refuse residues that the force field does not describe, by name.
 
+    Args:
+        topology: of OpenMM.
+        residues: of the file, in the order of the topology.
+        force_field: of OpenMM.
+        protocol: names the force field's files and the solvent.
+        source: the file, for the message.
+
     Raises:
         MoleculeError: with the residues and what to do.
     """
@@ -67,7 +74,13 @@ def refuse_unknown(
 def solvated(
     topology: app.Topology, positions: Any, force_field: app.ForceField
 ) -> tuple[app.Topology, Any, list[str]]:
-    """A box of water around a solute that comes without; a file that brings water must bring its cell too."""
+    """A box of water around a solute that comes without; a file that brings water must bring its cell too.
+
+    Args:
+        topology: of OpenMM.
+        positions: OpenMM quantity [atoms, 3].
+        force_field: with a model of water.
+    """
     waters = sum(residue.name in WATER for residue in topology.residues())
     if waters:
         if topology.getPeriodicBoxVectors() is None:
@@ -82,6 +95,12 @@ def solvated(
 
 def parametrise(topology: app.Topology, force_field: app.ForceField, protocol: Protocol, source: Path) -> openmm.System:
     """OpenMM System with constrained hydrogens, whose GB model is the native one where that is the same.
+
+    Args:
+        topology: of OpenMM.
+        force_field: of OpenMM.
+        protocol: force field's files, solvent and mass of hydrogen.
+        source: the file, for the message.
 
     Raises:
         MoleculeError: the force field does not do, or not with that solvent.

@@ -46,8 +46,8 @@ def backbone(sequence: list[str], phi: float = -75.0, psi: float = 145.0) -> lis
     for index, name in enumerate(sequence):
         if index:
             n, ca, c = _next_residue(n, ca, c, phi, psi)
-        following = place_atom(n, ca, c, _C_N, _CA_C_N, psi)
-        oxygen = place_atom(following, ca, c, _C_O, _CA_C_O, 180.0)
+        following = place_atom(n, ca, c, bond=_C_N, angle=_CA_C_N, torsion=psi)
+        oxygen = place_atom(following, ca, c, bond=_C_O, angle=_CA_C_O, torsion=180.0)
         if name == "ACE":
             atoms += [(name, "CH3", ca), (name, "C", c), (name, "O", oxygen)]
         elif name == "NME":
@@ -55,16 +55,16 @@ def backbone(sequence: list[str], phi: float = -75.0, psi: float = 145.0) -> lis
         else:
             atoms += [(name, "N", n), (name, "CA", ca), (name, "C", c), (name, "O", oxygen)]
             if name != "GLY":
-                atoms.append((name, "CB", place_atom(c, n, ca, _CA_CB, _N_CA_CB, _CB_IMPROPER)))
+                atoms.append((name, "CB", place_atom(c, n, ca, bond=_CA_CB, angle=_N_CA_CB, torsion=_CB_IMPROPER)))
     return atoms
 
 
 def _next_residue(
     n: NDArray[np.float64], ca: NDArray[np.float64], c: NDArray[np.float64], phi: float, psi: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    new_n = place_atom(n, ca, c, _C_N, _CA_C_N, psi)
-    new_ca = place_atom(ca, c, new_n, _N_CA, _C_N_CA, 180.0)
-    return new_n, new_ca, place_atom(c, new_n, new_ca, _CA_C, _N_CA_C, phi)
+    new_n = place_atom(n, ca, c, bond=_C_N, angle=_CA_C_N, torsion=psi)
+    new_ca = place_atom(ca, c, new_n, bond=_N_CA, angle=_C_N_CA, torsion=180.0)
+    return new_n, new_ca, place_atom(c, new_n, new_ca, bond=_CA_C, angle=_N_CA_C, torsion=phi)
 
 
 def pdb_block(atoms: list[tuple[str, str, NDArray[np.float64]]]) -> str:

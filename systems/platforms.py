@@ -20,7 +20,13 @@ class Simulable(Protocol):
     def context(
         self, integrator: openmm.Integrator, platform: str | None = None, threads: int | None = None
     ) -> openmm.Context:
-        """A Context at the starting positions."""
+        """A Context at the starting positions.
+
+        Args:
+            integrator: of OpenMM; belongs to the Context afterwards.
+            platform: name of an OpenMM platform; the fastest otherwise.
+            threads: of the CPU platform; all otherwise.
+        """
 
     def langevin(self, seed: int) -> openmm.Integrator:
         """A seeded thermostat."""

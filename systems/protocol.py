@@ -11,6 +11,8 @@ Solvent = Literal["implicit", "vacuum", "explicit"]
 Missing = Literal["refuse", "add", "split"]
 Ends = Literal["charged", "capped"]
 
+SYSTEM_FILE = "system.xml"  # beside topology.pdb, in the folder of a run of a molecule with its own force field
+
 #: Force-field files per kind of solvent, used where the user names none.
 DEFAULT_FORCE_FIELDS: dict[Solvent, tuple[str, ...]] = {
     "implicit": ("amber14/protein.ff14SB.xml", "implicit/obc2.xml"),
@@ -29,6 +31,9 @@ class InputOptions:
         altloc: which alternate location; the one of highest occupancy, residue by residue, where None.
         missing: "refuse" a gap in a chain, "add" the residues that SEQRES names there, or "split" the chain.
         ends: "charged" leaves uncapped chain ends charged, "capped" adds ACE and NME to them.
+        positions: file of the coordinates of a prmtop, top or psf file.
+        parameters: CHARMM parameter files of a psf file.
+        system: XML file of an OpenMM System that describes the molecule in a PDB or mmCIF file.
 
     Raises:
         MoleculeError: a value that none of these can have.
@@ -39,6 +44,9 @@ class InputOptions:
     altloc: str | None = None
     missing: Missing = "refuse"
     ends: Ends = "charged"
+    positions: str | None = None
+    parameters: tuple[str, ...] = ()
+    system: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.ph <= 14:

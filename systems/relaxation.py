@@ -64,5 +64,12 @@ class StopBelow(openmm.MinimizationReporter):  # type: ignore[misc]
         self.energy = energy
 
     def report(self, iteration: int, x: Any, grad: Any, args: Any) -> bool:
-        """Whether to stop."""
+        """Whether to stop.
+
+        Args:
+            iteration: number of the iteration.
+            x: positions, flat, nm.
+            grad: gradient, flat, kJ/mol/nm.
+            args: energies by name, as OpenMM gives them.
+        """
         return bool(args["system energy"] < self.energy)

@@ -142,10 +142,10 @@ def untrained_surrogate(alanine_topology: Any, alanine_runs: list[Any], perturb:
     surrogate = Surrogate(
         encoder,
         LatentBasis(torch.zeros(12), torch.eye(12), 5),
-        FlowPredictor(5, (5.0, 100.0), 32, 2, solver_steps=2, centres=centres),
-        ConditionalFlow(7, 5, 0, 32, 2, solver_steps=2),
-        decoder,
-        EnergyHead(new_encoder(molecule_graph(alanine_topology), config), prior, 0.0, 10.0),
-        LatentEnergyHead(12, 0.0, 10.0),
+        predictor=FlowPredictor(5, (5.0, 100.0), 32, 2, solver_steps=2, centres=centres),
+        fast=ConditionalFlow(7, 5, 0, 32, 2, solver_steps=2),
+        decoder=decoder,
+        energy_head=EnergyHead(new_encoder(molecule_graph(alanine_topology), config), prior, 0.0, 10.0),
+        latent_energy_head=LatentEnergyHead(12, 0.0, 10.0),
     )
     return perturb(surrogate)

@@ -33,9 +33,9 @@ from latentmd.model.file import save
 from latentmd.model.propagator import Propagator
 from latentmd.systems.builder import Molecule, build
 from latentmd.testing import torsion_surrogate
+from latentmd.units import GAS_CONSTANT
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
-GAS = 8.31446261815324e-3  # kJ/mol/K
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -201,7 +201,7 @@ class Kinetics:
         chosen |= {symbol: self.symbols == symbol for symbol in sorted(set(self.symbols))}
         found = {}
         for name, atoms in chosen.items():
-            t = 2 * kinetic[:, atoms].sum(axis=1) / (GAS * freedom[atoms].sum())
+            t = 2 * kinetic[:, atoms].sum(axis=1) / (GAS_CONSTANT * freedom[atoms].sum())
             blocks = [part.mean() for part in np.array_split(t, 20)]
             found[name] = (float(t.mean()), float(np.std(blocks, ddof=1) / len(blocks) ** 0.5))
         return found

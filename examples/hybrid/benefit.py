@@ -5,8 +5,6 @@
     python examples/hybrid/benefit.py bad --seconds 300 --seed 1 --out benefit       # a surrogate of 50 updates a stage
     python examples/hybrid/benefit.py adaptive --seconds 300 --seed 1 --out benefit  # one start, least-visited cells
     python examples/hybrid/benefit.py hot --seconds 300 --seed 1 --out benefit       # hot starts, least-visited cells
-    python examples/hybrid/benefit.py metropolised --seconds 60 --seed 1 --out benefit  # exact chains
-    python examples/hybrid/benefit.py metropolised-bad --seconds 45 --seed 1 --out benefit  # with a bad surrogate
     python examples/hybrid/benefit.py md --seconds 300 --seed 1 --out benefit
     python examples/hybrid/benefit.py show --reference reference.json --out benefit
 
@@ -25,16 +23,14 @@ from pathlib import Path
 
 import numpy as np
 
-from latentmd.analysis.statistics import effective_samples
-from latentmd.sampling.hybrid.bootstrap import HOT_TIME, HOT_WALKERS
 from latentmd.sampling.hybrid.convergence import Criteria
 from latentmd.sampling.levels import hybrid
-from latentmd.sampling.metropolis.run import CHAINS_RUN
 from latentmd.sampling.request import HybridSettings
+from latentmd.units import KILOCALORIE, thermal_energy
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 TEMPERATURE = 300.0
-KT = 0.0083144626 * TEMPERATURE / 4.184  # kcal/mol
+KT = thermal_energy(TEMPERATURE) / KILOCALORIE  # kcal/mol
 VARIANTS = {
     "hybrid": HybridSettings(),
     "adaptive": HybridSettings(surrogate=False, hot=False, precise=0.0),
@@ -42,10 +38,6 @@ VARIANTS = {
     "no-surrogate": HybridSettings(surrogate=False),
     "bad": HybridSettings(effort=0.0),
     "pretrained": HybridSettings(),
-}
-CHAINS = {
-    "metropolised": HybridSettings(precision=0.01),
-    "metropolised-bad": HybridSettings(precision=0.01, effort=0.0),
 }
 
 
@@ -110,38 +102,6 @@ def sample(name: str, seconds: float, seed: int, out: Path) -> None:
         pass
 
 
-def metropolised(name: str, seconds: float, seed: int, out: Path) -> None:
-    """Metropolis chains; a line of the curve whenever the populations are looked at."""
-    curve: list[dict[str, float | None]] = []
-    folder, began = out / f"{name}-{seed}", time.monotonic()
-
-    def look(stage: str, done: float, total: float) -> None:
-        if not stage.startswith("Metropolis"):
-            return
-        chains = []
-        for chain in range(CHAINS_RUN):
-            paths = sorted((folder / "metropolis").glob(f"segment-*-{chain}.npz"))[1:]
-            chains.append(np.concatenate([in_basin(phi_of(np.load(path)["positions"])) for path in paths]))
-        share, effective = float(np.mean(chains)), effective_samples([chain.astype(float) for chain in chains])
-        error = float(KT / np.sqrt(share * (1 - share) * max(effective, 1.0))) if 0 < share < 1 else None
-        settings = CHAINS[name]  # chains have no time of their own: MD is what looked for basins, and the first bursts
-        ns = (HOT_WALKERS * HOT_TIME + settings.starts * settings.burst) / 1000
-        line = {"seconds": time.process_time(), "wall": time.monotonic() - began, "ns": ns}
-        curve.append({**line, "kcal": free_energy(share), "error": error})
-        (out / f"{name}-{seed}.json").write_text(json.dumps(curve, indent=1), encoding="utf-8")
-        print(name, curve[-1], flush=True)
-        if line["seconds"] > seconds:
-            raise OverError
-
-    try:
-        hybrid(
-            PDB, out=folder, temperature=TEMPERATURE, seed=seed, processes=1, exactness="metropolised",
-            settings=CHAINS[name], overwrite=True, report=look,
-        )  # fmt: skip
-    except OverError:
-        pass
-
-
 def plain_md(seconds: float, seed: int, out: Path) -> None:
     """Plain MD until the time is over."""
     from latentmd.systems.builder import Protocol, build
@@ -176,7 +136,7 @@ def show(reference: Path, out: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=[*VARIANTS, *CHAINS, "md", "show"])
+    parser.add_argument("what", choices=[*VARIANTS, "md", "show"])
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benefit"))
@@ -185,8 +145,6 @@ if __name__ == "__main__":
     options.out.mkdir(parents=True, exist_ok=True)
     if options.what == "show":
         show(options.reference, options.out)
-    elif options.what in CHAINS:
-        metropolised(options.what, options.seconds, options.seed, options.out)
     elif options.what == "md":
         plain_md(options.seconds, options.seed, options.out)
     else:

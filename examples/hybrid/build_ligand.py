@@ -61,7 +61,7 @@ def force_field(molecule: Chem.Mol, residue: str, names: list[str]) -> ET.Elemen
         if len(around) == 3 and atom.GetHybridization() == Chem.HybridizationType.SP2:
             _add(torsions, "Improper", typed, (j, *around), periodicity1=2, phase1=3.14159265358979, k1=IMPROPER)
     for bond in molecule.GetBonds():
-        _torsions(molecule, mmff, torsions, typed, bond.GetBeginAtom(), bond.GetEndAtom())
+        _torsions(molecule, mmff, parent=torsions, typed=typed, a=bond.GetBeginAtom(), b=bond.GetEndAtom())
     nonbonded = ET.SubElement(root, "NonbondedForce", coulomb14scale=str(COULOMB14), lj14scale=str(LJ14))
     ET.SubElement(nonbonded, "UseAttributeFromResidue", name="charge")
     for i, kind in enumerate(typed):

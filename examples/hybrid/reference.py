@@ -19,11 +19,11 @@ from openmm import app
 from openmm.app.metadynamics import BiasVariable, Metadynamics
 
 from latentmd.systems.builder import Protocol, build
-from latentmd.units import parse_time
+from latentmd.units import parse_time, thermal_energy
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 TEMPERATURE, BIAS_FACTOR, HEIGHT, WIDTH, EVERY = 300.0, 8.0, 1.0, 0.25, 125  # K, -, kJ/mol, rad, steps
-KT = 0.0083144626 * TEMPERATURE
+KT = thermal_energy(TEMPERATURE)
 BASIN = (0.0, np.deg2rad(125.0))
 
 
@@ -34,7 +34,9 @@ def run(seed: int, time: float) -> tuple[float, float]:
     phi = openmm.CustomTorsionForce("theta")
     phi.addTorsion(atoms[0, "C"], atoms[1, "N"], atoms[1, "CA"], atoms[1, "C"])
     variable = BiasVariable(phi, -np.pi, np.pi, WIDTH, True, gridWidth=181)
-    bias = Metadynamics(molecule.system, [variable], TEMPERATURE, BIAS_FACTOR, HEIGHT, EVERY)
+    bias = Metadynamics(
+        molecule.system, [variable], TEMPERATURE, biasFactor=BIAS_FACTOR, height=HEIGHT, frequency=EVERY
+    )
     platform = openmm.Platform.getPlatformByName("Reference")
     simulation = app.Simulation(molecule.topology, molecule.system, molecule.langevin(seed), platform)
     simulation.context.setPositions(molecule.positions)

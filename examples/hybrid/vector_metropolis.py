@@ -21,6 +21,7 @@ import numpy as np
 from latentmd.arrays import Bools, Floats
 
 LogDensity = Callable[[Floats], Floats]
+_TAIL = 0.05  # share of the samples in each tail that is watched
 
 
 class Move(Protocol):
@@ -174,15 +175,36 @@ def _finite(values: Floats) -> Floats:
     return np.where(np.isnan(values), -np.inf, values)
 
 
-def independent_rows(chains: Chains) -> Floats:
+def independent_rows(chains: Chains, basins: Sequence[Callable[[Floats], Bools]] = ()) -> Floats:
     """Rows of the chains (n, d) so far apart that they count as independent, for tests against exact samples.
 
-    The stride is twice the integrated autocorrelation time of the slowest coordinate.
+    The stride is twice the integrated autocorrelation time of the slowest of: every coordinate, whether it is in its
+    lowest or highest twentieth, and whether a chain is in each basin; and at least as long as the stays, without an
+    accepted move, that all but a hundredth of the samples are in. Coordinates alone would hide long stays in tails.
+
+    Args:
+        chains: to be thinned.
+        basins: indicator functions of positions (n, d).
     """
     from latentmd.analysis.statistics import effective_samples
 
     sweeps, count, size = chains.positions.shape
-    series = [[chains.positions[:, c, i] for c in range(count)] for i in range(size)]
-    effective = min(effective_samples(runs) for runs in series)
-    stride = int(np.ceil(2 * sweeps * count / max(effective, 1.0)))
+    flat = chains.positions.reshape(-1, size)
+    observed = [flat[:, i] for i in range(size)]
+    for i in range(size):
+        low, high = np.quantile(flat[:, i], [_TAIL, 1 - _TAIL])
+        observed += [(flat[:, i] < low).astype(np.float64), (flat[:, i] > high).astype(np.float64)]
+    observed += [np.asarray(inside(flat), dtype=np.float64) for inside in basins]
+    series = [values.reshape(sweeps, count).T for values in observed if np.ptp(values) > 0]
+    effective = min(effective_samples(list(runs)) for runs in series)
+    stride = max(int(np.ceil(2 * sweeps * count / max(effective, 1.0))), _long_stay(chains.positions))
     return np.asarray(chains.positions[stride - 1 :: stride].reshape(-1, size))
+
+
+def _long_stay(positions: Floats) -> int:
+    """Sweeps of the stays that a sample at random is in, 99 % quantile; positions (sweeps, chains, d)."""
+    lengths = []
+    for chain in np.swapaxes(positions, 0, 1):
+        begins = np.flatnonzero(np.r_[True, (chain[1:] != chain[:-1]).any(axis=1), True])
+        lengths.append(np.repeat(np.diff(begins), np.diff(begins)))
+    return int(np.ceil(np.quantile(np.concatenate(lengths), 0.99)))

@@ -1,4 +1,4 @@
-"""From trajectory files to what the metrics look at: torsions (or distances), structure checks, a few whole frames."""
+"""Features of trajectory files: torsions (or distances), structure checks and a few whole frames, read in one pass."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class EvaluationError(ValueError):
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Which internal coordinates describe a molecule.
+    """Internal coordinates that describe a molecule: torsions or distances.
 
     Attributes:
         kind: "torsions" in radians, or "distances" in nm for a molecule without named torsions.
@@ -150,6 +150,7 @@ class FeatureSet:
 
     @property
     def frames(self) -> int:
+        """Frames of all runs."""
         return sum(len(run) for run in self.runs)
 
 

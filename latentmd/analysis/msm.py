@@ -45,7 +45,7 @@ def transition_counts(paths: Sequence[Ints], lag: int, states: int, block: int |
 
 
 def connected_states(counts: Floats) -> Ints:
-    """States of the largest strongly connected set of a count matrix, sorted."""
+    """States of the largest strongly connected set of a count matrix (states, states), sorted."""
     from scipy.sparse.csgraph import connected_components
 
     _, labels = connected_components(counts > 0, directed=True, connection="strong")
@@ -134,6 +134,43 @@ def fit_reversible(counts: Floats, lag: int = 1) -> ReversibleModel:
     return ReversibleModel(active, reversible_fluxes(counts[np.ix_(active, active)]), lag)
 
 
+def fit_with_populations(counts: Floats, populations: Floats, lag: int = 1) -> ReversibleModel:
+    """Maximum-likelihood reversible model whose equilibrium populations are known from elsewhere.
+
+    Counts then only say how fast states exchange, and transitions in one direction are enough (Trendelkamp-Schroer and
+    Noé, Phys. Rev. X 6, 011009, 2016): the model of deeptime's MaximumLikelihoodMSM with a stationary constraint.
+
+    Args:
+        counts: transition counts, shape (states, states); starts need not be distributed as at equilibrium.
+        populations: of the states, shape (states,); those of the states that are kept are normalised.
+        lag: frames between the two ends of a counted pair.
+
+    Returns:
+        Model of the largest set of populated states that transitions connect, whichever way they go.
+
+    Raises:
+        ValueError: the shapes differ, or a population is negative.
+    """
+    from deeptime.markov.msm import MaximumLikelihoodMSM
+
+    if len(counts) != len(populations) or (np.asarray(populations) < 0).any():
+        raise ValueError(
+            f"{len(populations)} populations for {len(counts)} states; expected one for each, not negative"
+        )
+    usable = np.flatnonzero((populations > 0) & (counts.sum(axis=1) > 0))
+    inner = counts[np.ix_(usable, usable)]
+    active = usable[connected_states(inner + inner.T)]
+    if len(active) == 1:
+        return ReversibleModel(active, np.ones((1, 1)), lag)
+    share = populations[active] / populations[active].sum()
+    estimator = MaximumLikelihoodMSM(
+        stationary_distribution_constraint=share, connectivity_threshold=0, maxiter=100_000
+    )
+    matrix = np.asarray(estimator.fit(counts[np.ix_(active, active)]).fetch_model().transition_matrix)
+    fluxes = share[:, None] * matrix
+    return ReversibleModel(active, np.asarray(0.5 * (fluxes + fluxes.T)), lag)
+
+
 @dataclass(frozen=True)
 class ImpliedTimescales:
     """Implied timescales at several lags.
@@ -156,7 +193,7 @@ def implied_timescales(
     """Implied timescales at several lags with block-bootstrap intervals.
 
     Args:
-        paths: state index per frame, one array per run.
+        paths: state index per frame, one array (frames,) per run.
         lags: frames.
         states: number of states.
         interval: ps between frames.

@@ -1,4 +1,4 @@
-"""Reference MD as generated sets are compared with it: TICA coordinates, k-means centres and a Markov state model."""
+"""The reference of comparisons: TICA coordinates, k-means centres and a Markov state model of MD."""
 
 from __future__ import annotations
 

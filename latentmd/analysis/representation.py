@@ -46,6 +46,7 @@ def vamp2_score(series: Sequence[Floats], lag: int, epsilon: float = 1e-10) -> f
     Args:
         series: runs of shape (frames, axes); held out from whatever fitted the features.
         lag: frames.
+        epsilon: smallest variance kept, relative to the largest.
     """
     usable = [s for s in series if len(s) > lag]
     if not usable:

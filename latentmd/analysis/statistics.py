@@ -50,6 +50,7 @@ class Grid:
 
     @property
     def size(self) -> int:
+        """Number of bins."""
         return int(self.bins ** len(self.low))
 
     def indices(self, values: Floats) -> Ints:
@@ -158,6 +159,7 @@ def missing_region(generated: Floats, reference: Floats, radius: float = 0.3) ->
 
     Args:
         generated, reference: shape (samples, 2): TIC-0 and TIC-1.
+        radius: largest distance to a generated point that counts as visited, in ranges of the reference.
     """
     from scipy.spatial import cKDTree
 
@@ -266,7 +268,7 @@ def finite_sample_floor(
     the three.
 
     Args:
-        indices: flat bin index per frame, one array per reference run.
+        indices: flat bin index per frame, one array (frames,) per reference run.
         bins: number of bins.
         frames: frames of the generated set; at most half of the reference is held out.
         effective: effective sample size of the generated set.

@@ -39,7 +39,12 @@ def free_energy_error(reference: Floats, generated: Floats, temperature: float) 
 
 
 def free_energy_surface(counts: Floats, temperature: float) -> Floats:
-    """-kT ln p of a histogram in kcal/mol, least value zero; nan in empty bins."""
+    """-kT ln p of a histogram in kcal/mol, least value zero; nan in empty bins.
+
+    Args:
+        counts: of any shape, which the result has too.
+        temperature: kelvin.
+    """
     with np.errstate(divide="ignore"):
         surface = -thermal_energy(temperature) / KILOCALORIE * np.log(counts / np.sum(counts))
     return np.asarray(np.where(counts > 0, surface - np.min(surface), np.nan))
@@ -70,7 +75,7 @@ def basin_free_energy(
     """Free energy of a basin against the rest, resampled over runs (over ten blocks where there are fewer than five).
 
     Args:
-        inside: whether each frame is in the basin, one array per run.
+        inside: whether each frame is in the basin, one array (frames,) per run.
         temperature: kelvin.
         rng: random generator of the resampling.
         resamples: bootstrap resamples.
@@ -107,6 +112,6 @@ def energy_range(reference: Floats, low: float = 0.001, high: float = 0.999) -> 
 
 
 def fraction_inside(energies: Floats, bounds: tuple[float, float]) -> float:
-    """Fraction of energies within the bounds, both ends included; a non-finite energy is outside."""
+    """Fraction of energies (frames,) within bounds of the same unit, ends included; what is not finite is outside."""
     energies = np.asarray(energies)
     return float(np.mean((energies >= bounds[0]) & (energies <= bounds[1])))

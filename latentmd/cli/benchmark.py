@@ -34,9 +34,17 @@ Examples:
     show_default=True,
     help="Largest peptide of the cost against atoms; 0 leaves that out.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Device of the model.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Torch threads. [default: torch's own choice]")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmark"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("benchmark"), show_default=True, help="Output folder."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier benchmark in the folder.")
 def benchmark_command(
     pdb: Path | None, model: str | None, walkers: tuple[int, ...], seconds: float, max_atoms: int, device: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,36 +24,50 @@ class Time(click.ParamType[float]):
 
     name = "time"
 
+    def parse(self, text: str) -> float:
+        """Picoseconds.
+
+        Raises:
+            ValueError: the text is no positive time.
+        """
+        return parse_time(text)
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Picoseconds."""
+        """The time as a number.
+
+        Args:
+            value: text as the user wrote it, or a number.
+            param, ctx: of click, for its error message.
+        """
         if isinstance(value, float):
             return value
         try:
-            return parse_time(str(value))
+            return self.parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-class WallTime(click.ParamType[float]):
+class WallTime(Time):
     """A wall time with a unit, such as 30min; converted to seconds."""
 
     name = "wall time"
-    _seconds: ClassVar[dict[str, float]] = {"s": 1.0, "min": 60.0, "h": 3600.0}
+    _seconds: ClassVar[dict[str, float]] = {"min": 60.0, "s": 1.0, "h": 3600.0}
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds."""
-        if isinstance(value, float):
-            return value
-        text = str(value).strip()
-        for unit in ("min", "s", "h"):
-            if text.endswith(unit):
-                try:
-                    number = float(text.removesuffix(unit))
-                except ValueError:
-                    break
-                if 0 < number < float("inf"):
-                    return number * self._seconds[unit]
-        self.fail(f"{text!r} is not a wall time; expected a positive number and a unit (s, min or h), such as 30min")
+    def parse(self, text: str) -> float:
+        """Seconds.
+
+        Raises:
+            ValueError: the text is no positive wall time.
+        """
+        text = text.strip()
+        unit = next((unit for unit in self._seconds if text.endswith(unit)), "")
+        with suppress(ValueError):
+            number = float(text.removesuffix(unit))
+            if unit and 0 < number < float("inf"):
+                return number * self._seconds[unit]
+        raise ValueError(
+            f"{text!r} is not a wall time; expected a positive number and a unit (s, min or h), such as 30min"
+        )
 
 
 def input_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -63,7 +77,7 @@ def input_options(command: Callable[..., None]) -> Callable[..., None]:
     def packed(*args: Any, **options: Any) -> None:
         from latentmd.systems.protocol import InputOptions
 
-        names = ("ph", "model_number", "altloc", "missing", "ends")
+        names = ("ph", "model_number", "altloc", "missing", "ends", "positions", "parameters", "system")
         with run_errors():
             inputs = InputOptions(**{name: options.pop(name) for name in names})
         command(*args, inputs=inputs, **options)
@@ -93,6 +107,13 @@ _INPUT_OPTIONS = (
         show_default=True,
         help="Uncapped chain ends: leave them charged, or add ACE and NME.",
     ),
+    click.option(
+        "--positions", metavar="FILE", help="Coordinates of a prmtop, top or psf: inpcrd, rst7, gro, crd, pdb or cif."
+    ),
+    click.option(
+        "--parameters", multiple=True, metavar="FILE", help="CHARMM parameters of a psf: prm, rtf or str; repeated."
+    ),
+    click.option("--system", metavar="XML", help="OpenMM System of the structure, in place of a force field."),
 )
 
 

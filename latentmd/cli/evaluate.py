@@ -17,6 +17,7 @@ class SeveralValues(click.Command):
     several = ("--reference", "--train")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat an option of several values before each of them, then parse as click does."""
         spread: list[str] = []
         current = None
         for position, argument in enumerate(args):
@@ -98,8 +99,10 @@ Examples:
     type=click.FloatRange(min=0, min_open=True),
     help="Plain MD of this molecule here in ps/s, for the replicate baseline.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("evaluation"), show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides all randomness.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("evaluation"), show_default=True, help="Output folder."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier evaluation in the folder.")
 def evaluate_command(
     generated: tuple[Path, ...], reference: tuple[Path, ...], top: Path | None, train: tuple[Path, ...],
@@ -117,13 +120,16 @@ def evaluate_command(
         raise click.UsageError("--store writes metrics into a model; it needs --model")
     if model is None and top is None:
         raise click.UsageError("--top is missing: the PDB file of the molecule")
-    from latentmd.evaluation.settings import Settings
+    from latentmd.evaluation.settings import EvaluationSettings
     from latentmd.evaluation.trajectories import evaluate
 
     chosen = baselines or (("all",) if model else ())
     if "none" in chosen:
         chosen = ()
-    settings = Settings(lag, temperature, interval, resample, tuple(chosen), wall_time, md_speed, seed)
+    settings = EvaluationSettings(
+        lag, temperature, interval=interval, resample=resample, baselines=tuple(chosen), wall_time=wall_time,
+        md_speed=md_speed, seed=seed,
+    )  # fmt: skip
     with Display() as stages:
         try:
             if model is None:

@@ -10,11 +10,11 @@ import click
 from latentmd.units import format_time
 
 if TYPE_CHECKING:
-    from latentmd.sampling.hybrid.rounds import Progress
+    from latentmd.sampling.hybrid.rounds import RoundProgress
     from latentmd.sampling.request import HybridResult
 
 
-def round_rows(progress: Progress, wall: float, limit: float) -> list[tuple[str, str]]:
+def round_rows(progress: RoundProgress, wall: float, limit: float) -> list[tuple[str, str]]:
     """Describe a finished round as (name, value) pairs.
 
     Args:
@@ -87,14 +87,16 @@ def show_hybrid(result: HybridResult) -> None:
 
 
 def _show_chains(result: HybridResult) -> None:
-    """A few lines about finished Metropolis chains."""
+    """A few lines about finished exact chains."""
+    from latentmd.sampling.metropolis.page import verdict
+
     summary = result.summary
-    taken = summary["accepted"]["torsions"]
-    effective = summary["effective_samples"]
-    click.echo(f"{summary['frames']} frames of equal weight, {effective:.0f} effective samples at least of every set; "
-               f"{taken:.1%} of the moves of all torsions accepted")  # fmt: skip
+    taken, effective = summary["accepted"].get("draw", 0.0), summary["effective_samples"]
+    least = "no state known yet" if effective is None else f"at least {effective:.0f} effective samples of a state"
+    click.echo(f"{summary['frames']} frames of equal weight, {least}; {taken:.1%} of the drawn torsions accepted")
     for name, population in summary["populations"].items():
         click.echo(f"  {name}: population {population['value']:.3g} ± {population['standard_error']:.2g}")
+    click.echo(verdict(summary["plain_md"]))
     click.echo("not converged:" if summary["missing"] else "converged")
     for sentence in summary["missing"]:
         click.echo(f"  - {sentence}")

@@ -36,8 +36,10 @@ Examples:
     show_default=True,
     help="Training time of the VAMPnet.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("latents"), show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides all randomness.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("latents"), show_default=True, help="Output folder."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier result in the folder.")
 def latents_command(
     trajectories: tuple[Path, ...], top: Path, model: str, lag: float | None, interval: float | None, frames: int,

@@ -9,6 +9,9 @@ import click
 #: Command name → (module:attribute, one line of help).
 COMMANDS = {
     "simulate": ("latentmd.cli.simulate:simulate_command", "Simulate a molecule with a model."),
+    "paths": ("latentmd.cli.paths:paths_command", "Draw transition paths between two structures or states."),
+    "upsample": ("latentmd.cli.upsample:upsample_command", "Fill in frames between those of a trajectory."),
+    "inpaint": ("latentmd.cli.inpaint:inpaint_command", "Draw some residues of a trajectory given the others."),
     "md": ("latentmd.cli.md:md_command", "Simulate plain full-atom MD; the source of training data."),
     "train": ("latentmd.cli.train:train_command", "Train a model from trajectories."),
     "bind": ("latentmd.cli.bind:bind_command", "Make a model of one peptide from a model of many."),

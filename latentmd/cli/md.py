@@ -18,9 +18,13 @@ Examples:
   latentmd md my.pdb --time 100ns --out my-md
   latentmd md my.pdb --time 60ns --walkers 8 --save-every 1ps --seed 1 --out train
   latentmd md my.pdb --time 1ns --solvent explicit --temperature 300 --out wet
-  latentmd md ligand.pdb --time 1ns --force-field gaff.xml --solvent vacuum --out dry""",
+  latentmd md ligand.pdb --time 1ns --force-field gaff.xml --solvent vacuum --out dry
+  latentmd md my.prmtop --positions my.inpcrd --time 10ns --out amber
+  latentmd md topol.top --positions conf.gro --solvent explicit --time 1ns --out gromacs
+  latentmd md my.psf --positions my.crd --parameters all.prm --parameters all.rtf --time 10ns --out charmm
+  latentmd md my.pdb --system system.xml --time 10ns --out own""",
 )
-@click.argument("pdb", type=click.Path(path_type=Path))
+@click.argument("pdb", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--time", type=Time(), required=True, help="Simulated time per walker, such as 100ns.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Output folder.")
 @click.option("--walkers", type=click.IntRange(min=1), default=4, show_default=True, help="Independent runs.")
@@ -47,7 +51,10 @@ Examples:
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none.")
 @input_options
 def md_command(pdb: Path, **options: Any) -> None:
-    """Simulate the molecule in PDB with plain full-atom MD, several walkers in parallel.
+    """Simulate the molecule in FILE with plain full-atom MD, several walkers in parallel.
+
+    FILE is a PDB, mmCIF or GRO file, or one that brings its own force field: an Amber prmtop, GROMACS top or CHARMM psf
+    with --positions, or a PDB or mmCIF file with --system.
 
     Each walker is minimised and equilibrated for 100 ps before time zero. Writes the same files as `latentmd simulate`.
     """

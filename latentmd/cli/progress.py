@@ -99,8 +99,6 @@ def _bar(display: Display) -> Progress:
                 yield table
             yield self.make_tasks_table(self.tasks)
 
-    return Bar(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True),
-        transient=not display.keep,
-    )  # fmt: skip
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}")]
+    columns += [TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
+    return Bar(*columns, console=Console(stderr=True), transient=not display.keep)

@@ -18,27 +18,33 @@ from latentmd.sampling.exactness import LEVELS
     epilog="""\b
 Examples:
   latentmd simulate systems/molecules/alanine_dipeptide.pdb
+  latentmd simulate my.pdb --wall 5min --resume --out exact
   latentmd simulate my.pdb --model my.pt --time 100ns --walkers 64 --seed 7
   latentmd simulate my.pdb --mode latent --time 1us --save-every 1ns --out long
   latentmd simulate my.pdb --mode md --time 1ns --temperature 300
   latentmd simulate my.pdb --mode hybrid --wall 30min --resume --out sampled
   latentmd simulate ligand.pdb --force-field ligand.xml --solvent vacuum --mode hybrid --wall 30min
+  latentmd simulate my.prmtop --positions my.inpcrd --mode hybrid --wall 30min
   latentmd simulate my.pdb --exactness metropolised --wall 10min""",
 )
-@click.argument("pdb", type=click.Path(path_type=Path))
+@click.argument("pdb", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]")
 @click.option(
     "--time",
     type=Time(),
     help="Simulated time per walker; of all bursts together with --mode hybrid. [default: 10ns; hybrid: 100ns]",
 )
-@click.option("--wall", type=WallTime(), help="Hybrid: wall time over all sessions, such as 30min. [default: any]")
+@click.option(
+    "--wall",
+    type=WallTime(),
+    help="Hybrid: wall time over all sessions, such as 30min. [default: 10min if chosen for you, else any]",
+)
 @click.option("--walkers", type=click.IntRange(min=1), help="Independent runs. [default: 16]")
 @click.option(
     "--mode",
     type=click.Choice(["alternate", "latent", "md", "hybrid"]),
-    help="Latent steps and MD by turns, latent steps only, plain MD, or surrogate proposals with unbiased bursts. "
-    "[default: alternate where a model covers the molecule, else hybrid]",
+    help="Latent steps and MD by turns, latent steps only, plain MD, or statistics by exact chains or unbiased bursts. "
+    "[default: alternate where a model covers the molecule, else exact chains to 150 atoms, else md; it says why]",
 )
 @click.option(
     "--exactness",
@@ -75,7 +81,10 @@ Examples:
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none.")
 @input_options
 def simulate_command(pdb: Path, **options: Any) -> None:
-    """Simulate the molecule in PDB with a model and write full-atom trajectories.
+    """Simulate the molecule in FILE with a model and write full-atom trajectories.
+
+    FILE is a PDB, mmCIF or GRO file, or one that brings its own force field: an Amber prmtop, GROMACS top or CHARMM psf
+    with --positions, or a PDB or mmCIF file with --system. A model covers it only if its force field is the model's.
 
     Writes topology.pdb, walker-0000.xtc and on, provenance.csv (how each frame was made), summary.json, report.png and
     evaluation.html (metrics, figures and a 3-D view, beside the model's training data).

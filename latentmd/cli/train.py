@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,12 +17,15 @@ Examples:
   latentmd train train/walker-*.xtc --top train/topology.pdb --out my.pt
   latentmd train train/*.xtc --top train/topology.pdb --out my.pt --config my.toml --resume
   latentmd train run/walker-*.xtc --top run/topology.pdb --from peptides --minutes 3 --out mine.pt
+  latentmd train train/*.xtc --top train/topology.pdb --paths my.pt --out my.paths.pt
   latentmd train --world double-pendulum --observe pixels --out pendulum""",
 )
 @click.argument("trajectories", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--top", type=click.Path(path_type=Path), help="PDB file of the molecule.")
 @click.option("--out", required=True, type=click.Path(path_type=Path),
               help="Bundle to write, such as my.pt; with --world, a folder.")  # fmt: skip
+@click.option("--paths", metavar="MODEL",
+              help="Train the path model of a finished MODEL, which `latentmd upsample` uses.")  # fmt: skip
 @click.option("--world", help="Train on a toy world, such as double-pendulum, instead of TRAJECTORIES.")
 @click.option("--observe", help="How the world is seen, such as pixels; the world's first way by default.")
 @click.option("--predictor", help="Predictor of the world's latent, such as hamiltonian; the recipe's by default.")
@@ -35,15 +39,28 @@ Examples:
 @click.option("--name", default="", help="Name of the model in its manifest; the file's stem by default.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoints of an interrupted training.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Device to train on.",
+)
 @click.option("--devices", type=int, default=1, show_default=True, help="Number of GPUs.")
-@click.option("--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["32-true", "bf16-mixed"]),
+    default="32-true",
+    show_default=True,
+    help="Of Lightning: single precision, or bfloat16 where that is enough.",
+)
 @click.pass_context
 def train_command(
     ctx: click.Context,
     trajectories: tuple[Path, ...],
     top: Path | None,
     out: Path,
+    paths: str | None,
     world: str | None,
     observe: str | None,
     predictor: str | None,
@@ -70,7 +87,10 @@ def train_command(
     """
     _refuse_mixture(ctx, world)
     if world is not None:
-        _train_world(world, out, observe, predictor, seed or 0, config, resume, overwrite)
+        _train_world(
+            world, out, observe=observe, predictor=predictor, seed=seed or 0, config=config, resume=resume,
+            overwrite=overwrite,
+        )  # fmt: skip
         return
     if not trajectories or top is None:
         raise click.UsageError("expected TRAJECTORIES and --top, or --world with the name of a toy world")
@@ -83,6 +103,9 @@ def train_command(
         raise click.UsageError(f"{out} exists; pass --overwrite to replace it or --resume to continue its training")
     if not out.parent.is_dir():
         raise click.UsageError(f"{out.parent}: no such folder for the bundle; create it first")
+    if paths is not None:
+        _train_paths(ctx, (trajectories, top, paths, out), resume)
+        return
     try:
         settings = load_config(config)
     except ConfigError as error:
@@ -124,7 +147,28 @@ def _finetune(ctx: click.Context, trajectories: tuple[Path, ...], top: Path, out
     click.echo(f"wrote {out}; simulate with it: latentmd simulate {top} --model {out}")
 
 
-_MOLECULE_ONLY = ("trajectories", "top", "name", "device", "devices", "precision", "start", "minutes", "scratch")
+def _train_paths(ctx: click.Context, what: tuple[tuple[Path, ...], Path, str, Path], resume: bool) -> None:
+    unused = [name for name in ("config", "name", "device", "devices", "precision")
+              if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]  # fmt: skip
+    if unused:
+        raise click.UsageError(f"--{', --'.join(unused)}: no meaning with --paths; leave out one or the other")
+    from latentmd.training.loop import TrainingError
+    from latentmd.training.paths import train_paths
+
+    trajectories, top, model, out = what
+    with Display(keep=True) as progress:
+        try:
+            train_paths(trajectories, top, model, out=out, resume=resume, report=progress)
+        except KeyboardInterrupt as error:
+            raise click.ClickException("stopped; run the same line with --resume to go on") from error
+        except (ValueError, OSError, TrainingError) as error:
+            raise click.ClickException(str(error)) from error
+    click.echo(f"wrote {out}; it is found beside the model, as <model>.paths.pt")
+
+
+_MOLECULE_ONLY = (
+    "paths", "trajectories", "top", "name", "device", "devices", "precision", "start", "minutes", "scratch"
+)  # fmt: skip
 _WORLD_ONLY = ("observe", "predictor", "seed")  # the seed also of --from
 
 
@@ -145,22 +189,14 @@ def _refuse_mixture(ctx: click.Context, world: str | None) -> None:
         )
 
 
-def _train_world(
-    world: str,
-    out: Path,
-    observe: str | None,
-    predictor: str | None,
-    seed: int,
-    config: Path | None,
-    resume: bool,
-    overwrite: bool,
-) -> None:
+def _train_world(world: str, out: Path, **options: Any) -> None:
+    """Train on a world and show the table; the options are those of `plan_world`."""
     from latentmd.io.atomic import OutputError
     from latentmd.training.config import ConfigError
     from latentmd.worlds.run import plan_world, train_world
 
     try:
-        plan = plan_world(world, out, observe, predictor, seed, config, resume=resume, overwrite=overwrite)
+        plan = plan_world(world, out, **options)
     except (ConfigError, OutputError) as error:
         raise click.UsageError(str(error)) from error
     from latentmd.training.loop import TrainingError

@@ -11,6 +11,13 @@ class ChainBlock(nn.Module):
 
     Attention carries a learned bias for each relative position (T5; Raffel et al. 2020), so that a chain may be longer
     than those of training. In a causal block a token sees itself and earlier ones only.
+
+    Args:
+        width: of a token; a multiple of `heads`.
+        condition: size of the condition.
+        heads: of the attention.
+        causal: whether a token sees itself and earlier ones only.
+        dropout: probability, in training.
     """
 
     def __init__(self, width: int, condition: int, heads: int, causal: bool, dropout: float = 0.0) -> None:
@@ -52,7 +59,13 @@ class ChainBlock(nn.Module):
         return self.collect(mixed), known
 
     def forward(self, h: Tensor, condition: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens h [batch, tokens, width] and a condition [batch, condition]; `earlier` as for `attend`."""
+        """Tokens h [batch, tokens, width] and a condition [batch, condition]; `earlier` as for `attend`.
+
+        Args:
+            h: tokens [batch, tokens, width].
+            condition: shape [batch, condition].
+            earlier: keys and values of earlier tokens, as for `attend`.
+        """
         a, b, c, d, e, f = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
         mixed, known = self.attend(torch.addcmul(b, self.norm_attention(h), 1 + c), earlier)
         h = h + (1 + a) * self.dropout(mixed)
@@ -93,7 +106,13 @@ class ChainTransformer(nn.Module):
 
     @torch.jit.export
     def extend(self, h: Tensor, condition: Tensor, earlier: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The next tokens of a causal stack, given what each block knows of earlier ones (`nothing` at first)."""
+        """The next tokens of a causal stack, given what each block knows of earlier ones (`nothing` at first).
+
+        Args:
+            h: the new tokens [batch, new, width].
+            condition: shape [batch, condition].
+            earlier: keys and values of earlier tokens, one for each block; `nothing` at first.
+        """
         known: list[Tensor] = []
         for i, block in enumerate(self.blocks):
             h, after = block(h, condition, earlier[i])

@@ -3,12 +3,12 @@
 from torch import Tensor, nn
 
 
-class LatentBasis(nn.Module):
-    """w = (z − mean) M: whitened latent axes in the order of their autocorrelation; the first `n_slow` are slow.
+class Basis(nn.Module):
+    """Mean and matrix of a change of basis whose first `n_slow` axes are slow.
 
     Args:
-        mean: [axes in].
-        matrix: [axes in, axes out].
+        mean: [..., axes in].
+        matrix: [..., axes in, axes out].
         n_slow: number of leading axes that a predictor propagates.
     """
 
@@ -20,6 +20,19 @@ class LatentBasis(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("matrix", matrix)
         self.n_slow = n_slow
+
+
+class LatentBasis(Basis):
+    """w = (z − mean) M of all tokens together: whitened latent axes in the order of their autocorrelation.
+
+    Args:
+        mean: [axes in].
+        matrix: [axes in, axes out].
+        n_slow: number of leading axes that a predictor propagates.
+    """
+
+    def __init__(self, mean: Tensor, matrix: Tensor, n_slow: int) -> None:
+        super().__init__(mean, matrix, n_slow)
         self.n_fast = matrix.shape[1] - n_slow
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,13 @@ class Losses(NamedTuple):
 
 
 def momentum_schedule(step: int, total: int, start: float) -> float:
-    """EMA momentum that rises from `start` to 1 along half a cosine (Grill et al. 2020)."""
+    """EMA momentum that rises from `start` to 1 along half a cosine (Grill et al. 2020).
+
+    Args:
+        step: number of the training step, from 0.
+        total: number of steps of the training.
+        start: momentum at step 0, between 0 and 1.
+    """
     return 1 - (1 - start) * (math.cos(math.pi * min(step / max(total, 1), 1.0)) + 1) / 2
 
 
@@ -57,6 +63,7 @@ class JEPA(nn.Module):
         spectral: read-out of axes [batch, axes] → slow features; it and the encoder learn the leading eigenfunctions of
             the transfer operator between o_0 and o_K (`spectral_loss`), so that the latent resolves the slow processes.
         spectral_weight: weight of that term.
+        dim: size of a token.
     """
 
     def __init__(
@@ -88,7 +95,13 @@ class JEPA(nn.Module):
         self.target = encoder if ema is None else copy.deepcopy(encoder).requires_grad_(False)
 
     def forward(self, observations: Sequence[Any], lag: Tensor, generator: torch.Generator) -> Losses:
-        """Losses of a batch of sequences o_0 … o_K that are `lag` [batch] apart."""
+        """Losses of a batch of sequences o_0 … o_K that are `lag` [batch] apart.
+
+        Args:
+            observations: o_0 … o_K, each [batch, ...] as the encoder takes it.
+            lag: time between neighbours [batch], ps.
+            generator: of the tokens that are hidden.
+        """
         z = self.encoder(observations[0])
         targets, encoded = self._targets(observations, z)
         predicted, errors, persistence = self._hide(z, generator), [], []

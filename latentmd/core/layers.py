@@ -24,6 +24,11 @@ class AdaptiveBlock(nn.Module):
 
     With more than one token the block also sees the mean over tokens, which makes it permutation-equivariant over
     them (DeepSets; Zaheer et al. 2017).
+
+    Args:
+        width: of a token.
+        condition: size of the condition.
+        mix_tokens: whether a token also sees the mean over tokens.
     """
 
     def __init__(self, width: int, condition: int, mix_tokens: bool) -> None:
@@ -37,6 +42,7 @@ class AdaptiveBlock(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """Tokens of the shape of h [batch, tokens, width], given a condition [batch, condition]."""
         scale, shift, gate = self.modulation(condition).unsqueeze(1).chunk(3, dim=-1)
         u = torch.addcmul(shift, self.norm(h), 1 + scale)
         inner = self.inner(u)
@@ -49,6 +55,12 @@ class TokenTrunk(nn.Module):
     """Residual network over latent tokens, [batch, tokens, inputs] and a condition [batch, condition] → outputs.
 
     Weights are shared over tokens; the output layer starts at zero.
+
+    Args:
+        inputs, outputs: size of a token before and after.
+        condition: size of the condition.
+        width, depth: of the hidden layers.
+        mix_tokens: whether a token also sees the mean over tokens.
     """
 
     def __init__(
@@ -62,6 +74,7 @@ class TokenTrunk(nn.Module):
         nn.init.zeros_(self.write.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Tokens [batch, tokens, outputs] of x [batch, tokens, inputs], given a condition [batch, condition]."""
         h = self.read(x)
         for block in self.blocks:
             h = block(h, condition)
@@ -73,6 +86,10 @@ class LagEmbedding(nn.Module):
     """Smooth features of a lag time over a covered range, [batch] → [batch, width].
 
     The logarithm of the lag, scaled to [−1, 1] over [shortest, longest], goes through low-order Fourier features.
+
+    Args:
+        shortest, longest: the range of lags, ps.
+        width: number of features.
     """
 
     def __init__(self, shortest: float, longest: float, width: int) -> None:
@@ -88,6 +105,7 @@ class LagEmbedding(nn.Module):
     half_width: Tensor
 
     def forward(self, lag: Tensor) -> Tensor:
+        """Features [batch, width] of lags [batch] in ps."""
         u = ((torch.log(lag) - self.centre) / self.half_width).unsqueeze(-1)
         phase = torch.pi / 2 * u
         features = torch.cat([u, phase.sin(), phase.cos(), (2 * phase).sin(), (2 * phase).cos()], dim=-1)

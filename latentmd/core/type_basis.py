@@ -1,29 +1,22 @@
 """Change of basis of each token by its type: whitened axes in the order of how long they are remembered."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from latentmd.core.basis import Basis
 
 _RIDGE = 1e-4  # of the covariance's mean eigenvalue
 _FEWEST = 5000  # frames below which a type takes the basis of all types together
 
 
-class TypeBasis(nn.Module):
-    """w = (z − mean[type]) M[type]; the first `n_slow` axes are slow.
+class TypeBasis(Basis):
+    """w = (z − mean[type]) M[type] of each token; the first `n_slow` axes are slow.
 
     Args:
         mean: [types, dim].
         matrix: [types, dim, dim].
         n_slow: number of leading axes that a step propagates.
     """
-
-    mean: Tensor
-    matrix: Tensor
-
-    def __init__(self, mean: Tensor, matrix: Tensor, n_slow: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("matrix", matrix)
-        self.n_slow = n_slow
 
     def forward(self, z: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens z [batch, tokens, dim], types [batch or 1, tokens, kinds] → slow and fast axes of each token."""
@@ -40,6 +33,7 @@ class TypeCovariances:
     Args:
         types: number of types.
         dim: size of a token.
+        device: where the sums are kept.
     """
 
     def __init__(self, types: int, dim: int, device: torch.device) -> None:
@@ -49,7 +43,12 @@ class TypeCovariances:
         self.lagged = torch.zeros(types, dim, dim, dtype=torch.float64, device=device)
 
     def add(self, now: Tensor, later: Tensor, kind: Tensor) -> None:
-        """Pairs of one set of molecules: now, later [molecules, rows, tokens, dim]; kind [molecules, tokens] long."""
+        """Pairs of one set of molecules: now, later [molecules, rows, tokens, dim]; kind [molecules, tokens] long.
+
+        Args:
+            now, later: tokens [molecules, rows, tokens, dim].
+            kind: type of each token [molecules, tokens], long.
+        """
         now, later = now.double(), later.double()
         rows = now.shape[1]
         mean = (now.mean(1) + later.mean(1)) / 2

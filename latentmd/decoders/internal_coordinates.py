@@ -182,7 +182,11 @@ class InternalCoordinates(nn.Module):
         return x.permute(2, 1, 0).contiguous()
 
     def forward(self, bonds: Tensor, angles: Tensor, torsions: Tensor) -> Tensor:
-        """The same as `to_cartesian`."""
+        """The same as `to_cartesian`.
+
+        Args:
+            bonds, angles, torsions: as `to_cartesian` takes them.
+        """
         return self.to_cartesian(bonds, angles, torsions)
 
 

@@ -53,7 +53,13 @@ class ResidueStatistics:
         self.counts: dict[str, int] = {}
 
     def add(self, chain: Chain, vector: Tensor, angles: Tensor) -> None:
-        """Add frames of one molecule: `internal_vector` and slots' angles [frames, tokens, slots]."""
+        """Add frames of one molecule: `internal_vector` and slots' angles [frames, tokens, slots].
+
+        Args:
+            chain: chemistry of the molecule.
+            vector: internal coordinates [frames, coordinates], as `internal_vector` gives them.
+            angles: torsions [frames, tokens, slots], radians.
+        """
         mask = torch.from_numpy(chain.mask).to(angles.device).unsqueeze(0)
         x = {d: regression_features((1 - 2 * d) * angles, mask).double() for d in set(chain.types[:, 2].tolist())}
         for token, template in enumerate(chain.templates):

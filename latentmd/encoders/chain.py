@@ -35,6 +35,7 @@ class ChainEncoder(nn.Module):
         slots: torsions per token.
         dim: size of a latent token.
         width, depth: of the transformer.
+        heads: of the attention.
     """
 
     def __init__(

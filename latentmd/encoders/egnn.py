@@ -53,18 +53,36 @@ class EGNNLayer(nn.Module):
         self.change = mlp([2 * width + invariants, width, width])
 
     def message(self, receiver: Tensor, sender: Tensor, edge: Tensor) -> Tensor:
-        """Unscaled messages [..., width] from the projected ends and the raw edge features."""
+        """Unscaled messages [..., width] from the projected ends and the raw edge features.
+
+        Args:
+            receiver, sender: projected features of the two ends [..., width].
+            edge: features of the edge [..., edge features].
+        """
         return nn.functional.silu(self.edge(edge) + receiver + sender)
 
     def update(self, h: Tensor, messages: Tensor, vectors: Tensor) -> Tensor:
-        """New atom features from the summed messages [..., width] and vectors [..., V, 3]."""
+        """New atom features from the summed messages [..., width] and vectors [..., V, 3].
+
+        Args:
+            h: atom features [..., width].
+            messages: summed over neighbours [..., width].
+            vectors: summed over neighbours [..., vectors, 3].
+        """
         invariants = self.norm_invariant(vector_invariants(vectors))
         inputs = torch.cat([self.norm_atom(h), self.norm_message(messages), invariants], dim=-1)
         out: Tensor = h + self.change(inputs)
         return out
 
     def forward(self, h: Tensor, edge: Tensor, direction: Tensor, envelope: Tensor | None) -> Tensor:
-        """Dense path: h [B, N, H], edge [B, N, N, E], direction [B, N, N, 3], envelope [B, N, N, 1] or None."""
+        """Dense path: h [B, N, H], edge [B, N, N, E], direction [B, N, N, 3], envelope [B, N, N, 1] or None.
+
+        Args:
+            h: atom features [batch, atoms, width].
+            edge: edge features [batch, atoms, atoms, edge features].
+            direction: unit vectors [batch, atoms, atoms, 3].
+            envelope: weight of each edge [batch, atoms, atoms, 1]; 1 everywhere where it is None.
+        """
         m = self.message(self.receiver(h).unsqueeze(2), self.sender(h).unsqueeze(1), edge)
         if envelope is not None:
             m = m * envelope
@@ -150,7 +168,13 @@ class EGNNEncoder(nn.Module):
         return h
 
     def pool(self, h: Tensor, tokens: Tensor, n_tokens: int) -> Tensor:
-        """Sum of atom read-outs per token, [batch, atoms, width] → [batch, tokens, dim]."""
+        """Sum of atom read-outs per token, [batch, atoms, width] → [batch, tokens, dim].
+
+        Args:
+            h: atom features [batch, atoms, width].
+            tokens: token of each atom [atoms], long.
+            n_tokens: number of tokens.
+        """
         pooled = torch.zeros(h.shape[0], n_tokens, self.width, dtype=h.dtype, device=h.device)
         pooled = pooled.index_add(1, tokens, self.readout(h).to(h.dtype))  # a narrower type under autocast
         out: Tensor = self.project(self.norm(pooled))
@@ -165,12 +189,28 @@ class EGNNEncoder(nn.Module):
         n_tokens: int,
         box: Tensor | None = None,
     ) -> Tensor:
-        """Latent tokens [batch, tokens, dim] of positions [batch, atoms, 3] nm (dense path)."""
+        """Latent tokens [batch, tokens, dim] of positions [batch, atoms, 3] nm (dense path).
+
+        Args:
+            positions: shape [batch, atoms, 3], nm.
+            features: of each atom [atoms, features].
+            separation: bonds between each two atoms [atoms, atoms], capped.
+            tokens: token of each atom [atoms], long.
+            n_tokens: number of tokens.
+            box: edges of a rectangular periodic box [3], nm; no box where it is None.
+        """
         return self.pool(self.atoms(positions, features, separation, box), tokens, n_tokens)
 
 
 class MoleculeEncoder(nn.Module):
-    """An `EGNNEncoder` bound to one molecule: the observation is the positions alone, [batch, atoms, 3] nm."""
+    """An `EGNNEncoder` bound to one molecule: the observation is the positions alone, [batch, atoms, 3] nm.
+
+    Args:
+        encoder: the shared network.
+        features: of each atom [atoms, features].
+        separation: bonds between each two atoms [atoms, atoms], capped.
+        tokens: token of each atom [atoms], long.
+    """
 
     features: Tensor
     separation: Tensor
@@ -185,5 +225,6 @@ class MoleculeEncoder(nn.Module):
         self.n_tokens = int(tokens.max()) + 1
 
     def forward(self, obs: Tensor) -> Tensor:
+        """Latent tokens [batch, tokens, dim] of positions [batch, atoms, 3] nm."""
         out: Tensor = self.encoder(obs, self.features, self.separation, self.tokens, self.n_tokens)
         return out

@@ -1,1 +1,1 @@
-"""Metrics of trajectories and latents as documented functions of arrays, and what they are compared with."""
+"""Evaluations of runs and models against reference MD: baselines, metrics, pages, and benchmarks of speed."""

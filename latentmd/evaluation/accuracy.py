@@ -1,4 +1,4 @@
-"""Time to accuracy: how much wall time buys how small an error, for plain MD and for a surrogate."""
+"""Time to accuracy: errors against wall time, for plain MD and for a surrogate."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def persistence(runs: Sequence[Floats], lengths: Sequence[int], rng: np.random.G
     """Each walker stays at one random training frame: "nothing moves".
 
     Args:
-        runs: training features per run.
+        runs: training features, (frames, features) per run.
         lengths: frames of each walker.
         rng: random generator.
     """
@@ -76,7 +76,7 @@ def replicate_md(runs: Sequence[Floats], simulated: float, interval: float) -> l
     """The first frames of independent MD that the surrogate's wall time would have paid for.
 
     Args:
-        runs: features of independent MD.
+        runs: features of independent MD, (frames, features) per run.
         simulated: picoseconds of MD that fit into the wall time.
         interval: ps between frames.
 

@@ -1,4 +1,4 @@
-"""`latentmd benchmark`: what plain MD and each part of the surrogate cost on this machine, in one run."""
+"""`latentmd benchmark`: wall time of plain MD and of each part of a surrogate on this machine, in one run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from latentmd.evaluation import speed
 from latentmd.evaluation.speed import Row
+from latentmd.io.folder import results_folder
 from latentmd.report import record
 
 if TYPE_CHECKING:
@@ -59,9 +60,10 @@ def benchmark(
         The document written to benchmark.json; its "rows" are `Row`s.
 
     Raises:
-        BenchmarkError: the output folder cannot be used, or the model covers another molecule.
+        BenchmarkError: the model covers another molecule.
+        OutputError: the output folder cannot be used.
     """
-    folder = None if out is None else _folder(Path(out), overwrite)
+    folder = None if out is None else results_folder(Path(out), overwrite, "benchmark.json")
     from latentmd.systems.builder import build
 
     progress("building the molecule")
@@ -86,16 +88,6 @@ def benchmark(
         record.write_json(folder / "benchmark.json", document)
         (folder / "benchmark.png").write_bytes(speed.plot(rows, scan))
     return document
-
-
-def _folder(folder: Path, overwrite: bool) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BenchmarkError(f"{folder}: cannot make this folder ({error.strerror}); choose another --out") from error
-    if (folder / "benchmark.json").exists() and not overwrite:
-        raise BenchmarkError(f"{folder} holds a benchmark already; pass --overwrite or another --out")
-    return folder
 
 
 def _check_covered(propagator: Propagator, molecule: Molecule, pdb: str | Path) -> None:
@@ -157,7 +149,7 @@ def _run(context: Any, steps: int) -> None:
 
 
 def _steps_per_call(context: Any) -> int:
-    """Steps that take some 20 ms, so that a call's overhead does not count."""
+    """Number of steps that take some 20 ms, so that the overhead of a call does not count."""
     once = 1 / speed.rate(lambda: _run(context, 1), 0.05, 1).per_second
     return max(1, int(0.02 / once))
 

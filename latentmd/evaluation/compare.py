@@ -55,7 +55,12 @@ def compare(
 
 
 def point_values(reference: ReferenceModel, runs: Sequence[Floats]) -> dict[str, float]:
-    """The metrics that `compare` gives baselines, and the slowest timescales, as numbers by name without intervals."""
+    """The metrics that `compare` gives baselines, and the slowest timescales, as numbers by name without intervals.
+
+    Args:
+        reference: MD and its states.
+        runs: features to score, (frames, features) per run.
+    """
     values = {m.name: m.value for m in compare(reference, runs, brief=True).metrics}
     paths = [reference.discretise(t) for t in reference.project(runs)]
     for lag in _timescale_lags(reference, runs):
@@ -75,7 +80,7 @@ def js_metric(
 
     Args:
         name, group: of the metric.
-        reference, generated: samples per run.
+        reference, generated: samples (frames, axes of the grid) per run.
         grid: bins.
         rng: of the resampling and the splits.
         brief: leave out the floors.

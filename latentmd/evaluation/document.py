@@ -1,4 +1,4 @@
-"""What evaluation.json holds."""
+"""Content of evaluation.json."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 from latentmd.analysis.features import FeatureSet
 from latentmd.analysis.metric import Evaluation
 from latentmd.analysis.reference import ReferenceModel
-from latentmd.evaluation.settings import Settings
+from latentmd.evaluation.settings import EvaluationSettings
 
 
-def document(result: Evaluation, model: ReferenceModel, settings: Settings, top: str | Path) -> dict[str, Any]:
+def document(
+    result: Evaluation, model: ReferenceModel, settings: EvaluationSettings, top: str | Path
+) -> dict[str, Any]:
     """Everything about an evaluation, as evaluation.json holds it.
 
     Args:

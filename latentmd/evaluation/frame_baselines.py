@@ -16,11 +16,11 @@ from latentmd.arrays import Floats
 from latentmd.evaluation import baselines
 from latentmd.evaluation.compare import compare
 from latentmd.evaluation.inputs import trajectory_files
-from latentmd.evaluation.settings import FRAME_BASELINES, Settings
+from latentmd.evaluation.settings import FRAME_BASELINES, EvaluationSettings
 
 
 def frame_baselines(
-    model: ReferenceModel, own: FeatureSet, train: Sequence[str | Path], topology: Any, settings: Settings
+    model: ReferenceModel, own: FeatureSet, train: Sequence[str | Path], topology: Any, settings: EvaluationSettings
 ) -> dict[str, list[Metric]]:
     """The requested baselines made of training frames, each scored as the generated set is.
 
@@ -61,7 +61,7 @@ def frame_baselines(
 
 
 def _frame_baseline(
-    name: str, model: ReferenceModel, runs: list[Floats], lengths: list[int], settings: Settings,
+    name: str, model: ReferenceModel, runs: list[Floats], lengths: list[int], settings: EvaluationSettings,
     rng: np.random.Generator,
 ) -> list[Floats]:  # fmt: skip
     if name == "shuffled":

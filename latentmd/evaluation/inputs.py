@@ -1,4 +1,4 @@
-"""Which files an evaluation reads, and what a run's own summary and provenance say about them."""
+"""Trajectory files of an evaluation, and what a run's own summary and provenance say about them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def trajectory_files(paths: Sequence[str | Path]) -> list[Path]:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What the folders of a set of trajectories say about how it was made; None where they do not.
+    """Record of how a set of trajectories was made, from its folders; None where they do not say.
 
     Attributes:
         wall_time: seconds for the whole set.

@@ -17,7 +17,7 @@ from latentmd.analysis.metric import Metric
 from latentmd.arrays import Floats
 from latentmd.evaluation import rollouts as model
 from latentmd.evaluation.inputs import trajectory_files
-from latentmd.evaluation.settings import prepared_folder
+from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress, Tick
 from latentmd.report import figures, markup, record
 from latentmd.report import page as report
@@ -67,7 +67,7 @@ def latents(
     Raises:
         EvaluationError: anything wrong with the input, in one sentence.
     """
-    folder = None if out is None else prepared_folder(Path(out), overwrite, "latents.json")
+    folder = None if out is None else results_folder(Path(out), overwrite, "latents.json")
     from latentmd.io.trajectory import load_positions
     from latentmd.model.propagator import Propagator
 

@@ -59,7 +59,9 @@ def unseen(chain: Chain, lanes: Floats, interval: float, temperature: float, kno
     spec = FeatureSpec("torsions", names, np.zeros((len(columns), 4), dtype=np.int64), ())
     stride = max(1, round(_LAG / interval / 2))
     thin = [run[::stride] for run in runs]
-    model = ReferenceModel(spec, thin, interval * stride, _LAG, temperature, 0, dense=runs)
+    model = ReferenceModel(
+        spec, thin, interval=interval * stride, lag=_LAG, temperature=temperature, seed=0, dense=runs
+    )
     return Unseen(chain, runs, interval, columns, model)
 
 
@@ -102,7 +104,13 @@ def distribution_scores(reference: Unseen, runs: Sequence[Floats], against: Floa
 
 
 def decorrelation_times(runs: Sequence[Floats], interval: float, longest: float) -> Floats:
-    """Time in ps at which each torsion's autocorrelation falls to 1/e, infinity where it does not within `longest`."""
+    """Time in ps at which each torsion's autocorrelation falls to 1/e, infinity where it does not within `longest`.
+
+    Args:
+        runs: each (frames, torsions), radians.
+        interval: between frames, ps.
+        longest: the latest time looked at, ps.
+    """
     steps = round(longest / interval)
     return np.array(
         [
@@ -113,7 +121,13 @@ def decorrelation_times(runs: Sequence[Floats], interval: float, longest: float)
 
 
 def slowest_timescale(reference: Unseen, runs: Sequence[Floats], interval: float) -> float:
-    """Slowest implied timescale in ps of runs on the reference's states, at the reference's lag."""
+    """Slowest implied timescale in ps of runs on the reference's states, at the reference's lag.
+
+    Args:
+        reference: the peptide's MD and its states.
+        runs: each (frames, torsions), radians.
+        interval: between frames, ps.
+    """
     stride = max(1, round(_LAG / interval))
     paths = [reference.model.discretise(t) for t in reference.model.project([r[::stride] for r in runs])]
     counts = msm.transition_counts(paths, 1, reference.model.states).sum(axis=0)
@@ -121,7 +135,14 @@ def slowest_timescale(reference: Unseen, runs: Sequence[Floats], interval: float
 
 
 def table_frames(table: ResidueTable, reference: Unseen, count: int, seed: int) -> Floats:
-    """Frames (count, scored torsions) whose torsions are drawn from the table, each by itself."""
+    """Frames (count, scored torsions) whose torsions are drawn from the table, each by itself.
+
+    Args:
+        table: histograms of torsions by residue type.
+        reference: the peptide whose torsions are drawn.
+        count: number of frames.
+        seed: of the draws.
+    """
     generator, out = np.random.default_rng(seed), []
     for token, slot in reference.columns:
         kind, place, d = reference.chain.types[token]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.spatial.distance import jensenshannon
 
+from latentmd.analysis import statistics
 from latentmd.arrays import Doubles, Floats
 from latentmd.molecule.chain import PLACES, SLOTS, TYPES, Chain
 
@@ -43,19 +43,19 @@ def scored_planes(chain: Chain) -> dict[str, list[tuple[tuple[int, int], tuple[i
 
 
 def histogram(angles: Floats, weights: Floats | None = None) -> Doubles:
-    """Counts of angles in radians in 100 bins."""
+    """Counts (100,) of angles in radians, of any shape."""
     return np.asarray(np.histogram(angles, BINS, (-np.pi, np.pi), weights=weights)[0], dtype=np.float64)
 
 
 def plane(first: Floats, second: Floats) -> Doubles:
-    """Counts of pairs of angles in radians in 50 × 50 bins, flattened."""
+    """Counts (2500,) of pairs of angles (frames,) in radians, in 50 × 50 bins."""
     counts = np.histogram2d(first, second, PLANE_BINS, ((-np.pi, np.pi), (-np.pi, np.pi)))[0]
     return np.asarray(counts.ravel(), dtype=np.float64)
 
 
 def js_distance(p: Floats, q: Floats) -> float:
-    """Jensen–Shannon distance in √nats of two histograms (`scipy.spatial.distance.jensenshannon`)."""
-    return float(jensenshannon(p, q))
+    """Jensen–Shannon distance in √nats of two histograms (bins,); nan where one of them is empty."""
+    return statistics.js_distance(p, q) if np.sum(p) > 0 and np.sum(q) > 0 else float("nan")
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,12 @@ class ResidueTable:
 
 
 def frame_scores(chain: Chain, frames: Floats, reference: Floats) -> dict[str, float]:
-    """JS distances between two sets of frames [frames, tokens, slots] in radians: "torsions", and the two planes."""
+    """JS distances between two sets of frames [frames, tokens, slots] in radians: "torsions", and the two planes.
+
+    Args:
+        chain: chemistry of the peptide.
+        frames, reference: torsions [frames, tokens, slots], radians.
+    """
     torsions = [
         js_distance(histogram(frames[:, t, s]), histogram(reference[:, t, s])) for t, s in scored_torsions(chain)
     ]

@@ -1,12 +1,8 @@
-"""Settings of an evaluation, and the folder that it writes to."""
+"""Settings of an evaluation."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
-
-from latentmd.analysis.features import EvaluationError
 
 ASSUMED_TEMPERATURE = 350.0  # K, of the reference protocol
 FRAME_BASELINES = ("replicate", "persistence", "msm", "shuffled")
@@ -14,8 +10,8 @@ MODEL_BASELINES = ("tica-flow", "koopman")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How to evaluate.
+class EvaluationSettings:
+    """Settings of an evaluation.
 
     Attributes:
         lag: ps, of TICA and the MSM.
@@ -38,26 +34,4 @@ class Settings:
     seed: int = 0
 
 
-DEFAULTS = Settings()
-
-
-def prepared_folder(folder: Path, overwrite: bool, record: str = "evaluation.json") -> Path:
-    """Make a folder for results, refusing one that holds results already or cannot be written.
-
-    Args:
-        folder: made where it does not exist.
-        overwrite: accept earlier results, which are then replaced.
-        record: name of the file that says that there are results.
-
-    Raises:
-        EvaluationError: the folder cannot be used; the message says what to do.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EvaluationError(f"{folder}: cannot make this folder ({error.strerror}); choose another --out") from error
-    if not os.access(folder, os.W_OK):
-        raise EvaluationError(f"{folder}: not writable; choose another folder with --out")
-    if (folder / record).exists() and not overwrite:
-        raise EvaluationError(f"{folder} holds {record} already; pass --overwrite or another --out")
-    return folder
+DEFAULTS = EvaluationSettings()

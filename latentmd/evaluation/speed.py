@@ -154,7 +154,7 @@ def table(rows: Sequence[Row]) -> Any:
         share = "" if row.share is None else f"{100 * row.share:.1f} %"
         simulated = "" if row.simulated is None else tables.number(row.simulated)
         memory = "" if row.memory is None else f"{row.memory:.0f}"
-        made.add_row(row.name, row.size, f"{tables.number(row.rate)} {row.unit}", simulated, share, memory)
+        made.add_row(*(row.name, row.size, f"{tables.number(row.rate)} {row.unit}", simulated, share, memory))
     return made
 
 

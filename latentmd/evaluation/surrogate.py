@@ -10,8 +10,9 @@ from pathlib import Path
 from latentmd.analysis.features import EvaluationError
 from latentmd.analysis.metric import Evaluation
 from latentmd.evaluation.page import accuracy_section, write
-from latentmd.evaluation.settings import DEFAULTS, FRAME_BASELINES, MODEL_BASELINES, Settings, prepared_folder
+from latentmd.evaluation.settings import DEFAULTS, FRAME_BASELINES, MODEL_BASELINES, EvaluationSettings
 from latentmd.evaluation.surrogate_run import Sizes, SurrogateRun, training_seconds
+from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress
 from latentmd.report import record
 
@@ -27,7 +28,7 @@ def evaluate_model(
     walkers: int = 64,
     step: float | None = None,
     seeds: int = 3,
-    settings: Settings = DEFAULTS,
+    settings: EvaluationSettings = DEFAULTS,
     overwrite: bool = False,
     progress: Progress = lambda stage, done=None, total=None: None,
 ) -> Evaluation:
@@ -51,7 +52,7 @@ def evaluate_model(
     Raises:
         EvaluationError: anything wrong with the input, in one sentence.
     """
-    folder = None if out is None else prepared_folder(Path(out), overwrite)
+    folder = None if out is None else results_folder(Path(out), overwrite, "evaluation.json")
     if "all" in settings.baselines:
         settings = replace(settings, baselines=FRAME_BASELINES + MODEL_BASELINES)
     unknown = [b for b in settings.baselines if b not in FRAME_BASELINES + MODEL_BASELINES]

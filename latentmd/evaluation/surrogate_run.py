@@ -22,7 +22,7 @@ from latentmd.evaluation.document import document
 from latentmd.evaluation.frame_baselines import frame_baselines
 from latentmd.evaluation.frames import structure_metrics
 from latentmd.evaluation.inputs import trajectory_files
-from latentmd.evaluation.settings import FRAME_BASELINES, Settings
+from latentmd.evaluation.settings import FRAME_BASELINES, EvaluationSettings
 from latentmd.evaluation.trajectories import speed_metrics
 from latentmd.io.progress import Progress, Tick
 from latentmd.molecule.checks import StructureTemplate, structure_template
@@ -40,7 +40,7 @@ _ENERGY_FRAMES = 10_000  # held-out frames whose energies give MD's range
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is rolled out: latent steps per walker, independent walkers, and seeds of all of them together."""
+    """Numbers of latent steps per walker, of independent walkers, and of seeds of all of them together."""
 
     steps: int
     walkers: int
@@ -49,7 +49,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Data:
-    """What a surrogate is evaluated on, at the spacing of its rollouts.
+    """Held-out and training data of an evaluation, at the spacing of the rollouts.
 
     Attributes:
         md: reference, its runs one frame per latent step.
@@ -85,7 +85,9 @@ class SurrogateRun:
         EvaluationError: the file holds another number of atoms than the model covers.
     """
 
-    def __init__(self, propagator: Propagator, top: Path, settings: Settings, sizes: Sizes, progress: Progress) -> None:
+    def __init__(
+        self, propagator: Propagator, top: Path, settings: EvaluationSettings, sizes: Sizes, progress: Progress
+    ) -> None:
         self.propagator, self.top, self.sizes, self.progress = propagator, top, sizes, progress
         self.settings = settings
         self.topology, _ = features.load_topology(top)
@@ -200,14 +202,21 @@ class SurrogateRun:
         return molecule, platform, float(time_platform(molecule, platform, _MD_TIMING) * molecule.protocol.timestep)
 
     def _molecule(self) -> Molecule:
-        from latentmd.systems.builder import Protocol, build
+        from latentmd.systems.builder import InputOptions, Protocol, build
+        from latentmd.systems.own_force_field import inputs_beside, is_own
 
         m = self.propagator.manifest
         solvent: Any = m.solvent
         protocol = Protocol(
             solvent=solvent, force_field=tuple(m.force_field), temperature=m.temperature, friction=m.friction,
             timestep=m.timestep, hydrogen_mass=m.hydrogen_mass or 3.0,
+            inputs=inputs_beside(Path(self.top)) if is_own(m.force_field) else InputOptions(),
         )  # fmt: skip
+        if is_own(m.force_field) and protocol.inputs.system is None:
+            raise ValueError(
+                f"{self.top}: the model was trained with the molecule's own force field; put the system.xml of the "
+                "run that it was trained on beside this file"
+            )
         return build(self.top, protocol)
 
     def _part_metrics(self, data: Data, fitted: ReferenceModel) -> tuple[list[Metric], list[Floats]]:
@@ -245,7 +254,7 @@ class SurrogateRun:
         )
 
     def _baselines(
-        self, data: Data, fitted: ReferenceModel, own: FeatureSet, settings: Settings, latents: list[Floats]
+        self, data: Data, fitted: ReferenceModel, own: FeatureSet, settings: EvaluationSettings, latents: list[Floats]
     ) -> dict[str, list[Metric]]:
         chosen = settings.baselines
         self.progress("baselines of training frames")
@@ -322,7 +331,7 @@ class SurrogateRun:
         return notes
 
     def _additions(self, curves: dict[str, accuracy.AccuracyCurve], speed: float) -> dict[str, Any]:
-        """What evaluation.json holds of a model beside what it holds of every evaluation."""
+        """Entries of evaluation.json that only an evaluation of a model has."""
         return {
             "seeds": {"rollouts": [self.settings.seed + k for k in range(self.sizes.seeds)]},
             "model": {"name": self.propagator.manifest.name, "sha256": self.propagator.bundle.sha256},

@@ -20,7 +20,13 @@ from latentmd.evaluation.frame_baselines import frame_baselines
 from latentmd.evaluation.frames import energy_metrics, structure_metrics
 from latentmd.evaluation.inputs import RunRecord, run_record, trajectory_files
 from latentmd.evaluation.page import write
-from latentmd.evaluation.settings import ASSUMED_TEMPERATURE, DEFAULTS, FRAME_BASELINES, Settings, prepared_folder
+from latentmd.evaluation.settings import (
+    ASSUMED_TEMPERATURE,
+    DEFAULTS,
+    FRAME_BASELINES,
+    EvaluationSettings,
+)
+from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress
 from latentmd.molecule.checks import structure_template
 
@@ -32,7 +38,7 @@ def evaluate(
     *,
     out: str | Path | None = None,
     train: Sequence[str | Path] = (),
-    settings: Settings = DEFAULTS,
+    settings: EvaluationSettings = DEFAULTS,
     overwrite: bool = False,
     progress: Progress = lambda stage, done=None, total=None: None,
 ) -> Evaluation:
@@ -50,7 +56,7 @@ def evaluate(
     Raises:
         EvaluationError: anything wrong with the input, in one sentence.
     """
-    folder = None if out is None else prepared_folder(Path(out), overwrite)
+    folder = None if out is None else results_folder(Path(out), overwrite, "evaluation.json")
     progress("reading the reference")
     topology, _ = features.load_topology(Path(top))
     spec = features.feature_spec(topology)
@@ -93,9 +99,9 @@ def evaluate(
 
 
 def _recorded(
-    settings: Settings, reference: Sequence[Path], generated: Sequence[Path]
-) -> tuple[Settings, tuple[RunRecord, RunRecord]]:
-    """Settings with what the runs' own files say, where the user did not."""
+    settings: EvaluationSettings, reference: Sequence[Path], generated: Sequence[Path]
+) -> tuple[EvaluationSettings, tuple[RunRecord, RunRecord]]:
+    """Settings, completed from the runs' own files where the user left them open."""
     md, own = run_record(reference), run_record(generated)
     found = replace(
         settings,
@@ -109,7 +115,7 @@ def _recorded(
     return found, (md, own)
 
 
-def _notes(settings: Settings, md: FeatureSet, own: FeatureSet, spec: features.FeatureSpec) -> list[str]:
+def _notes(settings: EvaluationSettings, md: FeatureSet, own: FeatureSet, spec: features.FeatureSpec) -> list[str]:
     notes = []
     if settings.temperature is None:
         notes.append(f"temperature {ASSUMED_TEMPERATURE:g} K assumed; free energies scale with it (--temperature)")
@@ -157,7 +163,7 @@ def _fine(md: FeatureSet, own: FeatureSet) -> list[tuple[list[Floats], list[Floa
     return [(md.runs, fine), (own.runs, fine)]
 
 
-def speed_metrics(comparison: Comparison, settings: Settings) -> list[Metric]:
+def speed_metrics(comparison: Comparison, settings: EvaluationSettings) -> list[Metric]:
     """Effective samples per second of wall time, where that is known."""
     if settings.wall_time is None:
         return []

@@ -36,7 +36,14 @@ class EnergyHead(nn.Module):
         return out
 
     def loss(self, positions: Tensor, energies: Tensor, forces: Tensor, force_weight: float) -> tuple[Tensor, Tensor]:
-        """Mean squared errors of energies and of forces, both in units of `scale` (and of scale / 0.01 nm)."""
+        """Mean squared errors of energies and of forces, both in units of `scale` (and of scale / 0.01 nm).
+
+        Args:
+            positions: shape [frames, atoms, 3], nm.
+            energies: shape [frames], kJ/mol.
+            forces: shape [frames, atoms, 3], kJ/mol/nm.
+            force_weight: weight of the forces' error in the sum.
+        """
         positions = positions.detach().requires_grad_(True)
         predicted = self(positions)
         (gradient,) = torch.autograd.grad(predicted.sum(), positions, create_graph=True)
@@ -49,6 +56,11 @@ class LatentEnergyHead(nn.Module):
     """E[U | z] and Var[U | z] from the latent axes alone.
 
     A low R² is right where the latent drops vibrations: U fluctuates at fixed z. Trained by Gaussian likelihood.
+
+    Args:
+        axes: number of latent axes.
+        mean, spread: of the energies of training, kJ/mol.
+        width: of the hidden layers.
     """
 
     mean: Tensor
@@ -67,7 +79,12 @@ class LatentEnergyHead(nn.Module):
         return self.mean + self.spread * out[:, 0], variance
 
     def loss(self, w: Tensor, energies: Tensor) -> Tensor:
-        """Gaussian negative log-likelihood per frame, up to a constant."""
+        """Mean Gaussian negative log-likelihood of energies, up to a constant.
+
+        Args:
+            w: latent axes [frames, axes].
+            energies: shape [frames], kJ/mol.
+        """
         mean, variance = self(w)
         loss: Tensor = (0.5 * torch.log(variance) + 0.5 * (energies - mean).square() / variance).mean()
         return loss

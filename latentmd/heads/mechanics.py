@@ -111,7 +111,14 @@ class MechanicsPrior(nn.Module):
         return torch.sqrt((vectors * vectors).sum(-1))
 
     def fit(self, positions: Tensor, energies: Tensor, forces: Tensor, ridge: float = 1e-6) -> None:
-        """Set the parameters from frames [frames, atoms, 3], energies [frames] kJ/mol and forces kJ/mol/nm."""
+        """Set the parameters from frames [frames, atoms, 3], energies [frames] kJ/mol and forces kJ/mol/nm.
+
+        Args:
+            positions: shape [frames, atoms, 3], nm.
+            energies: shape [frames], kJ/mol.
+            forces: shape [frames, atoms, 3], kJ/mol/nm.
+            ridge: weight of the squared coefficients, once each column of the fit is scaled to norm 1.
+        """
         x, target = positions.double(), energies.double()
         self.lengths.copy_(self._held_lengths(x).mean(0))
         self.stiffness.fill_(_SPRING)

@@ -64,7 +64,7 @@ class FolderLock:
             return False
 
     def release(self) -> None:
-        """Give the folder free and remove the lock file; a second call does nothing."""
+        """Release the lock and remove its file; a second call does nothing."""
         if self._handle is None:
             return
         self.path.unlink(missing_ok=True)
@@ -140,6 +140,26 @@ def check_folder(path: Path, policy: Policy, files: RunFiles) -> None:
         )
 
 
+def results_folder(path: Path, overwrite: bool, record: str) -> Path:
+    """Make a folder for results that a command writes at its end, or accept one that holds none yet.
+
+    Args:
+        path: of the folder.
+        overwrite: accept earlier results, which are then replaced.
+        record: name of the file that says that there are results.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError: it cannot be written, or holds results; the message says what to do.
+    """
+    _writable(path)
+    if (path / record).exists() and not overwrite:
+        raise OutputError(f"{path} holds {record} already; pass --overwrite or another --out")
+    return path
+
+
 def claim_folder(path: Path, policy: Policy, files: RunFiles, request: Mapping[str, Any]) -> FolderLock:
     """Make a folder for a run, or find the run in it, and hold its lock.
 
@@ -182,7 +202,7 @@ def _prepare(path: Path, policy: Policy, files: RunFiles, wanted: dict[str, Any]
                 "or choose another folder with --out"
             )
         for leftover in path.rglob(f".*{LEFTOVER}*"):  # of a process that was killed
-            leftover.unlink(missing_ok=True)
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
         return
     if record.exists():
         files.remove(path)

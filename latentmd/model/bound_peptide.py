@@ -74,7 +74,13 @@ class BoundPeptide(nn.Module):
 
     @torch.jit.export
     def draw(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Torsions [batch, tokens, slots] a lag later; standard normal noise [batch, tokens · slots]."""
+        """Torsions [batch, tokens, slots] a lag later; standard normal noise [batch, tokens · slots].
+
+        Args:
+            slow: latent tokens [batch, tokens, axes].
+            lag: shape [batch], ps.
+            noise: standard normal [batch, tokens · slots].
+        """
         types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
         uniform = 0.5 * (1 + torch.erf(noise.reshape(mask.shape) / 2.0**0.5))
         out: Tensor = self.drawn.sample(slow, types, mask, lag, uniform.clamp(1e-6, 1 - 1e-6))
@@ -85,6 +91,11 @@ class BoundPeptide(nn.Module):
         """One stochastic latent step of lag [batch] ps with standard normal noise [batch, step_noise].
 
         Torsions that clash in mean bond lengths and angles are drawn again: the law is that of the model, without them.
+
+        Args:
+            slow: latent tokens [batch, tokens, axes].
+            lag: shape [batch], ps.
+            noise: standard normal [batch, step_noise].
         """
         parts = noise.split(self.torsion_noise, dim=1)
         angles = self.draw(slow, lag, parts[0])
@@ -98,7 +109,7 @@ class BoundPeptide(nn.Module):
 
     @torch.jit.export
     def mean_step(self, slow: Tensor, lag: Tensor) -> Tensor:
-        """The conditional mean of a step. Never histogram its rollouts."""
+        """Conditional mean of a step of lag [batch] ps, in the shape of `slow`. Never histogram its rollouts."""
         kind = self.types[..., 0]
         axes = torch.nn.functional.pad(slow, [0, self.dim - slow.shape[-1]])
         z = self.basis.mean[kind] + (axes.unsqueeze(-2) @ self.inverse[kind]).squeeze(-2)

@@ -78,7 +78,7 @@ def models_folder() -> Path:
 
 def bundled_models() -> list[str]:
     """Names of the bundled models, which `load` takes in place of a path."""
-    return sorted(path.stem for path in models_folder().glob("*.pt"))
+    return sorted(path.stem for path in models_folder().glob("*.pt") if not path.stem.endswith(".paths"))
 
 
 def find(name_or_path: str | Path) -> Path:
@@ -134,6 +134,11 @@ def save(path: str | Path, surrogate: nn.Module, manifest: Manifest | Mapping[st
 
 def seal(path: str | Path, scripted: Any, manifest: Sealed) -> Sealed:
     """Write a TorchScript module and its manifest as one hashed file; `save` and other kinds of model files use it.
+
+    Args:
+        path: of the file.
+        scripted: the TorchScript module.
+        manifest: what the file says of it.
 
     Returns:
         The manifest with `versions`, `created` and `weights_sha256` filled in.

@@ -43,7 +43,13 @@ class PeptideConfig:
 
 
 class TokenPredictor(nn.Module):
-    """Mean of a chain's latent tokens a lag later: z + f(z, τ)."""
+    """Mean of a chain's latent tokens a lag later: z + f(z, τ).
+
+    Args:
+        dim: size of a latent token.
+        width, depth: of the transformer.
+        lags: shortest and longest, ps.
+    """
 
     def __init__(self, dim: int, width: int, depth: int, lags: tuple[float, float]) -> None:
         super().__init__()
@@ -55,7 +61,13 @@ class TokenPredictor(nn.Module):
 
     @torch.jit.export
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """z [batch, tokens, dim], lag [batch] ps; noise is not used."""
+        """z [batch, tokens, dim], lag [batch] ps; noise is not used.
+
+        Args:
+            z: tokens [batch, tokens, dim].
+            lag: shape [batch], ps.
+            noise: shape [batch, 0]; not used.
+        """
         out: Tensor = z + self.write(self.trunk(self.read(z), self.lag(lag)))
         return out
 
@@ -82,11 +94,11 @@ class PeptideModel(nn.Module):
         self.step = TorsionStep(
             SIZES,
             c.n_slow,
-            slots,
-            c.width,
-            c.depth,
-            c.causal_depth,
-            c.heads,
+            slots=slots,
+            width=c.width,
+            depth=c.depth,
+            causal_depth=c.causal_depth,
+            heads=c.heads,
             lags=c.lags,
             dropout=c.dropout,
             type_dropout=c.type_dropout,
@@ -94,6 +106,12 @@ class PeptideModel(nn.Module):
         self.table: dict[str, dict[str, Tensor]] = {}
 
     def encode(self, angles: Tensor, types: Tensor, mask: Tensor) -> Tensor:
-        """Slow axes [batch, tokens, n_slow] of torsions."""
+        """Slow axes [batch, tokens, n_slow] of torsions.
+
+        Args:
+            angles: torsions [batch, tokens, slots], radians.
+            types: of each token [batch, tokens, kinds], long.
+            mask: which slots have a torsion [batch, tokens, slots].
+        """
         slow: Tensor = self.basis(self.encoder(angles, types, mask), types)[0]
         return slow

@@ -20,6 +20,7 @@ from latentmd.model.lags import split_time as split_time
 from latentmd.molecule.geometry import kabsch
 
 if TYPE_CHECKING:
+    from latentmd.core.paths.masked import MaskedTrajectory
     from latentmd.molecule.checks import StructureTemplate
 
 Noise = np.random.Generator | CounterNoise
@@ -226,6 +227,20 @@ class Propagator:
 
         topology, positions = self.manifest.molecule()
         return structure_template(topology, positions)
+
+    @cached_property
+    def trajectories(self) -> MaskedTrajectory:
+        """Masked trajectory model of the slow axes, from the file beside the bundle.
+
+        `trajectories.sample(known, mask, times, noise)` draws whatever the mask does not say is known: the frames after
+        the first, those between two ends, or those between every s-th one.
+
+        Raises:
+            PathModelError: there is no such file, or it belongs to another bundle.
+        """
+        from latentmd.model.paths import beside, load_path_model
+
+        return load_path_model(beside(self.bundle.path), self.manifest.weights_sha256)[0]
 
     def checks(self, positions: ArrayLike) -> dict[str, NDArray[np.bool_]]:
         """Soundness of positions [B, N, 3] nm, frame by frame: "finite", "bonds", "angles", "chirality", "clashes"."""

@@ -50,13 +50,19 @@ class Surrogate(nn.Module):
 
     @torch.jit.export
     def step(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """One stochastic latent step of lag [batch] ps with standard normal noise [batch, step_noise]."""
+        """One stochastic latent step of lag [batch] ps with standard normal noise [batch, step_noise].
+
+        Args:
+            slow: slow axes [batch, tokens, slow].
+            lag: shape [batch], ps.
+            noise: standard normal [batch, step_noise].
+        """
         out: Tensor = self.predictor.step(slow, lag, noise)  # type: ignore[operator]
         return out
 
     @torch.jit.export
     def mean_step(self, slow: Tensor, lag: Tensor) -> Tensor:
-        """The conditional mean of a step. Never histogram its rollouts."""
+        """Conditional mean of a step of lag [batch] ps, in the shape of `slow`. Never histogram its rollouts."""
         out: Tensor = self.predictor.mean_step(slow, lag)  # type: ignore[operator]
         return out
 
@@ -69,7 +75,13 @@ class Surrogate(nn.Module):
 
     @torch.jit.export
     def reconstruct(self, slow: Tensor, fast: Tensor, noise: Tensor) -> Tensor:
-        """Positions of given slow and fast axes; noise [batch, decode_noise − fast_noise] (zeros: no residual)."""
+        """Positions of given slow and fast axes; noise [batch, decode_noise − fast_noise] (zeros: no residual).
+
+        Args:
+            slow: slow axes [batch, tokens, slow].
+            fast: fast axes [batch, tokens, fast].
+            noise: standard normal [batch, decode_noise − fast_noise]; zeros for no residual.
+        """
         out: Tensor = self.decoder(torch.cat([slow, fast], dim=-1).flatten(1), noise)
         return out
 
@@ -86,7 +98,13 @@ class Surrogate(nn.Module):
         return mean, variance
 
     def forward(self, positions: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Positions → positions one step of `lag` [batch] ps later; noise [batch, step_noise + decode_noise]."""
+        """Positions → positions one step of `lag` [batch] ps later; noise [batch, step_noise + decode_noise].
+
+        Args:
+            positions: shape [batch, atoms, 3], nm.
+            lag: shape [batch], ps.
+            noise: standard normal [batch, step_noise + decode_noise].
+        """
         slow, _ = self.encode(positions)
         slow = self.step(slow, lag, noise[:, : self.step_noise])
         return self.decode(slow, noise[:, self.step_noise :])

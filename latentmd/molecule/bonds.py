@@ -82,27 +82,6 @@ def eccentricity(n_atoms: int, bonds: Pairs, atom: int) -> int:
     return int(max(networkx.single_source_shortest_path_length(bond_graph(n_atoms, bonds), atom).values()))
 
 
-def far_side(n_atoms: int, bonds: Pairs, bond: tuple[int, int]) -> Ints | None:
-    """Sorted atoms on the side of the second atom of a bond when the bond is cut; None where the bond is in a ring.
-
-    Args:
-        n_atoms: number of atoms.
-        bonds: pairs of atom indices.
-        bond: two bonded atoms.
-
-    Raises:
-        ValueError: the two atoms are not bonded.
-    """
-    import networkx
-
-    graph = bond_graph(n_atoms, bonds)
-    if not graph.has_edge(*bond):
-        raise ValueError(f"atoms {bond[0]} and {bond[1]} are not bonded; expected a bond of the molecule")
-    graph.remove_edge(*bond)
-    side = networkx.node_connected_component(graph, bond[1])
-    return None if bond[0] in side else np.array(sorted(side), dtype=np.int64)
-
-
 def equivalence_classes(labels: Sequence[Hashable], bonds: Pairs) -> list[int]:
     """Class of every atom by colour refinement of the bond graph (Morgan, J. Chem. Doc. 5, 107, 1965).
 
@@ -128,26 +107,6 @@ def equivalence_classes(labels: Sequence[Hashable], bonds: Pairs) -> list[int]:
 def _ranks(keys: Sequence[Any]) -> list[int]:
     order = {key: rank for rank, key in enumerate(sorted(set(keys)))}
     return [order[key] for key in keys]
-
-
-def stereocentres(symbols: Sequence[str], bonds: Pairs) -> Ints:
-    """Tetrahedral atoms with four different substituents, told apart by `equivalence_classes`; needs all hydrogens.
-
-    Args:
-        symbols: element symbol of each atom.
-        bonds: pairs of atom indices.
-
-    Returns:
-        The centre and its four neighbours, heavy atoms first and hydrogens last, by index otherwise, [centres, 5].
-    """
-    pairs = [(int(i), int(j)) for i, j in bonds]
-    classes = equivalence_classes(symbols, pairs)
-    rows = [
-        [i, *sorted(near, key=lambda j: (symbols[j] == "H", j))]
-        for i, near in enumerate(neighbour_lists(len(symbols), pairs))
-        if len(near) == 4 and len({classes[j] for j in near}) == 4
-    ]
-    return np.array(rows, dtype=np.int64).reshape(-1, 5)
 
 
 def within_two_bonds(n_atoms: int, bonds: Pairs, atoms: Ints) -> NDArray[np.bool_]:

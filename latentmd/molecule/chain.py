@@ -93,7 +93,17 @@ def chain(topology: Any, positions: Floats) -> Chain:
         (TYPES.index(name), place[k], int(_is_d(record, atoms, positions)))
         for k, (name, atoms) in enumerate(zip(names, residues, strict=True))
     ]
-    return Chain(record, names, np.array(types), _templates(record), layout, slots, quads, rest, kinds)
+    return Chain(
+        record=record,
+        names=names,
+        types=np.array(types),
+        templates=_templates(record),
+        layout=layout,
+        slots=slots,
+        quads=quads,
+        rest=rest,
+        kinds=kinds,
+    )
 
 
 def chain_templates(topology: Any) -> tuple[str, ...]:
@@ -251,7 +261,7 @@ def _slots(record: Chemistry, layout: ZMatrix, names: tuple[str, ...]) -> tuple[
         if i in layout.rotors or _turns_start(record, layout, b, c):
             turning[column] = 3
             continue
-        slot = _slot(record, names[token], i, a, b, (a, b) in bridges or (b, a) in bridges)
+        slot = _slot(record, names[token], i=i, a=a, b=b, bridge=(a, b) in bridges or (b, a) in bridges)
         if slot == "chi":
             chis[token] += 1
             slot = f"chi{chis[token]}"

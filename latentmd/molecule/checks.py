@@ -45,7 +45,7 @@ def bond_lengths(positions: Floats, bonds: Ints) -> Floats:
 
 
 def bond_angles(positions: Floats, triples: Ints) -> Floats:
-    """Angles i-j-k in radians, shape (frames, triples), from index triples (triples, 3)."""
+    """Angles i-j-k in radians, (frames, triples), of positions (frames, atoms, 3) by index triples (triples, 3)."""
     u = _vectors(positions, triples[:, 0], triples[:, 1])
     v = _vectors(positions, triples[:, 2], triples[:, 1])
     inner = _dot(u, v)
@@ -217,11 +217,13 @@ def structure_template(topology: Any, reference: Floats) -> StructureTemplate:
     triples = angle_triples(len(symbols), bonds)
     centres = chiral_quads(symbols, bonds, frames[0])
     heavy = np.array([i for i, symbol in enumerate(symbols) if symbol not in ("H", "D", "VS")], dtype=np.int64)
+    bond_mean, bond_deviation = _moments(bond_lengths(frames, bonds), 0)
+    angle_mean, angle_deviation = _moments(bond_angles(frames, triples), 1)
     return StructureTemplate(
-        tuple(symbols), bonds, *_moments(bond_lengths(frames, bonds), 0),
-        triples, *_moments(bond_angles(frames, triples), 1),
-        centres, np.sign(np.mean(np.sign(signed_volumes(frames, centres)), axis=0)),
-        heavy, within_two_bonds(len(symbols), bonds, heavy),
+        symbols=tuple(symbols), bonds=bonds, bond_mean=bond_mean, bond_deviation=bond_deviation,
+        angles=triples, angle_mean=angle_mean, angle_deviation=angle_deviation, centres=centres,
+        handedness=np.sign(np.mean(np.sign(signed_volumes(frames, centres)), axis=0)),
+        heavy=heavy, bonded=within_two_bonds(len(symbols), bonds, heavy),
     )  # fmt: skip
 
 

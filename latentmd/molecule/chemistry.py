@@ -54,6 +54,7 @@ class Chemistry:
 
     @property
     def n_atoms(self) -> int:
+        """Number of atoms."""
         return len(self.symbols)
 
     def neighbours(self) -> list[list[int]]:

@@ -38,7 +38,7 @@ def kabsch(mobile: Tensor, reference: Tensor, weights: Tensor | None = None) -> 
 
 
 def wrap(angle: Tensor) -> Tensor:
-    """Angle in radians moved by full turns to within half a turn of zero."""
+    """Angles in radians, of any shape, moved by full turns to within half a turn of zero."""
     return angle - 2.0 * math.pi * torch.round(angle / (2.0 * math.pi))
 
 
@@ -47,7 +47,7 @@ def signed_volumes(positions: Tensor, centres: Tensor) -> Tensor:
 
     Args:
         positions: [batch, atoms, 3] nm.
-        centres: [centres, 4 or more] long, from `stereocentres`.
+        centres: [centres, 4 or more] long, from `latentmd.molecule.checks.chiral_quads`.
 
     Returns:
         [batch, centres] in [-1, 1], about ±0.77 at a tetrahedral atom.

@@ -36,3 +36,32 @@ def amide_torsions(symbols: list[str], bonds: Ints) -> Ints:
     quads = rotatable_torsions(symbols, bonds)
     kept = [q for q in quads.tolist() if any(a in carbonyl and symbols[b] == "N" for a, b in (q[1:3], q[2:0:-1]))]
     return np.array(kept, dtype=np.int64).reshape(-1, 4)
+
+
+def acyclic_torsions(quads: Ints, bonds: Ints, atoms: int) -> tuple[Ints, tuple[Ints, ...]]:
+    """The torsions (torsions, 4) whose bond is in no ring, and the atoms on the far side of each.
+
+    Args:
+        quads: atoms of torsions, shape (torsions, 4).
+        bonds: of the molecule, shape (bonds, 2).
+        atoms: number of them.
+    """
+    around = neighbour_lists(atoms, bonds)
+    kept, sides = [], []
+    for quad in quads.tolist():
+        side = _side(around, quad[1], quad[2])
+        if quad[1] not in side:
+            kept.append(quad)
+            sides.append(np.array(sorted(side), dtype=np.int64))
+    return np.array(kept, dtype=np.int64).reshape(-1, 4), tuple(sides)
+
+
+def _side(around: list[list[int]], near: int, far: int) -> set[int]:
+    """Atoms that are reached from `far` without the bond to `near`; `near` itself where the bond is in a ring."""
+    found, waiting = {far}, [i for i in around[far] if i != near]
+    while waiting:
+        atom = waiting.pop()
+        if atom not in found:
+            found.add(atom)
+            waiting += around[atom]
+    return found

@@ -39,6 +39,10 @@ def z_matrix(record: Chemistry, root: int | None = None) -> ZMatrix:
     farthest from the root. Parts that are not bonded to the largest one hang on its root by a pseudo bond, whose
     length, angle and torsion are free.
 
+    Args:
+        record: chemistry of the molecule.
+        root: an atom with two neighbours or more.
+
     Raises:
         ValueError: for fewer than four atoms.
     """

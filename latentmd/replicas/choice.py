@@ -40,7 +40,17 @@ def replica_engine(
     restraints: Ints | None = None,
     threads: int = 1,
 ) -> ReplicaEngine | OneByOne:
-    """Make the fastest engine that can simulate a System; arguments as for `ReplicaEngine`."""
+    """Make the fastest engine that can simulate a System; arguments as for `ReplicaEngine`.
+
+    Args:
+        system: OpenMM System of one copy.
+        positions: shape (replicas, atoms, 3), nm.
+        temperature: of all, or of each replica, K.
+        seed: of all, or of each replica.
+        numbers: of the replicas in the random streams; 0, 1, … otherwise.
+        restraints: atoms of restrained torsions, shape (restraints, 4).
+        threads: of the CPU engine.
+    """
     if unsupported(system):
         from latentmd.replicas.one_by_one import OneByOne
 

@@ -34,7 +34,13 @@ class Device(Protocol):
         """Copy a device array to NumPy, after all launches."""
 
     def launch(self, blocks: int, threads: int, shared: int, arguments: tuple[Any, ...]) -> None:
-        """Start the kernel; launches that are started together may run at the same time."""
+        """Start the kernel; launches that are started together may run at the same time.
+
+        Args:
+            blocks, threads: of the grid.
+            shared: bytes of shared memory of a block.
+            arguments: of the kernel.
+        """
 
     def join(self) -> None:
         """Make later launches and copies wait for all earlier ones."""
@@ -78,7 +84,13 @@ class CudaDevice:
         return self._cupy.asnumpy(array)
 
     def launch(self, blocks: int, threads: int, shared: int, arguments: tuple[Any, ...]) -> None:
-        """Start the kernel on a stream of its own."""
+        """Start the kernel on a stream of its own.
+
+        Args:
+            blocks, threads: of the grid.
+            shared: bytes of shared memory of a block.
+            arguments: of the kernel.
+        """
         if self._used == len(self._streams):
             self._streams.append(self._cupy.cuda.Stream(non_blocking=True))
         stream = self._streams[self._used]

@@ -49,11 +49,8 @@ def lower(
         better = (found < energies) & ~ended
         memory.learn(better, (tried - x) * width, slopes - gradients)
         rows = better[:, None, None]
-        x, gradients, energies = (
-            np.where(rows, tried, x),
-            np.where(rows, slopes, gradients),
-            np.where(better, found, energies),
-        )
+        x, gradients = np.where(rows, tried, x), np.where(rows, slopes, gradients)
+        energies = np.where(better, found, energies)
         share = np.where(better, 1.0, 0.25 * share)
         short = share < _SHORTEST
         ended |= short & memory.empty

@@ -115,7 +115,13 @@ class OneByOne:
         self.draw += 1
 
     def langevin(self, steps: int, *, timestep: float, friction: float) -> None:
-        """Langevin dynamics in OpenMM's LangevinMiddle splitting; steps, time step in ps, friction in 1/ps."""
+        """Langevin dynamics in OpenMM's LangevinMiddle splitting; steps, time step in ps, friction in 1/ps.
+
+        Args:
+            steps: number of time steps.
+            timestep: in ps.
+            friction: in 1/ps.
+        """
         check_steps(steps, timestep)
         for r, context in self._each("langevin", timestep):
             integrator = context.getIntegrator()
@@ -133,7 +139,13 @@ class OneByOne:
             self._step(r, context, steps)
 
     def hamiltonian(self, steps: int, *, timestep: float, rng: np.random.Generator) -> Bools:
-        """One Hamiltonian Monte Carlo move of every replica; whether each was accepted, shape (replicas,)."""
+        """One Hamiltonian Monte Carlo move of every replica; whether each was accepted, shape (replicas,).
+
+        Args:
+            steps: number of time steps of a trial.
+            timestep: in ps.
+            rng: of the acceptance.
+        """
         before, energies = self.positions.copy(), self.energies()
         self.draw_velocities()
         energies = energies + self.kinetic_energies()
@@ -186,7 +198,7 @@ class OneByOne:
 
     def _context(self, kind: str, timestep: float) -> openmm.Context:
         if (kind, timestep) not in self._contexts:
-            integrator = _velocity_verlet(timestep)
+            integrator = velocity_verlet(timestep)
             if kind == "langevin":
                 integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, timestep)
                 integrator.setConstraintTolerance(_TOLERANCE)
@@ -240,8 +252,12 @@ def _torsion_restraints(quads: Ints) -> openmm.CustomTorsionForce:
     return force
 
 
-def _velocity_verlet(timestep: float) -> openmm.CustomIntegrator:
-    """Velocity Verlet with constraints of positions and velocities (RATTLE; Andersen 1983); time step in ps."""
+def velocity_verlet(timestep: float) -> openmm.CustomIntegrator:
+    """Velocity Verlet with constraints of positions and velocities (RATTLE; Andersen 1983): reversible, symplectic.
+
+    Args:
+        timestep: ps.
+    """
     integrator = openmm.CustomIntegrator(timestep)
     integrator.setConstraintTolerance(_TOLERANCE)
     integrator.addPerDofVariable("free", 0)

@@ -174,6 +174,12 @@ _READERS = {
 
 
 def maxwell_boltzmann(mass: Floats, temperature: float, rng: np.random.Generator) -> Doubles:
-    """Maxwell-Boltzmann velocities in nm/ps, shape (atoms, 3)."""
+    """Maxwell-Boltzmann velocities in nm/ps, shape (atoms, 3).
+
+    Args:
+        mass: shape (atoms,), g/mol.
+        temperature: in K.
+        rng: of the draws.
+    """
     width = np.sqrt(GAS_CONSTANT * temperature / np.asarray(mass, np.float64))
     return np.asarray(rng.normal(size=(len(mass), 3)) * width[:, None], np.float64)

@@ -1,1 +1,1 @@
-"""Pages, tables and figures. Knows no workflow."""
+"""Pages, tables and figures. Knows nothing of the work that they report on."""

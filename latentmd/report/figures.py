@@ -179,7 +179,12 @@ def _chapman_panel(axis: Axes, pair: Sequence[Any], lag: float) -> None:
 
 
 def states(populations: Sequence[Floats], flux: Sequence[Floats]) -> bytes:
-    """Stationary populations of the macrostates, and their reactive fluxes, side by side."""
+    """Stationary populations of the macrostates, and their reactive fluxes, side by side.
+
+    Args:
+        populations: (macrostates,) of the reference, then of the generated set.
+        flux: (macrostates, macrostates), likewise.
+    """
     made, axes = figure(1, 3)
     x = np.arange(len(populations[0]))
     axes[0].bar(x - 0.2, populations[0], 0.4, color=REFERENCE, label="reference")

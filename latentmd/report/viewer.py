@@ -1,4 +1,4 @@
-"""The molecule of a page: which atoms 3Dmol.js shows, their bonds, and a few aligned frames."""
+"""3-D view of a page: the atoms that 3Dmol.js shows, their bonds, and a few aligned frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BACKBONE = ("N", "CA", "C", "O", "CH3")
 
 @dataclass(frozen=True)
 class View:
-    """What the 3-D view shows.
+    """Content of the 3-D view.
 
     Attributes:
         topology: mdtraj or OpenMM topology.

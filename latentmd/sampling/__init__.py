@@ -1,1 +1,1 @@
-"""How frames are made: what all ways share, and one folder for each way."""
+"""Sampling: walkers, hybrid sampling and Metropolis chains in a folder each, and what they share."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latentmd.sampling.force_fields import disagreement
+
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
     from latentmd.model.peptide_file import PeptideManifest
@@ -118,6 +120,8 @@ def bundled_model(molecule: Molecule, source: Path, temperature: float | None = 
         manifest = read_manifest(name)
         if manifest.covers(molecule.topology):
             why = other_stereoisomer(molecule, manifest)
+            if not why and molecule.own_force_field:
+                why = disagreement(molecule, manifest)
             if not why:
                 return ModelFile(name, manifest, read_sha256(name))
     peptides = given_model(NAME)
@@ -158,8 +162,7 @@ def reference_model(molecule: Molecule) -> Manifest | None:
     for name in bundled_models():
         manifest = read_manifest(name)
         same = (manifest.solvent, manifest.temperature) == (protocol.solvent, protocol.temperature)
-        alike = same and manifest.force_field == list(protocol.force_field_files)
-        if alike and manifest.covers(molecule.topology):
+        if same and manifest.covers(molecule.topology) and not disagreement(molecule, manifest):
             return manifest
     return None
 
@@ -199,6 +202,20 @@ def check_covered(molecule: Molecule, model: ModelFile, source: Path) -> None:
         "shows what it covers. Leave out --model to look for a bundled one, or train one with `latentmd md` and "
         "`latentmd train`"
     )
+
+
+def check_force_field(molecule: Molecule, model: ModelFile, source: Path) -> None:
+    """Refuse to move a molecule with its own force field by a model that was trained with another.
+
+    Raises:
+        ValueError: how they differ, and what to do.
+    """
+    why = disagreement(molecule, model.manifest) if molecule.own_force_field else ""
+    if why:
+        raise ValueError(
+            f"the model {model.name} does not cover {source}: {why}. A model holds for its force field only: use "
+            "--mode md or hybrid, or train one from `latentmd md` of these files"
+        )
 
 
 def of_one(model: ModelFile) -> Manifest:

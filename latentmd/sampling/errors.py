@@ -1,4 +1,4 @@
-"""How a run ends that does not end by itself."""
+"""Errors of runs that failed or were stopped."""
 
 from __future__ import annotations
 

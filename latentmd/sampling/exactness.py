@@ -1,4 +1,4 @@
-"""Levels of exactness: what frames made with a surrogate can be trusted for, and what each level costs."""
+"""Levels of exactness: what each guarantees of frames made with a surrogate, and what it costs."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ LEVELS: dict[Level, Exactness] = {
         costs="MD bursts: by far most of the time",
     ),
     "metropolised": Exactness(
-        guarantees="the exact Boltzmann distribution of a small system, by acceptance in full coordinates",
-        remains="statistical error, and basins without kernels that no chain reached, which nothing shows; no "
-        "kinetics. A deterministic decoder has no density in x, so that latent densities cannot judge: the proposal's "
-        "own density in full coordinates does",
-        costs="an energy (and a gradient) per step; acceptance falls fast with the number of atoms, 30 to 40 at most",
+        guarantees="the exact Boltzmann distribution of up to 150 atoms, by acceptance in full coordinates",
+        remains="statistical error, and basins that no chain reached, which nothing shows; rates come from bursts. A "
+        "deterministic decoder has no density in x, so that latent densities cannot judge: the proposal's own density "
+        "in full coordinates does",
+        costs="energies of a ladder of temperatures; acceptance falls with the number of atoms",
     ),
 }
 

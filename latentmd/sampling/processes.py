@@ -29,7 +29,7 @@ _POLL = 1.0  # seconds between looks at the clock while nothing comes
 
 
 class WorkerError(RuntimeError):
-    """A worker that failed; the message is its own."""
+    """Failure of a worker process, with the worker's own message."""
 
 
 class Job(Protocol):
@@ -184,7 +184,7 @@ class _Queue:
         self.done[task] = value
 
     def take_back(self, worker: _Worker) -> None:
-        """Let the task of a dead worker wait again, unless too many died of it."""
+        """Queue the task of a dead worker again, unless it has killed too many."""
         if worker not in self.running:
             return
         task = self.running.pop(worker)
@@ -265,7 +265,7 @@ class _Worker:
 def _take_job(
     worker: _Worker, replies: list[Reply], alive: bool, working: list[_Worker], on_message: Callable[[Any], None]
 ) -> None:
-    """Hand the messages of a job on; take its worker from those working where the job has ended."""
+    """Pass on the messages of a job; remove its worker from the working ones once the job has ended."""
     for kind, value in replies:
         if kind == "message":
             on_message(value)
@@ -281,7 +281,7 @@ def _take_job(
 
 
 def _drain(worker: _Worker, on_message: Callable[[dict[str, Any]], None]) -> None:
-    """Take in what a stopping worker still reports, so that provenance matches the frames it wrote."""
+    """Collect what a stopping worker still reports, so that provenance matches the frames that it wrote."""
     until = time.monotonic() + _PATIENCE
     with selectors.DefaultSelector() as selector:
         selector.register(worker.pipe, selectors.EVENT_READ)

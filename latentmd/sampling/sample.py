@@ -1,4 +1,4 @@
-"""Simulation of a molecule: picks the way, refuses settings without a meaning in it, and runs it."""
+"""`simulate`: chooses how a molecule is sampled, refuses settings that have no meaning there, and runs it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentmd.sampling.choice import DEFAULT_WALL, Facts, Way, choose
 from latentmd.sampling.exactness import Level, promise
+from latentmd.sampling.force_fields import refuse_force_field
 from latentmd.sampling.levels import run_hybrid
 from latentmd.sampling.request import (
     MODES,
@@ -36,6 +38,12 @@ _WALKERS, _TIME, _SAVE_EVERY, _BURST = 16, 10_000.0, 100.0, 2.0  # defaults of w
 _HYBRID_TIME = 100_000.0  # default budget of hybrid sampling, ps
 _WALKERS_ONLY = ("walkers", "save_every", "cycle", "burst")
 _HYBRID_ONLY = ("wall", "scheduler")
+_WAYS: dict[Way, tuple[Mode, Level]] = {
+    "model": ("alternate", "reweighted"),
+    "chains": ("hybrid", "metropolised"),
+    "bursts": ("hybrid", "reweighted"),
+    "md": ("md", "reweighted"),
+}
 
 
 def load(name_or_path: str | Path, device: str = "auto") -> Propagator:
@@ -88,12 +96,12 @@ def simulate(
         pdb: the molecule.
         model: name of a bundled model or path of one; the bundled one that covers the molecule where None.
         mode: "alternate" (latent steps and MD by turns), "latent" (latent steps only), "md" (plain MD) or "hybrid"
-            (surrogate proposals with unbiased MD bursts). Where None: hybrid with an `exactness`, or where no bundled
-            model covers the molecule and none is given, or with a wall budget where only the model of many peptides
-            covers it; else alternate.
-        exactness: of hybrid sampling; "reweighted" where None.
+            (statistics by exact chains or by unbiased MD bursts). Where None: hybrid with an `exactness`; alternate
+            with a `model` or in explicit solvent; else what `latentmd.sampling.choice.choose` says.
+        exactness: of hybrid sampling; with a mode "hybrid" "reweighted" where None.
         time: per walker, 10 ns where None; of all bursts together in mode "hybrid", 100 ns. Text with a unit, or ps.
-        wall: hybrid: budget of wall time in seconds, over all sessions of the run.
+        wall: hybrid: budget of wall time in seconds, over all sessions of the run; 10 min where exact chains are chosen
+            and it is None.
         walkers: independent runs; 16 where None. Not for hybrid.
         save_every: time between frames; 100 ps where None. Not for hybrid.
         cycle: length of one cycle of alternation, a multiple of save_every; about 1 ns where None.
@@ -140,13 +148,14 @@ def _ps(value: str | float | None) -> float | None:
 
 def _run(o: Options, report: Report, watch: Watch | None) -> RunResult | HybridResult:
     begin = clock.perf_counter()
-    mode, built = _choose(o)
+    refuse_force_field(o.pdb, o.shared["inputs"], o.shared["force_field"])
+    mode, level, built = _choose(o)
     stem = o.pdb.stem
     if mode == "hybrid":
-        level = o.exactness or "reweighted"
         _refuse_for_hybrid(o, level)
+        wall = DEFAULT_WALL if o.wall is None and o.mode is None and o.exactness is None else o.wall
         request = HybridRequest(
-            budget=HybridBudget(_HYBRID_TIME if o.time is None else o.time, o.wall),
+            budget=HybridBudget(_HYBRID_TIME if o.time is None else o.time, wall),
             out=o.out or Path(f"{stem}-hybrid"),
             exactness=level,
             model=o.model,
@@ -176,35 +185,45 @@ def _run(o: Options, report: Report, watch: Watch | None) -> RunResult | HybridR
     return execute(plan, report)
 
 
-def _choose(o: Options) -> tuple[Mode, Molecule | None]:
-    """The mode asked for or the one that suits the molecule, and the molecule where it was built for that."""
+def _choose(o: Options) -> tuple[Mode, Level, Molecule | None]:
+    """Mode and level asked for or those that suit the molecule, and the molecule where it was built for that."""
     if o.mode is not None and o.mode not in MODES:
         raise ValueError(f"--mode is {o.mode!r}; expected one of {', '.join(MODES)}")
     if o.exactness is not None:
         promise(o.exactness)
         if o.mode not in (None, "hybrid"):
             raise ValueError(f"--exactness has no meaning with --mode {o.mode}; leave one of them out")
-        return "hybrid", None
+        return "hybrid", o.exactness, None
     if o.mode is not None:
-        return o.mode, None
+        return o.mode, "reweighted", None
     solvent, force_field = o.shared["solvent"], o.shared["force_field"]
     if o.model is not None or solvent == "explicit":
-        return "alternate", None
-    from latentmd.sampling.conditions import UncoveredError, bundled_model
+        return "alternate", "reweighted", None
     from latentmd.systems.builder import Protocol, build
 
     molecule = build(o.pdb, Protocol(solvent or "implicit", force_field, inputs=o.shared["inputs"]))
+    facts = _facts(o, molecule)
+    way, reason = choose(facts)
+    if facts.uncovered:
+        logger.warning("%s", reason)
+    mode, level = _WAYS[way]
+    return mode, level, molecule
+
+
+def _facts(o: Options, molecule: Molecule) -> Facts:
+    """What the rule looks at."""
+    from latentmd.sampling.conditions import UncoveredError, bundled_model
+    from latentmd.sampling.metropolis.run import unsuitable
+
+    trajectories = any(getattr(o, name) is not None for name in ("time", *_WALKERS_ONLY))
     try:
         model = bundled_model(molecule, o.pdb, o.shared["temperature"])
     except UncoveredError as error:
-        note = "hybrid sampling will train one from a first round of MD, and use it to propose structures"
-        logger.warning("%s: %s", error.reason, note)
-        return "hybrid", molecule
-    asked = [f"--{name}" for name in _HYBRID_ONLY if getattr(o, name) is not None]
-    if model.many and asked:  # a model of this molecule alone refuses them
-        logger.warning("%s is of hybrid sampling, which trains a model of this molecule", ", ".join(asked))
-        return "hybrid", molecule
-    return "alternate", molecule
+        return Facts(error.reason, unsuitable(molecule), trajectories=trajectories, wall=o.wall)
+    if model.many and o.wall is not None:
+        reason = f"{model.name} is a model of many peptides, and --wall asks for exact statistics of this one"
+        return Facts(reason, unsuitable(molecule), trajectories=trajectories, wall=o.wall)
+    return Facts("", "", trajectories=trajectories, wall=o.wall)
 
 
 def _refuse(o: Options, unused: Sequence[str], mode: str) -> None:

@@ -1,4 +1,4 @@
-"""Where tasks run: in this process, in processes of this machine, or on a Dask cluster, with the same results."""
+"""Schedulers: run tasks in this process, in processes of this machine or on a Dask cluster, with equal results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 class Scheduler(Protocol):
-    """Where tasks run. Results must not depend on it."""
+    """Runs tasks somewhere; results must not depend on where."""
 
     def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
         """Results in the order of the arguments, each as soon as it and all before it are there.

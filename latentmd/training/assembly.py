@@ -17,6 +17,7 @@ from latentmd.decoders.torsions import TorsionDecoder
 from latentmd.encoders.egnn import EGNNEncoder, MoleculeEncoder
 from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.heads.mechanics import MechanicsPrior
+from latentmd.io.atomic import write_npz
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.features import FEATURE_SIZES, MoleculeGraph
 from latentmd.training import stages
@@ -26,13 +27,13 @@ from latentmd.training.data import Data, soft_torsions, some_frames
 from latentmd.training.embedding import collapse_diagnostics, encode_all
 from latentmd.training.labels import Labels
 from latentmd.training.loop import append_rows
-from latentmd.training.run import Run
+from latentmd.training.run import TrainingRun
 
 _PRIOR_FRAMES = 2000  # of the energy head's linear part: 66 forces each for 22 atoms, more than enough
 
 
 def build_surrogate(
-    data: Data, labels: Labels, config: TrainingConfig, run: Run
+    data: Data, labels: Labels, config: TrainingConfig, run: TrainingRun
 ) -> tuple[Surrogate, NDArray[np.float64]]:
     """Run all stages; returns the surrogate and the autocorrelations of its latent axes.
 
@@ -69,7 +70,7 @@ def new_encoder(graph: MoleculeGraph, config: TrainingConfig) -> MoleculeEncoder
     return MoleculeEncoder(egnn, graph.features, graph.separation, graph.tokens)
 
 
-def train_encoder(data: Data, config: TrainingConfig, run: Run) -> MoleculeEncoder:
+def train_encoder(data: Data, config: TrainingConfig, run: TrainingRun) -> MoleculeEncoder:
     """Stage 1; the frozen encoder is the JEPA's target.
 
     Args:
@@ -90,7 +91,7 @@ def train_encoder(data: Data, config: TrainingConfig, run: Run) -> MoleculeEncod
 
 
 def split_axes(
-    encoder: MoleculeEncoder, data: Data, config: TrainingConfig, run: Run
+    encoder: MoleculeEncoder, data: Data, config: TrainingConfig, run: TrainingRun
 ) -> tuple[LatentBasis, NDArray[np.float64], list[NDArray[np.float32]], list[NDArray[np.float32]]]:
     """Encode everything once, fit the basis, and return the axes of the training and of the held-out frames.
 
@@ -110,9 +111,7 @@ def split_axes(
         latents = [z.reshape(len(z), -1) for z in encode_all(encoder, everything)]
         run.record("encode", time.perf_counter() - start)
         arrays: dict[str, Any] = {f"z{i}": z for i, z in enumerate(latents)}
-        unfinished = cache.with_suffix(".tmp.npz")
-        np.savez(unfinished, **arrays)
-        unfinished.replace(cache)
+        write_npz(cache, arrays)
     lag = max(1, round(config.latent.lag / config.stride))
     anchors = soft_torsions(data, config.latent.soft_torsion) if config.latent.soft_torsion < 180 else []
     basis, correlation = fit_basis(
@@ -128,7 +127,7 @@ def train_decoder(
     positions: torch.Tensor,
     held_axes: list[NDArray[np.float32]],
     config: TrainingConfig,
-    run: Run,
+    run: TrainingRun,
 ) -> TorsionDecoder:
     """Stage 2a, with the residual spread measured on held-out frames (on training frames where none are held out).
 
@@ -158,7 +157,7 @@ def train_energies(
     w: torch.Tensor,
     labels: Labels,
     config: TrainingConfig,
-    run: Run,
+    run: TrainingRun,
 ) -> tuple[EnergyHead, LatentEnergyHead]:
     """Both energy heads; a network of the one with forces, where it needs one, starts from a copy of the encoder.
 

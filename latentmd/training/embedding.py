@@ -24,15 +24,29 @@ class EmbeddingConfig(Protocol):
     """What the stage reads of a configuration (`EmbeddingSettings` with steps, batch and rank)."""
 
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """Training steps."""
+        ...
+
     @property
-    def batch(self) -> int: ...
+    def batch(self) -> int:
+        """Windows per step."""
+        ...
+
     @property
-    def learning_rate(self) -> float: ...
+    def learning_rate(self) -> float:
+        """Peak learning rate of Adam."""
+        ...
+
     @property
-    def ema(self) -> float | None: ...
+    def ema(self) -> float | None:
+        """Initial momentum of the target encoder; None for no target."""
+        ...
+
     @property
-    def minimum_rank(self) -> float: ...
+    def minimum_rank(self) -> float:
+        """Least effective rank of the latent; below it the training fails."""
+        ...
 
 
 def device_of(module: nn.Module) -> torch.device:

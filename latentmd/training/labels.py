@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data
-from latentmd.training.run import Run
+from latentmd.training.run import TrainingRun
 
 
 def engine_labels(
@@ -23,11 +23,12 @@ def engine_labels(
     Args:
         pdb: PDB file of the molecule.
         positions: frames [frames, atoms, 3] in nm.
-        config: names the force field and the solvent.
+        config: names the force field and the solvent; a system.xml beside the PDB file is the force field.
     """
     from openmm import unit
 
     from latentmd.systems.builder import Protocol, build
+    from latentmd.systems.own_force_field import inputs_beside
 
     protocol = Protocol(
         solvent=config.solvent,
@@ -35,6 +36,7 @@ def engine_labels(
         temperature=config.temperature,
         friction=config.friction,
         timestep=config.timestep,
+        inputs=inputs_beside(Path(pdb)),
     )
     molecule = build(pdb, protocol)
     context = molecule.context(molecule.langevin(0))
@@ -56,7 +58,7 @@ class Labels:
     forces: torch.Tensor
 
 
-def energy_labels(data: Data, top: str | Path, config: TrainingConfig, run: Run) -> Labels:
+def energy_labels(data: Data, top: str | Path, config: TrainingConfig, run: TrainingRun) -> Labels:
     """Label evenly spaced training frames with the engine.
 
     Args:

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+from latentmd.io.atomic import replacing
+
 LossFunction = Callable[[torch.Generator], dict[str, Tensor]]
 
 
@@ -60,6 +62,7 @@ class Stage(lightning.LightningModule):
             self.averaged = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(average))
 
     def training_step(self, batch: Tensor, batch_index: int) -> dict[str, Tensor]:
+        """Losses of a step by name; called by Lightning. Random numbers follow from seed, step and process."""
         key = np.random.SeedSequence([self.seed, self.global_step, self.global_rank]).generate_state(1)[0]
         return self.losses(torch.Generator().manual_seed(int(key)))
 
@@ -76,6 +79,7 @@ class Stage(lightning.LightningModule):
             self.after_step(self.global_step)
 
     def configure_optimizers(self) -> Any:
+        """AdamW at a one-cycle rate; called by Lightning."""
         parameters = [p for p in self.module.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=1e-5)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -92,16 +96,36 @@ class Finish(Callback):
     """Calls `finish_step`. A module's own hook would come after the checkpoint, which then lacks its averages."""
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
+        """Note the losses of the batch; called by Lightning.
+
+        Args:
+            trainer, module: of Lightning.
+            outputs: losses of the batch.
+            batch, batch_index: the batch and its number.
+        """
         module.finish_step(float(outputs["loss"].detach()))
 
 
 class History(Callback):
-    """Rows (stage, step, quantity, value) of the training log, appended to a CSV file as they come."""
+    """Rows (stage, step, quantity, value) of the training log, appended to a CSV file as they come.
+
+    Args:
+        path: of the CSV file.
+        every: steps between rows.
+        report: called with (stage, step, steps, losses) for each row.
+    """
 
     def __init__(self, path: Path, every: int, report: Callable[[str, int, int, dict[str, float]], None]) -> None:
         self.path, self.every, self.report = path, every, report
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
+        """Note the losses of the batch; called by Lightning.
+
+        Args:
+            trainer, module: of Lightning.
+            outputs: losses of the batch.
+            batch, batch_index: the batch and its number.
+        """
         step = module.global_step
         if step % self.every and step != module.steps:
             return
@@ -187,8 +211,7 @@ def run_stage(
             signal.signal(signal.SIGINT, answer)
             raise KeyboardInterrupt from stop
     module = stage.result()
-    temporary = finished.with_suffix(".tmp")
-    torch.save(module.state_dict(), temporary)
-    temporary.replace(finished)
+    with replacing(finished) as temporary:
+        torch.save(module.state_dict(), temporary)
     checkpoint.unlink(missing_ok=True)
     return module

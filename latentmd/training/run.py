@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from latentmd.io.atomic import write_json
 from latentmd.io.folder import FolderLock, RunFiles, claim_folder
 from latentmd.training.loop import Stage, run_stage
 
@@ -20,7 +21,7 @@ _TRAINING = RunFiles("training", ("*.pt", "*.ckpt", "*.npz", "training.*", "seco
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """What the stages share: where they write, how they report, and how long each took."""
 
     folder: Path
@@ -34,14 +35,15 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def record(self, name: str, seconds: float) -> None:
-        """Keep the wall time of a finished part, beside the checkpoints, so that a resumed run still knows it."""
+        """Keep the wall time in seconds of a finished part beside the checkpoints, for a run that is resumed."""
         path = self.folder / "seconds.json"
         if self.resume and path.exists():
             self.seconds = json.loads(path.read_text(encoding="utf-8")) | self.seconds
         self.seconds[name] = round(seconds, 1)
-        path.write_text(json.dumps(self.seconds, indent=1), encoding="utf-8")
+        write_json(path, self.seconds, indent=1)
 
     def stage(self, stage: Stage) -> torch.nn.Module:
+        """Train a stage, or load what it left where a resumed run has finished it; the trained module."""
         loaded = self.resume and (self.folder / f"{stage.name}.pt").exists()
         start = time.perf_counter()
         module = run_stage(

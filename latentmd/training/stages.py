@@ -57,7 +57,7 @@ def jepa_stage(jepa: JEPA, trajectories: list[NDArray[np.float32]], config: Trai
 
 
 def project(basis: LatentBasis, latents: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Latents → whitened axes, slow ones first."""
+    """Latents [frames, tokens · dim] of each trajectory → whitened axes [frames, axes], slow ones first."""
     mean, matrix = basis.mean.cpu().numpy(), basis.matrix.cpu().numpy()
     return [((z - mean) @ matrix).astype(np.float32) for z in latents]
 
@@ -113,7 +113,12 @@ def _flow_losses(parts: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
 
 
 def build_predictor(slow: list[NDArray[np.float32]], config: TrainingConfig) -> FlowPredictor | MixturePredictor:
-    """The stochastic predictor that the configuration names; cell centres are k-means centres of the slow axes."""
+    """The stochastic predictor that the configuration names; cell centres are k-means centres of the slow axes.
+
+    Args:
+        slow: slow axes [frames, axes] of each trajectory.
+        config: of the training.
+    """
     c = config.predictor
     n_slow = slow[0].shape[1]
     if c.kind == "mixture":

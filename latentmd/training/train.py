@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.fingerprint import fingerprint
 from latentmd.training.assembly import build_surrogate
+from latentmd.training.conditions import check_conditions, with_own_force_field
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, Trajectories, load_data
 from latentmd.training.labels import Labels, energy_labels
 from latentmd.training.plots import plot_training
 from latentmd.training.reference import training_reference
-from latentmd.training.run import Report, Run, claim_training
+from latentmd.training.run import Report, TrainingRun, claim_training
 
 
 def train(
@@ -47,17 +48,20 @@ def train(
         name: name of the model in its manifest.
         device, precision, devices: as Lightning takes them ("auto", "cpu", "cuda"; "32-true", "bf16-mixed"; number).
         report: called with (stage, step, steps, losses) as training goes on.
+        resume: whether to go on from the last checkpoint.
 
     Returns:
         The path of the bundle.
     """
     from latentmd.model import file as bundle
 
-    config = config or TrainingConfig()
+    config = with_own_force_field(config or TrainingConfig(), Path(top))
+    if not isinstance(trajectories, Trajectories):
+        check_conditions(config, trajectories)
     out = Path(out)
     folder = out.with_name(out.stem + "-training")
     log = folder / "training.csv"
-    run = Run(
+    run = TrainingRun(
         folder, log, report or (lambda *_: None), device=device, precision=precision, devices=devices, resume=resume
     )
     data = load_data(trajectories, top, config)
@@ -88,7 +92,7 @@ def _manifest(
     data: Data,
     top: str | Path,
     config: TrainingConfig,
-    run: Run,
+    run: TrainingRun,
     labels: Labels,
     surrogate: Surrogate,
     autocorrelations: NDArray[np.float64],

@@ -1,1 +1,1 @@
-"""Toy worlds with known answers: data, training and evaluation of the same core without molecules."""
+"""The same core on toy worlds with known answers: data, training and evaluation, without molecules."""

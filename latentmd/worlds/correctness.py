@@ -22,7 +22,7 @@ import numpy as np
 
 from latentmd.sampling.hybrid.convergence import Criteria
 from latentmd.sampling.hybrid.rounds import Hybrid, Outcome
-from latentmd.sampling.hybrid.settings import Settings
+from latentmd.sampling.hybrid.settings import RoundSettings
 from latentmd.worlds.explorer import LatentExplorer, load_explorer, trained
 from latentmd.worlds.landscapes import ToyEngine, double_well, muller_brown
 
@@ -31,10 +31,10 @@ EXPLORERS = ("trained", "one basin", "untrained")
 _ENGINES = {"double well": ToyEngine(double_well(), 5), "Müller-Brown": ToyEngine(muller_brown(), 25)}
 _CRITERIA = Criteria(precision=0.4)
 _SETTINGS = {
-    "double well": Settings(
+    "double well": RoundSettings(
         starts=128, relaxation=0, lag=5, frames=24, cells=40, growth=1.6, time=1200.0, criteria=_CRITERIA
     ),
-    "Müller-Brown": Settings(
+    "Müller-Brown": RoundSettings(
         starts=128, relaxation=0, lag=10, frames=50, cells=160, growth=1.6, time=1600.0, criteria=_CRITERIA
     ),
 }

@@ -84,7 +84,7 @@ class LatentExplorer:
         return np.asarray(x.double().numpy())
 
     def disagreement(self, latents: Floats) -> Floats | None:
-        """None: there is no ensemble."""
+        """None: this surrogate has no ensemble."""
         return None
 
     def error(self, trajectories: Sequence[Floats]) -> float:
@@ -118,7 +118,14 @@ def load_explorer(folder: Path) -> LatentExplorer:
 
 
 def trained(trajectories: Sequence[Floats], lag: int, seed: int, fixed: bool = False) -> LatentExplorer:
-    """An explorer trained on trajectories (frames, d); arguments as for `LatentExplorer`."""
+    """An explorer trained on trajectories (frames, d); arguments as for `LatentExplorer`.
+
+    Args:
+        trajectories: each (frames, d).
+        lag: in frames.
+        seed: of weights and batches.
+        fixed: as for `LatentExplorer`.
+    """
     now, later = _pairs(trajectories, lag)
     explorer = LatentExplorer(now.shape[1], lag, seed, fixed)
     encoder, generator = explorer.encoder, torch.Generator().manual_seed(seed)

@@ -89,6 +89,7 @@ class WorldModel(nn.Module):
         return out
 
     def forward(self, obs: Tensor) -> Tensor:
+        """Latent tokens of observations; the same as `encode`."""
         return self.encode(obs)
 
 

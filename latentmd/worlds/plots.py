@@ -78,7 +78,7 @@ def forecast_curves(errors: Mapping[str, Floats], interval: float, unit: str, dr
     """Error of every predictor over the horizon, and the drift of the physical energy of its decoded states.
 
     Args:
-        errors: error at each step of the horizon by the name of the predictor.
+        errors: error at each step of the horizon (steps,), by the name of the predictor.
         interval: time between steps.
         unit: of that time.
         drifts: of the energy, likewise.

@@ -17,7 +17,7 @@ from latentmd.io.folder import Policy, RunFiles, check_folder, claim_folder, pol
 from latentmd.systems.toy.world import World, WorldError, check_observation
 from latentmd.systems.toy.world import world as world_by_name
 from latentmd.training.config import ConfigError, read_toml
-from latentmd.training.run import Run
+from latentmd.training.run import TrainingRun
 from latentmd.worlds import evaluation, plots
 from latentmd.worlds.config import WorldConfig, check_predictor_kind, merged, world_config
 from latentmd.worlds.data import WorldData, vector_state, world_data
@@ -131,7 +131,7 @@ def _train(plan: WorldPlan, report: Report) -> WorldResult:
     resume = plan.policy == "resume"
     if not resume:
         log.unlink(missing_ok=True)
-    run = Run(folder, log, report, device="cpu", precision="32-true", devices=1, resume=resume)
+    run = TrainingRun(folder, log, report, device="cpu", precision="32-true", devices=1, resume=resume)
     data = world_data(plan.world, config)
     run.record("simulation", time.perf_counter() - start)
     torch.manual_seed(config.seed)

@@ -12,7 +12,7 @@ from torch import nn
 from latentmd.core.jepa import JEPA
 from latentmd.training.embedding import collapse_diagnostics, encode_all
 from latentmd.training.loop import append_rows
-from latentmd.training.run import Run
+from latentmd.training.run import TrainingRun
 from latentmd.worlds import evaluation, networks, stages
 from latentmd.worlds.config import WorldConfig
 from latentmd.worlds.data import Sample, WorldData
@@ -36,7 +36,9 @@ class TrainedWorld:
     test: stages.Runs
 
 
-def train_parts(data: WorldData, config: WorldConfig, run: Run, encoder: nn.Module | None = None) -> TrainedWorld:
+def train_parts(
+    data: WorldData, config: WorldConfig, run: TrainingRun, encoder: nn.Module | None = None
+) -> TrainedWorld:
     """Run all stages on the training trajectories; the test trajectories are only encoded.
 
     Args:
@@ -66,7 +68,7 @@ def train_parts(data: WorldData, config: WorldConfig, run: Run, encoder: nn.Modu
 
 
 def train_encoder(
-    data: WorldData, config: WorldConfig, run: Run, encoder: nn.Module | None = None
+    data: WorldData, config: WorldConfig, run: TrainingRun, encoder: nn.Module | None = None
 ) -> tuple[nn.Module, nn.Module | None]:
     """Stage 1: the frozen encoder, which is the JEPA's target, and the predictor that was trained with it.
 

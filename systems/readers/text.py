@@ -10,8 +10,9 @@ from pathlib import Path
 
 from latentmd.systems.errors import MoleculeError, first_line
 
-EXPECTED = "expected a PDB, mmCIF or GRO file with atoms"
+EXPECTED = "expected a PDB, mmCIF or GRO file with atoms, or a prmtop, psf or top file with --positions"
 _MOST_BYTES = 500_000_000  # of an uncompressed file
+_GROMACS = re.compile(r"^\s*\[ *(moleculetype|molecules|system|defaults) *\]", re.MULTILINE)
 _GRO_ATOM = re.compile(r"^[ \d]{5}\S.{9}[ \d]{5}\s*-?\d+\.\d+\s*-?\d+\.\d+\s*-?\d+\.\d+")
 
 
@@ -51,10 +52,8 @@ def read_bytes(path: Path) -> bytes:
         raise MoleculeError(f"{path}: the file is empty; {EXPECTED}")
     if not os.access(path, os.R_OK):
         raise MoleculeError(f"{path}: not readable; check its permissions")
-    with path.open("rb") as raw:
-        zipped = raw.read(2) == b"\x1f\x8b"
     try:
-        with gzip.open(path, "rb") if zipped else path.open("rb") as file:
+        with gzip.open(path, "rb") if zipped(path) else path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise MoleculeError(f"{path}: damaged gzip file ({first_line(error)}); write or fetch it again") from error
@@ -65,9 +64,25 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
+def zipped(path: Path) -> bool:
+    """Whether a file is compressed by gzip."""
+    with path.open("rb") as raw:
+        return raw.read(2) == b"\x1f\x8b"
+
+
 def file_format(text: str) -> str:
-    """ "pdb", "mmcif" or "gro", by content, since names of files are often wrong; "" where it is none of them."""
+    """Format by content, since names of files are often wrong; "" where it is none of them.
+
+    Of structures "pdb", "mmcif" or "gro"; of topologies with a force field "prmtop" (Amber), "psf" (CHARMM) or "top"
+    (GROMACS).
+    """
     lines = text.split("\n")
+    if text.startswith("%VERSION"):
+        return "prmtop"
+    if re.match(r"PSF\b", text):
+        return "psf"
+    if _GROMACS.search(text):
+        return "top"
     if any(line[:6].upper().rstrip() in ("ATOM", "HETATM") and not line.startswith("_") for line in lines):
         if not any(line.strip().lower().startswith("_atom_site.") for line in lines):
             return "pdb"

@@ -9,17 +9,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from latentmd.arrays import Doubles
-from latentmd.systems.toy.particles import Pairs, lattice, particle_probes, radial_distribution
-from latentmd.systems.toy.world import Observed, WorldError, check_observation
+from latentmd.systems.toy.particles import Pairs, PeriodicFluid, lattice
+from latentmd.systems.toy.world import WorldError
+from latentmd.units import GAS_CONSTANT
 
 _MASS = 39.948  # amu
-_BOLTZMANN = 0.00831446261815324  # kJ/mol/K
 _FRICTION = 5.0  # 1/ps while the liquid settles
 _AVOGADRO = 602.214076  # amu per 1e-21 g
 
 
 @dataclass(frozen=True)
-class Argon:
+class Argon(PeriodicFluid):
     """Argon atoms in a cubic periodic box: the liquid of Rahman, Phys. Rev. 136, A405 (1964), with fewer atoms.
 
     U(r) = 4 ε ((σ/r)¹² − (σ/r)⁶) times a switching function that falls from 1 to 0 over the last 0.1 nm before the
@@ -44,7 +44,7 @@ class Argon:
     density: float = 1.374
     temperature: float = 94.4
     sigma: float = 0.34
-    epsilon: float = 120 * _BOLTZMANN
+    epsilon: float = 120 * GAS_CONSTANT
     cutoff: float = 0.72
     timestep: float = 0.005
     stride: int = 10
@@ -53,11 +53,9 @@ class Argon:
 
     name: ClassVar[str] = "argon"
     units: ClassVar[str] = "ps, nm, kJ/mol, amu"
-    observations: ClassVar[tuple[str, ...]] = ("particles",)
-    history: ClassVar[dict[str, int]] = {"particles": 1}
-    angles: ClassVar[tuple[int, ...]] = ()
-    quantities: ClassVar[tuple[int, ...] | None] = None
     dimensions: ClassVar[int] = 3
+    mass: ClassVar[float] = _MASS
+    neighbourhood: ClassVar[float] = 0.6  # nm
 
     def __post_init__(self) -> None:
         if not 0.1 < self.cutoff <= self.box / 2:
@@ -71,11 +69,6 @@ class Argon:
     def box(self) -> float:
         """Width of the cubic box, nm."""
         return float((self.particles * _MASS / (self.density * _AVOGADRO)) ** (1 / 3))
-
-    @property
-    def interval(self) -> float:
-        """Time between saved frames, ps."""
-        return self.stride * self.timestep
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
         """States [trajectories, frames, atoms, 6]; takes about a second per trajectory.
@@ -157,23 +150,3 @@ class Argon:
         switch = 1 - t**3 * (10 - 15 * t + 6 * t**2)
         energy: Doubles = (4 * self.epsilon * (sixth * sixth - sixth) * switch).sum(-1)
         return energy
-
-    def observe(self, states: Doubles, how: str) -> Observed:
-        """Positions and velocities [..., atoms, 6]."""
-        check_observation(how, self)
-        return np.asarray(states).astype(np.float32)
-
-    def probes(self, states: Doubles) -> dict[str, Doubles]:
-        """Kinetic energies and densities (`particle_probes`), and the potential energy per atom [..., 1]."""
-        probes = particle_probes(states, self.box, _MASS, 0.6)
-        probes["mean potential energy"] = self.potential(states[..., :3])[..., None] / self.particles
-        return probes
-
-    def energy(self, states: Doubles) -> Doubles:
-        """Kinetic plus potential energy [...] kJ/mol."""
-        energy: Doubles = 0.5 * _MASS * (states[..., 3:] ** 2).sum((-1, -2)) + self.potential(states[..., :3])
-        return energy
-
-    def radial_distribution(self, states: Doubles, bins: int = 50) -> tuple[Doubles, Doubles]:
-        """Radial distribution function of states [..., atoms, 6]: distances [bins] nm and g [bins]."""
-        return radial_distribution(states[..., :3], self.box, bins)

@@ -10,14 +10,14 @@ import numpy as np
 
 from latentmd.arrays import Doubles
 from latentmd.core.noise import noise_generator
-from latentmd.systems.toy.particles import Pairs, lattice, particle_probes, radial_distribution, still
-from latentmd.systems.toy.world import Observed, WorldError, check_observation
+from latentmd.systems.toy.particles import Pairs, PeriodicFluid, lattice, still
+from latentmd.systems.toy.world import WorldError
 
 _RESCALE = 20  # time steps between rescalings of the velocities while the fluid settles
 
 
 @dataclass(frozen=True)
-class LennardJones:
+class LennardJones(PeriodicFluid):
     """Particles with U(r) = 4 (r⁻¹² − r⁻⁶), shifted in energy and force to end smoothly at the cutoff.
 
     U_sf(r) = U(r) − U(r_c) − (r − r_c) U'(r_c) for r < r_c (Allen & Tildesley 2017, 5.2.3): forces have no jump, so
@@ -48,11 +48,9 @@ class LennardJones:
 
     name: ClassVar[str] = "lennard-jones"
     units: ClassVar[str] = "reduced Lennard-Jones: σ, ε, mass of a particle, k = 1"
-    observations: ClassVar[tuple[str, ...]] = ("particles",)
-    history: ClassVar[dict[str, int]] = {"particles": 1}
-    angles: ClassVar[tuple[int, ...]] = ()
-    quantities: ClassVar[tuple[int, ...] | None] = None
     dimensions: ClassVar[int] = 2
+    mass: ClassVar[float] = 1.0
+    neighbourhood: ClassVar[float] = 2.0
 
     def __post_init__(self) -> None:
         if self.particles < 2:
@@ -68,11 +66,6 @@ class LennardJones:
     def box(self) -> float:
         """Width of the square box."""
         return math.sqrt(self.particles / self.density)
-
-    @property
-    def interval(self) -> float:
-        """Time between saved frames."""
-        return self.stride * self.timestep
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
         """States [trajectories, frames, particles, 4].
@@ -139,23 +132,3 @@ class LennardJones:
         at_cutoff = 4 * (self.cutoff**-12 - self.cutoff**-6)
         energy: Doubles = 4 * (r**-12 - r**-6) - at_cutoff - (r - self.cutoff) * self._slope()
         return np.asarray(energy.sum(-1))
-
-    def observe(self, states: Doubles, how: str) -> Observed:
-        """Positions and velocities [..., particles, 4]."""
-        check_observation(how, self)
-        return np.asarray(states).astype(np.float32)
-
-    def probes(self, states: Doubles) -> dict[str, Doubles]:
-        """Kinetic energies and densities (`particle_probes`), and the potential energy per particle [..., 1]."""
-        probes = particle_probes(states, self.box, 1.0, 2.0)
-        probes["mean potential energy"] = self.potential(states[..., :2])[..., None] / self.particles
-        return probes
-
-    def energy(self, states: Doubles) -> Doubles:
-        """Kinetic plus potential energy [...]."""
-        energy: Doubles = 0.5 * (states[..., 2:] ** 2).sum((-1, -2)) + self.potential(states[..., :2])
-        return energy
-
-    def radial_distribution(self, states: Doubles, bins: int = 50) -> tuple[Doubles, Doubles]:
-        """Radial distribution function of states [..., particles, 4]: distances [bins] and g [bins]."""
-        return radial_distribution(states[..., :2], self.box, bins)

@@ -17,7 +17,7 @@ _B = np.array([0.0, 0.0, 11.0, 0.6])
 _C = np.array([-10.0, -10.0, -6.5, 0.7])
 _X = np.array([1.0, 0.0, -0.5, -1.0])
 _Y = np.array([0.0, 0.5, 1.5, 1.0])
-_TERMS = [tuple(map(float, term)) for term in zip(_HEIGHT, _A, _B, _C, _X, _Y, strict=True)]
+_TERMS = np.stack([_HEIGHT, _A, _B, _C, _X, _Y], axis=1).tolist()
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles
+from latentmd.systems.toy.world import Observed, check_observation
 
 _SOFTNESS = 0.1  # of the sphere in which neighbours are counted, in units of its radius
 
@@ -120,3 +121,67 @@ def still(velocities: Doubles) -> Doubles:
     """Velocities [..., particles, dimensions] without their mean: no drift of the whole."""
     moved: Doubles = velocities - velocities.mean(-2, keepdims=True)
     return moved
+
+
+class PeriodicFluid:
+    """World of like particles in a periodic box: a state is [..., particles, 2 · dimensions], positions first."""
+
+    name: ClassVar[str]
+    units: ClassVar[str]
+    observations: ClassVar[tuple[str, ...]] = ("particles",)
+    history: ClassVar[dict[str, int]] = {"particles": 1}
+    angles: ClassVar[tuple[int, ...]] = ()
+    quantities: ClassVar[tuple[int, ...] | None] = None
+    dimensions: ClassVar[int]
+    mass: ClassVar[float]
+    neighbourhood: ClassVar[float]  # radius of the sphere in which a density is counted
+
+    particles: int
+    timestep: float
+    stride: int
+    pairs: Pairs
+
+    @property
+    def box(self) -> float:
+        """Width of the cubic or square box."""
+        raise NotImplementedError
+
+    @property
+    def interval(self) -> float:
+        """Time between saved frames."""
+        return self.stride * self.timestep
+
+    def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
+        """States [trajectories, frames, particles, 2 · dimensions].
+
+        Args:
+            trajectories, frames: numbers of them.
+            seed: of starts and velocities.
+        """
+        raise NotImplementedError
+
+    def potential(self, x: Doubles) -> Doubles:
+        """Potential energy [...] at positions [..., particles, dimensions]."""
+        raise NotImplementedError
+
+    def energy(self, states: Doubles) -> Doubles:
+        """Kinetic plus potential energy [...]."""
+        x, v = states[..., : self.dimensions], states[..., self.dimensions :]
+        energy: Doubles = 0.5 * self.mass * (v**2).sum((-1, -2)) + self.potential(x)
+        return energy
+
+    def observe(self, states: Doubles, how: str) -> Observed:
+        """Positions and velocities [..., particles, 2 · dimensions]."""
+        check_observation(how, self)
+        return np.asarray(states).astype(np.float32)
+
+    def probes(self, states: Doubles) -> dict[str, Doubles]:
+        """Kinetic energies and densities (`particle_probes`), and the potential energy per particle [..., 1]."""
+        probes = particle_probes(states, self.box, self.mass, self.neighbourhood)
+        energy = self.potential(states[..., : self.dimensions])
+        probes["mean potential energy"] = energy[..., None] / self.particles
+        return probes
+
+    def radial_distribution(self, states: Doubles, bins: int = 50) -> tuple[Doubles, Doubles]:
+        """Radial distribution function of states: distances [bins] and g [bins]."""
+        return radial_distribution(states[..., : self.dimensions], self.box, bins)

@@ -148,7 +148,7 @@ def check_observation(found: str, world: World) -> None:
 
 def _suggestion(found: str, known: tuple[str, ...]) -> str:
     close = get_close_matches(found, known, n=1, cutoff=0.4)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"There are {', '.join(known)}"
+    return (f"did you mean {close[0]!r}? Expected" if close else "expected") + f" one of {', '.join(known)}"
 
 
 def frame_stack(observations: NDArray[Any], history: int) -> NDArray[Any]:

@@ -105,3 +105,45 @@ def test_passage_to_a_set_that_nothing_leads_to_is_an_error():
 def test_one_connected_state_has_no_timescale():
     model = msm.fit_reversible(np.diag([3.0, 1.0]))
     assert model.active.tolist() == [0] and np.isnan(model.timescales(1.0, 2)).all()
+
+
+def test_known_populations_give_the_most_likely_exchange_of_two_states() -> None:
+    """With pi given, one number is left, the flux x: the maximum of sum c_ij ln T_ij is found by a fine grid."""
+    counts, populations = np.array([[80.0, 20.0], [4.0, 96.0]]), np.array([0.2, 0.8])
+    x = np.linspace(1e-5, 0.2 - 1e-5, 200_001)
+    likelihood = 80 * np.log(1 - x / 0.2) + 20 * np.log(x / 0.2) + 4 * np.log(x / 0.8) + 96 * np.log(1 - x / 0.8)
+    found = msm.fit_with_populations(counts, populations)
+    assert found.fluxes[0, 1] == pytest.approx(x[np.argmax(likelihood)], abs=2e-6)
+    np.testing.assert_allclose(found.stationary, populations, atol=1e-9)
+
+
+def test_known_populations_recover_a_chain_from_downhill_transitions_alone() -> None:
+    """Three states in a row; transitions from the right to the middle were not seen."""
+    populations = np.array([0.5, 0.1, 0.4])
+    fluxes = np.array([[0.48, 0.02, 0.0], [0.02, 0.05, 0.03], [0.0, 0.03, 0.37]])
+    matrix = fluxes / populations[:, None]
+    counts = 1e6 * matrix
+    counts[2] = [0.0, 0.0, 1e-3]  # nothing is known of how often the right is left
+    found = msm.fit_with_populations(counts, populations)
+    np.testing.assert_allclose(found.matrix, matrix, atol=1e-4)
+    exact = msm.ReversibleModel(np.arange(3), fluxes)
+    np.testing.assert_allclose(found.timescales(1.0, 2), exact.timescales(1.0, 2), rtol=1e-3)
+
+
+def test_starts_do_not_bias_a_model_with_known_populations() -> None:
+    fluxes = np.array([[0.70, 0.01], [0.01, 0.28]])
+    populations, rng = fluxes.sum(axis=1), np.random.default_rng(0)
+    matrix = fluxes / populations[:, None]
+    counts = np.array([rng.multinomial(500, matrix[0]), rng.multinomial(20000, matrix[1])], dtype=float)
+    found = msm.fit_with_populations(counts, populations)
+    assert found.fluxes[0, 1] == pytest.approx(0.01, rel=0.1)
+
+
+def test_states_that_nothing_connects_are_left_out() -> None:
+    counts = np.diag([5.0, 5.0, 5.0, 0.0])
+    counts[0, 1] = 2.0
+    found = msm.fit_with_populations(counts, np.array([0.2, 0.2, 0.3, 0.3]))
+    assert found.active.tolist() == [0, 1]
+    np.testing.assert_allclose(found.stationary, [0.5, 0.5])
+    with pytest.raises(ValueError, match="3 populations for 4 states"):
+        msm.fit_with_populations(counts, np.ones(3))

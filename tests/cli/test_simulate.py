@@ -1,9 +1,9 @@
-"""`latentmd simulate` and `latentmd md` from the command line: exit codes and messages."""
+"""`latentmd simulate` from the command line: exit codes and messages."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -19,30 +19,13 @@ def latentmd(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
 
-def test_md_then_a_second_run_into_the_same_folder(tmp_path: Path) -> None:
-    out = str(tmp_path / "run")
-    arguments = ("md", ALANINE, "--time", "1ps", "--save-every", "0.5ps", "--walkers", "1", "--out", out)
-    first = latentmd(*arguments)
-    assert first.exit_code == 0, first.output
-    assert "wrote " in first.output and "latentmd train " in first.output
-
-    second = latentmd(*arguments)
-    assert second.exit_code == 2
-    assert "pass --resume to go on with the run in it, --overwrite" in second.output
-
-    third = latentmd(*arguments, "--overwrite", "--seed", "5")
-    assert third.exit_code == 0, third.output
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["seed"] == 5
-
-
 def test_simulate_reports_what_was_added(ou_bundle: Path, tmp_path: Path) -> None:
     lines = Path(ALANINE).read_text().splitlines()
     pdb = tmp_path / "bare.pdb"
     pdb.write_text("\n".join(line for line in lines if line[76:78].strip() != "H") + "\n")
-    result = latentmd(
-        "simulate", str(pdb), "--model", str(ou_bundle), "--time", "100ps", "--walkers", "1", "--burst", "0.4ps",
-        "--out", str(tmp_path / "run"), "--device", "cpu",
-    )  # fmt: skip
+    options = "--time 100ps --walkers 1 --burst 0.4ps --device cpu".split()
+    paths = ["--model", str(ou_bundle), "--out", str(tmp_path / "run")]
+    result = latentmd("simulate", str(pdb), *paths, *options)
     assert result.exit_code == 0, result.output
     assert "the PDB file lacked, and got: A:ACE1:H1" in result.output
     assert "times the speed of plain MD" in result.output
@@ -84,14 +67,7 @@ def test_bad_usage_exits_with_2(
     assert [p.name for p in Path().iterdir()] == ["empty.pdb"]
 
 
-def test_an_unwritable_folder(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    result = latentmd("md", ALANINE, "--time", "1ps", "--out", str(tmp_path / "file" / "run"))
-    assert result.exit_code == 2
-    assert "cannot write there" in result.output
-
-
-def test_a_molecule_without_a_model_says_so_and_is_bootstrapped(
+def test_a_molecule_without_a_model_says_so_and_gets_exact_chains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[HybridRequest] = []
@@ -102,9 +78,24 @@ def test_a_molecule_without_a_model_says_so_and_is_bootstrapped(
         return HybridResult(tmp_path, "budget", {**summary, "review": None})
 
     monkeypatch.setattr("latentmd.sampling.sample.run_hybrid", run_hybrid)
-    result = latentmd("simulate", str(MOLECULES / "trialanine.pdb"), "--wall", "2min", "--out", str(tmp_path / "run"))
+    pdb = str(MOLECULES / "trialanine.pdb")
+    result = latentmd("simulate", pdb, *("--wall", "2min"), *("--out", str(tmp_path / "run")))
     assert result.exit_code == 0, result.output
-    assert "no bundled model covers ALA-ALA-ALA" in result.output and "train one" in result.output
+    assert "no bundled model covers ALA-ALA-ALA" in result.output and "; exact chains, beside plain MD" in result.output
     assert "1 rounds, 2 bursts, 3 ps of unbiased MD, in 0:01:01" in result.output
     assert "not converged: too few bursts" in result.output
-    assert asked[0].budget == HybridBudget(100_000.0, 120.0) and asked[0].exactness == "reweighted"
+    assert asked[0].budget == HybridBudget(100_000.0, 120.0) and asked[0].exactness == "metropolised"
+
+
+def test_the_rule_sees_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def execute(plan: Any, report: object) -> None:
+        asked.append(plan)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("latentmd.sampling.rollout.run.execute", execute)
+    out = str(tmp_path / "run")
+    result = latentmd("simulate", str(MOLECULES / "trialanine.pdb"), "--time", "1ns", "--out", out)
+    assert "plain MD, since trajectories were asked for" in result.output
+    assert len(asked) == 1 and asked[0].settings.mode == "md"

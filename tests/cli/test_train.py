@@ -96,7 +96,7 @@ def test_bad_trajectories_are_exit_code_one(files: list[Path], tmp_path: Path) -
         (files, "frames are 0.2 ps apart and stride is 0.3 ps"),
     ]:
         (tmp_path / "my.toml").write_text("stride = 0.3\n" if arguments is files else "")
-        result = invoke(*arguments, "--top", PDB, "--out", out, "--config", tmp_path / "my.toml")
+        result = invoke(*arguments, *("--top", PDB), *("--out", out), *("--config", tmp_path / "my.toml"))
         assert result.exit_code == 1, result.output
         assert message in " ".join(result.output.split())
         assert result.exception is None or isinstance(result.exception, SystemExit)

@@ -37,8 +37,10 @@ def cells(tokens: int) -> Tensor:
 
 PREDICTORS: dict[str, Callable[[int], nn.Module]] = {
     "ResidualPredictor": lambda tokens: ResidualPredictor(4, LAGS, 16, tokens=tokens),
-    "FlowPredictor": lambda tokens: FlowPredictor(4, LAGS, 16, 2, tokens, 2, cells(tokens)),
-    "MixturePredictor": lambda tokens: MixturePredictor(4, LAGS, 4, 16, 2, tokens),
+    "FlowPredictor": lambda tokens: FlowPredictor(
+        4, LAGS, width=16, depth=2, tokens=tokens, solver_steps=2, centres=cells(tokens)
+    ),
+    "MixturePredictor": lambda tokens: MixturePredictor(4, LAGS, components=4, width=16, depth=2, tokens=tokens),
     "MLPPredictor": lambda tokens: MLPPredictor(4, LAGS, 16, 2, tokens),
     "EGNNPredictor": lambda tokens: EGNNPredictor(4, LAGS, 16, coordinates=2),
     "HamiltonianPredictor": lambda tokens: HamiltonianPredictor(4, LAGS, 16, tokens, substeps=2),

@@ -12,14 +12,12 @@ from torch import Tensor
 
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.torsions import TorsionDecoder
-from latentmd.molecule import bonds as graph
-from latentmd.molecule.chemistry import chemistry
+from latentmd.molecule.checks import chiral_quads, topology_arrays
 from latentmd.molecule.geometry import kabsch, signed_volumes, wrap
 
 
 def stereocentres(topology: Any) -> Tensor:
-    record = chemistry(topology)
-    return torch.from_numpy(graph.stereocentres(record.symbols, record.bonds))
+    return torch.from_numpy(chiral_quads(*topology_arrays(topology)))
 
 
 @pytest.fixture(scope="module")

@@ -54,19 +54,25 @@ def test_commands_parse(line: str) -> None:
     command.make_context(words[0], words[1:])
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "README.md",
-        "CONTRIBUTING.md",
-        "docs/architecture.md",
-        "docs/methods.md",
-        "docs/figures.md",
-        "docs/hybrid.md",
-        "docs/worlds.md",
-    ],
-)
+PAGES = ["README.md", "CONTRIBUTING.md", *(str(page.relative_to(ROOT)) for page in sorted(ROOT.glob("docs/**/*.md")))]
+
+
+@pytest.mark.parametrize("path", [page for page in PAGES if "_build" not in page])
 def test_links_exist(path: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)", (ROOT / path).read_text()):
-        if not target.startswith("http"):
+        if not target.startswith(("http", "mailto")):
             assert ((ROOT / path).parent / target).exists(), f"{path} links to {target}"
+
+
+def test_every_example_is_listed() -> None:
+    for script in sorted((ROOT / "examples").glob("*.py")):
+        assert f"examples/{script.name}" in README, f"README.md does not list {script.name}"
+    for folder in sorted(path for path in (ROOT / "examples").iterdir() if path.is_dir() and any(path.glob("*.py"))):
+        assert f"`{folder.name}` (" in README, f"README.md does not list examples/{folder.name}"
+
+
+def test_every_page_is_in_the_site() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    listed = {name for block in re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL) for name in block.split()}
+    pages = {page.removeprefix("docs/").removesuffix(".md") for page in PAGES if page.startswith("docs/")}
+    assert {page for page in pages if not page.startswith("_build")} - {"index"} <= listed

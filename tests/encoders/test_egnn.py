@@ -39,7 +39,7 @@ def encoder(cutoff: float = 0.0) -> EGNNEncoder:
 
 def dense(net: EGNNEncoder, x: Tensor, graph: Any, box: Tensor | None = None) -> Tensor:
     with torch.no_grad():
-        out: Tensor = net(x, graph.features, graph.separation, graph.tokens, 3, box)
+        out: Tensor = net(x, graph.features, graph.separation, graph.tokens, n_tokens=3, box=box)
     return out
 
 

@@ -25,7 +25,9 @@ def test_curve_of_independent_samples_falls_with_their_number():
         return np.stack([phi, rng.normal(0, 0.5, n)], axis=1)
 
     runs, reference = [draw(5000) for _ in range(4)], [draw(50_000)]
-    curve = accuracy_curve(runs, (0, 1), (0.0, 2.2), reference, TORSION_PAIR_GRID, 0.01, 0.6)
+    curve = accuracy_curve(
+        runs, (0, 1), basin=(0.0, 2.2), reference=reference, grid=TORSION_PAIR_GRID, seconds_per_frame=0.01, kt=0.6
+    )
     assert curve.seconds[-1] == pytest.approx(20_000 * 0.01)
     assert curve.js[-1] < 0.3 * curve.js[0]
     assert curve.free_energy[-1] < 0.05

@@ -10,7 +10,7 @@ from latentmd.analysis.features import FeatureSet, FeatureSpec, StructureTotals
 from latentmd.analysis.metric import Evaluation, Metric
 from latentmd.analysis.reference import ReferenceModel
 from latentmd.evaluation.document import document
-from latentmd.evaluation.settings import Settings
+from latentmd.evaluation.settings import EvaluationSettings
 
 
 def test_the_document_counts_frames_and_time() -> None:
@@ -22,7 +22,7 @@ def test_the_document_counts_frames_and_time() -> None:
         for n, r in (("a", runs[:1]), ("b", runs))
     ]
     result = Evaluation([Metric("JS", "distribution", 0.1)], {}, *sets, notes=["one walker"])
-    found = document(result, model, Settings(lag=10.0, seed=4), "top.pdb")
+    found = document(result, model, EvaluationSettings(lag=10.0, seed=4), "top.pdb")
     assert (found["topology"], found["notes"], found["metrics"]) == ("top.pdb", ["one walker"], result.metrics)
     assert found["generated"] | {"files": []} == {
         "files": [], "runs": 1, "frames_compared": 200, "frames_checked": 7, "interval_ps": 2.0, "simulated_ps": 400.0,

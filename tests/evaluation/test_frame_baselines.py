@@ -12,7 +12,7 @@ from latentmd.analysis import features
 from latentmd.analysis.features import EvaluationError, FeatureSet, FeatureSpec, StructureTotals
 from latentmd.analysis.reference import ReferenceModel
 from latentmd.evaluation.frame_baselines import frame_baselines
-from latentmd.evaluation.settings import Settings
+from latentmd.evaluation.settings import EvaluationSettings
 
 SPEC = FeatureSpec("distances", ("a",), np.zeros((1, 2), dtype=np.int64), ())
 
@@ -29,11 +29,11 @@ def noise() -> tuple[ReferenceModel, FeatureSet]:
 
 def test_what_is_missing_is_named(noise: tuple[ReferenceModel, FeatureSet]) -> None:
     topology = mdtraj.load("systems/molecules/alanine_dipeptide.pdb").topology
-    assert frame_baselines(*noise, [], topology, Settings()) == {}
+    assert frame_baselines(*noise, [], topology, EvaluationSettings()) == {}
     with pytest.raises(EvaluationError, match="no baseline is called 'magic'"):
-        frame_baselines(*noise, ["x"], topology, Settings(baselines=("magic",)))
+        frame_baselines(*noise, ["x"], topology, EvaluationSettings(baselines=("magic",)))
     with pytest.raises(EvaluationError, match="baseline msm needs training trajectories"):
-        frame_baselines(*noise, [], topology, Settings(baselines=("msm",)))
+        frame_baselines(*noise, [], topology, EvaluationSettings(baselines=("msm",)))
 
 
 def test_training_frames_at_another_spacing_are_refused(tmp_path: Path) -> None:
@@ -44,6 +44,10 @@ def test_training_frames_at_another_spacing_are_refused(tmp_path: Path) -> None:
     model = ReferenceModel(spec, runs, 1.0, lag=5.0, temperature=300.0, seed=0)
     own = FeatureSet((Path("a"),), runs, 1.0, frame, StructureTotals())
     with pytest.raises(EvaluationError, match=r"training frames are 0\.7 ps apart; expected 1 ps or a whole part"):
-        frame_baselines(model, own, [tmp_path / "a.npy"], topology, Settings(baselines=("msm",), interval=0.7))
+        frame_baselines(
+            model, own, [tmp_path / "a.npy"], topology, EvaluationSettings(baselines=("msm",), interval=0.7)
+        )
     with pytest.raises(EvaluationError, match="needs --wall-time and --md-speed"):
-        frame_baselines(model, own, [tmp_path / "a.npy"], topology, Settings(baselines=("replicate",), interval=1.0))
+        frame_baselines(
+            model, own, [tmp_path / "a.npy"], topology, EvaluationSettings(baselines=("replicate",), interval=1.0)
+        )

@@ -15,7 +15,7 @@ def test_flow_on_tica_coordinates_keeps_an_ornstein_uhlenbeck_process(monkeypatc
     x = np.zeros((30_000, 1))
     for t in range(1, len(x)):
         x[t] = 0.8 * x[t - 1] + 0.6 * rng.normal()
-    made = tica_flow([x], [x], 1, 10.0, 32, 200, 0.0, 0)
+    made = tica_flow(coordinates=[x], features=[x], lag=1, interval=10.0, walkers=32, steps=200, seconds=0.0, seed=0)
     assert len(made) == 32 and made[0].shape == (200, 1)
     everything = np.concatenate([m[50:] for m in made])
     assert np.std(everything) == pytest.approx(1.0, abs=0.25)

@@ -28,7 +28,14 @@ def test_relaxation_keeps_mds_own_frames_and_mends_strained_ones(vacuum):
     strained = np.array(frames[::20], dtype=np.float64)
     strained[:10, 8, 0] += 0.05  # half an angstrom is far outside a bond's and angle's thermal range
     protocol = molecule.protocol
-    done = relaxation.relax(context, strained, bounds[1], median, protocol.temperature, protocol.timestep)
+    done = relaxation.relax(
+        context,
+        strained,
+        highest=bounds[1],
+        target=median,
+        temperature=protocol.temperature,
+        timestep=protocol.timestep,
+    )
     assert done.minimised >= 10 and (done.before[:10] > bounds[1]).all()
     assert fraction_inside(done.before, bounds) <= 0.5
     assert fraction_inside(done.after, bounds) >= 0.9
@@ -41,7 +48,9 @@ def test_a_structure_that_the_engine_cannot_mend_counts_as_outside(vacuum):
     context = molecule.context(molecule.langevin(1), "Reference")
     broken = np.array(frames[:3], dtype=np.float64)
     broken[1, 5] = broken[1, 4]  # two atoms in one place
-    done = relaxation.relax(context, broken, np.inf, 0.0, 350.0, molecule.protocol.timestep)
+    done = relaxation.relax(
+        context, broken, highest=np.inf, target=0.0, temperature=350.0, timestep=molecule.protocol.timestep
+    )
     assert not np.isfinite(done.after[1]) or done.after[1] > 1e3
     assert np.isfinite(done.after[[0, 2]]).all()
     assert fraction_inside(done.after, (-1e3, 1e3)) == pytest.approx(2 / 3)

@@ -18,7 +18,14 @@ def test_sampled_frames_come_from_every_walker(ou_bundle, alanine, alanine_topol
     spec, template = feature_spec(alanine_topology), structure_template(alanine_topology, start[:1])
     rng, seen = np.random.Generator(np.random.Philox(2)), []
     made = model.generate(
-        propagator, start, 10.0, 230, spec, template, rng, lambda done, total: seen.append((done, total))
+        propagator=propagator,
+        starts=start,
+        lag=10.0,
+        steps=230,
+        spec=spec,
+        template=template,
+        rng=rng,
+        tick=lambda done, total: seen.append((done, total)),
     )
     assert [len(run) for run in made.runs] == [230] * 4 and made.totals.frames == 920
     assert made.kept.shape == (230, 22, 3) and len(made.sampled) == 4 * 230
@@ -27,5 +34,13 @@ def test_sampled_frames_come_from_every_walker(ou_bundle, alanine, alanine_topol
     angles = np.stack(made.runs, axis=1).reshape(-1, len(spec.names))
     np.testing.assert_allclose(np.cos(spec.values(made.sampled)), np.cos(angles), atol=1e-3)
     assert seen[0] == (0, 460) and seen[-1] == (459, 460) and seen == sorted(seen)
-    again = model.generate(propagator, start, 10.0, 230, spec, template, np.random.Generator(np.random.Philox(2)))
+    again = model.generate(
+        propagator,
+        start,
+        lag=10.0,
+        steps=230,
+        spec=spec,
+        template=template,
+        rng=np.random.Generator(np.random.Philox(2)),
+    )
     assert made.runs[3] == pytest.approx(again.runs[3])

@@ -1,26 +1,20 @@
-"""Folders that evaluations write to."""
+"""Settings of an evaluation: baselines have their names, defaults are what a user gets without a word."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import FrozenInstanceError
 
 import pytest
 
-from latentmd.analysis.features import EvaluationError
-from latentmd.evaluation.settings import prepared_folder
+from latentmd.evaluation.settings import ASSUMED_TEMPERATURE, DEFAULTS, FRAME_BASELINES, MODEL_BASELINES
 
 
-def test_earlier_results_are_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:
-    folder = prepared_folder(tmp_path / "a" / "b", False)
-    assert folder.is_dir()
-    (folder / "evaluation.json").touch()
-    assert prepared_folder(folder, False, "latents.json") == folder
-    with pytest.raises(EvaluationError, match=r"holds evaluation.json already; pass --overwrite or another --out"):
-        prepared_folder(folder, False)
-    assert prepared_folder(folder, True) == folder
+def test_nothing_is_assumed_of_files_unless_it_is_said() -> None:
+    assert DEFAULTS.temperature is None and DEFAULTS.interval is None and not DEFAULTS.resample
+    assert DEFAULTS.baselines == () and ASSUMED_TEMPERATURE == 350.0
+    with pytest.raises(FrozenInstanceError):
+        DEFAULTS.lag = 1.0  # type: ignore[misc]
 
 
-def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(EvaluationError, match="cannot make this folder"):
-        prepared_folder(tmp_path / "file" / "out", False)
+def test_baselines_of_frames_and_of_models_are_different_ones() -> None:
+    assert not set(FRAME_BASELINES) & set(MODEL_BASELINES)

@@ -44,7 +44,15 @@ def _shown(table):
 
 def test_tables_show_every_number_on_eighty_columns():
     row = speed.Row(
-        "rollout, decoded every 200 ps", "1024 walkers", 12456.0, "frames/s", 1.0, 2.0, 2042.0, 0.905, 805.4
+        name="rollout, decoded every 200 ps",
+        size="1024 walkers",
+        rate=12456.0,
+        unit="frames/s",
+        low=1.0,
+        high=2.0,
+        simulated=2042.0,
+        share=0.905,
+        memory=805.4,
     )
     text = _shown(speed.table([row]))
     for part in ("12456 frames/s", "1024 walkers", "2042", "90.5 %", "805"):

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from latentmd.evaluation.settings import Settings
+from latentmd.evaluation.settings import EvaluationSettings
 from latentmd.evaluation.surrogate import evaluate_model, store_metrics
 from latentmd.model.file import load
 
@@ -37,7 +37,7 @@ def test_a_surrogate_matches_its_own_process(ou_bundle, ou_runs, tmp_path, monke
     monkeypatch.setattr("latentmd.evaluation.surrogate_run._TRAINING_SECONDS", 0.0)
     monkeypatch.setattr("latentmd.evaluation.surrogate_run._ENERGY_FRAMES", 300)
     runs = [ou_runs / f"run-{i}.npy" for i in range(4)]
-    settings = Settings(lag=50.0, interval=5.0, baselines=("shuffled", "koopman", "tica-flow", "replicate"))
+    settings = EvaluationSettings(lag=50.0, interval=5.0, baselines=("shuffled", "koopman", "tica-flow", "replicate"))
     result = evaluate_model(
         ou_bundle, runs[2:], runs[:2], out=tmp_path, frames=2000, walkers=8, step=10.0, seeds=2, settings=settings
     )
@@ -75,6 +75,6 @@ def test_a_surrogate_matches_its_own_process(ou_bundle, ou_runs, tmp_path, monke
 def test_refusals(ou_bundle, ou_runs, tmp_path):
     runs = [ou_runs / f"run-{i}.npy" for i in range(4)]
     with pytest.raises(ValueError, match="--train"):
-        evaluate_model(ou_bundle, runs, settings=Settings(interval=5.0))
+        evaluate_model(ou_bundle, runs, settings=EvaluationSettings(interval=5.0))
     with pytest.raises(ValueError, match="no baseline is called 'magic'"):
-        evaluate_model(ou_bundle, runs, runs, settings=Settings(interval=5.0, baselines=("magic",)))
+        evaluate_model(ou_bundle, runs, runs, settings=EvaluationSettings(interval=5.0, baselines=("magic",)))

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from latentmd.cli.evaluate import evaluate_command
-from latentmd.evaluation.settings import FRAME_BASELINES, Settings
+from latentmd.evaluation.settings import FRAME_BASELINES, EvaluationSettings
 from latentmd.evaluation.trajectories import evaluate
 
 PDB = "systems/molecules/alanine_dipeptide.pdb"
@@ -50,7 +50,7 @@ def psi_runs(tmp_path_factory):
 
 def test_evaluation_writes_a_document_and_a_page(psi_runs, tmp_path):
     paths, _ = psi_runs
-    settings = Settings(lag=10.0, temperature=300.0, baselines=FRAME_BASELINES, wall_time=2.0, md_speed=500.0)
+    settings = EvaluationSettings(lag=10.0, temperature=300.0, baselines=FRAME_BASELINES, wall_time=2.0, md_speed=500.0)
     stages = []
     result = evaluate(
         paths[:1],
@@ -81,7 +81,7 @@ def test_evaluation_writes_a_document_and_a_page(psi_runs, tmp_path):
 
 def test_an_identical_set_has_no_distance(psi_runs):
     paths, _ = psi_runs
-    result = evaluate(paths[:2], paths[:2], PDB, settings=Settings(lag=10.0, temperature=300.0))
+    result = evaluate(paths[:2], paths[:2], PDB, settings=EvaluationSettings(lag=10.0, temperature=300.0))
     value = {m.name: m.value for m in result.metrics}
     assert value["JS distance, (phi, psi)"] == 0 and value["JS distance, TICA-0,1"] == 0
     assert value["free-energy error, macrostates"] == 0
@@ -90,7 +90,7 @@ def test_an_identical_set_has_no_distance(psi_runs):
 
 def test_baselines_that_know_no_kinetics_or_no_equilibrium_show_it(psi_runs):
     paths, _ = psi_runs
-    settings = Settings(lag=10.0, temperature=300.0, baselines=("shuffled", "persistence", "msm"))
+    settings = EvaluationSettings(lag=10.0, temperature=300.0, baselines=("shuffled", "persistence", "msm"))
     result = evaluate(paths[:1], paths[1:3], PDB, train=paths[1:3], settings=settings)
     by_name = {b: {m.name: m for m in rows} for b, rows in result.baselines.items()}
     psi = "decorrelation time, psi ALA2"
@@ -103,8 +103,8 @@ def test_baselines_that_know_no_kinetics_or_no_equilibrium_show_it(psi_runs):
 def test_spacings_are_joined_only_when_asked(psi_runs):
     paths, _ = psi_runs
     with pytest.raises(ValueError, match="--resample"):
-        evaluate(paths[3:], paths[:2], PDB, settings=Settings(lag=10.0))
-    result = evaluate(paths[3:], paths[:2], PDB, settings=Settings(lag=10.0, resample=True))
+        evaluate(paths[3:], paths[:2], PDB, settings=EvaluationSettings(lag=10.0))
+    result = evaluate(paths[3:], paths[:2], PDB, settings=EvaluationSettings(lag=10.0, resample=True))
     assert result.document["settings"]["interval_ps"] == 2.0
     assert result.document["reference"]["frames_compared"] == 3000
     assert any("every 2th frame" in n or "every 2nd" in n for n in result.notes)
@@ -132,7 +132,7 @@ def test_bad_input_is_refused_in_a_sentence(psi_runs, tmp_path):
     empty.touch()
     cases = [
         ({"top": fewer}, "22 atoms|10 atoms"),
-        ({"generated": [nan], "settings": Settings(lag=10.0, interval=1.0)}, "Frame 7 of .* non-finite"),
+        ({"generated": [nan], "settings": EvaluationSettings(lag=10.0, interval=1.0)}, "Frame 7 of .* non-finite"),
         ({"generated": [array]}, "interval between frames"),
         ({"generated": [constant]}, "same structure"),
         ({"reference": [constant]}, "same structure"),
@@ -141,11 +141,11 @@ def test_bad_input_is_refused_in_a_sentence(psi_runs, tmp_path):
         ({"generated": [tmp_path / "none.xtc"]}, "not found"),
         ({"top": empty}, "is empty"),
         ({"generated": [tmp_path]}, "spacing|times|atoms|apart"),
-        ({"settings": Settings(lag=10.5)}, "no whole number of frames"),
-        ({"settings": Settings(lag=10.0, baselines=("msm",))}, "--train"),
+        ({"settings": EvaluationSettings(lag=10.5)}, "no whole number of frames"),
+        ({"settings": EvaluationSettings(lag=10.0, baselines=("msm",))}, "--train"),
     ]
     for change, message in cases:
-        whole = {"generated": paths[:1], "reference": paths[1:3], "top": PDB, "settings": Settings(lag=10.0)}
+        whole = {"generated": paths[:1], "reference": paths[1:3], "top": PDB, "settings": EvaluationSettings(lag=10.0)}
         arguments = whole | change
         with pytest.raises(ValueError, match=message):
             evaluate(**arguments)
@@ -183,7 +183,7 @@ def test_a_ligand_falls_back_on_distances(tmp_path):
         x += rng.normal(0, 0.002, x.shape)
         paths.append(_save(tmp_path / f"{run}.xtc", x, topology, np.arange(2000.0)))
     _save(tmp_path / "ligand.pdb", x[:1], topology)
-    settings = Settings(lag=5.0, temperature=300.0)
+    settings = EvaluationSettings(lag=5.0, temperature=300.0)
     result = evaluate(paths[:1], paths[1:], tmp_path / "ligand.pdb", settings=settings)
     assert any("no named torsions" in note for note in result.notes)
     assert {m.name for m in result.metrics} >= {"JS distance, distances (all)", "JS distance, TICA-0"}
@@ -201,7 +201,7 @@ def test_a_runs_own_summary_and_provenance_are_used(psi_runs, tmp_path):
         rows = [f"0,{t},{'latent' if t % 2 else 'md'},{e},\n" for t, e in enumerate(rng.normal(shift, 1, 400))]
         header = "walker,time_ps,kind,potential_energy,checks_failed\n"
         (tmp_path / folder / "provenance.csv").write_text(header + "".join(rows))
-    settings = Settings(lag=10.0, baselines=("all",))
+    settings = EvaluationSettings(lag=10.0, baselines=("all",))
     result = evaluate([tmp_path / "own"], [tmp_path / "md"], PDB, train=[tmp_path / "md"], settings=settings)
     values = {m.name: m for m in result.metrics}
     assert result.document["settings"]["temperature_K"] == 310.0

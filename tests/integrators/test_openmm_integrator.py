@@ -19,6 +19,7 @@ from latentmd.core.noise import CounterNoise
 from latentmd.integrators import LatentIntegrator, alternate
 from latentmd.integrators.openmm_constraints import constraint_projector
 from latentmd.model.file import BundleError, save
+from latentmd.units import thermal_energy
 
 REFERENCE = openmm.Platform.getPlatformByName("Reference")
 Make = Callable[..., Any]
@@ -105,7 +106,7 @@ def test_velocities_follow_the_maxwell_boltzmann_distribution(latent_simulation:
         simulation.step(1)
         v = simulation.context.getState(velocities=True).getVelocities(asNumpy=True)._value
         kinetic[i] = 0.5 * masses * np.sum(v * v, axis=1)
-    kT = 350 * 0.00831446261815324
+    kT = thermal_energy(350)
     freedom = 3 * 22 - simulation.system.getNumConstraints() - 3
     error = (2 / freedom / samples) ** 0.5
     assert 2 * kinetic.sum(1).mean() / freedom == pytest.approx(kT, rel=4 * error)

@@ -1,10 +1,8 @@
-"""Alternation inside `simulation.step`, and the reporter's true times."""
+"""Alternation inside `simulation.step`."""
 
 from __future__ import annotations
 
 import copy
-import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ import openmm
 import pytest
 from openmm import app
 
-from latentmd.integrators import LatentIntegrator, LatentReporter, alternate
-from latentmd.integrators.reporter import COLUMNS
+from latentmd.integrators import LatentIntegrator, alternate
 from latentmd.integrators.schedule import AlternationSchedule
+from latentmd.units import GAS_CONSTANT
 
 Make = Callable[..., Any]
 
@@ -37,40 +35,6 @@ def test_steps_are_made_by_the_right_integrator(latent_simulation: Make, chunks:
     # Steps 11 and 22 are latent: 50 ps each, the others 4 fs.
     assert simulation.context.getTime()._value == pytest.approx(2 * 50 + 23 * 0.004)
     assert latent.provider.steps == 2
-
-
-def test_other_reporters_keep_their_steps_and_the_latent_reporter_has_true_times(latent_simulation: Make) -> None:
-    simulation, latent = latent_simulation(cycle=(10, 1))
-    text, state_data = io.StringIO(), io.StringIO()
-    schedule = simulation.reporters[0]
-    simulation.reporters.append(LatentReporter(text, 5, latent, schedule))
-    simulation.reporters.append(app.StateDataReporter(state_data, 4, step=True))
-    simulation.step(24)
-    rows = list(csv.DictReader(io.StringIO(text.getvalue())))
-    assert tuple(rows[0]) == COLUMNS
-    assert [int(row["step"]) for row in rows] == [5, 10, 15, 20]
-    times = [0.02, 0.04, 50.056, 50.076]
-    np.testing.assert_allclose([float(row["time_ps"]) for row in rows], times, atol=1e-6)
-    assert [row["segment"] for row in rows] == ["md"] * 4
-    assert [row["latent_steps"] for row in rows] == ["0", "0", "1", "1"]
-    assert all(row["failed_checks"] == "" for row in rows)
-    assert state_data.getvalue().split()[-6:] == ["4", "8", "12", "16", "20", "24"]
-
-
-def test_the_reporter_names_latent_frames_and_needs_the_provider(latent_simulation: Make, tmp_path: Path) -> None:
-    simulation, latent = latent_simulation(cycle=(2, 1))
-    path = tmp_path / "latent.csv"
-    reporter = LatentReporter(path, 1, latent, simulation.reporters[0])
-    simulation.reporters.append(reporter)
-    simulation.step(4)
-    reporter.close()
-    rows = list(csv.DictReader(path.read_text().splitlines()))
-    assert [row["segment"] for row in rows] == ["md", "md", "latent", "md"]
-    assert float(rows[2]["potential_kJ_mol"]) < 0
-    bare = copy.copy(latent)
-    bare.provider = None
-    with pytest.raises(ValueError, match="pass the one made with the System"):
-        LatentReporter(path, 1, bare)
 
 
 def test_md_between_latent_steps_has_the_temperature_of_plain_md(latent_simulation: Make, alanine: Any) -> None:
@@ -117,7 +81,7 @@ def test_settling_shares_the_energy_and_counts_no_time(alanine: Any, ou_bundle: 
             found.append(simulation.context.getState(energy=True).getKineticEnergy()._value)
             simulation.step(1)
         assert simulation.context.getTime()._value == pytest.approx(120 * 50 + 240 * 0.004)
-    expected = 0.5 * 51 * 0.0083145 * 350  # kJ/mol
+    expected = 0.5 * 51 * GAS_CONSTANT * 350  # kJ/mol
     error = 4 * expected * (2 / 51 / 60) ** 0.5
     assert np.mean(energies[50]) == pytest.approx(expected, abs=error)
     assert np.mean(energies[0]) < expected - error  # the surrogate's bonds are at rest

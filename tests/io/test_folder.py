@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from latentmd.io.atomic import OutputError
+from latentmd.io.atomic import LEFTOVER, OutputError
 from latentmd.io.folder import (
     LOCK,
     RECORD,
@@ -19,6 +19,7 @@ from latentmd.io.folder import (
     check_folder,
     claim_folder,
     policy_of,
+    results_folder,
 )
 
 FILES = RunFiles("test", ("frames*.npz", "bursts"))
@@ -103,3 +104,24 @@ def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:
         (tmp_path / RECORD).write_text(text)
         with pytest.raises(OutputError, match=reason):
             check_folder(tmp_path, "overwrite", FILES)
+
+
+def test_earlier_results_are_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    folder = results_folder(tmp_path / "a" / "b", False, "evaluation.json")
+    assert folder.is_dir()
+    (folder / "evaluation.json").touch()
+    assert results_folder(folder, False, "latents.json") == folder
+    with pytest.raises(OutputError, match=r"holds evaluation\.json already; pass --overwrite or another --out"):
+        results_folder(folder, False, "evaluation.json")
+    assert results_folder(folder, True, "evaluation.json") == folder
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write there"):
+        results_folder(tmp_path / "file" / "out", False, "evaluation.json")
+
+
+def test_what_a_killed_process_left_is_removed_by_the_one_that_resumes(tmp_path: Path) -> None:
+    claim_folder(tmp_path, "new", FILES, {}).release()
+    (tmp_path / f".a{LEFTOVER}1.npz").touch()
+    (tmp_path / f".explorer{LEFTOVER}1").mkdir()
+    claim_folder(tmp_path, "resume", FILES, {}).release()
+    assert [path.name for path in tmp_path.iterdir()] == [RECORD]

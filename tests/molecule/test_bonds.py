@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from latentmd.molecule import bonds
 
@@ -28,24 +27,10 @@ def test_separations_are_cut() -> None:
     ]  # fmt: skip
 
 
-def test_sides_of_bonds() -> None:
-    side = bonds.far_side(5, RING, (2, 3))
-    assert side is not None and side.tolist() == [3, 4]
-    assert bonds.far_side(5, RING, (0, 1)) is None
-    with pytest.raises(ValueError, match="atoms 0 and 4 are not bonded"):
-        bonds.far_side(5, RING, (0, 4))
-
-
 def test_equivalent_atoms_share_a_class() -> None:
     classes = bonds.equivalence_classes(["C"] * 4, CHAIN)
     assert classes[0] == classes[3] != classes[1] == classes[2]
     assert len(set(bonds.equivalence_classes(["C", "C", "C", "O"], CHAIN))) == 4
-
-
-def test_four_different_substituents_make_a_stereocentre() -> None:
-    star = [(0, i) for i in range(1, 5)]
-    assert bonds.stereocentres(["C", "H", "F", "Cl", "Br"], star).tolist() == [[0, 2, 3, 4, 1]]
-    assert bonds.stereocentres(["C", "H", "H", "Cl", "Br"], star).shape == (0, 5)
 
 
 def test_a_cut_molecule_becomes_whole() -> None:

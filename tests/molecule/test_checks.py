@@ -97,8 +97,10 @@ def test_clashes_of_many_atoms_agree_with_all_pairs():
     rng = np.random.default_rng(0)
     count = 200
     template = structure.StructureTemplate(
-        ("C",) * count, np.zeros((0, 2), int), np.zeros(0), np.zeros(0), np.zeros((0, 3), int), np.zeros(0),
-        np.zeros(0), np.zeros((0, 4), int), np.zeros(0), np.arange(count), np.eye(count, dtype=bool),
+        symbols=("C",) * count, bonds=np.zeros((0, 2), int), bond_mean=np.zeros(0), bond_deviation=np.zeros(0),
+        angles=np.zeros((0, 3), int), angle_mean=np.zeros(0), angle_deviation=np.zeros(0),
+        centres=np.zeros((0, 4), int), handedness=np.zeros(0), heavy=np.arange(count),
+        bonded=np.eye(count, dtype=bool),
     )  # fmt: skip
     frames = rng.uniform(0, 1.5, (3, count, 3))
     distances = np.linalg.norm(frames[:, :, None] - frames[:, None], axis=-1)

@@ -13,7 +13,6 @@ from openmm import app
 from latentmd.molecule.chemistry import chemistry
 from latentmd.molecule.features import FEATURE_SIZES, molecule_graph
 from latentmd.molecule.fingerprint import fingerprint
-from latentmd.molecule.tokens import residue_tokens
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 
@@ -65,43 +64,6 @@ def test_permutation_of_atoms_permutes_the_graph(topologies: tuple[app.Topology,
     assert torch.equal(two.features, one.features[order])
     assert torch.equal(two.separation, one.separation[order][:, order])
     assert fingerprint(moved) != fingerprint(topology)
-
-
-def test_tokens(topologies: tuple[app.Topology, mdtraj.Topology]) -> None:
-    assert residue_tokens(topologies[0]) == (0,) * 6 + (1,) * 10 + (2,) * 6
-
-
-def test_fingerprint_ignores_numbering_chains_and_hydrogen_names() -> None:
-    text = PDB.read_text()
-    renumbered = "\n".join(
-        line[:21] + "Q" + f"{int(line[22:26]) + 40:4d}" + line[26:] if line.startswith(("ATOM", "HETATM")) else line
-        for line in text.splitlines()
-    )
-    reference = fingerprint(from_text(text))
-    assert fingerprint(from_text(renumbered)) == reference
-    assert fingerprint(from_text(text.replace(" HB1 ALA", "1HB  ALA"))) == reference
-    assert fingerprint(from_text(text.replace("NME", "NMX"))) != reference
-
-
-def test_histidine_names_share_a_residue_type() -> None:
-    lines = [line for line in PDB.read_text().splitlines() if " ALA " in line]
-    for name in ("HID", "HIE", "HSD"):
-        record = chemistry(mdtraj_topology_with(lines, name))
-        assert set(record.residues) == {"HIS"}
-
-
-def mdtraj_topology_with(lines: list[str], residue: str) -> mdtraj.Topology:
-    """A topology of ALA's atoms and bonds whose residue has another name."""
-    topology = from_text("\n".join([*lines, "END", ""]))
-    out = mdtraj.Topology.from_openmm(topology)
-    next(out.residues).name = residue
-    return out
-
-
-def test_missing_bonds_are_named() -> None:
-    text = "\n".join(line for line in PDB.read_text().replace("ALA", "XYZ").splitlines() if "CONECT" not in line)
-    with pytest.raises(ValueError, match=r"Residue XYZ2 .* XYZ2-N, XYZ2-H.*CONECT"):
-        chemistry(from_text(text))
 
 
 def test_other_objects_are_refused() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from latentmd.molecule.checks import topology_arrays
-from latentmd.molecule.torsions import amide_torsions, rotatable_torsions
+from latentmd.molecule.torsions import acyclic_torsions, amide_torsions, rotatable_torsions
 
 
 def test_alanine_dipeptide_has_phi_psi_and_two_amides(alanine: Any) -> None:
@@ -29,3 +29,12 @@ def test_turns_of_three_hydrogens_are_left_out() -> None:
                 bonds.append((carbon, len(symbols)))
                 symbols.append("H")
         assert len(rotatable_torsions(symbols, np.array(bonds))) == expected
+
+
+def test_bonds_of_a_ring_do_not_turn() -> None:
+    """Ethylbenzene without hydrogens but two: of all bonds only those that leave the ring turn."""
+    symbols = ["C"] * 8 + ["H", "H"]
+    bonds = np.array([(i, (i + 1) % 6) for i in range(6)] + [(0, 6), (6, 7), (6, 8), (7, 9)])
+    quads, sides = acyclic_torsions(rotatable_torsions(symbols, bonds), bonds, len(symbols))
+    assert {tuple(sorted(q[1:3])) for q in quads.tolist()} == {(0, 6), (6, 7)}
+    assert {frozenset(side.tolist()) for side in sides} == {frozenset({6, 7, 8, 9}), frozenset({7, 9})}

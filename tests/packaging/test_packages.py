@@ -87,7 +87,7 @@ FLOORS = [
     {"report"},
     {"evaluation"},
     {"sampling", "training"},
-    {"sampling.hybrid", "sampling.metropolis", "sampling.rollout"},
+    {"sampling.hybrid", "sampling.metropolis", "sampling.paths", "sampling.rollout"},
     {"sampling.levels", "sampling.sample"},
     {"worlds"},
     {"cli"},

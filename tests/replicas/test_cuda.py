@@ -12,9 +12,9 @@ import pytest
 from latentmd.arrays import Doubles
 from latentmd.replicas.cuda import CudaDevice, CudaReplicas, Device
 from latentmd.replicas.terms import read_terms
+from latentmd.units import GAS_CONSTANT
 
 Emulated = Callable[..., Device]
-K_B = 0.00831446261815324  # kJ/mol/K
 
 
 def _displaced(molecules: list[Any]) -> list[Doubles]:
@@ -110,7 +110,7 @@ def test_the_temperature_is_that_of_each_replica(peptides: list[Any], emulated: 
     replicas.draw_velocities(np.random.default_rng(0))
     replicas.step(300, timestep=0.002, friction=20.0)
     freedom = 3 * terms.atoms - len(terms.constraints)
-    found = (2 * replicas.kinetic_energies() / freedom / K_B).reshape(2, 24).mean(axis=1)
+    found = (2 * replicas.kinetic_energies() / freedom / GAS_CONSTANT).reshape(2, 24).mean(axis=1)
     error = np.array([200.0, 500.0]) * np.sqrt(2 / freedom / 24)
     assert np.all(np.abs(found - [200.0, 500.0]) < 4 * error)
 

@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import openmm
 import pytest
 
 from latentmd.replicas.tables import tables
-from latentmd.replicas.terms import UnsupportedError, maxwell_boltzmann, read_terms
+from latentmd.replicas.terms import read_terms
 
 
 def test_rows_of_a_second_molecule_follow_the_first(peptides: list[Any]) -> None:
@@ -47,26 +46,3 @@ def test_large_molecules_are_refused(peptides: list[Any]) -> None:
     terms = read_terms(peptides[0].system)
     with pytest.raises(ValueError, match="at most 256"):
         tables([replace(terms, mass=np.ones(300))])
-
-
-def test_other_forces_are_refused_by_name(alanine_system: openmm.System) -> None:
-    alanine_system.addForce(openmm.CustomExternalForce("x"))
-    with pytest.raises(UnsupportedError, match="CustomExternalForce"):
-        read_terms(alanine_system)
-
-
-def test_a_system_without_nonbonded_force_has_no_charges() -> None:
-    system = openmm.System()
-    system.addParticle(1.0)
-    assert not read_terms(system).nonbonded.any()
-
-
-def test_velocities_have_the_temperature() -> None:
-    mass = np.full(4000, 12.0)
-    v = maxwell_boltzmann(mass, 300.0, np.random.default_rng(0))
-    assert np.mean(mass[:, None] * v**2) / 0.00831446261815324 == pytest.approx(300.0, rel=0.05)
-
-
-@pytest.fixture
-def alanine_system(peptides: list[Any]) -> openmm.System:
-    return openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(peptides[0].system))

@@ -17,7 +17,7 @@ MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
 def test_placed_atom_has_its_bond_angle_and_torsion() -> None:
     rng = np.random.default_rng(0)
     a, b, c = rng.normal(size=(3, 3))
-    d = place_atom(a, b, c, 0.15, 110.0, -63.0)
+    d = place_atom(a, b, c, bond=0.15, angle=110.0, torsion=-63.0)
     cosine = np.dot(b - c, d - c) / np.linalg.norm(b - c) / np.linalg.norm(d - c)
     quad = np.array([[0, 1, 2, 3]])
     assert np.linalg.norm(d - c) == pytest.approx(0.15)

@@ -10,7 +10,7 @@ import numpy as np
 from latentmd.training.assembly import new_encoder, split_axes
 from latentmd.training.config import parse_config
 from latentmd.training.data import Trajectories, load_data
-from latentmd.training.run import Run
+from latentmd.training.run import TrainingRun
 
 
 def test_latents_are_encoded_once_and_kept_for_a_resumed_run(
@@ -19,7 +19,7 @@ def test_latents_are_encoded_once_and_kept_for_a_resumed_run(
     config = parse_config(tiny)
     data = load_data(Trajectories(alanine_runs, 0.2), pdb, config)
     encoder = new_encoder(data.graph, config).eval()
-    run = Run(tmp_path, tmp_path / "log.csv", lambda *_: None, "cpu", "32-true", devices=1, resume=True)
+    run = TrainingRun(tmp_path, tmp_path / "log.csv", lambda *_: None, "cpu", "32-true", devices=1, resume=True)
     first = split_axes(encoder, data, config, run)
     assert (tmp_path / "latents.npz").exists() and "encode" in run.seconds
     again = split_axes(new_encoder(data.graph, config).eval(), data, config, run)  # another encoder, the same latents

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from latentmd.io.atomic import OutputError
 from latentmd.training.config import parse_config
 from latentmd.training.data import Trajectories, load_data, soft_torsions, some_frames
 from latentmd.training.train import train
@@ -53,7 +54,7 @@ def test_resume_refuses_other_positions(bursts: Trajectories, pdb: Path, tiny: d
     with pytest.raises(KeyboardInterrupt):
         train(bursts, pdb, out, config, device="cpu", report=interrupt)
     moved = Trajectories([positions + 0.01 for positions in bursts.positions], 0.2, bursts.names)
-    with pytest.raises(ValueError, match="holds a training with other positions"):
+    with pytest.raises(OutputError, match="holds a run with another positions"):
         train(moved, pdb, out, config, device="cpu", resume=True)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from latentmd.io.atomic import OutputError
-from latentmd.training.run import Run, claim_training
+from latentmd.training.run import TrainingRun, claim_training
 
 
 def test_a_new_training_empties_the_folder_and_a_resumed_one_does_not(tmp_path: Path) -> None:
@@ -23,8 +23,8 @@ def test_a_new_training_empties_the_folder_and_a_resumed_one_does_not(tmp_path: 
 
 
 def test_a_resumed_run_remembers_wall_times(tmp_path: Path) -> None:
-    def run(resume: bool) -> Run:
-        return Run(tmp_path, tmp_path / "log.csv", lambda *_: None, "cpu", "32-true", devices=1, resume=resume)
+    def run(resume: bool) -> TrainingRun:
+        return TrainingRun(tmp_path, tmp_path / "log.csv", lambda *_: None, "cpu", "32-true", devices=1, resume=resume)
 
     run(False).record("jepa", 1.26)
     later = run(True)

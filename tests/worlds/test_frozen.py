@@ -9,7 +9,7 @@ from torch import nn
 
 from latentmd.encoders.external import ExternalEncoder
 from latentmd.systems.toy.two_balls import TwoBalls
-from latentmd.training.run import Run
+from latentmd.training.run import TrainingRun
 from latentmd.worlds.config import world_config
 from latentmd.worlds.data import world_data
 from latentmd.worlds.train import train_encoder, train_parts
@@ -26,7 +26,15 @@ TINY = {
 def test_a_frozen_encoder_is_used_as_it_is(tmp_path: Path) -> None:
     config = world_config("two-balls", "state", {}, TINY)
     data = world_data(TwoBalls(), config)
-    run = Run(tmp_path, tmp_path / "training.csv", lambda *_: None, "cpu", "32-true", 1, False)
+    run = TrainingRun(
+        tmp_path,
+        tmp_path / "training.csv",
+        report=lambda *_: None,
+        device="cpu",
+        precision="32-true",
+        devices=1,
+        resume=False,
+    )
     torch.manual_seed(1)
     module = nn.Linear(8, 6)
     before = module.weight.clone()

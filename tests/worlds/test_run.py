@@ -52,8 +52,8 @@ def run(*arguments: str) -> Result:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     (folder / "tiny.toml").write_text(TINY)
-    result = run("--world", "double-pendulum", "--config", str(folder / "tiny.toml"), "--seed", "3",
-                 "--out", str(folder / "out"))  # fmt: skip
+    paths = ["--config", str(folder / "tiny.toml"), "--out", str(folder / "out")]
+    result = run("--world", "double-pendulum", "--seed", "3", *paths)
     assert result.exit_code == 0, result.output
     assert "persistence" in result.output and "linear probes" in result.output
     return folder / "out"
@@ -111,7 +111,8 @@ def test_wrong_input_is_one_sentence(tmp_path: Path, arguments: list[str], messa
 
 def test_an_unknown_setting_names_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "wrong.toml").write_text("[jepa]\nstepps = 3\n")
-    result = run("--world", "circles", "--config", str(tmp_path / "wrong.toml"), "--out", str(tmp_path / "out"))
+    paths = ["--config", str(tmp_path / "wrong.toml"), "--out", str(tmp_path / "out")]
+    result = run("--world", "circles", *paths)
     assert result.exit_code == 2 and "did you mean 'jepa.steps'?" in " ".join(result.output.split())
 
 

@@ -65,7 +65,13 @@ class EGNNPredictor(nn.Module):
         nn.init.zeros_(self.write.bias)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Advance tokens z [batch, tokens, dim] by lag [batch]; the noise is not used."""
+        """Advance tokens z [batch, tokens, dim] by lag [batch]; the noise is not used.
+
+        Args:
+            z: tokens [batch, tokens, dim].
+            lag: shape [batch], ps.
+            noise: shape [batch, 0]; not used.
+        """
         x, features = z[..., : self.coordinates], z[..., self.coordinates :]
         condition = self.lag(lag)
         h = self.read(features)

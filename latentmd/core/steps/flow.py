@@ -57,6 +57,15 @@ class ConditionalFlow(nn.Module):
         return mean, log_scale.clamp(-5.0, 3.0)
 
     def velocity(self, r: Tensor, u: Tensor, c: Tensor, mean: Tensor, log_scale: Tensor, g: Tensor) -> Tensor:
+        """Velocity of the flow, [batch, tokens, dim].
+
+        Args:
+            r: point of the flow [batch, tokens, dim], in units of the scale.
+            u: time of the flow [batch], 0 (noise) to 1 (data).
+            c: context of each token [batch, tokens, context].
+            mean, log_scale: moments of the target [batch, tokens, dim].
+            g: condition [batch, condition].
+        """
         condition = time_features(u)
         if self.condition > 0:
             condition = torch.cat([condition, g], dim=-1)
@@ -82,7 +91,13 @@ class ConditionalFlow(nn.Module):
         return (error**2).mean(), likelihood, ((predicted - (r - noise)) ** 2).mean()
 
     def sample(self, c: Tensor, g: Tensor, noise: Tensor) -> Tensor:
-        """Draw y [batch, tokens, dim] from standard normal noise [batch, noise_size] (midpoint rule)."""
+        """Draw y [batch, tokens, dim] from standard normal noise [batch, noise_size] (midpoint rule).
+
+        Args:
+            c: context of each token [batch, tokens, context].
+            g: condition [batch, condition].
+            noise: standard normal [batch, noise_size].
+        """
         mean, log_scale = self.moments(c, g)
         r = noise.reshape(mean.shape)
         h = 1.0 / self.solver_steps
@@ -145,7 +160,13 @@ class FlowPredictor(nn.Module):
         return torch.cat([z, one_hot.expand(-1, z.shape[1], -1)], dim=-1)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """One draw of z(t + lag), [batch, tokens, dim]; noise [batch, noise_size], the first chooses the cell."""
+        """One draw of z(t + lag), [batch, tokens, dim]; noise [batch, noise_size], the first chooses the cell.
+
+        Args:
+            z: tokens [batch, tokens, dim].
+            lag: shape [batch], ps.
+            noise: standard normal [batch, noise_size]; the first number chooses the cell.
+        """
         g = self.lag(lag)
         uniform = 0.5 * (1 + torch.erf(noise[:, :1] / 1.4142135623730951))
         cell = (self.log_weights(z, g).exp().cumsum(-1) < uniform).sum(-1).clamp(max=self.cells - 1)
@@ -165,7 +186,15 @@ class FlowPredictor(nn.Module):
     def loss(
         self, z: Tensor, lag: Tensor, future: Tensor, noise: Tensor, u: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Losses of pairs (z, future) at lags [batch]: cross-entropy of the cell, then those of `ConditionalFlow`."""
+        """Losses of pairs (z, future) at lags [batch]: cross-entropy of the cell, then those of `ConditionalFlow`.
+
+        Args:
+            z: tokens now [batch, tokens, dim].
+            lag: shape [batch], ps.
+            future: tokens a lag later, the shape of `z`.
+            noise: standard normal, the shape of `z`: where the flow starts.
+            u: times of the flow [batch], uniform in (0, 1).
+        """
         g = self.lag(lag)
         cell = self.cell(future)
         entropy = nn.functional.nll_loss(self.log_weights(z, g), cell)

@@ -73,7 +73,13 @@ class HamiltonianPredictor(nn.Module):
         return out
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Advance tokens z [batch, tokens, dim] by lag [batch]; a negative lag goes back. The noise is not used."""
+        """Advance tokens z [batch, tokens, dim] by lag [batch]; a negative lag goes back. The noise is not used.
+
+        Args:
+            z: tokens [batch, tokens, dim], positions first, then momenta.
+            lag: shape [batch], ps; a negative one goes back.
+            noise: shape [batch, 0]; not used.
+        """
         q, p = z[..., : self.axes].flatten(1), z[..., self.axes :].flatten(1)
         h = (softplus(self.raw_step) / (self.longest * self.substeps) * lag).unsqueeze(1)
         inverse_mass = torch.exp(-self.log_mass)
@@ -140,7 +146,13 @@ class GeneralHamiltonianPredictor(nn.Module):
         return torch.cat([gradient[:, n:], -gradient[:, :n]], dim=1)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Advance tokens z [batch, tokens, dim] by lag [batch]; a negative lag goes back. The noise is not used."""
+        """Advance tokens z [batch, tokens, dim] by lag [batch]; a negative lag goes back. The noise is not used.
+
+        Args:
+            z: tokens [batch, tokens, dim], positions first, then momenta.
+            lag: shape [batch], ps; a negative one goes back.
+            noise: shape [batch, 0]; not used.
+        """
         x = self._phase(z)
         h = (softplus(self.raw_step) / (self.longest * self.substeps) * lag).unsqueeze(1)
         for _ in range(self.substeps):

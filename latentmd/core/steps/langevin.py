@@ -80,7 +80,13 @@ class LangevinPredictor(nn.Module):
         return out
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """One draw of z(t + lag), [batch, tokens, dim]; noise [batch, noise_size] standard normal."""
+        """One draw of z(t + lag), [batch, tokens, dim]; noise [batch, noise_size] standard normal.
+
+        Args:
+            z: tokens [batch, tokens, dim], positions first, then momenta.
+            lag: shape [batch], ps.
+            noise: standard normal [batch, noise_size].
+        """
         q, p = self._split(z)
         h = (lag / (self.longest * self.substeps)).unsqueeze(1)
         speed = torch.exp(self.log_speed)
@@ -110,6 +116,11 @@ class LangevinPredictor(nn.Module):
         and (q', p̃') → (η, ξ) has the Jacobian determinant 1/√((1 − c²) T) per axis. True Langevin paths have such a
         displacement, of variance 2 γ T s² h³ / 12 and nearly independent of ξ; the step itself, exact to second order
         without it, leaves it out.
+
+        Args:
+            z: tokens now [batch, tokens, dim].
+            lag: shape [batch], ps.
+            future: tokens a lag later, the shape of `z`.
         """
         q, p = self._split(z)
         q_next, p_next = self._split(future)

@@ -57,7 +57,13 @@ class MixturePredictor(nn.Module):
         return torch.log_softmax(raw[..., 0], dim=-1), means, factors
 
     def log_likelihood(self, z: Tensor, lag: Tensor, future: Tensor) -> Tensor:
-        """ln p(future | z, lag), [batch]."""
+        """ln p(future | z, lag), [batch].
+
+        Args:
+            z: tokens now [batch, tokens, dim].
+            lag: shape [batch], ps.
+            future: tokens a lag later, the shape of `z`.
+        """
         log_weights, means, factors = self.mixture(z, lag)
         deviation = (future.reshape(z.shape[0], 1, self.size) - means).unsqueeze(-1)
         white = torch.linalg.solve_triangular(factors, deviation, upper=False).squeeze(-1)
@@ -66,7 +72,13 @@ class MixturePredictor(nn.Module):
         return torch.logsumexp(log_weights + gaussian, dim=-1)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """One draw of z(t + lag); noise [batch, n + 1], its first column chooses the component."""
+        """One draw of z(t + lag); noise [batch, n + 1], its first column chooses the component.
+
+        Args:
+            z: tokens [batch, tokens, dim].
+            lag: shape [batch], ps.
+            noise: standard normal [batch, tokens · dim + 1]; the first number chooses the component.
+        """
         log_weights, means, factors = self.mixture(z, lag)
         uniform = 0.5 * (1 + torch.erf(noise[:, :1] / math.sqrt(2.0)))
         chosen = (log_weights.exp().cumsum(-1) < uniform).sum(-1).clamp(max=self.components - 1)

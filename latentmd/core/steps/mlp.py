@@ -28,7 +28,13 @@ class MLPPredictor(nn.Module):
         self.network = mlp([dim * tokens + 1, *depth * [width], dim * tokens])
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Advance tokens z [batch, tokens, dim] by lag [batch]; the noise is not used."""
+        """Advance tokens z [batch, tokens, dim] by lag [batch]; the noise is not used.
+
+        Args:
+            z: tokens [batch, tokens, dim].
+            lag: shape [batch], ps.
+            noise: shape [batch, 0]; not used.
+        """
         inputs = torch.cat([z.flatten(1), torch.log(lag / self.longest).unsqueeze(1)], dim=1)
         out: Tensor = self.network(inputs).reshape(z.shape)
         return out

@@ -35,7 +35,13 @@ class ResidualPredictor(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Advance tokens z [batch, tokens, dim] by lag [batch]; the noise is not used."""
+        """Advance tokens z [batch, tokens, dim] by lag [batch]; the noise is not used.
+
+        Args:
+            z: tokens [batch, tokens, dim].
+            lag: shape [batch], ps.
+            noise: shape [batch, 0]; not used.
+        """
         out: Tensor = z + self.dropout(self.trunk(z, self.lag(lag)))
         return out
 

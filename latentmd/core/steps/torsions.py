@@ -35,6 +35,7 @@ class TorsionStep(nn.Module):
         dropout: in training.
         type_dropout: probability in training that the trunk is not told the type of a residue, so that it does not
             learn whole sequences by heart; a torsion's own density always knows its residue.
+        heads: of the attention.
     """
 
     def __init__(
@@ -96,7 +97,13 @@ class TorsionStep(nn.Module):
         return out
 
     def context(self, latent: Tensor, types: Tensor, lag: Tensor) -> tuple[Tensor, Tensor]:
-        """What every torsion is conditioned on: tokens [batch, tokens, width] and the embedded lag."""
+        """What every torsion is conditioned on: tokens [batch, tokens, width] and the embedded lag.
+
+        Args:
+            latent: tokens [batch, tokens, axes].
+            types: of each token [batch, tokens, kinds], long.
+            lag: shape [batch], ps.
+        """
         g = self.condition(lag)
         keep = (~torch.isinf(lag)).to(latent.dtype).reshape(-1, 1, 1)
         known = self.embed(types)
@@ -128,7 +135,13 @@ class TorsionStep(nn.Module):
         return out
 
     def known(self, context: Tensor, features: Tensor, g: Tensor) -> Tensor:
-        """What each residue knows: the context and the torsions of earlier residues."""
+        """What each residue knows: the context and the torsions of earlier residues.
+
+        Args:
+            context: shape [batch, tokens, width], from `context`.
+            features: sines and cosines of all torsions [batch, tokens, slots, 2 · harmonics + 1].
+            g: embedded lag [batch, condition].
+        """
         shifted = torch.cat([torch.zeros_like(features[:, :1]), features[:, :-1]], dim=1).flatten(2)
         out: Tensor = self.causal(context + self.previous(shifted), g)
         return out
@@ -154,9 +167,15 @@ class TorsionStep(nn.Module):
     def sample(
         self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, uniform: Tensor, most_likely: bool = False
     ) -> Tensor:
-        """Draw all torsions, [batch, tokens, slots] radians; uniform [batch, tokens, slots] in (0, 1).
+        """Draw all torsions, [batch, tokens, slots] radians.
 
-        With `most_likely` each is at the mode of its density given those before it, whatever the numbers.
+        Args:
+            latent: tokens [batch, tokens, axes].
+            types: of each token [batch, tokens, kinds], long.
+            mask: which slots have a torsion [batch, tokens, slots].
+            lag: shape [batch], ps.
+            uniform: random numbers in (0, 1) [batch, tokens, slots].
+            most_likely: each torsion is at the mode of its density given those before it, whatever the numbers.
         """
         context, g = self.context(latent, types, lag)
         batch, tokens = latent.shape[0], latent.shape[1]

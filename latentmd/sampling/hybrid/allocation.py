@@ -1,4 +1,4 @@
-"""Which cells to start bursts from, so that the populations become certain soonest.
+"""Choice of the cells whose bursts lower the standard errors of the populations most.
 
 A reversible Markov model is a network of resistors (Doyle and Snell, Random Walks and Electric Networks, 1984). From
 n_i observed lags that begin in cell i, ln(pi_i / pi_j) of two neighbours is known with the variance

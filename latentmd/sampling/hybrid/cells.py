@@ -157,7 +157,7 @@ def _centres(points: Floats, count: int, rng: np.random.Generator) -> Floats:
 
 
 def _added(standard: Sequence[Floats], known: Floats, block: Bools, lag: int, shortest: int) -> Floats:
-    """Components (features, dimensions) of what a block of the features says beyond known components of all."""
+    """Components (features, dimensions) of a block of the features that known components of all do not explain."""
     everything = np.concatenate(list(standard))
     part = np.eye(len(block))[:, block]
     part = part - known @ np.linalg.lstsq(everything @ known, everything @ part, rcond=None)[0]

@@ -144,7 +144,7 @@ def _widened(interval: Interval, systematic: float) -> Interval:
 
 
 def _share(population: Interval) -> Interval:
-    """An interval cut to what a population can be."""
+    """Interval of a population, cut to between 0 and 1."""
     return replace(population, low=max(population.low, 0.0), high=min(population.high, 1.0))
 
 

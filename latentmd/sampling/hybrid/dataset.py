@@ -13,7 +13,7 @@ from latentmd.sampling.contracts import Burst, Engine, Explorer
 from latentmd.sampling.hybrid.cells import Cells
 from latentmd.sampling.hybrid.estimates import Bursts
 from latentmd.sampling.hybrid.reweighting import count_transitions, fit
-from latentmd.sampling.hybrid.store import Store, Trajectories
+from latentmd.sampling.hybrid.store import BurstTrajectories, Store
 
 StateFunctions = Mapping[str, Callable[[Floats], Bools]]
 
@@ -77,9 +77,9 @@ class Dataset:
         self.explorer, self._cells = explorer, None
         self.latent = [explorer.features(positions) for positions in self.trajectories(skip=0)]
 
-    def trajectories(self, first: int = 0, skip: int | None = None) -> Trajectories:
+    def trajectories(self, first: int = 0, skip: int | None = None) -> BurstTrajectories:
         """Positions of the bursts from number `first` on, without their relaxation time."""
-        return Trajectories(self.store, self.keys[first:], self.skip if skip is None else skip)
+        return BurstTrajectories(self.store, self.keys[first:], self.skip if skip is None else skip)
 
     def features(self, first: int = 0) -> list[Floats]:
         """Latent and physical features side by side, (frames, features) per burst, from number `first` on."""

@@ -38,7 +38,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Estimates:
-    """What the bursts say about equilibrium and kinetics.
+    """Populations, timescales and first-passage times estimated from bursts.
 
     Attributes:
         lag: of the model, ps.

@@ -115,7 +115,7 @@ class SurrogateExplorer:
         return None if self.ensemble is None else self.ensemble.disagreement(latents)
 
     def error(self, trajectories: Sequence[Floats]) -> float:
-        """How badly the model knows trajectories (frames, atoms, 3): of prediction plus of reconstruction.
+        """Error of prediction plus error of reconstruction on trajectories (frames, atoms, 3).
 
         Both have no unit: the mean squared error of the conditional mean one step ahead, over all slow axes (their
         variance was 1 in training), and 1 - cos of the rotatable torsions after encoding and decoding.
@@ -186,7 +186,13 @@ class PlainAdaptive:
         return np.zeros((len(positions), 0))
 
     def propose(self, starts: Floats, count: int, rng: np.random.Generator) -> Floats:
-        """No structures, shape (0, atoms, 3), whatever the arguments, which are those of `SurrogateExplorer`."""
+        """No structures, shape (0, atoms, 3), whatever the arguments, which are those of `SurrogateExplorer`.
+
+        Args:
+            starts: shape (starts, atoms, 3), nm.
+            count: number of proposals asked for.
+            rng: of the proposals.
+        """
         return starts[:0]
 
     def disagreement(self, latents: Floats) -> Floats | None:
@@ -194,15 +200,15 @@ class PlainAdaptive:
         return None
 
     def error(self, trajectories: Sequence[Floats]) -> float:
-        """Nothing is predicted, so nothing is wrong."""
+        """Zero: nothing is predicted, so nothing is wrong."""
         return 0.0
 
     def refine(self, trajectories: Sequence[Floats], seed: int) -> PlainAdaptive:
-        """Itself."""
+        """This object: there is nothing to train."""
         return self
 
     def save(self, folder: Path) -> None:
-        """There is nothing to keep."""
+        """Write nothing: there is nothing to keep."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 request.json         what the run was asked for
 topology.pdb         the molecule as simulated
+system.xml           its OpenMM System, where it came with its own force field
 molecule.npz         minimised positions and the OpenMM platform
 bootstrap/           hot walkers, starting structures, first model
 run/                 rounds of bursts (latentmd.sampling.hybrid.store says what is in there)
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from latentmd.io.atomic import write_npz, write_text
 from latentmd.io.folder import FolderLock, Policy, RunFiles, claim_folder
+from latentmd.systems.protocol import SYSTEM_FILE
 
 if TYPE_CHECKING:
     from latentmd.systems.builder import Molecule
@@ -36,13 +38,14 @@ CHAINS = "metropolis"
 _ENSEMBLES = ("raw.xtc", "relaxed.xtc", "gated.xtc", "metropolised.xtc", "metropolised.npz")
 _FOLDERS = ("bootstrap", "run", "bursts", CHAINS)
 HYBRID = RunFiles(
-    "hybrid", (*_FOLDERS, TOPOLOGY, "molecule.npz", WEIGHTS, PAGE, SURROGATE, PROVENANCE, SUMMARY, *_ENSEMBLES)
+    "hybrid",
+    (*_FOLDERS, TOPOLOGY, SYSTEM_FILE, "molecule.npz", WEIGHTS, PAGE, SURROGATE, PROVENANCE, SUMMARY, *_ENSEMBLES),
 )
 
 
 @dataclass(frozen=True)
 class HybridFolder:
-    """A folder that holds this run and no other."""
+    """Folder of a hybrid run, which holds no other run."""
 
     path: Path
 
@@ -66,13 +69,16 @@ class HybridFolder:
             return {key: file[key] for key in file.files}
 
     def write_topology(self, molecule: Molecule, positions: NDArray[Any]) -> None:
-        """Write topology.pdb, once."""
+        """Write topology.pdb once, and the System of a molecule with its own force field."""
         import io
 
         from openmm import app, unit
 
+        from latentmd.systems.own_force_field import write_system
+
         if self.topology.exists():
             return
+        write_system(molecule, self.path)
         text = io.StringIO()
         app.PDBFile.writeFile(molecule.topology, positions * unit.nanometer, text, keepIds=True)
         write_text(self.topology, text.getvalue())

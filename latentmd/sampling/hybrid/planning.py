@@ -14,7 +14,7 @@ from latentmd.sampling.hybrid.cells import Cells
 from latentmd.sampling.hybrid.dataset import Dataset
 from latentmd.sampling.hybrid.gate import ACCEPTED, Gate, calibrate
 from latentmd.sampling.hybrid.reweighting import connected_share, count_transitions, fit, state_shares, state_visits
-from latentmd.sampling.hybrid.settings import Settings
+from latentmd.sampling.hybrid.settings import RoundSettings
 from latentmd.sampling.hybrid.tasks import PLAN, RELAX, Task, keyed_rng, keyed_seed, run_relax
 from latentmd.sampling.scheduler import Scheduler
 
@@ -27,7 +27,7 @@ _NOVEL = 4  # every fourth start goes to the accepted proposal furthest from rea
 
 
 @dataclass(frozen=True)
-class Plan:
+class RoundPlan:
     """Starts of a round.
 
     Attributes:
@@ -41,9 +41,9 @@ class Plan:
     decisions: dict[str, int]
 
 
-def given_plan(structures: Floats, count: int) -> Plan:
+def given_plan(structures: Floats, count: int) -> RoundPlan:
     """Starts at given structures (m, ...), taken in turn."""
-    return Plan(structures[np.arange(count) % len(structures)], (GIVEN,) * count, {})
+    return RoundPlan(structures[np.arange(count) % len(structures)], (GIVEN,) * count, {})
 
 
 def draw_cells_by_visits(visits: Ints, count: int, rng: np.random.Generator) -> Ints:
@@ -96,12 +96,12 @@ class Planner:
         scheduler: runs the relaxations.
     """
 
-    def __init__(self, dataset: Dataset, cells: Cells, settings: Settings, scheduler: Scheduler) -> None:
+    def __init__(self, dataset: Dataset, cells: Cells, settings: RoundSettings, scheduler: Scheduler) -> None:
         self.dataset, self.cells, self.settings, self.scheduler = dataset, cells, settings, scheduler
         self.engine: Engine = dataset.engine
         self.explorer: Explorer = dataset.explorer
 
-    def plan(self, round_: int) -> Plan:
+    def plan(self, round_: int) -> RoundPlan:
         """Starts of a round."""
         rng = keyed_rng(self.settings.seed, round_, PLAN)
         flat = np.concatenate(self.dataset.paths(self.cells))
@@ -124,7 +124,7 @@ class Planner:
                 else:
                     starts[i], origins[i] = result.positions, SURROGATE
                 decisions[result if isinstance(result, str) else "accepted"] += 1
-        return Plan(np.array(starts), tuple(origins), dict(sorted(decisions.items())))
+        return RoundPlan(np.array(starts), tuple(origins), dict(sorted(decisions.items())))
 
     def _targets(self, visits: Ints, rng: np.random.Generator) -> Ints:
         """Cells to start from: some to explore, the others where a burst lowers the standard errors most."""
@@ -158,7 +158,7 @@ class Planner:
         return gains
 
     def _real_frame(self, number: int) -> Floats:
-        """A configuration of the data, by its number among the frames of all bursts."""
+        """Configuration (...) of the data, by its index among the frames of all bursts."""
         ends = np.cumsum([len(e) for e in self.dataset.energies])
         burst = int(np.searchsorted(ends, number, side="right"))
         return self.dataset.frame(burst, number - int(ends[burst]))
@@ -172,7 +172,7 @@ class Planner:
         return calibrate(self.dataset.latent, self.explorer.disagreement, self.dataset.energies, rng)
 
     def _propose(self, starts: Floats, targets: Ints, gate: Gate, rng: np.random.Generator) -> list[Floats | str]:
-        """A proposal for each target that passes what can be checked without simulation, or the reason why not."""
+        """For each target a proposal that passes all checks without simulation, or the reason why there is none."""
         pool = np.asarray(self.explorer.propose(starts, len(targets) * self.settings.candidates, rng))
         pool = pool[np.isfinite(pool.reshape(len(pool), -1)).all(axis=1)].astype(starts.dtype)
         if not len(pool):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from datetime import UTC, datetime
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.io.atomic import replacing, write_npz, write_text
+from latentmd.io.provenance import write_provenance
 from latentmd.io.writer import FrameWriter, write_xtc
 from latentmd.sampling.hybrid.folder import NO_MODEL, PROVENANCE, SUMMARY, SURROGATE, WEIGHTS
 
@@ -111,15 +110,13 @@ def _write_provenance(run: HybridRun, sampler: Hybrid, weights: dict[str, NDArra
     """A line per frame: where it is, how it was made, why its burst started there, its energy and weight."""
     skip = sampler.settings.relaxation
     energies = np.concatenate(sampler.dataset.energies)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
     columns = (weights[name].tolist() for name in ("round", "task", "frame", "origin", "weight"))
+    rows = []
     for (number, task, frame, origin, weight), energy in zip(zip(*columns, strict=True), energies, strict=False):
         kind = "relaxation" if frame < skip else "md"
         time = f"{frame * run.settings.interval:g}"
-        writer.writerow((number, task, frame, time, kind, origin, f"{energy:.3f}", f"{weight:.6g}"))
-    write_text(run.folder / PROVENANCE, text.getvalue())
+        rows.append((number, task, frame, time, kind, origin, f"{energy:.3f}", f"{weight:.6g}"))
+    write_provenance(run.folder / PROVENANCE, COLUMNS, rows)
 
 
 def _write_raw(run: HybridRun, sampler: Hybrid) -> str | None:

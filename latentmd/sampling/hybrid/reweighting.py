@@ -21,7 +21,7 @@ from latentmd.arrays import Bools, Floats, Ints
 
 @dataclass(frozen=True)
 class Counts:
-    """What each burst adds to the statistics.
+    """Transition counts of each burst.
 
     Attributes:
         transitions: sparse, shape (bursts, cells * cells), flat index origin * cells + target; pairs one lag apart.
@@ -43,7 +43,7 @@ def count_transitions(paths: Sequence[Ints], cells: int, lag: int, skip: int) ->
     """Sliding-window transition counts of every burst.
 
     Args:
-        paths: cell of each frame of each burst.
+        paths: cell of each frame, one array (frames,) per burst.
         cells: number of cells.
         lag: frames.
         skip: first frames of each burst left out, its relaxation time.
@@ -74,6 +74,10 @@ def connected_share(paths: Sequence[Ints], active: Ints) -> float:
     """Share of the bursts that end in connected cells.
 
     Cells that they only pass through, high up on a barrier, have hardly any weight.
+
+    Args:
+        paths: cell of each frame, one array (frames,) per burst.
+        active: connected cells.
     """
     return float(np.isin([path[-1] for path in paths], active).mean())
 
@@ -107,6 +111,12 @@ def bayesian(counts: Counts, model: ReversibleModel, draws: int, rng: np.random.
     """Models from the reversible posterior of deeptime (Trendelkamp-Schroer et al., J. Chem. Phys. 143, 174101, 2015).
 
     Effective counts are the sliding counts over the lag. Arguments as for `bootstrap`.
+
+    Args:
+        counts: transition counts of the bursts.
+        model: the maximum-likelihood model.
+        draws: number of models.
+        rng: of the draws.
     """
     # The sampler behind deeptime's BayesianMSM, which has no way to pass a seed.
     from deeptime.markov.tools.estimation.dense.tmat_sampling.sampler_rev import SamplerRev

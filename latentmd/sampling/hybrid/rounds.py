@@ -17,11 +17,11 @@ from latentmd.sampling.contracts import Engine, Explorer, LoadExplorer
 from latentmd.sampling.hybrid.cells import Cells, fit_cells
 from latentmd.sampling.hybrid.convergence import Review, review
 from latentmd.sampling.hybrid.dataset import Dataset, StateFunctions
-from latentmd.sampling.hybrid.planning import Plan, Planner, given_plan
+from latentmd.sampling.hybrid.planning import Planner, RoundPlan, given_plan
 from latentmd.sampling.hybrid.records import summary, weight_arrays
 from latentmd.sampling.hybrid.reweighting import connected_share, count_transitions
-from latentmd.sampling.hybrid.settings import Settings
-from latentmd.sampling.hybrid.store import Store, StoreError, Trajectories, read_arrays
+from latentmd.sampling.hybrid.settings import RoundSettings
+from latentmd.sampling.hybrid.store import BurstTrajectories, Store, StoreError, read_arrays
 from latentmd.sampling.hybrid.tasks import REFINE, REVIEW, BurstWork, keyed_rng, keyed_seed, simulate_missing
 from latentmd.sampling.scheduler import Scheduler, Serial
 
@@ -39,7 +39,7 @@ class HybridError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Progress:
+class RoundProgress:
     """Progress of a run, for a display.
 
     Attributes:
@@ -74,7 +74,7 @@ class Outcome:
     """
 
     status: Status
-    progress: Progress
+    progress: RoundProgress
     weights: Path | None
 
 
@@ -108,11 +108,11 @@ class Hybrid:
         *,
         load: LoadExplorer,
         start: Floats,
-        settings: Settings,
+        settings: RoundSettings,
         folder: str | Path,
         states: StateFunctions | None = None,
         scheduler: Scheduler | None = None,
-        watch: Callable[[Progress], None] | None = None,
+        watch: Callable[[RoundProgress], None] | None = None,
     ) -> None:
         self.engine, self.settings, self.load = engine, settings, load
         self.scheduler: Scheduler = scheduler or Serial()
@@ -145,12 +145,12 @@ class Hybrid:
             if self.watch is not None:
                 self.watch(self.progress())
 
-    def progress(self) -> Progress:
+    def progress(self) -> RoundProgress:
         """Progress of the run so far."""
         decisions: Counter[str] = Counter()
         for round_ in self.rounds:
             decisions.update(round_["decisions"])
-        return Progress(
+        return RoundProgress(
             round=len(self.rounds) - 1,
             bursts=len(self.dataset),
             simulated=self._last("simulated", 0.0),
@@ -188,7 +188,7 @@ class Hybrid:
             self.cells = self.store.read_cells(reviewed[-1])
             self.review = self._review(reviewed[-1], self.rounds[reviewed[-1]]["bursts"])
 
-    def _take(self, number: int, task: int, plan: Plan) -> None:
+    def _take(self, number: int, task: int, plan: RoundPlan) -> None:
         burst = self.store.read_burst(number, task)
         if burst is None:
             raise StoreError(f"{self.store.round(number)}: burst {task} is missing; delete this round and later ones")
@@ -215,7 +215,7 @@ class Hybrid:
             )
         return None
 
-    def _plan(self, number: int) -> Plan:
+    def _plan(self, number: int) -> RoundPlan:
         """The plan of a round: as stored, or made now."""
         path = self.store.round(number) / "plan.npz"
         if not path.exists():
@@ -229,14 +229,14 @@ class Hybrid:
             self.store.write_arrays(path, starts=plan.starts, origins=origins, decisions=names, counts=counts)
         stored = read_arrays(path)
         decisions = zip(stored["decisions"].tolist(), stored["counts"].tolist(), strict=True)
-        return Plan(stored["starts"], tuple(stored["origins"].tolist()), dict(decisions))
+        return RoundPlan(stored["starts"], tuple(stored["origins"].tolist()), dict(decisions))
 
-    def _simulate(self, number: int, plan: Plan, stop: Callable[[], bool]) -> bool:
+    def _simulate(self, number: int, plan: RoundPlan, stop: Callable[[], bool]) -> bool:
         """Simulate what the round still lacks; False where it was stopped first."""
         work = BurstWork(self.engine, plan.starts, self.settings.frames, self.settings.seed, number)
         return simulate_missing(work, self.store, self.scheduler, stop)
 
-    def _complete(self, number: int, plan: Plan, wall: float) -> None:
+    def _complete(self, number: int, plan: RoundPlan, wall: float) -> None:
         """Take in a simulated round, review where enough is new, and mark the round as complete."""
         before = len(self.dataset)
         for task in range(len(plan.starts)):
@@ -264,7 +264,7 @@ class Hybrid:
         self.rounds.append(record)
 
     def _reviewed(self) -> int:
-        """Bursts at the last review."""
+        """Number of bursts at the last review."""
         return int(next((r["bursts"] for r in reversed(self.rounds) if r["review"] is not None), 0))
 
     def _refine(self, number: int, reference: float | None) -> tuple[bool, float | None]:
@@ -279,7 +279,7 @@ class Hybrid:
             return False, error if reference is None else reference
         everything = self.dataset.trajectories()
         held = everything[_HELD_OUT - 1 :: _HELD_OUT]
-        train = Trajectories(
+        train = BurstTrajectories(
             self.store, [key for i, key in enumerate(everything.bursts) if i % _HELD_OUT != _HELD_OUT - 1],
             self.settings.relaxation,
         )  # fmt: skip
@@ -341,7 +341,7 @@ class Hybrid:
         return path
 
     def _outcome(self, status: Status) -> Outcome:
-        """End here; what came in since the last review is reviewed first, unless the run was asked to stop."""
+        """Outcome of a run that ends here; new bursts are reviewed first, unless the run was asked to stop."""
         if self.cells is None:
             return Outcome(status, self.progress(), None)
         if status == "budget" and len(self.dataset) > self._reviewed():

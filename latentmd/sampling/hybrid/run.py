@@ -14,7 +14,7 @@ from latentmd.sampling.request import HybridBudget, HybridRequest, HybridResult,
 if TYPE_CHECKING:
     from latentmd.sampling.conditions import ModelFile
     from latentmd.sampling.hybrid.folder import HybridFolder
-    from latentmd.sampling.hybrid.rounds import Hybrid, Outcome, Progress
+    from latentmd.sampling.hybrid.rounds import Hybrid, Outcome, RoundProgress
     from latentmd.sampling.scheduler import Scheduler
     from latentmd.systems.builder import Molecule, Protocol
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SERIAL = 100
 TEMPERATURE = 300.0  # kelvin, where neither the user nor a model names one
 #: Called after every round with (progress, seconds of wall time so far, wall budget or infinity).
-Watch = Callable[["Progress", float, float], None]
+Watch = Callable[["RoundProgress", float, float], None]
 
 
 def hybrid_protocol(asked: HybridRequest, model: ModelFile | None) -> Protocol:
@@ -116,7 +116,7 @@ def sample_rounds(run: HybridRun, tasks: Scheduler, budget: HybridBudget, watch:
     if budget.wall is not None:
         core = replace(core, wall=max(1.0, budget.wall - spent.total))
 
-    def watching(progress: Progress) -> None:
+    def watching(progress: RoundProgress) -> None:
         if watch is not None:
             watch(progress, spent.total + progress.wall, budget.seconds)
 

@@ -9,7 +9,7 @@ from latentmd.sampling.hybrid.convergence import Criteria
 
 
 @dataclass(frozen=True)
-class Settings:
+class RoundSettings:
     """Settings of a hybrid run; times are in frames of the engine's interval unless they say ps or seconds.
 
     Attributes:

@@ -24,14 +24,14 @@ from latentmd.sampling.hybrid.training import recipe_of
 
 if TYPE_CHECKING:
     from latentmd.sampling.contracts import Burst, Explorer
-    from latentmd.sampling.hybrid.settings import Settings
+    from latentmd.sampling.hybrid.settings import RoundSettings
     from latentmd.sampling.request import HybridRun
     from latentmd.sampling.scheduler import Scheduler
 
 
 @dataclass(frozen=True)
 class Ready:
-    """All that the rounds of a hybrid run begin with.
+    """Settings, surrogate and structures that the rounds of a hybrid run begin with.
 
     Attributes:
         core: settings of the rounds.
@@ -40,18 +40,18 @@ class Ready:
         spent: what it cost to get here.
     """
 
-    core: Settings
+    core: RoundSettings
     explorer: Explorer
     starts: Floats
     spent: Spent
 
 
 def clock_of(run: HybridRun) -> SessionClock:
-    """The clock of what comes before the rounds."""
+    """Clock of the preparation, kept in the folder of the run."""
     return SessionClock(run.folder / "bootstrap" / "seconds.json")
 
 
-def core_settings(run: HybridRun, time: float) -> Settings:
+def core_settings(run: HybridRun, time: float) -> RoundSettings:
     """Settings of the rounds, in frames.
 
     Args:
@@ -59,11 +59,11 @@ def core_settings(run: HybridRun, time: float) -> Settings:
         time: what is left of the budget of simulated time, ps.
     """
     from latentmd.sampling.hybrid.convergence import Criteria
-    from latentmd.sampling.hybrid.settings import Settings
+    from latentmd.sampling.hybrid.settings import RoundSettings
 
     s = run.settings
     frames = [round(t / s.interval) for t in (s.relaxation, s.lag, s.burst)]
-    return Settings(
+    return RoundSettings(
         seed=run.seed, starts=s.starts, relaxation=frames[0], lag=frames[1], frames=frames[2], cells=s.cells,
         proposals=s.proposals if s.surrogate else 0.0, precise=s.precise, refine=1.5 if s.surrogate else None,
         time=max(time, 1.0), criteria=Criteria(precision=s.precision),
@@ -115,7 +115,7 @@ def _starting_structures(run: HybridRun, given: SurrogateExplorer | None, tasks:
     return {"positions": bootstrap.spread_starts(run, frames, tasks)}
 
 
-def first_bursts(run: HybridRun, core: Settings, starts: Floats, tasks: Scheduler) -> list[Burst]:
+def first_bursts(run: HybridRun, core: RoundSettings, starts: Floats, tasks: Scheduler) -> list[Burst]:
     """The good bursts of round 0, simulated where they are not there yet.
 
     Args:
@@ -136,7 +136,9 @@ def first_bursts(run: HybridRun, core: Settings, starts: Floats, tasks: Schedule
     return bootstrap.good_bursts(store, 0, core.starts)
 
 
-def _first_model(run: HybridRun, core: Settings, starts: Floats, tasks: Scheduler, timer: SessionClock) -> Explorer:
+def _first_model(
+    run: HybridRun, core: RoundSettings, starts: Floats, tasks: Scheduler, timer: SessionClock
+) -> Explorer:
     """Simulate round 0 and train on it; where no model can be trained, sampling goes on without one.
 
     Where the bursts start decides how precise the statistics are, not whether they are right.

@@ -16,8 +16,6 @@ short bursts do, and guards against power cuts only, after which a file may be e
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Floats
-from latentmd.io.atomic import OutputError, write_json, write_npz
+from latentmd.io.atomic import OutputError, replacing_folder, write_json, write_npz
 from latentmd.sampling.contracts import Burst, Explorer
 from latentmd.sampling.hybrid.cells import Cells
 
@@ -157,15 +155,10 @@ class Store:
     def write_explorer(self, round_: int, explorer: Explorer) -> Path:
         """Keep an explorer in a folder, in one step; an earlier one of the same round is replaced."""
         path = self.round(round_) / "explorer"
-        temporary = path.with_name(".explorer.new")
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(path, ignore_errors=True)
         try:
-            temporary.mkdir()
-            explorer.save(temporary)
-            os.replace(temporary, path)
+            with replacing_folder(path) as temporary:
+                explorer.save(temporary)
         except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
-            shutil.rmtree(temporary, ignore_errors=True)
             raise StoreError(f"{path}: writing failed ({error}); is the disk full?") from error
         return path
 
@@ -192,7 +185,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise StoreError(f"{path} cannot be read ({error}); delete its round and all later ones, and resume") from error
 
 
-class Trajectories(Sequence[Floats]):
+class BurstTrajectories(Sequence[Floats]):
     """Positions of bursts, read from disk on access, without their relaxation time.
 
     Args:
@@ -211,11 +204,11 @@ class Trajectories(Sequence[Floats]):
     def __getitem__(self, index: int) -> Floats: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Trajectories: ...
+    def __getitem__(self, index: slice) -> BurstTrajectories: ...
 
-    def __getitem__(self, index: int | slice) -> Floats | Trajectories:
+    def __getitem__(self, index: int | slice) -> Floats | BurstTrajectories:
         if isinstance(index, slice):
-            return Trajectories(self.store, self.bursts[index], self.skip)
+            return BurstTrajectories(self.store, self.bursts[index], self.skip)
         burst = self.store.read_burst(*self.bursts[index])
         if not isinstance(burst, Burst):
             raise StoreError(

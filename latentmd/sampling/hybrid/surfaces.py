@@ -98,16 +98,35 @@ class WeightedFrames:
 
 
 def torsion_name(topology: Any, quad: Sequence[int]) -> str:
-    """Name such as "phi ALA2", or of the atoms, such as "C4-C5-C6-C7"."""
-    atoms = [list(topology.atoms())[i] for i in quad]
-    names = tuple(atom.name for atom in atoms)
-    known = {("C", "N", "CA", "C"): ("phi", 1), ("N", "CA", "C", "N"): ("psi", 1)}
-    for order in (names, names[::-1]):
-        if order in known:
-            label, position = known[order]
-            atom = (atoms if order == names else atoms[::-1])[position]
-            return f"{label} {atom.residue.name}{atom.residue.id}"
-    return "-".join(names)
+    """Name such as "phi ALA2" or "chi1 LEU3", or of the atoms, such as "C4-C5-C6-C7"."""
+    every = list(topology.atoms())
+    for atoms in ([every[i] for i in quad], [every[i] for i in reversed(quad)]):
+        names = tuple(atom.name for atom in atoms)
+        label, position = _BACKBONE.get(names) or _side_chain(names) or ("", 0)
+        if label:
+            residue = atoms[position].residue
+            return f"{label} {residue.name}{residue.id}"
+    return "-".join(every[i].name for i in quad)
+
+
+_BACKBONE = {
+    ("C", "N", "CA", "C"): ("phi", 1),
+    ("N", "CA", "C", "N"): ("psi", 1),
+    ("CA", "C", "N", "CA"): ("omega", 2),
+}
+_LETTERS = "ABGDEZH"  # how far an atom is from the backbone
+
+
+def _side_chain(names: tuple[str, ...]) -> tuple[str, int] | None:
+    """(label, position of an atom of the residue) of a side-chain torsion, None for another one."""
+    if any(len(name) < 2 for name in names[1:3]) or names[1] == "CH3":
+        return None
+    first = "N" if names[0] == "N" else names[0][1:2]
+    place = 0 if first == "N" else _LETTERS.find(first) + 1
+    expected = _LETTERS[place : place + 2]
+    if names[1][1] + names[2][1] != expected or (place > 0 and first == ""):
+        return None
+    return f"chi{place + 1}", 1
 
 
 def torsion_pairs(names: Sequence[str], angles: Floats, weight: Floats) -> tuple[tuple[int, int], ...]:
@@ -145,7 +164,15 @@ def torsion_words(frames: WeightedFrames, state: int) -> str:
 
 
 def surface_figures(frames: WeightedFrames, temperature: float) -> list[tuple[bytes, str]]:
-    """Surfaces over torsions, and over the two slowest coordinates."""
+    """Free-energy surfaces in kcal/mol over pairs of torsions, and over the two slowest coordinates.
+
+    Args:
+        frames: with weights and torsions.
+        temperature: kelvin.
+
+    Returns:
+        PNG images with their captions.
+    """
     made = []
     for a, b in frames.pairs:
         values = np.rad2deg(frames.torsions[:, [a, b]])

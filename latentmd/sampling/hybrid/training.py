@@ -25,7 +25,7 @@ _HELD_OUT = 8  # one trajectory in so many validates
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a training needs besides trajectories.
+    """Molecule, protocol and effort of a training on bursts.
 
     Attributes:
         top: PDB file of the molecule.
@@ -50,11 +50,11 @@ class Recipe:
 
     @property
     def shortest(self) -> int:
-        """Frames that a trajectory must have more of to be used."""
+        """Number of frames that a usable trajectory must exceed."""
         return 2
 
     def chosen(self, trajectories: Sequence[Floats], seed: int) -> list[Floats]:
-        """At most 400 of the trajectories, drawn evenly, in random order so that the held-out ones are any."""
+        """At most 400 of trajectories (frames, atoms, 3), in random order, so that those held out are any of them."""
         order = np.random.default_rng(seed).permutation(len(trajectories))[:_MOST]
         return [np.asarray(trajectories[int(i)], dtype=np.float32) for i in order]
 

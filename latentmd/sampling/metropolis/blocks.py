@@ -18,6 +18,7 @@ constrained bond lengths neither, since the constraints' determinant (Fixman 197
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -79,12 +80,22 @@ class Torsions:
             _, near, far, _ = self.quads[index]
             side = self.sides[index]
             axis = moved[:, far] - moved[:, near]
-            axis = (axis / np.linalg.norm(axis, axis=1, keepdims=True))[:, None, :]
-            arm = moved[:, side] - moved[:, far, None, :]
-            cosine, sine = np.cos(turns[:, column])[:, None, None], np.sin(turns[:, column])[:, None, None]
-            along = axis * (arm * axis).sum(axis=2, keepdims=True)
-            moved[:, side] = moved[:, far, None, :] + along + cosine * (arm - along) + sine * np.cross(axis, arm)
+            axis /= np.sqrt((axis * axis).sum(axis=1, keepdims=True))
+            rotation = _rotations(axis, turns[:, column])
+            pivot = moved[:, far, None, :]
+            moved[:, side] = pivot + (moved[:, side] - pivot) @ rotation
         return moved
+
+
+def _rotations(axis: Floats, turns: Floats) -> Floats:
+    """Matrices (n, 3, 3) that turn row vectors about unit vectors (n, 3) by radians (n,) (Rodrigues)."""
+    cosine, sine = np.cos(turns)[:, None, None], np.sin(turns)[:, None, None]
+    cross = np.zeros((len(axis), 3, 3))  # v @ cross = axis x v
+    x, y, z = axis.T
+    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = z, -y, x
+    cross[:, 1, 0], cross[:, 2, 0], cross[:, 2, 1] = -z, y, -x
+    along = axis[:, :, None] * axis[:, None, :]
+    return np.asarray(cosine * np.eye(3) + sine * cross + (1 - cosine) * along)
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,12 @@ class BlockMove:
     torsions: Torsions
     kernels: TorsionKernels | None = None
 
-    def propose(self, positions: Floats, groups: Ints, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    @property
+    def name(self) -> str:
+        """Kind and torsions, such as "draw 3 4"."""
+        return " ".join([self.block.kind, *map(str, self.block.torsions)])
+
+    def propose(self, positions: Floats, groups: Ints, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
         """Propose new structures.
 
         Args:
@@ -110,29 +126,32 @@ class BlockMove:
             rng: source of all randomness.
 
         Returns:
-            Positions (replicas, atoms, 3) in nm, and ln q(old) - ln q(new), shape (replicas,).
+            Positions (replicas, atoms, 3) in nm, ln q(old) - ln q(new), shape (replicas,), and by how much the torsions
+            turn, radians, shape (replicas, torsions of the block).
         """
         which = self.block.torsions
         if self.block.kind == "draw":
             assert self.kernels is not None, "a block that draws needs kernels"
-            old = self.torsions.angles(positions)[:, list(which)]
+            old = torsions(positions, self.torsions.quads[list(which)])
             new = self.kernels.draw(groups, rng)
-            ratio = self.kernels.log_density(old, groups) - self.kernels.log_density(new, groups)
-            return self.torsions.turned(positions, which, np.asarray(new - old)), ratio
+            density = self.kernels.log_density(np.concatenate([old, new]), np.concatenate([groups, groups]))
+            ratio = density[: len(old)] - density[len(old) :]
+            turns = np.asarray(new - old)
+            return self.torsions.turned(positions, which, turns), ratio, turns
         if self.block.kind == "counter-rotation":
             turn = rng.normal(0.0, COUNTER_ROTATION, (len(positions), 1))
             turns = np.concatenate([turn, -turn], axis=1)
         else:
             turns = np.pi + rng.normal(0.0, FLIP_SPREAD, (len(positions), 1))
-        return self.torsions.turned(positions, which, turns), np.zeros(len(positions))
+        return self.torsions.turned(positions, which, turns), np.zeros(len(positions)), turns
 
 
 def blocks_of(quads: Ints, amides: Ints, before_proline: Ints) -> list[Block]:
     """Choose the blocks of a molecule.
 
-    Every torsion alone, every two whose bonds share an atom (φ and ψ, ψ and χ1, χ1 and χ2, ...), the two on both sides
-    of an amide together and as a counter-rotation, and a flip for every amide before proline. Torsions of amides are
-    not drawn: Hamiltonian moves keep them near where they are.
+    Every torsion alone, every two whose bonds share an atom (φ and ψ, ψ and χ1, χ1 and χ2, ...), every three at one
+    atom (φ, ψ and χ1), the two on both sides of an amide together and as a counter-rotation, and a flip for every amide
+    before proline. Torsions of amides are not drawn: Hamiltonian moves keep them near where they are.
 
     Args:
         quads: torsions about bonds that can turn, shape (torsions, 4).
@@ -143,6 +162,7 @@ def blocks_of(quads: Ints, amides: Ints, before_proline: Ints) -> list[Block]:
     free = [i for i in range(len(quads)) if i not in fixed]
     bonds = [set(quad[1:3]) for quad in quads.tolist()]
     pairs = [(i, j) for i in free for j in free if i < j and bonds[i] & bonds[j]]
+    triples = [three for three in combinations(free, 3) if bonds[three[0]] & bonds[three[1]] & bonds[three[2]]]
     across = [
         (i, j)
         for a in sorted(fixed)
@@ -153,6 +173,7 @@ def blocks_of(quads: Ints, amides: Ints, before_proline: Ints) -> list[Block]:
     return [
         *(Block("draw", (i,)) for i in free),
         *(Block("draw", pair) for pair in pairs),
+        *(Block("draw", three) for three in triples),
         *(Block("draw", pair) for pair in across),
         *(Block("counter-rotation", pair) for pair in across),
         *(Block("flip", (int(i),)) for i in before_proline),

@@ -10,6 +10,7 @@ that no structure is left out by kernels that were chosen badly.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -59,12 +60,22 @@ class TorsionKernels:
         Returns:
             Per radian to the power of the number of torsions, shape (draws,).
         """
-        from scipy.special import i0e, logsumexp
+        from scipy.special import i0e
 
-        _, kernels, torsions = self.centres.shape
+        torsions = self.centres.shape[2]
         kappa = self.width**-2
-        apart = angles[:, None, :] - self.centres[np.asarray(groups, dtype=np.int64)]
-        near = logsumexp(kappa * (np.cos(apart) - 1.0).sum(axis=2), axis=1)
-        near -= torsions * np.log(2 * np.pi * i0e(kappa)) + np.log(kernels)
+        near = np.einsum("dk,dnk->dn", _on_circles(angles), self._circles[np.asarray(groups, dtype=np.int64)])
+        largest = near.max(axis=1)  # of the sum over torsions of cos(t - c)
+        density = np.exp(kappa * (near - largest[:, None])).mean(axis=1)
+        log_near = np.log(density) + kappa * (largest - torsions) - torsions * np.log(2 * np.pi * i0e(kappa))
         uniform = -torsions * np.log(2 * np.pi)
-        return np.asarray(np.logaddexp(np.log1p(-self.floor) + near, np.log(self.floor) + uniform))
+        return np.asarray(np.logaddexp(np.log1p(-self.floor) + log_near, np.log(self.floor) + uniform))
+
+    @cached_property
+    def _circles(self) -> Floats:
+        return _on_circles(self.centres)
+
+
+def _on_circles(angles: Floats) -> Floats:
+    """Cosines, then sines: cos(t - c) summed over torsions is a product of two such vectors."""
+    return np.concatenate([np.cos(angles), np.sin(angles)], axis=-1)

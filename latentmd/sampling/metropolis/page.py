@@ -1,4 +1,4 @@
-"""free_energy.html of Metropolis chains: populations of sets of torsions, their errors, and what is missing."""
+"""free_energy.html of exact chains: populations, errors, what is missing, and plain MD beside them."""
 
 from __future__ import annotations
 
@@ -12,80 +12,154 @@ from latentmd.report.markup import bullets, table
 from latentmd.report.viewer import View
 from latentmd.sampling.hybrid.folder import PAGE
 from latentmd.sampling.hybrid.page import UNKNOWN, VIEWED
-from latentmd.sampling.hybrid.surfaces import (
-    WeightedFrames,
-    surface_figures,
-    torsion_name,
-    torsion_pairs,
-    torsion_words,
-)
-from latentmd.units import KILOCALORIE, thermal_energy
+from latentmd.sampling.hybrid.surfaces import WeightedFrames, surface_figures, torsion_name, torsion_pairs
+from latentmd.sampling.metropolis.populations import RAREST
+from latentmd.units import KILOCALORIE, format_time, thermal_energy
 
 if TYPE_CHECKING:
-    from latentmd.sampling.metropolis.populations import Populations, Samples
+    from latentmd.sampling.metropolis.control import Control
+    from latentmd.sampling.metropolis.populations import Populations
     from latentmd.sampling.request import HybridRun
 
 
 _AGREED = "Yes, as far as the chains can tell: they agree, and every population is known as well as was wanted."
 _DIFFERENT = "Not yet; numbers below are provisional. This is missing:"
-_CHAINS = "Sets of torsions (k-means), with standard errors by the effective number of independent samples."
-_EQUAL = "All frames of the chains, each with the same weight."
+_STATES = (
+    "Share of all frames in each well of each torsion, with the standard error by the effective number of independent "
+    f"samples of that well. Wells below {RAREST:.0%} or above {1 - RAREST:.0%} are shown but need not be precise."
+)
+_EQUAL = "All frames of the chains at the coldest temperature, each with the same weight."
+_NOT_SAMPLED = "What the moves leave as it is at the start"
+_RATES = (
+    "Mean first-passage times from {bursts} bursts of 20 ps of plain MD at a friction of 1/ps, which start from "
+    "structures of the chains: a reversible Markov model of cells with a lag of 2 ps and the populations of the "
+    "chains. Errors come from resampling the bursts. Trust a time as far as it stays the same at twice the lag."
+)
+_PLAIN = (
+    "Plain MD of {time} in all, for a tenth of the energies that the chains evaluated, from the minimised structure "
+    "with a friction of 1/ps. Its effective samples are extrapolated in proportion to its cost, and counted by "
+    "correlations, and by passages into a well and out of it where these say less."
+)
 
 
 def write_metropolis_page(
-    run: HybridRun, sampled: Samples, found: Populations, positions: Floats, summary: dict[str, Any]
+    run: HybridRun, angles: Floats, positions: Floats, *, found: Populations, beside: Control, summary: dict[str, Any]
 ) -> None:
-    """Write the page of Metropolis chains into the run's folder, whole or not at all.
+    """Write the page of exact chains into the run's folder, whole or not at all.
 
     Args:
         run: the request and the engine.
-        sampled: by the chains.
+        angles: of kept frames, radians, shape (chains, frames, torsions).
+        positions: nm, shape (chains, frames, atoms, 3).
         found: populations.
-        positions: nm, shape (chains, sweeps, atoms, 3).
+        beside: plain MD.
         summary: content of summary.json.
     """
-    frames = frames_of_chains(run, sampled, found)
+    frames = frames_of_chains(run, angles)
     missing, temperature = summary["missing"], summary["temperature"]
-    kt = thermal_energy(temperature) / KILOCALORIE
-    rows = []
-    for index, (name, known) in enumerate(summary["populations"].items()):
-        share, error = known["value"], known["standard_error"]
-        energy = UNKNOWN
-        if 0 < share < 1:
-            energy = f"{-kt * np.log(share / (1 - share)):.2f} ± {kt * error / (share * (1 - share)):.2g}"
-        rows.append((name, torsion_words(frames, index), f"{share:.3g} ± {error:.2g}", energy))
-    sets = table(("set", "where", "population", "free energy (kcal/mol, ± standard error)"), rows)
-    taken = [(name, f"{share:.1%}") for name, share in summary["accepted"].items()]
-    spent = [(name, f"{seconds:.1f} s") for name, seconds in summary["wall_seconds"].items()]
-    work = table(("moves", "accepted"), taken) + table(("wall time", ""), spent)
-    promise = f"Guaranteed: {summary['guarantees']}. What remains: {summary['remains']}."
     sections = [
         report.Section("Can these numbers be trusted?", _AGREED if not missing else _DIFFERENT, bullets(missing)),
-        report.Section("Sets of torsions", _CHAINS, sets),
+        report.Section("States", _STATES, _states(found, temperature)),
         report.Section("Free-energy surfaces", _EQUAL, figures=surface_figures(frames, temperature)),
-        report.Section("What the run did", promise, work),
+        report.Section(
+            "Plain MD beside it", _PLAIN.format(time=format_time(beside.time)), _plain(found, beside, summary)
+        ),
+        report.Section("Rates", _RATES.format(bursts=summary["bursts"]), _rates(summary)),
+        report.Section("What the run did", _promise(summary), _work(summary)),
     ]
     state = "converged" if not missing else "not converged"
-    lead = f"{run.folder.name}: Metropolis chains, {state}, {summary['frames']} frames, {temperature:g} K"
+    lead = f"{run.folder.name}: exact chains, {state}, {summary['frames']} frames, {temperature:g} K"
     view = View(run.engine.molecule.topology, frames.drawn_by_state(list(positions), VIEWED))
     report.write_page(run.folder / PAGE, "Free energies", lead, sections, view if view.sets else None)
 
 
-def frames_of_chains(run: HybridRun, sampled: Samples, found: Populations) -> WeightedFrames:
-    """Frames of Metropolis chains, which weigh the same and have no slow coordinates.
+def frames_of_chains(run: HybridRun, angles: Floats) -> WeightedFrames:
+    """Frames of exact chains, which weigh the same and have no slow coordinates.
 
     Args:
         run: the request and the engine.
-        sampled: by the chains.
-        found: populations.
+        angles: radians, shape (chains, frames, torsions).
     """
-    chains, sweeps = sampled.energies.shape
-    angles, weight = sampled.angles.reshape(chains * sweeps, -1), np.full(chains * sweeps, 1 / (chains * sweeps))
+    chains, kept = angles.shape[:2]
+    flat, weight = angles.reshape(chains * kept, -1), np.full(chains * kept, 1 / (chains * kept))
     names = tuple(torsion_name(run.engine.molecule.topology, quad) for quad in run.engine.quads.tolist())
-    place = np.column_stack([np.repeat(np.arange(chains), sweeps), np.tile(np.arange(sweeps), chains)])
-    sets = tuple(f"set {i + 1}" for i in range(len(found.values)))
-    pairs = torsion_pairs(names, angles, weight)
+    place = np.column_stack([np.repeat(np.arange(chains), kept), np.tile(np.arange(kept), chains)])
     return WeightedFrames(
-        torsions=angles, names=names, pairs=pairs, slow=np.zeros((len(weight), 0)), weight=weight,
-        state=found.sets.ravel(), states=sets, place=place,
+        torsions=flat, names=names, pairs=torsion_pairs(names, flat, weight), slow=np.zeros((len(weight), 0)),
+        weight=weight, state=np.zeros(len(weight), dtype=np.int64), states=("at equilibrium",), place=place,
     )  # fmt: skip
+
+
+def _states(found: Populations, temperature: float) -> str:
+    kt, errors = thermal_energy(temperature) / KILOCALORIE, found.logit_errors
+    rows = []
+    for i, well in enumerate(found.wells):
+        share = found.values[i]
+        energy = UNKNOWN
+        if 0 < share < 1:
+            energy = f"{-kt * np.log(share / (1 - share)):.2f} ± {kt * errors[i]:.2g}"
+        rows.append((well.name, f"{share:.3g} ± {found.errors[i]:.2g}", energy, f"{found.effective[i]:.0f}"))
+    return table(("state", "population", "free energy (kcal/mol, ± standard error)", "effective samples"), rows)
+
+
+def _rates(summary: dict[str, Any]) -> str:
+    def time(value: float | None, error: float | None) -> str:
+        return UNKNOWN if value is None else f"{value:.3g} ± {error:.2g}"
+
+    rows = []
+    for name, found in summary["first_passage_ps"].items():
+        into, out, twice = found["into"], found["out"], found["twice_the_lag"]
+        both = ", ".join(UNKNOWN if t is None else f"{t:.3g}" for t in twice)
+        rows.append((name, time(*into), time(*out), both))
+    return table(("state", "time to get in (ps)", "time to get out (ps)", "both at twice the lag (ps)"), rows)
+
+
+def _plain(found: Populations, beside: Control, summary: dict[str, Any]) -> str:
+    rows = []
+    for i in found.counted.tolist():
+        share, seen = beside.found.values[i], 0 < beside.found.values[i] < 1
+        rows.append((
+            found.wells[i].name, f"{found.values[i]:.3g} ± {found.errors[i]:.2g}",
+            f"{share:.3g}" if seen else f"{share:.0f}: never {'left' if share else 'seen'}",
+            f"{found.effective[i]:.0f}", f"{beside.by_energies[i]:.0f}", f"{beside.by_wall[i]:.0f}",
+        ))  # fmt: skip
+    head = (
+        "state", "exact chains", "plain MD", "effective samples of the chains", "of plain MD with as many energies",
+        "of plain MD in the same time",
+    )  # fmt: skip
+    return table(head, rows) + bullets([verdict(summary["plain_md"])])
+
+
+def verdict(plain: dict[str, Any]) -> str:
+    """One sentence that says whether plain MD would have been the better choice."""
+    ours, theirs = plain["least_of_chains"], plain["least_at_equal_wall_time"]
+    if not ours:
+        return "No state could be compared with plain MD."
+    known = f"{ours['effective_samples']:.0f} effective samples of the state that they know least ({ours['state']})"
+    other = f"{theirs['effective_samples']:.0f} of its own ({theirs['state']})"
+    better = ours["effective_samples"] >= theirs["effective_samples"]
+    advice = "" if better else ": --mode md is the better choice for this molecule"
+    return f"The chains have {known}; plain MD would have {other} after the same time{advice}."
+
+
+def _promise(summary: dict[str, Any]) -> str:
+    rungs = ", ".join(f"{t:g}" for t in summary["temperatures"])
+    return (
+        f"Guaranteed: {summary['guarantees']}. What remains: {summary['remains']}. {summary['chains']} ladders of "
+        f"{rungs} K, {summary['sweeps']:,} sweeps each, {summary['energies_evaluated']:,} energies evaluated, pilot "
+        f"included; first kernels from: {summary['kernels']}. {_NOT_SAMPLED}: {'; '.join(summary['not_sampled'])}."
+    )
+
+
+def _work(summary: dict[str, Any]) -> str:
+    taken = [(name, f"{share:.1%}") for name, share in summary["accepted"].items()]
+    spent = [(name, f"{seconds:.1f} s") for name, seconds in summary["wall_seconds"].items()]
+    blocks = [
+        (name, str(tried), f"{accepted:.2%}", f"{jumped:.2%}")
+        for name, tried, accepted, jumped in sorted(summary["blocks"], key=lambda row: -row[1])
+    ]
+    return (
+        table(("moves", "accepted"), taken)
+        + table(("wall time", ""), spent)
+        + table(("block (numbers of torsions)", "tried", "accepted", "changed a well"), blocks)
+    )

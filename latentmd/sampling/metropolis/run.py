@@ -1,104 +1,124 @@
-"""Metropolis chains of a small molecule, the highest level of exactness: all frames weigh the same."""
+"""Exact chains of a molecule, the highest level of exactness: all frames weigh the same."""
 
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentmd.arrays import Floats, Ints
 from latentmd.io.atomic import write_npz, write_text
 from latentmd.io.writer import write_xtc
+from latentmd.molecule.checks import topology_arrays
+from latentmd.molecule.torsions import rotatable_torsions
+from latentmd.sampling.clock import SessionClock
 from latentmd.sampling.errors import Stopped
 from latentmd.sampling.exactness import promise
 from latentmd.sampling.hybrid.folder import CHAINS, SUMMARY, HybridFolder
-from latentmd.sampling.hybrid.gate import ACCEPTED, gate_of_bursts, screen_structures
-from latentmd.sampling.hybrid.starts import clock_of, first_bursts, prepare_rounds
-from latentmd.sampling.hybrid.tasks import PLAN, REVIEW, keyed_rng, keyed_seed
-from latentmd.sampling.metropolis.chain import Segment, run_segment
-from latentmd.sampling.metropolis.moves import TorsionMove, acyclic_torsions
+from latentmd.sampling.hybrid.surfaces import torsion_name
+from latentmd.sampling.hybrid.tasks import REVIEW, keyed_seed
+from latentmd.sampling.metropolis import control
+from latentmd.sampling.metropolis.guess import guess_torsions
+from latentmd.sampling.metropolis.kinetics import measure
+from latentmd.sampling.metropolis.ladders import THIN, Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.page import write_metropolis_page
-from latentmd.sampling.metropolis.populations import Populations, Samples, populations, unmet_criteria
+from latentmd.sampling.metropolis.pilot import pilot
+from latentmd.sampling.metropolis.populations import Populations, populations, unmet_criteria
 from latentmd.sampling.metropolis.segments import SegmentFiles
+from latentmd.sampling.metropolis.wells import Well, wells
 from latentmd.sampling.request import HybridBudget, HybridResult, HybridRun
 
 if TYPE_CHECKING:
-    from latentmd.sampling.clock import SessionClock
-    from latentmd.sampling.engine import MoleculeEngine
-    from latentmd.sampling.hybrid.starts import Ready
     from latentmd.sampling.scheduler import Scheduler
+    from latentmd.systems.builder import Molecule
 
 
 LEVEL = "metropolised"
-MOST_ATOMS = 40  # atoms beyond which hardly a move of all torsions at once is accepted
-CHAINS_RUN = 4  # chains side by side
-SWEEPS = 500  # length of a segment of each chain
-_WIDTH = np.deg2rad(10.0)  # width of the kernels of the torsion move, radians
-_CENTRES = 512  # most structures of each kind that kernels are put on
-_STRIDE = 24  # frames of a burst per kernel
+MOST_ATOMS = 150  # beyond which Hamiltonian moves and turns of whole ends of a chain are hardly accepted
+TASKS = 2  # that run side by side, each with several ladders
+SWEEPS = 100  # of a segment
+_RESERVED = 0.25  # of the wall budget: plain MD beside the chains, bursts for rates, files and page
 
 
 class UnsuitableError(ValueError):
-    """A molecule that Metropolis moves cannot sample; the message says what to do."""
+    """A molecule that exact chains cannot sample; the message says what to do."""
 
 
 def sample_chains(run: HybridRun, tasks: Scheduler, budget: HybridBudget) -> HybridResult:
     """Sample until the populations are as precise as wanted; write `metropolised.xtc` and `.npz`, page and summary.
 
-    The chains begin from the first of the starting structures, which are far apart.
-
     Args:
         run: the request and the engine.
-        tasks: runs the chains side by side.
+        tasks: runs the ladders side by side.
         budget: wall time for everything, over all sessions.
 
     Raises:
         UnsuitableError: the molecule is too large, or has no torsion to turn.
         Stopped: the run was asked to stop.
     """
-    check_suitable(run.engine)
-    ready = prepare_rounds(run, tasks, budget.time)
-    clock, files = clock_of(run), SegmentFiles(run.folder / CHAINS, CHAINS_RUN)
-    with clock.phase("kernels"):
-        move = _torsion_move(run, ready, tasks)
-    number = 0
+    check_suitable(run.engine.molecule)
+    plan, found_wells = Plan.of(run.engine.molecule, run.engine.quads), wells_of(run.engine.molecule)
+    (run.folder / CHAINS).mkdir(exist_ok=True)
+    clock, files = SessionClock(run.folder / CHAINS / "seconds.json"), SegmentFiles(run.folder / CHAINS, TASKS)
+    with clock.phase("pilot"):
+        choice = _pilot(run, plan, tasks)
+    number, limit = 0, (1 - _RESERVED) * budget.seconds
     while True:
-        with clock.phase(LEVEL):
-            _run_segments(run, move, ready.starts, number, tasks)
+        with clock.phase("chains"):
+            _run_segment(run, plan, choice, number, tasks)
         number += 1
         if files.complete(number):  # an earlier session went on
             continue
-        over = clock.total >= budget.seconds
+        over = clock.total >= limit
         if number < 2 or not (over or is_review(number)):
             continue
-        with clock.phase(LEVEL):
-            sampled = files.samples(number)
-            found = populations(sampled.angles, keyed_rng(run.seed, number, REVIEW))
-        missing = unmet_criteria(found, sampled.accepted[1], run.settings.precision)
-        run.report(f"Metropolis chains: {_progress(found, number)}")
+        with clock.phase("statistics"):
+            found = populations(files.read(number, "angles"), found_wells)
+        missing = unmet_criteria(found, run.settings.precision)
+        run.report(_progress(found, number, clock.total, budget.seconds))
         if not missing or over:
-            summary = _write(run, number, found, missing, clock)
+            calls = files.counts(number)[1] + int(choice["calls"])
+            beside = _control(run, found, calls, clock, tasks)
+            summary = _write(run, number, found, missing, clock=clock, calls=calls, beside=beside, tasks=tasks)
             return HybridResult(run.folder, summary["status"], summary)
 
 
-def check_suitable(engine: MoleculeEngine) -> None:
+def check_suitable(molecule: Molecule) -> None:
     """Refuse a molecule that these moves cannot sample.
 
     Raises:
         UnsuitableError: it has too many atoms, no torsion that can turn, or virtual sites.
     """
-    system = engine.molecule.system
-    atoms, advice = system.getNumParticles(), "use --exactness reweighted, with --overwrite in the same folder"
-    if atoms > MOST_ATOMS:
+    why = unsuitable(molecule)
+    if why:
         raise UnsuitableError(
-            f"--exactness {LEVEL} draws all torsions of a molecule at once, which hardly ever fits beyond "
-            f"{MOST_ATOMS} atoms; this one has {atoms}: {advice}"
+            f"--exactness {LEVEL} {why}: use --mode md, or --exactness reweighted (bursts) with --overwrite in the "
+            "same folder"
+        )
+
+
+def unsuitable(molecule: Molecule) -> str:
+    """What keeps exact chains from sampling a molecule, as the end of a sentence; empty where nothing does."""
+    system = molecule.system
+    atoms = system.getNumParticles()
+    if atoms > MOST_ATOMS:
+        return (
+            f"turns whole parts of a molecule, which hardly ever fits beyond {MOST_ATOMS} atoms; this one has {atoms}"
         )
     if any(system.isVirtualSite(i) for i in range(atoms)):
-        raise UnsuitableError(f"--exactness {LEVEL} cannot move virtual sites, which this molecule has: {advice}")
-    if not len(_movable_torsions(engine)[0]):
-        raise UnsuitableError(f"--exactness {LEVEL} turns bonds, and this molecule has none that can turn: {advice}")
+        return "cannot move virtual sites, which this molecule has"
+    if not wells_of(molecule):
+        return "turns bonds, and this molecule has none that can turn"
+    return ""
+
+
+def wells_of(molecule: Molecule) -> tuple[Well, ...]:
+    """The states that chains of a molecule report."""
+    topology = molecule.topology
+    quads = rotatable_torsions(*topology_arrays(topology))
+    return wells(topology, quads, [torsion_name(topology, quad) for quad in quads.tolist()])
 
 
 def is_review(number: int) -> bool:
@@ -109,98 +129,130 @@ def is_review(number: int) -> bool:
     return review == number
 
 
-def _movable_torsions(engine: MoleculeEngine) -> tuple[Ints, tuple[Ints, ...]]:
-    from latentmd.molecule.checks import topology_arrays
-
-    symbols, bonds = topology_arrays(engine.molecule.topology)
-    return acyclic_torsions(engine.quads, bonds, len(symbols))
-
-
-def _torsion_move(run: HybridRun, ready: Ready, tasks: Scheduler) -> TorsionMove:
-    """Kernels on the bursts of round 0 and on structures of the surrogate that pass the gate; fixed from then on."""
-    from latentmd.molecule.checks import torsions
-
-    quads, sides = _movable_torsions(run.engine)
-
+def _pilot(run: HybridRun, plan: Plan, tasks: Scheduler) -> dict[str, Any]:
     def make() -> dict[str, Any]:
         run.report("choosing kernels")
-        bursts = first_bursts(run, ready.core, ready.starts, tasks)
-        frames = np.concatenate([burst.positions[len(burst.positions) // 2 :: _STRIDE] for burst in bursts])
-        rng = keyed_rng(run.seed, 0, PLAN, 3)
-        found = [torsions(rng.permutation(frames)[:_CENTRES].astype(np.float64), quads)]
-        drawn = np.asarray(ready.explorer.propose(ready.starts, _CENTRES, rng))
-        if len(drawn):
-            gate = gate_of_bursts(ready.explorer, bursts, run.seed)
-            verdicts = screen_structures(run.engine, ready.explorer, drawn, gate)
-            found.append(torsions(drawn[[v == ACCEPTED for v in verdicts]].astype(np.float64), quads))
-        return {"centres": np.concatenate(found), "surrogate": np.array(len(found[-1]) if len(found) > 1 else 0)}
+        guess, source = guess_torsions(run, plan)
+        made = pilot(plan, run.reference, guess, seed=run.seed, tasks=tasks, number=TASKS)
+        return {
+            "pool": made.pool, "weights": made.weights, "ends": made.ends, "calls": np.array(made.calls),
+            "source": np.array(source),
+        }  # fmt: skip
 
-    kept = HybridFolder(run.folder).made_once(f"{CHAINS}/centres.npz", make)
-    return TorsionMove(quads, sides, kept["centres"], _WIDTH)
+    return HybridFolder(run.folder).made_once(f"{CHAINS}/pilot.npz", make)
 
 
-def _run_segments(run: HybridRun, move: TorsionMove, starts: Floats, number: int, tasks: Scheduler) -> None:
-    """Run segment `number` of every chain that has no file for it yet."""
-    from latentmd.molecule.checks import torsions
-
-    files = SegmentFiles(run.folder / CHAINS, CHAINS_RUN)
-    missing = [chain for chain in range(CHAINS_RUN) if not files.path(number, chain).exists()]
+def _run_segment(run: HybridRun, plan: Plan, choice: dict[str, Any], number: int, tasks: Scheduler) -> None:
+    """Run segment `number` of every task that has no file for it yet."""
+    files = SegmentFiles(run.folder / CHAINS, TASKS)
+    missing = [task for task in range(TASKS) if not files.path(number, task).exists()]
     work = []
-    for chain in missing:
-        start = files.end(number - 1, chain) if number else starts[chain % len(starts)]
-        seed = keyed_seed(run.seed, number, REVIEW, 1 + chain)
-        work.append(Segment(run.engine.molecule, move, start, SWEEPS, seed))
-    for chain, piece in zip(missing, tasks.map(run_segment, work), strict=True):
-        files.write(number, chain, piece, torsions(piece.positions, run.engine.quads))
+    for task in missing:
+        start = files.end(number - 1, task) if number else choice["ends"][task]
+        seed = keyed_seed(run.seed, number, REVIEW, 1 + task)
+        work.append(Stretch(plan, choice["pool"], choice["weights"], start, SWEEPS, seed))
+    for task, piece in zip(missing, tasks.map(run_stretch, work), strict=True):
+        files.write(number, task, piece)
         if run.stop():
             raise Stopped(run.folder)
 
 
-def _progress(found: Populations, number: int) -> str:
-    return f"{CHAINS_RUN * number * SWEEPS} sweeps, {found.effective:.0f} effective samples at least of every set"
+def _progress(found: Populations, number: int, seconds: float, limit: float) -> str:
+    left = "" if limit == float("inf") else f" of {limit:.0f}"
+    least = f"{found.least:.0f}" if np.isfinite(found.least) else "no"
+    worst = found.logit_errors[found.counted].max(initial=0.0)
+    return (
+        f"exact chains: {number * SWEEPS} sweeps, at least {least} effective samples of a state, largest error "
+        f"{worst:.2f} kT, {seconds:.0f}{left} s"
+    )
 
 
-def _write(run: HybridRun, number: int, found: Populations, missing: list[str], clock: SessionClock) -> dict[str, Any]:
+def _control(run: HybridRun, found: Populations, calls: int, clock: SessionClock, tasks: Scheduler) -> control.Control:
+    """Plain MD at a tenth of the energies; made again where a resumed run has gone further."""
+    protocol = replace(run.engine.molecule.protocol, friction=control.FRICTION)
+    molecule = replace(run.engine.molecule, protocol=protocol)
+    frames = control.frames_for(calls, TASKS, protocol.timestep)
+
+    def make() -> dict[str, Any]:
+        run.report("plain MD beside them, at a tenth of the cost")
+        work = [
+            control.PlainMD(
+                molecule, run.engine.quads, run.reference, frames, keyed_seed(run.seed, 0, REVIEW, 100 + task)
+            )
+            for task in range(TASKS)
+        ]
+        done = list(tasks.map(control.run_plain_md, work))
+        return {"angles": np.concatenate([a for a, _ in done]), "seconds": np.array(sum(s for _, s in done))}
+
+    with clock.phase("plain MD"):
+        kept = HybridFolder(run.folder).made_once(f"{CHAINS}/plain-md-{frames}.npz", make)
+    busy = clock.seconds["pilot"] + clock.seconds["chains"]
+    cost = {"calls": calls, "seconds": busy * _side_by_side(tasks), "control seconds": float(kept["seconds"])}
+    return control.compare(found, kept["angles"], found.wells, cost=cost, timestep=protocol.timestep)
+
+
+def _side_by_side(tasks: Scheduler) -> int:
+    """How many tasks a scheduler runs at a time, as far as it matters here."""
+    return min(TASKS, getattr(tasks, "count", 1))
+
+
+def _write(
+    run: HybridRun, number: int, found: Populations, missing: list[str], *, clock: SessionClock, calls: int,
+    beside: control.Control, tasks: Scheduler,
+) -> dict[str, Any]:  # fmt: skip
     """Write frames, arrays, summary and page of the first `number` segments; returns the summary."""
-    files = SegmentFiles(run.folder / CHAINS, CHAINS_RUN)
-    sampled, positions = files.samples(number), files.read(number, "positions")
-    chains, sweeps = sampled.energies.shape
-    frames = chains * sweeps
-    write_xtc(run.folder / f"{LEVEL}.xtc", positions.reshape(frames, -1, 3), np.arange(frames))
+    files = SegmentFiles(run.folder / CHAINS, TASKS)
+    angles, energies = (files.read(number, name)[:, THIN - 1 :: THIN] for name in ("angles", "energies"))
+    positions = files.read(number, "positions")
+    with clock.phase("bursts for rates"):
+        rates, bursts = measure(run, found, angles, positions, folder=run.folder / CHAINS, tasks=tasks)
+    chains, kept = energies.shape
+    write_xtc(
+        run.folder / f"{LEVEL}.xtc", positions.reshape(chains * kept, *positions.shape[2:]), np.arange(chains * kept)
+    )
     arrays = {
-        "chain": np.repeat(np.arange(chains), sweeps),
-        "energy": sampled.energies.ravel(),
-        "torsions": sampled.angles.reshape(frames, -1),
-        "set": found.sets.ravel(),
-        "weight": np.full(frames, 1.0 / frames),
+        "chain": np.repeat(np.arange(chains), kept),
+        "energy": energies.ravel(),
+        "torsions": angles.reshape(chains * kept, -1),
+        "weight": np.full(chains * kept, 1.0 / (chains * kept)),
     }
     write_npz(run.folder / f"{LEVEL}.npz", arrays)
-    summary = _summary(run, sampled, found, missing, clock)
+    summary = _summary(run, files, number, found, missing=missing, clock=clock)
+    summary |= {"energies_evaluated": calls, "frames": chains * kept, "plain_md": control.as_json(beside, found)}
+    summary |= {"mean_potential_energy": float(energies.mean()), "first_passage_ps": rates, "bursts": bursts}
     write_text(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
-    write_metropolis_page(run, sampled, found, positions, summary)
+    write_metropolis_page(run, angles, positions, found=found, beside=beside, summary=summary)
     return summary
 
 
 def _summary(
-    run: HybridRun, sampled: Samples, found: Populations, missing: list[str], clock: SessionClock
+    run: HybridRun, files: SegmentFiles, number: int, found: Populations, *, missing: list[str], clock: SessionClock
 ) -> dict[str, Any]:
+    counts, plan = files.counts(number)[0], Plan.of(run.engine.molecule, run.engine.quads)
+    with np.load(run.folder / CHAINS / "pilot.npz", allow_pickle=False) as kept:
+        source = str(kept["source"])
     return {
         "status": "converged" if not missing else "budget",
         "exactness": LEVEL,
         "guarantees": promise(LEVEL).guarantees,
         "remains": promise(LEVEL).remains,
         "missing": missing,
-        "frames": sampled.energies.size,
-        "accepted": sampled.shares,
-        "effective_samples": found.effective,
+        "not_sampled": plan.not_sampled(),
+        "kernels": source,
+        "temperatures": plan.temperatures.round(1).tolist(),
+        "chains": TASKS * plan.ladders,
+        "sweeps": number * SWEEPS,
+        "accepted": counts.shares,
+        "blocks": [list(row) for row in counts.rows()],
+        "effective_samples": found.least if np.isfinite(found.least) else None,
         "populations": {
-            f"set {i + 1}": {"value": float(p), "standard_error": float(e)}
-            for i, (p, e) in enumerate(zip(found.values, found.errors, strict=True))
+            well.name: {"value": float(p), "standard_error": float(e), "effective_samples": float(n)}
+            for well, p, e, n in zip(found.wells, found.values, found.errors, found.effective, strict=True)
         },
-        "mean_potential_energy": float(sampled.energies.mean()),
         "temperature": run.engine.molecule.protocol.temperature,
         "seed": run.seed,
         "model": run.model,
+        "processors": os.cpu_count(),
         "wall_seconds": {**clock.seconds, "total": round(clock.total, 1)},
         "file": f"{LEVEL}.xtc",
     }

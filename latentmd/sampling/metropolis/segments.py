@@ -1,7 +1,9 @@
-"""Files of the segments of Metropolis chains: one npz file per segment and chain, written whole or not at all."""
+"""Files of the segments of exact chains: one npz file per segment and task, written whole or not at all."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,62 +14,71 @@ from numpy.typing import NDArray
 from latentmd.arrays import Floats
 from latentmd.io.atomic import write_npz
 from latentmd.sampling.hybrid.store import read_arrays
-from latentmd.sampling.metropolis.chain import Piece
-from latentmd.sampling.metropolis.populations import Samples
+from latentmd.sampling.metropolis.ladders import Piece
+from latentmd.sampling.metropolis.tempering import Counts
+
+_DISCARD = 5  # one segment in so many is left out at the beginning, at least one
 
 
 @dataclass(frozen=True)
 class SegmentFiles:
-    """Segments of all chains in a folder.
+    """Segments of all tasks in a folder.
 
     Attributes:
         folder: of the files.
-        chains: number of chains.
+        tasks: number of tasks, each with several chains.
     """
 
     folder: Path
-    chains: int
+    tasks: int
 
-    def path(self, number: int, chain: int) -> Path:
-        """File of segment `number` of a chain."""
-        return self.folder / f"segment-{number:04d}-{chain}.npz"
+    def path(self, number: int, task: int) -> Path:
+        """File of segment `number` of a task."""
+        return self.folder / f"segment-{number:04d}-{task}.npz"
 
     def complete(self, number: int) -> bool:
-        """Whether segment `number` of every chain is there."""
-        return all(self.path(number, chain).exists() for chain in range(self.chains))
+        """Whether segment `number` of every task is there."""
+        return all(self.path(number, task).exists() for task in range(self.tasks))
 
-    def write(self, number: int, chain: int, piece: Piece, angles: Floats) -> None:
-        """Write a segment.
-
-        Args:
-            number: of the segment.
-            chain: that it belongs to.
-            piece: its samples.
-            angles: torsions in radians, shape (sweeps, torsions).
-        """
+    def write(self, number: int, task: int, piece: Piece) -> None:
+        """Write segment `number` of a task."""
         arrays = {
-            "positions": piece.positions.astype(np.float32),
-            "energies": piece.energies,
-            "angles": angles,
-            "end": piece.positions[-1],
-            "accepted": np.array(piece.accepted),
+            "positions": np.swapaxes(piece.positions, 0, 1),
+            "energies": np.swapaxes(piece.energies, 0, 1),
+            "angles": np.swapaxes(piece.cold, 0, 1),
+            "end": piece.end,
+            "counts": np.array(json.dumps(vars(piece.counts))),
+            "calls": np.array(piece.calls),
         }
-        write_npz(self.path(number, chain), arrays)
+        write_npz(self.path(number, task), arrays)
 
-    def end(self, number: int, chain: int) -> Floats:
-        """Last positions of a segment in nm, shape (atoms, 3)."""
-        return read_arrays(self.path(number, chain))["end"]
+    def end(self, number: int, task: int) -> Floats:
+        """Last positions of all replicas of a task in nm, shape (replicas, atoms, 3)."""
+        return read_arrays(self.path(number, task))["end"]
+
+    def skipped(self, number: int) -> int:
+        """How many of `number` segments are left out at the beginning."""
+        return max(1, number // _DISCARD)
 
     def read(self, number: int, name: str) -> NDArray[Any]:
-        """An array of all chains, shape (chains, ...), without the first of `number` segments of each."""
+        """An array of all chains, shape (chains, ...), without the first of `number` segments."""
+        first = self.skipped(number)
+        tasks = [
+            np.concatenate([self._array(n, task, name) for n in range(first, number)], axis=1)
+            for task in range(self.tasks)
+        ]
+        return np.concatenate(tasks)
 
-        def array(chain: int, segment: int) -> NDArray[Any]:
-            with np.load(self.path(segment, chain), allow_pickle=False) as file:
-                return np.asarray(file[name])
+    def counts(self, number: int) -> tuple[Counts, int]:
+        """Counts of moves and energies evaluated in all of `number` segments."""
+        total, calls = Counts(), 0
+        for n in range(number):
+            for task in range(self.tasks):
+                found = json.loads(str(self._array(n, task, "counts")))
+                total.update(Counts(**{name: Counter(values) for name, values in found.items()}))
+                calls += int(self._array(n, task, "calls"))
+        return total, calls
 
-        return np.array([np.concatenate([array(chain, n) for n in range(1, number)]) for chain in range(self.chains)])
-
-    def samples(self, number: int) -> Samples:
-        """Samples of `number` segments of every chain."""
-        energies, angles, accepted = (self.read(number, name) for name in ("energies", "angles", "accepted"))
-        return Samples(energies, angles, (int(accepted[:, 0::2].sum()), int(accepted[:, 1::2].sum())))
+    def _array(self, number: int, task: int, name: str) -> NDArray[Any]:
+        with np.load(self.path(number, task), allow_pickle=False) as file:
+            return np.asarray(file[name])

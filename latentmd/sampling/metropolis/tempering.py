@@ -1,13 +1,15 @@
 """Exact Markov chains of a molecule at several temperatures, all replicas in step.
 
-A sweep is a Hamiltonian move of every replica (Duane et al., Phys. Lett. B 195, 216, 1987), every block move of
-`latentmd.sampling.metropolis.blocks` once, and an exchange of neighbouring temperatures with probability
-min(1, exp((1/kT_i - 1/kT_j) (U_i - U_j))) (parallel tempering; Hukushima and Nemoto, J. Phys. Soc. Jpn. 65, 1604,
-1996). Each leaves the product of the Boltzmann distributions unchanged; statistical error is all that is left.
+A sweep is a Hamiltonian move of every replica (Duane et al., Phys. Lett. B 195, 216, 1987), block moves of
+`latentmd.sampling.metropolis.blocks`, either each once or as many as wanted drawn at random with fixed probabilities,
+and an exchange of neighbouring temperatures with probability min(1, exp((1/kT_i - 1/kT_j) (U_i - U_j))) (parallel
+tempering; Hukushima and Nemoto, J. Phys. Soc. Jpn. 65, 1604, 1996). Each leaves the product of the Boltzmann
+distributions unchanged; statistical error is all that is left.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +21,8 @@ from latentmd.units import GAS_CONSTANT
 
 #: Probability of an exchange between neighbouring temperatures that a ladder is laid out for.
 EXCHANGE = 0.25
+#: A torsion that turns by more than this has left its well, radians.
+_JUMP = np.deg2rad(60.0)
 
 
 class ReplicaEnergies(Protocol):
@@ -28,12 +32,13 @@ class ReplicaEnergies(Protocol):
         """Potential energies in kJ/mol, shape (replicas,), of positions (replicas, atoms, 3) in nm; may be infinite."""
 
     def hamiltonian(
-        self, positions: Floats, temperatures: Floats, rng: np.random.Generator
+        self, positions: Floats, energies: Floats, temperatures: Floats, rng: np.random.Generator
     ) -> tuple[Doubles, Doubles, Bools]:
         """One Hamiltonian move of every replica.
 
         Args:
             positions: nm, shape (replicas, atoms, 3).
+            energies: potential energies of these in kJ/mol, shape (replicas,).
             temperatures: kelvin, shape (replicas,).
             rng: source of all randomness.
 
@@ -65,25 +70,46 @@ def ladder(coldest: float, hottest: float, degrees_of_freedom: int) -> Floats:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many moves were tried and accepted.
+    """How many moves were tried, were accepted, and took a torsion out of its well.
 
     Attributes:
         tried: by name of the move.
         accepted: by name of the move.
+        jumped: by name of the move.
     """
 
-    tried: dict[str, int] = field(default_factory=dict)
-    accepted: dict[str, int] = field(default_factory=dict)
+    tried: Counter[str] = field(default_factory=Counter)
+    accepted: Counter[str] = field(default_factory=Counter)
+    jumped: Counter[str] = field(default_factory=Counter)
 
-    def add(self, name: str, accepted: Bools) -> None:
-        """Count one move of every replica."""
-        self.tried[name] = self.tried.get(name, 0) + int(accepted.size)
-        self.accepted[name] = self.accepted.get(name, 0) + int(accepted.sum())
+    def add(self, name: str, accepted: Bools, turns: Floats | None = None) -> None:
+        """Count one move of some replicas, with what it turned in radians, shape (replicas, torsions)."""
+        self.tried[name] += int(accepted.size)
+        self.accepted[name] += int(accepted.sum())
+        if turns is not None:
+            far = (np.abs(np.angle(np.exp(1j * turns))) > _JUMP).any(axis=1)
+            self.jumped[name] += int((accepted & far).sum())
+
+    def update(self, other: Counts) -> None:
+        """Add other counts to these."""
+        for name in ("tried", "accepted", "jumped"):
+            getattr(self, name).update(getattr(other, name))
+
+    def rows(self) -> list[tuple[str, int, float, float]]:
+        """Name, number of trials, share accepted and share that jumped, of every move, by name."""
+        return [
+            (name, tried, self.accepted[name] / tried, self.jumped[name] / tried)
+            for name, tried in sorted(self.tried.items())
+        ]
 
     @property
     def shares(self) -> dict[str, float]:
-        """Shares of moves that were accepted, by name."""
-        return {name: self.accepted[name] / tried for name, tried in self.tried.items()}
+        """Shares of moves that were accepted, by the first word of their names."""
+        tried, accepted = Counter[str](), Counter[str]()
+        for name, number in self.tried.items():
+            tried[name.split()[0]] += number
+            accepted[name.split()[0]] += self.accepted[name]
+        return {name: accepted[name] / number for name, number in tried.items()}
 
 
 @dataclass
@@ -95,6 +121,8 @@ class Chains:
     Attributes:
         engine: energies and Hamiltonian moves.
         moves: block moves, in the order in which a sweep makes them; their groups are rungs.
+        weights: probabilities with which a sweep draws its block moves, shape (moves,); each is made once where None.
+        drawn: block moves of a sweep, where they are drawn.
         temperatures: kelvin, ascending, shape (rungs,).
         positions: nm, shape (chains * rungs, atoms, 3).
         energies: kJ/mol, shape (chains * rungs,).
@@ -107,6 +135,8 @@ class Chains:
     temperatures: Floats
     positions: Doubles
     energies: Doubles
+    weights: Floats | None = None
+    drawn: int = 0
     sweeps: int = 0
     counts: Counts = field(default_factory=Counts)
 
@@ -145,22 +175,25 @@ class Chains:
     def sweep(self, rng: np.random.Generator) -> None:
         """Make one sweep."""
         kelvin = self.temperatures[self.rungs]
-        self.positions, self.energies, accepted = self.engine.hamiltonian(self.positions, kelvin, rng)
+        self.positions, self.energies, accepted = self.engine.hamiltonian(self.positions, self.energies, kelvin, rng)
         self.counts.add("hamiltonian", accepted[self.cold])
-        for move in self.moves:
-            self._block(move, kelvin, rng)
+        order = np.arange(len(self.moves))
+        if self.weights is not None:
+            order = rng.choice(len(self.moves), self.drawn, p=self.weights)
+        for index in order.tolist():
+            self._block(self.moves[index], kelvin, rng)
         self._exchange(rng)
         self.sweeps += 1
 
     def _block(self, move: BlockMove, kelvin: Floats, rng: np.random.Generator) -> None:
-        proposed, ratio = move.propose(self.positions, self.rungs, rng)
+        proposed, ratio, turns = move.propose(self.positions, self.rungs, rng)
         energies = self.engine.energies(proposed)
         with np.errstate(invalid="ignore"):
             exponent = (self.energies - energies) / (GAS_CONSTANT * kelvin) + ratio
         accepted = np.log(rng.random(len(kelvin))) < np.where(np.isfinite(energies), exponent, -np.inf)
         self.positions = np.where(accepted[:, None, None], proposed, self.positions)
         self.energies = np.where(accepted, energies, self.energies)
-        self.counts.add(move.block.kind, accepted[self.cold])
+        self.counts.add(move.name, accepted[self.cold], turns[self.cold])
 
     def _exchange(self, rng: np.random.Generator) -> None:
         """Exchange the structures of rungs (0, 1), (2, 3), ... in even sweeps and (1, 2), (3, 4), ... in odd ones."""

@@ -137,7 +137,7 @@ class _Engine:
         self.renew(0)
 
     def renew(self, frames: int) -> dict[str, NDArray[Any]]:
-        """Go on after a number of frames with noise of their own; what a run needs that starts there."""
+        """Give the next frames a noise stream of their own; return the arrays that a resumed run starts from."""
         state = self.context.getState(positions=True, velocities=True, parameters=True)
         arrays = {
             "positions": state.getPositions(asNumpy=True)._value,
@@ -149,7 +149,7 @@ class _Engine:
         return arrays
 
     def _begin(self, frames: int, arrays: dict[str, NDArray[Any]]) -> None:
-        """Start the Context afresh, so that nothing else decides how it goes on."""
+        """Reinitialise the Context from saved arrays, so that they alone decide how the run goes on."""
         from latentmd.integrators.schedule import SETTLING
 
         apart = 0 if self.job.prepared.platform == "CPU" else 1  # a Context there has one random number generator

@@ -2,6 +2,7 @@
 
 request.json         what the run was asked for
 topology.pdb         the molecule as simulated
+system.xml           its OpenMM System, where it came with its own force field
 walker-0000.xtc      frames of a walker
 provenance.csv       a line per frame
 model.pt             the model bound to the molecule, where it is one of many molecules
@@ -17,16 +18,27 @@ from typing import Any
 
 from latentmd.io.atomic import write_json
 from latentmd.io.folder import Policy, RunFiles, claim_folder
+from latentmd.systems.protocol import SYSTEM_FILE
 
 STATE, MODEL = "state", "model.pt"
 WALKERS = RunFiles(
     "walkers",
-    ("topology.pdb", "provenance.csv", "summary.json", "report.png", "evaluation.html", "walker-*.xtc", MODEL, STATE),
+    (
+        "topology.pdb",
+        SYSTEM_FILE,
+        "provenance.csv",
+        "summary.json",
+        "report.png",
+        "evaluation.html",
+        "walker-*.xtc",
+        MODEL,
+        STATE,
+    ),
 )
 
 
 class OutputFolder:
-    """Where a run of walkers writes; holds the folder's lock until `release`.
+    """Folder that a run of walkers writes to; holds its lock until `release`.
 
     Args:
         path: the folder; made where it does not exist.
@@ -71,7 +83,7 @@ class OutputFolder:
         write_json(self.path / "summary.json", summary)
 
     def release(self) -> None:
-        """Give the folder free."""
+        """Release the lock of the folder."""
         self._lock.release()
 
     def __enter__(self) -> OutputFolder:

@@ -131,7 +131,7 @@ class MDJob(WalkerJob):
         emit("phases", seconds={"md": time.perf_counter() - start})
 
     def _blocks(self, walker: int, state: State | None) -> Iterator[Frames]:
-        """Frames of a walker after a state."""
+        """Frames of a walker from a state on, in blocks."""
         phase = None if state is None else Phase(state.frames, state.arrays["positions"], state.arrays["velocities"])
         return run_md(
             self.molecule,

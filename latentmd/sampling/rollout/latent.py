@@ -90,7 +90,7 @@ class LatentJob(WalkerJob):
     def _blocks(
         self, propagator: Propagator, batch: tuple[int, ...], state: State | None, clock: PhaseClock
     ) -> Iterator[_Block]:
-        """One block after another, after a state."""
+        """Decoded blocks of a batch in turn, from its state on."""
         import torch
 
         from latentmd.core.noise import noise_generator

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentmd.sampling.conditions import reference_model
+from latentmd.sampling.force_fields import refuse_force_field
 from latentmd.sampling.preparation import Prepared, check_protocol, prepare
 from latentmd.sampling.processes import Job, cores
 from latentmd.sampling.request import Report, RolloutSettings, no_report, picoseconds
 from latentmd.sampling.rollout.folder import WALKERS
-from latentmd.sampling.rollout.plan import Plan, check_times, processes_for, request_of, share
+from latentmd.sampling.rollout.plan import RolloutPlan, check_times, processes_for, request_of, share
 from latentmd.sampling.rollout.resume import States, unfinished
 from latentmd.sampling.rollout.run import RunResult, execute
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
@@ -48,7 +49,7 @@ def md(
     Every walker is minimised, given velocities of its own and equilibrated for 100 ps, and then starts at time zero.
 
     Args:
-        pdb: the molecule.
+        pdb: the molecule; with `inputs` also one with its own force field, as `latentmd.systems.builder.build` says.
         time: per walker; text with a unit, or ps.
         out: output folder.
         walkers: independent runs, in parallel over the cores.
@@ -78,31 +79,21 @@ def md(
     begin = clock.perf_counter()
     from latentmd.systems.builder import Protocol
 
+    step = picoseconds(timestep)
     protocol = Protocol(
-        solvent,
-        tuple(force_field),
-        temperature=temperature,
-        friction=friction,
-        timestep=picoseconds(timestep),
-        inputs=inputs,
+        solvent, tuple(force_field), temperature=temperature, friction=friction, timestep=step, inputs=inputs
     )
     settings = RolloutSettings(
-        mode="md",
-        time=picoseconds(time),
-        interval=picoseconds(save_every),
-        walkers=walkers,
-        seed=seed,
-        processes=processes,
-        out=Path(out),
-        overwrite=overwrite,
-        resume=resume,
-    )
+        mode="md", time=picoseconds(time), interval=picoseconds(save_every), walkers=walkers, seed=seed,
+        processes=processes, out=Path(out), overwrite=overwrite, resume=resume,
+    )  # fmt: skip
+    refuse_force_field(Path(pdb), inputs, protocol.force_field)
     plan = md_plan(Path(pdb), settings, protocol)
     plan.started = begin
     return execute(plan, progress or no_report)
 
 
-def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: str = "md") -> Plan:
+def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: str = "md") -> RolloutPlan:
     """Check everything about a run of plain MD.
 
     Args:
@@ -138,7 +129,15 @@ def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: s
         return [kind(ready, settings, folder, part, states, chunk=chunk) for part in share(left, count)]
 
     request = request_of(command, settings, prepared, None)
-    plan = Plan(command, settings, prepared, count, jobs, request, reference=reference_model(prepared.molecule))
+    plan = RolloutPlan(
+        command,
+        settings,
+        prepared=prepared,
+        processes=count,
+        make_jobs=jobs,
+        request=request,
+        reference=reference_model(prepared.molecule),
+    )
     plan.details["engine"] = f"OpenMM: {why_not}" if why_not else "replicas"
     plan.wall["preparation"] = clock.perf_counter() - begin
     return plan

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Plan:
+class RolloutPlan:
     """A validated run of walkers that has written nothing yet.
 
     Attributes:

@@ -22,7 +22,7 @@ _MINIMISATION = 500  # evaluations of the forces at most
 
 @dataclass(frozen=True)
 class ReplicaMDJob(WalkerJob):
-    """Plain MD of walkers in step.
+    """Plain MD of several walkers at once.
 
     Random numbers belong to the seed of the run and the number of a walker, so that a walker is the same whichever
     process it is in and whichever others are beside it.
@@ -34,7 +34,7 @@ class ReplicaMDJob(WalkerJob):
     chunk: int = 100
 
     def run(self, emit: Emit, stopped: Callable[[], bool]) -> None:
-        """Simulate the walkers; those that are equally far, together."""
+        """Simulate the walkers, those with equally many frames together."""
         begin = time.perf_counter()
 
         def done(walker: int) -> int:
@@ -46,7 +46,7 @@ class ReplicaMDJob(WalkerJob):
         emit("phases", seconds={"md": time.perf_counter() - begin})
 
     def _run_group(self, walkers: list[int], emit: Emit, stopped: Callable[[], bool]) -> bool:
-        """Simulate walkers from where they are to the end; False where the run was stopped."""
+        """Simulate walkers from their states to the end; False where the run was stopped."""
         engine, done = self._engine(walkers)
         failed, pacer = self.checker(), Pacer()
         with ExitStack() as stack:

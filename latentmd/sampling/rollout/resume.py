@@ -1,4 +1,4 @@
-"""Where walkers are, kept in files, so that a run that was stopped or killed goes on as if it had not been.
+"""States of walkers in files, so that a run that was stopped or killed goes on as if it had not been.
 
 The process that writes provenance.csv also writes these files, after the lines of the frames that they cover; the
 frames were in the trajectory before. So whatever kills a run, frames and lines up to the last kept state are there,
@@ -26,7 +26,7 @@ _PAUSE = 0.5  # seconds of wall time between kept states of a process
 
 @dataclass(frozen=True)
 class State:
-    """Where a group of walkers is that are simulated together. Picklable.
+    """State of a group of walkers that are simulated together. Picklable.
 
     Attributes:
         walkers: their numbers.
@@ -134,5 +134,11 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def unfinished(groups: Sequence[tuple[int, ...]], states: States, frames: int) -> list[tuple[int, ...]]:
-    """Groups of walkers that have not reached their last frame."""
+    """Groups of walkers that have not reached their last frame.
+
+    Args:
+        groups: numbers of the walkers that are simulated together.
+        states: where each walker stopped.
+        frames: number of frames of a finished walker.
+    """
     return [group for group in groups if group[0] not in states or states[group[0]].frames < frames]

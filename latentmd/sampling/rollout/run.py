@@ -17,7 +17,7 @@ from latentmd.sampling.errors import RunError, RunInterrupted
 from latentmd.sampling.processes import LocalProcesses, WorkerError
 from latentmd.sampling.request import Report, no_report
 from latentmd.sampling.rollout.folder import STATE, OutputFolder
-from latentmd.sampling.rollout.plan import Plan
+from latentmd.sampling.rollout.plan import RolloutPlan
 from latentmd.sampling.rollout.resume import StateFiles
 from latentmd.sampling.rollout.summary import Tally, summarise, zero_shot_of
 
@@ -63,7 +63,7 @@ class RunResult:
         return f"RunResult({str(self.folder)!r}, {len(self.trajectories)} walkers, {frames} frames)"
 
 
-def execute(plan: Plan, progress: Report = no_report) -> RunResult:
+def execute(plan: RolloutPlan, progress: Report = no_report) -> RunResult:
     """Run the jobs of a plan and write every output.
 
     Args:
@@ -78,7 +78,7 @@ def execute(plan: Plan, progress: Report = no_report) -> RunResult:
     settings = plan.settings
     with OutputFolder(settings.out, settings.policy, plan.request) as folder:
         done = _finished(folder) if settings.policy == "resume" else None
-        return done or _Run(plan, folder, progress).execute()
+        return done or _Execution(plan, folder, progress).execute()
 
 
 def _finished(folder: OutputFolder) -> RunResult | None:
@@ -92,8 +92,8 @@ def _finished(folder: OutputFolder) -> RunResult | None:
     return RunResult(folder.path, summary, folder.trajectories(), folder.topology)
 
 
-class _Run:
-    def __init__(self, plan: Plan, folder: OutputFolder, progress: Report) -> None:
+class _Execution:
+    def __init__(self, plan: RolloutPlan, folder: OutputFolder, progress: Report) -> None:
         self.plan, self.folder, self.progress = plan, folder, progress
         self.total = plan.settings.walkers * plan.settings.time
         self.files = StateFiles(folder.path / STATE)
@@ -147,11 +147,14 @@ class _Run:
 
         from openmm import app, unit
 
+        from latentmd.systems.own_force_field import write_system
+
         text = io.StringIO()
         prepared = self.plan.prepared
         positions = prepared.reference * unit.nanometer
         app.PDBFile.writeFile(prepared.molecule.topology, positions, text, keepIds=True)
         write_text(self.folder.topology, text.getvalue())
+        write_system(prepared.molecule, self.folder.path)
 
     def _take(self, message: dict[str, Any]) -> None:
         tally = self.tally

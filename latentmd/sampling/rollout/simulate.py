@@ -11,6 +11,7 @@ from latentmd.sampling.conditions import (
     bundled_model,
     check_conditions,
     check_covered,
+    check_force_field,
     given_model,
     of_one,
     protocol_of,
@@ -21,7 +22,7 @@ from latentmd.sampling.request import RolloutSettings
 from latentmd.sampling.rollout.cycle import cycle_length
 from latentmd.sampling.rollout.folder import MODEL, WALKERS
 from latentmd.sampling.rollout.md import md_plan
-from latentmd.sampling.rollout.plan import Plan, check_times, processes_for, request_of, share
+from latentmd.sampling.rollout.plan import RolloutPlan, check_times, processes_for, request_of, share
 from latentmd.sampling.rollout.resume import States, unfinished
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _WALKERS_PER_BATCH = 8  # least number of walkers in a batch of a latent rollout
 _MOST_BATCHES = 16
 
 
-def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) -> Plan:
+def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) -> RolloutPlan:
     """Check everything about a run of walkers in any mode.
 
     Args:
@@ -57,6 +58,7 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
         )
     molecule, model = _molecule_and_model(pdb, s, built)
     check_covered(molecule, model, pdb)
+    check_force_field(molecule, model, pdb)
     check_conditions(s, model)
     check_times(s.time, s.interval, molecule.protocol.timestep)
     cycle = cycle_length(s, model.manifest, molecule.protocol.timestep)
@@ -73,7 +75,17 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
 
     request = request_of("simulate", s, prepared, model)
     reference = None if model.many else of_one(model)
-    plan = Plan("simulate", s, prepared, count, jobs, request, model=model, reference=reference, details=details)
+    plan = RolloutPlan(
+        "simulate",
+        s,
+        prepared=prepared,
+        processes=count,
+        make_jobs=jobs,
+        request=request,
+        model=model,
+        reference=reference,
+        details=details,
+    )
     plan.wall["preparation"] = clock.perf_counter() - begin
     return plan
 
@@ -102,7 +114,7 @@ def _molecule_and_model(pdb: Path, s: RolloutSettings, built: Molecule | None) -
     return molecule_under(protocol_of(model.manifest, s.inputs), pdb, molecule), model
 
 
-def _plain_md(pdb: Path, s: RolloutSettings) -> Plan:
+def _plain_md(pdb: Path, s: RolloutSettings) -> RolloutPlan:
     from latentmd.systems.builder import Protocol
 
     if s.model is not None:

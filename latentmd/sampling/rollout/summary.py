@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform as machine
 import sys
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,7 @@ import numpy as np
 
 from latentmd.model.manifest import ZeroShot
 from latentmd.sampling.rollout.folder import MODEL
-from latentmd.sampling.rollout.plan import Plan
+from latentmd.sampling.rollout.plan import RolloutPlan
 
 _NS_PER_DAY = 86.4  # ns/day in one ps per second of wall time
 _NOT_WORK = ("start", "plain MD for comparison")  # phases of a worker that simulate nothing
@@ -53,7 +54,7 @@ class Tally:
         return {name: float(np.mean([p.get(name, 0.0) for p in self.phases])) for p in self.phases for name in p}
 
 
-def summarise(plan: Plan, tally: Tally, status: str) -> dict[str, Any]:
+def summarise(plan: RolloutPlan, tally: Tally, status: str) -> dict[str, Any]:
     """Content of summary.json, JSON values.
 
     Args:
@@ -63,7 +64,10 @@ def summarise(plan: Plan, tally: Tally, status: str) -> dict[str, Any]:
     """
     s, molecule = plan.settings, plan.prepared.molecule
     simulated = tally.total * s.interval
-    protocol = {**asdict(molecule.protocol), "force_field": list(molecule.protocol.force_field_files)}
+    protocol = {
+        **json.loads(json.dumps(asdict(molecule.protocol))),
+        "force_field": list(molecule.protocol.force_field_files),
+    }
     return {
         "latentmd": package_version("latentmd"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -73,6 +77,7 @@ def summarise(plan: Plan, tally: Tally, status: str) -> dict[str, Any]:
         "molecule": str(plan.prepared.source),
         "atoms": molecule.system.getNumParticles(),
         "added_atoms": list(molecule.added),
+        "own_force_field": list(molecule.own_force_field),
         "mode": s.mode,
         "walkers": s.walkers,
         "seed": s.seed,
@@ -97,7 +102,7 @@ def summarise(plan: Plan, tally: Tally, status: str) -> dict[str, Any]:
     }
 
 
-def _speed(plan: Plan, tally: Tally, simulated: float) -> dict[str, float]:
+def _speed(plan: RolloutPlan, tally: Tally, simulated: float) -> dict[str, float]:
     """Aggregate rates in ns/day, and ratios to plain MD with OpenMM and with the replica engine on the same cores."""
     wall, inside = plan.wall, tally.mean_phases
     result = {"ns_per_day": _NS_PER_DAY * simulated / wall["simulation"]}
@@ -116,7 +121,7 @@ def _speed(plan: Plan, tally: Tally, simulated: float) -> dict[str, float]:
     return result
 
 
-def _model_record(plan: Plan) -> dict[str, Any] | None:
+def _model_record(plan: RolloutPlan) -> dict[str, Any] | None:
     if plan.model is None:
         return None
     manifest = plan.model.manifest

@@ -49,7 +49,13 @@ def folder_trajectories(folder: Path, names: list[str]) -> Iterator[Trajectory]:
 
 
 def packed_chemistry(pack: dict[str, Any], k: int, rows: dict[str, NDArray[np.int64]]) -> Chemistry:
-    """Chemistry of molecule k of a pack of concatenated arrays; `rows` holds the first row of each molecule."""
+    """Chemistry of molecule k of a pack of concatenated arrays; `rows` holds the first row of each molecule.
+
+    Args:
+        pack: the concatenated arrays.
+        k: number of the molecule.
+        rows: first row of each molecule in each array, [molecules + 1].
+    """
 
     def part(key: str) -> Any:
         return pack[key][rows[key][k] : rows[key][k + 1]]
@@ -71,7 +77,13 @@ def packed_chemistry(pack: dict[str, Any], k: int, rows: dict[str, NDArray[np.in
 
 
 def packed_trajectories(data: Path, split: str, pack_path: Path) -> Iterator[Trajectory]:
-    """Peptides of `<split>.json` and its raw int16 files, with chemistry from a pack of concatenated arrays."""
+    """Peptides of `<split>.json` and its raw int16 files, with chemistry from a pack of concatenated arrays.
+
+    Args:
+        data: folder of the listing and the raw files.
+        split: name of the listing without ending.
+        pack_path: `.npz` file of the chemistry.
+    """
     if not (data / f"{split}.json").exists():
         return
     listing = json.loads((data / f"{split}.json").read_text())
@@ -159,11 +171,11 @@ def collect(rows: list[tuple[str, Chain, Tensor]], interval: float) -> Peptides:
         groups[tokens] = Group(
             [name for name, _, _ in some],
             torch.stack([torch.from_numpy(c.types) for _, c, _ in some]),
-            torch.stack([torch.from_numpy(c.mask) for _, c, _ in some]),
-            torch.cat([angles.flatten(0, 1) for _, _, angles in some]),
-            sizes.cumsum(0) - sizes,
-            torch.tensor([angles.shape[0] for _, _, angles in some]),
-            torch.tensor([angles.shape[1] for _, _, angles in some]),
+            mask=torch.stack([torch.from_numpy(c.mask) for _, c, _ in some]),
+            angles=torch.cat([angles.flatten(0, 1) for _, _, angles in some]),
+            start=sizes.cumsum(0) - sizes,
+            lanes=torch.tensor([angles.shape[0] for _, _, angles in some]),
+            frames=torch.tensor([angles.shape[1] for _, _, angles in some]),
         )
     return Peptides(groups, interval, {name: c for name, c, _ in rows})
 

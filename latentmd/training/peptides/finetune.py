@@ -32,8 +32,8 @@ class FineTuned:
     Attributes:
         path: model file of the molecule.
         scores: "zero-shot", "fine-tuned" and "from scratch", each with "nats later" (negative log-likelihood per
-            torsion a lag later, of held-out frames), "nats ever" (forgetting the start), "torsions" and "neighbours" (JS
-            distances of draws from equilibrium to held-out frames).
+            torsion a lag later, of held-out frames), "nats ever" (forgetting the start), "torsions" and "neighbours"
+            (JS distances of draws from equilibrium to held-out frames).
     """
 
     path: Path

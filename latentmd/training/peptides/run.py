@@ -33,7 +33,7 @@ from latentmd.training.peptides.stages import Schedule, fit_type_basis, train_la
 from latentmd.training.peptides.validation import likelihoods, residue_table, validate
 
 
-class Run:
+class PeptideRun:
     """One training run: what it was asked, its clock, its log and what it measured."""
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -69,7 +69,13 @@ class Run:
 
 
 def write_thinned(peptides: Peptides, path: Path, limit: float) -> None:
-    """Write torsions in steps of 1.4 degrees, as many frames as fit into `limit` bytes before compression."""
+    """Write torsions in steps of 1.4 degrees, as many frames as fit into `limit` bytes before compression.
+
+    Args:
+        peptides: the training data.
+        path: of the `.npz` file.
+        limit: bytes before compression.
+    """
     used = sum(int((g.lanes * g.frames * g.mask.sum((1, 2))).sum()) for g in peptides.groups.values())
     stride = max(1, int(np.ceil(used / limit)))
     arrays: dict[str, Any] = {}
@@ -86,7 +92,7 @@ def train(options: argparse.Namespace) -> None:
     """Read, train every stage within its share of the budget, validate, write."""
     torch.manual_seed(options.seed)
     torch.set_float32_matmul_precision("high")
-    run, statistics = Run(options), ResidueStatistics()
+    run, statistics = PeptideRun(options), ResidueStatistics()
     peptides = read(run.trajectories("train"), run.device, statistics)
     unseen = read(run.trajectories("validation"), run.device)
     if not peptides.count:
@@ -124,7 +130,13 @@ def train(options: argparse.Namespace) -> None:
 
     model.step.train()
     run.report["step"] = train_step(
-        model, sampler, Schedule(budget, options.steps), shape, run.log, checkpoint, options.rate
+        model,
+        sampler,
+        schedule=Schedule(budget, options.steps),
+        shape=shape,
+        log=run.log,
+        checkpoint=checkpoint,
+        peak=options.rate,
     )
     model.eval()
     run.stamp("step")
@@ -143,12 +155,14 @@ def train(options: argparse.Namespace) -> None:
         return
     run.report["likelihood"] = likelihoods(model, unseen, 20, longest)
     run.stamp("likelihood")
-    run.report["validation"] = validate(model, table, unseen, options.rollouts, (100.0, 400.0), options.rollout_steps)
+    run.report["validation"] = validate(
+        model, table, peptides=unseen, rows=options.rollouts, lags=(100.0, 400.0), steps=options.rollout_steps
+    )
     run.log(json.dumps(run.report["validation"].get("4", {}), indent=1))
     run.stamp("validation")
 
 
-def _model(run: Run, longest: float, statistics: ResidueStatistics) -> PeptideModel:
+def _model(run: PeptideRun, longest: float, statistics: ResidueStatistics) -> PeptideModel:
     o = run.options
     if o.start:
         model = load_peptides(o.start).model

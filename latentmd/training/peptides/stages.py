@@ -47,7 +47,13 @@ class Schedule:
 
 
 def learning_rate(fraction: float, peak: float, warm: float = 0.03) -> float:
-    """Linear rise over the first `warm` of a stage, then half a cosine to a hundredth of the peak."""
+    """Linear rise over the first `warm` of a stage, then half a cosine to a hundredth of the peak.
+
+    Args:
+        fraction: of the stage that is done, 0 to 1.
+        peak: largest learning rate.
+        warm: fraction of the stage in which it rises.
+    """
     if fraction < warm:
         return peak * (fraction + 1e-3) / warm
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (fraction - warm) / (1 - warm))))
@@ -199,7 +205,13 @@ def step_inputs(batch: Batch, u: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def step_loss(model: PeptideModel, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean negative log-likelihood per torsion in nats, the same of each row, and the rows' lags."""
+    """Mean negative log-likelihood per torsion in nats, the same of each row, and the rows' lags.
+
+    Args:
+        model: the model under training.
+        batch: pairs of frames.
+        generator: of lags and noise.
+    """
     device = batch.now.device
     u = torch.rand(2, len(batch.lag), device=device, generator=generator)
     lag, target = step_inputs(batch, u[0])

@@ -31,7 +31,14 @@ def peptide_angles(group: Group, k: int) -> Floats:
 
 @torch.no_grad()
 def likelihoods(model: PeptideModel, peptides: Peptides, batches: int, longest: float) -> dict[str, float]:
-    """Mean negative log-likelihood per torsion on pairs of peptides, for lag 0 ("now"), lags, and lag ∞ ("ever")."""
+    """Mean negative log-likelihood per torsion on pairs of peptides, for lag 0 ("now"), lags, and lag ∞ ("ever").
+
+    Args:
+        model: the trained model.
+        peptides: data to validate on.
+        batches: number of batches.
+        longest: longest lag, ps.
+    """
     device = next(iter(peptides.groups.values())).angles.device
     generator = torch.Generator(device=device).manual_seed(5)
     sampler, found = Sampler(peptides, longest, generator), dict[str, list[Tensor]]()
@@ -76,7 +83,14 @@ def draw(
 
 @torch.no_grad()
 def redraw(model: PeptideModel, group: Group, rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """True torsions and those decoded from their latent, [peptides, rows, tokens, slots]."""
+    """True torsions and those decoded from their latent, [peptides, rows, tokens, slots].
+
+    Args:
+        model: the trained model.
+        group: peptides of one length.
+        rows: frames of each peptide.
+        seed: of frames and draws.
+    """
     device = group.angles.device
     generator = torch.Generator(device=device).manual_seed(seed)
     count = (group.lanes * group.frames).unsqueeze(1)
@@ -114,9 +128,9 @@ def validate(
     out: dict[str, dict[str, dict[str, float]]] = {}
     for tokens, group in peptides.groups.items():
         kept = max(1, steps // 5)
-        sets = {"ever": [draw(model, group, rows, 0.0, 0, 1, seed)[0] for seed in range(kept)]}
+        sets = {"ever": [draw(model, group, rows=rows, lag=0.0, steps=0, keep=1, seed=seed)[0] for seed in range(kept)]}
         for lag in lags:
-            sets[f"rollout {lag:g}"] = draw(model, group, rows, lag, steps, kept)
+            sets[f"rollout {lag:g}"] = draw(model, group, rows=rows, lag=lag, steps=steps, keep=kept)
         truth, again = redraw(model, group, 4 * rows)
         found: dict[str, list[dict[str, float]]] = {}
         for k, name in enumerate(group.names):

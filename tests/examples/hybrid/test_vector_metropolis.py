@@ -101,3 +101,14 @@ def test_bad_input_is_refused() -> None:
         metropolise(lambda x: np.full(len(x), -np.inf), [], np.zeros((1, 1)), 1, rng)
     with pytest.raises(ValueError, match="at least 3 rows"):
         fit_mixture(np.zeros((2, 2)), 3, rng)
+
+
+def test_thinning_sees_long_stays_in_a_basin_that_no_coordinate_shows() -> None:
+    """x is white noise but for a basin, |y| > 2, that is entered rarely and left slowly; y's sign is white too."""
+    rng, stay = np.random.default_rng(0), 0.99
+    inside = np.cumsum(rng.random((4000, 8)) > stay, axis=0) % 2
+    y = np.where(inside, 3.0, 1.0) * rng.choice([-1.0, 1.0], (4000, 8))
+    chains = vector_metropolis.Chains(np.stack([rng.standard_normal((4000, 8)), y], axis=2), (1.0,))
+    blind = independent_rows(chains)
+    rows = independent_rows(chains, [lambda x: np.abs(x[:, 1]) > 2])
+    assert len(rows) == pytest.approx(32000 * (1 - 0.98) / (1 + 0.98) / 2, rel=0.3) and len(blind) > 3 * len(rows)

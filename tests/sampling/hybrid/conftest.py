@@ -1,14 +1,18 @@
-"""Bursts of a chain with known populations, started out of equilibrium."""
+"""Bursts of a chain with known populations, started out of equilibrium; a short run of a molecule."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from latentmd.sampling.hybrid.estimates import Bursts
+from latentmd.sampling.levels import hybrid
+from latentmd.sampling.request import HybridSettings
 
+ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 MATRIX = np.array([[0.95, 0.05, 0.0], [0.04, 0.9, 0.06], [0.0, 0.03, 0.97]])
 
 
@@ -34,3 +38,15 @@ def chain() -> Callable[..., Bursts]:
         return Bursts(list(paths), inside, ("first", "rest"), 3, 0.5)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run of 30 ps without a surrogate, seed 5."""
+    out = tmp_path_factory.mktemp("hybrid") / "plain"
+    settings = HybridSettings(
+        interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=4, cells=20, surrogate=False, hot=False
+    )
+    result = hybrid(ALANINE, out=out, time="30ps", processes=1, settings=settings, seed=5)
+    assert result.status == "budget"
+    return out

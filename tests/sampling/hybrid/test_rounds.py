@@ -14,18 +14,18 @@ import pytest
 from latentmd.arrays import Bools, Floats
 from latentmd.sampling.contracts import Burst, BurstError
 from latentmd.sampling.hybrid.convergence import Criteria
-from latentmd.sampling.hybrid.rounds import Hybrid, HybridError, Progress
-from latentmd.sampling.hybrid.settings import Settings
+from latentmd.sampling.hybrid.rounds import Hybrid, HybridError, RoundProgress
+from latentmd.sampling.hybrid.settings import RoundSettings
 from latentmd.sampling.hybrid.store import StoreError
 from latentmd.worlds.explorer import LatentExplorer, load_explorer
 from latentmd.worlds.landscapes import ToyEngine, double_well
 
 LAND = double_well(barrier=2.0)
 START = np.array([[-1.0]])
-SETTINGS = Settings(seed=4, starts=6, relaxation=2, lag=2, frames=12, cells=8, growth=1.6, refine=None, time=3.6)
+SETTINGS = RoundSettings(seed=4, starts=6, relaxation=2, lag=2, frames=12, cells=8, growth=1.6, refine=None, time=3.6)
 
 
-def _hybrid(folder: Path, settings: Settings = SETTINGS, engine: ToyEngine | None = None, **others: Any) -> Hybrid:
+def _hybrid(folder: Path, settings: RoundSettings = SETTINGS, engine: ToyEngine | None = None, **others: Any) -> Hybrid:
     explorer = LatentExplorer(1, 2, 0, fixed=settings.refine is None)
     states = others.pop("states", LAND.states)
     return Hybrid(
@@ -48,7 +48,7 @@ def _content(folder: Path) -> dict[str, Any]:
 
 
 def test_a_run_finds_the_other_well_and_its_weight(tmp_path: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[RoundProgress] = []
     criteria = Criteria(precision=0.3)
     settings = replace(
         SETTINGS,

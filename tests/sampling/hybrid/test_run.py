@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import mdtraj
 import numpy as np
 import pytest
 
@@ -29,42 +27,6 @@ SMALL = HybridSettings(interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=
 def run(out: Path, **options: Any) -> Any:
     settings = options.pop("settings", SMALL)
     return hybrid(ALANINE, out=out, time=options.pop("time", "30ps"), processes=1, settings=settings, **options)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("hybrid") / "plain"
-    result = run(out, seed=5)
-    assert result.status == "budget"
-    return out
-
-
-def test_weights_and_bursts_belong_together(finished: Path) -> None:
-    weights = np.load(finished / "weights.npz")
-    assert np.isclose(weights["weight"].sum(), 1.0) and (weights["weight"][weights["frame"] < 2] == 0).all()
-    frames = 0
-    for number, path in enumerate(sorted((finished / "bursts").glob("*.xtc"))):
-        trajectory = mdtraj.load(str(path), top=str(finished / "topology.pdb"))
-        assert len(trajectory) == np.count_nonzero(weights["round"] == number)
-        np.testing.assert_allclose(trajectory.time[:20], 0.1 * np.arange(20), atol=1e-5)
-        frames += len(trajectory)
-    assert frames == len(weights["weight"])
-
-
-def test_every_frame_has_its_provenance(finished: Path) -> None:
-    lines = (finished / "provenance.csv").read_text().splitlines()
-    assert lines[0] == "round,task,frame,time_ps,kind,origin,potential_energy,weight"
-    assert len(lines) - 1 == len(np.load(finished / "weights.npz")["weight"])
-    assert {line.split(",")[4] for line in lines[1:]} == {"relaxation", "md"}
-
-
-def test_the_page_says_what_is_missing_in_words(finished: Path) -> None:
-    page = (finished / "free_energy.html").read_text()
-    summary = json.loads((finished / "summary.json").read_text())
-    assert summary["review"]["missing"] and not summary["converged"]
-    assert "not converged" in page and "phi ALA2" in page
-    own = re.sub(r'<script id="library">.*?</script>', "", page, flags=re.S)
-    assert page.count("data:image/png") >= 2 and "http" not in own
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
@@ -142,33 +104,6 @@ def test_where_no_model_can_be_trained_sampling_goes_on_and_says_so(
     assert np.isclose(np.load(tmp_path / "run" / "weights.npz")["weight"].sum(), 1.0)
     with pytest.raises(RunError, match="none could be trained: the latent collapsed"):
         run(tmp_path / "raw", settings=settings, exactness="raw")
-
-
-def test_a_model_proposes_and_its_raw_frames_are_kept_apart(ou_bundle: Path, tmp_path: Path) -> None:
-    settings = HybridSettings(interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=6, cells=20, proposals=1.0)
-    result = run(tmp_path / "run", model=ou_bundle, settings=settings, seed=1, time="50ps")
-    assert sum(result.summary["gate"].values()) > 0 and result.summary["temperature"] == 350.0
-    raw = mdtraj.load(str(tmp_path / "run" / "surrogate_raw.xtc"), top=str(tmp_path / "run" / "topology.pdb"))
-    assert len(raw) > 100
-    weighted = len(np.load(tmp_path / "run" / "weights.npz")["weight"])
-    assert weighted == sum(
-        len(mdtraj.load(str(path), top=str(tmp_path / "run" / "topology.pdb")))
-        for path in (tmp_path / "run" / "bursts").iterdir()
-    )
-
-
-@pytest.mark.parametrize("level", ["raw", "relaxed", "gated"])
-def test_levels_without_statistics(
-    level: str, ou_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("latentmd.sampling.hybrid.structures.FRAMES", 12)
-    settings = HybridSettings(interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=4)
-    result = run(tmp_path / "run", model=ou_bundle, settings=settings, exactness=level)
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary == result.summary and summary["exactness"] == level
-    frames = mdtraj.load(str(tmp_path / "run" / f"{level}.xtc"), top=str(tmp_path / "run" / "topology.pdb"))
-    assert len(frames) == summary["frames"] == 12 - sum(summary["rejected"].values())
-    assert (summary["mean_potential_energy"] is None) == (level == "raw")
 
 
 def test_resume_begins_where_there_is_nothing_and_refuses_another_run(finished: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from latentmd.sampling.hybrid.convergence import Criteria
-from latentmd.sampling.hybrid.settings import Settings
+from latentmd.sampling.hybrid.settings import RoundSettings
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,11 @@ from latentmd.sampling.hybrid.settings import Settings
 )
 def test_numbers_out_of_range(change: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        Settings(**change)
+        RoundSettings(**change)
 
 
 def test_budgets_and_precision_may_change_and_the_rest_may_not() -> None:
-    one = Settings()
+    one = RoundSettings()
     assert replace(one, time=5.0, wall=9.0, agreement=3, criteria=Criteria(precision=1.0)).identity() == one.identity()
     for change in ({"seed": 1}, {"lag": 9}, {"cells": 50}, {"criteria": Criteria(connected=0.5)}):
         assert replace(one, **change).identity() != one.identity()  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 
 from latentmd.sampling.contracts import Burst
 from latentmd.sampling.hybrid.cells import Cells
-from latentmd.sampling.hybrid.store import Store, StoreError, Trajectories
+from latentmd.sampling.hybrid.store import BurstTrajectories, Store, StoreError
 from latentmd.worlds.explorer import LatentExplorer, load_explorer
 
 
@@ -93,12 +93,12 @@ def test_trajectories_leave_out_the_relaxation_time(tmp_path: Path) -> None:
     store = Store(tmp_path, {})
     for task in range(3):
         store.write_burst(0, task, _burst(task))
-    paths = Trajectories(store, [(0, 0), (0, 2)], skip=1)
+    paths = BurstTrajectories(store, [(0, 0), (0, 2)], skip=1)
     assert len(paths) == 2
     np.testing.assert_array_equal(paths[1], _burst(2).positions[1:])
     np.testing.assert_array_equal(paths[1:][0], _burst(2).positions[1:])
     with pytest.raises(StoreError, match="is missing"):
-        Trajectories(store, [(5, 5)], 0)[0]
+        BurstTrajectories(store, [(5, 5)], 0)[0]
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from latentmd.molecule.checks import topology_arrays
-from latentmd.molecule.torsions import amide_torsions, rotatable_torsions
+from latentmd.molecule.torsions import acyclic_torsions, amide_torsions, rotatable_torsions
 from latentmd.sampling.metropolis.blocks import Block, BlockMove, Torsions, blocks_of
 from latentmd.sampling.metropolis.kernels import TorsionKernels
-from latentmd.sampling.metropolis.moves import acyclic_torsions
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +61,7 @@ def test_symmetric_moves_have_no_ratio(alanine: Any, bonded: Torsions, kind: Any
     start = np.repeat(np.asarray(alanine.positions._value)[None], 500, axis=0)
     which = (0, 2) if kind == "counter-rotation" else (0,)
     move = BlockMove(Block(kind, which), bonded)
-    moved, ratio = move.propose(start, np.zeros(500, dtype=int), np.random.default_rng(0))
+    moved, ratio, _ = move.propose(start, np.zeros(500, dtype=int), np.random.default_rng(0))
     change = np.angle(np.exp(1j * (bonded.angles(moved) - bonded.angles(start))))[:, list(which)]
     assert not ratio.any()
     if kind == "counter-rotation":
@@ -77,7 +76,7 @@ def test_the_ratio_is_that_of_the_densities(alanine: Any, bonded: Torsions) -> N
     kernels = TorsionKernels(np.random.default_rng(3).uniform(-3, 3, (2, 5, 2)), 0.4)
     move = BlockMove(Block("draw", (1, 2)), bonded, kernels)
     groups = np.array([0, 1, 0, 1, 0, 1])
-    moved, ratio = move.propose(start, groups, np.random.default_rng(1))
+    moved, ratio, _ = move.propose(start, groups, np.random.default_rng(1))
     old, new = (bonded.angles(x)[:, [1, 2]] for x in (start, moved))
     expected = kernels.log_density(old, groups) - kernels.log_density(new, groups)
     np.testing.assert_allclose(ratio, expected, atol=1e-8)

@@ -1,4 +1,4 @@
-"""Populations of Metropolis chains: closed forms, and chains that do not agree."""
+"""Populations of exact chains: closed forms, and chains that do not agree."""
 
 from __future__ import annotations
 
@@ -6,19 +6,40 @@ import numpy as np
 import pytest
 
 from latentmd.sampling.metropolis.populations import populations, unmet_criteria
+from latentmd.sampling.metropolis.wells import Well
+
+WELLS = (Well("low", 0, -180.0, 0.0), Well("high", 0, 0.0, 180.0), Well("never", 0, 170.0, 180.0))
 
 
-def test_populations_and_their_errors_of_known_torsions() -> None:
-    """Independent draws of one torsion, a third of them in the second basin; and chains that never mix."""
+def test_populations_and_their_errors_of_independent_draws() -> None:
     rng = np.random.default_rng(0)
-    second = rng.random((4, 3000)) < 1 / 3
-    angles = np.where(second, 2.0, -1.0)[:, :, None] + 0.1 * rng.standard_normal((4, 3000, 1))
-    found = populations(angles, rng)
-    assert found.values.sum() == pytest.approx(1.0) and found.mixed < 1.01
-    inside = np.array([np.mean(angles[found.sets == i] > 0.5) for i in range(len(found.values))])
-    share = found.values[inside > 0.5].sum()
-    assert abs(share - 1 / 3) < 4 * np.sqrt(2 / 9 / 12000)
-    assert unmet_criteria(found, 1000, 0.25) == []
-    apart = populations(np.broadcast_to(np.array([-1.0, -1.0, 2.0, 2.0])[:, None, None], (4, 3000, 1)), rng)
-    assert apart.mixed == float("inf")
-    assert any("do not agree" in sentence for sentence in unmet_criteria(apart, 1000, 0.25))
+    angles = np.where(rng.random((4, 3000)) < 1 / 3, 2.0, -1.0)[:, :, None]
+    found = populations(angles, WELLS)
+    exact = np.sqrt(2 / 9 / 12000)
+    assert found.errors[1] == pytest.approx(exact, rel=0.1) and abs(found.values[1] - 1 / 3) < 4 * exact
+    assert found.values[0] + found.values[1] == pytest.approx(1.0)
+    assert found.counted.tolist() == [0, 1] and found.mixed.max() < 1.01
+    assert found.logit_errors[1] == pytest.approx(exact / (2 / 9), rel=0.1) and found.logit_errors[2] == np.inf
+    assert unmet_criteria(found, 0.25) == []
+    assert unmet_criteria(found, 0.001)[0].startswith("low: its free energy has a standard error of 0.0")
+
+
+def test_errors_count_correlation() -> None:
+    """A two-state chain that stays with probability a has (1 + r) / (1 - r) steps per sample, r = 2 a - 1."""
+    rng, stay = np.random.default_rng(1), 0.9
+    flips = rng.random((8, 20000)) > stay
+    angles = np.where(np.cumsum(flips, axis=1) % 2, 1.0, -1.0)[:, :, None]
+    found = populations(angles, WELLS[:2])
+    assert found.effective[0] == pytest.approx(160000 * (1 - 0.8) / (1 + 0.8), rel=0.15)
+
+
+def test_chains_that_never_mix_do_not_agree() -> None:
+    apart = populations(np.broadcast_to(np.array([-1.0, -1.0, 2.0, 2.0])[:, None, None], (4, 3000, 1)), WELLS)
+    assert apart.mixed[0] == np.inf and apart.mixed[2] == 1.0
+    assert any("do not agree" in sentence for sentence in unmet_criteria(apart, 0.25))
+
+
+def test_chains_that_did_not_move_are_not_converged() -> None:
+    still = populations(np.full((4, 100, 1), -1.0), WELLS)
+    assert still.least == np.inf
+    assert unmet_criteria(still, 0.25) == ["no torsion has been in two wells; the chains may not have moved yet"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +10,33 @@ import mdtraj
 import numpy as np
 import pytest
 
-from latentmd.sampling.engine import MoleculeEngine
 from latentmd.sampling.errors import RunInterrupted
 from latentmd.sampling.levels import hybrid
+from latentmd.sampling.metropolis import kinetics, ladders, pilot
 from latentmd.sampling.metropolis import populations as populations_module
 from latentmd.sampling.metropolis import run as chains
 from latentmd.sampling.metropolis.run import check_suitable, is_review
 from latentmd.sampling.request import HybridSettings
 
 ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
-SMALL = HybridSettings(interval=0.1, burst=2.0, relaxation=0.2, lag=0.3, starts=4, cells=20, surrogate=False, hot=False)
+ANYTHING = HybridSettings(precision=1e9)
+NOTHING = HybridSettings(precision=1e-9)
 
 
-def run(out: Path, **options: Any) -> Any:
-    settings = options.pop("settings", replace(SMALL, precision=1e9))
+def run(out: Path, settings: HybridSettings = ANYTHING, **options: Any) -> Any:
     return hybrid(ALANINE, out=out, processes=1, settings=settings, exactness="metropolised", seed=2, **options)
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chains, "SWEEPS", 12)
-    monkeypatch.setattr(populations_module, "FEWEST_ACCEPTED", 1)
+    monkeypatch.setattr(chains, "SWEEPS", 10)
+    monkeypatch.setattr(ladders, "DRAWN", 4)
+    monkeypatch.setattr(ladders, "REPLICAS", 8)
+    monkeypatch.setattr(pilot, "SWEEPS", (6, 6))
+    monkeypatch.setattr(pilot, "SCATTER", 0.2)
     monkeypatch.setattr(populations_module, "LARGEST_RATIO", 1e9)
+    monkeypatch.setattr(kinetics, "STARTS", 16)
+    monkeypatch.setattr(kinetics, "LENGTH", 5.0)
 
 
 def test_frames_have_equal_weights_and_the_energies_of_the_force_field(tmp_path: Path) -> None:
@@ -42,30 +46,48 @@ def test_frames_have_equal_weights_and_the_energies_of_the_force_field(tmp_path:
     assert result.status == "converged" and summary["missing"] == []
     frames = mdtraj.load(str(tmp_path / "run" / "metropolised.xtc"), top=str(tmp_path / "run" / "topology.pdb"))
     arrays = np.load(tmp_path / "run" / "metropolised.npz")
-    assert len(frames) == summary["frames"] == len(arrays["energy"]) == 4 * 12
-    np.testing.assert_allclose(arrays["weight"], 1 / 48)
-    shares = [p["value"] for p in summary["populations"].values()]
-    assert sum(shares) == pytest.approx(1.0) and shares == sorted(shares, reverse=True)
+    assert len(frames) == summary["frames"] == len(arrays["energy"]) == summary["chains"] * 2
+    np.testing.assert_allclose(arrays["weight"], 1 / len(frames))
     assert arrays["energy"].mean() == pytest.approx(summary["mean_potential_energy"])
+    torsions = mdtraj.compute_dihedrals(frames, [[4, 6, 8, 10]])[:, 0]
+    assert np.abs(np.cos(arrays["torsions"] - torsions[:, None]) - 1).min(axis=1).max() < 1e-3
     page = (tmp_path / "run" / "free_energy.html").read_text()
-    assert "Metropolis chains, converged" in page and "phi ALA2" in page
+    assert (
+        "exact chains, converged" in page
+        and "phi ALA2" in page
+        and "Plain MD beside it" in page
+        and "time to get out" in page
+    )
+    assert summary["bursts"] == 32 and "psi ALA2 helical" in summary["first_passage_ps"]
+    assert summary["kernels"] == "none" and summary["plain_md"]["simulated_ps"] > 0
+
+
+def test_energies_that_were_evaluated_are_counted(tmp_path: Path) -> None:
+    summary = run(tmp_path / "run").summary
+    rungs, replicas = len(summary["temperatures"]), summary["chains"] * len(summary["temperatures"])
+    assert 8 - rungs < replicas / 2 <= 8
+    step = 0.002  # ps, half the protocol's time step
+    scatter = round(0.2 / step) + 200
+    per_sweep = 40 + 2 + 4
+    expected = replicas * (scatter + (6 + 6) * per_sweep + 2 + 2 * 10 * per_sweep + 2)  # the start of each stretch
+    assert summary["energies_evaluated"] == expected
 
 
 def test_a_stopped_run_goes_on_and_equals_the_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path / "whole")
-    real, calls = chains.run_segment, iter(range(100))
+    real, calls = chains.run_stretch, iter(range(100))
 
-    def broken(segment: Any) -> Any:
-        if next(calls) == 5:
+    def broken(stretch: Any) -> Any:
+        if next(calls) == 3:
             raise KeyboardInterrupt
-        return real(segment)
+        return real(stretch)
 
-    monkeypatch.setattr(chains, "run_segment", broken)
+    monkeypatch.setattr(chains, "run_stretch", broken)
     with pytest.raises((KeyboardInterrupt, RunInterrupted)):
         run(tmp_path / "parts")
-    assert len(list((tmp_path / "parts" / "metropolis").glob("segment-*.npz"))) == 5
+    assert len(list((tmp_path / "parts" / "metropolis").glob("segment-*.npz"))) == 3
     run(tmp_path / "parts", resume=True)
     one, two = (np.load(tmp_path / name / "metropolised.npz") for name in ("whole", "parts"))
     for name in one.files:
@@ -73,26 +95,19 @@ def test_a_stopped_run_goes_on_and_equals_the_uninterrupted_one(
 
 
 def test_a_budget_ends_it_in_words(tmp_path: Path) -> None:
-    result = run(tmp_path / "run", settings=replace(SMALL, precision=1e-9), wall=1.0)
+    result = run(tmp_path / "run", NOTHING, wall=1.0)
     assert result.status == "budget"
     assert any("has a standard error of" in sentence for sentence in result.summary["missing"])
     assert "not converged" in (tmp_path / "run" / "free_energy.html").read_text()
-    segments = result.summary["frames"]
-    again = run(tmp_path / "run", settings=replace(SMALL, precision=1e-9), wall=1.0, resume=True)
-    assert again.summary["frames"] == segments
-    more = sum(result.summary["wall_seconds"].values()) + 3.0
-    further = run(tmp_path / "run", settings=replace(SMALL, precision=1e-9), wall=more, resume=True)
-    assert further.summary["frames"] > segments
+    frames = result.summary["frames"]
+    assert run(tmp_path / "run", NOTHING, wall=1.0, resume=True).summary["frames"] == frames
+    more = result.summary["wall_seconds"]["total"] + 4.0
+    assert run(tmp_path / "run", NOTHING, wall=more, resume=True).summary["frames"] > frames
 
 
-def test_a_model_chooses_where_kernels_are(ou_bundle: Path, tmp_path: Path) -> None:
-    settings = replace(SMALL, precision=1e9)
-    plain, model = run(tmp_path / "plain"), run(tmp_path / "model", model=ou_bundle, settings=settings)
-    assert model.summary["model"] is not None and plain.summary["model"] is None
-    with np.load(tmp_path / "model" / "metropolis" / "centres.npz") as centres:
-        assert 0 < centres["surrogate"] < len(centres["centres"])
-    with np.load(tmp_path / "plain" / "metropolis" / "centres.npz") as centres:
-        assert centres["surrogate"] == 0 and len(centres["centres"]) > 0
+def test_a_model_chooses_the_first_kernels(ou_bundle: Path, tmp_path: Path) -> None:
+    found = run(tmp_path / "model", model=ou_bundle).summary
+    assert found["model"] is not None and found["kernels"] == found["model"]
 
 
 def test_chains_are_looked_at_less_and_less_often() -> None:
@@ -100,10 +115,11 @@ def test_chains_are_looked_at_less_and_less_often() -> None:
 
 
 def test_unsuitable_molecules_are_refused(alanine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = MoleculeEngine.of(alanine, np.asarray(alanine.positions._value), 0.1, "Reference")
-    check_suitable(engine)
-    with pytest.raises(ValueError, match="has none that can turn: use --exactness reweighted"):
-        check_suitable(replace(engine, quads=engine.quads[:0]))
+    check_suitable(alanine)
+    with monkeypatch.context() as rigid:
+        rigid.setattr(chains, "rotatable_torsions", lambda symbols, bonds: np.zeros((0, 4), dtype=np.int64))
+        with pytest.raises(ValueError, match="has none that can turn: use --mode md, or --exactness reweighted"):
+            check_suitable(alanine)
     monkeypatch.setattr(chains, "MOST_ATOMS", 21)
-    with pytest.raises(ValueError, match="beyond 21 atoms; this one has 22: use --exactness reweighted"):
-        check_suitable(engine)
+    with pytest.raises(ValueError, match="beyond 21 atoms; this one has 22: use --mode md, or --exactness reweighted"):
+        check_suitable(alanine)

@@ -8,9 +8,9 @@ from scipy.stats import kstest
 
 from latentmd.analysis.statistics import effective_samples
 from latentmd.arrays import Bools, Doubles, Floats
+from latentmd.molecule.torsions import acyclic_torsions
 from latentmd.sampling.metropolis.blocks import Block, BlockMove, Torsions
 from latentmd.sampling.metropolis.kernels import TorsionKernels
-from latentmd.sampling.metropolis.moves import acyclic_torsions
 from latentmd.sampling.metropolis.tempering import Chains, ladder
 from latentmd.units import GAS_CONSTANT
 
@@ -27,9 +27,9 @@ class Coupled:
         return np.asarray(8 * np.cos(a) ** 2 + 6 * np.sin(b) + 4 * np.cos(a - b))
 
     def hamiltonian(
-        self, positions: Floats, temperatures: Floats, rng: np.random.Generator
+        self, positions: Floats, energies: Floats, temperatures: Floats, rng: np.random.Generator
     ) -> tuple[Doubles, Doubles, Bools]:
-        return np.asarray(positions), self.energies(positions), np.zeros(len(positions), dtype=bool)
+        return np.asarray(positions), np.asarray(energies), np.zeros(len(positions), dtype=bool)
 
 
 def _marginals(kelvin: float) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from latentmd.systems.toy.argon import Argon
+from latentmd.units import GAS_CONSTANT
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def test_argon_conserves_energy_and_momentum(argon: tuple[Argon, Any]) -> None:
     kinetic = 0.5 * 39.948 * (states[..., 3:] ** 2).sum((-1, -2))
     assert np.abs(energy - energy[:, :1]).max() < 0.02 * kinetic.std(1).min()
     np.testing.assert_allclose(states[..., 3:].mean(-2), 0, atol=1e-9)
-    temperature = 2 * kinetic.mean() / (189 * 0.0083144626)
+    temperature = 2 * kinetic.mean() / (189 * GAS_CONSTANT)
     assert temperature == pytest.approx(94.4, abs=4 * 94.4 * np.sqrt(2 / 189 / 2))
 
 

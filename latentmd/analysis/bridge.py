@@ -1,0 +1,218 @@
+"""Markov chains conditioned on where they end: exact bridges, their probabilities, states and reactive fluxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latentmd.arrays import Doubles, Floats, Ints
+
+
+class UnreachableError(ValueError):
+    """The chain cannot be at its end after that number of steps."""
+
+
+@dataclass(frozen=True)
+class MarkovBridge:
+    """A Markov chain conditioned on its state after a number of steps (Doob's h-transform).
+
+    With h_N the weights of the end, h_t = T h_(t+1) is the probability of the end given the state at t, and the
+    conditioned chain steps with
+
+        P(j | i, t) = T_ij h_(t+1)(j) / h_t(i)
+
+    Attributes:
+        matrix: transition matrix T, shape (states, states).
+        h: h_t, each scaled to a largest value of 1, shape (steps + 1, states).
+        log_scale: ln of what each h_t was divided by, shape (steps + 1,).
+    """
+
+    matrix: Doubles
+    h: Doubles
+    log_scale: Doubles
+
+    @property
+    def steps(self) -> int:
+        """Number of steps."""
+        return len(self.h) - 1
+
+    def log_reach(self, start: int) -> float:
+        """ln of the probability of the end after all steps from a state; minus infinity where it is 0."""
+        with np.errstate(divide="ignore"):
+            return float(np.log(self.h[0, start]) + self.log_scale[0])
+
+    def step_matrix(self, t: int) -> Doubles:
+        """P(j | i, t) of the conditioned chain, shape (states, states); rows that cannot reach the end are 0."""
+        weighted = self.matrix * self.h[t + 1]
+        total = weighted.sum(axis=1, keepdims=True)
+        return np.asarray(np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0))
+
+    def sample(self, start: int, count: int, rng: np.random.Generator) -> Ints:
+        """Draw paths, shape (count, steps + 1).
+
+        Args:
+            start: state at step 0.
+            count: number of paths.
+            rng: decides the paths.
+
+        Raises:
+            UnreachableError: the end cannot be reached from `start` in that number of steps.
+        """
+        if self.h[0, start] == 0:
+            raise UnreachableError(
+                f"state {start} does not lead to the end in {self.steps} steps; take more steps or another end"
+            )
+        paths = np.empty((count, self.steps + 1), dtype=np.int64)
+        paths[:, 0] = start
+        for t in range(self.steps):
+            cumulative = np.cumsum(self.step_matrix(t), axis=1)[paths[:, t]]
+            draws = rng.random((count, 1)) * cumulative[:, -1:]
+            paths[:, t + 1] = (cumulative <= draws).sum(axis=1)
+        return paths
+
+    def marginals(self, start: int) -> Doubles:
+        """Probability of each state at each step from a start, shape (steps + 1, states)."""
+        result = np.zeros_like(self.h)
+        result[0, start] = 1.0
+        for t in range(self.steps):
+            result[t + 1] = result[t] @ self.step_matrix(t)
+        return result
+
+    def log_probabilities(self, paths: Ints) -> Doubles:
+        """ln of the product of P(s_(t+1) | s_t, end) of each path, shape (paths,); minus infinity where it is invalid.
+
+        Args:
+            paths: states, shape (paths, steps + 1); -1 marks a state that the chain does not have.
+
+        Raises:
+            ValueError: the paths have another number of steps than the bridge.
+        """
+        if paths.ndim != 2 or paths.shape[1] != self.steps + 1:
+            raise ValueError(f"paths have shape {paths.shape}; expected (paths, {self.steps + 1})")
+        total = np.where((paths < 0).any(axis=1), -np.inf, 0.0)
+        with np.errstate(divide="ignore"):
+            for t in range(self.steps):
+                total = total + np.log(self.step_matrix(t)[paths[:, t], paths[:, t + 1]])
+        return np.asarray(total)
+
+
+def markov_bridge(matrix: Floats, end: int | Floats, steps: int) -> MarkovBridge:
+    """Condition a Markov chain on its end.
+
+    Args:
+        matrix: transition matrix, shape (states, states).
+        end: the state after the last step, or a weight of each state, shape (states,).
+        steps: number of steps, at least 1.
+
+    Raises:
+        ValueError: the matrix is not stochastic, or there is no step.
+    """
+    transition = np.asarray(matrix, dtype=np.float64)
+    rows = transition.sum(axis=1)
+    if transition.min() < 0 or np.abs(rows - 1).max() > 1e-6:
+        raise ValueError(f"rows of the transition matrix sum to {rows.min():g} to {rows.max():g}; expected 1")
+    if steps < 1:
+        raise ValueError(f"a bridge of {steps} steps; expected at least 1")
+    h, log_scale = np.zeros((steps + 1, len(transition))), np.zeros(steps + 1)
+    h[steps] = np.eye(len(transition))[end] if np.ndim(end) == 0 else np.asarray(end, dtype=np.float64)
+    for t in range(steps, -1, -1):
+        if t < steps:
+            h[t] = transition @ h[t + 1]
+        size = h[t].max()
+        if size > 0:
+            h[t] /= size
+            log_scale[t] = np.log(size)
+    return MarkovBridge(transition, h, np.cumsum(log_scale[::-1])[::-1].copy())
+
+
+def committor(matrix: Floats, source: Sequence[int], target: Sequence[int]) -> Doubles:
+    """Probability of reaching the target before the source, shape (states,): q = T q outside of both.
+
+    Args:
+        matrix: transition matrix, shape (states, states).
+        source, target: states of the two sets.
+
+    Raises:
+        ValueError: a set is empty, or they share a state.
+    """
+    if not len(source) or not len(target) or set(source) & set(target):
+        raise ValueError("source and target share a state or one is empty; expected two sets with no state in common")
+    transition = np.asarray(matrix, dtype=np.float64)
+    fixed = np.zeros(len(transition), dtype=bool)
+    fixed[list(source)] = fixed[list(target)] = True
+    q = np.zeros(len(transition))
+    q[list(target)] = 1.0
+    free = ~fixed
+    if free.any():
+        inner = np.eye(int(free.sum())) - transition[np.ix_(free, free)]
+        q[free] = np.linalg.lstsq(inner, transition[free] @ q, rcond=None)[0]
+    return q
+
+
+def reactive_flux(matrix: Floats, stationary: Floats, source: Sequence[int], target: Sequence[int]) -> Doubles:
+    """Flux of reactive trajectories, f_ij = π_i q⁻_i T_ij q⁺_j for i ≠ j (Metzner, Schütte, Vanden-Eijnden 2009).
+
+    Args:
+        matrix: transition matrix, shape (states, states).
+        stationary: π, shape (states,).
+        source, target: states of the two sets.
+
+    Returns:
+        Reactive transitions per step, shape (states, states).
+    """
+    transition, weights = np.asarray(matrix, dtype=np.float64), np.asarray(stationary, dtype=np.float64)
+    forward = committor(transition, source, target)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reverse = np.where(weights[:, None] > 0, transition.T * weights[None, :] / weights[:, None], 0.0)
+    backward = 1.0 - committor(reverse, source, target)
+    flux = (weights * backward)[:, None] * transition * forward[None, :]
+    np.fill_diagonal(flux, 0.0)
+    return np.asarray(flux)
+
+
+def set_flux(matrix: Floats, stationary: Floats, labels: Ints, sets: int) -> Doubles:
+    """Equilibrium flux between sets of states, F_IJ = Σ_(i in I, j in J) π_i T_ij, shape (sets, sets).
+
+    The row index is the one that the stationary weight belongs to: π_i T_ij, not π_j T_ij.
+
+    Args:
+        matrix: transition matrix, shape (states, states).
+        stationary: π, shape (states,).
+        labels: set of each state, shape (states,).
+        sets: number of sets.
+    """
+    member = np.eye(sets)[labels]
+    return np.asarray(member.T @ (np.asarray(stationary)[:, None] * np.asarray(matrix)) @ member)
+
+
+def rarest_pair(flux: Floats) -> tuple[int, int]:
+    """The pair of different sets with the smallest flux above zero.
+
+    Raises:
+        ValueError: no two sets exchange anything.
+    """
+    values = np.where(np.eye(len(flux), dtype=bool) | (flux <= 0), np.inf, flux)
+    if not np.isfinite(values).any():
+        raise ValueError("no two states exchange flux; use a shorter lag, fewer states or more data")
+    first, second = np.unravel_index(int(np.argmin(values)), values.shape)
+    return int(first), int(second)
+
+
+def metastable_sets(matrix: Floats, count: int) -> Ints:
+    """Metastable set of each state by PCCA+ (deeptime; Röblitz & Weber 2013), shape (states,).
+
+    Args:
+        matrix: reversible transition matrix, shape (states, states).
+        count: number of sets.
+    """
+    from deeptime.markov import pcca
+
+    return np.asarray(pcca(np.asarray(matrix, dtype=np.float64), count).assignments, dtype=np.int64)
+
+
+def visited_shares(paths: Ints, states: int) -> Doubles:
+    """Share of path frames in each state, shape (states,)."""
+    valid = paths[paths >= 0]
+    return np.asarray(np.bincount(valid.ravel(), minlength=states) / max(1, valid.size))

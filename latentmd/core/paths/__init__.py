@@ -1,0 +1,5 @@
+"""Models of whole latent trajectories: everything that is known is given, everything else is drawn."""
+
+from latentmd.core.paths.masked import MaskedTrajectory as MaskedTrajectory
+from latentmd.core.paths.observed import ObservedPaths as ObservedPaths
+from latentmd.core.paths.pinned import PinnedPaths as PinnedPaths

@@ -1,0 +1,140 @@
+"""Paths of a one-step model pinned at both ends: a particle filter guided by the exact bridge of a Markov chain."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+_RESAMPLE_BELOW = 0.5  # effective share of the particles
+
+
+class PinnedSample(NamedTuple):
+    """Paths between two ends.
+
+    Attributes:
+        paths: [count, steps + 1, tokens, dim], both ends included where the end is a point.
+        log_likelihood: ln of the probability (density, for a point) of the end under the model.
+        effective: effective number of particles at each step, [steps].
+        ancestors: different particles in the middle of the paths drawn.
+    """
+
+    paths: Tensor
+    log_likelihood: float
+    effective: Tensor
+    ancestors: int
+
+
+class PinnedPaths:
+    """Draws paths of a one-step model that end in a point or in a set of cells, with a given number of steps.
+
+    The step model is a mixture over cells m of where a step arrives, p(z' | z) = Σ_m π_m(z) p_m(z' | z). With h_t the
+    bridge function of the chain of cells (Doob's h-transform), a particle at z steps to a cell m drawn from
+    π_m(z) h_(t+1)(m) / c(z), c(z) = Σ_m π_m(z) h_(t+1)(m), then to z' from p_m, and its weight is multiplied by
+    [c(z) / h_(t+1)(m)] [h_(t+1)(cell of z') / h_t(cell of z)]: the first factor corrects for the proposal, the second
+    cancels along the path. The last step to a point z_b has weight π_m(z) N(z_b; μ_m(z), σ_m(z)) with m its cell.
+    This is a twisted particle filter (Whiteley & Lee 2014): the guide changes its variance, not what it converges to.
+
+    Args:
+        predictor: has `cells`, `lag`, `log_weights`, `cell`, `context` and `flow`, as `FlowPredictor`.
+        lag: of one step, ps.
+        h: bridge function of the cells at times 0 ... steps, rows of any scale, [steps + 1, cells].
+    """
+
+    def __init__(self, predictor: Any, lag: float, h: Tensor) -> None:
+        self.predictor, self.time, self.h = predictor, lag, h
+        self.steps = len(h) - 1
+
+    @torch.no_grad()
+    def sample(
+        self, start: Tensor, end: Tensor | None, count: int, particles: int, generator: torch.Generator
+    ) -> PinnedSample:
+        """Draw paths.
+
+        Args:
+            start: first point [tokens, dim], or one for each particle [particles, tokens, dim]: draws of where paths
+                may start, which the filter then weighs by how likely the end is from there.
+            end: last point [tokens, dim]; None where h of the last step says which cells are the end.
+            count: number of paths.
+            particles: of the filter, at least `count`.
+            generator: decides the paths.
+
+        Raises:
+            ValueError: fewer particles than paths, or no particle reaches the end.
+        """
+        if particles < count:
+            raise ValueError(f"{particles} particles for {count} paths; expected at least as many")
+        z = start if start.dim() == 3 else start.unsqueeze(0).repeat(particles, 1, 1)
+        if len(z) != particles:
+            raise ValueError(f"{len(z)} starting points for {particles} particles; expected one for each")
+        history, origins, effective = [z], [], []
+        log_weight, total = self._log_h(0, z), 0.0
+        for t in range(self.steps):
+            if end is not None and t == self.steps - 1:
+                log_weight = log_weight + self._log_arrival(z, end) - self._log_h(t, z)
+                z = end.unsqueeze(0).repeat(particles, 1, 1)
+            else:
+                z, gain = self._step(t, z, generator)
+                log_weight = log_weight + gain
+            if not bool(torch.isfinite(log_weight).any()):
+                raise ValueError(
+                    f"no path of {self.steps} steps arrives at the end; take a longer time or more particles"
+                )
+            share = torch.softmax(log_weight.double(), dim=0)
+            effective.append(1.0 / float((share**2).sum()))
+            origin = torch.arange(particles)
+            if effective[-1] < _RESAMPLE_BELOW * particles or t == self.steps - 1:
+                total += float(torch.logsumexp(log_weight.double(), dim=0)) - math.log(particles)
+                origin = systematic(share, particles, generator)
+                z, log_weight = z[origin], torch.zeros(particles)
+            history.append(z)
+            origins.append(origin)
+        return self._trace(history, origins, count, total, torch.tensor(effective), generator)
+
+    def _step(self, t: int, z: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        p = self.predictor
+        g = p.lag(torch.full((len(z),), self.time))
+        guided = p.log_weights(z, g) + self.h[t + 1].to(z).log()
+        gain = torch.logsumexp(guided, dim=1)
+        alive = torch.isfinite(gain)
+        chances = torch.softmax(torch.where(alive.unsqueeze(1), guided, torch.zeros_like(guided)), dim=1)
+        cell = torch.multinomial(chances, 1, generator=generator).squeeze(1)
+        noise = torch.randn(len(z), int(p.flow.noise_size), generator=generator)
+        moved = p.flow.sample(p.context(z, cell), g, noise)
+        after = self.h[t + 1].to(z).log()
+        return moved, gain - after[cell] + after[p.cell(moved)] - self._log_h(t, z)
+
+    def _log_h(self, t: int, z: Tensor) -> Tensor:
+        return self.h[t].to(z).clamp_min(1e-30).log()[self.predictor.cell(z)]
+
+    def _log_arrival(self, z: Tensor, end: Tensor) -> Tensor:
+        p = self.predictor
+        g = p.lag(torch.full((len(z),), self.time))
+        cell = p.cell(end.unsqueeze(0)).expand(len(z))
+        mean, log_scale = p.flow.moments(p.context(z, cell), g)
+        deviation = (end.unsqueeze(0) - mean) * torch.exp(-log_scale)
+        density = (-0.5 * deviation.square() - log_scale - 0.5 * math.log(2 * math.pi)).flatten(1).sum(dim=1)
+        chosen = p.log_weights(z, g).gather(1, cell.unsqueeze(1)).squeeze(1)
+        return torch.as_tensor(chosen + density)
+
+    def _trace(
+        self, history: list[Tensor], origins: list[Tensor], count: int, total: float, effective: Tensor,
+        generator: torch.Generator,
+    ) -> PinnedSample:  # fmt: skip
+        """Follow particles drawn at the end back to the start."""
+        index = torch.randperm(len(history[-1]), generator=generator)[:count]
+        paths, middle = [history[-1][index]], 0
+        for t in range(self.steps - 1, -1, -1):
+            index = origins[t][index]
+            paths.append(history[t][index])
+            if t == self.steps // 2:
+                middle = len(torch.unique(index))
+        return PinnedSample(torch.stack(paths[::-1], dim=1), total, effective, middle)
+
+
+def systematic(share: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Systematic resampling: indices [count], each drawn in proportion to its share."""
+    points = (torch.arange(count, dtype=share.dtype) + torch.rand(1, generator=generator, dtype=share.dtype)) / count
+    return torch.searchsorted(share.cumsum(0), points).clamp(max=count - 1)

@@ -1,0 +1,91 @@
+"""The file of a path model: weights and settings beside the bundle that its latents come from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from latentmd.core.paths.masked import MaskedTrajectory
+from latentmd.io.atomic import replacing
+
+FORMAT = "latentmd-paths-1"
+
+
+class PathModelError(ValueError):
+    """A path-model file that cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class PathRecord:
+    """What a path model was made from.
+
+    Attributes:
+        bundle_sha256: of the weights of the bundle whose slow axes it moves.
+        lag: shortest and longest time between frames, ps.
+        frame_interval: of the training trajectories, ps.
+        frames: of the training trajectories, all runs together.
+        seed: of the training.
+        steps: of the training.
+    """
+
+    bundle_sha256: str
+    lag: tuple[float, float]
+    frame_interval: float
+    frames: int
+    seed: int
+    steps: int
+
+
+def beside(bundle: Path) -> Path:
+    """The path model's file of a bundle: `my.pt` → `my.paths.pt`."""
+    return bundle.with_suffix(".paths" + bundle.suffix)
+
+
+def save_path_model(path: Path, model: MaskedTrajectory, record: PathRecord) -> None:
+    """Write a path model, whole or not at all.
+
+    Args:
+        path: of the file.
+        model: trained.
+        record: what it was made from.
+    """
+    content = {
+        "format": FORMAT, "settings": model.settings, "record": asdict(record),
+        "weights": {name: value.cpu() for name, value in model.state_dict().items()},
+    }  # fmt: skip
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_path_model(path: Path, bundle_sha256: str) -> tuple[MaskedTrajectory, PathRecord]:
+    """Read a path model and check that it belongs to a bundle.
+
+    Args:
+        path: of the file.
+        bundle_sha256: of the bundle's weights.
+
+    Raises:
+        PathModelError: missing, foreign or broken file, or one that was made for another bundle.
+    """
+    if not path.is_file():
+        raise PathModelError(
+            f"{path} not found: this model has no path model; train one with `latentmd train TRAJECTORIES --top PDB "
+            f"--paths MODEL --out {path}`"
+        )
+    try:
+        content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        found = content["format"]
+    except Exception as error:
+        raise PathModelError(f"{path} is not a path model ({str(error).splitlines()[0]})") from error
+    if found != FORMAT:
+        raise PathModelError(f"{path} has format {found!r}; this latentmd reads {FORMAT!r}")
+    record = PathRecord(**{**content["record"], "lag": tuple(content["record"]["lag"])})
+    if record.bundle_sha256 != bundle_sha256:
+        raise PathModelError(f"{path} was trained on the latents of another model; train it again for this one")
+    settings = dict(content["settings"])
+    model = MaskedTrajectory(settings.pop("dim"), tuple(settings.pop("lag_range")), **settings)
+    model.load_state_dict(content["weights"])
+    return model.eval(), record

@@ -1,0 +1,150 @@
+"""Plain MD at a tenth of the cost of exact chains: what the same time would have bought without them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latentmd.arrays import Floats
+from latentmd.sampling.metropolis.populations import Populations, populations
+from latentmd.sampling.metropolis.wells import Well
+
+if TYPE_CHECKING:
+    from latentmd.arrays import Ints
+    from latentmd.systems.builder import Molecule
+
+SHARE = 0.1  # of the energies that the chains evaluated
+REPLICAS = 16  # of one task: a block of the replica engine
+FRAME = 1.0  # ps between frames
+FRICTION = 1.0  # of the thermostat, 1/ps, as `latentmd md` has it
+EQUILIBRATION = 10.0  # ps that are left out
+_SHORTEST = 20  # frames of a replica
+
+
+@dataclass(frozen=True)
+class PlainMD:
+    """Task: plain Langevin MD of several replicas from one structure, decided by these values alone.
+
+    Attributes:
+        molecule: with temperature, friction and time step.
+        quads: torsions to record, shape (torsions, 4).
+        start: nm, shape (atoms, 3).
+        frames: of each replica, 1 ps apart.
+        seed: of all random numbers.
+    """
+
+    molecule: Molecule
+    quads: Ints
+    start: Floats
+    frames: int
+    seed: int
+
+
+def run_plain_md(task: PlainMD) -> tuple[Floats, float]:
+    """Torsions (replicas, frames, torsions) in radians, and seconds of wall time."""
+    from latentmd.molecule.checks import torsions
+    from latentmd.replicas.choice import replica_engine
+
+    begin, protocol = time.monotonic(), task.molecule.protocol
+    start = np.repeat(np.asarray(task.start, np.float64)[None], REPLICAS, axis=0)
+    engine = replica_engine(task.molecule.system, start, temperature=protocol.temperature, seed=task.seed)
+    scheme = {"timestep": protocol.timestep, "friction": protocol.friction}
+    engine.minimize(200)
+    engine.draw_velocities()
+    engine.langevin(round(EQUILIBRATION / protocol.timestep), **scheme)
+    found = []
+    for _ in range(task.frames):
+        engine.langevin(round(FRAME / protocol.timestep), **scheme)
+        found.append(torsions(engine.positions, task.quads).astype(np.float32))
+    return np.swapaxes(np.array(found), 0, 1), time.monotonic() - begin
+
+
+def frames_for(calls: int, tasks: int, timestep: float) -> int:
+    """Frames of each replica that a tenth of `calls` energies pay for.
+
+    Args:
+        calls: energies that the chains evaluated.
+        tasks: of plain MD side by side.
+        timestep: ps.
+    """
+    steps = SHARE * calls / (tasks * REPLICAS)
+    return max(_SHORTEST, int((steps * timestep - EQUILIBRATION) / FRAME))
+
+
+@dataclass(frozen=True)
+class Control:
+    """Exact chains beside plain MD.
+
+    Attributes:
+        found: populations of plain MD; its effective samples are those of `independent`.
+        time: simulated by all replicas together, ps.
+        by_energies: effective samples that plain MD would have from as many energies as the chains, shape (wells,).
+        by_wall: the same from as much wall time.
+    """
+
+    found: Populations
+    time: float
+    by_energies: Floats
+    by_wall: Floats
+
+
+def independent(angles: Floats, well: Well, share: float, effective: float) -> float:
+    """Effective samples of a well in plain MD that began in one place.
+
+    A replica that never leaves its well looks like a sample, and sixteen like sixteen. Each passage there and back is
+    worth 1 / (2 p (1 - p)) samples of a two-state process with population p; the estimate from correlations counts
+    where it is lower.
+
+    Args:
+        angles: radians, shape (replicas, frames, torsions).
+        well: that is counted.
+        share: its population p.
+        effective: estimate from correlations.
+    """
+    inside = well.inside(angles).astype(np.int8)
+    entries = np.count_nonzero(np.diff(inside, axis=1) == 1)
+    return float(min(effective, entries / (2 * share * (1 - share)))) if 0 < share < 1 else float("nan")
+
+
+def compare(
+    chains: Populations, angles: Floats, wells: tuple[Well, ...], *, cost: dict[str, float], timestep: float
+) -> Control:
+    """Extrapolate the effective samples of plain MD in proportion to its length.
+
+    Args:
+        chains: populations of exact chains.
+        angles: of plain MD, radians, shape (replicas, frames, torsions).
+        wells: that were counted.
+        cost: "calls" and "seconds" of the chains, and "control seconds" of plain MD; seconds as if one after another.
+        timestep: of plain MD, ps.
+    """
+    found = populations(angles, wells)
+    pairs = zip(wells, chains.values, found.effective, strict=True)
+    effective = np.array([independent(angles, well, p, n) for well, p, n in pairs])
+    found = replace(found, effective=effective)
+    replicas, frames = angles.shape[:2]
+    steps = replicas * (frames * FRAME + EQUILIBRATION) / timestep
+    by_energies, by_wall = cost["calls"] / steps, cost["seconds"] / cost["control seconds"]
+    return Control(found, replicas * frames * FRAME, effective * by_energies, effective * by_wall)
+
+
+def as_json(control: Control, chains: Populations) -> dict[str, Any]:
+    """Values for summary.json; "least" is of the state that is known worst, of those from 1 to 99 %."""
+    rows = chains.counted.tolist()
+
+    def least(values: Floats) -> dict[str, Any]:
+        if not rows:
+            return {}
+        worst = min(rows, key=lambda i: values[i])
+        return {"state": chains.wells[worst].name, "effective_samples": float(values[worst])}
+
+    return {
+        "simulated_ps": control.time,
+        "populations": {w.name: float(v) for w, v in zip(control.found.wells, control.found.values, strict=True)},
+        "least_of_chains": least(chains.effective),
+        "least_at_equal_energies": least(control.by_energies),
+        "least_at_equal_wall_time": least(control.by_wall),
+    }

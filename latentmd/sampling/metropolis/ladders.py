@@ -1,0 +1,182 @@
+"""Ladders of temperatures of one molecule: what they are made of, and stretches of sweeps as tasks of workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latentmd.arrays import Doubles, Floats, Ints
+from latentmd.molecule.checks import topology_arrays
+from latentmd.molecule.checks import torsions as dihedrals
+from latentmd.molecule.torsions import acyclic_torsions, amide_torsions
+from latentmd.sampling.metropolis.blocks import Block, BlockMove, Torsions, blocks_of
+from latentmd.sampling.metropolis.energies import TIMESTEP, EngineEnergies
+from latentmd.sampling.metropolis.kernels import TorsionKernels
+from latentmd.sampling.metropolis.tempering import Chains, Counts, ladder
+
+if TYPE_CHECKING:
+    from latentmd.systems.builder import Molecule
+
+HOTTEST = 2.0  # highest temperature of a ladder over that of the run
+REPLICAS = 32  # at most that one worker moves in step: two blocks of the replica engine
+DRAWN = 30  # block moves of a sweep
+WIDTH = 0.25  # of the kernels, radians
+THIN = 5  # sweeps per structure that is kept; torsions and energies are kept of every sweep
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the ladders of a molecule are made of. Picklable.
+
+    Attributes:
+        molecule: with temperature and time step.
+        quads: all torsions about rotatable bonds and those in rings, shape (quads, 4).
+        torsions: those of them that turn part of the molecule.
+        blocks: of the moves.
+        temperatures: of a ladder, kelvin, ascending, shape (rungs,).
+        ladders: side by side in one task.
+    """
+
+    molecule: Molecule
+    quads: Ints
+    torsions: Torsions
+    blocks: tuple[Block, ...]
+    temperatures: Floats
+    ladders: int
+
+    @classmethod
+    def of(cls, molecule: Molecule, quads: Ints) -> Plan:
+        """Lay out ladders from the molecule's temperature to twice that.
+
+        Args:
+            molecule: with temperature and time step.
+            quads: torsions about its rotatable bonds and in its rings, shape (quads, 4).
+        """
+        symbols, bonds = topology_arrays(molecule.topology)
+        torsions = Torsions(*acyclic_torsions(quads, bonds, len(symbols)))
+        amides = _positions_of(amide_torsions(symbols, bonds), torsions.quads)
+        tertiary = [i for i in amides.tolist() if not _has_hydrogen(torsions.quads[i, 1:3], symbols, bonds)]
+        system, kelvin = molecule.system, molecule.protocol.temperature
+        freedom = 3 * len(symbols) - 6 - system.getNumConstraints()
+        kelvins = ladder(kelvin, HOTTEST * kelvin, freedom)
+        blocks = tuple(blocks_of(torsions.quads, amides, np.array(tertiary, dtype=np.int64)))
+        ladders = max(1, REPLICAS // len(kelvins))
+        return cls(molecule, quads, torsions, blocks=blocks, temperatures=kelvins, ladders=ladders)
+
+    @property
+    def replicas(self) -> int:
+        """Replicas of one task."""
+        return self.ladders * len(self.temperatures)
+
+    def not_sampled(self) -> list[str]:
+        """Sentences about what no move of the torsions changes."""
+        found = []
+        flips = sum(block.kind == "flip" for block in self.blocks)
+        drawn = {torsion for block in self.blocks if block.kind in ("draw", "flip") for torsion in block.torsions}
+        if len(drawn) < len(self.torsions.quads):
+            found.append("amides stay cis or trans as they are at the start")
+        if flips:
+            found.append(f"{flips} amides without a hydrogen are flipped between cis and trans by moves of their own")
+        if len(self.torsions.quads) < len(self.quads):
+            found.append("rings change their shape by Hamiltonian moves and the ladder only")
+        return [*found, "stereocentres keep their handedness"]
+
+    def moves(self, pool: Floats) -> tuple[BlockMove, ...]:
+        """Block moves with kernels on torsions (rungs, kernels, torsions) in radians."""
+        made = []
+        for block in self.blocks:
+            kernels = TorsionKernels(pool[:, :, list(block.torsions)], WIDTH) if block.kind == "draw" else None
+            made.append(BlockMove(block, self.torsions, kernels))
+        return tuple(made)
+
+    def engine(self, positions: Floats, seed: int) -> EngineEnergies:
+        """An engine with the replicas of one task at positions (replicas, atoms, 3) in nm."""
+        from latentmd.replicas.choice import replica_engine
+
+        kelvin = np.tile(self.temperatures, self.ladders)
+        engine = replica_engine(self.molecule.system, positions, temperature=kelvin, seed=seed)
+        return EngineEnergies(engine, TIMESTEP * self.molecule.protocol.timestep)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Sweeps of the ladders of one task, decided by these values alone.
+
+    Attributes:
+        plan: what they are made of.
+        pool: torsions that kernels are put on, radians, shape (rungs, kernels, torsions).
+        weights: probabilities of the blocks, shape (blocks,).
+        start: nm, shape (replicas, atoms, 3).
+        sweeps: how many.
+        seed: of all random numbers.
+    """
+
+    plan: Plan
+    pool: Floats
+    weights: Floats
+    start: Floats
+    sweeps: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a stretch leaves.
+
+    Attributes:
+        positions: of the coldest rung after every few sweeps, nm, shape (kept, ladders, atoms, 3), single precision.
+        energies: of the coldest rung after every sweep, kJ/mol, shape (sweeps, ladders).
+        cold: all torsions of the coldest rung after every sweep, radians, shape (sweeps, ladders, quads).
+        angles: torsions that turn, of all replicas, radians, shape (sweeps, replicas, torsions), single precision.
+        end: last positions, nm, shape (replicas, atoms, 3).
+        counts: of moves of the coldest rung, and of exchanges.
+        calls: energies of single structures, or their forces, that were evaluated.
+    """
+
+    positions: Floats
+    energies: Doubles
+    cold: Floats
+    angles: Floats
+    end: Doubles
+    counts: Counts
+    calls: int
+
+
+def run_stretch(stretch: Stretch) -> Piece:
+    """Make the sweeps of a stretch; the next one starts from its end."""
+    plan = stretch.plan
+    energies = plan.engine(stretch.start, stretch.seed)
+    chains = Chains.start(energies, plan.moves(stretch.pool), plan.temperatures, stretch.start)
+    chains.weights, chains.drawn = stretch.weights, DRAWN
+    rng, cold = np.random.default_rng(stretch.seed), chains.cold
+    x, u, own, angles = [], [], [], []
+    for sweep in range(1, stretch.sweeps + 1):
+        chains.sweep(rng)
+        if sweep % THIN == 0:
+            x.append(chains.positions[cold].astype(np.float32))
+        u.append(chains.energies[cold])
+        own.append(dihedrals(chains.positions[cold], plan.quads).astype(np.float32))
+        angles.append(plan.torsions.angles(chains.positions).astype(np.float32))
+    return Piece(
+        np.array(x),
+        np.array(u),
+        cold=np.array(own),
+        angles=np.array(angles),
+        end=chains.positions,
+        counts=chains.counts,
+        calls=energies.calls,
+    )
+
+
+def _positions_of(some: Ints, quads: Ints) -> Ints:
+    """Where some torsions are among others; those that are not there are left out."""
+    where = {tuple(quad): i for i, quad in enumerate(quads.tolist())}
+    return np.array([where[tuple(quad)] for quad in some.tolist() if tuple(quad) in where], dtype=np.int64)
+
+
+def _has_hydrogen(bond: Any, symbols: list[str], bonds: Ints) -> bool:
+    """Whether the nitrogen of an amide bond carries a hydrogen."""
+    nitrogen = {int(atom) for atom in bond if symbols[int(atom)] == "N"}
+    return any({int(a), int(b)} & nitrogen and "H" in (symbols[int(a)], symbols[int(b)]) for a, b in bonds.tolist())

@@ -1,0 +1,132 @@
+"""The pilot of a run: it scatters the replicas, puts the kernels, and says how often each block is worth trying.
+
+Nothing of it counts in the statistics, and nothing of what it chooses changes afterwards, so that a bad choice costs
+time and makes no answer wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentmd.arrays import Doubles, Floats
+from latentmd.sampling.hybrid.tasks import PLAN, keyed_rng, keyed_seed
+from latentmd.sampling.metropolis.ladders import Piece, Plan, Stretch, run_stretch
+from latentmd.sampling.metropolis.tempering import Counts
+
+if TYPE_CHECKING:
+    from latentmd.sampling.scheduler import Scheduler
+
+SWEEPS = (60, 120)  # of the two stages of a pilot
+KERNELS = 160  # at each temperature
+SCATTER = 10.0  # ps of MD at the highest temperature, from one structure
+_HOTTER = 0.25  # share of the kernels from one rung above
+_EVENLY = 0.1  # share of the moves that all blocks get alike
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a pilot chose.
+
+    Attributes:
+        pool: torsions that kernels are put on, radians, shape (rungs, kernels, torsions).
+        weights: probabilities of the blocks, shape (blocks,).
+        ends: where each task goes on, nm, shape (tasks, replicas, atoms, 3).
+        calls: energies that were evaluated.
+    """
+
+    pool: Floats
+    weights: Doubles
+    ends: Doubles
+    calls: int
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Task: MD at the highest temperature from one structure, decided by these values alone."""
+
+    plan: Plan
+    start: Floats
+    seed: int
+
+
+def scatter(task: Scatter) -> tuple[Doubles, int]:
+    """Positions of all replicas in nm after MD at the highest temperature, and how many forces that took.
+
+    A replica that exploded goes back to the start.
+    """
+    plan, protocol = task.plan, task.plan.molecule.protocol
+    start = np.repeat(np.asarray(task.start, np.float64)[None], plan.replicas, axis=0)
+    energies = plan.engine(start, task.seed)
+    engine = energies.engine
+    engine.minimize(200)
+    start = engine.positions.copy()
+    engine.set_temperatures(float(plan.temperatures[-1]))
+    engine.draw_velocities()
+    steps = round(SCATTER / energies.timestep)
+    engine.langevin(steps, timestep=energies.timestep, friction=max(protocol.friction, 1.0))
+    ends = np.where(engine.broken()[:, None, None], start, engine.positions)
+    return ends, (steps + 200) * plan.replicas
+
+
+def pilot(plan: Plan, reference: Floats, guess: Floats | None, seed: int, tasks: Scheduler, number: int) -> Choice:
+    """Run a pilot of `number` tasks.
+
+    Args:
+        plan: of the ladders.
+        reference: minimised structure, nm, shape (atoms, 3).
+        guess: torsions that a surrogate proposes, radians, shape (structures, torsions); uniform ones where None.
+        seed: of the run.
+        tasks: runs them side by side.
+        number: of tasks.
+    """
+    seeds = [keyed_seed(seed, 0, PLAN, 10 + task) for task in range(number)]
+    found = list(tasks.map(scatter, [Scatter(plan, reference, s) for s in seeds]))
+    ends, calls = [end for end, _ in found], sum(count for _, count in found)
+    rng, rungs = keyed_rng(seed, 0, PLAN, 9), len(plan.temperatures)
+    first = rng.uniform(-np.pi, np.pi, (KERNELS, len(plan.torsions.quads))) if guess is None else guess
+    pool = np.repeat(first[None], rungs, axis=0)
+    weights = np.full(len(plan.blocks), 1 / len(plan.blocks))
+    counts = Counts()
+    for stage, sweeps in enumerate(SWEEPS, 1):
+        seeds = [keyed_seed(seed, stage, PLAN, 10 + task) for task in range(number)]
+        work = [Stretch(plan, pool, weights, end, sweeps, s) for end, s in zip(ends, seeds, strict=True)]
+        pieces = list(tasks.map(run_stretch, work))
+        ends, calls = [piece.end for piece in pieces], calls + sum(piece.calls for piece in pieces)
+        pool, counts = kernels(pieces, rungs, rng), Counts()
+        for piece in pieces:
+            counts.update(piece.counts)
+    return Choice(pool, block_weights(plan, counts), np.array(ends), calls)
+
+
+def kernels(pieces: Sequence[Piece], rungs: int, rng: np.random.Generator) -> Floats:
+    """Torsions (rungs, kernels, torsions) from the later part of some sweeps, a quarter of them from one rung up."""
+    later = [piece.angles[len(piece.angles) // 3 :] for piece in pieces]
+    size = later[0].shape[2]
+    rows = [np.concatenate([a[:, rung::rungs].reshape(-1, size) for a in later]) for rung in range(rungs)]
+    hotter = round(_HOTTER * KERNELS)
+    made = []
+    for rung, own in enumerate(rows):
+        above = rows[min(rung + 1, rungs - 1)]
+        made.append(np.concatenate([rng.choice(own, KERNELS - hotter), rng.choice(above, hotter)]))
+    return np.array(made, dtype=np.float64)
+
+
+def block_weights(plan: Plan, counts: Counts) -> Doubles:
+    """Probabilities of the blocks: slow torsions get more, and it goes to the blocks that make them jump most.
+
+    The share of a torsion is in proportion to 1 / sqrt(r), r the highest rate of accepted jumps out of a well among its
+    blocks, and goes to these blocks in proportion to the squares of their rates; a tenth of all moves goes to all
+    blocks alike.
+    """
+    names = [" ".join([block.kind, *map(str, block.torsions)]) for block in plan.blocks]
+    rates = np.array([(counts.jumped[name] + 0.5) / (counts.tried[name] + 1.0) for name in names])
+    weights = np.zeros(len(names))
+    for torsion in range(len(plan.torsions.quads)):
+        holds = np.array([torsion in block.torsions for block in plan.blocks], dtype=np.float64)
+        if holds.any():
+            weights += holds * rates**2 / (holds * rates**2).sum() / np.sqrt((holds * rates).max())
+    return np.asarray((1 - _EVENLY) * weights / weights.sum() + _EVENLY / len(names))

@@ -1,0 +1,241 @@
+"""Inpainting: the dynamics of some residues drawn given that of the others."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from latentmd.arrays import Bools, Doubles, Floats, Ints
+from latentmd.core.paths.observed import ObservedPaths
+from latentmd.io.atomic import write_npz
+from latentmd.io.folder import check_folder
+from latentmd.report import figures
+from latentmd.report import page as report_page
+from latentmd.report.markup import table
+from latentmd.sampling.paths.batch import Frames, failed_checks, model_of, torsions_of
+from latentmd.sampling.paths.cells import CellChain, cell_chain
+from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
+from latentmd.sampling.paths.given import Given, read_given
+from latentmd.sampling.paths.graft import Graft, known_atoms, superposed
+from latentmd.sampling.paths.plan import frames_of
+from latentmd.sampling.paths.subject import subject_of
+from latentmd.sampling.request import Report, no_report, picoseconds
+from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
+from latentmd.units import format_time
+
+_PART = 200  # frames of one filter, about
+_PARTICLES = 192
+_TOLERANCE = 0.03  # nm, deviation of a decoded atom from a given one that counts as agreement
+
+
+@dataclass(frozen=True)
+class InpaintPart:
+    """A stretch of the trajectory. Picklable.
+
+    Attributes:
+        frames: what is shared about structures.
+        chain: of the model's cells.
+        given: structures, of which the known atoms count, nm, shape (frames, atoms, 3).
+        known, heavy: atoms whose coordinates are given, all and heavy ones.
+        steps, lag: latent steps between frames, and the length of one in ps.
+        folder, number, seed: of the run and the part.
+    """
+
+    frames: Frames
+    chain: CellChain
+    given: Floats
+    known: Ints
+    heavy: Ints
+    steps: int
+    lag: float
+    folder: Path
+    number: int
+    seed: int
+
+    @property
+    def file(self) -> Path:
+        """Where its frames are once they are all there."""
+        return self.folder / "state" / f"part-{self.number:04d}.npz"
+
+
+def inpaint_part(part: InpaintPart) -> int:
+    """Draw, decode, join and keep the frames of a part; returns their number."""
+    propagator, chain = model_of(part.frames.model), part.chain
+    key = np.random.SeedSequence([part.seed, part.number])
+    rng = np.random.default_rng(key)
+    generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
+    starts = chain.points[rng.choice(len(chain.weight), _PARTICLES, p=chain.weight)]
+    given = superposed(part.given.astype(np.float64), part.frames.reference[None], part.heavy)
+
+    def observe(z: torch.Tensor, t: int) -> tuple[torch.Tensor, Any]:
+        x = superposed(propagator.decode(z, rng), given[t][None], part.heavy)
+        square = ((x[:, part.heavy] - given[t][part.heavy]) ** 2).sum(axis=(1, 2))
+        return torch.from_numpy(-0.5 * square / _TOLERANCE**2).float(), x.__getitem__
+
+    filtered = ObservedPaths(
+        propagator.module.predictor, part.lag, part.steps, torch.from_numpy(chain.stationary).float()
+    )
+    drawn = filtered.sample(torch.from_numpy(starts), observe, len(given), generator)
+    graft = Graft(part.frames.molecule, part.known, part.frames.limits)
+    joined = [graft.join(np.array(x), y) for x, y in zip(drawn.carried, given, strict=True)]
+    positions = np.stack([x for x, _, _ in joined])
+    write_npz(
+        part.file,
+        {
+            "positions": positions.astype(np.float32), "kinds": np.array([done for _, _, done in joined], np.int8),
+            "energies": np.array([energy for _, energy, _ in joined]),
+            "failed": failed_checks(positions, part.frames.template),
+            "sound": failed_checks(np.stack(drawn.carried), part.frames.template) == "",
+            "torsions": torsions_of(positions, part.frames.torsions),
+        },
+    )  # fmt: skip
+    return len(positions)
+
+
+def inpaint(
+    trajectory: str | Path, top: str | Path, residues: Sequence[int], *, interval: str | float | None = None,
+    model: str | Path | None = None, seed: int = 0, processes: int | None = None, out: str | Path | None = None,
+    overwrite: bool = False, resume: bool = False, inputs: InputOptions = DEFAULT_INPUTS,
+    progress: Report | None = None,
+) -> FillResult:  # fmt: skip
+    """Draw the dynamics of some residues given that of the others.
+
+    Args:
+        trajectory: any file that mdtraj reads; coordinates of the named residues in it are not looked at.
+        top: PDB file of its atoms.
+        residues: numbers, as in the PDB file, of the residues to draw.
+        interval: time between the frames, for formats without times.
+        model: name of a bundled model or path of one; the bundled one that covers the molecule where None.
+        seed: decides all randomness.
+        processes: worker processes; one per core where None.
+        out: output folder; `<stem>-inpaint` where None.
+        overwrite: replace an earlier run in `out`.
+        resume: go on with the run in `out`.
+        inputs: choices where the file of the molecule leaves one.
+        progress: called with (stage, done, total).
+
+    Raises:
+        ValueError: a setting, a file or the model is wrong.
+        OutputError: the folder cannot be used.
+        RunError: the run failed.
+        RunInterrupted: Ctrl-C.
+    """
+    begin, report, path = clock.perf_counter(), progress or no_report, Path(trajectory)
+    request = FillRequest(
+        path, Path(top), None if interval is None else picoseconds(interval), None if model is None else str(model),
+        seed, processes, Path(f"{path.stem}-inpaint") if out is None else Path(out), overwrite, resume, inputs,
+    )  # fmt: skip
+    check_folder(request.out, request.policy, files_of("inpaint"))
+    report("preparing")
+    return run_fill(_plan(request, tuple(residues)), report, begin)
+
+
+def _plan(request: FillRequest, residues: tuple[int, ...]) -> FillPlan:
+    from latentmd.model.propagator import Propagator
+
+    subject = subject_of((request.top,), request.model, request.inputs)
+    hidden = hidden_residues(subject.molecule.topology, residues)
+    known, heavy = known_atoms(subject.molecule.topology, hidden)
+    if len(heavy) < 3:
+        raise ValueError(f"{len(heavy)} heavy atoms are left to go by; name fewer residues with --residues")
+    spec, frames = frames_of(subject)
+    given = read_given(request.trajectory, subject.molecule.topology, request.interval, frames.template)
+    steps, lag = _split(given, subject.model.manifest.lag)
+    chain = cell_chain(Propagator(subject.model.name, "cpu", threads=1), subject.model.name)
+    count = max(1, round(len(given.positions) / _PART))
+    parts = [
+        InpaintPart(frames, chain, stretch, known, heavy, steps, lag, request.out, number, request.seed)
+        for number, stretch in enumerate(np.array_split(given.positions, count))
+    ]
+    record = {
+        "command": "inpaint", "trajectory": sha256(given.positions.tobytes()).hexdigest(), "residues": sorted(residues),
+        "model": subject.model.sha256, "seed": request.seed, "protocol": asdict(subject.molecule.protocol),
+    }  # fmt: skip
+    before = torsions_of(given.positions.astype(np.float64), frames.torsions)
+    touched = [c for c, quad in enumerate(frames.torsions) if not set(quad.tolist()) <= set(known.tolist())]
+    return FillPlan(
+        "inpaint", request, subject, parts, inpaint_part, given.times, record,
+        lambda filled: _describe(filled, (before, given.times), [(c, spec.names[c]) for c in touched], residues),
+        title=f"Residues {', '.join(map(str, residues))} drawn in {len(given.positions):,} frames "
+        f"{format_time(given.interval)} apart",
+    )  # fmt: skip
+
+
+def hidden_residues(topology: Any, residues: tuple[int, ...]) -> Bools:
+    """Whether each residue is among those named, shape (residues,).
+
+    Raises:
+        ValueError: a number that no residue has, none at all, or all of them.
+    """
+    numbers = [int(residue.id) for residue in topology.residues()]
+    there = ", ".join(f"{residue.id} {residue.name}" for residue in topology.residues())
+    missing = sorted(set(residues) - set(numbers))
+    if missing:
+        raise ValueError(f"--residues {', '.join(map(str, missing))}: no such residue; the molecule has {there}")
+    if not residues:
+        raise ValueError(f"--residues names none, so that nothing is left to draw; the molecule has {there}")
+    hidden = np.isin(numbers, residues)
+    if hidden.all():
+        raise ValueError("--residues names every residue, so that nothing is given; leave at least one out")
+    return np.asarray(hidden)
+
+
+def _split(given: Given, lags: tuple[float, float]) -> tuple[int, float]:
+    from latentmd.model.lags import split_time
+
+    try:
+        return split_time(round(given.interval, 6), lags)
+    except ValueError as error:
+        raise ValueError(
+            f"frames of {given.path} are {format_time(given.interval)} apart, which is no multiple of a step of the "
+            f"model, {format_time(lags[0])} to {format_time(lags[1])}: take every n-th frame, and fill in the others "
+            "afterwards with `latentmd upsample`"
+        ) from error
+
+
+def _describe(
+    filled: Filled, before: tuple[Floats, Doubles], drawn: list[tuple[int, str]], residues: tuple[int, ...]
+) -> tuple[dict[str, Any], list[report_page.Section], bytes]:
+    angles, times = before
+    turns = {name: np.abs(_turn(filled.torsions[:, c], angles[:, c])) for c, name in drawn}
+    near = {name: float((np.degrees(turn) < 30).mean()) for name, turn in turns.items()}
+    image = _picture(filled, before, drawn)
+    rows = [(name, f"{share:.1%}") for name, share in near.items()]
+    text = "The file's own coordinates of these residues, which were not looked at, serve as comparison here."
+    sections = [
+        report_page.Section("Residues drawn", text, figures=[(image, "Orange: drawn. Grey: in the file.")]),
+        report_page.Section(
+            "Frames within 30° of the file's", "", table(("torsion", "share of the frames"), rows)
+        ),
+    ]  # fmt: skip
+    interval = float(times[1] - times[0])
+    return {"residues": list(residues), "frame_interval_ps": interval, "within_30_degrees": near}, sections, image
+
+
+def _turn(a: Floats, b: Floats) -> Floats:
+    return np.asarray((a - b + np.pi) % (2 * np.pi) - np.pi)
+
+
+def _picture(filled: Filled, before: tuple[Floats, Doubles], drawn: list[tuple[int, str]]) -> bytes:
+    angles, times = before
+    count = max(1, min(3, len(drawn)))
+    made, axes = figures.figure(count, 2, width=4.4, height=2.2)
+    edges = np.linspace(-180, 180, 73).tolist()
+    for row, (column, name) in enumerate(drawn[:count]):
+        own, file = np.degrees(filled.torsions[:, column]), np.degrees(angles[:, column])
+        axes[2 * row].plot(times, file, ".", ms=3, color=figures.REFERENCE)
+        axes[2 * row].plot(times, own, ".", ms=2, color=figures.GENERATED)
+        axes[2 * row].set(ylabel=f"{name} (degrees)", xlabel="time (ps)", ylim=(-180, 180))
+        axes[2 * row + 1].hist(file, edges, density=True, alpha=0.3, color=figures.REFERENCE, label="in the file")
+        axes[2 * row + 1].hist(own, edges, density=True, histtype="step", color=figures.GENERATED, label="drawn")
+        axes[2 * row + 1].set(xlabel=f"{name} (degrees)", yticks=[])
+    if drawn:
+        axes[1].legend(frameon=False, fontsize=8)
+    return figures.png(made)

@@ -1,0 +1,282 @@
+"""Upsampling: frames drawn between the frames of a trajectory, with the fast motion that MD has there."""
+
+from __future__ import annotations
+
+import math
+import time as clock
+from dataclasses import asdict, dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from latentmd.analysis.kinetics import torsion_autocorrelation
+from latentmd.analysis.statistics import TORSION_GRID, js_distance
+from latentmd.arrays import Floats
+from latentmd.core.paths.masked import MaskedTrajectory
+from latentmd.io.atomic import write_npz
+from latentmd.io.folder import check_folder
+from latentmd.model.paths import beside, load_path_model
+from latentmd.report import figures
+from latentmd.report import page as report_page
+from latentmd.report.markup import table
+from latentmd.sampling.paths.batch import KINDS, Frames, failed_checks, laid_on, model_of, structures, torsions_of
+from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
+from latentmd.sampling.paths.given import Given, read_given
+from latentmd.sampling.paths.plan import frames_of
+from latentmd.sampling.paths.request import Subject
+from latentmd.sampling.paths.subject import subject_of
+from latentmd.sampling.paths.windows import fill_windows
+from latentmd.sampling.request import Report, no_report, picoseconds
+from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
+from latentmd.units import format_time
+
+_PART = 4000  # frames that one task draws, about
+_SHOWN = 200  # frames in the picture of a piece
+_TOLERANCE = 1e-3  # relative, of times between frames
+
+
+@dataclass(frozen=True)
+class UpsamplePart:
+    """A stretch of the trajectory. Picklable.
+
+    Attributes:
+        frames: what is shared about structures.
+        path_model: file of the masked trajectory model, and the hash of the bundle it belongs to.
+        known: given structures, one more interval at either side where there is one, nm, shape (frames, atoms, 3).
+        skip: intervals at its beginning that lend their surroundings only.
+        intervals: that it keeps.
+        closes: whether it keeps the frame at its end.
+        stride, every: of the given frames among all, and time between all frames in ps.
+        folder, number, seed: of the run and the part.
+    """
+
+    frames: Frames
+    path_model: tuple[Path, str]
+    known: Floats
+    skip: int
+    intervals: int
+    closes: bool
+    stride: int
+    every: float
+    folder: Path
+    number: int
+    seed: int
+
+    @property
+    def file(self) -> Path:
+        """Where its frames are once they are all there."""
+        return self.folder / "state" / f"part-{self.number:04d}.npz"
+
+
+@cache
+def _network(path: Path, digest: str) -> MaskedTrajectory:
+    return load_path_model(path, digest)[0]
+
+
+def fill_part(part: UpsamplePart) -> int:
+    """Draw, decode, relax and keep the frames of a part; returns their number."""
+    propagator = model_of(part.frames.model)
+    key = np.random.SeedSequence([part.seed, part.number])
+    rng = np.random.default_rng(key)
+    generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
+    known = propagator.encode(part.known)
+    whole = fill_windows(_network(*part.path_model), known, part.stride, part.every, generator)
+    begin = part.skip * part.stride
+    slow = whole[begin : begin + part.intervals * part.stride + int(part.closes)]
+    made = structures(part.frames, propagator, slow, rng)
+    x, kinds = made["positions"], made["kinds"]
+    given = laid_on(
+        part.known[part.skip : part.skip + part.intervals + int(part.closes)].astype(np.float64), part.frames
+    )
+    x[:: part.stride], kinds[:: part.stride] = given, KINDS.index("given")
+    made["energies"][:: part.stride] = energies_of(part.frames, given)
+    write_npz(
+        part.file,
+        {
+            "positions": x.astype(np.float32), "kinds": kinds, "energies": made["energies"],
+            "failed": failed_checks(x, part.frames.template), "sound": made["sound"],
+            "torsions": torsions_of(x, part.frames.torsions),
+        },
+    )  # fmt: skip
+    return len(x)
+
+
+def energies_of(frames: Frames, positions: Floats) -> Any:
+    """Potential energies in kJ/mol, shape (frames,), of structures as they are."""
+    from latentmd.replicas.choice import replica_engine
+
+    molecule = frames.molecule
+    return replica_engine(molecule.system, positions, temperature=molecule.protocol.temperature).energies()
+
+
+def upsample(
+    trajectory: str | Path, top: str | Path, *, every: str | float = "1ps", interval: str | float | None = None,
+    model: str | Path | None = None, seed: int = 0, processes: int | None = None, out: str | Path | None = None,
+    overwrite: bool = False, resume: bool = False, inputs: InputOptions = DEFAULT_INPUTS,
+    progress: Report | None = None,
+) -> FillResult:  # fmt: skip
+    """Fill in frames between those of a trajectory.
+
+    Args:
+        trajectory: any file that mdtraj reads; its frames are kept.
+        top: PDB file of its atoms.
+        every: time between the frames wanted; text with a unit, or ps. The given frames must be a multiple of it apart.
+        interval: time between the given frames, for formats without times.
+        model: name of a bundled model or path of one; the bundled one that covers the molecule where None.
+        seed: decides all randomness.
+        processes: worker processes; one per core where None.
+        out: output folder; `<stem>-upsample` where None.
+        overwrite: replace an earlier run in `out`.
+        resume: go on with the run in `out`.
+        inputs: choices where the file of the molecule leaves one.
+        progress: called with (stage, done, total).
+
+    Raises:
+        ValueError: a setting, a file or the model is wrong.
+        OutputError: the folder cannot be used.
+        RunError: the run failed.
+        RunInterrupted: Ctrl-C.
+    """
+    begin, report, path = clock.perf_counter(), progress or no_report, Path(trajectory)
+    request = FillRequest(
+        path, Path(top), None if interval is None else picoseconds(interval), None if model is None else str(model),
+        seed, processes, Path(f"{path.stem}-upsample") if out is None else Path(out), overwrite, resume, inputs,
+    )  # fmt: skip
+    check_folder(request.out, request.policy, files_of("upsample"))
+    report("preparing")
+    return run_fill(_plan(request, picoseconds(every)), report, begin)
+
+
+def _plan(request: FillRequest, every: float) -> FillPlan:
+    subject = subject_of((request.top,), request.model, request.inputs)
+    spec, frames = frames_of(subject)
+    given = read_given(request.trajectory, subject.molecule.topology, request.interval, frames.template)
+    path = beside(_file_of(subject))
+    digest = subject.model.manifest.weights_sha256
+    network, record = load_path_model(path, digest)
+    stride = _stride(given, every, record.lag, network.window)
+    exact = given.interval / stride
+    total = (len(given.positions) - 1) * stride + 1
+    request_record = {
+        "command": "upsample", "trajectory": sha256(given.positions.tobytes()).hexdigest(), "every": every,
+        "model": subject.model.sha256, "path model": sha256(path.read_bytes()).hexdigest(), "seed": request.seed,
+        "protocol": asdict(subject.molecule.protocol),
+    }  # fmt: skip
+    return FillPlan(
+        "upsample", request, subject, _parts(request, frames, given, (path, digest), (stride, exact)), fill_part,
+        given.times[0] + exact * np.arange(total), request_record,
+        lambda filled: _describe(filled, spec.names, stride, exact),
+        title=f"{len(given.positions):,} frames {format_time(given.interval)} apart, filled in to one every "
+        f"{format_time(exact)}",
+    )  # fmt: skip
+
+
+def _file_of(subject: Subject) -> Path:
+    from latentmd.model.file import find
+
+    return find(subject.model.name)
+
+
+def _stride(given: Given, every: float, lags: tuple[float, float], window: int) -> int:
+    """Frames per interval of the given trajectory.
+
+    Raises:
+        ValueError: no whole number of frames, frames that the model does not know, or an interval beyond its window.
+    """
+    stride = round(given.interval / every)
+    if stride < 1 or abs(stride * every - given.interval) > _TOLERANCE * every:
+        raise ValueError(
+            f"frames of {given.path} are {format_time(given.interval)} apart, which is no multiple of --every, "
+            f"{format_time(every)}: try {format_time(given.interval / max(2, math.ceil(given.interval / every)))}"
+        )
+    if stride == 1:
+        raise ValueError(
+            f"frames of {given.path} are {format_time(given.interval)} apart already: nothing is left to fill in; give "
+            "a shorter --every"
+        )
+    if not lags[0] * (1 - _TOLERANCE) <= every <= lags[1] * (1 + _TOLERANCE):
+        raise ValueError(
+            f"--every is {format_time(every)}; the path model knows frames {format_time(lags[0])} to "
+            f"{format_time(lags[1])} apart"
+        )
+    if stride > window - 1:
+        raise ValueError(
+            f"{stride - 1} frames are missing between two given ones; the path model fills in {window - 2} at most: "
+            f"give a longer --every, such as {format_time(given.interval / (window // 2))}, or upsample in two steps"
+        )
+    return stride
+
+
+def _parts(
+    request: FillRequest, frames: Frames, given: Given, model: tuple[Path, str], spacing: tuple[int, float]
+) -> list[UpsamplePart]:
+    stride, every = spacing
+    total = len(given.positions) - 1
+    count = max(1, round(total * stride / _PART))
+    edges = np.unique(np.linspace(0, total, count + 1).astype(int))
+    parts = []
+    for number, (a, b) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
+        low, high = max(0, a - 1), min(total, b + 1)
+        known = given.positions[low : high + 1]
+        parts.append(
+            UpsamplePart(
+                frames, model, known, a - low, b - a, b == total, stride, every, request.out, number, request.seed
+            )
+        )
+    return parts
+
+
+def _describe(
+    filled: Filled, names: tuple[str, ...], stride: int, every: float
+) -> tuple[dict[str, Any], list[report_page.Section], bytes]:
+    angles = filled.torsions
+    new = np.ones(len(angles), dtype=bool)
+    new[::stride] = False
+    rows, distances = [], {}
+    for column in range(min(angles.shape[1], len(names))):
+        counts = [TORSION_GRID.counts(angles[part, column]) for part in (new, ~new)]
+        distances[names[column]] = js_distance(*counts)
+        rows.append((names[column], f"{distances[names[column]]:.3f}"))
+    image = _picture(angles, names, stride, every)
+    caption = (
+        "Left: a piece of the trajectory, given frames as dots. Middle: autocorrelation, of the given frames alone as "
+        "dots. Right: new frames beside given ones."
+    )
+    sections = [
+        report_page.Section("Frames filled in", figures=[(image, caption)]),
+        report_page.Section(
+            "New frames beside given ones", "Jensen–Shannon distance of each torsion; both sets are finite.",
+            table(("torsion", "distance"), rows),
+        ),
+    ]  # fmt: skip
+    return {"frame_interval_ps": every, "stride": stride, "distance_new_to_given": distances}, sections, image
+
+
+def _picture(angles: Floats, names: tuple[str, ...], stride: int, every: float) -> bytes:
+    made, axes = figures.figure(1, 3, width=3.7)
+    columns = range(min(2, angles.shape[1]))
+    times = every * np.arange(len(angles))
+    for column in columns:
+        degrees = np.degrees(angles[:, column])
+        shown = slice(0, _SHOWN + 1)
+        axes[0].plot(times[shown], degrees[shown], ".", ms=2, color=f"C{column}", label=names[column])
+        axes[0].plot(times[shown][::stride], degrees[shown][::stride], "o", ms=4, mfc="none", color=f"C{column}")
+        lag = min(len(angles) - 1, max(2 * stride, round(100 / every)))
+        curve = torsion_autocorrelation([angles[:, column]], lag)
+        axes[1].plot(every * np.arange(len(curve)), curve, color=f"C{column}", lw=1.2, label=names[column])
+        coarse = torsion_autocorrelation([angles[::stride, column]], lag // stride)
+        axes[1].plot(every * stride * np.arange(len(coarse)), coarse, "o", ms=4, mfc="none", color=f"C{column}")
+        new = np.delete(angles[:, column], np.arange(0, len(angles), stride))
+        edges = np.linspace(-180, 180, 73).tolist()
+        axes[2].hist(np.degrees(new), edges, density=True, histtype="step", color=f"C{column}")
+        axes[2].hist(degrees[::stride], edges, density=True, alpha=0.25, color=f"C{column}")
+    axes[0].set(xlabel="time (ps)", ylabel="degrees", ylim=(-180, 180), title="a piece")
+    axes[1].set(xlabel="lag (ps)", title="autocorrelation", xscale="symlog", xlim=(0, None))
+    axes[2].set(xlabel="degrees", yticks=[], title="new (line), given (filled)")
+    if len(columns):
+        axes[0].legend(frameon=False, fontsize=8)
+    return figures.png(made)

@@ -1,0 +1,83 @@
+"""Conditions of the training trajectories: what the run that wrote them recorded, beside what the settings say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from latentmd.training.config import ConfigError, TrainingConfig
+
+_NUMBERS = ("temperature", "friction", "timestep", "hydrogen_mass")
+_SAME = 1e-6  # relative
+
+
+def with_own_force_field(config: TrainingConfig, top: Path) -> TrainingConfig:
+    """Settings with the force field and solvent of the system.xml beside the topology, where there is one.
+
+    Raises:
+        ConfigError: the settings name another force field or solvent.
+    """
+    from latentmd.systems.own_force_field import identity, inputs_beside, is_own, solvent_of
+    from latentmd.systems.system_xml import read_system
+
+    path = inputs_beside(top).system
+    if path is None:
+        if is_own(config.force_field):
+            raise ConfigError(f"{top}: the force field {config.force_field[0]} needs the run's system.xml beside it")
+        return config
+    system = read_system(Path(path))
+    found: dict[str, Any] = {"force_field": (identity(system),), "solvent": solvent_of(system)}
+    for name, value in found.items():
+        if name in config.model_fields_set and getattr(config, name) != value and getattr(config, name) != ():
+            raise ConfigError(f"{path}: is the force field of the run; leave {name} out of the configuration")
+    return config.model_copy(update=found)
+
+
+def check_conditions(config: TrainingConfig, trajectories: Sequence[str | Path]) -> None:
+    """Refuse trajectories that `latentmd md` or `simulate` made under other conditions than the settings state.
+
+    Trajectories of other programs carry no record; their conditions are the settings' word.
+
+    Raises:
+        ConfigError: which condition it is, with both values.
+    """
+    for folder in dict.fromkeys(Path(path).parent for path in trajectories):
+        protocol = _recorded(folder / "request.json")
+        for name in _NUMBERS:
+            asked, found = getattr(config, name), protocol.get(name)
+            if isinstance(found, int | float) and abs(asked - found) > _SAME * abs(found):
+                raise ConfigError(_message(folder, name, found, asked))
+        for name in ("solvent", "force_field"):
+            asked, found = getattr(config, name), protocol.get(name)
+            if name == "force_field" and found is not None:
+                asked, found = _files(config.solvent, asked), _files(config.solvent, tuple(found))
+            if found is not None and asked != found:
+                raise ConfigError(_message(folder, name, found, asked))
+
+
+def _files(solvent: Any, names: tuple[str, ...]) -> list[str]:
+    from latentmd.systems.protocol import DEFAULT_FORCE_FIELDS
+
+    return list(names or DEFAULT_FORCE_FIELDS[solvent])
+
+
+def _recorded(path: Path) -> dict[str, Any]:
+    """Protocol in the record of a run; empty where there is none."""
+    try:
+        protocol = json.loads(path.read_text(encoding="utf-8")).get("protocol", {})
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return protocol if isinstance(protocol, dict) else {}
+
+
+def _message(folder: Path, name: str, found: Any, asked: Any) -> str:
+    return (
+        f"{folder}: simulated with {name} {_shown(found)}, the settings say {_shown(asked)}; put "
+        f"`{name} = {json.dumps(found)}` into the file for --config"
+    )
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)

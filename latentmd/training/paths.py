@@ -1,0 +1,171 @@
+"""Training of a path model on the latents of a finished bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentmd.arrays import Floats
+from latentmd.core.paths.masked import MaskedTrajectory
+from latentmd.io.trajectory import TrajectoryReader
+from latentmd.model.paths import PathRecord, beside, save_path_model
+from latentmd.model.propagator import Propagator
+from latentmd.training.loop import Stage, TrainingError, run_stage
+from latentmd.training.masks import random_masks
+
+_BATCH = 500  # frames encoded at once
+_LENGTHS = (16, 31, 46, 61)  # frames of a training window; whole intervals of ten
+
+
+@dataclass(frozen=True)
+class PathTraining:
+    """Settings of the training of a path model.
+
+    Attributes:
+        longest_lag: longest time between frames, ps.
+        steps, batch, learning_rate: of the optimiser.
+        width, depth: of the transformer.
+        average: decay of the running average of the weights.
+        seed: decides all randomness.
+    """
+
+    longest_lag: float = 20.0
+    steps: int = 16_000
+    batch: int = 48
+    learning_rate: float = 2e-3
+    width: int = 80
+    depth: int = 3
+    average: float = 0.999
+    seed: int = 0
+
+
+def path_stage(model: MaskedTrajectory, latents: Sequence[Floats], interval: float, settings: PathTraining) -> Stage:
+    """The stage that trains a masked trajectory model; windows never cross trajectories.
+
+    Args:
+        model: to be trained.
+        latents: trajectories [frames, tokens, dim], frames `interval` ps apart.
+        interval: ps.
+        settings: of the training.
+
+    Raises:
+        TrainingError: every trajectory is shorter than the shortest window.
+    """
+    series = [torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)) for z in latents]
+    lengths = np.array([len(z) for z in series])
+    if lengths.max() < _LENGTHS[0]:
+        raise TrainingError(
+            f"the longest trajectory has {lengths.max()} frames; a path model needs {_LENGTHS[0]} or more"
+        )
+    most = max(1, round(settings.longest_lag / interval))
+
+    def losses(generator: torch.Generator) -> dict[str, Tensor]:
+        frames = _LENGTHS[int(torch.randint(len(_LENGTHS), (1,), generator=generator))]
+        while frames > lengths.max():
+            frames = _LENGTHS[_LENGTHS.index(frames) - 1]
+        x, stride = _windows(series, lengths, frames, most, settings.batch, generator)
+        if torch.rand(1, generator=generator) < 0.5:
+            x = x.flip(1)  # equilibrium MD looks the same backwards in time, positions alone
+        times = interval * stride.unsqueeze(1) * torch.arange(frames)
+        mask = random_masks(len(x), frames, x.shape[2], generator)
+        there = next(model.parameters()).device
+        return {"loss": model.loss(x.to(there), mask.to(there), times.to(there, x.dtype), generator)}
+
+    return Stage(
+        "paths", model, losses, steps=settings.steps, learning_rate=settings.learning_rate, seed=settings.seed,
+        average=settings.average,
+    )  # fmt: skip
+
+
+def _windows(
+    series: Sequence[Tensor], lengths: np.ndarray[Any, Any], frames: int, most: int, batch: int,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Windows [batch, frames, tokens, dim] and their strides [batch], log-uniform in 1 ... most."""
+    runs = torch.multinomial(torch.as_tensor(lengths * (lengths >= frames), dtype=torch.float32), batch, True,
+                             generator=generator)  # fmt: skip
+    draws = torch.rand(batch, 2, generator=generator)
+    rows, strides = [], []
+    for run, (a, b) in zip(runs.tolist(), draws.tolist(), strict=True):
+        longest = min(most, (int(lengths[run]) - 1) // (frames - 1))
+        stride = min(longest, int(np.exp(a * np.log(longest + 1))))
+        begin = int(b * (int(lengths[run]) - (frames - 1) * stride))
+        rows.append(series[run][begin : begin + (frames - 1) * stride + 1 : stride])
+        strides.append(stride)
+    return torch.stack(rows), torch.tensor(strides)
+
+
+def encode_files(
+    propagator: Propagator, trajectories: Sequence[Path], top: Path, report: Callable[..., None]
+) -> tuple[list[Floats], float]:
+    """Slow axes [frames, tokens, dim] of trajectory files, and the time between frames in ps.
+
+    Raises:
+        ValueError: the files have different times between frames.
+    """
+    latents, interval = [], 0.0
+    for number, path in enumerate(trajectories):
+        reader = TrajectoryReader(path, str(top), block=_BATCH)
+        latents.append(np.concatenate([propagator.encode(block.positions).cpu().numpy() for block in reader]))
+        if interval and abs(reader.interval - interval) > 1e-3 * interval:
+            raise ValueError(f"{path} has a frame every {reader.interval:g} ps, the others every {interval:g} ps")
+        interval = reader.interval
+        report("encoding", number + 1, len(trajectories))
+    return latents, interval
+
+
+def train_paths(
+    trajectories: Sequence[str | Path],
+    top: str | Path,
+    model: str | Path,
+    *,
+    out: str | Path | None = None,
+    settings: PathTraining = PathTraining(),
+    resume: bool = False,
+    report: Callable[..., None] = lambda *_: None,
+) -> Path:
+    """Train the path model of a bundle and write it beside the bundle.
+
+    Args:
+        trajectories: files of equilibrium MD under the bundle's conditions, one per run, of one time between frames.
+        top: PDB file of the molecule.
+        model: bundle, or name of a bundled model.
+        out: file to write; `<bundle>.paths.pt` where None.
+        settings: of the training.
+        resume: go on from the last checkpoint.
+        report: called with (stage, done, total, values).
+
+    Returns:
+        The file written.
+
+    Raises:
+        TrainingError: the trajectories are too short, or the loss broke.
+        ValueError: they do not fit the model or each other.
+    """
+    from latentmd.model.file import find
+
+    propagator = Propagator(model)
+    target = Path(out) if out is not None else beside(find(str(model)))
+    latents, interval = encode_files(propagator, [Path(t) for t in trajectories], Path(top), report)
+    torch.manual_seed(settings.seed)
+    network = MaskedTrajectory(
+        latents[0].shape[2], (interval, max(settings.longest_lag, interval)), width=settings.width,
+        depth=settings.depth, several_tokens=latents[0].shape[1] > 1,
+    )  # fmt: skip
+    folder = target.with_name(target.stem + "-training")
+    folder.mkdir(exist_ok=True)
+    stage = path_stage(network, latents, interval, settings)
+    trained = run_stage(stage, folder, log=folder / "log.csv", report=report, device="cpu", resume=resume)
+    record = PathRecord(
+        propagator.manifest.weights_sha256, (interval, max(settings.longest_lag, interval)), interval,
+        sum(len(z) for z in latents), settings.seed, settings.steps,
+    )  # fmt: skip
+    assert isinstance(trained, MaskedTrajectory)
+    save_path_model(target, trained, record)
+    return target

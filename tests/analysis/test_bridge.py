@@ -1,0 +1,137 @@
+"""Bridges of Markov chains against enumeration of every path, and the laws of fluxes."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+
+from latentmd.analysis.bridge import (
+    UnreachableError,
+    committor,
+    markov_bridge,
+    metastable_sets,
+    rarest_pair,
+    reactive_flux,
+    set_flux,
+    visited_shares,
+)
+
+STATES, STEPS = 4, 5
+
+
+def _chain(seed: int = 0, states: int = STATES) -> tuple[np.ndarray, np.ndarray]:
+    """A reversible chain from symmetric fluxes, and its stationary vector."""
+    flux = np.random.default_rng(seed).random((states, states)) ** 3
+    flux = flux + flux.T
+    return flux / flux.sum(1, keepdims=True), flux.sum(1) / flux.sum()
+
+
+def _enumerated(matrix: np.ndarray, start: int, end: int) -> dict[tuple[int, ...], float]:
+    weights = {}
+    for middle in product(range(len(matrix)), repeat=STEPS - 1):
+        path = (start, *middle, end)
+        weights[path] = float(np.prod([matrix[i, j] for i, j in pairwise(path)]))
+    return weights
+
+
+def test_probabilities_are_those_of_enumeration() -> None:
+    matrix, _ = _chain()
+    weights = _enumerated(matrix, 0, 2)
+    total = sum(weights.values())
+    bridge = markov_bridge(matrix, 2, STEPS)
+    assert bridge.log_reach(0) == pytest.approx(np.log(total), abs=1e-12)
+    found = bridge.log_probabilities(np.array(list(weights)))
+    np.testing.assert_allclose(found, np.log(np.array(list(weights.values())) / total), atol=1e-12)
+
+
+def test_marginals_are_those_of_enumeration() -> None:
+    matrix, _ = _chain(1)
+    weights = _enumerated(matrix, 1, 3)
+    expected = np.zeros((STEPS + 1, STATES))
+    for path, weight in weights.items():
+        expected[np.arange(STEPS + 1), path] += weight / sum(weights.values())
+    np.testing.assert_allclose(markov_bridge(matrix, 3, STEPS).marginals(1), expected, atol=1e-12)
+
+
+def test_samples_follow_the_marginals() -> None:
+    matrix, _ = _chain(2)
+    bridge = markov_bridge(matrix, 2, STEPS)
+    paths = bridge.sample(0, 20_000, np.random.default_rng(3))
+    assert (paths[:, 0] == 0).all() and (paths[:, -1] == 2).all()
+    expected = bridge.marginals(0)
+    for t in range(STEPS + 1):
+        found = np.bincount(paths[:, t], minlength=STATES) / len(paths)
+        error = np.sqrt(expected[t] * (1 - expected[t]) / len(paths))
+        assert (np.abs(found - expected[t]) <= 4.5 * error + 1e-12).all()
+
+
+def test_an_end_may_be_a_set_of_states() -> None:
+    matrix, _ = _chain(4)
+    both = markov_bridge(matrix, np.array([0.0, 1.0, 0.0, 1.0]), STEPS)
+    power = np.linalg.matrix_power(matrix, STEPS)
+    assert np.exp(both.log_reach(0)) == pytest.approx(power[0, 1] + power[0, 3])
+    assert set(both.sample(0, 200, np.random.default_rng(0))[:, -1]) == {1, 3}
+
+
+def test_a_long_bridge_does_not_underflow() -> None:
+    matrix = np.array([[1 - 1e-9, 1e-9], [1e-9, 1 - 1e-9]])
+    bridge = markov_bridge(matrix, 1, 3000)
+    assert bridge.log_reach(0) == pytest.approx(np.log(0.5 * (1 - (1 - 2e-9) ** 3000)), rel=1e-6)
+    crossing = (np.diff(bridge.sample(0, 400, np.random.default_rng(0))) != 0).argmax(axis=1)
+    assert abs(crossing.mean() / 3000 - 0.5) < 4.5 * np.sqrt(1 / 12 / 400)  # a rare jump is uniform in time
+
+
+def test_an_end_out_of_reach_is_refused() -> None:
+    matrix = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5]])
+    with pytest.raises(UnreachableError, match="take more steps"):
+        markov_bridge(matrix, 2, 1).sample(0, 1, np.random.default_rng(0))
+    paths = np.array([[0, 1, 2], [0, 2, 2], [0, -1, 2]])
+    assert np.isfinite(markov_bridge(matrix, 2, 2).log_probabilities(paths)).tolist() == [True, False, False]
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected 1"):
+        markov_bridge(np.ones((2, 2)), 0, 3)
+    with pytest.raises(ValueError, match="at least 1"):
+        markov_bridge(np.eye(2), 0, 0)
+    with pytest.raises(ValueError, match="expected \\(paths, 4\\)"):
+        markov_bridge(np.eye(2), 0, 3).log_probabilities(np.zeros((2, 3), dtype=int))
+    with pytest.raises(ValueError, match="no state in common"):
+        committor(np.eye(2), [0], [0])
+
+
+def test_reactive_flux_is_conserved_and_counts_reactive_trajectories() -> None:
+    matrix, stationary = _chain(5, 6)
+    flux = reactive_flux(matrix, stationary, [0], [5])
+    leaving, arriving = flux.sum(1), flux.sum(0)
+    np.testing.assert_allclose(leaving[1:5], arriving[1:5], atol=1e-12)
+    assert leaving[0] == pytest.approx(arriving[5])
+    rng = np.random.default_rng(0)
+    cumulative = np.cumsum(matrix, axis=1)
+    state, last, reactions, steps = 0, 0, 0, 60_000
+    for draw in rng.random(steps):
+        state = min(int(np.searchsorted(cumulative[state], draw)), 5)
+        if state == 5 and last == 0:
+            reactions += 1
+        last = state if state in (0, 5) else last
+    assert reactions / steps == pytest.approx(leaving[0], abs=4.5 * np.sqrt(leaving[0] / steps))
+
+
+def test_flux_between_sets_uses_the_weight_of_the_origin() -> None:
+    matrix = np.array([[0.9, 0.1, 0.0], [0.0, 0.5, 0.5], [0.2, 0.0, 0.8]])
+    stationary = np.array([0.5, 0.1, 0.25])
+    flux = set_flux(matrix, stationary, np.array([0, 1, 1]), 2)
+    np.testing.assert_allclose(flux, [[0.45, 0.05], [0.05, 0.3]])
+    assert rarest_pair(np.array([[1.0, 0.0, 0.2], [0.3, 1.0, 0.1], [0.0, 0.4, 1.0]])) == (1, 2)
+    with pytest.raises(ValueError, match="no two states"):
+        rarest_pair(np.eye(2))
+
+
+def test_metastable_sets_are_the_blocks_of_a_metastable_chain() -> None:
+    blocks = np.kron(np.eye(3), np.full((2, 2), 0.5))
+    matrix = 0.999 * blocks + 0.001 / 6
+    labels = metastable_sets(matrix, 3)
+    assert labels[0] == labels[1] and labels[2] == labels[3] and labels[4] == labels[5] and len(set(labels)) == 3
+    np.testing.assert_allclose(visited_shares(np.array([[0, 1, 1, -1]]), 3), [1 / 3, 2 / 3, 0])

@@ -1,0 +1,38 @@
+"""The plain baseline predictor."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from latentmd.core.steps import MLPPredictor
+
+
+def test_every_token_sees_every_other() -> None:
+    predictor = MLPPredictor(2, (1.0, 10.0), width=16, tokens=3)
+    z = torch.randn(4, 3, 2, requires_grad=True)
+    out = predictor.step(z, torch.full((4,), 5.0), torch.zeros(4, 0))
+    assert out.shape == z.shape
+    (gradient,) = torch.autograd.grad(out[:, 0].sum(), z)
+    assert bool((gradient.abs().amax((0, 2)) > 0).all())
+
+
+def test_the_lag_counts_relative_to_the_longest() -> None:
+    """Networks of the same weights agree where lag / longest is the same."""
+    torch.manual_seed(0)
+    short = MLPPredictor(2, (1.0, 10.0), width=16)
+    long = MLPPredictor(2, (10.0, 100.0), width=16)
+    long.load_state_dict(short.state_dict())
+    z, nothing = torch.randn(4, 1, 2), torch.zeros(4, 0)
+    torch.testing.assert_close(
+        long.step(z, torch.full((4,), 50.0), nothing), short.step(z, torch.full((4,), 5.0), nothing)
+    )
+    assert not torch.allclose(
+        short.step(z, torch.full((4,), 1.0), nothing), short.step(z, torch.full((4,), 9.0), nothing)
+    )
+
+
+@pytest.mark.parametrize("lags", [(0.0, 5.0), (5.0, 4.0)])
+def test_lag_range_is_checked(lags: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="expected 0 < shortest <= longest"):
+        MLPPredictor(2, lags)

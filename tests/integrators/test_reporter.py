@@ -1,0 +1,53 @@
+"""The log of a run with latent steps: true times, segments, failed checks."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from openmm import app
+
+from latentmd.integrators import LatentReporter
+from latentmd.integrators.reporter import COLUMNS
+
+Make = Callable[..., Any]
+
+
+def test_other_reporters_keep_their_steps_and_the_latent_reporter_has_true_times(latent_simulation: Make) -> None:
+    simulation, latent = latent_simulation(cycle=(10, 1))
+    text, state_data = io.StringIO(), io.StringIO()
+    schedule = simulation.reporters[0]
+    simulation.reporters.append(LatentReporter(text, 5, latent, schedule))
+    simulation.reporters.append(app.StateDataReporter(state_data, 4, step=True))
+    simulation.step(24)
+    rows = list(csv.DictReader(io.StringIO(text.getvalue())))
+    assert tuple(rows[0]) == COLUMNS
+    assert [int(row["step"]) for row in rows] == [5, 10, 15, 20]
+    times = [0.02, 0.04, 50.056, 50.076]
+    np.testing.assert_allclose([float(row["time_ps"]) for row in rows], times, atol=1e-6)
+    assert [row["segment"] for row in rows] == ["md"] * 4
+    assert [row["latent_steps"] for row in rows] == ["0", "0", "1", "1"]
+    assert all(row["failed_checks"] == "" for row in rows)
+    assert state_data.getvalue().split()[-6:] == ["4", "8", "12", "16", "20", "24"]
+
+
+def test_the_reporter_names_latent_frames_and_needs_the_provider(latent_simulation: Make, tmp_path: Path) -> None:
+    simulation, latent = latent_simulation(cycle=(2, 1))
+    path = tmp_path / "latent.csv"
+    reporter = LatentReporter(path, 1, latent, simulation.reporters[0])
+    simulation.reporters.append(reporter)
+    simulation.step(4)
+    reporter.close()
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["segment"] for row in rows] == ["md", "md", "latent", "md"]
+    assert float(rows[2]["potential_kJ_mol"]) < 0
+    bare = copy.copy(latent)
+    bare.provider = None
+    with pytest.raises(ValueError, match="pass the one made with the System"):
+        LatentReporter(path, 1, bare)

@@ -1,0 +1,50 @@
+"""The manifest of a model file: strict fields, the molecule it describes, what it covers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from openmm import app
+from pydantic import ValidationError
+
+from latentmd.model.manifest import FORMAT, UNITS, Manifest
+
+GLYCINE = Path(__file__).parents[2] / "systems" / "molecules" / "glycine_dipeptide.pdb"
+
+
+@pytest.fixture
+def fields(ou_manifest: dict[str, Any]) -> dict[str, Any]:
+    return dict(ou_manifest)
+
+
+def test_json_round_trip(fields: dict[str, Any]) -> None:
+    manifest = Manifest(**fields)
+    assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
+    assert manifest.format == FORMAT and manifest.units == UNITS
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("temperature", 0.0), ("timestep", -1.0), ("slow_axes", 0), ("format", "other"), ("topology", ""),
+     ("unknown", 1), ("dtype", "float16"), ("lag", (1.0,))],
+)  # fmt: skip
+def test_wrong_and_unknown_fields_are_refused(fields: dict[str, Any], field: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=field):
+        Manifest(**{**fields, field: value})
+
+
+def test_the_molecule_is_read_from_its_text(fields: dict[str, Any], alanine: Any) -> None:
+    topology, x = Manifest(**fields).molecule()
+    assert [atom.name for atom in topology.atoms()] == [atom.name for atom in alanine.topology.atoms()]
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(x, np.asarray(alanine.positions._value), atol=1e-4)
+
+
+def test_it_covers_its_molecule_alone(fields: dict[str, Any], alanine: Any) -> None:
+    manifest = Manifest(**fields)
+    assert manifest.covers(alanine.topology)
+    answer = manifest.covers(app.PDBFile(str(GLYCINE)).topology)
+    assert not answer and "22" in str(answer.reason)

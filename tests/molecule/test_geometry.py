@@ -1,0 +1,70 @@
+"""Geometry of batches of frames: laws of superposition, angles, volumes and periodic images."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentmd.molecule.geometry import kabsch, minimum_image, signed_volumes, wrap
+from latentmd.testing import random_rotation
+
+
+def _structure(seed: int = 0) -> Tensor:
+    return torch.randn(1, 7, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_superposition_undoes_a_motion_but_not_a_reflection() -> None:
+    x = _structure()
+    moved = x @ random_rotation(torch.Generator().manual_seed(1)).double() + 3.0
+    torch.testing.assert_close(kabsch(moved, x), x)
+    mirrored = x * torch.tensor([-1.0, 1.0, 1.0])
+    assert float((kabsch(mirrored, x) - x).abs().max()) > 0.1
+
+
+def test_superposition_is_the_best_of_many() -> None:
+    x, y, weights = _structure(0), _structure(1), torch.linspace(0.1, 1.0, 7)
+
+    def deviation(z: Tensor) -> float:
+        centred = z - (weights[:, None] * z).sum(1, keepdim=True) / weights.sum()
+        target = y - (weights[:, None] * y).sum(1, keepdim=True) / weights.sum()
+        return float((weights[:, None] * (centred - target) ** 2).sum())
+
+    best, generator = deviation(kabsch(x, y, weights)), torch.Generator().manual_seed(2)
+    assert all(deviation(x @ random_rotation(generator).double()) >= best for _ in range(200))
+
+
+def test_atoms_of_no_weight_follow() -> None:
+    x = _structure()
+    moved = x @ random_rotation(torch.Generator().manual_seed(1)).double()
+    other = x.clone()
+    other[:, 6] += 5.0
+    weights = torch.tensor([1.0] * 6 + [0.0])
+    torch.testing.assert_close(kabsch(moved, other, weights), x)
+
+
+def test_angles_are_wrapped_to_half_a_turn() -> None:
+    angles = torch.tensor([0.0, 3.0, 3.5, -3.5, 100.0], dtype=torch.float64)
+    wrapped = wrap(angles)
+    assert float(wrapped.abs().max()) <= math.pi
+    torch.testing.assert_close(wrapped.sin(), angles.sin())
+    torch.testing.assert_close(wrapped.cos(), angles.cos())
+
+
+def test_volume_of_a_tetrahedron_and_its_mirror_image() -> None:
+    corners = torch.tensor([[0.0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]).unsqueeze(0)
+    centres = torch.tensor([[0, 1, 2, 3]])
+    expected = 16 / 3 / math.sqrt(3) / 4
+    assert abs(float(signed_volumes(corners, centres))) == pytest.approx(expected, abs=1e-6)
+    torch.testing.assert_close(signed_volumes(-corners, centres), -signed_volumes(corners, centres))
+
+
+def test_nearest_image_in_a_triclinic_box() -> None:
+    """The shortest of the 27 images around, for displacements up to half the shortest width."""
+    box = torch.tensor([[[3.0, 0, 0], [0.6, 3.2, 0], [0.5, -0.4, 2.8]]], dtype=torch.float64)
+    short = 1.2 * torch.nn.functional.normalize(_structure()[0], dim=-1)
+    steps = torch.cartesian_prod(*3 * [torch.arange(-1.0, 2.0, dtype=torch.float64)]) @ box[0]
+    for step in steps:
+        torch.testing.assert_close(minimum_image((short + step).unsqueeze(0), box)[0], short)

@@ -1,0 +1,52 @@
+"""Handedness of amino acids and of structures, and cis peptide bonds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from openmm import app, unit
+
+from latentmd.molecule.stereo import cis_peptides, difference, handedness, stereochemistry
+from latentmd.systems.peptide import backbone, pdb_block
+
+
+@pytest.fixture(scope="module")
+def alanine_positions(alanine: Any) -> np.ndarray:
+    return np.asarray(alanine.positions.value_in_unit(unit.nanometer))
+
+
+def test_a_mirror_image_has_all_centres_reversed(alanine: Any, alanine_positions: np.ndarray) -> None:
+    x = alanine_positions
+    found = stereochemistry(alanine.topology, x)
+    names = [atom.name for atom in alanine.topology.atoms()]
+    assert [names[i] for i in found] == ["CA"]
+    assert stereochemistry(alanine.topology, -x) == {i: -sign for i, sign in found.items()}
+    assert difference(alanine.topology, x, found) == ""
+    assert "other handedness at ALA2-CA (the mirror image)" in difference(alanine.topology, -x, found)
+
+
+def test_l_and_d(alanine: Any, alanine_positions: np.ndarray) -> None:
+    assert handedness(alanine.topology, alanine_positions) == {1: "L"}
+    assert handedness(alanine.topology, -alanine_positions) == {1: "D"}
+
+
+def test_a_flat_centre_has_no_handedness(alanine: Any, alanine_positions: np.ndarray) -> None:
+    flat = alanine_positions * [1.0, 1.0, 0.0]
+    assert handedness(alanine.topology, flat) == {}
+    assert set(stereochemistry(alanine.topology, flat).values()) == {0}
+
+
+def test_cis_bonds_are_found(tmp_path: Any) -> None:
+    """The torsion ω of a built chain is 180 degrees; half a turn of all behind the bond makes it cis."""
+    (tmp_path / "chain.pdb").write_text(pdb_block(backbone(["ACE", "ALA", "ALA", "NME"])))
+    pdb = app.PDBFile(str(tmp_path / "chain.pdb"))
+    x = np.asarray(pdb.getPositions(asNumpy=True)._value)
+    assert cis_peptides(pdb.topology, x) == []
+    atoms = {(atom.residue.index, atom.name): atom.index for atom in pdb.topology.atoms()}
+    c, n = x[atoms[1, "C"]], x[atoms[2, "N"]]
+    axis = (n - c) / np.linalg.norm(n - c)
+    behind = [atom.index for atom in pdb.topology.atoms() if atom.residue.index >= 2]
+    x[behind] = c + 2 * np.outer((x[behind] - c) @ axis, axis) - (x[behind] - c)
+    assert cis_peptides(pdb.topology, x) == [2]

@@ -1,0 +1,87 @@
+"""Public functions and options say what their arguments mean."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from latentmd.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+PATHS = sorted(path for folder in ("latentmd", "integrators", "systems") for path in (ROOT / folder).rglob("*.py"))
+FEWEST = 3  # parameters from which on all must be documented
+
+
+def _public(body: list[ast.stmt], owner: ast.ClassDef | None = None) -> Iterator[tuple[ast.FunctionDef, str]]:
+    """Public functions, methods and constructors, each with the docstring that documents it."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from _public(node.body, node)
+        elif isinstance(node, ast.FunctionDef):
+            if owner and node.name == "__init__":
+                yield node, f"{ast.get_docstring(owner) or ''}\n\n{ast.get_docstring(node) or ''}"
+            elif not node.name.startswith("_"):
+                yield node, ast.get_docstring(node) or ""
+
+
+def _parameters(node: ast.FunctionDef) -> list[str]:
+    arguments = node.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return [argument.arg for argument in every if argument.arg not in ("self", "cls")]
+
+
+def _is_command(node: ast.FunctionDef) -> bool:
+    """Whether click makes a command of it, whose options document themselves."""
+    return any("click.command" in ast.unparse(decorator) for decorator in node.decorator_list)
+
+
+def _delegates(node: ast.FunctionDef) -> bool:
+    """Whether it only calls another method with its own arguments, as the `forward` of a predictor calls `step`."""
+    return len(node.body) == 1 and ast.unparse(node.body[0]) == f"return self.step({', '.join(_parameters(node))})"
+
+
+def _undocumented(node: ast.FunctionDef, doc: str) -> list[str]:
+    section = re.search(r"^(?:Args|Attributes):\n((?:[ ]+.*\n?)*)", doc, re.M)
+    heads = re.findall(r"^ {4}(\w[\w, ]*):", section[1], re.M) if section else []
+    documented = {name for head in heads for name in head.split(", ")}
+    return [name for name in _parameters(node) if name not in documented]
+
+
+def test_public_functions_document_their_parameters() -> None:
+    missing = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {', '.join(names)}"
+        for path in PATHS
+        for node, doc in _public(ast.parse(path.read_text()).body)
+        if len(_parameters(node)) >= FEWEST and not _is_command(node) and not _delegates(node)
+        if (names := _undocumented(node, doc))
+    ]
+    assert not missing, "expected a line under Args for each of:\n" + "\n".join(missing)
+
+
+def test_public_functions_and_methods_have_docstrings() -> None:
+    silent = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in PATHS
+        for node, doc in _public(ast.parse(path.read_text()).body)
+        if not doc.strip()
+        and not _delegates(node)
+        and not any("overload" in ast.unparse(d) for d in node.decorator_list)
+        if not (node.name == "__init__" and not _parameters(node))
+    ]
+    assert not silent, "no docstring on:\n" + "\n".join(silent)
+
+
+def test_options_have_help() -> None:
+    context = click.Context(main)
+    silent = [
+        f"{name} {option.opts[0]}"
+        for name in main.list_commands(context)
+        if (command := main.get_command(context, name))
+        for option in command.params
+        if isinstance(option, click.Option) and not option.help and not option.hidden
+    ]
+    assert not silent

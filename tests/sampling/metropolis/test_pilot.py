@@ -1,0 +1,53 @@
+"""The pilot: kernels come from its later sweeps, and slow torsions get more moves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from latentmd.molecule.checks import topology_arrays
+from latentmd.molecule.torsions import rotatable_torsions
+from latentmd.sampling.metropolis import pilot as module
+from latentmd.sampling.metropolis.ladders import Piece, Plan
+from latentmd.sampling.metropolis.pilot import KERNELS, Scatter, block_weights, kernels, scatter
+from latentmd.sampling.metropolis.tempering import Counts
+
+
+@pytest.fixture(scope="module")
+def plan(alanine: Any) -> Plan:
+    return Plan.of(alanine, rotatable_torsions(*topology_arrays(alanine.topology)))
+
+
+def test_kernels_are_those_of_their_rung_and_the_one_above() -> None:
+    rungs, ladders, sweeps = 3, 2, 9
+    angles = np.full((sweeps, rungs * ladders, 1), -1.0)
+    angles[3:] = np.tile([0.0, 1.0, 2.0], ladders)[None, :, None]
+    piece = Piece(angles, angles, cold=angles, angles=angles, end=angles, counts=Counts(), calls=0)
+    pool = kernels([piece, piece], rungs, np.random.default_rng(0))
+    assert pool.shape == (rungs, KERNELS, 1)
+    assert [np.unique(row).tolist() for row in pool] == [[0.0, 1.0], [1.0, 2.0], [2.0]]
+    assert np.mean(pool[0] == 1.0) == pytest.approx(0.25)
+
+
+def test_moves_go_to_slow_torsions_and_blocks_that_make_them_jump(plan: Plan) -> None:
+    names = [" ".join([b.kind, *map(str, b.torsions)]) for b in plan.blocks]
+    assert len(names) == len(set(names))
+    counts = Counts()
+    for block, name in zip(plan.blocks, names, strict=True):
+        rate = 0.5 if block.torsions == (2,) else 0.05 if block.torsions == (1,) else 0.001
+        counts.tried[name], counts.jumped[name] = 1000, int(1000 * rate)
+    weights = dict(zip(names, block_weights(plan, counts), strict=True))
+    assert sum(weights.values()) == pytest.approx(1.0) and min(weights.values()) > 0
+    assert weights["draw 1"] > weights["draw 2"] > 3 * weights["draw 1 2"]
+
+
+def test_scattered_replicas_differ_and_an_exploded_one_is_put_back(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SCATTER", 0.1)
+    start = np.asarray(plan.molecule.positions._value)
+    ends, calls = scatter(Scatter(plan, start, 1))
+    assert ends.shape == (plan.replicas, *start.shape) and calls == plan.replicas * (50 + 200)
+    assert len(np.unique(ends[:, 0, 0])) == plan.replicas
+    again, _ = scatter(Scatter(plan, start, 1))
+    np.testing.assert_array_equal(ends, again)

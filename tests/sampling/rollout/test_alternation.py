@@ -1,0 +1,43 @@
+"""Latent steps and MD by turns: kinds of frames, counts, and going on from a state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latentmd.sampling.rollout.alternation import AlternateJob
+from latentmd.sampling.rollout.folder import trajectory_path
+
+
+def _job(prepared: Any, s: Any, folder: Path, bundle: Path, **more: Any) -> AlternateJob:
+    folder.mkdir(exist_ok=True)
+    return AlternateJob(prepared, s, folder, [0], model=str(bundle), cycle=100.0, **more)
+
+
+def test_a_cycle_ends_with_md(prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path) -> None:
+    s = settings("alternate", 400.0, 50.0, burst=0.4)
+    messages = run_job(_job(prepared, s, tmp_path / "a", ou_bundle))
+    rows = [row for message in messages["frames"] for row in message["rows"]]
+    np.testing.assert_allclose([row[0] for row in rows], 50.0 * np.arange(1, 9))
+    kinds = [row[1] for row in rows]
+    assert kinds[::2] == 4 * ["latent"] and set(kinds[1::2]) <= {"md", "relaxed"}
+    assert {row[3] for row in rows[1::2]} == {""}
+    state = messages["state"][-1]["state"]
+    assert state.frames == 8 and set(state.counts) == {"minimised", "replaced_by_md"}
+    assert {"start", "MD", "latent steps", "output"} <= set(messages["phases"][0]["seconds"])
+
+
+def test_a_stopped_walker_goes_on(
+    prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("latentmd.sampling.rollout.alternation._CYCLES_BETWEEN_SEEDS", 2)
+    s = settings("alternate", 600.0, 50.0, burst=0.4)
+    run_job(_job(prepared, s, tmp_path / "a", ou_bundle))
+    halves = run_job(_job(prepared, s, tmp_path / "b", ou_bundle), stop_after=3)
+    state = halves["state"][-1]["state"]
+    assert state.frames == 4
+    run_job(_job(prepared, s, tmp_path / "b", ou_bundle, states={0: state}))
+    whole, parts = (trajectory_path(tmp_path / name, 0).read_bytes() for name in "ab")
+    assert whole == parts

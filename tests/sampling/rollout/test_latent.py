@@ -1,0 +1,51 @@
+"""Latent rollouts of walkers: the process of the model, batches, and going on from a state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from latentmd.sampling.rollout.folder import trajectory_path
+from latentmd.sampling.rollout.latent import LatentJob, check_device
+
+
+def _job(prepared: Any, s: Any, folder: Path, bundle: Path, **more: Any) -> LatentJob:
+    folder.mkdir(exist_ok=True)
+    return LatentJob(prepared, s, folder, [0, 1], model=str(bundle), batches=((0, 1),), **more)
+
+
+def test_every_frame_is_latent_and_sound(
+    prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path
+) -> None:
+    messages = run_job(_job(prepared, settings("latent", 200.0, 50.0), tmp_path / "a", ou_bundle))
+    rows = [row for message in messages["frames"] for row in message["rows"]]
+    assert {row[1] for row in rows} == {"latent"} and len(rows) == 8
+    np.testing.assert_allclose(sorted({row[0] for row in rows}), [50.0, 100.0, 150.0, 200.0])
+    assert np.isfinite([row[2] for row in rows]).all()
+    assert {"start", "latent steps", "energies", "output"} <= set(messages["phases"][0]["seconds"])
+
+
+def test_a_stopped_batch_goes_on(
+    prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latentmd.sampling.rollout.latent._BLOCK", 2 * 2 * 22)
+    s = settings("latent", 200.0, 50.0)
+    run_job(_job(prepared, s, tmp_path / "a", ou_bundle))
+    halves = run_job(_job(prepared, s, tmp_path / "b", ou_bundle), stop_after=2)
+    state = halves["state"][-1]["state"]
+    assert state.walkers == (0, 1) and state.frames == 2
+    run_job(_job(prepared, s, tmp_path / "b", ou_bundle, states={0: state}))
+    for walker in (0, 1):
+        whole, parts = (trajectory_path(tmp_path / name, walker).read_bytes() for name in "ab")
+        assert whole == parts
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="torch sees no CUDA device here"):
+        check_device("cuda")

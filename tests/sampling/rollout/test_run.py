@@ -1,0 +1,101 @@
+"""Execution of a plan: outputs of a finished run, and what is left of failed and interrupted ones."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from latentmd.sampling.errors import RunError, RunInterrupted
+from latentmd.sampling.rollout.jobs import WalkerJob
+from latentmd.sampling.rollout.plan import RolloutPlan
+from latentmd.sampling.rollout.resume import State
+from latentmd.sampling.rollout.run import execute
+
+
+@dataclass(frozen=True)
+class StillJob(WalkerJob):
+    """Writes the minimised structure again and again, then ends as asked: "well", "failing", "badly" or "by hand"."""
+
+    ends: str = "well"
+
+    def run(self, emit: Any, stopped: Any) -> None:
+        for walker in self.walkers:
+            with self.writer(walker, self.states.get(walker)) as writer:
+                times = self.settings.interval * np.arange(writer.frames + 1, self.settings.frames + 1)
+                writer.write(np.repeat(self.prepared.reference[None], len(times), axis=0), times)
+                failure = "bonds" if self.ends == "failing" else ""
+                emit("frames", walker=walker, rows=[(t, "md", -1.0, failure) for t in times])
+                emit("state", state=State((walker,), self.settings.frames, (writer.size,), {}))
+        if self.ends == "badly":
+            raise OSError("the disk is full")
+        if self.ends == "by hand":
+            raise KeyboardInterrupt
+        emit("speed", value=10.0)
+        emit("phases", seconds={"md": 0.1})
+
+
+def _plan(prepared: Any, s: Any, ends: str = "well") -> RolloutPlan:
+    def jobs(ready: Any, folder: Path, states: Any) -> list[StillJob]:
+        return [StillJob(ready, s, folder, list(range(s.walkers)), states, ends=ends)]
+
+    return RolloutPlan("md", s, prepared=prepared, processes=1, make_jobs=jobs, request={"seed": 3})
+
+
+class Here:
+    """Stands for the pool of processes: runs the jobs in this one."""
+
+    def __init__(self, count: int) -> None:
+        pass
+
+    def __enter__(self) -> Here:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run_jobs(self, jobs: list[Any], take: Any) -> None:
+        for job in jobs:
+            job.run(lambda kind, **values: take({"kind": kind, **values}), lambda: False)
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentmd.sampling.rollout.run.LocalProcesses", Here)
+
+
+def test_a_finished_run_gives_its_files(prepared: Any, settings: Any, tmp_path: Path) -> None:
+    seen: list[float] = []
+    s = settings("md", 20.0, 1.0, out=tmp_path / "run")
+    result = execute(_plan(prepared, s), lambda stage, done=None, total=None: seen.append(done or 0.0))
+    assert result.summary["status"] == "complete" and result.summary["frames"] == [20, 20]
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == result.summary
+    assert len(result.load(1)) == 20 and result.topology.exists() and result.page is not None
+    rows = result.provenance()
+    assert rows["walker"].tolist() == [0] * 20 + [1] * 20 and set(rows["kind"]) == {"md"}
+    assert max(seen) == 40.0 and "2 walkers, 40 frames" in repr(result)
+
+
+def test_a_complete_run_is_not_run_again(prepared: Any, settings: Any, tmp_path: Path) -> None:
+    execute(_plan(prepared, settings("md", 5.0, 1.0, out=tmp_path / "run")))
+    again = settings("md", 5.0, 1.0, out=tmp_path / "run", resume=True)
+    assert execute(_plan(prepared, again, "badly")).summary["status"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("ends", "error", "status"),
+    [("badly", RunError, "failed"), ("by hand", RunInterrupted, "interrupted"), ("failing", RunError, "complete")],
+)
+def test_frames_are_kept_whatever_happens(
+    prepared: Any, settings: Any, tmp_path: Path, ends: str, error: type[Exception], status: str
+) -> None:
+    s = settings("md", 5.0, 1.0, out=tmp_path / "run")
+    with pytest.raises(error) as raised:
+        execute(_plan(prepared, s, ends))
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == status
+    words = {"badly": "the disk is full. 10 frames are in", "failing": "10 of 10 frames fail", "by hand": "run"}
+    assert words[ends] in str(raised.value)

@@ -1,0 +1,56 @@
+"""PDB files: fixed columns, read strictly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from latentmd.systems.errors import MoleculeError
+from latentmd.systems.readers.pdb import read_pdb
+
+PATH = Path("a.pdb")
+ATOM = "ATOM      5  CA AALA B  12C     11.000 -12.500   0.125  0.50 10.00           C"
+
+
+def test_columns() -> None:
+    (atom,) = read_pdb(ATOM, PATH).atoms
+    assert atom.key == ("B", 12, "C")
+    assert (atom.name, atom.altloc, atom.residue, atom.element) == ("CA", "A", "ALA", "C")
+    assert atom.position == pytest.approx((1.1, -1.25, 0.0125))
+    assert (atom.occupancy, atom.serial, atom.model, atom.segment) == (0.5, 5, 1, 0)
+
+
+def test_models_chains_and_bonds() -> None:
+    text = "\n".join([
+        "SEQRES   1 B    2  ALA GLY",
+        "CRYST1   30.000   40.000   50.000  90.00  90.00  90.00 P 1           1",
+        "SSBOND   1 CYS A    3    CYS A   40                          1555   1555",
+        "MODEL        1", ATOM, "TER", ATOM, "ENDMDL", "MODEL        2", ATOM, "CONECT    5    6    7",
+    ])  # fmt: skip
+    records = read_pdb(text, PATH)
+    assert [(atom.model, atom.segment) for atom in records.atoms] == [(1, 0), (1, 1), (2, 2)]
+    assert records.sequences == {"B": ["ALA", "GLY"]}
+    assert records.cell is not None and records.cell[:3] == pytest.approx((3, 4, 5))
+    bond = records.links[0]
+    assert (bond.kind, bond.first, bond.second) == ("SSBOND", (("A", 3, ""), "SG"), (("A", 40, ""), "SG"))
+    assert not bond.symmetry
+    assert [(link.first, link.second) for link in records.links[1:]] == [(5, 6), (5, 7)]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (ATOM[:50], "50 characters long"),
+        (ATOM.replace("  ", "\t", 1), "tabs between the columns"),
+        (ATOM.replace("  11.000", "     nan"), "coordinates of atom B:ALA12:CA are not finite"),
+        (ATOM.replace("  11.000", "      11"), "with decimals"),
+        (ATOM.replace("  12C", "  x2C"), "is not the number of the residue"),
+        (ATOM.replace("  0.50", "  half"), "the occupancy of B:ALA12:CA is 'half'"),
+        ("MODEL        1\nMODEL        1", "MODEL 1 for the second time"),
+    ],
+)
+def test_bad_lines_are_named(line: str, reason: str) -> None:
+    with pytest.raises(MoleculeError, match=reason) as raised:
+        read_pdb(line, PATH)
+    assert str(raised.value).startswith("a.pdb, line ")

@@ -1,0 +1,62 @@
+"""Residues missing in a chain: refused, split or inserted from the sequence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from latentmd.systems.connections import Connections, connect
+from latentmd.systems.errors import MoleculeError
+from latentmd.systems.gaps import close_gaps
+from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
+from latentmd.systems.readers.records import Records
+from latentmd.systems.residues import choose
+
+
+@pytest.fixture
+def cut(records: Any) -> tuple[Connections, Records]:
+    """ALA-GLY-SER-VAL without the glycine, whose sequence is known."""
+    made = records("ALA", "GLY", "SER", "VAL")
+    left = Records(atoms=[a for a in made.atoms if a.number != 2], sequences={"A": ["ALA", "GLY", "SER", "VAL"]})
+    return connect(choose(left, DEFAULT_INPUTS)[0], left), left
+
+
+def test_a_gap_is_refused_by_default(cut: Any) -> None:
+    with pytest.raises(MoleculeError, match=r"missing between ALA \(A:1\) and SER \(A:3\).*--missing add"):
+        close_gaps(*cut, DEFAULT_INPUTS)
+
+
+def test_split_leaves_two_chains_with_a_note(cut: Any) -> None:
+    found, records = cut
+    assert close_gaps(found, records, InputOptions(missing="split")) == {}
+    assert [[r.name for r in chain] for chain in found.chains] == [["ALA"], ["SER", "VAL"]]
+    assert "chain split between" in found.notes[-1]
+
+
+def test_add_inserts_what_the_sequence_names(cut: Any) -> None:
+    found, records = cut
+    assert close_gaps(found, records, InputOptions(missing="add")) == {(0, 1): ["GLY"]}
+    assert [[r.name for r in chain] for chain in found.chains] == [["ALA", "SER", "VAL"]]
+
+
+@pytest.mark.parametrize(
+    ("sequence", "reason"),
+    [
+        ([], "has no SEQRES records"),
+        (["ALA", "SER", "VAL"], "does not tell which residues are missing"),
+        (["ALA", "LIG", "SER", "VAL"], "LIG .*cannot be modelled"),
+    ],
+)
+def test_a_sequence_that_does_not_tell(cut: Any, sequence: list[str], reason: str) -> None:
+    found, records = cut
+    records.sequences = {"A": sequence} if sequence else {}
+    with pytest.raises(MoleculeError, match=reason):
+        close_gaps(found, records, InputOptions(missing="add"))
+
+
+def test_a_whole_chain_has_nothing_to_fill(records: Any, residues: Any) -> None:
+    found = connect(residues("ALA", "GLY"), records("ALA", "GLY"))
+    assert close_gaps(found, records("ALA", "GLY"), DEFAULT_INPUTS) == {}
+    capped = close_gaps(found, records("ALA", "GLY"), InputOptions(ends="capped"))
+    assert sorted(name for names in capped.values() for name in names) == ["ACE", "NME"]

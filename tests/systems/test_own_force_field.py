@@ -1,0 +1,211 @@
+"""Molecules with their own force field: the same energies as its program's, and one sentence for what does not fit."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+import pytest
+from openmm import app, unit
+
+from latentmd.replicas.choice import unsupported
+from latentmd.systems.builder import InputOptions, Molecule, MoleculeError, Protocol, build
+from latentmd.systems.own_force_field import SYSTEM_FILE, identity, inputs_beside, is_own, write_system
+
+FILES = Path(__file__).parent / "own_force_field"
+OTHERS: dict[str, dict[str, Any]] = {
+    "ala.prmtop": {"positions": str(FILES / "ala.rst7")},
+    "ala.top": {"positions": str(FILES / "ala.gro")},
+    "ala.psf": {
+        "positions": str(FILES / "ala.crd"),
+        "parameters": (str(FILES / "ala.prm"), str(FILES / "ala.rtf")),
+    },
+    "ala.pdb": {"system": str(FILES / "system.xml")},
+}
+PARMED_CHARMM = 323.487695  # kJ/mol, of ala.psf by ParmEd 4.3.1: `python tests/systems/own_force_field/make.py`
+
+
+def own(name: str, solvent: Any = "implicit", **changes: Any) -> Molecule:
+    return build(FILES / name, Protocol(solvent, inputs=InputOptions(**{**OTHERS[name], **changes})))
+
+
+def energy(molecule: Molecule, positions: Any) -> float:
+    context = molecule.context(molecule.langevin(1), "Reference")
+    context.setPositions(positions)
+    return float(context.getState(energy=True).getPotentialEnergy()._value)
+
+
+@pytest.mark.parametrize(
+    ("name", "solvent"),
+    [("ala.prmtop", "implicit"), ("ala.prmtop", "vacuum"), ("ala.top", "vacuum"), ("ala.pdb", "implicit")],
+)
+def test_energies_are_those_of_the_force_field_that_the_files_were_made_of(name: str, solvent: Any) -> None:
+    known = build(FILES / "ala.pdb", Protocol(solvent))
+    molecule = own(name, solvent)
+    assert energy(molecule, known.positions) == pytest.approx(energy(known, known.positions), abs=2e-4)
+    assert not unsupported(molecule.system)
+    assert not molecule.added
+    assert molecule.own_force_field[0].endswith(("ala.prmtop", "ala.top", "system.xml"))
+
+
+def test_a_charmm_psf_has_the_energy_that_another_program_finds() -> None:
+    molecule = own("ala.psf", "vacuum")
+    assert energy(molecule, molecule.positions) == pytest.approx(PARMED_CHARMM, abs=1e-3)
+    assert not unsupported(own("ala.psf").system)
+
+
+def test_coordinates_come_from_any_file_that_has_them() -> None:
+    reference = own("ala.prmtop").positions.value_in_unit(unit.nanometer)
+    for name, rounding in (("ala.crd", 1e-9), ("ala.pdb", 1e-9), ("ala.gro", 6e-4)):
+        found = own("ala.prmtop", positions=str(FILES / name)).positions.value_in_unit(unit.nanometer)
+        np.testing.assert_allclose(np.array(found), np.array(reference), atol=rounding)
+
+
+def test_hydrogens_are_constrained_and_heavy() -> None:
+    molecule = own("ala.prmtop")
+    assert molecule.system.getNumConstraints() == 12
+    masses = [molecule.system.getParticleMass(atom.index)._value for atom in molecule.topology.atoms()]
+    assert min(masses) == pytest.approx(3.0)
+
+
+def test_a_force_field_has_one_identity_however_it_comes(tmp_path: Path) -> None:
+    molecule = own("ala.prmtop")
+    assert is_own(molecule.protocol.force_field)
+    assert molecule.protocol.force_field == (identity(molecule.system),)
+    write_system(molecule, tmp_path)
+    shutil.copy(FILES / "ala.pdb", tmp_path / "topology.pdb")
+    inputs = inputs_beside(tmp_path / "topology.pdb")
+    assert inputs.system == str(tmp_path / SYSTEM_FILE)
+    again = build(tmp_path / "topology.pdb", Protocol(inputs=inputs))
+    assert again.protocol.force_field == molecule.protocol.force_field
+
+
+def test_bonds_that_a_pdb_file_leaves_out_come_from_the_system(tmp_path: Path) -> None:
+    text = (FILES / "ala.pdb").read_text()
+    bare = tmp_path / "bare.pdb"
+    bare.write_text("\n".join(line for line in text.replace("ACE", "LIG").splitlines() if line[:6] != "CONECT"))
+    molecule = build(bare, Protocol(inputs=InputOptions(system=str(FILES / "system.xml"))))
+    assert molecule.topology.getNumBonds() == 21
+    assert any("bonds that the file does not state" in note for note in molecule.notes)
+
+
+def _prmtop_cut(folder: Path) -> tuple[Path, dict[str, Any]]:
+    path = folder / "cut.prmtop"
+    path.write_text((FILES / "ala.prmtop").read_text()[:6000])
+    return path, OTHERS["ala.prmtop"]
+
+
+def _fewer_positions(folder: Path) -> tuple[Path, dict[str, Any]]:
+    path = folder / "few.gro"
+    lines = (FILES / "ala.gro").read_text().splitlines()
+    path.write_text("\n".join([lines[0], " 21", *lines[2:-2], lines[-1]]) + "\n")
+    return FILES / "ala.top", {"positions": str(path)}
+
+
+def _other_order(folder: Path) -> tuple[Path, dict[str, Any]]:
+    path = folder / "order.gro"
+    lines = (FILES / "ala.gro").read_text().splitlines()
+    lines[6], lines[7] = lines[7], lines[6]
+    path.write_text("\n".join(lines) + "\n")
+    return FILES / "ala.top", {"positions": str(path)}
+
+
+def _missing_include(folder: Path) -> tuple[Path, dict[str, Any]]:
+    path = folder / "topol.top"
+    path.write_text('#include "amber99sb-ildn.ff/forcefield.itp"\n[ system ]\nx\n[ molecules ]\nProtein 1\n')
+    return path, OTHERS["ala.top"]
+
+
+def _light_hydrogens(folder: Path) -> tuple[Path, dict[str, Any]]:
+    pdb = app.PDBFile(str(FILES / "ala.pdb"))
+    field = app.ForceField("amber14/protein.ff14SB.xml", "implicit/obc2.xml")
+    path = folder / "light.xml"
+    path.write_text(openmm.XmlSerializer.serialize(field.createSystem(pdb.topology)))
+    return FILES / "ala.pdb", {"system": str(path)}
+
+
+def _other_molecule(folder: Path) -> tuple[Path, dict[str, Any]]:
+    path = folder / "order.pdb"
+    lines = (FILES / "ala.pdb").read_text().splitlines()
+    lines[5], lines[6] = lines[6], lines[5]
+    path.write_text("\n".join(line for line in lines if line[:6] != "CONECT"))
+    return path, OTHERS["ala.pdb"]
+
+
+def _force_field(folder: Path) -> tuple[Path, dict[str, Any]]:
+    path = folder / "ff.xml"
+    path.write_text("<ForceField>\n</ForceField>\n")
+    return FILES / "ala.pdb", {"system": str(path)}
+
+
+WRONG = {
+    "no positions": (lambda _: (FILES / "ala.prmtop", {}), "implicit", "has no coordinates; add --positions"),
+    "no parameters": (
+        lambda _: (FILES / "ala.psf", {"positions": str(FILES / "ala.crd")}), "implicit",
+        "a psf file has no parameters",
+    ),
+    "positions of nothing": (
+        lambda _: (FILES / "ala.prmtop", {"positions": str(FILES / "make.py")}), "implicit", "holds no coordinates",
+    ),
+    "positions that are not there": (
+        lambda _: (FILES / "ala.prmtop", {"positions": "nowhere.rst7"}), "implicit", "nowhere.rst7: no such file",
+    ),
+    "options about structures": (
+        lambda _: (FILES / "ala.prmtop", {**OTHERS["ala.prmtop"], "ph": 4.0}), "implicit", "--ph has no meaning",
+    ),
+    "positions of a structure": (
+        lambda _: (FILES / "ala.pdb", {"positions": str(FILES / "ala.gro")}), "implicit", "has coordinates",
+    ),
+    "gromacs in implicit solvent": (lambda _: (FILES / "ala.top", OTHERS["ala.top"]), "implicit", "--solvent vacuum"),
+    "another solvent": (lambda _: (FILES / "ala.pdb", OTHERS["ala.pdb"]), "vacuum", "add --solvent implicit"),
+    "no box": (lambda _: (FILES / "ala.prmtop", OTHERS["ala.prmtop"]), "explicit", "no periodic box"),
+    "damaged prmtop": (_prmtop_cut, "implicit", "cannot be read as an Amber prmtop"),
+    "fewer positions": (_fewer_positions, "vacuum", "has 21 atoms"),
+    "other order": (_other_order, "vacuum", "not in the order of"),
+    "missing include": (_missing_include, "vacuum", "set GMXDATA"),
+    "time step": (_light_hydrogens, "implicit", "--timestep 1fs"),
+    "other molecule": (_other_molecule, "implicit", "another order of atoms, or another molecule"),
+    "a force field as system": (_force_field, "implicit", "goes with --force-field"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_does_not_fit_is_refused_in_one_sentence(case: str, tmp_path: Path) -> None:
+    make, solvent, message = WRONG[case]
+    path, inputs = make(tmp_path)
+    with pytest.raises(MoleculeError) as raised:
+        build(path, Protocol(solvent, inputs=InputOptions(**inputs)))  # type: ignore[arg-type]
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_time_step_that_the_system_allows_is_taken(tmp_path: Path) -> None:
+    path, inputs = _light_hydrogens(tmp_path)
+    protocol = replace(Protocol(inputs=InputOptions(**inputs)), timestep=0.001)
+    assert build(path, protocol).own_force_field
+
+
+def test_a_system_in_a_box_of_water(tmp_path: Path) -> None:
+    pdb = app.PDBFile(str(FILES / "ala.pdb"))
+    field = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
+    modeller = app.Modeller(pdb.topology, pdb.positions)
+    modeller.addSolvent(field, boxSize=openmm.Vec3(2.2, 2.2, 2.2))
+    system = field.createSystem(
+        modeller.topology, nonbondedMethod=app.PME, nonbondedCutoff=1 * unit.nanometer, constraints=app.HBonds,
+        hydrogenMass=3 * unit.amu,
+    )  # fmt: skip
+    (tmp_path / "box.xml").write_text(openmm.XmlSerializer.serialize(system))
+    text = io.StringIO()
+    app.PDBFile.writeFile(modeller.topology, modeller.positions, text)
+    (tmp_path / "box.pdb").write_text(text.getvalue())
+    inputs = InputOptions(system=str(tmp_path / "box.xml"))
+    molecule = build(tmp_path / "box.pdb", Protocol("explicit", inputs=inputs))
+    assert molecule.box() is not None
+    assert unsupported(molecule.system)
+    with pytest.raises(MoleculeError, match="add --solvent explicit"):
+        build(tmp_path / "box.pdb", Protocol("implicit", inputs=inputs))

@@ -1,0 +1,58 @@
+"""Training of a path model: windows, the file it ends in, and resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from latentmd.core.paths.masked import MaskedTrajectory
+from latentmd.model.paths import load_path_model
+from latentmd.training.loop import TrainingError
+from latentmd.training.paths import PathTraining, path_stage, train_paths
+
+TOP = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
+SHORT = PathTraining(steps=3, batch=4, width=16, depth=1)
+
+
+def test_windows_stay_inside_a_trajectory_and_know_their_spacing() -> None:
+    # Each trajectory counts its frames, so that the loss sees the stride that the times claim.
+    latents = [np.arange(200, dtype=np.float32).reshape(-1, 1, 1) + 1000 * k for k in range(3)]
+    seen = []
+
+    class _Look(MaskedTrajectory):
+        def loss(self, x, mask, times, generator, context=None):  # type: ignore[no-untyped-def]
+            seen.append((x, times))
+            return super().loss(x, mask, times, generator, context)
+
+    stage = path_stage(_Look(1, (2.0, 20.0), width=16, depth=1), latents, 2.0, SHORT)
+    for seed in range(20):
+        stage.losses(torch.Generator().manual_seed(seed))
+    for x, times in seen:
+        steps = x[:, :, 0, 0].diff(dim=1).abs()
+        assert torch.allclose(2.0 * steps, times.diff(dim=1), atol=1e-3)
+        assert float(times.diff(dim=1).max()) <= SHORT.longest_lag
+
+
+def test_too_short_trajectories_are_refused() -> None:
+    with pytest.raises(TrainingError, match="has 9 frames; a path model needs 16 or more"):
+        path_stage(MaskedTrajectory(1, (1.0, 20.0)), [np.zeros((9, 1, 1), np.float32)], 1.0, SHORT)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_training_leaves_the_path_model_of_a_bundle(alanine_runs: list[np.ndarray], tmp_path: Path) -> None:
+    import mdtraj
+
+    path = tmp_path / "run.xtc"
+    topology = mdtraj.load_topology(str(TOP))
+    mdtraj.Trajectory(alanine_runs[0][:60], topology, time=np.arange(60.0)).save_xtc(str(path))
+    out = train_paths([path], TOP, "alanine-dipeptide", out=tmp_path / "my.paths.pt", settings=SHORT)
+    from latentmd.model.file import read_manifest
+
+    model, record = load_path_model(out, read_manifest("alanine-dipeptide").weights_sha256)
+    assert record.frames == 60 and record.frame_interval == pytest.approx(1.0) and record.steps == 3
+    again = train_paths([path], TOP, "alanine-dipeptide", out=out, settings=SHORT, resume=True)
+    for a, b in zip(model.parameters(), load_path_model(again, record.bundle_sha256)[0].parameters(), strict=True):
+        assert torch.equal(a, b)
