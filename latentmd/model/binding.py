@@ -108,7 +108,13 @@ def bind(
 
 
 def zero_shot(bound: BoundPeptide, found: Chain, file: PeptideFile) -> ZeroShot:
-    """How near a bound peptide is to the training set of its model."""
+    """How near a bound peptide is to the training set of its model.
+
+    Args:
+        bound: the bound model.
+        found: the peptide.
+        file: the model of many, with its training sequences and the statistics of their tokens.
+    """
     import torch
 
     trained = file.manifest.sequences

@@ -91,7 +91,13 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
 
 
 def bound_model(ready: Prepared, folder: Path, model: ModelFile) -> ModelFile:
-    """A model of many peptides bound to the molecule of a run, in the run's folder; an earlier session's is kept."""
+    """A model of many peptides bound to the molecule of a run, in the run's folder; an earlier session's is kept.
+
+    Args:
+        ready: the molecule and its minimised structure.
+        folder: of the run.
+        model: of many peptides.
+    """
     from latentmd.model.file import read_manifest, read_sha256
 
     path = folder / MODEL
