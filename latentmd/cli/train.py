@@ -16,6 +16,7 @@ from latentmd.cli.progress import Display
 Examples:
   latentmd train train/walker-*.xtc --top train/topology.pdb --out my.pt
   latentmd train train/*.xtc --top train/topology.pdb --out my.pt --config my.toml --resume
+  latentmd train run/walker-*.xtc --top run/topology.pdb --from peptides --minutes 3 --out mine.pt
   latentmd train train/*.xtc --top train/topology.pdb --paths my.pt --out my.paths.pt
   latentmd train --world double-pendulum --observe pixels --out pendulum""",
 )
@@ -29,6 +30,11 @@ Examples:
 @click.option("--observe", help="How the world is seen, such as pixels; the world's first way by default.")
 @click.option("--predictor", help="Predictor of the world's latent, such as hamiltonian; the recipe's by default.")
 @click.option("--seed", type=int, help="Seed of the world's trajectories and of its training.  [default: 0]")
+@click.option("--from", "start", metavar="MODEL", help="Fine-tune this model of many peptides, such as peptides.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True,
+              help="With --from: wall time of fine-tuning, and again of the model from scratch beside it.")  # fmt: skip
+@click.option("--scratch/--no-scratch", default=True, show_default=True,
+              help="With --from: train a model from scratch on the same frames too, to compare.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings; defaults otherwise.")
 @click.option("--name", default="", help="Name of the model in its manifest; the file's stem by default.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoints of an interrupted training.")
@@ -59,6 +65,9 @@ def train_command(
     observe: str | None,
     predictor: str | None,
     seed: int | None,
+    start: str | None,
+    minutes: float,
+    scratch: bool,
     config: Path | None,
     name: str,
     resume: bool,
@@ -70,7 +79,8 @@ def train_command(
     """Train a surrogate of one molecule from TRAJECTORIES and write it as a bundle.
 
     Any files that mdtraj reads will do, one per independent run. The log, the loss curves and checkpoints go to
-    `<out stem>-training/` beside the bundle.
+    `<out stem>-training/` beside the bundle. With --from, a model of many peptides is fine-tuned on them instead, and
+    what it was, what it became and a model from scratch are scored on frames that are held out.
 
     With --world, trajectories are simulated, and the model, its figures and a table of measurements are written into
     the folder --out.
@@ -84,6 +94,9 @@ def train_command(
         return
     if not trajectories or top is None:
         raise click.UsageError("expected TRAJECTORIES and --top, or --world with the name of a toy world")
+    if start is not None:
+        _finetune(ctx, trajectories, top, out, overwrite)
+        return
     from latentmd.training.config import ConfigError, load_config
 
     if out.exists() and not (resume or overwrite):
@@ -113,6 +126,27 @@ def train_command(
     click.echo(f"wrote {out}; see it with: latentmd inspect {out}")
 
 
+def _finetune(ctx: click.Context, trajectories: tuple[Path, ...], top: Path, out: Path, overwrite: bool) -> None:
+    given = [f"--{name}" for name in ("config", "name", "resume", "device", "devices", "precision")
+             if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]  # fmt: skip
+    if given:
+        raise click.UsageError(f"{', '.join(given)}: not with --from; leave out one or the other")
+    if out.exists() and not overwrite:
+        raise click.UsageError(f"{out} exists; pass --overwrite to replace it")
+    from latentmd.training.peptides.finetune import finetune
+
+    p = ctx.params
+    try:
+        result = finetune(
+            trajectories, top, out, start=p["start"], minutes=p["minutes"], scratch=p["scratch"], seed=p["seed"] or 0,
+            report=click.echo,
+        )  # fmt: skip
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(result.table())
+    click.echo(f"wrote {out}; simulate with it: latentmd simulate {top} --model {out}")
+
+
 def _train_paths(ctx: click.Context, what: tuple[tuple[Path, ...], Path, str, Path], resume: bool) -> None:
     unused = [name for name in ("config", "name", "device", "devices", "precision")
               if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]  # fmt: skip
@@ -132,8 +166,10 @@ def _train_paths(ctx: click.Context, what: tuple[tuple[Path, ...], Path, str, Pa
     click.echo(f"wrote {out}; it is found beside the model, as <model>.paths.pt")
 
 
-_MOLECULE_ONLY = ("paths", "trajectories", "top", "name", "device", "devices", "precision")
-_WORLD_ONLY = ("observe", "predictor", "seed")
+_MOLECULE_ONLY = (
+    "paths", "trajectories", "top", "name", "device", "devices", "precision", "start", "minutes", "scratch"
+)  # fmt: skip
+_WORLD_ONLY = ("observe", "predictor", "seed")  # the seed also of --from
 
 
 def _refuse_mixture(ctx: click.Context, world: str | None) -> None:
@@ -141,6 +177,7 @@ def _refuse_mixture(ctx: click.Context, world: str | None) -> None:
     given = [
         "TRAJECTORIES" if name == "trajectories" else f"--{name}"
         for name in (_WORLD_ONLY if world is None else _MOLECULE_ONLY)
+        if not (name == "seed" and ctx.params["start"] is not None)
         if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         and not (name == "trajectories" and not ctx.params[name])
     ]

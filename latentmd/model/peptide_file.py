@@ -116,6 +116,12 @@ def save_peptides(
 ) -> PeptideManifest:
     """Write a model, its weights and its table of local geometry in half precision.
 
+    Args:
+        path: file to write.
+        model: the trained model.
+        manifest: what it is and where it holds.
+        statistics: of the training set, as `PeptideFile.statistics`.
+
     Returns:
         The manifest with hashes, versions and date filled in.
     """

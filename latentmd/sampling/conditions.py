@@ -132,7 +132,13 @@ def bundled_model(molecule: Molecule, source: Path, temperature: float | None = 
 
 
 def peptide_coverage(molecule: Molecule, model: ModelFile, temperature: float | None) -> str:
-    """Why a model of many peptides does not cover a molecule under the conditions asked for; empty where it does."""
+    """Why a model of many peptides does not cover a molecule under the conditions asked for; empty where it does.
+
+    Args:
+        molecule: to be simulated.
+        model: of many peptides.
+        temperature: asked for, K; None takes the model's.
+    """
     from openmm import unit
 
     from latentmd.molecule.coverage import PeptideChemistry
