@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from latentmd.decoders.residues import ResidueStatistics
@@ -14,9 +16,11 @@ from latentmd.evaluation.zero_shot import Rollouts
 from latentmd.model.binding import bind
 from latentmd.model.peptide_file import NAME, PeptideFile, load_peptides
 from latentmd.model.peptides import PeptideModel
+from latentmd.molecule.chain import hands
 from latentmd.training.peptides.data import Peptides, Sampler, Trajectory, read
-from latentmd.training.peptides.dataset import MoleculeFiles, read_molecule
-from latentmd.training.peptides.stages import Schedule, fit_type_basis, train_latent, train_step
+from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, dataset_protocol, read_molecule
+from latentmd.training.peptides.schedule import Schedule
+from latentmd.training.peptides.stages import fit_type_basis, train_latent, train_step
 from latentmd.training.peptides.validation import likelihoods, peptide_angles
 
 _ROWS = 256  # pairs of frames in a batch
@@ -53,6 +57,7 @@ def finetune(
     out: str | Path,
     *,
     start: str | Path = NAME,
+    held_out: Sequence[str | Path] = (),
     minutes: float = 3.0,
     scratch: bool = True,
     seed: int = 0,
@@ -60,14 +65,15 @@ def finetune(
 ) -> FineTuned:
     """Fine-tune a model of many peptides on trajectories of one, and write a model of that one.
 
-    The encoder and its basis are kept; the step and the local geometry of the residues are fitted to the molecule. The
-    last run (of a single run its last fifth) is held out and scored.
+    The encoder and its basis are kept; the step and the local geometry of the residues are fitted to the molecule.
 
     Args:
         trajectories: files that mdtraj reads, one per independent run.
         top: PDB file of the molecule with all hydrogens.
         out: model file to write.
         start: model of many peptides, by name or path.
+        held_out: files of independent runs that all models are scored on; the last of `trajectories` (of a single one
+            its last fifth) where there are none, which is then not trained on.
         minutes: of wall time for fine-tuning, and again for the model from scratch.
         scratch: whether a model is trained from scratch on the same frames, to compare.
         seed: of the random numbers.
@@ -78,9 +84,8 @@ def finetune(
     """
     from openmm.app import PDBFile
 
-    file = load_peptides(start)
-    whole = read_molecule(MoleculeFiles(Path(top).stem, Path(top), tuple(Path(t) for t in trajectories)))
-    training, held = _split(whole)
+    file, pdb = load_peptides(start), PDBFile(str(top))
+    training, held = _molecule(pdb, (trajectories, held_out), Path(top), file)
     device, statistics = torch.device("cpu"), ResidueStatistics()
     peptides, unseen = read(iter([training]), device, statistics), read(iter([held]), device)
     longest = min(file.model.config.lags[1], (training.frames.shape[1] - 1) * training.interval)
@@ -95,10 +100,26 @@ def finetune(
     if scratch:
         other = _from_scratch(model, statistics, sampler, 60 * minutes, report)
         scores["from scratch"] = _scores(other.eval(), unseen, longest)
-    pdb = PDBFile(str(top))
     tuned = replace(file, model=model)
     _write(pdb, Path(out), tuned, scores, training)
     return FineTuned(Path(out), scores)
+
+
+def _molecule(
+    pdb: Any, runs: tuple[Sequence[str | Path], Sequence[str | Path]], top: Path, file: PeptideFile
+) -> tuple[Trajectory, Trajectory]:
+    """Trajectories to train on and to score on, of a molecule and under conditions that the model covers."""
+    files = [MoleculeFiles(top.stem, top, tuple(Path(run) for run in some)) for some in runs]
+    protocol, manifest = dataset_protocol(files), file.manifest
+    positions = np.asarray(pdb.getPositions(asNumpy=True)._value)
+    answer = manifest.coverage.covers(pdb.topology, protocol.temperature, protocol.force_field_files, positions)
+    if not answer:
+        raise DatasetError(f"{top}: the model {manifest.name} does not cover it: {answer.reason}")
+    if any(hands(pdb.topology, positions)):
+        raise DatasetError(f"{top} consists of D residues; fine-tune on its mirror image")
+    if runs[1]:
+        return read_molecule(files[0]), read_molecule(files[1])
+    return _split(read_molecule(files[0]))
 
 
 def _split(whole: Trajectory) -> tuple[Trajectory, Trajectory]:
@@ -136,8 +157,8 @@ def _from_scratch(
     return model
 
 
-def _write(pdb: object, out: Path, tuned: PeptideFile, scores: dict[str, dict[str, float]], used: Trajectory) -> None:
-    topology, positions = pdb.topology, pdb.getPositions(asNumpy=True)._value  # type: ignore[attr-defined]
+def _write(pdb: Any, out: Path, tuned: PeptideFile, scores: dict[str, dict[str, float]], used: Trajectory) -> None:
+    topology, positions = pdb.topology, pdb.getPositions(asNumpy=True)._value
     lanes, frames = used.frames.shape[:2]
     bind(topology, positions, out, tuned, metrics={"fine-tuning": scores},
          fine_tuned={"from": tuned.manifest.name, "frames": lanes * frames, "interval": used.interval})  # fmt: skip
