@@ -40,8 +40,8 @@ Examples:
               help="Wall time of training on a DATASET, or of fine-tuning and again of the model from scratch.  "
                    "[default: 60; with --from 3]")  # fmt: skip
 @click.option("--held-out", multiple=True, type=click.Path(path_type=Path),
-              help="With --from: trajectories that the models are scored on, may be repeated; the last of TRAJECTORIES "
-                   "by default.")  # fmt: skip
+              help="With --from: trajectories, or a folder of them, that the models are scored on; the last of "
+                   "TRAJECTORIES by default.")  # fmt: skip
 @click.option("--scratch/--no-scratch", default=True, show_default=True,
               help="With --from: train a model from scratch on the same frames too, to compare.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings; defaults otherwise.")
@@ -65,27 +65,11 @@ Examples:
 )
 @click.pass_context
 def train_command(
-    ctx: click.Context,
-    trajectories: tuple[Path, ...],
-    top: Path | None,
-    out: Path,
-    paths: str | None,
-    world: str | None,
-    observe: str | None,
-    predictor: str | None,
-    seed: int | None,
-    start: str | None,
-    minutes: float | None,
-    held_out: tuple[Path, ...],
-    scratch: bool,
-    config: Path | None,
-    name: str,
-    resume: bool,
-    overwrite: bool,
-    device: str,
-    devices: int,
-    precision: str,
-) -> None:
+    ctx: click.Context, trajectories: tuple[Path, ...], top: Path | None, out: Path, paths: str | None,
+    world: str | None, observe: str | None, predictor: str | None, seed: int | None, start: str | None,
+    minutes: float | None, held_out: tuple[Path, ...], scratch: bool, config: Path | None, name: str, resume: bool,
+    overwrite: bool, device: str, devices: int, precision: str,
+) -> None:  # fmt: skip
     """Train a surrogate of one molecule from TRAJECTORIES and write it as a bundle.
 
     Any files that mdtraj reads will do, one per independent run. The log, the loss curves and checkpoints go to

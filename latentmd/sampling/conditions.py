@@ -213,6 +213,11 @@ def check_covered(molecule: Molecule, model: ModelFile, source: Path) -> None:
 def check_force_field(molecule: Molecule, model: ModelFile, source: Path) -> None:
     """Refuse to move a molecule with its own force field by a model that was trained with another.
 
+    Args:
+        molecule: to be simulated.
+        model: that is to move it.
+        source: file of the molecule, for the message.
+
     Raises:
         ValueError: how they differ, and what to do.
     """

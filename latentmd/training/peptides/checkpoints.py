@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,11 +28,10 @@ class Checkpoint:
     Args:
         path: of the file, which holds one stage at a time.
         every: seconds between two states.
-        done: called after a state is written; with the parts as they stand.
     """
 
-    def __init__(self, path: Path, every: float = 20.0, done: Callable[[], None] | None = None) -> None:
-        self.path, self.every, self.done = path, every, done
+    def __init__(self, path: Path, every: float = 20.0) -> None:
+        self.path, self.every = path, every
         self.last = time.monotonic()
 
     def stage(self) -> str:
@@ -81,8 +79,6 @@ class Checkpoint:
         }  # fmt: skip
         with replacing(self.path) as temporary:
             torch.save(state, temporary)
-        if self.done is not None:
-            self.done()
         self.last = time.monotonic()
 
     def _read(self) -> dict[str, Any]:

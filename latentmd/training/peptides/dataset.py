@@ -97,6 +97,15 @@ def _one(name: str, topology: Path, folder: Path, stem: str = "") -> MoleculeFil
     return MoleculeFiles(name, topology, tuple(files))
 
 
+def trajectory_files(paths: Sequence[str | Path]) -> tuple[Path, ...]:
+    """Files, and those of folders in the place of them."""
+    return tuple(
+        file
+        for path in map(Path, paths)
+        for file in (sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES) if path.is_dir() else [path])
+    )
+
+
 def split_molecules(
     molecules: Sequence[MoleculeFiles], share: float, seed: int
 ) -> tuple[list[MoleculeFiles], list[MoleculeFiles]]:

@@ -18,7 +18,13 @@ from latentmd.model.peptide_file import NAME, PeptideFile, load_peptides
 from latentmd.model.peptides import PeptideModel
 from latentmd.molecule.chain import hands
 from latentmd.training.peptides.data import Peptides, Sampler, Trajectory, read
-from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, dataset_protocol, read_molecule
+from latentmd.training.peptides.dataset import (
+    DatasetError,
+    MoleculeFiles,
+    dataset_protocol,
+    read_molecule,
+    trajectory_files,
+)
 from latentmd.training.peptides.schedule import Schedule
 from latentmd.training.peptides.stages import fit_type_basis, train_latent, train_step
 from latentmd.training.peptides.validation import likelihoods, peptide_angles
@@ -36,8 +42,8 @@ class FineTuned:
     Attributes:
         path: model file of the molecule.
         scores: "zero-shot", "fine-tuned" and "from scratch", each with "nats later" (negative log-likelihood per
-            torsion a lag later, of held-out frames), "nats ever" (forgetting the start), "torsions" and "neighbours"
-            (JS distances of draws from equilibrium to held-out frames).
+            torsion a lag later, of held-out frames), "nats ever" (forgetting the start), "torsions", "ramachandran"
+            and "neighbours" (JS distances of draws from equilibrium to held-out frames).
     """
 
     path: Path
@@ -72,8 +78,8 @@ def finetune(
         top: PDB file of the molecule with all hydrogens.
         out: model file to write.
         start: model of many peptides, by name or path.
-        held_out: files of independent runs that all models are scored on; the last of `trajectories` (of a single one
-            its last fifth) where there are none, which is then not trained on.
+        held_out: independent runs, or folders of them, that all models are scored on; where there are none the last of
+            `trajectories` (of a single one its last fifth), which is then not trained on.
         minutes: of wall time for fine-tuning, and again for the model from scratch.
         scratch: whether a model is trained from scratch on the same frames, to compare.
         seed: of the random numbers.
@@ -109,7 +115,7 @@ def _molecule(
     pdb: Any, runs: tuple[Sequence[str | Path], Sequence[str | Path]], top: Path, file: PeptideFile
 ) -> tuple[Trajectory, Trajectory]:
     """Trajectories to train on and to score on, of a molecule and under conditions that the model covers."""
-    files = [MoleculeFiles(top.stem, top, tuple(Path(run) for run in some)) for some in runs]
+    files = [MoleculeFiles(top.stem, top, trajectory_files(some)) for some in runs]
     protocol, manifest = dataset_protocol(files), file.manifest
     positions = np.asarray(pdb.getPositions(asNumpy=True)._value)
     answer = manifest.coverage.covers(pdb.topology, protocol.temperature, protocol.force_field_files, positions)
@@ -136,12 +142,8 @@ def _scores(model: PeptideModel, unseen: Peptides, longest: float) -> dict[str, 
     nats = likelihoods(model, unseen, 4, min(longest, float(group.frames.max() - 1) * unseen.interval))
     drawn = Rollouts(model, chain, 0).equilibrium(_DRAWS)
     found = frame_scores(chain, drawn, peptide_angles(group, 0))
-    return {
-        "nats later": nats["later"],
-        "nats ever": nats["ever"],
-        "torsions": found["torsions"],
-        "neighbours": found.get("neighbours", float("nan")),
-    }
+    planes = {name: found[name] for name in ("ramachandran", "neighbours") if name in found}
+    return {"nats later": nats["later"], "nats ever": nats["ever"], "torsions": found["torsions"], **planes}
 
 
 def _from_scratch(
