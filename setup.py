@@ -6,6 +6,7 @@ Without a C++ compiler the installation goes on without the kernel, and OpenMM d
 from setuptools import Extension, setup
 
 setup(
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},  # the library knows nothing of Python: one wheel for all
     ext_modules=[
         Extension(
             "latentmd.replicas._kernel",  # a shared library for ctypes, no Python module
@@ -26,5 +27,5 @@ setup(
             ],
             extra_link_args=["-pthread"],
         )
-    ]
+    ],
 )

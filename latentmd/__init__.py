@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from latentmd.sampling.paths.inpaint import inpaint as inpaint
     from latentmd.sampling.paths.run import paths as paths
     from latentmd.sampling.paths.upsample import upsample as upsample
+    from latentmd.sampling.rollout.data_set import md_data_set as md_data_set
     from latentmd.sampling.rollout.md import md as md
     from latentmd.sampling.sample import load as load
     from latentmd.sampling.sample import simulate as simulate
@@ -47,6 +48,7 @@ _HOMES = {
     "latents": "latentmd.evaluation.latents",
     "load": "latentmd.sampling.sample",
     "md": "latentmd.sampling.rollout.md",
+    "md_data_set": "latentmd.sampling.rollout.data_set",
     "paths": "latentmd.sampling.paths.run",
     "simulate": "latentmd.sampling.sample",
     "train": "latentmd.training.train",
@@ -68,6 +70,7 @@ __all__ = [
     "latents",
     "load",
     "md",
+    "md_data_set",
     "paths",
     "simulate",
     "train",

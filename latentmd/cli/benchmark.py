@@ -50,13 +50,14 @@ def benchmark_command(
     pdb: Path | None, model: str | None, walkers: tuple[int, ...], seconds: float, max_atoms: int, device: str,
     threads: int | None, out: Path, overwrite: bool,
 ) -> None:  # fmt: skip
-    """Time plain OpenMM on every platform and each part of a surrogate, on this machine, in one run.
+    """Time OpenMM on every platform, the replica engine and each part of a surrogate, on this machine, in one run.
 
     PDB is the bundled alanine dipeptide where none is named. Writes benchmark.json and benchmark.png.
     """
     from rich.console import Console
 
     from latentmd.evaluation.benchmark import BenchmarkError, benchmark
+    from latentmd.evaluation.replica_speed import NAME, per_core_line
     from latentmd.evaluation.speed import scan_table, table
     from latentmd.model.file import models_folder
 
@@ -79,6 +80,11 @@ def benchmark_command(
             raise click.ClickException("stopped before the benchmark was complete; nothing was written") from error
     console = Console()
     console.print(table(document["rows"]))
+    if found := document["replicas_on_one_core"]:
+        console.print(per_core_line(found), highlight=False)
+    for row in document["rows"]:
+        if row.name == NAME and not found:
+            console.print(f"no replica engine: {row.note}", highlight=False)
     if document["cost_against_atoms"]:
         console.print(scan_table(document["cost_against_atoms"]))
     if document["peak_gflops"]:

@@ -9,6 +9,9 @@ import click
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
     from latentmd.model.peptide_file import PeptideManifest
+    from latentmd.systems.builder import Molecule
+
+_SECONDS = 0.3  # of each timing of --speed
 
 
 @click.command(
@@ -16,15 +19,17 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   latentmd inspect alanine-dipeptide
+  latentmd inspect my.pt --speed
   latentmd inspect my.pt --json""",
 )
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest as JSON.")
 @click.option("--topology", is_flag=True, help="The covered molecule as PDB text.")
-def inspect_command(model: str, as_json: bool, topology: bool) -> None:
+@click.option("--speed", is_flag=True, help="Time plain MD of the molecule here: replica engine and OpenMM.")
+def inspect_command(model: str, as_json: bool, topology: bool, speed: bool) -> None:
     """Show what MODEL, a bundle's path or a bundled model's name, is and where it holds.
 
-    The file's hash is checked first; nothing in it is run.
+    The file's hash is checked first; nothing in it is run. The last table says what plain MD runs with here.
     """
     from latentmd.model.file import find, read_manifest, read_sha256
     from latentmd.model.peptide_file import is_peptides, read_peptide_manifest
@@ -43,7 +48,38 @@ def inspect_command(model: str, as_json: bool, topology: bool) -> None:
     elif topology:
         click.echo(manifest.topology.rstrip())
     else:
-        _show(manifest, str(path), sha256)
+        _show([*_sections(manifest, str(path), sha256), ("plain MD here", _engines(manifest, speed))])
+
+
+def _engines(manifest: Manifest, speed: bool) -> list[tuple[str, str]]:
+    """The engine of plain MD on this machine and, if wanted, its speed beside OpenMM's."""
+    from latentmd.replicas.choice import engine_in_use
+
+    rows = [("engine", engine_in_use())]
+    if not speed:
+        return rows
+    from latentmd.evaluation.replica_speed import per_core, per_core_line, replica_row
+
+    try:
+        molecule = _simulated(manifest)
+        found = per_core(molecule, _SECONDS)
+        return [*rows, ("speed", per_core_line(found) if found else replica_row(molecule, _SECONDS).note)]
+    except ValueError as error:
+        return [*rows, ("speed", f"cannot be timed: {error}")]
+
+
+def _simulated(manifest: Manifest) -> Molecule:
+    """The molecule of a model under the protocol that it was trained for."""
+    import tempfile
+    from pathlib import Path
+
+    from latentmd.sampling.conditions import protocol_of
+    from latentmd.systems.builder import build
+
+    with tempfile.TemporaryDirectory() as folder:
+        pdb = Path(folder) / "molecule.pdb"
+        pdb.write_text(manifest.topology, encoding="utf-8")
+        return build(pdb, protocol_of(manifest))
 
 
 def _peptides(m: PeptideManifest) -> str:
@@ -64,12 +100,12 @@ def _peptides(m: PeptideManifest) -> str:
     )
 
 
-def _show(manifest: Manifest, path: str, sha256: str) -> None:
+def _show(sections: list[tuple[str, list[tuple[str, str]]]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    for title, rows in _sections(manifest, path, sha256):
+    for title, rows in sections:
         if not rows:
             continue
         table = Table(title=title, show_header=False, title_justify="left", title_style="bold")

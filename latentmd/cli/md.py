@@ -17,6 +17,7 @@ from latentmd.cli.progress import Display
 Examples:
   latentmd md my.pdb --time 100ns --out my-md
   latentmd md my.pdb --time 60ns --walkers 8 --save-every 1ps --seed 1 --out train
+  latentmd md a.pdb b.pdb peptides/ --time 10ns --save-every 10ps --walkers 16 --out set
   latentmd md my.pdb --time 1ns --solvent explicit --temperature 300 --out wet
   latentmd md ligand.pdb --time 1ns --force-field gaff.xml --solvent vacuum --out dry
   latentmd md my.prmtop --positions my.inpcrd --time 10ns --out amber
@@ -24,7 +25,7 @@ Examples:
   latentmd md my.psf --positions my.crd --parameters all.prm --parameters all.rtf --time 10ns --out charmm
   latentmd md my.pdb --system system.xml --time 10ns --out own""",
 )
-@click.argument("pdb", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--time", type=Time(), required=True, help="Simulated time per walker, such as 100ns.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Output folder.")
 @click.option("--walkers", type=click.IntRange(min=1), default=4, show_default=True, help="Independent runs.")
@@ -50,19 +51,41 @@ Examples:
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none.")
 @input_options
-def md_command(pdb: Path, **options: Any) -> None:
+def md_command(files: tuple[Path, ...], **options: Any) -> None:
     """Simulate the molecule in FILE with plain full-atom MD, several walkers in parallel.
 
     FILE is a PDB, mmCIF or GRO file, or one that brings its own force field: an Amber prmtop, GROMACS top or CHARMM psf
     with --positions, or a PDB or mmCIF file with --system.
 
     Each walker is minimised and equilibrated for 100 ps before time zero. Writes the same files as `latentmd simulate`.
+
+    Several FILEs, or a folder of them, become one data set: a folder for each molecule and manifest.json, which lists
+    what was made and what failed. With --resume, more files may be added.
     """
+    if len(files) > 1 or files[0].is_dir():
+        _data_set(files, options)
+        return
     from latentmd.sampling.rollout.md import md
 
+    pdb = files[0]
     with run_errors():
         with Display(picoseconds=True) as progress:
             result = md(pdb, progress=progress, **options)
         show_result(result)
         top = result.topology
+    click.echo(f"engine: {result.summary['engine']}")
     click.echo(f"train a model from it: latentmd train {result.folder}/walker-*.xtc --top {top} --out {pdb.stem}.pt")
+
+
+def _data_set(files: tuple[Path, ...], options: dict[str, Any]) -> None:
+    from latentmd.sampling.rollout.data_set import md_data_set
+    from latentmd.units import format_time
+
+    with run_errors(), Display(picoseconds=True) as progress:
+        result = md_data_set(files, progress=progress, **options)
+    made = result.manifest["molecules"]
+    time = sum(sum(row["frames"]) for row in made) * result.manifest["frame_interval_ps"]
+    click.echo(f"{len(made)} molecule{'s' * (len(made) > 1)}, {format_time(time)} in all")
+    if result.failed:
+        click.echo(f"failed: {', '.join(result.failed)}; manifest.json has the reasons")
+    click.echo(f"wrote {result.folder}/: manifest.json and a folder for each molecule")

@@ -62,7 +62,7 @@ class Display:
                 for task in self.tasks.values():
                     self.bar.remove_task(task)
                 self.tasks = {}
-            self.tasks[stage] = self.bar.add_task(stage, total=total, note="")
+            self.tasks[stage] = self.bar.add_task(stage, total=total, completed=int(done or 0), note="")
         self.stage = stage
         task = self.tasks[stage]
         self.bar.update(task, completed=done or 0, total=total, note=self._note(task, done, total, values))

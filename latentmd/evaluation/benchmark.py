@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.evaluation import speed
+from latentmd.evaluation.replica_speed import per_core, replica_row
 from latentmd.evaluation.speed import Row
 from latentmd.io.folder import results_folder
 from latentmd.report import record
@@ -43,7 +44,7 @@ def benchmark(
     overwrite: bool = False,
     progress: Progress = lambda stage: None,
 ) -> dict[str, Any]:
-    """Time plain OpenMM on each platform and every part of a surrogate, one after the other.
+    """Time plain OpenMM on each platform, the replica engine and every part of a surrogate, one after the other.
 
     Args:
         pdb: molecule.
@@ -69,6 +70,9 @@ def benchmark(
     progress("building the molecule")
     molecule = build(Path(pdb))
     rows = openmm_rows(molecule, seconds, progress)
+    progress("plain MD, replica engine")
+    rows.append(replica_row(molecule, seconds))
+    replicas = per_core(molecule, seconds / 3)
     peak = None
     if model is not None:
         from latentmd.model.propagator import Propagator
@@ -83,7 +87,7 @@ def benchmark(
     scan = size_rows(seconds, max_atoms, progress)
     progress("import times")
     imports = {s: speed.import_seconds(f"import {s}") for s in ("latentmd", "torch", "openmm")}
-    document = _document(pdb, model, rows, scan=scan, peak=peak, imports=imports)
+    document = _document(pdb, model, rows, scan=scan, peak=peak, imports=imports) | {"replicas_on_one_core": replicas}
     if folder is not None:
         record.write_json(folder / "benchmark.json", document)
         (folder / "benchmark.png").write_bytes(speed.plot(rows, scan))

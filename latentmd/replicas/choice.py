@@ -1,13 +1,14 @@
-"""The engine for a System: the compiled kernel where it can, plain OpenMM otherwise, and which of them it became."""
+"""The engine for a System: the compiled kernel where it can, plain OpenMM otherwise, and which of them it is."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from latentmd.arrays import Floats, Ints
 from latentmd.replicas.engine import ReplicaEngine
-from latentmd.replicas.library import library
+from latentmd.replicas.library import SWITCH, library
 from latentmd.replicas.terms import UnsupportedError, read_terms
 
 if TYPE_CHECKING:
@@ -19,15 +20,23 @@ if TYPE_CHECKING:
 def unsupported(system: openmm.System) -> str:
     """Say in a sentence why the compiled kernel cannot simulate a System; an empty text where it can."""
     if library() is None:
-        return (
-            "the compiled replica kernel is not installed (no C++ compiler was found at installation), so that OpenMM "
-            "simulates one replica at a time"
-        )
+        why = "is not installed (no C++ compiler was found at installation)"
+        if os.environ.get(SWITCH) == "off":
+            why = f"is switched off by {SWITCH}=off"
+        return f"the compiled replica kernel {why}, so that OpenMM simulates one replica at a time"
     try:
         read_terms(system)
     except UnsupportedError as error:
         return str(error)
     return ""
+
+
+def engine_in_use() -> str:
+    """Say which engine simulates molecules whose force field the kernel knows, as this package is installed here."""
+    found = library()
+    if found is None:
+        return "OpenMM, one replica at a time; reinstall latentmd with a C++ compiler for the replica engine"
+    return f"compiled replica engine, {found.variants[-1]}, {found.lanes} replicas to a block"
 
 
 def replica_engine(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -18,6 +19,9 @@ from latentmd.replicas.terms import COULOMB, OFFSET, Terms
 VARIANTS = ("portable", "avx2", "avx512")
 #: Largest relative error of a constrained length, and of its rate of change in 1/ps.
 TOLERANCE = 1e-8
+
+#: Environment variable that leaves the work to OpenMM where it is "off", to compare both.
+SWITCH = "LATENTMD_REPLICAS"
 
 FORCES, LANGEVIN, VERLET, CONSTRAIN, DRAW = range(5)
 
@@ -70,7 +74,9 @@ class Library:
 
 @cache
 def library() -> Library | None:
-    """Load the compiled kernel; None where it was not built (there was no compiler at installation)."""
+    """Load the compiled kernel; None where it was not built (no compiler at installation) or is switched off."""
+    if os.environ.get(SWITCH) == "off":
+        return None
     folder = Path(str(files("latentmd.replicas")))
     for path in sorted(folder.glob("_kernel*.so")):
         try:

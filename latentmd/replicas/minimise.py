@@ -30,19 +30,19 @@ def lower(
         mass: amu, shape (atoms,).
         iterations: evaluations of the forces; at least one is made.
         largest_step: nm, that any atom moves in one step.
-        tolerance: kJ/mol/nm; ends where the root mean square of the projected forces is below it in every replica.
+        tolerance: kJ/mol/nm; a replica ends where the root mean square of its projected forces is below it.
 
     Returns:
-        Positions (replicas, atoms, 3) in nm and energies (replicas,) in kJ/mol; a replica whose energy is not finite
-        stays where it was.
+        Positions (replicas, atoms, 3) in nm and energies (replicas,) in kJ/mol; each depends on its own start alone,
+        and a replica whose energy is not finite stays where it was.
     """
     width = np.sqrt(mass)[:, None]
     x, energies, gradients = evaluate(positions)
     memory = _Curvature(x.shape)
     share, ended = np.ones(len(x)), ~np.isfinite(energies)
     for _ in range(iterations - 1):
-        rms = np.sqrt(np.mean((gradients * width) ** 2, axis=(1, 2)))
-        if (ended | (rms <= tolerance)).all():
+        ended |= np.sqrt(np.mean((gradients * width) ** 2, axis=(1, 2))) <= tolerance
+        if ended.all():
             break
         step = _limited(-memory.applied(gradients) / width, largest_step) * share[:, None, None]
         tried, found, slopes = evaluate(x + step)

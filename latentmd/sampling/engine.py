@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,14 +23,17 @@ from latentmd.sampling.contracts import Burst, BurstError, Relaxed
 if TYPE_CHECKING:
     import openmm
 
+    from latentmd.replicas.engine import ReplicaEngine
     from latentmd.systems.builder import Molecule
 
+Result = TypeVar("Result")
 
 RELAXATION = 1.0  # ps of restrained simulation after the minimisation of a proposed structure
 RESTRAINED = 0.5  # ps of restrained simulation before a burst
 _STIFFNESS = 1000.0  # of the torsion restraints, kJ/mol/rad²: 3 degrees at 300 K
 _STRENGTH = "latentmd_hold"  # Context parameter that scales the restraints
 _MINIMISATION = 100  # most iterations of the minimiser
+_TOLERANCE = 10.0  # root mean square of the forces where it ends, kJ/mol/nm
 _RESTRAINTS = 30  # force group of the restraints, left out of energies
 
 
@@ -153,40 +156,66 @@ class MoleculeEngine:
             The bursts, or "exploded" for those that are discarded.
         """
         from latentmd.replicas.choice import unsupported
-        from latentmd.replicas.engine import ReplicaEngine
 
         if unsupported(self.molecule.system):
-            return [self._burst_or_reason(start, frames, seed) for start, seed in zip(starts, seeds, strict=True)]
-        protocol, x = self.molecule.protocol, np.asarray(starts, dtype=np.float64)
+            return [_or_reason(self.burst, start, frames, seed) for start, seed in zip(starts, seeds, strict=True)]
+        protocol, shape = self.molecule.protocol, np.shape(starts)
+        replicas = self._held_replicas(starts, seeds)
+        scheme = {"timestep": protocol.timestep, "friction": protocol.friction}
+        replicas.constrain()
+        replicas.draw_velocities()
+        replicas.langevin(round(RESTRAINED / protocol.timestep), **scheme)
+        replicas.hold(np.zeros((shape[0], len(self.quads))), 0.0)
+        positions, energies = np.empty((shape[0], frames, *shape[1:]), np.float32), np.empty((shape[0], frames))
+        for i in range(frames):
+            if i:
+                replicas.langevin(round(self.interval / protocol.timestep), **scheme)
+            positions[:, i], energies[:, i] = replicas.positions, replicas.energies()
+        sound = np.isfinite(positions.reshape(shape[0], -1).sum(axis=1)) & np.isfinite(energies.sum(axis=1))
+        return [Burst(positions[k], energies[k]) if sound[k] else "exploded" for k in range(shape[0])]
+
+    def relaxations(self, starts: Floats, seeds: Sequence[int]) -> list[Relaxed | str]:
+        """Relax structures, all at once with the replica engine where it knows the force field.
+
+        Each is what `relax` describes, and depends on its own start and seed alone.
+
+        Args:
+            starts: proposed structures in nm, shape (structures, atoms, 3).
+            seeds: one for each structure.
+
+        Returns:
+            The relaxed structures, or "exploded" for those that there is no sound structure near.
+        """
+        from latentmd.replicas.choice import unsupported
+
+        if unsupported(self.molecule.system):
+            return [_or_reason(self.relax, start, seed) for start, seed in zip(starts, seeds, strict=True)]
+        protocol = self.molecule.protocol
+        replicas = self._held_replicas(starts, seeds)
+        replicas.minimize(_MINIMISATION, tolerance=_TOLERANCE)
+        replicas.draw_velocities()
+        steps = round(RELAXATION / protocol.timestep)
+        replicas.langevin(steps, timestep=protocol.timestep, friction=protocol.friction)
+        positions, energies = replicas.positions.astype(np.float32), replicas.energies()
+        sound = np.isfinite(positions.reshape(len(starts), -1).sum(axis=1)) & np.isfinite(energies)
+        return [Relaxed(x, float(e)) if ok else "exploded" for x, e, ok in zip(positions, energies, sound, strict=True)]
+
+    def _held_replicas(self, starts: Floats, seeds: Sequence[int]) -> ReplicaEngine:
+        """Replicas at structures (replicas, atoms, 3), with the rotatable torsions restrained as they are there."""
+        from latentmd.replicas.engine import ReplicaEngine
+
+        x = np.asarray(starts, dtype=np.float64)
         replicas = ReplicaEngine(
             self.molecule.system,
             x,
-            temperature=protocol.temperature,
+            temperature=self.molecule.protocol.temperature,
             seed=seeds,
             numbers=[0] * len(x),
             restraints=self.quads,
             threads=1,
         )
-        scheme = {"timestep": protocol.timestep, "friction": protocol.friction}
-        held = torsions(x, self.quads)
-        replicas.hold(held, _STIFFNESS)
-        replicas.constrain()
-        replicas.draw_velocities()
-        replicas.langevin(round(RESTRAINED / protocol.timestep), **scheme)
-        replicas.hold(held, 0.0)
-        positions, energies = np.empty((len(x), frames, *x.shape[1:]), np.float32), np.empty((len(x), frames))
-        for i in range(frames):
-            if i:
-                replicas.langevin(round(self.interval / protocol.timestep), **scheme)
-            positions[:, i], energies[:, i] = replicas.positions, replicas.energies()
-        sound = np.isfinite(positions.reshape(len(x), -1).sum(axis=1)) & np.isfinite(energies.sum(axis=1))
-        return [Burst(positions[k], energies[k]) if sound[k] else "exploded" for k in range(len(x))]
-
-    def _burst_or_reason(self, start: Floats, frames: int, seed: int) -> Burst | str:
-        try:
-            return self.burst(start, frames, seed)
-        except BurstError as error:
-            return str(error)
+        replicas.hold(torsions(x, self.quads), _STIFFNESS)
+        return replicas
 
     def features(self, positions: Floats) -> Floats:
         """Cosines and sines of the torsions about rotatable bonds, shape (frames, 2 torsions)."""
@@ -208,6 +237,14 @@ class MoleculeEngine:
     def _draw_velocities(self, context: openmm.Context, seed: int) -> None:
         temperature = self.molecule.protocol.temperature
         context.setVelocitiesToTemperature(temperature, (seed ^ 0x5DEECE6) % (2**31 - 2) + 1)
+
+
+def _or_reason(simulate: Callable[..., Result], *arguments: Any) -> Result | str:
+    """What a simulation returns, or why it was discarded."""
+    try:
+        return simulate(*arguments)
+    except BurstError as error:
+        return str(error)
 
 
 def _frame(context: openmm.Context) -> tuple[Floats, float]:

@@ -50,6 +50,11 @@ def disagreement(molecule: Molecule, manifest: Manifest | PeptideManifest) -> st
 def refuse_force_field(source: Path, inputs: InputOptions, force_field: tuple[str, ...]) -> None:
     """Refuse --force-field for a molecule that brings its own.
 
+    Args:
+        source: file of the molecule.
+        inputs: options about it; `system` is one way to bring a force field.
+        force_field: OpenMM force-field XML files asked for.
+
     Raises:
         ValueError: it does.
     """

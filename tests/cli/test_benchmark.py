@@ -36,7 +36,15 @@ def test_options_reach_the_benchmark_and_its_rows_are_shown(tmp_path: Path, monk
     def benchmark(molecule: Path, model: str | None, **options: Any) -> dict[str, Any]:
         asked.update(options, model=model)
         row = Row(name="encoder", size="4 frames", rate=12.0, unit="frames/s", low=11.0, high=13.0)
-        return {"rows": [row], "cost_against_atoms": [], "peak_gflops": 50.0, "import_seconds": {"torch": 1.5}}
+        per_core = {"atoms": 22, "replicas": 32, "variant": "avx2", "engine": 1.5, "openmm": {"Reference": 30.0},
+                    "ratio": [20.0, 18.0, 22.0]}  # fmt: skip
+        return {
+            "rows": [row],
+            "cost_against_atoms": [],
+            "peak_gflops": 50.0,
+            "import_seconds": {"torch": 1.5},
+            "replicas_on_one_core": per_core,
+        }
 
     monkeypatch.setattr("latentmd.evaluation.benchmark.benchmark", benchmark)
     line = [PDB, "--model", "none", "--walkers", "4", "--walkers", "8", "--seconds", "0.5", "--out", str(tmp_path)]
@@ -44,3 +52,4 @@ def test_options_reach_the_benchmark_and_its_rows_are_shown(tmp_path: Path, monk
     assert asked["model"] is None and asked["walkers"] == (4, 8) and asked["seconds"] == 0.5
     assert result.exit_code == 0, result.output
     assert "encoder" in result.output and "50 GFLOP/s" in result.output and "torch 1.50 s" in result.output
+    assert "20.0 times (18.0 to 22.0)" in " ".join(result.output.split())

@@ -33,6 +33,18 @@ def test_md_then_a_second_run_into_the_same_folder(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["seed"] == 5
 
 
+def test_several_files_become_a_data_set(tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing.pdb"
+    nothing.write_text("END\n")
+    options = "--time 1ps --save-every 1ps --walkers 1 --processes 1 --out".split()
+    result = latentmd("md", ALANINE, str(nothing), *options, str(tmp_path / "set"))
+    assert result.exit_code == 0, result.output
+    assert "1 molecule, 1 ps in all" in result.output and "failed: nothing" in result.output
+    rows = json.loads((tmp_path / "set" / "manifest.json").read_text())
+    assert [row["name"] for row in rows["molecules"]] == ["alanine_dipeptide"]
+    assert "nothing.pdb" in rows["failed"][0]["error"]
+
+
 def test_an_unwritable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     result = latentmd("md", ALANINE, *("--time", "1ps"), *("--out", str(tmp_path / "file" / "run")))

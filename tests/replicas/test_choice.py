@@ -9,7 +9,7 @@ import openmm
 import pytest
 
 from latentmd.replicas import choice
-from latentmd.replicas.choice import replica_engine, unsupported
+from latentmd.replicas.choice import engine_in_use, replica_engine, unsupported
 from latentmd.replicas.engine import ReplicaEngine
 from latentmd.replicas.library import library
 from latentmd.replicas.one_by_one import OneByOne
@@ -51,3 +51,21 @@ def test_without_a_kernel_the_reason_says_so(alanine: Any, monkeypatch: pytest.M
     monkeypatch.setattr(choice, "library", lambda: None)
     assert "no C++ compiler was found at installation" in unsupported(alanine.system)
     assert isinstance(replica_engine(alanine.system, _two(alanine)), OneByOne)
+    assert engine_in_use().startswith("OpenMM, one replica at a time")
+
+
+def test_the_kernel_can_be_switched_off(alanine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATENTMD_REPLICAS", "off")
+    library.cache_clear()
+    try:
+        assert library() is None
+        assert "switched off by LATENTMD_REPLICAS=off" in unsupported(alanine.system)
+    finally:
+        library.cache_clear()
+
+
+def test_the_engine_in_use_names_its_instruction_set() -> None:
+    found = library()
+    if found is None:
+        pytest.skip("the kernel is not installed: there was no C++ compiler")
+    assert found.variants[-1] in engine_in_use()

@@ -154,3 +154,27 @@ def test_many_bursts_at_once_depend_on_their_own_seeds() -> None:
     broken[2] = np.nan
     found = engine.bursts(broken, 2, [1, 2, 3, 4, 5])
     assert [isinstance(burst, str) for burst in found] == [False, False, True, False, False]
+
+
+def test_many_relaxations_at_once_depend_on_their_own_starts_and_seeds(engine: MoleculeEngine) -> None:
+    """They hold the torsions and repair what is strained, as one by one, with the energies of thermal motion."""
+    rng = np.random.default_rng(1)
+    start = engine.burst(np.asarray(engine.molecule.positions._value), 20, 1).positions[-1]
+    starts = start + rng.uniform(0.001, 0.02, size=(20, 1, 1)) * rng.standard_normal((20, *start.shape))
+    starts[7] = np.nan
+    found = engine.relaxations(starts, range(20))
+    again = engine.relaxations(starts[[11, 3, 7]], [11, 3, 7])
+    for one, other in ((found[11], again[0]), (found[3], again[1])):
+        assert not isinstance(one, str) and not isinstance(other, str)
+        np.testing.assert_array_equal(one.positions, other.positions)
+        assert one.energy == other.energy
+    assert found[7] == again[2] == "exploded"
+    good = [relaxed for relaxed in found if not isinstance(relaxed, str)]
+    assert len(good) == 19
+    assert np.all(list(engine.checks(np.array([relaxed.positions for relaxed in good])).values()))
+    alone = [engine.relax(x, seed).energy for seed, x in enumerate(starts) if np.isfinite(x).all()]
+    energies = np.array([relaxed.energy for relaxed in good])
+    error = np.sqrt((energies.var(ddof=1) + np.var(alone, ddof=1)) / 19)
+    assert abs(energies.mean() - np.mean(alone)) < 3 * error < 20
+    turned = np.arccos(np.clip(_cosines(engine, good[3].positions, starts[3]), -1, 1))
+    assert np.rad2deg(turned).max() < 40

@@ -135,6 +135,12 @@ class PinnedPaths:
 
 
 def systematic(share: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Systematic resampling: indices [count], each drawn in proportion to its share."""
+    """Systematic resampling: indices [count], each drawn in proportion to its share.
+
+    Args:
+        share: of each particle, sum 1, [particles].
+        count: of indices.
+        generator: decides them.
+    """
     points = (torch.arange(count, dtype=share.dtype) + torch.rand(1, generator=generator, dtype=share.dtype)) / count
     return torch.searchsorted(share.cumsum(0), points).clamp(max=count - 1)

@@ -9,7 +9,7 @@ import numpy as np
 from latentmd.arrays import Floats
 from latentmd.sampling.contracts import Burst
 from latentmd.sampling.hybrid.store import Store
-from latentmd.sampling.hybrid.tasks import RELAX, BurstWork, Task, keyed_rng, keyed_seed, run_relax, simulate_missing
+from latentmd.sampling.hybrid.tasks import RELAX, BurstWork, keyed_rng, keyed_seed, relax_all, simulate_missing
 
 if TYPE_CHECKING:
     from latentmd.sampling.hybrid.explorer import SurrogateExplorer
@@ -120,9 +120,9 @@ def spread_starts(run: HybridRun, frames: Floats, tasks: Scheduler) -> Floats:
     sound = np.all(list(engine.checks(frames).values()), axis=0)
     pool = np.concatenate([run.reference[None].astype(np.float64), frames[sound].astype(np.float64)])
     order = furthest_first(engine.features(pool), min(_SPARE * count, len(pool)))
-    work = [Task(engine, pool[k], 0, keyed_seed(seed, 0, RELAX, i)) for i, k in enumerate(order)]
+    seeds = [keyed_seed(seed, 0, RELAX, i) for i in range(len(order))]
     kept: list[Floats] = []
-    for relaxed in tasks.map(run_relax, work):
+    for relaxed in relax_all(engine, pool[order], seeds, tasks):
         if isinstance(relaxed, str):
             continue
         if all(passed[0] for passed in engine.checks(relaxed.positions[None]).values()):

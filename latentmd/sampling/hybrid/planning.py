@@ -15,7 +15,7 @@ from latentmd.sampling.hybrid.dataset import Dataset
 from latentmd.sampling.hybrid.gate import ACCEPTED, Gate, calibrate
 from latentmd.sampling.hybrid.reweighting import connected_share, count_transitions, fit, state_shares, state_visits
 from latentmd.sampling.hybrid.settings import RoundSettings
-from latentmd.sampling.hybrid.tasks import PLAN, RELAX, Task, keyed_rng, keyed_seed, run_relax
+from latentmd.sampling.hybrid.tasks import PLAN, RELAX, keyed_rng, keyed_seed, relax_all
 from latentmd.sampling.scheduler import Scheduler
 
 SURROGATE = "surrogate"  # origin of a burst that starts from an accepted proposal
@@ -199,13 +199,11 @@ class Planner:
 
     def _relax(self, proposals: list[Floats | str], gate: Gate, round_: int) -> list[Relaxed | str]:
         """Relax proposals and apply the rest of the gate: relaxed structures, or the reasons why not."""
-        tasks = {
-            i: Task(self.engine, proposal, 0, keyed_seed(self.settings.seed, round_, RELAX, i))
-            for i, proposal in enumerate(proposals)
-            if not isinstance(proposal, str)
-        }
+        rows = [i for i, proposal in enumerate(proposals) if not isinstance(proposal, str)]
         results: list[Relaxed | str] = [p if isinstance(p, str) else NO_PROPOSAL for p in proposals]
-        for i, result in zip(tasks, self.scheduler.map(run_relax, list(tasks.values())), strict=True):
+        starts = np.array([proposals[i] for i in rows])
+        seeds = [keyed_seed(self.settings.seed, round_, RELAX, i) for i in rows]
+        for i, result in zip(rows, relax_all(self.engine, starts, seeds, self.scheduler), strict=True):
             results[i] = result if isinstance(result, str) else self._judge(result, gate)
         return results
 

@@ -15,7 +15,7 @@ from latentmd.sampling.errors import RunError, Stopped
 from latentmd.sampling.exactness import promise
 from latentmd.sampling.hybrid.folder import NO_MODEL, SUMMARY
 from latentmd.sampling.hybrid.gate import ACCEPTED, Gate, gate_of_bursts, screen_structures
-from latentmd.sampling.hybrid.tasks import PLAN, RELAX, Task, keyed_rng, keyed_seed, run_relax
+from latentmd.sampling.hybrid.tasks import PLAN, RELAX, keyed_rng, keyed_seed, relax_all
 from latentmd.sampling.request import HybridBudget, HybridResult, HybridRun
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def _relaxed(
 ) -> tuple[Floats, Floats, list[str]]:
     """Structures and energies after relaxation, and verdicts with what relaxation and the gate's energy say."""
     rows = [i for i, verdict in enumerate(verdicts) if verdict == ACCEPTED]
-    work = [Task(run.engine, proposals[i], 0, keyed_seed(run.seed, 0, RELAX, i)) for i in rows]
+    seeds = [keyed_seed(run.seed, 0, RELAX, i) for i in rows]
     structures, energies, final = proposals.copy(), np.full(len(proposals), np.nan), list(verdicts)
-    for i, result in zip(rows, tasks.map(run_relax, work), strict=True):
+    for i, result in zip(rows, relax_all(run.engine, proposals[rows], seeds, tasks), strict=True):
         if run.stop():
             raise Stopped(run.folder)
         if isinstance(result, str):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -91,7 +91,7 @@ def run_burst(task: Task) -> Burst | str:
 
 @runtime_checkable
 class BatchEngine(Protocol):
-    """An engine that simulates several bursts at once."""
+    """An engine that relaxes or simulates several structures at once."""
 
     def bursts(self, starts: Floats, frames: int, seeds: Sequence[int]) -> list[Burst | str]:
         """Simulate a burst from each structure; the bursts, or the reasons why they are discarded.
@@ -103,16 +103,25 @@ class BatchEngine(Protocol):
         """
         ...
 
+    def relaxations(self, starts: Floats, seeds: Sequence[int]) -> list[Relaxed | str]:
+        """Relax structures; the relaxed ones, or the reasons why there are none.
+
+        Args:
+            starts: structures, shape (structures, ...).
+            seeds: of velocities and noise, one for each structure, which alone decides it.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Bursts that one worker simulates together.
+    """Structures that one worker simulates or relaxes together.
 
     Attributes:
         engine: unbiased dynamics.
         starts: structures, shape (bursts, ...).
-        frames: of each burst.
-        seeds: of velocities and noise, one for each burst.
+        frames: of each burst; not used by relaxations.
+        seeds: of velocities and noise, one for each structure.
     """
 
     engine: Engine
@@ -120,14 +129,46 @@ class Batch:
     frames: int
     seeds: tuple[int, ...]
 
+    def tasks(self) -> list[Task]:
+        """The structures one by one."""
+        return [
+            Task(self.engine, start, self.frames, seed) for start, seed in zip(self.starts, self.seeds, strict=True)
+        ]
+
 
 def run_batch(batch: Batch) -> list[Burst | str]:
     """Simulate bursts, at once where the engine can; the bursts, or the reasons why they are discarded."""
     if isinstance(batch.engine, BatchEngine):
         return batch.engine.bursts(batch.starts, batch.frames, batch.seeds)
+    return [run_burst(task) for task in batch.tasks()]
+
+
+def run_relaxations(batch: Batch) -> list[Relaxed | str]:
+    """Relax structures, at once where the engine can; the relaxed ones, or the reasons why there are none."""
+    if not isinstance(batch.engine, BatchEngine):
+        return [run_relax(task) for task in batch.tasks()]
+    found = batch.engine.relaxations(batch.starts, batch.seeds)
+    return [f"relaxation: {result}" if isinstance(result, str) else result for result in found]
+
+
+def relax_all(engine: Engine, starts: Floats, seeds: Sequence[int], tasks: Scheduler) -> Iterator[Relaxed | str]:
+    """Relaxed structures in the order of the starts, or the reasons why there are none.
+
+    Args:
+        engine: relaxes.
+        starts: structures, shape (structures, ...).
+        seeds: of velocities and noise, one for each structure.
+        tasks: runs them.
+    """
+    for found in tasks.map(run_relaxations, _batches(engine, starts, 0, seeds)):
+        yield from found
+
+
+def _batches(engine: Engine, starts: Floats, frames: int, seeds: Sequence[int]) -> list[Batch]:
+    size = BATCH if isinstance(engine, BatchEngine) else 1
     return [
-        run_burst(Task(batch.engine, start, batch.frames, seed))
-        for start, seed in zip(batch.starts, batch.seeds, strict=True)
+        Batch(engine, np.asarray(starts)[k : k + size], frames, tuple(seeds[k : k + size]))
+        for k in range(0, len(starts), size)
     ]
 
 
@@ -180,20 +221,12 @@ def simulate_missing(work: BurstWork, store: BurstStore, tasks: Scheduler, stop:
     missing = [i for i in range(len(work.starts)) if not store.has_burst(work.round_, i)]
     if stop():
         return False
-    size = BATCH if isinstance(work.engine, BatchEngine) else 1
-    groups = [missing[k : k + size] for k in range(0, len(missing), size)]
-    batches = [
-        Batch(
-            work.engine,
-            np.asarray(work.starts)[group],
-            work.frames,
-            tuple(keyed_seed(work.seed, work.round_, BURST, i) for i in group),
-        )
-        for group in groups
-    ]
-    for group, bursts in zip(groups, tasks.map(run_batch, batches), strict=True):
-        for i, burst in zip(group, bursts, strict=True):
-            store.write_burst(work.round_, i, burst)
-        if stop() and group is not groups[-1]:
+    seeds = [keyed_seed(work.seed, work.round_, BURST, i) for i in missing]
+    batches = _batches(work.engine, np.asarray(work.starts)[missing], work.frames, seeds)
+    numbers = iter(missing)
+    for batch, bursts in zip(batches, tasks.map(run_batch, batches), strict=True):
+        for burst in bursts:
+            store.write_burst(work.round_, next(numbers), burst)
+        if stop() and batch is not batches[-1]:
             return False
     return True

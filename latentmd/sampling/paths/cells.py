@@ -131,7 +131,9 @@ def cell_chain(propagator: Propagator, name: str) -> CellChain:
     states = metastable_sets(ReversibleModel(np.arange(len(matrix)), (fluxes + fluxes.T) / 2), _MOST_STATES)
     counts = np.bincount(cell, minlength=len(matrix))
     weight = (stationary / np.maximum(counts, 1))[cell]
-    return CellChain(points, cell, weight / weight.sum(), _by_population(states, stationary), stationary, lag)
+    return CellChain(
+        points, cell, weight / weight.sum(), _by_population(states, stationary), stationary=stationary, lag=lag
+    )
 
 
 def _stationary(matrix: Doubles, visited: np.ndarray[Any, Any]) -> Doubles:

@@ -43,7 +43,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PathPlan:
     """A run of paths, checked.
 
     Attributes:
@@ -81,7 +81,7 @@ class Plan:
         }  # fmt: skip
 
 
-def make_plan(request: PathsRequest) -> Plan:
+def make_plan(request: PathsRequest) -> PathPlan:
     """Check a request and condition the model on it.
 
     Raises:
@@ -108,10 +108,13 @@ def make_plan(request: PathsRequest) -> Plan:
     rng = np.random.default_rng(request.seed)
     starts = ends[0].point[None] if ends[0].point is not None else chain.draw(ends[0].state, _STARTS, rng)
     bridge = Bridge(
-        fine.h, lag, steps, request.interval, starts.astype(np.float32), ends[1].point,
-        (ends[0].structure, ends[1].structure),
+        fine.h, lag, steps, request.interval, starts.astype(np.float32), end=ends[1].point,
+        ends=(ends[0].structure, ends[1].structure),
     )  # fmt: skip
-    return Plan(request, subject, chain, spec, ends, guide, log_reach, frames, bridge, labels)
+    return PathPlan(
+        request, subject, chain, spec, ends, guide=guide, log_reach=log_reach, frames=frames, bridge=bridge,
+        labels=labels,
+    )  # fmt: skip
 
 
 def _check_times(r: PathsRequest) -> None:
@@ -149,9 +152,9 @@ def frames_of(subject: Subject) -> tuple[FeatureSpec, Frames]:
     topology = mdtraj.Topology.from_openmm(subject.molecule.topology)
     spec = feature_spec(topology)
     quads = spec.indices if spec.kind == "torsions" else np.zeros((0, 4), dtype=np.int64)
-    template = structure_template(*subject.model.manifest.molecule())
+    template = structure_template(*subject.manifest.molecule())
     model = subject.model.name
-    return spec, Frames(subject.molecule, model, subject.reference, subject.limits, template, quads)
+    return spec, Frames(subject.molecule, model, subject.reference, subject.limits, template=template, torsions=quads)
 
 
 def _place(propagator: Propagator, chain: CellChain, spec: FeatureSpec, state: int) -> str:

@@ -77,6 +77,40 @@ def md(
         RunInterrupted: Ctrl-C.
     """
     begin = clock.perf_counter()
+    settings, protocol = md_request(
+        time=time, out=out, walkers=walkers, save_every=save_every, temperature=temperature, solvent=solvent,
+        force_field=force_field, friction=friction, timestep=timestep, seed=seed, processes=processes,
+        overwrite=overwrite, resume=resume, inputs=inputs,
+    )  # fmt: skip
+    refuse_force_field(Path(pdb), inputs, protocol.force_field)
+    plan = md_plan(Path(pdb), settings, protocol)
+    plan.started = begin
+    return execute(plan, progress or no_report)
+
+
+def md_request(
+    *,
+    time: str | float,
+    out: str | Path,
+    walkers: int = 4,
+    save_every: str | float = "1ps",
+    temperature: float = 350.0,
+    solvent: Solvent = "implicit",
+    force_field: Sequence[str] = (),
+    friction: float = 1.0,
+    timestep: str | float = "4fs",
+    seed: int = 0,
+    processes: int | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    inputs: InputOptions = DEFAULT_INPUTS,
+) -> tuple[RolloutSettings, Protocol]:
+    """Settings of the walkers and protocol of the MD, from the arguments of `md`.
+
+    Args:
+        time, out, walkers, save_every, temperature, solvent, force_field, friction, timestep: as of `md`.
+        seed, processes, overwrite, resume, inputs: as of `md`.
+    """
     from latentmd.systems.builder import Protocol
 
     step = picoseconds(timestep)
@@ -87,10 +121,7 @@ def md(
         mode="md", time=picoseconds(time), interval=picoseconds(save_every), walkers=walkers, seed=seed,
         processes=processes, out=Path(out), overwrite=overwrite, resume=resume,
     )  # fmt: skip
-    refuse_force_field(Path(pdb), inputs, protocol.force_field)
-    plan = md_plan(Path(pdb), settings, protocol)
-    plan.started = begin
-    return execute(plan, progress or no_report)
+    return settings, protocol
 
 
 def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: str = "md") -> RolloutPlan:

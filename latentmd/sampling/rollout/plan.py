@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time as clock
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ class RolloutPlan:
         details: further settings for summary.json.
         wall: seconds by phase so far.
         started: time at which the run was asked for, of `time.perf_counter`.
+        alone: held while figures are drawn, so that runs in threads of one process take turns.
     """
 
     command: str
@@ -49,6 +51,7 @@ class RolloutPlan:
     details: dict[str, Any] = field(default_factory=dict)
     wall: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=clock.perf_counter)
+    alone: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
 
 def check_times(time: float, interval: float, timestep: float) -> None:

@@ -89,7 +89,18 @@ def _finished(folder: OutputFolder) -> RunResult | None:
     summary = json.loads(path.read_text(encoding="utf-8"))
     if summary["status"] != "complete":
         return None
-    return RunResult(folder.path, summary, folder.trajectories(), folder.topology)
+    return _usable(RunResult(folder.path, summary, folder.trajectories(), folder.topology))
+
+
+def _usable(run: RunResult) -> RunResult:
+    """A complete run, refused where most frames fail their structure checks."""
+    failing, frames = run.summary["frames_failing_checks"], sum(run.summary["frames"])
+    if failing > frames / 2:
+        raise RunError(
+            f"{failing} of {frames} frames fail their structure checks: the run is not usable. Its files are in "
+            f"{run.folder}; provenance.csv names the frames"
+        )
+    return run
 
 
 class _Execution:
@@ -128,19 +139,15 @@ class _Execution:
                 raise RunError(failure)
             raise KeyboardInterrupt
         try:
-            summary = self._finish(status)
+            with plan.alone:
+                summary = self._finish(status)
         except OSError as error:
             raise RunError(failure or str(error)) from error
         if status == "failed":
             raise RunError(f"{failure.rstrip('.')}. {frames} frames are in {folder.path}.")
         if status == "interrupted":
             raise RunInterrupted(folder.path, frames)
-        if self.tally.failing > frames / 2:
-            raise RunError(
-                f"{self.tally.failing} of {frames} frames fail their structure checks: the run is not usable. Its "
-                f"files are in {folder.path}; provenance.csv names the frames"
-            )
-        return RunResult(folder.path, summary, folder.trajectories(), folder.topology)
+        return _usable(RunResult(folder.path, summary, folder.trajectories(), folder.topology))
 
     def _write_topology(self) -> None:
         import io

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from latentmd.sampling.contracts import Burst
+from latentmd.arrays import Floats
+from latentmd.sampling.contracts import Burst, Relaxed
 from latentmd.sampling.hybrid.tasks import (
+    BATCH,
     BURST,
     RELAX,
     BurstWork,
     Task,
     keyed_rng,
     keyed_seed,
+    relax_all,
     run_burst,
     run_relax,
     simulate_missing,
@@ -55,6 +60,31 @@ def test_an_explosion_is_a_reason_and_a_wrong_length_an_error(monkeypatch: pytes
     monkeypatch.setattr(ToyEngine, "burst", lambda *_: Burst(np.zeros((3, 1)), np.zeros(3)))
     with pytest.raises(ValueError, match="returned 3 frames and 3 energies; expected 4 of each"):
         run_burst(task)
+
+
+class Together(ToyEngine):
+    """Relaxes all structures at once, and counts how often it is asked to."""
+
+    calls: ClassVar[list[int]] = []
+
+    def bursts(self, starts: Floats, frames: int, seeds: Sequence[int]) -> list[Burst | str]:
+        return [self.burst(start, frames, seed) for start, seed in zip(starts, seeds, strict=True)]
+
+    def relaxations(self, starts: Floats, seeds: Sequence[int]) -> list[Relaxed | str]:
+        self.calls.append(len(starts))
+        return [self.relax(x, s) if np.isfinite(x).all() else "exploded" for x, s in zip(starts, seeds, strict=True)]
+
+
+def test_structures_are_relaxed_together_where_the_engine_can() -> None:
+    starts, seeds = np.linspace(-1.0, 1.0, BATCH + 3)[:, None], range(BATCH + 3)
+    starts[4] = np.nan
+    apart = list(relax_all(ENGINE, starts, seeds, Serial()))
+    together = list(relax_all(Together(double_well(barrier=2.0), 5), starts, seeds, Serial()))
+    assert Together.calls == [BATCH, 3]
+    assert together[4] == "relaxation: exploded" and isinstance(apart[4], str)
+    for one, other in zip(apart[:4] + apart[5:], together[:4] + together[5:], strict=True):
+        assert isinstance(one, Relaxed) and isinstance(other, Relaxed)
+        np.testing.assert_array_equal(one.positions, other.positions)
 
 
 def test_only_missing_bursts_are_simulated_and_a_stop_is_obeyed() -> None:
