@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,7 +39,9 @@ class Checkpoint:
         """Name of the stage in the file; empty where there is no file."""
         return str(self._read()["stage"]) if self.path.exists() else ""
 
-    def restore(self, stage: str, schedule: Schedule, generators: list[torch.Generator], **parts: Stateful) -> bool:
+    def restore(
+        self, stage: str, schedule: Schedule, generators: list[torch.Generator], parts: Mapping[str, Stateful]
+    ) -> bool:
         """Put a stage into the state of the file, where it holds that stage; whether it did.
 
         Args:
@@ -59,7 +62,12 @@ class Checkpoint:
         return True
 
     def save(
-        self, stage: str, schedule: Schedule, generators: list[torch.Generator], always: bool = False, **parts: Stateful
+        self,
+        stage: str,
+        schedule: Schedule,
+        generators: list[torch.Generator],
+        parts: Mapping[str, Stateful],
+        always: bool = False,
     ) -> None:
         """Write the state of a stage where the last one is old enough.
 
@@ -67,8 +75,8 @@ class Checkpoint:
             stage: its name.
             schedule: its progress.
             generators: of random numbers.
-            always: however new the last state is.
             parts: modules and optimisers by name.
+            always: however new the last state is.
         """
         if not always and time.monotonic() - self.last < self.every:
             return

@@ -142,7 +142,7 @@ def _scores(model: PeptideModel, unseen: Peptides, longest: float) -> dict[str, 
     nats = likelihoods(model, unseen, 4, min(longest, float(group.frames.max() - 1) * unseen.interval))
     drawn = Rollouts(model, chain, 0).equilibrium(_DRAWS)
     found = frame_scores(chain, drawn, peptide_angles(group, 0))
-    planes = {name: found[name] for name in ("ramachandran", "neighbours") if name in found}
+    planes: dict[str, float] = {name: found[name] for name in ("ramachandran", "neighbours") if name in found}
     return {"nats later": nats["later"], "nats ever": nats["ever"], "torsions": found["torsions"], **planes}
 
 

@@ -119,7 +119,7 @@ def train_latent(
     parts: dict[str, Stateful] = {"jepa": jepa, "optimiser": optimiser}
     losses = None
     if checkpoint is not None:
-        checkpoint.restore("latent", schedule, generators, **parts)
+        checkpoint.restore("latent", schedule, generators, parts)
     for fraction in schedule:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(fraction, 1e-3)
@@ -132,7 +132,7 @@ def train_latent(
         optimiser.step()
         jepa.update_target(momentum_schedule(int(1000 * fraction), 1000, 0.99))
         if checkpoint is not None:
-            checkpoint.save("latent", schedule, generators, **parts)
+            checkpoint.save("latent", schedule, generators, parts)
         if schedule.done % 200 == 0:
             log(
                 f"latent {schedule.done} "
@@ -229,8 +229,8 @@ def train_step(
     smooth: dict[str, float] = {}
     generators = [sampler.generator, sampler.host]
     parts: dict[str, Stateful] = {"model": model, "average": average, "optimiser": optimiser}
-    if checkpoint is not None and not checkpoint.restore("step", schedule, generators, **parts):
-        checkpoint.save("step", schedule, generators, always=True, **parts)
+    if checkpoint is not None and not checkpoint.restore("step", schedule, generators, parts):
+        checkpoint.save("step", schedule, generators, parts, always=True)
     for fraction in schedule:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(fraction, peak)
@@ -250,6 +250,6 @@ def train_step(
                 smooth[name] = 0.9 * smooth.get(name, value) + 0.1 * value
             log(f"step {schedule.done} " + " ".join(f"{k} {v:.4f}" for k, v in smooth.items()))
         if checkpoint is not None:
-            checkpoint.save("step", schedule, generators, **parts)
+            checkpoint.save("step", schedule, generators, parts)
     model.step = average
     return {**smooth, "steps": float(schedule.done)}

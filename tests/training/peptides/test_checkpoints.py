@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from latentmd.training.peptides.checkpoints import Checkpoint
+from latentmd.training.peptides.checkpoints import Checkpoint, Stateful
 from latentmd.training.peptides.schedule import Schedule
 
 
@@ -18,6 +18,7 @@ class _Stage:
         torch.manual_seed(0)
         self.model = nn.Linear(2, 1)
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=0.1)
+        self.parts: dict[str, Stateful] = {"model": self.model, "optimiser": self.optimiser}
         self.generator = torch.Generator().manual_seed(1)
         self.schedule = Schedule(1e9, 100)
 
@@ -30,12 +31,10 @@ class _Stage:
             self.optimiser.step()
 
     def keep(self, checkpoint: Checkpoint, always: bool = True) -> None:
-        checkpoint.save(
-            "one", self.schedule, [self.generator], always=always, model=self.model, optimiser=self.optimiser
-        )
+        checkpoint.save("one", self.schedule, [self.generator], self.parts, always=always)
 
     def restore(self, checkpoint: Checkpoint, name: str = "one") -> bool:
-        return checkpoint.restore(name, self.schedule, [self.generator], model=self.model, optimiser=self.optimiser)
+        return checkpoint.restore(name, self.schedule, [self.generator], self.parts)
 
 
 def test_a_restored_stage_ends_like_one_that_was_not_interrupted(tmp_path: Path) -> None:
