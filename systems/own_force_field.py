@@ -6,8 +6,10 @@ OpenMM's own readers make the System; nothing is added to the molecule and nothi
 from __future__ import annotations
 
 import hashlib
+import io
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ TOPOLOGIES = ("prmtop", "psf", "top")
 _PREFIX = "system:"  # begins the identity of a force field that is no list of OpenMM XML files
 _CUTOFF = 1.0  # nm, explicit solvent
 _CHARMM_CUTOFF, _CHARMM_SWITCH = 1.2, 1.0  # nm, what the CHARMM force field was made with
+_ROUNDING = 0.02  # e, of charges with four digits, all atoms together
 _HEAVY = 2.0  # amu; a hydrogen below it was not made heavier
 _WATER = frozenset(("HOH", "WAT", "SOL", "TIP3", "TP3"))
 
@@ -93,6 +96,7 @@ def build_own(source: Path, protocol: Protocol) -> Molecule:
     _check_places(topology, positions, source)
     _check_solvent(system, protocol, files[0])
     _check_timestep(system, topology, protocol, files[0])
+    _check_charge(system, files[0])
     named = replace(protocol, force_field=(identity(system),))
     notes += [f"simulated with the force field of {', '.join(files)}"]
     quantity = unit.Quantity(positions, unit.nanometer)
@@ -163,8 +167,8 @@ def _from_topology(source: Path, protocol: Protocol) -> tuple[app.Topology, open
     if explicit and coordinates.box is None:
         raise MoleculeError(f"{place}: has no periodic box, which --solvent explicit needs; write it with its box")
     reader = _READERS[kind]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of OpenMM's readers
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # OpenMM's readers warn and print about what they raise, too
         try:
             topology, create = reader.read(source, coordinates.box if explicit else None, protocol.inputs)
         except MoleculeError:
@@ -253,6 +257,16 @@ def _check_places(topology: app.Topology, positions: Any, source: Path) -> None:
         raise MoleculeError(f"{source}: all {len(xyz)} atoms are at one point; the file holds no coordinates")
     if not topology.getNumBonds() and topology.getNumAtoms() > 1:
         raise MoleculeError(f"{source}: neither the topology nor the System has any bonds; add CONECT records")
+
+
+def _check_charge(system: openmm.System, file: str) -> None:
+    """Refuse a net charge that is no whole number: parameters that a damaged or shortened file lost."""
+    for force in system.getForces():
+        if isinstance(force, openmm.NonbondedForce):
+            charges = (force.getParticleParameters(i)[0]._value for i in range(force.getNumParticles()))
+            total = sum(charges)
+            if not abs(total - round(total)) < _ROUNDING:
+                raise MoleculeError(f"{file}: the net charge is {total:+.3f} e, no whole number; write it again")
 
 
 def _check_solvent(system: openmm.System, protocol: Protocol, file: str) -> None:

@@ -18,13 +18,19 @@ class Residues(click.ParamType[tuple[int, ...]]):
     name = "residues"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """The numbers, sorted."""
+        """The numbers, sorted.
+
+        Args:
+            value: text, or what a default already is.
+            param: option that it belongs to.
+            ctx: of the command.
+        """
         if isinstance(value, tuple):
             return value
         numbers: set[int] = set()
         for part in str(value).split(","):
             first, dash, last = part.strip().partition("-")
-            if not first.isdecimal() or (dash and not last.isdecimal()):
+            if not first.isdecimal() or (dash and (not last.isdecimal() or int(last) < int(first))):
                 self.fail(f"{value!r} names no residues; expected numbers such as 2,3 or 2-5", param, ctx)
             numbers |= set(range(int(first), int(last or first) + 1))
         return tuple(sorted(numbers))

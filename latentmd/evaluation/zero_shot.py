@@ -43,7 +43,13 @@ class Rollouts:
 
     @torch.no_grad()
     def torsions(self, walkers: int, steps: int, lag: float) -> Floats:
-        """Torsions (steps, walkers, tokens, slots) of rollouts of a lag in ps, without structures."""
+        """Torsions (steps, walkers, tokens, slots) of rollouts, without structures.
+
+        Args:
+            walkers: independent rollouts.
+            steps: of each.
+            lag: ps of a step.
+        """
         angles, lags, out = self._draw(walkers), torch.full((walkers,), lag), []
         for _ in range(steps):
             angles = self.bound.draw(self.bound.latent(angles), lags, self._noise(walkers, self.bound.torsion_noise))

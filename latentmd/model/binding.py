@@ -51,7 +51,15 @@ def bound_peptide(
     return BoundPeptide(file.model, found, mirrored).eval(), found, file
 
 
-def bind(topology: Any, positions: Floats, out: str | Path, model: PeptideFile | str | Path = NAME) -> Manifest:
+def bind(
+    topology: Any,
+    positions: Floats,
+    out: str | Path,
+    model: PeptideFile | str | Path = NAME,
+    *,
+    fine_tuned: dict[str, Any] | None = None,
+    metrics: dict[str, Any] | None = None,
+) -> Manifest:
     """Write a model file of one peptide from a model of many; it was not trained on that peptide.
 
     The file serves wherever one of a single molecule does: `simulate`, integrators, `evaluate`. It has no energy.
@@ -61,6 +69,8 @@ def bind(topology: Any, positions: Floats, out: str | Path, model: PeptideFile |
         positions: a structure, from which handedness is read, nm, shape (atoms, 3).
         out: file to write.
         model: loaded, its path, or the name of the bundled one.
+        fine_tuned: where the model was fine-tuned on the peptide: what on, for the manifest, which has no `zero_shot`.
+        metrics: measured figures, for the manifest.
 
     Returns:
         The manifest, whose `zero_shot` says how near the training set is.
@@ -74,7 +84,7 @@ def bind(topology: Any, positions: Floats, out: str | Path, model: PeptideFile |
         out,
         bound,
         {
-            "name": f"{source.name}, bound to {found.sequence}",
+            "name": f"{source.name}, {'bound' if fine_tuned is None else 'fine-tuned'} to {found.sequence}",
             "topology": pdb_text(topology, positions),
             "fingerprint": fingerprint(topology),
             "tokens": list(residue_tokens(found.record)),
@@ -89,15 +99,22 @@ def bind(topology: Any, positions: Floats, out: str | Path, model: PeptideFile |
             "split": {},
             "seed": 0,
             "slow_axes": bound.n_slow * bound.n_tokens,
-            "metrics": {},
+            "metrics": metrics or {},
             "half_precision": _HALF,
-            "zero_shot": zero_shot(bound, found, file).model_dump(),
+            "training": {} if fine_tuned is None else {"fine_tuned": fine_tuned},
+            "zero_shot": None if fine_tuned is not None else zero_shot(bound, found, file).model_dump(),
         },
     )
 
 
 def zero_shot(bound: BoundPeptide, found: Chain, file: PeptideFile) -> ZeroShot:
-    """How near a bound peptide is to the training set of its model."""
+    """How near a bound peptide is to the training set of its model.
+
+    Args:
+        bound: the bound model.
+        found: the peptide.
+        file: the model of many, with its training sequences and the statistics of their tokens.
+    """
     import torch
 
     trained = file.manifest.sequences

@@ -64,7 +64,8 @@ class BoundPeptide(nn.Module):
     def latent(self, angles: Tensor) -> Tensor:
         """Slow axes [batch, tokens, k] of torsions [batch, tokens, slots]."""
         slow, _ = self.basis(self.encoder(angles, self.types, self.mask), self.types)
-        return slow
+        out: Tensor = slow
+        return out
 
     @torch.jit.export
     def encode(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +115,8 @@ class BoundPeptide(nn.Module):
         axes = torch.nn.functional.pad(slow, [0, self.dim - slow.shape[-1]])
         z = self.basis.mean[kind] + (axes.unsqueeze(-2) @ self.inverse[kind]).squeeze(-2)
         later = self.mean.step(z, lag, slow.new_zeros(slow.shape[0], 0))
-        out, _ = self.basis(later, self.types)
+        mean, _ = self.basis(later, self.types)
+        out: Tensor = mean
         return out
 
     @torch.jit.export
@@ -138,10 +140,16 @@ class BoundPeptide(nn.Module):
 
     @torch.jit.export
     def reconstruct(self, slow: Tensor, fast: Tensor, noise: Tensor) -> Tensor:
-        """The most likely torsions of slow axes, in mean bond lengths and angles; fast axes and noise are not used."""
+        """The most likely torsions of slow axes, in mean bond lengths and angles.
+
+        Args:
+            slow: axes [batch, tokens, k].
+            fast: not used.
+            noise: not used.
+        """
         types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
         now = slow.new_zeros(slow.shape[0])
-        angles = self.drawn.sample(slow, types, mask, now, slow.new_zeros(mask.shape), True)
+        angles = self.drawn.sample(slow, types, mask, now, uniform=slow.new_zeros(mask.shape), most_likely=True)
         out: Tensor = self.decoder(angles, slow.new_zeros(slow.shape[0], self.decoder.noise_size))
         return out * self.hand
 
@@ -171,7 +179,13 @@ class BoundPeptide(nn.Module):
         return out
 
     def forward(self, positions: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Positions → positions one step of `lag` [batch] ps later; noise [batch, step_noise + decode_noise]."""
+        """Positions → positions one step later.
+
+        Args:
+            positions: [batch, atoms, 3] nm.
+            lag: [batch] ps.
+            noise: standard normal [batch, step_noise + decode_noise].
+        """
         slow, _ = self.encode(positions)
         slow = self.step(slow, lag, noise[:, : self.step_noise])
         return self.decode(slow, noise[:, self.step_noise :])

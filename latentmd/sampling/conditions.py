@@ -132,7 +132,13 @@ def bundled_model(molecule: Molecule, source: Path, temperature: float | None = 
 
 
 def peptide_coverage(molecule: Molecule, model: ModelFile, temperature: float | None) -> str:
-    """Why a model of many peptides does not cover a molecule under the conditions asked for; empty where it does."""
+    """Why a model of many peptides does not cover a molecule under the conditions asked for; empty where it does.
+
+    Args:
+        molecule: to be simulated.
+        model: of many peptides.
+        temperature: asked for, K; None takes the model's.
+    """
     from openmm import unit
 
     from latentmd.molecule.coverage import PeptideChemistry
@@ -207,10 +213,17 @@ def check_covered(molecule: Molecule, model: ModelFile, source: Path) -> None:
 def check_force_field(molecule: Molecule, model: ModelFile, source: Path) -> None:
     """Refuse to move a molecule with its own force field by a model that was trained with another.
 
+    Args:
+        molecule: to be simulated.
+        model: that is to move it.
+        source: file of the molecule, for the message.
+
     Raises:
         ValueError: how they differ, and what to do.
     """
-    why = disagreement(molecule, model.manifest) if molecule.own_force_field else ""
+    if model.many:
+        return  # `check_covered` compares its force field
+    why = disagreement(molecule, of_one(model)) if molecule.own_force_field else ""
     if why:
         raise ValueError(
             f"the model {model.name} does not cover {source}: {why}. A model holds for its force field only: use "

@@ -11,6 +11,7 @@ from latentmd.arrays import Doubles
 
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
+    from latentmd.model.peptide_file import PeptideManifest
     from latentmd.systems.builder import InputOptions, Molecule
 
 _STRUCTURES = 3  # compared
@@ -18,7 +19,7 @@ _DISPLACEMENT = 0.003  # nm, of each coordinate: bonds, angles and contacts all 
 _TOLERANCE = 1e-3  # of forces, relative to their root mean square: files round parameters to seven digits
 
 
-def disagreement(molecule: Molecule, manifest: Manifest) -> str:
+def disagreement(molecule: Molecule, manifest: Manifest | PeptideManifest) -> str:
     """Say why a molecule's own force field is not the one a model was trained with; empty where it is.
 
     A force field is compared by what it does: the forces of both on displaced structures. One that came with the
@@ -49,6 +50,11 @@ def disagreement(molecule: Molecule, manifest: Manifest) -> str:
 def refuse_force_field(source: Path, inputs: InputOptions, force_field: tuple[str, ...]) -> None:
     """Refuse --force-field for a molecule that brings its own.
 
+    Args:
+        source: file of the molecule.
+        inputs: options about it; `system` is one way to bring a force field.
+        force_field: OpenMM force-field XML files asked for.
+
     Raises:
         ValueError: it does.
     """
@@ -58,7 +64,7 @@ def refuse_force_field(source: Path, inputs: InputOptions, force_field: tuple[st
         raise ValueError(f"{inputs.system or source} brings its own force field; leave out --force-field")
 
 
-def _expected_system(molecule: Molecule, manifest: Manifest) -> Any:
+def _expected_system(molecule: Molecule, manifest: Manifest | PeptideManifest) -> Any:
     """System of the molecule under a model's force field, or a sentence on why there is none."""
     from latentmd.systems.builder import MoleculeError, Protocol
     from latentmd.systems.parametrise import load_force_field, parametrise

@@ -217,9 +217,12 @@ def _facts(o: Options, molecule: Molecule) -> Facts:
 
     trajectories = any(getattr(o, name) is not None for name in ("time", *_WALKERS_ONLY))
     try:
-        bundled_model(molecule, o.pdb, o.shared["temperature"])
+        model = bundled_model(molecule, o.pdb, o.shared["temperature"])
     except UncoveredError as error:
         return Facts(error.reason, unsuitable(molecule), trajectories=trajectories, wall=o.wall)
+    if model.many and o.wall is not None:
+        reason = f"{model.name} is a model of many peptides, and --wall asks for exact statistics of this one"
+        return Facts(reason, unsuitable(molecule), trajectories=trajectories, wall=o.wall)
     return Facts("", "", trajectories=trajectories, wall=o.wall)
 
 

@@ -69,7 +69,7 @@ def path_stage(model: MaskedTrajectory, latents: Sequence[Floats], interval: flo
         frames = _LENGTHS[int(torch.randint(len(_LENGTHS), (1,), generator=generator))]
         while frames > lengths.max():
             frames = _LENGTHS[_LENGTHS.index(frames) - 1]
-        x, stride = _windows(series, lengths, frames, most, settings.batch, generator)
+        x, stride = _windows((series, lengths), frames, most, settings.batch, generator)
         if torch.rand(1, generator=generator) < 0.5:
             x = x.flip(1)  # equilibrium MD looks the same backwards in time, positions alone
         times = interval * stride.unsqueeze(1) * torch.arange(frames)
@@ -84,10 +84,11 @@ def path_stage(model: MaskedTrajectory, latents: Sequence[Floats], interval: flo
 
 
 def _windows(
-    series: Sequence[Tensor], lengths: np.ndarray[Any, Any], frames: int, most: int, batch: int,
+    runs_and_lengths: tuple[Sequence[Tensor], np.ndarray[Any, Any]], frames: int, most: int, batch: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Windows [batch, frames, tokens, dim] and their strides [batch], log-uniform in 1 ... most."""
+    series, lengths = runs_and_lengths
     runs = torch.multinomial(torch.as_tensor(lengths * (lengths >= frames), dtype=torch.float32), batch, True,
                              generator=generator)  # fmt: skip
     draws = torch.rand(batch, 2, generator=generator)
@@ -105,6 +106,12 @@ def encode_files(
     propagator: Propagator, trajectories: Sequence[Path], top: Path, report: Callable[..., None]
 ) -> tuple[list[Floats], float]:
     """Slow axes [frames, tokens, dim] of trajectory files, and the time between frames in ps.
+
+    Args:
+        propagator: of the bundle.
+        trajectories: files.
+        top: PDB file of the molecule.
+        report: called with (stage, done, total).
 
     Raises:
         ValueError: the files have different times between frames.
@@ -164,7 +171,7 @@ def train_paths(
     trained = run_stage(stage, folder, log=folder / "log.csv", report=report, device="cpu", resume=resume)
     record = PathRecord(
         propagator.manifest.weights_sha256, (interval, max(settings.longest_lag, interval)), interval,
-        sum(len(z) for z in latents), settings.seed, settings.steps,
+        frames=sum(len(z) for z in latents), seed=settings.seed, steps=settings.steps,
     )  # fmt: skip
     assert isinstance(trained, MaskedTrajectory)
     save_path_model(target, trained, record)

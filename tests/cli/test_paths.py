@@ -47,6 +47,7 @@ def test_bad_usage_exits_with_2(
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    result = latentmd("paths", ALANINE, ALANINE, "--out", str(tmp_path), "--overwrite")
+    arguments = (ALANINE, ALANINE, "--out", str(tmp_path), "--overwrite")
+    result = latentmd("paths", *arguments)
     assert result.exit_code == 2 and "is not empty" in result.output
     assert (tmp_path / "mine.txt").read_text() == "mine"

@@ -78,10 +78,11 @@ def test_a_molecule_without_a_model_says_so_and_gets_exact_chains(
         return HybridResult(tmp_path, "budget", {**summary, "review": None})
 
     monkeypatch.setattr("latentmd.sampling.sample.run_hybrid", run_hybrid)
-    pdb = str(MOLECULES / "trialanine.pdb")
+    pdb = str(MOLECULES / "chignolin.pdb")
     result = latentmd("simulate", pdb, *("--wall", "2min"), *("--out", str(tmp_path / "run")))
     assert result.exit_code == 0, result.output
-    assert "no bundled model covers ALA-ALA-ALA" in result.output and "; exact chains, beside plain MD" in result.output
+    assert "no bundled model covers GLY-TYR-ASP-PRO" in result.output
+    assert "; exact chains, beside plain MD" in result.output
     assert "1 rounds, 2 bursts, 3 ps of unbiased MD, in 0:01:01" in result.output
     assert "not converged: too few bursts" in result.output
     assert asked[0].budget == HybridBudget(100_000.0, 120.0) and asked[0].exactness == "metropolised"
@@ -96,6 +97,7 @@ def test_the_rule_sees_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("latentmd.sampling.rollout.run.execute", execute)
     out = str(tmp_path / "run")
-    result = latentmd("simulate", str(MOLECULES / "trialanine.pdb"), "--time", "1ns", "--out", out)
+    options = ("--time", "1ns", "--out", out)
+    result = latentmd("simulate", str(MOLECULES / "chignolin.pdb"), *options)
     assert "plain MD, since trajectories were asked for" in result.output
     assert len(asked) == 1 and asked[0].settings.mode == "md"

@@ -11,7 +11,7 @@ from latentmd.core.paths.masked import MaskedTrajectory
 from latentmd.model.file import bundled_models, find, read_manifest
 from latentmd.model.paths import PathModelError, PathRecord, beside, load_path_model, save_path_model
 
-RECORD = PathRecord("abc", (1.0, 20.0), 1.0, 1000, 3, 10)
+RECORD = PathRecord("abc", (1.0, 20.0), 1.0, frames=1000, seed=3, steps=10)
 
 
 def _saved(folder: Path) -> Path:

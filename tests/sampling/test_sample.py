@@ -61,14 +61,18 @@ def test_an_exactness_or_the_mode_ask_for_hybrid_sampling(asked: list[Any], opti
     assert request.out == Path("alanine_dipeptide-hybrid") and request.temperature == 310.0
 
 
-def test_a_molecule_with_a_bundled_model_alternates_and_another_is_sampled_from_scratch(
+def test_a_molecule_with_a_bundled_model_alternates_and_another_gets_exact_chains(
     asked: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     simulate(ALANINE)
     simulate(ALANINE.with_name("glycine_dipeptide.pdb"))
-    rollout, hybrid = asked
-    assert rollout.mode == "alternate" and isinstance(hybrid, HybridRequest)
-    assert "hybrid sampling will train one" in caplog.text
+    assert not caplog.text
+    simulate(ALANINE.with_name("glycine_dipeptide.pdb"), wall=60.0)
+    assert "--wall asks for exact statistics of this one; exact chains" in caplog.text
+    simulate(ALANINE.with_name("chignolin.pdb"))
+    assert "no bundled model covers GLY-TYR" in caplog.text
+    assert [settings.mode for settings in asked[:2]] == ["alternate", "alternate"]
+    assert [request.exactness for request in asked[2:]] == ["metropolised", "metropolised"]
 
 
 @pytest.mark.parametrize(

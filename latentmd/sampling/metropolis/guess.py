@@ -59,12 +59,12 @@ def peptide_structures(topology: Any, reference: Floats, seed: int) -> Floats | 
     """
     import torch
 
-    from latentmd.model.bound_peptide import bind
-    from latentmd.molecule.chain import ChainError
+    from latentmd.model.binding import bound_peptide
+    from latentmd.model.file import BundleError
 
     try:
-        bound = bind(topology, reference)
-    except (ChainError, KeyError):
+        bound, _, _ = bound_peptide(topology, reference)
+    except BundleError:
         return None
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from latentmd.sampling.paths.passages import Drawn, Passage
-    from latentmd.sampling.paths.plan import Plan
+    from latentmd.sampling.paths.plan import PathPlan
 
 _LINES = 8  # paths drawn as lines
 _DOTS = 6000  # frames drawn as dots
@@ -24,12 +24,18 @@ _TOP = 6.0  # kcal/mol at which the colours of a surface end
 _BINS = 50
 
 
-def overview(plan: Plan, drawn: Drawn, passages: Sequence[Passage]) -> bytes:
-    """PNG with the paths on the (phi, psi) surface where there is one, on the slow axes, and their states over time."""
+def overview(plan: PathPlan, drawn: Drawn, passages: Sequence[Passage]) -> bytes:
+    """PNG with the paths on the (phi, psi) surface where there is one, on the slow axes, and their states over time.
+
+    Args:
+        plan: of the run.
+        drawn: the paths.
+        passages: of each path.
+    """
     pairs = [pair for pair in plan.spec.pairs if plan.spec.kind == "torsions"][:1]
     made, axes = figures.figure(1, 2 + len(pairs), width=4.0, height=3.4)
     for pair, axis in zip(pairs, axes[:1], strict=False):
-        _ramachandran(made, axis, plan, drawn, passages, pair)
+        _ramachandran((made, axis), plan, drawn, passages, pair)
     if drawn.slow[0, 0].size > 1:
         _slow_axes(made, axes[-2], plan, drawn, passages)
     else:
@@ -39,8 +45,9 @@ def overview(plan: Plan, drawn: Drawn, passages: Sequence[Passage]) -> bytes:
 
 
 def _ramachandran(
-    made: Any, axis: Axes, plan: Plan, drawn: Drawn, passages: Sequence[Passage], pair: tuple[int, int]
+    place: tuple[Any, Axes], plan: PathPlan, drawn: Drawn, passages: Sequence[Passage], pair: tuple[int, int]
 ) -> None:
+    made, axis = place
     counts = _pair_counts(plan, pair)
     bounds = figures.ramachandran_bounds()
     temperature = plan.subject.molecule.protocol.temperature
@@ -59,16 +66,14 @@ def _ramachandran(
     axis.set(xticks=[-180, -90, 0, 90, 180], yticks=[-180, -90, 0, 90, 180], title="paths on the free-energy surface")
 
 
-def _pair_counts(plan: Plan, pair: tuple[int, int]) -> Floats | None:
+def _pair_counts(plan: PathPlan, pair: tuple[int, int]) -> Floats | None:
     """(phi, psi) counts of the model's training data."""
     label = plan.spec.names[pair[0]].split()[1]
-    stored = {
-        r.residue: np.array(r.counts, dtype=np.float64) for r in plan.subject.model.manifest.reference.ramachandran
-    }
+    stored = {r.residue: np.array(r.counts, dtype=np.float64) for r in plan.subject.manifest.reference.ramachandran}
     return stored.get(label)
 
 
-def _slow_axes(made: Any, axis: Axes, plan: Plan, drawn: Drawn, passages: Sequence[Passage]) -> None:
+def _slow_axes(made: Any, axis: Axes, plan: PathPlan, drawn: Drawn, passages: Sequence[Passage]) -> None:
     chain = plan.chain
     points = chain.points.reshape(len(chain.points), -1)[:, :2]
     counts, x, y = np.histogram2d(points[:, 0], points[:, 1], bins=_BINS, weights=chain.weight)
@@ -114,7 +119,7 @@ def _mean(points: Floats, wrap: float) -> Floats:
     return np.asarray(np.angle(np.exp(2j * np.pi / wrap * points).mean(axis=0)) * wrap / (2 * np.pi))
 
 
-def _states(axis: Axes, plan: Plan, drawn: Drawn) -> None:
+def _states(axis: Axes, plan: PathPlan, drawn: Drawn) -> None:
     """Share of the paths in each state, and what the exact bridge of the chain of cells says."""
     states = plan.chain.states[drawn.cells]
     times = plan.request.interval * np.arange(states.shape[1])
@@ -130,7 +135,7 @@ def _states(axis: Axes, plan: Plan, drawn: Drawn) -> None:
     axis.legend(frameon=False, fontsize=8)
 
 
-def transitions(plan: Plan, passages: Sequence[Passage]) -> bytes | None:
+def transitions(plan: PathPlan, passages: Sequence[Passage]) -> bytes | None:
     """PNG with the durations of the transitions and the times at which they end; None where there is none."""
     step = plan.request.interval
     durations = np.array([step * (p.arrives - p.leaves) for p in passages if p.arrives >= 0])

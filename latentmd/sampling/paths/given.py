@@ -11,8 +11,10 @@ import numpy as np
 from latentmd.arrays import Doubles, Floats
 from latentmd.io.trajectory import TrajectoryReader
 from latentmd.molecule.checks import StructureTemplate, bond_lengths
+from latentmd.units import format_time
 
 _CUT = 2.0  # bond length over that of the model's molecule at which a molecule is in pieces
+_SAME_INTERVAL = 1e-3  # relative
 _BLOCK = 5000  # frames checked at once
 
 
@@ -47,10 +49,16 @@ def read_given(path: Path, topology: Any, interval: float | None, template: Stru
 
     Raises:
         TrajectoryError: the file cannot be read, or holds other atoms.
-        ValueError: fewer than two frames, or a molecule that a periodic box cut.
+        ValueError: fewer than two frames, another interval than that of the file's times, or a molecule that a
+            periodic box cut.
     """
     reader = TrajectoryReader(path, topology, interval=interval)
     spacing = reader.interval
+    if interval is not None and abs(spacing - interval) > _SAME_INTERVAL * interval:
+        raise ValueError(
+            f"--interval is {format_time(interval)}, but {path} has its own times, a frame every "
+            f"{format_time(spacing)}: leave the option out"
+        )
     blocks = list(reader)
     positions = np.concatenate([block.positions for block in blocks])
     if len(positions) < 2:

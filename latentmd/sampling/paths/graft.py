@@ -1,7 +1,8 @@
-"""Generated residues put beside given ones: superposed on them, joined, and relaxed where they are strained."""
+"""Generated residues put beside given ones: superposed on them, joined, and let settle while those are held."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any
 
@@ -12,26 +13,35 @@ import torch
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.molecule.geometry import kabsch
 from latentmd.systems.builder import Molecule
-from latentmd.systems.relaxation import StopBelow
 
-_ITERATIONS = 100
+_ITERATIONS = (30, 200, 0)  # of the minimiser, which heals the joints: more where dynamics goes wrong; 0 has no limit
+_SETTLE, _TIMESTEP = 0.2, 0.002  # ps of Langevin dynamics, and of one step of it
+_FRICTION = 10.0  # 1/ps, at which torsions reach their width in that time
 
 
 class Graft:
     """Joins generated structures to given coordinates of some atoms, which do not move.
 
+    A generated structure lies on the given atoms within some hundredths of a nanometre. Where it is put beside them its
+    joints are strained, and torsions are off by some ten degrees. The joints are minimised, then the generated atoms
+    take 0.2 ps of Langevin dynamics with the given ones held: a step of the conditional distribution of the force
+    field, so that what the model is not sharp enough to tell comes from there.
+
     Args:
         molecule: the System.
         known: atoms whose coordinates are given.
         limits: median and upper limit of MD's potential energy, kJ/mol, where they are known.
+        seed: decides the dynamics.
     """
 
-    def __init__(self, molecule: Molecule, known: Ints, limits: tuple[float, float] | None) -> None:
-        self.known, self.limits = known, limits
-        self._context = _held(molecule, known)
+    def __init__(self, molecule: Molecule, known: Ints, limits: tuple[float, float] | None, seed: int) -> None:
+        self.known, self.temperature = known, molecule.protocol.temperature
+        self.limit = np.inf if limits is None else limits[1]
+        self._context = _held(molecule, known, seed)
+        self._seeds = np.random.default_rng(seed)
 
-    def join(self, generated: Doubles, given: Doubles) -> tuple[Doubles, float, bool]:
-        """One frame: positions in nm (atoms, 3), potential energy in kJ/mol, and whether it was minimised.
+    def join(self, generated: Doubles, given: Doubles) -> tuple[Doubles, float]:
+        """One frame: positions in nm, shape (atoms, 3), and potential energy in kJ/mol.
 
         Args:
             generated: nm, shape (atoms, 3).
@@ -39,25 +49,37 @@ class Graft:
         """
         whole = superposed(generated[None], given[None], self.known)[0]
         whole[self.known] = given[self.known]
-        self._context.setPositions(whole)
-        energy = self._energy()
-        if self.limits is not None and energy <= self.limits[1]:
-            return whole, energy, False
-        reporter = None if self.limits is None else StopBelow(self.limits[0])
-        openmm.LocalEnergyMinimizer.minimize(self._context, maxIterations=_ITERATIONS, reporter=reporter)
-        x = self._context.getState(positions=True).getPositions(asNumpy=True)._value
-        return np.asarray(x, dtype=np.float64), self._energy(), True
+        best = whole, np.inf
+        for iterations in _ITERATIONS:
+            self._context.setPositions(whole)
+            openmm.LocalEnergyMinimizer.minimize(self._context, maxIterations=iterations)
+            rest = self._state()
+            with contextlib.suppress(openmm.OpenMMException):  # coordinates that are not numbers
+                self._context.setVelocitiesToTemperature(self.temperature, int(self._seeds.integers(1, 2**31)))
+                self._context.getIntegrator().step(round(_SETTLE / _TIMESTEP))
+                best = min(best, self._state(), key=lambda found: found[1])
+            if best[1] <= self.limit and np.isfinite(best[1]):
+                return best
+        return min(best, rest, key=lambda found: found[1])
 
-    def _energy(self) -> float:
-        return float(self._context.getState(energy=True).getPotentialEnergy()._value)
+    def _state(self) -> tuple[Doubles, float]:
+        """Positions, and the potential energy; infinite where either is not a number."""
+        state = self._context.getState(positions=True, energy=True)
+        x = np.asarray(state.getPositions(asNumpy=True)._value, dtype=np.float64)
+        energy = float(state.getPotentialEnergy()._value)
+        return x, energy if np.isfinite(energy) and np.isfinite(x).all() else np.inf
 
 
 def superposed(generated: Doubles, given: Floats, known: Ints) -> Doubles:
-    """Structures moved as a whole so that the known atoms lie best on the given ones; nm, (frames, atoms, 3)."""
-    x, y = (
-        torch.from_numpy(generated),
-        torch.from_numpy(np.asarray(given, dtype=np.float64)).expand(len(generated), -1, -1),
-    )
+    """Structures moved as a whole so that the known atoms lie best on the given ones; nm, shape (frames, atoms, 3).
+
+    Args:
+        generated: nm, shape (frames, atoms, 3).
+        given: of each frame, or one for all, nm, shape (frames or 1, atoms, 3).
+        known: atoms that count.
+    """
+    x = torch.from_numpy(generated)
+    y = torch.from_numpy(np.asarray(given, dtype=np.float64)).expand(len(generated), -1, -1)
     weights = torch.zeros(x.shape[1], dtype=torch.float64)
     weights[torch.from_numpy(known)] = 1.0
     return np.array(kabsch(x, y, weights).numpy())
@@ -75,7 +97,7 @@ def known_atoms(topology: Any, hidden: Bools) -> tuple[Ints, Ints]:
     return np.array([atom.index for atom in atoms], dtype=np.int64), np.array(heavy, dtype=np.int64)
 
 
-def _held(molecule: Molecule, known: Ints) -> openmm.Context:
+def _held(molecule: Molecule, known: Ints, seed: int) -> openmm.Context:
     """A Context in which the known atoms have no mass, so that nothing moves them."""
     system, fixed = copy.deepcopy(molecule.system), set(known.tolist())
     for index in range(system.getNumConstraints() - 1, -1, -1):
@@ -84,5 +106,6 @@ def _held(molecule: Molecule, known: Ints) -> openmm.Context:
             system.removeConstraint(index)
     for atom in fixed:
         system.setParticleMass(atom, 0.0)
-    platform = openmm.Platform.getPlatformByName("Reference")
-    return openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    integrator = openmm.LangevinMiddleIntegrator(molecule.protocol.temperature, _FRICTION, _TIMESTEP)
+    integrator.setRandomNumberSeed(seed % 2**31 or 1)  # 0 would be a seed of OpenMM's own choice
+    return openmm.Context(system, integrator, openmm.Platform.getPlatformByName("Reference"))

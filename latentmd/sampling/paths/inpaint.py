@@ -19,11 +19,12 @@ from latentmd.io.folder import check_folder
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
-from latentmd.sampling.paths.batch import Frames, failed_checks, model_of, torsions_of
+from latentmd.sampling.paths.batch import KINDS, Frames, failed_checks, model_of, torsions_of
 from latentmd.sampling.paths.cells import CellChain, cell_chain
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
 from latentmd.sampling.paths.given import Given, read_given
 from latentmd.sampling.paths.graft import Graft, known_atoms, superposed
+from latentmd.sampling.paths.moves import moves_of
 from latentmd.sampling.paths.plan import frames_of
 from latentmd.sampling.paths.subject import subject_of
 from latentmd.sampling.request import Report, no_report, picoseconds
@@ -79,18 +80,17 @@ def inpaint_part(part: InpaintPart) -> int:
         square = ((x[:, part.heavy] - given[t][part.heavy]) ** 2).sum(axis=(1, 2))
         return torch.from_numpy(-0.5 * square / _TOLERANCE**2).float(), x.__getitem__
 
-    filtered = ObservedPaths(
-        propagator.module.predictor, part.lag, part.steps, torch.from_numpy(chain.stationary).float()
-    )
+    moves = moves_of(propagator, chain.partition)
+    filtered = ObservedPaths(moves.steps(part.lag), part.steps, torch.from_numpy(chain.stationary).float())
     drawn = filtered.sample(torch.from_numpy(starts), observe, len(given), generator)
-    graft = Graft(part.frames.molecule, part.known, part.frames.limits)
+    graft = Graft(part.frames.molecule, part.known, part.frames.limits, int(key.generate_state(2)[1]))
     joined = [graft.join(np.array(x), y) for x, y in zip(drawn.carried, given, strict=True)]
-    positions = np.stack([x for x, _, _ in joined])
+    positions = np.stack([x for x, _ in joined])
     write_npz(
         part.file,
         {
-            "positions": positions.astype(np.float32), "kinds": np.array([done for _, _, done in joined], np.int8),
-            "energies": np.array([energy for _, energy, _ in joined]),
+            "positions": positions.astype(np.float32), "kinds": np.full(len(joined), KINDS.index("relaxed"), np.int8),
+            "energies": np.array([energy for _, energy in joined]),
             "failed": failed_checks(positions, part.frames.template),
             "sound": failed_checks(np.stack(drawn.carried), part.frames.template) == "",
             "torsions": torsions_of(positions, part.frames.torsions),
@@ -129,8 +129,10 @@ def inpaint(
     """
     begin, report, path = clock.perf_counter(), progress or no_report, Path(trajectory)
     request = FillRequest(
-        path, Path(top), None if interval is None else picoseconds(interval), None if model is None else str(model),
-        seed, processes, Path(f"{path.stem}-inpaint") if out is None else Path(out), overwrite, resume, inputs,
+        path, Path(top), interval=None if interval is None else picoseconds(interval),
+        model=None if model is None else str(model), seed=seed, processes=processes,
+        out=Path(f"{path.stem}-inpaint") if out is None else Path(out), overwrite=overwrite, resume=resume,
+        inputs=inputs,
     )  # fmt: skip
     check_folder(request.out, request.policy, files_of("inpaint"))
     report("preparing")
@@ -148,10 +150,21 @@ def _plan(request: FillRequest, residues: tuple[int, ...]) -> FillPlan:
     spec, frames = frames_of(subject)
     given = read_given(request.trajectory, subject.molecule.topology, request.interval, frames.template)
     steps, lag = _split(given, subject.model.manifest.lag)
-    chain = cell_chain(Propagator(subject.model.name, "cpu", threads=1), subject.model.name)
+    chain = cell_chain(Propagator(subject.model.name, "cpu", threads=1))
     count = max(1, round(len(given.positions) / _PART))
     parts = [
-        InpaintPart(frames, chain, stretch, known, heavy, steps, lag, request.out, number, request.seed)
+        InpaintPart(
+            frames,
+            chain,
+            stretch,
+            known,
+            heavy,
+            steps=steps,
+            lag=lag,
+            folder=request.out,
+            number=number,
+            seed=request.seed,
+        )
         for number, stretch in enumerate(np.array_split(given.positions, count))
     ]
     record = {
@@ -159,10 +172,12 @@ def _plan(request: FillRequest, residues: tuple[int, ...]) -> FillPlan:
         "model": subject.model.sha256, "seed": request.seed, "protocol": asdict(subject.molecule.protocol),
     }  # fmt: skip
     before = torsions_of(given.positions.astype(np.float64), frames.torsions)
-    touched = [c for c, quad in enumerate(frames.torsions) if not set(quad.tolist()) <= set(known.tolist())]
+    touched = [
+        (c, spec.names[c]) for c, quad in enumerate(frames.torsions) if not set(quad.tolist()) <= set(known.tolist())
+    ]
     return FillPlan(
-        "inpaint", request, subject, parts, inpaint_part, given.times, record,
-        lambda filled: _describe(filled, (before, given.times), [(c, spec.names[c]) for c in touched], residues),
+        "inpaint", request, subject, parts, inpaint_part, times=given.times, record=record,
+        describe=lambda filled: _describe(filled, (before, given.times), touched, residues),
         title=f"Residues {', '.join(map(str, residues))} drawn in {len(given.positions):,} frames "
         f"{format_time(given.interval)} apart",
     )  # fmt: skip

@@ -17,7 +17,7 @@ from latentmd.units import format_time
 
 if TYPE_CHECKING:
     from latentmd.sampling.paths.passages import Channel, Drawn, Passage
-    from latentmd.sampling.paths.plan import Plan
+    from latentmd.sampling.paths.plan import PathPlan
 
 _VIEWED = 3  # paths in the 3-D view
 _ROWS = 12  # channels in the table
@@ -33,7 +33,7 @@ _METHOD = (
 
 
 def write_page(
-    plan: Plan, drawn: Drawn, found: tuple[Sequence[Passage], Sequence[Channel]], summary: dict[str, Any]
+    plan: PathPlan, drawn: Drawn, found: tuple[Sequence[Passage], Sequence[Channel]], summary: dict[str, Any]
 ) -> None:
     """Write paths.png and paths.html.
 
@@ -74,7 +74,7 @@ def _ways_text(ways: Sequence[Channel], summary: dict[str, Any]) -> str:
     )
 
 
-def _work(plan: Plan, summary: dict[str, Any]) -> Any:
+def _work(plan: PathPlan, summary: dict[str, Any]) -> Any:
     found = summary["log_probability_of_end"]
     model = f"{np.exp(found['model']):.3g} ({found['model_is']})"
     sound = summary["frames_sound_before_relaxation"]
@@ -90,7 +90,7 @@ def _work(plan: Plan, summary: dict[str, Any]) -> Any:
     return table(("quantity", "value"), rows)
 
 
-def _view(plan: Plan) -> View:
+def _view(plan: PathPlan) -> View:
     import mdtraj
 
     from latentmd.io.ascii import ascii_path

@@ -12,7 +12,8 @@ from latentmd.analysis.bridge import MarkovBridge, markov_bridge
 from latentmd.analysis.features import FeatureSpec
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.sampling.paths.batch import Bridge, Frames
-from latentmd.sampling.paths.cells import CellChain, bridge_to, cell_chain, check_reach, predictor_of
+from latentmd.sampling.paths.cells import CellChain, bridge_to, cell_chain, check_reach
+from latentmd.sampling.paths.moves import Moves, moves_of
 from latentmd.sampling.paths.request import PathsRequest, Subject
 from latentmd.sampling.paths.subject import subject_of
 from latentmd.units import format_time
@@ -43,7 +44,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PathPlan:
     """A run of paths, checked.
 
     Attributes:
@@ -81,7 +82,7 @@ class Plan:
         }  # fmt: skip
 
 
-def make_plan(request: PathsRequest) -> Plan:
+def make_plan(request: PathsRequest) -> PathPlan:
     """Check a request and condition the model on it.
 
     Raises:
@@ -95,12 +96,12 @@ def make_plan(request: PathsRequest) -> Plan:
     subject = subject_of(request.pdbs, request.model, request.inputs)
     steps, lag = _split(request, subject)
     propagator = Propagator(subject.model.name, "cpu", threads=1)
-    chain = cell_chain(propagator, subject.model.name)
+    chain = cell_chain(propagator)
+    moves = moves_of(propagator, chain.partition)
     spec, frames = frames_of(subject)
     labels = tuple(_place(propagator, chain, spec, state) for state in range(len(chain.populations)))
-    ends = _ends(request, subject, propagator, chain, labels)
-    predictor = predictor_of(propagator, subject.model.name)
-    fine = bridge_to(predictor, chain, ends[1].cells, lag, steps * request.frames)
+    ends = _ends(request, subject, (propagator, moves), chain, labels)
+    fine = bridge_to(moves, chain, ends[1].cells, lag, steps * request.frames)
     coarse = np.linalg.matrix_power(fine.matrix, steps)
     guide = markov_bridge(coarse / coarse.sum(axis=1, keepdims=True), fine.h[-1], request.frames)
     log_reach = _reach(fine, chain, ends[0])
@@ -108,10 +109,13 @@ def make_plan(request: PathsRequest) -> Plan:
     rng = np.random.default_rng(request.seed)
     starts = ends[0].point[None] if ends[0].point is not None else chain.draw(ends[0].state, _STARTS, rng)
     bridge = Bridge(
-        fine.h, lag, steps, request.interval, starts.astype(np.float32), ends[1].point,
-        (ends[0].structure, ends[1].structure),
+        fine.h, lag, steps, request.interval, starts.astype(np.float32), end=ends[1].point,
+        ends=(ends[0].structure, ends[1].structure), partition=chain.partition,
     )  # fmt: skip
-    return Plan(request, subject, chain, spec, ends, guide, log_reach, frames, bridge, labels)
+    return PathPlan(
+        request, subject, chain, spec, ends, guide=guide, log_reach=log_reach, frames=frames, bridge=bridge,
+        labels=labels,
+    )  # fmt: skip
 
 
 def _check_times(r: PathsRequest) -> None:
@@ -149,9 +153,9 @@ def frames_of(subject: Subject) -> tuple[FeatureSpec, Frames]:
     topology = mdtraj.Topology.from_openmm(subject.molecule.topology)
     spec = feature_spec(topology)
     quads = spec.indices if spec.kind == "torsions" else np.zeros((0, 4), dtype=np.int64)
-    template = structure_template(*subject.model.manifest.molecule())
+    template = structure_template(*subject.manifest.molecule())
     model = subject.model.name
-    return spec, Frames(subject.molecule, model, subject.reference, subject.limits, template, quads)
+    return spec, Frames(subject.molecule, model, subject.reference, subject.limits, template=template, torsions=quads)
 
 
 def _place(propagator: Propagator, chain: CellChain, spec: FeatureSpec, state: int) -> str:
@@ -169,28 +173,31 @@ def _place(propagator: Propagator, chain: CellChain, spec: FeatureSpec, state: i
 
 
 def _ends(
-    r: PathsRequest, subject: Subject, propagator: Propagator, chain: CellChain, labels: tuple[str, ...]
+    r: PathsRequest, subject: Subject, model: tuple[Propagator, Moves], chain: CellChain, labels: tuple[str, ...]
 ) -> tuple[End, End]:
     given = len(subject.structures)
     if given == 2:
         if r.origin is not None or r.target is not None:
             raise ValueError("two PDB files are both ends already; leave out --from and --to")
-        return _structure(subject, propagator, chain, 0), _structure(subject, propagator, chain, 1)
+        return _structure(subject, model, chain, 0), _structure(subject, model, chain, 1)
     if given == 1 and r.origin is not None:
         raise ValueError("the PDB file is where the paths begin already; leave out --from")
-    first = _structure(subject, propagator, chain, 0) if given else _state(r.origin, "--from", chain, labels)
+    first = _structure(subject, model, chain, 0) if given else _state(r.origin, "--from", chain, labels)
     last = _state(r.target, "--to", chain, labels)
     if first.point is None and first.state == last.state:
         raise ValueError(f"--from and --to are both state {last.state + 1}; give two states\n{listed(chain, labels)}")
     return first, last
 
 
-def _structure(subject: Subject, propagator: Propagator, chain: CellChain, place: int) -> End:
+def _structure(subject: Subject, model: tuple[Propagator, Moves], chain: CellChain, place: int) -> End:
+    """A structure as end; the last one is its cell where the model cannot be pinned to a point."""
+    propagator, moves = model
     x = subject.structures[place]
     slow = propagator.encode(x[None])
-    cell = int(propagator.module.predictor.cell(slow)[0])
-    point = slow[0].cpu().numpy()
-    return End("AB"[place], np.array([cell]), int(chain.states[cell]), point, x)
+    cell = int(moves.cell(slow)[0])
+    if place == 1 and not moves.to_points:
+        return End("the cell of B", np.array([cell]), int(chain.states[cell]))
+    return End("AB"[place], np.array([cell]), int(chain.states[cell]), slow[0].cpu().numpy(), x)
 
 
 def _state(number: int | None, option: str, chain: CellChain, labels: tuple[str, ...]) -> End:

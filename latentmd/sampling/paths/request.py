@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from latentmd.arrays import Doubles
 from latentmd.io.folder import Policy, policy_of
-from latentmd.sampling.conditions import ModelFile
+from latentmd.sampling.conditions import ModelFile, of_one
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 
 if TYPE_CHECKING:
+    from latentmd.model.manifest import Manifest
     from latentmd.systems.builder import Molecule
 
 
@@ -73,7 +74,12 @@ class Subject:
     reference: Doubles
 
     @property
+    def manifest(self) -> Manifest:
+        """Of the model."""
+        return of_one(self.model)
+
+    @property
     def limits(self) -> tuple[float, float] | None:
         """Median and upper limit of MD's potential energy, kJ/mol, where the model's file has them."""
-        found = self.model.manifest.reference.energy_quantiles
+        found = self.manifest.reference.energy_quantiles
         return None if found is None else (found[1], found[2])

@@ -22,13 +22,13 @@ from latentmd.sampling.paths.page import write_page
 from latentmd.sampling.paths.passages import Channel, Drawn, Passage, channels, passage, read_batches
 
 if TYPE_CHECKING:
-    from latentmd.sampling.paths.plan import Plan
+    from latentmd.sampling.paths.plan import PathPlan
 
 _SHARED = 0.5  # share of different ancestors below which paths are told to hang together
 
 
 def write_results(
-    plan: Plan, files: Sequence[Path], wall: dict[str, float], clocks: tuple[float, float]
+    plan: PathPlan, files: Sequence[Path], wall: dict[str, float], clocks: tuple[float, float]
 ) -> dict[str, Any]:
     """Write tables, pictures, page and, last, summary.json; returns its content.
 
@@ -69,7 +69,7 @@ def _write_frames(path: Path, drawn: Drawn, interval: float) -> None:
     write_provenance(path, columns, rows)
 
 
-def _write_paths(path: Path, plan: Plan, drawn: Drawn, found: tuple[Sequence[Passage], Doubles]) -> None:
+def _write_paths(path: Path, plan: PathPlan, drawn: Drawn, found: tuple[Sequence[Passage], Doubles]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "weight", "ln_probability", "states", "leaves_ps", "arrives_ps"])
@@ -82,7 +82,7 @@ def _write_paths(path: Path, plan: Plan, drawn: Drawn, found: tuple[Sequence[Pas
 
 
 def _summary(
-    plan: Plan, drawn: Drawn, found: tuple[Sequence[Passage], Doubles, list[Channel]], effective: float
+    plan: PathPlan, drawn: Drawn, found: tuple[Sequence[Passage], Doubles, list[Channel]], effective: float
 ) -> dict[str, Any]:
     request, chain = plan.request, plan.chain
     passages, log_probability, ways = found

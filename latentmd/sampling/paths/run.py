@@ -18,7 +18,7 @@ from latentmd.io.folder import RunFiles, check_folder, claim_folder
 from latentmd.io.provenance import read_provenance
 from latentmd.sampling.errors import RunError, RunInterrupted
 from latentmd.sampling.paths.batch import Batch, draw_batch, path_file
-from latentmd.sampling.paths.plan import Plan, make_plan
+from latentmd.sampling.paths.plan import PathPlan, make_plan
 from latentmd.sampling.paths.request import PathsRequest
 from latentmd.sampling.processes import LocalProcesses, WorkerError, cores
 from latentmd.sampling.request import Report, no_report, picoseconds
@@ -99,8 +99,9 @@ def paths(
     name = None if model is None else str(model)
     stem = files[0].stem if files else Path(name or "model").stem
     request = PathsRequest(
-        files, origin, target, name, picoseconds(time), picoseconds(every), count, seed, processes,
-        Path(f"{stem}-paths") if out is None else Path(out), overwrite, resume, inputs,
+        files, origin, target, name, time=picoseconds(time), interval=picoseconds(every), count=count, seed=seed,
+        processes=processes, out=Path(f"{stem}-paths") if out is None else Path(out), overwrite=overwrite,
+        resume=resume, inputs=inputs,
     )  # fmt: skip
     return run_paths(request, progress or no_report)
 
@@ -126,7 +127,7 @@ def _finished(folder: Path) -> PathsResult | None:
     return PathsResult(folder, summary, sorted(folder.glob("path-*.xtc")), folder / "topology.pdb")
 
 
-def _execute(plan: Plan, report: Report, begin: float) -> PathsResult:
+def _execute(plan: PathPlan, report: Report, begin: float) -> PathsResult:
     from latentmd.sampling.paths.results import write_results
 
     request, folder = plan.request, plan.request.out
@@ -143,19 +144,24 @@ def _execute(plan: Plan, report: Report, begin: float) -> PathsResult:
     return PathsResult(folder, summary, trajectories, folder / "topology.pdb")
 
 
-def _batches(plan: Plan) -> list[Batch]:
+def _batches(plan: PathPlan) -> list[Batch]:
     """Batches of equal size, which do not depend on the number of processes."""
     count = plan.request.count
     number = -(-count // _BATCH)
     edges = np.linspace(0, count, number + 1).astype(int)
     return [
-        Batch(plan.frames, plan.bridge, plan.request.out, i, int(a), int(b - a), plan.request.seed)
+        Batch(plan.frames, plan.bridge, plan.request.out, i, int(a), count=int(b - a), seed=plan.request.seed)
         for i, (a, b) in enumerate(pairwise(edges))
     ]
 
 
 def draw_all(batches: Sequence[Batch], processes: int | None, report: Report) -> None:
-    """Draw the batches that no earlier session left behind.
+    """Draw the batches that no earlier run left behind.
+
+    Args:
+        batches: of the run.
+        processes: worker processes; one per core where None.
+        report: called with (stage, done, total).
 
     Raises:
         RunError: a worker or the disk failed.
@@ -179,7 +185,13 @@ def draw_all(batches: Sequence[Batch], processes: int | None, report: Report) ->
 
 
 def write_topology(path: Path, molecule: Molecule, positions: Any) -> None:
-    """Write the molecule as a PDB file, whole or not at all."""
+    """Write the molecule as a PDB file, whole or not at all.
+
+    Args:
+        path: of the file.
+        molecule: its topology.
+        positions: nm, shape (atoms, 3).
+    """
     import io
 
     from openmm import app, unit

@@ -10,7 +10,7 @@ import numpy as np
 from openmm import unit
 
 from latentmd.arrays import Doubles
-from latentmd.sampling.conditions import ModelFile, bundled_model, check_covered, given_model, protocol_of
+from latentmd.sampling.conditions import ModelFile, bundled_model, check_covered, given_model, of_one, protocol_of
 from latentmd.sampling.paths.relax import relax
 from latentmd.sampling.paths.request import Subject
 from latentmd.sampling.preparation import molecule_under
@@ -36,10 +36,10 @@ def subject_of(pdbs: tuple[Path, ...], model: str | None, inputs: InputOptions) 
             raise ValueError(
                 "nothing says which molecule; give PDB files of the two ends, or --model with --from and --to"
             )
-        found = given_model(model)
+        found = _of_one(given_model(model), Path("A.pdb"))
         with tempfile.TemporaryDirectory() as folder:
             own = Path(folder) / "model.pdb"
-            own.write_text(found.manifest.topology, encoding="utf-8")
+            own.write_text(of_one(found).topology, encoding="utf-8")
             molecule = molecule_under(protocol_of(found.manifest, inputs), own, None)
         return Subject(molecule, found, (), _positions(molecule))
     first, found = _first(pdbs[0], model, inputs)
@@ -50,7 +50,7 @@ def subject_of(pdbs: tuple[Path, ...], model: str | None, inputs: InputOptions) 
         molecules.append(other)
     for molecule, pdb in zip(molecules, pdbs, strict=True):
         check_covered(molecule, found, pdb)
-    quantiles = found.manifest.reference.energy_quantiles
+    quantiles = of_one(found).reference.energy_quantiles
     limits = None if quantiles is None else (quantiles[1], quantiles[2])
     structures = relax(first, np.stack([_positions(molecule) for molecule in molecules]), limits).positions
     return Subject(first, found, tuple(structures), structures[0])
@@ -60,11 +60,25 @@ def _first(pdb: Path, model: str | None, inputs: InputOptions) -> tuple[Molecule
     from latentmd.systems.builder import Protocol
 
     if model is not None:
-        found = given_model(model)
+        found = _of_one(given_model(model), pdb)
         return molecule_under(protocol_of(found.manifest, inputs), pdb, None), found
     molecule = molecule_under(Protocol("implicit", inputs=inputs), pdb, None)
-    found = bundled_model(molecule, pdb)
+    found = _of_one(bundled_model(molecule, pdb), pdb)
     return molecule_under(protocol_of(found.manifest, inputs), pdb, molecule), found
+
+
+def _of_one(model: ModelFile, pdb: Path) -> ModelFile:
+    """Refuse a model of many peptides, whose states are those of no molecule.
+
+    Raises:
+        ValueError: how to bind it.
+    """
+    if not model.many:
+        return model
+    raise ValueError(
+        f"{model.manifest.name} is a model of many peptides, which has no states until it is bound to one: run "
+        f"`latentmd bind {pdb} --out {pdb.stem}.pt` first, then give --model {pdb.stem}.pt"
+    )
 
 
 def _same(first: Molecule, other: Molecule, a: Path, b: Path) -> None:

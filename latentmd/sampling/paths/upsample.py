@@ -143,8 +143,10 @@ def upsample(
     """
     begin, report, path = clock.perf_counter(), progress or no_report, Path(trajectory)
     request = FillRequest(
-        path, Path(top), None if interval is None else picoseconds(interval), None if model is None else str(model),
-        seed, processes, Path(f"{path.stem}-upsample") if out is None else Path(out), overwrite, resume, inputs,
+        path, Path(top), interval=None if interval is None else picoseconds(interval),
+        model=None if model is None else str(model), seed=seed, processes=processes,
+        out=Path(f"{path.stem}-upsample") if out is None else Path(out), overwrite=overwrite, resume=resume,
+        inputs=inputs,
     )  # fmt: skip
     check_folder(request.out, request.policy, files_of("upsample"))
     report("preparing")
@@ -168,8 +170,8 @@ def _plan(request: FillRequest, every: float) -> FillPlan:
     }  # fmt: skip
     return FillPlan(
         "upsample", request, subject, _parts(request, frames, given, (path, digest), (stride, exact)), fill_part,
-        given.times[0] + exact * np.arange(total), request_record,
-        lambda filled: _describe(filled, spec.names, stride, exact),
+        times=given.times[0] + exact * np.arange(total), record=request_record,
+        describe=lambda filled: _describe(filled, spec.names, stride, exact),
         title=f"{len(given.positions):,} frames {format_time(given.interval)} apart, filled in to one every "
         f"{format_time(exact)}",
     )  # fmt: skip
@@ -224,7 +226,17 @@ def _parts(
         known = given.positions[low : high + 1]
         parts.append(
             UpsamplePart(
-                frames, model, known, a - low, b - a, b == total, stride, every, request.out, number, request.seed
+                frames,
+                model,
+                known,
+                a - low,
+                b - a,
+                closes=b == total,
+                stride=stride,
+                every=every,
+                folder=request.out,
+                number=number,
+                seed=request.seed,
             )
         )
     return parts

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _BINS = 50
+_SPREADS = 4  # of energies below the median that are shown above it
 _TRACES = 6  # walkers drawn
 _POINTS = 2000  # frames drawn per trace
 _MEMORY = 50_000_000  # coordinates kept per walker; longer trajectories are thinned
@@ -211,11 +212,14 @@ def _beside(
         _surface(axis, np.asarray(counts, dtype=float), "training reference (plain MD)", chosen.names)
         return
     kinds, energies = provenance["kind"], provenance["potential_energy"]
+    low, high = _limits(energies, reference)
     for kind in KINDS:
         part = energies[kinds == kind]
         if len(part):
+            above = int((part > high).sum())
+            label = f"{kind}, {len(part):,}" + (f", {above:,} above" if above else "")
             axis.hist(
-                part, bins=60, density=True, histtype="step", color=_COLOURS[kind], label=f"{kind}, {len(part):,}"
+                part, bins=60, range=(low, high), density=True, histtype="step", color=_COLOURS[kind], label=label
             )
     axis.set(title="potential energies by kind of frame", xlabel="potential energy (kJ/mol)", ylabel="density")
     axis.legend(frameon=False)
@@ -233,13 +237,19 @@ def _energy(axis: Axes, provenance: dict[str, NDArray[Any]], reference: Referenc
     if reference is not None and reference.energy_quantiles is not None:
         low, _, high = reference.energy_quantiles
         axis.axhspan(low, high, color="0.88", zorder=0, label="MD, 0.1 to 99.9 %")
-    axis.set_ylim(*_limits(energies, reference))
+    low, high = _limits(energies, reference)
+    axis.set_ylim(low, high)
+    above = int((energies > high).sum())
+    if above:
+        axis.text(0.02, 0.97, f"{above:,} of {len(energies):,} frames above", va="top", transform=axis.transAxes)
     axis.set(title="potential energy, all walkers", xlabel=f"time ({unit})", ylabel="potential energy (kJ/mol)")
     axis.legend(loc="upper right", markerscale=2, ncols=2, edgecolor="none", framealpha=0.9)
 
 
 def _limits(energies: Floats, reference: Reference | None) -> tuple[float, float]:
-    low, high = np.quantile(energies, [0.0, 0.995])
+    """Range of energies to show: those of MD, however high the clashes of single frames that no MD has relaxed."""
+    low, lowest, median, high = np.quantile(energies, [0.0, 0.01, 0.5, 0.995])
+    high = min(high, median + _SPREADS * (median - lowest))
     if reference is not None and reference.energy_quantiles is not None:
         low, high = min(low, reference.energy_quantiles[0]), max(high, reference.energy_quantiles[2])
     margin = 0.05 * (high - low) or 1.0

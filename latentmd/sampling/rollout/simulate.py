@@ -99,7 +99,7 @@ def bound_model(ready: Prepared, folder: Path, model: ModelFile) -> ModelFile:
     """A model of many peptides bound to the molecule of a run, in the run's folder; an earlier session's is kept.
 
     Args:
-        ready: the molecule.
+        ready: the molecule and its minimised structure.
         folder: of the run.
         model: of many peptides.
     """

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from openmm.app import PDBFile
 
 from latentmd.molecule.checks import topology_arrays, torsions
 from latentmd.molecule.torsions import amide_torsions
@@ -25,5 +24,6 @@ def test_structures_of_a_peptide_are_spread_and_trans() -> None:
     np.testing.assert_array_equal(again, drawn)
 
 
-def test_nothing_is_said_about_a_molecule_that_is_not_covered(alanine: Any) -> None:
-    assert peptide_structures(alanine.topology, np.asarray(alanine.positions._value), seed=1) is None
+def test_nothing_is_said_about_a_peptide_that_is_too_long() -> None:
+    pdb = PDBFile(str(bundled("chignolin")))
+    assert peptide_structures(pdb.topology, np.asarray(pdb.positions._value), seed=1) is None

@@ -59,7 +59,7 @@ def test_frames_have_equal_weights_and_the_energies_of_the_force_field(tmp_path:
         and "time to get out" in page
     )
     assert summary["bursts"] == 32 and "psi ALA2 helical" in summary["first_passage_ps"]
-    assert summary["kernels"] == "none" and summary["plain_md"]["simulated_ps"] > 0
+    assert summary["kernels"] == "bundled model of peptides" and summary["plain_md"]["simulated_ps"] > 0
 
 
 def test_energies_that_were_evaluated_are_counted(tmp_path: Path) -> None:

@@ -22,4 +22,39 @@ def chain(propagator: Any) -> Any:
     """Its chain of cells."""
     from latentmd.sampling.paths.cells import cell_chain
 
-    return cell_chain(propagator, MODEL)
+    return cell_chain(propagator)
+
+
+@pytest.fixture(scope="session")
+def path_plan(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Plan of four paths of 60 ps from the most to the least populated state, a frame every 20 ps."""
+    from latentmd.sampling.paths.plan import make_plan
+    from latentmd.sampling.paths.request import PathsRequest
+
+    return make_plan(
+        PathsRequest(
+            (), 1, 3, MODEL, time=60.0, interval=20.0, count=4, seed=5, processes=1,
+            out=tmp_path_factory.mktemp("planned"),
+        )
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def batches(path_plan: Any) -> list[Any]:
+    """The batches of that plan, drawn: two of two paths."""
+    from latentmd.sampling.paths.batch import Batch, draw_batch
+
+    made = [
+        Batch(path_plan.frames, path_plan.bridge, path_plan.request.out, i, 2 * i, count=2, seed=5) for i in range(2)
+    ]
+    for batch in made:
+        draw_batch(batch)
+    return made
+
+
+@pytest.fixture(scope="session")
+def drawn(batches: Any) -> Any:
+    """Their paths."""
+    from latentmd.sampling.paths.passages import read_batches
+
+    return read_batches([batch.file for batch in batches])

@@ -12,7 +12,7 @@ from latentmd.io.provenance import Provenance
 from latentmd.io.writer import FrameWriter
 from latentmd.model.file import Ramachandran, Reference
 from latentmd.sampling.rollout.folder import OutputFolder
-from latentmd.sampling.rollout.report import coordinates, write_report
+from latentmd.sampling.rollout.report import _limits, coordinates, write_report
 
 MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"
 
@@ -68,3 +68,12 @@ def test_report_is_drawn(tmp_path: Path, with_reference: bool) -> None:
     assert sorted(p.name for p in folder.path.iterdir()) == [
         ".lock", "provenance.csv", "report.png", "request.json", "topology.pdb", "walker-0000.xtc", "walker-0001.xtc",
     ]  # fmt: skip
+
+
+def test_single_clashes_do_not_stretch_the_energies() -> None:
+    energies = np.random.default_rng(0).normal(-80, 10, 1000)
+    plain = _limits(energies, None)
+    assert plain[0] <= energies.min() and plain[1] >= energies.max()
+    energies[:30] = 1e5
+    low, high = _limits(energies, None)
+    assert low == pytest.approx(plain[0], abs=20) and high < 100

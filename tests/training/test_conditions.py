@@ -1,0 +1,66 @@
+"""Conditions of the training data beside those of the settings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from latentmd.systems.builder import InputOptions, Protocol, build
+from latentmd.systems.own_force_field import write_system
+from latentmd.training.conditions import check_conditions, with_own_force_field
+from latentmd.training.config import ConfigError, TrainingConfig
+from latentmd.training.labels import engine_labels
+
+FILES = Path(__file__).parents[1] / "systems" / "own_force_field"
+
+
+def recorded(folder: Path, **protocol: Any) -> list[Path]:
+    (folder / "request.json").write_text(json.dumps({"protocol": protocol}))
+    return [folder / "walker-0000.xtc"]
+
+
+def test_trajectories_of_other_programs_are_taken_at_the_settings_word(tmp_path: Path) -> None:
+    check_conditions(TrainingConfig(temperature=300), [tmp_path / "my.xtc"])
+    (tmp_path / "request.json").write_text("[]")
+    check_conditions(TrainingConfig(temperature=300), [tmp_path / "my.xtc"])
+
+
+def test_the_same_conditions_pass(tmp_path: Path) -> None:
+    files = recorded(tmp_path, temperature=350.0, solvent="implicit", force_field=[], timestep=0.004)
+    check_conditions(TrainingConfig(), files)
+    check_conditions(TrainingConfig(force_field=("amber14/protein.ff14SB.xml", "implicit/obc2.xml")), files)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("temperature", 300.0), ("solvent", "vacuum"), ("force_field", ["gaff.xml"])]
+)
+def test_another_condition_is_refused(tmp_path: Path, name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"simulated with {name}"):
+        check_conditions(TrainingConfig(), recorded(tmp_path, **{name: value}))
+
+
+def test_the_force_field_of_the_run_makes_the_labels(tmp_path: Path) -> None:
+    inputs = InputOptions(positions=str(FILES / "ala.gro"))
+    molecule = build(FILES / "ala.top", Protocol("vacuum", inputs=inputs))
+    write_system(molecule, tmp_path)
+    shutil.copy(FILES / "ala.pdb", top := tmp_path / "topology.pdb")
+    config = with_own_force_field(TrainingConfig(), top)
+    assert (config.solvent, config.force_field) == ("vacuum", molecule.protocol.force_field)
+    positions = build(FILES / "ala.pdb").positions
+    energies, _ = engine_labels(top, np.array([positions._value], np.float32), config)
+    context = molecule.context(molecule.langevin(1))
+    context.setPositions(positions)
+    assert energies[0] == pytest.approx(context.getState(energy=True).getPotentialEnergy()._value, abs=1e-3)
+    with pytest.raises(ConfigError, match="leave solvent out"):
+        with_own_force_field(TrainingConfig(solvent="implicit"), top)
+
+
+def test_a_model_of_an_own_force_field_needs_the_runs_system(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"needs the run's system\.xml"):
+        with_own_force_field(TrainingConfig(force_field=("system:0123456789abcdef",)), tmp_path / "topology.pdb")
+    assert with_own_force_field(TrainingConfig(), tmp_path / "topology.pdb") == TrainingConfig()
