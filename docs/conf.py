@@ -52,7 +52,7 @@ napoleon_numpy_docstring = False
 
 
 def _plain_docstring(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Make docstrings valid reStructuredText: tables in Markdown become list tables, other bars and stars are escaped."""
+    """Make docstrings valid reStructuredText: Markdown tables become list tables, other bars and stars are escaped."""
     out: list[str] = []
     for line in lines:
         bare = line.strip()
