@@ -10,7 +10,8 @@ from latentmd.systems.bundled import bundled
 run = latentmd.simulate(bundled("met_enkephalin"), mode="latent", time="10ns", walkers=8, seed=1, out="enkephalin")
 found = run.summary["model"]["zero_shot"]
 print(f"{found['sequence']}, trained on it: {found['trained']}; nearest: {found['nearest'][0][0]}")
-print(f"{found['pairs']:.0%} of its pairs of neighbours occur in training; latent distance {found['latent_distance']:.1f}")
+pairs, far = found["pairs"], found["latent_distance"]
+print(f"{pairs:.0%} of its pairs of neighbours occur in training; latent distance {far:.1f}")
 
 frames = mdtraj.join([mdtraj.load(str(file), top=str(run.topology)) for file in run.trajectories])
 ends = frames.topology.select("name CA")[[0, -1]]
