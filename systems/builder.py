@@ -7,10 +7,10 @@ from typing import Any
 
 from openmm import app
 
-from latentmd.molecule.stereo import handedness
-from latentmd.systems.connections import connect
+from latentmd.molecule.stereo import allo_side_chains, handedness
+from latentmd.systems.connections import connect, refuse_unbonded
 from latentmd.systems.errors import MoleculeError
-from latentmd.systems.gaps import close_gaps
+from latentmd.systems.gaps import close_gaps, left_out
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.names import AMINO_ACIDS, D_AMINO_ACIDS, IONS, WATER
 from latentmd.systems.own_force_field import brings_force_field, build_own
@@ -21,7 +21,7 @@ from latentmd.systems.readers.gro import read_gro
 from latentmd.systems.readers.mmcif import read_mmcif
 from latentmd.systems.readers.pdb import read_pdb
 from latentmd.systems.readers.records import Records
-from latentmd.systems.readers.text import EXPECTED, file_format, read_text
+from latentmd.systems.readers.text import EXPECTED, LIGAND, file_format, is_ligand, read_text
 from latentmd.systems.repair import add_heavy_atoms, add_hydrogens, relaxed, repeatable
 from latentmd.systems.residues import Residue, choose, listed
 from latentmd.systems.sanity import check_bonds, check_charge, check_positions, in_nm
@@ -71,7 +71,7 @@ def _read(path: Path) -> Records:
     text = read_text(path)
     kind = file_format(text)
     if not kind:
-        raise MoleculeError(f"{path}: no ATOM records found; {EXPECTED}")
+        raise MoleculeError(f"{path}: {LIGAND if is_ligand(text) else f'no ATOM records found; {EXPECTED}'}")
     records = _READERS[kind](text, path)
     if not records.atoms:
         raise MoleculeError(f"{path}: no ATOM records found; {EXPECTED}")
@@ -89,7 +89,9 @@ def _complete(records: Records, force_field: app.ForceField, protocol: Protocol,
     with repeatable():
         before = {residue.label(atom.name) for residue in residues for atom in residue.atoms}
         fill = close_gaps(found, records, options)
+        refuse_unbonded(found)
         add_heavy_atoms(found, cell, fill)
+        found.notes += left_out(found, records)
         topology, positions, order, changed = add_hydrogens(found, cell, force_field, options.ph)
         check_bonds(topology, positions)
         refuse_unknown(topology, order, force_field, protocol, path)
@@ -156,6 +158,9 @@ def _notes(
     unlike = [residues[i] for i, hand in hands.items() if hand == "D" and residues[i].found in AMINO_ACIDS]
     if unlike:
         notes.append(f"D amino acids by their geometry, though named as L: {listed(unlike)}")
+    allo = [residues[i] for i in allo_side_chains(topology, in_nm(positions))]
+    if allo:
+        notes.append(f"side chains of the other handedness (allo): {listed(allo)}")
     wrong = [residues[i] for i, hand in hands.items() if hand == "L" and residues[i].found in D_AMINO_ACIDS]
     if wrong:
         raise MoleculeError(f"{listed(wrong)} has the name of a D amino acid and the geometry of an L one; correct one")

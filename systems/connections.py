@@ -12,6 +12,7 @@ from latentmd.systems.residues import Atom, Residue, listed
 from latentmd.systems.sanity import LONGEST_BOND
 
 _PEPTIDE = 0.17  # nm; a C-N bond (0.133) that MD at high temperature or a crude model has stretched
+_UNBONDED = 0.16  # nm; heavy atoms that are not bonded are never nearer
 # Longest distance of two atoms of neighbouring residues that are bonded, nm, for residues without C or N.
 _REACH = ((("C", "N"), LONGEST_BOND), (("CA", "N"), 0.29), (("C", "CA"), 0.29), (("CA", "CA"), 0.43))
 
@@ -61,6 +62,32 @@ def connect(residues: list[Residue], records: Records) -> Connections:
     known = {frozenset(((a, x), (b, y))) for a, x, b, y in found.bonds}
     found.bonds += [bond for bond in stated if frozenset(((bond[0], bond[1]), (bond[2], bond[3]))) not in known]
     return found
+
+
+def refuse_unbonded(found: Connections) -> None:
+    """Refuse heavy atoms of two residues that are as near as bonded ones, and are not bonded.
+
+    Raises:
+        MoleculeError: with the first two of them.
+    """
+    from scipy.spatial import cKDTree
+
+    heavy = [
+        (r, a)
+        for chain in found.chains
+        for r in chain
+        for a in r.atoms
+        if a.element is None or a.element.atomic_number > 1
+    ]
+    known = {frozenset(((a, x), (b, y))) for a, x, b, y in found.bonds}
+    for i, j in sorted(cKDTree([atom.position for _, atom in heavy]).query_pairs(_UNBONDED)) if heavy else ():
+        (a, x), (b, y) = heavy[i], heavy[j]
+        if a is b or frozenset(((a, x.name), (b, y.name))) in known:
+            continue
+        reason = "atoms that overlap, or a bond that needs a LINK or CONECT record"
+        if {x.name, y.name} == {"C", "N"} and a.amino_acid and b.amino_acid:
+            reason = "a peptide bond between residues that do not follow each other in the file; put them in order"
+        raise MoleculeError(f"{a.label(x.name)} and {b.label(y.name)} are {distance(x, y):.3f} nm apart: {reason}")
 
 
 def distance(a: Atom, b: Atom) -> float:
@@ -190,6 +217,8 @@ def _stated(residues: list[Residue], records: Records, found: Connections) -> li
     for link in records.links:
         ends = [_end(side, keys, serials) for side in (link.first, link.second)]
         if None in ends:
+            if link.kind in ("SSBOND", "LINK", "struct_conn"):
+                found.notes.append(f"{link.kind} record ignored: {_missing(link, ends)} is not in the file, or twice")
             continue
         (a, x), (b, y) = ends  # type: ignore[misc]
         bond = _checked(link, (a, x, b, y), found)
@@ -206,6 +235,11 @@ def _end(
         return atoms[0] if len(atoms) == 1 else None
     found = [(residue, atom) for residue in keys.get(side[0], []) if (atom := residue.get(side[1])) is not None]
     return found[0] if len(found) == 1 else None
+
+
+def _missing(link: LinkRecord, ends: list[tuple[Residue, Atom] | None]) -> str:
+    side = link.first if ends[0] is None else link.second
+    return f"{side[0][0]}:{side[0][1]}{side[0][2]}:{side[1]}" if isinstance(side, tuple) else str(side)
 
 
 def _checked(link: LinkRecord, ends: tuple[Residue, Atom, Residue, Atom], found: Connections) -> Bond | None:

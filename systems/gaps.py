@@ -74,7 +74,7 @@ def _insert(found: Connections, records: Records, before: Residue, after: Residu
 
 
 def _missing_names(found: Connections, records: Records, before: Residue, after: Residue) -> list[str]:
-    sequence = [standard_residue(name)[0] for name in records.sequences.get(before.key[0], [])]
+    sequence = _sequence(records, before.key[0])
     if not sequence:
         raise MoleculeError(
             f"the residues missing between {before} and {after} are unknown: chain {before.key[0] or '-'} has no "
@@ -100,6 +100,35 @@ def _missing_names(found: Connections, records: Records, before: Residue, after:
     if foreign:
         raise MoleculeError(f"{listed(foreign)} between {before} and {after} cannot be modelled; use --missing split")
     return fitting[0]
+
+
+def _sequence(records: Records, chain: str) -> list[str]:
+    """Standard names of the residues that the file's sequence gives to a chain."""
+    names = records.sequences.get(chain, [])
+    return ["MET" if name == "MSE" else standard_residue(name)[0] for name in names]
+
+
+def left_out(found: Connections, records: Records) -> list[str]:
+    """Notes on residues that the sequence names before or after a chain and that have no coordinates.
+
+    Args:
+        found: chains, with what was modelled in gaps.
+        records: of the file, with its sequences.
+    """
+    notes = []
+    for chain in records.sequences:
+        sequence = _sequence(records, chain)
+        residues = [r for part in found.chains for r in part if r.key[0] == chain and r.amino_acid]
+        names = [residue.name for residue in residues]
+        places = [i for i in range(len(sequence) - len(names) + 1) if names and sequence[i : i + len(names)] == names]
+        if len(places) != 1:
+            continue
+        before, after = sequence[: places[0]], sequence[places[0] + len(names) :]
+        ends = [f"{'-'.join(before)} before {residues[0]}"] if before else []
+        ends += [f"{'-'.join(after)} after {residues[-1]}"] if after else []
+        if ends:
+            notes.append(f"named by the sequence, without coordinates, and left out: {' and '.join(ends)}")
+    return notes
 
 
 def _cap(found: Connections, fill: Fill) -> None:

@@ -64,7 +64,10 @@ def refuse_unknown(
             "ParmEd) and name it with --force-field beside the protein's, or read an Amber prmtop of the molecule"
         )
     else:
-        advice = "remove them, complete them, or describe them with --force-field FILE.xml"
+        advice = (
+            "remove them, complete them, or describe them with --force-field FILE.xml or --system (openmmforcefields "
+            "makes either for a ligand)"
+        )
     raise MoleculeError(
         f"{source}: unknown residues {shown}; expected residues, with all their atoms and bonds, "
         f"that {', '.join(protocol.force_field_files)} describes: {advice}"

@@ -82,6 +82,28 @@ def handedness(topology: Any, positions: Floats) -> dict[int, str]:
     return hands
 
 
+def allo_side_chains(topology: Any, positions: Floats) -> list[int]:
+    """Residues, by index, of isoleucine and threonine whose C-beta is not of the handedness that goes with C-alpha.
+
+    In L-isoleucine (2S,3S) and L-threonine (2S,3R), CA · (CG1 or OG1 × CG2) about C-beta is positive.
+
+    Args:
+        topology: OpenMM topology.
+        positions: nm, [atoms, 3].
+    """
+    xyz, hands, found = np.asarray(positions, dtype=np.float64), handedness(topology, positions), []
+    for residue in topology.residues():
+        atoms = {atom.name: atom.index for atom in residue.atoms()}
+        names = ("CB", "CA", {"ILE": "CG1", "THR": "OG1"}.get(residue.name, ""), "CG2")
+        if residue.index not in hands or not all(name in atoms for name in names):
+            continue
+        a, b, c = (_unit(xyz[atoms[name]] - xyz[atoms["CB"]]) for name in names[1:])
+        volume = float(np.dot(a, np.cross(b, c)))
+        if abs(volume) > _FLAT and (volume > 0) != (hands[residue.index] == "L"):
+            found.append(int(residue.index))
+    return found
+
+
 def _unit(vector: Doubles) -> Doubles:
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12))
 

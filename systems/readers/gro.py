@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
+
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.readers.records import AtomRecord, Records
 
+_VECTORS = ((0, 3, 4), (5, 1, 6), (7, 8, 2))  # where x, y, z of each box vector stand in the last line
+
 
 def read_gro(text: str, path: Path) -> Records:
-    """Records of the first frame of a GRO file; chains have no names there, and no ends are marked.
+    """Records of a GRO file, each frame a model; chains have no names there, and no ends are marked.
 
     Args:
         text: of the file.
@@ -19,15 +23,30 @@ def read_gro(text: str, path: Path) -> Records:
     Raises:
         MoleculeError: a line that cannot be read, or fewer atoms than the second line states.
     """
-    lines = text.split("\n")
-    count = int(lines[1])
-    if len(lines) < count + 2:
-        raise MoleculeError(f"{path}: {count} atoms announced, {len(lines) - 2} lines found; the file is cut short")
-    atoms = [_atom(line, f"{path}, line {i + 3}", i) for i, line in enumerate(lines[2 : count + 2])]
-    return Records(atoms=atoms, cell=_cell(lines[count + 2] if len(lines) > count + 2 else ""))
+    lines = text.rstrip().split("\n")
+    records, start, model = Records(), 0, 0
+    while start + 1 < len(lines) and (not model or lines[start + 1].strip().isdecimal()):
+        model += 1
+        count, begin = int(lines[start + 1]), start + 2
+        if len(lines) < begin + count:
+            raise MoleculeError(
+                f"{path}: {count} atoms announced, {len(lines) - begin} lines found; the file is cut short"
+            )
+        for i, line in enumerate(lines[begin : begin + count]):
+            records.atoms.append(_atom(line, f"{path}, line {begin + i + 1}", i, model))
+        last = lines[begin + count] if len(lines) > begin + count else ""
+        if last.strip() and not _is_box(last):
+            raise MoleculeError(
+                f"{path}, line {begin + count + 1}: expected the box after the {count} atoms that line {begin} "
+                "announces, found something else; correct the number of atoms"
+            )
+        if model == 1:
+            records.cell = _cell(last)
+        start = begin + count + 1
+    return records
 
 
-def _atom(line: str, where: str, index: int) -> AtomRecord:
+def _atom(line: str, where: str, index: int, model: int) -> AtomRecord:
     rest = line[20:]
     points = [i for i, character in enumerate(rest) if character == "."]
     try:
@@ -39,7 +58,7 @@ def _atom(line: str, where: str, index: int) -> AtomRecord:
     if not all(math.isfinite(value) for value in xyz):
         raise MoleculeError(f"{where}: coordinates of atom {line[5:15].strip()} are not finite; correct the file")
     return AtomRecord(
-        model=1,
+        model=model,
         chain="",
         residue=line[5:10].strip().upper(),
         number=number,
@@ -54,11 +73,23 @@ def _atom(line: str, where: str, index: int) -> AtomRecord:
     )
 
 
+def _is_box(line: str) -> bool:
+    try:
+        return len([float(word) for word in line.split()]) in (3, 9)
+    except ValueError:
+        return False
+
+
 def _cell(line: str) -> tuple[float, ...] | None:
     try:
         values = [float(word) for word in line.split()]
     except ValueError:
         return None
-    if len(values) != 3 or min(values) <= 0:
+    if not all(math.isfinite(value) for value in values) or len(values) not in (3, 9) or min(values[:3]) <= 0:
         return None
-    return (*values, 90.0, 90.0, 90.0)
+    if len(values) == 3:
+        return (*values, 90.0, 90.0, 90.0)
+    vectors = np.array([[values[i] for i in row] for row in _VECTORS])
+    lengths = np.linalg.norm(vectors, axis=1)
+    cosines = [vectors[i] @ vectors[j] / (lengths[i] * lengths[j]) for i, j in ((1, 2), (0, 2), (0, 1))]
+    return (*map(float, lengths), *(float(np.rad2deg(np.arccos(np.clip(c, -1, 1)))) for c in cosines))

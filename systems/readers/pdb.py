@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from latentmd.systems.errors import MoleculeError
@@ -12,6 +13,7 @@ from latentmd.systems.readers.records import AtomRecord, Key, LinkRecord, Record
 _NUMBER = re.compile(r"^\s*[-+]?(\d+\.?\d*|\.\d+)\s*$")
 _DECIMAL = re.compile(r"^\s*[-+]?\d*\.\d+\s*$")
 _IDENTITY = ("", "1555")
+_HYBRID = re.compile(r"^([A-Z][0-9A-Z]{3}|[a-z][0-9a-z]{3})$")  # residue numbers over 9999 in hybrid-36
 
 
 def read_pdb(text: str, path: Path) -> Records:
@@ -25,20 +27,27 @@ def read_pdb(text: str, path: Path) -> Records:
         MoleculeError: a line that cannot be read, by its number.
     """
     records = Records()
-    model, segment, models = 1, 0, set[int]()
+    model, segment, models, ended, name = 1, 0, set[int](), False, ""
     for count, raw in enumerate(text.split("\n"), 1):
         record, where = raw[:6].upper().rstrip(), f"{path}, line {count}"
         if record in ("ATOM", "HETATM"):
+            model += ended
+            ended = False
+            before, name = name, raw[72:76].strip() if not raw[21:22].strip() else ""
+            segment += bool(before and name and before != name)
             records.atoms.append(_atom(raw, where, model, segment))
         elif record == "TER":
             segment += 1
         elif record == "MODEL":
-            model = _integer(raw[6:], where, "the number of the model")
+            number = raw[6:].strip()
+            model = _integer(number, where, "the number of the model") if number else max(models, default=0) + 1
             if model in models:
                 raise MoleculeError(f"{where}: MODEL {model} for the second time; number the models differently")
             models.add(model)
-        elif record == "ENDMDL":
+            ended = False
+        elif record in ("END", "ENDMDL"):
             segment += 1
+            ended = bool(records.atoms)
         elif record in ("SSBOND", "LINK"):
             records.links.append(_link(record, raw.ljust(80), where))
         elif record == "CONECT":
@@ -47,7 +56,25 @@ def read_pdb(text: str, path: Path) -> Records:
             records.sequences.setdefault(raw[11:12].strip(), []).extend(raw[19:].upper().split())
         elif record == "CRYST1":
             records.cell = _cell(raw)
+    if not models:
+        records.atoms = _parts(records.atoms)
     return records
+
+
+def _parts(atoms: list[AtomRecord]) -> list[AtomRecord]:
+    """Atoms with what follows an END record as a model of its own, unless it is another part of the molecule.
+
+    It is one where no chain and residue number comes twice.
+    """
+    keys: dict[int, set[Key]] = {}
+    for atom in atoms:
+        keys.setdefault(atom.model, set()).add(atom.key)
+    seen: set[Key] = set()
+    for found in keys.values():
+        if found & seen:
+            return atoms
+        seen |= found
+    return [replace(atom, model=1) for atom in atoms]
 
 
 def _atom(raw: str, where: str, model: int, segment: int) -> AtomRecord:
@@ -63,14 +90,13 @@ def _atom(raw: str, where: str, model: int, segment: int) -> AtomRecord:
             f"{where}: {raw[12:21]!r} is no atom and residue name; expected them in columns 13 to 16 and 18 to 21"
         )
     chain = raw[21:22].strip()
-    number = _integer(raw[22:26], where, "the number of the residue (columns 23 to 26)")
+    number = _residue_number(raw[22:26], where)
     label = f"{chain}:{residue}{number}:{name}"
     occupancy = raw[54:60].strip()
     if occupancy and not _NUMBER.match(occupancy):
         raise MoleculeError(
             f"{where}: the occupancy of {label} is {occupancy!r}; expected a number in columns 55 to 60"
         )
-    serial = raw[6:11].strip()
     return AtomRecord(
         model=model,
         chain=chain,
@@ -83,7 +109,7 @@ def _atom(raw: str, where: str, model: int, segment: int) -> AtomRecord:
         element=raw[76:78].strip().capitalize() if raw[76:78].strip().isalpha() else "",
         position=_position(raw, where, label),
         occupancy=float(occupancy) if occupancy else 1.0,
-        serial=int(serial) if serial.isdecimal() else -1,
+        serial=_serial(raw[6:11]),
     )
 
 
@@ -110,9 +136,25 @@ def _integer(text: str, where: str, what: str) -> int:
         raise MoleculeError(f"{where}: {text.strip()!r} is not {what}; expected an integer") from None
 
 
+def _residue_number(text: str, where: str) -> int:
+    """Number of a residue, also in hybrid-36 (https://cci.lbl.gov/hybrid_36), which goes on after 9999 with A000."""
+    text = text.strip()
+    if not _HYBRID.match(text):
+        return _integer(text, where, "the number of the residue (columns 23 to 26)")
+    return int(text, 36) - 10 * 36**3 + 10**4 + (26 * 36**3 if text[0].islower() else 0)
+
+
+def _serial(text: str) -> int:
+    """Number by which CONECT records name an atom; those over 99999 are hexadecimal or hybrid-36; -1 for none."""
+    text = text.strip()
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    return 100_000 + int(text, 36) if text.isascii() and text.isalnum() else -1
+
+
 def _key(raw: str, start: int, where: str) -> Key:
     """Chain, number and insertion code from the column of the chain on."""
-    number = _integer(raw[start + 1 : start + 5], where, "the number of a residue")
+    number = _residue_number(raw[start + 1 : start + 5], where)
     return raw[start : start + 1].strip(), number, raw[start + 5 : start + 6].strip()
 
 
@@ -132,7 +174,10 @@ def _link(record: str, raw: str, where: str) -> LinkRecord:
 
 def _conect(raw: str, where: str) -> list[LinkRecord]:
     fields = [raw[start : start + 5].strip() for start in range(6, 31, 5)]
-    numbers = [_integer(text, where, "the serial number of an atom in a CONECT record") for text in fields if text]
+    numbers = [_serial(text) for text in fields if text.strip("*")]
+    if -1 in numbers:
+        wrong = next(text for text in fields if text and _serial(text) == -1)
+        raise MoleculeError(f"{where}: {wrong!r} is not the serial number of an atom in a CONECT record")
     return [LinkRecord("CONECT", numbers[0], other) for other in numbers[1:]]
 
 

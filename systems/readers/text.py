@@ -11,6 +11,10 @@ from pathlib import Path
 from latentmd.systems.errors import MoleculeError, first_line
 
 EXPECTED = "expected a PDB, mmCIF or GRO file with atoms, or a prmtop, psf or top file with --positions"
+LIGAND = (
+    "an SDF or MOL2 file of a small molecule, which has no force field; parametrise it with openmmforcefields (OpenFF, "
+    "GAFF) and give its PDB file with --system or --force-field, or an Amber prmtop with --positions"
+)
 _MOST_BYTES = 500_000_000  # of an uncompressed file
 _GROMACS = re.compile(r"^\s*\[ *(moleculetype|molecules|system|defaults) *\]", re.MULTILINE)
 _GRO_ATOM = re.compile(r"^[ \d]{5}\S.{9}[ \d]{5}\s*-?\d+\.\d+\s*-?\d+\.\d+\s*-?\d+\.\d+")
@@ -68,6 +72,12 @@ def zipped(path: Path) -> bool:
     """Whether a file is compressed by gzip."""
     with path.open("rb") as raw:
         return raw.read(2) == b"\x1f\x8b"
+
+
+def is_ligand(text: str) -> bool:
+    """Whether a text is an SDF (MDL molfile) or MOL2 file."""
+    counts = (text.split("\n", 4) + [""] * 4)[3].rstrip()
+    return counts.endswith(("V2000", "V3000")) or "@<TRIPOS>MOLECULE" in text
 
 
 def file_format(text: str) -> str:

@@ -16,7 +16,8 @@ def test_an_unseen_molecule_is_called_zero_shot_with_its_neighbours() -> None:
     assert lines[0].startswith("zero-shot: not trained on this molecule")
     assert "ALA-VAL-SER (2 of 2 residues in place); 50% of its pairs" in lines[1]  # caps are not counted
     assert lines[2].startswith("latent distance to the training set: 1.2")
-    assert "latentmd simulate some/where/my.pdb --exactness reweighted" in lines[-1] and "--out my-md" in lines[-1]
+    assert "latentmd simulate some/where/my.pdb --wall 10min" in lines[-1]
+    assert "--out my-md" in lines[-1] and "--from peptides" in lines[-1]
     assert not any("structure checks" in line for line in lines)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from openmm import app, unit
 
-from latentmd.molecule.stereo import cis_peptides, difference, handedness, stereochemistry
+from latentmd.molecule.stereo import allo_side_chains, cis_peptides, difference, handedness, stereochemistry
+from latentmd.systems.builder import build
 from latentmd.systems.peptide import backbone, pdb_block
 
 
@@ -50,3 +51,17 @@ def test_cis_bonds_are_found(tmp_path: Any) -> None:
     behind = [atom.index for atom in pdb.topology.atoms() if atom.residue.index >= 2]
     x[behind] = c + 2 * np.outer((x[behind] - c) @ axis, axis) - (x[behind] - c)
     assert cis_peptides(pdb.topology, x) == [2]
+
+
+@pytest.mark.parametrize("name", ["ILE", "THR"])
+def test_side_chains_of_the_other_handedness_are_found(name: str, tmp_path: Any) -> None:
+    path = tmp_path / "chain.pdb"
+    path.write_text(pdb_block(backbone(["ACE", name, "NME"])))
+    molecule = build(path)
+    x = np.asarray(molecule.positions._value)
+    assert allo_side_chains(molecule.topology, x) == []
+    assert allo_side_chains(molecule.topology, -x) == []  # a mirror image goes with its mirrored C-alpha
+    atoms = {atom.name: atom.index for atom in molecule.topology.atoms() if atom.residue.name == name}
+    first, second = atoms["CG1" if name == "ILE" else "OG1"], atoms["CG2"]
+    x[[first, second]] = x[[second, first]]
+    assert allo_side_chains(molecule.topology, x) == [1]

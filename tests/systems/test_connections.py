@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from openmm.app import element
 
-from latentmd.systems.connections import connect, distance
+from latentmd.systems.connections import connect, distance, refuse_unbonded
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.protocol import DEFAULT_INPUTS
 from latentmd.systems.readers.records import LinkRecord, Records
@@ -67,3 +67,12 @@ def test_a_stated_bond_that_is_too_long_is_refused() -> None:
 
 def test_distance() -> None:
     assert distance(Atom("A", None, (0, 0, 0)), Atom("B", None, (0.3, 0.4, 0))) == pytest.approx(0.5)
+
+
+def test_near_atoms_without_a_bond_are_refused(records: Any, residues: Any) -> None:
+    chain = residues("ALA", "GLY")
+    found = connect(chain, records("ALA", "GLY"))
+    refuse_unbonded(found)
+    found.bonds.clear()
+    with pytest.raises(MoleculeError, match="nm apart: a peptide bond between residues that do not follow"):
+        refuse_unbonded(found)

@@ -8,7 +8,7 @@ import pytest
 
 from latentmd.systems.connections import Connections, connect
 from latentmd.systems.errors import MoleculeError
-from latentmd.systems.gaps import close_gaps
+from latentmd.systems.gaps import close_gaps, left_out
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 from latentmd.systems.readers.records import Records
 from latentmd.systems.residues import choose
@@ -60,3 +60,10 @@ def test_a_whole_chain_has_nothing_to_fill(records: Any, residues: Any) -> None:
     assert close_gaps(found, records("ALA", "GLY"), DEFAULT_INPUTS) == {}
     capped = close_gaps(found, records("ALA", "GLY"), InputOptions(ends="capped"))
     assert sorted(name for names in capped.values() for name in names) == ["ACE", "NME"]
+
+
+def test_residues_that_the_sequence_has_beyond_a_chain_are_noted(records: Any) -> None:
+    made = records("ALA", "GLY", "SER")
+    whole = Records(atoms=made.atoms, sequences={"A": ["MSE", "ALA", "GLY", "SER", "VAL", "LEU"]})
+    (note,) = left_out(connect(choose(whole, DEFAULT_INPUTS)[0], whole), whole)
+    assert "MET before ALA" in note and "VAL-LEU after SER" in note

@@ -57,6 +57,8 @@ class PathPlan:
         log_reach: ln of the probability of the end's cells from the start, by the chain.
         frames, bridge: what every batch gets.
         labels: where each state lies.
+        equilibrium: torsions of the model's equilibrium where its file has no surfaces, radians, shape (frames,
+            torsions).
     """
 
     request: PathsRequest
@@ -69,6 +71,7 @@ class PathPlan:
     frames: Frames
     bridge: Bridge
     labels: tuple[str, ...]
+    equilibrium: Floats
 
     def record(self) -> dict[str, Any]:
         """JSON values that a resumed run must share."""
@@ -114,7 +117,7 @@ def make_plan(request: PathsRequest) -> PathPlan:
     )  # fmt: skip
     return PathPlan(
         request, subject, chain, spec, ends, guide=guide, log_reach=log_reach, frames=frames, bridge=bridge,
-        labels=labels,
+        labels=labels, equilibrium=_equilibrium(propagator, chain, spec),
     )  # fmt: skip
 
 
@@ -170,6 +173,17 @@ def _place(propagator: Propagator, chain: CellChain, spec: FeatureSpec, state: i
     columns = [c for pair in spec.pairs for c in pair][:4] or list(range(min(4, len(spec.names))))
     mean = np.degrees(np.angle(np.exp(1j * angles[:, columns]).mean(axis=0)))
     return ", ".join(f"{spec.names[c]} {value:.0f}°" for c, value in zip(columns, mean, strict=True))
+
+
+def _equilibrium(propagator: Propagator, chain: CellChain, spec: FeatureSpec) -> Floats:
+    """Torsions of structures of the chain's equilibrium, for a model whose file has no surfaces."""
+    import torch
+
+    if spec.kind != "torsions" or propagator.manifest.reference.ramachandran:
+        return np.zeros((0, len(spec.names)), dtype=np.float32)
+    rng = np.random.default_rng(0)
+    drawn = chain.points[rng.choice(len(chain.weight), _STARTS, p=chain.weight)]
+    return spec.values(propagator.decode(torch.from_numpy(drawn), rng))
 
 
 def _ends(

@@ -73,3 +73,11 @@ def test_the_verdict_says_when_plain_md_is_the_better_choice(theirs: float, bett
         "least_at_equal_wall_time": {"effective_samples": theirs, "state": "b"},
     }
     assert ("--mode md is the better choice" in verdict(plain)) == better
+
+
+def test_no_passage_is_not_extrapolated() -> None:
+    plain = {
+        "least_of_chains": {"effective_samples": 60.0, "state": "a"},
+        "least_at_equal_wall_time": {"effective_samples": 0.0, "state": "b"},
+    }
+    assert verdict(plain).endswith("plain MD saw no passage of b in a tenth of the cost.")

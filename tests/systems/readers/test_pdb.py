@@ -54,3 +54,24 @@ def test_bad_lines_are_named(line: str, reason: str) -> None:
     with pytest.raises(MoleculeError, match=reason) as raised:
         read_pdb(line, PATH)
     assert str(raised.value).startswith("a.pdb, line ")
+
+
+def test_what_follows_end_is_another_model_or_another_part() -> None:
+    again = read_pdb("\n".join([ATOM, "END", ATOM, "END"]), PATH)
+    assert [atom.model for atom in again.atoms] == [1, 2]
+    other = read_pdb("\n".join([ATOM, "END", ATOM.replace("B  12C", "B  13C"), "END"]), PATH)
+    assert [atom.model for atom in other.atoms] == [1, 1]
+
+
+def test_numbers_beyond_the_columns() -> None:
+    text = "\n".join([ATOM.replace("B  12C", "BA000C").replace("    5", "A0000", 1), "CONECTA0000A0001"])
+    records = read_pdb(text, PATH)
+    assert records.atoms[0].number == 10_000
+    serial = records.atoms[0].serial
+    assert serial > 99_999
+    assert [(link.first, link.second) for link in records.links] == [(serial, serial + 1)]
+
+
+def test_segment_names_part_chains_without_a_letter() -> None:
+    lines = [ATOM.replace("B  12C", "   12C").ljust(72)[:72] + name for name in ("PROA", "PROA", "PROB")]
+    assert [atom.segment for atom in read_pdb("\n".join(lines), PATH).atoms] == [0, 0, 1]

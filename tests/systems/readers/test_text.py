@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from latentmd.systems.errors import MoleculeError
-from latentmd.systems.readers.text import file_format, read_bytes, read_text
+from latentmd.systems.readers.text import file_format, is_ligand, read_bytes, read_text
 
 CASES = Path(__file__).parents[1] / "cases"
 
@@ -59,3 +59,9 @@ def test_no_file(tmp_path: Path) -> None:
         read_text(tmp_path / "gone.pdb")
     with pytest.raises(MoleculeError, match="not a file"):
         read_text(tmp_path)
+
+
+def test_files_of_ligands_are_told_apart() -> None:
+    assert is_ligand("ligand\n  program\n\n 27 27  0  0  0  0  0  0  0  0999 V2000\n")
+    assert is_ligand("@<TRIPOS>MOLECULE\nligand\n")
+    assert not is_ligand("ATOM      5  CA  ALA A   1\n")

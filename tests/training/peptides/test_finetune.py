@@ -36,7 +36,7 @@ def _copy(dataset: Path, name: str, to: Path) -> Path:
 def test_other_conditions_than_the_models_are_refused(peptide_dataset: Path, tmp_path: Path) -> None:
     folder = _copy(peptide_dataset, "trialanine", tmp_path)
     (folder / "request.json").write_text(json.dumps({"protocol": {"temperature": 300.0}}))
-    with pytest.raises(DatasetError, match="does not cover it: the temperature is 300 K; covered are 350"):
+    with pytest.raises(DatasetError, match="does not cover it: the temperature is 300 K; covered is 350 K"):
         finetune(sorted(folder.glob("*.xtc")), folder / "topology.pdb", tmp_path / "mine.pt")
     assert not (tmp_path / "mine.pt").exists()
 
