@@ -37,9 +37,12 @@ def _show(files: list[Path]) -> None:
     from rich.table import Table
 
     from latentmd.model.file import bundled_models, read_manifest
+    from latentmd.model.manifest import Manifest
+    from latentmd.model.peptide_file import NAME, PeptideManifest, read_peptide_manifest
     from latentmd.units import format_time
 
-    manifests = {model: read_manifest(model) for model in bundled_models()}
+    manifests: dict[str, Manifest | PeptideManifest] = {model: read_manifest(model) for model in bundled_models()}
+    manifests[NAME] = read_peptide_manifest(NAME)
     molecules = Table(title="molecules", title_justify="left", title_style="bold")
     for column in ("name", "residues", "atoms", "model"):
         molecules.add_column(column, justify="right" if column == "atoms" else "left")
@@ -56,7 +59,7 @@ def _show(files: list[Path]) -> None:
         table.add_row(model, steps, f"{m.temperature:g} K", m.solvent, ", ".join(m.force_field))
     console = Console()
     console.print(molecules)
-    console.print(table if manifests else "no model is bundled", highlight=False)
+    console.print(table, highlight=False)
     folder = files[0].parent if files else None
     if folder is not None:
         console.print(f"in {folder}", highlight=False, soft_wrap=True)

@@ -26,7 +26,7 @@ class TableBaseline:
 
     @classmethod
     def of(cls, spec: FeatureSpec, topology: Any, positions: Floats) -> TableBaseline:
-        """Look the torsions of a molecule up.
+        """Return the histograms of a molecule's torsions.
 
         Args:
             spec: the torsions.

@@ -82,7 +82,7 @@ class _Curvature:
 
     @property
     def empty(self) -> Bools:
-        """Which replicas have no steps to go by, shape (replicas,)."""
+        """Whether no step of a replica is remembered, shape (replicas,)."""
         return np.asarray(~self._weights.any(axis=0))
 
     def forget(self, rows: Bools) -> None:

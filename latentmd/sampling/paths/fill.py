@@ -69,7 +69,7 @@ class Part(Protocol):
 
     @property
     def file(self) -> Path:
-        """Where they are once they are all there."""
+        """File of the frames, which is written when all of them are drawn."""
         ...
 
 

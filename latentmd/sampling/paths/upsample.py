@@ -68,7 +68,7 @@ class UpsamplePart:
 
     @property
     def file(self) -> Path:
-        """Where its frames are once they are all there."""
+        """File of the frames, which is written when all of them are drawn."""
         return self.folder / "state" / f"part-{self.number:04d}.npz"
 
 
