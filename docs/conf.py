@@ -7,6 +7,7 @@ results are kept in `docs/_build/.jupyter_cache`, so that a second build runs on
 from __future__ import annotations
 
 from importlib.metadata import version as installed
+from types import FunctionType
 
 project = "latentmd"
 author = "latentmd authors"
@@ -30,6 +31,7 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "smartquotes"]
 myst_heading_anchors = 3
 suppress_warnings = [
     "myst.xref_missing",  # links to files of the repository outside docs/, which tests/docs checks
+    "ref.python",  # a name that another module gives out too: either page will do
 ]
 
 nb_execution_in_temp = True
@@ -50,7 +52,7 @@ napoleon_numpy_docstring = False
 
 
 def _plain_docstring(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Make docstrings valid reStructuredText: tables in Markdown become list tables, other bars are escaped."""
+    """Make docstrings valid reStructuredText: Markdown tables become list tables, other bars and stars are escaped."""
     out: list[str] = []
     for line in lines:
         bare = line.strip()
@@ -64,10 +66,19 @@ def _plain_docstring(app: object, what: str, name: str, obj: object, options: ob
             continue
         if out and out[-1].startswith("     -"):
             out.append("")
-        out.append(line.replace("|", "\\|"))
+        code = line.split("`")  # odd parts are code
+        code[::2] = [part.replace("|", "\\|").replace("*", "\\*") for part in code[::2]]
+        out.append("`".join(code))
     lines[:] = out
+
+
+def _is_field(app: object, what: str, name: str, obj: object, skip: bool, options: object) -> bool | None:
+    """Leave out members that are fields, which the docstring of their class describes."""
+    default = isinstance(obj, FunctionType) and what == "class" and "." not in obj.__qualname__
+    return True if default or type(obj).__name__ == "_tuplegetter" else None
 
 
 def setup(app: object) -> None:
     """Register what this project adds to Sphinx."""
+    app.connect("autodoc-skip-member", _is_field)  # type: ignore[attr-defined]
     app.connect("autodoc-process-docstring", _plain_docstring, priority=900)  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@
     python examples/paths/score.py passages --test test.npy --work scores
     python examples/paths/score.py upsample --test test.npy --train train.npy --work scores
     python examples/paths/score.py inpaint  --test test.npy --train train.npy --work scores
+    python examples/paths/score.py forward  --test test.npy --train train.npy --work scores
     python examples/paths/score.py cost     --test test.npy --work scores
 
 reference.py makes the trajectories. Nothing is chosen on the test trajectories. Results are printed and kept in
@@ -147,7 +148,7 @@ def load(path: Path) -> NDArray[Any]:
 def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["paths", "passages", "upsample", "inpaint", "cost"])
+    parser.add_argument("what", choices=["paths", "passages", "upsample", "inpaint", "forward", "cost"])
     parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--train", type=Path)
     parser.add_argument("--work", type=Path, default=Path("scores"))

@@ -52,7 +52,7 @@ def run(seed: int) -> dict:
     choice = choose(plan, reference, seed)
     piloted, end, calls, angles = time.process_time() - begin, choice.ends[0], choice.calls, []
     for number in range(o.sweeps // LENGTH):
-        piece = run_stretch(Stretch(plan, choice.pool, choice.weights, end, LENGTH, 1000 * seed + number))
+        piece = run_stretch(Stretch(plan, choice.pool, choice.weights, end, sweeps=LENGTH, seed=1000 * seed + number))
         end, calls = piece.end, calls + piece.calls
         angles.append(np.swapaxes(piece.cold, 0, 1))
     kept = np.concatenate(angles[max(1, len(angles) // 5) :], axis=1)

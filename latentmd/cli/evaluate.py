@@ -68,8 +68,8 @@ Examples:
     "baselines",
     multiple=True,
     metavar="NAME",
-    help="replicate, persistence, msm, shuffled, tica-flow, koopman, all or none; may be repeated. "
-    "[default: all with --model, else none]",
+    help="residue-table, replicate, persistence, msm, shuffled, tica-flow, koopman, all or none; may be repeated. "
+    "[default: all with --model, else residue-table where it covers the molecule]",
 )
 @click.option(
     "--frames",
@@ -123,7 +123,7 @@ def evaluate_command(
     from latentmd.evaluation.settings import EvaluationSettings
     from latentmd.evaluation.trajectories import evaluate
 
-    chosen = baselines or (("all",) if model else ())
+    chosen = baselines or (("all",) if model else ("auto",))
     if "none" in chosen:
         chosen = ()
     settings = EvaluationSettings(

@@ -17,10 +17,11 @@ Examples:
   latentmd train train/walker-*.xtc --top train/topology.pdb --out my.pt
   latentmd train train/*.xtc --top train/topology.pdb --out my.pt --config my.toml --resume
   latentmd train run/walker-*.xtc --top run/topology.pdb --from peptides --minutes 3 --out mine.pt
+  latentmd train runs-of-many-peptides --minutes 600 --out many.pt
   latentmd train train/*.xtc --top train/topology.pdb --paths my.pt --out my.paths.pt
   latentmd train --world double-pendulum --observe pixels --out pendulum""",
 )
-@click.argument("trajectories", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("trajectories", metavar="TRAJECTORIES... | DATASET", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--top", type=click.Path(path_type=Path), help="PDB file of the molecule.")
 @click.option("--out", required=True, type=click.Path(path_type=Path),
               help="Bundle to write, such as my.pt; with --world, a folder.")  # fmt: skip
@@ -29,10 +30,18 @@ Examples:
 @click.option("--world", help="Train on a toy world, such as double-pendulum, instead of TRAJECTORIES.")
 @click.option("--observe", help="How the world is seen, such as pixels; the world's first way by default.")
 @click.option("--predictor", help="Predictor of the world's latent, such as hamiltonian; the recipe's by default.")
-@click.option("--seed", type=int, help="Seed of the world's trajectories and of its training.  [default: 0]")
+@click.option(
+    "--seed",
+    type=int,
+    help="Seed of training with --world, --from or a DATASET, and of the world's trajectories.  [default: 0]",
+)
 @click.option("--from", "start", metavar="MODEL", help="Fine-tune this model of many peptides, such as peptides.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True,
-              help="With --from: wall time of fine-tuning, and again of the model from scratch beside it.")  # fmt: skip
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True),
+              help="Wall time of training on a DATASET, or of fine-tuning and again of the model from scratch.  "
+                   "[default: 60; with --from 3]")  # fmt: skip
+@click.option("--held-out", multiple=True, type=click.Path(path_type=Path),
+              help="With --from: trajectories, or a folder of them, that the models are scored on; the last of "
+                   "TRAJECTORIES by default.")  # fmt: skip
 @click.option("--scratch/--no-scratch", default=True, show_default=True,
               help="With --from: train a model from scratch on the same frames too, to compare.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings; defaults otherwise.")
@@ -56,31 +65,19 @@ Examples:
 )
 @click.pass_context
 def train_command(
-    ctx: click.Context,
-    trajectories: tuple[Path, ...],
-    top: Path | None,
-    out: Path,
-    paths: str | None,
-    world: str | None,
-    observe: str | None,
-    predictor: str | None,
-    seed: int | None,
-    start: str | None,
-    minutes: float,
-    scratch: bool,
-    config: Path | None,
-    name: str,
-    resume: bool,
-    overwrite: bool,
-    device: str,
-    devices: int,
-    precision: str,
-) -> None:
+    ctx: click.Context, trajectories: tuple[Path, ...], top: Path | None, out: Path, paths: str | None,
+    world: str | None, observe: str | None, predictor: str | None, seed: int | None, start: str | None,
+    minutes: float | None, held_out: tuple[Path, ...], scratch: bool, config: Path | None, name: str, resume: bool,
+    overwrite: bool, device: str, devices: int, precision: str,
+) -> None:  # fmt: skip
     """Train a surrogate of one molecule from TRAJECTORIES and write it as a bundle.
 
     Any files that mdtraj reads will do, one per independent run. The log, the loss curves and checkpoints go to
     `<out stem>-training/` beside the bundle. With --from, a model of many peptides is fine-tuned on them instead, and
     what it was, what it became and a model from scratch are scored on frames that are held out.
+
+    A folder in the place of TRAJECTORIES is a data set of many peptides, such as one with a folder for each from
+    `latentmd md`: one model of all of them is trained, and scored on some that are held out.
 
     With --world, trajectories are simulated, and the model, its figures and a table of measurements are written into
     the folder --out.
@@ -92,11 +89,15 @@ def train_command(
             overwrite=overwrite,
         )  # fmt: skip
         return
+    if len(trajectories) == 1 and trajectories[0].is_dir():
+        _train_many(ctx, trajectories[0], out)
+        return
     if not trajectories or top is None:
         raise click.UsageError("expected TRAJECTORIES and --top, or --world with the name of a toy world")
     if start is not None:
         _finetune(ctx, trajectories, top, out, overwrite)
         return
+    _refuse_given(ctx, ("minutes", "held_out", "scratch", "seed"), "without --from or a DATASET")
     from latentmd.training.config import ConfigError, load_config
 
     if out.exists() and not (resume or overwrite):
@@ -126,11 +127,44 @@ def train_command(
     click.echo(f"wrote {out}; see it with: latentmd inspect {out}")
 
 
-def _finetune(ctx: click.Context, trajectories: tuple[Path, ...], top: Path, out: Path, overwrite: bool) -> None:
-    given = [f"--{name}" for name in ("config", "name", "resume", "device", "devices", "precision")
+def _option(name: str) -> str:
+    """How an option of that name is written."""
+    return "--from" if name == "start" else f"--{name.replace('_', '-')}"
+
+
+def _refuse_given(ctx: click.Context, names: tuple[str, ...], where: str) -> None:
+    """Refuse options that mean nothing in this kind of training."""
+    given = [_option(name) for name in names
              if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]  # fmt: skip
     if given:
-        raise click.UsageError(f"{', '.join(given)}: not with --from; leave out one or the other")
+        raise click.UsageError(f"{', '.join(given)}: no meaning {where}; leave out one or the other")
+
+
+def _train_many(ctx: click.Context, dataset: Path, out: Path) -> None:
+    """Train a model of many peptides."""
+    unused = ("top", "paths", "start", "held_out", "scratch", "config", "name", "devices", "precision")
+    _refuse_given(ctx, unused, "with a DATASET of many molecules")
+    p = ctx.params
+    if out.exists() and not (p["resume"] or p["overwrite"]):
+        raise click.UsageError(f"{out} exists; pass --overwrite to replace it or --resume to continue its training")
+    if not out.parent.is_dir():
+        raise click.UsageError(f"{out.parent}: no such folder for the model; create it first")
+    from latentmd.training.peptides.run import PeptideSettings, train_peptides
+
+    settings = PeptideSettings(minutes=p["minutes"] or 60.0, seed=p["seed"] or 0)
+    try:
+        result = train_peptides(dataset, out, settings, resume=p["resume"], device=p["device"], report=click.echo)
+    except KeyboardInterrupt as error:
+        raise click.ClickException("stopped; run the same line with --resume to go on") from error
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(result.table())
+    click.echo(f"wrote {out}; simulate with it: latentmd simulate PEPTIDE.pdb --model {out}")
+
+
+def _finetune(ctx: click.Context, trajectories: tuple[Path, ...], top: Path, out: Path, overwrite: bool) -> None:
+    """Fine-tune a model of many peptides on one."""
+    _refuse_given(ctx, ("config", "name", "resume", "paths", "device", "devices", "precision"), "with --from")
     if out.exists() and not overwrite:
         raise click.UsageError(f"{out} exists; pass --overwrite to replace it")
     from latentmd.training.peptides.finetune import finetune
@@ -138,8 +172,8 @@ def _finetune(ctx: click.Context, trajectories: tuple[Path, ...], top: Path, out
     p = ctx.params
     try:
         result = finetune(
-            trajectories, top, out, start=p["start"], minutes=p["minutes"], scratch=p["scratch"], seed=p["seed"] or 0,
-            report=click.echo,
+            trajectories, top, out, start=p["start"], held_out=p["held_out"], minutes=p["minutes"] or 3.0,
+            scratch=p["scratch"], seed=p["seed"] or 0, report=click.echo,
         )  # fmt: skip
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
@@ -167,17 +201,16 @@ def _train_paths(ctx: click.Context, what: tuple[tuple[Path, ...], Path, str, Pa
 
 
 _MOLECULE_ONLY = (
-    "paths", "trajectories", "top", "name", "device", "devices", "precision", "start", "minutes", "scratch"
+    "paths", "trajectories", "top", "name", "device", "devices", "precision", "start", "minutes", "held_out", "scratch"
 )  # fmt: skip
-_WORLD_ONLY = ("observe", "predictor", "seed")  # the seed also of --from
+_WORLD_ONLY = ("observe", "predictor")
 
 
 def _refuse_mixture(ctx: click.Context, world: str | None) -> None:
     """Options of one kind of training given to the other are refused rather than ignored."""
     given = [
-        "TRAJECTORIES" if name == "trajectories" else f"--{name}"
+        "TRAJECTORIES" if name == "trajectories" else _option(name)
         for name in (_WORLD_ONLY if world is None else _MOLECULE_ONLY)
-        if not (name == "seed" and ctx.params["start"] is not None)
         if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         and not (name == "trajectories" and not ctx.params[name])
     ]

@@ -58,7 +58,7 @@ def benchmark(
         progress: called with the name of each stage.
 
     Returns:
-        The document written to benchmark.json; its "rows" are `Row`s.
+        The document written to benchmark.json; "rows" holds `Row` objects as mappings.
 
     Raises:
         BenchmarkError: the model covers another molecule.

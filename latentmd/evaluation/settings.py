@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ASSUMED_TEMPERATURE = 350.0  # K, of the reference protocol
-FRAME_BASELINES = ("replicate", "persistence", "msm", "shuffled")
+FRAME_BASELINES = ("replicate", "persistence", "msm", "shuffled", "residue-table")
 MODEL_BASELINES = ("tica-flow", "koopman")
 
 
@@ -18,7 +18,8 @@ class EvaluationSettings:
         temperature: kelvin; 350 where None, which the result says.
         interval: ps between frames, for files that carry no times.
         resample: thin the finer of two spacings to the coarser.
-        baselines: of `FRAME_BASELINES`, or "all" for those there is enough known for.
+        baselines: of `FRAME_BASELINES`; "all" for those there is enough known for; "auto" for the residue table of a
+            peptide, which needs nothing.
         wall_time: seconds the generated set took; effective samples per second and "replicate" follow from it.
         md_speed: picoseconds of plain MD per second of wall time on the same machine, for "replicate".
         seed: of k-means and every resampling.
@@ -28,7 +29,7 @@ class EvaluationSettings:
     temperature: float | None = None
     interval: float | None = None
     resample: bool = False
-    baselines: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ("auto",)
     wall_time: float | None = None
     md_speed: float | None = None
     seed: int = 0

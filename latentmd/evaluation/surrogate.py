@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from latentmd.analysis.features import EvaluationError
@@ -53,9 +52,7 @@ def evaluate_model(
         EvaluationError: anything wrong with the input, in one sentence.
     """
     folder = None if out is None else results_folder(Path(out), overwrite, "evaluation.json")
-    if "all" in settings.baselines:
-        settings = replace(settings, baselines=FRAME_BASELINES + MODEL_BASELINES)
-    unknown = [b for b in settings.baselines if b not in FRAME_BASELINES + MODEL_BASELINES]
+    unknown = [b for b in settings.baselines if b not in ("all", "auto", *FRAME_BASELINES, *MODEL_BASELINES)]
     if unknown:
         every = ", ".join(FRAME_BASELINES + MODEL_BASELINES)
         raise EvaluationError(f"no baseline is called {unknown[0]!r}; there are {every}")

@@ -19,10 +19,10 @@ from latentmd.arrays import Floats
 from latentmd.evaluation import accuracy, latent_baselines, relaxation, rollouts
 from latentmd.evaluation.compare import POSITIVE_PHI, compare, point_values
 from latentmd.evaluation.document import document
-from latentmd.evaluation.frame_baselines import frame_baselines
+from latentmd.evaluation.frame_baselines import chosen_baselines, frame_baselines
 from latentmd.evaluation.frames import structure_metrics
 from latentmd.evaluation.inputs import trajectory_files
-from latentmd.evaluation.settings import FRAME_BASELINES, EvaluationSettings
+from latentmd.evaluation.settings import FRAME_BASELINES, MODEL_BASELINES, EvaluationSettings
 from latentmd.evaluation.trajectories import speed_metrics
 from latentmd.io.progress import Progress, Tick
 from latentmd.molecule.checks import StructureTemplate, structure_template
@@ -256,7 +256,7 @@ class SurrogateRun:
     def _baselines(
         self, data: Data, fitted: ReferenceModel, own: FeatureSet, settings: EvaluationSettings, latents: list[Floats]
     ) -> dict[str, list[Metric]]:
-        chosen = settings.baselines
+        chosen = chosen_baselines(settings, self.spec, self.topology, own.kept[0], MODEL_BASELINES)
         self.progress("baselines of training frames")
         framed = replace(settings, baselines=tuple(b for b in chosen if b in FRAME_BASELINES))
         result = frame_baselines(fitted, own, data.train_files, self.topology, framed)

@@ -16,14 +16,13 @@ from latentmd.analysis.reference import ReferenceModel, check_length
 from latentmd.arrays import Floats
 from latentmd.evaluation.compare import compare
 from latentmd.evaluation.document import document
-from latentmd.evaluation.frame_baselines import frame_baselines
+from latentmd.evaluation.frame_baselines import chosen_baselines, frame_baselines
 from latentmd.evaluation.frames import energy_metrics, structure_metrics
 from latentmd.evaluation.inputs import RunRecord, run_record, trajectory_files
 from latentmd.evaluation.page import write
 from latentmd.evaluation.settings import (
     ASSUMED_TEMPERATURE,
     DEFAULTS,
-    FRAME_BASELINES,
     EvaluationSettings,
 )
 from latentmd.io.folder import results_folder
@@ -88,6 +87,7 @@ def evaluate(
     energies = (records[0].energies, records[1].energies)
     metrics += energy_metrics(*energies)
     progress("baselines")
+    settings = replace(settings, baselines=chosen_baselines(settings, spec, topology, md.kept[0]))
     rivals = frame_baselines(model, own, train, topology, settings)
     result = Evaluation(metrics, rivals, own, reference=md, notes=notes, energies=energies)
     result.document = document(result, model, settings, top)
@@ -109,9 +109,6 @@ def _recorded(
         wall_time=settings.wall_time or own.wall_time,
         md_speed=settings.md_speed or own.md_speed,
     )
-    if "all" in settings.baselines:
-        known = found.wall_time is not None and found.md_speed is not None
-        found = replace(found, baselines=FRAME_BASELINES if known else FRAME_BASELINES[1:])
     return found, (md, own)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from latentmd.io.atomic import write_bytes
-from latentmd.model.file import package_version, read_sealed, sealed_archive, sealed_format
+from latentmd.model.file import BundleError, package_version, read_sealed, sealed_archive, sealed_format
 from latentmd.model.manifest import Seal
 from latentmd.molecule.coverage import Answer, PeptideChemistry
 
@@ -91,6 +91,14 @@ def find_peptides(name_or_path: str | Path = NAME) -> Path:
     return path
 
 
+def _existing(name_or_path: str | Path) -> Path:
+    path = find_peptides(name_or_path)
+    if not path.is_file():
+        raise BundleError(f"{name_or_path}: no such model of many peptides; expected the path of one, or {NAME}, which "
+                          "is bundled")  # fmt: skip
+    return path
+
+
 def is_peptides(name_or_path: str | Path) -> bool:
     """Whether a name or an existing file is that of a model of many peptides."""
     path = find_peptides(name_or_path)
@@ -99,7 +107,7 @@ def is_peptides(name_or_path: str | Path) -> bool:
 
 def peptides_sha256(name_or_path: str | Path = NAME) -> str:
     """The hash of the file, after it is checked. Does not import torch."""
-    return read_sealed(find_peptides(name_or_path), PeptideManifest)[0][-64:].decode()
+    return read_sealed(_existing(name_or_path), PeptideManifest)[0][-64:].decode()
 
 
 def read_peptide_manifest(name_or_path: str | Path = NAME) -> PeptideManifest:
@@ -108,7 +116,7 @@ def read_peptide_manifest(name_or_path: str | Path = NAME) -> PeptideManifest:
     Raises:
         BundleError: no such file, or a damaged or foreign one.
     """
-    return read_sealed(find_peptides(name_or_path), PeptideManifest)[1]
+    return read_sealed(_existing(name_or_path), PeptideManifest)[1]
 
 
 def save_peptides(
@@ -158,7 +166,7 @@ def load_peptides(name_or_path: str | Path = NAME) -> PeptideFile:
 
     from latentmd.model.peptides import PeptideConfig, PeptideModel
 
-    path = find_peptides(name_or_path)
+    path = _existing(name_or_path)
     data, manifest = read_sealed(path, PeptideManifest)
     stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     model = PeptideModel(PeptideConfig(**{**stored["config"], "lags": tuple(stored["config"]["lags"])}))

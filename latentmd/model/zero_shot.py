@@ -30,8 +30,8 @@ def zero_shot_lines(found: ZeroShot, source: str, sound: float | None = None) ->
         lines.append(f"structure checks: {sound:.1%} of frames pass; the model knows no energies")
     stem = source.rsplit("/", 1)[-1].removesuffix(".pdb")
     lines.append(
-        f"to go on: unbiased, `latentmd simulate {source} --exactness reweighted`; a model of this molecule, "
-        f"`latentmd md {source} --time 20ns --out {stem}-md`, then `latentmd train {stem}-md/walker-*.xtc "
-        f"--top {stem}-md/topology.pdb --out {stem}.pt`"
+        f"to go on: exact statistics, `latentmd simulate {source} --wall 10min`; a model fine-tuned on MD of this "
+        f"molecule, `latentmd md {source} --time 20ns --out {stem}-md`, then `latentmd train {stem}-md/walker-*.xtc "
+        f"--top {stem}-md/topology.pdb --from {found.model} --out {stem}.pt`"
     )
     return lines

@@ -135,7 +135,8 @@ class PeptideChemistry(BaseModel):
     def _covers_conditions(self, temperature: float | None, force_field: tuple[str, ...] | None) -> Answer:
         low, high = self.temperature
         if temperature is not None and not low - _TEMPERATURE_TOLERANCE <= temperature <= high + _TEMPERATURE_TOLERANCE:
-            return Answer(f"the temperature is {temperature:g} K; covered are {low:g} to {high:g} K")
+            covered = f"covered is {low:g} K" if low == high else f"covered are {low:g} to {high:g} K"
+            return Answer(f"the temperature is {temperature:g} K; {covered}")
         if force_field is not None and force_field != self.force_field:
             return Answer(f"the force field is {', '.join(force_field)}; covered is {', '.join(self.force_field)}")
         return Answer()

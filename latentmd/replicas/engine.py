@@ -230,13 +230,20 @@ class ReplicaEngine:
         self.set_positions(np.where(accepted[:, None, None], self.positions, before))
         return np.asarray(accepted)
 
-    def minimize(self, iterations: int = 200, largest_step: float = 0.01, tolerance: float = 3.0) -> Doubles:
+    def minimize(
+        self,
+        iterations: int = 200,
+        largest_step: float = 0.01,
+        tolerance: float = 3.0,
+        enough: float | None = None,
+    ) -> Doubles:
         """Go downhill, each replica with a step of its own, never uphill; constraints are kept.
 
         Args:
             iterations: evaluations of the forces.
             largest_step: nm, that any atom moves in one step.
             tolerance: kJ/mol/nm; ends where the root mean square of the forces along the constraints is below it.
+            enough: kJ/mol; a replica ends where its energy is below it; never where None.
 
         Returns:
             Potential energies in kJ/mol with those of the restraints, shape (replicas,).
@@ -251,6 +258,7 @@ class ReplicaEngine:
             iterations=iterations,
             largest_step=largest_step,
             tolerance=tolerance,
+            enough=enough,
         )
         self.set_positions(x)
         self._v[...] = 0.0

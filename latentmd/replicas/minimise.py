@@ -17,7 +17,14 @@ _SHORTEST = 1e-4  # fraction of a step below which the curvature is forgotten
 
 
 def lower(
-    positions: Doubles, evaluate: Evaluate, mass: Doubles, *, iterations: int, largest_step: float, tolerance: float
+    positions: Doubles,
+    evaluate: Evaluate,
+    mass: Doubles,
+    *,
+    iterations: int,
+    largest_step: float,
+    tolerance: float,
+    enough: float | None = None,
 ) -> tuple[Doubles, Doubles]:
     """Go downhill with L-BFGS (Liu and Nocedal, Math. Program. 45, 503, 1989), never uphill.
 
@@ -31,6 +38,7 @@ def lower(
         iterations: evaluations of the forces; at least one is made.
         largest_step: nm, that any atom moves in one step.
         tolerance: kJ/mol/nm; a replica ends where the root mean square of its projected forces is below it.
+        enough: kJ/mol; a replica ends where its energy is below it; never where None.
 
     Returns:
         Positions (replicas, atoms, 3) in nm and energies (replicas,) in kJ/mol; each depends on its own start alone,
@@ -40,8 +48,9 @@ def lower(
     x, energies, gradients = evaluate(positions)
     memory = _Curvature(x.shape)
     share, ended = np.ones(len(x)), ~np.isfinite(energies)
+    stop = -np.inf if enough is None else enough
     for _ in range(iterations - 1):
-        ended |= np.sqrt(np.mean((gradients * width) ** 2, axis=(1, 2))) <= tolerance
+        ended |= (np.sqrt(np.mean((gradients * width) ** 2, axis=(1, 2))) <= tolerance) | (energies < stop)
         if ended.all():
             break
         step = _limited(-memory.applied(gradients) / width, largest_step) * share[:, None, None]

@@ -44,7 +44,7 @@ def check_conditions(config: TrainingConfig, trajectories: Sequence[str | Path])
         ConfigError: which condition it is, with both values.
     """
     for folder in dict.fromkeys(Path(path).parent for path in trajectories):
-        protocol = _recorded(folder / "request.json")
+        protocol = recorded_protocol(folder)
         for name in _NUMBERS:
             asked, found = getattr(config, name), protocol.get(name)
             if isinstance(found, int | float) and abs(asked - found) > _SAME * abs(found):
@@ -63,10 +63,10 @@ def _files(solvent: Any, names: tuple[str, ...]) -> list[str]:
     return list(names or DEFAULT_FORCE_FIELDS[solvent])
 
 
-def _recorded(path: Path) -> dict[str, Any]:
-    """Protocol in the record of a run; empty where there is none."""
+def recorded_protocol(folder: Path) -> dict[str, Any]:
+    """Protocol in the record of a run in a folder; empty where there is none."""
     try:
-        protocol = json.loads(path.read_text(encoding="utf-8")).get("protocol", {})
+        protocol = json.loads((folder / "request.json").read_text(encoding="utf-8")).get("protocol", {})
     except (OSError, ValueError, AttributeError):
         return {}
     return protocol if isinstance(protocol, dict) else {}

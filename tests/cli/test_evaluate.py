@@ -43,7 +43,7 @@ def test_trajectories_are_compared_with_the_reference(asked: list[Any], tmp_path
     ((name, arguments, options),) = asked
     assert name == "trajectories" and arguments == ((Path("a.xtc"),), (Path("md.xtc"),), Path(PDB))
     settings = options["settings"]
-    assert settings.lag == 50.0 and settings.baselines == () and options["out"] == tmp_path
+    assert settings.lag == 50.0 and settings.baselines == ("auto",) and options["out"] == tmp_path
     assert "Rg" in result.output and "note: few frames" in result.output
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from latentmd.cli.main import main
 from latentmd.cli.train import train_command
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
@@ -123,3 +124,26 @@ def test_ctrl_c_says_how_to_go_on(files: list[Path], tmp_path: Path, monkeypatch
 def test_help_has_examples() -> None:
     result = invoke("--help")
     assert result.exit_code == 0 and "Examples:" in result.output and "--resume" in result.output
+
+
+def test_a_data_set_of_many_and_fine_tuning_say_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.pt").write_text("")
+    run = tmp_path / "a.xtc"
+    cases: list[tuple[list[object], str]] = [
+        ([tmp_path / "empty", "--out", tmp_path / "b.pt"], "holds no molecule with trajectories"),
+        ([tmp_path / "empty", "--out", tmp_path / "a.pt"], "--overwrite to replace it"),
+        ([tmp_path / "empty", "--top", PDB, "--out", tmp_path / "b.pt"], "--top: no meaning with a DATASET"),
+        ([tmp_path / "empty", "--out", tmp_path / "no" / "b.pt"], "no such folder for the model"),
+        ([run, "--top", PDB, "--minutes", 1, "--out", tmp_path / "b.pt"], "--minutes: no meaning without --from"),
+        (
+            [run, "--top", PDB, "--from", "peptides", "--resume", "--out", tmp_path / "b.pt"],
+            "--resume: no meaning with",
+        ),
+        ([run, "--top", PDB, "--from", "alanine-dipeptide", "--out", tmp_path / "b.pt"], "alanine-dipeptide"),
+        ([run, "--top", PDB, "--from", "nothing", "--out", tmp_path / "b.pt"], "nothing"),
+        ([run, "--top", PDB, "--from", "peptides", "--out", tmp_path / "b.pt"], "a.xtc"),
+    ]
+    for arguments, message in cases:
+        found = CliRunner().invoke(main, ["train", *map(str, arguments)])
+        assert found.exit_code in (1, 2) and message in found.output, (arguments, found.output, found.exception)

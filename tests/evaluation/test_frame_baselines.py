@@ -11,7 +11,7 @@ import pytest
 from latentmd.analysis import features
 from latentmd.analysis.features import EvaluationError, FeatureSet, FeatureSpec, StructureTotals
 from latentmd.analysis.reference import ReferenceModel
-from latentmd.evaluation.frame_baselines import frame_baselines
+from latentmd.evaluation.frame_baselines import chosen_baselines, frame_baselines
 from latentmd.evaluation.settings import EvaluationSettings
 
 SPEC = FeatureSpec("distances", ("a",), np.zeros((1, 2), dtype=np.int64), ())
@@ -29,7 +29,7 @@ def noise() -> tuple[ReferenceModel, FeatureSet]:
 
 def test_what_is_missing_is_named(noise: tuple[ReferenceModel, FeatureSet]) -> None:
     topology = mdtraj.load("systems/molecules/alanine_dipeptide.pdb").topology
-    assert frame_baselines(*noise, [], topology, EvaluationSettings()) == {}
+    assert frame_baselines(*noise, [], topology, EvaluationSettings(baselines=())) == {}
     with pytest.raises(EvaluationError, match="no baseline is called 'magic'"):
         frame_baselines(*noise, ["x"], topology, EvaluationSettings(baselines=("magic",)))
     with pytest.raises(EvaluationError, match="baseline msm needs training trajectories"):
@@ -51,3 +51,17 @@ def test_training_frames_at_another_spacing_are_refused(tmp_path: Path) -> None:
         frame_baselines(
             model, own, [tmp_path / "a.npy"], topology, EvaluationSettings(baselines=("replicate",), interval=1.0)
         )
+
+
+def test_names_stand_for_what_is_known() -> None:
+    topology, frame = features.load_topology(Path("systems/molecules/alanine_dipeptide.pdb"))
+    spec = features.feature_spec(topology)
+
+    def chosen(*names: str, **settings: float) -> tuple[str, ...]:
+        return chosen_baselines(EvaluationSettings(baselines=names, **settings), spec, topology, frame[0], ("koopman",))
+
+    assert chosen("msm") == ("msm",) and chosen() == ()
+    assert chosen("auto") == ("residue-table",) and chosen("msm", "auto") == ("msm", "residue-table")
+    assert chosen("all") == ("persistence", "msm", "shuffled", "residue-table", "koopman")
+    assert "replicate" in chosen("all", wall_time=1.0, md_speed=1.0)
+    assert chosen_baselines(EvaluationSettings(), SPEC, topology, frame[0]) == ()

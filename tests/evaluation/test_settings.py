@@ -11,7 +11,7 @@ from latentmd.evaluation.settings import ASSUMED_TEMPERATURE, DEFAULTS, FRAME_BA
 
 def test_nothing_is_assumed_of_files_unless_it_is_said() -> None:
     assert DEFAULTS.temperature is None and DEFAULTS.interval is None and not DEFAULTS.resample
-    assert DEFAULTS.baselines == () and ASSUMED_TEMPERATURE == 350.0
+    assert DEFAULTS.baselines == ("auto",) and ASSUMED_TEMPERATURE == 350.0
     with pytest.raises(FrozenInstanceError):
         DEFAULTS.lag = 1.0  # type: ignore[misc]
 

@@ -51,7 +51,7 @@ def test_a_peptide_that_no_model_of_its_own_covers_gets_the_model_of_many() -> N
     model = bundled_model(molecule, path)
     assert model.many and model.manifest.name == "peptides"
     check_covered(molecule, model, path)
-    with pytest.raises(UncoveredError, match="peptides: the temperature is 300 K; covered are 350 to 350 K"):
+    with pytest.raises(UncoveredError, match="peptides: the temperature is 300 K; covered is 350 K"):
         bundled_model(molecule, path, 300.0)
     vacuum = build(path, Protocol("vacuum"))
     with pytest.raises(UncoveredError, match="peptides: the force field is"):

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from latentmd.core.paths.pinned import systematic
-
-_DEFENSIVE = 0.2  # share of the proposals that goes to cells by their equilibrium populations
+from latentmd.core.paths.steps import Steps
 
 
 class ObservedSample(NamedTuple):
@@ -35,20 +34,18 @@ Observe = Callable[[Tensor, int], tuple[Tensor, Callable[[int], Any]]]
 class ObservedPaths:
     """Draws paths z_1 ... z_N from p(z_1) Π p(z_t | z_(t-1)) p(y_t | z_t) given observations y.
 
-    The step model is a mixture over cells m, p(z' | z) = Σ_m π_m(z) p_m(z' | z). Cells are proposed from
-    q_m = 0.8 π_m(z) + 0.2 w_m with w the equilibrium populations, and weights are multiplied by π_m / q_m, so that a
-    rare transition which an observation demands finds particles that made it (defensive importance sampling;
-    Hesterberg 1995). One path is drawn from the particles at the end and followed back.
+    Steps are defended: where the model can be told where to go, some particles take rare cells, so that a rare
+    transition which an observation demands finds particles that made it. One path is drawn from the particles at the
+    end and followed back.
 
     Args:
-        predictor: has `lag`, `log_weights`, `cell`, `context` and `flow`, as `FlowPredictor`.
-        lag: of a latent step, ps.
+        steps: of the model.
         every: latent steps between observations.
         stationary: equilibrium population of each cell [cells].
     """
 
-    def __init__(self, predictor: Any, lag: float, every: int, stationary: Tensor) -> None:
-        self.predictor, self.time, self.every, self.stationary = predictor, lag, every, stationary
+    def __init__(self, steps: Steps, every: int, stationary: Tensor) -> None:
+        self.model, self.every, self.stationary = steps, every, stationary
 
     @torch.no_grad()
     def sample(self, starts: Tensor, observe: Observe, steps: int, generator: torch.Generator) -> ObservedSample:
@@ -65,7 +62,7 @@ class ObservedPaths:
         for t in range(steps):
             if t:
                 for _ in range(self.every):
-                    z, gain = self._step(z, generator)
+                    z, gain = self.model.defended(z, self.stationary, generator)
                     log_weight = log_weight + gain
             likelihood, keep = observe(z, t)
             share = torch.softmax((log_weight + likelihood).double(), dim=0)
@@ -82,13 +79,3 @@ class ObservedPaths:
             path.append(history[t][index])
             carried.append(kept[t][index])
         return ObservedSample(torch.stack(path[::-1]), carried[::-1], torch.tensor(effective))
-
-    def _step(self, z: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        p = self.predictor
-        g = p.lag(torch.full((len(z),), self.time))
-        own = p.log_weights(z, g)
-        proposal = (1 - _DEFENSIVE) * own.exp() + _DEFENSIVE * self.stationary
-        cell = torch.multinomial(proposal, 1, generator=generator)
-        gain = (own.gather(1, cell) - proposal.gather(1, cell).log()).squeeze(1)
-        noise = torch.randn(len(z), int(p.flow.noise_size), generator=generator)
-        return p.flow.sample(p.context(z, cell.squeeze(1)), g, noise), gain

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from latentmd.core.paths.steps import Steps
+
 _RESAMPLE_BELOW = 0.5  # effective share of the particles
+_LEAST = 1e-30  # of h before the end, so that a cell which the chain takes for a dead end is not one for the model
 
 
 class PinnedSample(NamedTuple):
@@ -30,21 +33,19 @@ class PinnedSample(NamedTuple):
 class PinnedPaths:
     """Draws paths of a one-step model that end in a point or in a set of cells, with a given number of steps.
 
-    The step model is a mixture over cells m of where a step arrives, p(z' | z) = Σ_m π_m(z) p_m(z' | z). With h_t the
-    bridge function of the chain of cells (Doob's h-transform), a particle at z steps to a cell m drawn from
-    π_m(z) h_(t+1)(m) / c(z), c(z) = Σ_m π_m(z) h_(t+1)(m), then to z' from p_m, and its weight is multiplied by
-    [c(z) / h_(t+1)(m)] [h_(t+1)(cell of z') / h_t(cell of z)]: the first factor corrects for the proposal, the second
-    cancels along the path. The last step to a point z_b has weight π_m(z) N(z_b; μ_m(z), σ_m(z)) with m its cell.
-    This is a twisted particle filter (Whiteley & Lee 2014): the guide changes its variance, not what it converges to.
+    With h_t the bridge function of a Markov chain over cells (Doob's h-transform), a particle takes a step that is
+    guided by h_(t+1), and its weight is multiplied by what the guide got wrong and by
+    h_(t+1)(cell of z') / h_t(cell of z), which cancels along the path. This is a twisted particle filter (Whiteley &
+    Lee 2014): the guide changes its variance, not what it converges to. The last step to a point z_b has weight
+    p(z_b | z).
 
     Args:
-        predictor: has `cells`, `lag`, `log_weights`, `cell`, `context` and `flow`, as `FlowPredictor`.
-        lag: of one step, ps.
+        steps: of the model.
         h: bridge function of the cells at times 0 ... steps, rows of any scale, [steps + 1, cells].
     """
 
-    def __init__(self, predictor: Any, lag: float, h: Tensor) -> None:
-        self.predictor, self.time, self.h = predictor, lag, h
+    def __init__(self, steps: Steps, h: Tensor) -> None:
+        self.model, self.h = steps, h
         self.steps = len(h) - 1
 
     @torch.no_grad()
@@ -73,7 +74,7 @@ class PinnedPaths:
         log_weight, total = self._log_h(0, z), 0.0
         for t in range(self.steps):
             if end is not None and t == self.steps - 1:
-                log_weight = log_weight + self._log_arrival(z, end) - self._log_h(t, z)
+                log_weight = log_weight + self.model.log_arrival(z, end) - self._log_h(t, z)
                 z = end.unsqueeze(0).repeat(particles, 1, 1)
             else:
                 z, gain = self._step(t, z, generator)
@@ -94,30 +95,13 @@ class PinnedPaths:
         return self._trace(history, origins, count, total, torch.tensor(effective), generator)
 
     def _step(self, t: int, z: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        p = self.predictor
-        g = p.lag(torch.full((len(z),), self.time))
-        guided = p.log_weights(z, g) + self.h[t + 1].to(z).log()
-        gain = torch.logsumexp(guided, dim=1)
-        alive = torch.isfinite(gain)
-        chances = torch.softmax(torch.where(alive.unsqueeze(1), guided, torch.zeros_like(guided)), dim=1)
-        cell = torch.multinomial(chances, 1, generator=generator).squeeze(1)
-        noise = torch.randn(len(z), int(p.flow.noise_size), generator=generator)
-        moved = p.flow.sample(p.context(z, cell), g, noise)
-        after = self.h[t + 1].to(z).log()
-        return moved, gain - after[cell] + after[p.cell(moved)] - self._log_h(t, z)
+        after = self.h[t + 1].to(z)
+        after = after.clamp_min(_LEAST) if t + 1 < self.steps else after
+        moved, gain = self.model.guided(z, after.log(), generator)
+        return moved, gain - self._log_h(t, z)
 
     def _log_h(self, t: int, z: Tensor) -> Tensor:
-        return self.h[t].to(z).clamp_min(1e-30).log()[self.predictor.cell(z)]
-
-    def _log_arrival(self, z: Tensor, end: Tensor) -> Tensor:
-        p = self.predictor
-        g = p.lag(torch.full((len(z),), self.time))
-        cell = p.cell(end.unsqueeze(0)).expand(len(z))
-        mean, log_scale = p.flow.moments(p.context(z, cell), g)
-        deviation = (end.unsqueeze(0) - mean) * torch.exp(-log_scale)
-        density = (-0.5 * deviation.square() - log_scale - 0.5 * math.log(2 * math.pi)).flatten(1).sum(dim=1)
-        chosen = p.log_weights(z, g).gather(1, cell.unsqueeze(1)).squeeze(1)
-        return torch.as_tensor(chosen + density)
+        return self.h[t].to(z).clamp_min(_LEAST).log()[self.model.cell(z)]
 
     def _trace(
         self, history: list[Tensor], origins: list[Tensor], count: int, total: float, effective: Tensor,

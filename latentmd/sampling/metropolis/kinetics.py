@@ -83,7 +83,13 @@ class Cells:
 
     @classmethod
     def of(cls, angles: Floats, columns: Ints, seed: int) -> Cells:
-        """Put centres by k-means on torsions (frames, torsions) in radians."""
+        """Put centres by k-means.
+
+        Args:
+            angles: torsions in radians, shape (frames, torsions).
+            columns: of the torsions that cells are made of.
+            seed: of the first centres.
+        """
         from deeptime.clustering import KMeans
 
         points = _circles(angles, columns)
@@ -214,7 +220,8 @@ def measure(
         well, count = found.wells[i], len(cells.centres)
         split = np.bincount(labels + count * well.inside(flat), minlength=2 * count) / len(flat)
         paths = np.where(visited < 0, -1, visited + count * well.inside(bursts))
-        both = passages(list(paths), split, np.arange(2 * count) >= count, round(LAG / INTERVAL), INTERVAL, rng)
+        inside = np.arange(2 * count) >= count
+        both = passages(list(paths), split, inside, lag=round(LAG / INTERVAL), interval=INTERVAL, rng=rng)
         values[well.name] = _as_json(both)
     return values, len(bursts)
 

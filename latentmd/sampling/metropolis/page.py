@@ -121,7 +121,7 @@ def _plain(found: Populations, beside: Control, summary: dict[str, Any]) -> str:
         rows.append((
             found.wells[i].name, f"{found.values[i]:.3g} ± {found.errors[i]:.2g}",
             f"{share:.3g}" if seen else f"{share:.0f}: never {'left' if share else 'seen'}",
-            f"{found.effective[i]:.0f}", f"{beside.by_energies[i]:.0f}", f"{beside.by_wall[i]:.0f}",
+            f"{found.effective[i]:.0f}", _extrapolated(beside.by_energies[i]), _extrapolated(beside.by_wall[i]),
         ))  # fmt: skip
     head = (
         "state", "exact chains", "plain MD", "effective samples of the chains", "of plain MD with as many energies",
@@ -130,12 +130,19 @@ def _plain(found: Populations, beside: Control, summary: dict[str, Any]) -> str:
     return table(head, rows) + bullets([verdict(summary["plain_md"])])
 
 
+def _extrapolated(samples: float) -> str:
+    """Effective samples; no passage in a tenth of the cost does not say how few there would be."""
+    return f"{samples:.0f}" if samples else "no passage seen"
+
+
 def verdict(plain: dict[str, Any]) -> str:
     """One sentence that says whether plain MD would have been the better choice."""
     ours, theirs = plain["least_of_chains"], plain["least_at_equal_wall_time"]
     if not ours:
         return "No state could be compared with plain MD."
     known = f"{ours['effective_samples']:.0f} effective samples of the state that they know least ({ours['state']})"
+    if not theirs["effective_samples"]:
+        return f"The chains have {known}; plain MD saw no passage of {theirs['state']} in a tenth of the cost."
     other = f"{theirs['effective_samples']:.0f} of its own ({theirs['state']})"
     better = ours["effective_samples"] >= theirs["effective_samples"]
     advice = "" if better else ": --mode md is the better choice for this molecule"

@@ -93,7 +93,7 @@ def pilot(plan: Plan, reference: Floats, guess: Floats | None, seed: int, tasks:
     counts = Counts()
     for stage, sweeps in enumerate(SWEEPS, 1):
         seeds = [keyed_seed(seed, stage, PLAN, 10 + task) for task in range(number)]
-        work = [Stretch(plan, pool, weights, end, sweeps, s) for end, s in zip(ends, seeds, strict=True)]
+        work = [Stretch(plan, pool, weights, end, sweeps=sweeps, seed=s) for end, s in zip(ends, seeds, strict=True)]
         pieces = list(tasks.map(run_stretch, work))
         ends, calls = [piece.end for piece in pieces], calls + sum(piece.calls for piece in pieces)
         pool, counts = kernels(pieces, rungs, rng), Counts()
@@ -103,7 +103,16 @@ def pilot(plan: Plan, reference: Floats, guess: Floats | None, seed: int, tasks:
 
 
 def kernels(pieces: Sequence[Piece], rungs: int, rng: np.random.Generator) -> Floats:
-    """Torsions (rungs, kernels, torsions) from the later part of some sweeps, a quarter of them from one rung up."""
+    """Torsions from the later part of some sweeps, a quarter of them from one rung up.
+
+    Args:
+        pieces: of all tasks.
+        rungs: temperatures of a ladder.
+        rng: source of all randomness.
+
+    Returns:
+        Radians, shape (rungs, kernels, torsions).
+    """
     later = [piece.angles[len(piece.angles) // 3 :] for piece in pieces]
     size = later[0].shape[2]
     rows = [np.concatenate([a[:, rung::rungs].reshape(-1, size) for a in later]) for rung in range(rungs)]

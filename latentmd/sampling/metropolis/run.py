@@ -150,7 +150,7 @@ def _run_segment(run: HybridRun, plan: Plan, choice: dict[str, Any], number: int
     for task in missing:
         start = files.end(number - 1, task) if number else choice["ends"][task]
         seed = keyed_seed(run.seed, number, REVIEW, 1 + task)
-        work.append(Stretch(plan, choice["pool"], choice["weights"], start, SWEEPS, seed))
+        work.append(Stretch(plan, choice["pool"], choice["weights"], start, sweeps=SWEEPS, seed=seed))
     for task, piece in zip(missing, tasks.map(run_stretch, work), strict=True):
         files.write(number, task, piece)
         if run.stop():

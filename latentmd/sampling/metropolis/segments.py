@@ -41,7 +41,13 @@ class SegmentFiles:
         return all(self.path(number, task).exists() for task in range(self.tasks))
 
     def write(self, number: int, task: int, piece: Piece) -> None:
-        """Write segment `number` of a task."""
+        """Write a segment.
+
+        Args:
+            number: of the segment.
+            task: that made it.
+            piece: what it left.
+        """
         arrays = {
             "positions": np.swapaxes(piece.positions, 0, 1),
             "energies": np.swapaxes(piece.energies, 0, 1),

@@ -83,7 +83,13 @@ class Counts:
     jumped: Counter[str] = field(default_factory=Counter)
 
     def add(self, name: str, accepted: Bools, turns: Floats | None = None) -> None:
-        """Count one move of some replicas, with what it turned in radians, shape (replicas, torsions)."""
+        """Count one move of some replicas.
+
+        Args:
+            name: of the move.
+            accepted: whether each replica took it, shape (replicas,).
+            turns: what it turned, radians, shape (replicas, torsions); None where it turned nothing by itself.
+        """
         self.tried[name] += int(accepted.size)
         self.accepted[name] += int(accepted.sum())
         if turns is not None:

@@ -15,6 +15,7 @@ from latentmd.core.paths.pinned import PinnedPaths
 from latentmd.io.atomic import write_npz
 from latentmd.io.writer import write_xtc
 from latentmd.molecule.checks import StructureTemplate, check_frames
+from latentmd.sampling.paths.moves import Partition, moves_of
 from latentmd.sampling.paths.relax import relax
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class Bridge:
         interval: between frames, ps.
         starts: slow axes of where paths may begin, one or many equally likely ones, shape (starts, tokens, k).
         end: slow axes of the last point, shape (tokens, k); None where the cells of h are the end.
-        ends: structures of the two ends, nm, shape (atoms, 3), where they were given.
+        ends: structures that the first and the last frame are, nm, shape (atoms, 3).
+        partition: cells of a model that has none of its own.
     """
 
     h: Doubles
@@ -68,6 +70,7 @@ class Bridge:
     starts: Floats
     end: Floats | None
     ends: tuple[Doubles | None, Doubles | None]
+    partition: Partition | None = None
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,12 @@ def draw_batch(batch: Batch) -> int:
     generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
     particles = batch.count + max(32, batch.count // 4)
     starts = torch.from_numpy(bridge.starts[rng.integers(len(bridge.starts), size=particles)])
-    filtered = PinnedPaths(propagator.module.predictor, bridge.lag, torch.from_numpy(bridge.h).float())
+    moves = moves_of(propagator, bridge.partition)
+    filtered = PinnedPaths(moves.steps(bridge.lag), torch.from_numpy(bridge.h).float())
     end = None if bridge.end is None else torch.from_numpy(bridge.end)
     drawn = filtered.sample(starts, end, batch.count, particles, generator)
     slow = drawn.paths[:, :: bridge.every]
-    cells = propagator.module.predictor.cell(slow.flatten(0, 1)).reshape(slow.shape[:2]).numpy()
+    cells = moves.cell(slow.flatten(0, 1)).reshape(slow.shape[:2]).numpy()
     made = structures(batch.frames, propagator, slow.flatten(0, 1), rng)
     shape = slow.shape[:2]
     x = made["positions"].reshape(*shape, -1, 3)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.analysis.thermodynamics import free_energy_surface
 from latentmd.arrays import Floats
 from latentmd.report import figures
@@ -32,7 +33,7 @@ def overview(plan: PathPlan, drawn: Drawn, passages: Sequence[Passage]) -> bytes
         drawn: the paths.
         passages: of each path.
     """
-    pairs = [pair for pair in plan.spec.pairs if plan.spec.kind == "torsions"][:1]
+    pairs = _turning_pair(plan, drawn)
     made, axes = figures.figure(1, 2 + len(pairs), width=4.0, height=3.4)
     for pair, axis in zip(pairs, axes[:1], strict=False):
         _ramachandran((made, axis), plan, drawn, passages, pair)
@@ -42,6 +43,15 @@ def overview(plan: PathPlan, drawn: Drawn, passages: Sequence[Passage]) -> bytes
         axes[-2].set_axis_off()
     _states(axes[-1], plan, drawn)
     return figures.png(made)
+
+
+def _turning_pair(plan: PathPlan, drawn: Drawn) -> list[tuple[int, int]]:
+    """The (phi, psi) columns that differ most between the ends of the paths; none where there are no such torsions."""
+    if plan.spec.kind != "torsions":
+        return []
+    first, last = (np.exp(1j * drawn.torsions[:, place].astype(np.float64)).mean(axis=0) for place in (0, -1))
+    turns = np.abs(first - last)
+    return sorted(plan.spec.pairs, key=lambda pair: -float(turns[list(pair)].sum()))[:1]
 
 
 def _ramachandran(
@@ -56,7 +66,9 @@ def _ramachandran(
             free_energy_surface(counts, temperature).T, origin="lower", extent=bounds, aspect="auto", cmap="Greys_r",
             vmin=-2, vmax=_TOP,
         )  # fmt: skip
-        made.colorbar(image, ax=axis, shrink=0.8).set_label("free energy (kcal/mol)")
+        bar = made.colorbar(image, ax=axis, shrink=0.8)
+        bar.set_label("free energy (kcal/mol)")
+        bar.ax.set_ylim(0, _TOP)
     angles = np.degrees(drawn.torsions[:, :, list(pair)])
     _draw(made, axis, angles, passages, wrap=360.0)
     names = plan.spec.names
@@ -67,27 +79,41 @@ def _ramachandran(
 
 
 def _pair_counts(plan: PathPlan, pair: tuple[int, int]) -> Floats | None:
-    """(phi, psi) counts of the model's training data."""
+    """(phi, psi) counts of the model's training data, or of its own equilibrium where it does not have them."""
     label = plan.spec.names[pair[0]].split()[1]
     stored = {r.residue: np.array(r.counts, dtype=np.float64) for r in plan.subject.manifest.reference.ramachandran}
-    return stored.get(label)
+    if label in stored or not len(plan.equilibrium):
+        return stored.get(label)
+    return TORSION_PAIR_GRID.counts(plan.equilibrium[:, list(pair)])
 
 
 def _slow_axes(made: Any, axis: Axes, plan: PathPlan, drawn: Drawn, passages: Sequence[Passage]) -> None:
     chain = plan.chain
-    points = chain.points.reshape(len(chain.points), -1)[:, :2]
+    every, flat = _projected(plan, chain.points), _projected(plan, drawn.slow.reshape(-1, *drawn.slow.shape[2:]))
+    shown = [0, 1]
+    if chain.partition is not None:  # of several slow directions, those in which the ends differ
+        ends = flat.reshape(*drawn.slow.shape[:2], -1)[:, [0, -1]].mean(axis=0)
+        shown = np.argsort(-np.abs(ends[1] - ends[0]) / every.std(axis=0))[:2].tolist()
+    points = every[:, shown]
     counts, x, y = np.histogram2d(points[:, 0], points[:, 1], bins=_BINS, weights=chain.weight)
     surface = free_energy_surface(counts, plan.subject.molecule.protocol.temperature)
     extent = (float(x[0]), float(x[-1]), float(y[0]), float(y[-1]))
     axis.imshow(surface.T, origin="lower", extent=extent, aspect="auto", cmap="Greys_r", vmin=-2, vmax=_TOP)
-    flat = drawn.slow.reshape(*drawn.slow.shape[:2], -1)[:, :, :2]
-    _draw(made, axis, flat, passages, bar=True)
+    _draw(made, axis, flat[:, shown].reshape(*drawn.slow.shape[:2], 2), passages, bar=True)
     for state in range(len(chain.populations)):
         chosen = chain.states[chain.cell] == state
         centre = np.average(points[chosen], axis=0, weights=chain.weight[chosen])
         box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "0.3", "lw": 0.6}
         axis.annotate(str(state + 1), (float(centre[0]), float(centre[1])), fontsize=8, bbox=box)
-    axis.set(xlabel="slow axis 1", ylabel="slow axis 2", title="paths in the latent, and its states")
+    kind = "slow axis" if chain.partition is None else "slow direction (TICA)"
+    names = [f"{kind} {column + 1}" for column in shown]
+    axis.set(xlabel=names[0], ylabel=names[1], title="paths in the latent, and its states")
+
+
+def _projected(plan: PathPlan, points: Floats) -> Floats:
+    """Points on the slow axes, or in the directions that fitted cells lie in; shape (points, axes)."""
+    flat, partition = points.reshape(len(points), -1), plan.chain.partition
+    return np.asarray(flat if partition is None else (flat - partition.mean) @ partition.axes)
 
 
 def _draw(
@@ -132,7 +158,7 @@ def _states(axis: Axes, plan: PathPlan, drawn: Drawn) -> None:
         axis.plot(times, drawn.weight @ (states == state), color=colour, lw=1.4, label=f"state {state + 1}")
         axis.plot(times, exact[:, plan.chain.states == state].sum(axis=1), color=colour, lw=0.9, ls="--")
     axis.set(xlabel="time (ps)", ylabel="share of the paths", ylim=(-0.02, 1.02), title="states over time")
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def transitions(plan: PathPlan, passages: Sequence[Passage]) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any
 
@@ -13,7 +14,7 @@ from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.molecule.geometry import kabsch
 from latentmd.systems.builder import Molecule
 
-_ITERATIONS = 30  # of the minimiser, which heals the joints
+_ITERATIONS = (30, 200, 0)  # of the minimiser, which heals the joints: more where dynamics goes wrong; 0 has no limit
 _SETTLE, _TIMESTEP = 0.2, 0.002  # ps of Langevin dynamics, and of one step of it
 _FRICTION = 10.0  # 1/ps, at which torsions reach their width in that time
 
@@ -29,11 +30,13 @@ class Graft:
     Args:
         molecule: the System.
         known: atoms whose coordinates are given.
+        limits: median and upper limit of MD's potential energy, kJ/mol, where they are known.
         seed: decides the dynamics.
     """
 
-    def __init__(self, molecule: Molecule, known: Ints, seed: int) -> None:
+    def __init__(self, molecule: Molecule, known: Ints, limits: tuple[float, float] | None, seed: int) -> None:
         self.known, self.temperature = known, molecule.protocol.temperature
+        self.limit = np.inf if limits is None else limits[1]
         self._context = _held(molecule, known, seed)
         self._seeds = np.random.default_rng(seed)
 
@@ -46,13 +49,25 @@ class Graft:
         """
         whole = superposed(generated[None], given[None], self.known)[0]
         whole[self.known] = given[self.known]
-        self._context.setPositions(whole)
-        openmm.LocalEnergyMinimizer.minimize(self._context, maxIterations=_ITERATIONS)
-        self._context.setVelocitiesToTemperature(self.temperature, int(self._seeds.integers(1, 2**31)))
-        self._context.getIntegrator().step(round(_SETTLE / _TIMESTEP))
+        best = whole, np.inf
+        for iterations in _ITERATIONS:
+            self._context.setPositions(whole)
+            openmm.LocalEnergyMinimizer.minimize(self._context, maxIterations=iterations)
+            rest = self._state()
+            with contextlib.suppress(openmm.OpenMMException):  # coordinates that are not numbers
+                self._context.setVelocitiesToTemperature(self.temperature, int(self._seeds.integers(1, 2**31)))
+                self._context.getIntegrator().step(round(_SETTLE / _TIMESTEP))
+                best = min(best, self._state(), key=lambda found: found[1])
+            if best[1] <= self.limit and np.isfinite(best[1]):
+                return best
+        return min(best, rest, key=lambda found: found[1])
+
+    def _state(self) -> tuple[Doubles, float]:
+        """Positions, and the potential energy; infinite where either is not a number."""
         state = self._context.getState(positions=True, energy=True)
         x = np.asarray(state.getPositions(asNumpy=True)._value, dtype=np.float64)
-        return x, float(state.getPotentialEnergy()._value)
+        energy = float(state.getPotentialEnergy()._value)
+        return x, energy if np.isfinite(energy) and np.isfinite(x).all() else np.inf
 
 
 def superposed(generated: Doubles, given: Floats, known: Ints) -> Doubles:

@@ -24,6 +24,7 @@ from latentmd.sampling.paths.cells import CellChain, cell_chain
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
 from latentmd.sampling.paths.given import Given, read_given
 from latentmd.sampling.paths.graft import Graft, known_atoms, superposed
+from latentmd.sampling.paths.moves import moves_of
 from latentmd.sampling.paths.plan import frames_of
 from latentmd.sampling.paths.subject import subject_of
 from latentmd.sampling.request import Report, no_report, picoseconds
@@ -79,11 +80,10 @@ def inpaint_part(part: InpaintPart) -> int:
         square = ((x[:, part.heavy] - given[t][part.heavy]) ** 2).sum(axis=(1, 2))
         return torch.from_numpy(-0.5 * square / _TOLERANCE**2).float(), x.__getitem__
 
-    filtered = ObservedPaths(
-        propagator.module.predictor, part.lag, part.steps, torch.from_numpy(chain.stationary).float()
-    )
+    moves = moves_of(propagator, chain.partition)
+    filtered = ObservedPaths(moves.steps(part.lag), part.steps, torch.from_numpy(chain.stationary).float())
     drawn = filtered.sample(torch.from_numpy(starts), observe, len(given), generator)
-    graft = Graft(part.frames.molecule, part.known, int(key.generate_state(2)[1]))
+    graft = Graft(part.frames.molecule, part.known, part.frames.limits, int(key.generate_state(2)[1]))
     joined = [graft.join(np.array(x), y) for x, y in zip(drawn.carried, given, strict=True)]
     positions = np.stack([x for x, _ in joined])
     write_npz(
@@ -150,7 +150,7 @@ def _plan(request: FillRequest, residues: tuple[int, ...]) -> FillPlan:
     spec, frames = frames_of(subject)
     given = read_given(request.trajectory, subject.molecule.topology, request.interval, frames.template)
     steps, lag = _split(given, subject.model.manifest.lag)
-    chain = cell_chain(Propagator(subject.model.name, "cpu", threads=1), subject.model.name)
+    chain = cell_chain(Propagator(subject.model.name, "cpu", threads=1))
     count = max(1, round(len(given.positions) / _PART))
     parts = [
         InpaintPart(

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 _VIEWED = 3  # paths in the 3-D view
 _ROWS = 12  # channels in the table
 _CAPTION = (
-    "Grey: free energy of the model's training data. Dots: frames of the paths by time. Lines: transitions of eight of "
-    "them. Circle and square: mean start and end. Right: solid, the paths; dashed, exact bridge of the chain of cells."
+    "Grey: free energy of the training data, or of the model where its file has none. Dots: frames of the paths by "
+    "time. Lines: transitions of eight paths. Circle and square: mean start and end. Right: solid, the paths; dashed, "
+    "the exact bridge of the chain of cells."
 )
 _METHOD = (
     "Paths are those of the model conditioned on both ends: the chain of its cells gives the probability of the end "

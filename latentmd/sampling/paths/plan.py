@@ -12,7 +12,8 @@ from latentmd.analysis.bridge import MarkovBridge, markov_bridge
 from latentmd.analysis.features import FeatureSpec
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.sampling.paths.batch import Bridge, Frames
-from latentmd.sampling.paths.cells import CellChain, bridge_to, cell_chain, check_reach, predictor_of
+from latentmd.sampling.paths.cells import CellChain, bridge_to, cell_chain, check_reach
+from latentmd.sampling.paths.moves import Moves, moves_of
 from latentmd.sampling.paths.request import PathsRequest, Subject
 from latentmd.sampling.paths.subject import subject_of
 from latentmd.units import format_time
@@ -56,6 +57,8 @@ class PathPlan:
         log_reach: ln of the probability of the end's cells from the start, by the chain.
         frames, bridge: what every batch gets.
         labels: where each state lies.
+        equilibrium: torsions of the model's equilibrium where its file has no surfaces, radians, shape (frames,
+            torsions).
     """
 
     request: PathsRequest
@@ -68,6 +71,7 @@ class PathPlan:
     frames: Frames
     bridge: Bridge
     labels: tuple[str, ...]
+    equilibrium: Floats
 
     def record(self) -> dict[str, Any]:
         """JSON values that a resumed run must share."""
@@ -95,12 +99,12 @@ def make_plan(request: PathsRequest) -> PathPlan:
     subject = subject_of(request.pdbs, request.model, request.inputs)
     steps, lag = _split(request, subject)
     propagator = Propagator(subject.model.name, "cpu", threads=1)
-    chain = cell_chain(propagator, subject.model.name)
+    chain = cell_chain(propagator)
+    moves = moves_of(propagator, chain.partition)
     spec, frames = frames_of(subject)
     labels = tuple(_place(propagator, chain, spec, state) for state in range(len(chain.populations)))
-    ends = _ends(request, subject, propagator, chain, labels)
-    predictor = predictor_of(propagator, subject.model.name)
-    fine = bridge_to(predictor, chain, ends[1].cells, lag, steps * request.frames)
+    ends = _ends(request, subject, (propagator, moves), chain, labels)
+    fine = bridge_to(moves, chain, ends[1].cells, lag, steps * request.frames)
     coarse = np.linalg.matrix_power(fine.matrix, steps)
     guide = markov_bridge(coarse / coarse.sum(axis=1, keepdims=True), fine.h[-1], request.frames)
     log_reach = _reach(fine, chain, ends[0])
@@ -109,11 +113,11 @@ def make_plan(request: PathsRequest) -> PathPlan:
     starts = ends[0].point[None] if ends[0].point is not None else chain.draw(ends[0].state, _STARTS, rng)
     bridge = Bridge(
         fine.h, lag, steps, request.interval, starts.astype(np.float32), end=ends[1].point,
-        ends=(ends[0].structure, ends[1].structure),
+        ends=(ends[0].structure, ends[1].structure), partition=chain.partition,
     )  # fmt: skip
     return PathPlan(
         request, subject, chain, spec, ends, guide=guide, log_reach=log_reach, frames=frames, bridge=bridge,
-        labels=labels,
+        labels=labels, equilibrium=_equilibrium(propagator, chain, spec),
     )  # fmt: skip
 
 
@@ -171,29 +175,43 @@ def _place(propagator: Propagator, chain: CellChain, spec: FeatureSpec, state: i
     return ", ".join(f"{spec.names[c]} {value:.0f}°" for c, value in zip(columns, mean, strict=True))
 
 
+def _equilibrium(propagator: Propagator, chain: CellChain, spec: FeatureSpec) -> Floats:
+    """Torsions of structures of the chain's equilibrium, for a model whose file has no surfaces."""
+    import torch
+
+    if spec.kind != "torsions" or propagator.manifest.reference.ramachandran:
+        return np.zeros((0, len(spec.names)), dtype=np.float32)
+    rng = np.random.default_rng(0)
+    drawn = chain.points[rng.choice(len(chain.weight), _STARTS, p=chain.weight)]
+    return spec.values(propagator.decode(torch.from_numpy(drawn), rng))
+
+
 def _ends(
-    r: PathsRequest, subject: Subject, propagator: Propagator, chain: CellChain, labels: tuple[str, ...]
+    r: PathsRequest, subject: Subject, model: tuple[Propagator, Moves], chain: CellChain, labels: tuple[str, ...]
 ) -> tuple[End, End]:
     given = len(subject.structures)
     if given == 2:
         if r.origin is not None or r.target is not None:
             raise ValueError("two PDB files are both ends already; leave out --from and --to")
-        return _structure(subject, propagator, chain, 0), _structure(subject, propagator, chain, 1)
+        return _structure(subject, model, chain, 0), _structure(subject, model, chain, 1)
     if given == 1 and r.origin is not None:
         raise ValueError("the PDB file is where the paths begin already; leave out --from")
-    first = _structure(subject, propagator, chain, 0) if given else _state(r.origin, "--from", chain, labels)
+    first = _structure(subject, model, chain, 0) if given else _state(r.origin, "--from", chain, labels)
     last = _state(r.target, "--to", chain, labels)
     if first.point is None and first.state == last.state:
         raise ValueError(f"--from and --to are both state {last.state + 1}; give two states\n{listed(chain, labels)}")
     return first, last
 
 
-def _structure(subject: Subject, propagator: Propagator, chain: CellChain, place: int) -> End:
+def _structure(subject: Subject, model: tuple[Propagator, Moves], chain: CellChain, place: int) -> End:
+    """A structure as end; the last one is its cell where the model cannot be pinned to a point."""
+    propagator, moves = model
     x = subject.structures[place]
     slow = propagator.encode(x[None])
-    cell = int(propagator.module.predictor.cell(slow)[0])
-    point = slow[0].cpu().numpy()
-    return End("AB"[place], np.array([cell]), int(chain.states[cell]), point, x)
+    cell = int(moves.cell(slow)[0])
+    if place == 1 and not moves.to_points:
+        return End("the cell of B", np.array([cell]), int(chain.states[cell]))
+    return End("AB"[place], np.array([cell]), int(chain.states[cell]), slow[0].cpu().numpy(), x)
 
 
 def _state(number: int | None, option: str, chain: CellChain, labels: tuple[str, ...]) -> End:

@@ -112,8 +112,17 @@ def _summary(
         "frames": int(drawn.cells.size), "frames_relaxed": int((drawn.kinds == KINDS.index("relaxed")).sum()),
         "frames_sound_before_relaxation": float(drawn.sound[generated].mean()) if generated.any() else None,
         "frames_failing_checks": int((drawn.failed != "").sum()),
-        "notes": _notes(drawn, request.count),
+        "notes": [*_end_notes(plan), *_notes(drawn, request.count)],
     }  # fmt: skip
+
+
+def _end_notes(plan: PathPlan) -> list[str]:
+    if len(plan.subject.structures) < 2 or plan.ends[1].structure is not None:
+        return []
+    return [
+        "The model has no density, so that paths are pinned to the cell of B, one of "
+        f"{len(plan.chain.stationary)}, and not to B itself: their last frames are drawn as the others are."
+    ]
 
 
 def _notes(drawn: Drawn, count: int) -> list[str]:

@@ -160,6 +160,7 @@ def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: s
         return [kind(ready, settings, folder, part, states, chunk=chunk) for part in share(left, count)]
 
     request = request_of(command, settings, prepared, None)
+    request["engine"] = "OpenMM" if why_not else "replicas"  # their states differ, so that both must resume alike
     plan = RolloutPlan(
         command,
         settings,

@@ -45,6 +45,7 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
         OutputError: the folder cannot be used.
     """
     from latentmd.io.folder import check_folder
+    from latentmd.replicas.choice import unsupported
 
     begin = clock.perf_counter()
     if s.mode == "md":
@@ -74,6 +75,10 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
         return _latent((ready, s, folder), states, used, count)
 
     request = request_of("simulate", s, prepared, model)
+    if s.mode == "alternate":
+        why_not = unsupported(molecule.system)
+        request["engine"] = "OpenMM" if why_not else "replicas"  # their states differ, so that both must resume alike
+        details["engine"] = f"OpenMM: {why_not}" if why_not else "replicas"
     reference = None if model.many else of_one(model)
     plan = RolloutPlan(
         "simulate",
@@ -134,10 +139,20 @@ def _plain_md(pdb: Path, s: RolloutSettings) -> RolloutPlan:
 def _alternating(
     shared: tuple[Prepared, RolloutSettings, Path], states: States, model: ModelFile, cycle: float, count: int
 ) -> list[Job]:
+    """Jobs of alternation: walkers in batches with the replica engine, or one after another with OpenMM."""
+    from latentmd.replicas.choice import unsupported
     from latentmd.sampling.rollout.alternation import AlternateJob
+    from latentmd.sampling.rollout.replica_alternation import ReplicaAlternateJob
 
     limits = of_one(model).reference.energy_quantiles
     energies = (limits[1], limits[2]) if limits else None
+    if not unsupported(shared[0].molecule.system):
+        return [
+            ReplicaAlternateJob(
+                *shared, _flat(part), states, model=model.name, cycle=cycle, energies=energies, batches=part
+            )
+            for part in _batches(shared[1], states, count)
+        ]
     settings = shared[1]
     left = [walker for (walker,) in unfinished([(w,) for w in range(settings.walkers)], states, settings.frames)]
     return [
@@ -147,15 +162,22 @@ def _alternating(
 
 
 def _latent(shared: tuple[Prepared, RolloutSettings, Path], states: States, model: ModelFile, count: int) -> list[Job]:
-    """Jobs whose batches depend on the number of walkers only, so that results do not depend on that of processes."""
+    """Jobs of latent rollouts."""
     from latentmd.sampling.rollout.latent import LatentJob
 
-    s = shared[1]
+    return [
+        LatentJob(*shared, _flat(part), states, model=model.name, batches=part)
+        for part in _batches(shared[1], states, count)
+    ]
+
+
+def _batches(s: RolloutSettings, states: States, count: int) -> list[tuple[tuple[int, ...], ...]]:
+    """Unfinished batches by process; they depend on the number of walkers, and not on that of processes."""
     size = max(_WALKERS_PER_BATCH, -(-s.walkers // _MOST_BATCHES))
     batches = [tuple(range(first, min(first + size, s.walkers))) for first in range(0, s.walkers, size)]
     left = unfinished(batches, states, s.frames)
-    parts = [tuple(left[first::count]) for first in range(min(count, len(left)))]
-    return [
-        LatentJob(*shared, [w for batch in part for w in batch], states, model=model.name, batches=part)
-        for part in parts
-    ]
+    return [tuple(left[first::count]) for first in range(min(count, len(left)))]
+
+
+def _flat(batches: tuple[tuple[int, ...], ...]) -> list[int]:
+    return [walker for batch in batches for walker in batch]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +13,9 @@ from torch import Tensor
 
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.residues import ResidueStatistics, internal_vector
-from latentmd.molecule.chain import Chain, chain
-from latentmd.molecule.chemistry import ATOMIC_WEIGHTS, Chemistry
+from latentmd.molecule.chain import Chain
 
 TURN = 32767 / np.pi  # stored units per radian
-_ELEMENTS = {1: "H", 6: "C", 7: "N", 8: "O", 16: "S"}
 
 
 class Trajectory(NamedTuple):
@@ -36,70 +32,6 @@ class Trajectory(NamedTuple):
     chain: Chain
     frames: NDArray[np.int16]
     interval: float
-
-
-def folder_trajectories(folder: Path, names: list[str]) -> Iterator[Trajectory]:
-    """Peptides stored as NAME.pdb and NAME.npz with X [frames, lanes, atoms, 3] in pm and `every` in ps."""
-    from openmm.app import PDBFile
-
-    for name in names:
-        pdb, data = PDBFile(str(folder / f"{name}.pdb")), np.load(folder / f"{name}.npz")
-        frames = np.ascontiguousarray(data["X"].transpose(1, 0, 2, 3))
-        yield Trajectory(name, chain(pdb.topology, frames[0, 0] * 1e-3), frames, float(data["every"]))
-
-
-def packed_chemistry(pack: dict[str, Any], k: int, rows: dict[str, NDArray[np.int64]]) -> Chemistry:
-    """Chemistry of molecule k of a pack of concatenated arrays; `rows` holds the first row of each molecule.
-
-    Args:
-        pack: the concatenated arrays.
-        k: number of the molecule.
-        rows: first row of each molecule in each array, [molecules + 1].
-    """
-
-    def part(key: str) -> Any:
-        return pack[key][rows[key][k] : rows[key][k + 1]]
-
-    names = [str(name.decode() if isinstance(name, bytes) else name) for name in part("atom_name")]
-    index = part("residue_index").astype(int)
-    residues = [str(r.decode() if isinstance(r, bytes) else r) for r in part("residue_name")]
-    symbols = [_ELEMENTS[int(z)] for z in part("element")]
-    bonds = {(int(min(i, j)), int(max(i, j))) for i, j in part("bonds")}
-    return Chemistry(
-        symbols=tuple(symbols),
-        names=tuple(names),
-        residues=tuple(residues[i] for i in index),
-        residue_index=tuple(int(i) for i in index),
-        masses=tuple(ATOMIC_WEIGHTS[s] for s in symbols),
-        bonds=tuple(sorted(bonds)),
-        labels=tuple(f"{residues[i]}{i + 1}-{name}" for i, name in zip(index, names, strict=True)),
-    )
-
-
-def packed_trajectories(data: Path, split: str, pack_path: Path) -> Iterator[Trajectory]:
-    """Peptides of `<split>.json` and its raw int16 files, with chemistry from a pack of concatenated arrays.
-
-    Args:
-        data: folder of the listing and the raw files.
-        split: name of the listing without ending.
-        pack_path: `.npz` file of the chemistry.
-    """
-    if not (data / f"{split}.json").exists():
-        return
-    listing = json.loads((data / f"{split}.json").read_text())
-    pack = dict(np.load(pack_path))
-    counts = [key[:-6] for key in pack if key.endswith("_count")]
-    rows = {key: np.concatenate([[0], np.cumsum(pack[f"{key}_count"])]) for key in counts}
-    for item in listing["molecules"]:
-        shape = (int(item["lanes"]), int(item["frames"]), int(item["atoms"]), 3)
-        path = Path(item["file"])
-        path = path if path.is_absolute() else data / path
-        if shape[0] == 0 or path.stat().st_size < item["offset"] + 2 * int(np.prod(shape)):
-            continue  # not, or not wholly, written
-        frames = np.memmap(path, np.int16, "r", int(item["offset"]), shape)
-        record = packed_chemistry(pack, int(item["index"]), rows)
-        first = np.asarray(frames[0, 0], dtype=np.float64) * 1e-3
-        yield Trajectory(item["name"], chain(record, first), frames, float(listing["every_ps"]))
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.io.ascii import ascii_path
-from latentmd.molecule.chain import chain
+from latentmd.molecule.chain import ChainError, chain
+from latentmd.systems.protocol import Protocol
+from latentmd.training.conditions import recorded_protocol
 from latentmd.training.peptides.data import Trajectory
 
 INTERVAL = 10.0  # ps between frames that are used, the shortest lag of a model of peptides
+SPLITS = ("train", "validation", "test")
 _SUFFIXES = (".xtc", ".dcd", ".trr", ".nc", ".h5")
+_FORM = '{"molecules": [{"name", "topology", "trajectories"}]}'
 
 
 class DatasetError(ValueError):
@@ -31,19 +35,21 @@ class MoleculeFiles:
         name: of the molecule.
         topology: PDB file with all hydrogens.
         trajectories: one per independent run.
+        split: "train", "validation" or "test", which is never read; "" where nobody said.
     """
 
     name: str
     topology: Path
     trajectories: tuple[Path, ...]
+    split: str = ""
 
 
 def find_molecules(dataset: Path) -> list[MoleculeFiles]:
     """Molecules of a data set, by name.
 
-    A folder with manifest.json, `{"molecules": [{"name", "topology", "trajectories"}]}` with paths relative to it; or
-    one with a folder for each molecule, as `latentmd md` writes it (topology.pdb and walker files); or one with
-    NAME.pdb and NAME*.xtc (or dcd, trr, nc, h5).
+    A folder with manifest.json, `{"molecules": [{"name", "topology", "trajectories"}]}` with paths relative to it and
+    optionally a "split" of each; or one with a folder for each molecule, as `latentmd md` writes it (topology.pdb and
+    walker files); or one with NAME.pdb and NAME*.xtc (or dcd, trr, nc, h5).
 
     Raises:
         DatasetError: none of these, or a file that is missing.
@@ -67,12 +73,19 @@ def find_molecules(dataset: Path) -> list[MoleculeFiles]:
 def _listed(dataset: Path, listing: Path) -> list[MoleculeFiles]:
     try:
         rows = json.loads(listing.read_text(encoding="utf-8"))["molecules"]
-        found = [MoleculeFiles(str(r["name"]), dataset / r["topology"], tuple(dataset / t for t in r["trajectories"]))
-                 for r in rows]  # fmt: skip
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f'{listing} is not of the form {{"molecules": [{{"name", "topology", "trajectories"}}]}} ({error!r})'
-        ) from error
+        found = [
+            MoleculeFiles(
+                str(row["name"]), dataset / row["topology"], tuple(dataset / t for t in row["trajectories"]),
+                str(row.get("split", "")),
+            )
+            for row in rows
+        ]  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{listing} is not of the form {_FORM} ({error!r})") from error
+    foreign = [item for item in found if item.split not in ("", *SPLITS)]
+    if foreign:
+        raise DatasetError(f"{listing}: the split of {foreign[0].name} is {foreign[0].split!r}; "
+                           f"expected {', '.join(SPLITS)}")  # fmt: skip
     missing = [path for item in found for path in (item.topology, *item.trajectories) if not path.exists()]
     if missing:
         raise DatasetError(f"{listing} names {missing[0]}, which does not exist ({len(missing)} files are missing)")
@@ -82,6 +95,61 @@ def _listed(dataset: Path, listing: Path) -> list[MoleculeFiles]:
 def _one(name: str, topology: Path, folder: Path, stem: str = "") -> MoleculeFiles:
     files = [p for p in sorted(folder.glob(f"{stem}*")) if p.suffix in _SUFFIXES]
     return MoleculeFiles(name, topology, tuple(files))
+
+
+def trajectory_files(paths: Sequence[str | Path]) -> tuple[Path, ...]:
+    """Files, and those of folders in the place of them."""
+    return tuple(
+        file
+        for path in map(Path, paths)
+        for file in (sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES) if path.is_dir() else [path])
+    )
+
+
+def split_molecules(
+    molecules: Sequence[MoleculeFiles], share: float, seed: int
+) -> tuple[list[MoleculeFiles], list[MoleculeFiles]]:
+    """Molecules to train on, and to validate on: those that the manifest names, else a random share; never "test".
+
+    Args:
+        molecules: all.
+        share: of them to validate on, where none is named; at least one is left to train on.
+        seed: of the choice.
+    """
+    own = [item for item in molecules if item.split != "test"]
+    held = [item for item in own if item.split == "validation"]
+    free = [item for item in own if not item.split]
+    if not held and free:
+        count = min(round(share * len(free)), len(own) - 1)
+        chosen = np.random.default_rng(seed).permutation(len(free))[:count]
+        held = [free[k] for k in sorted(chosen)]
+    return [item for item in own if item not in held], held
+
+
+def dataset_protocol(molecules: Sequence[MoleculeFiles]) -> Protocol:
+    """Conditions that the runs of `latentmd md` recorded; the default ones where there is no record.
+
+    Raises:
+        DatasetError: runs under different conditions.
+    """
+    found: dict[Protocol, str] = {}
+    for item in molecules:
+        for folder in dict.fromkeys(path.parent for path in item.trajectories):
+            record = recorded_protocol(folder)
+            known = {k: v for k, v in record.items() if k in ("solvent", "temperature", "friction", "timestep",
+                                                              "hydrogen_mass")}  # fmt: skip
+            files = tuple(record.get("force_field") or ())
+            protocol = replace(Protocol(), **known, force_field=files)
+            found.setdefault(replace(protocol, force_field=protocol.force_field_files), item.name)
+    if len(found) > 1:
+        (one, a), (other, b) = list(found.items())[:2]
+        raise DatasetError(f"{a} and {b} were simulated under different conditions, {_shown(one)} and {_shown(other)}; "
+                           "a model holds for one")  # fmt: skip
+    return next(iter(found), Protocol())
+
+
+def _shown(p: Protocol) -> str:
+    return f"{p.temperature:g} K in {p.solvent} solvent, {p.timestep:g} ps steps, {', '.join(p.force_field)}"
 
 
 def read_molecules(molecules: Sequence[MoleculeFiles]) -> Iterator[Trajectory]:
@@ -94,8 +162,8 @@ def read_molecule(item: MoleculeFiles) -> Trajectory:
     """Trajectory of one molecule.
 
     Raises:
-        DatasetError: a run of fewer than two frames, or runs with other spacings.
-        ChainError: the molecule is no peptide.
+        DatasetError: a file that mdtraj cannot read with the topology, a run of fewer than two frames, runs with other
+            spacings, or a molecule that is no peptide.
     """
     import mdtraj
     from openmm.app import PDBFile
@@ -105,8 +173,11 @@ def read_molecule(item: MoleculeFiles) -> Trajectory:
         own = mdtraj.load_topology(top)
     lanes, spacings = [], set()
     for path in item.trajectories:
-        with ascii_path(path) as name:
-            run: Any = mdtraj.load(name, top=own)
+        try:
+            with ascii_path(path) as name:
+                run: Any = mdtraj.load(name, top=own)
+        except (ValueError, OSError, RuntimeError) as error:
+            raise DatasetError(f"{path} cannot be read with {item.topology}: {error}") from error
         if len(run) < 2:
             raise DatasetError(f"{path} holds {len(run)} frames; expected at least two")
         spacing = round(float(run.time[1] - run.time[0]), 6)
@@ -116,8 +187,14 @@ def read_molecule(item: MoleculeFiles) -> Trajectory:
     if len(spacings) > 1 or not min(spacings) > 0:
         raise DatasetError(f"{item.name}: frames are {sorted(spacings)} ps apart; expected one spacing in all runs")
     shortest = min(map(len, lanes))
+    if shortest < 2:
+        raise DatasetError(f"{item.name}: a run is shorter than two frames of {spacings.pop():g} ps; simulate longer")
     frames = np.stack([lane[:shortest] for lane in lanes])
-    return Trajectory(item.name, chain(topology, frames[0, 0] * 1e-3), frames, spacings.pop())
+    try:
+        found = chain(topology, frames[0, 0] * 1e-3)
+    except ChainError as error:
+        raise DatasetError(f"{item.name}: {error}") from error
+    return Trajectory(item.name, found, frames, spacings.pop())
 
 
 def _picometres(xyz: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from latentmd.decoders.residues import ResidueStatistics
@@ -14,9 +16,17 @@ from latentmd.evaluation.zero_shot import Rollouts
 from latentmd.model.binding import bind
 from latentmd.model.peptide_file import NAME, PeptideFile, load_peptides
 from latentmd.model.peptides import PeptideModel
+from latentmd.molecule.chain import hands
 from latentmd.training.peptides.data import Peptides, Sampler, Trajectory, read
-from latentmd.training.peptides.dataset import MoleculeFiles, read_molecule
-from latentmd.training.peptides.stages import Schedule, fit_type_basis, train_latent, train_step
+from latentmd.training.peptides.dataset import (
+    DatasetError,
+    MoleculeFiles,
+    dataset_protocol,
+    read_molecule,
+    trajectory_files,
+)
+from latentmd.training.peptides.schedule import Schedule
+from latentmd.training.peptides.stages import fit_type_basis, train_latent, train_step
 from latentmd.training.peptides.validation import likelihoods, peptide_angles
 
 _ROWS = 256  # pairs of frames in a batch
@@ -32,8 +42,8 @@ class FineTuned:
     Attributes:
         path: model file of the molecule.
         scores: "zero-shot", "fine-tuned" and "from scratch", each with "nats later" (negative log-likelihood per
-            torsion a lag later, of held-out frames), "nats ever" (forgetting the start), "torsions" and "neighbours"
-            (JS distances of draws from equilibrium to held-out frames).
+            torsion a lag later, of held-out frames), "nats ever" (forgetting the start), "torsions", "ramachandran"
+            and "neighbours" (JS distances of draws from equilibrium to held-out frames).
     """
 
     path: Path
@@ -53,6 +63,7 @@ def finetune(
     out: str | Path,
     *,
     start: str | Path = NAME,
+    held_out: Sequence[str | Path] = (),
     minutes: float = 3.0,
     scratch: bool = True,
     seed: int = 0,
@@ -60,14 +71,15 @@ def finetune(
 ) -> FineTuned:
     """Fine-tune a model of many peptides on trajectories of one, and write a model of that one.
 
-    The encoder and its basis are kept; the step and the local geometry of the residues are fitted to the molecule. The
-    last run (of a single run its last fifth) is held out and scored.
+    The encoder and its basis are kept; the step and the local geometry of the residues are fitted to the molecule.
 
     Args:
         trajectories: files that mdtraj reads, one per independent run.
         top: PDB file of the molecule with all hydrogens.
         out: model file to write.
         start: model of many peptides, by name or path.
+        held_out: independent runs, or folders of them, that all models are scored on; where there are none the last of
+            `trajectories` (of a single one its last fifth), which is then not trained on.
         minutes: of wall time for fine-tuning, and again for the model from scratch.
         scratch: whether a model is trained from scratch on the same frames, to compare.
         seed: of the random numbers.
@@ -78,9 +90,8 @@ def finetune(
     """
     from openmm.app import PDBFile
 
-    file = load_peptides(start)
-    whole = read_molecule(MoleculeFiles(Path(top).stem, Path(top), tuple(Path(t) for t in trajectories)))
-    training, held = _split(whole)
+    file, pdb = load_peptides(start), PDBFile(str(top))
+    training, held = _molecule(pdb, (trajectories, held_out), Path(top), file)
     device, statistics = torch.device("cpu"), ResidueStatistics()
     peptides, unseen = read(iter([training]), device, statistics), read(iter([held]), device)
     longest = min(file.model.config.lags[1], (training.frames.shape[1] - 1) * training.interval)
@@ -95,10 +106,26 @@ def finetune(
     if scratch:
         other = _from_scratch(model, statistics, sampler, 60 * minutes, report)
         scores["from scratch"] = _scores(other.eval(), unseen, longest)
-    pdb = PDBFile(str(top))
     tuned = replace(file, model=model)
     _write(pdb, Path(out), tuned, scores, training)
     return FineTuned(Path(out), scores)
+
+
+def _molecule(
+    pdb: Any, runs: tuple[Sequence[str | Path], Sequence[str | Path]], top: Path, file: PeptideFile
+) -> tuple[Trajectory, Trajectory]:
+    """Trajectories to train on and to score on, of a molecule and under conditions that the model covers."""
+    files = [MoleculeFiles(top.stem, top, trajectory_files(some)) for some in runs]
+    protocol, manifest = dataset_protocol(files), file.manifest
+    positions = np.asarray(pdb.getPositions(asNumpy=True)._value)
+    answer = manifest.coverage.covers(pdb.topology, protocol.temperature, protocol.force_field_files, positions)
+    if not answer:
+        raise DatasetError(f"{top}: the model {manifest.name} does not cover it: {answer.reason}")
+    if any(hands(pdb.topology, positions)):
+        raise DatasetError(f"{top} consists of D residues; fine-tune on its mirror image")
+    if runs[1]:
+        return read_molecule(files[0]), read_molecule(files[1])
+    return _split(read_molecule(files[0]))
 
 
 def _split(whole: Trajectory) -> tuple[Trajectory, Trajectory]:
@@ -115,12 +142,8 @@ def _scores(model: PeptideModel, unseen: Peptides, longest: float) -> dict[str, 
     nats = likelihoods(model, unseen, 4, min(longest, float(group.frames.max() - 1) * unseen.interval))
     drawn = Rollouts(model, chain, 0).equilibrium(_DRAWS)
     found = frame_scores(chain, drawn, peptide_angles(group, 0))
-    return {
-        "nats later": nats["later"],
-        "nats ever": nats["ever"],
-        "torsions": found["torsions"],
-        "neighbours": found.get("neighbours", float("nan")),
-    }
+    planes: dict[str, float] = {name: found[name] for name in ("ramachandran", "neighbours") if name in found}
+    return {"nats later": nats["later"], "nats ever": nats["ever"], "torsions": found["torsions"], **planes}
 
 
 def _from_scratch(
@@ -136,8 +159,8 @@ def _from_scratch(
     return model
 
 
-def _write(pdb: object, out: Path, tuned: PeptideFile, scores: dict[str, dict[str, float]], used: Trajectory) -> None:
-    topology, positions = pdb.topology, pdb.getPositions(asNumpy=True)._value  # type: ignore[attr-defined]
+def _write(pdb: Any, out: Path, tuned: PeptideFile, scores: dict[str, dict[str, float]], used: Trajectory) -> None:
+    topology, positions = pdb.topology, pdb.getPositions(asNumpy=True)._value
     lanes, frames = used.frames.shape[:2]
     bind(topology, positions, out, tuned, metrics={"fine-tuning": scores},
          fine_tuned={"from": tuned.manifest.name, "frames": lanes * frames, "interval": used.interval})  # fmt: skip

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,45 +16,11 @@ from latentmd.core.type_basis import TypeCovariances
 from latentmd.encoders.chain import ChainEncoder
 from latentmd.model.peptides import SIZES, PeptideModel
 from latentmd.molecule.chain import SLOTS
+from latentmd.training.peptides.checkpoints import Checkpoint, Stateful
 from latentmd.training.peptides.data import Batch, Sampler
+from latentmd.training.peptides.schedule import Schedule, learning_rate
 
 Log = Callable[[str], None]
-
-
-class Schedule:
-    """Progress through a stage by wall time or by number of steps, whichever ends first.
-
-    Args:
-        seconds: wall time of the stage.
-        steps: most steps.
-    """
-
-    def __init__(self, seconds: float, steps: int) -> None:
-        self.seconds, self.steps, self.start, self.done = seconds, steps, time.monotonic(), 0
-
-    def __iter__(self) -> Schedule:
-        return self
-
-    def __next__(self) -> float:
-        """Fraction of the stage that is done; a step of optimisation follows."""
-        fraction = max((time.monotonic() - self.start) / self.seconds, self.done / self.steps)
-        if fraction >= 1:
-            raise StopIteration
-        self.done += 1
-        return fraction
-
-
-def learning_rate(fraction: float, peak: float, warm: float = 0.03) -> float:
-    """Linear rise over the first `warm` of a stage, then half a cosine to a hundredth of the peak.
-
-    Args:
-        fraction: of the stage that is done, 0 to 1.
-        peak: largest learning rate.
-        warm: fraction of the stage in which it rises.
-    """
-    if fraction < warm:
-        return peak * (fraction + 1e-3) / warm
-    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (fraction - warm) / (1 - warm))))
 
 
 class _Observation(NamedTuple):
@@ -117,7 +81,12 @@ class TorsionGround(nn.Module):
 
 
 def train_latent(
-    model: PeptideModel, sampler: Sampler, schedule: Schedule, shape: tuple[int, int], log: Log
+    model: PeptideModel,
+    sampler: Sampler,
+    schedule: Schedule,
+    shape: tuple[int, int],
+    log: Log,
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, float]:
     """Joint-embedding prediction of the tokens a lag later, over molecules and lags.
 
@@ -127,6 +96,7 @@ def train_latent(
         schedule: of the stage.
         shape: molecules of a batch and rows of each.
         log: receives a line now and then.
+        checkpoint: where the stage is kept, and from which it goes on.
 
     Returns:
         The last losses by name.
@@ -145,7 +115,11 @@ def train_latent(
     parameters = [p for p in jepa.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01, fused=sampler.fused)
     host = torch.Generator().manual_seed(0)
+    generators = [sampler.generator, sampler.host, host]
+    parts: dict[str, Stateful] = {"jepa": jepa, "optimiser": optimiser}
     losses = None
+    if checkpoint is not None:
+        checkpoint.restore("latent", schedule, generators, parts)
     for fraction in schedule:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(fraction, 1e-3)
@@ -157,6 +131,8 @@ def train_latent(
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         jepa.update_target(momentum_schedule(int(1000 * fraction), 1000, 0.99))
+        if checkpoint is not None:
+            checkpoint.save("latent", schedule, generators, parts)
         if schedule.done % 200 == 0:
             log(
                 f"latent {schedule.done} "
@@ -230,7 +206,7 @@ def train_step(
     schedule: Schedule,
     shape: tuple[int, int],
     log: Log,
-    checkpoint: Callable[[], None] | None = None,
+    checkpoint: Checkpoint | None = None,
     peak: float = 1e-3,
 ) -> dict[str, float]:
     """Maximum likelihood of torsions a lag later, with the encoder and the basis held; weights are averaged.
@@ -241,7 +217,7 @@ def train_step(
         schedule: of the stage.
         shape: molecules of a batch and rows of each.
         log: receives a line now and then.
-        checkpoint: called now and then, with the averaged weights in the model.
+        checkpoint: where the stage is kept, with the whole model, and from which it goes on.
         peak: highest learning rate.
 
     Returns:
@@ -251,6 +227,10 @@ def train_step(
     average = copy.deepcopy(step).requires_grad_(False)
     optimiser = torch.optim.AdamW(step.parameters(), lr=peak, weight_decay=0.02, betas=(0.9, 0.98), fused=sampler.fused)
     smooth: dict[str, float] = {}
+    generators = [sampler.generator, sampler.host]
+    parts: dict[str, Stateful] = {"model": model, "average": average, "optimiser": optimiser}
+    if checkpoint is not None and not checkpoint.restore("step", schedule, generators, parts):
+        checkpoint.save("step", schedule, generators, parts, always=True)
     for fraction in schedule:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(fraction, peak)
@@ -269,9 +249,7 @@ def train_step(
                 value = float(rows[chosen].mean())
                 smooth[name] = 0.9 * smooth.get(name, value) + 0.1 * value
             log(f"step {schedule.done} " + " ".join(f"{k} {v:.4f}" for k, v in smooth.items()))
-        if checkpoint is not None and schedule.done % 1000 == 0:
-            model.step = average
-            checkpoint()
-            model.step = step
+        if checkpoint is not None:
+            checkpoint.save("step", schedule, generators, parts)
     model.step = average
     return {**smooth, "steps": float(schedule.done)}

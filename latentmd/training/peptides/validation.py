@@ -152,3 +152,18 @@ def validate(
             found["redraw"][-1]["degrees"] = error
         out[str(tokens)] = {label: _mean(scores) for label, scores in found.items()}
     return out
+
+
+_LABELS = {"half": "two halves of MD", "table": "residue table", "ever": "model, draws", "redraw": "latents decoded"}
+_COLUMNS = ("torsions", "backbone", "ramachandran", "neighbours")
+
+
+def score_table(scores: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Text with the scores of `validate`: JS distances, a row per set of frames, a block per number of tokens."""
+    lines = []
+    for tokens, rows in scores.items():
+        lines.append(f"{'JS, ' + tokens + ' residues and caps':28}" + "".join(f"{c:>14}" for c in _COLUMNS))
+        for name, row in rows.items():
+            label = _LABELS.get(name, f"model, {name} ps" if name.startswith("rollout") else name)
+            lines.append(f"{label:28}" + "".join(f"{row[c]:14.3f}" if c in row else f"{'–':>14}" for c in _COLUMNS))
+    return "\n".join(lines)

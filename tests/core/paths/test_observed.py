@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from latentmd.core.paths.observed import ObservedPaths
+from latentmd.core.paths.steps import MixtureSteps
 
 PERSISTENCE, NOISE = 0.7, 0.5
 OBSERVED = torch.tensor([0.4, -0.6, 1.2, 0.3])
@@ -53,7 +54,7 @@ def _smoothed() -> np.ndarray[Any, Any]:
 
 def test_paths_follow_the_smoother() -> None:
     generator = torch.Generator().manual_seed(0)
-    model = ObservedPaths(_Gaussian(), 1.0, 1, torch.tensor([0.5, 0.5]))
+    model = ObservedPaths(MixtureSteps(_Gaussian(), 1.0), 1, torch.tensor([0.5, 0.5]))
     drawn = []
     for _ in range(400):
         starts = torch.randn(200, 1, 1, generator=generator)
@@ -77,6 +78,6 @@ def test_a_rare_cell_that_an_observation_demands_is_found() -> None:
         target = 7.0 if t else 0.0  # 0.7 of ten
         return -0.5 * (z.flatten() - target) ** 2 / 0.5**2, lambda i: None
 
-    model = ObservedPaths(_Jumps(), 1.0, 1, torch.tensor([0.5, 0.5]))
+    model = ObservedPaths(MixtureSteps(_Jumps(), 1.0), 1, torch.tensor([0.5, 0.5]))
     found = model.sample(torch.zeros(200, 1, 1), observe, 2, torch.Generator().manual_seed(1))
     assert abs(float(found.path[1]) - 7.0) < 2.0

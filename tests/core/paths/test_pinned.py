@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from latentmd.core.paths.pinned import PinnedPaths
+from latentmd.core.paths.steps import MixtureSteps
 
 PERSISTENCE, STEPS = 0.8, 8
 
@@ -55,7 +56,7 @@ def _bridge_moments(start: float, end: float, t: int) -> tuple[float, float]:
 
 def test_paths_between_points_follow_the_gaussian_bridge() -> None:
     start, end = torch.tensor([[1.5]]), torch.tensor([[-1.0]])
-    pinned = PinnedPaths(_Gaussian(1), 1.0, torch.ones(STEPS + 1, 1))
+    pinned = PinnedPaths(MixtureSteps(_Gaussian(1), 1.0), torch.ones(STEPS + 1, 1))
     drawn = pinned.sample(start, end, 4000, 40_000, torch.Generator().manual_seed(0))
     assert drawn.paths.shape == (4000, STEPS + 1, 1, 1)
     assert bool((drawn.paths[:, 0] == start).all()) and bool((drawn.paths[:, -1] == end).all())
@@ -72,7 +73,7 @@ def test_paths_between_points_follow_the_gaussian_bridge() -> None:
 def test_an_end_of_cells_has_the_probability_of_the_cells() -> None:
     h = torch.ones(STEPS + 1, 2)
     h[-1, 0] = 0.0  # arrive above zero
-    drawn = PinnedPaths(_SignCells(), 1.0, h).sample(
+    drawn = PinnedPaths(MixtureSteps(_SignCells(), 1.0), h).sample(
         torch.tensor([[-1.0]]), None, 500, 20_000, torch.Generator().manual_seed(1)
     )
     assert bool((drawn.paths[:, -1] > 0).all())
@@ -110,7 +111,7 @@ class _Truncated(_Flow):
 
 def test_a_wrong_guide_changes_no_expectation() -> None:
     tilt = torch.linspace(1.0, 3.0, STEPS + 1).unsqueeze(1) ** torch.tensor([1.0, -1.0])
-    drawn = PinnedPaths(_SignCells(), 1.0, tilt).sample(
+    drawn = PinnedPaths(MixtureSteps(_SignCells(), 1.0), tilt).sample(
         torch.tensor([[1.5]]), torch.tensor([[-1.0]]), 4000, 60_000, torch.Generator().manual_seed(2)
     )
     assert float(drawn.effective.min()) > 100
@@ -123,7 +124,9 @@ def test_many_starts_are_weighed_by_how_likely_the_end_is_from_each() -> None:
     h = torch.ones(STEPS + 1, 2)
     h[-1, 0] = 0.0  # arrive above zero
     starts = torch.tensor([-2.0, 2.0]).repeat(20_000).reshape(-1, 1, 1)
-    drawn = PinnedPaths(_SignCells(), 1.0, h).sample(starts, None, 4000, 40_000, torch.Generator().manual_seed(3))
+    drawn = PinnedPaths(MixtureSteps(_SignCells(), 1.0), h).sample(
+        starts, None, 4000, 40_000, torch.Generator().manual_seed(3)
+    )
     spread = math.sqrt(1 - PERSISTENCE ** (2 * STEPS))
     above = [0.5 * math.erfc(-sign * 2 * PERSISTENCE**STEPS / spread / math.sqrt(2)) for sign in (-1, 1)]
     assert drawn.log_likelihood == pytest.approx(math.log(sum(above) / 2), abs=0.05)
@@ -131,11 +134,13 @@ def test_many_starts_are_weighed_by_how_likely_the_end_is_from_each() -> None:
 
 
 def test_bad_input_is_refused() -> None:
-    pinned = PinnedPaths(_Gaussian(1), 1.0, torch.ones(3, 1))
+    pinned = PinnedPaths(MixtureSteps(_Gaussian(1), 1.0), torch.ones(3, 1))
     point = torch.zeros(1, 1)
     with pytest.raises(ValueError, match="at least as many"):
         pinned.sample(point, point, 5, 4, torch.Generator())
     nowhere = torch.ones(3, 2)
     nowhere[-1] = 0.0
     with pytest.raises(ValueError, match="longer time or more particles"):
-        PinnedPaths(_SignCells(), 1.0, nowhere).sample(point, None, 2, 8, torch.Generator().manual_seed(0))
+        PinnedPaths(MixtureSteps(_SignCells(), 1.0), nowhere).sample(
+            point, None, 2, 8, torch.Generator().manual_seed(0)
+        )

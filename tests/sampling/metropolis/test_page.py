@@ -1,8 +1,9 @@
-"""The page of Metropolis chains: frames of equal weight, and what it says."""
+"""The page of exact chains: frames of equal weight, and what it says."""
 
 from __future__ import annotations
 
 import re
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,21 +11,26 @@ from typing import Any
 import numpy as np
 import pytest
 
+from latentmd.arrays import Floats
 from latentmd.sampling.hybrid.folder import PAGE
-from latentmd.sampling.metropolis.page import frames_of_chains, write_metropolis_page
-from latentmd.sampling.metropolis.populations import Samples, populations
+from latentmd.sampling.metropolis.control import Control
+from latentmd.sampling.metropolis.page import frames_of_chains, verdict, write_metropolis_page
+from latentmd.sampling.metropolis.populations import populations
+from latentmd.sampling.metropolis.wells import wells
+
+RATES = {"into": [310.0, 20.0], "out": [None, None], "twice_the_lag": [305.0, None]}
 
 
 @pytest.fixture
-def chains(alanine: Any, tmp_path: Path) -> tuple[Any, Samples, Any]:
-    """Two chains of 60 sweeps whose phi is in one of two basins; the molecule stands still."""
+def chains(alanine: Any, tmp_path: Path) -> tuple[Any, Floats]:
+    """A run with two chains of 60 frames whose phi is in one of two wells."""
     names = {(atom.residue.name, atom.name): atom.index for atom in alanine.topology.atoms()}
     phi = [names["ACE", "C"], names["ALA", "N"], names["ALA", "CA"], names["ALA", "C"]]
     psi = [names["ALA", "N"], names["ALA", "CA"], names["ALA", "C"], names["NME", "N"]]
     run = SimpleNamespace(folder=tmp_path, engine=SimpleNamespace(molecule=alanine, quads=np.array([phi, psi])))
     rng = np.random.default_rng(0)
     angles = np.where(rng.random((2, 60, 1)) < 0.25, 1.0, -1.4) + 0.1 * rng.standard_normal((2, 60, 2))
-    return run, Samples(rng.normal(size=(2, 60)), angles, (60, 300)), populations(angles, rng)
+    return run, angles
 
 
 def test_frames_weigh_the_same(chains: Any) -> None:
@@ -32,21 +38,46 @@ def test_frames_weigh_the_same(chains: Any) -> None:
     assert frames.names == ("phi ALA2", "psi ALA2") and frames.pairs == ((0, 1),)
     np.testing.assert_allclose(frames.weight, 1 / 120)
     assert frames.place.tolist()[59:61] == [[0, 59], [1, 0]]
-    shares = [frames.weight[frames.state == i].sum() for i in range(len(frames.states))]
-    np.testing.assert_allclose(shares, chains[2].values)
 
 
 @pytest.mark.parametrize("missing", [[], ["the chains do not agree"]])
 def test_the_page_says_whether_numbers_can_be_trusted(chains: Any, missing: list[str]) -> None:
-    run, samples, found = chains
-    values = zip(found.values, found.errors, strict=True)
+    run, angles = chains
+    quads = run.engine.quads
+    counted = wells(run.engine.molecule.topology, quads, ["phi ALA2", "psi ALA2"])
+    found, plain = populations(angles, counted), populations(np.full((1, 60, 2), -1.4), counted)
+    few = np.full(len(counted), 7.0)
     summary = {
         "missing": missing, "temperature": 300.0, "frames": 120, "guarantees": "exact", "remains": "nothing",
-        "populations": {f"set {i + 1}": {"value": v, "standard_error": e} for i, (v, e) in enumerate(values)},
-        "accepted": samples.shares, "wall_seconds": {"total": 12.0},
+        "first_passage_ps": {"phi ALA2 above 0": RATES}, "bursts": 32, "temperatures": [300.0, 424.0, 600.0],
+        "chains": 2, "sweeps": 60, "energies_evaluated": 5000, "kernels": "none", "not_sampled": ["rings"],
+        "accepted": {"draw": 0.5}, "wall_seconds": {"total": 12.0}, "blocks": [["draw phi", 100, 0.5, 0.25]],
+        "plain_md": {
+            "least_of_chains": {"effective_samples": 60.0, "state": "phi"},
+            "least_at_equal_wall_time": {"effective_samples": 7.0, "state": "psi"},
+        },
     }  # fmt: skip
     x = np.asarray(run.engine.molecule.positions._value)
-    write_metropolis_page(run, samples, found, np.broadcast_to(x, (2, 60, 22, 3)), summary)
-    page = re.sub(r"<script.*?</script>", "", (run.folder / PAGE).read_text(), flags=re.S)
+    positions = np.broadcast_to(x, (2, 60, 22, 3))
+    write_metropolis_page(run, angles, positions, found=found, beside=Control(plain, 100.0, few, few), summary=summary)
+    page = unescape(re.sub(r"<script.*?</script>", "", (run.folder / PAGE).read_text(), flags=re.S))
     assert ("not converged" in page) == bool(missing) and all(text in page for text in missing)
-    assert "set 1" in page and "kcal/mol" in page and "phi ALA2" in page and "50.0%" in page
+    assert all(well.name in page for well in counted) and "kcal/mol" in page
+    assert "310 ± 20" in page and "300, 424, 600 K" in page and "never seen" in page and "50.0%" in page
+
+
+@pytest.mark.parametrize(("theirs", "better"), [(7.0, False), (70.0, True)])
+def test_the_verdict_says_when_plain_md_is_the_better_choice(theirs: float, better: bool) -> None:
+    plain = {
+        "least_of_chains": {"effective_samples": 60.0, "state": "a"},
+        "least_at_equal_wall_time": {"effective_samples": theirs, "state": "b"},
+    }
+    assert ("--mode md is the better choice" in verdict(plain)) == better
+
+
+def test_no_passage_is_not_extrapolated() -> None:
+    plain = {
+        "least_of_chains": {"effective_samples": 60.0, "state": "a"},
+        "least_at_equal_wall_time": {"effective_samples": 0.0, "state": "b"},
+    }
+    assert verdict(plain).endswith("plain MD saw no passage of b in a tenth of the cost.")

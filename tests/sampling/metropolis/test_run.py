@@ -101,7 +101,7 @@ def test_a_budget_ends_it_in_words(tmp_path: Path) -> None:
     assert "not converged" in (tmp_path / "run" / "free_energy.html").read_text()
     frames = result.summary["frames"]
     assert run(tmp_path / "run", NOTHING, wall=1.0, resume=True).summary["frames"] == frames
-    more = result.summary["wall_seconds"]["total"] + 4.0
+    more = 2 * result.summary["wall_seconds"]["total"] + 4.0  # three quarters of it are more than was used
     assert run(tmp_path / "run", NOTHING, wall=more, resume=True).summary["frames"] > frames
 
 

@@ -22,7 +22,7 @@ def chain(propagator: Any) -> Any:
     """Its chain of cells."""
     from latentmd.sampling.paths.cells import cell_chain
 
-    return cell_chain(propagator, MODEL)
+    return cell_chain(propagator)
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def test_given_atoms_do_not_move_and_the_joint_heals(alanine: Any) -> None:
     rest = _rest(alanine)
     known, _ = known_atoms(alanine.topology, np.array([False, True, False]))
     generated = rest + np.random.default_rng(0).normal(scale=0.02, size=rest.shape)
-    joined, energy = Graft(alanine, known, 1).join(generated, rest)
+    joined, energy = Graft(alanine, known, None, 1).join(generated, rest)
     assert joined[known] == pytest.approx(rest[known], abs=1e-7)
     hidden = np.setdiff1d(np.arange(len(rest)), known)
     assert (joined[hidden] != generated[hidden]).all()
@@ -45,8 +45,19 @@ def test_given_atoms_do_not_move_and_the_joint_heals(alanine: Any) -> None:
 def test_equal_seeds_give_equal_frames(alanine: Any) -> None:
     rest = _rest(alanine)
     known, _ = known_atoms(alanine.topology, np.array([False, True, False]))
-    first, again, other = (Graft(alanine, known, seed).join(rest, rest)[0] for seed in (1, 1, 2))
+    first, again, other = (Graft(alanine, known, None, seed).join(rest, rest)[0] for seed in (1, 1, 2))
     assert (first == again).all() and np.abs(first - other).max() > 1e-4
+
+
+def test_atoms_thrown_onto_each_other_come_apart(alanine: Any) -> None:
+    rest = _rest(alanine)
+    known, _ = known_atoms(alanine.topology, np.array([False, True, False]))
+    hidden = np.setdiff1d(np.arange(len(rest)), known)
+    heap = rest.copy()
+    heap[hidden] = rest[hidden].mean(axis=0) + np.random.default_rng(0).normal(scale=1e-3, size=(len(hidden), 3))
+    limit = _energy(alanine, rest) + 400
+    joined, energy = Graft(alanine, known, (0.0, limit), 1).join(heap, rest)
+    assert np.isfinite(joined).all() and energy < 1e4 and joined[known] == pytest.approx(rest[known], abs=1e-7)
 
 
 def test_held_neighbours_turn_a_residue_back(alanine: Any) -> None:
@@ -59,7 +70,7 @@ def test_held_neighbours_turn_a_residue_back(alanine: Any) -> None:
     side = [atoms["ALA", name] for name in ("CB", "HB1", "HB2", "HB3", "C", "O", "HA")]
     axis = rest[phi[0, 2]] - rest[phi[0, 1]]
     turned[side] = _rotated(rest[side] - rest[phi[0, 1]], axis, np.radians(25.0)) + rest[phi[0, 1]]
-    found = np.stack([Graft(alanine, known, seed).join(turned, rest)[0] for seed in range(1, 9)])
+    found = np.stack([Graft(alanine, known, None, seed).join(turned, rest)[0] for seed in range(1, 9)])
     off = np.degrees(np.angle(np.exp(1j * (torsions(found, phi) - torsions(rest[None], phi)))))
     assert abs(np.degrees(torsions(turned[None], phi) - torsions(rest[None], phi))).item() == pytest.approx(25, abs=1)
     assert abs(off.mean()) < 12

@@ -1,0 +1,166 @@
+"""One latent step of many particles, as the particle filters need it: guided, defended, and into a point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+_DEFENSIVE = 0.2  # share of defended steps that goes to cells by their equilibrium populations
+
+
+class Steps(Protocol):
+    """Draws of p(z' | z), with the ln of what corrects the weight of each."""
+
+    def cell(self, z: Tensor) -> Tensor:
+        """Cell of each particle, [particles]."""
+        ...
+
+    def guided(self, z: Tensor, log_h: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Step to where h is large; returns z' and ln [h(cell of z') p(z' | z) / q(z' | z)].
+
+        Args:
+            z: particles [particles, tokens, dim].
+            log_h: ln of h of each cell after the step [cells].
+            generator: decides the steps.
+        """
+        ...
+
+    def defended(self, z: Tensor, stationary: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Step that now and then takes a rare cell; returns z' and ln [p(z' | z) / q(z' | z)].
+
+        Args:
+            z: particles [particles, tokens, dim].
+            stationary: equilibrium population of each cell [cells].
+            generator: decides the steps.
+        """
+        ...
+
+    def log_arrival(self, z: Tensor, end: Tensor) -> Tensor:
+        """ln of the density of a step from each particle to one point, [particles]."""
+        ...
+
+
+class MixtureSteps:
+    """Steps of a mixture over cells m of where a step arrives, p(z' | z) = Σ_m π_m(z) p_m(z' | z).
+
+    A guided step draws m from π_m(z) h(m) / c(z), c(z) = Σ_m π_m(z) h(m), a defended one from 0.8 π_m(z) + 0.2 w_m with
+    w the equilibrium populations (defensive importance sampling; Hesterberg 1995).
+
+    Args:
+        predictor: has `lag`, `log_weights`, `cell`, `context` and `flow`, as `FlowPredictor`.
+        lag: of a step, ps.
+    """
+
+    def __init__(self, predictor: Any, lag: float) -> None:
+        self.predictor, self.time = predictor, lag
+
+    def cell(self, z: Tensor) -> Tensor:
+        """Cell of each particle, [particles]."""
+        return torch.as_tensor(self.predictor.cell(z))
+
+    def guided(self, z: Tensor, log_h: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Step to where h is large; returns z' and ln [h(cell of z') c(z) / h(m)].
+
+        Args:
+            z: particles [particles, tokens, dim].
+            log_h: ln of h of each cell after the step [cells].
+            generator: decides the steps.
+        """
+        g = self._lag(z)
+        weighted = self.predictor.log_weights(z, g) + log_h
+        gain = torch.logsumexp(weighted, dim=1)
+        alive = torch.isfinite(gain).unsqueeze(1)
+        chances = torch.softmax(torch.where(alive, weighted, torch.zeros_like(weighted)), dim=1)
+        m = torch.multinomial(chances, 1, generator=generator).squeeze(1)
+        moved = self._flow(z, m, g, generator)
+        return moved, gain - log_h[m] + log_h[self.predictor.cell(moved)]
+
+    def defended(self, z: Tensor, stationary: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Step that now and then takes a rare cell; returns z' and ln [π_m(z) / q_m(z)].
+
+        Args:
+            z: particles [particles, tokens, dim].
+            stationary: equilibrium population of each cell [cells].
+            generator: decides the steps.
+        """
+        g = self._lag(z)
+        own = self.predictor.log_weights(z, g)
+        proposal = (1 - _DEFENSIVE) * own.exp() + _DEFENSIVE * stationary
+        m = torch.multinomial(proposal, 1, generator=generator)
+        gain = (own.gather(1, m) - proposal.gather(1, m).log()).squeeze(1)
+        return self._flow(z, m.squeeze(1), g, generator), gain
+
+    def log_arrival(self, z: Tensor, end: Tensor) -> Tensor:
+        """ln of π_m(z) N(end; μ_m(z), σ_m(z)) with m the cell of the end, [particles]."""
+        p, g = self.predictor, self._lag(z)
+        m = p.cell(end.unsqueeze(0)).expand(len(z))
+        mean, log_scale = p.flow.moments(p.context(z, m), g)
+        deviation = (end.unsqueeze(0) - mean) * torch.exp(-log_scale)
+        density = (-0.5 * deviation.square() - log_scale - 0.5 * math.log(2 * math.pi)).flatten(1).sum(dim=1)
+        return torch.as_tensor(p.log_weights(z, g).gather(1, m.unsqueeze(1)).squeeze(1) + density)
+
+    def _lag(self, z: Tensor) -> Tensor:
+        return torch.as_tensor(self.predictor.lag(torch.full((len(z),), self.time)))
+
+    def _flow(self, z: Tensor, m: Tensor, g: Tensor, generator: torch.Generator) -> Tensor:
+        flow = self.predictor.flow
+        noise = torch.randn(len(z), int(flow.noise_size), generator=generator)
+        return torch.as_tensor(flow.sample(self.predictor.context(z, m), g, noise))
+
+
+class FreeSteps:
+    """Steps of a model that can only be asked for draws; guides act through the weights alone.
+
+    Args:
+        draw: from z [particles, tokens, dim], lags [particles] in ps and noise [particles, noise_size] to z'.
+        noise_size: of `draw`.
+        partition: from z to the cell of each particle.
+        lag: of a step, ps.
+    """
+
+    def __init__(
+        self, draw: Callable[[Tensor, Tensor, Tensor], Tensor], noise_size: int, partition: Callable[[Tensor], Tensor],
+        lag: float,
+    ) -> None:  # fmt: skip
+        self.draw, self.noise_size, self.partition, self.time = draw, noise_size, partition, lag
+
+    def cell(self, z: Tensor) -> Tensor:
+        """Cell of each particle, [particles]."""
+        return self.partition(z)
+
+    def guided(self, z: Tensor, log_h: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Step as the model does; returns z' and ln h(cell of z').
+
+        Args:
+            z: particles [particles, tokens, dim].
+            log_h: ln of h of each cell after the step [cells].
+            generator: decides the steps.
+        """
+        moved = self._step(z, generator)
+        return moved, log_h[self.partition(moved)]
+
+    def defended(self, z: Tensor, stationary: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Step as the model does; returns z' and zeros.
+
+        Args:
+            z: particles [particles, tokens, dim].
+            stationary: not used, since the model cannot be told where to go.
+            generator: decides the steps.
+        """
+        return self._step(z, generator), torch.zeros(len(z))
+
+    def log_arrival(self, z: Tensor, end: Tensor) -> Tensor:
+        """Refused: the model has no density.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("a model without a density cannot be pinned to a point; pin it to cells")
+
+    def _step(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(len(z), self.noise_size, generator=generator)
+        return self.draw(z, torch.full((len(z),), self.time), noise)
