@@ -11,6 +11,7 @@ from types import FunctionType
 
 project = "latentmd"
 author = "latentmd authors"
+copyright = author
 release = installed("latentmd")
 version = release
 

@@ -240,9 +240,8 @@ def _energy(axis: Axes, provenance: dict[str, NDArray[Any]], reference: Referenc
     low, high = _limits(energies, reference)
     axis.set_ylim(low, high)
     above = int((energies > high).sum())
-    if above:
-        axis.text(0.02, 0.97, f"{above:,} of {len(energies):,} frames above", va="top", transform=axis.transAxes)
-    axis.set(title="potential energy, all walkers", xlabel=f"time ({unit})", ylabel="potential energy (kJ/mol)")
+    title = f"potential energy, all walkers; {above:,} frames are higher" if above else "potential energy, all walkers"
+    axis.set(title=title, xlabel=f"time ({unit})", ylabel="potential energy (kJ/mol)")
     axis.legend(loc="upper right", markerscale=2, ncols=2, edgecolor="none", framealpha=0.9)
 
 
