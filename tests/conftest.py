@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# Arrays of tests are small: threads of BLAS only wait for each other. Set before NumPy and torch are imported.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
 import io
 from pathlib import Path
 from typing import Any

@@ -18,7 +18,8 @@ TOP = ("--top", str(MOLECULES / "alanine_dipeptide.pdb"))
     [
         (("upsample", "none.xtc", *TOP), "none.xtc not found"),
         (("upsample", "none.xtc"), "Missing option '--top'"),
-        (("upsample", "none.xtc", "--top", str(MOLECULES / "trialanine.pdb")), "no bundled model covers"),
+        (("upsample", "none.xtc", "--top", str(MOLECULES / "trialanine.pdb")), "has no states until it is bound"),
+        (("upsample", "none.xtc", "--top", str(MOLECULES / "chignolin.pdb")), "no bundled model covers"),
         (("upsample", "empty.xtc", *TOP), "empty.xtc is empty"),
         (("upsample", "none.xtc", *TOP, "--every", "1"), "has no unit"),
         (("inpaint", "none.xtc", *TOP), "Missing option '--residues'"),
