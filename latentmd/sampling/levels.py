@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentmd.sampling.errors import RunError, RunInterrupted, Stopped
+from latentmd.sampling.errors import RunError, RunInterrupted, Stopped, refuse_unsound
 from latentmd.sampling.exactness import Level, promise
 from latentmd.sampling.request import (
     HybridBudget,
@@ -140,7 +140,9 @@ def run_hybrid(
             run = prepare_run(molecule, folder, request, model)
             run.report, run.stop = report, stop
             with open_scheduler(request.scheduler, request.processes or cores()) as tasks:
-                return _at_level(run, request, tasks, watch)
+                result = _at_level(run, request, tasks, watch)
+            _refuse_unsound(result)
+            return result
         except (BootstrapError, BurstError, HybridError, StoreError) as error:
             raise RunError(str(error)) from error
         except BaseException as error:
@@ -171,6 +173,21 @@ def _at_level(run: HybridRun, request: HybridRequest, tasks: Scheduler, watch: W
     if request.exactness == "metropolised":
         return sample_chains(run, tasks, request.budget)
     return sample_structures(run, tasks, request.budget, request.exactness)
+
+
+def _refuse_unsound(result: HybridResult) -> None:
+    """Fail a run that ended with most of its bursts discarded, or most of its structures unsound.
+
+    Raises:
+        RunError: it did.
+    """
+    summary = result.summary
+    if "discarded_bursts" in summary:
+        lost = sum(summary["discarded_bursts"].values())
+        refuse_unsound(lost, lost + summary["bursts"], "bursts were discarded", result.folder)
+    if "structures_failing_checks" in summary:
+        failing, proposals = summary["structures_failing_checks"], summary["proposals"]
+        refuse_unsound(failing, proposals, "structures fail their structure checks", result.folder)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from latentmd.sampling.contracts import Burst, Engine, Explorer
 from latentmd.sampling.hybrid.tasks import PLAN, keyed_rng
 
 ACCEPTED = ""
+UNFAMILIAR = ("distance", "disagreement", "energy")  # verdicts that are no failed check of the structure itself
 NEIGHBOURS = 5  # nearest latents whose mean distance is compared
 LEVEL = 0.99  # share of real frames that the distance and disagreement limits let through
 _BANK = 10_000  # most frames in the bank

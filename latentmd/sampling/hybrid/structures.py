@@ -14,11 +14,12 @@ from latentmd.io.writer import write_xtc
 from latentmd.sampling.errors import RunError, Stopped
 from latentmd.sampling.exactness import promise
 from latentmd.sampling.hybrid.folder import NO_MODEL, SUMMARY
-from latentmd.sampling.hybrid.gate import ACCEPTED, Gate, gate_of_bursts, screen_structures
+from latentmd.sampling.hybrid.gate import ACCEPTED, UNFAMILIAR, Gate, gate_of_bursts, screen_structures
 from latentmd.sampling.hybrid.tasks import PLAN, RELAX, keyed_rng, keyed_seed, relax_all
 from latentmd.sampling.request import HybridBudget, HybridResult, HybridRun
 
 if TYPE_CHECKING:
+    from latentmd.sampling.contracts import Engine
     from latentmd.sampling.hybrid.explorer import SurrogateExplorer
     from latentmd.sampling.hybrid.starts import Ready
     from latentmd.sampling.scheduler import Scheduler
@@ -88,6 +89,7 @@ def write_structures(
         "remains": promise(level).remains,
         "proposals": len(proposals),
         "frames": int(np.count_nonzero(kept)),
+        "structures_failing_checks": _failing(run.engine, structures, verdicts),
         "rejected": dict(Counter(v for v in verdicts if v != ACCEPTED)),
         "mean_potential_energy": float(finite.mean()) if len(finite) else None,
         "temperature": run.engine.molecule.protocol.temperature,
@@ -97,6 +99,14 @@ def write_structures(
     }
     write_text(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
     return summary
+
+
+def _failing(engine: Engine, structures: Floats, verdicts: list[str]) -> int:
+    """Structures that fail a check, kept or not; those that only the gate found unfamiliar or the energy do not."""
+    kept = np.array([verdict == ACCEPTED for verdict in verdicts])
+    sound = np.all(list(engine.checks(structures[kept]).values()), axis=0) if kept.any() else np.empty(0, dtype=bool)
+    broken = sum(verdict not in (ACCEPTED, *UNFAMILIAR) for verdict in verdicts)
+    return int(np.count_nonzero(~sound)) + broken
 
 
 def _relaxed(
