@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from latentmd.model.manifest import ZeroShot
+from latentmd.model.peptide_file import NAME
 
 
 def zero_shot_lines(found: ZeroShot, source: str, sound: float | None = None) -> list[str]:
@@ -28,10 +29,11 @@ def zero_shot_lines(found: ZeroShot, source: str, sound: float | None = None) ->
         )
     if sound is not None:
         lines.append(f"structure checks: {sound:.1%} of frames pass; the model knows no energies")
+    start = NAME if found.model == NAME else f"{found.model}.pt"  # a trained model has the name of its file
     stem = source.rsplit("/", 1)[-1].removesuffix(".pdb")
     lines.append(
         f"to go on: exact statistics, `latentmd simulate {source} --wall 10min`; a model fine-tuned on MD of this "
         f"molecule, `latentmd md {source} --time 20ns --out {stem}-md`, then `latentmd train {stem}-md/walker-*.xtc "
-        f"--top {stem}-md/topology.pdb --from {found.model} --out {stem}.pt`"
+        f"--top {stem}-md/topology.pdb --from {start} --out {stem}.pt`"
     )
     return lines

@@ -30,3 +30,9 @@ def test_checks_and_distance_are_told_where_they_are_known() -> None:
 def test_a_training_sequence_is_called_one() -> None:
     lines = zero_shot_lines(FOUND.model_copy(update={"trained": True}), "my.pdb")
     assert "one of those that the model peptides was trained on" in lines[0]
+
+
+def test_the_command_of_fine_tuning_names_the_bundled_model_or_the_file_of_another() -> None:
+    assert "--from peptides --out my.pt" in zero_shot_lines(FOUND, "my.pdb")[-1]
+    other = zero_shot_lines(FOUND.model_copy(update={"model": "many"}), "my.pdb")
+    assert "--from many.pt --out my.pt" in other[-1]
