@@ -1,8 +1,9 @@
-"""Building the compiled kernel without a compiler; with one, the checks of the wheel do."""
+"""The compiled kernel built without a compiler (with one, the checks of the wheel do), and what the CI script names."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,3 +29,8 @@ def test_an_installation_without_a_compiler_goes_on_without_the_kernel(tmp_path:
     assert built.returncode == 0, built.stderr
     assert not list(tmp_path.rglob("*.so"))
     assert "_kernel" in built.stdout + built.stderr  # and says what was left out
+
+
+def test_every_test_file_that_the_ci_script_names_exists() -> None:
+    named = re.findall(r"tests/\S+\.py", (ROOT / ".ci" / "run").read_text())
+    assert named and [name for name in named if not (ROOT / name).is_file()] == []
