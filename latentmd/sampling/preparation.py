@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentmd.arrays import Doubles
+from latentmd.arrays import Doubles, Ints
 
 if TYPE_CHECKING:
     from latentmd.systems.builder import Molecule, Protocol
@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 _LARGE = 500  # atoms above which a structure is not minimised here, since every walker minimises first anyway
 _MINIMISER_STEPS = 500
+_STRAINED = np.deg2rad(30.0)  # an angle of a minimised structure may be this far from the force field's; MD shows 20
+_ATTEMPTS, _SHAKEN = 5, 500  # minimisations of a strained structure, and MD steps between two
 _SYSTEM_FIELDS = (
     "solvent",
     "force_field_files",
@@ -66,16 +68,50 @@ def prepare(molecule: Molecule, source: Path, threads: int) -> Prepared:
 
 
 def minimised(molecule: Molecule, platform: str) -> Doubles:
-    """Minimise a molecule of at most 500 atoms on an OpenMM platform; positions in nm, shape (atoms, 3)."""
+    """Minimise a molecule of at most 500 atoms on an OpenMM platform; positions in nm, shape (atoms, 3).
+
+    A file whose atoms lie on the wrong side of one another (PDBFixer puts the second oxygen of a C-terminus beside the
+    first) can end in a minimum with an angle that no force field means. Dynamics leaves it, and the structure is
+    minimised again.
+    """
     import openmm
     from openmm import unit
 
     if molecule.system.getNumParticles() > _LARGE:
         return np.array(molecule.positions.value_in_unit(unit.nanometer), dtype=np.float64)
     context = molecule.context(molecule.langevin(1), platform, threads=1)
-    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_MINIMISER_STEPS)
-    positions = context.getState(positions=True).getPositions(asNumpy=True)
-    return np.array(positions.value_in_unit(unit.nanometer), dtype=np.float64)
+    angles = _angles(molecule.system)
+    for _ in range(_ATTEMPTS):
+        openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_MINIMISER_STEPS)
+        positions = context.getState(positions=True).getPositions(asNumpy=True)
+        found = np.array(positions.value_in_unit(unit.nanometer), dtype=np.float64)
+        if not _strained(found, *angles):
+            break
+        context.setVelocitiesToTemperature(molecule.protocol.temperature * unit.kelvin, 1)
+        context.getIntegrator().step(_SHAKEN)
+    return found
+
+
+def _angles(system: Any) -> tuple[Ints, Doubles]:
+    """Atoms (angles, 3) of the harmonic angles of a System, and the angles that these prefer, radians."""
+    import openmm
+    from openmm import unit
+
+    rows = [
+        force.getAngleParameters(k)
+        for force in system.getForces()
+        if isinstance(force, openmm.HarmonicAngleForce)
+        for k in range(force.getNumAngles())
+    ]
+    triples = np.array([row[:3] for row in rows], dtype=np.int64).reshape(-1, 3)
+    return triples, np.array([row[3].value_in_unit(unit.radian) for row in rows], dtype=np.float64)
+
+
+def _strained(positions: Doubles, triples: Ints, preferred: Doubles) -> bool:
+    """Whether an angle of a structure, nm (atoms, 3), is far from what the force field prefers."""
+    from latentmd.molecule.checks import bond_angles
+
+    return bool((np.abs(bond_angles(positions[None], triples)[0] - preferred) > _STRAINED).any())
 
 
 def molecule_under(protocol: Protocol, source: Path, built: Molecule | None) -> Molecule:

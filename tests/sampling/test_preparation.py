@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from openmm import unit
 
+from latentmd.molecule.checks import bond_angles
+from latentmd.sampling import preparation
 from latentmd.sampling.preparation import check_protocol, minimised, molecule_under
-from latentmd.systems.builder import Protocol
+from latentmd.systems.builder import Protocol, build
+from latentmd.systems.bundled import bundled
 
 
 @pytest.mark.parametrize(
@@ -50,3 +54,21 @@ def test_minimisation_lowers_the_largest_force(alanine: Any) -> None:
         context.setPositions(positions)
         energies.append(context.getState(energy=True).getPotentialEnergy()._value)
     assert energies[1] < energies[0] - 10.0
+
+
+def test_a_structure_does_not_stay_in_a_minimum_with_a_bent_terminus(monkeypatch: pytest.MonkeyPatch) -> None:
+    molecule = build(bundled("trialanine"))
+    at = {atom.name: atom.index for atom in list(molecule.topology.residues())[-1].atoms()}
+    bent = np.array(molecule.positions.value_in_unit(unit.nanometer))
+    along = (bent[at["CA"]] - bent[at["C"]]) / np.linalg.norm(bent[at["CA"]] - bent[at["C"]])
+    across = bent[at["O"]] - bent[at["C"]]
+    across -= along * (across @ along)
+    across /= np.linalg.norm(across)
+    for name, degrees in (("O", 163.0), ("OXT", 85.0)):  # where a minimisation of such a file has ended
+        angle = np.deg2rad(degrees)
+        bent[at[name]] = bent[at["C"]] + 0.125 * (np.cos(angle) * along + np.sin(angle) * across)
+    molecule = replace(molecule, positions=bent * unit.nanometer)
+    triple = np.array([[at["O"], at["C"], at["OXT"]]])
+    assert np.rad2deg(bond_angles(minimised(molecule, "Reference")[None], triple)[0, 0]) == pytest.approx(126, abs=10)
+    monkeypatch.setattr(preparation, "_ATTEMPTS", 1)
+    assert np.rad2deg(bond_angles(minimised(molecule, "Reference")[None], triple)[0, 0]) < 90
