@@ -6,13 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from latentmd.arrays import Bools, Doubles
+from latentmd.arrays import Bools, Doubles, Ints
+from latentmd.molecule.checks import torsions
 from latentmd.replicas.choice import replica_engine
 from latentmd.systems.builder import Molecule
+from latentmd.units import GAS_CONSTANT
 
 MAX_FORCE = 1e4  # kJ/mol/nm; thermal forces of a molecule at rest in its bonds stay below about half of it
 _ITERATIONS, _ROUNDS = 10, 5  # of the minimiser between looks at the energy, and such rounds
 _BLOCK = 2000  # structures at once
+_SETTLE, _TIMESTEP, _FRICTION = 0.2, 0.002, 10.0  # ps of dynamics, ps of a step, 1/ps
+_WIDTH = np.deg2rad(2.0)  # how far torsions that are held swing
 
 
 class RelaxedFrames(NamedTuple):
@@ -43,6 +47,45 @@ def relax(molecule: Molecule, positions: Doubles, limits: tuple[float, float] | 
     """
     parts = [_relaxed(molecule, positions[i : i + _BLOCK], limits) for i in range(0, len(positions), _BLOCK)]
     return RelaxedFrames(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def settle(molecule: Molecule, positions: Doubles, quads: Ints, seed: int) -> tuple[Doubles, Doubles]:
+    """Let everything but some torsions take 0.2 ps of Langevin dynamics, to be distributed as the force field has it.
+
+    What is fast comes from a decoder whose distribution is slightly off; the torsions, which a model of the dynamics
+    has drawn, are held by springs that let them swing by two degrees.
+
+    Args:
+        molecule: the System.
+        positions: nm, shape (frames, atoms, 3), at energies that MD shows.
+        quads: atoms of the torsions that are held, shape (torsions, 4).
+        seed: decides the dynamics.
+
+    Returns:
+        Positions in nm, shape (frames, atoms, 3), and potential energies in kJ/mol, shape (frames,). Frames whose
+        dynamics broke are as they were.
+    """
+    temperature, parts = molecule.protocol.temperature, []
+    for first in range(0, len(positions), _BLOCK):
+        x = positions[first : first + _BLOCK]
+        engine = replica_engine(
+            molecule.system,
+            x,
+            temperature=temperature,
+            seed=seed,
+            numbers=range(first, first + len(x)),
+            restraints=quads,
+        )
+        if len(quads):
+            engine.hold(torsions(x, quads), GAS_CONSTANT * temperature / _WIDTH**2)
+        before = engine.energies()
+        engine.draw_velocities()
+        engine.langevin(round(_SETTLE / _TIMESTEP), timestep=_TIMESTEP, friction=_FRICTION)
+        broken = engine.broken()
+        parts.append(
+            (np.where(broken[:, None, None], x, engine.positions), np.where(broken, before, engine.energies()))
+        )
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def _relaxed(molecule: Molecule, positions: Doubles, limits: tuple[float, float] | None) -> RelaxedFrames:

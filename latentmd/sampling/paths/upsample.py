@@ -27,6 +27,7 @@ from latentmd.sampling.paths.batch import KINDS, Frames, failed_checks, laid_on,
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
 from latentmd.sampling.paths.given import Given, read_given
 from latentmd.sampling.paths.plan import frames_of
+from latentmd.sampling.paths.relax import settle
 from latentmd.sampling.paths.request import Subject
 from latentmd.sampling.paths.subject import subject_of
 from latentmd.sampling.paths.windows import fill_windows
@@ -78,7 +79,7 @@ def _network(path: Path, digest: str) -> MaskedTrajectory:
 
 
 def fill_part(part: UpsamplePart) -> int:
-    """Draw, decode, relax and keep the frames of a part; returns their number."""
+    """Draw, decode, settle and keep the frames of a part; returns their number."""
     propagator = model_of(part.frames.model)
     key = np.random.SeedSequence([part.seed, part.number])
     rng = np.random.default_rng(key)
@@ -88,16 +89,17 @@ def fill_part(part: UpsamplePart) -> int:
     begin = part.skip * part.stride
     slow = whole[begin : begin + part.intervals * part.stride + int(part.closes)]
     made = structures(part.frames, propagator, slow, rng)
-    x, kinds = made["positions"], made["kinds"]
+    x, energies = settle(part.frames.molecule, made["positions"], part.frames.torsions, int(key.generate_state(2)[1]))
+    x, kinds = laid_on(x, part.frames), np.full(len(x), KINDS.index("relaxed"), np.int8)
     given = laid_on(
         part.known[part.skip : part.skip + part.intervals + int(part.closes)].astype(np.float64), part.frames
     )
     x[:: part.stride], kinds[:: part.stride] = given, KINDS.index("given")
-    made["energies"][:: part.stride] = energies_of(part.frames, given)
+    energies[:: part.stride] = energies_of(part.frames, given)
     write_npz(
         part.file,
         {
-            "positions": x.astype(np.float32), "kinds": kinds, "energies": made["energies"],
+            "positions": x.astype(np.float32), "kinds": kinds, "energies": energies,
             "failed": failed_checks(x, part.frames.template), "sound": made["sound"],
             "torsions": torsions_of(x, part.frames.torsions),
         },
