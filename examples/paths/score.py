@@ -54,20 +54,21 @@ def circles(phi_psi: NDArray[Any]) -> NDArray[Any]:
 class Reference:
     """TICA, k-means, PCCA+ and Markov model of the test trajectories, as the MDGen protocol has them."""
 
-    def __init__(self, test: NDArray[Any]) -> None:
+    def __init__(self, test: NDArray[Any], lag: int = LAG, thin: int = 20) -> None:
+        """Fit torsions of runs, shape (runs, frames, torsions), at a lag in frames; k-means sees every thin-th frame."""
         from deeptime.clustering import KMeans
         from deeptime.decomposition import TICA
 
         runs = [run.astype(np.float64) for run in circles(test)]
-        self.tica = TICA(lagtime=LAG, var_cutoff=0.95).fit(runs).fetch_model()
+        self.tica = TICA(lagtime=lag, var_cutoff=0.95).fit(runs).fetch_model()
         projected = np.concatenate([self.tica.transform(run) for run in runs])
-        self.clusters = KMeans(MICRO, fixed_seed=0, max_iter=100).fit(projected[::20]).fetch_model()
+        self.clusters = KMeans(MICRO, fixed_seed=0, max_iter=100).fit(projected[::thin]).fetch_model()
         micro = [self.clusters.transform(self.tica.transform(run)) for run in runs]
-        model = fit_reversible(transition_counts(micro, LAG, MICRO).sum(axis=0))
+        model = fit_reversible(transition_counts(micro, lag, MICRO).sum(axis=0))
         self.label = np.full(MICRO, -1)
         self.label[model.active] = metastable_sets(model.matrix, MACRO)
         self.sets = int(self.label.max()) + 1
-        coarse = fit_reversible(transition_counts([self.label[m] for m in micro], LAG, self.sets).sum(axis=0))
+        coarse = fit_reversible(transition_counts([self.label[m] for m in micro], lag, self.sets).sum(axis=0))
         self.active, self.matrix = coarse.active, coarse.matrix
         flux = set_flux(coarse.matrix, coarse.stationary, np.arange(len(coarse.active)), len(coarse.active))
         first, last = rarest_pair(flux)
@@ -75,7 +76,7 @@ class Reference:
 
     def states(self, phi_psi: NDArray[Any]) -> NDArray[Any]:
         """Macrostate of each frame, shape (...)."""
-        flat = circles(phi_psi.reshape(-1, 2)).astype(np.float64)
+        flat = circles(phi_psi.reshape(-1, phi_psi.shape[-1])).astype(np.float64)
         return self.label[self.clusters.transform(self.tica.transform(flat))].reshape(phi_psi.shape[:-1])
 
     def bridges(self, matrix: NDArray[Any], active: NDArray[Any], count: int, seed: int) -> NDArray[Any] | None:
@@ -123,16 +124,26 @@ def score_paths(test: NDArray[Any], train: NDArray[Any], work: Path) -> dict[str
     replicate = reference.states(angles(train))
     per_run = replicate.shape[1] // 1000  # ns
     for length in (20, 100):
-        size = max(1, length // per_run)
-        groups = [replicate[i : i + size] for i in range(0, len(replicate) - size + 1, size)]
-        scores = []
-        for number, group in enumerate(groups):
-            model = fit_reversible(transition_counts(list(group), LAG, reference.sets).sum(axis=0))
-            scores.append(reference.score(reference.bridges(model.matrix, model.active, PATHS, number)))
-        result[f"replicate MD {length} ns, mean of {len(groups)}"] = {
-            key: float(np.mean([score[key] for score in scores])) for key in scores[0]
-        }
+        groups, found = replicates(reference, replicate, max(1, length // per_run), LAG)
+        result[f"replicate MD {length} ns, mean of {groups}"] = found
     return result
+
+
+def replicates(reference: Reference, states: NDArray[Any], runs: int, lag: int) -> tuple[int, dict[str, float]]:
+    """Bridges of Markov models of other MD, some runs of it each: number of models, and mean scores.
+
+    Args:
+        reference: what scores.
+        states: macrostates of the other MD, shape (runs, frames).
+        runs: of each model.
+        lag: in frames.
+    """
+    groups = [states[i : i + runs] for i in range(0, len(states) - runs + 1, runs)]
+    scores = []
+    for number, group in enumerate(groups):
+        model = fit_reversible(transition_counts(list(group), lag, reference.sets).sum(axis=0))
+        scores.append(reference.score(reference.bridges(model.matrix, model.active, PATHS, number)))
+    return len(groups), {key: float(np.mean([score[key] for score in scores])) for key in scores[0]}
 
 
 def save(positions: NDArray[Any], path: Path) -> None:

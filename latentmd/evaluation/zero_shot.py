@@ -68,7 +68,7 @@ class Rollouts:
         Returns:
             Torsions (steps, walkers, tokens, slots) of the structures, and structures (steps · walkers, atoms, 3) nm.
         """
-        slow, lags = self.bound.latent(self._draw(walkers)), torch.full((walkers,), lag)
+        slow, lags = self.bound.state(self._draw(walkers)), torch.full((walkers,), lag)
         angles, structures = [], []
         for _ in range(steps):
             slow = self.bound.step(slow, lags, self._noise(walkers, self.bound.step_noise))

@@ -98,7 +98,7 @@ def bind(
             "force_field": source.force_field,
             "split": {},
             "seed": 0,
-            "slow_axes": bound.n_slow * bound.n_tokens,
+            "slow_axes": bound.axes * bound.n_tokens,
             "metrics": metrics or {},
             "half_precision": _HALF,
             "training": {} if fine_tuned is None else {"fine_tuned": fine_tuned},

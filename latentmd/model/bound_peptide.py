@@ -20,7 +20,9 @@ NO_ENERGY = (
 class BoundPeptide(nn.Module):
     """`encode`, `step`, `mean_step`, `decode` and `reconstruct` of one peptide; equal noise gives equal results.
 
-    TorchScript-able, so that it goes into a model file like a surrogate of one molecule.
+    A token holds its slow axes, then cosines and sines of the residue's torsions (0 where there is none): a step draws
+    torsions, and a structure shows those that were drawn. TorchScript-able, so that it goes into a model file like a
+    surrogate of one molecule.
 
     Args:
         model: of many peptides.
@@ -37,6 +39,7 @@ class BoundPeptide(nn.Module):
         self.decoder = ResidueDecoder(chain, model.table)
         self.n_atoms, self.n_tokens = int(chain.record.n_atoms), len(chain.names)
         self.dim, self.n_slow = int(model.config.dim), int(model.config.n_slow)
+        self.axes = self.n_slow + 2 * int(chain.mask.shape[1])  # of a token
         self.register_buffer("types", torch.from_numpy(chain.types).unsqueeze(0))
         self.register_buffer("mask", torch.from_numpy(chain.mask).unsqueeze(0))
         self.register_buffer("pairs", _clash_pairs(chain))
@@ -68,23 +71,63 @@ class BoundPeptide(nn.Module):
         return out
 
     @torch.jit.export
+    def state(self, angles: Tensor) -> Tensor:
+        """Tokens [batch, tokens, axes] of torsions [batch, tokens, slots]: slow axes, cosines and sines."""
+        return self.joined(self.latent(angles), angles)
+
+    @torch.jit.export
+    def joined(self, slow: Tensor, angles: Tensor) -> Tensor:
+        """Tokens [batch, tokens, axes] of slow axes [batch, tokens, k] and torsions [batch, tokens, slots]."""
+        weight = self.mask.to(angles.dtype)
+        return torch.cat([slow, angles.cos() * weight, angles.sin() * weight], dim=-1)
+
+    @torch.jit.export
+    def complete(self, waves: Tensor) -> Tensor:
+        """Tokens of cosines and sines [batch, tokens, 2 · slots], of which only the direction counts."""
+        cosines, sines = waves.chunk(2, dim=-1)
+        return self.state(torch.atan2(sines, cosines))
+
+    @torch.jit.export
+    def torsions(self, slow: Tensor) -> Tensor:
+        """Torsions [batch, tokens, slots] of tokens [batch, tokens, axes]."""
+        cosines, sines = slow[..., self.n_slow :].chunk(2, dim=-1)
+        return torch.atan2(sines, cosines)
+
+    @torch.jit.export
     def encode(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """[batch, atoms, 3] nm → slow [batch, tokens, k] and fast [batch, tokens, m] axes."""
-        slow, fast = self.basis(self.encoder(self.angles(positions), self.types, self.mask), self.types)
-        return slow, fast
+        """[batch, atoms, 3] nm → tokens [batch, tokens, axes] and fast [batch, tokens, m] axes."""
+        angles = self.angles(positions)
+        slow, fast = self.basis(self.encoder(angles, self.types, self.mask), self.types)
+        return self.joined(slow, angles), fast
+
+    @torch.jit.export
+    def log_arrival(self, slow: Tensor, lag: Tensor, end: Tensor) -> Tensor:
+        """ln of the density, per radian of each torsion, of a step from each token set to the torsions of one, [batch].
+
+        Args:
+            slow: tokens [batch, tokens, axes].
+            lag: shape [batch], ps.
+            end: tokens [tokens, axes].
+        """
+        types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
+        angles = self.torsions(end.unsqueeze(0)).expand(slow.shape[0], -1, -1)
+        out: Tensor = self.drawn.log_likelihood(slow[..., : self.n_slow], types, mask, lag, angles)
+        return out.sum(dim=[1, 2])
 
     @torch.jit.export
     def draw(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
         """Torsions [batch, tokens, slots] a lag later; standard normal noise [batch, tokens · slots].
 
         Args:
-            slow: latent tokens [batch, tokens, axes].
+            slow: tokens [batch, tokens, axes], of which the slow axes count.
             lag: shape [batch], ps.
             noise: standard normal [batch, tokens · slots].
         """
         types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
         uniform = 0.5 * (1 + torch.erf(noise.reshape(mask.shape) / 2.0**0.5))
-        out: Tensor = self.drawn.sample(slow, types, mask, lag, uniform.clamp(1e-6, 1 - 1e-6))
+        out: Tensor = self.drawn.sample(
+            slow[..., : self.n_slow], types, mask, lag, uniform.clamp(1e-6, 1 - 1e-6)
+        )
         return out
 
     @torch.jit.export
@@ -106,24 +149,37 @@ class BoundPeptide(nn.Module):
             if len(again) == 0:
                 break
             angles[again] = self.draw(slow[again], lag[again], part[again])
-        return self.latent(angles)
+        return self.state(angles)
 
     @torch.jit.export
     def mean_step(self, slow: Tensor, lag: Tensor) -> Tensor:
-        """Conditional mean of a step of lag [batch] ps, in the shape of `slow`. Never histogram its rollouts."""
+        """Conditional mean of the slow axes after a step of lag [batch] ps, with the torsions most likely there.
+
+        Never histogram its rollouts.
+        """
         kind = self.types[..., 0]
-        axes = torch.nn.functional.pad(slow, [0, self.dim - slow.shape[-1]])
+        axes = torch.nn.functional.pad(slow[..., : self.n_slow], [0, self.dim - self.n_slow])
         z = self.basis.mean[kind] + (axes.unsqueeze(-2) @ self.inverse[kind]).squeeze(-2)
         later = self.mean.step(z, lag, slow.new_zeros(slow.shape[0], 0))
         mean, _ = self.basis(later, self.types)
-        out: Tensor = mean
+        return self.joined(mean, self.likely(mean))
+
+    @torch.jit.export
+    def likely(self, slow: Tensor) -> Tensor:
+        """The most likely torsions [batch, tokens, slots] of slow axes [batch, tokens, k]."""
+        mask, now = self.mask.expand(slow.shape[0], -1, -1), slow.new_zeros(slow.shape[0])
+        types = self.types.expand(slow.shape[0], -1, -1)
+        out: Tensor = self.drawn.sample(slow, types, mask, now, uniform=slow.new_zeros(mask.shape), most_likely=True)
         return out
 
     @torch.jit.export
     def decode(self, slow: Tensor, noise: Tensor) -> Tensor:
-        """Draw structures of slow axes: [batch, atoms, 3] nm, centred; clashing ones are drawn again."""
+        """Structures of tokens: [batch, atoms, 3] nm, centred.
+
+        Bond lengths, angles and stiff torsions are drawn; where atoms clash, so are torsions, given the slow axes.
+        """
         parts = noise.split(self.draw_noise, dim=1)
-        out = self.structures(slow, parts[0])
+        out: Tensor = self.decoder(self.torsions(slow), parts[0][:, self.torsion_noise :])
         for part in parts[1:]:
             again = self.clashes(out).nonzero().squeeze(1)
             if len(again) == 0:
@@ -133,24 +189,21 @@ class BoundPeptide(nn.Module):
 
     @torch.jit.export
     def structures(self, slow: Tensor, noise: Tensor) -> Tensor:
-        """One structure of each latent, whether atoms clash or not."""
+        """One structure of each token set with torsions drawn from its slow axes, whether atoms clash or not."""
         angles = self.draw(slow, slow.new_zeros(slow.shape[0]), noise[:, : self.torsion_noise])
         out: Tensor = self.decoder(angles, noise[:, self.torsion_noise :])
         return out
 
     @torch.jit.export
     def reconstruct(self, slow: Tensor, fast: Tensor, noise: Tensor) -> Tensor:
-        """The most likely torsions of slow axes, in mean bond lengths and angles.
+        """The torsions of tokens in mean bond lengths and angles.
 
         Args:
-            slow: axes [batch, tokens, k].
+            slow: tokens [batch, tokens, axes].
             fast: not used.
             noise: not used.
         """
-        types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
-        now = slow.new_zeros(slow.shape[0])
-        angles = self.drawn.sample(slow, types, mask, now, uniform=slow.new_zeros(mask.shape), most_likely=True)
-        out: Tensor = self.decoder(angles, slow.new_zeros(slow.shape[0], self.decoder.noise_size))
+        out: Tensor = self.decoder(self.torsions(slow), slow.new_zeros(slow.shape[0], self.decoder.noise_size))
         return out * self.hand
 
     @torch.jit.export

@@ -39,22 +39,46 @@ def test_decoded_structures_are_sound(name: str, peptides: PeptideFile) -> None:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         slow, fast = bound.encode(torch.from_numpy(positions).float().expand(32, -1, -1))
-        assert slow.shape == (32, len(found.names), bound.n_slow) and fast.shape[-1] == bound.dim - bound.n_slow
+        assert slow.shape == (32, len(found.names), bound.axes) and fast.shape[-1] == bound.dim - bound.n_slow
         slow = bound.step(slow, torch.full((32,), 100.0), torch.randn(32, bound.step_noise, generator=generator))
         frames = bound.decode(slow, torch.randn(32, bound.decode_noise, generator=generator)).double().numpy()
     passed = check_frames(frames, structure_template(topology, positions))
     assert np.all(list(passed.values()), axis=0).mean() >= 0.9
 
 
-def test_the_most_likely_structure_of_a_latent_is_near_where_it_came_from(peptides: PeptideFile) -> None:
+def test_slow_axes_tell_torsions_and_structures_keep_them(peptides: PeptideFile) -> None:
     topology, positions = read("alanine_tetrapeptide")
     bound, _, _ = bound_peptide(topology, positions, peptides)
     x = torch.from_numpy(positions).float().unsqueeze(0)
     with torch.no_grad():
+        own = bound.angles(x)
         slow, fast = bound.encode(x)
-        again = bound.reconstruct(slow, fast, torch.zeros(1, bound.decode_noise))
-        difference = torch.remainder(bound.angles(again) - bound.angles(x) + np.pi, 2 * np.pi) - np.pi
-    assert float(difference.abs().max()) < np.deg2rad(30)
+        noise = torch.randn(1, bound.decode_noise, generator=torch.Generator().manual_seed(1))
+        kept = [bound.reconstruct(slow, fast, noise), bound.decode(slow, noise)]
+        likely = bound.likely(slow[..., : bound.n_slow])
+        assert torch.allclose(bound.complete(3 * slow[..., bound.n_slow :]), slow, atol=1e-4)
+    for angles in (bound.angles(again) for again in kept):
+        assert float(turn(angles, own).abs().max()) < 1e-4
+    assert float(turn(likely, own).abs().max()) < np.deg2rad(30)
+
+
+def test_the_density_of_a_step_is_that_of_its_draws(peptides: PeptideFile) -> None:
+    """Over draws of a step p, the mean of q/p is one, for q the step of another lag (importance sampling)."""
+    topology, positions = read("alanine_dipeptide")
+    bound, _, _ = bound_peptide(topology, positions, peptides)
+    draws, lags = 400, [100.0, 20.0]
+    noise = torch.randn(draws, bound.torsion_noise, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        start = bound.encode(torch.from_numpy(positions).float().unsqueeze(0))[0]
+        drawn = bound.state(bound.draw(start.expand(draws, -1, -1), torch.full((draws,), lags[0]), noise))
+        p, q = (torch.cat([bound.log_arrival(start, torch.tensor([lag]), end) for end in drawn]) for lag in lags)
+    ratio = torch.exp(q - p)
+    assert float(ratio.std()) > 0.05
+    assert abs(float(ratio.mean()) - 1) < 3 * float(ratio.std()) / draws**0.5
+
+
+def turn(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return torch.remainder(a - b + np.pi, 2 * np.pi) - np.pi
 
 
 def test_a_peptide_of_d_residues_is_the_mirror_image(peptides: PeptideFile) -> None:

@@ -112,21 +112,35 @@ class MixtureSteps:
         return torch.as_tensor(flow.sample(self.predictor.context(z, m), g, noise))
 
 
+class StepModel(Protocol):
+    """A model with a stochastic step whose density can be asked for.
+
+    Attributes:
+        step_noise: standard normal numbers of a step.
+    """
+
+    step_noise: int
+
+    def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
+        """From z [particles, tokens, dim], lags [particles] in ps and noise [particles, step_noise] to z'."""
+        ...
+
+    def log_arrival(self, z: Tensor, lag: Tensor, end: Tensor) -> Tensor:
+        """ln of the density of a step from each particle to one point [tokens, dim], [particles]."""
+        ...
+
+
 class FreeSteps:
-    """Steps of a model that can only be asked for draws; guides act through the weights alone.
+    """Steps of a model that cannot be told where to go; guides act through the weights alone.
 
     Args:
-        draw: from z [particles, tokens, dim], lags [particles] in ps and noise [particles, noise_size] to z'.
-        noise_size: of `draw`.
+        model: whose steps they are.
         partition: from z to the cell of each particle.
         lag: of a step, ps.
     """
 
-    def __init__(
-        self, draw: Callable[[Tensor, Tensor, Tensor], Tensor], noise_size: int, partition: Callable[[Tensor], Tensor],
-        lag: float,
-    ) -> None:  # fmt: skip
-        self.draw, self.noise_size, self.partition, self.time = draw, noise_size, partition, lag
+    def __init__(self, model: StepModel, partition: Callable[[Tensor], Tensor], lag: float) -> None:
+        self.model, self.partition, self.time = model, partition, lag
 
     def cell(self, z: Tensor) -> Tensor:
         """Cell of each particle, [particles]."""
@@ -154,13 +168,12 @@ class FreeSteps:
         return self._step(z, generator), torch.zeros(len(z))
 
     def log_arrival(self, z: Tensor, end: Tensor) -> Tensor:
-        """Refused: the model has no density.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError("a model without a density cannot be pinned to a point; pin it to cells")
+        """ln of the density of a step from each particle to one point, [particles]."""
+        return self.model.log_arrival(z, self._lags(z), end)
 
     def _step(self, z: Tensor, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(len(z), self.noise_size, generator=generator)
-        return self.draw(z, torch.full((len(z),), self.time), noise)
+        noise = torch.randn(len(z), int(self.model.step_noise), generator=generator)
+        return self.model.step(z, self._lags(z), noise)
+
+    def _lags(self, z: Tensor) -> Tensor:
+        return torch.full((len(z),), self.time)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from latentmd.systems.builder import Molecule
 
 _BLOCK = 2000  # frames decoded at once
+_LEAST_SPARE = 32  # particles more than paths
 _REDRAWS = 3  # of frames that fail a check
 KINDS = ("latent", "relaxed", "given")  # of frames, as the numbers in a batch's file
 
@@ -113,9 +114,9 @@ def draw_batch(batch: Batch) -> int:
     key = np.random.SeedSequence([batch.seed, batch.number])
     rng = np.random.default_rng(key)
     generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
-    particles = batch.count + max(32, batch.count // 4)
-    starts = torch.from_numpy(bridge.starts[rng.integers(len(bridge.starts), size=particles)])
     moves = moves_of(propagator, bridge.partition)
+    particles = max(batch.count + _LEAST_SPARE, round(moves.spare * batch.count))
+    starts = torch.from_numpy(bridge.starts[rng.integers(len(bridge.starts), size=particles)])
     filtered = PinnedPaths(moves.steps(bridge.lag), torch.from_numpy(bridge.h).float())
     end = None if bridge.end is None else torch.from_numpy(bridge.end)
     drawn = filtered.sample(starts, end, batch.count, particles, generator)

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from latentmd.analysis.bridge import MarkovBridge, markov_bridge
 from latentmd.analysis.msm import ReversibleModel, metastable_sets
 from latentmd.arrays import Doubles, Floats, Ints
-from latentmd.sampling.paths.moves import Moves, Partition, fit_partition, moves_of, own_cells
+from latentmd.sampling.paths.moves import FreeMoves, Moves, Partition, fit_partition, moves_of, own_cells
 
 if TYPE_CHECKING:
+    import torch
+
     from latentmd.model.propagator import Propagator
 
 _WALKERS, _STEPS, _SETTLING = 40, 20, 4  # rollouts from each cell, their steps, and the first of them left out
-_FREE_WALKERS, _FREE_SETTLING, _FREE_STEPS = 300, 10, 12  # the same for a model without cells, settling by long steps
+_FREE_WALKERS, _FREE_SETTLING, _FREE_STEPS = 600, 10, 12  # the same for a model without cells, settling by long steps
 _MOST_STATES = 6
 _LEAST_REACH = 1e-6  # probability of the end below which a path is no event that a model was trained to know
 
@@ -85,7 +88,7 @@ def cell_chain(propagator: Propagator) -> CellChain:
         longest = propagator.lag_range[1]
         starts = propagator.rollout(slow.repeat(_FREE_WALKERS, 1, 1), longest, _FREE_SETTLING, rng)[-1]
         frames = propagator.rollout(starts, lag, _FREE_STEPS, rng)
-        partition = fit_partition(frames.cpu().numpy())
+        partition = _connected(propagator, fit_partition(frames.cpu().numpy()), frames.flatten(0, 1), lag)
     moves, frames = moves_of(propagator, partition), frames.flatten(0, 1)
     points, cell = frames.cpu().numpy(), moves.cell(frames).cpu().numpy()
     matrix = moves.matrix(points, cell, lag)
@@ -97,6 +100,14 @@ def cell_chain(propagator: Propagator) -> CellChain:
     weight = (stationary / np.maximum(counts, 1))[cell]
     states = _by_population(states, stationary)
     return CellChain(points, cell, weight / weight.sum(), states, stationary=stationary, lag=lag, partition=partition)
+
+
+def _connected(propagator: Propagator, partition: Partition, frames: torch.Tensor, lag: float) -> Partition:
+    """The partition without cells that no rollout joins to the others."""
+    moves = FreeMoves(propagator, partition)
+    matrix = moves.matrix(frames.cpu().numpy(), moves.cell(frames).cpu().numpy(), lag)
+    _, piece = connected_components(matrix > 0, directed=False)
+    return partition.only(np.flatnonzero(piece == np.bincount(piece).argmax()))
 
 
 def _stationary(matrix: Doubles, visited: np.ndarray[Any, Any]) -> Doubles:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -37,6 +37,10 @@ class Partition:
         projected = (z.flatten(1) - torch.from_numpy(self.mean)) @ torch.from_numpy(self.axes)
         return torch.cdist(projected, torch.from_numpy(self.centres)).argmin(dim=1)
 
+    def only(self, cells: Ints) -> Partition:
+        """The partition with some of its cells; what lay in the others goes to the nearest of them."""
+        return replace(self, centres=self.centres[cells])
+
 
 def fit_partition(runs: Floats) -> Partition:
     """k-means cells in the slowest directions (TICA with kinetic distances; Noé & Clementi 2015) of short runs.
@@ -62,10 +66,10 @@ class Moves(Protocol):
     """Moves of a model between cells.
 
     Attributes:
-        to_points: whether paths can be pinned to a point, or to cells only.
+        spare: particles for each path that a particle filter of these steps needs.
     """
 
-    to_points: bool
+    spare: float
 
     def cell(self, z: torch.Tensor) -> torch.Tensor:
         """Cell of each point [points, tokens, k]."""
@@ -93,7 +97,7 @@ class MixtureMoves:
         predictor: as `FlowPredictor`.
     """
 
-    to_points = True
+    spare = 1.25
 
     def __init__(self, predictor: Any) -> None:
         self.predictor = predictor
@@ -131,7 +135,7 @@ class FreeMoves:
         partition: cells fitted to it.
     """
 
-    to_points = False
+    spare = 10.0  # since steps cannot be told where to go
 
     def __init__(self, propagator: Propagator, partition: Partition) -> None:
         self.propagator, self.partition = propagator, partition
@@ -142,8 +146,7 @@ class FreeMoves:
 
     def steps(self, lag: float) -> Steps:
         """Steps of a lag in ps, which guides act on by their weights alone."""
-        module = self.propagator.module
-        return FreeSteps(module.step, int(module.step_noise), self.partition.cell, lag)
+        return FreeSteps(self.propagator.module, self.partition.cell, lag)
 
     def matrix(self, points: Floats, cell: Ints, lag: float) -> Doubles:
         """Counts of one step from each point and, since the points are in equilibrium, of its reverse.

@@ -69,12 +69,26 @@ def test_arrival_at_a_point_has_the_density_of_its_cell() -> None:
     assert found.tolist() == pytest.approx([exact] * 3, abs=1e-5)
 
 
-def _autoregressive(z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-    return PERSISTENCE * z + math.sqrt(1 - PERSISTENCE**2) * noise.reshape(z.shape)
+class _Autoregressive:
+    """z' = 0.8 z + 0.6 ε, whose stationary deviation is one."""
+
+    step_noise = 1
+
+    def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
+        return PERSISTENCE * z + math.sqrt(1 - PERSISTENCE**2) * noise.reshape(z.shape)
+
+    def log_arrival(self, z: Tensor, lag: Tensor, end: Tensor) -> Tensor:
+        spread = math.sqrt(1 - PERSISTENCE**2)
+        deviation = (end.flatten() - PERSISTENCE * z.flatten(1)[:, 0]) / spread
+        return -0.5 * deviation.square() - math.log(spread) - 0.5 * math.log(2 * math.pi)
+
+
+def _side(z: Tensor) -> Tensor:
+    return (z.flatten(1)[:, 0] > 0).long()
 
 
 def test_free_steps_find_the_probability_of_an_end() -> None:
-    steps = FreeSteps(_autoregressive, 1, lambda z: (z.flatten(1)[:, 0] > 0).long(), 1.0)
+    steps = FreeSteps(_Autoregressive(), _side, 1.0)
     h = torch.ones(STEPS + 1, 2)
     h[-1, 0] = 0.0
     h[STEPS // 2, 0] = 0.5  # a guide of its own mind
@@ -85,9 +99,17 @@ def test_free_steps_find_the_probability_of_an_end() -> None:
     assert math.exp(drawn.log_likelihood) == pytest.approx(0.5 * math.erfc(mean / spread / math.sqrt(2)), rel=0.03)
 
 
-def test_free_steps_are_not_pinned_to_a_point() -> None:
-    steps = FreeSteps(_autoregressive, 1, lambda z: torch.zeros(len(z), dtype=torch.long), 1.0)
-    with pytest.raises(NotImplementedError, match="pin it to cells"):
-        steps.log_arrival(torch.zeros(2, 1, 1), torch.zeros(1, 1))
-    moved, gain = steps.defended(torch.zeros(4, 1, 1), torch.ones(1), torch.Generator().manual_seed(0))
+def test_free_steps_end_in_a_point_with_its_density() -> None:
+    steps, end = FreeSteps(_Autoregressive(), _side, 1.0), torch.tensor([[1.5]])
+    h = torch.ones(STEPS + 1, 2)
+    drawn = PinnedPaths(steps, h).sample(torch.tensor([[-1.0]]), end, 500, 20_000, torch.Generator().manual_seed(1))
+    assert bool((drawn.paths[:, -1] == 1.5).all())
+    mean, variance = -(PERSISTENCE**STEPS), 1 - PERSISTENCE ** (2 * STEPS)
+    exact = -0.5 * (1.5 - mean) ** 2 / variance - 0.5 * math.log(2 * math.pi * variance)
+    assert drawn.log_likelihood == pytest.approx(exact, abs=0.03)
+
+
+def test_free_steps_cannot_be_defended() -> None:
+    steps = FreeSteps(_Autoregressive(), _side, 1.0)
+    moved, gain = steps.defended(torch.zeros(4, 1, 1), torch.ones(2), torch.Generator().manual_seed(0))
     assert moved.shape == (4, 1, 1) and gain.tolist() == [0.0] * 4
