@@ -55,7 +55,7 @@ class Reference:
     """TICA, k-means, PCCA+ and Markov model of the test trajectories, as the MDGen protocol has them."""
 
     def __init__(self, test: NDArray[Any], lag: int = LAG, thin: int = 20) -> None:
-        """Fit torsions of runs, shape (runs, frames, torsions), at a lag in frames; k-means sees every thin-th frame."""
+        """Fit runs of torsions (runs, frames, torsions) at a lag in frames; k-means sees every thin-th frame."""
         from deeptime.clustering import KMeans
         from deeptime.decomposition import TICA
 

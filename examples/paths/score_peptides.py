@@ -18,7 +18,7 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 from openmm.app import PDBFile
-from score import PATHS, STEPS, Reference, replicates
+from score import PATHS, Reference, replicates
 
 from latentmd import paths
 from latentmd.analysis.features import feature_spec
@@ -90,7 +90,8 @@ def score_paths(peptide: Peptide, work: Path) -> dict[str, Any]:
             "distance": found["distance"] if drawn else 1.0,
         },
         "reference itself": reference.score(reference.bridges(reference.matrix, reference.active, PATHS, 2)),
-        f"MD, {SHORT} runs, mean of {short}": scores, "MD, other half": replicates(reference, other, len(other), LAG)[1],
+        f"MD, {SHORT} runs, mean of {short}": scores,
+        "MD, other half": replicates(reference, other, len(other), LAG)[1],
     }  # fmt: skip
 
 

@@ -82,7 +82,7 @@ class BoundPeptide(nn.Module):
         return torch.cat([slow, angles.cos() * weight, angles.sin() * weight], dim=-1)
 
     @torch.jit.export
-    def complete(self, waves: Tensor) -> Tensor:
+    def from_waves(self, waves: Tensor) -> Tensor:
         """Tokens of cosines and sines [batch, tokens, 2 · slots], of which only the direction counts."""
         cosines, sines = waves.chunk(2, dim=-1)
         return self.state(torch.atan2(sines, cosines))
@@ -125,10 +125,33 @@ class BoundPeptide(nn.Module):
         """
         types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
         uniform = 0.5 * (1 + torch.erf(noise.reshape(mask.shape) / 2.0**0.5))
-        out: Tensor = self.drawn.sample(
-            slow[..., : self.n_slow], types, mask, lag, uniform.clamp(1e-6, 1 - 1e-6)
-        )
+        out: Tensor = self.drawn.sample(slow[..., : self.n_slow], types, mask, lag, uniform.clamp(1e-6, 1 - 1e-6))
         return out
+
+    @torch.jit.export
+    def told_step(
+        self, slow: Tensor, lag: Tensor, noise: Tensor, angles: Tensor, known: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A step some of whose torsions are told.
+
+        Args:
+            slow: tokens [batch, tokens, axes].
+            lag: shape [batch], ps; infinite for a draw from equilibrium.
+            noise: standard normal [batch, tokens · slots].
+            angles: told torsions [tokens, slots], as `angles` measures them.
+            known: which are told, [tokens, slots] bool.
+
+        Returns:
+            Tokens [batch, tokens, axes], and ln of the density of what was told, given the torsions drawn before it
+            [batch]: the weight of each.
+        """
+        types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
+        uniform = (0.5 * (1 + torch.erf(noise.reshape(mask.shape) / 2.0**0.5))).clamp(1e-6, 1 - 1e-6)
+        told = angles.unsqueeze(0).expand(mask.shape)
+        drawn, weight = self.drawn.complete(
+            slow[..., : self.n_slow], types, mask, lag, uniform, told, known.unsqueeze(0)
+        )
+        return self.state(drawn), weight
 
     @torch.jit.export
     def step(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:

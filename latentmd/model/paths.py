@@ -4,18 +4,38 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from torch import Tensor
 
 from latentmd.core.paths.masked import MaskedTrajectory
 from latentmd.io.atomic import replacing
+
+if TYPE_CHECKING:
+    from latentmd.model.manifest import Manifest
 
 FORMAT = "latentmd-paths-1"
 
 
 class PathModelError(ValueError):
     """A path-model file that cannot be used; the message says what to do."""
+
+
+class Trajectories(Protocol):
+    """Draws what a mask does not say is known of latent trajectories.
+
+    Attributes:
+        window: most frames at once.
+        lag_range: shortest and longest time between frames, ps.
+    """
+
+    window: int
+    lag_range: tuple[float, float]
+
+    def sample(self, known: Tensor, mask: Tensor, times: Tensor, noise: Tensor) -> Tensor:
+        """Trajectories [batch, frames, tokens, axes]; arguments as `MaskedTrajectory.sample`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -29,6 +49,8 @@ class PathRecord:
         frames: of the training trajectories, all runs together.
         seed: of the training.
         steps: of the training.
+        kinds: residue types in their place, such as "ALA inner", of a model of many peptides, which moves torsions;
+            none of a model of one molecule, which moves its slow axes.
     """
 
     bundle_sha256: str
@@ -37,11 +59,30 @@ class PathRecord:
     frames: int
     seed: int
     steps: int
+    kinds: tuple[str, ...] = ()
 
 
 def beside(bundle: Path) -> Path:
     """The path model's file of a bundle: `my.pt` → `my.paths.pt`."""
     return bundle.with_suffix(".paths" + bundle.suffix)
+
+
+def path_file(bundle: Path, manifest: Manifest) -> tuple[Path, str]:
+    """The path model's file of a bundle, and the hash of what its latents come from.
+
+    A bundle that is the bundled model of many peptides, bound to one, has the path model of that, unless there is one
+    beside it.
+
+    Args:
+        bundle: file of the bundle.
+        manifest: of the bundle.
+    """
+    from latentmd.model.peptide_file import NAME, find_peptides
+
+    own, origin = beside(bundle), manifest.zero_shot
+    if own.is_file() or origin is None or origin.model != NAME:
+        return own, manifest.weights_sha256
+    return beside(find_peptides()), origin.sha256
 
 
 def save_path_model(path: Path, model: MaskedTrajectory, record: PathRecord) -> None:
@@ -82,7 +123,8 @@ def load_path_model(path: Path, bundle_sha256: str) -> tuple[MaskedTrajectory, P
         raise PathModelError(f"{path} is not a path model ({str(error).splitlines()[0]})") from error
     if found != FORMAT:
         raise PathModelError(f"{path} has format {found!r}; this latentmd reads {FORMAT!r}")
-    record = PathRecord(**{**content["record"], "lag": tuple(content["record"]["lag"])})
+    listed = {"lag": tuple(content["record"]["lag"]), "kinds": tuple(content["record"].get("kinds", ()))}
+    record = PathRecord(**{**content["record"], **listed})
     if record.bundle_sha256 != bundle_sha256:
         raise PathModelError(f"{path} was trained on the latents of another model; train it again for this one")
     settings = dict(content["settings"])

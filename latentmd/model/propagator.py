@@ -20,7 +20,7 @@ from latentmd.model.lags import split_time as split_time
 from latentmd.molecule.geometry import kabsch
 
 if TYPE_CHECKING:
-    from latentmd.core.paths.masked import MaskedTrajectory
+    from latentmd.model.paths import Trajectories
     from latentmd.molecule.checks import StructureTemplate
 
 Noise = np.random.Generator | CounterNoise
@@ -229,8 +229,8 @@ class Propagator:
         return structure_template(topology, positions)
 
     @cached_property
-    def trajectories(self) -> MaskedTrajectory:
-        """Masked trajectory model of the slow axes, from the file beside the bundle.
+    def trajectories(self) -> Trajectories:
+        """Masked trajectory model of the slow axes, from the file beside the bundle or that of the bundled peptides.
 
         `trajectories.sample(known, mask, times, noise)` draws whatever the mask does not say is known: the frames after
         the first, those between two ends, or those between every s-th one.
@@ -238,9 +238,11 @@ class Propagator:
         Raises:
             PathModelError: there is no such file, or it belongs to another bundle.
         """
-        from latentmd.model.paths import beside, load_path_model
+        from latentmd.model.paths import load_path_model, path_file
+        from latentmd.model.peptide_paths import PeptideTrajectories
 
-        return load_path_model(beside(self.bundle.path), self.manifest.weights_sha256)[0]
+        network, record = load_path_model(*path_file(self.bundle.path, self.manifest))
+        return PeptideTrajectories(network, record, self.module) if record.kinds else network
 
     def checks(self, positions: ArrayLike) -> dict[str, NDArray[np.bool_]]:
         """Soundness of positions [B, N, 3] nm, frame by frame: "finite", "bonds", "angles", "chirality", "clashes"."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,6 @@ from latentmd.training.loop import Stage, TrainingError, run_stage
 from latentmd.training.masks import random_masks
 
 _BATCH = 500  # frames encoded at once
-_LENGTHS = (16, 31, 46, 61)  # frames of a training window; whole intervals of ten
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,7 @@ class PathTraining:
         steps, batch, learning_rate: of the optimiser.
         width, depth: of the transformer.
         average: decay of the running average of the weights.
+        lengths: frames of training windows; whole intervals of ten.
         seed: decides all randomness.
     """
 
@@ -42,10 +41,27 @@ class PathTraining:
     width: int = 80
     depth: int = 3
     average: float = 0.999
+    lengths: tuple[int, ...] = (16, 31, 46, 61)
     seed: int = 0
 
 
-def path_stage(model: MaskedTrajectory, latents: Sequence[Floats], interval: float, settings: PathTraining) -> Stage:
+@dataclass(frozen=True)
+class Told:
+    """What a path model of many molecules is told of a trajectory.
+
+    Attributes:
+        features: of its tokens, shape (tokens, context).
+        axes: 1 for each axis that a token has and 0 for others, shape (tokens, dim).
+    """
+
+    features: Tensor
+    axes: Tensor
+
+
+def path_stage(
+    model: MaskedTrajectory, latents: Sequence[Floats], interval: float, settings: PathTraining,
+    told: Sequence[Told] = (),
+) -> Stage:  # fmt: skip
     """The stage that trains a masked trajectory model; windows never cross trajectories.
 
     Args:
@@ -53,29 +69,39 @@ def path_stage(model: MaskedTrajectory, latents: Sequence[Floats], interval: flo
         latents: trajectories [frames, tokens, dim], frames `interval` ps apart.
         interval: ps.
         settings: of the training.
+        told: of each trajectory, where they are of several molecules.
 
     Raises:
         TrainingError: every trajectory is shorter than the shortest window.
     """
     series = [torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)) for z in latents]
     lengths = np.array([len(z) for z in series])
-    if lengths.max() < _LENGTHS[0]:
+    fitting = [frames for frames in settings.lengths if frames <= lengths.max()]
+    if not fitting:
         raise TrainingError(
-            f"the longest trajectory has {lengths.max()} frames; a path model needs {_LENGTHS[0]} or more"
+            f"the longest trajectory has {lengths.max()} frames; a path model needs {min(settings.lengths)} or more"
         )
+    tokens = np.array([z.shape[1] for z in series])
     most = max(1, round(settings.longest_lag / interval))
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
-        frames = _LENGTHS[int(torch.randint(len(_LENGTHS), (1,), generator=generator))]
-        while frames > lengths.max():
-            frames = _LENGTHS[_LENGTHS.index(frames) - 1]
-        x, stride = _windows((series, lengths), frames, most, settings.batch, generator)
+        frames = fitting[int(torch.randint(len(fitting), (1,), generator=generator))]
+        weight = torch.as_tensor(lengths * (lengths >= frames), dtype=torch.float32)
+        alike = torch.from_numpy(tokens == tokens[int(torch.multinomial(weight, 1, generator=generator))])
+        runs = torch.multinomial(weight * alike, settings.batch, True, generator=generator).tolist()
+        x, stride = _windows([series[run] for run in runs], frames, most, generator)
         if torch.rand(1, generator=generator) < 0.5:
             x = x.flip(1)  # equilibrium MD looks the same backwards in time, positions alone
         times = interval * stride.unsqueeze(1) * torch.arange(frames)
         mask = random_masks(len(x), frames, x.shape[2], generator)
         there = next(model.parameters()).device
-        return {"loss": model.loss(x.to(there), mask.to(there), times.to(there, x.dtype), generator)}
+        given = (x.to(there), mask.to(there), times.to(there, x.dtype), generator)
+        if not told:
+            return {"loss": model.loss(*given)}
+        context, axes = (
+            torch.stack([getattr(told[run], name) for run in runs]).to(there) for name in ("features", "axes")
+        )
+        return {"loss": model.loss(*given, context, axes)}
 
     return Stage(
         "paths", model, losses, steps=settings.steps, learning_rate=settings.learning_rate, seed=settings.seed,
@@ -83,21 +109,14 @@ def path_stage(model: MaskedTrajectory, latents: Sequence[Floats], interval: flo
     )  # fmt: skip
 
 
-def _windows(
-    runs_and_lengths: tuple[Sequence[Tensor], np.ndarray[Any, Any]], frames: int, most: int, batch: int,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Windows [batch, frames, tokens, dim] and their strides [batch], log-uniform in 1 ... most."""
-    series, lengths = runs_and_lengths
-    runs = torch.multinomial(torch.as_tensor(lengths * (lengths >= frames), dtype=torch.float32), batch, True,
-                             generator=generator)  # fmt: skip
-    draws = torch.rand(batch, 2, generator=generator)
+def _windows(runs: Sequence[Tensor], frames: int, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A window of each run, [runs, frames, tokens, dim], and their strides [runs], log-uniform in 1 ... most."""
     rows, strides = [], []
-    for run, (a, b) in zip(runs.tolist(), draws.tolist(), strict=True):
-        longest = min(most, (int(lengths[run]) - 1) // (frames - 1))
+    for run, (a, b) in zip(runs, torch.rand(len(runs), 2, generator=generator).tolist(), strict=True):
+        longest = min(most, (len(run) - 1) // (frames - 1))
         stride = min(longest, int(np.exp(a * np.log(longest + 1))))
-        begin = int(b * (int(lengths[run]) - (frames - 1) * stride))
-        rows.append(series[run][begin : begin + (frames - 1) * stride + 1 : stride])
+        begin = int(b * (len(run) - (frames - 1) * stride))
+        rows.append(run[begin : begin + (frames - 1) * stride + 1 : stride])
         strides.append(stride)
     return torch.stack(rows), torch.tensor(strides)
 

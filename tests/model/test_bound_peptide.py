@@ -56,7 +56,7 @@ def test_slow_axes_tell_torsions_and_structures_keep_them(peptides: PeptideFile)
         noise = torch.randn(1, bound.decode_noise, generator=torch.Generator().manual_seed(1))
         kept = [bound.reconstruct(slow, fast, noise), bound.decode(slow, noise)]
         likely = bound.likely(slow[..., : bound.n_slow])
-        assert torch.allclose(bound.complete(3 * slow[..., bound.n_slow :]), slow, atol=1e-4)
+        assert torch.allclose(bound.from_waves(3 * slow[..., bound.n_slow :]), slow, atol=1e-4)
     for angles in (bound.angles(again) for again in kept):
         assert float(turn(angles, own).abs().max()) < 1e-4
     assert float(turn(likely, own).abs().max()) < np.deg2rad(30)

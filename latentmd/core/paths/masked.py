@@ -16,7 +16,7 @@ _CONTEXT_NOISE = 0.05  # largest deviation of noise on known entries in training
 
 
 class _Attention(nn.Module):
-    """Self-attention over axis 1 of [batch, length, width], with rotary embedding of real positions where given."""
+    """Self-attention over axis 1 of [batch, length, width], with rotary embedding of real positions."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -28,13 +28,11 @@ class _Attention(nn.Module):
 
     rates: Tensor
 
-    def forward(self, h: Tensor, position: Tensor | None) -> Tensor:
+    def forward(self, h: Tensor, position: Tensor) -> Tensor:
         batch, length, width = h.shape
         q, k, v = self.qkv(h).reshape(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        if position is not None:
-            angle = position[:, None, :, None] * self.rates
-            q, k = _rotate(q, angle), _rotate(k, angle)
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v)
+        angle = position[:, None, :, None] * self.rates
+        mixed = nn.functional.scaled_dot_product_attention(_rotate(q, angle), _rotate(k, angle), v)
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
         return out
 
@@ -72,7 +70,8 @@ class _Block(nn.Module):
         mixed = self.time(by_token, position.repeat_interleave(tokens, dim=0))
         h = h + scales[2] * mixed.reshape(batch, tokens, frames, width).transpose(1, 2)
         if self.tokens is not None:
-            across = self.tokens(modulated(1).reshape(batch * frames, tokens, width), None)
+            places = torch.arange(tokens, dtype=h.dtype, device=h.device).expand(batch * frames, -1)
+            across = self.tokens(modulated(1).reshape(batch * frames, tokens, width), places)
             h = h + scales[5] * across.reshape(h.shape)
         last = self.parts - 1
         changed: Tensor = self.outer(nn.functional.silu(self.inner(modulated(last))))
@@ -97,7 +96,7 @@ class MaskedTrajectory(nn.Module):
         lag_range: shortest and longest time between frames, ps.
         context: size of per-token features of the molecule that `sample` and `loss` take; 0 for none.
         width, depth, heads: of the transformer.
-        several_tokens: tokens attend to each other.
+        several_tokens: tokens attend to each other; they are ordered, as residues of a chain are.
         window: most frames at once.
         solver_steps: midpoint steps of a sample, two network calls each.
     """
@@ -163,8 +162,9 @@ class MaskedTrajectory(nn.Module):
         return out
 
     def loss(
-        self, x: Tensor, mask: Tensor, times: Tensor, generator: torch.Generator, context: Tensor | None = None
-    ) -> Tensor:
+        self, x: Tensor, mask: Tensor, times: Tensor, generator: torch.Generator, context: Tensor | None = None,
+        axes: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Flow-matching error of the unknown entries of trajectories x [batch, frames, tokens, dim].
 
         Half of the trajectories have one noise level, the others one for each frame and token.
@@ -175,19 +175,21 @@ class MaskedTrajectory(nn.Module):
             times: [batch, frames] ps.
             generator: of noise and noise levels.
             context: [batch, tokens, context].
+            axes: 1 for each axis that a token has and 0 for others, which have no noise, [batch, tokens, dim].
         """
         batch = len(x)
-        noise = torch.randn(x.shape, generator=generator).to(x)
+        weight = torch.ones_like(x) if axes is None else axes.unsqueeze(1).expand(x.shape).to(x)
+        noise = torch.randn(x.shape, generator=generator).to(x) * weight
         one = torch.rand(batch, 1, 1, generator=generator).to(x)
         each = torch.rand(mask.shape, generator=generator).to(x)
         split = torch.arange(batch, device=x.device).reshape(-1, 1, 1) < batch // 2
         u = torch.where(split, one.expand_as(each), each).masked_fill(mask, 1.0)
         blur = _CONTEXT_NOISE * torch.rand(batch, 1, 1, 1, generator=generator).to(x)
-        known = x + blur * torch.randn(x.shape, generator=generator).to(x)
+        known = x + blur * weight * torch.randn(x.shape, generator=generator).to(x)
         level = u.unsqueeze(-1)
         predicted = self.velocity((1 - level) * noise + level * x, u, known, mask, times, context)
-        error = (predicted - (x - noise)).square().mean(dim=-1)
-        return error[~mask].mean()
+        error = (predicted - (x - noise)).square() * weight
+        return error[~mask].sum() / weight[~mask].sum()
 
     @torch.no_grad()
     def sample(
@@ -199,7 +201,7 @@ class MaskedTrajectory(nn.Module):
             known: values where `mask`, anything finite elsewhere, [batch, frames, tokens, dim].
             mask: what is known, [batch, frames, tokens].
             times: evenly spaced, ps, [batch, frames].
-            noise: standard normal, shaped as `known`.
+            noise: standard normal, shaped as `known`; 0 for axes that a token does not have.
             context: [batch, tokens, context].
 
         Raises:

@@ -31,6 +31,10 @@ class ObservedSample(NamedTuple):
 Observe = Callable[[Tensor, int], tuple[Tensor, Callable[[int], Any]]]
 
 
+#: Last step before an observation, by its number, of particles z: to z', with the ln of what corrects their weights.
+Arrive = Callable[[Tensor, int, torch.Generator], tuple[Tensor, Tensor]]
+
+
 class ObservedPaths:
     """Draws paths z_1 ... z_N from p(z_1) Π p(z_t | z_(t-1)) p(y_t | z_t) given observations y.
 
@@ -42,10 +46,11 @@ class ObservedPaths:
         steps: of the model.
         every: latent steps between observations.
         stationary: equilibrium population of each cell [cells].
+        arrive: the last step before an observation, where it can be told something of what will be observed.
     """
 
-    def __init__(self, steps: Steps, every: int, stationary: Tensor) -> None:
-        self.model, self.every, self.stationary = steps, every, stationary
+    def __init__(self, steps: Steps, every: int, stationary: Tensor, arrive: Arrive | None = None) -> None:
+        self.model, self.every, self.stationary, self.arrive = steps, every, stationary, arrive
 
     @torch.no_grad()
     def sample(self, starts: Tensor, observe: Observe, steps: int, generator: torch.Generator) -> ObservedSample:
@@ -61,8 +66,11 @@ class ObservedPaths:
         history, origins, kept, effective = [], [], [], []
         for t in range(steps):
             if t:
-                for _ in range(self.every):
-                    z, gain = self.model.defended(z, self.stationary, generator)
+                for left in reversed(range(self.every)):
+                    if left or self.arrive is None:
+                        z, gain = self.model.defended(z, self.stationary, generator)
+                    else:
+                        z, gain = self.arrive(z, t, generator)
                     log_weight = log_weight + gain
             likelihood, keep = observe(z, t)
             share = torch.softmax((log_weight + likelihood).double(), dim=0)

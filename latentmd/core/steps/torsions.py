@@ -159,9 +159,7 @@ class TorsionStep(nn.Module):
         context, g = self.context(latent, types, lag)
         features = self.features(angles, mask)
         coefficients = self.residue(self.known(context, features, g), features, types)
-        norm = torch.logsumexp((coefficients @ self.waves).float(), dim=-1) + math.log(self.turn / self.points)
-        value: Tensor = (coefficients * self.basis(angles)).sum(-1).float() - norm
-        return value * mask
+        return self.log_density(coefficients, angles) * mask
 
     @torch.jit.export
     def sample(
@@ -177,29 +175,63 @@ class TorsionStep(nn.Module):
             uniform: random numbers in (0, 1) [batch, tokens, slots].
             most_likely: each torsion is at the mode of its density given those before it, whatever the numbers.
         """
+        nothing = torch.zeros(mask[:1].shape, dtype=torch.bool, device=mask.device)
+        angles, _ = self.complete(latent, types, mask, lag, uniform, uniform, nothing, most_likely)
+        return angles
+
+    @torch.jit.export
+    def complete(
+        self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, uniform: Tensor, angles: Tensor, known: Tensor,
+        most_likely: bool = False,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Draw the torsions that are not known, each given those before it, known ones included.
+
+        Args:
+            latent: tokens [batch, tokens, axes].
+            types: of each token [batch, tokens, kinds], long.
+            mask: which slots have a torsion [batch, tokens, slots].
+            lag: shape [batch], ps.
+            uniform: random numbers in (0, 1) [batch, tokens, slots].
+            angles: values where `known` [batch, tokens, slots].
+            known: which torsions are, of all rows, [1, tokens, slots] bool.
+            most_likely: each torsion drawn is at the mode of its density.
+
+        Returns:
+            All torsions [batch, tokens, slots], and ln of the density of the known ones, each given those before it
+            [batch]: the weights that make the draws those of the step given what is known.
+        """
         context, g = self.context(latent, types, lag)
         batch, tokens = latent.shape[0], latent.shape[1]
-        angles = torch.zeros(batch, tokens, self.slots, dtype=latent.dtype, device=latent.device)
+        out = torch.zeros(batch, tokens, self.slots, dtype=latent.dtype, device=latent.device)
+        weight = torch.zeros(batch, dtype=latent.dtype, device=latent.device)
         shifted = torch.zeros(batch, 1, self.previous.in_features, dtype=latent.dtype, device=latent.device)
-        known: list[Tensor] = []
+        earlier: list[Tensor] = []
         for _ in self.causal.blocks:
-            known.append(self.causal.nothing(context))
+            earlier.append(self.causal.nothing(context))
         for t in range(tokens):
-            token, known = self.causal.extend(context[:, t : t + 1] + self.previous(shifted), g, known)
+            token, earlier = self.causal.extend(context[:, t : t + 1] + self.previous(shifted), g, earlier)
             h = token[:, 0]
             for s in range(self.slots):
                 if not bool(mask[:, t, s].any()):
                     continue
-                x = h + self.slot_embed(types[:, t, 0] * self.slots + s)
-                coefficients = self.density(self.head(x))
-                if most_likely:
-                    angles[:, t, s] = self.grid[(coefficients @ self.waves).argmax(-1)]
+                coefficients = self.density(self.head(h + self.slot_embed(types[:, t, 0] * self.slots + s)))
+                if bool(known[0, t, s]):
+                    out[:, t, s] = angles[:, t, s]
+                    weight = weight + self.log_density(coefficients, angles[:, t, s])
+                elif most_likely:
+                    out[:, t, s] = self.grid[(coefficients @ self.waves).argmax(-1)]
                 else:
-                    angles[:, t, s] = self.draw(coefficients, uniform[:, t, s])
-                own = self.features(angles[:, t : t + 1], mask[:, t : t + 1])
+                    out[:, t, s] = self.draw(coefficients, uniform[:, t, s])
+                own = self.features(out[:, t : t + 1], mask[:, t : t + 1])
                 h = h + own[:, 0, s] @ self.earlier[s]
-            shifted = self.features(angles[:, t : t + 1], mask[:, t : t + 1]).flatten(2)
-        return angles
+            shifted = self.features(out[:, t : t + 1], mask[:, t : t + 1]).flatten(2)
+        return out, weight
+
+    def log_density(self, coefficients: Tensor, angles: Tensor) -> Tensor:
+        """ln p in nats per radian, [...], of angles [...] under densities of coefficients [..., 2 · order]."""
+        norm = torch.logsumexp((coefficients @ self.waves).float(), dim=-1) + math.log(self.turn / self.points)
+        out: Tensor = (coefficients * self.basis(angles)).sum(-1).float() - norm
+        return out
 
     def draw(self, coefficients: Tensor, uniform: Tensor) -> Tensor:
         """Invert the distribution function, linear between grid points: coefficients [batch, 2 · order] → angles."""

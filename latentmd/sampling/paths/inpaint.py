@@ -6,8 +6,9 @@ import time as clock
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,12 +25,16 @@ from latentmd.sampling.paths.cells import CellChain, cell_chain
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
 from latentmd.sampling.paths.given import Given, read_given
 from latentmd.sampling.paths.graft import Graft, known_atoms, superposed
-from latentmd.sampling.paths.moves import moves_of
+from latentmd.sampling.paths.moves import moves_of, own_cells
 from latentmd.sampling.paths.plan import frames_of
 from latentmd.sampling.paths.subject import subject_of
+from latentmd.sampling.paths.told import Told, ToldSteps, told_by
 from latentmd.sampling.request import Report, no_report, picoseconds
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 from latentmd.units import format_time
+
+if TYPE_CHECKING:
+    from latentmd.model.propagator import Propagator
 
 _PART = 200  # frames of one filter, about
 _PARTICLES = 192
@@ -42,20 +47,22 @@ class InpaintPart:
 
     Attributes:
         frames: what is shared about structures.
-        chain: of the model's cells.
+        chain: of the model's cells; None where `told` is not.
         given: structures, of which the known atoms count, nm, shape (frames, atoms, 3).
         known, heavy: atoms whose coordinates are given, all and heavy ones.
         steps, lag: latent steps between frames, and the length of one in ps.
+        told: torsions that the given atoms tell, of a model that can be told them.
         folder, number, seed: of the run and the part.
     """
 
     frames: Frames
-    chain: CellChain
+    chain: CellChain | None
     given: Floats
     known: Ints
     heavy: Ints
     steps: int
     lag: float
+    told: Told | None
     folder: Path
     number: int
     seed: int
@@ -68,11 +75,10 @@ class InpaintPart:
 
 def inpaint_part(part: InpaintPart) -> int:
     """Draw, decode, join and keep the frames of a part; returns their number."""
-    propagator, chain = model_of(part.frames.model), part.chain
+    propagator = model_of(part.frames.model)
     key = np.random.SeedSequence([part.seed, part.number])
     rng = np.random.default_rng(key)
     generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
-    starts = chain.points[rng.choice(len(chain.weight), _PARTICLES, p=chain.weight)]
     given = superposed(part.given.astype(np.float64), part.frames.reference[None], part.heavy)
 
     def observe(z: torch.Tensor, t: int) -> tuple[torch.Tensor, Any]:
@@ -80,9 +86,8 @@ def inpaint_part(part: InpaintPart) -> int:
         square = ((x[:, part.heavy] - given[t][part.heavy]) ** 2).sum(axis=(1, 2))
         return torch.from_numpy(-0.5 * square / _TOLERANCE**2).float(), x.__getitem__
 
-    moves = moves_of(propagator, chain.partition)
-    filtered = ObservedPaths(moves.steps(part.lag), part.steps, torch.from_numpy(chain.stationary).float())
-    drawn = filtered.sample(torch.from_numpy(starts), observe, len(given), generator)
+    starts, filtered = _filter(part, propagator, rng, generator)
+    drawn = filtered.sample(starts, observe, len(given), generator)
     graft = Graft(part.frames.molecule, part.known, part.frames.limits, int(key.generate_state(2)[1]))
     joined = [graft.join(np.array(x), y) for x, y in zip(drawn.carried, given, strict=True)]
     positions = np.stack([x for x, _ in joined])
@@ -97,6 +102,20 @@ def inpaint_part(part: InpaintPart) -> int:
         },
     )  # fmt: skip
     return len(positions)
+
+
+def _filter(
+    part: InpaintPart, propagator: Propagator, rng: np.random.Generator, generator: torch.Generator
+) -> tuple[torch.Tensor, ObservedPaths]:
+    """Particles of the first frame, and the filter that moves them on."""
+    if part.told is not None:
+        steps = ToldSteps(propagator.module, part.told, part.lag)
+        return steps.starts(_PARTICLES, generator), ObservedPaths(steps, part.steps, torch.ones(1), steps.arrive)
+    chain = part.chain
+    assert chain is not None
+    moves, stationary = moves_of(propagator, chain.partition), torch.from_numpy(chain.stationary).float()
+    starts = torch.from_numpy(chain.points[rng.choice(len(chain.weight), _PARTICLES, p=chain.weight)])
+    return starts, ObservedPaths(moves.steps(part.lag), part.steps, stationary)
 
 
 def inpaint(
@@ -150,22 +169,28 @@ def _plan(request: FillRequest, residues: tuple[int, ...]) -> FillPlan:
     spec, frames = frames_of(subject)
     given = read_given(request.trajectory, subject.molecule.topology, request.interval, frames.template)
     steps, lag = _split(given, subject.model.manifest.lag)
-    chain = cell_chain(Propagator(subject.model.name, "cpu", threads=1))
-    count = max(1, round(len(given.positions) / _PART))
+    propagator = Propagator(subject.model.name, "cpu", threads=1)
+    chain, told = None, None
+    if own_cells(propagator) is None:
+        told = told_by(propagator, known, given.positions)
+    else:
+        chain = cell_chain(propagator)
+    edges = np.linspace(0, len(given.positions), max(1, round(len(given.positions) / _PART)) + 1).astype(int).tolist()
     parts = [
         InpaintPart(
             frames,
             chain,
-            stretch,
+            given.positions[begin:end],
             known,
             heavy,
             steps=steps,
             lag=lag,
+            told=None if told is None else told.part(begin, end),
             folder=request.out,
             number=number,
             seed=request.seed,
         )
-        for number, stretch in enumerate(np.array_split(given.positions, count))
+        for number, (begin, end) in enumerate(pairwise(edges))
     ]
     record = {
         "command": "inpaint", "trajectory": sha256(given.positions.tobytes()).hexdigest(), "residues": sorted(residues),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time as clock
 from dataclasses import asdict, dataclass
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ import torch
 from latentmd.analysis.kinetics import torsion_autocorrelation
 from latentmd.analysis.statistics import TORSION_GRID, js_distance
 from latentmd.arrays import Floats
-from latentmd.core.paths.masked import MaskedTrajectory
 from latentmd.io.atomic import write_npz
 from latentmd.io.folder import check_folder
-from latentmd.model.paths import beside, load_path_model
+from latentmd.model.paths import path_file
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
@@ -46,7 +44,6 @@ class UpsamplePart:
 
     Attributes:
         frames: what is shared about structures.
-        path_model: file of the masked trajectory model, and the hash of the bundle it belongs to.
         known: given structures, one more interval at either side where there is one, nm, shape (frames, atoms, 3).
         skip: intervals at its beginning that lend their surroundings only.
         intervals: that it keeps.
@@ -56,7 +53,6 @@ class UpsamplePart:
     """
 
     frames: Frames
-    path_model: tuple[Path, str]
     known: Floats
     skip: int
     intervals: int
@@ -73,11 +69,6 @@ class UpsamplePart:
         return self.folder / "state" / f"part-{self.number:04d}.npz"
 
 
-@cache
-def _network(path: Path, digest: str) -> MaskedTrajectory:
-    return load_path_model(path, digest)[0]
-
-
 def fill_part(part: UpsamplePart) -> int:
     """Draw, decode, settle and keep the frames of a part; returns their number."""
     propagator = model_of(part.frames.model)
@@ -85,7 +76,7 @@ def fill_part(part: UpsamplePart) -> int:
     rng = np.random.default_rng(key)
     generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
     known = propagator.encode(part.known)
-    whole = fill_windows(_network(*part.path_model), known, part.stride, part.every, generator)
+    whole = fill_windows(propagator.trajectories, known, part.stride, part.every, generator)
     begin = part.skip * part.stride
     slow = whole[begin : begin + part.intervals * part.stride + int(part.closes)]
     made = structures(part.frames, propagator, slow, rng)
@@ -159,10 +150,9 @@ def _plan(request: FillRequest, every: float) -> FillPlan:
     subject = subject_of((request.top,), request.model, request.inputs)
     spec, frames = frames_of(subject)
     given = read_given(request.trajectory, subject.molecule.topology, request.interval, frames.template)
-    path = beside(_file_of(subject))
-    digest = subject.model.manifest.weights_sha256
-    network, record = load_path_model(path, digest)
-    stride = _stride(given, every, record.lag, network.window)
+    network = model_of(subject.model.name).trajectories
+    path, _ = path_file(_file_of(subject), subject.manifest)
+    stride = _stride(given, every, network.lag_range, network.window)
     exact = given.interval / stride
     total = (len(given.positions) - 1) * stride + 1
     request_record = {
@@ -171,7 +161,7 @@ def _plan(request: FillRequest, every: float) -> FillPlan:
         "protocol": asdict(subject.molecule.protocol),
     }  # fmt: skip
     return FillPlan(
-        "upsample", request, subject, _parts(request, frames, given, (path, digest), (stride, exact)), fill_part,
+        "upsample", request, subject, _parts(request, frames, given, (stride, exact)), fill_part,
         times=given.times[0] + exact * np.arange(total), record=request_record,
         describe=lambda filled: _describe(filled, spec.names, stride, exact),
         title=f"{len(given.positions):,} frames {format_time(given.interval)} apart, filled in to one every "
@@ -215,9 +205,7 @@ def _stride(given: Given, every: float, lags: tuple[float, float], window: int) 
     return stride
 
 
-def _parts(
-    request: FillRequest, frames: Frames, given: Given, model: tuple[Path, str], spacing: tuple[int, float]
-) -> list[UpsamplePart]:
+def _parts(request: FillRequest, frames: Frames, given: Given, spacing: tuple[int, float]) -> list[UpsamplePart]:
     stride, every = spacing
     total = len(given.positions) - 1
     count = max(1, round(total * stride / _PART))
@@ -229,7 +217,6 @@ def _parts(
         parts.append(
             UpsamplePart(
                 frames,
-                model,
                 known,
                 a - low,
                 b - a,

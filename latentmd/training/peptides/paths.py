@@ -1,0 +1,100 @@
+"""Training of the path model of many peptides, on torsions of a set of their trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latentmd.arrays import Floats
+from latentmd.core.paths.masked import MaskedTrajectory
+from latentmd.io.trajectory import TrajectoryReader
+from latentmd.model.binding import bound_peptide
+from latentmd.model.paths import PathRecord, save_path_model
+from latentmd.model.peptide_file import PeptideFile, load_peptides
+from latentmd.model.peptide_paths import residue_features, residue_kinds
+from latentmd.training.loop import run_stage
+from latentmd.training.paths import PathTraining, Told, path_stage
+from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, find_molecules, split_molecules
+
+DEFAULTS = PathTraining(longest_lag=10.0, steps=12_000, batch=24, learning_rate=1.5e-3, width=64, lengths=(16, 31))
+_BLOCK = 1000  # frames read at once
+
+
+def train_peptide_paths(
+    dataset: Path, model: str | Path, out: Path, settings: PathTraining = DEFAULTS, *, resume: bool = False,
+    report: Callable[..., None] = lambda *_: None,
+) -> Path:  # fmt: skip
+    """Train the path model of a model of many peptides.
+
+    It moves cosines and sines of all torsions, and is told the type, place and hand of each residue. Molecules that the
+    set's manifest keeps for tests are not read.
+
+    Args:
+        dataset: folder of molecules, as `find_molecules` reads it; frames of one spacing.
+        model: of many peptides, whose conditions the trajectories were made under.
+        out: file to write.
+        settings: of the training.
+        resume: go on from the last checkpoint.
+        report: called with (stage, done, total, values).
+
+    Returns:
+        The file written.
+
+    Raises:
+        DatasetError: no molecule, or other times between the frames of one than of another.
+        BundleError: a molecule that the model does not cover.
+        TrainingError: the trajectories are too short, or the loss broke.
+    """
+    file = load_peptides(model)
+    molecules, _ = split_molecules(find_molecules(dataset), 0.0, settings.seed)
+    latents, told, kinds, spacings = [], [], set(), {}
+    for number, item in enumerate(molecules):
+        waves, found, names, spacings[item.name] = _waves(item, file)
+        latents += waves
+        told += [found] * len(waves)
+        kinds |= set(names)
+        report("reading", number + 1, len(molecules))
+    interval = min(spacings.values())
+    other = [name for name, spacing in spacings.items() if abs(spacing - interval) > 1e-3 * interval]
+    if other:
+        raise DatasetError(f"{other[0]} has a frame every {spacings[other[0]]:g} ps, others every {interval:g} ps; "
+                           "expected one spacing in all of them")  # fmt: skip
+    lags = (interval, max(settings.longest_lag, interval))
+    torch.manual_seed(settings.seed)
+    network = MaskedTrajectory(
+        latents[0].shape[2], lags, context=told[0].features.shape[1], width=settings.width, depth=settings.depth,
+        several_tokens=True,
+    )  # fmt: skip
+    folder = out.with_name(out.stem + "-training")
+    folder.mkdir(exist_ok=True)
+    stage = path_stage(network, latents, interval, settings, told)
+    trained = run_stage(stage, folder, log=folder / "log.csv", report=report, device="cpu", resume=resume)
+    assert isinstance(trained, MaskedTrajectory)
+    record = PathRecord(
+        file.sha256, lags, interval, frames=sum(map(len, latents)), seed=settings.seed, steps=settings.steps,
+        kinds=tuple(sorted(kinds)),
+    )  # fmt: skip
+    save_path_model(out, trained, record)
+    return out
+
+
+def _waves(item: MoleculeFiles, file: PeptideFile) -> tuple[list[Floats], Told, list[str], float]:
+    """Cosines and sines of one molecule's runs, what is told of it, its residues, and ps between frames."""
+    from openmm.app import PDBFile
+
+    pdb = PDBFile(str(item.topology))
+    bound, _, _ = bound_peptide(pdb.topology, np.asarray(pdb.getPositions(asNumpy=True)._value), file)
+    runs, spacing = [], 0.0
+    for path in item.trajectories:
+        reader = TrajectoryReader(path, str(item.topology), block=_BLOCK)
+        with torch.no_grad():
+            angles = [bound.angles(torch.from_numpy(block.positions).float()) for block in reader]
+            tokens = [bound.joined(a[..., :0], a) for a in angles]
+        runs.append(torch.cat(tokens).numpy())
+        spacing = float(reader.interval)
+    types, mask = bound.types[0], bound.mask[0]
+    told = Told(residue_features(types, mask), mask.float().repeat(1, 2))
+    return runs, told, residue_kinds(types), spacing
