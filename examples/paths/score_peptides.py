@@ -1,10 +1,14 @@
 """Figures of paths of peptides that the bundled model of many peptides was not trained on, against held-out MD.
 
-    python examples/paths/score_peptides.py paths REFERENCE --work scores
+    python examples/paths/score_peptides.py paths    REFERENCE --work scores
+    python examples/paths/score_peptides.py inpaint  REFERENCE --work scores
+    python examples/paths/score_peptides.py design   REFERENCE --work scores
+    python examples/paths/score_peptides.py upsample FINE      --work scores
+    python examples/paths/score_peptides.py forward  FINE      --work scores
 
-REFERENCE is the folder that examples/peptides/score.py takes. Half of the runs of each peptide is the reference, the
-other half the MD beside it. Nothing is chosen on these trajectories. Results are printed and kept in
-<work>/<name>.json; a peptide that is in it is not scored again.
+REFERENCE is the folder that examples/peptides/score.py takes; FINE is made from it by fine.py.
+Half of the runs of each peptide is the reference, the other half the MD beside it. Nothing is chosen on
+these trajectories. Results are printed and kept in <work>/<name>.json; a peptide that is in it is not scored again.
 """
 
 from __future__ import annotations
@@ -16,17 +20,32 @@ from typing import Any
 
 import mdtraj
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from openmm.app import PDBFile
 from score import PATHS, Reference, replicates
+from score_filling import upsampled
 
-from latentmd import paths
+from latentmd import inpaint, paths, upsample
 from latentmd.analysis.features import feature_spec
+from latentmd.analysis.kinetics import torsion_autocorrelation
+from latentmd.analysis.statistics import js_distance
+from latentmd.evaluation.residue_table import ResidueTable, scored_torsions
 from latentmd.model.binding import bind
+from latentmd.model.peptide_file import load_peptides
+from latentmd.model.propagator import Propagator
+from latentmd.molecule.chain import SLOTS, chain
+from latentmd.molecule.known_torsions import known_torsions
+from latentmd.sampling.paths.design import design
 
 INTERVAL = 5.0  # ps, of the reference
 LAG = 20  # frames: 100 ps
 PAIRS = 4  # pairs of ends that the scored paths are shared by
+PIECES = 3  # of 2 ns that are inpainted
+PHI, PSI = SLOTS.index("phi"), SLOTS.index("psi")
+STANDARD = {"HID": "HIS", "HIE": "HIS", "HIP": "HIS"}
+EVERY = 10  # frames of 1 ps between those that are given to `upsample`
+UPSAMPLED = 4  # runs that are filled in
 SHORT = 2  # runs in the shorter replicate MD: 25 ns of the test set
 
 
@@ -40,9 +59,10 @@ class Peptide:
         spec = feature_spec(self.topology)
         self.kept = [i for i, name in enumerate(spec.names) if not name.startswith("omega")]
         self.spec = spec
+        structure = PDBFile(str(pdb))
+        self.chain = chain(structure.topology, np.asarray(structure.getPositions(asNumpy=True)._value))
         self.model = work / f"{self.name}.pt"
         if not self.model.exists():
-            structure = PDBFile(str(pdb))
             bind(structure.topology, np.asarray(structure.getPositions(asNumpy=True)._value), self.model)
 
     def torsions(self, xyz: NDArray[Any]) -> NDArray[Any]:
@@ -50,6 +70,17 @@ class Peptide:
         flat = np.asarray(xyz).reshape(-1, *xyz.shape[-2:])
         found = [self.spec.values(flat[i : i + 20_000])[:, self.kept] for i in range(0, len(flat), 20_000)]
         return np.concatenate(found).reshape(*xyz.shape[:-2], -1)
+
+    def every_torsion(self, xyz: NDArray[Any]) -> NDArray[Any]:
+        """ω, φ, ψ and χ in radians, those of hydroxyls included, shape (frames, torsions)."""
+        atoms = np.arange(xyz.shape[-2])
+        return known_torsions(self.chain, atoms).measure(np.asarray(xyz))[:, self.chain.mask]
+
+    def trajectory(self, positions: NDArray[Any], path: Path, interval: float) -> Path:
+        """Write frames as an XTC file."""
+        times = interval * np.arange(len(positions))
+        mdtraj.Trajectory(np.asarray(positions), self.topology, time=times).save_xtc(str(path))
+        return path
 
     def save(self, positions: NDArray[Any], path: Path) -> Path:
         """Write one frame as a PDB file."""
@@ -95,6 +126,151 @@ def score_paths(peptide: Peptide, work: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def score_upsample(peptide: Peptide, work: Path) -> dict[str, Any]:
+    """Frames filled in between every tenth of some runs, a frame every ps, beside the given frame held and other MD."""
+    runs, other = peptide.xyz[:UPSAMPLED], peptide.xyz[UPSAMPLED : 2 * UPSAMPLED]
+    length = (runs.shape[1] - 1) // EVERY * EVERY + 1
+    truth = [peptide.every_torsion(run[:length]) for run in runs]
+    filled = []
+    for number, run in enumerate(runs):
+        coarse = peptide.trajectory(run[:length:EVERY], work / f"{peptide.name}-coarse.xtc", float(EVERY))
+        made = upsample(coarse, peptide.pdb, model=peptide.model, every="1ps", seed=number,
+                        out=work / f"{peptide.name}-upsample-{number}", resume=True)  # fmt: skip
+        filled.append(peptide.every_torsion(mdtraj.load(str(made.trajectory), top=str(made.topology)).xyz))
+    new = np.arange(length) % EVERY > 0
+    sets = {
+        "latentmd": filled, "given frame held": [np.repeat(run[::EVERY], EVERY, axis=0)[:length] for run in truth],
+        "other MD": [peptide.every_torsion(run[:length]) for run in other],
+    }  # fmt: skip
+    omega = np.argwhere(peptide.chain.mask)[:, 1] == SLOTS.index("omega")
+    result: dict[str, Any] = {}
+    for name, made in sets.items():
+        rows = [upsampled(truth, made, new, column) for column in range(len(omega))]
+        for kind, kept in (("φ, ψ, χ", ~omega), ("ω", omega)):
+            result[f"{name}, {kind}"] = {
+                key: float(np.mean([row[key] for row, keep in zip(rows, kept, strict=True) if keep]))
+                for key in ("distance", "autocorrelation rms")
+            }
+    return result
+
+
+def distance(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """JS distance of one torsion in bins of 10 degrees."""
+    edges = np.linspace(-np.pi, np.pi, 37)
+    return js_distance(np.histogram(a, edges)[0], np.histogram(b, edges)[0])
+
+
+def tabled(peptide: Peptide, count: int, rng: np.random.Generator) -> NDArray[Any]:
+    """Draws of every torsion from the residue table, shape (count, torsions)."""
+    table = ResidueTable.of(load_peptides().statistics).torsions
+    columns = []
+    for token, slot in np.argwhere(peptide.chain.mask):
+        share = table[peptide.chain.types[token, 0], peptide.chain.types[token, 1], slot]
+        columns.append((rng.choice(len(share), count, p=share / share.sum()) + rng.random(count)) / len(share))
+    return (2 * np.stack(columns, axis=1) - 1) * np.pi
+
+
+def score_inpaint(peptide: Peptide, work: Path) -> dict[str, Any]:
+    """Both inner residues drawn given the outer ones, in pieces of 2 ns: mean distance of their torsions."""
+    rng, stride = np.random.default_rng(0), round(20 / INTERVAL)
+    runs = rng.choice(len(peptide.xyz), PIECES, replace=False)
+    given = np.concatenate([peptide.xyz[run, : 100 * stride : stride] for run in runs])
+    hidden = [residue.resSeq for residue in peptide.topology.residues][1:3]
+    file = peptide.trajectory(given, work / f"{peptide.name}-pieces.xtc", 20.0)
+    made = inpaint(file, peptide.pdb, hidden, model=peptide.model, out=work / f"{peptide.name}-inpaint", resume=True)
+    drawn = mdtraj.load(str(made.trajectory), top=str(made.topology)).xyz
+    model = Propagator(peptide.model, "cpu", threads=1)
+    free = model.rollout(model.encode(given[::4]), 100.0, 60, rng)[20::4].flatten(0, 1)
+    samples = {
+        "latentmd": peptide.every_torsion(drawn), "residue table": tabled(peptide, 20_000, rng),
+        "unconditional model": peptide.every_torsion(model.decode(free, rng)),
+        "MD, other frames": peptide.every_torsion(peptide.xyz[:, 1::40].reshape(-1, *given.shape[1:])),
+    }  # fmt: skip
+    truth = peptide.every_torsion(given)
+    token, slot = np.argwhere(peptide.chain.mask).T
+    touched = {
+        "φ, ψ": (np.isin(slot, (PHI, PSI)) & np.isin(token, (1, 2)))
+        | ((token == 0) & (slot == PSI))
+        | ((token == 3) & (slot == PHI)),
+        "χ": (slot > PSI) & np.isin(token, (1, 2)),
+    }
+    result: dict[str, Any] = {name: {} for name in samples}
+    for kind, kept in touched.items():
+        for name, sample in samples.items():
+            values = []
+            for piece in range(PIECES):
+                part = slice(100 * piece, 100 * piece + 100)
+                other = sample[part] if name == "latentmd" else sample
+                values += [distance(truth[part, c], other[:, c]) for c in np.flatnonzero(kept)]
+            result[name][kind] = float(np.mean(values)) if values else float("nan")
+    turn = np.abs(np.remainder(samples["latentmd"] - truth + np.pi, 2 * np.pi) - np.pi)[:, touched["φ, ψ"]]
+    summary = made.summary
+    result["frames"] = {
+        "φ, ψ within 30 degrees": float((turn < np.pi / 6).mean()), "sound": summary["frames_sound_before_relaxation"],
+        "failing": summary["frames_failing_checks"] / summary["frames"],
+    }  # fmt: skip
+    return result
+
+
+def score_design(peptide: Peptide, work: Path) -> dict[str, Any]:
+    """Rank and probability of both inner residues: by the dynamics of the outer ones, and by one structure of them."""
+    outer = np.flatnonzero(np.isin(peptide.chain.record.residue_index, (0, 3)))
+    which, every = known_torsions(peptide.chain, outer), peptide.xyz[:, :: round(200 / INTERVAL)]
+    frames, result = np.array(every).reshape(-1, *every.shape[2:]), {}
+    for name, x in (("latentmd", frames), ("structure only", frames[:1])):
+        found = design(load_peptides(), peptide.chain, [1, 2], which, x, seed=0)
+        for place, share in enumerate(found.probability):
+            true = share[
+                found.types.index(STANDARD.get(peptide.chain.names[place + 1], peptide.chain.names[place + 1]))
+            ]
+            result[f"{name}, residue {place + 2}"] = {
+                "rank": int((share > true).sum()) + 1, "probability": float(true), "right": float(true == share.max()),
+            }  # fmt: skip
+    return result
+
+
+def score_forward(peptide: Peptide, work: Path) -> dict[str, Any]:
+    """The masked model as a forward simulator beside the one-step model: 100 walkers of 6 ns, a frame every 10 ps."""
+    model, rng = Propagator(peptide.model, "cpu", threads=1), np.random.default_rng(0)
+    generator, frames, lag = torch.Generator().manual_seed(0), 31, 10.0
+    starts = model.encode(peptide.xyz[::2, :: len(peptide.xyz[0]) // 12].reshape(-1, *peptide.xyz.shape[2:])[:100])
+    times, runs, last = (lag * torch.arange(frames)).expand(len(starts), -1), [], starts
+    for _ in range(20):
+        known = torch.zeros(len(starts), frames, *starts.shape[1:])
+        known[:, 0] = last
+        mask = torch.zeros(known.shape[:3], dtype=torch.bool)
+        mask[:, 0] = True
+        drawn = model.trajectories.sample(known, mask, times, torch.randn(known.shape, generator=generator))
+        runs.append(drawn[:, 1:])
+        last = drawn[:, -1]
+    one_step = model.rollout(starts, lag, 600, rng).transpose(0, 1)
+    kept = slice(200, None)
+    sets = {
+        "masked model": _angles(peptide, model, torch.cat(runs, dim=1)[:, kept]),
+        "one-step model": _angles(peptide, model, one_step[:, kept]),
+        "MD": peptide.every_torsion(peptide.xyz[1::2, ::2].reshape(-1, *peptide.xyz.shape[2:])).reshape(
+            len(peptide.xyz) // 2, -1, int(peptide.chain.mask.sum())
+        ),
+    }
+    truth = peptide.every_torsion(peptide.xyz[::2, ::2].reshape(-1, *peptide.xyz.shape[2:]))
+    truth = truth.reshape(len(peptide.xyz) // 2, -1, truth.shape[-1])
+    scored = [list(map(tuple, np.argwhere(peptide.chain.mask))).index(key) for key in scored_torsions(peptide.chain)]
+    result = {}
+    for name, made in sets.items():
+        curves = [[torsion_autocorrelation([run[:, c] for run in x], 40)[1:] for c in scored] for x in (truth, made)]
+        result[name] = {
+            "distance": float(np.mean([distance(truth[..., c].ravel(), made[..., c].ravel()) for c in scored])),
+            "autocorrelation rms": float(np.sqrt(np.square(np.subtract(*curves)).mean())),
+        }
+    return result
+
+
+def _angles(peptide: Peptide, model: Propagator, tokens: torch.Tensor) -> NDArray[Any]:
+    """Torsions (walkers, frames, torsions) of tokens (walkers, frames, residues, axes)."""
+    angles = model.module.torsions(tokens.flatten(0, 1)).numpy()[:, peptide.chain.mask]
+    return angles.reshape(*tokens.shape[:2], -1)
+
+
 def means(scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Mean over peptides of every number that all of them have."""
     out: dict[str, Any] = {}
@@ -106,7 +282,10 @@ def means(scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {key: round(float(np.mean(values)), 4) for key, values in out.items()}
 
 
-SCORES = {"paths": score_paths}
+SCORES = {
+    "paths": score_paths, "upsample": score_upsample, "inpaint": score_inpaint, "design": score_design,
+    "forward": score_forward,
+}  # fmt: skip
 
 
 def main() -> None:

@@ -41,11 +41,13 @@ class Residues(click.ParamType[tuple[int, ...]]):
     epilog="""\b
 Examples:
   latentmd inpaint walker-0000.xtc --top topology.pdb --residues 2
-  latentmd inpaint run.dcd --interval 10ps --top my.pdb --model my.pt --residues 2,3 --out drawn""",
+  latentmd inpaint run.dcd --interval 10ps --top my.pdb --model my.pt --residues 2,3 --out drawn
+  latentmd inpaint run.xtc --top my.pdb --model my.pt --residues 2,3 --design""",
 )
 @click.argument("trajectory", type=click.Path(path_type=Path))
 @click.option("--top", required=True, type=click.Path(path_type=Path), help="PDB file of the trajectory's atoms.")
 @click.option("--residues", required=True, type=Residues(), help="Residues to draw, such as 2,3 or 2-5.")
+@click.option("--design", is_flag=True, help="Also weigh which residues they might be (model of many peptides).")
 @fill_options
 @input_options
 def inpaint_command(trajectory: Path, top: Path, residues: tuple[int, ...], **options: Any) -> None:
@@ -54,6 +56,9 @@ def inpaint_command(trajectory: Path, top: Path, residues: tuple[int, ...], **op
     What the file says about the named residues is not looked at. The others keep their coordinates, turned and moved
     onto the structure in --top. Writes inpaint.xtc, topology.pdb, provenance.csv (how each frame was made),
     summary.json, inpaint.png and inpaint.html.
+
+    With --design, which residues the named ones might be is weighed as well, as probabilities (design.csv): one or two
+    beside each other, with residues on either side. The model must be one that `latentmd bind` made.
     """
     from latentmd.sampling.paths.inpaint import inpaint
 
@@ -61,3 +66,5 @@ def inpaint_command(trajectory: Path, top: Path, residues: tuple[int, ...], **op
         with Display(lines=True) as display:
             result = inpaint(trajectory, top, residues, progress=display, **options)
         show_fill(result, "inpaint")
+        for number, name in result.summary.get("design", {}).items():
+            click.echo(f"residue {number} is most likely {name}; design.csv has all probabilities")

@@ -187,10 +187,10 @@ class TorsionStep(nn.Module):
         """Draw the torsions that are not known, each given those before it, known ones included.
 
         Args:
-            latent: tokens [batch, tokens, axes].
-            types: of each token [batch, tokens, kinds], long.
-            mask: which slots have a torsion [batch, tokens, slots].
-            lag: shape [batch], ps.
+            latent: tokens [batch or 1, tokens, axes].
+            types: of each token [batch or 1, tokens, kinds], long.
+            mask: which slots have a torsion [batch or 1, tokens, slots].
+            lag: shape [batch or 1], ps.
             uniform: random numbers in (0, 1) [batch, tokens, slots].
             angles: values where `known` [batch, tokens, slots].
             known: which torsions are, of all rows, [1, tokens, slots] bool.
@@ -200,8 +200,9 @@ class TorsionStep(nn.Module):
             All torsions [batch, tokens, slots], and ln of the density of the known ones, each given those before it
             [batch]: the weights that make the draws those of the step given what is known.
         """
+        batch, tokens = uniform.shape[0], latent.shape[1]
         context, g = self.context(latent, types, lag)
-        batch, tokens = latent.shape[0], latent.shape[1]
+        context, g = context.expand(batch, -1, -1), g.expand(batch, -1)
         out = torch.zeros(batch, tokens, self.slots, dtype=latent.dtype, device=latent.device)
         weight = torch.zeros(batch, dtype=latent.dtype, device=latent.device)
         shifted = torch.zeros(batch, 1, self.previous.in_features, dtype=latent.dtype, device=latent.device)

@@ -145,7 +145,7 @@ class FillPlan:
 
 def files_of(command: str) -> RunFiles:
     """What a run of a command leaves in its folder."""
-    own = (f"{command}.xtc", f"{command}.png", f"{command}.html")
+    own = (f"{command}.xtc", f"{command}.png", f"{command}.html", "design.csv")
     return RunFiles(command, ("topology.pdb", "provenance.csv", "summary.json", "state", *own))
 
 

@@ -22,6 +22,7 @@ from latentmd.report import page as report_page
 from latentmd.report.markup import table
 from latentmd.sampling.paths.batch import KINDS, Frames, failed_checks, model_of, torsions_of
 from latentmd.sampling.paths.cells import CellChain, cell_chain
+from latentmd.sampling.paths.design_page import design_task
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
 from latentmd.sampling.paths.given import Given, read_given
 from latentmd.sampling.paths.graft import Graft, known_atoms, superposed
@@ -119,10 +120,10 @@ def _filter(
 
 
 def inpaint(
-    trajectory: str | Path, top: str | Path, residues: Sequence[int], *, interval: str | float | None = None,
-    model: str | Path | None = None, seed: int = 0, processes: int | None = None, out: str | Path | None = None,
-    overwrite: bool = False, resume: bool = False, inputs: InputOptions = DEFAULT_INPUTS,
-    progress: Report | None = None,
+    trajectory: str | Path, top: str | Path, residues: Sequence[int], *, design: bool = False,
+    interval: str | float | None = None, model: str | Path | None = None, seed: int = 0, processes: int | None = None,
+    out: str | Path | None = None, overwrite: bool = False, resume: bool = False,
+    inputs: InputOptions = DEFAULT_INPUTS, progress: Report | None = None,
 ) -> FillResult:  # fmt: skip
     """Draw the dynamics of some residues given that of the others.
 
@@ -130,6 +131,7 @@ def inpaint(
         trajectory: any file that mdtraj reads; coordinates of the named residues in it are not looked at.
         top: PDB file of its atoms.
         residues: numbers, as in the PDB file, of the residues to draw.
+        design: also weigh which residues they might be; of a model bound from one of many peptides.
         interval: time between the frames, for formats without times.
         model: name of a bundled model or path of one; the bundled one that covers the molecule where None.
         seed: decides all randomness.
@@ -155,10 +157,10 @@ def inpaint(
     )  # fmt: skip
     check_folder(request.out, request.policy, files_of("inpaint"))
     report("preparing")
-    return run_fill(_plan(request, tuple(residues)), report, begin)
+    return run_fill(_plan(request, tuple(sorted(residues)), design, report), report, begin)
 
 
-def _plan(request: FillRequest, residues: tuple[int, ...]) -> FillPlan:
+def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report: Report) -> FillPlan:
     from latentmd.model.propagator import Propagator
 
     subject = subject_of((request.top,), request.model, request.inputs)
@@ -170,6 +172,7 @@ def _plan(request: FillRequest, residues: tuple[int, ...]) -> FillPlan:
     given = read_given(request.trajectory, subject.molecule.topology, request.interval, frames.template)
     steps, lag = _split(given, subject.model.manifest.lag)
     propagator = Propagator(subject.model.name, "cpu", threads=1)
+    task = design_task(propagator, hidden, residues, known, given.positions, request.seed) if design else None
     chain, told = None, None
     if own_cells(propagator) is None:
         told = told_by(propagator, known, given.positions)
@@ -193,16 +196,25 @@ def _plan(request: FillRequest, residues: tuple[int, ...]) -> FillPlan:
         for number, (begin, end) in enumerate(pairwise(edges))
     ]
     record = {
-        "command": "inpaint", "trajectory": sha256(given.positions.tobytes()).hexdigest(), "residues": sorted(residues),
-        "model": subject.model.sha256, "seed": request.seed, "protocol": asdict(subject.molecule.protocol),
+        "command": "inpaint", "trajectory": sha256(given.positions.tobytes()).hexdigest(), "residues": list(residues),
+        "design": design, "model": subject.model.sha256, "seed": request.seed,
+        "protocol": asdict(subject.molecule.protocol),
     }  # fmt: skip
     before = torsions_of(given.positions.astype(np.float64), frames.torsions)
     touched = [
         (c, spec.names[c]) for c, quad in enumerate(frames.torsions) if not set(quad.tolist()) <= set(known.tolist())
     ]
+
+    def describe(filled: Filled) -> tuple[dict[str, Any], list[report_page.Section], bytes]:
+        found, sections, image = _describe(filled, (before, given.times), touched, residues)
+        if task is None:
+            return found, sections, image
+        weighed, section = task.run(request.out, report)
+        return {**found, **weighed}, [section, *sections], image
+
     return FillPlan(
         "inpaint", request, subject, parts, inpaint_part, times=given.times, record=record,
-        describe=lambda filled: _describe(filled, (before, given.times), touched, residues),
+        describe=describe,
         title=f"Residues {', '.join(map(str, residues))} drawn in {len(given.positions):,} frames "
         f"{format_time(given.interval)} apart",
     )  # fmt: skip

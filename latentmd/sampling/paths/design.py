@@ -1,0 +1,214 @@
+"""Design: which residues might stand in a gap, as probabilities, from the dynamics of the residues around it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentmd.arrays import Doubles, Floats
+from latentmd.core.steps.torsions import EVER
+from latentmd.molecule.chain import SLOTS, TYPES, Chain
+from latentmd.molecule.closure import closures
+from latentmd.molecule.known_torsions import KnownTorsions
+from latentmd.sampling.request import Report, no_report
+
+if TYPE_CHECKING:
+    from latentmd.model.peptide_file import PeptideFile
+
+_OMEGA, _PHI, _PSI = (SLOTS.index(name) for name in ("omega", "phi", "psi"))
+_FRAMES, _DRAWS = 60, 32  # of the trajectory that are looked at, and closures of each
+_FIRST, _KEPT = 4, 4  # all candidates are weighed on one frame in so many, one candidate in so many on the others
+_OUTLIERS = 4.0  # evidence of a frame whose closures all miss, in units of the candidates' mean
+_SHOWN = 10  # combinations
+_MOST = 2  # residues at once
+_VARIANTS = {"HID": "HIS", "HIE": "HIS", "HIP": "HIS", "ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "CYM": "CYS"}
+
+
+@dataclass(frozen=True)
+class Design:
+    """Probabilities of residue types.
+
+    Attributes:
+        types: names of the standard residues.
+        probability: of each type at each place, shape (places, types).
+        pairs: the likeliest combinations, best first, with their probability.
+    """
+
+    types: tuple[str, ...]
+    probability: Doubles
+    pairs: tuple[tuple[tuple[str, ...], float], ...]
+
+
+class Gap:
+    """Missing residues between two known ones.
+
+    Args:
+        chain: the peptide; what it says about the missing residues is not looked at.
+        missing: their tokens.
+
+    Raises:
+        ValueError: too many, not beside each other, or without a residue on either side.
+    """
+
+    def __init__(self, chain: Chain, missing: Sequence[int]) -> None:
+        numbers = sorted(missing)
+        if len(numbers) > _MOST or numbers != list(range(numbers[0], numbers[-1] + 1)):
+            raise ValueError(f"--design weighs one residue, or {_MOST} beside each other; {len(numbers)} are named")
+        self.before, self.after, self.missing = numbers[0] - 1, numbers[-1] + 1, numbers
+        atoms = [self._backbone(chain, token) for token in (self.before, self.after)]
+        if any(len(found) < 3 for found in atoms):
+            raise ValueError("--design needs a residue with N, CA and C on either side of those it weighs; the ends of "
+                             "the chain, and residues beside a cap, cannot be weighed")  # fmt: skip
+        self.atoms = atoms
+
+    @staticmethod
+    def _backbone(chain: Chain, token: int) -> list[int]:
+        if not 0 <= token < len(chain.names):
+            return []
+        residue = sorted(set(chain.record.residue_index))[token]
+        own = {n: i for i, n in enumerate(chain.record.names) if chain.record.residue_index[i] == residue}
+        return [own[name] for name in ("N", "CA", "C") if name in own]
+
+    def closed(self, which: KnownTorsions, x: Floats, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Torsions of frames with the gap closed in several ways.
+
+        Args:
+            which: torsions that the given atoms tell.
+            x: nm, shape (frames, atoms, 3).
+            draws: ways of each frame.
+            generator: decides them.
+
+        Returns:
+            All torsions [frames · draws, tokens, slots], side chains of the missing residues aside, and which of them
+            are known [tokens, slots].
+        """
+        told = torch.from_numpy(which.measure(x))
+        first, last = (torch.from_numpy(np.asarray(x[:, atoms])) for atoms in self.atoms)
+        psi, phi = told[:, self.before, _PSI], told[:, self.after, _PHI]
+        found = closures(first, last, psi, phi, len(self.missing), draws, generator).flatten(0, 1)
+        angles, known = told.repeat_interleave(draws, dim=0), torch.from_numpy(which.known.copy())
+        places = [(self.before, _PSI), *itertools.product(self.missing, (_OMEGA, _PHI, _PSI)), (self.after, _OMEGA),
+                  (self.after, _PHI)]  # fmt: skip
+        for column, (token, slot) in enumerate(places):
+            angles[:, token, slot], known[token, slot] = found[:, column], True
+        return angles, known
+
+
+class Weighing:
+    """Evidence of residue types for a gap, frame by frame.
+
+    p(frame | types) is the density at lag ∞ of all torsions that are known, averaged over the ways to close the gap;
+    side chains of the missing residues are drawn. Each residue is taken in its usual protonation state.
+
+    Args:
+        file: model of many peptides.
+        chain: the peptide.
+        gap: its missing residues.
+        generator: decides side chains.
+    """
+
+    def __init__(self, file: PeptideFile, chain: Chain, gap: Gap, generator: torch.Generator) -> None:
+        self.model, self.generator, self.gap = file.model, generator, gap
+        self.types, self.mask = torch.from_numpy(chain.types), torch.from_numpy(chain.mask)
+        counts = file.statistics["table_counts"].sum(-1)  # [types, places, slots]
+        self.there = counts > 0
+        places = self.types[gap.missing, 1].tolist()
+        self.candidates = list(itertools.product(*(_forms(counts[:, place].sum(-1)) for place in places)))
+
+    @torch.no_grad()
+    def evidence(self, candidate: tuple[int, ...], angles: Tensor, known: Tensor, draws: int) -> Tensor:
+        """ln p of each frame, [frames].
+
+        Args:
+            candidate: indices into `TYPES`, one for each missing residue.
+            angles, known: from `Gap.closed`.
+            draws: closures of each frame.
+        """
+        types, mask = self.types.clone(), self.mask.clone()
+        for token, kind in zip(self.gap.missing, candidate, strict=True):
+            types[token, 0] = kind
+            mask[token] = self.there[kind, types[token, 1]]
+        step, types, mask = self.model.step, types.unsqueeze(0), mask.unsqueeze(0)
+        uniform = torch.rand(angles.shape, generator=self.generator).clamp(1e-6, 1 - 1e-6)
+        nothing = angles.new_zeros(1, types.shape[1], step.axes)
+        _, log_density = step.complete(nothing, types, mask, torch.tensor([EVER]), uniform, angles, known & mask)
+        return torch.logsumexp(log_density.reshape(-1, draws), dim=1) - math.log(draws)
+
+
+def _forms(counts: Tensor) -> list[int]:
+    """Of every residue the form, by protonation, that training saw most; counts [types]."""
+    best: dict[str, int] = {}
+    for kind in counts.nonzero().flatten().tolist():
+        name = _VARIANTS.get(TYPES[kind], TYPES[kind])
+        if name not in best or counts[kind] > counts[best[name]]:
+            best[name] = kind
+    return list(best.values())
+
+
+def design(
+    file: PeptideFile, chain: Chain, missing: Sequence[int], which: KnownTorsions, x: Floats, *, seed: int,
+    frames: int = _FRAMES, report: Report = no_report,
+) -> Design:  # fmt: skip
+    """Weigh residue types for missing residues by Bayes' rule, all types equally likely before.
+
+    Frames count as independent draws from equilibrium. A frame whose closures all miss the structure tells nothing: its
+    evidence is mixed with a constant, the candidates' mean times four. All combinations are weighed on a quarter of the
+    frames, the best quarter of them on all.
+
+    Args:
+        file: model of many peptides.
+        chain: the peptide; its own types at the missing places are not looked at.
+        missing: their tokens.
+        which: torsions that the given atoms tell.
+        x: frames, nm, shape (frames, atoms, 3); mirrored for a peptide of D residues.
+        seed: decides everything.
+        frames: at most so many are looked at, evenly spread.
+        report: called with (stage, done, total).
+
+    Raises:
+        ValueError: residues that cannot be weighed.
+    """
+    gap, generator = Gap(chain, missing), torch.Generator().manual_seed(seed)
+    chosen = x[np.unique(np.linspace(0, len(x) - 1, min(frames, len(x))).astype(int))]
+    angles, known = gap.closed(which, chosen, _DRAWS, generator)
+    weighing = Weighing(file, chain, gap, generator)
+    rows = torch.arange(len(angles)).reshape(len(chosen), _DRAWS)
+    everyone = list(range(len(weighing.candidates)))
+    steps = len(everyone) + len(everyone) // _KEPT
+
+    def scores(among: list[int], part: Tensor, done: int) -> Tensor:
+        """ln of the product of the frames' evidence for some candidates, each mixed with a constant."""
+        found = []
+        for number, k in enumerate(among):
+            found.append(weighing.evidence(weighing.candidates[k], angles[part.flatten()], known, _DRAWS))
+            report("weighing residue types", done + number + 1, steps)
+        table = torch.stack(found).double()
+        mean = torch.logsumexp(table, dim=0) - math.log(len(found))
+        return torch.logaddexp(table, mean + math.log(_OUTLIERS)).sum(dim=1)
+
+    few, others = rows[::_FIRST], rows[torch.arange(len(rows)) % _FIRST > 0]
+    score = scores(everyone, few, 0)
+    if len(others):
+        best = score.argsort(descending=True)[: len(everyone) // _KEPT]
+        whole = score[best] + scores(best.tolist(), others, len(everyone))
+        score = (score - score.max()) * len(rows) / len(few) + whole.max()  # as if the other frames were like those
+        score[best] = whole
+    return _probabilities(weighing.candidates, torch.softmax(score, dim=0).numpy(), len(missing))
+
+
+def _probabilities(candidates: Sequence[tuple[int, ...]], share: Doubles, places: int) -> Design:
+    pairs = {tuple(_VARIANTS.get(TYPES[k], TYPES[k]) for k in kinds): float(p)
+             for kinds, p in zip(candidates, share, strict=True)}  # fmt: skip
+    types = tuple(sorted({name for pair in pairs for name in pair}))
+    table = np.zeros((places, len(types)))
+    for pair, p in pairs.items():
+        for place, name in enumerate(pair):
+            table[place, types.index(name)] += p
+    return Design(types, table, tuple(sorted(pairs.items(), key=lambda item: -item[1])[:_SHOWN]))
