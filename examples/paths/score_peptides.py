@@ -180,11 +180,14 @@ def score_inpaint(peptide: Peptide, work: Path) -> dict[str, Any]:
     made = inpaint(file, peptide.pdb, hidden, model=peptide.model, out=work / f"{peptide.name}-inpaint", resume=True)
     drawn = mdtraj.load(str(made.trajectory), top=str(made.topology)).xyz
     model = Propagator(peptide.model, "cpu", threads=1)
-    free = model.rollout(model.encode(given[::4]), 100.0, 60, rng)[20::4].flatten(0, 1)
+    walkers = peptide.xyz[:, :: len(peptide.xyz[0]) // 4].reshape(-1, *given.shape[1:])
+    free = model.rollout(model.encode(walkers), 20.0, 150, rng)[50:].transpose(0, 1)
+    free = peptide.every_torsion(model.decode(free.flatten(0, 1), rng))
+    other = peptide.xyz[(runs + 1) % len(peptide.xyz), -100 * stride :: stride].reshape(-1, *given.shape[1:])
     samples = {
         "latentmd": peptide.every_torsion(drawn), "residue table": tabled(peptide, 20_000, rng),
-        "unconditional model": peptide.every_torsion(model.decode(free, rng)),
-        "MD, other frames": peptide.every_torsion(peptide.xyz[:, 1::40].reshape(-1, *given.shape[1:])),
+        "residue table, 100 draws": tabled(peptide, PIECES * 100, rng), "unconditional model": free,
+        "unconditional model, 2 ns": free[: PIECES * 100], "MD, another 2 ns": peptide.every_torsion(other),
     }  # fmt: skip
     truth = peptide.every_torsion(given)
     token, slot = np.argwhere(peptide.chain.mask).T
@@ -200,8 +203,8 @@ def score_inpaint(peptide: Peptide, work: Path) -> dict[str, Any]:
             values = []
             for piece in range(PIECES):
                 part = slice(100 * piece, 100 * piece + 100)
-                other = sample[part] if name == "latentmd" else sample
-                values += [distance(truth[part, c], other[:, c]) for c in np.flatnonzero(kept)]
+                beside = sample[part] if len(sample) == len(truth) else sample
+                values += [distance(truth[part, c], beside[:, c]) for c in np.flatnonzero(kept)]
             result[name][kind] = float(np.mean(values)) if values else float("nan")
     turn = np.abs(np.remainder(samples["latentmd"] - truth + np.pi, 2 * np.pi) - np.pi)[:, touched["φ, ψ"]]
     summary = made.summary

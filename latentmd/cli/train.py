@@ -19,6 +19,7 @@ Examples:
   latentmd train run/walker-*.xtc --top run/topology.pdb --from peptides --minutes 3 --out mine.pt
   latentmd train runs-of-many-peptides --minutes 600 --out many.pt
   latentmd train train/*.xtc --top train/topology.pdb --paths my.pt --out my.paths.pt
+  latentmd train runs-of-many-peptides --paths peptides --out peptides.paths.pt
   latentmd train --world double-pendulum --observe pixels --out pendulum""",
 )
 @click.argument("trajectories", metavar="TRAJECTORIES... | DATASET", nargs=-1, type=click.Path(path_type=Path))
@@ -77,7 +78,8 @@ def train_command(
     what it was, what it became and a model from scratch are scored on frames that are held out.
 
     A folder in the place of TRAJECTORIES is a data set of many peptides, such as one with a folder for each from
-    `latentmd md`: one model of all of them is trained, and scored on some that are held out.
+    `latentmd md`: one model of all of them is trained, and scored on some that are held out; with --paths, the path
+    model of a MODEL of many peptides.
 
     With --world, trajectories are simulated, and the model, its figures and a table of measurements are written into
     the folder --out.
@@ -90,7 +92,7 @@ def train_command(
         )  # fmt: skip
         return
     if len(trajectories) == 1 and trajectories[0].is_dir():
-        _train_many(ctx, trajectories[0], out)
+        (_train_many if paths is None else _train_many_paths)(ctx, trajectories[0], out)
         return
     if not trajectories or top is None:
         raise click.UsageError("expected TRAJECTORIES and --top, or --world with the name of a toy world")
@@ -100,10 +102,7 @@ def train_command(
     _refuse_given(ctx, ("minutes", "held_out", "scratch", "seed"), "without --from or a DATASET")
     from latentmd.training.config import ConfigError, load_config
 
-    if out.exists() and not (resume or overwrite):
-        raise click.UsageError(f"{out} exists; pass --overwrite to replace it or --resume to continue its training")
-    if not out.parent.is_dir():
-        raise click.UsageError(f"{out.parent}: no such folder for the bundle; create it first")
+    _check_out(ctx, out)
     if paths is not None:
         _train_paths(ctx, (trajectories, top, paths, out), resume)
         return
@@ -140,15 +139,43 @@ def _refuse_given(ctx: click.Context, names: tuple[str, ...], where: str) -> Non
         raise click.UsageError(f"{', '.join(given)}: no meaning {where}; leave out one or the other")
 
 
-def _train_many(ctx: click.Context, dataset: Path, out: Path) -> None:
-    """Train a model of many peptides."""
-    unused = ("top", "paths", "start", "held_out", "scratch", "config", "name", "devices", "precision")
-    _refuse_given(ctx, unused, "with a DATASET of many molecules")
-    p = ctx.params
-    if out.exists() and not (p["resume"] or p["overwrite"]):
+def _check_out(ctx: click.Context, out: Path) -> None:
+    """Refuse to write over a file, or into a folder that is not there."""
+    if out.exists() and not (ctx.params["resume"] or ctx.params["overwrite"]):
         raise click.UsageError(f"{out} exists; pass --overwrite to replace it or --resume to continue its training")
     if not out.parent.is_dir():
         raise click.UsageError(f"{out.parent}: no such folder for the model; create it first")
+
+
+def _train_many_paths(ctx: click.Context, dataset: Path, out: Path) -> None:
+    """Train the path model of a model of many peptides."""
+    unused = ("top", "start", "held_out", "scratch", "minutes", "config", "name", "device", "devices", "precision")
+    _refuse_given(ctx, unused, "with --paths and a DATASET")
+    _check_out(ctx, out)
+    from dataclasses import replace
+
+    from latentmd.training.loop import TrainingError
+    from latentmd.training.peptides.paths import DEFAULTS, train_peptide_paths
+
+    settings = replace(DEFAULTS, seed=ctx.params["seed"] or 0)
+    with Display(keep=True) as progress:
+        try:
+            train_peptide_paths(
+                dataset, ctx.params["paths"], out, settings, resume=ctx.params["resume"], report=progress
+            )
+        except KeyboardInterrupt as error:
+            raise click.ClickException("stopped; run the same line with --resume to go on") from error
+        except (ValueError, OSError, TrainingError) as error:
+            raise click.ClickException(str(error)) from error
+    click.echo(f"wrote {out}; it is found beside the model, as <model>.paths.pt")
+
+
+def _train_many(ctx: click.Context, dataset: Path, out: Path) -> None:
+    """Train a model of many peptides."""
+    unused = ("top", "start", "held_out", "scratch", "config", "name", "devices", "precision")
+    _refuse_given(ctx, unused, "with a DATASET of many molecules")
+    p = ctx.params
+    _check_out(ctx, out)
     from latentmd.training.peptides.run import PeptideSettings, train_peptides
 
     settings = PeptideSettings(minutes=p["minutes"] or 60.0, seed=p["seed"] or 0)

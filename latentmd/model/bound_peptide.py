@@ -91,7 +91,7 @@ class BoundPeptide(nn.Module):
     def torsions(self, slow: Tensor) -> Tensor:
         """Torsions [batch, tokens, slots] of tokens [batch, tokens, axes]."""
         cosines, sines = slow[..., self.n_slow :].chunk(2, dim=-1)
-        return torch.atan2(sines, cosines)
+        return torch.atan2(sines, cosines) * self.mask.to(slow.dtype)
 
     @torch.jit.export
     def encode(self, positions: Tensor) -> tuple[Tensor, Tensor]:

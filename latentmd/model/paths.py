@@ -49,8 +49,8 @@ class PathRecord:
         frames: of the training trajectories, all runs together.
         seed: of the training.
         steps: of the training.
-        kinds: residue types in their place, such as "ALA inner", of a model of many peptides, which moves torsions;
-            none of a model of one molecule, which moves its slow axes.
+        kinds: residue types and places in the chain of a model of many peptides, which moves torsions; none of a model
+            of one molecule, which moves its slow axes.
     """
 
     bundle_sha256: str

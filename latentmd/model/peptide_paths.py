@@ -26,8 +26,8 @@ def residue_features(types: Tensor, mask: Tensor) -> Tensor:
 
 
 def residue_kinds(types: Tensor) -> list[str]:
-    """Type of each residue and its place in the chain, such as "ALA inner"; types [tokens, 3]."""
-    return [f"{TYPES[kind]} {PLACES[place]}" for kind, place, _ in types.tolist()]
+    """Types of the residues of a chain, and their places in it, such as ALA and inner; types [tokens, 3]."""
+    return sorted({name for kind, place, _ in types.tolist() for name in (TYPES[kind], PLACES[place])})
 
 
 class PeptideTrajectories:
@@ -39,7 +39,7 @@ class PeptideTrajectories:
         module: model of many peptides bound to the peptide.
 
     Raises:
-        PathModelError: a residue that the network was not trained on.
+        PathModelError: a residue type, or a place in a chain, that the network was not trained on.
     """
 
     def __init__(self, network: MaskedTrajectory, record: PathRecord, module: Any) -> None:

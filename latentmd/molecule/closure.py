@@ -88,7 +88,7 @@ class _Gap:
         """Minima [frames, starts, 2 · size], half their squared deviation, and its curvature, by Gauss and Newton."""
         v = self.start.flatten(0, 1)
         residual = torch.func.vmap(self._residual)
-        jacobian = torch.func.vmap(torch.func.jacfwd(self._residual))
+        jacobian = torch.func.vmap(torch.func.jacrev(self._residual))
         damping = torch.ones(len(v), dtype=torch.float64)
         r = residual(v, *self.given)
         for _ in range(_ITERATIONS):

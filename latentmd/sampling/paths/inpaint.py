@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _PART = 200  # frames of one filter, about
 _PARTICLES = 192
 _TOLERANCE = 0.03  # nm, deviation of a decoded atom from a given one that counts as agreement
+# The same of peptides whose steps are told torsions: fewer particles agree, since residues turn around more bonds.
+_TOLD_PARTICLES, _TOLD_TOLERANCE = 256, 0.05
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,12 @@ def inpaint_part(part: InpaintPart) -> int:
     generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
     given = superposed(part.given.astype(np.float64), part.frames.reference[None], part.heavy)
 
+    tolerance = _TOLERANCE if part.told is None else _TOLD_TOLERANCE
+
     def observe(z: torch.Tensor, t: int) -> tuple[torch.Tensor, Any]:
         x = superposed(propagator.decode(z, rng), given[t][None], part.heavy)
         square = ((x[:, part.heavy] - given[t][part.heavy]) ** 2).sum(axis=(1, 2))
-        return torch.from_numpy(-0.5 * square / _TOLERANCE**2).float(), x.__getitem__
+        return torch.from_numpy(-0.5 * square / tolerance**2).float(), x.__getitem__
 
     starts, filtered = _filter(part, propagator, rng, generator)
     drawn = filtered.sample(starts, observe, len(given), generator)
@@ -111,7 +115,7 @@ def _filter(
     """Particles of the first frame, and the filter that moves them on."""
     if part.told is not None:
         steps = ToldSteps(propagator.module, part.told, part.lag)
-        return steps.starts(_PARTICLES, generator), ObservedPaths(steps, part.steps, torch.ones(1), steps.arrive)
+        return steps.starts(_TOLD_PARTICLES, generator), ObservedPaths(steps, part.steps, torch.ones(1), steps.arrive)
     chain = part.chain
     assert chain is not None
     moves, stationary = moves_of(propagator, chain.partition), torch.from_numpy(chain.stationary).float()

@@ -1,0 +1,39 @@
+"""Training of the path model of many peptides on a small data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from latentmd.model.paths import load_path_model
+from latentmd.model.peptide_file import peptides_sha256
+from latentmd.training.paths import PathTraining
+from latentmd.training.peptides.dataset import DatasetError
+from latentmd.training.peptides.paths import train_peptide_paths
+
+SHORT = PathTraining(longest_lag=10.0, steps=3, batch=4, width=16, depth=1, lengths=(16,))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_path_model_of_peptides_of_several_lengths(peptide_dataset: Path, tmp_path: Path) -> None:
+    out = train_peptide_paths(peptide_dataset, "peptides", tmp_path / "p.paths.pt", SHORT)
+    model, record = load_path_model(out, peptides_sha256())
+    assert model.dim == 16 and model.settings["several_tokens"]
+    assert set(record.kinds) == {"ACE", "ALA", "GLY", "NME", "VAL", "first", "inner", "last"}
+    assert record.frames == 4 * 2 * 24 and record.lag == (10.0, 10.0)
+
+
+def test_different_spacings_are_refused(peptide_dataset: Path, tmp_path: Path) -> None:
+    for name, spacing in (("trialanine", 10.0), ("alanine_dipeptide", 5.0)):
+        own = tmp_path / name
+        own.mkdir()
+        top = (peptide_dataset / name / "topology.pdb").read_text()
+        (own / "topology.pdb").write_text(top)
+        run = mdtraj.load(str(peptide_dataset / name / "walker-0000.xtc"), top=str(own / "topology.pdb"))
+        run.time = spacing * np.arange(len(run))
+        run.save_xtc(str(own / "walker-0000.xtc"))
+    with pytest.raises(DatasetError, match=r"trialanine has a frame every 10 ps, others every 5 ps"):
+        train_peptide_paths(tmp_path, "peptides", tmp_path / "p.paths.pt", SHORT)
