@@ -149,7 +149,7 @@ class BoundPeptide(nn.Module):
         uniform = (0.5 * (1 + torch.erf(noise.reshape(mask.shape) / 2.0**0.5))).clamp(1e-6, 1 - 1e-6)
         told = angles.unsqueeze(0).expand(mask.shape)
         drawn, weight = self.drawn.complete(
-            slow[..., : self.n_slow], types, mask, lag, uniform, told, known.unsqueeze(0)
+            slow[..., : self.n_slow], types, mask, lag, uniform, angles=told, known=known.unsqueeze(0)
         )
         return self.state(drawn), weight
 

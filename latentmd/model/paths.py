@@ -34,7 +34,14 @@ class Trajectories(Protocol):
     lag_range: tuple[float, float]
 
     def sample(self, known: Tensor, mask: Tensor, times: Tensor, noise: Tensor) -> Tensor:
-        """Trajectories [batch, frames, tokens, axes]; arguments as `MaskedTrajectory.sample`."""
+        """Trajectories with the known entries as given and the others drawn, [batch, frames, tokens, axes].
+
+        Args:
+            known: values where `mask`, anything finite elsewhere, [batch, frames, tokens, axes].
+            mask: what is known, [batch, frames, tokens].
+            times: evenly spaced, ps, [batch, frames].
+            noise: standard normal, shaped as `known`.
+        """
         ...
 
 

@@ -126,4 +126,5 @@ def _placed(atoms: list[Tensor], length: float, angle: Tensor, torsion: Tensor) 
     across = torch.nn.functional.normalize(torch.linalg.cross(b - a, along), dim=-1)
     up = torch.linalg.cross(across, along)
     side = torch.cos(torsion) * up + torch.sin(torsion) * across
-    return c + length * (-torch.cos(angle) * along + torch.sin(angle) * side)
+    out: Tensor = c + length * (-torch.cos(angle) * along + torch.sin(angle) * side)
+    return out

@@ -27,7 +27,7 @@ def test_the_torsions_that_were_there_are_among_the_closures(missing: int, inner
     start = torch.tensor([[0.0, 0.0, 0.0], [0.1455, 0.0, 0.0], [0.2, 0.14, 0.0]])
     end = _backbone(start, truth)
     generator = torch.Generator().manual_seed(0)
-    drawn = closures(start[None], end[None], truth[:1], truth[-1:], missing, 64, generator)
+    drawn = closures(start[None], end[None], truth[:1], truth[-1:], missing=missing, draws=64, generator=generator)
     assert drawn.shape == (1, 64, 3 * missing + 3)
     away = wrap(drawn[0] - truth).abs()
     assert float(away[:, 1::3].mean()) < math.radians(15)  # omegas stay near 180
@@ -39,5 +39,8 @@ def test_the_torsions_that_were_there_are_among_the_closures(missing: int, inner
 def test_equal_numbers_make_equal_closures() -> None:
     start = torch.tensor([[[0.0, 0.0, 0.0], [0.1455, 0.0, 0.0], [0.2, 0.14, 0.0]]])
     end, told = start + torch.tensor([0.35, 0.45, 0.1]), torch.zeros(1)
-    one, two = (closures(start, end, told, told, 1, 4, torch.Generator().manual_seed(3)) for _ in range(2))
+    one, two = (
+        closures(start, end, told, told, missing=1, draws=4, generator=torch.Generator().manual_seed(3))
+        for _ in range(2)
+    )
     assert torch.equal(one, two) and bool(torch.isfinite(one).all())

@@ -122,11 +122,23 @@ class StepModel(Protocol):
     step_noise: int
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """From z [particles, tokens, dim], lags [particles] in ps and noise [particles, step_noise] to z'."""
+        """Step from z to z'.
+
+        Args:
+            z: particles [particles, tokens, dim].
+            lag: shape [particles], ps.
+            noise: standard normal [particles, step_noise].
+        """
         ...
 
     def log_arrival(self, z: Tensor, lag: Tensor, end: Tensor) -> Tensor:
-        """ln of the density of a step from each particle to one point [tokens, dim], [particles]."""
+        """ln of the density of a step from each particle to one point, [particles].
+
+        Args:
+            z: particles [particles, tokens, dim].
+            lag: shape [particles], ps.
+            end: point [tokens, dim].
+        """
         ...
 
 

@@ -176,7 +176,9 @@ class TorsionStep(nn.Module):
             most_likely: each torsion is at the mode of its density given those before it, whatever the numbers.
         """
         nothing = torch.zeros(mask[:1].shape, dtype=torch.bool, device=mask.device)
-        angles, _ = self.complete(latent, types, mask, lag, uniform, uniform, nothing, most_likely)
+        angles, _ = self.complete(
+            latent, types, mask, lag, uniform, angles=uniform, known=nothing, most_likely=most_likely
+        )
         return angles
 
     @torch.jit.export

@@ -92,7 +92,9 @@ class Gap:
         told = torch.from_numpy(which.measure(x))
         first, last = (torch.from_numpy(np.asarray(x[:, atoms])) for atoms in self.atoms)
         psi, phi = told[:, self.before, _PSI], told[:, self.after, _PHI]
-        found = closures(first, last, psi, phi, len(self.missing), draws, generator).flatten(0, 1)
+        found = closures(first, last, psi, phi, missing=len(self.missing), draws=draws, generator=generator).flatten(
+            0, 1
+        )
         angles, known = told.repeat_interleave(draws, dim=0), torch.from_numpy(which.known.copy())
         places = [(self.before, _PSI), *itertools.product(self.missing, (_OMEGA, _PHI, _PSI)), (self.after, _OMEGA),
                   (self.after, _PHI)]  # fmt: skip
@@ -138,7 +140,9 @@ class Weighing:
         step, types, mask = self.model.step, types.unsqueeze(0), mask.unsqueeze(0)
         uniform = torch.rand(angles.shape, generator=self.generator).clamp(1e-6, 1 - 1e-6)
         nothing = angles.new_zeros(1, types.shape[1], step.axes)
-        _, log_density = step.complete(nothing, types, mask, torch.tensor([EVER]), uniform, angles, known & mask)
+        _, log_density = step.complete(
+            nothing, types, mask, torch.tensor([EVER]), uniform, angles=angles, known=known & mask
+        )
         return torch.logsumexp(log_density.reshape(-1, draws), dim=1) - math.log(draws)
 
 

@@ -101,7 +101,7 @@ def design_task(
     _origin(propagator)
     missing = np.flatnonzero(hidden).tolist()
     Gap(chain(*propagator.manifest.molecule()), missing)
-    return DesignTask(propagator, missing, numbers, known, x, seed)
+    return DesignTask(propagator, missing, numbers, known, x, seed=seed)
 
 
 def _origin(propagator: Propagator) -> str:

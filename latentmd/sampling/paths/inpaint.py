@@ -176,7 +176,7 @@ def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report:
     given = read_given(request.trajectory, subject.molecule.topology, request.interval, frames.template)
     steps, lag = _split(given, subject.model.manifest.lag)
     propagator = Propagator(subject.model.name, "cpu", threads=1)
-    task = design_task(propagator, hidden, residues, known, given.positions, request.seed) if design else None
+    task = design_task(propagator, hidden, residues, known, given.positions, seed=request.seed) if design else None
     chain, told = None, None
     if own_cells(propagator) is None:
         told = told_by(propagator, known, given.positions)
