@@ -26,7 +26,7 @@ from latentmd.sampling.paths.design_page import design_task
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
 from latentmd.sampling.paths.given import Given, read_given
 from latentmd.sampling.paths.graft import Graft, known_atoms, superposed
-from latentmd.sampling.paths.moves import moves_of, own_cells
+from latentmd.sampling.paths.moves import moves_of
 from latentmd.sampling.paths.plan import frames_of
 from latentmd.sampling.paths.subject import subject_of
 from latentmd.sampling.paths.told import Told, ToldSteps, told_by
@@ -178,7 +178,7 @@ def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report:
     propagator = Propagator(subject.model.name, "cpu", threads=1)
     task = design_task(propagator, hidden, residues, known, given.positions, seed=request.seed) if design else None
     chain, told = None, None
-    if own_cells(propagator) is None:
+    if hasattr(propagator.module, "told_step"):
         told = told_by(propagator, known, given.positions)
     else:
         chain = cell_chain(propagator)

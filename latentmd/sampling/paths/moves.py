@@ -67,9 +67,11 @@ class Moves(Protocol):
 
     Attributes:
         spare: particles for each path that a particle filter of these steps needs.
+        to_points: whether paths can be pinned to a point, or to cells only.
     """
 
     spare: float
+    to_points: bool
 
     def cell(self, z: torch.Tensor) -> torch.Tensor:
         """Cell of each point [points, tokens, k]."""
@@ -98,6 +100,7 @@ class MixtureMoves:
     """
 
     spare = 1.25
+    to_points = True
 
     def __init__(self, predictor: Any) -> None:
         self.predictor = predictor
@@ -139,6 +142,7 @@ class FreeMoves:
 
     def __init__(self, propagator: Propagator, partition: Partition) -> None:
         self.propagator, self.partition = propagator, partition
+        self.to_points = hasattr(propagator.module, "log_arrival")
 
     def cell(self, z: torch.Tensor) -> torch.Tensor:
         """Cell of each point [points, tokens, k]."""

@@ -204,11 +204,13 @@ def _ends(
 
 
 def _structure(subject: Subject, model: tuple[Propagator, Moves], chain: CellChain, place: int) -> End:
-    """A structure as end."""
+    """A structure as end; the last one is its cell where the model cannot be pinned to a point."""
     propagator, moves = model
     x = subject.structures[place]
     slow = propagator.encode(x[None])
     cell = int(moves.cell(slow)[0])
+    if place == 1 and not moves.to_points:
+        return End("the cell of B", np.array([cell]), int(chain.states[cell]))
     return End("AB"[place], np.array([cell]), int(chain.states[cell]), slow[0].cpu().numpy(), x)
 
 
