@@ -2,9 +2,8 @@
 
     python examples/paths/fine.py REFERENCE --ns 1 --out fine
 
-REFERENCE is the folder that examples/peptides/score.py takes, with NAME.pdb and NAME.npz of each peptide. Tetrapeptides
-are simulated; one that is in --out already is left alone. NAME.npz in --out holds `xyz` float32 (runs, frames, atoms,
-3) nm; NAME.pdb is copied beside it.
+REFERENCE is the folder that examples/peptides/score.py takes. Tetrapeptides are simulated; one that is in --out already
+is left alone. NAME.npz in --out holds `xyz` float32 (runs, frames, atoms, 3) nm; NAME.pdb is copied beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from runs import peptides, runs
 
 from latentmd import build
 from latentmd.replicas.engine import ReplicaEngine
@@ -31,11 +31,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    for pdb in sorted(asked.reference.glob("????.pdb")):
-        target = asked.out / f"{pdb.stem}.npz"
-        if target.exists():
+    for name, pdb in peptides(asked.reference).items():
+        target = asked.out / f"{name}.npz"
+        if target.exists() or len(name) != 4:
             continue
-        start = np.load(pdb.with_suffix(".npz"), mmap_mode="r")["xyz"][:, -1].astype(np.float64)
+        start = runs(pdb)[:, -1].astype(np.float64)
         copies = ReplicaEngine(build(pdb).system, start, temperature=TEMPERATURE, seed=asked.seed, threads=1)
         copies.minimize(20)
         copies.draw_velocities()
@@ -44,7 +44,7 @@ def main() -> None:
         for _ in range(round(1000 * asked.ns)):
             copies.langevin(EVERY, timestep=TIMESTEP, friction=1.0)
             made.append((copies.positions - copies.positions.mean(axis=1, keepdims=True)).astype(np.float32))
-        shutil.copy(pdb, asked.out)
+        shutil.copy(pdb, asked.out / f"{name}.pdb")
         np.savez(target, xyz=np.stack(made, axis=1))
         print(target, flush=True)
 

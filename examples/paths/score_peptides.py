@@ -3,10 +3,10 @@
     python examples/paths/score_peptides.py paths    REFERENCE --work scores
     python examples/paths/score_peptides.py inpaint  REFERENCE --work scores
     python examples/paths/score_peptides.py design   REFERENCE --work scores
+    python examples/paths/score_peptides.py forward  REFERENCE --work scores
     python examples/paths/score_peptides.py upsample FINE      --work scores
-    python examples/paths/score_peptides.py forward  FINE      --work scores
 
-REFERENCE is the folder that examples/peptides/score.py takes; FINE is made from it by fine.py.
+REFERENCE is the folder that examples/peptides/score.py takes, with a frame every 5 ps; FINE is made from it by fine.py.
 Half of the runs of each peptide is the reference, the other half the MD beside it. Nothing is chosen on
 these trajectories. Results are printed and kept in <work>/<name>.json; a peptide that is in it is not scored again.
 """
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from openmm.app import PDBFile
+from runs import peptides, runs
 from score import PATHS, Reference, replicates
 from score_filling import upsampled
 
@@ -52,9 +53,9 @@ SHORT = 2  # runs in the shorter replicate MD: 25 ns of the test set
 class Peptide:
     """One peptide: its MD, its torsions and the bundled model bound to it."""
 
-    def __init__(self, pdb: Path, work: Path) -> None:
-        self.name, self.pdb = pdb.stem, pdb
-        self.xyz = np.load(pdb.with_suffix(".npz"), mmap_mode="r")["xyz"]
+    def __init__(self, name: str, pdb: Path, work: Path) -> None:
+        self.name, self.pdb = name, pdb
+        self.xyz = runs(pdb)
         self.topology = mdtraj.load_topology(str(pdb))
         spec = feature_spec(self.topology)
         self.kept = [i for i, name in enumerate(spec.names) if not name.startswith("omega")]
@@ -128,11 +129,11 @@ def score_paths(peptide: Peptide, work: Path) -> dict[str, Any]:
 
 def score_upsample(peptide: Peptide, work: Path) -> dict[str, Any]:
     """Frames filled in between every tenth of some runs, a frame every ps, beside the given frame held and other MD."""
-    runs, other = peptide.xyz[:UPSAMPLED], peptide.xyz[UPSAMPLED : 2 * UPSAMPLED]
-    length = (runs.shape[1] - 1) // EVERY * EVERY + 1
-    truth = [peptide.every_torsion(run[:length]) for run in runs]
+    filled_in, other = peptide.xyz[:UPSAMPLED], peptide.xyz[UPSAMPLED : 2 * UPSAMPLED]
+    length = (filled_in.shape[1] - 1) // EVERY * EVERY + 1
+    truth = [peptide.every_torsion(run[:length]) for run in filled_in]
     filled = []
-    for number, run in enumerate(runs):
+    for number, run in enumerate(filled_in):
         coarse = peptide.trajectory(run[:length:EVERY], work / f"{peptide.name}-coarse.xtc", float(EVERY))
         made = upsample(coarse, peptide.pdb, model=peptide.model, every="1ps", seed=number,
                         out=work / f"{peptide.name}-upsample-{number}", resume=True)  # fmt: skip
@@ -302,12 +303,12 @@ def main() -> None:
     asked.work.mkdir(parents=True, exist_ok=True)
     file = asked.work / f"{asked.what}.json"
     scores = json.loads(file.read_text()) if file.exists() else {}
-    for pdb in sorted(asked.reference.glob("*.pdb")):
-        wanted = pdb.stem in asked.only if asked.only else len(pdb.stem) == 4
-        if not wanted or pdb.stem in scores:
+    for name, pdb in peptides(asked.reference).items():
+        wanted = name in asked.only if asked.only else len(name) == 4
+        if not wanted or name in scores:
             continue
-        scores[pdb.stem] = SCORES[asked.what](Peptide(pdb, asked.work), asked.work)
-        print(pdb.stem, json.dumps(scores[pdb.stem]), flush=True)
+        scores[name] = SCORES[asked.what](Peptide(name, pdb, asked.work), asked.work)
+        print(name, json.dumps(scores[name]), flush=True)
         file.write_text(json.dumps(scores, indent=1) + "\n")
     print(json.dumps(means(scores), indent=1))
 

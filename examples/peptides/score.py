@@ -114,8 +114,17 @@ def peptides(folder: Path, only: list[str], temperature: float) -> Iterator[Pept
         sound = xyz[:, ::125].reshape(-1, *xyz.shape[2:]).astype(np.float64)
         yield Peptide(
             item.name, md.chain, angles_of(md.chain, xyz), interval=md.interval, temperature=temperature,
-            sound=sound, pdb=item.topology,
+            sound=sound, pdb=item.topology, energies=energies_of(item.topology, xyz[:, ::4]),
         )  # fmt: skip
+
+
+def energies_of(pdb: Path, xyz: Floats) -> Floats:
+    """Potential energies, kJ/mol, shape (runs · frames,), of positions (runs, frames, atoms, 3) nm."""
+    from latentmd import build
+    from latentmd.replicas.engine import ReplicaEngine
+
+    flat = xyz.reshape(-1, *xyz.shape[2:]).astype(np.float64)
+    return np.asarray(ReplicaEngine(build(pdb).system, flat, temperature=350.0, threads=1).energies())
 
 
 def angles_of(found: Chain, xyz: Floats) -> Floats:

@@ -26,7 +26,7 @@ TOP = ("--top", str(MOLECULES / "alanine_dipeptide.pdb"))
         (("inpaint", "none.xtc", *TOP, "--residues", "2,x"), "names no residues; expected numbers such as 2,3"),
         (("inpaint", "none.xtc", *TOP, "--residues", "1-3"), "nothing is given"),
         (("inpaint", "none.xtc", *TOP, "--residues", "8"), "no such residue"),
-        (("inpaint", "none.xtc", *TOP, "--residues", "2", "--design"), "No such option"),
+        (("inpaint", "none.xtc", *TOP, "--residues", "2", "--design"), "knows one molecule. Bind the model"),
     ],
 )
 def test_bad_usage_exits_with_2(

@@ -80,7 +80,7 @@ def test_bad_usage_is_exit_code_two(files: list[Path], tmp_path: Path) -> None:
     for arguments, message in [
         ([*files, "--top", PDB, "--out", out, "--config", tmp_path / "bad.toml"], "did you mean 'seed'?"),
         ([*files, "--top", PDB, "--out", out, "--config", tmp_path / "no.toml"], "no such configuration file"),
-        ([*files, "--top", PDB, "--out", tmp_path / "nowhere" / "out.pt"], "no such folder for the bundle"),
+        ([*files, "--top", PDB, "--out", tmp_path / "nowhere" / "out.pt"], "no such folder for the model"),
         (["--top", PDB, "--out", out], "expected TRAJECTORIES and --top"),
     ]:
         result = invoke(*arguments)

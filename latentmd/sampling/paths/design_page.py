@@ -80,18 +80,12 @@ class DesignTask:
         )
 
 
-def design_task(
-    propagator: Propagator, hidden: Bools, numbers: tuple[int, ...], known: Ints, x: Floats, seed: int
-) -> DesignTask:
-    """Check that residues can be weighed.
+def check_design(propagator: Propagator, hidden: Bools) -> None:
+    """Refuse residues that cannot be weighed, before anything is read.
 
     Args:
         propagator: the model.
         hidden: whether each residue is to be weighed, shape (residues,).
-        numbers: of these, as in the PDB file.
-        known: atoms whose coordinates are given.
-        x: frames, nm, shape (frames, atoms, 3).
-        seed: decides everything.
 
     Raises:
         ValueError: a model that knows one molecule only, or residues that cannot be weighed.
@@ -99,9 +93,7 @@ def design_task(
     from latentmd.molecule.chain import chain
 
     _origin(propagator)
-    missing = np.flatnonzero(hidden).tolist()
-    Gap(chain(*propagator.manifest.molecule()), missing)
-    return DesignTask(propagator, missing, numbers, known, x, seed=seed)
+    Gap(chain(*propagator.manifest.molecule()), np.flatnonzero(hidden).tolist())
 
 
 def _origin(propagator: Propagator) -> str:

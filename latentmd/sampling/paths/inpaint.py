@@ -22,7 +22,7 @@ from latentmd.report import page as report_page
 from latentmd.report.markup import table
 from latentmd.sampling.paths.batch import KINDS, Frames, failed_checks, model_of, torsions_of
 from latentmd.sampling.paths.cells import CellChain, cell_chain
-from latentmd.sampling.paths.design_page import design_task
+from latentmd.sampling.paths.design_page import DesignTask, check_design
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
 from latentmd.sampling.paths.given import Given, read_given
 from latentmd.sampling.paths.graft import Graft, known_atoms, superposed
@@ -172,11 +172,12 @@ def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report:
     known, heavy = known_atoms(subject.molecule.topology, hidden)
     if len(heavy) < 3:
         raise ValueError(f"{len(heavy)} heavy atoms are left to go by; name fewer residues with --residues")
+    propagator = Propagator(subject.model.name, "cpu", threads=1)
+    if design:
+        check_design(propagator, hidden)
     spec, frames = frames_of(subject)
     given = read_given(request.trajectory, subject.molecule.topology, request.interval, frames.template)
     steps, lag = _split(given, subject.model.manifest.lag)
-    propagator = Propagator(subject.model.name, "cpu", threads=1)
-    task = design_task(propagator, hidden, residues, known, given.positions, seed=request.seed) if design else None
     chain, told = None, None
     if hasattr(propagator.module, "told_step"):
         told = told_by(propagator, known, given.positions)
@@ -211,8 +212,10 @@ def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report:
 
     def describe(filled: Filled) -> tuple[dict[str, Any], list[report_page.Section], bytes]:
         found, sections, image = _describe(filled, (before, given.times), touched, residues)
-        if task is None:
+        if not design:
             return found, sections, image
+        missing = np.flatnonzero(hidden).tolist()
+        task = DesignTask(propagator, missing, residues, known, given.positions, seed=request.seed)
         weighed, section = task.run(request.out, report)
         return {**found, **weighed}, [section, *sections], image
 
