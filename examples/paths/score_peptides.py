@@ -43,6 +43,7 @@ INTERVAL = 5.0  # ps, of the reference
 LAG = 20  # frames: 100 ps
 PAIRS = 4  # pairs of ends that the scored paths are shared by
 PIECES = 3  # of 2 ns that are inpainted
+SEEDS = 4  # of draws of each piece: 400 frames of what the model says of it
 PHI, PSI = SLOTS.index("phi"), SLOTS.index("psi")
 STANDARD = {"HID": "HIS", "HIE": "HIS", "HIP": "HIS"}
 EVERY = 10  # frames of 1 ps between those that are given to `upsample`
@@ -174,22 +175,32 @@ def tabled(peptide: Peptide, count: int, rng: np.random.Generator) -> NDArray[An
 def score_inpaint(peptide: Peptide, work: Path) -> dict[str, Any]:
     """Both inner residues drawn given the outer ones, in pieces of 2 ns: mean distance of their torsions."""
     rng, stride = np.random.default_rng(0), round(20 / INTERVAL)
-    runs = rng.choice(len(peptide.xyz), PIECES, replace=False)
-    given = np.concatenate([peptide.xyz[run, : 100 * stride : stride] for run in runs])
+    chosen = rng.choice(len(peptide.xyz), PIECES, replace=False)
+    given = np.concatenate([peptide.xyz[run, : 100 * stride : stride] for run in chosen])
     hidden = [residue.resSeq for residue in peptide.topology.residues][1:3]
     file = peptide.trajectory(given, work / f"{peptide.name}-pieces.xtc", 20.0)
-    made = inpaint(file, peptide.pdb, hidden, model=peptide.model, out=work / f"{peptide.name}-inpaint", resume=True)
-    drawn = mdtraj.load(str(made.trajectory), top=str(made.topology)).xyz
+    made = [
+        inpaint(file, peptide.pdb, hidden, model=peptide.model, seed=seed, out=work / f"{peptide.name}-inpaint-{seed}",
+                resume=True)
+        for seed in range(SEEDS)
+    ]  # fmt: skip
+    drawn = [peptide.every_torsion(mdtraj.load(str(m.trajectory), top=str(m.topology)).xyz) for m in made]
     model = Propagator(peptide.model, "cpu", threads=1)
     walkers = peptide.xyz[:, :: len(peptide.xyz[0]) // 4].reshape(-1, *given.shape[1:])
     free = model.rollout(model.encode(walkers), 20.0, 150, rng)[50:].transpose(0, 1)
     free = peptide.every_torsion(model.decode(free.flatten(0, 1), rng))
-    other = peptide.xyz[(runs + 1) % len(peptide.xyz), -100 * stride :: stride].reshape(-1, *given.shape[1:])
+    other = peptide.xyz[(chosen + 1) % len(peptide.xyz), -100 * stride :: stride].reshape(-1, *given.shape[1:])
+    table = tabled(peptide, 20_000, rng)
+    parts = [slice(100 * piece, 100 * piece + 100) for piece in range(PIECES)]
     samples = {
-        "latentmd": peptide.every_torsion(drawn), "residue table": tabled(peptide, 20_000, rng),
-        "residue table, 100 draws": tabled(peptide, PIECES * 100, rng), "unconditional model": free,
-        "unconditional model, 2 ns": free[: PIECES * 100], "MD, another 2 ns": peptide.every_torsion(other),
-    }  # fmt: skip
+        "latentmd": [np.concatenate([x[part] for x in drawn]) for part in parts],
+        "latentmd, one seed": [drawn[0][part] for part in parts],
+        "residue table": [table] * PIECES,
+        "residue table, 100 draws": [table[part] for part in parts],
+        "unconditional model": [free] * PIECES,
+        "unconditional model, 2 ns": [free[part] for part in parts],
+        "MD, another 2 ns": [peptide.every_torsion(other)[part] for part in parts],
+    }
     truth = peptide.every_torsion(given)
     token, slot = np.argwhere(peptide.chain.mask).T
     touched = {
@@ -201,14 +212,14 @@ def score_inpaint(peptide: Peptide, work: Path) -> dict[str, Any]:
     result: dict[str, Any] = {name: {} for name in samples}
     for kind, kept in touched.items():
         for name, sample in samples.items():
-            values = []
-            for piece in range(PIECES):
-                part = slice(100 * piece, 100 * piece + 100)
-                beside = sample[part] if len(sample) == len(truth) else sample
-                values += [distance(truth[part, c], beside[:, c]) for c in np.flatnonzero(kept)]
+            values = [
+                distance(truth[part, c], beside[:, c])
+                for part, beside in zip(parts, sample, strict=True)
+                for c in np.flatnonzero(kept)
+            ]
             result[name][kind] = float(np.mean(values)) if values else float("nan")
-    turn = np.abs(np.remainder(samples["latentmd"] - truth + np.pi, 2 * np.pi) - np.pi)[:, touched["φ, ψ"]]
-    summary = made.summary
+    turn = np.abs(np.remainder(np.stack(drawn) - truth + np.pi, 2 * np.pi) - np.pi)[..., touched["φ, ψ"]]
+    summary = made[0].summary
     result["frames"] = {
         "φ, ψ within 30 degrees": float((turn < np.pi / 6).mean()), "sound": summary["frames_sound_before_relaxation"],
         "failing": summary["frames_failing_checks"] / summary["frames"],
