@@ -184,14 +184,37 @@ def train_paths(
         latents[0].shape[2], (interval, max(settings.longest_lag, interval)), width=settings.width,
         depth=settings.depth, several_tokens=latents[0].shape[1] > 1,
     )  # fmt: skip
-    folder = target.with_name(target.stem + "-training")
-    folder.mkdir(exist_ok=True)
-    stage = path_stage(network, latents, interval, settings)
-    trained = run_stage(stage, folder, log=folder / "log.csv", report=report, device="cpu", resume=resume)
+    trained = fit_paths(network, latents, interval, settings, out=target, resume=resume, report=report)
     record = PathRecord(
         propagator.manifest.weights_sha256, (interval, max(settings.longest_lag, interval)), interval,
         frames=sum(len(z) for z in latents), seed=settings.seed, steps=settings.steps,
     )  # fmt: skip
-    assert isinstance(trained, MaskedTrajectory)
     save_path_model(target, trained, record)
     return target
+
+
+def fit_paths(
+    network: MaskedTrajectory, latents: Sequence[Floats], interval: float, settings: PathTraining,
+    told: Sequence[Told] = (), *, out: Path, resume: bool, report: Callable[..., None],
+) -> MaskedTrajectory:  # fmt: skip
+    """Train a network on trajectories of tokens; checkpoints and the log go to `<out>-training`.
+
+    Args:
+        network: to train.
+        latents: tokens of each run, shape (frames, tokens, axes).
+        interval: ps between frames.
+        settings: of the training.
+        told: what the network is told of each run.
+        out: file that the model will be written to.
+        resume: go on from the last checkpoint.
+        report: called with (stage, done, total, values).
+
+    Raises:
+        TrainingError: the trajectories are too short, or the loss broke.
+    """
+    folder = out.with_name(out.stem + "-training")
+    folder.mkdir(exist_ok=True)
+    stage = path_stage(network, latents, interval, settings, told)
+    trained = run_stage(stage, folder, log=folder / "log.csv", report=report, device="cpu", resume=resume)
+    assert isinstance(trained, MaskedTrajectory)
+    return trained

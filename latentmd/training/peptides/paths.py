@@ -15,8 +15,7 @@ from latentmd.model.binding import bound_peptide
 from latentmd.model.paths import PathRecord, save_path_model
 from latentmd.model.peptide_file import PeptideFile, load_peptides
 from latentmd.model.peptide_paths import residue_features, residue_kinds
-from latentmd.training.loop import run_stage
-from latentmd.training.paths import PathTraining, Told, path_stage
+from latentmd.training.paths import PathTraining, Told, fit_paths
 from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, find_molecules, split_molecules
 
 DEFAULTS = PathTraining(longest_lag=10.0, steps=12_000, batch=24, learning_rate=1.5e-3, width=64, lengths=(16, 31))
@@ -68,11 +67,7 @@ def train_peptide_paths(
         latents[0].shape[2], lags, context=told[0].features.shape[1], width=settings.width, depth=settings.depth,
         several_tokens=True,
     )  # fmt: skip
-    folder = out.with_name(out.stem + "-training")
-    folder.mkdir(exist_ok=True)
-    stage = path_stage(network, latents, interval, settings, told)
-    trained = run_stage(stage, folder, log=folder / "log.csv", report=report, device="cpu", resume=resume)
-    assert isinstance(trained, MaskedTrajectory)
+    trained = fit_paths(network, latents, interval, settings, told, out=out, resume=resume, report=report)
     record = PathRecord(
         file.sha256, lags, interval, frames=sum(map(len, latents)), seed=settings.seed, steps=settings.steps,
         kinds=tuple(sorted(kinds)),
