@@ -27,6 +27,8 @@ _ATOM_NAMES = {
     ("HOH", "OH2"): "O", ("*", "OT1"): "O", ("*", "OT2"): "OXT", ("*", "O1"): "O", ("*", "O2"): "OXT",
     ("*", "OC1"): "O", ("*", "OC2"): "OXT",
 }  # fmt: skip
+# Bonds of standard residues that mdtraj's templates of PDB files lack; residue → pairs of names.
+_ADDED_BONDS = {"PRO": (("N", "H2"),)}  # second hydrogen of a charged end
 AMINO_ACIDS = frozenset("ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split())
 
 
@@ -86,17 +88,28 @@ def chemistry(topology: Any) -> Chemistry:
         raise ValueError("The topology has no atoms; check that the PDB file holds ATOM or HETATM records.")
     residues = [_residue_name(atom.residue.name) for atom in atoms]
     symbols = [_symbol(atom.element) for atom in atoms]
+    read = ((b[0].index, b[1].index) for b in bonds)
     record = Chemistry(
         symbols=tuple(symbols),
         names=tuple(_atom_name(res, atom.name) for res, atom in zip(residues, atoms, strict=True)),
         residues=tuple(residues),
         residue_index=tuple(int(atom.residue.index) for atom in atoms),
         masses=tuple(_mass(symbol, atom.element) for symbol, atom in zip(symbols, atoms, strict=True)),
-        bonds=tuple(sorted({(min(i, j), max(i, j)) for i, j in ((b[0].index, b[1].index) for b in bonds)})),
+        bonds=tuple(sorted({(min(i, j), max(i, j)) for i, j in (*read, *_added_bonds(topology))})),
         labels=tuple(f"{atom.residue.name}{atom.residue.index + 1}-{atom.name}" for atom in atoms),
     )
     _check_residues_connected(record)
     return record
+
+
+def _added_bonds(topology: Any) -> list[tuple[int, int]]:
+    found = []
+    for residue in topology.residues() if callable(topology.residues) else topology.residues:
+        pairs = _ADDED_BONDS.get(_residue_name(residue.name), ())
+        if pairs:
+            index = {atom.name: atom.index for atom in (residue.atoms() if callable(residue.atoms) else residue.atoms)}
+            found += [(index[a], index[b]) for a, b in pairs if a in index and b in index]
+    return found
 
 
 def _residue_name(name: str) -> str:

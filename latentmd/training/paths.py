@@ -59,15 +59,15 @@ class Told:
 
 
 def path_stage(
-    model: MaskedTrajectory, latents: Sequence[Floats], interval: float, settings: PathTraining,
+    model: MaskedTrajectory, latents: Sequence[Floats], intervals: Sequence[float], settings: PathTraining,
     told: Sequence[Told] = (),
 ) -> Stage:  # fmt: skip
     """The stage that trains a masked trajectory model; windows never cross trajectories.
 
     Args:
         model: to be trained.
-        latents: trajectories [frames, tokens, dim], frames `interval` ps apart.
-        interval: ps.
+        latents: trajectories [frames, tokens, dim].
+        intervals: ps between the frames of each trajectory.
         settings: of the training.
         told: of each trajectory, where they are of several molecules.
 
@@ -82,17 +82,18 @@ def path_stage(
             f"the longest trajectory has {lengths.max()} frames; a path model needs {min(settings.lengths)} or more"
         )
     tokens = np.array([z.shape[1] for z in series])
-    most = max(1, round(settings.longest_lag / interval))
+    spacing = torch.as_tensor(list(intervals))
+    most = [max(1, round(settings.longest_lag / interval)) for interval in intervals]
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
         frames = fitting[int(torch.randint(len(fitting), (1,), generator=generator))]
         weight = torch.as_tensor(lengths * (lengths >= frames), dtype=torch.float32)
         alike = torch.from_numpy(tokens == tokens[int(torch.multinomial(weight, 1, generator=generator))])
         runs = torch.multinomial(weight * alike, settings.batch, True, generator=generator).tolist()
-        x, stride = _windows([series[run] for run in runs], frames, most, generator)
+        x, stride = _windows([series[run] for run in runs], frames, [most[run] for run in runs], generator)
         if torch.rand(1, generator=generator) < 0.5:
             x = x.flip(1)  # equilibrium MD looks the same backwards in time, positions alone
-        times = interval * stride.unsqueeze(1) * torch.arange(frames)
+        times = (spacing[runs] * stride).unsqueeze(1) * torch.arange(frames)
         mask = random_masks(len(x), frames, x.shape[2], generator)
         there = next(model.parameters()).device
         given = (x.to(there), mask.to(there), times.to(there, x.dtype), generator)
@@ -109,11 +110,13 @@ def path_stage(
     )  # fmt: skip
 
 
-def _windows(runs: Sequence[Tensor], frames: int, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A window of each run, [runs, frames, tokens, dim], and their strides [runs], log-uniform in 1 ... most."""
+def _windows(
+    runs: Sequence[Tensor], frames: int, most: Sequence[int], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A window of each run, [runs, frames, tokens, dim], and their strides [runs], log-uniform in 1 ... most of it."""
     rows, strides = [], []
-    for run, (a, b) in zip(runs, torch.rand(len(runs), 2, generator=generator).tolist(), strict=True):
-        longest = min(most, (len(run) - 1) // (frames - 1))
+    for run, limit, (a, b) in zip(runs, most, torch.rand(len(runs), 2, generator=generator).tolist(), strict=True):
+        longest = min(limit, (len(run) - 1) // (frames - 1))
         stride = min(longest, int(np.exp(a * np.log(longest + 1))))
         begin = int(b * (len(run) - (frames - 1) * stride))
         rows.append(run[begin : begin + (frames - 1) * stride + 1 : stride])
@@ -184,7 +187,7 @@ def train_paths(
         latents[0].shape[2], (interval, max(settings.longest_lag, interval)), width=settings.width,
         depth=settings.depth, several_tokens=latents[0].shape[1] > 1,
     )  # fmt: skip
-    trained = fit_paths(network, latents, interval, settings, out=target, resume=resume, report=report)
+    trained = fit_paths(network, latents, [interval] * len(latents), settings, out=target, resume=resume, report=report)
     record = PathRecord(
         propagator.manifest.weights_sha256, (interval, max(settings.longest_lag, interval)), interval,
         frames=sum(len(z) for z in latents), seed=settings.seed, steps=settings.steps,
@@ -194,7 +197,7 @@ def train_paths(
 
 
 def fit_paths(
-    network: MaskedTrajectory, latents: Sequence[Floats], interval: float, settings: PathTraining,
+    network: MaskedTrajectory, latents: Sequence[Floats], intervals: Sequence[float], settings: PathTraining,
     told: Sequence[Told] = (), *, out: Path, resume: bool, report: Callable[..., None],
 ) -> MaskedTrajectory:  # fmt: skip
     """Train a network on trajectories of tokens; checkpoints and the log go to `<out>-training`.
@@ -202,7 +205,7 @@ def fit_paths(
     Args:
         network: to train.
         latents: tokens of each run, shape (frames, tokens, axes).
-        interval: ps between frames.
+        intervals: ps between the frames of each run.
         settings: of the training.
         told: what the network is told of each run.
         out: file that the model will be written to.
@@ -214,7 +217,7 @@ def fit_paths(
     """
     folder = out.with_name(out.stem + "-training")
     folder.mkdir(exist_ok=True)
-    stage = path_stage(network, latents, interval, settings, told)
+    stage = path_stage(network, latents, intervals, settings, told)
     trained = run_stage(stage, folder, log=folder / "log.csv", report=report, device="cpu", resume=resume)
     assert isinstance(trained, MaskedTrajectory)
     return trained

@@ -8,8 +8,10 @@ from pathlib import Path
 import mdtraj
 import pytest
 from openmm import app
+from pdbfixer import PDBFixer
 
-from latentmd.molecule.chemistry import ATOMIC_WEIGHTS, chemistry
+from latentmd.molecule.chemistry import AMINO_ACIDS, ATOMIC_WEIGHTS, chemistry
+from latentmd.systems.peptide import backbone, pdb_block
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 
@@ -48,21 +50,15 @@ def test_openmm_and_mdtraj_give_one_record() -> None:
     assert all(j in near for i, near in enumerate(ours.neighbours()) for j in near if i in ours.neighbours()[j])
 
 
-@pytest.mark.parametrize(("name", "standard"), [("NALA", "ALA"), ("CYX", "CYS"), ("NMA", "NME"), ("ABCD", "ABCD")])
-def test_residue_names_are_standardised(name: str, standard: str) -> None:
-    topology = app.Topology()
-    residue = topology.addResidue(name, topology.addChain())
-    topology.addAtom("CA", app.Element.getBySymbol("C"), residue)
-    assert chemistry(topology).residues == (standard,)
-
-
-def test_heavy_water_is_water_and_dummies_have_no_element() -> None:
-    topology = app.Topology()
-    residue = topology.addResidue("WAT", topology.addChain())
-    oxygen = topology.addAtom("O", app.Element.getBySymbol("O"), residue)
-    for name, symbol in (("D1", "D"), ("M", None)):
-        element = app.Element.getBySymbol(symbol) if symbol else None
-        topology.addBond(oxygen, topology.addAtom(name, element, residue))
-    record = chemistry(topology)
-    assert record.symbols == ("O", "H", "VS") and record.residues == 3 * ("HOH",)
-    assert record.masses == (15.999, 1.008, 0.0)
+@pytest.mark.parametrize("residue", sorted(AMINO_ACIDS))
+def test_charged_ends_have_the_same_bonds_from_both(residue: str, tmp_path: Path) -> None:
+    # mdtraj's template of proline has no bond of the second hydrogen at a charged end
+    fixer = PDBFixer(pdbfile=io.StringIO(pdb_block(backbone([residue, "GLY", residue]))))
+    fixer.findMissingResidues()
+    fixer.findMissingAtoms()
+    fixer.addMissingAtoms()
+    fixer.addMissingHydrogens()
+    file = tmp_path / "peptide.pdb"
+    with file.open("w") as out:
+        app.PDBFile.writeFile(fixer.topology, fixer.positions, out)
+    assert chemistry(app.PDBFile(str(file)).topology) == chemistry(mdtraj.load(str(file)).topology)

@@ -27,7 +27,7 @@ def test_windows_stay_inside_a_trajectory_and_know_their_spacing() -> None:
             seen.append((x, times))
             return super().loss(x, mask, times, generator, context)
 
-    stage = path_stage(_Look(1, (2.0, 20.0), width=16, depth=1), latents, 2.0, SHORT)
+    stage = path_stage(_Look(1, (2.0, 20.0), width=16, depth=1), latents, [2.0] * len(latents), SHORT)
     for seed in range(20):
         stage.losses(torch.Generator().manual_seed(seed))
     for x, times in seen:
@@ -38,7 +38,7 @@ def test_windows_stay_inside_a_trajectory_and_know_their_spacing() -> None:
 
 def test_too_short_trajectories_are_refused() -> None:
     with pytest.raises(TrainingError, match="has 9 frames; a path model needs 16 or more"):
-        path_stage(MaskedTrajectory(1, (1.0, 20.0)), [np.zeros((9, 1, 1), np.float32)], 1.0, SHORT)
+        path_stage(MaskedTrajectory(1, (1.0, 20.0)), [np.zeros((9, 1, 1), np.float32)], [1.0], SHORT)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -32,7 +32,7 @@ def train_peptide_paths(
     set's manifest keeps for tests are not read.
 
     Args:
-        dataset: folder of molecules, as `find_molecules` reads it; frames of one spacing.
+        dataset: folder of molecules, as `find_molecules` reads it; molecules may have different times between frames.
         model: of many peptides, whose conditions the trajectories were made under.
         out: file to write.
         settings: of the training.
@@ -43,33 +43,32 @@ def train_peptide_paths(
         The file written.
 
     Raises:
-        DatasetError: no molecule, or other times between the frames of one than of another.
+        DatasetError: no molecule, or one with more time between frames than the longest lag.
         BundleError: a molecule that the model does not cover.
         TrainingError: the trajectories are too short, or the loss broke.
     """
     file = load_peptides(model)
     molecules, _ = split_molecules(find_molecules(dataset), 0.0, settings.seed)
-    latents, told, kinds, spacings = [], [], set(), {}
+    latents, told, kinds, intervals = [], [], set(), []
     for number, item in enumerate(molecules):
-        waves, found, names, spacings[item.name] = _waves(item, file)
+        waves, found, names, interval = _waves(item, file)
+        if interval > settings.longest_lag * (1 + 1e-3):
+            raise DatasetError(f"{item.name} has a frame every {interval:g} ps; expected {settings.longest_lag:g} ps, "
+                               "the longest lag of the path model, or less")  # fmt: skip
         latents += waves
         told += [found] * len(waves)
+        intervals += [interval] * len(waves)
         kinds |= set(names)
         report("reading", number + 1, len(molecules))
-    interval = min(spacings.values())
-    other = [name for name, spacing in spacings.items() if abs(spacing - interval) > 1e-3 * interval]
-    if other:
-        raise DatasetError(f"{other[0]} has a frame every {spacings[other[0]]:g} ps, others every {interval:g} ps; "
-                           "expected one spacing in all of them")  # fmt: skip
-    lags = (interval, max(settings.longest_lag, interval))
+    lags = (min(intervals), settings.longest_lag)
     torch.manual_seed(settings.seed)
     network = MaskedTrajectory(
         latents[0].shape[2], lags, context=told[0].features.shape[1], width=settings.width, depth=settings.depth,
         several_tokens=True,
     )  # fmt: skip
-    trained = fit_paths(network, latents, interval, settings, told, out=out, resume=resume, report=report)
+    trained = fit_paths(network, latents, intervals, settings, told, out=out, resume=resume, report=report)
     record = PathRecord(
-        file.sha256, lags, interval, frames=sum(map(len, latents)), seed=settings.seed, steps=settings.steps,
+        file.sha256, lags, lags[0], frames=sum(map(len, latents)), seed=settings.seed, steps=settings.steps,
         kinds=tuple(sorted(kinds)),
     )  # fmt: skip
     save_path_model(out, trained, record)

@@ -26,14 +26,28 @@ def test_a_path_model_of_peptides_of_several_lengths(peptide_dataset: Path, tmp_
     assert record.frames == 4 * 2 * 24 and record.lag == (10.0, 10.0)
 
 
-def test_different_spacings_are_refused(peptide_dataset: Path, tmp_path: Path) -> None:
-    for name, spacing in (("trialanine", 10.0), ("alanine_dipeptide", 5.0)):
-        own = tmp_path / name
+def spaced(dataset: Path, folder: Path, spacings: dict[str, float]) -> None:
+    """Runs of a data set with other times between their frames."""
+    for name, spacing in spacings.items():
+        own = folder / name
         own.mkdir()
-        top = (peptide_dataset / name / "topology.pdb").read_text()
-        (own / "topology.pdb").write_text(top)
-        run = mdtraj.load(str(peptide_dataset / name / "walker-0000.xtc"), top=str(own / "topology.pdb"))
+        (own / "topology.pdb").write_text((dataset / name / "topology.pdb").read_text())
+        run = mdtraj.load(str(dataset / name / "walker-0000.xtc"), top=str(own / "topology.pdb"))
         run.time = spacing * np.arange(len(run))
         run.save_xtc(str(own / "walker-0000.xtc"))
-    with pytest.raises(DatasetError, match=r"trialanine has a frame every 10 ps, others every 5 ps"):
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_molecules_may_have_different_spacings(peptide_dataset: Path, tmp_path: Path) -> None:
+    spaced(peptide_dataset, tmp_path, {"trialanine": 10.0, "alanine_dipeptide": 5.0})
+    _, record = load_path_model(
+        train_peptide_paths(tmp_path, "peptides", tmp_path / "p.paths.pt", SHORT), peptides_sha256()
+    )
+    assert record.lag == (5.0, 10.0) and record.frame_interval == 5.0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_frames_further_apart_than_the_longest_lag_are_refused(peptide_dataset: Path, tmp_path: Path) -> None:
+    spaced(peptide_dataset, tmp_path, {"trialanine": 20.0})
+    with pytest.raises(DatasetError, match=r"trialanine has a frame every 20 ps; expected 10 ps, the longest lag"):
         train_peptide_paths(tmp_path, "peptides", tmp_path / "p.paths.pt", SHORT)
