@@ -31,6 +31,9 @@ class PathTraining:
         width, depth: of the transformer.
         average: decay of the running average of the weights.
         lengths: frames of training windows; whole intervals of ten.
+        candidates: windows of which half of a batch takes the one with the largest jump between given frames, so
+            that rare transitions are seen. What happens between given frames, given them, is as likely as before,
+            since the choice looks at nothing else.
         seed: decides all randomness.
     """
 
@@ -42,6 +45,7 @@ class PathTraining:
     depth: int = 3
     average: float = 0.999
     lengths: tuple[int, ...] = (16, 31, 46, 61)
+    candidates: int = 64
     seed: int = 0
 
 
@@ -90,19 +94,22 @@ def path_stage(
         weight = torch.as_tensor(lengths * (lengths >= frames), dtype=torch.float32)
         alike = torch.from_numpy(tokens == tokens[int(torch.multinomial(weight, 1, generator=generator))])
         runs = torch.multinomial(weight * alike, settings.batch, True, generator=generator).tolist()
-        x, stride = _windows([series[run] for run in runs], frames, [most[run] for run in runs], generator)
-        if torch.rand(1, generator=generator) < 0.5:
-            x = x.flip(1)  # equilibrium MD looks the same backwards in time, positions alone
+        mask = random_masks(settings.batch, frames, series[runs[0]].shape[1], generator)
+        counts = [settings.candidates if k % 2 else 1 for k in range(settings.batch)]
+        # equilibrium MD looks the same backwards in time, positions alone
+        back = bool(torch.rand(1, generator=generator) < 0.5)
+        given = mask.all(dim=2).flip(1) if back else mask.all(dim=2)
+        x, stride = _windows([series[run] for run in runs], given, [most[run] for run in runs], counts, generator)
+        x = x.flip(1) if back else x
         times = (spacing[runs] * stride).unsqueeze(1) * torch.arange(frames)
-        mask = random_masks(len(x), frames, x.shape[2], generator)
         there = next(model.parameters()).device
-        given = (x.to(there), mask.to(there), times.to(there, x.dtype), generator)
+        batch = (x.to(there), mask.to(there), times.to(there, x.dtype), generator)
         if not told:
-            return {"loss": model.loss(*given)}
+            return {"loss": model.loss(*batch)}
         context, axes = (
             torch.stack([getattr(told[run], name) for run in runs]).to(there) for name in ("features", "axes")
         )
-        return {"loss": model.loss(*given, context, axes)}
+        return {"loss": model.loss(*batch, context, axes)}
 
     return Stage(
         "paths", model, losses, steps=settings.steps, learning_rate=settings.learning_rate, seed=settings.seed,
@@ -111,17 +118,29 @@ def path_stage(
 
 
 def _windows(
-    runs: Sequence[Tensor], frames: int, most: Sequence[int], generator: torch.Generator
+    runs: Sequence[Tensor], given: Tensor, most: Sequence[int], counts: Sequence[int], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """A window of each run, [runs, frames, tokens, dim], and their strides [runs], log-uniform in 1 ... most of it."""
-    rows, strides = [], []
-    for run, limit, (a, b) in zip(runs, most, torch.rand(len(runs), 2, generator=generator).tolist(), strict=True):
+    """A window of each run, [runs, frames, tokens, dim], and their strides [runs], log-uniform in 1 ... most of it.
+
+    Of so many candidates as `counts` says, the one with the largest jump between frames that are given [runs, frames].
+    """
+    rows, strides, frames = [], [], given.shape[1]
+    for run, known, limit, count in zip(runs, given, most, counts, strict=True):
         longest = min(limit, (len(run) - 1) // (frames - 1))
-        stride = min(longest, int(np.exp(a * np.log(longest + 1))))
-        begin = int(b * (len(run) - (frames - 1) * stride))
+        stride = min(longest, int(np.exp(float(torch.rand(1, generator=generator)) * np.log(longest + 1))))
+        at = known.nonzero()[:, 0] * stride
+        room = len(run) - (frames - 1) * stride
+        begins = (torch.rand(count if len(at) > 1 else 1, generator=generator) * room).long()
+        begin = int(begins[_largest_jump(run, begins, at)]) if len(begins) > 1 else int(begins[0])
         rows.append(run[begin : begin + (frames - 1) * stride + 1 : stride])
         strides.append(stride)
     return torch.stack(rows), torch.tensor(strides)
+
+
+def _largest_jump(run: Tensor, begins: Tensor, at: Tensor) -> int:
+    """Which of the windows of a run that begin there has the largest step from one given frame to the next."""
+    jumps = run[begins.unsqueeze(1) + at].diff(dim=1).square().sum(dim=(2, 3))
+    return int(jumps.amax(dim=1).argmax())
 
 
 def encode_files(

@@ -36,6 +36,44 @@ def test_windows_stay_inside_a_trajectory_and_know_their_spacing() -> None:
         assert float(times.diff(dim=1).max()) <= SHORT.longest_lag
 
 
+def test_rare_jumps_between_given_frames_are_seen_often() -> None:
+    # a hundred runs of 200 frames jump once each: windows of 16 frames at a stride of 1 hold the jump 7 % of the time
+    latents = [(np.arange(200) > 100).astype(np.float32).reshape(-1, 1, 1)] * 100
+    seen = {}
+    for candidates in (1, 64):
+        settings = PathTraining(batch=200, width=16, depth=1, lengths=(16,), longest_lag=1.0, candidates=candidates)
+        x, mask = _batch(latents, settings)
+        ends = mask[:, 0, 0] & mask[:, -1, 0]  # given, so that the choice sees the jump
+        seen[candidates] = float((x[ends, 0, 0, 0] != x[ends, -1, 0, 0]).float().mean())
+    assert seen[1] < 0.2 and seen[64] > 0.4
+
+
+def test_the_choice_of_windows_sees_given_frames_only() -> None:
+    # The jump is only between frames of which one at most is given: it is no more frequent than without a choice.
+    latents = [(np.arange(200) > 100).astype(np.float32).reshape(-1, 1, 1)] * 100
+    share = []
+    for candidates in (1, 64):
+        settings = PathTraining(batch=2000, width=16, depth=1, lengths=(16,), longest_lag=1.0, candidates=candidates)
+        x, mask = _batch(latents, settings)
+        first = mask[:, :, 0].sum(dim=1) == 1
+        share.append(float((x[first, 0, 0, 0] != x[first, -1, 0, 0]).float().mean()))
+    assert share[1] == pytest.approx(share[0], abs=0.08)
+
+
+def _batch(latents: list[np.ndarray], settings: PathTraining) -> tuple[torch.Tensor, torch.Tensor]:
+    """Windows and masks of one batch."""
+    seen = []
+
+    class _Look(MaskedTrajectory):
+        def loss(self, x, mask, times, generator, context=None):  # type: ignore[no-untyped-def]
+            seen.append((x, mask))
+            return super().loss(x, mask, times, generator, context)
+
+    stage = path_stage(_Look(1, (1.0, 2.0), width=16, depth=1), latents, [1.0] * len(latents), settings)
+    stage.losses(torch.Generator().manual_seed(0))
+    return seen[0]
+
+
 def test_too_short_trajectories_are_refused() -> None:
     with pytest.raises(TrainingError, match="has 9 frames; a path model needs 16 or more"):
         path_stage(MaskedTrajectory(1, (1.0, 20.0)), [np.zeros((9, 1, 1), np.float32)], [1.0], SHORT)

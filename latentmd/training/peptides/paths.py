@@ -18,7 +18,9 @@ from latentmd.model.peptide_paths import residue_features, residue_kinds
 from latentmd.training.paths import PathTraining, Told, fit_paths
 from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, find_molecules, split_molecules
 
-DEFAULTS = PathTraining(longest_lag=10.0, steps=16_000, batch=24, learning_rate=1.2e-3, width=96, depth=4, lengths=(16, 31))
+DEFAULTS = PathTraining(
+    longest_lag=10.0, steps=16_000, batch=24, learning_rate=1.2e-3, width=96, depth=4, lengths=(16, 31), candidates=1
+)
 _BLOCK = 1000  # frames read at once
 
 
