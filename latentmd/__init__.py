@@ -9,6 +9,7 @@ Example:
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from latentmd.sampling.sample import simulate as simulate
     from latentmd.systems.builder import build as build
     from latentmd.training.train import train as train
+
+# In a checkout, `integrators` and `systems` lie beside this folder (package-dir in pyproject.toml), not in it.
+if not (Path(__file__).parent / "systems").is_dir():
+    __path__.append(str(Path(__file__).parents[1]))
 
 #: Name → module, imported when the name is first used.
 _HOMES = {

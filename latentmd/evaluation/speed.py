@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from latentmd import interpreter
+
 _PEAK_SIZE = 1024
 
 
@@ -106,7 +108,8 @@ def import_seconds(statement: str, repeats: int = 3) -> float:
         times = []
         for _ in range(repeats):
             start = time.perf_counter()
-            subprocess.run([sys.executable, "-P", "-c", code], check=True, stdout=subprocess.DEVNULL)
+            again = interpreter.command("-c", code)
+            subprocess.run(again, env=interpreter.environment(), check=True, stdout=subprocess.DEVNULL)
             times.append(time.perf_counter() - start)
         return min(times)
 

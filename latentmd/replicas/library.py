@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -77,8 +78,7 @@ def library() -> Library | None:
     """Load the compiled kernel; None where it was not built (no compiler at installation) or is switched off."""
     if os.environ.get(SWITCH) == "off":
         return None
-    folder = Path(str(files("latentmd.replicas")))
-    for path in sorted(folder.glob("_kernel*.so")):
+    for path in _compiled():
         try:
             handle = ctypes.CDLL(str(path))
         except OSError:
@@ -92,6 +92,20 @@ def library() -> Library | None:
         names = tuple(name for bit, name in enumerate(VARIANTS) if found >> bit & 1)
         return Library(handle, handle.latentmd_lanes(), handle.latentmd_periods(), names)
     return None
+
+
+def _compiled() -> list[Path]:
+    """Compiled kernels beside this file; in a checkout that has none, those of an installed copy of the same source."""
+    here = Path(str(files("latentmd.replicas")))
+    found = []
+    for folder in (here, *(Path(entry) / "latentmd" / "replicas" for entry in sys.path)):
+        if all(_same(here / "kernel" / name, folder / "kernel" / name) for name in ("kernel.cpp", "lanes.inc")):
+            found += sorted(folder.glob("_kernel*.so"))
+    return found
+
+
+def _same(mine: Path, other: Path) -> bool:
+    return other.is_file() and other.read_bytes() == mine.read_bytes()
 
 
 class Prepared:

@@ -7,13 +7,13 @@ import pickle
 import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
+from latentmd import interpreter
 from latentmd.sampling.worker import HEADER, Reply
 
 Argument = TypeVar("Argument")
@@ -198,14 +198,13 @@ class _Worker:
     """A process, its pipes, and what it has sent of a reply so far."""
 
     def __init__(self) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENMM_CPU_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "latentmd.sampling.worker"],  # -P: not a checkout that the user may stand in
+            interpreter.command("-m", "latentmd.sampling.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
-            env=environment,
+            env=interpreter.environment(OMP_NUM_THREADS="1", OPENMM_CPU_THREADS="1", PYTHONUNBUFFERED="1"),
         )
         assert self.process.stdin is not None and self.process.stdout is not None
         self.input, self.pipe = self.process.stdin, self.process.stdout
