@@ -31,7 +31,9 @@ simulation.minimizeEnergy(maxIterations=100)
 simulation.context.setVelocitiesToTemperature(350 * unit.kelvin, 1)
 simulation.step(250)
 
-PHI_PSI = np.array([[4, 6, 8, 14], [6, 8, 14, 16]])
+atom = {(a.residue.name, a.name): a.index for a in molecule.topology.atoms()}
+n, ca, c = (atom["ALA", name] for name in ("N", "CA", "C"))
+PHI_PSI = np.array([[atom["ACE", "C"], n, ca, c], [n, ca, c, atom["NME", "N"]]])
 rows = []
 
 

@@ -15,6 +15,7 @@ from latentmd.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+LONGEST = 110  # lines of the README
 TWO_LINES = (
     "pip install . && latentmd simulate systems/molecules/alanine_dipeptide.pdb",
     "pip install '.[test]' && pytest",
@@ -40,9 +41,15 @@ def test_python_blocks_run(code: str, tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr[-2000:]
 
 
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= LONGEST
+
+
 def _commands() -> list[str]:
     lines = [part.strip() for block in _blocks("bash") for line in block.splitlines() for part in line.split("&&")]
-    return [line for line in lines if line.startswith("latentmd ")]
+    typed = re.findall(r"^\|[^|]*\| `([^`]*)` \|", README, re.MULTILINE)
+    assert typed, "the table of what to type"
+    return [line for line in [*lines, *typed] if line.startswith("latentmd ")]
 
 
 @pytest.mark.parametrize("line", _commands())
@@ -65,10 +72,11 @@ def test_links_exist(path: str) -> None:
 
 
 def test_every_example_is_listed() -> None:
+    page = (ROOT / "docs" / "examples.md").read_text()
     for script in sorted((ROOT / "examples").glob("*.py")):
-        assert f"examples/{script.name}" in README, f"README.md does not list {script.name}"
+        assert f"examples/{script.name}" in page, f"docs/examples.md does not list {script.name}"
     for folder in sorted(path for path in (ROOT / "examples").iterdir() if path.is_dir() and any(path.glob("*.py"))):
-        assert f"`{folder.name}` (" in README, f"README.md does not list examples/{folder.name}"
+        assert f"| `{folder.name}` |" in page, f"docs/examples.md does not list examples/{folder.name}"
 
 
 def test_every_page_is_in_the_site() -> None:
