@@ -6,6 +6,7 @@ results are kept in `docs/_build/.jupyter_cache`, so that a second build runs on
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version as installed
 from types import FunctionType
 
@@ -26,7 +27,9 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_templates", "**.ipynb_checkpoints"]
 html_theme = "furo"
-html_title = "latentmd"
+html_title = f"latentmd {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "smartquotes"]
 myst_heading_anchors = 3
@@ -79,7 +82,31 @@ def _is_field(app: object, what: str, name: str, obj: object, skip: bool, option
     return True if default or type(obj).__name__ == "_tuplegetter" else None
 
 
+def _plain_help(app: object, context: object, lines: list[str]) -> None:
+    """Make the help of a command valid reStructuredText: marked lines are code, defaults stand behind the sentence."""
+    out: list[str] = []
+    for line in lines:
+        field = re.match(r"\s+:(default|options): (.*)", line)
+        if line.startswith("| ") and line.endswith(":"):
+            out += [line[2:], "", ".. code-block:: text", ""]
+        elif line.startswith("| "):
+            out.append("   " + line[2:].strip())
+        elif field:
+            while not out[-1].strip():
+                out.pop()
+            value = re.sub(r"``'?(?:\w+Path\()?'?(.*?)'?\)?``", r"\1", field[2])
+            out[-1] += f" [default: {value}]" if field[1] == "default" else f" One of: {value.replace(' | ', ', ')}."
+        elif line.startswith(".."):
+            out.append(line)
+        else:
+            text = re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", line).replace("**Required** ", "**Required.** ")
+            out.append(re.sub(r"(?<![`\w-])(--[a-z][\w-]*)(?!`)", r"``\1``", text))
+    lines[:] = out
+
+
 def setup(app: object) -> None:
     """Register what this project adds to Sphinx."""
     app.connect("autodoc-skip-member", _is_field)  # type: ignore[attr-defined]
     app.connect("autodoc-process-docstring", _plain_docstring, priority=900)  # type: ignore[attr-defined]
+    for part in ("description", "options", "epilog"):
+        app.connect(f"sphinx-click-process-{part}", _plain_help)  # type: ignore[attr-defined]
