@@ -69,3 +69,16 @@ def thermal_energy(temperature: float) -> float:
         2.4943
     """
     return GAS_CONSTANT * temperature
+
+
+def format_wall(seconds: float) -> str:
+    """Write a wall time with the unit that suits it.
+
+    Example:
+        >>> [format_wall(seconds) for seconds in (8.2, 600, 5400, 259200)]
+        ['8 s', '10 min', '1.5 h', '3 days']
+    """
+    for size, unit in ((86400.0, " days"), (3600.0, " h"), (60.0, " min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.2g}{unit}"
+    return f"{seconds:.0f} s"

@@ -9,13 +9,36 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 import io
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell has it for what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which children start without, and so with the default
+
 ALANINE_DIPEPTIDE = Path(__file__).parents[1] / "systems" / "molecules" / "alanine_dipeptide.pdb"
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """start(*arguments, **options) runs `latentmd` as a process of its own, which ends with the test at the latest."""
+    running: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, "-P", "-m", "latentmd", *map(str, arguments)]
+        running.append(subprocess.Popen(command, text=True, **{"stderr": subprocess.PIPE, **options}))
+        return running[-1]
+
+    yield run
+    for process in running:
+        process.kill()  # and its workers end with it
+        process.communicate()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import click
 
@@ -16,7 +16,7 @@ from latentmd.units import format_time, parse_time
 if TYPE_CHECKING:
     from latentmd.sampling.rollout.run import RunResult
 
-INTERRUPTED = 130  # exit code, as shells use it for Ctrl-C
+INTERRUPTED = 130  # exit code after Ctrl-C or SIGTERM
 
 
 class Time(click.ParamType[float]):
@@ -130,6 +130,12 @@ class _Echo(logging.Handler):
         click.echo(record.getMessage(), err=True)
 
 
+def interrupted(message: object) -> NoReturn:
+    """End the command after Ctrl-C or SIGTERM with one message."""
+    click.echo(str(message), err=True)
+    sys.exit(INTERRUPTED)
+
+
 @contextmanager
 def run_errors() -> Iterator[None]:
     """Turn errors of a run into exit codes with one message: 2 for wrong input, 1 for a failed run, 130 for Ctrl-C."""
@@ -141,11 +147,9 @@ def run_errors() -> Iterator[None]:
     try:
         yield
     except RunInterrupted as error:
-        click.echo(str(error), err=True)
-        sys.exit(INTERRUPTED)
+        interrupted(error)
     except KeyboardInterrupt:
-        click.echo("stopped before anything was written", err=True)
-        sys.exit(INTERRUPTED)
+        interrupted("stopped before anything was written")
     except RunError as error:
         raise click.ClickException(str(error)) from error
     except (ValueError, OutputError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from latentmd.cli.common import Time
+from latentmd.cli.common import Time, interrupted
 from latentmd.cli.progress import Display
 
 
@@ -149,8 +149,8 @@ def evaluate_command(
                     store_metrics(model, result)
         except (ValueError, OSError) as error:
             raise click.ClickException(str(error)) from error
-        except KeyboardInterrupt as error:
-            raise click.ClickException("stopped before the evaluation was complete; nothing was written") from error
+        except KeyboardInterrupt:
+            interrupted("stopped before the evaluation was complete; nothing was written")
     _show(result, out)
 
 

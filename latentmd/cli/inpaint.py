@@ -63,7 +63,7 @@ def inpaint_command(trajectory: Path, top: Path, residues: tuple[int, ...], **op
     from latentmd.sampling.paths.inpaint import inpaint
 
     with run_errors():
-        with Display(lines=True) as display:
+        with Display() as display:
             result = inpaint(trajectory, top, residues, progress=display, **options)
         show_fill(result, "inpaint")
         for number, name in result.summary.get("design", {}).items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from importlib import import_module
 
 import click
@@ -46,7 +48,8 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="latentmd")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Surrogate molecular dynamics inside OpenMM and ASE.
 
     \b
@@ -54,6 +57,11 @@ def main() -> None:
       latentmd systems
       latentmd simulate systems/molecules/alanine_dipeptide.pdb
     """
+    if (
+        threading.current_thread() is threading.main_thread()
+    ):  # batch systems ask with SIGTERM what users do with Ctrl-C
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        ctx.call_on_close(lambda: signal.signal(signal.SIGTERM, before))
 
 
 if __name__ == "__main__":

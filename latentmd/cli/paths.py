@@ -44,7 +44,7 @@ def paths_command(pdbs: tuple[Path, ...], **options: Any) -> None:
     from latentmd.sampling.paths.run import paths
 
     with run_errors():
-        with Display(lines=True) as display:
+        with Display() as display:
             result = paths(*pdbs, progress=display, **options)
         summary = result.summary
         frames = summary["frames"]

@@ -1,16 +1,19 @@
-"""Progress of a command on the terminal: one bar per stage, with amount, rate and time left."""
+"""Progress of a command: on a terminal a bar per stage, elsewhere a line now and then, with rate and time left."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from latentmd.units import format_time
+from latentmd.units import format_time, format_wall
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0  # seconds between lines; each pause is twice the one before
 
 
 class Display:
@@ -19,14 +22,16 @@ class Display:
     Args:
         picoseconds: amounts are simulated times in ps; plain numbers otherwise.
         keep: bars of finished stages stay beside the current one.
-        lines: where stderr is no terminal, every new stage is printed as a line; nothing is shown otherwise.
+
+    Where stderr is no terminal (a log, a pipe, a batch job), every new stage is a line, and a long one has a line now
+    and then: after 5 s, 10 s later and so on, at most one a minute.
     """
 
-    def __init__(self, *, picoseconds: bool = False, keep: bool = False, lines: bool = False) -> None:
-        self.picoseconds, self.keep, self.lines = picoseconds, keep, lines
+    def __init__(self, *, picoseconds: bool = False, keep: bool = False) -> None:
+        self.picoseconds, self.keep = picoseconds, keep
         self.rows: Sequence[tuple[str, str]] = ()
-        self.stage = ""
         self.tasks: dict[str, TaskID] = {}
+        self.pause, self.next_line = _FIRST_PAUSE, 0.0
 
     def __enter__(self) -> Self:
         self.bar = _bar(self)
@@ -56,21 +61,33 @@ class Display:
             values: numbers to show beside it, such as losses.
         """
         if stage not in self.tasks:
-            if self.lines and not self.terminal:
+            if not self.terminal:
                 click.echo(stage, err=True)
+                self.pause, self.next_line = _FIRST_PAUSE, time.monotonic() + _FIRST_PAUSE
             if not self.keep:
                 for task in self.tasks.values():
                     self.bar.remove_task(task)
                 self.tasks = {}
             self.tasks[stage] = self.bar.add_task(stage, total=total, completed=int(done or 0), note="")
-        self.stage = stage
         task = self.tasks[stage]
         self.bar.update(task, completed=done or 0, total=total, note=self._note(task, done, total, values))
+        if not self.terminal and time.monotonic() >= self.next_line:
+            self.pause = min(2 * self.pause, _LONGEST_PAUSE)
+            self.next_line = time.monotonic() + self.pause
+            click.echo(self._line(stage), err=True)
+
+    def _line(self, stage: str) -> str:
+        """A stage as text: share, amounts and rate, time left."""
+        task = next(task for task in self.bar.tasks if task.id == self.tasks[stage])
+        parts = [f"{task.percentage:.3g} %" if task.total else "", task.fields["note"]]
+        left = task.time_remaining
+        parts.append("" if left is None or task.finished else f"{format_wall(left)} left")
+        return f"{stage}: " + ", ".join(part for part in parts if part)
 
     def show_rows(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Show (name, value) pairs above the bar; where stderr is no terminal and `lines` is set, as a line."""
+        """Show (name, value) pairs above the bar; where stderr is no terminal, as a line."""
         self.rows = rows
-        if self.lines and not self.terminal:
+        if not self.terminal:
             click.echo("; ".join(f"{name} {value}" for name, value in rows), err=True)
         self.bar.refresh()
 

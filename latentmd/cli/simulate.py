@@ -94,7 +94,7 @@ def simulate_command(pdb: Path, **options: Any) -> None:
     from latentmd.sampling.sample import simulate
 
     with run_errors():
-        with Display(picoseconds=True, lines=True) as display:
+        with Display(picoseconds=True) as display:
 
             def watch(progress: Any, wall: float, limit: float) -> None:
                 display.show_rows(round_rows(progress, wall, limit))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from latentmd.cli.common import interrupted
 from latentmd.cli.progress import Display
 
 
@@ -110,20 +113,27 @@ def train_command(
         settings = load_config(config)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
-    from latentmd.training.loop import TrainingError
     from latentmd.training.train import train
 
-    with Display(keep=True) as progress:
-        try:
-            train(
-                trajectories, top, out, settings, name=name, resume=resume, device=device, devices=devices,
-                precision=precision, report=progress,
-            )  # fmt: skip
-        except KeyboardInterrupt as error:
-            raise click.ClickException("stopped; run the same line with --resume to go on") from error
-        except (ValueError, OSError, TrainingError) as error:
-            raise click.ClickException(str(error)) from error
+    with training_errors(), Display(keep=True) as progress:
+        train(
+            trajectories, top, out, settings, name=name, resume=resume, device=device, devices=devices,
+            precision=precision, report=progress,
+        )  # fmt: skip
     click.echo(f"wrote {out}; see it with: latentmd inspect {out}")
+
+
+@contextmanager
+def training_errors(stopped: str = "stopped; run the same line with --resume to go on") -> Iterator[None]:
+    """Turn errors of a training into exit codes with one message: 1 for a failure, 130 for Ctrl-C and SIGTERM."""
+    from latentmd.training.loop import TrainingError
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        interrupted(stopped)
+    except (ValueError, OSError, TrainingError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _option(name: str) -> str:
@@ -154,19 +164,11 @@ def _train_many_paths(ctx: click.Context, dataset: Path, out: Path) -> None:
     _check_out(ctx, out)
     from dataclasses import replace
 
-    from latentmd.training.loop import TrainingError
     from latentmd.training.peptides.paths import DEFAULTS, train_peptide_paths
 
     settings = replace(DEFAULTS, seed=ctx.params["seed"] or 0)
-    with Display(keep=True) as progress:
-        try:
-            train_peptide_paths(
-                dataset, ctx.params["paths"], out, settings, resume=ctx.params["resume"], report=progress
-            )
-        except KeyboardInterrupt as error:
-            raise click.ClickException("stopped; run the same line with --resume to go on") from error
-        except (ValueError, OSError, TrainingError) as error:
-            raise click.ClickException(str(error)) from error
+    with training_errors(), Display(keep=True) as progress:
+        train_peptide_paths(dataset, ctx.params["paths"], out, settings, resume=ctx.params["resume"], report=progress)
     click.echo(f"wrote {out}; it is found beside the model, as <model>.paths.pt")
 
 
@@ -179,12 +181,8 @@ def _train_many(ctx: click.Context, dataset: Path, out: Path) -> None:
     from latentmd.training.peptides.run import PeptideSettings, train_peptides
 
     settings = PeptideSettings(minutes=p["minutes"] or 60.0, seed=p["seed"] or 0)
-    try:
+    with training_errors():
         result = train_peptides(dataset, out, settings, resume=p["resume"], device=p["device"], report=click.echo)
-    except KeyboardInterrupt as error:
-        raise click.ClickException("stopped; run the same line with --resume to go on") from error
-    except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
     click.echo(result.table())
     click.echo(f"wrote {out}; simulate with it: latentmd simulate PEPTIDE.pdb --model {out}")
 
@@ -197,13 +195,11 @@ def _finetune(ctx: click.Context, trajectories: tuple[Path, ...], top: Path, out
     from latentmd.training.peptides.finetune import finetune
 
     p = ctx.params
-    try:
+    with training_errors("stopped; nothing was written"):
         result = finetune(
             trajectories, top, out, start=p["start"], held_out=p["held_out"], minutes=p["minutes"] or 3.0,
             scratch=p["scratch"], seed=p["seed"] or 0, report=click.echo,
         )  # fmt: skip
-    except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
     click.echo(result.table())
     click.echo(f"wrote {out}; simulate with it: latentmd simulate {top} --model {out}")
 
@@ -213,17 +209,11 @@ def _train_paths(ctx: click.Context, what: tuple[tuple[Path, ...], Path, str, Pa
               if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]  # fmt: skip
     if unused:
         raise click.UsageError(f"--{', --'.join(unused)}: no meaning with --paths; leave out one or the other")
-    from latentmd.training.loop import TrainingError
     from latentmd.training.paths import train_paths
 
     trajectories, top, model, out = what
-    with Display(keep=True) as progress:
-        try:
-            train_paths(trajectories, top, model, out=out, resume=resume, report=progress)
-        except KeyboardInterrupt as error:
-            raise click.ClickException("stopped; run the same line with --resume to go on") from error
-        except (ValueError, OSError, TrainingError) as error:
-            raise click.ClickException(str(error)) from error
+    with training_errors(), Display(keep=True) as progress:
+        train_paths(trajectories, top, model, out=out, resume=resume, report=progress)
     click.echo(f"wrote {out}; it is found beside the model, as <model>.paths.pt")
 
 
@@ -259,14 +249,7 @@ def _train_world(world: str, out: Path, **options: Any) -> None:
         plan = plan_world(world, out, **options)
     except (ConfigError, OutputError) as error:
         raise click.UsageError(str(error)) from error
-    from latentmd.training.loop import TrainingError
-
-    with Display(keep=True) as progress:
-        try:
-            result = train_world(plan, report=progress)
-        except KeyboardInterrupt as error:
-            raise click.ClickException("stopped; run the same line with --resume to go on") from error
-        except (ValueError, OSError, TrainingError) as error:
-            raise click.ClickException(str(error)) from error
+    with training_errors(), Display(keep=True) as progress:
+        result = train_world(plan, report=progress)
     click.echo(result.table)
     click.echo(f"wrote {out}/: {', '.join(result.files)}")

@@ -33,6 +33,6 @@ def upsample_command(trajectory: Path, top: Path, **options: Any) -> None:
     from latentmd.sampling.paths.upsample import upsample
 
     with run_errors():
-        with Display(lines=True) as display:
+        with Display() as display:
             result = upsample(trajectory, top, progress=display, **options)
         show_fill(result, "upsample")

@@ -1,16 +1,93 @@
-"""Wall time by phase: of one process, and of a run over all its sessions."""
+"""Wall time: of phases, of a run over all its sessions, and what is left until a run has to be over."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from latentmd.io.atomic import write_text
+
+
+def process_start() -> float:
+    """When this process was started, of `time.monotonic`; now where the system does not tell."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError, IndexError):
+        age = 0.0
+    return time.monotonic() - age
+
+
+class Deadline:
+    """A moment at which work has to be over. Picklable; in another process it is the same moment.
+
+    Args:
+        seconds: from now on; infinite for no deadline.
+    """
+
+    def __init__(self, seconds: float = float("inf")) -> None:
+        self._end = time.monotonic() + seconds
+
+    def __repr__(self) -> str:
+        return f"Deadline({self.left:.3g})"
+
+    def __reduce__(self) -> tuple[Callable[[float], Deadline], tuple[float]]:
+        return _deadline_at, (time.time() + self.left,)  # each machine has a monotonic clock of its own
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left; negative once it is over."""
+        return self._end - time.monotonic()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left."""
+        return self.left <= 0
+
+    def earlier(self, seconds: float) -> Deadline:
+        """A deadline so many seconds before this one, for what other work has to follow."""
+        return Deadline(self.left - seconds)
+
+
+def _deadline_at(time_of_day: float) -> Deadline:
+    return Deadline(time_of_day - time.time())
+
+
+class Budget:
+    """Wall time that a run may take over all its sessions, kept in a file of its folder.
+
+    Args:
+        path: JSON file with the seconds of earlier sessions, made by `keep`.
+        seconds: that all sessions together may take; None for any.
+        begun: when this session began, of `time.monotonic`.
+    """
+
+    def __init__(self, path: Path, seconds: float | None, begun: float) -> None:
+        self.path, self.begun = path, begun
+        self.seconds = float("inf") if seconds is None else seconds
+        self.earlier = float(json.loads(path.read_text(encoding="utf-8"))["seconds"]) if path.exists() else 0.0
+        self.deadline = Deadline(self.seconds - self.spent)
+
+    @property
+    def session(self) -> float:
+        """Seconds of this session so far."""
+        return time.monotonic() - self.begun
+
+    @property
+    def spent(self) -> float:
+        """Seconds of all sessions so far."""
+        return self.earlier + self.session
+
+    def keep(self) -> None:
+        """Write down what is spent, so that a later session counts it, however this one ends."""
+        self.path.parent.mkdir(exist_ok=True)
+        write_text(self.path, json.dumps({"seconds": round(self.spent, 2)}) + "\n")
 
 
 class PhaseClock:

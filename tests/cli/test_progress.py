@@ -41,12 +41,26 @@ def test_stages_of_a_training_stay_with_their_losses() -> None:
 
 
 def test_rounds_are_rows_above_the_bar_or_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with Display(lines=True) as display:
+    with Display() as display:
         display("preparing")
         display("preparing")
         display.show_rows([("round", "3"), ("missing", "nothing")])
         assert "missing" in shown(display)
     assert capsys.readouterr().err.splitlines()[:2] == ["preparing", "round 3; missing nothing"]
-    with Display() as display:
-        display("preparing")
-    assert capsys.readouterr().err.strip() == ""
+
+
+def test_without_a_terminal_a_line_comes_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Display(picoseconds=True) as display:
+        now = 0.0
+        display.bar.get_time = lambda: now
+        monkeypatch.setattr("latentmd.cli.progress.time.monotonic", lambda: now)
+        for now in range(301):
+            display("simulating", 10.0 * now, 6000.0)
+        display("drawing the report")
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[0] == "simulating" and lines[-1] == "drawing the report"
+    assert lines[1] == "simulating: 0.833 %, 50 ps of 6 ns, 0.01 ns/s, 9.9 min left"
+    seconds = [float(line.split(" %")[0].split(": ")[1]) * 6 for line in lines[1:-1]]
+    assert [round(s) for s in seconds] == [5, 15, 35, 75, 135, 195, 255]

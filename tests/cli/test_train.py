@@ -118,7 +118,7 @@ def test_ctrl_c_says_how_to_go_on(files: list[Path], tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(module, "train", interrupted)
     result = invoke(*files, "--top", PDB, "--out", tmp_path / "out.pt")
-    assert result.exit_code == 1 and "--resume" in result.output
+    assert result.exit_code == 130 and "--resume" in result.output
 
 
 def test_help_has_examples() -> None:

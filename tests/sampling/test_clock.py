@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from latentmd.sampling.clock import PhaseClock, SessionClock, Spent
+from latentmd.sampling.clock import Budget, Deadline, PhaseClock, SessionClock, Spent, process_start
 
 
 def test_phases_add_up() -> None:
@@ -27,3 +32,32 @@ def test_a_session_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
     again = SessionClock(path)
     assert again.seconds["starts"] == 10.0 and again.seconds["training"] >= 5.0
     assert again.total == sum(again.seconds.values()) == Spent(0.0, again.seconds).total
+
+
+def test_a_deadline_is_the_same_moment_in_another_process() -> None:
+    script = "import pickle, sys; print(pickle.load(sys.stdin.buffer).left)"
+    deadline = Deadline(1000.0)
+    found = subprocess.run(
+        [sys.executable, "-c", script], input=pickle.dumps(deadline), capture_output=True, check=True
+    )
+    assert deadline.left - 0.1 < float(found.stdout) < 1000.0
+    assert not deadline.over and deadline.earlier(1000.0).over
+    assert pickle.loads(pickle.dumps(Deadline())).left == float("inf")
+
+
+def test_the_start_of_a_process_comes_before_its_imports() -> None:
+    script = "import time; time.sleep(0.3); from latentmd.sampling.clock import process_start; print(process_start())"
+    before = time.monotonic()
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, env=os.environ)
+    assert before - 0.05 < float(found.stdout) < time.monotonic() - 0.3
+    assert process_start() < time.monotonic()
+
+
+def test_a_budget_counts_earlier_sessions(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "wall.json"
+    first = Budget(path, 100.0, time.monotonic() - 30.0)
+    assert 69.0 < first.deadline.left < 70.0
+    first.keep()
+    second = Budget(path, 100.0, time.monotonic() - 20.0)
+    assert 49.0 < second.deadline.left < 50.0 and 50.0 < second.spent < 51.0 and second.session < 21.0
+    assert Budget(path, None, time.monotonic()).deadline.left == float("inf")

@@ -22,7 +22,7 @@ from latentmd.io.provenance import read_provenance, write_provenance
 from latentmd.io.writer import FrameWriter
 from latentmd.report import page as report_page
 from latentmd.report.viewer import View
-from latentmd.sampling.errors import RunError, RunInterrupted
+from latentmd.sampling.errors import RunError, Stopped
 from latentmd.sampling.paths.batch import KINDS
 from latentmd.sampling.paths.request import Subject
 from latentmd.sampling.paths.run import write_topology
@@ -197,7 +197,7 @@ def _draw(plan: FillPlan, report: Report) -> None:
                 done += 1
                 report("drawing frames", done, total)
     except KeyboardInterrupt:
-        raise RunInterrupted(plan.request.out, 0) from None
+        raise Stopped(plan.request.out) from None
     except (WorkerError, OSError) as error:
         raise RunError(str(error)) from error
 

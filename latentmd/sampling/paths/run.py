@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from latentmd.io.atomic import write_text
 from latentmd.io.folder import RunFiles, check_folder, claim_folder
 from latentmd.io.provenance import read_provenance
-from latentmd.sampling.errors import RunError, RunInterrupted
+from latentmd.sampling.errors import RunError, Stopped
 from latentmd.sampling.paths.batch import Batch, draw_batch, path_file
 from latentmd.sampling.paths.plan import PathPlan, make_plan
 from latentmd.sampling.paths.request import PathsRequest
@@ -178,8 +178,7 @@ def draw_all(batches: Sequence[Batch], processes: int | None, report: Report) ->
                 done += batch.count
                 report("drawing paths", done, total)
     except KeyboardInterrupt:
-        frames = (batches[0].bridge.h.shape[0] - 1) // batches[0].bridge.every + 1
-        raise RunInterrupted(batches[0].folder, done * frames) from None
+        raise Stopped(batches[0].folder) from None
     except (WorkerError, OSError) as error:
         raise RunError(str(error)) from error
 

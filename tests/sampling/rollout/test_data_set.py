@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -98,19 +96,20 @@ def test_overwriting_removes_the_runs_of_molecules_and_nothing_else(inputs: Path
 
 
 @pytest.mark.slow
-def test_a_stopped_data_set_goes_on_to_the_same_files(inputs: Path, tmp_path: Path) -> None:
+def test_a_stopped_data_set_goes_on_to_the_same_files(inputs: Path, tmp_path: Path, start: Any) -> None:
     out, files = tmp_path / "set", [str(inputs / name) for name in ("gly.pdb", "ala.pdb")]
     options = "--time 40ps --save-every 0.2ps --walkers 2 --seed 1 --processes 1 --out".split()
-    command = [sys.executable, "-P", "-m", "latentmd.cli.main", "md", *files, *options, str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    command = ["md", *files, *options, out]
+    process = start(*command)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not any(path.stat().st_size for path in out.glob("*/walker-*.xtc")):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "stopped; " in errors and "Traceback" not in errors
-    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True)
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = start(*command, "--resume")
+    _, errors = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, errors
     rows = json.loads((out / "manifest.json").read_text())["molecules"]
     assert [row["frames"] for row in rows] == [[200, 200], [200, 200]]
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
-import sys
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -113,28 +112,18 @@ def test_molecules_without_phi_get_a_report(tmp_path: Path) -> None:
     assert len(result.summary["added_atoms"]) == 7
 
 
-def _start(arguments: list[str], limit: int | None = None) -> subprocess.Popen[str]:
-    def limit_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # type: ignore[arg-type]
-
-    command = [sys.executable, "-P", "-m", "latentmd.cli.main", "md", str(ALANINE), *arguments]
-    return subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, preexec_fn=limit_files if limit is not None else None
-    )
-
-
-def test_ctrl_c_leaves_readable_files(tmp_path: Path) -> None:
-    import signal
-
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_leave_readable_files(tmp_path: Path, start: Any, number: int) -> None:
     out = tmp_path / "run"
-    process = _start(["--time", "1us", "--walkers", "2", "--out", str(out), "--save-every", "1ps"])
+    arguments = ("--time", "1us", "--walkers", "2", "--out", out, "--save-every", "1ps")
+    process = start("md", ALANINE, *arguments)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         files = [path for path in out.glob("walker-*.xtc") if path.stat().st_size > 0] if out.exists() else []
         if len(files) == 2:
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopped; " in errors and "Traceback" not in errors
@@ -146,10 +135,14 @@ def test_ctrl_c_leaves_readable_files(tmp_path: Path) -> None:
     assert summary["status"] == "interrupted" and sum(summary["frames"]) == len(rows["walker"])
 
 
-def test_full_disk_fails_with_a_message_and_keeps_whole_frames(tmp_path: Path) -> None:
+def test_full_disk_fails_with_a_message_and_keeps_whole_frames(tmp_path: Path, start: Any) -> None:
+    def limit_files() -> None:
+        limit = 400_000  # more than the at most 1000 frames that are written at a time
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
     out = tmp_path / "run"
-    arguments = ["--time", "1ns", "--walkers", "1", "--save-every", "0.1ps", "--out", str(out)]
-    process = _start(arguments, limit=400_000)  # more than the at most 1000 frames that are written at a time
+    arguments = ("--time", "1ns", "--walkers", "1", "--save-every", "0.1ps", "--out", out)
+    process = start("md", ALANINE, *arguments, preexec_fn=limit_files)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "is the disk full?" in errors and "Traceback" not in errors

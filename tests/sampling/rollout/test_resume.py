@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -77,12 +76,11 @@ def test_a_stopped_run_goes_on_and_no_other_does(mode: str, ou_bundle: Path, tmp
     assert again.summary == resumed.summary
 
 
-def _command(mode: str, bundle: Path, out: Path) -> subprocess.Popen[bytes]:
+def _arguments(mode: str, bundle: Path, out: Path) -> list[str]:
     options = [f"--{name.replace('_', '-')}={value}" for name, value in LONG[mode].items()]
     model = [] if mode == "md" else ["--model", str(bundle)]
-    command = [sys.executable, "-P", "-m", "latentmd.cli.main", "simulate", str(ALANINE), "--mode", mode, "--out"]
-    command += [str(out), "--seed=4", "--processes=1", "--resume", *options, *model]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return ["simulate", str(ALANINE), "--mode", mode, "--out", str(out), "--seed=4", "--processes=1", "--resume",
+            *options, *model]  # fmt: skip
 
 
 def _kept(out: Path) -> list[bytes]:
@@ -91,12 +89,14 @@ def _kept(out: Path) -> list[bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", LONG)
-def test_a_run_killed_five_times_has_the_frames_of_one_that_was_not(mode: str, ou_bundle: Path, tmp_path: Path) -> None:
+def test_a_run_killed_five_times_has_the_frames_of_one_that_was_not(
+    mode: str, ou_bundle: Path, tmp_path: Path, start: Any
+) -> None:
     """SIGKILL at random moments, each after the run got further than at the last one."""
     rng, out = random.Random(mode), tmp_path / "killed"
     kills = 0
     while kills < 5:
-        before, process = _kept(out), _command(mode, ou_bundle, out)
+        before, process = _kept(out), start(*_arguments(mode, ou_bundle, out), stderr=subprocess.DEVNULL)
         while _kept(out) == before and process.poll() is None:
             time.sleep(0.02)
         time.sleep(rng.uniform(0.0, 0.4))
@@ -106,7 +106,7 @@ def test_a_run_killed_five_times_has_the_frames_of_one_that_was_not(mode: str, o
         process.wait()
         kills += 1
     assert kills >= 2
-    assert _command(mode, ou_bundle, out).wait() == 0
+    assert start(*_arguments(mode, ou_bundle, out), stderr=subprocess.DEVNULL).wait() == 0
     platform = latentmd.simulate(ALANINE, **_same(mode, ou_bundle, out)).summary["platform"]
     whole = _run(mode, LONG[mode], ou_bundle, tmp_path / "whole")
     frames = round(len(read(out)) / LONG[mode]["walkers"])
