@@ -1,6 +1,6 @@
-"""Five walks through the package: which rooms a value passes on its way, and how often it climbs back.
+"""Four walks through the package: which rooms a value passes on its way, and how often it climbs back.
 
-    python docs/walks.py [NAME ...]      names: simulate, evaluate, refine, train, propose
+    python docs/walks.py [NAME ...]      names: simulate, evaluate, train, propose
 
 Each walk runs a small job and watches every call from one file of latentmd to another that hands over the value: the
 path of its file, or an array of the molecule's atoms, also inside a container. A call to a room on a higher floor is a
@@ -26,6 +26,7 @@ from folders import floors, home
 import latentmd
 from latentmd.integrators import LatentIntegrator
 from latentmd.systems.bundled import bundled
+from latentmd.training.config import parse_config
 
 ATOMS = 22
 PDB = bundled("alanine_dipeptide")
@@ -116,12 +117,15 @@ def trajectories(folder: str, seed: int) -> Path:
     return latentmd.md(PDB, out=folder, seed=seed, overwrite=True, **options).folder
 
 
-def quick(folder: Path) -> Any:
-    """Return what hybrid sampling trains with, of few updates."""
-    from latentmd.sampling.hybrid.training import Recipe
-    from latentmd.systems.protocol import Protocol
-
-    return Recipe(folder / "topology.pdb", Protocol(), interval=0.2, frames=300, effort=0.02)
+#: Few updates of small networks.
+QUICK = {
+    "seed": 0, "stride": 0.2, "holdout": 1, "encoder": {"width": 8, "depth": 1, "vectors": 2},
+    "jepa": {"steps": 6, "batch": 8, "lag": [0.2, 5.0]}, "latent": {"lag": 1.0},
+    "decoder": {"steps": 6, "batch": 32, "width": 16},
+    "fast": {"steps": 6, "batch": 32, "width": 16, "solver_steps": 2},
+    "predictor": {"steps": 6, "batch": 32, "width": 16, "solver_steps": 2, "lag": [0.2, 5.0]},
+    "energy": {"frames": 60, "steps": 1, "batch": 8, "latent_steps": 1},
+}  # fmt: skip
 
 
 def simulate() -> None:
@@ -145,26 +149,11 @@ def evaluate() -> None:
     walk.show("reference of `latentmd evaluate`")
 
 
-def refine() -> None:
-    """Trajectories on which hybrid sampling trains its surrogate again."""
-    import mdtraj
-
-    from latentmd.sampling.hybrid.explorer import SurrogateExplorer
-
-    folder = trajectories("bursts", 3)
-    top = folder / "topology.pdb"
-    frames = [mdtraj.load(str(path), top=str(top)).xyz for path in sorted(folder.glob("*.xtc"))]
-    explorer = SurrogateExplorer("alanine-dipeptide", quick(folder))
-    walk = Walk()
-    walk(lambda: explorer.refine(frames, 0))
-    walk.show("trajectories of hybrid sampling's training")
-
-
 def train() -> None:
     """Trajectories of `latentmd train`."""
     folder = trajectories("train", 4)
     files = sorted(folder.glob("walker-*.xtc"))
-    config = quick(folder).config(300, len(files), 0)
+    config = parse_config(QUICK)
     walk = Walk(files)
     walk(lambda: latentmd.train(files, folder / "topology.pdb", "quick.pt", config, name="quick"))
     walk.show("trajectories of `latentmd train`")
@@ -185,7 +174,7 @@ def propose() -> None:
     walk.show("positions of a latent step in OpenMM")
 
 
-WALKS = {"simulate": simulate, "evaluate": evaluate, "refine": refine, "train": train, "propose": propose}
+WALKS = {"simulate": simulate, "evaluate": evaluate, "train": train, "propose": propose}
 
 if __name__ == "__main__":
     assert all(home(one).exists() for one in FLOORS)

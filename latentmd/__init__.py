@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from latentmd.model.file import BundleError as BundleError
     from latentmd.model.propagator import Propagator as Propagator
     from latentmd.sampling.bind import bind_file as bind_file
-    from latentmd.sampling.levels import hybrid as hybrid
     from latentmd.sampling.paths.inpaint import inpaint as inpaint
     from latentmd.sampling.paths.run import paths as paths
     from latentmd.sampling.paths.upsample import upsample as upsample
@@ -48,7 +47,6 @@ _HOMES = {
     "bind_file": "latentmd.sampling.bind",
     "build": "latentmd.systems.builder",
     "evaluate": "latentmd.evaluation.trajectories",
-    "hybrid": "latentmd.sampling.levels",
     "inpaint": "latentmd.sampling.paths.inpaint",
     "latents": "latentmd.evaluation.latents",
     "load": "latentmd.sampling.sample",
@@ -70,7 +68,6 @@ __all__ = [
     "bind_file",
     "build",
     "evaluate",
-    "hybrid",
     "inpaint",
     "latents",
     "load",
@@ -88,6 +85,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("latentmd")
+    if name == "hybrid":
+        raise AttributeError("latentmd.hybrid is gone; exact chains are latentmd.simulate(..., mode='chains')")
     if name not in _HOMES:
         raise AttributeError(f"module 'latentmd' has no attribute {name!r}; expected one of {', '.join(__all__)}")
     value = getattr(import_module(_HOMES[name]), name)

@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from latentmd.molecule.checks import topology_arrays
-from latentmd.molecule.torsions import rotatable_torsions
-from latentmd.sampling.hybrid.surfaces import torsion_name
+from latentmd.molecule.torsions import rotatable_torsions, torsion_name
 from latentmd.sampling.metropolis.guess import peptide_structures
 from latentmd.sampling.metropolis.ladders import Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.pilot import Choice, Scatter, pilot, scatter

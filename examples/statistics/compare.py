@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from latentmd.molecule.checks import topology_arrays
-from latentmd.molecule.torsions import rotatable_torsions
-from latentmd.sampling.hybrid.surfaces import torsion_name
+from latentmd.molecule.torsions import rotatable_torsions, torsion_name
 from latentmd.sampling.metropolis.control import independent
 from latentmd.sampling.metropolis.populations import Populations, populations
 from latentmd.sampling.metropolis.wells import wells

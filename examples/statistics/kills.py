@@ -18,14 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from latentmd.sampling.levels import hybrid
-from latentmd.sampling.request import HybridSettings
+from latentmd.sampling.metropolis.chains import chains
+from latentmd.sampling.metropolis.settings import ChainsRequest
 
 
 def sample(folder: Path) -> None:
     """Begin the run or go on with it, to its end."""
-    settings = HybridSettings(precision=options.precision)
-    hybrid(options.pdb, out=folder, processes=1, settings=settings, exactness="metropolised", seed=3, resume=True)
+    chains(options.pdb, ChainsRequest(folder, precision=options.precision, processes=1, seed=3, resume=True))
 
 
 def run(folder: Path, seconds: float | None) -> bool:

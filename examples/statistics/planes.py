@@ -20,9 +20,8 @@ import numpy as np
 
 from latentmd.analysis.statistics import js_distance
 from latentmd.molecule.checks import topology_arrays, torsions
-from latentmd.molecule.torsions import rotatable_torsions
+from latentmd.molecule.torsions import rotatable_torsions, torsion_name
 from latentmd.replicas.choice import replica_engine
-from latentmd.sampling.hybrid.surfaces import torsion_name
 from latentmd.sampling.metropolis.guess import peptide_structures
 from latentmd.sampling.metropolis.ladders import Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.pilot import pilot

@@ -2,7 +2,7 @@
 
 deeptime 0.4.5 has a fixed-point iteration, which needs thousands of sweeps where states are metastable, and a bootstrap
 repeats it hundreds of times. For 40 to 300 states Newton's method is 7 to 130 times faster, and the two populations
-differ by 2e-6 at most (`python examples/hybrid/estimators.py`, one core).
+differ by 2e-6 at most (`python examples/statistics/estimators.py`, one core).
 """
 
 from __future__ import annotations

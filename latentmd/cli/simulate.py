@@ -7,10 +7,15 @@ from typing import Any
 
 import click
 
+from latentmd.cli.chains import show_chains
 from latentmd.cli.common import Time, WallTime, input_options, run_errors, show_result
-from latentmd.cli.hybrid import round_rows, show_hybrid
 from latentmd.cli.progress import Display
-from latentmd.sampling.exactness import LEVELS
+
+
+def _gone(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Refuse an option of earlier versions."""
+    if value is not None:
+        raise click.UsageError("--exactness is gone: exact chains are --mode chains, and the other levels have no heir")
 
 
 @click.command(
@@ -22,36 +27,31 @@ Examples:
   latentmd simulate my.pdb --model my.pt --time 100ns --walkers 64 --seed 7
   latentmd simulate my.pdb --mode latent --time 1us --save-every 1ns --out long
   latentmd simulate my.pdb --mode md --time 1ns --temperature 300
-  latentmd simulate my.pdb --mode hybrid --wall 30min --resume --out sampled
-  latentmd simulate ligand.pdb --force-field ligand.xml --solvent vacuum --mode hybrid --wall 30min
-  latentmd simulate my.prmtop --positions my.inpcrd --mode hybrid --wall 30min
-  latentmd simulate my.pdb --exactness metropolised --wall 10min""",
+  latentmd simulate my.pdb --mode chains --wall 30min --resume --out sampled
+  latentmd simulate ligand.pdb --force-field ligand.xml --solvent vacuum --mode chains --wall 30min
+  latentmd simulate my.prmtop --positions my.inpcrd --mode chains --wall 30min""",
 )
 @click.argument("pdb", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]")
 @click.option(
     "--time",
     type=Time(),
-    help="Simulated time per walker; of all bursts together with --mode hybrid. [default: 10ns; hybrid: 100ns]",
+    help="Simulated time per walker; not with --mode chains. [default: 10ns]",
 )
 @click.option(
     "--wall",
     type=WallTime(),
-    help="Hybrid: wall time over all sessions, such as 30min. [default: 10min if chosen for you, else any]",
+    help="Chains: wall time over all sessions, such as 30min. [default: 10min if chosen for you, else any]",
 )
 @click.option("--walkers", type=click.IntRange(min=1), help="Independent runs. [default: 16]")
 @click.option(
     "--mode",
-    type=click.Choice(["alternate", "latent", "md", "hybrid"]),
-    help="Latent steps and MD by turns, latent steps only, plain MD, or statistics by exact chains or unbiased bursts. "
-    "[default: alternate where a model covers the molecule, else exact chains to 150 atoms, else md; it says why]",
+    metavar="[model|latent|chains|md]",
+    help="Latent steps of a model and MD by turns, latent steps only, exact chains of a small molecule, or plain MD. "
+    "[default: model where one covers the molecule, else chains to 150 atoms, else md; it says why]",
 )
-@click.option(
-    "--exactness",
-    type=click.Choice(list(LEVELS)),
-    help="Hybrid: how far the result can be trusted, and what that costs; see docs/hybrid.md. [default: reweighted]",
-)
-@click.option("--temperature", type=float, help="Kelvin; must be the model's, except with --mode md or hybrid.")
+@click.option("--exactness", hidden=True, expose_value=False, callback=_gone, help="Gone.")
+@click.option("--temperature", type=float, help="Kelvin; must be the model's, except with --mode md or chains.")
 @click.option("--save-every", type=Time(), help="Time between frames. [default: 100ps]")
 @click.option("--cycle", type=Time(), help="Alternation: time from one MD burst to the next. [default: about 1ns]")
 @click.option("--burst", type=Time(), help="Alternation: MD at the end of a cycle. [default: 2ps]")
@@ -75,8 +75,8 @@ Examples:
     help="OpenMM force-field XML, may be repeated; must be the model's, except with --mode md.",
 )
 @click.option("--processes", type=click.IntRange(min=1), help="Worker processes. [default: one per core]")
-@click.option("--scheduler", metavar="ADDRESS", help="Hybrid: Dask scheduler that runs the bursts, tcp://host:port.")
-@click.option("--out", type=click.Path(path_type=Path), help="Output folder. [default: <stem>-latentmd, or -hybrid]")
+@click.option("--scheduler", metavar="ADDRESS", help="Chains: Dask scheduler that runs them, tcp://host:port.")
+@click.option("--out", type=click.Path(path_type=Path), help="Output folder. [default: <stem>-latentmd, or -chains]")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none.")
 @input_options
@@ -90,17 +90,13 @@ def simulate_command(pdb: Path, **options: Any) -> None:
     evaluation.html (metrics, figures and a 3-D view, beside the model's training data).
     Frames are `latent` (decoded from a latent step), `relaxed` (minimised after one, then moved by MD) or `md`.
     """
-    from latentmd.sampling.request import HybridResult
+    from latentmd.sampling.metropolis.settings import ChainsResult
     from latentmd.sampling.sample import simulate
 
     with run_errors():
         with Display(picoseconds=True) as display:
-
-            def watch(progress: Any, wall: float, limit: float) -> None:
-                display.show_rows(round_rows(progress, wall, limit))
-
-            result = simulate(pdb, progress=display, watch=watch, **options)
-        if isinstance(result, HybridResult):
-            show_hybrid(result)
+            result = simulate(pdb, progress=display, **options)
+        if isinstance(result, ChainsResult):
+            show_chains(result)
         else:
             show_result(result)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from latentmd.arrays import Ints
 from latentmd.molecule.checks import neighbour_lists
+
+if TYPE_CHECKING:
+    from openmm import app
 
 
 def rotatable_torsions(symbols: list[str], bonds: Ints) -> Ints:
@@ -65,3 +71,35 @@ def _side(around: list[list[int]], near: int, far: int) -> set[int]:
             found.add(atom)
             waiting += around[atom]
     return found
+
+
+def torsion_name(topology: app.Topology, quad: Sequence[int]) -> str:
+    """Name such as "phi ALA2" or "chi1 LEU3", or of the atoms, such as "C4-C5-C6-C7"."""
+    every = list(topology.atoms())
+    for atoms in ([every[i] for i in quad], [every[i] for i in reversed(quad)]):
+        names = tuple(atom.name for atom in atoms)
+        label, position = _BACKBONE.get(names) or _side_chain(names) or ("", 0)
+        if label:
+            residue = atoms[position].residue
+            return f"{label} {residue.name}{residue.id}"
+    return "-".join(every[i].name for i in quad)
+
+
+_BACKBONE = {
+    ("C", "N", "CA", "C"): ("phi", 1),
+    ("N", "CA", "C", "N"): ("psi", 1),
+    ("CA", "C", "N", "CA"): ("omega", 2),
+}
+_LETTERS = "ABGDEZH"  # how far an atom is from the backbone
+
+
+def _side_chain(names: tuple[str, ...]) -> tuple[str, int] | None:
+    """(label, position of an atom of the residue) of a side-chain torsion, None for another one."""
+    if any(len(name) < 2 for name in names[1:3]) or names[1] == "CH3":
+        return None
+    first = "N" if names[0] == "N" else names[0][1:2]
+    place = 0 if first == "N" else _LETTERS.find(first) + 1
+    expected = _LETTERS[place : place + 2]
+    if names[1][1] + names[2][1] != expected or (place > 0 and first == ""):
+        return None
+    return f"chi{place + 1}", 1

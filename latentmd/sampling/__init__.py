@@ -1,1 +1,1 @@
-"""Sampling: walkers, hybrid sampling and Metropolis chains in a folder each, and what they share."""
+"""Sampling: walkers, Metropolis chains and paths in a folder each, and what they share."""

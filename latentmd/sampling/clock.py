@@ -8,7 +8,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from latentmd.io.atomic import write_text
@@ -137,21 +136,3 @@ class SessionClock:
         finally:
             self.seconds[name] = round(before + time.monotonic() - begin, 2)
             write_text(self.path, json.dumps(self.seconds, indent=1) + "\n")
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Cost of what came before the rounds of a hybrid run.
-
-    Attributes:
-        simulated: MD at high temperature, ps.
-        seconds: wall time by phase, over all sessions.
-    """
-
-    simulated: float
-    seconds: dict[str, float]
-
-    @property
-    def total(self) -> float:
-        """Seconds of all phases."""
-        return sum(self.seconds.values())

@@ -227,7 +227,7 @@ def check_force_field(molecule: Molecule, model: ModelFile, source: Path) -> Non
     if why:
         raise ValueError(
             f"the model {model.name} does not cover {source}: {why}. A model holds for its force field only: use "
-            "--mode md or hybrid, or train one from `latentmd md` of these files"
+            "--mode md or chains, or train one from `latentmd md` of these files"
         )
 
 

@@ -22,7 +22,7 @@ class RunInterrupted(KeyboardInterrupt):
 
 
 class Stopped(RunInterrupted):
-    """A hybrid run that was asked to stop, and did after its last checkpoint; `resume` goes on.
+    """A run that was asked to stop, and did after its last checkpoint; `resume` goes on.
 
     Args:
         folder: of the run.

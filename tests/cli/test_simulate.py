@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from latentmd.cli.main import main
-from latentmd.sampling.request import HybridBudget, HybridRequest, HybridResult
+from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsResult
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
 ALANINE = str(MOLECULES / "alanine_dipeptide.pdb")
@@ -38,19 +38,16 @@ def test_simulate_reports_what_was_added(ou_bundle: Path, tmp_path: Path) -> Non
         (("empty.pdb",), "the file is empty"),
         ((ALANINE, "--time", "10"), "has no unit"),
         ((ALANINE, "--time", "0ns"), "is not positive"),
-        ((ALANINE, "--mode", "warp"), "'warp' is not one of"),
+        ((ALANINE, "--mode", "warp"), "--mode is 'warp'; expected one of model, latent, chains, md"),
         ((ALANINE, "--walkers", "0"), "0 is not in the range"),
         ((ALANINE, "--model", "nothing"), "nothing: no such model file or bundled model"),
-        ((str(MOLECULES / "chignolin.pdb"), "--mode", "alternate"), "no bundled model covers"),
-        ((ALANINE, "--wall", "10min"), "--wall has no meaning with --mode alternate"),
-        ((ALANINE, "--mode", "hybrid", "--wall", "10"), "'10' is not a wall time"),
-        ((ALANINE, "--mode", "hybrid", "--walkers", "3"), "--walkers has no meaning with --mode hybrid"),
-        ((ALANINE, "--mode", "md", "--exactness", "raw"), "--exactness has no meaning with --mode md"),
-        ((ALANINE, "--exactness", "raw", "--time", "1ns"), "--time has no meaning with --mode hybrid --exactness raw"),
-        (
-            (ALANINE, "--exactness", "metropolised", "--time", "1ns"),
-            "--time has no meaning with --mode hybrid --exactness metropolised",
-        ),
+        ((str(MOLECULES / "chignolin.pdb"), "--mode", "model"), "no bundled model covers"),
+        ((ALANINE, "--wall", "10min"), "--wall has no meaning with --mode model"),
+        ((ALANINE, "--mode", "chains", "--wall", "10"), "'10' is not a wall time"),
+        ((ALANINE, "--mode", "chains", "--walkers", "3"), "--walkers has no meaning with --mode chains"),
+        ((ALANINE, "--mode", "chains", "--time", "1ns"), "--time has no meaning with --mode chains"),
+        ((ALANINE, "--mode", "hybrid"), "exact chains are --mode chains"),
+        ((ALANINE, "--exactness", "metropolised"), "exact chains are --mode chains"),
         ((ALANINE, "--mode", "md", "--temperature", "-1"), "--temperature is -1 K"),
         ((ALANINE, "--solvent", "explicit"), "--mode md"),
     ],
@@ -70,22 +67,24 @@ def test_bad_usage_exits_with_2(
 def test_a_molecule_without_a_model_says_so_and_gets_exact_chains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[HybridRequest] = []
+    asked: list[ChainsRequest] = []
 
-    def run_hybrid(pdb: Path, request: HybridRequest, *others: object) -> HybridResult:
+    def chains(pdb: Path, request: ChainsRequest, *others: object) -> ChainsResult:
         asked.append(request)
-        summary = {"rounds": 1, "bursts": 2, "simulated_ps": {"bursts": 3.0}, "wall_seconds": {"total": 61.0}}
-        return HybridResult(tmp_path, "budget", {**summary, "review": None})
+        summary = {
+            "accepted": {"draw": 0.25}, "effective_samples": 7.0, "missing": ["more"], "frames": 10, "file": "x.xtc",
+            "plain_md": {"least_of_chains": {}, "least_at_equal_wall_time": {}}, "populations": {},
+        }  # fmt: skip
+        return ChainsResult(tmp_path, "budget", summary)
 
-    monkeypatch.setattr("latentmd.sampling.sample.run_hybrid", run_hybrid)
+    monkeypatch.setattr("latentmd.sampling.sample.chains", chains)
     pdb = str(MOLECULES / "chignolin.pdb")
     result = latentmd("simulate", pdb, *("--wall", "2min"), *("--out", str(tmp_path / "run")))
     assert result.exit_code == 0, result.output
     assert "no bundled model covers GLY-TYR-ASP-PRO" in result.output
     assert "; exact chains, beside plain MD" in result.output
-    assert "1 rounds, 2 bursts, 3 ps of unbiased MD, in 0:01:01" in result.output
-    assert "not converged: too few bursts" in result.output
-    assert asked[0].budget == HybridBudget(100_000.0, 120.0) and asked[0].exactness == "metropolised"
+    assert "10 frames of equal weight, at least 7 effective samples" in result.output
+    assert asked[0].wall == 120.0
 
 
 def test_the_rule_sees_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

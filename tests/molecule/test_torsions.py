@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from latentmd.molecule.checks import topology_arrays
-from latentmd.molecule.torsions import acyclic_torsions, amide_torsions, rotatable_torsions
+from latentmd.molecule.torsions import acyclic_torsions, amide_torsions, rotatable_torsions, torsion_name
 
 
 def test_alanine_dipeptide_has_phi_psi_and_two_amides(alanine: Any) -> None:
@@ -38,3 +38,11 @@ def test_bonds_of_a_ring_do_not_turn() -> None:
     quads, sides = acyclic_torsions(rotatable_torsions(symbols, bonds), bonds, len(symbols))
     assert {tuple(sorted(q[1:3])) for q in quads.tolist()} == {(0, 6), (6, 7)}
     assert {frozenset(side.tolist()) for side in sides} == {frozenset({6, 7, 8, 9}), frozenset({7, 9})}
+
+
+def test_backbone_torsions_have_their_names(alanine: Any) -> None:
+    atoms = {(atom.residue.name, atom.name): atom.index for atom in alanine.topology.atoms()}
+    quad = [atoms["ACE", "C"], atoms["ALA", "N"], atoms["ALA", "CA"], atoms["ALA", "C"]]
+    assert torsion_name(alanine.topology, quad) == torsion_name(alanine.topology, quad[::-1]) == "phi ALA2"
+    other = [atoms["ACE", "CH3"], atoms["ACE", "C"], atoms["ALA", "N"], atoms["ALA", "CA"]]
+    assert torsion_name(alanine.topology, other) == "CH3-C-N-CA"

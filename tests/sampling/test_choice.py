@@ -13,12 +13,10 @@ NONE = "no bundled model covers it"
     ("facts", "way", "words"),
     [
         (Facts("", ""), "model", "a bundled model"),
-        (Facts("", "has virtual sites", trajectories=True, wall=60.0), "model", "a bundled model"),
+        (Facts("", "has virtual sites", trajectories=True), "model", "a bundled model"),
         (Facts(NONE, ""), "chains", "exact chains, beside plain MD"),
-        (Facts(NONE, "", wall=60.0), "chains", "exact chains"),
         (Facts(NONE, "", trajectories=True), "md", "trajectories were asked for"),
         (Facts(NONE, "turns bonds"), "md", "exact chains do not suit: the method turns bonds; plain MD"),
-        (Facts(NONE, "turns bonds", wall=60.0), "bursts", "turns bonds; bursts until the wall time is over"),
     ],
 )
 def test_the_rule(facts: Facts, way: Way, words: str) -> None:

@@ -1,4 +1,4 @@
-"""The way a molecule is simulated: chosen by mode, exactness and model; settings without a meaning are refused."""
+"""The way a molecule is simulated: chosen by mode and model; settings without a meaning are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 from latentmd.model.file import BundleError
 from latentmd.sampling import sample
-from latentmd.sampling.request import HybridBudget, HybridRequest, RolloutSettings
+from latentmd.sampling.metropolis.settings import ChainsRequest
+from latentmd.sampling.request import RolloutSettings
 from latentmd.sampling.sample import load, simulate
 
 ALANINE = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
@@ -25,7 +26,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         found.append(settings)
         return SimpleNamespace()
 
-    monkeypatch.setattr(sample, "run_hybrid", lambda pdb, request, *others: found.append(request))
+    monkeypatch.setattr(sample, "chains", lambda pdb, request, *others: found.append(request))
     monkeypatch.setattr("latentmd.sampling.rollout.simulate.simulate_plan", plan)
     monkeypatch.setattr("latentmd.sampling.rollout.run.execute", lambda plan, report: None)
     return found
@@ -41,7 +42,7 @@ def test_walkers_have_their_defaults(asked: list[Any]) -> None:
     simulate(ALANINE, model="m.pt")
     (settings,) = asked
     assert isinstance(settings, RolloutSettings)
-    assert (settings.mode, settings.time, settings.interval, settings.walkers) == ("alternate", 10_000.0, 100.0, 16)
+    assert (settings.mode, settings.time, settings.interval, settings.walkers) == ("model", 10_000.0, 100.0, 16)
     assert settings.out == Path("alanine_dipeptide-latentmd") and settings.model == "m.pt"
 
 
@@ -52,13 +53,11 @@ def test_times_may_have_units(asked: list[Any]) -> None:
     assert (settings.out, settings.walkers, settings.seed) == (Path("here"), 3, 7)
 
 
-@pytest.mark.parametrize(("options", "level"), [({"mode": "hybrid"}, "reweighted"), ({"exactness": "raw"}, "raw")])
-def test_an_exactness_or_the_mode_ask_for_hybrid_sampling(asked: list[Any], options: Any, level: str) -> None:
-    simulate(ALANINE, temperature=310.0, **options)
+def test_chains_are_asked_for_by_their_mode(asked: list[Any]) -> None:
+    simulate(ALANINE, mode="chains", temperature=310.0)
     (request,) = asked
-    assert isinstance(request, HybridRequest)
-    assert request.exactness == level and request.budget == HybridBudget(100_000.0, None)
-    assert request.out == Path("alanine_dipeptide-hybrid") and request.temperature == 310.0
+    assert isinstance(request, ChainsRequest) and request.wall is None
+    assert request.out == Path("alanine_dipeptide-chains") and request.temperature == 310.0
 
 
 def test_a_molecule_with_a_bundled_model_alternates_and_another_gets_exact_chains(
@@ -71,20 +70,20 @@ def test_a_molecule_with_a_bundled_model_alternates_and_another_gets_exact_chain
     assert "--wall asks for exact statistics of this one; exact chains" in caplog.text
     simulate(ALANINE.with_name("chignolin.pdb"))
     assert "no bundled model covers GLY-TYR" in caplog.text
-    assert [settings.mode for settings in asked[:2]] == ["alternate", "alternate"]
-    assert [request.exactness for request in asked[2:]] == ["metropolised", "metropolised"]
+    assert [settings.mode for settings in asked[:2]] == ["model", "model"]
+    assert [request.wall for request in asked[2:]] == [60.0, 600.0]
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         ({"mode": "warp"}, "--mode is 'warp'; expected one of"),
-        ({"mode": "md", "exactness": "raw"}, "--exactness has no meaning with --mode md"),
-        ({"mode": "hybrid", "walkers": 3}, "--walkers has no meaning with --mode hybrid"),
+        ({"mode": "hybrid"}, "--mode is 'hybrid': bursts are gone, and exact chains are --mode chains"),
+        ({"mode": "alternate"}, "--mode is 'alternate': it is now --mode model"),
+        ({"mode": "chains", "walkers": 3}, "--walkers has no meaning with --mode chains"),
         ({"mode": "md", "wall": 5.0}, "--wall has no meaning with --mode md"),
         ({"mode": "latent", "scheduler": "tcp://x:1"}, "--scheduler has no meaning with --mode latent"),
-        ({"exactness": "metropolised", "time": "1ns"}, "--time has no meaning with --mode hybrid --exactness"),
-        ({"exactness": "perfect"}, "perfect"),
+        ({"mode": "chains", "time": "1ns"}, "--time has no meaning with --mode chains"),
         ({"mode": "md", "time": "10"}, "has no unit"),
     ],
 )

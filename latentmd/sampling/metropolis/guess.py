@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latentmd.arrays import Floats
-from latentmd.sampling.hybrid.tasks import PLAN, keyed_rng, keyed_seed
 from latentmd.sampling.metropolis.pilot import KERNELS
+from latentmd.sampling.seeds import PLAN, keyed_rng, keyed_seed
 
 if TYPE_CHECKING:
     from latentmd.sampling.metropolis.ladders import Plan
-    from latentmd.sampling.request import HybridRun
+    from latentmd.sampling.metropolis.settings import ChainsRun
 
-_STEPS, _LAG = 20, 100.0  # latent steps from the minimised structure, and their lag in ps
+_STEPS, _LAG = 20, 100.0  # latent steps from the minimised structure; their lag with the model of peptides, ps
 
 
-def guess_torsions(run: HybridRun, plan: Plan) -> tuple[Floats | None, str]:
+def guess_torsions(run: ChainsRun, plan: Plan) -> tuple[Floats | None, str]:
     """Torsions of structures that a surrogate draws, and which surrogate it was.
 
     The model that the run was given; else the bundled model of peptides where it covers the molecule; else none.
 
     Args:
-        run: the request and the engine.
+        run: molecule and request.
         plan: of the ladders.
 
     Returns:
         Radians, shape (structures, torsions), or None for no surrogate; and its name.
     """
     if run.model is not None:
-        from latentmd.sampling.hybrid.explorer import SurrogateExplorer
-        from latentmd.sampling.hybrid.training import recipe_of
-
-        explorer = SurrogateExplorer(Path(run.model), recipe_of(run), run.device)
-        found = explorer.propose(run.reference[None], KERNELS, keyed_rng(run.seed, 0, PLAN, 3))
-        return _angles(plan, np.asarray(found)), run.model
-    drawn = peptide_structures(run.engine.molecule.topology, run.reference, keyed_seed(run.seed, 0, PLAN, 4))
+        return _angles(plan, _model_structures(run, run.model)), run.model
+    drawn = peptide_structures(run.molecule.topology, run.reference, keyed_seed(run.seed, 0, PLAN, 4))
     return (None, "none") if drawn is None else (_angles(plan, drawn), "bundled model of peptides")
+
+
+def _model_structures(run: ChainsRun, model: str) -> Floats:
+    """Ends of latent rollouts from the minimised structure, nm, shape (structures, atoms, 3)."""
+    from latentmd.model.propagator import Propagator
+
+    propagator, rng = Propagator(model, run.request.device), keyed_rng(run.seed, 0, PLAN, 3)
+    given = np.repeat(run.reference[None], KERNELS, axis=0)
+    slow, lag = propagator.encode(given), propagator.lag_range[1]
+    slow = propagator.rollout(slow, lag, _STEPS, rng, every=_STEPS)[-1]
+    return np.asarray(propagator.decode(slow, rng, given))
 
 
 def _angles(plan: Plan, positions: Floats) -> Floats | None:

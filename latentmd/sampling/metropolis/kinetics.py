@@ -17,12 +17,12 @@ import numpy as np
 
 from latentmd.analysis.msm import fit_with_populations, transition_counts
 from latentmd.arrays import Bools, Floats, Ints
-from latentmd.sampling.hybrid.folder import HybridFolder
-from latentmd.sampling.hybrid.tasks import REVIEW, keyed_rng, keyed_seed
+from latentmd.sampling.metropolis.folder import ChainsFolder
+from latentmd.sampling.seeds import REVIEW, keyed_rng, keyed_seed
 
 if TYPE_CHECKING:
     from latentmd.sampling.metropolis.populations import Populations
-    from latentmd.sampling.request import HybridRun
+    from latentmd.sampling.metropolis.settings import ChainsRun
     from latentmd.sampling.scheduler import Scheduler
     from latentmd.systems.builder import Molecule
 
@@ -183,12 +183,12 @@ def _both(counts: Floats, populations: Floats, inside: Bools, lag_time: float) -
 
 
 def measure(
-    run: HybridRun, found: Populations, angles: Floats, positions: Floats, *, folder: Path, tasks: Scheduler
+    run: ChainsRun, found: Populations, angles: Floats, positions: Floats, *, folder: Path, tasks: Scheduler
 ) -> tuple[dict[str, Any], int]:
     """Mean first-passage times of the wells that have to be known precisely, as JSON values, and the number of bursts.
 
     Args:
-        run: the request and the engine.
+        run: molecule and request.
         found: populations of the chains.
         angles: of kept frames, radians, shape (chains, frames, torsions).
         positions: of these, nm, shape (chains, frames, atoms, 3).
@@ -205,15 +205,15 @@ def measure(
         run.report("bursts for rates")
         picked = pick_starts(labels, _TASKS * STARTS, keyed_rng(run.seed, 0, REVIEW, 201))
         starts = positions.reshape(-1, *positions.shape[2:])[picked].astype(np.float64)
-        protocol = replace(run.engine.molecule.protocol, friction=FRICTION)
-        molecule = replace(run.engine.molecule, protocol=protocol)
+        protocol = replace(run.molecule.protocol, friction=FRICTION)
+        molecule = replace(run.molecule, protocol=protocol)
         work = [
-            BurstTask(molecule, run.engine.quads, part, keyed_seed(run.seed, 0, REVIEW, 202 + task))
+            BurstTask(molecule, run.quads, part, keyed_seed(run.seed, 0, REVIEW, 202 + task))
             for task, part in enumerate(np.array_split(starts, _TASKS))
         ]
         return {"angles": np.concatenate(list(tasks.map(run_bursts, work)))}
 
-    bursts = HybridFolder(folder.parent).made_once(f"{folder.name}/bursts-{len(flat)}.npz", make)["angles"]
+    bursts = ChainsFolder(folder.parent).made_once(f"{folder.name}/bursts-{len(flat)}.npz", make)["angles"]
     visited = cells.of_frames(bursts)
     rng, values = keyed_rng(run.seed, 0, REVIEW, 210), {}
     for i in rows:

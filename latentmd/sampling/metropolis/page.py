@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.arrays import Floats
+from latentmd.molecule.torsions import torsion_name
 from latentmd.report import page as report
 from latentmd.report.markup import bullets, table
 from latentmd.report.viewer import View
-from latentmd.sampling.hybrid.folder import PAGE
-from latentmd.sampling.hybrid.page import UNKNOWN, VIEWED
-from latentmd.sampling.hybrid.surfaces import WeightedFrames, surface_figures, torsion_name, torsion_pairs
+from latentmd.sampling.metropolis.folder import PAGE
 from latentmd.sampling.metropolis.populations import RAREST
+from latentmd.sampling.metropolis.surfaces import WeightedFrames, surface_figures, torsion_pairs
 from latentmd.units import KILOCALORIE, format_time, thermal_energy
 
 if TYPE_CHECKING:
     from latentmd.sampling.metropolis.control import Control
     from latentmd.sampling.metropolis.populations import Populations
-    from latentmd.sampling.request import HybridRun
+    from latentmd.sampling.metropolis.settings import ChainsRun
 
-
+VIEWED = 40  # frames in the 3-D view
+UNKNOWN = "not known"
 _AGREED = "Yes, as far as the chains can tell: they agree, and every population is known as well as was wanted."
 _DIFFERENT = "Not yet; numbers below are provisional. This is missing:"
 _STATES = (
@@ -43,12 +44,12 @@ _PLAIN = (
 
 
 def write_metropolis_page(
-    run: HybridRun, angles: Floats, positions: Floats, *, found: Populations, beside: Control, summary: dict[str, Any]
+    run: ChainsRun, angles: Floats, positions: Floats, *, found: Populations, beside: Control, summary: dict[str, Any]
 ) -> None:
     """Write the page of exact chains into the run's folder, whole or not at all.
 
     Args:
-        run: the request and the engine.
+        run: molecule and request.
         angles: of kept frames, radians, shape (chains, frames, torsions).
         positions: nm, shape (chains, frames, atoms, 3).
         found: populations.
@@ -69,25 +70,24 @@ def write_metropolis_page(
     ]
     state = "converged" if not missing else "not converged"
     lead = f"{run.folder.name}: exact chains, {state}, {summary['frames']} frames, {temperature:g} K"
-    view = View(run.engine.molecule.topology, frames.drawn_by_state(list(positions), VIEWED))
-    report.write_page(run.folder / PAGE, "Free energies", lead, sections, view if view.sets else None)
+    drawn = frames.drawn(list(positions), VIEWED)
+    view = View(run.molecule.topology, [("at equilibrium", drawn, np.arange(len(drawn), dtype=np.float64))])
+    report.write_page(run.folder / PAGE, "Free energies", lead, sections, view)
 
 
-def frames_of_chains(run: HybridRun, angles: Floats) -> WeightedFrames:
-    """Frames of exact chains, which weigh the same and have no slow coordinates.
+def frames_of_chains(run: ChainsRun, angles: Floats) -> WeightedFrames:
+    """Frames of exact chains, which weigh the same.
 
     Args:
-        run: the request and the engine.
+        run: molecule and request.
         angles: radians, shape (chains, frames, torsions).
     """
     chains, kept = angles.shape[:2]
     flat, weight = angles.reshape(chains * kept, -1), np.full(chains * kept, 1 / (chains * kept))
-    names = tuple(torsion_name(run.engine.molecule.topology, quad) for quad in run.engine.quads.tolist())
+    names = tuple(torsion_name(run.molecule.topology, quad) for quad in run.quads.tolist())
     place = np.column_stack([np.repeat(np.arange(chains), kept), np.tile(np.arange(kept), chains)])
-    return WeightedFrames(
-        torsions=flat, names=names, pairs=torsion_pairs(names, flat, weight), slow=np.zeros((len(weight), 0)),
-        weight=weight, state=np.zeros(len(weight), dtype=np.int64), states=("at equilibrium",), place=place,
-    )  # fmt: skip
+    pairs = torsion_pairs(names, flat, weight)
+    return WeightedFrames(flat, names, pairs, weight=weight, place=place)
 
 
 def _states(found: Populations, temperature: float) -> str:

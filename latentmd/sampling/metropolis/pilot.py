@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentmd.arrays import Doubles, Floats
-from latentmd.sampling.hybrid.tasks import PLAN, keyed_rng, keyed_seed
 from latentmd.sampling.metropolis.ladders import Piece, Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.tempering import Counts
+from latentmd.sampling.seeds import PLAN, keyed_rng, keyed_seed
 
 if TYPE_CHECKING:
     from latentmd.sampling.scheduler import Scheduler

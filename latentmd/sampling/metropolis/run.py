@@ -1,4 +1,4 @@
-"""Exact chains of a molecule, the highest level of exactness: all frames weigh the same."""
+"""Exact chains of a molecule: segments, reviews, and the frames, which all weigh the same."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ import numpy as np
 from latentmd.io.atomic import write_npz, write_text
 from latentmd.io.writer import write_xtc
 from latentmd.molecule.checks import topology_arrays
-from latentmd.molecule.torsions import rotatable_torsions
+from latentmd.molecule.torsions import rotatable_torsions, torsion_name
 from latentmd.sampling.clock import SessionClock
 from latentmd.sampling.errors import Stopped
-from latentmd.sampling.exactness import promise
-from latentmd.sampling.hybrid.folder import CHAINS, SUMMARY, HybridFolder
-from latentmd.sampling.hybrid.surfaces import torsion_name
-from latentmd.sampling.hybrid.tasks import REVIEW, keyed_seed
 from latentmd.sampling.metropolis import control
+from latentmd.sampling.metropolis.folder import ARRAYS, CHAINS, FRAMES, SUMMARY, ChainsFolder
 from latentmd.sampling.metropolis.guess import guess_torsions
 from latentmd.sampling.metropolis.kinetics import measure
 from latentmd.sampling.metropolis.ladders import THIN, Plan, Stretch, run_stretch
@@ -27,15 +24,21 @@ from latentmd.sampling.metropolis.page import write_metropolis_page
 from latentmd.sampling.metropolis.pilot import pilot
 from latentmd.sampling.metropolis.populations import Populations, populations, unmet_criteria
 from latentmd.sampling.metropolis.segments import SegmentFiles
+from latentmd.sampling.metropolis.settings import ChainsResult, ChainsRun
 from latentmd.sampling.metropolis.wells import Well, wells
-from latentmd.sampling.request import HybridBudget, HybridResult, HybridRun
+from latentmd.sampling.seeds import REVIEW, keyed_seed
 
 if TYPE_CHECKING:
     from latentmd.sampling.scheduler import Scheduler
     from latentmd.systems.builder import Molecule
 
 
-LEVEL = "metropolised"
+GUARANTEES = "the exact Boltzmann distribution of up to 150 atoms, by acceptance in full coordinates"
+REMAINS = (
+    "statistical error, and basins that no chain reached, which nothing shows; rates come from bursts. A deterministic "
+    "decoder has no density in x, so that latent densities cannot judge: the proposal's own density in full "
+    "coordinates does"
+)
 MOST_ATOMS = 150  # beyond which Hamiltonian moves and turns of whole ends of a chain are hardly accepted
 TASKS = 2  # that run side by side, each with several ladders
 SWEEPS = 100  # of a segment
@@ -46,25 +49,23 @@ class UnsuitableError(ValueError):
     """A molecule that exact chains cannot sample; the message says what to do."""
 
 
-def sample_chains(run: HybridRun, tasks: Scheduler, budget: HybridBudget) -> HybridResult:
+def sample_chains(run: ChainsRun, tasks: Scheduler) -> ChainsResult:
     """Sample until the populations are as precise as wanted; write `metropolised.xtc` and `.npz`, page and summary.
 
     Args:
-        run: the request and the engine.
+        run: molecule and request.
         tasks: runs the ladders side by side.
-        budget: wall time for everything, over all sessions.
 
     Raises:
-        UnsuitableError: the molecule is too large, or has no torsion to turn.
         Stopped: the run was asked to stop.
     """
-    check_suitable(run.engine.molecule)
-    plan, found_wells = Plan.of(run.engine.molecule, run.engine.quads), wells_of(run.engine.molecule)
+    budget = run.request.seconds
+    plan, found_wells = Plan.of(run.molecule, run.quads), wells_of(run.molecule)
     (run.folder / CHAINS).mkdir(exist_ok=True)
     clock, files = SessionClock(run.folder / CHAINS / "seconds.json"), SegmentFiles(run.folder / CHAINS, TASKS)
     with clock.phase("pilot"):
         choice = _pilot(run, plan, tasks)
-    number, limit = 0, (1 - _RESERVED) * budget.seconds
+    number, limit = 0, (1 - _RESERVED) * budget
     while True:
         with clock.phase("chains"):
             _run_segment(run, plan, choice, number, tasks)
@@ -76,13 +77,13 @@ def sample_chains(run: HybridRun, tasks: Scheduler, budget: HybridBudget) -> Hyb
             continue
         with clock.phase("statistics"):
             found = populations(files.read(number, "angles"), found_wells)
-        missing = unmet_criteria(found, run.settings.precision)
-        run.report(_progress(found, number, clock.total, budget.seconds))
+        missing = unmet_criteria(found, run.request.precision)
+        run.report(_progress(found, number, clock.total, budget))
         if not missing or over:
             calls = files.counts(number)[1] + int(choice["calls"])
             beside = _control(run, found, calls, clock, tasks)
             summary = _write(run, number, found, missing, clock=clock, calls=calls, beside=beside, tasks=tasks)
-            return HybridResult(run.folder, summary["status"], summary)
+            return ChainsResult(run.folder, summary["status"], summary)
 
 
 def check_suitable(molecule: Molecule) -> None:
@@ -93,10 +94,7 @@ def check_suitable(molecule: Molecule) -> None:
     """
     why = unsuitable(molecule)
     if why:
-        raise UnsuitableError(
-            f"--exactness {LEVEL} {why}: use --mode md, or --exactness reweighted (bursts) with --overwrite in the "
-            "same folder"
-        )
+        raise UnsuitableError(f"--mode chains {why}: use --mode md")
 
 
 def unsuitable(molecule: Molecule) -> str:
@@ -129,7 +127,7 @@ def is_review(number: int) -> bool:
     return review == number
 
 
-def _pilot(run: HybridRun, plan: Plan, tasks: Scheduler) -> dict[str, Any]:
+def _pilot(run: ChainsRun, plan: Plan, tasks: Scheduler) -> dict[str, Any]:
     def make() -> dict[str, Any]:
         run.report("choosing kernels")
         guess, source = guess_torsions(run, plan)
@@ -139,10 +137,10 @@ def _pilot(run: HybridRun, plan: Plan, tasks: Scheduler) -> dict[str, Any]:
             "source": np.array(source),
         }  # fmt: skip
 
-    return HybridFolder(run.folder).made_once(f"{CHAINS}/pilot.npz", make)
+    return ChainsFolder(run.folder).made_once(f"{CHAINS}/pilot.npz", make)
 
 
-def _run_segment(run: HybridRun, plan: Plan, choice: dict[str, Any], number: int, tasks: Scheduler) -> None:
+def _run_segment(run: ChainsRun, plan: Plan, choice: dict[str, Any], number: int, tasks: Scheduler) -> None:
     """Run segment `number` of every task that has no file for it yet."""
     files = SegmentFiles(run.folder / CHAINS, TASKS)
     missing = [task for task in range(TASKS) if not files.path(number, task).exists()]
@@ -167,25 +165,23 @@ def _progress(found: Populations, number: int, seconds: float, limit: float) -> 
     )
 
 
-def _control(run: HybridRun, found: Populations, calls: int, clock: SessionClock, tasks: Scheduler) -> control.Control:
+def _control(run: ChainsRun, found: Populations, calls: int, clock: SessionClock, tasks: Scheduler) -> control.Control:
     """Plain MD at a tenth of the energies; made again where a resumed run has gone further."""
-    protocol = replace(run.engine.molecule.protocol, friction=control.FRICTION)
-    molecule = replace(run.engine.molecule, protocol=protocol)
+    protocol = replace(run.molecule.protocol, friction=control.FRICTION)
+    molecule = replace(run.molecule, protocol=protocol)
     frames = control.frames_for(calls, TASKS, protocol.timestep)
 
     def make() -> dict[str, Any]:
         run.report("plain MD beside them, at a tenth of the cost")
         work = [
-            control.PlainMD(
-                molecule, run.engine.quads, run.reference, frames, keyed_seed(run.seed, 0, REVIEW, 100 + task)
-            )
+            control.PlainMD(molecule, run.quads, run.reference, frames, keyed_seed(run.seed, 0, REVIEW, 100 + task))
             for task in range(TASKS)
         ]
         done = list(tasks.map(control.run_plain_md, work))
         return {"angles": np.concatenate([a for a, _ in done]), "seconds": np.array(sum(s for _, s in done))}
 
     with clock.phase("plain MD"):
-        kept = HybridFolder(run.folder).made_once(f"{CHAINS}/plain-md-{frames}.npz", make)
+        kept = ChainsFolder(run.folder).made_once(f"{CHAINS}/plain-md-{frames}.npz", make)
     busy = clock.seconds["pilot"] + clock.seconds["chains"]
     cost = {"calls": calls, "seconds": busy * _side_by_side(tasks), "control seconds": float(kept["seconds"])}
     return control.compare(found, kept["angles"], found.wells, cost=cost, timestep=protocol.timestep)
@@ -197,7 +193,7 @@ def _side_by_side(tasks: Scheduler) -> int:
 
 
 def _write(
-    run: HybridRun, number: int, found: Populations, missing: list[str], *, clock: SessionClock, calls: int,
+    run: ChainsRun, number: int, found: Populations, missing: list[str], *, clock: SessionClock, calls: int,
     beside: control.Control, tasks: Scheduler,
 ) -> dict[str, Any]:  # fmt: skip
     """Write frames, arrays, summary and page of the first `number` segments; returns the summary."""
@@ -207,16 +203,14 @@ def _write(
     with clock.phase("bursts for rates"):
         rates, bursts = measure(run, found, angles, positions, folder=run.folder / CHAINS, tasks=tasks)
     chains, kept = energies.shape
-    write_xtc(
-        run.folder / f"{LEVEL}.xtc", positions.reshape(chains * kept, *positions.shape[2:]), np.arange(chains * kept)
-    )
+    write_xtc(run.folder / FRAMES, positions.reshape(chains * kept, *positions.shape[2:]), np.arange(chains * kept))
     arrays = {
         "chain": np.repeat(np.arange(chains), kept),
         "energy": energies.ravel(),
         "torsions": angles.reshape(chains * kept, -1),
         "weight": np.full(chains * kept, 1.0 / (chains * kept)),
     }
-    write_npz(run.folder / f"{LEVEL}.npz", arrays)
+    write_npz(run.folder / ARRAYS, arrays)
     summary = _summary(run, files, number, found, missing=missing, clock=clock)
     summary |= {"energies_evaluated": calls, "frames": chains * kept, "plain_md": control.as_json(beside, found)}
     summary |= {"mean_potential_energy": float(energies.mean()), "first_passage_ps": rates, "bursts": bursts}
@@ -226,16 +220,16 @@ def _write(
 
 
 def _summary(
-    run: HybridRun, files: SegmentFiles, number: int, found: Populations, *, missing: list[str], clock: SessionClock
+    run: ChainsRun, files: SegmentFiles, number: int, found: Populations, *, missing: list[str], clock: SessionClock
 ) -> dict[str, Any]:
-    counts, plan = files.counts(number)[0], Plan.of(run.engine.molecule, run.engine.quads)
+    counts, plan = files.counts(number)[0], Plan.of(run.molecule, run.quads)
     with np.load(run.folder / CHAINS / "pilot.npz", allow_pickle=False) as kept:
         source = str(kept["source"])
     return {
         "status": "converged" if not missing else "budget",
-        "exactness": LEVEL,
-        "guarantees": promise(LEVEL).guarantees,
-        "remains": promise(LEVEL).remains,
+        "mode": "chains",
+        "guarantees": GUARANTEES,
+        "remains": REMAINS,
         "missing": missing,
         "not_sampled": plan.not_sampled(),
         "kernels": source,
@@ -249,10 +243,10 @@ def _summary(
             well.name: {"value": float(p), "standard_error": float(e), "effective_samples": float(n)}
             for well, p, e, n in zip(found.wells, found.values, found.errors, found.effective, strict=True)
         },
-        "temperature": run.engine.molecule.protocol.temperature,
+        "temperature": run.molecule.protocol.temperature,
         "seed": run.seed,
         "model": run.model,
         "processors": os.cpu_count(),
         "wall_seconds": {**clock.seconds, "total": round(clock.total, 1)},
-        "file": f"{LEVEL}.xtc",
+        "file": FRAMES,
     }

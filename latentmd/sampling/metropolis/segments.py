@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from latentmd.arrays import Floats
 from latentmd.io.atomic import write_npz
-from latentmd.sampling.hybrid.store import read_arrays
+from latentmd.sampling.errors import RunError
 from latentmd.sampling.metropolis.ladders import Piece
 from latentmd.sampling.metropolis.tempering import Counts
 
@@ -60,7 +61,7 @@ class SegmentFiles:
 
     def end(self, number: int, task: int) -> Floats:
         """Last positions of all replicas of a task in nm, shape (replicas, atoms, 3)."""
-        return read_arrays(self.path(number, task))["end"]
+        return self._array(number, task, "end")
 
     def skipped(self, number: int) -> int:
         """How many of `number` segments are left out at the beginning."""
@@ -86,5 +87,9 @@ class SegmentFiles:
         return total, calls
 
     def _array(self, number: int, task: int, name: str) -> NDArray[Any]:
-        with np.load(self.path(number, task), allow_pickle=False) as file:
-            return np.asarray(file[name])
+        path = self.path(number, task)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return np.asarray(file[name])
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise RunError(f"{path} cannot be read ({error}); delete it and all later segments, and resume") from error

@@ -52,7 +52,7 @@ def wells(topology: Any, quads: Ints, names: Sequence[str]) -> tuple[Well, ...]:
     Args:
         topology: of OpenMM or mdtraj.
         quads: atoms of torsions, shape (torsions, 4).
-        names: of the torsions, from `latentmd.sampling.hybrid.surfaces.torsion_name`.
+        names: of the torsions, from `latentmd.molecule.torsions.torsion_name`.
     """
     symbols, bonds = topology_arrays(topology)
     around = neighbour_lists(len(symbols), bonds)

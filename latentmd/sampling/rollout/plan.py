@@ -126,6 +126,6 @@ def request_of(command: str, settings: RolloutSettings, prepared: Prepared, mode
         "walkers": settings.walkers,
         "seed": settings.seed,
         "device": None if model is None else settings.device,
-        "cycle": settings.cycle if settings.mode == "alternate" else None,
-        "burst": settings.burst if settings.mode == "alternate" else None,
+        "cycle": settings.cycle if settings.mode == "model" else None,
+        "burst": settings.burst if settings.mode == "model" else None,
     }

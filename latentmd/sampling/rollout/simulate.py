@@ -65,17 +65,17 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
     cycle = cycle_length(s, model.manifest, molecule.protocol.timestep)
     prepared = prepare(molecule, pdb, max(1, cores() // count))
     details: dict[str, Any] = {"device": s.device}
-    if s.mode == "alternate":
+    if s.mode == "model":
         details |= {"cycle_ps": cycle, "burst_ps": s.burst}
 
     def jobs(ready: Prepared, folder: Path, states: States) -> list[Job]:
         used = bound_model(ready, folder, model) if model.many else model
-        if s.mode == "alternate":
+        if s.mode == "model":
             return _alternating((ready, s, folder), states, used, cycle, count)
         return _latent((ready, s, folder), states, used, count)
 
     request = request_of("simulate", s, prepared, model)
-    if s.mode == "alternate":
+    if s.mode == "model":
         why_not = unsupported(molecule.system)
         request["engine"] = "OpenMM" if why_not else "replicas"  # their states differ, so that both must resume alike
         details["engine"] = f"OpenMM: {why_not}" if why_not else "replicas"
@@ -129,7 +129,7 @@ def _plain_md(pdb: Path, s: RolloutSettings) -> RolloutPlan:
     from latentmd.systems.builder import Protocol
 
     if s.model is not None:
-        raise ValueError("--mode md uses no model; leave out --model, or choose --mode alternate or latent")
+        raise ValueError("--mode md uses no model; leave out --model, or choose --mode model or latent")
     default = Protocol()
     temperature = default.temperature if s.temperature is None else s.temperature
     protocol = Protocol(s.solvent or "implicit", s.force_field, temperature=temperature, inputs=s.inputs)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from latentmd.arrays import Floats
-from latentmd.sampling.hybrid.folder import PAGE
 from latentmd.sampling.metropolis.control import Control
+from latentmd.sampling.metropolis.folder import PAGE
 from latentmd.sampling.metropolis.page import frames_of_chains, verdict, write_metropolis_page
 from latentmd.sampling.metropolis.populations import populations
 from latentmd.sampling.metropolis.wells import wells
@@ -27,7 +27,7 @@ def chains(alanine: Any, tmp_path: Path) -> tuple[Any, Floats]:
     names = {(atom.residue.name, atom.name): atom.index for atom in alanine.topology.atoms()}
     phi = [names["ACE", "C"], names["ALA", "N"], names["ALA", "CA"], names["ALA", "C"]]
     psi = [names["ALA", "N"], names["ALA", "CA"], names["ALA", "C"], names["NME", "N"]]
-    run = SimpleNamespace(folder=tmp_path, engine=SimpleNamespace(molecule=alanine, quads=np.array([phi, psi])))
+    run = SimpleNamespace(folder=tmp_path, molecule=alanine, quads=np.array([phi, psi]))
     rng = np.random.default_rng(0)
     angles = np.where(rng.random((2, 60, 1)) < 0.25, 1.0, -1.4) + 0.1 * rng.standard_normal((2, 60, 2))
     return run, angles
@@ -43,8 +43,8 @@ def test_frames_weigh_the_same(chains: Any) -> None:
 @pytest.mark.parametrize("missing", [[], ["the chains do not agree"]])
 def test_the_page_says_whether_numbers_can_be_trusted(chains: Any, missing: list[str]) -> None:
     run, angles = chains
-    quads = run.engine.quads
-    counted = wells(run.engine.molecule.topology, quads, ["phi ALA2", "psi ALA2"])
+    quads = run.quads
+    counted = wells(run.molecule.topology, quads, ["phi ALA2", "psi ALA2"])
     found, plain = populations(angles, counted), populations(np.full((1, 60, 2), -1.4), counted)
     few = np.full(len(counted), 7.0)
     summary = {
@@ -57,7 +57,7 @@ def test_the_page_says_whether_numbers_can_be_trusted(chains: Any, missing: list
             "least_at_equal_wall_time": {"effective_samples": 7.0, "state": "psi"},
         },
     }  # fmt: skip
-    x = np.asarray(run.engine.molecule.positions._value)
+    x = np.asarray(run.molecule.positions._value)
     positions = np.broadcast_to(x, (2, 60, 22, 3))
     write_metropolis_page(run, angles, positions, found=found, beside=Control(plain, 100.0, few, few), summary=summary)
     page = unescape(re.sub(r"<script.*?</script>", "", (run.folder / PAGE).read_text(), flags=re.S))

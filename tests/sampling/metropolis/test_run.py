@@ -1,4 +1,4 @@
-"""`--exactness metropolised`: what it leaves, that it goes on where it ended, and what it refuses."""
+"""`--mode chains`: what it leaves, that it goes on where it ended, and what it refuses."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ import numpy as np
 import pytest
 
 from latentmd.sampling.errors import RunInterrupted
-from latentmd.sampling.levels import hybrid
 from latentmd.sampling.metropolis import kinetics, ladders, pilot
 from latentmd.sampling.metropolis import populations as populations_module
 from latentmd.sampling.metropolis import run as chains
+from latentmd.sampling.metropolis.chains import chains as sample
 from latentmd.sampling.metropolis.run import check_suitable, is_review
-from latentmd.sampling.request import HybridSettings
+from latentmd.sampling.metropolis.settings import ChainsRequest
 
 ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
-ANYTHING = HybridSettings(precision=1e9)
-NOTHING = HybridSettings(precision=1e-9)
+ANYTHING, NOTHING = 1e9, 1e-9  # precisions in kT
 
 
-def run(out: Path, settings: HybridSettings = ANYTHING, **options: Any) -> Any:
-    return hybrid(ALANINE, out=out, processes=1, settings=settings, exactness="metropolised", seed=2, **options)
+def run(out: Path, precision: float = ANYTHING, **options: Any) -> Any:
+    return sample(ALANINE, ChainsRequest(out, processes=1, precision=precision, seed=2, **options))
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +41,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_frames_have_equal_weights_and_the_energies_of_the_force_field(tmp_path: Path) -> None:
     result = run(tmp_path / "run")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary == result.summary and summary["exactness"] == "metropolised"
+    assert summary == result.summary and summary["mode"] == "chains"
     assert result.status == "converged" and summary["missing"] == []
     frames = mdtraj.load(str(tmp_path / "run" / "metropolised.xtc"), top=str(tmp_path / "run" / "topology.pdb"))
     arrays = np.load(tmp_path / "run" / "metropolised.npz")
@@ -106,7 +105,7 @@ def test_a_budget_ends_it_in_words(tmp_path: Path) -> None:
 
 
 def test_a_model_chooses_the_first_kernels(ou_bundle: Path, tmp_path: Path) -> None:
-    found = run(tmp_path / "model", model=ou_bundle).summary
+    found = run(tmp_path / "model", model=str(ou_bundle)).summary
     assert found["model"] is not None and found["kernels"] == found["model"]
 
 
@@ -118,8 +117,8 @@ def test_unsuitable_molecules_are_refused(alanine: Any, monkeypatch: pytest.Monk
     check_suitable(alanine)
     with monkeypatch.context() as rigid:
         rigid.setattr(chains, "rotatable_torsions", lambda symbols, bonds: np.zeros((0, 4), dtype=np.int64))
-        with pytest.raises(ValueError, match="has none that can turn: use --mode md, or --exactness reweighted"):
+        with pytest.raises(ValueError, match="has none that can turn: use --mode md"):
             check_suitable(alanine)
     monkeypatch.setattr(chains, "MOST_ATOMS", 21)
-    with pytest.raises(ValueError, match="beyond 21 atoms; this one has 22: use --mode md, or --exactness reweighted"):
+    with pytest.raises(ValueError, match="beyond 21 atoms; this one has 22: use --mode md"):
         check_suitable(alanine)

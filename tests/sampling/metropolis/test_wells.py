@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from latentmd.molecule.checks import topology_arrays
-from latentmd.molecule.torsions import rotatable_torsions
-from latentmd.sampling.hybrid.surfaces import torsion_name
+from latentmd.molecule.torsions import rotatable_torsions, torsion_name
 from latentmd.sampling.metropolis.wells import Well, wells
 
 MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"

@@ -17,7 +17,7 @@ def _job(prepared: Any, s: Any, folder: Path, bundle: Path, **more: Any) -> Alte
 
 
 def test_a_cycle_ends_with_md(prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path) -> None:
-    s = settings("alternate", 400.0, 50.0, burst=0.4)
+    s = settings("model", 400.0, 50.0, burst=0.4)
     messages = run_job(_job(prepared, s, tmp_path / "a", ou_bundle))
     rows = [row for message in messages["frames"] for row in message["rows"]]
     np.testing.assert_allclose([row[0] for row in rows], 50.0 * np.arange(1, 9))
@@ -33,7 +33,7 @@ def test_a_stopped_walker_goes_on(
     prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("latentmd.sampling.rollout.alternation._CYCLES_BETWEEN_SEEDS", 2)
-    s = settings("alternate", 600.0, 50.0, burst=0.4)
+    s = settings("model", 600.0, 50.0, burst=0.4)
     run_job(_job(prepared, s, tmp_path / "a", ou_bundle))
     halves = run_job(_job(prepared, s, tmp_path / "b", ou_bundle), stop_after=3)
     state = halves["state"][-1]["state"]

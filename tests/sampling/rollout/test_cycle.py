@@ -28,7 +28,7 @@ def test_cycles_end_on_frames(length: float, burst: float, interval: float, expe
 
 
 def length(**options: Any) -> float:
-    shared = {"mode": "alternate", "walkers": 1, "seed": 0, "processes": 1, "out": Path("out"), "overwrite": False}
+    shared = {"mode": "model", "walkers": 1, "seed": 0, "processes": 1, "out": Path("out"), "overwrite": False}
     settings = RolloutSettings(**{**shared, "time": 10_000.0, "interval": 100.0, **options})
     manifest: Any = SimpleNamespace(lag=(5.0, 50.0))
     return cycle_length(settings, manifest, 0.004)

@@ -22,7 +22,7 @@ def _job(prepared: Any, s: Any, folder: Path, bundle: Path, *batches: tuple[int,
 
 
 def test_a_cycle_ends_with_md(prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path) -> None:
-    s = settings("alternate", 400.0, 50.0, burst=0.4)
+    s = settings("model", 400.0, 50.0, burst=0.4)
     messages = run_job(_job(prepared, s, tmp_path / "a", ou_bundle, (0, 1)))
     for walker in (0, 1):
         rows = [row for message in messages["frames"] if message["walker"] == walker for row in message["rows"]]
@@ -39,7 +39,7 @@ def test_a_cycle_ends_with_md(prepared: Any, settings: Any, run_job: Any, ou_bun
 def test_a_batch_does_not_depend_on_others_nor_on_where_it_was_stopped(
     prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path
 ) -> None:
-    s = settings("alternate", 300.0, 50.0, burst=0.4, walkers=3)
+    s = settings("model", 300.0, 50.0, burst=0.4, walkers=3)
     folder = tmp_path / "a"
     folder.mkdir()
     batches = ((0, 1), (2,))

@@ -21,12 +21,12 @@ ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipepti
 #: Options by mode, short and long; the long ones take several seconds.
 SHORT: dict[str, dict[str, Any]] = {
     "md": {"time": "40ps", "save_every": "0.4ps", "walkers": 2},
-    "alternate": {"time": "3ns", "save_every": "50ps", "cycle": "100ps", "burst": "0.4ps", "walkers": 2},
+    "model": {"time": "3ns", "save_every": "50ps", "cycle": "100ps", "burst": "0.4ps", "walkers": 2},
     "latent": {"time": "100ns", "save_every": "100ps", "walkers": 2},
 }
 LONG = {
     "md": SHORT["md"] | {"time": "1600ps", "save_every": "2ps"},
-    "alternate": SHORT["alternate"] | {"time": "60ns", "walkers": 1},
+    "model": SHORT["model"] | {"time": "60ns", "walkers": 1},
     "latent": SHORT["latent"] | {"time": "1500ns", "walkers": 12},
 }
 

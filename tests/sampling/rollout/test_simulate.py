@@ -25,7 +25,7 @@ ALANINE = MOLECULES / "alanine_dipeptide.pdb"
 
 @pytest.fixture(scope="module")
 def alternating(ou_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
-    out = tmp_path_factory.mktemp("alternate") / "run"
+    out = tmp_path_factory.mktemp("model") / "run"
     return latentmd.simulate(
         ALANINE, model=ou_bundle, time="600ps", walkers=3, cycle="200ps", save_every="50ps", burst="0.4ps", seed=3,
         out=out, processes=2,
@@ -155,7 +155,7 @@ def test_a_molecule_the_model_does_not_cover(ou_bundle: Path, tmp_path: Path) ->
     with pytest.raises(ValueError, match="does not cover ALA-ALA-ALA"):
         latentmd.simulate(MOLECULES / "trialanine.pdb", model=ou_bundle, out=tmp_path / "run")
     with pytest.raises(ValueError, match=r"no bundled model covers .*latentmd md .*latentmd train"):
-        latentmd.simulate(MOLECULES / "chignolin.pdb", mode="alternate", out=tmp_path / "run")
+        latentmd.simulate(MOLECULES / "chignolin.pdb", mode="model", out=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -180,7 +180,7 @@ def test_a_run_without_frames_leaves_nothing(ou_bundle: Path, tmp_path: Path) ->
 
     if torch.cuda.is_available():
         pytest.skip("the failure here is a missing CUDA device")
-    for mode in ("latent", "alternate"):
+    for mode in ("latent", "model"):
         with pytest.raises(RunError, match="--device is cuda, but torch sees no CUDA device"):
             latentmd.simulate(
                 ALANINE, model=ou_bundle, mode=mode, walkers=1, device="cuda", time="100ps", out=tmp_path / "run"

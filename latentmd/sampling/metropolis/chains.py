@@ -1,0 +1,119 @@
+"""Exact chains of a molecule, from what was asked for to the files that they leave."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentmd.sampling.errors import RunInterrupted, Stopped
+from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsResult, ChainsRun
+from latentmd.sampling.request import Report, no_report
+from latentmd.sampling.signals import stop_on_signals
+
+if TYPE_CHECKING:
+    from latentmd.sampling.conditions import ModelFile
+    from latentmd.sampling.metropolis.folder import ChainsFolder
+    from latentmd.systems.builder import Molecule, Protocol
+
+TEMPERATURE = 300.0  # kelvin, where neither the user nor a model names one
+FRICTION = 10.0  # 1/ps, of the MD that scatters the replicas
+
+
+def chains(
+    source: Path, request: ChainsRequest, built: Molecule | None = None, report: Report = no_report
+) -> ChainsResult:
+    """Sample a molecule with exact chains as asked for.
+
+    Args:
+        source: file of the molecule.
+        request: settings.
+        built: the molecule, where it was built already.
+        report: called with the name of a stage.
+
+    Raises:
+        ValueError: a setting, the molecule or the model is wrong, or chains do not suit the molecule.
+        OutputError: the folder cannot be used.
+        RunInterrupted: Ctrl-C or SIGTERM; resume goes on.
+    """
+    from latentmd.io.folder import policy_of
+    from latentmd.sampling.conditions import check_covered, given_model
+    from latentmd.sampling.metropolis.folder import open_folder
+    from latentmd.sampling.metropolis.run import check_suitable, sample_chains
+    from latentmd.sampling.preparation import molecule_under
+    from latentmd.sampling.processes import cores
+    from latentmd.sampling.scheduler import open_scheduler
+
+    model = None if request.model is None else given_model(request.model)
+    if model is not None and model.many:
+        raise ValueError(
+            f"--mode chains takes a model of the molecule itself, and {request.model} is one of many peptides; leave "
+            "out --model, since chains begin from the bundled one of many peptides wherever it covers the molecule"
+        )
+    protocol = _protocol(request, model)
+    with ExitStack() as held, stop_on_signals() as stop:
+        try:
+            policy = policy_of(request.resume, request.overwrite)
+            folder, lock = open_folder(request.out, _record(source, request, protocol, model), policy)
+            held.enter_context(lock)
+            report("preparing")
+            molecule = molecule_under(protocol, source, built)
+            if model is not None:
+                check_covered(molecule, model, source)
+            check_suitable(molecule)
+            run = replace(_prepared(molecule, folder, request, model), report=report, stop=stop)
+            with open_scheduler(request.scheduler, request.processes or cores()) as tasks:
+                return sample_chains(run, tasks)
+        except BaseException as error:
+            if stop() and not isinstance(error, RunInterrupted):
+                raise Stopped(request.out) from error
+            raise
+
+
+def _protocol(asked: ChainsRequest, model: ModelFile | None) -> Protocol:
+    """Protocol of the chains; a model only proposes, so that it may come from other conditions."""
+    from latentmd.sampling.conditions import protocol_of
+    from latentmd.sampling.preparation import check_protocol
+    from latentmd.systems.builder import Protocol
+
+    given = Protocol(temperature=TEMPERATURE) if model is None else protocol_of(model.manifest)
+    protocol = replace(
+        given,
+        temperature=given.temperature if asked.temperature is None else asked.temperature,
+        solvent=asked.solvent or given.solvent,
+        force_field=asked.force_field or (given.force_field if asked.solvent in (None, given.solvent) else ()),
+        friction=FRICTION,
+        inputs=asked.inputs,
+    )
+    check_protocol(protocol)
+    if protocol.solvent == "explicit":
+        raise ValueError(
+            "exact chains turn bonds of the molecule alone and cannot move the water around it; use --solvent implicit "
+            "or vacuum"
+        )
+    return protocol
+
+
+def _record(source: Path, request: ChainsRequest, protocol: Protocol, model: ModelFile | None) -> dict[str, Any]:
+    """Settings that must be equal for a run to be resumed, as JSON values."""
+    return {
+        "molecule": source.read_bytes().decode("latin-1") if source.is_file() else str(source),
+        "model": None if model is None else model.name,
+        "protocol": asdict(protocol),
+        "seed": request.seed,
+        "precision": request.precision,
+    }
+
+
+def _prepared(molecule: Molecule, folder: ChainsFolder, request: ChainsRequest, model: ModelFile | None) -> ChainsRun:
+    """The run; its minimised positions are stored, so that a resumed one is bit-identical."""
+    from latentmd.molecule.checks import topology_arrays
+    from latentmd.molecule.torsions import rotatable_torsions
+    from latentmd.sampling.preparation import minimised
+
+    kept = folder.made_once("molecule.npz", lambda: {"positions": minimised(molecule, "Reference")})
+    folder.write_topology(molecule, kept["positions"])
+    quads = rotatable_torsions(*topology_arrays(molecule.topology))
+    name = None if model is None else model.name
+    return ChainsRun(folder.path, molecule, quads, kept["positions"], request=request, model=name)

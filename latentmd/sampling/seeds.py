@@ -1,0 +1,33 @@
+"""Random numbers that belong to one purpose of one task of one round, so that a resumed run draws the same."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from latentmd.core.noise import noise_generator
+
+PLAN, REVIEW = 1, 4  # purposes of random numbers
+
+
+def keyed_rng(seed: int, round_: int, purpose: int, task: int = 0) -> np.random.Generator:
+    """Random generator that belongs to one purpose of one task of one round.
+
+    Args:
+        seed: of the run.
+        round_: number of the round.
+        purpose: one of the purposes of this module.
+        task: number of the task.
+    """
+    return noise_generator(seed, stream=task, step=round_, purpose=purpose)
+
+
+def keyed_seed(seed: int, round_: int, purpose: int, task: int = 0) -> int:
+    """Seed below 2^31 that belongs to one purpose of one task of one round. Arguments as for `keyed_rng`.
+
+    Args:
+        seed: of the run.
+        round_: number of the round.
+        purpose: one of the purposes of this module.
+        task: number of the task.
+    """
+    return int(keyed_rng(seed, round_, purpose, task).integers(2**31 - 1))

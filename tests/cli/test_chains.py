@@ -1,0 +1,27 @@
+"""Text about exact chains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from latentmd.cli.chains import show_chains
+from latentmd.sampling.metropolis.settings import ChainsResult
+
+
+def test_populations_and_what_is_missing_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = {
+        "frames": 10, "file": "x.xtc",
+        "accepted": {"draw": 0.25}, "effective_samples": 7.0, "missing": ["more"],
+        "plain_md": {"least_of_chains": {}, "least_at_equal_wall_time": {}},
+        "populations": {"set 1": {"value": 0.5, "standard_error": 0.1}},
+    }  # fmt: skip
+    show_chains(ChainsResult(Path("run"), "budget", summary))
+    text = capsys.readouterr().out
+    assert (
+        "25.0% of the drawn torsions" in text
+        and "No state could be compared" in text
+        and "set 1: population 0.5 ± 0.1" in text
+        and "  - more" in text
+    )
