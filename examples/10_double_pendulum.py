@@ -5,22 +5,21 @@ import sys
 import numpy as np
 import torch
 
+from latentmd import train_world
 from latentmd.systems.toy.world import frame_stack, world
 from latentmd.worlds.model import load_world
-from latentmd.worlds.run import plan_world, train_world
 
-# So few steps show the path from trajectories to a forecast, not what can be reached: `latentmd train --world
+# So few steps show the path from trajectories to a forecast, not what can be reached: `latentmd train world
 # double-pendulum --out pendulum` takes the recipe's, and `--observe pixels` learns from pictures.
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 80
 stage = {"steps": STEPS, "batch": 32}
 
-plan = plan_world(
+result = train_world(
     "double-pendulum",
     "pendulum",
     changes={"data": {"train": 20, "test": 5}, "jepa": stage, "predictor": stage, "decoder": stage, "maps": ["PCA"]},
     overwrite=True,
 )
-result = train_world(plan)
 print(result.table)
 print("see pendulum/: " + ", ".join(result.files))
 

@@ -2,9 +2,9 @@
 
 import sys
 
-from latentmd.worlds.run import plan_world, train_world
+from latentmd import train_world
 
-# `latentmd train --world circles --out circles` takes the recipe's number of steps.
+# `latentmd train world circles --out circles` takes the recipe's number of steps.
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 40
 stage = {"steps": STEPS, "batch": 32}
 
@@ -17,7 +17,7 @@ for name in ("circles", "lines"):
         "predictor": stage,
         "decoder": stage,
     }
-    result = train_world(plan_world(name, name, changes=changes, overwrite=True))
+    result = train_world(name, name, changes=changes, overwrite=True)
     print(f"{name}, {STEPS} steps per stage")
     for predictor, row in result.figures["predictors"].items():
         step = row["one_step"]

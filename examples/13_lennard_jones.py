@@ -4,10 +4,10 @@ import sys
 
 import numpy as np
 
+from latentmd import train_world
 from latentmd.systems.toy.lennard_jones import LennardJones
-from latentmd.worlds.run import plan_world, train_world
 
-# `latentmd train --world lennard-jones --out fluid` takes the recipe's number of steps.
+# `latentmd train world lennard-jones --out fluid` takes the recipe's number of steps.
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 15
 stage = {"steps": STEPS, "batch": 8}
 
@@ -27,6 +27,6 @@ changes = {
     "predictor": stage,
     "decoder": stage,
 }
-result = train_world(plan_world("lennard-jones", "fluid", changes=changes, overwrite=True))
+result = train_world("lennard-jones", "fluid", changes=changes, overwrite=True)
 print(result.table)
 print("see fluid/: " + ", ".join(result.files))

@@ -4,11 +4,11 @@ import sys
 
 import numpy as np
 
+from latentmd import train_world
 from latentmd.systems.toy.argon import Argon
 from latentmd.units import GAS_CONSTANT
-from latentmd.worlds.run import plan_world, train_world
 
-# `latentmd train --world argon --out argon` takes the recipe's number of steps.
+# `latentmd train world argon --out argon` takes the recipe's number of steps.
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 8
 stage = {"steps": STEPS, "batch": 8}
 
@@ -30,6 +30,6 @@ changes = {
     "predictor": stage,
     "decoder": stage,
 }
-result = train_world(plan_world("argon", "argon", changes=changes, overwrite=True))
+result = train_world("argon", "argon", changes=changes, overwrite=True)
 print(result.table)
 print("see argon/: " + ", ".join(result.files))

@@ -4,11 +4,11 @@ import sys
 
 import torch
 
+from latentmd import train_world
 from latentmd.systems.toy.double_well import DoubleWell
 from latentmd.worlds.model import load_world
-from latentmd.worlds.run import plan_world, train_world
 
-# `latentmd train --world double-well --out well` takes the recipe's number of steps.
+# `latentmd train world double-well --out well` takes the recipe's number of steps.
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 150
 
 well = DoubleWell()
@@ -18,7 +18,7 @@ changes = {
     "predictor": {"steps": STEPS, "batch": 512},
     "decoder": {"steps": 200},
 }
-result = train_world(plan_world("double-well", "well", changes=changes, overwrite=True))
+result = train_world("double-well", "well", changes=changes, overwrite=True)
 print(result.table)
 
 # Many walkers, all started in the left well, moved by the model alone until they have forgotten where they came from.

@@ -4,10 +4,10 @@ import sys
 
 import numpy as np
 
+from latentmd import train_world
 from latentmd.systems.toy.muller_brown import MullerBrown
-from latentmd.worlds.run import plan_world, train_world
 
-# `latentmd train --world muller-brown --out surface` takes the recipe's number of steps.
+# `latentmd train world muller-brown --out surface` takes the recipe's number of steps.
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 
 surface = MullerBrown()
@@ -22,6 +22,6 @@ for name, inside in surface.basins(end[:, :2]).items():
 
 predictor = {"steps": STEPS, "batch": 512}
 changes = {"maps": ["PCA"], "data": {"train": 100, "test": 10}, "predictor": predictor, "decoder": {"steps": 200}}
-result = train_world(plan_world("muller-brown", "surface", changes=changes, overwrite=True))
+result = train_world("muller-brown", "surface", changes=changes, overwrite=True)
 print(result.table)
 print("see surface/: " + ", ".join(result.files))

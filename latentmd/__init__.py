@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     from latentmd.sampling.sample import load as load
     from latentmd.sampling.sample import simulate as simulate
     from latentmd.systems.builder import build as build
+    from latentmd.training.paths import train_paths as train_paths
+    from latentmd.training.peptides.finetune import finetune as finetune
+    from latentmd.training.peptides.paths import train_peptide_paths as train_peptide_paths
+    from latentmd.training.peptides.run import train_peptides as train_peptides
     from latentmd.training.train import train as train
+    from latentmd.worlds.run import train_world as train_world
 
 # In a checkout, `integrators` and `systems` lie beside this folder (package-dir in pyproject.toml), not in it.
 if not (Path(__file__).parent / "systems").is_dir():
@@ -47,6 +52,7 @@ _HOMES = {
     "bind_file": "latentmd.sampling.bind",
     "build": "latentmd.systems.builder",
     "evaluate": "latentmd.evaluation.trajectories",
+    "finetune": "latentmd.training.peptides.finetune",
     "inpaint": "latentmd.sampling.paths.inpaint",
     "latents": "latentmd.evaluation.latents",
     "load": "latentmd.sampling.sample",
@@ -55,6 +61,10 @@ _HOMES = {
     "paths": "latentmd.sampling.paths.run",
     "simulate": "latentmd.sampling.sample",
     "train": "latentmd.training.train",
+    "train_paths": "latentmd.training.paths",
+    "train_peptide_paths": "latentmd.training.peptides.paths",
+    "train_peptides": "latentmd.training.peptides.run",
+    "train_world": "latentmd.worlds.run",
     "upsample": "latentmd.sampling.paths.upsample",
 }
 
@@ -68,6 +78,7 @@ __all__ = [
     "bind_file",
     "build",
     "evaluate",
+    "finetune",
     "inpaint",
     "latents",
     "load",
@@ -76,6 +87,10 @@ __all__ = [
     "paths",
     "simulate",
     "train",
+    "train_paths",
+    "train_peptide_paths",
+    "train_peptides",
+    "train_world",
     "upsample",
 ]
 

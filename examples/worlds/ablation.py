@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from latentmd.worlds.run import plan_world, train_world
+from latentmd import train_world
 
 ENERGY_TERM = {"jepa": {"conserved": 0.1}}
 EIGHT_AXES = {"encoder": {"dim": 8}}
@@ -37,7 +37,9 @@ for number, (name, (kind, changes)) in enumerate(VARIANTS.items()):
     folder = chosen.out / str(number)
     if not (folder / "table.json").exists():
         settings = {**changes, "maps": ["PCA"], "predictor": {"rivals": []}}
-        train_world(plan_world("two-balls", folder, "state", kind, chosen.seed, changes=settings, overwrite=True))
+        train_world(
+            "two-balls", folder, observe="state", predictor=kind, seed=chosen.seed, changes=settings, overwrite=True
+        )
     figures = json.loads((folder / "table.json").read_text())
     for shown in (kind, "persistence"):
         row = figures["predictors"][shown]

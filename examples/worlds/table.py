@@ -1,6 +1,6 @@
 """Mean and deviation of the figures of several seeds, as tables: `python table.py FOLDER...`.
 
-Each folder is one that `latentmd train --world ...` filled; all are of one world, observed in one way.
+Each folder is one that `latentmd train world ...` filled; all are of one world, observed in one way.
 """
 
 import json

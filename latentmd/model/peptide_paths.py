@@ -48,7 +48,7 @@ class PeptideTrajectories:
         if new:
             raise PathModelError(
                 f"the path model of many peptides was not trained on {', '.join(new)}; make one of this peptide with "
-                "`latentmd train TRAJECTORIES --top PDB --paths MODEL --out MODEL.paths.pt`"
+                "`latentmd train paths TRAJECTORIES --top PDB --model MODEL --out MODEL.paths.pt`"
             )
         self.network, self.module = network, module
         self.window, self.lag_range = network.window, network.lag_range

@@ -94,7 +94,7 @@ def embedding_stage(
     probe = windows.sample(probe_frames, torch.Generator().manual_seed(seed)).frames[0]
     start = collapse_diagnostics(jepa, probe)
 
-    def after_step(step: int) -> None:
+    def after_step(step: int, _share: float) -> None:
         if config.ema is not None:
             jepa.update_target(momentum_schedule(step, config.steps, config.ema))
         if step == config.steps or (step > _CHECK_FROM * config.steps and step % check_every == 0):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import signal
+import time
 import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +18,19 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from latentmd.io.atomic import replacing
 
 LossFunction = Callable[[torch.Generator], dict[str, Tensor]]
+#: Called with (stage, done, total, losses); amounts are steps, or seconds of a stage that ends by wall time.
+Report = Callable[[str, float, float, dict[str, float]], None]
+
+_ROWS = 50  # of the log, for each stage
+_CHECKPOINTS = 20  # of a stage that ends after so many steps
+_CHECKPOINT_SECONDS = 20  # between those of a stage that ends by wall time
+_ENDLESS = 10**9  # steps
 
 
 class TrainingError(RuntimeError):
@@ -30,15 +40,19 @@ class TrainingError(RuntimeError):
 class Stage(lightning.LightningModule):
     """Minimise the "loss" of `losses(generator)`; all randomness of a step follows from (seed, step, device rank).
 
+    It ends after a number of steps or after some wall time, whichever comes first.
+
     Args:
         name: of the stage, in the log and in checkpoints.
         module: what is optimised.
         losses: generator → named scalars, "loss" among them; it samples its own batch.
         steps: number of optimiser steps.
-        learning_rate: peak of a one-cycle schedule.
+        seconds: of wall time, those of interrupted runs counted.
+        learning_rate: its peak.
+        weight_decay, betas: of AdamW.
         seed: base seed.
         average: decay of a running average of the weights, which replaces them at the end; None for no average.
-        after_step: called with the step number after each optimiser step.
+        after_step: called with (step, share of the stage that is done) after each optimiser step.
     """
 
     def __init__(
@@ -47,24 +61,45 @@ class Stage(lightning.LightningModule):
         module: nn.Module,
         losses: LossFunction,
         *,
-        steps: int,
         learning_rate: float,
         seed: int,
+        steps: int = _ENDLESS,
+        seconds: float = math.inf,
+        weight_decay: float = 1e-5,
+        betas: tuple[float, float] = (0.9, 0.999),
         average: float | None = None,
-        after_step: Callable[[int], None] | None = None,
+        after_step: Callable[[int, float], None] | None = None,
     ) -> None:
         super().__init__()
         self.name, self.module, self.losses = name, module, losses
-        self.steps, self.learning_rate, self.seed = steps, learning_rate, seed
+        self.steps, self.seconds, self.seed = steps, seconds, seed
+        self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
         self.after_step = after_step
+        self.earlier, self.began = 0.0, time.monotonic()
         self.averaged = None
         if average is not None:
-            self.averaged = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(average))
+            self.averaged = AveragedModel(module, multi_avg_fn=_rising_average(average))
 
-    def training_step(self, batch: Tensor, batch_index: int) -> dict[str, Tensor]:
+    @property
+    def timed(self) -> bool:
+        """Whether the stage ends by wall time."""
+        return self.seconds < math.inf
+
+    @property
+    def spent(self) -> float:
+        """Seconds of wall time, those of interrupted runs counted."""
+        return self.earlier + time.monotonic() - self.began
+
+    @property
+    def share(self) -> float:
+        """Share of the stage that is done."""
+        return max(self.global_step / self.steps, self.spent / self.seconds)
+
+    def training_step(self, batch: Any, batch_index: int) -> dict[str, Tensor]:
         """Losses of a step by name; called by Lightning. Random numbers follow from seed, step and process."""
-        key = np.random.SeedSequence([self.seed, self.global_step, self.global_rank]).generate_state(1)[0]
-        return self.losses(torch.Generator().manual_seed(int(key)))
+        keys = np.random.SeedSequence([self.seed, self.global_step, self.global_rank]).generate_state(2)
+        torch.manual_seed(int(keys[1]))  # of dropout
+        return self.losses(torch.Generator().manual_seed(int(keys[0])))
 
     def finish_step(self, loss: float) -> None:
         """Refuse a broken loss, update the average, and do what the stage asked for after each step."""
@@ -76,24 +111,67 @@ class Stage(lightning.LightningModule):
         if self.averaged is not None:
             self.averaged.update_parameters(self.module)
         if self.after_step is not None:
-            self.after_step(self.global_step)
+            self.after_step(self.global_step, self.share)
 
     def configure_optimizers(self) -> Any:
-        """AdamW at a one-cycle rate; called by Lightning."""
+        """AdamW at a one-cycle rate of steps, or at `rise_and_fall` of wall time; called by Lightning."""
         parameters = [p for p in self.module.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=1e-5)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.learning_rate, total_steps=self.steps + 1, pct_start=0.1
+        optimizer = torch.optim.AdamW(
+            parameters, lr=self.learning_rate, weight_decay=self.weight_decay, betas=self.betas
         )
+        schedule: Any
+        if self.timed:
+            schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: rise_and_fall(self.share))
+        else:
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, self.learning_rate, total_steps=self.steps + 1, pct_start=0.1
+            )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Start the clock; called by Lightning."""
+        self.began = time.monotonic()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the wall time; called by Lightning."""
+        checkpoint["seconds"] = self.spent
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the wall time of interrupted runs; called by Lightning."""
+        self.earlier = checkpoint["seconds"]
 
     def result(self) -> nn.Module:
         """The trained module: the average of its weights where one was kept."""
         return self.module if self.averaged is None else self.averaged.module
 
 
+def rise_and_fall(share: float, warm: float = 0.03) -> float:
+    """Learning rate over its peak: a linear rise, then half a cosine to a hundredth.
+
+    Args:
+        share: of the stage that is done, 0 to 1.
+        warm: share in which it rises.
+    """
+    if share < warm:
+        return (share + 1e-3) / warm
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (share - warm) / (1 - warm))))
+
+
+def _rising_average(decay: float) -> Callable[..., None]:
+    """Update of a running average whose memory grows with the steps, so that the first weights are soon forgotten."""
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, 1 - 1 / (1 + int(count) / 10)))
+
+    return update
+
+
 class Finish(Callback):
-    """Calls `finish_step`. A module's own hook would come after the checkpoint, which then lacks its averages."""
+    """Calls `finish_step`, and ends a stage whose time is over.
+
+    A module's own hook would come after the checkpoint, which then lacks its averages.
+    """
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
         """Note the losses of the batch; called by Lightning.
@@ -104,6 +182,8 @@ class Finish(Callback):
             batch, batch_index: the batch and its number.
         """
         module.finish_step(float(outputs["loss"].detach()))
+        if module.share >= 1:
+            trainer.should_stop = True
 
 
 class History(Callback):
@@ -111,12 +191,19 @@ class History(Callback):
 
     Args:
         path: of the CSV file.
-        every: steps between rows.
-        report: called with (stage, step, steps, losses) for each row.
+        report: called for each row.
     """
 
-    def __init__(self, path: Path, every: int, report: Callable[[str, int, int, dict[str, float]], None]) -> None:
-        self.path, self.every, self.report = path, every, report
+    def __init__(self, path: Path, report: Report) -> None:
+        self.path, self.report, self.rows = path, report, 0
+
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        """Count the rows of an interrupted run; called by Lightning.
+
+        Args:
+            trainer, module: of Lightning.
+        """
+        self.rows = int(_ROWS * module.share)
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
         """Note the losses of the batch; called by Lightning.
@@ -126,12 +213,14 @@ class History(Callback):
             outputs: losses of the batch.
             batch, batch_index: the batch and its number.
         """
-        step = module.global_step
-        if step % self.every and step != module.steps:
+        due = int(_ROWS * module.share)
+        if due == self.rows and module.global_step > 1:
             return
+        self.rows = due
         values = {name: float(value.detach()) for name, value in outputs.items()}
-        append_rows(self.path, module.name, step, values)
-        self.report(module.name, step, module.steps, values)
+        append_rows(self.path, module.name, module.global_step, values)
+        amount = (module.spent, module.seconds) if module.timed else (module.global_step, module.steps)
+        self.report(module.name, *amount, values)
 
 
 def append_rows(path: Path, stage: str, step: int, values: dict[str, float]) -> None:
@@ -155,7 +244,7 @@ def run_stage(
     folder: Path,
     *,
     log: Path,
-    report: Callable[[str, int, int, dict[str, float]], None],
+    report: Report,
     device: str = "auto",
     precision: Any = "32-true",
     devices: int | str = 1,
@@ -169,7 +258,7 @@ def run_stage(
         stage: what is optimised.
         folder: for checkpoints and the trained weights.
         log: CSV file that is added to.
-        report: called with (stage, step, steps, losses).
+        report: called for each row of the log.
         device, precision, devices: as Lightning takes them.
         resume: load a finished stage, or go on from its checkpoint.
     """
@@ -179,10 +268,10 @@ def run_stage(
         return stage.module
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # its banner and tips
     checkpoint = folder / f"{stage.name}.ckpt"
-    every = max(1, stage.steps // 20)
-    saver = ModelCheckpoint(
-        dirpath=folder, filename=stage.name, every_n_train_steps=every, save_top_k=1, enable_version_counter=False
-    )
+    when: dict[str, Any] = {"every_n_train_steps": max(1, stage.steps // _CHECKPOINTS)}
+    if stage.timed:
+        when = {"train_time_interval": timedelta(seconds=_CHECKPOINT_SECONDS)}
+    saver = ModelCheckpoint(dirpath=folder, filename=stage.name, save_top_k=1, enable_version_counter=False, **when)
     trainer = lightning.Trainer(
         max_steps=stage.steps,
         accelerator="cpu" if device == "cpu" else "auto",
@@ -192,7 +281,7 @@ def run_stage(
         enable_progress_bar=False,
         enable_model_summary=False,
         gradient_clip_val=1.0,
-        callbacks=[Finish(), saver, History(log, max(1, stage.steps // 50), report)],
+        callbacks=[Finish(), saver, History(log, report)],
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -201,7 +290,7 @@ def run_stage(
         warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
         # Batches follow from the step number, so an epoch that is resumed in its middle is the same epoch.
         warnings.filterwarnings("ignore", ".*resuming from a checkpoint that ended before the epoch ended.*")
-        steps: Any = DataLoader(torch.arange(stage.steps), batch_size=None)  # type: ignore[arg-type]
+        steps: Any = DataLoader(range(stage.steps), batch_size=None)  # type: ignore[arg-type]
         start = str(checkpoint) if resume and checkpoint.exists() else None
         stage.train()
         answer = signal.getsignal(signal.SIGINT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,9 @@ from latentmd.core.paths.masked import MaskedTrajectory
 from latentmd.io.trajectory import TrajectoryReader
 from latentmd.model.paths import PathRecord, beside, save_path_model
 from latentmd.model.propagator import Propagator
-from latentmd.training.loop import Stage, TrainingError, run_stage
+from latentmd.training.loop import Stage, TrainingError
 from latentmd.training.masks import random_masks
+from latentmd.training.run import TrainingRun, claim_training
 
 _BATCH = 500  # frames encoded at once
 
@@ -176,6 +177,7 @@ def train_paths(
     out: str | Path | None = None,
     settings: PathTraining = PathTraining(),
     resume: bool = False,
+    device: str = "auto",
     report: Callable[..., None] = lambda *_: None,
 ) -> Path:
     """Train the path model of a bundle and write it beside the bundle.
@@ -187,6 +189,7 @@ def train_paths(
         out: file to write; `<bundle>.paths.pt` where None.
         settings: of the training.
         resume: go on from the last checkpoint.
+        device: "auto", "cpu" or "cuda".
         report: called with (stage, done, total, values).
 
     Returns:
@@ -206,7 +209,8 @@ def train_paths(
         latents[0].shape[2], (interval, max(settings.longest_lag, interval)), width=settings.width,
         depth=settings.depth, several_tokens=latents[0].shape[1] > 1,
     )  # fmt: skip
-    trained = fit_paths(network, latents, [interval] * len(latents), settings, out=target, resume=resume, report=report)
+    run = TrainingRun.of(training_folder(target), report, device=device, resume=resume)
+    trained = fit_paths(network, latents, [interval] * len(latents), settings, run=run)
     record = PathRecord(
         propagator.manifest.weights_sha256, (interval, max(settings.longest_lag, interval)), interval,
         frames=sum(len(z) for z in latents), seed=settings.seed, steps=settings.steps,
@@ -215,11 +219,16 @@ def train_paths(
     return target
 
 
+def training_folder(out: Path) -> Path:
+    """Folder of the checkpoints and the log of a file."""
+    return out.with_name(out.stem + "-training")
+
+
 def fit_paths(
     network: MaskedTrajectory, latents: Sequence[Floats], intervals: Sequence[float], settings: PathTraining,
-    told: Sequence[Told] = (), *, out: Path, resume: bool, report: Callable[..., None],
+    told: Sequence[Told] = (), *, run: TrainingRun,
 ) -> MaskedTrajectory:  # fmt: skip
-    """Train a network on trajectories of tokens; checkpoints and the log go to `<out>-training`.
+    """Train a network on trajectories of tokens.
 
     Args:
         network: to train.
@@ -227,16 +236,15 @@ def fit_paths(
         intervals: ps between the frames of each run.
         settings: of the training.
         told: what the network is told of each run.
-        out: file that the model will be written to.
-        resume: go on from the last checkpoint.
-        report: called with (stage, done, total, values).
+        run: folder, log and device.
 
     Raises:
         TrainingError: the trajectories are too short, or the loss broke.
+        OutputError: to resume, the checkpoints are of other settings or trajectories.
     """
-    folder = out.with_name(out.stem + "-training")
-    folder.mkdir(exist_ok=True)
     stage = path_stage(network, latents, intervals, settings, told)
-    trained = run_stage(stage, folder, log=folder / "log.csv", report=report, device="cpu", resume=resume)
+    plan = {"settings": asdict(settings), "frames": [len(z) for z in latents], "intervals": list(intervals)}
+    with claim_training(run.folder, plan, run.resume):
+        trained = run.stage(stage)
     assert isinstance(trained, MaskedTrajectory)
     return trained

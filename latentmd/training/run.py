@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,7 @@ import torch
 
 from latentmd.io.atomic import write_json
 from latentmd.io.folder import FolderLock, RunFiles, claim_folder
-from latentmd.training.loop import Stage, run_stage
-
-Report = Callable[[str, int, int, dict[str, float]], None]
+from latentmd.training.loop import Report, Stage, run_stage
 
 _TRAINING = RunFiles("training", ("*.pt", "*.ckpt", "*.npz", "training.*", "seconds.json"))
 
@@ -33,6 +30,17 @@ class TrainingRun:
     resume: bool
     stages: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, folder: Path, report: Report, *, device: str = "auto", resume: bool = False) -> TrainingRun:
+        """A training in single precision on one device, with its log in its folder."""
+        return cls(folder, folder / "training.csv", report, device, precision="32-true", devices=1, resume=resume)
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device that the stages run on."""
+        found = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(found if self.device == "auto" else self.device)
 
     def record(self, name: str, seconds: float) -> None:
         """Keep the wall time in seconds of a finished part beside the checkpoints, for a run that is resumed."""

@@ -111,6 +111,6 @@ def load_world(path: str | Path) -> tuple[Any, WorldManifest]:
         BundleError: no such file, not a world's model file, or damaged.
     """
     if not Path(path).is_file():
-        raise BundleError(f"{path}: no such file; `latentmd train --world` writes one as model.pt")
+        raise BundleError(f"{path}: no such file; `latentmd train world` writes one as model.pt")
     module, manifest, _ = unseal(Path(path), WorldManifest)
     return module, manifest

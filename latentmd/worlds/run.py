@@ -1,10 +1,9 @@
-"""`latentmd train --world`: simulate a toy world, train on what is seen of it, measure, draw, write."""
+"""`latentmd train world`: simulate a toy world, train on what is seen of it, measure, draw, write."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from latentmd.io.folder import Policy, RunFiles, check_folder, claim_folder, pol
 from latentmd.systems.toy.world import World, WorldError, check_observation
 from latentmd.systems.toy.world import world as world_by_name
 from latentmd.training.config import ConfigError, read_toml
+from latentmd.training.loop import Report
 from latentmd.training.run import TrainingRun
 from latentmd.worlds import evaluation, plots
 from latentmd.worlds.config import WorldConfig, check_predictor_kind, merged, world_config
@@ -25,7 +25,6 @@ from latentmd.worlds.model import WorldManifest, save_world
 from latentmd.worlds.recipes import recipe
 from latentmd.worlds.train import TrainedWorld, measure, train_parts
 
-Report = Callable[[str, int, int, dict[str, float]], None]
 MODEL, TABLE, CHECKPOINTS = "model.pt", "table.json", "checkpoints"
 _WORLD = RunFiles("world", (CHECKPOINTS, MODEL, TABLE, "training.csv", "*.png", "forecast.gif"))
 
@@ -112,7 +111,23 @@ def _with_parameters(world: Any, parameters: dict[str, Any]) -> World:
     return changed
 
 
-def train_world(plan: WorldPlan, report: Report = lambda *_: None) -> WorldResult:
+def train_world(world: str, out: str | Path, *, report: Report = lambda *_: None, **options: Any) -> WorldResult:
+    """Simulate a toy world, train on what is seen of it, measure on held-out trajectories, and write a folder.
+
+    Args:
+        world: its name.
+        out: folder of the results.
+        report: called with (stage, done, total, losses).
+        options: of `plan_world`.
+
+    Raises:
+        ConfigError: no such world, way of observing, predictor or setting.
+        OutputError: the folder holds something else or another training, is in use, or cannot be written.
+    """
+    return run_world(plan_world(world, out, **options), report)
+
+
+def run_world(plan: WorldPlan, report: Report = lambda *_: None) -> WorldResult:
     """Run a plan: simulate, train, measure on held-out trajectories, and write everything into its folder.
 
     Raises:

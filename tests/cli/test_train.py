@@ -81,7 +81,12 @@ def test_bad_usage_is_exit_code_two(files: list[Path], tmp_path: Path) -> None:
         ([*files, "--top", PDB, "--out", out, "--config", tmp_path / "bad.toml"], "did you mean 'seed'?"),
         ([*files, "--top", PDB, "--out", out, "--config", tmp_path / "no.toml"], "no such configuration file"),
         ([*files, "--top", PDB, "--out", tmp_path / "nowhere" / "out.pt"], "no such folder for the model"),
-        (["--top", PDB, "--out", out], "expected TRAJECTORIES and --top"),
+        (["--top", PDB, "--out", out], "Missing argument 'TRAJECTORIES...'"),
+        ([*files, "--out", out], "Missing option '--top'"),
+        ([*files, "--top", PDB, "--out", out, "--world", "circles"], "latentmd train world NAME --out FOLDER"),
+        ([*files, "--top", PDB, "--out", out, "--from=peptides"], "--from has become a command of its own: latentmd"),
+        ([*files, "--top", PDB, "--out", out, "--paths", "my.pt"], "latentmd train paths TRAJECTORIES"),
+        ([tmp_path, "--top", PDB, "--out", out], "is a folder; for a data set of many peptides: latentmd train"),
     ]:
         result = invoke(*arguments)
         assert result.exit_code == 2, result.output
@@ -121,9 +126,28 @@ def test_ctrl_c_says_how_to_go_on(files: list[Path], tmp_path: Path, monkeypatch
     assert result.exit_code == 130 and "--resume" in result.output
 
 
-def test_help_has_examples() -> None:
+def test_the_seed_of_the_command_line_replaces_that_of_the_settings(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import latentmd.training.train as module
+
+    seeds: list[int] = []
+    monkeypatch.setattr(module, "train", lambda *arguments, **_: seeds.append(arguments[3].seed))
+    (tmp_path / "my.toml").write_text("seed = 5")
+    line = [*files, "--top", PDB, "--out", tmp_path / "out.pt", "--config", tmp_path / "my.toml"]
+    assert invoke(*line).exit_code == 0 and invoke(*line, "--seed", 0).exit_code == 0
+    assert seeds == [5, 0]
+
+
+@pytest.mark.parametrize("command", ["molecule", "peptides", "finetune", "paths", "world"])
+def test_every_training_resumes_and_has_a_seed(command: str) -> None:
+    result = invoke(command, "--help")
+    assert result.exit_code == 0 and "--resume" in result.output and "--seed" in result.output
+
+
+def test_help_has_examples_and_the_commands() -> None:
     result = invoke("--help")
-    assert result.exit_code == 0 and "Examples:" in result.output and "--resume" in result.output
+    assert result.exit_code == 0 and "Examples:" in result.output and "finetune" in result.output
 
 
 def test_a_data_set_of_many_and_fine_tuning_say_what_is_wrong(tmp_path: Path) -> None:
@@ -131,19 +155,18 @@ def test_a_data_set_of_many_and_fine_tuning_say_what_is_wrong(tmp_path: Path) ->
     (tmp_path / "a.pt").write_text("")
     run = tmp_path / "a.xtc"
     cases: list[tuple[list[object], str]] = [
-        ([tmp_path / "empty", "--out", tmp_path / "b.pt"], "holds no molecule with trajectories"),
-        ([tmp_path / "empty", "--out", tmp_path / "a.pt"], "--overwrite to replace it"),
-        ([tmp_path / "empty", "--top", PDB, "--out", tmp_path / "b.pt"], "--top: no meaning with a DATASET"),
-        ([tmp_path / "empty", "--out", tmp_path / "no" / "b.pt"], "no such folder for the model"),
-        ([run, "--top", PDB, "--minutes", 1, "--out", tmp_path / "b.pt"], "--minutes: no meaning without --from"),
-        (
-            [run, "--top", PDB, "--from", "peptides", "--resume", "--out", tmp_path / "b.pt"],
-            "--resume: no meaning with",
-        ),
-        ([run, "--top", PDB, "--from", "alanine-dipeptide", "--out", tmp_path / "b.pt"], "alanine-dipeptide"),
-        ([run, "--top", PDB, "--from", "nothing", "--out", tmp_path / "b.pt"], "nothing"),
-        ([run, "--top", PDB, "--from", "peptides", "--out", tmp_path / "b.pt"], "a.xtc"),
-    ]
+        (["peptides", tmp_path / "empty", "--out", tmp_path / "b.pt"], "holds no molecule with trajectories"),
+        (["peptides", tmp_path / "empty", "--out", tmp_path / "a.pt"], "--overwrite to replace it"),
+        (["peptides", tmp_path / "empty", "--top", PDB, "--out", tmp_path / "b.pt"], "--top"),
+        (["peptides", tmp_path / "empty", "--out", tmp_path / "no" / "b.pt"], "no such folder for the model"),
+        (["finetune", run, "--top", PDB, "--from", "alanine-dipeptide", "--out", tmp_path / "b.pt"], "alanine-dipep"),
+        (["finetune", run, "--top", PDB, "--from", "nothing", "--out", tmp_path / "b.pt"], "nothing"),
+        (["finetune", run, "--top", PDB, "--out", tmp_path / "b.pt"], "a.xtc"),
+        (["paths", run, "--model", "peptides", "--out", tmp_path / "b.pt"], "expected --top"),
+        (["paths", tmp_path / "empty", "--top", PDB, "--model", "peptides", "--out", tmp_path / "b.pt"],
+         "leave --top out with a DATASET"),
+        (["paths", tmp_path / "empty", "--model", "peptides", "--out", tmp_path / "b.pt"], "holds no molecule with"),
+    ]  # fmt: skip
     for arguments, message in cases:
         found = CliRunner().invoke(main, ["train", *map(str, arguments)])
         assert found.exit_code in (1, 2) and message in found.output, (arguments, found.output, found.exception)

@@ -41,9 +41,9 @@ def test_a_collapsed_latent_stops_the_stage_at_its_end() -> None:
     seen = stage.losses(torch.Generator().manual_seed(0))
     assert set(seen) == {"loss", "prediction", "gain"}
     assert stage.after_step is not None
-    stage.after_step(4)
+    stage.after_step(4, 0.4)
     with pytest.raises(TrainingError, match="the latent collapsed: effective rank"):
-        stage.after_step(10)
+        stage.after_step(10, 1.0)
 
 
 def test_encoders_without_weights_are_on_the_cpu() -> None:

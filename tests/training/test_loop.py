@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentmd.training.loop import Stage, TrainingError, append_rows, run_stage
+from latentmd.training.loop import Stage, TrainingError, append_rows, rise_and_fall, run_stage
 from latentmd.training.plots import plot_training, read_log
 
 
@@ -113,17 +113,52 @@ def test_a_broken_loss_stops_with_the_step(tmp_path: Path, value: float) -> None
 
 
 def test_log_and_report(tmp_path: Path) -> None:
-    seen: list[tuple[str, int, int]] = []
+    seen: list[tuple[str, float, float]] = []
 
-    def report(stage: str, step: int, steps: int, values: dict[str, float]) -> None:
+    def report(stage: str, step: float, steps: float, values: dict[str, float]) -> None:
         assert set(values) == {"loss", "slope"}
         seen.append((stage, step, steps))
 
     run_stage(regression(120), tmp_path, log=tmp_path / "log.csv", report=report, device="cpu")
-    assert seen[0] == ("line", 2, 120) and seen[-1] == ("line", 120, 120) and len(seen) == 60
+    assert seen[0] == ("line", 1, 120) and seen[-1] == ("line", 120, 120) and len(seen) == 51
     with (tmp_path / "log.csv").open() as handle:
         rows = list(csv.DictReader(handle))
-    assert len(rows) == 120 and rows[-1]["step"] == "120" and rows[-1]["quantity"] == "slope"
+    assert len(rows) == 102 and rows[-1]["step"] == "120" and rows[-1]["quantity"] == "slope"
+
+
+def test_a_stage_ends_by_wall_time_and_counts_that_of_interrupted_runs(tmp_path: Path) -> None:
+    stage, amounts = regression(10**9), list[tuple[float, float]]()
+    stage.seconds = 0.5
+    run_stage(
+        stage, tmp_path, log=tmp_path / "log.csv", report=lambda _, *row: amounts.append(row[:2]), device="cpu"
+    )  # fmt: skip
+    assert 0 < stage.global_step < 10**9
+    assert all(0 <= done <= 1.0 and total == 0.5 for done, total in amounts)
+    assert amounts == sorted(amounts) and len(amounts) > 2
+    kept: dict[str, float] = {}
+    stage.on_save_checkpoint(kept)
+    again = regression(10**9)
+    again.seconds = 0.5
+    again.on_load_checkpoint(kept)
+    assert again.share >= 1
+
+
+def test_the_learning_rate_of_wall_time_rises_and_falls() -> None:
+    rates = [rise_and_fall(share) for share in (0.0, 0.02, 0.03, 0.5, 1.0, 1.1)]
+    assert 0 < rates[0] < rates[1] < rates[2] == pytest.approx(1) and rates[2] > rates[3] > rates[4] == rates[5]
+    assert rates[4] == pytest.approx(0.01)
+
+
+def test_dropout_follows_from_seed_and_step(tmp_path: Path) -> None:
+    def dropped(noise: int) -> list[Tensor]:
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
+        torch.manual_seed(noise)
+        stage = Stage("dropout", module, lambda g: {"loss": module(torch.randn(8, 4, generator=g)).square().mean()},
+                      steps=5, learning_rate=0.1, seed=3)  # fmt: skip
+        return weights(run(stage, tmp_path))
+
+    assert all(torch.equal(a, b) for a, b in zip(dropped(1), dropped(2), strict=True))
 
 
 def test_plot_of_a_log_with_repeated_steps(tmp_path: Path) -> None:

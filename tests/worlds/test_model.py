@@ -11,7 +11,7 @@ from latentmd.worlds.model import load_world
 
 
 def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="no such file; `latentmd train --world` writes one"):
+    with pytest.raises(BundleError, match="no such file; `latentmd train world` writes one"):
         load_world(tmp_path / "model.pt")
     (tmp_path / "model.pt").write_bytes(b"nothing")
     with pytest.raises(BundleError):

@@ -1,4 +1,4 @@
-"""`latentmd train --world` from end to end, and what it refuses."""
+"""`latentmd train world` from end to end, and what it refuses."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ width = 8
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["train", *arguments])
+    return CliRunner().invoke(main, ["train", "world", *arguments])
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     (folder / "tiny.toml").write_text(TINY)
     paths = ["--config", str(folder / "tiny.toml"), "--out", str(folder / "out")]
-    result = run("--world", "double-pendulum", "--seed", "3", *paths)
+    result = run("double-pendulum", "--seed", "3", *paths)
     assert result.exit_code == 0, result.output
     assert "persistence" in result.output and "linear probes" in result.output
     return folder / "out"
@@ -84,21 +84,20 @@ def test_the_model_does_what_its_manifest_says(trained: Path) -> None:
 
 
 def test_a_filled_folder_is_kept_without_overwrite(trained: Path) -> None:
-    result = run("--world", "double-pendulum", "--out", str(trained))
+    result = run("double-pendulum", "--out", str(trained))
     assert result.exit_code == 2 and "--overwrite" in result.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--world", "double-pendulm"], "did you mean 'double-pendulum'?"),
-        (["--world", "double-pendulum", "--observe", "pixel"], "did you mean 'pixels'?"),
-        (["--world", "double-pendulum", "--predictor", "hamiltonan"], "did you mean 'hamiltonian'?"),
-        (["--world", "circles", "--top", "x.pdb"], "--top: for molecules"),
-        (["--world", "circles", "run.xtc"], "TRAJECTORIES: for molecules"),
-        (["--observe", "pixels", "run.xtc", "--top", "x.pdb"], "--observe: only with --world"),
-        (["--world", "circles", "--config", "no.toml"], "no such configuration file"),
-        ([], "expected TRAJECTORIES and --top, or --world"),
+        (["double-pendulm"], "did you mean 'double-pendulum'?"),
+        (["double-pendulum", "--observe", "pixel"], "did you mean 'pixels'?"),
+        (["double-pendulum", "--predictor", "hamiltonan"], "did you mean 'hamiltonian'?"),
+        (["circles", "--top", "x.pdb"], "--top"),
+        (["circles", "run.xtc"], "unexpected extra argument (run.xtc)"),
+        (["circles", "--config", "no.toml"], "no such configuration file"),
+        ([], "Missing argument 'WORLD'"),
     ],
 )
 def test_wrong_input_is_one_sentence(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -112,7 +111,7 @@ def test_wrong_input_is_one_sentence(tmp_path: Path, arguments: list[str], messa
 def test_an_unknown_setting_names_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "wrong.toml").write_text("[jepa]\nstepps = 3\n")
     paths = ["--config", str(tmp_path / "wrong.toml"), "--out", str(tmp_path / "out")]
-    result = run("--world", "circles", *paths)
+    result = run("circles", *paths)
     assert result.exit_code == 2 and "did you mean 'jepa.steps'?" in " ".join(result.output.split())
 
 

@@ -127,6 +127,10 @@ class Batch(NamedTuple):
     mask: Tensor
     lag: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(*(part.to(device) for part in self))
+
 
 class Sampler:
     """Batches of pairs, balanced over peptides, with lags log-uniform over a range.
@@ -134,28 +138,25 @@ class Sampler:
     Args:
         peptides: the data.
         longest: ps, longest lag.
-        generator: random numbers, on the device of the data.
     """
 
-    def __init__(self, peptides: Peptides, longest: float, generator: torch.Generator) -> None:
-        self.peptides, self.longest, self.generator = peptides, longest, generator
+    def __init__(self, peptides: Peptides, longest: float) -> None:
+        self.peptides, self.longest = peptides, longest
         self.lengths = list(peptides.groups)
         self.weights = torch.tensor([float(len(g.names)) for g in peptides.groups.values()])
-        self.fused = generator.device.type == "cuda"  # optimisers have a faster form there
-        self.host = torch.Generator().manual_seed(int(generator.initial_seed()))
 
-    def draw(self, molecules: int, rows: int, reversible: bool) -> Batch:
+    def draw(self, molecules: int, rows: int, generator: torch.Generator, reversible: bool = False) -> Batch:
         """A batch of `molecules` peptides of one length with `rows` pairs each.
 
         Args:
             molecules: number of peptides, drawn with replacement.
             rows: pairs of each.
+            generator: of random numbers.
             reversible: whether half of the pairs are turned round in time, as detailed balance allows in equilibrium.
         """
-        group = self.peptides.groups[self.lengths[int(torch.multinomial(self.weights, 1, generator=self.host))]]
-        device, g = group.angles.device, self.generator
-        u = torch.rand(4, molecules * rows, device=device, generator=g)
-        which = torch.randint(len(group.names), (molecules,), device=device, generator=g).repeat_interleave(rows)
+        group = self.peptides.groups[self.lengths[int(torch.multinomial(self.weights, 1, generator=generator))]]
+        u = torch.rand(4, molecules * rows, generator=generator)
+        which = torch.randint(len(group.names), (molecules,), generator=generator).repeat_interleave(rows)
         lanes, frames = group.lanes[which], group.frames[which]
         limit = torch.minimum((frames - 1).float(), torch.full_like(u[0], self.longest / self.peptides.interval))
         lag = torch.exp(u[0] * torch.log(limit + 0.499)).round().clamp_min(1).minimum(limit).long()

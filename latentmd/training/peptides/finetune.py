@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from latentmd.model.binding import bind
 from latentmd.model.peptide_file import NAME, PeptideFile, load_peptides
 from latentmd.model.peptides import PeptideModel
 from latentmd.molecule.chain import hands
+from latentmd.training.loop import Report
 from latentmd.training.peptides.data import Peptides, Sampler, Trajectory, read
 from latentmd.training.peptides.dataset import (
     DatasetError,
@@ -25,9 +26,9 @@ from latentmd.training.peptides.dataset import (
     read_molecule,
     trajectory_files,
 )
-from latentmd.training.peptides.schedule import Schedule
-from latentmd.training.peptides.stages import fit_type_basis, train_latent, train_step
+from latentmd.training.peptides.stages import fit_type_basis, latent_stage, step_stage
 from latentmd.training.peptides.validation import likelihoods, peptide_angles
+from latentmd.training.run import TrainingRun, claim_training
 
 _ROWS = 256  # pairs of frames in a batch
 _RATE = 2e-4  # highest learning rate of fine-tuning; a fifth of that of training
@@ -67,11 +68,13 @@ def finetune(
     minutes: float = 3.0,
     scratch: bool = True,
     seed: int = 0,
-    report: Callable[[str], None] = print,
+    resume: bool = False,
+    report: Report = lambda *_: None,
 ) -> FineTuned:
     """Fine-tune a model of many peptides on trajectories of one, and write a model of that one.
 
     The encoder and its basis are kept; the step and the local geometry of the residues are fitted to the molecule.
+    Checkpoints and log go to `<stem>-training/` beside the model.
 
     Args:
         trajectories: files that mdtraj reads, one per independent run.
@@ -83,7 +86,8 @@ def finetune(
         minutes: of wall time for fine-tuning, and again for the model from scratch.
         scratch: whether a model is trained from scratch on the same frames, to compare.
         seed: of the random numbers.
-        report: receives a line now and then.
+        resume: go on from the checkpoints of an interrupted fine-tuning.
+        report: called with (stage, seconds, of so many, losses).
 
     Raises:
         DatasetError, ChainError, BundleError: the files do not do, or the model does not cover the molecule.
@@ -92,23 +96,25 @@ def finetune(
 
     file, pdb = load_peptides(start), PDBFile(str(top))
     training, held = _molecule(pdb, (trajectories, held_out), Path(top), file)
-    device, statistics = torch.device("cpu"), ResidueStatistics()
+    device, statistics, out = torch.device("cpu"), ResidueStatistics(), Path(out)
     peptides, unseen = read(iter([training]), device, statistics), read(iter([held]), device)
     longest = min(file.model.config.lags[1], (training.frames.shape[1] - 1) * training.interval)
-    torch.manual_seed(seed)
-    scores = {"zero-shot": _scores(file.model, unseen, longest)}
-    sampler = Sampler(peptides, longest, torch.Generator().manual_seed(seed))
-    model = file.model
-    model.table = {**model.table, **statistics.table()}
-    model.step.train()
-    train_step(model, sampler, Schedule(60 * minutes, 10**9), (1, _ROWS), report, peak=_RATE)
-    scores["fine-tuned"] = _scores(model.eval(), unseen, longest)
-    if scratch:
-        other = _from_scratch(model, statistics, sampler, 60 * minutes, report)
-        scores["from scratch"] = _scores(other.eval(), unseen, longest)
-    tuned = replace(file, model=model)
-    _write(pdb, Path(out), tuned, scores, training)
-    return FineTuned(Path(out), scores)
+    folder, runs = out.with_name(out.stem + "-training"), [str(path) for path in (*trajectories, *held_out)]
+    plan = {"start": file.sha256, "runs": runs, "minutes": minutes, "scratch": scratch, "seed": seed}
+    with claim_training(folder, plan, resume):
+        run, sampler = TrainingRun.of(folder, report, device="cpu", resume=resume), Sampler(peptides, longest)
+        torch.manual_seed(seed)
+        scores = {"zero-shot": _scores(file.model, unseen, longest)}
+        model = file.model
+        model.table = {**model.table, **statistics.table()}
+        stage = step_stage(model, sampler, (1, _ROWS), seconds=60 * minutes, seed=seed, peak=_RATE)
+        tuned: Any = run.stage(stage)
+        scores["fine-tuned"] = _scores(tuned, unseen, longest)
+        if scratch:
+            other = _from_scratch(tuned, sampler, run, seconds=60 * minutes, seed=seed)
+            scores["from scratch"] = _scores(other, unseen, longest)
+        _write(pdb, out, replace(file, model=tuned), scores, training)
+    return FineTuned(out, scores)
 
 
 def _molecule(
@@ -146,17 +152,15 @@ def _scores(model: PeptideModel, unseen: Peptides, longest: float) -> dict[str, 
     return {"nats later": nats["later"], "nats ever": nats["ever"], "torsions": found["torsions"], **planes}
 
 
-def _from_scratch(
-    like: PeptideModel, statistics: ResidueStatistics, sampler: Sampler, seconds: float, report: Callable[[str], None]
-) -> PeptideModel:
+def _from_scratch(like: PeptideModel, sampler: Sampler, run: TrainingRun, *, seconds: float, seed: int) -> PeptideModel:
     """A model of the same sizes trained on the molecule alone, in the same wall time."""
-    model = PeptideModel(like.config)
-    model.table = {**like.table, **statistics.table()}
-    train_latent(model, sampler, Schedule(0.2 * seconds, 10**9), (1, _ROWS), report)
-    fit_type_basis(model, sampler, 100.0, 20, (1, _ROWS))
-    model.step.train()
-    train_step(model, sampler, Schedule(0.8 * seconds, 10**9), (1, _ROWS), report)
-    return model
+    model, shape = PeptideModel(like.config), (1, _ROWS)
+    model.table = like.table
+    run.stage(latent_stage(model, sampler, shape, seconds=0.2 * seconds, seed=seed, name="scratch-latent"))
+    fit_type_basis(model, sampler, 100.0, batches=20, shape=shape, seed=seed)
+    made: Any = run.stage(step_stage(model, sampler, shape, seconds=0.8 * seconds, seed=seed, name="scratch-step"))
+    trained: PeptideModel = made
+    return trained
 
 
 def _write(pdb: Any, out: Path, tuned: PeptideFile, scores: dict[str, dict[str, float]], used: Trajectory) -> None:

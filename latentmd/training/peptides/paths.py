@@ -15,8 +15,9 @@ from latentmd.model.binding import bound_peptide
 from latentmd.model.paths import PathRecord, save_path_model
 from latentmd.model.peptide_file import PeptideFile, load_peptides
 from latentmd.model.peptide_paths import residue_features, residue_kinds
-from latentmd.training.paths import PathTraining, Told, fit_paths
+from latentmd.training.paths import PathTraining, Told, fit_paths, training_folder
 from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, find_molecules, split_molecules
+from latentmd.training.run import TrainingRun
 
 DEFAULTS = PathTraining(
     longest_lag=10.0, steps=16_000, batch=24, learning_rate=1.2e-3, width=96, depth=4, lengths=(16, 31), candidates=1
@@ -26,7 +27,7 @@ _BLOCK = 1000  # frames read at once
 
 def train_peptide_paths(
     dataset: Path, model: str | Path, out: Path, settings: PathTraining = DEFAULTS, *, resume: bool = False,
-    report: Callable[..., None] = lambda *_: None,
+    device: str = "auto", report: Callable[..., None] = lambda *_: None,
 ) -> Path:  # fmt: skip
     """Train the path model of a model of many peptides.
 
@@ -39,6 +40,7 @@ def train_peptide_paths(
         out: file to write.
         settings: of the training.
         resume: go on from the last checkpoint.
+        device: "auto", "cpu" or "cuda".
         report: called with (stage, done, total, values).
 
     Returns:
@@ -68,7 +70,8 @@ def train_peptide_paths(
         latents[0].shape[2], lags, context=told[0].features.shape[1], width=settings.width, depth=settings.depth,
         several_tokens=True,
     )  # fmt: skip
-    trained = fit_paths(network, latents, intervals, settings, told, out=out, resume=resume, report=report)
+    run = TrainingRun.of(training_folder(out), report, device=device, resume=resume)
+    trained = fit_paths(network, latents, intervals, settings, told, run=run)
     record = PathRecord(
         file.sha256, lags, lags[0], frames=sum(map(len, latents)), seed=settings.seed, steps=settings.steps,
         kinds=tuple(sorted(kinds)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from latentmd.decoders.residues import ResidueStatistics
 from latentmd.io.atomic import write_json
 from latentmd.model.peptides import PeptideConfig, PeptideModel
-from latentmd.training.peptides.checkpoints import Checkpoint
+from latentmd.training.loop import Report
 from latentmd.training.peptides.data import Peptides, Sampler, read
 from latentmd.training.peptides.dataset import (
     DatasetError,
@@ -23,13 +22,10 @@ from latentmd.training.peptides.dataset import (
     split_molecules,
 )
 from latentmd.training.peptides.output import write_model
-from latentmd.training.peptides.schedule import Schedule
-from latentmd.training.peptides.stages import fit_type_basis, train_latent, train_step
+from latentmd.training.peptides.stages import fit_type_basis, latent_stage, step_stage
 from latentmd.training.peptides.validation import residue_table, score_table, validate
-from latentmd.training.run import claim_training
+from latentmd.training.run import TrainingRun, claim_training
 
-STATE = "state.pt"  # of the stage under way, in the folder of the training
-_ENDLESS = 10**9  # steps; wall time ends a stage
 _LATENT_SHARE = 0.2  # of the wall time
 _LAG = 100.0  # ps, of the basis and of the rollouts that are scored
 _SHORTEST = 10.0  # ps
@@ -89,12 +85,12 @@ def train_peptides(
     *,
     resume: bool = False,
     device: str = "auto",
-    report: Callable[[str], None] = print,
+    report: Report = lambda *_: None,
 ) -> Trained:
     """Train a model of many peptides, and score it on held-out ones beside the residue table.
 
     Stages: latent (joint-embedding prediction over molecules and lags), basis, step (maximum likelihood of torsions a
-    lag later). State, log and scores go to `<stem>-training/` beside the model.
+    lag later). Checkpoints, log and scores go to `<stem>-training/` beside the model.
 
     Args:
         dataset: folder; see `find_molecules`.
@@ -102,7 +98,7 @@ def train_peptides(
         settings: defaults where None.
         resume: go on from the state of an interrupted training with the same settings and data.
         device: "auto", "cpu" or "cuda".
-        report: receives a line now and then.
+        report: called with (stage, done, total, losses); seconds of a stage.
 
     Raises:
         DatasetError: the data set cannot be read.
@@ -114,18 +110,16 @@ def train_peptides(
     if not training:
         raise DatasetError(f"{dataset} holds no molecule to train on: all are for validation or test")
     protocol = dataset_protocol([*training, *held])
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     plan = {"settings": asdict(s), "training": _names(training), "validation": _names(held)}
     folder = out.with_name(out.stem + "-training")
     with claim_training(folder, plan, resume):
-        run = _Run(s, folder, torch.device(chosen), report)
+        run = TrainingRun.of(folder, report, device=device, resume=resume)
         torch.manual_seed(s.seed)
-        statistics = ResidueStatistics()
-        peptides = read(read_molecules(training), run.device, statistics)
-        unseen = read(read_molecules(held), run.device)
-        report(f"{peptides.count} peptides, {peptides.n_frames} frames; held out {unseen.count}, {unseen.n_frames}")
+        statistics, there = ResidueStatistics(), run.torch_device
+        peptides, unseen = read(read_molecules(training), there, statistics), read(read_molecules(held), there)
+        report(f"{_amount(peptides)}; held out {_amount(unseen)}", 1, 1, {})
         table = residue_table(peptides)
-        model = run.stages(peptides, statistics)
+        model = _stages(peptides, statistics, s, run)
         write_model(
             out, model, table, list(peptides.chains.values()), protocol=protocol, frame_interval=peptides.interval,
             name=out.stem, held_out=[chain.sequence for chain in unseen.chains.values()],
@@ -134,8 +128,8 @@ def train_peptides(
         scores: dict[str, Any] = {}
         if unseen.count:
             rows, steps = s.rollouts
-            where = next(model.parameters()).device
-            scores = validate(model, table, peptides=unseen.to(where), rows=rows, lags=(_LAG,), steps=steps)
+            model.to(there)
+            scores = validate(model, table, peptides=unseen.to(there), rows=rows, lags=(_LAG,), steps=steps)
             write_json(folder / "training.json", scores, indent=1)
     return Trained(out, scores)
 
@@ -144,36 +138,20 @@ def _names(molecules: list[MoleculeFiles]) -> list[str]:
     return [item.name for item in molecules]
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What the stages share."""
+def _amount(peptides: Peptides) -> str:
+    return f"{peptides.count} peptides of {peptides.n_frames:,} frames"
 
-    settings: PeptideSettings
-    folder: Path
-    device: torch.device
-    report: Callable[[str], None]
 
-    def log(self, text: str) -> None:
-        """Append a line to the log, and report it."""
-        with (self.folder / "training.log").open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
-        self.report(text)
-
-    def stages(self, peptides: Peptides, statistics: ResidueStatistics) -> PeptideModel:
-        """The trained model; a stage that an earlier session finished is left out."""
-        s, peptides = self.settings, peptides.to(self.device)
-        longest = min(s.longest, float(max(g.frames.max() for g in peptides.groups.values()) - 1) * peptides.interval)
-        sampler = Sampler(peptides, longest, torch.Generator(device=self.device).manual_seed(s.seed))
-        model = PeptideModel(PeptideConfig(**s.sizes, lags=(_SHORTEST, longest), dropout=s.dropout))
-        model.table = statistics.table()
-        model.to(self.device)
-        checkpoint, shape = Checkpoint(self.folder / STATE), (s.molecules, s.rows)
-        self.log(f"{sum(p.numel() for p in model.parameters())} parameters, {len(model.table)} kinds of residues")
-        if checkpoint.stage() != "step":
-            schedule = Schedule(60 * s.minutes * _LATENT_SHARE, _ENDLESS)
-            train_latent(model, sampler, schedule, shape, self.log, checkpoint=checkpoint)
-            fit_type_basis(model, sampler, _LAG, batches=s.basis_batches, shape=(max(1, s.molecules // 4), 64))
-        model.step.train()
-        schedule = Schedule(60 * s.minutes * (1 - _LATENT_SHARE), _ENDLESS)
-        train_step(model, sampler, schedule, shape, self.log, checkpoint=checkpoint, peak=s.rate)
-        return model.eval()
+def _stages(peptides: Peptides, statistics: ResidueStatistics, s: PeptideSettings, run: TrainingRun) -> PeptideModel:
+    """The trained model; a stage that an interrupted training finished is loaded."""
+    longest = min(s.longest, float(max(g.frames.max() for g in peptides.groups.values()) - 1) * peptides.interval)
+    sampler, shape, seconds = Sampler(peptides, longest), (s.molecules, s.rows), 60 * s.minutes
+    model = PeptideModel(PeptideConfig(**s.sizes, lags=(_SHORTEST, longest), dropout=s.dropout))
+    model.table = statistics.table()
+    run.stage(latent_stage(model, sampler, shape, seconds=seconds * _LATENT_SHARE, seed=s.seed))
+    basis = (max(1, s.molecules // 4), 64)
+    fit_type_basis(model, sampler, _LAG, batches=s.basis_batches, shape=basis, seed=s.seed)
+    rest = seconds * (1 - _LATENT_SHARE)
+    trained = run.stage(step_stage(model, sampler, shape, seconds=rest, seed=s.seed, peak=s.rate))
+    assert isinstance(trained, PeptideModel)
+    return trained

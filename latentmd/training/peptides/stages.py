@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -16,11 +14,13 @@ from latentmd.core.type_basis import TypeCovariances
 from latentmd.encoders.chain import ChainEncoder
 from latentmd.model.peptides import SIZES, PeptideModel
 from latentmd.molecule.chain import SLOTS
-from latentmd.training.peptides.checkpoints import Checkpoint, Stateful
+from latentmd.training.embedding import device_of
+from latentmd.training.loop import Stage
 from latentmd.training.peptides.data import Batch, Sampler
-from latentmd.training.peptides.schedule import Schedule, learning_rate
 
-Log = Callable[[str], None]
+_MOMENTUM = 0.99  # of the target encoder, at the start
+#: Losses of the latent that are logged beside the total.
+_LOGGED = ("prediction", "variance", "covariance", "ground", "gain")
 
 
 class _Observation(NamedTuple):
@@ -80,70 +80,43 @@ class TorsionGround(nn.Module):
         return ((read - target).square() * mask).sum() / mask.sum()
 
 
-def train_latent(
-    model: PeptideModel,
-    sampler: Sampler,
-    schedule: Schedule,
-    shape: tuple[int, int],
-    log: Log,
-    checkpoint: Checkpoint | None = None,
-) -> dict[str, float]:
+def latent_stage(
+    model: PeptideModel, sampler: Sampler, shape: tuple[int, int], *, seconds: float, seed: int, name: str = "latent"
+) -> Stage:
     """Joint-embedding prediction of the tokens a lag later, over molecules and lags.
 
     Args:
         model: its encoder and predictor are trained.
         sampler: of pairs.
-        schedule: of the stage.
         shape: molecules of a batch and rows of each.
-        log: receives a line now and then.
-        checkpoint: where the stage is kept, and from which it goes on.
-
-    Returns:
-        The last losses by name.
+        seconds: of wall time.
+        seed: of all random numbers.
+        name: of the stage.
     """
     dim = model.config.dim
     objective = WithinMolecules(VarianceCovariance(1.0, 0.04), shape[1], dim)
     jepa = JEPA(
-        _Observed(model.encoder),
-        model.predictor,
-        objective,
-        dim=dim,
-        ema=0.99,
-        ground=TorsionGround(dim),
+        _Observed(model.encoder), model.predictor, objective, dim=dim, ema=_MOMENTUM, ground=TorsionGround(dim),
         ground_weight=1.0,
-    ).to(next(model.parameters()).device)
-    parameters = [p for p in jepa.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01, fused=sampler.fused)
-    host = torch.Generator().manual_seed(0)
-    generators = [sampler.generator, sampler.host, host]
-    parts: dict[str, Stateful] = {"jepa": jepa, "optimiser": optimiser}
-    losses = None
-    if checkpoint is not None:
-        checkpoint.restore("latent", schedule, generators, parts)
-    for fraction in schedule:
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(fraction, 1e-3)
-        batch = sampler.draw(*shape, reversible=False)
-        pair = [_Observation(x, batch.types, batch.mask) for x in (batch.now, batch.later)]
-        losses = jepa(pair, batch.lag, host)
-        optimiser.zero_grad(set_to_none=True)
-        losses.total.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        jepa.update_target(momentum_schedule(int(1000 * fraction), 1000, 0.99))
-        if checkpoint is not None:
-            checkpoint.save("latent", schedule, generators, parts)
-        if schedule.done % 200 == 0:
-            log(
-                f"latent {schedule.done} "
-                + " ".join(f"{k} {float(v.detach()):.4f}" for k, v in losses._asdict().items())
-            )
-    found = {} if losses is None else {k: float(v.detach()) for k, v in losses._asdict().items()}
-    return {**found, "steps": float(schedule.done)}
+    )  # fmt: skip
+
+    def losses(generator: torch.Generator) -> dict[str, Tensor]:
+        batch = sampler.draw(*shape, generator).to(device_of(jepa))
+        found = jepa([_Observation(x, batch.types, batch.mask) for x in (batch.now, batch.later)], batch.lag, generator)
+        return {"loss": found.total} | {term: getattr(found, term) for term in _LOGGED}
+
+    def after_step(_step: int, share: float) -> None:
+        jepa.update_target(momentum_schedule(int(1000 * share), 1000, _MOMENTUM))
+
+    return Stage(
+        name, jepa, losses, seconds=seconds, learning_rate=1e-3, weight_decay=0.01, seed=seed, after_step=after_step
+    )
 
 
 @torch.no_grad()
-def fit_type_basis(model: PeptideModel, sampler: Sampler, lag: float, batches: int, shape: tuple[int, int]) -> Tensor:
+def fit_type_basis(
+    model: PeptideModel, sampler: Sampler, lag: float, *, batches: int, shape: tuple[int, int], seed: int
+) -> Tensor:
     """Set the basis from pairs up to `lag` ps apart; the autocorrelations [types, dim] of its axes.
 
     Args:
@@ -152,12 +125,13 @@ def fit_type_basis(model: PeptideModel, sampler: Sampler, lag: float, batches: i
         lag: ps, longest.
         batches: number of batches.
         shape: molecules of a batch and rows of each.
+        seed: of the pairs.
     """
-    device = next(model.parameters()).device
+    device, generator = device_of(model), torch.Generator().manual_seed(seed)
     sums = TypeCovariances(SIZES[0], model.config.dim, device)
-    at_lag = Sampler(sampler.peptides, lag, sampler.generator)
+    at_lag = Sampler(sampler.peptides, lag)
     for _ in range(batches):
-        batch = at_lag.draw(*shape, reversible=False)
+        batch = at_lag.draw(*shape, generator).to(device)
         z = [model.encoder(x, batch.types, batch.mask) for x in (batch.now, batch.later)]
         grouped = [x.reshape(*shape, *x.shape[1:]) for x in z]
         sums.add(grouped[0], grouped[1], batch.types.reshape(*shape, *batch.types.shape[1:])[:, 0, :, 0])
@@ -189,67 +163,51 @@ def step_loss(model: PeptideModel, batch: Batch, generator: torch.Generator) -> 
         generator: of lags and noise.
     """
     device = batch.now.device
-    u = torch.rand(2, len(batch.lag), device=device, generator=generator)
+    u = torch.rand(2, len(batch.lag), generator=generator).to(device)
     lag, target = step_inputs(batch, u[0])
     with torch.no_grad():
         slow = model.encode(batch.now, batch.types, batch.mask)
-        noise = torch.randn(slow.shape, device=device, generator=generator)
+        noise = torch.randn(slow.shape, generator=generator).to(device)
         slow = slow + 0.1 * u[1].reshape(-1, 1, 1) * noise
     value = -model.step.log_likelihood(slow, batch.types, batch.mask, lag, target)
     rows = value.sum((1, 2)) / batch.mask.sum((1, 2))
     return value.sum() / batch.mask.sum(), rows.detach(), lag
 
 
-def train_step(
-    model: PeptideModel,
-    sampler: Sampler,
-    schedule: Schedule,
-    shape: tuple[int, int],
-    log: Log,
-    checkpoint: Checkpoint | None = None,
-    peak: float = 1e-3,
-) -> dict[str, float]:
+def by_kind_of_lag(rows: Tensor, lag: Tensor) -> dict[str, Tensor]:
+    """Values [batch] of rows that decode (lag 0), look a lag ahead, and forget (lag ∞), by those names.
+
+    Args:
+        rows: values [batch].
+        lag: of each, ps.
+    """
+    kinds = {"now": lag <= 0, "later": (lag > 0) & ~torch.isinf(lag), "ever": torch.isinf(lag)}
+    return {name: rows[chosen] for name, chosen in kinds.items()}
+
+
+def step_stage(
+    model: PeptideModel, sampler: Sampler, shape: tuple[int, int], *, seconds: float, seed: int, peak: float = 1e-3,
+    name: str = "step",
+) -> Stage:  # fmt: skip
     """Maximum likelihood of torsions a lag later, with the encoder and the basis held; weights are averaged.
 
     Args:
         model: its step is trained.
         sampler: of pairs.
-        schedule: of the stage.
         shape: molecules of a batch and rows of each.
-        log: receives a line now and then.
-        checkpoint: where the stage is kept, with the whole model, and from which it goes on.
+        seconds: of wall time.
+        seed: of all random numbers.
         peak: highest learning rate.
-
-    Returns:
-        Smoothed likelihoods per torsion, by kind of lag.
+        name: of the stage.
     """
-    step = model.step
-    average = copy.deepcopy(step).requires_grad_(False)
-    optimiser = torch.optim.AdamW(step.parameters(), lr=peak, weight_decay=0.02, betas=(0.9, 0.98), fused=sampler.fused)
-    smooth: dict[str, float] = {}
-    generators = [sampler.generator, sampler.host]
-    parts: dict[str, Stateful] = {"model": model, "average": average, "optimiser": optimiser}
-    if checkpoint is not None and not checkpoint.restore("step", schedule, generators, parts):
-        checkpoint.save("step", schedule, generators, parts, always=True)
-    for fraction in schedule:
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(fraction, peak)
-        batch = sampler.draw(*shape, reversible=False)
-        loss, rows, lag = step_loss(model, batch, sampler.generator)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(step.parameters(), 1.0)
-        optimiser.step()
-        decay = min(0.999, 1 - 1 / (1 + schedule.done / 10))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(step.parameters()), 1 - decay)
-        if schedule.done % 100 == 0:
-            kinds = {"now": lag <= 0, "ever": torch.isinf(lag), "later": (lag > 0) & ~torch.isinf(lag)}
-            for name, chosen in kinds.items():
-                value = float(rows[chosen].mean())
-                smooth[name] = 0.9 * smooth.get(name, value) + 0.1 * value
-            log(f"step {schedule.done} " + " ".join(f"{k} {v:.4f}" for k, v in smooth.items()))
-        if checkpoint is not None:
-            checkpoint.save("step", schedule, generators, parts)
-    model.step = average
-    return {**smooth, "steps": float(schedule.done)}
+    model.requires_grad_(False).step.requires_grad_(True)
+
+    def losses(generator: torch.Generator) -> dict[str, Tensor]:
+        batch = sampler.draw(*shape, generator).to(device_of(model))
+        loss, rows, lag = step_loss(model, batch, generator)
+        return {"loss": loss} | {kind: values.mean() for kind, values in by_kind_of_lag(rows, lag).items()}
+
+    return Stage(
+        name, model, losses, seconds=seconds, learning_rate=peak, weight_decay=0.02, betas=(0.9, 0.98), seed=seed,
+        average=0.999,
+    )  # fmt: skip

@@ -10,8 +10,9 @@ from latentmd.arrays import Floats
 from latentmd.core.steps.torsions import EVER, NOW
 from latentmd.evaluation.residue_table import ResidueTable, frame_scores
 from latentmd.model.peptides import PeptideModel
+from latentmd.training.embedding import device_of
 from latentmd.training.peptides.data import TURN, Group, Peptides, Sampler
-from latentmd.training.peptides.stages import step_loss
+from latentmd.training.peptides.stages import by_kind_of_lag, step_loss
 
 
 def residue_table(peptides: Peptides) -> ResidueTable:
@@ -39,14 +40,13 @@ def likelihoods(model: PeptideModel, peptides: Peptides, batches: int, longest: 
         batches: number of batches.
         longest: longest lag, ps.
     """
-    device = next(iter(peptides.groups.values())).angles.device
-    generator = torch.Generator(device=device).manual_seed(5)
-    sampler, found = Sampler(peptides, longest, generator), dict[str, list[Tensor]]()
+    generator = torch.Generator().manual_seed(5)
+    sampler, found = Sampler(peptides, longest), dict[str, list[Tensor]]()
     for _ in range(batches):
-        batch = sampler.draw(16, 32, reversible=False)
+        batch = sampler.draw(16, 32, generator).to(device_of(model))
         _, rows, lag = step_loss(model, batch, generator)
-        for name, chosen in (("now", lag <= 0), ("ever", torch.isinf(lag)), ("later", (lag > 0) & ~torch.isinf(lag))):
-            found.setdefault(name, []).append(rows[chosen])
+        for name, values in by_kind_of_lag(rows, lag).items():
+            found.setdefault(name, []).append(values)
     return {name: float(torch.cat(values).mean()) for name, values in found.items()}
 
 

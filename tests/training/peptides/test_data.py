@@ -58,8 +58,7 @@ def _counting(lanes: int, frames: int) -> Peptides:
 
 
 def test_a_pair_is_a_lag_apart_in_one_run() -> None:
-    sampler = Sampler(_counting(3, 30), 100.0, torch.Generator().manual_seed(1))
-    batch = sampler.draw(4, 500, reversible=False)
+    batch = Sampler(_counting(3, 30), 100.0).draw(4, 500, torch.Generator().manual_seed(1))
     now, later = ((x[:, 0, 0] * TURN).round() for x in (batch.now, batch.later))
     assert torch.equal(later - now, 10 * batch.lag)
     assert torch.equal((now / 10000).floor(), (later / 10000).floor())
@@ -68,13 +67,13 @@ def test_a_pair_is_a_lag_apart_in_one_run() -> None:
 
 def test_reversible_pairs_go_both_ways_and_equal_seeds_give_equal_batches() -> None:
     peptides = _counting(2, 20)
-    batch = Sampler(peptides, 50.0, torch.Generator().manual_seed(2)).draw(2, 200, reversible=True)
+    batch = Sampler(peptides, 50.0).draw(2, 200, torch.Generator().manual_seed(2), reversible=True)
     forward = ((batch.later - batch.now)[:, 0, 0] > 0).float().mean()
     assert 0.4 < float(forward) < 0.6
-    again = Sampler(peptides, 50.0, torch.Generator().manual_seed(2)).draw(2, 200, reversible=True)
+    again = Sampler(peptides, 50.0).draw(2, 200, torch.Generator().manual_seed(2), reversible=True)
     assert torch.equal(batch.now, again.now) and torch.equal(batch.lag, again.lag)
 
 
 def test_a_lag_never_passes_the_end_of_a_run() -> None:
-    sampler = Sampler(_counting(1, 3), 1000.0, torch.Generator().manual_seed(3))
-    assert set(sampler.draw(1, 200, reversible=False).lag.tolist()) == {10.0, 20.0}
+    batch = Sampler(_counting(1, 3), 1000.0).draw(1, 200, torch.Generator().manual_seed(3))
+    assert set(batch.lag.tolist()) == {10.0, 20.0}

@@ -16,9 +16,7 @@ from latentmd.training.peptides.finetune import finetune
 @pytest.mark.slow
 def test_a_tuned_model_is_of_the_molecule_and_scored_beside_the_others(peptide_dataset: Path, tmp_path: Path) -> None:
     folder = peptide_dataset / "valine_dipeptide"
-    found = finetune(
-        sorted(folder.glob("*.xtc")), folder / "topology.pdb", tmp_path / "mine.pt", minutes=0.02, report=lambda _: None
-    )
+    found = finetune(sorted(folder.glob("*.xtc")), folder / "topology.pdb", tmp_path / "mine.pt", minutes=0.02)
     assert list(found.scores) == ["zero-shot", "fine-tuned", "from scratch"]
     # Frames were drawn from the model that is tuned; one that has seen a second of training is far behind.
     assert found.scores["zero-shot"]["nats later"] < found.scores["from scratch"]["nats later"]

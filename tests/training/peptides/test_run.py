@@ -12,7 +12,7 @@ import torch
 from latentmd.io.atomic import OutputError
 from latentmd.model.peptide_file import read_peptide_manifest
 from latentmd.training.peptides.dataset import DatasetError
-from latentmd.training.peptides.run import STATE, PeptideSettings, train_peptides
+from latentmd.training.peptides.run import PeptideSettings, train_peptides
 
 SIZES = {"dim": 8, "n_slow": 8, "encoder_width": 16, "encoder_depth": 1, "width": 24, "depth": 1, "causal_depth": 1,
          "heads": 2}  # fmt: skip
@@ -30,9 +30,10 @@ def test_a_model_is_trained_and_scored_on_the_peptide_that_was_held_out(peptide_
     splits = {"alanine": "validation", "alanine_dipeptide": "train", "trialanine": "train", "valine_dipeptide": "train"}
     rows = [_row(peptide_dataset, name, split) for name, split in splits.items()]
     (tmp_path / "manifest.json").write_text(json.dumps({"molecules": rows}))
-    lines: list[str] = []
-    found = train_peptides(tmp_path, tmp_path / "many.pt", SETTINGS, report=lines.append)
-    assert "3 peptides, 144 frames; held out 1, 48" in lines
+    stages: list[str] = []
+    found = train_peptides(tmp_path, tmp_path / "many.pt", SETTINGS, report=lambda stage, *_: stages.append(stage))
+    assert stages[0] == "3 peptides of 144 frames; held out 1 peptides of 48 frames"
+    assert list(dict.fromkeys(stages[1:])) == ["latent", "step"]
     (scores,) = found.scores.values()
     assert set(scores) == {"table", "half", "ever", "rollout 100", "redraw"}
     assert all(0 <= row["torsions"] < 0.84 for row in scores.values())
@@ -45,20 +46,29 @@ def test_a_model_is_trained_and_scored_on_the_peptide_that_was_held_out(peptide_
 
 
 def test_an_interrupted_training_goes_on_with_its_latent(peptide_dataset: Path, tmp_path: Path) -> None:
-    out = tmp_path / "many.pt"
-    train_peptides(peptide_dataset, out, replace(SETTINGS, validation=0.0), report=lambda _: None)
-    state = tmp_path / "many-training" / STATE
-    before = torch.load(state, weights_only=True)
-    assert before["stage"] == "step"
-    lines: list[str] = []
-    again = train_peptides(peptide_dataset, out, replace(SETTINGS, validation=0.0), resume=True, report=lines.append)
-    after = torch.load(state, weights_only=True)["parts"]["model"]
-    for name, value in before["parts"]["model"].items():
-        if name.startswith(("encoder", "basis")):
-            assert torch.equal(value, after[name])
+    out, settings = tmp_path / "many.pt", replace(SETTINGS, validation=0.0)
+
+    def interrupt(stage: str, *_: object) -> None:
+        if stage == "step":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_peptides(peptide_dataset, out, settings, report=interrupt)
+    folder = tmp_path / "many-training"
+    before = (folder / "latent.pt").read_bytes()
+    assert not out.exists() and not (folder / "step.pt").exists()
+    stages: list[str] = []
+    again = train_peptides(
+        peptide_dataset, out, settings, resume=True, report=lambda stage, *_: stages.append(stage)
+    )  # fmt: skip
+    assert "latent" not in stages and (folder / "latent.pt").read_bytes() == before
+    latent, whole = (torch.load(folder / name, weights_only=True) for name in ("latent.pt", "step.pt"))
+    for name, value in whole.items():
+        if name.startswith("encoder."):
+            assert torch.equal(value, latent[f"encoder.{name}"])
     assert again.scores == {} and "nothing is scored" in again.table()
     with pytest.raises(OutputError, match="another settings"):
-        train_peptides(peptide_dataset, out, replace(SETTINGS, validation=0.0, rows=5), resume=True)
+        train_peptides(peptide_dataset, out, replace(settings, rows=5), resume=True)
 
 
 def test_a_data_set_without_training_molecules_is_refused(peptide_dataset: Path, tmp_path: Path) -> None:
