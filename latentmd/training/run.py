@@ -33,7 +33,14 @@ class TrainingRun:
 
     @classmethod
     def of(cls, folder: Path, report: Report, *, device: str = "auto", resume: bool = False) -> TrainingRun:
-        """A training in single precision on one device, with its log in its folder."""
+        """A training in single precision on one device, with its log in its folder.
+
+        Args:
+            folder: of checkpoints and log.
+            report: called with (stage, done, total, losses).
+            device: "auto", "cpu" or "cuda".
+            resume: go on from the checkpoints in the folder.
+        """
         return cls(folder, folder / "training.csv", report, device, precision="32-true", devices=1, resume=resume)
 
     @property

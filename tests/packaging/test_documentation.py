@@ -36,7 +36,7 @@ def _parameters(node: ast.FunctionDef) -> list[str]:
 
 def _is_command(node: ast.FunctionDef) -> bool:
     """Whether click makes a command of it, whose options document themselves."""
-    return any("click.command" in ast.unparse(decorator) for decorator in node.decorator_list)
+    return any(re.match(r"(click|\w+_command)\.command", ast.unparse(d)) for d in node.decorator_list)
 
 
 def _delegates(node: ast.FunctionDef) -> bool:
