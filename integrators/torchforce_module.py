@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from latentmd.integrators.openmm_constraints import ConstraintProjector
 from latentmd.integrators.openmm_provider import POSITIONS, SELECTION, VELOCITIES
 from latentmd.integrators.openmm_selection import Selection
-from latentmd.molecule.checks import CLASH_DISTANCE, MAX_Z, StructureTemplate
+from latentmd.molecule.checks import MAX_Z, StructureTemplate
 from latentmd.molecule.geometry import kabsch
 
 FAILURES = (
@@ -81,10 +81,13 @@ class SoundStructure(nn.Module):
     centres: Tensor
     handedness: Tensor
     pairs: Tensor
+    gaps: Tensor
+    fixed: Tensor
+    isomer: Tensor
 
     def __init__(self, template: StructureTemplate) -> None:
         super().__init__()
-        first, second = np.nonzero(np.triu(~template.bonded, 1))
+        first, second, limits = template.contacts.pairs
         values: dict[str, Any] = {
             "bonds": template.bonds,
             "bond_mean": template.bond_mean,
@@ -94,11 +97,13 @@ class SoundStructure(nn.Module):
             "angle_limit": MAX_Z * template.angle_deviation,
             "centres": template.centres,
             "handedness": template.handedness,
-            "pairs": np.stack([template.heavy[first], template.heavy[second]], axis=1),
+            "pairs": np.stack([first, second], axis=1),
+            "gaps": limits,
+            "fixed": template.fixed,
+            "isomer": template.isomer,
         }
         for name, value in values.items():
             self.register_buffer(name, torch.as_tensor(np.asarray(value)))
-        self.distance = CLASH_DISTANCE
 
     def forward(self, x: Tensor) -> bool:
         """Whether positions [atoms, 3] nm pass all checks."""
@@ -109,12 +114,15 @@ class SoundStructure(nn.Module):
         b = x[self.centres[:, 2]] - x[self.centres[:, 0]]
         c = x[self.centres[:, 3]] - x[self.centres[:, 0]]
         volume = (a * torch.linalg.cross(b, c)).sum(dim=-1)
-        gaps = (x[self.pairs[:, 0]] - x[self.pairs[:, 1]]).norm(p=2, dim=-1)
+        gaps = (x[self.pairs[:, 0]] - x[self.pairs[:, 1]]).square().sum(dim=-1)
+        p, q, r = [x[self.fixed[:, i + 1]] - x[self.fixed[:, i]] for i in range(3)]
+        turned = (torch.linalg.cross(p, q) * torch.linalg.cross(q, r)).sum(dim=-1) * self.isomer < 0
         return (
             bool(((lengths - self.bond_mean).abs() <= self.bond_limit).all())
             and bool(((angles - self.angle_mean).abs() <= self.angle_limit).all())
             and bool((torch.sign(volume) == self.handedness).all())
-            and bool((gaps >= self.distance).all())
+            and not bool(turned.any())
+            and bool((gaps >= self.gaps).all())
         )
 
 

@@ -24,7 +24,7 @@ def structure_metrics(own: FeatureSet, md: FeatureSet, template: StructureTempla
     rows = []
     for name, label in (
         ("bonds", "bond lengths valid"), ("angles", "bond angles valid"), ("chirality", "stereocentres right"),
-        ("clashes", "no clash"),
+        ("isomer", "amides cis or trans as at the start"), ("clashes", "no clash"),
     ):  # fmt: skip
         note = "no stereocentre in this molecule" if name == "chirality" and len(template.centres) == 0 else ""
         values = [t.passed[name] / t.frames for t in (own.totals, other)]

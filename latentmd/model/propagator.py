@@ -245,7 +245,7 @@ class Propagator:
         return PeptideTrajectories(network, record, self.module) if record.kinds else network
 
     def checks(self, positions: ArrayLike) -> dict[str, NDArray[np.bool_]]:
-        """Soundness of positions [B, N, 3] nm, frame by frame: "finite", "bonds", "angles", "chirality", "clashes"."""
+        """Soundness of positions [B, N, 3] nm, frame by frame, as `latentmd.molecule.checks.check_frames` makes it."""
         from latentmd.molecule.checks import check_frames
 
         return check_frames(np.asarray(positions, dtype=np.float64), self.template)

@@ -1,4 +1,4 @@
-"""Structure metrics: bond and angle z-scores, chirality, clashes. numpy only, so that a simulation can afford them."""
+"""Structure checks: bonds, angles, handedness, isomer, clashes. numpy only, so that a simulation can afford them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Floats, Ints
-from latentmd.molecule.bonds import equivalence_classes, within_two_bonds
+from latentmd.molecule.bonds import equivalence_classes
 from latentmd.molecule.bonds import neighbour_lists as neighbour_lists
 from latentmd.molecule.chemistry import Chemistry
+from latentmd.molecule.contacts import Contacts
+from latentmd.molecule.torsions import isomer_torsions
 
-CLASH_DISTANCE = 0.2  # nm between heavy atoms more than two bonds apart
 MAX_Z = 7.0  # deviations a valid bond or angle may be away from its mean: 10^8 normal draws stay inside six
 _FLOORS = (0.002, np.deg2rad(2.0))  # least deviation of a bond (nm), angle (rad): constrained bonds have none
 _DEFAULTS = (0.005, np.deg2rad(5.0))  # deviation where a single reference frame tells none
 _PLANAR = 0.2  # |signed volume| / product of bond lengths below which a three-neighbour atom counts as planar
-_BRUTE_FORCE_ATOMS = 120  # above this many heavy atoms a k-d tree finds clashes faster than all pairs
 
 
 def topology_arrays(topology: Any) -> tuple[list[str], Ints]:
@@ -60,6 +60,12 @@ def torsions(positions: Floats, quads: Ints) -> Floats:
     b3 = positions[:, quads[:, 3]] - positions[:, quads[:, 2]]
     n1, n2 = _cross(b1, b2), _cross(b2, b3)
     return np.asarray(np.arctan2(_dot(b1, n2) * np.sqrt(_dot(b2, b2)), _dot(n1, n2)))
+
+
+def _torsion_cosines(positions: Floats, quads: Ints) -> Floats:
+    """Cosines of torsions times positive numbers: what their signs need, shape (frames, quads)."""
+    p, q, r = (_vectors(positions, quads[:, i + 1], quads[:, i]) for i in range(3))
+    return np.asarray(_dot(p, q) * _dot(q, r) - _dot(q, q) * _dot(p, r))
 
 
 def _vectors(positions: Floats, heads: Ints, tails: Ints) -> Floats:
@@ -147,8 +153,9 @@ class StructureTemplate:
         bonds, bond_mean, bond_deviation: index pairs (bonds, 2), lengths and standard deviations in nm.
         angles, angle_mean, angle_deviation: index triples (angles, 3), values in radians.
         centres, handedness: stereocentres (centres, 4) and the sign (+1 or -1) of their signed volume.
-        heavy: indices of atoms heavier than hydrogen.
-        bonded: (atoms, atoms) booleans, true up to two bonds apart; only of heavy atoms, in the order of `heavy`.
+        fixed, isomer: torsions of amides, which no simulation turns (fixed, 4); sign of their cosines: 1 is cis,
+            -1 trans, and 0 where the reference has both.
+        contacts: which atoms may not come near each other.
     """
 
     symbols: tuple[str, ...]
@@ -160,20 +167,14 @@ class StructureTemplate:
     angle_deviation: Floats
     centres: Ints
     handedness: Floats
-    heavy: Ints
-    bonded: NDArray[np.bool_]
+    fixed: Ints
+    isomer: Floats
+    contacts: Contacts
 
-    @cached_property
-    def pairs(self) -> tuple[Ints, Ints]:
-        """First and second atoms of the pairs whose distances count: bonds, then heavy atoms more than two bonds apart.
-
-        The latter only in small molecules; in larger ones a k-d tree finds the close ones.
-        """
-        first, second = np.nonzero(np.triu(~self.bonded, 1) & (len(self.heavy) <= _BRUTE_FORCE_ATOMS))
-        return (
-            np.concatenate([self.bonds[:, 0], self.heavy[first]]),
-            np.concatenate([self.bonds[:, 1], self.heavy[second]]),
-        )
+    @property
+    def heavy(self) -> Ints:
+        """Indices of atoms heavier than hydrogen."""
+        return np.flatnonzero(self.contacts.heavy)
 
     @cached_property
     def angle_bonds(self) -> tuple[Ints, Ints, Floats]:
@@ -216,14 +217,14 @@ def structure_template(topology: Any, reference: Floats) -> StructureTemplate:
         raise ValueError("reference frames hold NaN or infinite coordinates; expected finite positions in nm")
     triples = angle_triples(len(symbols), bonds)
     centres = chiral_quads(symbols, bonds, frames[0])
-    heavy = np.array([i for i, symbol in enumerate(symbols) if symbol not in ("H", "D", "VS")], dtype=np.int64)
+    fixed = isomer_torsions(symbols, bonds)
     bond_mean, bond_deviation = _moments(bond_lengths(frames, bonds), 0)
     angle_mean, angle_deviation = _moments(bond_angles(frames, triples), 1)
     return StructureTemplate(
         symbols=tuple(symbols), bonds=bonds, bond_mean=bond_mean, bond_deviation=bond_deviation,
         angles=triples, angle_mean=angle_mean, angle_deviation=angle_deviation, centres=centres,
         handedness=np.sign(np.mean(np.sign(signed_volumes(frames, centres)), axis=0)),
-        heavy=heavy, bonded=within_two_bonds(len(symbols), bonds, heavy),
+        fixed=fixed, isomer=_common_sign(_torsion_cosines(frames, fixed)), contacts=Contacts.of(symbols, bonds),
     )  # fmt: skip
 
 
@@ -234,15 +235,10 @@ def _moments(values: Floats, kind: int) -> tuple[Floats, Floats]:
     return mean, np.maximum(np.std(values, axis=0, ddof=1), _FLOORS[kind])
 
 
-def _close_pairs(positions: Floats, template: StructureTemplate) -> Ints:
-    """Pairs of heavy atoms, more than two bonds apart, that clash in each frame, found by a k-d tree."""
-    from scipy.spatial import cKDTree
-
-    counts = np.zeros(len(positions), dtype=np.int64)
-    for index, frame in enumerate(positions[:, template.heavy]):
-        pairs = cKDTree(frame).query_pairs(CLASH_DISTANCE, output_type="ndarray")
-        counts[index] = np.count_nonzero(~template.bonded[pairs[:, 0], pairs[:, 1]])
-    return counts
+def _common_sign(values: Floats) -> Floats:
+    """Sign of each column that all rows (rows, columns) share; 0 where they differ."""
+    signs = np.sign(values)
+    return np.asarray(np.where((signs == signs[0]).all(axis=0), signs[0], 0.0))
 
 
 @dataclass(frozen=True)
@@ -253,13 +249,15 @@ class FrameScores:
         finite: whether all coordinates are finite, (frames,); a frame that is not is scored as if at the origin.
         bond_z, angle_z: z-scores, (frames, bonds) and (frames, angles).
         chirality: whether all stereocentres are right, (frames,).
-        clashes: pairs of heavy atoms too close, (frames,).
+        isomer: whether all amides are cis or trans as in the reference, (frames,).
+        clashes: pairs of atoms too close, (frames,).
     """
 
     finite: NDArray[np.bool_]
     bond_z: Floats
     angle_z: Floats
     chirality: NDArray[np.bool_]
+    isomer: NDArray[np.bool_]
     clashes: Ints
 
     def passed(self, max_z: float = MAX_Z) -> dict[str, NDArray[np.bool_]]:
@@ -268,6 +266,7 @@ class FrameScores:
             "bonds": (np.abs(self.bond_z) <= max_z).all(axis=1),
             "angles": (np.abs(self.angle_z) <= max_z).all(axis=1),
             "chirality": self.chirality,
+            "isomer": self.isomer,
             "clashes": self.clashes == 0,
         }
         return {"finite": self.finite, **{name: passed & self.finite for name, passed in checks.items()}}
@@ -280,27 +279,23 @@ def frame_scores(positions: Floats, template: StructureTemplate) -> FrameScores:
     """
     finite = np.asarray(np.isfinite(positions).all(axis=(1, 2)))
     safe = positions if finite.all() else np.where(finite[:, None, None], positions, 0.0)
-    vectors, bonds = _vectors(safe, *template.pairs), len(template.bonds)
-    squares = _dot(vectors, vectors)
+    vectors = _vectors(safe, template.bonds[:, 0], template.bonds[:, 1])
     with np.errstate(invalid="ignore", divide="ignore"):
-        lengths = np.sqrt(squares[:, :bonds])
-        units = vectors[:, :bonds] / lengths[:, :, None]
+        lengths = np.sqrt(_dot(vectors, vectors))
+        units = vectors / lengths[:, :, None]
         first, second, sign = template.angle_bonds
         cosines = sign * _dot(units.take(first, axis=1), units.take(second, axis=1))
         angles = np.arccos(np.minimum(np.maximum(cosines, -1.0), 1.0))
         edges, handedness = template.centre_bonds
         a, b, c = (units.take(edges[:, side], axis=1) for side in range(3))
-        clashes = (
-            (squares[:, bonds:] < CLASH_DISTANCE**2).sum(axis=1)
-            if len(template.heavy) <= _BRUTE_FORCE_ATOMS
-            else _close_pairs(safe, template)
-        )
+        turned = _torsion_cosines(safe, template.fixed) * template.isomer < 0
         return FrameScores(
             finite,
             np.asarray((lengths - template.bond_mean) / template.bond_deviation),
             np.asarray((angles - template.angle_mean) / template.angle_deviation),
             np.asarray((handedness * _dot(a, _cross(b, c)) > 0).all(axis=1)),
-            clashes,
+            np.asarray(~turned.any(axis=1)),
+            template.contacts.clashes(safe),
         )
 
 
@@ -313,8 +308,8 @@ def check_frames(positions: Floats, template: StructureTemplate, max_z: float = 
         max_z: largest |z| of a valid bond length or angle.
 
     Returns:
-        Booleans of shape (frames,), true where the frame passes: "finite", "bonds", "angles", "chirality", "clashes".
-        A frame that is not finite fails every check.
+        Booleans of shape (frames,), true where the frame passes: "finite", "bonds", "angles", "chirality", "isomer"
+        (amides cis or trans as in the reference), "clashes". A frame that is not finite fails every check.
     """
     return frame_scores(positions, template).passed(max_z)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentmd.arrays import Ints
-from latentmd.molecule.checks import neighbour_lists
+from latentmd.molecule.bonds import neighbour_lists
 
 if TYPE_CHECKING:
     from openmm import app
@@ -41,6 +41,17 @@ def amide_torsions(symbols: list[str], bonds: Ints) -> Ints:
     }
     quads = rotatable_torsions(symbols, bonds)
     kept = [q for q in quads.tolist() if any(a in carbonyl and symbols[b] == "N" for a, b in (q[1:3], q[2:0:-1]))]
+    return np.array(kept, dtype=np.int64).reshape(-1, 4)
+
+
+def isomer_torsions(symbols: list[str], bonds: Ints) -> Ints:
+    """The torsions of amides that are cis or trans, shape (amides, 4): a half-turn of NH2 exchanges what is alike."""
+    around = neighbour_lists(len(symbols), bonds)
+
+    def turns_into_itself(atom: int) -> bool:
+        return symbols[atom] == "N" and sum(symbols[i] in ("H", "D") for i in around[atom]) > 1
+
+    kept = [q for q in amide_torsions(symbols, bonds).tolist() if not any(map(turns_into_itself, q[1:3]))]
     return np.array(kept, dtype=np.int64).reshape(-1, 4)
 
 

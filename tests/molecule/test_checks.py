@@ -77,35 +77,72 @@ def test_openmm_and_mdtraj_topologies_give_one_template(dipeptide):
     assert {tuple(sorted(b)) for b in ours.bonds} == {tuple(sorted(b)) for b in theirs.bonds}
 
 
-def test_checks_name_what_is_wrong(dipeptide):
+def _failed(frame, template):
+    return [name for name, passed in structure.check_frames(frame[None], template).items() if not passed[0]]
+
+
+def _turned(frame, axis, atoms, degrees):
+    """A frame with atoms turned about the line between two others."""
+    from scipy.spatial.transform import Rotation
+
+    origin, along = frame[axis[0]], frame[axis[1]] - frame[axis[0]]
+    turn = Rotation.from_rotvec(np.deg2rad(degrees) * along / np.linalg.norm(along))
+    turned = frame.copy()
+    turned[atoms] = origin + turn.apply(frame[atoms] - origin)
+    return turned
+
+
+def test_each_check_fails_the_frame_that_is_wrong_and_no_other(dipeptide):
     topology, frames = dipeptide
-    template = structure.structure_template(topology, frames)
-    stretched, clashing, broken = frames.copy(), frames.copy(), frames.copy()
-    stretched[0, 0] += 0.1  # the carbon of the first methyl
-    heavy = template.heavy
-    clashing[0, heavy[-1]] = clashing[0, heavy[0]] + 0.15 / np.sqrt(3)
-    broken[0, 3] = np.nan
-    mirrored = frames * [1, 1, -1]
-    checks = structure.check_frames(np.concatenate([frames, stretched, clashing, broken, mirrored]), template)
-    assert checks["finite"].tolist() == [True, True, True, False, True]
-    assert checks["bonds"].tolist() == [True, False, False, False, True]
-    assert checks["clashes"].tolist() == [True, True, False, False, True]
-    assert checks["chirality"].tolist() == [True, True, True, False, False]
+    template, index = structure.structure_template(topology, frames), {str(a): a.index for a in topology.atoms}
+    frame = frames[0]
+    assert _failed(frame, template) == []
+    stretched, bent, broken = frame.copy(), frame.copy(), frame.copy()
+    oxygen, carbon = index["ACE1-O"], index["ACE1-C"]
+    stretched[oxygen] += 0.4 * (frame[oxygen] - frame[carbon])
+    assert _failed(stretched, template) == ["bonds"]
+    methyl = [index[f"ACE1-{name}"] for name in ("H1", "H2", "H3")]
+    axis = np.cross(frame[carbon] - frame[index["ACE1-CH3"]], [0.3, 0.5, 0.8]) + frame[index["ACE1-CH3"]]
+    bent = _turned(np.vstack([frame, axis]), (index["ACE1-CH3"], len(frame)), methyl, 45.0)[:-1]
+    assert "angles" in _failed(bent, template) and "bonds" not in _failed(bent, template)
+    assert _failed(frame * [1, 1, -1], template) == ["chirality"]
+    after = [a.index for a in topology.atoms if a.residue.name == "NME" and a.name != "N"]
+    cis = _turned(frame, (index["ALA2-C"], index["NME3-N"]), after, 180.0)
+    assert _failed(cis, template) == ["isomer"]
+    assert _failed(_turned(frame, (index["ALA2-C"], index["NME3-N"]), after, 20.0), template) == []
+    broken[3] = np.nan
+    assert _failed(broken, template) == [*structure.check_frames(frames, template)]
 
 
-def test_clashes_of_many_atoms_agree_with_all_pairs():
-    rng = np.random.default_rng(0)
-    count = 200
-    template = structure.StructureTemplate(
-        symbols=("C",) * count, bonds=np.zeros((0, 2), int), bond_mean=np.zeros(0), bond_deviation=np.zeros(0),
-        angles=np.zeros((0, 3), int), angle_mean=np.zeros(0), angle_deviation=np.zeros(0),
-        centres=np.zeros((0, 4), int), handedness=np.zeros(0), heavy=np.arange(count),
-        bonded=np.eye(count, dtype=bool),
-    )  # fmt: skip
-    frames = rng.uniform(0, 1.5, (3, count, 3))
-    distances = np.linalg.norm(frames[:, :, None] - frames[:, None], axis=-1)
-    expected = [(np.triu(d < 0.2, 1)).sum() for d in distances]
-    assert structure.frame_scores(frames, template).clashes.tolist() == expected
+def test_hydrogens_on_top_of_each_other_clash(dipeptide):
+    """Nothing but a hydrogen of each end moves: the bonds that stretch fail, and the clash is seen too."""
+    topology, frames = dipeptide
+    template, index = structure.structure_template(topology, frames), {str(a): a.index for a in topology.atoms}
+    first, last = index["ACE1-H1"], index["NME3-H1"]
+    for distance, sound in ((0.04, False), (0.129, False), (0.131, True)):
+        near = frames.copy()
+        direction = frames[0, last] - frames[0, index["NME3-C"]]
+        near[0, first] = frames[0, last] + distance * direction / np.linalg.norm(direction)
+        assert structure.check_frames(near, template)["clashes"].tolist() == [sound]
+
+
+def test_an_open_ring_fails_as_a_bond():
+    loaded = mdtraj.load("systems/molecules/chignolin.pdb")
+    template = structure.structure_template(loaded.topology, loaded.xyz)
+    proline = {a.name: a.index for a in loaded.topology.atoms if a.residue.name == "PRO"}
+    open_ring = loaded.xyz[0].astype(float)
+    open_ring[proline["CD"]] += 0.06 * (open_ring[proline["CD"]] - open_ring[proline["N"]]) / 0.147
+    assert "bonds" not in _failed(loaded.xyz[0].astype(float), template)
+    assert "bonds" in _failed(open_ring, template)
+
+
+def test_an_isomer_that_the_reference_shows_both_ways_is_not_checked(dipeptide):
+    topology, frames = dipeptide
+    after = [a.index for a in topology.atoms if a.residue.name == "NME" and a.name != "N"]
+    index = {str(a): a.index for a in topology.atoms}
+    cis = _turned(frames[0], (index["ALA2-C"], index["NME3-N"]), after, 180.0)
+    both = structure.structure_template(topology, np.stack([frames[0], cis]))
+    assert structure.frame_scores(np.stack([frames[0], cis]), both).isomer.all()
 
 
 def test_z_scores_of_normal_samples_have_unit_deviation(dipeptide):

@@ -122,7 +122,7 @@ def _ramachandran_metrics(
 def _own_metrics(own: FeatureSet, spec: FeatureSpec, seconds: float | None) -> list[Metric]:
     totals = own.totals
     names = {"bonds": "bond lengths valid", "angles": "bond angles valid", "chirality": "stereocentres right",
-             "clashes": "no clash"}  # fmt: skip
+             "isomer": "amides cis or trans as at the start", "clashes": "no clash"}  # fmt: skip
     rows = [Metric(f"frames, {label}", "structure", totals.passed[n] / totals.frames) for n, label in names.items()]
     rows.append(Metric("frames, all checks", "structure", totals.valid / totals.frames))
     if spec.kind == "torsions" and max(map(len, own.runs)) >= _SHORTEST:
