@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from latentmd.molecule.checks import topology_arrays
-from latentmd.molecule.torsions import acyclic_torsions, amide_torsions, rotatable_torsions, torsion_name
+from latentmd.molecule.torsions import (
+    acyclic_torsions,
+    amide_torsions,
+    isomer_torsions,
+    rotatable_torsions,
+    torsion_name,
+)
 
 
 def test_alanine_dipeptide_has_phi_psi_and_two_amides(alanine: Any) -> None:
@@ -18,6 +24,14 @@ def test_alanine_dipeptide_has_phi_psi_and_two_amides(alanine: Any) -> None:
     assert not any(name.startswith("H") for quad in found for name in quad)
     amides = [tuple(names[i] for i in quad) for quad in amide_torsions(symbols, bonds).tolist()]
     assert len(amides) == 2 and all({"C", "N"} <= set(quad[1:3]) for quad in amides)
+
+
+def test_an_amide_with_two_hydrogens_on_nitrogen_has_no_isomers() -> None:
+    """Acetamide against N-methylacetamide, whose second hydrogen is a methyl."""
+    bonds = np.array([(0, 1), (1, 2), (1, 3), (3, 4), (3, 5), (0, 6), (0, 7), (0, 8)])
+    assert len(amide_torsions(["C", "C", "O", "N", "H", "H", "H", "H", "H"], bonds)) == 1
+    assert len(isomer_torsions(["C", "C", "O", "N", "H", "H", "H", "H", "H"], bonds)) == 0
+    assert len(isomer_torsions(["C", "C", "O", "N", "H", "C", "H", "H", "H"], bonds)) == 1
 
 
 def test_turns_of_three_hydrogens_are_left_out() -> None:
