@@ -290,12 +290,12 @@ def frame_scores(positions: Floats, template: StructureTemplate) -> FrameScores:
         a, b, c = (units.take(edges[:, side], axis=1) for side in range(3))
         turned = _torsion_cosines(safe, template.fixed) * template.isomer < 0
         return FrameScores(
-            finite,
-            np.asarray((lengths - template.bond_mean) / template.bond_deviation),
-            np.asarray((angles - template.angle_mean) / template.angle_deviation),
-            np.asarray((handedness * _dot(a, _cross(b, c)) > 0).all(axis=1)),
-            np.asarray(~turned.any(axis=1)),
-            template.contacts.clashes(safe),
+            finite=finite,
+            bond_z=np.asarray((lengths - template.bond_mean) / template.bond_deviation),
+            angle_z=np.asarray((angles - template.angle_mean) / template.angle_deviation),
+            chirality=np.asarray((handedness * _dot(a, _cross(b, c)) > 0).all(axis=1)),
+            isomer=np.asarray(~turned.any(axis=1)),
+            clashes=template.contacts.clashes(safe),
         )
 
 
