@@ -4,32 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import index
 from pathlib import Path
 from typing import Any, Literal
 
 import openmm
 from openmm import app, unit
 
+from latentmd.integrators.openmm_noise import remembered
 from latentmd.integrators.openmm_provider import (
+    ANSWERED,
     COUNT,
     FAILURE,
     KT,
+    LOST,
     MODE,
-    PARAMETERS,
     POSITIONS,
     SEED,
     SELECTION,
     STREAM,
     TIME,
     VELOCITIES,
+    WORD,
     LatentProvider,
 )
-from latentmd.integrators.openmm_selection import Selection, select
+from latentmd.integrators.openmm_seat import Seat, seat_of
+from latentmd.integrators.openmm_selection import select
 from latentmd.model.file import Bundle, Manifest, read_manifest
 from latentmd.model.propagator import split_time
+from latentmd.systems.ensemble import thermostat_fault
 from latentmd.units import GAS_CONSTANT
 
-FORCE_NAME = "LatentProposal"
 _TEMPERATURE_TOLERANCE = 0.01  # K
 
 
@@ -45,9 +50,11 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     Jumps are always accepted: the ensemble is the model's. Alternate with MD (`latentmd.integrators.alternate`) to
     relax it.
 
-    Noise is a function of the seed, the stream and the number of latent steps made in the Context, which checkpoints
-    and States store: a run resumed from one repeats the uninterrupted run. Unlike elsewhere in OpenMM, seed 0 is a
-    seed like any other.
+    Noise is a function of the seed, the stream, the number of latent steps made in the Context, the positions and the
+    Context's other parameters, all of which checkpoints and States store: a run resumed from one repeats the
+    uninterrupted run, and replicas whose States are swapped in one Context stay apart. A State that was stepped in a
+    Context before draws anew there, as with OpenMM's own thermostats; a checkpoint repeats. Unlike elsewhere in
+    OpenMM, seed 0 is a seed like any other.
 
     A failure leaves positions, velocities, time and step count as they were, raises `OpenMMException` with the
     cause in its text, and the next step works. Ctrl-C raises KeyboardInterrupt.
@@ -56,7 +63,8 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         temperature: of the velocities; must be the model's. Quantity or K.
         model: name or path of a bundle, or a loaded `Bundle`.
         stepSize: a multiple of a lag the model covers; the model's longest lag where None. Quantity or ps.
-        system: the System, to which a force is added.
+        system: the System, to which a force is added, unless an earlier integrator's can serve this one too. Force
+            groups are given before: changed later, they are refused by the next step.
         topology: its openmm.app Topology.
         seed: of the noise.
         atoms: indices of the model's atoms, in its order; None where the System is the model's molecule alone.
@@ -65,7 +73,8 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     Raises:
         BundleError: the model cannot be loaded.
-        ValueError: the molecule, temperature or step size is not the model's.
+        TypeError: an argument of another type.
+        ValueError: the molecule, temperature or step size is not the model's, or the System has a thermostat.
     """
 
     #: What answers for the model; None in an integrator that came from XML or a pickle.
@@ -84,38 +93,41 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         provider: Literal["python", "torchforce"] = "python",
         device: str = "auto",
     ) -> None:
+        """Make the integrator, and add its force to the System; the arguments are those of the class."""
+        _check_types(model, system, topology)
+        if fault := thermostat_fault(system):
+            raise ValueError(fault)
         source = model.path if isinstance(model, Bundle) else model
         manifest = read_manifest(source)
-        kelvin = _value(temperature, unit.kelvin)
+        kelvin = _value(temperature, unit.kelvin, "temperature")
         _check_temperature(kelvin, manifest.temperature)
-        step = manifest.lag[1] if stepSize is None else _value(stepSize, unit.picosecond)
+        step = manifest.lag[1] if stepSize is None else _value(stepSize, unit.picosecond, "stepSize")
         split_time(step, manifest.lag)
-        if any(force.getName() == FORCE_NAME for force in system.getForces()):
-            raise ValueError(
-                "the System already has a latent force; make one LatentIntegrator per System, or copy the System first"
-            )
         selection = select(system, topology, manifest, atoms)
-        latent, force = _provider_and_force(provider, source, selection, device)
-        group = failure_group = _add_force(system, force, FORCE_NAME)
-        if provider == "torchforce":
-            from latentmd.integrators.torchforce_provider import failure_force
-
-            failure_group = _add_force(system, failure_force(selection), f"{FORCE_NAME}Failure")
+        seat = seat_of(system, provider, source, selection, device)
 
         super().__init__(step)
-        self.provider = latent
-        self._add_variables(kelvin, manifest, seed, group, failure_group)
-        self._add_steps(group, failure_group, subset=len(selection.atoms) < selection.n_particles)
+        self.provider = seat.provider
+        self._add_variables(kelvin, manifest, seed, seat)
+        self._add_steps(seat, subset=len(selection.atoms) < selection.n_particles)
         self.setIntegrationForceGroups(set(range(32)) - self.getForceGroups())
 
-    def _add_variables(self, kelvin: float, manifest: Manifest, seed: int, group: int, failure_group: int) -> None:
+    def __repr__(self) -> str:
+        step, lags = self.getStepSize().value_in_unit(unit.picosecond), self._lags()
+        return (
+            f"LatentIntegrator({self.getTemperature().value_in_unit(unit.kelvin):g} K, step {step:g} ps, lags "
+            f"{lags[0]:g} to {lags[1]:g} ps, seed {self.getRandomNumberSeed()}, stream {self.getStream()}, force group "
+            f"{self.getForceGroup()})"
+        )
+
+    def _add_variables(self, kelvin: float, manifest: Manifest, seed: int, seat: Seat) -> None:
         """Everything the object knows is a global variable, so that copies, XML and checkpoints keep it."""
         self.addGlobalVariable("kT", kelvin * GAS_CONSTANT)
         self.addGlobalVariable("seed", 0)
         self.addGlobalVariable("stream", 0)
-        self.addGlobalVariable("failed", 0)
-        self.addGlobalVariable("group", group)
-        self.addGlobalVariable("failureGroup", failure_group)
+        self.addGlobalVariable("answer", 0)
+        self.addGlobalVariable("group", seat.group)
+        self.addGlobalVariable("failureGroup", seat.failure_group)
         self.addGlobalVariable("modelTemperature", manifest.temperature)
         self.addGlobalVariable("shortestLag", manifest.lag[0])
         self.addGlobalVariable("longestLag", manifest.lag[1])
@@ -123,34 +135,47 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             self.addPerDofVariable(name, 0)
         self.setRandomNumberSeed(seed)
 
-    def _add_steps(self, group: int, failure_group: int, subset: bool) -> None:
+    def _add_steps(self, seat: Seat, subset: bool) -> None:
+        group, failure_group = seat.group, seat.failure_group
         for parameter, expression in ((KT, "kT"), (TIME, "dt"), (SEED, "seed"), (STREAM, "stream")):
             self.addComputeGlobal(parameter, expression)
+        if failure_group == group:  # TorchForce cannot tell visits apart
+            self.addComputeGlobal(WORD, "uniform")
         # Everything that can fail comes before anything is changed; reading the force before the energy costs one call.
         self.addComputeGlobal(MODE, str(POSITIONS))
         self.addComputePerDof("displacement", f"f{group}")
-        self.addComputeGlobal("failed", f"energy{group}")
+        self.addComputeGlobal("answer", f"energy{group}")
         self.addComputeGlobal(MODE, str(VELOCITIES))
         self.addComputePerDof("velocity", f"f{group}")
         if subset:
             self.addComputeGlobal(MODE, str(SELECTION))
             self.addComputePerDof("selected", f"f{group}")
         self.addComputeGlobal(MODE, "0")
-        self.beginIfBlock("failed > 0")
-        if failure_group != group:
-            self.addComputeGlobal(FAILURE, "failed")
-            self.addComputePerDof("displacement", f"f{failure_group}")
-            self.addComputeGlobal(FAILURE, "0")
-        self.addComputePerDof("displacement", f"f{failure_group}")  # raises, with the gate closed
+        self.beginIfBlock(f"answer != {ANSWERED}")
+        self._add_failure(group, failure_group)
         self.endBlock()
         self.addComputePerDof("x", "x+displacement")
         self.addComputePerDof("v", "select(selected, velocity, v)" if subset else "velocity")
         self.addComputeGlobal(COUNT, f"{COUNT}+1")
         self.addUpdateContextState()  # last, not first: a step that fails has moved no barostat and no velocity
 
+    def _add_failure(self, group: int, failure_group: int) -> None:
+        """Steps of which one raises: the failure's own text where the force told it, else that the force is lost."""
+        reading = f"f{failure_group}"
+        if failure_group != group:
+            self.addComputeGlobal(FAILURE, "answer")
+            self.addComputePerDof("displacement", reading)
+            self.addComputeGlobal(FAILURE, "0")
+        self.addComputePerDof("displacement", reading)  # raises, with the gate closed
+        # Still here: the forces have other groups than when this was made; "energy" is that of all the others.
+        for value in (LOST, 0):
+            self.addComputeGlobal(MODE if failure_group == group else FAILURE, str(value))
+            self.addComputePerDof("displacement", reading)
+            self.addComputeGlobal("answer", "energy")
+
     def step(self, steps: int) -> None:
         """Advance by a number of engine steps."""
-        with interruptible():
+        with interruptible(), remembered(self):
             super().step(steps)
 
     def getTemperature(self) -> unit.Quantity:
@@ -159,16 +184,48 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     def setTemperature(self, temperature: unit.Quantity | float) -> None:
         """Set the temperature of the velocities; only the model's is accepted."""
-        kelvin = _value(temperature, unit.kelvin)
-        _check_temperature(kelvin, self.getGlobalVariableByName("modelTemperature"))
+        kelvin, expected = (
+            _value(temperature, unit.kelvin, "temperature"),
+            self.getGlobalVariableByName("modelTemperature"),
+        )
+        if expected:  # as in setStepSize
+            _check_temperature(kelvin, expected)
         self.setGlobalVariableByName("kT", kelvin * GAS_CONSTANT)
 
-    def setStepSize(self, size: unit.Quantity | float) -> None:
-        """Set the time of an engine step; a multiple of a lag the model covers."""
-        picoseconds = _value(size, unit.picosecond)
-        lags = self.getGlobalVariableByName("shortestLag"), self.getGlobalVariableByName("longestLag")
-        split_time(picoseconds, lags)
+    def setStepSize(self, size: unit.Quantity | float, context: openmm.Context | None = None) -> None:
+        """Set the time of an engine step; a multiple of a lag the model covers.
+
+        On its Reference and CPU platforms, OpenMM goes on to count a Context's time by the step size with which it
+        began, whatever a CustomIntegrator's is now; so a Context that is there must start again from its own state.
+
+        Args:
+            size: Quantity or ps.
+            context: that the integrator is part of; None before one is made.
+
+        Raises:
+            ValueError: a time that the model cannot make, or a Context is there and was not passed.
+        """
+        picoseconds, lags = _value(size, unit.picosecond, "step size"), self._lags()
+        if lags[1]:  # openmmtools clears all variables of a copy, to tell integrators of one kind
+            split_time(picoseconds, lags)
+        if picoseconds == self.getStepSize().value_in_unit(unit.picosecond):
+            return
+        if context is None and self._bound():
+            raise ValueError(
+                "a Context counts time by the step size that it began with; set another with "
+                f"setStepSize({picoseconds:g}, context), which starts the Context again from its own state"
+            )
         super().setStepSize(picoseconds)
+        if context is not None:
+            context.reinitialize(preserveState=True)
+
+    def _bound(self) -> bool:
+        """Whether a Context has been made with this integrator."""
+        try:
+            super().step(0)
+        except openmm.OpenMMException:
+            return False
+        return True
 
     def getRandomNumberSeed(self) -> int:
         """Seed of the noise."""
@@ -176,9 +233,21 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     def setRandomNumberSeed(self, seed: int) -> None:
         """Set the seed of the noise, 0 to 2^31 - 1; it takes effect at the next step."""
-        if not 0 <= seed < 2**31:
+        number = _integer(seed, "seed")
+        if not 0 <= number < 2**31:
             raise ValueError(f"seed is {seed}; expected 0 to {2**31 - 1}")
-        self.setGlobalVariableByName("seed", seed)
+        self.setGlobalVariableByName("seed", number)
+        self.setOpenMMSeed(number % (2**31 - 2) + 1)
+
+    def setOpenMMSeed(self, seed: int) -> None:
+        """Set the seed of OpenMM's own random numbers, which must be that of the MD integrator beside this one.
+
+        They decide no noise, only whether a step is one made before; see `latentmd.integrators.openmm_noise.Visits`.
+
+        Args:
+            seed: 1 to 2^31 - 1, or 0 for a fresh one.
+        """
+        super().setRandomNumberSeed(seed)
 
     def getStream(self) -> int:
         """Number of the replica."""
@@ -186,7 +255,7 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     def setStream(self, stream: int) -> None:
         """Set the number of the replica: replicas of one seed need different streams."""
-        self.setGlobalVariableByName("stream", stream)
+        self.setGlobalVariableByName("stream", _integer(stream, "stream"))
 
     def getForceGroup(self) -> int:
         """Group of the latent force."""
@@ -195,6 +264,9 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     def getForceGroups(self) -> set[int]:
         """Groups that other integrators of the System must leave out: the latent force, and its failures' if any."""
         return {self.getForceGroup(), int(self.getGlobalVariableByName("failureGroup"))}
+
+    def _lags(self) -> tuple[float, float]:
+        return self.getGlobalVariableByName("shortestLag"), self.getGlobalVariableByName("longestLag")
 
 
 @contextmanager
@@ -209,42 +281,33 @@ def interruptible() -> Iterator[None]:
         raise
 
 
-def _provider_and_force(
-    kind: str, source: str | Path, selection: Selection, device: str
-) -> tuple[LatentProvider, openmm.Force]:
-    if kind == "torchforce":
-        from latentmd.integrators.torchforce_provider import torch_force
-
-        latent, force = torch_force(source, selection)
-        return latent, force
-    if kind != "python":
-        raise ValueError(f"provider is {kind!r}; expected 'python' or 'torchforce'")
-    provider = LatentProvider(source, selection, device)
-    force = openmm.PythonForce(provider, dict.fromkeys(PARAMETERS, 0.0))
-    if len(selection.atoms) < selection.n_particles:
-        force.setParticles(list(selection.atoms))
-    force.setUsesPeriodicBoundaryConditions(selection.periodic)
-    return provider, force
+def _integer(value: Any, name: str) -> int:
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; expected an integer") from None
 
 
-def _add_force(system: openmm.System, force: openmm.Force, name: str) -> int:
-    """Add a force in the highest free group; returns the group."""
-    used = {force.getForceGroup() for force in system.getForces()}
-    free = [group for group in range(31, -1, -1) if group not in used]
-    if not free:
-        raise ValueError("all 32 force groups of the System are in use; free one for the latent force")
-    force.setForceGroup(free[0])
-    force.setName(name)
-    system.addForce(force)
-    return free[0]
+def _value(quantity: Any, unit_: unit.Unit, name: str) -> float:
+    try:
+        return float(quantity.value_in_unit(unit_) if unit.is_quantity(quantity) else quantity)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {quantity!r}; expected a number of {unit_.get_name()}s or a Quantity") from None
 
 
-def _value(quantity: Any, unit_: unit.Unit) -> float:
-    return float(quantity.value_in_unit(unit_) if unit.is_quantity(quantity) else quantity)
+def _check_types(model: Any, system: Any, topology: Any) -> None:
+    expected = (
+        ("model", model, (str, Path, Bundle), "a name or path of a model, or a Bundle"),
+        ("system", system, (openmm.System,), "an openmm.System"),
+        ("topology", topology, (app.Topology,), "an openmm.app.Topology"),
+    )
+    for name, value, types, what in expected:
+        if not isinstance(value, types):
+            raise TypeError(f"{name} is a {type(value).__name__}; expected {what}")
 
 
 def _check_temperature(kelvin: float, expected: float) -> None:
-    if abs(kelvin - expected) > _TEMPERATURE_TOLERANCE:
+    if not abs(kelvin - expected) <= _TEMPERATURE_TOLERANCE:
         raise ValueError(
             f"temperature is {kelvin:g} K, the model was trained at {expected:g} K and knows no other; "
             f"use {expected:g} K, or train a model at {kelvin:g} K"

@@ -15,21 +15,31 @@ import numpy as np
 from latentmd.arrays import Doubles
 from latentmd.core.noise import CounterNoise
 from latentmd.integrators.openmm_constraints import ConstraintProjector
+from latentmd.integrators.openmm_noise import Key, Visits, step_key, visit_key, visits
 from latentmd.integrators.openmm_selection import Selection
 from latentmd.model.file import BundleError, bundled_models, find
 from latentmd.model.propagator import Propagator, UnsoundError
 from latentmd.molecule.bonds import make_whole
+from latentmd.systems.ensemble import temperature_fault
+from latentmd.units import GAS_CONSTANT
 
 # Context parameters through which the integrator talks to the provider.
 MODE, KT, TIME = "latentmd_mode", "latentmd_kT", "latentmd_time"
 SEED, STREAM, COUNT = "latentmd_seed", "latentmd_stream", "latentmd_step"
 FAILURE = "latentmd_failure"  # only with TorchForce
 PARAMETERS = (MODE, KT, TIME, SEED, STREAM, COUNT)
+WORD = "latentmd_word"  # OpenMM's random number of the step; not with TorchForce
 
-# Values of MODE. IDLE is the closed gate: zero energy and zero forces for whoever asks.
-IDLE, POSITIONS, VELOCITIES, SELECTION = 0, 1, 2, 3
+# Values of MODE. IDLE is the closed gate: zero energy and zero forces for whoever asks. LOST is asked of all groups
+# when the group of the latent force did not answer.
+IDLE, POSITIONS, VELOCITIES, SELECTION, LOST = 0, 1, 2, 3, 6
 
-FAILED = 1.0  # the "energy" that tells the integrator of a failure
+# The "energy" of an answer to POSITIONS: another force in our group, or none, would hardly give the first by chance.
+ANSWERED, FAILED = -1.0, 1.0
+LOST_TEXT = (
+    "the latent force is no longer alone in its force group: groups were changed after the LatentIntegrator was made; "
+    "give the forces their groups first, then make the integrator"
+)
 
 
 Answer = tuple[float, Doubles]
@@ -42,10 +52,10 @@ class LatentStepError(RuntimeError):
 class LatentProvider:
     """Displacements and velocities of latent steps, as the "forces" of a PythonForce.
 
-    With MODE = POSITIONS it returns the displacement [n, 3] nm to positions TIME ps later that meet the constraints,
-    and keeps the new velocities for MODE = VELOCITIES: Maxwell–Boltzmann, projected on the constraints. SELECTION
-    returns ones. A failure is returned as energy FAILED with zero forces; the integrator then closes the gate and
-    asks again, and only that call raises, so that nothing in the Context has changed.
+    With MODE = POSITIONS it returns the displacement [n, 3] nm to positions TIME ps later that meet the constraints
+    and the energy ANSWERED, and keeps the new velocities for MODE = VELOCITIES: Maxwell–Boltzmann, projected on the
+    constraints. SELECTION returns ones. A failure is returned as energy FAILED with zero forces; the integrator then
+    closes the gate and asks again, and only that call raises, so that nothing in the Context has changed.
 
     It holds no reference to a Context, System or State, and no state that decides a later step. It pickles as the
     model's name or path, its SHA-256 and the selection. OpenMM crashes where unpickling raises, so a model that is
@@ -84,6 +94,7 @@ class LatentProvider:
         self.last_error: BaseException | None = None
         self.steps = 0
         self.draws = 0
+        self._visits = Visits()
         self._idle = np.zeros((len(selection.atoms), 3))
         self._velocities: dict[int, Doubles] = {}  # by thread: Contexts may be stepped from several
         self._failures: dict[int, str] = {}
@@ -106,9 +117,11 @@ class LatentProvider:
                 failure = self._failures.pop(threading.get_ident(), None) if self._failures else None
                 return failure if failure is not None else (0.0, self._idle)
             if mode == POSITIONS:
-                return 0.0, self._displacements(state, parameters)
+                return ANSWERED, self._displacements(state, parameters)
             if mode == SELECTION:
                 return 0.0, self._idle + 1.0
+            if mode == LOST:
+                raise LatentStepError(LOST_TEXT)
             velocities = self._velocities.pop(threading.get_ident(), None)
             return (FAILED, self._idle) if velocities is None else (0.0, velocities)
         except BaseException as error:
@@ -121,6 +134,9 @@ class LatentProvider:
         """Positions [n, 3] nm of the model's atoms in a State of the whole System, molecules whole."""
         x = state.getPositions(asNumpy=True)._value[list(self.selection.atoms)]
         return self._whole(x, state.getPeriodicBoxVectors(asNumpy=True)._value) if self.selection.periodic else x
+
+    def __repr__(self) -> str:
+        return f"LatentProvider({self.source!r}, {len(self.selection.atoms)} atoms, {self.steps} latent steps made)"
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return _restore, (self.source, self.selection, self.device, self.sha256)
@@ -141,13 +157,20 @@ class LatentProvider:
             raise LatentStepError("the positions in the Context are not finite; load an earlier state")
         if self.selection.periodic:
             x = self._whole(x, state.getPeriodicBoxVectors(asNumpy=True)._value)
-        key = int(parameters[SEED]), int(parameters[STREAM]), int(parameters[COUNT])
+        kT, word = float(parameters[KT]), float(parameters[WORD])
+        fault = temperature_fault(parameters, kT / GAS_CONSTANT)
+        if fault:
+            raise LatentStepError(fault)
+        made, counters = visits(self._visits), (int(parameters[name]) for name in (SEED, STREAM, COUNT))
+        step = step_key(*counters, x, parameters)
+        key = visit_key(step, made.number(step, word))
         y = self._propose(x, float(parameters[TIME]), key)
-        self._velocities[threading.get_ident()] = self._draw_velocities(y, float(parameters[KT]), key)
+        self._velocities[threading.get_ident()] = self._draw_velocities(y, kT, key)
+        made.add(step, word)
         self.steps += 1
         return np.asarray(y - x)
 
-    def _propose(self, x: Doubles, time: float, key: tuple[int, int, int]) -> Doubles:
+    def _propose(self, x: Doubles, time: float, key: Key) -> Doubles:
         """Positions after `time`, the first of MAX_DRAWS that pass the checks of structure."""
         masses = self.projector.masses
         centre = masses @ x / self._mass
@@ -164,12 +187,12 @@ class LatentProvider:
             raise LatentStepError(f"an atom would move {longest:.3g} nm; the molecule allows {reach:.3g} nm")
         return np.asarray(y)
 
-    def _noise(self, key: tuple[int, int, int], draw: int) -> CounterNoise:
+    def _noise(self, key: Key, draw: int) -> CounterNoise:
         """Noise of a draw, which follows from the key of the step alone."""
         self.draws += 1
         return CounterNoise(*key, purpose=2 + draw)
 
-    def _draw_velocities(self, y: Doubles, kT: float, key: tuple[int, int, int]) -> Doubles:
+    def _draw_velocities(self, y: Doubles, kT: float, key: Key) -> Doubles:
         masses = self.projector.masses
         v = CounterNoise(*key, purpose=1).standard_normal(y.shape) * (math.sqrt(kT) * self._spread)
         if self.selection.remove_momentum:

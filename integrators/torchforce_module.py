@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from latentmd.core.noise import fingerprint_factors
 from latentmd.integrators.openmm_constraints import ConstraintProjector
-from latentmd.integrators.openmm_provider import POSITIONS, SELECTION, VELOCITIES
+from latentmd.integrators.openmm_provider import ANSWERED, LOST_TEXT, POSITIONS, SELECTION, VELOCITIES
 from latentmd.integrators.openmm_selection import Selection
 from latentmd.molecule.checks import MAX_Z, StructureTemplate
 from latentmd.molecule.geometry import kabsch
@@ -20,6 +21,7 @@ FAILURES = (
     "no sound structure in 10 draws",
     "constrained bonds could not be restored",
     "an atom would move further than the molecule allows",
+    LOST_TEXT,  # index openmm_provider.LOST, which the integrator itself names
 )
 
 
@@ -129,8 +131,9 @@ class SoundStructure(nn.Module):
 class LatentForce(nn.Module):
     """Displacements and velocities of latent steps from positions and the integrator's Context parameters.
 
-    Same protocol, noise and numbers as `latentmd.integrators.openmm_provider.LatentProvider`. A failure is reported
-    as the energy, an index of FAILURES, and never raised: an exception inside TorchForce can end the process.
+    Same protocol, noise and numbers as `latentmd.integrators.openmm_provider.LatentProvider`, as long as the Context
+    has no parameters of other forces and no State is stepped twice. A failure is reported as the energy, an index of
+    FAILURES, and never raised: an exception inside TorchForce can end the process.
 
     Args:
         surrogate: TorchScript module of a bundle.
@@ -146,6 +149,7 @@ class LatentForce(nn.Module):
     coupling: Tensor
     lengths: Tensor
     velocities: Tensor
+    factors: Tensor
     tree: list[tuple[int, int]]
 
     def __init__(
@@ -162,6 +166,7 @@ class LatentForce(nn.Module):
         self.step_noise, self.decode_noise = int(surrogate.step_noise), int(surrogate.decode_noise)
         self.reach, self.tolerance = selection.reach, projector.tolerance
         self.remove_momentum, self.double_precision = selection.remove_momentum, double
+        self.answered = ANSWERED
         self.moving, self.redrawing, self.selecting = POSITIONS, VELOCITIES, SELECTION
         self.tree = [(int(child), int(parent)) for child, parent in selection.tree]
         masses = torch.tensor(selection.masses, dtype=torch.float64)
@@ -170,6 +175,8 @@ class LatentForce(nn.Module):
         self.register_buffer("incidence", torch.as_tensor(incidence))
         self.register_buffer("coupling", torch.as_tensor(incidence / projector.masses @ incidence.T))
         self.register_buffer("lengths", torch.tensor(selection.lengths, dtype=torch.float64))
+        factors = fingerprint_factors(3 * len(selection.atoms)).view(np.int64)
+        self.register_buffer("factors", torch.tensor(factors).reshape(-1, 3))
         self.register_buffer("velocities", torch.zeros(len(selection.atoms), 3, dtype=torch.float64))
 
     def forward(
@@ -183,7 +190,7 @@ class LatentForce(nn.Module):
         stream: Tensor,
         step: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Energy (0, or the index of a failure) and forces [N, 3], contiguous, for all particles [N, 3] of the System.
+        """Energy (ANSWERED, 0, or the index of a failure) and forces [N, 3], contiguous, for all particles [N, 3].
 
         As TorchForce calls it in a periodic System; `FreeLatentForce` is for the others.
 
@@ -192,14 +199,15 @@ class LatentForce(nn.Module):
             box: [3, 3] nm; without elements where the System is not periodic.
             mode, kT, time, seed, stream, step: Context parameters, see openmm_provider.
         """
-        asked, key = int(mode.item()), (int(seed.item()), int(stream.item()), int(step.item()))
+        asked = int(mode.item())
         rows = torch.zeros(self.atoms.shape[0], 3, dtype=torch.float64)
         energy = torch.zeros([], dtype=torch.float64)
         if asked == self.moving:
             with torch.no_grad():
                 x = self._whole(positions.to(torch.float64)[self.atoms], box)
+                key = int(seed.item()) ^ self._fingerprint(x), int(stream.item()), int(step.item())
                 y, code = self._propose(x, float(time), key[0], key[1], key[2])
-                energy = energy + code
+                energy = energy + (self.answered if code == 0 else float(code))
                 if code == 0:
                     rows = y - x
                     self.velocities.copy_(self._draw_velocities(y, float(kT), key[0], key[1], key[2]))
@@ -210,6 +218,11 @@ class LatentForce(nn.Module):
         forces = torch.zeros(positions.shape[0], 3, dtype=torch.float64)
         forces = forces.index_copy(0, self.atoms, rows)
         return energy, forces.contiguous()
+
+    def _fingerprint(self, x: Tensor) -> int:
+        """`latentmd.core.noise.fingerprint` of the positions from the first atom's, as a signed word."""
+        words = torch.floor((x - x[0]) * 65536.0 + 0.5).to(torch.int64)
+        return int((words * self.factors).sum().item())
 
     def _propose(self, x: Tensor, time: float, seed: int, stream: int, step: int) -> tuple[Tensor, int]:
         if not bool(torch.isfinite(x).all()):

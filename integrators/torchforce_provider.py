@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import openmm
 
-from latentmd.integrators.openmm_provider import FAILURE, PARAMETERS, Answer, LatentProvider, answering
+from latentmd.integrators.openmm_provider import FAILURE, LOST_TEXT, PARAMETERS, Answer, LatentProvider, answering
 from latentmd.integrators.openmm_selection import Selection
 from latentmd.integrators.torchforce_module import FAILURES, FreeLatentForce, LatentForce
 from latentmd.model.file import quiet_torchscript, script
@@ -56,7 +56,7 @@ class FailureReport:
         if code:
             self._codes[threading.get_ident()] = code
         elif self._codes and (noted := self._codes.pop(threading.get_ident(), 0)):
-            return f"latent step failed: {FAILURES[noted]}"
+            return f"latent step failed: {FAILURES[noted] if 0 < noted < len(FAILURES) else LOST_TEXT}"
         return 0.0, self._zero
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:

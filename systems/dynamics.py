@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from latentmd.systems.builder import Molecule
+from latentmd.systems.ensemble import barostat_fault, thermostat_fault
 
 EQUILIBRATION = 100.0  # ps before the first saved frame
 _STEPS_BETWEEN_SEEDS = 5000
@@ -90,8 +91,10 @@ def run_md(
         start: where an earlier run of the same settings was; None to begin.
 
     Raises:
-        ValueError: the interval is not a multiple of the time step.
+        ValueError: the interval is not a multiple of the time step, or the System has a thermostat or a barostat.
     """
+    if fault := thermostat_fault(molecule.system) or barostat_fault(molecule.system):
+        raise ValueError(fault)
     timestep = molecule.protocol.timestep
     steps = round(interval / timestep)
     if steps < 1 or abs(steps * timestep - interval) > 1e-9:

@@ -20,6 +20,7 @@ from openmm import app, unit
 
 from latentmd.io.atomic import write_text
 from latentmd.molecule.order import named_atoms, order_difference
+from latentmd.systems.ensemble import barostat_fault, thermostat_fault
 from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.implicit import implicit_solvent, with_native_obc2
 from latentmd.systems.molecule import Molecule
@@ -87,6 +88,8 @@ def build_own(source: Path, protocol: Protocol) -> Molecule:
         if inputs.positions or inputs.parameters:
             raise MoleculeError(f"{source}: --positions and --parameters have no meaning with --system; leave them out")
         system = with_native_obc2(read_system(Path(inputs.system)))
+        if fault := thermostat_fault(system) or barostat_fault(system):
+            raise MoleculeError(f"{inputs.system}: {fault}")
         topology, positions, notes = structure_of(source, system)
         files = [inputs.system]
     else:

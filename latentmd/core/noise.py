@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 _WORD = 2**64 - 1
+_GRID = 2.0**16  # of `fingerprint`
 
 
 def noise_generator(seed: int, stream: int = 0, step: int = 0, purpose: int = 0) -> np.random.Generator:
@@ -35,6 +37,22 @@ def _philox(seed: int, stream: int, step: int, purpose: int) -> np.random.Philox
     key = np.array([seed & _WORD, stream & _WORD], dtype=np.uint64)
     counter = np.array([0, 0, purpose & _WORD, step & _WORD], dtype=np.uint64)
     return np.random.Philox(key=key, counter=counter)
+
+
+def fingerprint(values: NDArray[np.float64]) -> int:
+    """A 64-bit number of an array, the same for values that round to the same multiples of 2^-16.
+
+    The sum, modulo 2^64, of the multiples times fixed random odd numbers: a universal hash (Dietzfelbinger et al.
+    1997), so that other arrays hardly ever share it.
+    """
+    words = np.floor(values.ravel() * _GRID + 0.5).astype(np.int64).view(np.uint64)
+    return int((words * fingerprint_factors(len(words))).sum(dtype=np.uint64))
+
+
+@cache
+def fingerprint_factors(count: int) -> NDArray[np.uint64]:
+    """The odd numbers of `fingerprint`, shape [count]."""
+    return np.asarray(np.random.Philox(key=0).random_raw(count) | np.uint64(1), dtype=np.uint64)
 
 
 class CounterNoise:

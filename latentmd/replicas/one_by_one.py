@@ -11,6 +11,7 @@ import openmm
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.replicas.engine import ReplicaState, check_steps
+from latentmd.systems.ensemble import barostat_fault, thermostat_fault
 from latentmd.units import GAS_CONSTANT
 
 _RESTRAINTS = 30  # force group, left out of energies
@@ -25,13 +26,16 @@ class OneByOne:
     on the order of calls; velocities do not.
 
     Args:
-        system: any OpenMM System.
+        system: any OpenMM System without a thermostat or a barostat of its own.
         positions: nm, shape (replicas, atoms, 3).
         temperature: kelvin, one for all or shape (replicas,).
         seed: one for all, or one for each replica.
         numbers: number of each replica; 0, 1, ... where None.
         restraints: atoms of torsions that `hold` may restrain, shape (torsions, 4).
         platform: OpenMM platform; Reference up to 150 atoms, else CPU, where None.
+
+    Raises:
+        ValueError: the System has a thermostat or a barostat, or a temperature is not positive.
     """
 
     variant = "OpenMM"
@@ -47,6 +51,8 @@ class OneByOne:
         restraints: Ints | None = None,
         platform: str | None = None,
     ) -> None:
+        if fault := thermostat_fault(system) or barostat_fault(system):
+            raise ValueError(fault)
         self._quads = np.zeros((0, 4), int) if restraints is None else np.asarray(restraints).reshape(-1, 4)
         self._system = copy.deepcopy(system)
         self._force = _torsion_restraints(self._quads)

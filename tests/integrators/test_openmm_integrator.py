@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import pydoc
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from openmm import app, unit
 from latentmd.core.noise import CounterNoise
 from latentmd.integrators import LatentIntegrator, alternate
 from latentmd.integrators.openmm_constraints import constraint_projector
+from latentmd.integrators.openmm_noise import step_key
 from latentmd.model.file import BundleError, save
 from latentmd.units import thermal_energy
 
@@ -51,7 +53,10 @@ def test_one_step_is_the_propagator_s_proposal(latent_simulation: Make, snapshot
     before = snapshot(simulation.context)["x"]
     simulation.step(1)
     expected = latent.provider.propagator.propose(
-        before, 50.0, CounterNoise(5, 0, 0, purpose=1 + latent.provider.draws), latent.provider.projector.masses
+        before,
+        50.0,
+        CounterNoise(*step_key(5, 0, 0, before, {}), purpose=1 + latent.provider.draws),
+        latent.provider.projector.masses,
     )
     np.testing.assert_allclose(snapshot(simulation.context)["x"], expected, atol=1e-4)  # constraints moved the rest
 
@@ -197,7 +202,8 @@ def test_a_saved_system_insists_on_the_same_bundle(
 
 
 def test_getters_and_setters(latent_simulation: Make) -> None:
-    _, latent = latent_simulation(seed=4)
+    _simulation, live = latent_simulation(seed=4)
+    latent = copy.deepcopy(live)
     assert latent.getTemperature() / unit.kelvin == pytest.approx(350)
     latent.setTemperature(350 * unit.kelvin)
     assert latent.getStepSize() / unit.picosecond == 50
@@ -253,14 +259,80 @@ def test_what_the_model_does_not_cover_is_refused(alanine: Any, ou_bundle: Path)
         make(atoms=[1, 0, *range(2, 22)][::-1])
     with pytest.raises(ValueError, match="different indices from 0 to 21"):
         make(atoms=[0] * 22)
-    twice = copy.deepcopy(alanine.system)
-    make(system=twice)
-    with pytest.raises(ValueError, match="already has a latent force"):
-        make(system=twice)
+    cold = copy.deepcopy(alanine.system)
+    cold.addForce(openmm.AndersenThermostat(100, 1))
+    with pytest.raises(ValueError, match=r"AndersenThermostat at 100 K.*removeForce"):
+        make(system=cold)
     larger = copy.deepcopy(alanine.system)
     larger.addParticle(1.0)
     with pytest.raises(ValueError, match="topology has 22 atoms, the System 23"):
         make(system=larger)
+
+
+def test_wrong_types_are_named(alanine: Any, ou_bundle: Path) -> None:
+    system, topology = copy.deepcopy(alanine.system), alanine.topology
+
+    def refused(message: str, temperature: Any = 350, model: Any = ou_bundle, step: Any = 50, **options: Any) -> None:
+        with pytest.raises(TypeError, match=message):
+            LatentIntegrator(temperature, model, step, **{"system": system, "topology": topology, **options})
+
+    refused("system is a Topology; expected an openmm.System", system=topology, topology=system)
+    refused("topology is a System", topology=system)
+    refused("topology is a list", topology=[1, 2])
+    refused("system is a Context", system=openmm.Context(copy.deepcopy(system), openmm.VerletIntegrator(1), REFERENCE))
+    refused("model is a int", model=5)
+    refused("model is a NoneType", model=None)
+    refused("temperature is 'warm'; expected a number of kelvins", temperature="warm")
+    refused("temperature is .*; expected", temperature=1 * unit.nanometer)
+    refused("stepSize is 'long'; expected a number of picoseconds", step="long")
+    refused("seed is 'a'; expected an integer", seed="a")
+    refused("seed is 1.5", seed=1.5)
+    assert len(list(system.getForces())) == len(list(alanine.system.getForces())) + 1  # by the seeds, checked last
+    latent = LatentIntegrator(350, ou_bundle, system=system, topology=topology)
+    for call, wrong in ((latent.setStream, "b"), (latent.setTemperature, None), (latent.setStepSize, [1])):
+        with pytest.raises(TypeError, match="expected"):
+            call(wrong)
+    with pytest.raises(ValueError, match="temperature is nan K"):
+        latent.setTemperature(float("nan"))
+
+
+def test_repr_and_help_are_ours(latent_simulation: Make) -> None:
+    _, latent = latent_simulation(seed=4)
+    assert repr(latent) == ("LatentIntegrator(350 K, step 50 ps, lags 5 to 50 ps, seed 4, stream 0, force group 31)")
+    assert "22 atoms" in repr(latent.provider)
+    text = pydoc.render_doc(LatentIntegrator)
+    assert "Create a CustomIntegrator" not in text[: text.index("Methods inherited")]
+
+
+def test_a_step_size_set_on_a_live_context_is_the_lag(latent_simulation: Make) -> None:
+    for cycle in (None, (1, 1)):
+        simulation, latent = latent_simulation(cycle=cycle)
+        seen = []
+        original = latent.provider._propose
+        latent.provider._propose = lambda x, time, key, original=original, seen=seen: (
+            seen.append(time),
+            original(x, time, key),
+        )[1]
+        for size in (20.0, 10.0, 45.0):
+            with pytest.raises(ValueError, match=f"setStepSize\\({size:g}, context\\)"):
+                latent.setStepSize(size)
+            latent.setStepSize(size, simulation.context)
+            simulation.step(2 if cycle else 1)
+        simulation.context.reinitialize(preserveState=True)
+        simulation.step(2 if cycle else 1)
+        assert seen == [20.0, 10.0, 45.0, 45.0]
+        assert simulation.context.getTime()._value == pytest.approx(120 + (4 * 0.004 if cycle else 0))
+
+
+def test_a_copy_with_all_variables_cleared_takes_any_value(latent_simulation: Make) -> None:
+    """openmmtools' ContextCache tells integrators of one kind by such copies."""
+    _, latent = latent_simulation()
+    standard = copy.deepcopy(latent)
+    for index in range(standard.getNumGlobalVariables()):
+        standard.setGlobalVariable(index, 0.0)
+    standard.setStepSize(0.0)
+    standard.setTemperature(0 * unit.kelvin)
+    assert standard.getStepSize()._value == 0.0
 
 
 def test_contexts_leave_nothing_behind(latent_simulation: Make) -> None:

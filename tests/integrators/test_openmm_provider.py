@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from latentmd.integrators import openmm_provider as keys
-from latentmd.integrators.openmm_provider import FAILED, LatentProvider, LatentStepError
+from latentmd.integrators.openmm_provider import ANSWERED, FAILED, LatentProvider, LatentStepError
 from latentmd.integrators.openmm_selection import select
 from latentmd.model.file import BundleError, read_manifest
 from latentmd.units import thermal_energy
@@ -23,10 +23,10 @@ def provider(alanine: Any, ou_bundle: Path) -> LatentProvider:
     return LatentProvider(ou_bundle, select(alanine.system, alanine.topology, manifest), "cpu")
 
 
-def _state(x: np.ndarray, mode: int, step: int = 0, time: float = 50.0) -> Any:
+def _state(x: np.ndarray, mode: int, step: int = 0, time: float = 50.0, **foreign: float) -> Any:
     """A State as the provider reads it: positions and parameters."""
     values = {keys.MODE: mode, keys.KT: thermal_energy(350), keys.TIME: time}
-    parameters = {**values, keys.SEED: 1, keys.STREAM: 0, keys.COUNT: step}
+    parameters = {**values, **foreign, keys.SEED: 1, keys.STREAM: 0, keys.COUNT: step, keys.WORD: 0.5}
     return SimpleNamespace(getParameters=lambda: parameters, getPositions=lambda **_: SimpleNamespace(_value=x.copy()))
 
 
@@ -48,7 +48,9 @@ def test_the_counters_decide_the_step(provider: LatentProvider, x: np.ndarray) -
 
 
 def test_a_step_keeps_centre_of_mass_and_constraints(provider: LatentProvider, x: np.ndarray) -> None:
-    moved = x + provider.respond(_state(x, keys.POSITIONS))[1]
+    energy, displacement = provider.respond(_state(x, keys.POSITIONS))
+    assert energy == ANSWERED
+    moved = x + displacement
     masses = np.array(provider.selection.masses)
     np.testing.assert_allclose(masses @ moved, masses @ x, atol=1e-9)
     assert provider.projector.residual(moved) < 1e-7
@@ -72,6 +74,22 @@ def test_a_failure_is_told_when_the_gate_is_closed(provider: LatentProvider, x: 
     x[2] = np.nan
     assert provider.respond(_state(x, keys.POSITIONS))[0] == FAILED
     assert "load an earlier state" in str(provider.respond(_state(x, keys.IDLE)))
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("AndersenTemperature", "AndersenThermostat"),
+        ("MonteCarloTemperature", "the barostat is at 300 K, the model at 350 K"),
+        ("AnisotropicMonteCarloTemperature", "the barostat is at 300 K"),
+        ("MembraneMonteCarloTemperature", "the barostat is at 300 K"),
+    ],
+)
+def test_another_temperature_in_the_context_is_refused(
+    provider: LatentProvider, x: np.ndarray, name: str, text: str
+) -> None:
+    assert provider.respond(_state(x, keys.POSITIONS, **{name: 300.0}))[0] == FAILED
+    assert text in str(provider.respond(_state(x, keys.IDLE)))
 
 
 def test_a_pickled_provider_makes_the_same_step(provider: LatentProvider, x: np.ndarray) -> None:

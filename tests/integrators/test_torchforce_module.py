@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from latentmd.core.noise import CounterNoise
-from latentmd.integrators.openmm_provider import IDLE, POSITIONS, SELECTION, VELOCITIES, LatentProvider
+from latentmd.integrators.openmm_noise import step_key
+from latentmd.integrators.openmm_provider import ANSWERED, IDLE, POSITIONS, SELECTION, VELOCITIES, LatentProvider
 from latentmd.integrators.openmm_selection import select
 from latentmd.integrators.torchforce_module import FAILURES, philox_normals
 from latentmd.integrators.torchforce_provider import latent_force_module
@@ -50,12 +51,13 @@ def test_steps_are_those_of_the_python_provider(provider: LatentProvider, module
     x = np.asarray(alanine.positions._value)
     before = provider.draws
     for step in range(40):
-        expected = provider._propose(x, 120.0, (5, 2, step))
+        key = step_key(5, 2, step, x, {})
+        expected = provider._propose(x, 120.0, key)
         energy, displacement = _ask(module, x, POSITIONS, step)
-        assert energy == 0.0
+        assert energy == ANSWERED
         np.testing.assert_allclose(x + displacement, expected, atol=1e-5)
         _, velocities = _ask(module, x, VELOCITIES, step)
-        np.testing.assert_allclose(velocities, provider._draw_velocities(expected, KT, (5, 2, step)), atol=1e-4)
+        np.testing.assert_allclose(velocities, provider._draw_velocities(expected, KT, key), atol=1e-4)
         assert np.all(_ask(module, x, SELECTION, step)[1] == 1.0)
         assert _ask(module, x, IDLE, step) == (0.0, pytest.approx(np.zeros_like(x)))
     assert provider.draws > before + 40  # structures were turned down, by both alike

@@ -74,11 +74,19 @@ def test_the_choice_names_what_is_lost(dipeptide: Any, monkeypatch: pytest.Monke
     if library() is not None:
         assert unsupported(system) == ""
         assert isinstance(replica_engine(system, _start(dipeptide, 2)), ReplicaEngine)
-    system.addForce(openmm.MonteCarloBarostat(1.0, 300.0))
+    system.addForce(openmm.CustomExternalForce("x"))
     assert isinstance(replica_engine(system, _start(dipeptide, 1)), OneByOne) and unsupported(system)
     monkeypatch.setattr(choice, "library", lambda: None)
     assert "no C++ compiler" in unsupported(dipeptide.system)
     assert isinstance(replica_engine(dipeptide.system, _start(dipeptide, 1)), OneByOne)
+
+
+@pytest.mark.parametrize("force", [openmm.MonteCarloBarostat(1.0, 300.0), openmm.AndersenThermostat(300.0, 1.0)])
+def test_a_system_with_a_thermostat_or_a_barostat_is_refused(dipeptide: Any, force: openmm.Force) -> None:
+    system = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(dipeptide.system))
+    system.addForce(openmm.XmlSerializer.clone(force))
+    with pytest.raises(ValueError, match=f"{type(force).__name__}.*removeForce"):
+        replica_engine(system, _start(dipeptide, 1))
 
 
 def test_a_broken_replica_is_left_out(dipeptide: Any) -> None:

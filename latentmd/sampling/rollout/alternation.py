@@ -182,7 +182,7 @@ class _Engine:
         from latentmd.integrators.schedule import LATENT
 
         self.compound.setCurrentIntegrator(LATENT)
-        self.latent.setStepSize(duration)
+        openmm.Integrator.setStepSize(self.latent, duration)  # the Context's own time is not used here
         try:
             self.compound.step(1)
         except openmm.OpenMMException:
