@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd import paths
-from latentmd.analysis.bridge import markov_bridge, metastable_sets, rarest_pair, set_flux, visited_shares
+from latentmd.analysis.bridge import markov_bridge
 from latentmd.analysis.msm import fit_reversible, transition_counts
 from latentmd.analysis.statistics import js_distance
 from latentmd.molecule.checks import torsions
@@ -33,6 +33,52 @@ TOP = bundled("alanine_dipeptide")
 LAG, STEPS = 100, 10  # of the reference's Markov model and of paths: frames of 1 ps, and lags
 MICRO, MACRO = 100, 10
 PATHS, PAIRS = 1000, 10  # scored paths, and pairs of ends that they are shared by
+
+
+def set_flux(matrix: NDArray[Any], stationary: NDArray[Any], labels: NDArray[Any], sets: int) -> NDArray[Any]:
+    """Equilibrium flux between sets of states, F_IJ = Σ_(i in I, j in J) π_i T_ij, shape (sets, sets).
+
+    The row index is the one that the stationary weight belongs to: π_i T_ij, not π_j T_ij.
+
+    Args:
+        matrix: transition matrix, shape (states, states).
+        stationary: π, shape (states,).
+        labels: set of each state, shape (states,).
+        sets: number of sets.
+    """
+    member = np.eye(sets)[labels]
+    return np.asarray(member.T @ (np.asarray(stationary)[:, None] * np.asarray(matrix)) @ member)
+
+
+def rarest_pair(flux: NDArray[Any]) -> tuple[int, int]:
+    """The pair of different sets with the smallest flux above zero.
+
+    Raises:
+        ValueError: no two sets exchange anything.
+    """
+    values = np.where(np.eye(len(flux), dtype=bool) | (flux <= 0), np.inf, flux)
+    if not np.isfinite(values).any():
+        raise ValueError("no two states exchange flux; use a shorter lag, fewer states or more data")
+    first, second = np.unravel_index(int(np.argmin(values)), values.shape)
+    return int(first), int(second)
+
+
+def metastable_sets(matrix: NDArray[Any], count: int) -> NDArray[Any]:
+    """Metastable set of each state by PCCA+ (deeptime; Röblitz & Weber 2013), shape (states,).
+
+    Args:
+        matrix: reversible transition matrix, shape (states, states).
+        count: number of sets.
+    """
+    from deeptime.markov import pcca
+
+    return np.asarray(pcca(np.asarray(matrix, dtype=np.float64), count).assignments, dtype=np.int64)
+
+
+def visited_shares(paths: NDArray[Any], states: int) -> NDArray[Any]:
+    """Share of path frames in each state, shape (states,)."""
+    valid = paths[paths >= 0]
+    return np.asarray(np.bincount(valid.ravel(), minlength=states) / max(1, valid.size))
 
 
 def angles(positions: NDArray[Any]) -> NDArray[Any]:

@@ -20,10 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from latentmd.arrays import Bools, Floats
-from latentmd.decoders.internal_coordinates import InternalCoordinates
-from latentmd.evaluation.peptides import (
+from measures import (
     Unseen,
     decorrelation_times,
     distribution_scores,
@@ -32,6 +29,9 @@ from latentmd.evaluation.peptides import (
     table_frames,
     unseen,
 )
+
+from latentmd.arrays import Bools, Floats
+from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.evaluation.residue_table import ResidueTable, plane, scored_planes
 from latentmd.evaluation.speed import rate
 from latentmd.evaluation.zero_shot import Rollouts

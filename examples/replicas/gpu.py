@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import openmm
+from merged import MergedReplicas
 
 from latentmd.replicas.cuda import CudaDevice, CudaReplicas
-from latentmd.replicas.merged import MergedReplicas
 from latentmd.replicas.terms import read_terms
 from latentmd.systems.builder import build
 from latentmd.systems.bundled import bundled

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self
 
 import click
 
@@ -29,12 +29,11 @@ class Display:
 
     def __init__(self, *, picoseconds: bool = False, keep: bool = False) -> None:
         self.picoseconds, self.keep = picoseconds, keep
-        self.rows: Sequence[tuple[str, str]] = ()
         self.tasks: dict[str, TaskID] = {}
         self.pause, self.next_line = _FIRST_PAUSE, 0.0
 
     def __enter__(self) -> Self:
-        self.bar = _bar(self)
+        self.bar = _bar(self.keep)
         self.bar.start()
         return self
 
@@ -84,13 +83,6 @@ class Display:
         parts.append("" if left is None or task.finished else f"{format_wall(left)} left")
         return f"{stage}: " + ", ".join(part for part in parts if part)
 
-    def show_rows(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Show (name, value) pairs above the bar; where stderr is no terminal, as a line."""
-        self.rows = rows
-        if not self.terminal:
-            click.echo("; ".join(f"{name} {value}" for name, value in rows), err=True)
-        self.bar.refresh()
-
     def _note(self, task: TaskID, done: float | None, total: float | None, values: Mapping[str, float] | None) -> str:
         if values is not None:
             return " ".join(f"{name} {value:.3g}" for name, value in values.items())
@@ -101,21 +93,11 @@ class Display:
         return f"{speed:.3g}/s" if speed else ""
 
 
-def _bar(display: Display) -> Progress:
-    """A rich Progress with the rows of the display above the bars."""
+def _bar(keep: bool) -> Progress:
+    """A rich Progress on stderr, which stays at the end where it is to be kept."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.table import Table
-
-    class Bar(Progress):
-        def get_renderables(self) -> Any:
-            if display.rows:
-                table = Table(show_header=False, box=None)
-                for name, value in display.rows:
-                    table.add_row(name, value)
-                yield table
-            yield self.make_tasks_table(self.tasks)
 
     columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}")]
     columns += [TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
-    return Bar(*columns, console=Console(stderr=True), transient=not display.keep)
+    return Progress(*columns, console=Console(stderr=True), transient=not keep)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,28 +40,6 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; put it in the place of `path` if the block succeeds.
-
-    An earlier folder is removed first, since a folder that is not empty cannot be replaced.
-
-    Raises:
-        OutputError: the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}{LEFTOVER}{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(path, ignore_errors=True)
-    try:
-        temporary.mkdir()
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path}: writing failed ({error.strerror or error}); is the disk full?") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

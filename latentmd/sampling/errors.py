@@ -30,19 +30,3 @@ class Stopped(RunInterrupted):
 
     def __init__(self, folder: Path) -> None:
         KeyboardInterrupt.__init__(self, f"stopped; run the same line with --resume to go on ({folder})")
-
-
-def refuse_unsound(failing: int, total: int, what: str, folder: Path) -> None:
-    """Fail a finished run of which most cannot be used.
-
-    Args:
-        failing: how many of them fail their checks.
-        total: how many there are.
-        what: they are, such as "frames fail their structure checks".
-        folder: of the run.
-
-    Raises:
-        RunError: more than half of them do.
-    """
-    if failing > total / 2:
-        raise RunError(f"{failing} of {total} {what}: the run is not usable. Its files are in {folder}")

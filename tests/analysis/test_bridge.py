@@ -11,11 +11,7 @@ from latentmd.analysis.bridge import (
     UnreachableError,
     committor,
     markov_bridge,
-    metastable_sets,
-    rarest_pair,
     reactive_flux,
-    set_flux,
-    visited_shares,
 )
 
 STATES, STEPS = 4, 5
@@ -117,21 +113,3 @@ def test_reactive_flux_is_conserved_and_counts_reactive_trajectories() -> None:
             reactions += 1
         last = state if state in (0, 5) else last
     assert reactions / steps == pytest.approx(leaving[0], abs=4.5 * np.sqrt(leaving[0] / steps))
-
-
-def test_flux_between_sets_uses_the_weight_of_the_origin() -> None:
-    matrix = np.array([[0.9, 0.1, 0.0], [0.0, 0.5, 0.5], [0.2, 0.0, 0.8]])
-    stationary = np.array([0.5, 0.1, 0.25])
-    flux = set_flux(matrix, stationary, np.array([0, 1, 1]), 2)
-    np.testing.assert_allclose(flux, [[0.45, 0.05], [0.05, 0.3]])
-    assert rarest_pair(np.array([[1.0, 0.0, 0.2], [0.3, 1.0, 0.1], [0.0, 0.4, 1.0]])) == (1, 2)
-    with pytest.raises(ValueError, match="no two states"):
-        rarest_pair(np.eye(2))
-
-
-def test_metastable_sets_are_the_blocks_of_a_metastable_chain() -> None:
-    blocks = np.kron(np.eye(3), np.full((2, 2), 0.5))
-    matrix = 0.999 * blocks + 0.001 / 6
-    labels = metastable_sets(matrix, 3)
-    assert labels[0] == labels[1] and labels[2] == labels[3] and labels[4] == labels[5] and len(set(labels)) == 3
-    np.testing.assert_allclose(visited_shares(np.array([[0, 1, 1, -1]]), 3), [1 / 3, 2 / 3, 0])

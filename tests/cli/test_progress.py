@@ -40,15 +40,6 @@ def test_stages_of_a_training_stay_with_their_losses() -> None:
         assert "loss 0.5" in shown(display) and "angle 0.25" in shown(display)
 
 
-def test_rounds_are_rows_above_the_bar_or_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with Display() as display:
-        display("preparing")
-        display("preparing")
-        display.show_rows([("round", "3"), ("missing", "nothing")])
-        assert "missing" in shown(display)
-    assert capsys.readouterr().err.splitlines()[:2] == ["preparing", "round 3; missing nothing"]
-
-
 def test_without_a_terminal_a_line_comes_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

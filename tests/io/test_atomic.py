@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentmd.io.atomic import OutputError, replacing, replacing_folder, write_bytes, write_json, write_npz, write_text
+from latentmd.io.atomic import OutputError, replacing, write_bytes, write_json, write_npz, write_text
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
@@ -43,18 +43,3 @@ def test_full_disk_while_replacing_a_text_file(tmp_path: Path, file_size_limit: 
         write_text(path, "x" * 30_000)
     assert path.read_text() == "{}"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "explorer"
-    for content in ("first", "second"):
-        with replacing_folder(path) as folder:
-            (folder / content).write_text(content)
-        assert [p.name for p in path.iterdir()] == [content]
-    with pytest.raises(RuntimeError), replacing_folder(path) as folder:
-        (folder / "third").touch()
-        raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="writing failed"), replacing_folder(tmp_path / "file" / "x"):
-        pass

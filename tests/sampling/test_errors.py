@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from latentmd.sampling.errors import RunError, RunInterrupted, Stopped, refuse_unsound
+from latentmd.sampling.errors import RunInterrupted, Stopped
 
 
 def test_an_interrupted_run_says_what_is_there() -> None:
@@ -16,9 +14,3 @@ def test_an_interrupted_run_says_what_is_there() -> None:
 
 def test_a_stopped_run_says_how_to_go_on() -> None:
     assert "--resume to go on (run)" in str(Stopped(Path("run"))) and isinstance(Stopped(Path("run")), RunInterrupted)
-
-
-def test_a_run_of_which_most_is_unsound_failed() -> None:
-    refuse_unsound(5, 10, "frames fail", Path("run"))
-    with pytest.raises(RunError, match=r"6 of 10 frames fail: the run is not usable. Its files are in run"):
-        refuse_unsound(6, 10, "frames fail", Path("run"))

@@ -7,10 +7,18 @@ from typing import Any
 import numpy as np
 import openmm
 import pytest
+from merged import MergedReplicas, energy_shift, merged_system
 
-from latentmd.replicas.merged import MergedReplicas, energy_shift, merged_system
+from latentmd.systems.builder import build
+from latentmd.systems.bundled import bundled
 
 CUTOFF = 3.0  # nm
+
+
+@pytest.fixture(scope="module")
+def peptides() -> list[Any]:
+    """Two bundled molecules, of 22 and of 75 atoms, parametrised."""
+    return [build(bundled(name)) for name in ("alanine_dipeptide", "met_enkephalin")]
 
 
 def _integrator() -> openmm.Integrator:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from openmm.app import PDBFile
-
-from latentmd.arrays import Doubles
-from latentmd.evaluation.peptides import (
+from measures import (
     Unseen,
     decorrelation_times,
     distribution_scores,
@@ -16,6 +13,9 @@ from latentmd.evaluation.peptides import (
     table_frames,
     unseen,
 )
+from openmm.app import PDBFile
+
+from latentmd.arrays import Doubles
 from latentmd.evaluation.residue_table import ResidueTable
 from latentmd.molecule.chain import SLOTS, Chain, chain
 from latentmd.systems.bundled import bundled
