@@ -73,6 +73,11 @@ def feature_spec(topology: Any) -> FeatureSpec:
     Raises:
         EvaluationError: fewer than two heavy atoms, so that nothing internal can be measured.
     """
+    return torsion_spec(topology) or _distances(topology)
+
+
+def torsion_spec(topology: Any) -> FeatureSpec | None:
+    """Backbone and side-chain torsions of a peptide; None of a molecule that has none by these names."""
     from mdtraj.geometry import dihedral
 
     names: list[str] = []
@@ -84,7 +89,7 @@ def feature_spec(topology: Any) -> FeatureSpec:
             names.append(f"{label} {residue.name}{residue.resSeq}")
             quads.append(quad)
     if not quads:
-        return _distances(topology)
+        return None
     column = {name: i for i, name in enumerate(names)}
     phis = [name[3:] for name in names if name.startswith("phi")]
     pairs = [(column[f"phi{r}"], column[f"psi{r}"]) for r in phis if f"psi{r}" in column]

@@ -8,13 +8,15 @@ from typing import Any
 from latentmd.analysis.features import FeatureSet
 from latentmd.arrays import Floats
 
+SHARE = "share"  # unit of fractions of frames or of populations, which tables give as per cent
+
 
 @dataclass(frozen=True)
 class Metric:
     """One row of an evaluation.
 
     Attributes:
-        name, group, unit: what it is.
+        name, group, unit: what it is; the unit `SHARE` marks a fraction.
         value: of the generated set; nan where it is undefined (the note says why).
         reference: the same quantity of the reference, where it has one.
         floor: MD against MD at the same number of frames.

@@ -9,7 +9,7 @@ import numpy as np
 
 from latentmd.analysis import kinetics, msm, statistics, thermodynamics
 from latentmd.analysis.features import FeatureSpec
-from latentmd.analysis.metric import Comparison, Metric
+from latentmd.analysis.metric import SHARE, Comparison, Metric
 from latentmd.analysis.reference import ReferenceModel
 from latentmd.analysis.statistics import Grid
 from latentmd.arrays import Floats, Ints
@@ -254,7 +254,7 @@ def _basin_metrics(
         md, own = basins
         note = "" if own.population > 0 else "the basin is never visited"
         result.metrics += [
-            Metric(f"population of phi > 0, {label}", "thermodynamics", own.population, "", md.population,
+            Metric(f"population of phi > 0, {label}", "thermodynamics", own.population, SHARE, md.population,
                    low=own.population_low, high=own.population_high, reference_low=md.population_low,
                    reference_high=md.population_high, note=note),
             Metric(f"free energy of phi > 0, {label}", "thermodynamics", own.value, "kcal/mol", md.value,

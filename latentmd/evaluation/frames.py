@@ -6,7 +6,7 @@ import numpy as np
 
 from latentmd.analysis import thermodynamics
 from latentmd.analysis.features import FeatureSet, StructureTotals
-from latentmd.analysis.metric import Metric
+from latentmd.analysis.metric import SHARE, Metric
 from latentmd.arrays import Floats
 from latentmd.molecule.checks import StructureTemplate
 
@@ -28,8 +28,8 @@ def structure_metrics(own: FeatureSet, md: FeatureSet, template: StructureTempla
     ):  # fmt: skip
         note = "no stereocentre in this molecule" if name == "chirality" and len(template.centres) == 0 else ""
         values = [t.passed[name] / t.frames for t in (own.totals, other)]
-        rows.append(Metric(f"frames, {label}", "structure", values[0], "", values[1], note=note))
-    rows.append(Metric("frames, all checks", "structure", own.totals.valid / own.totals.frames, "",
+        rows.append(Metric(f"frames, {label}", "structure", values[0], SHARE, values[1], note=note))
+    rows.append(Metric("frames, all checks", "structure", own.totals.valid / own.totals.frames, SHARE,
                        other.valid / other.frames))  # fmt: skip
     for attribute, label in (("bond_square", "bond z-score, RMS"), ("angle_square", "angle z-score, RMS")):
         values = [float(np.sqrt(getattr(t, attribute) / t.frames)) for t in (own.totals, other)]
@@ -49,6 +49,6 @@ def energy_metrics(reference: Floats | None, generated: Floats | None) -> list[M
     inside = [thermodynamics.fraction_inside(e, bounds) for e in (generated, reference)]
     note = f"{bounds[0]:.1f} to {bounds[1]:.1f} kJ/mol, from {len(reference)} frames"
     return [
-        Metric("frames in MD's 0.1 to 99.9 % of energies", "energy", inside[0], "", inside[1], note=note),
+        Metric("frames in MD's 0.1 to 99.9 % of energies", "energy", inside[0], SHARE, inside[1], note=note),
         Metric("mean potential energy", "energy", float(np.mean(generated)), "kJ/mol", float(np.mean(reference))),
     ]

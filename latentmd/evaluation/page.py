@@ -19,6 +19,8 @@ from latentmd.report import figures, markup, record
 from latentmd.report import page as report
 from latentmd.report.viewer import View
 
+_RESIDUES = 12  # whose (phi, psi) planes are drawn
+
 
 def write(
     result: Evaluation, model: ReferenceModel, comparison: Comparison, topology: Any, folder: Path,
@@ -77,13 +79,15 @@ def _figure_sections(model: ReferenceModel, own: FeatureSet, comparison: Compari
     spec, curves, sections = model.spec, comparison.curves, []
     if spec.pairs:
         images = []
-        for phi, psi in spec.pairs[:4]:
+        for phi, psi in spec.pairs[:_RESIDUES]:
             sets = (model.dense, own.runs)
             counts = [TORSION_PAIR_GRID.counts(np.concatenate([r[:, [phi, psi]] for r in runs])) for runs in sets]
             labels = (f"{spec.names[phi]} (degrees)", f"{spec.names[psi]} (degrees)")
             image = figures.surfaces(counts[0], counts[1], figures.ramachandran_bounds(), labels, model.temperature)
             images.append((image, f"Free energy over {spec.names[phi]} and {spec.names[psi]}"))
-        sections.append(report.Section("Ramachandran surfaces", figures=images))
+        left = len(spec.pairs) - len(images)
+        text = f"The first {_RESIDUES} residues; {left} more are not drawn." if left else ""
+        sections.append(report.Section("Ramachandran surfaces", text, figures=images))
     if "tica_counts" in curves:
         grid, counts = curves["tica_grid"], curves["tica_counts"]
         bounds = (grid.low[0], grid.high[0], grid.low[1], grid.high[1])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.analysis import thermodynamics
-from latentmd.analysis.metric import Metric
+from latentmd.analysis.metric import SHARE, Metric
 from latentmd.analysis.statistics import binomial_interval
 from latentmd.arrays import Floats
 from latentmd.io.progress import Tick, part_of, silent
@@ -82,8 +82,8 @@ def energy_metrics(
         low, high = binomial_interval(value, len(mine))
         other_low, other_high = binomial_interval(reference, len(other))
         rows.append(
-            Metric(f"decoded frames in MD's energy range {label}", "energy", value, "", reference, low=low, high=high,
-                   reference_low=other_low, reference_high=other_high, note=note)
+            Metric(f"decoded frames in MD's energy range {label}", "energy", value, SHARE, reference, low=low,
+                   high=high, reference_low=other_low, reference_high=other_high, note=note)
         )  # fmt: skip
     return rows
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from shlex import quote
+
 from latentmd.model.manifest import ZeroShot
 from latentmd.model.peptide_file import NAME
 
@@ -14,6 +17,16 @@ def zero_shot_lines(found: ZeroShot, source: str, sound: float | None = None) ->
         source: file of the molecule, for the commands.
         sound: share of frames that pass the structure checks; None where they are not counted.
     """
+    lines = zero_shot_facts(found)
+    if sound is not None:
+        lines.append(f"structure checks: {sound:.1%} of frames pass; the model knows no energies")
+    exact, *tuned = next_commands(found, source)
+    return [*lines, f"to go on: exact statistics, `{exact}`; a model fine-tuned on MD of this molecule, "
+                    + "`" + "`, then `".join(tuned) + "`"]  # fmt: skip
+
+
+def zero_shot_facts(found: ZeroShot) -> list[str]:
+    """A line each on training, neighbours in sequence and latent distance."""
     lines = [
         f"this sequence is one of those that the model {found.model} was trained on, together with others"
         if found.trained
@@ -27,13 +40,20 @@ def zero_shot_lines(found: ZeroShot, source: str, sound: float | None = None) ->
             f"latent distance to the training set: {found.latent_distance:.1f} "
             "(1: as far as training peptides are from one another)"
         )
-    if sound is not None:
-        lines.append(f"structure checks: {sound:.1%} of frames pass; the model knows no energies")
-    start = NAME if found.model == NAME else f"{found.model}.pt"  # a trained model has the name of its file
-    stem = source.rsplit("/", 1)[-1].removesuffix(".pdb")
-    lines.append(
-        f"to go on: exact statistics, `latentmd simulate {source} --wall 10min`; a model fine-tuned on MD of this "
-        f"molecule, `latentmd md {source} --time 20ns --out {stem}-md`, then `latentmd train {stem}-md/walker-*.xtc "
-        f"--top {stem}-md/topology.pdb --from {start} --out {stem}.pt`"
-    )
     return lines
+
+
+def next_commands(found: ZeroShot, source: str) -> list[str]:
+    """Commands to go on with: exact statistics; then MD of the molecule, and a model fine-tuned on it.
+
+    Args:
+        found: from the manifest of the bound model.
+        source: file of the molecule.
+    """
+    start = NAME if found.model == NAME else f"{found.model}.pt"  # a trained model has the name of its file
+    stem, source = quote(Path(source).name.removesuffix(".pdb")), quote(source)
+    return [
+        f"latentmd simulate {source} --wall 10min",
+        f"latentmd md {source} --time 20ns --out {stem}-md",
+        f"latentmd train {stem}-md/walker-*.xtc --top {stem}-md/topology.pdb --from {start} --out {stem}.pt",
+    ]

@@ -21,7 +21,7 @@ _STYLE: dict[Any, Any] = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
     "figure.constrained_layout.use": True,
 }  # fmt: skip
-_MAX_PANELS = 12
+_MAX_PANELS = 40  # histograms
 
 
 def figure(rows: int, columns: int, width: float = 3.1, height: float = 2.6) -> tuple[Figure, list[Axes]]:
@@ -42,13 +42,46 @@ def figure(rows: int, columns: int, width: float = 3.1, height: float = 2.6) -> 
     return made, list(axes.ravel())
 
 
-def png(made: Figure) -> bytes:
-    """The figure as PNG at 110 dots per inch."""
+def grid(sizes: Sequence[Sequence[float]], above: int, below: int) -> tuple[Figure, list[Axes]]:
+    """A figure of equal panels in rows, and in its last row one wide panel and a column of flat ones.
+
+    Args:
+        sizes: heights of the rows and widths of the columns, in inches.
+        above: number of panels in the rows above the last.
+        below: number of flat panels.
+
+    Returns:
+        The figure, and its axes: the panels above, the wide one, the flat ones from top to bottom.
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    heights, widths = sizes
+    with rc_context(_STYLE | {"font.size": 10, "axes.titlesize": 11}):
+        made = Figure(figsize=(sum(widths), sum(heights)))
+        FigureCanvasAgg(made)
+        places = made.add_gridspec(len(heights), len(widths), height_ratios=heights)
+        axes = [made.add_subplot(places[i // len(widths), i % len(widths)]) for i in range(above)]
+        half = len(widths) // 2
+        axes.append(made.add_subplot(places[-1, :half]))
+        flat = places[-1, half:].subgridspec(below, 1)
+        axes += [made.add_subplot(flat[row, 0]) for row in range(below)]
+    return made, axes
+
+
+def png(made: Figure, dpi: int = 110) -> bytes:
+    """The figure as PNG.
+
+    Args:
+        made: the figure.
+        dpi: dots per inch.
+    """
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
     with rc_context(_STYLE):
-        made.savefig(buffer, format="png", dpi=110)
+        made.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
 
@@ -91,7 +124,7 @@ def _both(axis: Axes, x: Floats, pair: Sequence[Floats], **style: Any) -> None:
 
 
 def histograms(names: Sequence[str], reference: Sequence[Floats], generated: Sequence[Floats], torsions: bool) -> bytes:
-    """Densities of features, up to twelve of them.
+    """Densities of features, up to forty of them.
 
     Args:
         names: of the features.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from latentmd.analysis.metric import Metric
 from latentmd.report import tables
+
+WIDE = 700  # pixels of a figure that gets a row of its own
 
 
 @cache
@@ -21,7 +24,9 @@ def environment() -> Environment:
         loader=PackageLoader("latentmd.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    made.filters["code"] = lambda text: Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
     made.filters["base64"] = lambda content: base64.b64encode(content).decode()
+    made.filters["wide"] = lambda content: int.from_bytes(content[16:20]) > WIDE  # the width of a PNG is there
     return made
 
 
@@ -40,14 +45,24 @@ def table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> Markup:
 
 
 def bullets(sentences: Sequence[str]) -> Markup:
-    """A list of sentences; empty where there are none."""
+    """A list of sentences, in which backticks mark code; empty where there are none."""
     return _part("bullets", list(sentences))
 
 
+def commands(lines: Sequence[str]) -> Markup:
+    """Lines to type, which a click selects; empty where there are none."""
+    return _part("commands", list(lines))
+
+
 def metric_table(metrics: Sequence[Metric]) -> Markup:
-    """Metrics as a table, one heading for each group that has any."""
-    groups = [(group, [tables.columns(m) for m in metrics if m.group == group]) for group in tables.GROUPS]
-    return _part("grouped_table", tables.HEADINGS, [(group, rows) for group, rows in groups if rows])
+    """Metrics as a table, one heading for each group that has any; columns that would be empty are left out."""
+    rows = [(m.group, tables.columns(m)) for m in metrics]
+    filled = [i for i in range(len(tables.HEADINGS)) if any(cells[i] for _, cells in rows)]
+    groups = [(name, [[cells[i] for i in filled] for group, cells in rows if group == name]) for name in tables.GROUPS]
+    headings = list(tables.HEADINGS)
+    if not any(m.floor_effective is not None or m.floor_independent is not None for m in metrics):
+        headings[tables.FLOOR] = "floor"
+    return _part("grouped_table", [headings[i] for i in filled], [group for group in groups if group[1]])
 
 
 def baseline_table(metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> Markup:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from latentmd.analysis.metric import Metric
+from latentmd.analysis.metric import SHARE, Metric
 
 _BASELINES_PER_TABLE = 3  # fits a terminal of 80 columns
 GROUPS = ("distribution", "thermodynamics", "kinetics", "sampling", "structure", "energy", "model", "representation")
@@ -25,16 +25,24 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
 
-def interval(low: float | None, high: float | None) -> str:
+def cell(value: float | None, unit: str = "") -> str:
+    """A value for a table: a number, or per cent where the unit is that of shares."""
+    if unit != SHARE or value is None or not math.isfinite(value):
+        return number(value)
+    rest = min(value, 1 - value)
+    return f"{value:.0%}" if rest == 0 else f"{value:.{1 if rest >= 1e-3 else 3}%}"
+
+
+def interval(low: float | None, high: float | None, unit: str = "") -> str:
     """A 95 % interval for a table; empty where there is none."""
     if low is None or high is None or (math.isnan(low) and math.isnan(high)):
         return ""
-    return f"{number(low)} to {number(high)}"
+    return f"{cell(low, unit)} to {cell(high, unit)}"
 
 
 def columns(metric: Metric) -> tuple[str, str, str, str, str, str, str]:
     """A metric as table cells: name, value, interval, reference, its interval, floor, note."""
-    unit = f" {metric.unit}" if metric.unit else ""
+    unit = f" {metric.unit}" if metric.unit not in ("", SHARE) else ""
     floor = number(metric.floor) if metric.floor is not None else ""
     if metric.floor_effective is not None:
         floor += f" ({number(metric.floor_effective)})"
@@ -47,9 +55,9 @@ def columns(metric: Metric) -> tuple[str, str, str, str, str, str, str]:
         + (f"seeds {each}: mean {mean}{spread and f', {spread}'}" if mean else "")
     )
     return (
-        metric.name, number(metric.value) + unit, interval(metric.low, metric.high),
-        number(metric.reference) if metric.reference is not None else "",
-        interval(metric.reference_low, metric.reference_high), floor, note,
+        metric.name, cell(metric.value, metric.unit) + unit, interval(metric.low, metric.high, metric.unit),
+        cell(metric.reference, metric.unit) if metric.reference is not None else "",
+        interval(metric.reference_low, metric.reference_high, metric.unit), floor, note,
     )  # fmt: skip
 
 
@@ -57,6 +65,7 @@ HEADINGS = (
     "metric", "generated", "95 % interval", "reference", "95 % interval", "floor (at effective samples) [independent]",
     "note",
 )  # fmt: skip
+FLOOR = 5  # of these columns
 
 
 def baseline_columns(metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> list[list[str]]:
@@ -65,10 +74,10 @@ def baseline_columns(metrics: Sequence[Metric], baselines: Mapping[str, Sequence
     for metric in metrics:
         values = [next((m.value for m in b if m.name == metric.name), None) for b in baselines.values()]
         if any(v is not None for v in values):
-            mark = [f"{number(v)}{' =' if v is not None and matches(metric, v) else ''}" for v in values]
+            mark = [f"{cell(v, metric.unit)}{' =' if v is not None and matches(metric, v) else ''}" for v in values]
             target = metric.reference if metric.reference is not None else metric.floor
-            unit = f" ({metric.unit})" if metric.unit else ""
-            rows.append([metric.name + unit, number(metric.value), *mark, number(target)])
+            unit = f" ({metric.unit})" if metric.unit not in ("", SHARE) else ""
+            rows.append([metric.name + unit, cell(metric.value, metric.unit), *mark, cell(target, metric.unit)])
     return rows
 
 
@@ -97,11 +106,11 @@ def seed_summary(metric: Metric) -> tuple[str, str, str]:
     from scipy.stats import t
 
     values = np.array(metric.seeds, dtype=np.float64)
-    mean, each = float(values.mean()), ", ".join(number(v) for v in metric.seeds)
+    mean, each = float(values.mean()), ", ".join(cell(v, metric.unit) for v in metric.seeds)
     if not np.isfinite(values).all():
-        return number(mean), "", each
+        return cell(mean, metric.unit), "", each
     half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return number(mean), interval(mean - half, mean + half), each
+    return cell(mean, metric.unit), interval(mean - half, mean + half, metric.unit), each
 
 
 def _seed_table(metrics: Sequence[Metric]) -> Any:

@@ -2,177 +2,175 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentmd.analysis import features, kinetics, statistics, thermodynamics
-from latentmd.analysis.features import FeatureSet, FeatureSpec
-from latentmd.analysis.metric import Metric
+from latentmd.analysis import kinetics, statistics, thermodynamics
+from latentmd.analysis.metric import SHARE, Metric
 from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.arrays import Floats
-from latentmd.evaluation.inputs import run_record
-from latentmd.molecule import checks as structure
+from latentmd.molecule.checks import MAX_Z
 from latentmd.report import figures
 from latentmd.report import page as report
-from latentmd.report.markup import metric_table
+from latentmd.report.markup import bullets, commands, metric_table, table
+from latentmd.report.tables import cell
 from latentmd.report.viewer import View
+from latentmd.sampling.rollout import report as panels
 
 if TYPE_CHECKING:
-    from latentmd.model.file import Reference
+    from latentmd.sampling.rollout.run_frames import RunFrames
 
 PAGE = "evaluation.html"
-_SHORTEST = 20  # frames of a walker from which a correlation is worth drawing
+_HISTOGRAMS = 40  # torsions drawn
+_CURVES = 6  # torsions whose correlations are drawn
+#: Structure checks by their names in provenance.csv: what is looked at, and the limit.
+_CHECKS = {
+    "finite": ("coordinates", "finite"),
+    "bonds": ("bond lengths", f"within {MAX_Z:g} standard deviations of the reference"),
+    "angles": ("bond angles", f"within {MAX_Z:g} standard deviations of the reference"),
+    "chirality": ("stereocentres", "as at the start"),
+    "isomer": ("amides", "cis or trans as at the start"),
+    "clashes": ("distances of atoms that are not bonded", "no clash"),
+}
 
 
 def write_simulation_page(
-    folder: Path,
-    trajectories: Sequence[Path],
-    reference: Reference | None,
-    interval: float,
-    temperature: float,
-    *,
-    title: str = "",
-    seconds: float | None = None,
-    notes: Sequence[str] = (),
-) -> Path:
-    """Write evaluation.html into a run's folder: figures, structure checks and a 3-D view.
+    run: RunFrames, path: Path, *, trust: Sequence[str], next_lines: Sequence[str], seconds: float | None = None
+) -> None:
+    """Write evaluation.html of a run: how far to trust it, structure checks, metrics, figures and a 3-D view.
 
     Nothing here needs deeptime or torch, so that a simulation can afford it; `latentmd evaluate` compares a run with
     reference MD in full.
 
     Args:
-        folder: with topology.pdb and provenance.csv.
-        trajectories: of the walkers, each of two frames or more.
-        reference: of the model's training data; None for plain MD.
-        interval: ps between frames.
-        temperature: kelvin.
-        title: of the page; the folder's name where empty.
+        run: its frames.
+        path: of the page.
+        trust: sentences on how far the run can be trusted, shown first.
+        next_lines: commands to go on with.
         seconds: wall time of the run, for effective samples per second.
-        notes: lines on how far the model can be trusted, shown first.
-
-    Returns:
-        The path of the page.
     """
-    topology, start = features.load_topology(folder / "topology.pdb")
-    spec = features.feature_spec(topology)
-    template = structure.structure_template(topology, start)
-    own = features.read_set(trajectories, topology, spec, template, interval)
-    counts = _reference_counts(reference, spec)
-    metrics = _ramachandran_metrics(own, spec, counts, temperature) + _own_metrics(own, spec, seconds)
-    energies = run_record(trajectories).energies
-    bounds = None
-    if reference is not None and reference.energy_quantiles is not None:
-        bounds = (reference.energy_quantiles[0], reference.energy_quantiles[2])
-    if energies is not None and bounds is not None:
-        inside = thermodynamics.fraction_inside(energies, bounds)
-        note = f"{bounds[0]:.1f} to {bounds[1]:.1f} kJ/mol; {len(energies)} frames that an engine moved or relaxed"
-        metrics.append(Metric("frames in the training data's 0.1 to 99.9 % of energies", "energy", inside, note=note))
-    lead = f"{own.frames:,} frames of {len(own.runs)} walker(s), {interval:g} ps apart, {temperature:g} K"
-    beside = "Reference: the model's training data. " if reference is not None else ""
-    text = f"{beside}Compare with reference MD in full: latentmd evaluate {title or folder.name} --reference ..."
-    trust = [report.Section("How far to trust it", ". ".join(_sentence(note) for note in notes) + ".")] if notes else []
-    sections = [*trust, report.Section("Metrics", text, metric_table(metrics)), *_drawn(own, spec, counts, temperature)]
-    if energies is not None:
-        image = figures.energies(None, energies, bounds)
-        sections.append(report.Section("Energies", figures=[(image, "Potential energy of frames an engine moved")]))
-    per_run = max(1, len(own.kept) // len(own.runs))
-    times = interval * np.linspace(1, max(len(own.runs[0]), 1), per_run)
-    view = View(topology, [("walker 0", own.kept[:per_run], times[: len(own.kept[:per_run])])])
-    report.write_page(folder / PAGE, title or folder.name, lead, sections, view)
-    return folder / PAGE
+    frames, spacing = len(run.provenance["kind"]), np.diff(run.times[0])
+    every = f", {np.median(spacing):g} ps apart" if len(spacing) else ""
+    lead = f"{frames:,} frames of {len(run.runs)} walker(s){every}, {run.temperature:g} K"
+    sentences = [sentence[:1].upper() + sentence[1:] for sentence in [*trust, *_known(run)]]
+    beside = "Reference: MD that the model was trained on." if run.maps else ""
+    rows = [*_ramachandran_metrics(run), *_energy_metrics(run), *_sampling_metrics(run, seconds)]
+    sections = [
+        report.Section("How far to trust it", body=bullets(sentences) + commands(next_lines)),
+        report.Section("Structure checks", body=_checks(run)),
+        *([report.Section("Metrics", beside, metric_table(rows))] if rows else []),
+        *_drawn(run),
+    ]
+    report.write_page(path, path.parent.name, lead, sections, View(run.topology, [("walker 0", *run.view)]))
 
 
-def _sentence(note: str) -> str:
-    return note[:1].upper() + note[1:]
+def _known(run: RunFrames) -> list[str]:
+    """How well the slowest torsion is known, in a sentence; nothing of short walkers."""
+    if run.effective is None:
+        return []
+    column = run.slowest[0]
+    count = float(run.effective[column])
+    return [
+        f"the slowest torsion, {panels.symbol(run.spec.names[column])}, has {count:.0f} effective samples: a share of "
+        f"its states has a standard error of up to {0.5 / np.sqrt(max(count, 1.0)):.0%}"
+    ]
 
 
-def _reference_counts(reference: Reference | None, spec: FeatureSpec) -> dict[tuple[int, int], Floats]:
-    """Ramachandran counts of the training data for each (phi, psi) pair that the reference holds."""
-    if reference is None:
-        return {}
-    stored = {r.residue: np.array(r.counts, dtype=np.float64) for r in reference.ramachandran}
-    labels = {pair: spec.names[pair[0]].split()[1] for pair in spec.pairs}
-    return {pair: stored[label] for pair, label in labels.items() if label in stored}
+def _checks(run: RunFrames) -> str:
+    failed = run.provenance["checks_failed"]
+    names = [name for name in _CHECKS if name != "finite"]
+    names += sorted({name for text in np.unique(failed) for name in str(text).split()} - set(names))
+    rows = []
+    for name in names:
+        what, limit = _CHECKS.get(name, (name, ""))
+        passed = 1 - np.mean([name in str(text).split() for text in failed])
+        rows.append((what, limit, cell(float(passed), SHARE)))
+    rows.append(("all", "", cell(float(np.mean(failed == "")), SHARE)))
+    return table(("check", "limit", "frames that pass"), rows)
 
 
-def _ramachandran_metrics(
-    own: FeatureSet, spec: FeatureSpec, counts: Mapping[tuple[int, int], Floats], temperature: float
-) -> list[Metric]:
+def _ramachandran_metrics(run: RunFrames) -> list[Metric]:
     rows = []
     centres = -np.pi + (np.arange(TORSION_PAIR_GRID.bins) + 0.5) * 2 * np.pi / TORSION_PAIR_GRID.bins
-    for pair, stored in counts.items():
-        label = spec.names[pair[0]].split()[1]
-        samples = np.concatenate([run[:, list(pair)] for run in own.runs])
+    for pair, stored in run.maps.items():
+        label, samples = run.residue(pair), run.values[:, list(pair)]
         value = statistics.js_distance(TORSION_PAIR_GRID.counts(samples), stored)
-        occupied = int(np.count_nonzero(stored))
-        floor = statistics.analytic_floor(occupied, len(samples), float(stored.sum()))
+        floor = statistics.analytic_floor(int(np.count_nonzero(stored)), len(samples), float(stored.sum()))
         note = "floor: expected of as many independent samples"
-        rows.append(Metric(f"JS distance, (phi, psi), {label}", "distribution", value, floor=floor, note=note))
+        rows.append(Metric(f"JS distance, (φ, ψ), {label}", "distribution", value, floor=floor, note=note))
         positive = stored[(centres > 0) & (centres < np.deg2rad(125.0))].sum() / stored.sum()
-        inside = [(run[:, pair[0]] > 0) & (run[:, pair[0]] < np.deg2rad(125.0)) for run in own.runs]
-        basin = thermodynamics.basin_free_energy(inside, temperature, np.random.default_rng(0))
-        rows.append(Metric(f"population of phi > 0, {label}", "thermodynamics", basin.population, "", float(positive),
-                           low=basin.population_low, high=basin.population_high))  # fmt: skip
+        inside = [(values[:, pair[0]] > 0) & (values[:, pair[0]] < np.deg2rad(125.0)) for values in run.runs]
+        basin = thermodynamics.basin_free_energy(inside, run.temperature, np.random.default_rng(0))
+        rows.append(Metric(f"population of 0 < φ < 125°, {label}", "thermodynamics", basin.population, SHARE,
+                           float(positive), low=basin.population_low, high=basin.population_high))  # fmt: skip
     return rows
 
 
-def _own_metrics(own: FeatureSet, spec: FeatureSpec, seconds: float | None) -> list[Metric]:
-    totals = own.totals
-    names = {"bonds": "bond lengths valid", "angles": "bond angles valid", "chirality": "stereocentres right",
-             "isomer": "amides cis or trans as at the start", "clashes": "no clash"}  # fmt: skip
-    rows = [Metric(f"frames, {label}", "structure", totals.passed[n] / totals.frames) for n, label in names.items()]
-    rows.append(Metric("frames, all checks", "structure", totals.valid / totals.frames))
-    if spec.kind == "torsions" and max(map(len, own.runs)) >= _SHORTEST:
-        slowest = min(
-            statistics.effective_samples([f(run[:, column]) for run in own.runs])
-            for column in range(min(len(spec.names), 50))
-            for f in (np.cos, np.sin)
-        )
-        rows.append(Metric("effective samples, slowest torsion", "sampling", slowest))
-        if seconds:
-            rows.append(Metric("effective samples per second of wall time", "sampling", slowest / seconds, "1/s"))
+def _energy_metrics(run: RunFrames) -> list[Metric]:
+    """Shares of frames inside the training data's range of energies, by how the frames were made."""
+    if run.bounds is None:
+        return []
+    kinds, values = run.provenance["kind"], run.provenance["potential_energy"]
+    rows = []
+    for kind in np.unique(kinds):
+        part = values[(kinds == kind) & np.isfinite(values)]
+        inside = thermodynamics.fraction_inside(part, run.bounds)
+        note = f"{run.bounds[0]:.1f} to {run.bounds[1]:.1f} kJ/mol, MD's 0.1 to 99.9 %"
+        name = f"energies inside MD's range, {len(part):,} {kind} frames"
+        rows.append(Metric(name, "energy", inside, SHARE, 0.998, note=note))
     return rows
 
 
-def _drawn(
-    own: FeatureSet, spec: FeatureSpec, counts: Mapping[tuple[int, int], Floats], temperature: float
-) -> list[report.Section]:
-    sections = []
-    images = []
-    for pair in spec.pairs[:4]:
-        samples = TORSION_PAIR_GRID.counts(np.concatenate([run[:, list(pair)] for run in own.runs]))
-        labels = (f"{spec.names[pair[0]]} (degrees)", f"{spec.names[pair[1]]} (degrees)")
-        if pair in counts:
-            bounds = figures.ramachandran_bounds()
-            images.append((figures.surfaces(counts[pair], samples, bounds, labels, temperature), labels[0]))
-        else:
-            images.append((_surface(samples, labels, temperature), labels[0]))
-    if images:
-        sections.append(report.Section("Ramachandran surfaces", figures=images))
-    if spec.kind == "torsions" and max(map(len, own.runs)) >= _SHORTEST:
-        drawn = (_correlations(own, spec), "Torsions, baseline removed")
-        sections.append(report.Section("Autocorrelations", figures=[drawn]))
+def _sampling_metrics(run: RunFrames, seconds: float | None) -> list[Metric]:
+    if run.effective is None:
+        return []
+    least = float(run.effective.min())
+    rows = [Metric("effective samples, slowest torsion", "sampling", least)]
+    if seconds:
+        rows.append(Metric("effective samples per second of wall time", "sampling", least / seconds, "1/s"))
+    return rows
+
+
+def _drawn(run: RunFrames) -> list[report.Section]:
+    drawn = [(_alone(panel), "") for panel in panels.sampled(run)]
+    left = len(run.spec.pairs) - panels.RESIDUES
+    text = f"The first {panels.RESIDUES} residues; {left} more are not drawn." if left > 0 else ""
+    sections = [report.Section("What was sampled", text, figures=drawn)]
+    moving = [(_alone(lambda axis: panels.energies(axis, run), 5.0), "Potential energy by kind of frame")]
+    if run.effective is not None:
+        moving.append((_correlations(run), "Autocorrelations of the slowest torsions, baseline removed"))
+    sections.append(report.Section("Energies and times", figures=moving))
+    if run.spec.kind == "torsions" and len(run.spec.names) > 1:
+        sections.append(report.Section("Torsions", figures=[(_histograms(run), "Densities of this run")]))
     return sections
 
 
-def _surface(counts: Floats, labels: tuple[str, str], temperature: float) -> bytes:
-    made, axes = figures.figure(1, 1, width=3.6)
-    surface = thermodynamics.free_energy_surface(counts, temperature)
-    image: Any = axes[0].imshow(surface.T, origin="lower", extent=figures.ramachandran_bounds(), aspect="auto")
-    made.colorbar(image, ax=axes[0]).set_label("kcal/mol")
-    axes[0].set(xlabel=labels[0], ylabel=labels[1])
+def _alone(panel: panels.Panel, width: float = 4.0) -> bytes:
+    made, axes = figures.figure(1, 1, width=width, height=3.3)
+    panel(axes[0])
     return figures.png(made)
 
 
-def _correlations(own: FeatureSet, spec: FeatureSpec) -> bytes:
-    made, axes = figures.figure(1, 1, width=4.6)
-    lag = max(2, max(map(len, own.runs)) // 4)
-    for column, name in enumerate(spec.names[:6]):
-        curve = kinetics.torsion_autocorrelation([run[:, column] for run in own.runs], lag)
-        axes[0].plot(own.interval * np.arange(len(curve)), curve, lw=1.2, label=name)
+def _histograms(run: RunFrames) -> bytes:
+    count = min(len(run.spec.names), _HISTOGRAMS)
+    made, axes = figures.figure(-(-count // 5), min(count, 5), width=2.0, height=1.7)
+    for axis in axes[count:]:
+        axis.set_axis_off()
+    for column, axis in enumerate(axes[:count]):
+        panels.histogram(axis, run, column)
+    return figures.png(made)
+
+
+def _correlations(run: RunFrames) -> bytes:
+    made, axes = figures.figure(1, 1, width=5.0, height=3.3)
+    lag = max(2, max(map(len, run.runs)) // 4)
+    interval = float(np.median(np.diff(run.times[0])))
+    for column in run.slowest[:_CURVES]:
+        curve: Floats = kinetics.torsion_autocorrelation([values[:, column] for values in run.runs], lag)
+        axes[0].plot(interval * np.arange(len(curve)), curve, lw=1.2, label=panels.symbol(run.spec.names[column]))
     axes[0].set(xlabel="ps", ylabel="C(t)", ylim=(-0.2, 1.02))
     axes[0].legend(frameon=False, fontsize=8)
     return figures.png(made)

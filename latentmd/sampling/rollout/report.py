@@ -1,276 +1,207 @@
-"""report.png: what a run sampled, beside what the model was trained on."""
+"""report.png of a run, and the panels that the run's page shows too."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from latentmd.analysis import thermodynamics
+from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.arrays import Floats
-from latentmd.io.ascii import ascii_path
-from latentmd.io.atomic import replacing
-from latentmd.io.provenance import KINDS, read_provenance
-from latentmd.molecule.checks import torsions
-from latentmd.sampling.rollout.folder import OutputFolder
+from latentmd.io.atomic import write_bytes
+from latentmd.io.provenance import KINDS
+from latentmd.report import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from latentmd.model.file import Reference
+    from latentmd.sampling.rollout.run_frames import RunFrames
 
-
-_BINS = 50
+RESIDUES = 12  # whose (phi, psi) planes are drawn
+_TOP = 6.0  # kcal/mol, of free-energy surfaces
 _SPREADS = 4  # of energies below the median that are shown above it
 _TRACES = 6  # walkers drawn
 _POINTS = 2000  # frames drawn per trace
-_MEMORY = 50_000_000  # coordinates kept per walker; longer trajectories are thinned
-_COLOURS = {"latent": "#4477aa", "relaxed": "#ccbb44", "md": "#ee6677"}
+_SLOWEST = 2  # torsions whose traces are drawn
+_COLOURS = {"latent": "#4477aa", "relaxed": "#b8860b", "md": "#ee6677"}
+_SIGNS = {"phi": "φ", "psi": "ψ", "chi": "χ"}
+Panel = Callable[["Axes"], None]
 
 
-@dataclass(frozen=True)
-class Coordinates:
-    """One or two coordinates that describe a molecule.
-
-    Attributes:
-        names: labels for the axes.
-        quads: atoms of the torsions, shape (torsions, 4); empty for a distance.
-        pair: atoms of the distance.
-        residue: label of the residue that a Ramachandran plot shows; empty for others.
-    """
-
-    names: tuple[str, ...]
-    quads: NDArray[np.int64]
-    pair: tuple[int, int] = (0, 0)
-    residue: str = ""
-
-    def values(self, positions: Floats) -> Floats:
-        """Degrees, or nm for a distance, shape (frames, coordinates)."""
-        if len(self.quads):
-            return np.asarray(np.degrees(torsions(positions, self.quads)))
-        return np.asarray(np.linalg.norm(positions[:, self.pair[0]] - positions[:, self.pair[1]], axis=-1))[:, None]
-
-
-def coordinates(topology: Any) -> Coordinates:
-    """What to draw of a molecule: phi and psi of the middle residue that has both, else torsions, else a distance.
+def write_report(run: RunFrames, path: Path) -> None:
+    """Draw report.png of a run: (phi, psi) of each residue beside the training data, energies, slowest torsions.
 
     Args:
-        topology: mdtraj.Topology with bonds.
+        run: its frames.
+        path: of the picture.
     """
-    solute = [r for r in topology.residues if not r.is_water]
-    found = [(r, pair) for r in solute if (pair := _ramachandran(topology, r)) is not None]
-    if found:
-        residue, quads = found[len(found) // 2]
-        name = f"{residue.name}{residue.resSeq}"
-        return Coordinates((f"phi {name}", f"psi {name}"), np.array(quads), residue=name)
-    heavy = [a.index for r in solute for a in r.atoms if a.element is not None and a.element.symbol != "H"]
-    chain = _longest_torsion(topology, set(heavy))
-    if chain is not None:
-        label = "-".join(topology.atom(i).name for i in chain)
-        return Coordinates((f"torsion {label}",), np.array([chain]))
-    atoms = heavy if len(heavy) > 1 else [a.index for a in topology.atoms]
-    first, last = atoms[0], atoms[-1]
-    label = f"distance {topology.atom(first).name}-{topology.atom(last).name}"
-    return Coordinates((label,), np.empty((0, 4), dtype=np.int64), (first, last))
+    panels = sampled(run)
+    across = 2 if len(panels) <= 2 else 4
+    rows = -(-len(panels) // across)
+    made, axes = figures.grid([[3.2] * rows + [3.6], [4.2 if across == 2 else 3.4] * across], len(panels), _SLOWEST)
+    for panel, axis in zip(panels, axes[: len(panels)], strict=True):
+        panel(axis)
+    energies(axes[len(panels)], run)
+    traces(axes[len(panels) + 1 :], run)
+    write_bytes(path, figures.png(made, dpi=130))
 
 
-def _ramachandran(topology: Any, residue: Any) -> list[list[int]] | None:
-    atoms = {atom.name: atom for atom in residue.atoms}
-    if not {"N", "CA", "C"} <= atoms.keys():
-        return None
-    bonded: dict[int, list[Any]] = {}
-    for a, b in topology.bonds:
-        bonded.setdefault(a.index, []).append(b)
-        bonded.setdefault(b.index, []).append(a)
-    before = [x for x in bonded.get(atoms["N"].index, []) if x.residue != residue and x.name == "C"]
-    after = [x for x in bonded.get(atoms["C"].index, []) if x.residue != residue and x.name == "N"]
-    if not (before and after):
-        return None
-    n, ca, c = (atoms[name].index for name in ("N", "CA", "C"))
-    return [[before[0].index, n, ca, c], [n, ca, c, after[0].index]]
+def sampled(run: RunFrames) -> list[Panel]:
+    """Panels of what was sampled: of each residue this run, and its training data where known; else a histogram."""
+    panels: list[Panel] = []
+    for pair in run.spec.pairs[:RESIDUES]:
+        counts = TORSION_PAIR_GRID.counts(run.values[:, list(pair)])
+        name = run.residue(pair)
+        panels.append(_panel(run, counts, f"{name}, this run"))
+        if pair in run.maps:
+            panels.append(_panel(run, run.maps[pair], f"{name}, training MD"))
+    if not panels:
+        panels.append(lambda axis: histogram(axis, run, 0))
+    if len(panels) == 1:
+        panels.append(lambda axis: energy_histogram(axis, run))
+    return panels
 
 
-def _longest_torsion(topology: Any, heavy: set[int]) -> list[int] | None:
-    """Four heavy atoms in a row, about the bond nearest the middle of the molecule."""
-    bonded: dict[int, set[int]] = {}
-    for a, b in topology.bonds:
-        if a.index in heavy and b.index in heavy:
-            bonded.setdefault(a.index, set()).add(b.index)
-            bonded.setdefault(b.index, set()).add(a.index)
-    chains = [
-        [i, j, k, m]
-        for j in bonded
-        for k in bonded[j]
-        if j < k
-        for i in sorted(bonded[j] - {k})
-        for m in sorted(bonded[k] - {j})
-        if i != m
-    ]
-    return sorted(chains)[len(chains) // 2] if chains else None
+def _panel(run: RunFrames, counts: Floats, title: str) -> Panel:
+    return lambda axis: surface(axis, counts, title, run.temperature)
 
 
-def write_report(folder: OutputFolder, reference: Reference | None, interval: float) -> Path:
-    """Draw report.png of a run.
+def surface(axis: Axes, counts: Floats, title: str, temperature: float) -> None:
+    """Free energy over (phi, psi) in kcal/mol, zero at its minimum.
 
     Args:
-        folder: with topology.pdb, walker trajectories and provenance.csv.
-        reference: what the model was trained on, if known.
-        interval: ps between frames.
+        axis: to draw on.
+        counts: shape (phi bins, psi bins).
+        title: of the panel.
+        temperature: kelvin.
     """
-    import mdtraj
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    topology = mdtraj.load_topology(str(folder.topology))
-    chosen = coordinates(topology)
-    written = [path for path in folder.trajectories() if path.stat().st_size]
-    series = [_read(path, topology, chosen) for path in written]
-    provenance = read_provenance(folder.provenance)
-    figure = Figure(figsize=(10, 7.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, 2)
-    axes = [figure.add_subplot(grid[cell]) for cell in ((0, 0), (0, 1), (1, 0))]
-    count = len(chosen.names)
-    below = grid[1, 1].subgridspec(count, 1)
-    traces = [figure.add_subplot(below[row, 0]) for row in range(count)]
-    values = np.concatenate([run for _, run in series])
-    _sampled(axes[0], chosen, values, "this run")
-    _beside(axes[1], chosen, values, provenance, reference)
-    _energy(axes[2], provenance, reference)
-    for column, axis in enumerate(traces):
-        _traces(axis, chosen, series, column, last=column == count - 1)
-    path = folder.path / "report.png"
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=130, format="png")
-    return path
-
-
-def _read(path: Path, topology: Any, chosen: Coordinates) -> tuple[Floats, Floats]:
-    """Times in ps and coordinates of a trajectory, every frame up to a limit and then thinned."""
-    from mdtraj.formats import XTCTrajectoryFile
-
-    times, values = [], []
-    with ascii_path(path) as name, XTCTrajectoryFile(name) as file:
-        stride = max(1, len(file) * topology.n_atoms * 3 // _MEMORY)
-        while True:
-            xyz, time, _, _ = file.read(1000, stride=stride)
-            if len(xyz) == 0:
-                break
-            times.append(time)
-            values.append(chosen.values(xyz))
-    if not times:
-        return np.empty(0), np.empty((0, len(chosen.names)))
-    return np.concatenate(times), np.concatenate(values)
-
-
-def _degrees(axis: Axes, x: bool = True, y: bool = True) -> None:
-    ticks = [-180, -90, 0, 90, 180]
-    if x:
-        axis.set_xlim(-180, 180)
-        axis.set_xticks(ticks)
-    if y:
-        axis.set_ylim(-180, 180)
-        axis.set_yticks(ticks)
-
-
-def _surface(axis: Axes, counts: Floats, title: str, names: tuple[str, ...]) -> None:
-    """Free energy in kT over two torsions from counts (phi bins, psi bins), zero at its minimum."""
-    with np.errstate(divide="ignore"):
-        energy = -np.log(counts / counts.max())
+    values = thermodynamics.free_energy_surface(counts, temperature)
     image = axis.imshow(
-        np.where(np.isfinite(energy), energy, np.nan).T, origin="lower", extent=(-180, 180, -180, 180), vmin=0, vmax=8,
-        cmap="viridis", aspect="equal", interpolation="nearest",
+        values.T, origin="lower", extent=figures.ramachandran_bounds(), vmin=0, vmax=_TOP, cmap="viridis",
+        aspect="equal", interpolation="nearest",
     )  # fmt: skip
     _degrees(axis)
-    axis.set(title=title, xlabel=f"{names[0]} (degrees)", ylabel=f"{names[1]} (degrees)")
-    axis.figure.colorbar(image, ax=axis, label="free energy (kT)", shrink=0.85)
+    axis.set(title=title, xlabel="φ / degrees", ylabel="ψ / degrees")
+    axis.figure.colorbar(image, ax=axis, label="kcal/mol", fraction=0.046, pad=0.03)
 
 
-def _sampled(axis: Axes, chosen: Coordinates, values: Floats, title: str) -> None:
-    title = f"{title}, {len(values):,} frames"
-    if len(chosen.names) == 2:
-        bounds = [[-180, 180], [-180, 180]]
-        counts, _, _ = np.histogram2d(values[:, 0], values[:, 1], bins=_BINS, range=bounds)
-        _surface(axis, counts, title, chosen.names)
-        return
-    angle = len(chosen.quads) > 0
-    axis.hist(values[:, 0], bins=_BINS, range=(-180, 180) if angle else None, color=_COLOURS["latent"], density=True)
+def histogram(axis: Axes, run: RunFrames, column: int) -> None:
+    """Density of one torsion in degrees, or of a distance in nm.
+
+    Args:
+        axis: to draw on.
+        run: its frames.
+        column: of the coordinates.
+    """
+    values, unit = _shown(run, run.values[:, column])
+    angle = unit == "degrees"
+    axis.hist(values, bins=72, range=(-180, 180) if angle else None, density=True, color=_COLOURS["latent"])
     if angle:
         _degrees(axis, y=False)
-    axis.set(title=title, xlabel=f"{chosen.names[0]} ({'degrees' if angle else 'nm'})", ylabel="density")
+    axis.set(title=symbol(run.spec.names[column]), xlabel=unit, yticks=[])
 
 
-def _beside(
-    axis: Axes, chosen: Coordinates, values: Floats, provenance: dict[str, NDArray[Any]], reference: Reference | None
-) -> None:
-    """The training reference, or, where there is none, how the molecule's coordinate decorrelates from the start."""
-    maps = {entry.residue: entry.counts for entry in reference.ramachandran} if reference else {}
-    counts = maps.get(chosen.residue) or (next(iter(maps.values())) if len(maps) == 1 else None)
-    if counts is not None and chosen.residue:
-        _surface(axis, np.asarray(counts, dtype=float), "training reference (plain MD)", chosen.names)
-        return
-    kinds, energies = provenance["kind"], provenance["potential_energy"]
-    low, high = _limits(energies, reference)
+def energy_histogram(axis: Axes, run: RunFrames) -> None:
+    """Density of potential energies by kind of frame.
+
+    Args:
+        axis: to draw on.
+        run: its frames.
+    """
+    kinds, values = run.provenance["kind"], run.provenance["potential_energy"]
+    limits = energy_limits(values, run.bounds)
     for kind in KINDS:
-        part = energies[kinds == kind]
+        part = values[kinds == kind]
         if len(part):
-            above = int((part > high).sum())
-            label = f"{kind}, {len(part):,}" + (f", {above:,} above" if above else "")
-            axis.hist(
-                part, bins=60, range=(low, high), density=True, histtype="step", color=_COLOURS[kind], label=label
-            )
-    axis.set(title="potential energies by kind of frame", xlabel="potential energy (kJ/mol)", ylabel="density")
+            axis.hist(part, bins=60, range=limits, density=True, histtype="step", color=_COLOURS[kind], label=kind)
+    axis.set(title="energies by kind of frame", xlabel="kJ/mol", yticks=[])
     axis.legend(frameon=False)
 
 
-def _energy(axis: Axes, provenance: dict[str, NDArray[Any]], reference: Reference | None) -> None:
-    times, energies, kinds = provenance["time_ps"], provenance["potential_energy"], provenance["kind"]
+def energies(axis: Axes, run: RunFrames) -> None:
+    """Potential energy of all frames over time by kind, and the range of the training data's energies.
+
+    Args:
+        axis: to draw on.
+        run: its frames.
+    """
+    times, values, kinds = (run.provenance[name] for name in ("time_ps", "potential_energy", "kind"))
     step = max(1, len(times) // 20_000)
     scale, unit = _time_scale(times)
     for kind in KINDS:
         mask = kinds == kind
         mask[np.arange(len(mask)) % step != 0] = False
         if mask.any():
-            axis.plot(times[mask] / scale, energies[mask], ".", ms=3, alpha=0.6, color=_COLOURS[kind], label=kind)
-    if reference is not None and reference.energy_quantiles is not None:
-        low, _, high = reference.energy_quantiles
-        axis.axhspan(low, high, color="0.88", zorder=0, label="MD, 0.1 to 99.9 %")
-    low, high = _limits(energies, reference)
-    axis.set_ylim(low, high)
-    above = int((energies > high).sum())
-    title = f"potential energy, all walkers; {above:,} frames are higher" if above else "potential energy, all walkers"
-    axis.set(title=title, xlabel=f"time ({unit})", ylabel="potential energy (kJ/mol)")
-    axis.legend(loc="upper right", markerscale=2, ncols=2, edgecolor="none", framealpha=0.9)
+            axis.plot(times[mask] / scale, values[mask], ".", ms=3, alpha=0.6, color=_COLOURS[kind], label=kind)
+    if run.bounds is not None:
+        axis.axhspan(*run.bounds, color="0.9", zorder=0, label="MD, 0.1 to 99.9 %")
+    low, high = energy_limits(values, run.bounds)
+    above = int((values > high).sum())
+    title = f"potential energy; {above:,} frames are higher" if above else "potential energy of all frames"
+    axis.set(title=title, xlabel=unit, ylabel="kJ/mol", ylim=(low, high))
+    axis.legend(loc="upper right", markerscale=2, ncols=2, fontsize=8, edgecolor="none", framealpha=0.9)
 
 
-def _limits(energies: Floats, reference: Reference | None) -> tuple[float, float]:
-    """Range of energies to show: those of MD, however high the clashes of single frames that no MD has relaxed."""
-    low, lowest, median, high = np.quantile(energies, [0.0, 0.01, 0.5, 0.995])
+def energy_limits(values: Floats, bounds: tuple[float, float] | None) -> tuple[float, float]:
+    """Range of energies to show: those of MD, however high the clashes of single frames that no MD has relaxed.
+
+    Args:
+        values: kJ/mol, shape (frames,).
+        bounds: of the training data's energies, if known.
+    """
+    low, lowest, median, high = np.quantile(values, [0.0, 0.01, 0.5, 0.995])
     high = min(high, median + _SPREADS * (median - lowest))
-    if reference is not None and reference.energy_quantiles is not None:
-        low, high = min(low, reference.energy_quantiles[0]), max(high, reference.energy_quantiles[2])
+    if bounds is not None:
+        low, high = min(low, bounds[0]), max(high, bounds[1])
     margin = 0.05 * (high - low) or 1.0
     return float(low - margin), float(high + 4 * margin)
 
 
-def _traces(axis: Axes, chosen: Coordinates, series: list[tuple[Floats, Floats]], column: int, last: bool) -> None:
-    angle, name = len(chosen.quads) > 0, chosen.names[column]
-    scale, unit = _time_scale(np.concatenate([times for times, _ in series]))
-    for times, values in series[:_TRACES]:
-        step = max(1, len(times) // _POINTS)
-        style = "." if angle else "-"
-        axis.plot(times[::step] / scale, values[::step, column], style, ms=2.5, lw=0.7)
-    if angle:
-        _degrees(axis, x=False)
-    axis.set_ylabel(f"{name}\n({'degrees' if angle else 'nm'})")
-    if column == 0:
-        axis.set_title(f"traces, walkers 0 to {_TRACES - 1}" if len(series) > _TRACES else "traces, all walkers")
-    if last:
-        axis.set_xlabel(f"time ({unit})")
-    else:
-        axis.tick_params(labelbottom=False)
+def traces(axes: list[Axes], run: RunFrames) -> None:
+    """The slowest coordinates over time, one on each axis, of the first walkers.
+
+    Args:
+        axes: one for each; those that are left are hidden.
+        run: its frames.
+    """
+    scale, unit = _time_scale(np.concatenate(run.times))
+    columns = sorted(run.slowest[: len(axes)])
+    for axis in axes[len(columns) :]:
+        axis.set_axis_off()
+    for axis, column in zip(axes, columns, strict=False):
+        for times, values in list(zip(run.times, run.runs, strict=True))[:_TRACES]:
+            step = max(1, len(times) // _POINTS)
+            shown, kind = _shown(run, values[::step, column])
+            axis.plot(times[::step] / scale, shown, "." if kind == "degrees" else "-", ms=2.5, lw=0.7)
+        if kind == "degrees":
+            _degrees(axis, x=False)
+        axis.set_ylabel(f"{symbol(run.spec.names[column])}\n{kind}")
+        axis.tick_params(labelbottom=column == columns[-1])
+    what = "slowest torsions" if len(run.spec.names) > len(columns) else "over time"
+    walkers = f"walkers 0 to {_TRACES - 1}" if len(run.runs) > _TRACES else "all walkers"
+    axes[0].set_title(f"{what}, {walkers}")
+    axes[len(columns) - 1].set_xlabel(unit)
+
+
+def symbol(name: str) -> str:
+    """Name of a coordinate with the Greek letter of its torsion, such as "φ ALA2"."""
+    kind, _, rest = name.partition(" ")
+    return f"{_SIGNS[kind[:3]]}{kind[3:]} {rest}" if kind[:3] in _SIGNS else name
+
+
+def _shown(run: RunFrames, values: Floats) -> tuple[Floats, str]:
+    return (np.degrees(values), "degrees") if run.spec.kind == "torsions" else (values, "nm")
+
+
+def _degrees(axis: Any, x: bool = True, y: bool = True) -> None:
+    ticks = [-180, -90, 0, 90, 180]
+    if x:
+        axis.set(xlim=(-180, 180), xticks=ticks)
+    if y:
+        axis.set(ylim=(-180, 180), yticks=ticks)
 
 
 def _time_scale(times: Floats) -> tuple[float, str]:

@@ -6,7 +6,7 @@ import json
 import time as clock
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -20,9 +20,6 @@ from latentmd.sampling.rollout.folder import STATE, OutputFolder
 from latentmd.sampling.rollout.plan import RolloutPlan
 from latentmd.sampling.rollout.resume import StateFiles
 from latentmd.sampling.rollout.summary import Tally, summarise, zero_shot_of
-
-if TYPE_CHECKING:
-    from latentmd.model.file import Reference
 
 
 @dataclass(frozen=True)
@@ -186,14 +183,9 @@ class _Execution:
         plan = self.plan
         self.provenance.close()
         if self.tally.total:
-            from latentmd.sampling.rollout.report import write_report
-
             begin = clock.perf_counter()
             self.progress("drawing the report", self.total, self.total)
-            reference = plan.reference.reference if plan.reference else None
-            write_report(self.folder, reference, plan.settings.interval)
-            if status == "complete":
-                self._write_page(reference, begin - plan.started)
+            self._report(begin - plan.started, complete=status == "complete")
             plan.wall["report"] = clock.perf_counter() - begin
         plan.wall["total"] = clock.perf_counter() - plan.started
         for name in {name for state in self.states.values() for name in state.counts}:
@@ -202,20 +194,20 @@ class _Execution:
         self.folder.write_summary(summary)
         return summary
 
-    def _write_page(self, reference: Reference | None, seconds: float) -> None:
-        """evaluation.html of the walkers with at least two frames; a solvent box is left out, for its size."""
-        trajectories = [self.folder.trajectory(walker) for walker, frames in self.tally.frames.items() if frames > 1]
-        protocol = self.plan.prepared.molecule.protocol
-        if not trajectories or protocol.solvent == "explicit":
-            return
-        from latentmd.model.zero_shot import zero_shot_lines
-        from latentmd.sampling.rollout.page import write_simulation_page
+    def _report(self, seconds: float, complete: bool) -> None:
+        """report.png, and evaluation.html of a complete run; a solvent box has no page, for its size."""
+        from latentmd.sampling.rollout.page import PAGE, write_simulation_page
+        from latentmd.sampling.rollout.report import write_report
+        from latentmd.sampling.rollout.run_frames import read_run
+        from latentmd.sampling.rollout.trust import next_lines, trust
 
-        found = zero_shot_of(self.folder.path)
-        sound = 1 - self.tally.failing / self.tally.total
-        source = str(self.plan.prepared.source)
-        write_simulation_page(
-            self.folder.path, trajectories, reference, self.plan.settings.interval, protocol.temperature,
-            title=self.folder.path.name, seconds=seconds,
-            notes=[] if found is None else zero_shot_lines(found, source, sound),
-        )  # fmt: skip
+        plan, protocol = self.plan, self.plan.prepared.molecule.protocol
+        reference = plan.reference.reference if plan.reference else None
+        frames = read_run(self.folder, reference, protocol.temperature)
+        write_report(frames, self.folder.path / "report.png")
+        if complete and protocol.solvent != "explicit":
+            found = zero_shot_of(self.folder.path)
+            write_simulation_page(
+                frames, self.folder.path / PAGE, trust=trust(plan, found), next_lines=next_lines(plan, found),
+                seconds=seconds,
+            )  # fmt: skip
