@@ -13,6 +13,7 @@ from latentmd.analysis.metric import SHARE, Metric
 from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.arrays import Floats
 from latentmd.molecule.checks import MAX_Z
+from latentmd.molecule.contacts import CLASH_DISTANCE, HYDROGEN_CLASH
 from latentmd.report import figures
 from latentmd.report import page as report
 from latentmd.report.markup import bullets, commands, metric_table, table
@@ -33,7 +34,11 @@ _CHECKS = {
     "angles": ("bond angles", f"within {MAX_Z:g} standard deviations of the reference"),
     "chirality": ("stereocentres", "as at the start"),
     "isomer": ("amides", "cis or trans as at the start"),
-    "clashes": ("distances of atoms that are not bonded", "no clash"),
+    "clashes": (
+        "clashes",
+        f"heavy atoms more than two bonds apart at least {CLASH_DISTANCE:g} nm from each other; hydrogens and atoms more "
+        f"than three bonds away {HYDROGEN_CLASH:g} nm",
+    ),
 }
 
 
