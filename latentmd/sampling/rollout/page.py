@@ -36,8 +36,8 @@ _CHECKS = {
     "isomer": ("amides", "cis or trans as at the start"),
     "clashes": (
         "clashes",
-        f"heavy atoms more than two bonds apart at least {CLASH_DISTANCE:g} nm from each other; hydrogens and atoms more "
-        f"than three bonds away {HYDROGEN_CLASH:g} nm",
+        f"heavy atoms more than two bonds apart at least {CLASH_DISTANCE:g} nm from each other; hydrogens and atoms "
+        f"more than three bonds away {HYDROGEN_CLASH:g} nm",
     ),
 }
 
