@@ -34,7 +34,12 @@ def cell(value: float | None, unit: str = "") -> str:
 
 
 def interval(low: float | None, high: float | None, unit: str = "") -> str:
-    """A 95 % interval for a table; empty where there is none."""
+    """A 95 % interval for a table; empty where there is none.
+
+    Args:
+        low, high: its ends.
+        unit: of a metric, as for `cell`.
+    """
     if low is None or high is None or (math.isnan(low) and math.isnan(high)):
         return ""
     return f"{cell(low, unit)} to {cell(high, unit)}"
