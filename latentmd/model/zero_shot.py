@@ -55,5 +55,5 @@ def next_commands(found: ZeroShot, source: str) -> list[str]:
     return [
         f"latentmd simulate {source} --wall 10min",
         f"latentmd md {source} --time 20ns --out {stem}-md",
-        f"latentmd train {stem}-md/walker-*.xtc --top {stem}-md/topology.pdb --from {start} --out {stem}.pt",
+        f"latentmd train finetune {stem}-md/walker-*.xtc --top {stem}-md/topology.pdb --from {start} --out {stem}.pt",
     ]

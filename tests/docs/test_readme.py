@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from latentmd.cli.main import COMMANDS, main
+from tests.command_lines import parse
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -45,23 +44,26 @@ def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= LONGEST
 
 
-def _commands() -> list[str]:
-    lines = [part.strip() for block in _blocks("bash") for line in block.splitlines() for part in line.split("&&")]
-    typed = re.findall(r"^\|[^|]*\| `([^`]*)` \|", README, re.MULTILINE)
-    assert typed, "the table of what to type"
-    return [line for line in [*lines, *typed] if line.startswith("latentmd ")]
-
-
-@pytest.mark.parametrize("line", _commands())
-def test_commands_parse(line: str) -> None:
-    words = shlex.split(line)[1:]
-    assert words[0] in COMMANDS
-    command = main.commands.get(words[0]) or main.get_command(None, words[0])  # type: ignore[arg-type]
-    assert command is not None
-    command.make_context(words[0], words[1:])
-
-
 PAGES = ["README.md", "CONTRIBUTING.md", *(str(page.relative_to(ROOT)) for page in sorted(ROOT.glob("docs/**/*.md")))]
+
+
+def _commands() -> list[tuple[str, str]]:
+    """Every line that a page tells to type, with the page: in blocks of code, and in README's table."""
+    found = []
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        fenced = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+        blocks = [code for language, code in fenced if language in ("", "bash", "text")]
+        lines = [part.strip() for block in blocks for line in block.replace("\\\n", "").splitlines()
+                 for part in re.split("&&|;", line)]  # fmt: skip
+        typed = re.findall(r"^\|[^|]*\| `([^`]*)` \|", text, re.MULTILINE) if page == "README.md" else []
+        found += [(page, line) for line in [*lines, *typed] if line.startswith("latentmd ")]
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), _commands())
+def test_commands_parse(page: str, line: str) -> None:
+    parse(line)
 
 
 @pytest.mark.parametrize("path", [page for page in PAGES if "_build" not in page])

@@ -106,8 +106,10 @@ def read_run(folder: OutputFolder, reference: Reference | None, temperature: flo
     written = [path for path in folder.trajectories() if path.stat().st_size]
     walkers = [walker for path in written if (walker := _read(path, topology, spec)) is not None]
     times, runs, views = zip(*walkers, strict=True)
-    rows = read_provenance(folder.provenance)
-    return RunFrames(topology, spec, list(runs), list(times), views[0], rows, reference, temperature)
+    return RunFrames(
+        topology=topology, spec=spec, runs=list(runs), times=list(times), view=views[0],
+        provenance=read_provenance(folder.provenance), reference=reference, temperature=temperature,
+    )  # fmt: skip
 
 
 def describe(topology: Any) -> FeatureSpec:

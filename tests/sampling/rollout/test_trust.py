@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from types import SimpleNamespace as Record
 from typing import Any
 
 import pytest
 
-from latentmd.cli.main import main
 from latentmd.model.manifest import ZeroShot
 from latentmd.sampling.rollout.trust import next_lines, trust
+from tests.command_lines import parse
 
 FOUND = ZeroShot(model="peptides", sha256="0", sequence="ALA-GLY", trained=False, nearest=[("ALA-ALA", 1)], pairs=0.5)
 
@@ -36,7 +35,4 @@ def test_what_is_said_depends_on_what_made_the_frames() -> None:
 @pytest.mark.parametrize(("model", "found"), [(None, None), (OWN, None), (OWN, FOUND)])
 def test_commands_parse(model: Any, found: ZeroShot | None) -> None:
     for line in next_lines(_plan(model), found):
-        program, name, *words = shlex.split(line)
-        command = main.get_command(None, name)  # type: ignore[arg-type]
-        assert program == "latentmd" and command is not None
-        command.make_context(name, words)
+        parse(line)
