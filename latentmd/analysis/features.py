@@ -145,6 +145,7 @@ class FeatureSet:
         interval: ps between frames.
         kept: whole frames in nm spread evenly over all runs, (kept, atoms, 3).
         totals: structure checks; empty where no template was given.
+        timeless: whether a file carries no times, so that the interval is what the user said.
     """
 
     files: tuple[Path, ...]
@@ -152,6 +153,7 @@ class FeatureSet:
     interval: float
     kept: Floats
     totals: StructureTotals
+    timeless: bool = False
 
     @property
     def frames(self) -> int:
@@ -200,10 +202,12 @@ def read_set(
     runs, kept, totals, spacings = [], [], StructureTotals(), []
     per_run = max(1, KEPT_FRAMES // len(paths))
     total: float | None = None
+    timeless = False
     done = 0
     block = max(1, CHUNK_COORDINATES // (3 * topology.n_atoms))
     for path in paths:
-        reader = TrajectoryReader(path, topology, interval=interval, block=block)
+        reader = TrajectoryReader(path, topology, interval=interval, block=block, strict=False)
+        timeless |= reader.timeless
         spacings.append(reader.interval)
         values, frames = [], []
         for positions, _ in reader:
@@ -221,7 +225,9 @@ def read_set(
             f"{paths[int(np.argmin(spacings))]} has a frame every {min(spacings):g} ps and "
             f"{paths[int(np.argmax(spacings))]} every {max(spacings):g} ps; evaluate runs of one spacing together"
         )
-    return FeatureSet(tuple(paths), runs, float(np.mean(spacings)), np.concatenate(kept), totals)
+    return FeatureSet(
+        tuple(paths), runs, float(np.mean(spacings)), np.concatenate(kept), totals=totals, timeless=timeless
+    )
 
 
 def _spread(frames: Floats, count: int) -> Floats:

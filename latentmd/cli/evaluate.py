@@ -60,7 +60,7 @@ Examples:
 )
 @click.option("--model", help="Evaluate this model's own rollouts (no GENERATED then), encoder, decoder and energies.")
 @click.option("--lag", type=Time(), default="100ps", show_default=True, help="Lag of TICA and the Markov model.")
-@click.option("--interval", type=Time(), help="Time between frames, for files without times (.npy).")
+@click.option("--interval", type=Time(), help="Time between frames, for files without times (DCD, XYZ, .npy, ...).")
 @click.option("--temperature", type=click.FloatRange(min=1), help="Kelvin. [default: the model's, or 350]")
 @click.option("--resample", is_flag=True, help="Thin the finer of two frame spacings to the coarser.")
 @click.option(

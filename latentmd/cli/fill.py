@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from latentmd.sampling.paths.fill import FillResult
 
 _OPTIONS = (
-    click.option("--interval", type=Time(), help="Time between the given frames, for formats without times (DCD)."),
+    click.option("--interval", type=Time(), help="Time between given frames, for files without times (DCD, XYZ, ...)."),
     click.option("--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]"),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness."),
     click.option("--processes", type=click.IntRange(min=1), help="Worker processes. [default: one per core]"),

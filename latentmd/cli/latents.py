@@ -21,7 +21,7 @@ Examples:
 @click.option("--top", required=True, type=click.Path(path_type=Path), help="PDB file of the molecule.")
 @click.option("--model", required=True, help="Bundle or bundled model.")
 @click.option("--lag", type=Time(), help="Lag of VAMP-2. [default: the model's shortest step]")
-@click.option("--interval", type=Time(), help="Time between frames, for files without times (.npy).")
+@click.option("--interval", type=Time(), help="Time between frames, for files without times (DCD, XYZ, .npy, ...).")
 @click.option(
     "--frames",
     type=click.IntRange(min=100),

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from latentmd.cli.common import interrupted
+from latentmd.cli.common import Time, interrupted
 from latentmd.cli.progress import Display
 
 #: Options that were those of `latentmd train` itself, and the commands that took their place.
@@ -65,6 +65,8 @@ _TRAJECTORIES = click.argument(
     "trajectories", metavar="TRAJECTORIES...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 _TOP = click.option("--top", required=True, type=click.Path(path_type=Path), help="PDB file of the molecule.")
+_INTERVAL = click.option("--interval", type=Time(),
+                         help="Time between frames, for files without times (DCD, XYZ, .npy, ...).")  # fmt: skip
 _OUT = click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, such as my.pt.")
 _CONFIG = click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings; defaults otherwise.")
 _SEED = click.option("--seed", type=click.IntRange(min=0), help="Decides all randomness.  [default: 0]")
@@ -113,7 +115,7 @@ def _check_out(out: Path, resume: bool, overwrite: bool) -> None:
 
 
 @train_command.command("molecule", short_help="One molecule, from trajectories.")
-@_options(_TRAJECTORIES, _TOP, _OUT, _CONFIG)
+@_options(_TRAJECTORIES, _TOP, _INTERVAL, _OUT, _CONFIG)
 @click.option("--name", default="", help="Name of the model in its manifest; the file's stem by default.")
 @_options(_SEED, _RESUME, _OVERWRITE, _DEVICE)
 @click.option("--devices", type=int, default=1, show_default=True, help="Number of GPUs.")
@@ -125,7 +127,7 @@ def molecule_command(
 ) -> None:  # fmt: skip
     """Train a surrogate of one molecule from TRAJECTORIES, one file per independent run.
 
-    Any files that mdtraj reads will do.
+    Any files that mdtraj reads will do; those without times need --interval.
     """
     if len(trajectories) == 1 and trajectories[0].is_dir():
         raise click.UsageError(
@@ -146,29 +148,29 @@ def molecule_command(
 
 @train_command.command("peptides", short_help="Many peptides at once, from a data set.")
 @click.argument("dataset", type=click.Path(path_type=Path))
-@_OUT
+@_options(_INTERVAL, _OUT)
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
               help="Wall time of training, reading and scoring aside.")  # fmt: skip
 @_options(_SEED, _RESUME, _OVERWRITE, _DEVICE)
 def peptides_command(
-    dataset: Path, out: Path, minutes: float, seed: int | None, resume: bool, overwrite: bool, device: str
+    dataset: Path, out: Path, minutes: float, seed: int | None, overwrite: bool, **options: Any
 ) -> None:
     """Train one model of the many peptides of DATASET, and score it on some that are held out.
 
     DATASET is a folder with a folder for each peptide, such as `latentmd md PEPTIDES/` writes.
     """
-    _check_out(out, resume, overwrite)
+    _check_out(out, options["resume"], overwrite)
     with _training() as progress:
         from latentmd.training.peptides.run import PeptideSettings, train_peptides
 
         settings = PeptideSettings(minutes=minutes, seed=seed or 0)
-        result = train_peptides(dataset, out, settings, resume=resume, device=device, report=progress)
+        result = train_peptides(dataset, out, settings, report=progress, **options)
     click.echo(result.table())
     click.echo(f"wrote {out}; simulate with it: latentmd simulate PEPTIDE.pdb --model {out}")
 
 
 @train_command.command("finetune", short_help="One peptide, from a model of many and trajectories.")
-@_options(_TRAJECTORIES, _TOP)
+@_options(_TRAJECTORIES, _TOP, _INTERVAL)
 @click.option("--from", "start", metavar="MODEL", default="peptides", show_default=True,
               help="Model of many peptides, by name or file.")  # fmt: skip
 @_OUT
@@ -202,10 +204,10 @@ def finetune_command(
                 type=click.Path(path_type=Path))  # fmt: skip
 @click.option("--top", type=click.Path(path_type=Path), help="PDB file of the molecule of TRAJECTORIES.")
 @click.option("--model", required=True, help="Finished model that the paths belong to, by name or file.")
-@_options(_OUT, _SEED, _RESUME, _OVERWRITE, _DEVICE)
+@_options(_INTERVAL, _OUT, _SEED, _RESUME, _OVERWRITE, _DEVICE)
 def paths_command(
-    trajectories: tuple[Path, ...], top: Path | None, model: str, out: Path, seed: int | None, resume: bool,
-    overwrite: bool, device: str,
+    trajectories: tuple[Path, ...], top: Path | None, model: str, out: Path, seed: int | None, overwrite: bool,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Train the path model of a finished model, which `latentmd upsample` and `latentmd inpaint` use.
 
@@ -215,7 +217,7 @@ def paths_command(
     if (top is None) != many:
         expected = "leave --top out with a DATASET" if many else "expected --top with the PDB file of the molecule"
         raise click.UsageError(expected)
-    _check_out(out, resume, overwrite)
+    _check_out(out, options["resume"], overwrite)
     with _training() as progress:
         from dataclasses import replace
 
@@ -224,17 +226,12 @@ def paths_command(
             from latentmd.training.peptides.paths import DEFAULTS, train_peptide_paths
 
             settings = replace(DEFAULTS, seed=seed or 0)
-            train_peptide_paths(
-                trajectories[0], model, out, settings, resume=resume, device=device, report=progress
-            )  # fmt: skip
+            train_peptide_paths(trajectories[0], model, out, settings, report=progress, **options)
         else:
             from latentmd.training.paths import PathTraining, train_paths
 
             settings = PathTraining(seed=seed or 0)
-            train_paths(
-                trajectories, str(top), model, out=out, settings=settings, resume=resume, device=device,
-                report=progress,
-            )  # fmt: skip
+            train_paths(trajectories, str(top), model, out=out, settings=settings, report=progress, **options)
     click.echo(f"wrote {out}; it is found beside the model, as <model>.paths.pt")
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from latentmd.analysis.features import EvaluationError
+from latentmd.analysis.features import EvaluationError, FeatureSet
 from latentmd.arrays import Floats
+from latentmd.io.formats import trajectories_in
+from latentmd.units import format_time
 
-TRAJECTORIES = (".xtc", ".dcd", ".h5", ".trr", ".nc", ".npy")
 _NS_PER_DAY = 86400 / 1000  # ns/day in one ps/s
 
 
@@ -28,13 +29,33 @@ def trajectory_files(paths: Sequence[str | Path]) -> list[Path]:
         if not given.is_dir():
             found.append(given)
             continue
-        inside = sorted(p for p in given.iterdir() if p.suffix in TRAJECTORIES and "energy" not in p.stem)
+        inside = [p for p in trajectories_in(given) if "energy" not in p.stem]
         if not inside:
-            raise EvaluationError(f"{given}: a folder without trajectories; expected files ending in {TRAJECTORIES}")
+            raise EvaluationError(f"{given}: a folder without trajectories; expected files such as *.xtc or *.dcd")
         found += inside
     if not found:
         raise EvaluationError("no trajectory was named; expected at least one file or folder")
     return found
+
+
+def refuse_unused_interval(interval: float | None, *sets: FeatureSet) -> None:
+    """Refuse an interval where no file needs it and the files' own times say another.
+
+    Args:
+        interval: ps between frames that the user gave.
+        sets: all trajectories of the evaluation.
+
+    Raises:
+        EvaluationError: with both intervals.
+    """
+    if interval is None or any(s.timeless for s in sets):
+        return
+    for s in sets:
+        if abs(s.interval - interval) > 1e-3 * interval:
+            raise EvaluationError(
+                f"--interval is {format_time(interval)}, but {s.files[0]} has its own times, a frame every"
+                f" {format_time(s.interval)}: leave the option out"
+            )
 
 
 @dataclass(frozen=True)

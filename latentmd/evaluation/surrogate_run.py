@@ -150,8 +150,8 @@ class SurrogateRun:
         tick = self._tick("reading the reference")
         md = features.read_set(files, self.topology, self.spec, template=None, interval=settings.interval, tick=tick)
         template = structure_template(self.topology, md.kept)
-        training, spacing = load_positions(trajectory_files(train), str(self.top), settings.interval)
-        test, _ = load_positions(files, str(self.top), settings.interval)
+        training, spacing = load_positions(trajectory_files(train), str(self.top), settings.interval, strict=False)
+        test, _ = load_positions(files, str(self.top), settings.interval, strict=False)
         step = step or default_step(self.propagator.lag_range, settings.lag, md.interval)
         stride, train_stride = round(step / md.interval), round(step / spacing)
         dense = md.runs if stride > 1 else None

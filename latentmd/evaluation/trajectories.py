@@ -18,7 +18,7 @@ from latentmd.evaluation.compare import compare
 from latentmd.evaluation.document import document
 from latentmd.evaluation.frame_baselines import chosen_baselines, frame_baselines
 from latentmd.evaluation.frames import energy_metrics, structure_metrics
-from latentmd.evaluation.inputs import RunRecord, run_record, trajectory_files
+from latentmd.evaluation.inputs import RunRecord, refuse_unused_interval, run_record, trajectory_files
 from latentmd.evaluation.page import write
 from latentmd.evaluation.settings import (
     ASSUMED_TEMPERATURE,
@@ -70,6 +70,7 @@ def evaluate(
     own = features.read_set(
         trajectory_files(generated), topology, spec, template=template, interval=settings.interval, tick=tick
     )
+    refuse_unused_interval(settings.interval, md, own)
     notes = _notes(settings, md, own, spec)
     spacing, dense = md.interval, md.runs
     interval, md.runs, own.runs = _common_spacing(md, own, settings.resample, notes)

@@ -10,18 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.io.ascii import ascii_path
+from latentmd.io.cells import CUT, Bonds
+from latentmd.io.formats import FORMATS
+from latentmd.io.trajectory_file import StoredBlock, TrajectoryError, TrajectoryFile, first_line
 from latentmd.molecule.chemistry import chemistry
+from latentmd.units import format_time
 
-_TIMELESS = frozenset((".dcd", ".pdb", ".xyz", ".npy", ".mdcrd", ".crd", ".binpos", ".arc"))
-_OWN_TOPOLOGY = frozenset((".pdb", ".h5", ".lh5", ".hdf5", ".gro"))
 _SPACING = 1e-3  # relative tolerance of frame spacing, beside the float32 rounding of stored times
-# What mdtraj's readers raise for damaged or foreign files.
-_READ_ERRORS = (OSError, RuntimeError, ValueError, TypeError, IndexError, KeyError, EOFError)
-
-
-class TrajectoryError(ValueError):
-    """A trajectory file that cannot be used; the message says why and what to do."""
 
 
 class FrameBlock(NamedTuple):
@@ -34,48 +29,61 @@ class FrameBlock(NamedTuple):
 class TrajectoryReader:
     """One trajectory file, read in blocks of frames.
 
-    Reads what mdtraj reads, and .npy arrays [frames, atoms, 3] in nm, which are memory mapped. Molecules that a
-    periodic box cut are made whole.
+    Reads the formats in `latentmd.io.formats`, packed by gzip or bzip2 or not: .npy arrays [frames, atoms, 3] in nm,
+    which are memory mapped, text files of several programs, and what mdtraj reads. Molecules that a periodic box cut
+    are made whole.
 
     Args:
         path: the trajectory.
         top: PDB file, or mdtraj.Topology, or openmm.app.Topology of its atoms.
-        interval: ps between frames, for formats without times (DCD, PDB, XYZ, NPY); ignored where the file has them.
+        interval: ps between frames, for files without times.
         block: frames read at a time.
+        strict: whether `interval` is refused where the file has other times, and so are frames in which a molecule is
+            in pieces; without, the file's times are used, and frames that may be wrong are read for what they are.
 
     Attributes:
         n_atoms: number of atoms.
+        timeless: whether the file says nothing about times, or the same time of every frame.
 
     Raises:
         TrajectoryError: missing, empty or foreign file, or other atoms than the topology's. Iteration also raises it
             for damage, non-finite frames and irregular spacing.
     """
 
-    def __init__(self, path: str | Path, top: Any, *, interval: float | None = None, block: int = 1000) -> None:
+    def __init__(
+        self, path: str | Path, top: Any, *, interval: float | None = None, block: int = 1000, strict: bool = True
+    ) -> None:
         self.path = Path(path)
-        self.block = block
         self._topology = load_topology(top)
-        self._given_interval = None if _has_times(self.path) else interval
+        self._file = TrajectoryFile(self.path, self._topology, block)
+        self._kind = FORMATS[self._file.suffix].times
+        self._bonds = Bonds(self._topology)
+        self._strict = strict
         self._times: NDArray[np.float64] | None = None
         self.n_atoms: int = self._topology.n_atoms
-        if not self.path.is_file():
-            raise TrajectoryError(f"Trajectory {self.path} not found; check the path.")
-        if self.path.stat().st_size == 0:
-            raise TrajectoryError(f"Trajectory {self.path} is empty; was the run that writes it started?")
-        self._check_atoms()
+        self.timeless = self._finds_no_times()
+        self._given_interval = interval if self.timeless else None
+        own = self.interval if strict and interval is not None else None
+        if own is not None and interval is not None and abs(own - interval) > _SPACING * interval:
+            raise TrajectoryError(
+                f"--interval is {format_time(interval)}, but {self.path} has its own times, a frame every"
+                f" {format_time(own)}: leave the option out."
+            )
 
     @property
     def interval(self) -> float:
         """Time between frames in ps.
 
         Raises:
-            TrajectoryError: the format has no times and no interval was given, or there are fewer than two frames.
+            TrajectoryError: the file has no times and no interval was given, or there are fewer than two frames.
         """
         if self._given_interval is not None:
             return self._given_interval
-        if not _has_times(self.path):
+        if self.timeless:
+            lack = ", which carries no times" if self._kind == "never" else " without times"
             raise TrajectoryError(
-                f"{self.path} is a {self.path.suffix} file, which carries no times; give the interval between frames."
+                f"{self.path} is a {self._file.suffix} file{lack}; give the time between its frames, such as"
+                " --interval 10ps (interval=10.0 in Python)."
             )
         times = self._times if self._times is not None else self._first_times()
         if len(times) < 2:
@@ -97,9 +105,10 @@ class TrajectoryReader:
     def __iter__(self) -> Iterator[FrameBlock]:
         """Blocks of checked frames from the first to the last."""
         done, last, spacing = 0, math.nan, math.nan
-        for positions, stored in self._blocks():
+        for found, cells, stored in self._file.blocks():
+            positions = self._bonds.whole(np.ascontiguousarray(found, dtype=np.float32), cells)
             self._check_frames(positions, done)
-            if stored is None:
+            if stored is None or self.timeless:
                 times = np.asarray(np.arange(done, done + len(positions)) * (self._given_interval or 1.0), np.float64)
             else:
                 times = stored
@@ -115,135 +124,23 @@ class TrajectoryReader:
 
     def positions(self) -> NDArray[np.float32]:
         """All frames [frames, atoms, 3] nm, checked; a read-only memory map for float32 .npy files."""
-        if self.path.suffix == ".npy":
-            array = self._open_array()
-            if array.dtype == np.float32:
-                self._times = np.concatenate([part.times for part in self])
-                return array
+        if (array := self._file.mapped) is not None:
+            self._times = np.concatenate([part.times for part in self])
+            return array
         parts = list(self)
         self._times = np.concatenate([part.times for part in parts])
         return np.concatenate([part.positions for part in parts])
 
-    def _blocks(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64] | None]]:
-        if self.path.suffix == ".npy":
-            array = self._open_array()
-            for start in range(0, len(array), self.block):
-                yield np.asarray(array[start : start + self.block], dtype=np.float32), None
-            return
-        done = 0
-        try:
-            for part in self._mdtraj_blocks():
-                times = np.asarray(part.time, dtype=np.float64) if _has_times(self.path) else None
-                if part.unitcell_vectors is not None and part.topology.n_bonds:
-                    part.make_molecules_whole(inplace=True)
-                yield np.ascontiguousarray(part.xyz, dtype=np.float32), times
-                done += part.n_frames
-        except TrajectoryError:
-            raise
-        except _READ_ERRORS as error:
-            raise TrajectoryError(
-                f"Trajectory {self.path} cannot be read after frame {done} ({_first_line(error)}): it is truncated,"
-                f" damaged or not a {self.path.suffix} file. Write it again, or cut it after its last whole frame."
-            ) from error
-
-    def _mdtraj_blocks(self) -> Iterator[Any]:
-        import mdtraj
-
-        options = {} if self.path.suffix in _OWN_TOPOLOGY else {"top": self._topology}
-        with ascii_path(self.path) as name:
-            yield from mdtraj.iterload(name, chunk=self.block, **options)
-
-    def _open_array(self) -> NDArray[np.float32]:
-        try:
-            array = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except _READ_ERRORS as error:
-            raise TrajectoryError(
-                f"{self.path} is not a whole .npy file ({_first_line(error)}): it is truncated or damaged; write it"
-                " again."
-            ) from error
-        if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind != "f":
-            raise TrajectoryError(
-                f"{self.path} holds a {array.dtype} array of shape {array.shape}; expected floats of shape"
-                f" (frames, {self.n_atoms}, 3) in nm."
-            )
-        return np.asanyarray(array)
+    def _finds_no_times(self) -> bool:
+        if self._kind == "never":
+            return True
+        times = next(iter(self._file.blocks()), StoredBlock(np.empty((0, 0, 3)), None, np.empty(0))).times
+        return times is None or (len(times) > 1 and float(np.ptp(times)) == 0.0)
 
     def _first_times(self) -> NDArray[np.float64]:
         for part in self:
             return part.times
         return np.empty(0)
-
-    def _check_atoms(self) -> None:
-        if self.path.suffix == ".npy":
-            found = self._open_array().shape[1]
-        elif self.path.suffix in _OWN_TOPOLOGY:
-            self._check_own_topology()
-            return
-        else:
-            found = self._stored_atoms()
-        if found != self.n_atoms:
-            heavy = sum(atom.element.symbol != "H" for atom in self._topology.atoms)
-            hint = " That is the number of heavy atoms: the hydrogens were not saved." if found == heavy else ""
-            raise TrajectoryError(
-                f"Trajectory {self.path} has {found} atoms, the topology has {self.n_atoms}"
-                f" ({_residue_summary(self._topology)}).{hint} Give the topology that the trajectory was written with."
-            )
-
-    def _stored_atoms(self) -> int:
-        import mdtraj
-
-        try:
-            with ascii_path(self.path) as name, mdtraj.open(name) as file:
-                data = file.read(n_frames=1)
-            self._check_dcd_header()
-            return int((data[0] if isinstance(data, tuple) else data).shape[1])
-        except TrajectoryError:
-            raise
-        except _READ_ERRORS as error:
-            raise TrajectoryError(
-                f"{self.path} cannot be read as a {self.path.suffix or 'trajectory'} file ({_first_line(error)}): it is"
-                " truncated, damaged or of another format."
-            ) from error
-
-    def _check_dcd_header(self) -> None:
-        """A DCD file states its number of frames; mdtraj silently stops at the end of a shorter file."""
-        if self.path.suffix != ".dcd":
-            return
-        import mdtraj
-
-        with open(self.path, "rb") as raw:
-            header = raw.read(12)
-        order = "<" if header[:4] == b"\x54\x00\x00\x00" else ">"
-        claimed = int(np.frombuffer(header[8:12], dtype=f"{order}i4")[0])
-        with ascii_path(self.path) as name, mdtraj.open(name) as file:
-            held = len(file)
-        if held < claimed:
-            raise TrajectoryError(
-                f"Trajectory {self.path} is truncated: its header states {claimed} frames, it holds {held}. Write it"
-                " again, or save its whole frames to a new file."
-            )
-
-    def _check_own_topology(self) -> None:
-        try:
-            own = next(self._mdtraj_blocks()).topology
-        except StopIteration:
-            raise TrajectoryError(f"Trajectory {self.path} has no frames.") from None
-        except _READ_ERRORS as error:
-            raise TrajectoryError(
-                f"{self.path} cannot be read as a {self.path.suffix} file ({_first_line(error)})."
-            ) from error
-        if own.n_atoms != self.n_atoms:
-            raise TrajectoryError(
-                f"Trajectory {self.path} has {own.n_atoms} atoms ({_residue_summary(own)}), the topology has"
-                f" {self.n_atoms} ({_residue_summary(self._topology)})."
-            )
-        pairs = zip(own.atoms, self._topology.atoms, strict=True)
-        differ = [f"{a} (topology: {b})" for a, b in pairs if a.element != b.element]
-        if differ:
-            shown = ", ".join(differ[:5]) + (f" and {len(differ) - 5} more" if len(differ) > 5 else "")
-            raise TrajectoryError(
-                f"Atoms of trajectory {self.path} differ from the topology: {shown}. Bring both into the same order."
-            )
 
     def _check_frames(self, positions: NDArray[np.float32], done: int) -> None:
         bad = ~np.isfinite(positions).all(axis=(1, 2))
@@ -261,6 +158,23 @@ class TrajectoryReader:
                     f"Frame {done + int(np.argmax(point))} of {self.path} has all atoms at one point: it was never"
                     " written. Cut the trajectory before it."
                 )
+        self._check_bonds(positions, done)
+
+    def _check_bonds(self, positions: NDArray[np.float32], done: int) -> None:
+        """Refuse another unit or order of atoms, and frames in which a molecule is in pieces."""
+        ratios = self._bonds.ratios(positions)
+        strange = self._bonds.strange(ratios)
+        pieces = (ratios > CUT).any(axis=1) if self._strict else np.zeros(len(positions), dtype=bool)
+        if strange is None and not pieces.any():
+            return
+        frame = 0 if strange is not None else int(np.argmax(pieces))
+        worst = strange if strange is not None else int(np.argmax(ratios[frame]))
+        a, b = (self._topology.atom(int(i)) for i in self._bonds.pairs[worst])
+        length = float(ratios[frame, worst] * self._bonds.usual[worst])
+        raise TrajectoryError(
+            f"Frame {done + frame} of {self.path} has a bond of {length:.2g} nm from {a} to {b}, where about"
+            f" {self._bonds.usual[worst]:.2g} nm are usual: {_reason(float(np.median(ratios[frame])), length)}."
+        )
 
     def _check_spacing(self, times: NDArray[np.float64], spacing: float, first: int) -> None:
         """Refuse a gap that is not `spacing`; the gap before frame `first` is the first of `times`."""
@@ -277,14 +191,15 @@ class TrajectoryReader:
 
 
 def load_positions(
-    paths: Sequence[str | Path], top: Any, interval: float | None = None
+    paths: Sequence[str | Path], top: Any, interval: float | None = None, strict: bool = True
 ) -> tuple[list[NDArray[np.float32]], float]:
     """Positions of several trajectories of one molecule.
 
     Args:
         paths: trajectory files; each is one trajectory.
         top: PDB file, mdtraj.Topology or openmm.app.Topology.
-        interval: ps between frames, for formats without times.
+        interval: ps between frames, for files without times.
+        strict: as of TrajectoryReader.
 
     Returns:
         One float32 array [frames, atoms, 3] in nm per file (a read-only memory map for .npy), and the interval in ps.
@@ -298,7 +213,7 @@ def load_positions(
     arrays: list[NDArray[np.float32]] = []
     shared: float | None = None
     for path in paths:
-        reader = TrajectoryReader(path, topology, interval=interval)
+        reader = TrajectoryReader(path, topology, interval=interval, strict=strict)
         own = reader.interval  # before the long read, so that a file without times fails at once
         arrays.append(reader.positions())
         own = reader.interval
@@ -330,20 +245,19 @@ def load_topology(top: Any) -> Any:
         raise TrajectoryError(f"Topology {path} is empty; expected a PDB file with ATOM records.")
     try:
         return mdtraj.load_topology(str(path))
-    except _READ_ERRORS as error:
+    except Exception as error:
         raise TrajectoryError(
-            f"Topology {path} cannot be read ({_first_line(error)}); expected a PDB file with ATOM records."
+            f"Topology {path} cannot be read ({first_line(error)}); expected a PDB file with ATOM records."
         ) from error
 
 
-def _has_times(path: Path) -> bool:
-    return path.suffix not in _TIMELESS
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _residue_summary(topology: Any) -> str:
-    names = [residue.name for residue in topology.residues]
-    return "-".join(names) if len(names) <= 8 else f"{'-'.join(names[:4])} and {len(names) - 4} more residues"
+def _reason(scale: float, length: float) -> str:
+    """What makes a bond that long, given the median of all bonds of the frame over their usual lengths."""
+    if not 0.6 < scale < 1.6:
+        return f"all bonds are about {scale:.2g} times as long as usual, so the positions are in another unit"
+    if length > 0.3:
+        return (
+            "the trajectory jumps across a periodic box without storing it (make molecules whole first, as by"
+            " `gmx trjconv -pbc whole`), or its atoms are in another order than in the topology"
+        )
+    return "its atoms are in another order than in the topology, or the file is damaged"

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from latentmd.decoders.internal_coordinates import InternalCoordinates
-from latentmd.io.trajectory import load_positions
+from latentmd.io.trajectory import load_positions, load_topology
 from latentmd.molecule.features import MoleculeGraph, molecule_graph
 from latentmd.training.config import TrainingConfig
 
@@ -85,31 +85,34 @@ class Data:
     graph: MoleculeGraph
 
 
-def load_data(trajectories: Sequence[str | Path] | Trajectories, top: str | Path, config: TrainingConfig) -> Data:
+def load_data(
+    trajectories: Sequence[str | Path] | Trajectories, top: str | Path, config: TrainingConfig,
+    interval: float | None = None,
+) -> Data:  # fmt: skip
     """Read, check and stride the trajectories; the last `holdout` of them validate.
 
     Args:
         trajectories: files that mdtraj reads, or arrays.
         top: PDB file of the molecule.
         config: stride in ps, and how many trajectories are held out.
+        interval: ps between frames, for files without times.
 
     Raises:
+        TrajectoryError: a file that is missing, damaged, of other atoms or without times.
         ValueError: too few trajectories for the split, or frames spaced wider than the configured stride.
     """
-    import mdtraj
-
-    if len(trajectories) <= config.holdout:
-        raise ValueError(
-            f"{len(trajectories)} trajectories given and {config.holdout} held out; give at least {config.holdout + 1} "
-            "independent runs, or set holdout = 0 to train without validation"
-        )
-    topology = mdtraj.load(str(top)).topology
+    topology = load_topology(top)
     if isinstance(trajectories, Trajectories):
         positions, interval = trajectories.checked(topology.n_atoms), trajectories.interval
         names = trajectories.labels()
     else:
-        positions, interval = load_positions(trajectories, top)
+        positions, interval = load_positions(trajectories, top, interval)
         names = [Path(t).name for t in trajectories]
+    if len(positions) <= config.holdout:
+        raise ValueError(
+            f"{len(positions)} trajectories given and {config.holdout} held out; give at least {config.holdout + 1} "
+            "independent runs, or set holdout = 0 in the file for --config to train without validation"
+        )
     every = round(config.stride / interval)
     if every < 1 or abs(every * interval - config.stride) > 1e-6 * config.stride:
         raise ValueError(

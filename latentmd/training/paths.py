@@ -145,7 +145,11 @@ def _largest_jump(run: Tensor, begins: Tensor, at: Tensor) -> int:
 
 
 def encode_files(
-    propagator: Propagator, trajectories: Sequence[Path], top: Path, report: Callable[..., None]
+    propagator: Propagator,
+    trajectories: Sequence[Path],
+    top: Path,
+    report: Callable[..., None],
+    given: float | None = None,
 ) -> tuple[list[Floats], float]:
     """Slow axes [frames, tokens, dim] of trajectory files, and the time between frames in ps.
 
@@ -154,13 +158,14 @@ def encode_files(
         trajectories: files.
         top: PDB file of the molecule.
         report: called with (stage, done, total).
+        given: ps between frames, for files without times.
 
     Raises:
         ValueError: the files have different times between frames.
     """
     latents, interval = [], 0.0
     for number, path in enumerate(trajectories):
-        reader = TrajectoryReader(path, str(top), block=_BATCH)
+        reader = TrajectoryReader(path, str(top), interval=given, block=_BATCH)
         latents.append(np.concatenate([propagator.encode(block.positions).cpu().numpy() for block in reader]))
         if interval and abs(reader.interval - interval) > 1e-3 * interval:
             raise ValueError(f"{path} has a frame every {reader.interval:g} ps, the others every {interval:g} ps")
@@ -176,6 +181,7 @@ def train_paths(
     *,
     out: str | Path | None = None,
     settings: PathTraining = PathTraining(),
+    interval: float | None = None,
     resume: bool = False,
     device: str = "auto",
     report: Callable[..., None] = lambda *_: None,
@@ -188,6 +194,7 @@ def train_paths(
         model: bundle, or name of a bundled model.
         out: file to write; `<bundle>.paths.pt` where None.
         settings: of the training.
+        interval: ps between frames, for files without times.
         resume: go on from the last checkpoint.
         device: "auto", "cpu" or "cuda".
         report: called with (stage, done, total, values).
@@ -203,7 +210,7 @@ def train_paths(
 
     propagator = Propagator(model)
     target = Path(out) if out is not None else beside(find(str(model)))
-    latents, interval = encode_files(propagator, [Path(t) for t in trajectories], Path(top), report)
+    latents, interval = encode_files(propagator, [Path(t) for t in trajectories], Path(top), report, interval)
     torch.manual_seed(settings.seed)
     network = MaskedTrajectory(
         latents[0].shape[2], (interval, max(settings.longest_lag, interval)), width=settings.width,

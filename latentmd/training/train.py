@@ -30,6 +30,7 @@ def train(
     config: TrainingConfig | None = None,
     *,
     name: str = "",
+    interval: float | None = None,
     resume: bool = False,
     device: str = "auto",
     precision: str = "32-true",
@@ -47,6 +48,7 @@ def train(
         out: path of the bundle.
         config: training configuration; defaults otherwise.
         name: name of the model in its manifest.
+        interval: ps between frames, for files without times.
         device, precision, devices: as Lightning takes them ("auto", "cpu", "cuda"; "32-true", "bf16-mixed"; number).
         report: called with (stage, step, steps, losses) as training goes on.
         resume: whether to go on from the last checkpoint.
@@ -65,7 +67,7 @@ def train(
     run = TrainingRun(
         folder, log, report or (lambda *_: None), device=device, precision=precision, devices=devices, resume=resume
     )
-    data = load_data(trajectories, top, config)
+    data = load_data(trajectories, top, config, interval)
     plan: dict[str, Any] = {"settings": config.model_dump(mode="json"), "trajectories": data.names}
     if isinstance(trajectories, Trajectories):
         plan["positions"] = trajectories.digest()

@@ -133,7 +133,7 @@ def test_bad_input_is_refused_in_a_sentence(psi_runs, tmp_path):
     cases = [
         ({"top": fewer}, "22 atoms|10 atoms"),
         ({"generated": [nan], "settings": EvaluationSettings(lag=10.0, interval=1.0)}, "Frame 7 of .* non-finite"),
-        ({"generated": [array]}, "interval between frames"),
+        ({"generated": [array]}, "time between its frames"),
         ({"generated": [constant]}, "same structure"),
         ({"reference": [constant]}, "same structure"),
         ({"generated": [gap]}, "apart"),

@@ -18,7 +18,7 @@ def test_a_folder_with_a_space_and_an_umlaut(tmp_path: Path) -> None:
     folder = tmp_path / "Läufe für Tests"
     folder.mkdir()
     path = folder / "wälker.xtc"
-    xyz = np.random.default_rng(0).random((3, 22, 3))
+    xyz = np.repeat(mdtraj.load(str(TOP)).xyz, 3, axis=0)
     with FrameWriter(path) as writer:
         writer.write(xyz, [1.0, 2.0, 3.0])
     (read,), interval = load_positions([path], TOP)

@@ -176,7 +176,7 @@ def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report:
     if design:
         check_design(propagator, hidden)
     spec, frames = frames_of(subject)
-    given = read_given(request.trajectory, subject.molecule.topology, request.interval, frames.template)
+    given = read_given(request.trajectory, subject.molecule.topology, request.interval)
     steps, lag = _split(given, subject.model.manifest.lag)
     chain, told = None, None
     if hasattr(propagator.module, "told_step"):

@@ -149,7 +149,7 @@ def upsample(
 def _plan(request: FillRequest, every: float) -> FillPlan:
     subject = subject_of((request.top,), request.model, request.inputs)
     spec, frames = frames_of(subject)
-    given = read_given(request.trajectory, subject.molecule.topology, request.interval, frames.template)
+    given = read_given(request.trajectory, subject.molecule.topology, request.interval)
     network = model_of(subject.model.name).trajectories
     path, _ = path_file(_file_of(subject), subject.manifest)
     stride = _stride(given, every, network.lag_range, network.window)

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.io.ascii import ascii_path
+from latentmd.io.formats import trajectories_in
+from latentmd.io.trajectory import TrajectoryReader
 from latentmd.molecule.chain import ChainError, chain
 from latentmd.systems.protocol import Protocol
 from latentmd.training.conditions import recorded_protocol
@@ -19,7 +19,6 @@ from latentmd.training.peptides.data import Trajectory
 
 INTERVAL = 10.0  # ps between frames that are used, the shortest lag of a model of peptides
 SPLITS = ("train", "validation", "test")
-_SUFFIXES = (".xtc", ".dcd", ".trr", ".nc", ".h5")
 _FORM = '{"molecules": [{"name", "topology", "trajectories"}]}'
 
 
@@ -36,20 +35,26 @@ class MoleculeFiles:
         topology: PDB file with all hydrogens.
         trajectories: one per independent run.
         split: "train", "validation" or "test", which is never read; "" where nobody said.
+        interval: ps between frames, for files without times.
     """
 
     name: str
     topology: Path
     trajectories: tuple[Path, ...]
     split: str = ""
+    interval: float | None = None
 
 
-def find_molecules(dataset: Path) -> list[MoleculeFiles]:
+def find_molecules(dataset: Path, interval: float | None = None) -> list[MoleculeFiles]:
     """Molecules of a data set, by name.
 
     A folder with manifest.json, `{"molecules": [{"name", "topology", "trajectories"}]}` with paths relative to it and
     optionally a "split" of each; or one with a folder for each molecule, as `latentmd md` writes it (topology.pdb and
     walker files); or one with NAME.pdb and NAME*.xtc (or dcd, trr, nc, h5).
+
+    Args:
+        dataset: folder.
+        interval: ps between frames, for files without times.
 
     Raises:
         DatasetError: none of these, or a file that is missing.
@@ -67,7 +72,7 @@ def find_molecules(dataset: Path) -> list[MoleculeFiles]:
     if not found:
         raise DatasetError(f"{dataset} holds no molecule with trajectories; expected manifest.json, NAME/topology.pdb "
                            "with trajectories beside it, or NAME.pdb with NAME*.xtc")  # fmt: skip
-    return sorted(found, key=lambda item: item.name)
+    return sorted((replace(item, interval=interval) for item in found), key=lambda item: item.name)
 
 
 def _listed(dataset: Path, listing: Path) -> list[MoleculeFiles]:
@@ -93,17 +98,12 @@ def _listed(dataset: Path, listing: Path) -> list[MoleculeFiles]:
 
 
 def _one(name: str, topology: Path, folder: Path, stem: str = "") -> MoleculeFiles:
-    files = [p for p in sorted(folder.glob(f"{stem}*")) if p.suffix in _SUFFIXES]
-    return MoleculeFiles(name, topology, tuple(files))
+    return MoleculeFiles(name, topology, tuple(trajectories_in(folder, stem)))
 
 
 def trajectory_files(paths: Sequence[str | Path]) -> tuple[Path, ...]:
     """Files, and those of folders in the place of them."""
-    return tuple(
-        file
-        for path in map(Path, paths)
-        for file in (sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES) if path.is_dir() else [path])
-    )
+    return tuple(file for path in map(Path, paths) for file in (trajectories_in(path) if path.is_dir() else [path]))
 
 
 def split_molecules(
@@ -162,29 +162,21 @@ def read_molecule(item: MoleculeFiles) -> Trajectory:
     """Trajectory of one molecule.
 
     Raises:
-        DatasetError: a file that mdtraj cannot read with the topology, a run of fewer than two frames, runs with other
-            spacings, or a molecule that is no peptide.
+        TrajectoryError: a file that does not fit the topology, or of fewer than two frames.
+        DatasetError: runs with other spacings, or a molecule that is no peptide.
     """
-    import mdtraj
     from openmm.app import PDBFile
 
     topology = PDBFile(str(item.topology)).topology
-    with ascii_path(item.topology) as top:
-        own = mdtraj.load_topology(top)
     lanes, spacings = [], set()
     for path in item.trajectories:
-        try:
-            with ascii_path(path) as name:
-                run: Any = mdtraj.load(name, top=own)
-        except (ValueError, OSError, RuntimeError) as error:
-            raise DatasetError(f"{path} cannot be read with {item.topology}: {error}") from error
-        if len(run) < 2:
-            raise DatasetError(f"{path} holds {len(run)} frames; expected at least two")
-        spacing = round(float(run.time[1] - run.time[0]), 6)
-        stride = max(1, round(INTERVAL / spacing)) if spacing > 0 else 1
-        spacings.add(spacing * stride)
-        lanes.append(_picometres(run.xyz[::stride]))
-    if len(spacings) > 1 or not min(spacings) > 0:
+        reader = TrajectoryReader(path, item.topology, interval=item.interval)
+        run = reader.positions()
+        spacing = round(reader.interval, 6)
+        stride = max(1, round(INTERVAL / spacing))
+        spacings.add(round(spacing * stride, 6))
+        lanes.append(_picometres(run[::stride]))
+    if len(spacings) > 1:
         raise DatasetError(f"{item.name}: frames are {sorted(spacings)} ps apart; expected one spacing in all runs")
     shortest = min(map(len, lanes))
     if shortest < 2:

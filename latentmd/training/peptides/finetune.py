@@ -65,6 +65,7 @@ def finetune(
     *,
     start: str | Path = NAME,
     held_out: Sequence[str | Path] = (),
+    interval: float | None = None,
     minutes: float = 3.0,
     scratch: bool = True,
     seed: int = 0,
@@ -83,6 +84,7 @@ def finetune(
         start: model of many peptides, by name or path.
         held_out: independent runs, or folders of them, that all models are scored on; where there are none the last of
             `trajectories` (of a single one its last fifth), which is then not trained on.
+        interval: ps between frames, for files without times.
         minutes: of wall time for fine-tuning, and again for the model from scratch.
         scratch: whether a model is trained from scratch on the same frames, to compare.
         seed: of the random numbers.
@@ -95,7 +97,7 @@ def finetune(
     from openmm.app import PDBFile
 
     file, pdb = load_peptides(start), PDBFile(str(top))
-    training, held = _molecule(pdb, (trajectories, held_out), Path(top), file)
+    training, held = _molecule(pdb, (trajectories, held_out), Path(top), file, interval)
     device, statistics, out = torch.device("cpu"), ResidueStatistics(), Path(out)
     peptides, unseen = read(iter([training]), device, statistics), read(iter([held]), device)
     longest = min(file.model.config.lags[1], (training.frames.shape[1] - 1) * training.interval)
@@ -118,10 +120,14 @@ def finetune(
 
 
 def _molecule(
-    pdb: Any, runs: tuple[Sequence[str | Path], Sequence[str | Path]], top: Path, file: PeptideFile
+    pdb: Any,
+    runs: tuple[Sequence[str | Path], Sequence[str | Path]],
+    top: Path,
+    file: PeptideFile,
+    interval: float | None,
 ) -> tuple[Trajectory, Trajectory]:
     """Trajectories to train on and to score on, of a molecule and under conditions that the model covers."""
-    files = [MoleculeFiles(top.stem, top, trajectory_files(some)) for some in runs]
+    files = [MoleculeFiles(top.stem, top, trajectory_files(some), interval=interval) for some in runs]
     protocol, manifest = dataset_protocol(files), file.manifest
     positions = np.asarray(pdb.getPositions(asNumpy=True)._value)
     answer = manifest.coverage.covers(pdb.topology, protocol.temperature, protocol.force_field_files, positions)

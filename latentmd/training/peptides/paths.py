@@ -26,8 +26,8 @@ _BLOCK = 1000  # frames read at once
 
 
 def train_peptide_paths(
-    dataset: Path, model: str | Path, out: Path, settings: PathTraining = DEFAULTS, *, resume: bool = False,
-    device: str = "auto", report: Callable[..., None] = lambda *_: None,
+    dataset: Path, model: str | Path, out: Path, settings: PathTraining = DEFAULTS, *, interval: float | None = None,
+    resume: bool = False, device: str = "auto", report: Callable[..., None] = lambda *_: None,
 ) -> Path:  # fmt: skip
     """Train the path model of a model of many peptides.
 
@@ -39,6 +39,7 @@ def train_peptide_paths(
         model: of many peptides, whose conditions the trajectories were made under.
         out: file to write.
         settings: of the training.
+        interval: ps between frames, for files without times.
         resume: go on from the last checkpoint.
         device: "auto", "cpu" or "cuda".
         report: called with (stage, done, total, values).
@@ -52,7 +53,7 @@ def train_peptide_paths(
         TrainingError: the trajectories are too short, or the loss broke.
     """
     file = load_peptides(model)
-    molecules, _ = split_molecules(find_molecules(dataset), 0.0, settings.seed)
+    molecules, _ = split_molecules(find_molecules(dataset, interval), 0.0, settings.seed)
     latents, told, kinds, intervals = [], [], set(), []
     for number, item in enumerate(molecules):
         waves, found, names, interval = _waves(item, file)
@@ -88,7 +89,7 @@ def _waves(item: MoleculeFiles, file: PeptideFile) -> tuple[list[Floats], Told, 
     bound, _, _ = bound_peptide(pdb.topology, np.asarray(pdb.getPositions(asNumpy=True)._value), file)
     runs, spacing = [], 0.0
     for path in item.trajectories:
-        reader = TrajectoryReader(path, str(item.topology), block=_BLOCK)
+        reader = TrajectoryReader(path, str(item.topology), interval=item.interval, block=_BLOCK)
         with torch.no_grad():
             angles = [bound.angles(torch.from_numpy(block.positions).float()) for block in reader]
             tokens = [bound.joined(a[..., :0], a) for a in angles]

@@ -83,6 +83,7 @@ def train_peptides(
     out: str | Path,
     settings: PeptideSettings | None = None,
     *,
+    interval: float | None = None,
     resume: bool = False,
     device: str = "auto",
     report: Report = lambda *_: None,
@@ -96,6 +97,7 @@ def train_peptides(
         dataset: folder; see `find_molecules`.
         out: model file to write.
         settings: defaults where None.
+        interval: ps between frames, for files without times.
         resume: go on from the state of an interrupted training with the same settings and data.
         device: "auto", "cpu" or "cuda".
         report: called with (stage, done, total, losses); seconds of a stage.
@@ -105,7 +107,7 @@ def train_peptides(
         OutputError: another training is in the folder, or was begun with other settings.
     """
     s, out = settings or PeptideSettings(), Path(out)
-    files = find_molecules(Path(dataset))
+    files = find_molecules(Path(dataset), interval)
     training, held = split_molecules(files, s.validation, s.seed)
     if not training:
         raise DatasetError(f"{dataset} holds no molecule to train on: all are for validation or test")

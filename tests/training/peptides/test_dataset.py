@@ -11,6 +11,7 @@ import mdtraj
 import numpy as np
 import pytest
 
+from latentmd.io.trajectory import TrajectoryError
 from latentmd.systems.protocol import Protocol
 from latentmd.training.peptides.dataset import (
     DatasetError,
@@ -113,12 +114,12 @@ def test_other_folders_are_refused(make: Callable[[Path], None], message: str, t
 
 def test_runs_that_do_not_fit_are_refused(peptide_dataset: Path, tmp_path: Path) -> None:
     item, other = _files(peptide_dataset), _files(peptide_dataset, "alanine_dipeptide")
-    with pytest.raises(DatasetError, match="cannot be read with"):
+    with pytest.raises(TrajectoryError, match="has 22 atoms, the topology has"):
         read_molecule(MoleculeFiles("a", item.topology, other.trajectories))
     run = mdtraj.load(str(item.trajectories[0]), top=str(item.topology))
     mdtraj.Trajectory(run.xyz, run.topology, time=15.0 * np.arange(1, 25)).save(str(tmp_path / "a.xtc"))
     with pytest.raises(DatasetError, match=r"frames are \[10.0, 15.0\] ps apart"):
         read_molecule(MoleculeFiles("a", item.topology, (item.trajectories[0], tmp_path / "a.xtc")))
     run[:1].save(str(tmp_path / "b.xtc"))
-    with pytest.raises(DatasetError, match="holds 1 frames; expected at least two"):
+    with pytest.raises(TrajectoryError, match="has 1 frame; at least 2 are needed"):
         read_molecule(MoleculeFiles("b", item.topology, (tmp_path / "b.xtc",)))

@@ -1,0 +1,97 @@
+"""Formats of trajectory files: which carry times and names of atoms, and a plain name for each file."""
+
+from __future__ import annotations
+
+import bz2
+import glob
+import gzip
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+_PACKED = {".gz": gzip.open, ".bz2": bz2.open}
+
+
+@dataclass(frozen=True)
+class Format:
+    """What files of a format hold.
+
+    Attributes:
+        times: whether they carry times in ps: always, in some files, or never.
+        atoms: whether they name their atoms.
+    """
+
+    times: Literal["always", "some", "never"]
+    atoms: bool = False
+
+
+#: Formats that can be read, by the end of the file's name.
+FORMATS = {
+    ".xtc": Format("always"),
+    ".trr": Format("always"),
+    ".dtr": Format("always"),
+    ".stk": Format("always"),
+    ".nc": Format("some"),
+    ".ncdf": Format("some"),
+    ".netcdf": Format("some"),
+    ".gro": Format("some", atoms=True),
+    ".h5": Format("some", atoms=True),
+    ".hdf5": Format("some", atoms=True),
+    ".lammpstrj": Format("some"),  # with the lines of `dump_modify time yes units yes`
+    ".lh5": Format("never", atoms=True),
+    ".pdb": Format("never", atoms=True),
+    ".cif": Format("never", atoms=True),
+    ".mmcif": Format("never", atoms=True),
+    ".pdbx": Format("never", atoms=True),
+    ".dcd": Format("never"),  # writers do not agree on the unit of its time step
+    ".xyz": Format("never"),
+    ".extxyz": Format("never"),
+    ".arc": Format("never"),
+    ".mdcrd": Format("never"),
+    ".crd": Format("never"),
+    ".npy": Format("never"),
+}
+
+
+_FOUND = (".xtc", ".trr", ".dcd", ".h5", ".nc", ".ncdf", ".netcdf", ".lammpstrj", ".npy")
+
+
+def trajectories_in(folder: Path, stem: str = "") -> list[Path]:
+    """Trajectory files in a folder, sorted; of formats that hold nothing else, since structures lie there too.
+
+    Args:
+        folder: to look into.
+        stem: that names begin with.
+    """
+    return sorted(p for p in folder.glob(f"{glob.escape(stem)}*") if suffix_of(p) in _FOUND and p.is_file())
+
+
+def suffix_of(path: Path) -> str:
+    """End of a trajectory's name in small letters, without that of a packed file: .pdb of A.PDB.gz."""
+    name = path.with_suffix("") if path.suffix.lower() in _PACKED else path
+    return name.suffix.lower()
+
+
+@contextmanager
+def plain_file(path: Path) -> Iterator[str]:
+    """Yield the name of a file with the same content, unpacked, in ASCII and with an ending in small letters.
+
+    Args:
+        path: of the file, packed by gzip or bzip2 or not.
+    """
+    if str(path).isascii() and path.suffix == suffix_of(path):
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="latentmd-") as folder:
+        plain = Path(folder) / f"file{suffix_of(path)}"
+        unpack = _PACKED.get(path.suffix.lower())
+        if unpack is None:
+            plain.symlink_to(path.absolute())
+        else:
+            with unpack(path, "rb") as packed, plain.open("wb") as out:
+                shutil.copyfileobj(packed, out)
+        yield str(plain)

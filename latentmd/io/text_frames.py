@@ -1,0 +1,227 @@
+"""Frames of text files in the dialects of the programs that write them: XYZ, TINKER archives, mdcrd, LAMMPS dumps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from latentmd.arrays import Doubles
+
+_ANGSTROM = 0.1  # nm
+#: nm and ps of each system of units that LAMMPS names; "lj" has none (https://docs.lammps.org/units.html).
+_LAMMPS_UNITS = {
+    "real": (0.1, 1e-3), "metal": (0.1, 1.0), "nano": (1.0, 1e3), "electron": (0.0529177210903, 1e-3),
+    "si": (1e9, 1e12), "cgs": (1e7, 1e12), "micro": (1e3, 1e6),
+}  # fmt: skip
+# Whole molecules first: unwrapped coordinates, then wrapped ones, as such and as shares of the box.
+_LAMMPS_COLUMNS = (("xu", "yu", "zu"), ("x", "y", "z"), ("xsu", "ysu", "zsu"), ("xs", "ys", "zs"))
+
+
+@dataclass(frozen=True)
+class TextFrame:
+    """One frame.
+
+    Attributes:
+        positions: nm, shape (atoms, 3).
+        labels: what the file calls the atoms, such as element symbols; empty where it does not.
+        cell: vectors of the periodic box in nm, shape (3, 3), or None.
+        time: ps, or None.
+    """
+
+    positions: Doubles
+    labels: tuple[str, ...] = ()
+    cell: Doubles | None = None
+    time: float | None = None
+
+
+class CutShortError(ValueError):
+    """The file ends inside a frame."""
+
+
+def _lines(file: TextIO, count: int) -> list[str]:
+    lines = list(islice(file, count))
+    if len(lines) < count:
+        raise CutShortError("the file ends inside this frame")
+    return lines
+
+
+def _heads(file: TextIO) -> Iterator[str]:
+    """First line of each frame; blank lines at the end are none."""
+    while line := file.readline():
+        if line.strip():
+            yield line
+        elif file.read().strip():
+            raise ValueError("there is a blank line where a frame should begin")
+
+
+def _columns(rows: list[list[str]], first: int) -> Doubles:
+    return np.array([row[first : first + 3] for row in rows], dtype=np.float64)
+
+
+def xyz_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
+    """Frames of an XYZ file, plain or extended (`Properties=`, `Lattice=`), in Å.
+
+    Args:
+        file: open.
+        atoms: not needed; each frame says how many it has.
+    """
+    for head in _heads(file):
+        count = int(head.split()[0])
+        comment, *rows = _lines(file, count + 1)
+        label, place = _extended_columns(comment)
+        words = [row.split() for row in rows]
+        found = re.search(r'Lattice="([^"]*)"', comment)
+        cell = None if found is None else _ANGSTROM * np.array(found[1].split(), dtype=np.float64).reshape(3, 3)
+        labels = tuple(row[label] for row in words) if label >= 0 else ()
+        yield TextFrame(_ANGSTROM * _columns(words, place), labels, cell)
+
+
+def _extended_columns(comment: str) -> tuple[int, int]:
+    """Columns of the symbol (-1 for none) and of x in the rows of an XYZ frame."""
+    found = re.search(r"Properties=([\w:]+)", comment)
+    if found is None:
+        return 0, 1
+    fields = found[1].split(":")
+    starts, at = {}, 0
+    for name, width in zip(fields[::3], fields[2::3], strict=True):
+        starts[name] = at
+        at += int(width)
+    if "pos" not in starts:
+        raise ValueError("Properties= names no column pos")
+    return starts.get("species", -1), starts["pos"]
+
+
+def arc_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
+    """Frames of a TINKER archive, in Å.
+
+    Args:
+        file: open.
+        atoms: not needed; each frame says how many it has.
+    """
+    for head in _heads(file):
+        count = int(head.split()[0])
+        first = _lines(file, 1)
+        box = first[0].split()
+        boxed = len(box) == 6 and "." in box[0]
+        rows = _lines(file, count) if boxed else first + _lines(file, count - 1)
+        cell = np.diag(_ANGSTROM * np.array(box[:3], dtype=np.float64)) if boxed else None
+        yield TextFrame(_ANGSTROM * _columns([row.split() for row in rows], 2), (), cell)
+
+
+def mdcrd_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
+    """Frames of an Amber mdcrd file, in Å, ten numbers of eight characters in a line, with or without a box.
+
+    Args:
+        file: open.
+        atoms: in a frame; the file does not say.
+    """
+    _lines(file, 1)  # title
+    length, boxed, ahead = -(-3 * atoms // 10), None, ""
+    while head := ahead or file.readline().rstrip("\n"):
+        rows = [head, *_lines(file, length - 1)]
+        numbers = [float(row[i : i + 8]) for row in rows for i in range(0, len(row.rstrip()), 8)]
+        if len(numbers) != 3 * atoms:
+            raise ValueError(f"{len(numbers)} numbers where {3 * atoms} were expected: another molecule, or damage")
+        ahead = file.readline().rstrip("\n")
+        if boxed is None:
+            boxed = len(ahead.split()) == 3
+        cell = None
+        if boxed:
+            if len(ahead.split()) != 3:
+                raise CutShortError("the box of this frame is missing")
+            cell, ahead = np.diag(_ANGSTROM * np.array(ahead.split(), dtype=np.float64)), ""
+        yield TextFrame(_ANGSTROM * np.array(numbers).reshape(-1, 3), (), cell)
+
+
+def lammps_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
+    """Frames of a LAMMPS dump, atoms in the order of their ids; Å unless the file names its units.
+
+    Times are known where the file has the lines of `dump_modify time yes units yes`.
+
+    Args:
+        file: open.
+        atoms: not needed; each frame says how many it has.
+    """
+    units: str | None = None
+    items: dict[str, list[str]] = {}
+    while line := file.readline():
+        if not line.strip():
+            continue
+        if not line.startswith("ITEM:"):
+            raise ValueError(f"a line ITEM: was expected, found {line.strip()[:40]!r}")
+        name = line[5:].strip()
+        if name.startswith("ATOMS"):
+            yield _lammps_frame(items, name.split()[1:], file, units)
+            items = {}
+        elif name == "UNITS":
+            units = _lines(file, 1)[0].strip()
+        else:
+            key = name.split(" pp")[0].split(" ff")[0]
+            items[key.split("BOUNDS")[0].strip()] = [name, *_lines(file, 3 if name.startswith("BOX") else 1)]
+    if items:
+        raise CutShortError("the file ends inside this frame")
+
+
+def _lammps_frame(items: dict[str, list[str]], header: list[str], file: TextIO, units: str | None) -> TextFrame:
+    if units is not None and units not in _LAMMPS_UNITS:
+        raise ValueError(f"units {units} have no length in nm")
+    length, duration = _LAMMPS_UNITS[units or "real"]
+    rows = [row.split() for row in _lines(file, int(items["NUMBER OF ATOMS"][1]))]
+    if any(len(row) < len(header) for row in rows):
+        raise CutShortError("a line of this frame is too short")
+    style = next((c for c in _LAMMPS_COLUMNS if set(c) <= set(header)), None)
+    if style is None or "id" not in header:
+        raise ValueError(f"columns {' '.join(header)} lack {'positions' if style is None else 'id'}: dump id x y z")
+    number = header.index("id")
+    rows.sort(key=lambda row: int(row[number]))
+    positions = np.array([[row[header.index(c)] for c in style] for row in rows], dtype=np.float64)
+    origin, cell = _lammps_box(items["BOX"])
+    if "s" in style[0]:
+        positions = origin + positions @ cell
+    labels = tuple(row[header.index("element")] for row in rows) if "element" in header else ()
+    time = float(items["TIME"][1]) * duration if units and "TIME" in items else None
+    return TextFrame(length * positions, labels, length * cell, time)
+
+
+def _lammps_box(lines: list[str]) -> tuple[Doubles, Doubles]:
+    """Origin and vectors of a box from its bounds (https://docs.lammps.org/Howto_triclinic.html)."""
+    rows = np.array([line.split() for line in lines[1:]], dtype=np.float64)
+    if rows.shape == (3, 4):  # general triclinic: vectors and origin
+        return rows[:, 3], rows[:, :3]
+    low, high = rows[:, 0].copy(), rows[:, 1].copy()
+    xy, xz, yz = rows[:, 2] if rows.shape[1] == 3 else (0.0, 0.0, 0.0)
+    low[0] -= min(0.0, xy, xz, xy + xz)
+    high[0] -= max(0.0, xy, xz, xy + xz)
+    low[1] -= min(0.0, yz)
+    high[1] -= max(0.0, yz)
+    sides = high - low
+    return low, np.array([[sides[0], 0, 0], [xy, sides[1], 0], [xz, yz, sides[2]]])
+
+
+_READERS: dict[str, Callable[[TextIO, int], Iterator[TextFrame]]] = {
+    ".xyz": xyz_frames, ".extxyz": xyz_frames, ".arc": arc_frames, ".mdcrd": mdcrd_frames, ".crd": mdcrd_frames,
+    ".lammpstrj": lammps_frames,
+}  # fmt: skip
+TEXT = frozenset(_READERS)
+
+
+def text_frames(name: str, suffix: str, atoms: int) -> Iterator[TextFrame]:
+    """Frames of a text file.
+
+    Args:
+        name: of the file.
+        suffix: that says its format, one of `TEXT`.
+        atoms: expected in a frame.
+
+    Raises:
+        CutShortError: the file ends inside a frame.
+        ValueError, KeyError, IndexError: damage.
+    """
+    with Path(name).open(encoding="utf-8", errors="replace") as file:
+        yield from _READERS[suffix](file, atoms)

@@ -1,0 +1,252 @@
+"""What one trajectory file holds: blocks of positions, boxes and times as stored, and whether its atoms fit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmd.arrays import Doubles, Floats
+from latentmd.io.formats import FORMATS, plain_file, suffix_of
+from latentmd.io.text_frames import TEXT, CutShortError, TextFrame, text_frames
+from latentmd.io.whole_frames import check_whole
+
+
+class TrajectoryError(ValueError):
+    """A trajectory file that cannot be used; the message says why and what to do."""
+
+
+class StoredBlock(NamedTuple):
+    """Consecutive frames as stored: nm, shape (frames, atoms, 3); vectors of the box, nm, (frames, 3, 3); times, ps."""
+
+    positions: Floats
+    cells: Floats | None
+    times: Doubles | None
+
+
+class TrajectoryFile:
+    """A trajectory file of some molecule.
+
+    Args:
+        path: of the file.
+        topology: mdtraj topology of its atoms.
+        block: frames read at a time.
+
+    Raises:
+        TrajectoryError: missing, empty or foreign file, or other atoms than the topology's.
+    """
+
+    def __init__(self, path: Path, topology: Any, block: int) -> None:
+        self.path, self.block = path, block
+        self.suffix = suffix_of(path)
+        self._topology = topology
+        self.n_atoms: int = topology.n_atoms
+        if not path.is_file():
+            raise TrajectoryError(f"Trajectory {path} not found; check the path.")
+        if path.stat().st_size == 0:
+            raise TrajectoryError(f"Trajectory {path} is empty; was the run that writes it started?")
+        if self.suffix not in FORMATS:
+            raise TrajectoryError(
+                f"{path} is no trajectory in a format that is read here; expected a name that ends in"
+                f" {', '.join(FORMATS)}."
+            )
+        self._check_atoms()
+
+    def blocks(self) -> Iterator[StoredBlock]:
+        """Blocks of frames from the first to the last.
+
+        Raises:
+            TrajectoryError: damage, or a file that ends inside a frame.
+        """
+        done = 0
+        try:
+            with plain_file(self.path) as name:
+                for part in self._read(name):
+                    yield part
+                    done += len(part.positions)
+        except TrajectoryError:
+            raise
+        except Exception as error:  # readers of damaged files raise anything
+            self._refuse_damage(done, error)
+
+    @property
+    def mapped(self) -> NDArray[np.float32] | None:
+        """All positions as a memory map, where the file is an unpacked array of them; None otherwise."""
+        if self.path.suffix != ".npy":
+            return None
+        array = self._open_array(self.path)
+        return array if array.dtype == np.float32 else None
+
+    def _refuse_damage(self, done: int, error: Exception) -> NoReturn:
+        raise TrajectoryError(
+            f"Trajectory {self.path} cannot be read after frame {done} ({first_line(error)}): it is truncated,"
+            f" damaged or not a {self.suffix} file. Write it again, or cut it after its last whole frame."
+        ) from error
+
+    def _read(self, name: str) -> Iterator[StoredBlock]:
+        if self.suffix == ".npy":
+            array = self._open_array(Path(name))
+            for start in range(0, len(array), self.block):
+                yield StoredBlock(np.asarray(array[start : start + self.block], dtype=np.float32), None, None)
+        elif self.suffix in TEXT:
+            yield from self._read_text(name)
+        else:
+            timed = self._stores_times(name)
+            for part in self._mdtraj_blocks(name):
+                times = np.asarray(part.time, dtype=np.float64) if timed else None
+                with _quiet():  # angles of a box of zeros
+                    cells = part.unitcell_vectors
+                yield StoredBlock(part.xyz, cells, times)
+
+    def _read_text(self, name: str) -> Iterator[StoredBlock]:
+        frames = text_frames(name, self.suffix, self.n_atoms)
+        done = 0
+        while part := self._next_frames(frames, done):
+            for frame in part:
+                self._check_count(len(frame.positions), done)
+                self._check_labels(frame.labels, done)
+            cells = [np.zeros((3, 3)) if frame.cell is None else frame.cell for frame in part]
+            times = [frame.time for frame in part if frame.time is not None]
+            found = np.array(times) if len(times) == len(part) else None
+            positions = np.array([frame.positions for frame in part], dtype=np.float32)
+            yield StoredBlock(positions, np.array(cells), found)
+            done += len(part)
+
+    def _next_frames(self, frames: Iterator[TextFrame], done: int) -> list[TextFrame]:
+        part: list[TextFrame] = []
+        try:
+            part.extend(islice(frames, self.block))
+        except Exception as error:
+            self._refuse_damage(done + len(part), error)
+        return part
+
+    def _stores_times(self, name: str) -> bool:
+        import mdtraj
+
+        kind = FORMATS[self.suffix].times
+        if kind != "some":
+            return kind == "always"
+        with _quiet(), mdtraj.open(name) as file:
+            return file.read(n_frames=1)[1] is not None
+
+    def _mdtraj_blocks(self, name: str) -> Iterator[Any]:
+        import mdtraj
+
+        options = {} if FORMATS[self.suffix].atoms else {"top": self._topology}
+        blocks = mdtraj.iterload(name, chunk=self.block, **options)
+        while True:
+            with _quiet():
+                part = next(blocks, None)
+            if part is None:
+                return
+            yield part
+
+    def _open_array(self, path: Path) -> NDArray[np.float32]:
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except Exception as error:
+            raise TrajectoryError(
+                f"{self.path} is not a whole .npy file ({first_line(error)}): it is truncated or damaged; write it"
+                " again."
+            ) from error
+        if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind != "f":
+            raise TrajectoryError(
+                f"{self.path} holds a {array.dtype} array of shape {array.shape}; expected floats of shape"
+                f" (frames, {self.n_atoms}, 3) in nm."
+            )
+        return np.asanyarray(array)
+
+    def _check_atoms(self) -> None:
+        """Refuse a file of another number of atoms, or of other ones where it names them."""
+        try:
+            with plain_file(self.path) as name:
+                if FORMATS[self.suffix].atoms:
+                    self._check_own_topology(name)
+                elif self.suffix == ".npy":
+                    self._check_count(self._open_array(Path(name)).shape[1], 0)
+                elif self.suffix not in TEXT:
+                    self._check_count(_stored_atoms(name), 0)
+                check_whole(name, self.suffix)
+        except TrajectoryError:
+            raise
+        except CutShortError as error:
+            raise TrajectoryError(
+                f"Trajectory {self.path} is truncated: {error}. Write it again, or save its whole frames to a new file."
+            ) from error
+        except Exception as error:
+            raise TrajectoryError(
+                f"{self.path} cannot be read as a {self.suffix} file ({first_line(error)}): it is"
+                " truncated, damaged or of another format."
+            ) from error
+
+    def _check_count(self, found: int, frame: int) -> None:
+        if found == self.n_atoms:
+            return
+        heavy = sum(atom.element.symbol != "H" for atom in self._topology.atoms)
+        hint = " That is the number of heavy atoms: the hydrogens were not saved." if found == heavy else ""
+        where = f"Frame {frame} of trajectory" if frame else "Trajectory"
+        raise TrajectoryError(
+            f"{where} {self.path} has {found} atoms, the topology has {self.n_atoms}"
+            f" ({_residue_summary(self._topology)}).{hint} Give the topology that the trajectory was written with."
+        )
+
+    def _check_labels(self, labels: tuple[str, ...], frame: int) -> None:
+        """Refuse symbols of elements in another order; names of other kinds, such as numbers of types, say nothing."""
+        own = [atom.element.symbol for atom in self._topology.atoms]
+        if not labels or list(labels) == own or not set(labels) <= set(own):
+            return
+        k = next(i for i, (a, b) in enumerate(zip(labels, own, strict=True)) if a != b)
+        raise TrajectoryError(
+            f"Atom {k + 1} in frame {frame} of trajectory {self.path} is {labels[k]}, in the topology it is"
+            f" {self._topology.atom(k)}. Bring both into the same order."
+        )
+
+    def _check_own_topology(self, name: str) -> None:
+        first = next(self._mdtraj_blocks(name), None)
+        if first is None:
+            raise TrajectoryError(f"Trajectory {self.path} has no frames.")
+        own = first.topology
+        if own.n_atoms != self.n_atoms:
+            raise TrajectoryError(
+                f"Trajectory {self.path} has {own.n_atoms} atoms ({_residue_summary(own)}), the topology has"
+                f" {self.n_atoms} ({_residue_summary(self._topology)})."
+            )
+        pairs = zip(own.atoms, self._topology.atoms, strict=True)
+        differ = [f"{a} (topology: {b})" for a, b in pairs if a.element != b.element]
+        if differ:
+            shown = ", ".join(differ[:5]) + (f" and {len(differ) - 5} more" if len(differ) > 5 else "")
+            raise TrajectoryError(
+                f"Atoms of trajectory {self.path} differ from the topology: {shown}. Bring both into the same order."
+            )
+
+
+def _stored_atoms(name: str) -> int:
+    import mdtraj
+
+    with _quiet(), mdtraj.open(name) as file:
+        data = file.read(n_frames=1)
+    return int((data[0] if isinstance(data, tuple) else data).shape[1])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the warnings of readers back: of a slower library, of a box that says nothing, which is dealt with here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def first_line(error: BaseException) -> str:
+    """First line of an error's message, or its kind where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _residue_summary(topology: Any) -> str:
+    names = [residue.name for residue in topology.residues]
+    return "-".join(names) if len(names) <= 8 else f"{'-'.join(names[:4])} and {len(names) - 4} more residues"
