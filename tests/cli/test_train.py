@@ -96,8 +96,18 @@ def test_bad_usage_is_exit_code_two(files: list[Path], tmp_path: Path) -> None:
 
 def test_bad_trajectories_are_exit_code_one(files: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out.pt"
+    (tmp_path / "bad.xtc").write_bytes(b"no trajectory" * 9)
+    mdtraj.load(str(files[0]), top=str(PDB)).atom_slice(range(10)).save_xtc(str(tmp_path / "other.xtc"))
+    mdtraj.load(str(files[0]), top=str(PDB)).save_dcd(str(tmp_path / "run.dcd"))
+    made = sorted(tmp_path.iterdir())
+    dcd = [tmp_path / "run.dcd"] * 2
     for arguments, message in [
-        ([tmp_path / "gone.xtc", files[0]], "gone.xtc not found"),
+        ([tmp_path / "gone.xtc"], "gone.xtc not found"),
+        ([tmp_path / "bad.xtc"], "bad.xtc cannot be read as a .xtc file"),
+        ([tmp_path / "other.xtc"], "other.xtc has 10 atoms, the topology has 22"),
+        (dcd, "run.dcd is a .dcd file, which carries no times; give the time between its frames, such as --interval"),
+        ([*dcd, "--interval", "0.4ps"], "frames are 0.4 ps apart and stride is"),
+        ([*files, "--interval", "0.4ps"], "--interval is 400 fs, but"),
         ([files[0]], "1 trajectories given and 1 held out"),
         (files, "frames are 0.2 ps apart and stride is 0.3 ps"),
     ]:
@@ -106,7 +116,7 @@ def test_bad_trajectories_are_exit_code_one(files: list[Path], tmp_path: Path) -
         assert result.exit_code == 1, result.output
         assert message in " ".join(result.output.split())
         assert result.exception is None or isinstance(result.exception, SystemExit)
-    assert list(tmp_path.iterdir()) == [tmp_path / "my.toml"]
+    assert sorted(tmp_path.iterdir()) == sorted([*made, tmp_path / "my.toml"])
 
 
 def test_a_missing_topology_is_exit_code_one(files: list[Path], tmp_path: Path) -> None:
