@@ -204,7 +204,8 @@ def finetune_command(
                 type=click.Path(path_type=Path))  # fmt: skip
 @click.option("--top", type=click.Path(path_type=Path), help="PDB file of the molecule of TRAJECTORIES.")
 @click.option("--model", required=True, help="Finished model that the paths belong to, by name or file.")
-@_options(_INTERVAL, _OUT, _SEED, _RESUME, _OVERWRITE, _DEVICE)
+@_options(_INTERVAL, _OUT)
+@_options(_SEED, _RESUME, _OVERWRITE, _DEVICE)
 def paths_command(
     trajectories: tuple[Path, ...], top: Path | None, model: str, out: Path, seed: int | None, overwrite: bool,
     **options: Any,
