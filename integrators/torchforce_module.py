@@ -22,6 +22,7 @@ FAILURES = (
     "constrained bonds could not be restored",
     "an atom would move further than the molecule allows",
     LOST_TEXT,  # index openmm_provider.LOST, which the integrator itself names
+    "the structure is another stereoisomer than the model's (a hand, or cis and trans); use plain MD for it",
 )
 
 
@@ -112,20 +113,23 @@ class SoundStructure(nn.Module):
         lengths = (x[self.bonds[:, 0]] - x[self.bonds[:, 1]]).norm(p=2, dim=-1)
         u, v = x[self.angles[:, 0]] - x[self.angles[:, 1]], x[self.angles[:, 2]] - x[self.angles[:, 1]]
         angles = torch.atan2(torch.linalg.cross(u, v).norm(p=2, dim=-1), (u * v).sum(dim=-1))
+        gaps = (x[self.pairs[:, 0]] - x[self.pairs[:, 1]]).square().sum(dim=-1)
+        return (
+            bool(((lengths - self.bond_mean).abs() <= self.bond_limit).all())
+            and bool(((angles - self.angle_mean).abs() <= self.angle_limit).all())
+            and self.same_isomer(x)
+            and bool((gaps >= self.gaps).all())
+        )
+
+    def same_isomer(self, x: Tensor) -> bool:
+        """Whether stereocentres and amides of positions [atoms, 3] nm are as in the molecule."""
         a = x[self.centres[:, 1]] - x[self.centres[:, 0]]
         b = x[self.centres[:, 2]] - x[self.centres[:, 0]]
         c = x[self.centres[:, 3]] - x[self.centres[:, 0]]
         volume = (a * torch.linalg.cross(b, c)).sum(dim=-1)
-        gaps = (x[self.pairs[:, 0]] - x[self.pairs[:, 1]]).square().sum(dim=-1)
         p, q, r = [x[self.fixed[:, i + 1]] - x[self.fixed[:, i]] for i in range(3)]
         turned = (torch.linalg.cross(p, q) * torch.linalg.cross(q, r)).sum(dim=-1) * self.isomer < 0
-        return (
-            bool(((lengths - self.bond_mean).abs() <= self.bond_limit).all())
-            and bool(((angles - self.angle_mean).abs() <= self.angle_limit).all())
-            and bool((torch.sign(volume) == self.handedness).all())
-            and not bool(turned.any())
-            and bool((gaps >= self.gaps).all())
-        )
+        return bool((torch.sign(volume) == self.handedness).all()) and not bool(turned.any())
 
 
 class LatentForce(nn.Module):
@@ -227,6 +231,8 @@ class LatentForce(nn.Module):
     def _propose(self, x: Tensor, time: float, seed: int, stream: int, step: int) -> tuple[Tensor, int]:
         if not bool(torch.isfinite(x).all()):
             return x, 1
+        if not self.sound.same_isomer(x):
+            return x, 7
         steps = max(1, math.ceil(time / self.longest * (1.0 - 1e-6))) if time > 0.0 else 1
         lag = time / steps
         if lag < self.shortest * (1.0 - 1e-6):

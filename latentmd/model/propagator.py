@@ -191,10 +191,11 @@ class Propagator:
             adjust: applied to every proposal before it is checked, such as constraints.
 
         Raises:
-            UnsoundError: no proposal passed.
+            UnsoundError: no proposal passed, or the positions are another stereoisomer than the model's.
             ValueError: the shape is wrong, or the model cannot make that time.
         """
         start = np.asarray(positions, dtype=np.float64)
+        self._refuse_isomer(start)
         failed: list[str] = []
         for draw in range(MAX_DRAWS):
             proposal = self.propose(start, time, noise(draw), weights)
@@ -206,6 +207,18 @@ class Propagator:
             if not failed:
                 return SoundStep(proposal, draw + 1)
         raise UnsoundError(f"no sound structure in {MAX_DRAWS} draws (last failed: {', '.join(failed)})")
+
+    def _refuse_isomer(self, positions: Doubles) -> None:
+        """Refuse positions [N, 3] nm that the model would turn into another stereoisomer with its next structure."""
+        if positions.shape != (self.n_atoms, 3):
+            return  # the proposal says what is wrong
+        checks = self.checks(positions[None])
+        if checks["finite"][0] and not (checks["chirality"][0] and checks["isomer"][0]):
+            from latentmd.molecule.stereo import difference, stereochemistry
+
+            topology, expected = self.manifest.molecule()
+            why = difference(topology, positions, stereochemistry(topology, expected))
+            raise UnsoundError(f"the structure is another stereoisomer than the model's: {why}; use plain MD for it")
 
     def energies(self, positions: ArrayLike) -> Doubles:
         """Potential energies [B] in kJ/mol of positions [B, N, 3] nm."""

@@ -87,7 +87,7 @@ class PeptideChemistry(BaseModel):
             topology: mdtraj or OpenMM topology, or Chemistry.
             temperature: K; None leaves it unchecked.
             force_field: files of the user's force field; None leaves them unchecked.
-            positions: a structure, nm, shape (atoms, 3); None leaves handedness unchecked.
+            positions: a structure, nm, shape (atoms, 3); None leaves handedness, cis and trans unchecked.
         """
         record = chemistry(topology)
         parts = len(components(record.n_atoms, record.bonds))
@@ -126,10 +126,18 @@ class PeptideChemistry(BaseModel):
 
     def _covers_hands(self, record: Chemistry, positions: Floats | None) -> Answer:
         from latentmd.molecule.chain import hands
+        from latentmd.molecule.stereo import cis_peptides
 
-        found = [] if positions is None else hands(record, positions)
+        if positions is None:
+            return Answer()
+        found, cis = hands(record, positions), cis_peptides(record, positions)
         if any(found) and not all(found):
             return Answer("it has L and D residues; covered are chains of one hand")
+        if cis:
+            names, plural = _residue_names(record), len(cis) > 1
+            named = ", ".join(f"{i + 1} {names[i]}" for i in cis)
+            what = f"residues {named} have cis peptide bonds" if plural else f"residue {named} has a cis peptide bond"
+            return Answer(f"{what}, and the model holds for trans ones (--mode md and --wall, exact chains, keep cis)")
         return Answer()
 
     def _covers_conditions(self, temperature: float | None, force_field: tuple[str, ...] | None) -> Answer:

@@ -1,4 +1,4 @@
-"""Handedness: which amino acids of a structure are L or D, and whether two structures are the same stereoisomer."""
+"""Stereoisomers: L and D, cis and trans, and whether two structures are the same isomer of a molecule."""
 
 from __future__ import annotations
 
@@ -9,32 +9,36 @@ import numpy as np
 
 from latentmd.arrays import Doubles, Floats
 from latentmd.molecule.checks import chiral_quads, signed_volumes, topology_arrays, torsions
+from latentmd.molecule.chemistry import chemistry
+from latentmd.molecule.torsions import isomer_torsions
 
 _FLAT = 0.1  # |signed volume| below which a centre has no handedness; 0.77 at a tetrahedral atom
 
 
 def stereochemistry(topology: Any, positions: Floats) -> dict[int, int]:
-    """Handedness of every tetrahedral atom with four different substituents.
+    """What no simulation turns: hands of tetrahedral atoms with four different substituents, cis and trans of amides.
 
-    The sign is that of v1 · (v2 × v3) over the bonds to three neighbours, heavy atoms first and by index otherwise, so
-    that two structures of one topology are the same stereoisomer where all signs agree. It is no R or S.
+    The sign of a hand is that of v1 · (v2 × v3) over the bonds to three neighbours, heavy atoms first and by index
+    otherwise, that of an amide the sign of the cosine of its torsion, so that two structures of one topology are the
+    same stereoisomer where all signs agree. They are no R or S, E or Z.
 
     Args:
         topology: mdtraj or OpenMM topology, with bonds.
         positions: nm, [atoms, 3].
 
     Returns:
-        Atom index → +1 or -1, or 0 where the atom is flat.
+        Index of the centre, or of the nitrogen of an amide → +1 or -1, or 0 where the atom is flat.
     """
     symbols, bonds = topology_arrays(topology)
-    quads = chiral_quads(symbols, bonds, np.asarray(positions, dtype=np.float64))
-    if not len(quads):
-        return {}
-    volumes = signed_volumes(np.asarray(positions, dtype=np.float64)[None], quads)[0]
-    return {
+    x = np.asarray(positions, dtype=np.float64)
+    quads, amides = chiral_quads(symbols, bonds, x), isomer_torsions(symbols, bonds)
+    volumes, cosines = signed_volumes(x[None], quads)[0], np.cos(torsions(x[None], amides))[0]
+    found = {
         int(quad[0]): 0 if not abs(volume) > _FLAT else int(np.sign(volume))
         for quad, volume in zip(quads, volumes, strict=True)
     }
+    nitrogens = [int(k if symbols[k] == "N" else j) for _, j, k, _ in amides]
+    return found | {atom: int(np.sign(cosine)) for atom, cosine in zip(nitrogens, cosines, strict=True)}
 
 
 def difference(topology: Any, positions: Floats, expected: Mapping[int, int], offset: int = 0) -> str:
@@ -49,12 +53,21 @@ def difference(topology: Any, positions: Floats, expected: Mapping[int, int], of
     found = stereochemistry(topology, positions)
     atoms = list(topology.atoms() if callable(topology.atoms) else topology.atoms)
     other = [i + offset for i, sign in expected.items() if sign * found.get(i + offset, sign) < 0]
-    if not other:
-        return ""
-    names = ", ".join(f"{atoms[i].residue.name}{atoms[i].residue.index + 1}-{atoms[i].name}" for i in other[:5])
-    more = f" and {len(other) - 5} more" if len(other) > 5 else ""
-    mirror = " (the mirror image)" if len(other) == len(expected) else ""
-    return f"it has the other handedness at {names}{more}{mirror}"
+    amides = [i for i in other if atoms[i].element.symbol == "N"]
+    centres = [i for i in other if i not in amides]
+    parts = []
+    if centres:
+        every = sum(atoms[i + offset].element.symbol != "N" for i in expected) == len(centres)
+        mirror = " (the mirror image)" if every and not amides else ""
+        parts.append(f"the other handedness at {_labels(atoms, centres)}{mirror}")
+    if amides:
+        parts.append(f"the amide bond of {_labels(atoms, amides)} turned by half (cis for trans or trans for cis)")
+    return f"it has {' and '.join(parts)}" if parts else ""
+
+
+def _labels(atoms: list[Any], chosen: list[int]) -> str:
+    names = ", ".join(f"{atoms[i].residue.name}{atoms[i].residue.index + 1}-{atoms[i].name}" for i in chosen[:5])
+    return names + (f" and {len(chosen) - 5} more" if len(chosen) > 5 else "")
 
 
 def handedness(topology: Any, positions: Floats) -> dict[int, str]:
@@ -109,21 +122,22 @@ def _unit(vector: Doubles) -> Doubles:
 
 
 def cis_peptides(topology: Any, positions: Floats) -> list[int]:
-    """Residues, by index, whose peptide bond to the residue before is cis: |ω| below 90°.
+    """Residues, by index, whose peptide bond to the residue or cap before is cis: |ω| below 90°.
 
     Args:
-        topology: OpenMM topology, with bonds.
+        topology: mdtraj or OpenMM topology with bonds, or Chemistry.
         positions: nm, [atoms, 3].
     """
-    xyz = np.asarray(positions, dtype=np.float64)
+    record, xyz = chemistry(topology), np.asarray(positions, dtype=np.float64)
+    atoms: dict[int, dict[str, int]] = {}
+    for i, (residue, name) in enumerate(zip(record.residue_index, record.names, strict=True)):
+        atoms.setdefault(residue, {})["CA" if name == "CH3" else name] = i
     found = []
-    for bond in topology.bonds():
-        ends = {atom.name: atom for atom in (bond[0], bond[1])}
-        if set(ends) != {"C", "N"} or ends["C"].residue is ends["N"].residue:
-            continue
-        before, after = ({atom.name: atom.index for atom in ends[name].residue.atoms()} for name in ("C", "N"))
-        if "CA" in before and "CA" in after:
-            quad = np.array([[before["CA"], before["C"], after["N"], after["CA"]]])
+    for pair in record.bonds:
+        ends = {record.names[i]: i for i in pair}
+        before, after = (record.residue_index[i] for i in (ends.get("C", pair[0]), ends.get("N", pair[0])))
+        if set(ends) == {"C", "N"} and before != after and "CA" in atoms[before] and "CA" in atoms[after]:
+            quad = np.array([[atoms[before]["CA"], ends["C"], ends["N"], atoms[after]["CA"]]])
             if abs(float(torsions(xyz[None], quad)[0, 0])) < np.pi / 2:
-                found.append(int(ends["N"].residue.index))
-    return found
+                found.append(int(after))
+    return sorted(found)

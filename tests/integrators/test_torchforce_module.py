@@ -63,11 +63,13 @@ def test_steps_are_those_of_the_python_provider(provider: LatentProvider, module
     assert provider.draws > before + 40  # structures were turned down, by both alike
 
 
-@pytest.mark.parametrize(("fault", "failure"), [("nan", 1), ("time", 2)])
+@pytest.mark.parametrize(("fault", "failure"), [("nan", 1), ("time", 2), ("mirror", 7)])
 def test_failures_are_reported_as_energy(module: Any, alanine: Any, fault: str, failure: int) -> None:
     x = np.array(alanine.positions._value)
     if fault == "nan":
         x[3, 1] = np.nan
+    if fault == "mirror":
+        x = -x
     energy, forces = _ask(module, x, POSITIONS, 0, 1.0 if fault == "time" else 120.0)
     assert energy == failure and np.all(forces == 0)
     assert FAILURES[failure]

@@ -142,6 +142,18 @@ def test_l_and_d_residues_together_are_refused(peptides: PeptideFile) -> None:
     assert "L and D residues" in peptides.manifest.coverage.covers(topology, positions=other).reason
 
 
+def test_cis_peptide_bonds_are_refused(peptides: PeptideFile) -> None:
+    topology, positions = read("trialanine")
+    index = {(a.residue.index, a.name): a.index for a in topology.atoms()}
+    c, n = positions[index[0, "C"]], positions[index[1, "N"]]
+    axis, cis = (n - c) / np.linalg.norm(n - c), positions.copy()
+    behind = [i for (residue, _), i in index.items() if residue >= 1]
+    cis[behind] = c + 2 * np.outer((positions[behind] - c) @ axis, axis) - (positions[behind] - c)
+    coverage = peptides.manifest.coverage
+    assert coverage.covers(topology, positions=positions)
+    assert "residue 2 ALA has a cis peptide bond" in coverage.covers(topology, positions=cis).reason
+
+
 def test_a_model_of_many_is_not_taken_for_one_of_a_molecule() -> None:
     from latentmd.model.peptide_file import find_peptides
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from latentmd.core.noise import CounterNoise, noise_generator
-from latentmd.model.propagator import Propagator, split_time
+from latentmd.model.propagator import Propagator, UnsoundError, split_time
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,18 @@ def test_checks_find_each_fault(propagator: Propagator, start: Any) -> None:
     assert results["finite"].tolist() == [True, True, True, False, True]
     assert results["bonds"].tolist()[:4] == [True, False, True, False]
     assert results["chirality"].tolist()[:4] == [True, True, False, False]
+
+
+def test_a_start_of_another_isomer_is_refused(propagator: Propagator, start: Any) -> None:
+    """The model would turn a mirror image, or a cis amide, over with its first structure."""
+    names = {(a.residue.name, a.name): a.index for a in propagator.manifest.molecule()[0].atoms()}
+    c, n = start[names["ALA", "C"]], start[names["NME", "N"]]
+    axis, cis = (n - c) / np.linalg.norm(n - c), start.copy()
+    behind = [i for (residue, _), i in names.items() if residue == "NME"]
+    cis[behind] = c + 2 * np.outer((start[behind] - c) @ axis, axis) - (start[behind] - c)
+    for x, why in ((cis, "amide bond of NME3-N turned by half"), (-start, "the mirror image")):
+        with pytest.raises(UnsoundError, match=why):
+            propagator.sound_step(x, 50.0, lambda draw: noise_generator(0, step=draw))
 
 
 def test_bad_input_is_named(propagator: Propagator, start: Any) -> None:
