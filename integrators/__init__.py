@@ -8,6 +8,7 @@ from typing import Any
 _HOMES = {
     "LatentIntegrator": "openmm_integrator",
     "LatentReporter": "reporter",
+    "TimedXTCReporter": "reporter",
     "alternate": "schedule",
     "LatentCalculator": "ase_calculator",
     "LatentDynamics": "ase_dynamics",

@@ -1,16 +1,19 @@
-"""LatentReporter: a log of runs with latent steps, with true times."""
+"""Reporters of runs with latent steps, with true times: a log, and a trajectory."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 from openmm import unit
 
 from latentmd.integrators.openmm_integrator import LatentIntegrator
 from latentmd.integrators.openmm_provider import COUNT
 from latentmd.integrators.schedule import AlternationSchedule
+from latentmd.io.writer import FrameWriter
 
 COLUMNS = ("step", "time_ps", "segment", "potential_kJ_mol", "latent_steps", "draws", "failed_checks")
 
@@ -19,10 +22,10 @@ class LatentReporter:
     """Writes a CSV line per report: step, true time, segment, potential energy, latent steps, draws, failed checks.
 
     OpenMM's DCD and XTC reporters stamp frames with step × the first step size, which is wrong once steps of different
-    lengths mix; the times here are the Context's. `latent_steps` counts since the start, `draws` the structures
-    decoded for them in this process: more draws than steps means that some were turned down (TorchForce does not
-    count them). `failed_checks` names the structure checks that the
-    model's atoms fail (finite, bonds, angles, chirality, clashes), separated by spaces.
+    lengths mix; the times here are the Context's. `latent_steps` counts since the start. `draws` are the structures
+    decoded for them in this process, by all integrators that share the System's latent force: more draws than steps
+    means that some were turned down (TorchForce does not count them). `failed_checks` names the structure checks that
+    the model's atoms fail (finite, bonds, angles, chirality, clashes), separated by spaces.
 
     Args:
         file: path, or an open text file.
@@ -38,6 +41,8 @@ class LatentReporter:
         integrator: LatentIntegrator,
         schedule: AlternationSchedule | None = None,
     ) -> None:
+        if not isinstance(integrator, LatentIntegrator):
+            raise TypeError(f"integrator is a {type(integrator).__name__}; expected the LatentIntegrator of the run")
         if integrator.provider is None:
             raise ValueError("this LatentIntegrator was unpickled or came from XML; pass the one made with the System")
         self._provider = integrator.provider
@@ -78,6 +83,66 @@ class LatentReporter:
         if self._own:
             self._file.close()
 
+    def __repr__(self) -> str:
+        return f"LatentReporter({self._file.name if self._own else self._file!r}, every {self._interval} steps)"
+
     def __del__(self) -> None:
         if hasattr(self, "_file"):
             self.close()
+
+
+class TimedXTCReporter:
+    """Writes an XTC trajectory with the Context's times and boxes; in place of OpenMM's XTCReporter.
+
+    The file on disk always ends with a whole frame. A file that is there is replaced.
+
+    Args:
+        file: path.
+        reportInterval: steps between frames.
+        append: keep the frames of a file that is there, and go on after them.
+        enforcePeriodicBox: whether molecules are put into the box; None where the System is periodic.
+        atomSubset: indices of the atoms to write; all where None.
+    """
+
+    def __init__(
+        self,
+        file: str | Path,
+        reportInterval: int,
+        append: bool = False,
+        enforcePeriodicBox: bool | None = None,
+        atomSubset: Sequence[int] | None = None,
+    ) -> None:
+        self._interval, self._periodic = reportInterval, enforcePeriodicBox
+        self._atoms = slice(None) if atomSubset is None else list(atomSubset)
+        kept = _frames(file) if append else 0
+        self._writer = FrameWriter(file, frames=kept, size=Path(file).stat().st_size if kept else 0)
+
+    def describeNextReport(self, simulation: Any) -> dict[str, Any]:
+        """Steps to the next frame, and what it needs."""
+        steps = self._interval - simulation.currentStep % self._interval
+        return {"steps": steps, "periodic": self._periodic, "include": ["positions"]}
+
+    def report(self, simulation: Any, state: Any) -> None:
+        """Write a frame."""
+        positions = state.getPositions(asNumpy=True)._value[self._atoms]
+        periodic = simulation.topology.getPeriodicBoxVectors() is not None
+        box = state.getPeriodicBoxVectors(asNumpy=True)._value if periodic else None
+        self._writer.write(positions[None], np.array([state.getTime().value_in_unit(unit.picosecond)]), box)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._writer.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_writer"):
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"TimedXTCReporter({str(self._writer.path)!r}, every {self._interval} steps)"
+
+
+def _frames(file: str | Path) -> int:
+    from mdtraj.formats import XTCTrajectoryFile
+
+    with XTCTrajectoryFile(str(file)) as trajectory:
+        return len(trajectory)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import openmm
+from openmm import app, unit
 
 from latentmd.integrators.openmm_integrator import LatentIntegrator, interruptible
+from latentmd.integrators.openmm_noise import remembered
 from latentmd.integrators.relaxation import MAX_FORCE, Relaxation
 from latentmd.systems.relaxation import SETTLE_STEPS, centre_held, settling_integrator
+from latentmd.units import GAS_CONSTANT
 
 MD, LATENT, SETTLING = 0, 1, 2
 SEGMENTS = ("md", "latent")
+_TEMPERATURE_TOLERANCE = 0.01  # K
 
 
 class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
@@ -21,6 +26,9 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
         md_integrator: of the MD.
         latent_integrator: of the latent steps.
         settle_steps: Langevin steps of `settle`; 0 for none.
+
+    Raises:
+        ValueError: the MD has a thermostat at another temperature than the model.
     """
 
     def __init__(
@@ -28,17 +36,43 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.settle_steps = settle_steps
-        # One Context of the CPU platform has one random number generator, which refuses a second seed.
+        self._md, self._latent = md_integrator, latent_integrator
+        self._check_temperature()
+        # One Context has one random number generator (on the CPU platform and on GPUs), which refuses a second seed.
         asked = getattr(md_integrator, "getRandomNumberSeed", None)
         seed = latent_integrator.getRandomNumberSeed() % (2**31 - 2) + 1 if asked is None else asked()
+        latent_integrator.setOpenMMSeed(seed)
         settling = settling_integrator(md_integrator, latent_integrator.getTemperature(), seed)
         for integrator in (md_integrator, latent_integrator, settling):
             self.addIntegrator(integrator)
 
     def step(self, steps: int) -> None:
-        """Advance by a number of engine steps of the current integrator."""
-        with interruptible():
+        """Advance by a number of engine steps of the current integrator.
+
+        Raises:
+            ValueError: the MD was given another temperature than the model's.
+        """
+        self._check_temperature()
+        with interruptible(), remembered(self):
             super().step(steps)
+
+    def setStepSize(self, size: Any) -> None:
+        """Refused: the two integrators have step sizes of their own."""
+        raise ValueError(
+            f"MD and latent steps differ, so {size} has no meaning for both; set the step size of md_integrator or of "
+            "latent_integrator"
+        )
+
+    def __repr__(self) -> str:
+        return f"AlternatingIntegrator({type(self._md).__name__}, {self._latent!r}, settle_steps={self.settle_steps})"
+
+    def _check_temperature(self) -> None:
+        expected = self._latent.getTemperature().value_in_unit(unit.kelvin)
+        for kelvin in _temperatures(self._md):
+            if abs(kelvin - expected) > _TEMPERATURE_TOLERANCE:
+                raise ValueError(
+                    f"the MD integrator is at {kelvin:g} K, the model at {expected:g} K; give the MD {expected:g} K"
+                )
 
     def hand_to_md(self, context: openmm.Context, relaxation: Relaxation) -> bool:
         """Make MD current after latent steps: minimise the structure if it needs it, and settle it.
@@ -100,6 +134,10 @@ class AlternationSchedule:
         self.relax_iterations = relax_iterations
         self.max_force = max_force
         self.relaxations = 0
+        self._warned = False
+
+    def __repr__(self) -> str:
+        return f"AlternationSchedule(cycle={self.cycle}, {self.relaxations} structures relaxed)"
 
     def position(self, step: int) -> tuple[int, int]:
         """Index of the integrator that makes the step after `step` steps, and the steps left for it in this cycle."""
@@ -112,9 +150,19 @@ class AlternationSchedule:
 
     def describeNextReport(self, simulation: Any) -> dict[str, Any]:
         """Make the right integrator current and ask to be called at the next switch."""
+        self._warn_of_times(simulation.reporters)
         index, remaining = self.position(simulation.currentStep)
         simulation.integrator.setCurrentIntegrator(index)
         return {"steps": remaining, "periodic": None, "include": []}
+
+    def _warn_of_times(self, reporters: list[Any]) -> None:
+        if not self._warned and any(isinstance(r, app.XTCReporter | app.DCDReporter) for r in reporters):
+            self._warned = True
+            warnings.warn(
+                "OpenMM's XTCReporter and DCDReporter stamp a frame with its step times one step size, which is wrong "
+                "for MD and latent steps by turns; latentmd.integrators.TimedXTCReporter writes true times",
+                stacklevel=2,
+            )
 
     def report(self, simulation: Any, state: Any) -> None:
         """Relax the structure of latent steps if it needs it, and switch the integrator."""
@@ -148,12 +196,35 @@ def alternate(
         The integrator for the Simulation, and the schedule to add to `simulation.reporters`.
 
     Raises:
-        ValueError: a cycle without MD or without latent steps.
+        TypeError: the integrators are exchanged, or are none.
+        ValueError: a cycle without MD or without latent steps, or MD at another temperature than the model's; a
+            temperature that is changed later is refused by the next step.
     """
+    for name, value, wanted, other in (
+        ("md_integrator", md_integrator, openmm.Integrator, LatentIntegrator),
+        ("latent_integrator", latent_integrator, LatentIntegrator, ()),
+    ):
+        if not isinstance(value, wanted) or isinstance(value, other):
+            what = "a LatentIntegrator" if wanted is LatentIntegrator else "an OpenMM integrator of MD"
+            raise TypeError(f"{name} is a {type(value).__name__}; expected {what}")
     schedule = AlternationSchedule(cycle, **options)
     groups = _group_set(md_integrator.getIntegrationForceGroups()) - latent_integrator.getForceGroups()
     md_integrator.setIntegrationForceGroups(groups)
     return AlternatingIntegrator(md_integrator, latent_integrator, settle_steps), schedule
+
+
+def _temperatures(integrator: openmm.Integrator) -> list[float]:
+    """Temperatures in K that an integrator keeps, of whatever kind it is; none of one without a thermostat."""
+    if isinstance(integrator, openmm.NoseHooverIntegrator):
+        kept = [integrator.getTemperature(i) for i in range(integrator.getNumThermostats())]
+    elif hasattr(integrator, "getTemperature"):
+        kept = [integrator.getTemperature()]
+    elif isinstance(integrator, openmm.CustomIntegrator):  # OpenMM's own and openmmtools' have their kT in a variable
+        names = [integrator.getGlobalVariableName(i) for i in range(integrator.getNumGlobalVariables())]
+        kept = [integrator.getGlobalVariableByName("kT") / GAS_CONSTANT] if "kT" in names else []
+    else:
+        kept = []
+    return [float(t.value_in_unit(unit.kelvin) if unit.is_quantity(t) else t) for t in kept]
 
 
 def _group_set(groups: Any) -> set[int]:

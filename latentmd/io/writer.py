@@ -46,12 +46,13 @@ class FrameWriter:
                 _copy_head(self.path, file, size)
         self._file = self.path.open("ab", buffering=0)
 
-    def write(self, positions: NDArray[np.floating[Any]], times: ArrayLike) -> None:
+    def write(self, positions: NDArray[np.floating[Any]], times: ArrayLike, box: ArrayLike | None = None) -> None:
         """Append frames.
 
         Args:
             positions: nm, shape (frames, atoms, 3).
             times: ps, shape (frames,).
+            box: vectors of these frames in nm, shape (3, 3), where it is not that of the file.
 
         Raises:
             OutputError: the disk is full or the file cannot be written; it is cut back to its last whole frame.
@@ -61,7 +62,9 @@ class FrameWriter:
         if not np.all(np.isfinite(xyz)):
             raise ValueError(f"{self.path.name}: positions are not finite after {self.frames} frames; none was added")
         try:
-            data = self._encoded(xyz, np.asarray(times, dtype=np.float32))
+            data = self._encoded(
+                xyz, np.asarray(times, np.float32), self._box if box is None else np.asarray(box, np.float32)
+            )
             while data:
                 data = data[self._file.write(data) or 0 :]
         except (OSError, RuntimeError) as error:
@@ -74,13 +77,13 @@ class FrameWriter:
         self.frames += len(xyz)
         self.size = self._file.tell()
 
-    def _encoded(self, xyz: NDArray[np.float32], times: NDArray[np.float32]) -> memoryview:
+    def _encoded(self, xyz: NDArray[np.float32], times: NDArray[np.float32], box: NDArray[np.float32]) -> memoryview:
         from mdtraj.formats import XTCTrajectoryFile
 
         numbers = np.arange(self.frames, self.frames + len(xyz), dtype=np.int32)
         try:
             with ascii_path(self._block) as name, XTCTrajectoryFile(name, "w") as block:
-                block.write(xyz, time=times, step=numbers, box=np.repeat(self._box[None], len(xyz), axis=0))
+                block.write(xyz, time=times, step=numbers, box=np.repeat(box[None], len(xyz), axis=0))
             return memoryview(self._block.read_bytes())
         finally:
             self._block.unlink(missing_ok=True)

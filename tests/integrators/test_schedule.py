@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import openmm
 import pytest
-from openmm import app
+from openmm import app, unit
 
 from latentmd.integrators import LatentIntegrator, alternate
 from latentmd.integrators.schedule import AlternationSchedule
@@ -106,3 +106,59 @@ def test_options_reach_the_schedule(alanine: Any, ou_bundle: Path) -> None:
     compound, schedule = alternate(openmm.VerletIntegrator(0.001), latent, (5, 1), relax_iterations=7, max_force=3.0)
     assert isinstance(compound, openmm.CompoundIntegrator)
     assert (schedule.cycle, schedule.relax_iterations, schedule.max_force) == ((5, 1), 7, 3.0)
+
+
+MD = {
+    "Langevin": lambda kelvin: openmm.LangevinIntegrator(kelvin, 1, 0.002),
+    "LangevinMiddle": lambda kelvin: openmm.LangevinMiddleIntegrator(kelvin, 1, 0.002),
+    "VariableLangevin": lambda kelvin: openmm.VariableLangevinIntegrator(kelvin, 1, 0.001),
+    "Brownian": lambda kelvin: openmm.BrownianIntegrator(kelvin, 1, 0.002),
+    "NoseHoover": lambda kelvin: openmm.NoseHooverIntegrator(kelvin, 1, 0.002),
+    "MTSLangevin": lambda kelvin: openmm.MTSLangevinIntegrator(kelvin, 1, 0.004, [(0, 1)]),
+}
+
+
+def _latent(alanine: Any, ou_bundle: Path) -> LatentIntegrator:
+    return LatentIntegrator(350, ou_bundle, system=copy.deepcopy(alanine.system), topology=alanine.topology)
+
+
+@pytest.mark.parametrize("kind", MD)
+def test_md_at_another_temperature_is_refused(alanine: Any, ou_bundle: Path, kind: str) -> None:
+    with pytest.raises(ValueError, match="the MD integrator is at 300 K, the model at 350 K; give the MD 350 K"):
+        alternate(MD[kind](300.0), _latent(alanine, ou_bundle))
+    alternate(MD[kind](350 * unit.kelvin), _latent(alanine, ou_bundle))
+
+
+@pytest.mark.parametrize("md", [openmm.VerletIntegrator(0.002), openmm.VariableVerletIntegrator(0.001)])
+def test_md_without_a_thermostat_has_no_temperature(alanine: Any, ou_bundle: Path, md: openmm.Integrator) -> None:
+    alternate(md, _latent(alanine, ou_bundle))
+
+
+def test_a_temperature_changed_later_is_refused_by_the_next_step(latent_simulation: Make) -> None:
+    simulation, _ = latent_simulation(cycle=(2, 1))
+    simulation.step(4)
+    md = simulation.integrator.getIntegrator(0)
+    md.setTemperature(300)
+    with pytest.raises(ValueError, match="the MD integrator is at 300 K"):
+        simulation.step(1)
+    assert simulation.context.getStepCount() == 4
+    md.setTemperature(350)
+    simulation.step(1)
+    with pytest.raises(ValueError, match="set the step size of md_integrator or of latent_integrator"):
+        simulation.integrator.setStepSize(0.002)
+
+
+def test_integrators_exchanged_are_named(alanine: Any, ou_bundle: Path) -> None:
+    latent = _latent(alanine, ou_bundle)
+    with pytest.raises(TypeError, match="md_integrator is a LatentIntegrator; expected an OpenMM integrator of MD"):
+        alternate(latent, alanine.langevin(1))
+    with pytest.raises(TypeError, match="latent_integrator is a VerletIntegrator; expected a LatentIntegrator"):
+        alternate(alanine.langevin(1), openmm.VerletIntegrator(0.001))
+
+
+def test_one_seed_serves_openmm_in_all_integrators(alanine: Any, ou_bundle: Path) -> None:
+    """Platforms with one random number generator refuse a second seed."""
+    latent, md = _latent(alanine, ou_bundle), alanine.langevin(7)
+    compound, _ = alternate(md, latent)
+    seeds = [openmm.CustomIntegrator.getRandomNumberSeed(latent), compound.getIntegrator(2).getRandomNumberSeed()]
+    assert seeds == [md.getRandomNumberSeed()] * 2 and latent.getRandomNumberSeed() == 0
