@@ -132,17 +132,17 @@ class BoundPeptide(nn.Module):
     def told_step(
         self, slow: Tensor, lag: Tensor, noise: Tensor, angles: Tensor, known: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """A step some of whose torsions are told.
+        """Draw a step in which some torsions are given.
 
         Args:
             slow: tokens [batch, tokens, axes].
             lag: shape [batch], ps; infinite for a draw from equilibrium.
             noise: standard normal [batch, tokens · slots].
-            angles: told torsions [tokens, slots], as `angles` measures them.
-            known: which are told, [tokens, slots] bool.
+            angles: the given torsions [tokens, slots], as `angles` measures them.
+            known: which are given, [tokens, slots] bool.
 
         Returns:
-            Tokens [batch, tokens, axes], and ln of the density of what was told, given the torsions drawn before it
+            Tokens [batch, tokens, axes], and ln of the density of the given torsions, given those drawn before them
             [batch]: the weight of each.
         """
         types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from latentmd.model.bound_peptide import BoundPeptide
 
-_DRAWS = 256  # from the model's equilibrium, of which the mean of a token is taken
+_DRAWS = 256  # latents drawn from the model's equilibrium; their mean stands for a token
 _CAPS = {"ACE", "NME", "NH2"}
 
 

@@ -120,8 +120,8 @@ def load_path_model(path: Path, bundle_sha256: str) -> tuple[MaskedTrajectory, P
     """
     if not path.is_file():
         raise PathModelError(
-            f"{path} not found: this model has no path model; train one with `latentmd train TRAJECTORIES --top PDB "
-            f"--paths MODEL --out {path}`"
+            f"{path} not found: this model has no path model; train one with `latentmd train paths TRAJECTORIES "
+            f"--top PDB --model MODEL --out {path}`"
         )
     try:
         content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")

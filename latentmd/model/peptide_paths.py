@@ -15,7 +15,7 @@ CONTEXT = len(TYPES) + len(PLACES) + 1  # features of a residue, without its tor
 
 
 def residue_features(types: Tensor, mask: Tensor) -> Tensor:
-    """What a path model is told of each residue, [tokens, CONTEXT + slots]: type, place, hand, and which torsions.
+    """Inputs of a path model for each residue, [tokens, CONTEXT + slots]: type, place, hand, and which torsions.
 
     Args:
         types: [tokens, 3], as `Chain.types`.

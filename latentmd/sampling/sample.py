@@ -226,6 +226,9 @@ def _facts(o: Options, molecule: Molecule) -> Facts:
 
 def _refuse(o: Options, unused: Sequence[str], mode: str) -> None:
     """Refuse settings that a mode has no use for."""
+    chosen = f"--mode {mode}" if o.mode is not None else f"--mode {mode}, which was chosen since none was given"
     for name in unused:
         if getattr(o, name) is not None:
-            raise ValueError(f"--{name.replace('_', '-')} has no meaning with --mode {mode}; leave it out")
+            fitting = "--mode chains" if name in _CHAINS_ONLY else "--mode model, latent or md"
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} has no meaning with {chosen}; leave it out, or ask for {fitting}")

@@ -52,7 +52,7 @@ class PathTraining:
 
 @dataclass(frozen=True)
 class Told:
-    """What a path model of many molecules is told of a trajectory.
+    """Inputs of a path model of many molecules that come with a trajectory.
 
     Attributes:
         features: of its tokens, shape (tokens, context).

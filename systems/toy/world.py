@@ -92,7 +92,7 @@ class ParticleWorld(World, Protocol):
 
     @property
     def dimensions(self) -> int:
-        """Of space."""
+        """Dimensions of space: 2 or 3."""
 
 
 def of_particles(world: World) -> TypeGuard[ParticleWorld]:

@@ -143,7 +143,7 @@ class StepModel(Protocol):
 
 
 class FreeSteps:
-    """Steps of a model that cannot be told where to go; guides act through the weights alone.
+    """Steps of a model that takes no guide: the guide acts through the weights of the particles alone.
 
     Args:
         model: whose steps they are.

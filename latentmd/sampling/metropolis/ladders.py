@@ -123,7 +123,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Piece:
-    """What a stretch leaves.
+    """What the ladders of one task sampled in a number of sweeps.
 
     Attributes:
         positions: of the coldest rung after every few sweeps, nm, shape (kept, ladders, atoms, 3), single precision.

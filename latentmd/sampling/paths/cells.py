@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _WALKERS, _STEPS, _SETTLING = 40, 20, 4  # rollouts from each cell, their steps, and the first of them left out
 _FREE_WALKERS, _FREE_SETTLING, _FREE_STEPS = 600, 10, 12  # the same for a model without cells, settling by long steps
 _MOST_STATES = 6
-_LEAST_REACH = 1e-6  # probability of the end below which a path is no event that a model was trained to know
+_LEAST_REACH = 1e-6  # least probability of reaching the end: transitions rarer than that were not in training
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class MixtureMoves:
         return torch.as_tensor(self.predictor.cell(z))
 
     def steps(self, lag: float) -> Steps:
-        """Steps of a lag in ps, which can be told where to go."""
+        """Steps of a lag in ps, which take a guide."""
         return MixtureSteps(self.predictor, lag)
 
     def matrix(self, points: Floats, cell: Ints, lag: float) -> Doubles:
@@ -138,7 +138,7 @@ class FreeMoves:
         partition: cells fitted to it.
     """
 
-    spare = 10.0  # since steps cannot be told where to go
+    spare = 10.0  # particles drawn for each path: steps are not guided, so that few of them reach the end
 
     def __init__(self, propagator: Propagator, partition: Partition) -> None:
         self.propagator, self.partition = propagator, partition

@@ -24,7 +24,7 @@ from latentmd.sampling.paths.passages import Channel, Drawn, Passage, channels, 
 if TYPE_CHECKING:
     from latentmd.sampling.paths.plan import PathPlan
 
-_SHARED = 0.5  # share of different ancestors below which paths are told to hang together
+_SHARED = 0.5  # share of different ancestors below which the summary warns that paths share their past
 
 
 def write_results(

@@ -1,4 +1,4 @@
-"""Steps of a bound peptide that are told the torsions of the residues around those to be drawn."""
+"""Latent steps of a bound peptide, given the torsions of the residues around those to be drawn."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def _nowhere(z: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Told:
-    """What is told of the torsions of each frame. Picklable.
+    """Torsions of each frame that the given atoms determine. Picklable.
 
     Attributes:
-        which: torsions.
+        which: the torsions that are known.
         angles: their values, shape (frames, tokens, slots), radians.
     """
 
@@ -45,7 +45,7 @@ class Told:
 
 
 def told_by(propagator: Propagator, known: Ints, positions: Floats) -> Told:
-    """Torsions that the given atoms of frames tell.
+    """Measure the torsions that the given atoms of frames determine.
 
     Args:
         propagator: a bound peptide.
@@ -59,7 +59,7 @@ def told_by(propagator: Propagator, known: Ints, positions: Floats) -> Told:
 
 
 class ToldSteps(FreeSteps):
-    """Steps of a bound peptide; the one to a frame agrees with what is told of it.
+    """Steps of a bound peptide that agree with the known torsions of each frame.
 
     Args:
         module: the bound peptide.
@@ -74,7 +74,7 @@ class ToldSteps(FreeSteps):
 
     @torch.no_grad()
     def starts(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws from equilibrium given what is told of the first frame, [count, tokens, axes].
+        """Draws from equilibrium given the known torsions of the first frame, [count, tokens, axes].
 
         Args:
             count: of them.

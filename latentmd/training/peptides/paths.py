@@ -82,7 +82,7 @@ def train_peptide_paths(
 
 
 def _waves(item: MoleculeFiles, file: PeptideFile) -> tuple[list[Floats], Told, list[str], float]:
-    """Cosines and sines of one molecule's runs, what is told of it, its residues, and ps between frames."""
+    """Cosines and sines of one molecule's runs, the inputs that describe it, its residues, and ps between frames."""
     from openmm.app import PDBFile
 
     pdb = PDBFile(str(item.topology))
