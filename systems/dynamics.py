@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from latentmd.systems.ensemble import barostat_fault, thermostat_fault
 EQUILIBRATION = 100.0  # ps before the first saved frame
 _STEPS_BETWEEN_SEEDS = 5000
 _FIRST_STREAM = 16  # of walker_seed, for the noise between saved frames
+_SLICE = 0.1  # seconds of wall time between looks at whether to stop
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,31 @@ def walker_seed(seed: int, walker: int, stream: int = 0) -> int:
     return int(np.random.SeedSequence([seed, walker, stream]).generate_state(1)[0] & 0x7FFFFFFF)
 
 
+def never() -> bool:
+    """Do not stop."""
+    return False
+
+
+def advance(step: Callable[[int], object], steps: int, stopped: Callable[[], bool]) -> bool:
+    """Make steps in slices of about a tenth of a second, and say whether all were made.
+
+    Args:
+        step: makes as many steps as it is told.
+        steps: how many.
+        stopped: asked before every slice; once it is true, no more steps are made.
+    """
+    size = 10
+    while steps > 0:
+        if stopped():
+            return False
+        count, begin = min(size, steps), time.monotonic()
+        step(count)
+        steps -= count
+        took = time.monotonic() - begin
+        size = 2 * size if took < _SLICE / 2 else max(1, size // 2) if took > _SLICE else size
+    return True
+
+
 def frames_between_seeds(interval: float, timestep: float) -> int:
     """Frames after which the noise of a walker gets a new seed: those of about 5000 steps.
 
@@ -72,10 +99,12 @@ def run_md(
     chunk: int = 1000,
     threads: int = 1,
     start: Phase | None = None,
+    equilibration: float = EQUILIBRATION,
+    stopped: Callable[[], bool] = never,
 ) -> Iterator[Frames]:
     """Simulate one walker and yield its frames in chunks.
 
-    The walker is minimised, given Maxwell–Boltzmann velocities and equilibrated for 100 ps first; time zero is then.
+    The walker is minimised, given Maxwell–Boltzmann velocities and equilibrated first; time zero is then.
     Every few thousand steps its noise gets a new seed and OpenMM's Context starts afresh from positions and
     velocities. Frames that end there say where the walker is, and a run that starts there goes on as this one does: to
     the last bit on the Reference platform, and on the CPU platform with one thread.
@@ -89,6 +118,8 @@ def run_md(
         chunk: frames per yielded block, at most.
         threads: threads of the CPU platform.
         start: where an earlier run of the same settings was; None to begin.
+        equilibration: before time zero, ps.
+        stopped: asked about ten times a second; once it is true, the frames that are whole are yielded, and no more.
 
     Raises:
         ValueError: the interval is not a multiple of the time step, or the System has a thermostat or a barostat.
@@ -103,7 +134,8 @@ def run_md(
     context = molecule.context(integrator, platform, threads)
     if start is None:
         _start(molecule, context, walker_seed(seed, walker, 1))
-        integrator.step(round(EQUILIBRATION / timestep))
+        if not advance(integrator.step, round(equilibration / timestep), stopped):
+            return
         start = _phase(context, 0)
     every = frames_between_seeds(interval, timestep)
     while start.frames < frames:
@@ -112,20 +144,26 @@ def run_md(
         done, end = start.frames, min(frames, (part + 1) * every)
         while done < end:
             count = min(chunk, end - done)
-            positions, energies = _simulate(context, count, steps)
-            times = interval * np.arange(done + 1, done + count + 1, dtype=np.float64)
-            done += count
+            positions, energies = _simulate(context, count, steps, stopped)
+            times = interval * np.arange(done + 1, done + len(energies) + 1, dtype=np.float64)
+            done += len(energies)
             if done == end:
                 start = _phase(context, done)
-            yield Frames(times, positions, energies, start if done == end else None)
+            if len(energies):
+                yield Frames(times, positions, energies, start if done == end else None)
+            if len(energies) < count:
+                return
 
 
-def _simulate(context: openmm.Context, count: int, steps: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Positions (count, atoms, 3) and energies (count,) of frames `steps` steps apart."""
+def _simulate(
+    context: openmm.Context, count: int, steps: int, stopped: Callable[[], bool]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Positions (count, atoms, 3) and energies (count,) of frames `steps` steps apart, fewer where it was stopped."""
     positions = np.empty((count, context.getSystem().getNumParticles(), 3), dtype=np.float32)
     energies = np.empty(count)
     for i in range(count):
-        context.getIntegrator().step(steps)
+        if not advance(context.getIntegrator().step, steps, stopped):
+            return positions[:i], energies[:i]
         state = context.getState(positions=True, energy=True)
         positions[i] = state.getPositions(asNumpy=True)._value
         energies[i] = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)

@@ -192,7 +192,7 @@ def show_result(result: RunResult) -> None:
         )
     if summary["frames_failing_checks"]:
         click.echo(f"{summary['frames_failing_checks']} frames fail a structure check; provenance.csv says which")
-    for line in zero_shot(summary):
+    for line in [*summary["notes"], *zero_shot(summary)]:
         click.echo(line)
     files = f"{len(result.trajectories)} trajectories, provenance.csv, summary.json, report.png"
     if (result.folder / "evaluation.html").exists():

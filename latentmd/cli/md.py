@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from latentmd.cli.common import Time, input_options, run_errors, show_result
+from latentmd.cli.common import Time, WallTime, input_options, run_errors, show_result
 from latentmd.cli.progress import Display
 
 
@@ -27,6 +27,7 @@ Examples:
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--time", type=Time(), required=True, help="Simulated time per walker, such as 100ns.")
+@click.option("--wall", type=WallTime(), help="Wall time over all sessions, such as 30min. [default: any]")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Output folder.")
 @click.option("--walkers", type=click.IntRange(min=1), default=4, show_default=True, help="Independent runs.")
 @click.option("--save-every", type=Time(), default="1ps", show_default=True, help="Time between frames.")
@@ -65,12 +66,13 @@ def md_command(files: tuple[Path, ...], **options: Any) -> None:
     if len(files) > 1 or files[0].is_dir():
         _data_set(files, options)
         return
+    from latentmd.sampling.clock import process_start
     from latentmd.sampling.rollout.md import md
 
     pdb = files[0]
     with run_errors():
         with Display(picoseconds=True) as progress:
-            result = md(pdb, progress=progress, **options)
+            result = md(pdb, progress=progress, begun=process_start(), **options)
         show_result(result)
         top = result.topology
     click.echo(f"engine: {result.summary['engine']}")

@@ -41,7 +41,8 @@ Examples:
 @click.option(
     "--wall",
     type=WallTime(),
-    help="Chains: wall time over all sessions, such as 30min. [default: 10min if chosen for you, else any]",
+    help="Wall time of everything, over all sessions, such as 30min; what is there by then is the result. "
+    "[default: 10min for chains that are chosen for you and plain MD without --time, else any]",
 )
 @click.option("--walkers", type=click.IntRange(min=1), help="Independent runs. [default: 16]")
 @click.option(
@@ -90,12 +91,13 @@ def simulate_command(pdb: Path, **options: Any) -> None:
     evaluation.html (metrics, figures and a 3-D view, beside the model's training data).
     Frames are `latent` (decoded from a latent step), `relaxed` (minimised after one, then moved by MD) or `md`.
     """
+    from latentmd.sampling.clock import process_start
     from latentmd.sampling.metropolis.settings import ChainsResult
     from latentmd.sampling.sample import simulate
 
     with run_errors():
         with Display(picoseconds=True) as display:
-            result = simulate(pdb, progress=display, **options)
+            result = simulate(pdb, progress=display, begun=process_start(), **options)
         if isinstance(result, ChainsResult):
             show_chains(result)
         else:

@@ -191,6 +191,15 @@ def claim_folder(path: Path, policy: Policy, files: RunFiles, request: Mapping[s
     return lock
 
 
+def record_of(path: Path) -> dict[str, Any] | None:
+    """What the run in a folder was asked for; None where there is none.
+
+    Raises:
+        OutputError: the record cannot be read.
+    """
+    return _read_record(path / RECORD) if (path / RECORD).exists() else None
+
+
 def _prepare(path: Path, policy: Policy, files: RunFiles, wanted: dict[str, Any]) -> None:
     record = path / RECORD
     if policy == "resume" and record.exists():

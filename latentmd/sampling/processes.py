@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 from latentmd import interpreter
+from latentmd.sampling.clock import Deadline
 from latentmd.sampling.worker import HEADER, Reply
 
 Argument = TypeVar("Argument")
@@ -103,12 +104,15 @@ class LocalProcesses:
                 self._workers.remove(worker)
                 worker.close()
 
-    def run_jobs(self, jobs: Sequence[Job], on_message: Callable[[dict[str, Any]], None]) -> None:
+    def run_jobs(
+        self, jobs: Sequence[Job], on_message: Callable[[dict[str, Any]], None], deadline: Deadline | None = None
+    ) -> None:
         """Run jobs in one process each and hand their messages on as they come.
 
         Args:
             jobs: at most as many as there are processes.
             on_message: called with every message, a dict with "kind".
+            deadline: when the jobs are asked to end after the frame that they are at; never where None.
 
         Raises:
             WorkerError: a worker failed; the others are stopped.
@@ -118,11 +122,19 @@ class LocalProcesses:
 
         self._start(len(jobs))
         working = list(self._workers[: len(jobs)])
+        deadline, ending = deadline or Deadline(), False
         try:
             for worker, job in zip(working, jobs, strict=True):
                 worker.send("job", cloudpickle.dumps(job))
             while working:
-                for worker, replies, alive in self._listen(working):
+                if deadline.over and not ending:
+                    ending = True
+                    for worker in working:
+                        worker.stop()
+                for worker, replies, alive in self._listen(working, _POLL if ending else deadline.left):
+                    if ending and not alive:  # it had not even begun to listen
+                        working.remove(worker)
+                        continue
                     _take_job(worker, replies, alive, working, on_message)
         except BaseException:
             for worker in working:
@@ -136,7 +148,7 @@ class LocalProcesses:
         while len(self._workers) < min(self.count, tasks) and time.monotonic() >= self._not_before:
             self._workers.append(_Worker())
 
-    def _listen(self, workers: Sequence[_Worker]) -> list[tuple[_Worker, list[Reply], bool]]:
+    def _listen(self, workers: Sequence[_Worker], seconds: float = _POLL) -> list[tuple[_Worker, list[Reply], bool]]:
         """Replies that have arrived, by worker, and whether it is alive; empty where none came for a while."""
         if not workers:
             time.sleep(max(0.0, min(_POLL, self._not_before - time.monotonic())))
@@ -144,7 +156,7 @@ class LocalProcesses:
         with selectors.DefaultSelector() as selector:
             for worker in workers:
                 selector.register(worker.pipe, selectors.EVENT_READ, worker)
-            return [(key.data, *key.data.read()) for key, _ in selector.select(_POLL)]
+            return [(key.data, *key.data.read()) for key, _ in selector.select(max(0.0, min(_POLL, seconds)))]
 
     def _bury(self, worker: _Worker) -> None:
         self._workers.remove(worker)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -44,6 +45,10 @@ class RolloutSettings:
         temperature, solvent, force_field: kelvin, kind and OpenMM XML files; None or empty for the model's.
         cycle, burst: length of a cycle of alternation and of the MD at its end; None for the default cycle.
         inputs: choices where the file of the molecule leaves one.
+        wall: seconds of wall time over all sessions, after which walkers end where they are; None for no limit.
+        begun: when this session began, of `time.monotonic`.
+        equilibration: of plain MD before time zero, ps.
+        closer: whether frames may lie closer together than `interval` where the wall time would leave few of them.
     """
 
     mode: Mode
@@ -63,6 +68,10 @@ class RolloutSettings:
     cycle: float | None = None
     burst: float = 2.0
     inputs: InputOptions = DEFAULT_INPUTS
+    wall: float | None = None
+    begun: float = field(default_factory=time.monotonic)
+    equilibration: float = 100.0
+    closer: bool = False
 
     @property
     def frames(self) -> int:

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 _WALKERS, _TIME, _SAVE_EVERY, _BURST = 16, 10_000.0, 100.0, 2.0  # defaults of walkers; times in ps
 _WALKERS_ONLY = ("walkers", "save_every", "cycle", "burst")
-_CHAINS_ONLY = ("wall", "scheduler")
+_CHAINS_ONLY = ("scheduler",)
 _RENAMED = {
     "alternate": "it is now --mode model",
     "hybrid": "bursts are gone, and exact chains are --mode chains",
@@ -71,6 +71,7 @@ class Options:
     overwrite: bool
     resume: bool
     inputs: InputOptions
+    begun: float
 
 
 def simulate(
@@ -80,7 +81,7 @@ def simulate(
     temperature: float | None = None, solvent: Solvent | None = None, force_field: Sequence[str] = (),
     seed: int = 0, device: str = "auto", processes: int | None = None, scheduler: str | None = None,
     out: str | Path | None = None, overwrite: bool = False, resume: bool = False,
-    inputs: InputOptions = DEFAULT_INPUTS, progress: Report | None = None,
+    inputs: InputOptions = DEFAULT_INPUTS, begun: float | None = None, progress: Report | None = None,
 ) -> RunResult | ChainsResult:  # fmt: skip
     """Simulate a molecule with a model and write full-atom trajectories.
 
@@ -91,8 +92,8 @@ def simulate(
             statistics of a small molecule, by Metropolis chains) or "md" (plain MD). Where None: model with a `model`
             or in explicit solvent; else what `latentmd.sampling.choice.choose` says.
         time: per walker, 10 ns where None. Text with a unit, or ps. Not for chains.
-        wall: chains: budget of wall time in seconds, over all sessions of the run; where None, 10 min if chains were
-            chosen by the rule, and no limit if they were asked for.
+        wall: budget of wall time in seconds for everything, over all sessions of the run; where None, 10 min for chains
+            that the rule chose and plain MD without a `time`, and no limit otherwise.
         walkers: independent runs; 16 where None. Not for chains.
         save_every: time between frames; 100 ps where None. Not for chains.
         cycle: length of one cycle of alternation, a multiple of save_every; about 1 ns where None.
@@ -108,6 +109,7 @@ def simulate(
         resume: go on with the run in `out`, which must have been begun with the same settings; begins where there is
             none.
         inputs: choices where the file leaves one: pH, model number, alternate location, missing residues, ends.
+        begun: when the wall time began, of `time.monotonic`; now where None.
         progress: called with (stage, done, total); simulated and total ps of walkers.
 
     Returns:
@@ -124,6 +126,7 @@ def simulate(
         walkers=walkers, save_every=_ps(save_every), cycle=_ps(cycle), burst=_ps(burst), temperature=temperature,
         solvent=solvent, force_field=tuple(force_field), seed=seed, device=device, processes=processes,
         scheduler=scheduler, out=None if out is None else Path(out), overwrite=overwrite, resume=resume, inputs=inputs,
+        begun=clock.monotonic() if begun is None else begun,
     )  # fmt: skip
     return _run(options, progress or no_report)
 
@@ -133,7 +136,6 @@ def _ps(value: str | float | None) -> float | None:
 
 
 def _run(o: Options, report: Report) -> RunResult | ChainsResult:
-    begin = clock.perf_counter()
     refuse_force_field(o.pdb, o.inputs, o.force_field)
     mode, built = _choose(o)
     if mode == "chains":
@@ -143,9 +145,7 @@ def _run(o: Options, report: Report) -> RunResult | ChainsResult:
     from latentmd.sampling.rollout.run import execute
     from latentmd.sampling.rollout.simulate import simulate_plan
 
-    plan = simulate_plan(o.pdb, _rollout_settings(o, mode), built)
-    plan.started = begin
-    return execute(plan, report)
+    return execute(simulate_plan(o.pdb, _rollout_settings(o, mode), built), report)
 
 
 def _chains_request(o: Options) -> ChainsRequest:
@@ -185,6 +185,9 @@ def _rollout_settings(o: Options, mode: Mode) -> RolloutSettings:
         cycle=o.cycle,
         burst=_BURST if o.burst is None else o.burst,
         inputs=o.inputs,
+        wall=DEFAULT_WALL if mode == "md" and o.time is None and o.wall is None else o.wall,
+        begun=o.begun,
+        closer=mode == "md" and o.save_every is None,
     )
 
 

@@ -80,7 +80,10 @@ def _do(task: tuple[str, bytes], out: BinaryIO, stop: list[bool]) -> None:
     kind, content = task
     try:
         work = pickle.loads(content)
-        result = work.run(emit, lambda: stop[0]) if kind == "job" else work[0](work[1])
+        if kind == "call":
+            result = work[0](work[1])
+        else:
+            result = None if stop[0] else work.run(emit, lambda: stop[0])
     except BrokenPipeError:
         raise
     except Exception as error:

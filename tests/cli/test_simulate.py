@@ -42,7 +42,6 @@ def test_simulate_reports_what_was_added(ou_bundle: Path, tmp_path: Path) -> Non
         ((ALANINE, "--walkers", "0"), "0 is not in the range"),
         ((ALANINE, "--model", "nothing"), "nothing: no such model file or bundled model"),
         ((str(MOLECULES / "chignolin.pdb"), "--mode", "model"), "no bundled model covers"),
-        ((ALANINE, "--wall", "10min"), "--wall has no meaning with --mode model"),
         ((ALANINE, "--mode", "chains", "--wall", "10"), "'10' is not a wall time"),
         ((ALANINE, "--mode", "chains", "--walkers", "3"), "--walkers has no meaning with --mode chains"),
         ((ALANINE, "--mode", "chains", "--time", "1ns"), "--time has no meaning with --mode chains"),

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from latentmd.sampling.clock import Deadline
 from latentmd.sampling.processes import LocalProcesses, WorkerError, cores
 
 
@@ -72,6 +73,21 @@ def test_interruption_lets_workers_finish() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_jobs([Evaluate(source)], take)
     assert found == ["ready", "closed"]
+
+
+def test_jobs_end_at_their_deadline() -> None:
+    source = "import time\nemit('ready')\nwhile not stopped():\n    time.sleep(0.01)\nemit('closed')"
+    found: list[str] = []
+    with LocalProcesses(2) as processes:
+        processes.run_jobs([Evaluate("emit('ready')")] * 2, lambda message: None)  # imports are done
+        deadline = Deadline(0.3)
+        processes.run_jobs([Evaluate(source)] * 2, lambda message: found.append(message["kind"]), deadline)
+    assert sorted(found) == ["closed", "closed", "ready", "ready"] and deadline.over
+
+
+def test_workers_that_have_not_begun_at_the_deadline_are_no_failure() -> None:
+    with LocalProcesses(2) as processes:
+        processes.run_jobs([Evaluate("1/0")] * 2, lambda message: None, Deadline(0.0))
 
 
 def test_cores_is_at_least_one() -> None:

@@ -74,6 +74,14 @@ def test_a_molecule_with_a_bundled_model_alternates_and_another_gets_exact_chain
     assert [request.wall for request in asked[2:]] == [60.0, 600.0]
 
 
+def test_plain_md_without_a_time_gets_ten_minutes(asked: list[Any]) -> None:
+    simulate(ALANINE, mode="md")
+    simulate(ALANINE, mode="md", time="1ns", save_every="1ps")
+    simulate(ALANINE, mode="md", wall=30.0)
+    simulate(ALANINE)
+    assert [(s.wall, s.closer) for s in asked] == [(600.0, True), (None, False), (30.0, True), (None, False)]
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -81,7 +89,6 @@ def test_a_molecule_with_a_bundled_model_alternates_and_another_gets_exact_chain
         ({"mode": "hybrid"}, "--mode is 'hybrid': bursts are gone, and exact chains are --mode chains"),
         ({"mode": "alternate"}, "--mode is 'alternate': it is now --mode model"),
         ({"mode": "chains", "walkers": 3}, "--walkers has no meaning with --mode chains"),
-        ({"mode": "md", "wall": 5.0}, "--wall has no meaning with --mode md"),
         ({"mode": "latent", "scheduler": "tcp://x:1"}, "--scheduler has no meaning with --mode latent"),
         ({"mode": "chains", "time": "1ns"}, "--time has no meaning with --mode chains"),
         ({"mode": "md", "time": "10"}, "has no unit"),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latentmd.systems.dynamics import run_md, walker_seed
+from latentmd.systems.dynamics import advance, run_md, walker_seed
 from latentmd.units import thermal_energy
 
 
@@ -51,3 +51,26 @@ def test_kinetic_energy_is_that_of_the_temperature(alanine: Any) -> None:
     expected = (3 * 22 - alanine.system.getNumConstraints()) * thermal_energy(350.0) / 2
     # correlated over about 1 ps: 40 independent samples
     assert abs(np.mean(kinetic) - expected) < 4 * np.std(kinetic) / np.sqrt(40) + 0.01 * expected
+
+
+def test_steps_are_made_in_slices_until_it_is_stopped() -> None:
+    made: list[int] = []
+    assert advance(made.append, 1234, lambda: False)
+    assert sum(made) == 1234 and made[0] == 10 and len(made) > 3
+    assert not advance(made.append, 1234, lambda: len(made) > 9)
+    assert sum(made) < 2468
+
+
+def test_a_stopped_walker_yields_whole_frames(alanine: Any) -> None:
+    looks: list[int] = []
+
+    def stopped() -> bool:  # in the third frame, whose slices are of 10 and more steps
+        looks.append(1)
+        return len(looks) > 6
+
+    options: dict[str, Any] = {"seed": 3, "platform": "Reference", "equilibration": 0.08}
+    whole = next(run_md(alanine, 5, 0.1, **options))
+    (part,) = run_md(alanine, 5, 0.1, stopped=stopped, **options)
+    assert len(part.times) == len(part.energies) == 2 and part.end is None
+    assert np.array_equal(part.positions, whole.positions[:2])
+    assert not list(run_md(alanine, 5, 0.1, stopped=lambda: True, **options))

@@ -110,6 +110,8 @@ def md_data_set(files: Sequence[str | Path], *, progress: Report | None = None, 
         RunError: not one molecule could be simulated.
         RunInterrupted: Ctrl-C.
     """
+    if options.pop("wall", None) is not None:
+        raise ValueError("--wall belongs to one molecule; leave it out, or simulate the molecules one by one")
     settings, protocol = md_request(**options)
     check_protocol(protocol)
     check_times(settings.time, settings.interval, protocol.timestep)
@@ -216,11 +218,11 @@ class _DataSet:
             overwrite=False,
         )
 
-        def report(_stage: str, done: float, _total: float) -> None:
+        def report(_stage: str, done: float | None = None, _total: float | None = None) -> None:
             if self.stopped.is_set():
                 raise KeyboardInterrupt
             with self.reporting:
-                self.simulated[name] = done
+                self.simulated[name] = self.simulated.get(name, 0.0) if done is None else done
                 self.progress(f"{len(self.molecules)} molecules", sum(self.simulated.values()), self.total)
 
         try:

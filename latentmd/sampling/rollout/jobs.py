@@ -117,7 +117,7 @@ class MDJob(WalkerJob):
         for walker in self.walkers:
             state = self.states.get(walker)
             with self.writer(walker, state) as writer:
-                for block in self._blocks(walker, state):
+                for block in self._blocks(walker, state, stopped):
                     writer.write(block.positions, block.times)
                     kinds = ["md"] * len(block.times)
                     rows = zip(block.times, kinds, block.energies, failed(block.positions), strict=True)
@@ -126,11 +126,11 @@ class MDJob(WalkerJob):
                     if end is not None and (end.frames == self.settings.frames or pacer.due()):
                         arrays = {"positions": end.positions, "velocities": end.velocities}
                         emit("state", state=State((walker,), end.frames, (writer.size,), arrays))
-                    if stopped():
-                        return
+            if stopped():
+                return
         emit("phases", seconds={"md": time.perf_counter() - start})
 
-    def _blocks(self, walker: int, state: State | None) -> Iterator[Frames]:
+    def _blocks(self, walker: int, state: State | None, stopped: Callable[[], bool]) -> Iterator[Frames]:
         """Frames of a walker from a state on, in blocks."""
         phase = None if state is None else Phase(state.frames, state.arrays["positions"], state.arrays["velocities"])
         return run_md(
@@ -143,4 +143,6 @@ class MDJob(WalkerJob):
             chunk=self.chunk,
             threads=self.prepared.threads,
             start=phase,
+            equilibration=self.settings.equilibration,
+            stopped=stopped,
         )

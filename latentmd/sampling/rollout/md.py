@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time as clock
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +18,14 @@ from latentmd.sampling.rollout.plan import RolloutPlan, check_times, processes_f
 from latentmd.sampling.rollout.resume import States, unfinished
 from latentmd.sampling.rollout.run import RunResult, execute
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
+from latentmd.units import format_time
 
 if TYPE_CHECKING:
     from latentmd.systems.builder import Protocol, Solvent
 
+logger = logging.getLogger(__name__)
+
+EQUILIBRATION = RolloutSettings.equilibration  # ps before time zero, where wall time allows it
 _REPORT_SECONDS = 0.5  # wall time between reports of a worker
 _MOST_FRAMES = 1000  # in a report
 
@@ -42,11 +47,14 @@ def md(
     overwrite: bool = False,
     resume: bool = False,
     inputs: InputOptions = DEFAULT_INPUTS,
+    wall: float | None = None,
+    begun: float | None = None,
     progress: Report | None = None,
 ) -> RunResult:
     """Simulate plain MD and write one trajectory per walker.
 
     Every walker is minimised, given velocities of its own and equilibrated for 100 ps, and then starts at time zero.
+    What a long run will cost here is told before it begins.
 
     Args:
         pdb: the molecule; with `inputs` also one with its own force field, as `latentmd.systems.builder.build` says.
@@ -65,6 +73,9 @@ def md(
         resume: go on with the run in `out`, which must have been begun with the same settings; begins where there is
             none.
         inputs: choices where the file leaves one: pH, model number, alternate location, missing residues, ends.
+        wall: seconds of wall time over all sessions, after which walkers end where they are; equilibration is shorter
+            where they would see little else.
+        begun: when the wall time began, of `time.monotonic`; now where None.
         progress: called with (stage, simulated ps, total ps).
 
     Returns:
@@ -76,16 +87,13 @@ def md(
         RunError: the run failed.
         RunInterrupted: Ctrl-C.
     """
-    begin = clock.perf_counter()
     settings, protocol = md_request(
         time=time, out=out, walkers=walkers, save_every=save_every, temperature=temperature, solvent=solvent,
         force_field=force_field, friction=friction, timestep=timestep, seed=seed, processes=processes,
-        overwrite=overwrite, resume=resume, inputs=inputs,
+        overwrite=overwrite, resume=resume, inputs=inputs, wall=wall, begun=begun,
     )  # fmt: skip
     refuse_force_field(Path(pdb), inputs, protocol.force_field)
-    plan = md_plan(Path(pdb), settings, protocol)
-    plan.started = begin
-    return execute(plan, progress or no_report)
+    return execute(md_plan(Path(pdb), settings, protocol), progress or no_report)
 
 
 def md_request(
@@ -104,12 +112,14 @@ def md_request(
     overwrite: bool = False,
     resume: bool = False,
     inputs: InputOptions = DEFAULT_INPUTS,
+    wall: float | None = None,
+    begun: float | None = None,
 ) -> tuple[RolloutSettings, Protocol]:
     """Settings of the walkers and protocol of the MD, from the arguments of `md`.
 
     Args:
         time, out, walkers, save_every, temperature, solvent, force_field, friction, timestep: as of `md`.
-        seed, processes, overwrite, resume, inputs: as of `md`.
+        seed, processes, overwrite, resume, inputs, wall, begun: as of `md`.
     """
     from latentmd.systems.builder import Protocol
 
@@ -119,7 +129,8 @@ def md_request(
     )
     settings = RolloutSettings(
         mode="md", time=picoseconds(time), interval=picoseconds(save_every), walkers=walkers, seed=seed,
-        processes=processes, out=Path(out), overwrite=overwrite, resume=resume,
+        processes=processes, out=Path(out), overwrite=overwrite, resume=resume, wall=wall,
+        begun=clock.monotonic() if begun is None else begun,
     )  # fmt: skip
     return settings, protocol
 
@@ -137,8 +148,9 @@ def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: s
         ValueError: a setting or the molecule is wrong.
         OutputError: the folder cannot be used.
     """
-    from latentmd.io.folder import check_folder
+    from latentmd.io.folder import check_folder, record_of
     from latentmd.replicas.choice import unsupported
+    from latentmd.sampling.rollout.cost import Cost, laid_out
     from latentmd.sampling.rollout.jobs import MDJob
     from latentmd.sampling.rollout.replica_md import ReplicaMDJob
     from latentmd.systems.builder import build
@@ -149,10 +161,13 @@ def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: s
     count = processes_for(settings.walkers, settings.processes)
     check_folder(settings.out, settings.policy, WALKERS)
     prepared = prepare(build(pdb, protocol), pdb, max(1, cores() // count))
+    why_not = unsupported(prepared.molecule.system)
+    cost = Cost.measured(prepared, settings, count, replicas=not why_not)
+    settings = laid_out(settings, cost, protocol.timestep, record_of(settings.out) if settings.resume else None)
+    if told := cost.sentence(settings):
+        logger.warning("%s", told)
     per_frame = settings.interval / protocol.timestep  # MD steps
     chunk = int(min(_MOST_FRAMES, max(1, _REPORT_SECONDS * prepared.rate / per_frame)))
-
-    why_not = unsupported(prepared.molecule.system)
 
     def jobs(ready: Prepared, folder: Path, states: States) -> list[Job]:
         left = [walker for (walker,) in unfinished([(w,) for w in range(settings.walkers)], states, settings.frames)]
@@ -170,6 +185,12 @@ def md_plan(pdb: Path, settings: RolloutSettings, protocol: Protocol, command: s
         request=request,
         reference=reference_model(prepared.molecule),
     )
-    plan.details["engine"] = f"OpenMM: {why_not}" if why_not else "replicas"
+    plan.details |= {"engine": f"OpenMM: {why_not}" if why_not else "replicas"}
+    plan.details |= {"equilibration_ps": settings.equilibration}
+    if settings.equilibration < EQUILIBRATION:
+        plan.notes.append(
+            f"walkers were equilibrated for {format_time(round(settings.equilibration, 3))} only, in place of "
+            f"{format_time(EQUILIBRATION)}, for want of wall time: leave out the beginning of each"
+        )
     plan.wall["preparation"] = clock.perf_counter() - begin
     return plan

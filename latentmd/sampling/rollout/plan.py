@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time as clock
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmd.sampling.processes import Job, cores
+from latentmd.sampling.request import RolloutSettings
 from latentmd.units import format_time
 
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
     from latentmd.sampling.conditions import ModelFile
     from latentmd.sampling.preparation import Prepared
-    from latentmd.sampling.request import RolloutSettings
     from latentmd.sampling.rollout.resume import States
 
 
@@ -36,7 +35,7 @@ class RolloutPlan:
         reference: manifest whose training data the report shows beside the run, if any covers the molecule.
         details: further settings for summary.json.
         wall: seconds by phase so far.
-        started: time at which the run was asked for, of `time.perf_counter`.
+        notes: sentences about the run for its summary and page.
         alone: held while figures are drawn, so that runs in threads of one process take turns.
     """
 
@@ -50,7 +49,7 @@ class RolloutPlan:
     reference: Manifest | None = None
     details: dict[str, Any] = field(default_factory=dict)
     wall: dict[str, float] = field(default_factory=dict)
-    started: float = field(default_factory=clock.perf_counter)
+    notes: list[str] = field(default_factory=list)
     alone: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
 
@@ -65,11 +64,11 @@ def check_times(time: float, interval: float, timestep: float) -> None:
     Raises:
         ValueError: and what would fit.
     """
-    if not _multiple(interval, timestep):
+    if not multiple(interval, timestep):
         raise ValueError(
             f"--save-every is {format_time(interval)}; expected a multiple of the time step, {format_time(timestep)}"
         )
-    if not _multiple(time, interval):
+    if not multiple(time, interval):
         fitting = format_time(interval * max(1, round(time / interval)))
         raise ValueError(
             f"--time is {format_time(time)}; expected a multiple of --save-every, {format_time(interval)}: "
@@ -77,7 +76,8 @@ def check_times(time: float, interval: float, timestep: float) -> None:
         )
 
 
-def _multiple(value: float, unit: float) -> bool:
+def multiple(value: float, unit: float) -> bool:
+    """Whether a time is a whole number of others, up to rounding."""
     count = round(value / unit)
     return count >= 1 and abs(count * unit - value) <= 1e-6 * unit
 
@@ -114,6 +114,7 @@ def request_of(command: str, settings: RolloutSettings, prepared: Prepared, mode
         prepared: the molecule, with its protocol.
         model: that moves the molecule, if any.
     """
+    usual = settings.equilibration == RolloutSettings.equilibration
     atoms = [(atom.name, atom.residue.name, atom.residue.index) for atom in prepared.molecule.topology.atoms()]
     return {
         "command": command,
@@ -128,4 +129,5 @@ def request_of(command: str, settings: RolloutSettings, prepared: Prepared, mode
         "device": None if model is None else settings.device,
         "cycle": settings.cycle if settings.mode == "model" else None,
         "burst": settings.burst if settings.mode == "model" else None,
+        **({} if usual else {"equilibration": settings.equilibration}),
     }

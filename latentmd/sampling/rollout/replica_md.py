@@ -15,7 +15,7 @@ from latentmd.replicas.engine import ReplicaEngine, ReplicaState
 from latentmd.sampling.processes import Emit
 from latentmd.sampling.rollout.jobs import WalkerJob
 from latentmd.sampling.rollout.resume import Pacer, State
-from latentmd.systems.dynamics import EQUILIBRATION
+from latentmd.systems.dynamics import advance
 
 _MINIMISATION = 500  # evaluations of the forces at most
 
@@ -48,24 +48,33 @@ class ReplicaMDJob(WalkerJob):
     def _run_group(self, walkers: list[int], emit: Emit, stopped: Callable[[], bool]) -> bool:
         """Simulate walkers from their states to the end; False where the run was stopped."""
         engine, done = self._engine(walkers)
+        if done == 0 and not self._advance(engine, self.settings.equilibration, stopped):
+            return False
         failed, pacer = self.checker(), Pacer()
         with ExitStack() as stack:
             writers = [stack.enter_context(self.writer(walker, self.states.get(walker))) for walker in walkers]
-            for times, positions, energies in self._blocks(engine, done):
+            for times, positions, energies, whole in self._blocks(engine, done, stopped):
                 for k, (walker, writer) in enumerate(zip(walkers, writers, strict=True)):
                     writer.write(positions[:, k], times)
                     rows = zip(times, ["md"] * len(times), energies[:, k], failed(positions[:, k]), strict=True)
                     emit("frames", walker=walker, rows=list(rows))
                 done += len(times)
-                if done == self.settings.frames or pacer.due():
+                if whole and (done == self.settings.frames or pacer.due()):
                     state = engine.state()
                     for k, (walker, writer) in enumerate(zip(walkers, writers, strict=True)):
                         arrays = {"positions": state.positions[k], "velocities": state.velocities[k]}
                         kept = State((walker,), done, (writer.size,), {**arrays, "draw": np.array(state.draw)})
                         emit("state", state=kept)
-                if stopped():
-                    return False
-        return True
+        return not stopped()
+
+    def _advance(self, engine: ReplicaEngine, time: float, stopped: Callable[[], bool]) -> bool:
+        """Move all walkers by a time in ps; whether they got there."""
+        protocol = self.molecule.protocol
+
+        def step(steps: int) -> None:
+            engine.langevin(steps, timestep=protocol.timestep, friction=protocol.friction)
+
+        return advance(step, round(time / protocol.timestep), stopped)
 
     def _engine(self, walkers: list[int]) -> tuple[ReplicaEngine, int]:
         """The engine of some walkers at time zero or at their states, and how many frames are done."""
@@ -87,20 +96,27 @@ class ReplicaMDJob(WalkerJob):
             return engine, first.frames
         engine.minimize(_MINIMISATION)
         engine.draw_velocities()
-        steps = round(EQUILIBRATION / protocol.timestep)
-        engine.langevin(steps, timestep=protocol.timestep, friction=protocol.friction)
         return engine, 0
 
-    def _blocks(self, engine: ReplicaEngine, done: int) -> Iterator[tuple[Doubles, Floats, Doubles]]:
-        """Times (frames,), positions (frames, walkers, atoms, 3) and energies (frames, walkers) in chunks."""
-        protocol, interval = self.molecule.protocol, self.settings.interval
-        steps = round(interval / protocol.timestep)
+    def _blocks(
+        self, engine: ReplicaEngine, done: int, stopped: Callable[[], bool]
+    ) -> Iterator[tuple[Doubles, Floats, Doubles, bool]]:
+        """Times (frames,), positions (frames, walkers, atoms, 3) and energies (frames, walkers) in chunks.
+
+        Also whether a chunk is whole: a stop ends the last one, and leaves the engine in the middle of a frame.
+        """
+        interval = self.settings.interval
         while done < self.settings.frames:
             count = min(self.chunk, self.settings.frames - done)
             positions = np.empty((count, engine.replicas, engine.terms.atoms, 3), np.float32)
             energies = np.empty((count, engine.replicas))
-            for i in range(count):
-                engine.langevin(steps, timestep=protocol.timestep, friction=protocol.friction)
-                positions[i], energies[i] = engine.positions, engine.energies()
-            yield interval * np.arange(done + 1, done + count + 1, dtype=np.float64), positions, energies
+            made = 0
+            while made < count and self._advance(engine, interval, stopped):
+                positions[made], energies[made] = engine.positions, engine.energies()
+                made += 1
+            if made:
+                times = interval * np.arange(done + 1, done + made + 1, dtype=np.float64)
+                yield times, positions[:made], energies[:made], made == count
+            if made < count:
+                return
             done += count

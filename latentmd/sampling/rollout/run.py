@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from latentmd.io.ascii import ascii_path
 from latentmd.io.atomic import write_text
 from latentmd.io.provenance import Provenance, read_provenance
+from latentmd.sampling.clock import Budget
 from latentmd.sampling.errors import RunError, RunInterrupted
 from latentmd.sampling.processes import LocalProcesses, WorkerError
 from latentmd.sampling.request import Report, no_report
@@ -20,6 +21,10 @@ from latentmd.sampling.rollout.folder import STATE, OutputFolder
 from latentmd.sampling.rollout.plan import RolloutPlan
 from latentmd.sampling.rollout.resume import StateFiles
 from latentmd.sampling.rollout.summary import Tally, summarise, zero_shot_of
+from latentmd.units import format_time, format_wall
+
+_PICTURES = 0.6  # time of the pictures and the page over that of the preparation: much the same kind of work
+_LEAST, _MOST = 1.5, 0.3  # seconds and share of the wall time that are left for them
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,7 @@ class _Execution:
         self.plan, self.folder, self.progress = plan, folder, progress
         self.total = plan.settings.walkers * plan.settings.time
         self.files = StateFiles(folder.path / STATE)
+        self.budget = Budget(folder.path / STATE / "wall.json", plan.settings.wall, plan.settings.begun)
         self.states = self.files.read()
         done = {walker: state.frames for state in self.states.values() for walker in state.walkers}
         self.tally = Tally({walker: done.get(walker, 0) for walker in range(plan.settings.walkers)})
@@ -118,18 +124,23 @@ class _Execution:
         self.tally.failing = self.provenance.failing.total()
         begin = clock.perf_counter()
         status, failure = "complete", ""
+        pictures = min(max(_LEAST, _PICTURES * self.budget.session), _MOST * self.budget.seconds)
         try:
             self.progress("starting", self.tally.total * plan.settings.interval, self.total)
-            jobs = plan.make_jobs(plan.prepared, folder.path, self.states)
+            deadline = self.budget.deadline.earlier(pictures)
+            jobs = [] if deadline.over else plan.make_jobs(plan.prepared, folder.path, self.states)
             with LocalProcesses(len(jobs)) as processes:
-                processes.run_jobs(jobs, self._take)
+                processes.run_jobs(jobs, self._take, deadline)
+            if self.tally.total < plan.settings.walkers * plan.settings.frames:
+                status = "budget"
+                plan.notes.append(self._ending())
         except KeyboardInterrupt:
             status = "interrupted"
         except (WorkerError, OSError) as error:
             status, failure = "failed", str(error)
         plan.wall["simulation"] = clock.perf_counter() - begin
         frames = self.tally.total
-        if not frames and status != "complete":
+        if not frames and status in ("interrupted", "failed"):
             self.provenance.close()
             folder.discard()
             if status == "failed":
@@ -137,7 +148,7 @@ class _Execution:
             raise KeyboardInterrupt
         try:
             with plan.alone:
-                summary = self._finish(status)
+                summary = self._finish(status, pictures)
         except OSError as error:
             raise RunError(failure or str(error)) from error
         if status == "failed":
@@ -178,36 +189,62 @@ class _Execution:
             state = message["state"]
             self.states[state.walkers[0]] = state
             self.files.write(state)
+            self.budget.keep()
 
-    def _finish(self, status: str) -> dict[str, Any]:
+    def _ending(self) -> str:
+        """Why there are fewer frames than were asked for."""
+        settings, frames = self.plan.settings, self.tally.frames
+        moved = sum(count > 0 for count in frames.values())
+        made = format_time(self.tally.total * settings.interval)
+        return (
+            f"the wall time of {format_wall(self.budget.seconds)} was over: {made} of {format_time(self.total)} are "
+            f"done, and {moved} of {settings.walkers} walkers have frames; more with --resume and a longer --wall"
+        )
+
+    def _finish(self, status: str, pictures: float) -> dict[str, Any]:
+        """Write the summary, then report and page as far as `pictures` seconds allow."""
         plan = self.plan
         self.provenance.close()
-        if self.tally.total:
-            begin = clock.perf_counter()
-            self.progress("drawing the report", self.total, self.total)
-            self._report(begin - plan.started, complete=status == "complete")
-            plan.wall["report"] = clock.perf_counter() - begin
-        plan.wall["total"] = clock.perf_counter() - plan.started
+        self.budget.keep()
         for name in {name for state in self.states.values() for name in state.counts}:
             self.tally.counts[name] = sum(state.counts.get(name, 0) for state in self.states.values())
-        summary = summarise(plan, self.tally, status)
+        summary = self._write_summary(status)
+        if not self.tally.total:
+            return summary
+        begin = clock.perf_counter()
+        self.progress("drawing the report", None, None)
+        self._draw(status, pictures)
+        plan.wall["report"] = clock.perf_counter() - begin
+        return self._write_summary(status)
+
+    def _write_summary(self, status: str) -> dict[str, Any]:
+        self.plan.wall["total"] = self.budget.session
+        summary = summarise(self.plan, self.tally, status)
         self.folder.write_summary(summary)
         return summary
 
-    def _report(self, seconds: float, complete: bool) -> None:
-        """report.png, and evaluation.html of a complete run; a solvent box has no page, for its size."""
+    def _draw(self, status: str, pictures: float) -> None:
+        """report.png, and evaluation.html unless the run failed; a solvent box has no page, for its size."""
         from latentmd.sampling.rollout.page import PAGE, write_simulation_page
         from latentmd.sampling.rollout.report import write_report
         from latentmd.sampling.rollout.run_frames import read_run
         from latentmd.sampling.rollout.trust import next_lines, trust
 
         plan, protocol = self.plan, self.plan.prepared.molecule.protocol
+        seconds, deadline = self.budget.session, self.budget.deadline
+        if deadline.left < pictures / 4:
+            plan.notes.append("report and page were left out for want of wall time; latentmd evaluate draws one")
+            return
         reference = plan.reference.reference if plan.reference else None
         frames = read_run(self.folder, reference, protocol.temperature)
         write_report(frames, self.folder.path / "report.png")
-        if complete and protocol.solvent != "explicit":
-            found = zero_shot_of(self.folder.path)
-            write_simulation_page(
-                frames, self.folder.path / PAGE, trust=trust(plan, found), next_lines=next_lines(plan, found),
-                seconds=seconds,
-            )  # fmt: skip
+        if status == "failed" or protocol.solvent == "explicit":
+            return
+        if deadline.left < pictures / 4:
+            plan.notes.append("the page was left out for want of wall time; latentmd evaluate draws one")
+            return
+        found = zero_shot_of(self.folder.path)
+        write_simulation_page(
+            frames, self.folder.path / PAGE, trust=[*plan.notes, *trust(plan, found)],
+            next_lines=next_lines(plan, found), seconds=seconds,
+        )  # fmt: skip

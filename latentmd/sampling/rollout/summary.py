@@ -60,7 +60,7 @@ def summarise(plan: RolloutPlan, tally: Tally, status: str) -> dict[str, Any]:
     Args:
         plan: of the run.
         tally: what the workers did.
-        status: "complete", "interrupted" or "failed".
+        status: "complete", "budget", "interrupted" or "failed".
     """
     s, molecule = plan.settings, plan.prepared.molecule
     simulated = tally.total * s.interval
@@ -84,6 +84,7 @@ def summarise(plan: RolloutPlan, tally: Tally, status: str) -> dict[str, Any]:
         "time_ps": s.time,
         "frame_interval_ps": s.interval,
         "simulated_ps": simulated,
+        "notes": plan.notes,
         "frames": list(tally.frames.values()),
         "frames_failing_checks": tally.failing,
         **tally.counts,

@@ -155,3 +155,17 @@ def test_helpers() -> None:
     assert processes_for(1, 8) == 1
     with pytest.raises(ValueError, match="--processes"):
         processes_for(1, 0)
+
+
+def test_the_wall_time_ends_a_run_that_goes_on_with_more(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"time": "1us", "walkers": 2, "processes": 1, "out": tmp_path / "run"}
+    begun = time.monotonic()
+    first = latentmd.md(ALANINE, wall=8.0, **options)
+    assert first.summary["status"] == "budget" and sum(first.summary["frames"]) > 0 and first.page is not None
+    assert first.summary["wall_seconds"]["total"] <= time.monotonic() - begun
+    second = latentmd.md(ALANINE, wall=14.0, resume=True, **options)
+    assert sum(second.summary["frames"]) > sum(first.summary["frames"])
+    for walker, frames in enumerate(second.summary["frames"]):
+        assert len(second.load(walker)) == frames
+    with pytest.raises(ValueError, match="--wall belongs to one molecule"):
+        latentmd.md_data_set([ALANINE], time="1ns", wall=5.0, out=tmp_path / "set")

@@ -15,11 +15,6 @@ from latentmd.sampling.rollout.replica_md import ReplicaMDJob
 pytestmark = pytest.mark.skipif(library() is None, reason="the kernel is not installed: there was no C++ compiler")
 
 
-@pytest.fixture(autouse=True)
-def _no_equilibration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentmd.sampling.rollout.replica_md.EQUILIBRATION", 0.1)
-
-
 def _bytes(folder: Path, walker: int) -> bytes:
     return trajectory_path(folder, walker).read_bytes()
 
@@ -35,7 +30,7 @@ def folders(tmp_path: Path) -> list[Path]:
 def test_a_walker_does_not_depend_on_its_neighbours(
     prepared: Any, settings: Any, run_job: Any, folders: list[Path]
 ) -> None:
-    s = settings("md", 0.8, 0.2, walkers=3)
+    s = settings("md", 0.8, 0.2, walkers=3, equilibration=0.1)
     messages = run_job(ReplicaMDJob(prepared, s, folders[0], [0, 1, 2], chunk=2))
     run_job(ReplicaMDJob(prepared, s, folders[1], [1], chunk=3))
     assert _bytes(folders[0], 1) == _bytes(folders[1], 1) != _bytes(folders[0], 0)
@@ -45,10 +40,30 @@ def test_a_walker_does_not_depend_on_its_neighbours(
 
 
 def test_walkers_that_are_unequally_far_go_on(prepared: Any, settings: Any, run_job: Any, folders: list[Path]) -> None:
-    s = settings("md", 0.8, 0.2)
+    s = settings("md", 0.8, 0.2, equilibration=0.1)
     run_job(ReplicaMDJob(prepared, s, folders[0], [0, 1], chunk=1))
     halves = run_job(ReplicaMDJob(prepared, s, folders[1], [0], chunk=1), stop_after=3)
     states = {0: halves["state"][-1]["state"]}
     assert states[0].frames == 3
     run_job(ReplicaMDJob(prepared, s, folders[1], [0, 1], states=states, chunk=1))
+    assert all(_bytes(folders[0], walker) == _bytes(folders[1], walker) for walker in (0, 1))
+
+
+def test_a_stop_in_the_middle_of_a_frame_keeps_whole_frames_and_loses_nothing_of_the_rest(
+    prepared: Any, settings: Any, run_job: Any, folders: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s, looks = settings("md", 0.8, 0.2, equilibration=0.1), []
+    run_job(ReplicaMDJob(prepared, s, folders[0], [0, 1], chunk=2))
+    messages: dict[str, list[Any]] = {"frames": [], "state": [], "phases": []}
+
+    def stopped() -> bool:  # once in the third frame, whose slices are of 10 and more steps
+        looks.append(len(messages["frames"]))
+        return looks.count(2) > 2
+
+    job = ReplicaMDJob(prepared, s, folders[1], [0, 1], chunk=2)
+    job.run(lambda kind, **values: messages[kind].append(values), stopped)
+    assert [len(message["rows"]) for message in messages["frames"]] == [2, 2] and not messages["phases"]
+    states = {message["state"].walkers[0]: message["state"] for message in messages["state"]}
+    assert {state.frames for state in states.values()} == {2}
+    run_job(ReplicaMDJob(prepared, s, folders[1], [0, 1], states=states, chunk=2))
     assert all(_bytes(folders[0], walker) == _bytes(folders[1], walker) for walker in (0, 1))

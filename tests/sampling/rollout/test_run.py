@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,19 @@ from latentmd.sampling.rollout.run import execute
 
 @dataclass(frozen=True)
 class StillJob(WalkerJob):
-    """Writes the minimised structure again and again, then ends as asked: "well", "failing", "badly" or "by hand"."""
+    """Writes the minimised structure again and again, and ends "well", "half" done, "failing", "badly" or "by hand"."""
 
     ends: str = "well"
 
     def run(self, emit: Any, stopped: Any) -> None:
-        for walker in self.walkers:
+        end = self.settings.frames // 2 if self.ends == "half" else self.settings.frames
+        for walker in self.walkers[:1] if self.ends == "half" else self.walkers:
             with self.writer(walker, self.states.get(walker)) as writer:
-                times = self.settings.interval * np.arange(writer.frames + 1, self.settings.frames + 1)
+                times = self.settings.interval * np.arange(writer.frames + 1, end + 1)
                 writer.write(np.repeat(self.prepared.reference[None], len(times), axis=0), times)
                 failure = "bonds" if self.ends == "failing" else ""
                 emit("frames", walker=walker, rows=[(t, "md", -1.0, failure) for t in times])
-                emit("state", state=State((walker,), self.settings.frames, (writer.size,), {}))
+                emit("state", state=State((walker,), end, (writer.size,), {}))
         if self.ends == "badly":
             raise OSError("the disk is full")
         if self.ends == "by hand":
@@ -58,7 +60,7 @@ class Here:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def run_jobs(self, jobs: list[Any], take: Any) -> None:
+    def run_jobs(self, jobs: list[Any], take: Any, deadline: Any) -> None:
         for job in jobs:
             job.run(lambda kind, **values: take({"kind": kind, **values}), lambda: False)
 
@@ -84,6 +86,26 @@ def test_a_complete_run_is_not_run_again(prepared: Any, settings: Any, tmp_path:
     execute(_plan(prepared, settings("md", 5.0, 1.0, out=tmp_path / "run")))
     again = settings("md", 5.0, 1.0, out=tmp_path / "run", resume=True)
     assert execute(_plan(prepared, again, "badly")).summary["status"] == "complete"
+
+
+def test_a_run_ends_with_its_wall_time_and_goes_on_with_more(prepared: Any, settings: Any, tmp_path: Path) -> None:
+    s = settings("md", 20.0, 1.0, out=tmp_path / "run", wall=100.0)
+    half = _plan(prepared, s, "half")
+    result = execute(half)
+    assert result.summary["status"] == "budget" and result.summary["frames"] == [10, 0] and result.page is not None
+    assert "10 ps of 40 ps are done, and 1 of 2 walkers have frames" in result.summary["notes"][0]
+    spent = replace(s, resume=True, begun=time.monotonic() - 200.0)
+    again = execute(_plan(prepared, spent)).summary  # nothing is left of the wall time
+    assert again["status"] == "budget" and again["frames"] == [10, 0]
+    whole = execute(_plan(prepared, replace(s, resume=True, wall=1000.0))).summary
+    assert whole["status"] == "complete" and whole["frames"] == [20, 20] and not whole["notes"]
+
+
+def test_a_run_without_time_for_a_frame_says_so(prepared: Any, settings: Any, tmp_path: Path) -> None:
+    s = settings("md", 20.0, 1.0, out=tmp_path / "run", wall=5.0, begun=time.monotonic() - 6.0)
+    result = execute(_plan(prepared, s))
+    assert result.summary["status"] == "budget" and result.summary["frames"] == [0, 0] and result.topology.exists()
+    assert "the wall time of 5 s was over: 0 ps of 40 ps are done" in result.summary["notes"][0]
 
 
 @pytest.mark.parametrize(
