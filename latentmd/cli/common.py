@@ -173,6 +173,24 @@ def zero_shot(summary: dict[str, Any]) -> list[str]:
     return zero_shot_lines(ZeroShot.model_validate(record), summary["molecule"], sound)
 
 
+def speed_line(speed: dict[str, float]) -> str:
+    """Speed of a run over the fastest plain MD on the same cores, and over the other one, in one line.
+
+    Args:
+        speed: of summary.json; without the replica engine's values where that cannot take the System.
+    """
+    rates = {"OpenMM": (speed["over_plain_md"], speed["plain_md_ns_per_day"])}
+    if "over_replica_engine" in speed:
+        rates["the replica engine"] = (speed["over_replica_engine"], speed["replica_engine_ns_per_day"])
+    (name, (ratio, rate)), *others = sorted(rates.items(), key=lambda item: item[1])
+    start_up = speed["over_plain_md_with_start_up"] * ratio / speed["over_plain_md"]
+    beside = "".join(f"; {other:,.1f} times that with {engine}" for engine, (other, _) in others)
+    return (
+        f"{ratio:,.1f} times the speed of plain MD on the same cores with {name} ({rate:,.0f} ns/day; {start_up:,.1f} "
+        f"times with start-up{beside})"
+    )
+
+
 def show_result(result: RunResult) -> None:
     """A few lines about a finished run."""
     summary = result.summary
@@ -185,11 +203,7 @@ def show_result(result: RunResult) -> None:
         shown = ", ".join(added[:6]) + (f" and {len(added) - 6} more" if len(added) > 6 else "")
         click.echo(f"the PDB file lacked, and got: {shown}")
     if "over_plain_md" in speed:
-        click.echo(
-            f"{speed['over_plain_md']:,.0f} times the speed of plain MD on the same cores "
-            f"({speed['over_plain_md_with_start_up']:,.1f} times with start-up; "
-            f"plain MD {speed['plain_md_ns_per_day']:,.0f} ns/day)"
-        )
+        click.echo(speed_line(speed))
     if summary["frames_failing_checks"]:
         click.echo(f"{summary['frames_failing_checks']} frames fail a structure check; provenance.csv says which")
     for line in [*summary["notes"], *zero_shot(summary)]:
