@@ -3,8 +3,9 @@
     python examples/statistics/chains.py my.pdb --sweeps 1500 --seeds 1 2 3 --out my-chains.json
     python examples/statistics/chains.py my.pdb --sweeps 1500 --seeds 1 2 3 --kernels bad --out my-bad.json
 
-A line of JSON is added for every seed: population, standard error and effective samples of every state, energies
-evaluated and processor seconds, pilot included. Kernels: `peptides` starts the pilot from the bundled peptide model,
+A line of JSON is added for every seed: population, standard error, effective samples and interval of every well,
+energies evaluated and processor seconds, pilot included. Wells are found in the first seed of a file and kept for the
+others. Kernels: `peptides` starts the pilot from the bundled peptide model,
 `none` from uniform torsions, and `bad` leaves the pilot out and puts every kernel on one wrong structure.
 """
 
@@ -18,12 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from latentmd.molecule.checks import topology_arrays
-from latentmd.molecule.torsions import rotatable_torsions, torsion_name
+from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.sampling.metropolis.guess import peptide_structures
 from latentmd.sampling.metropolis.ladders import Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.pilot import Choice, Scatter, pilot, scatter
 from latentmd.sampling.metropolis.populations import populations
-from latentmd.sampling.metropolis.wells import Well, wells
+from latentmd.sampling.metropolis.wells import Well, turns_of, wells
 from latentmd.sampling.preparation import minimised
 from latentmd.sampling.scheduler import Serial
 from latentmd.systems.builder import Protocol, build
@@ -45,6 +46,19 @@ def choose(plan: Plan, reference: np.ndarray, seed: int) -> Choice:
     return pilot(plan, reference, guess, seed=seed, tasks=Serial(), number=1)
 
 
+def states(angles: np.ndarray) -> tuple[Well, ...]:
+    """Wells of the first row of the file, or of these angles where there is none; and the one asked for."""
+    turns = {turn.name: turn for turn in turns_of(molecule.topology, reference)}
+    if o.out.exists():
+        first = json.loads(o.out.read_text().splitlines()[0])["wells"]
+        return tuple(Well(name, turns[turn], low, high, peak) for name, (turn, low, high, peak) in first.items())
+    found = wells(tuple(turns.values()), angles)
+    if o.state is not None:
+        torsion, low, high = o.state
+        found += (Well(f"{torsion} {low} to {high}", turns[torsion], float(low), float(high)),)
+    return found
+
+
 def run(seed: int) -> dict:
     """One run of one seed."""
     begin = time.process_time()
@@ -55,12 +69,13 @@ def run(seed: int) -> dict:
         end, calls = piece.end, calls + piece.calls
         angles.append(np.swapaxes(piece.cold, 0, 1))
     kept = np.concatenate(angles[max(1, len(angles) // 5) :], axis=1)
-    found = populations(kept, states)
+    found = populations(kept, states(kept))
     rows = zip(found.wells, found.values, found.errors, found.effective, found.mixed, strict=True)
     return {
         "seed": seed, "kernels": o.kernels, "calls": calls, "seconds": time.process_time() - begin, "pilot": piloted,
         "chains": plan.ladders, "temperatures": plan.temperatures.tolist(), "accepted": piece.counts.shares,
         "states": {w.name: [float(p), float(e), float(n), float(r)] for w, p, e, n, r in rows},
+        "wells": {w.name: [w.turn.name, w.low, w.high, w.peak] for w in found.wells},
     }  # fmt: skip
 
 
@@ -78,11 +93,6 @@ o = parser.parse_args()
 molecule = build(o.pdb, Protocol(o.solvent, tuple(o.force_field), temperature=o.temperature))
 quads = rotatable_torsions(*topology_arrays(molecule.topology))
 plan, reference = Plan.of(molecule, quads), minimised(molecule, "Reference")
-names = [torsion_name(molecule.topology, quad) for quad in quads.tolist()]
-states = wells(molecule.topology, quads, names)
-if o.state is not None:
-    torsion, low, high = o.state
-    states += (Well(f"{torsion} {low} to {high}", names.index(torsion), float(low), float(high)),)
 for number in o.seeds:
     row = run(number)
     with o.out.open("a") as file:

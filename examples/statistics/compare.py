@@ -2,10 +2,10 @@
 
     python examples/statistics/compare.py my.pdb --chains my-chains.json --reference my-reference.npz [--md my-md.npz]
 
-References come from reference.py (temperature replica exchange, or plain MD with one temperature), chains from
-chains.py. States with a population from 1 to 99 % in the reference count; a value agrees where it is within two
-standard errors of the difference. Gains are medians (and least values) over these
-states of effective samples per energy.
+References come from reference.py (temperature replica exchange, or plain MD with one temperature), chains and wells
+from chains.py. Wells with a population from 1 to 99 % in the reference count; a value agrees where it is within two
+standard errors of the difference. Gains are medians (and least values) over these wells of effective samples per
+energy. Torsions that are followed by two equivalent atoms (NH2) are left out: references record one of them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from latentmd.molecule.checks import topology_arrays
-from latentmd.molecule.torsions import rotatable_torsions, torsion_name
 from latentmd.sampling.metropolis.control import independent
 from latentmd.sampling.metropolis.populations import Populations, populations
-from latentmd.sampling.metropolis.wells import wells
+from latentmd.sampling.metropolis.wells import Well, turns_of
 from latentmd.systems.builder import build
 
 
@@ -44,11 +42,12 @@ parser.add_argument("--reference", type=Path, required=True)
 parser.add_argument("--md", type=Path)
 parser.add_argument("--again", type=Path, help="Other seeds of chains.py, to see whether standard errors are right.")
 o = parser.parse_args()
-topology = build(o.pdb).topology
-quads = rotatable_torsions(*topology_arrays(topology))
-states = wells(topology, quads, [torsion_name(topology, quad) for quad in quads.tolist()])
-reference, spent = read(o.reference)
+molecule = build(o.pdb)
+turns = {turn.name: turn for turn in turns_of(molecule.topology, np.asarray(molecule.positions._value))}
 rows = [json.loads(line) for line in o.chains.read_text().splitlines()]
+spans = {name: span for name, span in rows[0]["wells"].items() if turns[span[0]].twin is None}
+states = tuple(Well(name, turns[turn], *span) for name, (turn, *span) in spans.items())
+reference, spent = read(o.reference)
 deviations, gains = [], []
 for row in rows:
     found = np.array([row["states"][w.name] for w in states])

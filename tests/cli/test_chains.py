@@ -15,13 +15,19 @@ def test_populations_and_what_is_missing_are_told(capsys: pytest.CaptureFixture[
         "frames": 10, "file": "x.xtc",
         "accepted": {"draw": 0.25}, "effective_samples": 7.0, "missing": ["more"],
         "plain_md": {"least_of_chains": {}, "least_at_equal_wall_time": {}},
-        "populations": {"set 1": {"value": 0.5, "standard_error": 0.1}},
+        "populations": {
+            "set 1": {"in_words": "0.5 ± 0.1", "degrees": [0.0, 180.0], "period": 360.0},
+            "set 2": {"in_words": "> 0.99 (95 %)", "degrees": [0.0, 180.0], "period": 180.0},
+        },
+        "remarks": ["Torsions with one well: set 2"],
     }  # fmt: skip
     show_chains(ChainsResult(Path("run"), "budget", summary))
     text = capsys.readouterr().out
     assert (
         "25.0% of the drawn torsions" in text
-        and "No state could be compared" in text
+        and "No state to compare" in text
         and "set 1: population 0.5 ± 0.1" in text
+        and "set 2: population" not in text
+        and "  Torsions with one well: set 2" in text
         and "  - more" in text
     )

@@ -18,6 +18,7 @@ import numpy as np
 from latentmd.analysis.msm import fit_with_populations, transition_counts
 from latentmd.arrays import Bools, Floats, Ints
 from latentmd.sampling.metropolis.folder import ChainsFolder
+from latentmd.sampling.metropolis.wells import recorded_torsions
 from latentmd.sampling.seeds import REVIEW, keyed_rng, keyed_seed
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def measure(
     flat, rows = angles.reshape(-1, angles.shape[2]), found.counted.tolist()
     if not rows:
         return {}, 0
-    cells = Cells.of(flat, np.unique([found.wells[i].torsion for i in rows]), keyed_seed(run.seed, 0, REVIEW, 200))
+    cells = Cells.of(flat, np.unique([found.wells[i].turn.torsion for i in rows]), keyed_seed(run.seed, 0, REVIEW, 200))
     labels = cells.of_frames(flat)
 
     def make() -> dict[str, Any]:
@@ -207,8 +208,9 @@ def measure(
         starts = positions.reshape(-1, *positions.shape[2:])[picked].astype(np.float64)
         protocol = replace(run.molecule.protocol, friction=FRICTION)
         molecule = replace(run.molecule, protocol=protocol)
+        recorded = recorded_torsions(molecule.topology, run.quads)
         work = [
-            BurstTask(molecule, run.quads, part, keyed_seed(run.seed, 0, REVIEW, 202 + task))
+            BurstTask(molecule, recorded, part, keyed_seed(run.seed, 0, REVIEW, 202 + task))
             for task, part in enumerate(np.array_split(starts, _TASKS))
         ]
         return {"angles": np.concatenate(list(tasks.map(run_bursts, work)))}

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.arrays import Doubles, Floats, Ints
-from latentmd.molecule.checks import topology_arrays
+from latentmd.molecule.checks import neighbour_lists, topology_arrays
 from latentmd.molecule.checks import torsions as dihedrals
 from latentmd.molecule.torsions import acyclic_torsions, amide_torsions
 from latentmd.sampling.metropolis.blocks import Block, BlockMove, Torsions, blocks_of
 from latentmd.sampling.metropolis.energies import TIMESTEP, EngineEnergies
 from latentmd.sampling.metropolis.kernels import TorsionKernels
 from latentmd.sampling.metropolis.tempering import Chains, Counts, ladder
+from latentmd.sampling.metropolis.wells import recorded_torsions
 
 if TYPE_CHECKING:
     from latentmd.systems.builder import Molecule
@@ -33,6 +34,7 @@ class Plan:
     Attributes:
         molecule: with temperature and time step.
         quads: all torsions about rotatable bonds and those in rings, shape (quads, 4).
+        recorded: these and their twins, shape (recorded, 4).
         torsions: those of them that turn part of the molecule.
         blocks: of the moves.
         temperatures: of a ladder, kelvin, ascending, shape (rungs,).
@@ -41,6 +43,7 @@ class Plan:
 
     molecule: Molecule
     quads: Ints
+    recorded: Ints
     torsions: Torsions
     blocks: tuple[Block, ...]
     temperatures: Floats
@@ -63,7 +66,8 @@ class Plan:
         kelvins = ladder(kelvin, HOTTEST * kelvin, freedom)
         blocks = tuple(blocks_of(torsions.quads, amides, np.array(tertiary, dtype=np.int64)))
         ladders = max(1, REPLICAS // len(kelvins))
-        return cls(molecule, quads, torsions, blocks=blocks, temperatures=kelvins, ladders=ladders)
+        recorded = recorded_torsions(molecule.topology, quads)
+        return cls(molecule, quads, recorded, torsions, blocks=blocks, temperatures=kelvins, ladders=ladders)
 
     @property
     def replicas(self) -> int:
@@ -79,8 +83,14 @@ class Plan:
             found.append("amides stay cis or trans as they are at the start")
         if flips:
             found.append(f"{flips} amides without a hydrogen are flipped between cis and trans by moves of their own")
+        if not self.blocks:
+            found.append(
+                "no bond outside rings can be turned by moves: this is replica exchange with Hamiltonian moves"
+            )
         if len(self.torsions.quads) < len(self.quads):
             found.append("rings change their shape by Hamiltonian moves and the ladder only")
+        if _has_amine(*topology_arrays(self.molecule.topology)):
+            found.append("amines invert by Hamiltonian moves and the ladder only")
         return [*found, "stereocentres keep their handedness"]
 
     def moves(self, pool: Floats) -> tuple[BlockMove, ...]:
@@ -128,7 +138,7 @@ class Piece:
     Attributes:
         positions: of the coldest rung after every few sweeps, nm, shape (kept, ladders, atoms, 3), single precision.
         energies: of the coldest rung after every sweep, kJ/mol, shape (sweeps, ladders).
-        cold: all torsions of the coldest rung after every sweep, radians, shape (sweeps, ladders, quads).
+        cold: recorded torsions of the coldest rung after every sweep, radians, shape (sweeps, ladders, recorded).
         angles: torsions that turn, of all replicas, radians, shape (sweeps, replicas, torsions), single precision.
         end: last positions, nm, shape (replicas, atoms, 3).
         counts: of moves of the coldest rung, and of exchanges.
@@ -157,7 +167,7 @@ def run_stretch(stretch: Stretch) -> Piece:
         if sweep % THIN == 0:
             x.append(chains.positions[cold].astype(np.float32))
         u.append(chains.energies[cold])
-        own.append(dihedrals(chains.positions[cold], plan.quads).astype(np.float32))
+        own.append(dihedrals(chains.positions[cold], plan.recorded).astype(np.float32))
         angles.append(plan.torsions.angles(chains.positions).astype(np.float32))
     return Piece(
         np.array(x),
@@ -180,3 +190,13 @@ def _has_hydrogen(bond: Any, symbols: list[str], bonds: Ints) -> bool:
     """Whether the nitrogen of an amide bond carries a hydrogen."""
     nitrogen = {int(atom) for atom in bond if symbols[int(atom)] == "N"}
     return any({int(a), int(b)} & nitrogen and "H" in (symbols[int(a)], symbols[int(b)]) for a, b in bonds.tolist())
+
+
+def _has_amine(symbols: list[str], bonds: Ints) -> bool:
+    """Whether a nitrogen has three neighbours, at most one a hydrogen and none of them flat."""
+    around = neighbour_lists(len(symbols), bonds)
+    return any(
+        symbols[i] == "N" and len(near) == 3 and sum(symbols[j] == "H" for j in near) <= 1
+        and not any(len(around[j]) in (2, 3) for j in near)
+        for i, near in enumerate(around)
+    )  # fmt: skip

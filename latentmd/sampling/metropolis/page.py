@@ -14,6 +14,7 @@ from latentmd.report.viewer import View
 from latentmd.sampling.metropolis.folder import PAGE
 from latentmd.sampling.metropolis.populations import RAREST
 from latentmd.sampling.metropolis.surfaces import WeightedFrames, surface_figures, torsion_pairs
+from latentmd.sampling.metropolis.wells import symmetric_names
 from latentmd.units import KILOCALORIE, format_time, thermal_energy
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ _AGREED = "Yes, as far as the chains can tell: they agree, and every population 
 _DIFFERENT = "Not yet; numbers below are provisional. This is missing:"
 _STATES = (
     "Share of all frames in each well of each torsion, with the standard error by the effective number of independent "
-    f"samples of that well. Wells below {RAREST:.0%} or above {1 - RAREST:.0%} are shown but need not be precise."
+    "samples of that well. Wells are cut where a torsion's density, all chains together, is least; what is less than a "
+    f"barrier of kT apart is one well. Wells below {RAREST:.0%} or above {1 - RAREST:.0%} are shown but need not be "
+    "precise."
 )
 _EQUAL = "All frames of the chains at the coldest temperature, each with the same weight."
 _NOT_SAMPLED = "What the moves leave as it is at the start"
@@ -36,6 +39,7 @@ _RATES = (
     "structures of the chains: a reversible Markov model of cells with a lag of 2 ps and the populations of the "
     "chains. Errors come from resampling the bursts. Trust a time as far as it stays the same at twice the lag."
 )
+_NO_RATES = f"None: no well has a population from {RAREST:.0%} to {1 - RAREST:.0%}."
 _PLAIN = (
     "Plain MD of {time} in all, for a tenth of the energies that the chains evaluated, from the minimised structure "
     "with a friction of 1/ps. Its effective samples are extrapolated in proportion to its cost, and counted by "
@@ -60,12 +64,14 @@ def write_metropolis_page(
     missing, temperature = summary["missing"], summary["temperature"]
     sections = [
         report.Section("Can these numbers be trusted?", _AGREED if not missing else _DIFFERENT, bullets(missing)),
-        report.Section("States", _STATES, _states(found, temperature)),
+        report.Section("States", _STATES, _states(found, temperature) + bullets(remarks(found))),
         report.Section("Free-energy surfaces", _EQUAL, figures=surface_figures(frames, temperature)),
         report.Section(
             "Plain MD beside it", _PLAIN.format(time=format_time(beside.time)), _plain(found, beside, summary)
         ),
-        report.Section("Rates", _RATES.format(bursts=summary["bursts"]), _rates(summary)),
+        report.Section(
+            "Rates", _RATES.format(bursts=summary["bursts"]) if summary["bursts"] else _NO_RATES, _rates(summary)
+        ),
         report.Section("What the run did", _promise(summary), _work(summary)),
     ]
     state = "converged" if not missing else "not converged"
@@ -80,10 +86,11 @@ def frames_of_chains(run: ChainsRun, angles: Floats) -> WeightedFrames:
 
     Args:
         run: molecule and request.
-        angles: radians, shape (chains, frames, torsions).
+        angles: radians, shape (chains, frames, torsions); twins behind are left out.
     """
     chains, kept = angles.shape[:2]
-    flat, weight = angles.reshape(chains * kept, -1), np.full(chains * kept, 1 / (chains * kept))
+    flat = angles[..., : len(run.quads)].reshape(chains * kept, -1)
+    weight = np.full(chains * kept, 1 / (chains * kept))
     names = tuple(torsion_name(run.molecule.topology, quad) for quad in run.quads.tolist())
     place = np.column_stack([np.repeat(np.arange(chains), kept), np.tile(np.arange(kept), chains)])
     pairs = torsion_pairs(names, flat, weight)
@@ -95,17 +102,44 @@ def _states(found: Populations, temperature: float) -> str:
     rows = []
     for i, well in enumerate(found.wells):
         share = found.values[i]
-        energy = UNKNOWN
-        if 0 < share < 1:
-            energy = f"{-kt * np.log(share / (1 - share)):.2f} ± {kt * errors[i]:.2g}"
-        rows.append((well.name, f"{share:.3g} ± {found.errors[i]:.2g}", energy, f"{found.effective[i]:.0f}"))
+        if not well.only:
+            energy = f"{-kt * np.log(share / (1 - share)):.2f} ± {kt * errors[i]:.2g}" if 0 < share < 1 else UNKNOWN
+            rows.append((well.name, found.share(i), energy, f"{found.effective[i]:.0f}"))
     return table(("state", "population", "free energy (kcal/mol, ± standard error)", "effective samples"), rows)
+
+
+def remarks(found: Populations) -> list[str]:
+    """Sentences beside the table of states: torsions with one well, symmetric torsions, and mirror images.
+
+    Args:
+        found: populations of the chains.
+    """
+    wells = found.wells
+    only = {ring: [i for i, well in enumerate(wells) if well.only and well.turn.ring == ring] for ring in (False, True)}
+    said = []
+    if only[False]:
+        shares = "; ".join(f"{wells[i].name}: {found.share(i)}" for i in only[False])
+        said.append(f"Torsions with one well: {shares}")
+    if only[True]:
+        said.append(f"Rings that kept their shape in all frames, of which the moves propose no other: "
+                    f"{', '.join(wells[i].name for i in only[True])}")  # fmt: skip
+    said += [f"Symmetric, {sentence}" for sentence in symmetric_names([well.turn for well in wells])]
+    pairs = [
+        f"{wells[i].name} {found.share(i)} and {wells[j].name} {found.share(j)}, {apart:.1f} standard errors apart"
+        for i, j, apart in found.mirrored
+        if not wells[i].only
+    ]
+    if pairs:
+        said.append(f"Mirror images, equal in an achiral molecule such as this: {'; '.join(pairs)}")
+    return said
 
 
 def _rates(summary: dict[str, Any]) -> str:
     def time(value: float | None, error: float | None) -> str:
         return UNKNOWN if value is None else f"{value:.3g} ± {error:.2g}"
 
+    if not summary["first_passage_ps"]:
+        return ""
     rows = []
     for name, found in summary["first_passage_ps"].items():
         into, out, twice = found["into"], found["out"], found["twice_the_lag"]
@@ -119,7 +153,7 @@ def _plain(found: Populations, beside: Control, summary: dict[str, Any]) -> str:
     for i in found.counted.tolist():
         share, seen = beside.found.values[i], 0 < beside.found.values[i] < 1
         rows.append((
-            found.wells[i].name, f"{found.values[i]:.3g} ± {found.errors[i]:.2g}",
+            found.wells[i].name, found.share(i),
             f"{share:.3g}" if seen else f"{share:.0f}: never {'left' if share else 'seen'}",
             f"{found.effective[i]:.0f}", _extrapolated(beside.by_energies[i]), _extrapolated(beside.by_wall[i]),
         ))  # fmt: skip
@@ -139,7 +173,7 @@ def verdict(plain: dict[str, Any]) -> str:
     """One sentence that says whether plain MD would have been the better choice."""
     ours, theirs = plain["least_of_chains"], plain["least_at_equal_wall_time"]
     if not ours:
-        return "No state could be compared with plain MD."
+        return "No state to compare with plain MD: no well has a population from 1 to 99 %."
     known = f"{ours['effective_samples']:.0f} effective samples of the state that they know least ({ours['state']})"
     if not theirs["effective_samples"]:
         return f"The chains have {known}; plain MD saw no passage of {theirs['state']} in a tenth of the cost."

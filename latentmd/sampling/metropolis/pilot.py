@@ -89,7 +89,7 @@ def pilot(plan: Plan, reference: Floats, guess: Floats | None, seed: int, tasks:
     rng, rungs = keyed_rng(seed, 0, PLAN, 9), len(plan.temperatures)
     first = rng.uniform(-np.pi, np.pi, (KERNELS, len(plan.torsions.quads))) if guess is None else guess
     pool = np.repeat(first[None], rungs, axis=0)
-    weights = np.full(len(plan.blocks), 1 / len(plan.blocks))
+    weights = np.full(len(plan.blocks), 1 / max(len(plan.blocks), 1))
     counts = Counts()
     for stage, sweeps in enumerate(SWEEPS, 1):
         seeds = [keyed_seed(seed, stage, PLAN, 10 + task) for task in range(number)]
@@ -114,8 +114,7 @@ def kernels(pieces: Sequence[Piece], rungs: int, rng: np.random.Generator) -> Fl
         Radians, shape (rungs, kernels, torsions).
     """
     later = [piece.angles[len(piece.angles) // 3 :] for piece in pieces]
-    size = later[0].shape[2]
-    rows = [np.concatenate([a[:, rung::rungs].reshape(-1, size) for a in later]) for rung in range(rungs)]
+    rows = [np.concatenate([sweep for a in later for sweep in a[:, rung::rungs]]) for rung in range(rungs)]
     hotter = round(_HOTTER * KERNELS)
     made = []
     for rung, own in enumerate(rows):
@@ -138,4 +137,6 @@ def block_weights(plan: Plan, counts: Counts) -> Doubles:
         holds = np.array([torsion in block.torsions for block in plan.blocks], dtype=np.float64)
         if holds.any():
             weights += holds * rates**2 / (holds * rates**2).sum() / np.sqrt((holds * rates).max())
+    if not names:
+        return weights
     return np.asarray((1 - _EVENLY) * weights / weights.sum() + _EVENLY / len(names))

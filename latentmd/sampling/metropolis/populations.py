@@ -9,10 +9,12 @@ import numpy as np
 
 from latentmd.analysis.statistics import effective_samples
 from latentmd.arrays import Doubles, Floats
-from latentmd.sampling.metropolis.wells import Well
+from latentmd.sampling.metropolis.wells import Well, mirror_pairs
 
 LARGEST_RATIO = 1.05  # of the spread of all chains to that within one, at which they agree (Gelman and Rubin 1992)
 RAREST = 0.01  # population below which a well need not be known precisely
+ENOUGH = round(3 / RAREST)  # independent samples, of which one would have seen a well of that population (95 %)
+_DEVIATIONS = 3.0  # standard errors between mirror images that are more than chance
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,10 @@ class Populations:
         wells: what was counted.
         values: populations: the share of all frames, shape (wells,).
         errors: standard errors sqrt(p (1 - p) / effective), shape (wells,).
-        effective: effective number of independent samples of each indicator function, shape (wells,).
-        mixed: ratio of the spread of all halves of chains to that within one, shape (wells,); 1 for a well that all
-            chains are always or never in.
+        effective: effective number of independent samples of each indicator function, shape (wells,); of the
+            torsion's cosine and sine, whichever has fewer, where it has one well only.
+        mixed: ratio of the spread of all halves of chains to that within one, shape (wells,), of the same functions; 1
+            for a well that all chains are always or never in.
     """
 
     wells: tuple[Well, ...]
@@ -43,6 +46,31 @@ class Populations:
     def least(self) -> float:
         """Fewest effective samples of a well that has to be known precisely; infinite where there is none."""
         return float(self.effective[self.counted].min(initial=np.inf))
+
+    @property
+    def mirrored(self) -> list[tuple[int, int, float]]:
+        """Pairs of wells that are mirror images, and how many standard errors their populations are apart."""
+        found = []
+        for i, j in mirror_pairs(self.wells):
+            error = self.errors[i] + self.errors[j]  # they need not be independent
+            apart = abs(self.values[i] - self.values[j])
+            found.append((i, j, float(apart / error) if error else 0.0))
+        return found
+
+    def share(self, index: int) -> str:
+        """Population of a well in words, with its standard error, or a bound where it was always or never taken.
+
+        A well that was never seen in n independent samples has a population of at most 3 / n (95 %). There is no such
+        bound for rings, whose other shapes no move proposes.
+        """
+        value, bound = float(self.values[index]), 3 / max(float(self.effective[index]), 1.0)
+        if 0 < value < 1:
+            return f"{value:.3g} ± {self.errors[index]:.2g}"
+        if self.wells[index].turn.ring:
+            return "all frames" if value else "no frame"
+        if bound >= 1:
+            return "not known yet"
+        return f"< {bound:.2g} (95 %)" if value == 0 else f"> {np.floor(1e4 * (1 - bound)) / 1e4:.4g} (95 %)"
 
     @property
     def logit_errors(self) -> Doubles:
@@ -63,8 +91,13 @@ def populations(angles: Floats, wells: Sequence[Well]) -> Populations:
     rows = []
     for well in wells:
         inside = well.inside(angles).astype(np.float64)
-        share, effective = float(inside.mean()), effective_samples(list(inside))
-        rows.append((share, np.sqrt(share * (1 - share) / max(effective, 1.0)), effective, _ratio(inside)))
+        series = [inside]
+        if well.only:
+            phase = well.turn.degrees(angles) * (2 * np.pi / well.turn.period)
+            series = [np.cos(phase), np.sin(phase)]
+        share, effective = float(inside.mean()), min(effective_samples(list(one)) for one in series)
+        error = np.sqrt(share * (1 - share) / max(effective, 1.0))
+        rows.append((share, error, effective, max(_ratio(one) for one in series)))
     values, errors, samples, mixed = np.array(rows, dtype=np.float64).reshape(-1, 4).T
     return Populations(tuple(wells), values, errors, samples, mixed)
 
@@ -86,16 +119,22 @@ def unmet_criteria(found: Populations, precision: float) -> list[str]:
         found: populations.
         precision: largest standard error of ln(p / (1 - p)) of a well with a population from 0.01 to 0.99.
     """
-    missing = []
-    if not len(found.counted):
-        missing.append("no torsion has been in two wells; the chains may not have moved yet")
-    errors = found.logit_errors
-    for index in found.counted.tolist():
-        name, ratio = found.wells[index].name, found.mixed[index]
+    missing, errors = [], found.logit_errors
+    filled = np.flatnonzero(found.values > 1 - RAREST)
+    for index in np.union1d(found.counted, filled).tolist():
+        why, ratio = [], found.mixed[index]
         if ratio > LARGEST_RATIO:
-            missing.append(f"{name}: the chains do not agree, their spread is {ratio:.2f} times that within one; "
-                           f"{LARGEST_RATIO} is wanted")  # fmt: skip
-        if not errors[index] <= precision:
-            missing.append(f"{name}: its free energy has a standard error of {errors[index]:.2f} kT; {precision:g} kT "
-                           "is wanted")  # fmt: skip
+            why.append(f"the chains do not agree, their spread is {ratio:.2f} times that within one "
+                       f"({LARGEST_RATIO} is wanted)")  # fmt: skip
+        if index in found.counted and not errors[index] <= precision:
+            why.append(f"its free energy has a standard error of {errors[index]:.2f} kT ({precision:g} kT is wanted)")
+        if index in filled and found.effective[index] < ENOUGH:
+            why.append(f"{found.effective[index]:.0f} independent samples ({ENOUGH} are wanted, to see other wells "
+                       f"down to {RAREST:.0%})")  # fmt: skip
+        if why:
+            missing.append(f"{found.wells[index].name}: {'; '.join(why)}")
+    for i, j, deviation in found.mirrored:
+        if deviation > _DEVIATIONS:
+            missing.append(f"{found.wells[i].name} and {found.wells[j].name} are mirror images and should be equal; "
+                           f"they are {deviation:.1f} standard errors apart")  # fmt: skip
     return missing

@@ -11,8 +11,6 @@ import numpy as np
 
 from latentmd.io.atomic import write_npz, write_text
 from latentmd.io.writer import write_xtc
-from latentmd.molecule.checks import topology_arrays
-from latentmd.molecule.torsions import rotatable_torsions, torsion_name
 from latentmd.sampling.clock import SessionClock
 from latentmd.sampling.errors import Stopped
 from latentmd.sampling.metropolis import control
@@ -20,12 +18,12 @@ from latentmd.sampling.metropolis.folder import ARRAYS, CHAINS, FRAMES, SUMMARY,
 from latentmd.sampling.metropolis.guess import guess_torsions
 from latentmd.sampling.metropolis.kinetics import measure
 from latentmd.sampling.metropolis.ladders import THIN, Plan, Stretch, run_stretch
-from latentmd.sampling.metropolis.page import write_metropolis_page
+from latentmd.sampling.metropolis.page import remarks, write_metropolis_page
 from latentmd.sampling.metropolis.pilot import pilot
 from latentmd.sampling.metropolis.populations import Populations, populations, unmet_criteria
 from latentmd.sampling.metropolis.segments import SegmentFiles
 from latentmd.sampling.metropolis.settings import ChainsResult, ChainsRun
-from latentmd.sampling.metropolis.wells import Well, wells
+from latentmd.sampling.metropolis.wells import can_turn, recorded_torsions, turns_of, wells
 from latentmd.sampling.seeds import REVIEW, keyed_seed
 
 if TYPE_CHECKING:
@@ -60,7 +58,7 @@ def sample_chains(run: ChainsRun, tasks: Scheduler) -> ChainsResult:
         Stopped: the run was asked to stop.
     """
     budget = run.request.seconds
-    plan, found_wells = Plan.of(run.molecule, run.quads), wells_of(run.molecule)
+    plan, turns = Plan.of(run.molecule, run.quads), turns_of(run.molecule.topology, run.reference)
     (run.folder / CHAINS).mkdir(exist_ok=True)
     clock, files = SessionClock(run.folder / CHAINS / "seconds.json"), SegmentFiles(run.folder / CHAINS, TASKS)
     with clock.phase("pilot"):
@@ -76,7 +74,8 @@ def sample_chains(run: ChainsRun, tasks: Scheduler) -> ChainsResult:
         if number < 2 or not (over or is_review(number)):
             continue
         with clock.phase("statistics"):
-            found = populations(files.read(number, "angles"), found_wells)
+            angles = files.read(number, "angles")
+            found = populations(angles, wells(turns, angles))
         missing = unmet_criteria(found, run.request.precision)
         run.report(_progress(found, number, clock.total, budget))
         if not missing or over:
@@ -107,16 +106,9 @@ def unsuitable(molecule: Molecule) -> str:
         )
     if any(system.isVirtualSite(i) for i in range(atoms)):
         return "cannot move virtual sites, which this molecule has"
-    if not wells_of(molecule):
+    if not can_turn(molecule.topology):
         return "turns bonds, and this molecule has none that can turn"
     return ""
-
-
-def wells_of(molecule: Molecule) -> tuple[Well, ...]:
-    """The states that chains of a molecule report."""
-    topology = molecule.topology
-    quads = rotatable_torsions(*topology_arrays(topology))
-    return wells(topology, quads, [torsion_name(topology, quad) for quad in quads.tolist()])
 
 
 def is_review(number: int) -> bool:
@@ -157,24 +149,24 @@ def _run_segment(run: ChainsRun, plan: Plan, choice: dict[str, Any], number: int
 
 def _progress(found: Populations, number: int, seconds: float, limit: float) -> str:
     left = "" if limit == float("inf") else f" of {limit:.0f}"
-    least = f"{found.least:.0f}" if np.isfinite(found.least) else "no"
     worst = found.logit_errors[found.counted].max(initial=0.0)
-    return (
-        f"exact chains: {number * SWEEPS} sweeps, at least {least} effective samples of a state, largest error "
-        f"{worst:.2f} kT, {seconds:.0f}{left} s"
-    )
+    known = "no well between 1 and 99 % yet"
+    if np.isfinite(found.least):
+        known = f"at least {found.least:.0f} effective samples of a state, largest error {worst:.2f} kT"
+    return f"exact chains: {number * SWEEPS} sweeps, {known}, {seconds:.0f}{left} s"
 
 
 def _control(run: ChainsRun, found: Populations, calls: int, clock: SessionClock, tasks: Scheduler) -> control.Control:
     """Plain MD at a tenth of the energies; made again where a resumed run has gone further."""
     protocol = replace(run.molecule.protocol, friction=control.FRICTION)
     molecule = replace(run.molecule, protocol=protocol)
+    recorded = recorded_torsions(molecule.topology, run.quads)
     frames = control.frames_for(calls, TASKS, protocol.timestep)
 
     def make() -> dict[str, Any]:
         run.report("plain MD beside them, at a tenth of the cost")
         work = [
-            control.PlainMD(molecule, run.quads, run.reference, frames, keyed_seed(run.seed, 0, REVIEW, 100 + task))
+            control.PlainMD(molecule, recorded, run.reference, frames, keyed_seed(run.seed, 0, REVIEW, 100 + task))
             for task in range(TASKS)
         ]
         done = list(tasks.map(control.run_plain_md, work))
@@ -207,7 +199,7 @@ def _write(
     arrays = {
         "chain": np.repeat(np.arange(chains), kept),
         "energy": energies.ravel(),
-        "torsions": angles.reshape(chains * kept, -1),
+        "torsions": angles.reshape(chains * kept, -1)[:, : len(run.quads)],
         "weight": np.full(chains * kept, 1.0 / (chains * kept)),
     }
     write_npz(run.folder / ARRAYS, arrays)
@@ -240,9 +232,17 @@ def _summary(
         "blocks": [list(row) for row in counts.rows()],
         "effective_samples": found.least if np.isfinite(found.least) else None,
         "populations": {
-            well.name: {"value": float(p), "standard_error": float(e), "effective_samples": float(n)}
-            for well, p, e, n in zip(found.wells, found.values, found.errors, found.effective, strict=True)
+            well.name: {
+                "value": float(found.values[i]),
+                "standard_error": float(found.errors[i]),
+                "effective_samples": float(found.effective[i]),
+                "in_words": found.share(i),
+                "degrees": [well.low, well.high],
+                "period": well.turn.period,
+            }
+            for i, well in enumerate(found.wells)
         },
+        "remarks": remarks(found),
         "temperature": run.molecule.protocol.temperature,
         "seed": run.seed,
         "model": run.model,

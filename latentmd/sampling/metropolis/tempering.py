@@ -184,7 +184,7 @@ class Chains:
         self.positions, self.energies, accepted = self.engine.hamiltonian(self.positions, self.energies, kelvin, rng)
         self.counts.add("hamiltonian", accepted[self.cold])
         order = np.arange(len(self.moves))
-        if self.weights is not None:
+        if self.weights is not None and len(order):
             order = rng.choice(len(self.moves), self.drawn, p=self.weights)
         for index in order.tolist():
             self._block(self.moves[index], kelvin, rng)

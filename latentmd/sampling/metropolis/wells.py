@@ -1,12 +1,11 @@
-"""States of a molecule that chains report: for every torsion, which of its wells it is in.
+"""States of a molecule that chains report: for every torsion that can turn, which of its wells it is in.
 
-One definition for everything that is counted, tested or compared: an interval of one torsion, in degrees.
+Wells are found in the chains themselves: each torsion's density, all chains together, is cut at its minima
+(`latentmd.sampling.metropolis.density`). Everything that is counted, tested or compared afterwards, plain MD included,
+uses the same cuts. Turns that only exchange equivalent atoms are no states, and torsions are counted modulo them.
 
-- φ: above 0; ψ: between -120 and 60 (helical), the rest being extended;
-- amides that may be cis: within 90 of 0;
-- bonds of a ring between atoms with four neighbours (puckers): above 0;
-- bonds to a flat group that looks the same after half a turn (carboxylate, phenyl): three parts of half a turn;
-- every other bond (side chains, ligands): 0 to 120 (g+), 120 to 240 (t), 240 to 360 (g-).
+A torsion of a bond between two atoms with four neighbours has wells called g+, t and g- where the density is highest
+within 30 degrees of 60, 180 and -60; every other well is named by where the density is highest.
 """
 
 from __future__ import annotations
@@ -17,10 +16,50 @@ from typing import Any
 
 import numpy as np
 
-from latentmd.arrays import Bools, Floats, Ints
-from latentmd.molecule.bonds import equivalence_classes
+from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.molecule.checks import neighbour_lists, topology_arrays
-from latentmd.molecule.torsions import acyclic_torsions, amide_torsions
+from latentmd.molecule.checks import torsions as dihedrals
+from latentmd.molecule.symmetry import mirror_image, symmetric_turns
+from latentmd.molecule.torsions import acyclic_torsions, amide_torsions, rotatable_torsions, torsion_name
+from latentmd.sampling.metropolis.density import Interval, intervals
+
+_STAGGERED = {"g+": 60.0, "t": 180.0, "g-": 300.0}
+_WITHIN = 30.0  # degrees
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A torsion that is reported, and the turns and reflections that give the same molecule.
+
+    Attributes:
+        name: such as "chi1 LEU3".
+        torsion: its column.
+        period: degrees after which the torsion is the same: 360, or 180, 120 or 60 for symmetric groups.
+        twin: column of the same torsion with the other of two equivalent neighbours of a nitrogen; None for none.
+        staggered: whether both middle atoms have four neighbours.
+        ring: whether its bond is in a ring, so that no move proposes other wells.
+        mirror: for a molecule that equals its mirror image: the name of the torsion that this one becomes there, and
+            the sum of both, degrees; None otherwise.
+    """
+
+    name: str
+    torsion: int
+    period: float = 360.0
+    twin: int | None = None
+    staggered: bool = False
+    ring: bool = False
+    mirror: tuple[str, float] | None = None
+
+    def degrees(self, angles: Floats) -> Doubles:
+        """Values in degrees of torsions (..., torsions) in radians, to be taken modulo the period; shape (...).
+
+        With a twin it is the direction of the line through both equivalent atoms, which is the torsion itself where
+        the nitrogen is flat, and does not change where its pyramid inverts.
+        """
+        found = np.rad2deg(np.asarray(angles[..., self.torsion], dtype=np.float64))
+        if self.twin is not None:
+            found = (found + np.rad2deg(np.asarray(angles[..., self.twin], dtype=np.float64))) / 2 + 90.0
+        return np.asarray(found)
 
 
 @dataclass(frozen=True)
@@ -28,62 +67,178 @@ class Well:
     """An interval of one torsion.
 
     Attributes:
-        name: such as "phi ALA2 > 0" or "chi1 LEU3 g+".
-        torsion: its column.
+        name: such as "phi ALA2 near -70°" or "chi1 LEU3 g+".
+        turn: the torsion.
         low, high: degrees, low < high <= low + period; the lower end belongs to the well.
-        period: degrees after which the torsion is the same: 180 for a flat symmetric group, else 360.
+        peak: where the density is highest, degrees.
     """
 
     name: str
-    torsion: int
+    turn: Turn
     low: float
     high: float
-    period: float = 360.0
+    peak: float = 0.0
+
+    @property
+    def only(self) -> bool:
+        """Whether its torsion has no other well."""
+        return self.high - self.low >= self.turn.period
 
     def inside(self, angles: Floats) -> Bools:
         """Whether torsions (..., torsions) in radians are in the well, shape (...)."""
-        turned = (np.rad2deg(angles[..., self.torsion]) - self.low) % self.period
-        return np.asarray(turned < self.high - self.low)
+        return np.asarray((self.turn.degrees(angles) - self.low) % self.turn.period < self.high - self.low)
 
 
-def wells(topology: Any, quads: Ints, names: Sequence[str]) -> tuple[Well, ...]:
-    """The wells of a molecule's torsions.
+def recorded_torsions(topology: Any, quads: Ints) -> Ints:
+    """Torsions that have to be recorded: those given, and behind them the twins of those that have one.
 
     Args:
         topology: of OpenMM or mdtraj.
         quads: atoms of torsions, shape (torsions, 4).
-        names: of the torsions, from `latentmd.molecule.torsions.torsion_name`.
+    """
+    twins = symmetric_turns(*topology_arrays(topology), quads)[1]
+    return np.array([*quads.tolist(), *twins.values()], dtype=np.int64).reshape(-1, 4)
+
+
+def turns_of(topology: Any, positions: Floats) -> tuple[Turn, ...]:
+    """The torsions of a molecule that are reported.
+
+    Left out are amides with a hydrogen, which are not sampled, bonds in rings next to a flat atom, and torsions that
+    are not defined because three of the atoms are in line.
+
+    Args:
+        topology: of OpenMM or mdtraj.
+        positions: a structure, nm, shape (atoms, 3).
     """
     symbols, bonds = topology_arrays(topology)
+    quads, positions = rotatable_torsions(symbols, bonds), np.asarray(positions, dtype=np.float64)
+    names = [torsion_name(topology, quad) for quad in quads.tolist()]
     around = neighbour_lists(len(symbols), bonds)
-    open_ = {tuple(quad) for quad in acyclic_torsions(quads, bonds, len(symbols))[0].tolist()}
-    amides = {tuple(quad) for quad in amide_torsions(symbols, bonds).tolist()}
-    classes = equivalence_classes(symbols, bonds.tolist())
+    kept, open_ = _turning(symbols, bonds, quads), acyclic_torsions(quads, bonds, len(symbols))[0].tolist()
+    periods, twins = symmetric_turns(symbols, bonds, quads)
+    columns = dict(zip(twins, range(len(quads), len(quads) + len(twins)), strict=True))
+    images = _reflections(mirror_image(symbols, bonds, positions), quads, kept, twins, positions)
     found = []
-    for torsion, (quad, name) in enumerate(zip(quads.tolist(), names, strict=True)):
-        middle = quad[1:3]
-        if tuple(quad) not in open_:
-            if all(len(around[i]) == 4 for i in middle):
-                found.append(Well(f"{name} > 0", torsion, 0.0, 180.0))
-        elif tuple(quad) in amides:
-            if not any(symbols[i] == "N" and any(symbols[j] == "H" for j in around[i]) for i in middle):
-                found.append(Well(f"{name} cis", torsion, -90.0, 90.0))
-        elif name.startswith("phi "):
-            found.append(Well(f"{name} > 0", torsion, 0.0, 180.0))
-        elif name.startswith("psi "):
-            found.append(Well(f"{name} helical", torsion, -120.0, 60.0))
-        elif _symmetric(quad, around, classes, symbols):
-            found += [Well(f"{name} {low} to {low + 60}", torsion, low, low + 60.0, 180.0) for low in (0, 60, 120)]
-        else:
-            sectors = (("g+", 0.0), ("t", 120.0), ("g-", 240.0))
-            found += [Well(f"{name} {sector}", torsion, low, low + 120.0) for sector, low in sectors]
+    for torsion in kept:
+        period, image = 360.0 / int(periods[torsion]), images.get(torsion)
+        mirror = None if image is None else (names[image[0]], image[1] % period)
+        staggered = all(len(around[i]) == 4 for i in quads[torsion, 1:3].tolist())
+        twin, ring = columns.get(torsion), quads[torsion].tolist() not in open_
+        found.append(Turn(names[torsion], torsion, period, twin=twin, staggered=staggered, ring=ring, mirror=mirror))
     return tuple(found)
 
 
-def _symmetric(quad: list[int], around: list[list[int]], classes: list[int], symbols: list[str]) -> bool:
-    """Whether one end of a torsion's bond is a flat carbon with two equivalent neighbours."""
-    for here, there in (quad[1:3], quad[2:0:-1]):
-        others = [classes[i] for i in around[here] if i != there]
-        if symbols[here] == "C" and len(others) == 2 and others[0] == others[1]:
-            return True
-    return False
+def can_turn(topology: Any) -> bool:
+    """Whether any torsion of a molecule is one that is reported."""
+    symbols, bonds = topology_arrays(topology)
+    return bool(_turning(symbols, bonds, rotatable_torsions(symbols, bonds)))
+
+
+def _turning(symbols: list[str], bonds: Ints, quads: Ints) -> list[int]:
+    around = neighbour_lists(len(symbols), bonds)
+    open_ = {tuple(quad) for quad in acyclic_torsions(quads, bonds, len(symbols))[0].tolist()}
+    amides = {tuple(quad) for quad in amide_torsions(symbols, bonds).tolist()}
+    kept = []
+    for torsion, quad in enumerate(quads.tolist()):
+        middle = quad[1:3]
+        if tuple(quad) not in open_:
+            can = all(len(around[i]) in (2, 4) for i in middle)
+        elif tuple(quad) in amides:
+            can = not any(symbols[i] == "N" and any(symbols[j] == "H" for j in around[i]) for i in middle)
+        else:
+            can = not any(symbols[i] == "C" and len(around[i]) == 2 for i in middle)
+        if can:
+            kept.append(torsion)
+    return kept
+
+
+def _reflections(
+    image: list[int] | None, quads: Ints, kept: Sequence[int], twins: dict[int, list[int]], positions: Floats
+) -> dict[int, tuple[int, float]]:
+    """For each torsion of an achiral molecule: the one that it becomes in the mirror image, and the sum of both.
+
+    The recorded torsion about the image of a bond may have other outer atoms. Both differ by a multiple of 60 degrees,
+    give or take what bond angles and flat groups give way, which the structure at hand decides.
+    """
+    if image is None:
+        return {}
+    by_bond = {frozenset(quads[i, 1:3].tolist()): i for i in kept}
+    found = {}
+    for torsion in kept:
+        moved = [image[i] for i in quads[torsion].tolist()]
+        other = by_bond[frozenset(moved[1:3])]
+        recorded = quads[other].tolist()
+        moved = moved if moved[1] == recorded[1] else moved[::-1]
+        if other in twins:
+            moved = [
+                own if atom == twin else atom for atom, own, twin in zip(moved, recorded, twins[other], strict=True)
+            ]
+        both = np.rad2deg(dihedrals(positions[None], np.array([recorded, moved]))[0])
+        found[torsion] = (other, float(60 * np.round((both[0] - both[1]) / 60)))
+    return found
+
+
+def wells(turns: Sequence[Turn], angles: Floats) -> tuple[Well, ...]:
+    """Find the wells of torsions in chains; each torsion has one at least.
+
+    Args:
+        turns: that are reported.
+        angles: of all chains, radians, shape (..., torsions), twins behind.
+    """
+    found: list[Well] = []
+    for turn in turns:
+        degrees = turn.degrees(angles).ravel()
+        if turn.mirror is not None and turn.mirror[0] == turn.name:
+            degrees = np.concatenate([degrees, turn.mirror[1] - degrees])
+        parts = intervals(degrees, turn.period)
+        labels = [_label(turn, part) for part in parts]
+        if len(set(labels)) < len(labels):
+            labels = [f"{part.low:.0f}° to {part.high:.0f}°" for part in parts]
+        found += [
+            Well(f"{turn.name} {label}", turn, part.low, part.high, part.peak)
+            for label, part in zip(labels, parts, strict=True)
+        ]
+    return tuple(found)
+
+
+def _label(turn: Turn, part: Interval) -> str:
+    if turn.staggered and turn.period == 360:
+        for label, ideal in _STAGGERED.items():
+            if abs((part.peak - ideal + 180) % 360 - 180) <= _WITHIN:
+                return label
+    images = [10 * round(part.peak / 10) + turn.period * i for i in range(round(360 / turn.period))]
+    return "near " + ", ".join(f"{place}°" for place in sorted(180 - round(180 - image) % 360 for image in images))
+
+
+def mirror_pairs(found: Sequence[Well]) -> list[tuple[int, int]]:
+    """Pairs of different wells that are mirror images of each other in an achiral molecule, by index.
+
+    Args:
+        found: wells of all torsions.
+    """
+    pairs = set()
+    for i, well in enumerate(found):
+        if well.turn.mirror is None:
+            continue
+        name, total = well.turn.mirror
+        others = [
+            j for j, other in enumerate(found) if (other.turn.name, other.turn.period) == (name, well.turn.period)
+        ]
+        if not others:
+            continue
+        turned = (total - well.peak - np.array([found[j].peak for j in others])) / well.turn.period
+        distance = np.abs(turned - np.round(turned)) * well.turn.period
+        nearest = others[int(np.argmin(distance))]
+        if nearest != i and distance.min() < _WITHIN:
+            pairs.add((min(i, nearest), max(i, nearest)))
+    return sorted(pairs)
+
+
+def symmetric_names(turns: Sequence[Turn]) -> list[str]:
+    """Sentences that name the symmetric torsions, by their period."""
+    found = []
+    for period, words in ((180.0, "half a turn"), (120.0, "a third of a turn"), (60.0, "a sixth of a turn")):
+        names = dict.fromkeys(turn.name for turn in turns if turn.period == period)
+        if names:
+            found.append(f"{words} changes nothing: {', '.join(names)}")
+    return found

@@ -20,9 +20,9 @@ from latentmd.sampling.metropolis.control import (
 )
 from latentmd.sampling.metropolis.page import verdict
 from latentmd.sampling.metropolis.populations import populations
-from latentmd.sampling.metropolis.wells import Well
+from latentmd.sampling.metropolis.wells import Turn, Well
 
-WELLS = (Well("seen", 0, 0.0, 180.0), Well("unseen", 1, 0.0, 180.0))
+WELLS = (Well("seen", Turn("torsion 0", 0), 0.0, 180.0), Well("unseen", Turn("torsion 1", 1), 0.0, 180.0))
 COST = {"calls": 1000.0, "seconds": 20.0, "control seconds": 1.0}
 
 
@@ -71,7 +71,7 @@ def test_a_verdict_says_where_plain_md_is_better() -> None:
     assert "--mode md is the better choice" in verdict(values)
     values["least_at_equal_wall_time"]["effective_samples"] = 5.0
     assert "better choice" not in verdict(values)
-    assert verdict({"least_of_chains": {}, "least_at_equal_wall_time": {}}).startswith("No state could be compared")
+    assert verdict({"least_of_chains": {}, "least_at_equal_wall_time": {}}).startswith("No state to compare")
 
 
 def test_plain_md_leaves_torsions_and_repeats(alanine: Any) -> None:

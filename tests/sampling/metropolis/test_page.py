@@ -16,7 +16,7 @@ from latentmd.sampling.metropolis.control import Control
 from latentmd.sampling.metropolis.folder import PAGE
 from latentmd.sampling.metropolis.page import frames_of_chains, verdict, write_metropolis_page
 from latentmd.sampling.metropolis.populations import populations
-from latentmd.sampling.metropolis.wells import wells
+from latentmd.sampling.metropolis.wells import Turn, wells
 
 RATES = {"into": [310.0, 20.0], "out": [None, None], "twice_the_lag": [305.0, None]}
 
@@ -43,8 +43,7 @@ def test_frames_weigh_the_same(chains: Any) -> None:
 @pytest.mark.parametrize("missing", [[], ["the chains do not agree"]])
 def test_the_page_says_whether_numbers_can_be_trusted(chains: Any, missing: list[str]) -> None:
     run, angles = chains
-    quads = run.quads
-    counted = wells(run.molecule.topology, quads, ["phi ALA2", "psi ALA2"])
+    counted = wells([Turn("phi ALA2", 0), Turn("psi ALA2", 1, mirror=("psi ALA2", 0.0))], angles)
     found, plain = populations(angles, counted), populations(np.full((1, 60, 2), -1.4), counted)
     few = np.full(len(counted), 7.0)
     summary = {

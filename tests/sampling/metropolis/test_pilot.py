@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.sampling.metropolis import pilot as module
-from latentmd.sampling.metropolis.ladders import Piece, Plan
+from latentmd.sampling.metropolis.blocks import Torsions
+from latentmd.sampling.metropolis.ladders import Piece, Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.pilot import KERNELS, Scatter, block_weights, kernels, scatter
 from latentmd.sampling.metropolis.tempering import Counts
+from latentmd.sampling.scheduler import Serial
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +54,18 @@ def test_scattered_replicas_differ_and_an_exploded_one_is_put_back(plan: Plan, m
     assert len(np.unique(ends[:, 0, 0])) == plan.replicas
     again, _ = scatter(Scatter(plan, start, 1))
     np.testing.assert_array_equal(ends, again)
+
+
+def test_a_molecule_without_a_bond_to_turn_is_moved_by_the_ladder(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a ring without side chains has it: no block, and torsions that are only recorded."""
+    monkeypatch.setattr(module, "SCATTER", 0.1)
+    monkeypatch.setattr(module, "SWEEPS", (2, 3))
+    ring = replace(plan, blocks=(), torsions=Torsions(plan.quads[:0], ()))
+    start = np.asarray(plan.molecule.positions._value)
+    choice = module.pilot(ring, start, None, seed=1, tasks=Serial(), number=1)
+    assert choice.weights.shape == (0,)
+    piece = run_stretch(Stretch(ring, choice.pool, choice.weights, choice.ends[0], sweeps=3, seed=1))
+    assert piece.cold.shape == (3, ring.ladders, len(plan.recorded)) and set(piece.counts.shares) == {
+        "hamiltonian", "exchange",
+    }  # fmt: skip
+    assert any("replica exchange" in sentence for sentence in ring.not_sampled())

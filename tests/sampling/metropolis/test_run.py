@@ -34,6 +34,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pilot, "SWEEPS", (6, 6))
     monkeypatch.setattr(pilot, "SCATTER", 0.2)
     monkeypatch.setattr(populations_module, "LARGEST_RATIO", 1e9)
+    monkeypatch.setattr(populations_module, "ENOUGH", 0)
     monkeypatch.setattr(kinetics, "STARTS", 16)
     monkeypatch.setattr(kinetics, "LENGTH", 5.0)
 
@@ -57,7 +58,7 @@ def test_frames_have_equal_weights_and_the_energies_of_the_force_field(tmp_path:
         and "Plain MD beside it" in page
         and "time to get out" in page
     )
-    assert summary["bursts"] == 32 and "psi ALA2 helical" in summary["first_passage_ps"]
+    assert summary["bursts"] == 32 and "psi ALA2 near 150°" in summary["first_passage_ps"]
     assert summary["kernels"] == "bundled model of peptides" and summary["plain_md"]["simulated_ps"] > 0
 
 
@@ -116,7 +117,7 @@ def test_chains_are_looked_at_less_and_less_often() -> None:
 def test_unsuitable_molecules_are_refused(alanine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     check_suitable(alanine)
     with monkeypatch.context() as rigid:
-        rigid.setattr(chains, "rotatable_torsions", lambda symbols, bonds: np.zeros((0, 4), dtype=np.int64))
+        rigid.setattr(chains, "can_turn", lambda topology: False)
         with pytest.raises(ValueError, match="has none that can turn: use --mode md"):
             check_suitable(alanine)
     monkeypatch.setattr(chains, "MOST_ATOMS", 21)

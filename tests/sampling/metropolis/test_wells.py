@@ -1,53 +1,117 @@
-"""Wells of torsions: which they are, and what is inside."""
+"""Wells of torsions: where chains are cut, what is inside, and what symmetry makes the same."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pytest
+from openmm import app
 
+from latentmd.arrays import Floats
 from latentmd.molecule.checks import topology_arrays
-from latentmd.molecule.torsions import rotatable_torsions, torsion_name
-from latentmd.sampling.metropolis.wells import Well, wells
+from latentmd.molecule.torsions import rotatable_torsions
+from latentmd.sampling.metropolis.wells import (
+    Turn,
+    Well,
+    can_turn,
+    mirror_pairs,
+    recorded_torsions,
+    symmetric_names,
+    turns_of,
+    wells,
+)
 
 MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"
+TURN = Turn("torsion", 0)
 
 
-def _wells(topology: Any) -> tuple[Well, ...]:
-    quads = rotatable_torsions(*topology_arrays(topology))
-    return wells(topology, quads, [torsion_name(topology, quad) for quad in quads.tolist()])
+def _turns(name: str) -> tuple[Turn, ...]:
+    file = app.PDBFile(str(MOLECULES / f"{name}.pdb"))
+    return turns_of(file.topology, np.asarray(file.positions._value))
+
+
+def _draws(centres: list[float], shares: list[float], spread: float = 12.0, count: int = 4000) -> Floats:
+    """Torsions in radians around some centres in degrees, shape (count, 1)."""
+    rng = np.random.default_rng(0)
+    middle = np.array(centres)[rng.choice(len(centres), count, p=shares)]
+    return np.deg2rad(middle + spread * rng.standard_normal(count))[:, None]
 
 
 def test_inside_wraps_around() -> None:
     angles = np.deg2rad(np.array([[-181.0], [-180.0], [-121.0], [-120.0], [0.0], [59.9], [60.0], [179.9]]))
-    assert Well("", 0, -120.0, 60.0).inside(angles).tolist() == [False] * 3 + [True] * 3 + [False] * 2
-    assert Well("", 0, 120.0, 240.0).inside(angles).tolist() == [True] * 3 + [False] * 4 + [True]
+    assert Well("", TURN, -120.0, 60.0).inside(angles).tolist() == [False] * 3 + [True] * 3 + [False] * 2
+    assert Well("", TURN, 120.0, 240.0).inside(angles).tolist() == [True] * 3 + [False] * 4 + [True]
 
 
-def test_three_wells_of_a_side_chain_are_the_circle() -> None:
+def test_wells_of_a_side_chain_are_the_circle() -> None:
+    turn = Turn("chi1", 0, staggered=True)
+    found = wells([turn], _draws([60.0, 180.0, -60.0], [0.1, 0.3, 0.6]))
+    assert [well.name for well in found] == ["chi1 g+", "chi1 t", "chi1 g-"]
     angles = np.random.default_rng(0).uniform(-4, 4, (500, 1))
-    rows = [Well("", 0, low, low + 120.0).inside(angles) for low in (0.0, 120.0, 240.0)]
-    assert np.array(rows).sum(axis=0).tolist() == [1] * 500
+    assert np.array([well.inside(angles) for well in found]).sum(axis=0).tolist() == [1] * 500
+
+
+def test_a_well_is_not_cut_through_its_middle() -> None:
+    """A flat torsion with minima at 0 and 180: half of the molecules each, and neither in two parts."""
+    found = wells([TURN], _draws([0.0, 180.0], [0.5, 0.5]))
+    assert sorted(well.name for well in found) == ["torsion near 0°", "torsion near 180°"]
+    assert all(abs(abs(well.low % 180) - 90) < 15 for well in found)
 
 
 def test_half_a_turn_of_a_symmetric_group_changes_nothing() -> None:
-    angles = np.random.default_rng(0).uniform(-4, 4, (500, 1))
-    well = Well("", 0, 120.0, 180.0, 180.0)
+    turn = Turn("N-C-N-H", 0, period=180.0)
+    (found,) = wells([turn], _draws([0.0, 180.0], [0.3, 0.7]))
+    assert found.only and found.name == "N-C-N-H near 0°, 180°"
+    assert symmetric_names([turn, TURN]) == ["half a turn changes nothing: N-C-N-H"]
+    well, angles = Well("", turn, 120.0, 180.0), np.random.default_rng(0).uniform(-4, 4, (500, 1))
     np.testing.assert_array_equal(well.inside(angles), well.inside(angles + np.pi))
-    assert 0.2 < well.inside(angles).mean() < 0.5
 
 
-def test_wells_of_alanine_dipeptide(alanine: Any) -> None:
-    assert [well.name for well in _wells(alanine.topology)] == ["phi ALA2 > 0", "psi ALA2 helical"]
+def test_a_pyramid_that_inverts_stays_in_its_well() -> None:
+    """The line through both hydrogens of NH2 is the same for both hands; the torsion of one hydrogen is not."""
+    turn = Turn("C-C-N-H", 0, period=180.0, twin=1)
+    lone_pair = np.array([60.0, 180.0, 300.0])
+    one = np.deg2rad(np.column_stack([lone_pair + 120, lone_pair + 240]))
+    np.testing.assert_allclose(turn.degrees(one) % 180, turn.degrees(one[:, ::-1]) % 180, atol=1e-9)
+    assert sorted(np.round(turn.degrees(one) % 180).tolist()) == [30.0, 90.0, 150.0]
+    flat = np.deg2rad(np.array([[20.0, 200.0], [-100.0, 80.0]]))
+    np.testing.assert_allclose(turn.degrees(flat) % 180, [20.0, 80.0], atol=1e-9)
 
 
-def test_wells_of_a_peptide_with_proline_and_side_chains() -> None:
-    from openmm import app
+def test_wells_of_mirror_images_are_cut_alike() -> None:
+    turn = Turn("torsion", 0, staggered=True, mirror=("torsion", 0.0))
+    found = wells([turn], _draws([70.0, 180.0, -70.0], [0.2, 0.6, 0.2], spread=15.0, count=600))
+    names = [well.name for well in found]
+    assert names == ["torsion g+", "torsion t", "torsion g-"]
+    (pair,) = mirror_pairs(found)
+    assert {names[i] for i in pair} == {"torsion g+", "torsion g-"}
+    plus, minus = (found[i] for i in sorted(pair))
+    assert (plus.low + minus.high) % 360 == pytest.approx(0) and (plus.high + minus.low) % 360 == pytest.approx(0)
 
-    names = [well.name for well in _wells(app.PDBFile(str(MOLECULES / "chignolin.pdb")).topology)]
-    assert len(names) == len(set(names))
-    assert "omega PRO4 cis" in names and "chi1 TYR2 t" in names and "phi GLY7 > 0" in names
-    assert "chi2 TYR2 60 to 120" in names and "N-CA-C-O 120 to 180" in names and "chi2 TRP9 g+" in names
-    assert sum("PRO4 > 0" in name and "chi" in name for name in names) >= 2  # puckers
-    assert not any(name.startswith("omega") and "PRO" not in name for name in names)
+
+def test_names_stay_apart() -> None:
+    found = wells([Turn("chi", 0, staggered=True)], _draws([35.0, 85.0], [0.5, 0.5], spread=6.0))
+    assert len({well.name for well in found}) == 2 and all(" to " in well.name for well in found)
+
+
+def test_torsions_of_alanine_dipeptide_that_are_reported() -> None:
+    assert [turn.name for turn in _turns("alanine_dipeptide")] == ["phi ALA2", "psi ALA2"]
+    assert not any(turn.mirror for turn in _turns("alanine_dipeptide"))
+    assert {turn.mirror for turn in _turns("glycine_dipeptide")} == {("phi GLY2", 0.0), ("psi GLY2", 0.0)}
+
+
+def test_torsions_of_a_peptide_with_proline_and_side_chains() -> None:
+    found = {turn.name: turn for turn in _turns("chignolin")}
+    assert {"omega PRO4", "chi1 TYR2", "phi GLY7", "chi2 TRP9"} <= set(found)
+    assert found["chi2 TYR2"].period == found["N-CA-C-O"].period == found["chi3 GLU5"].period == 180
+    assert found["chi1 TYR2"].period == 360 and found["chi1 TYR2"].staggered and not found["chi2 TRP9"].staggered
+    assert sum("chi" in name and "PRO4" in name for name in found) >= 2  # puckers
+    assert not any(name.startswith("omega") and "PRO" not in name for name in found)
+
+
+def test_twins_are_recorded_behind_the_torsions() -> None:
+    file = app.PDBFile(str(MOLECULES / "chignolin.pdb"))
+    quads = rotatable_torsions(*topology_arrays(file.topology))
+    np.testing.assert_array_equal(recorded_torsions(file.topology, quads)[: len(quads)], quads)
+    assert can_turn(file.topology)
