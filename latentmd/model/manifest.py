@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from latentmd.molecule.coverage import Answer, Coverage, OneMolecule
+from latentmd.molecule.coverage import Coverage, PeptideChemistry
+from latentmd.molecule.fingerprint import fingerprint
+from latentmd.molecule.matching import Answer, match
 
 FORMAT: Literal["latentmd-torchscript-1"] = "latentmd-torchscript-1"
 UNITS = {"length": "nm", "time": "ps", "energy": "kJ/mol", "temperature": "K"}
@@ -117,12 +120,29 @@ class Manifest(Seal):
 
     def molecule(self) -> tuple[Any, Any]:
         """Molecule that the topology describes: OpenMM Topology, and positions float32 [atoms, 3] nm."""
-        import numpy as np
-        from openmm import app
+        return _molecule(self.topology)
 
-        file = app.PDBFile(io.StringIO(self.topology))
-        return file.topology, np.asarray(file.getPositions(asNumpy=True)._value, dtype=np.float32)
+    def covers(self, topology: Any, positions: Any = None) -> Answer:
+        """Answer whether the model covers a molecule, and in which order its atoms are the model's.
 
-    def covers(self, topology: Any) -> Answer:
-        """Answer whether the model covers a molecule: mdtraj or OpenMM topology, or Chemistry."""
-        return (self.coverage or OneMolecule(fingerprint=self.fingerprint, n_atoms=len(self.tokens))).covers(topology)
+        Args:
+            topology: mdtraj or OpenMM topology, or Chemistry; atoms in any order, with any names.
+            positions: a structure, nm, shape (atoms, 3), which tells handedness; None leaves it unchecked.
+        """
+        if isinstance(self.coverage, PeptideChemistry):
+            return self.coverage.covers(topology, positions=positions)
+        own, structure = self.molecule()
+        if fingerprint(topology) == self.fingerprint:  # the same order: bonds need not be read from the text
+            own = topology
+        return match(own, topology, structure, positions)
+
+
+@lru_cache(maxsize=16)
+def _molecule(text: str) -> tuple[Any, Any]:
+    import numpy as np
+    from openmm import app
+
+    file = app.PDBFile(io.StringIO(text))
+    positions = np.asarray(file.getPositions(asNumpy=True)._value, dtype=np.float32)
+    positions.flags.writeable = False
+    return file.topology, positions

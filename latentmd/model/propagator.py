@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from latentmd.arrays import Doubles
+from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.core.noise import CounterNoise
 from latentmd.model.file import Bundle, load
 from latentmd.model.lags import TOLERANCE
@@ -57,7 +57,13 @@ class Propagator:
 
     Raises:
         BundleError: the bundle cannot be loaded.
+
+    Attributes:
+        order: for each atom of the model its index in positions; None where they are in the model's order.
     """
+
+    order: Ints | None = None
+    _topology: Any = None
 
     def __init__(self, bundle: Bundle | str | Path, device: str = "auto", threads: int | None = None) -> None:
         if threads is not None:
@@ -72,6 +78,46 @@ class Propagator:
         self.n_atoms = int(self.module.n_atoms)
         self.lag_range = self.manifest.lag
         self.temperature = self.manifest.temperature
+
+    def __repr__(self) -> str:
+        shortest, longest = self.lag_range
+        name = self.manifest.name or self.bundle.path.name
+        return f"<Propagator {name!r}: {self.n_atoms} atoms, steps of {shortest:g} to {longest:g} ps, {self.device}>"
+
+    def arranged(self, topology: Any, positions: ArrayLike | None = None) -> Propagator:
+        """The same model for positions in the order of atoms of a topology, in which it also answers.
+
+        Args:
+            topology: mdtraj or OpenMM topology, or Chemistry, of the molecule that the model covers.
+            positions: a structure, nm, [N, 3], which tells atoms apart that bonds do not; None leaves that to names.
+
+        Raises:
+            ValueError: it is another molecule; the message says in what.
+        """
+        structure = None if positions is None else np.asarray(positions, dtype=np.float64)
+        answer = self.manifest.covers(topology, structure)
+        if not answer:
+            name = f"model {self.manifest.name!r}" if self.manifest.name else "the model"
+            raise ValueError(f"{name} does not cover this molecule: {answer.reason}; `latentmd inspect` prints its own")
+        order = np.array(answer.order, dtype=np.int64)
+        if not len(order) or np.array_equal(order, np.arange(len(order))):
+            return self
+        other = Propagator(self.bundle, str(self.device))
+        other.order, other._topology = order, topology
+        return other
+
+    def molecule(self) -> tuple[Any, Floats]:
+        """Topology and a structure, nm, [N, 3], in the order of positions."""
+        topology, own = self.manifest.molecule()
+        return (topology, own) if self.order is None else (self._topology, self.returned(own))
+
+    def returned(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Rows of atoms [..., N, 3] in the model's order as rows in the order of positions."""
+        if self.order is None:
+            return rows
+        out = np.empty_like(rows)
+        out[..., self.order, :] = rows
+        return out
 
     def split_time(self, time: float) -> tuple[int, float]:
         """`split_time` with the model's range of lags."""
@@ -98,7 +144,7 @@ class Propagator:
         noise = torch.zeros(len(slow), int(self.module.decode_noise)).to(slow)  # more than needed does no harm
         with torch.no_grad():
             positions: Doubles = self.module.reconstruct(slow, fast, noise).double().cpu().numpy()
-        return positions
+        return self.returned(positions)
 
     def rollout(self, slow: Tensor, lag: float, steps: int, rng: Noise, every: int = 1) -> Tensor:
         """Latent trajectory [steps // every, B, T, k] from slow axes [B, T, k]; the starting point is not included.
@@ -144,6 +190,8 @@ class Propagator:
         with torch.no_grad():
             decoded = self.module.decode(slow, self._noise(rng, slow.shape[0], int(self.module.decode_noise)))
         mobile = decoded.to(torch.float64)
+        if self.order is not None:
+            mobile = torch.empty_like(mobile).index_copy_(1, torch.from_numpy(self.order).to(self.device), mobile)
         if reference is not None:
             target = torch.as_tensor(np.asarray(reference, dtype=np.float64), device=self.device)
             if weights is not None:
@@ -231,15 +279,14 @@ class Propagator:
         x = self.tensor(positions).requires_grad_(True)
         energy = self.module.energy(x)
         (gradient,) = torch.autograd.grad(energy.sum(), x)
-        return energy.detach().double().cpu().numpy(), -gradient.double().cpu().numpy()
+        return energy.detach().double().cpu().numpy(), self.returned(-gradient.double().cpu().numpy())
 
     @cached_property
     def template(self) -> StructureTemplate:
-        """Bonds, angles and handedness of the molecule in the manifest, for `checks`."""
+        """Bonds, angles and handedness of the molecule, for `checks`."""
         from latentmd.molecule.checks import structure_template
 
-        topology, positions = self.manifest.molecule()
-        return structure_template(topology, positions)
+        return structure_template(*self.molecule())
 
     @cached_property
     def trajectories(self) -> Trajectories:
@@ -264,10 +311,14 @@ class Propagator:
         return check_frames(np.asarray(positions, dtype=np.float64), self.template)
 
     def tensor(self, positions: ArrayLike) -> Tensor:
-        """Positions as the model wants them; centred in double precision, since single loses 1e-7 of the distance."""
+        """Positions as the model wants them: in its order, and centred in double precision.
+
+        Single precision would lose 1e-7 of the distance from the origin.
+        """
         x = np.asarray(positions, dtype=np.float64)
         if x.ndim != 3 or x.shape[1:] != (self.n_atoms, 3):
             raise ValueError(f"positions have shape {x.shape}; expected (frames, {self.n_atoms}, 3) in nm")
+        x = x if self.order is None else x[:, self.order]
         centred = x - x.mean(axis=1, keepdims=True)
         return torch.as_tensor(centred, dtype=self.dtype, device=self.device)
 

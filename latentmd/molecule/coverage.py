@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,27 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from latentmd.arrays import Floats
 from latentmd.molecule.bonds import components
 from latentmd.molecule.chemistry import Chemistry, chemistry
-from latentmd.molecule.fingerprint import fingerprint
+from latentmd.molecule.matching import Answer as Answer
 
 _TEMPERATURE_TOLERANCE = 1e-3  # K
 
 
-@dataclass(frozen=True)
-class Answer:
-    """Whether a molecule is covered; true or false as a condition.
-
-    Attributes:
-        reason: why it is not, in words that complete "the model does not cover it: …"; empty where it is.
-    """
-
-    reason: str = ""
-
-    def __bool__(self) -> bool:
-        return not self.reason
-
-
 class OneMolecule(BaseModel):
-    """Coverage of a model trained on one molecule: that molecule, with its atoms in that order.
+    """Coverage of a model trained on one molecule: that molecule, whose topology is in the manifest.
 
     Attributes:
         fingerprint: of its topology; see `latentmd.molecule.fingerprint`.
@@ -41,15 +26,6 @@ class OneMolecule(BaseModel):
     kind: Literal["molecule"] = "molecule"
     fingerprint: str = Field(min_length=1)
     n_atoms: int = Field(gt=0)
-
-    def covers(self, topology: Any) -> Answer:
-        """Answer whether a molecule (mdtraj or OpenMM topology, or Chemistry) is covered."""
-        record = chemistry(topology)
-        if record.n_atoms != self.n_atoms:
-            return Answer(f"it has {record.n_atoms} atoms, the molecule of the model has {self.n_atoms}")
-        if fingerprint(record) != self.fingerprint:
-            return Answer("elements, residue names, bonds (protonation) or the order of the atoms differ")
-        return Answer()
 
 
 class PeptideChemistry(BaseModel):

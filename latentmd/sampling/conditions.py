@@ -13,6 +13,7 @@ from latentmd.sampling.force_fields import disagreement
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
     from latentmd.model.peptide_file import PeptideManifest
+    from latentmd.molecule.matching import Answer
     from latentmd.sampling.request import RolloutSettings
     from latentmd.systems.builder import InputOptions, Molecule, Protocol
 
@@ -119,7 +120,7 @@ def bundled_model(molecule: Molecule, source: Path, temperature: float | None = 
     for name in names:
         manifest = read_manifest(name)
         if manifest.covers(molecule.topology):
-            why = other_stereoisomer(molecule, manifest)
+            why = coverage_of(molecule, manifest).reason
             if not why and molecule.own_force_field:
                 why = disagreement(molecule, manifest)
             if not why:
@@ -150,14 +151,12 @@ def peptide_coverage(molecule: Molecule, model: ModelFile, temperature: float | 
     return f"{model.manifest.name}: {answer.reason}" if not answer else ""
 
 
-def other_stereoisomer(molecule: Molecule, manifest: Manifest) -> str:
-    """Why a molecule is another stereoisomer than the model's, which bonds alone do not tell; empty where it is not."""
+def coverage_of(molecule: Molecule, manifest: Manifest) -> Answer:
+    """Whether the model of a manifest covers a molecule in its structure, which tells stereoisomers apart."""
     from openmm import unit
 
-    from latentmd.molecule.stereo import difference, stereochemistry
-
     positions = np.array(molecule.positions.value_in_unit(unit.nanometer), dtype=np.float64)
-    return difference(molecule.topology, positions, stereochemistry(*manifest.molecule()))
+    return manifest.covers(molecule.topology, positions)
 
 
 def reference_model(molecule: Molecule) -> Manifest | None:
@@ -168,7 +167,7 @@ def reference_model(molecule: Molecule) -> Manifest | None:
     for name in bundled_models():
         manifest = read_manifest(name)
         same = (manifest.solvent, manifest.temperature) == (protocol.solvent, protocol.temperature)
-        if same and manifest.covers(molecule.topology) and not disagreement(molecule, manifest):
+        if same and coverage_of(molecule, manifest) and not disagreement(molecule, manifest):
             return manifest
     return None
 
@@ -194,19 +193,18 @@ def check_covered(molecule: Molecule, model: ModelFile, source: Path) -> None:
         if reason:
             raise ValueError(f"no surrogate of {_sequence(molecule)} ({source}): {reason}; `latentmd train` makes one")
         return
-    answer = model.manifest.covers(molecule.topology)
+    answer = coverage_of(molecule, of_one(model))
     if answer:
-        why = other_stereoisomer(molecule, of_one(model))
-        if not why:
-            return
+        return
+    covered = f"the model {model.name} does not cover {_sequence(molecule)} ({source}): {answer.reason}"
+    if "handedness" in answer.reason:
         raise ValueError(
-            f"the model {model.name} does not cover {_sequence(molecule)} ({source}): {why}; nothing is mirrored. "
-            "Train a model of this stereoisomer with `latentmd md` and `latentmd train`, or use --mode md"
+            f"{covered}; nothing is mirrored. Train a model of this stereoisomer with `latentmd md` and "
+            "`latentmd train`, or use --mode md"
         )
     raise ValueError(
-        f"the model {model.name} does not cover {_sequence(molecule)} ({source}): {answer.reason}; `latentmd inspect` "
-        "shows what it covers. Leave out --model to look for a bundled one, or train one with `latentmd md` and "
-        "`latentmd train`"
+        f"{covered}; `latentmd inspect` shows what it covers. Leave out --model to look for a bundled one, or train "
+        "one with `latentmd md` and `latentmd train`"
     )
 
 

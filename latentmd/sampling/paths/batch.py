@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from latentmd.io.writer import write_xtc
 from latentmd.molecule.checks import StructureTemplate, check_frames
 from latentmd.sampling.paths.moves import Partition, moves_of
 from latentmd.sampling.paths.relax import relax
+from latentmd.sampling.paths.request import model_of
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
@@ -47,6 +47,10 @@ class Frames:
     limits: tuple[float, float] | None
     template: StructureTemplate
     torsions: Ints
+
+    def propagator(self) -> Propagator:
+        """The model, in the order of the molecule's atoms."""
+        return model_of(self.model).arranged(self.molecule.topology, self.reference)
 
 
 @dataclass(frozen=True)
@@ -100,17 +104,9 @@ class Batch:
         return self.folder / "state" / f"batch-{self.number:04d}.npz"
 
 
-@cache
-def model_of(name: str) -> Propagator:
-    """The model, loaded once for each process."""
-    from latentmd.model.propagator import Propagator
-
-    return Propagator(name, "cpu", threads=1)
-
-
 def draw_batch(batch: Batch) -> int:
     """Draw, decode, relax and write a batch; returns the number of its frames."""
-    propagator, bridge = model_of(batch.frames.model), batch.bridge
+    propagator, bridge = batch.frames.propagator(), batch.bridge
     key = np.random.SeedSequence([batch.seed, batch.number])
     rng = np.random.default_rng(key)
     generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))

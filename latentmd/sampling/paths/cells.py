@@ -79,7 +79,7 @@ def cell_chain(propagator: Propagator) -> CellChain:
     """
     lag, rng = propagator.lag_range[0], np.random.default_rng(0)
     predictor, partition = own_cells(propagator), None
-    slow = propagator.encode(propagator.manifest.molecule()[1][None])
+    slow = propagator.encode(propagator.molecule()[1][None])
     if predictor is not None:
         tokens = slow.shape[1]
         starts = predictor.centres.repeat_interleave(_WALKERS, 0).reshape(-1, tokens, slow.shape[2])

@@ -56,7 +56,7 @@ class DesignTask:
         from latentmd.molecule.chain import chain
         from latentmd.molecule.known_torsions import known_torsions
 
-        topology, own = self.propagator.manifest.molecule()
+        topology, own = self.propagator.molecule()
         hand = self.propagator.module.hand.numpy()
         peptide = chain(topology, own * hand)
         found = design(
@@ -93,7 +93,7 @@ def check_design(propagator: Propagator, hidden: Bools) -> None:
     from latentmd.molecule.chain import chain
 
     _origin(propagator)
-    Gap(chain(*propagator.manifest.molecule()), np.flatnonzero(hidden).tolist())
+    Gap(chain(*propagator.molecule()), np.flatnonzero(hidden).tolist())
 
 
 def _origin(propagator: Propagator) -> str:

@@ -20,7 +20,7 @@ from latentmd.io.folder import check_folder
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
-from latentmd.sampling.paths.batch import KINDS, Frames, failed_checks, model_of, torsions_of
+from latentmd.sampling.paths.batch import KINDS, Frames, failed_checks, torsions_of
 from latentmd.sampling.paths.cells import CellChain, cell_chain
 from latentmd.sampling.paths.design_page import DesignTask, check_design
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
@@ -78,7 +78,7 @@ class InpaintPart:
 
 def inpaint_part(part: InpaintPart) -> int:
     """Draw, decode, join and keep the frames of a part; returns their number."""
-    propagator = model_of(part.frames.model)
+    propagator = part.frames.propagator()
     key = np.random.SeedSequence([part.seed, part.number])
     rng = np.random.default_rng(key)
     generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
@@ -165,14 +165,12 @@ def inpaint(
 
 
 def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report: Report) -> FillPlan:
-    from latentmd.model.propagator import Propagator
-
     subject = subject_of((request.top,), request.model, request.inputs)
     hidden = hidden_residues(subject.molecule.topology, residues)
     known, heavy = known_atoms(subject.molecule.topology, hidden)
     if len(heavy) < 3:
         raise ValueError(f"{len(heavy)} heavy atoms are left to go by; name fewer residues with --residues")
-    propagator = Propagator(subject.model.name, "cpu", threads=1)
+    propagator = subject.propagator()
     if design:
         check_design(propagator, hidden)
     spec, frames = frames_of(subject)

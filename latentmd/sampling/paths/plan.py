@@ -91,14 +91,12 @@ def make_plan(request: PathsRequest) -> PathPlan:
     Raises:
         ValueError: a setting, a file or the model is wrong, or the model does not connect the ends in that time.
     """
-    from latentmd.model.propagator import Propagator
-
     if len(request.pdbs) > 2:
         raise ValueError(f"{len(request.pdbs)} PDB files; expected two, one with --to, or none with --from and --to")
     _check_times(request)
     subject = subject_of(request.pdbs, request.model, request.inputs)
     steps, lag = _split(request, subject)
-    propagator = Propagator(subject.model.name, "cpu", threads=1)
+    propagator = subject.propagator()
     chain = cell_chain(propagator)
     moves = moves_of(propagator, chain.partition)
     spec, frames = frames_of(subject)
@@ -156,9 +154,10 @@ def frames_of(subject: Subject) -> tuple[FeatureSpec, Frames]:
     topology = mdtraj.Topology.from_openmm(subject.molecule.topology)
     spec = feature_spec(topology)
     quads = spec.indices if spec.kind == "torsions" else np.zeros((0, 4), dtype=np.int64)
-    template = structure_template(*subject.manifest.molecule())
-    model = subject.model.name
-    return spec, Frames(subject.molecule, model, subject.reference, subject.limits, template=template, torsions=quads)
+    template = structure_template(*subject.propagator().molecule())
+    return spec, Frames(
+        subject.molecule, subject.model.name, subject.reference, subject.limits, template=template, torsions=quads
+    )
 
 
 def _place(propagator: Propagator, chain: CellChain, spec: FeatureSpec, state: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 
 if TYPE_CHECKING:
     from latentmd.model.manifest import Manifest
+    from latentmd.model.propagator import Propagator
     from latentmd.systems.builder import Molecule
 
 
@@ -78,8 +80,20 @@ class Subject:
         """Of the model."""
         return of_one(self.model)
 
+    def propagator(self) -> Propagator:
+        """The model, in the order of the molecule's atoms."""
+        return model_of(self.model.name).arranged(self.molecule.topology, self.reference)
+
     @property
     def limits(self) -> tuple[float, float] | None:
         """Median and upper limit of MD's potential energy, kJ/mol, where the model's file has them."""
         found = self.manifest.reference.energy_quantiles
         return None if found is None else (found[1], found[2])
+
+
+@cache
+def model_of(name: str) -> Propagator:
+    """A model, loaded once for each process."""
+    from latentmd.model.propagator import Propagator
+
+    return Propagator(name, "cpu", threads=1)

@@ -10,6 +10,7 @@ import numpy as np
 from openmm import unit
 
 from latentmd.arrays import Doubles
+from latentmd.molecule.matching import match
 from latentmd.sampling.conditions import ModelFile, bundled_model, check_covered, given_model, of_one, protocol_of
 from latentmd.sampling.paths.relax import relax
 from latentmd.sampling.paths.request import Subject
@@ -43,16 +44,13 @@ def subject_of(pdbs: tuple[Path, ...], model: str | None, inputs: InputOptions) 
             molecule = molecule_under(protocol_of(found.manifest, inputs), own, None)
         return Subject(molecule, found, (), _positions(molecule))
     first, found = _first(pdbs[0], model, inputs)
-    molecules = [first]
+    check_covered(first, found, pdbs[0])
+    ends = [_positions(first)]
     for pdb in pdbs[1:]:
-        other = molecule_under(first.protocol, pdb, None)
-        _same(first, other, pdbs[0], pdb)
-        molecules.append(other)
-    for molecule, pdb in zip(molecules, pdbs, strict=True):
-        check_covered(molecule, found, pdb)
+        ends.append(_in_order_of(first, molecule_under(first.protocol, pdb, None), pdbs[0], pdb))
     quantiles = of_one(found).reference.energy_quantiles
     limits = None if quantiles is None else (quantiles[1], quantiles[2])
-    structures = relax(first, np.stack([_positions(molecule) for molecule in molecules]), limits).positions
+    structures = relax(first, np.stack(ends), limits).positions
     return Subject(first, found, tuple(structures), structures[0])
 
 
@@ -81,22 +79,20 @@ def _of_one(model: ModelFile, pdb: Path) -> ModelFile:
     )
 
 
-def _same(first: Molecule, other: Molecule, a: Path, b: Path) -> None:
-    """Refuse two molecules that are not one.
+def _in_order_of(first: Molecule, other: Molecule, a: Path, b: Path) -> Doubles:
+    """Positions of a molecule, nm, shape (atoms, 3), in the order of the atoms of another file of it.
 
     Raises:
-        ValueError: they have other residues or atoms, or the same in another order.
+        ValueError: they are two molecules.
     """
-    atoms = [
-        [(atom.name, atom.residue.name, atom.residue.index) for atom in molecule.topology.atoms()]
-        for molecule in (first, other)
-    ]
-    if atoms[0] == atoms[1]:
-        return
+    positions = _positions(other)
+    answer = match(first.topology, other.topology, _positions(first), positions)
+    if answer:
+        return positions[list(answer.order)]
     names = ["-".join(residue.name for residue in molecule.topology.residues()) for molecule in (first, other)]
     raise ValueError(
-        f"{a} holds {names[0]} with {len(atoms[0])} atoms and {b} holds {names[1]} with {len(atoms[1])}: a path joins "
-        "two structures of one molecule; give two files of the same molecule, atoms in the same order"
+        f"{a} holds {names[0]} and {b} holds {names[1]}: a path joins two structures of one molecule, and of the second"
+        f" {answer.reason.replace('the molecule of the model', 'the first')}; give two files of the same molecule"
     )
 
 

@@ -52,7 +52,7 @@ def told_by(propagator: Propagator, known: Ints, positions: Floats) -> Told:
         known: atoms whose coordinates are given.
         positions: nm, shape (frames, atoms, 3); only the given atoms count.
     """
-    topology, own = propagator.manifest.molecule()
+    topology, own = propagator.molecule()
     hand = propagator.module.hand.numpy()
     which = known_torsions(chain(topology, own * hand), known)
     return Told(which, which.measure(positions * hand))

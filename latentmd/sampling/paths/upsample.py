@@ -21,7 +21,7 @@ from latentmd.model.paths import path_file
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
-from latentmd.sampling.paths.batch import KINDS, Frames, failed_checks, laid_on, model_of, structures, torsions_of
+from latentmd.sampling.paths.batch import KINDS, Frames, failed_checks, laid_on, structures, torsions_of
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
 from latentmd.sampling.paths.given import Given, read_given
 from latentmd.sampling.paths.plan import frames_of
@@ -71,7 +71,7 @@ class UpsamplePart:
 
 def fill_part(part: UpsamplePart) -> int:
     """Draw, decode, settle and keep the frames of a part; returns their number."""
-    propagator = model_of(part.frames.model)
+    propagator = part.frames.propagator()
     key = np.random.SeedSequence([part.seed, part.number])
     rng = np.random.default_rng(key)
     generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
@@ -150,7 +150,7 @@ def _plan(request: FillRequest, every: float) -> FillPlan:
     subject = subject_of((request.top,), request.model, request.inputs)
     spec, frames = frames_of(subject)
     given = read_given(request.trajectory, subject.molecule.topology, request.interval)
-    network = model_of(subject.model.name).trajectories
+    network = subject.propagator().trajectories
     path, _ = path_file(_file_of(subject), subject.manifest)
     stride = _stride(given, every, network.lag_range, network.window)
     exact = given.interval / stride

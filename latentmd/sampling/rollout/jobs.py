@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from latentmd.sampling.rollout.resume import Pacer, State, States
 from latentmd.systems.builder import WATER, Molecule
 from latentmd.systems.dynamics import Frames, Phase, run_md
 from latentmd.systems.platforms import time_platform
+
+if TYPE_CHECKING:
+    from latentmd.model.propagator import Propagator
 
 _SPEED_SECONDS = 0.5  # wall time of the plain MD that speeds are compared with
 
@@ -50,6 +53,10 @@ class WalkerJob:
     def molecule(self) -> Molecule:
         """The molecule."""
         return self.prepared.molecule
+
+    def arranged(self, propagator: Propagator) -> Propagator:
+        """A model with its atoms in the order of the molecule's."""
+        return propagator.arranged(self.molecule.topology, self.prepared.reference)
 
     def writer(self, walker: int, state: State | None = None) -> FrameWriter:
         """The walker's trajectory file, with the frames up to a state of its group."""

@@ -56,7 +56,7 @@ class LatentJob(WalkerJob):
             from latentmd.model.propagator import Propagator
 
             check_device(self.settings.device)
-            propagator = Propagator(self.model, self.settings.device, threads=1)
+            propagator = self.arranged(Propagator(self.model, self.settings.device, threads=1))
             context = self._context()
             failed = self.checker()
         with clock("plain MD for comparison"):

@@ -49,7 +49,7 @@ class ReplicaAlternateJob(WalkerJob):
             from latentmd.model.propagator import Propagator
 
             check_device(self.settings.device)
-            propagator = Propagator(self.model, self.settings.device, threads=1)
+            propagator = self.arranged(Propagator(self.model, self.settings.device, threads=1))
             failed = self.checker()
         with clock("plain MD for comparison"):
             self.emit_speed(emit)

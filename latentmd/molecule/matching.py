@@ -1,0 +1,242 @@
+"""The same molecule in another order of atoms: isomorphism of bond graphs, handedness kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from latentmd.arrays import Floats
+from latentmd.molecule.bonds import bond_graph, equivalence_classes
+from latentmd.molecule.checks import signed_volumes, torsions
+from latentmd.molecule.chemistry import Chemistry, chemistry
+
+_FLAT = 0.1  # |signed volume| below which a centre has no handedness; 0.77 at a tetrahedral atom
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether a molecule is covered; true or false as a condition.
+
+    Attributes:
+        reason: why it is not, in words that complete "the model does not cover it: …"; empty where it is.
+        order: for each atom of the model the index of that atom in the molecule; empty where none was looked for.
+    """
+
+    reason: str = ""
+    order: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return not self.reason
+
+
+def match(
+    expected: Any, found: Any, expected_positions: Floats | None = None, positions: Floats | None = None
+) -> Answer:
+    """Find the atoms of one molecule in another list of the same molecule: elements and bonds decide, not names.
+
+    Atoms that the bond graph does not tell apart are matched so that every tetrahedral atom has its handedness and
+    every planar group its cis and trans sides, where there are positions; then by name; then in the order of the lists.
+
+    Args:
+        expected: mdtraj or OpenMM topology or Chemistry; the order of the answer is that of its atoms.
+        found: the same molecule, maybe in another order.
+        expected_positions: a structure of `expected`, nm, shape (atoms, 3).
+        positions: a structure of `found`, nm, shape (atoms, 3); None leaves handedness aside.
+    """
+    a, b = chemistry(expected), chemistry(found)
+    reason = _formulas_differ(a, b)
+    if reason:
+        return Answer(reason)
+    there = positions is not None and expected_positions is not None
+    x, y = (np.asarray(expected_positions, float), np.asarray(positions, float)) if there else (None, None)
+    order = list(range(a.n_atoms))
+    if (a.symbols, a.bonds, a.names) != (b.symbols, b.bonds, b.names) or _mirrored(a, (x, y), order):
+        found_order = _search(a, b, (x, y))
+        if not found_order:
+            return Answer("its bonds (connections or protonation) are not those of the molecule of the model")
+        order = found_order
+    wrong = _mirrored(a, (x, y), order)
+    if wrong:
+        names = ", ".join(b.labels[order[i]] for i in wrong[:5]) + (f" and {len(wrong) - 5} more" if wrong[5:] else "")
+        whole = " (the mirror image)" if len(wrong) == len(_stereocentres(a)) else ""
+        return Answer(f"it has the other handedness at {names}{whole}")
+    return Answer(order=tuple(order))
+
+
+def _formulas_differ(a: Chemistry, b: Chemistry) -> str:
+    if a.n_atoms != b.n_atoms:
+        return f"it has {b.n_atoms} atoms, the molecule of the model has {a.n_atoms}"
+    ours, theirs = Counter(a.symbols), Counter(b.symbols)
+    if ours != theirs:
+        texts = ["".join(f"{s}{n}" for s, n in sorted(count.items())) for count in (theirs, ours)]
+        return f"it is {texts[0]}, the molecule of the model {texts[1]}"
+    if len(a.bonds) != len(b.bonds):
+        return f"it has {len(b.bonds)} bonds, the molecule of the model has {len(a.bonds)}"
+    return ""
+
+
+Structures = tuple[Floats | None, Floats | None]
+
+
+def _search(a: Chemistry, b: Chemistry, xy: Structures) -> list[int]:
+    """Index in b of each atom of a; empty where the graphs are not isomorphic."""
+    n = a.n_atoms
+    bonds = [*a.bonds, *((i + n, j + n) for i, j in b.bonds)]
+    near = [*a.neighbours(), *([i + n for i in around] for around in b.neighbours())]
+    symbols = [*a.symbols, *b.symbols]
+    leaves = {i for i in range(2 * n) if symbols[i] == "H" and len(near[i]) == 1 and symbols[near[i][0]] != "H"}
+    labels: list[tuple[Any, ...]] = [
+        (0, 0, symbol, sum(j in leaves for j in near[i]), i in leaves) for i, symbol in enumerate(symbols)
+    ]
+    sides = _Sides(a, b, xy)
+    colours = equivalence_classes(labels, bonds)
+    while True:
+        groups: dict[int, list[int]] = {}
+        for i in range(n):
+            if i not in leaves:
+                groups.setdefault(colours[i], []).append(i)
+        several = [members for members in groups.values() if len(members) > 1]
+        if sorted(colours[:n]) != sorted(colours[n:]):
+            return []
+        if not several:
+            break
+        one = min(min(several, key=lambda members: (len(members), members)), key=lambda i: (a.names[i], i))
+        colours = _fixed(one, labels, bonds, colours, sides)
+    core = {colours[i]: i - n for i in range(n, 2 * n) if i not in leaves}
+    order = [-1] * n
+    for i in range(n):
+        if i not in leaves:
+            order[i] = core[colours[i]]
+    _place_hydrogens(order, (near, leaves), sides)
+    mapped = {(min(order[i], order[j]), max(order[i], order[j])) for i, j in a.bonds}
+    return order if mapped == set(b.bonds) else _any_isomorphism(a, b)
+
+
+def _fixed(
+    one: int, labels: list[tuple[Any, ...]], bonds: list[tuple[int, int]], colours: list[int], sides: _Sides
+) -> list[int]:
+    """Colours after an atom of a is told apart from its equals, together with the best of its equals in b."""
+    n = len(labels) // 2
+    number = max(label[0] for label in labels) + 1
+    equals = [j for j in range(n, 2 * n) if colours[j] == colours[one]]
+    best: tuple[Any, ...] | None = None
+    for other in sorted(equals, key=lambda j: sides.unlike(one, j - n)):
+        trial = list(labels)
+        trial[one], trial[other] = (number, *labels[one][1:]), (number, *labels[other][1:])
+        found = equivalence_classes([(*label, colour) for label, colour in zip(trial, colours, strict=True)], bonds)
+        score = sides.wrong(found)
+        if best is None or score < best[0]:
+            best = score, trial, found
+    assert best is not None
+    labels[:] = best[1]
+    return list(best[2])
+
+
+class _Sides:
+    """Compares handedness and cis and trans sides of two molecules by atoms that have the same colour.
+
+    Args:
+        a, b: the molecules.
+        xy: their positions, or None for both.
+    """
+
+    def __init__(self, a: Chemistry, b: Chemistry, xy: Structures) -> None:
+        self.a, self.b, self.x, self.y = a, b, *xy
+        self.near = a.neighbours(), b.neighbours()
+
+    def unlike(self, i: int, j: int) -> tuple[bool, str, int]:
+        """Key by which names of atoms of b are tried for an atom of a: the same name, then in their order."""
+        return (self.a.names[i] != self.b.names[j], self.b.names[j], j)
+
+    def wrong(self, colours: list[int]) -> tuple[int, int]:
+        """Tetrahedral atoms with another hand, and planar bonds with another side, among atoms that are told apart."""
+        if self.x is None or self.y is None:
+            return 0, 0
+        n = self.a.n_atoms
+        there, count = {colour: i for i, colour in enumerate(colours[n:])}, Counter(colours[:n])
+        single = {i for i in range(n) if count[colours[i]] == 1}
+        hands = sides = 0
+        for centre, around in enumerate(self.near[0]):
+            quad = [centre, *[i for i in around if i in single][:3]]
+            if len(around) == len(quad) == 4 and centre in single:
+                hands += self.opposite(quad, [there[colours[i]] for i in quad])
+        for i, j in self.a.bonds:
+            ends = [[k for k in self.near[0][p] if k != q] for p, q in ((i, j), (j, i))]
+            told = [[k for k in end if k in single] for end in ends]
+            if all(len(end) == 2 for end in ends) and {i, j} <= single and all(told):
+                quad = [told[0][0], i, j, told[1][0]]
+                sides += self.across(quad, [there[colours[k]] for k in quad])
+        return hands, sides
+
+    def opposite(self, quad: list[int], other: list[int]) -> bool:
+        """Whether a centre and three neighbours are the mirror image of those of the other molecule."""
+        if self.x is None or self.y is None:
+            return False
+        first, second = (signed_volumes(z[None], np.array([q]))[0, 0] for z, q in ((self.x, quad), (self.y, other)))
+        return bool(min(abs(first), abs(second)) > _FLAT and first * second < 0)
+
+    def across(self, quad: list[int], other: list[int]) -> bool:
+        """Whether a torsion is cis in one molecule and trans in the other."""
+        if self.x is None or self.y is None:
+            return False
+        first, second = (torsions(z[None], np.array([q]))[0, 0] for z, q in ((self.x, quad), (self.y, other)))
+        return bool((abs(first) < np.pi / 2) != (abs(second) < np.pi / 2))
+
+
+def _place_hydrogens(order: list[int], graph: tuple[list[list[int]], set[int]], sides: _Sides) -> None:
+    """Match the hydrogens of every atom: by name, then exchanged where their handedness is not right."""
+    near, leaves = graph
+    n = len(order)
+    for centre in [i for i in range(n) if i not in leaves]:
+        ours = sorted((i for i in near[centre] if i in leaves), key=lambda i: (sides.a.names[i], i))
+        theirs = [i - n for i in near[order[centre] + n] if i in leaves]
+        for i in ours:
+            order[i] = min(theirs, key=lambda j: sides.unlike(i, j))
+            theirs.remove(order[i])
+        if len(ours) < 2:
+            continue
+        others = [i for i in near[centre] if i not in leaves]
+        quad = [centre, *(others + ours)[-3:]] if len(near[centre]) == 4 else []
+        swap = bool(quad) and sides.opposite(quad, [order[i] for i in quad])
+        if len(ours) == 2 and len(others) == 1:  # of two on a planar atom, which is cis
+            far = next((i for i in near[others[0]] if i != centre and i not in leaves), None)
+            quad = [] if far is None else [far, others[0], centre, ours[0]]
+            swap = bool(quad) and sides.across(quad, [order[i] for i in quad])
+        if swap:
+            i, j = ours[-2:]
+            order[i], order[j] = order[j], order[i]
+
+
+def _any_isomorphism(a: Chemistry, b: Chemistry) -> list[int]:
+    """For graphs that colours do not tell apart although their atoms are not equivalent, such as cages."""
+    import networkx
+
+    graphs = [bond_graph(record.n_atoms, record.bonds) for record in (a, b)]
+    for graph, record in zip(graphs, (a, b), strict=True):
+        networkx.set_node_attributes(graph, dict(enumerate(record.symbols)), "symbol")
+    found = networkx.vf2pp_isomorphism(*graphs, node_label="symbol")
+    return [] if found is None else [found[i] for i in range(a.n_atoms)]
+
+
+def _stereocentres(record: Chemistry) -> list[list[int]]:
+    """Centre and three neighbours of every tetrahedral atom with four different substituents."""
+    classes = equivalence_classes(record.symbols, record.bonds)
+    return [
+        [i, *around[:3]]
+        for i, around in enumerate(record.neighbours())
+        if len(around) == 4 and len({classes[j] for j in around}) == 4
+    ]
+
+
+def _mirrored(a: Chemistry, xy: Structures, order: list[int]) -> list[int]:
+    """Tetrahedral atoms whose neighbours, in an order, have another hand than in the molecule expected."""
+    x, y = xy
+    quads = [[i, *around[:3]] for i, around in enumerate(a.neighbours()) if len(around) == 4]
+    if x is None or y is None or not quads:
+        return []
+    volumes = [signed_volumes(z[None], np.array(quads))[0] for z in (x, y[order])]
+    flat = np.minimum(*np.abs(volumes)) < _FLAT
+    return [quads[k][0] for k in np.flatnonzero((volumes[0] * volumes[1] < 0) & ~flat)]
