@@ -12,7 +12,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from latentmd.arrays import Doubles
+from latentmd.arrays import Doubles, Ints
 from latentmd.integrators.ase_molecule import Model, ModelMolecule, as_propagator
 from latentmd.units import ANGSTROM, ELECTRONVOLT
 
@@ -35,7 +35,8 @@ class LatentCalculator(Calculator):
         device: "auto" takes CUDA where there is a device, else the CPU.
 
     Raises:
-        ValueError: an unknown head; on calculation, Atoms other than the molecule of the model.
+        ValueError: an unknown head; on calculation, Atoms other than the molecule of the model. Its atoms may be in any
+            order: bonds are read from distances.
 
     Example:
         >>> from ase.io import read
@@ -57,6 +58,7 @@ class LatentCalculator(Calculator):
         if head == "latent_energy":  # this instance's list only
             self.implemented_properties = [*type(self).implemented_properties, "energy_var"]
         self.molecule = ModelMolecule(self.propagator.manifest)
+        self._order: Ints | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the model's path, not its weights."""
@@ -77,11 +79,10 @@ class LatentCalculator(Calculator):
         """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         structure: Any = self.atoms
-        if "numbers" in system_changes:
-            self.molecule.check(structure)
+        self._order = self.molecule.order(structure, None if "numbers" in system_changes else self._order)
         if "stress" in properties and not structure.pbc.all():
             raise PropertyNotImplementedError("stress needs a system that is periodic in three directions")
-        self.results = self._results([structure], self.molecule.whole(structure)[None])[0]
+        self.results = self._results([structure], [self._order])[0]
 
     def compute_batch(
         self, atoms: Sequence[Atoms], properties: Sequence[str] = ("energy", "forces")
@@ -100,15 +101,11 @@ class LatentCalculator(Calculator):
                 raise PropertyNotImplementedError(f"{name} is not a property of head {self.head!r}")
             if name == "stress" and not all(a.pbc.all() for a in atoms):
                 raise PropertyNotImplementedError("stress needs a system that is periodic in three directions")
-        for structure in atoms:
-            self.molecule.check_elements(structure)
+        orders = [self.molecule.order(structure) for structure in atoms]
         size = _BATCH.get(self.propagator.device.type, 1024)
         rows: list[dict[str, Any]] = []
         for start in range(0, len(atoms), size):
-            part = atoms[start : start + size]
-            positions = np.stack([self.molecule.whole(structure) for structure in part])
-            self.molecule.check_bonds(positions)
-            rows += self._results(part, positions)
+            rows += self._results(atoms[start : start + size], orders[start : start + size])
         return [{name: row[name] for name in properties} for row in rows]
 
     def get_descriptors(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
@@ -120,12 +117,13 @@ class LatentCalculator(Calculator):
         structure = self.atoms if atoms is None else atoms
         if structure is None:
             raise ValueError("no structure yet; pass atoms, or calculate an energy first")
-        self.molecule.check(structure)
-        latent = torch.cat(self.propagator.encode_all(self.molecule.whole(structure)[None]), dim=-1)
+        order = self.molecule.order(structure)
+        latent = torch.cat(self.propagator.encode_all(self.molecule.whole(structure, order)[None]), dim=-1)
         return np.asarray(latent[0].double().cpu().numpy())
 
-    def _results(self, atoms: Sequence[Atoms], positions: Doubles) -> list[dict[str, Any]]:
-        """Everything the head gives, of structures at whole positions [B, N, 3] nm."""
+    def _results(self, atoms: Sequence[Atoms], orders: Sequence[Ints]) -> list[dict[str, Any]]:
+        """Everything the head gives, of structures, given for each atom of the model its index in them."""
+        positions = np.stack([self.molecule.whole(a, order) for a, order in zip(atoms, orders, strict=True)])
         x = self.propagator.tensor(positions).requires_grad_(True)
         module, variance = self.propagator.module, None
         if self.head == "energy":
@@ -135,13 +133,16 @@ class LatentCalculator(Calculator):
             energy, variance = module.latent_energy(slow, fast)
         (gradient,) = torch.autograd.grad(energy.sum(), x)
         energies = energy.detach().double().cpu().numpy() / ELECTRONVOLT
-        forces = -_FORCE * gradient.double().cpu().numpy()
+        own = -_FORCE * gradient.double().cpu().numpy()
+        forces = np.empty_like(own)
+        for i, order in enumerate(orders):
+            forces[i, order] = own[i]
         results: list[dict[str, Any]] = []
         for i, structure in enumerate(atoms):
             value = float(energies[i])
             row: dict[str, Any] = {"energy": value, "free_energy": value, "forces": forces[i]}
             if all(structure.pbc):
-                row["stress"] = _stress(positions[i] / ANGSTROM, forces[i], structure.get_volume())
+                row["stress"] = _stress(positions[i] / ANGSTROM, own[i], structure.get_volume())
             if variance is not None:
                 row["energy_var"] = float(variance[i].detach()) / ELECTRONVOLT**2
             results.append(row)

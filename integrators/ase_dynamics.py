@@ -61,9 +61,10 @@ class LatentDynamics(MolecularDynamics):
     ) -> None:
         if rng is not None and not isinstance(rng, np.random.Generator | CounterNoise):
             raise TypeError(f"rng is {type(rng).__name__}; expected a Generator, such as numpy.random.default_rng(7)")
-        self.propagator = as_propagator(model, device)
-        self.molecule = ModelMolecule(self.propagator.manifest)
-        self.molecule.check(atoms)
+        shared = as_propagator(model, device)
+        self.molecule = ModelMolecule(shared.manifest)
+        self._order = self.molecule.order(atoms)
+        self.propagator = shared.in_order(self._order)
         self.lag_time = timestep / (1000 * units.fs)  # ps
         self.propagator.split_time(self.lag_time)
         expected = self.propagator.temperature
@@ -92,7 +93,7 @@ class LatentDynamics(MolecularDynamics):
             RuntimeError: none of MAX_DRAWS structures is sound; the atoms are as they were.
         """
         atoms = self.atoms
-        old = self.molecule.whole(atoms) / ANGSTROM
+        old = self.positions() / ANGSTROM
         frozen = _frozen(atoms)
         weights = np.where(frozen, _FROZEN, self.masses.ravel())
 
@@ -113,6 +114,10 @@ class LatentDynamics(MolecularDynamics):
         spread = np.sqrt(self.masses * units.kB * self.temperature_K)
         atoms.set_momenta(spread * self.rng.standard_normal(new.shape))
 
+    def positions(self) -> Doubles:
+        """Positions of the atoms in nm, [N, 3], with no bond across a face of the cell."""
+        return self.propagator.returned(self.molecule.whole(self.atoms, self._order))
+
     def _refresh_properties(self) -> None:
         """ASE calculates forces here after every step; a latent step needs none."""
 
@@ -121,13 +126,13 @@ class _Logger(MDLogger):
     """MDLogger that takes the energy from the model where there is no calculator."""
 
     def __init__(self, dynamics: LatentDynamics, atoms: Atoms, logfile: IO[str] | str, **kwargs: Any) -> None:
-        self.propagator, self.molecule = dynamics.propagator, dynamics.molecule
+        self.dynamics = dynamics
         super().__init__(dynamics, atoms, logfile, **kwargs)
 
     def _potential_energy(self) -> float:
         if self.atoms.calc is not None:
             return float(self.atoms.get_potential_energy())
-        return float(self.propagator.energies(self.molecule.whole(self.atoms)[None])[0]) / ELECTRONVOLT
+        return float(self.dynamics.propagator.energies(self.dynamics.positions()[None])[0]) / ELECTRONVOLT
 
 
 def _frozen(atoms: Atoms) -> Any:

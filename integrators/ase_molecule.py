@@ -1,18 +1,18 @@
-"""Shared by both ASE adapters: the model, and ASE Atoms checked against the molecule it covers."""
+"""Shared by both ASE adapters: the model, and ASE Atoms matched to the molecule it covers."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentmd.arrays import Doubles
+from latentmd.arrays import Doubles, Ints
 from latentmd.model.file import Bundle, Manifest
 from latentmd.model.propagator import Propagator
 from latentmd.molecule.bonds import make_whole, spanning_tree
-from latentmd.molecule.chemistry import chemistry
+from latentmd.molecule.chemistry import Chemistry, chemistry
+from latentmd.molecule.matching import Answer
 from latentmd.units import ANGSTROM
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 Model = str | Path | Bundle | Propagator
 
-_LONGEST_BOND = 0.3  # nm; beyond it, the atoms are taken to be in another order than the model's
+# Times the sum of covalent radii (Cordero et al., Dalton Trans. 2832, 2008). Atoms two bonds apart are 1.65 or further.
+_BONDED = 1.3  # atoms nearer than this are taken to be bonded
+_STRETCHED = 1.5  # a bond of the model longer than this is none: atoms are in another order, or it is broken
 
 
 def as_propagator(model: Model, device: str) -> Propagator:
@@ -29,72 +31,101 @@ def as_propagator(model: Model, device: str) -> Propagator:
 
 
 class ModelMolecule:
-    """The molecule of a manifest as ASE sees it: symbols and bonds, in the model's order of atoms.
+    """The molecule of a manifest as ASE sees it: elements and distances, since Atoms have no bonds.
 
     Args:
         manifest: of the model.
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        from openmm import app
+        from ase.data import atomic_numbers, covalent_radii
 
-        record = chemistry(app.PDBFile(io.StringIO(manifest.topology)).topology)
+        self.manifest = manifest
+        record = chemistry(manifest.molecule()[0])
         self.name = f"model {manifest.name!r}" if manifest.name else "the model"
         self.symbols, self.labels = record.symbols, record.labels
-        self.numbers = np.array([app.Element.getBySymbol(symbol).atomic_number for symbol in record.symbols])
+        self.numbers = np.array([atomic_numbers[symbol] for symbol in record.symbols])
         self.tree = spanning_tree(record.n_atoms, record.bonds)  # (child, parent), parents first
-        self._bonds = np.array(self.tree, dtype=np.int64).reshape(-1, 2)
+        self._bonds = np.array(record.bonds, dtype=np.int64).reshape(-1, 2)
+        radii = ANGSTROM * covalent_radii[self.numbers]
+        self._longest = _STRETCHED * radii[self._bonds].sum(axis=1)
 
-    def check(self, atoms: Atoms) -> None:
-        """Refuse Atoms that are not this molecule, or whose atoms are in another order.
+    def order(self, atoms: Atoms, before: Ints | None = None) -> Ints:
+        """For each atom of the model its index in the Atoms; bonds are read from distances where they must be.
 
-        Raises:
-            ValueError: the number of atoms, an element, or the length of a bond says so.
-        """
-        self.check_elements(atoms)
-        self.check_bonds(self.whole(atoms))
-
-    def check_elements(self, atoms: Atoms) -> None:
-        """Refuse Atoms with another number of atoms or other elements.
+        Args:
+            atoms: the molecule, its atoms in any order.
+            before: an order that is kept where it still fits, such as that of an earlier structure; the model's own
+                where None.
 
         Raises:
-            ValueError: that is so.
+            ValueError: another number of atoms, other elements, other bonds or the other handedness.
         """
         if len(atoms) != len(self.symbols):
             raise ValueError(f"{self.name} covers a molecule of {len(self.symbols)} atoms, found {len(atoms)}")
-        if not np.array_equal(atoms.numbers, self.numbers):
-            index = int(np.flatnonzero(atoms.numbers != self.numbers)[0])
-            raise ValueError(
-                f"atom {index} is {atoms[index].symbol}, expected {self.symbols[index]} ({self.labels[index]} of "
-                f"{self.name}); `latentmd inspect` prints the molecule and its order of atoms"
-            )
+        order, long = np.arange(len(atoms)) if before is None else before, ""
+        if np.array_equal(atoms.numbers[order], self.numbers):
+            x = self.whole(atoms, order)
+            long = self._long_bond(x, order)
+            if not long and before is not None:
+                return order
+            found = Answer(long) if long else self.manifest.covers(self.manifest.molecule()[0], x)
+            if found:
+                return order[list(found.order)]
+        record, x = _from_distances(atoms)
+        answer = self.manifest.covers(record, x)
+        if answer:
+            return np.array(answer.order, dtype=np.int64)
+        raise ValueError(
+            f"{self.name} does not cover these atoms: {long or answer.reason}. ASE knows no bonds: atoms nearer to "
+            f"each other than {_BONDED:g} times the sum of their covalent radii count as bonded, in any order"
+        )
 
-    def check_bonds(self, positions: Doubles) -> None:
-        """Refuse positions [N, 3] or [B, N, 3] nm in which bonded atoms are far apart.
+    def _long_bond(self, positions: Doubles, order: Ints) -> str:
+        """Which atoms of positions [N, 3] nm, in the model's order, are too far apart for their bond, in words."""
+        lengths = np.linalg.norm(positions[self._bonds[:, 0]] - positions[self._bonds[:, 1]], axis=1)
+        rows = np.flatnonzero(lengths > self._longest)
+        if not len(rows):
+            return ""
+        i, j = self._bonds[rows[0]]
+        return (
+            f"atoms {order[i]} and {order[j]} are {lengths[rows[0]] / ANGSTROM:.2f} Å apart, but {self.labels[i]} and "
+            f"{self.labels[j]} are bonded"
+        )
 
-        Raises:
-            ValueError: a bond is too long.
-        """
-        vectors = positions[..., self._bonds[:, 0], :] - positions[..., self._bonds[:, 1], :]
-        lengths = np.sqrt(np.square(vectors).sum(axis=-1))
-        if np.any(lengths > _LONGEST_BOND):
-            row = np.unravel_index(int(np.argmax(lengths > _LONGEST_BOND)), lengths.shape)
-            child, parent = self.tree[row[-1]]
-            raise ValueError(
-                f"atoms {child} and {parent} are {lengths[row] / ANGSTROM:.2f} Å apart, but {self.labels[child]} and "
-                f"{self.labels[parent]} of {self.name} are bonded; put the atoms in the model's order"
-            )
+    def whole(self, atoms: Atoms, order: Ints) -> Doubles:
+        """Positions [N, 3] in nm, in the model's order, with no bond across a face of the periodic cell.
 
-    def whole(self, atoms: Atoms) -> Doubles:
-        """Positions [N, 3] in nm with no bond across a face of the periodic cell.
+        Args:
+            atoms: the molecule.
+            order: for each atom of the model its index in the Atoms.
 
         Raises:
             ValueError: positions that are not finite.
         """
-        x: Doubles = ANGSTROM * atoms.positions
+        x: Doubles = ANGSTROM * atoms.positions[order]
         if not np.isfinite(x).all():
             raise ValueError("positions are not finite; expected a structure of the molecule")
         if atoms.pbc.any():
-            cell = ANGSTROM * np.asarray(atoms.cell.complete())
-            return make_whole(x, self.tree, cell, atoms.pbc)
+            return make_whole(x, self.tree, ANGSTROM * np.asarray(atoms.cell.complete()), atoms.pbc)
         return x
+
+
+def _from_distances(atoms: Atoms) -> tuple[Chemistry, Doubles]:
+    """Atoms with bonds where they are near, and positions in nm with no such bond across a face of the cell."""
+    from ase.neighborlist import natural_cutoffs, neighbor_list
+
+    symbols = tuple(atoms.get_chemical_symbols())
+    first, second = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=_BONDED))
+    bonds = tuple(sorted({(int(i), int(j)) for i, j in zip(first, second, strict=True) if i < j}))
+    names = tuple(str(name).strip() for name in atoms.arrays.get("atomtypes", symbols))  # ASE's name for PDB files
+    n = len(symbols)
+    record = Chemistry(
+        symbols=symbols, names=names, residues=("MOL",) * n, residue_index=(0,) * n,
+        masses=tuple(map(float, atoms.get_masses())), bonds=bonds,
+        labels=tuple(f"{s} {i}" for i, s in enumerate(symbols)),
+    )  # fmt: skip
+    x: Doubles = ANGSTROM * atoms.positions
+    if atoms.pbc.any():
+        x = make_whole(x, spanning_tree(n, bonds), ANGSTROM * np.asarray(atoms.cell.complete()), atoms.pbc)
+    return record, x

@@ -67,7 +67,7 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             groups are given before: changed later, they are refused by the next step.
         topology: its openmm.app Topology.
         seed: of the noise.
-        atoms: indices of the model's atoms, in its order; None where the System is the model's molecule alone.
+        atoms: indices of the model's atoms, in any order; None where the System is the model's molecule alone.
         provider: "python" (PythonForce) or "torchforce" (needs the openmm-torch plug-in).
         device: where the model runs: "auto", "cpu" or "cuda".
 

@@ -20,6 +20,7 @@ from latentmd.integrators.openmm_selection import Selection
 from latentmd.model.file import BundleError, bundled_models, find
 from latentmd.model.propagator import Propagator, UnsoundError
 from latentmd.molecule.bonds import make_whole
+from latentmd.molecule.matching import HydrogenHands
 from latentmd.systems.ensemble import temperature_fault
 from latentmd.units import GAS_CONSTANT
 
@@ -89,6 +90,7 @@ class LatentProvider:
                 "put the original bundle back, or build the System again"
             )
         self.projector = ConstraintProjector(selection.pairs, selection.lengths, selection.masses)
+        self._hydrogens = HydrogenHands.of(*self.propagator.molecule())
         self._mass = self.projector.masses.sum()
         self._spread = 1.0 / np.sqrt(self.projector.masses)[:, None]  # of velocities, times sqrt(kT)
         self.last_error: BaseException | None = None
@@ -174,11 +176,13 @@ class LatentProvider:
         """Positions after `time`, the first of MAX_DRAWS that pass the checks of structure."""
         masses = self.projector.masses
         centre = masses @ x / self._mass
+        order, drawn = self._hydrogens.order(x), np.empty_like(x)
         try:
-            step = self.propagator.sound_step(x, time, lambda draw: self._noise(key, draw), masses)
+            step = self.propagator.sound_step(x[order], time, lambda draw: self._noise(key, draw), masses[order])
         except UnsoundError as error:
             raise LatentStepError(str(error)) from error
-        y = self.projector.project_positions(step.positions)
+        drawn[order] = step.positions
+        y = self.projector.project_positions(drawn)
         y += centre - masses @ y / self._mass
         moved = y - x
         longest = math.sqrt(np.einsum("ai,ai->a", moved, moved).max())

@@ -69,7 +69,7 @@ def seat_of(system: openmm.System, kind: str, source: str | Path, selection: Sel
 
 def _python_force(provider: LatentProvider, selection: Selection) -> openmm.PythonForce:
     force = openmm.PythonForce(provider, dict.fromkeys((*PARAMETERS, WORD), 0.0))
-    if len(selection.atoms) < selection.n_particles:
+    if selection.atoms != tuple(range(selection.n_particles)):
         force.setParticles(list(selection.atoms))
     force.setUsesPeriodicBoundaryConditions(selection.periodic)
     return force

@@ -50,7 +50,7 @@ def select(
         system: with the constraints and masses to keep.
         topology: of the whole System.
         manifest: of the model.
-        atoms: indices in the model's order; all where None.
+        atoms: indices of the model's atoms, in any order; all where None.
 
     Raises:
         ValueError: the atoms are not the molecule that the model covers, or cannot be moved by it.
@@ -68,13 +68,8 @@ def select(
     if len(chosen) != expected:
         hint = "; name the molecule's atoms with atoms=" if atoms is None and count > expected else ""
         raise ValueError(f"{name} covers a molecule of {expected} atoms, found {len(chosen)}{hint}")
+    chosen = in_model_order(topology, chosen, manifest)
     part = sub_topology(topology, chosen)
-    if not manifest.covers(part):
-        residues = "-".join(residue.name for residue in part.residues())
-        raise ValueError(
-            f"{name} does not cover {residues}: atoms, names, bonds or their order differ from the molecule it was "
-            "trained on; `latentmd inspect` prints that molecule"
-        )
     projector = constraint_projector(system, chosen)
     tree, diameter = _tree(part)
     return Selection(
@@ -87,6 +82,29 @@ def select(
         reach=_BOND * diameter,
         periodic=system.usesPeriodicBoundaryConditions(),
         remove_momentum=len(chosen) == count and any(isinstance(f, openmm.CMMotionRemover) for f in system.getForces()),
+    )
+
+
+def in_model_order(topology: app.Topology, atoms: Sequence[int], manifest: Manifest) -> list[int]:
+    """Atoms of a System in the order of the model whose molecule they are.
+
+    Args:
+        topology: of the System.
+        atoms: their indices in it, in any order.
+        manifest: of the model.
+
+    Raises:
+        ValueError: they are another molecule.
+    """
+    rows = sorted(atoms)
+    part = sub_topology(topology, rows)
+    answer = manifest.covers(part)
+    if answer:
+        return [rows[i] for i in answer.order]
+    name = f"model {manifest.name!r}" if manifest.name else "the model"
+    residues = "-".join(residue.name for residue in part.residues())
+    raise ValueError(
+        f"{name} does not cover {residues[:60]}: {answer.reason}; `latentmd inspect` prints the molecule that it covers"
     )
 
 

@@ -73,7 +73,7 @@ class SolventJumps:
         system: solvated System; gets a CustomTorsionForce that is zero outside a jump.
         topology: of the System.
         model: propagator whose molecule the solute is.
-        atoms: indices of the solute in the model's order; the first molecule's where None.
+        atoms: indices of the solute, in any order; the first molecule's where None.
         time: ps of the model's step.
         steer: ps of steering, 20 to 100 in small peptides.
         discard: ps without bias that are left out after the release.
@@ -102,6 +102,7 @@ class SolventJumps:
         count = len(model.manifest.tokens)
         chosen = list(range(count)) if atoms is None else [int(atom) for atom in atoms]
         self.selection = select(system, topology, model.manifest, chosen)
+        chosen = list(self.selection.atoms)
         symbols, bonds = topology_arrays(sub_topology(topology, chosen))
         self.atoms = np.array(chosen)
         self.quads: Ints = rotatable_torsions(symbols, bonds)

@@ -18,8 +18,8 @@ from openmm import app
 from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
 
 from latentmd.integrators.ase_molecule import ModelMolecule
-from latentmd.integrators.openmm_selection import sub_topology
-from latentmd.model.file import BundleError, Manifest, find, read_manifest
+from latentmd.integrators.openmm_selection import in_model_order
+from latentmd.model.file import BundleError, find, read_manifest
 from latentmd.model.propagator import Propagator
 from latentmd.molecule.bonds import make_whole
 
@@ -79,7 +79,7 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
         Args:
             topology: of the System.
             system: to add to.
-            atoms: the molecule's atoms in the model's order; all where None.
+            atoms: the molecule's atoms, in any order; all where None.
             forceGroup: of the force.
             device: "auto", "cpu" or "cuda".
             args: OpenMM-ML's own options of mixed systems.
@@ -87,9 +87,8 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
         Raises:
             ValueError: the atoms are not the molecule that the model covers.
         """
-        chosen = None if atoms is None else [int(atom) for atom in atoms]
-        part = topology if chosen is None else sub_topology(topology, chosen)
-        _check_covered(part, self.manifest)
+        everything = list(range(topology.getNumAtoms()))
+        chosen = in_model_order(topology, everything if atoms is None else [int(i) for i in atoms], self.manifest)
         periodic = topology.getPeriodicBoxVectors() is not None or system.usesPeriodicBoundaryConditions()
         digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
         tree = tuple(ModelMolecule(self.manifest).tree)
@@ -97,7 +96,7 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
         force = openmm.PythonForce(compute)
         force.setForceGroup(forceGroup)
         force.setUsesPeriodicBoundaryConditions(periodic)
-        if chosen is not None:
+        if chosen != everything:
             force.setParticles(chosen)
         system.addForce(force)
 
@@ -148,15 +147,3 @@ class LatentEnergy:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LatentEnergy, self._arguments
-
-
-def _check_covered(topology: app.Topology, manifest: Manifest) -> None:
-    count = topology.getNumAtoms()
-    answer = manifest.covers(topology)
-    if answer:
-        return
-    residues = "-".join(residue.name for residue in topology.residues())
-    raise ValueError(
-        f"the model covers a molecule of {len(manifest.tokens)} atoms; found {count} atoms ({residues[:60]}), other "
-        "names or bonds, or another order; `latentmd inspect` prints the molecule"
-    )

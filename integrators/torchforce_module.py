@@ -13,6 +13,7 @@ from latentmd.integrators.openmm_provider import ANSWERED, LOST_TEXT, POSITIONS,
 from latentmd.integrators.openmm_selection import Selection
 from latentmd.molecule.checks import MAX_Z, StructureTemplate
 from latentmd.molecule.geometry import kabsch
+from latentmd.molecule.matching import HydrogenHands
 
 FAILURES = (
     "",
@@ -123,13 +124,15 @@ class SoundStructure(nn.Module):
 
     def same_isomer(self, x: Tensor) -> bool:
         """Whether stereocentres and amides of positions [atoms, 3] nm are as in the molecule."""
-        a = x[self.centres[:, 1]] - x[self.centres[:, 0]]
-        b = x[self.centres[:, 2]] - x[self.centres[:, 0]]
-        c = x[self.centres[:, 3]] - x[self.centres[:, 0]]
-        volume = (a * torch.linalg.cross(b, c)).sum(dim=-1)
         p, q, r = [x[self.fixed[:, i + 1]] - x[self.fixed[:, i]] for i in range(3)]
         turned = (torch.linalg.cross(p, q) * torch.linalg.cross(q, r)).sum(dim=-1) * self.isomer < 0
-        return bool((torch.sign(volume) == self.handedness).all()) and not bool(turned.any())
+        return bool((torch.sign(volumes(x, self.centres)) == self.handedness).all()) and not bool(turned.any())
+
+
+def volumes(x: Tensor, quads: Tensor) -> Tensor:
+    """Signed volume [quads] nm³ at each atom of three of its neighbours; x [atoms, 3] nm, quads [quads, 4]."""
+    a, b, c = x[quads[:, 1]] - x[quads[:, 0]], x[quads[:, 2]] - x[quads[:, 0]], x[quads[:, 3]] - x[quads[:, 0]]
+    return (a * torch.linalg.cross(b, c)).sum(dim=-1)
 
 
 class LatentForce(nn.Module):
@@ -142,6 +145,7 @@ class LatentForce(nn.Module):
     Args:
         surrogate: TorchScript module of a bundle.
         selection: the atoms it moves.
+        molecule: its topology and a structure.
         template: of the molecule, for the checks.
         lag: shortest and longest lag, ps.
         double: whether the surrogate computes in float64.
@@ -154,10 +158,19 @@ class LatentForce(nn.Module):
     lengths: Tensor
     velocities: Tensor
     factors: Tensor
+    hydrogen_quads: Tensor
+    hydrogen_pairs: Tensor
+    hydrogen_signs: Tensor
     tree: list[tuple[int, int]]
 
     def __init__(
-        self, surrogate: Any, selection: Selection, template: StructureTemplate, lag: tuple[float, float], double: bool
+        self,
+        surrogate: Any,
+        selection: Selection,
+        molecule: tuple[Any, Any],
+        template: StructureTemplate,
+        lag: tuple[float, float],
+        double: bool,
     ) -> None:
         super().__init__()
         projector = ConstraintProjector(selection.pairs, selection.lengths, selection.masses)
@@ -174,6 +187,10 @@ class LatentForce(nn.Module):
         self.moving, self.redrawing, self.selecting = POSITIONS, VELOCITIES, SELECTION
         self.tree = [(int(child), int(parent)) for child, parent in selection.tree]
         masses = torch.tensor(selection.masses, dtype=torch.float64)
+        hydrogens = HydrogenHands.of(*molecule)
+        self.register_buffer("hydrogen_quads", torch.as_tensor(hydrogens.quads))
+        self.register_buffer("hydrogen_pairs", torch.as_tensor(hydrogens.pairs))
+        self.register_buffer("hydrogen_signs", torch.as_tensor(hydrogens.signs))
         self.register_buffer("atoms", torch.tensor(selection.atoms, dtype=torch.long))
         self.register_buffer("masses", masses)
         self.register_buffer("incidence", torch.as_tensor(incidence))
@@ -239,14 +256,22 @@ class LatentForce(nn.Module):
             return x, 2
         dtype = torch.float64 if self.double_precision else torch.float32
         lags = torch.full([1], min(max(lag, self.shortest), self.longest), dtype=dtype)
-        start = self.surrogate.encode((x - x.mean(dim=0)).to(dtype).unsqueeze(0))[0]
+        order = self._hydrogen_order(x)
+        given = x[order]
+        start = self.surrogate.encode((given - given.mean(dim=0)).to(dtype).unsqueeze(0))[0]
         centre = (self.masses.unsqueeze(1) * x).sum(dim=0) / self.masses.sum()
         for draw in range(10):
             y = self._draw(start, lags, steps, seed, stream, step, 2 + draw)
-            y = kabsch(y, x.unsqueeze(0), self.masses)[0]
+            y = kabsch(y, given.unsqueeze(0), self.masses[order])[0]
             if bool(torch.isfinite(y).all()) and self.sound(y):
-                return self._constrained(x, y, centre)
+                return self._constrained(x, torch.zeros_like(y).index_copy(0, order, y), centre)
         return x, 3
+
+    def _hydrogen_order(self, x: Tensor) -> Tensor:
+        """Atoms of x [atoms, 3] nm in an order in which hydrogens have the model's hand; see `HydrogenHands`."""
+        order = torch.arange(x.shape[0])
+        wrong = self.hydrogen_pairs[volumes(x, self.hydrogen_quads) * self.hydrogen_signs < 0]
+        return order.index_copy(0, wrong.flatten(), wrong.flip(1).flatten())
 
     def _draw(self, slow: Tensor, lags: Tensor, steps: int, seed: int, stream: int, step: int, purpose: int) -> Tensor:
         block = 0

@@ -27,9 +27,10 @@ def latent_force_module(provider: LatentProvider) -> Any:
     force = LatentForce(
         propagator.module.to("cpu"),
         provider.selection,
+        propagator.molecule(),
         propagator.template,
-        propagator.lag_range,
-        propagator.manifest.dtype == "float64",
+        lag=propagator.lag_range,
+        double=propagator.manifest.dtype == "float64",
     )
     return script((force if provider.selection.periodic else FreeLatentForce(force)).eval())
 

@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from latentmd.molecule.chemistry import Chemistry, chemistry
 from latentmd.molecule.coverage import Coverage, PeptideChemistry
 from latentmd.molecule.fingerprint import fingerprint
 from latentmd.molecule.matching import Answer, match
+from latentmd.molecule.stereo import difference, stereochemistry
 
 FORMAT: Literal["latentmd-torchscript-1"] = "latentmd-torchscript-1"
 UNITS = {"length": "nm", "time": "ps", "energy": "kJ/mol", "temperature": "K"}
@@ -122,6 +124,10 @@ class Manifest(Seal):
         """Molecule that the topology describes: OpenMM Topology, and positions float32 [atoms, 3] nm."""
         return _molecule(self.topology)
 
+    def chemistry(self) -> Chemistry:
+        """Elements, names and bonds of the molecule."""
+        return chemistry(self.molecule()[0])
+
     def covers(self, topology: Any, positions: Any = None) -> Answer:
         """Answer whether the model covers a molecule, and in which order its atoms are the model's.
 
@@ -134,7 +140,11 @@ class Manifest(Seal):
         own, structure = self.molecule()
         if fingerprint(topology) == self.fingerprint:  # the same order: bonds need not be read from the text
             own = topology
-        return match(own, topology, structure, positions)
+        answer = match(own, topology, structure, positions)
+        if not answer or positions is None:
+            return answer
+        why = difference(own, positions[list(answer.order)], stereochemistry(own, structure))
+        return Answer(why) if why else answer
 
 
 @lru_cache(maxsize=16)

@@ -99,15 +99,27 @@ class Propagator:
         if not answer:
             name = f"model {self.manifest.name!r}" if self.manifest.name else "the model"
             raise ValueError(f"{name} does not cover this molecule: {answer.reason}; `latentmd inspect` prints its own")
-        order = np.array(answer.order, dtype=np.int64)
-        if not len(order) or np.array_equal(order, np.arange(len(order))):
+        return self.in_order(np.array(answer.order, dtype=np.int64), topology)
+
+    def in_order(self, order: Ints, topology: Any = None) -> Propagator:
+        """The same model for positions in another order of its atoms.
+
+        Args:
+            order: for each atom of the model its index in positions, shape (N,); empty for the model's own order.
+            topology: of the molecule in that order; the model's own, put into that order, where None.
+        """
+        own = not len(order) or np.array_equal(order, np.arange(len(order)))
+        if own and self.order is None:
             return self
         other = Propagator(self.bundle, str(self.device))
-        other.order, other._topology = order, topology
+        if own:
+            return other
+        other.order = np.asarray(order, dtype=np.int64)
+        other._topology = self.manifest.chemistry().reordered(np.argsort(order)) if topology is None else topology
         return other
 
     def molecule(self) -> tuple[Any, Floats]:
-        """Topology and a structure, nm, [N, 3], in the order of positions."""
+        """Topology (or Chemistry) and a structure, nm, [N, 3], in the order of positions."""
         topology, own = self.manifest.molecule()
         return (topology, own) if self.order is None else (self._topology, self.returned(own))
 
@@ -265,7 +277,8 @@ class Propagator:
             from latentmd.molecule.stereo import difference, stereochemistry
 
             topology, expected = self.manifest.molecule()
-            why = difference(topology, positions, stereochemistry(topology, expected))
+            own = positions if self.order is None else positions[self.order]
+            why = difference(topology, own, stereochemistry(topology, expected))
             raise UnsoundError(f"the structure is another stereoisomer than the model's: {why}; use plain MD for it")
 
     def energies(self, positions: ArrayLike) -> Doubles:

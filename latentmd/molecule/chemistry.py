@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,17 @@ class Chemistry:
     def n_atoms(self) -> int:
         """Number of atoms."""
         return len(self.symbols)
+
+    def reordered(self, order: Iterable[int]) -> Chemistry:
+        """The same molecule with its atoms in another order, given as their indices in this one."""
+        rows = [int(i) for i in order]
+        place = {i: k for k, i in enumerate(rows)}
+        columns = {
+            name: tuple(getattr(self, name)[i] for i in rows)
+            for name in ("symbols", "names", "residues", "residue_index", "masses", "labels")
+        }
+        bonds = sorted((min(place[i], place[j]), max(place[i], place[j])) for i, j in self.bonds)
+        return Chemistry(**columns, bonds=tuple(bonds))
 
     def neighbours(self) -> list[list[int]]:
         """Bonded neighbours of every atom, sorted."""

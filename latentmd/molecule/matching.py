@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from latentmd.arrays import Floats
+from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.molecule.bonds import bond_graph, equivalence_classes
 from latentmd.molecule.checks import signed_volumes, torsions
 from latentmd.molecule.chemistry import Chemistry, chemistry
@@ -39,6 +39,7 @@ def match(
 
     Atoms that the bond graph does not tell apart are matched so that every tetrahedral atom has its handedness and
     every planar group its cis and trans sides, where there are positions; then by name; then in the order of the lists.
+    Whether the two are the same stereoisomer, `latentmd.molecule.stereo` says of the order that is found.
 
     Args:
         expected: mdtraj or OpenMM topology or Chemistry; the order of the answer is that of its atoms.
@@ -58,11 +59,6 @@ def match(
         if not found_order:
             return Answer("its bonds (connections or protonation) are not those of the molecule of the model")
         order = found_order
-    wrong = _mirrored(a, (x, y), order)
-    if wrong:
-        names = ", ".join(b.labels[order[i]] for i in wrong[:5]) + (f" and {len(wrong) - 5} more" if wrong[5:] else "")
-        whole = " (the mirror image)" if len(wrong) == len(_stereocentres(a)) else ""
-        return Answer(f"it has the other handedness at {names}{whole}")
     return Answer(order=tuple(order))
 
 
@@ -221,22 +217,46 @@ def _any_isomorphism(a: Chemistry, b: Chemistry) -> list[int]:
     return [] if found is None else [found[i] for i in range(a.n_atoms)]
 
 
-def _stereocentres(record: Chemistry) -> list[list[int]]:
-    """Centre and three neighbours of every tetrahedral atom with four different substituents."""
-    classes = equivalence_classes(record.symbols, record.bonds)
-    return [
-        [i, *around[:3]]
-        for i, around in enumerate(record.neighbours())
-        if len(around) == 4 and len({classes[j] for j in around}) == 4
-    ]
-
-
-def _mirrored(a: Chemistry, xy: Structures, order: list[int]) -> list[int]:
-    """Tetrahedral atoms whose neighbours, in an order, have another hand than in the molecule expected."""
+def _mirrored(a: Chemistry, xy: Structures, order: list[int]) -> bool:
+    """Whether the neighbours of a tetrahedral atom have, in an order, another hand than in the molecule expected."""
     x, y = xy
     quads = [[i, *around[:3]] for i, around in enumerate(a.neighbours()) if len(around) == 4]
     if x is None or y is None or not quads:
-        return []
-    volumes = [signed_volumes(z[None], np.array(quads))[0] for z in (x, y[order])]
-    flat = np.minimum(*np.abs(volumes)) < _FLAT
-    return [quads[k][0] for k in np.flatnonzero((volumes[0] * volumes[1] < 0) & ~flat)]
+        return False
+    first, second = (signed_volumes(z[None], np.array(quads))[0] for z in (x, y[order]))
+    return bool(np.any((first * second < 0) & (np.minimum(np.abs(first), np.abs(second)) > _FLAT)))
+
+
+@dataclass(frozen=True)
+class HydrogenHands:
+    """The order in which the hydrogens of one atom turn round, and which to exchange where a structure has the other.
+
+    Args:
+        quads: a tetrahedral atom and three of its neighbours, shape (groups, 4).
+        pairs: two of its hydrogens among them, shape (groups, 2).
+        signs: of the signed volumes, shape (groups,).
+    """
+
+    quads: Ints
+    pairs: Ints
+    signs: Doubles
+
+    @classmethod
+    def of(cls, topology: Any, positions: Floats) -> HydrogenHands:
+        """Those of a structure; topology as for `chemistry`, positions in nm, shape (atoms, 3)."""
+        record, quads, pairs = chemistry(topology), [], []
+        for centre, around in enumerate(record.neighbours()):
+            hydrogens = [i for i in around if record.symbols[i] == "H"]
+            if len(around) == 4 and len(hydrogens) > 1:
+                quads.append([centre, *([i for i in around if i not in hydrogens] + hydrogens)[-3:]])
+                pairs.append(hydrogens[-2:])
+        found = np.array(quads, dtype=np.int64).reshape(-1, 4)
+        signs = np.sign(signed_volumes(np.asarray(positions, dtype=np.float64)[None], found)[0])
+        return cls(found, np.array(pairs, dtype=np.int64).reshape(-1, 2), signs)
+
+    def order(self, positions: Doubles) -> Ints:
+        """Atoms of a structure [atoms, 3] in an order in which its hydrogens have the right hand."""
+        order = np.arange(len(positions))
+        wrong = self.pairs[signed_volumes(positions[None], self.quads)[0] * self.signs < 0]
+        order[wrong] = wrong[:, ::-1]
+        return order

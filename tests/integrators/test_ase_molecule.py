@@ -26,42 +26,70 @@ def atoms(alanine: Any, molecule: ModelMolecule) -> Any:
 
 
 def test_the_molecule_itself_passes(molecule: ModelMolecule, atoms: Any, alanine: Any) -> None:
-    molecule.check(atoms)
-    np.testing.assert_allclose(molecule.whole(atoms), np.asarray(alanine.positions._value), atol=1e-12)
+    order = molecule.order(atoms)
+    assert order.tolist() == list(range(22))
+    np.testing.assert_allclose(molecule.whole(atoms, order), np.asarray(alanine.positions._value), atol=1e-12)
 
 
 def test_other_atoms_are_named(molecule: ModelMolecule, atoms: Any) -> None:
     with pytest.raises(ValueError, match="covers a molecule of 22 atoms, found 21"):
-        molecule.check(atoms[:21])
+        molecule.order(atoms[:21])
     atoms.symbols[4] = "N"
-    with pytest.raises(ValueError, match=r"atom 4 is N, expected C \(ACE1-C of model 'torsion-ou'\)"):
-        molecule.check(atoms)
+    with pytest.raises(ValueError, match="'torsion-ou' does not cover these atoms: it is C5H12N3O2"):
+        molecule.order(atoms)
 
 
-def test_another_order_is_seen_by_its_bonds(molecule: ModelMolecule, atoms: Any) -> None:
-    carbons = [i for i, symbol in enumerate(molecule.symbols) if symbol == "C"]
+@pytest.mark.parametrize("seed", range(5))
+def test_any_order_is_found_by_distances(molecule: ModelMolecule, atoms: Any, seed: int) -> None:
+    """Up to hydrogens of one carbon, whose order follows from the handedness alone."""
+    order = np.random.default_rng(seed).permutation(22)
+    true = order[molecule.order(atoms[order])]
+    heavy = [i for i, symbol in enumerate(molecule.symbols) if symbol != "H" or molecule.labels[i][4:] in ("-H", "-HA")]
+    assert [true[i] for i in heavy] == heavy
+
+
+def test_exchanged_hydrogens_change_places(molecule: ModelMolecule, atoms: Any) -> None:
+    """HA and HB1 are 2.2 Å apart: their elements are in order, their bonds are not."""
+    a, b = (molecule.labels.index(name) for name in ("ALA2-HA", "ALA2-HB1"))
     order = list(range(22))
-    order[carbons[0]], order[carbons[-1]] = carbons[-1], carbons[0]
-    with pytest.raises(ValueError, match="are bonded; put the atoms in the model's order"):
-        molecule.check(atoms[order])
+    order[a], order[b] = b, a
+    assert molecule.order(atoms[order]).tolist() == order
+
+
+def test_an_order_is_kept_where_it_fits(molecule: ModelMolecule, atoms: Any) -> None:
+    order = np.random.default_rng(7).permutation(22)
+    found = molecule.order(atoms[order])
+    assert molecule.order(atoms[order], found) is found
+    assert molecule.order(atoms, found).tolist() == list(range(22))
+
+
+def test_the_mirror_image_is_refused(molecule: ModelMolecule, atoms: Any) -> None:
+    atoms.positions *= -1
+    with pytest.raises(ValueError, match="the other handedness at C 8"):
+        molecule.order(atoms)
 
 
 def test_a_molecule_cut_by_the_cell_is_made_whole(molecule: ModelMolecule, atoms: Any) -> None:
-    whole = molecule.whole(atoms)
+    own = np.arange(22)
+    whole = molecule.whole(atoms, own)
     atoms.set_cell([12.0, 13.0, 14.0])
     atoms.pbc = True
     atoms.positions += 9.0
     atoms.wrap()
     assert not np.allclose(atoms.positions - atoms.positions[0], 10 * (whole - whole[0]))
-    molecule.check(atoms)
-    found = molecule.whole(atoms)
+    shuffled = np.random.default_rng(1).permutation(22)
+    order = molecule.order(atoms[shuffled])
+    found = molecule.whole(atoms[shuffled], order)
+    heavy = molecule.numbers > 1
+    np.testing.assert_allclose((found - found[0])[heavy], (whole - whole[0])[heavy], atol=1e-9)
+    found = molecule.whole(atoms, molecule.order(atoms))
     np.testing.assert_allclose(found - found[0], whole - whole[0], atol=1e-9)
 
 
 def test_positions_that_are_not_finite_are_refused(molecule: ModelMolecule, atoms: Any) -> None:
     atoms.positions[3] = np.nan
     with pytest.raises(ValueError, match="positions are not finite"):
-        molecule.check(atoms)
+        molecule.order(atoms)
 
 
 def test_a_propagator_is_shared(ou_bundle: Path) -> None:

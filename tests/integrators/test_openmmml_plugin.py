@@ -101,9 +101,9 @@ def test_refusals(alanine: Any, ou_bundle: Path, tmp_path: Path) -> None:
         MLPotential("latentmd", modelPath=ou_bundle, scale=2)
     topology, system, _ = _two_molecules(alanine)
     potential = MLPotential("latentmd", modelPath=ou_bundle)
-    with pytest.raises(ValueError, match="22 atoms; found 25 atoms"):
+    with pytest.raises(ValueError, match="it has 25 atoms, the molecule of the model has 22"):
         potential.createSystem(topology)
-    with pytest.raises(ValueError, match="22 atoms; found 3 atoms"):
+    with pytest.raises(ValueError, match="it has 3 atoms, the molecule of the model has 22"):
         potential.createMixedSystem(topology, system, [22, 23, 24])
 
 

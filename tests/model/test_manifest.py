@@ -11,6 +11,7 @@ from openmm import app
 from pydantic import ValidationError
 
 from latentmd.model.manifest import FORMAT, UNITS, Manifest
+from latentmd.molecule.chemistry import chemistry
 
 GLYCINE = Path(__file__).parents[2] / "systems" / "molecules" / "glycine_dipeptide.pdb"
 
@@ -48,3 +49,14 @@ def test_it_covers_its_molecule_alone(fields: dict[str, Any], alanine: Any) -> N
     assert manifest.covers(alanine.topology)
     answer = manifest.covers(app.PDBFile(str(GLYCINE)).topology)
     assert not answer and "22" in str(answer.reason)
+
+
+def test_it_covers_one_stereoisomer_in_any_order(fields: dict[str, Any], alanine: Any) -> None:
+    manifest, x = Manifest(**fields), np.asarray(alanine.positions._value)
+    order = np.random.default_rng(0).permutation(22)
+    record = chemistry(alanine.topology).reordered(order)
+    found = manifest.covers(record, x[order])
+    assert found and order[list(found.order)].tolist() == list(range(22))
+    answer = manifest.covers(record, -x[order])
+    assert not answer and "other handedness at ALA2-CA (the mirror image)" in answer.reason
+    assert manifest.covers(record)  # without a structure no hand is known

@@ -39,7 +39,8 @@ def _model_structures(run: ChainsRun, model: str) -> Floats:
     """Ends of latent rollouts from the minimised structure, nm, shape (structures, atoms, 3)."""
     from latentmd.model.propagator import Propagator
 
-    propagator, rng = Propagator(model, run.request.device), keyed_rng(run.seed, 0, PLAN, 3)
+    propagator = Propagator(model, run.request.device).arranged(run.molecule.topology, run.reference)
+    rng = keyed_rng(run.seed, 0, PLAN, 3)
     given = np.repeat(run.reference[None], KERNELS, axis=0)
     slow, lag = propagator.encode(given), propagator.lag_range[1]
     slow = propagator.rollout(slow, lag, _STEPS, rng, every=_STEPS)[-1]
