@@ -65,7 +65,7 @@ def test_an_order_is_kept_where_it_fits(molecule: ModelMolecule, atoms: Any) -> 
 
 def test_the_mirror_image_is_refused(molecule: ModelMolecule, atoms: Any) -> None:
     atoms.positions *= -1
-    with pytest.raises(ValueError, match="the other handedness at C 8"):
+    with pytest.raises(ValueError, match="the other handedness at ALA2-CA"):
         molecule.order(atoms)
 
 
