@@ -49,10 +49,11 @@ Examples:
 @click.option("--timestep", type=Time(), default="4fs", show_default=True, help="At most 5fs.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness.")
 @click.option("--processes", type=click.IntRange(min=1), help="Worker processes. [default: one per core]")
+@click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler that runs a data set, tcp://host:port.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none.")
 @input_options
-def md_command(files: tuple[Path, ...], **options: Any) -> None:
+def md_command(files: tuple[Path, ...], scheduler: str | None, **options: Any) -> None:
     """Simulate the molecule in FILE with plain full-atom MD, several walkers in parallel.
 
     FILE is a PDB, mmCIF or GRO file, or one that brings its own force field: an Amber prmtop, GROMACS top or CHARMM psf
@@ -64,8 +65,10 @@ def md_command(files: tuple[Path, ...], **options: Any) -> None:
     what was made and what failed. With --resume, more files may be added.
     """
     if len(files) > 1 or files[0].is_dir():
-        _data_set(files, options)
+        _data_set(files, scheduler, options)
         return
+    if scheduler is not None:
+        raise click.UsageError("--scheduler runs the molecules of a data set; give several files or a folder")
     from latentmd.sampling.clock import process_start
     from latentmd.sampling.rollout.md import md
 
@@ -79,12 +82,12 @@ def md_command(files: tuple[Path, ...], **options: Any) -> None:
     click.echo(f"train a model from it: latentmd train {result.folder}/walker-*.xtc --top {top} --out {pdb.stem}.pt")
 
 
-def _data_set(files: tuple[Path, ...], options: dict[str, Any]) -> None:
+def _data_set(files: tuple[Path, ...], scheduler: str | None, options: dict[str, Any]) -> None:
     from latentmd.sampling.rollout.data_set import md_data_set
     from latentmd.units import format_time
 
     with run_errors(), Display(picoseconds=True) as progress:
-        result = md_data_set(files, progress=progress, **options)
+        result = md_data_set(files, scheduler=scheduler, progress=progress, **options)
     made = result.manifest["molecules"]
     time = sum(sum(row["frames"]) for row in made) * result.manifest["frame_interval_ps"]
     click.echo(f"{len(made)} molecule{'s' * (len(made) > 1)}, {format_time(time)} in all")

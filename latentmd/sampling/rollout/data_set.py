@@ -4,8 +4,9 @@ request.json         what the data set was asked for
 manifest.json        the molecules that are done, with their files; those that failed, with the reasons
 NAME/                run of a molecule, as `latentmd md` writes it for one: topology.pdb, walker-0000.xtc, ...
 
-Molecules run side by side, each in as many processes as its walkers fill with replicas. What is made of a molecule
-depends on the settings, its file and its name, and not on which others are in the data set.
+Molecules run side by side, each in as many processes as its walkers fill with replicas, or one on each thread of the
+workers of a Dask cluster, which write to the same folder. What is made of a molecule depends on the settings, its file
+and its name, not on where it was made, nor on which others are in the data set.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,12 +28,13 @@ from latentmd.io.atomic import OutputError, write_json
 from latentmd.io.folder import RECORD, FolderLock, RunFiles, claim_folder
 from latentmd.sampling.errors import RunError, RunInterrupted
 from latentmd.sampling.preparation import check_protocol
-from latentmd.sampling.processes import cores
+from latentmd.sampling.processes import LocalProcesses, cores
 from latentmd.sampling.request import Report, RolloutSettings, no_report
 from latentmd.sampling.rollout.folder import WALKERS
 from latentmd.sampling.rollout.md import md_plan, md_request
 from latentmd.sampling.rollout.plan import check_times, processes_for
 from latentmd.sampling.rollout.run import RunResult, execute
+from latentmd.sampling.scheduler import open_scheduler
 
 if TYPE_CHECKING:
     from latentmd.systems.builder import Protocol
@@ -43,6 +45,7 @@ FORMAT = "latentmd-data-set-1"
 MANIFEST = "manifest.json"
 _SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".gro")  # of files taken from a folder, also with .gz
 _LOOK = 0.2  # seconds between looks for Ctrl-C
+_ALONE = Lock()  # random numbers and figures of libraries are shared by the threads of a process
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,14 @@ def _is_molecule(path: Path) -> bool:
     return name.endswith(_SUFFIXES) and not name.startswith(".") and path.is_file()
 
 
-def md_data_set(files: Sequence[str | Path], *, progress: Report | None = None, **options: Any) -> DataSetResult:
+def md_data_set(
+    files: Sequence[str | Path], *, scheduler: str | None = None, progress: Report | None = None, **options: Any
+) -> DataSetResult:
     """Simulate walkers of many molecules into one folder; a molecule that cannot be simulated does not stop the others.
 
     Args:
         files: PDB, mmCIF or GRO files, and folders of them; a molecule is called by the stem of its file.
+        scheduler: address of a Dask scheduler whose workers see the same files and folders; this machine where None.
         progress: called with (stage, simulated ps, total ps) over all molecules.
         options: as of `latentmd.md`, for each molecule; `out` is the folder of the data set. With `resume`, molecules
             that are done are kept, those begun go on, those that failed are tried again, and further ones may be given.
@@ -105,7 +111,7 @@ def md_data_set(files: Sequence[str | Path], *, progress: Report | None = None, 
         The data set, with the molecules that failed.
 
     Raises:
-        ValueError: a setting is wrong, there are no molecules, or two of them have one name.
+        ValueError: a setting is wrong, there are no molecules, two of them have one name, or no scheduler answers.
         OutputError: the folder cannot be used.
         RunError: not one molecule could be simulated.
         RunInterrupted: Ctrl-C.
@@ -129,7 +135,7 @@ def md_data_set(files: Sequence[str | Path], *, progress: Report | None = None, 
     }
     with _claimed(settings, request):
         made = _DataSet(molecules, settings, protocol, progress or no_report)
-        made.run()
+        made.run(scheduler)
     if not made.done:
         name, reason = next(iter(made.failed.items()))
         raise RunError(f"none of {len(molecules)} molecules could be simulated; {name}: {reason['error']}")
@@ -146,6 +152,43 @@ def _claimed(settings: RolloutSettings, request: dict[str, Any]) -> FolderLock:
     return claim_folder(settings.out, settings.policy, RunFiles("data set", (MANIFEST, *runs)), request)
 
 
+@dataclass(frozen=True)
+class _Task:
+    """A molecule to simulate. Picklable."""
+
+    name: str
+    path: Path
+    settings: RolloutSettings
+    protocol: Protocol
+
+
+def simulate_molecule(task: _Task, report: Report = no_report) -> RunResult | str:
+    """Simulate one molecule of a data set, or go on with it; its run, or why there is none.
+
+    Args:
+        task: the molecule.
+        report: called with (stage, simulated ps, total ps).
+
+    Raises:
+        OutputError: its folder cannot be used.
+    """
+    try:
+        with _ALONE:
+            plan = md_plan(task.path, task.settings, task.protocol)
+        plan.alone = _ALONE
+        return execute(plan, report)
+    except OutputError:
+        raise
+    except (ValueError, RunError) as error:
+        return str(error)
+
+
+def _in_a_process_of_its_own(task: _Task) -> RunResult | str:
+    """What `simulate_molecule` returns; the global random numbers of a cluster's worker are drawn by its threads too."""
+    with LocalProcesses(1) as processes:
+        return next(processes.map(simulate_molecule, [task]))
+
+
 class _DataSet:
     def __init__(
         self, molecules: dict[str, Path], settings: RolloutSettings, protocol: Protocol, progress: Report
@@ -157,12 +200,34 @@ class _DataSet:
         each = settings.walkers * settings.time
         self.each, self.total = each, each * len(molecules)
         self.simulated = dict.fromkeys((name for name in molecules if name in self.done), each)
-        self.reporting, self.alone, self.stopped = Lock(), Lock(), Event()
+        self.reporting, self.stopped = Lock(), Event()
 
-    def run(self) -> None:
-        """Simulate the molecules that are not done, several at once."""
+    def run(self, scheduler: str | None) -> None:
+        """Simulate the molecules that are not done, several at once.
+
+        Args:
+            scheduler: address of a Dask scheduler; this machine where None.
+        """
         left = [name for name in self.molecules if name not in self.done]
         self._write()
+        try:
+            self._here(left) if scheduler is None else self._on_cluster(left, scheduler)
+        except KeyboardInterrupt:
+            frames = round(sum(self.simulated.values()) / self.settings.interval)
+            raise RunInterrupted(self.settings.out, frames) from None
+
+    def _on_cluster(self, left: list[str], scheduler: str) -> None:
+        """Simulate molecules as tasks of a Dask cluster; one whose worker dies goes on from its files elsewhere."""
+        tasks = [_Task(name, self.molecules[name].absolute(), self._settings(name, 1), self.protocol) for name in left]
+        with open_scheduler(scheduler, 1) as cluster:
+            self._report()
+            for task, result in zip(tasks, cluster.map(_in_a_process_of_its_own, tasks), strict=True):
+                self.simulated[task.name] = self.each
+                self._take(task.name, result)
+                self._report()
+
+    def _here(self, left: list[str]) -> None:
+        """Simulate molecules in processes of this machine."""
         processes, at_once = self._shares()
         with ThreadPoolExecutor(at_once) as pool:
             running = {pool.submit(self._one, name, processes) for name in left}
@@ -170,15 +235,12 @@ class _DataSet:
                 while running:
                     ended, running = wait(running, _LOOK, FIRST_COMPLETED)
                     for future in ended:
-                        self._take(future)
-            except BaseException as error:
+                        self._take(*future.result())
+            except BaseException:
                 self.stopped.set()
                 for future in running:
                     future.cancel()
                 pool.shutdown()
-                if isinstance(error, KeyboardInterrupt):
-                    frames = round(sum(self.simulated.values()) / self.settings.interval)
-                    raise RunInterrupted(self.settings.out, frames) from None
                 raise
 
     def manifest(self) -> dict[str, Any]:
@@ -207,37 +269,29 @@ class _DataSet:
         each = min(wanted, -(-self.settings.walkers // lanes))
         return each, max(1, wanted // each)
 
+    def _settings(self, name: str, processes: int) -> RolloutSettings:
+        """Settings of the walkers of one molecule."""
+        out, seed = self.settings.out.absolute() / name, molecule_seed(self.settings.seed, name)
+        return replace(self.settings, out=out, seed=seed, processes=processes, resume=True, overwrite=False)
+
+    def _report(self) -> None:
+        self.progress(f"{len(self.molecules)} molecules", sum(self.simulated.values()), self.total)
+
     def _one(self, name: str, processes: int) -> tuple[str, RunResult | str]:
         """Simulate a molecule; its run, or why there is none."""
-        settings = replace(
-            self.settings,
-            out=self.settings.out / name,
-            seed=molecule_seed(self.settings.seed, name),
-            processes=processes,
-            resume=True,
-            overwrite=False,
-        )
 
         def report(_stage: str, done: float | None = None, _total: float | None = None) -> None:
             if self.stopped.is_set():
                 raise KeyboardInterrupt
             with self.reporting:
                 self.simulated[name] = self.simulated.get(name, 0.0) if done is None else done
-                self.progress(f"{len(self.molecules)} molecules", sum(self.simulated.values()), self.total)
+                self._report()
 
-        try:
-            with self.alone:  # random numbers and figures of libraries are shared by threads
-                report("preparing", self.simulated.get(name, 0.0), 0.0)
-                plan = md_plan(self.molecules[name], settings, self.protocol)
-            plan.alone = self.alone
-            return name, execute(plan, report)
-        except OutputError:
-            raise
-        except (ValueError, RunError) as error:
-            return name, str(error)
+        report("preparing", self.simulated.get(name, 0.0), 0.0)
+        task = _Task(name, self.molecules[name], self._settings(name, processes), self.protocol)
+        return name, simulate_molecule(task, report)
 
-    def _take(self, future: Future[tuple[str, RunResult | str]]) -> None:
-        name, result = future.result()
+    def _take(self, name: str, result: RunResult | str) -> None:
         source = {"name": name, "source": str(self.molecules[name]), "sha256": self.hashes[name]}
         if isinstance(result, str):
             logger.warning("%s: %s", name, result)

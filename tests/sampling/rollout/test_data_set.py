@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,32 @@ def test_a_stopped_data_set_goes_on_to_the_same_files(inputs: Path, tmp_path: Pa
     assert resumed.returncode == 0, errors
     rows = json.loads((out / "manifest.json").read_text())["molecules"]
     assert [row["frames"] for row in rows] == [[200, 200], [200, 200]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(library() is None, reason="OpenMM's Reference platform keeps a number from one walker to the next")
+def test_a_cluster_one_of_whose_workers_is_killed_makes_the_same_files(inputs: Path, tmp_path: Path) -> None:
+    import distributed
+
+    package: Any = distributed
+    settings = {**SETTINGS, "time": "40ps"}
+    files = [inputs / name for name in ("gly.pdb", "ala.pdb")]
+    here = latentmd.md_data_set(files, out=tmp_path / "here", **settings)
+    out = tmp_path / "there"
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": "CRITICAL"}
+    with package.LocalCluster(**options) as cluster, ThreadPoolExecutor(1) as pool:
+        pids = {worker.pid for worker in cluster.workers.values()}
+        run = pool.submit(latentmd.md_data_set, files, out=out, scheduler=cluster.scheduler_address, **settings)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not any(path.stat().st_size for path in out.glob("*/walker-*.xtc")):
+            time.sleep(0.02)
+        os.kill(min(pids), signal.SIGKILL)
+        made = run.result()
+    assert {row["name"] for row in made.manifest["molecules"]} == {"ala", "gly"}
+    for row in made.manifest["molecules"]:
+        assert row["frames"] == [200, 200]
+        for path in row["trajectories"]:
+            assert (out / path).read_bytes() == (here.folder / path).read_bytes()
 
 
 def test_nothing_but_failures_is_an_error(inputs: Path, tmp_path: Path) -> None:
