@@ -184,7 +184,7 @@ def simulate_molecule(task: _Task, report: Report = no_report) -> RunResult | st
 
 
 def _in_a_process_of_its_own(task: _Task) -> RunResult | str:
-    """What `simulate_molecule` returns; the global random numbers of a cluster's worker are drawn by its threads too."""
+    """What `simulate_molecule` returns: the threads of a cluster's worker draw from the same global random numbers."""
     with LocalProcesses(1) as processes:
         return next(processes.map(simulate_molecule, [task]))
 
