@@ -8,6 +8,7 @@ from typing import Any
 from openmm import app
 
 from latentmd.molecule.stereo import allo_side_chains, handedness
+from latentmd.systems.caps import refuse_lone
 from latentmd.systems.connections import connect, refuse_unbonded
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.gaps import close_gaps, left_out
@@ -90,6 +91,8 @@ def _complete(records: Records, force_field: app.ForceField, protocol: Protocol,
         before = {residue.label(atom.name) for residue in residues for atom in residue.atoms}
         fill = close_gaps(found, records, options)
         refuse_unbonded(found)
+        if not protocol.force_field:
+            refuse_lone(found)
         add_heavy_atoms(found, cell, fill)
         found.notes += left_out(found, records)
         topology, positions, order, changed = add_hydrogens(found, cell, force_field, options.ph)

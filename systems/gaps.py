@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from latentmd.systems.caps import add_caps
 from latentmd.systems.connections import Connections
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.names import AMINO_ACIDS, standard_residue
@@ -43,7 +44,8 @@ def close_gaps(found: Connections, records: Records, options: InputOptions) -> F
     elif found.gaps:
         found.notes += [f"chain split between {a} and {b} ({_apart(gap)})" for a, b, gap in found.gaps]
     if options.ends == "capped":
-        _cap(found, fill)
+        begun = add_caps(found)
+        fill = {(chain, place + (chain in begun)): names for (chain, place), names in fill.items()}
     return fill
 
 
@@ -129,20 +131,3 @@ def left_out(found: Connections, records: Records) -> list[str]:
         if ends:
             notes.append(f"named by the sequence, without coordinates, and left out: {' and '.join(ends)}")
     return notes
-
-
-def _cap(found: Connections, fill: Fill) -> None:
-    for index, chain in enumerate(found.chains):
-        if index in found.rings:
-            continue
-        caps = []
-        if chain[0].amino_acid:
-            fill[index, 0] = ["ACE"]
-            chain[0].atoms = [atom for atom in chain[0].atoms if atom.name not in ("H", "H1", "H2", "H3", "HXT")]
-            caps.append(f"ACE before {chain[0]}")
-        if chain[-1].amino_acid:
-            fill[index, len(chain)] = ["NME"]
-            chain[-1].atoms = [atom for atom in chain[-1].atoms if atom.name not in ("OXT", "HXT")]
-            caps.append(f"NME after {chain[-1]}")
-        if caps:
-            found.notes.append(f"caps added: {' and '.join(caps)}")

@@ -15,6 +15,24 @@ def implicit_solvent(system: openmm.System) -> bool:
     return any(isinstance(force, kinds) for force in system.getForces())
 
 
+def radius_fault(system: openmm.System) -> str:
+    """Says that atoms have no Born radius, as in a prmtop whose RADII are 0; "" where all have one."""
+    for force in system.getForces():
+        if isinstance(force, openmm.GBSAOBCForce):
+            radii = [force.getParticleParameters(i)[1]._value for i in range(force.getNumParticles())]
+        elif isinstance(force, openmm.CustomGBForce) and force.getPerParticleParameterName(1) == "or":
+            radii = [force.getParticleParameters(i)[1] + _OFFSET for i in range(force.getNumParticles())]
+        else:
+            continue
+        none = sum(radius <= _OFFSET for radius in radii)
+        if none:
+            return (
+                f"{none} of {len(radii)} atoms have no radius for implicit solvent (RADII of a prmtop are 0); set "
+                "them, as by `set default PBRadii mbondi2` in tleap or changeRadii in ParmEd, or use --solvent vacuum"
+            )
+    return ""
+
+
 def with_native_obc2(system: openmm.System) -> openmm.System:
     """Replace the CustomGBForce of `implicit/obc2.xml` by the native GBSAOBCForce, where both are the same model.
 

@@ -22,10 +22,13 @@ from latentmd.io.atomic import write_text
 from latentmd.molecule.order import named_atoms, order_difference
 from latentmd.systems.ensemble import barostat_fault, thermostat_fault
 from latentmd.systems.errors import MoleculeError, first_line
-from latentmd.systems.implicit import implicit_solvent, with_native_obc2
+from latentmd.systems.implicit import implicit_solvent, radius_fault, with_native_obc2
+from latentmd.systems.masses import check_timestep, repartition
 from latentmd.systems.molecule import Molecule
+from latentmd.systems.names import WATER
 from latentmd.systems.protocol import SYSTEM_FILE, InputOptions, Protocol, Solvent
 from latentmd.systems.readers.coordinates import Coordinates, read_coordinates
+from latentmd.systems.readers.gromacs import read_gromacs
 from latentmd.systems.readers.text import file_format, read_bytes, read_text, zipped
 from latentmd.systems.sanity import check_bonds
 from latentmd.systems.system_xml import read_system, structure_of
@@ -35,8 +38,6 @@ _PREFIX = "system:"  # begins the identity of a force field that is no list of O
 _CUTOFF = 1.0  # nm, explicit solvent
 _CHARMM_CUTOFF, _CHARMM_SWITCH = 1.2, 1.0  # nm, what the CHARMM force field was made with
 _ROUNDING = 0.02  # e, of charges with four digits, all atoms together
-_HEAVY = 2.0  # amu; a hydrogen below it was not made heavier
-_WATER = frozenset(("HOH", "WAT", "SOL", "TIP3", "TP3"))
 
 
 def brings_force_field(source: Path, inputs: InputOptions) -> bool:
@@ -97,8 +98,11 @@ def build_own(source: Path, protocol: Protocol) -> Molecule:
         files = [str(source), *inputs.parameters]
     check_bonds(topology, positions)
     _check_places(topology, positions, source)
+    notes += repartition(system, topology, protocol)
     _check_solvent(system, protocol, files[0])
-    _check_timestep(system, topology, protocol, files[0])
+    if fault := radius_fault(system):
+        raise MoleculeError(f"{files[0]}: {fault}")
+    check_timestep(system, topology, protocol, files[0])
     _check_charge(system, files[0])
     named = replace(protocol, force_field=(identity(system),))
     notes += [f"simulated with the force field of {', '.join(files)}"]
@@ -117,25 +121,28 @@ def _refuse_structure_options(inputs: InputOptions) -> None:
             )
 
 
+_Read = tuple[app.Topology, Callable[..., openmm.System], list[str]]  # the last: notes
+
+
 @dataclass(frozen=True)
 class _Reader:
     """How a kind of topology file is read: with the box, and what makes the System of it."""
 
     program: str
-    read: Callable[[Path, Any, InputOptions], tuple[app.Topology, Callable[..., openmm.System]]]
+    read: Callable[[Path, Any, InputOptions], _Read]
 
 
-def _amber(path: Path, box: Any, _: InputOptions) -> tuple[app.Topology, Callable[..., openmm.System]]:
+def _amber(path: Path, box: Any, _: InputOptions) -> _Read:
     file = app.AmberPrmtopFile(str(path), periodicBoxVectors=box)
-    return file.topology, file.createSystem
+    return file.topology, file.createSystem, []
 
 
-def _gromacs(path: Path, box: Any, _: InputOptions) -> tuple[app.Topology, Callable[..., openmm.System]]:
-    file = app.GromacsTopFile(str(path), periodicBoxVectors=box)
-    return file.topology, file.createSystem
+def _gromacs(path: Path, box: Any, _: InputOptions) -> _Read:
+    file, notes = read_gromacs(path, box)
+    return file.topology, file.createSystem, notes
 
 
-def _charmm(path: Path, box: Any, inputs: InputOptions) -> tuple[app.Topology, Callable[..., openmm.System]]:
+def _charmm(path: Path, box: Any, inputs: InputOptions) -> _Read:
     if not inputs.parameters:
         raise MoleculeError(
             f"{path}: a psf file has no parameters; give CHARMM's files with --parameters, repeated, such as "
@@ -149,7 +156,7 @@ def _charmm(path: Path, box: Any, inputs: InputOptions) -> tuple[app.Topology, C
     def create(**options: Any) -> openmm.System:
         return file.createSystem(parameters, **options)
 
-    return file.topology, create
+    return file.topology, create, []
 
 
 _READERS = {
@@ -173,20 +180,20 @@ def _from_topology(source: Path, protocol: Protocol) -> tuple[app.Topology, open
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # OpenMM's readers warn and print about what they raise, too
         try:
-            topology, create = reader.read(source, coordinates.box if explicit else None, protocol.inputs)
+            topology, create, notes = reader.read(source, coordinates.box if explicit else None, protocol.inputs)
         except MoleculeError:
             raise
         except Exception as error:
             raise MoleculeError(f"{source}: cannot be read as {reader.program}: {_reason(error)}") from error
         _check_atoms(topology, coordinates, source, place)
-        waters = sum(residue.name in _WATER for residue in topology.residues())
+        waters = sum(residue.name in WATER for residue in topology.residues())
         if waters and not explicit:
             raise MoleculeError(f"{source}: holds {waters} waters; simulate it with --solvent explicit")
         try:
             system = create(**_options(kind, protocol))
         except Exception as error:
             raise MoleculeError(f"{source}: OpenMM cannot make a System of it: {_reason(error)}") from error
-    return topology, with_native_obc2(_without_empty(system)), coordinates.positions, _notes(kind, protocol)
+    return topology, with_native_obc2(_without_empty(system)), coordinates.positions, notes + _notes(kind, protocol)
 
 
 def _without_empty(system: openmm.System) -> openmm.System:
@@ -285,19 +292,3 @@ def solvent_of(system: openmm.System) -> Solvent:
     if system.usesPeriodicBoundaryConditions():
         return "explicit"
     return "implicit" if implicit_solvent(system) else "vacuum"
-
-
-def _check_timestep(system: openmm.System, topology: app.Topology, protocol: Protocol, file: str) -> None:
-    """Refuse a time step that the constraints and masses of a System do not allow."""
-    masses = [system.getParticleMass(i)._value for i in range(system.getNumParticles())]
-    hydrogens = [a for a in topology.atoms() if a.element is app.element.hydrogen and masses[a.index]]
-    held = {i for k in range(system.getNumConstraints()) for i in system.getConstraintParameters(k)[:2]}
-    solute = [a.index for a in hydrogens if a.residue.name not in _WATER]
-    light = any(masses[i] < _HEAVY for i in solute)
-    longest = 0.001 if any(a.index not in held for a in hydrogens) else 0.002 if light else 0.005
-    if protocol.timestep > longest + 1e-12:
-        why = "does not constrain bonds to hydrogen" if longest == 0.001 else "has hydrogens of 1 amu"
-        raise MoleculeError(
-            f"{file}: {why}, so that a time step of {protocol.timestep * 1000:g} fs is too long; use `latentmd md` "
-            f"with --timestep {longest * 1000:g}fs, or write the System with constraints=HBonds and hydrogenMass=3 amu"
-        )

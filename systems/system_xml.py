@@ -16,6 +16,7 @@ from latentmd.molecule.chemistry import chemistry
 from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.readers.text import file_format, read_bytes, read_text
 
+_BONDED = 1.25  # distance over the sum of covalent radii below which atoms of a custom bond are bonded
 _TO_HYDROGEN = 0.16  # nm; longest constraint that is a bond to hydrogen (S-H 0.134), not a fixed angle
 
 
@@ -64,12 +65,13 @@ def structure_of(source: Path, system: openmm.System) -> tuple[app.Topology, Dou
             "structure that the System was made of"
         )
     _check_masses(source, topology, system)
-    notes = _complete_bonds(source, topology, system)
+    positions = np.array(file.positions.value_in_unit(unit.nanometer), dtype=np.float64)
+    notes = _complete_bonds(source, topology, system, positions)
     try:
         chemistry(topology)
     except ValueError as error:
         raise MoleculeError(f"{source}: {error}") from error
-    return topology, np.array(file.positions.value_in_unit(unit.nanometer), dtype=np.float64), notes
+    return topology, positions, notes
 
 
 def _check_masses(source: Path, topology: app.Topology, system: openmm.System) -> None:
@@ -86,13 +88,15 @@ def _check_masses(source: Path, topology: app.Topology, system: openmm.System) -
             )
 
 
-def _complete_bonds(source: Path, topology: app.Topology, system: openmm.System) -> list[str]:
+def _complete_bonds(source: Path, topology: app.Topology, system: openmm.System, positions: Doubles) -> list[str]:
     atoms = list(topology.atoms())
     ours = {frozenset((a.index, b.index)) for a, b in topology.bonds()}
     theirs = _bonds(system, [a.element is app.element.hydrogen for a in atoms])
+    custom = _custom_bonds(system)
+    theirs |= {pair for pair in custom if _near(*pair, atoms, positions)}
     if not theirs:
         return []
-    wrong = sorted(sorted(pair) for pair in ours - theirs)
+    wrong = sorted(sorted(pair) for pair in ours - theirs - custom)
     if wrong:
         i, j = wrong[0]
         names = f"{atoms[i].residue.name}{atoms[i].residue.id}-{atoms[i].name} and {atoms[j].name}"
@@ -103,6 +107,25 @@ def _complete_bonds(source: Path, topology: app.Topology, system: openmm.System)
     for i, j in missing:
         topology.addBond(atoms[i], atoms[j])
     return [f"{len(missing)} bonds that the file does not state are taken from the System"] if missing else []
+
+
+def _custom_bonds(system: openmm.System) -> set[frozenset[int]]:
+    """Pairs of atoms that custom forces act on: bonds of other forms than the harmonic one, but also 1-4 terms."""
+    pairs = set()
+    for force in system.getForces():
+        if isinstance(force, openmm.CustomBondForce):
+            pairs |= {frozenset(force.getBondParameters(k)[:2]) for k in range(force.getNumBonds())}
+        elif isinstance(force, openmm.CustomCompoundBondForce) and force.getNumParticlesPerBond() == 2:
+            pairs |= {frozenset(force.getBondParameters(k)[0]) for k in range(force.getNumBonds())}
+    return pairs
+
+
+def _near(i: int, j: int, atoms: list[app.topology.Atom], positions: Doubles) -> bool:
+    """Whether two atoms are as close as bonded ones, and no farther."""
+    from ase.data import covalent_radii
+
+    radii = [0.1 * covalent_radii[atoms[k].element.atomic_number] if atoms[k].element else 0.0 for k in (i, j)]
+    return float(np.linalg.norm(positions[i] - positions[j])) < _BONDED * sum(radii)
 
 
 def _bonds(system: openmm.System, hydrogen: list[bool]) -> set[frozenset[int]]:

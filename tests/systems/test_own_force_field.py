@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +130,27 @@ def _light_hydrogens(folder: Path) -> tuple[Path, dict[str, Any]]:
     return FILES / "ala.pdb", {"system": str(path)}
 
 
+def _no_radii(folder: Path) -> tuple[Path, dict[str, Any]]:
+    path = folder / "radii.prmtop"
+    head, rest = (FILES / "ala.prmtop").read_text().split("%FLAG RADII", 1)
+    body, flag, tail = rest.partition("%FLAG")
+    kind, numbers = body.split("\n", 2)[1:]
+    zeros = re.sub(r"\d\.\d+E[+-]\d+", "0.00000000E+00", numbers)
+    path.write_text(f"{head}%FLAG RADII\n{kind}\n{zeros}{flag}{tail}")
+    return path, OTHERS["ala.prmtop"]
+
+
+def _restrained(folder: Path, before: str = "", after: str = "", section: str = "position_restraints") -> Path:
+    path = folder / "restrained.top"
+    text = f"{before}\n[ {section} ]\n; atom type\n 1 1 1000 1000 1000\n{after}\n[ system ]"
+    path.write_text((FILES / "ala.top").read_text().replace("[ system ]", text, 1))
+    return path
+
+
+def _restraints(folder: Path) -> tuple[Path, dict[str, Any]]:
+    return _restrained(folder), OTHERS["ala.top"]
+
+
 def _other_molecule(folder: Path) -> tuple[Path, dict[str, Any]]:
     path = folder / "order.pdb"
     lines = (FILES / "ala.pdb").read_text().splitlines()
@@ -169,6 +191,8 @@ WRONG = {
     "other order": (_other_order, "vacuum", "not in the order of"),
     "missing include": (_missing_include, "vacuum", "set GMXDATA"),
     "time step": (_light_hydrogens, "implicit", "--timestep 1fs"),
+    "no radii": (_no_radii, "implicit", "22 of 22 atoms have no radius for implicit solvent"),
+    "restraints": (_restraints, "vacuum", "holds [ position_restraints ], which OpenMM does not read"),
     "other molecule": (_other_molecule, "implicit", "another order of atoms, or another molecule"),
     "a force field as system": (_force_field, "implicit", "goes with --force-field"),
 }  # fmt: skip
@@ -209,3 +233,16 @@ def test_a_system_in_a_box_of_water(tmp_path: Path) -> None:
     assert unsupported(molecule.system)
     with pytest.raises(MoleculeError, match="add --solvent explicit"):
         build(tmp_path / "box.pdb", Protocol("implicit", inputs=inputs))
+
+
+@pytest.mark.parametrize("kept", ["distance_restraints", "dihedral_restraints", "intermolecular_interactions"])
+def test_sections_that_openmm_passes_over_are_refused(kept: str, tmp_path: Path) -> None:
+    path = _restrained(tmp_path, section=kept)
+    with pytest.raises(MoleculeError, match=rf"\[ {kept} \], which OpenMM does not read"):
+        build(path, Protocol("vacuum", inputs=InputOptions(**OTHERS["ala.top"])))
+
+
+def test_restraints_that_are_switched_off_are_said(tmp_path: Path) -> None:
+    path = _restrained(tmp_path, "#ifdef POSRES", "#endif")
+    molecule = build(path, Protocol("vacuum", inputs=InputOptions(**OTHERS["ala.top"])))
+    assert "restraints that need -DPOSRES are off, as in GROMACS without it" in molecule.notes

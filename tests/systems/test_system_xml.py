@@ -66,3 +66,33 @@ def test_bonds_that_the_file_lacks_come_from_constraints_and_bonds(system: openm
     path.write_text("\n".join(line for line in _lines() if line[:6] != "CONECT").replace("ALA", "LIG"))
     topology, _, notes = structure_of(path, system)
     assert topology.getNumBonds() == 21 and "taken from the System" in notes[0]
+
+
+def _custom(system: openmm.System) -> openmm.System:
+    """The same System with its bonds, and pairs two bonds apart, in a CustomBondForce."""
+    made = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(system))
+    custom = openmm.CustomBondForce("k*(r-r0)^2")
+    custom.addPerBondParameter("k")
+    custom.addPerBondParameter("r0")
+    for index in reversed(range(made.getNumForces())):
+        force = made.getForce(index)
+        if isinstance(force, openmm.HarmonicBondForce):
+            for k in range(force.getNumBonds()):
+                i, j, length, strength = force.getBondParameters(k)
+                custom.addBond(i, j, [0.5 * strength._value, length._value])
+            made.removeForce(index)
+        elif isinstance(force, openmm.HarmonicAngleForce):
+            for k in range(force.getNumAngles()):
+                i, _, j, *_ = force.getAngleParameters(k)
+                custom.addBond(i, j, [0.0, 0.2])
+    made.addForce(custom)
+    return made
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_bonds_of_custom_forces_are_bonds(system: openmm.System, tmp_path: Path, bare: bool) -> None:
+    path = tmp_path / "ala.pdb"
+    lines = [line for line in _lines() if line[:6] != "CONECT"] if bare else _lines()
+    path.write_text("\n".join(lines).replace("ALA", "LIG" if bare else "ALA"))
+    topology, _, notes = structure_of(path, _custom(system))
+    assert topology.getNumBonds() == 21 and bool(notes) is bare

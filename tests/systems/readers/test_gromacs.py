@@ -1,0 +1,37 @@
+"""GROMACS topologies: what OpenMM's reader leaves out is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from latentmd.systems.errors import MoleculeError
+from latentmd.systems.readers.gromacs import read_gromacs
+
+# OpenMM's reader leaves its files open.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+TOP = Path(__file__).parents[1] / "own_force_field" / "ala.top"
+
+
+def test_a_topology_without_restraints_has_no_notes() -> None:
+    file, notes = read_gromacs(TOP, None)
+    assert file.topology.getNumAtoms() == 22 and not notes and not file.skipped
+
+
+def test_restraints_in_an_included_file_count(tmp_path: Path) -> None:
+    path = tmp_path / "a.top"
+    (tmp_path / "posre.itp").write_text("[ position_restraints ]\n1 1 1000 1000 1000\n")
+    text = TOP.read_text()
+    path.write_text(text.replace("[ system ]", '#ifdef POSRES\n#include "posre.itp"\n#endif\n[ system ]', 1))
+    _, notes = read_gromacs(path, None)
+    assert notes == ["restraints that need -DPOSRES are off, as in GROMACS without it"]
+    path.write_text("#define POSRES\n" + path.read_text())
+    with pytest.raises(MoleculeError, match=r"holds \[ position_restraints \]"):
+        read_gromacs(path, None)
+
+
+def test_an_empty_section_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.top"
+    path.write_text(TOP.read_text().replace("[ system ]", "[ position_restraints ]\n; none\n[ system ]", 1))
+    assert not read_gromacs(path, None)[0].skipped
