@@ -1,5 +1,7 @@
 """Damage files of molecules at random and count how each is treated: `python examples/inputs/fuzz.py 10000`.
 
+A second number is that of the first mutation, so that parts run beside each other: `fuzz.py 5000 5000`.
+
 Prints every mutation that gives neither a sound molecule nor one sentence, with its number, from which it can be made
 again, and the slowest ones.
 """
@@ -17,10 +19,11 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "systems"))
 from mutate import CASES, fault, mutated
 
 count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
 built = refused = wrong = 0
 slowest = 0.0
 with tempfile.TemporaryDirectory() as folder:
-    for number in range(count):
+    for number in range(first, first + count):
         rng = np.random.default_rng([13, number])
         source = CASES[int(rng.integers(len(CASES)))]
         path = Path(folder) / f"case{source.suffix}"
