@@ -116,4 +116,5 @@ def _ace(first: Residue, found: Connections) -> Residue:
 
 def _cap(name: str, beside: Residue, step: int, atoms: list[tuple[str, Any, Doubles]]) -> Residue:
     made = [Atom(label, element, (float(x[0]), float(x[1]), float(x[2]))) for label, element, x in atoms]
-    return Residue(name, name, None, (beside.key[0], beside.key[1] + step, ""), beside.segment, made)
+    key = (beside.key[0], beside.key[1] + step, "")
+    return Residue(name, name, None, key=key, segment=beside.segment, atoms=made)

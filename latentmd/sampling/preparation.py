@@ -59,12 +59,22 @@ def prepare(molecule: Molecule, source: Path, threads: int) -> Prepared:
     """
     from latentmd.systems.platforms import platform_rates
 
-    for note in molecule.notes:
-        logger.warning("%s: %s", source, note)
+    say_notes(molecule, source)
     rates = platform_rates(molecule, threads)
     platform = max(rates, key=lambda name: rates[name])
     reference = minimised(molecule, platform)
     return Prepared(molecule, source, reference, platform, threads=threads, rate=rates[platform])
+
+
+def say_notes(molecule: Molecule, source: Path) -> None:
+    """Say what was chosen or changed where the file of a molecule leaves a choice.
+
+    Args:
+        molecule: as built.
+        source: file that it was read from.
+    """
+    for note in molecule.notes:
+        logger.warning("%s: %s", source, note)
 
 
 def minimised(molecule: Molecule, platform: str) -> Doubles:

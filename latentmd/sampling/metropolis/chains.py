@@ -41,7 +41,7 @@ def chains(
     from latentmd.sampling.conditions import check_covered, given_model
     from latentmd.sampling.metropolis.folder import open_folder
     from latentmd.sampling.metropolis.run import check_suitable, sample_chains
-    from latentmd.sampling.preparation import molecule_under
+    from latentmd.sampling.preparation import molecule_under, say_notes
     from latentmd.sampling.processes import cores
     from latentmd.sampling.scheduler import open_scheduler
 
@@ -62,6 +62,7 @@ def chains(
             if model is not None:
                 check_covered(molecule, model, source)
             check_suitable(molecule)
+            say_notes(molecule, source)
             run = replace(_prepared(molecule, folder, request, model), report=report, stop=stop)
             with open_scheduler(request.scheduler, request.processes or cores()) as tasks:
                 return sample_chains(run, tasks)
