@@ -33,10 +33,12 @@ class LatentCalculator(Calculator):
         head: "energy", U(x) of full-atom positions; or "latent_energy", E[U | z] given the latent alone, with its
             variance as the property "energy_var" in eV².
         device: "auto" takes CUDA where there is a device, else the CPU.
+        dtype: "float64" for numerical derivatives; None computes as the model was trained, in single precision mostly.
 
     Raises:
-        ValueError: an unknown head; on calculation, Atoms other than the molecule of the model. Its atoms may be in any
-            order: bonds are read from distances.
+        TypeError: no model.
+        ValueError: an unknown head or dtype; on calculation, Atoms other than the molecule of the model. Its atoms may
+            be in any order: bonds are read from distances.
 
     Example:
         >>> from ase.io import read
@@ -48,11 +50,12 @@ class LatentCalculator(Calculator):
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 (ASE's way)
     ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
-    def __init__(self, model: Model, head: str = "energy", device: str = "auto") -> None:
+    def __init__(self, model: Model, head: str = "energy", device: str = "auto", dtype: str | None = None) -> None:
         if head not in HEADS:
             raise ValueError(f"head is {head!r}; expected one of {', '.join(HEADS)}")
-        self.propagator = as_propagator(model, device)
+        self.propagator = as_propagator(model, device, dtype)
         self.head = head
+        self.dtype = str(self.propagator.dtype).removeprefix("torch.")
         path = self.propagator.bundle.path
         super().__init__(model=str(path), head=head)  # type: ignore[no-untyped-call]
         if head == "latent_energy":  # this instance's list only
@@ -62,7 +65,10 @@ class LatentCalculator(Calculator):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the model's path, not its weights."""
-        return LatentCalculator, (self.propagator.bundle.path, self.head, str(self.propagator.device))
+        return LatentCalculator, (self.propagator.bundle.path, self.head, str(self.propagator.device), self.dtype)
+
+    def __repr__(self) -> str:
+        return f"LatentCalculator({self.molecule.name}, head {self.head!r}, {self.dtype}, {self.propagator.device})"
 
     def calculate(
         self,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from numbers import Real
 from typing import IO, Any
 
 import numpy as np
 from ase import Atoms, units
-from ase.constraints import FixAtoms, FixBondLengths
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.constraints import ExternalForce, FixAtoms, FixBondLengths, Hookean, MirrorForce, MirrorTorque
 from ase.md.logger import MDLogger
 from ase.md.md import MolecularDynamics
 
@@ -23,26 +26,30 @@ _FROZEN = 1e8  # amu, in place of an infinite mass
 class LatentDynamics(MolecularDynamics):
     """Molecular dynamics whose step is a stochastic step of a model: encode, step in latent space, decode, align.
 
-    A step asks for no forces. Positions keep the centre of mass and, as far as a molecule that has changed can, the
+    A step asks for no forces; the calculator of the atoms, where there is one, is asked where an observer, such as a
+    trajectory, is due. Positions keep the centre of mass and, as far as a molecule that has changed can, the
     orientation; momenta are redrawn from the Maxwell–Boltzmann distribution. A decoded structure with a broken bond,
     a clash or the wrong handedness is drawn again.
 
     FixAtoms holds its atoms where they are: the new structure is superposed on them. FixBondLengths is met by
     projection at the new geometry (ASE's own adjustment starts from the old one and fails on large steps). Other
-    constraints adjust the new positions in their own way.
+    constraints adjust the new positions in their own way. Those that act by forces or energies alone (Hookean,
+    ExternalForce, MirrorForce, MirrorTorque) are refused: a latent step knows no forces.
 
     Args:
         atoms: the molecule of the model; a calculator is not needed.
         timestep: in ASE's time units, such as `100_000 * units.fs`; a multiple of a lag the model covers.
         model: name of a bundled model, path of a bundle, a Bundle, or a Propagator to share.
         temperature_K: must be the model's, which is taken where None.
-        rng: numpy Generator that decides all randomness; fresh entropy where None.
+        rng: numpy Generator or RandomState that decides all randomness; fresh entropy where None.
         device: "auto" takes CUDA where there is a device, else the CPU.
         trajectory, logfile, loginterval, kwargs: as in ASE. The log's potential energy is the calculator's where
             there is one, else that of the model's energy head.
 
     Raises:
-        ValueError: a time step or temperature the model does not cover, or Atoms other than its molecule.
+        TypeError: an argument of another type.
+        ValueError: a time step or temperature the model does not cover, Atoms other than its molecule, or a constraint
+            that acts by forces, also where it is set later.
     """
 
     def __init__(
@@ -52,26 +59,28 @@ class LatentDynamics(MolecularDynamics):
         model: Model,
         *,
         temperature_K: float | None = None,
-        rng: np.random.Generator | None = None,
+        rng: np.random.Generator | np.random.RandomState | None = None,
         device: str = "auto",
         trajectory: Any = None,
         logfile: IO[str] | str | None = None,
         loginterval: int = 1,
         **kwargs: Any,
     ) -> None:
-        if rng is not None and not isinstance(rng, np.random.Generator | CounterNoise):
-            raise TypeError(f"rng is {type(rng).__name__}; expected a Generator, such as numpy.random.default_rng(7)")
+        self.rng = _generator(rng)
         shared = as_propagator(model, device)
         self.molecule = ModelMolecule(shared.manifest)
         self._order = self.molecule.order(atoms)
         self.propagator = shared.in_order(self._order)
+        _refuse_forces(atoms)
+        for name, value in (("timestep", timestep), ("temperature_K", temperature_K)):
+            if not isinstance(value, Real | None):
+                raise TypeError(f"{name} is {value!r}; expected a number")
         self.lag_time = timestep / (1000 * units.fs)  # ps
         self.propagator.split_time(self.lag_time)
         expected = self.propagator.temperature
-        if temperature_K is not None and abs(temperature_K - expected) > 1e-3:
+        if temperature_K is not None and not abs(temperature_K - expected) <= 1e-3:
             raise ValueError(f"temperature_K is {temperature_K:g}; the model was trained at {expected:g} K")
         self.temperature_K = expected
-        self.rng: Noise = rng if rng is not None else np.random.default_rng()
         super().__init__(atoms, timestep, trajectory=trajectory, logfile=None, loginterval=loginterval, **kwargs)
         if logfile:
             log = _Logger(self, atoms, logfile, comm=self.comm)
@@ -93,6 +102,7 @@ class LatentDynamics(MolecularDynamics):
             RuntimeError: none of MAX_DRAWS structures is sound; the atoms are as they were.
         """
         atoms = self.atoms
+        _refuse_forces(atoms)
         old = self.positions() / ANGSTROM
         frozen = _frozen(atoms)
         weights = np.where(frozen, _FROZEN, self.masses.ravel())
@@ -121,6 +131,21 @@ class LatentDynamics(MolecularDynamics):
     def _refresh_properties(self) -> None:
         """ASE calculates forces here after every step; a latent step needs none."""
 
+    def call_observers(self) -> None:
+        """Call the observers that are due, with energy and forces known if the atoms have a calculator."""
+        due = (self.nsteps % every == 0 if every > 0 else self.nsteps == -every for _, every, *_ in self.observers)
+        if self.atoms.calc is not None and any(due):
+            with suppress(PropertyNotImplementedError):
+                self.atoms.get_forces()
+            self.atoms.get_potential_energy()
+        super().call_observers()  # type: ignore[no-untyped-call]
+
+    def __repr__(self) -> str:
+        return (
+            f"LatentDynamics({self.molecule.name}, {self.temperature_K:g} K, step {self.lag_time:g} ps, "
+            f"{self.nsteps} steps made)"
+        )
+
 
 class _Logger(MDLogger):
     """MDLogger that takes the energy from the model where there is no calculator."""
@@ -133,6 +158,39 @@ class _Logger(MDLogger):
         if self.atoms.calc is not None:
             return float(self.atoms.get_potential_energy())
         return float(self.dynamics.propagator.energies(self.dynamics.positions()[None])[0]) / ELECTRONVOLT
+
+
+def _generator(rng: Any) -> Noise:
+    """The source of randomness as a Generator; a RandomState goes on from, and moves, its own state."""
+    if rng is None:
+        return np.random.default_rng()
+    if isinstance(rng, np.random.RandomState):
+        return np.random.Generator(rng._bit_generator)  # type: ignore[attr-defined]
+    if not isinstance(rng, np.random.Generator | CounterNoise):
+        raise TypeError(f"rng is {type(rng).__name__}; expected a Generator, such as numpy.random.default_rng(7)")
+    return rng
+
+
+def _refuse_forces(atoms: Atoms) -> None:
+    """Refuse constraints that a step without forces would ignore."""
+    for constraint in atoms.constraints:
+        if _acts_by_forces(atoms, constraint):
+            raise ValueError(
+                f"the constraint {type(constraint).__name__} acts by forces, which a latent step does not use; remove "
+                "it, or run ASE's own dynamics with LatentCalculator"
+            )
+
+
+def _acts_by_forces(atoms: Atoms, constraint: Any) -> bool:
+    """Whether a constraint leaves positions as they are proposed, of ASE's kinds or of the user's own."""
+    if type(constraint).__module__.startswith("ase.constraints"):
+        return isinstance(constraint, Hookean | ExternalForce | MirrorForce | MirrorTorque)
+    if hasattr(constraint, "adjust_potential_energy") or not hasattr(constraint, "adjust_positions"):
+        return True
+    proposed = atoms.positions + np.random.default_rng(0).normal(scale=0.1, size=(len(atoms), 3))
+    adjusted = proposed.copy()
+    constraint.adjust_positions(atoms.copy(), adjusted)
+    return np.array_equal(adjusted, proposed)
 
 
 def _frozen(atoms: Atoms) -> Any:
@@ -153,7 +211,7 @@ def _constrained(atoms: Atoms, old: Doubles, proposal: Doubles, masses: Doubles)
     for constraint in atoms.constraints:
         if isinstance(constraint, FixBondLengths):
             bonds.append(constraint)
-        elif hasattr(constraint, "adjust_positions"):
+        else:
             constraint.adjust_positions(before, new)
     if not bonds:
         return new

@@ -25,9 +25,26 @@ _BONDED = 1.3  # atoms nearer than this are taken to be bonded
 _STRETCHED = 1.5  # a bond of the model longer than this is none: atoms are in another order, or it is broken
 
 
-def as_propagator(model: Model, device: str) -> Propagator:
-    """The model itself where it is a Propagator (which adapters can share), else a new one."""
-    return model if isinstance(model, Propagator) else Propagator(model, device)
+def as_propagator(model: Model, device: str, dtype: str | None = None) -> Propagator:
+    """The model itself where it is a Propagator of that dtype (which adapters can share), else a new one.
+
+    Args:
+        model: of any kind.
+        device: of a new one.
+        dtype: "float32", "float64", or None for that which it has.
+
+    Raises:
+        TypeError: it is no model.
+    """
+    if isinstance(model, Propagator):
+        if dtype is None or str(model.dtype) == f"torch.{dtype}":
+            return model
+        return Propagator(model.bundle, str(model.device), dtype=dtype)
+    if not isinstance(model, str | Path | Bundle):
+        raise TypeError(
+            f"model is a {type(model).__name__}; expected a name or path of a model, a Bundle or a Propagator"
+        )
+    return Propagator(model, device, dtype=dtype)
 
 
 class ModelMolecule:
@@ -59,8 +76,13 @@ class ModelMolecule:
                 where None.
 
         Raises:
+            TypeError: they are no Atoms.
             ValueError: another number of atoms, other elements, other bonds or the other handedness.
         """
+        from ase import Atoms
+
+        if not isinstance(atoms, Atoms):
+            raise TypeError(f"atoms is a {type(atoms).__name__}; expected ase.Atoms")
         if len(atoms) != len(self.symbols):
             raise ValueError(f"{self.name} covers a molecule of {len(self.symbols)} atoms, found {len(atoms)}")
         order, long = np.arange(len(atoms)) if before is None else before, ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -54,9 +55,11 @@ class Propagator:
         bundle: a `Bundle`, the path of one, or the name of a bundled model.
         device: "auto" takes CUDA where there is a device, else the CPU.
         threads: torch threads of this process; None leaves the setting alone.
+        dtype: "float32" or "float64", in which to compute; that of the bundle where None.
 
     Raises:
         BundleError: the bundle cannot be loaded.
+        ValueError: another dtype.
 
     Attributes:
         order: for each atom of the model its index in positions; None where they are in the model's order.
@@ -65,16 +68,27 @@ class Propagator:
     order: Ints | None = None
     _topology: Any = None
 
-    def __init__(self, bundle: Bundle | str | Path, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle | str | Path,
+        device: str = "auto",
+        threads: int | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        if dtype not in (None, "float32", "float64"):
+            raise ValueError(f"dtype is {dtype!r}; expected 'float32', 'float64' or None for the model's own")
         if threads is not None:
             torch.set_num_threads(threads)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
         self.bundle = bundle if isinstance(bundle, Bundle) else load(bundle, self.device)
-        self.module: Any = self.bundle.module.to(self.device)
         self.manifest = self.bundle.manifest
-        self.dtype = torch.float64 if self.manifest.dtype == "float64" else torch.float32
+        wanted = dtype or self.manifest.dtype
+        self.dtype = torch.float64 if wanted == "float64" else torch.float32
+        self.module: Any = self.bundle.module.to(self.device)
+        if wanted != self.manifest.dtype:
+            self.module = copy.deepcopy(self.module).to(self.dtype)
         self.n_atoms = int(self.module.n_atoms)
         self.lag_range = self.manifest.lag
         self.temperature = self.manifest.temperature

@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_forces
+from ase.io import read
 
 from latentmd.integrators import LatentCalculator
 from latentmd.model.file import save
+from latentmd.systems.bundled import bundled
 
 
 @pytest.fixture(scope="session")
@@ -187,3 +191,22 @@ def test_refusals(atoms: Atoms, ou_bundle: Path) -> None:
     atoms.positions[0, 0] = np.nan
     with pytest.raises(ValueError, match="not finite"):
         calc.get_potential_energy(atoms)
+
+
+def test_double_precision_has_derivatives_at_small_steps() -> None:
+    single, double = LatentCalculator("alanine-dipeptide"), LatentCalculator("alanine-dipeptide", dtype="float64")
+    atoms = read(bundled("alanine_dipeptide"))
+    atoms.calc = double
+    numerical = calculate_numerical_forces(atoms, eps=1e-6, iatoms=[3, 8])
+    np.testing.assert_allclose(numerical, atoms.get_forces()[[3, 8]], atol=1e-7)
+    energy = atoms.get_potential_energy()
+    atoms.calc = single
+    assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-5) and single.propagator.dtype == torch.float32
+    assert LatentCalculator(single.propagator, dtype="float64").propagator.module is not single.propagator.module
+    assert LatentCalculator(double.propagator, dtype="float64").propagator is double.propagator
+    assert pickle.loads(pickle.dumps(double)).propagator.dtype == torch.float64
+    assert repr(double) == "LatentCalculator(model 'alanine-dipeptide', head 'energy', float64, cpu)"
+    with pytest.raises(ValueError, match="dtype is 'half'; expected 'float32', 'float64'"):
+        LatentCalculator("alanine-dipeptide", dtype="half")
+    with pytest.raises(TypeError, match="model is a int"):
+        LatentCalculator(5)

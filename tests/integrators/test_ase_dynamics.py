@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms, units
-from ase.constraints import FixAtoms, FixBondLengths
+from ase.calculators.calculator import Calculator
+from ase.constraints import (
+    ExternalForce,
+    FixAtoms,
+    FixBondLengths,
+    FixCartesian,
+    FixCom,
+    FixedPlane,
+    FixSubsetCom,
+    Hookean,
+    MirrorForce,
+    MirrorTorque,
+)
 from ase.io import Trajectory
 
 from latentmd.integrators import LatentCalculator, LatentDynamics
@@ -62,7 +74,7 @@ def test_momenta_have_the_temperature(atoms: Atoms, ou_bundle: Path) -> None:
     assert np.mean(kelvin) == pytest.approx(350, rel=5 * np.sqrt(2 / 66 / 150))
 
 
-def test_no_calculator_is_asked(atoms: Atoms, ou_bundle: Path, tmp_path: Path) -> None:
+def test_a_calculator_is_asked_for_what_is_written(atoms: Atoms, ou_bundle: Path, tmp_path: Path) -> None:
     calls = []
 
     class Counting(LatentCalculator):
@@ -71,11 +83,117 @@ def test_no_calculator_is_asked(atoms: Atoms, ou_bundle: Path, tmp_path: Path) -
             super().calculate(*arguments, **options)
 
     atoms.calc = Counting(ou_bundle)
-    with _dynamics(atoms, atoms.calc.propagator, trajectory=str(tmp_path / "run.traj")) as dynamics:
-        dynamics.run(4)
+    _dynamics(atoms, atoms.calc.propagator).run(4)
     assert calls == []
+    path = str(tmp_path / "run.traj")
+    with _dynamics(atoms, atoms.calc.propagator, trajectory=path, loginterval=2) as dynamics:
+        dynamics.attach(lambda: None, interval=-3)
+        dynamics.run(5)
+    assert len(calls) == 4  # frames 0, 2 and 4, and step 3
+    with Trajectory(path) as trajectory:
+        assert len(trajectory) == 3
+        for frame in trajectory:
+            energy, forces = frame.get_potential_energy(), frame.get_forces()
+            frame.calc = LatentCalculator(ou_bundle)
+            assert energy == pytest.approx(frame.get_potential_energy(), abs=1e-6)
+            np.testing.assert_allclose(forces, frame.get_forces(), atol=1e-4)
+
+
+def test_a_calculator_without_forces_gives_its_energy(atoms: Atoms, ou_bundle: Path, tmp_path: Path) -> None:
+    class EnergyOnly(Calculator):
+        implemented_properties = ("energy",)
+
+        def calculate(self, *arguments: Any, **options: Any) -> None:
+            super().calculate(*arguments, **options)
+            self.results = {"energy": 2.5}
+
+    atoms.calc = EnergyOnly()
+    with _dynamics(atoms, ou_bundle, trajectory=str(tmp_path / "run.traj")) as dynamics:
+        dynamics.run(1)
     with Trajectory(str(tmp_path / "run.traj")) as trajectory:
-        assert len(trajectory) == 5
+        assert [frame.get_potential_energy() for frame in trajectory] == [2.5, 2.5]
+
+
+BY_FORCES = {
+    "Hookean": lambda: Hookean(a1=1, a2=18, rt=3.0, k=10.0),
+    "Hookean to a point": lambda: Hookean(a1=1, a2=(0.0, 0.0, 0.0), rt=3.0, k=10.0),
+    "Hookean to a plane": lambda: Hookean(a1=1, a2=(0.0, 0.0, 1.0, -3.0), k=10.0),
+    "ExternalForce": lambda: ExternalForce(0, 1, 0.5),
+    "MirrorForce": lambda: MirrorForce(0, 1),
+    "MirrorTorque": lambda: MirrorTorque(4, 6, 8, 14),
+    "of the user": lambda: type("Pull", (), {"adjust_forces": lambda *_: None, "adjust_positions": lambda *_: None})(),
+    "of the user, by energy": lambda: type("Bias", (Hookean,), {})(a1=1, a2=18, rt=3.0, k=10.0),
+}
+
+
+@pytest.mark.parametrize("kind", BY_FORCES)
+@pytest.mark.parametrize("later", [False, True])
+def test_constraints_that_act_by_forces_are_refused(atoms: Atoms, ou_bundle: Path, kind: str, later: bool) -> None:
+    dynamics = _dynamics(atoms, ou_bundle) if later else None
+    atoms.set_constraint([FixAtoms([0]), BY_FORCES[kind]()])
+    before = atoms.positions.copy()
+    with pytest.raises(ValueError, match=r"the constraint \w+ acts by forces, which a latent step does not use"):
+        (dynamics or _dynamics(atoms, ou_bundle)).run(1)
+    np.testing.assert_array_equal(atoms.positions, before)
+
+
+class _Above:
+    """A constraint of the user's own: an atom stays where it is along z."""
+
+    def adjust_positions(self, atoms: Atoms, new: Any) -> None:
+        new[3, 2] = atoms.positions[3, 2]
+
+    def adjust_momenta(self, atoms: Atoms, momenta: Any) -> None:
+        momenta[3, 2] = 0.0
+
+
+BY_POSITIONS = {
+    "nothing fixed": lambda: FixAtoms([]),
+    "FixCom": FixCom,
+    "FixSubsetCom": lambda: FixSubsetCom(range(6)),
+    "FixCartesian": lambda: FixCartesian([3], (False, False, True)),
+    "FixedPlane": lambda: FixedPlane([3], (0, 0, 1)),
+    "of the user": _Above,
+}
+
+
+@pytest.mark.parametrize("kind", BY_POSITIONS)
+def test_constraints_on_positions_are_kept(atoms: Atoms, ou_bundle: Path, kind: str) -> None:
+    atoms.set_constraint(BY_POSITIONS[kind]())
+    before = atoms.copy()
+    _dynamics(atoms, ou_bundle).run(3)
+    assert np.abs(atoms.positions - before.positions).max() > 0.1
+    if kind in ("FixCartesian", "FixedPlane", "of the user"):
+        assert atoms.positions[3, 2] == pytest.approx(before.positions[3, 2], abs=1e-9)
+    if kind in ("FixCom", "FixSubsetCom"):
+        part = range(6) if kind == "FixSubsetCom" else range(22)
+        np.testing.assert_allclose(atoms[part].get_center_of_mass(), before[part].get_center_of_mass(), atol=1e-8)
+
+
+def test_a_legacy_random_state_is_seeded_alike(atoms: Atoms, ou_bundle: Path) -> None:
+    ends = []
+    for seed in (4, 4, 5):
+        copy, rng = atoms.copy(), np.random.RandomState(seed)
+        LatentDynamics(copy, 50 * PS, ou_bundle, rng=rng).run(2)
+        ends.append(copy.positions)
+    np.testing.assert_array_equal(ends[0], ends[1])
+    assert np.abs(ends[0] - ends[2]).max() > 0.1
+
+
+def test_wrong_types_are_named_and_objects_have_a_repr(atoms: Atoms, ou_bundle: Path) -> None:
+    model = Propagator(ou_bundle)
+    for message, call in {
+        "atoms is a list": lambda: LatentDynamics([1], 50 * PS, model),
+        "timestep is 'long'; expected a number": lambda: LatentDynamics(atoms, "long", model),
+        "temperature_K is '350'": lambda: LatentDynamics(atoms, 50 * PS, model, temperature_K="350"),
+        "model is a Atoms": lambda: LatentDynamics(atoms, 50 * PS, atoms),
+        "rng is module": lambda: LatentDynamics(atoms, 50 * PS, model, rng=np.random),
+    }.items():
+        with pytest.raises(TypeError, match=message):
+            call()
+    dynamics = _dynamics(atoms, model)
+    dynamics.run(2)
+    assert repr(dynamics) == "LatentDynamics(model 'torsion-ou', 350 K, step 50 ps, 2 steps made)"
 
 
 def test_trajectory_and_log_without_calculator(atoms: Atoms, ou_bundle: Path, tmp_path: Path) -> None:
