@@ -2,7 +2,7 @@
 
 import sys
 
-from latentmd.replicas.benchmark import compare, table
+from latentmd.evaluation.replica_speed import compare, table
 from latentmd.systems.builder import build
 from latentmd.systems.bundled import bundled
 

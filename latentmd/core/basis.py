@@ -1,5 +1,6 @@
-"""The fixed linear change of basis between the JEPA latent and everything after it: slow axes and fast axes."""
+"""Fixed linear changes of basis between the latent and everything after it, for one molecule and by type of token."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -39,3 +40,89 @@ class LatentBasis(Basis):
         """Tokens [batch, tokens, dim] → slow [batch, 1, n_slow] and fast [batch, 1, n_fast] axes."""
         w = ((z.flatten(1) - self.mean) @ self.matrix).unsqueeze(1)
         return w[..., : self.n_slow], w[..., self.n_slow :]
+
+
+_RIDGE = 1e-4  # of the covariance's mean eigenvalue
+_FEWEST = 5000  # frames below which a type takes the basis of all types together
+
+
+class TypeBasis(Basis):
+    """w = (z − mean[type]) M[type] of each token; the first `n_slow` axes are slow.
+
+    Args:
+        mean: [types, dim].
+        matrix: [types, dim, dim].
+        n_slow: number of leading axes that a step propagates.
+    """
+
+    def forward(self, z: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens z [batch, tokens, dim], types [batch or 1, tokens, kinds] → slow and fast axes of each token."""
+        kind = types[..., 0]
+        w = ((z - self.mean[kind]).unsqueeze(-2) @ self.matrix[kind]).squeeze(-2)
+        return w[..., : self.n_slow], w[..., self.n_slow :]
+
+
+class TypeCovariances:
+    """Sums over pairs of frames from which a `TypeBasis` is fitted.
+
+    Every token is centred on its mean over the frames of one molecule, since what tells molecules apart does not move.
+
+    Args:
+        types: number of types.
+        dim: size of a token.
+        device: where the sums are kept.
+    """
+
+    def __init__(self, types: int, dim: int, device: torch.device) -> None:
+        self.count = torch.zeros(types, dtype=torch.float64, device=device)
+        self.total = torch.zeros(types, dim, dtype=torch.float64, device=device)
+        self.instant = torch.zeros(types, dim, dim, dtype=torch.float64, device=device)
+        self.lagged = torch.zeros(types, dim, dim, dtype=torch.float64, device=device)
+
+    def add(self, now: Tensor, later: Tensor, kind: Tensor) -> None:
+        """Pairs of one set of molecules: now, later [molecules, rows, tokens, dim]; kind [molecules, tokens] long.
+
+        Args:
+            now, later: tokens [molecules, rows, tokens, dim].
+            kind: type of each token [molecules, tokens], long.
+        """
+        now, later = now.double(), later.double()
+        rows = now.shape[1]
+        mean = (now.mean(1) + later.mean(1)) / 2
+        a, b = now - mean.unsqueeze(1), later - mean.unsqueeze(1)
+        instant = torch.einsum("mrti,mrtj->mtij", a, a) + torch.einsum("mrti,mrtj->mtij", b, b)
+        lagged = torch.einsum("mrti,mrtj->mtij", a, b)
+        flat = kind.flatten()
+        self.count.index_add_(0, flat, torch.full_like(flat, 2 * rows, dtype=torch.float64))
+        self.total.index_add_(0, flat, 2 * rows * mean.flatten(0, 1))
+        self.instant.index_add_(0, flat, instant.flatten(0, 1))
+        self.lagged.index_add_(0, flat, (lagged + lagged.transpose(-1, -2)).flatten(0, 1))
+
+    def fit(self, n_slow: int) -> tuple[TypeBasis, Tensor]:
+        """Whiten, then rotate by the time-lagged covariance (TICA; Pérez-Hernández et al. 2013), type by type.
+
+        Returns:
+            The basis, and the autocorrelations [types, dim] of its axes at the lag of the pairs.
+        """
+        pooled = _rotation(self.instant.sum(0), self.lagged.sum(0), float(self.count.sum()))
+        matrices, correlations, means = [], [], []
+        for k in range(len(self.count)):
+            n = float(self.count[k])
+            known = n >= _FEWEST
+            matrix, found = _rotation(self.instant[k], self.lagged[k], n) if known else pooled
+            matrices.append(matrix)
+            correlations.append(found)
+            means.append(self.total[k] / n if n > 0 else self.total.sum(0) / self.count.sum())
+        basis = TypeBasis(torch.stack(means).float(), torch.stack(matrices).float(), n_slow)
+        return basis, torch.stack(correlations).float()
+
+
+def _rotation(instant: Tensor, lagged: Tensor, count: float) -> tuple[Tensor, Tensor]:
+    c, k = instant / count, lagged / count
+    dim = c.shape[0]
+    values, vectors = torch.linalg.eigh(
+        c + _RIDGE * c.diagonal().mean() * torch.eye(dim, dtype=c.dtype, device=c.device)
+    )
+    white = vectors / values.sqrt()
+    found, turn = torch.linalg.eigh(white.T @ k @ white)
+    return white @ turn.flip(1), found.flip(0)

@@ -1,9 +1,51 @@
-"""Encoders of observations that are vectors: a perceptron, or the standardised vector itself."""
+"""Encoders of observations that are vectors: a perceptron, the standardised vector itself, an LSTM over a history."""
 
 import torch
 from torch import Tensor, nn
 
 from latentmd.core.layers import mlp
+
+
+class SequenceEncoder(nn.Module):
+    """Histories [batch, time, features] → tokens [batch, tokens, dim], by an LSTM (Hochreiter & Schmidhuber 1997).
+
+    Beside each vector its change from the one before goes in, standardised by itself since it is small beside the
+    vector. The token is read from the state after the last vector, and from that vector.
+
+    Args:
+        observations: typical ones [samples, time, features], for means and deviations.
+        tokens, dim: number and size of the tokens.
+        width, depth: size and number of the recurrent layers.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, observations: Tensor, tokens: int = 1, dim: int = 32, width: int = 64, depth: int = 1) -> None:
+        super().__init__()
+        shape = tuple(observations.shape)
+        if len(shape) != 3 or shape[1] < 2:
+            raise ValueError(f"observations have shape {shape}; expected [batch, time, features] of two or more times")
+        features = shape[2]
+        inputs = _with_changes(observations)[:, 1:].flatten(0, 1)
+        self.register_buffer("mean", inputs.mean(0))
+        self.register_buffer("scale", inputs.std(0).clamp_min(1e-6))
+        self.tokens, self.dim = tokens, dim
+        self.recurrent = nn.LSTM(2 * features, width, depth, batch_first=True)
+        self.read = nn.Linear(width + features, tokens * dim)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Histories [batch, time, features], oldest first, of any length → tokens [batch, tokens, dim]."""
+        x = (_with_changes(obs) - self.mean) / self.scale
+        states, _ = self.recurrent(x)
+        out: Tensor = self.read(torch.cat([states[:, -1], x[:, -1, : obs.shape[2]]], dim=-1))
+        return out.reshape(obs.shape[0], self.tokens, self.dim)
+
+
+def _with_changes(obs: Tensor) -> Tensor:
+    """[batch, time, features] → [batch, time, 2 · features]; the first change is zero."""
+    change = torch.cat([torch.zeros_like(obs[:, :1]), obs[:, 1:] - obs[:, :-1]], dim=1)
+    return torch.cat([obs, change], dim=-1)
 
 
 class VectorEncoder(nn.Module):

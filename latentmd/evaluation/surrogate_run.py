@@ -17,9 +17,9 @@ from latentmd.analysis.reference import ReferenceModel, check_length
 from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.arrays import Floats
 from latentmd.evaluation import accuracy, latent_baselines, relaxation, rollouts
+from latentmd.evaluation.baselines import chosen_baselines, frame_baselines
 from latentmd.evaluation.compare import POSITIVE_PHI, compare, point_values
 from latentmd.evaluation.document import document
-from latentmd.evaluation.frame_baselines import chosen_baselines, frame_baselines
 from latentmd.evaluation.frames import structure_metrics
 from latentmd.evaluation.inputs import trajectory_files
 from latentmd.evaluation.settings import FRAME_BASELINES, MODEL_BASELINES, EvaluationSettings

@@ -14,9 +14,9 @@ from latentmd.analysis.features import EvaluationError, FeatureSet
 from latentmd.analysis.metric import Comparison, Evaluation, Metric
 from latentmd.analysis.reference import ReferenceModel, check_length
 from latentmd.arrays import Floats
+from latentmd.evaluation.baselines import chosen_baselines, frame_baselines
 from latentmd.evaluation.compare import compare
 from latentmd.evaluation.document import document
-from latentmd.evaluation.frame_baselines import chosen_baselines, frame_baselines
 from latentmd.evaluation.frames import energy_metrics, structure_metrics
 from latentmd.evaluation.inputs import RunRecord, refuse_unused_interval, run_record, trajectory_files
 from latentmd.evaluation.page import write

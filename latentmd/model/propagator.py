@@ -325,8 +325,7 @@ class Propagator:
         Raises:
             PathModelError: there is no such file, or it belongs to another bundle.
         """
-        from latentmd.model.paths import load_path_model, path_file
-        from latentmd.model.peptide_paths import PeptideTrajectories
+        from latentmd.model.paths import PeptideTrajectories, load_path_model, path_file
 
         network, record = load_path_model(*path_file(self.bundle.path, self.manifest))
         return PeptideTrajectories(network, record, self.module) if record.kinds else network

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from latentmd.arrays import Doubles, Floats, Ints
-from latentmd.replicas.tables import tables
-from latentmd.replicas.terms import Terms, maxwell_boltzmann
+from latentmd.replicas.terms import Terms, maxwell_boltzmann, tables
 from latentmd.units import GAS_CONSTANT
 
 _RECENTRE, _PROJECT = 1, 2

@@ -21,10 +21,9 @@ from latentmd.io.atomic import write_npz
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.features import FEATURE_SIZES, MoleculeGraph
 from latentmd.training import stages
-from latentmd.training.basis import fit_basis
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, soft_torsions, some_frames
-from latentmd.training.embedding import collapse_diagnostics, encode_all
+from latentmd.training.embedding import collapse_diagnostics, encode_all, fit_basis
 from latentmd.training.labels import Labels
 from latentmd.training.loop import append_rows
 from latentmd.training.run import TrainingRun

@@ -16,8 +16,8 @@ from latentmd.io.trajectory import TrajectoryReader
 from latentmd.model.paths import PathRecord, beside, save_path_model
 from latentmd.model.propagator import Propagator
 from latentmd.training.loop import Stage, TrainingError
-from latentmd.training.masks import random_masks
 from latentmd.training.run import TrainingRun, claim_training
+from latentmd.training.windows import random_masks
 
 _BATCH = 500  # frames encoded at once
 

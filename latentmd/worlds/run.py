@@ -19,10 +19,9 @@ from latentmd.training.config import ConfigError, read_toml
 from latentmd.training.loop import Report
 from latentmd.training.run import TrainingRun
 from latentmd.worlds import evaluation, plots
-from latentmd.worlds.config import WorldConfig, check_predictor_kind, merged, world_config
+from latentmd.worlds.config import WorldConfig, check_predictor_kind, merged, recipe, world_config
 from latentmd.worlds.data import WorldData, vector_state, world_data
 from latentmd.worlds.model import WorldManifest, save_world
-from latentmd.worlds.recipes import recipe
 from latentmd.worlds.train import TrainedWorld, measure, train_parts
 
 MODEL, TABLE, CHECKPOINTS = "model.pt", "table.json", "checkpoints"

@@ -1,4 +1,4 @@
-"""The stages of a training on a world: joint-embedding prediction, predictors on frozen latents, read-outs."""
+"""Networks and stages of a training on a world: joint-embedding prediction, predictors on frozen latents, read-outs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from latentmd.arrays import Floats
 from latentmd.core.jepa import JEPA
 from latentmd.core.objectives import PerToken, conservation_loss
 from latentmd.core.steps import (
@@ -19,10 +20,68 @@ from latentmd.core.steps import (
     MLPPredictor,
     ResidualPredictor,
 )
+from latentmd.decoders.state import PictureDecoder, StateDecoder, TokenDecoder
+from latentmd.encoders.frames import ConvolutionalEncoder, FrameEncoder
+from latentmd.encoders.particles import ParticleEncoder
+from latentmd.encoders.vectors import SequenceEncoder, StandardEncoder, VectorEncoder
 from latentmd.training.embedding import build_objective, embedding_stage
 from latentmd.training.loop import Stage
 from latentmd.training.windows import LaggedWindows
 from latentmd.worlds.config import PredictorKind, WorldConfig
+from latentmd.worlds.data import WorldData
+
+_TYPICAL = 4000  # frames that fix means and deviations
+
+
+def new_encoder(data: WorldData, config: WorldConfig) -> nn.Module:
+    """An untrained encoder of the configured kind for observations like those of the training set."""
+    c = config.encoder
+    typical = _typical(data.train.observations)
+    builders: dict[str, Callable[[], nn.Module]] = {
+        "vector": lambda: VectorEncoder(typical, c.tokens, c.dim, c.width, c.depth),
+        "sequence": lambda: SequenceEncoder(typical, c.tokens, c.dim, c.width, c.depth),
+        "convolutions": lambda: ConvolutionalEncoder(typical.shape[1], c.tokens, c.dim, c.width, typical.shape[2]),
+        "frames": lambda: FrameEncoder(typical, c.tokens, c.dim, c.width),
+        "particles": lambda: _particle_encoder(data, typical, config),
+        "standard": lambda: StandardEncoder(typical),
+    }
+    return builders[c.kind]()
+
+
+def _particle_encoder(data: WorldData, typical: Tensor, config: WorldConfig) -> nn.Module:
+    c, world = config.encoder, data.particles()
+    dimensions = typical.shape[-1] // 2
+    speed = float(typical[..., dimensions:].square().mean().sqrt())
+    cutoff = min(world.cutoff, world.box / 2)
+    return ParticleEncoder(
+        dimensions * (world.box,), cutoff, c.dim, c.width, c.depth, speed=speed, observations=typical
+    )
+
+
+def new_readout(targets: Sequence[Floats], tokens: int, dim: int, config: WorldConfig) -> nn.Module:
+    """An untrained decoder of targets [frames, ...], one array per trajectory.
+
+    Pictures come from transposed convolutions, targets with a value for each of many particles [frames, tokens, ...]
+    token by token, anything else from a perceptron on all tokens.
+
+    Args:
+        targets: what is read out, [frames, ...] of each trajectory.
+        tokens, dim: shape of the latent.
+        config: of the training.
+    """
+    typical = _typical(targets)
+    if config.encoder.kind == "particles":
+        flat = typical.flatten(0, 1)
+        return TokenDecoder(dim, flat.mean(0), flat.std(0))
+    if typical.dim() == 3:
+        return PictureDecoder(tokens, dim, typical.mean(0), config.decoder.width)
+    return StateDecoder(tokens, dim, typical.mean(0), typical.std(0), config.decoder.width)
+
+
+def _typical(arrays: Sequence[Floats]) -> Tensor:
+    stride = max(1, sum(map(len, arrays)) // _TYPICAL)
+    return torch.from_numpy(np.concatenate([np.asarray(a[::stride], dtype=np.float32) for a in arrays]))
+
 
 Runs = list[NDArray[np.float32]]
 _LARGE = 2  # a large MLP is this many times wider, so about four times the parameters

@@ -13,11 +13,11 @@ from latentmd.core.jepa import JEPA
 from latentmd.training.embedding import collapse_diagnostics, encode_all
 from latentmd.training.loop import append_rows
 from latentmd.training.run import TrainingRun
-from latentmd.worlds import evaluation, networks, stages
+from latentmd.worlds import evaluation, stages
 from latentmd.worlds.config import WorldConfig
 from latentmd.worlds.data import Sample, WorldData
+from latentmd.worlds.evaluation import ensemble_figures, is_stochastic, structure_figures
 from latentmd.worlds.model import WorldModel
-from latentmd.worlds.statistics import ensemble_figures, is_stochastic, structure_figures
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def train_parts(
     predictors[evaluation.PERSISTENCE] = evaluation.Persistence()
     readouts = []
     for name, targets in (("reader", data.train.quantities), ("decoder", data.train.seen)):
-        untrained = networks.new_readout(targets, tokens, dim, config)
+        untrained = stages.new_readout(targets, tokens, dim, config)
         readouts.append(run.stage(stages.readout_stage(name, untrained, train, targets, config)))
     model = WorldModel(encoder, predictors[config.predictor.kind], *readouts)
     return TrainedWorld(model.eval(), predictors, train, test)
@@ -83,7 +83,7 @@ def train_encoder(
     """
     torch.manual_seed(config.seed)
     if encoder is None:
-        encoder = networks.new_encoder(data, config)
+        encoder = stages.new_encoder(data, config)
     if not any(p.requires_grad for p in encoder.parameters()):
         return encoder.eval(), None
     with torch.no_grad():

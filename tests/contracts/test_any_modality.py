@@ -21,10 +21,9 @@ from latentmd.core.steps import (
     ResidualPredictor,
 )
 from latentmd.decoders.state import PictureDecoder, StateDecoder, TokenDecoder
-from latentmd.encoders.convolutions import ConvolutionalEncoder
-from latentmd.encoders.frames import FrameEncoder
+from latentmd.encoders.frames import ConvolutionalEncoder, FrameEncoder
 from latentmd.encoders.particles import ParticleEncoder
-from latentmd.encoders.sequence import SequenceEncoder
+from latentmd.encoders.vectors import SequenceEncoder
 from latentmd.testing import check_encoder, check_predictor
 
 LAGS = (1.0, 2.0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from latentmd.systems.toy.world import WORLDS, world
 from latentmd.training.config import ConfigError
-from latentmd.worlds.config import check_predictor_kind, merged, world_config
+from latentmd.worlds.config import RECIPES, check_predictor_kind, merged, recipe, world_config
 
 
 def test_changes_are_laid_over_the_recipe() -> None:
@@ -28,3 +29,14 @@ def test_predictors_are_known_by_name() -> None:
     assert check_predictor_kind("langevin") == "langevin"
     with pytest.raises(ConfigError, match="did you mean 'langevin'"):
         check_predictor_kind("langevine")
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_every_world_has_a_valid_recipe(name: str) -> None:
+    for observe in world(name).observations:
+        found = world_config(name, observe, recipe(name, observe), {})
+        assert found.data.frames > found.horizon
+
+
+def test_no_recipe_is_left_over() -> None:
+    assert {name for name, _ in RECIPES} == set(WORLDS)

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from latentmd.cli.main import main
 from latentmd.systems.toy.double_pendulum import DoublePendulum
 from latentmd.systems.toy.world import WORLDS, world
+from latentmd.worlds.config import RECIPES, recipe
 from latentmd.worlds.model import load_world
-from latentmd.worlds.recipes import RECIPES, recipe
 from latentmd.worlds.run import plan_world
 
 TINY = """

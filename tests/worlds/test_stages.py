@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from latentmd.worlds.config import PredictorKind, WorldConfig
-from latentmd.worlds.stages import new_predictor, readout_stage, world_predictor_stage
+from latentmd.systems.toy.world import world
+from latentmd.worlds.config import PredictorKind, WorldConfig, recipe, world_config
+from latentmd.worlds.data import world_data
+from latentmd.worlds.stages import new_encoder, new_predictor, new_readout, readout_stage, world_predictor_stage
 
 CONFIG = WorldConfig.model_validate(
     {"world": "x", "observe": "y", "horizon": 3, "data": {"frames": 30},
@@ -46,3 +48,20 @@ def test_the_loss_of_a_readout_is_in_units_of_the_variance() -> None:
     stage = readout_stage("reader", Mean(), RUNS, targets, CONFIG)
     generator = torch.Generator().manual_seed(0)
     assert np.mean([float(stage.losses(generator)["loss"]) for _ in range(50)]) == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "observe"), [("double-pendulum", "coordinates"), ("two-balls", "pixels"), ("lennard-jones", "particles")]
+)
+def test_what_is_encoded_can_be_read_out(name: str, observe: str) -> None:
+    changes = {"data": {"train": 4, "test": 1, "frames": 30}, "horizon": 2,
+               "jepa": {"rollout": 1, "lag": (1, 1)}, "predictor": {"rollout": 1}}  # fmt: skip
+    config = world_config(name, observe, recipe(name, observe), changes)
+    data = world_data(world(name), config)
+    torch.manual_seed(0)
+    encoder = new_encoder(data, config).eval()
+    shown = torch.from_numpy(np.array(data.train.observations[0][:3], dtype=np.float32))
+    z = encoder(shown)
+    assert z.shape[0] == 3 and z.ndim == 3
+    readout = new_readout(data.train.seen, z.shape[1], z.shape[2], config)
+    assert readout(z, torch.zeros(3, 0)).shape == data.train.seen[0][:3].shape

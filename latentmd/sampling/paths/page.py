@@ -3,21 +3,185 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentmd.analysis.statistics import TORSION_PAIR_GRID
+from latentmd.analysis.thermodynamics import free_energy_surface
+from latentmd.arrays import Floats
 from latentmd.io.atomic import write_bytes
+from latentmd.report import figures
 from latentmd.report import page as report
 from latentmd.report.markup import bullets, table
 from latentmd.report.viewer import View
-from latentmd.sampling.paths import figures
 from latentmd.sampling.paths.batch import path_file
 from latentmd.units import format_time
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from latentmd.sampling.paths.passages import Channel, Drawn, Passage
     from latentmd.sampling.paths.plan import PathPlan
+
+_LINES = 8  # paths drawn as lines
+_DOTS = 6000  # frames drawn as dots
+_TOP = 6.0  # kcal/mol at which the colours of a surface end
+_BINS = 50
+
+
+def overview(plan: PathPlan, drawn: Drawn, passages: Sequence[Passage]) -> bytes:
+    """PNG with the paths on the (phi, psi) surface where there is one, on the slow axes, and their states over time.
+
+    Args:
+        plan: of the run.
+        drawn: the paths.
+        passages: of each path.
+    """
+    pairs = _turning_pair(plan, drawn)
+    made, axes = figures.figure(1, 2 + len(pairs), width=4.0, height=3.4)
+    for pair, axis in zip(pairs, axes[:1], strict=False):
+        _ramachandran((made, axis), plan, drawn, passages, pair)
+    if drawn.slow[0, 0].size > 1:
+        _slow_axes(made, axes[-2], plan, drawn, passages)
+    else:
+        axes[-2].set_axis_off()
+    _states(axes[-1], plan, drawn)
+    return figures.png(made)
+
+
+def _turning_pair(plan: PathPlan, drawn: Drawn) -> list[tuple[int, int]]:
+    """The (phi, psi) columns that differ most between the ends of the paths; none where there are no such torsions."""
+    if plan.spec.kind != "torsions":
+        return []
+    first, last = (np.exp(1j * drawn.torsions[:, place].astype(np.float64)).mean(axis=0) for place in (0, -1))
+    turns = np.abs(first - last)
+    return sorted(plan.spec.pairs, key=lambda pair: -float(turns[list(pair)].sum()))[:1]
+
+
+def _ramachandran(
+    place: tuple[Any, Axes], plan: PathPlan, drawn: Drawn, passages: Sequence[Passage], pair: tuple[int, int]
+) -> None:
+    made, axis = place
+    counts = _pair_counts(plan, pair)
+    bounds = figures.ramachandran_bounds()
+    temperature = plan.subject.molecule.protocol.temperature
+    if counts is not None:
+        image = axis.imshow(
+            free_energy_surface(counts, temperature).T, origin="lower", extent=bounds, aspect="auto", cmap="Greys_r",
+            vmin=-2, vmax=_TOP,
+        )  # fmt: skip
+        bar = made.colorbar(image, ax=axis, shrink=0.8)
+        bar.set_label("free energy (kcal/mol)")
+        bar.ax.set_ylim(0, _TOP)
+    angles = np.degrees(drawn.torsions[:, :, list(pair)])
+    _draw(made, axis, angles, passages, wrap=360.0)
+    names = plan.spec.names
+    axis.set(
+        xlim=bounds[:2], ylim=bounds[2:], xlabel=f"{names[pair[0]]} (degrees)", ylabel=f"{names[pair[1]]} (degrees)"
+    )
+    axis.set(xticks=[-180, -90, 0, 90, 180], yticks=[-180, -90, 0, 90, 180], title="paths on the free-energy surface")
+
+
+def _pair_counts(plan: PathPlan, pair: tuple[int, int]) -> Floats | None:
+    """(phi, psi) counts of the model's training data, or of its own equilibrium where it does not have them."""
+    label = plan.spec.names[pair[0]].split()[1]
+    stored = {r.residue: np.array(r.counts, dtype=np.float64) for r in plan.subject.manifest.reference.ramachandran}
+    if label in stored or not len(plan.equilibrium):
+        return stored.get(label)
+    return TORSION_PAIR_GRID.counts(plan.equilibrium[:, list(pair)])
+
+
+def _slow_axes(made: Any, axis: Axes, plan: PathPlan, drawn: Drawn, passages: Sequence[Passage]) -> None:
+    chain = plan.chain
+    every, flat = _projected(plan, chain.points), _projected(plan, drawn.slow.reshape(-1, *drawn.slow.shape[2:]))
+    shown = [0, 1]
+    if chain.partition is not None:  # of several slow directions, those in which the ends differ
+        ends = flat.reshape(*drawn.slow.shape[:2], -1)[:, [0, -1]].mean(axis=0)
+        shown = np.argsort(-np.abs(ends[1] - ends[0]) / every.std(axis=0))[:2].tolist()
+    points = every[:, shown]
+    counts, x, y = np.histogram2d(points[:, 0], points[:, 1], bins=_BINS, weights=chain.weight)
+    surface = free_energy_surface(counts, plan.subject.molecule.protocol.temperature)
+    extent = (float(x[0]), float(x[-1]), float(y[0]), float(y[-1]))
+    axis.imshow(surface.T, origin="lower", extent=extent, aspect="auto", cmap="Greys_r", vmin=-2, vmax=_TOP)
+    _draw(made, axis, flat[:, shown].reshape(*drawn.slow.shape[:2], 2), passages, bar=True)
+    for state in range(len(chain.populations)):
+        chosen = chain.states[chain.cell] == state
+        centre = np.average(points[chosen], axis=0, weights=chain.weight[chosen])
+        box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "0.3", "lw": 0.6}
+        axis.annotate(str(state + 1), (float(centre[0]), float(centre[1])), fontsize=8, bbox=box)
+    kind = "slow axis" if chain.partition is None else "slow direction (TICA)"
+    names = [f"{kind} {column + 1}" for column in shown]
+    axis.set(xlabel=names[0], ylabel=names[1], title="paths in the latent, and its states")
+
+
+def _projected(plan: PathPlan, points: Floats) -> Floats:
+    """Points on the slow axes, or in the directions that fitted cells lie in; shape (points, axes)."""
+    flat, partition = points.reshape(len(points), -1), plan.chain.partition
+    return np.asarray(flat if partition is None else (flat - partition.mean) @ partition.axes)
+
+
+def _draw(
+    made: Any, axis: Axes, values: Floats, passages: Sequence[Passage], wrap: float = 0.0, bar: bool = False
+) -> None:
+    """Frames as dots coloured by time, and the transitions of some paths as lines."""
+    count, frames, _ = values.shape
+    flat = values.reshape(-1, 2)
+    time = np.tile(np.linspace(0, 1, frames), count)
+    pick = np.random.default_rng(0).permutation(len(flat))[:_DOTS]
+    dots = axis.scatter(flat[pick, 0], flat[pick, 1], c=time[pick], s=3, cmap="plasma", alpha=0.5, lw=0, vmin=0, vmax=1)
+    if bar:
+        made.colorbar(dots, ax=axis, shrink=0.8).set_label("share of the path's time")
+    for path, found in list(zip(values, passages, strict=True))[:_LINES]:
+        last = frames if found.arrives < 0 else found.arrives + 1
+        part = np.array(path[found.leaves : last], dtype=np.float64)
+        for start, end in pairwise(part):
+            turn = wrap * np.round((end - start) / wrap) if wrap else np.zeros(2)
+            for a, b in {(tuple(start), tuple(end - turn)), (tuple(start + turn), tuple(end))}:
+                axis.plot((a[0], b[0]), (a[1], b[1]), color="#0f766e", lw=0.9, alpha=0.8)
+    for place, marker in ((0, "o"), (-1, "s")):
+        axis.plot(*_mean(values[:, place], wrap), marker, mfc="white", mec="k", ms=6)
+
+
+def _mean(points: Floats, wrap: float) -> Floats:
+    """Mean of points, of angles where they wrap."""
+    if not wrap:
+        return np.asarray(points.mean(axis=0))
+    return np.asarray(np.angle(np.exp(2j * np.pi / wrap * points).mean(axis=0)) * wrap / (2 * np.pi))
+
+
+def _states(axis: Axes, plan: PathPlan, drawn: Drawn) -> None:
+    """Share of the paths in each state, and what the exact bridge of the chain of cells says."""
+    states = plan.chain.states[drawn.cells]
+    times = plan.request.interval * np.arange(states.shape[1])
+    starts = drawn.cells[:, 0]
+    exact = np.zeros((states.shape[1], len(plan.chain.stationary)))
+    for cell in np.unique(starts):
+        exact += drawn.weight[starts == cell].sum() * plan.guide.marginals(int(cell))
+    for state in range(len(plan.chain.populations)):
+        colour = f"C{state}"
+        axis.plot(times, drawn.weight @ (states == state), color=colour, lw=1.4, label=f"state {state + 1}")
+        axis.plot(times, exact[:, plan.chain.states == state].sum(axis=1), color=colour, lw=0.9, ls="--")
+    axis.set(xlabel="time (ps)", ylabel="share of the paths", ylim=(-0.02, 1.02), title="states over time")
+    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def transitions(plan: PathPlan, passages: Sequence[Passage]) -> bytes | None:
+    """PNG with the durations of the transitions and the times at which they end; None where there is none."""
+    step = plan.request.interval
+    durations = np.array([step * (p.arrives - p.leaves) for p in passages if p.arrives >= 0])
+    if not len(durations):
+        return None
+    arrivals = np.array([step * p.arrives for p in passages if p.arrives >= 0])
+    made, axes = figures.figure(1, 2, width=3.6)
+    most = np.quantile(durations, 0.99) + step
+    axes[0].hist(durations, bins=np.arange(step / 2, most + step, step).tolist(), color=figures.GENERATED)
+    axes[0].set(xlabel="duration (ps)", ylabel="paths", title="last in one state to first in the other")
+    axes[1].hist(arrivals, bins=np.linspace(0, plan.request.time, 21).tolist(), color=figures.GENERATED)
+    axes[1].set(xlabel="time (ps)", ylabel="paths", title="first arrival")
+    return figures.png(made)
+
 
 _VIEWED = 3  # paths in the 3-D view
 _ROWS = 12  # channels in the table
@@ -46,12 +210,12 @@ def write_page(
     """
     passages, ways = found
     folder, request = plan.request.out, plan.request
-    image = figures.overview(plan, drawn, passages)
+    image = overview(plan, drawn, passages)
     write_bytes(folder / "paths.png", image)
     rows = [(way.name, f"{way.count:,}", f"{way.share:.1%} ({way.low:.1%} to {way.high:.1%})") for way in ways[:_ROWS]]
     states = [(str(s["state"]), s["at"], f"{s['population']:.1%}", f"{s['share_of_path_frames']:.1%}")
               for s in summary["states"]]  # fmt: skip
-    durations = figures.transitions(plan, passages)
+    durations = transitions(plan, passages)
     sections = [
         report.Section("Paths", figures=[(image, _CAPTION)]),
         report.Section("Ways between the ends", _ways_text(ways, summary), table(("states", "paths", "share"), rows)),

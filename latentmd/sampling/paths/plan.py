@@ -14,8 +14,7 @@ from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.sampling.paths.batch import Bridge, Frames
 from latentmd.sampling.paths.cells import CellChain, bridge_to, cell_chain, check_reach
 from latentmd.sampling.paths.moves import Moves, moves_of
-from latentmd.sampling.paths.request import PathsRequest, Subject
-from latentmd.sampling.paths.subject import subject_of
+from latentmd.sampling.paths.request import PathsRequest, Subject, subject_of
 from latentmd.units import format_time
 
 if TYPE_CHECKING:

@@ -26,8 +26,7 @@ from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResu
 from latentmd.sampling.paths.given import Given, read_given
 from latentmd.sampling.paths.plan import frames_of
 from latentmd.sampling.paths.relax import settle
-from latentmd.sampling.paths.request import Subject
-from latentmd.sampling.paths.subject import subject_of
+from latentmd.sampling.paths.request import Subject, subject_of
 from latentmd.sampling.paths.windows import fill_windows
 from latentmd.sampling.request import Report, no_report, picoseconds
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions

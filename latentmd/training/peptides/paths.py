@@ -12,9 +12,8 @@ from latentmd.arrays import Floats
 from latentmd.core.paths.masked import MaskedTrajectory
 from latentmd.io.trajectory import TrajectoryReader
 from latentmd.model.binding import bound_peptide
-from latentmd.model.paths import PathRecord, save_path_model
+from latentmd.model.paths import PathRecord, residue_features, residue_kinds, save_path_model
 from latentmd.model.peptide_file import PeptideFile, load_peptides
-from latentmd.model.peptide_paths import residue_features, residue_kinds
 from latentmd.training.paths import PathTraining, Told, fit_paths, training_folder
 from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, find_molecules, split_molecules
 from latentmd.training.run import TrainingRun

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from latentmd.core.paths.masked import MaskedTrajectory
-from latentmd.training.masks import random_masks
+from latentmd.training.windows import random_masks
 
 FRAMES = 12
 
