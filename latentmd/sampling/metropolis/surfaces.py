@@ -12,7 +12,7 @@ from latentmd.arrays import Floats, Ints
 from latentmd.report import figures
 
 _BINS = 40  # bins of a surface along each axis
-_PAIRS = 3  # most surfaces over torsions
+_PAIRS = 12  # most surfaces over torsions
 
 
 @dataclass(frozen=True)

@@ -217,18 +217,30 @@ def write_page(
               for s in summary["states"]]  # fmt: skip
     durations = transitions(plan, passages)
     sections = [
+        report.Section("How far to trust it", body=bullets(_trust(summary, request.count))),
         report.Section("Paths", figures=[(image, _CAPTION)]),
         report.Section("Ways between the ends", _ways_text(ways, summary), table(("states", "paths", "share"), rows)),
         report.Section("States of the model", "Metastable sets of the chain of cells (PCCA+).",
                        table(("state", "where", "population", "share of path frames"), states)),
         report.Section("Transitions", figures=[(durations, "Durations and arrivals")] if durations else []),
-        report.Section("What the run did", _METHOD, _work(plan, summary) + bullets(summary["notes"])),
+        report.Section("What the run did", _METHOD, _work(plan, summary)),
     ]  # fmt: skip
     lead = (
         f"{request.count:,} paths from {plan.ends[0].name} to {plan.ends[1].name} in {format_time(request.time)}, a "
         f"frame every {format_time(request.interval)}"
     )
     report.write_page(folder / "paths.html", "Paths", lead, sections, _view(plan))
+
+
+def _trust(summary: dict[str, Any], count: int) -> list[str]:
+    sound = summary["frames_sound_before_relaxation"]
+    checks = "" if sound is None else f"{sound:.2%} of the drawn frames passed the structure checks as drawn, and "
+    return [
+        "Paths are the model's own: where it is wrong about how the molecule moves, so are they",
+        f"{summary['independent_paths']:.0f} of {count:,} paths are independent of each other; intervals count these",
+        f"{checks}{summary['frames_failing_checks']:,} of {summary['frames']:,} frames fail one at the end",
+        *summary["notes"],
+    ]
 
 
 def _ways_text(ways: Sequence[Channel], summary: dict[str, Any]) -> str:
