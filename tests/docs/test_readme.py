@@ -15,6 +15,7 @@ from tests.command_lines import parse
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 LONGEST = 110  # lines of the README
+WIDEST = 100  # columns of code on a page of the site
 TWO_LINES = (
     "pip install . && latentmd simulate systems/molecules/alanine_dipeptide.pdb",
     "pip install '.[test]' && pytest",
@@ -71,6 +72,13 @@ def test_links_exist(path: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)", (ROOT / path).read_text()):
         if not target.startswith(("http", "mailto")):
             assert ((ROOT / path).parent / target).exists(), f"{path} links to {target}"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_lines_of_code_fit_on_the_page(path: str) -> None:
+    code = re.findall(r"^```[^\n]*\n(.*?)^```$", (ROOT / path).read_text(), re.DOTALL | re.MULTILINE)
+    long = [line for block in code for line in block.splitlines() if len(line) > WIDEST]
+    assert not long, f"more than {WIDEST} columns in {path}: {long}"
 
 
 def test_every_example_is_listed() -> None:
