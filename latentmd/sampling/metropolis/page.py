@@ -136,16 +136,22 @@ def remarks(found: Populations) -> list[str]:
 
 def _rates(summary: dict[str, Any]) -> str:
     def time(value: float | None, error: float | None) -> str:
-        return UNKNOWN if value is None else f"{value:.3g} ± {error:.2g}"
+        return UNKNOWN if value is None else f"{_plain_number(value, 3)} ± {_plain_number(error, 2)}"
 
     if not summary["first_passage_ps"]:
         return ""
     rows = []
     for name, found in summary["first_passage_ps"].items():
         into, out, twice = found["into"], found["out"], found["twice_the_lag"]
-        both = ", ".join(UNKNOWN if t is None else f"{t:.3g}" for t in twice)
+        both = ", ".join(UNKNOWN if t is None else _plain_number(t, 3) for t in twice)
         rows.append((name, time(*into), time(*out), both))
     return table(("state", "time to get in (ps)", "time to get out (ps)", "both at twice the lag (ps)"), rows)
+
+
+def _plain_number(value: float | None, digits: int) -> str:
+    """A number with so many digits and no power of ten, such as 1,230."""
+    short = f"{value:.{digits}g}"
+    return f"{float(short):,.0f}" if "e+" in short else short
 
 
 def _plain(found: Populations, beside: Control, summary: dict[str, Any]) -> str:
