@@ -92,6 +92,8 @@ def test_a_stopped_run_goes_on_and_equals_the_uninterrupted_one(
     one, two = (np.load(tmp_path / name / "metropolised.npz") for name in ("whole", "parts"))
     for name in one.files:
         np.testing.assert_array_equal(one[name], two[name])
+    wells = [json.loads((tmp_path / name / "summary.json").read_text())["populations"] for name in ("whole", "parts")]
+    assert wells[0] == wells[1] and all(len(well["degrees"]) == 2 for well in wells[0].values())
 
 
 def test_a_budget_ends_it_in_words(tmp_path: Path) -> None:
