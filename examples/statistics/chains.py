@@ -51,7 +51,7 @@ def states(angles: np.ndarray) -> tuple[Well, ...]:
     turns = {turn.name: turn for turn in turns_of(molecule.topology, reference)}
     if o.out.exists():
         first = json.loads(o.out.read_text().splitlines()[0])["wells"]
-        return tuple(Well(name, turns[turn], low, high, peak) for name, (turn, low, high, peak) in first.items())
+        return tuple(Well(name, turns[turn], low, high, centre) for name, (turn, low, high, centre) in first.items())
     found = wells(tuple(turns.values()), angles)
     if o.state is not None:
         torsion, low, high = o.state
@@ -75,7 +75,7 @@ def run(seed: int) -> dict:
         "seed": seed, "kernels": o.kernels, "calls": calls, "seconds": time.process_time() - begin, "pilot": piloted,
         "chains": plan.ladders, "temperatures": plan.temperatures.tolist(), "accepted": piece.counts.shares,
         "states": {w.name: [float(p), float(e), float(n), float(r)] for w, p, e, n, r in rows},
-        "wells": {w.name: [w.turn.name, w.low, w.high, w.peak] for w in found.wells},
+        "wells": {w.name: [w.turn.name, w.low, w.high, w.centre] for w in found.wells},
     }  # fmt: skip
 
 

@@ -25,16 +25,16 @@ class Interval:
 
     Attributes:
         low, high: where it is cut, degrees, low < high <= low + period, low from -period / 2 on.
-        peak: where the density is highest, degrees in [0, period).
+        centre: mean of the torsion within it, degrees in [0, period).
     """
 
     low: float
     high: float
-    peak: float
+    centre: float
 
 
 def intervals(degrees: Floats, period: float) -> list[Interval]:
-    """Cut a torsion at the minima of its density, in the order of the peaks; the whole circle where there is one well.
+    """Cut a torsion at the minima of its density, in the order of the circle; the whole of it where there is one well.
 
     Args:
         degrees: values, any shape; only what is left after division by `period` counts.
@@ -54,15 +54,18 @@ def intervals(degrees: Floats, period: float) -> list[Interval]:
         peaks, cuts = np.delete(peaks, worst), np.delete(cuts, worst)
     size = period / _BINS
     if len(cuts) < 2:
-        top = (int(peaks[np.argmax(under[peaks])]) + 0.5) * size
-        return [Interval(top - period / 2, top + period / 2, top)]
-    lows = np.array([_middle_of_valley(under, int(a), int(b)) for a, b in zip(np.roll(peaks, 1), peaks, strict=True)])
-    widths = (np.roll(lows, -1) - lows) % _BINS
-    first = (lows + _BINS / 2) % _BINS - _BINS / 2
-    return [
-        Interval(float(low * size), float((low + width) * size), float((peak + 0.5) * size))
-        for low, width, peak in zip(first, widths, peaks, strict=True)
-    ]
+        lows, widths = (peaks[np.argmax(under[peaks])] + (_BINS + 1) / 2) % _BINS * np.ones(1), np.full(1, float(_BINS))
+    else:
+        ends = zip(np.roll(peaks, 1), peaks, strict=True)
+        lows = np.array([_middle_of_valley(under, int(a), int(b)) for a, b in ends])
+        widths = (np.roll(lows, -1) - lows) % _BINS
+    found = []
+    for low, width in zip((lows + _BINS / 2) % _BINS - _BINS / 2, widths, strict=True):
+        after = (np.arange(_BINS) + 0.5 - low) % _BINS
+        weight = np.where(after < width, under, 0.0)
+        centre = (low + (weight @ after) / weight.sum()) % _BINS
+        found.append(Interval(float(low * size), float((low + width) * size), float(centre * size)))
+    return found
 
 
 def smoothed(degrees: Floats, period: float) -> Doubles:

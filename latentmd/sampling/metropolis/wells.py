@@ -4,8 +4,8 @@ Wells are found in the chains themselves: each torsion's density, all chains tog
 (`latentmd.sampling.metropolis.density`). Everything that is counted, tested or compared afterwards, plain MD included,
 uses the same cuts. Turns that only exchange equivalent atoms are no states, and torsions are counted modulo them.
 
-A torsion of a bond between two atoms with four neighbours has wells called g+, t and g- where the density is highest
-within 30 degrees of 60, 180 and -60; every other well is named by where the density is highest.
+A torsion of a bond between two atoms with four neighbours has wells called g+, t and g- where their mean is within 30
+degrees of 60, 180 and -60; every other well is named by its mean.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ class Well:
         name: such as "phi ALA2 near -70°" or "chi1 LEU3 g+".
         turn: the torsion.
         low, high: degrees, low < high <= low + period; the lower end belongs to the well.
-        peak: where the density is highest, degrees.
+        centre: mean of the torsion within it, degrees.
     """
 
     name: str
     turn: Turn
     low: float
     high: float
-    peak: float = 0.0
+    centre: float = 0.0
 
     @property
     def only(self) -> bool:
@@ -195,7 +195,7 @@ def wells(turns: Sequence[Turn], angles: Floats) -> tuple[Well, ...]:
         if len(set(labels)) < len(labels):
             labels = [f"{part.low:.0f}° to {part.high:.0f}°" for part in parts]
         found += [
-            Well(f"{turn.name} {label}", turn, part.low, part.high, part.peak)
+            Well(f"{turn.name} {label}", turn, part.low, part.high, part.centre)
             for label, part in zip(labels, parts, strict=True)
         ]
     return tuple(found)
@@ -204,9 +204,9 @@ def wells(turns: Sequence[Turn], angles: Floats) -> tuple[Well, ...]:
 def _label(turn: Turn, part: Interval) -> str:
     if turn.staggered and turn.period == 360:
         for label, ideal in _STAGGERED.items():
-            if abs((part.peak - ideal + 180) % 360 - 180) <= _WITHIN:
+            if abs((part.centre - ideal + 180) % 360 - 180) <= _WITHIN:
                 return label
-    images = [10 * round(part.peak / 10) + turn.period * i for i in range(round(360 / turn.period))]
+    images = [10 * round(part.centre / 10) + turn.period * i for i in range(round(360 / turn.period))]
     return "near " + ", ".join(f"{place}°" for place in sorted(180 - round(180 - image) % 360 for image in images))
 
 
@@ -226,7 +226,7 @@ def mirror_pairs(found: Sequence[Well]) -> list[tuple[int, int]]:
         ]
         if not others:
             continue
-        turned = (total - well.peak - np.array([found[j].peak for j in others])) / well.turn.period
+        turned = (total - well.centre - np.array([found[j].centre for j in others])) / well.turn.period
         distance = np.abs(turned - np.round(turned)) * well.turn.period
         nearest = others[int(np.argmin(distance))]
         if nearest != i and distance.min() < _WITHIN:

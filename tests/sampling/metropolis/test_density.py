@@ -24,7 +24,7 @@ def test_smoothing_keeps_the_count_and_is_a_gaussian() -> None:
 def test_cuts_lie_at_the_minima() -> None:
     """Two wells of equal width: minima half way between, on both sides of the circle."""
     found = intervals(_draws([60.0, 180.0], 15.0, 20000), 360.0)
-    assert [round(part.peak / 10) for part in found] == [6, 18]
+    assert [round(part.centre / 10) for part in found] == [6, 18]
     assert found[0].high == pytest.approx(120.0, abs=6) and found[0].low == pytest.approx(-60.0, abs=15)
     assert found[1].low % 360 == pytest.approx(found[0].high) and found[1].high - found[1].low < 360
 
@@ -55,11 +55,11 @@ def test_noise_makes_no_wells() -> None:
 
 def test_a_small_well_behind_a_high_barrier_counts() -> None:
     found = intervals(np.concatenate([_draws([200.0], 12.0, 5000), _draws([60.0], 10.0, 40)]), 360.0)
-    assert [round(part.peak / 10) for part in found] == [6, 20]
+    assert [round(part.centre / 10) for part in found] == [6, 20]
 
 
 def test_the_only_well_is_the_circle() -> None:
     (one,) = intervals(np.full(100, -90.0), 360.0)
-    assert one.high - one.low == 360 and one.peak == pytest.approx(270.5)
+    assert one.high - one.low == 360 and one.centre == pytest.approx(270.5)
     (folded,) = intervals(_draws([10.0, 190.0], 10.0, 1000), 180.0)
-    assert folded.high - folded.low == 180 and folded.peak == pytest.approx(10.0, abs=4)
+    assert folded.high - folded.low == 180 and folded.centre == pytest.approx(10.0, abs=4)
