@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latentmd.arrays import Floats
+from latentmd.io.pdb import pdb_text
 from latentmd.model.file import BundleError, save
 from latentmd.model.manifest import Manifest, ZeroShot
 from latentmd.model.neighbours import known_pairs, latent_distance, mean_tokens, nearest_sequences
@@ -132,12 +132,3 @@ def zero_shot(bound: BoundPeptide, found: Chain, file: PeptideFile) -> ZeroShot:
         pairs=known_pairs(found.sequence, trained),
         latent_distance=distance,
     )
-
-
-def pdb_text(topology: Any, positions: Floats) -> str:
-    """PDB file of a structure, nm."""
-    from openmm import app, unit
-
-    text = io.StringIO()
-    app.PDBFile.writeFile(topology, np.asarray(positions) * unit.nanometer, text, keepIds=True)
-    return text.getvalue()

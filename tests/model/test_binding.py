@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from openmm.app import PDBFile
 
-from latentmd.model.binding import bind, bound_peptide, pdb_text, zero_shot
+from latentmd.io.pdb import pdb_text
+from latentmd.model.binding import bind, bound_peptide, zero_shot
 from latentmd.model.file import BundleError, read_manifest
 from latentmd.model.peptide_file import PeptideFile, load_peptides
 from latentmd.systems.bundled import bundled

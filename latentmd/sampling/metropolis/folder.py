@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.io.atomic import write_npz, write_text
+from latentmd.io.atomic import write_npz
 from latentmd.io.folder import FolderLock, Policy, RunFiles, claim_folder
+from latentmd.io.pdb import write_pdb
 from latentmd.systems.protocol import SYSTEM_FILE
 
 if TYPE_CHECKING:
@@ -59,18 +60,12 @@ class ChainsFolder:
 
     def write_topology(self, molecule: Molecule, positions: NDArray[Any]) -> None:
         """Write topology.pdb once, and the System of a molecule with its own force field."""
-        import io
-
-        from openmm import app, unit
-
         from latentmd.systems.own_force_field import write_system
 
         if self.topology.exists():
             return
         write_system(molecule, self.path)
-        text = io.StringIO()
-        app.PDBFile.writeFile(molecule.topology, positions * unit.nanometer, text, keepIds=True)
-        write_text(self.topology, text.getvalue())
+        write_pdb(self.topology, molecule.topology, positions)
 
 
 def open_folder(path: Path, request: Mapping[str, Any], policy: Policy) -> tuple[ChainsFolder, FolderLock]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from latentmd.arrays import Doubles, Floats
 from latentmd.io.atomic import replacing, write_bytes, write_json
 from latentmd.io.folder import Policy, RunFiles, claim_folder, policy_of
+from latentmd.io.pdb import write_pdb
 from latentmd.io.provenance import read_provenance, write_provenance
 from latentmd.io.writer import FrameWriter
 from latentmd.report import page as report_page
@@ -25,7 +26,6 @@ from latentmd.report.viewer import View
 from latentmd.sampling.errors import RunError, Stopped
 from latentmd.sampling.paths.batch import KINDS
 from latentmd.sampling.paths.request import Subject
-from latentmd.sampling.paths.run import write_topology
 from latentmd.sampling.processes import LocalProcesses, WorkerError, cores
 from latentmd.sampling.request import Report
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
@@ -168,7 +168,7 @@ def run_fill(plan: FillPlan, report: Report, begin: float) -> FillResult:
         if (folder / "summary.json").exists():
             summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
             return FillResult(folder, summary, result.trajectory, result.topology)
-        write_topology(result.topology, plan.subject.molecule, plan.subject.reference)
+        write_pdb(result.topology, plan.subject.molecule.topology, plan.subject.reference)
         plan.wall["preparation"] = clock.perf_counter() - begin
         start = clock.perf_counter()
         _draw(plan, report)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from latentmd.arrays import Doubles
 from latentmd.io.atomic import write_json, write_text
 from latentmd.io.folder import RunFiles, check_folder, claim_folder
+from latentmd.io.pdb import write_pdb
 from latentmd.io.provenance import read_provenance, write_provenance
 from latentmd.sampling.errors import RunError, Stopped
 from latentmd.sampling.paths.batch import KINDS, Batch, draw_batch, path_file
@@ -34,7 +35,6 @@ from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 
 if TYPE_CHECKING:
     from latentmd.sampling.paths.plan import PathPlan
-    from latentmd.systems.builder import Molecule
 
 _SHARED = 0.5  # share of different ancestors below which the summary warns that paths share their past
 
@@ -250,7 +250,7 @@ def _finished(folder: Path) -> PathsResult | None:
 def _execute(plan: PathPlan, report: Report, begin: float) -> PathsResult:
 
     request, folder = plan.request, plan.request.out
-    write_topology(folder / "topology.pdb", plan.subject.molecule, plan.subject.reference)
+    write_pdb(folder / "topology.pdb", plan.subject.molecule.topology, plan.subject.reference)
     batches = _batches(plan)
     wall = {"preparation": clock.perf_counter() - begin}
     start = clock.perf_counter()
@@ -300,20 +300,3 @@ def draw_all(batches: Sequence[Batch], processes: int | None, report: Report) ->
         raise Stopped(batches[0].folder) from None
     except (WorkerError, OSError) as error:
         raise RunError(str(error)) from error
-
-
-def write_topology(path: Path, molecule: Molecule, positions: Any) -> None:
-    """Write the molecule as a PDB file, whole or not at all.
-
-    Args:
-        path: of the file.
-        molecule: its topology.
-        positions: nm, shape (atoms, 3).
-    """
-    import io
-
-    from openmm import app, unit
-
-    text = io.StringIO()
-    app.PDBFile.writeFile(molecule.topology, positions * unit.nanometer, text, keepIds=True)
-    write_text(path, text.getvalue())

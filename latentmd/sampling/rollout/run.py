@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from latentmd.io.ascii import ascii_path
-from latentmd.io.atomic import write_text
+from latentmd.io.pdb import write_pdb
 from latentmd.io.provenance import Provenance, read_provenance
 from latentmd.sampling.clock import Budget
 from latentmd.sampling.errors import RunError, RunInterrupted
@@ -158,17 +158,10 @@ class _Execution:
         return _usable(RunResult(folder.path, summary, folder.trajectories(), folder.topology))
 
     def _write_topology(self) -> None:
-        import io
-
-        from openmm import app, unit
-
         from latentmd.systems.own_force_field import write_system
 
-        text = io.StringIO()
         prepared = self.plan.prepared
-        positions = prepared.reference * unit.nanometer
-        app.PDBFile.writeFile(prepared.molecule.topology, positions, text, keepIds=True)
-        write_text(self.folder.topology, text.getvalue())
+        write_pdb(self.folder.topology, prepared.molecule.topology, prepared.reference)
         write_system(prepared.molecule, self.folder.path)
 
     def _take(self, message: dict[str, Any]) -> None:

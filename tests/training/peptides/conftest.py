@@ -11,7 +11,7 @@ import torch
 from openmm.app import PDBFile
 
 from latentmd.evaluation.zero_shot import Rollouts
-from latentmd.model.binding import pdb_text
+from latentmd.io.pdb import pdb_text
 from latentmd.model.peptide_file import load_peptides
 from latentmd.molecule.chain import chain
 

@@ -1,0 +1,65 @@
+"""Structures as PDB files that state every bond."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from latentmd.io.atomic import write_text
+
+if TYPE_CHECKING:
+    from openmm import app
+
+_IN_A_RECORD = 4  # bonded atoms that one CONECT record holds
+
+
+def write_pdb(path: str | Path, topology: app.Topology, positions: ArrayLike) -> None:
+    """Write a structure as a PDB file, whole or not at all.
+
+    Args:
+        path: of the file.
+        topology: with bonds.
+        positions: nm, shape (atoms, 3).
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_text(Path(path), pdb_text(topology, positions))
+
+
+def pdb_text(topology: app.Topology, positions: ArrayLike) -> str:
+    """A structure as the text of a PDB file, with a CONECT record for every bond.
+
+    OpenMM writes those of residues of no standard name only, and programs that read bonds from the records, such as
+    MDAnalysis, would see a peptide fall apart into its caps and atoms.
+
+    Args:
+        topology: with bonds; chain and residue numbers are kept.
+        positions: nm, shape (atoms, 3).
+    """
+    from openmm import app, unit
+
+    text = io.StringIO()
+    app.PDBFile.writeHeader(topology, text)
+    app.PDBFile.writeModel(topology, np.asarray(positions) * unit.nanometer, text, keepIds=True)
+    return text.getvalue() + _connections(topology, text.getvalue()) + "END\n"
+
+
+def _connections(topology: app.Topology, written: str) -> str:
+    """CONECT records of all bonds, by the numbers that the atoms were written with."""
+    numbers = [line[6:11] for line in written.splitlines() if line[:6] in ("ATOM  ", "HETATM")]
+    partners: defaultdict[int, list[int]] = defaultdict(list)
+    for first, second in topology.bonds():
+        partners[first.index].append(second.index)
+        partners[second.index].append(first.index)
+    lines = []
+    for index in sorted(partners):
+        bonded = [numbers[other] for other in sorted(partners[index])]
+        for start in range(0, len(bonded), _IN_A_RECORD):
+            lines.append(f"CONECT{numbers[index]}{''.join(bonded[start : start + _IN_A_RECORD])}\n")
+    return "".join(lines)
