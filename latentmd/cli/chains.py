@@ -27,10 +27,13 @@ def show_chains(result: ChainsResult) -> None:
             click.echo(f"  {name}: population {population['in_words']}")
     for sentence in summary["remarks"]:
         click.echo(f"  {sentence}")
-    click.echo(verdict(summary["plain_md"]))
+    if summary["plain_md"] is not None:
+        click.echo(verdict(summary["plain_md"]))
     click.echo("not converged:" if summary["missing"] else "converged")
     for sentence in summary["missing"][:_SHOWN]:
         click.echo(f"  - {sentence}")
     if len(summary["missing"]) > _SHOWN:
         click.echo(f"  - and {len(summary['missing']) - _SHOWN} more, in free_energy.html")
+    for sentence in summary["notes"]:
+        click.echo(sentence)
     click.echo(f"wrote {result.folder}/: {summary['file']}, metropolised.npz, free_energy.html, summary.json")

@@ -163,6 +163,7 @@ def _chains_request(o: Options) -> ChainsRequest:
         resume=o.resume,
         overwrite=o.overwrite,
         inputs=o.inputs,
+        begun=o.begun,
     )
 
 

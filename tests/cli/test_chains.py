@@ -14,6 +14,7 @@ def test_populations_and_what_is_missing_are_told(capsys: pytest.CaptureFixture[
     summary = {
         "frames": 10, "file": "x.xtc",
         "accepted": {"draw": 0.25}, "effective_samples": 7.0, "missing": ["more"],
+        "notes": ["there was no time for pictures"],
         "plain_md": {"least_of_chains": {}, "least_at_equal_wall_time": {}},
         "populations": {
             "set 1": {"in_words": "0.5 ± 0.1", "degrees": [0.0, 180.0], "period": 360.0},
@@ -29,5 +30,5 @@ def test_populations_and_what_is_missing_are_told(capsys: pytest.CaptureFixture[
         and "set 1: population 0.5 ± 0.1" in text
         and "set 2: population" not in text
         and "  Torsions with one well: set 2" in text
-        and "  - more" in text
+        and "  - more\nthere was no time for pictures\n" in text
     )

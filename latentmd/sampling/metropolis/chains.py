@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentmd.sampling.clock import Budget
 from latentmd.sampling.errors import RunInterrupted, Stopped
 from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsResult, ChainsRun
 from latentmd.sampling.request import Report, no_report
@@ -111,10 +112,12 @@ def _prepared(molecule: Molecule, folder: ChainsFolder, request: ChainsRequest, 
     """The run; its minimised positions are stored, so that a resumed one is bit-identical."""
     from latentmd.molecule.checks import topology_arrays
     from latentmd.molecule.torsions import rotatable_torsions
+    from latentmd.sampling.metropolis.folder import CHAINS
     from latentmd.sampling.preparation import minimised
 
     kept = folder.made_once("molecule.npz", lambda: {"positions": minimised(molecule, "Reference")})
     folder.write_topology(molecule, kept["positions"])
     quads = rotatable_torsions(*topology_arrays(molecule.topology))
     name = None if model is None else model.name
-    return ChainsRun(folder.path, molecule, quads, kept["positions"], request=request, model=name)
+    budget = Budget(folder.path / CHAINS / "wall.json", request.wall, request.begun)
+    return ChainsRun(folder.path, molecule, quads, kept["positions"], request=request, model=name, budget=budget)

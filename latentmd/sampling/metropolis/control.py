@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latentmd.arrays import Floats
+from latentmd.sampling.clock import Deadline
 from latentmd.sampling.metropolis.populations import Populations, populations
 from latentmd.sampling.metropolis.wells import Well
+from latentmd.systems.dynamics import advance
 
 if TYPE_CHECKING:
     from latentmd.arrays import Ints
@@ -21,7 +23,8 @@ REPLICAS = 16  # of one task: a block of the replica engine
 FRAME = 1.0  # ps between frames
 FRICTION = 1.0  # of the thermostat, 1/ps, as `latentmd md` has it
 EQUILIBRATION = 10.0  # ps that are left out
-_SHORTEST = 20  # frames of a replica
+_SHORTEST = 20  # frames of a replica that are asked for
+FEWEST = 5  # frames of a replica that say anything
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class PlainMD:
         start: nm, shape (atoms, 3).
         frames: of each replica, 1 ps apart.
         seed: of all random numbers.
+        deadline: when it ends with fewer frames.
     """
 
     molecule: Molecule
@@ -41,25 +45,32 @@ class PlainMD:
     start: Floats
     frames: int
     seed: int
+    deadline: Deadline = field(default_factory=Deadline)
 
 
 def run_plain_md(task: PlainMD) -> tuple[Floats, float]:
-    """Torsions (replicas, frames, torsions) in radians, and seconds of wall time."""
+    """Torsions (replicas, frames, torsions) in radians, and seconds of wall time; no frames where there was no time."""
     from latentmd.molecule.checks import torsions
     from latentmd.replicas.choice import replica_engine
 
     begin, protocol = time.monotonic(), task.molecule.protocol
     start = np.repeat(np.asarray(task.start, np.float64)[None], REPLICAS, axis=0)
     engine = replica_engine(task.molecule.system, start, temperature=protocol.temperature, seed=task.seed)
-    scheme = {"timestep": protocol.timestep, "friction": protocol.friction}
+
+    def move(duration: float) -> bool:
+        def step(steps: int) -> None:
+            engine.langevin(steps, timestep=protocol.timestep, friction=protocol.friction)
+
+        return advance(step, round(duration / protocol.timestep), lambda: task.deadline.over)
+
     engine.minimize(200)
     engine.draw_velocities()
-    engine.langevin(round(EQUILIBRATION / protocol.timestep), **scheme)
-    found = []
-    for _ in range(task.frames):
-        engine.langevin(round(FRAME / protocol.timestep), **scheme)
+    found: list[Floats] = []
+    ready = move(EQUILIBRATION)
+    while ready and len(found) < task.frames and move(FRAME):
         found.append(torsions(engine.positions, task.quads).astype(np.float32))
-    return np.swapaxes(np.array(found), 0, 1), time.monotonic() - begin
+    empty = np.zeros((REPLICAS, 0, len(task.quads)), np.float32)
+    return np.swapaxes(np.array(found), 0, 1) if found else empty, time.monotonic() - begin
 
 
 def frames_for(calls: int, tasks: int, timestep: float) -> int:
@@ -81,12 +92,14 @@ class Control:
     Attributes:
         found: populations of plain MD; its effective samples are those of `independent`.
         time: simulated by all replicas together, ps.
+        share: of the energies that the chains evaluated.
         by_energies: effective samples that plain MD would have from as many energies as the chains, shape (wells,).
         by_wall: the same from as much wall time.
     """
 
     found: Populations
     time: float
+    share: float
     by_energies: Floats
     by_wall: Floats
 
@@ -128,7 +141,8 @@ def compare(
     replicas, frames = angles.shape[:2]
     steps = replicas * (frames * FRAME + EQUILIBRATION) / timestep
     by_energies, by_wall = cost["calls"] / steps, cost["seconds"] / cost["control seconds"]
-    return Control(found, replicas * frames * FRAME, effective * by_energies, effective * by_wall)
+    time = replicas * frames * FRAME
+    return Control(found, time, 1 / by_energies, effective * by_energies, effective * by_wall)
 
 
 def as_json(control: Control, chains: Populations) -> dict[str, Any]:

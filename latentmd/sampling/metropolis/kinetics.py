@@ -9,7 +9,7 @@ chains, and the bursts only say how fast cells exchange (`latentmd.analysis.msm.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from latentmd.analysis.msm import fit_with_populations, transition_counts
 from latentmd.arrays import Bools, Floats, Ints
+from latentmd.sampling.clock import Deadline
 from latentmd.sampling.metropolis.folder import ChainsFolder
 from latentmd.sampling.metropolis.wells import recorded_torsions
 from latentmd.sampling.seeds import REVIEW, keyed_rng, keyed_seed
@@ -33,6 +34,7 @@ INTERVAL = 0.2  # between its frames, ps
 LAG = 2.0  # of the Markov model, ps: twice the memory of velocities at a friction of 1/ps
 FRICTION = 1.0  # 1/ps, as `latentmd md` has it
 _TASKS = 2  # that run side by side
+_TOGETHER = 32  # bursts of a task that are made at a time
 _CELLS = 60
 _RESAMPLES = 20
 
@@ -46,25 +48,48 @@ class BurstTask:
         quads: torsions to record, shape (torsions, 4).
         starts: nm, shape (bursts, atoms, 3).
         seed: of velocities and noise.
+        deadline: when no more bursts are made.
     """
 
     molecule: Molecule
     quads: Ints
     starts: Floats
     seed: int
+    deadline: Deadline = field(default_factory=Deadline)
 
 
 def run_bursts(task: BurstTask) -> Floats:
-    """Torsions in radians, shape (bursts, frames, torsions), the starts first; nan from where a burst exploded."""
+    """Torsions in radians, shape (bursts, frames, torsions), the starts first; nan from where a burst exploded.
+
+    Bursts are made some at a time, and those that are not whole at the deadline are left out.
+    """
+    frames = round(LENGTH / INTERVAL) + 1
+    whole = [np.zeros((0, frames, len(task.quads)), np.float32)]
+    for first in range(0, len(task.starts), _TOGETHER):
+        found = _bursts(task, first)
+        if found.shape[1] < frames:
+            break
+        whole.append(found)
+    return np.concatenate(whole)
+
+
+def _bursts(task: BurstTask, first: int) -> Floats:
+    """Some bursts from number `first` on, with fewer frames where the deadline came."""
     from latentmd.molecule.checks import torsions
     from latentmd.replicas.choice import replica_engine
 
     protocol = task.molecule.protocol
-    engine = replica_engine(task.molecule.system, task.starts, temperature=protocol.temperature, seed=task.seed)
+    starts = task.starts[first : first + _TOGETHER]
+    numbers = list(range(first, first + len(starts)))
+    engine = replica_engine(
+        task.molecule.system, starts, temperature=protocol.temperature, seed=task.seed, numbers=numbers
+    )
     engine.constrain()
     engine.draw_velocities()
     found = [torsions(engine.positions, task.quads)]
     for _ in range(round(LENGTH / INTERVAL)):
+        if task.deadline.over:
+            break
         engine.langevin(round(INTERVAL / protocol.timestep), timestep=protocol.timestep, friction=protocol.friction)
         found.append(torsions(engine.positions, task.quads))
     return np.swapaxes(np.array(found, dtype=np.float32), 0, 1)
@@ -183,8 +208,20 @@ def _both(counts: Floats, populations: Floats, inside: Bools, lag_time: float) -
     return found[0], found[1]
 
 
+def energies_of_bursts(timestep: float) -> float:
+    """Energies that the bursts of one task take, with a time step in ps."""
+    return STARTS * LENGTH / timestep
+
+
 def measure(
-    run: ChainsRun, found: Populations, angles: Floats, positions: Floats, *, folder: Path, tasks: Scheduler
+    run: ChainsRun,
+    found: Populations,
+    angles: Floats,
+    positions: Floats,
+    *,
+    folder: Path,
+    tasks: Scheduler,
+    deadline: Deadline,
 ) -> tuple[dict[str, Any], int]:
     """Mean first-passage times of the wells that have to be known precisely, as JSON values, and the number of bursts.
 
@@ -195,9 +232,10 @@ def measure(
         positions: of these, nm, shape (chains, frames, atoms, 3).
         folder: where the bursts are kept.
         tasks: runs the bursts side by side.
+        deadline: when no more bursts are made, and times of no more wells are counted.
     """
     flat, rows = angles.reshape(-1, angles.shape[2]), found.counted.tolist()
-    if not rows:
+    if not rows or deadline.over:
         return {}, 0
     cells = Cells.of(flat, np.unique([found.wells[i].turn.torsion for i in rows]), keyed_seed(run.seed, 0, REVIEW, 200))
     labels = cells.of_frames(flat)
@@ -210,15 +248,19 @@ def measure(
         molecule = replace(run.molecule, protocol=protocol)
         recorded = recorded_torsions(molecule.topology, run.quads)
         work = [
-            BurstTask(molecule, recorded, part, keyed_seed(run.seed, 0, REVIEW, 202 + task))
+            BurstTask(molecule, recorded, part, keyed_seed(run.seed, 0, REVIEW, 202 + task), deadline)
             for task, part in enumerate(np.array_split(starts, _TASKS))
         ]
         return {"angles": np.concatenate(list(tasks.map(run_bursts, work)))}
 
     bursts = ChainsFolder(folder.parent).made_once(f"{folder.name}/bursts-{len(flat)}.npz", make)["angles"]
+    if not len(bursts):
+        return {}, 0
     visited = cells.of_frames(bursts)
     rng, values = keyed_rng(run.seed, 0, REVIEW, 210), {}
     for i in rows:
+        if deadline.over:
+            break
         well, count = found.wells[i], len(cells.centres)
         split = np.bincount(labels + count * well.inside(flat), minlength=2 * count) / len(flat)
         paths = np.where(visited < 0, -1, visited + count * well.inside(bursts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.molecule.checks import neighbour_lists, topology_arrays
 from latentmd.molecule.checks import torsions as dihedrals
 from latentmd.molecule.torsions import acyclic_torsions, amide_torsions
+from latentmd.sampling.clock import Deadline
 from latentmd.sampling.metropolis.blocks import Block, BlockMove, Torsions, blocks_of
 from latentmd.sampling.metropolis.energies import TIMESTEP, EngineEnergies
 from latentmd.sampling.metropolis.kernels import TorsionKernels
@@ -120,7 +121,9 @@ class Stretch:
         weights: probabilities of the blocks, shape (blocks,).
         start: nm, shape (replicas, atoms, 3).
         sweeps: how many.
-        seed: of all random numbers.
+        seed: of all random numbers, together with the number of a sweep.
+        first: number of the first sweep, a multiple of THIN; a stretch goes on as if it had not been divided.
+        deadline: when it ends early, after a multiple of THIN sweeps.
     """
 
     plan: Plan
@@ -129,6 +132,8 @@ class Stretch:
     start: Floats
     sweeps: int
     seed: int
+    first: int = 0
+    deadline: Deadline = field(default_factory=Deadline)
 
 
 @dataclass(frozen=True)
@@ -159,16 +164,19 @@ def run_stretch(stretch: Stretch) -> Piece:
     plan = stretch.plan
     energies = plan.engine(stretch.start, stretch.seed)
     chains = Chains.start(energies, plan.moves(stretch.pool), plan.temperatures, stretch.start)
-    chains.weights, chains.drawn = stretch.weights, DRAWN
-    rng, cold = np.random.default_rng(stretch.seed), chains.cold
+    chains.weights, chains.drawn, chains.sweeps = stretch.weights, DRAWN, stretch.first
+    cold = chains.cold
     x, u, own, angles = [], [], [], []
-    for sweep in range(1, stretch.sweeps + 1):
-        chains.sweep(rng)
-        if sweep % THIN == 0:
-            x.append(chains.positions[cold].astype(np.float32))
+    while chains.sweeps < stretch.first + stretch.sweeps:
+        energies.engine.draw = chains.sweeps  # random numbers belong to the number of a sweep
+        chains.sweep(np.random.default_rng([stretch.seed, chains.sweeps]))
         u.append(chains.energies[cold])
         own.append(dihedrals(chains.positions[cold], plan.recorded).astype(np.float32))
         angles.append(plan.torsions.angles(chains.positions).astype(np.float32))
+        if chains.sweeps % THIN == 0:
+            x.append(chains.positions[cold].astype(np.float32))
+            if stretch.deadline.over:
+                break
     return Piece(
         np.array(x),
         np.array(u),

@@ -41,15 +41,16 @@ _RATES = (
 )
 _NO_RATES = f"None: no well has a population from {RAREST:.0%} to {1 - RAREST:.0%}."
 _PLAIN = (
-    "Plain MD of {time} in all, for a tenth of the energies that the chains evaluated, from the minimised structure "
-    "with a friction of 1/ps. Its effective samples are extrapolated in proportion to its cost, and counted by "
-    "correlations, and by passages into a well and out of it where these say less."
+    "Plain MD of {time} in all, for {share:.0%} of the energies that the chains evaluated, from the minimised "
+    "structure with a friction of 1/ps. Its effective samples are extrapolated in proportion to its cost, and "
+    "counted by correlations, and by passages into a well and out of it where these say less."
 )
 
 
 def write_metropolis_page(
-    run: ChainsRun, angles: Floats, positions: Floats, *, found: Populations, beside: Control, summary: dict[str, Any]
-) -> None:
+    run: ChainsRun, angles: Floats, positions: Floats, *, found: Populations, beside: Control | None,
+    summary: dict[str, Any], pictures: bool,
+) -> None:  # fmt: skip
     """Write the page of exact chains into the run's folder, whole or not at all.
 
     Args:
@@ -57,28 +58,35 @@ def write_metropolis_page(
         angles: of kept frames, radians, shape (chains, frames, torsions).
         positions: nm, shape (chains, frames, atoms, 3).
         found: populations.
-        beside: plain MD.
+        beside: plain MD; None where there was no time for it.
         summary: content of summary.json.
+        pictures: whether there is time for surfaces and structures.
     """
     frames = frames_of_chains(run, angles)
     missing, temperature = summary["missing"], summary["temperature"]
     sections = [
-        report.Section("Can these numbers be trusted?", _AGREED if not missing else _DIFFERENT, bullets(missing)),
+        report.Section(
+            "Can these numbers be trusted?", _DIFFERENT if missing else _AGREED, bullets([*missing, *summary["notes"]])
+        ),
         report.Section("States", _STATES, _states(found, temperature) + bullets(remarks(found))),
-        report.Section("Free-energy surfaces", _EQUAL, figures=surface_figures(frames, temperature)),
-        report.Section(
-            "Plain MD beside it", _PLAIN.format(time=format_time(beside.time)), _plain(found, beside, summary)
-        ),
-        report.Section(
-            "Rates", _RATES.format(bursts=summary["bursts"]) if summary["bursts"] else _NO_RATES, _rates(summary)
-        ),
+    ]
+    if pictures:
+        figures = surface_figures(frames, temperature)
+        sections.append(report.Section("Free-energy surfaces", _EQUAL, figures=figures))
+    if beside is not None:
+        text = _PLAIN.format(time=format_time(beside.time), share=beside.share)
+        sections.append(report.Section("Plain MD beside it", text, _plain(found, beside, summary)))
+    if summary["bursts"] or not len(found.counted):
+        text = _RATES.format(bursts=summary["bursts"]) if summary["bursts"] else _NO_RATES
+        sections.append(report.Section("Rates", text, _rates(summary)))
+    sections += [
         report.Section("What the run did", _promise(summary), _work(summary)),
     ]
     state = "converged" if not missing else "not converged"
     lead = f"{run.folder.name}: exact chains, {state}, {summary['frames']} frames, {temperature:g} K"
     drawn = frames.drawn(list(positions), VIEWED)
     view = View(run.molecule.topology, [("at equilibrium", drawn, np.arange(len(drawn), dtype=np.float64))])
-    report.write_page(run.folder / PAGE, "Free energies", lead, sections, view)
+    report.write_page(run.folder / PAGE, "Free energies", lead, sections, view if pictures else None)
 
 
 def frames_of_chains(run: ChainsRun, angles: Floats) -> WeightedFrames:
@@ -182,7 +190,7 @@ def verdict(plain: dict[str, Any]) -> str:
         return "No state to compare with plain MD: no well has a population from 1 to 99 %."
     known = f"{ours['effective_samples']:.0f} effective samples of the state that they know least ({ours['state']})"
     if not theirs["effective_samples"]:
-        return f"The chains have {known}; plain MD saw no passage of {theirs['state']} in a tenth of the cost."
+        return f"The chains have {known}; plain MD saw no passage of {theirs['state']} in the time that it had."
     other = f"{theirs['effective_samples']:.0f} of its own ({theirs['state']})"
     better = ours["effective_samples"] >= theirs["effective_samples"]
     advice = "" if better else ": --mode md is the better choice for this molecule"

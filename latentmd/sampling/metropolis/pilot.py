@@ -7,15 +7,17 @@ time and makes no answer wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latentmd.arrays import Doubles, Floats
+from latentmd.sampling.clock import Deadline
 from latentmd.sampling.metropolis.ladders import Piece, Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.tempering import Counts
 from latentmd.sampling.seeds import PLAN, keyed_rng, keyed_seed
+from latentmd.systems.dynamics import advance
 
 if TYPE_CHECKING:
     from latentmd.sampling.scheduler import Scheduler
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 SWEEPS = (60, 120)  # of the two stages of a pilot
 KERNELS = 160  # at each temperature
 SCATTER = 10.0  # ps of MD at the highest temperature, from one structure
+_SHARES = (0.25, 0.25, 0.5)  # of the wall time of a pilot: the scattering and the two stages
 _HOTTER = 0.25  # share of the kernels from one rung above
 _EVENLY = 0.1  # share of the moves that all blocks get alike
 
@@ -36,21 +39,24 @@ class Choice:
         weights: probabilities of the blocks, shape (blocks,).
         ends: where each task goes on, nm, shape (tasks, replicas, atoms, 3).
         calls: energies that were evaluated.
+        sweeps: that every task made; fewer than `SWEEPS` where the wall time did not allow more.
     """
 
     pool: Floats
     weights: Doubles
     ends: Doubles
     calls: int
+    sweeps: int
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """Task: MD at the highest temperature from one structure, decided by these values alone."""
+    """Task: MD at the highest temperature from one structure, decided by these values alone, unless time runs out."""
 
     plan: Plan
     start: Floats
     seed: int
+    deadline: Deadline = field(default_factory=Deadline)
 
 
 def scatter(task: Scatter) -> tuple[Doubles, int]:
@@ -66,13 +72,21 @@ def scatter(task: Scatter) -> tuple[Doubles, int]:
     start = engine.positions.copy()
     engine.set_temperatures(float(plan.temperatures[-1]))
     engine.draw_velocities()
-    steps = round(SCATTER / energies.timestep)
-    engine.langevin(steps, timestep=energies.timestep, friction=max(protocol.friction, 1.0))
+    made: list[int] = []
+
+    def step(steps: int) -> None:
+        engine.langevin(steps, timestep=energies.timestep, friction=max(protocol.friction, 1.0))
+        made.append(steps)
+
+    advance(step, round(SCATTER / energies.timestep), lambda: task.deadline.over)
     ends = np.where(engine.broken()[:, None, None], start, engine.positions)
-    return ends, (steps + 200) * plan.replicas
+    return ends, (sum(made) + 200) * plan.replicas
 
 
-def pilot(plan: Plan, reference: Floats, guess: Floats | None, seed: int, tasks: Scheduler, number: int) -> Choice:
+def pilot(
+    plan: Plan, reference: Floats, guess: Floats | None, seed: int, tasks: Scheduler, number: int,
+    deadline: Deadline | None = None,
+) -> Choice:  # fmt: skip
     """Run a pilot of `number` tasks.
 
     Args:
@@ -82,24 +96,32 @@ def pilot(plan: Plan, reference: Floats, guess: Floats | None, seed: int, tasks:
         seed: of the run.
         tasks: runs them side by side.
         number: of tasks.
+        deadline: when it has to be over, with fewer sweeps then; never where None.
     """
+    left = (deadline or Deadline()).left
     seeds = [keyed_seed(seed, 0, PLAN, 10 + task) for task in range(number)]
-    found = list(tasks.map(scatter, [Scatter(plan, reference, s) for s in seeds]))
+    ends_by = Deadline(_SHARES[0] * left)
+    found = list(tasks.map(scatter, [Scatter(plan, reference, s, ends_by) for s in seeds]))
     ends, calls = [end for end, _ in found], sum(count for _, count in found)
     rng, rungs = keyed_rng(seed, 0, PLAN, 9), len(plan.temperatures)
     first = rng.uniform(-np.pi, np.pi, (KERNELS, len(plan.torsions.quads))) if guess is None else guess
     pool = np.repeat(first[None], rungs, axis=0)
     weights = np.full(len(plan.blocks), 1 / max(len(plan.blocks), 1))
-    counts = Counts()
+    counts, made = Counts(), 0
     for stage, sweeps in enumerate(SWEEPS, 1):
+        ends_by = Deadline(_SHARES[stage] * left)
         seeds = [keyed_seed(seed, stage, PLAN, 10 + task) for task in range(number)]
-        work = [Stretch(plan, pool, weights, end, sweeps=sweeps, seed=s) for end, s in zip(ends, seeds, strict=True)]
+        work = [
+            Stretch(plan, pool, weights, end, sweeps=sweeps, seed=s, deadline=ends_by)
+            for end, s in zip(ends, seeds, strict=True)
+        ]
         pieces = list(tasks.map(run_stretch, work))
         ends, calls = [piece.end for piece in pieces], calls + sum(piece.calls for piece in pieces)
+        made += min(len(piece.energies) for piece in pieces)
         pool, counts = kernels(pieces, rungs, rng), Counts()
         for piece in pieces:
             counts.update(piece.counts)
-    return Choice(pool, block_weights(plan, counts), np.array(ends), calls)
+    return Choice(pool, block_weights(plan, counts), np.array(ends), calls, sweeps=made)
 
 
 def kernels(pieces: Sequence[Piece], rungs: int, rng: np.random.Generator) -> Floats:

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentmd.arrays import Floats
 from latentmd.io.atomic import write_npz, write_text
 from latentmd.io.writer import write_xtc
-from latentmd.sampling.clock import SessionClock
+from latentmd.sampling.clock import Deadline, SessionClock
 from latentmd.sampling.errors import Stopped
-from latentmd.sampling.metropolis import control
+from latentmd.sampling.metropolis import control, kinetics
+from latentmd.sampling.metropolis.control import SHARE
 from latentmd.sampling.metropolis.folder import ARRAYS, CHAINS, FRAMES, SUMMARY, ChainsFolder
 from latentmd.sampling.metropolis.guess import guess_torsions
-from latentmd.sampling.metropolis.kinetics import measure
+from latentmd.sampling.metropolis.kinetics import energies_of_bursts, measure
 from latentmd.sampling.metropolis.ladders import THIN, Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.page import remarks, write_metropolis_page
+from latentmd.sampling.metropolis.pilot import SWEEPS as PILOT_SWEEPS
 from latentmd.sampling.metropolis.pilot import pilot
 from latentmd.sampling.metropolis.populations import Populations, populations, unmet_criteria
-from latentmd.sampling.metropolis.segments import SegmentFiles
+from latentmd.sampling.metropolis.schedule import Schedule
+from latentmd.sampling.metropolis.segments import SWEEPS, SegmentFiles
 from latentmd.sampling.metropolis.settings import ChainsResult, ChainsRun
-from latentmd.sampling.metropolis.wells import can_turn, recorded_torsions, turns_of, wells
+from latentmd.sampling.metropolis.wells import can_turn, turns_of, wells
 from latentmd.sampling.seeds import REVIEW, keyed_seed
+from latentmd.units import format_wall
 
 if TYPE_CHECKING:
     from latentmd.sampling.scheduler import Scheduler
@@ -39,8 +46,6 @@ REMAINS = (
 )
 MOST_ATOMS = 150  # beyond which Hamiltonian moves and turns of whole ends of a chain are hardly accepted
 TASKS = 2  # that run side by side, each with several ladders
-SWEEPS = 100  # of a segment
-_RESERVED = 0.25  # of the wall budget: plain MD beside the chains, bursts for rates, files and page
 
 
 class UnsuitableError(ValueError):
@@ -55,34 +60,235 @@ def sample_chains(run: ChainsRun, tasks: Scheduler) -> ChainsResult:
         tasks: runs the ladders side by side.
 
     Raises:
-        Stopped: the run was asked to stop.
+        Stopped: the run was asked to stop, and left what there was.
     """
-    budget = run.request.seconds
-    plan, turns = Plan.of(run.molecule, run.quads), turns_of(run.molecule.topology, run.reference)
     (run.folder / CHAINS).mkdir(exist_ok=True)
-    clock, files = SessionClock(run.folder / CHAINS / "seconds.json"), SegmentFiles(run.folder / CHAINS, TASKS)
-    with clock.phase("pilot"):
-        choice = _pilot(run, plan, tasks)
-    number, limit = 0, (1 - _RESERVED) * budget
-    while True:
-        with clock.phase("chains"):
-            _run_segment(run, plan, choice, number, tasks)
-        number += 1
-        if files.complete(number):  # an earlier session went on
-            continue
-        over = clock.total >= limit
-        if number < 2 or not (over or is_review(number)):
-            continue
-        with clock.phase("statistics"):
-            angles = files.read(number, "angles")
-            found = populations(angles, wells(turns, angles))
-        missing = unmet_criteria(found, run.request.precision)
-        run.report(_progress(found, number, clock.total, budget))
-        if not missing or over:
-            calls = files.counts(number)[1] + int(choice["calls"])
-            beside = _control(run, found, calls, clock, tasks)
-            summary = _write(run, number, found, missing, clock=clock, calls=calls, beside=beside, tasks=tasks)
-            return ChainsResult(run.folder, summary["status"], summary)
+    return _Sampling(run, tasks).run()
+
+
+@dataclass
+class _Sampling:
+    """Exact chains while they run."""
+
+    chains: ChainsRun
+    tasks: Scheduler
+
+    def __post_init__(self) -> None:
+        run = self.chains
+        self.folder = ChainsFolder(run.folder)
+        self.plan, self.turns = Plan.of(run.molecule, run.quads), turns_of(run.molecule.topology, run.reference)
+        self.clock = SessionClock(run.folder / CHAINS / "seconds.json")
+        self.files = SegmentFiles(run.folder / CHAINS, TASKS)
+        self.schedule = Schedule(run.budget, energies_of_bursts(run.molecule.protocol.timestep))
+        self.calls, self.told = 0, {"sweeps": 0.0}
+
+    def run(self) -> ChainsResult:
+        """Pilot, chains until a review finds nothing missing or time is over, and the results."""
+        run = self.chains
+        with self.clock.phase("pilot"):
+            self.choice = self._pilot()
+        self.calls = int(self.choice["calls"]) + self.files.counts()[1]
+        target = review_from(self.files.least)
+        while True:
+            with self.clock.phase("chains"):
+                over = self._sweep_to(target)
+            sweeps = min(target, self.files.least)
+            with self.clock.phase("statistics"):
+                angles = self.files.read(sweeps, "angles")
+                found = populations(angles, wells(self.turns, angles))
+            missing = unmet_criteria(found, run.request.precision)
+            self._tell(found)
+            if not missing or over:
+                summary = self._finish(sweeps, found, missing)
+                if run.stop():
+                    raise Stopped(run.folder)
+                return ChainsResult(run.folder, summary["status"], summary)
+            target = review_from(target + 1)
+
+    def _pilot(self) -> dict[str, Any]:
+        run = self.chains
+
+        def make() -> dict[str, Any]:
+            run.report("choosing kernels")
+            deadline = self.schedule.pilot()
+            guess, source = guess_torsions(run, self.plan) if self.schedule.loads_model() else (None, "no time for any")
+            made = pilot(
+                self.plan, run.reference, guess, seed=run.seed, tasks=self.tasks, number=TASKS, deadline=deadline
+            )
+            return {
+                "pool": made.pool, "weights": made.weights, "ends": made.ends, "calls": np.array(made.calls),
+                "source": np.array(source), "sweeps": np.array(made.sweeps),
+            }  # fmt: skip
+
+        return self.folder.made_once(f"{CHAINS}/pilot.npz", make)
+
+    def _sweep_to(self, target: int) -> bool:
+        """Sweep until every task has `target` sweeps; whether the time was over before, or the run is to stop."""
+        while behind := [task for task in range(TASKS) if self.files.sweeps(task) < target]:
+            self.schedule.energies = SHARE * self.calls / TASKS
+            deadline = self.schedule.segment()
+            if self.files.least and (deadline.over or self.chains.stop()):
+                return True
+            begin, work = time.monotonic(), [self._stretch(task, target, deadline) for task in behind]
+            calls = []
+            for task, piece in zip(behind, self.tasks.map(run_stretch, work), strict=True):
+                self.files.write(task, piece)
+                calls.append(piece.calls)
+            self.calls += sum(calls)
+            self.schedule.rate = min(calls) / (time.monotonic() - begin)
+            self.chains.budget.keep()
+            self._tell(None)
+        return self.schedule.chains().over or self.chains.stop()
+
+    def _stretch(self, task: int, target: int, deadline: Deadline) -> Stretch:
+        done, end = self.files.sweeps(task), self.files.end(task)
+        return Stretch(
+            self.plan, self.choice["pool"], self.choice["weights"], self.choice["ends"][task] if end is None else end,
+            sweeps=min(SWEEPS, target - done), seed=keyed_seed(self.chains.seed, 0, REVIEW, 1 + task), first=done,
+            deadline=deadline,
+        )  # fmt: skip
+
+    def _tell(self, found: Populations | None) -> None:
+        """Report how far the chains are: share of the wall time, and what the last review found."""
+        if found is not None:
+            self.told["effective samples"] = found.least if np.isfinite(found.least) else 0.0
+            self.told["error (kT)"] = float(found.logit_errors[found.counted].max(initial=0.0))
+        self.told["sweeps"] = float(self.files.least)
+        budget = self.chains.budget
+        limited = np.isfinite(budget.seconds)
+        self.chains.report(
+            "exact chains", budget.spent if limited else None, budget.seconds if limited else None, self.told
+        )
+
+    def _finish(self, sweeps: int, found: Populations, missing: list[str]) -> dict[str, Any]:
+        """Write everything, as much of it as there is time for."""
+        run, notes = self.chains, self._shortened(missing)
+        stopped = Deadline(0.0) if run.stop() else None
+        beside = self._control(found, stopped or self.schedule.control())
+        if beside is None:
+            notes.append("there was no time for plain MD beside the chains")
+        angles, energies = (self.files.read(sweeps, name)[:, THIN - 1 :: THIN] for name in ("angles", "energies"))
+        positions = self.files.read(sweeps, "positions")
+        with self.clock.phase("bursts for rates"):
+            rates, bursts = measure(
+                run, found, angles, positions, folder=run.folder / CHAINS, tasks=self.tasks,
+                deadline=stopped or self.schedule.rates(),
+            )  # fmt: skip
+        if len(found.counted) and bursts < TASKS * kinetics.STARTS:
+            notes.append(f"there was time for {bursts} of {TASKS * kinetics.STARTS} bursts for rates")
+        elif len(rates) < len(found.counted):
+            notes.append(f"there was time for the rates of {len(rates)} of {len(found.counted)} states")
+        _write_frames(run.folder, positions, energies, angles[:, :, : len(run.quads)])
+        pictures = stopped is not None or run.budget.deadline.left > self.schedule.pictures / 3
+        if not pictures:
+            notes.append("there was no time for pictures; --resume with a longer --wall draws them")
+        summary = self._summary(sweeps, found, missing) | {
+            "energies_evaluated": self.calls, "frames": energies.size, "notes": notes,
+            "plain_md": None if beside is None else control.as_json(beside, found),
+            "mean_potential_energy": float(energies.mean()), "first_passage_ps": rates, "bursts": bursts,
+        }  # fmt: skip
+        write_text(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
+        run.report("writing the page")
+        write_metropolis_page(run, angles, positions, found=found, beside=beside, summary=summary, pictures=pictures)
+        run.budget.keep()
+        return summary
+
+    def _shortened(self, missing: list[str]) -> list[str]:
+        """Sentences on what the wall time cut short so far."""
+        notes, wanted = [], sum(PILOT_SWEEPS)
+        made = int(self.choice["sweeps"])
+        if made < wanted:
+            notes.append(f"the pilot had time for {made} of {wanted} sweeps, so that moves are accepted less often")
+        if missing and not self.chains.stop():
+            wall = format_wall(self.chains.budget.seconds)
+            notes.append(f"the wall time of {wall} was over; more with --resume and a longer --wall")
+        return notes
+
+    def _control(self, found: Populations, deadline: Deadline) -> control.Control | None:
+        """Plain MD at a tenth of the energies, made again where a resumed run has gone further; None without time."""
+        run = self.chains
+        molecule = replace(run.molecule, protocol=replace(run.molecule.protocol, friction=control.FRICTION))
+        timestep = molecule.protocol.timestep
+        frames = control.frames_for(self.calls, TASKS, timestep)
+
+        def make() -> dict[str, Any]:
+            run.report("plain MD beside them, at a tenth of the cost")
+            seeds = [keyed_seed(run.seed, 0, REVIEW, 100 + task) for task in range(TASKS)]
+            work = [
+                control.PlainMD(molecule, self.plan.recorded, run.reference, frames, seed, deadline=deadline)
+                for seed in seeds
+            ]
+            done = list(self.tasks.map(control.run_plain_md, work))
+            least = min(angles.shape[1] for angles, _ in done)
+            angles = np.concatenate([angles[:, :least] for angles, _ in done])
+            return {"angles": angles, "seconds": np.array(sum(seconds for _, seconds in done))}
+
+        if deadline.over:
+            return None
+        with self.clock.phase("plain MD"):
+            kept = self.folder.made_once(f"{CHAINS}/plain-md-{frames}.npz", make)
+        if kept["angles"].shape[1] < control.FEWEST:
+            return None
+        busy = self.clock.seconds["pilot"] + self.clock.seconds["chains"]
+        side_by_side = min(TASKS, getattr(self.tasks, "count", 1))
+        cost = {"calls": self.calls, "seconds": busy * side_by_side, "control seconds": float(kept["seconds"])}
+        return control.compare(found, kept["angles"], found.wells, cost=cost, timestep=timestep)
+
+    def _summary(self, sweeps: int, found: Populations, missing: list[str]) -> dict[str, Any]:
+        run, counts = self.chains, self.files.counts()[0]
+        return {
+            "status": "converged" if not missing else "interrupted" if run.stop() else "budget",
+            "mode": "chains",
+            "guarantees": GUARANTEES,
+            "remains": REMAINS,
+            "missing": missing,
+            "not_sampled": self.plan.not_sampled(),
+            "kernels": str(self.choice["source"]),
+            "temperatures": self.plan.temperatures.round(1).tolist(),
+            "chains": TASKS * self.plan.ladders,
+            "sweeps": sweeps,
+            "accepted": counts.shares,
+            "blocks": [list(row) for row in counts.rows()],
+            "effective_samples": found.least if np.isfinite(found.least) else None,
+            "populations": {
+                well.name: {
+                    "value": float(found.values[i]),
+                    "standard_error": float(found.errors[i]),
+                    "effective_samples": float(found.effective[i]),
+                    "in_words": found.share(i),
+                    "degrees": [well.low, well.high],
+                    "period": well.turn.period,
+                }
+                for i, well in enumerate(found.wells)
+            },
+            "remarks": remarks(found),
+            "temperature": run.molecule.protocol.temperature,
+            "seed": run.seed,
+            "model": run.model,
+            "processors": os.cpu_count(),
+            "wall_seconds": {**self.clock.seconds, "total": round(run.budget.spent, 1)},
+            "file": FRAMES,
+        }
+
+
+def _write_frames(folder: Path, positions: Floats, energies: Floats, angles: Floats) -> None:
+    """Write the frames of all chains, and their arrays.
+
+    Args:
+        folder: of the run.
+        positions: nm, shape (chains, frames, atoms, 3).
+        energies: kJ/mol, shape (chains, frames).
+        angles: radians, shape (chains, frames, torsions).
+    """
+    chains, kept = energies.shape
+    write_xtc(folder / FRAMES, positions.reshape(chains * kept, *positions.shape[2:]), np.arange(chains * kept))
+    arrays = {
+        "chain": np.repeat(np.arange(chains), kept),
+        "energy": energies.ravel(),
+        "torsions": angles.reshape(chains * kept, -1),
+        "weight": np.full(chains * kept, 1.0 / (chains * kept)),
+    }
+    write_npz(folder / ARRAYS, arrays)
 
 
 def check_suitable(molecule: Molecule) -> None:
@@ -111,142 +317,13 @@ def unsuitable(molecule: Molecule) -> str:
     return ""
 
 
-def is_review(number: int) -> bool:
-    """Whether the chains are reviewed after this many segments: after 2, and each time there are half as many more."""
+def review_from(sweeps: int) -> int:
+    """Sweeps of the next review: after 200, and each time there are half as many more.
+
+    Args:
+        sweeps: from which on.
+    """
     review = 2
-    while review < number:
+    while review * SWEEPS < sweeps:
         review = -(-3 * review // 2)
-    return review == number
-
-
-def _pilot(run: ChainsRun, plan: Plan, tasks: Scheduler) -> dict[str, Any]:
-    def make() -> dict[str, Any]:
-        run.report("choosing kernels")
-        guess, source = guess_torsions(run, plan)
-        made = pilot(plan, run.reference, guess, seed=run.seed, tasks=tasks, number=TASKS)
-        return {
-            "pool": made.pool, "weights": made.weights, "ends": made.ends, "calls": np.array(made.calls),
-            "source": np.array(source),
-        }  # fmt: skip
-
-    return ChainsFolder(run.folder).made_once(f"{CHAINS}/pilot.npz", make)
-
-
-def _run_segment(run: ChainsRun, plan: Plan, choice: dict[str, Any], number: int, tasks: Scheduler) -> None:
-    """Run segment `number` of every task that has no file for it yet."""
-    files = SegmentFiles(run.folder / CHAINS, TASKS)
-    missing = [task for task in range(TASKS) if not files.path(number, task).exists()]
-    work = []
-    for task in missing:
-        start = files.end(number - 1, task) if number else choice["ends"][task]
-        seed = keyed_seed(run.seed, number, REVIEW, 1 + task)
-        work.append(Stretch(plan, choice["pool"], choice["weights"], start, sweeps=SWEEPS, seed=seed))
-    for task, piece in zip(missing, tasks.map(run_stretch, work), strict=True):
-        files.write(number, task, piece)
-        if run.stop():
-            raise Stopped(run.folder)
-
-
-def _progress(found: Populations, number: int, seconds: float, limit: float) -> str:
-    left = "" if limit == float("inf") else f" of {limit:.0f}"
-    worst = found.logit_errors[found.counted].max(initial=0.0)
-    known = "no well between 1 and 99 % yet"
-    if np.isfinite(found.least):
-        known = f"at least {found.least:.0f} effective samples of a state, largest error {worst:.2f} kT"
-    return f"exact chains: {number * SWEEPS} sweeps, {known}, {seconds:.0f}{left} s"
-
-
-def _control(run: ChainsRun, found: Populations, calls: int, clock: SessionClock, tasks: Scheduler) -> control.Control:
-    """Plain MD at a tenth of the energies; made again where a resumed run has gone further."""
-    protocol = replace(run.molecule.protocol, friction=control.FRICTION)
-    molecule = replace(run.molecule, protocol=protocol)
-    recorded = recorded_torsions(molecule.topology, run.quads)
-    frames = control.frames_for(calls, TASKS, protocol.timestep)
-
-    def make() -> dict[str, Any]:
-        run.report("plain MD beside them, at a tenth of the cost")
-        work = [
-            control.PlainMD(molecule, recorded, run.reference, frames, keyed_seed(run.seed, 0, REVIEW, 100 + task))
-            for task in range(TASKS)
-        ]
-        done = list(tasks.map(control.run_plain_md, work))
-        return {"angles": np.concatenate([a for a, _ in done]), "seconds": np.array(sum(s for _, s in done))}
-
-    with clock.phase("plain MD"):
-        kept = ChainsFolder(run.folder).made_once(f"{CHAINS}/plain-md-{frames}.npz", make)
-    busy = clock.seconds["pilot"] + clock.seconds["chains"]
-    cost = {"calls": calls, "seconds": busy * _side_by_side(tasks), "control seconds": float(kept["seconds"])}
-    return control.compare(found, kept["angles"], found.wells, cost=cost, timestep=protocol.timestep)
-
-
-def _side_by_side(tasks: Scheduler) -> int:
-    """How many tasks a scheduler runs at a time, as far as it matters here."""
-    return min(TASKS, getattr(tasks, "count", 1))
-
-
-def _write(
-    run: ChainsRun, number: int, found: Populations, missing: list[str], *, clock: SessionClock, calls: int,
-    beside: control.Control, tasks: Scheduler,
-) -> dict[str, Any]:  # fmt: skip
-    """Write frames, arrays, summary and page of the first `number` segments; returns the summary."""
-    files = SegmentFiles(run.folder / CHAINS, TASKS)
-    angles, energies = (files.read(number, name)[:, THIN - 1 :: THIN] for name in ("angles", "energies"))
-    positions = files.read(number, "positions")
-    with clock.phase("bursts for rates"):
-        rates, bursts = measure(run, found, angles, positions, folder=run.folder / CHAINS, tasks=tasks)
-    chains, kept = energies.shape
-    write_xtc(run.folder / FRAMES, positions.reshape(chains * kept, *positions.shape[2:]), np.arange(chains * kept))
-    arrays = {
-        "chain": np.repeat(np.arange(chains), kept),
-        "energy": energies.ravel(),
-        "torsions": angles.reshape(chains * kept, -1)[:, : len(run.quads)],
-        "weight": np.full(chains * kept, 1.0 / (chains * kept)),
-    }
-    write_npz(run.folder / ARRAYS, arrays)
-    summary = _summary(run, files, number, found, missing=missing, clock=clock)
-    summary |= {"energies_evaluated": calls, "frames": chains * kept, "plain_md": control.as_json(beside, found)}
-    summary |= {"mean_potential_energy": float(energies.mean()), "first_passage_ps": rates, "bursts": bursts}
-    write_text(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
-    write_metropolis_page(run, angles, positions, found=found, beside=beside, summary=summary)
-    return summary
-
-
-def _summary(
-    run: ChainsRun, files: SegmentFiles, number: int, found: Populations, *, missing: list[str], clock: SessionClock
-) -> dict[str, Any]:
-    counts, plan = files.counts(number)[0], Plan.of(run.molecule, run.quads)
-    with np.load(run.folder / CHAINS / "pilot.npz", allow_pickle=False) as kept:
-        source = str(kept["source"])
-    return {
-        "status": "converged" if not missing else "budget",
-        "mode": "chains",
-        "guarantees": GUARANTEES,
-        "remains": REMAINS,
-        "missing": missing,
-        "not_sampled": plan.not_sampled(),
-        "kernels": source,
-        "temperatures": plan.temperatures.round(1).tolist(),
-        "chains": TASKS * plan.ladders,
-        "sweeps": number * SWEEPS,
-        "accepted": counts.shares,
-        "blocks": [list(row) for row in counts.rows()],
-        "effective_samples": found.least if np.isfinite(found.least) else None,
-        "populations": {
-            well.name: {
-                "value": float(found.values[i]),
-                "standard_error": float(found.errors[i]),
-                "effective_samples": float(found.effective[i]),
-                "in_words": found.share(i),
-                "degrees": [well.low, well.high],
-                "period": well.turn.period,
-            }
-            for i, well in enumerate(found.wells)
-        },
-        "remarks": remarks(found),
-        "temperature": run.molecule.protocol.temperature,
-        "seed": run.seed,
-        "model": run.model,
-        "processors": os.cpu_count(),
-        "wall_seconds": {**clock.seconds, "total": round(clock.total, 1)},
-        "file": FRAMES,
-    }
+    return review * SWEEPS

@@ -1,11 +1,10 @@
-"""Files of the segments of exact chains: one npz file per segment and task, written whole or not at all."""
+"""Files of the segments of exact chains: npz files of each task, written whole or not at all."""
 
 from __future__ import annotations
 
 import json
-import zipfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,16 @@ from numpy.typing import NDArray
 
 from latentmd.arrays import Floats
 from latentmd.io.atomic import write_npz
-from latentmd.sampling.errors import RunError
-from latentmd.sampling.metropolis.ladders import Piece
+from latentmd.sampling.metropolis.ladders import THIN, Piece
 from latentmd.sampling.metropolis.tempering import Counts
 
-_DISCARD = 5  # one segment in so many is left out at the beginning, at least one
+SWEEPS = 100  # of a segment at most, and those that are left out at the beginning of a short run
+_DISCARD = 5  # of a long run, one part in so many is left out at the beginning
 
 
 @dataclass(frozen=True)
 class SegmentFiles:
-    """Segments of all tasks in a folder.
+    """Segments of all tasks in a folder; how many sweeps one has depends on the wall time that there was.
 
     Attributes:
         folder: of the files.
@@ -32,20 +31,28 @@ class SegmentFiles:
 
     folder: Path
     tasks: int
+    _sweeps: dict[Path, int] = field(default_factory=dict, repr=False, compare=False)
 
-    def path(self, number: int, task: int) -> Path:
-        """File of segment `number` of a task."""
-        return self.folder / f"segment-{number:04d}-{task}.npz"
+    def paths(self, task: int) -> list[Path]:
+        """Files of a task, in the order of time."""
+        return sorted(self.folder.glob(f"segment-*-{task}.npz"))
 
-    def complete(self, number: int) -> bool:
-        """Whether segment `number` of every task is there."""
-        return all(self.path(number, task).exists() for task in range(self.tasks))
+    def sweeps(self, task: int) -> int:
+        """Sweeps of a task."""
+        for path in self.paths(task):
+            if path not in self._sweeps:
+                self._sweeps[path] = _array(path, "energies").shape[1]
+        return sum(self._sweeps[path] for path in self.paths(task))
 
-    def write(self, number: int, task: int, piece: Piece) -> None:
-        """Write a segment.
+    @property
+    def least(self) -> int:
+        """Sweeps that every task has."""
+        return min(self.sweeps(task) for task in range(self.tasks))
+
+    def write(self, task: int, piece: Piece) -> None:
+        """Write the next segment of a task.
 
         Args:
-            number: of the segment.
             task: that made it.
             piece: what it left.
         """
@@ -57,39 +64,40 @@ class SegmentFiles:
             "counts": np.array(json.dumps(vars(piece.counts))),
             "calls": np.array(piece.calls),
         }
-        write_npz(self.path(number, task), arrays)
+        write_npz(self.folder / f"segment-{len(self.paths(task)):05d}-{task}.npz", arrays)
 
-    def end(self, number: int, task: int) -> Floats:
-        """Last positions of all replicas of a task in nm, shape (replicas, atoms, 3)."""
-        return self._array(number, task, "end")
+    def end(self, task: int) -> Floats | None:
+        """Last positions of all replicas of a task in nm, shape (replicas, atoms, 3); None of a task without any."""
+        paths = self.paths(task)
+        return _array(paths[-1], "end") if paths else None
 
-    def skipped(self, number: int) -> int:
-        """How many of `number` segments are left out at the beginning."""
-        return max(1, number // _DISCARD)
+    def read(self, sweeps: int, name: str) -> NDArray[Any]:
+        """An array of all chains, shape (chains, ...), of the first so many sweeps without the beginning.
 
-    def read(self, number: int, name: str) -> NDArray[Any]:
-        """An array of all chains, shape (chains, ...), without the first of `number` segments."""
-        first = self.skipped(number)
-        tasks = [
-            np.concatenate([self._array(n, task, name) for n in range(first, number)], axis=1)
-            for task in range(self.tasks)
-        ]
-        return np.concatenate(tasks)
+        Args:
+            sweeps: that every task has.
+            name: "positions", which are kept every few sweeps, "energies" or "angles".
+        """
+        thin = THIN if name == "positions" else 1
+        part = slice(skipped(sweeps) // thin, sweeps // thin)
+        tasks = [np.concatenate([_array(path, name) for path in self.paths(t)], axis=1) for t in range(self.tasks)]
+        return np.concatenate([values[:, part] for values in tasks])
 
-    def counts(self, number: int) -> tuple[Counts, int]:
-        """Counts of moves and energies evaluated in all of `number` segments."""
+    def counts(self) -> tuple[Counts, int]:
+        """Counts of moves, and energies that were evaluated, in all segments."""
         total, calls = Counts(), 0
-        for n in range(number):
-            for task in range(self.tasks):
-                found = json.loads(str(self._array(n, task, "counts")))
-                total.update(Counts(**{name: Counter(values) for name, values in found.items()}))
-                calls += int(self._array(n, task, "calls"))
+        for path in (path for task in range(self.tasks) for path in self.paths(task)):
+            found = json.loads(str(_array(path, "counts")))
+            total.update(Counts(**{name: Counter(values) for name, values in found.items()}))
+            calls += int(_array(path, "calls"))
         return total, calls
 
-    def _array(self, number: int, task: int, name: str) -> NDArray[Any]:
-        path = self.path(number, task)
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return np.asarray(file[name])
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise RunError(f"{path} cannot be read ({error}); delete it and all later segments, and resume") from error
+
+def skipped(sweeps: int) -> int:
+    """How many of so many sweeps are left out at the beginning: a fifth, of short runs 100 or half of them."""
+    return max(min(SWEEPS, sweeps // (2 * THIN) * THIN), sweeps // (_DISCARD * SWEEPS) * SWEEPS)
+
+
+def _array(path: Path, name: str) -> NDArray[Any]:
+    with np.load(path, allow_pickle=False) as file:
+        return np.asarray(file[name])

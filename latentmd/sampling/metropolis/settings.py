@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmd.arrays import Floats, Ints
+from latentmd.sampling.clock import Budget
 from latentmd.sampling.request import Report, no_report
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 
@@ -32,6 +34,7 @@ class ChainsRequest:
         resume: go on with the run in `out`.
         overwrite: replace the run in `out`.
         inputs: choices where the file of the molecule leaves one.
+        begun: when this session began, of `time.monotonic`.
 
     Raises:
         ValueError: the budget is not positive.
@@ -51,15 +54,11 @@ class ChainsRequest:
     resume: bool = False
     overwrite: bool = False
     inputs: InputOptions = DEFAULT_INPUTS
+    begun: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         if self.wall is not None and self.wall <= 0:
             raise ValueError(f"--wall is {self.wall:g} s; expected more than 0")
-
-    @property
-    def seconds(self) -> float:
-        """Budget of wall time, infinite where there is none."""
-        return float("inf") if self.wall is None else self.wall
 
 
 @dataclass
@@ -73,7 +72,8 @@ class ChainsRun:
         reference: minimised positions in nm, shape (atoms, 3).
         request: what was asked for.
         model: path of the model whose structures are the first kernels; None for the bundled model of peptides.
-        report: called with the name of a stage.
+        budget: of wall time.
+        report: called with the name of a stage and, where that can be told, (done, total) and named numbers.
         stop: whether the run was asked to stop.
     """
 
@@ -83,6 +83,7 @@ class ChainsRun:
     reference: Floats
     request: ChainsRequest
     model: str | None
+    budget: Budget
     report: Report = no_report
     stop: Callable[[], bool] = lambda: False
 

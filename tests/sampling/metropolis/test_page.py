@@ -47,7 +47,8 @@ def test_the_page_says_whether_numbers_can_be_trusted(chains: Any, missing: list
     found, plain = populations(angles, counted), populations(np.full((1, 60, 2), -1.4), counted)
     few = np.full(len(counted), 7.0)
     summary = {
-        "missing": missing, "temperature": 300.0, "frames": 120, "guarantees": "exact", "remains": "nothing",
+        "missing": missing, "notes": [], "temperature": 300.0, "frames": 120, "guarantees": "exact",
+        "remains": "nothing",
         "first_passage_ps": {"phi ALA2 above 0": RATES}, "bursts": 32, "temperatures": [300.0, 424.0, 600.0],
         "chains": 2, "sweeps": 60, "energies_evaluated": 5000, "kernels": "none", "not_sampled": ["rings"],
         "accepted": {"draw": 0.5}, "wall_seconds": {"total": 12.0}, "blocks": [["draw phi", 100, 0.5, 0.25]],
@@ -58,7 +59,8 @@ def test_the_page_says_whether_numbers_can_be_trusted(chains: Any, missing: list
     }  # fmt: skip
     x = np.asarray(run.molecule.positions._value)
     positions = np.broadcast_to(x, (2, 60, 22, 3))
-    write_metropolis_page(run, angles, positions, found=found, beside=Control(plain, 100.0, few, few), summary=summary)
+    beside = Control(plain, 100.0, share=0.1, by_energies=few, by_wall=few)
+    write_metropolis_page(run, angles, positions, found=found, beside=beside, summary=summary, pictures=True)
     page = unescape(re.sub(r"<script.*?</script>", "", (run.folder / PAGE).read_text(), flags=re.S))
     assert ("not converged" in page) == bool(missing) and all(text in page for text in missing)
     assert all(well.name in page for well in counted) and "kcal/mol" in page
@@ -79,4 +81,4 @@ def test_no_passage_is_not_extrapolated() -> None:
         "least_of_chains": {"effective_samples": 60.0, "state": "a"},
         "least_at_equal_wall_time": {"effective_samples": 0.0, "state": "b"},
     }
-    assert verdict(plain).endswith("plain MD saw no passage of b in a tenth of the cost.")
+    assert verdict(plain).endswith("plain MD saw no passage of b in the time that it had.")

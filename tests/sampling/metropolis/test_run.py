@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,11 @@ import numpy as np
 import pytest
 
 from latentmd.sampling.errors import RunInterrupted
-from latentmd.sampling.metropolis import kinetics, ladders, pilot
+from latentmd.sampling.metropolis import kinetics, ladders, pilot, schedule, segments
 from latentmd.sampling.metropolis import populations as populations_module
 from latentmd.sampling.metropolis import run as chains
 from latentmd.sampling.metropolis.chains import chains as sample
-from latentmd.sampling.metropolis.run import check_suitable, is_review
+from latentmd.sampling.metropolis.run import check_suitable, review_from
 from latentmd.sampling.metropolis.settings import ChainsRequest
 
 ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
@@ -29,9 +31,11 @@ def run(out: Path, precision: float = ANYTHING, **options: Any) -> Any:
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chains, "SWEEPS", 10)
+    monkeypatch.setattr(segments, "SWEEPS", 10)
     monkeypatch.setattr(ladders, "DRAWN", 4)
     monkeypatch.setattr(ladders, "REPLICAS", 8)
     monkeypatch.setattr(pilot, "SWEEPS", (6, 6))
+    monkeypatch.setattr(chains, "PILOT_SWEEPS", (6, 6))
     monkeypatch.setattr(pilot, "SCATTER", 0.2)
     monkeypatch.setattr(populations_module, "LARGEST_RATIO", 1e9)
     monkeypatch.setattr(populations_module, "ENOUGH", 0)
@@ -84,9 +88,11 @@ def test_a_stopped_run_goes_on_and_equals_the_uninterrupted_one(
             raise KeyboardInterrupt
         return real(stretch)
 
-    monkeypatch.setattr(chains, "run_stretch", broken)
-    with pytest.raises((KeyboardInterrupt, RunInterrupted)):
-        run(tmp_path / "parts")
+    with monkeypatch.context() as short_of_time:
+        short_of_time.setattr(chains, "run_stretch", broken)
+        short_of_time.setattr(schedule, "_SEGMENT", 0.0)  # segments of 5 sweeps
+        with pytest.raises((KeyboardInterrupt, RunInterrupted)):
+            run(tmp_path / "parts")
     assert len(list((tmp_path / "parts" / "metropolis").glob("segment-*.npz"))) == 3
     run(tmp_path / "parts", resume=True)
     one, two = (np.load(tmp_path / name / "metropolised.npz") for name in ("whole", "parts"))
@@ -96,15 +102,54 @@ def test_a_stopped_run_goes_on_and_equals_the_uninterrupted_one(
     assert wells[0] == wells[1] and all(len(well["degrees"]) == 2 for well in wells[0].values())
 
 
+@pytest.fixture
+def unconverged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(populations_module, "ENOUGH", 10**9)
+
+
+@pytest.mark.usefixtures("unconverged")
 def test_a_budget_ends_it_in_words(tmp_path: Path) -> None:
-    result = run(tmp_path / "run", NOTHING, wall=1.0)
+    begun = time.monotonic()
+    result = run(tmp_path / "run", NOTHING, wall=4.0, begun=begun)
     assert result.status == "budget"
-    assert any("has a standard error of" in sentence for sentence in result.summary["missing"])
-    assert "not converged" in (tmp_path / "run" / "free_energy.html").read_text()
+    assert any("independent samples" in sentence for sentence in result.summary["missing"])
+    assert "the wall time of 4 s was over; more with --resume and a longer --wall" in result.summary["notes"]
+    page = (tmp_path / "run" / "free_energy.html").read_text()
+    assert "not converged" in page and "the wall time of 4 s was over" in page
     frames = result.summary["frames"]
-    assert run(tmp_path / "run", NOTHING, wall=1.0, resume=True).summary["frames"] == frames
-    more = 2 * result.summary["wall_seconds"]["total"] + 4.0  # three quarters of it are more than was used
-    assert run(tmp_path / "run", NOTHING, wall=more, resume=True).summary["frames"] > frames
+    again = run(tmp_path / "run", NOTHING, wall=4.0, resume=True, begun=begun - 4.0)  # nothing is left
+    assert again.summary["frames"] == frames
+    assert run(tmp_path / "run", NOTHING, wall=40.0, resume=True, begun=begun).summary["frames"] > frames
+
+
+@pytest.mark.usefixtures("unconverged")
+def test_without_any_time_there_are_frames_and_words_for_what_is_not_there(tmp_path: Path) -> None:
+    result = run(tmp_path / "run", NOTHING, wall=5.0, begun=time.monotonic() - 10.0)
+    summary = result.summary
+    assert result.status == "budget" and summary["frames"] == summary["chains"] and summary["sweeps"] == 5
+    assert summary["plain_md"] is None and summary["first_passage_ps"] == {} and result.trajectories[0].exists()
+    told = " ".join(summary["notes"])
+    for words in ("no time for plain MD", "pilot had time for 10 of 12 sweeps", "no time for pictures"):
+        assert words in told
+    assert "no time for plain MD" in (tmp_path / "run" / "free_energy.html").read_text()
+
+
+@pytest.mark.usefixtures("unconverged")
+def test_a_run_that_is_asked_to_stop_leaves_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = chains.run_stretch
+
+    def asked(stretch: Any) -> Any:
+        if not signalled:
+            signalled.append(signal.raise_signal(signal.SIGTERM))
+        return real(stretch)
+
+    signalled: list[None] = []
+    monkeypatch.setattr(chains, "run_stretch", asked)
+    with pytest.raises(RunInterrupted, match="--resume"):
+        run(tmp_path / "run", NOTHING)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"] == "interrupted" and summary["frames"] > 0 and summary["plain_md"] is None
+    assert (tmp_path / "run" / "free_energy.html").exists()
 
 
 def test_a_model_chooses_the_first_kernels(ou_bundle: Path, tmp_path: Path) -> None:
@@ -113,7 +158,8 @@ def test_a_model_chooses_the_first_kernels(ou_bundle: Path, tmp_path: Path) -> N
 
 
 def test_chains_are_looked_at_less_and_less_often() -> None:
-    assert [number for number in range(1, 30) if is_review(number)] == [2, 3, 5, 8, 12, 18, 27]
+    assert sorted({review_from(sweeps) for sweeps in range(271)}) == [20, 30, 50, 80, 120, 180, 270]
+    assert review_from(50) == 50
 
 
 def test_unsuitable_molecules_are_refused(alanine: Any, monkeypatch: pytest.MonkeyPatch) -> None:

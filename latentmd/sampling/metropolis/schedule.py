@@ -1,0 +1,78 @@
+"""How the wall time of exact chains is shared out: by rates measured in this run, with a reserve for what follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from latentmd.sampling.clock import Budget, Deadline
+
+_PILOT = 0.3  # most of what is left when the pilot begins
+_BESIDE = 0.1  # most of the whole for plain MD beside the chains, and again for the rates
+_SAFETY = 1.3  # of an estimate by a rate, on a machine that others use too
+_LEAST, _MOST = 1.5, 0.25  # seconds, and share of the whole, for files and page
+_SEGMENT, _GROWTH = 5.0, 0.01  # seconds of a segment at least, and its share of what is spent
+# Seconds over those of the preparation, which loads modules too: to load torch and a model, and deeptime.
+_MODEL, _DEEPTIME = 1.0, 2.5
+
+
+@dataclass
+class Schedule:
+    """Deadlines of the phases of a run.
+
+    Attributes:
+        budget: of the run.
+        bursts: energies that the bursts for rates take, of each task.
+        energies: that plain MD beside the chains takes so far, of each task.
+        rate: energies that a task evaluates per second, as measured last; 0 before.
+        preparation: seconds that the preparation of this session took.
+    """
+
+    budget: Budget
+    bursts: float
+    energies: float = 0.0
+    rate: float = 0.0
+    preparation: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.preparation = self.budget.session
+
+    @property
+    def pictures(self) -> float:
+        """Seconds for files and page, much the same kind of work as the preparation."""
+        return min(max(_LEAST, self.preparation), _MOST * self.budget.seconds)
+
+    def pilot(self) -> Deadline:
+        """When the pilot has to be over."""
+        return Deadline(_PILOT * self.budget.deadline.left)
+
+    def loads_model(self) -> bool:
+        """Whether the pilot has time for the first guess of a model."""
+        return 3 * _MODEL * self.preparation < self.pilot().left
+
+    def segment(self) -> Deadline:
+        """When the next segment has to be over."""
+        return Deadline(min(self.chains().left, max(_SEGMENT, _GROWTH * self.budget.spent)))
+
+    def chains(self) -> Deadline:
+        """When the chains have to be over."""
+        return self._before(self.pictures + self._rates() + self._seconds(self.energies))
+
+    def control(self) -> Deadline:
+        """When plain MD beside the chains has to be over."""
+        return self._before(self.pictures + self._rates())
+
+    def rates(self) -> Deadline:
+        """When the bursts for rates have to be over, and the times of all states counted; at once without time."""
+        found = self._before(self.pictures)
+        return found if found.left > _DEEPTIME * self.preparation else Deadline(0.0)
+
+    def _before(self, seconds: float) -> Deadline:
+        return self.budget.deadline.earlier(seconds) if self.budget.seconds < float("inf") else Deadline()
+
+    def _rates(self) -> float:
+        return min(_BESIDE * self.budget.seconds, self._seconds(self.bursts) + _DEEPTIME * self.preparation)
+
+    def _seconds(self, energies: float) -> float:
+        """Seconds that a phase gets for so many energies of each task."""
+        most = _BESIDE * self.budget.seconds
+        return min(most, _SAFETY * energies / self.rate) if self.rate else most
