@@ -16,7 +16,7 @@ import numpy as np
 
 from latentmd.model.file import BundleError, bundled_models, find, load
 from latentmd.model.peptide_file import NAME, find_peptides, load_peptides
-from latentmd.sampling.conditions import given_model
+from latentmd.sampling.models import given_model
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:

@@ -73,7 +73,7 @@ def _simulated(manifest: Manifest) -> Molecule:
     import tempfile
     from pathlib import Path
 
-    from latentmd.sampling.conditions import protocol_of
+    from latentmd.sampling.models import protocol_of
     from latentmd.systems.builder import build
 
     with tempfile.TemporaryDirectory() as folder:

@@ -93,6 +93,12 @@ class Propagator:
         self.lag_range = self.manifest.lag
         self.temperature = self.manifest.temperature
 
+    @property
+    def has_density(self) -> bool:
+        """Whether the model tells how likely a step is (`log_arrival`) and draws steps some of whose torsions are given
+        (`told_step`), as models bound to a peptide do."""
+        return hasattr(self.module, "log_arrival")
+
     def __repr__(self) -> str:
         shortest, longest = self.lag_range
         name = self.manifest.name or self.bundle.path.name

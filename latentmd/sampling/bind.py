@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentmd.sampling.conditions import check_covered, given_model, protocol_of
+from latentmd.sampling.models import OneMolecule, given_model, protocol_of
 from latentmd.sampling.preparation import minimised
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 
@@ -34,8 +34,8 @@ def bind_file(
     from latentmd.systems.builder import build
 
     source = given_model(str(model))
-    if not source.many:
+    if isinstance(source, OneMolecule):
         raise ValueError(f"{model} is a model of one molecule, which needs no binding; expected one of many peptides")
     molecule = build(pdb, protocol_of(source.manifest, inputs))
-    check_covered(molecule, source, Path(pdb))
+    source.check(molecule, Path(pdb))
     return bind(molecule.topology, minimised(molecule, "Reference"), out, source.name)

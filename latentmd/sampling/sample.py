@@ -214,15 +214,15 @@ def _choose(o: Options) -> tuple[Mode, Molecule | None]:
 
 def _facts(o: Options, molecule: Molecule) -> Facts:
     """What the rule looks at."""
-    from latentmd.sampling.conditions import UncoveredError, bundled_model
     from latentmd.sampling.metropolis.run import unsuitable
+    from latentmd.sampling.models import ManyMolecules, UncoveredError, bundled_model
 
     trajectories = any(getattr(o, name) is not None for name in ("time", *_WALKERS_ONLY))
     try:
         model = bundled_model(molecule, o.pdb, o.temperature)
     except UncoveredError as error:
         return Facts(error.reason, unsuitable(molecule), trajectories=trajectories)
-    if model.many and o.wall is not None:
+    if isinstance(model, ManyMolecules) and o.wall is not None:
         reason = f"{model.name} is a model of many peptides, and --wall asks for exact statistics of this one"
         return Facts(reason, unsuitable(molecule), trajectories=trajectories)
     return Facts("", "", trajectories=trajectories)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from latentmd.model.file import read_manifest, read_sha256
-from latentmd.sampling.conditions import ModelFile, UncoveredError, bundled_model, check_force_field, reference_model
 from latentmd.sampling.force_fields import disagreement, refuse_force_field
+from latentmd.sampling.models import OneMolecule, UncoveredError, bundled_model, reference_model
 from latentmd.systems.builder import InputOptions, Molecule, Protocol, build
 
 FILES = Path(__file__).parents[1] / "systems" / "own_force_field"
@@ -45,7 +45,7 @@ def test_other_forces_are_not_covered(other: Molecule) -> None:
     with pytest.raises(UncoveredError, match="differ by"):
         bundled_model(other, FILES / "ala.prmtop")
     with pytest.raises(ValueError, match="holds for its force field only"):
-        check_force_field(other, ModelFile(NAME, manifest, read_sha256(NAME)), FILES / "ala.prmtop")
+        OneMolecule(NAME, manifest, read_sha256(NAME)).check(other, FILES / "ala.prmtop")
 
 
 def test_a_model_of_a_molecules_own_force_field_is_for_that_one_alone(same: Molecule, other: Molecule) -> None:

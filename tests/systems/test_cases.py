@@ -128,7 +128,7 @@ def test_half_a_disulfide_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_d_amino_acid_is_not_covered_by_the_model_of_the_l_one() -> None:
-    from latentmd.sampling.conditions import UncoveredError, bundled_model, check_covered, given_model
+    from latentmd.sampling.models import UncoveredError, bundled_model, given_model
 
     path = CASES / "d_named_ala.pdb"
     molecule = build(path)
@@ -136,7 +136,7 @@ def test_a_d_amino_acid_is_not_covered_by_the_model_of_the_l_one() -> None:
     with pytest.raises(UncoveredError, match="other handedness at ALA2-CA"):
         bundled_model(molecule, path)
     with pytest.raises(ValueError, match="mirror image"):
-        check_covered(molecule, given_model("alanine-dipeptide"), path)
+        given_model("alanine-dipeptide").check(molecule, path)
 
 
 def test_names_of_d_amino_acids(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from latentmd.sampling.request import Report, no_report
 from latentmd.sampling.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from latentmd.sampling.conditions import ModelFile
     from latentmd.sampling.metropolis.folder import ChainsFolder
+    from latentmd.sampling.models import Model
     from latentmd.systems.builder import Molecule, Protocol
 
 TEMPERATURE = 300.0  # kelvin, where neither the user nor a model names one
@@ -39,15 +39,15 @@ def chains(
         RunInterrupted: Ctrl-C or SIGTERM; resume goes on.
     """
     from latentmd.io.folder import policy_of
-    from latentmd.sampling.conditions import check_covered, given_model
     from latentmd.sampling.metropolis.folder import open_folder
     from latentmd.sampling.metropolis.run import check_suitable, sample_chains
+    from latentmd.sampling.models import ManyMolecules, given_model
     from latentmd.sampling.preparation import molecule_under, say_notes
     from latentmd.sampling.processes import cores
     from latentmd.sampling.scheduler import open_scheduler
 
     model = None if request.model is None else given_model(request.model)
-    if model is not None and model.many:
+    if isinstance(model, ManyMolecules):
         raise ValueError(
             f"--mode chains takes a model of the molecule itself, and {request.model} is one of many peptides; leave "
             "out --model, since chains begin from the bundled one of many peptides wherever it covers the molecule"
@@ -61,7 +61,7 @@ def chains(
             report("preparing")
             molecule = molecule_under(protocol, source, built)
             if model is not None:
-                check_covered(molecule, model, source)
+                model.check(molecule, source)
             check_suitable(molecule)
             say_notes(molecule, source)
             run = replace(_prepared(molecule, folder, request, model), report=report, stop=stop)
@@ -73,9 +73,9 @@ def chains(
             raise
 
 
-def _protocol(asked: ChainsRequest, model: ModelFile | None) -> Protocol:
+def _protocol(asked: ChainsRequest, model: Model | None) -> Protocol:
     """Protocol of the chains; a model only proposes, so that it may come from other conditions."""
-    from latentmd.sampling.conditions import protocol_of
+    from latentmd.sampling.models import protocol_of
     from latentmd.sampling.preparation import check_protocol
     from latentmd.systems.builder import Protocol
 
@@ -97,7 +97,7 @@ def _protocol(asked: ChainsRequest, model: ModelFile | None) -> Protocol:
     return protocol
 
 
-def _record(source: Path, request: ChainsRequest, protocol: Protocol, model: ModelFile | None) -> dict[str, Any]:
+def _record(source: Path, request: ChainsRequest, protocol: Protocol, model: Model | None) -> dict[str, Any]:
     """Settings that must be equal for a run to be resumed, as JSON values."""
     return {
         "molecule": source.read_bytes().decode("latin-1") if source.is_file() else str(source),
@@ -108,7 +108,7 @@ def _record(source: Path, request: ChainsRequest, protocol: Protocol, model: Mod
     }
 
 
-def _prepared(molecule: Molecule, folder: ChainsFolder, request: ChainsRequest, model: ModelFile | None) -> ChainsRun:
+def _prepared(molecule: Molecule, folder: ChainsFolder, request: ChainsRequest, model: Model | None) -> ChainsRun:
     """The run; its minimised positions are stored, so that a resumed one is bit-identical."""
     from latentmd.molecule.checks import topology_arrays
     from latentmd.molecule.torsions import rotatable_torsions

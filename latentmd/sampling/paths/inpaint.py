@@ -176,7 +176,7 @@ def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report:
     given = read_given(request.trajectory, subject.molecule.topology, request.interval)
     steps, lag = _split(given, subject.model.manifest.lag)
     chain, told = None, None
-    if hasattr(propagator.module, "told_step"):
+    if propagator.has_density:
         told = told_by(propagator, known, given.positions)
     else:
         chain = cell_chain(propagator)

@@ -142,7 +142,7 @@ class FreeMoves:
 
     def __init__(self, propagator: Propagator, partition: Partition) -> None:
         self.propagator, self.partition = propagator, partition
-        self.to_points = hasattr(propagator.module, "log_arrival")
+        self.to_points = propagator.has_density
 
     def cell(self, z: torch.Tensor) -> torch.Tensor:
         """Cell of each point [points, tokens, k]."""

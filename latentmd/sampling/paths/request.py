@@ -14,7 +14,7 @@ from openmm import unit
 from latentmd.arrays import Doubles
 from latentmd.io.folder import Policy, policy_of
 from latentmd.molecule.matching import match
-from latentmd.sampling.conditions import ModelFile, bundled_model, check_covered, given_model, of_one, protocol_of
+from latentmd.sampling.models import Model, OneMolecule, bundled_model, given_model, protocol_of
 from latentmd.sampling.paths.relax import relax
 from latentmd.sampling.preparation import molecule_under
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
@@ -78,14 +78,14 @@ class Subject:
     """
 
     molecule: Molecule
-    model: ModelFile
+    model: OneMolecule
     structures: tuple[Doubles, ...]
     reference: Doubles
 
     @property
     def manifest(self) -> Manifest:
         """Of the model."""
-        return of_one(self.model)
+        return self.model.manifest
 
     def propagator(self) -> Propagator:
         """The model, in the order of the molecule's atoms."""
@@ -125,21 +125,21 @@ def subject_of(pdbs: tuple[Path, ...], model: str | None, inputs: InputOptions) 
         found = _of_one(given_model(model), Path("A.pdb"))
         with tempfile.TemporaryDirectory() as folder:
             own = Path(folder) / "model.pdb"
-            own.write_text(of_one(found).topology, encoding="utf-8")
+            own.write_text(found.manifest.topology, encoding="utf-8")
             molecule = molecule_under(protocol_of(found.manifest, inputs), own, None)
         return Subject(molecule, found, (), _positions(molecule))
     first, found = _first(pdbs[0], model, inputs)
-    check_covered(first, found, pdbs[0])
+    found.check(first, pdbs[0])
     ends = [_positions(first)]
     for pdb in pdbs[1:]:
         ends.append(_in_order_of(first, molecule_under(first.protocol, pdb, None), pdbs[0], pdb))
-    quantiles = of_one(found).reference.energy_quantiles
+    quantiles = found.manifest.reference.energy_quantiles
     limits = None if quantiles is None else (quantiles[1], quantiles[2])
     structures = relax(first, np.stack(ends), limits).positions
     return Subject(first, found, tuple(structures), structures[0])
 
 
-def _first(pdb: Path, model: str | None, inputs: InputOptions) -> tuple[Molecule, ModelFile]:
+def _first(pdb: Path, model: str | None, inputs: InputOptions) -> tuple[Molecule, OneMolecule]:
     from latentmd.systems.builder import Protocol
 
     if model is not None:
@@ -150,13 +150,13 @@ def _first(pdb: Path, model: str | None, inputs: InputOptions) -> tuple[Molecule
     return molecule_under(protocol_of(found.manifest, inputs), pdb, molecule), found
 
 
-def _of_one(model: ModelFile, pdb: Path) -> ModelFile:
+def _of_one(model: Model, pdb: Path) -> OneMolecule:
     """Refuse a model of many peptides, whose states are those of no molecule.
 
     Raises:
         ValueError: how to bind it.
     """
-    if not model.many:
+    if isinstance(model, OneMolecule):
         return model
     raise ValueError(
         f"{model.manifest.name} is a model of many peptides, which has no states until it is bound to one: run "

@@ -18,9 +18,10 @@ from typing import Any
 
 from latentmd.io.atomic import write_json
 from latentmd.io.folder import Policy, RunFiles, claim_folder
+from latentmd.sampling.models import BOUND
 from latentmd.systems.protocol import SYSTEM_FILE
 
-STATE, MODEL = "state", "model.pt"
+STATE = "state"
 WALKERS = RunFiles(
     "walkers",
     (
@@ -31,7 +32,7 @@ WALKERS = RunFiles(
         "report.png",
         "evaluation.html",
         "walker-*.xtc",
-        MODEL,
+        BOUND,
         STATE,
     ),
 )

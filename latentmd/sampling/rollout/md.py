@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentmd.sampling.conditions import reference_model
 from latentmd.sampling.force_fields import refuse_force_field
+from latentmd.sampling.models import reference_model
 from latentmd.sampling.preparation import Prepared, check_protocol, prepare
 from latentmd.sampling.processes import Job, cores
 from latentmd.sampling.request import Report, RolloutSettings, no_report, picoseconds

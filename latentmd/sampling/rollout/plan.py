@@ -15,7 +15,7 @@ from latentmd.units import format_time
 
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
-    from latentmd.sampling.conditions import ModelFile
+    from latentmd.sampling.models import Model
     from latentmd.sampling.preparation import Prepared
     from latentmd.sampling.rollout.resume import States
 
@@ -45,7 +45,7 @@ class RolloutPlan:
     processes: int
     make_jobs: Callable[[Prepared, Path, States], Sequence[Job]]
     request: dict[str, Any]
-    model: ModelFile | None = None
+    model: Model | None = None
     reference: Manifest | None = None
     details: dict[str, Any] = field(default_factory=dict)
     wall: dict[str, float] = field(default_factory=dict)
@@ -105,7 +105,7 @@ def share(walkers: Sequence[int], processes: int) -> list[list[int]]:
     return [list(walkers[first::processes]) for first in range(min(len(walkers), processes))]
 
 
-def request_of(command: str, settings: RolloutSettings, prepared: Prepared, model: ModelFile | None) -> dict[str, Any]:
+def request_of(command: str, settings: RolloutSettings, prepared: Prepared, model: Model | None) -> dict[str, Any]:
     """What a resumed run must share with its first session, as JSON values; the number of processes may change.
 
     Args:

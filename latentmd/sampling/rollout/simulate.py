@@ -6,21 +6,12 @@ import time as clock
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentmd.sampling.conditions import (
-    ModelFile,
-    bundled_model,
-    check_conditions,
-    check_covered,
-    check_force_field,
-    given_model,
-    of_one,
-    protocol_of,
-)
+from latentmd.sampling.models import Model, OneMolecule, bundled_model, check_conditions, given_model, protocol_of
 from latentmd.sampling.preparation import Prepared, molecule_under, prepare
 from latentmd.sampling.processes import Job, cores
 from latentmd.sampling.request import RolloutSettings
 from latentmd.sampling.rollout.cycle import cycle_length
-from latentmd.sampling.rollout.folder import MODEL, WALKERS
+from latentmd.sampling.rollout.folder import WALKERS
 from latentmd.sampling.rollout.md import md_plan
 from latentmd.sampling.rollout.plan import RolloutPlan, check_times, processes_for, request_of, share
 from latentmd.sampling.rollout.resume import States, unfinished
@@ -58,8 +49,7 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
             "would overlap with it; use --mode md (or latentmd md) with --solvent explicit, or implicit solvent"
         )
     molecule, model = _molecule_and_model(pdb, s, built)
-    check_covered(molecule, model, pdb)
-    check_force_field(molecule, model, pdb)
+    model.check(molecule, pdb)
     check_conditions(s, model)
     check_times(s.time, s.interval, molecule.protocol.timestep)
     cycle = cycle_length(s, model.manifest, molecule.protocol.timestep)
@@ -69,7 +59,7 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
         details |= {"cycle_ps": cycle, "burst_ps": s.burst}
 
     def jobs(ready: Prepared, folder: Path, states: States) -> list[Job]:
-        used = bound_model(ready, folder, model) if model.many else model
+        used = model.bind(ready, folder)
         if s.mode == "model":
             return _alternating((ready, s, folder), states, used, cycle, count)
         return _latent((ready, s, folder), states, used, count)
@@ -79,7 +69,6 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
         why_not = unsupported(molecule.system)
         request["engine"] = "OpenMM" if why_not else "replicas"  # their states differ, so that both must resume alike
         details["engine"] = f"OpenMM: {why_not}" if why_not else "replicas"
-    reference = None if model.many else of_one(model)
     plan = RolloutPlan(
         "simulate",
         s,
@@ -88,32 +77,14 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
         make_jobs=jobs,
         request=request,
         model=model,
-        reference=reference,
+        reference=model.reference,
         details=details,
     )
     plan.wall["preparation"] = clock.perf_counter() - begin
     return plan
 
 
-def bound_model(ready: Prepared, folder: Path, model: ModelFile) -> ModelFile:
-    """A model of many peptides bound to the molecule of a run, in the run's folder; an earlier session's is kept.
-
-    Args:
-        ready: the molecule and its minimised structure.
-        folder: of the run.
-        model: of many peptides.
-    """
-    from latentmd.model.file import read_manifest, read_sha256
-
-    path = folder / MODEL
-    if not path.exists():
-        from latentmd.model.binding import bind
-
-        bind(ready.molecule.topology, ready.reference, path, model.name)
-    return ModelFile(str(path.resolve()), read_manifest(path), read_sha256(path))
-
-
-def _molecule_and_model(pdb: Path, s: RolloutSettings, built: Molecule | None) -> tuple[Molecule, ModelFile]:
+def _molecule_and_model(pdb: Path, s: RolloutSettings, built: Molecule | None) -> tuple[Molecule, Model]:
     """The molecule under the model's protocol, and the model given or the bundled one that covers it."""
     from latentmd.systems.builder import Protocol
 
@@ -137,14 +108,14 @@ def _plain_md(pdb: Path, s: RolloutSettings) -> RolloutPlan:
 
 
 def _alternating(
-    shared: tuple[Prepared, RolloutSettings, Path], states: States, model: ModelFile, cycle: float, count: int
+    shared: tuple[Prepared, RolloutSettings, Path], states: States, model: OneMolecule, cycle: float, count: int
 ) -> list[Job]:
     """Jobs of alternation: walkers in batches with the replica engine, or one after another with OpenMM."""
     from latentmd.replicas.choice import unsupported
     from latentmd.sampling.rollout.alternation import AlternateJob
     from latentmd.sampling.rollout.replica_alternation import ReplicaAlternateJob
 
-    limits = of_one(model).reference.energy_quantiles
+    limits = model.manifest.reference.energy_quantiles
     energies = (limits[1], limits[2]) if limits else None
     if not unsupported(shared[0].molecule.system):
         return [
@@ -161,7 +132,9 @@ def _alternating(
     ]
 
 
-def _latent(shared: tuple[Prepared, RolloutSettings, Path], states: States, model: ModelFile, count: int) -> list[Job]:
+def _latent(
+    shared: tuple[Prepared, RolloutSettings, Path], states: States, model: OneMolecule, count: int
+) -> list[Job]:
     """Jobs of latent rollouts."""
     from latentmd.sampling.rollout.latent import LatentJob
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from latentmd.model.manifest import ZeroShot
-from latentmd.sampling.rollout.folder import MODEL
+from latentmd.sampling.models import BOUND
 from latentmd.sampling.rollout.plan import RolloutPlan
 
 _NS_PER_DAY = 86.4  # ns/day in one ps per second of wall time
@@ -127,7 +127,7 @@ def _model_record(plan: RolloutPlan) -> dict[str, Any] | None:
         return None
     manifest = plan.model.manifest
     record = {"name": manifest.name, "sha256": plan.model.sha256, "versions": manifest.versions}
-    found = zero_shot_of(plan.settings.out) if plan.model.many else None
+    found = zero_shot_of(plan.settings.out)
     return record | ({} if found is None else {"zero_shot": found.model_dump()})
 
 
@@ -135,7 +135,7 @@ def zero_shot_of(folder: Path) -> ZeroShot | None:
     """How near a run's molecule is to what its model was trained on; None for a model of that molecule alone."""
     from latentmd.model.file import read_manifest
 
-    path = folder / MODEL
+    path = folder / BOUND
     return read_manifest(path).zero_shot if path.exists() else None
 
 

@@ -1,4 +1,4 @@
-"""Model and molecule: which model covers a molecule, and whether the conditions asked for are the model's."""
+"""Models that runs use, of one molecule or of many, and whether a molecule and its conditions are theirs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ import numpy as np
 from latentmd.sampling.force_fields import disagreement
 
 if TYPE_CHECKING:
-    from latentmd.model.file import Manifest
+    from latentmd.model.manifest import Manifest
     from latentmd.model.peptide_file import PeptideManifest
     from latentmd.molecule.matching import Answer
+    from latentmd.sampling.preparation import Prepared
     from latentmd.sampling.request import RolloutSettings
     from latentmd.systems.builder import InputOptions, Molecule, Protocol
+
+#: File of a model of many molecules bound to the molecule of a run, in the run's folder.
+BOUND = "model.pt"
 
 _SAME_TEMPERATURE = 0.01  # K
 
 
 @dataclass(frozen=True)
-class ModelFile:
-    """A model that a run uses, not yet loaded.
+class OneMolecule:
+    """A model of one molecule, not yet loaded.
 
     Attributes:
         name: bundled name, or path.
@@ -31,13 +35,126 @@ class ModelFile:
     """
 
     name: str
-    manifest: Manifest | PeptideManifest
+    manifest: Manifest
     sha256: str
 
+    def covers(self, molecule: Molecule, temperature: float | None = None) -> str:
+        """Why the model does not hold for a molecule, the force field included; empty where it does.
+
+        Args:
+            molecule: to be simulated, in a structure that tells stereoisomers apart.
+            temperature: asked for, K; not looked at, see `check_conditions`.
+        """
+        reason = coverage_of(molecule, self.manifest).reason
+        return reason or (disagreement(molecule, self.manifest) if molecule.own_force_field else "")
+
+    def check(self, molecule: Molecule, source: Path) -> None:
+        """Refuse a molecule, or a force field of its own, that the model was not trained on.
+
+        Args:
+            molecule: to be simulated.
+            source: file of the molecule, for the message.
+
+        Raises:
+            ValueError: what the model covers, and what to do.
+        """
+        answer = coverage_of(molecule, self.manifest)
+        covered = f"the model {self.name} does not cover {_sequence(molecule)} ({source}): {answer.reason}"
+        if not answer and "handedness" in answer.reason:
+            raise ValueError(
+                f"{covered}; nothing is mirrored. Train a model of this stereoisomer with `latentmd md` and "
+                "`latentmd train`, or use --mode md"
+            )
+        if not answer:
+            raise ValueError(
+                f"{covered}; `latentmd inspect` shows what it covers. Leave out --model to look for a bundled one, or "
+                "train one with `latentmd md` and `latentmd train`"
+            )
+        why = disagreement(molecule, self.manifest) if molecule.own_force_field else ""
+        if why:
+            raise ValueError(
+                f"the model {self.name} does not cover {source}: {why}. A model holds for its force field only: use "
+                "--mode md or chains, or train one from `latentmd md` of these files"
+            )
+
+    def bind(self, ready: Prepared, folder: Path) -> OneMolecule:
+        """The model itself.
+
+        Args:
+            ready: the molecule.
+            folder: of the run.
+        """
+        return self
+
     @property
-    def many(self) -> bool:
-        """Whether it is a model of many molecules, which is bound to one of them before it is used."""
-        return not hasattr(self.manifest, "fingerprint")
+    def reference(self) -> Manifest | None:
+        """What holds the statistics of its training data, which a report shows beside a run."""
+        return self.manifest
+
+
+@dataclass(frozen=True)
+class ManyMolecules:
+    """A model of many molecules, not yet loaded.
+
+    Attributes:
+        name: path of the file.
+        manifest: of the file.
+        sha256: of the file.
+    """
+
+    name: str
+    manifest: PeptideManifest
+    sha256: str
+
+    def covers(self, molecule: Molecule, temperature: float | None = None) -> str:
+        """Why the model does not hold for a molecule, the force field included; empty where it does.
+
+        Args:
+            molecule: to be simulated, in a structure that tells stereoisomers apart.
+            temperature: asked for, K; None takes the model's.
+        """
+        from openmm import unit
+
+        coverage = self.manifest.coverage
+        positions = np.array(molecule.positions.value_in_unit(unit.nanometer), dtype=np.float64)
+        answer = coverage.covers(molecule.topology, temperature, molecule.protocol.force_field_files, positions)
+        return f"{self.manifest.name}: {answer.reason}" if not answer else ""
+
+    def check(self, molecule: Molecule, source: Path) -> None:
+        """Refuse a molecule that the model does not cover.
+
+        Args:
+            molecule: to be simulated.
+            source: file of the molecule, for the message.
+
+        Raises:
+            ValueError: what the model covers, and what to do.
+        """
+        reason = self.covers(molecule)
+        if reason:
+            raise ValueError(f"no surrogate of {_sequence(molecule)} ({source}): {reason}; `latentmd train` makes one")
+
+    def bind(self, ready: Prepared, folder: Path) -> OneMolecule:
+        """The model bound to the molecule of a run, in the run's folder; an earlier session's is kept.
+
+        Args:
+            ready: the molecule and its minimised structure.
+            folder: of the run.
+        """
+        from latentmd.model.binding import bind
+
+        path = folder / BOUND
+        if not path.exists():
+            bind(ready.molecule.topology, ready.reference, path, self.name)
+        return _one_molecule(path)
+
+    @property
+    def reference(self) -> Manifest | None:
+        """None: it has seen no data of the molecule."""
+        return None
+
+
+Model = OneMolecule | ManyMolecules
 
 
 class UncoveredError(ValueError):
@@ -65,15 +182,20 @@ class UncoveredError(ValueError):
         )
 
 
-def given_model(model: str) -> ModelFile:
+def given_model(model: str) -> Model:
     """Find a model given by name or path and read its manifest."""
-    from latentmd.model.file import find, read_manifest, read_sha256
+    from latentmd.model.file import find
     from latentmd.model.peptide_file import find_peptides, is_peptides, peptides_sha256, read_peptide_manifest
 
     if is_peptides(model):
-        return ModelFile(str(find_peptides(model)), read_peptide_manifest(model), peptides_sha256(model))
-    path = find(model)
-    return ModelFile(str(path.resolve()), read_manifest(path), read_sha256(path))
+        return ManyMolecules(str(find_peptides(model)), read_peptide_manifest(model), peptides_sha256(model))
+    return _one_molecule(find(model))
+
+
+def _one_molecule(path: Path) -> OneMolecule:
+    from latentmd.model.file import read_manifest, read_sha256
+
+    return OneMolecule(str(path.resolve()), read_manifest(path), read_sha256(path))
 
 
 def protocol_of(manifest: Manifest | PeptideManifest, inputs: InputOptions | None = None) -> Protocol:
@@ -102,7 +224,7 @@ def protocol_of(manifest: Manifest | PeptideManifest, inputs: InputOptions | Non
     )
 
 
-def bundled_model(molecule: Molecule, source: Path, temperature: float | None = None) -> ModelFile:
+def bundled_model(molecule: Molecule, source: Path, temperature: float | None = None) -> Model:
     """The bundled model of a molecule alone, or that of many peptides where it covers the molecule.
 
     Args:
@@ -118,37 +240,16 @@ def bundled_model(molecule: Molecule, source: Path, temperature: float | None = 
 
     names, why = bundled_models(), ""
     for name in names:
-        manifest = read_manifest(name)
-        if manifest.covers(molecule.topology):
-            why = coverage_of(molecule, manifest).reason
-            if not why and molecule.own_force_field:
-                why = disagreement(molecule, manifest)
+        model = OneMolecule(name, read_manifest(name), read_sha256(name))
+        if model.manifest.covers(molecule.topology):
+            why = model.covers(molecule)
             if not why:
-                return ModelFile(name, manifest, read_sha256(name))
+                return model
     peptides = given_model(NAME)
-    reason = why or peptide_coverage(molecule, peptides, temperature)
+    reason = why or peptides.covers(molecule, temperature)
     if reason:
         raise UncoveredError(_sequence(molecule), source, [*names, NAME], reason)
     return peptides
-
-
-def peptide_coverage(molecule: Molecule, model: ModelFile, temperature: float | None) -> str:
-    """Why a model of many peptides does not cover a molecule under the conditions asked for; empty where it does.
-
-    Args:
-        molecule: to be simulated.
-        model: of many peptides.
-        temperature: asked for, K; None takes the model's.
-    """
-    from openmm import unit
-
-    from latentmd.molecule.coverage import PeptideChemistry
-
-    coverage = model.manifest.coverage
-    assert isinstance(coverage, PeptideChemistry)
-    positions = np.array(molecule.positions.value_in_unit(unit.nanometer), dtype=np.float64)
-    answer = coverage.covers(molecule.topology, temperature, molecule.protocol.force_field_files, positions)
-    return f"{model.manifest.name}: {answer.reason}" if not answer else ""
 
 
 def coverage_of(molecule: Molecule, manifest: Manifest) -> Answer:
@@ -177,67 +278,7 @@ def _sequence(molecule: Molecule) -> str:
     return "-".join(names[:10]) + ("-..." if len(names) > 10 else "")
 
 
-def check_covered(molecule: Molecule, model: ModelFile, source: Path) -> None:
-    """Refuse a molecule that the model was not trained on.
-
-    Args:
-        molecule: to be simulated.
-        model: that is to move it.
-        source: file of the molecule, for the message.
-
-    Raises:
-        ValueError: which molecules they are, and what to do.
-    """
-    if model.many:
-        reason = peptide_coverage(molecule, model, None)
-        if reason:
-            raise ValueError(f"no surrogate of {_sequence(molecule)} ({source}): {reason}; `latentmd train` makes one")
-        return
-    answer = coverage_of(molecule, of_one(model))
-    if answer:
-        return
-    covered = f"the model {model.name} does not cover {_sequence(molecule)} ({source}): {answer.reason}"
-    if "handedness" in answer.reason:
-        raise ValueError(
-            f"{covered}; nothing is mirrored. Train a model of this stereoisomer with `latentmd md` and "
-            "`latentmd train`, or use --mode md"
-        )
-    raise ValueError(
-        f"{covered}; `latentmd inspect` shows what it covers. Leave out --model to look for a bundled one, or train "
-        "one with `latentmd md` and `latentmd train`"
-    )
-
-
-def check_force_field(molecule: Molecule, model: ModelFile, source: Path) -> None:
-    """Refuse to move a molecule with its own force field by a model that was trained with another.
-
-    Args:
-        molecule: to be simulated.
-        model: that is to move it.
-        source: file of the molecule, for the message.
-
-    Raises:
-        ValueError: how they differ, and what to do.
-    """
-    if model.many:
-        return  # `check_covered` compares its force field
-    why = disagreement(molecule, of_one(model)) if molecule.own_force_field else ""
-    if why:
-        raise ValueError(
-            f"the model {model.name} does not cover {source}: {why}. A model holds for its force field only: use "
-            "--mode md or chains, or train one from `latentmd md` of these files"
-        )
-
-
-def of_one(model: ModelFile) -> Manifest:
-    """Manifest of a model of one molecule."""
-    from latentmd.model.manifest import Manifest
-
-    assert isinstance(model.manifest, Manifest)
-    return model.manifest
-
-
-def check_conditions(s: RolloutSettings, model: ModelFile) -> None:
+def check_conditions(s: RolloutSettings, model: Model) -> None:
     """Refuse a temperature, solvent or force field other than those of the training data.
 
     Raises:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from latentmd.sampling.conditions import (
+from latentmd.sampling.models import (
+    ManyMolecules,
     UncoveredError,
     bundled_model,
     check_conditions,
-    check_covered,
     given_model,
     protocol_of,
     reference_model,
@@ -27,7 +27,7 @@ SETTINGS = RolloutSettings("latent", 1.0, 1.0, 1, 0, processes=1, out=Path("x"),
 def test_the_bundled_model_is_found_by_molecule(alanine: Any) -> None:
     model = bundled_model(alanine, MOLECULES / "alanine_dipeptide.pdb")
     assert len(model.sha256) == 64 and protocol_of(model.manifest).solvent == "implicit"
-    check_covered(alanine, model, Path("alanine.pdb"))
+    model.check(alanine, Path("alanine.pdb"))
     found = reference_model(replace(alanine, protocol=protocol_of(model.manifest)))
     assert found is not None and found.name == model.manifest.name
     assert reference_model(replace(alanine, protocol=replace(alanine.protocol, temperature=301.0))) is None
@@ -42,15 +42,15 @@ def test_an_uncovered_molecule_says_how_to_make_a_model(ou_bundle: Path) -> None
     assert error.value.reason.startswith("no bundled model covers GLY-TYR-ASP-PRO-GLU-THR-GLY-THR-TRP-GLY (")
     assert str(error.value).startswith(error.value.reason + ". Train one:")
     with pytest.raises(ValueError, match="does not cover GLY-TYR"):
-        check_covered(molecule, given_model(str(ou_bundle)), path)
+        given_model(str(ou_bundle)).check(molecule, path)
 
 
 def test_a_peptide_that_no_model_of_its_own_covers_gets_the_model_of_many() -> None:
     path = MOLECULES / "trialanine.pdb"
     molecule = build(path, Protocol())
     model = bundled_model(molecule, path)
-    assert model.many and model.manifest.name == "peptides"
-    check_covered(molecule, model, path)
+    assert isinstance(model, ManyMolecules) and model.manifest.name == "peptides"
+    model.check(molecule, path)
     with pytest.raises(UncoveredError, match="peptides: the temperature is 300 K; covered is 350 K"):
         bundled_model(molecule, path, 300.0)
     vacuum = build(path, Protocol("vacuum"))
