@@ -42,6 +42,7 @@ class _Hopper:
 
     manifest = SimpleNamespace(name="hopper")
     module = SimpleNamespace(step_noise=3)
+    has_density = False
 
     def rollout(self, z: Tensor, lag: float, steps: int, rng: np.random.Generator) -> Tensor:
         frames = []
