@@ -12,7 +12,7 @@ from latentmd.report import page as report
 from latentmd.report.markup import bullets, table
 from latentmd.report.viewer import View
 from latentmd.sampling.metropolis.folder import PAGE
-from latentmd.sampling.metropolis.populations import RAREST
+from latentmd.sampling.metropolis.populations import RAREST, apart_words
 from latentmd.sampling.metropolis.surfaces import WeightedFrames, surface_figures, torsion_pairs
 from latentmd.sampling.metropolis.wells import symmetric_names
 from latentmd.units import KILOCALORIE, format_time, thermal_energy
@@ -133,7 +133,7 @@ def remarks(found: Populations) -> list[str]:
                     f"{', '.join(wells[i].name for i in only[True])}")  # fmt: skip
     said += [f"Symmetric, {sentence}" for sentence in symmetric_names([well.turn for well in wells])]
     pairs = [
-        f"{wells[i].name} {found.share(i)} and {wells[j].name} {found.share(j)}, {apart:.1f} standard errors apart"
+        f"{wells[i].name} {found.share(i)} and {wells[j].name} {found.share(j)}, {apart_words(apart)}"
         for i, j, apart in found.mirrored
         if not wells[i].only
     ]

@@ -54,7 +54,7 @@ class Populations:
         for i, j in mirror_pairs(self.wells):
             error = self.errors[i] + self.errors[j]  # they need not be independent
             apart = abs(self.values[i] - self.values[j])
-            found.append((i, j, float(apart / error) if error else 0.0))
+            found.append((i, j, float(apart / error) if error else float(np.inf if apart else 0.0)))
         return found
 
     def share(self, index: int) -> str:
@@ -67,7 +67,7 @@ class Populations:
         if 0 < value < 1:
             return f"{value:.3g} ± {self.errors[index]:.2g}"
         if self.wells[index].turn.ring:
-            return "all frames" if value else "no frame"
+            return "all frames" if value else "unseen"
         if bound >= 1:
             return "not known yet"
         return f"< {bound:.2g} (95 %)" if value == 0 else f"> {np.floor(1e4 * (1 - bound)) / 1e4:.4g} (95 %)"
@@ -100,6 +100,11 @@ def populations(angles: Floats, wells: Sequence[Well]) -> Populations:
         rows.append((share, error, effective, max(_ratio(one) for one in series)))
     values, errors, samples, mixed = np.array(rows, dtype=np.float64).reshape(-1, 4).T
     return Populations(tuple(wells), values, errors, samples, mixed)
+
+
+def apart_words(deviation: float) -> str:
+    """How far two populations are apart, in standard errors; infinite where one was in all frames and one in none."""
+    return f"{deviation:.1f} standard errors apart" if np.isfinite(deviation) else "all frames against none"
 
 
 def _ratio(series: Floats) -> float:
@@ -136,5 +141,5 @@ def unmet_criteria(found: Populations, precision: float) -> list[str]:
     for i, j, deviation in found.mirrored:
         if deviation > _DEVIATIONS:
             missing.append(f"{found.wells[i].name} and {found.wells[j].name} are mirror images and should be equal; "
-                           f"they are {deviation:.1f} standard errors apart")  # fmt: skip
+                           f"they are {apart_words(deviation)}")  # fmt: skip
     return missing

@@ -70,3 +70,5 @@ def test_mirror_images_have_equal_populations(share: float, apart: bool) -> None
     found = populations(angles, pair)
     assert [row[:2] for row in found.mirrored] == [(0, 1)]
     assert any("are mirror images and should be equal" in sentence for sentence in unmet_criteria(found, 0.25)) == apart
+    one_sided = populations(np.full((4, 1000, 1), 1.5) + 0.1 * rng.standard_normal((4, 1000, 1)), pair)
+    assert "all frames against none" in unmet_criteria(one_sided, 0.25)[-1]
