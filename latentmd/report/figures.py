@@ -22,6 +22,8 @@ _STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
 }  # fmt: skip
 _MAX_PANELS = 40  # histograms
+_HIGHEST = 6.0  # kcal/mol, of free-energy surfaces
+_SIGNS = {"phi": "φ", "psi": "ψ", "chi": "χ"}
 
 
 def figure(rows: int, columns: int, width: float = 3.1, height: float = 2.6) -> tuple[Figure, list[Axes]]:
@@ -83,6 +85,45 @@ def png(made: Figure, dpi: int = 110) -> bytes:
     with rc_context(_STYLE):
         made.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
+
+
+def plane(axis: Axes, counts: Floats, titles: tuple[str, str, str], temperature: float) -> None:
+    """Free energy over two torsions in kcal/mol, zero at its minimum.
+
+    Args:
+        axis: to draw on.
+        counts: or weights, shape (bins, bins) over [-180, 180) degrees.
+        titles: of the panel, and labels of its axes.
+        temperature: kelvin.
+    """
+    values = thermodynamics.free_energy_surface(counts, temperature)
+    image = axis.imshow(
+        values.T, origin="lower", extent=(-180, 180, -180, 180), vmin=0, vmax=_HIGHEST, cmap="viridis",
+        aspect="equal", interpolation="nearest",
+    )  # fmt: skip
+    degrees(axis)
+    axis.set(title=titles[0], xlabel=titles[1], ylabel=titles[2])
+    axis.figure.colorbar(image, ax=axis, label="kcal/mol", fraction=0.046, pad=0.03)
+
+
+def degrees(axis: Axes, x: bool = True, y: bool = True) -> None:
+    """Ticks every 90 degrees.
+
+    Args:
+        axis: to draw on.
+        x, y: whether that axis is an angle.
+    """
+    ticks: Any = [-180, -90, 0, 90, 180]
+    if x:
+        axis.set(xlim=(-180, 180), xticks=ticks)
+    if y:
+        axis.set(ylim=(-180, 180), yticks=ticks)
+
+
+def symbol(name: str) -> str:
+    """Name of a coordinate with the Greek letter of its torsion, such as "φ ALA2"."""
+    kind, _, rest = name.partition(" ")
+    return f"{_SIGNS[kind[:3]]}{kind[3:]} {rest}" if kind[:3] in _SIGNS else name
 
 
 def surfaces(

@@ -39,3 +39,16 @@ def test_states_and_energies() -> None:
     assert _is_png(figures.states([np.array([0.7, 0.3])] * 2, [flux, 0 * flux]))
     assert _is_png(figures.energies(None, RNG.normal(size=100), None))
     assert _is_png(figures.energies(RNG.normal(size=100), RNG.normal(size=100), (-1.0, 1.0)))
+
+
+def test_torsions_have_greek_letters() -> None:
+    names = ["phi ALA2", "psi GLY1", "chi12 LEU3", "torsion C1-C2-C3-C4"]
+    assert [figures.symbol(name) for name in names] == ["φ ALA2", "ψ GLY1", "χ12 LEU3", "torsion C1-C2-C3-C4"]
+
+
+def test_planes_begin_at_zero_and_leave_empty_bins_out() -> None:
+    axes = figures.figure(1, 1)[1]
+    figures.plane(axes[0], np.diag([4.0, 2.0, 0.0]), ("title", "x", "y"), 300.0)
+    drawn = axes[0].images[0].get_array()
+    assert np.nanmin(drawn) == 0 and np.isnan(np.ma.filled(drawn, np.nan)).sum() == 7
+    assert axes[0].get_title() == "title" and axes[0].get_xlim() == (-180, 180)

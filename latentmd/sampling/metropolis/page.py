@@ -26,6 +26,8 @@ VIEWED = 40  # frames in the 3-D view
 UNKNOWN = "not known"
 _AGREED = "Yes, as far as the chains can tell: they agree, and every population is known as well as was wanted."
 _DIFFERENT = "Not yet; numbers below are provisional. This is missing:"
+_MOST = 6  # things that are missing, named first
+_GO_ON = "To go on: the same line with --resume, and a longer --wall"
 _STATES = (
     "Share of all frames in each well of each torsion, with the standard error by the effective number of independent "
     "samples of that well. Wells are cut where a torsion's density, all chains together, is least; what is less than a "
@@ -66,7 +68,9 @@ def write_metropolis_page(
     missing, temperature = summary["missing"], summary["temperature"]
     sections = [
         report.Section(
-            "Can these numbers be trusted?", _DIFFERENT if missing else _AGREED, bullets([*missing, *summary["notes"]])
+            "Can these numbers be trusted?",
+            _DIFFERENT if missing else _AGREED,
+            bullets([*_short(missing), *summary["notes"]]),
         ),
         report.Section("States", _STATES, _states(found, temperature) + bullets(remarks(found))),
     ]
@@ -87,6 +91,13 @@ def write_metropolis_page(
     drawn = frames.drawn(list(positions), VIEWED)
     view = View(run.molecule.topology, [("at equilibrium", drawn, np.arange(len(drawn), dtype=np.float64))])
     report.write_page(run.folder / PAGE, "Free energies", lead, sections, view if pictures else None)
+
+
+def _short(missing: list[str]) -> list[str]:
+    """The first things that are missing, how many more there are, and how to go on; nothing where nothing is."""
+    more = len(missing) - _MOST
+    rest = [f"And {more} more, in summary.json under `missing`"] if more > 0 else []
+    return [*missing[:_MOST], *rest, _GO_ON] if missing else []
 
 
 def frames_of_chains(run: ChainsRun, angles: Floats) -> WeightedFrames:

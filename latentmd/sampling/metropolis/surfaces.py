@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentmd.analysis import thermodynamics
 from latentmd.arrays import Floats, Ints
 from latentmd.report import figures
 
@@ -77,23 +76,12 @@ def surface_figures(frames: WeightedFrames, temperature: float) -> list[tuple[by
     Returns:
         PNG images with their captions.
     """
-    made = []
+    edges, drawn = np.linspace(-180, 180, _BINS + 1), []
     for a, b in frames.pairs:
-        degrees = np.rad2deg(frames.torsions[:, [a, b]])
-        labels = (f"{frames.names[a]} (degrees)", f"{frames.names[b]} (degrees)")
-        made.append((_surface(degrees, frames.weight, labels, temperature), " and ".join(labels)))
-    return made
-
-
-def _surface(degrees: Floats, weight: Floats, labels: tuple[str, str], temperature: float) -> bytes:
-    edges = np.linspace(-180, 180, _BINS + 1)
-    counts = np.histogram2d(degrees[:, 0], degrees[:, 1], bins=[edges, edges], weights=weight)[0]
-    figure, axes = figures.figure(1, 1, width=4.0, height=3.2)
-    surface = thermodynamics.free_energy_surface(counts, temperature)
-    surface = surface - np.nanmin(surface)
-    image = axes[0].imshow(
-        surface.T, origin="lower", extent=(-180, 180, -180, 180), aspect="auto", cmap="viridis", vmin=0, vmax=8
-    )
-    figure.colorbar(image, ax=axes[0]).set_label("kcal/mol")
-    axes[0].set(xlabel=labels[0], ylabel=labels[1])
-    return figures.png(figure)
+        angles = np.rad2deg(frames.torsions[:, [a, b]])
+        counts = np.histogram2d(angles[:, 0], angles[:, 1], bins=[edges, edges], weights=frames.weight)[0]
+        first, second = figures.symbol(frames.names[a]), figures.symbol(frames.names[b])
+        made, axes = figures.figure(1, 1, width=4.0, height=3.3)
+        figures.plane(axes[0], counts, ("", f"{first} / degrees", f"{second} / degrees"), temperature)
+        drawn.append((figures.png(made), f"{first} and {second}"))
+    return drawn

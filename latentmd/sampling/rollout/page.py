@@ -79,7 +79,7 @@ def _known(run: RunFrames) -> list[str]:
     column = run.slowest[0]
     count = float(run.effective[column])
     return [
-        f"the slowest torsion, {panels.symbol(run.spec.names[column])}, has {count:.0f} effective samples: a share of "
+        f"the slowest torsion, {figures.symbol(run.spec.names[column])}, has {count:.0f} effective samples: a share of "
         f"its states has a standard error of up to {0.5 / np.sqrt(max(count, 1.0)):.0%}"
     ]
 
@@ -175,7 +175,7 @@ def _correlations(run: RunFrames) -> bytes:
     interval = float(np.median(np.diff(run.times[0])))
     for column in run.slowest[:_CURVES]:
         curve: Floats = kinetics.torsion_autocorrelation([values[:, column] for values in run.runs], lag)
-        axes[0].plot(interval * np.arange(len(curve)), curve, lw=1.2, label=panels.symbol(run.spec.names[column]))
+        axes[0].plot(interval * np.arange(len(curve)), curve, lw=1.2, label=figures.symbol(run.spec.names[column]))
     axes[0].set(xlabel="ps", ylabel="C(t)", ylim=(-0.2, 1.02))
     axes[0].legend(frameon=False, fontsize=8)
     return figures.png(made)

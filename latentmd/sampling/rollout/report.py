@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentmd.analysis import thermodynamics
 from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.arrays import Floats
 from latentmd.io.atomic import write_bytes
@@ -21,13 +20,11 @@ if TYPE_CHECKING:
     from latentmd.sampling.rollout.run_frames import RunFrames
 
 RESIDUES = 12  # whose (phi, psi) planes are drawn
-_TOP = 6.0  # kcal/mol, of free-energy surfaces
 _SPREADS = 4  # of energies below the median that are shown above it
 _TRACES = 6  # walkers drawn
 _POINTS = 2000  # frames drawn per trace
 _SLOWEST = 2  # torsions whose traces are drawn
 _COLOURS = {"latent": "#4477aa", "relaxed": "#b8860b", "md": "#ee6677"}
-_SIGNS = {"phi": "φ", "psi": "ψ", "chi": "χ"}
 Panel = Callable[["Axes"], None]
 
 
@@ -66,26 +63,7 @@ def sampled(run: RunFrames) -> list[Panel]:
 
 
 def _panel(run: RunFrames, counts: Floats, title: str) -> Panel:
-    return lambda axis: surface(axis, counts, title, run.temperature)
-
-
-def surface(axis: Axes, counts: Floats, title: str, temperature: float) -> None:
-    """Free energy over (phi, psi) in kcal/mol, zero at its minimum.
-
-    Args:
-        axis: to draw on.
-        counts: shape (phi bins, psi bins).
-        title: of the panel.
-        temperature: kelvin.
-    """
-    values = thermodynamics.free_energy_surface(counts, temperature)
-    image = axis.imshow(
-        values.T, origin="lower", extent=figures.ramachandran_bounds(), vmin=0, vmax=_TOP, cmap="viridis",
-        aspect="equal", interpolation="nearest",
-    )  # fmt: skip
-    _degrees(axis)
-    axis.set(title=title, xlabel="φ / degrees", ylabel="ψ / degrees")
-    axis.figure.colorbar(image, ax=axis, label="kcal/mol", fraction=0.046, pad=0.03)
+    return lambda axis: figures.plane(axis, counts, (title, "φ / degrees", "ψ / degrees"), run.temperature)
 
 
 def histogram(axis: Axes, run: RunFrames, column: int) -> None:
@@ -100,8 +78,8 @@ def histogram(axis: Axes, run: RunFrames, column: int) -> None:
     angle = unit == "degrees"
     axis.hist(values, bins=72, range=(-180, 180) if angle else None, density=True, color=_COLOURS["latent"])
     if angle:
-        _degrees(axis, y=False)
-    axis.set(title=symbol(run.spec.names[column]), xlabel=unit, yticks=[])
+        figures.degrees(axis, y=False)
+    axis.set(title=figures.symbol(run.spec.names[column]), xlabel=unit, yticks=[])
 
 
 def energy_histogram(axis: Axes, run: RunFrames) -> None:
@@ -177,8 +155,8 @@ def traces(axes: list[Axes], run: RunFrames) -> None:
             shown, kind = _shown(run, values[::step, column])
             axis.plot(times[::step] / scale, shown, "." if kind == "degrees" else "-", ms=2.5, lw=0.7)
         if kind == "degrees":
-            _degrees(axis, x=False)
-        axis.set_ylabel(f"{symbol(run.spec.names[column])}\n{kind}")
+            figures.degrees(axis, x=False)
+        axis.set_ylabel(f"{figures.symbol(run.spec.names[column])}\n{kind}")
         axis.tick_params(labelbottom=column == columns[-1])
     what = "slowest torsions" if len(run.spec.names) > len(columns) else "over time"
     walkers = f"walkers 0 to {_TRACES - 1}" if len(run.runs) > _TRACES else "all walkers"
@@ -186,22 +164,8 @@ def traces(axes: list[Axes], run: RunFrames) -> None:
     axes[len(columns) - 1].set_xlabel(unit)
 
 
-def symbol(name: str) -> str:
-    """Name of a coordinate with the Greek letter of its torsion, such as "φ ALA2"."""
-    kind, _, rest = name.partition(" ")
-    return f"{_SIGNS[kind[:3]]}{kind[3:]} {rest}" if kind[:3] in _SIGNS else name
-
-
 def _shown(run: RunFrames, values: Floats) -> tuple[Floats, str]:
     return (np.degrees(values), "degrees") if run.spec.kind == "torsions" else (values, "nm")
-
-
-def _degrees(axis: Any, x: bool = True, y: bool = True) -> None:
-    ticks = [-180, -90, 0, 90, 180]
-    if x:
-        axis.set(xlim=(-180, 180), xticks=ticks)
-    if y:
-        axis.set(ylim=(-180, 180), yticks=ticks)
 
 
 def _time_scale(times: Floats) -> tuple[float, str]:

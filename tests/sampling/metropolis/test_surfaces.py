@@ -32,4 +32,4 @@ def test_frames_are_drawn_by_weight() -> None:
 
 def test_a_surface_for_each_pair() -> None:
     ((image, caption),) = surface_figures(FRAMES, 300.0)
-    assert image.startswith(b"\x89PNG") and "phi ALA2 (degrees) and psi ALA2 (degrees)" in caption
+    assert image.startswith(b"\x89PNG") and "φ ALA2 and ψ ALA2" in caption

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentmd.sampling.rollout.report import energy_limits, sampled, symbol, write_report
+from latentmd.sampling.rollout.report import energy_limits, sampled, write_report
 from latentmd.sampling.rollout.run_frames import read_run
 from tests.sampling.rollout.test_run_frames import REFERENCE, run_folder
 
@@ -34,8 +34,3 @@ def test_single_clashes_do_not_stretch_the_energies() -> None:
     energies[:30] = 1e5
     low, high = energy_limits(energies, None)
     assert low == pytest.approx(plain[0], abs=20) and high < 100
-
-
-def test_torsions_have_greek_letters() -> None:
-    names = ["phi ALA2", "psi GLY1", "chi12 LEU3", "torsion C1-C2-C3-C4"]
-    assert [symbol(name) for name in names] == ["φ ALA2", "ψ GLY1", "χ12 LEU3", "torsion C1-C2-C3-C4"]
