@@ -179,7 +179,7 @@ def _plain(found: Populations, beside: Control, summary: dict[str, Any]) -> str:
         share, seen = beside.found.values[i], 0 < beside.found.values[i] < 1
         rows.append((
             found.wells[i].name, found.share(i),
-            f"{share:.3g}" if seen else f"{share:.0f}: never {'left' if share else 'seen'}",
+            f"{100 * share:.3g} %" if seen else f"{share:.0%}: never {'left' if share else 'seen'}",
             f"{found.effective[i]:.0f}", _extrapolated(beside.by_energies[i]), _extrapolated(beside.by_wall[i]),
         ))  # fmt: skip
     head = (

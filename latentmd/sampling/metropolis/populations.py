@@ -58,19 +58,23 @@ class Populations:
         return found
 
     def share(self, index: int) -> str:
-        """Population of a well in words, with its standard error, or a bound where it was always or never taken.
+        """Population of a well in per cent, with its standard error, or a bound where it was always or never taken.
 
         A well that was never seen in n independent samples has a population of at most 3 / n (95 %). There is no such
         bound for rings, whose other shapes no move proposes.
         """
         value, bound = float(self.values[index]), 3 / max(float(self.effective[index]), 1.0)
         if 0 < value < 1:
-            return f"{value:.3g} ± {self.errors[index]:.2g}"
+            return f"{100 * value:.3g} ± {100 * self.errors[index]:.2g} %"
         if self.wells[index].turn.ring:
             return "all frames" if value else "unseen"
         if bound >= 1:
             return "not known yet"
-        return f"< {bound:.2g} (95 %)" if value == 0 else f"> {np.floor(1e4 * (1 - bound)) / 1e4:.4g} (95 %)"
+        return (
+            f"< {100 * bound:.2g} % (95 % sure)"
+            if value == 0
+            else f"> {np.floor(1e4 * (1 - bound)) / 100:.4g} % (95 % sure)"
+        )
 
     @property
     def logit_errors(self) -> Doubles:

@@ -51,10 +51,10 @@ def test_a_torsion_with_one_well_is_known_by_its_independent_samples() -> None:
     whole = Well("torsion near 60°", TURN, -120.0, 240.0)
     rng = np.random.default_rng(0)
     few, many = (populations(1.0 + 0.2 * rng.standard_normal((4, n, 1)), [whole]) for n in (50, 1000))
-    assert many.effective[0] == pytest.approx(4000, rel=0.1) and many.share(0) == "> 0.9992 (95 %)"
+    assert many.effective[0] == pytest.approx(4000, rel=0.1) and many.share(0) == "> 99.92 % (95 % sure)"
     assert unmet_criteria(many, 0.25) == [] and len(unmet_criteria(few, 0.25)) == 1
     never = populations(1.0 + 0.2 * rng.standard_normal((4, 1000, 1)), [Well("never", TURN, 170.0, 180.0)])
-    assert never.share(0) == "< 0.75 (95 %)"
+    assert never.share(0) == "< 75 % (95 % sure)"
     ring = Well("ring g+", Turn("ring", 0, ring=True), -120.0, 240.0)
     assert populations(np.full((4, 9, 1), 1.0), [ring]).share(0) == "all frames"
     apart = 0.3 * np.arange(4)[:, None, None] + 0.1 * rng.standard_normal((4, 1000, 1))
