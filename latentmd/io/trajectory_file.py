@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Floats
+from latentmd.io.dcd import DcdFile
 from latentmd.io.formats import FORMATS, plain_file, suffix_of
 from latentmd.io.text_frames import TEXT, CutShortError, TextFrame, text_frames
 from latentmd.io.whole_frames import check_whole
@@ -96,6 +97,9 @@ class TrajectoryFile:
                 yield StoredBlock(np.asarray(array[start : start + self.block], dtype=np.float32), None, None)
         elif self.suffix in TEXT:
             yield from self._read_text(name)
+        elif self.suffix == ".dcd":
+            for positions, cells in DcdFile(Path(name)).blocks(self.block):
+                yield StoredBlock(positions, cells, None)
         else:
             timed = self._stores_times(name)
             for part in self._mdtraj_blocks(name):
@@ -166,13 +170,15 @@ class TrajectoryFile:
         """Refuse a file of another number of atoms, or of other ones where it names them."""
         try:
             with plain_file(self.path) as name:
+                check_whole(name, self.suffix)
                 if FORMATS[self.suffix].atoms:
                     self._check_own_topology(name)
                 elif self.suffix == ".npy":
                     self._check_count(self._open_array(Path(name)).shape[1], 0)
+                elif self.suffix == ".dcd":
+                    self._check_count(DcdFile(Path(name)).n_atoms, 0)
                 elif self.suffix not in TEXT:
                     self._check_count(_stored_atoms(name), 0)
-                check_whole(name, self.suffix)
         except TrajectoryError:
             raise
         except CutShortError as error:

@@ -1,15 +1,22 @@
-"""Whether the last frame of a file is whole, where the library that reads it drops it without a word."""
+"""Whether every frame of a file is whole, where the library that reads it drops frames or crashes without a word."""
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from latentmd.io.text_frames import CutShortError
 
+_XTC = {1995: ">i", 2023: ">q"}  # magic number, and how the length of the packed positions is stored
+_UNPACKED = 9  # atoms up to which XTC stores plain numbers
+_PACKING = range(9, 73)  # indices into the table of small numbers of the XTC format
+
 
 def check_whole(name: str, suffix: str) -> None:
-    """Refuse a DCD, NetCDF or PDB file that ends inside a frame, or holds fewer frames than it states.
+    """Refuse an XTC, NetCDF or PDB file that ends inside a frame, or whose frames differ in size.
 
     Args:
         name: of the file.
@@ -19,45 +26,58 @@ def check_whole(name: str, suffix: str) -> None:
         CutShortError: what is missing.
         ValueError: damage.
     """
-    if suffix == ".dcd":
-        _check_dcd(Path(name))
+    if suffix == ".xtc":
+        _check_xtc(np.memmap(name, dtype=np.uint8, mode="r"))
     elif suffix in (".nc", ".ncdf", ".netcdf"):
         _check_netcdf(name)
     elif suffix == ".pdb":
         _check_pdb(Path(name))
 
 
-def _check_dcd(path: Path) -> None:
-    """Header, title and number of atoms are Fortran records, then each frame is a box and one record per direction."""
-    with path.open("rb") as file:
-        order = "<" if file.read(4) == struct.pack("<i", 84) else ">"
-        control = struct.unpack(f"{order}20i", file.read(84)[4:])
-        at = 92
-        for _ in range(2):  # title, number of atoms
-            file.seek(at)
-            at += 8 + struct.unpack(f"{order}i", file.read(4))[0]
-        file.seek(at - 8)
-        atoms = struct.unpack(f"{order}i", file.read(4))[0]
-    stated, fixed = control[0], control[8]
-    box = 56 if control[10] else 0
-    fourth = 8 + 4 * atoms if control[11] else 0
-    first, each = (box + fourth + 3 * (8 + 4 * n) for n in (atoms, atoms - fixed))
-    rest = path.stat().st_size - at - (4 * fixed + 8 if fixed else 0)
-    held, over = divmod(rest - first, each)
-    if rest < first or held + 1 < stated:
-        raise CutShortError(f"its header states {stated} frames, it holds {max(held + 1, 0)}")
-    if over:
-        raise CutShortError(f"{over} bytes of another frame follow its {held + 1} whole ones")
+def _check_xtc(data: Any) -> None:
+    """Headers of all frames, since xdrlib reads past the end of its buffers where one is damaged."""
+    at, frame, atoms, size = 0, 0, None, len(data)
+    while at < size:
+        if at + 56 > size:
+            raise CutShortError(f"the file ends inside frame {frame}")
+        magic, count = struct.unpack_from(">ii", data, at)
+        (stored,) = struct.unpack_from(">i", data, at + 52)
+        atoms = count if atoms is None else atoms
+        if magic not in _XTC or not 0 < count == stored == atoms:
+            raise ValueError(f"frame {frame} has a damaged header")
+        at = at + 56 + 12 * count if count <= _UNPACKED else _packed_end(data, at + 56, magic, count, frame)
+        frame += 1
+    if at != size:
+        raise CutShortError(f"the file ends inside frame {frame - 1}")
+
+
+def _packed_end(data: Any, at: int, magic: int, count: int, frame: int) -> int:
+    """Where packed positions end, after precision, bounds, packing and length."""
+    kind = _XTC[magic]
+    head = 32 + struct.calcsize(kind)
+    if at + head > len(data):
+        raise CutShortError(f"the file ends inside frame {frame}")
+    precision, *bounds, packing = struct.unpack_from(">f7i", data, at)
+    (length,) = struct.unpack_from(kind, data, at + 32)
+    ordered = all(low <= high for low, high in zip(bounds[:3], bounds[3:], strict=True))
+    if not (precision > 0 and ordered and packing in _PACKING and 0 < length <= 16 * count + 64):
+        raise ValueError(f"frame {frame} has a damaged header")
+    return int(at + head + length + -length % 4)
 
 
 def _check_netcdf(name: str) -> None:
     """SciPy refuses a file that is shorter than its header says; the netCDF library fills in zeros."""
     from scipy.io import netcdf_file
 
-    with open(name, "rb") as file:
-        classic = file.read(3) == b"CDF"
-    if classic:
-        netcdf_file(name, mmap=True).close()
+    with open(name, "rb") as raw:
+        if raw.read(3) != b"CDF":
+            return  # of the newer, HDF5-based kind
+    with netcdf_file(name, mmap=True) as file:
+        stated, record = file._recs, file._recsize
+        begin = file.fp.tell() + sum(v.data.nbytes for v in file.variables.values() if not v.isrec)
+    held = (Path(name).stat().st_size - begin) // record if record else stated
+    if held > stated:
+        raise CutShortError(f"its header states {stated} frames, it holds {held}")
 
 
 def _check_pdb(path: Path) -> None:
