@@ -63,6 +63,7 @@ def grid(sizes: Sequence[Sequence[float]], above: int, below: int) -> tuple[Figu
     with rc_context(_STYLE | {"font.size": 10, "axes.titlesize": 11}):
         made = Figure(figsize=(sum(widths), sum(heights)))
         FigureCanvasAgg(made)
+        made.set_layout_engine("constrained", w_pad=0.12)
         places = made.add_gridspec(len(heights), len(widths), height_ratios=heights)
         axes = [made.add_subplot(places[i // len(widths), i % len(widths)]) for i in range(above)]
         half = len(widths) // 2
