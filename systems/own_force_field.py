@@ -22,10 +22,10 @@ from latentmd.io.atomic import write_text
 from latentmd.molecule.order import named_atoms, order_difference
 from latentmd.systems.ensemble import barostat_fault, thermostat_fault
 from latentmd.systems.errors import MoleculeError, first_line
-from latentmd.systems.implicit import implicit_solvent, radius_fault, with_native_obc2
 from latentmd.systems.masses import check_timestep, repartition
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.names import WATER
+from latentmd.systems.parametrise import implicit_solvent, radius_fault, with_native_obc2
 from latentmd.systems.protocol import SYSTEM_FILE, InputOptions, Protocol, Solvent
 from latentmd.systems.readers.coordinates import Coordinates, read_coordinates
 from latentmd.systems.readers.gromacs import read_gromacs

@@ -17,7 +17,7 @@ from openmm.app import PDBFile
 
 from latentmd.analysis.statistics import js_distance
 from latentmd.evaluation.residue_table import scored_torsions
-from latentmd.evaluation.zero_shot import Rollouts
+from latentmd.evaluation.rollouts import Rollouts
 from latentmd.model.peptide_file import load_peptides
 from latentmd.molecule.chain import chain
 

@@ -33,8 +33,8 @@ from measures import (
 from latentmd.arrays import Bools, Floats
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.evaluation.residue_table import ResidueTable, plane, scored_planes
+from latentmd.evaluation.rollouts import Rollouts
 from latentmd.evaluation.speed import rate
-from latentmd.evaluation.zero_shot import Rollouts
 from latentmd.model.peptide_file import NAME, load_peptides
 from latentmd.molecule.chain import Chain, chain
 from latentmd.molecule.checks import check_frames, structure_template

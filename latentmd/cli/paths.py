@@ -1,15 +1,132 @@
-"""`latentmd paths`: transition paths between two structures or two states of a model."""
+"""`latentmd paths`, `upsample` and `inpaint`: what is not given of a trajectory is drawn."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from latentmd.cli.common import Time, input_options, run_errors
 from latentmd.cli.progress import Display
 from latentmd.units import format_time
+
+if TYPE_CHECKING:
+    from latentmd.sampling.paths.fill import FillResult
+
+_OPTIONS = (
+    click.option("--interval", type=Time(), help="Time between given frames, for files without times (DCD, XYZ, ...)."),
+    click.option("--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]"),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness."),
+    click.option("--processes", type=click.IntRange(min=1), help="Worker processes. [default: one per core]"),
+    click.option("--out", type=click.Path(path_type=Path), help="Output folder. [default: <stem>-<command>]"),
+    click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder."),
+    click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none."),
+)
+
+
+def fill_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of every command that fills in a trajectory."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def show_fill(result: FillResult, command: str) -> None:
+    """A few lines about a filled trajectory."""
+    summary = result.summary
+    click.echo(
+        f"{summary['frames_made']:,} of {summary['frames']:,} frames made, in {summary['wall_seconds']['total']:.1f} s"
+    )
+    if summary["frames_failing_checks"]:
+        click.echo(f"{summary['frames_failing_checks']} frames fail a structure check; provenance.csv says which")
+    names = f"{command}.xtc, topology.pdb, provenance.csv, summary.json, {command}.png, {command}.html"
+    click.echo(f"wrote {result.folder}/: {names}")
+
+
+class Residues(click.ParamType[tuple[int, ...]]):
+    """Numbers of residues, such as 2,3 or 2-5."""
+
+    name = "residues"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The numbers, sorted.
+
+        Args:
+            value: text, or what a default already is.
+            param: option that it belongs to.
+            ctx: of the command.
+        """
+        if isinstance(value, tuple):
+            return value
+        numbers: set[int] = set()
+        for part in str(value).split(","):
+            first, dash, last = part.strip().partition("-")
+            if not first.isdecimal() or (dash and (not last.isdecimal() or int(last) < int(first))):
+                self.fail(f"{value!r} names no residues; expected numbers such as 2,3 or 2-5", param, ctx)
+            numbers |= set(range(int(first), int(last or first) + 1))
+        return tuple(sorted(numbers))
+
+
+@click.command(
+    "inpaint",
+    epilog="""\b
+Examples:
+  latentmd inpaint walker-0000.xtc --top topology.pdb --residues 2
+  latentmd inpaint run.dcd --interval 10ps --top my.pdb --model my.pt --residues 2,3 --out drawn
+  latentmd inpaint run.xtc --top my.pdb --model my.pt --residues 2,3 --design""",
+)
+@click.argument("trajectory", type=click.Path(path_type=Path))
+@click.option("--top", required=True, type=click.Path(path_type=Path), help="PDB file of the trajectory's atoms.")
+@click.option("--residues", required=True, type=Residues(), help="Residues to draw, such as 2,3 or 2-5.")
+@click.option("--design", is_flag=True, help="Also weigh which residues they might be (model of many peptides).")
+@fill_options
+@input_options
+def inpaint_command(trajectory: Path, top: Path, residues: tuple[int, ...], **options: Any) -> None:
+    """Draw the dynamics of the named residues given that of the others in TRAJECTORY.
+
+    What the file says about the named residues is not looked at. The others keep their coordinates, turned and moved
+    onto the structure in --top. Writes inpaint.xtc, topology.pdb, provenance.csv (how each frame was made),
+    summary.json, inpaint.png and inpaint.html.
+
+    With --design, which residues the named ones might be is weighed as well, as probabilities (design.csv): one or two
+    beside each other, with residues on either side. The model must be one that `latentmd bind` made.
+    """
+    from latentmd.sampling.paths.inpaint import inpaint
+
+    with run_errors():
+        with Display() as display:
+            result = inpaint(trajectory, top, residues, progress=display, **options)
+        show_fill(result, "inpaint")
+        for number, name in result.summary.get("design", {}).items():
+            click.echo(f"residue {number} is most likely {name}; design.csv has all probabilities")
+
+
+@click.command(
+    "upsample",
+    epilog="""\b
+Examples:
+  latentmd upsample walker-0000.xtc --top topology.pdb --every 1ps
+  latentmd upsample run.dcd --interval 10ps --top my.pdb --model my.pt --every 2ps --out fine""",
+)
+@click.argument("trajectory", type=click.Path(path_type=Path))
+@click.option("--top", required=True, type=click.Path(path_type=Path), help="PDB file of the trajectory's atoms.")
+@click.option("--every", type=Time(), default="1ps", show_default=True, help="Time between the frames wanted.")
+@fill_options
+@input_options
+def upsample_command(trajectory: Path, top: Path, **options: Any) -> None:
+    """Fill in frames between those of TRAJECTORY, so that the fast motion is that of MD.
+
+    The given frames are kept, turned and moved onto the structure in --top. Writes upsample.xtc, topology.pdb,
+    provenance.csv (how each frame was made), summary.json, upsample.png and upsample.html.
+    """
+    from latentmd.sampling.paths.upsample import upsample
+
+    with run_errors():
+        with Display() as display:
+            result = upsample(trajectory, top, progress=display, **options)
+        show_fill(result, "upsample")
 
 
 @click.command(

@@ -16,13 +16,14 @@ from latentmd.analysis.metric import Comparison, Evaluation, Metric
 from latentmd.analysis.reference import ReferenceModel, check_length
 from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.arrays import Floats
-from latentmd.evaluation import accuracy, latent_baselines, relaxation, rollouts
+from latentmd.evaluation import latent_baselines, relaxation, rollouts
 from latentmd.evaluation.baselines import chosen_baselines, frame_baselines
 from latentmd.evaluation.compare import POSITIVE_PHI, compare, point_values
 from latentmd.evaluation.document import document
 from latentmd.evaluation.frames import structure_metrics
 from latentmd.evaluation.inputs import trajectory_files
 from latentmd.evaluation.settings import FRAME_BASELINES, MODEL_BASELINES, EvaluationSettings
+from latentmd.evaluation.speed import TARGETS, AccuracyCurve, accuracy_curve
 from latentmd.evaluation.trajectories import speed_metrics
 from latentmd.io.progress import Progress, Tick
 from latentmd.molecule.checks import StructureTemplate, structure_template
@@ -98,7 +99,7 @@ class SurrogateRun:
 
     def evaluate(
         self, reference: Sequence[str | Path], train: Sequence[str | Path], step: float | None
-    ) -> tuple[Evaluation, ReferenceModel, Comparison, dict[str, accuracy.AccuracyCurve]]:
+    ) -> tuple[Evaluation, ReferenceModel, Comparison, dict[str, AccuracyCurve]]:
         """Run all stages.
 
         Args:
@@ -292,7 +293,7 @@ class SurrogateRun:
 
     def _accuracy(
         self, data: Data, fitted: ReferenceModel, own: FeatureSet, seconds: float, md_speed: float
-    ) -> dict[str, accuracy.AccuracyCurve]:
+    ) -> dict[str, AccuracyCurve]:
         if not self.spec.pairs:
             return {}
         self.progress("time to accuracy")
@@ -302,7 +303,7 @@ class SurrogateRun:
             "plain MD": ([self.spec.values(x) for x in data.train], own.interval / md_speed),
         }
         return {
-            name: accuracy.accuracy_curve(
+            name: accuracy_curve(
                 runs,
                 self.spec.pairs[0],
                 POSITIVE_PHI,
@@ -330,13 +331,13 @@ class SurrogateRun:
             )
         return notes
 
-    def _additions(self, curves: dict[str, accuracy.AccuracyCurve], speed: float) -> dict[str, Any]:
+    def _additions(self, curves: dict[str, AccuracyCurve], speed: float) -> dict[str, Any]:
         """Entries of evaluation.json that only an evaluation of a model has."""
         return {
             "seeds": {"rollouts": [self.settings.seed + k for k in range(self.sizes.seeds)]},
             "model": {"name": self.propagator.manifest.name, "sha256": self.propagator.bundle.sha256},
             "accuracy": {
-                "targets": accuracy.TARGETS,
+                "targets": TARGETS,
                 "training_s": training_seconds(self.propagator),
                 "md_ps_per_s": speed,
                 "curves": {k: asdict(c) | {"time_to_target_s": c.time_to()} for k, c in curves.items()},

@@ -7,9 +7,8 @@ import time as clock
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from latentmd.sampling.choice import DEFAULT_WALL, Facts, choose
 from latentmd.sampling.force_fields import refuse_force_field
 from latentmd.sampling.metropolis.chains import chains
 from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsResult
@@ -20,6 +19,50 @@ if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
     from latentmd.sampling.rollout.run import RunResult
     from latentmd.systems.builder import Molecule, Solvent
+
+Way = Literal["model", "chains", "md"]
+
+#: Wall time of exact chains where the user names none, seconds.
+DEFAULT_WALL = 600.0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rule looks at.
+
+    Attributes:
+        uncovered: why no bundled model of one molecule covers this one; empty where one does.
+        unsuitable: what keeps exact chains from sampling it, as the end of a sentence; empty where nothing does.
+        trajectories: whether times along a trajectory were asked for: a length, walkers, an interval between frames.
+    """
+
+    uncovered: str
+    unsuitable: str
+    trajectories: bool = False
+
+
+def choose(facts: Facts) -> tuple[Way, str]:
+    """How to simulate, and one line that says why.
+
+    A model of the molecule comes first, and plain MD where trajectories are wanted and there is none. Otherwise exact
+    chains, whose statistics need no faith in any model, and plain MD for molecules that these cannot sample.
+
+    Args:
+        facts: about molecule and request.
+
+    Example:
+        >>> choose(Facts(uncovered="", unsuitable=""))
+        ('model', 'a bundled model of this molecule')
+    """
+    if not facts.uncovered:
+        return "model", "a bundled model of this molecule"
+    if facts.trajectories:
+        return "md", f"{facts.uncovered}; plain MD, since trajectories were asked for"
+    if not facts.unsuitable:
+        return "chains", f"{facts.uncovered}; exact chains, beside plain MD at a tenth of the cost"
+    reason = f"{facts.uncovered}, and exact chains do not suit: the method {facts.unsuitable}"
+    return "md", f"{reason}; plain MD"
+
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +133,7 @@ def simulate(
         model: name of a bundled model or path of one; the bundled one that covers the molecule where None.
         mode: "model" (latent steps of the model and MD by turns), "latent" (latent steps only), "chains" (exact
             statistics of a small molecule, by Metropolis chains) or "md" (plain MD). Where None: model with a `model`
-            or in explicit solvent; else what `latentmd.sampling.choice.choose` says.
+            or in explicit solvent; else what `latentmd.sampling.sample.choose` says.
         time: per walker, 10 ns where None. Text with a unit, or ps. Not for chains.
         wall: budget of wall time in seconds for everything, over all sessions of the run; where None, 10 min for chains
             that the rule chose and plain MD without a `time`, and no limit otherwise.

@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.fingerprint import fingerprint
 from latentmd.training.assembly import build_surrogate
-from latentmd.training.conditions import check_conditions, with_own_force_field
+from latentmd.training.conditions import check_conditions, training_reference, with_own_force_field
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, Trajectories, load_data
 from latentmd.training.labels import Labels, energy_labels
 from latentmd.training.loop import Report
-from latentmd.training.plots import plot_training
-from latentmd.training.reference import training_reference
-from latentmd.training.run import TrainingRun, claim_training
+from latentmd.training.run import TrainingRun, claim_training, plot_training
 
 
 def train(

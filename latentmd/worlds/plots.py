@@ -20,7 +20,7 @@ _COLOURS = ("#4a5568", "#c2410c", "#2b6cb0")  # truth, forecast, reconstruction
 
 def loss_curves(log: Path) -> bytes:
     """One panel per stage of the training log, every quantity a line."""
-    from latentmd.training.plots import read_log
+    from latentmd.training.run import read_log
 
     curves = read_log(log)
     columns = min(4, len(curves))

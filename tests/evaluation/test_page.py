@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from latentmd.evaluation.accuracy import AccuracyCurve
 from latentmd.evaluation.page import accuracy_section
+from latentmd.evaluation.speed import AccuracyCurve
 
 
 def test_the_caption_says_when_the_targets_are_reached() -> None:

@@ -12,7 +12,7 @@ from latentmd.model.file import BundleError
 from latentmd.sampling import sample
 from latentmd.sampling.metropolis.settings import ChainsRequest
 from latentmd.sampling.request import RolloutSettings
-from latentmd.sampling.sample import load, simulate
+from latentmd.sampling.sample import Facts, Way, choose, load, simulate
 
 ALANINE = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 
@@ -98,3 +98,22 @@ def test_settings_without_a_meaning_are_refused(asked: list[Any], options: dict[
     with pytest.raises(ValueError, match=reason):
         simulate(ALANINE, **options)
     assert not asked
+
+
+NONE = "no bundled model covers it"
+
+
+@pytest.mark.parametrize(
+    ("facts", "way", "words"),
+    [
+        (Facts("", ""), "model", "a bundled model"),
+        (Facts("", "has virtual sites", trajectories=True), "model", "a bundled model"),
+        (Facts(NONE, ""), "chains", "exact chains, beside plain MD"),
+        (Facts(NONE, "", trajectories=True), "md", "trajectories were asked for"),
+        (Facts(NONE, "turns bonds"), "md", "exact chains do not suit: the method turns bonds; plain MD"),
+    ],
+)
+def test_the_rule(facts: Facts, way: Way, words: str) -> None:
+    found, reason = choose(facts)
+    assert found == way and words in reason
+    assert not facts.uncovered or reason.startswith(NONE)

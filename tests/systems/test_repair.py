@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from openmm import unit
 
 from latentmd.molecule.stereo import cis_peptides, handedness
-from latentmd.systems.connections import connect
+from latentmd.systems.connections import Connections, connect
 from latentmd.systems.parametrise import load_force_field, parametrise
 from latentmd.systems.protocol import Protocol
-from latentmd.systems.repair import add_heavy_atoms, add_hydrogens, relaxed, repeatable
+from latentmd.systems.repair import add_heavy_atoms, add_hydrogens, assemble, read_back, relaxed, repeatable
 from latentmd.systems.sanity import in_nm
 
 NAMES = ("ACE", "SER", "NME")
@@ -52,7 +53,7 @@ def test_side_chain_and_hydrogens_are_built(complete: Any) -> None:
 
 def test_what_is_complete_is_left_alone(complete: Any) -> None:
     found, (topology, positions, _, _) = complete
-    from latentmd.systems.assemble import read_back
+    from latentmd.systems.repair import read_back
 
     read_back(topology, positions, found, {})
     *_, changed = add_hydrogens(found, None, load_force_field(Protocol("vacuum")), 7.0)
@@ -66,3 +67,37 @@ def test_relaxation_keeps_hands_and_trans_bonds(complete: Any) -> None:
     x = in_nm(relaxed(topology, system, positions))
     assert handedness(topology, x) == {1: "L"} and cis_peptides(topology, x) == []
     np.testing.assert_array_equal(in_nm(relaxed(topology, system, positions)), x)
+
+
+def _connected(records: Any, residues: Any) -> Connections:
+    names = ("ACE", "ALA", "NME")
+    return connect(residues(*names), records(*names))
+
+
+def test_bonds_are_those_of_the_peptide(records: Any, residues: Any) -> None:
+    topology, positions, order = assemble(_connected(records, residues), None)
+    assert [residue.name for residue in topology.residues()] == [r.name for r in order] == ["ACE", "ALA", "NME"]
+    bonds = {frozenset((a.name, b.name)) for a, b in topology.bonds()}
+    assert {frozenset(("N", "CA")), frozenset(("CA", "C")), frozenset(("C", "O")), frozenset(("CA", "CB"))} <= bonds
+    between = [(a, b) for a, b in topology.bonds() if a.residue is not b.residue]
+    assert [{a.name, b.name} for a, b in between] == [{"C", "N"}, {"C", "N"}]
+    x = np.asarray(positions.value_in_unit(unit.nanometer))
+    assert all(0.1 < np.linalg.norm(x[a.index] - x[b.index]) < 0.17 for a, b in topology.bonds())
+    assert topology.getPeriodicBoxVectors() is None
+
+
+def test_the_cell_becomes_box_vectors(records: Any, residues: Any) -> None:
+    topology, *_ = assemble(_connected(records, residues), (3.0, 4.0, 5.0, 90.0, 90.0, 90.0))
+    box = topology.getPeriodicBoxVectors().value_in_unit(unit.nanometer)
+    np.testing.assert_allclose(np.array([[v.x, v.y, v.z] for v in box]), np.diag([3.0, 4.0, 5.0]), atol=1e-9)
+
+
+def test_reading_back_changes_nothing(records: Any, residues: Any) -> None:
+    found = _connected(records, residues)
+    before = [(r.name, [(a.name, a.position, a.serial) for a in r.atoms]) for r in found.chains[0]]
+    topology, positions, _ = assemble(found, None)
+    read_back(topology, positions, found, {})
+    after = [(r.name, [(a.name, a.position, a.serial) for a in r.atoms]) for r in found.chains[0]]
+    assert [(n, [a[::2] for a in atoms]) for n, atoms in after] == [(n, [a[::2] for a in atoms]) for n, atoms in before]
+    for (_, ours), (_, theirs) in zip(after, before, strict=True):
+        np.testing.assert_allclose([a[1] for a in ours], [a[1] for a in theirs], atol=1e-6)

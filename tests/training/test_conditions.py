@@ -12,7 +12,7 @@ import pytest
 
 from latentmd.systems.builder import InputOptions, Protocol, build
 from latentmd.systems.own_force_field import write_system
-from latentmd.training.conditions import check_conditions, with_own_force_field
+from latentmd.training.conditions import check_conditions, training_reference, with_own_force_field
 from latentmd.training.config import ConfigError, TrainingConfig
 from latentmd.training.labels import engine_labels
 
@@ -64,3 +64,11 @@ def test_a_model_of_an_own_force_field_needs_the_runs_system(tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r"needs the run's system\.xml"):
         with_own_force_field(TrainingConfig(force_field=("system:0123456789abcdef",)), tmp_path / "topology.pdb")
     assert with_own_force_field(TrainingConfig(), tmp_path / "topology.pdb") == TrainingConfig()
+
+
+def test_every_frame_is_in_the_histogram(alanine_runs: list[Any], alanine_topology: Any) -> None:
+    found = training_reference(alanine_runs[:2], alanine_topology, np.arange(1001.0))
+    ((table),) = found["ramachandran"]
+    assert table["residue"] == "ALA2" and np.sum(table["counts"]) == found["frames"] == 1000
+    assert found["energy_quantiles"] == (1.0, 500.0, 999.0)
+    assert training_reference(alanine_runs[:1], alanine_topology, None)["energy_quantiles"] is None

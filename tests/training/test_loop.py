@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from latentmd.training.loop import Stage, TrainingError, append_rows, rise_and_fall, run_stage
-from latentmd.training.plots import plot_training, read_log
+from latentmd.training.run import plot_training, read_log
 
 
 def regression(

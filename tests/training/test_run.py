@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from latentmd.io.atomic import OutputError
-from latentmd.training.run import TrainingRun, claim_training
+from latentmd.training.loop import append_rows
+from latentmd.training.run import TrainingRun, claim_training, plot_training, read_log
 
 
 def test_a_new_training_empties_the_folder_and_a_resumed_one_does_not(tmp_path: Path) -> None:
@@ -30,3 +31,12 @@ def test_a_resumed_run_remembers_wall_times(tmp_path: Path) -> None:
     later = run(True)
     later.record("decoder", 2.0)
     assert later.seconds == {"jepa": 1.3, "decoder": 2.0}
+
+
+def test_a_repeated_step_counts_once_and_steps_are_sorted(tmp_path: Path) -> None:
+    log = tmp_path / "training.csv"
+    for step, value in ((2, 1.0), (1, 3.0), (2, 0.5)):
+        append_rows(log, "jepa", step, {"prediction": value, "rank": 2.0, "std_min": 0.1, "std_mean": 0.2})
+    assert read_log(log)["jepa"]["prediction"] == [(1, 3.0), (2, 0.5)]
+    plot_training(log, tmp_path / "training.png")
+    assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")

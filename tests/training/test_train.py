@@ -15,7 +15,7 @@ from latentmd.io.atomic import OutputError
 from latentmd.model import file as bundle
 from latentmd.training.config import parse_config
 from latentmd.training.data import load_data
-from latentmd.training.plots import read_log
+from latentmd.training.run import read_log
 from latentmd.training.train import train
 
 STAGES = ["jepa", "decoder", "fast", "predictor", "energy", "latent-energy"]

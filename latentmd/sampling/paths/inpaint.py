@@ -21,12 +21,11 @@ from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
 from latentmd.sampling.paths.batch import KINDS, Frames, failed_checks, torsions_of
-from latentmd.sampling.paths.cells import CellChain, cell_chain
 from latentmd.sampling.paths.design import DesignTask, check_design
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
 from latentmd.sampling.paths.given import Given, read_given
 from latentmd.sampling.paths.graft import Graft, Told, ToldSteps, known_atoms, superposed, told_by
-from latentmd.sampling.paths.moves import moves_of
+from latentmd.sampling.paths.moves import CellChain, cell_chain, moves_of
 from latentmd.sampling.paths.plan import frames_of
 from latentmd.sampling.paths.request import subject_of
 from latentmd.sampling.request import Report, no_report, picoseconds

@@ -12,8 +12,7 @@ from latentmd.analysis.bridge import MarkovBridge, markov_bridge
 from latentmd.analysis.features import FeatureSpec
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.sampling.paths.batch import Bridge, Frames
-from latentmd.sampling.paths.cells import CellChain, bridge_to, cell_chain, check_reach
-from latentmd.sampling.paths.moves import Moves, moves_of
+from latentmd.sampling.paths.moves import CellChain, Moves, bridge_to, cell_chain, check_reach, moves_of
 from latentmd.sampling.paths.request import PathsRequest, Subject, subject_of
 from latentmd.units import format_time
 

@@ -12,7 +12,7 @@ import torch
 
 from latentmd.decoders.residues import ResidueStatistics
 from latentmd.evaluation.residue_table import frame_scores
-from latentmd.evaluation.zero_shot import Rollouts
+from latentmd.evaluation.rollouts import Rollouts
 from latentmd.model.binding import bind
 from latentmd.model.peptide_file import NAME, PeptideFile, load_peptides
 from latentmd.model.peptides import PeptideModel

@@ -20,7 +20,7 @@ def propagator() -> Any:
 @pytest.fixture(scope="session")
 def chain(propagator: Any) -> Any:
     """Its chain of cells."""
-    from latentmd.sampling.paths.cells import cell_chain
+    from latentmd.sampling.paths.moves import cell_chain
 
     return cell_chain(propagator)
 

@@ -13,7 +13,7 @@ import torch
 from openmm.app import PDBFile
 
 from latentmd.arrays import Doubles
-from latentmd.evaluation.zero_shot import Rollouts
+from latentmd.evaluation.rollouts import Rollouts
 from latentmd.model.binding import bind
 from latentmd.model.peptide_file import PeptideFile, load_peptides
 from latentmd.model.propagator import Propagator

@@ -12,7 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentmd.sampling.paths.moves import FreeMoves, MixtureMoves, fit_partition, moves_of, own_cells
+from latentmd.sampling.paths.moves import (
+    FreeMoves,
+    MixtureMoves,
+    bridge_to,
+    check_reach,
+    fit_partition,
+    moves_of,
+    own_cells,
+)
 
 
 class _TwoCells:
@@ -88,3 +96,42 @@ def test_a_model_moves_by_its_own_cells_or_by_a_partition(propagator: Any, hoppe
     assert isinstance(moves_of(model, fit_partition(runs)), FreeMoves)
     with pytest.raises(ValueError, match="the model hopper has no cells of its own"):
         moves_of(model, None)
+
+
+def test_states_are_numbered_by_population_and_points_belong_to_them(chain: Any, propagator: Any) -> None:
+    assert chain.populations.sum() == pytest.approx(1.0)
+    assert (np.diff(chain.populations) <= 0).all() and len(chain.populations) >= 2
+    assert chain.weight.sum() == pytest.approx(1.0)
+    for state in range(len(chain.populations)):
+        drawn = torch.from_numpy(chain.draw(state, 50, np.random.default_rng(state)))
+        assert set(chain.states[propagator.module.predictor.cell(drawn).numpy()]) == {state}
+
+
+def test_the_rarest_state_of_the_bundled_model_is_phi_above_zero(chain: Any, propagator: Any) -> None:
+    from latentmd.molecule.checks import torsions
+
+    rng = np.random.default_rng(0)
+    rare = len(chain.populations) - 1
+    decoded = propagator.decode(torch.from_numpy(chain.draw(rare, 100, rng)), rng)
+    topology = propagator.manifest.molecule()[0]
+    atoms = {(a.residue.name, a.name): a.index for a in topology.atoms()}
+    phi = [atoms[k] for k in (("ACE", "C"), ("ALA", "N"), ("ALA", "CA"), ("ALA", "C"))]
+    assert (torsions(decoded, np.array([phi])) > 0).mean() > 0.95
+    assert 0.01 < chain.populations[rare] < 0.08  # 4 % in 600 ns of MD
+
+
+def test_a_long_bridge_forgets_where_it_began(chain: Any, propagator: Any) -> None:
+    rare = chain.members(len(chain.populations) - 1)
+    bridge = bridge_to(moves_of(propagator, None), chain, rare, 200.0, 1000)
+    share = chain.stationary[rare].sum()
+    reached = [np.exp(bridge.log_reach(cell)) for cell in range(len(chain.stationary))]
+    assert max(reached) == pytest.approx(min(reached), rel=1e-3)
+    assert reached[0] == pytest.approx(share, rel=0.5)  # populations of the shortest lag and of 200 ps
+
+
+def test_ends_that_are_not_connected_are_refused() -> None:
+    check_reach(float(np.log(1e-3)), "A and B", "1 ns")
+    with pytest.raises(ValueError, match=r"does not connect A and B in 10 ps.*longer --time"):
+        check_reach(float(np.log(1e-9)), "A and B", "10 ps")
+    with pytest.raises(ValueError, match="does not connect"):
+        check_reach(float("-inf"), "A and B", "10 ps")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from openmm.app import PDBFile
 
-from latentmd.evaluation.zero_shot import Rollouts
+from latentmd.evaluation.rollouts import Rollouts
 from latentmd.io.pdb import pdb_text
 from latentmd.model.peptide_file import load_peptides
 from latentmd.molecule.chain import chain
