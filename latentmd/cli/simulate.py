@@ -56,6 +56,12 @@ Examples:
 @click.option("--save-every", type=Time(), help="Time between frames. [default: 100ps]")
 @click.option("--cycle", type=Time(), help="Alternation: time from one MD burst to the next. [default: about 1ns]")
 @click.option("--burst", type=Time(), help="Alternation: MD at the end of a cycle. [default: 2ps]")
+@click.option(
+    "--settle",
+    type=click.BOOL,
+    metavar="on|off",
+    help="Settle decoded structures by a short run of MD before they are written. [default: on]",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness.")
 @click.option(
     "--device",
@@ -89,7 +95,8 @@ def simulate_command(pdb: Path, **options: Any) -> None:
 
     Writes topology.pdb, walker-0000.xtc and on, provenance.csv (how each frame was made), summary.json, report.png and
     evaluation.html (metrics, figures and a 3-D view, beside the model's training data).
-    Frames are `latent` (decoded from a latent step), `relaxed` (minimised after one, then moved by MD) or `md`.
+    Frames are `settled` (decoded from a latent step, then 100 steps of MD; with --settle off `latent`), `relaxed`
+    (minimised after a latent step, then moved by MD) or `md`.
     """
     from latentmd.sampling.clock import process_start
     from latentmd.sampling.metropolis.settings import ChainsResult

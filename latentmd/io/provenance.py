@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from latentmd.io.atomic import OutputError, write_text
 
-#: How a frame was made: decoded from a latent step; minimised after one and then moved by MD; moved by MD.
-KINDS = ("latent", "relaxed", "md")
+#: How a frame was made: decoded from a latent step; then settled by a short run of MD; minimised after a latent step
+#: and then moved by MD; moved by MD.
+KINDS = ("latent", "settled", "relaxed", "md")
 #: Every column that a provenance.csv may have, with the type of its values; each way of sampling writes some of them.
 SCHEMA: dict[str, type] = {
     "walker": int,  # number of the trajectory file
@@ -35,8 +36,9 @@ COLUMNS = ("walker", "time_ps", "kind", "potential_energy", "checks_failed")  # 
 class Provenance:
     """provenance.csv: a line per frame saying how it was made.
 
-    Columns: walker, time in ps, kind (latent: decoded from a latent step; relaxed: minimised after one and then moved
-    by MD; md: moved by MD), potential energy in kJ/mol and the structure checks failed, separated by spaces.
+    Columns: walker, time in ps, kind (latent: decoded from a latent step; settled: then settled by a short run of MD;
+    relaxed: minimised after a latent step and then moved by MD; md: moved by MD), potential energy in kJ/mol and the
+    structure checks failed, separated by spaces.
 
     Args:
         path: file to make, or to go on with.

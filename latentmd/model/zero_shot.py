@@ -19,7 +19,7 @@ def zero_shot_lines(found: ZeroShot, source: str, sound: float | None = None) ->
     """
     lines = zero_shot_facts(found)
     if sound is not None:
-        lines.append(f"structure checks: {sound:.1%} of frames pass; the model knows no energies")
+        lines.append(f"structure checks: {sound:.1%} of frames pass")
     exact, *tuned = next_commands(found, source)
     return [*lines, f"to go on: exact statistics, `{exact}`; a model fine-tuned on MD of this molecule, "
                     + "`" + "`, then `".join(tuned) + "`"]  # fmt: skip

@@ -12,6 +12,7 @@ import openmm
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.replicas.engine import ReplicaState, check_steps
 from latentmd.systems.ensemble import barostat_fault, thermostat_fault
+from latentmd.systems.relaxation import StopBelow
 from latentmd.units import GAS_CONSTANT
 
 _RESTRAINTS = 30  # force group, left out of energies
@@ -163,11 +164,28 @@ class OneByOne:
         self.positions = np.where(accepted[:, None, None], self.positions, before)
         return np.asarray(accepted)
 
-    def minimize(self, iterations: int = 200, largest_step: float = 0.01) -> Doubles:
-        """Minimise with OpenMM; energies with those of restraints, kJ/mol. `largest_step` is not used here."""
+    def minimize(
+        self,
+        iterations: int = 200,
+        largest_step: float = 0.01,
+        tolerance: float = 10.0,
+        enough: float | None = None,
+    ) -> Doubles:
+        """Minimise with OpenMM.
+
+        Args:
+            iterations: of each replica at most.
+            largest_step: not used here.
+            tolerance: kJ/mol/nm; ends where the root mean square of the forces is below it.
+            enough: kJ/mol; a replica ends where its energy is below it; never where None.
+
+        Returns:
+            Potential energies in kJ/mol with those of the restraints, shape (replicas,).
+        """
         energies = []
         for r, context in self._each("verlet", 0.001):
-            openmm.LocalEnergyMinimizer.minimize(context, maxIterations=iterations)
+            reporter = None if enough is None else StopBelow(enough)
+            openmm.LocalEnergyMinimizer.minimize(context, tolerance, iterations, reporter)
             context.setVelocities(np.zeros_like(self.velocities[r]))
             self._keep(r, context)
             energies.append(context.getState(energy=True).getPotentialEnergy()._value)

@@ -43,6 +43,7 @@ class RolloutSettings:
         model: name or path; None for the bundled model that covers the molecule.
         device: of the model.
         temperature, solvent, force_field: kelvin, kind and OpenMM XML files; None or empty for the model's.
+        settle: whether decoded structures are settled by a short run of MD before they are written.
         cycle, burst: length of a cycle of alternation and of the MD at its end; None for the default cycle.
         inputs: choices where the file of the molecule leaves one.
         wall: seconds of wall time over all sessions, after which walkers end where they are; None for no limit.
@@ -67,6 +68,7 @@ class RolloutSettings:
     force_field: tuple[str, ...] = ()
     cycle: float | None = None
     burst: float = 2.0
+    settle: bool = True
     inputs: InputOptions = DEFAULT_INPUTS
     wall: float | None = None
     begun: float = field(default_factory=time.monotonic)

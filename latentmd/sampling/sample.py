@@ -67,7 +67,7 @@ def choose(facts: Facts) -> tuple[Way, str]:
 logger = logging.getLogger(__name__)
 
 _WALKERS, _TIME, _SAVE_EVERY, _BURST = 16, 10_000.0, 100.0, 2.0  # defaults of walkers; times in ps
-_WALKERS_ONLY = ("walkers", "save_every", "cycle", "burst")
+_WALKERS_ONLY = ("walkers", "save_every", "cycle", "burst", "settle")
 _CHAINS_ONLY = ("scheduler",)
 _RENAMED = {
     "alternate": "it is now --mode model",
@@ -103,6 +103,7 @@ class Options:
     save_every: float | None
     cycle: float | None
     burst: float | None
+    settle: bool | None
     temperature: float | None
     solvent: Solvent | None
     force_field: tuple[str, ...]
@@ -121,8 +122,9 @@ def simulate(
     pdb: str | Path, *, model: str | Path | None = None, mode: Mode | None = None,
     time: str | float | None = None, wall: float | None = None, walkers: int | None = None,
     save_every: str | float | None = None, cycle: str | float | None = None, burst: str | float | None = None,
-    temperature: float | None = None, solvent: Solvent | None = None, force_field: Sequence[str] = (),
-    seed: int = 0, device: str = "auto", processes: int | None = None, scheduler: str | None = None,
+    settle: bool | None = None, temperature: float | None = None, solvent: Solvent | None = None,
+    force_field: Sequence[str] = (), seed: int = 0, device: str = "auto", processes: int | None = None,
+    scheduler: str | None = None,
     out: str | Path | None = None, overwrite: bool = False, resume: bool = False,
     inputs: InputOptions = DEFAULT_INPUTS, begun: float | None = None, progress: Report | None = None,
 ) -> RunResult | ChainsResult:  # fmt: skip
@@ -141,6 +143,8 @@ def simulate(
         save_every: time between frames; 100 ps where None. Not for chains.
         cycle: length of one cycle of alternation, a multiple of save_every; about 1 ns where None.
         burst: MD at the end of each cycle; 2 ps where None.
+        settle: whether decoded structures are settled by a short run of MD before they are written, which does not
+            change the latent steps that follow; True where None. Only for the modes "model" and "latent".
         temperature, solvent, force_field: kelvin, "implicit", "vacuum" or "explicit", and OpenMM force-field XML
             files; must be the model's, except in modes "md" and "chains".
         seed: decides all randomness, with the number of a walker, or of a segment and task.
@@ -166,10 +170,10 @@ def simulate(
     """
     options = Options(
         pdb=Path(pdb), model=None if model is None else str(model), mode=mode, time=_ps(time), wall=wall,
-        walkers=walkers, save_every=_ps(save_every), cycle=_ps(cycle), burst=_ps(burst), temperature=temperature,
-        solvent=solvent, force_field=tuple(force_field), seed=seed, device=device, processes=processes,
-        scheduler=scheduler, out=None if out is None else Path(out), overwrite=overwrite, resume=resume, inputs=inputs,
-        begun=clock.monotonic() if begun is None else begun,
+        walkers=walkers, save_every=_ps(save_every), cycle=_ps(cycle), burst=_ps(burst), settle=settle,
+        temperature=temperature, solvent=solvent, force_field=tuple(force_field), seed=seed, device=device,
+        processes=processes, scheduler=scheduler, out=None if out is None else Path(out), overwrite=overwrite,
+        resume=resume, inputs=inputs, begun=clock.monotonic() if begun is None else begun,
     )  # fmt: skip
     return _run(options, progress or no_report)
 
@@ -184,7 +188,7 @@ def _run(o: Options, report: Report) -> RunResult | ChainsResult:
     if mode == "chains":
         _refuse(o, ("time", *_WALKERS_ONLY), mode)
         return chains(o.pdb, _chains_request(o), built, report)
-    _refuse(o, _CHAINS_ONLY, mode)
+    _refuse(o, _CHAINS_ONLY if mode != "md" else (*_CHAINS_ONLY, "settle"), mode)
     from latentmd.sampling.rollout.run import execute
     from latentmd.sampling.rollout.simulate import simulate_plan
 
@@ -228,6 +232,7 @@ def _rollout_settings(o: Options, mode: Mode) -> RolloutSettings:
         force_field=o.force_field,
         cycle=o.cycle,
         burst=_BURST if o.burst is None else o.burst,
+        settle=o.settle is not False,
         inputs=o.inputs,
         wall=DEFAULT_WALL if mode == "md" and o.time is None and o.wall is None else o.wall,
         begun=o.begun,
@@ -276,6 +281,9 @@ def _refuse(o: Options, unused: Sequence[str], mode: str) -> None:
     chosen = f"--mode {mode}" if o.mode is not None else f"--mode {mode}, which was chosen since none was given"
     for name in unused:
         if getattr(o, name) is not None:
-            fitting = "--mode chains" if name in _CHAINS_ONLY else "--mode model, latent or md"
+            fitting = (
+                "--mode chains" if name in _CHAINS_ONLY else f"--mode model{' or' if mode == 'md' else ','} latent"
+            )
+            fitting += "" if name in _CHAINS_ONLY or mode == "md" else " or md"
             option = name.replace("_", "-")
             raise ValueError(f"--{option} has no meaning with {chosen}; leave it out, or ask for {fitting}")

@@ -17,7 +17,7 @@ from latentmd.io.writer import FrameWriter
 from latentmd.sampling.clock import PhaseClock
 from latentmd.sampling.processes import Emit, Row
 from latentmd.sampling.rollout.cycle import Segment, cycle_plan
-from latentmd.sampling.rollout.jobs import WalkerJob
+from latentmd.sampling.rollout.jobs import Checker, WalkerJob
 from latentmd.sampling.rollout.latent import check_device
 from latentmd.sampling.rollout.resume import Pacer, State
 from latentmd.systems.dynamics import walker_seed
@@ -37,12 +37,10 @@ class AlternateJob(WalkerJob):
     Attributes:
         model: name or path.
         cycle: length of a cycle, ps.
-        energies: median and upper limit in kJ/mol of what MD shows; None where the model does not name them.
     """
 
     model: str = ""
     cycle: float = 1000.0
-    energies: tuple[float, float] | None = None
 
     def run(self, emit: Emit, stopped: Callable[[], bool]) -> None:
         """Simulate the walkers one after another."""
@@ -64,21 +62,33 @@ class AlternateJob(WalkerJob):
                     engine.start(walker, state)
                 while writer.frames < self.settings.frames:
                     frames = [frame for segment in plan for frame in engine.advance(segment, clock)]
+                    kept = frames[: self.settings.frames - writer.frames]
+                    if self.settings.settle:
+                        with clock("settling"):
+                            kept = self._settle(walker, kept, writer.frames)
                     with clock("output"):
-                        self._write(writer, walker, frames[: self.settings.frames - writer.frames], failed, emit)
+                        self._write(writer, walker, kept, failed, emit)
                         self._renew(engine, writer, len(frames), pacer, emit)
                     if stopped():
                         return
         emit("phases", seconds=clock.seconds)
 
-    def _write(
-        self, writer: FrameWriter, walker: int, frames: list[Frame], failed: Callable[[Doubles], list[str]], emit: Emit
-    ) -> None:
+    def _settle(self, walker: int, frames: list[Frame], done: int) -> list[Frame]:
+        """The frames of a cycle, those that were decoded settled; the walker goes on from where it was."""
+        places = [i for i, frame in enumerate(frames) if frame[1] == "latent"]
+        if not places:
+            return frames
+        decoded = np.array([frames[i][0] for i in places])
+        settled = self.settled(decoded, [walker] * len(places), [done + i for i in places])
+        found = {i: (x, "settled", float(energy)) for i, x, energy in zip(places, *settled, strict=True)}
+        return [found.get(i, frame) for i, frame in enumerate(frames)]
+
+    def _write(self, writer: FrameWriter, walker: int, frames: list[Frame], failed: Checker, emit: Emit) -> None:
         positions = np.array([frame[0] for frame in frames])
         times = self.settings.interval * np.arange(writer.frames + 1, writer.frames + len(frames) + 1)
         writer.write(positions, times)
-        kinds, energies = [f[1] for f in frames], [f[2] for f in frames]
-        rows: list[Row] = list(zip(times, kinds, energies, failed(positions), strict=True))
+        kinds, energies = [f[1] for f in frames], np.array([f[2] for f in frames])
+        rows: list[Row] = list(zip(times, kinds, energies, failed(positions, energies), strict=True))
         emit("frames", walker=walker, rows=rows)
 
     def _renew(self, engine: _Engine, writer: FrameWriter, cycle: int, pacer: Pacer, emit: Emit) -> None:
@@ -118,7 +128,8 @@ class _Engine:
         platform = openmm.Platform.getPlatformByName(job.prepared.platform)
         self.context = openmm.Context(self.system, self.compound, platform, properties)
         self.groups = set(range(32)) - {self.latent.getForceGroup()}
-        self.relaxation = Relaxation(_MINIMISER_STEPS, energies=job.energies)
+        limits = None if job.energies is None else (job.energies.median, job.energies.high)
+        self.relaxation = Relaxation(_MINIMISER_STEPS, energies=limits)
         self.walker, self.kind = 0, "md"
         self.counts: dict[str, int] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.arrays import Floats
+from latentmd.arrays import Doubles, Floats
+from latentmd.core.noise import noise_generator
 from latentmd.io.writer import FrameWriter
 from latentmd.molecule.checks import check_frames, structure_template
 from latentmd.replicas.choice import unsupported
 from latentmd.replicas.engine import ReplicaEngine
+from latentmd.replicas.settle import EnergyRange, settle
 from latentmd.sampling.preparation import Prepared
 from latentmd.sampling.processes import Emit
 from latentmd.sampling.request import RolloutSettings
@@ -28,6 +30,9 @@ from latentmd.systems.platforms import time_platform
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
 
+Checker = Callable[[NDArray[Any], NDArray[Any]], list[str]]
+
+_SETTLING = 102  # purpose of the noise that settles a frame
 _SPEED_SECONDS = 0.5  # wall time of the plain MD that speeds are compared with
 
 
@@ -41,6 +46,7 @@ class WalkerJob:
         folder: where walker files go.
         walkers: numbers of this process's walkers.
         states: where walkers were when an earlier session of the run ended; empty for a new run.
+        energies: that MD of the molecule shows; None for plain MD.
     """
 
     prepared: Prepared
@@ -48,6 +54,7 @@ class WalkerJob:
     folder: Path
     walkers: list[int]
     states: States = field(default_factory=dict)
+    energies: EnergyRange | None = None
 
     @property
     def molecule(self) -> Molecule:
@@ -63,8 +70,8 @@ class WalkerJob:
         path, box = trajectory_path(self.folder, walker), self.molecule.box()
         return FrameWriter(path, box) if state is None else FrameWriter(path, box, state.frames, state.size(walker))
 
-    def checker(self) -> Callable[[NDArray[Any]], list[str]]:
-        """A function from frames (frames, atoms, 3) to the names of the checks that each fails."""
+    def checker(self) -> Checker:
+        """A function from frames (frames, atoms, 3) and energies (frames,) to the names of checks that each fails."""
         topology = self.molecule.topology
         atoms = [atom.index for atom in topology.atoms() if atom.residue.name not in WATER]
         if len(atoms) < topology.getNumAtoms():
@@ -73,11 +80,35 @@ class WalkerJob:
             topology = sub_topology(topology, atoms)
         template = structure_template(topology, self.prepared.reference[atoms])
 
-        def failed(positions: NDArray[Any]) -> list[str]:
+        def failed(positions: NDArray[Any], energies: NDArray[Any]) -> list[str]:
             passed = check_frames(np.asarray(positions, dtype=np.float64)[:, atoms], template)
+            if self.energies is not None:
+                passed["energy"] = ~self.energies.far(energies)
             return [" ".join(name for name, ok in passed.items() if not ok[i]) for i in range(len(positions))]
 
         return failed
+
+    def settled(self, positions: Doubles, walkers: Sequence[int], frames: Sequence[int]) -> tuple[Doubles, Doubles]:
+        """Settle decoded structures; the numbers of walker and frame decide the noise of each.
+
+        Args:
+            positions: nm, shape (structures, atoms, 3).
+            walkers: of each structure.
+            frames: of each structure, within its walker.
+
+        Returns:
+            Positions in nm and potential energies in kJ/mol, shape (structures,).
+        """
+        assert self.energies is not None
+        protocol, seed = self.molecule.protocol, self.settings.seed
+        seeds = [
+            int(noise_generator(seed, walker, step=frame, purpose=_SETTLING).integers(2**63))
+            for walker, frame in zip(walkers, frames, strict=True)
+        ]
+        return settle(
+            self.molecule.system, positions, energies=self.energies, temperature=protocol.temperature,
+            timestep=protocol.timestep, seeds=seeds,
+        )  # fmt: skip
 
     def emit_speed(self, emit: Emit) -> None:
         """Measure plain MD on this process's core, in ps per second: with OpenMM, and with the replica engine."""
@@ -127,7 +158,7 @@ class MDJob(WalkerJob):
                 for block in self._blocks(walker, state, stopped):
                     writer.write(block.positions, block.times)
                     kinds = ["md"] * len(block.times)
-                    rows = zip(block.times, kinds, block.energies, failed(block.positions), strict=True)
+                    rows = zip(block.times, kinds, block.energies, failed(block.positions, block.energies), strict=True)
                     emit("frames", walker=walker, rows=list(rows))
                     end = block.end
                     if end is not None and (end.frames == self.settings.frames or pacer.due()):

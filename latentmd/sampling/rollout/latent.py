@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openmm
 from numpy.typing import NDArray
-from openmm import unit
 
 from latentmd.arrays import Doubles
+from latentmd.replicas.choice import replica_engine
 from latentmd.sampling.clock import PhaseClock
 from latentmd.sampling.processes import Emit
 from latentmd.sampling.rollout.jobs import WalkerJob
@@ -22,6 +21,7 @@ from latentmd.systems.builder import Molecule
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
 
+_TRIES = 4  # times that unsound structures are decoded again
 _BLOCK = 1_000_000  # atoms in the frames that one block of a latent rollout decodes
 
 
@@ -57,7 +57,6 @@ class LatentJob(WalkerJob):
 
             check_device(self.settings.device)
             propagator = self.arranged(Propagator(self.model, self.settings.device, threads=1))
-            context = self._context()
             failed = self.checker()
         with clock("plain MD for comparison"):
             self.emit_speed(emit)
@@ -67,14 +66,12 @@ class LatentJob(WalkerJob):
                 writers = [stack.enter_context(self.writer(walker, state)) for walker in batch]
                 for block in self._blocks(propagator, batch, state, clock):
                     times = self.settings.interval * np.arange(block.first + 1, block.end + 1)
+                    positions, energies, kind = self._finished(block, batch, clock)
                     for column, (walker, writer) in enumerate(zip(batch, writers, strict=True)):
-                        frames = block.positions[:, column]
-                        with clock("energies"):
-                            energies = [_energy_at(context, frame) for frame in frames]
-                            checks = failed(frames)
+                        frames, values = positions[:, column], energies[:, column]
                         with clock("output"):
                             writer.write(frames, times)
-                            rows = zip(times, ["latent"] * len(frames), energies, checks, strict=True)
+                            rows = zip(times, [kind] * len(frames), values, failed(frames, values), strict=True)
                             emit("frames", walker=walker, rows=list(rows))
                     if block.end == self.settings.frames or pacer.due():
                         sizes = tuple(writer.size for writer in writers)
@@ -83,9 +80,31 @@ class LatentJob(WalkerJob):
                         return
         emit("phases", seconds=clock.seconds)
 
-    def _context(self) -> openmm.Context:
-        integrator = self.molecule.langevin(self.settings.seed)
-        return self.molecule.context(integrator, self.prepared.platform, self.prepared.threads)
+    def _decoded(self, propagator: Propagator, path: Any, rng: np.random.Generator, masses: Doubles) -> Doubles:
+        """Structures of latents; where they are to be settled, unsound ones are decoded again, a few times."""
+        decoded = propagator.decode(path, rng, self.prepared.reference, masses)
+        for _ in range(_TRIES if self.settings.settle else 0):
+            unsound = np.flatnonzero(~np.all(list(propagator.checks(decoded).values()), axis=0))
+            if not len(unsound):
+                break
+            decoded[unsound] = propagator.decode(path[unsound], rng, self.prepared.reference, masses)
+        return decoded
+
+    def _finished(self, block: _Block, batch: tuple[int, ...], clock: PhaseClock) -> tuple[Doubles, Doubles, str]:
+        """Positions (frames, walkers, atoms, 3), energies (frames, walkers) and kind of the frames of a block."""
+        count, shape = len(block.positions), block.positions.shape
+        flat = block.positions.reshape(-1, *shape[2:])
+        if not self.settings.settle:
+            with clock("energies"):
+                return (
+                    block.positions,
+                    replica_engine(self.molecule.system, flat).energies().reshape(shape[:2]),
+                    "latent",
+                )
+        with clock("settling"):
+            frames = np.repeat(np.arange(block.first, block.end), len(batch))
+            positions, energies = self.settled(flat, list(batch) * count, frames.tolist())
+        return positions.reshape(shape), energies.reshape(shape[:2]), "settled"
 
     def _blocks(
         self, propagator: Propagator, batch: tuple[int, ...], state: State | None, clock: PhaseClock
@@ -109,7 +128,7 @@ class LatentJob(WalkerJob):
                 path = propagator.rollout(slow, lag, steps * count, rng, every=steps)
                 slow = path[-1]
             with clock("decoding"):
-                decoded = propagator.decode(path.flatten(0, 1), rng, self.prepared.reference, masses)
+                decoded = self._decoded(propagator, path.flatten(0, 1), rng, masses)
             yield _Block(done, decoded.reshape(count, len(batch), len(masses), 3), slow.cpu().numpy())
             done += count
 
@@ -126,11 +145,6 @@ class _Block:
     def end(self) -> int:
         """Frames of each walker after this block."""
         return self.first + len(self.positions)
-
-
-def _energy_at(context: openmm.Context, positions: Doubles) -> float:
-    context.setPositions(positions)
-    return float(context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
 
 
 def _masses(molecule: Molecule) -> Doubles:

@@ -13,6 +13,7 @@ from latentmd.core.noise import noise_generator
 from latentmd.integrators.relaxation import MAX_FORCE
 from latentmd.model.propagator import MAX_DRAWS
 from latentmd.replicas.engine import ReplicaEngine, ReplicaState
+from latentmd.replicas.settle import EnergyRange
 from latentmd.sampling.rollout.resume import State
 from latentmd.systems.relaxation import SETTLE_FRICTION, SETTLE_STEPS
 
@@ -36,7 +37,7 @@ class MovedBatch:
         propagator: the model.
         walkers: their numbers.
         seed: of the run.
-        energies: median and upper limit in kJ/mol of what MD shows; None to minimise by forces.
+        energies: that MD shows; None to minimise by forces.
 
     Attributes:
         kinds: what moved each walker last: "latent", "md", or "relaxed" for MD after a minimisation.
@@ -50,7 +51,7 @@ class MovedBatch:
         walkers: Sequence[int],
         *,
         seed: int,
-        energies: tuple[float, float] | None,
+        energies: EnergyRange | None,
     ) -> None:
         self.walkers, self.seed, self.limits = list(walkers), seed, energies
         self.propagator, self.molecule = propagator, prepared.molecule
@@ -160,7 +161,7 @@ class MovedBatch:
             held = self._taken(strained)
             velocities = held.velocities
             held.minimize(
-                _MINIMISER_STEPS, tolerance=_TOLERANCE, enough=None if self.limits is None else self.limits[0]
+                _MINIMISER_STEPS, tolerance=_TOLERANCE, enough=None if self.limits is None else self.limits.median
             )
             held.set_velocities(velocities)
             held.constrain()
@@ -172,7 +173,7 @@ class MovedBatch:
 
     def _strained(self, engine: ReplicaEngine) -> NDArray[np.bool_]:
         if self.limits is not None:
-            return np.asarray(engine.energies() > self.limits[1])
+            return np.asarray(self.limits.above(engine.energies()))
         return np.asarray(np.linalg.norm(engine.forces(), axis=2).max(axis=1) > MAX_FORCE)
 
     def _settle(self, rows: Ints) -> None:

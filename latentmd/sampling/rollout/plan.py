@@ -15,6 +15,7 @@ from latentmd.units import format_time
 
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
+    from latentmd.replicas.settle import EnergyRange
     from latentmd.sampling.models import Model
     from latentmd.sampling.preparation import Prepared
     from latentmd.sampling.rollout.resume import States
@@ -32,6 +33,7 @@ class RolloutPlan:
         make_jobs: the jobs, given the prepared molecule, the folder to write to and where walkers are already.
         request: JSON values that a resumed run must share.
         model: that moves the molecule; None for plain MD.
+        energies: that MD of the molecule shows, known once the jobs are made; None for plain MD.
         reference: manifest whose training data the report shows beside the run, if any covers the molecule.
         details: further settings for summary.json.
         wall: seconds by phase so far.
@@ -46,6 +48,7 @@ class RolloutPlan:
     make_jobs: Callable[[Prepared, Path, States], Sequence[Job]]
     request: dict[str, Any]
     model: Model | None = None
+    energies: EnergyRange | None = None
     reference: Manifest | None = None
     details: dict[str, Any] = field(default_factory=dict)
     wall: dict[str, float] = field(default_factory=dict)
@@ -129,5 +132,6 @@ def request_of(command: str, settings: RolloutSettings, prepared: Prepared, mode
         "device": None if model is None else settings.device,
         "cycle": settings.cycle if settings.mode == "model" else None,
         "burst": settings.burst if settings.mode == "model" else None,
+        **({} if settings.settle or model is None else {"settle": False}),
         **({} if usual else {"equilibration": settings.equilibration}),
     }

@@ -14,7 +14,7 @@ from latentmd.io.writer import FrameWriter
 from latentmd.sampling.clock import PhaseClock
 from latentmd.sampling.processes import Emit
 from latentmd.sampling.rollout.cycle import Segment, cycle_plan
-from latentmd.sampling.rollout.jobs import WalkerJob
+from latentmd.sampling.rollout.jobs import Checker, WalkerJob
 from latentmd.sampling.rollout.latent import check_device
 from latentmd.sampling.rollout.moved_batch import MovedBatch
 from latentmd.sampling.rollout.resume import Pacer, State
@@ -33,13 +33,11 @@ class ReplicaAlternateJob(WalkerJob):
     Attributes:
         model: name or path.
         cycle: length of a cycle, ps.
-        energies: median and upper limit in kJ/mol of what MD shows; None where the model does not name them.
         batches: the walkers, in the groups that are moved together.
     """
 
     model: str = ""
     cycle: float = 1000.0
-    energies: tuple[float, float] | None = None
     batches: tuple[tuple[int, ...], ...] = ()
 
     def run(self, emit: Emit, stopped: Callable[[], bool]) -> None:
@@ -86,15 +84,28 @@ class ReplicaAlternateJob(WalkerJob):
                 if segment.save:
                     frames.append(BatchFrame(moved.positions, list(moved.kinds), moved.energies()))
             frames = frames[: self.settings.frames - done]
+            if self.settings.settle:
+                with clock("settling"):
+                    self._settle(batch, frames, done)
             done += len(frames)
             yield moved, frames
+
+    def _settle(self, batch: tuple[int, ...], frames: list[BatchFrame], done: int) -> None:
+        """Settle the decoded structures of a cycle, all together; the walkers go on from where they were."""
+        places = [(i, k) for i, frame in enumerate(frames) for k, kind in enumerate(frame.kinds) if kind == "latent"]
+        if not places:
+            return
+        decoded = np.array([frames[i].positions[k] for i, k in places])
+        settled = self.settled(decoded, [batch[k] for _, k in places], [done + i for i, _ in places])
+        for (i, k), positions, energy in zip(places, *settled, strict=True):
+            frames[i].positions[k], frames[i].energies[k], frames[i].kinds[k] = positions, energy, "settled"
 
     def _write(
         self,
         writers: list[FrameWriter],
         batch: tuple[int, ...],
         frames: list[BatchFrame],
-        failed: Callable[[Doubles], list[str]],
+        failed: Checker,
         emit: Emit,
     ) -> None:
         first = writers[0].frames
@@ -102,8 +113,9 @@ class ReplicaAlternateJob(WalkerJob):
         for k, (walker, writer) in enumerate(zip(batch, writers, strict=True)):
             positions = np.array([frame.positions[k] for frame in frames])
             writer.write(positions, times)
-            kinds, energies = [f.kinds[k] for f in frames], [float(f.energies[k]) for f in frames]
-            emit("frames", walker=walker, rows=list(zip(times, kinds, energies, failed(positions), strict=True)))
+            kinds, energies = [f.kinds[k] for f in frames], np.array([f.energies[k] for f in frames])
+            rows = zip(times, kinds, energies, failed(positions, energies), strict=True)
+            emit("frames", walker=walker, rows=list(rows))
 
 
 @dataclass(frozen=True)
@@ -112,7 +124,7 @@ class BatchFrame:
 
     Attributes:
         positions: nm, shape (walkers, atoms, 3).
-        kinds: of the frame of each walker: "latent", "md" or "relaxed".
+        kinds: of the frame of each walker: "latent", "settled", "md" or "relaxed".
         energies: kJ/mol, shape (walkers,).
     """
 

@@ -56,7 +56,9 @@ class ReplicaMDJob(WalkerJob):
             for times, positions, energies, whole in self._blocks(engine, done, stopped):
                 for k, (walker, writer) in enumerate(zip(walkers, writers, strict=True)):
                     writer.write(positions[:, k], times)
-                    rows = zip(times, ["md"] * len(times), energies[:, k], failed(positions[:, k]), strict=True)
+                    rows = zip(
+                        times, ["md"] * len(times), energies[:, k], failed(positions[:, k], energies[:, k]), strict=True
+                    )
                     emit("frames", walker=walker, rows=list(rows))
                 done += len(times)
                 if whole and (done == self.settings.frames or pacer.due()):

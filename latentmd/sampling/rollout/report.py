@@ -24,7 +24,7 @@ _SPREADS = 4  # of energies below the median that are shown above it
 _TRACES = 6  # walkers drawn
 _POINTS = 2000  # frames drawn per trace
 _SLOWEST = 2  # torsions whose traces are drawn
-_COLOURS = {"latent": "#4477aa", "relaxed": "#b8860b", "md": "#ee6677"}
+_COLOURS = {"latent": "#4477aa", "settled": "#4477aa", "relaxed": "#b8860b", "md": "#ee6677"}
 Panel = Callable[["Axes"], None]
 
 

@@ -201,6 +201,11 @@ class _Execution:
         self.budget.keep()
         for name in {name for state in self.states.values() for name in state.counts}:
             self.tally.counts[name] = sum(state.counts.get(name, 0) for state in self.states.values())
+        if self.tally.total and plan.energies is not None:
+            from latentmd.sampling.rollout.energies import in_words, judged
+
+            plan.details["energies"] = judged(read_provenance(self.folder.provenance), plan.energies)
+            plan.notes.append(in_words(plan.details["energies"]))
         summary = self._write_summary(status)
         if not self.tally.total:
             return summary
@@ -229,7 +234,7 @@ class _Execution:
             plan.notes.append("report and page were left out for want of wall time; latentmd evaluate draws one")
             return
         reference = plan.reference.reference if plan.reference else None
-        frames = read_run(self.folder, reference, protocol.temperature)
+        frames = read_run(self.folder, reference, protocol.temperature, plan.energies)
         write_report(frames, self.folder.path / "report.png")
         if status == "failed" or protocol.solvent == "explicit":
             return

@@ -20,6 +20,7 @@ from latentmd.report.viewer import VIEW_FRAMES
 
 if TYPE_CHECKING:
     from latentmd.model.file import Reference
+    from latentmd.replicas.settle import EnergyRange
     from latentmd.sampling.rollout.folder import OutputFolder
 
 _MEMORY = 50_000_000  # coordinates read per walker; longer trajectories are thinned
@@ -40,6 +41,7 @@ class RunFrames:
         provenance: columns of provenance.csv by name.
         reference: of the model's training data, if known.
         temperature: kelvin.
+        bounds: MD's 0.1 to 99.9 % of potential energies in kJ/mol, if known.
     """
 
     topology: Any
@@ -50,6 +52,7 @@ class RunFrames:
     provenance: dict[str, NDArray[Any]]
     reference: Reference | None
     temperature: float
+    bounds: tuple[float, float] | None = None
 
     @cached_property
     def values(self) -> Floats:
@@ -72,12 +75,6 @@ class RunFrames:
         """Coordinates from the one that is known least on; in their order where walkers are short."""
         return list(range(len(self.spec.names))) if self.effective is None else np.argsort(self.effective).tolist()
 
-    @property
-    def bounds(self) -> tuple[float, float] | None:
-        """The training data's 0.1 to 99.9 % of potential energies in kJ/mol, if known."""
-        found = self.reference.energy_quantiles if self.reference is not None else None
-        return None if found is None else (found[0], found[2])
-
     @cached_property
     def maps(self) -> dict[tuple[int, int], Floats]:
         """Counts of the training data over the (phi, psi) of each residue that the reference holds, shape (50, 50)."""
@@ -91,13 +88,16 @@ class RunFrames:
         return self.spec.names[pair[0]].split()[1]
 
 
-def read_run(folder: OutputFolder, reference: Reference | None, temperature: float) -> RunFrames:
+def read_run(
+    folder: OutputFolder, reference: Reference | None, temperature: float, energies: EnergyRange | None = None
+) -> RunFrames:
     """Read the trajectories and the provenance of a run.
 
     Args:
         folder: with topology.pdb, walker trajectories and provenance.csv.
         reference: of the model's training data, if known.
         temperature: kelvin.
+        energies: that MD shows; those of the reference where None.
     """
     import mdtraj
 
@@ -106,9 +106,13 @@ def read_run(folder: OutputFolder, reference: Reference | None, temperature: flo
     written = [path for path in folder.trajectories() if path.stat().st_size]
     walkers = [walker for path in written if (walker := _read(path, topology, spec)) is not None]
     times, runs, views = zip(*walkers, strict=True)
+    stored = reference.energy_quantiles if reference is not None else None
+    if energies is not None:
+        stored = (energies.low, energies.median, energies.high)
     return RunFrames(
         topology=topology, spec=spec, runs=list(runs), times=list(times), view=views[0],
         provenance=read_provenance(folder.provenance), reference=reference, temperature=temperature,
+        bounds=None if stored is None else (stored[0], stored[2]),
     )  # fmt: skip
 
 

@@ -6,11 +6,12 @@ import time as clock
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentmd.sampling.models import Model, OneMolecule, bundled_model, check_conditions, given_model, protocol_of
+from latentmd.sampling.models import Model, bundled_model, check_conditions, given_model, protocol_of
 from latentmd.sampling.preparation import Prepared, molecule_under, prepare
 from latentmd.sampling.processes import Job, cores
 from latentmd.sampling.request import RolloutSettings
 from latentmd.sampling.rollout.cycle import cycle_length
+from latentmd.sampling.rollout.energies import energy_range
 from latentmd.sampling.rollout.folder import WALKERS
 from latentmd.sampling.rollout.md import md_plan
 from latentmd.sampling.rollout.plan import RolloutPlan, check_times, processes_for, request_of, share
@@ -55,14 +56,17 @@ def simulate_plan(pdb: Path, s: RolloutSettings, built: Molecule | None = None) 
     cycle = cycle_length(s, model.manifest, molecule.protocol.timestep)
     prepared = prepare(molecule, pdb, max(1, cores() // count))
     details: dict[str, Any] = {"device": s.device}
+    details["settle"] = s.settle
     if s.mode == "model":
         details |= {"cycle_ps": cycle, "burst_ps": s.burst}
 
     def jobs(ready: Prepared, folder: Path, states: States) -> list[Job]:
         used = model.bind(ready, folder)
+        plan.energies = energy_range(ready, s, folder, used)
+        shared = {"states": states, "model": used.name, "energies": plan.energies}
         if s.mode == "model":
-            return _alternating((ready, s, folder), states, used, cycle, count)
-        return _latent((ready, s, folder), states, used, count)
+            return _alternating((ready, s, folder), shared | {"cycle": cycle}, count)
+        return _latent((ready, s, folder), shared, count)
 
     request = request_of("simulate", s, prepared, model)
     if s.mode == "model":
@@ -107,41 +111,26 @@ def _plain_md(pdb: Path, s: RolloutSettings) -> RolloutPlan:
     return md_plan(pdb, s, protocol, "simulate")
 
 
-def _alternating(
-    shared: tuple[Prepared, RolloutSettings, Path], states: States, model: OneMolecule, cycle: float, count: int
-) -> list[Job]:
+def _alternating(run: tuple[Prepared, RolloutSettings, Path], shared: dict[str, Any], count: int) -> list[Job]:
     """Jobs of alternation: walkers in batches with the replica engine, or one after another with OpenMM."""
     from latentmd.replicas.choice import unsupported
     from latentmd.sampling.rollout.alternation import AlternateJob
     from latentmd.sampling.rollout.replica_alternation import ReplicaAlternateJob
 
-    limits = model.manifest.reference.energy_quantiles
-    energies = (limits[1], limits[2]) if limits else None
-    if not unsupported(shared[0].molecule.system):
-        return [
-            ReplicaAlternateJob(
-                *shared, _flat(part), states, model=model.name, cycle=cycle, energies=energies, batches=part
-            )
-            for part in _batches(shared[1], states, count)
-        ]
-    settings = shared[1]
+    settings, states = run[1], shared["states"]
+    if not unsupported(run[0].molecule.system):
+        parts = _batches(settings, states, count)
+        return [ReplicaAlternateJob(*run, _flat(part), batches=part, **shared) for part in parts]
     left = [walker for (walker,) in unfinished([(w,) for w in range(settings.walkers)], states, settings.frames)]
-    return [
-        AlternateJob(*shared, part, states, model=model.name, cycle=cycle, energies=energies)
-        for part in share(left, count)
-    ]
+    return [AlternateJob(*run, part, **shared) for part in share(left, count)]
 
 
-def _latent(
-    shared: tuple[Prepared, RolloutSettings, Path], states: States, model: OneMolecule, count: int
-) -> list[Job]:
+def _latent(run: tuple[Prepared, RolloutSettings, Path], shared: dict[str, Any], count: int) -> list[Job]:
     """Jobs of latent rollouts."""
     from latentmd.sampling.rollout.latent import LatentJob
 
-    return [
-        LatentJob(*shared, _flat(part), states, model=model.name, batches=part)
-        for part in _batches(shared[1], states, count)
-    ]
+    parts = _batches(run[1], shared["states"], count)
+    return [LatentJob(*run, _flat(part), batches=part, **shared) for part in parts]
 
 
 def _batches(s: RolloutSettings, states: States, count: int) -> list[tuple[tuple[int, ...], ...]]:

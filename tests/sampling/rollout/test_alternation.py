@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from latentmd.replicas.settle import EnergyRange
 from latentmd.sampling.rollout.alternation import AlternateJob
 from latentmd.sampling.rollout.folder import trajectory_path
+
+ENERGIES = EnergyRange(-115.0, -73.0, -20.0)  # of alanine dipeptide at 350 K, roughly
 
 
 def _job(prepared: Any, s: Any, folder: Path, bundle: Path, **more: Any) -> AlternateJob:
     folder.mkdir(exist_ok=True)
-    return AlternateJob(prepared, s, folder, [0], model=str(bundle), cycle=100.0, **more)
+    return AlternateJob(prepared, s, folder, [0], model=str(bundle), cycle=100.0, energies=ENERGIES, **more)
 
 
 def test_a_cycle_ends_with_md(prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path) -> None:
@@ -22,11 +25,11 @@ def test_a_cycle_ends_with_md(prepared: Any, settings: Any, run_job: Any, ou_bun
     rows = [row for message in messages["frames"] for row in message["rows"]]
     np.testing.assert_allclose([row[0] for row in rows], 50.0 * np.arange(1, 9))
     kinds = [row[1] for row in rows]
-    assert kinds[::2] == 4 * ["latent"] and set(kinds[1::2]) <= {"md", "relaxed"}
-    assert {row[3] for row in rows[1::2]} == {""}
+    assert kinds[::2] == 4 * ["settled"] and set(kinds[1::2]) <= {"md", "relaxed"}
+    assert {row[3] for row in rows} == {""} and not ENERGIES.far(np.array([row[2] for row in rows])).any()
     state = messages["state"][-1]["state"]
     assert state.frames == 8 and set(state.counts) == {"minimised", "replaced_by_md"}
-    assert {"start", "MD", "latent steps", "output"} <= set(messages["phases"][0]["seconds"])
+    assert {"start", "MD", "latent steps", "settling", "output"} <= set(messages["phases"][0]["seconds"])
 
 
 def test_a_stopped_walker_goes_on(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from latentmd.replicas.library import library
+from latentmd.replicas.settle import EnergyRange
 from latentmd.sampling.rollout import jobs
 from latentmd.sampling.rollout.folder import trajectory_path
 from latentmd.sampling.rollout.jobs import MDJob, replica_rate
@@ -54,10 +55,12 @@ def test_a_stopped_walker_goes_on_as_if_it_had_not_been(
 
 
 def test_the_checker_names_what_a_frame_fails(prepared: Any, settings: Any, tmp_path: Path) -> None:
-    failed = MDJob(prepared, settings("md", 0.8, 0.2), tmp_path, [0]).checker()
+    energies = EnergyRange(-115.0, -73.0, -20.0)
+    failed = MDJob(prepared, settings("md", 0.8, 0.2), tmp_path, [0], energies=energies).checker()
     broken = prepared.reference.copy()
     broken[4] += 0.3
-    good, bad = failed(np.stack([prepared.reference, broken]))
+    good, bad, hot = failed(np.stack([prepared.reference, broken, prepared.reference]), np.array([-90.0, -90.0, 40.0]))
+    assert hot == "energy"
     assert good == "" and "bonds" in bad.split()
 
 

@@ -9,24 +9,32 @@ import numpy as np
 import pytest
 import torch
 
+from latentmd.replicas.settle import EnergyRange
 from latentmd.sampling.rollout.folder import trajectory_path
 from latentmd.sampling.rollout.latent import LatentJob, check_device
+
+ENERGIES = EnergyRange(-115.0, -73.0, -20.0)  # of alanine dipeptide at 350 K, roughly
 
 
 def _job(prepared: Any, s: Any, folder: Path, bundle: Path, **more: Any) -> LatentJob:
     folder.mkdir(exist_ok=True)
-    return LatentJob(prepared, s, folder, [0, 1], model=str(bundle), batches=((0, 1),), **more)
+    return LatentJob(prepared, s, folder, [0, 1], model=str(bundle), batches=((0, 1),), energies=ENERGIES, **more)
 
 
-def test_every_frame_is_latent_and_sound(
-    prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path
+@pytest.mark.parametrize("settle", [True, False])
+def test_every_frame_is_settled_and_sound_or_as_it_was_decoded(
+    settle: bool, prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path
 ) -> None:
-    messages = run_job(_job(prepared, settings("latent", 200.0, 50.0), tmp_path / "a", ou_bundle))
+    messages = run_job(_job(prepared, settings("latent", 200.0, 50.0, settle=settle), tmp_path / "a", ou_bundle))
     rows = [row for message in messages["frames"] for row in message["rows"]]
-    assert {row[1] for row in rows} == {"latent"} and len(rows) == 8
+    assert {row[1] for row in rows} == {"settled" if settle else "latent"} and len(rows) == 8
     np.testing.assert_allclose(sorted({row[0] for row in rows}), [50.0, 100.0, 150.0, 200.0])
     assert np.isfinite([row[2] for row in rows]).all()
-    assert {"start", "latent steps", "energies", "output"} <= set(messages["phases"][0]["seconds"])
+    sound = [not row[3] for row in rows]
+    assert all(sound) if settle else not all(sound)  # this decoder knows no energies
+    assert {"start", "latent steps", "settling" if settle else "energies", "output"} <= set(
+        messages["phases"][0]["seconds"]
+    )
 
 
 def test_a_stopped_batch_goes_on(

@@ -10,6 +10,7 @@ import pytest
 
 from latentmd.model.propagator import Propagator
 from latentmd.replicas.library import library
+from latentmd.replicas.settle import EnergyRange
 from latentmd.sampling.rollout.moved_batch import MovedBatch
 from latentmd.units import GAS_CONSTANT
 
@@ -21,7 +22,13 @@ def propagator(ou_bundle: Path) -> Propagator:
     return Propagator(ou_bundle, "cpu")
 
 
-def _batch(prepared: Any, propagator: Any, walkers: int = 8, energies: Any = (-70.0, 1e6)) -> MovedBatch:
+ENERGIES = EnergyRange(-110.0, -70.0, 1e6)
+
+
+ENERGIES = EnergyRange(-110.0, -70.0, 1e6)
+
+
+def _batch(prepared: Any, propagator: Any, walkers: int = 8, energies: Any = ENERGIES) -> MovedBatch:
     return MovedBatch(prepared, propagator, range(walkers), seed=5, energies=energies)
 
 
@@ -58,7 +65,7 @@ def test_strained_structures_alone_are_minimised(prepared: Any, propagator: Prop
     moved.jump(50.0)
     limit = float(np.median(moved.energies()))
     strained = moved.energies() > limit
-    moved.limits = (limit - 20.0, limit)
+    moved.limits = EnergyRange(limit - 60.0, limit - 20.0, limit)
     moved.run_md(np.arange(8), 0.004)
     assert moved.counts["minimised"] == strained.sum() == 4
     assert moved.kinds == ["relaxed" if one else "md" for one in strained]
@@ -91,7 +98,7 @@ def test_md_covers_the_time_of_walkers_without_a_sound_structure(
 
 
 def test_an_explosion_names_the_walker(prepared: Any, propagator: Propagator) -> None:
-    moved = MovedBatch(prepared, propagator, [4, 9], seed=5, energies=(-70.0, 1e6))
+    moved = MovedBatch(prepared, propagator, [4, 9], seed=5, energies=EnergyRange(-110.0, -70.0, 1e6))
     x = moved.positions
     x[1] = np.nan
     moved._engine.set_positions(x)

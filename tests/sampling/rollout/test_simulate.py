@@ -50,7 +50,7 @@ def test_frames_fall_on_the_times_asked_for(alternating: RunResult) -> None:
 def test_every_cycle_ends_with_md(alternating: RunResult) -> None:
     rows = read_provenance(alternating.folder / "provenance.csv")
     boundary = rows["time_ps"] % 200 == 0
-    assert set(rows["kind"][~boundary]) == {"latent"}
+    assert set(rows["kind"][~boundary]) == {"settled"}
     assert set(rows["kind"][boundary]) <= {"relaxed", "md"}
     assert np.all(np.isfinite(rows["potential_energy"]))
     assert alternating.summary["replaced_by_md"] == 0
@@ -93,7 +93,7 @@ def test_summary_names_the_model_and_the_speed(alternating: RunResult, ou_bundle
 def test_latent_mode_samples_the_models_distribution(latent: RunResult) -> None:
     """phi and psi are Ornstein–Uhlenbeck with deviation 0.5; frames 100 ps apart are 87 % independent."""
     rows = read_provenance(latent.folder / "provenance.csv")
-    assert set(rows["kind"]) == {"latent"} and len(rows["kind"]) == 2000
+    assert set(rows["kind"]) == {"settled"} and len(rows["kind"]) == 2000
     phi = np.concatenate(
         [mdtraj.compute_phi(mdtraj.load(str(p), top=str(latent.topology)))[1][:, 0] for p in latent.trajectories]
     )

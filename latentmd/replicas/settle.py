@@ -1,0 +1,144 @@
+"""Settling: decoded structures brought to where MD of the force field is, by a short run of all of them together.
+
+A decoder draws bond lengths, angles and torsions on their own, so that atoms of its structures may be too near and
+energies are above those of MD. A few steps downhill take strain out, and a short run of Langevin dynamics puts the heat
+of the temperature into every degree of freedom. Torsions move by some 20 degrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentmd.arrays import Bools, Doubles, Floats
+from latentmd.replicas.choice import replica_engine
+
+if TYPE_CHECKING:
+    import openmm
+
+    from latentmd.replicas.engine import ReplicaEngine
+    from latentmd.replicas.one_by_one import OneByOne
+
+STEPS, FRICTION = 100, 10.0  # of Langevin dynamics, and 1/ps
+_EASED = 20  # steps downhill of every structure
+_ROUNDS, _DOWNHILL = 5, 100  # of minimisation of those above MD's energies, and most steps of each
+_TOLERANCE = 10.0  # kJ/mol/nm, where a minimisation ends
+_NORMAL = 3.0902  # standard normal quantile at 99.9 %
+
+
+@dataclass(frozen=True)
+class EnergyRange:
+    """Potential energies that MD of a molecule shows, kJ/mol.
+
+    Attributes:
+        low, median, high: at 0.1, 50 and 99.9 %.
+        source: where they come from, in words.
+    """
+
+    low: float
+    median: float
+    high: float
+    source: str = "training data"
+
+    @classmethod
+    def of(cls, energies: Floats, source: str) -> EnergyRange:
+        """Estimate from energies, by the quantiles of a normal density and its first correction for skewness.
+
+        Few samples tell the mean, spread and skewness far better than a share of one in a thousand (Cornish and Fisher,
+        Rev. Inst. Int. Stat. 5, 307, 1938).
+
+        Args:
+            energies: kJ/mol, any shape.
+            source: where they come from, in words.
+        """
+        mean, spread = float(np.mean(energies)), float(np.std(energies))
+        skewness = float(np.mean((energies - mean) ** 3)) / max(spread, 1e-12) ** 3
+        z = np.array([-_NORMAL, 0.0, _NORMAL])
+        low, median, high = mean + spread * (z + (z**2 - 1) * skewness / 6)
+        return cls(float(low), float(median), float(high), source)
+
+    def above(self, energies: Floats) -> Bools:
+        """Which energies are above the range, or not finite."""
+        return np.asarray(~(energies <= self.high))
+
+    def below(self, energies: Floats) -> Bools:
+        """Which energies are below the range."""
+        return np.asarray(energies < self.low)
+
+    def far(self, energies: Floats) -> Bools:
+        """Which energies are twice as far from the median as the ends of the range, where MD never is."""
+        highest, lowest = 2 * self.high - self.median, 2 * self.low - self.median
+        return np.asarray(~((energies >= lowest) & (energies <= highest)))
+
+
+def settle(
+    system: openmm.System,
+    positions: Floats,
+    *,
+    energies: EnergyRange,
+    temperature: float,
+    timestep: float,
+    seeds: Sequence[int],
+) -> tuple[Doubles, Doubles]:
+    """Settle structures; each depends on itself and its seed alone.
+
+    Args:
+        system: OpenMM System of the molecule.
+        positions: structures in nm, shape (structures, atoms, 3).
+        energies: that MD shows.
+        temperature: kelvin.
+        timestep: of the dynamics, ps.
+        seeds: one for each structure.
+
+    Returns:
+        Positions in nm, with centres of mass where they were, and potential energies in kJ/mol, shape (structures,).
+    """
+    engine = replica_engine(system, positions, temperature=temperature, seed=seeds, numbers=[0] * len(positions))
+    masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
+    centres = np.einsum("a,rad->rd", masses / masses.sum(), engine.positions)
+    engine.minimize(_EASED, tolerance=_TOLERANCE)
+    relaxed, found = engine.positions, engine.energies()
+    for _ in range(_ROUNDS):
+        strained = np.flatnonzero(energies.above(found))
+        if not len(strained):
+            break
+        part = replica_engine(system, relaxed[strained], temperature=temperature)
+        part.minimize(_DOWNHILL, tolerance=_TOLERANCE, enough=energies.median)
+        relaxed[strained], found[strained] = part.positions, part.energies()
+    engine.set_positions(relaxed)
+    engine.draw_velocities()
+    engine.langevin(STEPS, timestep=timestep, friction=FRICTION)
+    moved = np.einsum("a,rad->rd", masses / masses.sum(), engine.positions) - centres
+    engine.set_positions(engine.positions - moved[:, None])
+    return engine.positions, engine.energies()
+
+
+def measured_range(
+    system: openmm.System, positions: Floats, *, temperature: float, timestep: float, seed: int, steps: int = 500
+) -> EnergyRange:
+    """Energies that MD shows near some structures of a molecule, from a short run of all of them.
+
+    They are minimised, run for `steps` that are left out and for as many that count.
+
+    Args:
+        system: OpenMM System of the molecule.
+        positions: structures in nm, shape (structures, atoms, 3).
+        temperature: kelvin.
+        timestep: of the dynamics, ps.
+        seed: of velocities and noise.
+        steps: of each half.
+    """
+    engine: ReplicaEngine | OneByOne = replica_engine(system, positions, temperature=temperature, seed=seed)
+    for _ in range(_ROUNDS):
+        engine.minimize(_DOWNHILL, tolerance=_TOLERANCE)
+    engine.draw_velocities()
+    engine.langevin(steps, timestep=timestep, friction=FRICTION)
+    found = []
+    for _ in range(20):
+        engine.langevin(steps // 20, timestep=timestep, friction=FRICTION)
+        found.append(engine.energies())
+    sound = np.array(found)[:, ~np.asarray(engine.broken())]
+    return EnergyRange.of(sound, f"MD of {sound.shape[1]} structures, {2 * steps * timestep:g} ps each")
