@@ -14,7 +14,7 @@ _SHOWN = 12  # most sentences about what is missing
 
 def show_chains(result: ChainsResult) -> None:
     """A few lines about finished exact chains."""
-    from latentmd.sampling.metropolis.page import verdict
+    from latentmd.sampling.metropolis.page import state_words, verdict
 
     summary = result.summary
     taken, effective = summary["accepted"].get("draw"), summary["effective_samples"]
@@ -29,7 +29,7 @@ def show_chains(result: ChainsResult) -> None:
         click.echo(f"  {sentence}")
     if summary["plain_md"] is not None:
         click.echo(verdict(summary["plain_md"]))
-    click.echo("not converged:" if summary["missing"] else "converged")
+    click.echo(state_words(summary) + (":" if summary["missing"] else ""))
     for sentence in summary["missing"][:_SHOWN]:
         click.echo(f"  - {sentence}")
     if len(summary["missing"]) > _SHOWN:

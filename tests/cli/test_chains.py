@@ -20,6 +20,7 @@ def test_populations_and_what_is_missing_are_told(capsys: pytest.CaptureFixture[
             "set 1": {"in_words": "0.5 ± 0.1", "degrees": [0.0, 180.0], "period": 360.0},
             "set 2": {"in_words": "> 0.99 (95 %)", "degrees": [0.0, 180.0], "period": 180.0},
         },
+        "rings_in_one_shape": [],
         "remarks": ["Torsions with one well: set 2"],
     }  # fmt: skip
     show_chains(ChainsResult(Path("run"), "budget", summary))

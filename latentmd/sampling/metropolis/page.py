@@ -86,8 +86,7 @@ def write_metropolis_page(
     sections += [
         report.Section("What the run did", _promise(summary), _work(summary)),
     ]
-    state = "converged" if not missing else "not converged"
-    lead = f"{run.folder.name}: exact chains, {state}, {summary['frames']} frames, {temperature:g} K"
+    lead = f"{run.folder.name}: exact chains, {state_words(summary)}, {summary['frames']} frames, {temperature:g} K"
     drawn = frames.drawn(list(positions), VIEWED)
     view = View(run.molecule.topology, [("at equilibrium", drawn, np.arange(len(drawn), dtype=np.float64))])
     report.write_page(run.folder / PAGE, "Free energies", lead, sections, view if pictures else None)
@@ -127,6 +126,13 @@ def _states(found: Populations, temperature: float) -> str:
     return table(("state", "population", "free energy (kcal/mol, ± standard error)", "effective samples"), rows)
 
 
+def state_words(summary: dict[str, Any]) -> str:
+    """Whether a run is converged, from its summary.json; rings of which one shape was seen are excepted in words."""
+    if summary["missing"]:
+        return "not converged"
+    return "converged" + (" but for rings, of which one shape was seen" if summary["rings_in_one_shape"] else "")
+
+
 def remarks(found: Populations) -> list[str]:
     """Sentences beside the table of states: torsions with one well, symmetric torsions, and mirror images.
 
@@ -134,14 +140,11 @@ def remarks(found: Populations) -> list[str]:
         found: populations of the chains.
     """
     wells = found.wells
-    only = {ring: [i for i, well in enumerate(wells) if well.only and well.turn.ring == ring] for ring in (False, True)}
-    said = []
-    if only[False]:
-        shares = "; ".join(f"{wells[i].name}: {found.share(i)}" for i in only[False])
-        said.append(f"Torsions with one well: {shares}")
-    if only[True]:
+    once = [f"{well.name}: {found.share(i)}" for i, well in enumerate(wells) if well.only and not well.turn.ring]
+    said = [f"Torsions with one well: {'; '.join(once)}"] if once else []
+    if found.rings_in_one_shape:
         said.append(f"Rings that kept their shape in all frames, of which the moves propose no other: "
-                    f"{', '.join(wells[i].name for i in only[True])}")  # fmt: skip
+                    f"{', '.join(found.rings_in_one_shape)}")  # fmt: skip
     said += [f"Symmetric, {sentence}" for sentence in symmetric_names([well.turn for well in wells])]
     pairs = [
         f"{wells[i].name} {found.share(i)} and {wells[j].name} {found.share(j)}, {apart_words(apart)}"

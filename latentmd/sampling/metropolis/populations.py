@@ -57,6 +57,11 @@ class Populations:
             found.append((i, j, float(apart / error) if error else float(np.inf if apart else 0.0)))
         return found
 
+    @property
+    def rings_in_one_shape(self) -> list[str]:
+        """Wells of bonds in rings that have no other: the moves propose no other shape, so that none need be seen."""
+        return [well.name for well in self.wells if well.only and well.turn.ring]
+
     def share(self, index: int) -> str:
         """Population of a well in per cent, with its standard error, or a bound where it was always or never taken.
 

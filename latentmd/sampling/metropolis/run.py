@@ -262,6 +262,7 @@ class _Sampling:
                 for i, well in enumerate(found.wells)
             },
             "remarks": remarks(found),
+            "rings_in_one_shape": found.rings_in_one_shape,
             "temperature": run.molecule.protocol.temperature,
             "seed": run.seed,
             "model": run.model,

@@ -14,7 +14,7 @@ import pytest
 from latentmd.arrays import Floats
 from latentmd.sampling.metropolis.control import Control
 from latentmd.sampling.metropolis.folder import PAGE
-from latentmd.sampling.metropolis.page import frames_of_chains, verdict, write_metropolis_page
+from latentmd.sampling.metropolis.page import frames_of_chains, remarks, state_words, verdict, write_metropolis_page
 from latentmd.sampling.metropolis.populations import populations
 from latentmd.sampling.metropolis.wells import Turn, wells
 
@@ -47,8 +47,8 @@ def test_the_page_says_whether_numbers_can_be_trusted(chains: Any, missing: list
     found, plain = populations(angles, counted), populations(np.full((1, 60, 2), -1.4), counted)
     few = np.full(len(counted), 7.0)
     summary = {
-        "missing": missing, "notes": [], "temperature": 300.0, "frames": 120, "guarantees": "exact",
-        "remains": "nothing",
+        "missing": missing, "rings_in_one_shape": [], "notes": [], "temperature": 300.0, "frames": 120,
+        "guarantees": "exact", "remains": "nothing",
         "first_passage_ps": {"phi ALA2 above 0": RATES}, "bursts": 32, "temperatures": [300.0, 424.0, 600.0],
         "chains": 2, "sweeps": 60, "energies_evaluated": 5000, "kernels": "none", "not_sampled": ["rings"],
         "accepted": {"draw": 0.5}, "wall_seconds": {"total": 12.0}, "blocks": [["draw phi", 100, 0.5, 0.25]],
@@ -65,6 +65,15 @@ def test_the_page_says_whether_numbers_can_be_trusted(chains: Any, missing: list
     assert ("not converged" in page) == bool(missing) and all(text in page for text in missing)
     assert all(well.name in page for well in counted) and "kcal/mol" in page
     assert "310 ± 20" in page and "300, 424, 600 K" in page and "never seen" in page and "50.0%" in page
+
+
+def test_rings_that_kept_their_shape_are_excepted() -> None:
+    found = populations(np.full((2, 60, 1), 1.0), wells([Turn("ring", 0, staggered=True, ring=True)], np.ones((9, 1))))
+    rings = found.rings_in_one_shape
+    assert rings == ["ring g+"] and state_words({"missing": [], "rings_in_one_shape": []}) == "converged"
+    assert state_words({"missing": [], "rings_in_one_shape": rings}).startswith("converged but for rings")
+    assert state_words({"missing": ["more"], "rings_in_one_shape": rings}) == "not converged"
+    assert remarks(found)[0].endswith("ring g+") and not any("95 %" in sentence for sentence in remarks(found))
 
 
 @pytest.mark.parametrize(("theirs", "better"), [(7.0, False), (70.0, True)])
