@@ -25,7 +25,7 @@ Work = Callable[[int], None]  # runs a number of steps
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SpeedComparison:
     """What a step of one replica costs.
 
     Attributes:
@@ -60,7 +60,7 @@ def compare(
     variant: str | None = None,
     rounds: int = 5,
     seconds: float = 0.3,
-) -> Comparison:
+) -> SpeedComparison:
     """Time Langevin steps of the engine and of OpenMM's platforms for processors, one core each, in turns.
 
     Args:
@@ -99,7 +99,7 @@ def compare(
     times[:, 0] /= replicas
     medians = np.median(times, axis=0)
     ratios = times[:, 1 + int(np.argmin(medians[1:]))] / times[:, 0]
-    return Comparison(
+    return SpeedComparison(
         name=name,
         atoms=len(start),
         replicas=replicas,
@@ -110,7 +110,7 @@ def compare(
     )
 
 
-def table(rows: Sequence[Comparison]) -> str:
+def table(rows: Sequence[SpeedComparison]) -> str:
     """Comparisons as a Markdown table, in microseconds per replica and step."""
     platforms = list(dict.fromkeys(platform for row in rows for platform in row.openmm))
     head = ["molecule", "atoms", "replicas", "engine", "µs", *(f"OpenMM {p}, µs" for p in platforms), "ratio"]

@@ -49,7 +49,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Data:
+class ModelData:
     """Held-out and training data of an evaluation, at the spacing of the rollouts.
 
     Attributes:
@@ -144,7 +144,7 @@ class SurrogateRun:
         result.document |= self._additions(curves, speed)
         return result, fitted, comparison, curves
 
-    def _read(self, reference: Sequence[str | Path], train: Sequence[str | Path], step: float | None) -> Data:
+    def _read(self, reference: Sequence[str | Path], train: Sequence[str | Path], step: float | None) -> ModelData:
         from latentmd.io.trajectory import load_positions
 
         settings, files = self.settings, trajectory_files(reference)
@@ -157,12 +157,12 @@ class SurrogateRun:
         stride, train_stride = round(step / md.interval), round(step / spacing)
         dense = md.runs if stride > 1 else None
         md.runs, md.interval = [run[::stride] for run in md.runs], step
-        return Data(
+        return ModelData(
             md, dense, template, train=[x[::train_stride] for x in training], test=[x[::stride] for x in test],
             train_files=train, step=step, stride=stride,
         )  # fmt: skip
 
-    def _rollout(self, data: Data, rng: np.random.Generator, stage: str) -> rollouts.Rollout:
+    def _rollout(self, data: ModelData, rng: np.random.Generator, stage: str) -> rollouts.Rollout:
         """Rollouts from random training frames."""
         walkers, steps = self.sizes.walkers, self.sizes.steps
         pool = np.concatenate([x[:: max(1, len(x) // walkers)] for x in data.train])
@@ -178,7 +178,7 @@ class SurrogateRun:
             tick=self._tick(stage),
         )
 
-    def _with_seeds(self, metrics: list[Metric], data: Data, fitted: ReferenceModel) -> list[Metric]:
+    def _with_seeds(self, metrics: list[Metric], data: ModelData, fitted: ReferenceModel) -> list[Metric]:
         """The metrics of the first rollouts with the values of rollouts from further seeds."""
         values: dict[str, list[float]] = {}
         for k in range(1, self.sizes.seeds):
@@ -220,7 +220,7 @@ class SurrogateRun:
             )
         return build(self.top, protocol)
 
-    def _part_metrics(self, data: Data, fitted: ReferenceModel) -> tuple[list[Metric], list[Floats]]:
+    def _part_metrics(self, data: ModelData, fitted: ReferenceModel) -> tuple[list[Metric], list[Floats]]:
         """Metrics of encoder, decoder and latent, and the slow axes of the training runs."""
         self.progress("encoder and decoder")
         rows = rollouts.reconstruction_metrics(
@@ -245,7 +245,9 @@ class SurrogateRun:
         rows.append(rollouts.prediction_gain(self.propagator, sets[1][0], 1, data.step))
         return rows, sets[0][0]
 
-    def _energy_metrics(self, data: Data, made: rollouts.Rollout, molecule: Molecule, platform: str) -> list[Metric]:
+    def _energy_metrics(
+        self, data: ModelData, made: rollouts.Rollout, molecule: Molecule, platform: str
+    ) -> list[Metric]:
         self.progress("energies")
         frames = np.concatenate(data.test)
         frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), _ENERGY_FRAMES)).astype(int)]
@@ -255,7 +257,12 @@ class SurrogateRun:
         )
 
     def _baselines(
-        self, data: Data, fitted: ReferenceModel, own: FeatureSet, settings: EvaluationSettings, latents: list[Floats]
+        self,
+        data: ModelData,
+        fitted: ReferenceModel,
+        own: FeatureSet,
+        settings: EvaluationSettings,
+        latents: list[Floats],
     ) -> dict[str, list[Metric]]:
         chosen = chosen_baselines(settings, self.spec, self.topology, own.kept[0], MODEL_BASELINES)
         self.progress("baselines of training frames")
@@ -269,7 +276,7 @@ class SurrogateRun:
             result["koopman"] = compare(fitted, self._koopman(data, latents), brief=True).metrics
         return result
 
-    def _tica_flow(self, data: Data, fitted: ReferenceModel, own: FeatureSet) -> list[Floats]:
+    def _tica_flow(self, data: ModelData, fitted: ReferenceModel, own: FeatureSet) -> list[Floats]:
         values = [self.spec.values(x) for x in data.train]
         coordinates = [np.asarray(fitted.tica.transform(self.spec.coordinates(v))) for v in values]
         kept = [c[:, : int(self.propagator.manifest.slow_axes)] for c in coordinates]
@@ -279,7 +286,7 @@ class SurrogateRun:
             tick=self._tick("baseline: flow on TICA coordinates"),
         )  # fmt: skip
 
-    def _koopman(self, data: Data, latents: list[Floats]) -> list[Floats]:
+    def _koopman(self, data: ModelData, latents: list[Floats]) -> list[Floats]:
         import torch
 
         walkers, steps = self.sizes.walkers, self.sizes.steps
@@ -292,7 +299,7 @@ class SurrogateRun:
         )[0]  # fmt: skip
 
     def _accuracy(
-        self, data: Data, fitted: ReferenceModel, own: FeatureSet, seconds: float, md_speed: float
+        self, data: ModelData, fitted: ReferenceModel, own: FeatureSet, seconds: float, md_speed: float
     ) -> dict[str, AccuracyCurve]:
         if not self.spec.pairs:
             return {}
@@ -315,7 +322,7 @@ class SurrogateRun:
             for name, (runs, cost) in sets.items()
         }
 
-    def _notes(self, data: Data, made: rollouts.Rollout, metrics: list[Metric]) -> list[str]:
+    def _notes(self, data: ModelData, made: rollouts.Rollout, metrics: list[Metric]) -> list[str]:
         notes = [
             "this model covers one molecule: not transferable",
             f"{self.sizes.walkers} walkers, {data.step:g} ps per latent step; {made.seconds:.1f} s for latent steps "

@@ -23,7 +23,7 @@ class PathModelError(ValueError):
     """A path-model file that cannot be used; the message says what to do."""
 
 
-class Trajectories(Protocol):
+class PathSampler(Protocol):
     """Draws what a mask does not say is known of latent trajectories.
 
     Attributes:

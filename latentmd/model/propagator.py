@@ -21,7 +21,7 @@ from latentmd.model.lags import split_time as split_time
 from latentmd.molecule.geometry import kabsch
 
 if TYPE_CHECKING:
-    from latentmd.model.paths import Trajectories
+    from latentmd.model.paths import PathSampler
     from latentmd.molecule.checks import StructureTemplate
 
 Noise = np.random.Generator | CounterNoise
@@ -322,7 +322,7 @@ class Propagator:
         return structure_template(*self.molecule())
 
     @cached_property
-    def trajectories(self) -> Trajectories:
+    def trajectories(self) -> PathSampler:
         """Masked trajectory model of the slow axes, from the file beside the bundle or that of the bundled peptides.
 
         `trajectories.sample(known, mask, times, noise)` draws whatever the mask does not say is known: the frames after

@@ -107,7 +107,7 @@ class CudaDevice:
 
 
 @dataclass(frozen=True)
-class Frames:
+class DeviceFrames:
     """Frames of all replicas of a run.
 
     Attributes:
@@ -234,7 +234,7 @@ class CudaReplicas:
 
     def step(
         self, steps: int, *, timestep: float, friction: float, every: int = 0, recentre: bool = True
-    ) -> Frames | None:
+    ) -> DeviceFrames | None:
         """Run LangevinMiddle steps.
 
         Args:
@@ -279,7 +279,7 @@ class CudaReplicas:
     def _split(self, flat: Floats) -> list[Floats]:
         return np.split(np.asarray(flat), self.offsets[1:-1])
 
-    def _run(self, steps: int, every: int, scheme: tuple[float, float], flags: int) -> Frames | None:
+    def _run(self, steps: int, every: int, scheme: tuple[float, float], flags: int) -> DeviceFrames | None:
         timestep, friction = scheme
         keep = np.exp(-friction * timestep)
         count, total = steps // every if every else 0, int(self.offsets[-1])
@@ -300,4 +300,4 @@ class CudaReplicas:
             arrays = [*self._tables, *state, self._kT, self._seed, self._step, group.order, frames, energies]
             self._device.launch(group.blocks, group.threads, group.shared, (*arrays, *settings))
         self._device.join()
-        return Frames(frames, energies) if count else None
+        return DeviceFrames(frames, energies) if count else None

@@ -81,7 +81,7 @@ class ReplicaEngine:
         self._library, self.variant = found, variant
         self.terms: Terms = read_terms(system)
         quads = np.zeros((0, 4), np.int32) if restraints is None else np.asarray(restraints, np.int32).reshape(-1, 4)
-        self._prepared = lib.Prepared(self.terms, quads, _momentum_every(system), found.periods)
+        self._prepared = lib.PreparedKernel(self.terms, quads, _momentum_every(system), found.periods)
         self.threads = threads or len(os.sched_getaffinity(0))
         start = np.array(positions, dtype=np.float64)
         if start.ndim != 3 or start.shape[1:] != (self.terms.atoms, 3):

@@ -35,7 +35,7 @@ _POINTERS = (
 _TYPES = {"i": np.int32, "f": np.float32, "d": np.float64}
 
 
-class Molecule(ctypes.Structure):
+class MoleculeStruct(ctypes.Structure):
     """`struct Molecule` of kernel.cpp."""
 
     _fields_ = [
@@ -47,7 +47,7 @@ class Molecule(ctypes.Structure):
     ]
 
 
-class Block(ctypes.Structure):
+class BlockStruct(ctypes.Structure):
     """`struct Block` of kernel.cpp: arrays of all replicas, lanes last."""
 
     _fields_ = [
@@ -84,7 +84,7 @@ def library() -> Library | None:
         except OSError:
             continue
         handle.latentmd_run.argtypes = [
-            ctypes.c_int32, ctypes.c_int32, ctypes.POINTER(Molecule), ctypes.POINTER(Block), ctypes.c_int32,
+            ctypes.c_int32, ctypes.c_int32, ctypes.POINTER(MoleculeStruct), ctypes.POINTER(BlockStruct), ctypes.c_int32,
             ctypes.c_int32, ctypes.c_int32, ctypes.c_uint64, ctypes.c_double, ctypes.c_double,
         ]  # fmt: skip
         handle.latentmd_run.restype = None
@@ -108,7 +108,7 @@ def _same(mine: Path, other: Path) -> bool:
     return other.is_file() and other.read_bytes() == mine.read_bytes()
 
 
-class Prepared:
+class PreparedKernel:
     """A molecule in the kernel's layout; keeps its arrays alive.
 
     Args:
@@ -128,7 +128,7 @@ class Prepared:
         }  # fmt: skip
         self.arrays = {name: np.ascontiguousarray(arrays[name], dtype=_TYPES[kind]) for name, kind in _POINTERS}
         solute, solvent, surface = terms.dielectric
-        self.molecule = Molecule(
+        self.molecule = MoleculeStruct(
             n=terms.atoms, n_bonds=len(terms.bonds), n_angles=len(terms.angles),
             n_torsions=len(self.arrays["torsions"]), n_groups=len(groups) - 1, n_restraints=len(restraints),
             has_born=terms.born is not None, momentum_every=momentum_every, inverse_n=1.0 / terms.atoms,

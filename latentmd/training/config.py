@@ -14,16 +14,16 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the key and what was expected."""
 
 
-Settings = TypeVar("Settings", bound="Section")
+Settings = TypeVar("Settings", bound="ConfigSection")
 
 
-class Section(BaseModel):
+class ConfigSection(BaseModel):
     """Settings that nothing changes and that know no keys but their own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class EncoderConfig(Section):
+class EncoderConfig(ConfigSection):
     """Message-passing encoder."""
 
     token_dim: int = Field(16, ge=2)
@@ -32,7 +32,7 @@ class EncoderConfig(Section):
     vectors: int = Field(6, ge=3)
 
 
-class EmbeddingSettings(Section):
+class EmbeddingSettings(ConfigSection):
     """Joint-embedding prediction of anything: momentum of the target, matching of latents, and what keeps them apart.
 
     `ema` is the momentum of the target encoder at the start (None: the encoder is its own target). `variance` and
@@ -69,7 +69,7 @@ class JEPAConfig(EmbeddingSettings):
     minimum_rank: float = Field(1.5, ge=1)
 
 
-class LatentConfig(Section):
+class LatentConfig(ConfigSection):
     """Slow/fast split: axes whose autocorrelation at `lag` ps exceeds `threshold` are propagated.
 
     So are the axes that carry torsions with a circular deviation above `soft_torsion` degrees (180 for none).
@@ -81,7 +81,7 @@ class LatentConfig(Section):
     soft_torsion: float = Field(20.0, gt=0, le=180)
 
 
-class DecoderConfig(Section):
+class DecoderConfig(ConfigSection):
     """Stage 2: axes to internal coordinates."""
 
     steps: int = Field(4000, ge=1)
@@ -90,7 +90,7 @@ class DecoderConfig(Section):
     width: int = Field(256, ge=8)
 
 
-class FlowConfig(Section):
+class FlowConfig(ConfigSection):
     """A conditional flow (or mixture) network and its training."""
 
     steps: int = Field(6000, ge=1)
@@ -112,7 +112,7 @@ class PredictorConfig(FlowConfig):
     time_reversal: bool = True
 
 
-class EnergyConfig(Section):
+class EnergyConfig(ConfigSection):
     """Energy heads, fitted to engine energies and forces of `frames` training frames.
 
     A force-field form is fitted first. A network is trained on what it leaves, for `steps`, only where its force error,
@@ -128,7 +128,7 @@ class EnergyConfig(Section):
     latent_steps: int = Field(1500, ge=1)
 
 
-class TrainingConfig(Section):
+class TrainingConfig(ConfigSection):
     """All of a training run. Times are in ps, lengths in nm, energies in kJ/mol."""
 
     seed: int = 0

@@ -51,7 +51,7 @@ class PathTraining:
 
 
 @dataclass(frozen=True)
-class Told:
+class GivenInputs:
     """Inputs of a path model of many molecules that come with a trajectory.
 
     Attributes:
@@ -65,7 +65,7 @@ class Told:
 
 def path_stage(
     model: MaskedTrajectory, latents: Sequence[Floats], intervals: Sequence[float], settings: PathTraining,
-    told: Sequence[Told] = (),
+    told: Sequence[GivenInputs] = (),
 ) -> Stage:  # fmt: skip
     """The stage that trains a masked trajectory model; windows never cross trajectories.
 
@@ -233,7 +233,7 @@ def training_folder(out: Path) -> Path:
 
 def fit_paths(
     network: MaskedTrajectory, latents: Sequence[Floats], intervals: Sequence[float], settings: PathTraining,
-    told: Sequence[Told] = (), *, run: TrainingRun,
+    told: Sequence[GivenInputs] = (), *, run: TrainingRun,
 ) -> MaskedTrajectory:  # fmt: skip
     """Train a network on trajectories of tokens.
 

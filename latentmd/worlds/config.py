@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from latentmd.training.config import ConfigError, EmbeddingSettings, Section, parse_section
+from latentmd.training.config import ConfigError, ConfigSection, EmbeddingSettings, parse_section
 
 _CURVES: dict[str, Any] = {
     "horizon": 20,
@@ -100,7 +100,7 @@ PredictorKind = Literal[
 ]  # fmt: skip
 
 
-class WorldDataConfig(Section):
+class WorldDataConfig(ConfigSection):
     """Trajectories, each from its own start; training and test sets have their own seeds. Times in frames."""
 
     train: int = Field(200, ge=2)
@@ -108,7 +108,7 @@ class WorldDataConfig(Section):
     frames: int = Field(120, ge=4)
 
 
-class WorldEncoderConfig(Section):
+class WorldEncoderConfig(ConfigSection):
     """Kind and size of the encoder, and of the latent; "standard" is the standardised observation itself."""
 
     kind: Literal["vector", "sequence", "frames", "convolutions", "particles", "standard"] = "vector"
@@ -131,7 +131,7 @@ class WorldJEPAConfig(EmbeddingSettings):
     minimum_rank: float = Field(1.2, ge=1)
 
 
-class WorldPredictorConfig(Section):
+class WorldPredictorConfig(ConfigSection):
     """The predictor, and its training on the frozen latents beside its rivals, all with the same budget."""
 
     kind: PredictorKind = "residual"
@@ -146,7 +146,7 @@ class WorldPredictorConfig(Section):
     energy_term: float = Field(1.0, ge=0, description="its weight for the rival hamiltonian-energy-term")
 
 
-class WorldDecoderConfig(Section):
+class WorldDecoderConfig(ConfigSection):
     """Verification decoder on the frozen encoder."""
 
     steps: int = Field(1500, ge=1)
@@ -155,7 +155,7 @@ class WorldDecoderConfig(Section):
     width: int = Field(128, ge=4)
 
 
-class WorldConfig(Section):
+class WorldConfig(ConfigSection):
     """All of a training on a world. Times in frames; the world documents its own units."""
 
     world: str

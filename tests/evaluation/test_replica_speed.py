@@ -12,7 +12,7 @@ import pytest
 from latentmd.evaluation.replica_speed import (
     NAME,
     REPLICAS,
-    Comparison,
+    SpeedComparison,
     compare,
     per_core,
     per_core_line,
@@ -70,7 +70,7 @@ def test_a_comparison_is_consistent_with_itself() -> None:
 
 def test_the_table_has_a_line_for_each_molecule() -> None:
     rows = [
-        Comparison(
+        SpeedComparison(
             "a",
             22,
             replicas=32,
@@ -79,7 +79,9 @@ def test_the_table_has_a_line_for_each_molecule() -> None:
             openmm={"Reference": 30.0, "CPU": 120.0},
             ratio=(20.0, 19.0, 21.0),
         ),
-        Comparison("b", 138, replicas=32, variant="avx2", engine=40.0, openmm={"CPU": 500.0}, ratio=(12.5, 12.0, 13.0)),
+        SpeedComparison(
+            "b", 138, replicas=32, variant="avx2", engine=40.0, openmm={"CPU": 500.0}, ratio=(12.5, 12.0, 13.0)
+        ),
     ]
     lines = table(rows).splitlines()
     assert len(lines) == 4 and len({line.count("|") for line in lines}) == 1

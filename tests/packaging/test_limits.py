@@ -52,3 +52,96 @@ def test_calls_name_their_arguments() -> None:
         if isinstance(node, ast.Call) and len(node.args) > MOST_POSITIONAL
     ]
     assert not long, f"expected at most {MOST_POSITIONAL} positional arguments:\n" + "\n".join(long)
+
+
+SOURCE = {name: tree for name, tree in TREES.items() if name.startswith(("latentmd/", "integrators/", "systems/"))}
+MOST_PARAMETERS = 8
+# What users call or type: as many parameters as there are settings.
+ENTRY_POINTS = {
+    "integrators/ase_dynamics.py:__init__",
+    "integrators/openmm_integrator.py:__init__",
+    "latentmd/cli/benchmark.py:benchmark_command",
+    "latentmd/cli/evaluate.py:evaluate_command",
+    "latentmd/cli/latents.py:latents_command",
+    "latentmd/core/jepa.py:__init__",
+    "latentmd/evaluation/benchmark.py:benchmark",
+    "latentmd/evaluation/latents.py:latents",
+    "latentmd/evaluation/surrogate.py:evaluate_model",
+    "latentmd/sampling/paths/inpaint.py:inpaint",
+    "latentmd/sampling/paths/run.py:paths",
+    "latentmd/sampling/paths/upsample.py:upsample",
+    "latentmd/sampling/rollout/md.py:md",
+    "latentmd/sampling/sample.py:simulate",
+    "latentmd/training/paths.py:train_paths",
+    "latentmd/training/train.py:train",
+}
+# What is left to be mended; nothing may be added.
+TOO_MANY = {
+    "latentmd/core/paths/masked.py:__init__",
+    "latentmd/core/steps/torsions.py:__init__",
+    "latentmd/evaluation/latent_baselines.py:tica_flow",
+    "latentmd/evaluation/replica_speed.py:compare",
+    "latentmd/evaluation/rollouts.py:vamp_metrics",
+    "latentmd/sampling/rollout/md.py:md_request",
+    "latentmd/training/loop.py:__init__",
+    "latentmd/training/peptides/finetune.py:finetune",
+    "latentmd/training/peptides/output.py:write_model",
+    "latentmd/worlds/run.py:plan_world",
+    "systems/dynamics.py:run_md",
+}
+# Arguments that are tuples of several types, where a small class would name what is in them; nothing may be added.
+MIXED = {
+    "latentmd/molecule/matching.py:_place_hydrogens",
+    "latentmd/sampling/paths/inpaint.py:_describe",
+    "latentmd/sampling/paths/inpaint.py:_picture",
+    "latentmd/sampling/paths/page.py:_ramachandran",
+    "latentmd/sampling/paths/page.py:write_page",
+    "latentmd/sampling/paths/plan.py:_ends",
+    "latentmd/sampling/paths/plan.py:_structure",
+    "latentmd/sampling/paths/run.py:_summary",
+    "latentmd/sampling/paths/run.py:_write_paths",
+    "latentmd/sampling/paths/upsample.py:_parts",
+    "latentmd/sampling/rollout/simulate.py:_alternating",
+    "latentmd/sampling/rollout/simulate.py:_latent",
+    "latentmd/sampling/worker.py:_do",
+    "systems/connections.py:_checked",
+}
+
+
+def _functions() -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    return [
+        (f"{name}:{node.name}", node)
+        for name, tree in SOURCE.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
+    every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return [argument for argument in every if argument.arg not in ("self", "cls")]
+
+
+def test_functions_take_few_parameters() -> None:
+    many = {name for name, node in _functions() if len(_parameters(node)) > MOST_PARAMETERS}
+    new = many - ENTRY_POINTS - TOO_MANY
+    assert not new, f"expected at most {MOST_PARAMETERS} parameters; put settings into a dataclass:\n" + "\n".join(new)
+    mended = (ENTRY_POINTS | TOO_MANY) - many
+    assert not mended, f"take these off the lists, they are mended: {mended}"
+
+
+def _is_mixed(annotation: ast.expr) -> bool:
+    """Whether a tuple of different types is in an annotation; those inside of lists are rows of a table."""
+    return (
+        isinstance(annotation, ast.Subscript)
+        and isinstance(annotation.value, ast.Name)
+        and annotation.value.id == "tuple"
+        and isinstance(annotation.slice, ast.Tuple)
+        and len({ast.unparse(part) for part in annotation.slice.elts} - {"..."}) > 1
+    )
+
+
+def test_arguments_do_not_travel_in_tuples() -> None:
+    found = {name for name, node in _functions() for a in _parameters(node) if a.annotation and _is_mixed(a.annotation)}
+    assert not found - MIXED, f"a tuple of several types as an argument; name its parts: {sorted(found - MIXED)}"
+    assert not MIXED - found, f"take these off the list, they are mended: {sorted(MIXED - found)}"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latentmd.replicas.library import VARIANTS, Prepared, library
+from latentmd.replicas.library import VARIANTS, PreparedKernel, library
 from latentmd.replicas.terms import COULOMB, read_terms
 
 
@@ -22,11 +22,11 @@ def test_the_library_runs_here_at_least_portably() -> None:
 
 
 @pytest.fixture(scope="module")
-def prepared(alanine: Any) -> Prepared:
-    return Prepared(read_terms(alanine.system), np.zeros((0, 4), np.int32), 1, 6)
+def prepared(alanine: Any) -> PreparedKernel:
+    return PreparedKernel(read_terms(alanine.system), np.zeros((0, 4), np.int32), 1, 6)
 
 
-def test_pairs_hold_combination_rules_and_exceptions(alanine: Any, prepared: Prepared) -> None:
+def test_pairs_hold_combination_rules_and_exceptions(alanine: Any, prepared: PreparedKernel) -> None:
     terms, pairs = read_terms(alanine.system), prepared.arrays["pairs"]
     assert pairs.shape == (22, 22, 3)
     np.testing.assert_array_equal(pairs, pairs.transpose(1, 0, 2))
@@ -39,7 +39,7 @@ def test_pairs_hold_combination_rules_and_exceptions(alanine: Any, prepared: Pre
     assert not pairs[bonded[:, 0], bonded[:, 1]][:, [0, 2]].any()
 
 
-def test_torsions_about_four_atoms_are_one_series(alanine: Any, prepared: Prepared) -> None:
+def test_torsions_about_four_atoms_are_one_series(alanine: Any, prepared: PreparedKernel) -> None:
     terms, arrays = read_terms(alanine.system), prepared.arrays
     quads = {tuple(row[:4]) for row in terms.torsions.tolist()}
     assert len(arrays["torsions"]) == len(quads) == prepared.molecule.n_torsions
@@ -51,7 +51,7 @@ def test_torsions_about_four_atoms_are_one_series(alanine: Any, prepared: Prepar
     assert ours == pytest.approx((k * (1 + np.cos(terms.torsions[:, 4] * phi - phase))).sum(), rel=1e-5)
 
 
-def test_groups_of_constraints_share_no_atom(prepared: Prepared) -> None:
+def test_groups_of_constraints_share_no_atom(prepared: PreparedKernel) -> None:
     pairs, begins = prepared.arrays["constraints"], prepared.arrays["groups"]
     groups = [set(pairs[a:b].flatten().tolist()) for a, b in pairwise(begins)]
     assert begins[-1] == len(pairs) == 12

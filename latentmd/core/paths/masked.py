@@ -43,7 +43,7 @@ def _rotate(x: Tensor, angle: Tensor) -> Tensor:
     return torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], dim=-1)
 
 
-class _Block(nn.Module):
+class _AttentionBlock(nn.Module):
     """Attention over time, attention over tokens where there are several, and a layer per entry (adaLN-zero)."""
 
     def __init__(self, width: int, heads: int, tokens: bool) -> None:
@@ -126,7 +126,7 @@ class MaskedTrajectory(nn.Module):
         self.condition = nn.Sequential(
             nn.Linear(_LAG_WIDTH + _FLOW_FEATURES + 1, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
         )
-        self.blocks = nn.ModuleList([_Block(width, heads, several_tokens) for _ in range(depth)])
+        self.blocks = nn.ModuleList([_AttentionBlock(width, heads, several_tokens) for _ in range(depth)])
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.write = nn.Linear(width, dim)
         nn.init.zeros_(self.write.weight)

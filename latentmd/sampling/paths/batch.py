@@ -29,7 +29,7 @@ KINDS = ("latent", "relaxed", "given")  # of frames, as the numbers in a batch's
 
 
 @dataclass(frozen=True)
-class Frames:
+class PathFrames:
     """What every batch shares about structures. Picklable.
 
     Attributes:
@@ -79,7 +79,7 @@ class Bridge:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PathBatch:
     """Paths that one filter draws.
 
     Attributes:
@@ -90,7 +90,7 @@ class Batch:
         seed: of the run.
     """
 
-    frames: Frames
+    frames: PathFrames
     bridge: Bridge
     folder: Path
     number: int
@@ -104,7 +104,7 @@ class Batch:
         return self.folder / "state" / f"batch-{self.number:04d}.npz"
 
 
-def draw_batch(batch: Batch) -> int:
+def draw_batch(batch: PathBatch) -> int:
     """Draw, decode, relax and write a batch; returns the number of its frames."""
     propagator, bridge = batch.frames.propagator(), batch.bridge
     key = np.random.SeedSequence([batch.seed, batch.number])
@@ -144,7 +144,9 @@ def draw_batch(batch: Batch) -> int:
     return int(flat.shape[0])
 
 
-def structures(frames: Frames, propagator: Propagator, slow: torch.Tensor, rng: np.random.Generator) -> dict[str, Any]:
+def structures(
+    frames: PathFrames, propagator: Propagator, slow: torch.Tensor, rng: np.random.Generator
+) -> dict[str, Any]:
     """Decode and relax frames; one that fails a check after that is decoded again, up to three times.
 
     Args:
@@ -177,7 +179,7 @@ def _decoded(propagator: Propagator, slow: torch.Tensor, rng: np.random.Generato
     return np.concatenate([propagator.decode(slow[i : i + _BLOCK], rng) for i in range(0, len(slow), _BLOCK)])
 
 
-def laid_on(positions: Doubles, frames: Frames) -> Doubles:
+def laid_on(positions: Doubles, frames: PathFrames) -> Doubles:
     """Structures turned and moved onto the reference, weighted by mass; nm, shape (frames, atoms, 3)."""
     from latentmd.molecule.geometry import kabsch
 

@@ -20,7 +20,7 @@ from latentmd.io.folder import check_folder
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
-from latentmd.sampling.paths.batch import KINDS, Frames, failed_checks, torsions_of
+from latentmd.sampling.paths.batch import KINDS, PathFrames, failed_checks, torsions_of
 from latentmd.sampling.paths.design import DesignTask, check_design
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
 from latentmd.sampling.paths.given import Given, read_given
@@ -56,7 +56,7 @@ class InpaintPart:
         folder, number, seed: of the run and the part.
     """
 
-    frames: Frames
+    frames: PathFrames
     chain: CellChain | None
     given: Floats
     known: Ints

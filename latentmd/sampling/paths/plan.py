@@ -11,7 +11,7 @@ import numpy as np
 from latentmd.analysis.bridge import MarkovBridge, markov_bridge
 from latentmd.analysis.features import FeatureSpec
 from latentmd.arrays import Doubles, Floats, Ints
-from latentmd.sampling.paths.batch import Bridge, Frames
+from latentmd.sampling.paths.batch import Bridge, PathFrames
 from latentmd.sampling.paths.moves import CellChain, Moves, bridge_to, cell_chain, check_reach, moves_of
 from latentmd.sampling.paths.request import PathsRequest, Subject, subject_of
 from latentmd.units import format_time
@@ -66,7 +66,7 @@ class PathPlan:
     ends: tuple[End, End]
     guide: MarkovBridge
     log_reach: float
-    frames: Frames
+    frames: PathFrames
     bridge: Bridge
     labels: tuple[str, ...]
     equilibrium: Floats
@@ -142,7 +142,7 @@ def _split(r: PathsRequest, subject: Subject) -> tuple[int, float]:
         ) from error
 
 
-def frames_of(subject: Subject) -> tuple[FeatureSpec, Frames]:
+def frames_of(subject: Subject) -> tuple[FeatureSpec, PathFrames]:
     """Torsions of the molecule, and what every worker needs to know about its structures."""
     import mdtraj
 
@@ -153,7 +153,7 @@ def frames_of(subject: Subject) -> tuple[FeatureSpec, Frames]:
     spec = feature_spec(topology)
     quads = spec.indices if spec.kind == "torsions" else np.zeros((0, 4), dtype=np.int64)
     template = structure_template(*subject.propagator().molecule())
-    return spec, Frames(
+    return spec, PathFrames(
         subject.molecule, subject.model.name, subject.reference, subject.limits, template=template, torsions=quads
     )
 

@@ -24,7 +24,7 @@ from latentmd.io.folder import RunFiles, check_folder, claim_folder
 from latentmd.io.pdb import write_pdb
 from latentmd.io.provenance import read_provenance, write_provenance
 from latentmd.sampling.errors import RunError, Stopped
-from latentmd.sampling.paths.batch import KINDS, Batch, draw_batch, path_file
+from latentmd.sampling.paths.batch import KINDS, PathBatch, draw_batch, path_file
 from latentmd.sampling.paths.page import write_page
 from latentmd.sampling.paths.passages import Channel, Drawn, Passage, channels, passage, read_batches
 from latentmd.sampling.paths.plan import PathPlan, make_plan
@@ -263,18 +263,18 @@ def _execute(plan: PathPlan, report: Report, begin: float) -> PathsResult:
     return PathsResult(folder, summary, trajectories, folder / "topology.pdb")
 
 
-def _batches(plan: PathPlan) -> list[Batch]:
+def _batches(plan: PathPlan) -> list[PathBatch]:
     """Batches of equal size, which do not depend on the number of processes."""
     count = plan.request.count
     number = -(-count // _BATCH)
     edges = np.linspace(0, count, number + 1).astype(int)
     return [
-        Batch(plan.frames, plan.bridge, plan.request.out, i, int(a), count=int(b - a), seed=plan.request.seed)
+        PathBatch(plan.frames, plan.bridge, plan.request.out, i, int(a), count=int(b - a), seed=plan.request.seed)
         for i, (a, b) in enumerate(pairwise(edges))
     ]
 
 
-def draw_all(batches: Sequence[Batch], processes: int | None, report: Report) -> None:
+def draw_all(batches: Sequence[PathBatch], processes: int | None, report: Report) -> None:
     """Draw the batches that no earlier run left behind.
 
     Args:

@@ -21,7 +21,7 @@ from latentmd.model.paths import path_file
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
-from latentmd.sampling.paths.batch import KINDS, Frames, failed_checks, laid_on, structures, torsions_of
+from latentmd.sampling.paths.batch import KINDS, PathFrames, failed_checks, laid_on, structures, torsions_of
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
 from latentmd.sampling.paths.given import Given, read_given
 from latentmd.sampling.paths.plan import frames_of
@@ -51,7 +51,7 @@ class UpsamplePart:
         folder, number, seed: of the run and the part.
     """
 
-    frames: Frames
+    frames: PathFrames
     known: Floats
     skip: int
     intervals: int
@@ -97,7 +97,7 @@ def fill_part(part: UpsamplePart) -> int:
     return len(x)
 
 
-def energies_of(frames: Frames, positions: Floats) -> Any:
+def energies_of(frames: PathFrames, positions: Floats) -> Any:
     """Potential energies in kJ/mol, shape (frames,), of structures as they are."""
     from latentmd.replicas.choice import replica_engine
 
@@ -204,7 +204,7 @@ def _stride(given: Given, every: float, lags: tuple[float, float], window: int) 
     return stride
 
 
-def _parts(request: FillRequest, frames: Frames, given: Given, spacing: tuple[int, float]) -> list[UpsamplePart]:
+def _parts(request: FillRequest, frames: PathFrames, given: Given, spacing: tuple[int, float]) -> list[UpsamplePart]:
     stride, every = spacing
     total = len(given.positions) - 1
     count = max(1, round(total * stride / _PART))

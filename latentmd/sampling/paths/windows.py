@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latentmd.model.paths import Trajectories
+from latentmd.model.paths import PathSampler
 
 _AT_ONCE = 64  # windows sampled together
 
@@ -52,7 +52,7 @@ def windows(known: int, most: int) -> list[Window]:
     return result
 
 
-def fill_windows(model: Trajectories, known: Tensor, stride: int, every: float, generator: torch.Generator) -> Tensor:
+def fill_windows(model: PathSampler, known: Tensor, stride: int, every: float, generator: torch.Generator) -> Tensor:
     """Latent trajectory with frames drawn between known ones.
 
     Args:

@@ -14,7 +14,7 @@ from latentmd.io.trajectory import TrajectoryReader
 from latentmd.model.binding import bound_peptide
 from latentmd.model.paths import PathRecord, residue_features, residue_kinds, save_path_model
 from latentmd.model.peptide_file import PeptideFile, load_peptides
-from latentmd.training.paths import PathTraining, Told, fit_paths, training_folder
+from latentmd.training.paths import GivenInputs, PathTraining, fit_paths, training_folder
 from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, find_molecules, split_molecules
 from latentmd.training.run import TrainingRun
 
@@ -80,7 +80,7 @@ def train_peptide_paths(
     return out
 
 
-def _waves(item: MoleculeFiles, file: PeptideFile) -> tuple[list[Floats], Told, list[str], float]:
+def _waves(item: MoleculeFiles, file: PeptideFile) -> tuple[list[Floats], GivenInputs, list[str], float]:
     """Cosines and sines of one molecule's runs, the inputs that describe it, its residues, and ps between frames."""
     from openmm.app import PDBFile
 
@@ -95,5 +95,5 @@ def _waves(item: MoleculeFiles, file: PeptideFile) -> tuple[list[Floats], Told, 
         runs.append(torch.cat(tokens).numpy())
         spacing = float(reader.interval)
     types, mask = bound.types[0], bound.mask[0]
-    told = Told(residue_features(types, mask), mask.float().repeat(1, 2))
+    told = GivenInputs(residue_features(types, mask), mask.float().repeat(1, 2))
     return runs, told, residue_kinds(types), spacing
