@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from latentmd.cli.common import interrupted
 from latentmd.cli.progress import Display
 
 
@@ -76,8 +77,8 @@ def benchmark_command(
             )  # fmt: skip
         except (BenchmarkError, ValueError, OSError) as error:
             raise click.ClickException(str(error)) from error
-        except KeyboardInterrupt as error:
-            raise click.ClickException("stopped before the benchmark was complete; nothing was written") from error
+        except KeyboardInterrupt:
+            interrupted("stopped before the benchmark was complete; nothing was written")
     console = Console()
     console.print(table(document["rows"]))
     if found := document["replicas_on_one_core"]:

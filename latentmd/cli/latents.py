@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from latentmd.cli.common import Time
+from latentmd.cli.common import Time, interrupted
 from latentmd.cli.progress import Display
 
 
@@ -63,8 +63,8 @@ def latents_command(
             )  # fmt: skip
         except (ValueError, OSError) as error:
             raise click.ClickException(str(error)) from error
-        except KeyboardInterrupt as error:
-            raise click.ClickException("stopped before all was encoded; nothing was written") from error
+        except KeyboardInterrupt:
+            interrupted("stopped before all was encoded; nothing was written")
     console = Console()
     for table in tables(f"Latent of {model}", document["metrics"], {}):
         console.print(table)

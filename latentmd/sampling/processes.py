@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 from latentmd import interpreter
-from latentmd.sampling.clock import Deadline
 from latentmd.sampling.worker import HEADER, Reply
 
 Argument = TypeVar("Argument")
@@ -26,7 +25,7 @@ Emit = Callable[..., None]
 RETRIES = 20  # resubmissions of a task whose worker died; more deaths mean that someone is stopping the workers
 _PATIENCE = 20.0  # seconds that workers get to finish the frame they are at
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds before a dead worker is replaced, doubled with every death in a row
-_POLL = 1.0  # seconds between looks at the clock while nothing comes
+_POLL = 0.2  # seconds between looks at the clock while nothing comes
 
 
 class WorkerError(RuntimeError):
@@ -105,14 +104,17 @@ class LocalProcesses:
                 worker.close()
 
     def run_jobs(
-        self, jobs: Sequence[Job], on_message: Callable[[dict[str, Any]], None], deadline: Deadline | None = None
+        self,
+        jobs: Sequence[Job],
+        on_message: Callable[[dict[str, Any]], None],
+        over: Callable[[], bool] = lambda: False,
     ) -> None:
         """Run jobs in one process each and hand their messages on as they come.
 
         Args:
             jobs: at most as many as there are processes.
             on_message: called with every message, a dict with "kind".
-            deadline: when the jobs are asked to end after the frame that they are at; never where None.
+            over: asked a few times a second; once it is true, jobs are asked to end after the frame that they are at.
 
         Raises:
             WorkerError: a worker failed; the others are stopped.
@@ -122,16 +124,16 @@ class LocalProcesses:
 
         self._start(len(jobs))
         working = list(self._workers[: len(jobs)])
-        deadline, ending = deadline or Deadline(), False
+        ending = False
         try:
             for worker, job in zip(working, jobs, strict=True):
                 worker.send("job", cloudpickle.dumps(job))
             while working:
-                if deadline.over and not ending:
+                if not ending and over():
                     ending = True
                     for worker in working:
                         worker.stop()
-                for worker, replies, alive in self._listen(working, _POLL if ending else deadline.left):
+                for worker, replies, alive in self._listen(working):
                     if ending and not alive:  # it had not even begun to listen
                         working.remove(worker)
                         continue
@@ -148,7 +150,7 @@ class LocalProcesses:
         while len(self._workers) < min(self.count, tasks) and time.monotonic() >= self._not_before:
             self._workers.append(_Worker())
 
-    def _listen(self, workers: Sequence[_Worker], seconds: float = _POLL) -> list[tuple[_Worker, list[Reply], bool]]:
+    def _listen(self, workers: Sequence[_Worker]) -> list[tuple[_Worker, list[Reply], bool]]:
         """Replies that have arrived, by worker, and whether it is alive; empty where none came for a while."""
         if not workers:
             time.sleep(max(0.0, min(_POLL, self._not_before - time.monotonic())))
@@ -156,7 +158,7 @@ class LocalProcesses:
         with selectors.DefaultSelector() as selector:
             for worker in workers:
                 selector.register(worker.pipe, selectors.EVENT_READ, worker)
-            return [(key.data, *key.data.read()) for key, _ in selector.select(max(0.0, min(_POLL, seconds)))]
+            return [(key.data, *key.data.read()) for key, _ in selector.select(_POLL)]
 
     def _bury(self, worker: _Worker) -> None:
         self._workers.remove(worker)

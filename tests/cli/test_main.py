@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from latentmd.cli.main import COMMANDS, main
+from latentmd.cli.main import COMMANDS, LazyGroup, main
 
 HEAVY = ("openmm", "ase", "mdtraj", "matplotlib", "torch", "lightning", "deeptime", "scipy")
 
@@ -85,3 +86,17 @@ def test_public_names() -> None:
     assert latentmd.__version__
     with pytest.raises(AttributeError, match="expected one of"):
         _ = latentmd.nothing
+
+
+def test_sigterm_is_ctrl_c_while_a_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def ended() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            click.echo("told")
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(LazyGroup, "get_command", lambda *_: ended)
+    assert CliRunner().invoke(main, ["md"]).output == "told\n"
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -80,14 +80,14 @@ def test_jobs_end_at_their_deadline() -> None:
     found: list[str] = []
     with LocalProcesses(2) as processes:
         processes.run_jobs([Evaluate("emit('ready')")] * 2, lambda message: None)  # imports are done
-        deadline = Deadline(0.3)
-        processes.run_jobs([Evaluate(source)] * 2, lambda message: found.append(message["kind"]), deadline)
+        deadline = Deadline(0.5)
+        processes.run_jobs([Evaluate(source)] * 2, lambda message: found.append(message["kind"]), lambda: deadline.over)
     assert sorted(found) == ["closed", "closed", "ready", "ready"] and deadline.over
 
 
 def test_workers_that_have_not_begun_at_the_deadline_are_no_failure() -> None:
     with LocalProcesses(2) as processes:
-        processes.run_jobs([Evaluate("1/0")] * 2, lambda message: None, Deadline(0.0))
+        processes.run_jobs([Evaluate("1/0")] * 2, lambda message: None, lambda: True)
 
 
 def test_cores_is_at_least_one() -> None:

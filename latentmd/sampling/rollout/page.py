@@ -44,7 +44,13 @@ _CHECKS = {
 
 
 def write_simulation_page(
-    run: RunFrames, path: Path, *, trust: Sequence[str], next_lines: Sequence[str], seconds: float | None = None
+    run: RunFrames,
+    path: Path,
+    *,
+    trust: Sequence[str],
+    next_lines: Sequence[str],
+    seconds: float | None = None,
+    pictures: bool = True,
 ) -> None:
     """Write evaluation.html of a run: how far to trust it, structure checks, metrics, figures and a 3-D view.
 
@@ -57,6 +63,7 @@ def write_simulation_page(
         trust: sentences on how far the run can be trusted, shown first.
         next_lines: commands to go on with.
         seconds: wall time of the run, for effective samples per second.
+        pictures: whether figures are drawn, which takes much longer than all the rest.
     """
     frames, spacing = len(run.provenance["kind"]), np.diff(run.times[0])
     every = f", {np.median(spacing):g} ps apart" if len(spacing) else ""
@@ -68,7 +75,7 @@ def write_simulation_page(
         report.Section("How far to trust it", body=bullets(sentences) + commands(next_lines)),
         report.Section("Structure checks", body=_checks(run)),
         *([report.Section("Metrics", beside, metric_table(rows))] if rows else []),
-        *_drawn(run),
+        *(_drawn(run) if pictures else []),
     ]
     report.write_page(path, path.parent.name, lead, sections, View(run.topology, [("walker 0", *run.view)]))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from latentmd.io.ascii import ascii_path
 from latentmd.io.pdb import write_pdb
 from latentmd.io.provenance import Provenance, read_provenance
-from latentmd.sampling.clock import Budget
+from latentmd.sampling.clock import Budget, Deadline
 from latentmd.sampling.errors import RunError, RunInterrupted
 from latentmd.sampling.processes import LocalProcesses, WorkerError
 from latentmd.sampling.request import Report, no_report
@@ -23,8 +23,10 @@ from latentmd.sampling.rollout.resume import StateFiles
 from latentmd.sampling.rollout.summary import Tally, summarise, zero_shot_of
 from latentmd.units import format_time, format_wall
 
-_PICTURES = 0.6  # time of the pictures and the page over that of the preparation: much the same kind of work
-_LEAST, _MOST = 1.5, 0.3  # seconds and share of the wall time that are left for them
+_PICTURES = 1.5  # time of report.png and the page over that of the preparation, at most: much the same kind of work
+_LEAST, _MOST = 1.5, 0.25  # seconds and share of the wall time that are left for them
+_REPORT, _PAGE = 0.4, 2.6  # time of report.png over that of both, and of the page over that of report.png
+_NO_PICTURES = "there was no time for all pictures; the same line with --resume and a longer --wall draws them"
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,9 @@ class _Execution:
         try:
             self.progress("starting", self.tally.total * plan.settings.interval, self.total)
             deadline = self.budget.deadline.earlier(pictures)
-            jobs = [] if deadline.over else plan.make_jobs(plan.prepared, folder.path, self.states)
+            jobs = [] if self._over(deadline) else plan.make_jobs(plan.prepared, folder.path, self.states)
             with LocalProcesses(len(jobs)) as processes:
-                processes.run_jobs(jobs, self._take, deadline)
+                processes.run_jobs(jobs, self._take, lambda: self._over(deadline))
             if self.tally.total < plan.settings.walkers * plan.settings.frames:
                 status = "budget"
                 plan.notes.append(self._ending())
@@ -184,6 +186,10 @@ class _Execution:
             self.files.write(state)
             self.budget.keep()
 
+    def _over(self, deadline: Deadline) -> bool:
+        """Whether walkers have to end, for pictures if there is a frame to draw, else at the very end."""
+        return deadline.over and (self.tally.total > self.tally.earlier or self.budget.deadline.over)
+
     def _ending(self) -> str:
         """Why there are fewer frames than were asked for."""
         settings, frames = self.plan.settings, self.tally.frames
@@ -222,27 +228,34 @@ class _Execution:
         return summary
 
     def _draw(self, status: str, pictures: float) -> None:
-        """report.png, and evaluation.html unless the run failed; a solvent box has no page, for its size."""
+        """evaluation.html without figures at once where time is short, then report.png, then the page as a whole.
+
+        A run that failed and a solvent box have no page.
+        """
         from latentmd.sampling.rollout.page import PAGE, write_simulation_page
         from latentmd.sampling.rollout.report import write_report
         from latentmd.sampling.rollout.run_frames import read_run
         from latentmd.sampling.rollout.trust import next_lines, trust
 
-        plan, protocol = self.plan, self.plan.prepared.molecule.protocol
-        seconds, deadline = self.budget.session, self.budget.deadline
-        if deadline.left < pictures / 4:
-            plan.notes.append("report and page were left out for want of wall time; latentmd evaluate draws one")
-            return
-        reference = plan.reference.reference if plan.reference else None
+        plan, protocol, deadline = self.plan, self.plan.prepared.molecule.protocol, self.budget.deadline
+        reference, found = plan.reference.reference if plan.reference else None, zero_shot_of(self.folder.path)
         frames = read_run(self.folder, reference, protocol.temperature, plan.energies)
+        has_page = status != "failed" and protocol.solvent != "explicit"
+
+        def write_page(*more: str) -> None:
+            write_simulation_page(
+                frames, self.folder.path / PAGE, trust=[*plan.notes, *more, *trust(plan, found)],
+                next_lines=next_lines(plan, found), seconds=self.budget.session, pictures=not more,
+            )  # fmt: skip
+
+        if has_page and self.budget.seconds < float("inf"):
+            write_page(_NO_PICTURES)
+        if deadline.left < _REPORT * pictures:
+            plan.notes.append(_NO_PICTURES)
+            return
+        begin = clock.monotonic()
         write_report(frames, self.folder.path / "report.png")
-        if status == "failed" or protocol.solvent == "explicit":
-            return
-        if deadline.left < pictures / 4:
-            plan.notes.append("the page was left out for want of wall time; latentmd evaluate draws one")
-            return
-        found = zero_shot_of(self.folder.path)
-        write_simulation_page(
-            frames, self.folder.path / PAGE, trust=[*plan.notes, *trust(plan, found)],
-            next_lines=next_lines(plan, found), seconds=seconds,
-        )  # fmt: skip
+        if has_page and deadline.left > _PAGE * (clock.monotonic() - begin):
+            write_page()
+        elif has_page:
+            plan.notes.append(_NO_PICTURES)

@@ -60,7 +60,7 @@ class Here:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def run_jobs(self, jobs: list[Any], take: Any, deadline: Any) -> None:
+    def run_jobs(self, jobs: list[Any], take: Any, over: Any) -> None:
         for job in jobs:
             job.run(lambda kind, **values: take({"kind": kind, **values}), lambda: False)
 
@@ -99,6 +99,16 @@ def test_a_run_ends_with_its_wall_time_and_goes_on_with_more(prepared: Any, sett
     assert again["status"] == "budget" and again["frames"] == [10, 0]
     whole = execute(_plan(prepared, replace(s, resume=True, wall=1000.0))).summary
     assert whole["status"] == "complete" and whole["frames"] == [20, 20] and not whole["notes"]
+
+
+def test_without_time_for_pictures_the_page_has_words(
+    prepared: Any, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latentmd.sampling.rollout.run._REPORT", 1e9)
+    result = execute(_plan(prepared, settings("md", 20.0, 1.0, out=tmp_path / "run", wall=100.0)))
+    assert not (tmp_path / "run" / "report.png").exists() and result.page is not None
+    text = "no time for all pictures"
+    assert text in result.page.read_text() and text in result.summary["notes"][0]
 
 
 def test_a_run_without_time_for_a_frame_says_so(prepared: Any, settings: Any, tmp_path: Path) -> None:
