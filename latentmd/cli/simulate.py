@@ -15,7 +15,7 @@ from latentmd.cli.progress import Display
 def _gone(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     """Refuse an option of earlier versions."""
     if value is not None:
-        raise click.UsageError("--exactness is gone: exact chains are --mode chains, and the other levels have no heir")
+        raise click.UsageError("--exactness is gone: exact chains are --mode chains")
 
 
 @click.command(

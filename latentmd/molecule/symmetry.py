@@ -28,9 +28,9 @@ def symmetric_turns(symbols: list[str], bonds: Ints, quads: Ints) -> tuple[Ints,
         quads: atoms of torsions, shape (torsions, 4).
 
     Returns:
-        turns: 1, 2, 3 or 6, shape (torsions,): a turn by 360° / turns changes nothing.
-        twins: for torsions that end in one of two equivalent neighbours of a nitrogen, by index: the atoms of the
-            torsion with the other one. The nitrogen may be a pyramid, and its two hands are the same then.
+        The number n of turns, 1, 2, 3 or 6, shape (torsions,): a turn by 360° / n changes nothing. And twins, of the
+        torsions that end in one of two equivalent neighbours of a nitrogen, by index: the atoms of the torsion with the
+        other one. The nitrogen may be a pyramid, and its two hands are the same then.
     """
     import networkx
 
