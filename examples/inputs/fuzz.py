@@ -11,13 +11,17 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from latentmd.systems import builder
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "systems"))
 from mutate import CASES, fault, mutated
 
+builder.load_force_field = cache(builder.load_force_field)  # half of the time otherwise
 count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
 first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
 built = refused = wrong = 0
@@ -38,4 +42,6 @@ with tempfile.TemporaryDirectory() as folder:
             refused += 1
         else:
             built += 1
+        if (number + 1 - first) % 250 == 0:
+            print(f"{built} built, {refused} refused, {wrong} wrong", file=sys.stderr, flush=True)
 print(f"{count} files: {built} built, {refused} refused in one sentence, {wrong} wrong; slowest {slowest:.1f} s")
