@@ -18,6 +18,8 @@ from latentmd.io.formats import FORMATS, plain_file, suffix_of
 from latentmd.io.text_frames import TEXT, CutShortError, TextFrame, text_frames
 from latentmd.io.whole_frames import check_whole
 
+_WHOLE = (".cif", ".mmcif", ".pdbx")  # mdtraj reads these at once only
+
 
 class TrajectoryError(ValueError):
     """A trajectory file that cannot be used; the message says why and what to do."""
@@ -55,7 +57,7 @@ class TrajectoryFile:
         if self.suffix not in FORMATS:
             raise TrajectoryError(
                 f"{path} is no trajectory in a format that is read here; expected a name that ends in"
-                f" {', '.join(FORMATS)}."
+                f" {', '.join(FORMATS)}: convert it, as by mdconvert, cpptraj or `ase convert`."
             )
         self._check_atoms()
 
@@ -143,7 +145,12 @@ class TrajectoryFile:
         import mdtraj
 
         options = {} if FORMATS[self.suffix].atoms else {"top": self._topology}
-        blocks = mdtraj.iterload(name, chunk=self.block, **options)
+        if self.suffix in _WHOLE:
+            with _quiet():
+                loaded = mdtraj.load(name)
+            blocks = iter([loaded[i : i + self.block] for i in range(0, len(loaded), self.block)])
+        else:
+            blocks = mdtraj.iterload(name, chunk=self.block, **options)
         while True:
             with _quiet():
                 part = next(blocks, None)

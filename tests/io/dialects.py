@@ -12,6 +12,7 @@ from pathlib import Path
 import ase.io
 import mdtraj
 import numpy as np
+from openmm import app
 from scipy.io import netcdf_file
 
 from latentmd.arrays import Floats
@@ -148,6 +149,15 @@ def gro(path: Path, times: bool) -> None:
         path.write_text("\n".join(x.split(" t= ")[0] if " t= " in x else x for x in path.read_text().split("\n")))
 
 
+def cif(path: Path) -> None:
+    """A mmCIF file of several models, as OpenMM writes it."""
+    topology = app.PDBFile(str(PDB)).topology
+    with path.open("w") as out:
+        app.PDBxFile.writeHeader(topology, out)
+        for number, frame in enumerate(XYZ, 1):
+            app.PDBxFile.writeModel(topology, 10 * frame, out, modelIndex=number)
+
+
 #: name of a file, how it is written, and whether it carries times
 READ: dict[str, tuple[str, Callable[[Path], None], bool]] = {
     "xtc": ("a.xtc", saved, True),
@@ -200,6 +210,7 @@ READ: dict[str, tuple[str, Callable[[Path], None], bool]] = {
     "PDB with CRYST1 of 1 Å": ("a.pdb", lambda p: saved(p, box=0.1), False),
     "PDB, packed": ("a.pdb.gz", lambda p: packed(p, gzip.compress), False),
     "PDB, bzip2": ("a.PDB.BZ2", lambda p: packed(p, bz2.compress), False),
+    "mmCIF": ("a.cif", cif, False),
     "GRO": ("a.gro", lambda p: gro(p, True), True),
     "GRO without times": ("a.gro", lambda p: gro(p, False), False),
     "HDF5": ("a.h5", saved, True),
