@@ -310,7 +310,7 @@ class ReplicaEngine:
 
     def _run(self, kind: int, steps: int = 0, first: int = 0, timestep: float = 0.0, friction: float = 0.0) -> None:
         held = bool(self._stiffness.any())
-        block = lib.Block(
+        block = lib.BlockStruct(
             x=self._x.ctypes.data, v=self._v.ctypes.data, f=self._f.ctypes.data,
             energy=self._energy.ctypes.data, bias=self._bias.ctypes.data,
             root_kT=self._root_kt.ctypes.data, replica=self._replica.ctypes.data, key=self._key.ctypes.data,
