@@ -62,13 +62,20 @@ class Populations:
         """Wells of bonds in rings that have no other: the moves propose no other shape, so that none need be seen."""
         return [well.name for well in self.wells if well.only and well.turn.ring]
 
+    def independent(self, index: int) -> float:
+        """Independent samples of a torsion that was always in one well: its own, or those of the slowest known well.
+
+        How often wells that were not seen could have been reached is not known; how often the seen ones were is.
+        """
+        return min(float(self.effective[index]), self.least)
+
     def share(self, index: int) -> str:
         """Population of a well in per cent, with its standard error, or a bound where it was always or never taken.
 
         A well that was never seen in n independent samples has a population of at most 3 / n (95 %). There is no such
         bound for rings, whose other shapes no move proposes.
         """
-        value, bound = float(self.values[index]), 3 / max(float(self.effective[index]), 1.0)
+        value, bound = float(self.values[index]), 3 / max(self.independent(index), 1.0)
         if 0 < value < 1:
             return f"{100 * value:.3g} ± {100 * self.errors[index]:.2g} %"
         if self.wells[index].turn.ring:
@@ -142,8 +149,8 @@ def unmet_criteria(found: Populations, precision: float) -> list[str]:
                        f"({LARGEST_RATIO} is wanted)")  # fmt: skip
         if index in found.counted and not errors[index] <= precision:
             why.append(f"its free energy has a standard error of {errors[index]:.2f} kT ({precision:g} kT is wanted)")
-        if index in filled and found.effective[index] < ENOUGH:
-            why.append(f"{found.effective[index]:.0f} independent samples ({ENOUGH} are wanted, to see other wells "
+        if index in filled and found.independent(index) < ENOUGH:
+            why.append(f"{found.independent(index):.0f} independent samples ({ENOUGH} are wanted, to see other wells "
                        f"down to {RAREST:.0%})")  # fmt: skip
         if why:
             missing.append(f"{found.wells[index].name}: {'; '.join(why)}")

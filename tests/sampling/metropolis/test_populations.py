@@ -55,6 +55,10 @@ def test_a_torsion_with_one_well_is_known_by_its_independent_samples() -> None:
     assert unmet_criteria(many, 0.25) == [] and len(unmet_criteria(few, 0.25)) == 1
     never = populations(1.0 + 0.2 * rng.standard_normal((4, 1000, 1)), [Well("never", TURN, 170.0, 180.0)])
     assert never.share(0) == "< 75 % (95 % sure)"
+    slow = np.repeat(rng.choice([-1.0, 1.0], (4, 20)), 50, axis=1)  # 80 samples of a torsion beside it
+    both = np.stack([1.0 + 0.2 * rng.standard_normal((4, 1000)), slow], axis=-1)
+    beside = populations(both, [whole, Well("slow", Turn("slow", 1), 0.0, 180.0)])
+    assert beside.effective[0] > 1000 and beside.independent(0) == beside.least < 150
     ring = Well("ring g+", Turn("ring", 0, ring=True), -120.0, 240.0)
     assert populations(np.full((4, 9, 1), 1.0), [ring]).share(0) == "all frames"
     apart = 0.3 * np.arange(4)[:, None, None] + 0.1 * rng.standard_normal((4, 1000, 1))
