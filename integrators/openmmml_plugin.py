@@ -25,6 +25,8 @@ from latentmd.molecule.bonds import make_whole
 
 Tree = tuple[tuple[int, int], ...]
 
+_DTYPES = {None: None, "single": "float32", "double": "float64"}  # by OpenMM-ML's words
+
 
 class LatentPotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
     """Makes `LatentPotential` objects for OpenMM-ML."""
@@ -72,6 +74,7 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
         atoms: Iterable[int] | None,
         forceGroup: int,
         device: str = "auto",
+        precision: str | None = None,
         **args: Any,
     ) -> None:
         """Add the force to a System; called by `createSystem` and `createMixedSystem`.
@@ -82,17 +85,20 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
             atoms: the molecule's atoms, in any order; all where None.
             forceGroup: of the force.
             device: "auto", "cpu" or "cuda".
+            precision: "single" or "double"; that of the model where None.
             args: OpenMM-ML's own options of mixed systems.
 
         Raises:
-            ValueError: the atoms are not the molecule that the model covers.
+            ValueError: the atoms are not the molecule that the model covers, or another precision.
         """
+        if precision not in _DTYPES:
+            raise ValueError(f"precision is {precision!r}; expected 'single', 'double' or None for the model's own")
         everything = list(range(topology.getNumAtoms()))
         chosen = in_model_order(topology, everything if atoms is None else [int(i) for i in atoms], self.manifest)
         periodic = topology.getPeriodicBoxVectors() is not None or system.usesPeriodicBoundaryConditions()
         digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
         tree = tuple(ModelMolecule(self.manifest).tree)
-        compute = LatentEnergy(str(self.path), digest, device, tree, periodic)
+        compute = LatentEnergy(str(self.path), digest, device, tree, periodic, dtype=_DTYPES[precision])
         force = openmm.PythonForce(compute)
         force.setForceGroup(forceGroup)
         force.setUsesPeriodicBoundaryConditions(periodic)
@@ -114,14 +120,17 @@ class LatentEnergy:
         device: "auto", "cpu" or "cuda".
         tree: bonds (child, parent), parents first, by which the molecule is made whole.
         periodic: whether to.
+        dtype: "float32" or "float64"; that of the model where None.
 
     Raises:
         BundleError: on first use, where the file is another than the one the System was made with.
     """
 
-    def __init__(self, path: str, file_sha256: str, device: str, tree: Tree, periodic: bool) -> None:
-        self._arguments = path, file_sha256, device, tree, periodic
-        self.path, self.file_sha256, self.device = path, file_sha256, device
+    def __init__(
+        self, path: str, file_sha256: str, device: str, tree: Tree, periodic: bool, dtype: str | None = None
+    ) -> None:
+        self._arguments = path, file_sha256, device, tree, periodic, dtype
+        self.path, self.file_sha256, self.device, self.dtype = path, file_sha256, device, dtype
         self.tree, self.periodic = tree, periodic
 
     @cached_property
@@ -132,7 +141,7 @@ class LatentEnergy:
             raise BundleError(
                 f"{self.path} has SHA-256 {found[:12]}…, expected {self.file_sha256[:12]}…; restore the file"
             )
-        return Propagator(self.path, self.device)
+        return Propagator(self.path, self.device, dtype=self.dtype)
 
     def __call__(self, state: openmm.State) -> tuple[float, NDArray[np.float64]]:
         """Energy in kJ/mol and forces [N, 3] in kJ/mol/nm."""

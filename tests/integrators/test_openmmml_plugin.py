@@ -115,3 +115,16 @@ def test_another_file_under_the_path_is_refused(alanine: Any, ou_bundle: Path, t
     system = openmm.XmlSerializer.deserialize(text)
     with pytest.raises(openmm.OpenMMException, match="SHA-256"):
         _state(system, alanine.positions)
+
+
+def test_double_precision_is_asked_for_by_openmm_ml_s_word(alanine: Any) -> None:
+    potential, x = MLPotential("latentmd", modelPath="alanine-dipeptide"), np.asarray(alanine.positions._value)
+    double = potential.createSystem(alanine.topology, precision="double")
+    energy, forces = _state(double, x)
+    expected, gradient = Propagator("alanine-dipeptide", dtype="float64").energy_and_forces(x[None])
+    assert energy == pytest.approx(expected[0], abs=1e-9)
+    np.testing.assert_allclose(forces, gradient[0], atol=1e-7)
+    single = _state(potential.createSystem(alanine.topology, precision="single"), x)[0]
+    assert 0 < abs(single - energy) < 1e-3
+    with pytest.raises(ValueError, match="precision is 'half'; expected 'single', 'double'"):
+        potential.createSystem(alanine.topology, precision="half")
