@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from latentmd.interpreter import command, environment
 from latentmd.io.text_frames import CutShortError
 
+_READ_HDF5 = """
+import sys, tables
+with tables.open_file(sys.argv[1]) as file:
+    for leaf in file.walk_nodes("/", "Leaf"):
+        for start in range(0, leaf.nrows, 1000):
+            leaf[start:start + 1000]
+"""
 _XTC = {1995: ">i", 2023: ">q"}  # magic number, and how the length of the packed positions is stored
 _UNPACKED = 9  # atoms up to which XTC stores plain numbers
 _PACKING = range(9, 73)  # indices into the table of small numbers of the XTC format
 
 
 def check_whole(name: str, suffix: str) -> None:
-    """Refuse an XTC, NetCDF or PDB file that ends inside a frame, or whose frames differ in size.
+    """Refuse an XTC, NetCDF or PDB file that ends inside a frame, and a damaged XTC or HDF5 file.
 
     Args:
         name: of the file.
@@ -30,6 +39,8 @@ def check_whole(name: str, suffix: str) -> None:
         _check_xtc(np.memmap(name, dtype=np.uint8, mode="r"))
     elif suffix in (".nc", ".ncdf", ".netcdf"):
         _check_netcdf(name)
+    elif suffix in (".h5", ".hdf5", ".lh5"):
+        _check_hdf5(name)
     elif suffix == ".pdb":
         _check_pdb(Path(name))
 
@@ -78,6 +89,13 @@ def _check_netcdf(name: str) -> None:
     held = (Path(name).stat().st_size - begin) // record if record else stated
     if held > stated:
         raise CutShortError(f"its header states {stated} frames, it holds {held}")
+
+
+def _check_hdf5(name: str) -> None:
+    """Read the file through in a process of its own: the HDF5 library crashes on damage to a file's inner tables."""
+    done = subprocess.run(command("-c", _READ_HDF5, name), env=environment(), capture_output=True, check=False)
+    if done.returncode < 0:  # by a signal; what the library refuses, the reader says
+        raise ValueError("the HDF5 library crashes on it")
 
 
 def _check_pdb(path: Path) -> None:

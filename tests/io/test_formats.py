@@ -137,3 +137,15 @@ def test_names_of_files(tmp_path: Path) -> None:
     with plain_file(tmp_path / "b.xtc") as name:
         assert name == str(tmp_path / "b.xtc")
     assert set(FORMATS) >= {".xtc", ".dcd", ".lammpstrj"}
+
+
+def test_hdf5_that_crashes_its_library_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path / "a.h5")
+    data = bytearray((tmp_path / "a.h5").read_bytes())
+    rng = np.random.default_rng(0)
+    for place in rng.integers(2000, len(data), size=400):  # inner tables and chunks
+        data[place] ^= 0xFF
+    (tmp_path / "a.h5").write_bytes(data)
+    with pytest.raises(TrajectoryError, match="cannot be read as a .h5 file") as caught:
+        TrajectoryReader(tmp_path / "a.h5", PDB)
+    assert "\n" not in str(caught.value)
