@@ -22,7 +22,19 @@ import pytest
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell has it for what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which children start without, and so with the default
 
+#: Files and functions that take seconds, one a line; measured with `pytest --durations=0`.
+LONG = frozenset(Path(__file__).with_name("long.txt").read_text(encoding="utf-8").split())
 ALANINE_DIPEPTIDE = Path(__file__).parents[1] / "systems" / "molecules" / "alanine_dipeptide.pdb"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `fast` all but slow tests, those of a GPU, and what long.txt lists."""
+    for item in items:
+        function = item.nodeid.split("[")[0]
+        marked = any(item.get_closest_marker(name) for name in ("slow", "gpu"))
+        if not marked and not {function, function.split("::")[0]} & LONG:
+            item.add_marker("fast")
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def test_what_does_not_belong_is_refused(tmp_path: Path) -> None:
     path = _saved(tmp_path)
     with pytest.raises(PathModelError, match="latents of another model"):
         load_path_model(path, "def")
-    with pytest.raises(PathModelError, match=r"has no path model.*--paths MODEL"):
+    with pytest.raises(PathModelError, match=r"has no path model.*latentmd train paths"):
         load_path_model(tmp_path / "none.pt", "abc")
     (tmp_path / "text.pt").write_text("text")
     with pytest.raises(PathModelError, match="is not a path model"):
@@ -91,5 +91,5 @@ def test_frames_between_two_are_drawn_and_the_known_ones_stay(tmp_path: Path) ->
 
 def test_residues_that_it_was_not_trained_on_are_named(tmp_path: Path) -> None:
     model, _ = _bound("alanine_dipeptide", tmp_path)
-    with pytest.raises(PathModelError, match=r"was not trained on ACE, NME; .*latentmd train TRAJECTORIES"):
+    with pytest.raises(PathModelError, match=r"was not trained on ACE, NME; .*latentmd train paths TRAJECTORIES"):
         _ = model.trajectories
