@@ -91,7 +91,7 @@ def test_jumps_across_a_box_and_other_molecules_are_refused(tmp_path: Path) -> N
     path = _trajectory(tmp_path / "torn.xtc", torn=True)
     given = ("--top", ALANINE, "--out", str(tmp_path / "run"))
     result = latentmd("upsample", str(path), *given)
-    assert result.exit_code == 2 and "frame 2" in result.output and "periodic box" in result.output
+    assert result.exit_code == 2 and "Frame 2" in result.output and "periodic box" in result.output
     other = latentmd("upsample", str(path), "--top", str(MOLECULES / "glycine_dipeptide.pdb"))
     assert other.exit_code == 2 and "latentmd bind" in other.output
 
