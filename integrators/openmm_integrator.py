@@ -32,6 +32,7 @@ from latentmd.integrators.openmm_seat import Seat, seat_of
 from latentmd.integrators.openmm_selection import select
 from latentmd.model.file import Bundle, Manifest, read_manifest
 from latentmd.model.propagator import split_time
+from latentmd.systems.agreement import disagreeing_term
 from latentmd.systems.ensemble import thermostat_fault
 from latentmd.units import GAS_CONSTANT
 
@@ -74,7 +75,8 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     Raises:
         BundleError: the model cannot be loaded.
         TypeError: an argument of another type.
-        ValueError: the molecule, temperature or step size is not the model's, or the System has a thermostat.
+        ValueError: the molecule, force field, temperature or step size is not the model's, or the System has a
+            thermostat.
     """
 
     #: What answers for the model; None in an integrator that came from XML or a pickle.
@@ -104,6 +106,8 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         step = manifest.lag[1] if stepSize is None else _value(stepSize, unit.picosecond, "stepSize")
         split_time(step, manifest.lag)
         selection = select(system, topology, manifest, atoms)
+        if why := disagreeing_term(system, selection.atoms, manifest):
+            raise ValueError(f"{why}: a model holds in its own force field only")
         seat = seat_of(system, provider, source, selection, device)
 
         super().__init__(step)

@@ -22,6 +22,7 @@ from latentmd.integrators.openmm_selection import in_model_order
 from latentmd.model.file import BundleError, find, read_manifest
 from latentmd.model.propagator import Propagator
 from latentmd.molecule.bonds import make_whole
+from latentmd.systems.agreement import mixing_fault
 
 Tree = tuple[tuple[int, int], ...]
 
@@ -89,12 +90,15 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
             args: OpenMM-ML's own options of mixed systems.
 
         Raises:
-            ValueError: the atoms are not the molecule that the model covers, or another precision.
+            ValueError: the atoms are not the molecule that the model covers, or another precision, or the System's
+                charges, Lennard-Jones parameters or implicit solvent do not go with it.
         """
         if precision not in _DTYPES:
             raise ValueError(f"precision is {precision!r}; expected 'single', 'double' or None for the model's own")
         everything = list(range(topology.getNumAtoms()))
         chosen = in_model_order(topology, everything if atoms is None else [int(i) for i in atoms], self.manifest)
+        if atoms is not None and (why := mixing_fault(system, chosen, self.manifest)):
+            raise ValueError(why)
         periodic = topology.getPeriodicBoxVectors() is not None or system.usesPeriodicBoundaryConditions()
         digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
         tree = tuple(ModelMolecule(self.manifest).tree)

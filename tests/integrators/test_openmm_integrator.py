@@ -368,7 +368,8 @@ def test_the_force_takes_the_highest_free_group(alanine: Any, ou_bundle: Path) -
 
 
 def test_works_on_a_system_without_constraints(alanine: Any, ou_bundle: Path) -> None:
-    system = app.ForceField("amber14/protein.ff14SB.xml").createSystem(alanine.topology, constraints=None)
+    files = ("amber14/protein.ff14SB.xml", "implicit/obc2.xml")
+    system = app.ForceField(*files).createSystem(alanine.topology, constraints=None)
     latent = LatentIntegrator(350, ou_bundle, 50, system=system, topology=alanine.topology)
     context = openmm.Context(system, latent, REFERENCE)
     context.setPositions(alanine.positions)

@@ -128,3 +128,17 @@ def test_double_precision_is_asked_for_by_openmm_ml_s_word(alanine: Any) -> None
     assert 0 < abs(single - energy) < 1e-3
     with pytest.raises(ValueError, match="precision is 'half'; expected 'single', 'double'"):
         potential.createSystem(alanine.topology, precision="half")
+
+
+def test_a_system_to_mix_with_has_the_model_s_charges_and_no_solvent_of_its_own(alanine: Any, ou_bundle: Path) -> None:
+    topology, _, _ = _two_molecules(alanine)
+    potential = MLPotential("latentmd", modelPath=ou_bundle)
+    for files, reason in (
+        (("amber14/protein.ff14SB.xml", "amber14/tip3p.xml", "implicit/obc2.xml"), "it would count twice"),
+        (("amber14/protein.ff14SB.xml", "amber14/tip3p.xml", "implicit/gbn2.xml"), "it would count twice"),
+        (("amber03.xml", "amber14/tip3p.xml"), "charge of ACE1-CH3 is -0.190264 e in the System"),
+        (("amber14/protein.ff15ipq.xml", "amber14/tip3p.xml"), "charge of ACE1-CH3 is -0.0163 e in the System"),
+    ):
+        system = app.ForceField(*files).createSystem(topology)
+        with pytest.raises(ValueError, match=reason):
+            potential.createMixedSystem(topology, system, list(range(22)))
