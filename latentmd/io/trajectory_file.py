@@ -12,11 +12,13 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.arrays import Doubles, Floats
+from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.io.dcd import DcdFile
 from latentmd.io.formats import FORMATS, plain_file, suffix_of
 from latentmd.io.text_frames import TEXT, CutShortError, TextFrame, text_frames
 from latentmd.io.whole_frames import check_whole
+from latentmd.molecule.matching import match
+from latentmd.molecule.order import named_atoms, order_difference
 
 _WHOLE = (".cif", ".mmcif", ".pdbx")  # mdtraj reads these at once only
 
@@ -49,6 +51,7 @@ class TrajectoryFile:
         self.path, self.block = path, block
         self.suffix = suffix_of(path)
         self._topology = topology
+        self._order: Ints | None = None  # for each atom of the topology its index in the file, where it differs
         self.n_atoms: int = topology.n_atoms
         if not path.is_file():
             raise TrajectoryError(f"Trajectory {path} not found; check the path.")
@@ -108,7 +111,7 @@ class TrajectoryFile:
                 times = np.asarray(part.time, dtype=np.float64) if timed else None
                 with _quiet():  # angles of a box of zeros
                     cells = part.unitcell_vectors
-                yield StoredBlock(part.xyz, cells, times)
+                yield StoredBlock(part.xyz if self._order is None else part.xyz[:, self._order], cells, times)
 
     def _read_text(self, name: str) -> Iterator[StoredBlock]:
         frames = text_frames(name, self.suffix, self.n_atoms)
@@ -230,13 +233,26 @@ class TrajectoryFile:
                 f"Trajectory {self.path} has {own.n_atoms} atoms ({_residue_summary(own)}), the topology has"
                 f" {self.n_atoms} ({_residue_summary(self._topology)})."
             )
-        pairs = zip(own.atoms, self._topology.atoms, strict=True)
-        differ = [f"{a} (topology: {b})" for a, b in pairs if a.element != b.element]
-        if differ:
-            shown = ", ".join(differ[:5]) + (f" and {len(differ) - 5} more" if len(differ) > 5 else "")
+        if differ := order_difference(named_atoms(own), named_atoms(self._topology)):
+            self._order = self._matched(own, differ)
+
+    def _matched(self, own: Any, differ: str) -> Ints:
+        """For each atom of the topology its index in a file that lists the same molecules in another order.
+
+        Raises:
+            TrajectoryError: they are others, or the file does not say which atoms are bonded.
+        """
+        try:
+            answer = match(self._topology, own)
+            reason = "" if answer else f"; {answer.reason.replace('the molecule of the model', 'that of the topology')}"
+        except ValueError as error:  # atoms of a residue that are not bonded
+            answer, reason = None, f"; {first_line(error)}"
+        if not answer:
             raise TrajectoryError(
-                f"Atoms of trajectory {self.path} differ from the topology: {shown}. Bring both into the same order."
+                f"Atoms of trajectory {self.path} differ from the topology: {differ}{reason}. Give the topology that"
+                " the trajectory was written with."
             )
+        return np.array(answer.order, dtype=np.int64)
 
 
 def _stored_atoms(name: str) -> int:
