@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Ints
 from latentmd.integrators.ase_molecule import Model, ModelMolecule, as_propagator
+from latentmd.model.manifest import NO_ENERGY
 from latentmd.units import ANGSTROM, ELECTRONVOLT
 
 HEADS = ("energy", "latent_energy")
@@ -86,6 +87,8 @@ class LatentCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         structure: Any = self.atoms
         self._order = self.molecule.order(structure, None if "numbers" in system_changes else self._order)
+        if not self.propagator.manifest.has_energy:
+            raise PropertyNotImplementedError(NO_ENERGY)
         if "stress" in properties and not structure.pbc.all():
             raise PropertyNotImplementedError("stress needs a system that is periodic in three directions")
         self.results = self._results([structure], [self._order])[0]

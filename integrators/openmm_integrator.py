@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from operator import index
 from pathlib import Path
 from typing import Any, Literal
@@ -29,8 +30,8 @@ from latentmd.integrators.openmm_provider import (
     LatentProvider,
 )
 from latentmd.integrators.openmm_seat import Seat, seat_of
-from latentmd.integrators.openmm_selection import select
-from latentmd.model.file import Bundle, Manifest, read_manifest
+from latentmd.integrators.openmm_selection import manifest_for, select
+from latentmd.model.file import Bundle, Manifest
 from latentmd.model.propagator import split_time
 from latentmd.systems.agreement import disagreeing_term
 from latentmd.systems.ensemble import thermostat_fault
@@ -62,7 +63,7 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     Args:
         temperature: of the velocities; must be the model's. Quantity or K.
-        model: name or path of a bundle, or a loaded `Bundle`.
+        model: name or path of a bundle, or a loaded `Bundle`; "peptides" is bound to the molecule at the first step.
         stepSize: a multiple of a lag the model covers; the model's longest lag where None. Quantity or ps.
         system: the System, to which a force is added, unless an earlier integrator's can serve this one too. Force
             groups are given before: changed later, they are refused by the next step.
@@ -100,12 +101,12 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         if fault := thermostat_fault(system):
             raise ValueError(fault)
         source = model.path if isinstance(model, Bundle) else model
-        manifest = read_manifest(source)
+        manifest, molecule = manifest_for(source, topology, atoms)
         kelvin = _value(temperature, unit.kelvin, "temperature")
         _check_temperature(kelvin, manifest.temperature)
         step = manifest.lag[1] if stepSize is None else _value(stepSize, unit.picosecond, "stepSize")
         split_time(step, manifest.lag)
-        selection = select(system, topology, manifest, atoms)
+        selection = replace(select(system, topology, manifest, atoms), molecule=molecule)
         if why := disagreeing_term(system, selection.atoms, manifest):
             raise ValueError(f"{why}: a model holds in its own force field only")
         seat = seat_of(system, provider, source, selection, device)

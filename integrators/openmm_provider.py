@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import threading
 import warnings
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from openmm import app
 
 from latentmd.arrays import Doubles
 from latentmd.core.noise import CounterNoise
@@ -18,6 +20,7 @@ from latentmd.integrators.openmm_constraints import ConstraintProjector
 from latentmd.integrators.openmm_noise import Key, Visits, step_key, visit_key, visits
 from latentmd.integrators.openmm_selection import Selection
 from latentmd.model.file import BundleError, bundled_models, find
+from latentmd.model.peptide_file import NAME, is_peptides, model_sha256
 from latentmd.model.propagator import Propagator, UnsoundError
 from latentmd.molecule.bonds import make_whole
 from latentmd.molecule.matching import HydrogenHands
@@ -82,15 +85,14 @@ class LatentProvider:
         self.source = _portable(source)
         self.selection = selection
         self.device = device
-        self.propagator = Propagator(source, device)
-        self.sha256 = self.propagator.bundle.sha256
+        self._model: tuple[Propagator, HydrogenHands] | None = None
+        self.sha256 = model_sha256(source)
         if sha256 is not None and sha256 != self.sha256:
             raise BundleError(
                 f"{source} has SHA-256 {self.sha256[:12]}…, the saved System was made with {sha256[:12]}…; "
                 "put the original bundle back, or build the System again"
             )
         self.projector = ConstraintProjector(selection.pairs, selection.lengths, selection.masses)
-        self._hydrogens = HydrogenHands.of(*self.propagator.molecule())
         self._mass = self.projector.masses.sum()
         self._spread = 1.0 / np.sqrt(self.projector.masses)[:, None]  # of velocities, times sqrt(kT)
         self.last_error: BaseException | None = None
@@ -100,6 +102,31 @@ class LatentProvider:
         self._idle = np.zeros((len(selection.atoms), 3))
         self._velocities: dict[int, Doubles] = {}  # by thread: Contexts may be stepped from several
         self._failures: dict[int, str] = {}
+
+        if not selection.molecule:
+            self.model()
+
+    def model(self, positions: Doubles | None = None) -> tuple[Propagator, HydrogenHands]:
+        """The model and the hands of its hydrogens; a model of many peptides is bound at the first step.
+
+        Args:
+            positions: of the atoms, nm, [n, 3]; needed where the model is of many peptides and not bound yet.
+        """
+        if self._model is None:
+            bundle: Any = self.source
+            if self.selection.molecule:
+                from latentmd.model.binding import bound_bundle
+
+                topology = app.PDBFile(io.StringIO(self.selection.molecule)).topology
+                bundle = bound_bundle(topology, np.asarray(positions), self.source)
+            propagator = Propagator(bundle, self.device)
+            self._model = propagator, HydrogenHands.of(*propagator.molecule())
+        return self._model
+
+    @property
+    def propagator(self) -> Propagator:
+        """The model."""
+        return self.model()[0]
 
     @property
     def __call__(self) -> Callable[[Any], Answer]:
@@ -176,9 +203,10 @@ class LatentProvider:
         """Positions after `time`, the first of MAX_DRAWS that pass the checks of structure."""
         masses = self.projector.masses
         centre = masses @ x / self._mass
-        order, drawn = self._hydrogens.order(x), np.empty_like(x)
+        propagator, hydrogens = self.model(x)
+        order, drawn = hydrogens.order(x), np.empty_like(x)
         try:
-            step = self.propagator.sound_step(x[order], time, lambda draw: self._noise(key, draw), masses[order])
+            step = propagator.sound_step(x[order], time, lambda draw: self._noise(key, draw), masses[order])
         except UnsoundError as error:
             raise LatentStepError(str(error)) from error
         drawn[order] = step.positions
@@ -240,7 +268,9 @@ class _Unloadable(LatentProvider):
 
 def _portable(source: str | Path) -> str:
     """A bundled model by its name, any other by its absolute path."""
-    return str(source) if str(source) in bundled_models() else str(find(source).resolve())
+    if str(source) in (*bundled_models(), NAME):
+        return str(source)
+    return str((Path(source) if is_peptides(source) else find(source)).resolve())
 
 
 def _restore(source: str, selection: Selection, device: str, sha256: str) -> LatentProvider:

@@ -10,7 +10,7 @@ import openmm
 
 from latentmd.integrators.openmm_provider import PARAMETERS, WORD, LatentProvider
 from latentmd.integrators.openmm_selection import Selection
-from latentmd.model.file import read_sha256
+from latentmd.model.peptide_file import model_sha256
 
 FORCE_NAME = "LatentProposal"
 
@@ -49,12 +49,14 @@ def seat_of(system: openmm.System, kind: str, source: str | Path, selection: Sel
     """
     if kind not in ("python", "torchforce"):
         raise ValueError(f"provider is {kind!r}; expected 'python' or 'torchforce'")
-    wanted = (read_sha256(source), selection, device if kind == "python" else "cpu")
+    wanted = (model_sha256(source), selection, device if kind == "python" else "cpu")
     for force in system.getForces():
         known = _providers.get((kind, int(force.this)))
         if known is not None and (known.sha256, known.selection, known.device) == wanted:
             group = force.getForceGroup()
             return Seat(known, group, group if kind == "python" else _failure_group(system, selection))
+    if kind == "torchforce" and selection.molecule:
+        raise ValueError("TorchForce needs the file of a bound model: `latentmd bind MOLECULE.pdb --out bound.pt`")
     if kind == "torchforce":
         from latentmd.integrators.torchforce_provider import torch_force
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import openmm
 from openmm import app
 
 from latentmd.integrators.openmm_constraints import constraint_projector
-from latentmd.model.file import Manifest
+from latentmd.model.file import Manifest, read_manifest
 from latentmd.molecule.bonds import spanning_tree
 
 _BOND = 0.2  # nm, longer than any covalent bond of a covered element pair
@@ -28,6 +30,7 @@ class Selection:
         reach: longest displacement, nm, that the size of the molecule allows.
         periodic: whether the System is.
         remove_momentum: whether redrawn velocities get zero total momentum.
+        molecule: PDB file of these atoms, to which a model of many peptides is bound; empty for one of one molecule.
     """
 
     atoms: tuple[int, ...]
@@ -39,6 +42,7 @@ class Selection:
     reach: float
     periodic: bool
     remove_momentum: bool
+    molecule: str = ""
 
 
 def select(
@@ -83,6 +87,35 @@ def select(
         periodic=system.usesPeriodicBoundaryConditions(),
         remove_momentum=len(chosen) == count and any(isinstance(f, openmm.CMMotionRemover) for f in system.getForces()),
     )
+
+
+def manifest_for(source: str | Path, topology: app.Topology, atoms: Sequence[int] | None) -> tuple[Manifest, str]:
+    """Manifest of a model, and the PDB text of the molecule that a model of many peptides is to be bound to.
+
+    Args:
+        source: name or path of the model.
+        topology: of the whole System.
+        atoms: of the molecule; all where None.
+
+    Raises:
+        BundleError: no such model.
+        ValueError: a model of many peptides does not cover the molecule.
+    """
+    from latentmd.model.peptide_file import is_peptides, read_peptide_manifest
+
+    if not is_peptides(source):
+        return read_manifest(source), ""
+    from latentmd.model.binding import bound_manifest
+
+    many = read_peptide_manifest(source)
+    rows = range(topology.getNumAtoms()) if atoms is None else sorted(int(atom) for atom in atoms)
+    part = sub_topology(topology, rows)
+    answer = many.covers(part)
+    if not answer:
+        hint = "; name the peptide's atoms with atoms=" if atoms is None and "molecules" in answer.reason else ""
+        raise ValueError(f"model {many.name!r} does not cover this molecule: {answer.reason}{hint}")
+    manifest = bound_manifest(many, part, np.zeros((len(rows), 3)))
+    return manifest, manifest.topology
 
 
 def in_model_order(topology: app.Topology, atoms: Sequence[int], manifest: Manifest) -> list[int]:

@@ -20,6 +20,8 @@ from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
 from latentmd.integrators.ase_molecule import ModelMolecule
 from latentmd.integrators.openmm_selection import in_model_order
 from latentmd.model.file import BundleError, find, read_manifest
+from latentmd.model.manifest import NO_ENERGY
+from latentmd.model.peptide_file import is_peptides
 from latentmd.model.propagator import Propagator
 from latentmd.molecule.bonds import make_whole
 from latentmd.systems.agreement import mixing_fault
@@ -62,11 +64,16 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
 
     Raises:
         BundleError: the bundle cannot be read.
+        ValueError: the model has no energy.
     """
 
     def __init__(self, model: str | Path) -> None:
+        if is_peptides(model):
+            raise ValueError(f"{model} has no energy to give to OpenMM-ML: {NO_ENERGY}")
         self.path = find(model).resolve()
         self.manifest = read_manifest(self.path)
+        if not self.manifest.has_energy:
+            raise ValueError(f"{model} has no energy to give to OpenMM-ML: {NO_ENERGY}")
 
     def addForces(
         self,

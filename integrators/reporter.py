@@ -63,7 +63,7 @@ class LatentReporter:
         """Write a line."""
         provider, step = self._provider, simulation.currentStep
         positions = provider.selected_positions(state)
-        checks = provider.propagator.checks(positions[None])
+        checks = provider.model(positions)[0].checks(positions[None])
         latent_steps = int(state.getParameters()[COUNT])
         self._writer.writerow(
             (

@@ -17,7 +17,7 @@ import numpy as np
 import openmm
 
 from latentmd.arrays import Doubles
-from latentmd.systems.implicit import with_native_obc2
+from latentmd.systems.parametrise import with_native_obc2
 
 #: Kinds of OpenMM forces that force fields are made of; the first five are compared term by term.
 FORCE_FIELD = (

@@ -9,10 +9,10 @@ import numpy as np
 
 from latentmd.arrays import Floats
 from latentmd.io.pdb import pdb_text
-from latentmd.model.file import BundleError, save
+from latentmd.model.file import Bundle, BundleError, save
 from latentmd.model.manifest import Manifest, ZeroShot
 from latentmd.model.neighbours import known_pairs, latent_distance, mean_tokens, nearest_sequences
-from latentmd.model.peptide_file import NAME, PeptideFile, load_peptides
+from latentmd.model.peptide_file import NAME, PeptideFile, PeptideManifest, load_peptides
 from latentmd.molecule.chain import chain, hands
 from latentmd.molecule.fingerprint import fingerprint
 from latentmd.molecule.tokens import residue_tokens
@@ -79,25 +79,12 @@ def bind(
         BundleError: the model cannot be loaded, or does not cover the peptide.
     """
     bound, found, file = bound_peptide(topology, positions, model)
-    source = file.manifest
     return save(
         out,
         bound,
         {
-            "name": f"{source.name}, {'bound' if fine_tuned is None else 'fine-tuned'} to {found.sequence}",
-            "topology": pdb_text(topology, positions),
-            "fingerprint": fingerprint(topology),
-            "tokens": list(residue_tokens(found.record)),
-            "lag": source.lag,
-            "frame_interval": source.frame_interval,
-            "temperature": source.temperature,
-            "friction": source.friction,
-            "timestep": source.timestep,
-            "hydrogen_mass": source.hydrogen_mass,
-            "solvent": source.solvent,
-            "force_field": source.force_field,
-            "split": {},
-            "seed": 0,
+            **_fields(file.manifest, topology, positions),
+            "name": f"{file.manifest.name}, {'bound' if fine_tuned is None else 'fine-tuned'} to {found.sequence}",
             "slow_axes": bound.axes * bound.n_tokens,
             "metrics": metrics or {},
             "half_precision": _HALF,
@@ -105,6 +92,50 @@ def bind(
             "zero_shot": None if fine_tuned is not None else zero_shot(bound, found, file).model_dump(),
         },
     )
+
+
+def bound_bundle(topology: Any, positions: Floats, model: str | Path = NAME) -> Bundle:
+    """A model of many peptides bound to one of them, in memory; the path is that of the model of many.
+
+    Args:
+        topology: of OpenMM, with all hydrogens.
+        positions: a structure, from which handedness is read, nm, shape (atoms, 3).
+        model: path of the model, or the name of the bundled one.
+
+    Raises:
+        BundleError: the model cannot be loaded, or does not cover the peptide.
+    """
+    bound, found, file = bound_peptide(topology, positions, model)
+    known = {"slow_axes": bound.axes * bound.n_tokens, "zero_shot": zero_shot(bound, found, file)}
+    manifest = bound_manifest(file.manifest, topology, positions).model_copy(update=known)
+    return Bundle(bound.requires_grad_(False), manifest, file.sha256, file.path)
+
+
+def bound_manifest(source: PeptideManifest, topology: Any, positions: Floats) -> Manifest:
+    """Manifest of a model of many peptides for one of them, before it is bound: molecule, conditions and lags.
+
+    Args:
+        source: of the model of many.
+        topology: of OpenMM, with all hydrogens.
+        positions: nm, shape (atoms, 3).
+    """
+    return Manifest.model_validate({**_fields(source, topology, positions), "slow_axes": 1})
+
+
+def _fields(source: PeptideManifest, topology: Any, positions: Floats) -> dict[str, Any]:
+    conditions = (
+        "lag", "frame_interval", "temperature", "friction", "timestep", "hydrogen_mass", "solvent", "force_field"
+    )  # fmt: skip
+    return {
+        "name": source.name,
+        "topology": pdb_text(topology, positions),
+        "fingerprint": fingerprint(topology),
+        "tokens": list(residue_tokens(topology)),
+        "split": {},
+        "seed": 0,
+        "metrics": {},
+        **{name: getattr(source, name) for name in conditions},
+    }
 
 
 def zero_shot(bound: BoundPeptide, found: Chain, file: PeptideFile) -> ZeroShot:

@@ -6,15 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from latentmd.decoders.residues import ResidueDecoder
+from latentmd.model.manifest import NO_ENERGY
 from latentmd.model.peptides import PeptideModel
 from latentmd.molecule.chain import Chain
 
 _CLASH = 0.2  # nm between heavy atoms more than two bonds apart, as the structure checks have it
 _TRIES = 4  # draws of a step or of a structure, until one has no clash
-NO_ENERGY = (
-    "a model of many peptides has no energy: its energy head does not transfer between molecules. Train a model of "
-    "this molecule alone with `latentmd train TRAJECTORIES --top PDB`, which has one, or ask OpenMM for the energy"
-)
 
 
 class BoundPeptide(nn.Module):

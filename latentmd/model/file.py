@@ -93,6 +93,11 @@ def find(name_or_path: str | Path) -> Path:
     names = bundled_models()
     if str(name_or_path) in names:
         return models_folder() / f"{name_or_path}.pt"
+    if str(name_or_path) == "peptides":
+        raise BundleError(
+            "peptides is a model of many peptides, which is bound to one: `latentmd bind MOLECULE.pdb --out bound.pt` "
+            "makes a file, latentmd.load('peptides', topology=..., positions=...) a model in memory"
+        )
     raise BundleError(
         f"{name_or_path}: no such model file or bundled model; expected the path of a bundle or one of: "
         f"{', '.join(names) or '(no model is bundled)'}"

@@ -15,6 +15,10 @@ from latentmd.molecule.matching import Answer, match
 from latentmd.molecule.stereo import difference, stereochemistry
 
 FORMAT: Literal["latentmd-torchscript-1"] = "latentmd-torchscript-1"
+NO_ENERGY = (
+    "a model of many peptides has no energy: its energy head does not transfer between molecules. Train a model of "
+    "this molecule alone with `latentmd train TRAJECTORIES --top PDB`, which has one, or ask OpenMM for the energy"
+)
 UNITS = {"length": "nm", "time": "ps", "energy": "kJ/mol", "temperature": "K"}
 
 
@@ -123,6 +127,11 @@ class Manifest(Seal):
     def molecule(self) -> tuple[Any, Any]:
         """Molecule that the topology describes: OpenMM Topology, and positions float32 [atoms, 3] nm."""
         return _molecule(self.topology)
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether the model has energies; one of many peptides, bound to this one, has none."""
+        return self.zero_shot is None and "fine_tuned" not in self.training
 
     def chemistry(self) -> Chemistry:
         """Elements, names and bonds of the molecule."""

@@ -88,9 +88,10 @@ def path_file(bundle: Path, manifest: Manifest) -> tuple[Path, str]:
     from latentmd.model.peptide_file import NAME, find_peptides
 
     own, origin = beside(bundle), manifest.zero_shot
-    if own.is_file() or origin is None or origin.model != NAME:
+    shared = beside(find_peptides())
+    if origin is None or origin.model != NAME or (own.is_file() and own != shared):
         return own, manifest.weights_sha256
-    return beside(find_peptides()), origin.sha256
+    return shared, origin.sha256
 
 
 def save_path_model(path: Path, model: MaskedTrajectory, record: PathRecord) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from latentmd.io.atomic import write_bytes
-from latentmd.model.file import BundleError, package_version, read_sealed, sealed_archive, sealed_format
+from latentmd.model.file import BundleError, package_version, read_sealed, read_sha256, sealed_archive, sealed_format
 from latentmd.model.manifest import Seal
 from latentmd.molecule.coverage import Answer, PeptideChemistry
 
@@ -108,6 +108,11 @@ def is_peptides(name_or_path: str | Path) -> bool:
 def peptides_sha256(name_or_path: str | Path = NAME) -> str:
     """The hash of the file, after it is checked. Does not import torch."""
     return read_sealed(_existing(name_or_path), PeptideManifest)[0][-64:].decode()
+
+
+def model_sha256(name_or_path: str | Path) -> str:
+    """The hash of a model's file, of one molecule or of many peptides, after it is checked. Does not import torch."""
+    return peptides_sha256(name_or_path) if is_peptides(name_or_path) else read_sha256(name_or_path)
 
 
 def read_peptide_manifest(name_or_path: str | Path = NAME) -> PeptideManifest:

@@ -7,7 +7,9 @@ import time as clock
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from latentmd.sampling.force_fields import refuse_force_field
 from latentmd.sampling.metropolis.chains import chains
@@ -75,19 +77,36 @@ _RENAMED = {
 }
 
 
-def load(name_or_path: str | Path, device: str = "auto") -> Propagator:
+def load(name_or_path: str | Path, device: str = "auto", *, topology: Any = None, positions: Any = None) -> Propagator:
     """A model, ready to use: a bundled one by name, any other by path.
 
     Args:
         name_or_path: of the model.
         device: "auto", "cpu" or "cuda".
+        topology: OpenMM Topology of a molecule in whose order of atoms the model is used; a model of many peptides is
+            bound to it. The model's own molecule where None.
+        positions: a structure of it, a Quantity or nm, shape (atoms, 3), which tells L from D residues.
 
     Raises:
-        BundleError: no such model, or a damaged or foreign file.
+        BundleError: no such model, a damaged or foreign file, or a model of many peptides without a topology.
+        TypeError: an argument of another type.
+        ValueError: the model does not cover the molecule.
     """
+    from latentmd.model.peptide_file import is_peptides
     from latentmd.model.propagator import Propagator
 
-    return Propagator(name_or_path, device)
+    if not isinstance(name_or_path, str | Path):
+        raise TypeError(f"the model is {name_or_path!r}; expected a name or a path, such as 'alanine-dipeptide'")
+    if topology is None:
+        return Propagator(name_or_path, device)
+    x = None if positions is None else np.asarray(getattr(positions, "_value", positions), dtype=np.float64)
+    if not is_peptides(name_or_path):
+        return Propagator(name_or_path, device).arranged(topology, x)
+    from latentmd.model.binding import bound_bundle
+
+    if x is None:
+        raise ValueError("positions are missing: a model of many peptides reads from them which residues are L or D")
+    return Propagator(bound_bundle(topology, x, name_or_path), device)
 
 
 @dataclass(frozen=True)
