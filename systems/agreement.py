@@ -15,7 +15,7 @@ from latentmd.systems.errors import MoleculeError
 from latentmd.systems.own_force_field import is_own
 from latentmd.systems.parametrise import load_force_field
 from latentmd.systems.protocol import Protocol
-from latentmd.systems.terms import Terms, read_terms, term_difference
+from latentmd.systems.terms import SystemTerms, read_terms, term_difference
 
 if TYPE_CHECKING:
     from latentmd.model.manifest import Manifest
@@ -69,11 +69,11 @@ def mixing_fault(system: openmm.System, atoms: Sequence[int], manifest: Manifest
         )
     if found.nonbonded is None or is_own(manifest.force_field):
         return ""
-    pair = (Terms(found.nonbonded), Terms(model_terms(manifest).nonbonded))
+    pair = (SystemTerms(found.nonbonded), SystemTerms(model_terms(manifest).nonbonded))
     return term_difference(*pair, manifest.chemistry().labels, ", ".join(manifest.force_field))
 
 
-def model_terms(manifest: Manifest) -> Terms:
+def model_terms(manifest: Manifest) -> SystemTerms:
     """The terms of a model's molecule in its force field, without constraints.
 
     Raises:
@@ -83,7 +83,7 @@ def model_terms(manifest: Manifest) -> Terms:
 
 
 @lru_cache(maxsize=8)
-def _terms(topology: str, force_field: tuple[str, ...], solvent: Any) -> Terms:
+def _terms(topology: str, force_field: tuple[str, ...], solvent: Any) -> SystemTerms:
     molecule = app.PDBFile(io.StringIO(topology)).topology
     field = load_force_field(Protocol(solvent, force_field))
     try:

@@ -36,7 +36,7 @@ Key = tuple[int, ...]
 
 
 @dataclass
-class Terms:
+class SystemTerms:
     """The terms of some atoms of a System, by their numbers among these.
 
     Attributes:
@@ -63,7 +63,7 @@ class Terms:
     constraints: dict[Key, float] = field(default_factory=dict)
 
 
-def read_terms(system: openmm.System, atoms: Sequence[int]) -> Terms:
+def read_terms(system: openmm.System, atoms: Sequence[int]) -> SystemTerms:
     """The terms of some atoms; those that join them to other atoms are left out.
 
     Args:
@@ -71,7 +71,7 @@ def read_terms(system: openmm.System, atoms: Sequence[int]) -> Terms:
         atoms: their indices in it, in the order in which the terms are to number them.
     """
     place = {int(atom): k for k, atom in enumerate(atoms)}
-    found = Terms()
+    found = SystemTerms()
     for i in range(system.getNumConstraints()):
         a, b, length = system.getConstraintParameters(i)
         if a in place and b in place:
@@ -107,7 +107,7 @@ def _value(quantity: Any) -> float:
     return float(getattr(quantity, "_value", quantity))
 
 
-def _read_nonbonded(force: openmm.NonbondedForce, place: dict[int, int], found: Terms) -> None:
+def _read_nonbonded(force: openmm.NonbondedForce, place: dict[int, int], found: SystemTerms) -> None:
     if found.nonbonded is not None or force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
         found.others["NonbondedForce"] = "a second one, or offsets of its parameters"
         return
@@ -122,10 +122,10 @@ def _read_nonbonded(force: openmm.NonbondedForce, place: dict[int, int], found: 
             found.exceptions[_pair(place[a], place[b])] = tuple(_value(x) for x in values)
 
 
-def _read_springs(name: str, count: int) -> Callable[[Any, dict[int, int], Terms], None]:
+def _read_springs(name: str, count: int) -> Callable[[Any, dict[int, int], SystemTerms], None]:
     """Reader of harmonic terms of so many atoms; terms on the same atoms add up to one."""
 
-    def read(force: Any, place: dict[int, int], found: Terms) -> None:
+    def read(force: Any, place: dict[int, int], found: SystemTerms) -> None:
         terms: dict[Key, tuple[float, ...]] = getattr(found, name)
         for i in range(force.getNumBonds() if count == 2 else force.getNumAngles()):
             row = force.getBondParameters(i) if count == 2 else force.getAngleParameters(i)
@@ -143,7 +143,7 @@ def _both_ways(atoms: list[int]) -> Key:
     return () if min(atoms) < 0 else min(tuple(atoms), tuple(reversed(atoms)))
 
 
-def _read_torsions(force: openmm.PeriodicTorsionForce, place: dict[int, int], found: Terms) -> None:
+def _read_torsions(force: openmm.PeriodicTorsionForce, place: dict[int, int], found: SystemTerms) -> None:
     for i in range(force.getNumTorsions()):
         *atoms, periodicity, phase, k = force.getTorsionParameters(i)
         key = _both_ways([place.get(atom, -1) for atom in atoms])
@@ -152,7 +152,7 @@ def _read_torsions(force: openmm.PeriodicTorsionForce, place: dict[int, int], fo
             found.torsions[(*key, periodicity)] = found.torsions.get((*key, periodicity), 0.0) + amplitude
 
 
-def _read_born(force: openmm.GBSAOBCForce, place: dict[int, int], found: Terms) -> None:
+def _read_born(force: openmm.GBSAOBCForce, place: dict[int, int], found: SystemTerms) -> None:
     rows = [force.getParticleParameters(atom) for atom in place]
     found.born = np.array([[_value(x) for x in row] for row in rows], dtype=np.float64)
     found.dielectric = (
@@ -160,7 +160,7 @@ def _read_born(force: openmm.GBSAOBCForce, place: dict[int, int], found: Terms) 
     )  # fmt: skip
 
 
-_READERS: dict[str, Callable[[Any, dict[int, int], Terms], None]] = {
+_READERS: dict[str, Callable[[Any, dict[int, int], SystemTerms], None]] = {
     "NonbondedForce": _read_nonbonded,
     "HarmonicBondForce": _read_springs("bonds", 2),
     "HarmonicAngleForce": _read_springs("angles", 3),
@@ -187,7 +187,7 @@ def _signature(force: Any, place: dict[int, int]) -> Any:
     return type(force).__name__
 
 
-def term_difference(found: Terms, expected: Terms, labels: Sequence[str], names: str) -> str:
+def term_difference(found: SystemTerms, expected: SystemTerms, labels: Sequence[str], names: str) -> str:
     """The first term in which a System differs from a force field, as a sentence; empty where it is the same.
 
     Args:
@@ -202,8 +202,8 @@ def term_difference(found: Terms, expected: Terms, labels: Sequence[str], names:
 
 @dataclass(frozen=True)
 class _Comparison:
-    found: Terms
-    expected: Terms
+    found: SystemTerms
+    expected: SystemTerms
     labels: Sequence[str]
     model: str
 
@@ -228,7 +228,7 @@ class _Comparison:
         return ""
 
     @staticmethod
-    def _exception(terms: Terms, key: Key) -> tuple[float, ...]:
+    def _exception(terms: SystemTerms, key: Key) -> tuple[float, ...]:
         """Charge product, sigma and epsilon of a pair, by Lorentz and Berthelot where it is no exception."""
         if key in terms.exceptions:
             return terms.exceptions[key]
@@ -327,7 +327,7 @@ _NAMES = ("charge", "sigma", "epsilon")
 _UNITS = {"charge": "e", "charge product": "e²", "sigma": "nm", "epsilon": "kJ/mol"}
 
 
-def _solvent(terms: Terms) -> str:
+def _solvent(terms: SystemTerms) -> str:
     if terms.born is not None:
         return "implicit solvent OBC2"
     if "CustomGBForce" in terms.others:
