@@ -131,10 +131,9 @@ class Propagator:
         own = not len(order) or np.array_equal(order, np.arange(len(order)))
         if own and self.order is None:
             return self
-        other = Propagator(self.bundle, str(self.device))
-        if own:
-            return other
-        other.order = np.asarray(order, dtype=np.int64)
+        other = copy.copy(self)
+        other.__dict__.pop("template", None)  # of the former order
+        other.order = None if own else np.asarray(order, dtype=np.int64)
         other._topology = self.manifest.chemistry().reordered(np.argsort(order)) if topology is None else topology
         return other
 
