@@ -51,7 +51,7 @@ def _measured(ready: Prepared, settings: RolloutSettings, model: OneMolecule) ->
     from latentmd.model.propagator import Propagator
 
     protocol, system = ready.molecule.protocol, ready.molecule.system
-    propagator = Propagator(model.name, settings.device)
+    propagator = Propagator(model.name, "cpu")
     count = _FEWER if unsupported(system) else _STRUCTURES
     rng = noise_generator(settings.seed, purpose=_PURPOSE)
     slow = propagator.encode(np.repeat(ready.reference[None], count, axis=0))
