@@ -179,7 +179,7 @@ class _Sampling:
         elif len(rates) < len(found.counted):
             notes.append(f"there was time for the rates of {len(rates)} of {len(found.counted)} states")
         _write_frames(run.folder, positions, energies, angles[:, :, : len(run.quads)])
-        pictures = stopped is not None or run.budget.deadline.left > self.schedule.pictures / 3
+        pictures = stopped is not None or run.budget.deadline.left > self.schedule.pictures / 2
         if not pictures:
             notes.append("there was no time for pictures; --resume with a longer --wall draws them")
         summary = self._summary(sweeps, found, missing) | {

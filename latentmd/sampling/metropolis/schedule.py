@@ -9,10 +9,10 @@ from latentmd.sampling.clock import Budget, Deadline
 _PILOT = 0.3  # most of what is left when the pilot begins
 _BESIDE = 0.1  # most of the whole for plain MD beside the chains, and again for the rates
 _SAFETY = 1.3  # of an estimate by a rate, on a machine that others use too
-_LEAST, _MOST = 1.5, 0.25  # seconds, and share of the whole, for files and page
+_LEAST, _MOST = 1.5, 0.3  # seconds, and share of the whole, for files, page and the end of the process
 _SEGMENT, _GROWTH = 5.0, 0.01  # seconds of a segment at least, and its share of what is spent
-# Seconds over those of the preparation, which loads modules too: to load torch and a model, and deeptime.
-_MODEL, _DEEPTIME = 1.0, 2.5
+# Seconds over those of the preparation, which loads modules too: of files and page, of torch and a model, of deeptime.
+_PICTURES, _MODEL, _DEEPTIME = 1.3, 1.0, 2.5
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Schedule:
     @property
     def pictures(self) -> float:
         """Seconds for files and page, much the same kind of work as the preparation."""
-        return min(max(_LEAST, self.preparation), _MOST * self.budget.seconds)
+        return min(max(_LEAST, _PICTURES * self.preparation), _MOST * self.budget.seconds)
 
     def pilot(self) -> Deadline:
         """When the pilot has to be over."""

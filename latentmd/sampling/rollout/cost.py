@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _TIMING = 0.3  # seconds
 _LANES = 16  # walkers that the replica kernel moves together
 _SIMULATED = 0.7  # share of the wall time that is left for MD: the rest prepares, draws and writes
-_EQUILIBRATED = 0.1  # share of the affordable time, at most
+_EQUILIBRATED = 0.05  # share of the affordable time, at most
 _FRAMES = 100  # wanted of each walker
 _INTERVALS = (100.0, 50.0, 20.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1)  # ps
 _SHORT = 60.0  # seconds of MD that need no announcement

@@ -24,7 +24,7 @@ from latentmd.sampling.rollout.summary import Tally, summarise, zero_shot_of
 from latentmd.units import format_time, format_wall
 
 _PICTURES = 1.5  # time of report.png and the page over that of the preparation, at most: much the same kind of work
-_LEAST, _MOST = 1.5, 0.25  # seconds and share of the wall time that are left for them
+_LEAST, _MOST = 1.5, 0.3  # seconds and share of the wall time that are left for them
 _REPORT, _PAGE = 0.4, 2.6  # time of report.png over that of both, and of the page over that of report.png
 _NO_PICTURES = "there was no time for all pictures; the same line with --resume and a longer --wall draws them"
 

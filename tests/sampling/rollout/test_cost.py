@@ -24,7 +24,7 @@ def test_little_wall_time_means_closer_frames_and_less_equilibration(settings: A
     asked = settings("md", 10_000.0, 100.0, walkers=16, closer=True)
     assert laid_out(asked, Cost(16.0, 16), 0.004, None) == asked  # no limit
     found = laid_out(replace(asked, wall=60.0), Cost(16.0, 16), 0.004, None)  # 42 ps of each walker
-    assert found.interval == 0.2 and found.equilibration == pytest.approx(4.2)
+    assert found.interval == 0.2 and found.equilibration == pytest.approx(2.1)
     given = laid_out(replace(asked, wall=60.0, closer=False), Cost(16.0, 16), 0.004, None)
     assert given.interval == 100.0 and given.equilibration == found.equilibration
     plenty = laid_out(replace(asked, wall=6000.0), Cost(1600.0, 16), 0.004, None)
