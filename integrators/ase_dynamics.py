@@ -165,7 +165,7 @@ def _generator(rng: Any) -> Noise:
     if rng is None:
         return np.random.default_rng()
     if isinstance(rng, np.random.RandomState):
-        return np.random.Generator(rng._bit_generator)  # type: ignore[attr-defined]
+        return np.random.Generator(rng._bit_generator)
     if not isinstance(rng, np.random.Generator | CounterNoise):
         raise TypeError(f"rng is {type(rng).__name__}; expected a Generator, such as numpy.random.default_rng(7)")
     return rng

@@ -190,8 +190,8 @@ class LatentProvider:
         fault = temperature_fault(parameters, kT / GAS_CONSTANT)
         if fault:
             raise LatentStepError(fault)
-        made, counters = visits(self._visits), (int(parameters[name]) for name in (SEED, STREAM, COUNT))
-        step = step_key(*counters, x, parameters)
+        made = visits(self._visits)
+        step = step_key(int(parameters[SEED]), int(parameters[STREAM]), int(parameters[COUNT]), x, parameters)
         key = visit_key(step, made.number(step, word))
         y = self._propose(x, float(parameters[TIME]), key)
         self._velocities[threading.get_ident()] = self._draw_velocities(y, kT, key)

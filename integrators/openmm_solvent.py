@@ -127,6 +127,9 @@ class SolventJumps:
         system.addForce(force)
         return force
 
+    def __repr__(self) -> str:
+        return f"SolventJumps({len(self.atoms)} atoms, {len(self.quads)} torsions, {self.jumps} jumps made)"
+
     def jump(self, simulation: app.Simulation) -> Iterator[tuple[Phase, Jump | None]]:
         """Steer the solute to a structure that the model chooses.
 

@@ -102,6 +102,9 @@ class TimedXTCReporter:
         append: keep the frames of a file that is there, and go on after them.
         enforcePeriodicBox: whether molecules are put into the box; None where the System is periodic.
         atomSubset: indices of the atoms to write; all where None.
+
+    Raises:
+        ValueError: reportInterval is below 1.
     """
 
     def __init__(
@@ -112,9 +115,11 @@ class TimedXTCReporter:
         enforcePeriodicBox: bool | None = None,
         atomSubset: Sequence[int] | None = None,
     ) -> None:
+        if reportInterval < 1:
+            raise ValueError(f"reportInterval is {reportInterval}; expected a number of steps from 1")
         self._interval, self._periodic = reportInterval, enforcePeriodicBox
         self._atoms = slice(None) if atomSubset is None else list(atomSubset)
-        kept = _frames(file) if append else 0
+        kept = _frames(file) if append and Path(file).exists() else 0
         self._writer = FrameWriter(file, frames=kept, size=Path(file).stat().st_size if kept else 0)
 
     def describeNextReport(self, simulation: Any) -> dict[str, Any]:

@@ -127,10 +127,9 @@ class AlternationSchedule:
     """
 
     def __init__(self, cycle: tuple[int, int], relax_iterations: int = 50, max_force: float = MAX_FORCE) -> None:
-        md_steps, latent_steps = cycle
-        if md_steps < 1 or latent_steps < 1:
+        if not isinstance(cycle, tuple | list) or len(cycle) != 2 or min(cycle) < 1:
             raise ValueError(f"cycle is {cycle}; expected at least one MD step and one latent step, such as (500, 1)")
-        self.cycle = (int(md_steps), int(latent_steps))
+        self.cycle = (int(cycle[0]), int(cycle[1]))
         self.relax_iterations = relax_iterations
         self.max_force = max_force
         self.relaxations = 0

@@ -59,7 +59,7 @@ class Propagator:
 
     Raises:
         BundleError: the bundle cannot be loaded.
-        ValueError: another dtype.
+        ValueError: another device or dtype.
 
     Attributes:
         order: for each atom of the model its index in positions; None where they are in the model's order.
@@ -77,6 +77,8 @@ class Propagator:
     ) -> None:
         if dtype not in (None, "float32", "float64"):
             raise ValueError(f"dtype is {dtype!r}; expected 'float32', 'float64' or None for the model's own")
+        if device.split(":")[0] not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"device is {device!r}; expected 'auto', 'cpu' or 'cuda'")
         if threads is not None:
             torch.set_num_threads(threads)
         if device == "auto":

@@ -208,5 +208,7 @@ def test_double_precision_has_derivatives_at_small_steps() -> None:
     assert repr(double) == "LatentCalculator(model 'alanine-dipeptide', head 'energy', float64, cpu)"
     with pytest.raises(ValueError, match="dtype is 'half'; expected 'float32', 'float64'"):
         LatentCalculator("alanine-dipeptide", dtype="half")
+    with pytest.raises(ValueError, match="device is 'tpu'; expected 'auto', 'cpu' or 'cuda'"):
+        LatentCalculator("alanine-dipeptide", device="tpu")
     with pytest.raises(TypeError, match="model is a int"):
         LatentCalculator(5)

@@ -71,6 +71,7 @@ def test_water_follows(model: Propagator) -> None:
     """In a small box: the solute arrives, and no water overlaps with it."""
     molecule = build(bundled("alanine_dipeptide"), Protocol(solvent="explicit", temperature=300.0))
     jumps = SolventJumps(molecule.system, molecule.topology, model, time=50.0, steer=1.0, discard=0.1, seed=2)
+    assert repr(jumps).endswith("0 jumps made)")
     simulation = _simulation(molecule.topology, molecule.system, molecule.positions, "CPU")
     simulation.minimizeEnergy(maxIterations=50)
     simulation.step(50)

@@ -142,3 +142,32 @@ def test_the_whole_system_is_not_the_molecule(solvated: Any, ou_bundle: Path) ->
     system.removeConstraint(0)
     with pytest.raises(ValueError, match="has mass 0"):
         LatentIntegrator(350, ou_bundle, 50, system=system, topology=topology, atoms=atoms)
+
+
+MEMBRANE = openmm.MonteCarloMembraneBarostat
+BAROSTATS = {
+    "isotropic": openmm.MonteCarloBarostat(1.0, 300),
+    "anisotropic": openmm.MonteCarloAnisotropicBarostat((1, 1, 1), 300),
+    "membrane": MEMBRANE(1, 0, 300, MEMBRANE.XYIsotropic, MEMBRANE.ZFree),
+    "flexible": openmm.MonteCarloFlexibleBarostat(1.0, 300),
+}
+
+
+@pytest.mark.parametrize("kind", BAROSTATS)
+def test_a_barostat_at_another_temperature_is_refused_whenever_it_came(
+    solvated: Any, ou_bundle: Path, kind: str
+) -> None:
+    topology, positions, make_system = solvated
+    system = make_system()
+    latent = LatentIntegrator(350, ou_bundle, 50, system=system, topology=topology, atoms=_peptide(topology))
+    system.addForce(openmm.XmlSerializer.clone(BAROSTATS[kind]))
+    context = openmm.Context(system, latent, openmm.Platform.getPlatformByName("Reference"))
+    context.setPositions(positions)
+    context.computeVirtualSites()
+    with pytest.raises(openmm.OpenMMException, match="the barostat is at 300 K, the model at 350 K"):
+        latent.step(1)
+    for name in context.getParameters():
+        if name.endswith("MonteCarloTemperature"):
+            context.setParameter(name, 350)
+    latent.step(1)
+    assert context.getStepCount() == 1

@@ -74,6 +74,8 @@ def test_the_reporter_names_latent_frames_and_needs_the_provider(latent_simulati
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert [row["segment"] for row in rows] == ["md", "md", "latent", "md"]
     assert float(rows[2]["potential_kJ_mol"]) < 0
+    with pytest.raises(ValueError, match="reportInterval is 0; expected a number of steps from 1"):
+        TimedXTCReporter(tmp_path / "run.xtc", 0)
     with pytest.raises(TypeError, match="integrator is a AlternatingIntegrator"):
         LatentReporter(path, 1, simulation.integrator)
     bare = copy.copy(latent)

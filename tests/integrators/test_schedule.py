@@ -23,8 +23,9 @@ def test_positions_in_the_cycle() -> None:
     schedule = AlternationSchedule((3, 2))
     assert [schedule.position(step) for step in range(6)] == [(0, 3), (0, 2), (0, 1), (1, 2), (1, 1), (0, 3)]
     assert [schedule.segment(step) for step in range(7)] == ["start", "md", "md", "md", "latent", "latent", "md"]
-    with pytest.raises(ValueError, match="at least one MD step and one latent step"):
-        AlternationSchedule((0, 1))
+    for cycle in ((0, 1), 5, (5,), "ab"):
+        with pytest.raises(ValueError, match="at least one MD step and one latent step"):
+            AlternationSchedule(cycle)
 
 
 @pytest.mark.parametrize("chunks", [[25], [1] * 25, [4, 7, 14]])
