@@ -272,8 +272,9 @@ def _quiet() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """First line of an error's message, or its kind where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """First line of an error's message, the last of a trace by HDF5, or its kind where it has none."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1 if lines[0].startswith("HDF5 error back trace") else 0]
 
 
 def _residue_summary(topology: Any) -> str:
