@@ -149,24 +149,3 @@ def committor(matrix: Floats, source: Sequence[int], target: Sequence[int]) -> D
         inner = np.eye(int(free.sum())) - transition[np.ix_(free, free)]
         q[free] = np.linalg.lstsq(inner, transition[free] @ q, rcond=None)[0]
     return q
-
-
-def reactive_flux(matrix: Floats, stationary: Floats, source: Sequence[int], target: Sequence[int]) -> Doubles:
-    """Flux of reactive trajectories, f_ij = π_i q⁻_i T_ij q⁺_j for i ≠ j (Metzner, Schütte, Vanden-Eijnden 2009).
-
-    Args:
-        matrix: transition matrix, shape (states, states).
-        stationary: π, shape (states,).
-        source, target: states of the two sets.
-
-    Returns:
-        Reactive transitions per step, shape (states, states).
-    """
-    transition, weights = np.asarray(matrix, dtype=np.float64), np.asarray(stationary, dtype=np.float64)
-    forward = committor(transition, source, target)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        reverse = np.where(weights[:, None] > 0, transition.T * weights[None, :] / weights[:, None], 0.0)
-    backward = 1.0 - committor(reverse, source, target)
-    flux = (weights * backward)[:, None] * transition * forward[None, :]
-    np.fill_diagonal(flux, 0.0)
-    return np.asarray(flux)

@@ -180,9 +180,12 @@ def vampnet_outputs(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         lobe = torch.nn.Sequential(
-            torch.nn.Linear(x.shape[1], 64), torch.nn.ELU(), torch.nn.Linear(64, 64), torch.nn.ELU(),
+            torch.nn.Linear(x.shape[1], 64),
+            torch.nn.ELU(),
+            torch.nn.Linear(64, 64),
+            torch.nn.ELU(),
             torch.nn.Linear(64, dimension),
-        )  # fmt: skip
+        )
     estimator = VAMPNet(lobe=lobe, learning_rate=1e-3, epsilon=1e-6)
     a, b = (torch.tensor((v - mean) / scale, dtype=torch.float32) for v in (x, y))
     start, batches = time.perf_counter(), 0

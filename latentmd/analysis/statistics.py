@@ -184,9 +184,12 @@ def split_blocks(lengths: Sequence[int], block: int) -> list[tuple[int, int, int
 
 
 def bootstrap_interval(
-    blocks: Floats, statistic: Callable[[Floats], float], rng: np.random.Generator, resamples: int = 200,
+    blocks: Floats,
+    statistic: Callable[[Floats], float],
+    rng: np.random.Generator,
+    resamples: int = 200,
     level: float = 0.95,
-) -> tuple[float, float]:  # fmt: skip
+) -> tuple[float, float]:
     """Percentile interval of a statistic of summed block contributions (block bootstrap, Kunsch 1989).
 
     Args:

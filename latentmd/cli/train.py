@@ -65,15 +65,19 @@ _TRAJECTORIES = click.argument(
     "trajectories", metavar="TRAJECTORIES...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 _TOP = click.option("--top", required=True, type=click.Path(path_type=Path), help="PDB file of the molecule.")
-_INTERVAL = click.option("--interval", type=Time(),
-                         help="Time between frames, for files without times (DCD, XYZ, .npy, ...).")  # fmt: skip
+_INTERVAL = click.option(
+    "--interval", type=Time(), help="Time between frames, for files without times (DCD, XYZ, .npy, ...)."
+)
 _OUT = click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, such as my.pt.")
 _CONFIG = click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings; defaults otherwise.")
 _SEED = click.option("--seed", type=click.IntRange(min=0), help="Decides all randomness.  [default: 0]")
 _DEVICE = click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
     help="Device to train on.",
-)  # fmt: skip
+)
 _RESUME = click.option("--resume", is_flag=True, help="Go on from the checkpoints of an interrupted training.")
 _OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 
@@ -176,9 +180,12 @@ def peptides_command(
 @_OUT
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True,
               help="Wall time of fine-tuning, and again of the model from scratch.")  # fmt: skip
-@click.option("--held-out", multiple=True, type=click.Path(path_type=Path),
-              help="Trajectories, or a folder of them, that the models are scored on; the last of TRAJECTORIES by "
-                   "default.")  # fmt: skip
+@click.option(
+    "--held-out",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Trajectories, or a folder of them, that the models are scored on; the last of TRAJECTORIES by default.",
+)
 @click.option("--scratch/--no-scratch", default=True, show_default=True,
               help="Train a model from scratch on the same frames too, to compare.")  # fmt: skip
 @_options(_SEED, _RESUME, _OVERWRITE)
@@ -200,8 +207,9 @@ def finetune_command(
 
 
 @train_command.command("paths", short_help="What upsample and inpaint use, for a finished model.")
-@click.argument("trajectories", metavar="TRAJECTORIES... | DATASET", nargs=-1, required=True,
-                type=click.Path(path_type=Path))  # fmt: skip
+@click.argument(
+    "trajectories", metavar="TRAJECTORIES... | DATASET", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
 @click.option("--top", type=click.Path(path_type=Path), help="PDB file of the molecule of TRAJECTORIES.")
 @click.option("--model", required=True, help="Finished model that the paths belong to, by name or file.")
 @_options(_INTERVAL, _OUT)

@@ -88,9 +88,11 @@ class ResidueStatistics:
             values, vectors = torch.linalg.eigh((rest + rest.T) / 2)
             root = vectors * values.clamp_min(0).sqrt()
             out[template] = {
-                "centre": self.centre[template].float().cpu(), "coefficients": b.float().cpu(),
-                "root": root.float().cpu(), "kinds": self.kinds[template].cpu(),
-            }  # fmt: skip
+                "centre": self.centre[template].float().cpu(),
+                "coefficients": b.float().cpu(),
+                "root": root.float().cpu(),
+                "kinds": self.kinds[template].cpu(),
+            }
         return out
 
 

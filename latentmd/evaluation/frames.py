@@ -23,14 +23,20 @@ def structure_metrics(own: FeatureSet, md: FeatureSet, template: StructureTempla
     other.add(np.asarray(md.kept, dtype=np.float64), template)
     rows = []
     for name, label in (
-        ("bonds", "bond lengths valid"), ("angles", "bond angles valid"), ("chirality", "stereocentres right"),
-        ("isomer", "amides cis or trans as at the start"), ("clashes", "no clash"),
-    ):  # fmt: skip
+        ("bonds", "bond lengths valid"),
+        ("angles", "bond angles valid"),
+        ("chirality", "stereocentres right"),
+        ("isomer", "amides cis or trans as at the start"),
+        ("clashes", "no clash"),
+    ):
         note = "no stereocentre in this molecule" if name == "chirality" and len(template.centres) == 0 else ""
         values = [t.passed[name] / t.frames for t in (own.totals, other)]
         rows.append(Metric(f"frames, {label}", "structure", values[0], SHARE, values[1], note=note))
-    rows.append(Metric("frames, all checks", "structure", own.totals.valid / own.totals.frames, SHARE,
-                       other.valid / other.frames))  # fmt: skip
+    rows.append(
+        Metric(
+            "frames, all checks", "structure", own.totals.valid / own.totals.frames, SHARE, other.valid / other.frames
+        )
+    )
     for attribute, label in (("bond_square", "bond z-score, RMS"), ("angle_square", "angle z-score, RMS")):
         values = [float(np.sqrt(getattr(t, attribute) / t.frames)) for t in (own.totals, other)]
         rows.append(Metric(label, "structure", values[0], "", values[1]))

@@ -103,9 +103,11 @@ def save_path_model(path: Path, model: MaskedTrajectory, record: PathRecord) -> 
         record: what it was made from.
     """
     content = {
-        "format": FORMAT, "settings": model.settings, "record": asdict(record),
+        "format": FORMAT,
+        "settings": model.settings,
+        "record": asdict(record),
         "weights": {name: value.cpu() for name, value in model.state_dict().items()},
-    }  # fmt: skip
+    }
     with replacing(path) as temporary:
         torch.save(content, temporary)
 

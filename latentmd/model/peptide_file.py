@@ -94,8 +94,9 @@ def find_peptides(name_or_path: str | Path = NAME) -> Path:
 def _existing(name_or_path: str | Path) -> Path:
     path = find_peptides(name_or_path)
     if not path.is_file():
-        raise BundleError(f"{name_or_path}: no such model of many peptides; expected the path of one, or {NAME}, which "
-                          "is bundled")  # fmt: skip
+        raise BundleError(
+            f"{name_or_path}: no such model of many peptides; expected the path of one, or {NAME}, which is bundled"
+        )
     return path
 
 
@@ -176,6 +177,8 @@ def load_peptides(name_or_path: str | Path = NAME) -> PeptideFile:
     stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     model = PeptideModel(PeptideConfig(**{**stored["config"], "lags": tuple(stored["config"]["lags"])}))
     model.load_state_dict(stored["weights"])
-    model.table = {key: {k: v.float() if v.is_floating_point() else v for k, v in row.items()}
-                   for key, row in stored["table"].items()}  # fmt: skip
+    model.table = {
+        key: {k: v.float() if v.is_floating_point() else v for k, v in row.items()}
+        for key, row in stored["table"].items()
+    }
     return PeptideFile(model.eval(), manifest, stored["statistics"], data[-64:].decode(), path.resolve())

@@ -1,11 +1,14 @@
-"""Differentiable, TorchScript-able geometry of batches of frames: superposition, angles, signed volumes, images."""
+"""Differentiable, TorchScript-able geometry of batches of frames: superposition, angles, periodic images."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from latentmd.arrays import Doubles, Floats
 
 
 def kabsch(mobile: Tensor, reference: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -37,25 +40,22 @@ def kabsch(mobile: Tensor, reference: Tensor, weights: Tensor | None = None) -> 
     return out
 
 
+def superposed(mobile: Floats, reference: Floats, weights: Floats | None = None) -> Doubles:
+    """`kabsch` of NumPy arrays.
+
+    Args:
+        mobile: nm, shape (frames, atoms, 3).
+        reference: nm, shape (frames, atoms, 3) or (1, atoms, 3).
+        weights: shape (atoms,), not negative; None for equal weights.
+    """
+    share = None if weights is None else torch.from_numpy(np.asarray(weights, np.float64))
+    x, y = (torch.from_numpy(np.array(a, np.float64)) for a in (mobile, reference))
+    return np.asarray(kabsch(x, y, share).numpy())
+
+
 def wrap(angle: Tensor) -> Tensor:
     """Angles in radians, of any shape, moved by full turns to within half a turn of zero."""
     return angle - 2.0 * math.pi * torch.round(angle / (2.0 * math.pi))
-
-
-def signed_volumes(positions: Tensor, centres: Tensor) -> Tensor:
-    """v1 · (v2 × v3) of the unit vectors from a centre to its first three neighbours; a reflection flips the sign.
-
-    Args:
-        positions: [batch, atoms, 3] nm.
-        centres: [centres, 4 or more] long, from `latentmd.molecule.checks.chiral_quads`.
-
-    Returns:
-        [batch, centres] in [-1, 1], about ±0.77 at a tetrahedral atom.
-    """
-    vectors = positions[:, centres[:, 1:4]] - positions[:, centres[:, :1]]
-    vectors = torch.nn.functional.normalize(vectors, dim=-1)
-    out: Tensor = (vectors[:, :, 0] * torch.linalg.cross(vectors[:, :, 1], vectors[:, :, 2])).sum(-1)
-    return out
 
 
 def minimum_image(displacement: Tensor, box: Tensor) -> Tensor:

@@ -173,8 +173,11 @@ def _born(terms: Terms) -> dict[str, Floats]:
     born = np.tile([0.0, 0.15, 1.0], (terms.atoms, 1)) if terms.born is None else np.asarray(terms.born, np.float64)
     offset = born[:, 1] - OFFSET
     return {
-        "born_charge": born[:, 0], "radius": born[:, 1], "offset_radius": offset, "scaled_radius": born[:, 2] * offset,
-    }  # fmt: skip
+        "born_charge": born[:, 0],
+        "radius": born[:, 1],
+        "offset_radius": offset,
+        "scaled_radius": born[:, 2] * offset,
+    }
 
 
 def _groups(terms: Terms) -> tuple[Ints, Floats, Ints]:

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 REFERENCE, GENERATED = "#4a5568", "#c2410c"
 _STYLE: dict[Any, Any] = {
-    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
     "figure.constrained_layout.use": True,
-}  # fmt: skip
+}
 _MAX_PANELS = 40  # histograms
 _HIGHEST = 6.0  # kcal/mol, of free-energy surfaces
 _SIGNS = {"phi": "φ", "psi": "ψ", "chi": "χ"}
@@ -128,9 +131,12 @@ def symbol(name: str) -> str:
 
 
 def surfaces(
-    reference: Floats, generated: Floats, bounds: tuple[float, float, float, float], labels: tuple[str, str],
+    reference: Floats,
+    generated: Floats,
+    bounds: tuple[float, float, float, float],
+    labels: tuple[str, str],
     temperature: float,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """Two free-energy surfaces on one scale, and their difference where both have samples.
 
     Args:

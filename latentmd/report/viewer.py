@@ -87,7 +87,7 @@ def align(frames: Floats) -> Floats:
     Args:
         frames: nm, shape (frames, atoms, 3).
     """
+    from latentmd.molecule.geometry import superposed
+
     centred = frames - frames.mean(axis=1, keepdims=True)
-    u, _, vt = np.linalg.svd(np.einsum("fai,aj->fij", centred, centred[0]))
-    u[:, :, 2] *= np.sign(np.linalg.det(u @ vt))[:, None]
-    return np.asarray(np.einsum("fai,fij->faj", centred, u @ vt))
+    return superposed(centred, centred[:1])

@@ -86,9 +86,11 @@ class Data:
 
 
 def load_data(
-    trajectories: Sequence[str | Path] | Trajectories, top: str | Path, config: TrainingConfig,
+    trajectories: Sequence[str | Path] | Trajectories,
+    top: str | Path,
+    config: TrainingConfig,
     interval: float | None = None,
-) -> Data:  # fmt: skip
+) -> Data:
     """Read, check and stride the trajectories; the last `holdout` of them validate.
 
     Args:

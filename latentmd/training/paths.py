@@ -64,9 +64,12 @@ class GivenInputs:
 
 
 def path_stage(
-    model: MaskedTrajectory, latents: Sequence[Floats], intervals: Sequence[float], settings: PathTraining,
+    model: MaskedTrajectory,
+    latents: Sequence[Floats],
+    intervals: Sequence[float],
+    settings: PathTraining,
     told: Sequence[GivenInputs] = (),
-) -> Stage:  # fmt: skip
+) -> Stage:
     """The stage that trains a masked trajectory model; windows never cross trajectories.
 
     Args:
@@ -213,9 +216,12 @@ def train_paths(
     latents, interval = encode_files(propagator, [Path(t) for t in trajectories], Path(top), report, interval)
     torch.manual_seed(settings.seed)
     network = MaskedTrajectory(
-        latents[0].shape[2], (interval, max(settings.longest_lag, interval)), width=settings.width,
-        depth=settings.depth, several_tokens=latents[0].shape[1] > 1,
-    )  # fmt: skip
+        latents[0].shape[2],
+        (interval, max(settings.longest_lag, interval)),
+        width=settings.width,
+        depth=settings.depth,
+        several_tokens=latents[0].shape[1] > 1,
+    )
     run = TrainingRun.of(training_folder(target), report, device=device, resume=resume)
     trained = fit_paths(network, latents, [interval] * len(latents), settings, run=run)
     record = PathRecord(

@@ -40,7 +40,7 @@ _PARTICLES: dict[str, Any] = {
     # Trained over the whole horizon: over shorter rollouts forecasts heat or cool beyond them.
     "predictor": {"kind": "residual", "rivals": (), "steps": 600, "batch": 16, "width": 32, "rollout": 20},
     "decoder": {"steps": 600, "batch": 64, "learning_rate": 1e-2},
-}  # fmt: skip
+}
 _PICTURES: dict[str, Any] = {
     "horizon": 40,
     "data": {"train": 400, "test": 40, "frames": 60},
@@ -69,9 +69,12 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
         "encoder": {"kind": "vector", "dim": 16, "width": 96},
         "jepa": {"steps": 800, "batch": 128, "rollout": 3},
         "predictor": {
-            "kind": "hamiltonian", "rivals": ("hamiltonian-energy-term", "hamiltonian-euler", "residual", "mlp",
-                                              "large-mlp"),
-            "steps": 200, "batch": 128, "width": 64, "rollout": 5,
+            "kind": "hamiltonian",
+            "rivals": ("hamiltonian-energy-term", "hamiltonian-euler", "residual", "mlp", "large-mlp"),
+            "steps": 200,
+            "batch": 128,
+            "width": 64,
+            "rollout": 5,
         },
         "decoder": {"steps": 600},
     },
@@ -82,7 +85,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("muller-brown", "coordinates"): _TWO_DIMENSIONAL_WELLS,
     ("lennard-jones", "particles"): _PARTICLES,
     ("argon", "particles"): _PARTICLES,
-}  # fmt: skip
+}
 
 
 def recipe(world: str, observe: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from latentmd.analysis.bridge import (
     UnreachableError,
     committor,
     markov_bridge,
-    reactive_flux,
 )
 
 STATES, STEPS = 4, 5
@@ -96,20 +95,3 @@ def test_bad_input_is_refused() -> None:
         markov_bridge(np.eye(2), 0, 3).log_probabilities(np.zeros((2, 3), dtype=int))
     with pytest.raises(ValueError, match="no state in common"):
         committor(np.eye(2), [0], [0])
-
-
-def test_reactive_flux_is_conserved_and_counts_reactive_trajectories() -> None:
-    matrix, stationary = _chain(5, 6)
-    flux = reactive_flux(matrix, stationary, [0], [5])
-    leaving, arriving = flux.sum(1), flux.sum(0)
-    np.testing.assert_allclose(leaving[1:5], arriving[1:5], atol=1e-12)
-    assert leaving[0] == pytest.approx(arriving[5])
-    rng = np.random.default_rng(0)
-    cumulative = np.cumsum(matrix, axis=1)
-    state, last, reactions, steps = 0, 0, 0, 60_000
-    for draw in rng.random(steps):
-        state = min(int(np.searchsorted(cumulative[state], draw)), 5)
-        if state == 5 and last == 0:
-            reactions += 1
-        last = state if state in (0, 5) else last
-    assert reactions / steps == pytest.approx(leaving[0], abs=4.5 * np.sqrt(leaving[0] / steps))

@@ -72,6 +72,7 @@ def test_a_molecule_without_a_model_says_so_and_gets_exact_chains(
         asked.append(request)
         summary = {
             "accepted": {"draw": 0.25}, "effective_samples": 7.0, "missing": ["more"], "frames": 10, "file": "x.xtc",
+            "remarks": [], "notes": [],
             "plain_md": {"least_of_chains": {}, "least_at_equal_wall_time": {}}, "populations": {},
         }  # fmt: skip
         return ChainsResult(tmp_path, "budget", summary)

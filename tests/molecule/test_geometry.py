@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import pytest
+import numpy as np
 import torch
 from torch import Tensor
 
-from latentmd.molecule.geometry import kabsch, minimum_image, signed_volumes, wrap
+from latentmd.molecule.geometry import kabsch, minimum_image, superposed, wrap
 from latentmd.testing import random_rotation
 
 
@@ -53,14 +53,6 @@ def test_angles_are_wrapped_to_half_a_turn() -> None:
     torch.testing.assert_close(wrapped.cos(), angles.cos())
 
 
-def test_volume_of_a_tetrahedron_and_its_mirror_image() -> None:
-    corners = torch.tensor([[0.0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]).unsqueeze(0)
-    centres = torch.tensor([[0, 1, 2, 3]])
-    expected = 16 / 3 / math.sqrt(3) / 4
-    assert abs(float(signed_volumes(corners, centres))) == pytest.approx(expected, abs=1e-6)
-    torch.testing.assert_close(signed_volumes(-corners, centres), -signed_volumes(corners, centres))
-
-
 def test_nearest_image_in_a_triclinic_box() -> None:
     """The shortest of the 27 images around, for displacements up to half the shortest width."""
     box = torch.tensor([[[3.0, 0, 0], [0.6, 3.2, 0], [0.5, -0.4, 2.8]]], dtype=torch.float64)
@@ -68,3 +60,12 @@ def test_nearest_image_in_a_triclinic_box() -> None:
     steps = torch.cartesian_prod(*3 * [torch.arange(-1.0, 2.0, dtype=torch.float64)]) @ box[0]
     for step in steps:
         torch.testing.assert_close(minimum_image((short + step).unsqueeze(0), box)[0], short)
+
+
+def test_arrays_of_numpy_are_superposed_alike() -> None:
+    rng = np.random.default_rng(0)
+    mobile, reference, weights = rng.normal(size=(4, 6, 3)), rng.normal(size=(1, 6, 3)), rng.random(6)
+    found = superposed(mobile, reference, weights)
+    expected = kabsch(torch.from_numpy(mobile), torch.from_numpy(reference), torch.from_numpy(weights))
+    np.testing.assert_array_equal(found, expected.numpy())
+    np.testing.assert_allclose(superposed(reference @ [[0, 1, 0], [-1, 0, 0], [0, 0, 1]] + 2.0, reference), reference)

@@ -170,9 +170,11 @@ def structures(
         again = relax(frames.molecule, _decoded(propagator, slow[bad], rng), frames.limits)
         positions[bad], energies[bad], minimised[bad] = again
     return {
-        "positions": laid_on(positions, frames), "energies": energies, "sound": sound,
+        "positions": laid_on(positions, frames),
+        "energies": energies,
+        "sound": sound,
         "kinds": minimised.astype(np.int8),
-    }  # fmt: skip
+    }
 
 
 def _decoded(propagator: Propagator, slow: torch.Tensor, rng: np.random.Generator) -> Doubles:
@@ -181,12 +183,11 @@ def _decoded(propagator: Propagator, slow: torch.Tensor, rng: np.random.Generato
 
 def laid_on(positions: Doubles, frames: PathFrames) -> Doubles:
     """Structures turned and moved onto the reference, weighted by mass; nm, shape (frames, atoms, 3)."""
-    from latentmd.molecule.geometry import kabsch
+    from latentmd.molecule.geometry import superposed
 
-    target = torch.from_numpy(np.asarray(frames.reference)).expand(positions.shape)
     system = frames.molecule.system
-    masses = [system.getParticleMass(i)._value for i in range(system.getNumParticles())]
-    return np.asarray(kabsch(torch.from_numpy(positions), target, torch.tensor(masses, dtype=torch.float64)).numpy())
+    masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
+    return superposed(positions, np.asarray(frames.reference)[None], masses)
 
 
 def path_file(folder: Path, number: int) -> Path:

@@ -72,8 +72,10 @@ class Gap:
         self.before, self.after, self.missing = numbers[0] - 1, numbers[-1] + 1, numbers
         atoms = [self._backbone(chain, token) for token in (self.before, self.after)]
         if any(len(found) < 3 for found in atoms):
-            raise ValueError("--design needs a residue with N, CA and C on either side of those it weighs; the ends of "
-                             "the chain, and residues beside a cap, cannot be weighed")  # fmt: skip
+            raise ValueError(
+                "--design needs a residue with N, CA and C on either side of those it weighs; the ends of "
+                "the chain, and residues beside a cap, cannot be weighed"
+            )
         self.atoms = atoms
 
     @staticmethod
@@ -216,8 +218,10 @@ def design(
 
 
 def _probabilities(candidates: Sequence[tuple[int, ...]], share: Doubles, places: int) -> Design:
-    pairs = {tuple(_VARIANTS.get(TYPES[k], TYPES[k]) for k in kinds): float(p)
-             for kinds, p in zip(candidates, share, strict=True)}  # fmt: skip
+    pairs = {
+        tuple(_VARIANTS.get(TYPES[k], TYPES[k]) for k in kinds): float(p)
+        for kinds, p in zip(candidates, share, strict=True)
+    }
     types = tuple(sorted({name for pair in pairs for name in pair}))
     table = np.zeros((places, len(types)))
     for pair, p in pairs.items():

@@ -16,7 +16,7 @@ from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.core.paths.pinned import systematic
 from latentmd.core.paths.steps import FreeSteps
 from latentmd.molecule.chain import chain
-from latentmd.molecule.geometry import kabsch
+from latentmd.molecule.geometry import superposed
 from latentmd.molecule.known_torsions import KnownTorsions, known_torsions
 from latentmd.systems.builder import Molecule
 
@@ -139,7 +139,7 @@ class Graft:
             generated: nm, shape (atoms, 3).
             given: nm, shape (atoms, 3); only the known atoms count.
         """
-        whole = superposed(generated[None], given[None], self.known)[0]
+        whole = laid_on_known(generated[None], given[None], self.known)[0]
         whole[self.known] = given[self.known]
         best = whole, np.inf
         for iterations in _ITERATIONS:
@@ -162,7 +162,7 @@ class Graft:
         return x, energy if np.isfinite(energy) and np.isfinite(x).all() else np.inf
 
 
-def superposed(generated: Doubles, given: Floats, known: Ints) -> Doubles:
+def laid_on_known(generated: Doubles, given: Floats, known: Ints) -> Doubles:
     """Structures moved as a whole so that the known atoms lie best on the given ones; nm, shape (frames, atoms, 3).
 
     Args:
@@ -170,11 +170,9 @@ def superposed(generated: Doubles, given: Floats, known: Ints) -> Doubles:
         given: of each frame, or one for all, nm, shape (frames or 1, atoms, 3).
         known: atoms that count.
     """
-    x = torch.from_numpy(generated)
-    y = torch.from_numpy(np.asarray(given, dtype=np.float64)).expand(len(generated), -1, -1)
-    weights = torch.zeros(x.shape[1], dtype=torch.float64)
-    weights[torch.from_numpy(known)] = 1.0
-    return np.array(kabsch(x, y, weights).numpy())
+    weights = np.zeros(generated.shape[1])
+    weights[known] = 1.0
+    return superposed(generated, given, weights)
 
 
 def known_atoms(topology: Any, hidden: Bools) -> tuple[Ints, Ints]:

@@ -24,7 +24,7 @@ from latentmd.sampling.paths.batch import KINDS, PathFrames, failed_checks, tors
 from latentmd.sampling.paths.design import DesignTask, check_design
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
 from latentmd.sampling.paths.given import Given, read_given
-from latentmd.sampling.paths.graft import Graft, Told, ToldSteps, known_atoms, superposed, told_by
+from latentmd.sampling.paths.graft import Graft, Told, ToldSteps, known_atoms, laid_on_known, told_by
 from latentmd.sampling.paths.moves import CellChain, cell_chain, moves_of
 from latentmd.sampling.paths.plan import frames_of
 from latentmd.sampling.paths.request import subject_of
@@ -80,12 +80,12 @@ def inpaint_part(part: InpaintPart) -> int:
     key = np.random.SeedSequence([part.seed, part.number])
     rng = np.random.default_rng(key)
     generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
-    given = superposed(part.given.astype(np.float64), part.frames.reference[None], part.heavy)
+    given = laid_on_known(part.given.astype(np.float64), part.frames.reference[None], part.heavy)
 
     tolerance = _TOLERANCE if part.told is None else _TOLD_TOLERANCE
 
     def observe(z: torch.Tensor, t: int) -> tuple[torch.Tensor, Any]:
-        x = superposed(propagator.decode(z, rng), given[t][None], part.heavy)
+        x = laid_on_known(propagator.decode(z, rng), given[t][None], part.heavy)
         square = ((x[:, part.heavy] - given[t][part.heavy]) ** 2).sum(axis=(1, 2))
         return torch.from_numpy(-0.5 * square / tolerance**2).float(), x.__getitem__
 
@@ -97,13 +97,14 @@ def inpaint_part(part: InpaintPart) -> int:
     write_npz(
         part.file,
         {
-            "positions": positions.astype(np.float32), "kinds": np.full(len(joined), KINDS.index("relaxed"), np.int8),
+            "positions": positions.astype(np.float32),
+            "kinds": np.full(len(joined), KINDS.index("relaxed"), np.int8),
             "energies": np.array([energy for _, energy in joined]),
             "failed": failed_checks(positions, part.frames.template),
             "sound": failed_checks(np.stack(drawn.carried), part.frames.template) == "",
             "torsions": torsions_of(positions, part.frames.torsions),
         },
-    )  # fmt: skip
+    )
     return len(positions)
 
 
@@ -266,10 +267,8 @@ def _describe(
     text = "The file's own coordinates of these residues, which were not looked at, serve as comparison here."
     sections = [
         report_page.Section("Residues drawn", text, figures=[(image, "Orange: drawn. Grey: in the file.")]),
-        report_page.Section(
-            "Frames within 30° of the file's", "", table(("torsion", "share of the frames"), rows)
-        ),
-    ]  # fmt: skip
+        report_page.Section("Frames within 30° of the file's", "", table(("torsion", "share of the frames"), rows)),
+    ]
     interval = float(times[1] - times[0])
     return {"residues": list(residues), "frame_interval_ps": interval, "within_30_degrees": near}, sections, image
 

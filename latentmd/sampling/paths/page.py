@@ -213,18 +213,23 @@ def write_page(
     image = overview(plan, drawn, passages)
     write_bytes(folder / "paths.png", image)
     rows = [(way.name, f"{way.count:,}", f"{way.share:.1%} ({way.low:.1%} to {way.high:.1%})") for way in ways[:_ROWS]]
-    states = [(str(s["state"]), s["at"], f"{s['population']:.1%}", f"{s['share_of_path_frames']:.1%}")
-              for s in summary["states"]]  # fmt: skip
+    states = [
+        (str(s["state"]), s["at"], f"{s['population']:.1%}", f"{s['share_of_path_frames']:.1%}")
+        for s in summary["states"]
+    ]
     durations = transitions(plan, passages)
     sections = [
         report.Section("How far to trust it", body=bullets(_trust(summary, request.count))),
         report.Section("Paths", figures=[(image, _CAPTION)]),
         report.Section("Ways between the ends", _ways_text(ways, summary), table(("states", "paths", "share"), rows)),
-        report.Section("States of the model", "Metastable sets of the chain of cells (PCCA+).",
-                       table(("state", "where", "population", "share of path frames"), states)),
+        report.Section(
+            "States of the model",
+            "Metastable sets of the chain of cells (PCCA+).",
+            table(("state", "where", "population", "share of path frames"), states),
+        ),
         report.Section("Transitions", figures=[(durations, "Durations and arrivals")] if durations else []),
         report.Section("What the run did", _METHOD, _work(plan, summary)),
-    ]  # fmt: skip
+    ]
     lead = (
         f"{request.count:,} paths from {plan.ends[0].name} to {plan.ends[1].name} in {format_time(request.time)}, a "
         f"frame every {format_time(request.interval)}"

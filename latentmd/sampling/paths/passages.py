@@ -59,9 +59,12 @@ def read_batches(files: Sequence[Path]) -> Drawn:
     mean = float(np.log(np.average(np.exp(likelihood - likelihood.max()), weights=counts)) + likelihood.max())
     least = min(float(batch["effective"].min()) for batch in found)
     return Drawn(
-        **joined, weight=weight / weight.sum(), log_likelihood=mean, effective=least,
+        **joined,
+        weight=weight / weight.sum(),
+        log_likelihood=mean,
+        effective=least,
         ancestors=sum(int(batch["ancestors"]) for batch in found),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)

@@ -89,11 +89,14 @@ def fill_part(part: UpsamplePart) -> int:
     write_npz(
         part.file,
         {
-            "positions": x.astype(np.float32), "kinds": kinds, "energies": energies,
-            "failed": failed_checks(x, part.frames.template), "sound": made["sound"],
+            "positions": x.astype(np.float32),
+            "kinds": kinds,
+            "energies": energies,
+            "failed": failed_checks(x, part.frames.template),
+            "sound": made["sound"],
             "torsions": torsions_of(x, part.frames.torsions),
         },
-    )  # fmt: skip
+    )
     return len(x)
 
 
@@ -249,10 +252,11 @@ def _describe(
     sections = [
         report_page.Section("Frames filled in", figures=[(image, caption)]),
         report_page.Section(
-            "New frames beside given ones", "Jensen–Shannon distance of each torsion; both sets are finite.",
+            "New frames beside given ones",
+            "Jensen–Shannon distance of each torsion; both sets are finite.",
             table(("torsion", "distance"), rows),
         ),
-    ]  # fmt: skip
+    ]
     return {"frame_interval_ps": every, "stride": stride, "distance_new_to_given": distances}, sections, image
 
 

@@ -168,9 +168,12 @@ class Sampler:
             turn = (u[3] < 0.5).reshape(-1, 1, 1)
             now, later = torch.where(turn, later, now), torch.where(turn, now, later)
         return Batch(
-            now.float() / TURN, later.float() / TURN, group.types[which], group.mask[which],
+            now.float() / TURN,
+            later.float() / TURN,
+            group.types[which],
+            group.mask[which],
             lag.float() * self.peptides.interval,
-        )  # fmt: skip
+        )
 
 
 def read(

@@ -65,13 +65,18 @@ def find_molecules(dataset: Path, interval: float | None = None) -> list[Molecul
     if listing.exists():
         found = _listed(dataset, listing)
     else:
-        found = [_one(folder.name, folder / "topology.pdb", folder) for folder in sorted(dataset.iterdir())
-                 if (folder / "topology.pdb").exists()]  # fmt: skip
+        found = [
+            _one(folder.name, folder / "topology.pdb", folder)
+            for folder in sorted(dataset.iterdir())
+            if (folder / "topology.pdb").exists()
+        ]
         found += [_one(pdb.stem, pdb, dataset, pdb.stem) for pdb in sorted(dataset.glob("*.pdb"))]
     found = [item for item in found if item.trajectories]
     if not found:
-        raise DatasetError(f"{dataset} holds no molecule with trajectories; expected manifest.json, NAME/topology.pdb "
-                           "with trajectories beside it, or NAME.pdb with NAME*.xtc")  # fmt: skip
+        raise DatasetError(
+            f"{dataset} holds no molecule with trajectories; expected manifest.json, NAME/topology.pdb "
+            "with trajectories beside it, or NAME.pdb with NAME*.xtc"
+        )
     return sorted((replace(item, interval=interval) for item in found), key=lambda item: item.name)
 
 
@@ -80,17 +85,20 @@ def _listed(dataset: Path, listing: Path) -> list[MoleculeFiles]:
         rows = json.loads(listing.read_text(encoding="utf-8"))["molecules"]
         found = [
             MoleculeFiles(
-                str(row["name"]), dataset / row["topology"], tuple(dataset / t for t in row["trajectories"]),
+                str(row["name"]),
+                dataset / row["topology"],
+                tuple(dataset / t for t in row["trajectories"]),
                 str(row.get("split", "")),
             )
             for row in rows
-        ]  # fmt: skip
+        ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(f"{listing} is not of the form {_FORM} ({error!r})") from error
     foreign = [item for item in found if item.split not in ("", *SPLITS)]
     if foreign:
-        raise DatasetError(f"{listing}: the split of {foreign[0].name} is {foreign[0].split!r}; "
-                           f"expected {', '.join(SPLITS)}")  # fmt: skip
+        raise DatasetError(
+            f"{listing}: the split of {foreign[0].name} is {foreign[0].split!r}; expected {', '.join(SPLITS)}"
+        )
     missing = [path for item in found for path in (item.topology, *item.trajectories) if not path.exists()]
     if missing:
         raise DatasetError(f"{listing} names {missing[0]}, which does not exist ({len(missing)} files are missing)")
@@ -136,15 +144,20 @@ def dataset_protocol(molecules: Sequence[MoleculeFiles]) -> Protocol:
     for item in molecules:
         for folder in dict.fromkeys(path.parent for path in item.trajectories):
             record = recorded_protocol(folder)
-            known = {k: v for k, v in record.items() if k in ("solvent", "temperature", "friction", "timestep",
-                                                              "hydrogen_mass")}  # fmt: skip
+            known = {
+                k: v
+                for k, v in record.items()
+                if k in ("solvent", "temperature", "friction", "timestep", "hydrogen_mass")
+            }
             files = tuple(record.get("force_field") or ())
             protocol = replace(Protocol(), **known, force_field=files)
             found.setdefault(replace(protocol, force_field=protocol.force_field_files), item.name)
     if len(found) > 1:
         (one, a), (other, b) = list(found.items())[:2]
-        raise DatasetError(f"{a} and {b} were simulated under different conditions, {_shown(one)} and {_shown(other)}; "
-                           "a model holds for one")  # fmt: skip
+        raise DatasetError(
+            f"{a} and {b} were simulated under different conditions, {_shown(one)} and {_shown(other)}; "
+            "a model holds for one"
+        )
     return next(iter(found), Protocol())
 
 

@@ -57,8 +57,10 @@ def train_peptide_paths(
     for number, item in enumerate(molecules):
         waves, found, names, interval = _waves(item, file)
         if interval > settings.longest_lag * (1 + 1e-3):
-            raise DatasetError(f"{item.name} has a frame every {interval:g} ps; expected {settings.longest_lag:g} ps, "
-                               "the longest lag of the path model, or less")  # fmt: skip
+            raise DatasetError(
+                f"{item.name} has a frame every {interval:g} ps; expected {settings.longest_lag:g} ps, "
+                "the longest lag of the path model, or less"
+            )
         latents += waves
         told += [found] * len(waves)
         intervals += [interval] * len(waves)

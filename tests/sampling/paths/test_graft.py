@@ -14,7 +14,7 @@ from latentmd.model.binding import bind
 from latentmd.model.propagator import Propagator
 from latentmd.molecule.chain import SLOTS
 from latentmd.molecule.checks import torsions
-from latentmd.sampling.paths.graft import Graft, ToldSteps, known_atoms, superposed, told_by
+from latentmd.sampling.paths.graft import Graft, ToldSteps, known_atoms, laid_on_known, told_by
 
 
 def _rest(alanine: Any) -> Any:
@@ -32,7 +32,7 @@ def test_superposition_undoes_a_rotation(alanine: Any) -> None:
     rest = _rest(alanine)
     turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     known = np.arange(5)
-    back = superposed((rest @ turn.T + 0.3)[None], rest[None], known)
+    back = laid_on_known((rest @ turn.T + 0.3)[None], rest[None], known)
     assert back[0] == pytest.approx(rest, abs=1e-9)
 
 
