@@ -81,7 +81,7 @@ def surface_figures(frames: WeightedFrames, temperature: float) -> list[tuple[by
         angles = np.rad2deg(frames.torsions[:, [a, b]])
         counts = np.histogram2d(angles[:, 0], angles[:, 1], bins=[edges, edges], weights=frames.weight)[0]
         first, second = figures.symbol(frames.names[a]), figures.symbol(frames.names[b])
-        made, axes = figures.figure(1, 1, width=4.0, height=3.3)
+        made, axes = figures.figure(1, 1, width=4.6, height=3.3)
         figures.plane(axes[0], counts, ("", f"{first} / degrees", f"{second} / degrees"), temperature)
         drawn.append((figures.png(made), f"{first} and {second}"))
     return drawn
