@@ -20,9 +20,8 @@ import numpy as np
 
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.torsions import rotatable_torsions
-from latentmd.sampling.metropolis.guess import peptide_structures
 from latentmd.sampling.metropolis.ladders import Plan, Stretch, run_stretch
-from latentmd.sampling.metropolis.pilot import Choice, Scatter, pilot, scatter
+from latentmd.sampling.metropolis.pilot import Choice, Scatter, peptide_structures, pilot, scatter
 from latentmd.sampling.metropolis.populations import populations
 from latentmd.sampling.metropolis.wells import Well, turns_of, wells
 from latentmd.sampling.preparation import minimised

@@ -22,9 +22,8 @@ from latentmd.analysis.statistics import js_distance
 from latentmd.molecule.checks import topology_arrays, torsions
 from latentmd.molecule.torsions import rotatable_torsions, torsion_name
 from latentmd.replicas.choice import replica_engine
-from latentmd.sampling.metropolis.guess import peptide_structures
 from latentmd.sampling.metropolis.ladders import Plan, Stretch, run_stretch
-from latentmd.sampling.metropolis.pilot import pilot
+from latentmd.sampling.metropolis.pilot import peptide_structures, pilot
 from latentmd.sampling.preparation import minimised
 from latentmd.sampling.scheduler import Serial
 from latentmd.systems.builder import Protocol, build

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from latentmd.cli.main import main
+from latentmd.cli.simulate import show_chains
 from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsResult
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
@@ -100,3 +101,28 @@ def test_the_rule_sees_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.Mo
     result = latentmd("simulate", str(MOLECULES / "chignolin.pdb"), *options)
     assert "plain MD, since trajectories were asked for" in result.output
     assert len(asked) == 1 and asked[0].settings.mode == "md"
+
+
+def test_populations_and_what_is_missing_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = {
+        "frames": 10, "file": "x.xtc",
+        "accepted": {"draw": 0.25}, "effective_samples": 7.0, "missing": ["more"],
+        "notes": ["there was no time for pictures"],
+        "plain_md": {"least_of_chains": {}, "least_at_equal_wall_time": {}},
+        "populations": {
+            "set 1": {"in_words": "0.5 ± 0.1", "degrees": [0.0, 180.0], "period": 360.0},
+            "set 2": {"in_words": "> 0.99 (95 %)", "degrees": [0.0, 180.0], "period": 180.0},
+        },
+        "rings_in_one_shape": [],
+        "remarks": ["Torsions with one well: set 2"],
+    }  # fmt: skip
+    show_chains(ChainsResult(Path("run"), "budget", summary))
+    text = capsys.readouterr().out
+    assert (
+        "25.0% of the drawn torsions" in text
+        and "No state to compare" in text
+        and "set 1: population 0.5 ± 0.1" in text
+        and "set 2: population" not in text
+        and "  Torsions with one well: set 2" in text
+        and "  - more\nthere was no time for pictures\n" in text
+    )

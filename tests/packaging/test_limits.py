@@ -85,7 +85,7 @@ TOO_MANY = {
     "latentmd/sampling/rollout/md.py:md_request",
     "latentmd/training/loop.py:__init__",
     "latentmd/training/peptides/finetune.py:finetune",
-    "latentmd/training/peptides/output.py:write_model",
+    "latentmd/training/peptides/run.py:write_model",
     "latentmd/worlds/run.py:plan_world",
     "systems/dynamics.py:run_md",
 }

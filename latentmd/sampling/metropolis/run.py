@@ -18,16 +18,14 @@ from latentmd.sampling.clock import Deadline, SessionClock
 from latentmd.sampling.errors import Stopped
 from latentmd.sampling.metropolis import control, kinetics
 from latentmd.sampling.metropolis.control import SHARE
-from latentmd.sampling.metropolis.folder import ARRAYS, CHAINS, FRAMES, SUMMARY, ChainsFolder
-from latentmd.sampling.metropolis.guess import guess_torsions
+from latentmd.sampling.metropolis.folder import ARRAYS, CHAINS, FRAMES, SUMMARY, SWEEPS, ChainsFolder, SegmentFiles
 from latentmd.sampling.metropolis.kinetics import energies_of_bursts, measure
 from latentmd.sampling.metropolis.ladders import THIN, Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.page import remarks, write_metropolis_page
 from latentmd.sampling.metropolis.pilot import SWEEPS as PILOT_SWEEPS
-from latentmd.sampling.metropolis.pilot import pilot
+from latentmd.sampling.metropolis.pilot import guess_torsions, pilot
 from latentmd.sampling.metropolis.populations import Populations, populations, unmet_criteria
 from latentmd.sampling.metropolis.schedule import Schedule
-from latentmd.sampling.metropolis.segments import SWEEPS, SegmentFiles
 from latentmd.sampling.metropolis.settings import ChainsResult, ChainsRun
 from latentmd.sampling.metropolis.wells import can_turn, turns_of, wells
 from latentmd.sampling.seeds import REVIEW, keyed_seed

@@ -23,11 +23,10 @@ from latentmd.report import page as report_page
 from latentmd.report.markup import table
 from latentmd.sampling.paths.batch import KINDS, PathFrames, failed_checks, laid_on, structures, torsions_of
 from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
-from latentmd.sampling.paths.given import Given, read_given
+from latentmd.sampling.paths.given import Given, fill_windows, read_given
 from latentmd.sampling.paths.plan import frames_of
 from latentmd.sampling.paths.relax import settle
 from latentmd.sampling.paths.request import Subject, subject_of
-from latentmd.sampling.paths.windows import fill_windows
 from latentmd.sampling.request import Report, no_report, picoseconds
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 from latentmd.units import format_time

@@ -235,7 +235,7 @@ class _Execution:
         from latentmd.sampling.rollout.page import PAGE, write_simulation_page
         from latentmd.sampling.rollout.report import write_report
         from latentmd.sampling.rollout.run_frames import read_run
-        from latentmd.sampling.rollout.trust import next_lines, trust
+        from latentmd.sampling.rollout.summary import next_lines, trust
 
         plan, protocol, deadline = self.plan, self.plan.prepared.molecule.protocol, self.budget.deadline
         reference, found = plan.reference.reference if plan.reference else None, zero_shot_of(self.folder.path)

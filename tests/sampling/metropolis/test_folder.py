@@ -9,7 +9,9 @@ import pytest
 
 from latentmd.io.atomic import OutputError
 from latentmd.io.folder import RECORD, Policy
-from latentmd.sampling.metropolis.folder import SUMMARY, ChainsFolder, open_folder
+from latentmd.sampling.metropolis.folder import SUMMARY, ChainsFolder, SegmentFiles, open_folder, skipped
+from latentmd.sampling.metropolis.ladders import Piece
+from latentmd.sampling.metropolis.tempering import Counts
 
 
 def _open(path: Path, policy: Policy, seed: int = 1) -> ChainsFolder:
@@ -44,3 +46,38 @@ def test_arrays_are_made_by_the_first_session_only(tmp_path: Path) -> None:
     first = folder.made_once("a/b.npz", lambda: {"x": np.arange(3)})
     again = folder.made_once("a/b.npz", lambda: {"x": np.arange(5)})
     assert first["x"].size == again["x"].size == 3
+
+
+def _piece(rng: np.random.Generator, task: int, sweeps: int) -> Piece:
+    counts = Counts()
+    counts.add("draw 0", np.array([True, False, bool(task)]), np.full((3, 1), 2.0))
+    return Piece(
+        rng.standard_normal((sweeps // 5, 3, 5, 3)).astype(np.float32),
+        rng.standard_normal((sweeps, 3)),
+        cold=rng.standard_normal((sweeps, 3, 2)).astype(np.float32),
+        angles=np.zeros((sweeps, 6, 1)),
+        end=rng.standard_normal((6, 5, 3)),
+        counts=counts,
+        calls=10 + task,
+    )
+
+
+def test_segments_of_two_tasks_with_three_chains_each(tmp_path: Path) -> None:
+    files, rng = SegmentFiles(tmp_path, 2), np.random.default_rng(0)
+    assert files.least == 0 and files.end(0) is None
+    pieces = {(task, n): _piece(rng, task, sweeps) for task in (0, 1) for n, sweeps in enumerate((10, 10 + 5 * task))}
+    for (task, _), piece in pieces.items():
+        files.write(task, piece)
+    assert [files.sweeps(task) for task in (0, 1)] == [20, 25] and files.least == 20
+    expected = [np.concatenate([pieces[t, n].energies[:, c] for n in (0, 1)])[10:20] for t in (0, 1) for c in range(3)]
+    np.testing.assert_array_equal(files.read(20, "energies"), expected)
+    assert files.read(20, "positions").shape == (6, 2, 5, 3) and files.read(20, "positions").dtype == np.float32
+    assert files.read(20, "angles").shape == (6, 10, 2)
+    np.testing.assert_array_equal(files.end(0), pieces[0, 1].end)
+    counts, calls = files.counts()
+    assert calls == 42 and counts.rows() == [("draw 0", 12, 0.5, 0.5)]
+
+
+@pytest.mark.parametrize(("sweeps", "left_out"), [(5, 0), (35, 15), (200, 100), (900, 100), (1000, 200), (2700, 500)])
+def test_a_fifth_of_many_sweeps_is_left_out(sweeps: int, left_out: int) -> None:
+    assert skipped(sweeps) == left_out

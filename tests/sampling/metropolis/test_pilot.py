@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from openmm.app import PDBFile
 
-from latentmd.molecule.checks import topology_arrays
-from latentmd.molecule.torsions import rotatable_torsions
+from latentmd.molecule.checks import topology_arrays, torsions
+from latentmd.molecule.torsions import amide_torsions, rotatable_torsions
 from latentmd.sampling.metropolis import pilot as module
 from latentmd.sampling.metropolis.blocks import Torsions
 from latentmd.sampling.metropolis.ladders import Piece, Plan, Stretch, run_stretch
-from latentmd.sampling.metropolis.pilot import KERNELS, Scatter, block_weights, kernels, scatter
+from latentmd.sampling.metropolis.pilot import KERNELS, Scatter, block_weights, kernels, peptide_structures, scatter
 from latentmd.sampling.metropolis.tempering import Counts
 from latentmd.sampling.scheduler import Serial
+from latentmd.systems.builder import build
+from latentmd.systems.bundled import bundled
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +72,19 @@ def test_a_molecule_without_a_bond_to_turn_is_moved_by_the_ladder(plan: Plan, mo
         "hamiltonian", "exchange",
     }  # fmt: skip
     assert any("replica exchange" in sentence for sentence in ring.not_sampled())
+
+
+def test_structures_of_a_peptide_are_spread_and_trans() -> None:
+    molecule = build(bundled("trialanine"))
+    reference = np.asarray(molecule.positions._value)
+    drawn = peptide_structures(molecule.topology, reference, seed=1)
+    assert drawn is not None and drawn.shape == (KERNELS, *reference.shape) and np.isfinite(drawn).all()
+    amides = amide_torsions(*topology_arrays(molecule.topology))
+    assert (np.cos(torsions(drawn, amides)) < 0).mean() > 0.95
+    again = peptide_structures(molecule.topology, reference, seed=1)
+    np.testing.assert_array_equal(again, drawn)
+
+
+def test_nothing_is_said_about_a_peptide_that_is_too_long() -> None:
+    pdb = PDBFile(str(bundled("chignolin")))
+    assert peptide_structures(pdb.topology, np.asarray(pdb.positions._value), seed=1) is None

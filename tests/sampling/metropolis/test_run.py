@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from latentmd.sampling.errors import RunInterrupted
-from latentmd.sampling.metropolis import kinetics, ladders, pilot, schedule, segments
+from latentmd.sampling.metropolis import folder, kinetics, ladders, pilot, schedule
 from latentmd.sampling.metropolis import populations as populations_module
 from latentmd.sampling.metropolis import run as chains
 from latentmd.sampling.metropolis.chains import chains as sample
@@ -31,7 +31,7 @@ def run(out: Path, precision: float = ANYTHING, **options: Any) -> Any:
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chains, "SWEEPS", 10)
-    monkeypatch.setattr(segments, "SWEEPS", 10)
+    monkeypatch.setattr(folder, "SWEEPS", 10)
     monkeypatch.setattr(ladders, "DRAWN", 4)
     monkeypatch.setattr(ladders, "REPLICAS", 8)
     monkeypatch.setattr(pilot, "SWEEPS", (6, 6))

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from latentmd.io.atomic import OutputError
-from latentmd.model.peptide_file import read_peptide_manifest
+from latentmd.model.peptide_file import load_peptides, read_peptide_manifest
+from latentmd.systems.protocol import Protocol
 from latentmd.training.peptides.dataset import DatasetError
-from latentmd.training.peptides.run import PeptideSettings, train_peptides
+from latentmd.training.peptides.run import PeptideSettings, coverage_of, train_peptides, write_model
 
 SIZES = {"dim": 8, "n_slow": 8, "encoder_width": 16, "encoder_depth": 1, "width": 24, "depth": 1, "causal_depth": 1,
          "heads": 2}  # fmt: skip
@@ -75,3 +76,39 @@ def test_a_data_set_without_training_molecules_is_refused(peptide_dataset: Path,
     (tmp_path / "manifest.json").write_text(json.dumps({"molecules": [_row(peptide_dataset, "trialanine", "test")]}))
     with pytest.raises(DatasetError, match="no molecule to train on"):
         train_peptides(tmp_path, tmp_path / "many.pt", SETTINGS)
+
+
+# More of `write_model` is in test_run.py.
+
+
+def test_coverage_is_the_residues_and_ends_of_the_table() -> None:
+    capped = coverage_of(["ACE first: a", "ALA inner: b", "HIE inner: c", "NME last: d"], Protocol(temperature=310.0))
+    assert capped.residues == {"ALA", "HIS"} and capped.ends == {"ACE", "NME"}
+    assert capped.temperature == (310.0, 310.0) and capped.lengths == (1, 8)
+    assert capped.force_field == Protocol().force_field_files
+    free = coverage_of(["ALA first: a", "GLY last: b"], Protocol())
+    assert free.ends == {""} and free.residues == {"ALA", "GLY"}
+
+
+def test_a_model_written_again_is_the_same_model(tmp_path: Path) -> None:
+    import numpy as np
+    import torch
+    from openmm.app import PDBFile
+
+    from latentmd.evaluation.residue_table import ResidueTable
+    from latentmd.molecule.chain import chain
+    from latentmd.systems.bundled import bundled
+
+    file, pdb = load_peptides(), PDBFile(str(bundled("trialanine")))
+    found = chain(pdb.topology, np.asarray(pdb.getPositions(asNumpy=True)._value))
+    manifest = write_model(
+        tmp_path / "again.pt", file.model, ResidueTable.of(file.statistics), [found], protocol=Protocol(),
+        frame_interval=10.0, name="again", held_out=["b", "a", "b"],
+    )  # fmt: skip
+    assert manifest.sequences == [found.sequence] and manifest.held_out == ["a", "b"]
+    again = load_peptides(tmp_path / "again.pt")
+    for name, value in file.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name])
+    assert set(again.statistics["kinds"].tolist()) == set(found.types[:, 0].tolist())
+    assert again.statistics["table_counts"].sum() == file.statistics["table_counts"].sum()
+    assert again.manifest.coverage == file.manifest.coverage
