@@ -89,8 +89,8 @@ Examples:
 @click.option("--burst", type=Time(), help="Alternation: MD at the end of a cycle. [default: 2ps]")
 @click.option(
     "--settle",
-    type=click.BOOL,
-    metavar="on|off",
+    type=click.Choice(["on", "off"]),
+    callback=lambda _context, _option, value: None if value is None else value == "on",
     help="Settle decoded structures by a short run of MD before they are written. [default: on]",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness.")
