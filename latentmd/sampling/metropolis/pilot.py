@@ -111,6 +111,8 @@ def pilot(
     weights = np.full(len(plan.blocks), 1 / max(len(plan.blocks), 1))
     counts, made = Counts(), 0
     for stage, sweeps in enumerate(SWEEPS, 1):
+        if deadline is not None and deadline.over:
+            break
         ends_by = Deadline(_SHARES[stage] * left)
         seeds = [keyed_seed(seed, stage, PLAN, 10 + task) for task in range(number)]
         work = [

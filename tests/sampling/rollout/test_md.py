@@ -133,6 +133,7 @@ def test_ctrl_c_and_sigterm_leave_readable_files(tmp_path: Path, start: Any, num
         assert frames.n_frames == int(np.sum(rows["walker"] == walker)) > 0
     summary = json.loads((out / "summary.json").read_text())
     assert summary["status"] == "interrupted" and sum(summary["frames"]) == len(rows["walker"])
+    assert (out / "evaluation.html").exists() and (out / "report.png").exists()
 
 
 def test_full_disk_fails_with_a_message_and_keeps_whole_frames(tmp_path: Path, start: Any) -> None:
