@@ -78,8 +78,11 @@ def benchmark(
         from latentmd.model.propagator import Propagator
 
         progress("loading the model")
-        propagator = Propagator(model, device)
-        _check_covered(propagator, molecule, pdb)
+        loaded = Propagator(model, device)
+        try:
+            propagator = loaded.arranged(molecule.topology, molecule.positions._value)
+        except ValueError as error:
+            raise BenchmarkError(f"{pdb}: {error}") from error
         progress("measuring the peak")
         peak = speed.matmul_peak(propagator.device.type, seconds)
         rows += surrogate_rows(propagator, molecule, walkers, seconds=seconds, peak=peak, progress=progress)
@@ -92,14 +95,6 @@ def benchmark(
         record.write_json(folder / "benchmark.json", document)
         (folder / "benchmark.png").write_bytes(speed.plot(rows, scan))
     return document
-
-
-def _check_covered(propagator: Propagator, molecule: Molecule, pdb: str | Path) -> None:
-    if not propagator.manifest.covers(molecule.topology):
-        raise BenchmarkError(
-            f"{pdb} holds a molecule of {molecule.topology.getNumAtoms()} atoms that model "
-            f"{propagator.manifest.name!r} does not cover; see `latentmd inspect` for the one it does"
-        )
 
 
 def openmm_rows(molecule: Molecule, seconds: float, progress: Progress) -> list[Row]:

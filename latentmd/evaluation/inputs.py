@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,28 @@ from latentmd.arrays import Floats
 from latentmd.io.formats import trajectories_in
 from latentmd.units import format_time
 
+if TYPE_CHECKING:
+    from latentmd.model.propagator import Propagator
+
 _NS_PER_DAY = 86400 / 1000  # ns/day in one ps/s
+
+
+def in_order_of(propagator: Propagator, topology: Any, structure: Floats, top: str | Path) -> Propagator:
+    """A model with its atoms in the order of a file's.
+
+    Args:
+        propagator: the model.
+        topology: of the file.
+        structure: of the file, nm, shape (atoms, 3).
+        top: the file, for the message.
+
+    Raises:
+        EvaluationError: it holds another molecule.
+    """
+    try:
+        return propagator.arranged(topology, structure)
+    except ValueError as error:
+        raise EvaluationError(f"{top}: {error}") from error
 
 
 def trajectory_files(paths: Sequence[str | Path]) -> list[Path]:

@@ -16,7 +16,7 @@ from latentmd.analysis.features import EvaluationError, FeatureSpec
 from latentmd.analysis.metric import Metric
 from latentmd.arrays import Floats
 from latentmd.evaluation import rollouts as model
-from latentmd.evaluation.inputs import trajectory_files
+from latentmd.evaluation.inputs import in_order_of, trajectory_files
 from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress, Tick
 from latentmd.report import figures, markup, record
@@ -73,10 +73,9 @@ def latents(
 
     progress("loading the model")
     propagator = Propagator(name)
-    topology, _ = features.load_topology(Path(top))
+    topology, structure = features.load_topology(Path(top))
     spec = features.feature_spec(topology)
-    if topology.n_atoms != propagator.n_atoms:
-        raise EvaluationError(f"{top} holds {topology.n_atoms} atoms and the model covers {propagator.n_atoms}")
+    propagator = in_order_of(propagator, topology, structure[0], top)
     progress("reading")
     files = trajectory_files(trajectories)
     runs, spacing = load_positions(files, str(top), interval)

@@ -21,7 +21,7 @@ from latentmd.evaluation.baselines import chosen_baselines, frame_baselines
 from latentmd.evaluation.compare import POSITIVE_PHI, compare, point_values
 from latentmd.evaluation.document import document
 from latentmd.evaluation.frames import structure_metrics
-from latentmd.evaluation.inputs import trajectory_files
+from latentmd.evaluation.inputs import in_order_of, trajectory_files
 from latentmd.evaluation.settings import FRAME_BASELINES, MODEL_BASELINES, EvaluationSettings
 from latentmd.evaluation.speed import TARGETS, AccuracyCurve, accuracy_curve
 from latentmd.evaluation.trajectories import speed_metrics
@@ -83,19 +83,18 @@ class SurrogateRun:
         progress: called with the name of each stage.
 
     Raises:
-        EvaluationError: the file holds another number of atoms than the model covers.
+        EvaluationError: the file holds another molecule than the model covers.
     """
 
     def __init__(
         self, propagator: Propagator, top: Path, settings: EvaluationSettings, sizes: Sizes, progress: Progress
     ) -> None:
-        self.propagator, self.top, self.sizes, self.progress = propagator, top, sizes, progress
+        self.top, self.sizes, self.progress = top, sizes, progress
         self.settings = settings
-        self.topology, _ = features.load_topology(top)
+        self.topology, structure = features.load_topology(top)
+        self.propagator = in_order_of(propagator, self.topology, structure[0], top)
         self.spec: FeatureSpec = features.feature_spec(self.topology)
         self.rng = np.random.Generator(np.random.Philox(settings.seed))
-        if self.topology.n_atoms != propagator.n_atoms:
-            raise EvaluationError(f"{top} holds {self.topology.n_atoms} atoms, the model covers {propagator.n_atoms}")
 
     def evaluate(
         self, reference: Sequence[str | Path], train: Sequence[str | Path], step: float | None
