@@ -25,6 +25,7 @@ Emit = Callable[..., None]
 RETRIES = 20  # resubmissions of a task whose worker died; more deaths mean that someone is stopping the workers
 _PATIENCE = 20.0  # seconds that workers get to finish the frame they are at
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds before a dead worker is replaced, doubled with every death in a row
+_GRACE = 2.0  # seconds that workers without a message get to end once the time is over
 _POLL = 0.2  # seconds between looks at the clock while nothing comes
 
 
@@ -124,20 +125,25 @@ class LocalProcesses:
 
         self._start(len(jobs))
         working = list(self._workers[: len(jobs)])
-        ending = False
+        ending, heard = float("inf"), set[_Worker]()
         try:
             for worker, job in zip(working, jobs, strict=True):
                 worker.send("job", cloudpickle.dumps(job))
             while working:
-                if not ending and over():
-                    ending = True
+                if ending == float("inf") and over():
+                    ending = time.monotonic()
                     for worker in working:
                         worker.stop()
                 for worker, replies, alive in self._listen(working):
-                    if ending and not alive:  # it had not even begun to listen
+                    if ending < float("inf") and not alive:  # it had not even begun to listen
                         working.remove(worker)
                         continue
+                    heard.update([worker] if replies else [])
                     _take_job(worker, replies, alive, working, on_message)
+                if time.monotonic() > ending + _GRACE:
+                    for worker in [worker for worker in working if worker not in heard]:  # it has written nothing yet
+                        worker.kill()
+                        working.remove(worker)
         except BaseException:
             for worker in working:
                 worker.stop()

@@ -90,6 +90,15 @@ def test_workers_that_have_not_begun_at_the_deadline_are_no_failure() -> None:
         processes.run_jobs([Evaluate("1/0")] * 2, lambda message: None, lambda: True)
 
 
+def test_a_worker_that_prepares_beyond_the_deadline_is_ended() -> None:
+    begun = time.monotonic()
+    with LocalProcesses(1) as processes:
+        processes.run_jobs([Evaluate("emit('ready')")], lambda message: None)
+        deadline = Deadline(0.5)
+        processes.run_jobs([Evaluate("import time; time.sleep(600)")], lambda message: None, lambda: deadline.over)
+    assert time.monotonic() - begun < 300
+
+
 def test_cores_is_at_least_one() -> None:
     assert cores() >= 1
 
