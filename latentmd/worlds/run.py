@@ -22,7 +22,7 @@ from latentmd.worlds import evaluation, plots
 from latentmd.worlds.config import WorldConfig, check_predictor_kind, merged, recipe, world_config
 from latentmd.worlds.data import WorldData, vector_state, world_data
 from latentmd.worlds.model import WorldManifest, save_world
-from latentmd.worlds.train import TrainedWorld, measure, train_parts
+from latentmd.worlds.stages import TrainedWorld, measure, train_parts
 
 MODEL, TABLE, CHECKPOINTS = "model.pt", "table.json", "checkpoints"
 _WORLD = RunFiles("world", (CHECKPOINTS, MODEL, TABLE, "training.csv", "*.png", "forecast.gif"))

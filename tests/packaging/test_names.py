@@ -23,7 +23,6 @@ MOST_FILES = {
     "relaxation.py": 3,
     "stages.py": 3,
     "torsions.py": 3,
-    "train.py": 3,
 }
 USUAL = 2
 

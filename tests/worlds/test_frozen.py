@@ -12,7 +12,7 @@ from latentmd.systems.toy.two_balls import TwoBalls
 from latentmd.training.run import TrainingRun
 from latentmd.worlds.config import world_config
 from latentmd.worlds.data import world_data
-from latentmd.worlds.train import train_encoder, train_parts
+from latentmd.worlds.stages import train_encoder, train_parts
 
 TINY = {
     "horizon": 3,

@@ -7,11 +7,22 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from latentmd.encoders.vectors import StandardEncoder
+from latentmd.systems.toy.double_well import DoubleWell
 from latentmd.systems.toy.world import world
+from latentmd.training.run import TrainingRun
 from latentmd.worlds.config import PredictorKind, WorldConfig, recipe, world_config
 from latentmd.worlds.data import world_data
-from latentmd.worlds.stages import new_encoder, new_predictor, new_readout, readout_stage, world_predictor_stage
+from latentmd.worlds.stages import (
+    new_encoder,
+    new_predictor,
+    new_readout,
+    readout_stage,
+    train_encoder,
+    world_predictor_stage,
+)
 
 CONFIG = WorldConfig.model_validate(
     {"world": "x", "observe": "y", "horizon": 3, "data": {"frames": 30},
@@ -65,3 +76,12 @@ def test_what_is_encoded_can_be_read_out(name: str, observe: str) -> None:
     assert z.shape[0] == 3 and z.ndim == 3
     readout = new_readout(data.train.seen, z.shape[1], z.shape[2], config)
     assert readout(z, torch.zeros(3, 0)).shape == data.train.seen[0][:3].shape
+
+
+def test_an_encoder_without_weights_is_used_as_it_is(tmp_path) -> None:
+    config = world_config("double-well", "state", {}, {"data": {"train": 2, "test": 1}})
+    data = world_data(DoubleWell(), config)
+    run = TrainingRun(tmp_path, tmp_path / "log.csv", lambda *_: None, "cpu", "32-true", devices=1, resume=False)
+    given: nn.Module = StandardEncoder(torch.from_numpy(np.concatenate(data.train.observations)))
+    found, predictor = train_encoder(data, config, run, given)
+    assert found is given and predictor is None and not list(tmp_path.iterdir())
