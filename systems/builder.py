@@ -50,9 +50,14 @@ def build(pdb: str | Path, protocol: Protocol = _DEFAULT) -> Molecule:
         protocol: solvent, force field, temperature, friction, time step, hydrogen mass, and choices about the file.
 
     Raises:
+        TypeError: an argument of another type.
         MoleculeError: the file is missing, empty or unreadable, its molecule is incomplete in a way that cannot be
             mended, or holds residues that the force field does not describe.
     """
+    expected = ("pdb", pdb, (str, Path), "the path of a file"), ("protocol", protocol, Protocol, "a Protocol")
+    for name, value, types, what in expected:
+        if not isinstance(value, types):
+            raise TypeError(f"{name} is {value!r}; expected {what}")
     path = Path(pdb)
     if brings_force_field(path, protocol.inputs):
         return build_own(path, protocol)

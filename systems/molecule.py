@@ -36,6 +36,10 @@ class Molecule:
     notes: tuple[str, ...] = field(default=())
     own_force_field: tuple[str, ...] = field(default=())
 
+    def __repr__(self) -> str:
+        solvent, files = self.protocol.solvent, ", ".join(self.own_force_field or self.protocol.force_field_files)
+        return f"<Molecule of {self.topology.getNumAtoms()} atoms, {files}, {solvent} solvent>"
+
     def context(
         self, integrator: openmm.Integrator, platform: str | None = None, threads: int | None = None
     ) -> openmm.Context:

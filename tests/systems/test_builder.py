@@ -157,3 +157,10 @@ def test_molecules_survive_a_pickle() -> None:
     molecule = build(ALANINE)
     copy = pickle.loads(pickle.dumps(molecule))
     assert energy(copy.system, copy.positions) == pytest.approx(energy(molecule.system, molecule.positions), abs=1e-9)
+
+
+def test_arguments_of_another_type_are_named() -> None:
+    with pytest.raises(TypeError, match="pdb is 5; expected the path of a file"):
+        build(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="protocol is 'implicit'; expected a Protocol"):
+        build("a.pdb", "implicit")  # type: ignore[arg-type]
