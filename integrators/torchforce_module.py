@@ -132,7 +132,8 @@ class SoundStructure(nn.Module):
 def volumes(x: Tensor, quads: Tensor) -> Tensor:
     """Signed volume [quads] nm³ at each atom of three of its neighbours; x [atoms, 3] nm, quads [quads, 4]."""
     a, b, c = x[quads[:, 1]] - x[quads[:, 0]], x[quads[:, 2]] - x[quads[:, 0]], x[quads[:, 3]] - x[quads[:, 0]]
-    return (a * torch.linalg.cross(b, c)).sum(dim=-1)
+    out: Tensor = (a * torch.linalg.cross(b, c)).sum(dim=-1)
+    return out
 
 
 class LatentForce(nn.Module):

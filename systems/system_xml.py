@@ -93,7 +93,7 @@ def _complete_bonds(source: Path, topology: app.Topology, system: openmm.System,
     ours = {frozenset((a.index, b.index)) for a, b in topology.bonds()}
     theirs = _bonds(system, [a.element is app.element.hydrogen for a in atoms])
     custom = _custom_bonds(system)
-    theirs |= {pair for pair in custom if _near(*pair, atoms, positions)}
+    theirs |= {frozenset((i, j)) for i, j in map(sorted, custom) if _near(i, j, atoms, positions)}
     if not theirs:
         return []
     wrong = sorted(sorted(pair) for pair in ours - theirs - custom)

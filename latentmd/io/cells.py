@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from latentmd.arrays import Floats, Ints
+from latentmd.arrays import Bools, Floats, Ints
 from latentmd.molecule.bonds import spanning_tree
 from latentmd.molecule.checks import bond_lengths
 
@@ -79,10 +79,10 @@ class Bonds:
         return None if _FOLDED < middle[worst] < CUT else worst
 
 
-def _holds(positions: Floats, cells: Floats) -> Floats:
+def _holds(positions: Floats, cells: Floats) -> Bools:
     """Whether each frame fits into its box, shape (frames,)."""
     heights = np.stack([cells[:, i, i] for i in range(3)], axis=1)
-    usable = np.isfinite(cells).all(axis=(1, 2)) & (heights > 0).all(axis=1)
+    usable = np.asarray(np.isfinite(cells).all(axis=(1, 2)) & (heights > 0).all(axis=1))
     safe = np.where(usable[:, None, None], cells, np.eye(3))
     shares = positions @ np.linalg.inv(safe)
     return np.asarray(usable & (np.ptp(shares, axis=1) < _ROOM).all(axis=1))

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-_PACKED = {".gz": gzip.open, ".bz2": bz2.open}
+_PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
 
 
 @dataclass(frozen=True)

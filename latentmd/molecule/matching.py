@@ -99,7 +99,8 @@ def _search(a: Chemistry, b: Chemistry, xy: Structures) -> list[int]:
             return []
         if not several:
             break
-        one = min(min(several, key=lambda members: (len(members), members)), key=lambda i: (a.names[i], i))
+        fewest = min(several, key=lambda members: (len(members), members))
+        one = min(fewest, key=lambda i: (a.names[i], i))
         colours = _fixed(one, labels, bonds, colours, sides)
     core = {colours[i]: i - n for i in range(n, 2 * n) if i not in leaves}
     order = [-1] * n

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 from latentmd.io.folder import Policy, policy_of
@@ -71,7 +71,7 @@ class RolloutSettings:
     settle: bool = True
     inputs: InputOptions = DEFAULT_INPUTS
     wall: float | None = None
-    begun: float = field(default_factory=time.monotonic)
+    begun: float = field(default_factory=monotonic)
     equilibration: float = 100.0
     closer: bool = False
 

@@ -17,7 +17,7 @@ _SKIPPED = frozenset(
 )
 
 
-class GromacsTopology(app.GromacsTopFile):
+class GromacsTopology(app.GromacsTopFile):  # type: ignore[misc]
     """A topology that knows what of it OpenMM left out.
 
     Args:

@@ -10,18 +10,16 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from latentmd.model.manifest import ZeroShot
 from latentmd.model.zero_shot import next_commands, zero_shot_facts
 from latentmd.sampling.models import BOUND
-from latentmd.sampling.rollout.plan import RolloutPlan
 from latentmd.units import format_time
 
 if TYPE_CHECKING:
-    from latentmd.model.manifest import ZeroShot
+    from latentmd.model.manifest import Manifest, ZeroShot
     from latentmd.sampling.rollout.plan import RolloutPlan
 
 
@@ -39,7 +37,8 @@ def trust(plan: RolloutPlan, found: ZeroShot | None) -> list[str]:
     accepted = "latent steps are accepted as they come, so that populations and times are the model's"
     if found is not None:
         return [*zero_shot_facts(found), accepted]
-    name, frames = plan.model.manifest.name, plan.model.manifest.reference.frames
+    manifest = cast("Manifest", plan.model.manifest)  # a model of many says how near the molecule is
+    name, frames = manifest.name, manifest.reference.frames
     trained = f"the model {name} was trained on MD of this molecule" + (f", {frames:,} frames" if frames else "")
     return [trained, f"{accepted}; `latentmd inspect {name}` has how near they came to MD"]
 
