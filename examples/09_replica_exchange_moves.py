@@ -56,4 +56,5 @@ coldest = []
 sampler.reporters.append(lambda s: coldest.append(s.replicaConformation[s.replicaStateIndex.index(0)]))
 sampler.simulate(100)
 phi = plan.torsions.angles(np.array([state.getPositions(asNumpy=True)._value for state in coldest]))[:, 1]
-print(f"{sampler.accepted} of {sampler.tried} moves accepted; φ > 0 in {np.mean(phi > 0):.1%} of the frames at 300 K")
+positive = 100 * np.mean(phi > 0)
+print(f"{sampler.accepted} of {sampler.tried} moves accepted; φ > 0 in {positive:.1f} % of the frames at 300 K")

@@ -11,7 +11,7 @@ made = latentmd.paths(
     model="alanine-dipeptide", origin=1, target=3, time="500ps", every="10ps", count=20, seed=1, out="paths"
 )
 for way in made.summary["channels"]:
-    print(f"{way['share']:.0%} of the paths by states {way['states']}")
+    print(f"{100 * way['share']:.0f} % of the paths by states {way['states']}")
 print(f"probability of the end after 500 ps: {np.exp(made.summary['log_probability_of_end']['model']):.3f}")
 
 # The ten frames around the transition of the first path, filled in.

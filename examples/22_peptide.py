@@ -11,15 +11,15 @@ run = latentmd.simulate(bundled("met_enkephalin"), mode="latent", time="10ns", w
 found = run.summary["model"]["zero_shot"]
 print(f"{found['sequence']}, trained on it: {found['trained']}; nearest: {found['nearest'][0][0]}")
 pairs, far = found["pairs"], found["latent_distance"]
-print(f"{pairs:.0%} of its pairs of neighbours occur in training; latent distance {far:.1f}")
+print(f"{100 * pairs:.0f} % of its pairs of neighbours occur in training; latent distance {far:.1f}")
 
 frames = mdtraj.join([mdtraj.load(str(file), top=str(run.topology)) for file in run.trajectories])
 ends = frames.topology.select("name CA")[[0, -1]]
 print(f"{len(frames)} frames; end to end {mdtraj.compute_distances(frames, [ends]).mean():.2f} nm on average")
 atoms, psi = mdtraj.compute_psi(frames)
 for first, angles in zip(atoms[:, 0], np.degrees(psi).T, strict=True):
-    helical = np.mean((angles > -90) & (angles < 30))
-    print(f"{frames.topology.atom(first).residue}: psi between -90 and 30 degrees in {helical:.0%} of the frames")
+    helical = 100 * np.mean((angles > -90) & (angles < 30))
+    print(f"{frames.topology.atom(first).residue}: psi between -90 and 30 degrees in {helical:.0f} % of the frames")
 
 # The same model as a file of this peptide alone, for OpenMM and ASE integrators.
 manifest = latentmd.bind_file(bundled("met_enkephalin"), "enkephalin.pt")

@@ -1,4 +1,4 @@
-"""Units: nm, ps, kJ/mol and K inside; times with a unit, such as "10ns", where people type them."""
+"""Units: nm, ps, kJ/mol and K inside; times with a unit, such as "10ns", and per cent where people read or type."""
 
 from __future__ import annotations
 
@@ -45,6 +45,16 @@ def parse_time(text: str) -> float:
     if not (time > 0 and math.isfinite(time)):
         raise ValueError(f"time {text!r} is not positive; {expected}")
     return time
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share as people read it, per cent with `digits` decimals.
+
+    Example:
+        >>> percent(0.999, 1), percent(0.5)
+        ('99.9 %', '50 %')
+    """
+    return f"{100 * share:.{digits}f} %"
 
 
 def format_time(time: float) -> str:

@@ -1,4 +1,4 @@
-"""Times with units."""
+"""Times with units, shares in per cent."""
 
 from __future__ import annotations
 
@@ -41,3 +41,7 @@ def test_format_time_round_trips(time: float) -> None:
 
 def test_thermal_energy_at_room_temperature() -> None:
     assert units.thermal_energy(298.15) == pytest.approx(2.4790, abs=1e-4)
+
+
+def test_percent() -> None:
+    assert (units.percent(0.9987, 2), units.percent(1.0), units.percent(0.0)) == ("99.87 %", "100 %", "0 %")

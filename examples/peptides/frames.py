@@ -71,8 +71,9 @@ def main() -> None:
             ]
             print(
                 f"{folder} {kind}: {part.sum():,} frames, nearer than MD {np.sum(contacts[part] < least)} (least "
-                f"{contacts[part].min():.3f}), above {np.mean(~(energies[part] <= high)):.2%}, below "
-                f"{np.mean(energies[part] < low):.2%}, median {np.median(energies[part]) - median:+.1f} kJ/mol, "
+                f"{contacts[part].min():.3f}), above {100 * np.mean(~(energies[part] <= high)):.2f} %, "
+                f"below {100 * np.mean(energies[part] < low):.2f} %, "
+                f"median {np.median(energies[part]) - median:+.1f} kJ/mol, "
                 f"torsions {torsion_distance(frames[part], md):.3f}, checks failed: {', '.join(failed) or 'none'}"
             )
 

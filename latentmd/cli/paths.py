@@ -10,7 +10,7 @@ import click
 
 from latentmd.cli.common import Time, input_options, run_errors
 from latentmd.cli.progress import Display
-from latentmd.units import format_time
+from latentmd.units import format_time, percent
 
 if TYPE_CHECKING:
     from latentmd.sampling.paths.fill import FillResult
@@ -170,7 +170,9 @@ def paths_command(pdbs: tuple[Path, ...], **options: Any) -> None:
             f"{format_time(summary['time_ps'])}, {frames:,} frames, in {summary['wall_seconds']['total']:.1f} s"
         )
         for way in summary["channels"][:4]:
-            click.echo(f"  {way['share']:.0%} by states {way['states']} ({way['low']:.0%} to {way['high']:.0%})")
+            click.echo(
+                f"  {percent(way['share'])} by states {way['states']} ({percent(way['low'])} to {percent(way['high'])})"
+            )
         if summary["frames_failing_checks"]:
             click.echo(f"{summary['frames_failing_checks']} frames fail a structure check; provenance.csv says which")
         for note in summary["notes"]:

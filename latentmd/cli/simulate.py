@@ -9,6 +9,7 @@ import click
 
 from latentmd.cli.common import Time, WallTime, input_options, run_errors, show_result
 from latentmd.cli.progress import Display
+from latentmd.units import percent
 
 if TYPE_CHECKING:
     from latentmd.sampling.metropolis.settings import ChainsResult
@@ -22,7 +23,9 @@ def show_chains(result: ChainsResult) -> None:
 
     summary = result.summary
     taken, effective = summary["accepted"].get("draw"), summary["effective_samples"]
-    moves = f"{taken:.1%} of the drawn torsions accepted" if taken is not None else "rings moved by the ladder only"
+    moves = (
+        f"{percent(taken, 1)} of the drawn torsions accepted" if taken is not None else "rings moved by the ladder only"
+    )
     least = "no well from 1 to 99 %" if effective is None else f"at least {effective:.0f} effective samples of a state"
     click.echo(f"{summary['frames']} frames of equal weight, {least}; {moves}")
     for name, population in summary["populations"].items():

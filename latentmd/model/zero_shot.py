@@ -7,6 +7,7 @@ from shlex import quote
 
 from latentmd.model.manifest import ZeroShot
 from latentmd.model.peptide_file import NAME
+from latentmd.units import percent
 
 
 def zero_shot_lines(found: ZeroShot, source: str, sound: float | None = None) -> list[str]:
@@ -19,7 +20,7 @@ def zero_shot_lines(found: ZeroShot, source: str, sound: float | None = None) ->
     """
     lines = zero_shot_facts(found)
     if sound is not None:
-        lines.append(f"structure checks: {sound:.1%} of frames pass")
+        lines.append(f"structure checks: {percent(sound, 1)} of frames pass")
     exact, *tuned = next_commands(found, source)
     return [*lines, f"to go on: exact statistics, `{exact}`; a model fine-tuned on MD of this molecule, "
                     + "`" + "`, then `".join(tuned) + "`"]  # fmt: skip
@@ -34,7 +35,9 @@ def zero_shot_facts(found: ZeroShot) -> list[str]:
     ]
     total = sum(name.upper() not in ("ACE", "NME", "NH2") for name in found.sequence.split("-"))
     near = ", ".join(f"{sequence} ({shared} of {total} residues in place)" for sequence, shared in found.nearest)
-    lines.append(f"nearest training sequences: {near}; {found.pairs:.0%} of its pairs of neighbours occur in training")
+    lines.append(
+        f"nearest training sequences: {near}; {percent(found.pairs)} of its pairs of neighbours occur in training"
+    )
     if found.latent_distance is not None:
         lines.append(
             f"latent distance to the training set: {found.latent_distance:.1f} "

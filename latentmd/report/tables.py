@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from latentmd.analysis.metric import SHARE, Metric
+from latentmd.units import percent
 
 _BASELINES_PER_TABLE = 3  # fits a terminal of 80 columns
 GROUPS = ("distribution", "thermodynamics", "kinetics", "sampling", "structure", "energy", "model", "representation")
@@ -30,7 +31,7 @@ def cell(value: float | None, unit: str = "") -> str:
     if unit != SHARE or value is None or not math.isfinite(value):
         return number(value)
     rest = min(value, 1 - value)
-    return f"{value:.0%}" if rest == 0 else f"{value:.{1 if rest >= 1e-3 else 3}%}"
+    return percent(value) if rest == 0 else percent(value, 1 if rest >= 1e-3 else 3)
 
 
 def interval(low: float | None, high: float | None, unit: str = "") -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.arrays import Doubles
+from latentmd.units import percent
 
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
@@ -44,7 +45,7 @@ def disagreement(molecule: Molecule, manifest: Manifest | PeptideManifest) -> st
     difference = _force_difference(molecule, other)
     if difference < _TOLERANCE:
         return ""
-    return f"the forces of {', '.join(molecule.own_force_field)} differ by {difference:.0%} from those of {names}"
+    return f"the forces of {', '.join(molecule.own_force_field)} differ by {percent(difference)} from those of {names}"
 
 
 def refuse_force_field(source: Path, inputs: InputOptions, force_field: tuple[str, ...]) -> None:

@@ -119,7 +119,7 @@ def test_populations_and_what_is_missing_are_told(capsys: pytest.CaptureFixture[
     show_chains(ChainsResult(Path("run"), "budget", summary))
     text = capsys.readouterr().out
     assert (
-        "25.0% of the drawn torsions" in text
+        "25.0 % of the drawn torsions" in text
         and "No state to compare" in text
         and "set 1: population 0.5 ± 0.1" in text
         and "set 2: population" not in text

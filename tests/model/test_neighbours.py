@@ -45,5 +45,5 @@ def test_the_lines_say_what_was_and_was_not_trained_on() -> None:
     )
     text = "\n".join(zero_shot_lines(found, "folder/my.pdb", 0.5))
     assert "zero-shot: not trained on this molecule" in text and "VAL (1 of 1 residues in place)" in text
-    assert "50.0% of frames pass" in text and "--out my.pt" in text
+    assert "50.0 % of frames pass" in text and "--out my.pt" in text
     assert "is one of those" in zero_shot_lines(found.model_copy(update={"trained": True}), "my.pdb")[0]

@@ -14,7 +14,7 @@ FOUND = ZeroShot(
 def test_an_unseen_molecule_is_called_zero_shot_with_its_neighbours() -> None:
     lines = zero_shot_lines(FOUND, "some/where/my.pdb")
     assert lines[0].startswith("zero-shot: not trained on this molecule")
-    assert "ALA-VAL-SER (2 of 2 residues in place); 50% of its pairs" in lines[1]  # caps are not counted
+    assert "ALA-VAL-SER (2 of 2 residues in place); 50 % of its pairs" in lines[1]  # caps are not counted
     assert lines[2].startswith("latent distance to the training set: 1.2")
     assert "latentmd simulate some/where/my.pdb --wall 10min" in lines[-1]
     assert "--out my-md" in lines[-1] and "--from peptides" in lines[-1]
@@ -23,7 +23,7 @@ def test_an_unseen_molecule_is_called_zero_shot_with_its_neighbours() -> None:
 
 def test_checks_and_distance_are_told_where_they_are_known() -> None:
     lines = zero_shot_lines(FOUND.model_copy(update={"latent_distance": None}), "my.pdb", sound=0.987)
-    assert "structure checks: 98.7% of frames pass" in lines
+    assert "structure checks: 98.7 % of frames pass" in lines
     assert not any("latent distance" in line for line in lines)
 
 

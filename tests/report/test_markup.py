@@ -23,7 +23,7 @@ def test_commands_stand_on_lines_of_their_own() -> None:
 
 def test_empty_columns_are_left_out_and_shares_are_per_cent() -> None:
     text = markup.metric_table([Metric("share", "structure", 0.9993, SHARE, 1.0)])
-    assert "99.930%" in text and "<td>100%</td>" in text
+    assert "99.930 %" in text and "<td>100 %</td>" in text
     assert "floor" not in text and "note" not in text and "95 % interval" not in text
     assert "<th>floor</th>" in markup.metric_table([Metric("JS", "distribution", 0.2, floor=0.1)])
     both = markup.metric_table([Metric("JS", "distribution", 0.2, floor=0.1, floor_effective=0.2)])

@@ -19,11 +19,11 @@ def test_numbers() -> None:
 def test_shares_are_per_cent_with_digits_that_tell_them_from_all_and_none() -> None:
     values = [0.0, 1.0, 0.5, 0.9985, 0.99985, 0.0002, float("nan"), None]
     assert [tables.cell(x, SHARE) for x in values] == [
-        "0%", "100%", "50.0%", "99.9%", "99.985%", "0.020%", "–", "–",
+        "0 %", "100 %", "50.0 %", "99.9 %", "99.985 %", "0.020 %", "–", "–",
     ]  # fmt: skip
-    assert tables.cell(0.5) == "0.5" and tables.interval(0.25, 0.5, SHARE) == "25.0% to 50.0%"
+    assert tables.cell(0.5) == "0.5" and tables.interval(0.25, 0.5, SHARE) == "25.0 % to 50.0 %"
     row = tables.baseline_columns([Metric("p", "structure", 0.9, SHARE)], {"b": [Metric("p", "structure", 0.8, SHARE)]})
-    assert row[0][:2] == ["p", "90.0%"] and row[0][2].startswith("80.0%")
+    assert row[0][:2] == ["p", "90.0 %"] and row[0][2].startswith("80.0 %")
 
 
 def test_seeds_give_a_mean_and_students_interval() -> None:

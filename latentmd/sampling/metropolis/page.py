@@ -17,7 +17,7 @@ from latentmd.report.viewer import View
 from latentmd.sampling.metropolis.folder import PAGE
 from latentmd.sampling.metropolis.populations import RAREST, apart_words
 from latentmd.sampling.metropolis.wells import symmetric_names
-from latentmd.units import KILOCALORIE, format_time, thermal_energy
+from latentmd.units import KILOCALORIE, format_time, percent, thermal_energy
 
 if TYPE_CHECKING:
     from latentmd.sampling.metropolis.control import Control
@@ -110,8 +110,8 @@ _GO_ON = "To go on: the same line with --resume, and a longer --wall"
 _STATES = (
     "Share of all frames in each well of each torsion, with the standard error by the effective number of independent "
     "samples of that well. Wells are cut where a torsion's density, all chains together, is least; what is less than a "
-    f"barrier of kT apart is one well. Wells below {RAREST:.0%} or above {1 - RAREST:.0%} are shown but need not be "
-    "precise."
+    f"barrier of kT apart is one well. Wells below {percent(RAREST)} or above {percent(1 - RAREST)} are shown but need "
+    "not be precise."
 )
 _EQUAL = "All frames of the chains at the coldest temperature, each with the same weight."
 _NOT_SAMPLED = "What the moves leave as it is at the start"
@@ -120,9 +120,9 @@ _RATES = (
     "structures of the chains: a reversible Markov model of cells with a lag of 2 ps and the populations of the "
     "chains. Errors come from resampling the bursts. Trust a time as far as it stays the same at twice the lag."
 )
-_NO_RATES = f"None: no well has a population from {RAREST:.0%} to {1 - RAREST:.0%}."
+_NO_RATES = f"None: no well has a population from {percent(RAREST)} to {percent(1 - RAREST)}."
 _PLAIN = (
-    "Plain MD of {time} in all, for {share:.0%} of the energies that the chains evaluated, from the minimised "
+    "Plain MD of {time} in all, for {share} of the energies that the chains evaluated, from the minimised "
     "structure with a friction of 1/ps. Its effective samples are extrapolated in proportion to its cost, and "
     "counted by correlations, and by passages into a well and out of it where these say less."
 )
@@ -157,7 +157,7 @@ def write_metropolis_page(
         figures = surface_figures(frames, temperature)
         sections.append(report.Section("Free-energy surfaces", _EQUAL, figures=figures))
     if beside is not None:
-        text = _PLAIN.format(time=format_time(beside.time), share=beside.share)
+        text = _PLAIN.format(time=format_time(beside.time), share=percent(beside.share))
         sections.append(report.Section("Plain MD beside it", text, _plain(found, beside, summary)))
     if summary["bursts"] or not len(found.counted):
         text = _RATES.format(bursts=summary["bursts"]) if summary["bursts"] else _NO_RATES
@@ -261,7 +261,7 @@ def _plain(found: Populations, beside: Control, summary: dict[str, Any]) -> str:
         share, seen = beside.found.values[i], 0 < beside.found.values[i] < 1
         rows.append((
             found.wells[i].name, found.share(i),
-            f"{100 * share:.3g} %" if seen else f"{share:.0%}: never {'left' if share else 'seen'}",
+            f"{100 * share:.3g} %" if seen else f"{percent(share)}: never {'left' if share else 'seen'}",
             f"{found.effective[i]:.0f}", _extrapolated(beside.by_energies[i]), _extrapolated(beside.by_wall[i]),
         ))  # fmt: skip
     head = (
@@ -300,10 +300,10 @@ def _promise(summary: dict[str, Any]) -> str:
 
 
 def _work(summary: dict[str, Any]) -> str:
-    taken = [(name, f"{share:.1%}") for name, share in summary["accepted"].items()]
+    taken = [(name, percent(share, 1)) for name, share in summary["accepted"].items()]
     spent = [(name, f"{seconds:.1f} s") for name, seconds in summary["wall_seconds"].items()]
     blocks = [
-        (name, str(tried), f"{accepted:.2%}", f"{jumped:.2%}")
+        (name, str(tried), percent(accepted, 2), percent(jumped, 2))
         for name, tried, accepted, jumped in sorted(summary["blocks"], key=lambda row: -row[1])
     ]
     return (

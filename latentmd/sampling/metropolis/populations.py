@@ -10,6 +10,7 @@ import numpy as np
 from latentmd.analysis.statistics import effective_samples
 from latentmd.arrays import Doubles, Floats
 from latentmd.sampling.metropolis.wells import Well, mirror_pairs
+from latentmd.units import percent
 
 LARGEST_RATIO = 1.05  # of the spread of all chains to that within one, at which they agree (Gelman and Rubin 1992)
 RAREST = 0.01  # population below which a well need not be known precisely
@@ -151,7 +152,7 @@ def unmet_criteria(found: Populations, precision: float) -> list[str]:
             why.append(f"its free energy has a standard error of {errors[index]:.2f} kT ({precision:g} kT is wanted)")
         if index in filled and found.independent(index) < ENOUGH:
             why.append(f"{found.independent(index):.0f} independent samples ({ENOUGH} are wanted, to see other wells "
-                       f"down to {RAREST:.0%})")  # fmt: skip
+                       f"down to {percent(RAREST)})")  # fmt: skip
         if why:
             missing.append(f"{found.wells[index].name}: {'; '.join(why)}")
     for i, j, deviation in found.mirrored:

@@ -25,6 +25,7 @@ from latentmd.report import figures
 from latentmd.report.markup import table
 from latentmd.report.page import Section
 from latentmd.sampling.request import Report, no_report
+from latentmd.units import percent
 
 if TYPE_CHECKING:
     from latentmd.model.peptide_file import PeptideFile
@@ -277,7 +278,7 @@ class DesignTask:
         return {"design": likely}, self._section(found)
 
     def _section(self, found: Design) -> Section:
-        rows = [("-".join(pair), f"{p:.1%}") for pair, p in found.pairs[:_LISTED]]
+        rows = [("-".join(pair), percent(p, 1)) for pair, p in found.pairs[:_LISTED]]
         text = (
             "Probability of each residue type, given the dynamics of the other residues, all types equally likely "
             f"before; {FILE} has the numbers. Right as far as the model is, and as the frames are independent."

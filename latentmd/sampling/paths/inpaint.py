@@ -30,7 +30,7 @@ from latentmd.sampling.paths.plan import frames_of
 from latentmd.sampling.paths.request import subject_of
 from latentmd.sampling.request import Report, no_report, picoseconds
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
-from latentmd.units import format_time
+from latentmd.units import format_time, percent
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
@@ -263,7 +263,7 @@ def _describe(
     turns = {name: np.abs(_turn(filled.torsions[:, c], angles[:, c])) for c, name in drawn}
     near = {name: float((np.degrees(turn) < 30).mean()) for name, turn in turns.items()}
     image = _picture(filled, before, drawn)
-    rows = [(name, f"{share:.1%}") for name, share in near.items()]
+    rows = [(name, percent(share, 1)) for name, share in near.items()]
     text = "The file's own coordinates of these residues, which were not looked at, serve as comparison here."
     sections = [
         report_page.Section("Residues drawn", text, figures=[(image, "Orange: drawn. Grey: in the file.")]),

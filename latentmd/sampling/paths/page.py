@@ -17,7 +17,7 @@ from latentmd.report import page as report
 from latentmd.report.markup import bullets, table
 from latentmd.report.viewer import View
 from latentmd.sampling.paths.batch import path_file
-from latentmd.units import format_time
+from latentmd.units import format_time, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -212,9 +212,12 @@ def write_page(
     folder, request = plan.request.out, plan.request
     image = overview(plan, drawn, passages)
     write_bytes(folder / "paths.png", image)
-    rows = [(way.name, f"{way.count:,}", f"{way.share:.1%} ({way.low:.1%} to {way.high:.1%})") for way in ways[:_ROWS]]
+    rows = [
+        (way.name, f"{way.count:,}", f"{percent(way.share, 1)} ({percent(way.low, 1)} to {percent(way.high, 1)})")
+        for way in ways[:_ROWS]
+    ]
     states = [
-        (str(s["state"]), s["at"], f"{s['population']:.1%}", f"{s['share_of_path_frames']:.1%}")
+        (str(s["state"]), s["at"], percent(s["population"], 1), percent(s["share_of_path_frames"], 1))
         for s in summary["states"]
     ]
     durations = transitions(plan, passages)
@@ -239,7 +242,9 @@ def write_page(
 
 def _trust(summary: dict[str, Any], count: int) -> list[str]:
     sound = summary["frames_sound_before_relaxation"]
-    checks = "" if sound is None else f"{sound:.2%} of the drawn frames passed the structure checks as drawn, and "
+    checks = (
+        "" if sound is None else f"{percent(sound, 2)} of the drawn frames passed the structure checks as drawn, and "
+    )
     return [
         "Paths are the model's own: where it is wrong about how the molecule moves, so are they",
         f"{summary['independent_paths']:.0f} of {count:,} paths are independent of each other; intervals count these",
@@ -264,8 +269,8 @@ def _work(plan: PathPlan, summary: dict[str, Any]) -> Any:
         ("probability of the end, model", model),
         ("probability of the end's cells, chain", f"{np.exp(found['chain of cells']):.3g}"),
         ("mean ln probability of a path among those of the bridge", f"{summary['mean_ln_probability']:.1f}"),
-        ("least effective share of particles", f"{summary['least_effective_share']:.1%}"),
-        ("frames sound before relaxation", "none was drawn" if sound is None else f"{sound:.2%}"),
+        ("least effective share of particles", percent(summary["least_effective_share"], 1)),
+        ("frames sound before relaxation", "none was drawn" if sound is None else percent(sound, 2)),
         ("frames minimised", f"{summary['frames_relaxed']:,} of {summary['frames']:,}"),
         ("frames failing a check at the end", f"{summary['frames_failing_checks']:,}"),
     ]

@@ -14,7 +14,7 @@ from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.sampling.paths.batch import Bridge, PathFrames
 from latentmd.sampling.paths.moves import CellChain, Moves, bridge_to, cell_chain, check_reach, moves_of
 from latentmd.sampling.paths.request import PathsRequest, Subject, subject_of
-from latentmd.units import format_time
+from latentmd.units import format_time, percent
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
@@ -224,7 +224,7 @@ def _state(number: int | None, option: str, chain: CellChain, labels: tuple[str,
 def listed(chain: CellChain, labels: tuple[str, ...]) -> str:
     """The states of a model, one a line."""
     rows = zip(chain.populations, labels, strict=True)
-    return "\n".join(f"  state {i + 1}: {share:.1%}, {label}" for i, (share, label) in enumerate(rows))
+    return "\n".join(f"  state {i + 1}: {percent(share, 1)}, {label}" for i, (share, label) in enumerate(rows))
 
 
 def _reach(bridge: MarkovBridge, chain: CellChain, start: End) -> float:

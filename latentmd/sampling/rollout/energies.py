@@ -14,6 +14,7 @@ from latentmd.replicas.choice import unsupported
 from latentmd.replicas.settle import STEPS, EnergyRange, measured_range
 from latentmd.sampling.models import OneMolecule
 from latentmd.sampling.rollout.folder import STATE
+from latentmd.units import percent
 
 if TYPE_CHECKING:
     from latentmd.sampling.preparation import Prepared
@@ -92,6 +93,7 @@ def in_words(record: dict[str, Any]) -> str:
         else f"{raw:,} decoded frames as they are"
     )
     return (
-        f"{made}; energies of {record['inside']:.1%} of all frames are in MD's 0.1 to 99.9 %, {low:.0f} to {high:.0f} "
-        f"kJ/mol ({record['frames_above']:,} above, {record['frames_below']:,} below; range from {record['md_source']})"
+        f"{made}; energies of {percent(record['inside'], 1)} of all frames are in MD's 0.1 to 99.9 %, {low:.0f} to "
+        f"{high:.0f} kJ/mol ({record['frames_above']:,} above, "
+        f"{record['frames_below']:,} below; range from {record['md_source']})"
     )

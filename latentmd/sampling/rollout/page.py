@@ -20,6 +20,7 @@ from latentmd.report.markup import bullets, commands, metric_table, table
 from latentmd.report.tables import cell
 from latentmd.report.viewer import View
 from latentmd.sampling.rollout import report as panels
+from latentmd.units import percent
 
 if TYPE_CHECKING:
     from latentmd.sampling.rollout.run_frames import RunFrames
@@ -88,7 +89,7 @@ def _known(run: RunFrames) -> list[str]:
     count = float(run.effective[column])
     return [
         f"the slowest torsion, {figures.symbol(run.spec.names[column])}, has {count:.0f} effective samples: a share of "
-        f"its states has a standard error of up to {0.5 / np.sqrt(max(count, 1.0)):.0%}"
+        f"its states has a standard error of up to {percent(0.5 / np.sqrt(max(count, 1.0)))}"
     ]
 
 

@@ -73,7 +73,7 @@ def test_the_page_says_whether_numbers_can_be_trusted(chains: Any, missing: list
     page = unescape(re.sub(r"<script.*?</script>", "", (run.folder / PAGE).read_text(), flags=re.S))
     assert ("not converged" in page) == bool(missing) and all(text in page for text in missing)
     assert all(well.name in page for well in counted) and "kcal/mol" in page
-    assert "310 ± 20" in page and "300, 424, 600 K" in page and "never seen" in page and "50.0%" in page
+    assert "310 ± 20" in page and "300, 424, 600 K" in page and "never seen" in page and "50.0 %" in page
 
 
 def test_rings_that_kept_their_shape_are_excepted() -> None:

@@ -43,7 +43,9 @@ def test_chains_that_never_mix_do_not_agree() -> None:
 def test_chains_that_did_not_move_are_not_converged() -> None:
     still = populations(np.full((4, 100, 1), -1.0), WELLS)
     assert still.least == np.inf
-    assert unmet_criteria(still, 0.25) == ["low: 4 independent samples (300 are wanted, to see other wells down to 1%)"]
+    assert unmet_criteria(still, 0.25) == [
+        "low: 4 independent samples (300 are wanted, to see other wells down to 1 %)"
+    ]
 
 
 def test_a_torsion_with_one_well_is_known_by_its_independent_samples() -> None:

@@ -13,6 +13,7 @@ from matplotlib import image
 from latentmd.sampling.paths.page import _mean, overview, transitions
 from latentmd.sampling.paths.passages import Passage, passage
 from latentmd.sampling.paths.run import write_results
+from latentmd.units import percent
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +34,14 @@ def test_every_way_and_state_has_its_row(page: tuple[str, dict[str, Any], Path])
     text, summary, _ = page
     assert summary["channels"]
     for way in summary["channels"]:
-        assert f"<td>{way['states']}</td>" in text and f"{way['share']:.1%}" in text
+        assert f"<td>{way['states']}</td>" in text and percent(way["share"], 1) in text
     for state in summary["states"]:
-        assert f"{state['population']:.1%}" in text
+        assert percent(state["population"], 1) in text
 
 
 def test_the_page_tells_how_well_the_guide_fits(page: tuple[str, dict[str, Any], Path]) -> None:
     text, summary, _ = page
-    assert f"{summary['least_effective_share']:.1%}" in text
+    assert percent(summary["least_effective_share"], 1) in text
     assert "least effective share of particles" in text and "frames minimised" in text
 
 

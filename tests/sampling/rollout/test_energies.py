@@ -42,5 +42,5 @@ def test_frames_are_counted_by_kind() -> None:
     record = judged(rows, EnergyRange(-110.0, -75.0, -20.0))
     assert (record["frames_above"], record["frames_below"], record["inside"]) == (1, 1, 0.5)
     assert record["frames_by_kind"] == {"md": 1, "settled": 3} and record["median_by_kind"]["settled"] == -80.0
-    assert "3 decoded frames settled by 100 steps of MD; energies of 50.0%" in in_words(record)
+    assert "3 decoded frames settled by 100 steps of MD; energies of 50.0 %" in in_words(record)
     assert "(1 above, 1 below; range from training data)" in in_words(record)

@@ -38,8 +38,8 @@ def test_checks_say_their_limits_and_count_the_frames_that_fail(tmp_path: Path) 
     assert "within 7 standard deviations" in page
     rows = [row.split("<td>")[1:] for row in page.split("<tr>")]
     shares = {row[0].split("<")[0]: row[2].split("<")[0] for row in rows if len(row) == 3}
-    assert shares["bond lengths"] == shares["new-check"] == shares["all"] == "97.5%"
-    assert shares["bond angles"] == shares["stereocentres"] == "100%"
+    assert shares["bond lengths"] == shares["new-check"] == shares["all"] == "97.5 %"
+    assert shares["bond angles"] == shares["stereocentres"] == "100 %"
 
 
 def test_page_needs_neither_torch_nor_deeptime(tmp_path: Path) -> None:
