@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -108,23 +107,25 @@ def unconverged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("unconverged")
-def test_a_budget_ends_it_in_words(tmp_path: Path) -> None:
-    begun = time.monotonic()
-    result = run(tmp_path / "run", NOTHING, wall=4.0, begun=begun)
+def test_a_budget_ends_it_in_words(tmp_path: Path, clock: Any) -> None:
+    clock.tick = 0.25
+    result = run(tmp_path / "run", NOTHING, wall=40.0, begun=clock.now)
     assert result.status == "budget"
     assert any("independent samples" in sentence for sentence in result.summary["missing"])
-    assert "the wall time of 4 s was over; more with --resume and a longer --wall" in result.summary["notes"]
+    assert "the wall time of 40 s was over; more with --resume and a longer --wall" in result.summary["notes"]
     page = (tmp_path / "run" / "free_energy.html").read_text()
-    assert "not converged" in page and "the wall time of 4 s was over" in page
+    assert "not converged" in page and "the wall time of 40 s was over" in page
     frames = result.summary["frames"]
-    again = run(tmp_path / "run", NOTHING, wall=4.0, resume=True, begun=begun - 4.0)  # nothing is left
+    again = run(tmp_path / "run", NOTHING, wall=40.0, resume=True, begun=clock.now - 40.0)  # nothing is left
     assert again.summary["frames"] == frames
-    assert run(tmp_path / "run", NOTHING, wall=40.0, resume=True, begun=begun).summary["frames"] > frames
+    spent = again.summary["wall_seconds"]["total"]
+    assert run(tmp_path / "run", NOTHING, wall=spent + 40.0, resume=True, begun=clock.now).summary["frames"] > frames
 
 
 @pytest.mark.usefixtures("unconverged")
-def test_without_any_time_there_are_frames_and_words_for_what_is_not_there(tmp_path: Path) -> None:
-    result = run(tmp_path / "run", NOTHING, wall=5.0, begun=time.monotonic() - 10.0)
+def test_without_any_time_there_are_frames_and_words_for_what_is_not_there(tmp_path: Path, clock: Any) -> None:
+    clock.tick = 0.05
+    result = run(tmp_path / "run", NOTHING, wall=5.0, begun=clock.now - 10.0)
     summary = result.summary
     assert result.status == "budget" and summary["frames"] == summary["chains"] and summary["sweeps"] == 5
     assert summary["plain_md"] is None and summary["first_passage_ps"] == {} and result.trajectories[0].exists()
