@@ -111,11 +111,21 @@ def _training() -> Iterator[Display]:
 
 
 def _check_out(out: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse to write over a file, or into a folder that is not there."""
+    """Refuse to write over a file or the checkpoints of an interrupted training, or into a folder that is not there."""
+    from latentmd.io.folder import RECORD
+    from latentmd.training.run import training_folder
+
+    if resume and overwrite:
+        raise click.UsageError("--resume and --overwrite exclude each other; give one of them")
     if out.exists() and not (resume or overwrite):
         raise click.UsageError(f"{out} exists; pass --overwrite to replace it or --resume to continue its training")
     if not out.parent.is_dir():
         raise click.UsageError(f"{out.parent}: no such folder for the model; create it first")
+    if not (resume or overwrite) and (training_folder(out) / RECORD).exists():
+        raise click.UsageError(
+            f"{training_folder(out)} holds checkpoints of an earlier training; pass --resume to go on with it or "
+            "--overwrite to begin anew"
+        )
 
 
 @train_command.command("molecule", short_help="One molecule, from trajectories.")

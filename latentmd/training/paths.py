@@ -16,7 +16,7 @@ from latentmd.io.trajectory import TrajectoryReader
 from latentmd.model.paths import PathRecord, beside, save_path_model
 from latentmd.model.propagator import Propagator
 from latentmd.training.loop import Stage, TrainingError
-from latentmd.training.run import TrainingRun, claim_training
+from latentmd.training.run import TrainingRun, claim_training, training_folder
 from latentmd.training.windows import random_masks
 
 _BATCH = 500  # frames encoded at once
@@ -223,23 +223,19 @@ def train_paths(
         several_tokens=latents[0].shape[1] > 1,
     )
     run = TrainingRun.of(training_folder(target), report, device=device, resume=resume)
-    trained = fit_paths(network, latents, [interval] * len(latents), settings, run=run)
+    sha256 = propagator.manifest.weights_sha256
+    trained = fit_paths(network, latents, [interval] * len(latents), settings, model=sha256, run=run)
     record = PathRecord(
-        propagator.manifest.weights_sha256, (interval, max(settings.longest_lag, interval)), interval,
+        sha256, (interval, max(settings.longest_lag, interval)), interval,
         frames=sum(len(z) for z in latents), seed=settings.seed, steps=settings.steps,
     )  # fmt: skip
     save_path_model(target, trained, record)
     return target
 
 
-def training_folder(out: Path) -> Path:
-    """Folder of the checkpoints and the log of a file."""
-    return out.with_name(out.stem + "-training")
-
-
 def fit_paths(
     network: MaskedTrajectory, latents: Sequence[Floats], intervals: Sequence[float], settings: PathTraining,
-    told: Sequence[GivenInputs] = (), *, run: TrainingRun,
+    told: Sequence[GivenInputs] = (), *, model: str, run: TrainingRun,
 ) -> MaskedTrajectory:  # fmt: skip
     """Train a network on trajectories of tokens.
 
@@ -249,14 +245,16 @@ def fit_paths(
         intervals: ps between the frames of each run.
         settings: of the training.
         told: what the network is told of each run.
+        model: SHA-256 of the model that the tokens are of.
         run: folder, log and device.
 
     Raises:
         TrainingError: the trajectories are too short, or the loss broke.
-        OutputError: to resume, the checkpoints are of other settings or trajectories.
+        OutputError: to resume, the checkpoints are of other settings, trajectories or another model.
     """
     stage = path_stage(network, latents, intervals, settings, told)
-    plan = {"settings": asdict(settings), "frames": [len(z) for z in latents], "intervals": list(intervals)}
+    frames = [len(z) for z in latents]
+    plan = {"settings": asdict(settings), "model": model, "frames": frames, "intervals": list(intervals)}
     with claim_training(run.folder, plan, run.resume):
         trained = run.stage(stage)
     assert isinstance(trained, MaskedTrajectory)

@@ -124,6 +124,11 @@ class TrainingRun:
         return module.eval().cpu()
 
 
+def training_folder(out: Path) -> Path:
+    """Folder of the checkpoints and the log of a model file."""
+    return out.with_name(out.stem + "-training")
+
+
 def claim_training(folder: Path, plan: dict[str, Any], resume: bool) -> FolderLock:
     """Make the folder of a training and empty it of another's files; to resume, the plan must be the one it began with.
 

@@ -18,7 +18,7 @@ from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, Trajectories, load_data
 from latentmd.training.labels import Labels, energy_labels
 from latentmd.training.loop import Report
-from latentmd.training.run import TrainingRun, claim_training, plot_training
+from latentmd.training.run import TrainingRun, claim_training, plot_training, training_folder
 
 
 def train(
@@ -60,13 +60,17 @@ def train(
     if not isinstance(trajectories, Trajectories):
         check_conditions(config, trajectories)
     out = Path(out)
-    folder = out.with_name(out.stem + "-training")
+    folder = training_folder(out)
     log = folder / "training.csv"
     run = TrainingRun(
         folder, log, report or (lambda *_: None), device=device, precision=precision, devices=devices, resume=resume
     )
     data = load_data(trajectories, top, config, interval)
-    plan: dict[str, Any] = {"settings": config.model_dump(mode="json"), "trajectories": data.names}
+    plan: dict[str, Any] = {
+        "settings": config.model_dump(mode="json"),
+        "trajectories": data.names,
+        "interval": interval,
+    }
     if isinstance(trajectories, Trajectories):
         plan["positions"] = trajectories.digest()
     with claim_training(folder, plan, resume):

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from latentmd.cli.main import main
 from latentmd.cli.train import train_command
+from latentmd.training.run import claim_training, training_folder
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 SETTINGS = """
@@ -76,7 +77,9 @@ def test_a_run_writes_the_bundle_and_says_what_next(files: list[Path], tmp_path:
 
 def test_bad_usage_is_exit_code_two(files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("sede = 1\n")
-    out = tmp_path / "out.pt"
+    out, begun = tmp_path / "out.pt", tmp_path / "begun.pt"
+    with claim_training(training_folder(begun), {}, False):
+        pass
     for arguments, message in [
         ([*files, "--top", PDB, "--out", out, "--config", tmp_path / "bad.toml"], "did you mean 'seed'?"),
         ([*files, "--top", PDB, "--out", out, "--config", tmp_path / "no.toml"], "no such configuration file"),
@@ -86,6 +89,8 @@ def test_bad_usage_is_exit_code_two(files: list[Path], tmp_path: Path) -> None:
         ([*files, "--top", PDB, "--out", out, "--world", "circles"], "latentmd train world NAME --out FOLDER"),
         ([*files, "--top", PDB, "--out", out, "--from=peptides"], "--from has become a command of its own: latentmd"),
         ([*files, "--top", PDB, "--out", out, "--paths", "my.pt"], "latentmd train paths TRAJECTORIES"),
+        ([*files, "--top", PDB, "--out", out, "--resume", "--overwrite"], "exclude each other; give one of them"),
+        ([*files, "--top", PDB, "--out", begun], "pass --resume to go on with it or --overwrite to begin anew"),
         ([tmp_path, "--top", PDB, "--out", out], "is a folder; for a data set of many peptides: latentmd train"),
     ]:
         result = invoke(*arguments)

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from latentmd.core.paths.masked import MaskedTrajectory
+from latentmd.io.atomic import OutputError
 from latentmd.model.paths import load_path_model
 from latentmd.training.loop import TrainingError
-from latentmd.training.paths import PathTraining, path_stage, train_paths
+from latentmd.training.paths import PathTraining, fit_paths, path_stage, train_paths
+from latentmd.training.run import TrainingRun
 
 TOP = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 SHORT = PathTraining(steps=3, batch=4, width=16, depth=1)
@@ -94,3 +96,17 @@ def test_a_training_leaves_the_path_model_of_a_bundle(alanine_runs: list[np.ndar
     again = train_paths([path], TOP, "alanine-dipeptide", out=out, settings=SHORT, resume=True)
     for a, b in zip(model.parameters(), load_path_model(again, record.bundle_sha256)[0].parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_checkpoints_of_another_model_are_not_resumed(tmp_path: Path) -> None:
+    def fit(model: str, resume: bool) -> MaskedTrajectory:
+        network = MaskedTrajectory(1, (1.0, 20.0), width=16, depth=1)
+        run = TrainingRun.of(tmp_path, lambda *_: None, device="cpu", resume=resume)
+        latents = [np.random.default_rng(0).normal(size=(40, 1, 1)).astype(np.float32)]
+        return fit_paths(network, latents, [1.0], SHORT, model=model, run=run)
+
+    trained = fit("one", False)
+    for a, b in zip(trained.parameters(), fit("one", True).parameters(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(OutputError, match="another model"):
+        fit("two", True)

@@ -28,7 +28,7 @@ from latentmd.training.peptides.dataset import (
 )
 from latentmd.training.peptides.stages import fit_type_basis, latent_stage, step_stage
 from latentmd.training.peptides.validation import likelihoods, peptide_angles
-from latentmd.training.run import TrainingRun, claim_training
+from latentmd.training.run import TrainingRun, claim_training, training_folder
 
 _ROWS = 256  # pairs of frames in a batch
 _RATE = 2e-4  # highest learning rate of fine-tuning; a fifth of that of training
@@ -101,8 +101,11 @@ def finetune(
     device, statistics, out = torch.device("cpu"), ResidueStatistics(), Path(out)
     peptides, unseen = read(iter([training]), device, statistics), read(iter([held]), device)
     longest = min(file.model.config.lags[1], (training.frames.shape[1] - 1) * training.interval)
-    folder, runs = out.with_name(out.stem + "-training"), [str(path) for path in (*trajectories, *held_out)]
-    plan = {"start": file.sha256, "runs": runs, "minutes": minutes, "scratch": scratch, "seed": seed}
+    plan = {
+        "start": file.sha256, "runs": [list(map(str, trajectories)), list(map(str, held_out))], "top": str(top),
+        "interval": interval, "minutes": minutes, "scratch": scratch, "seed": seed,
+    }  # fmt: skip
+    folder = training_folder(out)
     with claim_training(folder, plan, resume):
         run, sampler = TrainingRun.of(folder, report, device="cpu", resume=resume), Sampler(peptides, longest)
         torch.manual_seed(seed)

@@ -14,9 +14,9 @@ from latentmd.io.trajectory import TrajectoryReader
 from latentmd.model.binding import bound_peptide
 from latentmd.model.paths import PathRecord, residue_features, residue_kinds, save_path_model
 from latentmd.model.peptide_file import PeptideFile, load_peptides
-from latentmd.training.paths import GivenInputs, PathTraining, fit_paths, training_folder
+from latentmd.training.paths import GivenInputs, PathTraining, fit_paths
 from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, find_molecules, split_molecules
-from latentmd.training.run import TrainingRun
+from latentmd.training.run import TrainingRun, training_folder
 
 DEFAULTS = PathTraining(
     longest_lag=10.0, steps=16_000, batch=24, learning_rate=1.2e-3, width=96, depth=4, lengths=(16, 31), candidates=1
@@ -73,7 +73,7 @@ def train_peptide_paths(
         several_tokens=True,
     )  # fmt: skip
     run = TrainingRun.of(training_folder(out), report, device=device, resume=resume)
-    trained = fit_paths(network, latents, intervals, settings, told, run=run)
+    trained = fit_paths(network, latents, intervals, settings, told, model=file.sha256, run=run)
     record = PathRecord(
         file.sha256, lags, lags[0], frames=sum(map(len, latents)), seed=settings.seed, steps=settings.steps,
         kinds=tuple(sorted(kinds)),

@@ -30,7 +30,7 @@ from latentmd.training.peptides.dataset import (
 )
 from latentmd.training.peptides.stages import fit_type_basis, latent_stage, step_stage
 from latentmd.training.peptides.validation import residue_table, score_table, validate
-from latentmd.training.run import TrainingRun, claim_training
+from latentmd.training.run import TrainingRun, claim_training, training_folder
 
 if TYPE_CHECKING:
     from latentmd.systems.protocol import Protocol
@@ -201,8 +201,8 @@ def train_peptides(
     if not training:
         raise DatasetError(f"{dataset} holds no molecule to train on: all are for validation or test")
     protocol = dataset_protocol([*training, *held])
-    plan = {"settings": asdict(s), "training": _names(training), "validation": _names(held)}
-    folder = out.with_name(out.stem + "-training")
+    plan = {"settings": asdict(s), "training": _names(training), "validation": _names(held), "interval": interval}
+    folder = training_folder(out)
     with claim_training(folder, plan, resume):
         run = TrainingRun.of(folder, report, device=device, resume=resume)
         torch.manual_seed(s.seed)

@@ -70,6 +70,8 @@ def test_an_interrupted_training_goes_on_with_its_latent(peptide_dataset: Path, 
     assert again.scores == {} and "nothing is scored" in again.table()
     with pytest.raises(OutputError, match="another settings"):
         train_peptides(peptide_dataset, out, replace(settings, rows=5), resume=True)
+    with pytest.raises(OutputError, match="another interval"):
+        train_peptides(peptide_dataset, out, settings, interval=20.0, resume=True)
 
 
 def test_a_data_set_without_training_molecules_is_refused(peptide_dataset: Path, tmp_path: Path) -> None:
