@@ -140,10 +140,10 @@ def simulate() -> None:
 
 def evaluate() -> None:
     """Reference of `latentmd evaluate`."""
-    from latentmd.evaluation.settings import Settings
+    from latentmd.evaluation.settings import EvaluationSettings
 
     reference, own = trajectories("reference", 1), trajectories("own", 2)
-    settings = Settings(lag=1.0)  # ps
+    settings = EvaluationSettings(lag=1.0)  # ps
     walk = Walk([reference, *reference.glob("*.xtc")])
     walk(lambda: latentmd.evaluate([own], [reference], PDB, out="evaluation", settings=settings))
     walk.show("reference of `latentmd evaluate`")

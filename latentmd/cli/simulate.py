@@ -107,13 +107,13 @@ Examples:
 @click.option(
     "--solvent",
     type=click.Choice(["implicit", "vacuum", "explicit"]),
-    help="Must be the model's, except with --mode md. [default: the model's, or implicit]",
+    help="Must be the model's, except with --mode md or chains. [default: the model's, or implicit]",
 )
 @click.option(
     "--force-field",
     multiple=True,
     metavar="XML",
-    help="OpenMM force-field XML, may be repeated; must be the model's, except with --mode md.",
+    help="OpenMM force-field XML, may be repeated; must be the model's, except with --mode md or chains.",
 )
 @click.option("--processes", type=click.IntRange(min=1), help="Worker processes. [default: one per core]")
 @click.option("--scheduler", metavar="ADDRESS", help="Chains: Dask scheduler that runs them, tcp://host:port.")
@@ -130,7 +130,8 @@ def simulate_command(pdb: Path, **options: Any) -> None:
     Writes topology.pdb, walker-0000.xtc and on, provenance.csv (how each frame was made), summary.json, report.png and
     evaluation.html (metrics, figures and a 3-D view, beside the model's training data).
     Frames are `settled` (decoded from a latent step, then 100 steps of MD; with --settle off `latent`), `relaxed`
-    (minimised after a latent step, then moved by MD) or `md`.
+    (minimised after a latent step, then moved by MD) or `md`. Chains write free_energy.html, metropolised.xtc,
+    metropolised.npz, topology.pdb and summary.json, and all their frames weigh the same.
     """
     from latentmd.sampling.clock import process_start
     from latentmd.sampling.metropolis.settings import ChainsResult

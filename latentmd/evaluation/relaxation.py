@@ -128,7 +128,7 @@ def relax(
     context: Any, frames: Floats, highest: float, target: float, temperature: float, timestep: float,
     tick: Tick = silent,
 ) -> Relaxed:  # fmt: skip
-    """Relax structures as `latentmd simulate` does: minimise those above MD's range, then move all by MD.
+    """Relax structures as before the MD of an alternation: minimise those above MD's range, then move all by MD.
 
     Args:
         context: OpenMM Context whose integrator is the thermostatted one of the reference.
