@@ -87,8 +87,6 @@ class LatentCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         structure: Any = self.atoms
         self._order = self.molecule.order(structure, None if "numbers" in system_changes else self._order)
-        if not self.propagator.manifest.has_energy:
-            raise PropertyNotImplementedError(NO_ENERGY)
         if "stress" in properties and not structure.pbc.all():
             raise PropertyNotImplementedError("stress needs a system that is periodic in three directions")
         self.results = self._results([structure], [self._order])[0]
@@ -132,6 +130,8 @@ class LatentCalculator(Calculator):
 
     def _results(self, atoms: Sequence[Atoms], orders: Sequence[Ints]) -> list[dict[str, Any]]:
         """Everything the head gives, of structures, given for each atom of the model its index in them."""
+        if not self.propagator.manifest.has_energy:
+            raise PropertyNotImplementedError(NO_ENERGY)
         positions = np.stack([self.molecule.whole(a, order) for a, order in zip(atoms, orders, strict=True)])
         x = self.propagator.tensor(positions).requires_grad_(True)
         module, variance = self.propagator.module, None

@@ -44,7 +44,7 @@ class LatentDynamics(MolecularDynamics):
         rng: numpy Generator or RandomState that decides all randomness; fresh entropy where None.
         device: "auto" takes CUDA where there is a device, else the CPU.
         trajectory, logfile, loginterval, kwargs: as in ASE. The log's potential energy is the calculator's where
-            there is one, else that of the model's energy head.
+            there is one, else that of the model's energy head, and nan where the model has none.
 
     Raises:
         TypeError: an argument of another type.
@@ -135,9 +135,9 @@ class LatentDynamics(MolecularDynamics):
         """Call the observers that are due, with energy and forces known if the atoms have a calculator."""
         due = (self.nsteps % every == 0 if every > 0 else self.nsteps == -every for _, every, *_ in self.observers)
         if self.atoms.calc is not None and any(due):
-            with suppress(PropertyNotImplementedError):
-                self.atoms.get_forces()
-            self.atoms.get_potential_energy()
+            for ask in (self.atoms.get_forces, self.atoms.get_potential_energy):
+                with suppress(PropertyNotImplementedError):
+                    ask()
         super().call_observers()  # type: ignore[no-untyped-call]
 
     def __repr__(self) -> str:
@@ -157,6 +157,8 @@ class _Logger(MDLogger):
     def _potential_energy(self) -> float:
         if self.atoms.calc is not None:
             return float(self.atoms.get_potential_energy())
+        if not self.dynamics.propagator.manifest.has_energy:
+            return float("nan")
         return float(self.dynamics.propagator.energies(self.dynamics.positions()[None])[0]) / ELECTRONVOLT
 
 

@@ -59,7 +59,7 @@ class ModelMolecule:
 
         self.manifest = manifest
         record = chemistry(manifest.molecule()[0])
-        self.name = f"model {manifest.name!r}" if manifest.name else "the model"
+        self.name = manifest.called
         self.symbols, self.labels = record.symbols, record.labels
         self.numbers = np.array([atomic_numbers[symbol] for symbol in record.symbols])
         self.tree = spanning_tree(record.n_atoms, record.bonds)  # (child, parent), parents first

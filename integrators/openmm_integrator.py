@@ -34,10 +34,8 @@ from latentmd.integrators.openmm_selection import manifest_for, select
 from latentmd.model.file import Bundle, Manifest
 from latentmd.model.propagator import split_time
 from latentmd.systems.agreement import disagreeing_term
-from latentmd.systems.ensemble import thermostat_fault
+from latentmd.systems.ensemble import TEMPERATURE_TOLERANCE, thermostat_fault
 from latentmd.units import GAS_CONSTANT
-
-_TEMPERATURE_TOLERANCE = 0.01  # K
 
 
 class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
@@ -189,11 +187,8 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     def setTemperature(self, temperature: unit.Quantity | float) -> None:
         """Set the temperature of the velocities; only the model's is accepted."""
-        kelvin, expected = (
-            _value(temperature, unit.kelvin, "temperature"),
-            self.getGlobalVariableByName("modelTemperature"),
-        )
-        if expected:  # as in setStepSize
+        kelvin = _value(temperature, unit.kelvin, "temperature")
+        if expected := self.getGlobalVariableByName("modelTemperature"):  # as in setStepSize
             _check_temperature(kelvin, expected)
         self.setGlobalVariableByName("kT", kelvin * GAS_CONSTANT)
 
@@ -238,7 +233,7 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     def setRandomNumberSeed(self, seed: int) -> None:
         """Set the seed of the noise, 0 to 2^31 - 1; it takes effect at the next step."""
-        number = _integer(seed, "seed")
+        number = as_integer(seed, "seed")
         if not 0 <= number < 2**31:
             raise ValueError(f"seed is {seed}; expected 0 to {2**31 - 1}")
         self.setGlobalVariableByName("seed", number)
@@ -260,7 +255,7 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     def setStream(self, stream: int) -> None:
         """Set the number of the replica: replicas of one seed need different streams."""
-        self.setGlobalVariableByName("stream", _integer(stream, "stream"))
+        self.setGlobalVariableByName("stream", as_integer(stream, "stream"))
 
     def getForceGroup(self) -> int:
         """Group of the latent force."""
@@ -286,7 +281,8 @@ def interruptible() -> Iterator[None]:
         raise
 
 
-def _integer(value: Any, name: str) -> int:
+def as_integer(value: Any, name: str) -> int:
+    """An integer of any type, or a TypeError that names the argument."""
     try:
         return index(value)
     except TypeError:
@@ -312,7 +308,7 @@ def _check_types(model: Any, system: Any, topology: Any) -> None:
 
 
 def _check_temperature(kelvin: float, expected: float) -> None:
-    if not abs(kelvin - expected) <= _TEMPERATURE_TOLERANCE:
+    if not abs(kelvin - expected) <= TEMPERATURE_TOLERANCE:
         raise ValueError(
             f"temperature is {kelvin:g} K, the model was trained at {expected:g} K and knows no other; "
             f"use {expected:g} K, or train a model at {kelvin:g} K"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -64,14 +65,10 @@ def select(
         raise ValueError(
             f"the topology has {topology.getNumAtoms()} atoms, the System {count} particles; pass matching ones"
         )
-    chosen = list(range(count)) if atoms is None else [int(atom) for atom in atoms]
-    expected = len(manifest.tokens)
-    name = f"model {manifest.name!r}" if manifest.name else "the model"
-    if len(set(chosen)) != len(chosen) or not all(0 <= atom < count for atom in chosen):
-        raise ValueError(f"atoms= must hold different indices from 0 to {count - 1}")
+    chosen, expected = atom_indices(atoms, count), len(manifest.tokens)
     if len(chosen) != expected:
         hint = "; name the molecule's atoms with atoms=" if atoms is None and count > expected else ""
-        raise ValueError(f"{name} covers a molecule of {expected} atoms, found {len(chosen)}{hint}")
+        raise ValueError(f"{manifest.called} covers a molecule of {expected} atoms, found {len(chosen)}{hint}")
     chosen = in_model_order(topology, chosen, manifest)
     part = sub_topology(topology, chosen)
     projector = constraint_projector(system, chosen)
@@ -87,6 +84,26 @@ def select(
         periodic=system.usesPeriodicBoundaryConditions(),
         remove_momentum=len(chosen) == count and any(isinstance(f, openmm.CMMotionRemover) for f in system.getForces()),
     )
+
+
+def atom_indices(atoms: Iterable[int] | None, count: int) -> list[int]:
+    """Indices of atoms as a user gives them; all where None.
+
+    Args:
+        atoms: in any order.
+        count: atoms that there are.
+
+    Raises:
+        TypeError: they are no integers.
+        ValueError: an index twice, or of no atom.
+    """
+    try:
+        chosen = list(range(count)) if atoms is None else [index(atom) for atom in atoms]
+    except TypeError:
+        raise TypeError(f"atoms is {atoms!r:.60}; expected indices, such as range(22), or None for all atoms") from None
+    if len(set(chosen)) != len(chosen) or not all(0 <= atom < count for atom in chosen):
+        raise ValueError(f"atoms= must hold different indices from 0 to {count - 1}")
+    return chosen
 
 
 def manifest_for(source: str | Path, topology: app.Topology, atoms: Sequence[int] | None) -> tuple[Manifest, str]:
@@ -108,7 +125,7 @@ def manifest_for(source: str | Path, topology: app.Topology, atoms: Sequence[int
     from latentmd.model.binding import bound_manifest
 
     many = read_peptide_manifest(source)
-    rows = range(topology.getNumAtoms()) if atoms is None else sorted(int(atom) for atom in atoms)
+    rows = sorted(atom_indices(atoms, topology.getNumAtoms()))
     part = sub_topology(topology, rows)
     answer = many.covers(part)
     if not answer:
@@ -134,10 +151,10 @@ def in_model_order(topology: app.Topology, atoms: Sequence[int], manifest: Manif
     answer = manifest.covers(part)
     if answer:
         return [rows[i] for i in answer.order]
-    name = f"model {manifest.name!r}" if manifest.name else "the model"
     residues = "-".join(residue.name for residue in part.residues())
     raise ValueError(
-        f"{name} does not cover {residues[:60]}: {answer.reason}; `latentmd inspect` prints the molecule that it covers"
+        f"{manifest.called} does not cover {residues[:60]}: {answer.reason}; `latentmd inspect` prints the "
+        "molecule that it covers"
     )
 
 
@@ -147,12 +164,12 @@ def sub_topology(topology: app.Topology, atoms: Sequence[int]) -> app.Topology:
     part = app.Topology()
     copies: dict[int, app.topology.Atom] = {}
     chain, current, residue = part.addChain(), None, None
-    for index in atoms:
-        atom = source[index]
+    for number in atoms:
+        atom = source[number]
         if residue is None or atom.residue is not current:
             current = atom.residue
             residue = part.addResidue(current.name, chain, current.id)
-        copies[index] = part.addAtom(atom.name, atom.element, residue)
+        copies[number] = part.addAtom(atom.name, atom.element, residue)
     for bond in topology.bonds():
         if bond[0].index in copies and bond[1].index in copies:
             part.addBond(copies[bond[0].index], copies[bond[1].index])

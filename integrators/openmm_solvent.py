@@ -100,8 +100,7 @@ class SolventJumps:
         if not (time > 0 and steer > 0 and discard >= 0):
             raise ValueError(f"time {time:g}, steer {steer:g}, discard {discard:g} ps; expected positive times")
         count = len(model.manifest.tokens)
-        chosen = list(range(count)) if atoms is None else [int(atom) for atom in atoms]
-        self.selection = select(system, topology, model.manifest, chosen)
+        self.selection = select(system, topology, model.manifest, range(count) if atoms is None else atoms)
         chosen = list(self.selection.atoms)
         symbols, bonds = topology_arrays(sub_topology(topology, chosen))
         self.atoms = np.array(chosen)

@@ -18,7 +18,7 @@ from openmm import app
 from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
 
 from latentmd.integrators.ase_molecule import ModelMolecule
-from latentmd.integrators.openmm_selection import in_model_order
+from latentmd.integrators.openmm_selection import atom_indices, in_model_order
 from latentmd.model.file import BundleError, find, read_manifest
 from latentmd.model.manifest import NO_ENERGY
 from latentmd.model.peptide_file import is_peptides
@@ -102,8 +102,8 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
         """
         if precision not in _DTYPES:
             raise ValueError(f"precision is {precision!r}; expected 'single', 'double' or None for the model's own")
-        everything = list(range(topology.getNumAtoms()))
-        chosen = in_model_order(topology, everything if atoms is None else [int(i) for i in atoms], self.manifest)
+        count = topology.getNumAtoms()
+        chosen = in_model_order(topology, atom_indices(atoms, count), self.manifest)
         if atoms is not None and (why := mixing_fault(system, chosen, self.manifest)):
             raise ValueError(why)
         periodic = topology.getPeriodicBoxVectors() is not None or system.usesPeriodicBoundaryConditions()
@@ -113,7 +113,7 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
         force = openmm.PythonForce(compute)
         force.setForceGroup(forceGroup)
         force.setUsesPeriodicBoundaryConditions(periodic)
-        if chosen != everything:
+        if chosen != list(range(count)):
             force.setParticles(chosen)
         system.addForce(force)
 

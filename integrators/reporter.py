@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import numpy as np
 from openmm import unit
 
-from latentmd.integrators.openmm_integrator import LatentIntegrator
+from latentmd.integrators.openmm_integrator import LatentIntegrator, as_integer
 from latentmd.integrators.openmm_provider import COUNT
 from latentmd.integrators.schedule import AlternationSchedule
 from latentmd.io.writer import FrameWriter
@@ -25,13 +25,17 @@ class LatentReporter:
     lengths mix; the times here are the Context's. `latent_steps` counts since the start. `draws` are the structures
     decoded for them in this process, by all integrators that share the System's latent force: more draws than steps
     means that some were turned down (TorchForce does not count them). `failed_checks` names the structure checks that
-    the model's atoms fail (finite, bonds, angles, chirality, clashes), separated by spaces.
+    the model's atoms fail (see `latentmd.molecule.checks.check_frames`), separated by spaces.
 
     Args:
         file: path, or an open text file.
         reportInterval: steps between lines.
         integrator: the LatentIntegrator of the run.
         schedule: from `alternate`; None where all steps are latent.
+
+    Raises:
+        TypeError: an argument of another type.
+        ValueError: reportInterval is below 1, or the integrator is a copy.
     """
 
     def __init__(
@@ -46,7 +50,7 @@ class LatentReporter:
         if integrator.provider is None:
             raise ValueError("this LatentIntegrator was unpickled or came from XML; pass the one made with the System")
         self._provider = integrator.provider
-        self._interval = reportInterval
+        self._interval = _interval(reportInterval)
         self._schedule = schedule
         self._own = isinstance(file, str | Path)
         self._file: TextIO = open(file, "w", newline="") if isinstance(file, str | Path) else file
@@ -104,6 +108,7 @@ class TimedXTCReporter:
         atomSubset: indices of the atoms to write; all where None.
 
     Raises:
+        TypeError: reportInterval is no integer.
         ValueError: reportInterval is below 1.
     """
 
@@ -115,9 +120,7 @@ class TimedXTCReporter:
         enforcePeriodicBox: bool | None = None,
         atomSubset: Sequence[int] | None = None,
     ) -> None:
-        if reportInterval < 1:
-            raise ValueError(f"reportInterval is {reportInterval}; expected a number of steps from 1")
-        self._interval, self._periodic = reportInterval, enforcePeriodicBox
+        self._interval, self._periodic = _interval(reportInterval), enforcePeriodicBox
         self._atoms = slice(None) if atomSubset is None else list(atomSubset)
         kept = _frames(file) if append and Path(file).exists() else 0
         self._writer = FrameWriter(file, frames=kept, size=Path(file).stat().st_size if kept else 0)
@@ -144,6 +147,12 @@ class TimedXTCReporter:
 
     def __repr__(self) -> str:
         return f"TimedXTCReporter({str(self._writer.path)!r}, every {self._interval} steps)"
+
+
+def _interval(steps: int) -> int:
+    if as_integer(steps, "reportInterval") < 1:
+        raise ValueError(f"reportInterval is {steps}; expected a number of steps from 1")
+    return steps
 
 
 def _frames(file: str | Path) -> int:

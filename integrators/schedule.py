@@ -8,15 +8,15 @@ from typing import Any
 import openmm
 from openmm import app, unit
 
-from latentmd.integrators.openmm_integrator import LatentIntegrator, interruptible
+from latentmd.integrators.openmm_integrator import LatentIntegrator, as_integer, interruptible
 from latentmd.integrators.openmm_noise import remembered
 from latentmd.integrators.relaxation import MAX_FORCE, Relaxation
+from latentmd.systems.ensemble import TEMPERATURE_TOLERANCE
 from latentmd.systems.relaxation import SETTLE_STEPS, centre_held, settling_integrator
 from latentmd.units import GAS_CONSTANT
 
 MD, LATENT, SETTLING = 0, 1, 2
 SEGMENTS = ("md", "latent")
-_TEMPERATURE_TOLERANCE = 0.01  # K
 
 
 class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
@@ -69,7 +69,7 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
     def _check_temperature(self) -> None:
         expected = self._latent.getTemperature().value_in_unit(unit.kelvin)
         for kelvin in _temperatures(self._md):
-            if abs(kelvin - expected) > _TEMPERATURE_TOLERANCE:
+            if abs(kelvin - expected) > TEMPERATURE_TOLERANCE:
                 raise ValueError(
                     f"the MD integrator is at {kelvin:g} K, the model at {expected:g} K; give the MD {expected:g} K"
                 )
@@ -127,7 +127,7 @@ class AlternationSchedule:
     """
 
     def __init__(self, cycle: tuple[int, int], relax_iterations: int = 50, max_force: float = MAX_FORCE) -> None:
-        if not isinstance(cycle, tuple | list) or len(cycle) != 2 or min(cycle) < 1:
+        if not isinstance(cycle, tuple | list) or len(cycle) != 2 or min(as_integer(n, "cycle") for n in cycle) < 1:
             raise ValueError(f"cycle is {cycle}; expected at least one MD step and one latent step, such as (500, 1)")
         self.cycle = (int(cycle[0]), int(cycle[1]))
         self.relax_iterations = relax_iterations

@@ -67,9 +67,10 @@ def mixing_fault(system: openmm.System, atoms: Sequence[int], manifest: Manifest
             f"the System has implicit solvent, and the model's energy holds that of its training ("
             f"{', '.join(manifest.force_field)}) already, so that it would count twice: make the System without"
         )
-    if found.nonbonded is None or is_own(manifest.force_field):
+    unusual = {kind: value for kind, value in found.others.items() if kind == "NonbondedForce"}
+    if is_own(manifest.force_field) or (found.nonbonded is None and not unusual):
         return ""
-    pair = (SystemTerms(found.nonbonded), SystemTerms(model_terms(manifest).nonbonded))
+    pair = (SystemTerms(found.nonbonded, others=unusual), SystemTerms(model_terms(manifest).nonbonded))
     return term_difference(*pair, manifest.chemistry().labels, ", ".join(manifest.force_field))
 
 

@@ -14,7 +14,7 @@ _BAROSTATS = (
     openmm.MonteCarloMembraneBarostat,
     openmm.RPMDMonteCarloBarostat,
 )
-_TOLERANCE = 0.01  # K
+TEMPERATURE_TOLERANCE = 0.01  # K
 
 
 def thermostat_fault(system: openmm.System) -> str:
@@ -51,6 +51,6 @@ def temperature_fault(parameters: Mapping[str, float], kelvin: float) -> str:
     if openmm.AndersenThermostat.Temperature() in parameters:
         return "the System has an AndersenThermostat, which would act beside the integrator's; remove it"
     for name, value in parameters.items():
-        if name.endswith("MonteCarloTemperature") and abs(value - kelvin) > _TOLERANCE:
+        if name.endswith("MonteCarloTemperature") and abs(value - kelvin) > TEMPERATURE_TOLERANCE:
             return f"the barostat is at {value:g} K, the model at {kelvin:g} K; give the barostat {kelvin:g} K"
     return ""

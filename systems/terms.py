@@ -108,8 +108,9 @@ def _value(quantity: Any) -> float:
 
 
 def _read_nonbonded(force: openmm.NonbondedForce, place: dict[int, int], found: SystemTerms) -> None:
-    if found.nonbonded is not None or force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
-        found.others["NonbondedForce"] = "a second one, or offsets of its parameters"
+    offsets = force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets()
+    if offsets or found.nonbonded is not None:
+        found.others["NonbondedForce"] = "a NonbondedForce with offsets" if offsets else "a second NonbondedForce"
         return
     rows = [force.getParticleParameters(atom) for atom in place]
     found.nonbonded = np.array([[_value(x) for x in row] for row in rows], dtype=np.float64)
@@ -210,8 +211,13 @@ class _Comparison:
     def nonbonded(self) -> str:
         """Charges, Lennard-Jones parameters, exceptions and cutoff."""
         a, b = self.found, self.expected
+        if unusual := a.others.get("NonbondedForce"):
+            return f"the System has {unusual}; {self.model} has none"
+        if a.nonbonded is None and b.nonbonded is None:
+            return ""
         if a.nonbonded is None or b.nonbonded is None:
-            return "" if a.nonbonded is b.nonbonded else f"the System has no NonbondedForce; {self.model} has one"
+            have = ("a", "none") if b.nonbonded is None else ("no", "one")
+            return f"the System has {have[0]} NonbondedForce; {self.model} has {have[1]}"
         if a.cutoff != b.cutoff:
             return f"the System has {a.cutoff or 'no cutoff'}; {self.model} has {b.cutoff or 'no cutoff'}"
         for i, (ours, theirs) in enumerate(zip(a.nonbonded, b.nonbonded, strict=True)):

@@ -129,6 +129,11 @@ class Manifest(Seal):
         return _molecule(self.topology)
 
     @property
+    def called(self) -> str:
+        """The model as the subject of a sentence."""
+        return f"model {self.name!r}" if self.name else "the model"
+
+    @property
     def has_energy(self) -> bool:
         """Whether the model has energies; one of many peptides, bound to this one, has none."""
         return self.zero_shot is None and "fine_tuned" not in self.training

@@ -17,7 +17,8 @@ from pydantic import Field
 from latentmd.io.atomic import write_bytes
 from latentmd.model.file import BundleError, package_version, read_sealed, read_sha256, sealed_archive, sealed_format
 from latentmd.model.manifest import Seal
-from latentmd.molecule.coverage import Answer, PeptideChemistry
+from latentmd.molecule.coverage import PeptideChemistry
+from latentmd.molecule.matching import Answer
 
 if TYPE_CHECKING:
     from torch import Tensor

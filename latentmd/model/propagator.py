@@ -77,12 +77,15 @@ class Propagator:
     ) -> None:
         if dtype not in (None, "float32", "float64"):
             raise ValueError(f"dtype is {dtype!r}; expected 'float32', 'float64' or None for the model's own")
-        if device.split(":")[0] not in ("auto", "cpu", "cuda"):
+        if str(device).split(":")[0] not in ("auto", "cpu", "cuda"):
             raise ValueError(f"device is {device!r}; expected 'auto', 'cpu' or 'cuda'")
+        there = torch.cuda.is_available()
+        if device.startswith("cuda") and not there:
+            raise ValueError(f"device is {device!r}, but torch sees no CUDA device; use 'auto' or 'cpu'")
         if threads is not None:
             torch.set_num_threads(threads)
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = "cuda" if there else "cpu"
         self.device = torch.device(device)
         self.bundle = bundle if isinstance(bundle, Bundle) else load(bundle, self.device)
         self.manifest = self.bundle.manifest
@@ -119,8 +122,10 @@ class Propagator:
         structure = None if positions is None else np.asarray(positions, dtype=np.float64)
         answer = self.manifest.covers(topology, structure)
         if not answer:
-            name = f"model {self.manifest.name!r}" if self.manifest.name else "the model"
-            raise ValueError(f"{name} does not cover this molecule: {answer.reason}; `latentmd inspect` prints its own")
+            raise ValueError(
+                f"{self.manifest.called} does not cover this molecule: {answer.reason}; "
+                "`latentmd inspect` prints its own"
+            )
         return self.in_order(np.array(answer.order, dtype=np.int64), topology)
 
     def in_order(self, order: Ints, topology: Any = None) -> Propagator:

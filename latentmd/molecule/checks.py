@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Floats, Ints
-from latentmd.molecule.bonds import equivalence_classes
-from latentmd.molecule.bonds import neighbour_lists as neighbour_lists
+from latentmd.molecule.bonds import equivalence_classes, neighbour_lists
 from latentmd.molecule.chemistry import Chemistry
 from latentmd.molecule.contacts import Contacts
 from latentmd.molecule.torsions import isomer_torsions

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from latentmd.arrays import Floats
 from latentmd.molecule.bonds import components
 from latentmd.molecule.chemistry import Chemistry, chemistry
-from latentmd.molecule.matching import Answer as Answer
+from latentmd.molecule.matching import Answer
 
 _TEMPERATURE_TOLERANCE = 1e-3  # K
 

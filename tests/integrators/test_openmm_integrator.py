@@ -283,6 +283,8 @@ def test_wrong_types_are_named(alanine: Any, ou_bundle: Path) -> None:
     refused("temperature is 'warm'; expected a number of kelvins", temperature="warm")
     refused("temperature is .*; expected", temperature=1 * unit.nanometer)
     refused("stepSize is 'long'; expected a number of picoseconds", step="long")
+    for atoms in ("all", 5, [0.5] * 22, np.ones(22, dtype=bool)):
+        refused(r"atoms is .*; expected indices, such as range\(22\), or None for all atoms", atoms=atoms)
     refused("seed is 'a'; expected an integer", seed="a")
     refused("seed is 1.5", seed=1.5)
     assert len(list(system.getForces())) == len(list(alanine.system.getForces())) + 1  # by the seeds, checked last

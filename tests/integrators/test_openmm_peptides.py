@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from openmm import app
 
 import latentmd
-from latentmd.integrators import LatentCalculator, LatentIntegrator
+from latentmd.integrators import LatentCalculator, LatentDynamics, LatentIntegrator
 from latentmd.integrators.openmm_selection import sub_topology
 from latentmd.model.file import BundleError
 from latentmd.molecule.stereo import handedness
@@ -99,7 +100,7 @@ def test_load_binds_a_model_in_memory(peptide: tuple[app.Topology, NDArray[Any]]
         latentmd.load("alanine-dipeptide", topology=topology)
 
 
-def test_what_has_no_energy_says_so(peptide: tuple[app.Topology, NDArray[Any]]) -> None:
+def test_what_has_no_energy_says_so(peptide: tuple[app.Topology, NDArray[Any]], tmp_path: Path) -> None:
     ase_io, mlpotential = pytest.importorskip("ase.io"), pytest.importorskip("openmmml")
     topology, x = peptide
     with pytest.raises(ValueError, match=r"peptides has no energy to give to OpenMM-ML: .* does not transfer"):
@@ -110,3 +111,13 @@ def test_what_has_no_energy_says_so(peptide: tuple[app.Topology, NDArray[Any]]) 
     atoms.calc = LatentCalculator(latentmd.load("peptides", "cpu", topology=topology, positions=x))
     with pytest.raises(NotImplementedError, match="has no energy"):
         atoms.get_potential_energy()
+    with pytest.raises(NotImplementedError, match="has no energy"):
+        atoms.calc.compute_batch([atoms])
+    model, step, log = atoms.calc.propagator, 1e5 * pytest.importorskip("ase.units").fs, tmp_path / "run.log"
+    with LatentDynamics(atoms, step, model, trajectory=str(tmp_path / "run.traj")) as dynamics:
+        dynamics.run(2)
+    assert len(ase_io.read(tmp_path / "run.traj", ":")) == 3
+    atoms.calc = None
+    with LatentDynamics(atoms, step, model, logfile=str(log)) as dynamics:
+        dynamics.run(1)
+    assert [line.split()[2] for line in log.read_text().splitlines()[1:]] == ["nan"] * 2

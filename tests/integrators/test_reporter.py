@@ -74,8 +74,11 @@ def test_the_reporter_names_latent_frames_and_needs_the_provider(latent_simulati
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert [row["segment"] for row in rows] == ["md", "md", "latent", "md"]
     assert float(rows[2]["potential_kJ_mol"]) < 0
-    with pytest.raises(ValueError, match="reportInterval is 0; expected a number of steps from 1"):
-        TimedXTCReporter(tmp_path / "run.xtc", 0)
+    for make in (lambda n: TimedXTCReporter(tmp_path / "run.xtc", n), lambda n: LatentReporter(path, n, latent)):
+        with pytest.raises(ValueError, match="reportInterval is 0; expected a number of steps from 1"):
+            make(0)
+        with pytest.raises(TypeError, match=r"reportInterval is 2\.5; expected an integer"):
+            make(2.5)
     with pytest.raises(TypeError, match="integrator is a AlternatingIntegrator"):
         LatentReporter(path, 1, simulation.integrator)
     bare = copy.copy(latent)

@@ -26,6 +26,8 @@ def test_positions_in_the_cycle() -> None:
     for cycle in ((0, 1), 5, (5,), "ab"):
         with pytest.raises(ValueError, match="at least one MD step and one latent step"):
             AlternationSchedule(cycle)
+    with pytest.raises(TypeError, match=r"cycle is 2\.5; expected an integer"):
+        AlternationSchedule((2.5, 1))
 
 
 @pytest.mark.parametrize("chunks", [[25], [1] * 25, [4, 7, 14]])

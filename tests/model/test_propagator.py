@@ -142,3 +142,11 @@ def test_counter_noise_is_normal() -> None:
     assert np.corrcoef(drawn[:-1], drawn[1:])[0, 1] == pytest.approx(0, abs=4 / 42000**0.5)
     again = CounterNoise(3, 1, 4, 1).standard_normal((100, 7), dtype=np.float32)
     assert again.dtype == np.float32 and np.array_equal(again, drawn[:700].reshape(100, 7).astype(np.float32))
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, ou_bundle: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="device is 'cuda', but torch sees no CUDA device; use 'auto' or 'cpu'"):
+        Propagator(ou_bundle, "cuda")
+    with pytest.raises(ValueError, match="device is 'gpu'; expected 'auto', 'cpu' or 'cuda'"):
+        Propagator(ou_bundle, "gpu")

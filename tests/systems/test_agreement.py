@@ -13,7 +13,7 @@ from openmm import app, unit
 
 from latentmd.integrators import LatentIntegrator
 from latentmd.model.file import read_manifest
-from latentmd.systems.agreement import disagreeing_term
+from latentmd.systems.agreement import disagreeing_term, mixing_fault
 
 FILES = Path(__file__).parent / "own_force_field"
 MODEL = "alanine-dipeptide"
@@ -134,6 +134,19 @@ def _cutoff(system: openmm.System) -> None:
     _force(system, openmm.NonbondedForce).setNonbondedMethod(openmm.NonbondedForce.CutoffNonPeriodic)
 
 
+def _offsets(system: openmm.System) -> None:
+    force = _force(system, openmm.NonbondedForce)
+    force.addGlobalParameter("scale", 0.0)
+    force.addParticleParameterOffset("scale", 0, *(0.1, 0.0, 0.0))
+
+
+def _second(system: openmm.System) -> None:
+    force = openmm.NonbondedForce()
+    for _ in range(22):
+        force.addParticle(0.1, 0.3, 0.1)
+    system.addForce(force)
+
+
 def _map(system: openmm.System) -> None:
     force = openmm.CMAPTorsionForce()
     force.addMap(4, [1.0] * 16)
@@ -152,6 +165,8 @@ def _map(system: openmm.System) -> None:
         (_angle, r"minimum of the angle .* rad"), (_bond, r"the System has the bond ACE1-CH3 ALA2-CA with 1000 kJ"),
         (_constraint, "the System has no term of the bond"), (_radii, "generalised Born radius of ALA2-H is 0.109 nm"),
         (_cutoff, "the System has CutoffNonPeriodic with a cutoff of 1 nm"),
+        (_offsets, "the System has a NonbondedForce with offsets; .* has none"),
+        (_second, "the System has a second NonbondedForce; .* has none"),
         (_map, "the System has a CMAPTorsionForce that acts on the molecule"),
     ],
 )  # fmt: skip
@@ -161,6 +176,13 @@ def test_changed_terms(topology: app.Topology, change: Callable[[openmm.System],
     change(system)
     with pytest.raises(AssertionError, match=term):
         raise AssertionError(why(system))
+
+
+def test_a_molecule_s_own_nonbonded_terms_meet_the_rest_of_a_mixed_system(topology: app.Topology) -> None:
+    system, manifest = make(topology, FF14SB), read_manifest(MODEL)
+    assert mixing_fault(system, range(22), manifest) == ""
+    _offsets(system)
+    assert "a NonbondedForce with offsets" in mixing_fault(system, range(22), manifest)
 
 
 def test_options_of_the_solvent(topology: app.Topology) -> None:

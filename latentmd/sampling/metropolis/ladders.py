@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
-from latentmd.molecule.checks import neighbour_lists, topology_arrays
+from latentmd.molecule.bonds import neighbour_lists
+from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.checks import torsions as dihedrals
 from latentmd.molecule.torsions import acyclic_torsions, amide_torsions
 from latentmd.sampling.clock import Deadline

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
-from latentmd.molecule.checks import neighbour_lists, topology_arrays
+from latentmd.molecule.bonds import neighbour_lists
+from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.checks import torsions as dihedrals
 from latentmd.molecule.symmetry import mirror_image, symmetric_turns
 from latentmd.molecule.torsions import acyclic_torsions, amide_torsions, rotatable_torsions, torsion_name

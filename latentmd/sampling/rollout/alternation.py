@@ -18,7 +18,6 @@ from latentmd.sampling.clock import PhaseClock
 from latentmd.sampling.processes import Emit, Row
 from latentmd.sampling.rollout.cycle import Segment, cycle_plan
 from latentmd.sampling.rollout.jobs import Checker, WalkerJob
-from latentmd.sampling.rollout.latent import check_device
 from latentmd.sampling.rollout.resume import Pacer, State
 from latentmd.systems.dynamics import walker_seed
 
@@ -48,7 +47,6 @@ class AlternateJob(WalkerJob):
         with clock("start"):
             import torch
 
-            check_device(self.settings.device)
             torch.set_num_threads(1)
             engine = _Engine(self)
             failed = self.checker()

@@ -25,18 +25,6 @@ _TRIES = 4  # times that unsound structures are decoded again
 _BLOCK = 1_000_000  # atoms in the frames that one block of a latent rollout decodes
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that torch does not see.
-
-    Raises:
-        ValueError: and what to use.
-    """
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device is cuda, but torch sees no CUDA device here; use --device cpu or auto")
-
-
 @dataclass(frozen=True)
 class LatentJob(WalkerJob):
     """Latent rollouts of walkers in batches, decoded at every frame.
@@ -55,7 +43,6 @@ class LatentJob(WalkerJob):
         with clock("start"):
             from latentmd.model.propagator import Propagator
 
-            check_device(self.settings.device)
             propagator = self.arranged(Propagator(self.model, self.settings.device, threads=1))
             failed = self.checker()
         with clock("plain MD for comparison"):

@@ -15,7 +15,6 @@ from latentmd.sampling.clock import PhaseClock
 from latentmd.sampling.processes import Emit
 from latentmd.sampling.rollout.cycle import Segment, cycle_plan
 from latentmd.sampling.rollout.jobs import Checker, WalkerJob
-from latentmd.sampling.rollout.latent import check_device
 from latentmd.sampling.rollout.moved_batch import MovedBatch
 from latentmd.sampling.rollout.resume import Pacer, State
 
@@ -46,7 +45,6 @@ class ReplicaAlternateJob(WalkerJob):
         with clock("start"):
             from latentmd.model.propagator import Propagator
 
-            check_device(self.settings.device)
             propagator = self.arranged(Propagator(self.model, self.settings.device, threads=1))
             failed = self.checker()
         with clock("plain MD for comparison"):

@@ -181,7 +181,7 @@ def test_a_run_without_frames_leaves_nothing(ou_bundle: Path, tmp_path: Path) ->
     if torch.cuda.is_available():
         pytest.skip("the failure here is a missing CUDA device")
     for mode in ("latent", "model"):
-        with pytest.raises(RunError, match="--device is cuda, but torch sees no CUDA device"):
+        with pytest.raises(RunError, match="device is 'cuda', but torch sees no CUDA device"):
             latentmd.simulate(
                 ALANINE, model=ou_bundle, mode=mode, walkers=1, device="cuda", time="100ps", out=tmp_path / "run"
             )
