@@ -119,12 +119,12 @@ def trajectories(folder: str, seed: int) -> Path:
 
 #: Few updates of small networks.
 QUICK = {
-    "seed": 0, "stride": 0.2, "holdout": 1, "encoder": {"width": 8, "depth": 1, "vectors": 2},
+    "seed": 0, "stride": 0.2, "holdout": 1, "encoder": {"width": 8, "depth": 1, "vectors": 3},
     "jepa": {"steps": 6, "batch": 8, "lag": [0.2, 5.0]}, "latent": {"lag": 1.0},
     "decoder": {"steps": 6, "batch": 32, "width": 16},
     "fast": {"steps": 6, "batch": 32, "width": 16, "solver_steps": 2},
     "predictor": {"steps": 6, "batch": 32, "width": 16, "solver_steps": 2, "lag": [0.2, 5.0]},
-    "energy": {"frames": 60, "steps": 1, "batch": 8, "latent_steps": 1},
+    "energy": {"frames": 100, "steps": 1, "batch": 8, "latent_steps": 1},
 }  # fmt: skip
 
 
