@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +88,9 @@ def align(frames: Floats) -> Floats:
     Args:
         frames: nm, shape (frames, atoms, 3).
     """
-    from latentmd.molecule.geometry import superposed
+    from scipy.spatial.transform import Rotation
 
     centred = frames - frames.mean(axis=1, keepdims=True)
-    return superposed(centred, centred[:1])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Optimal rotation is not uniquely")  # atoms on a line: any of them will do
+        return np.stack([Rotation.align_vectors(centred[0], frame)[0].apply(frame) for frame in centred])
