@@ -32,6 +32,7 @@ class LatentReporter:
         reportInterval: steps between lines.
         integrator: the LatentIntegrator of the run.
         schedule: from `alternate`; None where all steps are latent.
+        append: keep the lines of a file that is there, and go on after them.
 
     Raises:
         TypeError: an argument of another type.
@@ -44,6 +45,7 @@ class LatentReporter:
         reportInterval: int,
         integrator: LatentIntegrator,
         schedule: AlternationSchedule | None = None,
+        append: bool = False,
     ) -> None:
         if not isinstance(integrator, LatentIntegrator):
             raise TypeError(f"integrator is a {type(integrator).__name__}; expected the LatentIntegrator of the run")
@@ -53,9 +55,10 @@ class LatentReporter:
         self._interval = _interval(reportInterval)
         self._schedule = schedule
         self._own = isinstance(file, str | Path)
-        self._file: TextIO = open(file, "w", newline="") if isinstance(file, str | Path) else file
+        self._file: TextIO = open(file, "a" if append else "w", newline="") if isinstance(file, str | Path) else file
         self._writer = csv.writer(self._file)
-        self._writer.writerow(COLUMNS)
+        if not (append and self._file.tell()):
+            self._writer.writerow(COLUMNS)
         self._file.flush()
 
     def describeNextReport(self, simulation: Any) -> dict[str, Any]:

@@ -187,7 +187,6 @@ def maxwell_boltzmann(mass: Floats, temperature: float, rng: np.random.Generator
 
 
 MAX_ATOMS = 256  # indices of atoms are bytes
-_MASK_WORDS = MAX_ATOMS // 32
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ _TOLERANCE = 1e-3  # of forces, relative to their root mean square: files round 
 def disagreement(molecule: Molecule, manifest: Manifest | PeptideManifest) -> str:
     """Say why a molecule's own force field is not the one a model was trained with; empty where it is.
 
-    A force field is compared by what it does: the forces of both on displaced structures. One that came with the
-    training data as an OpenMM System is compared by its identity.
+    A force field is compared by what it does, the forces of both on displaced structures, so that another form of a
+    term is the same and a restraint is not; `latentmd.systems.agreement` compares terms, for a part of a System and
+    with biases on top. One that came with the training data as an OpenMM System is compared by its identity.
 
     Args:
         molecule: any; one to which latentmd assigned a force field is compared by the names of its files.
@@ -45,7 +46,9 @@ def disagreement(molecule: Molecule, manifest: Manifest | PeptideManifest) -> st
     difference = _force_difference(molecule, other)
     if difference < _TOLERANCE:
         return ""
-    return f"the forces of {', '.join(molecule.own_force_field)} differ by {percent(difference)} from those of {names}"
+    return (
+        f"the forces of {', '.join(molecule.own_force_field)} differ by {percent(difference, 1)} from those of {names}"
+    )
 
 
 def refuse_force_field(source: Path, inputs: InputOptions, force_field: tuple[str, ...]) -> None:

@@ -74,6 +74,11 @@ def test_the_reporter_names_latent_frames_and_needs_the_provider(latent_simulati
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert [row["segment"] for row in rows] == ["md", "md", "latent", "md"]
     assert float(rows[2]["potential_kJ_mol"]) < 0
+    simulation.reporters[-1] = reporter = LatentReporter(path, 1, latent, simulation.reporters[0], append=True)
+    simulation.step(2)
+    reporter.close()
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5, 6]
     for make in (lambda n: TimedXTCReporter(tmp_path / "run.xtc", n), lambda n: LatentReporter(path, n, latent)):
         with pytest.raises(ValueError, match="reportInterval is 0; expected a number of steps from 1"):
             make(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,8 +175,7 @@ def test_changed_terms(topology: app.Topology, change: Callable[[openmm.System],
     system = make(topology, FF14SB, OBC2)
     assert why(system) == ""
     change(system)
-    with pytest.raises(AssertionError, match=term):
-        raise AssertionError(why(system))
+    assert re.search(term, why(system))
 
 
 def test_a_molecule_s_own_nonbonded_terms_meet_the_rest_of_a_mixed_system(topology: app.Topology) -> None:
