@@ -90,16 +90,22 @@ def load(name_or_path: str | Path, device: str = "auto", *, topology: Any = None
     Raises:
         BundleError: no such model, a damaged or foreign file, or a model of many peptides without a topology.
         TypeError: an argument of another type.
-        ValueError: the model does not cover the molecule.
+        ValueError: the model does not cover the molecule, or the positions are not those of the topology.
     """
     from latentmd.model.peptide_file import is_peptides
     from latentmd.model.propagator import Propagator
+    from latentmd.molecule.chemistry import chemistry
+    from latentmd.systems.sanity import in_nm
 
     if not isinstance(name_or_path, str | Path):
         raise TypeError(f"the model is {name_or_path!r}; expected a name or a path, such as 'alanine-dipeptide'")
     if topology is None:
         return Propagator(name_or_path, device)
-    x = None if positions is None else np.asarray(getattr(positions, "_value", positions), dtype=np.float64)
+    x = None if positions is None else in_nm(positions)
+    if x is not None and (len(x) != chemistry(topology).n_atoms or not np.isfinite(x).all()):
+        raise ValueError(
+            f"positions of {len(x)} atoms; expected finite ones of {chemistry(topology).n_atoms} atoms, in nm"
+        )
     if not is_peptides(name_or_path):
         return Propagator(name_or_path, device).arranged(topology, x)
     from latentmd.model.binding import bound_bundle

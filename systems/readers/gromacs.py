@@ -13,7 +13,8 @@ from latentmd.systems.errors import MoleculeError
 # OpenMM's reader passes over.
 _SKIPPED = frozenset(
     "position_restraints distance_restraints dihedral_restraints orientation_restraints angle_restraints "
-    "angle_restraints_z polarization water_polarization thole_polarization intermolecular_interactions pairs_nb".split()
+    "angle_restraints_z polarization water_polarization thole_polarization intermolecular_interactions pairs_nb "
+    "virtual_sites1 virtual_sites4 virtual_sitesn".split()
 )
 
 

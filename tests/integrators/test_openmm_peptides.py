@@ -90,6 +90,11 @@ def test_load_binds_a_model_in_memory(peptide: tuple[app.Topology, NDArray[Any]]
     moved = model.propose(x, 100.0, np.random.default_rng(0))
     assert all(ok.all() for ok in model.checks(moved[None]).values())
     assert model.trajectories.window > 2 and "peptides" in repr(model)
+    angstrom = latentmd.load("peptides", "cpu", topology=topology, positions=10 * x * openmm.unit.angstrom)
+    np.testing.assert_allclose(angstrom.molecule()[1], x, atol=1e-3)
+    for wrong in (x[:3], np.full_like(x, np.nan)):
+        with pytest.raises(ValueError, match=r"positions of \d+ atoms; expected finite ones of 33 atoms, in nm"):
+            latentmd.load("peptides", topology=topology, positions=wrong)
     with pytest.raises(BundleError, match="latentmd bind"):
         latentmd.load("peptides")
     with pytest.raises(ValueError, match="positions are missing"):
