@@ -160,7 +160,7 @@ class _Sampling:
 
     def _finish(self, sweeps: int, found: Populations, missing: list[str]) -> dict[str, Any]:
         """Write everything, as much of it as there is time for."""
-        run, notes = self.chains, self._shortened(missing)
+        run, notes = self.chains, [*self.chains.molecule.notes, *self._shortened(missing)]
         stopped = Deadline(0.0) if run.stop() else None
         beside = self._control(found, stopped or self.schedule.control())
         if beside is None:

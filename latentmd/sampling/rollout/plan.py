@@ -37,7 +37,7 @@ class RolloutPlan:
         reference: manifest whose training data the report shows beside the run, if any covers the molecule.
         details: further settings for summary.json.
         wall: seconds by phase so far.
-        notes: sentences about the run for its summary and page.
+        notes: sentences about the run for its summary and page, those about the molecule first.
         alone: held while figures are drawn, so that runs in threads of one process take turns.
     """
 
@@ -54,6 +54,9 @@ class RolloutPlan:
     wall: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     alone: AbstractContextManager[Any] = field(default_factory=nullcontext)
+
+    def __post_init__(self) -> None:
+        self.notes = [*self.prepared.molecule.notes, *self.notes]
 
 
 def check_times(time: float, interval: float, timestep: float) -> None:

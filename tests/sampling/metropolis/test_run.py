@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,13 @@ def test_a_run_that_is_asked_to_stop_leaves_what_there_is(tmp_path: Path, monkey
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "interrupted" and summary["frames"] > 0 and summary["plain_md"] is None
     assert (tmp_path / "run" / "free_energy.html").exists()
+
+
+def test_what_was_changed_in_the_molecule_is_among_the_notes(tmp_path: Path, alanine: Any) -> None:
+    note = "12 hydrogens made 3 amu heavy"
+    request = ChainsRequest(tmp_path / "run", processes=1, precision=ANYTHING, seed=2, temperature=350.0)
+    found = sample(ALANINE, request, replace(alanine, notes=(note,)))
+    assert found.summary["notes"] == [note] and note in (tmp_path / "run" / "free_energy.html").read_text()
 
 
 def test_a_model_chooses_the_first_kernels(ou_bundle: Path, tmp_path: Path) -> None:

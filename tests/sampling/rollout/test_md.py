@@ -158,13 +158,20 @@ def test_helpers() -> None:
         processes_for(1, 0)
 
 
-def test_the_wall_time_ends_a_run_that_goes_on_with_more(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"time": "1us", "walkers": 2, "processes": 1, "out": tmp_path / "run"}
-    begun = time.monotonic()
-    first = latentmd.md(ALANINE, wall=8.0, **options)
+def test_the_wall_time_ends_a_run_that_goes_on_with_more(tmp_path: Path, clock: Any) -> None:
+    """Time goes by with the first frames of a session: until then it stands still."""
+
+    def pass_time(stage: str, done: float | None = None, total: float | None = None) -> None:
+        if stage == "simulating":
+            clock.now = begun + 99.9
+
+    options: dict[str, Any] = {"time": "4ns", "walkers": 2, "processes": 1, "out": tmp_path / "run"}
+    begun = clock.now
+    first = latentmd.md(ALANINE, wall=100.0, begun=begun, progress=pass_time, **options)
     assert first.summary["status"] == "budget" and sum(first.summary["frames"]) > 0 and first.page is not None
-    assert first.summary["wall_seconds"]["total"] <= time.monotonic() - begun
-    second = latentmd.md(ALANINE, wall=14.0, resume=True, **options)
+    assert first.summary["wall_seconds"]["total"] == pytest.approx(99.9)
+    begun = clock.now
+    second = latentmd.md(ALANINE, wall=199.0, resume=True, begun=begun, progress=pass_time, **options)
     assert sum(second.summary["frames"]) > sum(first.summary["frames"])
     for walker, frames in enumerate(second.summary["frames"]):
         assert len(second.load(walker)) == frames

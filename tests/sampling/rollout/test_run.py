@@ -72,10 +72,12 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_finished_run_gives_its_files(prepared: Any, settings: Any, tmp_path: Path) -> None:
     seen: list[float] = []
-    s = settings("md", 20.0, 1.0, out=tmp_path / "run")
-    result = execute(_plan(prepared, s), lambda stage, done=None, total=None: seen.append(done or 0.0))
+    s, note = settings("md", 20.0, 1.0, out=tmp_path / "run"), "12 hydrogens made 3 amu heavy"
+    noted = replace(prepared, molecule=replace(prepared.molecule, notes=(note,)))
+    result = execute(_plan(noted, s), lambda stage, done=None, total=None: seen.append(done or 0.0))
     assert result.summary["status"] == "complete" and result.summary["frames"] == [20, 20]
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == result.summary
+    assert result.summary["notes"] == [note] and result.page is not None and note in result.page.read_text()
     assert len(result.load(1)) == 20 and result.topology.exists() and result.page is not None
     rows = result.provenance()
     assert rows["walker"].tolist() == [0] * 20 + [1] * 20 and set(rows["kind"]) == {"md"}
