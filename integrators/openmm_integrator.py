@@ -100,9 +100,9 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             raise ValueError(fault)
         source = model.path if isinstance(model, Bundle) else model
         manifest, molecule = manifest_for(source, topology, atoms)
-        kelvin = _value(temperature, unit.kelvin, "temperature")
+        kelvin = as_number(temperature, unit.kelvin, "temperature")
         _check_temperature(kelvin, manifest.temperature)
-        step = manifest.lag[1] if stepSize is None else _value(stepSize, unit.picosecond, "stepSize")
+        step = manifest.lag[1] if stepSize is None else as_number(stepSize, unit.picosecond, "stepSize")
         split_time(step, manifest.lag)
         selection = replace(select(system, topology, manifest, atoms), molecule=molecule)
         if why := disagreeing_term(system, selection.atoms, manifest):
@@ -187,7 +187,7 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     def setTemperature(self, temperature: unit.Quantity | float) -> None:
         """Set the temperature of the velocities; only the model's is accepted."""
-        kelvin = _value(temperature, unit.kelvin, "temperature")
+        kelvin = as_number(temperature, unit.kelvin, "temperature")
         if expected := self.getGlobalVariableByName("modelTemperature"):  # as in setStepSize
             _check_temperature(kelvin, expected)
         self.setGlobalVariableByName("kT", kelvin * GAS_CONSTANT)
@@ -205,7 +205,7 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         Raises:
             ValueError: a time that the model cannot make, or a Context is there and was not passed.
         """
-        picoseconds, lags = _value(size, unit.picosecond, "step size"), self._lags()
+        picoseconds, lags = as_number(size, unit.picosecond, "step size"), self._lags()
         if lags[1]:  # openmmtools clears all variables of a copy, to tell integrators of one kind
             split_time(picoseconds, lags)
         if picoseconds == self.getStepSize().value_in_unit(unit.picosecond):
@@ -289,7 +289,14 @@ def as_integer(value: Any, name: str) -> int:
         raise TypeError(f"{name} is {value!r}; expected an integer") from None
 
 
-def _value(quantity: Any, unit_: unit.Unit, name: str) -> float:
+def as_number(quantity: Any, unit_: unit.Unit, name: str) -> float:
+    """A number, or a Quantity in a unit, or a TypeError that names the argument.
+
+    Args:
+        quantity: as the user gives it.
+        unit_: of a plain number.
+        name: of the argument.
+    """
     try:
         return float(quantity.value_in_unit(unit_) if unit.is_quantity(quantity) else quantity)
     except (TypeError, ValueError):

@@ -24,13 +24,14 @@ import openmm
 from openmm import unit
 
 from latentmd.arrays import Doubles, Ints
+from latentmd.integrators.ase_molecule import Model, as_propagator
+from latentmd.integrators.openmm_integrator import as_number
+from latentmd.integrators.openmm_selection import select, sub_topology
 from latentmd.molecule.checks import topology_arrays, torsions
 from latentmd.molecule.torsions import rotatable_torsions
 
 if TYPE_CHECKING:
     from openmm import app
-
-    from latentmd.model.propagator import Propagator
 
 Phase = Literal["steer", "discard", "md"]
 
@@ -72,14 +73,15 @@ class SolventJumps:
     Args:
         system: solvated System; gets a CustomTorsionForce that is zero outside a jump.
         topology: of the System.
-        model: propagator whose molecule the solute is.
+        model: of the solute: a name or path, a Bundle, or a Propagator to share.
         atoms: indices of the solute, in any order; the first molecule's where None.
-        time: ps of the model's step.
-        steer: ps of steering, 20 to 100 in small peptides.
-        discard: ps without bias that are left out after the release.
+        time: of the model's step, Quantity or ps.
+        steer: of steering, Quantity or ps, 20 to 100 in small peptides.
+        discard: without bias and left out after the release, Quantity or ps.
         seed: of the model's noise; jump n draws from (seed, n).
 
     Raises:
+        TypeError: an argument of another type.
         ValueError: the atoms are not the molecule of the model, or a time is not positive.
     """
 
@@ -87,25 +89,27 @@ class SolventJumps:
         self,
         system: openmm.System,
         topology: app.Topology,
-        model: Propagator,
+        model: Model,
         *,
         atoms: Sequence[int] | None = None,
-        time: float = 100.0,
-        steer: float = 40.0,
-        discard: float = 20.0,
+        time: unit.Quantity | float = 100.0,
+        steer: unit.Quantity | float = 40.0,
+        discard: unit.Quantity | float = 20.0,
         seed: int = 0,
     ) -> None:
-        from latentmd.integrators.openmm_selection import select, sub_topology
-
-        if not (time > 0 and steer > 0 and discard >= 0):
-            raise ValueError(f"time {time:g}, steer {steer:g}, discard {discard:g} ps; expected positive times")
-        count = len(model.manifest.tokens)
-        self.selection = select(system, topology, model.manifest, range(count) if atoms is None else atoms)
+        given = {"time": time, "steer": steer, "discard": discard}
+        self.time, self.steer, self.discard = (as_number(t, unit.picosecond, name) for name, t in given.items())
+        if not (self.time > 0 and self.steer > 0 and self.discard >= 0):
+            raise ValueError(
+                f"time {self.time:g}, steer {self.steer:g}, discard {self.discard:g} ps; expected positive times"
+            )
+        self.model, self.seed = as_propagator(model, "auto"), seed
+        manifest = self.model.manifest
+        self.selection = select(system, topology, manifest, range(len(manifest.tokens)) if atoms is None else atoms)
         chosen = list(self.selection.atoms)
         symbols, bonds = topology_arrays(sub_topology(topology, chosen))
         self.atoms = np.array(chosen)
         self.quads: Ints = rotatable_torsions(symbols, bonds)
-        self.model, self.time, self.steer, self.discard, self.seed = model, time, steer, discard, seed
         self.jumps = 0
         self.force = self._add_force(system)
 

@@ -124,7 +124,7 @@ class TimedXTCReporter:
         atomSubset: Sequence[int] | None = None,
     ) -> None:
         self._interval, self._periodic = _interval(reportInterval), enforcePeriodicBox
-        self._atoms = slice(None) if atomSubset is None else list(atomSubset)
+        self._atoms = slice(None) if atomSubset is None else [as_integer(i, "atomSubset") for i in atomSubset]
         kept = _frames(file) if append and Path(file).exists() else 0
         self._writer = FrameWriter(file, frames=kept, size=Path(file).stat().st_size if kept else 0)
 

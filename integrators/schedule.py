@@ -28,13 +28,15 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
         settle_steps: Langevin steps of `settle`; 0 for none.
 
     Raises:
-        ValueError: the MD has a thermostat at another temperature than the model.
+        ValueError: the MD has a thermostat at another temperature than the model, or settle_steps is below 0.
     """
 
     def __init__(
         self, md_integrator: openmm.Integrator, latent_integrator: LatentIntegrator, settle_steps: int = SETTLE_STEPS
     ) -> None:
         super().__init__()
+        if as_integer(settle_steps, "settle_steps") < 0:
+            raise ValueError(f"settle_steps is {settle_steps}; expected 0 or more")
         self.settle_steps = settle_steps
         self._md, self._latent = md_integrator, latent_integrator
         self._check_temperature()

@@ -92,6 +92,18 @@ def test_times_are_positive(alanine: Any, model: Propagator, options: dict[str, 
         SolventJumps(_copy(alanine.system), alanine.topology, model, **options)
 
 
+def test_arguments_of_openmm_and_wrong_ones(alanine: Any, model: Propagator) -> None:
+    jumps = SolventJumps(_copy(alanine.system), alanine.topology, model.bundle, steer=0.03 * unit.nanosecond)
+    assert jumps.steer == 30.0 and jumps.model.n_atoms == 22
+    for options, message in (
+        ({"time": "long"}, "time is 'long'; expected a number of picoseconds"),
+        ({"atoms": "all"}, "atoms is 'all'; expected indices"),
+        ({"model": 5}, "model is a int"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            SolventJumps(_copy(alanine.system), alanine.topology, **{"model": model, **options})
+
+
 def test_another_molecule_is_refused(model: Propagator) -> None:
     glycine = build(bundled("glycine_dipeptide"))
     with pytest.raises(ValueError, match="covers a molecule of 22 atoms"):

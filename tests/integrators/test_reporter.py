@@ -84,6 +84,8 @@ def test_the_reporter_names_latent_frames_and_needs_the_provider(latent_simulati
             make(0)
         with pytest.raises(TypeError, match=r"reportInterval is 2\.5; expected an integer"):
             make(2.5)
+    with pytest.raises(TypeError, match="atomSubset is 'a'; expected an integer"):
+        TimedXTCReporter(tmp_path / "run.xtc", 1, atomSubset="all")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="integrator is a AlternatingIntegrator"):
         LatentReporter(path, 1, simulation.integrator)
     bare = copy.copy(latent)

@@ -106,6 +106,8 @@ def test_a_strained_structure_is_relaxed_once(latent_simulation: Make) -> None:
 def test_options_reach_the_schedule(alanine: Any, ou_bundle: Path) -> None:
     system = copy.deepcopy(alanine.system)
     latent = LatentIntegrator(350, ou_bundle, system=system, topology=alanine.topology)
+    with pytest.raises(ValueError, match="settle_steps is -1; expected 0 or more"):
+        alternate(openmm.VerletIntegrator(0.001), latent, settle_steps=-1)
     compound, schedule = alternate(openmm.VerletIntegrator(0.001), latent, (5, 1), relax_iterations=7, max_force=3.0)
     assert isinstance(compound, openmm.CompoundIntegrator)
     assert (schedule.cycle, schedule.relax_iterations, schedule.max_force) == ((5, 1), 7, 3.0)
