@@ -205,7 +205,7 @@ def show_result(result: RunResult) -> None:
     if "over_plain_md" in speed:
         click.echo(speed_line(speed))
     if summary["frames_failing_checks"]:
-        click.echo(f"{summary['frames_failing_checks']} frames fail a structure check; provenance.csv says which")
+        click.echo(f"frames that fail a check: {summary['frames_failing_checks']}; provenance.csv says which")
     for line in [*summary["notes"], *zero_shot(summary)]:
         click.echo(line)
     files = f"{len(result.trajectories)} trajectories, provenance.csv, summary.json, report.png"

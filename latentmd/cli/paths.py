@@ -40,7 +40,7 @@ def show_fill(result: FillResult, command: str) -> None:
         f"{summary['frames_made']:,} of {summary['frames']:,} frames made, in {summary['wall_seconds']['total']:.1f} s"
     )
     if summary["frames_failing_checks"]:
-        click.echo(f"{summary['frames_failing_checks']} frames fail a structure check; provenance.csv says which")
+        click.echo(f"frames that fail a check: {summary['frames_failing_checks']}; provenance.csv says which")
     names = f"{command}.xtc, topology.pdb, provenance.csv, summary.json, {command}.png, {command}.html"
     click.echo(f"wrote {result.folder}/: {names}")
 
@@ -174,7 +174,7 @@ def paths_command(pdbs: tuple[Path, ...], **options: Any) -> None:
                 f"  {percent(way['share'])} by states {way['states']} ({percent(way['low'])} to {percent(way['high'])})"
             )
         if summary["frames_failing_checks"]:
-            click.echo(f"{summary['frames_failing_checks']} frames fail a structure check; provenance.csv says which")
+            click.echo(f"frames that fail a check: {summary['frames_failing_checks']}; provenance.csv says which")
         for note in summary["notes"]:
             click.echo(note)
         names = "path-*.xtc, paths.csv, provenance.csv, summary.json, paths.png, paths.html"
