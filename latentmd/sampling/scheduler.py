@@ -22,6 +22,11 @@ class DaskScheduler:
     def __init__(self, client: Any) -> None:
         self.client = client
 
+    @property
+    def count(self) -> int:
+        """How many tasks the cluster runs side by side."""
+        return max(1, sum(self.client.nthreads().values()))
+
     def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
         """Results in the order of the arguments.
 
@@ -77,6 +82,11 @@ Result = TypeVar("Result")
 class Scheduler(Protocol):
     """Runs tasks somewhere; results must not depend on where."""
 
+    @property
+    def count(self) -> int:
+        """How many tasks run side by side."""
+        ...
+
     def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
         """Results in the order of the arguments, each as soon as it and all before it are there.
 
@@ -87,6 +97,8 @@ class Scheduler(Protocol):
 
 class Serial:
     """A scheduler that runs tasks one after another in this process."""
+
+    count = 1
 
     def map(self, function: Callable[[Argument], Result], arguments: Iterable[Argument]) -> Iterator[Result]:
         """Results in the order of the arguments."""

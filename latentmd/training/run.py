@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,13 +110,12 @@ class TrainingRun:
     def stage(self, stage: Stage) -> torch.nn.Module:
         """Train a stage, or load what it left where a resumed run has finished it; the trained module."""
         loaded = self.resume and (self.folder / f"{stage.name}.pt").exists()
-        start = time.perf_counter()
         module = run_stage(
             stage, self.folder, log=self.log, report=self.report, device=self.device, precision=self.precision,
             devices=self.devices, resume=self.resume,
         )  # fmt: skip
         if not loaded:
-            self.record(stage.name, time.perf_counter() - start)
+            self.record(stage.name, stage.spent)
         # First weights of the next stage must not depend on whether this one was run or loaded.
         self.stages += 1
         torch.manual_seed(stage.seed + self.stages)

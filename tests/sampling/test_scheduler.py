@@ -14,13 +14,13 @@ from latentmd.sampling.scheduler import DaskScheduler, Serial, open_scheduler
 
 def test_one_process_runs_everything_here() -> None:
     with open_scheduler(None, 1) as tasks:
-        assert isinstance(tasks, Serial)
+        assert isinstance(tasks, Serial) and tasks.count == 1
         assert list(tasks.map(math.factorial, [3, 1, 2])) == [6, 1, 2]
 
 
 def test_several_processes_give_the_same_results() -> None:
     with open_scheduler(None, 2) as tasks:
-        assert isinstance(tasks, LocalProcesses)
+        assert isinstance(tasks, LocalProcesses) and tasks.count == 2
         assert list(tasks.map(math.factorial, [3, 1, 2])) == [6, 1, 2]
 
 
@@ -33,10 +33,10 @@ def test_a_cluster_gives_results_in_order_and_raises_here() -> None:
     def fails(number: int) -> int:
         raise KeyError(number)
 
-    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": "CRITICAL"}
+    options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": ":0", "silence_logs": "CRITICAL"}
     with package.LocalCluster(processes=False, **options) as cluster:
         with open_scheduler(cluster.scheduler_address, 1) as tasks:
-            assert isinstance(tasks, DaskScheduler)
+            assert isinstance(tasks, DaskScheduler) and tasks.count == 2
             assert list(tasks.map(math.factorial, list(range(20)))) == [math.factorial(n) for n in range(20)]
             partial = tasks.map(math.factorial, [5, 6, 7])
             assert next(partial) == 120

@@ -228,7 +228,7 @@ class _Sampling:
         if kept["angles"].shape[1] < control.FEWEST:
             return None
         busy = self.clock.seconds["pilot"] + self.clock.seconds["chains"]
-        side_by_side = min(TASKS, getattr(self.tasks, "count", 1))
+        side_by_side = min(TASKS, self.tasks.count)
         cost = {"calls": self.calls, "seconds": busy * side_by_side, "control seconds": float(kept["seconds"])}
         return control.compare(found, kept["angles"], found.wells, cost=cost, timestep=timestep)
 
