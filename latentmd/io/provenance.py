@@ -20,12 +20,8 @@ KINDS = ("latent", "settled", "relaxed", "md")
 #: Every column that a provenance.csv may have, with the type of its values; each way of sampling writes some of them.
 SCHEMA: dict[str, type] = {
     "walker": int,  # number of the trajectory file
-    "round": int,  # of a hybrid run
-    "task": int,  # burst within its round
-    "frame": int,  # within its trajectory
     "time_ps": float,
     "kind": str,  # what made the frame
-    "origin": str,  # what the burst of the frame started from
     "potential_energy": float,  # kJ/mol
     "checks_failed": str,  # names of structure checks, separated by spaces
     "weight": float,  # statistical weight of the frame

@@ -12,10 +12,10 @@ from latentmd.io.provenance import Provenance, read_provenance, write_provenance
 
 def test_columns_of_other_ways_of_sampling(tmp_path: Path) -> None:
     path = tmp_path / "provenance.csv"
-    write_provenance(path, ("round", "task", "kind", "weight"), [(0, 1, "burst", 0.25), (1, 0, "burst", 0.75)])
+    write_provenance(path, ("walker", "kind", "weight"), [(0, "latent", 0.25), (1, "given", 0.75)])
     read = read_provenance(path)
-    assert list(read) == ["round", "task", "kind", "weight"]
-    assert read["round"].tolist() == [0, 1] and read["weight"].sum() == 1.0
+    assert list(read) == ["walker", "kind", "weight"]
+    assert read["walker"].tolist() == [0, 1] and read["weight"].sum() == 1.0
     with pytest.raises(ValueError, match="no column mood"):
         write_provenance(path, ("mood",), [])
     path.write_text("mood\n1\n")
