@@ -13,8 +13,7 @@ from latentmd.systems.errors import MoleculeError
 # OpenMM's reader passes over.
 _SKIPPED = frozenset(
     "position_restraints distance_restraints dihedral_restraints orientation_restraints angle_restraints "
-    "angle_restraints_z polarization water_polarization thole_polarization intermolecular_interactions pairs_nb "
-    "virtual_sites1 virtual_sites4 virtual_sitesn".split()
+    "angle_restraints_z polarization water_polarization thole_polarization intermolecular_interactions pairs_nb".split()
 )
 
 
@@ -27,7 +26,7 @@ class GromacsTopology(app.GromacsTopFile):  # type: ignore[misc]
 
     Attributes:
         skipped: sections with entries that OpenMM does not read.
-        switches: names of `#ifdef` that are not defined, in whose parts restraints are.
+        switches: conditions that do not hold, such as `#ifdef POSRES`, in whose parts restraints are.
 
     Raises:
         ValueError: as OpenMM's reader.
@@ -42,7 +41,9 @@ class GromacsTopology(app.GromacsTopFile):  # type: ignore[misc]
     def _processLine(self, line: str, file: str) -> None:  # noqa: N802
         text = line.split(";")[0].strip()
         if text.startswith("#if"):
-            self._open.append(text.split()[1] if len(text.split()) > 1 else "")
+            self._open.append(text)
+        elif text.startswith("#else") and self._open:
+            self._open[-1] = f"the #else of {self._open[-1]}"
         elif text.startswith("#endif") and self._open:
             self._open.pop()
         super()._processLine(line, file)
@@ -72,5 +73,5 @@ def read_gromacs(path: Path, box: Any) -> tuple[GromacsTopology, list[str]]:
             f"{path}: holds {names}, which OpenMM does not read, so that these energies would be missing; remove them, "
             "or put restraints under #ifdef POSRES"
         )
-    switches = " and ".join(f"-D{name}" for name in sorted(file.switches))
-    return file, [f"restraints that need {switches} are off, as in GROMACS without it"] if switches else []
+    switches = " and ".join(sorted(file.switches))
+    return file, [f"restraints under {switches} are off"] if switches else []

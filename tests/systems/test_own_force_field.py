@@ -245,4 +245,4 @@ def test_sections_that_openmm_passes_over_are_refused(kept: str, tmp_path: Path)
 def test_restraints_that_are_switched_off_are_said(tmp_path: Path) -> None:
     path = _restrained(tmp_path, "#ifdef POSRES", "#endif")
     molecule = build(path, Protocol("vacuum", inputs=InputOptions(**OTHERS["ala.top"])))
-    assert "restraints that need -DPOSRES are off, as in GROMACS without it" in molecule.notes
+    assert "restraints under #ifdef POSRES are off" in molecule.notes

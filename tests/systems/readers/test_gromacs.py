@@ -25,10 +25,17 @@ def test_restraints_in_an_included_file_count(tmp_path: Path) -> None:
     text = TOP.read_text()
     path.write_text(text.replace("[ system ]", '#ifdef POSRES\n#include "posre.itp"\n#endif\n[ system ]', 1))
     _, notes = read_gromacs(path, None)
-    assert notes == ["restraints that need -DPOSRES are off, as in GROMACS without it"]
+    assert notes == ["restraints under #ifdef POSRES are off"]
     path.write_text("#define POSRES\n" + path.read_text())
     with pytest.raises(MoleculeError, match=r"holds \[ position_restraints \]"):
         read_gromacs(path, None)
+
+
+def test_restraints_of_rigid_water_are_named_where_openmm_takes_the_flexible_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.top"
+    part = "#ifdef FLEXIBLE\n#else\n[ position_restraints ]\n1 1 1000 1000 1000\n#endif\n[ system ]"
+    path.write_text(TOP.read_text().replace("[ system ]", part, 1))
+    assert read_gromacs(path, None)[1] == ["restraints under the #else of #ifdef FLEXIBLE are off"]
 
 
 def test_an_empty_section_is_none(tmp_path: Path) -> None:
