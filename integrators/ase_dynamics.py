@@ -72,8 +72,8 @@ class LatentDynamics(MolecularDynamics):
         self._order = self.molecule.order(atoms)
         self.propagator = shared.in_order(self._order)
         _refuse_forces(atoms)
-        for name, value in (("timestep", timestep), ("temperature_K", temperature_K)):
-            if not isinstance(value, Real | None):
+        for name, value, types in (("timestep", timestep, Real), ("temperature_K", temperature_K, Real | None)):
+            if not isinstance(value, types):
                 raise TypeError(f"{name} is {value!r}; expected a number")
         self.lag_time = timestep / (1000 * units.fs)  # ps
         self.propagator.split_time(self.lag_time)

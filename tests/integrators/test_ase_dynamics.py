@@ -185,6 +185,7 @@ def test_wrong_types_are_named_and_objects_have_a_repr(atoms: Atoms, ou_bundle: 
     for message, call in {
         "atoms is a list": lambda: LatentDynamics([1], 50 * PS, model),
         "timestep is 'long'; expected a number": lambda: LatentDynamics(atoms, "long", model),
+        "timestep is None; expected a number": lambda: LatentDynamics(atoms, None, model),
         "temperature_K is '350'": lambda: LatentDynamics(atoms, 50 * PS, model, temperature_K="350"),
         "model is a Atoms": lambda: LatentDynamics(atoms, 50 * PS, atoms),
         "rng is module": lambda: LatentDynamics(atoms, 50 * PS, model, rng=np.random),
