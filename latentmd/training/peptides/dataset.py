@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,11 +110,6 @@ def _one(name: str, topology: Path, folder: Path, stem: str = "") -> MoleculeFil
     return MoleculeFiles(name, topology, tuple(trajectories_in(folder, stem)))
 
 
-def trajectory_files(paths: Sequence[str | Path]) -> tuple[Path, ...]:
-    """Files, and those of folders in the place of them."""
-    return tuple(file for path in map(Path, paths) for file in (trajectories_in(path) if path.is_dir() else [path]))
-
-
 def split_molecules(
     molecules: Sequence[MoleculeFiles], share: float, seed: int
 ) -> tuple[list[MoleculeFiles], list[MoleculeFiles]]:
@@ -165,6 +161,21 @@ def _shown(p: Protocol) -> str:
     return f"{p.temperature:g} K in {p.solvent} solvent, {p.timestep:g} ps steps, {', '.join(p.force_field)}"
 
 
+def read_pdb(path: Path) -> Any:
+    """The PDB file of a molecule, an openmm.app.PDBFile.
+
+    Raises:
+        DatasetError: it is missing, or no PDB file.
+    """
+    from openmm.app import PDBFile
+
+    try:
+        return PDBFile(str(path))
+    except Exception as error:
+        found = "cannot be read" if path.is_file() else "does not exist"
+        raise DatasetError(f"{path} {found}; expected the molecule as a PDB file with ATOM records") from error
+
+
 def read_molecules(molecules: Sequence[MoleculeFiles]) -> Iterator[Trajectory]:
     """Trajectories of molecules, one after another, thinned to about 10 ps; runs are cut to the shortest."""
     for item in molecules:
@@ -178,9 +189,7 @@ def read_molecule(item: MoleculeFiles) -> Trajectory:
         TrajectoryError: a file that does not fit the topology, or of fewer than two frames.
         DatasetError: runs with other spacings, or a molecule that is no peptide.
     """
-    from openmm.app import PDBFile
-
-    topology = PDBFile(str(item.topology)).topology
+    topology = read_pdb(item.topology).topology
     lanes, spacings = [], set()
     for path in item.trajectories:
         reader = TrajectoryReader(path, item.topology, interval=item.interval)

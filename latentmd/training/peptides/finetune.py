@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from latentmd.decoders.residues import ResidueStatistics
+from latentmd.evaluation.inputs import trajectory_files
 from latentmd.evaluation.residue_table import frame_scores
 from latentmd.evaluation.rollouts import Rollouts
 from latentmd.model.binding import bind
@@ -24,7 +25,7 @@ from latentmd.training.peptides.dataset import (
     MoleculeFiles,
     dataset_protocol,
     read_molecule,
-    trajectory_files,
+    read_pdb,
 )
 from latentmd.training.peptides.stages import fit_type_basis, latent_stage, step_stage
 from latentmd.training.peptides.validation import likelihoods, peptide_angles
@@ -94,9 +95,7 @@ def finetune(
     Raises:
         DatasetError, ChainError, BundleError: the files do not do, or the model does not cover the molecule.
     """
-    from openmm.app import PDBFile
-
-    file, pdb = load_peptides(start), PDBFile(str(top))
+    file, pdb = load_peptides(start), read_pdb(Path(top))
     training, held = _molecule(pdb, (trajectories, held_out), Path(top), file, interval)
     device, statistics, out = torch.device("cpu"), ResidueStatistics(), Path(out)
     peptides, unseen = read(iter([training]), device, statistics), read(iter([held]), device)
@@ -130,7 +129,8 @@ def _molecule(
     interval: float | None,
 ) -> tuple[Trajectory, Trajectory]:
     """Trajectories to train on and to score on, of a molecule and under conditions that the model covers."""
-    files = [MoleculeFiles(top.stem, top, trajectory_files(some), interval=interval) for some in runs]
+    given = runs if runs[1] else runs[:1]
+    files = [MoleculeFiles(top.stem, top, tuple(trajectory_files(some)), interval=interval) for some in given]
     protocol, manifest = dataset_protocol(files), file.manifest
     positions = np.asarray(pdb.getPositions(asNumpy=True)._value)
     answer = manifest.coverage.covers(pdb.topology, protocol.temperature, protocol.force_field_files, positions)

@@ -15,7 +15,7 @@ from latentmd.model.binding import bound_peptide
 from latentmd.model.paths import PathRecord, residue_features, residue_kinds, save_path_model
 from latentmd.model.peptide_file import PeptideFile, load_peptides
 from latentmd.training.paths import GivenInputs, PathTraining, fit_paths
-from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, find_molecules, split_molecules
+from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, find_molecules, read_pdb, split_molecules
 from latentmd.training.run import TrainingRun, training_folder
 
 DEFAULTS = PathTraining(
@@ -84,9 +84,7 @@ def train_peptide_paths(
 
 def _waves(item: MoleculeFiles, file: PeptideFile) -> tuple[list[Floats], GivenInputs, list[str], float]:
     """Cosines and sines of one molecule's runs, the inputs that describe it, its residues, and ps between frames."""
-    from openmm.app import PDBFile
-
-    pdb = PDBFile(str(item.topology))
+    pdb = read_pdb(item.topology)
     bound, _, _ = bound_peptide(pdb.topology, np.asarray(pdb.getPositions(asNumpy=True)._value), file)
     runs, spacing = [], 0.0
     for path in item.trajectories:
