@@ -25,7 +25,7 @@ class DaskScheduler:
     @property
     def count(self) -> int:
         """How many tasks the cluster runs side by side."""
-        return max(1, sum(self.client.nthreads().values()))
+        return max(1, sum(int(threads) for threads in self.client.nthreads().values()))
 
     def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
         """Results in the order of the arguments.

@@ -150,3 +150,7 @@ def test_reading_a_manifest_does_not_import_torch(ou_bundle: Path) -> None:
         f"read_manifest({str(ou_bundle)!r}); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+
+
+def test_the_version_of_a_package_that_is_not_there() -> None:
+    assert bundle.package_version("no-such-package") == "unknown"

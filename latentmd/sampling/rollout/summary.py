@@ -7,13 +7,13 @@ import platform as machine
 import sys
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from latentmd.model.file import package_version, read_manifest
 from latentmd.model.zero_shot import next_commands, zero_shot_facts
 from latentmd.sampling.models import BOUND
 from latentmd.units import format_time
@@ -180,15 +180,5 @@ def _model_record(plan: RolloutPlan) -> dict[str, Any] | None:
 
 def zero_shot_of(folder: Path) -> ZeroShot | None:
     """How near a run's molecule is to what its model was trained on; None for a model of that molecule alone."""
-    from latentmd.model.file import read_manifest
-
     path = folder / BOUND
     return read_manifest(path).zero_shot if path.exists() else None
-
-
-def package_version(package: str) -> str:
-    """Version of an installed package, or "unknown"."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from latentmd.model.manifest import ZeroShot
-from latentmd.sampling.rollout.summary import Tally, _speed, next_lines, package_version, trust
+from latentmd.sampling.rollout.summary import Tally, _speed, next_lines, trust
 from tests.command_lines import parse
 
 
@@ -33,7 +33,6 @@ def test_speeds_by_hand() -> None:
 def test_without_a_comparison_there_is_only_the_rate() -> None:
     plan: Any = SimpleNamespace(wall={"simulation": 10.0, "total": 20.0}, settings=SimpleNamespace(mode="md"))
     assert list(_speed(plan, Tally({0: 1}), 100.0)) == ["ns_per_day"]
-    assert package_version("no-such-package") == "unknown"
 
 
 FOUND = ZeroShot(model="peptides", sha256="0", sequence="ALA-GLY", trained=False, nearest=[("ALA-ALA", 1)], pairs=0.5)
