@@ -136,17 +136,23 @@ class ChainsFolder:
         """PDB file of the molecule."""
         return self.path / TOPOLOGY
 
-    def made_once(self, name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
+    def made_once(
+        self, name: str, make: Callable[[], Mapping[str, Any]], whole: Callable[[Mapping[str, Any]], bool] = bool
+    ) -> dict[str, NDArray[Any]]:
         """Arrays that the first session of the run makes and later ones read.
 
         Args:
             name: of the npz file in the folder.
             make: called where the file is not there yet.
+            whole: whether what was made is kept; what wall time cut short is not, so that a later session makes it.
         """
         path = self.path / name
         if not path.exists():
+            made = make()
+            if not whole(made):
+                return {key: np.asarray(value) for key, value in made.items()}
             path.parent.mkdir(exist_ok=True)
-            write_npz(path, make())
+            write_npz(path, made)
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
 

@@ -253,7 +253,9 @@ def measure(
         ]
         return {"angles": np.concatenate(list(tasks.map(run_bursts, work)))}
 
-    bursts = ChainsFolder(folder.parent).made_once(f"{folder.name}/bursts-{len(flat)}.npz", make)["angles"]
+    bursts = ChainsFolder(folder.parent).made_once(
+        f"{folder.name}/bursts-{len(flat)}.npz", make, lambda made: len(made["angles"]) == _TASKS * STARTS
+    )["angles"]
     if not len(bursts):
         return {}, 0
     visited = cells.of_frames(bursts)

@@ -81,8 +81,14 @@ class _Sampling:
         self.calls, self.told = 0, {"sweeps": 0.0}
 
     def run(self) -> ChainsResult:
-        """Pilot, chains until a review finds nothing missing or time is over, and the results."""
+        """Pilot, chains until a review finds nothing missing or time is over, and the results.
+
+        A session without any time leaves the results of an earlier one as they are.
+        """
         run = self.chains
+        if run.budget.deadline.over and (run.folder / SUMMARY).exists():
+            earlier = json.loads((run.folder / SUMMARY).read_text(encoding="utf-8"))
+            return ChainsResult(run.folder, earlier["status"], earlier)
         with self.clock.phase("pilot"):
             self.choice = self._pilot()
         self.calls = int(self.choice["calls"]) + self.files.counts()[1]
@@ -224,7 +230,9 @@ class _Sampling:
         if deadline.over:
             return None
         with self.clock.phase("plain MD"):
-            kept = self.folder.made_once(f"{CHAINS}/plain-md-{frames}.npz", make)
+            kept = self.folder.made_once(
+                f"{CHAINS}/plain-md-{frames}.npz", make, lambda made: made["angles"].shape[1] == frames
+            )
         if kept["angles"].shape[1] < control.FEWEST:
             return None
         busy = self.clock.seconds["pilot"] + self.clock.seconds["chains"]

@@ -45,6 +45,8 @@ def test_arrays_are_made_by_the_first_session_only(tmp_path: Path) -> None:
     folder = _open(tmp_path / "run", "new")
     first = folder.made_once("a/b.npz", lambda: {"x": np.arange(3)})
     again = folder.made_once("a/b.npz", lambda: {"x": np.arange(5)})
+    part = folder.made_once("a/c.npz", lambda: {"x": np.arange(2)}, lambda made: len(made["x"]) == 4)
+    assert part["x"].tolist() == [0, 1] and not (folder.path / "a" / "c.npz").exists()
     assert first["x"].size == again["x"].size == 3
 
 

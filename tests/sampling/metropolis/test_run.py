@@ -116,11 +116,10 @@ def test_a_budget_ends_it_in_words(tmp_path: Path, clock: Any) -> None:
     assert "the wall time of 40 s was over; more with --resume and a longer --wall" in result.summary["notes"]
     page = (tmp_path / "run" / "free_energy.html").read_text()
     assert "not converged" in page and "the wall time of 40 s was over" in page
-    frames = result.summary["frames"]
     again = run(tmp_path / "run", NOTHING, wall=40.0, resume=True, begun=clock.now - 40.0)  # nothing is left
-    assert again.summary["frames"] == frames
-    spent = again.summary["wall_seconds"]["total"]
-    assert run(tmp_path / "run", NOTHING, wall=spent + 40.0, resume=True, begun=clock.now).summary["frames"] > frames
+    assert again.summary == result.summary and (tmp_path / "run" / "free_energy.html").read_text() == page
+    more = run(tmp_path / "run", NOTHING, wall=80.0, resume=True, begun=clock.now)
+    assert more.summary["frames"] > result.summary["frames"]
 
 
 @pytest.mark.usefixtures("unconverged")
