@@ -81,17 +81,17 @@ def execute(plan: RolloutPlan, progress: Report = no_report) -> RunResult:
     """
     settings = plan.settings
     with OutputFolder(settings.out, settings.policy, plan.request) as folder:
-        done = _finished(folder) if settings.policy == "resume" else None
+        done = _finished(folder, "complete") if settings.policy == "resume" else None
         return done or _Execution(plan, folder, progress).execute()
 
 
-def _finished(folder: OutputFolder) -> RunResult | None:
-    """The run in a folder, if it is complete already."""
+def _finished(folder: OutputFolder, status: str) -> RunResult | None:
+    """The run in a folder, if it ended with this status already."""
     path = folder.path / "summary.json"
     if not path.exists():
         return None
     summary = json.loads(path.read_text(encoding="utf-8"))
-    if summary["status"] != "complete":
+    if summary["status"] != status:
         return None
     return _usable(RunResult(folder.path, summary, folder.trajectories(), folder.topology))
 
@@ -121,6 +121,9 @@ class _Execution:
 
     def execute(self) -> RunResult:
         plan, folder = self.plan, self.folder
+        earlier = _finished(folder, "budget") if self.budget.deadline.over else None
+        if earlier is not None and earlier.summary["frames"] == list(self.tally.frames.values()):
+            return earlier  # without any time, its pictures stay
         self._write_topology()
         self.provenance = Provenance(folder.provenance, self.tally.frames)
         self.tally.failing = self.provenance.failing.total()

@@ -97,8 +97,9 @@ def test_a_run_ends_with_its_wall_time_and_goes_on_with_more(prepared: Any, sett
     assert result.summary["status"] == "budget" and result.summary["frames"] == [10, 0] and result.page is not None
     assert "10 ps of 40 ps are done, and 1 of 2 walkers have frames" in result.summary["notes"][0]
     spent = replace(s, resume=True, begun=time.monotonic() - 200.0)
-    again = execute(_plan(prepared, spent)).summary  # nothing is left of the wall time
-    assert again["status"] == "budget" and again["frames"] == [10, 0]
+    page = result.page.read_text()
+    again = execute(_plan(prepared, spent))  # nothing is left of the wall time
+    assert again.summary == result.summary and again.page is not None and again.page.read_text() == page
     whole = execute(_plan(prepared, replace(s, resume=True, wall=1000.0))).summary
     assert whole["status"] == "complete" and whole["frames"] == [20, 20] and not whole["notes"]
 
