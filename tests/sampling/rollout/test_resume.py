@@ -27,7 +27,7 @@ SHORT: dict[str, dict[str, Any]] = {
 LONG = {
     "md": SHORT["md"] | {"time": "1600ps", "save_every": "2ps"},
     "model": SHORT["model"] | {"time": "60ns", "walkers": 1},
-    "latent": SHORT["latent"] | {"time": "1500ns", "walkers": 12},
+    "latent": SHORT["latent"] | {"time": "150ns", "walkers": 12},
 }
 
 
