@@ -9,7 +9,6 @@ import openmm
 import pytest
 from numpy.typing import NDArray
 from openmm import app, unit
-from openmmml import MLPotential
 
 from latentmd.integrators import LatentCalculator, LatentDynamics, LatentIntegrator
 from latentmd.integrators.openmm_selection import sub_topology
@@ -136,8 +135,9 @@ def test_openmm_mirror_image_is_refused(frame: NDArray[Any]) -> None:
 
 @pytest.mark.parametrize("order", orders()[:2], ids=["amber", "inside residues"])
 def test_openmmml(propagator: Propagator, frame: NDArray[Any], order: Any) -> None:
+    openmmml = pytest.importorskip("openmmml", reason="pip install 'latentmd[openmmml]'")
     topology = topology_in(order)
-    system = MLPotential("latentmd", modelPath=MODEL).createSystem(topology)
+    system = openmmml.MLPotential("latentmd", modelPath=MODEL).createSystem(topology)
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
     context.setPositions(frame[order])
     state = context.getState(energy=True, forces=True)
