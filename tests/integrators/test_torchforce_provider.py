@@ -76,5 +76,5 @@ def test_a_fault_in_torchforce_leaves_the_state(alanine: Any, ou_bundle: Path) -
         latent.step(1)
     assert context.getParameter("latentmd_mode") == 0
     np.testing.assert_array_equal(context.getState(positions=True).getPositions(asNumpy=True)._value, before)
-    latent.setStepSize(50)
+    latent.setStepSize(50, context)
     latent.step(1)
