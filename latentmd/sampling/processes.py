@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, Self, TypeVar
 
 from latentmd import interpreter
@@ -91,10 +92,10 @@ class LocalProcesses:
                 while number not in queue.done:
                     self._start(queue.unfinished)
                     queue.hand_out([worker for worker in self._workers if worker not in queue.running])
-                    for worker, replies, alive in self._listen(list(queue.running)):
-                        for reply in replies:
+                    for worker, alive in self._listen(list(queue.running)):
+                        while worker.unread:
                             self._deaths = 0
-                            queue.take(worker, reply)
+                            queue.take(worker, worker.unread.popleft())
                         if not alive:
                             self._bury(worker)
                             queue.take_back(worker)
@@ -134,12 +135,13 @@ class LocalProcesses:
                     ending = time.monotonic()
                     for worker in working:
                         worker.stop()
-                for worker, replies, alive in self._listen(working):
-                    if ending < float("inf") and not alive:  # it had not even begun to listen
+                for worker, alive in self._listen(working):
+                    if ending < float("inf") and not alive and not worker.unread:  # it had not even begun to listen
                         working.remove(worker)
                         continue
-                    heard.update([worker] if replies else [])
-                    _take_job(worker, replies, alive, working, on_message)
+                    heard.update([worker] if worker.unread else [])
+                    with _undisturbed():
+                        _take_job(worker, alive, working, on_message)
                 if time.monotonic() > ending + _GRACE:
                     for worker in [worker for worker in working if worker not in heard]:  # it has written nothing yet
                         worker.kill()
@@ -156,15 +158,17 @@ class LocalProcesses:
         while len(self._workers) < min(self.count, tasks) and time.monotonic() >= self._not_before:
             self._workers.append(_Worker())
 
-    def _listen(self, workers: Sequence[_Worker]) -> list[tuple[_Worker, list[Reply], bool]]:
-        """Replies that have arrived, by worker, and whether it is alive; empty where none came for a while."""
+    def _listen(self, workers: Sequence[_Worker]) -> list[tuple[_Worker, bool]]:
+        """Workers that have sent something, and whether each is alive; empty where nothing came for a while."""
         if not workers:
             time.sleep(max(0.0, min(_POLL, self._not_before - time.monotonic())))
             return []
         with selectors.DefaultSelector() as selector:
             for worker in workers:
                 selector.register(worker.pipe, selectors.EVENT_READ, worker)
-            return [(key.data, *key.data.read()) for key, _ in selector.select(_POLL)]
+            ready = [key.data for key, _ in selector.select(_POLL)]
+            with _undisturbed():
+                return [(worker, worker.read()) for worker in ready]
 
     def _bury(self, worker: _Worker) -> None:
         self._workers.remove(worker)
@@ -229,6 +233,7 @@ class _Worker:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.input, self.pipe = self.process.stdin, self.process.stdout
         self.rest = b""
+        self.unread: deque[Reply] = deque()
         self.ending = ""
 
     def send(self, kind: str, content: bytes) -> None:
@@ -239,18 +244,17 @@ class _Worker:
         except (BrokenPipeError, ValueError):
             pass
 
-    def read(self) -> tuple[list[Reply], bool]:
-        """Replies that have arrived whole, and whether more can come."""
+    def read(self) -> bool:
+        """Put replies that have arrived whole with the unread ones; whether more can come."""
         data = os.read(self.pipe.fileno(), 1 << 20)
         self.rest += data
-        replies: list[Reply] = []
         while len(self.rest) >= HEADER.size:
             end = HEADER.size + HEADER.unpack_from(self.rest)[0]
             if len(self.rest) < end:
                 break
-            replies.append(pickle.loads(self.rest[HEADER.size : end]))
+            self.unread.append(pickle.loads(self.rest[HEADER.size : end]))
             self.rest = self.rest[end:]
-        return replies, bool(data)
+        return bool(data)
 
     def describe_end(self) -> str:
         """How a dead worker ended: its status and the last line that it wrote."""
@@ -281,11 +285,21 @@ class _Worker:
         self.errors.close()
 
 
-def _take_job(
-    worker: _Worker, replies: list[Reply], alive: bool, working: list[_Worker], on_message: Callable[[Any], None]
-) -> None:
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait, so that what a worker sent is taken whole and nothing of it is lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _take_job(worker: _Worker, alive: bool, working: list[_Worker], on_message: Callable[[Any], None]) -> None:
     """Pass on the messages of a job; remove its worker from the working ones once the job has ended."""
-    for kind, value in replies:
+    while worker.unread:
+        kind, value = worker.unread.popleft()
         if kind == "message":
             on_message(value)
             continue
@@ -301,15 +315,16 @@ def _take_job(
 
 def _drain(worker: _Worker, on_message: Callable[[dict[str, Any]], None]) -> None:
     """Collect what a stopping worker still reports, so that provenance matches the frames that it wrote."""
-    until = time.monotonic() + _PATIENCE
+    until, alive = time.monotonic() + _PATIENCE, True
     with selectors.DefaultSelector() as selector:
         selector.register(worker.pipe, selectors.EVENT_READ)
-        while time.monotonic() < until:
-            if not selector.select(_POLL):
-                continue
-            replies, alive = worker.read()
-            for kind, value in replies:
-                if kind == "message":
-                    on_message(value)
-            if not alive or any(kind != "message" for kind, _ in replies):
+        while True:
+            while worker.unread:
+                kind, value = worker.unread.popleft()
+                if kind != "message":
+                    return
+                on_message(value)
+            if not alive or time.monotonic() >= until:
                 return
+            if selector.select(_POLL):
+                alive = worker.read()

@@ -75,6 +75,28 @@ def test_interruption_lets_workers_finish() -> None:
     assert found == ["ready", "closed"]
 
 
+def _interrupted() -> None:
+    raise KeyboardInterrupt  # as a stopped thread of a data set does
+
+
+@pytest.mark.parametrize("interrupt", [_interrupted, lambda: signal.raise_signal(signal.SIGINT)])
+def test_an_interruption_loses_nothing_that_workers_have_sent(interrupt: Callable[[], None]) -> None:
+    """A worker sends its messages at once, so that they lie in the pipe together when the first is taken."""
+    source = "for n in range(50): emit('frames', n=n)\nimport time\nwhile not stopped(): time.sleep(0.01)"
+    found: list[int] = []
+
+    def take(message: dict[str, Any]) -> None:
+        found.append(message["n"])
+        if len(found) == 1:
+            interrupt()
+
+    with LocalProcesses(2) as processes:
+        processes.run_jobs([Evaluate("emit('ready')")] * 2, lambda message: None)  # imports are done
+        with pytest.raises(KeyboardInterrupt):
+            processes.run_jobs([Evaluate(source)] * 2, take)
+    assert sorted(found) == sorted([*range(50), *range(50)])
+
+
 def test_jobs_end_at_their_deadline() -> None:
     source = "import time\nemit('ready')\nwhile not stopped():\n    time.sleep(0.01)\nemit('closed')"
     found: list[str] = []

@@ -159,18 +159,19 @@ def test_helpers() -> None:
 
 
 def test_the_wall_time_ends_a_run_that_goes_on_with_more(tmp_path: Path, clock: Any) -> None:
-    """Time goes by with the first frames of a session: until then it stands still."""
+    """Time goes by once a session has come so far: until then it stands still."""
 
     def pass_time(stage: str, done: float | None = None, total: float | None = None) -> None:
-        if stage == "simulating":
+        if stage == "simulating" and done is not None and done > enough:
             clock.now = begun + 99.9
 
     options: dict[str, Any] = {"time": "4ns", "walkers": 2, "processes": 1, "out": tmp_path / "run"}
-    begun = clock.now
+    begun, enough = clock.now, 0.0
     first = latentmd.md(ALANINE, wall=100.0, begun=begun, progress=pass_time, **options)
     assert first.summary["status"] == "budget" and sum(first.summary["frames"]) > 0 and first.page is not None
     assert first.summary["wall_seconds"]["total"] == pytest.approx(99.9)
-    begun = clock.now
+    # Frames after the last state that was kept are simulated again.
+    begun, enough = clock.now, 2 * first.summary["simulated_ps"]
     second = latentmd.md(ALANINE, wall=199.0, resume=True, begun=begun, progress=pass_time, **options)
     assert sum(second.summary["frames"]) > sum(first.summary["frames"])
     for walker, frames in enumerate(second.summary["frames"]):
