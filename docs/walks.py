@@ -140,7 +140,7 @@ def simulate() -> None:
 
 def evaluate() -> None:
     """Reference of `latentmd evaluate`."""
-    from latentmd.evaluation.settings import EvaluationSettings
+    from latentmd.evaluation.inputs import EvaluationSettings
 
     reference, own = trajectories("reference", 1), trajectories("own", 2)
     settings = EvaluationSettings(lag=1.0)  # ps

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from latentmd.evaluation.benchmark import benchmark as benchmark
     from latentmd.evaluation.latents import latents as latents
-    from latentmd.evaluation.trajectories import evaluate as evaluate
+    from latentmd.evaluation.evaluate import evaluate as evaluate
     from latentmd.integrators import LatentCalculator as LatentCalculator
     from latentmd.integrators import LatentDynamics as LatentDynamics
     from latentmd.integrators import LatentIntegrator as LatentIntegrator
@@ -51,7 +51,7 @@ _HOMES = {
     "benchmark": "latentmd.evaluation.benchmark",
     "bind_file": "latentmd.sampling.bind",
     "build": "latentmd.systems.builder",
-    "evaluate": "latentmd.evaluation.trajectories",
+    "evaluate": "latentmd.evaluation.evaluate",
     "finetune": "latentmd.training.peptides.finetune",
     "inpaint": "latentmd.sampling.paths.inpaint",
     "latents": "latentmd.evaluation.latents",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from latentmd.analysis.features import FeatureSet
@@ -42,6 +42,11 @@ class Metric:
     reference_high: float | None = None
     seeds: tuple[float, ...] | None = None
     note: str = ""
+
+    def bounded(self, own: tuple[float, float], reference: tuple[float, float] | None = None) -> Metric:
+        """The same with 95 % intervals (low, high) of the value and of the reference's."""
+        low, high = reference or (self.reference_low, self.reference_high)
+        return replace(self, low=own[0], high=own[1], reference_low=low, reference_high=high)
 
 
 @dataclass

@@ -30,7 +30,8 @@ def axis_deviations(latents: Floats) -> tuple[float, float]:
     return float(deviations.min()), float(deviations.mean())
 
 
-def _lagged(series: Sequence[Floats], lag: int) -> tuple[Floats, Floats]:
+def lagged(series: Sequence[Floats], lag: int) -> tuple[Floats, Floats]:
+    """Frames of all runs that have one a lag later, and those, each (pairs, axes)."""
     usable = [np.asarray(s, dtype=np.float64) for s in series if len(s) > lag]
     if not usable:
         raise ValueError(f"a lag of {lag} frames needs a run longer than that; the longest has {max(map(len, series))}")
@@ -174,7 +175,7 @@ def vampnet_outputs(
     import torch
     from deeptime.decomposition.deep import VAMPNet
 
-    x, y = _lagged(train, lag)
+    x, y = lagged(train, lag)
     mean, scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-8)
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):

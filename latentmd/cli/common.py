@@ -6,7 +6,9 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from functools import wraps
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import click
@@ -68,6 +70,27 @@ class WallTime(Time):
         raise ValueError(
             f"{text!r} is not a wall time; expected a positive number and a unit (s, min or h), such as 30min"
         )
+
+
+def settings_of(kind: str, argument: str = "settings") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command those of its options that are fields of a dataclass as one argument.
+
+    Args:
+        kind: "module:name" of the dataclass, imported when the command runs.
+        argument: of the command.
+    """
+    module, name = kind.split(":")
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def packed(*args: Any, **options: Any) -> None:
+            made = getattr(import_module(module), name)
+            given = {field.name: options.pop(field.name) for field in fields(made) if field.name in options}
+            command(*args, **{argument: made(**given)}, **options)
+
+        return packed
+
+    return decorate
 
 
 def input_options(command: Callable[..., None]) -> Callable[..., None]:

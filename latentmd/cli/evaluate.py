@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentmd.cli.common import Time, interrupted
-from latentmd.cli.progress import Display
+from latentmd.cli.common import Time, settings_of
+from latentmd.cli.progress import displayed
+
+if TYPE_CHECKING:
+    from latentmd.evaluation.inputs import EvaluationSettings
 
 
 class SeveralValues(click.Command):
@@ -104,11 +108,10 @@ Examples:
     "--out", type=click.Path(path_type=Path), default=Path("evaluation"), show_default=True, help="Output folder."
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier evaluation in the folder.")
+@settings_of("latentmd.evaluation.inputs:EvaluationSettings")
 def evaluate_command(
-    generated: tuple[Path, ...], reference: tuple[Path, ...], top: Path | None, train: tuple[Path, ...],
-    model: str | None, lag: float, interval: float | None, temperature: float | None, resample: bool,
-    baselines: tuple[str, ...], frames: int, walkers: int, seeds: int, step: float | None, store: bool,
-    wall_time: float | None, md_speed: float | None, seed: int, out: Path, overwrite: bool,
+    generated: tuple[Path, ...], reference: tuple[Path, ...], top: Path | None, model: str | None, store: bool,
+    out: Path, settings: EvaluationSettings, **others: Any,
 ) -> None:  # fmt: skip
     """Compare GENERATED trajectories with reference MD: structure, thermodynamics, kinetics, each beside its floor.
 
@@ -120,48 +123,22 @@ def evaluate_command(
         raise click.UsageError("--store writes metrics into a model; it needs --model")
     if model is None and top is None:
         raise click.UsageError("--top is missing: the PDB file of the molecule")
-    from latentmd.evaluation.settings import EvaluationSettings
-    from latentmd.evaluation.trajectories import evaluate
+    chosen = settings.baselines or (("all",) if model else ("auto",))
+    settings = replace(settings, baselines=() if "none" in chosen else chosen)
+    with displayed("stopped before the evaluation was complete; nothing was written") as stages:
+        run = {"out": out, "settings": settings, "progress": stages, **others}
+        if model is None:
+            from latentmd.evaluation.evaluate import evaluate
 
-    chosen = baselines or (("all",) if model else ("auto",))
-    if "none" in chosen:
-        chosen = ()
-    settings = EvaluationSettings(
-        lag, temperature, interval=interval, resample=resample, baselines=tuple(chosen), wall_time=wall_time,
-        md_speed=md_speed, seed=seed,
-    )  # fmt: skip
-    with Display() as stages:
-        try:
-            if model is None:
-                assert top is not None
-                result = evaluate(
-                    generated, reference, top, out=out, train=train, settings=settings, overwrite=overwrite,
-                    progress=stages,
-                )  # fmt: skip
-            else:
-                from latentmd.evaluation.surrogate import evaluate_model, store_metrics
+            assert top is not None
+            result = evaluate(generated, reference, top, **run)
+        else:
+            from latentmd.evaluation.model import evaluate_model, store_metrics
 
-                result = evaluate_model(
-                    model, reference, train, top, out=out, frames=frames, walkers=walkers, step=step, seeds=seeds,
-                    settings=settings, overwrite=overwrite, progress=stages,
-                )  # fmt: skip
-                if store:
-                    store_metrics(model, result)
-        except (ValueError, OSError) as error:
-            raise click.ClickException(str(error)) from error
-        except KeyboardInterrupt:
-            interrupted("stopped before the evaluation was complete; nothing was written")
-    _show(result, out)
+            result = evaluate_model(model, reference, top=top, **run)
+            if store:
+                store_metrics(model, result)
+    from latentmd.report.tables import print_tables
 
-
-def _show(result: Any, out: Path) -> None:
-    from rich.console import Console
-
-    from latentmd.report.tables import tables
-
-    console = Console()
-    for table in tables("Evaluation", result.metrics, result.baselines):
-        console.print(table)
-    for note in result.notes:
-        console.print(f"note: {note}", highlight=False, markup=False)
-    console.print(f"wrote {out / 'evaluation.json'} and {out / 'evaluation.html'}", highlight=False)
+    print_tables("Evaluation", result.metrics, result.baselines, result.notes)
+    click.echo(f"wrote {out / 'evaluation.json'} and {out / 'evaluation.html'}")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from latentmd.cli.common import Time, interrupted
-from latentmd.cli.progress import Display
+from latentmd.cli.common import Time, settings_of
+from latentmd.cli.progress import displayed
+
+if TYPE_CHECKING:
+    from latentmd.evaluation.latents import LatentSettings
 
 
 @click.command(
@@ -31,6 +35,7 @@ Examples:
 )
 @click.option(
     "--vampnet-seconds",
+    "seconds",
     type=click.FloatRange(min=0),
     default=20.0,
     show_default=True,
@@ -41,33 +46,20 @@ Examples:
     "--out", type=click.Path(path_type=Path), default=Path("latents"), show_default=True, help="Output folder."
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier result in the folder.")
+@settings_of("latentmd.evaluation.latents:LatentSettings")
 def latents_command(
-    trajectories: tuple[Path, ...], top: Path, model: str, lag: float | None, interval: float | None, frames: int,
-    vampnet_seconds: float, seed: int, out: Path, overwrite: bool,
-) -> None:  # fmt: skip
+    trajectories: tuple[Path, ...], top: Path, model: str, out: Path, overwrite: bool, settings: LatentSettings
+) -> None:
     """Encode TRAJECTORIES with a model and describe its latent.
 
     Effective rank, linear probes of torsions and energy, VAMP-2 beside TICA and a VAMPnet on the same data, and PCA and
     UMAP coloured by time, torsion and energy. Writes latents.json and latents.html.
     """
-    from rich.console import Console
-
     from latentmd.evaluation.latents import latents
-    from latentmd.report.tables import tables
+    from latentmd.report.tables import print_tables
 
-    with Display() as stages:
-        try:
-            document = latents(
-                trajectories, top, model, out=out, lag=lag, interval=interval, frames=frames, seconds=vampnet_seconds,
-                seed=seed, overwrite=overwrite, progress=stages,
-            )  # fmt: skip
-        except (ValueError, OSError) as error:
-            raise click.ClickException(str(error)) from error
-        except KeyboardInterrupt:
-            interrupted("stopped before all was encoded; nothing was written")
-    console = Console()
-    for table in tables(f"Latent of {model}", document["metrics"], {}):
-        console.print(table)
-    for note in (*(m.note for m in document["metrics"] if m.name.startswith("VAMP-2")), *document["notes"]):
-        console.print(f"note: {note}", highlight=False, markup=False)
-    console.print(f"wrote {out / 'latents.json'} and {out / 'latents.html'}", highlight=False)
+    with displayed("stopped before all was encoded; nothing was written") as stages:
+        document = latents(trajectories, top, model, out=out, settings=settings, overwrite=overwrite, progress=stages)
+    notes = [m.note for m in document["metrics"] if m.name.startswith("VAMP-2")]
+    print_tables(f"Latent of {model}", document["metrics"], {}, [*notes, *document["notes"]])
+    click.echo(f"wrote {out / 'latents.json'} and {out / 'latents.html'}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 import click
@@ -91,6 +92,20 @@ class Display:
             rate = f", {speed / 1000:.3g} ns/s" if speed else ""
             return f"{format_time(done)} of {format_time(total)}{rate}"
         return f"{speed:.3g}/s" if speed else ""
+
+
+@contextmanager
+def displayed(interruption: str) -> Iterator[Display]:
+    """A display; errors end the command with exit code 1 and their message, Ctrl-C with what the interruption left."""
+    from latentmd.cli.common import interrupted
+
+    with Display() as stages:
+        try:
+            yield stages
+        except (ValueError, OSError) as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            interrupted(interruption)
 
 
 def _bar(keep: bool) -> Progress:

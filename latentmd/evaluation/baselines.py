@@ -1,10 +1,10 @@
-"""Simple baselines that a surrogate must beat; all are made of training frames."""
+"""Simple baselines that a surrogate must beat: training frames in other orders, tables, and other latent models."""
 
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,81 +15,65 @@ from latentmd.analysis.features import EvaluationError, FeatureSet, FeatureSpec
 from latentmd.analysis.metric import Metric
 from latentmd.analysis.reference import ReferenceModel
 from latentmd.arrays import Floats, Ints
-from latentmd.evaluation import baselines
 from latentmd.evaluation.compare import compare
-from latentmd.evaluation.inputs import trajectory_files
+from latentmd.evaluation.inputs import FRAME_BASELINES, EvaluationSettings, check_baselines, trajectory_files
 from latentmd.evaluation.residue_table import BINS, ResidueTable
-from latentmd.evaluation.settings import FRAME_BASELINES, EvaluationSettings
+from latentmd.io.progress import Tick, silent
 
 TABLE = "residue-table"
+_BATCH, _LEAST_BATCHES, _LEARNING_RATE, _WIDTH, _DEPTH, _SOLVER_STEPS = 1024, 200, 1e-3, 128, 3, 4
 
 
-@dataclass(frozen=True)
-class TableBaseline:
-    """Histograms of a peptide's torsions, from the training peptides of the bundled model of many.
-
-    Attributes:
-        histograms: counts of each torsion, shape (torsions, bins).
-    """
-
-    histograms: Floats
-
-    @classmethod
-    def of(cls, spec: FeatureSpec, topology: Any, positions: Floats) -> TableBaseline:
-        """Return the histograms of a molecule's torsions.
-
-        Args:
-            spec: the torsions.
-            topology: of mdtraj or OpenMM.
-            positions: one structure, which tells L residues from D ones, nm, shape (atoms, 3).
-
-        Raises:
-            EvaluationError: not a peptide that the table covers.
-        """
-        from latentmd.model.binding import bound_peptide
-        from latentmd.model.file import BundleError
-
-        try:
-            bound, chain, file = bound_peptide(topology, positions)
-        except (BundleError, KeyError) as error:
-            raise EvaluationError(f"baseline {TABLE} is not for this molecule: {error}") from error
-        table, sign = ResidueTable.of(file.statistics), float(bound.hand[2])
-        places = {
-            tuple(chain.quads[token, slot].tolist()): (int(token), int(slot))
-            for token, slot in zip(*np.nonzero(chain.mask), strict=True)
-        }
-        found = []
-        for name, quad in zip(spec.names, spec.indices.tolist(), strict=True):
-            place = places.get(tuple(quad)) or places.get(tuple(quad[::-1]))
-            if place is None:
-                raise EvaluationError(f"baseline {TABLE} is not for this molecule: the table has no {name}")
-            kind, position, mirrored = chain.types[place[0]]
-            counts = table.torsions[kind, position, place[1]]
-            found.append(counts[::-1] if (sign < 0) != bool(mirrored) else counts)
-        return cls(np.array(found))
-
-    def frames(self, count: int, rng: np.random.Generator) -> list[Floats]:
-        """Frames whose torsions are drawn each by itself, as one run (frames, torsions) in radians.
-
-        Args:
-            count: number of frames.
-            rng: random generator.
-        """
-        columns = [rng.choice(BINS, count, p=row / row.sum()) for row in self.histograms]
-        bins = np.stack(columns, axis=1) + rng.random((count, len(columns)))
-        return [bins / BINS * 2 * np.pi - np.pi]
-
-
-def covers(spec: FeatureSpec, topology: Any, positions: Floats) -> bool:
-    """Whether there is a table of a molecule.
+def table_histograms(spec: FeatureSpec, topology: Any, positions: Floats) -> Floats:
+    """Counts (torsions, bins) of a peptide's torsions, from the training peptides of the bundled model of many.
 
     Args:
-        spec: its torsions.
+        spec: the torsions.
         topology: of mdtraj or OpenMM.
-        positions: one structure, nm, shape (atoms, 3).
+        positions: one structure, which tells L residues from D ones, nm, shape (atoms, 3).
+
+    Raises:
+        EvaluationError: not a peptide that the table covers.
     """
+    from latentmd.model.binding import bound_peptide
+    from latentmd.model.file import BundleError
+
     try:
-        TableBaseline.of(spec, topology, positions)
+        bound, chain, file = bound_peptide(topology, positions)
+    except (BundleError, KeyError) as error:
+        raise EvaluationError(f"baseline {TABLE} is not for this molecule: {error}") from error
+    table, sign = ResidueTable.of(file.statistics), float(bound.hand[2])
+    places = {
+        tuple(chain.quads[token, slot].tolist()): (int(token), int(slot))
+        for token, slot in zip(*np.nonzero(chain.mask), strict=True)
+    }
+    found = []
+    for name, quad in zip(spec.names, spec.indices.tolist(), strict=True):
+        place = places.get(tuple(quad)) or places.get(tuple(quad[::-1]))
+        if place is None:
+            raise EvaluationError(f"baseline {TABLE} is not for this molecule: the table has no {name}")
+        kind, position, mirrored = chain.types[place[0]]
+        counts = table.torsions[kind, position, place[1]]
+        found.append(counts[::-1] if (sign < 0) != bool(mirrored) else counts)
+    return np.array(found)
+
+
+def drawn_torsions(histograms: Floats, count: int, rng: np.random.Generator) -> list[Floats]:
+    """Frames whose torsions are drawn each by itself, as one run (frames, torsions) in radians.
+
+    Args:
+        histograms: counts, shape (torsions, bins).
+        count: number of frames.
+        rng: random generator.
+    """
+    columns = [rng.choice(BINS, count, p=row / row.sum()) for row in histograms]
+    bins = np.stack(columns, axis=1) + rng.random((count, len(columns)))
+    return [bins / BINS * 2 * np.pi - np.pi]
+
+
+def _covered(spec: FeatureSpec, topology: Any, positions: Floats) -> bool:
+    try:
+        table_histograms(spec, topology, positions)
     except EvaluationError:
         return False
     return True
@@ -109,7 +93,7 @@ def chosen_baselines(
     """
     if not {"all", "auto"} & {*settings.baselines}:
         return settings.baselines
-    table = (TABLE,) if covers(spec, topology, positions) else ()
+    table = (TABLE,) if _covered(spec, topology, positions) else ()
     if "all" not in settings.baselines:
         return (*(name for name in settings.baselines if name not in ("auto", *table)), *table)
     timed = settings.wall_time is not None and settings.md_speed is not None
@@ -137,29 +121,38 @@ def frame_baselines(
     """
     if not settings.baselines:
         return {}
-    unknown = [b for b in settings.baselines if b not in FRAME_BASELINES]
-    if unknown:
-        raise EvaluationError(f"no baseline is called {unknown[0]!r}; there are {', '.join(FRAME_BASELINES)}")
+    check_baselines(settings, FRAME_BASELINES)
     rng = np.random.default_rng(settings.seed)
     lengths = [len(run) for run in own.runs]
     result = {}
     if TABLE in settings.baselines:
-        table = TableBaseline.of(model.spec, topology, own.kept[0])
-        result[TABLE] = compare(model, table.frames(sum(lengths), rng), brief=True).metrics
+        table = table_histograms(model.spec, topology, own.kept[0])
+        result[TABLE] = compare(model, drawn_torsions(table, sum(lengths), rng), brief=True).metrics
     trained = [name for name in settings.baselines if name != TABLE]
     if trained:
-        runs = _training_runs(model, train, topology, settings)
+        runs = _training_runs(trained[0], model, train, topology, settings)
     for name in trained:
-        made = _frame_baseline(name, model, runs, lengths=lengths, settings=settings, rng=rng)
+        if name == "shuffled":
+            made = shuffled_frames(runs, own.frames, rng)
+        elif name == "persistence":
+            made = persistence(runs, lengths, rng)
+        elif name == "msm":
+            paths = [model.discretise(t) for t in model.project(runs)]
+            made = msm_resampling(runs, paths, model.lag, lengths, rng)
+        elif settings.wall_time is None or settings.md_speed is None:
+            raise EvaluationError(
+                "baseline replicate needs --wall-time and --md-speed: how much MD the same time pays for"
+            )
+        else:
+            made = replicate_md(runs, settings.wall_time * settings.md_speed, model.interval)
         result[name] = compare(model, made, brief=True).metrics
     return result
 
 
 def _training_runs(
-    model: ReferenceModel, train: Sequence[str | Path], topology: Any, settings: EvaluationSettings
+    name: str, model: ReferenceModel, train: Sequence[str | Path], topology: Any, settings: EvaluationSettings
 ) -> list[Floats]:
     if not train:
-        name = next(name for name in settings.baselines if name != TABLE)
         raise EvaluationError(f"baseline {name} needs training trajectories; pass them with --train")
     data = features.read_set(trajectory_files(train), topology, model.spec, None, settings.interval)
     stride = round(model.interval / data.interval)
@@ -168,22 +161,6 @@ def _training_runs(
             f"training frames are {data.interval:g} ps apart; expected {model.interval:g} ps or a whole part of it"
         )
     return [run[::stride] for run in data.runs]
-
-
-def _frame_baseline(
-    name: str, model: ReferenceModel, runs: list[Floats], lengths: list[int], settings: EvaluationSettings,
-    rng: np.random.Generator,
-) -> list[Floats]:  # fmt: skip
-    if name == "shuffled":
-        return baselines.shuffled_frames(runs, sum(lengths), rng)
-    if name == "persistence":
-        return baselines.persistence(runs, lengths, rng)
-    if name == "msm":
-        paths = [model.discretise(t) for t in model.project(runs)]
-        return baselines.msm_resampling(runs, paths, model.lag, lengths, rng)
-    if settings.wall_time is None or settings.md_speed is None:
-        raise EvaluationError("baseline replicate needs --wall-time and --md-speed: how much MD the same time pays for")
-    return baselines.replicate_md(runs, settings.wall_time * settings.md_speed, model.interval)
 
 
 def shuffled_frames(runs: Sequence[Floats], frames: int, rng: np.random.Generator) -> list[Floats]:
@@ -297,13 +274,74 @@ def koopman_rollout(matrix: Floats, starts: Floats, steps: int) -> Floats:
     return result
 
 
-def nearest_frames(bank: Floats, queries: Floats) -> Ints:
-    """Index of the nearest bank row of every query row: the decoder of latents that have none of their own.
+class TicaFlow:
+    """The surrogate's stochastic predictor on TICA coordinates, standardised, in place of the JEPA latent.
 
     Args:
-        bank: coordinates of training frames, shape (frames, axes).
-        queries: shape (samples, axes).
+        coordinates: TICA coordinates of the training runs, (frames, axes).
+        step: ps between frames, and of the flow.
+        seed: of weights, batches and noise.
     """
-    from scipy.spatial import cKDTree
 
-    return np.asarray(cKDTree(bank).query(queries)[1], dtype=np.int64)
+    def __init__(self, coordinates: Sequence[Floats], step: float, seed: int) -> None:
+        import torch
+
+        from latentmd.core.steps.flow import FlowPredictor
+
+        everything = np.concatenate(list(coordinates))
+        mean, scale = everything.mean(axis=0), np.maximum(everything.std(axis=0), 1e-12)
+        self.bank, self.step = (everything - mean) / scale, step
+        scaled = [(c - mean) / scale for c in coordinates if len(c) > 1]
+        self.x, self.y = (
+            torch.tensor(np.concatenate(parts), dtype=torch.float32).unsqueeze(1)
+            for parts in ([c[:-1] for c in scaled], [c[1:] for c in scaled])
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.flow = FlowPredictor(
+                self.x.shape[-1], (0.5 * step, 2 * step), _WIDTH, depth=_DEPTH, tokens=1, solver_steps=_SOLVER_STEPS
+            )
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def fit(self, seconds: float, tick: Tick = silent) -> None:
+        """Train on pairs one step apart for a wall time, at least 200 batches.
+
+        Args:
+            seconds: of training.
+            tick: called with the part of the training done, and 1.
+        """
+        import torch
+
+        optimiser = torch.optim.Adam(self.flow.parameters(), _LEARNING_RATE)
+        start, batches, x, generator = time.perf_counter(), 0, self.x, self.generator
+        while (done := min(batches / _LEAST_BATCHES, (time.perf_counter() - start) / max(seconds, 1e-9))) < 1:
+            tick(done, 1.0)
+            optimiser.param_groups[0]["lr"] = _LEARNING_RATE * (1 - 0.98 * done)
+            pick = torch.randint(len(x), (min(_BATCH, len(x)),), generator=generator)
+            noise = torch.randn(x[pick].shape, generator=generator)
+            lags = torch.full((len(pick),), self.step)
+            losses = self.flow.loss(x[pick], lags, self.y[pick], noise, torch.rand(len(pick), generator=generator))
+            optimiser.zero_grad()
+            torch.stack(losses).sum().backward()
+            optimiser.step()
+            batches += 1
+
+    def rollout(self, features: Sequence[Floats], walkers: int, steps: int) -> list[Floats]:
+        """Features per walker, (steps, features), one step apart; each point is shown as the nearest training frame.
+
+        Args:
+            features: of the training frames, (frames, features) per run.
+            walkers, steps: size of the rollout.
+        """
+        import torch
+        from scipy.spatial import cKDTree
+
+        z = self.x[torch.randint(len(self.x), (walkers,), generator=self.generator)]
+        lags, path = torch.full((walkers,), self.step), []
+        with torch.no_grad():
+            for _ in range(steps):
+                z = self.flow.step(z, lags, torch.randn(walkers, self.flow.noise_size, generator=self.generator))
+                path.append(z[:, 0].numpy())
+        found = cKDTree(self.bank).query(np.concatenate(path))[1]
+        shown = np.concatenate(list(features))[found].reshape(steps, walkers, -1)
+        return list(np.moveaxis(shown, 1, 0))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
 from latentmd.analysis import kinetics, msm, statistics, thermodynamics
-from latentmd.analysis.features import FeatureSpec
 from latentmd.analysis.metric import SHARE, Comparison, Metric
 from latentmd.analysis.reference import ReferenceModel
 from latentmd.analysis.statistics import Grid
-from latentmd.arrays import Floats, Ints
+from latentmd.arrays import Bools, Floats, Ints
 from latentmd.io.progress import Tick, silent
 
 _BLOCKS = 20  # blocks of the bootstrap, of all frames together
@@ -34,24 +33,16 @@ def compare(
         brief: leave out implied timescales, the Chapman-Kolmogorov test and the floors, as for baselines.
         tick: called with the kinds of metrics done and their number.
     """
-    rng = np.random.default_rng(reference.seed)
-    tics = reference.project(runs)
-    paths = [reference.discretise(t) for t in tics]
-    result = Comparison([])
-    parts: list[Callable[[], None]] = [
-        lambda: _torsion_metrics(reference, runs, result, rng, brief),
-        lambda: _tica_metrics(reference, tics, result, rng, brief),
-        lambda: _state_metrics(reference, paths, result, rng, brief),
-        lambda: _basin_metrics(reference, runs, result, rng),
-        lambda: _correlation_metrics(reference, runs, result),
-        lambda: _sampling_metrics(reference, tics, result),
-    ]
+    scoring = _Scoring(reference, runs, brief)
+    parts: list[Callable[[], Iterable[Metric]]] = [
+        scoring.torsions, scoring.tica, scoring.states, scoring.basins, scoring.correlations, scoring.sampling,
+    ]  # fmt: skip
     if not brief:
-        parts.append(lambda: _timescale_metrics(reference, paths, result, rng))
+        parts.append(scoring.timescales)
     for index, part in enumerate(parts):
         tick(index, len(parts))
-        part()
-    return result
+        scoring.result.metrics += part()
+    return scoring.result
 
 
 def point_values(reference: ReferenceModel, runs: Sequence[Floats]) -> dict[str, float]:
@@ -64,85 +55,202 @@ def point_values(reference: ReferenceModel, runs: Sequence[Floats]) -> dict[str,
     values = {m.name: m.value for m in compare(reference, runs, brief=True).metrics}
     paths = [reference.discretise(t) for t in reference.project(runs)]
     for lag in _timescale_lags(reference, runs):
-        counts = msm.transition_counts(paths, lag, reference.states).sum(axis=0)
+        model = msm.fit_reversible(msm.transition_counts(paths, lag, reference.states).sum(axis=0), lag)
         time = lag * reference.interval
-        values[f"slowest implied timescale, lag {time:g} ps"] = float(
-            msm.fit_reversible(counts, lag).timescales(time, 1)[0]
-        )
+        values[f"slowest implied timescale, lag {time:g} ps"] = float(model.timescales(time, 1)[0])
     return values
 
 
 def js_metric(
-    name: str, group: str, reference: Sequence[Floats], generated: Sequence[Floats], grid: Grid,
-    rng: np.random.Generator, brief: bool, effective: float,
+    name: str, reference: Sequence[Floats], generated: Sequence[Floats], grid: Grid, effective: float, *,
+    rng: np.random.Generator, brief: bool,
 ) -> Metric:  # fmt: skip
     """JS distance of two sets of samples on a grid, with its interval and floors.
 
     Args:
-        name, group: of the metric.
+        name: of the metric.
         reference, generated: samples (frames, axes of the grid) per run.
         grid: bins.
+        effective: effective samples of the generated set.
         rng: of the resampling and the splits.
         brief: leave out the floors.
-        effective: effective samples of the generated set.
     """
-    own, other = [grid.indices(r) for r in generated], [grid.indices(r) for r in reference]
-    return _js_of_indices(name, group, other, generated=own, bins=grid.size, rng=rng, brief=brief, effective=effective)
-
-
-def _js_of_indices(
-    name: str, group: str, reference: Sequence[Ints], generated: Sequence[Ints], bins: int,
-    rng: np.random.Generator, brief: bool, effective: float,
-) -> Metric:  # fmt: skip
-    total = np.bincount(np.concatenate(list(reference)), minlength=bins).astype(np.float64)
-    frames = sum(len(g) for g in generated)
-    counts = statistics.block_counts(generated, bins, max(frames // _BLOCKS, 1))
-    value = statistics.js_distance(np.bincount(np.concatenate(list(generated)), minlength=bins), total)
+    own, other = ([grid.indices(run) for run in runs] for runs in (generated, reference))
+    bins, frames = grid.size, sum(map(len, own))
+    total = np.bincount(np.concatenate(other), minlength=bins).astype(np.float64)
+    value = statistics.js_distance(np.bincount(np.concatenate(own), minlength=bins), total)
+    counts = statistics.block_counts(own, bins, max(frames // _BLOCKS, 1))
     low, high = statistics.bootstrap_interval(counts, lambda c: statistics.js_distance(c, total), rng, 100)
     half = 0.5 * (high - low)  # resampled histograms are noisier, so only the width of their scatter is used
+    bounds = (max(value - half, 0.0), value + half)
     if brief:
-        return Metric(name, group, value, low=max(value - half, 0.0), high=value + half)
-    floor = statistics.finite_sample_floor(reference, bins, frames, effective, rng)
+        return Metric(name, "distribution", value).bounded(bounds)
+    floor = statistics.finite_sample_floor(other, bins, frames, effective, rng)
     short = "" if floor.frames >= frames else ", half of the reference"
-    note = f"floors: {floor.frames} frames of MD in one stretch{short}; ({effective:.0f}) and [{floor.frames}] frames "
+    note = f"floors: {floor.frames} frames of MD in one stretch{short}; ({effective:.0f}) and [{floor.frames}] "
     return Metric(
-        name, group, value, floor=floor.value, floor_effective=floor.effective, floor_independent=floor.independent,
-        low=max(value - half, 0.0), high=value + half, note=note + "of MD drawn independently",
-    )  # fmt: skip
+        name, "distribution", value, floor=floor.value, floor_effective=floor.effective,
+        floor_independent=floor.independent, note=note + "frames of MD drawn independently",
+    ).bounded(bounds)  # fmt: skip
 
 
-def _torsion_metrics(
-    reference: ReferenceModel, runs: Sequence[Floats], result: Comparison, rng: np.random.Generator, brief: bool
-) -> None:
-    spec, group = reference.spec, "distribution"
-    rows = []
-    for column, name in enumerate(spec.names):
-        ours, theirs = [r[:, column] for r in runs], [r[:, column] for r in reference.dense]
-        grid = statistics.TORSION_GRID if spec.kind == "torsions" else statistics.joint_grid(*ours, *theirs)
-        effective = 1.0 if brief else _effective(ours, spec.kind)
-        rows.append(
-            js_metric(f"JS {name}", group, theirs, generated=ours, grid=grid, rng=rng, brief=brief, effective=effective)
-        )
-    kinds = {"all": list(range(len(rows)))}
-    if spec.kind == "torsions":
-        kinds["backbone"] = [i for i in kinds["all"] if spec.is_backbone(i)]
-        kinds["side chain"] = [i for i in kinds["all"] if not spec.is_backbone(i)]
-        if not (kinds["backbone"] and kinds["side chain"]):
-            kinds = {"all": kinds["all"]}
-    for label, members in kinds.items():
-        if members:
-            result.metrics.append(_mean_metric(f"JS distance, {spec.kind} ({label})", [rows[i] for i in members]))
-    if spec.pairs:
-        pairs = []
-        for phi, psi in spec.pairs:
-            ours, theirs = [r[:, [phi, psi]] for r in runs], [r[:, [phi, psi]] for r in reference.dense]
-            effective = 1.0 if brief else _effective([r[:, 1] for r in ours], spec.kind)
-            grid = statistics.TORSION_PAIR_GRID
-            pairs.append(
-                js_metric("", group, theirs, generated=ours, grid=grid, rng=rng, brief=brief, effective=effective)
+class _Scoring:
+    """One generated set beside the reference; each method gives the metrics of one kind and stores their curves."""
+
+    def __init__(self, reference: ReferenceModel, runs: Sequence[Floats], brief: bool) -> None:
+        self.reference, self.spec, self.runs, self.brief = reference, reference.spec, runs, brief
+        self.rng = np.random.default_rng(reference.seed)
+        self.js = partial(js_metric, rng=self.rng, brief=brief)
+        self.tics = reference.project(runs)
+        self.paths = [reference.discretise(t) for t in self.tics]
+        self.result = Comparison([])
+        self.curves = self.result.curves
+
+    def _columns(self, *columns: int) -> tuple[list[Floats], list[Floats]]:
+        """Features of the reference and of the generated set."""
+        dense, runs = ([run[:, list(columns)] for run in s] for s in (self.reference.dense, self.runs))
+        return dense, runs
+
+    def _effective(self, column: int) -> float:
+        """Effective samples of a torsion (the mean of its sine's and cosine's) or of a distance."""
+        if self.brief:
+            return 1.0
+        series = [run[:, column] for run in self.runs]
+        if self.spec.kind == "distances":
+            return statistics.effective_samples(series)
+        return float(np.mean([statistics.effective_samples([f(s) for s in series]) for f in (np.cos, np.sin)]))
+
+    def torsions(self) -> list[Metric]:
+        spec, rows = self.spec, []
+        for column, name in enumerate(spec.names):
+            sets = self._columns(column)
+            grid = statistics.TORSION_GRID
+            if spec.kind != "torsions":
+                grid = statistics.joint_grid(*sets[1], *sets[0])
+            rows.append(self.js(f"JS {name}", *sets, grid, self._effective(column)))
+        self.curves["per_torsion"] = {row.name[3:]: row.value for row in rows}
+        kinds = {"all": rows}
+        if spec.kind == "torsions":
+            backbone = [row for i, row in enumerate(rows) if spec.is_backbone(i)]
+            chains = [row for i, row in enumerate(rows) if not spec.is_backbone(i)]
+            if backbone and chains:
+                kinds |= {"backbone": backbone, "side chain": chains}
+        found = [_mean_metric(f"JS distance, {spec.kind} ({label})", part) for label, part in kinds.items()]
+        planes = [
+            self.js("", *self._columns(phi, psi), statistics.TORSION_PAIR_GRID, self._effective(psi))
+            for phi, psi in spec.pairs
+        ]
+        return found + ([_mean_metric("JS distance, (phi, psi)", planes)] if planes else [])
+
+    def tica(self) -> list[Metric]:
+        effective = 1.0 if self.brief else statistics.effective_samples([t[:, 0] for t in self.tics])
+        found = []
+        for columns, name in (([0], "JS distance, TICA-0"), ([0, 1], "JS distance, TICA-0,1")):
+            if len(columns) > self.reference.tics[0].shape[1]:
+                continue
+            theirs, ours = ([t[:, columns] for t in s] for s in (self.reference.dense_tics, self.tics))
+            grid = statistics.joint_grid(*ours, *theirs)
+            found.append(self.js(name, theirs, ours, grid, effective))
+            self.curves["tica_grid"] = grid
+            self.curves["tica_counts"] = (sum(grid.counts(t) for t in theirs), sum(grid.counts(t) for t in ours))
+        return found
+
+    def states(self) -> list[Metric]:
+        reference = self.reference
+        populations, flux = reference.macrostates(reference.paths)
+        own_populations, own_flux = reference.macrostates(self.paths)
+        floors: tuple[float | None, float | None] = (None, None)
+        if not self.brief:
+            floors = _state_floors(reference, sum(map(len, self.paths)), populations)
+        missing = int(np.count_nonzero((own_populations == 0) & (populations > 0)))
+        note = f"{reference.sets} macrostates: one more than the processes slower than the lag, at least two"
+        if missing:
+            note = f"{missing} of {reference.sets} macrostates never visited"
+        distance, error = _population_errors(own_populations, populations, reference.temperature)
+        if not np.isfinite(distance):
+            note = "undefined: the connected states of the two sets do not overlap; use longer runs"
+        self.curves["states"], self.curves["flux"] = (populations, own_populations), (flux, own_flux)
+        name, group = "free-energy error, macrostates", "thermodynamics"
+        return [
+            Metric("JS distance, MSM states", "distribution", distance, floor=floors[0], note=note),
+            Metric(name, group, error, "kcal/mol", floor=floors[1], note=note),
+        ]
+
+    def basins(self) -> list[Metric]:
+        """Basins of positive phi of L-residues where that is a rare event: not of glycine or proline."""
+        reference, names, found = self.reference, self.spec.names, []
+        columns = [phi for phi, _ in self.spec.pairs if not names[phi].startswith(("phi GLY", "phi PRO"))]
+        for column in columns[:_MAX_BASINS]:
+            label = names[column].split()[1]
+            md, own = (
+                thermodynamics.basin_free_energy(
+                    [_within(run[:, 0], POSITIVE_PHI) for run in s], reference.temperature, self.rng
+                )
+                for s in self._columns(column)
             )
-        result.metrics.append(_mean_metric("JS distance, (phi, psi)", pairs))
-    result.curves["per_torsion"] = {row.name[3:]: row.value for row in rows}
+            note, group = "" if own.population > 0 else "the basin is never visited", "thermodynamics"
+            found += [
+                Metric(f"population of phi > 0, {label}", group, own.population, SHARE, md.population, note=note)
+                .bounded((own.population_low, own.population_high), (md.population_low, md.population_high)),
+                Metric(f"free energy of phi > 0, {label}", group, own.value, "kcal/mol", md.value, note=note)
+                .bounded((own.low, own.high), (md.low, md.high)),
+            ]  # fmt: skip
+            passages = []
+            for s in (reference.runs, self.runs):
+                angles = [run[:, column] for run in s]
+                cores = [kinetics.core_path(_within(a, _NEGATIVE_CORE), _within(a, _POSITIVE_CORE)) for a in angles]
+                passages.append(kinetics.first_passage_times(cores, reference.interval))
+            for direction, a, b in zip(("to phi > 0", "back to phi < 0"), *passages, strict=True):
+                note = f"{b.events} transitions; reference {a.events}"
+                metric = Metric(f"first passage {direction}, {label}", "kinetics", b.value, "ps", a.value, note=note)
+                found.append(metric.bounded((b.low, b.high), (a.low, a.high)))
+        return found
+
+    def correlations(self) -> list[Metric]:
+        reference = self.reference
+        if self.spec.kind != "torsions":
+            return []
+        max_lag = min(10 * reference.lag, max(len(r) for r in self.runs) - 1)
+        limit, curves = f"{max_lag * reference.interval:g} ps", {}
+        for column, name in enumerate(self.spec.names):
+            series = [[r[:, column] for r in s] for s in (reference.runs, self.runs)]
+            curves[name] = tuple(kinetics.torsion_autocorrelation(s, max_lag) for s in series)
+        self.curves["correlations"] = curves
+        times = {n: [kinetics.decorrelation_time(c, reference.interval) for c in pair] for n, pair in curves.items()}
+        if len(times) <= 8:
+            return [
+                Metric(f"decorrelation time, {name}", "kinetics", own, "ps", md,
+                       note="" if np.isfinite([md, own]).all() else f"longer than {limit}")
+                for name, (md, own) in times.items()
+            ]  # fmt: skip
+        ratios = [own / md for md, own in times.values() if np.isfinite([md, own]).all() and min(md, own) > 0]
+        ratio = float(np.median(ratios)) if ratios else float("nan")
+        note = f"{len(ratios)} of {len(times)} torsions decorrelate within {limit} in both"
+        return [Metric("decorrelation time over MD's, median", "kinetics", ratio, "", reference=1.0, note=note)]
+
+    def sampling(self) -> list[Metric]:
+        md, own = (statistics.effective_samples([t[:, 0] for t in s]) for s in (self.reference.tics, self.tics))
+        planes = [np.concatenate(list(s))[:, :2] for s in (self.tics, self.reference.dense_tics)]
+        missed = statistics.missing_region(planes[0], planes[1])
+        note = "zero: a region that MD holds is missing" if missed else ""
+        return [Metric("effective samples, TIC-0", "sampling", 0.0 if missed else own, "", md, note=note)]
+
+    def timescales(self) -> list[Metric]:
+        reference, found = self.reference, []
+        lags, sets = _timescale_lags(reference, self.paths), (reference.paths, self.paths)
+        scales = [msm.implied_timescales(p, lags, reference.states, reference.interval, self.rng) for p in sets]
+        self.curves["timescales"] = tuple(scales)
+        md, own = scales
+        for row, k in enumerate(lags):
+            name = f"slowest implied timescale, lag {k * reference.interval:g} ps"
+            metric = Metric(name, "kinetics", own.values[row, 0], "ps", md.values[row, 0])
+            found.append(metric.bounded((own.low[row, 0], own.high[row, 0]), (md.low[row, 0], md.high[row, 0])))
+        membership = np.where(reference.membership < 0, 0, reference.membership)
+        tests = [msm.chapman_kolmogorov(p, reference.lag, membership) for p in sets]
+        self.curves["chapman_kolmogorov"] = tuple(tests)
+        note = "largest difference of a staying probability up to four lags"
+        found.append(Metric("Chapman-Kolmogorov error", "kinetics", tests[1].error, "", tests[0].error, note=note))
+        return found
 
 
 def _mean_metric(name: str, rows: Sequence[Metric]) -> Metric:
@@ -150,59 +258,9 @@ def _mean_metric(name: str, rows: Sequence[Metric]) -> Metric:
         values = [getattr(row, attribute) for row in rows]
         return None if any(v is None for v in values) else float(np.mean(values))
 
-    return Metric(
-        name, "distribution", float(np.mean([row.value for row in rows])), floor=mean("floor"),
-        floor_effective=mean("floor_effective"), floor_independent=mean("floor_independent"), low=mean("low"),
-        high=mean("high"), note=rows[0].note,
-    )  # fmt: skip
-
-
-def _effective(series: Sequence[Floats], kind: str) -> float:
-    """Effective samples of a torsion (the mean of its sine's and cosine's) or of a distance."""
-    if kind == "distances":
-        return statistics.effective_samples(series)
-    return float(np.mean([statistics.effective_samples([f(s) for s in series]) for f in (np.cos, np.sin)]))
-
-
-def _tica_metrics(
-    reference: ReferenceModel, tics: Sequence[Floats], result: Comparison, rng: np.random.Generator, brief: bool
-) -> None:
-    effective = 1.0 if brief else statistics.effective_samples([t[:, 0] for t in tics])
-    for columns, name in (([0], "JS distance, TICA-0"), ([0, 1], "JS distance, TICA-0,1")):
-        if len(columns) > reference.tics[0].shape[1]:
-            continue
-        ours, theirs = [t[:, columns] for t in tics], [t[:, columns] for t in reference.dense_tics]
-        grid = statistics.joint_grid(*ours, *theirs)
-        result.metrics.append(
-            js_metric(
-                name, "distribution", theirs, generated=ours, grid=grid, rng=rng, brief=brief, effective=effective
-            )
-        )
-        result.curves["tica_grid"] = grid
-        result.curves["tica_counts"] = (sum(grid.counts(t) for t in theirs), sum(grid.counts(t) for t in ours))
-
-
-def _state_metrics(
-    reference: ReferenceModel, paths: Sequence[Ints], result: Comparison, rng: np.random.Generator, brief: bool
-) -> None:
-    populations, flux = reference.macrostates(reference.paths)
-    own_populations, own_flux = reference.macrostates(paths)
-    floor = error_floor = None
-    if not brief:
-        floor, error_floor = _state_floors(reference, sum(len(p) for p in paths), populations)
-    missing = int(np.count_nonzero((own_populations == 0) & (populations > 0)))
-    note = f"{reference.sets} macrostates: one more than the processes slower than the lag, at least two"
-    if missing:
-        note = f"{missing} of {reference.sets} macrostates never visited"
-    distance, error = _population_errors(own_populations, populations, reference.temperature)
-    if not np.isfinite(distance):
-        note = "undefined: the connected states of the two sets do not overlap; use longer runs"
-    result.metrics.append(Metric("JS distance, MSM states", "distribution", distance, floor=floor, note=note))
-    result.metrics.append(
-        Metric("free-energy error, macrostates", "thermodynamics", error, "kcal/mol", floor=error_floor, note=note)
-    )
-    result.curves["states"] = (populations, own_populations)
-    result.curves["flux"] = (flux, own_flux)
+    averaged = ("floor", "floor_effective", "floor_independent", "low", "high")
+    value = float(np.mean([row.value for row in rows]))
+    return Metric(name, "distribution", value, note=rows[0].note, **{key: mean(key) for key in averaged})
 
 
 def _population_errors(own: Floats, populations: Floats, temperature: float) -> tuple[float, float]:
@@ -229,106 +287,11 @@ def _state_floors(reference: ReferenceModel, frames: int, populations: Floats) -
     return (float(distance), float(error)) if np.isfinite(distance) else (None, None)
 
 
-def _basin_columns(spec: FeatureSpec) -> list[int]:
-    """Phi columns of L-residues whose rotation to positive phi is a rare event: not glycine or proline."""
-    rigid = ("phi GLY", "phi PRO")
-    return [phi for phi, _ in spec.pairs if not spec.names[phi].startswith(rigid)][:_MAX_BASINS]
+def _within(values: Floats, bounds: tuple[float, float]) -> Bools:
+    return np.asarray((values > bounds[0]) & (values < bounds[1]))
 
 
-def _within(values: Floats, bounds: tuple[float, float]) -> Any:
-    return (values > bounds[0]) & (values < bounds[1])
-
-
-def _basin_metrics(
-    reference: ReferenceModel, runs: Sequence[Floats], result: Comparison, rng: np.random.Generator
-) -> None:
-    for column in _basin_columns(reference.spec):
-        label = reference.spec.names[column].split()[1]
-        angles = [[r[:, column] for r in s] for s in (reference.runs, runs)]
-        basins = [
-            thermodynamics.basin_free_energy(
-                [_within(r[:, column], POSITIVE_PHI) for r in s], reference.temperature, rng
-            )
-            for s in (reference.dense, runs)
-        ]
-        md, own = basins
-        note = "" if own.population > 0 else "the basin is never visited"
-        result.metrics += [
-            Metric(f"population of phi > 0, {label}", "thermodynamics", own.population, SHARE, md.population,
-                   low=own.population_low, high=own.population_high, reference_low=md.population_low,
-                   reference_high=md.population_high, note=note),
-            Metric(f"free energy of phi > 0, {label}", "thermodynamics", own.value, "kcal/mol", md.value,
-                   low=own.low, high=own.high, reference_low=md.low, reference_high=md.high, note=note),
-        ]  # fmt: skip
-        passages = []
-        for series in angles:
-            cores = [kinetics.core_path(_within(a, _NEGATIVE_CORE), _within(a, _POSITIVE_CORE)) for a in series]
-            passages.append(kinetics.first_passage_times(cores, reference.interval))
-        for direction, a, b in zip(("to phi > 0", "back to phi < 0"), *passages, strict=True):
-            note = f"{b.events} transitions; reference {a.events}"
-            result.metrics.append(
-                Metric(f"first passage {direction}, {label}", "kinetics", b.value, "ps", a.value, low=b.low,
-                       high=b.high, reference_low=a.low, reference_high=a.high, note=note)
-            )  # fmt: skip
-
-
-def _correlation_metrics(reference: ReferenceModel, runs: Sequence[Floats], result: Comparison) -> None:
-    if reference.spec.kind != "torsions":
-        return
-    max_lag = min(10 * reference.lag, max(len(r) for r in runs) - 1)
-    curves = {}
-    for column, name in enumerate(reference.spec.names):
-        series = [[r[:, column] for r in s] for s in (reference.runs, runs)]
-        curves[name] = tuple(kinetics.torsion_autocorrelation(s, max_lag) for s in series)
-    result.curves["correlations"] = curves
-    times = {n: [kinetics.decorrelation_time(c, reference.interval) for c in pair] for n, pair in curves.items()}
-    if len(times) <= 8:
-        for name, (md, own) in times.items():
-            note = "" if np.isfinite([md, own]).all() else f"longer than {max_lag * reference.interval:g} ps"
-            result.metrics.append(Metric(f"decorrelation time, {name}", "kinetics", own, "ps", md, note=note))
-        return
-    finite = {n: pair for n, pair in times.items() if np.isfinite(pair).all() and min(pair) > 0}
-    ratio = np.median([own / md for md, own in finite.values()]) if finite else np.nan
-    note = f"{len(finite)} of {len(times)} torsions decorrelate within {max_lag * reference.interval:g} ps in both"
-    result.metrics.append(
-        Metric("decorrelation time over MD's, median", "kinetics", float(ratio), "", reference=1.0, note=note)
-    )
-
-
-def _sampling_metrics(reference: ReferenceModel, tics: Sequence[Floats], result: Comparison) -> None:
-    md = statistics.effective_samples([t[:, 0] for t in reference.tics])
-    own = statistics.effective_samples([t[:, 0] for t in tics])
-    planes = [np.concatenate(list(t))[:, :2] for t in (tics, reference.dense_tics)]
-    missed = statistics.missing_region(planes[0], planes[1])
-    note = "zero: a region that MD holds is missing" if missed else ""
-    result.metrics.append(Metric("effective samples, TIC-0", "sampling", 0.0 if missed else own, "", md, note=note))
-
-
-def _timescale_lags(reference: ReferenceModel, runs: Sequence[Any]) -> list[int]:
+def _timescale_lags(reference: ReferenceModel, runs: Sequence[Floats] | Sequence[Ints]) -> list[int]:
     """Half the lag, the lag and twice it, in frames, as far as the runs reach."""
     lag, longest = reference.lag, min(max(len(p) for p in s) for s in (runs, reference.paths))
     return [k for k in sorted({max(lag // 2, 1), lag, 2 * lag, 4 * lag if lag == 1 else lag}) if 2 * k < longest]
-
-
-def _timescale_metrics(
-    reference: ReferenceModel, paths: Sequence[Ints], result: Comparison, rng: np.random.Generator
-) -> None:
-    lag, lags = reference.lag, _timescale_lags(reference, paths)
-    scales = [
-        msm.implied_timescales(p, lags, reference.states, reference.interval, rng) for p in (reference.paths, paths)
-    ]
-    result.curves["timescales"] = tuple(scales)
-    md, own = scales
-    for row, k in enumerate(lags):
-        result.metrics.append(
-            Metric(f"slowest implied timescale, lag {k * reference.interval:g} ps", "kinetics", own.values[row, 0],
-                   "ps", md.values[row, 0], low=own.low[row, 0], high=own.high[row, 0],
-                   reference_low=md.low[row, 0], reference_high=md.high[row, 0])
-        )  # fmt: skip
-    sets = np.where(reference.membership < 0, 0, reference.membership)
-    tests = [msm.chapman_kolmogorov(p, lag, sets) for p in (reference.paths, paths)]
-    result.curves["chapman_kolmogorov"] = tuple(tests)
-    result.metrics.append(
-        Metric("Chapman-Kolmogorov error", "kinetics", tests[1].error, "", tests[0].error,
-               note="largest difference of a staying probability up to four lags")
-    )  # fmt: skip

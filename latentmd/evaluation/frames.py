@@ -1,14 +1,30 @@
-"""Metrics of single frames beside the reference's: structure checks and potential energies."""
+"""Metrics of single frames beside the reference's: structure checks, energies in the engine, decode(encode(x))."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from latentmd.analysis import thermodynamics
+from latentmd.analysis import statistics, thermodynamics
 from latentmd.analysis.features import FeatureSet, StructureTotals
 from latentmd.analysis.metric import SHARE, Metric
+from latentmd.analysis.statistics import TORSION_PAIR_GRID, binomial_interval
 from latentmd.arrays import Floats
+from latentmd.io.progress import Tick, part_of, silent
+from latentmd.molecule import checks as structure
 from latentmd.molecule.checks import StructureTemplate
+
+if TYPE_CHECKING:
+    from latentmd.evaluation.rollouts import Decoding
+    from latentmd.model.propagator import Propagator
+    from latentmd.systems.protocol import Protocol
+
+FORCE_FRAMES = 500  # held-out frames whose forces the energy head is compared with
+CONTROL_FRAMES = 500  # held-out MD frames that go through the same relaxation
+_BURST = 1.0  # ps of MD after decoding, with new velocities
+_MINIMISER_STEPS = 100
 
 
 def structure_metrics(own: FeatureSet, md: FeatureSet, template: StructureTemplate) -> list[Metric]:
@@ -32,11 +48,8 @@ def structure_metrics(own: FeatureSet, md: FeatureSet, template: StructureTempla
         note = "no stereocentre in this molecule" if name == "chirality" and len(template.centres) == 0 else ""
         values = [t.passed[name] / t.frames for t in (own.totals, other)]
         rows.append(Metric(f"frames, {label}", "structure", values[0], SHARE, values[1], note=note))
-    rows.append(
-        Metric(
-            "frames, all checks", "structure", own.totals.valid / own.totals.frames, SHARE, other.valid / other.frames
-        )
-    )
+    sound = [t.valid / t.frames for t in (own.totals, other)]
+    rows.append(Metric("frames, all checks", "structure", sound[0], SHARE, sound[1]))
     for attribute, label in (("bond_square", "bond z-score, RMS"), ("angle_square", "angle z-score, RMS")):
         values = [float(np.sqrt(getattr(t, attribute) / t.frames)) for t in (own.totals, other)]
         rows.append(Metric(label, "structure", values[0], "", values[1]))
@@ -58,3 +71,190 @@ def energy_metrics(reference: Floats | None, generated: Floats | None) -> list[M
         Metric("frames in MD's 0.1 to 99.9 % of energies", "energy", inside[0], SHARE, inside[1], note=note),
         Metric("mean potential energy", "energy", float(np.mean(generated)), "kJ/mol", float(np.mean(reference))),
     ]
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """Engine energies of structures before and after relaxation.
+
+    Attributes:
+        before, after: kJ/mol, shape (frames,); infinite where the engine failed.
+        minimised: how many lay above MD's range and were minimised first.
+    """
+
+    before: Floats
+    after: Floats
+    minimised: int
+
+
+def engine_metrics(
+    propagator: Propagator, context: Any, protocol: Protocol, frames: Floats, decoded: Floats, tick: Tick = silent
+) -> list[Metric]:
+    """Energy head against the engine on held-out frames, and engine energies of decoded frames, raw and relaxed.
+
+    MD's range is that of instantaneous energies, from their 0.1 to their 99.9 % quantile, so that 99.8 % of MD's own
+    frames lie inside. The same relaxation of held-out MD frames is the control.
+
+    Args:
+        propagator: the surrogate.
+        context: OpenMM Context of the same molecule with the thermostatted integrator of its training data.
+        protocol: of that MD.
+        frames: held-out MD frames, (frames, atoms, 3) in nm.
+        decoded: frames of the surrogate's rollouts.
+        tick: called with the frames relaxed and their number.
+    """
+    energies = engine_energies(context, frames)
+    rows = _head_metrics(propagator, context, _spread(frames, FORCE_FRAMES))
+    bounds, median = thermodynamics.energy_range(energies), float(np.median(energies))
+    some = _spread(frames, CONTROL_FRAMES)
+    total = len(decoded) + len(some)
+    own, control = (
+        relax(context, protocol, x, highest=bounds[1], target=median, tick=part_of(tick, begun, total))
+        for x, begun in ((decoded, 0), (some, len(decoded)))
+    )
+    span = f"MD's 0.1 to 99.9 %: {bounds[0]:.1f} to {bounds[1]:.1f} kJ/mol, of {len(frames)} held-out frames"
+    how = f"{own.minimised} frames above it minimised down to MD's median, then all {_BURST:g} ps of MD"
+    for label, mine, other, note in (
+        ("as decoded", own.before, control.before, f"{span}; {_outside(own.before, bounds)}"),
+        ("after relaxation", own.after, control.after,
+         f"{how}; {_outside(own.after, bounds)}; reference: {len(control.after)} MD frames"),
+    ):  # fmt: skip
+        value, reference = (thermodynamics.fraction_inside(e, bounds) for e in (mine, other))
+        metric = Metric(f"decoded frames in MD's energy range {label}", "energy", value, SHARE, reference, note=note)
+        rows.append(metric.bounded(binomial_interval(value, len(mine)), binomial_interval(reference, len(other))))
+    return rows
+
+
+def _outside(energies: Floats, bounds: tuple[float, float]) -> str:
+    low, high = np.count_nonzero(energies < bounds[0]), np.count_nonzero(~(energies <= bounds[1]))
+    return f"{low} below and {high} above of {len(energies)}"
+
+
+def _spread(frames: Floats, count: int) -> Floats:
+    return np.asarray(frames[np.linspace(0, len(frames) - 1, min(len(frames), count)).astype(int)])
+
+
+def _head_metrics(propagator: Propagator, context: Any, frames: Floats) -> list[Metric]:
+    energies, forces = np.empty(len(frames)), np.empty(np.shape(frames))
+    for i, frame in enumerate(frames):
+        context.setPositions(np.asarray(frame, dtype=np.float64))
+        state = context.getState(energy=True, forces=True)
+        energies[i] = state.getPotentialEnergy()._value
+        forces[i] = state.getForces(asNumpy=True)._value
+    predicted, own = propagator.energy_and_forces(frames)
+    offset = float(np.mean(energies - predicted))  # a constant of the energy has no meaning
+    r2 = 1 - np.var(energies - predicted) / np.var(energies)
+    relative = np.sqrt(np.mean((own - forces) ** 2) / np.mean(forces**2))
+    note = f"{len(frames)} held-out frames; mean offset {offset:.2f} kJ/mol"
+    return [
+        Metric("energy head R2", "energy", float(r2), note=note),
+        Metric("force error over force RMS", "energy", float(relative)),
+    ]
+
+
+def engine_energies(context: Any, frames: Floats) -> Floats:
+    """Potential energies of frames (frames, atoms, 3) nm in an OpenMM Context, kJ/mol."""
+    energies = np.empty(len(frames))
+    for i, frame in enumerate(frames):
+        context.setPositions(np.asarray(frame, dtype=np.float64))
+        energies[i] = context.getState(energy=True).getPotentialEnergy()._value
+    return energies
+
+
+def relax(
+    context: Any, protocol: Protocol, frames: Floats, highest: float, target: float, tick: Tick = silent
+) -> Relaxed:
+    """Relax structures as before the MD of an alternation: minimise those above MD's range, then move all by MD.
+
+    Args:
+        context: OpenMM Context whose integrator is the thermostatted one of the reference.
+        protocol: of that MD; the new velocities are seeded by the frame's number.
+        frames: nm, (frames, atoms, 3).
+        highest: kJ/mol, above which a structure is minimised.
+        target: kJ/mol, at which its minimisation stops.
+        tick: called with the frames relaxed and their number.
+    """
+    import openmm
+
+    from latentmd.systems.relaxation import StopBelow
+
+    before = engine_energies(context, frames)
+    after, minimised = np.empty(len(frames)), 0
+    for i, frame in enumerate(frames):
+        tick(i, len(frames))
+        context.setPositions(np.asarray(frame, dtype=np.float64))
+        try:
+            if not before[i] <= highest:
+                minimised += 1
+                openmm.LocalEnergyMinimizer.minimize(
+                    context, maxIterations=_MINIMISER_STEPS, reporter=StopBelow(target)
+                )
+            context.applyConstraints(1e-8)
+            context.setVelocitiesToTemperature(protocol.temperature, i + 1)
+            context.getIntegrator().step(round(_BURST / protocol.timestep))
+            after[i] = context.getState(energy=True).getPotentialEnergy()._value
+        except openmm.OpenMMException:  # not a number: a structure too strained to be mended
+            after[i] = np.inf
+    return Relaxed(before, after, minimised)
+
+
+def reconstruction_metrics(decoding: Decoding, frames: Floats, topology: Any) -> list[Metric]:
+    """decode(encode(x)) against x on held-out frames: torsions, heavy-atom RMSD, (phi, psi) JS distance, invariance.
+
+    Args:
+        decoding: the surrogate, the features to compare, and what draws the rotation.
+        frames: held-out positions in nm, shape (frames, atoms, 3).
+        topology: mdtraj topology.
+    """
+    propagator, spec = decoding.propagator, decoding.spec
+    slow, fast = propagator.encode_all(frames)
+    mirrored = propagator.encode(frames * np.array([1.0, 1.0, -1.0]))
+    turn = np.linalg.qr(decoding.rng.standard_normal((3, 3)))[0]
+    turned = propagator.encode(frames @ (turn * np.sign(np.linalg.det(turn))))
+    decoded = propagator.reconstruct(slow, fast)
+    a, b = spec.values(frames), spec.values(decoded)
+    scale = float(slow.square().mean().sqrt())
+    rows = []
+    if spec.kind == "torsions":
+        error = np.rad2deg(np.abs(np.angle(np.exp(1j * (np.asarray(b, np.float64) - a)))).mean(axis=0))
+        worst = int(np.argmax(error))
+        value = float(error[worst])
+        rows.append(
+            Metric("torsion error of decode(encode(x)), worst", "model", value, "degrees", note=spec.names[worst])
+        )
+    rows += _rotor_errors(topology, frames, decoded)
+    if spec.pairs:
+        pair = list(spec.pairs[0])
+        value = statistics.sample_js_distance(b[:, pair], a[:, pair], TORSION_PAIR_GRID)
+        floor = statistics.sample_js_distance(a[::2, pair], a[1::2, pair], TORSION_PAIR_GRID)
+        name, note = "JS distance of decode(encode(x)), (phi, psi)", "floor: the frames' two halves"
+        rows.append(Metric(name, "model", value, floor=floor, note=note))
+    rmsd = structure.aligned_rmsd(decoded, frames, decoding.template.heavy)
+    rows.append(Metric("heavy-atom RMSD of decode(encode(x))", "model", float(rmsd.mean()), "nm"))
+    for label, other in (("rotation", turned), ("reflection", mirrored)):
+        change = float((other - slow).square().mean().sqrt()) / scale
+        rows.append(Metric(f"change of z under {label}", "model", change, note="RMS change over RMS z"))
+    return rows
+
+
+def _rotor_errors(topology: Any, frames: Floats, decoded: Floats) -> list[Metric]:
+    """Mean error of the worst rotor of equivalent hydrogens (CH3, NH3+), modulo 120 degrees.
+
+    The torsion of one hydrogen is compared, and which of the three it decodes to is arbitrary: the error includes how
+    far the three are from 120 degrees apart.
+    """
+    import torch
+
+    from latentmd.decoders.internal_coordinates import InternalCoordinates
+
+    coordinates = InternalCoordinates.from_topology(topology)
+    rotors = coordinates.driver_index[coordinates.driver_kind == 3]
+    if not len(rotors):
+        return []
+    before, after = (
+        coordinates.to_internal(torch.as_tensor(np.asarray(x), dtype=torch.float64))[2][:, rotors].numpy()
+        for x in (frames, decoded)
+    )
+    error = np.rad2deg(np.abs(np.angle(np.exp(3j * (after - before)))).mean(axis=0)) / 3
+    return [Metric("methyl error of decode(encode(x)), worst", "model", float(error.max()), "degrees",
+                   note="modulo 120 degrees")]  # fmt: skip

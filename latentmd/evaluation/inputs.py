@@ -1,4 +1,4 @@
-"""Trajectory files of an evaluation, and what a run's own summary and provenance say about them."""
+"""What an evaluation is given: settings, trajectory files, and what summary and provenance of the runs say."""
 
 from __future__ import annotations
 
@@ -19,6 +19,58 @@ if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
 
 _NS_PER_DAY = 86400 / 1000  # ns/day in one ps/s
+ASSUMED_TEMPERATURE = 350.0  # K, of the reference protocol
+FRAME_BASELINES = ("replicate", "persistence", "msm", "shuffled", "residue-table")
+MODEL_BASELINES = ("tica-flow", "koopman")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Settings of an evaluation.
+
+    Attributes:
+        lag: ps, of TICA and the MSM.
+        temperature: kelvin; 350 where None, which the result says.
+        interval: ps between frames, for files that carry no times.
+        resample: thin the finer of two spacings to the coarser.
+        baselines: of `FRAME_BASELINES`, and of `MODEL_BASELINES` for a model; "all" for those there is enough known
+            for; "auto" for the residue table of a peptide, which needs nothing.
+        wall_time: seconds the generated set took; effective samples per second and "replicate" follow from it.
+        md_speed: picoseconds of plain MD per second of wall time on the same machine, for "replicate".
+        seed: of k-means and every resampling.
+        frames: of a model's rollouts, all walkers together.
+        walkers: of a model: independent rollouts.
+        step: of a model: ps per latent step and between frames; `model.default_step` where None.
+        seeds: of a model: rollouts made, each from other starts and noise; the first is evaluated in full, the others
+            say how far its metrics scatter.
+    """
+
+    lag: float = 100.0
+    temperature: float | None = None
+    interval: float | None = None
+    resample: bool = False
+    baselines: tuple[str, ...] = ("auto",)
+    wall_time: float | None = None
+    md_speed: float | None = None
+    seed: int = 0
+    frames: int = 100_000
+    walkers: int = 64
+    step: float | None = None
+    seeds: int = 3
+
+
+DEFAULTS = EvaluationSettings()
+
+
+def check_baselines(settings: EvaluationSettings, known: Sequence[str]) -> None:
+    """Refuse a baseline that there is not, with the names of those there are.
+
+    Raises:
+        EvaluationError: a name is unknown.
+    """
+    unknown = [name for name in settings.baselines if name not in ("all", "auto", *known)]
+    if unknown:
+        raise EvaluationError(f"no baseline is called {unknown[0]!r}; there are {', '.join(known)}")
 
 
 def in_order_of(propagator: Propagator, topology: Any, structure: Floats, top: str | Path) -> Propagator:
@@ -81,12 +133,10 @@ def refuse_unused_interval(interval: float | None, *sets: FeatureSet) -> None:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Record of how a set of trajectories was made, from its folders; None where they do not say.
+    """How a set of trajectories was made, as its folders say; None where they do not.
 
     Attributes:
-        wall_time: seconds for the whole set.
-        md_speed: picoseconds of plain MD per second of wall time on the same cores.
-        temperature: kelvin.
+        wall_time, md_speed, temperature: as in `EvaluationSettings`, of the whole set and of the cores it ran on.
         seeds: of the runs.
         energies: potential energies in kJ/mol of frames that an engine moved or relaxed.
     """

@@ -1,9 +1,10 @@
-"""`latentmd latents`: the structure of a model's latent on a trajectory, as figures and numbers."""
+"""The structure of a model's latent: metrics on held-out frames, and `latentmd latents`, its figures and numbers."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,19 +16,186 @@ from latentmd.analysis import features, representation
 from latentmd.analysis.features import EvaluationError, FeatureSpec
 from latentmd.analysis.metric import Metric
 from latentmd.arrays import Floats
-from latentmd.evaluation import rollouts as model
 from latentmd.evaluation.inputs import in_order_of, trajectory_files
 from latentmd.io.folder import results_folder
-from latentmd.io.progress import Progress, Tick
+from latentmd.io.progress import Progress, Tick, part_of, silent
 from latentmd.report import figures, markup, record
 from latentmd.report import page as report
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
 
-#: Slow axes, fast axes and features of some runs, each one array per run.
-Encoded = tuple[list[Floats], list[Floats], list[Floats]]
+_GROUP = "representation"
 _SCATTER = 5000  # points drawn per panel; UMAP is fitted on them
+_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Slow axes, fast axes and features of some runs, each one array (frames, ...) per run."""
+
+    slow: list[Floats]
+    fast: list[Floats]
+    values: list[Floats]
+
+    @property
+    def axes(self) -> Floats:
+        """All axes of all frames, shape (frames, slow + fast)."""
+        return np.concatenate([np.concatenate(self.slow), np.concatenate(self.fast)], axis=1)
+
+
+def encoded(propagator: Propagator, spec: FeatureSpec, runs: Sequence[Floats], tick: Tick = silent) -> Encoded:
+    """Encode runs of frames (frames, atoms, 3) in nm.
+
+    Args:
+        propagator: the surrogate.
+        spec: features to compute beside the axes.
+        runs: positions per run.
+        tick: called with the frames encoded and their number.
+    """
+    done, total = 0, sum(map(len, runs))
+    slow: list[Floats] = []
+    fast: list[Floats] = []
+    for run in runs:
+        tick(done, total)
+        batches = [propagator.encode_all(run[i : i + _BATCH]) for i in range(0, len(run), _BATCH)]
+        for axes, parts in zip((slow, fast), zip(*batches, strict=True), strict=True):
+            axes.append(np.concatenate([part.flatten(1).double().cpu().numpy() for part in parts]))
+        done += len(run)
+    return Encoded(slow, fast, [spec.values(run) for run in runs])
+
+
+@dataclass(frozen=True)
+class VampNets:
+    """VAMPnets that a latent is compared with.
+
+    Attributes:
+        seconds: training time of each.
+        seed: of the first; the others take the next ones.
+        count: how many are trained.
+        tick: called with the seconds of training done and their number.
+    """
+
+    seconds: float
+    seed: int
+    count: int = 3
+    tick: Tick = silent
+
+    def outputs(self, train: Sequence[Floats], test: Sequence[Floats], lag: int, dimension: int) -> list[list[Floats]]:
+        """Outputs of each on the test runs.
+
+        Args:
+            train, test: inputs per run, (frames, columns).
+            lag: frames.
+            dimension: outputs of each.
+        """
+        total = self.count * self.seconds
+        return [
+            representation.vampnet_outputs(
+                train, test, lag, dimension, seconds=self.seconds, seed=self.seed + k,
+                tick=part_of(self.tick, k * self.seconds, total),
+            )
+            for k in range(self.count)
+        ]  # fmt: skip
+
+
+def probe_metrics(train: Encoded, test: Encoded, spec: FeatureSpec, lag: int, nets: VampNets) -> list[Metric]:
+    """Rank, deviations, probes and VAMP-2 of the slow axes on held-out runs, beside TICA and a VAMPnet.
+
+    Args:
+        train, test: equally spaced frames.
+        spec: the features.
+        lag: frames, of the VAMP-2 scores.
+        nets: rivals.
+    """
+    slow, slow0 = np.concatenate(test.slow), np.concatenate(train.slow)
+    values, values0 = np.concatenate(test.values), np.concatenate(train.values)
+    everything, everything0 = test.axes, train.axes
+    rows = [
+        Metric(f"effective rank, {label}", _GROUP, representation.rank_me(x), "", x.shape[1],
+               note="reference: number of axes")
+        for label, x in (("all axes", everything), ("slow axes", slow))
+    ]  # fmt: skip
+    for label, deviation in zip(("smallest", "mean"), representation.axis_deviations(everything), strict=True):
+        rows.append(Metric(f"axis deviation, {label}", _GROUP, deviation))
+    targets, targets0 = spec.coordinates(values), spec.coordinates(values0)
+    for label, x0, x in (("all axes", everything0, everything), ("slow axes", slow0, slow)):
+        score = representation.linear_probe_r2(x0, targets0, x, targets)
+        rows.append(Metric(f"linear probe R2 of {spec.kind}, {label}, worst", _GROUP, float(np.nanmin(score))))
+    inputs = [[spec.coordinates(v) for v in s.values] for s in (train, test)]
+    return rows + vamp_metrics(inputs[0], inputs[1], test.slow, kind=spec.kind, lag=lag, nets=nets)
+
+
+def vamp_metrics(
+    train: Sequence[Floats], test: Sequence[Floats], slow: Sequence[Floats], kind: str, lag: int, nets: VampNets
+) -> list[Metric]:
+    """VAMP-2 of the slow axes beside TICA's and that of VAMPnets, all scored on the same held-out pairs of frames.
+
+    The rivals are fitted on the training runs and give as many outputs as there are slow axes (TICA no more than it has
+    inputs). Intervals are a bootstrap over the held-out runs.
+
+    Args:
+        train, test: inputs of TICA and the VAMPnets per run, (frames, columns).
+        slow: slow axes of the test runs, (frames, axes).
+        kind: what the inputs are.
+        lag: frames.
+        nets: rivals.
+    """
+    count = slow[0].shape[1]
+    tica = representation.tica_outputs(train, test, lag, min(count, train[0].shape[1]))
+    sets = [slow, tica, *nets.outputs(train, test, lag, count)]
+    scores = [representation.vamp2_score(s, lag) for s in sets]
+    draws = representation.vamp2_resamples(sets, lag, np.random.default_rng(nets.seed))
+    merged = np.column_stack([draws[:, :2], draws[:, 2:].mean(axis=1)])
+    low, high = np.quantile(np.column_stack([merged, merged[:, :1] - merged[:, 2:]]), [0.025, 0.975], axis=0)
+    net, each = float(np.mean(scores[2:])), ", ".join(f"{s:.4f}" for s in scores[2:])
+    rows = (
+        ("slow axes", scores[0], f"{count} outputs, lag {lag} frame(s), {len(test)} held-out runs"),
+        (f"TICA on {kind}", scores[1], f"{tica[0].shape[1]} outputs"),
+        (f"VAMPnet on {kind}", net, f"{count} outputs; {nets.count} seeds of {nets.seconds:g} s: {each}"),
+        ("slow axes less VAMPnet", scores[0] - net, "paired over the same resampled runs"),
+    )
+    return [
+        Metric(f"VAMP-2, {name}", _GROUP, value, low=float(a), high=float(b), note=note)
+        for (name, value, note), a, b in zip(rows, low, high, strict=True)
+    ]
+
+
+def prediction_gain(propagator: Propagator, slow: Sequence[Floats], lag: int, lag_time: float) -> Metric:
+    """Gain of the deterministic mean step over persistence on held-out slow axes, (frames, axes) per run.
+
+    Args:
+        propagator: the surrogate.
+        slow: slow axes per run, (frames, axes).
+        lag: frames.
+        lag_time: the same in ps.
+    """
+    import torch
+
+    x, y = representation.lagged(slow, lag)
+    z = torch.as_tensor(x, dtype=propagator.dtype, device=propagator.device)
+    mean = propagator.mean_step(z.reshape(len(x), -1, int(propagator.manifest.slow_axes)), lag_time)
+    gain = representation.persistence_gain(x, y, mean.flatten(1).double().cpu().numpy())
+    return Metric(f"gain over persistence, lag {lag_time:g} ps", _GROUP, gain)
+
+
+@dataclass(frozen=True)
+class LatentSettings:
+    """Settings of `latents`.
+
+    Attributes:
+        lag: ps, of VAMP-2; the model's shortest step where None.
+        interval: ps between frames, for files without times.
+        frames: most frames encoded, all runs together; runs are thinned as far as the lag allows, then cut.
+        seconds: training time of each VAMPnet.
+        seed: of the VAMPnets and of UMAP.
+    """
+
+    lag: float | None = None
+    interval: float | None = None
+    frames: int = 40_000
+    seconds: float = 20.0
+    seed: int = 0
 
 
 def latents(
@@ -36,11 +204,7 @@ def latents(
     name: str | Path,
     *,
     out: str | Path | None = None,
-    lag: float | None = None,
-    interval: float | None = None,
-    frames: int = 40_000,
-    seconds: float = 20.0,
-    seed: int = 0,
+    settings: LatentSettings = LatentSettings(),
     overwrite: bool = False,
     progress: Progress = lambda stage, done=None, total=None: None,
 ) -> dict[str, Any]:
@@ -53,11 +217,7 @@ def latents(
         top: PDB file of the molecule.
         name: bundle or bundled model.
         out: folder for latents.json and latents.html; nothing is written where None.
-        lag: ps, of VAMP-2; the model's shortest step where None.
-        interval: ps between frames, for files without times.
-        frames: most frames encoded, all runs together; runs are thinned as far as the lag allows, then cut.
-        seconds: training time of the VAMPnet.
-        seed: of the VAMPnet and of UMAP.
+        settings: lag, number of frames and the rest.
         overwrite: replace an earlier result in `out`.
         progress: called with the name of each stage as it begins, and with what is done and the total where known.
 
@@ -71,6 +231,10 @@ def latents(
     from latentmd.io.trajectory import load_positions
     from latentmd.model.propagator import Propagator
 
+    def stage(name: str) -> Tick:
+        progress(name)
+        return partial(progress, name)
+
     progress("loading the model")
     propagator = Propagator(name)
     topology, structure = features.load_topology(Path(top))
@@ -78,65 +242,53 @@ def latents(
     propagator = in_order_of(propagator, topology, structure[0], top)
     progress("reading")
     files = trajectory_files(trajectories)
-    runs, spacing = load_positions(files, str(top), interval)
-    stride, lag_frames = _strides(sum(map(len, runs)), frames, spacing, lag or propagator.lag_range[0])
-    share = max(1, frames // len(runs))
-    halves = _halves([np.asarray(run[::stride][:share]) for run in runs], lag_frames)
-    progress("encoding")
-    sets = _encoded(propagator, halves, spec, partial(progress, "encoding"))
-    stage = "probes and VAMP-2"
-    progress(stage)
-    metrics = model.probe_metrics(
-        sets[0], sets[1], spec, lag=lag_frames, vampnet_seconds=seconds, seed=seed, tick=partial(progress, stage)
+    runs, spacing = load_positions(files, str(top), settings.interval)
+    lag_time = settings.lag or propagator.lag_range[0]
+    stride, lag = _strides(sum(map(len, runs)), settings.frames, spacing, lag_time)
+    share = max(1, settings.frames // len(runs))
+    halves = _halves([np.asarray(run[::stride][:share]) for run in runs], lag)
+    tick, sizes = stage("encoding"), [sum(map(len, half)) for half in halves]
+    train, test = (
+        encoded(propagator, spec, half, part_of(tick, begun, sum(sizes)))
+        for half, begun in zip(halves, (0, sizes[0]), strict=True)
     )
+    nets = VampNets(settings.seconds, settings.seed, tick=stage("probes and VAMP-2"))
+    metrics = probe_metrics(train, test, spec, lag, nets)
     progress("energies")
-    energy = _energies(propagator, halves)
-    metrics.append(_energy_probe(sets, energy))
-    document = _document(propagator, files, metrics, stride * spacing)
-    document |= {"frames": sum(len(run) for half in halves for run in half), "lag_ps": lag_frames * stride * spacing}
-    if folder is not None:
-        progress("drawing")
-        _write(folder, document, sets, energy=energy, spec=spec, seed=seed)
-    return document
-
-
-def _energies(propagator: Propagator, halves: Sequence[list[Floats]]) -> Floats:
-    """Energies in kJ/mol by the model's own head, shape (frames,), in batches."""
-    everything = [run for half in halves for run in half]
-    return np.concatenate([propagator.energies(r[i : i + 512]) for r in everything for i in range(0, len(r), 512)])
-
-
-def _document(propagator: Propagator, files: Sequence[Path], metrics: list[Metric], interval: float) -> dict[str, Any]:
-    return {
+    energy = [
+        np.concatenate([propagator.energies(r[i : i + _BATCH]) for r in half for i in range(0, len(r), _BATCH)])
+        for half in halves
+    ]
+    score = representation.linear_probe_r2(train.axes, energy[0][:, None], test.axes, energy[1][:, None])
+    metrics.append(Metric("linear probe R2 of the energy, all axes", _GROUP, float(score[0]),
+                          note="energies of the model's own energy head"))  # fmt: skip
+    document = {
         "format": "latentmd-latents-1",
         "model": {"name": propagator.manifest.name, "sha256": propagator.bundle.sha256},
         "trajectories": [str(f) for f in files],
-        "interval_ps": interval,
+        "interval_ps": stride * spacing,
         "metrics": metrics,
         "notes": [],
+        "frames": sum(sizes),
+        "lag_ps": lag * stride * spacing,
     }
-
-
-def _encoded(propagator: Propagator, halves: Sequence[list[Floats]], spec: FeatureSpec, tick: Tick) -> list[Encoded]:
-    total, done, sets = sum(len(run) for half in halves for run in half), 0, []
-    for half in halves:
-        pairs = []
-        for run in half:
-            tick(done, total)
-            pairs.append(model.encode(propagator, run))
-            done += len(run)
-        sets.append(([p[0] for p in pairs], [p[1] for p in pairs], [spec.values(run) for run in half]))
-    return sets
+    if folder is not None:
+        progress("drawing")
+        whole = Encoded(train.slow + test.slow, train.fast + test.fast, train.values + test.values)
+        _write(folder, document, whole, energy=np.concatenate(energy), spec=spec, seed=settings.seed)
+    return document
 
 
 def _write(
-    folder: Path, document: dict[str, Any], sets: list[Encoded], energy: Floats, spec: FeatureSpec, seed: int
+    folder: Path, document: dict[str, Any], whole: Encoded, energy: Floats, spec: FeatureSpec, seed: int
 ) -> None:
-    slow = [z for s in sets for z in s[0]]
-    images, notes = _images(sets, slow, energy, spec=spec, interval=document["interval_ps"], seed=seed)
+    pick = np.unique(np.linspace(0, len(energy) - 1, min(len(energy), _SCATTER)).astype(int))
+    colours = _colours(whole, energy, spec, document["interval_ps"], pick)
+    maps, notes = _maps(whole, pick, seed)
     document["notes"] = notes
     lead = f"{document['frames']:,} frames, {document['interval_ps']:g} ps apart, lag {document['lag_ps']:g} ps"
     numbers = markup.metric_table(document["metrics"]) + markup.bullets(notes)
+    images = [(_scatter(xy, colours), title) for title, xy in maps.items()]
     sections = [
         report.Section("Numbers", "Fitted on the first half of the data, scored on the second.", numbers),
         report.Section("Latent structure", figures=images),
@@ -174,41 +326,33 @@ def _halves(runs: list[Floats], lag: int) -> tuple[list[Floats], list[Floats]]:
     return halves
 
 
-def _energy_probe(sets: list[Encoded], energy: Floats) -> Metric:
-    axes = [np.concatenate([np.concatenate(list(kind)) for kind in part[:2]], axis=1) for part in sets]
-    split = len(axes[0])
-    score = representation.linear_probe_r2(axes[0], energy[:split, None], axes[1], energy[split:, None])
-    return Metric("linear probe R2 of the energy, all axes", "representation", float(score[0]),
-                  note="energies of the model's own energy head")  # fmt: skip
-
-
-def _images(
-    sets: list[Encoded], slow: list[Floats], energy: Floats, spec: FeatureSpec, interval: float, seed: int
-) -> tuple[list[tuple[bytes, str]], list[str]]:
-    everything = np.concatenate([np.concatenate([s, f], axis=1) for p in sets for s, f in zip(p[0], p[1], strict=True)])
-    values = np.concatenate([v for part in sets for v in part[2]])
-    times = np.concatenate([interval * np.arange(len(z)) / 1000 for z in slow])
-    pick = np.unique(np.linspace(0, len(everything) - 1, min(len(everything), _SCATTER)).astype(int))
-    low, high = np.quantile(energy, [0.01, 0.99])
-    colours = {"time (ns)": (times[pick], "viridis", None), "energy (kJ/mol)": (energy[pick], "magma", (low, high))}
-    for column in range(min(2, len(spec.names))):
+def _colours(whole: Encoded, energy: Floats, spec: FeatureSpec, interval: float, pick: Floats) -> dict[str, Any]:
+    """What colours the points: by label the values, the colour map and its limits."""
+    values = np.concatenate(whole.values)[pick]
+    times = np.concatenate([interval * np.arange(len(z)) / 1000 for z in whole.slow])
+    limits = tuple(np.quantile(energy, [0.01, 0.99]))
+    colours = {"time (ns)": (times[pick], "viridis", None), "energy (kJ/mol)": (energy[pick], "magma", limits)}
+    for column, name in enumerate(spec.names[:2]):
         if spec.kind == "torsions":
-            shown = np.rad2deg(values[pick, column])
-            colours[f"{spec.names[column]} (degrees)"] = (shown, "twilight", (-180.0, 180.0))
+            colours[f"{name} (degrees)"] = (np.rad2deg(values[:, column]), "twilight", (-180.0, 180.0))
         else:
-            colours[f"{spec.names[column]} (nm)"] = (values[pick, column], "viridis", None)
+            colours[f"{name} (nm)"] = (values[:, column], "viridis", None)
+    return colours
+
+
+def _maps(whole: Encoded, pick: Floats, seed: int) -> tuple[dict[str, Floats], list[str]]:
+    """Points (frames, 2) of each map of the latent, and notes on what is not drawn."""
+    everything, slow = whole.axes, np.concatenate(whole.slow)[pick]
     centred = everything - everything.mean(axis=0)
     _, vectors = np.linalg.eigh(centred.T @ centred)
-    pca = (centred @ vectors[:, ::-1][:, :2])[pick]
-    stacked = np.concatenate(slow)[pick]
-    maps = {"PCA of all axes": pca, "slow axes 1 and 2": stacked[:, :2] if stacked.shape[1] > 1 else None}
-    notes = []
+    maps = {"PCA of all axes": (centred @ vectors[:, ::-1][:, :2])[pick]}
+    if slow.shape[1] > 1:
+        maps["slow axes 1 and 2"] = slow[:, :2]
     umap = find_spec("umap")
-    if umap is not None and umap.origin is not None:  # a folder of that name without code has no origin
-        maps["UMAP of all axes"] = _umap(everything[pick], seed)
-    else:
-        notes.append("UMAP is not drawn: install it with `pip install 'latentmd[umap]'`")
-    return [(_scatter(xy, colours), title) for title, xy in maps.items() if xy is not None], notes
+    if umap is None or umap.origin is None:  # a folder of that name without code has no origin
+        return maps, ["UMAP is not drawn: install it with `pip install 'latentmd[umap]'`"]
+    maps["UMAP of all axes"] = _umap(everything[pick], seed)
+    return maps, []
 
 
 def _umap(points: Floats, seed: int) -> Floats:

@@ -14,7 +14,6 @@ from latentmd.analysis.metric import Comparison, Evaluation
 from latentmd.analysis.reference import ReferenceModel
 from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.arrays import Floats
-from latentmd.evaluation import speed
 from latentmd.report import figures, markup, record
 from latentmd.report import page as report
 from latentmd.report.viewer import View
@@ -106,25 +105,3 @@ def _figure_sections(model: ReferenceModel, own: FeatureSet, comparison: Compari
     image = figures.states(curves["states"], curves["flux"])
     sections.append(report.Section("Markov states", figures=[(image, "Stationary populations and reactive fluxes")]))
     return sections
-
-
-def accuracy_section(curves: dict[str, speed.AccuracyCurve], training: float) -> report.Section:
-    """Errors against wall time of the surrogate and of plain MD; `training` in seconds shifts a second curve."""
-    made, axes = figures.figure(1, 2, width=4.2, height=3.0)
-    colours = {"surrogate": figures.GENERATED, "plain MD": figures.REFERENCE}
-    for name, curve in curves.items():
-        for axis, values in zip(axes, (curve.js, curve.free_energy), strict=True):
-            shown = np.where(np.isfinite(values), values, np.nan)
-            axis.plot(curve.seconds, shown, "-", color=colours[name], lw=1.3, label=name)
-            if name == "surrogate" and training > 0:
-                axis.plot(curve.seconds + training, shown, "--", color=colours[name], lw=1, label="with its training")
-    labels = (("(phi, psi) JS distance", "js"), ("error of phi > 0 free energy (kcal/mol)", "free_energy"))
-    for axis, (label, key) in zip(axes, labels, strict=True):
-        axis.axhline(speed.TARGETS[key], color="0.8", lw=0.8, zorder=0)
-        axis.set(xscale="log", yscale="log", xlabel="seconds of wall time, all walkers", ylabel=label)
-    axes[0].legend(frameon=False, fontsize=8)
-    reached = {name: curve.time_to() for name, curve in curves.items()}
-    times = [f"{name} {t:.3g} s" if np.isfinite(t) else f"{name} never" for name, t in reached.items()]
-    caption = f"Both errors stay within their targets (grey) from: {', '.join(times)}"
-    text = f"Training took {training:.0f} s beside the MD that it learned from." if training else ""
-    return report.Section("Time to accuracy", text, figures=[(figures.png(made), caption)])

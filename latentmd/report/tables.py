@@ -131,16 +131,21 @@ def _seed_table(metrics: Sequence[Metric]) -> Any:
     return made
 
 
-def tables(title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> list[Any]:
-    """The evaluation as rich tables: value and 95 % interval, reference, floors, seeds, and the baselines.
+def print_tables(
+    title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], notes: Sequence[str]
+) -> None:
+    """Print an evaluation: value and 95 % interval, reference, floors, seeds, the baselines, and notes.
 
     Args:
         title: of the first table.
         metrics: of the generated set.
         baselines: metrics of each baseline by its name.
+        notes: sentences below the tables.
     """
+    from rich.console import Console
     from rich.table import Table
 
+    console = Console()
     main = Table(title=title, title_justify="left")
     for index, heading in enumerate(("metric", "generated", "reference", "floor")):
         main.add_column(heading, justify="right" if index else "left", overflow="fold")
@@ -151,9 +156,9 @@ def tables(title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequen
             main.add_row(name, _joined(value, own), _joined(reference, spread), floor.replace(" ", "\n"))
         if rows:
             main.add_section()
-    shown = [main]
+    console.print(main)
     if any(m.seeds for m in metrics):
-        shown.append(_seed_table(metrics))
+        console.print(_seed_table(metrics))
     names = list(baselines)
     for start in range(0, len(names), _BASELINES_PER_TABLE):
         part = {name: baselines[name] for name in names[start : start + _BASELINES_PER_TABLE]}
@@ -162,5 +167,6 @@ def tables(title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequen
             other.add_column(column, justify="right" if index else "left", overflow="fold", min_width=7)
         for cells in baseline_columns(metrics, part):
             other.add_row(*cells)
-        shown.append(other)
-    return shown
+        console.print(other)
+    for note in notes:
+        console.print(f"note: {note}", highlight=False, markup=False)

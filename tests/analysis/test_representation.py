@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from latentmd.analysis import representation
-from latentmd.evaluation.rollouts import vamp_metrics
+from latentmd.evaluation.latents import VampNets, vamp_metrics
 
 
 def _ornstein_uhlenbeck(rhos, length, rng):
@@ -76,9 +76,8 @@ def test_resampled_vamp2_scatters_about_the_score_and_is_paired():
 
 def test_vamp_rows_give_every_rival_and_the_paired_difference(processes):
     inputs = [p[:, :2] for p in processes]
-    rows = vamp_metrics(
-        inputs[:1], inputs[1:], slow=inputs[1:], kind="distances", lag=10, seconds=0.0, seed=0, vampnets=2
-    )
+    nets = VampNets(seconds=0.0, seed=0, count=2)
+    rows = vamp_metrics(inputs[:1], inputs[1:], slow=inputs[1:], kind="distances", lag=10, nets=nets)
     values = {m.name: m for m in rows}
     own, net = values["VAMP-2, slow axes"], values["VAMP-2, VAMPnet on distances"]
     assert own.value == pytest.approx(1 + 0.95**20 + 0.6**20, abs=0.04) and own.low < own.value < own.high

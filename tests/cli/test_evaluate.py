@@ -31,8 +31,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
         return workflow
 
-    monkeypatch.setattr("latentmd.evaluation.trajectories.evaluate", answer("trajectories"))
-    monkeypatch.setattr("latentmd.evaluation.surrogate.evaluate_model", answer("model"))
+    monkeypatch.setattr("latentmd.evaluation.evaluate.evaluate", answer("trajectories"))
+    monkeypatch.setattr("latentmd.evaluation.model.evaluate_model", answer("model"))
     return calls
 
 

@@ -32,7 +32,7 @@ def test_options_reach_the_workflow_and_its_metrics_are_shown(tmp_path: Path, mo
     assert result.exit_code == 0, result.output
     (arguments, options), *_ = asked
     assert arguments == ((Path("a.xtc"), Path("b.xtc")), Path(PDB), "m.pt")
-    assert options["lag"] == 20.0 and options["out"] == tmp_path
+    assert options["settings"].lag == 20.0 and options["out"] == tmp_path
     for text in ("VAMP-2, slow axes", "note: of three runs", "note: UMAP is not installed", "latents.json"):
         assert text in result.output
 

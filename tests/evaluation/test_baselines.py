@@ -12,9 +12,15 @@ from latentmd.analysis import features, msm
 from latentmd.analysis.features import EvaluationError, FeatureSet, FeatureSpec, StructureTotals, feature_spec
 from latentmd.analysis.reference import ReferenceModel
 from latentmd.evaluation import baselines
-from latentmd.evaluation.baselines import TableBaseline, chosen_baselines, covers, frame_baselines
+from latentmd.evaluation.baselines import (
+    TicaFlow,
+    chosen_baselines,
+    drawn_torsions,
+    frame_baselines,
+    table_histograms,
+)
+from latentmd.evaluation.inputs import EvaluationSettings
 from latentmd.evaluation.residue_table import ResidueTable
-from latentmd.evaluation.settings import EvaluationSettings
 from latentmd.model.peptide_file import load_peptides
 from latentmd.molecule.chain import SLOTS, chain
 from latentmd.systems.bundled import bundled
@@ -130,7 +136,8 @@ def _load(name: str) -> mdtraj.Trajectory:
 def test_frames_follow_the_histograms_of_their_residues() -> None:
     frame = _load("met_enkephalin")
     spec = feature_spec(frame.topology)
-    (run,) = TableBaseline.of(spec, frame.topology, frame.xyz[0]).frames(50_000, np.random.default_rng(0))
+    histograms = table_histograms(spec, frame.topology, frame.xyz[0])
+    (run,) = drawn_torsions(histograms, 50_000, np.random.default_rng(0))
     assert run.shape == (50_000, len(spec.names)) and np.abs(run).max() <= np.pi
     found, table = chain(frame.topology, frame.xyz[0]), ResidueTable.of(load_peptides().statistics)
     kind, place, _ = found.types[3]
@@ -143,14 +150,31 @@ def test_frames_follow_the_histograms_of_their_residues() -> None:
 def test_a_mirror_image_has_mirrored_torsions() -> None:
     frame = _load("valine_dipeptide")
     spec = feature_spec(frame.topology)
-    left = TableBaseline.of(spec, frame.topology, frame.xyz[0]).histograms
-    right = TableBaseline.of(spec, frame.topology, frame.xyz[0] * [1.0, 1.0, -1.0]).histograms
+    left = table_histograms(spec, frame.topology, frame.xyz[0])
+    right = table_histograms(spec, frame.topology, frame.xyz[0] * [1.0, 1.0, -1.0])
     np.testing.assert_array_equal(right, left[:, ::-1])
 
 
 def test_other_molecules_have_no_table() -> None:
     frame = _load("chignolin")
     spec = feature_spec(frame.topology)
-    assert not covers(spec, frame.topology, frame.xyz[0])
+    assert chosen_baselines(EvaluationSettings(), spec, frame.topology, frame.xyz[0]) == ()
     with pytest.raises(EvaluationError, match="baseline residue-table is not for this molecule"):
-        TableBaseline.of(spec, frame.topology, frame.xyz[0])
+        table_histograms(spec, frame.topology, frame.xyz[0])
+
+
+def test_flow_on_tica_coordinates_keeps_an_ornstein_uhlenbeck_process(monkeypatch):
+    monkeypatch.setattr("latentmd.evaluation.baselines._BATCH", 256)
+
+    rng = np.random.default_rng(4)
+    x = np.zeros((30_000, 1))
+    for t in range(1, len(x)):
+        x[t] = 0.8 * x[t - 1] + 0.6 * rng.normal()
+    flow = TicaFlow([x], step=10.0, seed=0)
+    flow.fit(seconds=0.0)
+    made = flow.rollout([x], walkers=32, steps=200)
+    assert len(made) == 32 and made[0].shape == (200, 1)
+    everything = np.concatenate([m[50:] for m in made])
+    assert np.std(everything) == pytest.approx(1.0, abs=0.25)
+    pairs = np.concatenate([np.stack([m[:-1, 0], m[1:, 0]]) for m in made], axis=1)
+    assert np.corrcoef(pairs)[0, 1] == pytest.approx(0.8, abs=0.08)

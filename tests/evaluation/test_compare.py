@@ -53,5 +53,5 @@ def test_point_values_are_those_of_the_comparison(model: ReferenceModel) -> None
 def test_brief_distances_have_no_floor() -> None:
     runs = [np.random.default_rng(0).uniform(-3, 3, 500)]
     options = {"grid": TORSION_GRID, "rng": np.random.default_rng(0), "effective": 1.0}
-    assert js_metric("a", "b", runs, runs, brief=True, **options).floor is None
-    assert js_metric("a", "b", runs, runs, brief=False, **options).floor > 0
+    assert js_metric("a", runs, runs, brief=True, **options).floor is None
+    assert js_metric("a", runs, runs, brief=False, **options).floor > 0

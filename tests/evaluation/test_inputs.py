@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
 
 from latentmd.analysis.features import EvaluationError
-from latentmd.evaluation.inputs import run_record, trajectory_files
+from latentmd.evaluation.inputs import (
+    ASSUMED_TEMPERATURE,
+    DEFAULTS,
+    FRAME_BASELINES,
+    MODEL_BASELINES,
+    run_record,
+    trajectory_files,
+)
 
 
 @pytest.fixture
@@ -43,3 +51,14 @@ def test_a_folder_that_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.xtc").touch()
     (tmp_path / "summary.json").write_text("{")
     assert run_record([tmp_path / "a.xtc"]).wall_time is None
+
+
+def test_nothing_is_assumed_of_files_unless_it_is_said() -> None:
+    assert DEFAULTS.temperature is None and DEFAULTS.interval is None and not DEFAULTS.resample
+    assert DEFAULTS.baselines == ("auto",) and ASSUMED_TEMPERATURE == 350.0
+    with pytest.raises(FrozenInstanceError):
+        DEFAULTS.lag = 1.0  # type: ignore[misc]
+
+
+def test_baselines_of_frames_and_of_models_are_different_ones() -> None:
+    assert not set(FRAME_BASELINES) & set(MODEL_BASELINES)

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from latentmd.cli.latents import latents_command
-from latentmd.evaluation.latents import latents
+from latentmd.evaluation.latents import LatentSettings, latents
 
 PDB = "systems/molecules/alanine_dipeptide.pdb"
 
@@ -33,9 +33,8 @@ def drawn_runs(ou_bundle, tmp_path_factory):
 
 
 def test_latents_of_a_known_process(ou_bundle, drawn_runs, tmp_path):
-    document = latents(
-        [drawn_runs], drawn_runs / "top.pdb", ou_bundle, out=tmp_path, lag=10.0, interval=5.0, seconds=0.0
-    )
+    settings = LatentSettings(lag=10.0, interval=5.0, seconds=0.0)
+    document = latents([drawn_runs], drawn_runs / "top.pdb", ou_bundle, out=tmp_path, settings=settings)
     values = {m.name: m for m in document["metrics"]}
     vamp = values["VAMP-2, slow axes"]
     assert vamp.value == pytest.approx(1 + 2 * np.exp(-2 * 10 / 50), abs=0.25)

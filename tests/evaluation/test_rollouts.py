@@ -8,8 +8,7 @@ import torch
 from openmm.app import PDBFile
 
 from latentmd.analysis.features import feature_spec
-from latentmd.evaluation import rollouts as model
-from latentmd.evaluation.rollouts import Rollouts
+from latentmd.evaluation.rollouts import Decoding, Rollouts
 from latentmd.model.peptide_file import PeptideFile, load_peptides
 from latentmd.molecule.chain import Chain, chain
 from latentmd.molecule.checks import structure_template
@@ -23,33 +22,18 @@ def test_sampled_frames_come_from_every_walker(ou_bundle, alanine, alanine_topol
     start = np.repeat(np.asarray(alanine.positions._value)[None], 4, axis=0)
     spec, template = feature_spec(alanine_topology), structure_template(alanine_topology, start[:1])
     rng, seen = np.random.Generator(np.random.Philox(2)), []
-    made = model.generate(
-        propagator=propagator,
-        starts=start,
-        lag=10.0,
-        steps=230,
-        spec=spec,
-        template=template,
-        rng=rng,
-        tick=lambda done, total: seen.append((done, total)),
-    )
-    assert [len(run) for run in made.runs] == [230] * 4 and made.totals.frames == 920
-    assert made.kept.shape == (230, 22, 3) and len(made.sampled) == 4 * 230
-    kept = spec.values(made.kept)
-    np.testing.assert_allclose(np.cos(kept), np.cos(made.runs[0]), atol=1e-3)
-    angles = np.stack(made.runs, axis=1).reshape(-1, len(spec.names))
+    decoding = Decoding(propagator, spec, template, rng, lambda done, total: seen.append((done, total)))
+    made = decoding.generate(start, lag=10.0, steps=230)
+    own = made.frames
+    assert [len(run) for run in own.runs] == [230] * 4 and own.totals.frames == 920
+    assert own.kept.shape == (230, 22, 3) and len(made.sampled) == 4 * 230
+    kept = spec.values(own.kept)
+    np.testing.assert_allclose(np.cos(kept), np.cos(own.runs[0]), atol=1e-3)
+    angles = np.stack(own.runs, axis=1).reshape(-1, len(spec.names))
     np.testing.assert_allclose(np.cos(spec.values(made.sampled)), np.cos(angles), atol=1e-3)
     assert seen[0] == (0, 460) and seen[-1] == (459, 460) and seen == sorted(seen)
-    again = model.generate(
-        propagator,
-        start,
-        lag=10.0,
-        steps=230,
-        spec=spec,
-        template=template,
-        rng=np.random.Generator(np.random.Philox(2)),
-    )
-    assert made.runs[3] == pytest.approx(again.runs[3])
+    again = Decoding(propagator, spec, template, np.random.Generator(np.random.Philox(2))).generate(start, 10.0, 230)
+    assert own.runs[3] == pytest.approx(again.frames.runs[3])
 
 
 @pytest.fixture(scope="module")

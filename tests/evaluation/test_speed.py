@@ -7,9 +7,7 @@ import io
 import numpy as np
 import pytest
 
-from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.evaluation import speed
-from latentmd.evaluation.speed import AccuracyCurve, accuracy_curve
 
 
 def test_rate_counts_calls_and_orders_its_repeats():
@@ -65,27 +63,3 @@ def test_tables_show_every_number_on_eighty_columns():
     ]
     text = _shown(speed.scan_table(scan))
     assert "10012" in text and text.count("–") == 3 and max(map(len, text.splitlines())) <= 80
-
-
-def test_time_to_accuracy_is_when_both_errors_stay_low():
-    seconds = np.arange(1.0, 6.0)
-    curve = AccuracyCurve(seconds, np.array([0.5, 0.05, 0.2, 0.05, 0.04]), np.array([1, 0.1, 0.1, 0.5, 0.1]))
-    assert curve.time_to() == 5.0
-    assert AccuracyCurve(seconds, np.full(5, 0.01), np.zeros(5)).time_to() == 1.0
-    assert AccuracyCurve(seconds, np.full(5, 0.5), np.zeros(5)).time_to() == np.inf
-
-
-def test_curve_of_independent_samples_falls_with_their_number():
-    rng = np.random.default_rng(0)
-
-    def draw(n):
-        phi = rng.choice([-1.5, 1.0], n, p=[0.8, 0.2]) + rng.normal(0, 0.2, n)
-        return np.stack([phi, rng.normal(0, 0.5, n)], axis=1)
-
-    runs, reference = [draw(5000) for _ in range(4)], [draw(50_000)]
-    curve = accuracy_curve(
-        runs, (0, 1), basin=(0.0, 2.2), reference=reference, grid=TORSION_PAIR_GRID, seconds_per_frame=0.01, kt=0.6
-    )
-    assert curve.seconds[-1] == pytest.approx(20_000 * 0.01)
-    assert curve.js[-1] < 0.3 * curve.js[0]
-    assert curve.free_energy[-1] < 0.05

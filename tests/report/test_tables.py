@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
-
-from rich.console import Console
+import pytest
 
 from latentmd.analysis.metric import SHARE, Metric
 from latentmd.report import tables
@@ -26,14 +24,16 @@ def test_shares_are_per_cent_with_digits_that_tell_them_from_all_and_none() -> N
     assert row[0][:2] == ["p", "90.0 %"] and row[0][2].startswith("80.0 %")
 
 
-def test_seeds_give_a_mean_and_students_interval() -> None:
+def test_seeds_give_a_mean_and_students_interval(capsys: pytest.CaptureFixture[str]) -> None:
     """Three values 1, 2, 3: mean 2, half width t(0.975, 2) / sqrt(3) = 4.3027 / 1.7321."""
     metric = Metric("JS", "distribution", 1.0, seeds=(1.0, 2.0, 3.0))
     mean, spread, each = tables.seed_summary(metric)
     assert (mean, each) == ("2", "1, 2, 3") and spread == tables.interval(2 - 2.48414, 2 + 2.48414)
     assert tables.seed_summary(Metric("MFPT", "kinetics", 1.0, seeds=(1.0, float("inf"))))[:2] == ("∞", "")
     assert tables.seed_summary(Metric("JS", "distribution", 1.0)) == ("", "", "")
-    assert len(tables.tables("x", [metric], {})) == 2
+    tables.print_tables("x", [metric], {}, ["of three seeds"])
+    shown = capsys.readouterr().out
+    assert "Seeds of the rollouts" in shown and "note: of three seeds" in shown
 
 
 def test_a_baseline_is_marked_where_it_does_as_well() -> None:
@@ -45,10 +45,8 @@ def test_a_baseline_is_marked_where_it_does_as_well() -> None:
     assert tables.baseline_columns([metric], {"msm": [Metric("JS", "distribution", 0.1)]})[0][2] == "0.1 ="
 
 
-def test_every_metric_is_in_the_table() -> None:
+def test_every_metric_is_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     metrics = [Metric("JS", "distribution", 0.2, floor=0.1, floor_effective=0.05), Metric("RMSD", "model", 0.1, "nm")]
-    console = Console(width=100, file=io.StringIO())
-    for made in tables.tables("Evaluation", metrics, {}):
-        console.print(made)
-    text = console.file.getvalue()
+    tables.print_tables("Evaluation", metrics, {}, [])
+    text = capsys.readouterr().out
     assert "JS" in text and "0.1 nm" in text and "(0.05)" in text

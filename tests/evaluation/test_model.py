@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from latentmd.evaluation.settings import EvaluationSettings
-from latentmd.evaluation.surrogate import evaluate_model, store_metrics
+from latentmd.evaluation.inputs import EvaluationSettings
+from latentmd.evaluation.model import default_step, evaluate_model, store_metrics
 from latentmd.model.file import load
 
 
@@ -34,13 +34,14 @@ def ou_runs(ou_bundle, tmp_path_factory):
 
 
 def test_a_surrogate_matches_its_own_process(ou_bundle, ou_runs, tmp_path, monkeypatch):
-    monkeypatch.setattr("latentmd.evaluation.surrogate_run._TRAINING_SECONDS", 0.0)
-    monkeypatch.setattr("latentmd.evaluation.surrogate_run._ENERGY_FRAMES", 300)
+    monkeypatch.setattr("latentmd.evaluation.model._TRAINING_SECONDS", 0.0)
+    monkeypatch.setattr("latentmd.evaluation.model._ENERGY_FRAMES", 300)
     runs = [ou_runs / f"run-{i}.npy" for i in range(4)]
-    settings = EvaluationSettings(lag=50.0, interval=5.0, baselines=("shuffled", "koopman", "tica-flow", "replicate"))
-    result = evaluate_model(
-        ou_bundle, runs[2:], runs[:2], out=tmp_path, frames=2000, walkers=8, step=10.0, seeds=2, settings=settings
-    )
+    settings = EvaluationSettings(
+        lag=50.0, interval=5.0, baselines=("shuffled", "koopman", "tica-flow", "replicate"),
+        frames=2000, walkers=8, step=10.0, seeds=2,
+    )  # fmt: skip
+    result = evaluate_model(ou_bundle, runs[2:], runs[:2], out=tmp_path, settings=settings)
     values = {m.name: m for m in result.metrics}
     assert values["torsion error of decode(encode(x)), worst"].value < 0.01
     assert values["heavy-atom RMSD of decode(encode(x))"].value < 0.01
@@ -78,3 +79,10 @@ def test_refusals(ou_bundle, ou_runs, tmp_path):
         evaluate_model(ou_bundle, runs, settings=EvaluationSettings(interval=5.0))
     with pytest.raises(ValueError, match="no baseline is called 'magic'"):
         evaluate_model(ou_bundle, runs, runs, settings=EvaluationSettings(interval=5.0, baselines=("magic",)))
+
+
+def test_default_step_divides_the_lag():
+    assert default_step((10.0, 200.0), 100.0, 1.0) == 20.0
+    assert default_step((5.0, 50.0), 50.0, 5.0) == 10.0
+    with pytest.raises(ValueError, match="no step"):
+        default_step((60.0, 90.0), 100.0, 1.0)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,18 +15,18 @@ from latentmd.analysis import features
 from latentmd.analysis.features import EvaluationError, FeatureSet
 from latentmd.analysis.metric import Comparison, Evaluation, Metric
 from latentmd.analysis.reference import ReferenceModel, check_length
-from latentmd.arrays import Floats
 from latentmd.evaluation.baselines import chosen_baselines, frame_baselines
 from latentmd.evaluation.compare import compare
-from latentmd.evaluation.document import document
 from latentmd.evaluation.frames import energy_metrics, structure_metrics
-from latentmd.evaluation.inputs import RunRecord, refuse_unused_interval, run_record, trajectory_files
-from latentmd.evaluation.page import write
-from latentmd.evaluation.settings import (
+from latentmd.evaluation.inputs import (
     ASSUMED_TEMPERATURE,
     DEFAULTS,
     EvaluationSettings,
+    refuse_unused_interval,
+    run_record,
+    trajectory_files,
 )
+from latentmd.evaluation.page import write
 from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress
 from latentmd.molecule.checks import structure_template
@@ -56,36 +58,38 @@ def evaluate(
         EvaluationError: anything wrong with the input, in one sentence.
     """
     folder = None if out is None else results_folder(Path(out), overwrite, "evaluation.json")
-    progress("reading the reference")
     topology, _ = features.load_topology(Path(top))
     spec = features.feature_spec(topology)
-    tick = partial(progress, "reading the reference")
-    md = features.read_set(
-        trajectory_files(reference), topology, spec, template=None, interval=settings.interval, tick=tick
-    )
-    settings, records = _recorded(settings, md.files, trajectory_files(generated))
-    template = structure_template(topology, md.kept)
-    progress("reading the generated set")
-    tick = partial(progress, "reading the generated set")
-    own = features.read_set(
-        trajectory_files(generated), topology, spec, template=template, interval=settings.interval, tick=tick
+    files = [trajectory_files(paths) for paths in (reference, generated)]
+    template, sets = None, []
+    for name, paths in zip(("reading the reference", "reading the generated set"), files, strict=True):
+        progress(name)
+        sets.append(features.read_set(paths, topology, spec, template, settings.interval, tick=partial(progress, name)))
+        template = template or structure_template(topology, sets[0].kept)
+    md, own = sets
+    assert template is not None
+    records = [run_record(paths) for paths in files]
+    energies = (records[0].energies, records[1].energies)
+    settings = replace(
+        settings,
+        temperature=settings.temperature or records[1].temperature or records[0].temperature,
+        wall_time=settings.wall_time or records[1].wall_time,
+        md_speed=settings.md_speed or records[1].md_speed,
     )
     refuse_unused_interval(settings.interval, md, own)
     notes = _notes(settings, md, own, spec)
     spacing, dense = md.interval, md.runs
-    interval, md.runs, own.runs = _common_spacing(md, own, settings.resample, notes)
+    interval = _common_spacing(md, own, settings.resample, notes)
     if max(float(np.ptp(run, axis=0).max()) for run in own.runs) < 1e-6:
         raise EvaluationError("every generated frame is the same structure; there is nothing to evaluate")
     progress("modelling the reference")
-    model = ReferenceModel(
-        spec, md.runs, interval, lag=settings.lag, temperature=settings.temperature or ASSUMED_TEMPERATURE,
-        seed=settings.seed, dense=dense if interval > spacing * 1.001 else None,
-    )  # fmt: skip
+    kelvin = settings.temperature or ASSUMED_TEMPERATURE
+    model = ReferenceModel(spec, md.runs, interval, lag=settings.lag, temperature=kelvin, seed=settings.seed,
+                           dense=dense if interval > spacing * 1.001 else None)  # fmt: skip
     check_length("generated", own.runs, model.lag, interval)
     progress("comparing")
     comparison = compare(model, own.runs, tick=partial(progress, "comparing"))
     metrics = comparison.metrics + structure_metrics(own, md, template) + speed_metrics(comparison, settings)
-    energies = (records[0].energies, records[1].energies)
     metrics += energy_metrics(*energies)
     progress("baselines")
     settings = replace(settings, baselines=chosen_baselines(settings, spec, topology, md.kept[0]))
@@ -97,20 +101,6 @@ def evaluate(
         progress("writing the page")
         write(result, model, comparison, topology, folder)
     return result
-
-
-def _recorded(
-    settings: EvaluationSettings, reference: Sequence[Path], generated: Sequence[Path]
-) -> tuple[EvaluationSettings, tuple[RunRecord, RunRecord]]:
-    """Settings, completed from the runs' own files where the user left them open."""
-    md, own = run_record(reference), run_record(generated)
-    found = replace(
-        settings,
-        temperature=settings.temperature or own.temperature or md.temperature,
-        wall_time=settings.wall_time or own.wall_time,
-        md_speed=settings.md_speed or own.md_speed,
-    )
-    return found, (md, own)
 
 
 def _notes(settings: EvaluationSettings, md: FeatureSet, own: FeatureSet, spec: features.FeatureSpec) -> list[str]:
@@ -130,35 +120,30 @@ def _notes(settings: EvaluationSettings, md: FeatureSet, own: FeatureSet, spec: 
     return notes
 
 
-def _common_spacing(
-    md: FeatureSet, own: FeatureSet, resample: bool, notes: list[str]
-) -> tuple[float, list[Floats], list[Floats]]:
+def _common_spacing(md: FeatureSet, own: FeatureSet, resample: bool, notes: list[str]) -> float:
+    """Thin the finer set to the spacing of the coarser, which is returned in ps."""
     a, b = md.interval, own.interval
     if abs(a - b) <= 1e-3 * max(a, b):
-        return a, md.runs, own.runs
+        return a
     if not resample:
         raise EvaluationError(
             f"reference frames are {a:g} ps apart and generated frames {b:g} ps; pass --resample to thin the finer set"
         )
     ratio = max(a, b) / min(a, b)
-    if abs(ratio - round(ratio)) > 1e-3 * ratio:
+    stride = round(ratio)
+    if abs(ratio - stride) > 1e-3 * ratio:
         raise EvaluationError(
             f"reference frames are {a:g} ps apart and generated frames {b:g} ps, not a whole multiple of each other; "
             "write one of them again at a matching spacing"
         )
-    stride = round(ratio)
     notes.append(
         f"kinetics use every {stride}th frame of the reference, {b:g} ps apart; distributions count all of its frames"
         if a < b
         else f"every {stride}th frame of the generated set was used, to compare at {a:g} ps"
     )
-    thin = [[run[::stride] for run in s] if s is fine else list(s) for s, fine in _fine(md, own)]
-    return max(a, b), thin[0], thin[1]
-
-
-def _fine(md: FeatureSet, own: FeatureSet) -> list[tuple[list[Floats], list[Floats]]]:
-    fine = md.runs if md.interval < own.interval else own.runs
-    return [(md.runs, fine), (own.runs, fine)]
+    fine = md if a < b else own
+    fine.runs = [run[::stride] for run in fine.runs]
+    return max(a, b)
 
 
 def speed_metrics(comparison: Comparison, settings: EvaluationSettings) -> list[Metric]:
@@ -167,3 +152,50 @@ def speed_metrics(comparison: Comparison, settings: EvaluationSettings) -> list[
         return []
     rate = comparison.value("effective samples, TIC-0") / settings.wall_time
     return [Metric("effective samples per second of wall time", "sampling", rate, "1/s")]
+
+
+def document(
+    result: Evaluation, model: ReferenceModel, settings: EvaluationSettings, top: str | Path
+) -> dict[str, Any]:
+    """Everything about an evaluation, as evaluation.json holds it.
+
+    Args:
+        result: of the evaluation.
+        model: reference that it was scored against.
+        settings: that were used.
+        top: topology file, or the name of the model.
+    """
+    from importlib.metadata import version
+
+    def described(data: FeatureSet) -> dict[str, Any]:
+        return {
+            "files": [str(f) for f in data.files],
+            "runs": len(data.runs),
+            "frames_compared": data.frames,
+            "frames_checked": data.totals.frames or len(data.kept),
+            "interval_ps": data.interval,
+            "simulated_ps": data.frames * model.interval,
+        }
+
+    return {
+        "format": "latentmd-evaluation-1",
+        "latentmd": version("latentmd"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "topology": str(top),
+        "settings": {
+            "lag_ps": settings.lag,
+            "interval_ps": model.interval,
+            "temperature_K": model.temperature,
+            "seed": settings.seed,
+            "features": list(model.spec.names),
+            "centres": model.states,
+            "macrostates": model.sets,
+            "reference_frames_of_distributions": sum(map(len, model.dense)),
+            "tica_dimension": model.dimension,
+        },
+        "generated": described(result.generated),
+        "reference": described(result.reference),
+        "metrics": result.metrics,
+        "baselines": result.baselines,
+        "notes": result.notes,
+    }

@@ -1,0 +1,352 @@
+"""`latentmd evaluate --model`: a surrogate's own rollouts, encoder, decoder and energies against held-out MD."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latentmd.analysis import features
+from latentmd.analysis.features import EvaluationError, FeatureSet
+from latentmd.analysis.metric import Evaluation, Metric
+from latentmd.analysis.reference import ReferenceModel, check_length
+from latentmd.arrays import Floats
+from latentmd.evaluation import baselines, frames, latents, rollouts
+from latentmd.evaluation.accuracy import TARGETS, AccuracyCurve, accuracy_curve, accuracy_section
+from latentmd.evaluation.compare import compare, point_values
+from latentmd.evaluation.evaluate import document, speed_metrics
+from latentmd.evaluation.inputs import (
+    DEFAULTS,
+    FRAME_BASELINES,
+    MODEL_BASELINES,
+    EvaluationSettings,
+    check_baselines,
+    in_order_of,
+    trajectory_files,
+)
+from latentmd.evaluation.page import write
+from latentmd.io.folder import results_folder
+from latentmd.io.progress import Progress, Tick
+from latentmd.molecule.checks import structure_template
+from latentmd.report import record
+from latentmd.units import KILOCALORIE, thermal_energy
+
+if TYPE_CHECKING:
+    from latentmd.model.propagator import Propagator
+    from latentmd.systems.builder import Molecule
+
+_PROBE_FRAMES = 20_000  # frames encoded per set for probes, VAMP-2 and Koopman
+_TRAINING_SECONDS = 20.0  # of the VAMPnet and of the TICA flow
+_MD_TIMING = 1.0  # seconds of plain MD timed for the replicate baseline
+_ENERGY_FRAMES = 10_000  # held-out frames whose energies give MD's range
+
+
+def evaluate_model(
+    name: str | Path,
+    reference: Sequence[str | Path],
+    train: Sequence[str | Path] = (),
+    top: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    settings: EvaluationSettings = DEFAULTS,
+    overwrite: bool = False,
+    progress: Progress = lambda stage, done=None, total=None: None,
+) -> Evaluation:
+    """Generate rollouts of a surrogate and evaluate them, its parts and the baselines against held-out MD.
+
+    Args:
+        name: bundle or bundled model.
+        reference: held-out MD, files or folders.
+        train: the model's training trajectories, for starts, probes and baselines.
+        top: PDB file; the model's own by default.
+        out: folder for evaluation.json and evaluation.html; nothing is written where None.
+        settings: as for `evaluate`, with the numbers of walkers, frames and seeds.
+        overwrite: replace an earlier evaluation in `out`.
+        progress: called with the name of each stage as it begins, and with what is done and the total where known.
+
+    Raises:
+        EvaluationError: anything wrong with the input, in one sentence.
+    """
+    folder = None if out is None else results_folder(Path(out), overwrite, "evaluation.json")
+    check_baselines(settings, FRAME_BASELINES + MODEL_BASELINES)
+    if not train:
+        raise EvaluationError("a model is evaluated beside its training data; pass those trajectories with --train")
+    from latentmd.model.propagator import Propagator
+
+    progress("loading the model")
+    propagator = Propagator(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        if top is None:
+            top = Path(temporary) / "topology.pdb"
+            top.write_text(propagator.manifest.topology)
+        return _ModelEvaluation(propagator, Path(top), settings, progress)(reference, train, folder)
+
+
+def store_metrics(name: str | Path, result: Evaluation) -> Path:
+    """Write an evaluation's metrics into a bundle's manifest, where `latentmd inspect` shows them.
+
+    Args:
+        name: bundle or bundled model that was evaluated; its file is replaced.
+        result: of `evaluate_model`.
+
+    Returns:
+        The path of the bundle.
+    """
+    from latentmd.model import file as bundle
+
+    loaded = bundle.load(name)
+    kept = ("value", "unit", "low", "high", "reference", "floor")
+    metrics = {m.name: {k: v for k, v in record.plain(m).items() if k in kept} for m in result.metrics}
+    bundle.save(loaded.path, loaded.module, loaded.manifest.model_copy(update={"metrics": metrics}))
+    return loaded.path
+
+
+class _ModelEvaluation:
+    """One evaluation of a surrogate. Held-out and training data are read once, at the spacing of the rollouts.
+
+    Attributes:
+        md: reference, its runs one frame per latent step; `dense`: its features at its own spacing, None where that is
+            the latent step; `template` of the structure checks.
+        train, test: positions per run, (frames, atoms, 3) in nm, one frame per latent step.
+        step: ps per latent step.
+    """
+
+    def __init__(self, propagator: Propagator, top: Path, settings: EvaluationSettings, progress: Progress) -> None:
+        self.top, self.progress = top, progress
+        self.topology, structure = features.load_topology(top)
+        self.propagator = in_order_of(propagator, self.topology, structure[0], top)
+        self.settings = replace(settings, temperature=self.propagator.temperature)
+        self.spec = features.feature_spec(self.topology)
+        self.rng = np.random.Generator(np.random.Philox(settings.seed))
+        self.steps = max(2, settings.frames // settings.walkers)
+
+    def __call__(self, reference: Sequence[str | Path], train: Sequence[str | Path], folder: Path | None) -> Evaluation:
+        """Read, roll out, compare, measure the parts, compare with baselines, write."""
+        self._read(reference, train)
+        made = self._rollout(self.rng, self._stage(f"rolling out {self.settings.walkers} walkers"))
+        own, name = made.frames, self.propagator.manifest.name
+        molecule, platform = self._time_md(made.seconds)
+        self.progress("modelling the reference")
+        s = self.settings
+        fitted = self.fitted = ReferenceModel(
+            self.spec, self.md.runs, self.step, lag=s.lag, temperature=self.propagator.temperature, seed=s.seed,
+            dense=self.dense,
+        )  # fmt: skip
+        check_length("generated", own.runs, fitted.lag, self.step)
+        comparison = compare(fitted, own.runs, tick=self._stage("comparing"))
+        metrics = comparison.metrics + frames.structure_metrics(own, self.md, self.template)
+        metrics += speed_metrics(comparison, s)
+        parts, slow = self._part_metrics()
+        metrics += parts + self._energy_metrics(made, molecule, platform)
+        metrics = self._with_seeds(metrics)
+        rivals = self._baselines(own, train, slow)
+        result = Evaluation(metrics, rivals, own, self.md, self._notes(made.seconds, metrics))
+        curves = self._accuracy(own)
+        result.document = document(result, fitted, s, name) | self._additions(curves)
+        if folder is not None:
+            self.progress("writing the page")
+            sections = [accuracy_section(curves, _training_seconds(self.propagator))] if curves else []
+            write(result, fitted, comparison, self.topology, folder, sections)
+        return result
+
+    def _stage(self, name: str) -> Tick:
+        self.progress(name)
+        return partial(self.progress, name)
+
+    def _read(self, reference: Sequence[str | Path], train: Sequence[str | Path]) -> None:
+        from latentmd.io.trajectory import load_positions
+
+        s, files = self.settings, trajectory_files(reference)
+        tick = self._stage("reading the reference")
+        md = self.md = features.read_set(files, self.topology, self.spec, None, s.interval, tick=tick)
+        self.template = structure_template(self.topology, md.kept)
+        training, spacing = load_positions(trajectory_files(train), str(self.top), s.interval, strict=False)
+        test, _ = load_positions(files, str(self.top), s.interval, strict=False)
+        self.step = s.step or default_step(self.propagator.lag_range, s.lag, md.interval)
+        self.stride, train_stride = round(self.step / md.interval), round(self.step / spacing)
+        self.train, self.test = [x[::train_stride] for x in training], [x[:: self.stride] for x in test]
+        self.dense = md.runs if self.stride > 1 else None
+        md.runs, md.interval = [run[:: self.stride] for run in md.runs], self.step
+
+    def _rollout(self, rng: np.random.Generator, tick: Tick) -> rollouts.Rollout:
+        """Rollouts from random training frames."""
+        walkers = self.settings.walkers
+        pool = np.concatenate([x[:: max(1, len(x) // walkers)] for x in self.train])
+        starts = pool[rng.permutation(len(pool))[:walkers]]
+        return self._decoding(rng, tick).generate(starts, self.step, self.steps)
+
+    def _decoding(self, rng: np.random.Generator, tick: Tick) -> rollouts.Decoding:
+        return rollouts.Decoding(self.propagator, self.spec, self.template, rng, tick)
+
+    def _with_seeds(self, metrics: list[Metric]) -> list[Metric]:
+        """The metrics of the first rollouts with the values of rollouts from further seeds."""
+        values: dict[str, list[float]] = {}
+        for k in range(1, self.settings.seeds):
+            rng = np.random.Generator(np.random.Philox(self.settings.seed + k))
+            own = self._rollout(rng, self._stage(f"rolling out, seed {k + 1} of {self.settings.seeds}")).frames
+            found = point_values(self.fitted, own.runs) | {"frames, all checks": own.totals.valid / own.totals.frames}
+            for name, value in found.items():
+                values.setdefault(name, []).append(value)
+        return [replace(m, seeds=(m.value, *values[m.name])) if m.name in values else m for m in metrics]
+
+    def _time_md(self, wall_time: float) -> tuple[Molecule, str]:
+        """The molecule and this machine's fastest platform, whose speed of plain MD goes into the settings."""
+        from latentmd.systems.platforms import fastest_platform, time_platform
+
+        self.progress("timing plain MD")
+        molecule = self._molecule()
+        platform = fastest_platform(molecule)
+        speed = float(time_platform(molecule, platform, _MD_TIMING) * molecule.protocol.timestep)
+        self.settings = replace(self.settings, wall_time=wall_time, md_speed=speed)
+        return molecule, platform
+
+    def _molecule(self) -> Molecule:
+        from latentmd.systems.builder import InputOptions, Protocol, build
+        from latentmd.systems.own_force_field import inputs_beside, is_own
+
+        m = self.propagator.manifest
+        own = is_own(m.force_field)
+        inputs = inputs_beside(self.top) if own else InputOptions()
+        if own and inputs.system is None:
+            raise ValueError(
+                f"{self.top}: the model was trained with the molecule's own force field; put the system.xml of the "
+                "run that it was trained on beside this file"
+            )
+        solvent: Any = m.solvent
+        protocol = Protocol(
+            solvent=solvent, force_field=tuple(m.force_field), temperature=m.temperature, friction=m.friction,
+            timestep=m.timestep, hydrogen_mass=m.hydrogen_mass or 3.0, inputs=inputs,
+        )  # fmt: skip
+        return build(self.top, protocol)
+
+    def _part_metrics(self) -> tuple[list[Metric], list[Floats]]:
+        """Metrics of encoder, decoder and latent, and the slow axes of the training runs."""
+        tick = self._stage("encoder and decoder")
+        rows = frames.reconstruction_metrics(self._decoding(self.rng, tick), self.md.kept, self.topology)
+        tick, sets = self._stage("representation"), []
+        for runs in (self.train, self.test):
+            share = max(2 * self.fitted.lag, _PROBE_FRAMES // len(runs))
+            sets.append(latents.encoded(self.propagator, self.spec, [np.asarray(x[:share]) for x in runs]))
+        nets = latents.VampNets(_TRAINING_SECONDS, self.settings.seed, tick=tick)
+        rows += latents.probe_metrics(sets[0], sets[1], self.spec, lag=1, nets=nets)
+        rows.append(latents.prediction_gain(self.propagator, sets[1].slow, 1, self.step))
+        return rows, sets[0].slow
+
+    def _energy_metrics(self, made: rollouts.Rollout, molecule: Molecule, platform: str) -> list[Metric]:
+        tick, held_out = self._stage("energies"), np.concatenate(self.test)
+        held_out = held_out[np.linspace(0, len(held_out) - 1, min(len(held_out), _ENERGY_FRAMES)).astype(int)]
+        decoded = made.sampled[np.linspace(0, len(made.sampled) - 1, rollouts.DECODED_FRAMES).astype(int)]
+        context = molecule.context(molecule.langevin(1), platform)
+        return frames.engine_metrics(self.propagator, context, molecule.protocol, held_out, decoded, tick=tick)
+
+    def _baselines(self, own: FeatureSet, train: Sequence[str | Path], slow: list[Floats]) -> dict[str, list[Metric]]:
+        s, fitted = self.settings, self.fitted
+        chosen = baselines.chosen_baselines(s, self.spec, self.topology, own.kept[0], MODEL_BASELINES)
+        self.progress("baselines of training frames")
+        framed = replace(s, baselines=tuple(b for b in chosen if b in FRAME_BASELINES))
+        result = baselines.frame_baselines(fitted, own, train, self.topology, framed)
+        makers = {
+            "tica-flow": ("flow on TICA coordinates", self._tica_flow),
+            "koopman": ("Koopman rollouts", partial(self._koopman, slow)),
+        }
+        for name, (label, make) in makers.items():
+            if name in chosen:
+                tick = self._stage(f"baseline: {label}")
+                result[name] = compare(fitted, make(tick), brief=True).metrics
+        return result
+
+    def _tica_flow(self, tick: Tick) -> list[Floats]:
+        values = [self.spec.values(x) for x in self.train]
+        coordinates = [np.asarray(self.fitted.tica.transform(self.spec.coordinates(v))) for v in values]
+        kept = [c[:, : int(self.propagator.manifest.slow_axes)] for c in coordinates]
+        flow = baselines.TicaFlow(kept, self.step, self.settings.seed)
+        flow.fit(_TRAINING_SECONDS, tick)
+        return flow.rollout(values, self.settings.walkers, self.steps)
+
+    def _koopman(self, slow: list[Floats], tick: Tick) -> list[Floats]:
+        import torch
+
+        walkers = self.settings.walkers
+        pool = np.concatenate(slow)
+        starts = pool[self.rng.integers(0, len(pool), walkers)]
+        axes = baselines.koopman_rollout(baselines.koopman_matrix(slow, 1), starts, self.steps)
+        shape = (walkers, self.steps, -1, int(self.propagator.manifest.slow_axes))
+        path = torch.as_tensor(axes.reshape(shape), dtype=self.propagator.dtype, device=self.propagator.device)
+        return self._decoding(self.rng, tick).decode(path.transpose(0, 1), self.step)[0].runs
+
+    def _accuracy(self, own: FeatureSet) -> dict[str, AccuracyCurve]:
+        if not self.spec.pairs:
+            return {}
+        self.progress("time to accuracy")
+        s = self.settings
+        assert s.wall_time is not None and s.md_speed is not None
+        kt = thermal_energy(self.fitted.temperature) / KILOCALORIE
+        training = [self.spec.values(x) for x in self.train]
+        costs = {"surrogate": (own.runs, s.wall_time / own.frames), "plain MD": (training, self.step / s.md_speed)}
+        return {
+            name: accuracy_curve(runs, self.spec.pairs[0], self.fitted.dense, seconds_per_frame=cost, kt=kt)
+            for name, (runs, cost) in costs.items()
+        }
+
+    def _notes(self, seconds: float, metrics: list[Metric]) -> list[str]:
+        notes = [
+            "this model covers one molecule: not transferable",
+            f"{self.settings.walkers} walkers, {self.step:g} ps per latent step; {seconds:.1f} s for latent steps "
+            "and decoding",
+            f"one training; {self.settings.seeds} seed(s) of rollouts",
+        ]
+        if self.dense is not None:
+            samples = next(m for m in metrics if m.name == "effective samples, TIC-0")
+            notes.append(
+                f"kinetics use every {self.stride}th frame of the reference, {self.step:g} ps apart; distributions "
+                f"count all of its {sum(map(len, self.dense)):,} frames, worth {samples.reference:.0f} effective ones "
+                "along TIC-0"
+            )
+        return notes
+
+    def _additions(self, curves: dict[str, AccuracyCurve]) -> dict[str, Any]:
+        """Entries of evaluation.json that only an evaluation of a model has."""
+        return {
+            "seeds": {"rollouts": [self.settings.seed + k for k in range(self.settings.seeds)]},
+            "model": {"name": self.propagator.manifest.name, "sha256": self.propagator.bundle.sha256},
+            "accuracy": {
+                "targets": TARGETS,
+                "training_s": _training_seconds(self.propagator),
+                "md_ps_per_s": self.settings.md_speed,
+                "curves": {k: asdict(c) | {"time_to_target_s": c.time_to()} for k, c in curves.items()},
+            },
+        }
+
+
+def _training_seconds(propagator: Propagator) -> float:
+    """Wall time of a model's training in seconds, as its manifest says; zero where it does not."""
+    seconds = propagator.manifest.training.get("seconds", {})
+    return float(sum(seconds.values())) if isinstance(seconds, dict) else float(seconds)
+
+
+def default_step(lags: tuple[float, float], lag: float, interval: float) -> float:
+    """Step of the rollouts: the part of the evaluation's lag that is nearest to twice the model's shortest lag.
+
+    Args:
+        lags: the model's range, ps.
+        lag: of TICA and the MSM, ps.
+        interval: of the reference frames, ps; the step is a multiple of it.
+
+    Raises:
+        EvaluationError: no step fits.
+    """
+    parts = [lag / n for n in range(1, 1 + int(lag / lags[0] + 1e-6))]
+    fitting = [
+        p for p in parts if lags[0] - 1e-6 <= p <= lags[1] + 1e-6 and abs(p / interval - round(p / interval)) < 1e-6
+    ]
+    if not fitting:
+        raise EvaluationError(
+            f"no step of {lags[0]:g} to {lags[1]:g} ps, the model's range, divides a lag of {lag:g} ps into "
+            f"multiples of {interval:g} ps; pass another --lag"
+        )
+    return min(fitting, key=lambda p: abs(np.log(p / (2 * lags[0]))))
