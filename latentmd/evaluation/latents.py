@@ -243,8 +243,7 @@ def latents(
     progress("reading")
     files = trajectory_files(trajectories)
     runs, spacing = load_positions(files, str(top), settings.interval)
-    lag_time = settings.lag or propagator.lag_range[0]
-    stride, lag = _strides(sum(map(len, runs)), settings.frames, spacing, lag_time)
+    stride, lag = _strides(sum(map(len, runs)), settings.frames, spacing, settings.lag or propagator.lag_range[0])
     share = max(1, settings.frames // len(runs))
     halves = _halves([np.asarray(run[::stride][:share]) for run in runs], lag)
     tick, sizes = stage("encoding"), [sum(map(len, half)) for half in halves]
@@ -255,13 +254,8 @@ def latents(
     nets = VampNets(settings.seconds, settings.seed, tick=stage("probes and VAMP-2"))
     metrics = probe_metrics(train, test, spec, lag, nets)
     progress("energies")
-    energy = [
-        np.concatenate([propagator.energies(r[i : i + _BATCH]) for r in half for i in range(0, len(r), _BATCH)])
-        for half in halves
-    ]
-    score = representation.linear_probe_r2(train.axes, energy[0][:, None], test.axes, energy[1][:, None])
-    metrics.append(Metric("linear probe R2 of the energy, all axes", _GROUP, float(score[0]),
-                          note="energies of the model's own energy head"))  # fmt: skip
+    energy = [_energies(propagator, half) for half in halves]
+    metrics.append(_energy_probe(train, test, energy))
     document = {
         "format": "latentmd-latents-1",
         "model": {"name": propagator.manifest.name, "sha256": propagator.bundle.sha256},
@@ -277,6 +271,17 @@ def latents(
         whole = Encoded(train.slow + test.slow, train.fast + test.fast, train.values + test.values)
         _write(folder, document, whole, energy=np.concatenate(energy), spec=spec, seed=settings.seed)
     return document
+
+
+def _energies(propagator: Propagator, runs: Sequence[Floats]) -> Floats:
+    """Energies in kJ/mol of all frames by the model's own head."""
+    return np.concatenate([propagator.energies(r[i : i + _BATCH]) for r in runs for i in range(0, len(r), _BATCH)])
+
+
+def _energy_probe(train: Encoded, test: Encoded, energy: Sequence[Floats]) -> Metric:
+    score = representation.linear_probe_r2(train.axes, energy[0][:, None], test.axes, energy[1][:, None])
+    note = "energies of the model's own energy head"
+    return Metric("linear probe R2 of the energy, all axes", _GROUP, float(score[0]), note=note)
 
 
 def _write(

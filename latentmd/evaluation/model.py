@@ -151,7 +151,7 @@ class _ModelEvaluation:
         if folder is not None:
             self.progress("writing the page")
             sections = [accuracy_section(curves, _training_seconds(self.propagator))] if curves else []
-            write(result, fitted, comparison, self.topology, folder, sections)
+            write(result, fitted, comparison, self.topology, folder, extra=sections)
         return result
 
     def _stage(self, name: str) -> Tick:
