@@ -13,8 +13,8 @@ from mdtraj.formats import XTCTrajectoryFile
 from openmm.app import PDBFile
 
 from latentmd.analysis.features import load_topology
-from latentmd.evaluation.inputs import EvaluationSettings
 from latentmd.evaluation.evaluate import evaluate
+from latentmd.evaluation.inputs import EvaluationSettings
 from latentmd.systems.builder import build
 from latentmd.systems.peptide import backbone, pdb_block
 

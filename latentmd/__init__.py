@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latentmd.evaluation.benchmark import benchmark as benchmark
-    from latentmd.evaluation.latents import latents as latents
     from latentmd.evaluation.evaluate import evaluate as evaluate
+    from latentmd.evaluation.latents import latents as latents
     from latentmd.integrators import LatentCalculator as LatentCalculator
     from latentmd.integrators import LatentDynamics as LatentDynamics
     from latentmd.integrators import LatentIntegrator as LatentIntegrator

@@ -244,13 +244,10 @@ def latents(
     files = trajectory_files(trajectories)
     runs, spacing = load_positions(files, str(top), settings.interval)
     stride, lag = _strides(sum(map(len, runs)), settings.frames, spacing, settings.lag or propagator.lag_range[0])
-    share = max(1, settings.frames // len(runs))
-    halves = _halves([np.asarray(run[::stride][:share]) for run in runs], lag)
+    halves = _halves([run[::stride][: max(1, settings.frames // len(runs))] for run in runs], lag)
     tick, sizes = stage("encoding"), [sum(map(len, half)) for half in halves]
-    train, test = (
-        encoded(propagator, spec, half, part_of(tick, begun, sum(sizes)))
-        for half, begun in zip(halves, (0, sizes[0]), strict=True)
-    )
+    train = encoded(propagator, spec, halves[0], part_of(tick, 0, sum(sizes)))
+    test = encoded(propagator, spec, halves[1], part_of(tick, sizes[0], sum(sizes)))
     nets = VampNets(settings.seconds, settings.seed, tick=stage("probes and VAMP-2"))
     metrics = probe_metrics(train, test, spec, lag, nets)
     progress("energies")
