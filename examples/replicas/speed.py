@@ -2,24 +2,19 @@
 
 import sys
 
-from latentmd.evaluation.replica_speed import compare, table
+from latentmd.evaluation.speed import per_core
 from latentmd.systems.builder import build
 from latentmd.systems.bundled import bundled
 
 NAMES = ("alanine_dipeptide", "alanine_tetrapeptide", "met_enkephalin", "chignolin")
 
-rows = []
+print("| molecule | atoms | replicas | engine | µs | OpenMM Reference, µs | OpenMM CPU, µs | ratio |")
+print("|---|---|---|---|---|---|---|---|")
 for pdb in sys.argv[1:] or [bundled(name) for name in NAMES]:
-    molecule = build(pdb)
-    protocol = molecule.protocol
-    rows.append(
-        compare(
-            str(pdb).rsplit("/", 1)[-1].removesuffix(".pdb"),
-            molecule.system,
-            molecule.positions._value,
-            temperature=protocol.temperature,
-            timestep=protocol.timestep,
-            friction=protocol.friction,
-        )
-    )
-print(table(rows))
+    found = per_core(build(pdb))
+    if found is None:
+        sys.exit(f"{pdb}: the replica engine cannot simulate it here; `latentmd inspect MODEL --speed` says why")
+    name = str(pdb).rsplit("/", 1)[-1].removesuffix(".pdb")
+    costs = [f"{found.engine:.2f}", *(f"{cost:.1f}" for cost in found.openmm.values())]
+    ratio = "{:.1f} ({:.1f} to {:.1f})".format(*found.ratio)
+    print("| " + " | ".join([name, str(found.atoms), str(found.replicas), found.variant, *costs, ratio]) + " |")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from latentmd.cli.common import interrupted
-from latentmd.cli.progress import Display
+from latentmd.cli.common import settings_of
+from latentmd.cli.progress import displayed
+
+if TYPE_CHECKING:
+    from latentmd.evaluation.benchmark import BenchmarkSettings
 
 
 @click.command(
@@ -24,7 +28,13 @@ Examples:
     help="Bundle or bundled model; none for plain MD only. "
     "[default: alanine-dipeptide where no PDB is named, else none]",
 )
-@click.option("--walkers", multiple=True, type=click.IntRange(min=1), help="Walkers of the rollouts; may be repeated.")
+@click.option(
+    "--walkers",
+    multiple=True,
+    type=click.IntRange(min=1),
+    default=(1, 16, 64, 256, 1024),
+    help="Walkers of the rollouts; may be repeated.",
+)
 @click.option(
     "--seconds", type=click.FloatRange(min=0.01), default=0.6, show_default=True, help="Wall time of each timing."
 )
@@ -47,19 +57,18 @@ Examples:
     "--out", type=click.Path(path_type=Path), default=Path("benchmark"), show_default=True, help="Output folder."
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier benchmark in the folder.")
+@settings_of("latentmd.evaluation.benchmark:BenchmarkSettings")
 def benchmark_command(
-    pdb: Path | None, model: str | None, walkers: tuple[int, ...], seconds: float, max_atoms: int, device: str,
-    threads: int | None, out: Path, overwrite: bool,
-) -> None:  # fmt: skip
+    pdb: Path | None, model: str | None, threads: int | None, out: Path, overwrite: bool, settings: BenchmarkSettings
+) -> None:
     """Time OpenMM on every platform, the replica engine and each part of a surrogate, on this machine, in one run.
 
     PDB is the bundled alanine dipeptide where none is named. Writes benchmark.json and benchmark.png.
     """
     from rich.console import Console
 
-    from latentmd.evaluation.benchmark import BenchmarkError, benchmark
-    from latentmd.evaluation.replica_speed import NAME, per_core_line
-    from latentmd.evaluation.speed import scan_table, table
+    from latentmd.evaluation.benchmark import benchmark
+    from latentmd.evaluation.speed import REPLICA_MD, scan_table, table
     from latentmd.model.file import models_folder
 
     if model is None and pdb is None:
@@ -69,27 +78,22 @@ def benchmark_command(
         import torch
 
         torch.set_num_threads(threads)
-    with Display() as stages:
-        try:
-            document = benchmark(
-                molecule, None if model == "none" else model, out=out, walkers=walkers or (1, 16, 64, 256, 1024),
-                seconds=seconds, max_atoms=max_atoms, device=device, overwrite=overwrite, progress=stages,
-            )  # fmt: skip
-        except (BenchmarkError, ValueError, OSError) as error:
-            raise click.ClickException(str(error)) from error
-        except KeyboardInterrupt:
-            interrupted("stopped before the benchmark was complete; nothing was written")
-    console = Console()
+    with displayed("stopped before the benchmark was complete; nothing was written") as stages:
+        document = benchmark(
+            molecule, None if model == "none" else model, out=out, settings=settings, overwrite=overwrite,
+            progress=stages,
+        )  # fmt: skip
+    console = Console(highlight=False)
     console.print(table(document["rows"]))
     if found := document["replicas_on_one_core"]:
-        console.print(per_core_line(found), highlight=False)
+        console.print(str(found))
     for row in document["rows"]:
-        if row.name == NAME and not found:
-            console.print(f"no replica engine: {row.note}", highlight=False)
+        if row.name == REPLICA_MD and not found:
+            console.print(f"no replica engine: {row.note}")
     if document["cost_against_atoms"]:
         console.print(scan_table(document["cost_against_atoms"]))
     if document["peak_gflops"]:
-        console.print(f"peak in matrix products: {document['peak_gflops']:.0f} GFLOP/s", highlight=False)
+        console.print(f"peak in matrix products: {document['peak_gflops']:.0f} GFLOP/s")
     spent = ", ".join(f"{name} {value:.2f} s" for name, value in document["import_seconds"].items())
-    console.print(f"time to import: {spent}", highlight=False)
-    console.print(f"wrote {out / 'benchmark.json'} and {out / 'benchmark.png'}", highlight=False)
+    console.print(f"time to import: {spent}")
+    console.print(f"wrote {out / 'benchmark.json'} and {out / 'benchmark.png'}")

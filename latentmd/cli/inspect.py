@@ -58,12 +58,12 @@ def _engines(manifest: Manifest, speed: bool) -> list[tuple[str, str]]:
     rows = [("engine", engine_in_use())]
     if not speed:
         return rows
-    from latentmd.evaluation.replica_speed import per_core, per_core_line, replica_row
+    from latentmd.evaluation.speed import per_core, replica_row
 
     try:
         molecule = _simulated(manifest)
-        found = per_core(molecule, _SECONDS)
-        return [*rows, ("speed", per_core_line(found) if found else replica_row(molecule, _SECONDS).note)]
+        found = per_core(molecule, _SECONDS, rounds=3)
+        return [*rows, ("speed", str(found or replica_row(molecule, _SECONDS).note))]
     except ValueError as error:
         return [*rows, ("speed", f"cannot be timed: {error}")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.evaluation import speed
-from latentmd.evaluation.replica_speed import per_core, replica_row
-from latentmd.evaluation.speed import Row
+from latentmd.evaluation.speed import Row, per_core, replica_row, run_steps
 from latentmd.io.folder import results_folder
 from latentmd.report import record
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
     from latentmd.systems.builder import Molecule
 
-Progress = Callable[[str], None]
 SIZES = (1, 10, 100, 1000)  # alanine residues between caps: 22 to 10,012 atoms
 _CYCLE = 500  # MD steps per latent step of the alternate mode
 _ENCODER_ATOMS = 2000  # most atoms that the encoder is timed with: its memory grows as their square
@@ -32,17 +31,31 @@ class BenchmarkError(ValueError):
     """A benchmark that cannot be made; the message says why and what to do."""
 
 
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """Settings of a benchmark.
+
+    Attributes:
+        walkers: numbers of walkers for the rollouts.
+        seconds: wall time of each timing.
+        max_atoms: largest peptide of the cost against atoms.
+        device: "auto", "cpu" or "cuda", of the networks.
+    """
+
+    walkers: tuple[int, ...] = (1, 16, 64, 256, 1024)
+    seconds: float = 0.6
+    max_atoms: int = 10_100
+    device: str = "auto"
+
+
 def benchmark(
     pdb: str | Path,
     model: str | Path | None = None,
     *,
     out: str | Path | None = None,
-    walkers: Sequence[int] = (1, 16, 64, 256, 1024),
-    seconds: float = 0.6,
-    max_atoms: int = 10_100,
-    device: str = "auto",
+    settings: BenchmarkSettings = BenchmarkSettings(),
     overwrite: bool = False,
-    progress: Progress = lambda stage: None,
+    progress: Callable[[str], None] = lambda stage: None,
 ) -> dict[str, Any]:
     """Time plain OpenMM on each platform, the replica engine and every part of a surrogate, one after the other.
 
@@ -50,10 +63,7 @@ def benchmark(
         pdb: molecule.
         model: bundle or bundled model of that molecule; plain MD only where None.
         out: folder for benchmark.json and benchmark.png; nothing is written where None.
-        walkers: numbers of walkers for the rollouts.
-        seconds: wall time of each timing.
-        max_atoms: largest peptide of the cost against atoms.
-        device: "auto", "cpu" or "cuda", of the networks.
+        settings: what is timed, and for how long.
         overwrite: replace an earlier benchmark in `out`.
         progress: called with the name of each stage.
 
@@ -67,210 +77,146 @@ def benchmark(
     folder = None if out is None else results_folder(Path(out), overwrite, "benchmark.json")
     from latentmd.systems.builder import build
 
+    seconds = settings.seconds
     progress("building the molecule")
     molecule = build(Path(pdb))
-    rows = openmm_rows(molecule, seconds, progress)
+    rows = _openmm_rows(molecule, seconds, progress)
     progress("plain MD, replica engine")
     rows.append(replica_row(molecule, seconds))
-    replicas = per_core(molecule, seconds / 3)
+    replicas = per_core(molecule, seconds / 3, rounds=3)
     peak = None
     if model is not None:
         from latentmd.model.propagator import Propagator
 
         progress("loading the model")
-        loaded = Propagator(model, device)
+        loaded = Propagator(model, settings.device)
         try:
             propagator = loaded.arranged(molecule.topology, molecule.positions._value)
         except ValueError as error:
             raise BenchmarkError(f"{pdb}: {error}") from error
         progress("measuring the peak")
         peak = speed.matmul_peak(propagator.device.type, seconds)
-        rows += surrogate_rows(propagator, molecule, walkers, seconds=seconds, peak=peak, progress=progress)
-        rows += alternate_rows(propagator, molecule, seconds, progress)
-    scan = size_rows(seconds, max_atoms, progress)
+        rows += _Surrogate(propagator, molecule, seconds, peak, progress).rows(settings.walkers)
+    scan = _size_rows(seconds, settings.max_atoms, progress)
     progress("import times")
     imports = {s: speed.import_seconds(f"import {s}") for s in ("latentmd", "torch", "openmm")}
-    document = _document(pdb, model, rows, scan=scan, peak=peak, imports=imports) | {"replicas_on_one_core": replicas}
+    document = _machine(pdb, model) | {
+        "peak_gflops": peak, "import_seconds": imports, "rows": rows, "cost_against_atoms": scan,
+        "replicas_on_one_core": replicas,
+    }  # fmt: skip
     if folder is not None:
         record.write_json(folder / "benchmark.json", document)
         (folder / "benchmark.png").write_bytes(speed.plot(rows, scan))
     return document
 
 
-def openmm_rows(molecule: Molecule, seconds: float, progress: Progress) -> list[Row]:
-    """Plain MD on every platform of this machine that can run the molecule.
-
-    Args:
-        molecule: to simulate.
-        seconds: wall time of each timing.
-        progress: called with the name of each stage.
-    """
+def _openmm_rows(molecule: Molecule, seconds: float, progress: Callable[[str], None]) -> list[Row]:
+    """Plain MD on every platform of this machine that can run the molecule."""
     import openmm
 
     from latentmd.systems.platforms import platforms
 
     rows = []
-    timestep = molecule.protocol.timestep
     for name in platforms():
         progress(f"plain MD, {name}")
         try:
             context = molecule.context(molecule.langevin(1), name)
-            chunk = _steps_per_call(context)
+            # So many steps a call that they take some 20 ms, and the overhead of a call does not count.
+            chunk = max(1, int(0.02 * speed.rate(partial(run_steps, context, 1), 0.05, 1).per_second))
         except openmm.OpenMMException as error:
-            rows.append(
-                Row(
-                    f"plain MD, {name}",
-                    "1 walker",
-                    float("nan"),
-                    unit="steps/s",
-                    low=np.nan,
-                    high=np.nan,
-                    note=str(error),
-                )
-            )
+            rows.append(Row.without(f"plain MD, {name}", "1 walker", "steps/s", str(error)))
             continue
-        timed = speed.rate(partial(_run, context, chunk), seconds)
-        values = [chunk * x for x in (timed.per_second, timed.low, timed.high)]
-        threads = "one thread" if name == "Reference" else f"{os.cpu_count()} threads"
-        simulated = values[0] * timestep / 1000
-        rows.append(
-            Row(
-                f"plain MD, {name}", "1 walker", values[0], unit="steps/s", low=values[1], high=values[2],
-                simulated=simulated, memory=speed.peak_memory(), note=threads,
-            )
-        )  # fmt: skip
+        timed = speed.rate(partial(run_steps, context, chunk), seconds)
+        note = "one thread" if name == "Reference" else f"{os.cpu_count()} threads"
+        step = molecule.protocol.timestep
+        rows.append(Row.of(f"plain MD, {name}", "1 walker", timed, chunk, "steps/s", step=step, note=note))
     return rows
 
 
-def _run(context: Any, steps: int) -> None:
-    context.getIntegrator().step(steps)
-    context.getState()  # waits for asynchronous platforms
+class _Surrogate:
+    """Encoder, decoder, energy head, latent rollouts, decoded rollouts and alternation of a model."""
 
+    def __init__(
+        self, propagator: Propagator, molecule: Molecule, seconds: float, peak: float, progress: Callable[[str], None]
+    ) -> None:
+        self.propagator, self.molecule, self.seconds, self.peak = propagator, molecule, seconds, peak
+        self.progress = progress
+        self.frame = np.asarray(molecule.positions._value)
 
-def _steps_per_call(context: Any) -> int:
-    """Number of steps that take some 20 ms, so that the overhead of a call does not count."""
-    once = 1 / speed.rate(lambda: _run(context, 1), 0.05, 1).per_second
-    return max(1, int(0.02 / once))
+    def rows(self, walkers: Sequence[int]) -> list[Row]:
+        """All rows; rollouts with each number of walkers."""
+        p, lag, rng = self.propagator, self.propagator.lag_range[1], np.random.Generator(np.random.Philox(0))
+        rows = []
+        for count in (1, 256):
+            frames = np.repeat(self.frame[None], count, axis=0)
+            slow = p.encode(frames)
+            for name, call in (
+                ("encoder", partial(p.encode, frames)),
+                ("decoder", partial(p.decode, slow, rng)),
+                ("energy head", partial(p.energies, frames)),
+                ("energy and forces", partial(p.energy_and_forces, frames)),
+            ):
+                rows.append(self._timed(name, count, call, "frames"))
+        starts = {count: p.encode(np.repeat(self.frame[None], count, axis=0)) for count in walkers}
+        for count, slow in starts.items():
+            rows.append(
+                self._timed("latent rollout, raw", count, partial(p.rollout, slow, lag, 1, rng), "walkers", step=lag)
+            )
+        save = max(1, round(100.0 / lag))
+        for count, slow in starts.items():
 
+            def decoded(z: Any = slow) -> None:
+                p.decode(p.rollout(z, lag, save, rng, every=save)[-1], rng)
 
-def surrogate_rows(
-    propagator: Propagator, molecule: Molecule, walkers: Sequence[int], seconds: float, peak: float, progress: Progress
-) -> list[Row]:
-    """Encoder, decoder, energy head, latent rollouts and decoded rollouts of a model.
+            name = f"rollout, decoded every {save * lag:g} ps"
+            rows.append(self._timed(name, count, decoded, "walkers", step=save * lag))
+        return [*rows, self._alternation(lag)]
 
-    Args:
-        propagator: the surrogate.
-        molecule: that it covers.
-        walkers: numbers of walkers for the rollouts.
-        seconds: wall time of each timing.
-        peak: floating-point operations per second of a large matrix product, for the share of it that is reached.
-        progress: called with the name of each stage.
-    """
-    device = propagator.device.type
-    lag = propagator.lag_range[1]
-    rng = np.random.Generator(np.random.Philox(0))
-    frame = np.asarray(molecule.positions._value)
-    rows = []
-
-    def timed(name: str, count: int, call: Callable[[], Any], noun: str, unit: str, time: float = 0.0) -> None:
-        progress(f"{name}, {count} {noun}")
+    def _timed(self, name: str, count: int, call: Callable[[], Any], noun: str, step: float = 0.0) -> Row:
+        self.progress(f"{name}, {count} {noun}")
+        device = self.propagator.device.type
 
         def whole() -> None:
             call()
             speed.synchronise(device)
 
-        measured = speed.rate(whole, seconds)
-        share = _share(call, measured.per_second, peak)
-        values = [count * x for x in (measured.per_second, measured.low, measured.high)]
-        simulated = values[0] * time / 1000 if time else None
+        timed = speed.rate(whole, self.seconds)
+        done = speed.operations(call)
+        share = done * timed.per_second / self.peak if done > 0 and self.peak > 0 else None
         size = f"{count} {noun}" if count > 1 else f"1 {noun[:-1]}"
-        memory = speed.peak_memory(device)
-        rows.append(
-            Row(
-                name,
-                size,
-                values[0],
-                unit=unit,
-                low=values[1],
-                high=values[2],
-                simulated=simulated,
-                share=share,
-                memory=memory,
-            )
-        )
+        unit = "steps/s" if name == "latent rollout, raw" else "frames/s"
+        return Row.of(name, size, timed, count, unit, step=step, share=share, memory=speed.peak_memory(device))
 
-    for count in (1, 256):
-        frames = np.repeat(frame[None], count, axis=0)
-        slow = propagator.encode(frames)
-        timed("encoder", count, partial(propagator.encode, frames), "frames", "frames/s")
-        timed("decoder", count, partial(propagator.decode, slow, rng), "frames", "frames/s")
-        timed("energy head", count, partial(propagator.energies, frames), "frames", "frames/s")
-        both = partial(propagator.energy_and_forces, frames)
-        timed("energy and forces", count, both, "frames", "frames/s")
-    save = max(1, round(100.0 / lag))
-    for count in walkers:
-        slow = propagator.encode(np.repeat(frame[None], count, axis=0))
-        step = partial(propagator.rollout, slow, lag, 1, rng)
-        timed("latent rollout, raw", count, step, "walkers", "steps/s", time=lag)
-    for count in walkers:
-        slow = propagator.encode(np.repeat(frame[None], count, axis=0))
+    def _alternation(self, lag: float) -> Row:
+        """Cycles of 500 MD steps and one latent step of the longest lag, in an OpenMM Simulation."""
+        from openmm import Platform, System, XmlSerializer, app
 
-        def decoded(z: Any = slow) -> None:
-            propagator.decode(propagator.rollout(z, lag, save, rng, every=save)[-1], rng)
+        from latentmd.integrators.openmm_integrator import LatentIntegrator
+        from latentmd.integrators.schedule import alternate
+        from latentmd.systems.platforms import fastest_platform
 
-        timed(f"rollout, decoded every {save * lag:g} ps", count, decoded, "walkers", "frames/s", time=save * lag)
-    return rows
+        self.progress("alternate mode")
+        molecule, p = self.molecule, self.propagator
+        system: System = XmlSerializer.deserialize(XmlSerializer.serialize(molecule.system))
+        latent = LatentIntegrator(p.temperature, p.bundle, lag, system=system, topology=molecule.topology)
+        integrator, schedule = alternate(molecule.langevin(1), latent, (_CYCLE, 1))
+        fastest = Platform.getPlatformByName(fastest_platform(molecule))
+        simulation = app.Simulation(molecule.topology, system, integrator, fastest)
+        simulation.reporters.append(schedule)
+        simulation.context.setPositions(molecule.positions)
+        simulation.minimizeEnergy(maxIterations=100)
+        timed = speed.rate(lambda: simulation.step(_CYCLE + 1), self.seconds)
+        per_cycle = _CYCLE * molecule.protocol.timestep + lag
+        return Row.of(f"alternate, {_CYCLE} MD steps + 1 latent", "1 walker", timed, 1, "cycles/s", step=per_cycle)
 
 
-def _share(call: Callable[[], Any], per_second: float, peak: float) -> float | None:
-    done = speed.operations(call)
-    return done * per_second / peak if done > 0 and peak > 0 else None
-
-
-def alternate_rows(propagator: Propagator, molecule: Molecule, seconds: float, progress: Progress) -> list[Row]:
-    """Cycles of 500 MD steps and one latent step of the longest lag, in an OpenMM Simulation.
-
-    Args:
-        propagator: the surrogate.
-        molecule: that it covers.
-        seconds: wall time of each timing.
-        progress: called with the name of each stage.
-    """
-    from openmm import Platform, System, XmlSerializer, app
-
-    from latentmd.integrators.openmm_integrator import LatentIntegrator
-    from latentmd.integrators.schedule import alternate
-    from latentmd.systems.platforms import fastest_platform
-
-    progress("alternate mode")
-    system: System = XmlSerializer.deserialize(XmlSerializer.serialize(molecule.system))
-    lag = propagator.lag_range[1]
-    latent = LatentIntegrator(propagator.temperature, propagator.bundle, lag, system=system, topology=molecule.topology)
-    integrator, schedule = alternate(molecule.langevin(1), latent, (_CYCLE, 1))
-    name = fastest_platform(molecule)
-    simulation = app.Simulation(molecule.topology, system, integrator, Platform.getPlatformByName(name))
-    simulation.reporters.append(schedule)
-    simulation.context.setPositions(molecule.positions)
-    simulation.minimizeEnergy(maxIterations=100)
-    per_cycle = _CYCLE * molecule.protocol.timestep + lag
-    measured = speed.rate(lambda: simulation.step(_CYCLE + 1), seconds)
-    return [Row(f"alternate, {_CYCLE} MD steps + 1 latent", "1 walker", measured.per_second, unit="cycles/s",
-                low=measured.low, high=measured.high, simulated=measured.per_second * per_cycle / 1000,
-                memory=speed.peak_memory())]  # fmt: skip
-
-
-def size_rows(seconds: float, max_atoms: int, progress: Progress) -> list[dict[str, Any]]:
-    """Cost against atoms: plain MD (OBC2) and one encoder pass on polyalanines of growing length.
-
-    Args:
-        seconds: wall time of each timing.
-        max_atoms: largest peptide.
-        progress: called with the name of each stage.
-    """
+def _size_rows(seconds: float, max_atoms: int, progress: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Cost against atoms: plain MD (OBC2) and one encoder pass on polyalanines of growing length."""
     import tempfile
 
     from latentmd.systems.builder import build
     from latentmd.systems.peptide import backbone, pdb_block
+    from latentmd.systems.platforms import platforms
 
     results: list[dict[str, Any]] = []
     for residues in SIZES:
@@ -283,22 +229,16 @@ def size_rows(seconds: float, max_atoms: int, progress: Progress) -> list[dict[s
             molecule = build(path)
         atoms = molecule.topology.getNumAtoms()
         row: dict[str, Any] = {"atoms": atoms}
-        for name in ("Reference", "CPU", "CUDA"):
-            if (name == "Reference" and atoms > 2000) or not _available(name):
+        for name in platforms(("Reference", "CPU", "CUDA")):
+            if name == "Reference" and atoms > 2000:
                 continue
             context = molecule.context(molecule.langevin(1), name)
-            row[f"MD {name}, s/step"] = 1 / speed.rate(partial(_run, context, 1), seconds, 1).per_second
+            row[f"MD {name}, s/step"] = 1 / speed.rate(partial(run_steps, context, 1), seconds, 1).per_second
         if atoms <= _ENCODER_ATOMS:
             row["encoder, s/frame"] = 1 / _encoder_rate(molecule, seconds)
         row["peak memory, MiB"] = speed.peak_memory()
         results.append(row)
     return results
-
-
-def _available(name: str) -> bool:
-    from latentmd.systems.platforms import platforms
-
-    return name in platforms()
 
 
 def _encoder_rate(molecule: Molecule, seconds: float) -> float:
@@ -315,10 +255,8 @@ def _encoder_rate(molecule: Molecule, seconds: float) -> float:
         return speed.rate(lambda: encoder(positions), seconds, 1).per_second
 
 
-def _document(
-    pdb: str | Path, model: str | Path | None, rows: list[Row], scan: list[dict[str, Any]], peak: float | None,
-    imports: dict[str, float],
-) -> dict[str, Any]:  # fmt: skip
+def _machine(pdb: str | Path, model: str | Path | None) -> dict[str, Any]:
+    """What was timed, where and with which versions."""
     from importlib.metadata import version
 
     import openmm
@@ -327,7 +265,6 @@ def _document(
         "format": "latentmd-benchmark-1", "latentmd": version("latentmd"), "openmm": openmm.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"), "molecule": str(pdb),
         "model": None if model is None else str(model), "machine": platform.machine(), "cores": os.cpu_count(),
-        "peak_gflops": peak, "import_seconds": imports, "rows": rows, "cost_against_atoms": scan,
     }  # fmt: skip
     if model is not None:
         import torch

@@ -1,18 +1,32 @@
-"""Speed: the machine's measured peak, the rate of a call, its arithmetic, peak memory and import times."""
+"""Speed on this machine: rates of calls, the peak of matrix products, memory, imports, and the replica engine."""
 
 from __future__ import annotations
 
 import math
+import os
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from latentmd import interpreter
+from latentmd.replicas.choice import unsupported
+from latentmd.replicas.engine import ReplicaEngine
+from latentmd.report import figures, tables
 
+if TYPE_CHECKING:
+    from latentmd.systems.molecule import Molecule
+
+REPLICA_MD = "plain MD, replica engine"
+REPLICAS = 32  # together in a comparison, which is about the most that `latentmd md` gives a core
+LANES = 16  # replicas in a block of the engine, which one thread works on
+_TEMPERATURE_STEPS = 200  # after the minimisation and before a timing
 _PEAK_SIZE = 1024
 
 
@@ -142,12 +156,36 @@ class Row:
     memory: float | None = None
     note: str = ""
 
+    @classmethod
+    def of(cls, name: str, size: str, timed: Rate, count: float, unit: str, step: float = 0.0, **more: Any) -> Row:
+        """A row of calls that were timed.
+
+        Args:
+            name, size, unit: as of the row.
+            timed: calls per second.
+            count: of the unit in a call.
+            step: ps of each of them, where time passes.
+            more: further attributes of the row.
+        """
+        value, low, high = (count * x for x in (timed.per_second, timed.low, timed.high))
+        simulated = value * step / 1000 if step else None
+        more = {"memory": peak_memory(), "simulated": simulated} | more
+        return cls(name, size, value, unit, low=low, high=high, **more)
+
+    @classmethod
+    def without(cls, name: str, size: str, unit: str, reason: str) -> Row:
+        """A row of what cannot be timed.
+
+        Args:
+            name, size, unit: as of the row.
+            reason: its note.
+        """
+        return cls(name, size, math.nan, unit, low=math.nan, high=math.nan, note=reason)
+
 
 def table(rows: Sequence[Row]) -> Any:
     """The rows as a rich table."""
     from rich.table import Table
-
-    from latentmd.report import tables
 
     made = Table(title="Benchmark (median of three repeats)", title_justify="left")
     for index, heading in enumerate(("what", "size", "rate", "ns per s", "of peak", "MiB")):
@@ -165,8 +203,6 @@ def scan_table(scan: Sequence[dict[str, Any]]) -> Any:
     """Cost against atoms as a rich table: one row per size, a dash where it was not timed."""
     from rich.table import Table
 
-    from latentmd.report import tables
-
     names = list(dict.fromkeys(name for row in scan for name in row))
     made = Table(title="Cost against atoms", title_justify="left")
     for name in names:
@@ -178,8 +214,6 @@ def scan_table(scan: Sequence[dict[str, Any]]) -> Any:
 
 def plot(rows: Sequence[Row], scan: Sequence[dict[str, Any]]) -> bytes:
     """Simulated time per second of each way, by walkers, and cost against atoms, as PNG."""
-    from latentmd.report import figures
-
     made, axes = figures.figure(1, 2, width=4.6, height=3.2)
     by_name: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
@@ -197,3 +231,126 @@ def plot(rows: Sequence[Row], scan: Sequence[dict[str, Any]]) -> bytes:
     if names:
         axes[1].legend(frameon=False, fontsize=7)
     return figures.png(made)
+
+
+def _warm_engine(molecule: Molecule, replicas: int, threads: int, variant: str | None = None) -> ReplicaEngine:
+    """Replicas of a molecule at its temperature, seeded with 1."""
+    start = np.repeat(np.asarray(molecule.positions._value)[None], replicas, axis=0)
+    engine = ReplicaEngine(
+        molecule.system, start, temperature=molecule.protocol.temperature, seed=1, threads=threads, variant=variant
+    )
+    engine.minimize(100)
+    engine.draw_velocities()
+    engine.langevin(_TEMPERATURE_STEPS, timestep=molecule.protocol.timestep, friction=molecule.protocol.friction)
+    return engine
+
+
+def replica_row(molecule: Molecule, seconds: float) -> Row:
+    """Plain MD of walkers that fill all cores; a row with a reason where the engine cannot simulate the molecule.
+
+    Args:
+        molecule: to simulate.
+        seconds: wall time of the timing.
+    """
+    threads, protocol = len(os.sched_getaffinity(0)), molecule.protocol
+    walkers = max(REPLICAS, LANES * threads)
+    reason = unsupported(molecule.system)
+    if reason:
+        return Row.without(REPLICA_MD, f"{walkers} walkers", "steps/s", reason)
+    engine = _warm_engine(molecule, walkers, threads)
+    steps = partial(engine.langevin, 50, timestep=protocol.timestep, friction=protocol.friction)
+    return Row.of(
+        REPLICA_MD, f"{walkers} walkers", rate(steps, seconds), 50 * walkers, "steps/s", step=protocol.timestep,
+        note=f"{engine.variant}, {threads} threads",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SpeedComparison:
+    """What a step of one replica costs on one core.
+
+    Attributes:
+        atoms: in the molecule.
+        replicas: that the engine ran.
+        variant: the engine's instruction set.
+        engine: microseconds of processor time per replica and step, median of the rounds.
+        openmm: the same of OpenMM, one replica at a time, by platform.
+        ratio: OpenMM's fastest platform over the engine: median, smallest and largest of the rounds.
+    """
+
+    atoms: int
+    replicas: int
+    variant: str
+    engine: float
+    openmm: dict[str, float]
+    ratio: tuple[float, float, float]
+
+    def __str__(self) -> str:
+        """The comparison in a sentence."""
+        fastest = min(self.openmm, key=lambda name: self.openmm[name])
+        return (
+            f"one core, {self.atoms} atoms: replica engine ({self.variant}) {self.engine:.2f} µs per walker and step, "
+            f"OpenMM {fastest} {self.openmm[fastest]:.1f} µs: {self.ratio[0]:.1f} times "
+            f"({self.ratio[1]:.1f} to {self.ratio[2]:.1f})"
+        )
+
+
+def per_core(
+    molecule: Molecule, seconds: float = 0.3, rounds: int = 5, replicas: int = REPLICAS, variant: str | None = None
+) -> SpeedComparison | None:
+    """Processor time of a Langevin step with the engine and with OpenMM's platforms for processors, in turns.
+
+    Args:
+        molecule: to simulate.
+        seconds: that each runs in every round, roughly.
+        rounds: of the comparison.
+        replicas: that the engine runs together.
+        variant: the engine's instruction set; the fastest where None.
+
+    Returns:
+        Medians over the rounds; None where the engine cannot simulate the molecule.
+    """
+    if unsupported(molecule.system):
+        return None
+    protocol = molecule.protocol
+    engine = _warm_engine(molecule, replicas, 1, variant)
+    works = {"": partial(engine.langevin, timestep=protocol.timestep, friction=protocol.friction)}
+    for platform in ("Reference", "CPU"):
+        context = molecule.context(molecule.langevin(1), platform, 1)
+        context.setPositions(engine.positions[0])
+        context.setVelocitiesToTemperature(protocol.temperature, 1)
+        works[platform] = partial(run_steps, context)
+    chunks = {key: _steps(work, seconds) for key, work in works.items()}
+    times = np.array([[_cost(works[key], chunks[key]) for key in works] for _ in range(rounds)])
+    times[:, 0] /= replicas
+    own, *others = np.median(times, axis=0).tolist()
+    ratios = times[:, 1 + int(np.argmin(others))] / times[:, 0]
+    spread = (float(np.median(ratios)), float(ratios.min()), float(ratios.max()))
+    openmm = dict(zip(list(works)[1:], others, strict=True))
+    return SpeedComparison(len(engine.positions[0]), replicas, engine.variant, own, openmm=openmm, ratio=spread)
+
+
+def run_steps(context: Any, steps: int) -> None:
+    """Advance an OpenMM Context and wait, where its platform is asynchronous.
+
+    Args:
+        context: of OpenMM.
+        steps: number of steps.
+    """
+    context.getIntegrator().step(steps)
+    context.getState()
+
+
+def _steps(work: Callable[[int], None], seconds: float) -> int:
+    """Steps that take about so many seconds of processor time."""
+    steps = 10
+    while (cost := _cost(work, steps) * 1e-6 * steps) < 0.1 * seconds:
+        steps *= 4
+    return max(1, int(steps * seconds / cost))
+
+
+def _cost(work: Callable[[int], None], steps: int) -> float:
+    """Microseconds of processor time of all threads per step."""
+    begin = time.process_time()
+    work(steps)
+    return 1e6 * (time.process_time() - begin) / steps

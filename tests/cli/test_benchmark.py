@@ -29,15 +29,14 @@ def test_command_refuses_an_earlier_benchmark_and_a_foreign_molecule(ou_bundle: 
 
 
 def test_options_reach_the_benchmark_and_its_rows_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from latentmd.evaluation.speed import Row
+    from latentmd.evaluation.speed import Row, SpeedComparison
 
     asked: dict[str, Any] = {}
 
     def benchmark(molecule: Path, model: str | None, **options: Any) -> dict[str, Any]:
         asked.update(options, model=model)
         row = Row(name="encoder", size="4 frames", rate=12.0, unit="frames/s", low=11.0, high=13.0)
-        per_core = {"atoms": 22, "replicas": 32, "variant": "avx2", "engine": 1.5, "openmm": {"Reference": 30.0},
-                    "ratio": [20.0, 18.0, 22.0]}  # fmt: skip
+        per_core = SpeedComparison(22, 32, "avx2", 1.5, openmm={"Reference": 30.0}, ratio=(20.0, 18.0, 22.0))
         return {
             "rows": [row],
             "cost_against_atoms": [],
@@ -49,7 +48,8 @@ def test_options_reach_the_benchmark_and_its_rows_are_shown(tmp_path: Path, monk
     monkeypatch.setattr("latentmd.evaluation.benchmark.benchmark", benchmark)
     line = [PDB, "--model", "none", "--walkers", "4", "--walkers", "8", "--seconds", "0.5", "--out", str(tmp_path)]
     result = CliRunner().invoke(benchmark_command, line)
-    assert asked["model"] is None and asked["walkers"] == (4, 8) and asked["seconds"] == 0.5
+    assert asked["model"] is None and asked["settings"].walkers == (4, 8)
+    assert asked["settings"].seconds == 0.5
     assert result.exit_code == 0, result.output
     assert "encoder" in result.output and "50 GFLOP/s" in result.output and "torch 1.50 s" in result.output
     assert "20.0 times (18.0 to 22.0)" in " ".join(result.output.split())

@@ -7,20 +7,22 @@ import json
 import numpy as np
 import pytest
 
-from latentmd.evaluation.benchmark import benchmark
-from latentmd.evaluation.replica_speed import NAME
+from latentmd.evaluation.benchmark import BenchmarkSettings, benchmark
+from latentmd.evaluation.speed import REPLICA_MD
 from latentmd.replicas.library import library
 
 PDB = "systems/molecules/alanine_dipeptide.pdb"
 
 
 def test_benchmark_times_every_part(ou_bundle, tmp_path):
-    document = benchmark(PDB, ou_bundle, out=tmp_path, walkers=(1, 4), seconds=0.01, max_atoms=30)
+    document = benchmark(
+        PDB, ou_bundle, out=tmp_path, settings=BenchmarkSettings(walkers=(1, 4), seconds=0.01, max_atoms=30)
+    )
     names = [row.name for row in document["rows"]]
     for part in ("plain MD, Reference", "plain MD, CPU", "encoder", "decoder", "energy head", "energy and forces"):
         assert part in names
     assert sum("decoded every" in n for n in names) == 2 and any(n.startswith("alternate") for n in names)
-    rows = [row for row in document["rows"] if row.name != NAME or library()]
+    rows = [row for row in document["rows"] if row.name != REPLICA_MD or library()]
     assert all(np.isfinite(row.rate) and row.rate > 0 for row in rows)
     assert (document["replicas_on_one_core"] is None) == (library() is None)
     reference = next(row for row in document["rows"] if row.name == "plain MD, Reference")

@@ -60,9 +60,7 @@ MOST_PARAMETERS = 8
 ENTRY_POINTS = {
     "integrators/ase_dynamics.py:__init__",
     "integrators/openmm_integrator.py:__init__",
-    "latentmd/cli/benchmark.py:benchmark_command",
     "latentmd/core/jepa.py:__init__",
-    "latentmd/evaluation/benchmark.py:benchmark",
     "latentmd/sampling/paths/inpaint.py:inpaint",
     "latentmd/sampling/paths/run.py:paths",
     "latentmd/sampling/paths/upsample.py:upsample",
@@ -75,7 +73,6 @@ ENTRY_POINTS = {
 TOO_MANY = {
     "latentmd/core/paths/masked.py:__init__",
     "latentmd/core/steps/torsions.py:__init__",
-    "latentmd/evaluation/replica_speed.py:compare",
     "latentmd/sampling/rollout/md.py:md_request",
     "latentmd/training/loop.py:__init__",
     "latentmd/training/peptides/finetune.py:finetune",
