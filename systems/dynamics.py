@@ -11,6 +11,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
+from latentmd.core.noise import child_seed
 from latentmd.systems.builder import Molecule
 from latentmd.systems.ensemble import barostat_fault, thermostat_fault
 
@@ -50,7 +51,7 @@ def walker_seed(seed: int, walker: int, stream: int = 0) -> int:
         walker: number of the walker.
         stream: number of the purpose.
     """
-    return int(np.random.SeedSequence([seed, walker, stream]).generate_state(1)[0] & 0x7FFFFFFF)
+    return child_seed(seed, walker, stream)
 
 
 def never() -> bool:

@@ -24,6 +24,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell has it for w
 
 #: Files and functions that take seconds, one a line; measured with `pytest --durations=0`.
 LONG = frozenset(Path(__file__).with_name("long.txt").read_text(encoding="utf-8").split())
+sys.path.append(str(Path(__file__).parents[1] / "examples" / "engines"))  # for `closed_form`
 ALANINE_DIPEPTIDE = Path(__file__).parents[1] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 
 
@@ -103,7 +104,7 @@ def ou_manifest(alanine: Any) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def ou_surrogate(alanine: Any) -> Any:
     """A TorsionSurrogate of alanine dipeptide: phi and psi follow Ornstein–Uhlenbeck processes (tau 50 ps, 0.5 rad)."""
-    from latentmd.testing import torsion_surrogate
+    from closed_form import torsion_surrogate
 
     return torsion_surrogate(alanine.topology, np.asarray(alanine.positions._value))
 

@@ -25,6 +25,7 @@ import openmm
 import psutil
 import torch
 from ase.io import read
+from closed_form import torsion_surrogate
 from openmm import app
 
 from latentmd.integrators import LatentCalculator, LatentIntegrator, alternate
@@ -32,7 +33,6 @@ from latentmd.integrators.openmm_constraints import ConstraintProjector
 from latentmd.model.file import save
 from latentmd.model.propagator import Propagator
 from latentmd.systems.builder import Molecule, build
-from latentmd.testing import torsion_surrogate
 from latentmd.units import GAS_CONSTANT
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
@@ -40,7 +40,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def closed_form(folder: Path) -> str:
-    """A bundle of `latentmd.testing.TorsionSurrogate`, whose steps cost little."""
+    """A bundle of `TorsionSurrogate`, whose steps cost little."""
     propagator, molecule = Propagator("alanine-dipeptide"), build(PDB)
     fields = propagator.manifest.model_dump() | {"name": "closed-form", "half_precision": [], "slow_axes": 2}
     surrogate = torsion_surrogate(molecule.topology, np.asarray(molecule.positions._value))

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from score import TOP, angles, circles, load, save
 
 from latentmd import inpaint, paths, upsample
-from latentmd.analysis.bridge import committor
 from latentmd.analysis.kinetics import core_path, torsion_autocorrelation
 from latentmd.analysis.msm import fit_reversible, transition_counts
 from latentmd.analysis.statistics import TORSION_GRID, binomial_interval, js_distance
@@ -105,6 +104,7 @@ def fill_transitions(frames: list[NDArray[Any]], drawn: list[NDArray[Any]]) -> l
 def committor_of(fine: NDArray[Any]) -> Any:
     """Committor from φ < 0 to φ > 0 of the test trajectories' Markov model at 1 ps, as a function of (φ, ψ)."""
     from deeptime.clustering import KMeans
+    from deeptime.markov.tools.analysis import committor
 
     points = circles(fine).astype(np.float64)
     # Centres are spread evenly over where frames are, so that barriers have some.

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from deeptime.markov.msm import MaximumLikelihoodMSM
 
-from latentmd.analysis.reversible import reversible_fluxes
+from latentmd.analysis.msm import reversible_fluxes
 
 
 def counts(states: int, barrier: float, rng: np.random.Generator) -> np.ndarray:

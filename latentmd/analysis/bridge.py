@@ -1,8 +1,7 @@
-"""Markov chains conditioned on where they end: exact bridges, their probabilities, states and reactive fluxes."""
+"""Markov chains conditioned on where they end: exact bridges, their probabilities and states."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,27 +124,3 @@ def markov_bridge(matrix: Floats, end: int | Floats, steps: int) -> MarkovBridge
             h[t] /= size
             log_scale[t] = np.log(size)
     return MarkovBridge(transition, h, np.cumsum(log_scale[::-1])[::-1].copy())
-
-
-def committor(matrix: Floats, source: Sequence[int], target: Sequence[int]) -> Doubles:
-    """Probability of reaching the target before the source, shape (states,): q = T q outside of both.
-
-    Args:
-        matrix: transition matrix, shape (states, states).
-        source, target: states of the two sets.
-
-    Raises:
-        ValueError: a set is empty, or they share a state.
-    """
-    if not len(source) or not len(target) or set(source) & set(target):
-        raise ValueError("source and target share a state or one is empty; expected two sets with no state in common")
-    transition = np.asarray(matrix, dtype=np.float64)
-    fixed = np.zeros(len(transition), dtype=bool)
-    fixed[list(source)] = fixed[list(target)] = True
-    q = np.zeros(len(transition))
-    q[list(target)] = 1.0
-    free = ~fixed
-    if free.any():
-        inner = np.eye(int(free.sum())) - transition[np.ix_(free, free)]
-        q[free] = np.linalg.lstsq(inner, transition[free] @ q, rcond=None)[0]
-    return q

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from latentmd.analysis import msm
+from latentmd.analysis.cells import k_means
 from latentmd.analysis.features import EvaluationError, FeatureSpec
 from latentmd.arrays import Floats, Ints
 
@@ -35,7 +36,6 @@ class ReferenceModel:
         self, spec: FeatureSpec, runs: Sequence[Floats], interval: float, lag: float, temperature: float, seed: int,
         dense: Sequence[Floats] | None = None,
     ) -> None:  # fmt: skip
-        from deeptime.clustering import KMeans
         from deeptime.decomposition import TICA
 
         self.spec, self.runs, self.interval, self.temperature, self.seed = spec, list(runs), interval, temperature, seed
@@ -55,7 +55,7 @@ class ReferenceModel:
         everything = np.concatenate(self.tics)
         picked = everything[np.linspace(0, len(everything) - 1, min(len(everything), _FIT_FRAMES)).astype(int)]
         distinct = len(np.unique(picked, axis=0))
-        self.clusters = KMeans(min(CENTRES, distinct), fixed_seed=seed, max_iter=100).fit_fetch(picked)
+        self.clusters = k_means(picked, min(CENTRES, distinct), seed)
         self.states = int(self.clusters.n_clusters)
         self.paths = [self.discretise(t) for t in self.tics]
         counts = msm.transition_counts(self.paths, self.lag, self.states).sum(axis=0)

@@ -13,6 +13,24 @@ _WORD = 2**64 - 1
 _GRID = 2.0**16  # of `fingerprint`
 
 
+def child_seed(*key: int) -> int:
+    """Seed below 2^31 of a part of a run: a walker, a molecule, a task. Neighbouring keys give unrelated seeds.
+
+    Args:
+        key: seed of the run, and numbers of the part.
+    """
+    return int(np.random.SeedSequence(key).generate_state(1)[0] & 0x7FFFFFFF)
+
+
+def engine_seed(*key: int) -> int:
+    """Seed of a part of a run for OpenMM, which takes 0 for "draw one" and nothing above 2^31 - 2.
+
+    Args:
+        key: as for `child_seed`.
+    """
+    return int(np.random.SeedSequence(key).generate_state(1)[0]) % (2**31 - 2) + 1
+
+
 def noise_generator(seed: int, stream: int = 0, step: int = 0, purpose: int = 0) -> np.random.Generator:
     """An independent random stream for each combination of arguments (Philox 4x64, Salmon et al., SC 2011).
 

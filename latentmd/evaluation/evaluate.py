@@ -28,7 +28,7 @@ from latentmd.evaluation.inputs import (
 )
 from latentmd.evaluation.page import write
 from latentmd.io.folder import results_folder
-from latentmd.io.progress import Progress
+from latentmd.io.progress import Progress, quiet
 from latentmd.molecule.checks import structure_template
 
 
@@ -41,7 +41,7 @@ def evaluate(
     train: Sequence[str | Path] = (),
     settings: EvaluationSettings = DEFAULTS,
     overwrite: bool = False,
-    progress: Progress = lambda stage, done=None, total=None: None,
+    progress: Progress = quiet,
 ) -> Evaluation:
     """Compare generated trajectories with reference MD.
 

@@ -18,7 +18,7 @@ from latentmd.analysis.metric import Metric
 from latentmd.arrays import Floats
 from latentmd.evaluation.inputs import in_order_of, trajectory_files
 from latentmd.io.folder import results_folder
-from latentmd.io.progress import Progress, Tick, part_of, silent
+from latentmd.io.progress import Progress, Tick, part_of, quiet, silent
 from latentmd.report import figures, markup, record
 from latentmd.report import page as report
 
@@ -206,7 +206,7 @@ def latents(
     out: str | Path | None = None,
     settings: LatentSettings = LatentSettings(),
     overwrite: bool = False,
-    progress: Progress = lambda stage, done=None, total=None: None,
+    progress: Progress = quiet,
 ) -> dict[str, Any]:
     """Encode trajectories and describe the latent: rank, probes, VAMP-2 beside rivals, PCA and UMAP.
 

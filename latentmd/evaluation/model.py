@@ -31,7 +31,7 @@ from latentmd.evaluation.inputs import (
 )
 from latentmd.evaluation.page import write
 from latentmd.io.folder import results_folder
-from latentmd.io.progress import Progress, Tick
+from latentmd.io.progress import Progress, Tick, quiet
 from latentmd.molecule.checks import structure_template
 from latentmd.report import record
 from latentmd.units import KILOCALORIE, thermal_energy
@@ -55,7 +55,7 @@ def evaluate_model(
     out: str | Path | None = None,
     settings: EvaluationSettings = DEFAULTS,
     overwrite: bool = False,
-    progress: Progress = lambda stage, done=None, total=None: None,
+    progress: Progress = quiet,
 ) -> Evaluation:
     """Generate rollouts of a surrogate and evaluate them, its parts and the baselines against held-out MD.
 

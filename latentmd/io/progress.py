@@ -1,17 +1,45 @@
-"""How far a stage of an evaluation is."""
+"""How far a workflow is, for whoever shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
-#: Called with what is done and the total, in any unit; the total is None while it is not known.
+#: Called with what is done of one stage and the total, in any unit; the total is None while it is not known.
 Tick = Callable[[float, float | None], None]
-#: Called with the name of a stage as it begins and, where that can be told, with what is done and the total.
-Progress = Callable[..., None]
+
+
+class Progress(Protocol):
+    """Called with the name of a stage as it begins and, where that can be told, with how far it is."""
+
+    def __call__(
+        self,
+        stage: str,
+        done: float | None = None,
+        total: float | None = None,
+        values: Mapping[str, float] | None = None,
+    ) -> None:
+        """Note a stage.
+
+        Args:
+            stage: its name.
+            done, total: how far it is, in any unit.
+            values: numbers to show beside it, such as losses.
+        """
+
+
+def quiet(
+    stage: str, done: float | None = None, total: float | None = None, values: Mapping[str, float] | None = None
+) -> None:
+    """Show nothing of a workflow. Arguments as for `Progress`.
+
+    Args:
+        stage, done, total, values: not used.
+    """
 
 
 def silent(done: float, total: float | None) -> None:
-    """Show nothing."""
+    """Show nothing of a stage."""
 
 
 def part_of(tick: Tick, begun: float, total: float) -> Tick:

@@ -10,6 +10,7 @@ import numpy as np
 import openmm
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
+from latentmd.core.noise import engine_seed
 from latentmd.replicas.engine import ReplicaState, check_steps
 from latentmd.systems.ensemble import barostat_fault, thermostat_fault
 from latentmd.systems.relaxation import StopBelow
@@ -208,8 +209,7 @@ class OneByOne:
         self.draw = state.draw
 
     def _seed(self, replica: int) -> int:
-        key = [int(self._seeds[replica]), int(self._numbers[replica]), self.draw]
-        return int(np.random.SeedSequence(key).generate_state(1)[0] % (2**31 - 2)) + 1
+        return engine_seed(int(self._seeds[replica]), int(self._numbers[replica]), self.draw)
 
     def _each(self, kind: str, timestep: float) -> Iterator[tuple[int, openmm.Context]]:
         """Every replica that is not broken, loaded into a Context."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -17,12 +16,6 @@ if TYPE_CHECKING:
 
 Mode = Literal["model", "latent", "chains", "md"]
 MODES: tuple[Mode, ...] = ("model", "latent", "chains", "md")
-#: Called with the name of a stage and, where that can be told, with (done, total) and named numbers.
-Report = Callable[..., None]
-
-
-def no_report(*_: object) -> None:
-    """Show nothing."""
 
 
 def picoseconds(value: str | float) -> float:

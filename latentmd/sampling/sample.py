@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from latentmd.io.progress import Progress, quiet
 from latentmd.sampling.force_fields import refuse_force_field
 from latentmd.sampling.metropolis.chains import chains
 from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsResult
-from latentmd.sampling.request import MODES, Mode, Report, RolloutSettings, no_report, picoseconds
+from latentmd.sampling.request import MODES, Mode, RolloutSettings, picoseconds
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def simulate(
     force_field: Sequence[str] = (), seed: int = 0, device: str = "auto", processes: int | None = None,
     scheduler: str | None = None,
     out: str | Path | None = None, overwrite: bool = False, resume: bool = False,
-    inputs: InputOptions = DEFAULT_INPUTS, begun: float | None = None, progress: Report | None = None,
+    inputs: InputOptions = DEFAULT_INPUTS, begun: float | None = None, progress: Progress | None = None,
 ) -> RunResult | ChainsResult:  # fmt: skip
     """Simulate a molecule with a model and write full-atom trajectories.
 
@@ -200,14 +201,14 @@ def simulate(
         processes=processes, scheduler=scheduler, out=None if out is None else Path(out), overwrite=overwrite,
         resume=resume, inputs=inputs, begun=clock.monotonic() if begun is None else begun,
     )  # fmt: skip
-    return _run(options, progress or no_report)
+    return _run(options, progress or quiet)
 
 
 def _ps(value: str | float | None) -> float | None:
     return None if value is None else picoseconds(value)
 
 
-def _run(o: Options, report: Report) -> RunResult | ChainsResult:
+def _run(o: Options, report: Progress) -> RunResult | ChainsResult:
     refuse_force_field(o.pdb, o.inputs, o.force_field)
     mode, built = _choose(o)
     if mode == "chains":

@@ -22,10 +22,10 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from latentmd.io.atomic import replacing
+from latentmd.io.progress import Progress
 
 LossFunction = Callable[[torch.Generator], dict[str, Tensor]]
 #: Called with (stage, done, total, losses); amounts are steps, or seconds of a stage that ends by wall time.
-Report = Callable[[str, float, float, dict[str, float]], None]
 
 _ROWS = 50  # of the log, for each stage
 _CHECKPOINTS = 20  # of a stage that ends after so many steps
@@ -194,7 +194,7 @@ class History(Callback):
         report: called for each row.
     """
 
-    def __init__(self, path: Path, report: Report) -> None:
+    def __init__(self, path: Path, report: Progress) -> None:
         self.path, self.report, self.rows = path, report, 0
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
@@ -244,7 +244,7 @@ def run_stage(
     folder: Path,
     *,
     log: Path,
-    report: Report,
+    report: Progress,
     device: str = "auto",
     precision: Any = "32-true",
     devices: int | str = 1,

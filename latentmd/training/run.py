@@ -13,7 +13,8 @@ import torch
 
 from latentmd.io.atomic import write_json
 from latentmd.io.folder import FolderLock, RunFiles, claim_folder
-from latentmd.training.loop import Report, Stage, run_stage
+from latentmd.io.progress import Progress
+from latentmd.training.loop import Stage, run_stage
 
 _SHOWN = {
     "jepa": ("prediction", "variance", "covariance", "ground", "spectral", "gain"),
@@ -73,7 +74,7 @@ class TrainingRun:
 
     folder: Path
     log: Path
-    report: Report
+    report: Progress
     device: str
     precision: str
     devices: int | str
@@ -82,7 +83,7 @@ class TrainingRun:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, folder: Path, report: Report, *, device: str = "auto", resume: bool = False) -> TrainingRun:
+    def of(cls, folder: Path, report: Progress, *, device: str = "auto", resume: bool = False) -> TrainingRun:
         """A training in single precision on one device, with its log in its folder.
 
         Args:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from latentmd.analysis.cells import k_means
 from latentmd.core.basis import LatentBasis
 from latentmd.core.jepa import JEPA
 from latentmd.core.steps import ConditionalFlow, FlowPredictor, MixturePredictor, ResidualPredictor
@@ -123,11 +124,9 @@ def build_predictor(slow: list[NDArray[np.float32]], config: TrainingConfig) -> 
     n_slow = slow[0].shape[1]
     if c.kind == "mixture":
         return MixturePredictor(n_slow, c.lag, c.components, c.width, c.depth)
-    from deeptime.clustering import KMeans
-
     frames = np.concatenate(slow)
     frames = frames[:: max(1, len(frames) // _KMEANS_FRAMES)].astype(np.float64)
-    centres = KMeans(c.cells, fixed_seed=config.seed, max_iter=500).fit_fetch(frames).cluster_centers
+    centres = k_means(frames, c.cells, config.seed, sweeps=500).cluster_centers
     return FlowPredictor(
         n_slow, c.lag, c.width, c.depth, solver_steps=c.solver_steps,
         centres=torch.from_numpy(np.asarray(centres, dtype=np.float32)),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latentmd.io.progress import Progress
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.fingerprint import fingerprint
 from latentmd.training.assembly import build_surrogate
@@ -17,7 +18,6 @@ from latentmd.training.conditions import check_conditions, training_reference, w
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, Trajectories, load_data
 from latentmd.training.labels import Labels, energy_labels
-from latentmd.training.loop import Report
 from latentmd.training.run import TrainingRun, claim_training, plot_training, training_folder
 
 
@@ -33,7 +33,7 @@ def train(
     device: str = "auto",
     precision: str = "32-true",
     devices: int | str = 1,
-    report: Report | None = None,
+    report: Progress | None = None,
 ) -> Path:
     """Train a surrogate of one molecule and write it as a bundle.
 

@@ -13,10 +13,10 @@ import torch
 
 from latentmd.io.atomic import write_json
 from latentmd.io.folder import Policy, RunFiles, check_folder, claim_folder, policy_of
+from latentmd.io.progress import Progress, quiet
 from latentmd.systems.toy.world import World, WorldError, check_observation
 from latentmd.systems.toy.world import world as world_by_name
 from latentmd.training.config import ConfigError, read_toml
-from latentmd.training.loop import Report
 from latentmd.training.run import TrainingRun
 from latentmd.worlds import evaluation, plots
 from latentmd.worlds.config import WorldConfig, check_predictor_kind, merged, recipe, world_config
@@ -110,7 +110,7 @@ def _with_parameters(world: Any, parameters: dict[str, Any]) -> World:
     return changed
 
 
-def train_world(world: str, out: str | Path, *, report: Report = lambda *_: None, **options: Any) -> WorldResult:
+def train_world(world: str, out: str | Path, *, report: Progress = quiet, **options: Any) -> WorldResult:
     """Simulate a toy world, train on what is seen of it, measure on held-out trajectories, and write a folder.
 
     Args:
@@ -126,7 +126,7 @@ def train_world(world: str, out: str | Path, *, report: Report = lambda *_: None
     return run_world(plan_world(world, out, **options), report)
 
 
-def run_world(plan: WorldPlan, report: Report = lambda *_: None) -> WorldResult:
+def run_world(plan: WorldPlan, report: Progress = quiet) -> WorldResult:
     """Run a plan: simulate, train, measure on held-out trajectories, and write everything into its folder.
 
     Raises:
@@ -137,7 +137,7 @@ def run_world(plan: WorldPlan, report: Report = lambda *_: None) -> WorldResult:
         return _train(plan, report)
 
 
-def _train(plan: WorldPlan, report: Report) -> WorldResult:
+def _train(plan: WorldPlan, report: Progress) -> WorldResult:
     start, config = time.perf_counter(), plan.config
     folder = plan.out / CHECKPOINTS
     folder.mkdir(exist_ok=True)

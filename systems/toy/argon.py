@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from latentmd.arrays import Doubles
+from latentmd.core.noise import engine_seed
 from latentmd.systems.toy.particles import Pairs, PeriodicFluid, lattice
 from latentmd.systems.toy.world import WorldError
 from latentmd.units import GAS_CONSTANT
@@ -83,8 +84,7 @@ class Argon(PeriodicFluid):
         context = openmm.Context(self._system(), integrator, openmm.Platform.getPlatformByName("Reference"))
         out = np.empty((trajectories, frames, self.particles, 6))
         for i in range(trajectories):
-            # OpenMM takes a seed of 0 for "draw one".
-            random = int(np.random.SeedSequence([seed, i]).generate_state(1)[0]) % (2**31 - 2) + 1
+            random = engine_seed(seed, i)
             for part in parts:  # the Reference platform has one stream for all, which the last one seeds
                 part.setRandomNumberSeed(random)
             context.reinitialize()

@@ -9,7 +9,6 @@ import pytest
 
 from latentmd.analysis.bridge import (
     UnreachableError,
-    committor,
     markov_bridge,
 )
 
@@ -93,5 +92,3 @@ def test_bad_input_is_refused() -> None:
         markov_bridge(np.eye(2), 0, 0)
     with pytest.raises(ValueError, match="expected \\(paths, 4\\)"):
         markov_bridge(np.eye(2), 0, 3).log_probabilities(np.zeros((2, 3), dtype=int))
-    with pytest.raises(ValueError, match="no state in common"):
-        committor(np.eye(2), [0], [0])

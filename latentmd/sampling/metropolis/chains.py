@@ -7,10 +7,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentmd.io.progress import Progress, quiet
 from latentmd.sampling.clock import Budget
 from latentmd.sampling.errors import RunInterrupted, Stopped
 from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsResult, ChainsRun
-from latentmd.sampling.request import Report, no_report
 from latentmd.sampling.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ FRICTION = 10.0  # 1/ps, of the MD that scatters the replicas
 
 
 def chains(
-    source: Path, request: ChainsRequest, built: Molecule | None = None, report: Report = no_report
+    source: Path, request: ChainsRequest, built: Molecule | None = None, report: Progress = quiet
 ) -> ChainsResult:
     """Sample a molecule with exact chains as asked for.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentmd.analysis.cells import k_means
 from latentmd.analysis.msm import fit_with_populations, transition_counts
 from latentmd.arrays import Bools, Floats, Ints
 from latentmd.sampling.clock import Deadline
@@ -116,11 +117,9 @@ class Cells:
             columns: of the torsions that cells are made of.
             seed: of the first centres.
         """
-        from deeptime.clustering import KMeans
-
         points = _circles(angles, columns)
         number = min(_CELLS, len(np.unique(points, axis=0)))
-        fitted = KMeans(number, max_iter=30, tolerance=1e-2, fixed_seed=seed, n_jobs=1).fit(points).fetch_model()
+        fitted = k_means(points, number, seed, sweeps=30, tolerance=1e-2, threads=1)
         return cls(columns, np.asarray(fitted.cluster_centers))
 
     def of_frames(self, angles: Floats) -> Ints:

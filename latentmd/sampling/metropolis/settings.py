@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmd.arrays import Floats, Ints
+from latentmd.io.progress import Progress, quiet
 from latentmd.sampling.clock import Budget
-from latentmd.sampling.request import Report, no_report
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class ChainsRun:
     request: ChainsRequest
     model: str | None
     budget: Budget
-    report: Report = no_report
+    report: Progress = quiet
     stop: Callable[[], bool] = lambda: False
 
     @property

@@ -17,6 +17,7 @@ from latentmd.molecule.checks import StructureTemplate, check_frames
 from latentmd.sampling.paths.moves import Partition, moves_of
 from latentmd.sampling.paths.relax import relax
 from latentmd.sampling.paths.request import model_of
+from latentmd.sampling.seeds import numbered_streams
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
@@ -107,9 +108,7 @@ class PathBatch:
 def draw_batch(batch: PathBatch) -> int:
     """Draw, decode, relax and write a batch; returns the number of its frames."""
     propagator, bridge = batch.frames.propagator(), batch.bridge
-    key = np.random.SeedSequence([batch.seed, batch.number])
-    rng = np.random.default_rng(key)
-    generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
+    rng, generator, _ = numbered_streams(batch.seed, batch.number)
     moves = moves_of(propagator, bridge.partition)
     particles = max(batch.count + _LEAST_SPARE, round(moves.spare * batch.count))
     starts = torch.from_numpy(bridge.starts[rng.integers(len(bridge.starts), size=particles)])

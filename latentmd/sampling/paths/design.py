@@ -18,13 +18,13 @@ from torch import Tensor
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.core.steps.torsions import EVER
 from latentmd.io.atomic import write_text
+from latentmd.io.progress import Progress, quiet
 from latentmd.molecule.chain import SLOTS, TYPES, Chain
 from latentmd.molecule.closure import closures
 from latentmd.molecule.known_torsions import KnownTorsions
 from latentmd.report import figures
 from latentmd.report.markup import table
 from latentmd.report.page import Section
-from latentmd.sampling.request import Report, no_report
 from latentmd.units import percent
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _forms(counts: Tensor) -> list[int]:
 
 def design(
     file: PeptideFile, chain: Chain, missing: Sequence[int], which: KnownTorsions, x: Floats, *, seed: int,
-    frames: int = _FRAMES, report: Report = no_report,
+    frames: int = _FRAMES, report: Progress = quiet,
 ) -> Design:  # fmt: skip
     """Weigh residue types for missing residues by Bayes' rule, all types equally likely before.
 
@@ -255,7 +255,7 @@ class DesignTask:
     x: Floats
     seed: int
 
-    def run(self, folder: Path, report: Report) -> tuple[dict[str, Any], Section]:
+    def run(self, folder: Path, report: Progress) -> tuple[dict[str, Any], Section]:
         """Weigh, write design.csv, and return entries of the summary and a section of the page.
 
         Args:

@@ -19,6 +19,7 @@ from latentmd.arrays import Doubles, Floats
 from latentmd.io.atomic import replacing, write_bytes, write_json
 from latentmd.io.folder import Policy, RunFiles, claim_folder, policy_of
 from latentmd.io.pdb import write_pdb
+from latentmd.io.progress import Progress
 from latentmd.io.provenance import read_provenance, write_provenance
 from latentmd.io.writer import FrameWriter
 from latentmd.report import page as report_page
@@ -27,7 +28,6 @@ from latentmd.sampling.errors import RunError, Stopped
 from latentmd.sampling.paths.batch import KINDS
 from latentmd.sampling.paths.request import Subject
 from latentmd.sampling.processes import LocalProcesses, WorkerError, cores
-from latentmd.sampling.request import Report
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 
 _VIEWED = 150  # frames in the 3-D view
@@ -149,7 +149,7 @@ def files_of(command: str) -> RunFiles:
     return RunFiles(command, ("topology.pdb", "provenance.csv", "summary.json", "state", *own))
 
 
-def run_fill(plan: FillPlan, report: Report, begin: float) -> FillResult:
+def run_fill(plan: FillPlan, report: Progress, begin: float) -> FillResult:
     """Run the parts of a plan and write every output.
 
     Args:
@@ -186,7 +186,7 @@ def run_fill(plan: FillPlan, report: Report, begin: float) -> FillResult:
         return FillResult(folder, summary, result.trajectory, result.topology)
 
 
-def _draw(plan: FillPlan, report: Report) -> None:
+def _draw(plan: FillPlan, report: Progress) -> None:
     left = [part for part in plan.parts if not part.file.exists()]
     total, done = len(plan.parts), len(plan.parts) - len(left)
     (plan.request.out / "state").mkdir(exist_ok=True)

@@ -17,6 +17,7 @@ from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.core.paths.observed import ObservedPaths
 from latentmd.io.atomic import write_npz
 from latentmd.io.folder import check_folder
+from latentmd.io.progress import Progress, quiet
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
@@ -28,7 +29,8 @@ from latentmd.sampling.paths.graft import Graft, Told, ToldSteps, known_atoms, l
 from latentmd.sampling.paths.moves import CellChain, cell_chain, moves_of
 from latentmd.sampling.paths.plan import frames_of
 from latentmd.sampling.paths.request import subject_of
-from latentmd.sampling.request import Report, no_report, picoseconds
+from latentmd.sampling.request import picoseconds
+from latentmd.sampling.seeds import numbered_streams
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 from latentmd.units import format_time, percent
 
@@ -77,9 +79,7 @@ class InpaintPart:
 def inpaint_part(part: InpaintPart) -> int:
     """Draw, decode, join and keep the frames of a part; returns their number."""
     propagator = part.frames.propagator()
-    key = np.random.SeedSequence([part.seed, part.number])
-    rng = np.random.default_rng(key)
-    generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
+    rng, generator, settling = numbered_streams(part.seed, part.number)
     given = laid_on_known(part.given.astype(np.float64), part.frames.reference[None], part.heavy)
 
     tolerance = _TOLERANCE if part.told is None else _TOLD_TOLERANCE
@@ -91,7 +91,7 @@ def inpaint_part(part: InpaintPart) -> int:
 
     starts, filtered = _filter(part, propagator, rng, generator)
     drawn = filtered.sample(starts, observe, len(given), generator)
-    graft = Graft(part.frames.molecule, part.known, part.frames.limits, int(key.generate_state(2)[1]))
+    graft = Graft(part.frames.molecule, part.known, part.frames.limits, settling)
     joined = [graft.join(np.array(x), y) for x, y in zip(drawn.carried, given, strict=True)]
     positions = np.stack([x for x, _ in joined])
     write_npz(
@@ -126,7 +126,7 @@ def inpaint(
     trajectory: str | Path, top: str | Path, residues: Sequence[int], *, design: bool = False,
     interval: str | float | None = None, model: str | Path | None = None, seed: int = 0, processes: int | None = None,
     out: str | Path | None = None, overwrite: bool = False, resume: bool = False,
-    inputs: InputOptions = DEFAULT_INPUTS, progress: Report | None = None,
+    inputs: InputOptions = DEFAULT_INPUTS, progress: Progress | None = None,
 ) -> FillResult:  # fmt: skip
     """Draw the dynamics of some residues given that of the others.
 
@@ -151,7 +151,7 @@ def inpaint(
         RunError: the run failed.
         RunInterrupted: Ctrl-C.
     """
-    begin, report, path = clock.perf_counter(), progress or no_report, Path(trajectory)
+    begin, report, path = clock.perf_counter(), progress or quiet, Path(trajectory)
     request = FillRequest(
         path, Path(top), interval=None if interval is None else picoseconds(interval),
         model=None if model is None else str(model), seed=seed, processes=processes,
@@ -163,7 +163,7 @@ def inpaint(
     return run_fill(_plan(request, tuple(sorted(residues)), design, report), report, begin)
 
 
-def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report: Report) -> FillPlan:
+def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report: Progress) -> FillPlan:
     subject = subject_of((request.top,), request.model, request.inputs)
     hidden = hidden_residues(subject.molecule.topology, residues)
     known, heavy = known_atoms(subject.molecule.topology, hidden)

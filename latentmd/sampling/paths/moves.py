@@ -11,6 +11,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 
 from latentmd.analysis.bridge import MarkovBridge, markov_bridge
+from latentmd.analysis.cells import k_means
 from latentmd.analysis.msm import ReversibleModel, metastable_sets
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.core.paths.steps import FreeSteps, MixtureSteps, Steps
@@ -54,7 +55,6 @@ def fit_partition(runs: Floats) -> Partition:
     Args:
         runs: latent trajectories of many walkers, shape (frames, walkers, tokens, k).
     """
-    from deeptime.clustering import KMeans
     from deeptime.decomposition import TICA
 
     flat = runs.reshape(*runs.shape[:2], -1).astype(np.float64)
@@ -63,7 +63,7 @@ def fit_partition(runs: Floats) -> Partition:
     mean = np.concatenate(walkers).mean(axis=0)
     axes = found.transform(np.eye(flat.shape[2])) - found.transform(np.zeros((1, flat.shape[2])))
     projected = (np.concatenate(walkers) - mean) @ axes
-    centres = KMeans(_CELLS, fixed_seed=0, max_iter=100).fit(projected).fetch_model().cluster_centers
+    centres = k_means(projected, _CELLS, seed=0).cluster_centers
     mean, axes, centres = (np.ascontiguousarray(x, dtype=np.float32) for x in (mean, axes, centres))
     return Partition(mean, axes, centres)
 

@@ -22,6 +22,7 @@ from latentmd.arrays import Doubles
 from latentmd.io.atomic import write_json, write_text
 from latentmd.io.folder import RunFiles, check_folder, claim_folder
 from latentmd.io.pdb import write_pdb
+from latentmd.io.progress import Progress, quiet
 from latentmd.io.provenance import read_provenance, write_provenance
 from latentmd.sampling.errors import RunError, Stopped
 from latentmd.sampling.paths.batch import KINDS, PathBatch, draw_batch, path_file
@@ -30,7 +31,7 @@ from latentmd.sampling.paths.passages import Channel, Drawn, Passage, channels, 
 from latentmd.sampling.paths.plan import PathPlan, make_plan
 from latentmd.sampling.paths.request import PathsRequest
 from latentmd.sampling.processes import LocalProcesses, WorkerError, cores
-from latentmd.sampling.request import Report, no_report, picoseconds
+from latentmd.sampling.request import picoseconds
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def paths(
     *pdbs: str | Path, model: str | Path | None = None, origin: int | None = None, target: int | None = None,
     time: str | float = "1ns", every: str | float = "10ps", count: int = 100, seed: int = 0,
     processes: int | None = None, out: str | Path | None = None, overwrite: bool = False, resume: bool = False,
-    inputs: InputOptions = DEFAULT_INPUTS, progress: Report | None = None,
+    inputs: InputOptions = DEFAULT_INPUTS, progress: Progress | None = None,
 ) -> PathsResult:  # fmt: skip
     """Draw transition paths between two structures, or between metastable states of a model.
 
@@ -223,10 +224,10 @@ def paths(
         processes=processes, out=Path(f"{stem}-paths") if out is None else Path(out), overwrite=overwrite,
         resume=resume, inputs=inputs,
     )  # fmt: skip
-    return run_paths(request, progress or no_report)
+    return run_paths(request, progress or quiet)
 
 
-def run_paths(request: PathsRequest, report: Report) -> PathsResult:
+def run_paths(request: PathsRequest, report: Progress) -> PathsResult:
     """Check a request and run it; arguments and errors as for `paths`."""
     begin = clock.perf_counter()
     check_folder(request.out, request.policy, FILES)
@@ -247,7 +248,7 @@ def _finished(folder: Path) -> PathsResult | None:
     return PathsResult(folder, summary, sorted(folder.glob("path-*.xtc")), folder / "topology.pdb")
 
 
-def _execute(plan: PathPlan, report: Report, begin: float) -> PathsResult:
+def _execute(plan: PathPlan, report: Progress, begin: float) -> PathsResult:
 
     request, folder = plan.request, plan.request.out
     write_pdb(folder / "topology.pdb", plan.subject.molecule.topology, plan.subject.reference)
@@ -274,7 +275,7 @@ def _batches(plan: PathPlan) -> list[PathBatch]:
     ]
 
 
-def draw_all(batches: Sequence[PathBatch], processes: int | None, report: Report) -> None:
+def draw_all(batches: Sequence[PathBatch], processes: int | None, report: Progress) -> None:
     """Draw the batches that no earlier run left behind.
 
     Args:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from latentmd.analysis.kinetics import torsion_autocorrelation
 from latentmd.analysis.statistics import TORSION_GRID, js_distance
 from latentmd.arrays import Floats
 from latentmd.io.atomic import write_npz
 from latentmd.io.folder import check_folder
+from latentmd.io.progress import Progress, quiet
 from latentmd.model.paths import path_file
 from latentmd.report import figures
 from latentmd.report import page as report_page
@@ -27,7 +27,8 @@ from latentmd.sampling.paths.given import Given, fill_windows, read_given
 from latentmd.sampling.paths.plan import frames_of
 from latentmd.sampling.paths.relax import settle
 from latentmd.sampling.paths.request import Subject, subject_of
-from latentmd.sampling.request import Report, no_report, picoseconds
+from latentmd.sampling.request import picoseconds
+from latentmd.sampling.seeds import numbered_streams
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 from latentmd.units import format_time
 
@@ -70,15 +71,13 @@ class UpsamplePart:
 def fill_part(part: UpsamplePart) -> int:
     """Draw, decode, settle and keep the frames of a part; returns their number."""
     propagator = part.frames.propagator()
-    key = np.random.SeedSequence([part.seed, part.number])
-    rng = np.random.default_rng(key)
-    generator = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
+    rng, generator, settling = numbered_streams(part.seed, part.number)
     known = propagator.encode(part.known)
     whole = fill_windows(propagator.trajectories, known, part.stride, part.every, generator)
     begin = part.skip * part.stride
     slow = whole[begin : begin + part.intervals * part.stride + int(part.closes)]
     made = structures(part.frames, propagator, slow, rng)
-    x, energies = settle(part.frames.molecule, made["positions"], part.frames.torsions, int(key.generate_state(2)[1]))
+    x, energies = settle(part.frames.molecule, made["positions"], part.frames.torsions, settling)
     x, kinds = laid_on(x, part.frames), np.full(len(x), KINDS.index("relaxed"), np.int8)
     given = laid_on(
         part.known[part.skip : part.skip + part.intervals + int(part.closes)].astype(np.float64), part.frames
@@ -111,7 +110,7 @@ def upsample(
     trajectory: str | Path, top: str | Path, *, every: str | float = "1ps", interval: str | float | None = None,
     model: str | Path | None = None, seed: int = 0, processes: int | None = None, out: str | Path | None = None,
     overwrite: bool = False, resume: bool = False, inputs: InputOptions = DEFAULT_INPUTS,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> FillResult:  # fmt: skip
     """Fill in frames between those of a trajectory.
 
@@ -135,7 +134,7 @@ def upsample(
         RunError: the run failed.
         RunInterrupted: Ctrl-C.
     """
-    begin, report, path = clock.perf_counter(), progress or no_report, Path(trajectory)
+    begin, report, path = clock.perf_counter(), progress or quiet, Path(trajectory)
     request = FillRequest(
         path, Path(top), interval=None if interval is None else picoseconds(interval),
         model=None if model is None else str(model), seed=seed, processes=processes,

@@ -22,14 +22,14 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from latentmd.core.noise import child_seed
 from latentmd.io.atomic import OutputError, write_json
 from latentmd.io.folder import RECORD, FolderLock, RunFiles, claim_folder
+from latentmd.io.progress import Progress, quiet
 from latentmd.sampling.errors import RunError, RunInterrupted
 from latentmd.sampling.preparation import check_protocol
 from latentmd.sampling.processes import LocalProcesses, cores
-from latentmd.sampling.request import Report, RolloutSettings, no_report
+from latentmd.sampling.request import RolloutSettings
 from latentmd.sampling.rollout.folder import WALKERS
 from latentmd.sampling.rollout.md import md_plan, md_request
 from latentmd.sampling.rollout.plan import check_times, processes_for
@@ -96,7 +96,7 @@ def _is_molecule(path: Path) -> bool:
 
 
 def md_data_set(
-    files: Sequence[str | Path], *, scheduler: str | None = None, progress: Report | None = None, **options: Any
+    files: Sequence[str | Path], *, scheduler: str | None = None, progress: Progress | None = None, **options: Any
 ) -> DataSetResult:
     """Simulate walkers of many molecules into one folder; a molecule that cannot be simulated does not stop the others.
 
@@ -134,7 +134,7 @@ def md_data_set(
         "protocol": asdict(protocol),
     }
     with _claimed(settings, request):
-        made = _DataSet(molecules, settings, protocol, progress or no_report)
+        made = _DataSet(molecules, settings, protocol, progress or quiet)
         made.run(scheduler)
     if not made.done:
         name, reason = next(iter(made.failed.items()))
@@ -162,7 +162,7 @@ class _Task:
     protocol: Protocol
 
 
-def simulate_molecule(task: _Task, report: Report = no_report) -> RunResult | str:
+def simulate_molecule(task: _Task, report: Progress = quiet) -> RunResult | str:
     """Simulate one molecule of a data set, or go on with it; its run, or why there is none.
 
     Args:
@@ -191,7 +191,7 @@ def _in_a_process_of_its_own(task: _Task) -> RunResult | str:
 
 class _DataSet:
     def __init__(
-        self, molecules: dict[str, Path], settings: RolloutSettings, protocol: Protocol, progress: Report
+        self, molecules: dict[str, Path], settings: RolloutSettings, protocol: Protocol, progress: Progress
     ) -> None:
         self.molecules, self.settings, self.protocol, self.progress = molecules, settings, protocol, progress
         self.hashes = {name: _sha256(path) for name, path in molecules.items()}
@@ -329,7 +329,7 @@ class _DataSet:
 
 def molecule_seed(seed: int, name: str) -> int:
     """Seed of a molecule's run, below 2^31: `latentmd md` with it makes the same frames of the molecule alone."""
-    return int(np.random.SeedSequence([seed, *name.encode()]).generate_state(1)[0] & 0x7FFFFFFF)
+    return child_seed(seed, *name.encode())
 
 
 def _row(name: str, result: RunResult) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latentmd.io.progress import Progress, quiet
 from latentmd.sampling.force_fields import refuse_force_field
 from latentmd.sampling.models import reference_model
 from latentmd.sampling.preparation import Prepared, check_protocol, prepare
 from latentmd.sampling.processes import Job, cores
-from latentmd.sampling.request import Report, RolloutSettings, no_report, picoseconds
+from latentmd.sampling.request import RolloutSettings, picoseconds
 from latentmd.sampling.rollout.folder import WALKERS
 from latentmd.sampling.rollout.plan import RolloutPlan, check_times, processes_for, request_of, share
 from latentmd.sampling.rollout.resume import States, unfinished
@@ -49,7 +50,7 @@ def md(
     inputs: InputOptions = DEFAULT_INPUTS,
     wall: float | None = None,
     begun: float | None = None,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> RunResult:
     """Simulate plain MD and write one trajectory per walker.
 
@@ -93,7 +94,7 @@ def md(
         overwrite=overwrite, resume=resume, inputs=inputs, wall=wall, begun=begun,
     )  # fmt: skip
     refuse_force_field(Path(pdb), inputs, protocol.force_field)
-    return execute(md_plan(Path(pdb), settings, protocol), progress or no_report)
+    return execute(md_plan(Path(pdb), settings, protocol), progress or quiet)
 
 
 def md_request(

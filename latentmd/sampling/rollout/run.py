@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from latentmd.io.ascii import ascii_path
 from latentmd.io.pdb import write_pdb
+from latentmd.io.progress import Progress, quiet
 from latentmd.io.provenance import Provenance, read_provenance
 from latentmd.sampling.clock import Budget, Deadline
 from latentmd.sampling.errors import RunError, RunInterrupted
 from latentmd.sampling.processes import LocalProcesses, WorkerError
-from latentmd.sampling.request import Report, no_report
 from latentmd.sampling.rollout.folder import STATE, OutputFolder
 from latentmd.sampling.rollout.plan import RolloutPlan
 from latentmd.sampling.rollout.resume import StateFiles
@@ -67,7 +67,7 @@ class RunResult:
         return f"RunResult({str(self.folder)!r}, {len(self.trajectories)} walkers, {frames} frames)"
 
 
-def execute(plan: RolloutPlan, progress: Report = no_report) -> RunResult:
+def execute(plan: RolloutPlan, progress: Progress = quiet) -> RunResult:
     """Run the jobs of a plan and write every output.
 
     Args:
@@ -108,7 +108,7 @@ def _usable(run: RunResult) -> RunResult:
 
 
 class _Execution:
-    def __init__(self, plan: RolloutPlan, folder: OutputFolder, progress: Report) -> None:
+    def __init__(self, plan: RolloutPlan, folder: OutputFolder, progress: Progress) -> None:
         self.plan, self.folder, self.progress = plan, folder, progress
         self.total = plan.settings.walkers * plan.settings.time
         self.files = StateFiles(folder.path / STATE)

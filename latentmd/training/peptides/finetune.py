@@ -14,11 +14,11 @@ from latentmd.decoders.residues import ResidueStatistics
 from latentmd.evaluation.inputs import trajectory_files
 from latentmd.evaluation.residue_table import frame_scores
 from latentmd.evaluation.rollouts import Rollouts
+from latentmd.io.progress import Progress, quiet
 from latentmd.model.binding import bind
 from latentmd.model.peptide_file import NAME, PeptideFile, load_peptides
 from latentmd.model.peptides import PeptideModel
 from latentmd.molecule.chain import hands
-from latentmd.training.loop import Report
 from latentmd.training.peptides.data import Peptides, Sampler, Trajectory, read
 from latentmd.training.peptides.dataset import (
     DatasetError,
@@ -71,7 +71,7 @@ def finetune(
     scratch: bool = True,
     seed: int = 0,
     resume: bool = False,
-    report: Report = lambda *_: None,
+    report: Progress = quiet,
 ) -> FineTuned:
     """Fine-tune a model of many peptides on trajectories of one, and write a model of that one.
 

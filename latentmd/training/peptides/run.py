@@ -12,13 +12,13 @@ import torch
 from latentmd.decoders.residues import ResidueStatistics
 from latentmd.evaluation.residue_table import ResidueTable
 from latentmd.io.atomic import write_json
+from latentmd.io.progress import Progress, quiet
 from latentmd.model.bound_peptide import BoundPeptide
 from latentmd.model.neighbours import mean_tokens
 from latentmd.model.peptide_file import PeptideManifest, save_peptides
 from latentmd.model.peptides import PeptideConfig, PeptideModel
 from latentmd.molecule.chain import Chain
 from latentmd.molecule.coverage import PeptideChemistry
-from latentmd.training.loop import Report
 from latentmd.training.peptides.data import Peptides, Sampler, read
 from latentmd.training.peptides.dataset import (
     DatasetError,
@@ -175,7 +175,7 @@ def train_peptides(
     interval: float | None = None,
     resume: bool = False,
     device: str = "auto",
-    report: Report = lambda *_: None,
+    report: Progress = quiet,
 ) -> Trained:
     """Train a model of many peptides, and score it on held-out ones beside the residue table.
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from latentmd.io.progress import quiet
 from latentmd.sampling.errors import RunError
 from latentmd.sampling.paths.fill import FillPlan, FillRequest, files_of, read_parts, run_fill
-from latentmd.sampling.request import no_report
 
 
 def _leave(folder: Path, number: int) -> SimpleNamespace:
@@ -39,7 +39,7 @@ def _plan(path_plan: Any, out: Path, parts: list[SimpleNamespace]) -> FillPlan:
 
 def test_parts_come_together_in_order_and_are_counted(path_plan: Any, tmp_path: Path) -> None:
     plan = _plan(path_plan, tmp_path / "run", [_leave(tmp_path, 3), _leave(tmp_path, 1)])
-    result = run_fill(plan, no_report, time.perf_counter())
+    result = run_fill(plan, quiet, time.perf_counter())
     assert read_parts(plan.parts).positions[:, 0, 0].tolist() == [3.0, 3.0, 1.0, 1.0]
     assert result.summary["seen"] == 4 and result.summary["frames_made"] == 2
     assert result.summary["frames_failing_checks"] == 2 and result.summary["frames_sound_before_relaxation"] == 0.0
@@ -51,7 +51,7 @@ def test_parts_come_together_in_order_and_are_counted(path_plan: Any, tmp_path: 
 def test_a_part_that_fails_is_an_error_of_the_run(path_plan: Any, tmp_path: Path) -> None:
     part = SimpleNamespace(file=tmp_path / "never.npz")
     with pytest.raises(RunError, match="disk full"):
-        run_fill(_plan(path_plan, tmp_path / "run", [part]), no_report, time.perf_counter())
+        run_fill(_plan(path_plan, tmp_path / "run", [part]), quiet, time.perf_counter())
 
 
 @pytest.mark.parametrize(
