@@ -1,15 +1,17 @@
-"""Four walks through the package: which rooms a value passes on its way, and how often it climbs back.
+"""Walks through the package: which rooms a value passes on its way, how often it climbs back, and how often it returns.
 
-    python docs/walks.py [NAME ...]      names: simulate, evaluate, train, propose
+    python docs/walks.py [NAME ...]      names: simulate, evaluate, train, propose, paths, chains
 
 Each walk runs a small job and watches every call from one file of latentmd to another that hands over the value: the
 path of its file, or an array of the molecule's atoms, also inside a container. A call to a room on a higher floor is a
-climb; it can only come through an object or a function handed down, since imports go down. Floors are those of
-`tests/packaging/test_packages.py`.
+climb; it can only come through an object or a function handed down, since imports go down. A return is a step of a
+reader who follows the value, function by function as each first gets it, back to a file that was left before. Floors
+are those of `tests/packaging/test_packages.py`.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import tempfile
@@ -47,6 +49,7 @@ class Walk:
         arrays: whether arrays of the molecule's atoms are the value too.
         functions: that got the value.
         edges: pairs of modules (caller, callee) between which it was handed over, in order.
+        visits: modules of all functions that got it, those called within a file too, by function, in order.
     """
 
     def __init__(self, paths: Iterable[str | Path] = (), arrays: bool = True) -> None:
@@ -54,6 +57,7 @@ class Walk:
         self.arrays = arrays
         self.functions: set[str] = set()
         self.edges: dict[tuple[str, str], None] = {}
+        self.visits: dict[str, str] = {}
 
     def carries(self, value: Any, depth: int = 2) -> bool:
         """Say whether an argument is the value, or holds it."""
@@ -67,7 +71,7 @@ class Walk:
         if isinstance(value, dict):
             return any(self.carries(item, depth - 1) for item in list(value.values())[:4])
         if isinstance(value, list | tuple):
-            return any(self.carries(item, depth - 1) for item in value[:4])
+            return any(self.carries(item, depth - 1) for item in [*value][:4])
         if is_dataclass(value) and not isinstance(value, type):
             return any(self.carries(getattr(value, item.name, None), depth - 1) for item in fields(value))
         return False
@@ -80,12 +84,15 @@ class Walk:
         while caller and not caller.f_globals.get("__name__", "").startswith("latentmd."):
             caller = caller.f_back
         source = caller.f_globals["__name__"] if caller else ""
-        if source == callee or not room(callee):
+        if not room(callee):
             return
         names = frame.f_code.co_varnames[: frame.f_code.co_argcount + frame.f_code.co_kwonlyargcount + 2]
         if any(self.carries(frame.f_locals[name]) for name in names if name in frame.f_locals):
-            self.functions.add(f"{callee}.{frame.f_code.co_qualname}")
-            self.edges.setdefault((source, callee))
+            name = f"{callee}.{frame.f_code.co_qualname}"
+            self.visits.setdefault(name, callee)
+            if source != callee:
+                self.functions.add(name)
+                self.edges.setdefault((source, callee))
 
     def __call__(self, job: Callable[[], Any]) -> None:
         """Run a job under watch."""
@@ -97,6 +104,15 @@ class Walk:
             sys.setprofile(None)
             threading.setprofile(None)
 
+    def returns(self) -> list[tuple[str, str]]:
+        """Steps of a reader from a file back to one that was left before."""
+        files, found, seen = list(self.visits.values()), [], set()
+        for before, after in itertools.pairwise(files):
+            seen.add(before)
+            if after != before and after in seen:
+                found.append((before, after))
+        return found
+
     def show(self, name: str) -> None:
         """Print the walk."""
         rooms = list(dict.fromkeys(room(callee) for _, callee in self.edges))
@@ -105,10 +121,13 @@ class Walk:
             for source, callee in self.edges
             if room(source) and FLOORS[room(callee)] > FLOORS[room(source)]
         ]
-        print(f"{name}: {len(self.functions)} functions, {len(rooms)} rooms, {len(climbs)} climbs back")
+        back = self.returns()
+        print(f"{name}: {len(self.functions)} functions, {len(rooms)} rooms, {len(climbs)} climbs, {len(back)} returns")
         print("  " + " → ".join(f"{one} ({FLOORS[one]})" for one in rooms))
         for source, callee in climbs:
             print(f"  climbs: {source} → {callee}")
+        for source, callee in back:
+            print(f"  returns: {source} → {callee}")
 
 
 def trajectories(folder: str, seed: int) -> Path:
@@ -174,7 +193,26 @@ def propose() -> None:
     walk.show("positions of a latent step in OpenMM")
 
 
-WALKS = {"simulate": simulate, "evaluate": evaluate, "train": train, "propose": propose}
+def paths() -> None:
+    """PDB file of `latentmd paths`."""
+    from latentmd.cli.main import main
+
+    walk = Walk([PDB], arrays=False)
+    line = ["paths", str(PDB), "--to", "3", "--time", "200ps", "--count", "4", "--processes", "1", "--out", "drawn"]
+    walk(lambda: main(line, standalone_mode=False))
+    walk.show("pdb of `latentmd paths`")
+
+
+def chains() -> None:
+    """PDB file of exact chains."""
+    walk = Walk([PDB], arrays=False)
+    walk(lambda: latentmd.simulate(PDB, mode="chains", wall=5.0, processes=1, out="sampled"))
+    walk.show("pdb of `latentmd simulate --mode chains`")
+
+
+WALKS = {
+    "simulate": simulate, "evaluate": evaluate, "train": train, "propose": propose, "paths": paths, "chains": chains,
+}  # fmt: skip
 
 if __name__ == "__main__":
     assert all(home(one).exists() for one in FLOORS)

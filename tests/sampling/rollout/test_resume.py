@@ -18,6 +18,7 @@ from latentmd.sampling.errors import RunInterrupted
 from latentmd.sampling.rollout.resume import State, StateFiles, unfinished
 
 ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
+KILLS = 3
 #: Options by mode, short and long; the long ones take several seconds.
 SHORT: dict[str, dict[str, Any]] = {
     "md": {"time": "40ps", "save_every": "0.4ps", "walkers": 2},
@@ -89,13 +90,13 @@ def _kept(out: Path) -> list[bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", LONG)
-def test_a_run_killed_five_times_has_the_frames_of_one_that_was_not(
+def test_a_run_killed_again_and_again_has_the_frames_of_one_that_was_not(
     mode: str, ou_bundle: Path, tmp_path: Path, start: Any
 ) -> None:
     """SIGKILL at random moments, each after the run got further than at the last one."""
     rng, out = random.Random(mode), tmp_path / "killed"
     kills = 0
-    while kills < 5:
+    while kills < KILLS:
         before, process = _kept(out), start(*_arguments(mode, ou_bundle, out), stderr=subprocess.DEVNULL)
         while _kept(out) == before and process.poll() is None:
             time.sleep(0.02)
