@@ -54,7 +54,7 @@ densities = [TorsionKernels(nearly_uniform[:, :, list(block.torsions)], 1.0) for
 sampler.moves = [BlockMove(b, plan.torsions, q) for b, q in zip(drawn, densities, strict=True)]
 coldest = []
 sampler.reporters.append(lambda s: coldest.append(s.replicaConformation[s.replicaStateIndex.index(0)]))
-sampler.simulate(100)
+sampler.simulate(40)
 phi = plan.torsions.angles(np.array([state.getPositions(asNumpy=True)._value for state in coldest]))[:, 1]
 positive = 100 * np.mean(phi > 0)
 print(f"{sampler.accepted} of {sampler.tried} moves accepted; φ > 0 in {positive:.1f} % of the frames at 300 K")

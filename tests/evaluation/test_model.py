@@ -36,6 +36,8 @@ def ou_runs(ou_bundle, tmp_path_factory):
 def test_a_surrogate_matches_its_own_process(ou_bundle, ou_runs, tmp_path, monkeypatch):
     monkeypatch.setattr("latentmd.evaluation.model._TRAINING_SECONDS", 0.0)
     monkeypatch.setattr("latentmd.evaluation.model._ENERGY_FRAMES", 300)
+    monkeypatch.setattr("latentmd.evaluation.rollouts.DECODED_FRAMES", 100)
+    monkeypatch.setattr("latentmd.evaluation.frames.CONTROL_FRAMES", 100)
     runs = [ou_runs / f"run-{i}.npy" for i in range(4)]
     settings = EvaluationSettings(
         lag=50.0, interval=5.0, baselines=("shuffled", "koopman", "tica-flow", "replicate"),
