@@ -68,31 +68,7 @@ _HOMES = {
     "upsample": "latentmd.sampling.paths.upsample",
 }
 
-__all__ = [
-    "BundleError",
-    "LatentCalculator",
-    "LatentDynamics",
-    "LatentIntegrator",
-    "Propagator",
-    "benchmark",
-    "bind_file",
-    "build",
-    "evaluate",
-    "finetune",
-    "inpaint",
-    "latents",
-    "load",
-    "md",
-    "md_data_set",
-    "paths",
-    "simulate",
-    "train",
-    "train_paths",
-    "train_peptide_paths",
-    "train_peptides",
-    "train_world",
-    "upsample",
-]
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -40,12 +40,7 @@ def torsion_autocorrelation(series: Sequence[Floats], max_lag: int) -> Floats:
 
 
 def decorrelation_time(correlation: Floats, interval: float) -> float:
-    """Time at which an autocorrelation first falls to 1/e, interpolated linearly; infinity where it never does.
-
-    Args:
-        correlation: values at lags 0, 1, 2, ... frames, shape (lags,).
-        interval: time between frames, in the unit of the result.
-    """
+    """Time at which an autocorrelation (lags 0, 1, 2, ... frames) first falls to 1/e; infinity where never."""
     below = np.flatnonzero(correlation <= np.exp(-1))
     if not len(below):
         return float("inf")
@@ -73,11 +68,7 @@ class FirstPassage:
 
 
 def core_path(in_first: NDArray[np.bool_], in_second: NDArray[np.bool_]) -> Ints:
-    """Core last visited at every frame: 0, 1, or -1 before the first visit (milestoning of one run).
-
-    Args:
-        in_first, in_second: whether each frame is in the core, shape (frames,).
-    """
+    """Core last visited at every frame (frames,) of one run: 0, 1, or -1 before the first visit (milestoning)."""
     label = np.where(in_first, 0, np.where(in_second, 1, -1))
     last = np.maximum.accumulate(np.where(label >= 0, np.arange(len(label)), -1))
     return np.asarray(np.where(last >= 0, label[np.maximum(last, 0)], -1))

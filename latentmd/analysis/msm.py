@@ -153,12 +153,7 @@ class ReversibleModel:
         return result
 
     def timescales(self, lag_time: float, number: int) -> Floats:
-        """Implied timescales t_i = -lag / ln(lambda_i), slowest first, shape (number,).
-
-        Args:
-            lag_time: lag in ps, the unit of the result.
-            number: how many; nan where the model has fewer positive eigenvalues.
-        """
+        """Implied timescales t_i = -lag / ln(lambda_i) in ps, slowest first; nan where there are fewer processes."""
         values = self.eigenvalues[1 : number + 1]
         result = np.full(number, np.nan)
         positive = (values > 0) & (values < 1)
@@ -185,12 +180,7 @@ class ReversibleModel:
 
 
 def fit_reversible(counts: Floats, lag: int = 1) -> ReversibleModel:
-    """Maximum-likelihood reversible model of the largest connected set of a count matrix.
-
-    Args:
-        counts: transition counts, shape (states, states).
-        lag: frames between the two ends of a counted pair.
-    """
+    """Maximum-likelihood reversible model of the largest connected set of counts (states, states) at a lag."""
     active = _connected_states(counts)
     if len(active) == 1:
         return ReversibleModel(active, np.ones((1, 1)), lag)

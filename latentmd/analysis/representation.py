@@ -12,11 +12,7 @@ from latentmd.io.progress import Tick, silent
 
 
 def rank_me(latents: Floats) -> float:
-    """Effective rank of a latent (`core.objectives.effective_rank`), from 1 (a point or a line) to its number of axes.
-
-    Args:
-        latents: shape (samples, axes).
-    """
+    """Effective rank (`core.objectives.effective_rank`) of a latent (samples, axes), from 1 to its number of axes."""
     import torch
 
     from latentmd.core.objectives import effective_rank
@@ -30,11 +26,16 @@ def axis_deviations(latents: Floats) -> tuple[float, float]:
     return float(deviations.min()), float(deviations.mean())
 
 
-def lagged(series: Sequence[Floats], lag: int) -> tuple[Floats, Floats]:
-    """Frames of all runs that have one a lag later, and those, each (pairs, axes)."""
-    usable = [np.asarray(s, dtype=np.float64) for s in series if len(s) > lag]
+def _longer(series: Sequence[Floats], lag: int) -> list[Floats]:
+    usable = [s for s in series if len(s) > lag]
     if not usable:
         raise ValueError(f"a lag of {lag} frames needs a run longer than that; the longest has {max(map(len, series))}")
+    return usable
+
+
+def lagged(series: Sequence[Floats], lag: int) -> tuple[Floats, Floats]:
+    """Frames of all runs that have one a lag later, and those, each (pairs, axes)."""
+    usable = [np.asarray(s, dtype=np.float64) for s in _longer(series, lag)]
     return np.concatenate([s[:-lag] for s in usable]), np.concatenate([s[lag:] for s in usable])
 
 
@@ -49,9 +50,7 @@ def vamp2_score(series: Sequence[Floats], lag: int, epsilon: float = 1e-10) -> f
         lag: frames.
         epsilon: smallest variance kept, relative to the largest.
     """
-    usable = [s for s in series if len(s) > lag]
-    if not usable:
-        raise ValueError(f"a lag of {lag} frames needs a run longer than that; the longest has {max(map(len, series))}")
+    usable = _longer(series, lag)
     # Moments about the first frame lose no digits to a large mean.
     return _vamp2(np.sum([_moments(s - usable[0][0], lag) for s in usable], axis=0), epsilon)
 

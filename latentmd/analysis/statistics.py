@@ -117,18 +117,14 @@ def autocorrelation(series: Sequence[Floats], max_lag: int | None = None) -> Flo
     Returns:
         rho(0) = 1 to rho(max_lag); zeros throughout for a constant series.
     """
-    return _correlation([np.asarray(s, dtype=np.float64)[:, None] for s in series], max_lag)
-
-
-def _correlation(series: Sequence[Floats], max_lag: int | None) -> Floats:
-    longest = max(len(s) for s in series)
+    runs = [np.asarray(s, dtype=np.float64) for s in series]
+    longest = max(len(run) for run in runs)
     max_lag = longest - 1 if max_lag is None else min(max_lag, longest - 1)
-    mean = np.sum([s.sum(axis=0) for s in series], axis=0) / sum(len(s) for s in series)
+    mean = np.sum([run.sum() for run in runs]) / sum(len(run) for run in runs)
     total, pairs = np.zeros(max_lag + 1), np.zeros(max_lag + 1)
-    for run in series:
+    for run in runs:
         size = 1 << int(np.ceil(np.log2(2 * len(run))))
-        spectrum = np.fft.rfft(run - mean, size, axis=0)
-        raw = np.fft.irfft(np.sum(np.abs(spectrum) ** 2, axis=1), size)
+        raw = np.fft.irfft(np.abs(np.fft.rfft(run - mean, size)) ** 2, size)
         lags = min(max_lag + 1, len(run))
         total[:lags] += raw[:lags]
         pairs[:lags] += len(run) - np.arange(lags)

@@ -39,12 +39,7 @@ def free_energy_error(reference: Floats, generated: Floats, temperature: float) 
 
 
 def free_energy_surface(counts: Floats, temperature: float) -> Floats:
-    """-kT ln p of a histogram in kcal/mol, least value zero; nan in empty bins.
-
-    Args:
-        counts: of any shape, which the result has too.
-        temperature: kelvin.
-    """
+    """-kT ln p of histogram counts of any shape in kcal/mol, least value zero; nan in empty bins."""
     with np.errstate(divide="ignore"):
         surface = -thermal_energy(temperature) / KILOCALORIE * np.log(counts / np.sum(counts))
     return np.asarray(np.where(counts > 0, surface - np.min(surface), np.nan))

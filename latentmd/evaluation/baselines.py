@@ -14,6 +14,7 @@ from latentmd.analysis import features
 from latentmd.analysis.features import EvaluationError, FeatureSet, FeatureSpec
 from latentmd.analysis.metric import Metric
 from latentmd.analysis.reference import ReferenceModel
+from latentmd.analysis.representation import lagged
 from latentmd.arrays import Floats, Ints
 from latentmd.evaluation.compare import compare
 from latentmd.evaluation.inputs import FRAME_BASELINES, EvaluationSettings, check_baselines, trajectory_files
@@ -248,11 +249,7 @@ def replicate_md(runs: Sequence[Floats], simulated: float, interval: float) -> l
 
 def koopman_matrix(runs: Sequence[Floats], lag: int) -> Floats:
     """Least-squares linear propagator K of latents, z(t + lag) = z(t) K, from runs of shape (frames, axes)."""
-    usable = [np.asarray(run, dtype=np.float64) for run in runs if len(run) > lag]
-    if not usable:
-        raise ValueError(f"a lag of {lag} frames needs a run longer than that; the longest has {max(map(len, runs))}")
-    x, y = np.concatenate([r[:-lag] for r in usable]), np.concatenate([r[lag:] for r in usable])
-    return np.asarray(np.linalg.lstsq(x, y, rcond=None)[0])
+    return np.asarray(np.linalg.lstsq(*lagged(runs, lag), rcond=None)[0])
 
 
 def koopman_rollout(matrix: Floats, starts: Floats, steps: int) -> Floats:

@@ -57,11 +57,7 @@ def structure_metrics(own: FeatureSet, md: FeatureSet, template: StructureTempla
 
 
 def energy_metrics(reference: Floats | None, generated: Floats | None) -> list[Metric]:
-    """Generated potential energies (relaxed or moved by an engine) inside MD's range; nothing where unknown.
-
-    Args:
-        reference, generated: kJ/mol, shape (frames,), or None.
-    """
+    """Generated potential energies (frames,) in kJ/mol inside MD's range; nothing where one of the two is unknown."""
     if reference is None or generated is None:
         return []
     bounds = thermodynamics.energy_range(reference)

@@ -63,11 +63,7 @@ DEFAULTS = EvaluationSettings()
 
 
 def check_baselines(settings: EvaluationSettings, known: Sequence[str]) -> None:
-    """Refuse a baseline that there is not, with the names of those there are.
-
-    Raises:
-        EvaluationError: a name is unknown.
-    """
+    """Refuse a baseline that there is not, with the names of those there are (EvaluationError)."""
     unknown = [name for name in settings.baselines if name not in ("all", "auto", *known)]
     if unknown:
         raise EvaluationError(f"no baseline is called {unknown[0]!r}; there are {', '.join(known)}")
@@ -112,15 +108,7 @@ def trajectory_files(paths: Sequence[str | Path]) -> list[Path]:
 
 
 def refuse_unused_interval(interval: float | None, *sets: FeatureSet) -> None:
-    """Refuse an interval where no file needs it and the files' own times say another.
-
-    Args:
-        interval: ps between frames that the user gave.
-        sets: all trajectories of the evaluation.
-
-    Raises:
-        EvaluationError: with both intervals.
-    """
+    """Refuse a user's interval in ps where no file needs it and the files' own times say another (EvaluationError)."""
     if interval is None or any(s.timeless for s in sets):
         return
     for s in sets:

@@ -246,12 +246,7 @@ def _warm_engine(molecule: Molecule, replicas: int, threads: int, variant: str |
 
 
 def replica_row(molecule: Molecule, seconds: float) -> Row:
-    """Plain MD of walkers that fill all cores; a row with a reason where the engine cannot simulate the molecule.
-
-    Args:
-        molecule: to simulate.
-        seconds: wall time of the timing.
-    """
+    """Plain MD of walkers that fill all cores; a row with a reason where the engine cannot simulate the molecule."""
     threads, protocol = len(os.sched_getaffinity(0)), molecule.protocol
     walkers = max(REPLICAS, LANES * threads)
     reason = unsupported(molecule.system)
@@ -331,12 +326,7 @@ def per_core(
 
 
 def run_steps(context: Any, steps: int) -> None:
-    """Advance an OpenMM Context and wait, where its platform is asynchronous.
-
-    Args:
-        context: of OpenMM.
-        steps: number of steps.
-    """
+    """Advance an OpenMM Context and wait, where its platform is asynchronous."""
     context.getIntegrator().step(steps)
     context.getState()
 

@@ -37,12 +37,10 @@ def figure(rows: int, columns: int, width: float = 3.1, height: float = 2.6) -> 
         width, height: inches of each.
     """
     from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with rc_context(_STYLE):
         made = Figure(figsize=(width * columns, height * rows))
-        FigureCanvasAgg(made)
         axes = made.subplots(rows, columns, squeeze=False)
     return made, list(axes.ravel())
 
@@ -59,13 +57,11 @@ def grid(sizes: Sequence[Sequence[float]], above: int, below: int) -> tuple[Figu
         The figure, and its axes: the panels above, the wide one, the flat ones from top to bottom.
     """
     from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     heights, widths = sizes
     with rc_context(_STYLE | {"font.size": 10, "axes.titlesize": 11}):
         made = Figure(figsize=(sum(widths), sum(heights)))
-        FigureCanvasAgg(made)
         made.set_layout_engine("constrained", w_pad=0.12)
         places = made.add_gridspec(len(heights), len(widths), height_ratios=heights)
         axes = [made.add_subplot(places[i // len(widths), i % len(widths)]) for i in range(above)]
@@ -77,12 +73,7 @@ def grid(sizes: Sequence[Sequence[float]], above: int, below: int) -> tuple[Figu
 
 
 def png(made: Figure, dpi: int = 110) -> bytes:
-    """The figure as PNG.
-
-    Args:
-        made: the figure.
-        dpi: dots per inch.
-    """
+    """The figure as PNG."""
     from matplotlib import rc_context
 
     buffer = io.BytesIO()

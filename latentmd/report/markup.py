@@ -38,12 +38,7 @@ def _part(name: str, *arguments: Any) -> Markup:
 
 
 def table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> Markup:
-    """A table of text cells.
-
-    Args:
-        headings: of the columns.
-        rows: as many cells each as there are headings.
-    """
+    """A table of text cells, as many in each row as there are headings."""
     return _part("table", list(headings), [list(row) for row in rows])
 
 
@@ -69,10 +64,5 @@ def metric_table(metrics: Sequence[Metric]) -> Markup:
 
 
 def baseline_table(metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> Markup:
-    """Baselines beside the generated set.
-
-    Args:
-        metrics: of the generated set.
-        baselines: metrics of each baseline by its name.
-    """
+    """The metrics of a generated set beside those of each baseline by its name."""
     return table(["metric", "generated", *baselines, "reference or floor"], tables.baseline_columns(metrics, baselines))

@@ -32,10 +32,5 @@ def plain(value: Any) -> Any:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a mapping as indented JSON, whole or not at all; a number that is not finite becomes null.
-
-    Args:
-        path: of the file.
-        content: dataclasses, arrays and paths are turned into JSON types.
-    """
+    """Write a mapping (dataclasses, arrays and paths too) as indented JSON, whole or not at all."""
     write_text(path, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
