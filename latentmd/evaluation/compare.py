@@ -258,9 +258,11 @@ def _mean_metric(name: str, rows: Sequence[Metric]) -> Metric:
         values = [getattr(row, attribute) for row in rows]
         return None if any(v is None for v in values) else float(np.mean(values))
 
-    averaged = ("floor", "floor_effective", "floor_independent", "low", "high")
-    value = float(np.mean([row.value for row in rows]))
-    return Metric(name, "distribution", value, note=rows[0].note, **{key: mean(key) for key in averaged})
+    return Metric(
+        name, "distribution", float(np.mean([row.value for row in rows])), floor=mean("floor"),
+        floor_effective=mean("floor_effective"), floor_independent=mean("floor_independent"), low=mean("low"),
+        high=mean("high"), note=rows[0].note,
+    )  # fmt: skip
 
 
 def _population_errors(own: Floats, populations: Floats, temperature: float) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -250,7 +250,7 @@ class _ModelEvaluation:
         self.progress("baselines of training frames")
         framed = replace(s, baselines=tuple(b for b in chosen if b in FRAME_BASELINES))
         result = baselines.frame_baselines(fitted, own, train, self.topology, framed)
-        makers = {
+        makers: dict[str, tuple[str, Callable[[Tick], list[Floats]]]] = {
             "tica-flow": ("flow on TICA coordinates", self._tica_flow),
             "koopman": ("Koopman rollouts", partial(self._koopman, slow)),
         }

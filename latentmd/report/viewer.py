@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,25 +71,14 @@ def shown_atoms(topology: Any, symbols: Sequence[str]) -> tuple[list[int], str]:
 
 
 def _frames(name: str, frames: Floats, times: Floats) -> dict[str, Any]:
-    """Up to 150 frames, aligned to the first, in angstrom to two places."""
+    """Up to 150 frames, superposed on the first, in angstrom to two places."""
+    from latentmd.molecule.geometry import superposed
+
     pick = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), VIEW_FRAMES)).astype(int))
-    aligned = 10 * align(np.asarray(frames[pick], dtype=np.float64)).reshape(len(pick), -1)
+    centred = frames[pick] - frames[pick].mean(axis=1, keepdims=True)
+    aligned = 10 * superposed(centred, centred[:1]).reshape(len(pick), -1)
     return {
         "name": name,
         "times": [round(float(t), 3) for t in np.asarray(times)[pick]],
         "frames": [[round(float(x), 2) for x in row] for row in aligned],
     }
-
-
-def align(frames: Floats) -> Floats:
-    """Frames turned and moved onto the first by the best proper rotation (Kabsch 1976), centred; nm.
-
-    Args:
-        frames: nm, shape (frames, atoms, 3).
-    """
-    from scipy.spatial.transform import Rotation
-
-    centred = frames - frames.mean(axis=1, keepdims=True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Optimal rotation is not uniquely")  # atoms on a line: any of them will do
-        return np.stack([Rotation.align_vectors(centred[0], frame)[0].apply(frame) for frame in centred])

@@ -280,7 +280,7 @@ class _DataSet:
     def _one(self, name: str, processes: int) -> tuple[str, RunResult | str]:
         """Simulate a molecule; its run, or why there is none."""
 
-        def report(_stage: str, done: float | None = None, _total: float | None = None) -> None:
+        def report(stage: str, done: float | None = None, total: float | None = None, values: Any = None) -> None:
             if self.stopped.is_set():
                 raise KeyboardInterrupt
             with self.reporting:
