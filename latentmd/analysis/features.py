@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from latentmd.arrays import Floats, Ints
 from latentmd.io.progress import Tick, silent
 from latentmd.molecule import checks as structure
 from latentmd.molecule.bonds import within_two_bonds
+
+if TYPE_CHECKING:
+    import mdtraj
 
 CHUNK_COORDINATES = 1_500_000  # numbers per chunk: 6 MB, since larger blocks only miss the cache
 MAX_DISTANCES, MAX_TICA_TORSIONS = 200, 400
@@ -64,7 +67,7 @@ class FeatureSpec:
         return self.names[column].startswith(("phi", "psi"))
 
 
-def feature_spec(topology: Any) -> FeatureSpec:
+def feature_spec(topology: mdtraj.Topology) -> FeatureSpec:
     """Backbone and side-chain torsions of a peptide; heavy-atom distances where there are none.
 
     Args:
@@ -76,7 +79,7 @@ def feature_spec(topology: Any) -> FeatureSpec:
     return torsion_spec(topology) or _distances(topology)
 
 
-def torsion_spec(topology: Any) -> FeatureSpec | None:
+def torsion_spec(topology: mdtraj.Topology) -> FeatureSpec | None:
     """Backbone and side-chain torsions of a peptide; None of a molecule that has none by these names."""
     from mdtraj.geometry import dihedral
 
@@ -96,7 +99,7 @@ def torsion_spec(topology: Any) -> FeatureSpec | None:
     return FeatureSpec("torsions", tuple(names), np.stack(quads), tuple(pairs))
 
 
-def _distances(topology: Any) -> FeatureSpec:
+def _distances(topology: mdtraj.Topology) -> FeatureSpec:
     symbols, bonds = structure.topology_arrays(topology)
     heavy = [i for i, symbol in enumerate(symbols) if symbol not in ("H", "D", "VS")]
     near = within_two_bonds(len(symbols), bonds, np.array(heavy, dtype=np.int64))
@@ -161,7 +164,7 @@ class FeatureSet:
         return sum(len(run) for run in self.runs)
 
 
-def load_topology(path: Path) -> tuple[Any, Floats]:
+def load_topology(path: Path) -> tuple[mdtraj.Topology, Floats]:
     """Topology and coordinates (1, atoms, 3) in nm of a structure file that mdtraj reads.
 
     Raises:
@@ -180,7 +183,7 @@ def load_topology(path: Path) -> tuple[Any, Floats]:
 
 
 def read_set(
-    paths: Sequence[Path], topology: Any, spec: FeatureSpec, template: structure.StructureTemplate | None,
+    paths: Sequence[Path], topology: mdtraj.Topology, spec: FeatureSpec, template: structure.StructureTemplate | None,
     interval: float | None = None, tick: Tick = silent,
 ) -> FeatureSet:  # fmt: skip
     """Read trajectories in one streamed pass.

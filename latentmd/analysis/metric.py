@@ -8,6 +8,8 @@ from typing import Any
 from latentmd.analysis.features import FeatureSet
 from latentmd.arrays import Floats
 
+#: What a JSON file holds, or a part of it.
+Document = dict[str, Any]
 SHARE = "share"  # unit of fractions of frames or of populations, which tables give as per cent
 
 
@@ -54,7 +56,7 @@ class Comparison:
     """Metrics of one generated set and the curves that the figures draw."""
 
     metrics: list[Metric]
-    curves: dict[str, Any] = field(default_factory=dict)
+    curves: Document = field(default_factory=dict)
 
     def value(self, name: str) -> float:
         """Value of a metric by name; nan where the comparison has none of that name."""
@@ -80,4 +82,4 @@ class Evaluation:
     reference: FeatureSet
     notes: list[str] = field(default_factory=list)
     energies: tuple[Floats | None, Floats | None] = (None, None)
-    document: dict[str, Any] = field(default_factory=dict)
+    document: Document = field(default_factory=dict)

@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,11 +21,14 @@ from latentmd.evaluation.inputs import FRAME_BASELINES, EvaluationSettings, chec
 from latentmd.evaluation.residue_table import BINS, ResidueTable
 from latentmd.io.progress import Tick, silent
 
+if TYPE_CHECKING:
+    import mdtraj
+
 TABLE = "residue-table"
 _BATCH, _LEAST_BATCHES, _LEARNING_RATE, _WIDTH, _DEPTH, _SOLVER_STEPS = 1024, 200, 1e-3, 128, 3, 4
 
 
-def table_histograms(spec: FeatureSpec, topology: Any, positions: Floats) -> Floats:
+def table_histograms(spec: FeatureSpec, topology: mdtraj.Topology, positions: Floats) -> Floats:
     """Counts (torsions, bins) of a peptide's torsions, from the training peptides of the bundled model of many.
 
     Args:
@@ -72,7 +75,7 @@ def drawn_torsions(histograms: Floats, count: int, rng: np.random.Generator) -> 
     return [bins / BINS * 2 * np.pi - np.pi]
 
 
-def _covered(spec: FeatureSpec, topology: Any, positions: Floats) -> bool:
+def _covered(spec: FeatureSpec, topology: mdtraj.Topology, positions: Floats) -> bool:
     try:
         table_histograms(spec, topology, positions)
     except EvaluationError:
@@ -81,7 +84,11 @@ def _covered(spec: FeatureSpec, topology: Any, positions: Floats) -> bool:
 
 
 def chosen_baselines(
-    settings: EvaluationSettings, spec: FeatureSpec, topology: Any, positions: Floats, others: tuple[str, ...] = ()
+    settings: EvaluationSettings,
+    spec: FeatureSpec,
+    topology: mdtraj.Topology,
+    positions: Floats,
+    others: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
     """Names of baselines, with "all" and "auto" replaced by those that there is enough known for.
 
@@ -103,7 +110,11 @@ def chosen_baselines(
 
 
 def frame_baselines(
-    model: ReferenceModel, own: FeatureSet, train: Sequence[str | Path], topology: Any, settings: EvaluationSettings
+    model: ReferenceModel,
+    own: FeatureSet,
+    train: Sequence[str | Path],
+    topology: mdtraj.Topology,
+    settings: EvaluationSettings,
 ) -> dict[str, list[Metric]]:
     """The requested baselines, each scored as the generated set is.
 
@@ -151,7 +162,11 @@ def frame_baselines(
 
 
 def _training_runs(
-    name: str, model: ReferenceModel, train: Sequence[str | Path], topology: Any, settings: EvaluationSettings
+    name: str,
+    model: ReferenceModel,
+    train: Sequence[str | Path],
+    topology: mdtraj.Topology,
+    settings: EvaluationSettings,
 ) -> list[Floats]:
     if not train:
         raise EvaluationError(f"baseline {name} needs training trajectories; pass them with --train")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentmd.analysis.metric import Document
 from latentmd.evaluation import speed
 from latentmd.evaluation.speed import Row, per_core, replica_row, run_steps
 from latentmd.io.folder import results_folder
@@ -56,7 +57,7 @@ def benchmark(
     settings: BenchmarkSettings = BenchmarkSettings(),
     overwrite: bool = False,
     progress: Callable[[str], None] = lambda stage: None,
-) -> dict[str, Any]:
+) -> Document:
     """Time plain OpenMM on each platform, the replica engine and every part of a surrogate, one after the other.
 
     Args:
@@ -172,7 +173,7 @@ class _Surrogate:
             rows.append(self._timed(name, count, decoded, "walkers", step=save * lag))
         return [*rows, self._alternation(lag)]
 
-    def _timed(self, name: str, count: int, call: Callable[[], Any], noun: str, step: float = 0.0) -> Row:
+    def _timed(self, name: str, count: int, call: Callable[[], object], noun: str, step: float = 0.0) -> Row:
         self.progress(f"{name}, {count} {noun}")
         device = self.propagator.device.type
 
@@ -210,7 +211,7 @@ class _Surrogate:
         return Row.of(f"alternate, {_CYCLE} MD steps + 1 latent", "1 walker", timed, 1, "cycles/s", step=per_cycle)
 
 
-def _size_rows(seconds: float, max_atoms: int, progress: Callable[[str], None]) -> list[dict[str, Any]]:
+def _size_rows(seconds: float, max_atoms: int, progress: Callable[[str], None]) -> list[Document]:
     """Cost against atoms: plain MD (OBC2) and one encoder pass on polyalanines of growing length."""
     import tempfile
 
@@ -218,7 +219,7 @@ def _size_rows(seconds: float, max_atoms: int, progress: Callable[[str], None]) 
     from latentmd.systems.peptide import backbone, pdb_block
     from latentmd.systems.platforms import platforms
 
-    results: list[dict[str, Any]] = []
+    results: list[Document] = []
     for residues in SIZES:
         if 10 * residues + 12 > max_atoms:
             continue
@@ -228,7 +229,7 @@ def _size_rows(seconds: float, max_atoms: int, progress: Callable[[str], None]) 
             path.write_text(pdb_block(backbone(["ACE", *["ALA"] * residues, "NME"])))
             molecule = build(path)
         atoms = molecule.topology.getNumAtoms()
-        row: dict[str, Any] = {"atoms": atoms}
+        row: Document = {"atoms": atoms}
         for name in platforms(("Reference", "CPU", "CUDA")):
             if name == "Reference" and atoms > 2000:
                 continue
@@ -255,13 +256,13 @@ def _encoder_rate(molecule: Molecule, seconds: float) -> float:
         return speed.rate(lambda: encoder(positions), seconds, 1).per_second
 
 
-def _machine(pdb: str | Path, model: str | Path | None) -> dict[str, Any]:
+def _machine(pdb: str | Path, model: str | Path | None) -> Document:
     """What was timed, where and with which versions."""
     from importlib.metadata import version
 
     import openmm
 
-    document: dict[str, Any] = {
+    document: Document = {
         "format": "latentmd-benchmark-1", "latentmd": version("latentmd"), "openmm": openmm.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"), "molecule": str(pdb),
         "model": None if model is None else str(model), "machine": platform.machine(), "cores": os.cpu_count(),

@@ -7,13 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from latentmd.analysis import features
 from latentmd.analysis.features import EvaluationError, FeatureSet
-from latentmd.analysis.metric import Comparison, Evaluation, Metric
+from latentmd.analysis.metric import Comparison, Document, Evaluation, Metric
 from latentmd.analysis.reference import ReferenceModel, check_length
 from latentmd.evaluation.baselines import chosen_baselines, frame_baselines
 from latentmd.evaluation.compare import compare
@@ -154,9 +153,7 @@ def speed_metrics(comparison: Comparison, settings: EvaluationSettings) -> list[
     return [Metric("effective samples per second of wall time", "sampling", rate, "1/s")]
 
 
-def document(
-    result: Evaluation, model: ReferenceModel, settings: EvaluationSettings, top: str | Path
-) -> dict[str, Any]:
+def document(result: Evaluation, model: ReferenceModel, settings: EvaluationSettings, top: str | Path) -> Document:
     """Everything about an evaluation, as evaluation.json holds it.
 
     Args:
@@ -167,7 +164,7 @@ def document(
     """
     from importlib.metadata import version
 
-    def described(data: FeatureSet) -> dict[str, Any]:
+    def described(data: FeatureSet) -> Document:
         return {
             "files": [str(f) for f in data.files],
             "runs": len(data.runs),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from latentmd.molecule import checks as structure
 from latentmd.molecule.checks import StructureTemplate
 
 if TYPE_CHECKING:
+    import mdtraj
+    import openmm
+
     from latentmd.evaluation.rollouts import Decoding
     from latentmd.model.propagator import Propagator
     from latentmd.systems.protocol import Protocol
@@ -84,7 +87,12 @@ class Relaxed:
 
 
 def engine_metrics(
-    propagator: Propagator, context: Any, protocol: Protocol, frames: Floats, decoded: Floats, tick: Tick = silent
+    propagator: Propagator,
+    context: openmm.Context,
+    protocol: Protocol,
+    frames: Floats,
+    decoded: Floats,
+    tick: Tick = silent,
 ) -> list[Metric]:
     """Energy head against the engine on held-out frames, and engine energies of decoded frames, raw and relaxed.
 
@@ -130,7 +138,7 @@ def _spread(frames: Floats, count: int) -> Floats:
     return np.asarray(frames[np.linspace(0, len(frames) - 1, min(len(frames), count)).astype(int)])
 
 
-def _head_metrics(propagator: Propagator, context: Any, frames: Floats) -> list[Metric]:
+def _head_metrics(propagator: Propagator, context: openmm.Context, frames: Floats) -> list[Metric]:
     energies, forces = np.empty(len(frames)), np.empty(np.shape(frames))
     for i, frame in enumerate(frames):
         context.setPositions(np.asarray(frame, dtype=np.float64))
@@ -148,7 +156,7 @@ def _head_metrics(propagator: Propagator, context: Any, frames: Floats) -> list[
     ]
 
 
-def engine_energies(context: Any, frames: Floats) -> Floats:
+def engine_energies(context: openmm.Context, frames: Floats) -> Floats:
     """Potential energies of frames (frames, atoms, 3) nm in an OpenMM Context, kJ/mol."""
     energies = np.empty(len(frames))
     for i, frame in enumerate(frames):
@@ -158,7 +166,7 @@ def engine_energies(context: Any, frames: Floats) -> Floats:
 
 
 def relax(
-    context: Any, protocol: Protocol, frames: Floats, highest: float, target: float, tick: Tick = silent
+    context: openmm.Context, protocol: Protocol, frames: Floats, highest: float, target: float, tick: Tick = silent
 ) -> Relaxed:
     """Relax structures as before the MD of an alternation: minimise those above MD's range, then move all by MD.
 
@@ -194,7 +202,7 @@ def relax(
     return Relaxed(before, after, minimised)
 
 
-def reconstruction_metrics(decoding: Decoding, frames: Floats, topology: Any) -> list[Metric]:
+def reconstruction_metrics(decoding: Decoding, frames: Floats, topology: mdtraj.Topology) -> list[Metric]:
     """decode(encode(x)) against x on held-out frames: torsions, heavy-atom RMSD, (phi, psi) JS distance, invariance.
 
     Args:
@@ -233,7 +241,7 @@ def reconstruction_metrics(decoding: Decoding, frames: Floats, topology: Any) ->
     return rows
 
 
-def _rotor_errors(topology: Any, frames: Floats, decoded: Floats) -> list[Metric]:
+def _rotor_errors(topology: mdtraj.Topology, frames: Floats, decoded: Floats) -> list[Metric]:
     """Mean error of the worst rotor of equivalent hydrogens (CH3, NH3+), modulo 120 degrees.
 
     The torsion of one hydrogen is compared, and which of the three it decodes to is arbitrary: the error includes how

@@ -6,16 +6,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latentmd.analysis.features import EvaluationError, FeatureSet
+from latentmd.analysis.metric import Document
 from latentmd.arrays import Floats
 from latentmd.io.formats import trajectories_in
 from latentmd.units import format_time
 
 if TYPE_CHECKING:
+    import mdtraj
+
     from latentmd.model.propagator import Propagator
 
 _NS_PER_DAY = 86400 / 1000  # ns/day in one ps/s
@@ -69,7 +72,7 @@ def check_baselines(settings: EvaluationSettings, known: Sequence[str]) -> None:
         raise EvaluationError(f"no baseline is called {unknown[0]!r}; there are {', '.join(known)}")
 
 
-def in_order_of(propagator: Propagator, topology: Any, structure: Floats, top: str | Path) -> Propagator:
+def in_order_of(propagator: Propagator, topology: mdtraj.Topology, structure: Floats, top: str | Path) -> Propagator:
     """A model with its atoms in the order of a file's.
 
     Args:
@@ -158,7 +161,7 @@ def run_record(files: Sequence[Path]) -> RunRecord:
     )
 
 
-def _summary(folder: Path) -> dict[str, Any] | None:
+def _summary(folder: Path) -> Document | None:
     try:
         content = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

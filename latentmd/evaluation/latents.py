@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latentmd.analysis import features, representation
 from latentmd.analysis.features import EvaluationError, FeatureSpec
-from latentmd.analysis.metric import Metric
+from latentmd.analysis.metric import Document, Metric
 from latentmd.arrays import Floats
 from latentmd.evaluation.inputs import in_order_of, trajectory_files
 from latentmd.io.folder import results_folder
@@ -207,7 +207,7 @@ def latents(
     settings: LatentSettings = LatentSettings(),
     overwrite: bool = False,
     progress: Progress = quiet,
-) -> dict[str, Any]:
+) -> Document:
     """Encode trajectories and describe the latent: rank, probes, VAMP-2 beside rivals, PCA and UMAP.
 
     The first half of the runs (of the one run's frames) fits the probes and rivals, the second half scores them.
@@ -281,9 +281,7 @@ def _energy_probe(train: Encoded, test: Encoded, energy: Sequence[Floats]) -> Me
     return Metric("linear probe R2 of the energy, all axes", _GROUP, float(score[0]), note=note)
 
 
-def _write(
-    folder: Path, document: dict[str, Any], whole: Encoded, energy: Floats, spec: FeatureSpec, seed: int
-) -> None:
+def _write(folder: Path, document: Document, whole: Encoded, energy: Floats, spec: FeatureSpec, seed: int) -> None:
     pick = np.unique(np.linspace(0, len(energy) - 1, min(len(energy), _SCATTER)).astype(int))
     colours = _colours(whole, energy, spec, document["interval_ps"], pick)
     maps, notes = _maps(whole, pick, seed)
@@ -328,7 +326,7 @@ def _halves(runs: list[Floats], lag: int) -> tuple[list[Floats], list[Floats]]:
     return halves
 
 
-def _colours(whole: Encoded, energy: Floats, spec: FeatureSpec, interval: float, pick: Floats) -> dict[str, Any]:
+def _colours(whole: Encoded, energy: Floats, spec: FeatureSpec, interval: float, pick: Floats) -> Document:
     """What colours the points: by label the values, the colour map and its limits."""
     values = np.concatenate(whole.values)[pick]
     times = np.concatenate([interval * np.arange(len(z)) / 1000 for z in whole.slow])
@@ -364,7 +362,7 @@ def _umap(points: Floats, seed: int) -> Floats:
     return np.asarray(umap.UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(points))
 
 
-def _scatter(xy: Floats, colours: dict[str, Any]) -> bytes:
+def _scatter(xy: Floats, colours: Document) -> bytes:
     made, axes = figures.figure(1, len(colours), width=2.9, height=2.6)
     for axis, (label, (values, name, limits)) in zip(axes, colours.items(), strict=True):
         low, high = limits or (None, None)

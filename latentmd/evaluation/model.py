@@ -13,7 +13,7 @@ import numpy as np
 
 from latentmd.analysis import features
 from latentmd.analysis.features import EvaluationError, FeatureSet
-from latentmd.analysis.metric import Evaluation, Metric
+from latentmd.analysis.metric import Document, Evaluation, Metric
 from latentmd.analysis.reference import ReferenceModel, check_length
 from latentmd.arrays import Floats
 from latentmd.evaluation import baselines, frames, latents, rollouts
@@ -309,7 +309,7 @@ class _ModelEvaluation:
             )
         return notes
 
-    def _additions(self, curves: dict[str, AccuracyCurve]) -> dict[str, Any]:
+    def _additions(self, curves: dict[str, AccuracyCurve]) -> Document:
         """Entries of evaluation.json that only an evaluation of a model has."""
         return {
             "seeds": {"rollouts": [self.settings.seed + k for k in range(self.settings.seeds)]},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,11 +18,14 @@ from latentmd.report import figures, markup, record
 from latentmd.report import page as report
 from latentmd.report.viewer import View
 
+if TYPE_CHECKING:
+    import mdtraj
+
 _RESIDUES = 12  # whose (phi, psi) planes are drawn
 
 
 def write(
-    result: Evaluation, model: ReferenceModel, comparison: Comparison, topology: Any, folder: Path,
+    result: Evaluation, model: ReferenceModel, comparison: Comparison, topology: mdtraj.Topology, folder: Path,
     extra: Sequence[report.Section] = (),
 ) -> None:  # fmt: skip
     """Write evaluation.json and evaluation.html into a folder.

@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd import interpreter
+from latentmd.analysis.metric import Document
 from latentmd.replicas.choice import unsupported
 from latentmd.replicas.engine import ReplicaEngine
 from latentmd.report import figures, tables
 
 if TYPE_CHECKING:
+    import openmm
+    from rich.table import Table
+
     from latentmd.systems.molecule import Molecule
 
 REPLICA_MD = "plain MD, replica engine"
@@ -46,7 +50,7 @@ class Rate:
     calls: int
 
 
-def rate(call: Callable[[], Any], seconds: float = 0.6, repeats: int = 3) -> Rate:
+def rate(call: Callable[[], object], seconds: float = 0.6, repeats: int = 3) -> Rate:
     """Time a call: once to warm up, then in `repeats` stretches that share `seconds`.
 
     Args:
@@ -96,7 +100,7 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def operations(call: Callable[[], Any]) -> float:
+def operations(call: Callable[[], object]) -> float:
     """Floating-point operations in the matrix products of one call (torch's counter), in GFLOP."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -183,7 +187,7 @@ class Row:
         return cls(name, size, math.nan, unit, low=math.nan, high=math.nan, note=reason)
 
 
-def table(rows: Sequence[Row]) -> Any:
+def table(rows: Sequence[Row]) -> Table:
     """The rows as a rich table."""
     from rich.table import Table
 
@@ -199,7 +203,7 @@ def table(rows: Sequence[Row]) -> Any:
     return made
 
 
-def scan_table(scan: Sequence[dict[str, Any]]) -> Any:
+def scan_table(scan: Sequence[Document]) -> Table:
     """Cost against atoms as a rich table: one row per size, a dash where it was not timed."""
     from rich.table import Table
 
@@ -212,7 +216,7 @@ def scan_table(scan: Sequence[dict[str, Any]]) -> Any:
     return made
 
 
-def plot(rows: Sequence[Row], scan: Sequence[dict[str, Any]]) -> bytes:
+def plot(rows: Sequence[Row], scan: Sequence[Document]) -> bytes:
     """Simulated time per second of each way, by walkers, and cost against atoms, as PNG."""
     made, axes = figures.figure(1, 2, width=4.6, height=3.2)
     by_name: dict[str, list[tuple[int, float]]] = {}
@@ -325,7 +329,7 @@ def per_core(
     return SpeedComparison(len(engine.positions[0]), replicas, engine.variant, own, openmm=openmm, ratio=spread)
 
 
-def run_steps(context: Any, steps: int) -> None:
+def run_steps(context: openmm.Context, steps: int) -> None:
     """Advance an OpenMM Context and wait, where its platform is asynchronous."""
     context.getIntegrator().step(steps)
     context.getState()

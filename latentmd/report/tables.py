@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latentmd.analysis.metric import SHARE, Metric
 from latentmd.units import percent
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _BASELINES_PER_TABLE = 3  # fits a terminal of 80 columns
 GROUPS = ("distribution", "thermodynamics", "kinetics", "sampling", "structure", "energy", "model", "representation")
@@ -119,7 +122,7 @@ def seed_summary(metric: Metric) -> tuple[str, str, str]:
     return cell(mean, metric.unit), interval(mean - half, mean + half, metric.unit), each
 
 
-def _seed_table(metrics: Sequence[Metric]) -> Any:
+def _seed_table(metrics: Sequence[Metric]) -> Table:
     from rich.table import Table
 
     made = Table(title="Seeds of the rollouts (interval of the mean: Student's t)", title_justify="left")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from latentmd.analysis.metric import Document
 from latentmd.arrays import Floats
 from latentmd.molecule.checks import topology_arrays
 
@@ -29,7 +30,7 @@ class View:
     sets: Sequence[tuple[str, Floats, Floats]]
 
 
-def view_data(view: View) -> dict[str, Any]:
+def view_data(view: View) -> Document:
     """The view as viewer.js reads it: atoms as 3Dmol.js names their properties, coordinates in angstrom."""
     symbols, bonds = topology_arrays(view.topology)
     chosen, style = shown_atoms(view.topology, symbols)
@@ -70,7 +71,7 @@ def shown_atoms(topology: Any, symbols: Sequence[str]) -> tuple[list[int], str]:
     return [i for i in backbone if atoms[i].name == "CA"], "trace"
 
 
-def _frames(name: str, frames: Floats, times: Floats) -> dict[str, Any]:
+def _frames(name: str, frames: Floats, times: Floats) -> Document:
     """Up to 150 frames, superposed on the first, in angstrom to two places."""
     from latentmd.molecule.geometry import superposed
 
