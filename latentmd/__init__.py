@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from latentmd.sampling.paths.inpaint import inpaint as inpaint
     from latentmd.sampling.paths.run import paths as paths
     from latentmd.sampling.paths.upsample import upsample as upsample
-    from latentmd.sampling.rollout.data_set import md_data_set as md_data_set
-    from latentmd.sampling.rollout.md import md as md
     from latentmd.sampling.sample import load as load
     from latentmd.sampling.sample import simulate as simulate
+    from latentmd.sampling.walkers.data_set import md_data_set as md_data_set
+    from latentmd.sampling.walkers.md import md as md
     from latentmd.systems.builder import build as build
     from latentmd.training.paths import train_paths as train_paths
     from latentmd.training.peptides.finetune import finetune as finetune
@@ -56,8 +56,8 @@ _HOMES = {
     "inpaint": "latentmd.sampling.paths.inpaint",
     "latents": "latentmd.evaluation.latents",
     "load": "latentmd.sampling.sample",
-    "md": "latentmd.sampling.rollout.md",
-    "md_data_set": "latentmd.sampling.rollout.data_set",
+    "md": "latentmd.sampling.walkers.md",
+    "md_data_set": "latentmd.sampling.walkers.data_set",
     "paths": "latentmd.sampling.paths.run",
     "simulate": "latentmd.sampling.sample",
     "train": "latentmd.training.train",

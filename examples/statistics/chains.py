@@ -24,8 +24,8 @@ from latentmd.sampling.metropolis.ladders import Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.pilot import Choice, Scatter, peptide_structures, pilot, scatter
 from latentmd.sampling.metropolis.populations import populations
 from latentmd.sampling.metropolis.wells import Well, turns_of, wells
-from latentmd.sampling.preparation import minimised
-from latentmd.sampling.scheduler import Serial
+from latentmd.sampling.run.preparation import minimised
+from latentmd.sampling.run.scheduler import Serial
 from latentmd.systems.builder import Protocol, build
 
 LENGTH = 100  # sweeps of a stretch

@@ -24,7 +24,7 @@ from latentmd.sampling.metropolis.settings import ChainsRequest
 
 def sample(folder: Path) -> None:
     """Begin the run or go on with it, to its end."""
-    chains(options.pdb, ChainsRequest(folder, precision=options.precision, processes=1, seed=3, resume=True))
+    chains(options.pdb, ChainsRequest(out=folder, precision=options.precision, processes=1, seed=3, resume=True))
 
 
 def run(folder: Path, seconds: float | None) -> bool:

@@ -24,8 +24,8 @@ from latentmd.molecule.torsions import rotatable_torsions, torsion_name
 from latentmd.replicas.choice import replica_engine
 from latentmd.sampling.metropolis.ladders import Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.pilot import peptide_structures, pilot
-from latentmd.sampling.preparation import minimised
-from latentmd.sampling.scheduler import Serial
+from latentmd.sampling.run.preparation import minimised
+from latentmd.sampling.run.scheduler import Serial
 from latentmd.systems.builder import Protocol, build
 
 BINS, SWEEPS, REPLICAS, STEPS = 36, 20, 16, 250

@@ -16,7 +16,7 @@ import click
 from latentmd.units import format_time, parse_time
 
 if TYPE_CHECKING:
-    from latentmd.sampling.rollout.run import RunResult
+    from latentmd.sampling.walkers.run import RunResult
 
 INTERRUPTED = 130  # exit code after Ctrl-C or SIGTERM
 
@@ -163,7 +163,7 @@ def interrupted(message: object) -> NoReturn:
 def run_errors() -> Iterator[None]:
     """Turn errors of a run into exit codes with one message: 2 for wrong input, 1 for a failed run, 130 for Ctrl-C."""
     from latentmd.io.atomic import OutputError
-    from latentmd.sampling.errors import RunError, RunInterrupted
+    from latentmd.sampling.run.stopping import RunError, RunInterrupted
 
     logger, echo = logging.getLogger("latentmd"), _Echo(logging.WARNING)
     logger.addHandler(echo)

@@ -69,8 +69,8 @@ def md_command(files: tuple[Path, ...], scheduler: str | None, **options: Any) -
         return
     if scheduler is not None:
         raise click.UsageError("--scheduler runs the molecules of a data set; give several files or a folder")
-    from latentmd.sampling.clock import process_start
-    from latentmd.sampling.rollout.md import md
+    from latentmd.sampling.run.clock import process_start
+    from latentmd.sampling.walkers.md import md
 
     pdb = files[0]
     with run_errors():
@@ -83,7 +83,7 @@ def md_command(files: tuple[Path, ...], scheduler: str | None, **options: Any) -
 
 
 def _data_set(files: tuple[Path, ...], scheduler: str | None, options: dict[str, Any]) -> None:
-    from latentmd.sampling.rollout.data_set import md_data_set
+    from latentmd.sampling.walkers.data_set import md_data_set
     from latentmd.units import format_time
 
     with run_errors(), Display(picoseconds=True) as progress:

@@ -133,8 +133,8 @@ def simulate_command(pdb: Path, **options: Any) -> None:
     (minimised after a latent step, then moved by MD) or `md`. Chains write free_energy.html, metropolised.xtc,
     metropolised.npz, topology.pdb and summary.json, and all their frames weigh the same.
     """
-    from latentmd.sampling.clock import process_start
     from latentmd.sampling.metropolis.settings import ChainsResult
+    from latentmd.sampling.run.clock import process_start
     from latentmd.sampling.sample import simulate
 
     with run_errors():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentmd.sampling.models import OneMolecule, given_model, protocol_of
-from latentmd.sampling.preparation import minimised
+from latentmd.sampling.run.preparation import minimised
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from latentmd.model.manifest import Manifest
     from latentmd.model.peptide_file import PeptideManifest
     from latentmd.molecule.matching import Answer
-    from latentmd.sampling.preparation import Prepared
-    from latentmd.sampling.request import RolloutSettings
+    from latentmd.sampling.run.options import WalkerOptions
+    from latentmd.sampling.run.preparation import Prepared
     from latentmd.systems.builder import InputOptions, Molecule, Protocol
 
 #: File of a model of many molecules bound to the molecule of a run, in the run's folder.
@@ -278,7 +278,7 @@ def _sequence(molecule: Molecule) -> str:
     return "-".join(names[:10]) + ("-..." if len(names) > 10 else "")
 
 
-def check_conditions(s: RolloutSettings, model: Model) -> None:
+def check_conditions(s: WalkerOptions, model: Model) -> None:
     """Refuse a temperature, solvent or force field other than those of the training data.
 
     Raises:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time as clock
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,15 +15,17 @@ from latentmd.io.progress import Progress, quiet
 from latentmd.sampling.force_fields import refuse_force_field
 from latentmd.sampling.metropolis.chains import chains
 from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsResult
-from latentmd.sampling.request import MODES, Mode, RolloutSettings, picoseconds
+from latentmd.sampling.run.options import MODES, Mode, RunOptions, WalkerOptions, picoseconds
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
-    from latentmd.sampling.rollout.run import RunResult
+    from latentmd.sampling.walkers.run import RunResult
     from latentmd.systems.builder import Molecule, Solvent
 
 Way = Literal["model", "chains", "md"]
+#: Options that only some modes have, as given; None where not given, times in ps.
+Given = Mapping[str, float | str | None]
 
 #: Wall time of exact chains where the user names none, seconds.
 DEFAULT_WALL = 600.0
@@ -71,7 +73,7 @@ logger = logging.getLogger(__name__)
 
 _WALKERS, _TIME, _SAVE_EVERY, _BURST = 16, 10_000.0, 100.0, 2.0  # defaults of walkers; times in ps
 _WALKERS_ONLY = ("walkers", "save_every", "cycle", "burst", "settle")
-_CHAINS_ONLY = ("scheduler",)
+_FIELDS = {"save_every": "interval"}  # of the options of walkers, where their names differ
 _RENAMED = {
     "alternate": "it is now --mode model",
     "hybrid": "bursts are gone, and exact chains are --mode chains",
@@ -114,34 +116,6 @@ def load(name_or_path: str | Path, device: str = "auto", *, topology: Any = None
     if x is None:
         raise ValueError("positions are missing: a model of many peptides reads from them which residues are L or D")
     return Propagator(bound_bundle(topology, x, name_or_path), device)
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of `simulate`, which documents them; None where not given, times in ps."""
-
-    pdb: Path
-    model: str | None
-    mode: Mode | None
-    time: float | None
-    wall: float | None
-    walkers: int | None
-    save_every: float | None
-    cycle: float | None
-    burst: float | None
-    settle: bool | None
-    temperature: float | None
-    solvent: Solvent | None
-    force_field: tuple[str, ...]
-    seed: int
-    device: str
-    processes: int | None
-    scheduler: str | None
-    out: Path | None
-    overwrite: bool
-    resume: bool
-    inputs: InputOptions
-    begun: float
 
 
 def simulate(
@@ -194,122 +168,88 @@ def simulate(
         RunError: the run failed.
         RunInterrupted: Ctrl-C.
     """
-    options = Options(
-        pdb=Path(pdb), model=None if model is None else str(model), mode=mode, time=_ps(time), wall=wall,
-        walkers=walkers, save_every=_ps(save_every), cycle=_ps(cycle), burst=_ps(burst), settle=settle,
-        temperature=temperature, solvent=solvent, force_field=tuple(force_field), seed=seed, device=device,
-        processes=processes, scheduler=scheduler, out=None if out is None else Path(out), overwrite=overwrite,
-        resume=resume, inputs=inputs, begun=clock.monotonic() if begun is None else begun,
+    run = RunOptions(
+        out=Path(out or f"{Path(pdb).stem}-latentmd"), overwrite=overwrite, resume=resume,
+        model=None if model is None else str(model), device=device, temperature=temperature, solvent=solvent,
+        force_field=tuple(force_field), inputs=inputs, seed=seed, processes=processes, scheduler=scheduler, wall=wall,
+        begun=clock.monotonic() if begun is None else begun,
     )  # fmt: skip
-    return _run(options, progress or quiet)
+    given: Given = {
+        "time": _ps(time), "walkers": walkers, "save_every": _ps(save_every), "cycle": _ps(cycle),
+        "burst": _ps(burst), "settle": settle, "scheduler": scheduler, "out": None if out is None else str(out),
+    }  # fmt: skip
+    return _run(Path(pdb), run, mode, given, progress or quiet)
+
+
+def _run(pdb: Path, run: RunOptions, asked: Mode | None, given: Given, report: Progress) -> RunResult | ChainsResult:
+    refuse_force_field(pdb, run.inputs, run.force_field)
+    mode, built = _choose(pdb, run, asked, given)
+    _refuse_unused(given, mode, asked)
+    if mode == "chains":
+        device = "cpu" if run.device == "auto" else run.device
+        wall = DEFAULT_WALL if run.wall is None and asked is None else run.wall
+        out = run.out if given["out"] else Path(f"{pdb.stem}-chains")
+        return chains(pdb, ChainsRequest(**vars(replace(run, out=out, device=device, wall=wall))), built, report)
+    from latentmd.sampling.walkers.run import execute
+    from latentmd.sampling.walkers.simulate import simulate_plan
+
+    return execute(simulate_plan(pdb, _walkers(run, mode, given), built), report)
 
 
 def _ps(value: str | float | None) -> float | None:
     return None if value is None else picoseconds(value)
 
 
-def _run(o: Options, report: Progress) -> RunResult | ChainsResult:
-    refuse_force_field(o.pdb, o.inputs, o.force_field)
-    mode, built = _choose(o)
-    if mode == "chains":
-        _refuse(o, ("time", *_WALKERS_ONLY), mode)
-        return chains(o.pdb, _chains_request(o), built, report)
-    _refuse(o, _CHAINS_ONLY if mode != "md" else (*_CHAINS_ONLY, "settle"), mode)
-    from latentmd.sampling.rollout.run import execute
-    from latentmd.sampling.rollout.simulate import simulate_plan
-
-    return execute(simulate_plan(o.pdb, _rollout_settings(o, mode), built), report)
+def _walkers(run: RunOptions, mode: Mode, given: Given) -> WalkerOptions:
+    """Options of walkers, with the defaults of `simulate` where nothing was given."""
+    found = {_FIELDS.get(name, name): value for name, value in given.items() if name != "out" and value is not None}
+    found = {"time": _TIME, "interval": _SAVE_EVERY, "walkers": _WALKERS} | found
+    endless = mode == "md" and given["time"] is None and run.wall is None
+    shared = vars(replace(run, wall=DEFAULT_WALL if endless else run.wall))
+    return WalkerOptions(**(shared | found), mode=mode, closer=mode == "md" and given["save_every"] is None)
 
 
-def _chains_request(o: Options) -> ChainsRequest:
-    return ChainsRequest(
-        out=o.out or Path(f"{o.pdb.stem}-chains"),
-        wall=DEFAULT_WALL if o.wall is None and o.mode is None else o.wall,
-        seed=o.seed,
-        model=o.model,
-        device="cpu" if o.device == "auto" else o.device,
-        temperature=o.temperature,
-        solvent=o.solvent,
-        force_field=o.force_field,
-        scheduler=o.scheduler,
-        processes=o.processes,
-        resume=o.resume,
-        overwrite=o.overwrite,
-        inputs=o.inputs,
-        begun=o.begun,
-    )
-
-
-def _rollout_settings(o: Options, mode: Mode) -> RolloutSettings:
-    return RolloutSettings(
-        mode=mode,
-        time=_TIME if o.time is None else o.time,
-        interval=_SAVE_EVERY if o.save_every is None else o.save_every,
-        walkers=_WALKERS if o.walkers is None else o.walkers,
-        seed=o.seed,
-        processes=o.processes,
-        out=o.out or Path(f"{o.pdb.stem}-latentmd"),
-        overwrite=o.overwrite,
-        resume=o.resume,
-        model=o.model,
-        device=o.device,
-        temperature=o.temperature,
-        solvent=o.solvent,
-        force_field=o.force_field,
-        cycle=o.cycle,
-        burst=_BURST if o.burst is None else o.burst,
-        settle=o.settle is not False,
-        inputs=o.inputs,
-        wall=DEFAULT_WALL if mode == "md" and o.time is None and o.wall is None else o.wall,
-        begun=o.begun,
-        closer=mode == "md" and o.save_every is None,
-    )
-
-
-def _choose(o: Options) -> tuple[Mode, Molecule | None]:
+def _choose(pdb: Path, run: RunOptions, mode: Mode | None, given: Given) -> tuple[Mode, Molecule | None]:
     """The mode asked for or the one that suits the molecule, and the molecule where it was built for that."""
-    if o.mode in _RENAMED:
-        raise ValueError(f"--mode is {o.mode!r}: {_RENAMED[o.mode]}")
-    if o.mode is not None and o.mode not in MODES:
-        raise ValueError(f"--mode is {o.mode!r}; expected one of {', '.join(MODES)}")
-    if o.mode is not None:
-        return o.mode, None
-    if o.model is not None or o.solvent == "explicit":
+    if mode in _RENAMED:
+        raise ValueError(f"--mode is {mode!r}: {_RENAMED[mode]}")
+    if mode is not None:
+        if mode not in MODES:
+            raise ValueError(f"--mode is {mode!r}; expected one of {', '.join(MODES)}")
+        return mode, None
+    if run.model is not None or run.solvent == "explicit":
         return "model", None
     from latentmd.systems.builder import Protocol, build
 
-    molecule = build(o.pdb, Protocol(o.solvent or "implicit", o.force_field, inputs=o.inputs))
-    facts = _facts(o, molecule)
-    mode, reason = choose(facts)
+    molecule = build(pdb, Protocol(run.solvent or "implicit", run.force_field, inputs=run.inputs))
+    facts = _facts(pdb, run, molecule, any(given[name] is not None for name in ("time", *_WALKERS_ONLY)))
+    chosen, reason = choose(facts)
     if facts.uncovered:
         logger.warning("%s", reason)
-    return mode, molecule
+    return chosen, molecule
 
 
-def _facts(o: Options, molecule: Molecule) -> Facts:
+def _facts(pdb: Path, run: RunOptions, molecule: Molecule, trajectories: bool) -> Facts:
     """What the rule looks at."""
     from latentmd.sampling.metropolis.run import unsuitable
     from latentmd.sampling.models import ManyMolecules, UncoveredError, bundled_model
 
-    trajectories = any(getattr(o, name) is not None for name in ("time", *_WALKERS_ONLY))
     try:
-        model = bundled_model(molecule, o.pdb, o.temperature)
+        model = bundled_model(molecule, pdb, run.temperature)
     except UncoveredError as error:
-        return Facts(error.reason, unsuitable(molecule), trajectories=trajectories)
-    if isinstance(model, ManyMolecules) and o.wall is not None:
+        return Facts(error.reason, unsuitable(molecule), trajectories)
+    if isinstance(model, ManyMolecules) and run.wall is not None:
         reason = f"{model.name} is a model of many peptides, and --wall asks for exact statistics of this one"
-        return Facts(reason, unsuitable(molecule), trajectories=trajectories)
-    return Facts("", "", trajectories=trajectories)
+        return Facts(reason, unsuitable(molecule), trajectories)
+    return Facts("", "", trajectories)
 
 
-def _refuse(o: Options, unused: Sequence[str], mode: str) -> None:
-    """Refuse settings that a mode has no use for."""
-    chosen = f"--mode {mode}" if o.mode is not None else f"--mode {mode}, which was chosen since none was given"
+def _refuse_unused(given: Given, mode: Mode, asked: Mode | None) -> None:
+    """Refuse options that a mode has no use for."""
+    unused = {"chains": ("time", *_WALKERS_ONLY), "md": ("scheduler", "settle")}.get(mode, ("scheduler",))
     for name in unused:
-        if getattr(o, name) is not None:
-            fitting = (
-                "--mode chains" if name in _CHAINS_ONLY else f"--mode model{' or' if mode == 'md' else ','} latent"
-            )
-            fitting += "" if name in _CHAINS_ONLY or mode == "md" else " or md"
+        if given[name] is not None:
+            chosen = f"--mode {mode}" + ("" if asked is not None else ", which was chosen since none was given")
+            fitting = {"scheduler": "chains", "settle": "model or latent"}.get(name, "model, latent or md")
             option = name.replace("_", "-")
-            raise ValueError(f"--{option} has no meaning with {chosen}; leave it out, or ask for {fitting}")
+            raise ValueError(f"--{option} has no meaning with {chosen}; leave it out, or ask for --mode {fitting}")

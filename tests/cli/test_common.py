@@ -9,7 +9,7 @@ import click
 import pytest
 
 from latentmd.cli.common import INTERRUPTED, BadInput, Time, WallTime, run_errors, speed_line
-from latentmd.sampling.errors import RunError, RunInterrupted
+from latentmd.sampling.run.stopping import RunError, RunInterrupted
 
 
 def test_times_are_picoseconds_and_wall_times_seconds() -> None:

@@ -95,7 +95,7 @@ def test_the_rule_sees_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.Mo
         asked.append(plan)
         raise ValueError("enough")
 
-    monkeypatch.setattr("latentmd.sampling.rollout.run.execute", execute)
+    monkeypatch.setattr("latentmd.sampling.walkers.run.execute", execute)
     out = str(tmp_path / "run")
     options = ("--time", "1ns", "--out", out)
     result = latentmd("simulate", str(MOLECULES / "chignolin.pdb"), *options)

@@ -64,7 +64,7 @@ ENTRY_POINTS = {
     "latentmd/sampling/paths/inpaint.py:inpaint",
     "latentmd/sampling/paths/run.py:paths",
     "latentmd/sampling/paths/upsample.py:upsample",
-    "latentmd/sampling/rollout/md.py:md",
+    "latentmd/sampling/walkers/md.py:md",
     "latentmd/sampling/sample.py:simulate",
     "latentmd/training/paths.py:train_paths",
     "latentmd/training/train.py:train",
@@ -73,7 +73,6 @@ ENTRY_POINTS = {
 TOO_MANY = {
     "latentmd/core/paths/masked.py:__init__",
     "latentmd/core/steps/torsions.py:__init__",
-    "latentmd/sampling/rollout/md.py:md_request",
     "latentmd/training/loop.py:__init__",
     "latentmd/training/peptides/finetune.py:finetune",
     "latentmd/training/peptides/run.py:write_model",
@@ -92,9 +91,9 @@ MIXED = {
     "latentmd/sampling/paths/run.py:_summary",
     "latentmd/sampling/paths/run.py:_write_paths",
     "latentmd/sampling/paths/upsample.py:_parts",
-    "latentmd/sampling/rollout/simulate.py:_alternating",
-    "latentmd/sampling/rollout/simulate.py:_latent",
-    "latentmd/sampling/worker.py:_do",
+    "latentmd/sampling/walkers/simulate.py:_alternating",
+    "latentmd/sampling/walkers/simulate.py:_latent",
+    "latentmd/sampling/run/worker.py:_do",
     "systems/connections.py:_checked",
 }
 

@@ -86,8 +86,9 @@ FLOORS = [
     {"systems", "integrators", "replicas"},
     {"report"},
     {"evaluation"},
+    {"sampling.run"},
     {"sampling", "training"},
-    {"sampling.metropolis", "sampling.paths", "sampling.rollout"},
+    {"sampling.metropolis", "sampling.paths", "sampling.walkers"},
     {"sampling.sample"},
     {"worlds"},
     {"cli"},
@@ -188,6 +189,6 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_simulate_leaves_training_packages_alone() -> None:
     loaded = _loaded(
-        "import latentmd.sampling.rollout.simulate, latentmd.model.propagator, latentmd.integrators.openmm_integrator"
+        "import latentmd.sampling.walkers.simulate, latentmd.model.propagator, latentmd.integrators.openmm_integrator"
     )
     assert not loaded & {"lightning", "deeptime", "sklearn"}

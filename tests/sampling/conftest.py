@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from latentmd.sampling import clock as module
 from latentmd.sampling.metropolis import run as chains
+from latentmd.sampling.run import clock as module
 
 
 @dataclass

@@ -17,11 +17,11 @@ from latentmd.sampling.models import (
     protocol_of,
     reference_model,
 )
-from latentmd.sampling.request import RolloutSettings
+from latentmd.sampling.run.options import WalkerOptions
 from latentmd.systems.builder import Protocol, build
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
-SETTINGS = RolloutSettings("latent", 1.0, 1.0, 1, 0, processes=1, out=Path("x"), overwrite=False)
+SETTINGS = WalkerOptions(mode="latent", time=1.0, interval=1.0, walkers=1, out=Path("x"))
 
 
 def test_the_bundled_model_is_found_by_molecule(alanine: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 from latentmd.model.file import BundleError
 from latentmd.sampling import sample
 from latentmd.sampling.metropolis.settings import ChainsRequest
-from latentmd.sampling.request import RolloutSettings
+from latentmd.sampling.run.options import WalkerOptions
 from latentmd.sampling.sample import Facts, Way, choose, load, simulate
 
 ALANINE = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
@@ -22,13 +22,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Requests and settings that reach a way of sampling, which is not gone."""
     found: list[Any] = []
 
-    def plan(pdb: Path, settings: RolloutSettings, built: Any) -> Any:
+    def plan(pdb: Path, settings: WalkerOptions, built: Any) -> Any:
         found.append(settings)
         return SimpleNamespace()
 
     monkeypatch.setattr(sample, "chains", lambda pdb, request, *others: found.append(request))
-    monkeypatch.setattr("latentmd.sampling.rollout.simulate.simulate_plan", plan)
-    monkeypatch.setattr("latentmd.sampling.rollout.run.execute", lambda plan, report: None)
+    monkeypatch.setattr("latentmd.sampling.walkers.simulate.simulate_plan", plan)
+    monkeypatch.setattr("latentmd.sampling.walkers.run.execute", lambda plan, report: None)
     return found
 
 
@@ -41,7 +41,7 @@ def test_load_gives_a_propagator(ou_bundle: Path) -> None:
 def test_walkers_have_their_defaults(asked: list[Any]) -> None:
     simulate(ALANINE, model="m.pt")
     (settings,) = asked
-    assert isinstance(settings, RolloutSettings)
+    assert isinstance(settings, WalkerOptions)
     assert (settings.mode, settings.time, settings.interval, settings.walkers) == ("model", 10_000.0, 100.0, 16)
     assert settings.out == Path("alanine_dipeptide-latentmd") and settings.model == "m.pt"
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmd.io.progress import Progress, quiet
-from latentmd.sampling.clock import Budget
-from latentmd.sampling.errors import RunInterrupted, Stopped
 from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsResult, ChainsRun
-from latentmd.sampling.signals import stop_on_signals
+from latentmd.sampling.run.clock import Budget
+from latentmd.sampling.run.stopping import RunInterrupted, Stopped, stop_on_signals
 
 if TYPE_CHECKING:
     from latentmd.sampling.metropolis.folder import ChainsFolder
@@ -38,13 +37,12 @@ def chains(
         OutputError: the folder cannot be used.
         RunInterrupted: Ctrl-C or SIGTERM; resume goes on.
     """
-    from latentmd.io.folder import policy_of
     from latentmd.sampling.metropolis.folder import open_folder
     from latentmd.sampling.metropolis.run import check_suitable, sample_chains
     from latentmd.sampling.models import ManyMolecules, given_model
-    from latentmd.sampling.preparation import molecule_under, say_notes
-    from latentmd.sampling.processes import cores
-    from latentmd.sampling.scheduler import open_scheduler
+    from latentmd.sampling.run.preparation import molecule_under, say_notes
+    from latentmd.sampling.run.processes import cores
+    from latentmd.sampling.run.scheduler import open_scheduler
 
     model = None if request.model is None else given_model(request.model)
     if isinstance(model, ManyMolecules):
@@ -55,8 +53,7 @@ def chains(
     protocol = _protocol(request, model)
     with ExitStack() as held, stop_on_signals() as stop:
         try:
-            policy = policy_of(request.resume, request.overwrite)
-            folder, lock = open_folder(request.out, _record(source, request, protocol, model), policy)
+            folder, lock = open_folder(request.out, _record(source, request, protocol, model), request.policy)
             held.enter_context(lock)
             report("preparing")
             molecule = molecule_under(protocol, source, built)
@@ -76,7 +73,7 @@ def chains(
 def _protocol(asked: ChainsRequest, model: Model | None) -> Protocol:
     """Protocol of the chains; a model only proposes, so that it may come from other conditions."""
     from latentmd.sampling.models import protocol_of
-    from latentmd.sampling.preparation import check_protocol
+    from latentmd.sampling.run.preparation import check_protocol
     from latentmd.systems.builder import Protocol
 
     given = Protocol(temperature=TEMPERATURE) if model is None else protocol_of(model.manifest)
@@ -113,7 +110,7 @@ def _prepared(molecule: Molecule, folder: ChainsFolder, request: ChainsRequest, 
     from latentmd.molecule.checks import topology_arrays
     from latentmd.molecule.torsions import rotatable_torsions
     from latentmd.sampling.metropolis.folder import CHAINS
-    from latentmd.sampling.preparation import minimised
+    from latentmd.sampling.run.preparation import minimised
 
     kept = folder.made_once("molecule.npz", lambda: {"positions": minimised(molecule, "Reference")})
     folder.write_topology(molecule, kept["positions"])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.arrays import Floats
-from latentmd.sampling.clock import Deadline
 from latentmd.sampling.metropolis.populations import Populations, populations
 from latentmd.sampling.metropolis.wells import Well
+from latentmd.sampling.run.clock import Deadline
 from latentmd.systems.dynamics import advance
 
 if TYPE_CHECKING:

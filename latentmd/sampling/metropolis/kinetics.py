@@ -18,15 +18,15 @@ import numpy as np
 from latentmd.analysis.cells import k_means
 from latentmd.analysis.msm import fit_with_populations, transition_counts
 from latentmd.arrays import Bools, Floats, Ints
-from latentmd.sampling.clock import Deadline
 from latentmd.sampling.metropolis.folder import ChainsFolder
 from latentmd.sampling.metropolis.wells import recorded_torsions
-from latentmd.sampling.seeds import REVIEW, keyed_rng, keyed_seed
+from latentmd.sampling.run.clock import Deadline
+from latentmd.sampling.run.seeds import REVIEW, keyed_rng, keyed_seed
 
 if TYPE_CHECKING:
     from latentmd.sampling.metropolis.populations import Populations
     from latentmd.sampling.metropolis.settings import ChainsRun
-    from latentmd.sampling.scheduler import Scheduler
+    from latentmd.sampling.run.scheduler import Scheduler
     from latentmd.systems.builder import Molecule
 
 STARTS = 128  # bursts of one task

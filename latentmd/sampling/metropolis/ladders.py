@@ -12,11 +12,11 @@ from latentmd.molecule.bonds import neighbour_lists
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.checks import torsions as dihedrals
 from latentmd.molecule.torsions import acyclic_torsions, amide_torsions
-from latentmd.sampling.clock import Deadline
 from latentmd.sampling.metropolis.blocks import Block, BlockMove, Torsions, blocks_of
 from latentmd.sampling.metropolis.kernels import TorsionKernels
 from latentmd.sampling.metropolis.tempering import Chains, Counts, ladder
 from latentmd.sampling.metropolis.wells import recorded_torsions
+from latentmd.sampling.run.clock import Deadline
 from latentmd.units import GAS_CONSTANT
 
 if TYPE_CHECKING:

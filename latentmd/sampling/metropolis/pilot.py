@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.arrays import Doubles, Floats
-from latentmd.sampling.clock import Deadline
 from latentmd.sampling.metropolis.ladders import Piece, Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.tempering import Counts
-from latentmd.sampling.seeds import PLAN, keyed_rng, keyed_seed
+from latentmd.sampling.run.clock import Deadline
+from latentmd.sampling.run.seeds import PLAN, keyed_rng, keyed_seed
 from latentmd.systems.dynamics import advance
 
 if TYPE_CHECKING:
     from latentmd.sampling.metropolis.ladders import Plan
     from latentmd.sampling.metropolis.settings import ChainsRun
-    from latentmd.sampling.scheduler import Scheduler
+    from latentmd.sampling.run.scheduler import Scheduler
 
 SWEEPS = (60, 120)  # of the two stages of a pilot
 KERNELS = 160  # at each temperature

@@ -14,8 +14,6 @@ import numpy as np
 from latentmd.arrays import Floats
 from latentmd.io.atomic import write_npz, write_text
 from latentmd.io.writer import write_xtc
-from latentmd.sampling.clock import Deadline, SessionClock
-from latentmd.sampling.errors import Stopped
 from latentmd.sampling.metropolis import control, kinetics
 from latentmd.sampling.metropolis.control import SHARE
 from latentmd.sampling.metropolis.folder import ARRAYS, CHAINS, FRAMES, SUMMARY, SWEEPS, ChainsFolder, SegmentFiles
@@ -28,11 +26,13 @@ from latentmd.sampling.metropolis.populations import Populations, populations, u
 from latentmd.sampling.metropolis.schedule import Schedule
 from latentmd.sampling.metropolis.settings import ChainsResult, ChainsRun
 from latentmd.sampling.metropolis.wells import can_turn, turns_of, wells
-from latentmd.sampling.seeds import REVIEW, keyed_seed
+from latentmd.sampling.run.clock import Deadline, SessionClock
+from latentmd.sampling.run.seeds import REVIEW, keyed_seed
+from latentmd.sampling.run.stopping import Stopped
 from latentmd.units import format_wall
 
 if TYPE_CHECKING:
-    from latentmd.sampling.scheduler import Scheduler
+    from latentmd.sampling.run.scheduler import Scheduler
     from latentmd.systems.builder import Molecule
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from latentmd.sampling.clock import Budget, Deadline
+from latentmd.sampling.run.clock import Budget, Deadline
 
 _PILOT = 0.3  # most of what is left when the pilot begins
 _BESIDE = 0.1  # most of the whole for plain MD beside the chains, and again for the rates

@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmd.arrays import Floats, Ints
 from latentmd.io.progress import Progress, quiet
-from latentmd.sampling.clock import Budget
-from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
+from latentmd.sampling.run.clock import Budget
+from latentmd.sampling.run.options import RunOptions
 
 if TYPE_CHECKING:
-    from latentmd.systems.builder import Molecule, Solvent
+    from latentmd.systems.builder import Molecule
 
 
-@dataclass(frozen=True)
-class ChainsRequest:
-    """Settings of exact chains.
+@dataclass(frozen=True, kw_only=True)
+class ChainsRequest(RunOptions):
+    """Options of exact chains.
 
     Attributes:
-        out: output folder.
-        wall: budget of wall time in seconds, over all sessions of the run; None for no limit.
-        seed: decides all randomness.
         precision: standard error of every state's free energy at which a run is converged, kT.
-        model: name or path of a model whose structures are the first kernels; None for the bundled model of peptides.
-        device: of the model.
-        temperature, solvent, force_field: kelvin, kind and OpenMM XML files; None or empty for the model's.
-        scheduler: address of a Dask scheduler; this machine where None.
-        processes: worker processes on this machine; one per core where None.
-        resume: go on with the run in `out`.
-        overwrite: replace the run in `out`.
-        inputs: choices where the file of the molecule leaves one.
-        begun: when this session began, of `time.monotonic`.
-
-    Raises:
-        ValueError: the budget is not positive.
     """
 
-    out: Path
-    wall: float | None = None
-    seed: int = 0
     precision: float = 0.25
-    model: str | None = None
     device: str = "cpu"
-    temperature: float | None = None
-    solvent: Solvent | None = None
-    force_field: tuple[str, ...] = ()
-    scheduler: str | None = None
-    processes: int | None = None
-    resume: bool = False
-    overwrite: bool = False
-    inputs: InputOptions = DEFAULT_INPUTS
-    begun: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        if self.wall is not None and self.wall <= 0:
-            raise ValueError(f"--wall is {self.wall:g} s; expected more than 0")
 
 
 @dataclass

@@ -17,7 +17,7 @@ from latentmd.molecule.checks import StructureTemplate, check_frames
 from latentmd.sampling.paths.moves import Partition, moves_of
 from latentmd.sampling.paths.relax import relax
 from latentmd.sampling.paths.request import model_of
-from latentmd.sampling.seeds import numbered_streams
+from latentmd.sampling.run.seeds import numbered_streams
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator

@@ -17,51 +17,34 @@ from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Floats
 from latentmd.io.atomic import replacing, write_bytes, write_json
-from latentmd.io.folder import Policy, RunFiles, claim_folder, policy_of
+from latentmd.io.folder import RunFiles, claim_folder
 from latentmd.io.pdb import write_pdb
 from latentmd.io.progress import Progress
 from latentmd.io.provenance import read_provenance, write_provenance
 from latentmd.io.writer import FrameWriter
 from latentmd.report import page as report_page
 from latentmd.report.viewer import View
-from latentmd.sampling.errors import RunError, Stopped
 from latentmd.sampling.paths.batch import KINDS
 from latentmd.sampling.paths.request import Subject
-from latentmd.sampling.processes import LocalProcesses, WorkerError, cores
-from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
+from latentmd.sampling.run.options import RunOptions
+from latentmd.sampling.run.processes import LocalProcesses, WorkerError, cores
+from latentmd.sampling.run.stopping import RunError, Stopped
 
 _VIEWED = 150  # frames in the 3-D view
 
 
-@dataclass(frozen=True)
-class FillRequest:
-    """Settings that both commands share.
+@dataclass(frozen=True, kw_only=True)
+class FillRequest(RunOptions):
+    """Options that both commands share.
 
     Attributes:
         trajectory, top: what is given, and a PDB file of its atoms.
         interval: ps between frames, for formats without times.
-        model: name or path; None for the bundled model that covers the molecule.
-        seed: decides all randomness, with the number of a part.
-        processes: worker processes; one per core where None.
-        out, overwrite, resume: output folder, and whether to replace the run in it or to go on with it.
-        inputs: choices where the file of the molecule leaves one.
     """
 
     trajectory: Path
     top: Path
     interval: float | None
-    model: str | None
-    seed: int
-    processes: int | None
-    out: Path
-    overwrite: bool = False
-    resume: bool = False
-    inputs: InputOptions = DEFAULT_INPUTS
-
-    @property
-    def policy(self) -> Policy:
-        """What to do with a run in the output folder."""
-        return policy_of(self.resume, self.overwrite)
 
 
 class Part(Protocol):

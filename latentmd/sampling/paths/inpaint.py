@@ -29,8 +29,8 @@ from latentmd.sampling.paths.graft import Graft, Told, ToldSteps, known_atoms, l
 from latentmd.sampling.paths.moves import CellChain, cell_chain, moves_of
 from latentmd.sampling.paths.plan import frames_of
 from latentmd.sampling.paths.request import subject_of
-from latentmd.sampling.request import picoseconds
-from latentmd.sampling.seeds import numbered_streams
+from latentmd.sampling.run.options import picoseconds
+from latentmd.sampling.run.seeds import numbered_streams
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 from latentmd.units import format_time, percent
 
@@ -153,7 +153,7 @@ def inpaint(
     """
     begin, report, path = clock.perf_counter(), progress or quiet, Path(trajectory)
     request = FillRequest(
-        path, Path(top), interval=None if interval is None else picoseconds(interval),
+        trajectory=path, top=Path(top), interval=None if interval is None else picoseconds(interval),
         model=None if model is None else str(model), seed=seed, processes=processes,
         out=Path(f"{path.stem}-inpaint") if out is None else Path(out), overwrite=overwrite, resume=resume,
         inputs=inputs,

@@ -12,12 +12,12 @@ import numpy as np
 from openmm import unit
 
 from latentmd.arrays import Doubles
-from latentmd.io.folder import Policy, policy_of
 from latentmd.molecule.matching import match
 from latentmd.sampling.models import Model, OneMolecule, bundled_model, given_model, protocol_of
 from latentmd.sampling.paths.relax import relax
-from latentmd.sampling.preparation import molecule_under
-from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
+from latentmd.sampling.run.options import RunOptions
+from latentmd.sampling.run.preparation import molecule_under
+from latentmd.systems.protocol import InputOptions
 
 if TYPE_CHECKING:
     from latentmd.model.manifest import Manifest
@@ -25,45 +25,28 @@ if TYPE_CHECKING:
     from latentmd.systems.builder import Molecule
 
 
-@dataclass(frozen=True)
-class PathsRequest:
-    """Settings of `latentmd paths`.
+@dataclass(frozen=True, kw_only=True)
+class PathsRequest(RunOptions):
+    """Options of `latentmd paths`.
 
     Attributes:
         pdbs: structures of the ends: both, the first, or none.
         origin, target: numbers from 1 of the states that stand for the ends without a structure.
-        model: name or path; None for the bundled model that covers the molecule.
         time, interval: of a path, and between its frames.
         count: paths.
-        seed: decides all randomness, with the number of a batch of paths.
-        processes: worker processes; one per core where None.
-        out, overwrite, resume: output folder, and whether to replace the run in it or to go on with it.
-        inputs: choices where the file of the molecule leaves one.
     """
 
     pdbs: tuple[Path, ...]
     origin: int | None
     target: int | None
-    model: str | None
     time: float
     interval: float
     count: int
-    seed: int
-    processes: int | None
-    out: Path
-    overwrite: bool = False
-    resume: bool = False
-    inputs: InputOptions = DEFAULT_INPUTS
 
     @property
     def frames(self) -> int:
         """Frames of a path after the first."""
         return round(self.time / self.interval)
-
-    @property
-    def policy(self) -> Policy:
-        """What to do with a run in the output folder."""
-        return policy_of(self.resume, self.overwrite)
 
 
 @dataclass(frozen=True)

@@ -24,14 +24,14 @@ from latentmd.io.folder import RunFiles, check_folder, claim_folder
 from latentmd.io.pdb import write_pdb
 from latentmd.io.progress import Progress, quiet
 from latentmd.io.provenance import read_provenance, write_provenance
-from latentmd.sampling.errors import RunError, Stopped
 from latentmd.sampling.paths.batch import KINDS, PathBatch, draw_batch, path_file
 from latentmd.sampling.paths.page import write_page
 from latentmd.sampling.paths.passages import Channel, Drawn, Passage, channels, passage, read_batches
 from latentmd.sampling.paths.plan import PathPlan, make_plan
 from latentmd.sampling.paths.request import PathsRequest
-from latentmd.sampling.processes import LocalProcesses, WorkerError, cores
-from latentmd.sampling.request import picoseconds
+from latentmd.sampling.run.options import picoseconds
+from latentmd.sampling.run.processes import LocalProcesses, WorkerError, cores
+from latentmd.sampling.run.stopping import RunError, Stopped
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 
 if TYPE_CHECKING:
@@ -220,9 +220,9 @@ def paths(
     name = None if model is None else str(model)
     stem = files[0].stem if files else Path(name or "model").stem
     request = PathsRequest(
-        files, origin, target, name, time=picoseconds(time), interval=picoseconds(every), count=count, seed=seed,
-        processes=processes, out=Path(f"{stem}-paths") if out is None else Path(out), overwrite=overwrite,
-        resume=resume, inputs=inputs,
+        pdbs=files, origin=origin, target=target, model=name, time=picoseconds(time), interval=picoseconds(every),
+        count=count, seed=seed, processes=processes, out=Path(f"{stem}-paths") if out is None else Path(out),
+        overwrite=overwrite, resume=resume, inputs=inputs,
     )  # fmt: skip
     return run_paths(request, progress or quiet)
 
@@ -231,8 +231,6 @@ def run_paths(request: PathsRequest, report: Progress) -> PathsResult:
     """Check a request and run it; arguments and errors as for `paths`."""
     begin = clock.perf_counter()
     check_folder(request.out, request.policy, FILES)
-    if request.processes is not None and request.processes < 1:
-        raise ValueError(f"--processes is {request.processes}; expected at least 1")
     report("preparing")
     plan = make_plan(request)
     with claim_folder(request.out, request.policy, FILES, plan.record()):

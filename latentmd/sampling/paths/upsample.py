@@ -27,8 +27,8 @@ from latentmd.sampling.paths.given import Given, fill_windows, read_given
 from latentmd.sampling.paths.plan import frames_of
 from latentmd.sampling.paths.relax import settle
 from latentmd.sampling.paths.request import Subject, subject_of
-from latentmd.sampling.request import picoseconds
-from latentmd.sampling.seeds import numbered_streams
+from latentmd.sampling.run.options import picoseconds
+from latentmd.sampling.run.seeds import numbered_streams
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 from latentmd.units import format_time
 
@@ -136,7 +136,7 @@ def upsample(
     """
     begin, report, path = clock.perf_counter(), progress or quiet, Path(trajectory)
     request = FillRequest(
-        path, Path(top), interval=None if interval is None else picoseconds(interval),
+        trajectory=path, top=Path(top), interval=None if interval is None else picoseconds(interval),
         model=None if model is None else str(model), seed=seed, processes=processes,
         out=Path(f"{path.stem}-upsample") if out is None else Path(out), overwrite=overwrite, resume=resume,
         inputs=inputs,

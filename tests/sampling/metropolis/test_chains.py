@@ -24,5 +24,5 @@ MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"
 )
 def test_refusals_write_nothing(options: dict[str, Any], reason: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=reason):
-        chains(MOLECULES / "alanine_dipeptide.pdb", ChainsRequest(tmp_path / "run", **options))
+        chains(MOLECULES / "alanine_dipeptide.pdb", ChainsRequest(out=tmp_path / "run", **options))
     assert not (tmp_path / "run").exists()

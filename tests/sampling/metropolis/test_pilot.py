@@ -16,7 +16,7 @@ from latentmd.sampling.metropolis.blocks import Torsions
 from latentmd.sampling.metropolis.ladders import Piece, Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.pilot import KERNELS, Scatter, block_weights, kernels, peptide_structures, scatter
 from latentmd.sampling.metropolis.tempering import Counts
-from latentmd.sampling.scheduler import Serial
+from latentmd.sampling.run.scheduler import Serial
 from latentmd.systems.builder import build
 from latentmd.systems.bundled import bundled
 

@@ -12,20 +12,20 @@ import mdtraj
 import numpy as np
 import pytest
 
-from latentmd.sampling.errors import RunInterrupted
 from latentmd.sampling.metropolis import folder, kinetics, ladders, pilot, schedule
 from latentmd.sampling.metropolis import populations as populations_module
 from latentmd.sampling.metropolis import run as chains
 from latentmd.sampling.metropolis.chains import chains as sample
 from latentmd.sampling.metropolis.run import check_suitable, review_from
 from latentmd.sampling.metropolis.settings import ChainsRequest
+from latentmd.sampling.run.stopping import RunInterrupted
 
 ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 ANYTHING, NOTHING = 1e9, 1e-9  # precisions in kT
 
 
 def run(out: Path, precision: float = ANYTHING, **options: Any) -> Any:
-    return sample(ALANINE, ChainsRequest(out, processes=1, precision=precision, seed=2, **options))
+    return sample(ALANINE, ChainsRequest(out=out, processes=1, precision=precision, seed=2, **options))
 
 
 @pytest.fixture(autouse=True)
@@ -155,7 +155,7 @@ def test_a_run_that_is_asked_to_stop_leaves_what_there_is(tmp_path: Path, monkey
 
 def test_what_was_changed_in_the_molecule_is_among_the_notes(tmp_path: Path, alanine: Any) -> None:
     note = "12 hydrogens made 3 amu heavy"
-    request = ChainsRequest(tmp_path / "run", processes=1, precision=ANYTHING, seed=2, temperature=350.0)
+    request = ChainsRequest(out=tmp_path / "run", processes=1, precision=ANYTHING, seed=2, temperature=350.0)
     found = sample(ALANINE, request, replace(alanine, notes=(note,)))
     assert found.summary["notes"] == [note] and note in (tmp_path / "run" / "free_energy.html").read_text()
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from latentmd.sampling.clock import Budget
 from latentmd.sampling.metropolis.schedule import Schedule
+from latentmd.sampling.run.clock import Budget
 
 
 @pytest.fixture

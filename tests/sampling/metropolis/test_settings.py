@@ -11,8 +11,8 @@ from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsResult
 
 def test_budgets_are_positive() -> None:
     with pytest.raises(ValueError, match="--wall is 0 s; expected more than 0"):
-        ChainsRequest(Path("out"), wall=0.0)
-    assert ChainsRequest(Path("out")).wall is None and ChainsRequest(Path("out"), wall=2.0).wall == 2.0
+        ChainsRequest(out=Path("out"), wall=0.0)
+    assert ChainsRequest(out=Path("out")).wall is None and ChainsRequest(out=Path("out"), wall=2.0).wall == 2.0
 
 
 def test_a_result_finds_its_files(tmp_path: Path) -> None:

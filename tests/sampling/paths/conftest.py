@@ -33,7 +33,7 @@ def path_plan(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     return make_plan(
         PathsRequest(
-            (), 1, 3, MODEL, time=60.0, interval=20.0, count=4, seed=5, processes=1,
+            pdbs=(), origin=1, target=3, model=MODEL, time=60.0, interval=20.0, count=4, seed=5, processes=1,
             out=tmp_path_factory.mktemp("planned"),
         )
     )  # fmt: skip

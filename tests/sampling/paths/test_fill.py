@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from latentmd.io.progress import quiet
-from latentmd.sampling.errors import RunError
 from latentmd.sampling.paths.fill import FillPlan, FillRequest, files_of, read_parts, run_fill
+from latentmd.sampling.run.stopping import RunError
 
 
 def _leave(folder: Path, number: int) -> SimpleNamespace:
@@ -30,7 +30,7 @@ def _plan(path_plan: Any, out: Path, parts: list[SimpleNamespace]) -> FillPlan:
     def fill(part: Any) -> int:
         raise OSError("disk full")
 
-    request = FillRequest(Path("a.xtc"), Path("a.pdb"), None, None, 0, processes=1, out=out)
+    request = FillRequest(trajectory=Path("a.xtc"), top=Path("a.pdb"), interval=None, processes=1, out=out)
     return FillPlan(
         "upsample", request, path_plan.subject, parts, fill, times=np.arange(2.0 * len(parts)),
         record={"command": "upsample"}, describe=lambda filled: ({"seen": len(filled.kinds)}, [], b"png"),
@@ -58,6 +58,8 @@ def test_a_part_that_fails_is_an_error_of_the_run(path_plan: Any, tmp_path: Path
     ("choice", "policy"), [({}, "new"), ({"resume": True}, "resume"), ({"overwrite": True}, "overwrite")]
 )
 def test_a_command_knows_its_files_and_what_to_do_with_them(choice: dict[str, bool], policy: str) -> None:
-    request = FillRequest(Path("a.xtc"), Path("a.pdb"), None, None, 0, processes=1, out=Path("out"), **choice)
+    request = FillRequest(
+        trajectory=Path("a.xtc"), top=Path("a.pdb"), interval=None, processes=1, out=Path("out"), **choice
+    )
     assert request.policy == policy
     assert "inpaint.xtc" in files_of("inpaint").patterns and "upsample.xtc" not in files_of("inpaint").patterns

@@ -1,0 +1,103 @@
+"""What a run is asked for: the options that all runs share, those of walkers, and times as users write them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Literal
+
+from latentmd.io.folder import Policy, policy_of
+from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
+from latentmd.units import parse_time
+
+if TYPE_CHECKING:
+    from latentmd.systems.builder import Solvent
+
+Mode = Literal["model", "latent", "chains", "md"]
+MODES: tuple[Mode, ...] = ("model", "latent", "chains", "md")
+
+
+def picoseconds(value: str | float) -> float:
+    """A time given as text with a unit, or as a number of ps."""
+    return parse_time(value) if isinstance(value, str) else float(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of every run: walkers, exact chains, paths, and trajectories that are filled in.
+
+    Attributes:
+        out, overwrite, resume: output folder, and whether to replace the run in it or to go on with it.
+        model: name or path; None for the bundled model that covers the molecule.
+        device: of the model.
+        temperature, solvent, force_field: kelvin, kind and OpenMM XML files; None or empty for the model's.
+        inputs: choices where the file of the molecule leaves one.
+        seed: decides all randomness, with the number of a walker, chain, path or part.
+        processes: worker processes on this machine; one per core where None.
+        scheduler: address of a Dask scheduler; this machine where None.
+        wall: seconds of wall time over all sessions, after which a run ends where it is; None for no limit.
+        begun: when this session began, of `time.monotonic`.
+
+    Raises:
+        ValueError: the wall time or the number of processes is not positive.
+    """
+
+    out: Path
+    overwrite: bool = False
+    resume: bool = False
+    model: str | None = None
+    device: str = "auto"
+    temperature: float | None = None
+    solvent: Solvent | None = None
+    force_field: tuple[str, ...] = ()
+    inputs: InputOptions = DEFAULT_INPUTS
+    seed: int = 0
+    processes: int | None = None
+    scheduler: str | None = None
+    wall: float | None = None
+    begun: float = field(default_factory=monotonic)
+
+    def __post_init__(self) -> None:
+        if self.wall is not None and self.wall <= 0:
+            raise ValueError(f"--wall is {self.wall:g} s; expected more than 0")
+        if self.processes is not None and self.processes < 1:
+            raise ValueError(f"--processes is {self.processes}; expected at least 1")
+
+    @property
+    def policy(self) -> Policy:
+        """What to do with a run in the output folder."""
+        return policy_of(self.resume, self.overwrite)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkerOptions(RunOptions):
+    """Options of walkers: latent rollouts, alternation with MD, or plain MD. Times in ps.
+
+    Attributes:
+        mode: "model" (latent steps and MD by turns), "latent" or "md".
+        time, interval: per walker, and between frames.
+        walkers: independent runs.
+        settle: whether decoded structures are settled by a short run of MD before they are written.
+        cycle, burst: length of a cycle of alternation and of the MD at its end; None for the default cycle.
+        friction, timestep: of plain MD, 1/ps and ps; a model has its own.
+        equilibration: of plain MD before time zero.
+        closer: whether frames may lie closer together than `interval` where the wall time would leave few of them.
+    """
+
+    mode: Mode
+    time: float
+    interval: float
+    walkers: int
+    settle: bool = True
+    cycle: float | None = None
+    burst: float = 2.0
+    friction: float = 1.0
+    timestep: float = 0.004
+    equilibration: float = 100.0
+    closer: bool = False
+
+    @property
+    def frames(self) -> int:
+        """Frames per walker."""
+        return round(self.time / self.interval)

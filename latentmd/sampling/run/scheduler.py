@@ -1,0 +1,121 @@
+"""Schedulers: run tasks in this process, in processes of this machine or on a Dask cluster, with equal results."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol, TypeVar
+
+from latentmd.sampling.run.processes import RETRIES, LocalProcesses
+
+_CONNECTION = 20.0  # seconds that a scheduler gets to answer
+
+
+class DaskScheduler:
+    """A scheduler whose tasks run on a Dask cluster. Dask runs the task of a worker that dies again elsewhere.
+
+    Args:
+        client: a `distributed.Client`.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    @property
+    def count(self) -> int:
+        """How many tasks the cluster runs side by side."""
+        return max(1, sum(int(threads) for threads in self.client.nthreads().values()))
+
+    def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
+        """Results in the order of the arguments.
+
+        Tasks not yet begun are dropped where the caller stops taking results.
+        """
+        futures = deque(self.client.map(function, arguments, pure=False, retries=RETRIES))
+        try:
+            while futures:
+                yield futures[0].result()
+                futures.popleft()
+        finally:
+            if futures:
+                self.client.cancel(list(futures))
+
+
+@contextmanager
+def connect(address: str) -> Iterator[DaskScheduler]:
+    """Connect to a running Dask scheduler.
+
+    Args:
+        address: of the scheduler, such as tcp://node:8786.
+
+    Raises:
+        ValueError: nothing answers there, or Dask is not installed.
+    """
+    try:
+        import dask
+        import distributed
+    except ImportError as error:
+        raise ValueError(
+            f"--scheduler {address} needs Dask, which is not installed; pip install 'latentmd[cluster]', or leave "
+            "--scheduler out to use the cores of this machine"
+        ) from error
+    package: Any = distributed  # without annotations
+    quiet = {"distributed.scheduler.allowed-failures": RETRIES, "logging.distributed": "CRITICAL"}
+    with dask.config.set(quiet):
+        try:
+            client = package.Client(address, timeout=_CONNECTION)
+        except (OSError, ValueError) as error:
+            first = str(error).splitlines()[0] if str(error) else "no message"
+            raise ValueError(
+                f"no Dask scheduler answers at {address!r} ({first}); start one with `dask scheduler`, and give its "
+                "address as tcp://host:port"
+            ) from error
+        with client:
+            yield DaskScheduler(client)
+
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+
+class Scheduler(Protocol):
+    """Runs tasks somewhere; results must not depend on where."""
+
+    @property
+    def count(self) -> int:
+        """How many tasks run side by side."""
+        ...
+
+    def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
+        """Results in the order of the arguments, each as soon as it and all before it are there.
+
+        Functions and arguments are picklable. A task whose worker dies is run again; an exception is raised here.
+        """
+        ...
+
+
+class Serial:
+    """A scheduler that runs tasks one after another in this process."""
+
+    count = 1
+
+    def map(self, function: Callable[[Argument], Result], arguments: Iterable[Argument]) -> Iterator[Result]:
+        """Results in the order of the arguments."""
+        for argument in arguments:
+            yield function(argument)
+
+
+def open_scheduler(address: str | None, processes: int) -> AbstractContextManager[Scheduler]:
+    """A scheduler for a run, as a context manager.
+
+    Args:
+        address: of a running Dask scheduler, such as tcp://node:8786; None for this machine.
+        processes: worker processes on this machine; one runs everything in this process.
+
+    Raises:
+        ValueError: nothing answers at the address, or Dask is not installed.
+    """
+    if address is not None:
+        return connect(address)
+    return nullcontext(Serial()) if processes == 1 else LocalProcesses(processes)

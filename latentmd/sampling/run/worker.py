@@ -1,0 +1,96 @@
+"""A worker process: reads pickled tasks from its standard input, and sends messages, results and errors back.
+
+Run as `python -m latentmd.sampling.run.worker`, not as a multiprocessing child, so that `latentmd.simulate` works in
+notebooks and in scripts without an `if __name__ == "__main__"` guard.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import struct
+import sys
+import threading
+import time
+from typing import Any, BinaryIO, Literal
+
+HEADER = struct.Struct("<Q")  # length of a pickled reply in bytes
+_LOOK = 0.2  # seconds between looks at whether the parent is alive
+Reply = tuple[Literal["message", "result", "error"], Any]
+
+
+def reply_bytes(reply: Reply) -> bytes:
+    """A reply as it goes through the pipe: its length, then its pickle."""
+    import cloudpickle
+
+    try:
+        data = cloudpickle.dumps(reply)
+    except Exception as error:  # an exception or a result that cannot be pickled
+        data = pickle.dumps(("error", RuntimeError(f"{type(error).__name__}: {error} (of {reply[1]!r})")))
+    return HEADER.pack(len(data)) + bytes(data)
+
+
+def main() -> int:
+    """Work until the standard input ends."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever libraries print must not get between the replies
+    stop = [False]
+
+    def request_stop(*_: object) -> None:
+        stop[0] = True
+
+    signal.signal(signal.SIGINT, request_stop)
+    signal.signal(signal.SIGTERM, request_stop)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    if hasattr(signal, "SIGXFSZ"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file-size limit is then an error to report, not the end
+    try:
+        while (task := _next(sys.stdin.buffer)) is not None:
+            _do(task, out, stop)
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process, in the middle of its task, soon after the one that started it has been killed."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    os._exit(1)
+
+
+def _next(stream: BinaryIO) -> Any:
+    try:
+        return pickle.load(stream)
+    except EOFError:
+        return None
+
+
+def _do(task: tuple[str, bytes], out: BinaryIO, stop: list[bool]) -> None:
+    """Do one task: ("call", (function, argument)) or ("job", job), whose pickle is loaded here to report its errors."""
+
+    def send(reply: Reply) -> None:
+        out.write(reply_bytes(reply))
+        out.flush()
+
+    def emit(kind: str, **values: Any) -> None:
+        send(("message", {"kind": kind, **values}))
+
+    kind, content = task
+    try:
+        work = pickle.loads(content)
+        if kind == "call":
+            result = work[0](work[1])
+        else:
+            result = None if stop[0] else work.run(emit, lambda: stop[0])
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        send(("error", error))
+    else:
+        send(("result", result))
+
+
+if __name__ == "__main__":
+    os._exit(main())

@@ -1,0 +1,354 @@
+"""Plain MD of many molecules as one data set, which `latentmd train` reads.
+
+request.json         what the data set was asked for
+manifest.json        the molecules that are done, with their files; those that failed, with the reasons
+NAME/                run of a molecule, as `latentmd md` writes it for one: topology.pdb, walker-0000.xtc, ...
+
+Molecules run side by side, each in as many processes as its walkers fill with replicas, or one on each thread of the
+workers of a Dask cluster, which write to the same folder. What is made of a molecule depends on the settings, its file
+and its name, not on where it was made, nor on which others are in the data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Any
+
+from latentmd.core.noise import child_seed
+from latentmd.io.atomic import OutputError, write_json
+from latentmd.io.folder import RECORD, FolderLock, RunFiles, claim_folder
+from latentmd.io.progress import Progress, quiet
+from latentmd.sampling.run.options import WalkerOptions
+from latentmd.sampling.run.processes import LocalProcesses, cores
+from latentmd.sampling.run.scheduler import open_scheduler
+from latentmd.sampling.run.stopping import RunError, RunInterrupted
+from latentmd.sampling.walkers.folder import WALKERS
+from latentmd.sampling.walkers.md import md_options, md_plan, md_protocol
+from latentmd.sampling.walkers.plan import check_times, processes_for
+from latentmd.sampling.walkers.run import RunResult, execute
+
+if TYPE_CHECKING:
+    from latentmd.systems.builder import Protocol
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "latentmd-data-set-1"
+MANIFEST = "manifest.json"
+_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".gro")  # of files taken from a folder, also with .gz
+_LOOK = 0.2  # seconds between looks for Ctrl-C
+_ALONE = Lock()  # random numbers and figures of libraries are shared by the threads of a process
+
+
+@dataclass(frozen=True)
+class DataSetResult:
+    """A data set that was made.
+
+    Attributes:
+        folder: of the data set.
+        manifest: the content of manifest.json.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Reasons by the names of the molecules that could not be simulated."""
+        return {row["name"]: row["error"] for row in self.manifest["failed"]}
+
+    def __repr__(self) -> str:
+        return f"DataSetResult({str(self.folder)!r}, {len(self.manifest['molecules'])} molecules)"
+
+
+def molecule_files(paths: Sequence[Path]) -> dict[str, Path]:
+    """Files of molecules by name, the stem of the file; folders stand for the PDB, mmCIF and GRO files in them.
+
+    Raises:
+        ValueError: a file that does not exist, a folder without such files, or two files of one name.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise ValueError(f"{path}: no such file or folder")
+        inside = sorted(p for p in path.iterdir() if _is_molecule(p)) if path.is_dir() else [path]
+        if not inside:
+            raise ValueError(f"{path}: no molecules in this folder; expected files that end in {', '.join(_SUFFIXES)}")
+        for file in inside:
+            name = Path(file.name.removesuffix(".gz")).stem
+            if name in found:
+                raise ValueError(f"{found[name]} and {file} would both be called {name}; rename one of them")
+            found[name] = file
+    return dict(sorted(found.items()))
+
+
+def _is_molecule(path: Path) -> bool:
+    name = path.name.lower().removesuffix(".gz")
+    return name.endswith(_SUFFIXES) and not name.startswith(".") and path.is_file()
+
+
+def md_data_set(
+    files: Sequence[str | Path], *, scheduler: str | None = None, progress: Progress | None = None, **options: Any
+) -> DataSetResult:
+    """Simulate walkers of many molecules into one folder; a molecule that cannot be simulated does not stop the others.
+
+    Args:
+        files: PDB, mmCIF or GRO files, and folders of them; a molecule is called by the stem of its file.
+        scheduler: address of a Dask scheduler whose workers see the same files and folders; this machine where None.
+        progress: called with (stage, simulated ps, total ps) over all molecules.
+        options: as of `latentmd.md`, for each molecule; `out` is the folder of the data set. With `resume`, molecules
+            that are done are kept, those begun go on, those that failed are tried again, and further ones may be given.
+
+    Returns:
+        The data set, with the molecules that failed.
+
+    Raises:
+        ValueError: a setting is wrong, there are no molecules, two of them have one name, or no scheduler answers.
+        OutputError: the folder cannot be used.
+        RunError: not one molecule could be simulated.
+        RunInterrupted: Ctrl-C.
+    """
+    if options.pop("wall", None) is not None:
+        raise ValueError("--wall belongs to one molecule; leave it out, or simulate the molecules one by one")
+    settings = md_options(**options)
+    protocol = md_protocol(settings)
+    check_times(settings.time, settings.interval, protocol.timestep)
+    processes_for(settings.walkers, settings.processes)
+    given = [name for name in ("positions", "parameters", "system") if getattr(protocol.inputs, name)]
+    if given:
+        raise ValueError(f"--{given[0]} belongs to one molecule; leave it out, or simulate that molecule by itself")
+    molecules = molecule_files([Path(file) for file in files])
+    request = {
+        "time": settings.time,
+        "save every": settings.interval,
+        "walkers": settings.walkers,
+        "seed": settings.seed,
+        "protocol": asdict(protocol),
+    }
+    with _claimed(settings, request):
+        made = _DataSet(molecules, settings, protocol, progress or quiet)
+        made.run(scheduler)
+    if not made.done:
+        name, reason = next(iter(made.failed.items()))
+        raise RunError(f"none of {len(molecules)} molecules could be simulated; {name}: {reason['error']}")
+    return DataSetResult(settings.out, made.manifest())
+
+
+def _claimed(settings: WalkerOptions, request: dict[str, Any]) -> FolderLock:
+    """The lock of the data set's folder, with the runs of molecules removed where they are to be replaced."""
+    runs = []
+    for record in settings.out.glob(f"*/{RECORD}") if settings.out.is_dir() else ():
+        with suppress(ValueError, OSError, AttributeError):
+            if json.loads(record.read_text(encoding="utf-8")).get("run") == WALKERS.kind:
+                runs.append(record.parent.name)
+    return claim_folder(settings.out, settings.policy, RunFiles("data set", (MANIFEST, *runs)), request)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A molecule to simulate. Picklable."""
+
+    name: str
+    path: Path
+    settings: WalkerOptions
+
+
+def simulate_molecule(task: _Task, report: Progress = quiet) -> RunResult | str:
+    """Simulate one molecule of a data set, or go on with it; its run, or why there is none.
+
+    Args:
+        task: the molecule.
+        report: called with (stage, simulated ps, total ps).
+
+    Raises:
+        OutputError: its folder cannot be used.
+    """
+    try:
+        with _ALONE:
+            plan = md_plan(task.path, task.settings)
+        plan.alone = _ALONE
+        return execute(plan, report)
+    except OutputError:
+        raise
+    except (ValueError, RunError) as error:
+        return str(error)
+
+
+def _in_a_process_of_its_own(task: _Task) -> RunResult | str:
+    """What `simulate_molecule` returns: the threads of a cluster's worker draw from the same global random numbers."""
+    with LocalProcesses(1) as processes:
+        return next(processes.map(simulate_molecule, [task]))
+
+
+class _DataSet:
+    def __init__(
+        self, molecules: dict[str, Path], settings: WalkerOptions, protocol: Protocol, progress: Progress
+    ) -> None:
+        self.molecules, self.settings, self.protocol, self.progress = molecules, settings, protocol, progress
+        self.hashes = {name: _sha256(path) for name, path in molecules.items()}
+        self.done = self._kept()
+        self.failed: dict[str, dict[str, Any]] = {}
+        each = settings.walkers * settings.time
+        self.each, self.total = each, each * len(molecules)
+        self.simulated = dict.fromkeys((name for name in molecules if name in self.done), each)
+        self.reporting, self.stopped = Lock(), Event()
+
+    def run(self, scheduler: str | None) -> None:
+        """Simulate the molecules that are not done, several at once.
+
+        Args:
+            scheduler: address of a Dask scheduler; this machine where None.
+        """
+        left = [name for name in self.molecules if name not in self.done]
+        self._write()
+        try:
+            self._here(left) if scheduler is None else self._on_cluster(left, scheduler)
+        except KeyboardInterrupt:
+            frames = round(sum(self.simulated.values()) / self.settings.interval)
+            raise RunInterrupted(self.settings.out, frames) from None
+
+    def _on_cluster(self, left: list[str], scheduler: str) -> None:
+        """Simulate molecules as tasks of a Dask cluster; one whose worker dies goes on from its files elsewhere."""
+        tasks = [_Task(name, self.molecules[name].absolute(), self._settings(name, 1)) for name in left]
+        with open_scheduler(scheduler, 1) as cluster:
+            self._report()
+            for task, result in zip(tasks, cluster.map(_in_a_process_of_its_own, tasks), strict=True):
+                self.simulated[task.name] = self.each
+                self._take(task.name, result)
+                self._report()
+
+    def _here(self, left: list[str]) -> None:
+        """Simulate molecules in processes of this machine."""
+        processes, at_once = self._shares()
+        with ThreadPoolExecutor(at_once) as pool:
+            running = {pool.submit(self._one, name, processes) for name in left}
+            try:
+                while running:
+                    ended, running = wait(running, _LOOK, FIRST_COMPLETED)
+                    for future in ended:
+                        self._take(*future.result())
+            except BaseException:
+                self.stopped.set()
+                for future in running:
+                    future.cancel()
+                pool.shutdown()
+                raise
+
+    def manifest(self) -> dict[str, Any]:
+        """Content of manifest.json: what the data set holds, decided by the settings and the files alone."""
+        protocol = json.loads(json.dumps(asdict(self.protocol)))
+        protocol["force_field"] = list(self.protocol.force_field_files)
+        return {
+            "format": FORMAT,
+            "time_ps": self.settings.time,
+            "frame_interval_ps": self.settings.interval,
+            "walkers": self.settings.walkers,
+            "seed": self.settings.seed,
+            "protocol": protocol,
+            "molecules": [row for _, row in sorted(self.done.items())],
+            "failed": [row for _, row in sorted(self.failed.items())],
+        }
+
+    def _shares(self) -> tuple[int, int]:
+        """Processes of each molecule, and molecules at once; a process takes a walker for each lane of the kernel."""
+        from latentmd.replicas.library import library
+
+        wanted, kernel = self.settings.processes or cores(), library()
+        if self.protocol.solvent == "explicit":
+            return wanted, 1
+        lanes = 1 if kernel is None else kernel.lanes
+        each = min(wanted, -(-self.settings.walkers // lanes))
+        return each, max(1, wanted // each)
+
+    def _settings(self, name: str, processes: int) -> WalkerOptions:
+        """Settings of the walkers of one molecule."""
+        out, seed = self.settings.out.absolute() / name, molecule_seed(self.settings.seed, name)
+        return replace(self.settings, out=out, seed=seed, processes=processes, resume=True, overwrite=False)
+
+    def _report(self) -> None:
+        self.progress(f"{len(self.molecules)} molecules", sum(self.simulated.values()), self.total)
+
+    def _one(self, name: str, processes: int) -> tuple[str, RunResult | str]:
+        """Simulate a molecule; its run, or why there is none."""
+
+        def report(stage: str, done: float | None = None, total: float | None = None, values: Any = None) -> None:
+            if self.stopped.is_set():
+                raise KeyboardInterrupt
+            with self.reporting:
+                self.simulated[name] = self.simulated.get(name, 0.0) if done is None else done
+                self._report()
+
+        report("preparing", self.simulated.get(name, 0.0), 0.0)
+        task = _Task(name, self.molecules[name], self._settings(name, processes))
+        return name, simulate_molecule(task, report)
+
+    def _take(self, name: str, result: RunResult | str) -> None:
+        source = {"name": name, "source": str(self.molecules[name]), "sha256": self.hashes[name]}
+        if isinstance(result, str):
+            logger.warning("%s: %s", name, result)
+            self.failed[name] = {**source, "error": result}
+            self.simulated[name] = self.each  # nothing is left to do
+        else:
+            self.done[name] = {**source, **_row(name, result)}
+        self._write()
+
+    def _write(self) -> None:
+        write_json(self.settings.out / MANIFEST, self.manifest())
+
+    def _kept(self) -> dict[str, dict[str, Any]]:
+        """Molecules of an earlier session that are done, whose files are there; those given again with another file go.
+
+        Raises:
+            OutputError: a molecule that is done has another file now.
+        """
+        path = self.settings.out / MANIFEST
+        if not path.exists():
+            return {}
+        try:
+            rows = {row["name"]: row for row in json.loads(path.read_text(encoding="utf-8"))["molecules"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise OutputError(f"{path} cannot be read ({error!r}); start anew with --overwrite") from error
+        for name, row in rows.items():
+            if row["sha256"] != self.hashes.get(name, row["sha256"]):
+                raise OutputError(
+                    f"{self.molecules[name]} is not the file that {self.settings.out / name} was made from; resume "
+                    "with that one, or rename the new one"
+                )
+        files = {name: [row["topology"], *row["trajectories"]] for name, row in rows.items()}
+        return {n: row for n, row in rows.items() if all((self.settings.out / file).exists() for file in files[n])}
+
+
+def molecule_seed(seed: int, name: str) -> int:
+    """Seed of a molecule's run, below 2^31: `latentmd md` with it makes the same frames of the molecule alone."""
+    return child_seed(seed, *name.encode())
+
+
+def _row(name: str, result: RunResult) -> dict[str, Any]:
+    from openmm import app
+
+    summary = result.summary
+    topology = app.PDBFile(str(result.topology)).topology
+    return {
+        "topology": f"{name}/{result.topology.name}",
+        "trajectories": [f"{name}/{path.name}" for path in result.trajectories],
+        "residues": [residue.name for residue in topology.residues()],
+        "atoms": summary["atoms"],
+        "frames": summary["frames"],
+        "frames_failing_checks": summary["frames_failing_checks"],
+        "seed": summary["seed"],
+        "engine": summary["engine"],
+    }
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""  # building the molecule says what is wrong

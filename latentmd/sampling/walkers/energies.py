@@ -1,0 +1,99 @@
+"""Energies that MD of a molecule shows, which the frames of a run are judged by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmd.core.noise import noise_generator
+from latentmd.io.atomic import write_npz
+from latentmd.replicas.choice import unsupported
+from latentmd.replicas.settle import STEPS, EnergyRange, measured_range
+from latentmd.sampling.models import OneMolecule
+from latentmd.sampling.walkers.folder import STATE
+from latentmd.units import percent
+
+if TYPE_CHECKING:
+    from latentmd.sampling.run.options import WalkerOptions
+    from latentmd.sampling.run.preparation import Prepared
+
+_STRUCTURES, _FEWER = 64, 16  # that the range is measured from; where OpenMM simulates one at a time
+_LATENT_STEPS = 5  # of the longest lag, from the start to those structures
+_PURPOSE = 101  # of the noise
+
+
+def energy_range(ready: Prepared, settings: WalkerOptions, folder: Path, model: OneMolecule) -> EnergyRange:
+    """The range of the model's training data; else one that is measured, once for all sessions of a run.
+
+    Args:
+        ready: the molecule and its minimised structure.
+        settings: of the walkers.
+        folder: of the run.
+        model: of the molecule.
+    """
+    stored = model.manifest.reference.energy_quantiles
+    if stored is not None:
+        return EnergyRange(*stored)
+    path = folder / STATE / "energies.npz"
+    if not path.exists():
+        found = _measured(ready, settings, model)
+        path.parent.mkdir(exist_ok=True)
+        write_npz(path, {"range": np.array([found.low, found.median, found.high]), "source": np.array(found.source)})
+    with np.load(path, allow_pickle=False) as file:
+        low, median, high = file["range"].tolist()
+        return EnergyRange(low, median, high, str(file["source"]))
+
+
+def _measured(ready: Prepared, settings: WalkerOptions, model: OneMolecule) -> EnergyRange:
+    """From short MD of structures that the model draws."""
+    from latentmd.model.propagator import Propagator
+
+    protocol, system = ready.molecule.protocol, ready.molecule.system
+    propagator = Propagator(model.name, "cpu")
+    count = _FEWER if unsupported(system) else _STRUCTURES
+    rng = noise_generator(settings.seed, purpose=_PURPOSE)
+    slow = propagator.encode(np.repeat(ready.reference[None], count, axis=0))
+    slow = propagator.rollout(slow, propagator.lag_range[1], _LATENT_STEPS, rng, every=_LATENT_STEPS)[-1]
+    positions = propagator.decode(slow, rng, ready.reference)
+    return measured_range(
+        system, positions, temperature=protocol.temperature, timestep=protocol.timestep, seed=settings.seed
+    )
+
+
+def judged(rows: dict[str, NDArray[Any]], found: EnergyRange) -> dict[str, Any]:
+    """What summary.json says of the energies of frames.
+
+    Args:
+        rows: columns of provenance.csv.
+        found: what MD shows.
+    """
+    energies, kinds = rows["potential_energy"], rows["kind"]
+    above, below = found.above(energies), found.below(energies)
+    return {
+        "md_quantiles": [round(value, 2) for value in (found.low, found.median, found.high)],
+        "md_source": found.source,
+        "frames_above": int(above.sum()),
+        "frames_below": int(below.sum()),
+        "inside": 1 - float(np.mean(above | below)),
+        "frames_by_kind": {str(kind): int(np.sum(kinds == kind)) for kind in np.unique(kinds)},
+        "median_by_kind": {str(kind): round(float(np.median(energies[kinds == kind])), 2) for kind in np.unique(kinds)},
+    }
+
+
+def in_words(record: dict[str, Any]) -> str:
+    """A sentence on what `judged` found."""
+    settled, raw = (record["frames_by_kind"].get(kind, 0) for kind in ("settled", "latent"))
+    low, _, high = record["md_quantiles"]
+    made = (
+        f"{settled:,} decoded frames settled by {STEPS} steps of MD"
+        if settled
+        else f"{raw:,} decoded frames as they are"
+    )
+    return (
+        f"{made}; energies of {percent(record['inside'], 1)} of all frames are in MD's 0.1 to 99.9 %, {low:.0f} to "
+        f"{high:.0f} kJ/mol ({record['frames_above']:,} above, "
+        f"{record['frames_below']:,} below; range from {record['md_source']})"
+    )

@@ -1,0 +1,190 @@
+"""evaluation.html of a run that `simulate` or `md` made, beside the reference stored with the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentmd.analysis import kinetics, statistics, thermodynamics
+from latentmd.analysis.metric import SHARE, Metric
+from latentmd.analysis.statistics import TORSION_PAIR_GRID
+from latentmd.arrays import Floats
+from latentmd.molecule.checks import MAX_Z
+from latentmd.molecule.contacts import CLASH_DISTANCE, HYDROGEN_CLASH
+from latentmd.report import figures
+from latentmd.report import page as report
+from latentmd.report.markup import bullets, commands, metric_table, table
+from latentmd.report.tables import cell
+from latentmd.report.viewer import View
+from latentmd.sampling.walkers import report as panels
+from latentmd.units import percent
+
+if TYPE_CHECKING:
+    from latentmd.sampling.walkers.run_frames import RunFrames
+
+PAGE = "evaluation.html"
+_HISTOGRAMS = 40  # torsions drawn
+_CURVES = 6  # torsions whose correlations are drawn
+#: Structure checks by their names in provenance.csv: what is looked at, and the limit.
+_CHECKS = {
+    "finite": ("coordinates", "finite"),
+    "bonds": ("bond lengths", f"within {MAX_Z:g} standard deviations of the reference"),
+    "angles": ("bond angles", f"within {MAX_Z:g} standard deviations of the reference"),
+    "chirality": ("stereocentres", "as at the start"),
+    "isomer": ("amides", "cis or trans as at the start"),
+    "energy": ("energy", "at most twice as far from MD's median as MD's 0.1 and 99.9 %"),
+    "clashes": (
+        "clashes",
+        f"heavy atoms more than two bonds apart at least {CLASH_DISTANCE:g} nm from each other; hydrogens and atoms "
+        f"more than three bonds away {HYDROGEN_CLASH:g} nm",
+    ),
+}
+
+
+def write_simulation_page(
+    run: RunFrames,
+    path: Path,
+    *,
+    trust: Sequence[str],
+    next_lines: Sequence[str],
+    seconds: float | None = None,
+    pictures: bool = True,
+) -> None:
+    """Write evaluation.html of a run: how far to trust it, structure checks, metrics, figures and a 3-D view.
+
+    Nothing here needs deeptime or torch, so that a simulation can afford it; `latentmd evaluate` compares a run with
+    reference MD in full.
+
+    Args:
+        run: its frames.
+        path: of the page.
+        trust: sentences on how far the run can be trusted, shown first.
+        next_lines: commands to go on with.
+        seconds: wall time of the run, for effective samples per second.
+        pictures: whether figures are drawn, which takes much longer than all the rest.
+    """
+    frames, spacing = len(run.provenance["kind"]), np.diff(run.times[0])
+    every = f", {np.median(spacing):g} ps apart" if len(spacing) else ""
+    lead = f"{frames:,} frames of {len(run.runs)} walker(s){every}, {run.temperature:g} K"
+    sentences = [sentence[:1].upper() + sentence[1:] for sentence in [*trust, *_known(run)]]
+    beside = "Reference: MD that the model was trained on." if run.maps else ""
+    rows = [*_ramachandran_metrics(run), *_energy_metrics(run), *_sampling_metrics(run, seconds)]
+    sections = [
+        report.Section("How far to trust it", body=bullets(sentences) + commands(next_lines)),
+        report.Section("Structure checks", body=_checks(run)),
+        *([report.Section("Metrics", beside, metric_table(rows))] if rows else []),
+        *(_drawn(run) if pictures else []),
+    ]
+    report.write_page(path, path.parent.name, lead, sections, View(run.topology, [("walker 0", *run.view)]))
+
+
+def _known(run: RunFrames) -> list[str]:
+    """How well the slowest torsion is known, in a sentence; nothing of short walkers."""
+    if run.effective is None:
+        return []
+    column = run.slowest[0]
+    count = float(run.effective[column])
+    return [
+        f"the slowest torsion, {figures.symbol(run.spec.names[column])}, has {count:.0f} effective samples: a share of "
+        f"its states has a standard error of up to {percent(0.5 / np.sqrt(max(count, 1.0)))}"
+    ]
+
+
+def _checks(run: RunFrames) -> str:
+    failed = run.provenance["checks_failed"]
+    names = [name for name in _CHECKS if name != "finite" and (name != "energy" or run.bounds is not None)]
+    names += sorted({name for text in np.unique(failed) for name in str(text).split()} - set(names))
+    rows = []
+    for name in names:
+        what, limit = _CHECKS.get(name, (name, ""))
+        passed = 1 - np.mean([name in str(text).split() for text in failed])
+        rows.append((what, limit, cell(float(passed), SHARE)))
+    rows.append(("all", "", cell(float(np.mean(failed == "")), SHARE)))
+    return table(("check", "limit", "frames that pass"), rows)
+
+
+def _ramachandran_metrics(run: RunFrames) -> list[Metric]:
+    rows = []
+    centres = -np.pi + (np.arange(TORSION_PAIR_GRID.bins) + 0.5) * 2 * np.pi / TORSION_PAIR_GRID.bins
+    for pair, stored in run.maps.items():
+        label, samples = run.residue(pair), run.values[:, list(pair)]
+        value = statistics.js_distance(TORSION_PAIR_GRID.counts(samples), stored)
+        floor = statistics.analytic_floor(int(np.count_nonzero(stored)), len(samples), float(stored.sum()))
+        note = "floor: expected of as many independent samples"
+        rows.append(Metric(f"JS distance, (φ, ψ), {label}", "distribution", value, floor=floor, note=note))
+        positive = stored[(centres > 0) & (centres < np.deg2rad(125.0))].sum() / stored.sum()
+        inside = [(values[:, pair[0]] > 0) & (values[:, pair[0]] < np.deg2rad(125.0)) for values in run.runs]
+        basin = thermodynamics.basin_free_energy(inside, run.temperature, np.random.default_rng(0))
+        rows.append(Metric(f"population of 0 < φ < 125°, {label}", "thermodynamics", basin.population, SHARE,
+                           float(positive), low=basin.population_low, high=basin.population_high))  # fmt: skip
+    return rows
+
+
+def _energy_metrics(run: RunFrames) -> list[Metric]:
+    """Shares of frames inside the training data's range of energies, by how the frames were made."""
+    if run.bounds is None:
+        return []
+    kinds, values = run.provenance["kind"], run.provenance["potential_energy"]
+    rows = []
+    for kind in np.unique(kinds):
+        part = values[(kinds == kind) & np.isfinite(values)]
+        inside = thermodynamics.fraction_inside(part, run.bounds)
+        note = f"{run.bounds[0]:.1f} to {run.bounds[1]:.1f} kJ/mol, MD's 0.1 to 99.9 %"
+        name = f"energies inside MD's range, {len(part):,} {kind} frames"
+        rows.append(Metric(name, "energy", inside, SHARE, 0.998, note=note))
+    return rows
+
+
+def _sampling_metrics(run: RunFrames, seconds: float | None) -> list[Metric]:
+    if run.effective is None:
+        return []
+    least = float(run.effective.min())
+    rows = [Metric("effective samples, slowest torsion", "sampling", least)]
+    if seconds:
+        rows.append(Metric("effective samples per second of wall time", "sampling", least / seconds, "1/s"))
+    return rows
+
+
+def _drawn(run: RunFrames) -> list[report.Section]:
+    drawn = [(_alone(panel), "") for panel in panels.sampled(run)]
+    left = len(run.spec.pairs) - panels.RESIDUES
+    text = f"The first {panels.RESIDUES} residues; {left} more are not drawn." if left > 0 else ""
+    sections = [report.Section("What was sampled", text, figures=drawn)]
+    moving = [(_alone(lambda axis: panels.energies(axis, run), 5.0), "Potential energy by kind of frame")]
+    if run.effective is not None:
+        moving.append((_correlations(run), "Autocorrelations of the slowest torsions, baseline removed"))
+    sections.append(report.Section("Energies and times", figures=moving))
+    if run.spec.kind == "torsions" and len(run.spec.names) > 1:
+        sections.append(report.Section("Torsions", figures=[(_histograms(run), "Densities of this run")]))
+    return sections
+
+
+def _alone(panel: panels.Panel, width: float = 4.0) -> bytes:
+    made, axes = figures.figure(1, 1, width=width, height=3.3)
+    panel(axes[0])
+    return figures.png(made)
+
+
+def _histograms(run: RunFrames) -> bytes:
+    count = min(len(run.spec.names), _HISTOGRAMS)
+    made, axes = figures.figure(-(-count // 5), min(count, 5), width=2.0, height=1.7)
+    for axis in axes[count:]:
+        axis.set_axis_off()
+    for column, axis in enumerate(axes[:count]):
+        panels.histogram(axis, run, column)
+    return figures.png(made)
+
+
+def _correlations(run: RunFrames) -> bytes:
+    made, axes = figures.figure(1, 1, width=5.0, height=3.3)
+    lag = max(2, max(map(len, run.runs)) // 4)
+    interval = float(np.median(np.diff(run.times[0])))
+    for column in run.slowest[:_CURVES]:
+        curve: Floats = kinetics.torsion_autocorrelation([values[:, column] for values in run.runs], lag)
+        axes[0].plot(interval * np.arange(len(curve)), curve, lw=1.2, label=figures.symbol(run.spec.names[column]))
+    axes[0].set(xlabel="ps", ylabel="C(t)", ylim=(-0.2, 1.02))
+    axes[0].legend(frameon=False, fontsize=8)
+    return figures.png(made)

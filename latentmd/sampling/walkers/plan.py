@@ -1,0 +1,140 @@
+"""Plan of a run of walkers: everything checked, nothing written yet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentmd.sampling.run.options import WalkerOptions
+from latentmd.sampling.run.processes import Job, cores
+from latentmd.units import format_time
+
+if TYPE_CHECKING:
+    from latentmd.model.file import Manifest
+    from latentmd.replicas.settle import EnergyRange
+    from latentmd.sampling.models import Model
+    from latentmd.sampling.run.preparation import Prepared
+    from latentmd.sampling.walkers.resume import States
+
+
+@dataclass
+class RolloutPlan:
+    """A validated run of walkers that has written nothing yet.
+
+    Attributes:
+        command: "md" or "simulate", for summary.json.
+        settings: as asked for.
+        prepared: the molecule, its platform and its minimised structure.
+        processes: worker processes to use.
+        make_jobs: the jobs, given the prepared molecule, the folder to write to and where walkers are already.
+        request: JSON values that a resumed run must share.
+        model: that moves the molecule; None for plain MD.
+        energies: that MD of the molecule shows, known once the jobs are made; None for plain MD.
+        reference: manifest whose training data the report shows beside the run, if any covers the molecule.
+        details: further settings for summary.json.
+        wall: seconds by phase so far.
+        notes: sentences about the run for its summary and page, those about the molecule first.
+        alone: held while figures are drawn, so that runs in threads of one process take turns.
+    """
+
+    command: str
+    settings: WalkerOptions
+    prepared: Prepared
+    processes: int
+    make_jobs: Callable[[Prepared, Path, States], Sequence[Job]]
+    request: dict[str, Any]
+    model: Model | None = None
+    energies: EnergyRange | None = None
+    reference: Manifest | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    wall: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    alone: AbstractContextManager[Any] = field(default_factory=nullcontext)
+
+    def __post_init__(self) -> None:
+        self.notes = [*self.prepared.molecule.notes, *self.notes]
+
+
+def check_times(time: float, interval: float, timestep: float) -> None:
+    """Refuse a run whose frames do not fall on steps or that ends between frames.
+
+    Args:
+        time: of the run, ps.
+        interval: between frames, ps.
+        timestep: of the MD, ps.
+
+    Raises:
+        ValueError: and what would fit.
+    """
+    if not multiple(interval, timestep):
+        raise ValueError(
+            f"--save-every is {format_time(interval)}; expected a multiple of the time step, {format_time(timestep)}"
+        )
+    if not multiple(time, interval):
+        fitting = format_time(interval * max(1, round(time / interval)))
+        raise ValueError(
+            f"--time is {format_time(time)}; expected a multiple of --save-every, {format_time(interval)}: "
+            f"try {fitting}"
+        )
+
+
+def multiple(value: float, unit: float) -> bool:
+    """Whether a time is a whole number of others, up to rounding."""
+    count = round(value / unit)
+    return count >= 1 and abs(count * unit - value) <= 1e-6 * unit
+
+
+def processes_for(walkers: int, asked: int | None) -> int:
+    """Number of worker processes: one per core at most, and no more than walkers.
+
+    Raises:
+        ValueError: fewer than one walker or process.
+    """
+    if walkers < 1:
+        raise ValueError(f"--walkers is {walkers}; expected at least 1")
+    if asked is not None and asked < 1:
+        raise ValueError(f"--processes is {asked}; expected at least 1")
+    return min(walkers, asked or cores())
+
+
+def share(walkers: Sequence[int], processes: int) -> list[list[int]]:
+    """Deal walkers out to processes.
+
+    Example:
+        >>> share(range(5), 2)
+        [[0, 2, 4], [1, 3]]
+    """
+    return [list(walkers[first::processes]) for first in range(min(len(walkers), processes))]
+
+
+def request_of(command: str, settings: WalkerOptions, prepared: Prepared, model: Model | None) -> dict[str, Any]:
+    """What a resumed run must share with its first session, as JSON values; the number of processes may change.
+
+    Args:
+        command: "md" or "simulate".
+        settings: of the walkers.
+        prepared: the molecule, with its protocol.
+        model: that moves the molecule, if any.
+    """
+    usual = settings.equilibration == WalkerOptions.equilibration
+    atoms = [(atom.name, atom.residue.name, atom.residue.index) for atom in prepared.molecule.topology.atoms()]
+    return {
+        "command": command,
+        "molecule": hashlib.sha256(repr(atoms).encode() + prepared.source.read_bytes()).hexdigest(),
+        "model": None if model is None else model.sha256,
+        "protocol": asdict(prepared.molecule.protocol),
+        "mode": settings.mode,
+        "time": settings.time,
+        "save every": settings.interval,
+        "walkers": settings.walkers,
+        "seed": settings.seed,
+        "device": None if model is None else settings.device,
+        "cycle": settings.cycle if settings.mode == "model" else None,
+        "burst": settings.burst if settings.mode == "model" else None,
+        **({} if settings.settle or model is None else {"settle": False}),
+        **({} if usual else {"equilibration": settings.equilibration}),
+    }
