@@ -16,36 +16,40 @@ IONS = frozenset(
     "NA NA+ SOD CL CL- CLA K K+ POT LI LI+ LIT RB CS CES MG MG2 MG2+ CA CA2 CA2+ CAL ZN ZN2 ZN2+ MN FE FE2 CU CU1 CO "
     "NI CD HG BR BR- I IOD F SR BA".split()
 )
+
+
+def _table(pairs: str) -> dict[str, str]:
+    """Dictionary of pairs such as "HID:HIS"."""
+    return {name: standard for name, standard in (pair.split(":") for pair in pairs.split())}
+
+
 #: Standard residue of a name that also tells the protonation state.
-STATES = {
-    "HID": "HIS", "HIE": "HIS", "HIP": "HIS", "ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "CYX": "CYS", "CYM": "CYS",
-}  # fmt: skip
+STATES = _table("HID:HIS HIE:HIS HIP:HIS ASH:ASP GLH:GLU LYN:LYS CYX:CYS CYM:CYS")
 #: Other programs' names → (standard residue or state).
-_ALIASES = {
-    "HSD": "HID", "HSE": "HIE", "HSP": "HIP", "HISD": "HID", "HISE": "HIE", "HISH": "HIP", "HISP": "HIP",
-    "HISA": "HID", "HISB": "HIE", "HIS1": "HID", "HIS2": "HIE", "ASPH": "ASH", "ASPP": "ASH", "GLUH": "GLH",
-    "GLUP": "GLH", "LSN": "LYN", "LYSN": "LYN", "LYSH": "LYS", "LYP": "LYS", "CYS2": "CYX", "CYSS": "CYX",
-    "CYSH": "CYS", "CYN": "CYM", "NMA": "NME", "CT3": "NME", "NAC": "NME", "NHE": "NH2",
-}  # fmt: skip
-D_AMINO_ACIDS = {
-    "DAL": "ALA", "DAR": "ARG", "DSG": "ASN", "DAS": "ASP", "DCY": "CYS", "DGN": "GLN", "DGL": "GLU", "DHI": "HIS",
-    "DIL": "ILE", "DLE": "LEU", "DLY": "LYS", "MED": "MET", "DPN": "PHE", "DPR": "PRO", "DSN": "SER", "DTH": "THR",
-    "DTR": "TRP", "DTY": "TYR", "DVA": "VAL",
-}  # fmt: skip
+_ALIASES = _table(
+    "HSD:HID HSE:HIE HSP:HIP HISD:HID HISE:HIE HISH:HIP HISP:HIP HISA:HID HISB:HIE HIS1:HID HIS2:HIE "
+    "ASPH:ASH ASPP:ASH GLUH:GLH GLUP:GLH LSN:LYN LYSN:LYN LYSH:LYS LYP:LYS CYS2:CYX CYSS:CYX CYSH:CYS "
+    "CYN:CYM NMA:NME CT3:NME NAC:NME NHE:NH2"
+)
+D_AMINO_ACIDS = _table(
+    "DAL:ALA DAR:ARG DSG:ASN DAS:ASP DCY:CYS DGN:GLN DGL:GLU DHI:HIS DIL:ILE DLE:LEU DLY:LYS MED:MET DPN:PHE "
+    "DPR:PRO DSN:SER DTH:THR DTR:TRP DTY:TYR DVA:VAL"
+)
 PHOSPHATES = frozenset(("SEP", "TPO", "PTR", "S1P", "T1P", "Y1P"))
 #: Net charge of residues in the middle of a chain, e.
 CHARGES = {"ARG": 1, "LYS": 1, "HIP": 1, "ASP": -1, "GLU": -1, "CYM": -1}
-# Heavy atoms and hydrogens that OpenMM's own table does not know; (residue, name) → name.
+# Heavy atoms and hydrogens that OpenMM's own table does not know, of each residue.
 _ATOMS = {
-    ("NME", "CH3"): "C", ("NME", "CA"): "C", ("NME", "CAT"): "C", ("NME", "NT"): "N", ("NME", "HN"): "H",
-    ("NME", "HN1"): "H", ("NME", "HNT"): "H", ("NME", "HT1"): "H1", ("NME", "HT2"): "H2", ("NME", "HT3"): "H3",
-    ("NME", "HH31"): "H1", ("NME", "HH32"): "H2", ("NME", "HH33"): "H3", ("NME", "1HH3"): "H1",
-    ("NME", "2HH3"): "H2", ("NME", "3HH3"): "H3", ("NME", "HA1"): "H1", ("NME", "HA2"): "H2", ("NME", "HA3"): "H3",
-    ("ACE", "CA"): "CH3", ("ACE", "CAY"): "CH3", ("ACE", "CY"): "C", ("ACE", "OY"): "O", ("ACE", "HH31"): "H1",
-    ("ACE", "HH32"): "H2", ("ACE", "HH33"): "H3", ("ACE", "HY1"): "H1", ("ACE", "HY2"): "H2", ("ACE", "HY3"): "H3",
-    ("ACE", "1HH3"): "H1", ("ACE", "2HH3"): "H2", ("ACE", "3HH3"): "H3", ("ACE", "HA1"): "H1", ("ACE", "HA2"): "H2",
-    ("ACE", "HA3"): "H3", ("HIS", "HNE2"): "HE2", ("HIS", "HND1"): "HD1",
-}  # fmt: skip
+    "NME": _table(
+        "CH3:C CA:C CAT:C NT:N HN:H HN1:H HNT:H HT1:H1 HT2:H2 HT3:H3 HH31:H1 HH32:H2 HH33:H3 1HH3:H1 "
+        "2HH3:H2 3HH3:H3 HA1:H1 HA2:H2 HA3:H3"
+    ),
+    "ACE": _table(
+        "CA:CH3 CAY:CH3 CY:C OY:O HH31:H1 HH32:H2 HH33:H3 HY1:H1 HY2:H2 HY3:H3 1HH3:H1 2HH3:H2 3HH3:H3 "
+        "HA1:H1 HA2:H2 HA3:H3"
+    ),
+    "HIS": _table("HNE2:HE2 HND1:HD1"),
+}
 
 
 def standard_residue(name: str) -> tuple[str, str | None]:
@@ -78,9 +82,7 @@ def _tables() -> tuple[dict[str, str], dict[str, dict[str, str]]]:
 
 def standard_atom(residue: str, name: str) -> str:
     """Standard name of an atom of a residue of standard name."""
-    if (residue, name) in _ATOMS:
-        return _ATOMS[residue, name]
-    return _tables()[1].get(residue, {}).get(name, name)
+    return _ATOMS.get(residue, {}).get(name) or _tables()[1].get(residue, {}).get(name, name)
 
 
 def other_names(name: str) -> str:

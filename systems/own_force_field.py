@@ -6,11 +6,7 @@ OpenMM's own readers make the System; nothing is added to the molecule and nothi
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
-from collections.abc import Callable
-from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +15,21 @@ import openmm
 from openmm import app, unit
 
 from latentmd.io.atomic import write_text
-from latentmd.molecule.order import named_atoms, order_difference
 from latentmd.systems.ensemble import barostat_fault, thermostat_fault
-from latentmd.systems.errors import MoleculeError, first_line
-from latentmd.systems.masses import check_timestep, repartition
+from latentmd.systems.errors import MoleculeError
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.names import WATER
 from latentmd.systems.parametrise import implicit_solvent, radius_fault, with_native_obc2
 from latentmd.systems.protocol import SYSTEM_FILE, InputOptions, Protocol, Solvent
-from latentmd.systems.readers.coordinates import Coordinates, read_coordinates
-from latentmd.systems.readers.gromacs import read_gromacs
-from latentmd.systems.readers.text import file_format, read_bytes, read_text, zipped
+from latentmd.systems.readers.text import file_format, read_text
+from latentmd.systems.readers.topologies import TOPOLOGIES, read_topology
 from latentmd.systems.sanity import check_bonds
 from latentmd.systems.system_xml import read_system, structure_of
 
-TOPOLOGIES = ("prmtop", "psf", "top")
 _PREFIX = "system:"  # begins the identity of a force field that is no list of OpenMM XML files
-_CUTOFF = 1.0  # nm, explicit solvent
-_CHARMM_CUTOFF, _CHARMM_SWITCH = 1.2, 1.0  # nm, what the CHARMM force field was made with
 _ROUNDING = 0.02  # e, of charges with four digits, all atoms together
+_HEAVY = 2.0  # amu; a hydrogen below it was not made heavier
+_FREE, _LIGHT, _LONGEST = 0.001, 0.002, 0.005  # ps: free bonds to hydrogen, constrained ones, heavy hydrogens too
 
 
 def brings_force_field(source: Path, inputs: InputOptions) -> bool:
@@ -94,7 +86,7 @@ def build_own(source: Path, protocol: Protocol) -> Molecule:
         topology, positions, notes = structure_of(source, system)
         files = [inputs.system]
     else:
-        topology, system, positions, notes = _from_topology(source, protocol)
+        topology, system, positions, notes = read_topology(source, protocol)
         files = [str(source), *inputs.parameters]
     check_bonds(topology, positions)
     _check_places(topology, positions, source)
@@ -119,145 +111,6 @@ def _refuse_structure_options(inputs: InputOptions) -> None:
                 f"--{option} has no meaning for a molecule with its own force field, which is taken as it is; "
                 "leave it out"
             )
-
-
-_Read = tuple[app.Topology, Callable[..., openmm.System], list[str]]  # the last: notes
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """How a kind of topology file is read: with the box, and what makes the System of it."""
-
-    program: str
-    read: Callable[[Path, Any, InputOptions], _Read]
-
-
-def _amber(path: Path, box: Any, _: InputOptions) -> _Read:
-    file = app.AmberPrmtopFile(str(path), periodicBoxVectors=box)
-    return file.topology, file.createSystem, []
-
-
-def _gromacs(path: Path, box: Any, _: InputOptions) -> _Read:
-    file, notes = read_gromacs(path, box)
-    return file.topology, file.createSystem, notes
-
-
-def _charmm(path: Path, box: Any, inputs: InputOptions) -> _Read:
-    if not inputs.parameters:
-        raise MoleculeError(
-            f"{path}: a psf file has no parameters; give CHARMM's files with --parameters, repeated, such as "
-            "--parameters par_all36m_prot.prm --parameters top_all36_prot.rtf"
-        )
-    for name in inputs.parameters:
-        read_bytes(Path(name))
-    file = app.CharmmPsfFile(str(path), periodicBoxVectors=box)
-    parameters = app.CharmmParameterSet(*inputs.parameters)
-
-    def create(**options: Any) -> openmm.System:
-        return file.createSystem(parameters, **options)
-
-    return file.topology, create, []
-
-
-_READERS = {
-    "prmtop": _Reader("an Amber prmtop", _amber),
-    "top": _Reader("a GROMACS topology", _gromacs),
-    "psf": _Reader("a CHARMM psf", _charmm),
-}
-
-
-def _from_topology(source: Path, protocol: Protocol) -> tuple[app.Topology, openmm.System, Any, list[str]]:
-    """Topology, System, positions in nm and notes of a prmtop, top or psf file."""
-    kind = file_format(read_text(source))
-    _check_options(source, kind, protocol.inputs)
-    assert protocol.inputs.positions is not None
-    place = Path(protocol.inputs.positions)
-    coordinates = read_coordinates(place)
-    explicit = protocol.solvent == "explicit"
-    if explicit and coordinates.box is None:
-        raise MoleculeError(f"{place}: has no periodic box, which --solvent explicit needs; write it with its box")
-    reader = _READERS[kind]
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # OpenMM's readers warn and print about what they raise, too
-        try:
-            topology, create, notes = reader.read(source, coordinates.box if explicit else None, protocol.inputs)
-        except MoleculeError:
-            raise
-        except Exception as error:
-            raise MoleculeError(f"{source}: cannot be read as {reader.program}: {_reason(error)}") from error
-        _check_atoms(topology, coordinates, source, place)
-        waters = sum(residue.name in WATER for residue in topology.residues())
-        if waters and not explicit:
-            raise MoleculeError(f"{source}: holds {waters} waters; simulate it with --solvent explicit")
-        try:
-            system = create(**_options(kind, protocol))
-        except Exception as error:
-            raise MoleculeError(f"{source}: OpenMM cannot make a System of it: {_reason(error)}") from error
-    return topology, with_native_obc2(_without_empty(system)), coordinates.positions, notes + _notes(kind, protocol)
-
-
-def _without_empty(system: openmm.System) -> openmm.System:
-    """Remove forces without a single term, which OpenMM's reader of psf files leaves."""
-    for index in reversed(range(system.getNumForces())):
-        force = system.getForce(index)
-        terms = {openmm.HarmonicBondForce: "Bonds", openmm.CustomTorsionForce: "Torsions",
-                 openmm.CMAPTorsionForce: "Torsions"}.get(type(force))  # fmt: skip
-        if terms and not getattr(force, f"getNum{terms}")():
-            system.removeForce(index)
-    return system
-
-
-def _check_options(source: Path, kind: str, inputs: InputOptions) -> None:
-    if zipped(source):
-        raise MoleculeError(f"{source}: is zipped; unzip it first, since it may name other files")
-    if inputs.positions is None:
-        example = {"prmtop": "my.inpcrd", "top": "my.gro", "psf": "my.crd"}[kind]
-        raise MoleculeError(f"{source}: {_READERS[kind].program} has no coordinates; add --positions {example}")
-    if inputs.parameters and kind != "psf":
-        raise MoleculeError(f"{source}: --parameters has a meaning for a CHARMM psf only; leave it out")
-
-
-def _options(kind: str, protocol: Protocol) -> dict[str, Any]:
-    """Arguments of createSystem: constrained hydrogens, and the solvent asked for."""
-    options: dict[str, Any] = {
-        "constraints": app.HBonds, "hydrogenMass": protocol.hydrogen_mass * unit.amu, "nonbondedMethod": app.NoCutoff,
-    }  # fmt: skip
-    if protocol.solvent == "explicit":
-        charmm = kind == "psf"
-        cutoff = _CHARMM_CUTOFF if charmm else _CUTOFF
-        options |= {"nonbondedMethod": app.PME, "nonbondedCutoff": cutoff * unit.nanometer}
-        if charmm:
-            options["switchDistance"] = _CHARMM_SWITCH * unit.nanometer
-    if protocol.solvent == "implicit":
-        if kind == "top":
-            raise MoleculeError("a GROMACS topology has no implicit solvent; add --solvent vacuum, or explicit")
-        options["implicitSolvent"] = app.OBC2
-    return options
-
-
-def _notes(kind: str, protocol: Protocol) -> list[str]:
-    if protocol.solvent == "explicit":
-        reach = f"{_CHARMM_CUTOFF} nm, switched from {_CHARMM_SWITCH} nm" if kind == "psf" else f"{_CUTOFF} nm"
-        return [f"cutoff of {reach}, PME beyond"]
-    radii = {"prmtop": " with the radii of the prmtop", "psf": " with mbondi2 radii"}[kind] if kind != "top" else ""
-    return [f"implicit solvent OBC2{radii}"] if protocol.solvent == "implicit" else []
-
-
-def _reason(error: Exception) -> str:
-    text = first_line(error)
-    if "#include" in text:
-        return f"{text}; set GMXDATA to GROMACS's folder share/gromacs, or copy the file beside the topology"
-    return text
-
-
-def _check_atoms(topology: app.Topology, coordinates: Coordinates, source: Path, place: Path) -> None:
-    count, found = topology.getNumAtoms(), len(coordinates.positions)
-    if count != found:
-        raise MoleculeError(f"{place}: has {found} atoms, {source} has {count}; give the coordinates made with it")
-    if coordinates.atoms:
-        other = order_difference(coordinates.atoms, named_atoms(topology))
-        if other:
-            raise MoleculeError(f"{place}: its atoms are not in the order of {source}: {other}")
 
 
 def _check_places(topology: app.Topology, positions: Any, source: Path) -> None:
@@ -292,3 +145,77 @@ def solvent_of(system: openmm.System) -> Solvent:
     if system.usesPeriodicBoundaryConditions():
         return "explicit"
     return "implicit" if implicit_solvent(system) else "vacuum"
+
+
+def _masses(system: openmm.System) -> list[float]:
+    return [system.getParticleMass(i)._value for i in range(system.getNumParticles())]
+
+
+def _hydrogens(system: openmm.System, topology: app.Topology) -> list[app.topology.Atom]:
+    masses = _masses(system)
+    return [a for a in topology.atoms() if a.element is app.element.hydrogen and masses[a.index]]
+
+
+def _free(system: openmm.System, topology: app.Topology) -> bool:
+    """Whether a bond to a hydrogen is not constrained."""
+    held = {i for k in range(system.getNumConstraints()) for i in system.getConstraintParameters(k)[:2]}
+    return any(atom.index not in held for atom in _hydrogens(system, topology))
+
+
+def repartition(system: openmm.System, topology: app.Topology, protocol: Protocol) -> list[str]:
+    """Make the hydrogens of a solute heavier where the time step needs it; changes `system`.
+
+    The mass comes from the atoms that they are bound to, as OpenMM's `hydrogenMass` takes it, so that the mass of the
+    molecule stays. Populations do not depend on masses. Systems with free bonds to hydrogen are left as they are.
+
+    Args:
+        system: of the molecule.
+        topology: of the molecule, with its bonds.
+        protocol: time step, and the mass of a hydrogen.
+
+    Returns:
+        Notes on what was changed.
+    """
+    light = [a for a in _hydrogens(system, topology) if a.residue.name not in WATER]
+    light = [a for a in light if system.getParticleMass(a.index)._value < _HEAVY]
+    if not light or protocol.timestep <= _LIGHT + 1e-12 or protocol.hydrogen_mass < _HEAVY or _free(system, topology):
+        return []
+    partner = {a: b for pair in topology.bonds() for a, b in (pair, pair[::-1])}
+    changed = _masses(system)
+    for atom in light:
+        heavy = partner.get(atom)
+        if heavy is None or heavy.element is app.element.hydrogen:
+            return []
+        changed[heavy.index] -= protocol.hydrogen_mass - changed[atom.index]
+        changed[atom.index] = protocol.hydrogen_mass
+    if min(changed[partner[atom].index] for atom in light) < protocol.hydrogen_mass:
+        return []
+    for index, mass in enumerate(changed):
+        system.setParticleMass(index, mass)
+    return [
+        f"{len(light)} hydrogens made {protocol.hydrogen_mass:g} amu heavy, their mass taken from the atoms that they "
+        f"are bound to, for a time step of {protocol.timestep * 1000:g} fs; populations do not depend on masses"
+    ]
+
+
+def check_timestep(system: openmm.System, topology: app.Topology, protocol: Protocol, file: str) -> None:
+    """Refuse a time step that the constraints and masses of a System do not allow.
+
+    Args:
+        system: of the molecule.
+        topology: of the molecule.
+        protocol: time step.
+        file: of the System, for the message.
+
+    Raises:
+        MoleculeError: with the longest time step.
+    """
+    solute = [a.index for a in _hydrogens(system, topology) if a.residue.name not in WATER]
+    light = any(system.getParticleMass(i)._value < _HEAVY for i in solute)
+    longest = _FREE if _free(system, topology) else _LIGHT if light else _LONGEST
+    if protocol.timestep > longest + 1e-12:
+        why = "does not constrain bonds to hydrogen" if longest == _FREE else "has hydrogens of 1 amu"
+        raise MoleculeError(
+            f"{file}: {why}, so that a time step of {protocol.timestep * 1000:g} fs is too long; use `latentmd md` "
+            f"with --timestep {longest * 1000:g}fs, or write the System with constraints=HBonds and hydrogenMass=3 amu"
+        )

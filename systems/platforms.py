@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import openmm
 
 from latentmd.systems.errors import MoleculeError
 
+if TYPE_CHECKING:
+    from latentmd.systems.molecule import Molecule
+
 _TIMING_SECONDS = 0.15  # per platform, enough to tell them apart
 _PREFERENCE = ("CUDA", "HIP", "OpenCL", "Reference", "CPU")
-
-
-class Simulable(Protocol):
-    """What can be timed: makes a Context, and the integrator for it, as `latentmd.systems.molecule.Molecule` does."""
-
-    def context(
-        self, integrator: openmm.Integrator, platform: str | None = None, threads: int | None = None
-    ) -> openmm.Context:
-        """A Context at the starting positions.
-
-        Args:
-            integrator: of OpenMM; belongs to the Context afterwards.
-            platform: name of an OpenMM platform; the fastest otherwise.
-            threads: of the CPU platform; all otherwise.
-        """
-
-    def langevin(self, seed: int) -> openmm.Integrator:
-        """A seeded thermostat."""
 
 
 def platforms(names: Sequence[str] = _PREFERENCE) -> list[str]:
@@ -38,9 +23,7 @@ def platforms(names: Sequence[str] = _PREFERENCE) -> list[str]:
     return [name for name in names if name in present]
 
 
-def time_platform(
-    molecule: Simulable, name: str, seconds: float = _TIMING_SECONDS, threads: int | None = None
-) -> float:
+def time_platform(molecule: Molecule, name: str, seconds: float = _TIMING_SECONDS, threads: int | None = None) -> float:
     """Plain MD steps per second of wall time on one platform; 0.0 where it cannot be simulated there.
 
     Args:
@@ -63,7 +46,7 @@ def time_platform(
     return steps / elapsed
 
 
-def platform_rates(molecule: Simulable, threads: int | None = None) -> dict[str, float]:
+def platform_rates(molecule: Molecule, threads: int | None = None) -> dict[str, float]:
     """Steps per second of wall time on every platform of this machine, by a timing of a fraction of a second each.
 
     Raises:
@@ -75,7 +58,7 @@ def platform_rates(molecule: Simulable, threads: int | None = None) -> dict[str,
     return rates
 
 
-def fastest_platform(molecule: Simulable, threads: int | None = None) -> str:
+def fastest_platform(molecule: Molecule, threads: int | None = None) -> str:
     """The platform with most steps per second for this molecule."""
     rates = platform_rates(molecule, threads)
     return max(rates, key=lambda name: rates[name])

@@ -10,7 +10,7 @@ from openmm import app, unit
 
 from latentmd.arrays import Doubles
 from latentmd.systems.errors import MoleculeError
-from latentmd.systems.names import AMINO_ACIDS, CHARGES
+from latentmd.systems.names import AMINO_ACIDS, CHARGES, STATES
 from latentmd.systems.residues import Residue, listed
 
 LONGEST_BOND = 0.25  # nm; longer than any bond of the elements that force fields of biomolecules know
@@ -26,6 +26,8 @@ def check_positions(residues: list[Residue]) -> None:
     Raises:
         MoleculeError: in one sentence, with the atoms.
     """
+    from scipy.spatial import cKDTree
+
     labels = [residue.label(atom.name) for residue in residues for atom in residue.atoms]
     xyz = np.array([atom.position for residue in residues for atom in residue.atoms], dtype=np.float64)
     if len(xyz) < 2:
@@ -35,13 +37,14 @@ def check_positions(residues: list[Residue]) -> None:
     if np.abs(xyz).max() > 1e4:
         worst = int(np.abs(xyz).max(axis=1).argmax())
         raise MoleculeError(f"atom {labels[worst]} is {np.abs(xyz).max():.3g} nm from the origin; correct the file")
-    typical = _nearest(xyz)
+    tree = cKDTree(xyz)
+    typical = float(np.median(tree.query(xyz, k=2)[0][:, 1]))
     if _SAME_NUMBERS < typical < _NANOMETRES or typical > _TYPICAL:
         raise MoleculeError(
             f"neighbouring atoms are typically {typical:.3f} nm apart, expected 0.1 to 0.15: the coordinates are in "
             "another unit than the format's (angstrom; nm in GRO files), or most atoms are missing"
         )
-    pairs = _close(xyz, _SAME_PLACE)
+    pairs = tree.query_pairs(_SAME_PLACE, output_type="ndarray")
     if len(pairs):
         involved = len(np.unique(pairs))
         if involved > 0.8 * len(xyz):
@@ -49,18 +52,6 @@ def check_positions(residues: list[Residue]) -> None:
         i, j = pairs[0]
         gap = float(np.linalg.norm(xyz[i] - xyz[j]))
         raise MoleculeError(f"atoms {labels[i]} and {labels[j]} are {gap:.3f} nm apart; remove or move one of them")
-
-
-def _nearest(xyz: Doubles) -> float:
-    from scipy.spatial import cKDTree
-
-    return float(np.median(cKDTree(xyz).query(xyz, k=2)[0][:, 1]))
-
-
-def _close(xyz: Doubles, distance: float) -> Any:
-    from scipy.spatial import cKDTree
-
-    return cKDTree(xyz).query_pairs(distance, output_type="ndarray")
 
 
 def label(atom: app.topology.Atom) -> str:
@@ -106,9 +97,7 @@ def named_charge(topology: app.Topology) -> int | None:
     for residue in topology.residues():
         if residue.name in ("ACE", "NME", "NH2", "HOH"):
             continue
-        standard = {"HID": "HIS", "HIE": "HIS", "HIP": "HIS", "ASH": "ASP", "GLH": "GLU", "LYN": "LYS"}
-        base = {"CYX": "CYS", "CYM": "CYS", **standard}.get(residue.name, residue.name)
-        if base not in AMINO_ACIDS:
+        if STATES.get(residue.name, residue.name) not in AMINO_ACIDS:
             return None
         total += CHARGES.get(residue.name, 0)
         names = {atom.name for atom in residue.atoms()}

@@ -49,18 +49,15 @@ Examples:
 @click.option("--path", "name", metavar="NAME", help="Print the path of this molecule's PDB file only.")
 def systems_command(name: str | None) -> None:
     """List the bundled molecules, the models, and which model covers which molecule."""
-    from latentmd.model.file import models_folder
+    from latentmd.systems.bundled import bundled, molecules
 
-    folder = models_folder().parent
-    files = sorted(folder.glob("*.pdb"))
-    if name is not None:
-        matches = [file for file in files if file.stem == name]
-        if not matches:
-            names = ", ".join(file.stem for file in files)
-            raise click.UsageError(f"no bundled molecule is called {name!r}; there are {names}")
-        click.echo(str(matches[0]))
+    if name is None:
+        _show(molecules())
         return
-    _show(files)
+    try:
+        click.echo(str(bundled(name)))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _show(files: list[Path]) -> None:
@@ -92,6 +89,4 @@ def _show(files: list[Path]) -> None:
     console = Console()
     console.print(molecules)
     console.print(table, highlight=False)
-    folder = files[0].parent if files else None
-    if folder is not None:
-        console.print(f"in {folder}", highlight=False, soft_wrap=True)
+    console.print(f"in {files[0].parent}", highlight=False, soft_wrap=True)

@@ -10,13 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.io.cells import CUT, Bonds
+from latentmd.arrays import Bools, Floats, Ints
 from latentmd.io.formats import FORMATS
 from latentmd.io.trajectory_file import StoredBlock, TrajectoryError, TrajectoryFile, first_line
+from latentmd.molecule.bonds import components, spanning_tree
+from latentmd.molecule.checks import bond_lengths
 from latentmd.molecule.chemistry import chemistry
 from latentmd.units import format_time
 
 _SPACING = 1e-3  # relative tolerance of frame spacing, beside the float32 rounding of stored times
+_CUT = 1.8  # length of a bond over the sum of covalent radii at which it is none
+_FOLDED = 0.5
+_ROOM = 1.5  # size of a frame over its box: residues may have been moved into it one by one
 
 
 class FrameBlock(NamedTuple):
@@ -57,7 +62,7 @@ class TrajectoryReader:
         self._topology = load_topology(top)
         self._file = TrajectoryFile(self.path, self._topology, block)
         self._kind = FORMATS[self._file.suffix].times
-        self._bonds = Bonds(self._topology)
+        self._bonds = _Bonds(self._topology)
         self._strict = strict
         self._times: NDArray[np.float64] | None = None
         self.n_atoms: int = self._topology.n_atoms
@@ -164,7 +169,7 @@ class TrajectoryReader:
         """Refuse another unit or order of atoms, and frames in which a molecule is in pieces."""
         ratios = self._bonds.ratios(positions)
         strange = self._bonds.strange(ratios)
-        pieces = (ratios > CUT).any(axis=1) if self._strict else np.zeros(len(positions), dtype=bool)
+        pieces = (ratios > _CUT).any(axis=1) if self._strict else np.zeros(len(positions), dtype=bool)
         if strange is None and not pieces.any():
             return
         frame = 0 if strange is not None else int(np.argmax(pieces))
@@ -261,3 +266,73 @@ def _reason(scale: float, length: float) -> str:
             " `gmx trjconv -pbc whole`), or its atoms are in another order than in the topology"
         )
     return "its atoms are in another order than in the topology, or the file is damaged"
+
+
+class _Bonds:
+    """Bonds of a molecule, shape (bonds, 2), and their usual lengths in nm: sums of covalent radii (Cordero 2008)."""
+
+    def __init__(self, topology: Any) -> None:
+        from ase.data import covalent_radii
+
+        numbers = [atom.element.number for atom in topology.atoms]
+        radii = [covalent_radii[n] for n in numbers]
+        bonded = [(a.index, b.index) for a, b in topology.bonds if numbers[a.index] and numbers[b.index]]
+        bonded = [p for p in bonded if numbers[p[0]] > 1 or numbers[p[1]] > 1]  # rigid waters have one from H to H
+        self.pairs: Ints = np.array(bonded, dtype=np.int64).reshape(-1, 2)
+        self.usual = 0.1 * np.array(radii)[self.pairs].sum(axis=1)
+        self._tree = _forest(topology.n_atoms, self.pairs)
+
+    def ratios(self, positions: Floats) -> Floats:
+        """Lengths over the usual ones, shape (frames, bonds), of positions in nm."""
+        return np.asarray(bond_lengths(positions, self.pairs) / self.usual)
+
+    def whole(self, positions: Floats, cells: Floats | None) -> Floats:
+        """Positions in which molecules that a box cut are whole.
+
+        A box counts only where the frame fits into it: that of 1 Å or 0 in files without a box says nothing.
+
+        Args:
+            positions: nm, shape (frames, atoms, 3).
+            cells: vectors of the box of each frame, nm, shape (frames, 3, 3), or None.
+        """
+        if cells is None or not len(self.pairs):
+            return positions
+        cut = (self.ratios(positions) > _CUT).any(axis=1) & _holds(positions, cells)
+        if not cut.any():
+            return positions
+        made, vectors = np.array(positions, dtype=np.float64), np.asarray(cells, dtype=np.float64)[cut]
+        moved = made[cut]
+        for child, parent in self._tree:
+            step = moved[:, child] - moved[:, parent]
+            for axis in (2, 1, 0):  # of a triclinic box the third vector first, as it leans over the others
+                turns = np.rint(step[:, axis] / vectors[:, axis, axis])
+                step -= turns[:, None] * vectors[:, axis]
+            moved[:, child] = moved[:, parent] + step
+        made[cut] = moved
+        return np.asarray(made, dtype=positions.dtype)
+
+    def strange(self, ratios: Floats) -> int | None:
+        """Index of the bond that is farthest from its usual length in most frames; None where all are sound.
+
+        Args:
+            ratios: lengths over the usual ones, shape (frames, bonds).
+        """
+        if not ratios.size:
+            return None
+        middle = np.median(ratios, axis=0)
+        worst = int(np.argmax(np.abs(np.log(np.maximum(middle, 1e-6)))))
+        return None if _FOLDED < middle[worst] < _CUT else worst
+
+
+def _holds(positions: Floats, cells: Floats) -> Bools:
+    """Whether each frame fits into its box, shape (frames,)."""
+    heights = np.stack([cells[:, i, i] for i in range(3)], axis=1)
+    usable = np.asarray(np.isfinite(cells).all(axis=(1, 2)) & (heights > 0).all(axis=1))
+    safe = np.where(usable[:, None, None], cells, np.eye(3))
+    shares = positions @ np.linalg.inv(safe)
+    return np.asarray(usable & (np.ptp(shares, axis=1) < _ROOM).all(axis=1))
+
+
+def _forest(n_atoms: int, pairs: Ints) -> list[tuple[int, int]]:
+    """Pairs (child, parent) of all molecules, parents first."""
+    return [edge for part in components(n_atoms, pairs) for edge in spanning_tree(n_atoms, pairs, part[0])]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from latentmd.systems.errors import MoleculeError, first_line
-from latentmd.systems.readers.records import AtomRecord, Key, LinkRecord, Records
+from latentmd.systems.readers.records import AtomRecord, Key, LinkRecord, Records, cell_of
 
 _NONE = ("", ".", "?")
 _BONDED = ("covale", "disulf", "covalent")
@@ -48,7 +48,9 @@ def read_mmcif(text: str, path: Path) -> Records:
             aliases.setdefault((row.get(chain, ""), row.get(number, ""), atom.residue), atom.key)
     records.links = [link for row in _rows(block, "struct_conn") if (link := _link(row, aliases)) is not None]
     records.sequences = _sequences(block)
-    records.cell = _cell(block)
+    names = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
+    cells = _rows(block, "cell")
+    records.cell = cell_of([cells[0].get(name, "") for name in names]) if cells else None
     return records
 
 
@@ -131,17 +133,3 @@ def _sequences(block: Any) -> dict[str, list[str]]:
         if entity in entities:
             found.setdefault(row.get("auth_asym_id") or row.get("label_asym_id", ""), entities[entity])
     return found
-
-
-def _cell(block: Any) -> tuple[float, ...] | None:
-    rows = _rows(block, "cell")
-    if not rows:
-        return None
-    names = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
-    try:
-        values = [float(rows[0].get(name, "")) for name in names]
-    except ValueError:
-        return None
-    if not all(math.isfinite(value) and value > 0 for value in values) or max(values[:3]) <= 1.0:
-        return None
-    return (*(0.1 * value for value in values[:3]), *values[3:])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from latentmd.systems.errors import MoleculeError
-from latentmd.systems.readers.records import AtomRecord, Key, LinkRecord, Records
+from latentmd.systems.readers.records import AtomRecord, Key, LinkRecord, Records, cell_of
 
 _NUMBER = re.compile(r"^\s*[-+]?(\d+\.?\d*|\.\d+)\s*$")
 _DECIMAL = re.compile(r"^\s*[-+]?\d*\.\d+\s*$")
@@ -55,7 +55,8 @@ def read_pdb(text: str, path: Path) -> Records:
         elif record == "SEQRES":
             records.sequences.setdefault(raw[11:12].strip(), []).extend(raw[19:].upper().split())
         elif record == "CRYST1":
-            records.cell = _cell(raw)
+            columns = (6, 15, 24, 33, 40, 47, 54)
+            records.cell = cell_of([raw[start:end] for start, end in pairwise(columns)])
     if not models:
         records.atoms = _parts(records.atoms)
     return records
@@ -179,14 +180,3 @@ def _conect(raw: str, where: str) -> list[LinkRecord]:
         wrong = next(text for text in fields if text and _serial(text) == -1)
         raise MoleculeError(f"{where}: {wrong!r} is not the serial number of an atom in a CONECT record")
     return [LinkRecord("CONECT", numbers[0], other) for other in numbers[1:]]
-
-
-def _cell(raw: str) -> tuple[float, ...] | None:
-    fields = [raw[6:15], raw[15:24], raw[24:33], raw[33:40], raw[40:47], raw[47:54]]
-    try:
-        values = [float(text) for text in fields]
-    except ValueError:
-        return None
-    if not all(math.isfinite(value) and value > 0 for value in values) or max(values[:3]) <= 1.0:
-        return None  # 1 x 1 x 1 stands for "none"
-    return (*(0.1 * value for value in values[:3]), *values[3:])

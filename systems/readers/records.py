@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 Key = tuple[str, int, str]  # chain, residue number, insertion code
@@ -74,3 +76,18 @@ class Records:
     links: list[LinkRecord] = field(default_factory=list)
     sequences: dict[str, list[str]] = field(default_factory=dict)
     cell: tuple[float, ...] | None = None
+
+
+def cell_of(fields: Sequence[str]) -> tuple[float, ...] | None:
+    """Cell from three lengths in angstrom and three angles in degrees, as text; None where they describe none.
+
+    Args:
+        fields: of the file, which for "none" has lengths of 1, or no numbers.
+    """
+    try:
+        values = [float(text) for text in fields]
+    except ValueError:
+        return None
+    if not all(math.isfinite(value) and value > 0 for value in values) or max(values[:3]) <= 1.0:
+        return None
+    return (*(0.1 * value for value in values[:3]), *values[3:])

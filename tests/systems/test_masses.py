@@ -11,8 +11,7 @@ import pytest
 from openmm import app
 
 from latentmd.systems.errors import MoleculeError
-from latentmd.systems.masses import check_timestep, repartition
-from latentmd.systems.own_force_field import identity
+from latentmd.systems.own_force_field import check_timestep, identity, repartition
 from latentmd.systems.protocol import Protocol
 
 PDB = Path(__file__).parent / "own_force_field" / "ala.pdb"

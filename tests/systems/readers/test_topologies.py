@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from latentmd.systems.errors import MoleculeError
-from latentmd.systems.readers.gromacs import read_gromacs
+from latentmd.systems.readers.topologies import read_gromacs
 
 # OpenMM's reader leaves its files open.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

@@ -1,0 +1,227 @@
+"""Topologies with a force field and their coordinates, by OpenMM's readers: Amber prmtop, GROMACS top, CHARMM psf."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import openmm
+from openmm import app, unit
+
+from latentmd.molecule.order import named_atoms, order_difference
+from latentmd.systems.errors import MoleculeError, first_line
+from latentmd.systems.names import WATER
+from latentmd.systems.parametrise import with_native_obc2
+from latentmd.systems.protocol import InputOptions, Protocol
+from latentmd.systems.readers.coordinates import Coordinates, read_coordinates
+from latentmd.systems.readers.text import file_format, read_bytes, read_text, zipped
+
+TOPOLOGIES = ("prmtop", "psf", "top")
+_CUTOFF = 1.0  # nm, explicit solvent
+_CHARMM_CUTOFF, _CHARMM_SWITCH = 1.2, 1.0  # nm, what the CHARMM force field was made with
+# Sections that hold energies or particles, of https://manual.gromacs.org/current/reference-manual/topologies, and that
+# OpenMM's reader passes over.
+_SKIPPED = frozenset(
+    "position_restraints distance_restraints dihedral_restraints orientation_restraints angle_restraints "
+    "angle_restraints_z polarization water_polarization thole_polarization intermolecular_interactions pairs_nb".split()
+)
+
+
+class GromacsTopology(app.GromacsTopFile):  # type: ignore[misc]
+    """A GROMACS topology that knows what of it OpenMM's reader left out without a word.
+
+    Args:
+        path: of the file.
+        box: vectors of the periodic box, or None.
+
+    Attributes:
+        skipped: sections with entries that OpenMM does not read.
+        switches: conditions that do not hold, such as `#ifdef POSRES`, in whose parts restraints are.
+
+    Raises:
+        ValueError: as OpenMM's reader.
+    """
+
+    def __init__(self, path: Path, box: Any) -> None:
+        self.skipped: set[str] = set()
+        self.switches: set[str] = set()
+        self._open: list[str] = []
+        super().__init__(str(path), periodicBoxVectors=box)
+
+    def _processLine(self, line: str, file: str) -> None:  # noqa: N802
+        text = line.split(";")[0].strip()
+        if text.startswith("#if"):
+            self._open.append(text)
+        elif text.startswith("#else") and self._open:
+            self._open[-1] = f"the #else of {self._open[-1]}"
+        elif text.startswith("#endif") and self._open:
+            self._open.pop()
+        super()._processLine(line, file)
+        ignored = not all(self._ifStack)
+        restraint = "restraint" in text or "posre" in text.lower()
+        if ignored and restraint and self._open:
+            self.switches.add(self._open[-1])
+        elif text and text[0] not in "[#*" and not ignored and self._currentCategory in _SKIPPED:
+            self.skipped.add(self._currentCategory)
+
+
+def read_gromacs(path: Path, box: Any) -> tuple[GromacsTopology, list[str]]:
+    """A topology, and notes on restraints that are switched off in it.
+
+    Args:
+        path: of the file.
+        box: vectors of the periodic box, or None.
+
+    Raises:
+        MoleculeError: it holds restraints or other terms that would be left out.
+        ValueError: as OpenMM's reader.
+    """
+    file = GromacsTopology(path, box)
+    if file.skipped:
+        names = ", ".join(f"[ {name} ]" for name in sorted(file.skipped))
+        raise MoleculeError(
+            f"{path}: holds {names}, which OpenMM does not read, so that these energies would be missing; remove them, "
+            "or put restraints under #ifdef POSRES"
+        )
+    switches = " and ".join(sorted(file.switches))
+    return file, [f"restraints under {switches} are off"] if switches else []
+
+
+_Read = tuple[app.Topology, Callable[..., openmm.System], list[str]]  # the last: notes
+
+
+def _amber(path: Path, box: Any, _: InputOptions) -> _Read:
+    file = app.AmberPrmtopFile(str(path), periodicBoxVectors=box)
+    return file.topology, file.createSystem, []
+
+
+def _gromacs(path: Path, box: Any, _: InputOptions) -> _Read:
+    file, notes = read_gromacs(path, box)
+    return file.topology, file.createSystem, notes
+
+
+def _charmm(path: Path, box: Any, inputs: InputOptions) -> _Read:
+    if not inputs.parameters:
+        raise MoleculeError(
+            f"{path}: a psf file has no parameters; give CHARMM's files with --parameters, repeated, such as "
+            "--parameters par_all36m_prot.prm --parameters top_all36_prot.rtf"
+        )
+    for name in inputs.parameters:
+        read_bytes(Path(name))
+    file = app.CharmmPsfFile(str(path), periodicBoxVectors=box)
+    parameters = app.CharmmParameterSet(*inputs.parameters)
+
+    def create(**options: Any) -> openmm.System:
+        return file.createSystem(parameters, **options)
+
+    return file.topology, create, []
+
+
+_READERS = {"prmtop": _amber, "top": _gromacs, "psf": _charmm}
+_PROGRAMS = {"prmtop": "an Amber prmtop", "top": "a GROMACS topology", "psf": "a CHARMM psf"}
+
+
+def read_topology(source: Path, protocol: Protocol) -> tuple[app.Topology, openmm.System, Any, list[str]]:
+    """Read a prmtop, top or psf file with its coordinates.
+
+    Args:
+        source: the file.
+        protocol: solvent, mass of hydrogen, and the names of the other files.
+
+    Returns:
+        Topology, System, positions in nm, and notes.
+
+    Raises:
+        MoleculeError: files are missing, damaged or do not belong together, or do not go with the solvent.
+    """
+    kind = file_format(read_text(source))
+    _check_options(source, kind, protocol.inputs)
+    assert protocol.inputs.positions is not None
+    place = Path(protocol.inputs.positions)
+    coordinates = read_coordinates(place)
+    explicit = protocol.solvent == "explicit"
+    if explicit and coordinates.box is None:
+        raise MoleculeError(f"{place}: has no periodic box, which --solvent explicit needs; write it with its box")
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # OpenMM's readers warn and print about what they raise, too
+        try:
+            topology, create, notes = _READERS[kind](source, coordinates.box if explicit else None, protocol.inputs)
+        except MoleculeError:
+            raise
+        except Exception as error:
+            raise MoleculeError(f"{source}: cannot be read as {_PROGRAMS[kind]}: {_reason(error)}") from error
+        _check_atoms(topology, coordinates, source, place)
+        waters = sum(residue.name in WATER for residue in topology.residues())
+        if waters and not explicit:
+            raise MoleculeError(f"{source}: holds {waters} waters; simulate it with --solvent explicit")
+        try:
+            system = create(**_options(kind, protocol))
+        except Exception as error:
+            raise MoleculeError(f"{source}: OpenMM cannot make a System of it: {_reason(error)}") from error
+    return topology, with_native_obc2(_without_empty(system)), coordinates.positions, notes + _notes(kind, protocol)
+
+
+def _without_empty(system: openmm.System) -> openmm.System:
+    """Remove forces without a single term, which OpenMM's reader of psf files leaves."""
+    for index in reversed(range(system.getNumForces())):
+        force = system.getForce(index)
+        bonds = isinstance(force, openmm.HarmonicBondForce) and not force.getNumBonds()
+        torsions = isinstance(force, openmm.CustomTorsionForce | openmm.CMAPTorsionForce) and not force.getNumTorsions()
+        if bonds or torsions:
+            system.removeForce(index)
+    return system
+
+
+def _check_options(source: Path, kind: str, inputs: InputOptions) -> None:
+    if zipped(source):
+        raise MoleculeError(f"{source}: is zipped; unzip it first, since it may name other files")
+    if inputs.positions is None:
+        example = {"prmtop": "my.inpcrd", "top": "my.gro", "psf": "my.crd"}[kind]
+        raise MoleculeError(f"{source}: {_PROGRAMS[kind]} has no coordinates; add --positions {example}")
+    if inputs.parameters and kind != "psf":
+        raise MoleculeError(f"{source}: --parameters has a meaning for a CHARMM psf only; leave it out")
+
+
+def _options(kind: str, protocol: Protocol) -> dict[str, Any]:
+    """Arguments of createSystem: constrained hydrogens, and the solvent asked for."""
+    options: dict[str, Any] = {"constraints": app.HBonds, "hydrogenMass": protocol.hydrogen_mass * unit.amu}
+    if protocol.solvent == "explicit":
+        charmm = kind == "psf"
+        cutoff = _CHARMM_CUTOFF if charmm else _CUTOFF
+        options |= {"nonbondedMethod": app.PME, "nonbondedCutoff": cutoff * unit.nanometer}
+        if charmm:
+            options["switchDistance"] = _CHARMM_SWITCH * unit.nanometer
+    if protocol.solvent == "implicit":
+        if kind == "top":
+            raise MoleculeError("a GROMACS topology has no implicit solvent; add --solvent vacuum, or explicit")
+        options["implicitSolvent"] = app.OBC2
+    return options
+
+
+def _notes(kind: str, protocol: Protocol) -> list[str]:
+    if protocol.solvent == "explicit":
+        reach = f"{_CHARMM_CUTOFF} nm, switched from {_CHARMM_SWITCH} nm" if kind == "psf" else f"{_CUTOFF} nm"
+        return [f"cutoff of {reach}, PME beyond"]
+    radii = {"prmtop": " with the radii of the prmtop", "psf": " with mbondi2 radii"}[kind] if kind != "top" else ""
+    return [f"implicit solvent OBC2{radii}"] if protocol.solvent == "implicit" else []
+
+
+def _reason(error: Exception) -> str:
+    text = first_line(error)
+    if "#include" in text:
+        return f"{text}; set GMXDATA to GROMACS's folder share/gromacs, or copy the file beside the topology"
+    return text
+
+
+def _check_atoms(topology: app.Topology, coordinates: Coordinates, source: Path, place: Path) -> None:
+    count, found = topology.getNumAtoms(), len(coordinates.positions)
+    if count != found:
+        raise MoleculeError(f"{place}: has {found} atoms, {source} has {count}; give the coordinates made with it")
+    if coordinates.atoms:
+        other = order_difference(coordinates.atoms, named_atoms(topology))
+        if other:
+            raise MoleculeError(f"{place}: its atoms are not in the order of {source}: {other}")
