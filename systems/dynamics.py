@@ -89,19 +89,32 @@ def frames_between_seeds(interval: float, timestep: float) -> int:
     return max(1, round(_STEPS_BETWEEN_SEEDS / max(1, round(interval / timestep))))
 
 
+@dataclass(frozen=True)
+class MdSettings:
+    """How one walker is simulated.
+
+    Attributes:
+        frames: number of frames to save.
+        interval: time between frames in ps, a multiple of the time step.
+        seed, walker: together determine all randomness of the walker.
+        platform: OpenMM platform; the fastest one by default.
+        threads: threads of the CPU platform.
+        chunk: frames per yielded block, at most.
+        equilibration: before time zero, ps.
+    """
+
+    frames: int
+    interval: float
+    seed: int
+    walker: int = 0
+    platform: str | None = None
+    threads: int = 1
+    chunk: int = 1000
+    equilibration: float = EQUILIBRATION
+
+
 def run_md(
-    molecule: Molecule,
-    frames: int,
-    interval: float,
-    *,
-    seed: int,
-    walker: int = 0,
-    platform: str | None = None,
-    chunk: int = 1000,
-    threads: int = 1,
-    start: Phase | None = None,
-    equilibration: float = EQUILIBRATION,
-    stopped: Callable[[], bool] = never,
+    molecule: Molecule, settings: MdSettings, start: Phase | None = None, stopped: Callable[[], bool] = never
 ) -> Iterator[Frames]:
     """Simulate one walker and yield its frames in chunks.
 
@@ -112,14 +125,8 @@ def run_md(
 
     Args:
         molecule: what to simulate, with its protocol.
-        frames: number of frames to save, those before `start` counted.
-        interval: time between frames in ps, a multiple of the time step.
-        seed, walker: together determine all randomness of the walker.
-        platform: OpenMM platform; the fastest one by default.
-        chunk: frames per yielded block, at most.
-        threads: threads of the CPU platform.
-        start: where an earlier run of the same settings was; None to begin.
-        equilibration: before time zero, ps.
+        settings: of the walker.
+        start: where an earlier run of the same settings was, whose frames count; None to begin.
         stopped: asked about ten times a second; once it is true, the frames that are whole are yielded, and no more.
 
     Raises:
@@ -127,24 +134,25 @@ def run_md(
     """
     if fault := thermostat_fault(molecule.system) or barostat_fault(molecule.system):
         raise ValueError(fault)
-    timestep = molecule.protocol.timestep
+    timestep, interval = molecule.protocol.timestep, settings.interval
     steps = round(interval / timestep)
     if steps < 1 or abs(steps * timestep - interval) > 1e-9:
         raise ValueError(f"interval {interval} ps is not a multiple of the time step {timestep} ps")
-    integrator = molecule.langevin(walker_seed(seed, walker))
-    context = molecule.context(integrator, platform, threads)
+    seeds = settings.seed, settings.walker
+    integrator = molecule.langevin(walker_seed(*seeds))
+    context = molecule.context(integrator, settings.platform, settings.threads)
     if start is None:
-        _start(molecule, context, walker_seed(seed, walker, 1))
-        if not advance(integrator.step, round(equilibration / timestep), stopped):
+        _start(molecule, context, walker_seed(*seeds, 1))
+        if not advance(integrator.step, round(settings.equilibration / timestep), stopped):
             return
         start = _phase(context, 0)
     every = frames_between_seeds(interval, timestep)
-    while start.frames < frames:
+    while start.frames < settings.frames:
         part = start.frames // every
-        _begin(context, start, walker_seed(seed, walker, _FIRST_STREAM + part))
-        done, end = start.frames, min(frames, (part + 1) * every)
+        _begin(context, start, walker_seed(*seeds, _FIRST_STREAM + part))
+        done, end = start.frames, min(settings.frames, (part + 1) * every)
         while done < end:
-            count = min(chunk, end - done)
+            count = min(settings.chunk, end - done)
             positions, energies = _simulate(context, count, steps, stopped)
             times = interval * np.arange(done + 1, done + len(energies) + 1, dtype=np.float64)
             done += len(energies)

@@ -131,12 +131,12 @@ def alanine_topology() -> Any:
 def alanine_runs() -> list[Any]:
     """Three independent MD runs of alanine dipeptide in vacuum, 350 K: positions [500, 22, 3] nm, 0.2 ps apart."""
     from latentmd.systems.builder import Protocol, build
-    from latentmd.systems.dynamics import run_md
+    from latentmd.systems.dynamics import MdSettings, run_md
 
     molecule = build(ALANINE_DIPEPTIDE, Protocol(solvent="vacuum"))
     runs = []
     for walker in range(3):
-        blocks = list(run_md(molecule, 500, 0.2, seed=3, walker=walker, platform="Reference"))
+        blocks = list(run_md(molecule, MdSettings(500, 0.2, seed=3, walker=walker, platform="Reference")))
         runs.append(np.concatenate([block.positions for block in blocks]))
     return runs
 

@@ -115,7 +115,7 @@ def _openmm_rows(molecule: Molecule, seconds: float, progress: Callable[[str], N
     """Plain MD on every platform of this machine that can run the molecule."""
     import openmm
 
-    from latentmd.systems.platforms import platforms
+    from latentmd.systems.molecule import platforms
 
     rows = []
     for name in platforms():
@@ -194,7 +194,7 @@ class _Surrogate:
 
         from latentmd.integrators.openmm_integrator import LatentIntegrator
         from latentmd.integrators.schedule import alternate
-        from latentmd.systems.platforms import fastest_platform
+        from latentmd.systems.molecule import fastest_platform
 
         self.progress("alternate mode")
         molecule, p = self.molecule, self.propagator
@@ -216,8 +216,8 @@ def _size_rows(seconds: float, max_atoms: int, progress: Callable[[str], None]) 
     import tempfile
 
     from latentmd.systems.builder import build
+    from latentmd.systems.molecule import platforms
     from latentmd.systems.peptide import backbone, pdb_block
-    from latentmd.systems.platforms import platforms
 
     results: list[Document] = []
     for residues in SIZES:

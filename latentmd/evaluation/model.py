@@ -196,7 +196,7 @@ class _ModelEvaluation:
 
     def _time_md(self, wall_time: float) -> tuple[Molecule, str]:
         """The molecule and this machine's fastest platform, whose speed of plain MD goes into the settings."""
-        from latentmd.systems.platforms import fastest_platform, time_platform
+        from latentmd.systems.molecule import fastest_platform, time_platform
 
         self.progress("timing plain MD")
         molecule = self._molecule()

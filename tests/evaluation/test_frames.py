@@ -42,10 +42,10 @@ def test_broken_frames_fail_their_checks() -> None:
 def vacuum():
     """Alanine dipeptide in vacuum at 350 K with 400 frames of MD, 0.5 ps apart."""
     from latentmd.systems.builder import Protocol, build
-    from latentmd.systems.dynamics import run_md
+    from latentmd.systems.dynamics import MdSettings, run_md
 
     molecule = build("systems/molecules/alanine_dipeptide.pdb", Protocol(solvent="vacuum"))
-    blocks = list(run_md(molecule, 400, 0.5, seed=1, platform="Reference"))
+    blocks = list(run_md(molecule, MdSettings(400, 0.5, seed=1, platform="Reference")))
     return molecule, np.concatenate([b.positions for b in blocks])
 
 

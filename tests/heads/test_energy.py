@@ -16,7 +16,7 @@ from latentmd.io.trajectory import load_topology
 from latentmd.model.file import script
 from latentmd.molecule.features import molecule_graph
 from latentmd.systems.builder import Protocol, build
-from latentmd.systems.dynamics import run_md
+from latentmd.systems.dynamics import MdSettings, run_md
 from latentmd.testing import random_rotation
 from latentmd.training.assembly import new_encoder
 from latentmd.training.config import EncoderConfig, TrainingConfig
@@ -96,7 +96,8 @@ def test_prior_learns_the_engine(alanine_topology: Any, alanine_runs: list[Any])
     held = torch.from_numpy(np.concatenate(alanine_runs)[::10]).double()
     pdb = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
     hot = build(pdb, Protocol(solvent="vacuum", temperature=700.0))
-    train = np.concatenate([block.positions for block in run_md(hot, 500, 0.2, seed=3, platform="Reference")])
+    settings = MdSettings(500, 0.2, seed=3, platform="Reference")
+    train = np.concatenate([block.positions for block in run_md(hot, settings)])
     fitted.fit(torch.from_numpy(train), *(torch.from_numpy(part) for part in engine_labels(pdb, train, config)))
     energies, forces = (torch.from_numpy(part) for part in engine_labels(pdb, held.float().numpy(), config))
     assert float((-gradient(fitted, held) - forces).norm() / forces.norm()) < 0.05

@@ -77,7 +77,6 @@ TOO_MANY = {
     "latentmd/training/peptides/finetune.py:finetune",
     "latentmd/training/peptides/run.py:write_model",
     "latentmd/worlds/run.py:plan_world",
-    "systems/dynamics.py:run_md",
 }
 # Arguments that are tuples of several types, where a small class would name what is in them; nothing may be added.
 MIXED = {

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latentmd.systems.dynamics import advance, run_md, walker_seed
+from latentmd.systems.dynamics import MdSettings, advance, run_md, walker_seed
 from latentmd.units import thermal_energy
 
 
 def frames(molecule: Any, **options: Any) -> Any:
-    return next(run_md(molecule, 3, 0.1, platform="Reference", **options))
+    return next(run_md(molecule, MdSettings(3, 0.1, platform="Reference", **options)))
 
 
 def test_the_seed_decides_everything(alanine: Any) -> None:
@@ -23,7 +23,7 @@ def test_the_seed_decides_everything(alanine: Any) -> None:
 
 
 def test_times_and_shapes_over_chunks(alanine: Any) -> None:
-    blocks = list(run_md(alanine, 5, 0.02, seed=3, platform="Reference", chunk=2))
+    blocks = list(run_md(alanine, MdSettings(5, 0.02, seed=3, platform="Reference", chunk=2)))
     assert [len(b.times) for b in blocks] == [2, 2, 1]
     assert np.allclose(np.concatenate([b.times for b in blocks]), 0.02 * np.arange(1, 6))
     assert blocks[0].positions.shape == (2, 22, 3) and blocks[0].positions.dtype == np.float32
@@ -31,7 +31,7 @@ def test_times_and_shapes_over_chunks(alanine: Any) -> None:
 
 def test_interval_must_be_a_multiple_of_the_step(alanine: Any) -> None:
     with pytest.raises(ValueError, match="not a multiple of the time step"):
-        next(run_md(alanine, 1, 0.005, seed=0, platform="Reference"))
+        next(run_md(alanine, MdSettings(1, 0.005, seed=0, platform="Reference")))
 
 
 def test_walker_seeds_differ() -> None:
@@ -68,9 +68,9 @@ def test_a_stopped_walker_yields_whole_frames(alanine: Any) -> None:
         looks.append(1)
         return len(looks) > 6
 
-    options: dict[str, Any] = {"seed": 3, "platform": "Reference", "equilibration": 0.08}
-    whole = next(run_md(alanine, 5, 0.1, **options))
-    (part,) = run_md(alanine, 5, 0.1, stopped=stopped, **options)
+    settings = MdSettings(5, 0.1, seed=3, platform="Reference", equilibration=0.08)
+    whole = next(run_md(alanine, settings))
+    (part,) = run_md(alanine, settings, stopped=stopped)
     assert len(part.times) == len(part.energies) == 2 and part.end is None
     assert np.array_equal(part.positions, whole.positions[:2])
-    assert not list(run_md(alanine, 5, 0.1, stopped=lambda: True, **options))
+    assert not list(run_md(alanine, settings, stopped=lambda: True))

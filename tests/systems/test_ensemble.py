@@ -12,7 +12,7 @@ import pytest
 from openmm import app, unit
 
 from latentmd.systems.builder import build
-from latentmd.systems.dynamics import run_md
+from latentmd.systems.dynamics import MdSettings, run_md
 from latentmd.systems.ensemble import barostat_fault, temperature_fault, thermostat_fault
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.protocol import InputOptions, Protocol
@@ -61,7 +61,7 @@ def test_no_run_takes_a_system_that_has_one(alanine: Any, tmp_path: Path, force:
     system = copy.deepcopy(alanine.system)
     system.addForce(BAROSTATS[force](350) if force in BAROSTATS else openmm.AndersenThermostat(100, 1))
     with pytest.raises(ValueError, match=f"{force}.*remove it with"):
-        next(run_md(replace(alanine, system=system), 1, 1.0, seed=0))
+        next(run_md(replace(alanine, system=system), MdSettings(1, 1.0, seed=0)))
     (tmp_path / "system.xml").write_text(openmm.XmlSerializer.serialize(system))
     with open(tmp_path / "structure.pdb", "w") as file:
         app.PDBFile.writeFile(alanine.topology, alanine.positions, file)

@@ -1,4 +1,4 @@
-"""A parametrised molecule: its Context, thermostat and box."""
+"""A parametrised molecule: its Context, thermostat and box; the platform is chosen by timing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import openmm
 import pytest
 
+from latentmd.systems import molecule
 from latentmd.systems.builder import Protocol, build
 
 ALANINE = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
@@ -42,3 +43,18 @@ def test_a_periodic_one_has_its_box() -> None:
     assert box is not None
     np.testing.assert_allclose(box, [[value for value in vector._value] for vector in expected])
     assert (np.diag(box) >= 2).all()
+
+
+def test_reference_and_cpu_are_always_there() -> None:
+    assert {"Reference", "CPU"} <= set(molecule.platforms())
+
+
+def test_the_fastest_wins(alanine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = {"Reference": 1.0, "CPU": 2.0}
+    monkeypatch.setattr(molecule, "platforms", lambda: list(rates))
+    monkeypatch.setattr(molecule, "time_platform", lambda _, name, threads=None: rates[name])
+    assert molecule.fastest_platform(alanine) == "CPU"
+
+
+def test_timing_measures_steps(alanine: Any) -> None:
+    assert molecule.time_platform(alanine, "Reference", 0.02) > 0

@@ -58,7 +58,7 @@ def prepare(molecule: Molecule, source: Path, threads: int) -> Prepared:
         source: file that it was read from.
         threads: of the CPU platform, per process.
     """
-    from latentmd.systems.platforms import platform_rates
+    from latentmd.systems.molecule import platform_rates
 
     say_notes(molecule, source)
     rates = platform_rates(molecule, threads)

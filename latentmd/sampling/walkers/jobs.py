@@ -24,8 +24,8 @@ from latentmd.sampling.run.processes import Emit
 from latentmd.sampling.walkers.folder import trajectory_path
 from latentmd.sampling.walkers.resume import Pacer, State, States
 from latentmd.systems.builder import WATER, Molecule
-from latentmd.systems.dynamics import Frames, Phase, run_md
-from latentmd.systems.platforms import time_platform
+from latentmd.systems.dynamics import Frames, MdSettings, Phase, run_md
+from latentmd.systems.molecule import time_platform
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
@@ -171,16 +171,14 @@ class MDJob(WalkerJob):
     def _blocks(self, walker: int, state: State | None, stopped: Callable[[], bool]) -> Iterator[Frames]:
         """Frames of a walker from a state on, in blocks."""
         phase = None if state is None else Phase(state.frames, state.arrays["positions"], state.arrays["velocities"])
-        return run_md(
-            self.molecule,
+        settings = MdSettings(
             self.settings.frames,
             self.settings.interval,
             seed=self.settings.seed,
             walker=walker,
             platform=self.prepared.platform,
-            chunk=self.chunk,
             threads=self.prepared.threads,
-            start=phase,
+            chunk=self.chunk,
             equilibration=self.settings.equilibration,
-            stopped=stopped,
         )
+        return run_md(self.molecule, settings, phase, stopped)
