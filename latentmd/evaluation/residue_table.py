@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from latentmd.arrays import Doubles, Floats
 from latentmd.molecule.chain import PLACES, SLOTS, TYPES, Chain
 
 BINS, PLANE_BINS = 100, 50
+#: (token, slot) of a torsion.
+Place = tuple[int, int]
 _PHI, _PSI = SLOTS.index("phi"), SLOTS.index("psi")
 
 
@@ -28,10 +30,10 @@ def scored_torsions(chain: Chain) -> list[tuple[int, int]]:
     return out
 
 
-def scored_planes(chain: Chain) -> dict[str, list[tuple[tuple[int, int], tuple[int, int]]]]:
+def scored_planes(chain: Chain) -> dict[str, list[tuple[Place, Place]]]:
     """Pairs of scored torsions: "ramachandran" (φ_i, ψ_i) and "neighbours" (ψ_i, φ_i+1)."""
     known = set(scored_torsions(chain))
-    out: dict[str, list[tuple[tuple[int, int], tuple[int, int]]]] = {"ramachandran": [], "neighbours": []}
+    out: dict[str, list[tuple[Place, Place]]] = {"ramachandran": [], "neighbours": []}
     for token in range(len(chain.names)):
         for name, pair in (
             ("ramachandran", ((token, _PHI), (token, _PSI))),
@@ -114,19 +116,15 @@ class ResidueTable:
         def coarse(token: int, slot: int) -> Doubles:
             return np.asarray(one(token, slot).reshape(PLANE_BINS, -1).sum(1))
 
+        def joint(name: str, first: Place, second: Place) -> Doubles:
+            kind, place, _ = chain.types[first[0]]
+            if name == "ramachandran":
+                return np.asarray(self.planes[kind, place])
+            return np.outer(coarse(*first), coarse(*second)).ravel()
+
         torsions = [js_distance(one(t, s), histogram(reference[:, t, s])) for t, s in scored_torsions(chain)]
         out = {"torsions": float(np.mean(torsions)), "nats": self.negative_log_likelihood(chain, reference)}
-        for name, pairs in scored_planes(chain).items():
-            found = []
-            for (t, s), (u, r) in pairs:
-                kind, place, _ = chain.types[t]
-                joint = (
-                    self.planes[kind, place] if name == "ramachandran" else np.outer(coarse(t, s), coarse(u, r)).ravel()
-                )
-                found.append(js_distance(joint, plane(reference[:, t, s], reference[:, u, r])))
-            if found:
-                out[name] = float(np.mean(found))
-        return out
+        return out | _plane_scores(chain, reference, joint)
 
 
 def frame_scores(chain: Chain, frames: Floats, reference: Floats) -> dict[str, float]:
@@ -136,16 +134,24 @@ def frame_scores(chain: Chain, frames: Floats, reference: Floats) -> dict[str, f
         chain: chemistry of the peptide.
         frames, reference: torsions [frames, tokens, slots], radians.
     """
-    torsions = [
-        js_distance(histogram(frames[:, t, s]), histogram(reference[:, t, s])) for t, s in scored_torsions(chain)
-    ]
-    backbone = [j for j, (_, s) in zip(torsions, scored_torsions(chain), strict=True) if s in (_PHI, _PSI)]
-    out = {"torsions": float(np.mean(torsions)), "backbone": float(np.mean(backbone))}
+
+    def joint(_: str, first: Place, second: Place) -> Doubles:
+        return plane(frames[:, *first], frames[:, *second])
+
+    torsions = {
+        (t, s): js_distance(histogram(frames[:, t, s]), histogram(reference[:, t, s]))
+        for t, s in scored_torsions(chain)
+    }
+    backbone = [distance for (_, s), distance in torsions.items() if s in (_PHI, _PSI)]
+    out = {"torsions": float(np.mean(list(torsions.values()))), "backbone": float(np.mean(backbone))}
+    return out | _plane_scores(chain, reference, joint)
+
+
+def _plane_scores(chain: Chain, reference: Floats, joint: Callable[[str, Place, Place], Doubles]) -> dict[str, float]:
+    """Mean JS distance of each kind of plane; joint(kind, first, second) are the counts set beside the reference's."""
+    out = {}
     for name, pairs in scored_planes(chain).items():
-        found = [
-            js_distance(plane(frames[:, t, s], frames[:, u, r]), plane(reference[:, t, s], reference[:, u, r]))
-            for (t, s), (u, r) in pairs
-        ]
+        found = [js_distance(joint(name, a, b), plane(reference[:, *a], reference[:, *b])) for a, b in pairs]
         if found:
             out[name] = float(np.mean(found))
     return out
