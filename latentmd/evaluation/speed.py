@@ -17,8 +17,10 @@ import numpy as np
 
 from latentmd import interpreter
 from latentmd.analysis.metric import Document
-from latentmd.replicas.choice import unsupported
+from latentmd.arrays import Doubles
+from latentmd.replicas.choice import replica_engine, unsupported
 from latentmd.replicas.engine import ReplicaEngine
+from latentmd.replicas.replicas import Replicas
 from latentmd.report import figures, tables
 
 if TYPE_CHECKING:
@@ -237,16 +239,16 @@ def plot(rows: Sequence[Row], scan: Sequence[Document]) -> bytes:
     return figures.png(made)
 
 
-def _warm_engine(molecule: Molecule, replicas: int, threads: int, variant: str | None = None) -> ReplicaEngine:
-    """Replicas of a molecule at its temperature, seeded with 1."""
-    start = np.repeat(np.asarray(molecule.positions._value)[None], replicas, axis=0)
-    engine = ReplicaEngine(
-        molecule.system, start, temperature=molecule.protocol.temperature, seed=1, threads=threads, variant=variant
-    )
+def _start(molecule: Molecule, replicas: int) -> Doubles:
+    """Copies of a molecule, nm, shape (replicas, atoms, 3)."""
+    return np.repeat(np.asarray(molecule.positions._value)[None], replicas, axis=0)
+
+
+def _warmed(engine: Replicas, molecule: Molecule) -> None:
+    """Bring replicas of a molecule to its temperature."""
     engine.minimize(100)
     engine.draw_velocities()
     engine.langevin(_TEMPERATURE_STEPS, timestep=molecule.protocol.timestep, friction=molecule.protocol.friction)
-    return engine
 
 
 def replica_row(molecule: Molecule, seconds: float) -> Row:
@@ -256,7 +258,9 @@ def replica_row(molecule: Molecule, seconds: float) -> Row:
     reason = unsupported(molecule.system)
     if reason:
         return Row.without(REPLICA_MD, f"{walkers} walkers", "steps/s", reason)
-    engine = _warm_engine(molecule, walkers, threads)
+    kelvin = protocol.temperature
+    engine = replica_engine(molecule.system, _start(molecule, walkers), temperature=kelvin, seed=1, threads=threads)
+    _warmed(engine, molecule)
     steps = partial(engine.langevin, 50, timestep=protocol.timestep, friction=protocol.friction)
     return Row.of(
         REPLICA_MD, f"{walkers} walkers", rate(steps, seconds), 50 * walkers, "steps/s", step=protocol.timestep,
@@ -312,7 +316,9 @@ def per_core(
     if unsupported(molecule.system):
         return None
     protocol = molecule.protocol
-    engine = _warm_engine(molecule, replicas, 1, variant)
+    kelvin, start = protocol.temperature, _start(molecule, replicas)
+    engine = ReplicaEngine(molecule.system, start, temperature=kelvin, seed=1, threads=1, variant=variant)
+    _warmed(engine, molecule)
     works = {"": partial(engine.langevin, timestep=protocol.timestep, friction=protocol.friction)}
     for platform in ("Reference", "CPU"):
         context = molecule.context(molecule.langevin(1), platform, 1)

@@ -1,20 +1,22 @@
-"""The engine for a System: the compiled kernel where it can, plain OpenMM otherwise, and which of them it is."""
+"""The engine for a System: a GPU or the lanes of the CPU where the kernels can, plain OpenMM otherwise."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from latentmd.arrays import Floats, Ints
 from latentmd.replicas.engine import ReplicaEngine
+from latentmd.replicas.gpu import CudaEngine, cuda_device
 from latentmd.replicas.library import SWITCH, library
 from latentmd.replicas.terms import UnsupportedError, read_terms
 
 if TYPE_CHECKING:
     import openmm
 
-    from latentmd.replicas.one_by_one import OneByOne
+    from latentmd.replicas.replicas import Replicas
 
 
 def unsupported(system: openmm.System) -> str:
@@ -36,7 +38,8 @@ def engine_in_use() -> str:
     found = library()
     if found is None:
         return "OpenMM, one replica at a time; reinstall latentmd with a C++ compiler for the replica engine"
-    return f"compiled replica engine, {found.variants[-1]}, {found.lanes} replicas to a block"
+    lanes = f"compiled replica engine, {found.variants[-1]}, {found.lanes} replicas to a block"
+    return lanes if cuda_device() is None else f"CUDA for Langevin dynamics, and the {lanes}"
 
 
 def replica_engine(
@@ -48,8 +51,11 @@ def replica_engine(
     numbers: Sequence[int] | None = None,
     restraints: Ints | None = None,
     threads: int = 1,
-) -> ReplicaEngine | OneByOne:
-    """Make the fastest engine that can simulate a System; arguments as for `ReplicaEngine`.
+) -> Replicas:
+    """Make the fastest engine that can simulate a System.
+
+    The choice depends on the System and the machine alone, never on how many replicas there are, so that a replica is
+    the same in however many processes. `LATENTMD_REPLICAS=cpu` leaves the GPU out, `off` both kernels.
 
     Args:
         system: OpenMM System of one copy.
@@ -60,16 +66,12 @@ def replica_engine(
         restraints: atoms of restrained torsions, shape (restraints, 4).
         threads: of the CPU engine.
     """
+    state: dict[str, Any] = {"temperature": temperature, "seed": seed, "numbers": numbers, "restraints": restraints}
     if unsupported(system):
         from latentmd.replicas.one_by_one import OneByOne
 
-        return OneByOne(system, positions, temperature=temperature, seed=seed, numbers=numbers, restraints=restraints)
-    return ReplicaEngine(
-        system,
-        positions,
-        temperature=temperature,
-        seed=seed,
-        numbers=numbers,
-        restraints=restraints,
-        threads=threads,
-    )
+        return OneByOne(system, positions, **state)
+    if (device := cuda_device()) is not None:
+        with suppress(UnsupportedError):  # the GPU takes 256 atoms and single hydrogens, the lanes what was read
+            return CudaEngine(system, positions, device, **state, threads=threads)
+    return ReplicaEngine(system, positions, **state, threads=threads)

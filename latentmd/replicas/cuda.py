@@ -207,6 +207,10 @@ class CudaReplicas:
         self.temperature = np.broadcast_to(np.asarray(temperature, np.float64), (len(self),)).copy()
         self._kT = self._device.put((GAS_CONSTANT * self.temperature).astype(np.float32))
 
+    def set_step(self, step: int) -> None:
+        """Set how many steps every replica has done, which its noise depends on."""
+        self._step = self._device.put(np.full(len(self), step, np.uint64))
+
     def set_positions(self, positions: Sequence[Floats]) -> None:
         """Set the positions of every replica, each (atoms, 3) in nm."""
         self._position = self._device.put(self._joined(positions, "positions"))

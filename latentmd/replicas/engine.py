@@ -10,14 +10,14 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentmd.arrays import Bools, Doubles, Floats, Ints
+from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.replicas import library as lib
 from latentmd.replicas.minimise import lower
+from latentmd.replicas.replicas import Replicas, check_steps
 from latentmd.replicas.terms import Terms, read_terms
 from latentmd.units import GAS_CONSTANT
 
@@ -25,25 +25,8 @@ if TYPE_CHECKING:
     import openmm
 
 
-@dataclass(frozen=True)
-class ReplicaState:
-    """Everything that decides how replicas go on.
-
-    Attributes:
-        positions: nm, shape (replicas, atoms, 3).
-        velocities: nm/ps, shape (replicas, atoms, 3).
-        temperatures: kelvin, shape (replicas,).
-        draw: how many random draws have been made.
-    """
-
-    positions: Doubles
-    velocities: Doubles
-    temperatures: Doubles
-    draw: int
-
-
-class ReplicaEngine:
-    """Energies, forces and dynamics of many replicas at once.
+class ReplicaEngine(Replicas):
+    """Replicas in the lanes of this processor's vector unit.
 
     Args:
         system: OpenMM System, of a kind that `read_terms` reads.
@@ -78,8 +61,9 @@ class ReplicaEngine:
         variant = variant or found.variants[-1]
         if variant not in found.variants:
             raise RuntimeError(f"this processor has no {variant}; expected one of {', '.join(found.variants)}")
-        self._library, self.variant = found, variant
+        self._library, self.variant, self._lanes = found, variant, variant
         self.terms: Terms = read_terms(system)
+        self.masses = np.asarray(self.terms.mass, np.float64)
         quads = np.zeros((0, 4), np.int32) if restraints is None else np.asarray(restraints, np.int32).reshape(-1, 4)
         self._prepared = lib.PreparedKernel(self.terms, quads, _momentum_every(system), found.periods)
         self.threads = threads or len(os.sched_getaffinity(0))
@@ -88,14 +72,13 @@ class ReplicaEngine:
             raise ValueError(f"positions have shape {start.shape}; expected (replicas, {self.terms.atoms}, 3) in nm")
         self.replicas = len(start)
         self._allocate(seed, numbers, len(quads))
-        self.temperatures = np.empty(0)
         self.set_temperatures(temperature)
         self.set_positions(start)
         self.draw = 0
 
     def __repr__(self) -> str:
         return (
-            f"ReplicaEngine({self.replicas} replicas of {self.terms.atoms} atoms, {self.variant}, "
+            f"{type(self).__name__}({self.replicas} replicas of {self.terms.atoms} atoms, {self.variant}, "
             f"{self.threads} threads)"
         )
 
@@ -126,109 +109,53 @@ class ReplicaEngine:
         flat = np.moveaxis(values, -1, 1)
         return np.array(flat.reshape(-1, *flat.shape[2:])[: self.replicas], order="C")  # a copy: the kernel writes on
 
-    @property
+    @property  # type: ignore[override]
     def positions(self) -> Doubles:
         """Positions in nm, shape (replicas, atoms, 3); a copy."""
         return self._unlaned(self._x)
 
-    @property
+    @property  # type: ignore[override]
     def velocities(self) -> Doubles:
         """Velocities in nm/ps, shape (replicas, atoms, 3); a copy."""
         return self._unlaned(self._v)
 
     def set_positions(self, positions: Floats) -> None:
-        """Set positions in nm, shape (replicas, atoms, 3)."""
         self._x[...] = self._laned(np.asarray(positions, dtype=np.float64))
 
     def set_velocities(self, velocities: Floats) -> None:
-        """Set velocities in nm/ps, shape (replicas, atoms, 3)."""
         self._v[...] = self._laned(np.asarray(velocities, dtype=np.float64))
 
     def set_temperatures(self, temperature: float | Floats) -> None:
-        """Set the temperature in kelvin, one for all or shape (replicas,)."""
-        self.temperatures = np.array(np.broadcast_to(np.asarray(temperature, dtype=np.float64), (self.replicas,)))
-        if not (self.temperatures > 0).all():
-            raise ValueError(f"a temperature is {self.temperatures.min():g} K; expected above 0")
+        super().set_temperatures(temperature)
         self._root_kt[...] = self._laned(np.sqrt(GAS_CONSTANT * self.temperatures))
 
     def hold(self, targets: Floats, stiffness: float | Floats) -> None:
-        """Restrain torsions with 0.5 k d², d the shortest turn from the target; a stiffness of 0 lets go.
-
-        Energies and the acceptance of Hamiltonian moves leave the restraints out; forces and dynamics feel them.
-
-        Args:
-            targets: radians, shape (replicas, torsions), of the `restraints` given at the start.
-            stiffness: kJ/mol/rad², one for all or shape (replicas,).
-        """
         values = np.asarray(targets, dtype=np.float64)
         self._targets[...] = self._laned(np.stack([np.cos(values), np.sin(values)], axis=2).astype(np.float32))
         spread = np.broadcast_to(np.asarray(stiffness, dtype=np.float32), (self.replicas,))
         self._stiffness[...] = self._laned(spread)
 
     def energies(self, positions: Floats | None = None) -> Doubles:
-        """Potential energies in kJ/mol, shape (replicas,); of other positions (replicas, atoms, 3) where given."""
         self._evaluate(positions)
         return self._unlaned(self._energy)
 
     def forces(self, positions: Floats | None = None) -> Floats:
-        """Forces in kJ/mol/nm, shape (replicas, atoms, 3); at other positions (replicas, atoms, 3) where given."""
         self._evaluate(positions)
         return self._unlaned(self._f)
 
-    def kinetic_energies(self) -> Doubles:
-        """Kinetic energies in kJ/mol, shape (replicas,)."""
-        return np.asarray(0.5 * np.einsum("a,rad->r", self.terms.mass, self.velocities**2))
-
     def constrain(self) -> None:
-        """Move positions onto the constraints and take velocities along them away."""
         self._run(lib.CONSTRAIN)
 
     def draw_velocities(self) -> None:
-        """Draw Maxwell–Boltzmann velocities without components along constraints."""
         self._run(lib.DRAW, first=self._next(1))
 
     def langevin(self, steps: int, *, timestep: float, friction: float) -> None:
-        """Langevin dynamics in OpenMM's LangevinMiddle splitting (Zhang et al., J. Phys. Chem. A 123, 6056, 2019).
-
-        Args:
-            steps: number of time steps.
-            timestep: ps.
-            friction: 1/ps.
-        """
         check_steps(steps, timestep)
         self._run(lib.LANGEVIN, steps, self._next(steps), timestep, friction)
 
     def verlet(self, steps: int, *, timestep: float) -> None:
-        """Velocity Verlet with constraints (RATTLE; Andersen 1983): reversible, without a thermostat.
-
-        Args:
-            steps: number of time steps.
-            timestep: ps.
-        """
         check_steps(steps, timestep)
         self._run(lib.VERLET, steps, timestep=timestep)
-
-    def hamiltonian(self, steps: int, *, timestep: float, rng: np.random.Generator) -> Bools:
-        """One Hamiltonian Monte Carlo move of every replica (Duane et al., Phys. Lett. B 195, 216, 1987).
-
-        Args:
-            steps: of velocity Verlet.
-            timestep: ps.
-            rng: decides acceptance; velocities come from the engine's seeds.
-
-        Returns:
-            Whether each move was accepted, shape (replicas,); a rejected replica is where it was.
-        """
-        before, energies = self.positions, self.energies()
-        self.draw_velocities()
-        energies = energies + self.kinetic_energies()
-        self.verlet(steps, timestep=timestep)
-        after = self.energies() + self.kinetic_energies()
-        with np.errstate(invalid="ignore"):
-            exponent = (energies - after) / (GAS_CONSTANT * self.temperatures)
-        accepted = np.log(rng.random(self.replicas)) < np.where(np.isfinite(exponent), exponent, -np.inf)
-        self.set_positions(np.where(accepted[:, None, None], self.positions, before))
-        return np.asarray(accepted)
 
     def minimize(
         self,
@@ -237,24 +164,12 @@ class ReplicaEngine:
         tolerance: float = 3.0,
         enough: float | None = None,
     ) -> Doubles:
-        """Go downhill, each replica with a step of its own, never uphill; constraints are kept.
-
-        Args:
-            iterations: evaluations of the forces.
-            largest_step: nm, that any atom moves in one step.
-            tolerance: kJ/mol/nm; ends where the root mean square of the forces along the constraints is below it.
-            enough: kJ/mol; a replica ends where its energy is below it; never where None.
-
-        Returns:
-            Potential energies in kJ/mol with those of the restraints, shape (replicas,).
-        """
         self._v[...] = 0.0
         self.constrain()
-        mass = np.asarray(self.terms.mass, np.float64)
         x, energies = lower(
             self.positions,
             self._on_constraints,
-            mass,
+            self.masses,
             iterations=iterations,
             largest_step=largest_step,
             tolerance=tolerance,
@@ -266,29 +181,13 @@ class ReplicaEngine:
 
     def _on_constraints(self, positions: Doubles) -> tuple[Doubles, Doubles, Doubles]:
         """Positions on the constraints, their energies, and mass-weighted gradients along the constraints."""
-        mass = np.asarray(self.terms.mass, np.float64)[:, None]
+        mass = self.masses[:, None]
         self.set_positions(positions)
         self.constrain()
         energies, forces = self._both()
         self.set_velocities(forces / mass)
         self.constrain()
         return self.positions, energies, -np.sqrt(mass) * self.velocities
-
-    def broken(self) -> Bools:
-        """Which replicas have positions or velocities that are not finite, shape (replicas,)."""
-        finite = np.isfinite(self._x).all(axis=(1, 2)) & np.isfinite(self._v).all(axis=(1, 2))
-        return np.asarray(~finite.reshape(-1)[: self.replicas])
-
-    def state(self) -> ReplicaState:
-        """Copy what decides how the replicas go on."""
-        return ReplicaState(self.positions, self.velocities, self.temperatures.copy(), self.draw)
-
-    def restore(self, state: ReplicaState) -> None:
-        """Go back to a state of this engine, bit for bit."""
-        self.set_positions(state.positions)
-        self.set_velocities(state.velocities)
-        self.set_temperatures(state.temperatures)
-        self.draw = state.draw
 
     def _both(self) -> tuple[Doubles, Floats]:
         """Energies with those of the restraints, and forces."""
@@ -318,15 +217,9 @@ class ReplicaEngine:
         )  # fmt: skip
         call: Callable[..., None] = self._library.handle.latentmd_run
         call(
-            lib.VARIANTS.index(self.variant), self.threads, ctypes.byref(self._prepared.molecule), ctypes.byref(block),
+            lib.VARIANTS.index(self._lanes), self.threads, ctypes.byref(self._prepared.molecule), ctypes.byref(block),
             self._blocks, kind, steps, first, timestep, friction,
         )  # fmt: skip
-
-
-def check_steps(steps: int, timestep: float) -> None:
-    """Refuse a negative number of steps or a time step in ps that is not positive."""
-    if steps < 0 or timestep <= 0:
-        raise ValueError(f"{steps} steps of {timestep:g} ps; expected 0 or more steps of a positive time")
 
 
 def _momentum_every(system: openmm.System) -> int:

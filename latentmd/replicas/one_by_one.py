@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 import openmm
 
-from latentmd.arrays import Bools, Doubles, Floats, Ints
+from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.core.noise import engine_seed
-from latentmd.replicas.engine import ReplicaState, check_steps
+from latentmd.replicas.replicas import Replicas, check_steps
 from latentmd.systems.ensemble import barostat_fault, thermostat_fault
 from latentmd.systems.relaxation import StopBelow
-from latentmd.units import GAS_CONSTANT
 
 _RESTRAINTS = 30  # force group, left out of energies
 _TOLERANCE = 1e-8  # of constraints, relative
 
 
-class OneByOne:
-    """The interface of `ReplicaEngine` over one OpenMM Context that the replicas take turns in.
+class OneByOne(Replicas):
+    """Replicas in one OpenMM Context that the replicas take turns in.
 
     Random numbers are OpenMM's, seeded for every stretch of dynamics by (seed, number of the replica, draw). The
     Reference platform keeps a spare normal number from one stretch to the next, so that Langevin dynamics here depends
@@ -60,8 +59,8 @@ class OneByOne:
         self._force = _torsion_restraints(self._quads)
         if len(self._quads):
             self._system.addForce(self._force)
-        self._masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
-        name = platform or ("Reference" if len(self._masses) <= 150 else "CPU")
+        self.masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
+        name = platform or ("Reference" if len(self.masses) <= 150 else "CPU")
         self._platform = openmm.Platform.getPlatformByName(name)
         self.positions = np.array(positions, dtype=np.float64)
         self.replicas = len(self.positions)
@@ -70,66 +69,41 @@ class OneByOne:
         self._numbers = np.arange(self.replicas) if numbers is None else np.asarray(numbers)
         self._targets, self._stiffness = np.zeros((self.replicas, len(self._quads))), np.zeros(self.replicas)
         self.draw = 0
-        self.temperatures = np.empty(0)
         self.set_temperatures(temperature)
         self._contexts: dict[Any, openmm.Context] = {}
 
     def __repr__(self) -> str:
-        return f"OneByOne({self.replicas} replicas of {len(self._masses)} atoms, {self._platform.getName()})"
+        return f"OneByOne({self.replicas} replicas of {len(self.masses)} atoms, {self._platform.getName()})"
 
     def set_positions(self, positions: Floats) -> None:
-        """Set positions in nm, shape (replicas, atoms, 3)."""
         self.positions = np.array(positions, dtype=np.float64)
 
     def set_velocities(self, velocities: Floats) -> None:
-        """Set velocities in nm/ps, shape (replicas, atoms, 3)."""
         self.velocities = np.array(velocities, dtype=np.float64)
 
-    def set_temperatures(self, temperature: float | Floats) -> None:
-        """Set the temperature in kelvin, one for all or shape (replicas,)."""
-        self.temperatures = np.array(np.broadcast_to(np.asarray(temperature, dtype=np.float64), (self.replicas,)))
-        if not (self.temperatures > 0).all():
-            raise ValueError(f"a temperature is {self.temperatures.min():g} K; expected above 0")
-
     def hold(self, targets: Floats, stiffness: float | Floats) -> None:
-        """Restrain torsions: targets (replicas, torsions) in radians, stiffness in kJ/mol/rad²; 0 lets go."""
         self._targets = np.array(targets, dtype=np.float64)
         self._stiffness = np.array(np.broadcast_to(np.asarray(stiffness, dtype=np.float64), (self.replicas,)))
 
     def energies(self, positions: Floats | None = None) -> Doubles:
-        """Potential energies in kJ/mol, shape (replicas,)."""
         return np.array([row[0] for row in self._evaluated(positions)])
 
     def forces(self, positions: Floats | None = None) -> Floats:
-        """Forces in kJ/mol/nm, those of restraints included, shape (replicas, atoms, 3)."""
         return np.array([row[1] for row in self._evaluated(positions)])
 
-    def kinetic_energies(self) -> Doubles:
-        """Kinetic energies in kJ/mol, shape (replicas,)."""
-        return np.asarray(0.5 * np.einsum("a,rad->r", self._masses, self.velocities**2))
-
     def constrain(self) -> None:
-        """Move positions onto the constraints and take velocities along them away."""
         for r, context in self._each("verlet", 0.001):
             context.applyConstraints(_TOLERANCE)
             context.applyVelocityConstraints(_TOLERANCE)
             self._keep(r, context)
 
     def draw_velocities(self) -> None:
-        """Draw Maxwell–Boltzmann velocities without components along constraints."""
         for r, context in self._each("verlet", 0.001):
             context.setVelocitiesToTemperature(float(self.temperatures[r]), self._seed(r))
             self._keep(r, context)
         self.draw += 1
 
     def langevin(self, steps: int, *, timestep: float, friction: float) -> None:
-        """Langevin dynamics in OpenMM's LangevinMiddle splitting; steps, time step in ps, friction in 1/ps.
-
-        Args:
-            steps: number of time steps.
-            timestep: in ps.
-            friction: in 1/ps.
-        """
         check_steps(steps, timestep)
         for r, context in self._each("langevin", timestep):
             integrator = context.getIntegrator()
@@ -141,29 +115,9 @@ class OneByOne:
         self.draw += steps
 
     def verlet(self, steps: int, *, timestep: float) -> None:
-        """Velocity Verlet with constraints; steps, time step in ps."""
         check_steps(steps, timestep)
         for r, context in self._each("verlet", timestep):
             self._step(r, context, steps)
-
-    def hamiltonian(self, steps: int, *, timestep: float, rng: np.random.Generator) -> Bools:
-        """One Hamiltonian Monte Carlo move of every replica; whether each was accepted, shape (replicas,).
-
-        Args:
-            steps: number of time steps of a trial.
-            timestep: in ps.
-            rng: of the acceptance.
-        """
-        before, energies = self.positions.copy(), self.energies()
-        self.draw_velocities()
-        energies = energies + self.kinetic_energies()
-        self.verlet(steps, timestep=timestep)
-        after = self.energies() + self.kinetic_energies()
-        with np.errstate(invalid="ignore"):
-            exponent = (energies - after) / (GAS_CONSTANT * self.temperatures)
-        accepted = np.log(rng.random(self.replicas)) < np.where(np.isfinite(exponent), exponent, -np.inf)
-        self.positions = np.where(accepted[:, None, None], self.positions, before)
-        return np.asarray(accepted)
 
     def minimize(
         self,
@@ -191,22 +145,6 @@ class OneByOne:
             self._keep(r, context)
             energies.append(context.getState(energy=True).getPotentialEnergy()._value)
         return np.array(energies)
-
-    def broken(self) -> Bools:
-        """Which replicas have positions or velocities that are not finite, shape (replicas,)."""
-        finite = np.isfinite(self.positions).all(axis=(1, 2)) & np.isfinite(self.velocities).all(axis=(1, 2))
-        return np.asarray(~finite)
-
-    def state(self) -> ReplicaState:
-        """Copy what decides how the replicas go on."""
-        return ReplicaState(self.positions.copy(), self.velocities.copy(), self.temperatures.copy(), self.draw)
-
-    def restore(self, state: ReplicaState) -> None:
-        """Go back to a state of this engine."""
-        self.set_positions(state.positions)
-        self.set_velocities(state.velocities)
-        self.set_temperatures(state.temperatures)
-        self.draw = state.draw
 
     def _seed(self, replica: int) -> int:
         return engine_seed(int(self._seeds[replica]), int(self._numbers[replica]), self.draw)

@@ -19,9 +19,6 @@ from latentmd.replicas.choice import replica_engine
 if TYPE_CHECKING:
     import openmm
 
-    from latentmd.replicas.engine import ReplicaEngine
-    from latentmd.replicas.one_by_one import OneByOne
-
 STEPS, FRICTION = 100, 10.0  # of Langevin dynamics, and 1/ps
 _EASED = 20  # steps downhill of every structure
 _ROUNDS, _DOWNHILL = 5, 100  # of minimisation of those above MD's energies, and most steps of each
@@ -131,7 +128,7 @@ def measured_range(
         seed: of velocities and noise.
         steps: of each half.
     """
-    engine: ReplicaEngine | OneByOne = replica_engine(system, positions, temperature=temperature, seed=seed)
+    engine = replica_engine(system, positions, temperature=temperature, seed=seed)
     for _ in range(_ROUNDS):
         engine.minimize(_DOWNHILL, tolerance=_TOLERANCE)
     engine.draw_velocities()

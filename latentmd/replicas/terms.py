@@ -210,7 +210,7 @@ def tables(molecules: Sequence[Terms]) -> Tables:
     """Lay out molecules for the kernel.
 
     Raises:
-        ValueError: a molecule has more than 256 atoms, or constraints that are not those of single hydrogens.
+        UnsupportedError: a molecule has more than 256 atoms, or constraints that are not those of single hydrogens.
     """
     parts = [_molecule(molecule) for molecule in molecules]
     heads = np.zeros((len(molecules), 16), np.int32)
@@ -236,7 +236,7 @@ _ROWS = tuple(field.name for field in fields(Tables) if field.name != "molecules
 def _molecule(terms: Terms) -> dict[str, Floats | Ints]:
     n = terms.atoms
     if n > MAX_ATOMS:
-        raise ValueError(f"the molecule has {n} atoms; expected at most {MAX_ATOMS}: use OpenMM for larger ones")
+        raise UnsupportedError(f"the molecule has {n} atoms; expected at most {MAX_ATOMS}: use OpenMM for larger ones")
     charge, sigma, epsilon = np.asarray(terms.nonbonded, np.float64).T
     solute, solvent, _ = terms.dielectric
     born = np.zeros((n, 3)) if terms.born is None else np.asarray(terms.born, np.float64)
@@ -325,7 +325,7 @@ def _clusters(terms: Terms) -> tuple[Ints, Floats]:
         stars.setdefault(heavier, []).append((lighter, float(length)))
     leaves = [leaf for star in stars.values() for leaf, _ in star]
     if len(set(leaves)) < len(leaves) or set(leaves) & set(stars) or any(len(star) > 4 for star in stars.values()):
-        raise ValueError(
+        raise UnsupportedError(
             "the constraints form rings, chains or stars of more than four; expected those of single hydrogens to "
             "one atom (app.HBonds without water)"
         )

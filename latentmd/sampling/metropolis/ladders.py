@@ -20,8 +20,7 @@ from latentmd.sampling.run.clock import Deadline
 from latentmd.units import GAS_CONSTANT
 
 if TYPE_CHECKING:
-    from latentmd.replicas.engine import ReplicaEngine
-    from latentmd.replicas.one_by_one import OneByOne
+    from latentmd.replicas.replicas import Replicas
     from latentmd.systems.builder import Molecule
 
 #: Velocity Verlet steps of a Hamiltonian move.
@@ -41,7 +40,7 @@ class EngineEnergies:
         calls: how often the energy of one structure, or its forces, were evaluated so far.
     """
 
-    engine: ReplicaEngine | OneByOne
+    engine: Replicas
     timestep: float
     steps: int = STEPS
     calls: int = 0

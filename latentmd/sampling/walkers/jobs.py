@@ -15,8 +15,7 @@ from latentmd.arrays import Doubles, Floats
 from latentmd.core.noise import noise_generator
 from latentmd.io.writer import FrameWriter
 from latentmd.molecule.checks import check_frames, structure_template
-from latentmd.replicas.choice import unsupported
-from latentmd.replicas.engine import ReplicaEngine
+from latentmd.replicas.choice import replica_engine, unsupported
 from latentmd.replicas.settle import EnergyRange, settle
 from latentmd.sampling.run.options import WalkerOptions
 from latentmd.sampling.run.preparation import Prepared
@@ -129,7 +128,7 @@ def replica_rate(molecule: Molecule, reference: Floats, seconds: float, replicas
         replicas: at once.
     """
     protocol, positions = molecule.protocol, np.repeat(np.asarray(reference, np.float64)[None], replicas, axis=0)
-    engine = ReplicaEngine(molecule.system, positions, temperature=protocol.temperature, threads=1)
+    engine = replica_engine(molecule.system, positions, temperature=protocol.temperature, threads=1)
     engine.draw_velocities()
     steps, begin = 0, time.perf_counter()
     while (spent := time.perf_counter() - begin) < seconds:

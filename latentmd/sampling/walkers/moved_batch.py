@@ -12,7 +12,8 @@ from latentmd.arrays import Doubles, Ints
 from latentmd.core.noise import noise_generator
 from latentmd.integrators.relaxation import MAX_FORCE
 from latentmd.model.propagator import MAX_DRAWS
-from latentmd.replicas.engine import ReplicaEngine, ReplicaState
+from latentmd.replicas.choice import replica_engine
+from latentmd.replicas.replicas import Replicas, ReplicaState
 from latentmd.replicas.settle import EnergyRange
 from latentmd.sampling.walkers.resume import State
 from latentmd.systems.relaxation import SETTLE_FRICTION, SETTLE_STEPS
@@ -59,14 +60,14 @@ class MovedBatch:
         self._engine = self._made(start, self.walkers)
         self._engine.constrain()
         self._engine.draw_velocities()
-        self._masses = np.asarray(self._engine.terms.mass, np.float64)
+        self._masses = self._engine.masses
         self.latent_steps = 0
         self.kinds = ["md"] * len(self.walkers)
         self.counts = {"minimised": 0, "replaced_by_md": 0}
 
-    def _made(self, positions: Doubles, numbers: Sequence[int]) -> ReplicaEngine:
+    def _made(self, positions: Doubles, numbers: Sequence[int]) -> Replicas:
         temperature = self.molecule.protocol.temperature
-        return ReplicaEngine(
+        return replica_engine(
             self.molecule.system, positions, temperature=temperature, seed=self.seed, numbers=numbers, threads=1
         )
 
@@ -171,7 +172,7 @@ class MovedBatch:
                 self.kinds[row] = "relaxed"
         self._settle(rows)
 
-    def _strained(self, engine: ReplicaEngine) -> NDArray[np.bool_]:
+    def _strained(self, engine: Replicas) -> NDArray[np.bool_]:
         if self.limits is not None:
             return np.asarray(self.limits.above(engine.energies()))
         return np.asarray(np.linalg.norm(engine.forces(), axis=2).max(axis=1) > MAX_FORCE)
@@ -186,7 +187,7 @@ class MovedBatch:
         engine.set_positions(engine.positions - moved[:, None])
         self._put(engine, rows)
 
-    def _taken(self, rows: Ints) -> ReplicaEngine:
+    def _taken(self, rows: Ints) -> Replicas:
         """An engine of some of the walkers: that of all where these are all."""
         if len(rows) == len(self.walkers):
             return self._engine
@@ -196,7 +197,7 @@ class MovedBatch:
         engine.draw = state.draw
         return engine
 
-    def _put(self, engine: ReplicaEngine, rows: Ints) -> None:
+    def _put(self, engine: Replicas, rows: Ints) -> None:
         """Take the walkers of `_taken` back; random numbers that they drew are not drawn again."""
         if engine is self._engine:
             return

@@ -11,7 +11,8 @@ from itertools import groupby
 import numpy as np
 
 from latentmd.arrays import Doubles, Floats
-from latentmd.replicas.engine import ReplicaEngine, ReplicaState
+from latentmd.replicas.choice import replica_engine
+from latentmd.replicas.replicas import Replicas, ReplicaState
 from latentmd.sampling.run.processes import Emit
 from latentmd.sampling.walkers.jobs import WalkerJob
 from latentmd.sampling.walkers.resume import Pacer, State
@@ -69,7 +70,7 @@ class ReplicaMDJob(WalkerJob):
                         emit("state", state=kept)
         return not stopped()
 
-    def _advance(self, engine: ReplicaEngine, time: float, stopped: Callable[[], bool]) -> bool:
+    def _advance(self, engine: Replicas, time: float, stopped: Callable[[], bool]) -> bool:
         """Move all walkers by a time in ps; whether they got there."""
         protocol = self.molecule.protocol
 
@@ -78,11 +79,11 @@ class ReplicaMDJob(WalkerJob):
 
         return advance(step, round(time / protocol.timestep), stopped)
 
-    def _engine(self, walkers: list[int]) -> tuple[ReplicaEngine, int]:
+    def _engine(self, walkers: list[int]) -> tuple[Replicas, int]:
         """The engine of some walkers at time zero or at their states, and how many frames are done."""
         protocol, states = self.molecule.protocol, [self.states.get(walker) for walker in walkers]
         positions = np.repeat(np.asarray(self.prepared.reference, np.float64)[None], len(walkers), axis=0)
-        engine = ReplicaEngine(
+        engine = replica_engine(
             self.molecule.system,
             positions,
             temperature=protocol.temperature,
@@ -101,7 +102,7 @@ class ReplicaMDJob(WalkerJob):
         return engine, 0
 
     def _blocks(
-        self, engine: ReplicaEngine, done: int, stopped: Callable[[], bool]
+        self, engine: Replicas, done: int, stopped: Callable[[], bool]
     ) -> Iterator[tuple[Doubles, Floats, Doubles, bool]]:
         """Times (frames,), positions (frames, walkers, atoms, 3) and energies (frames, walkers) in chunks.
 
@@ -110,7 +111,7 @@ class ReplicaMDJob(WalkerJob):
         interval = self.settings.interval
         while done < self.settings.frames:
             count = min(self.chunk, self.settings.frames - done)
-            positions = np.empty((count, engine.replicas, engine.terms.atoms, 3), np.float32)
+            positions = np.empty((count, engine.replicas, len(engine.masses), 3), np.float32)
             energies = np.empty((count, engine.replicas))
             made = 0
             while made < count and self._advance(engine, interval, stopped):

@@ -1,0 +1,171 @@
+"""What every engine of replicas offers: energies, forces and dynamics of many copies of one molecule."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from latentmd.arrays import Bools, Doubles, Floats
+from latentmd.units import GAS_CONSTANT
+
+
+@dataclass(frozen=True)
+class ReplicaState:
+    """Everything that decides how replicas go on.
+
+    Attributes:
+        positions: nm, shape (replicas, atoms, 3).
+        velocities: nm/ps, shape (replicas, atoms, 3).
+        temperatures: kelvin, shape (replicas,).
+        draw: how many random draws have been made.
+    """
+
+    positions: Doubles
+    velocities: Doubles
+    temperatures: Doubles
+    draw: int
+
+
+class Replicas(ABC):
+    """Energies, forces and dynamics of many replicas at once; `replica_engine` chooses one for a System.
+
+    Attributes:
+        variant: what computes, in a word: an instruction set, "CUDA" or "OpenMM".
+        replicas: number of them.
+        masses: amu, shape (atoms,).
+        temperatures: kelvin, shape (replicas,).
+        draw: how many random draws have been made.
+    """
+
+    variant: str
+    replicas: int
+    masses: Doubles
+    temperatures: Doubles
+    positions: Doubles  # nm, shape (replicas, atoms, 3)
+    velocities: Doubles  # nm/ps, shape (replicas, atoms, 3)
+    draw: int
+
+    @abstractmethod
+    def set_positions(self, positions: Floats) -> None:
+        """Set positions in nm, shape (replicas, atoms, 3)."""
+
+    @abstractmethod
+    def set_velocities(self, velocities: Floats) -> None:
+        """Set velocities in nm/ps, shape (replicas, atoms, 3)."""
+
+    def set_temperatures(self, temperature: float | Floats) -> None:
+        """Set the temperature in kelvin, one for all or shape (replicas,)."""
+        self.temperatures = np.array(np.broadcast_to(np.asarray(temperature, dtype=np.float64), (self.replicas,)))
+        if not (self.temperatures > 0).all():
+            raise ValueError(f"a temperature is {self.temperatures.min():g} K; expected above 0")
+
+    @abstractmethod
+    def hold(self, targets: Floats, stiffness: float | Floats) -> None:
+        """Restrain torsions with 0.5 k d², d the shortest turn from the target; a stiffness of 0 lets go.
+
+        Energies and the acceptance of Hamiltonian moves leave the restraints out; forces and dynamics feel them.
+
+        Args:
+            targets: radians, shape (replicas, torsions), of the `restraints` given at the start.
+            stiffness: kJ/mol/rad², one for all or shape (replicas,).
+        """
+
+    @abstractmethod
+    def energies(self, positions: Floats | None = None) -> Doubles:
+        """Potential energies in kJ/mol, shape (replicas,); of other positions (replicas, atoms, 3) where given."""
+
+    @abstractmethod
+    def forces(self, positions: Floats | None = None) -> Floats:
+        """Forces in kJ/mol/nm, shape (replicas, atoms, 3); at other positions (replicas, atoms, 3) where given."""
+
+    def kinetic_energies(self) -> Doubles:
+        """Kinetic energies in kJ/mol, shape (replicas,)."""
+        return np.asarray(0.5 * np.einsum("a,rad->r", self.masses, self.velocities**2))
+
+    @abstractmethod
+    def constrain(self) -> None:
+        """Move positions onto the constraints and take velocities along them away."""
+
+    @abstractmethod
+    def draw_velocities(self) -> None:
+        """Draw Maxwell–Boltzmann velocities without components along constraints."""
+
+    @abstractmethod
+    def langevin(self, steps: int, *, timestep: float, friction: float) -> None:
+        """Langevin dynamics in OpenMM's LangevinMiddle splitting (Zhang et al., J. Phys. Chem. A 123, 6056, 2019).
+
+        Args:
+            steps: number of time steps.
+            timestep: ps.
+            friction: 1/ps.
+        """
+
+    @abstractmethod
+    def verlet(self, steps: int, *, timestep: float) -> None:
+        """Velocity Verlet with constraints (RATTLE; Andersen 1983): reversible, without a thermostat.
+
+        Args:
+            steps: number of time steps.
+            timestep: ps.
+        """
+
+    def hamiltonian(self, steps: int, *, timestep: float, rng: np.random.Generator) -> Bools:
+        """One Hamiltonian Monte Carlo move of every replica (Duane et al., Phys. Lett. B 195, 216, 1987).
+
+        Args:
+            steps: of velocity Verlet.
+            timestep: ps.
+            rng: decides acceptance; velocities come from the engine's seeds.
+
+        Returns:
+            Whether each move was accepted, shape (replicas,); a rejected replica is where it was.
+        """
+        before, energies = self.positions.copy(), self.energies()
+        self.draw_velocities()
+        energies = energies + self.kinetic_energies()
+        self.verlet(steps, timestep=timestep)
+        after = self.energies() + self.kinetic_energies()
+        with np.errstate(invalid="ignore"):
+            exponent = (energies - after) / (GAS_CONSTANT * self.temperatures)
+        accepted = np.log(rng.random(self.replicas)) < np.where(np.isfinite(exponent), exponent, -np.inf)
+        self.set_positions(np.where(accepted[:, None, None], self.positions, before))
+        return np.asarray(accepted)
+
+    @abstractmethod
+    def minimize(
+        self, iterations: int = 200, largest_step: float = 0.01, tolerance: float = 3.0, enough: float | None = None
+    ) -> Doubles:
+        """Go downhill, each replica with a step of its own, never uphill; constraints are kept.
+
+        Args:
+            iterations: evaluations of the forces.
+            largest_step: nm, that any atom moves in one step; OpenMM chooses its own.
+            tolerance: kJ/mol/nm; ends where the root mean square of the forces along the constraints is below it.
+            enough: kJ/mol; a replica ends where its energy is below it; never where None.
+
+        Returns:
+            Potential energies in kJ/mol with those of the restraints, shape (replicas,).
+        """
+
+    def broken(self) -> Bools:
+        """Which replicas have positions or velocities that are not finite, shape (replicas,)."""
+        return np.asarray(~np.isfinite([self.positions, self.velocities]).all(axis=(0, 2, 3)))
+
+    def state(self) -> ReplicaState:
+        """Copy what decides how the replicas go on."""
+        return ReplicaState(self.positions.copy(), self.velocities.copy(), self.temperatures.copy(), self.draw)
+
+    def restore(self, state: ReplicaState) -> None:
+        """Go back to a state of this engine: bit for bit, where its noise is a function of the draw alone."""
+        self.set_positions(state.positions)
+        self.set_velocities(state.velocities)
+        self.set_temperatures(state.temperatures)
+        self.draw = state.draw
+
+
+def check_steps(steps: int, timestep: float) -> None:
+    """Refuse a negative number of steps or a time step in ps that is not positive."""
+    if steps < 0 or timestep <= 0:
+        raise ValueError(f"{steps} steps of {timestep:g} ps; expected 0 or more steps of a positive time")
