@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import openmm
 from numpy.typing import ArrayLike
 from scipy.linalg.lapack import dposv
 
@@ -119,7 +120,7 @@ class ConstraintProjector:
             raise ConstraintError(f"constrained bonds could not be restored: {error}") from None
 
 
-def constraint_projector(system: Any, atoms: Sequence[int]) -> ConstraintProjector:
+def constraint_projector(system: openmm.System, atoms: Sequence[int]) -> ConstraintProjector:
     """The projector for some atoms of an OpenMM System, numbered in the order given.
 
     Raises:

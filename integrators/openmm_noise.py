@@ -7,8 +7,9 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
-from typing import Any
 from weakref import WeakKeyDictionary
+
+import openmm
 
 from latentmd.arrays import Doubles
 from latentmd.core.noise import fingerprint
@@ -55,12 +56,12 @@ class Visits:
             self._words.popitem(last=False)
 
 
-_visits: WeakKeyDictionary[Any, Visits] = WeakKeyDictionary()
+_visits: WeakKeyDictionary[openmm.Integrator, Visits] = WeakKeyDictionary()
 _current = threading.local()
 
 
 @contextmanager
-def remembered(integrator: Any) -> Iterator[None]:
+def remembered(integrator: openmm.Integrator) -> Iterator[None]:
     """Make the visits of an integrator's Context known to the steps that this thread makes."""
     _current.visits = _visits.setdefault(integrator, Visits())
     try:

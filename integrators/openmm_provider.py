@@ -7,11 +7,12 @@ import io
 import math
 import threading
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openmm
 from openmm import app
 
 from latentmd.arrays import Doubles
@@ -129,7 +130,7 @@ class LatentProvider:
         return self.model()[0]
 
     @property
-    def __call__(self) -> Callable[[Any], Answer]:
+    def __call__(self) -> Callable[[openmm.State], Answer]:
         """Takes the State, returns the energy and the forces [n, 3].
 
         OpenMM leaks the traceback of an exception raised here, and a function's frame holds its callers', down to
@@ -137,7 +138,7 @@ class LatentProvider:
         """
         return answering(self)
 
-    def respond(self, state: Any) -> Answer | str:
+    def respond(self, state: openmm.State) -> Answer | str:
         """The answer to OpenMM, or the text of the failure to raise."""
         try:
             parameters = state.getParameters()
@@ -159,7 +160,7 @@ class LatentProvider:
             self._note(error)
             return FAILED, self._idle
 
-    def selected_positions(self, state: Any) -> Doubles:
+    def selected_positions(self, state: openmm.State) -> Doubles:
         """Positions [n, 3] nm of the model's atoms in a State of the whole System, molecules whole."""
         x = state.getPositions(asNumpy=True)._value[list(self.selection.atoms)]
         return self._whole(x, state.getPeriodicBoxVectors(asNumpy=True)._value) if self.selection.periodic else x
@@ -179,7 +180,7 @@ class LatentProvider:
         self.last_error.__context__ = self.last_error.__cause__ = None
         self._failures[threading.get_ident()] = f"latent step failed: {type(error).__name__}: {text[:500]}"
 
-    def _displacements(self, state: Any, parameters: Any) -> Doubles:
+    def _displacements(self, state: openmm.State, parameters: Mapping[str, float]) -> Doubles:
         self._failures.pop(threading.get_ident(), None)
         x = state.getPositions(asNumpy=True)._value
         if not np.isfinite(x).all():
@@ -236,7 +237,7 @@ class LatentProvider:
         return make_whole(x, self.selection.tree, box)
 
 
-def answering(provider: Any) -> Callable[[Any], Answer]:
+def answering(provider: Any) -> Callable[[openmm.State], Answer]:
     """The callable for OpenMM of something with `respond`; see `LatentProvider.__call__`."""
     answers = _answers(provider)
     next(answers)
@@ -262,7 +263,7 @@ class _Unloadable(LatentProvider):
         self._idle = np.zeros((len(selection.atoms), 3))
         self._velocities, self._failures = {}, {}
 
-    def _displacements(self, state: Any, parameters: Any) -> Doubles:
+    def _displacements(self, state: openmm.State, parameters: Mapping[str, float]) -> Doubles:
         raise BundleError(str(self.reason))
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-from openmm import unit
+import openmm
+from openmm import app, unit
 
 from latentmd.integrators.openmm_integrator import LatentIntegrator, as_integer
 from latentmd.integrators.openmm_provider import COUNT
@@ -61,12 +62,12 @@ class LatentReporter:
             self._writer.writerow(COLUMNS)
         self._file.flush()
 
-    def describeNextReport(self, simulation: Any) -> dict[str, Any]:
+    def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
         """Steps to the next line, and what it needs."""
         steps = self._interval - simulation.currentStep % self._interval
         return {"steps": steps, "periodic": False, "include": ["positions", "energy"]}
 
-    def report(self, simulation: Any, state: Any) -> None:
+    def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Write a line."""
         provider, step = self._provider, simulation.currentStep
         positions = provider.selected_positions(state)
@@ -128,12 +129,12 @@ class TimedXTCReporter:
         kept = _frames(file) if append and Path(file).exists() else 0
         self._writer = FrameWriter(file, frames=kept, size=Path(file).stat().st_size if kept else 0)
 
-    def describeNextReport(self, simulation: Any) -> dict[str, Any]:
+    def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
         """Steps to the next frame, and what it needs."""
         steps = self._interval - simulation.currentStep % self._interval
         return {"steps": steps, "periodic": self._periodic, "include": ["positions"]}
 
-    def report(self, simulation: Any, state: Any) -> None:
+    def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Write a frame."""
         positions = state.getPositions(asNumpy=True)._value[self._atoms]
         periodic = simulation.topology.getPeriodicBoxVectors() is not None

@@ -149,7 +149,7 @@ class AlternationSchedule:
         """ "md" or "latent": what made the frame after `step` steps; "start" for none."""
         return SEGMENTS[self.position(step - 1)[0]] if step > 0 else "start"
 
-    def describeNextReport(self, simulation: Any) -> dict[str, Any]:
+    def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
         """Make the right integrator current and ask to be called at the next switch."""
         self._warn_of_times(simulation.reporters)
         index, remaining = self.position(simulation.currentStep)
@@ -165,7 +165,7 @@ class AlternationSchedule:
                 stacklevel=2,
             )
 
-    def report(self, simulation: Any, state: Any) -> None:
+    def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Relax the structure of latent steps if it needs it, and switch the integrator."""
         index, _ = self.position(simulation.currentStep)
         if index == MD:

@@ -47,11 +47,11 @@ class FailureReport:
         self._zero = np.zeros((1, 3))
 
     @property
-    def __call__(self) -> Callable[[Any], Answer]:
+    def __call__(self) -> Callable[[openmm.State], Answer]:
         """Takes the State, returns no energy and no force; see `LatentProvider.__call__`."""
         return answering(self)
 
-    def respond(self, state: Any) -> Answer | str:
+    def respond(self, state: openmm.State) -> Answer | str:
         """Nothing, or the text of the failure to raise."""
         code = int(state.getParameters()[FAILURE])
         if code:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import networkx
 import numpy as np
 
 from latentmd.arrays import Bools, Floats, Ints
-from latentmd.molecule.chemistry import AMINO_ACIDS, Chemistry, chemistry
+from latentmd.molecule.chemistry import AMINO_ACIDS, Chemistry, Topology, chemistry
 from latentmd.molecule.z_matrix import ZMatrix, z_matrix
 
 # The order of these lists is part of every trained model: append, never insert.
@@ -70,7 +69,7 @@ class Chain:
         return "-".join(name.lower() if d else name for name, d in zip(self.names, self.types[:, 2], strict=True))
 
 
-def chain(topology: Any, positions: Floats) -> Chain:
+def chain(topology: Topology, positions: Floats) -> Chain:
     """Read a peptide.
 
     Args:
@@ -106,7 +105,7 @@ def chain(topology: Any, positions: Floats) -> Chain:
     )
 
 
-def chain_templates(topology: Any) -> tuple[str, ...]:
+def chain_templates(topology: Topology) -> tuple[str, ...]:
     """Key of each residue's local geometry (`Chain.templates`), which no positions are needed for.
 
     Raises:
@@ -118,7 +117,7 @@ def chain_templates(topology: Any) -> tuple[str, ...]:
     return _templates(record)
 
 
-def hands(topology: Any, positions: Floats) -> list[bool]:
+def hands(topology: Topology, positions: Floats) -> list[bool]:
     """For each residue of a chain with a chiral CA whether it is a D residue.
 
     Args:

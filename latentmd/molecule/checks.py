@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Floats, Ints
 from latentmd.molecule.bonds import equivalence_classes, neighbour_lists
-from latentmd.molecule.chemistry import Chemistry
+from latentmd.molecule.chemistry import Chemistry, Topology
 from latentmd.molecule.contacts import Contacts
 from latentmd.molecule.torsions import isomer_torsions
 
@@ -21,7 +20,7 @@ _DEFAULTS = (0.005, np.deg2rad(5.0))  # deviation where a single reference frame
 _PLANAR = 0.2  # |signed volume| / product of bond lengths below which a three-neighbour atom counts as planar
 
 
-def topology_arrays(topology: Any) -> tuple[list[str], Ints]:
+def topology_arrays(topology: Topology) -> tuple[list[str], Ints]:
     """Element symbols and bonds of an mdtraj or OpenMM topology, or of a Chemistry.
 
     Returns:
@@ -197,7 +196,7 @@ class StructureTemplate:
         return np.array([row for row, _ in found], dtype=np.int64), np.array([sign for _, sign in found])
 
 
-def structure_template(topology: Any, reference: Floats) -> StructureTemplate:
+def structure_template(topology: Topology, reference: Floats) -> StructureTemplate:
     """Template of a molecule from its topology and reference frames.
 
     Args:

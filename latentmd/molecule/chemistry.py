@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from latentmd.molecule.bonds import components, neighbour_lists
+
+if TYPE_CHECKING:
+    import mdtraj
+    from openmm import app
+
+#: A molecule as mdtraj, OpenMM or this package has it.
+Topology: TypeAlias = "mdtraj.Topology | app.Topology | Chemistry"
 
 #: Standard atomic weights in amu of the elements that a model tells apart (IUPAC 2021, conventional values).
 ATOMIC_WEIGHTS = {
@@ -76,7 +83,7 @@ class Chemistry:
         return neighbour_lists(self.n_atoms, self.bonds)
 
 
-def chemistry(topology: Any) -> Chemistry:
+def chemistry(topology: Topology) -> Chemistry:
     """Read an mdtraj.Topology or openmm.app.Topology; both give the same record for the same molecule.
 
     Args:
@@ -114,7 +121,7 @@ def chemistry(topology: Any) -> Chemistry:
     return record
 
 
-def _added_bonds(topology: Any) -> list[tuple[int, int]]:
+def _added_bonds(topology: mdtraj.Topology | app.Topology) -> list[tuple[int, int]]:
     found = []
     for residue in topology.residues() if callable(topology.residues) else topology.residues:
         pairs = _ADDED_BONDS.get(_residue_name(residue.name), ())

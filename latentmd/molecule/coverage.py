@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from latentmd.arrays import Floats
 from latentmd.molecule.bonds import components
-from latentmd.molecule.chemistry import Chemistry, chemistry
+from latentmd.molecule.chemistry import Chemistry, Topology, chemistry
 from latentmd.molecule.matching import Answer
 
 _TEMPERATURE_TOLERANCE = 1e-3  # K
@@ -52,7 +52,7 @@ class PeptideChemistry(BaseModel):
 
     def covers(
         self,
-        topology: Any,
+        topology: Topology,
         temperature: float | None = None,
         force_field: tuple[str, ...] | None = None,
         positions: Floats | None = None,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from latentmd.molecule.bonds import separations
-from latentmd.molecule.chemistry import AMINO_ACIDS, ATOMIC_WEIGHTS, Chemistry, chemistry
+from latentmd.molecule.chemistry import AMINO_ACIDS, ATOMIC_WEIGHTS, Chemistry, Topology, chemistry
 from latentmd.molecule.fingerprint import fingerprint as fingerprint
 from latentmd.molecule.tokens import residue_tokens
 
@@ -45,7 +45,7 @@ class MoleculeGraph(NamedTuple):
     masses: Tensor
 
 
-def molecule_graph(topology: Any) -> MoleculeGraph:
+def molecule_graph(topology: Topology) -> MoleculeGraph:
     """Graph of a molecule from an mdtraj.Topology, openmm.app.Topology or Chemistry.
 
     Raises:

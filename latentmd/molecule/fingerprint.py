@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
-from latentmd.molecule.chemistry import chemistry
+from latentmd.molecule.chemistry import Topology, chemistry
 from latentmd.molecule.tokens import residue_tokens
 
 
-def fingerprint(topology: Any) -> str:
+def fingerprint(topology: Topology) -> str:
     """SHA-256 over elements, residue names and bonds in atom order: whether a model covers a molecule.
 
     It does not depend on the program that read the file, on residue numbers, chain names or hydrogen names; it does

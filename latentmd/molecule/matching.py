@@ -11,7 +11,7 @@ import numpy as np
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.molecule.bonds import bond_graph, equivalence_classes
 from latentmd.molecule.checks import signed_volumes, torsions
-from latentmd.molecule.chemistry import Chemistry, chemistry
+from latentmd.molecule.chemistry import Chemistry, Topology, chemistry
 
 _FLAT = 0.1  # |signed volume| below which a centre has no handedness; 0.77 at a tetrahedral atom
 
@@ -33,7 +33,7 @@ class Answer:
 
 
 def match(
-    expected: Any, found: Any, expected_positions: Floats | None = None, positions: Floats | None = None
+    expected: Topology, found: Topology, expected_positions: Floats | None = None, positions: Floats | None = None
 ) -> Answer:
     """Find the atoms of one molecule in another list of the same molecule: elements and bonds decide, not names.
 
@@ -243,7 +243,7 @@ class HydrogenHands:
     signs: Doubles
 
     @classmethod
-    def of(cls, topology: Any, positions: Floats) -> HydrogenHands:
+    def of(cls, topology: Topology, positions: Floats) -> HydrogenHands:
         """Those of a structure; topology as for `chemistry`, positions in nm, shape (atoms, 3)."""
         record, quads, pairs = chemistry(topology), [], []
         for centre, around in enumerate(record.neighbours()):

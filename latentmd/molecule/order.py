@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from latentmd.molecule.chemistry import Topology
 
 
 class Named(NamedTuple):
@@ -47,7 +49,7 @@ def order_difference(found: Sequence[Named], expected: Sequence[Named]) -> str:
     return ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
 
 
-def named_atoms(topology: Any) -> list[Named]:
+def named_atoms(topology: Topology) -> list[Named]:
     """Atoms of an mdtraj or OpenMM topology, to be compared."""
     atoms = topology.atoms
     rows = []

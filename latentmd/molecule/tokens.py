@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from latentmd.molecule.chemistry import chemistry
+from latentmd.molecule.chemistry import Topology, chemistry
 
 
-def residue_tokens(topology: Any) -> tuple[int, ...]:
+def residue_tokens(topology: Topology) -> tuple[int, ...]:
     """Token of each atom: one per residue, where caps (ACE, NME) and ligands count as residues.
 
     Args:

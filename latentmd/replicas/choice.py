@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from latentmd.arrays import Floats, Ints
 from latentmd.replicas.engine import ReplicaEngine
@@ -66,12 +66,23 @@ def replica_engine(
         restraints: atoms of restrained torsions, shape (restraints, 4).
         threads: of the CPU engine.
     """
-    state: dict[str, Any] = {"temperature": temperature, "seed": seed, "numbers": numbers, "restraints": restraints}
     if unsupported(system):
         from latentmd.replicas.one_by_one import OneByOne
 
-        return OneByOne(system, positions, **state)
-    if (device := cuda_device()) is not None:
+        return OneByOne(system, positions, temperature=temperature, seed=seed, numbers=numbers, restraints=restraints)
+    device = cuda_device()
+    if device is not None:
         with suppress(UnsupportedError):  # the GPU takes 256 atoms and single hydrogens, the lanes what was read
-            return CudaEngine(system, positions, device, **state, threads=threads)
-    return ReplicaEngine(system, positions, **state, threads=threads)
+            return CudaEngine(
+                system,
+                positions,
+                device,
+                temperature=temperature,
+                seed=seed,
+                numbers=numbers,
+                restraints=restraints,
+                threads=threads,
+            )
+    return ReplicaEngine(
+        system, positions, temperature=temperature, seed=seed, numbers=numbers, restraints=restraints, threads=threads
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import openmm
@@ -70,7 +69,7 @@ class OneByOne(Replicas):
         self._targets, self._stiffness = np.zeros((self.replicas, len(self._quads))), np.zeros(self.replicas)
         self.draw = 0
         self.set_temperatures(temperature)
-        self._contexts: dict[Any, openmm.Context] = {}
+        self._contexts: dict[tuple[str, float], openmm.Context] = {}
 
     def __repr__(self) -> str:
         return f"OneByOne({self.replicas} replicas of {len(self.masses)} atoms, {self._platform.getName()})"
