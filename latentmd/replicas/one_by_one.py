@@ -103,6 +103,13 @@ class OneByOne(Replicas):
         self.draw += 1
 
     def langevin(self, steps: int, *, timestep: float, friction: float) -> None:
+        """LangevinMiddle dynamics; see `Replicas`.
+
+        Args:
+            steps: number of time steps.
+            timestep: ps.
+            friction: 1/ps.
+        """
         check_steps(steps, timestep)
         for r, context in self._each("langevin", timestep):
             integrator = context.getIntegrator()
