@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +104,7 @@ def equivalence_classes(labels: Sequence[Hashable], bonds: Pairs) -> list[int]:
         colours = refined
 
 
-def _ranks(keys: Sequence[Hashable]) -> list[int]:
+def _ranks(keys: Sequence[Any]) -> list[int]:
     order = {key: rank for rank, key in enumerate(sorted(set(keys)))}
     return [order[key] for key in keys]
 

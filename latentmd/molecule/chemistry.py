@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import mdtraj
     from openmm import app
 
-#: A molecule as mdtraj, OpenMM or this package has it.
-Topology: TypeAlias = "mdtraj.Topology | app.Topology | Chemistry"
+#: A molecule as mdtraj or OpenMM reads it from a file, and that or this package's record of it.
+FileTopology: TypeAlias = "mdtraj.Topology | app.Topology"
+Topology: TypeAlias = "FileTopology | Chemistry"
 
 #: Standard atomic weights in amu of the elements that a model tells apart (IUPAC 2021, conventional values).
 ATOMIC_WEIGHTS = {
@@ -121,7 +122,7 @@ def chemistry(topology: Topology) -> Chemistry:
     return record
 
 
-def _added_bonds(topology: mdtraj.Topology | app.Topology) -> list[tuple[int, int]]:
+def _added_bonds(topology: FileTopology) -> list[tuple[int, int]]:
     found = []
     for residue in topology.residues() if callable(topology.residues) else topology.residues:
         pairs = _ADDED_BONDS.get(_residue_name(residue.name), ())

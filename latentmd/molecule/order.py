@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from latentmd.molecule.chemistry import Topology
+from latentmd.molecule.chemistry import FileTopology
 
 
 class Named(NamedTuple):
@@ -49,7 +49,7 @@ def order_difference(found: Sequence[Named], expected: Sequence[Named]) -> str:
     return ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
 
 
-def named_atoms(topology: Topology) -> list[Named]:
+def named_atoms(topology: FileTopology) -> list[Named]:
     """Atoms of an mdtraj or OpenMM topology, to be compared."""
     atoms = topology.atoms
     rows = []

@@ -9,7 +9,7 @@ import numpy as np
 
 from latentmd.arrays import Doubles, Floats
 from latentmd.molecule.checks import chiral_quads, signed_volumes, topology_arrays, torsions
-from latentmd.molecule.chemistry import Topology, chemistry
+from latentmd.molecule.chemistry import FileTopology, Topology, chemistry
 from latentmd.molecule.torsions import isomer_torsions
 
 _FLAT = 0.1  # |signed volume| below which a centre has no handedness; 0.77 at a tetrahedral atom
@@ -41,7 +41,7 @@ def stereochemistry(topology: Topology, positions: Floats) -> dict[int, int]:
     return found | {atom: int(np.sign(cosine)) for atom, cosine in zip(nitrogens, cosines, strict=True)}
 
 
-def difference(topology: Topology, positions: Floats, expected: Mapping[int, int], offset: int = 0) -> str:
+def difference(topology: FileTopology, positions: Floats, expected: Mapping[int, int], offset: int = 0) -> str:
     """Why a structure is another stereoisomer than expected; empty where it is the same.
 
     Args:
@@ -70,7 +70,7 @@ def _labels(atoms: list[Any], chosen: list[int]) -> str:
     return names + (f" and {len(chosen) - 5} more" if len(chosen) > 5 else "")
 
 
-def handedness(topology: Topology, positions: Floats) -> dict[int, str]:
+def handedness(topology: FileTopology, positions: Floats) -> dict[int, str]:
     """Whether each amino acid with a side chain is L or D, by the corner N, C, C-beta about its C-alpha.
 
     Seen from the hydrogen, CO, R and N of an L amino acid go clockwise (the CORN rule).
@@ -95,7 +95,7 @@ def handedness(topology: Topology, positions: Floats) -> dict[int, str]:
     return hands
 
 
-def allo_side_chains(topology: Topology, positions: Floats) -> list[int]:
+def allo_side_chains(topology: FileTopology, positions: Floats) -> list[int]:
     """Residues, by index, of isoleucine and threonine whose C-beta is not of the handedness that goes with C-alpha.
 
     In L-isoleucine (2S,3S) and L-threonine (2S,3R), CA · (CG1 or OG1 × CG2) about C-beta is positive.

@@ -109,44 +109,52 @@ class ReplicaEngine(Replicas):
         flat = np.moveaxis(values, -1, 1)
         return np.array(flat.reshape(-1, *flat.shape[2:])[: self.replicas], order="C")  # a copy: the kernel writes on
 
-    @property  # type: ignore[override]
-    def positions(self) -> Doubles:
+    @property
+    def positions(self) -> Doubles:  # type: ignore[override]
         """Positions in nm, shape (replicas, atoms, 3); a copy."""
         return self._unlaned(self._x)
 
-    @property  # type: ignore[override]
-    def velocities(self) -> Doubles:
+    @property
+    def velocities(self) -> Doubles:  # type: ignore[override]
         """Velocities in nm/ps, shape (replicas, atoms, 3); a copy."""
         return self._unlaned(self._v)
 
     def set_positions(self, positions: Floats) -> None:
+        """Set positions in nm, shape (replicas, atoms, 3)."""
         self._x[...] = self._laned(np.asarray(positions, dtype=np.float64))
 
     def set_velocities(self, velocities: Floats) -> None:
+        """Set velocities in nm/ps, shape (replicas, atoms, 3)."""
         self._v[...] = self._laned(np.asarray(velocities, dtype=np.float64))
 
     def set_temperatures(self, temperature: float | Floats) -> None:
+        """Set the temperature in kelvin, one for all or shape (replicas,)."""
         super().set_temperatures(temperature)
         self._root_kt[...] = self._laned(np.sqrt(GAS_CONSTANT * self.temperatures))
 
     def hold(self, targets: Floats, stiffness: float | Floats) -> None:
+        """Restrain torsions; see `Replicas`."""
         values = np.asarray(targets, dtype=np.float64)
         self._targets[...] = self._laned(np.stack([np.cos(values), np.sin(values)], axis=2).astype(np.float32))
         spread = np.broadcast_to(np.asarray(stiffness, dtype=np.float32), (self.replicas,))
         self._stiffness[...] = self._laned(spread)
 
     def energies(self, positions: Floats | None = None) -> Doubles:
+        """Potential energies in kJ/mol, shape (replicas,)."""
         self._evaluate(positions)
         return self._unlaned(self._energy)
 
     def forces(self, positions: Floats | None = None) -> Floats:
+        """Forces in kJ/mol/nm, those of restraints included, shape (replicas, atoms, 3)."""
         self._evaluate(positions)
         return self._unlaned(self._f)
 
     def constrain(self) -> None:
+        """Move positions and velocities onto the constraints."""
         self._run(lib.CONSTRAIN)
 
     def draw_velocities(self) -> None:
+        """Draw Maxwell–Boltzmann velocities without components along constraints."""
         self._run(lib.DRAW, first=self._next(1))
 
     def langevin(self, steps: int, *, timestep: float, friction: float) -> None:
@@ -161,6 +169,7 @@ class ReplicaEngine(Replicas):
         self._run(lib.LANGEVIN, steps, self._next(steps), timestep, friction)
 
     def verlet(self, steps: int, *, timestep: float) -> None:
+        """Velocity Verlet with constraints; steps, time step in ps."""
         check_steps(steps, timestep)
         self._run(lib.VERLET, steps, timestep=timestep)
 

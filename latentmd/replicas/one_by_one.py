@@ -75,28 +75,35 @@ class OneByOne(Replicas):
         return f"OneByOne({self.replicas} replicas of {len(self.masses)} atoms, {self._platform.getName()})"
 
     def set_positions(self, positions: Floats) -> None:
+        """Set positions in nm, shape (replicas, atoms, 3)."""
         self.positions = np.array(positions, dtype=np.float64)
 
     def set_velocities(self, velocities: Floats) -> None:
+        """Set velocities in nm/ps, shape (replicas, atoms, 3)."""
         self.velocities = np.array(velocities, dtype=np.float64)
 
     def hold(self, targets: Floats, stiffness: float | Floats) -> None:
+        """Restrain torsions; see `Replicas`."""
         self._targets = np.array(targets, dtype=np.float64)
         self._stiffness = np.array(np.broadcast_to(np.asarray(stiffness, dtype=np.float64), (self.replicas,)))
 
     def energies(self, positions: Floats | None = None) -> Doubles:
+        """Potential energies in kJ/mol, shape (replicas,)."""
         return np.array([row[0] for row in self._evaluated(positions)])
 
     def forces(self, positions: Floats | None = None) -> Floats:
+        """Forces in kJ/mol/nm, those of restraints included, shape (replicas, atoms, 3)."""
         return np.array([row[1] for row in self._evaluated(positions)])
 
     def constrain(self) -> None:
+        """Move positions and velocities onto the constraints."""
         for r, context in self._each("verlet", 0.001):
             context.applyConstraints(_TOLERANCE)
             context.applyVelocityConstraints(_TOLERANCE)
             self._keep(r, context)
 
     def draw_velocities(self) -> None:
+        """Draw Maxwell–Boltzmann velocities without components along constraints."""
         for r, context in self._each("verlet", 0.001):
             context.setVelocitiesToTemperature(float(self.temperatures[r]), self._seed(r))
             self._keep(r, context)
@@ -121,6 +128,7 @@ class OneByOne(Replicas):
         self.draw += steps
 
     def verlet(self, steps: int, *, timestep: float) -> None:
+        """Velocity Verlet with constraints; steps, time step in ps."""
         check_steps(steps, timestep)
         for r, context in self._each("verlet", timestep):
             self._step(r, context, steps)
