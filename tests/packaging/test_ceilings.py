@@ -17,11 +17,11 @@ TEXTS = {
 }
 #: Lower these when a change makes them true; never raise them.
 CEILINGS = {
-    "lines of source": 46_000,
-    "files": 305,
-    "files with one importer": 56,
-    "Any": 745,
-    "fmt: skip": 140,
+    "lines of source": 45_800,
+    "files": 301,
+    "files with one importer": 53,
+    "Any": 638,
+    "fmt: skip": 128,
 }
 
 

@@ -20,7 +20,6 @@ MOST_FILES = {
     "paths.py": 4,
     "data.py": 3,
     "folder.py": 3,
-    "relaxation.py": 3,
     "stages.py": 3,
     "torsions.py": 3,
 }
