@@ -90,8 +90,6 @@ MIXED = {
     "latentmd/sampling/paths/run.py:_summary",
     "latentmd/sampling/paths/run.py:_write_paths",
     "latentmd/sampling/paths/upsample.py:_parts",
-    "latentmd/sampling/walkers/simulate.py:_alternating",
-    "latentmd/sampling/walkers/simulate.py:_latent",
     "latentmd/sampling/run/worker.py:_do",
     "systems/connections.py:_checked",
 }

@@ -1,37 +1,167 @@
-"""Job of a worker process: latent steps and MD by turns, in one OpenMM CompoundIntegrator."""
+"""Latent steps and MD by turns: how they and the frames saved fit into a cycle, and the job that follows it."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-import openmm
 from numpy.typing import NDArray
-from openmm import unit
 
-from latentmd.arrays import Doubles
-from latentmd.io.writer import FrameWriter
+from latentmd.arrays import Doubles, Ints
 from latentmd.sampling.run.clock import PhaseClock
-from latentmd.sampling.run.processes import Emit, Row
-from latentmd.sampling.walkers.cycle import Segment, cycle_plan
-from latentmd.sampling.walkers.jobs import Checker, WalkerJob
-from latentmd.sampling.walkers.resume import Pacer, State
-from latentmd.systems.dynamics import walker_seed
+from latentmd.sampling.walkers.jobs import Block, Keep, WalkerJob
+from latentmd.units import format_time
 
-#: Streams of walker_seed: first velocities, and noise after a number of frames.
-_VELOCITIES, _NOISE = 3, 4
-_CYCLES_BETWEEN_SEEDS = 10
-_MINIMISER_STEPS = 100
+if TYPE_CHECKING:
+    from latentmd.model.file import Manifest
+    from latentmd.model.peptide_file import PeptideManifest
+    from latentmd.sampling.run.options import WalkerOptions
 
-Frame = tuple[Doubles, str, float]  # positions in nm, kind and potential energy in kJ/mol
+_CYCLE = 1000.0  # default length of a cycle, ps
 
 
 @dataclass(frozen=True)
-class AlternateJob(WalkerJob):
-    """Latent steps and MD by turns, in one CompoundIntegrator.
+class Segment:
+    """Part of a cycle.
+
+    Attributes:
+        kind: "latent" or "md".
+        duration: ps.
+        save: whether a frame is saved at its end.
+    """
+
+    kind: Literal["latent", "md"]
+    duration: float
+    save: bool
+
+
+def cycle_plan(length: float, burst: float, interval: float) -> list[Segment]:
+    """Segments of one cycle: latent steps, the last of them shortened so that MD ends the cycle exactly.
+
+    Args:
+        length: ps, a multiple of the interval.
+        burst: MD at the end, ps.
+        interval: between saved frames, ps.
+
+    Example:
+        >>> [(s.kind, s.duration) for s in cycle_plan(300.0, 2.0, 100.0)]
+        [('latent', 100.0), ('latent', 100.0), ('latent', 98.0), ('md', 2.0)]
+    """
+    plan, now, turn = [], 0.0, length - burst
+    for frame in range(1, round(length / interval) + 1):
+        end = frame * interval
+        if now < turn - 1e-9:
+            step = min(end, turn)
+            plan.append(Segment("latent", step - now, step > end - 1e-9))
+            now = step
+        if now < end - 1e-9:
+            plan.append(Segment("md", end - now, True))
+            now = end
+    return plan
+
+
+def cycle_length(s: WalkerOptions, manifest: Manifest | PeptideManifest, timestep: float) -> float:
+    """Length of a cycle in ps: as asked for, or about 1 ns.
+
+    Args:
+        s: settings of the walkers.
+        manifest: of the model.
+        timestep: of the MD, ps.
+
+    Raises:
+        ValueError: the model has no step of a length that the cycle needs, or the MD in it is no number of time steps.
+    """
+    from latentmd.model.lags import split_time
+
+    _check_step("--save-every", s.interval, manifest)
+    if s.mode == "latent":
+        return s.interval
+    cycle = s.cycle if s.cycle is not None else s.interval * max(1, round(min(_CYCLE, s.time) / s.interval))
+    if abs(round(cycle / s.interval) * s.interval - cycle) > 1e-6 or cycle < s.interval * (1 - 1e-9):
+        raise ValueError(
+            f"--cycle is {format_time(cycle)}; expected a multiple of --save-every, {format_time(s.interval)}"
+        )
+    if not timestep <= s.burst < cycle:
+        raise ValueError(f"--burst is {format_time(s.burst)}; expected less than the cycle, {format_time(cycle)}")
+    if abs(round(s.burst / timestep) * timestep - s.burst) > 1e-6:
+        raise ValueError(
+            f"--burst is {format_time(s.burst)}; expected a multiple of the time step, {format_time(timestep)}"
+        )
+    for segment in cycle_plan(cycle, s.burst, s.interval):
+        if segment.kind == "latent":
+            try:
+                split_time(segment.duration, manifest.lag)
+            except ValueError as error:
+                raise ValueError(
+                    f"with --burst {format_time(s.burst)} the last latent step of a cycle would be "
+                    f"{format_time(segment.duration)}; the model's steps are {_lags(manifest)}: change --burst"
+                ) from error
+    return cycle
+
+
+def _check_step(option: str, time: float, manifest: Manifest | PeptideManifest) -> None:
+    from latentmd.model.lags import split_time
+
+    try:
+        split_time(time, manifest.lag)
+    except ValueError as error:
+        raise ValueError(
+            f"{option} is {format_time(time)}; the model's steps are {_lags(manifest)}: "
+            f"expected a multiple of a step in that range, such as {format_time(manifest.lag[1])}"
+        ) from error
+
+
+def _lags(manifest: Manifest | PeptideManifest) -> str:
+    return f"{format_time(manifest.lag[0])} to {format_time(manifest.lag[1])}"
+
+
+class Moved(Protocol):
+    """Walkers that latent steps and MD move together.
+
+    Attributes:
+        kinds: what moved each walker last: "latent", "md", or "relaxed" for MD after a minimisation.
+        counts: walkers "minimised", and latent steps "replaced_by_md".
+    """
+
+    kinds: list[str]
+    counts: dict[str, int]
+
+    @property
+    def positions(self) -> Doubles:
+        """Copy of the positions in nm, shape (walkers, atoms, 3)."""
+        ...
+
+    def energies(self) -> Doubles:
+        """Potential energies in kJ/mol, shape (walkers,)."""
+        ...
+
+    def jump(self, duration: float) -> Ints:
+        """Make a latent step of so many ps; places of the walkers for which no sound structure was drawn."""
+        ...
+
+    def run_md(self, rows: Ints, duration: float) -> None:
+        """Run MD of the walkers at some places, relaxed before where a latent step moved them last; ps."""
+        ...
+
+    def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], Mapping[str, NDArray[Any]]] | None:
+        """A function that gives the arrays to go on from; None where walkers cannot go on from here.
+
+        Args:
+            frames: that are done.
+            cycle: frames of a cycle.
+            ended: whether these are all.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Alternation(WalkerJob):
+    """Latent steps and MD by turns, of the walkers of a batch together.
+
+    A batch depends on the number of walkers alone, and random numbers belong to the seed, the walker and the step, so
+    that results depend neither on the number of processes nor on where a run was stopped.
 
     Attributes:
         model: name or path.
@@ -41,171 +171,61 @@ class AlternateJob(WalkerJob):
     model: str = ""
     cycle: float = 1000.0
 
-    def run(self, emit: Emit, stopped: Callable[[], bool]) -> None:
-        """Simulate the walkers one after another."""
-        clock, pacer = PhaseClock(), Pacer()
-        with clock("start"):
-            import torch
+    def moved(self, group: tuple[int, ...]) -> Moved:
+        """Walkers at the minimised structure, or where an earlier session left them."""
+        raise NotImplementedError
 
-            torch.set_num_threads(1)
-            engine = _Engine(self)
-            failed = self.checker()
-        with clock("plain MD for comparison"):
-            self.emit_speed(emit)
-        plan = cycle_plan(self.cycle, self.settings.burst, self.settings.interval)
-        for walker in self.walkers:
-            state = self.states.get(walker)
-            with self.writer(walker, state) as writer:
-                with clock("MD"):
-                    engine.start(walker, state)
-                while writer.frames < self.settings.frames:
-                    frames = [frame for segment in plan for frame in engine.advance(segment, clock)]
-                    kept = frames[: self.settings.frames - writer.frames]
-                    if self.settings.settle:
-                        with clock("settling"):
-                            kept = self._settle(walker, kept, writer.frames)
-                    with clock("output"):
-                        self._write(writer, walker, kept, failed, emit)
-                        self._renew(engine, writer, len(frames), pacer, emit)
-                    if stopped():
-                        return
-        emit("phases", seconds=clock.seconds)
+    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[Block]:
+        """Frames cycle by cycle.
 
-    def _settle(self, walker: int, frames: list[Frame], done: int) -> list[Frame]:
-        """The frames of a cycle, those that were decoded settled; the walker goes on from where it was."""
-        places = [i for i, frame in enumerate(frames) if frame[1] == "latent"]
+        Args:
+            group, stopped, clock: as of `WalkerJob.blocks`.
+        """
+        s, state = self.settings, self.states.get(group[0])
+        with clock("MD"):
+            moved = self.moved(group)
+        plan, done = cycle_plan(self.cycle, s.burst, s.interval), 0 if state is None else state.frames
+        while done < s.frames:
+            made = []
+            for segment in plan:
+                _advance(moved, segment, clock)
+                if segment.save:
+                    made.append((moved.positions, moved.energies(), list(moved.kinds)))
+            positions, energies, kinds = zip(*made[: s.frames - done], strict=True)
+            x, potential = np.array(positions), np.array(energies)
+            if s.settle:
+                with clock("settling"):
+                    self._settle(group, done, (x, potential), kinds)
+            done += len(x)
+            arrays = moved.keep(done, len(made), done == s.frames)
+            yield Block(x, potential, kinds, _states(group, arrays), moved.counts)
+
+    def _settle(
+        self, group: tuple[int, ...], done: int, frames: tuple[Doubles, Doubles], kinds: Sequence[list[str]]
+    ) -> None:
+        """Settle the decoded structures of a cycle, all together; the walkers go on from where they were."""
+        places = [(i, k) for i, row in enumerate(kinds) for k, kind in enumerate(row) if kind == "latent"]
         if not places:
-            return frames
-        decoded = np.array([frames[i][0] for i in places])
-        settled = self.settled(decoded, [walker] * len(places), [done + i for i in places])
-        found = {i: (x, "settled", float(energy)) for i, x, energy in zip(places, *settled, strict=True)}
-        return [found.get(i, frame) for i, frame in enumerate(frames)]
-
-    def _write(self, writer: FrameWriter, walker: int, frames: list[Frame], failed: Checker, emit: Emit) -> None:
-        positions = np.array([frame[0] for frame in frames])
-        times = self.settings.interval * np.arange(writer.frames + 1, writer.frames + len(frames) + 1)
-        writer.write(positions, times)
-        kinds, energies = [f[1] for f in frames], np.array([f[2] for f in frames])
-        rows: list[Row] = list(zip(times, kinds, energies, failed(positions, energies), strict=True))
-        emit("frames", walker=walker, rows=rows)
-
-    def _renew(self, engine: _Engine, writer: FrameWriter, cycle: int, pacer: Pacer, emit: Emit) -> None:
-        """Renew the noise every few cycles, and at the end, where a state can be kept."""
-        ended = writer.frames == self.settings.frames
-        if not ended and writer.frames % (_CYCLES_BETWEEN_SEEDS * cycle):
             return
-        arrays = engine.renew(writer.frames)
-        if ended or pacer.due():
-            emit("state", state=State((engine.walker,), writer.frames, (writer.size,), arrays, dict(engine.counts)))
-
-
-class _Engine:
-    """The OpenMM Context of an AlternateJob."""
-
-    def __init__(self, job: AlternateJob) -> None:
-        from latentmd.integrators.openmm_integrator import LatentIntegrator
-        from latentmd.integrators.openmm_provider import COUNT
-        from latentmd.integrators.relaxation import Relaxation
-        from latentmd.integrators.schedule import alternate
-
-        self.job, self.count_name = job, COUNT
-        protocol = job.molecule.protocol
-        self.system = copy.deepcopy(job.molecule.system)
-        self.latent = LatentIntegrator(
-            protocol.temperature,
-            job.model,
-            job.settings.interval,
-            system=self.system,
-            topology=job.molecule.topology,
-            seed=job.settings.seed % 2**31,
-            device=job.settings.device,
+        at = tuple(np.transpose(places))
+        positions, energies = frames
+        positions[at], energies[at] = self.settled(
+            positions[at], [group[k] for _, k in places], [done + i for i, _ in places]
         )
-        self.md = job.molecule.langevin(job.settings.seed)
-        self.compound, _ = alternate(self.md, self.latent)
-        properties = {"Threads": str(job.prepared.threads)} if job.prepared.platform == "CPU" else {}
-        platform = openmm.Platform.getPlatformByName(job.prepared.platform)
-        self.context = openmm.Context(self.system, self.compound, platform, properties)
-        self.groups = set(range(32)) - {self.latent.getForceGroup()}
-        limits = None if job.energies is None else (job.energies.median, job.energies.high)
-        self.relaxation = Relaxation(_MINIMISER_STEPS, energies=limits)
-        self.walker, self.kind = 0, "md"
-        self.counts: dict[str, int] = {}
+        for i, k in places:
+            kinds[i][k] = "settled"
 
-    def start(self, walker: int, state: State | None) -> None:
-        """Put a walker at the minimised structure with new velocities, or at a state of an earlier session."""
-        self.walker = walker
-        if state is not None:
-            self.counts, self.kind = dict(state.counts), str(state.arrays["kind"])
-            self._begin(state.frames, state.arrays)
-            return
-        self.counts, self.kind = {"minimised": 0, "replaced_by_md": 0}, "md"
-        self.context.setPositions(self.job.prepared.reference)
-        seed = self._seed(_VELOCITIES)
-        self.context.setVelocitiesToTemperature(self.job.molecule.protocol.temperature, seed)
-        self.context.setParameter(self.count_name, 0)
-        self.renew(0)
 
-    def renew(self, frames: int) -> dict[str, NDArray[Any]]:
-        """Give the next frames a noise stream of their own; return the arrays that a resumed run starts from."""
-        state = self.context.getState(positions=True, velocities=True, parameters=True)
-        arrays = {
-            "positions": state.getPositions(asNumpy=True)._value,
-            "velocities": state.getVelocities(asNumpy=True)._value,
-            "latent steps": np.array(state.getParameters()[self.count_name]),
-            "kind": np.array(self.kind),
-        }
-        self._begin(frames, arrays)
-        return arrays
+def _states(group: tuple[int, ...], arrays: Callable[[], Mapping[str, NDArray[Any]]] | None) -> Keep | None:
+    return None if arrays is None else lambda: {group: arrays()}
 
-    def _begin(self, frames: int, arrays: dict[str, NDArray[Any]]) -> None:
-        """Reinitialise the Context from saved arrays, so that they alone decide how the run goes on."""
-        from latentmd.integrators.schedule import SETTLING
 
-        apart = 0 if self.job.prepared.platform == "CPU" else 1  # a Context there has one random number generator
-        self.md.setRandomNumberSeed(self._seed(_NOISE + 2 * frames))
-        self.compound.getIntegrator(SETTLING).setRandomNumberSeed(self._seed(_NOISE + 2 * frames + apart))
-        self.context.reinitialize()
-        self.latent.setStream(self.walker)
-        self.context.setParameter(self.count_name, float(arrays["latent steps"]))
-        self.context.setPositions(arrays["positions"])
-        self.context.setVelocities(arrays["velocities"])
-
-    def _seed(self, stream: int) -> int:
-        return walker_seed(self.job.settings.seed, self.walker, stream) % (2**31 - 2) + 1
-
-    def advance(self, segment: Segment, clock: PhaseClock) -> list[Frame]:
-        """Run a segment; its frame as (positions, kind, energy) where it ends with one."""
-        if segment.kind == "latent":
-            with clock("latent steps"):
-                latent = self._jump(segment.duration)
-        if segment.kind == "md" or not latent:
-            with clock("MD"):
-                self._relax_and_run(segment.duration)
-        if not segment.save:
-            return []
-        state = self.context.getState(positions=True, energy=True, groups=self.groups)
-        energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-        return [(state.getPositions(asNumpy=True)._value, self.kind, energy)]
-
-    def _jump(self, duration: float) -> bool:
-        from latentmd.integrators.schedule import LATENT
-
-        self.compound.setCurrentIntegrator(LATENT)
-        openmm.Integrator.setStepSize(self.latent, duration)  # the Context's own time is not used here
-        try:
-            self.compound.step(1)
-        except openmm.OpenMMException:
-            self.counts["replaced_by_md"] += 1  # no sound structure was drawn: MD covers this time instead
-            return False
-        self.kind = "latent"
-        return True
-
-    def _relax_and_run(self, duration: float) -> None:
-        from latentmd.integrators.schedule import MD
-
-        if self.kind == "latent":
-            minimised = self.compound.hand_to_md(self.context, self.relaxation)
-            self.counts["minimised"] += minimised
-            self.kind = "relaxed" if minimised else "md"
-        self.compound.setCurrentIntegrator(MD)
-        self.compound.step(round(duration / self.job.molecule.protocol.timestep))
+def _advance(moved: Moved, segment: Segment, clock: PhaseClock) -> None:
+    """Move walkers by a segment; MD covers the time of those for which no sound structure was drawn."""
+    left: Ints = np.arange(len(moved.kinds))
+    if segment.kind == "latent":
+        with clock("latent steps"):
+            left = moved.jump(segment.duration)
+    if len(left):
+        with clock("MD"):
+            moved.run_md(left, segment.duration)

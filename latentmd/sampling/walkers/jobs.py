@@ -1,9 +1,10 @@
-"""Jobs of worker processes: what all walkers share, and plain MD."""
+"""Jobs of worker processes: one loop that writes what walkers make, and plain MD with OpenMM."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,14 @@ from latentmd.io.writer import FrameWriter
 from latentmd.molecule.checks import check_frames, structure_template
 from latentmd.replicas.choice import replica_engine, unsupported
 from latentmd.replicas.settle import EnergyRange, settle
+from latentmd.sampling.run.clock import PhaseClock
 from latentmd.sampling.run.options import WalkerOptions
 from latentmd.sampling.run.preparation import Prepared
 from latentmd.sampling.run.processes import Emit
 from latentmd.sampling.walkers.folder import trajectory_path
 from latentmd.sampling.walkers.resume import Pacer, State, States
 from latentmd.systems.builder import WATER, Molecule
-from latentmd.systems.dynamics import Frames, MdSettings, Phase, run_md
+from latentmd.systems.dynamics import MdSettings, Phase, run_md
 from latentmd.systems.molecule import time_platform
 
 if TYPE_CHECKING:
@@ -31,13 +33,36 @@ if TYPE_CHECKING:
 
 Checker = Callable[[NDArray[Any], NDArray[Any]], list[str]]
 
+#: Gives the arrays from which walkers go on, by their numbers.
+Keep = Callable[[], Mapping[tuple[int, ...], Mapping[str, NDArray[Any]]]]
+
 _SETTLING = 102  # purpose of the noise that settles a frame
 _SPEED_SECONDS = 0.5  # wall time of the plain MD that speeds are compared with
 
 
 @dataclass(frozen=True)
+class Block:
+    """Frames that a group of walkers made together.
+
+    Attributes:
+        positions: nm, shape (frames, walkers, atoms, 3).
+        energies: kJ/mol, shape (frames, walkers).
+        kinds: how each was made, for provenance.csv; (frames, walkers).
+        states: arrays from which walkers go on after the block, by their numbers, called where a state is wanted; None
+            where walkers cannot go on from there.
+        counts: of what happened so far, by name.
+    """
+
+    positions: Floats
+    energies: Doubles
+    kinds: Sequence[Sequence[str]]
+    states: Keep | None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class WalkerJob:
-    """Work of one process for some of the walkers. Picklable.
+    """Work of one process for some of the walkers: `blocks` moves them, `run` writes and reports. Picklable.
 
     Attributes:
         prepared: the molecule, its platform and its minimised structure, which the structure checks compare with.
@@ -46,23 +71,83 @@ class WalkerJob:
         walkers: numbers of this process's walkers.
         states: where walkers were when an earlier session of the run ended; empty for a new run.
         energies: that MD of the molecule shows; None for plain MD.
+        batches: the walkers in the groups that are moved together; each alone where empty.
     """
 
     prepared: Prepared
     settings: WalkerOptions
     folder: Path
-    walkers: list[int]
+    walkers: Sequence[int]
     states: States = field(default_factory=dict)
     energies: EnergyRange | None = None
+    batches: tuple[tuple[int, ...], ...] = ()
+
+    def load(self) -> None:
+        """Load what all groups need."""
+
+    def groups(self) -> Iterable[tuple[int, ...]]:
+        """Walkers that are moved together."""
+        return self.batches or [(walker,) for walker in self.walkers]
+
+    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[Block]:
+        """Frames of a group from its state on.
+
+        Args:
+            group: numbers of the walkers.
+            stopped: whether the run is asked to stop; looked at after every block too.
+            clock: times phases.
+        """
+        raise NotImplementedError
+
+    def run(self, emit: Emit, stopped: Callable[[], bool]) -> None:
+        """Move the walkers group by group; write frames, and report them and the states to go on from."""
+        clock, pacer = PhaseClock(), Pacer()
+        with clock("start"):
+            self.load()
+            failed = self.checker()
+        if self.energies is not None:
+            with clock("plain MD for comparison"):
+                self.emit_speed(emit)
+        for group in self.groups():
+            with ExitStack() as stack:
+                states = [self.states.get(walker, self.states.get(group[0])) for walker in group]
+                writers = [stack.enter_context(self.writer(*pair)) for pair in zip(group, states, strict=True)]
+                for block in self.blocks(group, stopped, clock):
+                    with clock("output"):
+                        self._write(block, dict(zip(group, writers, strict=True)), failed, emit)
+                        done = writers[0].frames
+                        if block.states is not None and (done == self.settings.frames or pacer.due()):
+                            for walkers, arrays in block.states().items():
+                                sizes = tuple(writers[group.index(walker)].size for walker in walkers)
+                                kept = State(walkers, done, sizes, dict(arrays), dict(block.counts))
+                                emit("state", state=kept)
+                    if stopped():
+                        return
+            if stopped():
+                return
+        emit("phases", seconds=clock.seconds)
+
+    def _write(self, block: Block, writers: Mapping[int, FrameWriter], failed: Checker, emit: Emit) -> None:
+        for k, (walker, writer) in enumerate(writers.items()):
+            count, positions, energies = len(block.positions), block.positions[:, k], block.energies[:, k]
+            times = self.settings.interval * np.arange(writer.frames + 1, writer.frames + count + 1)
+            writer.write(positions, times)
+            kinds = [kinds[k] for kinds in block.kinds]
+            rows = zip(times, kinds, energies, failed(positions, energies), strict=True)
+            emit("frames", walker=walker, rows=list(rows))
 
     @property
     def molecule(self) -> Molecule:
         """The molecule."""
         return self.prepared.molecule
 
-    def arranged(self, propagator: Propagator) -> Propagator:
+    def loaded(self, model: str) -> Propagator:
         """A model with its atoms in the order of the molecule's."""
-        return propagator.arranged(self.molecule.topology, self.prepared.reference)
+        from latentmd.model.propagator import Propagator
+
+        return Propagator(model, self.settings.device, threads=1).arranged(
+            self.molecule.topology, self.prepared.reference
+        )
 
     def writer(self, walker: int, state: State | None = None) -> FrameWriter:
         """The walker's trajectory file, with the frames up to a state of its group."""
@@ -139,7 +224,7 @@ def replica_rate(molecule: Molecule, reference: Floats, seconds: float, replicas
 
 @dataclass(frozen=True)
 class MDJob(WalkerJob):
-    """Plain MD.
+    """Plain MD, one walker after another.
 
     Attributes:
         chunk: frames between reports.
@@ -147,37 +232,28 @@ class MDJob(WalkerJob):
 
     chunk: int = 100
 
-    def run(self, emit: Emit, stopped: Callable[[], bool]) -> None:
-        """Simulate the walkers one after another."""
-        failed, pacer = self.checker(), Pacer()
-        start = time.perf_counter()
-        for walker in self.walkers:
-            state = self.states.get(walker)
-            with self.writer(walker, state) as writer:
-                for block in self._blocks(walker, state, stopped):
-                    writer.write(block.positions, block.times)
-                    kinds = ["md"] * len(block.times)
-                    rows = zip(block.times, kinds, block.energies, failed(block.positions, block.energies), strict=True)
-                    emit("frames", walker=walker, rows=list(rows))
-                    end = block.end
-                    if end is not None and (end.frames == self.settings.frames or pacer.due()):
-                        arrays = {"positions": end.positions, "velocities": end.velocities}
-                        emit("state", state=State((walker,), end.frames, (writer.size,), arrays))
-            if stopped():
-                return
-        emit("phases", seconds={"md": time.perf_counter() - start})
+    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[Block]:
+        """Frames of one walker.
 
-    def _blocks(self, walker: int, state: State | None, stopped: Callable[[], bool]) -> Iterator[Frames]:
-        """Frames of a walker from a state on, in blocks."""
+        Args:
+            group, stopped, clock: as of `WalkerJob.blocks`.
+        """
+        s, (walker,) = self.settings, group
+        state = self.states.get(walker)
         phase = None if state is None else Phase(state.frames, state.arrays["positions"], state.arrays["velocities"])
         settings = MdSettings(
-            self.settings.frames,
-            self.settings.interval,
-            seed=self.settings.seed,
-            walker=walker,
-            platform=self.prepared.platform,
-            threads=self.prepared.threads,
-            chunk=self.chunk,
-            equilibration=self.settings.equilibration,
-        )
-        return run_md(self.molecule, settings, phase, stopped)
+            s.frames, s.interval, seed=s.seed, walker=walker, platform=self.prepared.platform,
+            threads=self.prepared.threads, chunk=self.chunk, equilibration=s.equilibration,
+        )  # fmt: skip
+        frames = run_md(self.molecule, settings, phase, stopped)
+        while True:
+            with clock("md"):
+                block = next(frames, None)
+            if block is None:
+                return
+            kinds, states = [["md"]] * len(block.times), _states(group, block.end)
+            yield Block(block.positions[:, None], block.energies[:, None], kinds, states)
+
+
+def _states(group: tuple[int, ...], end: Phase | None) -> Keep | None:
+    return None if end is None else lambda: {group: {"positions": end.positions, "velocities": end.velocities}}

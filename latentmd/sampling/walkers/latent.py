@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from latentmd.arrays import Doubles
+from latentmd.arrays import Doubles, Floats
+from latentmd.core.noise import noise_generator
 from latentmd.replicas.choice import replica_engine
 from latentmd.sampling.run.clock import PhaseClock
-from latentmd.sampling.run.processes import Emit
-from latentmd.sampling.walkers.jobs import WalkerJob
-from latentmd.sampling.walkers.resume import Pacer, State
+from latentmd.sampling.walkers.jobs import Block, Keep, WalkerJob
 from latentmd.systems.builder import Molecule
 
 if TYPE_CHECKING:
@@ -31,41 +29,48 @@ class LatentJob(WalkerJob):
 
     Attributes:
         model: name or path.
-        batches: the walkers, in the groups that are rolled out together.
     """
 
     model: str = ""
-    batches: tuple[tuple[int, ...], ...] = ()
 
-    def run(self, emit: Emit, stopped: Callable[[], bool]) -> None:
-        """Roll out, decode and write batch by batch, block by block."""
-        clock, pacer = PhaseClock(), Pacer()
-        with clock("start"):
-            from latentmd.model.propagator import Propagator
+    @cached_property
+    def propagator(self) -> Propagator:
+        """The model, in the order of the molecule's atoms."""
+        return self.loaded(self.model)
 
-            propagator = self.arranged(Propagator(self.model, self.settings.device, threads=1))
-            failed = self.checker()
-        with clock("plain MD for comparison"):
-            self.emit_speed(emit)
-        for batch in self.batches:
-            state = self.states.get(batch[0])
-            with ExitStack() as stack:
-                writers = [stack.enter_context(self.writer(walker, state)) for walker in batch]
-                for block in self._blocks(propagator, batch, state, clock):
-                    times = self.settings.interval * np.arange(block.first + 1, block.end + 1)
-                    positions, energies, kind = self._finished(block, batch, clock)
-                    for column, (walker, writer) in enumerate(zip(batch, writers, strict=True)):
-                        frames, values = positions[:, column], energies[:, column]
-                        with clock("output"):
-                            writer.write(frames, times)
-                            rows = zip(times, [kind] * len(frames), values, failed(frames, values), strict=True)
-                            emit("frames", walker=walker, rows=list(rows))
-                    if block.end == self.settings.frames or pacer.due():
-                        sizes = tuple(writer.size for writer in writers)
-                        emit("state", state=State(batch, block.end, sizes, {"latent": block.latent}))
-                    if stopped():
-                        return
-        emit("phases", seconds=clock.seconds)
+    def load(self) -> None:
+        """Load the model."""
+        assert self.propagator
+
+    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[Block]:
+        """Decoded frames of a batch.
+
+        Args:
+            group, stopped, clock: as of `WalkerJob.blocks`.
+        """
+        import torch
+
+        s, propagator, state = self.settings, self.propagator, self.states.get(group[0])
+        masses = _masses(self.molecule)
+        steps, lag = propagator.split_time(s.interval)
+        if state is None:
+            done, slow = 0, propagator.encode(np.repeat(self.prepared.reference[None], len(group), axis=0))
+        else:
+            done, slow = state.frames, torch.from_numpy(state.arrays["latent"]).to(propagator.device)
+        block = int(max(1, min(100, _BLOCK // (len(group) * len(masses)))))
+        while done < s.frames:
+            count = min(block, s.frames - done)
+            rng = noise_generator(s.seed, group[0], step=done)
+            with clock("latent steps"):
+                path = propagator.rollout(slow, lag, steps * count, rng, every=steps)
+                slow = path[-1]
+            with clock("decoding"):
+                decoded = self._decoded(propagator, path.flatten(0, 1), rng, masses)
+            positions, energies = self._finished(decoded, group, done, clock)
+            kinds = [["settled" if s.settle else "latent"] * len(group)] * count
+            latent, shape = slow.cpu().numpy(), (count, len(group))
+            yield Block(positions.reshape(*shape, -1, 3), energies.reshape(shape), kinds, _states(group, latent))
+            done += count
 
     def _decoded(self, propagator: Propagator, path: Any, rng: np.random.Generator, masses: Doubles) -> Doubles:
         """Structures of latents; where they are to be settled, unsound ones are decoded again, a few times."""
@@ -77,61 +82,21 @@ class LatentJob(WalkerJob):
             decoded[unsound] = propagator.decode(path[unsound], rng, self.prepared.reference, masses)
         return decoded
 
-    def _finished(self, block: _Block, batch: tuple[int, ...], clock: PhaseClock) -> tuple[Doubles, Doubles, str]:
-        """Positions (frames, walkers, atoms, 3), energies (frames, walkers) and kind of the frames of a block."""
-        count, shape = len(block.positions), block.positions.shape
-        flat = block.positions.reshape(-1, *shape[2:])
+    def _finished(
+        self, decoded: Doubles, group: tuple[int, ...], first: int, clock: PhaseClock
+    ) -> tuple[Doubles, Doubles]:
+        """Positions (structures, atoms, 3), settled where that was asked for, and energies (structures,)."""
         if not self.settings.settle:
             with clock("energies"):
-                return (
-                    block.positions,
-                    replica_engine(self.molecule.system, flat).energies().reshape(shape[:2]),
-                    "latent",
-                )
+                return decoded, replica_engine(self.molecule.system, decoded).energies()
         with clock("settling"):
-            frames = np.repeat(np.arange(block.first, block.end), len(batch))
-            positions, energies = self.settled(flat, list(batch) * count, frames.tolist())
-        return positions.reshape(shape), energies.reshape(shape[:2]), "settled"
-
-    def _blocks(
-        self, propagator: Propagator, batch: tuple[int, ...], state: State | None, clock: PhaseClock
-    ) -> Iterator[_Block]:
-        """Decoded blocks of a batch in turn, from its state on."""
-        import torch
-
-        from latentmd.core.noise import noise_generator
-
-        masses = _masses(self.molecule)
-        steps, lag = propagator.split_time(self.settings.interval)
-        if state is None:
-            done, slow = 0, propagator.encode(np.repeat(self.prepared.reference[None], len(batch), axis=0))
-        else:
-            done, slow = state.frames, torch.from_numpy(state.arrays["latent"]).to(propagator.device)
-        block = int(max(1, min(100, _BLOCK // (len(batch) * len(masses)))))
-        while done < self.settings.frames:
-            count = min(block, self.settings.frames - done)
-            rng = noise_generator(self.settings.seed, batch[0], step=done)
-            with clock("latent steps"):
-                path = propagator.rollout(slow, lag, steps * count, rng, every=steps)
-                slow = path[-1]
-            with clock("decoding"):
-                decoded = self._decoded(propagator, path.flatten(0, 1), rng, masses)
-            yield _Block(done, decoded.reshape(count, len(batch), len(masses), 3), slow.cpu().numpy())
-            done += count
+            count = len(decoded) // len(group)
+            frames = np.repeat(np.arange(first, first + count), len(group))
+            return self.settled(decoded, list(group) * count, frames.tolist())
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Frames of a batch: index of the first, positions in nm (frames, walkers, atoms, 3), and the last latent."""
-
-    first: int
-    positions: Doubles
-    latent: NDArray[Any]
-
-    @property
-    def end(self) -> int:
-        """Frames of each walker after this block."""
-        return self.first + len(self.positions)
+def _states(batch: tuple[int, ...], latent: Floats) -> Keep:
+    return lambda: {batch: {"latent": latent}}
 
 
 def _masses(molecule: Molecule) -> Doubles:

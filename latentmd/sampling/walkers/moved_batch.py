@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from latentmd.model.propagator import MAX_DRAWS
 from latentmd.replicas.choice import replica_engine
 from latentmd.replicas.replicas import Replicas, ReplicaState
 from latentmd.replicas.settle import EnergyRange
+from latentmd.sampling.walkers.alternation import Alternation
 from latentmd.sampling.walkers.resume import State
 from latentmd.systems.relaxation import SETTLE_FRICTION, SETTLE_STEPS
 
@@ -25,6 +28,27 @@ if TYPE_CHECKING:
 _MINIMISER_STEPS = 100
 _PROPOSAL = 2  # purpose of the noise of the first draw of a latent step; further draws follow
 _TOLERANCE = 10.0  # kJ/mol/nm, where a minimisation ends if it does not reach the energy before
+
+
+@dataclass(frozen=True)
+class ReplicaAlternateJob(Alternation):
+    """Latent steps in one batch, and MD with the replica kernel."""
+
+    @cached_property
+    def propagator(self) -> Propagator:
+        """The model, in the order of the molecule's atoms."""
+        return self.loaded(self.model)
+
+    def load(self) -> None:
+        """Load the model."""
+        assert self.propagator
+
+    def moved(self, group: tuple[int, ...]) -> MovedBatch:
+        """Walkers at the minimised structure, or where an earlier session left them."""
+        moved = MovedBatch(self.prepared, self.propagator, group, seed=self.settings.seed, energies=self.energies)
+        if group[0] in self.states:
+            moved.restore(self.states[group[0]])
+        return moved
 
 
 class MovedBatch:
@@ -90,6 +114,14 @@ class MovedBatch:
             "latent steps": np.array(self.latent_steps),
             "kinds": np.array(self.kinds),
         }
+
+    def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], dict[str, NDArray[Any]]]:
+        """What gives the arrays to go on from, which is possible after every frame. Arguments as of `Moved.keep`.
+
+        Args:
+            frames, cycle, ended: not needed.
+        """
+        return self.arrays
 
     def restore(self, state: State) -> None:
         """Go back to a state that was kept."""

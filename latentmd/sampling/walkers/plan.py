@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from latentmd.sampling.run.options import WalkerOptions
 from latentmd.sampling.run.processes import Job, cores
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from latentmd.sampling.models import Model
     from latentmd.sampling.run.preparation import Prepared
     from latentmd.sampling.walkers.resume import States
+
+
+Walkers = TypeVar("Walkers", int, tuple[int, ...])
 
 
 @dataclass
@@ -101,8 +104,8 @@ def processes_for(walkers: int, asked: int | None) -> int:
     return min(walkers, asked or cores())
 
 
-def share(walkers: Sequence[int], processes: int) -> list[list[int]]:
-    """Deal walkers out to processes.
+def share(walkers: Sequence[Walkers], processes: int) -> list[list[Walkers]]:
+    """Deal walkers, or groups of them, out to processes.
 
     Example:
         >>> share(range(5), 2)

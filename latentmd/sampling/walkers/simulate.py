@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time as clock
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from latentmd.sampling.models import Model, bundled_model, check_conditions, giv
 from latentmd.sampling.run.options import WalkerOptions
 from latentmd.sampling.run.preparation import Prepared, molecule_under, prepare
 from latentmd.sampling.run.processes import Job, cores
-from latentmd.sampling.walkers.cycle import cycle_length
+from latentmd.sampling.walkers.alternation import cycle_length
 from latentmd.sampling.walkers.energies import energy_range
 from latentmd.sampling.walkers.folder import WALKERS
 from latentmd.sampling.walkers.md import md_plan
@@ -60,17 +61,31 @@ def simulate_plan(pdb: Path, s: WalkerOptions, built: Molecule | None = None) ->
     if s.mode == "model":
         details |= {"cycle_ps": cycle, "burst_ps": s.burst}
 
+    why_not = unsupported(molecule.system)
+    alone = bool(why_not) and s.mode == "model"
+
     def jobs(ready: Prepared, folder: Path, states: States) -> list[Job]:
         used = model.bind(ready, folder)
         plan.energies = energy_range(ready, s, folder, used)
-        shared = {"states": states, "model": used.name, "energies": plan.energies}
-        if s.mode == "model":
-            return _alternating((ready, s, folder), shared | {"cycle": cycle}, count)
-        return _latent((ready, s, folder), shared, count)
+        job, groups = _job_type(s.mode, alone), unfinished(_groups(s, alone), states, s.frames)
+        lengths = {"cycle": cycle} if s.mode == "model" else {}
+        return [
+            job(
+                ready,
+                s,
+                folder,
+                [w for group in part for w in group],
+                states,
+                plan.energies,
+                tuple(part),
+                used.name,
+                **lengths,
+            )
+            for part in share(groups, count)
+        ]
 
     request = request_of("simulate", s, prepared, model)
     if s.mode == "model":
-        why_not = unsupported(molecule.system)
         request["engine"] = "OpenMM" if why_not else "replicas"  # their states differ, so that both must resume alike
         details["engine"] = f"OpenMM: {why_not}" if why_not else "replicas"
     plan = RolloutPlan(
@@ -106,35 +121,22 @@ def _plain_md(pdb: Path, s: WalkerOptions) -> RolloutPlan:
     return md_plan(pdb, s, "simulate")
 
 
-def _alternating(run: tuple[Prepared, WalkerOptions, Path], shared: dict[str, Any], count: int) -> list[Job]:
-    """Jobs of alternation: walkers in batches with the replica engine, or one after another with OpenMM."""
-    from latentmd.replicas.choice import unsupported
-    from latentmd.sampling.walkers.alternation import AlternateJob
-    from latentmd.sampling.walkers.replica_alternation import ReplicaAlternateJob
-
-    settings, states = run[1], shared["states"]
-    if not unsupported(run[0].molecule.system):
-        parts = _batches(settings, states, count)
-        return [ReplicaAlternateJob(*run, _flat(part), batches=part, **shared) for part in parts]
-    left = [walker for (walker,) in unfinished([(w,) for w in range(settings.walkers)], states, settings.frames)]
-    return [AlternateJob(*run, part, **shared) for part in share(left, count)]
+def _groups(s: WalkerOptions, alone: bool) -> list[tuple[int, ...]]:
+    """Walkers that are moved together; they depend on the number of walkers, and not on that of processes."""
+    size = 1 if alone else max(_WALKERS_PER_BATCH, -(-s.walkers // _MOST_BATCHES))
+    return [tuple(range(first, min(first + size, s.walkers))) for first in range(0, s.walkers, size)]
 
 
-def _latent(run: tuple[Prepared, WalkerOptions, Path], shared: dict[str, Any], count: int) -> list[Job]:
-    """Jobs of latent rollouts."""
-    from latentmd.sampling.walkers.latent import LatentJob
+def _job_type(mode: str, alone: bool) -> Callable[..., Job]:
+    """Kind of the jobs: latent rollouts, or alternation with MD by OpenMM or by the replica engine."""
+    if mode == "latent":
+        from latentmd.sampling.walkers.latent import LatentJob
 
-    parts = _batches(run[1], shared["states"], count)
-    return [LatentJob(*run, _flat(part), batches=part, **shared) for part in parts]
+        return LatentJob
+    if alone:
+        from latentmd.sampling.walkers.openmm_alternation import AlternateJob
 
+        return AlternateJob
+    from latentmd.sampling.walkers.moved_batch import ReplicaAlternateJob
 
-def _batches(s: WalkerOptions, states: States, count: int) -> list[tuple[tuple[int, ...], ...]]:
-    """Unfinished batches by process; they depend on the number of walkers, and not on that of processes."""
-    size = max(_WALKERS_PER_BATCH, -(-s.walkers // _MOST_BATCHES))
-    batches = [tuple(range(first, min(first + size, s.walkers))) for first in range(0, s.walkers, size)]
-    left = unfinished(batches, states, s.frames)
-    return [tuple(left[first::count]) for first in range(min(count, len(left)))]
-
-
-def _flat(batches: tuple[tuple[int, ...], ...]) -> list[int]:
-    return [walker for batch in batches for walker in batch]
+    return ReplicaAlternateJob

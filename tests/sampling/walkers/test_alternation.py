@@ -1,46 +1,54 @@
-"""Latent steps and MD by turns: kinds of frames, counts, and going on from a state."""
+"""Cycles of alternation: segments end on frames, and lengths that do not fit are refused."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
+import pytest
 
-from latentmd.replicas.settle import EnergyRange
-from latentmd.sampling.walkers.alternation import AlternateJob
-from latentmd.sampling.walkers.folder import trajectory_path
-
-ENERGIES = EnergyRange(-115.0, -73.0, -20.0)  # of alanine dipeptide at 350 K, roughly
+from latentmd.sampling.run.options import WalkerOptions
+from latentmd.sampling.walkers.alternation import cycle_length, cycle_plan
 
 
-def _job(prepared: Any, s: Any, folder: Path, bundle: Path, **more: Any) -> AlternateJob:
-    folder.mkdir(exist_ok=True)
-    return AlternateJob(prepared, s, folder, [0], model=str(bundle), cycle=100.0, energies=ENERGIES, **more)
+@pytest.mark.parametrize(
+    ("length", "burst", "interval", "expected"),
+    [
+        (300.0, 2.0, 100.0, "latent 100*, latent 100*, latent 98, md 2*"),
+        (100.0, 2.0, 100.0, "latent 98, md 2*"),
+        (300.0, 150.0, 100.0, "latent 100*, latent 50, md 50*, md 100*"),
+        (300.0, 100.0, 100.0, "latent 100*, latent 100*, md 100*"),
+    ],
+)
+def test_cycles_end_on_frames(length: float, burst: float, interval: float, expected: str) -> None:
+    plan = cycle_plan(length, burst, interval)
+    assert ", ".join(f"{s.kind} {s.duration:g}{'*' * s.save}" for s in plan) == expected
+    assert sum(s.duration for s in plan) == pytest.approx(length)
 
 
-def test_a_cycle_ends_with_md(prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path) -> None:
-    s = settings("model", 400.0, 50.0, burst=0.4)
-    messages = run_job(_job(prepared, s, tmp_path / "a", ou_bundle))
-    rows = [row for message in messages["frames"] for row in message["rows"]]
-    np.testing.assert_allclose([row[0] for row in rows], 50.0 * np.arange(1, 9))
-    kinds = [row[1] for row in rows]
-    assert kinds[::2] == 4 * ["settled"] and set(kinds[1::2]) <= {"md", "relaxed"}
-    assert {row[3] for row in rows} == {""} and not ENERGIES.far(np.array([row[2] for row in rows])).any()
-    state = messages["state"][-1]["state"]
-    assert state.frames == 8 and set(state.counts) == {"minimised", "replaced_by_md"}
-    assert {"start", "MD", "latent steps", "settling", "output"} <= set(messages["phases"][0]["seconds"])
+def length(**options: Any) -> float:
+    shared = {"mode": "model", "walkers": 1, "seed": 0, "processes": 1, "out": Path("out"), "overwrite": False}
+    settings = WalkerOptions(**{**shared, "time": 10_000.0, "interval": 100.0, **options})
+    manifest: Any = SimpleNamespace(lag=(5.0, 50.0))
+    return cycle_length(settings, manifest, 0.004)
 
 
-def test_a_stopped_walker_goes_on(
-    prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path, monkeypatch: Any
-) -> None:
-    monkeypatch.setattr("latentmd.sampling.walkers.alternation._CYCLES_BETWEEN_SEEDS", 2)
-    s = settings("model", 600.0, 50.0, burst=0.4)
-    run_job(_job(prepared, s, tmp_path / "a", ou_bundle))
-    halves = run_job(_job(prepared, s, tmp_path / "b", ou_bundle), stop_after=3)
-    state = halves["state"][-1]["state"]
-    assert state.frames == 4
-    run_job(_job(prepared, s, tmp_path / "b", ou_bundle, states={0: state}))
-    whole, parts = (trajectory_path(tmp_path / name, 0).read_bytes() for name in "ab")
-    assert whole == parts
+def test_the_default_cycle_is_about_a_nanosecond() -> None:
+    assert length() == 1000.0 and length(time=300.0) == 300.0 and length(interval=300.0, time=9000.0) == 900.0
+    assert length(mode="latent") == 100.0
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"cycle": 250.0}, "--cycle is 250 ps; expected a multiple of --save-every"),
+        ({"cycle": 100.0, "burst": 100.0}, "--burst is 100 ps; expected less than the cycle"),
+        ({"burst": 2.001}, "expected a multiple of the time step"),
+        ({"interval": 3.0}, "--save-every is 3 ps; the model's steps are 5 ps to 50 ps"),
+        ({"cycle": 100.0, "burst": 98.0}, "the last latent step of a cycle would be 2 ps"),
+    ],
+)
+def test_lengths_that_do_not_fit(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        length(**options)
