@@ -13,7 +13,7 @@ from latentmd.io.progress import Progress, quiet
 from latentmd.sampling.force_fields import refuse_force_field
 from latentmd.sampling.models import reference_model
 from latentmd.sampling.run.options import WalkerOptions, picoseconds
-from latentmd.sampling.run.preparation import Prepared, check_protocol, prepare
+from latentmd.sampling.run.preparation import check_protocol, prepare
 from latentmd.sampling.run.processes import Job, cores
 from latentmd.sampling.walkers.folder import WALKERS
 from latentmd.sampling.walkers.plan import RolloutPlan, check_times, processes_for, request_of, share
@@ -177,10 +177,10 @@ def md_plan(pdb: Path, settings: WalkerOptions, command: str = "md") -> RolloutP
     per_frame = settings.interval / protocol.timestep  # MD steps
     chunk = int(min(_MOST_FRAMES, max(1, _REPORT_SECONDS * prepared.rate / per_frame)))
 
-    def jobs(ready: Prepared, folder: Path, states: States) -> list[Job]:
+    def jobs(plan: RolloutPlan, folder: Path, states: States) -> list[Job]:
         left = [walker for (walker,) in unfinished([(w,) for w in range(settings.walkers)], states, settings.frames)]
         kind = MDJob if why_not else ReplicaMDJob
-        return [kind(ready, settings, folder, part, states, chunk=chunk) for part in share(left, count)]
+        return [kind(plan.prepared, settings, folder, part, states, chunk=chunk) for part in share(left, count)]
 
     request = request_of(command, settings, prepared, None)
     request["engine"] = "OpenMM" if why_not else "replicas"  # their states differ, so that both must resume alike

@@ -33,7 +33,7 @@ class RolloutPlan:
         settings: as asked for.
         prepared: the molecule, its platform and its minimised structure.
         processes: worker processes to use.
-        make_jobs: the jobs, given the prepared molecule, the folder to write to and where walkers are already.
+        make_jobs: the jobs, given this plan, the folder to write to and where walkers are already.
         request: JSON values that a resumed run must share.
         model: that moves the molecule; None for plain MD.
         energies: that MD of the molecule shows, known once the jobs are made; None for plain MD.
@@ -48,7 +48,7 @@ class RolloutPlan:
     settings: WalkerOptions
     prepared: Prepared
     processes: int
-    make_jobs: Callable[[Prepared, Path, States], Sequence[Job]]
+    make_jobs: Callable[[RolloutPlan, Path, States], Sequence[Job]]
     request: dict[str, Any]
     model: Model | None = None
     energies: EnergyRange | None = None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmd.sampling.models import Model, bundled_model, check_conditions, given_model, protocol_of
 from latentmd.sampling.run.options import WalkerOptions
-from latentmd.sampling.run.preparation import Prepared, molecule_under, prepare
+from latentmd.sampling.run.preparation import molecule_under, prepare
 from latentmd.sampling.run.processes import Job, cores
 from latentmd.sampling.walkers.alternation import cycle_length
 from latentmd.sampling.walkers.energies import energy_range
@@ -56,51 +57,34 @@ def simulate_plan(pdb: Path, s: WalkerOptions, built: Molecule | None = None) ->
     check_times(s.time, s.interval, molecule.protocol.timestep)
     cycle = cycle_length(s, model.manifest, molecule.protocol.timestep)
     prepared = prepare(molecule, pdb, max(1, cores() // count))
-    details: dict[str, Any] = {"device": s.device}
-    details["settle"] = s.settle
-    if s.mode == "model":
-        details |= {"cycle_ps": cycle, "burst_ps": s.burst}
-
-    why_not = unsupported(molecule.system)
-    alone = bool(why_not) and s.mode == "model"
-
-    def jobs(ready: Prepared, folder: Path, states: States) -> list[Job]:
-        used = model.bind(ready, folder)
-        plan.energies = energy_range(ready, s, folder, used)
-        job, groups = _job_type(s.mode, alone), unfinished(_groups(s, alone), states, s.frames)
-        lengths = {"cycle": cycle} if s.mode == "model" else {}
-        return [
-            job(
-                ready,
-                s,
-                folder,
-                [w for group in part for w in group],
-                states,
-                plan.energies,
-                tuple(part),
-                used.name,
-                **lengths,
-            )
-            for part in share(groups, count)
-        ]
-
+    details: dict[str, Any] = {"device": s.device, "settle": s.settle}
     request = request_of("simulate", s, prepared, model)
+    why_not = unsupported(molecule.system)
     if s.mode == "model":
+        details |= {"cycle_ps": cycle, "burst_ps": s.burst, "engine": f"OpenMM: {why_not}" if why_not else "replicas"}
         request["engine"] = "OpenMM" if why_not else "replicas"  # their states differ, so that both must resume alike
-        details["engine"] = f"OpenMM: {why_not}" if why_not else "replicas"
     plan = RolloutPlan(
-        "simulate",
-        s,
-        prepared=prepared,
-        processes=count,
-        make_jobs=jobs,
-        request=request,
-        model=model,
-        reference=model.reference,
-        details=details,
-    )
+        "simulate", s, prepared=prepared, processes=count, request=request, model=model, reference=model.reference,
+        make_jobs=partial(_jobs, cycle=cycle, alone=bool(why_not) and s.mode == "model"), details=details,
+    )  # fmt: skip
     plan.wall["preparation"] = clock.perf_counter() - begin
     return plan
+
+
+def _jobs(plan: RolloutPlan, folder: Path, states: States, *, cycle: float, alone: bool) -> list[Job]:
+    """Jobs of latent rollouts, or of alternation with MD by OpenMM (alone, one by one) or by the replica engine."""
+    assert plan.model is not None
+    s, used = plan.settings, plan.model.bind(plan.prepared, folder)
+    plan.energies = energy_range(plan.prepared, s, folder, used)
+    groups = unfinished(_groups(s, alone), states, s.frames)
+    shared = {"states": states, "energies": plan.energies, "model": used.name}
+    if s.mode == "model":
+        shared["cycle"] = cycle
+    job = _job_type(s.mode, alone)
+    return [
+        job(plan.prepared, s, folder, [walker for group in part for walker in group], batches=tuple(part), **shared)
+        for part in share(groups, plan.processes)
+    ]
 
 
 def _molecule_and_model(pdb: Path, s: WalkerOptions, built: Molecule | None) -> tuple[Molecule, Model]:

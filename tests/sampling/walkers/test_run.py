@@ -42,8 +42,8 @@ class StillJob(WalkerJob):
 
 
 def _plan(prepared: Any, s: Any, ends: str = "well") -> RolloutPlan:
-    def jobs(ready: Any, folder: Path, states: Any) -> list[StillJob]:
-        return [StillJob(ready, s, folder, list(range(s.walkers)), states, ends=ends)]
+    def jobs(plan: Any, folder: Path, states: Any) -> list[StillJob]:
+        return [StillJob(plan.prepared, s, folder, list(range(s.walkers)), states, ends=ends)]
 
     return RolloutPlan("md", s, prepared=prepared, processes=1, make_jobs=jobs, request={"seed": 3})
 
