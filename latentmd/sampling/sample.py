@@ -203,10 +203,12 @@ def _ps(value: str | float | None) -> float | None:
 def _walkers(run: RunOptions, mode: Mode, given: Given) -> WalkerOptions:
     """Options of walkers, with the defaults of `simulate` where nothing was given."""
     found = {_FIELDS.get(name, name): value for name, value in given.items() if name != "out" and value is not None}
-    found = {"time": _TIME, "interval": _SAVE_EVERY, "walkers": _WALKERS} | found
+    defaults: Given = {"time": _TIME, "interval": _SAVE_EVERY, "walkers": _WALKERS}
     endless = mode == "md" and given["time"] is None and run.wall is None
     shared = vars(replace(run, wall=DEFAULT_WALL if endless else run.wall))
-    return WalkerOptions(**(shared | found), mode=mode, closer=mode == "md" and given["save_every"] is None)
+    return WalkerOptions(
+        **{**shared, **defaults, **found}, mode=mode, closer=mode == "md" and given["save_every"] is None
+    )
 
 
 def _choose(pdb: Path, run: RunOptions, mode: Mode | None, given: Given) -> tuple[Mode, Molecule | None]:

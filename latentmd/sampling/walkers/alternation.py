@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Ints
 from latentmd.sampling.run.clock import PhaseClock
 from latentmd.sampling.walkers.jobs import Block, Keep, WalkerJob
+from latentmd.sampling.walkers.resume import Arrays
 from latentmd.units import format_time
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Moved(Protocol):
         """Run MD of the walkers at some places, relaxed before where a latent step moved them last; ps."""
         ...
 
-    def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], Mapping[str, NDArray[Any]]] | None:
+    def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], Arrays] | None:
         """A function that gives the arrays to go on from; None where walkers cannot go on from here.
 
         Args:
@@ -216,7 +216,7 @@ class Alternation(WalkerJob):
             kinds[i][k] = "settled"
 
 
-def _states(group: tuple[int, ...], arrays: Callable[[], Mapping[str, NDArray[Any]]] | None) -> Keep | None:
+def _states(group: tuple[int, ...], arrays: Callable[[], Arrays] | None) -> Keep | None:
     return None if arrays is None else lambda: {group: arrays()}
 
 

@@ -18,7 +18,7 @@ from latentmd.replicas.choice import replica_engine
 from latentmd.replicas.replicas import Replicas, ReplicaState
 from latentmd.replicas.settle import EnergyRange
 from latentmd.sampling.walkers.alternation import Alternation
-from latentmd.sampling.walkers.resume import State
+from latentmd.sampling.walkers.resume import Arrays, State
 from latentmd.systems.relaxation import SETTLE_FRICTION, SETTLE_STEPS
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class MovedBatch:
         """Potential energies in kJ/mol, shape (walkers,)."""
         return self._engine.energies()
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """What decides how the walkers go on."""
         state = self._engine.state()
         return {
@@ -115,7 +115,7 @@ class MovedBatch:
             "kinds": np.array(self.kinds),
         }
 
-    def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], dict[str, NDArray[Any]]]:
+    def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], Arrays]:
         """What gives the arrays to go on from, which is possible after every frame. Arguments as of `Moved.keep`.
 
         Args:

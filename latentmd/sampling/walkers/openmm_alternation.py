@@ -6,16 +6,14 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import openmm
-from numpy.typing import NDArray
 from openmm import unit
 
 from latentmd.arrays import Doubles, Ints
 from latentmd.sampling.walkers.alternation import Alternation, Moved
-from latentmd.sampling.walkers.resume import State
+from latentmd.sampling.walkers.resume import Arrays, State
 from latentmd.systems.dynamics import walker_seed
 
 #: Streams of walker_seed: first velocities, and noise after a number of frames.
@@ -92,7 +90,7 @@ class _Engine:
         self.context.setParameter(self.count_name, 0)
         self.renew(0)
 
-    def renew(self, frames: int) -> dict[str, NDArray[Any]]:
+    def renew(self, frames: int) -> Arrays:
         """Give the next frames a noise stream of their own; return the arrays that a resumed run starts from."""
         state = self.context.getState(positions=True, velocities=True, parameters=True)
         arrays = {
@@ -104,7 +102,7 @@ class _Engine:
         self._begin(frames, arrays)
         return arrays
 
-    def _begin(self, frames: int, arrays: dict[str, NDArray[Any]]) -> None:
+    def _begin(self, frames: int, arrays: Arrays) -> None:
         """Reinitialise the Context from saved arrays, so that they alone decide how the run goes on."""
         from latentmd.integrators.schedule import SETTLING
 
@@ -120,7 +118,7 @@ class _Engine:
     def _seed(self, stream: int) -> int:
         return walker_seed(self.job.settings.seed, self.walker, stream) % (2**31 - 2) + 1
 
-    def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], dict[str, NDArray[Any]]] | None:
+    def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], Arrays] | None:
         """Renew the noise every few cycles, and at the end, where a state can be kept. Arguments as of `Moved.keep`.
 
         Args:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from latentmd.replicas.choice import replica_engine
 from latentmd.replicas.replicas import Replicas, ReplicaState
 from latentmd.sampling.run.clock import PhaseClock
 from latentmd.sampling.walkers.jobs import Block, WalkerJob
+from latentmd.sampling.walkers.resume import Arrays
 from latentmd.systems.dynamics import advance
 
 _MINIMISATION = 500  # evaluations of the forces at most
@@ -99,7 +98,7 @@ class ReplicaMDJob(WalkerJob):
         return engine, 0
 
 
-def _states(walkers: tuple[int, ...], state: ReplicaState) -> dict[tuple[int, ...], dict[str, NDArray[Any]]]:
+def _states(walkers: tuple[int, ...], state: ReplicaState) -> dict[tuple[int, ...], Arrays]:
     """Of each walker alone, since others may be beside it when it goes on."""
     return {
         (walker,): {"positions": x, "velocities": v, "draw": np.array(state.draw)}

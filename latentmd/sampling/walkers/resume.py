@@ -24,6 +24,10 @@ from latentmd.sampling.run.preparation import Prepared
 _PAUSE = 0.5  # seconds of wall time between kept states of a process
 
 
+#: Arrays by name.
+Arrays = dict[str, NDArray[Any]]
+
+
 @dataclass(frozen=True)
 class State:
     """State of a group of walkers that are simulated together. Picklable.
@@ -39,7 +43,7 @@ class State:
     walkers: tuple[int, ...]
     frames: int
     sizes: tuple[int, ...]
-    arrays: dict[str, NDArray[Any]]
+    arrays: Arrays
     counts: dict[str, int] = field(default_factory=dict)
 
     def size(self, walker: int) -> int:
@@ -117,7 +121,7 @@ class StateFiles:
 
 
 def _state(found: Mapping[str, NDArray[Any]]) -> State:
-    def named(kind: str) -> dict[str, NDArray[Any]]:
+    def named(kind: str) -> Arrays:
         return {name.removeprefix(kind): value for name, value in found.items() if name.startswith(kind)}
 
     counts = {name: int(value) for name, value in named("count ").items()}
@@ -125,7 +129,7 @@ def _state(found: Mapping[str, NDArray[Any]]) -> State:
     return State(walkers, int(found["frames"]), sizes, named("array "), counts)
 
 
-def _read(path: Path) -> dict[str, NDArray[Any]]:
+def _read(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
