@@ -190,9 +190,13 @@ class WalkerJob:
             for walker, frame in zip(walkers, frames, strict=True)
         ]
         return settle(
-            self.molecule.system, positions, energies=self.energies, temperature=protocol.temperature,
-            timestep=protocol.timestep, seeds=seeds,
-        )  # fmt: skip
+            self.molecule.system,
+            positions,
+            energies=self.energies,
+            temperature=protocol.temperature,
+            timestep=protocol.timestep,
+            seeds=seeds,
+        )
 
     def emit_speed(self, emit: Emit) -> None:
         """Measure plain MD on this process's core, in ps per second: with OpenMM, and with the replica engine."""
@@ -242,9 +246,15 @@ class MDJob(WalkerJob):
         state = self.states.get(walker)
         phase = None if state is None else Phase(state.frames, state.arrays["positions"], state.arrays["velocities"])
         settings = MdSettings(
-            s.frames, s.interval, seed=s.seed, walker=walker, platform=self.prepared.platform,
-            threads=self.prepared.threads, chunk=self.chunk, equilibration=s.equilibration,
-        )  # fmt: skip
+            s.frames,
+            s.interval,
+            seed=s.seed,
+            walker=walker,
+            platform=self.prepared.platform,
+            threads=self.prepared.threads,
+            chunk=self.chunk,
+            equilibration=s.equilibration,
+        )
         frames = run_md(self.molecule, settings, phase, stopped)
         while True:
             with clock("md"):

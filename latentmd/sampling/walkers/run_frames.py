@@ -110,10 +110,16 @@ def read_run(
     if energies is not None:
         stored = (energies.low, energies.median, energies.high)
     return RunFrames(
-        topology=topology, spec=spec, runs=list(runs), times=list(times), view=views[0],
-        provenance=read_provenance(folder.provenance), reference=reference, temperature=temperature,
+        topology=topology,
+        spec=spec,
+        runs=list(runs),
+        times=list(times),
+        view=views[0],
+        provenance=read_provenance(folder.provenance),
+        reference=reference,
+        temperature=temperature,
         bounds=None if stored is None else (stored[0], stored[2]),
-    )  # fmt: skip
+    )
 
 
 def describe(topology: Any) -> FeatureSpec:

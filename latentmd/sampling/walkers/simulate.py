@@ -64,9 +64,16 @@ def simulate_plan(pdb: Path, s: WalkerOptions, built: Molecule | None = None) ->
         details |= {"cycle_ps": cycle, "burst_ps": s.burst, "engine": f"OpenMM: {why_not}" if why_not else "replicas"}
         request["engine"] = "OpenMM" if why_not else "replicas"  # their states differ, so that both must resume alike
     plan = RolloutPlan(
-        "simulate", s, prepared=prepared, processes=count, request=request, model=model, reference=model.reference,
-        make_jobs=partial(_jobs, cycle=cycle, alone=bool(why_not) and s.mode == "model"), details=details,
-    )  # fmt: skip
+        "simulate",
+        s,
+        prepared=prepared,
+        processes=count,
+        request=request,
+        model=model,
+        reference=model.reference,
+        make_jobs=partial(_jobs, cycle=cycle, alone=bool(why_not) and s.mode == "model"),
+        details=details,
+    )
     plan.wall["preparation"] = clock.perf_counter() - begin
     return plan
 
