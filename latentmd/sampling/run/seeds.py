@@ -27,13 +27,10 @@ def keyed_rng(seed: int, round_: int, purpose: int, task: int = 0) -> np.random.
 
 
 def keyed_seed(seed: int, round_: int, purpose: int, task: int = 0) -> int:
-    """Seed below 2^31 that belongs to one purpose of one task of one round. Arguments as for `keyed_rng`.
+    """Seed below 2^31 that belongs to one purpose of one task of one round.
 
     Args:
-        seed: of the run.
-        round_: number of the round.
-        purpose: one of the purposes of this module.
-        task: number of the task.
+        seed, round_, purpose, task: as for `keyed_rng`.
     """
     return int(keyed_rng(seed, round_, purpose, task).integers(2**31 - 1))
 
