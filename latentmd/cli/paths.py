@@ -15,19 +15,24 @@ from latentmd.units import format_time, percent
 if TYPE_CHECKING:
     from latentmd.sampling.paths.fill import FillResult
 
+_INTERVAL = click.option(
+    "--interval", type=Time(), help="Time between given frames, for files without times (DCD, XYZ, ...)."
+)
 _OPTIONS = (
-    click.option("--interval", type=Time(), help="Time between given frames, for files without times (DCD, XYZ, ...)."),
-    click.option("--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]"),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness."),
     click.option("--processes", type=click.IntRange(min=1), help="Worker processes. [default: one per core]"),
     click.option("--out", type=click.Path(path_type=Path), help="Output folder. [default: <stem>-<command>]"),
     click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder."),
     click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none."),
+    input_options,
+)
+_MODEL = click.option(
+    "--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]"
 )
 
 
-def fill_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of every command that fills in a trajectory."""
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that all three commands have, at the end of their own."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -81,8 +86,9 @@ Examples:
 @click.option("--top", required=True, type=click.Path(path_type=Path), help="PDB file of the trajectory's atoms.")
 @click.option("--residues", required=True, type=Residues(), help="Residues to draw, such as 2,3 or 2-5.")
 @click.option("--design", is_flag=True, help="Also weigh which residues they might be (model of many peptides).")
-@fill_options
-@input_options
+@_INTERVAL
+@_MODEL
+@run_options
 def inpaint_command(trajectory: Path, top: Path, residues: tuple[int, ...], **options: Any) -> None:
     """Draw the dynamics of the named residues given that of the others in TRAJECTORY.
 
@@ -113,8 +119,9 @@ Examples:
 @click.argument("trajectory", type=click.Path(path_type=Path))
 @click.option("--top", required=True, type=click.Path(path_type=Path), help="PDB file of the trajectory's atoms.")
 @click.option("--every", type=Time(), default="1ps", show_default=True, help="Time between the frames wanted.")
-@fill_options
-@input_options
+@_INTERVAL
+@_MODEL
+@run_options
 def upsample_command(trajectory: Path, top: Path, **options: Any) -> None:
     """Fill in frames between those of TRAJECTORY, so that the fast motion is that of MD.
 
@@ -141,16 +148,11 @@ Examples:
 @click.argument("pdbs", metavar="[A.pdb [B.pdb]]", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--from", "origin", type=int, metavar="STATE", help="State of the model where paths begin.")
 @click.option("--to", "target", type=int, metavar="STATE", help="State of the model where paths end.")
-@click.option("--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]")
+@_MODEL
 @click.option("--time", type=Time(), default="1ns", show_default=True, help="Length of a path.")
 @click.option("--every", type=Time(), default="10ps", show_default=True, help="Time between frames.")
 @click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Number of paths.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness.")
-@click.option("--processes", type=click.IntRange(min=1), help="Worker processes. [default: one per core]")
-@click.option("--out", type=click.Path(path_type=Path), help="Output folder. [default: <stem of A>-paths]")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
-@click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none.")
-@input_options
+@run_options
 def paths_command(pdbs: tuple[Path, ...], **options: Any) -> None:
     """Draw full-atom transition paths from A to B, or between metastable states of a model.
 

@@ -37,7 +37,8 @@ def chains(
         OutputError: the folder cannot be used.
         RunInterrupted: Ctrl-C or SIGTERM; resume goes on.
     """
-    from latentmd.sampling.metropolis.folder import open_folder
+    from latentmd.io.folder import claim_folder
+    from latentmd.sampling.metropolis.folder import FILES, ChainsFolder
     from latentmd.sampling.metropolis.run import check_suitable, sample_chains
     from latentmd.sampling.models import ManyMolecules, given_model
     from latentmd.sampling.run.preparation import molecule_under, say_notes
@@ -53,15 +54,15 @@ def chains(
     protocol = _protocol(request, model)
     with ExitStack() as held, stop_on_signals() as stop:
         try:
-            folder, lock = open_folder(request.out, _record(source, request, protocol, model), request.policy)
-            held.enter_context(lock)
+            record = _record(source, request, protocol, model)
+            held.enter_context(claim_folder(request.out, request.policy, FILES, record))
             report("preparing")
             molecule = molecule_under(protocol, source, built)
             if model is not None:
                 model.check(molecule, source)
             check_suitable(molecule)
             say_notes(molecule, source)
-            run = replace(_prepared(molecule, folder, request, model), report=report, stop=stop)
+            run = replace(_prepared(molecule, ChainsFolder(request.out), request, model), report=report, stop=stop)
             with open_scheduler(request.scheduler, request.processes or cores()) as tasks:
                 return sample_chains(run, tasks)
         except BaseException as error:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from latentmd.arrays import Floats
 from latentmd.io.atomic import write_npz
-from latentmd.io.folder import FolderLock, Policy, RunFiles, claim_folder
+from latentmd.io.folder import RunFiles
 from latentmd.io.pdb import write_pdb
 from latentmd.sampling.metropolis.ladders import THIN, Piece
 from latentmd.sampling.metropolis.tempering import Counts
@@ -164,21 +164,3 @@ class ChainsFolder:
             return
         write_system(molecule, self.path)
         write_pdb(self.topology, molecule.topology, positions)
-
-
-def open_folder(path: Path, request: Mapping[str, Any], policy: Policy) -> tuple[ChainsFolder, FolderLock]:
-    """Make a folder for a run, or find the run in it.
-
-    Args:
-        path: of the folder.
-        request: JSON values; to resume, they must be those that the run began with.
-        policy: new, resume (a missing or empty folder begins a run) or overwrite (files that no chains wrote are
-            left alone).
-
-    Returns:
-        The folder, and its lock, to be released when the run ends.
-
-    Raises:
-        OutputError: the folder holds something else, another run, is in use, or cannot be written.
-    """
-    return ChainsFolder(path), claim_folder(path, policy, FILES, request)

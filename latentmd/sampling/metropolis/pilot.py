@@ -20,7 +20,6 @@ from latentmd.sampling.run.seeds import PLAN, keyed_rng, keyed_seed
 from latentmd.systems.dynamics import advance
 
 if TYPE_CHECKING:
-    from latentmd.sampling.metropolis.ladders import Plan
     from latentmd.sampling.metropolis.settings import ChainsRun
     from latentmd.sampling.run.scheduler import Scheduler
 

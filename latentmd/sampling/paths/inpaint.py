@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import time as clock
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.core.paths.observed import ObservedPaths
-from latentmd.io.atomic import write_npz
-from latentmd.io.folder import check_folder
-from latentmd.io.progress import Progress, quiet
+from latentmd.io.progress import Progress
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
-from latentmd.sampling.paths.batch import KINDS, PathFrames, failed_checks, torsions_of
+from latentmd.sampling.paths.batch import KINDS, failed_checks, torsions_of
 from latentmd.sampling.paths.design import DesignTask, check_design
-from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
+from latentmd.sampling.paths.fill import Filled, FillPart, FillPlan, FillRequest, FillResult, fill
 from latentmd.sampling.paths.given import Given, read_given
 from latentmd.sampling.paths.graft import Graft, Told, ToldSteps, known_atoms, laid_on_known, told_by
 from latentmd.sampling.paths.moves import CellChain, cell_chain, moves_of
 from latentmd.sampling.paths.plan import frames_of
-from latentmd.sampling.paths.request import subject_of
-from latentmd.sampling.run.options import picoseconds
+from latentmd.sampling.paths.request import RunKeywords, subject_of
 from latentmd.sampling.run.seeds import numbered_streams
-from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 from latentmd.units import format_time, percent
 
 if TYPE_CHECKING:
@@ -44,21 +39,18 @@ _TOLERANCE = 0.03  # nm, deviation of a decoded atom from a given one that count
 _TOLD_PARTICLES, _TOLD_TOLERANCE = 256, 0.05
 
 
-@dataclass(frozen=True)
-class InpaintPart:
+@dataclass(frozen=True, kw_only=True)
+class InpaintPart(FillPart):
     """A stretch of the trajectory. Picklable.
 
     Attributes:
-        frames: what is shared about structures.
         chain: of the model's cells; None where `told` is not.
         given: structures, of which the known atoms count, nm, shape (frames, atoms, 3).
         known, heavy: atoms whose coordinates are given, all and heavy ones.
         steps, lag: latent steps between frames, and the length of one in ps.
         told: torsions that the given atoms tell, of a model that can be told them.
-        folder, number, seed: of the run and the part.
     """
 
-    frames: PathFrames
     chain: CellChain | None
     given: Floats
     known: Ints
@@ -66,14 +58,6 @@ class InpaintPart:
     steps: int
     lag: float
     told: Told | None
-    folder: Path
-    number: int
-    seed: int
-
-    @property
-    def file(self) -> Path:
-        """File of the frames, which is written when all of them are drawn."""
-        return self.folder / "state" / f"part-{self.number:04d}.npz"
 
 
 def inpaint_part(part: InpaintPart) -> int:
@@ -94,18 +78,9 @@ def inpaint_part(part: InpaintPart) -> int:
     graft = Graft(part.frames.molecule, part.known, part.frames.limits, settling)
     joined = [graft.join(np.array(x), y) for x, y in zip(drawn.carried, given, strict=True)]
     positions = np.stack([x for x, _ in joined])
-    write_npz(
-        part.file,
-        {
-            "positions": positions.astype(np.float32),
-            "kinds": np.full(len(joined), KINDS.index("relaxed"), np.int8),
-            "energies": np.array([energy for _, energy in joined]),
-            "failed": failed_checks(positions, part.frames.template),
-            "sound": failed_checks(np.stack(drawn.carried), part.frames.template) == "",
-            "torsions": torsions_of(positions, part.frames.torsions),
-        },
-    )
-    return len(positions)
+    kinds = np.full(len(joined), KINDS.index("relaxed"), np.int8)
+    sound = failed_checks(np.stack(drawn.carried), part.frames.template) == ""
+    return part.keep(positions, kinds, np.array([energy for _, energy in joined]), sound)
 
 
 def _filter(
@@ -123,11 +98,14 @@ def _filter(
 
 
 def inpaint(
-    trajectory: str | Path, top: str | Path, residues: Sequence[int], *, design: bool = False,
-    interval: str | float | None = None, model: str | Path | None = None, seed: int = 0, processes: int | None = None,
-    out: str | Path | None = None, overwrite: bool = False, resume: bool = False,
-    inputs: InputOptions = DEFAULT_INPUTS, progress: Progress | None = None,
-) -> FillResult:  # fmt: skip
+    trajectory: str | Path,
+    top: str | Path,
+    residues: Sequence[int],
+    *,
+    design: bool = False,
+    interval: str | float | None = None,
+    **keywords: Unpack[RunKeywords],
+) -> FillResult:
     """Draw the dynamics of some residues given that of the others.
 
     Args:
@@ -136,14 +114,8 @@ def inpaint(
         residues: numbers, as in the PDB file, of the residues to draw.
         design: also weigh which residues they might be; of a model bound from one of many peptides.
         interval: time between the frames, for formats without times.
-        model: name of a bundled model or path of one; the bundled one that covers the molecule where None.
-        seed: decides all randomness.
-        processes: worker processes; one per core where None.
-        out: output folder; `<stem>-inpaint` where None.
-        overwrite: replace an earlier run in `out`.
-        resume: go on with the run in `out`.
-        inputs: choices where the file of the molecule leaves one.
-        progress: called with (stage, done, total).
+        keywords: `model`, `seed`, `processes`, `out`, `overwrite`, `resume`, `inputs` and `progress`, as `RunKeywords`
+            describes them.
 
     Raises:
         ValueError: a setting, a file or the model is wrong.
@@ -151,16 +123,14 @@ def inpaint(
         RunError: the run failed.
         RunInterrupted: Ctrl-C.
     """
-    begin, report, path = clock.perf_counter(), progress or quiet, Path(trajectory)
-    request = FillRequest(
-        trajectory=path, top=Path(top), interval=None if interval is None else picoseconds(interval),
-        model=None if model is None else str(model), seed=seed, processes=processes,
-        out=Path(f"{path.stem}-inpaint") if out is None else Path(out), overwrite=overwrite, resume=resume,
-        inputs=inputs,
-    )  # fmt: skip
-    check_folder(request.out, request.policy, files_of("inpaint"))
-    report("preparing")
-    return run_fill(_plan(request, tuple(sorted(residues)), design, report), report, begin)
+    numbers = tuple(sorted(residues))
+    return fill(
+        "inpaint",
+        lambda request, report: _plan(request, numbers, design, report),
+        (trajectory, top),
+        interval,
+        keywords,
+    )
 
 
 def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report: Progress) -> FillPlan:
@@ -183,11 +153,11 @@ def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report:
     edges = np.linspace(0, len(given.positions), max(1, round(len(given.positions) / _PART)) + 1).astype(int).tolist()
     parts = [
         InpaintPart(
-            frames,
-            chain,
-            given.positions[begin:end],
-            known,
-            heavy,
+            frames=frames,
+            chain=chain,
+            given=given.positions[begin:end],
+            known=known,
+            heavy=heavy,
             steps=steps,
             lag=lag,
             told=None if told is None else told.part(begin, end),

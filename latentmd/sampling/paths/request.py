@@ -6,12 +6,13 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from openmm import unit
 
 from latentmd.arrays import Doubles
+from latentmd.io.progress import Progress
 from latentmd.molecule.matching import match
 from latentmd.sampling.models import Model, OneMolecule, bundled_model, given_model, protocol_of
 from latentmd.sampling.paths.relax import relax
@@ -23,6 +24,46 @@ if TYPE_CHECKING:
     from latentmd.model.manifest import Manifest
     from latentmd.model.propagator import Propagator
     from latentmd.systems.builder import Molecule
+
+
+class RunKeywords(TypedDict, total=False):
+    """Settings that `paths`, `upsample` and `inpaint` share.
+
+    Attributes:
+        model: name of a bundled model or path of one; the bundled one that covers the molecule where None.
+        seed: decides all randomness; 0 where it is left out.
+        processes: worker processes; one per core where None.
+        out: output folder; `<stem>-<command>` where None.
+        overwrite, resume: replace an earlier run in `out`, or go on with it.
+        inputs: choices where the file of the molecule leaves one.
+        progress: called with (stage, done, total).
+    """
+
+    model: str | Path | None
+    seed: int
+    processes: int | None
+    out: str | Path | None
+    overwrite: bool
+    resume: bool
+    inputs: InputOptions
+    progress: Progress | None
+
+
+def shared_options(folder: str, keywords: RunKeywords) -> dict[str, Any]:
+    """Fields of `RunOptions` from the keywords of a command.
+
+    Args:
+        folder: for the output, where the keywords name none.
+        keywords: as a user gave them.
+
+    Raises:
+        TypeError: a keyword that no command has.
+    """
+    if unknown := sorted(set(keywords) - set(RunKeywords.__annotations__)):
+        raise TypeError(f"unexpected keyword {unknown[0]!r}; expected one of {', '.join(RunKeywords.__annotations__)}")
+    model, out = keywords.get("model"), keywords.get("out")
+    named = {"model": None if model is None else str(model), "out": Path(folder if out is None else out)}
+    return {name: value for name, value in keywords.items() if name != "progress"} | named
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import sys
 import time as clock
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles
 from latentmd.io.atomic import write_json, write_text
 from latentmd.io.folder import RunFiles, check_folder, claim_folder
 from latentmd.io.pdb import write_pdb
 from latentmd.io.progress import Progress, quiet
-from latentmd.io.provenance import read_provenance, write_provenance
+from latentmd.io.provenance import write_provenance
 from latentmd.sampling.paths.batch import KINDS, PathBatch, draw_batch, path_file
+from latentmd.sampling.paths.fill import RunResult, draw, frame_counts, summary_head
 from latentmd.sampling.paths.page import write_page
 from latentmd.sampling.paths.passages import Channel, Drawn, Passage, channels, passage, read_batches
 from latentmd.sampling.paths.plan import PathPlan, make_plan
-from latentmd.sampling.paths.request import PathsRequest
+from latentmd.sampling.paths.request import PathsRequest, RunKeywords, shared_options
 from latentmd.sampling.run.options import picoseconds
-from latentmd.sampling.run.processes import LocalProcesses, WorkerError, cores
-from latentmd.sampling.run.stopping import RunError, Stopped
-from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
-
-if TYPE_CHECKING:
-    from latentmd.sampling.paths.plan import PathPlan
 
 _SHARED = 0.5  # share of different ancestors below which the summary warns that paths share their past
 
@@ -104,10 +94,8 @@ def _summary(
         states.ravel(), np.repeat(drawn.weight / states.shape[1], states.shape[1]), len(chain.populations)
     )
     lengths = [request.interval * (p.arrives - p.leaves) for p in passages if p.arrives >= 0]
-    generated = drawn.kinds != KINDS.index("given")
     return {
-        "latentmd": version("latentmd"), "command": [Path(sys.argv[0]).name, *sys.argv[1:]], "run": "paths",
-        "status": "complete", "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **summary_head("paths"),
         "ends": [end.name for end in plan.ends], "end_states": [end.state + 1 for end in plan.ends],
         "time_ps": request.time, "frame_interval_ps": request.interval, "paths": request.count,
         "seed": request.seed, "model": {"name": plan.subject.model.manifest.name, "sha256": plan.subject.model.sha256},
@@ -122,9 +110,7 @@ def _summary(
         "mean_transition_ps": float(np.mean(lengths)) if lengths else None,
         "states": [{"state": i + 1, "population": float(share), "share_of_path_frames": float(visited[i]), "at": label}
                    for i, (share, label) in enumerate(zip(chain.populations, plan.labels, strict=True))],
-        "frames": int(drawn.cells.size), "frames_relaxed": int((drawn.kinds == KINDS.index("relaxed")).sum()),
-        "frames_sound_before_relaxation": float(drawn.sound[generated].mean()) if generated.any() else None,
-        "frames_failing_checks": int((drawn.failed != "").sum()),
+        "frames": int(drawn.cells.size), **frame_counts(drawn),
         "notes": [*_end_notes(plan), *_notes(drawn, request.count)],
     }  # fmt: skip
 
@@ -159,56 +145,37 @@ _BATCH = 125  # paths of one filter at most
 
 
 @dataclass(frozen=True)
-class PathsResult:
-    """Finished paths.
-
-    Attributes:
-        folder: of the run.
-        summary: the content of summary.json.
-        trajectories: XTC files, one per path.
-        topology: PDB file of the molecule.
-    """
-
-    folder: Path
-    summary: dict[str, Any]
-    trajectories: list[Path]
-    topology: Path
+class PathsResult(RunResult):
+    """Finished paths."""
 
     @property
-    def page(self) -> Path:
-        """HTML page with tables and pictures."""
-        return self.folder / "paths.html"
-
-    def provenance(self) -> dict[str, NDArray[Any]]:
-        """Columns of provenance.csv, a row per frame; `walker` is the number of the path."""
-        return read_provenance(self.folder / "provenance.csv")
+    def trajectories(self) -> list[Path]:
+        """XTC files, one per path."""
+        return [path_file(self.folder, number) for number in range(self.summary["paths"])]
 
     def __repr__(self) -> str:
         return f"PathsResult({str(self.folder)!r}, {len(self.trajectories)} paths)"
 
 
 def paths(
-    *pdbs: str | Path, model: str | Path | None = None, origin: int | None = None, target: int | None = None,
-    time: str | float = "1ns", every: str | float = "10ps", count: int = 100, seed: int = 0,
-    processes: int | None = None, out: str | Path | None = None, overwrite: bool = False, resume: bool = False,
-    inputs: InputOptions = DEFAULT_INPUTS, progress: Progress | None = None,
-) -> PathsResult:  # fmt: skip
+    *pdbs: str | Path,
+    origin: int | None = None,
+    target: int | None = None,
+    time: str | float = "1ns",
+    every: str | float = "10ps",
+    count: int = 100,
+    **keywords: Unpack[RunKeywords],
+) -> PathsResult:
     """Draw transition paths between two structures, or between metastable states of a model.
 
     Args:
         pdbs: structures of both ends; of the first, with `target`; or none, with `origin` and `target`.
-        model: name of a bundled model or path of one; the bundled one that covers the molecule where None.
         origin, target: numbers from 1 of metastable states of the model.
         time: of a path. Text with a unit, or ps.
         every: time between frames.
         count: paths.
-        seed: decides all randomness.
-        processes: worker processes; one per core where None.
-        out: output folder; `<stem>-paths` where None.
-        overwrite: replace an earlier run in `out`.
-        resume: go on with the run in `out`.
-        inputs: choices where a file leaves one.
-        progress: called with (stage, done, total).
+        keywords: `model`, `seed`, `processes`, `out`, `overwrite`, `resume`, `inputs` and `progress`, as `RunKeywords`
+            describes them.
 
     Raises:
         ValueError: a setting, a file or the model is wrong, or the model does not connect the ends in that time.
@@ -217,14 +184,17 @@ def paths(
         RunInterrupted: Ctrl-C.
     """
     files = tuple(Path(pdb) for pdb in pdbs)
-    name = None if model is None else str(model)
-    stem = files[0].stem if files else Path(name or "model").stem
+    stem = (files[0] if files else Path(keywords.get("model") or "model")).stem
     request = PathsRequest(
-        pdbs=files, origin=origin, target=target, model=name, time=picoseconds(time), interval=picoseconds(every),
-        count=count, seed=seed, processes=processes, out=Path(f"{stem}-paths") if out is None else Path(out),
-        overwrite=overwrite, resume=resume, inputs=inputs,
-    )  # fmt: skip
-    return run_paths(request, progress or quiet)
+        pdbs=files,
+        origin=origin,
+        target=target,
+        time=picoseconds(time),
+        interval=picoseconds(every),
+        count=count,
+        **shared_options(f"{stem}-paths", keywords),
+    )
+    return run_paths(request, keywords.get("progress") or quiet)
 
 
 def run_paths(request: PathsRequest, report: Progress) -> PathsResult:
@@ -234,32 +204,21 @@ def run_paths(request: PathsRequest, report: Progress) -> PathsResult:
     report("preparing")
     plan = make_plan(request)
     with claim_folder(request.out, request.policy, FILES, plan.record()):
-        return _finished(request.out) or _execute(plan, report, begin)
-
-
-def _finished(folder: Path) -> PathsResult | None:
-    """The run in a folder, if it is complete already."""
-    path = folder / "summary.json"
-    if not path.exists():
-        return None
-    summary = json.loads(path.read_text(encoding="utf-8"))
-    return PathsResult(folder, summary, sorted(folder.glob("path-*.xtc")), folder / "topology.pdb")
+        return PathsResult.of(request.out) or _execute(plan, report, begin)
 
 
 def _execute(plan: PathPlan, report: Progress, begin: float) -> PathsResult:
-
     request, folder = plan.request, plan.request.out
     write_pdb(folder / "topology.pdb", plan.subject.molecule.topology, plan.subject.reference)
     batches = _batches(plan)
     wall = {"preparation": clock.perf_counter() - begin}
     start = clock.perf_counter()
-    draw_all(batches, request.processes, report)
+    draw("drawing paths", batches, draw_batch, [b.count for b in batches], options=request, report=report)
     wall["paths"] = clock.perf_counter() - start
     start = clock.perf_counter()
     report("drawing the pictures")
     summary = write_results(plan, [batch.file for batch in batches], wall, (begin, start))
-    trajectories = [path_file(folder, number) for number in range(request.count)]
-    return PathsResult(folder, summary, trajectories, folder / "topology.pdb")
+    return PathsResult(folder, summary)
 
 
 def _batches(plan: PathPlan) -> list[PathBatch]:
@@ -271,31 +230,3 @@ def _batches(plan: PathPlan) -> list[PathBatch]:
         PathBatch(plan.frames, plan.bridge, plan.request.out, i, int(a), count=int(b - a), seed=plan.request.seed)
         for i, (a, b) in enumerate(pairwise(edges))
     ]
-
-
-def draw_all(batches: Sequence[PathBatch], processes: int | None, report: Progress) -> None:
-    """Draw the batches that no earlier run left behind.
-
-    Args:
-        batches: of the run.
-        processes: worker processes; one per core where None.
-        report: called with (stage, done, total).
-
-    Raises:
-        RunError: a worker or the disk failed.
-        RunInterrupted: Ctrl-C.
-        ValueError: no path arrives at the end.
-    """
-    left = [batch for batch in batches if not batch.file.exists()]
-    total = sum(batch.count for batch in batches)
-    done = total - sum(batch.count for batch in left)
-    report("drawing paths", done, total)
-    try:
-        with LocalProcesses(min(processes or cores(), max(1, len(left)))) as workers:
-            for batch, _ in zip(left, workers.map(draw_batch, left), strict=True):
-                done += batch.count
-                report("drawing paths", done, total)
-    except KeyboardInterrupt:
-        raise Stopped(batches[0].folder) from None
-    except (WorkerError, OSError) as error:
-        raise RunError(str(error)) from error

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import math
-import time as clock
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from latentmd.analysis.kinetics import torsion_autocorrelation
 from latentmd.analysis.statistics import TORSION_GRID, js_distance
 from latentmd.arrays import Floats
-from latentmd.io.atomic import write_npz
-from latentmd.io.folder import check_folder
-from latentmd.io.progress import Progress, quiet
 from latentmd.model.paths import path_file
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
-from latentmd.sampling.paths.batch import KINDS, PathFrames, failed_checks, laid_on, structures, torsions_of
-from latentmd.sampling.paths.fill import Filled, FillPlan, FillRequest, FillResult, files_of, run_fill
+from latentmd.sampling.paths.batch import KINDS, PathFrames, laid_on, structures
+from latentmd.sampling.paths.fill import Filled, FillPart, FillPlan, FillRequest, FillResult, fill
 from latentmd.sampling.paths.given import Given, fill_windows, read_given
 from latentmd.sampling.paths.plan import frames_of
 from latentmd.sampling.paths.relax import settle
-from latentmd.sampling.paths.request import Subject, subject_of
+from latentmd.sampling.paths.request import RunKeywords, Subject, subject_of
 from latentmd.sampling.run.options import picoseconds
 from latentmd.sampling.run.seeds import numbered_streams
-from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 from latentmd.units import format_time
 
 _PART = 4000  # frames that one task draws, about
@@ -37,35 +32,24 @@ _SHOWN = 200  # frames in the picture of a piece
 _TOLERANCE = 1e-3  # relative, of times between frames
 
 
-@dataclass(frozen=True)
-class UpsamplePart:
+@dataclass(frozen=True, kw_only=True)
+class UpsamplePart(FillPart):
     """A stretch of the trajectory. Picklable.
 
     Attributes:
-        frames: what is shared about structures.
         known: given structures, one more interval at either side where there is one, nm, shape (frames, atoms, 3).
         skip: intervals at its beginning that lend their surroundings only.
         intervals: that it keeps.
         closes: whether it keeps the frame at its end.
         stride, every: of the given frames among all, and time between all frames in ps.
-        folder, number, seed: of the run and the part.
     """
 
-    frames: PathFrames
     known: Floats
     skip: int
     intervals: int
     closes: bool
     stride: int
     every: float
-    folder: Path
-    number: int
-    seed: int
-
-    @property
-    def file(self) -> Path:
-        """File of the frames, which is written when all of them are drawn."""
-        return self.folder / "state" / f"part-{self.number:04d}.npz"
 
 
 def fill_part(part: UpsamplePart) -> int:
@@ -84,18 +68,7 @@ def fill_part(part: UpsamplePart) -> int:
     )
     x[:: part.stride], kinds[:: part.stride] = given, KINDS.index("given")
     energies[:: part.stride] = energies_of(part.frames, given)
-    write_npz(
-        part.file,
-        {
-            "positions": x.astype(np.float32),
-            "kinds": kinds,
-            "energies": energies,
-            "failed": failed_checks(x, part.frames.template),
-            "sound": made["sound"],
-            "torsions": torsions_of(x, part.frames.torsions),
-        },
-    )
-    return len(x)
+    return part.keep(x, kinds, energies, made["sound"])
 
 
 def energies_of(frames: PathFrames, positions: Floats) -> Any:
@@ -107,11 +80,13 @@ def energies_of(frames: PathFrames, positions: Floats) -> Any:
 
 
 def upsample(
-    trajectory: str | Path, top: str | Path, *, every: str | float = "1ps", interval: str | float | None = None,
-    model: str | Path | None = None, seed: int = 0, processes: int | None = None, out: str | Path | None = None,
-    overwrite: bool = False, resume: bool = False, inputs: InputOptions = DEFAULT_INPUTS,
-    progress: Progress | None = None,
-) -> FillResult:  # fmt: skip
+    trajectory: str | Path,
+    top: str | Path,
+    *,
+    every: str | float = "1ps",
+    interval: str | float | None = None,
+    **keywords: Unpack[RunKeywords],
+) -> FillResult:
     """Fill in frames between those of a trajectory.
 
     Args:
@@ -119,14 +94,8 @@ def upsample(
         top: PDB file of its atoms.
         every: time between the frames wanted; text with a unit, or ps. The given frames must be a multiple of it apart.
         interval: time between the given frames, for formats without times.
-        model: name of a bundled model or path of one; the bundled one that covers the molecule where None.
-        seed: decides all randomness.
-        processes: worker processes; one per core where None.
-        out: output folder; `<stem>-upsample` where None.
-        overwrite: replace an earlier run in `out`.
-        resume: go on with the run in `out`.
-        inputs: choices where the file of the molecule leaves one.
-        progress: called with (stage, done, total).
+        keywords: `model`, `seed`, `processes`, `out`, `overwrite`, `resume`, `inputs` and `progress`, as `RunKeywords`
+            describes them.
 
     Raises:
         ValueError: a setting, a file or the model is wrong.
@@ -134,16 +103,8 @@ def upsample(
         RunError: the run failed.
         RunInterrupted: Ctrl-C.
     """
-    begin, report, path = clock.perf_counter(), progress or quiet, Path(trajectory)
-    request = FillRequest(
-        trajectory=path, top=Path(top), interval=None if interval is None else picoseconds(interval),
-        model=None if model is None else str(model), seed=seed, processes=processes,
-        out=Path(f"{path.stem}-upsample") if out is None else Path(out), overwrite=overwrite, resume=resume,
-        inputs=inputs,
-    )  # fmt: skip
-    check_folder(request.out, request.policy, files_of("upsample"))
-    report("preparing")
-    return run_fill(_plan(request, picoseconds(every)), report, begin)
+    spacing = picoseconds(every)
+    return fill("upsample", lambda request, _: _plan(request, spacing), (trajectory, top), interval, keywords)
 
 
 def _plan(request: FillRequest, every: float) -> FillPlan:
@@ -216,10 +177,10 @@ def _parts(request: FillRequest, frames: PathFrames, given: Given, spacing: tupl
         known = given.positions[low : high + 1]
         parts.append(
             UpsamplePart(
-                frames,
-                known,
-                a - low,
-                b - a,
+                frames=frames,
+                known=known,
+                skip=a - low,
+                intervals=b - a,
                 closes=b == total,
                 stride=stride,
                 every=every,

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 
 from latentmd.io.atomic import OutputError
-from latentmd.io.folder import RECORD, Policy
-from latentmd.sampling.metropolis.folder import SUMMARY, ChainsFolder, SegmentFiles, open_folder, skipped
+from latentmd.io.folder import RECORD, Policy, claim_folder
+from latentmd.sampling.metropolis.folder import FILES, SUMMARY, ChainsFolder, SegmentFiles, skipped
 from latentmd.sampling.metropolis.ladders import Piece
 from latentmd.sampling.metropolis.tempering import Counts
 
 
 def _open(path: Path, policy: Policy, seed: int = 1) -> ChainsFolder:
-    folder, lock = open_folder(path, {"seed": seed}, policy)
-    lock.release()
-    return folder
+    claim_folder(path, policy, FILES, {"seed": seed}).release()
+    return ChainsFolder(path)
 
 
 def test_new_resumed_and_replaced(tmp_path: Path) -> None:
@@ -36,9 +35,8 @@ def test_new_resumed_and_replaced(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
-    _, lock = open_folder(tmp_path / "run", {}, "new")
-    with lock, pytest.raises(OutputError, match="another run writes to"):
-        open_folder(tmp_path / "run", {}, "resume")
+    with claim_folder(tmp_path / "run", "new", FILES, {}), pytest.raises(OutputError, match="another run writes to"):
+        claim_folder(tmp_path / "run", "resume", FILES, {})
 
 
 def test_arrays_are_made_by_the_first_session_only(tmp_path: Path) -> None:

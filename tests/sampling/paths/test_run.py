@@ -32,7 +32,7 @@ def test_a_run_leaves_full_atom_paths_and_says_how_they_were_made(finished: Path
     assert summary["ends"] == ["state 1", "state 2"]
     assert sum(way["share"] for way in summary["channels"]) == pytest.approx(1.0)
     assert sum(state["share_of_path_frames"] for state in summary["states"]) == pytest.approx(1.0)
-    result = run.PathsResult(finished, summary, sorted(finished.glob("path-*.xtc")), finished / "topology.pdb")
+    result = run.PathsResult(finished, summary)
     first = mdtraj.load(str(result.trajectories[0]), top=str(result.topology))
     assert first.time.tolist() == [0.0, 20.0, 40.0] and first.n_atoms == 22
     rows = result.provenance()
