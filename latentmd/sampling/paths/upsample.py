@@ -12,7 +12,7 @@ import numpy as np
 
 from latentmd.analysis.kinetics import torsion_autocorrelation
 from latentmd.analysis.statistics import TORSION_GRID, js_distance
-from latentmd.arrays import Floats
+from latentmd.arrays import Doubles, Floats
 from latentmd.model.paths import path_file
 from latentmd.report import figures
 from latentmd.report import page as report_page
@@ -71,7 +71,7 @@ def fill_part(part: UpsamplePart) -> int:
     return part.keep(x, kinds, energies, made["sound"])
 
 
-def energies_of(frames: PathFrames, positions: Floats) -> Any:
+def energies_of(frames: PathFrames, positions: Floats) -> Doubles:
     """Potential energies in kJ/mol, shape (frames,), of structures as they are."""
     from latentmd.replicas.choice import replica_engine
 
