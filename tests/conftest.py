@@ -168,14 +168,13 @@ def untrained_surrogate(alanine_topology: Any, alanine_runs: list[Any], perturb:
     from latentmd.heads.energy import EnergyHead, LatentEnergyHead
     from latentmd.heads.mechanics import MechanicsPrior
     from latentmd.model.surrogate import Surrogate
-    from latentmd.molecule.features import molecule_graph
     from latentmd.training.assembly import new_encoder
     from latentmd.training.config import EncoderConfig, TrainingConfig
 
     torch.manual_seed(0)
     frames = torch.from_numpy(np.concatenate(alanine_runs))
     config = TrainingConfig(encoder=EncoderConfig(token_dim=4, width=16, depth=2, vectors=3))
-    encoder = new_encoder(molecule_graph(alanine_topology), config)
+    encoder = new_encoder(alanine_topology, config)
     coordinates = InternalCoordinates.from_topology(alanine_topology)
     decoder, prior = TorsionDecoder(coordinates, 12, 32), MechanicsPrior(alanine_topology)
     decoder.fit_statistics(frames)
@@ -187,7 +186,7 @@ def untrained_surrogate(alanine_topology: Any, alanine_runs: list[Any], perturb:
         predictor=FlowPredictor(5, (5.0, 100.0), 32, 2, solver_steps=2, centres=centres),
         fast=ConditionalFlow(7, 5, 0, 32, 2, solver_steps=2),
         decoder=decoder,
-        energy_head=EnergyHead(new_encoder(molecule_graph(alanine_topology), config), prior, 0.0, 10.0),
+        energy_head=EnergyHead(new_encoder(alanine_topology, config), prior, 0.0, 10.0),
         latent_energy_head=LatentEnergyHead(12, 0.0, 10.0),
     )
     return perturb(surrogate)

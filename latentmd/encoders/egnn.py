@@ -1,10 +1,10 @@
-"""SO(3)-invariant message-passing encoder of molecules and particles (EGNN type; Satorras et al. 2021)."""
+"""SO(3)-invariant message-passing encoder of molecules, over all pairs of atoms (EGNN type; Satorras et al. 2021)."""
 
 import torch
 from torch import Tensor, nn
 
+from latentmd.core.attention import TypeEmbedding
 from latentmd.core.layers import mlp
-from latentmd.molecule.geometry import minimum_image
 
 RADIAL_SIZE = 20
 SEPARATION_SIZE = 5  # bond-graph distance 0, 1, 2, 3, further
@@ -33,9 +33,9 @@ def vector_invariants(vectors: Tensor) -> Tensor:
 
 
 class EGNNLayer(nn.Module):
-    """One round of messages; the dense and the sparse path both call `message` and `update` with the same weights.
+    """One round of messages, over all pairs of atoms here and over neighbours in `latentmd.encoders.graph`.
 
-    m_ij = f_ij silu(A h_i + B h_j + C e_ij);  v_i = Σ_j W m_ij (x_i − x_j)/|x_i − x_j|;
+    m_ij = silu(A h_i + B h_j + C e_ij);  v_i = Σ_j W m_ij (x_i − x_j)/|x_i − x_j|;
     h_i ← h_i + φ(h_i, Σ_j m_ij, inv(v_i)).
     One hidden layer per edge: what follows it is linear and therefore applied once per atom, after the sum. The sum
     includes j = i, as an edge of length 1 nm, bond-graph distance 0 and no direction.
@@ -74,20 +74,15 @@ class EGNNLayer(nn.Module):
         out: Tensor = h + self.change(inputs)
         return out
 
-    def forward(self, h: Tensor, edge: Tensor, direction: Tensor, envelope: Tensor | None) -> Tensor:
-        """Dense path: h [B, N, H], edge [B, N, N, E], direction [B, N, N, 3], envelope [B, N, N, 1] or None.
+    def forward(self, h: Tensor, edge: Tensor, direction: Tensor) -> Tensor:
+        """New atom features.
 
         Args:
             h: atom features [batch, atoms, width].
-            edge: edge features [batch, atoms, atoms, edge features].
-            direction: unit vectors [batch, atoms, atoms, 3].
-            envelope: weight of each edge [batch, atoms, atoms, 1]; 1 everywhere where it is None.
+            edge, direction: features and unit vectors of all pairs [batch, atoms, atoms, ...].
         """
         m = self.message(self.receiver(h).unsqueeze(2), self.sender(h).unsqueeze(1), edge)
-        if envelope is not None:
-            m = m * envelope
-        vectors = self.weight(m).transpose(-1, -2) @ direction
-        return self.update(h, m.sum(dim=2), vectors)
+        return self.update(h, m.sum(dim=2), self.weight(m).transpose(-1, -2) @ direction)
 
 
 class EGNNEncoder(nn.Module):
@@ -102,69 +97,39 @@ class EGNNEncoder(nn.Module):
         width: hidden width.
         depth: message-passing rounds.
         vectors: vector channels per atom.
-        cutoff: nm; 0 for all pairs.
     """
 
     def __init__(
-        self,
-        feature_sizes: tuple[int, ...],
-        dim: int = 16,
-        width: int = 48,
-        depth: int = 3,
-        vectors: int = 6,
-        cutoff: float = 0.0,
+        self, feature_sizes: tuple[int, ...], dim: int = 16, width: int = 48, depth: int = 3, vectors: int = 6
     ) -> None:
         super().__init__()
-        self.cutoff = float(cutoff)
-        self.dim = dim
-        self.width = width
+        self.dim, self.width = dim, width
         self.separations = SEPARATION_SIZE
-        self.embeddings = nn.ModuleList([nn.Embedding(size, width) for size in feature_sizes])
+        self.embed = TypeEmbedding(feature_sizes, width)
         self.layers = nn.ModuleList([EGNNLayer(width, vectors) for _ in range(depth)])
         self.readout = mlp([width, width, width])
         self.norm = nn.LayerNorm(width)
         self.project = mlp([width, 2 * width, dim])
 
-    def embed(self, features: Tensor) -> Tensor:
-        """Sum of the embeddings of the chemistry features, [..., F] long → [..., H]."""
-        h = torch.zeros(features.shape[:-1] + (self.width,), device=features.device)  # noqa: RUF005 (scripts)
-        for i, embedding in enumerate(self.embeddings):
-            h = h + embedding(features[..., i])
-        return h
-
-    def envelope(self, distance: Tensor) -> Tensor | None:
-        """Cosine cutoff that brings messages smoothly to zero, [...] nm → [..., 1]; None without a cutoff."""
-        if self.cutoff <= 0:
-            return None
-        inside = (distance / self.cutoff).clamp(max=1.0)
-        return (0.5 * (torch.cos(torch.pi * inside) + 1)).unsqueeze(-1)
-
-    def atoms(self, positions: Tensor, features: Tensor, separation: Tensor, box: Tensor | None = None) -> Tensor:
-        """Per-atom features before pooling, by the dense path.
+    def atoms(self, positions: Tensor, features: Tensor, separation: Tensor) -> Tensor:
+        """Atom features [batch, atoms, width] before pooling.
 
         Args:
             positions: [batch, atoms, 3] nm.
             features: [atoms, F] long.
             separation: [atoms, atoms] long, bond-graph distance clipped at 4.
-            box: [batch, 3, 3] nm for the minimum image, or None.
-
-        Returns:
-            [batch, atoms, width].
         """
         displacement = positions.unsqueeze(2) - positions.unsqueeze(1)
-        if box is not None:
-            displacement = minimum_image(displacement, box)
         same = torch.eye(positions.shape[1], dtype=positions.dtype, device=positions.device)
         distance = torch.sqrt((displacement * displacement).sum(-1) + same)
         one_hot = nn.functional.one_hot(separation, self.separations).to(positions.dtype)
         edge = torch.cat(
             [radial_features(distance), one_hot.unsqueeze(0).expand(positions.shape[0], -1, -1, -1)], dim=-1
         )
-        envelope = self.envelope(distance - same)
         direction = displacement / distance.unsqueeze(-1)
         h = self.embed(features).unsqueeze(0).expand(positions.shape[0], -1, -1)
         for layer in self.layers:
-            h = layer(h, edge, direction, envelope)
+            h = layer(h, edge, direction)
         return h
 
     def pool(self, h: Tensor, tokens: Tensor, n_tokens: int) -> Tensor:
@@ -180,29 +145,24 @@ class EGNNEncoder(nn.Module):
         out: Tensor = self.project(self.norm(pooled))
         return out
 
-    def forward(
-        self,
-        positions: Tensor,
-        features: Tensor,
-        separation: Tensor,
-        tokens: Tensor,
-        n_tokens: int,
-        box: Tensor | None = None,
-    ) -> Tensor:
-        """Latent tokens [batch, tokens, dim] of positions [batch, atoms, 3] nm (dense path).
 
-        Args:
-            positions: shape [batch, atoms, 3], nm.
-            features: of each atom [atoms, features].
-            separation: bonds between each two atoms [atoms, atoms], capped.
-            tokens: token of each atom [atoms], long.
-            n_tokens: number of tokens.
-            box: edges of a rectangular periodic box [3], nm; no box where it is None.
-        """
-        return self.pool(self.atoms(positions, features, separation, box), tokens, n_tokens)
+class AtomEncoder(nn.Module):
+    """An encoder of one molecule: positions [batch, atoms, 3] nm → tokens, with the features of its atoms on the way.
+
+    Attributes:
+        n_tokens: number of tokens.
+        width: size of an atom's features.
+    """
+
+    n_tokens: int
+    width: int
+
+    def atoms(self, obs: Tensor) -> Tensor:
+        """Atom features [batch, atoms, width] of positions [batch, atoms, 3] nm."""
+        raise NotImplementedError
 
 
-class MoleculeEncoder(nn.Module):
+class MoleculeEncoder(AtomEncoder):
     """An `EGNNEncoder` bound to one molecule: the observation is the positions alone, [batch, atoms, 3] nm.
 
     Args:
@@ -222,9 +182,14 @@ class MoleculeEncoder(nn.Module):
         self.register_buffer("features", features)
         self.register_buffer("separation", separation)
         self.register_buffer("tokens", tokens)
-        self.n_tokens = int(tokens.max()) + 1
+        self.n_tokens, self.width = int(tokens.max()) + 1, encoder.width
+
+    def atoms(self, obs: Tensor) -> Tensor:
+        """Atom features [batch, atoms, width] of positions [batch, atoms, 3] nm."""
+        out: Tensor = self.encoder.atoms(obs, self.features, self.separation)
+        return out
 
     def forward(self, obs: Tensor) -> Tensor:
         """Latent tokens [batch, tokens, dim] of positions [batch, atoms, 3] nm."""
-        out: Tensor = self.encoder(obs, self.features, self.separation, self.tokens, self.n_tokens)
+        out: Tensor = self.encoder.pool(self.atoms(obs), self.tokens, self.n_tokens)
         return out

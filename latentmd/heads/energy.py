@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from latentmd.core.layers import mlp
-from latentmd.encoders.egnn import MoleculeEncoder
+from latentmd.encoders.egnn import AtomEncoder
 from latentmd.heads.mechanics import MechanicsPrior
 
 
@@ -18,21 +18,19 @@ class EnergyHead(nn.Module):
         offset, scale: mean and spread of what the prior leaves, kJ/mol.
     """
 
-    def __init__(self, encoder: MoleculeEncoder | None, prior: MechanicsPrior, offset: float, scale: float) -> None:
+    def __init__(self, encoder: AtomEncoder | None, prior: MechanicsPrior, offset: float, scale: float) -> None:
         super().__init__()
         self.prior = prior
         self.offset, self.scale = float(offset), float(scale)
         self.encoder, self.atomwise = encoder, None
         if encoder is not None:
-            width = encoder.encoder.width
-            self.atomwise = mlp([width, width, 1])
+            self.atomwise = mlp([encoder.width, encoder.width, 1])
 
     def forward(self, positions: Tensor) -> Tensor:
         """[batch, atoms, 3] nm → [batch] kJ/mol."""
         out: Tensor = self.prior(positions) + self.offset
         if self.encoder is not None and self.atomwise is not None:
-            h = self.encoder.encoder.atoms(positions, self.encoder.features, self.encoder.separation)
-            out = out + self.scale * self.atomwise(h).sum(1).squeeze(-1)
+            out = out + self.scale * self.atomwise(self.encoder.atoms(positions)).sum(1).squeeze(-1)
         return out
 
     def loss(self, positions: Tensor, energies: Tensor, forces: Tensor, force_weight: float) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from latentmd.core.basis import LatentBasis
 from latentmd.core.steps.flow import ConditionalFlow
 from latentmd.decoders.torsions import TorsionDecoder
-from latentmd.encoders.egnn import MoleculeEncoder
+from latentmd.encoders.egnn import AtomEncoder
 from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 
 
@@ -25,7 +25,7 @@ class Surrogate(nn.Module):
 
     def __init__(
         self,
-        encoder: MoleculeEncoder,
+        encoder: AtomEncoder,
         basis: LatentBasis,
         predictor: nn.Module,
         fast: ConditionalFlow,

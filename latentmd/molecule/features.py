@@ -53,14 +53,15 @@ def molecule_graph(topology: Topology) -> MoleculeGraph:
     """
     record = chemistry(topology)
     return MoleculeGraph(
-        features=_features(record),
+        features=atom_features(record),
         separation=torch.from_numpy(separations(record.n_atoms, record.bonds, MAX_SEPARATION)),
         tokens=torch.tensor(residue_tokens(record), dtype=torch.long),
         masses=torch.tensor(record.masses, dtype=torch.float32),
     )
 
 
-def _features(record: Chemistry) -> Tensor:
+def atom_features(record: Chemistry) -> Tensor:
+    """Element, residue type, site and degree of each atom, [atoms, 4] long."""
     neighbours = record.neighbours()
     rows = []
     for i, symbol in enumerate(record.symbols):

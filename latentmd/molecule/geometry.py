@@ -56,16 +56,3 @@ def superposed(mobile: Floats, reference: Floats, weights: Floats | None = None)
 def wrap(angle: Tensor) -> Tensor:
     """Angles in radians, of any shape, moved by full turns to within half a turn of zero."""
     return angle - 2.0 * math.pi * torch.round(angle / (2.0 * math.pi))
-
-
-def minimum_image(displacement: Tensor, box: Tensor) -> Tensor:
-    """Shortest periodic image of displacements [batch, ..., 3] in triclinic boxes [batch, 3, 3] (rows a, b, c, nm).
-
-    Exact for displacements up to half the shortest box width, as in engines (reduced lower-triangular boxes).
-    """
-    shape = [displacement.shape[0]] + [1] * (displacement.dim() - 2) + [3]
-    out = displacement
-    for axis in (2, 1, 0):
-        vector = box[:, axis].reshape(shape)
-        out = out - vector * torch.round(out[..., axis : axis + 1] / vector[..., axis : axis + 1])
-    return out

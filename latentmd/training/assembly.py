@@ -14,18 +14,18 @@ from latentmd.core.basis import LatentBasis
 from latentmd.core.steps import ConditionalFlow
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.torsions import TorsionDecoder
-from latentmd.encoders.egnn import EGNNEncoder, MoleculeEncoder
+from latentmd.encoders.egnn import AtomEncoder
 from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.heads.mechanics import MechanicsPrior
 from latentmd.io.atomic import write_npz
 from latentmd.model.surrogate import Surrogate
-from latentmd.molecule.features import FEATURE_SIZES, MoleculeGraph
 from latentmd.training import stages
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, soft_torsions, some_frames
 from latentmd.training.embedding import collapse_diagnostics, encode_all, fit_basis
 from latentmd.training.labels import Labels
 from latentmd.training.loop import append_rows
+from latentmd.training.parts import Observed, encoder_of
 from latentmd.training.run import TrainingRun
 
 _PRIOR_FRAMES = 2000  # of the energy head's linear part: 66 forces each for 22 atoms, more than enough
@@ -62,14 +62,21 @@ def build_surrogate(
     ).eval(), correlation
 
 
-def new_encoder(graph: MoleculeGraph, config: TrainingConfig) -> MoleculeEncoder:
-    """An untrained encoder of one molecule."""
-    c = config.encoder
-    egnn = EGNNEncoder(FEATURE_SIZES, c.token_dim, c.width, c.depth, c.vectors)
-    return MoleculeEncoder(egnn, graph.features, graph.separation, graph.tokens)
+def new_encoder(topology: Any, config: TrainingConfig, frames: torch.Tensor | None = None) -> AtomEncoder:
+    """The untrained encoder of one molecule that the configuration names.
+
+    Args:
+        topology: mdtraj topology.
+        config: of the training.
+        frames: some positions [frames, atoms, 3], nm, for encoders that look at them.
+    """
+    seen = Observed(torch.zeros(0, topology.n_atoms, 3) if frames is None else frames, topology)
+    encoder: Any = encoder_of(config.encoder.kind, True).build(seen, config.encoder)
+    made: AtomEncoder = encoder
+    return made
 
 
-def train_encoder(data: Data, config: TrainingConfig, run: TrainingRun) -> MoleculeEncoder:
+def train_encoder(data: Data, config: TrainingConfig, run: TrainingRun) -> AtomEncoder:
     """Stage 1; the frozen encoder is the JEPA's target.
 
     Args:
@@ -77,7 +84,7 @@ def train_encoder(data: Data, config: TrainingConfig, run: TrainingRun) -> Molec
         config: of the training.
         run: folder, log and devices.
     """
-    encoder = new_encoder(data.graph, config)
+    encoder = new_encoder(data.topology, config, some_frames(data.train, 512))
     coordinates = InternalCoordinates.from_topology(data.topology)
     ground = TorsionDecoder(coordinates, encoder.n_tokens * config.encoder.token_dim, width=0)
     ground.fit_statistics(some_frames(data.train))
@@ -85,12 +92,12 @@ def train_encoder(data: Data, config: TrainingConfig, run: TrainingRun) -> Molec
     trained: Any = run.stage(stages.jepa_stage(jepa, data.train, config))
     seen = collapse_diagnostics(trained, some_frames(data.train, 512))
     append_rows(run.log, "jepa", config.jepa.steps, seen)
-    frozen: MoleculeEncoder = trained.target.requires_grad_(False).eval()
+    frozen: AtomEncoder = trained.target.requires_grad_(False).eval()
     return frozen
 
 
 def split_axes(
-    encoder: MoleculeEncoder, data: Data, config: TrainingConfig, run: TrainingRun
+    encoder: AtomEncoder, data: Data, config: TrainingConfig, run: TrainingRun
 ) -> tuple[LatentBasis, NDArray[np.float64], list[NDArray[np.float32]], list[NDArray[np.float32]]]:
     """Encode everything once, fit the basis, and return the axes of the training and of the held-out frames.
 
@@ -150,7 +157,7 @@ def train_decoder(
 
 
 def train_energies(
-    encoder: MoleculeEncoder,
+    encoder: AtomEncoder,
     topology: Any,
     positions: torch.Tensor,
     w: torch.Tensor,

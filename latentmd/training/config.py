@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from latentmd.training.parts import encoder_of, predictor_of
 
 
 class ConfigError(ValueError):
@@ -23,9 +25,23 @@ class ConfigSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class EncoderConfig(ConfigSection):
-    """Message-passing encoder."""
+def predictor_kind(kind: str, of_molecules: bool = True) -> str:
+    """A kind of predictor, once it is known that there is one."""
+    predictor_of(kind, of_molecules)
+    return kind
 
+
+def encoder_kind(kind: str, of_molecules: bool = True) -> str:
+    """A kind of encoder, once it is known that there is one."""
+    encoder_of(kind, of_molecules)
+    return kind
+
+
+class EncoderConfig(ConfigSection):
+    """Message-passing encoder: "egnn" over all pairs of atoms, "graph" over those within `cutoff` nm."""
+
+    kind: Annotated[str, AfterValidator(encoder_kind)] = "egnn"
+    cutoff: float = Field(0.6, gt=0)
     token_dim: int = Field(16, ge=2)
     width: int = Field(48, ge=8)
     depth: int = Field(3, ge=1)
@@ -105,7 +121,7 @@ class FlowConfig(ConfigSection):
 class PredictorConfig(FlowConfig):
     """Stage 3: stochastic predictor of the slow axes, for lags (ps) log-uniform in a range."""
 
-    kind: Literal["flow", "mixture"] = "flow"
+    kind: Annotated[str, AfterValidator(predictor_kind)] = "flow"
     lag: tuple[float, float] = (10.0, 200.0)
     cells: int = Field(24, ge=1)
     components: int = Field(24, ge=1)

@@ -7,24 +7,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentmd.analysis.cells import k_means
 from latentmd.core.basis import LatentBasis
 from latentmd.core.jepa import JEPA
-from latentmd.core.steps import ConditionalFlow, FlowPredictor, MixturePredictor, ResidualPredictor
+from latentmd.core.steps import ConditionalFlow, ResidualPredictor
 from latentmd.decoders.torsions import TorsionDecoder
-from latentmd.encoders.egnn import MoleculeEncoder
+from latentmd.encoders.egnn import AtomEncoder
 from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.training.config import TrainingConfig
 from latentmd.training.embedding import build_objective, device_of, embedding_stage
 from latentmd.training.loop import Stage
+from latentmd.training.parts import Latent, Window, predictor_of
 from latentmd.training.windows import LaggedWindows
 
-_KMEANS_FRAMES = 50_000
 #: Losses of stage 1 that are logged beside the total.
 LOGGED = ("prediction", "variance", "covariance", "ground", "spectral", "gain")
 
 
-def build_jepa(encoder: MoleculeEncoder, ground: TorsionDecoder, config: TrainingConfig) -> JEPA:
+def build_jepa(encoder: AtomEncoder, ground: TorsionDecoder, config: TrainingConfig) -> JEPA:
     """The networks that stage 1 trains: encoder, predictor, objective, and read-outs that guide the latent.
 
     Args:
@@ -101,41 +100,21 @@ def fast_stage(flow: ConditionalFlow, slow: Tensor, fast: Tensor, config: Traini
         u = torch.rand(c.batch, generator=generator)
         y, context = fast[rows].unsqueeze(1), slow[rows].unsqueeze(1)
         there = device_of(flow)
-        return _flow_losses(flow.loss(*(part.to(there) for part in (y, context, nothing, noise, u))))
+        mean, scale, rest = flow.loss(*(part.to(there) for part in (y, context, nothing, noise, u)))
+        return {"loss": mean + scale + rest, "mean": mean, "scale": scale, "flow": rest}
 
     return Stage(
         "fast", flow, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=c.average
     )
 
 
-def _flow_losses(parts: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
-    mean, scale, flow = parts
-    return {"loss": mean + scale + flow, "mean": mean, "scale": scale, "flow": flow}
-
-
-def build_predictor(slow: list[NDArray[np.float32]], config: TrainingConfig) -> FlowPredictor | MixturePredictor:
-    """The stochastic predictor that the configuration names; cell centres are k-means centres of the slow axes.
-
-    Args:
-        slow: slow axes [frames, axes] of each trajectory.
-        config: of the training.
-    """
+def build_predictor(slow: list[NDArray[np.float32]], config: TrainingConfig) -> nn.Module:
+    """The untrained stochastic predictor that the configuration names, of slow axes [frames, axes]."""
     c = config.predictor
-    n_slow = slow[0].shape[1]
-    if c.kind == "mixture":
-        return MixturePredictor(n_slow, c.lag, c.components, c.width, c.depth)
-    frames = np.concatenate(slow)
-    frames = frames[:: max(1, len(frames) // _KMEANS_FRAMES)].astype(np.float64)
-    centres = k_means(frames, c.cells, config.seed, sweeps=500).cluster_centers
-    return FlowPredictor(
-        n_slow, c.lag, c.width, c.depth, solver_steps=c.solver_steps,
-        centres=torch.from_numpy(np.asarray(centres, dtype=np.float32)),
-    )  # fmt: skip
+    return predictor_of(c.kind, True).build(Latent(1, slow[0].shape[1], c.lag, slow, config.seed), c)
 
 
-def predictor_stage(
-    predictor: FlowPredictor | MixturePredictor, slow: list[NDArray[np.float32]], config: TrainingConfig
-) -> Stage:
+def predictor_stage(predictor: nn.Module, slow: list[NDArray[np.float32]], config: TrainingConfig) -> Stage:
     """Stage 3: stochastic steps of the slow axes on cached latents, at lags log-uniform in the configured range.
 
     At equilibrium, with positions alone, a pair and its time reverse are equally likely (detailed balance), so half
@@ -146,7 +125,7 @@ def predictor_stage(
         slow: slow axes [frames, k] of each trajectory.
         config: of the training; lags in ps.
     """
-    c = config.predictor
+    c, kind = config.predictor, predictor_of(config.predictor.kind, True)
     windows = LaggedWindows(slow, (c.lag[0] / config.stride, c.lag[1] / config.stride), 1)
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
@@ -155,23 +134,13 @@ def predictor_stage(
             swap = (torch.rand(c.batch, 1, generator=generator) < 0.5).to(now)
             now, future = now + swap * (future - now), future + swap * (now - future)
         there = device_of(predictor)
-        now, future, lag = now.unsqueeze(1).to(there), future.unsqueeze(1).to(there), (lag * config.stride).to(there)
-        if isinstance(predictor, MixturePredictor):
-            return {"loss": -predictor.log_likelihood(now, lag, future).mean()}
-        noise, u = torch.randn(future.shape, generator=generator), torch.rand(c.batch, generator=generator)
-        entropy, *rest = predictor.loss(now, lag, future, noise.to(there), u.to(there))
-        flow = _flow_losses((rest[0], rest[1], rest[2]))
-        return {**flow, "loss": flow["loss"] + entropy, "entropy": entropy}
+        pair = [x.unsqueeze(1).to(there) for x in (now, future)]
+        return kind.loss(predictor, Window(pair, (lag * config.stride).to(there), generator), c)
 
     return Stage(
-        "predictor",
-        predictor,
-        losses,
-        steps=c.steps,
-        learning_rate=c.learning_rate,
-        seed=config.seed,
+        "predictor", predictor, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed,
         average=c.average,
-    )
+    )  # fmt: skip
 
 
 def energy_stage(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from latentmd.training.config import ConfigError, ConfigSection, EmbeddingSettings, parse_section
+from latentmd.training.config import ConfigSection, EmbeddingSettings, encoder_kind, parse_section, predictor_kind
 
 _CURVES: dict[str, Any] = {
     "horizon": 20,
@@ -97,10 +96,15 @@ def recipe(world: str, observe: str) -> dict[str, Any]:
     return RECIPES[world, observe]
 
 
-PredictorKind = Literal[
-    "residual", "mlp", "egnn", "hamiltonian", "hamiltonian-euler", "hamiltonian-energy-term", "hamiltonian-general",
-    "large-mlp", "langevin",
-]  # fmt: skip
+def _predictor_kind(kind: str) -> str:
+    return predictor_kind(kind, of_molecules=False)
+
+
+def _encoder_kind(kind: str) -> str:
+    return encoder_kind(kind, of_molecules=False)
+
+
+PredictorKind = Annotated[str, AfterValidator(_predictor_kind)]
 
 
 class WorldDataConfig(ConfigSection):
@@ -114,7 +118,7 @@ class WorldDataConfig(ConfigSection):
 class WorldEncoderConfig(ConfigSection):
     """Kind and size of the encoder, and of the latent; "standard" is the standardised observation itself."""
 
-    kind: Literal["vector", "sequence", "frames", "convolutions", "particles", "standard"] = "vector"
+    kind: Annotated[str, AfterValidator(_encoder_kind)] = "vector"
     tokens: int = Field(1, ge=1)
     dim: int = Field(16, ge=2)
     width: int = Field(96, ge=4)
@@ -184,20 +188,6 @@ class WorldConfig(ConfigSection):
                 f"data.frames is {self.data.frames}; rollouts and the horizon of {self.horizon} need more than {needed}"
             )
         return self
-
-
-def check_predictor_kind(found: str) -> str:
-    """The kind of predictor asked for on a command line.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
-    kinds = get_args(PredictorKind)
-    if found in kinds:
-        return found
-    near = difflib.get_close_matches(found, kinds, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(f"no predictor is called {found!r}; {hint}There are {', '.join(kinds)}")
 
 
 def world_config(world: str, observe: str, recipe: dict[str, Any], changes: dict[str, Any]) -> WorldConfig:

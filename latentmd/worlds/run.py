@@ -19,7 +19,7 @@ from latentmd.systems.toy.world import world as world_by_name
 from latentmd.training.config import ConfigError, read_toml
 from latentmd.training.run import TrainingRun
 from latentmd.worlds import evaluation, plots
-from latentmd.worlds.config import WorldConfig, check_predictor_kind, merged, recipe, world_config
+from latentmd.worlds.config import WorldConfig, merged, recipe, world_config
 from latentmd.worlds.data import WorldData, vector_state, world_data
 from latentmd.worlds.model import WorldManifest, save_world
 from latentmd.worlds.stages import TrainedWorld, measure, train_parts
@@ -92,7 +92,7 @@ def plan_world(
     for part in (changes or {}, {"seed": seed}):
         settings = merged(settings, part)
     if predictor is not None:
-        settings = merged(settings, {"predictor": {"kind": check_predictor_kind(predictor)}})
+        settings = merged(settings, {"predictor": {"kind": predictor}})
     chosen = world_config(world, how, recipe(world, how), settings)
     policy = policy_of(resume, overwrite)
     check_folder(Path(out), policy, _WORLD)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,25 +13,15 @@ from torch import Tensor, nn
 
 from latentmd.arrays import Floats
 from latentmd.core.jepa import JEPA
-from latentmd.core.objectives import PerToken, conservation_loss
-from latentmd.core.steps import (
-    EGNNPredictor,
-    GeneralHamiltonianPredictor,
-    HamiltonianPredictor,
-    LangevinPredictor,
-    MLPPredictor,
-    ResidualPredictor,
-)
+from latentmd.core.objectives import PerToken
 from latentmd.decoders.state import PictureDecoder, StateDecoder, TokenDecoder
-from latentmd.encoders.frames import ConvolutionalEncoder, FrameEncoder
-from latentmd.encoders.particles import ParticleEncoder
-from latentmd.encoders.vectors import SequenceEncoder, StandardEncoder, VectorEncoder
 from latentmd.training.embedding import build_objective, collapse_diagnostics, embedding_stage, encode_all
 from latentmd.training.loop import Stage, append_rows
+from latentmd.training.parts import Latent, Observed, Window, encoder_of, predictor_of
 from latentmd.training.run import TrainingRun
 from latentmd.training.windows import LaggedWindows
 from latentmd.worlds import evaluation
-from latentmd.worlds.config import PredictorKind, WorldConfig
+from latentmd.worlds.config import WorldConfig
 from latentmd.worlds.data import Sample, WorldData
 from latentmd.worlds.evaluation import ensemble_figures, is_stochastic, structure_figures
 from latentmd.worlds.model import WorldModel
@@ -176,27 +166,10 @@ _TYPICAL = 4000  # frames that fix means and deviations
 
 def new_encoder(data: WorldData, config: WorldConfig) -> nn.Module:
     """An untrained encoder of the configured kind for observations like those of the training set."""
-    c = config.encoder
-    typical = _typical(data.train.observations)
-    builders: dict[str, Callable[[], nn.Module]] = {
-        "vector": lambda: VectorEncoder(typical, c.tokens, c.dim, c.width, c.depth),
-        "sequence": lambda: SequenceEncoder(typical, c.tokens, c.dim, c.width, c.depth),
-        "convolutions": lambda: ConvolutionalEncoder(typical.shape[1], c.tokens, c.dim, c.width, typical.shape[2]),
-        "frames": lambda: FrameEncoder(typical, c.tokens, c.dim, c.width),
-        "particles": lambda: _particle_encoder(data, typical, config),
-        "standard": lambda: StandardEncoder(typical),
-    }
-    return builders[c.kind]()
-
-
-def _particle_encoder(data: WorldData, typical: Tensor, config: WorldConfig) -> nn.Module:
-    c, world = config.encoder, data.particles()
-    dimensions = typical.shape[-1] // 2
-    speed = float(typical[..., dimensions:].square().mean().sqrt())
-    cutoff = min(world.cutoff, world.box / 2)
-    return ParticleEncoder(
-        dimensions * (world.box,), cutoff, c.dim, c.width, c.depth, speed=speed, observations=typical
-    )
+    seen = Observed(_typical(data.train.observations))
+    if data.of_particles:
+        seen = replace(seen, box=data.particles().box, cutoff=data.particles().cutoff)
+    return encoder_of(config.encoder.kind, False).build(seen, config.encoder)
 
 
 def new_readout(targets: Sequence[Floats], tokens: int, dim: int, config: WorldConfig) -> nn.Module:
@@ -225,11 +198,10 @@ def _typical(arrays: Sequence[Floats]) -> Tensor:
 
 
 Runs = list[NDArray[np.float32]]
-_LARGE = 2  # a large MLP is this many times wider, so about four times the parameters
 _LOGGED = ("prediction", "variance", "covariance", "gain", "conservation", "spectral")  # losses of stage 1
 
 
-def new_predictor(kind: PredictorKind, tokens: int, dim: int, config: WorldConfig) -> nn.Module:
+def new_predictor(kind: str, tokens: int, dim: int, config: WorldConfig) -> nn.Module:
     """An untrained predictor of tokens [batch, tokens, dim]; lags are in frames.
 
     Args:
@@ -237,19 +209,8 @@ def new_predictor(kind: PredictorKind, tokens: int, dim: int, config: WorldConfi
         tokens, dim: shape of the latent.
         config: of the training.
     """
-    c, lag = config.predictor, (float(config.jepa.lag[0]), float(config.jepa.lag[1]))
-    scheme = "euler" if kind == "hamiltonian-euler" else "leapfrog"
-    builders: dict[PredictorKind, Callable[[], nn.Module]] = {
-        "residual": lambda: ResidualPredictor(dim, lag, c.width, c.depth, tokens),
-        "mlp": lambda: MLPPredictor(dim, lag, c.width, c.depth, tokens),
-        "large-mlp": lambda: MLPPredictor(dim, lag, _LARGE * c.width, c.depth, tokens),
-        "egnn": lambda: EGNNPredictor(dim, lag, c.width, c.depth),
-        "hamiltonian-general": lambda: GeneralHamiltonianPredictor(dim, lag, c.width, tokens, c.substeps),
-        "langevin": lambda: LangevinPredictor(dim, lag, c.width, tokens),
-    }
-    if kind.startswith("hamiltonian") and kind not in builders:
-        return HamiltonianPredictor(dim, lag, c.width, tokens, c.substeps, scheme=scheme)  # type: ignore[arg-type]
-    return builders[kind]()
+    lag = (float(config.jepa.lag[0]), float(config.jepa.lag[1]))
+    return predictor_of(kind, False).build(Latent(tokens, dim, lag, seed=config.seed), config.predictor)
 
 
 def world_jepa(encoder: nn.Module, tokens: int, dim: int, config: WorldConfig) -> JEPA:
@@ -286,9 +247,9 @@ def world_jepa_stage(jepa: JEPA, observations: Runs, config: WorldConfig) -> Sta
 
 
 def world_predictor_stage(
-    kind: PredictorKind, predictor: nn.Module, latents: Runs, config: WorldConfig, trained_before: bool
+    kind: str, predictor: nn.Module, latents: Runs, config: WorldConfig, trained_before: bool
 ) -> Stage:
-    """Stage 2: a predictor on frozen latents [frames, tokens, dim], unrolled; Langevin by its one-step likelihood.
+    """Stage 2: a predictor on frozen latents [frames, tokens, dim], by the loss of its kind.
 
     A predictor that joint-embedding prediction has not trained gets as many steps more.
 
@@ -299,30 +260,18 @@ def world_predictor_stage(
         config: of the training.
         trained_before: joint-embedding prediction trained this predictor already.
     """
-    name, steps = f"predictor-{kind}", config.predictor.steps + (0 if trained_before else config.jepa.steps)
-    c = config.predictor
-    likelihood = isinstance(predictor, LangevinPredictor)
-    windows = LaggedWindows(latents, config.jepa.lag, 1 if likelihood else c.rollout)
-    nothing = torch.zeros(c.batch, 0)
+    c, part = config.predictor, predictor_of(kind, False)
+    windows = LaggedWindows(latents, config.jepa.lag, 1 if part.pairs else c.rollout)
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
         frames, lag = windows.sample(c.batch, generator)
-        if isinstance(predictor, LangevinPredictor):
-            return {"loss": -predictor.log_likelihood(frames[0], lag, frames[1]).mean()}
-        path, errors = [frames[0]], []
-        for target in frames[1:]:
-            path.append(predictor.step(path[-1], lag, nothing))  # type: ignore[operator]
-            errors.append((path[-1] - target).square().mean())
-        loss = torch.stack(errors).mean()
-        if kind != "hamiltonian-energy-term":
-            return {"loss": loss}
-        drift = conservation_loss([predictor.energy(z) for z in path])  # type: ignore[operator]
-        return {"loss": loss + c.energy_term * drift, "prediction": loss, "conservation": drift}
+        return part.loss(predictor, Window(frames, lag, generator), c)
 
-    if isinstance(predictor, LangevinPredictor):
-        first, lag = windows.sample(4096, torch.Generator().manual_seed(config.seed))
-        predictor.match_moments(first[0], float(lag.median()), first[1])
-    return Stage(name, predictor, losses, steps=steps, learning_rate=c.learning_rate, seed=config.seed)
+    if part.start is not None:
+        (first, second), lag = windows.sample(4096, torch.Generator().manual_seed(config.seed))
+        part.start(predictor, first, float(lag.median()), second)
+    steps = c.steps + (0 if trained_before else config.jepa.steps)
+    return Stage(f"predictor-{kind}", predictor, losses, steps=steps, learning_rate=c.learning_rate, seed=config.seed)
 
 
 def readout_stage(

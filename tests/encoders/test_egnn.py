@@ -1,4 +1,4 @@
-"""EGNN encoder: minimum image, cutoff, symmetry in single and double precision."""
+"""EGNN encoder: symmetry in double precision, invariants, atoms known by chemistry alone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from latentmd.encoders.egnn import (
     vector_invariants,
 )
 from latentmd.molecule.features import FEATURE_SIZES, molecule_graph
-from latentmd.molecule.geometry import minimum_image
-from latentmd.testing import check_invariance, random_rotation
-
-BOX = torch.tensor([[2.5, 0.0, 0.0], [0.4, 2.4, 0.0], [-0.3, 0.5, 2.3]])  # reduced, triclinic
+from latentmd.testing import random_rotation
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +29,14 @@ def frames(alanine_runs: list[Any]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(alanine_runs[1][::120]))
 
 
-def encoder(cutoff: float = 0.0) -> EGNNEncoder:
+def encoder() -> EGNNEncoder:
     torch.manual_seed(1)
-    return EGNNEncoder(FEATURE_SIZES, dim=5, width=24, depth=3, vectors=4, cutoff=cutoff).eval()
+    return EGNNEncoder(FEATURE_SIZES, dim=5, width=24, depth=3, vectors=4).eval()
 
 
-def dense(net: EGNNEncoder, x: Tensor, graph: Any, box: Tensor | None = None) -> Tensor:
+def dense(net: EGNNEncoder, x: Tensor, graph: Any) -> Tensor:
     with torch.no_grad():
-        out: Tensor = net(x, graph.features, graph.separation, graph.tokens, n_tokens=3, box=box)
+        out: Tensor = MoleculeEncoder(net, graph.features, graph.separation, graph.tokens)(x)
     return out
 
 
@@ -50,45 +47,6 @@ def test_invariance_in_double_precision(frames: Tensor, graph: Any) -> None:
         z = bound(frames.double())
         turned = frames.double() @ random_rotation(torch.Generator().manual_seed(3)) + 2.0
         torch.testing.assert_close(bound(turned), z, rtol=0, atol=1e-10)
-
-
-def test_invariance_and_chirality_with_a_cutoff(frames: Tensor, graph: Any) -> None:
-    check_invariance(MoleculeEncoder(encoder(0.5), graph.features, graph.separation, graph.tokens), frames)
-
-
-def test_a_periodic_image_of_any_atom_leaves_the_tokens_alone(frames: Tensor, graph: Any) -> None:
-    net, box = encoder(0.9), BOX.expand(len(frames), 3, 3)
-    whole = dense(net, frames, graph, box)
-    torch.testing.assert_close(whole, dense(net, frames, graph), rtol=0, atol=1e-5)  # the molecule fits the box
-    shifts = torch.randint(-2, 3, (*frames.shape[:2], 3), generator=torch.Generator().manual_seed(2)).float()
-    torch.testing.assert_close(dense(net, frames + shifts @ BOX, graph, box), whole, rtol=0, atol=2e-5)
-
-
-def test_minimum_image_finds_the_nearest_of_all_images() -> None:
-    displacement = 0.55 * torch.randn(200, 1, 3, generator=torch.Generator().manual_seed(0))
-    cells = torch.cartesian_prod(*3 * [torch.arange(-3.0, 4.0)]) @ BOX
-    nearest = (displacement + cells).norm(dim=-1).amin(dim=1)
-    near = nearest < 1.1  # half the shortest width of this box
-    found = minimum_image(displacement, BOX.expand(200, 3, 3)).squeeze(1).norm(dim=-1)
-    assert near.sum() > 100
-    torch.testing.assert_close(found[near], nearest[near])
-
-
-def test_atoms_beyond_the_cutoff_do_not_matter_and_messages_end_smoothly() -> None:
-    net = encoder(0.5)
-    features = torch.ones(2, 4, dtype=torch.long)
-    separation = 4 * (1 - torch.eye(2, dtype=torch.long))
-    tokens = torch.arange(2)
-
-    def at(distance: float) -> Tensor:
-        with torch.no_grad():
-            x = torch.tensor([[[0.0, 0.0, 0.0], [distance, 0.0, 0.0]]])
-            out: Tensor = net(x, features, separation, tokens, 2)
-        return out
-
-    torch.testing.assert_close(at(0.51), at(5.0), rtol=0, atol=0)
-    torch.testing.assert_close(at(0.4999), at(0.5), rtol=0, atol=1e-4)
-    assert (at(0.45) - at(0.5)).abs().max() > 1e-4
 
 
 def test_vector_invariants_are_dot_products_and_signed_volumes() -> None:

@@ -14,7 +14,6 @@ from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.heads.mechanics import MechanicsPrior
 from latentmd.io.trajectory import load_topology
 from latentmd.model.file import script
-from latentmd.molecule.features import molecule_graph
 from latentmd.systems.builder import Protocol, build
 from latentmd.systems.dynamics import MdSettings, run_md
 from latentmd.testing import random_rotation
@@ -39,7 +38,7 @@ def prior(alanine_topology: Any, frames: Tensor) -> MechanicsPrior:
 def head(alanine_topology: Any, prior: MechanicsPrior) -> EnergyHead:
     torch.manual_seed(0)
     config = TrainingConfig(encoder=EncoderConfig(token_dim=4, width=16, depth=2, vectors=3))
-    encoder = new_encoder(molecule_graph(alanine_topology), config).double()
+    encoder = new_encoder(alanine_topology, config).double()
     return EnergyHead(encoder, prior, -50.0, 20.0).double()
 
 
@@ -125,9 +124,7 @@ def test_training_lowers_energy_and_force_errors(alanine_topology: Any, frames: 
     prior = MechanicsPrior(alanine_topology)  # not fitted: zero
     assert torch.equal(prior(x), torch.zeros(len(x)))
     config = TrainingConfig(encoder=EncoderConfig(token_dim=4, width=16, depth=1, vectors=3))
-    head = EnergyHead(
-        new_encoder(molecule_graph(alanine_topology), config), prior, float(energies.mean()), float(energies.std())
-    )
+    head = EnergyHead(new_encoder(alanine_topology, config), prior, float(energies.mean()), float(energies.std()))
     optimizer = torch.optim.Adam(head.parameters(), 5e-3)
     seen = []
     for _ in range(120):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentmd.molecule.geometry import kabsch, minimum_image, superposed, wrap
+from latentmd.molecule.geometry import kabsch, superposed, wrap
 from latentmd.testing import random_rotation
 
 
@@ -51,15 +51,6 @@ def test_angles_are_wrapped_to_half_a_turn() -> None:
     assert float(wrapped.abs().max()) <= math.pi
     torch.testing.assert_close(wrapped.sin(), angles.sin())
     torch.testing.assert_close(wrapped.cos(), angles.cos())
-
-
-def test_nearest_image_in_a_triclinic_box() -> None:
-    """The shortest of the 27 images around, for displacements up to half the shortest width."""
-    box = torch.tensor([[[3.0, 0, 0], [0.6, 3.2, 0], [0.5, -0.4, 2.8]]], dtype=torch.float64)
-    short = 1.2 * torch.nn.functional.normalize(_structure()[0], dim=-1)
-    steps = torch.cartesian_prod(*3 * [torch.arange(-1.0, 2.0, dtype=torch.float64)]) @ box[0]
-    for step in steps:
-        torch.testing.assert_close(minimum_image((short + step).unsqueeze(0), box)[0], short)
 
 
 def test_arrays_of_numpy_are_superposed_alike() -> None:

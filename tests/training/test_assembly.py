@@ -18,11 +18,13 @@ def test_latents_are_encoded_once_and_kept_for_a_resumed_run(
 ) -> None:
     config = parse_config(tiny)
     data = load_data(Trajectories(alanine_runs, 0.2), pdb, config)
-    encoder = new_encoder(data.graph, config).eval()
+    encoder = new_encoder(data.topology, config).eval()
     run = TrainingRun(tmp_path, tmp_path / "log.csv", lambda *_: None, "cpu", "32-true", devices=1, resume=True)
     first = split_axes(encoder, data, config, run)
     assert (tmp_path / "latents.npz").exists() and "encode" in run.seconds
-    again = split_axes(new_encoder(data.graph, config).eval(), data, config, run)  # another encoder, the same latents
+    again = split_axes(
+        new_encoder(data.topology, config).eval(), data, config, run
+    )  # another encoder, the same latents
     np.testing.assert_array_equal(first[2][0], again[2][0])
     whitened = np.concatenate(first[2])
     np.testing.assert_allclose(whitened.std(0)[: first[0].n_slow], 1, atol=0.02)

@@ -11,7 +11,6 @@ import torch
 
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.torsions import TorsionDecoder
-from latentmd.molecule.features import molecule_graph
 from latentmd.training import stages
 from latentmd.training.assembly import new_encoder
 from latentmd.training.config import TrainingConfig, parse_config
@@ -25,7 +24,7 @@ def run(stage: Stage, folder: Path, **options: Any) -> torch.nn.Module:
 
 def new_stage(topology: Any, runs: list[Any], config: TrainingConfig) -> tuple[Any, Stage]:
     torch.manual_seed(0)
-    encoder = new_encoder(molecule_graph(topology), config)
+    encoder = new_encoder(topology, config)
     ground = TorsionDecoder(
         InternalCoordinates.from_topology(topology), encoder.n_tokens * config.encoder.token_dim, width=0
     )
@@ -131,7 +130,7 @@ def test_cell_centres_follow_the_seed(tiny: dict[str, Any]) -> None:
 
 
 def test_encode_all_equals_the_encoder(alanine_topology: Any, alanine_runs: list[Any], tiny: dict[str, Any]) -> None:
-    encoder = new_encoder(molecule_graph(alanine_topology), parse_config(tiny)).eval()
+    encoder = new_encoder(alanine_topology, parse_config(tiny)).eval()
     found = encode_all(encoder, [run[:70] for run in alanine_runs], batch=32)
     with torch.no_grad():
         expected = encoder(torch.from_numpy(alanine_runs[1][:70]))

@@ -6,7 +6,7 @@ import pytest
 
 from latentmd.systems.toy.world import WORLDS, world
 from latentmd.training.config import ConfigError
-from latentmd.worlds.config import RECIPES, check_predictor_kind, merged, recipe, world_config
+from latentmd.worlds.config import RECIPES, merged, recipe, world_config
 
 
 def test_changes_are_laid_over_the_recipe() -> None:
@@ -26,9 +26,11 @@ def test_what_cannot_be_used_is_named() -> None:
 
 
 def test_predictors_are_known_by_name() -> None:
-    assert check_predictor_kind("langevin") == "langevin"
+    assert world_config("two-balls", "state", {}, {"predictor": {"kind": "langevin"}}).predictor.kind == "langevin"
     with pytest.raises(ConfigError, match="did you mean 'langevin'"):
-        check_predictor_kind("langevine")
+        world_config("two-balls", "state", {}, {"predictor": {"kind": "langevine"}})
+    with pytest.raises(ConfigError, match=r"no encoder of worlds is called 'egnn'; There are vector, sequence"):
+        world_config("two-balls", "state", {}, {"encoder": {"kind": "egnn"}})
 
 
 @pytest.mark.parametrize("name", WORLDS)

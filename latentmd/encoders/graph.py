@@ -1,0 +1,236 @@
+"""Encoder of molecules of any size: messages within a cutoff over a neighbour list, memory linear in the atoms."""
+
+# No postponed annotations here: torch.jit.script reads the types of buffers.
+import warnings
+from typing import Any
+
+import networkx
+import torch
+from torch import Tensor, nn
+
+from latentmd.encoders.egnn import SEPARATION_SIZE, AtomEncoder, EGNNEncoder, EGNNLayer, radial_features
+from latentmd.molecule.bonds import bond_graph
+from latentmd.molecule.chemistry import chemistry
+from latentmd.molecule.features import MAX_SEPARATION, atom_features
+from latentmd.molecule.tokens import residue_tokens
+
+with warnings.catch_warnings():  # its modules script some functions, which PyTorch has deprecated
+    warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)
+    from torch_geometric.data import Data
+    from torch_geometric.nn import MessagePassing
+    from torch_geometric.utils import scatter
+
+
+class MoleculeData(Data):
+    """One molecule in a `torch_geometric` batch; a `Batch` of several, of any sizes, numbers atoms and tokens on.
+
+    Attributes:
+        pos: positions [atoms, 3] nm.
+        x: chemistry of each atom [atoms, features], long.
+        edge_index: pairs of atoms up to three bonds apart [2, pairs], in both directions.
+        edge_attr: bonds between them [pairs], long.
+        token: of each atom [atoms], long.
+        tokens: how many there are.
+    """
+
+    def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.tokens if key == "token" else super().__inc__(key, value, *args, **kwargs)
+
+
+def molecule_data(topology: Any, positions: Tensor | None = None) -> MoleculeData:
+    """A molecule for `GraphEncoder`, alone or in a batch.
+
+    Args:
+        topology: mdtraj or OpenMM topology, or Chemistry.
+        positions: [atoms, 3] nm, for a batch.
+    """
+    record = chemistry(topology)
+    graph = bond_graph(record.n_atoms, record.bonds)
+    near = networkx.all_pairs_shortest_path_length(graph, cutoff=MAX_SEPARATION - 1)
+    rows = [(i, j, apart) for i, found in near for j, apart in sorted(found.items()) if i != j]
+    pairs = torch.tensor(rows, dtype=torch.long).reshape(-1, 3).T
+    token = torch.tensor(residue_tokens(record), dtype=torch.long)
+    return MoleculeData(pos=positions, x=atom_features(record), edge_index=pairs[:2].contiguous(),
+                        edge_attr=pairs[2].contiguous(), token=token, tokens=int(token.max()) + 1)  # fmt: skip
+
+
+def neighbours(positions: Tensor, molecule: Tensor, cutoff: float) -> Tensor:
+    """Pairs (j, i) of atoms of one molecule that are less than a cutoff apart, j ≠ i, [2, pairs] in both directions.
+
+    By a list of cells as wide as the cutoff, so that memory grows with the atoms and not with their square.
+
+    Args:
+        positions: of all atoms of all molecules [atoms, 3], nm.
+        molecule: number of each atom's molecule [atoms], long.
+        cutoff: nm.
+    """
+    cell = torch.floor((positions.detach() - positions.detach().amin(0)) / cutoff).long() + 1
+    size = cell.amax(0) + 2  # an empty cell on every side
+    key = ((molecule * size[0] + cell[:, 0]) * size[1] + cell[:, 1]) * size[2] + cell[:, 2]
+    order = torch.argsort(key)
+    ordered, atoms = key[order], torch.arange(len(key), device=key.device)
+    shift = torch.arange(-1, 2, device=key.device)
+    shifts = torch.cartesian_prod(shift, shift, shift)
+    pairs: list[Tensor] = []
+    for offset in ((shifts[:, 0] * size[1] + shifts[:, 1]) * size[2] + shifts[:, 2]).unbind(0):
+        first = torch.searchsorted(ordered, key + offset)
+        count = torch.searchsorted(ordered, key + offset, right=True) - first
+        i = torch.repeat_interleave(atoms, count)
+        place = torch.arange(len(i), device=i.device) - torch.repeat_interleave(count.cumsum(0) - count, count)
+        j = order[first[i] + place]
+        near = (positions[i] - positions[j]).square().sum(-1) < cutoff * cutoff
+        pairs.append(torch.stack([j, i])[:, near & (i != j)])
+    return torch.cat(pairs, dim=1)
+
+
+class GraphLayer(MessagePassing):
+    """The round of messages of an `EGNNLayer` over given pairs of atoms in place of all.
+
+    Args:
+        layer: whose weights it uses.
+        vectors: vector channels per atom.
+    """
+
+    def __init__(self, layer: EGNNLayer, vectors: int) -> None:
+        super().__init__(aggr="add", node_dim=0)
+        self.layer, self.vectors = layer, vectors
+
+    def forward(self, h: Tensor, pairs: Tensor, edge: Tensor, direction: Tensor, weight: Tensor) -> Tensor:
+        """New atom features [atoms, width].
+
+        Args:
+            h: atom features [atoms, width].
+            pairs: sender and receiver [2, pairs].
+            edge, direction, weight: features, unit vector and envelope of each pair [pairs, ...].
+        """
+        receiver, sender = self.layer.receiver(h), self.layer.sender(h)
+        # propagate_type: (receiver: Tensor, sender: Tensor, edge: Tensor, direction: Tensor, weight: Tensor)
+        total = self.propagate(pairs, receiver=receiver, sender=sender, edge=edge, direction=direction, weight=weight)
+        messages, arrows = total[:, : h.shape[1]], total[:, h.shape[1] :]
+        out: Tensor = self.layer.update(h, messages, arrows.reshape(h.shape[0], self.vectors, 3))
+        return out
+
+    def message(self, receiver_i: Tensor, sender_j: Tensor, edge: Tensor, direction: Tensor, weight: Tensor) -> Tensor:
+        """Message and vectors of each pair in one row [pairs, width + 3 · vectors].
+
+        Args:
+            receiver_i, sender_j: projected features of the two ends [pairs, width].
+            edge, direction, weight: of each pair, as for `forward`.
+        """
+        m = self.layer.message(receiver_i, sender_j, edge) * weight
+        arrows = self.layer.weight(m).unsqueeze(-1) * direction.unsqueeze(-2)
+        return torch.cat([m, arrows.flatten(1)], dim=1)
+
+
+class GraphEncoder(nn.Module):
+    """Molecules of any sizes in one batch → a latent token for each residue; atoms see others within a cutoff.
+
+    The network is that of `EGNNEncoder`, with messages weighed by ½ (cos(π r / cutoff) + 1), so that a token changes
+    smoothly as an atom enters, and not at all when the molecule is turned or moved. Time and memory are linear in the
+    atoms. A `Batch` of `MoleculeData` goes in as `encoder(b.pos, b.batch, b.x, b.edge_index, b.edge_attr, b.token)`.
+
+    Args:
+        network: sizes and weights.
+        cutoff: nm.
+    """
+
+    def __init__(self, network: EGNNEncoder, cutoff: float = 0.6) -> None:
+        super().__init__()
+        if cutoff <= 0:
+            raise ValueError(f"the cutoff is {cutoff:g} nm; expected more than 0, such as 0.6")
+        self.cutoff, self.kinds, self.furthest = float(cutoff), SEPARATION_SIZE, MAX_SEPARATION
+        self.embed, self.readout = network.embed, network.readout
+        self.width, self.norm, self.project = network.width, network.norm, network.project
+        self.rounds = nn.ModuleList([GraphLayer(layer, layer.weight.out_features) for layer in network.layers])
+
+    def atoms(self, pos: Tensor, batch: Tensor, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
+        """Atom features [atoms, width] before pooling; arguments as for `forward`.
+
+        Args:
+            pos, batch, x, edge_index, edge_attr: of a batch of molecules.
+        """
+        size = pos.shape[0]
+        own = torch.arange(size, device=pos.device)
+        pairs = torch.cat([neighbours(pos, batch, self.cutoff), torch.stack([own, own])], dim=1)
+        arrow = pos[pairs[1]] - pos[pairs[0]]
+        same = (pairs[0] == pairs[1]).to(pos.dtype)
+        distance = torch.sqrt(arrow.square().sum(-1) + same)
+        # Bonds between the two atoms of a pair: looked up among the pairs near in the bond graph, sorted by number.
+        key, order = (edge_index[0] * size + edge_index[1]).sort()
+        wanted = pairs[0] * size + pairs[1]
+        place = torch.searchsorted(key, wanted).clamp(max=max(key.shape[0] - 1, 0))
+        bonds = torch.full_like(wanted, self.furthest)
+        if key.shape[0] > 0:
+            bonds = torch.where(key[place] == wanted, edge_attr[order[place]], bonds)
+        bonds = torch.where(same > 0, torch.zeros_like(bonds), bonds)
+        edge = torch.cat([radial_features(distance), nn.functional.one_hot(bonds, self.kinds).to(pos.dtype)], dim=-1)
+        weight = 0.5 * (torch.cos(torch.pi * (distance - same) / self.cutoff) + 1)
+        h: Tensor = self.embed(x)
+        for layer in self.rounds:
+            h = layer(h, pairs, edge, arrow / distance.unsqueeze(-1), weight.unsqueeze(-1))
+        return h
+
+    def pool(self, h: Tensor, token: Tensor) -> Tensor:
+        """Sum of atom read-outs [atoms, width] per token → [tokens, dim]."""
+        out: Tensor = self.project(self.norm(scatter(self.readout(h).to(h.dtype), token, dim=0, reduce="sum")))
+        return out
+
+    def forward(
+        self, pos: Tensor, batch: Tensor, x: Tensor, edge_index: Tensor, edge_attr: Tensor, token: Tensor
+    ) -> Tensor:
+        """Tokens [tokens of all molecules, dim].
+
+        Args:
+            pos: positions [atoms of all molecules, 3] nm.
+            batch: number of each atom's molecule [atoms], long.
+            x: chemistry of each atom [atoms, features], long.
+            edge_index, edge_attr: pairs near in the bond graph [2, pairs] and bonds between them [pairs].
+            token: of each atom, numbered on from molecule to molecule [atoms], long.
+        """
+        return self.pool(self.atoms(pos, batch, x, edge_index, edge_attr), token)
+
+
+class GraphMoleculeEncoder(AtomEncoder):
+    """A `GraphEncoder` bound to one molecule: the observation is the positions alone, [batch, atoms, 3] nm.
+
+    Args:
+        encoder: the network.
+        data: the molecule.
+    """
+
+    x: Tensor
+    pairs: Tensor
+    bonds: Tensor
+    token: Tensor
+
+    def __init__(self, encoder: GraphEncoder, data: MoleculeData) -> None:
+        super().__init__()
+        self.encoder, self.n_tokens, self.width = encoder, int(data.tokens), encoder.width
+        for name, values in (
+            ("x", data.x),
+            ("pairs", data.edge_index),
+            ("bonds", data.edge_attr),
+            ("token", data.token),
+        ):
+            self.register_buffer(name, values)
+
+    def atoms(self, obs: Tensor) -> Tensor:
+        """Atom features [batch, atoms, width] of positions [batch, atoms, 3] nm."""
+        frames, size = obs.shape[0], obs.shape[1]
+        frame = torch.arange(frames, device=obs.device)
+        pairs = (self.pairs.unsqueeze(1) + size * frame.reshape(1, -1, 1)).reshape(2, -1)
+        h: Tensor = self.encoder.atoms(
+            obs.reshape(-1, 3),
+            frame.repeat_interleave(size),
+            self.x.repeat(frames, 1),
+            pairs,
+            self.bonds.repeat(frames),
+        )
+        return h.reshape(frames, size, self.width)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Latent tokens [batch, tokens, dim] of positions [batch, atoms, 3] nm."""
+        frame = torch.arange(obs.shape[0], device=obs.device).unsqueeze(1)
+        token = (self.token.unsqueeze(0) + self.n_tokens * frame).flatten()
+        out: Tensor = self.encoder.pool(self.atoms(obs).flatten(0, 1), token)
+        return out.reshape(obs.shape[0], self.n_tokens, -1)

@@ -1,0 +1,119 @@
+"""Graph encoder: the network over neighbours is that over all pairs; symmetry, scripting, batches, memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from latentmd.encoders.egnn import EGNNEncoder, MoleculeEncoder
+from latentmd.encoders.graph import GraphEncoder, GraphMoleculeEncoder, MoleculeData, molecule_data, neighbours
+from latentmd.molecule.chemistry import Chemistry
+from latentmd.molecule.features import FEATURE_SIZES, molecule_graph
+from latentmd.testing import check_encoder, check_invariance
+
+from torch_geometric.data import Batch  # isort: skip  (latentmd keeps warnings of its import quiet)
+
+
+def network() -> EGNNEncoder:
+    torch.manual_seed(1)
+    return EGNNEncoder(FEATURE_SIZES, dim=5, width=24, depth=3, vectors=4).eval()
+
+
+def tokens(encoder: GraphEncoder, batch: Any) -> Tensor:
+    with torch.no_grad():
+        out: Tensor = encoder(batch.pos, batch.batch, batch.x, batch.edge_index, batch.edge_attr, batch.token)
+    return out
+
+
+@pytest.fixture(scope="module")
+def frames(alanine_runs: list[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(alanine_runs[1][::120]))
+
+
+def carbons(residues: list[int], bonds: list[tuple[int, int]]) -> Chemistry:
+    n = len(residues)
+    return Chemistry(
+        symbols=n * ("C",), names=n * ("CA",), residues=n * ("GLY",), residue_index=tuple(residues),
+        masses=n * (12.011,), bonds=tuple(bonds), labels=n * ("GLY-CA",),
+    )  # fmt: skip
+
+
+def chain(atoms: int) -> MoleculeData:
+    """A zigzag of carbons, ten to a residue."""
+    record = carbons([i // 10 for i in range(atoms)], [(i, i + 1) for i in range(atoms - 1)])
+    i = torch.arange(atoms, dtype=torch.float32)
+    return molecule_data(record, torch.stack([0.13 * i, 0.08 * (i % 2), 0.02 * (i % 3)], dim=1))
+
+
+def test_with_a_long_cutoff_it_is_the_network_over_all_pairs(frames: Tensor, alanine_topology: Any) -> None:
+    graph = molecule_graph(alanine_topology)
+    dense = MoleculeEncoder(network(), graph.features, graph.separation, graph.tokens)
+    found = GraphMoleculeEncoder(GraphEncoder(network(), 1e4), molecule_data(alanine_topology, frames[0]))
+    torch.testing.assert_close(found(frames), dense(frames), rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.atoms(frames), dense.atoms(frames), rtol=0, atol=1e-5)
+
+
+def test_contract_and_symmetry(frames: Tensor, alanine_topology: Any) -> None:
+    encoder = GraphMoleculeEncoder(GraphEncoder(network(), 0.5), molecule_data(alanine_topology, frames[0])).eval()
+    assert check_encoder(encoder, frames).shape == (len(frames), 3, 5)
+    check_invariance(encoder, frames)
+
+
+def test_neighbours_are_those_within_the_cutoff() -> None:
+    x = 2 * torch.rand(300, 3, generator=torch.Generator().manual_seed(0)) - 1
+    molecule = torch.arange(300) // 100
+    pairs = neighbours(x, molecule, 0.4)
+    near = (torch.cdist(x, x) < 0.4) & (molecule.unsqueeze(0) == molecule.unsqueeze(1)) & ~torch.eye(300).bool()
+    assert {tuple(pair) for pair in pairs.T.tolist()} == {tuple(pair) for pair in near.nonzero().tolist()}
+    assert pairs.shape[1] == near.sum()
+
+
+def test_molecules_of_other_sizes_in_a_batch_change_nothing(frames: Tensor, alanine_topology: Any) -> None:
+    encoder = GraphEncoder(network(), 0.5)
+    molecules = [molecule_data(alanine_topology, frames[0]), chain(35), molecule_data(alanine_topology, frames[1])]
+    together = tokens(encoder, Batch.from_data_list(molecules))
+    alone = [tokens(encoder, Batch.from_data_list([molecule])) for molecule in molecules]
+    assert [len(z) for z in alone] == [3, 4, 3]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-5)
+
+
+def test_atoms_beyond_the_cutoff_do_not_matter_and_messages_end_smoothly() -> None:
+    record = carbons([0, 1], [])
+    encoder = GraphEncoder(network(), 0.5)
+
+    def at(distance: float) -> Tensor:
+        positions = torch.tensor([[0.0, 0.0, 0.0], [distance, 0.0, 0.0]])
+        return tokens(encoder, Batch.from_data_list([molecule_data(record, positions)]))
+
+    torch.testing.assert_close(at(0.51), at(5.0), rtol=0, atol=0)
+    torch.testing.assert_close(at(0.4999), at(0.5), rtol=0, atol=1e-4)
+    assert (at(0.45) - at(0.5)).abs().max() > 1e-4
+
+
+def test_memory_is_linear_in_the_atoms() -> None:
+    """Elements that autograd keeps for the backward pass: four times the atoms, four times the elements."""
+    encoder = GraphEncoder(network(), 0.5)
+    kept = []
+    for atoms in (250, 1000):
+        count = 0
+
+        def pack(x: Tensor) -> Tensor:
+            nonlocal count
+            count += x.numel()
+            return x
+
+        batch = Batch.from_data_list([chain(atoms)])
+        weights = sum(p.numel() for p in encoder.parameters())
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            encoder(batch.pos, batch.batch, batch.x, batch.edge_index, batch.edge_attr, batch.token).sum().backward()
+        kept.append(count - weights)
+    assert 3.5 < kept[1] / kept[0] < 4.3
+
+
+def test_a_cutoff_must_be_positive() -> None:
+    with pytest.raises(ValueError, match=r"the cutoff is 0 nm; expected more than 0"):
+        GraphEncoder(network(), 0.0)
