@@ -48,11 +48,6 @@ class DoubleWell(LangevinWorld):
         """V' [..., 1] at positions [..., 1]."""
         return 4 * self.barrier * q * (q * q - 1) + self.tilt
 
-    def slope(self, *q: float) -> tuple[float, ...]:
-        """V' at one x."""
-        (x,) = q
-        return (4 * self.barrier * x * (x * x - 1) + self.tilt,)
-
     def _minimum(self) -> float:
         return -abs(self.tilt) * self.high[0]
 

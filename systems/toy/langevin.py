@@ -57,10 +57,6 @@ class LangevinWorld(ABC):
     def basins(self, q: Doubles) -> dict[str, Bools]:
         """For each metastable state, which positions [..., dimensions] belong to it, [...]."""
 
-    @abstractmethod
-    def slope(self, *q: float) -> tuple[float, ...]:
-        """∇V at one position, given and returned as numbers, for `walk`."""
-
     @property
     def dimensions(self) -> int:
         """Number of coordinates."""
@@ -115,35 +111,6 @@ class LangevinWorld(ABC):
             noise = stream.standard_normal((min(_CHUNK, steps - start), *shape))
             states, last = self._advance(states, noise, last)
         return states
-
-    def walk(self, start: Sequence[float], frames: int, stride: int, stream: np.random.Generator) -> Doubles:
-        """Positions of one walker without inertia, by the same integrator in plain numbers.
-
-        For bursts that are simulated one at a time: on arrays of one walker the calls of numpy take most of the time
-        (Müller–Brown: 13 times slower).
-
-        Args:
-            start: position, `dimensions` numbers.
-            frames: number of frames, the first after `stride` time steps.
-            stride: time steps between frames.
-            stream: random generator.
-
-        Returns:
-            Positions [frames, dimensions].
-
-        Raises:
-            OverflowError: the walker left the region where the potential is finite.
-        """
-        noise = stream.standard_normal((frames * stride + 1, self.dimensions))
-        size, drift = math.sqrt(self.timestep * self.kT / (2 * self.friction)), self.timestep / self.friction
-        kicks = (size * (noise[1:] + noise[:-1])).tolist()
-        point, path = [float(x) for x in start], []
-        for step, kick in enumerate(kicks, 1):
-            slope = self.slope(*point)
-            point = [x + k - drift * g for x, k, g in zip(point, kick, slope, strict=True)]
-            if step % stride == 0:
-                path.append(point)
-        return np.array(path)
 
     def _advance(self, states: Doubles, noise: Doubles, last: Doubles) -> tuple[Doubles, Doubles]:
         """States after as many time steps as there are rows in the noise [steps, n, dimensions], and its last row."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,7 +16,6 @@ _B = np.array([0.0, 0.0, 11.0, 0.6])
 _C = np.array([-10.0, -10.0, -6.5, 0.7])
 _X = np.array([1.0, 0.0, -0.5, -1.0])
 _Y = np.array([0.0, 0.5, 1.5, 1.0])
-_TERMS = np.stack([_HEIGHT, _A, _B, _C, _X, _Y], axis=1).tolist()
 
 
 @dataclass(frozen=True)
@@ -55,17 +53,6 @@ class MullerBrown(LangevinWorld):
         along_x = (term * (2 * _A * dx + _B * dy)).sum(-1)
         along_y = (term * (_B * dx + 2 * _C * dy)).sum(-1)
         return np.stack([along_x, along_y], axis=-1)
-
-    def slope(self, *q: float) -> tuple[float, ...]:
-        """∇V at one (x, y)."""
-        x, y = q
-        along_x = along_y = 0.0
-        for height, a, b, c, x0, y0 in _TERMS:
-            dx, dy = x - x0, y - y0
-            term = height * math.exp(a * dx * dx + b * dx * dy + c * dy * dy)
-            along_x += term * (2 * a * dx + b * dy)
-            along_y += term * (b * dx + 2 * c * dy)
-        return along_x, along_y
 
     def _terms(self, q: Doubles) -> tuple[Doubles, Doubles, Doubles]:
         dx, dy = q[..., :1] - _X, q[..., 1:] - _Y

@@ -1,4 +1,4 @@
-"""Langevin worlds: gradients, stationary distributions, bursts, and walks in plain numbers."""
+"""Langevin worlds: gradients, stationary distributions, and bursts."""
 
 from __future__ import annotations
 
@@ -28,25 +28,6 @@ def test_gradient(world: LangevinWorld) -> None:
         moved = step * np.eye(world.dimensions)[axis]
         slope = (world.potential(q + moved) - world.potential(q - moved)) / (2 * step)
         np.testing.assert_allclose(world.gradient(q)[:, axis], slope, rtol=1e-5, atol=1e-4)
-
-
-@pytest.mark.parametrize("world", ALL)
-def test_the_slope_of_numbers_is_the_gradient_of_arrays(world: LangevinWorld) -> None:
-    q = np.random.default_rng(1).uniform(world.low, world.high, (20, world.dimensions))
-    np.testing.assert_allclose([world.slope(*row) for row in q.tolist()], world.gradient(q), rtol=1e-9, atol=1e-9)
-
-
-def test_a_walk_in_numbers_is_a_burst_of_one_walker() -> None:
-    """The same noise in the same integrator, in either arithmetic."""
-    world = MullerBrown(inertia=False, timestep=2e-4)
-    start = np.array([0.6, 0.0])
-    path = world.walk(start.tolist(), 4, 5, np.random.default_rng(3))
-    noise = np.random.default_rng(3).standard_normal((21, 2))[:, None]
-    moved, last, expected = start[None], noise[0], []
-    for frame in range(4):
-        moved, last = world._advance(moved, noise[1 + 5 * frame : 6 + 5 * frame], last)
-        expected.append(moved[0])
-    np.testing.assert_allclose(path, expected, atol=1e-10)
 
 
 @pytest.mark.parametrize("world", ALL)
