@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import openmm
 from openmm import app
@@ -14,7 +14,7 @@ from openmm import app
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.own_force_field import is_own
 from latentmd.systems.parametrise import load_force_field
-from latentmd.systems.protocol import Protocol
+from latentmd.systems.protocol import Protocol, Solvent
 from latentmd.systems.terms import SystemTerms, read_terms, term_difference
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def model_terms(manifest: Manifest) -> SystemTerms:
 
 
 @lru_cache(maxsize=8)
-def _terms(topology: str, force_field: tuple[str, ...], solvent: Any) -> SystemTerms:
+def _terms(topology: str, force_field: tuple[str, ...], solvent: Solvent) -> SystemTerms:
     molecule = app.PDBFile(io.StringIO(topology)).topology
     field = load_force_field(Protocol(solvent, force_field))
     try:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from openmm import app
+from openmm import app, unit
 
 from latentmd.molecule.stereo import allo_side_chains, handedness
 from latentmd.systems.caps import refuse_lone
@@ -156,7 +155,7 @@ def _found_label(atom: app.topology.Atom, residues: list[Residue]) -> str:
 
 
 def _notes(
-    topology: app.Topology, positions: Any, residues: list[Residue], changed: bool, options: InputOptions
+    topology: app.Topology, positions: unit.Quantity, residues: list[Residue], changed: bool, options: InputOptions
 ) -> list[str]:
     notes = []
     names = [residue.name for residue in topology.residues()]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from openmm import app
 
@@ -100,7 +98,7 @@ def _ace(first: Residue, found: Connections) -> Residue:
     inner = np.array([a.position for a in first.atoms if a.name not in ("N", "CA")])
     around = np.concatenate([part for part in (others, inner) if len(part)])
 
-    def placed(phi: float) -> list[tuple[str, Any, Doubles]]:
+    def placed(phi: float) -> list[tuple[str, app.element.Element, Doubles]]:
         carbon = place_atom(c, ca, n, bond=_C_N, angle=_C_N_CA, torsion=phi)
         methyl = place_atom(ca, n, carbon, bond=_C_C, angle=_CA_C_N, torsion=180.0)
         oxygen = place_atom(ca, n, carbon, bond=_C_O, angle=360.0 - _CA_C_N - _CA_C_O, torsion=0.0)
@@ -114,7 +112,7 @@ def _ace(first: Residue, found: Connections) -> Residue:
     return _cap("ACE", first, -1, placed(max([_USUAL, *_TORSIONS], key=room)))
 
 
-def _cap(name: str, beside: Residue, step: int, atoms: list[tuple[str, Any, Doubles]]) -> Residue:
+def _cap(name: str, beside: Residue, step: int, atoms: list[tuple[str, app.element.Element, Doubles]]) -> Residue:
     made = [Atom(label, element, (float(x[0]), float(x[1]), float(x[2]))) for label, element, x in atoms]
     key = (beside.key[0], beside.key[1] + step, "")
     return Residue(name, name, None, key=key, segment=beside.segment, atoms=made)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import openmm
@@ -35,7 +34,7 @@ class Molecule:
 
     topology: app.Topology
     system: openmm.System
-    positions: Any
+    positions: unit.Quantity
     protocol: Protocol
     added: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())

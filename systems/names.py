@@ -7,7 +7,10 @@ GROMACS: names written by pdb2gmx. D amino acids: the wwPDB Chemical Component D
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from openmm.app.element import Element
 
 AMINO_ACIDS = frozenset("ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split())
 CAPS = frozenset(("ACE", "NME", "NH2"))
@@ -90,7 +93,7 @@ def other_names(name: str) -> str:
     return _tables()[0].get(name, name)
 
 
-def element_of(residue: str, name: str, stated: str) -> Any:
+def element_of(residue: str, name: str, stated: str) -> Element | None:
     """OpenMM Element of an atom; None where neither the file nor the name tells it.
 
     Args:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openmm
 from openmm import app, unit
 
+from latentmd.arrays import Doubles
 from latentmd.io.atomic import write_text
 from latentmd.systems.ensemble import barostat_fault, thermostat_fault
 from latentmd.systems.errors import MoleculeError
@@ -113,11 +113,10 @@ def _refuse_structure_options(inputs: InputOptions) -> None:
             )
 
 
-def _check_places(topology: app.Topology, positions: Any, source: Path) -> None:
+def _check_places(topology: app.Topology, positions: Doubles, source: Path) -> None:
     """Refuse coordinates that are all alike or put two atoms in one place."""
-    xyz = np.asarray(positions, dtype=np.float64)
-    if len(xyz) > 1 and np.ptp(xyz, axis=0).max() < 1e-6:
-        raise MoleculeError(f"{source}: all {len(xyz)} atoms are at one point; the file holds no coordinates")
+    if len(positions) > 1 and np.ptp(positions, axis=0).max() < 1e-6:
+        raise MoleculeError(f"{source}: all {len(positions)} atoms are at one point; the file holds no coordinates")
     if not topology.getNumBonds() and topology.getNumAtoms() > 1:
         raise MoleculeError(f"{source}: neither the topology nor the System has any bonds; add CONECT records")
 

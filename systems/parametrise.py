@@ -149,8 +149,8 @@ def refuse_unknown(
 
 
 def solvated(
-    topology: app.Topology, positions: Any, force_field: app.ForceField
-) -> tuple[app.Topology, Any, list[str]]:
+    topology: app.Topology, positions: unit.Quantity, force_field: app.ForceField
+) -> tuple[app.Topology, unit.Quantity, list[str]]:
     """A box of water around a solute that comes without; a file that brings water must bring its cell too.
 
     Args:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import openmm
@@ -24,10 +24,13 @@ from latentmd.systems.protonation import disagreement, states, wanted
 from latentmd.systems.residues import Atom, Residue, listed
 from latentmd.systems.sanity import in_nm
 
+if TYPE_CHECKING:
+    from pdbfixer import PDBFixer
+
 _HYDROGEN_BOND = 0.15  # nm; longest covalent bond to hydrogen (S-H 0.134), stretched
 
 
-def assemble(found: Connections, cell: tuple[float, ...] | None) -> tuple[app.Topology, Any, list[Residue]]:
+def assemble(found: Connections, cell: tuple[float, ...] | None) -> tuple[app.Topology, unit.Quantity, list[Residue]]:
     """OpenMM Topology under standard residue names, positions, and the residues in its order.
 
     Bonds inside standard residues are OpenMM's by name, those of hydrogens go to the nearest heavy atom of the residue,
@@ -50,7 +53,7 @@ def assemble(found: Connections, cell: tuple[float, ...] | None) -> tuple[app.To
             for atom in residue.atoms:
                 atoms[residue, atom.name] = topology.addAtom(atom.name, atom.element, made)
                 xyz.append(Vec3(*atom.position))
-    done: set[frozenset[Any]] = set()
+    done: set[frozenset[app.topology.Atom | None]] = set()
     pairs = [(residue, a, residue, b) for residue in residues for a, b in _inner_bonds(residue)]
     for a, x, b, y in [*pairs, *found.inner, *found.bonds]:
         ends = atoms.get((a, x)), atoms.get((b, y))
@@ -62,7 +65,7 @@ def assemble(found: Connections, cell: tuple[float, ...] | None) -> tuple[app.To
     return topology, unit.Quantity(xyz, unit.nanometer), residues
 
 
-def _box(cell: tuple[float, ...]) -> Any:
+def _box(cell: tuple[float, ...]) -> unit.Quantity:
     from openmm.app.internal.unitcell import computePeriodicBoxVectors
 
     return computePeriodicBoxVectors(*cell[:3], *(np.deg2rad(angle) for angle in cell[3:]))
@@ -103,7 +106,9 @@ def _parent(residue: Residue, hydrogen: Atom, heavy: list[Atom]) -> str:
     return near.name
 
 
-def read_back(topology: app.Topology, positions: Any, found: Connections, inserted: dict[tuple[int, int], int]) -> None:
+def read_back(
+    topology: app.Topology, positions: unit.Quantity, found: Connections, inserted: dict[tuple[int, int], int]
+) -> None:
     """Put the atoms of a completed Topology into `found`, with residues that were inserted and their bonds.
 
     Args:
@@ -132,7 +137,7 @@ def read_back(topology: app.Topology, positions: Any, found: Connections, insert
         found.chains[index] = merged
 
 
-def _atoms(source: app.topology.Residue, xyz: Any, residue: Residue) -> list[Atom]:
+def _atoms(source: app.topology.Residue, xyz: list[Vec3], residue: Residue) -> list[Atom]:
     serials = {atom.name: atom.serial for atom in residue.atoms}
     return [
         Atom(atom.name, atom.element, tuple(float(v) for v in xyz[atom.index]), serials.get(atom.name, -1))  # type: ignore[arg-type]
@@ -226,7 +231,7 @@ def _rebuild_mirrored(found: Connections, cell: tuple[float, ...] | None, old: s
     read_back(fixer.topology, fixer.positions, found, {})
 
 
-def _fixer(topology: app.Topology, positions: Any, fill: Fill) -> Any:
+def _fixer(topology: app.Topology, positions: unit.Quantity, fill: Fill) -> PDBFixer:
     from pdbfixer import PDBFixer
 
     fixer = PDBFixer(pdbfile=io.StringIO(_ONE_ATOM), platform=_platform(topology.getNumAtoms()))
@@ -237,7 +242,7 @@ def _fixer(topology: app.Topology, positions: Any, fill: Fill) -> Any:
 
 
 def _refuse_unbuildable(
-    lacking: list[Residue], topology: app.Topology, positions: Any, residues: list[Residue]
+    lacking: list[Residue], topology: app.Topology, positions: unit.Quantity, residues: list[Residue]
 ) -> None:
     for residue in lacking:
         heavy = len(residue.atoms) - len(residue.hydrogens)
@@ -275,7 +280,7 @@ def _wrong(found: Connections, cell: tuple[float, ...] | None, lacking: set[Resi
 
 def add_hydrogens(
     found: Connections, cell: tuple[float, ...] | None, force_field: app.ForceField, ph: float
-) -> tuple[app.Topology, Any, list[Residue], bool]:
+) -> tuple[app.Topology, unit.Quantity, list[Residue], bool]:
     """Add hydrogens where a residue has none, lacks some, or has others than its name says.
 
     Args:
@@ -323,7 +328,7 @@ def add_hydrogens(
     )
 
 
-def relaxed(topology: app.Topology, system: openmm.System, positions: Any) -> Any:
+def relaxed(topology: app.Topology, system: openmm.System, positions: unit.Quantity) -> unit.Quantity:
     """Positions after a short hot MD and a minimisation, which residues that were modelled need; a Quantity.
 
     The minimiser alone stops where PDBFixer's closure of a loop has bent an angle straight; MD leaves such places.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+
+from openmm.app.element import Element
 
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.names import (
@@ -28,7 +29,7 @@ class Atom:
     """An atom with its standard name, OpenMM Element, position in nm, and serial number in the file."""
 
     name: str
-    element: Any
+    element: Element | None
     position: tuple[float, float, float]
     serial: int = -1
 

@@ -60,7 +60,7 @@ def label(atom: app.topology.Atom) -> str:
     return f"{residue.chain.id}:{residue.name}{residue.id}:{atom.name}"
 
 
-def check_bonds(topology: app.Topology, positions: Any) -> None:
+def check_bonds(topology: app.Topology, positions: unit.Quantity | Doubles) -> None:
     """Refuse a bond that is longer than 0.25 nm or shorter than 0.05 nm.
 
     Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openmm
@@ -53,7 +52,7 @@ def structure_of(source: Path, system: openmm.System) -> tuple[app.Topology, Dou
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of OpenMM's reader
-            file: Any = {"pdb": app.PDBFile, "mmcif": app.PDBxFile}[kind](io.StringIO(text))
+            file = {"pdb": app.PDBFile, "mmcif": app.PDBxFile}[kind](io.StringIO(text))
     except KeyError:
         raise MoleculeError(f"{source}: no PDB or mmCIF file, which --system goes with") from None
     except Exception as error:

@@ -20,11 +20,10 @@ from latentmd.arrays import Doubles
 from latentmd.systems.parametrise import with_native_obc2
 
 #: Kinds of OpenMM forces that force fields are made of; the first five are compared term by term.
-FORCE_FIELD = (
-    "NonbondedForce", "HarmonicBondForce", "HarmonicAngleForce", "PeriodicTorsionForce", "GBSAOBCForce",
-    "CustomGBForce", "CMAPTorsionForce", "RBTorsionForce", "CustomNonbondedForce", "GayBerneForce", "DrudeForce",
-    "LCPOForce",
-)  # fmt: skip
+FORCE_FIELD = tuple(
+    "NonbondedForce HarmonicBondForce HarmonicAngleForce PeriodicTorsionForce GBSAOBCForce CustomGBForce "
+    "CMAPTorsionForce RBTorsionForce CustomNonbondedForce GayBerneForce DrudeForce LCPOForce".split()
+)
 _OTHERS = FORCE_FIELD[5:]
 
 # Differences that files make by rounding: relative to the larger value, and absolute in the term's own unit.
@@ -33,6 +32,7 @@ _CHARGE, _LENGTH, _ANGLE, _ENERGY = 1e-4, 1e-4, 1e-3, 5e-3  # e, nm, rad, kJ/mol
 _SPRING = 1.0  # kJ/mol/nm² or kJ/mol/rad²
 
 Key = tuple[int, ...]
+Row = Doubles | tuple[float, ...]
 
 
 @dataclass
@@ -103,7 +103,7 @@ def _pair(i: int, j: int) -> Key:
     return (i, j) if i < j else (j, i)
 
 
-def _value(quantity: Any) -> float:
+def _value(quantity: openmm.unit.Quantity | float) -> float:
     return float(getattr(quantity, "_value", quantity))
 
 
@@ -123,10 +123,10 @@ def _read_nonbonded(force: openmm.NonbondedForce, place: dict[int, int], found: 
             found.exceptions[_pair(place[a], place[b])] = tuple(_value(x) for x in values)
 
 
-def _read_springs(name: str, count: int) -> Callable[[Any, dict[int, int], SystemTerms], None]:
+def _read_springs(name: str, count: int) -> Callable[[openmm.Force, dict[int, int], SystemTerms], None]:
     """Reader of harmonic terms of so many atoms; terms on the same atoms add up to one."""
 
-    def read(force: Any, place: dict[int, int], found: SystemTerms) -> None:
+    def read(force: openmm.Force, place: dict[int, int], found: SystemTerms) -> None:
         terms: dict[Key, tuple[float, ...]] = getattr(found, name)
         for i in range(force.getNumBonds() if count == 2 else force.getNumAngles()):
             row = force.getBondParameters(i) if count == 2 else force.getAngleParameters(i)
@@ -156,12 +156,11 @@ def _read_torsions(force: openmm.PeriodicTorsionForce, place: dict[int, int], fo
 def _read_born(force: openmm.GBSAOBCForce, place: dict[int, int], found: SystemTerms) -> None:
     rows = [force.getParticleParameters(atom) for atom in place]
     found.born = np.array([[_value(x) for x in row] for row in rows], dtype=np.float64)
-    found.dielectric = (
-        force.getSoluteDielectric(), force.getSolventDielectric(), _value(force.getSurfaceAreaEnergy())
-    )  # fmt: skip
+    dielectric = force.getSoluteDielectric(), force.getSolventDielectric()
+    found.dielectric = (*dielectric, _value(force.getSurfaceAreaEnergy()))
 
 
-_READERS: dict[str, Callable[[Any, dict[int, int], SystemTerms], None]] = {
+_READERS: dict[str, Callable[[openmm.Force, dict[int, int], SystemTerms], None]] = {
     "NonbondedForce": _read_nonbonded,
     "HarmonicBondForce": _read_springs("bonds", 2),
     "HarmonicAngleForce": _read_springs("angles", 3),
@@ -170,7 +169,7 @@ _READERS: dict[str, Callable[[Any, dict[int, int], SystemTerms], None]] = {
 }
 
 
-def _signature(force: Any, place: dict[int, int]) -> Any:
+def _signature(force: openmm.Force, place: dict[int, int]) -> Any:
     """What a force of another kind holds, so far as it can be compared: generalised Born and CMAP, else its kind."""
     if isinstance(force, openmm.CustomGBForce):
         return (
@@ -220,17 +219,23 @@ class _Comparison:
             return f"the System has {have[0]} NonbondedForce; {self.model} has {have[1]}"
         if a.cutoff != b.cutoff:
             return f"the System has {a.cutoff or 'no cutoff'}; {self.model} has {b.cutoff or 'no cutoff'}"
-        for i, (ours, theirs) in enumerate(zip(a.nonbonded, b.nonbonded, strict=True)):
-            for what, x, y, least in zip(_NAMES, ours, theirs, (_CHARGE, _LENGTH, _ENERGY), strict=True):
-                counts = what != "sigma" or max(ours[2], theirs[2]) > 0  # nothing depends on it without epsilon
-                if counts and not _near(x, y, least):
-                    return self._differs(f"{what} of {self.labels[i]}", x, y, _UNITS[what])
+        for label, ours, theirs in zip(self.labels, a.nonbonded, b.nonbonded, strict=True):
+            if fault := self._pairwise(label, "charge", ours, theirs):
+                return fault
         for key in sorted({*a.exceptions, *b.exceptions}):
-            ours, theirs = (self._exception(terms, key) for terms in (a, b))
-            for what, x, y, least in zip(_NAMES, ours, theirs, (_CHARGE, _LENGTH, _ENERGY), strict=True):
-                if (what != "sigma" or max(ours[2], theirs[2]) > 0) and not _near(x, y, least):
-                    what = "charge product" if what == "charge" else what
-                    return self._differs(f"{what} of the pair {self._atoms(key)}", x, y, _UNITS[what])
+            pair = self._exception(a, key), self._exception(b, key)
+            if fault := self._pairwise(f"the pair {self._atoms(key)}", "charge product", *pair):
+                return fault
+        return ""
+
+    def _pairwise(
+        self, whose: str, charge: str, ours: Sequence[float] | Doubles, theirs: Sequence[float] | Doubles
+    ) -> str:
+        """Charge or product of charges, sigma and epsilon; nothing depends on sigma without epsilon."""
+        names, tolerances = (charge, "sigma", "epsilon"), (_CHARGE, _LENGTH, _ENERGY)
+        for what, x, y, least in zip(names, ours, theirs, tolerances, strict=True):
+            if (what != "sigma" or max(ours[2], theirs[2]) > 0) and not _near(x, y, least):
+                return self._differs(f"{what} of {whose}", x, y, _UNITS[what])
         return ""
 
     @staticmethod
@@ -329,7 +334,6 @@ class _Comparison:
         return f"{what} is {ours:.6g}{' ' + unit if unit else ''} in the System; {self.model} has {theirs:.6g}"
 
 
-_NAMES = ("charge", "sigma", "epsilon")
 _UNITS = {"charge": "e", "charge product": "e²", "sigma": "nm", "epsilon": "kJ/mol"}
 
 

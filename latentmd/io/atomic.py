@@ -62,7 +62,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def write_json(path: Path, content: Mapping[str, Any], indent: int = 2) -> None:
+def write_json(path: Path, content: Mapping[str, object], indent: int = 2) -> None:
     """Replace a file by indented JSON in one step.
 
     Args:

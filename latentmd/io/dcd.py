@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.io.text_frames import CutShortError
@@ -31,7 +31,7 @@ class DcdFile:
     """
 
     def __init__(self, path: Path) -> None:
-        data: Any = np.memmap(path, dtype=np.uint8, mode="r")
+        data = np.memmap(path, dtype=np.uint8, mode="r")
         self._order = next((o for o in "<>" if len(data) > 92 and _integer(data, 0, o) == _HEADER), "")
         if not self._order or bytes(data[4:8]) != b"CORD":
             raise ValueError("it does not begin as a DCD file does")
@@ -83,8 +83,8 @@ class DcdFile:
                 found = frames
             yield found, cells
 
-    def _read(self, records: Any, first: int) -> tuple[Floats, Doubles | None]:
-        for name in records.dtype.names:
+    def _read(self, records: NDArray[np.void], first: int) -> tuple[Floats, Doubles | None]:
+        for name in records.dtype.names or ():
             if name[0] == "m":
                 wrong = records[name] != int(name[name.index("_") + 1 :])
                 if wrong.any():
@@ -93,18 +93,18 @@ class DcdFile:
         cells = _vectors(records["box"].astype(np.float64)) if self._box else None
         return np.asarray(_ANGSTROM * positions, dtype=np.float32), cells
 
-    def _frame(self, atoms: int, fourth: bool) -> Any:
+    def _frame(self, atoms: int, fourth: bool) -> np.dtype[np.void]:
         """Structure of a frame's records; markers of their length are named m, a number and _length."""
         parts = [("box", "f8", 6)] if self._box else []
         parts += [(axis, "f4", atoms) for axis in "xyzw"[: 4 if fourth else 3]]
-        fields: list[Any] = []
+        fields: list[tuple[str, str] | tuple[str, str, tuple[int]]] = []
         for name, kind, count in parts:
             marker = f"_{int(kind[1]) * count}"
             around = [(f"m{len(fields) + k}{marker}", f"{self._order}i4") for k in (0, 2)]
             fields += [around[0], (name, f"{self._order}{kind}", (count,)), around[1]]
         return np.dtype(fields)
 
-    def _skip(self, data: Any, at: int) -> int:
+    def _skip(self, data: NDArray[np.uint8], at: int) -> int:
         """Where the record after the one at `at` begins."""
         length = _integer(data, at, self._order)
         end = at + length + 8
@@ -113,7 +113,7 @@ class DcdFile:
         return end
 
 
-def _integer(data: Any, at: int, order: str) -> int:
+def _integer(data: NDArray[np.uint8], at: int, order: str) -> int:
     if at + 4 > len(data):
         raise ValueError("its header is damaged")
     return int(np.frombuffer(data[at : at + 4].tobytes(), f"{order}i4")[0])

@@ -160,7 +160,7 @@ def results_folder(path: Path, overwrite: bool, record: str) -> Path:
     return path
 
 
-def claim_folder(path: Path, policy: Policy, files: RunFiles, request: Mapping[str, Any]) -> FolderLock:
+def claim_folder(path: Path, policy: Policy, files: RunFiles, request: Mapping[str, object]) -> FolderLock:
     """Make a folder for a run, or find the run in it, and hold its lock.
 
     new: the folder must be missing or empty (hidden files do not count).

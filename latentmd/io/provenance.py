@@ -78,7 +78,7 @@ class Provenance:
         """
         self._write((walker, f"{time:.10g}", kind, f"{energy:.4f}", failed) for time, kind, energy, failed in rows)
 
-    def _write(self, lines: Iterable[tuple[Any, ...]]) -> None:
+    def _write(self, lines: Iterable[tuple[object, ...]]) -> None:
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(lines)
         data, good = memoryview(text.getvalue().encode()), self._file.tell()
@@ -98,7 +98,7 @@ class Provenance:
         write_text(self.path, "\n".join([header, *lines]) + "\n")
 
 
-def write_provenance(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def write_provenance(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a whole provenance.csv in one step.
 
     Args:

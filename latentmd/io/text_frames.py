@@ -16,9 +16,14 @@ from latentmd.arrays import Doubles
 _ANGSTROM = 0.1  # nm
 #: nm and ps of each system of units that LAMMPS names; "lj" has none (https://docs.lammps.org/units.html).
 _LAMMPS_UNITS = {
-    "real": (0.1, 1e-3), "metal": (0.1, 1.0), "nano": (1.0, 1e3), "electron": (0.0529177210903, 1e-3),
-    "si": (1e9, 1e12), "cgs": (1e7, 1e12), "micro": (1e3, 1e6),
-}  # fmt: skip
+    "real": (0.1, 1e-3),
+    "metal": (0.1, 1.0),
+    "nano": (1.0, 1e3),
+    "electron": (0.0529177210903, 1e-3),
+    "si": (1e9, 1e12),
+    "cgs": (1e7, 1e12),
+    "micro": (1e3, 1e6),
+}
 # Whole molecules first: unwrapped coordinates, then wrapped ones, as such and as shares of the box.
 _LAMMPS_COLUMNS = (("xu", "yu", "zu"), ("x", "y", "z"), ("xsu", "ysu", "zsu"), ("xs", "ys", "zs"))
 
@@ -205,9 +210,13 @@ def _lammps_box(lines: list[str]) -> tuple[Doubles, Doubles]:
 
 
 _READERS: dict[str, Callable[[TextIO, int], Iterator[TextFrame]]] = {
-    ".xyz": xyz_frames, ".extxyz": xyz_frames, ".arc": arc_frames, ".mdcrd": mdcrd_frames, ".crd": mdcrd_frames,
+    ".xyz": xyz_frames,
+    ".extxyz": xyz_frames,
+    ".arc": arc_frames,
+    ".mdcrd": mdcrd_frames,
+    ".crd": mdcrd_frames,
     ".lammpstrj": lammps_frames,
-}  # fmt: skip
+}
 TEXT = frozenset(_READERS)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,13 @@ from latentmd.molecule.bonds import components, spanning_tree
 from latentmd.molecule.checks import bond_lengths
 from latentmd.molecule.chemistry import chemistry
 from latentmd.units import format_time
+
+if TYPE_CHECKING:
+    import mdtraj
+    from openmm import app
+
+    #: Where the names and bonds of atoms come from: a file, or a topology of mdtraj or OpenMM.
+    Top: TypeAlias = str | Path | mdtraj.Topology | app.Topology
 
 _SPACING = 1e-3  # relative tolerance of frame spacing, beside the float32 rounding of stored times
 _CUT = 1.8  # length of a bond over the sum of covalent radii at which it is none
@@ -56,7 +63,7 @@ class TrajectoryReader:
     """
 
     def __init__(
-        self, path: str | Path, top: Any, *, interval: float | None = None, block: int = 1000, strict: bool = True
+        self, path: str | Path, top: Top, *, interval: float | None = None, block: int = 1000, strict: bool = True
     ) -> None:
         self.path = Path(path)
         self._topology = load_topology(top)
@@ -196,7 +203,7 @@ class TrajectoryReader:
 
 
 def load_positions(
-    paths: Sequence[str | Path], top: Any, interval: float | None = None, strict: bool = True
+    paths: Sequence[str | Path], top: Top, interval: float | None = None, strict: bool = True
 ) -> tuple[list[NDArray[np.float32]], float]:
     """Positions of several trajectories of one molecule.
 
@@ -231,7 +238,7 @@ def load_positions(
     return arrays, shared
 
 
-def load_topology(top: Any) -> Any:
+def load_topology(top: Top) -> mdtraj.Topology:
     """mdtraj.Topology from a PDB (or other mdtraj-readable) file, an mdtraj.Topology or an openmm.app.Topology.
 
     Raises:
@@ -271,7 +278,7 @@ def _reason(scale: float, length: float) -> str:
 class _Bonds:
     """Bonds of a molecule, shape (bonds, 2), and their usual lengths in nm: sums of covalent radii (Cordero 2008)."""
 
-    def __init__(self, topology: Any) -> None:
+    def __init__(self, topology: mdtraj.Topology) -> None:
         from ase.data import covalent_radii
 
         numbers = [atom.element.number for atom in topology.atoms]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from latentmd.io.formats import FORMATS, plain_file, suffix_of
 from latentmd.io.text_frames import TEXT, CutShortError, TextFrame, text_frames
 from latentmd.molecule.matching import match
 from latentmd.molecule.order import named_atoms, order_difference
+
+if TYPE_CHECKING:
+    import mdtraj
 
 _WHOLE = (".cif", ".mmcif", ".pdbx")  # mdtraj reads these at once only
 _READ_HDF5 = """
@@ -59,7 +62,7 @@ class TrajectoryFile:
         TrajectoryError: missing, empty or foreign file, or other atoms than the topology's.
     """
 
-    def __init__(self, path: Path, topology: Any, block: int) -> None:
+    def __init__(self, path: Path, topology: mdtraj.Topology, block: int) -> None:
         self.path, self.block = path, block
         self.suffix = suffix_of(path)
         self._topology = topology
@@ -156,7 +159,7 @@ class TrajectoryFile:
         with _quiet(), mdtraj.open(name) as file:
             return file.read(n_frames=1)[1] is not None
 
-    def _mdtraj_blocks(self, name: str) -> Iterator[Any]:
+    def _mdtraj_blocks(self, name: str) -> Iterator[mdtraj.Trajectory]:
         import mdtraj
 
         options = {} if FORMATS[self.suffix].atoms else {"top": self._topology}
@@ -248,7 +251,7 @@ class TrajectoryFile:
         if differ := order_difference(named_atoms(own), named_atoms(self._topology)):
             self._order = self._matched(own, differ)
 
-    def _matched(self, own: Any, differ: str) -> Ints:
+    def _matched(self, own: mdtraj.Topology, differ: str) -> Ints:
         """For each atom of the topology its index in a file that lists the same molecules in another order.
 
         Raises:
@@ -275,7 +278,7 @@ def _check_whole(name: str, suffix: str) -> None:
         ValueError: damage.
     """
     if suffix == ".xtc":
-        _check_xtc(np.memmap(name, dtype=np.uint8, mode="r"))
+        _check_xtc(np.memmap(name, dtype=np.uint8, mode="r").data)
     elif suffix in (".nc", ".ncdf", ".netcdf"):
         _check_netcdf(name)
     elif suffix in (".h5", ".hdf5", ".lh5"):
@@ -284,7 +287,7 @@ def _check_whole(name: str, suffix: str) -> None:
         _check_pdb(Path(name))
 
 
-def _check_xtc(data: Any) -> None:
+def _check_xtc(data: memoryview) -> None:
     """Headers of all frames, since xdrlib reads past the end of its buffers where one is damaged."""
     at, frame, atoms, size = 0, 0, None, len(data)
     while at < size:
@@ -301,7 +304,7 @@ def _check_xtc(data: Any) -> None:
         raise CutShortError(f"the file ends inside frame {frame - 1}")
 
 
-def _packed_end(data: Any, at: int, magic: int, count: int, frame: int) -> int:
+def _packed_end(data: memoryview, at: int, magic: int, count: int, frame: int) -> int:
     """Where packed positions end, after precision, bounds, packing and length."""
     kind = _XTC[magic]
     head = 32 + struct.calcsize(kind)
@@ -373,6 +376,6 @@ def first_line(error: BaseException) -> str:
     return lines[-1 if lines[0].startswith("HDF5 error back trace") else 0]
 
 
-def _residue_summary(topology: Any) -> str:
+def _residue_summary(topology: mdtraj.Topology) -> str:
     names = [residue.name for residue in topology.residues]
     return "-".join(names) if len(names) <= 8 else f"{'-'.join(names[:4])} and {len(names) - 4} more residues"

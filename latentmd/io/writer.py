@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latentmd.arrays import Floats
 from latentmd.io.ascii import ascii_path
 from latentmd.io.atomic import LEFTOVER, OutputError, replacing
 
@@ -46,7 +47,7 @@ class FrameWriter:
                 _copy_head(self.path, file, size)
         self._file = self.path.open("ab", buffering=0)
 
-    def write(self, positions: NDArray[np.floating[Any]], times: ArrayLike, box: ArrayLike | None = None) -> None:
+    def write(self, positions: Floats, times: ArrayLike, box: ArrayLike | None = None) -> None:
         """Append frames.
 
         Args:
@@ -113,7 +114,7 @@ def _copy_head(source: Path, target: BinaryIO, size: int) -> None:
         raise OutputError(f"{source} is {size} bytes shorter than it was; start the run anew with --overwrite")
 
 
-def write_xtc(path: Path, positions: NDArray[np.floating[Any]], times: ArrayLike) -> None:
+def write_xtc(path: Path, positions: Floats, times: ArrayLike) -> None:
     """Write an XTC file whole or not at all.
 
     Args:

@@ -7,7 +7,6 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from openmm import app, unit
@@ -35,7 +34,7 @@ class Coordinates:
 
     positions: Doubles
     atoms: tuple[Named, ...] = ()
-    box: Any = None
+    box: unit.Quantity | None = None
 
 
 def read_coordinates(path: Path) -> Coordinates:
@@ -90,5 +89,5 @@ def _inpcrd(path: Path) -> Coordinates:
     return Coordinates(_nm(file.positions), (), file.boxVectors)
 
 
-def _nm(positions: Any) -> Doubles:
+def _nm(positions: unit.Quantity) -> Doubles:
     return np.array(positions.value_in_unit(unit.nanometer), dtype=np.float64).reshape(-1, 3)

@@ -81,6 +81,8 @@ def _is_box(line: str) -> bool:
 
 
 def _cell(line: str) -> tuple[float, ...] | None:
+    from mdtraj.utils.unitcell import box_vectors_to_lengths_and_angles
+
     try:
         values = [float(word) for word in line.split()]
     except ValueError:
@@ -89,7 +91,5 @@ def _cell(line: str) -> tuple[float, ...] | None:
         return None
     if len(values) == 3:
         return (*values, 90.0, 90.0, 90.0)
-    vectors = np.array([[values[i] for i in row] for row in _VECTORS])
-    lengths = np.linalg.norm(vectors, axis=1)
-    cosines = [vectors[i] @ vectors[j] / (lengths[i] * lengths[j]) for i, j in ((1, 2), (0, 2), (0, 1))]
-    return (*map(float, lengths), *(float(np.rad2deg(np.arccos(np.clip(c, -1, 1)))) for c in cosines))
+    vectors = [np.array([values[i] for i in row]) for row in _VECTORS]
+    return tuple(float(value) for value in box_vectors_to_lengths_and_angles(*vectors))

@@ -12,6 +12,7 @@ from typing import Any
 import openmm
 from openmm import app, unit
 
+from latentmd.arrays import Doubles
 from latentmd.molecule.order import named_atoms, order_difference
 from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.names import WATER
@@ -46,7 +47,7 @@ class GromacsTopology(app.GromacsTopFile):  # type: ignore[misc]
         ValueError: as OpenMM's reader.
     """
 
-    def __init__(self, path: Path, box: Any) -> None:
+    def __init__(self, path: Path, box: unit.Quantity | None) -> None:
         self.skipped: set[str] = set()
         self.switches: set[str] = set()
         self._open: list[str] = []
@@ -69,7 +70,7 @@ class GromacsTopology(app.GromacsTopFile):  # type: ignore[misc]
             self.skipped.add(self._currentCategory)
 
 
-def read_gromacs(path: Path, box: Any) -> tuple[GromacsTopology, list[str]]:
+def read_gromacs(path: Path, box: unit.Quantity | None) -> tuple[GromacsTopology, list[str]]:
     """A topology, and notes on restraints that are switched off in it.
 
     Args:
@@ -94,17 +95,17 @@ def read_gromacs(path: Path, box: Any) -> tuple[GromacsTopology, list[str]]:
 _Read = tuple[app.Topology, Callable[..., openmm.System], list[str]]  # the last: notes
 
 
-def _amber(path: Path, box: Any, _: InputOptions) -> _Read:
+def _amber(path: Path, box: unit.Quantity | None, _: InputOptions) -> _Read:
     file = app.AmberPrmtopFile(str(path), periodicBoxVectors=box)
     return file.topology, file.createSystem, []
 
 
-def _gromacs(path: Path, box: Any, _: InputOptions) -> _Read:
+def _gromacs(path: Path, box: unit.Quantity | None, _: InputOptions) -> _Read:
     file, notes = read_gromacs(path, box)
     return file.topology, file.createSystem, notes
 
 
-def _charmm(path: Path, box: Any, inputs: InputOptions) -> _Read:
+def _charmm(path: Path, box: unit.Quantity | None, inputs: InputOptions) -> _Read:
     if not inputs.parameters:
         raise MoleculeError(
             f"{path}: a psf file has no parameters; give CHARMM's files with --parameters, repeated, such as "
@@ -125,7 +126,7 @@ _READERS = {"prmtop": _amber, "top": _gromacs, "psf": _charmm}
 _PROGRAMS = {"prmtop": "an Amber prmtop", "top": "a GROMACS topology", "psf": "a CHARMM psf"}
 
 
-def read_topology(source: Path, protocol: Protocol) -> tuple[app.Topology, openmm.System, Any, list[str]]:
+def read_topology(source: Path, protocol: Protocol) -> tuple[app.Topology, openmm.System, Doubles, list[str]]:
     """Read a prmtop, top or psf file with its coordinates.
 
     Args:
