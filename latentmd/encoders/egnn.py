@@ -127,7 +127,7 @@ class EGNNEncoder(nn.Module):
             [radial_features(distance), one_hot.unsqueeze(0).expand(positions.shape[0], -1, -1, -1)], dim=-1
         )
         direction = displacement / distance.unsqueeze(-1)
-        h = self.embed(features).unsqueeze(0).expand(positions.shape[0], -1, -1)
+        h: Tensor = self.embed(features).unsqueeze(0).expand(positions.shape[0], -1, -1)
         for layer in self.layers:
             h = layer(h, edge, direction)
         return h

@@ -2,6 +2,7 @@
 
 # No postponed annotations here: torch.jit.script reads the types of buffers.
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import networkx
@@ -21,7 +22,7 @@ with warnings.catch_warnings():  # its modules script some functions, which PyTo
     from torch_geometric.utils import scatter
 
 
-class MoleculeData(Data):
+class MoleculeData(Data):  # type: ignore[misc]
     """One molecule in a `torch_geometric` batch; a `Batch` of several, of any sizes, numbers atoms and tokens on.
 
     Attributes:
@@ -83,7 +84,7 @@ def neighbours(positions: Tensor, molecule: Tensor, cutoff: float) -> Tensor:
     return torch.cat(pairs, dim=1)
 
 
-class GraphLayer(MessagePassing):
+class GraphLayer(MessagePassing):  # type: ignore[misc]
     """The round of messages of an `EGNNLayer` over given pairs of atoms in place of all.
 
     Args:
@@ -141,7 +142,8 @@ class GraphEncoder(nn.Module):
         self.cutoff, self.kinds, self.furthest = float(cutoff), SEPARATION_SIZE, MAX_SEPARATION
         self.embed, self.readout = network.embed, network.readout
         self.width, self.norm, self.project = network.width, network.norm, network.project
-        self.rounds = nn.ModuleList([GraphLayer(layer, layer.weight.out_features) for layer in network.layers])
+        layers: Iterable[EGNNLayer] = network.layers  # type: ignore[assignment]
+        self.rounds = nn.ModuleList([GraphLayer(layer, int(layer.weight.weight.shape[0])) for layer in layers])
 
     def atoms(self, pos: Tensor, batch: Tensor, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         """Atom features [atoms, width] before pooling; arguments as for `forward`.

@@ -70,7 +70,11 @@ class FillPart:
         return self.folder / "state" / f"part-{self.number:04d}.npz"
 
     def keep(self, positions: Doubles, kinds: NDArray[np.int8], energies: Doubles, sound: Bools) -> int:
-        """Write the frames, as `Filled` describes them; returns their number."""
+        """Write the frames; returns their number.
+
+        Args:
+            positions, kinds, energies, sound: of each frame, as `Filled` describes them.
+        """
         arrays = {
             "positions": positions.astype(np.float32),
             "kinds": kinds,
