@@ -11,6 +11,7 @@ from latentmd.systems.caps import refuse_lone
 from latentmd.systems.connections import connect, refuse_unbonded
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.gaps import close_gaps, left_out
+from latentmd.systems.ligands import build_ligand, is_small_molecule
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.names import AMINO_ACIDS, D_AMINO_ACIDS, IONS, WATER
 from latentmd.systems.own_force_field import brings_force_field, build_own
@@ -58,6 +59,8 @@ def build(pdb: str | Path, protocol: Protocol = _DEFAULT) -> Molecule:
         if not isinstance(value, types):
             raise TypeError(f"{name} is {value!r}; expected {what}")
     path = Path(pdb)
+    if is_small_molecule(path, protocol.inputs) and protocol.inputs.system is None:
+        return build_ligand(path, protocol)
     if brings_force_field(path, protocol.inputs):
         return build_own(path, protocol)
     if protocol.inputs.positions or protocol.inputs.parameters:

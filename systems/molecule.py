@@ -30,6 +30,7 @@ class Molecule:
         added: labels of the atoms that the file lacked, such as "A:ALA2:HB1", and of added solvent.
         notes: what was chosen where the file left a choice, one sentence each.
         own_force_field: files of a force field that came with the molecule; empty where latentmd assigned one.
+        ligand: MOL block of a small molecule that RDKit read; empty of others.
     """
 
     topology: app.Topology
@@ -39,6 +40,7 @@ class Molecule:
     added: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
     own_force_field: tuple[str, ...] = field(default=())
+    ligand: str = ""
 
     def __repr__(self) -> str:
         solvent, files = self.protocol.solvent, ", ".join(self.own_force_field or self.protocol.force_field_files)

@@ -38,6 +38,8 @@ def brings_force_field(source: Path, inputs: InputOptions) -> bool:
     Raises:
         MoleculeError: the file cannot be read.
     """
+    if inputs.smiles is not None:
+        return False
     return inputs.system is not None or file_format(read_text(source)) in TOPOLOGIES
 
 

@@ -34,6 +34,8 @@ class InputOptions:
         positions: file of the coordinates of a prmtop, top or psf file.
         parameters: CHARMM parameter files of a psf file.
         system: XML file of an OpenMM System that describes the molecule in a PDB or mmCIF file.
+        smiles: the molecule, or the bonds and charges of the small one in a PDB file.
+        strip_salts: of several small molecules keeps the largest.
 
     Raises:
         MoleculeError: a value that none of these can have.
@@ -47,6 +49,8 @@ class InputOptions:
     positions: str | None = None
     parameters: tuple[str, ...] = ()
     system: str | None = None
+    smiles: str | None = None
+    strip_salts: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.ph <= 14:

@@ -100,7 +100,18 @@ def input_options(command: Callable[..., None]) -> Callable[..., None]:
     def packed(*args: Any, **options: Any) -> None:
         from latentmd.systems.protocol import InputOptions
 
-        names = ("ph", "model_number", "altloc", "missing", "ends", "positions", "parameters", "system")
+        names = (
+            "ph",
+            "model_number",
+            "altloc",
+            "missing",
+            "ends",
+            "positions",
+            "parameters",
+            "system",
+            "smiles",
+            "strip_salts",
+        )
         with run_errors():
             inputs = InputOptions(**{name: options.pop(name) for name in names})
         command(*args, inputs=inputs, **options)
@@ -137,6 +148,8 @@ _INPUT_OPTIONS = (
         "--parameters", multiple=True, metavar="FILE", help="CHARMM parameters of a psf: prm, rtf or str; repeated."
     ),
     click.option("--system", metavar="XML", help="OpenMM System of the structure, in place of a force field."),
+    click.option("--smiles", help="A small molecule, or the bonds and charges of the one in a PDB file."),
+    click.option("--strip-salts", is_flag=True, help="Of several small molecules keep the largest."),
 )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentmd.cli.common import Time, WallTime, input_options, run_errors, show_result
+from latentmd.cli.common import BadInput, Time, WallTime, input_options, run_errors, show_result
 from latentmd.cli.progress import Display
 from latentmd.units import percent
 
@@ -43,7 +43,10 @@ def show_chains(result: ChainsResult) -> None:
         click.echo(f"  - and {len(summary['missing']) - _SHOWN} more, in free_energy.html")
     for sentence in summary["notes"]:
         click.echo(sentence)
-    click.echo(f"wrote {result.folder}/: {summary['file']}, metropolised.npz, free_energy.html, summary.json")
+    click.echo(
+        f"wrote {result.folder}/: {summary['file']}, metropolised.npz, free_energy.html, summary.json"
+        + (", conformers.sdf" if (result.folder / "conformers.sdf").exists() else "")
+    )
 
 
 def _gone(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -63,9 +66,11 @@ Examples:
   latentmd simulate my.pdb --mode md --time 1ns --temperature 300
   latentmd simulate my.pdb --mode chains --wall 30min --resume --out sampled
   latentmd simulate ligand.pdb --force-field ligand.xml --solvent vacuum --mode chains --wall 30min
+  latentmd simulate aspirin.sdf --wall 3min
+  latentmd simulate --smiles "CC(=O)Oc1ccccc1C(=O)O" --name aspirin --wall 3min
   latentmd simulate my.prmtop --positions my.inpcrd --mode chains --wall 30min""",
 )
-@click.argument("pdb", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("pdb", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
 @click.option("--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]")
 @click.option(
     "--time",
@@ -120,12 +125,15 @@ Examples:
 @click.option("--out", type=click.Path(path_type=Path), help="Output folder. [default: <stem>-latentmd, or -chains]")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none.")
+@click.option("--name", help="With --smiles and no FILE: begins the name of the output. [default: molecule]")
+@click.option("--enumerate", "isomers", is_flag=True, help="Undefined stereocentres: a run of each isomer.")
 @input_options
-def simulate_command(pdb: Path, **options: Any) -> None:
+def simulate_command(pdb: Path | None, name: str | None, isomers: bool, **options: Any) -> None:
     """Simulate the molecule in FILE with a model and write full-atom trajectories.
 
     FILE is a PDB, mmCIF or GRO file, or one that brings its own force field: an Amber prmtop, GROMACS top or CHARMM psf
-    with --positions, or a PDB or mmCIF file with --system. A model covers it only if its force field is the model's.
+    with --positions, or a PDB or mmCIF file with --system; or an SDF, MOL2 or --smiles of a small molecule. A model
+    covers it only if its force field is the model's.
 
     Writes topology.pdb, walker-0000.xtc and on, provenance.csv (how each frame was made), summary.json, report.png and
     evaluation.html (metrics, figures and a 3-D view, beside the model's training data).
@@ -133,13 +141,43 @@ def simulate_command(pdb: Path, **options: Any) -> None:
     (minimised after a latent step, then moved by MD) or `md`. Chains write free_energy.html, metropolised.xtc,
     metropolised.npz, topology.pdb and summary.json, and all their frames weigh the same.
     """
-    from latentmd.sampling.metropolis.settings import ChainsResult
     from latentmd.sampling.run.clock import process_start
+    from latentmd.systems.ligands import records
+
+    if pdb is None and options["inputs"].smiles is None:
+        raise click.UsageError("Missing argument 'FILE', or --smiles with a small molecule")
+    if pdb is not None and name is not None:
+        raise click.UsageError("--name is for --smiles without a FILE; --out names the output")
+    pdb, begun = pdb or Path(name or "molecule"), process_start()
+    with run_errors():
+        found = records(pdb, options["inputs"], isomers) if isomers or options["inputs"].system is None else {}
+    if len(found) < 2:
+        options["inputs"] = next(iter(found.values()), options["inputs"])
+        _simulate_one(pdb, begun, options)
+        return
+    from latentmd.sampling.sample import DEFAULT_WALL
+
+    folder, failed = options["out"] or Path(f"{pdb.stem}-conformers"), []
+    wall = options["wall"] or DEFAULT_WALL * len(found)
+    for number, (label, inputs) in enumerate(found.items()):
+        click.echo(f"{label} ({number + 1} of {len(found)})")
+        one = {**options, "inputs": inputs, "out": folder / label, "wall": wall / len(found)}
+        try:
+            _simulate_one(pdb, begun if number == 0 else None, one)
+        except click.ClickException as error:
+            failed.append(label)
+            click.echo(f"{label}: {error.message}", err=True)
+    if failed:
+        raise BadInput(f"{len(failed)} of {len(found)} molecules were not simulated: {', '.join(failed)}")
+
+
+def _simulate_one(pdb: Path, begun: float | None, options: dict[str, Any]) -> None:
+    from latentmd.sampling.metropolis.settings import ChainsResult
     from latentmd.sampling.sample import simulate
 
     with run_errors():
         with Display(picoseconds=True) as display:
-            result = simulate(pdb, progress=display, begun=process_start(), **options)
+            result = simulate(pdb, progress=display, begun=begun, **options)
         if isinstance(result, ChainsResult):
             show_chains(result)
         else:

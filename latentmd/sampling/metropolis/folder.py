@@ -7,6 +7,7 @@ molecule.npz         minimised positions
 metropolis/          pilot and segments of the chains, plain MD beside them, bursts for rates
 metropolised.xtc     frames of the chains, which weigh the same
 metropolised.npz     their chains, energies and torsions
+conformers.sdf       structure and population of each conformer of a small molecule
 summary.json, free_energy.html
 """
 
@@ -121,8 +122,8 @@ def _array(path: Path, name: str) -> NDArray[Any]:
 
 
 TOPOLOGY, PAGE, SUMMARY, CHAINS = "topology.pdb", "free_energy.html", "summary.json", "metropolis"
-FRAMES, ARRAYS = "metropolised.xtc", "metropolised.npz"
-FILES = RunFiles("chains", (CHAINS, TOPOLOGY, SYSTEM_FILE, "molecule.npz", PAGE, SUMMARY, FRAMES, ARRAYS))
+FRAMES, ARRAYS, CONFORMERS = "metropolised.xtc", "metropolised.npz", "conformers.sdf"
+FILES = RunFiles("chains", (CHAINS, TOPOLOGY, SYSTEM_FILE, "molecule.npz", PAGE, SUMMARY, FRAMES, ARRAYS, CONFORMERS))
 
 
 @dataclass(frozen=True)

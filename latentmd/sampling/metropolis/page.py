@@ -14,6 +14,7 @@ from latentmd.report import figures
 from latentmd.report import page as report
 from latentmd.report.markup import bullets, table
 from latentmd.report.viewer import View
+from latentmd.sampling.metropolis.conformers import conformer_section
 from latentmd.sampling.metropolis.folder import PAGE
 from latentmd.sampling.metropolis.populations import RAREST, apart_words
 from latentmd.sampling.metropolis.wells import symmetric_names
@@ -153,6 +154,8 @@ def write_metropolis_page(
         ),
         report.Section("States", _STATES, _states(found, temperature) + bullets(remarks(found))),
     ]
+    if run.molecule.ligand:
+        sections.insert(1, conformer_section(run, found, angles))
     if pictures:
         figures = surface_figures(frames, temperature)
         sections.append(report.Section("Free-energy surfaces", _EQUAL, figures=figures))

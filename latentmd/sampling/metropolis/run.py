@@ -15,6 +15,7 @@ from latentmd.arrays import Floats
 from latentmd.io.atomic import write_npz, write_text
 from latentmd.io.writer import write_xtc
 from latentmd.sampling.metropolis import control, kinetics
+from latentmd.sampling.metropolis.conformers import basins, not_sampled, write_conformers
 from latentmd.sampling.metropolis.control import SHARE
 from latentmd.sampling.metropolis.folder import ARRAYS, CHAINS, FRAMES, SUMMARY, SWEEPS, ChainsFolder, SegmentFiles
 from latentmd.sampling.metropolis.kinetics import energies_of_bursts, measure
@@ -191,6 +192,9 @@ class _Sampling:
             "plain_md": None if beside is None else control.as_json(beside, found),
             "mean_potential_energy": float(energies.mean()), "first_passage_ps": rates, "bursts": bursts,
         }  # fmt: skip
+        if run.molecule.ligand:
+            write_conformers(run, basins(found, angles), positions, energies)
+            summary["not_sampled"] += not_sampled(run.molecule.ligand)
         write_text(run.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
         run.report("writing the page")
         write_metropolis_page(run, angles, positions, found=found, beside=beside, summary=summary, pictures=pictures)

@@ -1,0 +1,181 @@
+"""Conformers of a small molecule from exact chains: `conformers.sdf`, the numbered drawing, and what was left alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latentmd.analysis.statistics import effective_samples
+from latentmd.arrays import Doubles, Floats, Ints
+from latentmd.io.atomic import write_text
+from latentmd.report.markup import bullets, table
+from latentmd.report.page import Section
+from latentmd.sampling.metropolis.folder import CONFORMERS
+from latentmd.sampling.metropolis.populations import RAREST, Populations
+from latentmd.units import KILOCALORIE, thermal_energy
+
+if TYPE_CHECKING:
+    from latentmd.sampling.metropolis.settings import ChainsRun
+
+_MOST = 100  # conformers written
+_TEXT = (
+    "A conformer is a combination of wells of all torsions; its structure is the frame nearest to the mean of its "
+    "torsions. Bonds in the drawing are numbered as in the table of torsions; atoms are numbered as in the file."
+)
+
+
+@dataclass(frozen=True)
+class Basin:
+    """A combination of wells.
+
+    Attributes:
+        wells: names of the wells, one of each torsion that has several.
+        population: share of the frames.
+        error: its standard error, by effective samples.
+        frame: row of the most typical frame, all chains one after another.
+    """
+
+    wells: tuple[str, ...]
+    population: float
+    error: float
+    frame: int
+
+
+def basins(found: Populations, angles: Floats) -> list[Basin]:
+    """Combinations of wells of at least 1 %, the most populated first; the very first whatever its population.
+
+    Args:
+        found: populations, with the wells of all torsions.
+        angles: of kept frames, radians, shape (chains, frames, torsions), twins behind.
+    """
+    turns = list(dict.fromkeys(well.turn for well in found.wells if not well.only))
+    groups = [[well for well in found.wells if well.turn == turn] for turn in turns]
+    shape = angles.shape[:2]
+    columns = [np.argmax([well.inside(angles) for well in group], axis=0).ravel() for group in groups]
+    states = np.stack(columns, axis=1) if columns else np.zeros((shape[0] * shape[1], 0), dtype=np.int64)
+    kinds, labels = np.unique(states, axis=0, return_inverse=True)
+    labels = labels.ravel()
+    phases = [well.turn.degrees(angles).ravel() * (2 * np.pi / well.turn.period) for well in found.wells]
+    points = np.exp(1j * np.stack(phases, axis=1)) if phases else np.ones((len(labels), 1), dtype=complex)
+    made = []
+    for number, kind in enumerate(kinds):
+        inside = (labels == number).astype(np.float64)
+        share = float(inside.mean())
+        error = float(np.sqrt(share * (1 - share) / max(effective_samples(list(inside.reshape(shape))), 1.0)))
+        rows = np.flatnonzero(inside)
+        typical = rows[np.argmax((points[rows] * points[rows].mean(axis=0).conj()).real.sum(axis=1))]
+        names = tuple(group[i].name for group, i in zip(groups, kind.tolist(), strict=True))
+        made.append(Basin(names, share, error, int(typical)))
+    made.sort(key=lambda basin: -basin.population)
+    return made[:1] + [basin for basin in made[1:_MOST] if basin.population >= RAREST]
+
+
+def write_conformers(run: ChainsRun, found: list[Basin], positions: Floats, energies: Floats) -> None:
+    """Write `conformers.sdf`: each basin's structure, superposed on the first, with its numbers as tags.
+
+    Args:
+        run: molecule and request.
+        found: basins.
+        positions: nm, shape (chains, frames, atoms, 3).
+        energies: kJ/mol, shape (chains, frames).
+    """
+    from rdkit import Chem
+    from rdkit.Chem import rdMolAlign
+
+    places, values = positions.reshape(-1, *positions.shape[2:]), energies.ravel()
+    first, blocks = None, []
+    for number, (basin, free) in enumerate(zip(found, _free_energies(run, found), strict=True), 1):
+        mol = Chem.MolFromMolBlock(run.molecule.ligand, removeHs=False)
+        mol.GetConformer().SetPositions(places[basin.frame].astype(np.float64) * 10)
+        first = first or Chem.Mol(mol)
+        heavy = [(a.GetIdx(), a.GetIdx()) for a in mol.GetAtoms() if a.GetAtomicNum() > 1]
+        rdMolAlign.AlignMol(mol, first, atomMap=heavy)
+        mol.SetProp("_Name", f"{run.folder.name} {number}")
+        tags = {
+            "population": f"{basin.population:.4f}", "population_standard_error": f"{basin.error:.4f}",
+            "free_energy_kcal_per_mol": f"{free:.3f}", "potential_energy_kJ_per_mol": f"{values[basin.frame]:.2f}",
+            "wells": "; ".join(basin.wells) or "one well of each torsion",
+        }  # fmt: skip
+        for name, value in tags.items():
+            mol.SetProp(name, value)
+        blocks.append(Chem.SDWriter.GetText(mol))
+    write_text(run.folder / CONFORMERS, "".join(blocks))
+
+
+def conformer_section(run: ChainsRun, counted: Populations, angles: Floats) -> Section:
+    """Part of the page with the drawing, the torsions, the conformers and what was not sampled.
+
+    Args:
+        run: molecule and request.
+        counted: populations of the wells.
+        angles: of kept frames, radians, shape (chains, frames, torsions), twins behind.
+    """
+    found = basins(counted, angles)
+    rows = [
+        (str(i), f"{100 * basin.population:.3g} ± {100 * basin.error:.2g} %", f"{free:.2f}", "; ".join(basin.wells))
+        for i, (basin, free) in enumerate(zip(found, _free_energies(run, found), strict=True), 1)
+    ]
+    turns = list(dict.fromkeys(well.turn for well in counted.wells))
+    numbered = [(str(i), turn.name) for i, turn in enumerate(turns, 1)]
+    bonds = table(("bond", "torsion"), numbered)
+    heads = ("conformer", "population", "free energy (kcal/mol)", "wells")
+    drawn = [
+        (_drawing(run.molecule.ligand, run.quads[[turn.torsion for turn in turns]]), "bonds as numbered in the table")
+    ]
+    return Section("Conformers", _TEXT, table(heads, rows) + bonds + bullets(not_sampled(run.molecule.ligand)), drawn)
+
+
+def not_sampled(ligand: str) -> list[str]:
+    """Sentences on what stays as it is in the input.
+
+    Args:
+        ligand: MOL block.
+    """
+    from rdkit import Chem
+
+    mol = Chem.MolFromMolBlock(ligand, removeHs=False)
+    Chem.AssignStereochemistryFrom3D(mol)
+    centres = [f"{mol.GetAtomWithIdx(i).GetSymbol()}{i + 1} ({hand})" for i, hand in Chem.FindMolChiralCenters(mol)]
+    amides = len(mol.GetSubstructMatches(Chem.MolFromSmarts("[CX3;!R](=O)[NX3;H1,H2]")))
+    rings = sum(
+        any(mol.GetAtomWithIdx(i).GetHybridization() == Chem.HybridizationType.SP3 for i in ring)
+        for ring in mol.GetRingInfo().AtomRings()
+    )
+    said = [f"Not sampled: tautomers and protonation, which stay as given (net charge {Chem.GetFormalCharge(mol):+d})"]
+    if centres:
+        said.append(f"Not sampled: stereocentres, which stay {', '.join(centres)}")
+    if amides:
+        said.append(f"Not sampled: cis and trans of {amides} amides with a hydrogen, which stay as at the start")
+    if rings:
+        said.append(
+            f"Poorly sampled: the shapes of {rings} rings that are not flat, which no move of their own changes"
+        )
+    return said
+
+
+def _free_energies(run: ChainsRun, found: list[Basin]) -> Doubles:
+    """Free energies in kcal/mol above the first basin, shape (basins,)."""
+    shares = np.array([basin.population for basin in found], dtype=np.float64)
+    return np.asarray(-thermal_energy(run.molecule.protocol.temperature) / KILOCALORIE * np.log(shares / shares[0]))
+
+
+def _drawing(ligand: str, quads: Ints) -> bytes:
+    """PNG of the molecule without its hydrogens on carbon, the bonds of torsions numbered from 1."""
+    from rdkit import Chem
+    from rdkit.Chem import rdDepictor
+    from rdkit.Chem.Draw import rdMolDraw2D
+
+    mol: Any = Chem.MolFromMolBlock(ligand, removeHs=False)
+    for atom in mol.GetAtoms():
+        atom.SetProp("atomNote", str(atom.GetIdx() + 1))
+    for number, quad in enumerate(quads.tolist(), 1):
+        mol.GetBondBetweenAtoms(*quad[1:3]).SetProp("bondNote", f"[{number}]")
+    mol = Chem.RemoveHs(mol)
+    rdDepictor.Compute2DCoords(mol)
+    drawer = rdMolDraw2D.MolDraw2DCairo(640, 420)
+    drawer.drawOptions().annotationFontScale = 0.7
+    rdMolDraw2D.PrepareAndDrawMolecule(drawer, mol)
+    drawer.FinishDrawing()
+    return bytes(drawer.GetDrawingText())
