@@ -90,9 +90,10 @@ def records(source: Path, inputs: InputOptions, isomers: bool = False) -> dict[s
         MoleculeError: the file cannot be read.
     """
     if isomers:
+        mol = read_ligand(source, inputs)[0]
         from rdkit.Chem import EnumerateStereoisomers, MolToSmiles, RemoveHs
 
-        mol = RemoveHs(read_ligand(source, inputs)[0])
+        mol = RemoveHs(mol)
         found = sorted({MolToSmiles(one) for one in EnumerateStereoisomers.EnumerateStereoisomers(mol)})
         return {f"{source.stem}-{i}": replace(inputs, smiles=text) for i, text in enumerate(found, 1)}
     if inputs.smiles is not None or inputs.model_number is not None or not is_ligand(read_text(source)):
@@ -152,9 +153,9 @@ def _read(Chem: Any, source: Path, inputs: InputOptions) -> Mol | None:  # noqa:
             raise MoleculeError(f"has {len(blocks)} molecules, and --model-number is {number}")
         return Chem.MolFromMolBlock(blocks[number - 1], sanitize=False, removeHs=False)
     given = Chem.MolFromSmiles(inputs.smiles, sanitize=False)
-    if given is None or not source.is_file():
-        if given is None:
-            raise MoleculeError(f"{inputs.smiles!r} is no SMILES; expected one such as 'CC(=O)Oc1ccccc1C(=O)O'")
+    if given is None:
+        raise MoleculeError(f"{inputs.smiles!r} is no SMILES; expected one such as 'CC(=O)Oc1ccccc1C(=O)O'")
+    if not source.is_file() or is_ligand(read_text(source)):
         return given
     _sanitise(Chem, given)
     mol = Chem.MolFromPDBBlock(read_text(source), removeHs=True)

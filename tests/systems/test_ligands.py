@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,15 @@ def test_several_molecules_and_isomers(tmp_path: Path) -> None:
     assert [inputs.model_number for inputs in found.values()] == [1, 2]
     isomers = records(Path("x"), InputOptions(smiles="CC(F)C=CC"), isomers=True)
     assert len({inputs.smiles for inputs in isomers.values()}) == 4
+    drawn = records(_sdf(tmp_path, _block("CC(F)Cl", solid=False)), InputOptions(), isomers=True)
+    assert sorted(inputs.smiles or "" for inputs in drawn.values()) == ["C[C@@H](F)Cl", "C[C@H](F)Cl"]
+    assert all(build(path, Protocol(inputs=inputs)).topology.getNumAtoms() == 8 for inputs in drawn.values())
+
+
+def test_without_the_extra_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rdkit", None)
+    with pytest.raises(MoleculeError, match=r"pip install 'latentmd\[ligands\]'"):
+        build(Path("ethanol"), Protocol(inputs=InputOptions(smiles="CCO")))
 
 
 def test_a_pdb_file_gets_its_bonds_from_smiles(tmp_path: Path) -> None:
