@@ -13,23 +13,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import openmm
 from openmm import app, unit
 
 from latentmd.systems.errors import MoleculeError, first_line
-from latentmd.systems.masses import repartition
 from latentmd.systems.molecule import Molecule
-from latentmd.systems.own_force_field import identity
+from latentmd.systems.own_force_field import identity, repartition
 from latentmd.systems.parametrise import with_native_obc2
 from latentmd.systems.protocol import InputOptions, Protocol
 from latentmd.systems.readers.text import is_ligand, read_text
 from latentmd.systems.sanity import check_bonds
 
 if TYPE_CHECKING:
-    from rdkit.Chem import Mol
+    from rdkit.Chem import Atom, Mol
 
 SAGE, CHARGES = "openff-2.3.0.offxml", "openff-gnn-am1bcc-1.0.0.pt"  # Sage 2.3.0 was fitted with these charges
 _OBC2, _GBN2 = "implicit/obc2.xml", "implicit/gbn2.xml"
@@ -73,9 +72,14 @@ def build_ligand(source: Path, protocol: Protocol) -> Molecule:
     notes += more + repartition(system, topology, protocol)
     notes.append(f"force field {field}, charges {CHARGES}, {born or 'vacuum'}")
     return Molecule(
-        topology, system, positions=unit.Quantity(positions, unit.nanometer), notes=tuple(notes), ligand=block,
-        protocol=replace(protocol, force_field=(identity(system),)), own_force_field=(field, CHARGES),
-    )  # fmt: skip
+        topology,
+        system,
+        positions=unit.Quantity(positions, unit.nanometer),
+        notes=tuple(notes),
+        ligand=block,
+        protocol=replace(protocol, force_field=(identity(system),)),
+        own_force_field=(field, CHARGES),
+    )
 
 
 def records(source: Path, inputs: InputOptions, isomers: bool = False) -> dict[str, InputOptions]:
@@ -116,15 +120,18 @@ def read_ligand(source: Path, inputs: InputOptions) -> tuple[Mol, list[str]]:
         MoleculeError: it cannot be read, or is no molecule that has parameters.
     """
     with _quiet():
-        Chem = _rdkit()  # noqa: N806
-        mol = _read(Chem, source, inputs)
+        try:
+            from rdkit import Chem
+        except ImportError as error:
+            raise MoleculeError(_missing(error)) from error
+        mol = _read(source, inputs)
         if mol is None or not mol.GetNumAtoms():
             raise MoleculeError("RDKit finds no molecule in it; expected an SDF file or SMILES with atoms and bonds")
         if any(not atom.GetAtomicNum() or atom.HasQuery() for atom in mol.GetAtoms()):
             raise MoleculeError(
                 "has open ends or placeholders (R groups, *, a polymer's unit); write the whole molecule"
             )
-        _sanitise(Chem, mol)
+        _sanitise(mol)
         notes = []
         parts = Chem.GetMolFrags(mol, asMols=True, sanitizeFrags=False)
         if len(parts) > 1:
@@ -132,18 +139,23 @@ def read_ligand(source: Path, inputs: InputOptions) -> tuple[Mol, list[str]]:
             if not inputs.strip_salts:
                 raise MoleculeError(f"holds {len(parts)} molecules ({names}); add --strip-salts to keep the largest")
             mol = max(parts, key=lambda part: part.GetNumHeavyAtoms())
-            _sanitise(Chem, mol)
+            _sanitise(mol)
             notes.append(f"of {names} only the largest is kept, with its charge of {Chem.GetFormalCharge(mol):+d}")
         others = sorted({atom.GetSymbol() for atom in mol.GetAtoms()} - _ELEMENTS)
         if others:
-            raise MoleculeError(f"holds {', '.join(others)}, which {SAGE} has no parameters for; expected {_listed()}")
+            raise MoleculeError(
+                f"holds {', '.join(others)}, which {SAGE} has no parameters for; expected {', '.join(sorted(_ELEMENTS))}"
+            )
         radicals = [_label(atom) for atom in mol.GetAtoms() if atom.GetNumRadicalElectrons()]
         if radicals:
             raise MoleculeError(f"unpaired electrons at {', '.join(radicals)}: add the missing hydrogens or charges")
     return mol, notes
 
 
-def _read(Chem: Any, source: Path, inputs: InputOptions) -> Mol | None:  # noqa: N803
+def _read(source: Path, inputs: InputOptions) -> Mol | None:
+    from rdkit import Chem
+    from rdkit.Chem import AllChem
+
     if inputs.smiles is None:
         text = read_text(source)
         if "@<TRIPOS>MOLECULE" in text:
@@ -157,15 +169,17 @@ def _read(Chem: Any, source: Path, inputs: InputOptions) -> Mol | None:  # noqa:
         raise MoleculeError(f"{inputs.smiles!r} is no SMILES; expected one such as 'CC(=O)Oc1ccccc1C(=O)O'")
     if not source.is_file() or is_ligand(read_text(source)):
         return given
-    _sanitise(Chem, given)
+    _sanitise(given)
     mol = Chem.MolFromPDBBlock(read_text(source), removeHs=True)
     try:
-        return Chem.AddHs(Chem.AllChem.AssignBondOrdersFromTemplate(Chem.RemoveHs(given), mol), addCoords=True)
+        return Chem.AddHs(AllChem.AssignBondOrdersFromTemplate(Chem.RemoveHs(given), mol), addCoords=True)
     except ValueError as error:
         raise MoleculeError(f"its heavy atoms and bonds are not those of --smiles {inputs.smiles}") from error
 
 
-def _sanitise(Chem: Any, mol: Mol) -> None:  # noqa: N803
+def _sanitise(mol: Mol) -> None:
+    from rdkit import Chem
+
     try:
         Chem.SanitizeMol(mol)
     except ValueError as error:
@@ -300,25 +314,12 @@ def _blocks(text: str) -> list[str]:
     return [part for part in parts if part.strip()]
 
 
-def _label(atom: Any) -> str:
+def _label(atom: Atom) -> str:
     return f"{atom.GetSymbol()}{atom.GetIdx() + 1}"
-
-
-def _listed() -> str:
-    return ", ".join(sorted(_ELEMENTS))
 
 
 def _missing(error: ImportError) -> str:
     return f"small molecules need RDKit and OpenFF ({error}); pip install 'latentmd[ligands]'"
-
-
-def _rdkit() -> Any:
-    try:
-        from rdkit import Chem
-        from rdkit.Chem import AllChem  # noqa: F401
-    except ImportError as error:
-        raise MoleculeError(_missing(error)) from error
-    return Chem
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -94,10 +94,12 @@ def write_conformers(run: ChainsRun, found: list[Basin], positions: Floats, ener
         rdMolAlign.AlignMol(mol, first, atomMap=heavy)
         mol.SetProp("_Name", f"{run.folder.name} {number}")
         tags = {
-            "population": f"{basin.population:.4f}", "population_standard_error": f"{basin.error:.4f}",
-            "free_energy_kcal_per_mol": f"{free:.3f}", "potential_energy_kJ_per_mol": f"{values[basin.frame]:.2f}",
+            "population": f"{basin.population:.4f}",
+            "population_standard_error": f"{basin.error:.4f}",
+            "free_energy_kcal_per_mol": f"{free:.3f}",
+            "potential_energy_kJ_per_mol": f"{values[basin.frame]:.2f}",
             "wells": "; ".join(basin.wells) or "one well of each torsion",
-        }  # fmt: skip
+        }
         for name, value in tags.items():
             mol.SetProp(name, value)
         blocks.append(Chem.SDWriter.GetText(mol))
@@ -167,7 +169,7 @@ def _drawing(ligand: str, quads: Ints) -> bytes:
     from rdkit.Chem import rdDepictor
     from rdkit.Chem.Draw import rdMolDraw2D
 
-    mol: Any = Chem.MolFromMolBlock(ligand, removeHs=False)
+    mol = Chem.MolFromMolBlock(ligand, removeHs=False)
     for atom in mol.GetAtoms():
         atom.SetProp("atomNote", str(atom.GetIdx() + 1))
     for number, quad in enumerate(quads.tolist(), 1):
