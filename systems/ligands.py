@@ -144,7 +144,8 @@ def read_ligand(source: Path, inputs: InputOptions) -> tuple[Mol, list[str]]:
         others = sorted({atom.GetSymbol() for atom in mol.GetAtoms()} - _ELEMENTS)
         if others:
             raise MoleculeError(
-                f"holds {', '.join(others)}, which {SAGE} has no parameters for; expected {', '.join(sorted(_ELEMENTS))}"
+                f"holds {', '.join(others)}, which {SAGE} has no parameters for; expected only "
+                f"{', '.join(sorted(_ELEMENTS))}"
             )
         radicals = [_label(atom) for atom in mol.GetAtoms() if atom.GetNumRadicalElectrons()]
         if radicals:
