@@ -12,7 +12,8 @@ _HOMES = {
     "alternate": "schedule",
     "LatentCalculator": "ase_calculator",
     "LatentDynamics": "ase_dynamics",
-    "SolventJumps": "openmm_solvent",
+    "JumpReport": "torsion_report",
+    "TorsionJumps": "torsion_jumps",
 }
 
 __all__ = list(_HOMES)

@@ -1,0 +1,150 @@
+"""Alanine dipeptide in 500 waters at 300 K: how often phi turns, per ns of force calls, with torsion jumps and without.
+
+    python examples/solvent/jumps.py plain --out plain --time 1ns
+    python examples/solvent/jumps.py jumps --out jumps --time 1ns
+    python examples/solvent/jumps.py compare plain jumps
+
+TIP3P and ff14SB, hydrogens of 3 amu, steps of 4 fs, 1 bar. A run appends phi and psi to OUT.csv every 0.2 ps of MD and
+goes on where it was; time counts every step of the integrator, steering too. `compare` prints JSON: crossings between
+the wells of phi (below 0, and 0 to 150 degrees, each entered at its middle), per ns, and the population of phi > 0 with
+a standard error from 20 blocks of time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import openmm
+from openmm import app, unit
+
+from latentmd.integrators import JumpReport, TorsionJumps
+from latentmd.integrators.torsion_blocks import Block, backbone_blocks
+from latentmd.integrators.torsion_table import TorsionTable
+from latentmd.molecule.checks import torsions
+from latentmd.systems.builder import Protocol, build
+from latentmd.units import parse_time
+
+PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
+STEP, LOOK = 0.004, 50  # ps; steps between looks
+MIDDLE = np.deg2rad([-100.0, 60.0])  # of the wells of phi
+NEAR = np.deg2rad(30.0)
+
+
+def solvated(waters: int) -> tuple[app.Topology, openmm.System, unit.Quantity]:
+    """The molecule in a box of water, with a barostat; in OBC2 without waters."""
+    if not waters:
+        dry = build(PDB, Protocol(temperature=300.0))
+        return dry.topology, dry.system, dry.positions
+    pdb, field = app.PDBFile(str(PDB)), app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
+    modeller = app.Modeller(pdb.topology, pdb.positions)
+    modeller.addSolvent(field, model="tip3p", numAdded=waters)
+    system = field.createSystem(
+        modeller.topology,
+        nonbondedMethod=app.PME,
+        nonbondedCutoff=0.9 * unit.nanometer,
+        constraints=app.HBonds,
+        hydrogenMass=3 * unit.amu,
+    )
+    system.addForce(openmm.MonteCarloBarostat(1 * unit.bar, 300 * unit.kelvin, 100))
+    return modeller.topology, system, modeller.positions
+
+
+def start(topology: app.Topology, system: openmm.System, positions: unit.Quantity, seed: int) -> app.Simulation:
+    """A simulation of one thread after 10 ps."""
+    integrator = openmm.LangevinMiddleIntegrator(300, 1, STEP)
+    integrator.setRandomNumberSeed(seed)
+    platform = openmm.Platform.getPlatformByName("CPU")
+    simulation = app.Simulation(topology, system, integrator, platform, {"Threads": "1"})
+    simulation.context.setPositions(positions)
+    simulation.minimizeEnergy()
+    simulation.context.setVelocitiesToTemperature(300, seed)
+    simulation.step(2500)
+    return simulation
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Sample until the time is used up, resuming what is there."""
+    topology, system, positions = solvated(arguments.waters)
+    block = backbone_blocks(topology)[0]
+    if arguments.table:
+        samples = np.load(arguments.table)
+        # jumps that turn phi by 100 degrees or more, whatever psi does: MD turns psi by itself
+        block = Block(block.name, block.quads, TorsionTable.from_samples(samples, least=(10, 18)))
+    out = arguments.out
+    kept = Path(f"{out}.json")
+    move = TorsionJumps(system, [block], length=arguments.length, every=arguments.every, seed=arguments.seed)
+    simulation = start(topology, system, positions, arguments.seed)
+    move.report_jump = JumpReport(f"{out}.jumps.csv", append=kept.exists()) if arguments.kind == "jumps" else None
+    if kept.exists():
+        simulation.loadCheckpoint(f"{out}.chk")
+        move.set_state(kept.read_text())
+    elif arguments.kind == "jumps" and arguments.tune:
+        print("length {:.1f} ps, mean acceptance {:.2f}".format(*move.tune(simulation)), flush=True)
+    simulation.context.setStepCount(simulation.currentStep if kept.exists() else 0)
+    move.steps = move.steps if kept.exists() else 0
+    end = parse_time(arguments.time) / STEP
+    rows: list[tuple[float, float, float]] = []
+    while simulation.currentStep + move.steps < end:
+        for _ in range(move.every // LOOK):
+            simulation.step(LOOK)
+            state = simulation.context.getState(positions=True)
+            phi, psi = torsions(state.getPositions(asNumpy=True)._value[None], block.quads)[0]
+            rows.append(((simulation.currentStep + move.steps) * STEP, phi, psi))
+        if arguments.kind == "jumps":
+            move.jump(simulation)
+        if len(rows) >= 100:
+            with open(f"{out}.csv", "a", encoding="utf-8") as file:
+                file.writelines(f"{time:.1f},{phi:.4f},{psi:.4f}\n" for time, phi, psi in rows)
+            rows = []
+            simulation.saveCheckpoint(f"{out}.chk")
+            kept.write_text(move.state())
+    print(move)
+
+
+def crossings(phi: np.ndarray) -> int:
+    """Changes of the well of phi that was entered last."""
+    away = np.abs((phi[:, None] - MIDDLE + np.pi) % (2 * np.pi) - np.pi)
+    entered = np.where(away[:, 0] < NEAR, 0, np.where(away[:, 1] < NEAR, 1, -1))
+    entered = entered[entered >= 0]
+    return int((np.diff(entered) != 0).sum())
+
+
+def compare(outs: list[str]) -> None:
+    """Print crossings per ns and populations of each run."""
+    results = {}
+    for out in outs:
+        table = np.loadtxt(f"{out}.csv", delimiter=",")
+        ns = table[-1, 0] / 1000
+        right = (table[:, 1] > 0) & (table[:, 1] < np.deg2rad(150))
+        blocks = np.array([part.mean() for part in np.array_split(right, 20)])
+        results[out] = {
+            "ns of force calls": round(ns, 3),
+            "crossings of phi": crossings(table[:, 1]),
+            "crossings per ns": round(crossings(table[:, 1]) / ns, 2),
+            "population of phi > 0": round(float(right.mean()), 4),
+            "standard error": round(float(blocks.std(ddof=1) / np.sqrt(20)), 4),
+        }
+        if Path(f"{out}.jumps.csv").exists():
+            state = json.loads(Path(f"{out}.json").read_text())
+            tried, accepted = (sum(state[name].values()) for name in ("tried", "accepted"))
+            results[out] |= {"jumps": tried, "accepted": accepted, "length, ps": state["length"]}
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=("plain", "jumps", "compare"))
+    parser.add_argument("runs", nargs="*", help="of compare: what was given as --out")
+    parser.add_argument("--out", default="run", help="stem of the files")
+    parser.add_argument("--time", default="1ns", help="of force calls, steering included")
+    parser.add_argument("--length", type=float, default=5.0, help="of steering, ps")
+    parser.add_argument("--every", type=int, default=250, help="steps of MD between jumps")
+    parser.add_argument("--tune", action="store_true", help="find the length first")
+    parser.add_argument("--table", help=".npy of sampled phi and psi, radians, (samples, 2): proposals")
+    parser.add_argument("--waters", type=int, default=500, help="0 for implicit solvent, OBC2")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    compare(given.runs) if given.kind == "compare" else run(given)

@@ -1,0 +1,339 @@
+"""Exact jumps of torsions in any OpenMM simulation, explicit water included: nonequilibrium candidate Monte Carlo.
+
+A structure with other torsions cannot be put into water: it would overlap with molecules that stood elsewhere. So a
+jump steers the torsions there while the water follows, and is accepted by the work that this took (Nilmeier et al.,
+PNAS 108, E1009, 2011). A centre s of restraints, which is no coordinate of the system, carries the proposal, so that no
+Jacobian appears: with restraints U_r(x, s) = -k sum_j cos(s_j - theta_j(x)) on torsions theta_j the extended target
+
+    pi(x, s) ~ exp(-beta (U(x) + U_r(x, s))) = pi(x) prod_j von Mises(s_j; theta_j(x), beta k) * constant
+
+has the marginal pi(x). One jump
+
+1. draws s from its von Mises density around the present torsions, and s' from a table q(s' | s);
+2. moves the centre from s to s' along the shorter arc in equal parts, P K P ... K P, of which P moves it and K is a run
+   of the integrator with the restraints on: a schedule that is the same when read backwards;
+3. sums the work W of all P, U_r at the new centre minus U_r at the old one;
+4. is accepted with probability min(1, exp(-beta W) q(s | s') / q(s' | s)); else the positions are put back and the
+   velocities turned round, as detailed balance asks where velocities are kept.
+
+K is taken to keep its distribution, as in plain MD: the error of the finite time step is not corrected. A barostat
+rests during a jump.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import openmm
+from openmm import unit
+
+from latentmd.arrays import Doubles
+from latentmd.integrators.openmm_integrator import as_integer, as_number
+from latentmd.integrators.torsion_blocks import Block
+from latentmd.integrators.torsion_report import Jump
+from latentmd.molecule.checks import torsions
+from latentmd.units import GAS_CONSTANT
+
+if TYPE_CHECKING:
+    from openmm import app
+
+#: Stiffness k of the restraints, kJ/mol/rad²: 5 degrees of spread at 300 K.
+STIFFNESS = 300.0
+#: Acceptance that `tune` looks for; jumps accepted per ps are most near 0.22 where work is Gaussian.
+ACCEPTANCE = (0.2, 0.4)
+_STRIDE = 10  # steps between moves of the centre
+_TRIES = 8  # lengths that `tune` looks at
+_STRENGTH, _PROGRESS = "latentmd_jump_stiffness", "latentmd_jump_progress"
+_STATE = ("number", "steps", "length", "tried", "accepted", "seed")
+_LEAPFROG = (openmm.LangevinMiddleIntegrator, openmm.LangevinIntegrator)
+
+
+class TorsionJumps:
+    """Exact jumps of torsions; call `jump`, or add it to `simulation.reporters` to jump every so many steps.
+
+    Make it before the Simulation: it adds one force to the System, which is zero outside a jump. Reporters that stand
+    before it report the frame before a jump, those after it the same frame: give it the last place.
+
+    Args:
+        system: any System.
+        blocks: torsions to jump, such as `backbone_blocks(topology)`; one is chosen at random each time.
+        length: of the steering, Quantity or ps; `tune` finds one.
+        stiffness: k of the restraints, kJ/mol/rad².
+        every: steps of MD between jumps where it is a reporter.
+        report: called with every jump, such as `JumpReport("jumps.csv")`.
+        seed: of the jumps; number n draws from (seed, n).
+
+    Attributes:
+        number: jumps tried so far.
+        accepted: jumps accepted so far, by block.
+        tried: jumps tried so far, by block.
+        steps: steps that steering has taken so far, of which the simulation's step count knows nothing.
+
+    Raises:
+        TypeError: an argument of another type.
+        ValueError: no blocks, two of one name, or numbers that are not positive.
+    """
+
+    def __init__(
+        self,
+        system: openmm.System,
+        blocks: Sequence[Block],
+        *,
+        length: unit.Quantity | float = 5.0,
+        stiffness: float = STIFFNESS,
+        every: int = 250,
+        report: Callable[[Jump], None] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.length = as_number(length, unit.picosecond, "length")
+        self.stiffness, self.every, self.seed = stiffness, as_integer(every, "every"), as_integer(seed, "seed")
+        if not (self.length > 0 and stiffness > 0 and self.every > 0):
+            raise ValueError(f"length {self.length:g} ps, stiffness {stiffness:g}, every {every}; expected positive")
+        self.blocks = list(blocks)
+        names = [block.name for block in self.blocks]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"the blocks are named {names}; expected one block at least, and no name twice")
+        self.report_jump = report
+        self.number = self.steps = 0
+        self.tried, self.accepted = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+        self._first: dict[str, int] = {}
+        self._force = self._add_force(system)
+
+    def _add_force(self, system: openmm.System) -> openmm.CustomTorsionForce:
+        force = openmm.CustomTorsionForce(f"-{_STRENGTH}*chosen*cos(theta - begin - {_PROGRESS}*turn)")
+        for name in (_STRENGTH, _PROGRESS):
+            force.addGlobalParameter(name, 0.0)
+        for name in ("chosen", "begin", "turn"):
+            force.addPerTorsionParameter(name)
+        for block in self.blocks:
+            self._first[block.name] = force.getNumTorsions()
+            for quad in block.quads.tolist():
+                force.addTorsion(*quad, [0.0, 0.0, 0.0])
+        force.setUsesPeriodicBoundaryConditions(system.usesPeriodicBoundaryConditions())
+        force.setName("LatentTorsionJumps")
+        system.addForce(force)
+        return force
+
+    def __repr__(self) -> str:
+        return (
+            f"TorsionJumps({len(self.blocks)} blocks, {self.length:g} ps, {sum(self.accepted.values())} of"
+            f" {self.number} accepted)"
+        )
+
+    def jump(self, simulation: app.Simulation) -> Jump:
+        """Try one jump; time and step count of the simulation stay.
+
+        Args:
+            simulation: made of the System, with a LangevinMiddleIntegrator or LangevinIntegrator.
+
+        Raises:
+            ValueError: another integrator.
+        """
+        context = simulation.context
+        beta = 1 / (GAS_CONSTANT * _temperature(context))
+        rng = np.random.default_rng((self.seed, self.number))
+        block = self.blocks[int(rng.integers(len(self.blocks)))]
+        before = context.getState(positions=True, velocities=True, forces=True)
+        start = _angles(before, block)
+        centre = start + rng.vonmises(0.0, beta * self.stiffness, len(start))
+        target = block.table.draw(centre, rng)
+        turn = _shortest(target - centre)
+        try:
+            with _resting(context):
+                work = self._steer(context, block, centre, turn)
+            after = context.getState(positions=True)
+            ratio = block.table.log_density(centre, target) - block.table.log_density(target, centre)
+            log_acceptance = min(0.0, ratio - beta * work)
+            accepted = bool(np.log(rng.random()) < log_acceptance)
+        except BaseException:  # such as Ctrl-C: nothing of an unfinished jump stays
+            _turn_round(context, before)
+            raise
+        if accepted:
+            context.setTime(before.getTime())
+            context.setStepCount(before.getStepCount())
+        else:
+            _turn_round(context, before)
+        self.tried[block.name] += 1
+        self.accepted[block.name] += accepted
+        made = Jump(
+            number=self.number,
+            time=before.getTime().value_in_unit(unit.picosecond),
+            block=block.name,
+            start=tuple(start.tolist()),
+            target=tuple(_shortest(target).tolist()),
+            end=tuple(_angles(after, block).tolist()),
+            length=self.length,
+            work=work,
+            log_ratio=ratio,
+            log_acceptance=log_acceptance,
+            accepted=accepted,
+        )
+        self.number += 1
+        if self.report_jump is not None:
+            self.report_jump(made)
+        return made
+
+    def _steer(self, context: openmm.Context, block: Block, centre: Doubles, turn: Doubles) -> float:
+        """Move the centre with the restraints on; the work in kJ/mol, infinite where the run fails."""
+        integrator = context.getIntegrator()
+        runs = max(1, round(self.length / integrator.getStepSize().value_in_unit(unit.picosecond) / _STRIDE))
+        shares = _shares(runs)
+        self._set(context, block, centre, turn)
+        work = 0.0
+        try:
+            for number, (old, new) in enumerate(pairwise(shares)):
+                angles = _angles(context.getState(positions=True), block) - centre
+                work += self.stiffness * float((np.cos(angles - old * turn) - np.cos(angles - new * turn)).sum())
+                context.setParameter(_PROGRESS, new)
+                if number < runs:
+                    integrator.step(_STRIDE)
+                    self.steps += _STRIDE
+        except openmm.OpenMMException as error:
+            if "NaN" not in str(error):
+                raise
+            return float("inf")
+        finally:
+            context.setParameter(_STRENGTH, 0.0)
+        return work if np.isfinite(work) else float("inf")
+
+    def _set(self, context: openmm.Context, block: Block, begin: Doubles, turn: Doubles) -> None:
+        for other in self.blocks:
+            for i, quad in enumerate(other.quads.tolist()):
+                own = [1.0, begin[i], turn[i]] if other is block else [0.0, 0.0, 0.0]
+                self._force.setTorsionParameters(self._first[other.name] + i, *quad, own)
+        self._force.updateParametersInContext(context)
+        context.setParameter(_PROGRESS, 0.0)
+        context.setParameter(_STRENGTH, self.stiffness)
+
+    def tune(
+        self, simulation: app.Simulation, trials: int = 20, longest: unit.Quantity | float = 40.0
+    ) -> tuple[float, float]:
+        """Find a length of steering whose acceptance is within `ACCEPTANCE`, and keep it.
+
+        The jumps made here are as exact as any, but the length depends on them: count what follows.
+
+        Args:
+            simulation: as of `jump`.
+            trials: jumps for each length that is tried.
+            longest: length to stop at, Quantity or ps.
+
+        Returns:
+            The length in ps, and the mean acceptance probability that was seen at it.
+        """
+        most, (low, high) = as_number(longest, unit.picosecond, "longest"), ACCEPTANCE
+        rate = self._rate(simulation, trials)
+        for _ in range(_TRIES):
+            if low <= rate <= high or (rate < low and self.length >= most):
+                break
+            self.length = min(most, self.length * (1.6 if rate < low else 0.6))
+            rate = self._rate(simulation, trials)
+        return self.length, rate
+
+    def _rate(self, simulation: app.Simulation, trials: int) -> float:
+        """Mean acceptance probability of some jumps, with MD between them."""
+        seen = []
+        for _ in range(trials):
+            seen.append(np.exp(self.jump(simulation).log_acceptance))
+            simulation.step(self.every)
+        return float(np.mean(seen))
+
+    def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
+        """Ask to be called after `every` steps of MD."""
+        return {"steps": self.every - simulation.currentStep % self.every, "periodic": None, "include": []}
+
+    def report(self, simulation: app.Simulation, state: openmm.State) -> None:
+        """Try a jump."""
+        self.jump(simulation)
+
+    def state(self) -> str:
+        """What a restart needs beside a checkpoint of the simulation, as JSON."""
+        return json.dumps({name: getattr(self, name) for name in _STATE})
+
+    def set_state(self, state: str) -> None:
+        """Go on after a restart.
+
+        Args:
+            state: of `state`, when the checkpoint was written.
+
+        Raises:
+            ValueError: it is no state, or of other blocks.
+        """
+        try:
+            kept = json.loads(state)
+            values = {name: kept[name] for name in _STATE}
+            blocks = sorted(kept["tried"])
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{state[:40]!r} is no state of torsion jumps, which `state()` gives") from None
+        if blocks != sorted(self.tried):
+            raise ValueError(f"the state is of the blocks {blocks}, here are {sorted(self.tried)}")
+        for name, value in values.items():
+            setattr(self, name, value)
+
+
+def _turn_round(context: openmm.Context, state: openmm.State) -> None:
+    """Positions, time and step count of a state, with its velocities turned round.
+
+    OpenMM's Langevin integrators keep velocities v of half a step ago; at the time of the positions they are
+    v + h a / 2. Turned round there, and taken half a step back again, they are -v - h a: what would run the steps
+    before backwards.
+
+    Args:
+        context: to set.
+        state: with positions, velocities and forces of the System outside a jump.
+    """
+    system = context.getSystem()
+    masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])[:, None]
+    step = context.getIntegrator().getStepSize().value_in_unit(unit.picosecond)
+    kick = step * state.getForces(asNumpy=True)._value / np.where(masses > 0, masses, np.inf)
+    context.setPositions(state.getPositions(asNumpy=True))
+    context.setVelocities(-state.getVelocities(asNumpy=True)._value - kick)
+    context.applyVelocityConstraints(context.getIntegrator().getConstraintTolerance())
+    context.setTime(state.getTime())
+    context.setStepCount(state.getStepCount())
+
+
+def _shares(runs: int) -> Doubles:
+    """Places of the centre between its ends before and after each of its moves, between which the runs are.
+
+    One move before the first run and one after the last, all alike, so that the schedule read backwards is the same.
+    """
+    return np.linspace(0.0, 1.0, runs + 2)
+
+
+def _temperature(context: openmm.Context) -> float:
+    integrator = context.getIntegrator()
+    if not isinstance(integrator, _LEAPFROG):
+        raise ValueError(
+            f"the simulation has a {type(integrator).__name__}; torsion jumps need a LangevinMiddleIntegrator, whose"
+            " distribution and temperature are known"
+        )
+    return float(integrator.getTemperature().value_in_unit(unit.kelvin))
+
+
+def _angles(state: openmm.State, block: Block) -> Doubles:
+    positions = np.asarray(state.getPositions(asNumpy=True)._value, dtype=np.float64)[None]
+    return np.asarray(torsions(positions, block.quads)[0], dtype=np.float64)
+
+
+@contextmanager
+def _resting(context: openmm.Context) -> Iterator[None]:
+    """Keep barostats from changing the box: OpenMM asks the force itself for its frequency at every step."""
+    barostats = [f for f in context.getSystem().getForces() if "Barostat" in type(f).__name__]
+    kept = [force.getFrequency() for force in barostats]
+    for force in barostats:
+        force.setFrequency(0)
+    try:
+        yield
+    finally:
+        for force, frequency in zip(barostats, kept, strict=True):
+            force.setFrequency(frequency)
+
+
+def _shortest(angles: Doubles) -> Doubles:
+    """Angles modulo a full turn, in [-pi, pi)."""
+    return np.asarray((angles + np.pi) % (2 * np.pi) - np.pi)

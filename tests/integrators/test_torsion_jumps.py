@@ -1,0 +1,250 @@
+"""Torsion jumps: right populations from wrong proposals, planted faults are seen, nothing else of a run is touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import openmm
+import pytest
+from openmm import app, unit
+
+from latentmd.integrators import torsion_jumps
+from latentmd.integrators.torsion_blocks import Block, backbone_blocks
+from latentmd.integrators.torsion_jumps import TorsionJumps
+from latentmd.integrators.torsion_table import TorsionTable
+from latentmd.molecule.checks import torsions
+from latentmd.systems.bundled import bundled
+from latentmd.units import GAS_CONSTANT
+
+TEMPERATURE = 300.0
+QUAD = np.array([[0, 1, 2, 3]])
+# Two wells: a narrow one at 0 and a broad one at a half-turn, kJ/mol; unlike, so that ways to and fro are unlike.
+ENERGY = "-14*exp(16*(cos(theta)-1)) - 10*exp(2*(cos(theta-3.141592653589793)-1))"
+
+
+def _toy() -> tuple[openmm.System, app.Topology, np.ndarray]:
+    """Four particles in a chain; bonds and angles are harmonic, so that the torsion's density is exp(-V/kT) alone."""
+    system, topology = openmm.System(), app.Topology()
+    residue = topology.addResidue("TOY", topology.addChain())
+    for i in range(4):
+        system.addParticle(12.0)
+        topology.addAtom(f"C{i}", app.element.carbon, residue)
+    bond, angle = openmm.HarmonicBondForce(), openmm.HarmonicAngleForce()
+    for i in range(3):
+        bond.addBond(i, i + 1, 0.15, 1e4)
+    for i in range(2):
+        angle.addAngle(i, i + 1, i + 2, 1.9, 200.0)
+    twist = openmm.CustomTorsionForce(ENERGY)
+    twist.addTorsion(0, 1, 2, 3)
+    for force in (bond, angle, twist):
+        system.addForce(force)
+    positions = np.array([[0, 0.14, 0], [0, 0, 0], [0.15, 0, 0], [0.2, 0.14, 0.01]])
+    return system, topology, positions
+
+
+def _share() -> float:
+    """Exact probability of |torsion| < pi/2."""
+    angle = np.linspace(-np.pi, np.pi, 20001)
+    energy = -14 * np.exp(16 * (np.cos(angle) - 1)) - 10 * np.exp(2 * (np.cos(angle - np.pi) - 1))
+    weight = np.exp(-energy / (GAS_CONSTANT * TEMPERATURE))
+    return float(weight[np.abs(angle) < np.pi / 2].sum() / weight.sum())
+
+
+def _simulation(
+    system: openmm.System, topology: app.Topology, positions: Any, step: float = 0.004, platform: str = "Reference"
+) -> app.Simulation:
+    integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE, 5, step)
+    integrator.setRandomNumberSeed(3)
+    simulation = app.Simulation(topology, system, integrator, openmm.Platform.getPlatformByName(platform))
+    simulation.context.setPositions(positions)
+    simulation.context.setVelocitiesToTemperature(TEMPERATURE, 4)
+    return simulation
+
+
+def _run(jumps: int, seed: int = 1, length: float = 1.0) -> tuple[float, float, TorsionJumps]:
+    """Share of |torsion| < pi/2 after jumps with proposals that favour the wrong well, its standard error, the move."""
+    system, topology, positions = _toy()
+    middle = -np.pi + 2 * np.pi * (np.arange(24) + 0.5) / 24
+    table = TorsionTable(np.where(np.abs(middle) < np.pi / 2, 4.0, 1.0), least=2)
+    move = TorsionJumps(system, [Block("toy", QUAD, table)], length=length, seed=seed)
+    simulation = _simulation(system, topology, positions)
+    inside = []
+    for _ in range(jumps):
+        move.jump(simulation)
+        simulation.step(20)
+        state = simulation.context.getState(positions=True)
+        inside.append(abs(torsions(state.getPositions(asNumpy=True)._value[None], QUAD)[0, 0]) < np.pi / 2)
+    blocks = np.array(inside[: jumps // 20 * 20]).reshape(20, -1).mean(axis=1)
+    return float(np.mean(inside)), float(blocks.std(ddof=1) / np.sqrt(20)), move
+
+
+@pytest.fixture(scope="module")
+def toy_run() -> tuple[float, float, TorsionJumps]:
+    return _run(2000)
+
+
+def test_wrong_proposals_give_the_right_populations(toy_run: tuple[float, float, TorsionJumps]) -> None:
+    share, error, move = toy_run
+    assert move.accepted["toy"] > 100
+    assert abs(share - _share()) < 3 * error, (share, error, _share())
+
+
+def test_proposals_without_their_ratio_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TorsionTable, "log_density", lambda *_: 0.0)
+    share, error, _ = _run(2000)
+    assert abs(share - _share()) > 4 * error, (share, error, _share())
+
+
+@pytest.mark.parametrize("runs", [1, 2, 125])
+def test_the_schedule_reads_the_same_backwards(runs: int) -> None:
+    shares = torsion_jumps._shares(runs)
+    assert len(shares) == runs + 2 and (shares[0], shares[-1]) == (0.0, 1.0)
+    np.testing.assert_allclose(shares + shares[::-1], 1.0)
+
+
+def test_a_jump_costs_no_time_and_leaves_no_force() -> None:
+    system, topology, positions = _toy()
+    move = TorsionJumps(system, [Block("toy", QUAD, TorsionTable.uniform(1))], length=1.0)
+    simulation = _simulation(system, topology, positions)
+    simulation.step(5)
+    made = [move.jump(simulation) for _ in range(5)]
+    assert simulation.currentStep == 5
+    assert simulation.context.getTime().value_in_unit(unit.picosecond) == pytest.approx(0.02)
+    assert move.steps == 5 * 250
+    assert simulation.context.getParameter("latentmd_jump_stiffness") == 0
+    for jump in made:  # the restraints of 5 degrees bring the torsion where the centre is sent
+        assert abs(np.angle(np.exp(1j * (jump.end[0] - jump.target[0])))) < np.deg2rad(25)
+
+
+def test_a_restart_repeats_the_jumps() -> None:
+    kept = []
+    for _ in range(2):
+        system, topology, positions = _toy()
+        move = TorsionJumps(system, [Block("toy", QUAD, TorsionTable.uniform(1))], length=0.4, every=50, seed=7)
+        simulation = _simulation(system, topology, positions)
+        simulation.reporters.append(move)
+        if not kept:
+            simulation.step(120)
+            checkpoint, state = simulation.context.createCheckpoint(), move.state()
+        else:
+            simulation.context.loadCheckpoint(checkpoint)
+            move.set_state(state)
+        simulation.step(200)
+        assert (move.number, move.tried) == (6, {"toy": 6})
+        kept.append(simulation.context.getState(positions=True).getPositions(asNumpy=True)._value)
+    np.testing.assert_array_equal(*kept)
+
+
+@pytest.mark.parametrize("error", [openmm.OpenMMException("Particle coordinate is NaN"), KeyboardInterrupt()])
+def test_what_goes_wrong_on_the_way_leaves_the_start(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    system, topology, positions = _toy()
+    move = TorsionJumps(system, [Block("toy", QUAD, TorsionTable.uniform(1))])
+    simulation = _simulation(system, topology, positions)
+    simulation.step(3)
+    before = simulation.context.getState(positions=True)
+    step, done = openmm.LangevinMiddleIntegrator.step, []
+
+    def failing(self: openmm.LangevinMiddleIntegrator, steps: int) -> None:
+        done.append(steps)
+        if len(done) == 4:
+            raise error
+        step(self, steps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(openmm.LangevinMiddleIntegrator, "step", failing)
+        if isinstance(error, KeyboardInterrupt):
+            with pytest.raises(KeyboardInterrupt):
+                move.jump(simulation)
+        else:
+            jump = move.jump(simulation)
+            assert not jump.accepted and jump.work == np.inf
+    after = simulation.context.getState(positions=True)
+    np.testing.assert_array_equal(before.getPositions(asNumpy=True)._value, after.getPositions(asNumpy=True)._value)
+    assert simulation.currentStep == 3 and simulation.context.getParameter("latentmd_jump_stiffness") == 0
+    simulation.step(50)
+
+
+def test_velocities_turned_round_run_the_steps_before_backwards(explicit_water: app.Simulation) -> None:
+    """Rigid water and constrained bonds too; drawing velocities anew would heat leapfrog's librations instead."""
+    simulation, integrator = explicit_water, explicit_water.integrator
+    friction, positions = integrator.getFriction(), []
+    barostat = next(f for f in simulation.system.getForces() if isinstance(f, openmm.MonteCarloBarostat))
+    integrator.setFriction(0.0)  # no noise: plain leapfrog
+    barostat.setFrequency(0)
+    for _ in range(2):
+        for _ in range(2):
+            positions.append(simulation.context.getState(positions=True).getPositions(asNumpy=True)._value)
+            simulation.step(10)
+        state = simulation.context.getState(positions=True, velocities=True, forces=True)
+        torsion_jumps._turn_round(simulation.context, state)
+    barostat.setFrequency(5)
+    integrator.setFriction(friction)
+    there, back = positions[:2], positions[3:1:-1]
+    moved = np.abs(there[1] - there[0]).max()
+    assert moved > 0.02
+    assert np.abs(there[1] - back[0]).max() < 0.01 * moved
+
+
+def test_a_box_of_water_keeps_its_size_in_a_jump(explicit_water: app.Simulation) -> None:
+    simulation, move = explicit_water, explicit_water.move  # type: ignore[attr-defined]
+    before = simulation.context.getState().getPeriodicBoxVolume()
+    jumps = [move.jump(simulation) for _ in range(2)]
+    assert simulation.context.getState().getPeriodicBoxVolume() == before
+    assert all(np.isfinite(jump.work) for jump in jumps)
+    barostat = next(f for f in simulation.system.getForces() if isinstance(f, openmm.MonteCarloBarostat))
+    assert barostat.getFrequency() == 5
+    simulation.step(50)
+    assert simulation.context.getState().getPeriodicBoxVolume() != before
+
+
+@pytest.fixture(scope="module")
+def explicit_water() -> app.Simulation:
+    pdb, field = app.PDBFile(str(bundled("alanine_dipeptide"))), app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
+    modeller = app.Modeller(pdb.topology, pdb.positions)
+    modeller.addSolvent(field, model="tip3p", numAdded=220)
+    system = field.createSystem(
+        modeller.topology,
+        nonbondedMethod=app.PME,
+        nonbondedCutoff=0.8 * unit.nanometer,
+        constraints=app.HBonds,
+        hydrogenMass=3 * unit.amu,
+    )
+    system.addForce(openmm.MonteCarloBarostat(1 * unit.bar, TEMPERATURE * unit.kelvin, 5))
+    move = TorsionJumps(system, backbone_blocks(modeller.topology), length=0.2)
+    simulation = _simulation(system, modeller.topology, modeller.positions, platform="CPU")
+    simulation.minimizeEnergy(maxIterations=100)
+    simulation.context.setVelocitiesToTemperature(TEMPERATURE * unit.kelvin, 5)
+    simulation.step(500)
+    simulation.move = move
+    return simulation
+
+
+def test_wrong_inputs_are_named() -> None:
+    system, topology, positions = _toy()
+    block = Block("toy", QUAD, TorsionTable.uniform(1))
+    with pytest.raises(ValueError, match="no name twice"):
+        TorsionJumps(system, [block, block])
+    with pytest.raises(ValueError, match="one block at least"):
+        TorsionJumps(system, [])
+    with pytest.raises(ValueError, match="expected positive"):
+        TorsionJumps(system, [block], length=0.0)
+    with pytest.raises(TypeError, match="length is 'long'"):
+        TorsionJumps(system, [block], length="long")  # type: ignore[arg-type]
+    move = TorsionJumps(system, [block])
+    with pytest.raises(ValueError, match="no state of torsion jumps"):
+        move.set_state('{"number": 1}')
+    with pytest.raises(ValueError, match="of the blocks"):
+        move.set_state(move.state().replace("toy", "ALA2"))
+    simulation = app.Simulation(topology, system, openmm.VerletIntegrator(0.002))
+    simulation.context.setPositions(positions)
+    with pytest.raises(ValueError, match="has a VerletIntegrator"):
+        move.jump(simulation)
+
+
+def test_tuning_finds_an_acceptance() -> None:
+    system, topology, positions = _toy()
+    move = TorsionJumps(system, [Block("toy", QUAD, TorsionTable.uniform(1))], length=1.0, every=10)
+    length, rate = move.tune(_simulation(system, topology, positions), trials=40, longest=4.0)
+    assert length == move.length > 1.0
+    assert rate >= 0.2 or length == 4.0
