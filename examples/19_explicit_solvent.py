@@ -9,7 +9,7 @@ from openmm import app, unit
 
 from latentmd import simulate
 from latentmd.integrators import JumpReport, TorsionJumps
-from latentmd.integrators.torsion_blocks import Block, backbone_blocks
+from latentmd.integrators.torsion_blocks import TorsionBlock, backbone_blocks
 from latentmd.integrators.torsion_table import TorsionTable
 
 # 1. An ordinary solvated System: ff14SB, TIP3P, 4 fs with heavy hydrogens, constant pressure.
@@ -36,7 +36,12 @@ table = TorsionTable.from_samples(angles, least=(10, 18))  # jumps that turn phi
 
 # 3. One more reporter. Lengths are short here, so that the example ends in a minute; docs/howto/explicit-solvent.md.
 jumps = TorsionJumps(
-    system, [Block(residue.name, residue.quads, table)], length=1.0, every=125, report=JumpReport("jumps.csv"), seed=1
+    system,
+    [TorsionBlock(residue.name, residue.quads, table)],
+    length=1.0,
+    every=125,
+    report=JumpReport("jumps.csv"),
+    seed=1,
 )
 integrator = openmm.LangevinMiddleIntegrator(350 * unit.kelvin, 1 / unit.picosecond, 4 * unit.femtosecond)
 simulation = app.Simulation(modeller.topology, system, integrator, openmm.Platform.getPlatformByName("CPU"))

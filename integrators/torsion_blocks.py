@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Block:
+class TorsionBlock:
     """Torsions that one jump moves together.
 
     Attributes:
@@ -40,7 +40,7 @@ class Block:
             )
 
 
-def backbone_blocks(topology: app.Topology, atoms: Sequence[int] | None = None) -> list[Block]:
+def backbone_blocks(topology: app.Topology, atoms: Sequence[int] | None = None) -> list[TorsionBlock]:
     """Blocks (phi, psi) of every residue that has both, psi alone of proline, with uniform proposals.
 
     Blocks are named by residue and number, such as ALA2, with the chain before them where there are several.
@@ -66,12 +66,12 @@ def backbone_blocks(topology: app.Topology, atoms: Sequence[int] | None = None) 
                 found.append((chain.id, f"{residue.name}{residue.id}", quads))
     several = len({chain for chain, _, _ in found}) > 1
     return [
-        Block(f"{chain}:{name}" if several else name, quads, TorsionTable.uniform(len(quads)))
+        TorsionBlock(f"{chain}:{name}" if several else name, quads, TorsionTable.uniform(len(quads)))
         for chain, name, quads in found
     ]
 
 
-def bond_blocks(topology: app.Topology, atoms: Sequence[int]) -> list[Block]:
+def bond_blocks(topology: app.Topology, atoms: Sequence[int]) -> list[TorsionBlock]:
     """A block for each bond of a solute that turns and is in no ring, amides apart, with uniform proposals.
 
     Args:
@@ -83,4 +83,7 @@ def bond_blocks(topology: app.Topology, atoms: Sequence[int]) -> list[Block]:
     fixed = {tuple(quad[1:3]) for quad in amide_torsions(symbols, bonds).tolist()}
     quads, _ = acyclic_torsions(rotatable_torsions(symbols, bonds), bonds, len(rows))
     free = [rows[quad] for quad in quads if tuple(quad[1:3].tolist()) not in fixed]
-    return [Block("-".join(every[i].name for i in quad), quad[None], TorsionTable.uniform(1, least=4)) for quad in free]
+    return [
+        TorsionBlock("-".join(every[i].name for i in quad), quad[None], TorsionTable.uniform(1, least=4))
+        for quad in free
+    ]

@@ -34,7 +34,7 @@ from openmm import unit
 
 from latentmd.arrays import Doubles
 from latentmd.integrators.openmm_integrator import as_integer, as_number
-from latentmd.integrators.torsion_blocks import Block
+from latentmd.integrators.torsion_blocks import TorsionBlock
 from latentmd.integrators.torsion_report import Jump
 from latentmd.molecule.checks import torsions
 from latentmd.units import GAS_CONSTANT
@@ -82,7 +82,7 @@ class TorsionJumps:
     def __init__(
         self,
         system: openmm.System,
-        blocks: Sequence[Block],
+        blocks: Sequence[TorsionBlock],
         *,
         length: unit.Quantity | float = 5.0,
         stiffness: float = STIFFNESS,
@@ -178,7 +178,7 @@ class TorsionJumps:
             self.report_jump(made)
         return made
 
-    def _steer(self, context: openmm.Context, block: Block, centre: Doubles, turn: Doubles) -> float:
+    def _steer(self, context: openmm.Context, block: TorsionBlock, centre: Doubles, turn: Doubles) -> float:
         """Move the centre with the restraints on; the work in kJ/mol, infinite where the run fails."""
         integrator = context.getIntegrator()
         runs = max(1, round(self.length / integrator.getStepSize().value_in_unit(unit.picosecond) / _STRIDE))
@@ -201,7 +201,7 @@ class TorsionJumps:
             context.setParameter(_STRENGTH, 0.0)
         return work if np.isfinite(work) else float("inf")
 
-    def _set(self, context: openmm.Context, block: Block, begin: Doubles, turn: Doubles) -> None:
+    def _set(self, context: openmm.Context, block: TorsionBlock, begin: Doubles, turn: Doubles) -> None:
         for other in self.blocks:
             for i, quad in enumerate(other.quads.tolist()):
                 own = [1.0, begin[i], turn[i]] if other is block else [0.0, 0.0, 0.0]
@@ -315,7 +315,7 @@ def _temperature(context: openmm.Context) -> float:
     return float(integrator.getTemperature().value_in_unit(unit.kelvin))
 
 
-def _angles(state: openmm.State, block: Block) -> Doubles:
+def _angles(state: openmm.State, block: TorsionBlock) -> Doubles:
     positions = np.asarray(state.getPositions(asNumpy=True)._value, dtype=np.float64)[None]
     return np.asarray(torsions(positions, block.quads)[0], dtype=np.float64)
 

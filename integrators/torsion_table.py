@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter
 
-from latentmd.arrays import Doubles
+from latentmd.arrays import Bools, Doubles
 
 _FLOOR = 0.002  # share of a uniform density, so that no place that the samples missed is cut off
 
@@ -132,7 +132,7 @@ class TorsionTable:
         share = (np.asarray(angles) + np.pi) / (2 * np.pi) % 1.0
         return tuple(int(i) for i in np.minimum((share * len(self.weights)).astype(int), len(self.weights) - 1))
 
-    def _near(self, cell: tuple[int, ...]) -> Doubles:
+    def _near(self, cell: tuple[int, ...]) -> Bools:
         """Whether each cell is in the neighbourhood of one, of the shape of the weights."""
         bins, least = len(self.weights), np.broadcast_to(self.least, self.torsions)
         away = [

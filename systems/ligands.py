@@ -132,7 +132,7 @@ def read_ligand(source: Path, inputs: InputOptions) -> tuple[Mol, list[str]]:
                 "has open ends or placeholders (R groups, *, a polymer's unit); write the whole molecule"
             )
         _sanitise(mol)
-        notes = []
+        notes: list[str] = []
         parts = Chem.GetMolFrags(mol, asMols=True, sanitizeFrags=False)
         if len(parts) > 1:
             names = ", ".join(Chem.MolToSmiles(Chem.RemoveHs(part, sanitize=False)) for part in parts)
@@ -192,7 +192,7 @@ def _complete(mol: Mol) -> tuple[Mol, list[str]]:
     from rdkit import Chem
     from rdkit.Chem import AllChem
 
-    notes = []
+    notes: list[str] = []
     places = mol.GetConformer().GetPositions() if mol.GetNumConformers() else np.zeros((mol.GetNumAtoms(), 3))
     solid = mol.GetNumAtoms() == 1 or np.ptp(places, axis=0).min() > _FLAT
     if solid:
@@ -209,9 +209,10 @@ def _complete(mol: Mol) -> tuple[Mol, list[str]]:
     if mol.GetNumAtoms() > _MOST:
         raise MoleculeError(f"{mol.GetNumAtoms()} atoms; expected a small molecule of at most {_MOST}")
     if not solid:
-        settings = AllChem.ETKDGv3()
+        settings = AllChem.ETKDGv3()  # type: ignore[attr-defined]
         settings.randomSeed = _SEED
-        if AllChem.EmbedMolecule(mol, settings) and AllChem.EmbedMolecule(mol, useRandomCoords=True, randomSeed=_SEED):
+        embed = AllChem.EmbedMolecule  # type: ignore[attr-defined]
+        if embed(mol, settings) and embed(mol, useRandomCoords=True, randomSeed=_SEED):
             raise MoleculeError("RDKit finds no structure for it: its stereochemistry or rings do not close")
         notes.append("has no 3-D structure: the start is one of RDKit's (ETKDGv3)")
     return mol, notes
@@ -221,7 +222,8 @@ def _refuse_undefined(mol: Mol, notes: list[str]) -> None:
     """Refuse undefined stereocentres and double bonds; C=N–H, whose hydrogen turns over, is only noted."""
     from rdkit import Chem
 
-    undefined, free = [], []
+    undefined: list[str] = []
+    free: list[str] = []
     for found in Chem.FindPotentialStereo(mol):
         if found.specified != Chem.StereoSpecified.Unspecified:
             continue

@@ -21,7 +21,7 @@ import openmm
 from openmm import app, unit
 
 from latentmd.integrators import JumpReport, TorsionJumps
-from latentmd.integrators.torsion_blocks import Block, backbone_blocks
+from latentmd.integrators.torsion_blocks import TorsionBlock, backbone_blocks
 from latentmd.integrators.torsion_table import TorsionTable
 from latentmd.molecule.checks import torsions
 from latentmd.systems.builder import Protocol, build
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.table:
         samples = np.load(arguments.table)
         # jumps that turn phi by 100 degrees or more, whatever psi does: MD turns psi by itself
-        block = Block(block.name, block.quads, TorsionTable.from_samples(samples, least=(10, 18)))
+        block = TorsionBlock(block.name, block.quads, TorsionTable.from_samples(samples, least=(10, 18)))
     out = arguments.out
     kept = Path(f"{out}.json")
     move = TorsionJumps(system, [block], length=arguments.length, every=arguments.every, seed=arguments.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,13 +74,20 @@ def shown_atoms(topology: Any, symbols: Sequence[str]) -> tuple[list[int], str]:
 
 def _frames(name: str, frames: Floats, times: Floats) -> Document:
     """Up to 150 frames, superposed on the first, in angstrom to two places."""
-    from latentmd.molecule.geometry import superposed
-
     pick = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), VIEW_FRAMES)).astype(int))
-    centred = frames[pick] - frames[pick].mean(axis=1, keepdims=True)
-    aligned = 10 * superposed(centred, centred[:1]).reshape(len(pick), -1)
+    aligned = 10 * _superposed(np.asarray(frames[pick], dtype=np.float64)).reshape(len(pick), -1)
     return {
         "name": name,
         "times": [round(float(t), 3) for t in np.asarray(times)[pick]],
         "frames": [[round(float(x), 2) for x in row] for row in aligned],
     }
+
+
+def _superposed(frames: Floats) -> Floats:
+    """Frames (frames, atoms, 3) on the first (Kabsch 1976), by SciPy, since a page is written without torch."""
+    from scipy.spatial.transform import Rotation
+
+    centred = frames - frames.mean(axis=1, keepdims=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Optimal rotation is not uniquely")  # atoms on a line: any of them will do
+        return np.stack([Rotation.align_vectors(centred[0], frame)[0].apply(frame) for frame in centred])

@@ -54,7 +54,7 @@ class Latent:
 
 
 @dataclass(frozen=True)
-class Window:
+class LatentWindow:
     """A batch of training data.
 
     Attributes:
@@ -81,7 +81,7 @@ class Predictor:
     """
 
     build: Callable[[Latent, Settings], nn.Module]
-    loss: Callable[[Any, Window, Settings], dict[str, Tensor]]
+    loss: Callable[[Any, LatentWindow, Settings], dict[str, Tensor]]
     pairs: bool = False
     of_molecules: bool = False
     start: Callable[[Any, Tensor, float, Tensor], None] | None = None
@@ -116,7 +116,7 @@ class Encoder:
     of_molecules: bool = False
 
 
-def likelihood(predictor: Any, window: Window, settings: Settings) -> dict[str, Tensor]:
+def likelihood(predictor: Any, window: LatentWindow, settings: Settings) -> dict[str, Tensor]:
     """Negative log-likelihood of the second frame given the first, by `log_likelihood(z, lag, future)`.
 
     Args:
@@ -127,7 +127,7 @@ def likelihood(predictor: Any, window: Window, settings: Settings) -> dict[str, 
     return {"loss": -predictor.log_likelihood(window.frames[0], window.lag, window.frames[1]).mean()}
 
 
-def flow_matching(predictor: steps.FlowPredictor, window: Window, settings: Settings) -> dict[str, Tensor]:
+def flow_matching(predictor: steps.FlowPredictor, window: LatentWindow, settings: Settings) -> dict[str, Tensor]:
     """Cross-entropy of the cell, and flow matching within it.
 
     Args:
@@ -142,7 +142,7 @@ def flow_matching(predictor: steps.FlowPredictor, window: Window, settings: Sett
     return {"loss": mean + scale + flow + entropy, "mean": mean, "scale": scale, "flow": flow, "entropy": entropy}
 
 
-def unrolled(predictor: Any, window: Window, settings: Settings) -> dict[str, Tensor]:
+def unrolled(predictor: Any, window: LatentWindow, settings: Settings) -> dict[str, Tensor]:
     """Squared error of a deterministic predictor that is fed its own predictions.
 
     Args:
@@ -153,13 +153,13 @@ def unrolled(predictor: Any, window: Window, settings: Settings) -> dict[str, Te
     return {"loss": _rollout_error(predictor, window)[0]}
 
 
-def _conserving(predictor: Any, window: Window, settings: Settings) -> dict[str, Tensor]:
+def _conserving(predictor: Any, window: LatentWindow, settings: Settings) -> dict[str, Tensor]:
     loss, path = _rollout_error(predictor, window)
     drift = conservation_loss([predictor.energy(z) for z in path])
     return {"loss": loss + settings.energy_term * drift, "prediction": loss, "conservation": drift}
 
 
-def _rollout_error(predictor: Any, window: Window) -> tuple[Tensor, list[Tensor]]:
+def _rollout_error(predictor: Any, window: LatentWindow) -> tuple[Tensor, list[Tensor]]:
     path, errors, nothing = [window.frames[0]], [], window.frames[0].new_zeros(len(window.lag), 0)
     for target in window.frames[1:]:
         path.append(predictor.step(path[-1], window.lag, nothing))
@@ -173,11 +173,11 @@ def _flow(z: Latent, s: Settings) -> nn.Module:
     frames = frames[:: max(1, len(frames) // _KMEANS_FRAMES)].astype(np.float64)
     centres = k_means(frames, s.cells, z.seed, sweeps=500).cluster_centers
     found = torch.from_numpy(np.asarray(centres, dtype=np.float32))
-    return steps.FlowPredictor(z.dim, z.lag, s.width, s.depth, z.tokens, s.solver_steps, found)
+    return steps.FlowPredictor(z.dim, z.lag, s.width, s.depth, z.tokens, solver_steps=s.solver_steps, centres=found)
 
 
 def _mixture(z: Latent, s: Settings) -> nn.Module:
-    return steps.MixturePredictor(z.dim, z.lag, s.components, s.width, s.depth, z.tokens)
+    return steps.MixturePredictor(z.dim, z.lag, s.components, s.width, s.depth, tokens=z.tokens)
 
 
 def _hamiltonian(z: Latent, s: Settings) -> nn.Module:

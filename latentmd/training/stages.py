@@ -16,7 +16,7 @@ from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.training.config import TrainingConfig
 from latentmd.training.embedding import build_objective, device_of, embedding_stage
 from latentmd.training.loop import Stage
-from latentmd.training.parts import Latent, Window, predictor_of
+from latentmd.training.parts import Latent, LatentWindow, predictor_of
 from latentmd.training.windows import LaggedWindows
 
 #: Losses of stage 1 that are logged beside the total.
@@ -135,7 +135,7 @@ def predictor_stage(predictor: nn.Module, slow: list[NDArray[np.float32]], confi
             now, future = now + swap * (future - now), future + swap * (now - future)
         there = device_of(predictor)
         pair = [x.unsqueeze(1).to(there) for x in (now, future)]
-        return kind.loss(predictor, Window(pair, (lag * config.stride).to(there), generator), c)
+        return kind.loss(predictor, LatentWindow(pair, (lag * config.stride).to(there), generator), c)
 
     return Stage(
         "predictor", predictor, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed,

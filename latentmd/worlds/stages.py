@@ -17,7 +17,7 @@ from latentmd.core.objectives import PerToken
 from latentmd.decoders.state import PictureDecoder, StateDecoder, TokenDecoder
 from latentmd.training.embedding import build_objective, collapse_diagnostics, embedding_stage, encode_all
 from latentmd.training.loop import Stage, append_rows
-from latentmd.training.parts import Latent, Observed, Window, encoder_of, predictor_of
+from latentmd.training.parts import Latent, LatentWindow, Observed, encoder_of, predictor_of
 from latentmd.training.run import TrainingRun
 from latentmd.training.windows import LaggedWindows
 from latentmd.worlds import evaluation
@@ -265,7 +265,7 @@ def world_predictor_stage(
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
         frames, lag = windows.sample(c.batch, generator)
-        return part.loss(predictor, Window(frames, lag, generator), c)
+        return part.loss(predictor, LatentWindow(frames, lag, generator), c)
 
     if part.start is not None:
         (first, second), lag = windows.sample(4096, torch.Generator().manual_seed(config.seed))

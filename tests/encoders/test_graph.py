@@ -25,7 +25,7 @@ def network() -> EGNNEncoder:
 
 def tokens(encoder: GraphEncoder, batch: Any) -> Tensor:
     with torch.no_grad():
-        out: Tensor = encoder(batch.pos, batch.batch, batch.x, batch.edge_index, batch.edge_attr, batch.token)
+        out: Tensor = encoder(batch.pos, batch.batch, batch.x, batch.edge_index, batch.edge_attr, token=batch.token)
     return out
 
 
@@ -109,7 +109,9 @@ def test_memory_is_linear_in_the_atoms() -> None:
         batch = Batch.from_data_list([chain(atoms)])
         weights = sum(p.numel() for p in encoder.parameters())
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-            encoder(batch.pos, batch.batch, batch.x, batch.edge_index, batch.edge_attr, batch.token).sum().backward()
+            encoder(
+                batch.pos, batch.batch, batch.x, batch.edge_index, batch.edge_attr, token=batch.token
+            ).sum().backward()
         kept.append(count - weights)
     assert 3.5 < kept[1] / kept[0] < 4.3
 

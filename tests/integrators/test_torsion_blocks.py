@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from openmm import app
 
-from latentmd.integrators.torsion_blocks import Block, backbone_blocks, bond_blocks
+from latentmd.integrators.torsion_blocks import TorsionBlock, backbone_blocks, bond_blocks
 from latentmd.integrators.torsion_table import TorsionTable
 from latentmd.molecule.checks import torsions
 
@@ -43,4 +43,4 @@ def test_bonds_that_turn(alanine: Any) -> None:
 
 def test_a_table_of_other_torsions_is_refused() -> None:
     with pytest.raises(ValueError, match="expected \\(2, 4\\)"):
-        Block("x", np.array([[0, 1, 2, 3]]), TorsionTable.uniform(2))
+        TorsionBlock("x", np.array([[0, 1, 2, 3]]), TorsionTable.uniform(2))

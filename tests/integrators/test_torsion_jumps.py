@@ -10,7 +10,7 @@ import pytest
 from openmm import app, unit
 
 from latentmd.integrators import torsion_jumps
-from latentmd.integrators.torsion_blocks import Block, backbone_blocks
+from latentmd.integrators.torsion_blocks import TorsionBlock, backbone_blocks
 from latentmd.integrators.torsion_jumps import TorsionJumps
 from latentmd.integrators.torsion_table import TorsionTable
 from latentmd.molecule.checks import torsions
@@ -67,7 +67,7 @@ def _run(jumps: int, seed: int = 1, length: float = 1.0) -> tuple[float, float, 
     system, topology, positions = _toy()
     middle = -np.pi + 2 * np.pi * (np.arange(24) + 0.5) / 24
     table = TorsionTable(np.where(np.abs(middle) < np.pi / 2, 4.0, 1.0), least=2)
-    move = TorsionJumps(system, [Block("toy", QUAD, table)], length=length, seed=seed)
+    move = TorsionJumps(system, [TorsionBlock("toy", QUAD, table)], length=length, seed=seed)
     simulation = _simulation(system, topology, positions)
     inside = []
     for _ in range(jumps):
@@ -105,7 +105,7 @@ def test_the_schedule_reads_the_same_backwards(runs: int) -> None:
 
 def test_a_jump_costs_no_time_and_leaves_no_force() -> None:
     system, topology, positions = _toy()
-    move = TorsionJumps(system, [Block("toy", QUAD, TorsionTable.uniform(1))], length=1.0)
+    move = TorsionJumps(system, [TorsionBlock("toy", QUAD, TorsionTable.uniform(1))], length=1.0)
     simulation = _simulation(system, topology, positions)
     simulation.step(5)
     made = [move.jump(simulation) for _ in range(5)]
@@ -121,7 +121,7 @@ def test_a_restart_repeats_the_jumps() -> None:
     kept = []
     for _ in range(2):
         system, topology, positions = _toy()
-        move = TorsionJumps(system, [Block("toy", QUAD, TorsionTable.uniform(1))], length=0.4, every=50, seed=7)
+        move = TorsionJumps(system, [TorsionBlock("toy", QUAD, TorsionTable.uniform(1))], length=0.4, every=50, seed=7)
         simulation = _simulation(system, topology, positions)
         simulation.reporters.append(move)
         if not kept:
@@ -139,7 +139,7 @@ def test_a_restart_repeats_the_jumps() -> None:
 @pytest.mark.parametrize("error", [openmm.OpenMMException("Particle coordinate is NaN"), KeyboardInterrupt()])
 def test_what_goes_wrong_on_the_way_leaves_the_start(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     system, topology, positions = _toy()
-    move = TorsionJumps(system, [Block("toy", QUAD, TorsionTable.uniform(1))])
+    move = TorsionJumps(system, [TorsionBlock("toy", QUAD, TorsionTable.uniform(1))])
     simulation = _simulation(system, topology, positions)
     simulation.step(3)
     before = simulation.context.getState(positions=True)
@@ -222,7 +222,7 @@ def explicit_water() -> app.Simulation:
 
 def test_wrong_inputs_are_named() -> None:
     system, topology, positions = _toy()
-    block = Block("toy", QUAD, TorsionTable.uniform(1))
+    block = TorsionBlock("toy", QUAD, TorsionTable.uniform(1))
     with pytest.raises(ValueError, match="no name twice"):
         TorsionJumps(system, [block, block])
     with pytest.raises(ValueError, match="one block at least"):
@@ -244,7 +244,7 @@ def test_wrong_inputs_are_named() -> None:
 
 def test_tuning_finds_an_acceptance() -> None:
     system, topology, positions = _toy()
-    move = TorsionJumps(system, [Block("toy", QUAD, TorsionTable.uniform(1))], length=1.0, every=10)
+    move = TorsionJumps(system, [TorsionBlock("toy", QUAD, TorsionTable.uniform(1))], length=1.0, every=10)
     length, rate = move.tune(_simulation(system, topology, positions), trials=40, longest=4.0)
     assert length == move.length > 1.0
     assert rate >= 0.2 or length == 4.0

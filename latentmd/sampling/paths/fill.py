@@ -109,7 +109,7 @@ class Filled:
 
 
 @dataclass(frozen=True)
-class RunResult:
+class DrawnResult:
     """A finished run of any of the commands.
 
     Attributes:
@@ -142,7 +142,7 @@ class RunResult:
 
 
 @dataclass(frozen=True)
-class FillResult(RunResult):
+class FillResult(DrawnResult):
     """A filled trajectory."""
 
     @property

@@ -20,7 +20,7 @@ from latentmd.io.pdb import write_pdb
 from latentmd.io.progress import Progress, quiet
 from latentmd.io.provenance import write_provenance
 from latentmd.sampling.paths.batch import KINDS, PathBatch, draw_batch, path_file
-from latentmd.sampling.paths.fill import RunResult, draw, frame_counts, summary_head
+from latentmd.sampling.paths.fill import DrawnResult, draw, frame_counts, summary_head
 from latentmd.sampling.paths.page import write_page
 from latentmd.sampling.paths.passages import Channel, Drawn, Passage, channels, passage, read_batches
 from latentmd.sampling.paths.plan import PathPlan, make_plan
@@ -145,7 +145,7 @@ _BATCH = 125  # paths of one filter at most
 
 
 @dataclass(frozen=True)
-class PathsResult(RunResult):
+class PathsResult(DrawnResult):
     """Finished paths."""
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 
 from latentmd.arrays import Doubles, Ints
 from latentmd.sampling.run.clock import PhaseClock
-from latentmd.sampling.walkers.jobs import Block, Keep, WalkerJob
+from latentmd.sampling.walkers.jobs import Keep, MadeFrames, WalkerJob
 from latentmd.sampling.walkers.resume import Arrays
 from latentmd.units import format_time
 
@@ -175,7 +175,7 @@ class Alternation(WalkerJob):
         """Walkers at the minimised structure, or where an earlier session left them."""
         raise NotImplementedError
 
-    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[Block]:
+    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[MadeFrames]:
         """Frames cycle by cycle.
 
         Args:
@@ -198,7 +198,7 @@ class Alternation(WalkerJob):
                     self._settle(group, done, (x, potential), kinds)
             done += len(x)
             arrays = moved.keep(done, len(made), done == s.frames)
-            yield Block(x, potential, kinds, _states(group, arrays), moved.counts)
+            yield MadeFrames(x, potential, kinds, _states(group, arrays), moved.counts)
 
     def _settle(
         self, group: tuple[int, ...], done: int, frames: tuple[Doubles, Doubles], kinds: Sequence[list[str]]

@@ -41,7 +41,7 @@ _SPEED_SECONDS = 0.5  # wall time of the plain MD that speeds are compared with
 
 
 @dataclass(frozen=True)
-class Block:
+class MadeFrames:
     """Frames that a group of walkers made together.
 
     Attributes:
@@ -89,7 +89,7 @@ class WalkerJob:
         """Walkers that are moved together."""
         return self.batches or [(walker,) for walker in self.walkers]
 
-    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[Block]:
+    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[MadeFrames]:
         """Frames of a group from its state on.
 
         Args:
@@ -127,7 +127,7 @@ class WalkerJob:
                 return
         emit("phases", seconds=clock.seconds)
 
-    def _write(self, block: Block, writers: Mapping[int, FrameWriter], failed: Checker, emit: Emit) -> None:
+    def _write(self, block: MadeFrames, writers: Mapping[int, FrameWriter], failed: Checker, emit: Emit) -> None:
         for k, (walker, writer) in enumerate(writers.items()):
             count, positions, energies = len(block.positions), block.positions[:, k], block.energies[:, k]
             times = self.settings.interval * np.arange(writer.frames + 1, writer.frames + count + 1)
@@ -236,7 +236,7 @@ class MDJob(WalkerJob):
 
     chunk: int = 100
 
-    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[Block]:
+    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[MadeFrames]:
         """Frames of one walker.
 
         Args:
@@ -262,7 +262,7 @@ class MDJob(WalkerJob):
             if block is None:
                 return
             kinds, states = [["md"]] * len(block.times), _states(group, block.end)
-            yield Block(block.positions[:, None], block.energies[:, None], kinds, states)
+            yield MadeFrames(block.positions[:, None], block.energies[:, None], kinds, states)
 
 
 def _states(group: tuple[int, ...], end: Phase | None) -> Keep | None:

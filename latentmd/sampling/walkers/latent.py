@@ -13,7 +13,7 @@ from latentmd.arrays import Doubles, Floats
 from latentmd.core.noise import noise_generator
 from latentmd.replicas.choice import replica_engine
 from latentmd.sampling.run.clock import PhaseClock
-from latentmd.sampling.walkers.jobs import Block, Keep, WalkerJob
+from latentmd.sampling.walkers.jobs import Keep, MadeFrames, WalkerJob
 from latentmd.systems.builder import Molecule
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class LatentJob(WalkerJob):
         """Load the model."""
         assert self.propagator
 
-    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[Block]:
+    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[MadeFrames]:
         """Decoded frames of a batch.
 
         Args:
@@ -69,7 +69,7 @@ class LatentJob(WalkerJob):
             positions, energies = self._finished(decoded, group, done, clock)
             kinds = [["settled" if s.settle else "latent"] * len(group)] * count
             latent, shape = slow.cpu().numpy(), (count, len(group))
-            yield Block(positions.reshape(*shape, -1, 3), energies.reshape(shape), kinds, _states(group, latent))
+            yield MadeFrames(positions.reshape(*shape, -1, 3), energies.reshape(shape), kinds, _states(group, latent))
             done += count
 
     def _decoded(self, propagator: Propagator, path: Any, rng: np.random.Generator, masses: Doubles) -> Doubles:

@@ -11,7 +11,7 @@ import numpy as np
 from latentmd.replicas.choice import replica_engine
 from latentmd.replicas.replicas import Replicas, ReplicaState
 from latentmd.sampling.run.clock import PhaseClock
-from latentmd.sampling.walkers.jobs import Block, WalkerJob
+from latentmd.sampling.walkers.jobs import MadeFrames, WalkerJob
 from latentmd.sampling.walkers.resume import Arrays
 from latentmd.systems.dynamics import advance
 
@@ -40,7 +40,7 @@ class ReplicaMDJob(WalkerJob):
         for _, group in groupby(sorted(self.walkers, key=lambda w: (done(w), w)), key=done):
             yield tuple(group)
 
-    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[Block]:
+    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[MadeFrames]:
         """Frames in chunks; a stop ends the last one, and leaves the engine in the middle of a frame.
 
         Args:
@@ -61,7 +61,7 @@ class ReplicaMDJob(WalkerJob):
                     made += 1
             if made:
                 whole = (lambda: _states(group, engine.state())) if made == count else None
-                yield Block(positions[:made], energies[:made], [["md"] * len(group)] * made, whole)
+                yield MadeFrames(positions[:made], energies[:made], [["md"] * len(group)] * made, whole)
             if made < count:
                 return
             done += count
