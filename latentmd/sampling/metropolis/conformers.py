@@ -160,7 +160,9 @@ def not_sampled(ligand: str) -> list[str]:
 def _free_energies(run: ChainsRun, found: list[Basin]) -> Doubles:
     """Free energies in kcal/mol above the first basin, shape (basins,)."""
     shares = np.array([basin.population for basin in found], dtype=np.float64)
-    return np.asarray(-thermal_energy(run.molecule.protocol.temperature) / KILOCALORIE * np.log(shares / shares[0]))
+    return np.asarray(
+        -thermal_energy(run.molecule.protocol.temperature) / KILOCALORIE * np.log(shares / shares[0]) + 0.0
+    )
 
 
 def _drawing(ligand: str, quads: Ints) -> bytes:
