@@ -12,8 +12,8 @@ from latentmd.systems.errors import MoleculeError, first_line
 
 EXPECTED = "expected a PDB, mmCIF or GRO file with atoms, or a prmtop, psf or top file with --positions"
 LIGAND = (
-    "an SDF or MOL2 file of a small molecule, which has no force field; parametrise it with openmmforcefields (OpenFF, "
-    "GAFF) and give its PDB file with --system or --force-field, or an Amber prmtop with --positions"
+    "an SDF or MOL2 file, which does not go with --system; leave --system out for OpenFF's force field, or give the "
+    "molecule's PDB file with it"
 )
 _MOST_BYTES = 500_000_000  # of an uncompressed file
 _GROMACS = re.compile(r"^\s*\[ *(moleculetype|molecules|system|defaults) *\]", re.MULTILINE)
