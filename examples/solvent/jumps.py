@@ -16,6 +16,7 @@ import argparse
 import json
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import openmm
 from openmm import app, unit
@@ -70,7 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
     topology, system, positions = solvated(arguments.waters)
     block = backbone_blocks(topology)[0]
     if arguments.table:
-        samples = np.load(arguments.table)
+        chains = mdtraj.load(str(arguments.table / "metropolised.xtc"), top=str(arguments.table / "topology.pdb"))
+        samples = np.hstack([mdtraj.compute_phi(chains)[1], mdtraj.compute_psi(chains)[1]])
         # jumps that turn phi by 100 degrees or more, whatever psi does: MD turns psi by itself
         block = TorsionBlock(block.name, block.quads, TorsionTable.from_samples(samples, least=(10, 18)))
     out = arguments.out
@@ -143,7 +145,7 @@ if __name__ == "__main__":
     parser.add_argument("--length", type=float, default=5.0, help="of steering, ps")
     parser.add_argument("--every", type=int, default=250, help="steps of MD between jumps")
     parser.add_argument("--tune", action="store_true", help="find the length first")
-    parser.add_argument("--table", help=".npy of sampled phi and psi, radians, (samples, 2): proposals")
+    parser.add_argument("--table", type=Path, help="folder of exact chains, whose phi and psi are proposed")
     parser.add_argument("--waters", type=int, default=500, help="0 for implicit solvent, OBC2")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()

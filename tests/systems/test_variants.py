@@ -168,8 +168,8 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         "ATOM      2  C5'  DA A   1       1.420   0.000   0.000  1.00  0.00           C\n"
         "ATOM      3  C4'  DA A   1       1.900   1.420   0.000  1.00  0.00           C\n", "unknown residues DA"
     ),
-    "SDF": ("mol\n  program\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n", "RDKit finds no molecule|need RDKit and OpenFF"),
-    "MOL2": ("@<TRIPOS>MOLECULE\nx\n 1 0\nSMALL\n", "RDKit finds no molecule|need RDKit and OpenFF"),
+    "SDF": ("mol\n  program\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n", "finds no molecule|need RDKit"),
+    "MOL2": ("@<TRIPOS>MOLECULE\nx\n 1 0\nSMALL\n", "finds no molecule|need RDKit"),
     "GRO in angstrom": (
         "\n".join([*GRO[:2], *(
             x[:20] + "".join(f"{10 * float(x[k : k + 8]):8.3f}" for k in (20, 28, 36)) for x in GRO[2:-1]
