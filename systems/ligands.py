@@ -209,9 +209,9 @@ def _complete(mol: Mol) -> tuple[Mol, list[str]]:
     if mol.GetNumAtoms() > _MOST:
         raise MoleculeError(f"{mol.GetNumAtoms()} atoms; expected a small molecule of at most {_MOST}")
     if not solid:
-        settings = AllChem.ETKDGv3()  # type: ignore[attr-defined]
+        settings = AllChem.ETKDGv3()
         settings.randomSeed = _SEED
-        embed = AllChem.EmbedMolecule  # type: ignore[attr-defined]
+        embed = AllChem.EmbedMolecule
         if embed(mol, settings) and embed(mol, useRandomCoords=True, randomSeed=_SEED):
             raise MoleculeError("RDKit finds no structure for it: its stereochemistry or rings do not close")
         notes.append("has no 3-D structure: the start is one of RDKit's (ETKDGv3)")

@@ -179,7 +179,7 @@ def _drawing(ligand: str, quads: Ints) -> bytes:
     mol = Chem.RemoveHs(mol)
     rdDepictor.Compute2DCoords(mol)
     drawer = rdMolDraw2D.MolDraw2DCairo(640, 420)
-    drawer.drawOptions().annotationFontScale = 0.7  # type: ignore[assignment]
+    drawer.drawOptions().annotationFontScale = 0.7
     rdMolDraw2D.PrepareAndDrawMolecule(drawer, mol)
     drawer.FinishDrawing()
     return bytes(drawer.GetDrawingText())
