@@ -26,16 +26,7 @@ _STRETCHED = 1.5  # a bond of the model longer than this is none: atoms are in a
 
 
 def as_propagator(model: Model, device: str, dtype: str | None = None) -> Propagator:
-    """The model itself where it is a Propagator of that dtype (which adapters can share), else a new one.
-
-    Args:
-        model: of any kind.
-        device: of a new one.
-        dtype: "float32", "float64", or None for that which it has.
-
-    Raises:
-        TypeError: it is no model.
-    """
+    """The model itself where it is a Propagator of that dtype (which adapters can share), else a new one."""
     if isinstance(model, Propagator):
         if dtype is None or str(model.dtype) == f"torch.{dtype}":
             return model
@@ -48,11 +39,7 @@ def as_propagator(model: Model, device: str, dtype: str | None = None) -> Propag
 
 
 class ModelMolecule:
-    """The molecule of a manifest as ASE sees it: elements and distances, since Atoms have no bonds.
-
-    Args:
-        manifest: of the model.
-    """
+    """The molecule of a manifest as ASE sees it: elements and distances, since Atoms have no bonds."""
 
     def __init__(self, manifest: Manifest) -> None:
         from ase.data import atomic_numbers, covalent_radii
@@ -70,14 +57,7 @@ class ModelMolecule:
     def order(self, atoms: Atoms, before: Ints | None = None) -> Ints:
         """For each atom of the model its index in the Atoms; bonds are read from distances where they must be.
 
-        Args:
-            atoms: the molecule, its atoms in any order.
-            before: an order that is kept where it still fits, such as that of an earlier structure; the model's own
-                where None.
-
-        Raises:
-            TypeError: they are no Atoms.
-            ValueError: another number of atoms, other elements, other bonds or the other handedness.
+        An order from `before` is kept where it still fits; ValueError where the Atoms are another molecule.
         """
         from ase import Atoms
 
@@ -116,15 +96,7 @@ class ModelMolecule:
         )
 
     def whole(self, atoms: Atoms, order: Ints) -> Doubles:
-        """Positions [N, 3] in nm, in the model's order, with no bond across a face of the periodic cell.
-
-        Args:
-            atoms: the molecule.
-            order: for each atom of the model its index in the Atoms.
-
-        Raises:
-            ValueError: positions that are not finite.
-        """
+        """Positions [N, 3] in nm, in the model's order, with no bond across a face of the periodic cell."""
         x: Doubles = ANGSTROM * atoms.positions[order]
         if not np.isfinite(x).all():
             raise ValueError("positions are not finite; expected a structure of the molecule")

@@ -22,20 +22,12 @@ class ConstraintError(RuntimeError):
 
 
 class ConstraintProjector:
-    """Mass-weighted projection onto |x_i - x_j| = d.
+    """Mass-weighted projection onto |x_i - x_j| = d, to a relative error of `tolerance`; lengths in nm, masses in amu.
 
     Positions: Newton iterations x -= M^-1 J^T (J M^-1 J^T)^-1 c with c = |r|^2 - d^2 and J at the current geometry.
     Velocities: v -= M^-1 J^T (J M^-1 J^T)^-1 J v. Both keep the total momentum and the centre of mass, and a
-    Maxwell–Boltzmann velocity stays one, on the constrained degrees of freedom.
-
-    OpenMM's own `addConstrainPositions` takes bond vectors from the start of the step and fails silently after large
-    displacements; hence this.
-
-    Args:
-        pairs: constrained atoms [C, 2].
-        lengths: [C] nm.
-        masses: [N] amu, positive for constrained atoms.
-        tolerance: largest relative error of a length after projection.
+    Maxwell–Boltzmann velocity stays one, on the constrained degrees of freedom. OpenMM's own `addConstrainPositions`
+    takes bond vectors from the start of the step and fails silently after large displacements; hence this.
     """
 
     def __init__(self, pairs: ArrayLike, lengths: ArrayLike, masses: ArrayLike, tolerance: float = 1e-10) -> None:
@@ -121,11 +113,7 @@ class ConstraintProjector:
 
 
 def constraint_projector(system: openmm.System, atoms: Sequence[int]) -> ConstraintProjector:
-    """The projector for some atoms of an OpenMM System, numbered in the order given.
-
-    Raises:
-        ValueError: a constraint ties one of the atoms to an atom outside the selection, or an atom has no mass.
-    """
+    """The projector for some atoms of a System, in that order; ValueError where they are tied to others or massless."""
     index = {atom: row for row, atom in enumerate(atoms)}
     masses = [system.getParticleMass(atom)._value for atom in atoms]
     if 0.0 in masses:

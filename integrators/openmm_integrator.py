@@ -290,13 +290,7 @@ def as_integer(value: Any, name: str) -> int:
 
 
 def as_number(quantity: Any, unit_: unit.Unit, name: str) -> float:
-    """A number, or a Quantity in a unit, or a TypeError that names the argument.
-
-    Args:
-        quantity: as the user gives it.
-        unit_: of a plain number.
-        name: of the argument.
-    """
+    """A number, or a Quantity in a unit, or a TypeError that names the argument."""
     try:
         return float(quantity.value_in_unit(unit_) if unit.is_quantity(quantity) else quantity)
     except (TypeError, ValueError):

@@ -33,22 +33,12 @@ class Visits:
         self._words: OrderedDict[Key, list[float]] = OrderedDict()
 
     def number(self, key: Key, word: float) -> int:
-        """Number of the visit, from 0.
-
-        Args:
-            key: of the step.
-            word: OpenMM's random number.
-        """
+        """Number of the visit, from 0; `word` is OpenMM's random number of the step."""
         words = self._words.get(key, [])
         return words.index(word) if word in words else len(words)
 
     def add(self, key: Key, word: float) -> None:
-        """Remember a step that was made.
-
-        Args:
-            key: of the step.
-            word: OpenMM's random number.
-        """
+        """Remember a step that was made."""
         words = self._words.setdefault(key, [])
         if word not in words:
             words.append(word)
@@ -77,13 +67,7 @@ def visits(otherwise: Visits) -> Visits:
 
 
 def step_key(seed: int, stream: int, step: int, positions: Doubles, parameters: Mapping[str, float]) -> Key:
-    """The key of a latent step: that of the counter, with positions and foreign parameters mixed into the seed.
-
-    Args:
-        seed, stream, step: as the integrator counts them.
-        positions: [n, 3] nm, of a whole molecule.
-        parameters: of the Context.
-    """
+    """The key of a latent step: positions [n, 3] nm and foreign parameters of the Context are mixed into the seed."""
     foreign = sorted((name, value) for name, value in parameters.items() if not name.startswith(_OWN))
     mixed = int.from_bytes(blake2b(repr(foreign).encode(), digest_size=8).digest()) if foreign else 0
     return seed ^ mixed ^ fingerprint(positions - positions[0]), stream, step

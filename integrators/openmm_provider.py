@@ -66,15 +66,6 @@ class LatentProvider:
     model's name or path, its SHA-256 and the selection. OpenMM crashes where unpickling raises, so a model that is
     gone or has changed is a warning then, and the error of the first step.
 
-    Args:
-        source: name or path of the bundle.
-        selection: the atoms it moves.
-        device: of the model.
-        sha256: that the bundle must have; None for any.
-
-    Raises:
-        BundleError: the bundle cannot be loaded, or is not the one expected.
-
     Attributes:
         draws: decoded structures looked at so far; steps: latent steps made.
         last_error: the last failure, without its traceback.
@@ -108,11 +99,7 @@ class LatentProvider:
             self.model()
 
     def model(self, positions: Doubles | None = None) -> tuple[Propagator, HydrogenHands]:
-        """The model and the hands of its hydrogens; a model of many peptides is bound at the first step.
-
-        Args:
-            positions: of the atoms, nm, [n, 3]; needed where the model is of many peptides and not bound yet.
-        """
+        """The model and the hands of its hydrogens; a model of many peptides is bound at the first positions, nm."""
         if self._model is None:
             bundle: Any = self.source
             if self.selection.molecule:

@@ -34,19 +34,7 @@ class Seat:
 
 
 def seat_of(system: openmm.System, kind: str, source: str | Path, selection: Selection, device: str) -> Seat:
-    """The latent force of a model in a System, added where no earlier integrator's moves the same atoms by that model.
-
-    Args:
-        system: to look at, and to add to.
-        kind: "python" or "torchforce".
-        source: name or path of the model.
-        selection: the atoms it moves.
-        device: of the model.
-
-    Raises:
-        ImportError: the plug-in of TorchForce is missing.
-        ValueError: an unknown kind, or no free force group.
-    """
+    """The latent force of a model in a System: an earlier integrator's for the same atoms and model, or a new one."""
     if kind not in ("python", "torchforce"):
         raise ValueError(f"provider is {kind!r}; expected 'python' or 'torchforce'")
     wanted = (model_sha256(source), selection, device if kind == "python" else "cpu")

@@ -23,13 +23,9 @@ class Selection:
     """The atoms a model moves, in the model's order.
 
     Attributes:
-        atoms: their indices in the System.
-        n_particles: of the System.
         pairs, lengths: constraints among them, numbered within the selection, nm.
-        masses: amu.
         tree: (child, parent) bonds, parents first, by which molecules are made whole.
         reach: longest displacement, nm, that the size of the molecule allows.
-        periodic: whether the System is.
         remove_momentum: whether redrawn velocities get zero total momentum.
         molecule: PDB file of these atoms, to which a model of many peptides is bound; empty for one of one molecule.
     """
@@ -49,17 +45,7 @@ class Selection:
 def select(
     system: openmm.System, topology: app.Topology, manifest: Manifest, atoms: Sequence[int] | None = None
 ) -> Selection:
-    """The atoms a model moves.
-
-    Args:
-        system: with the constraints and masses to keep.
-        topology: of the whole System.
-        manifest: of the model.
-        atoms: indices of the model's atoms, in any order; all where None.
-
-    Raises:
-        ValueError: the atoms are not the molecule that the model covers, or cannot be moved by it.
-    """
+    """The atoms a model moves; ValueError where they are not the molecule that it covers, or it cannot move them."""
     count = system.getNumParticles()
     if topology.getNumAtoms() != count:
         raise ValueError(
@@ -87,16 +73,7 @@ def select(
 
 
 def atom_indices(atoms: Iterable[int] | None, count: int) -> list[int]:
-    """Indices of atoms as a user gives them; all where None.
-
-    Args:
-        atoms: in any order.
-        count: atoms that there are.
-
-    Raises:
-        TypeError: they are no integers.
-        ValueError: an index twice, or of no atom.
-    """
+    """Indices of atoms as a user gives them, in any order, checked; all where None."""
     try:
         chosen = list(range(count)) if atoms is None else [index(atom) for atom in atoms]
     except TypeError:
@@ -107,17 +84,7 @@ def atom_indices(atoms: Iterable[int] | None, count: int) -> list[int]:
 
 
 def manifest_for(source: str | Path, topology: app.Topology, atoms: Sequence[int] | None) -> tuple[Manifest, str]:
-    """Manifest of a model, and the PDB text of the molecule that a model of many peptides is to be bound to.
-
-    Args:
-        source: name or path of the model.
-        topology: of the whole System.
-        atoms: of the molecule; all where None.
-
-    Raises:
-        BundleError: no such model.
-        ValueError: a model of many peptides does not cover the molecule.
-    """
+    """Manifest of a model, and the PDB text of the molecule that a model of many peptides is to be bound to."""
     from latentmd.model.peptide_file import is_peptides, read_peptide_manifest
 
     if not is_peptides(source):
@@ -136,16 +103,7 @@ def manifest_for(source: str | Path, topology: app.Topology, atoms: Sequence[int
 
 
 def in_model_order(topology: app.Topology, atoms: Sequence[int], manifest: Manifest) -> list[int]:
-    """Atoms of a System in the order of the model whose molecule they are.
-
-    Args:
-        topology: of the System.
-        atoms: their indices in it, in any order.
-        manifest: of the model.
-
-    Raises:
-        ValueError: they are another molecule.
-    """
+    """Atoms of a System in the order of the model whose molecule they are; ValueError for another molecule."""
     rows = sorted(atoms)
     part = sub_topology(topology, rows)
     answer = manifest.covers(part)

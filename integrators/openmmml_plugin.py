@@ -35,15 +35,7 @@ class LatentPotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
     """Makes `LatentPotential` objects for OpenMM-ML."""
 
     def createImpl(self, name: str, modelPath: str | Path | None = None, **args: Any) -> LatentPotential:
-        """The potential of a bundle.
-
-        Args:
-            name: "latentmd".
-            modelPath: path of a bundle, or name of a bundled model.
-
-        Raises:
-            ValueError: no modelPath, or an unknown argument.
-        """
+        """The potential of a bundle, by its path or the name of a bundled model."""
         if modelPath is None:
             raise ValueError(
                 "modelPath is missing; expected MLPotential('latentmd', modelPath=...) with a bundle's path"
@@ -58,13 +50,6 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
 
     The head learned the force field and solvent in the manifest: a model trained in implicit solvent holds the
     solvation energy, so that a System to mix it with should have no implicit solvent of its own.
-
-    Args:
-        model: path of a bundle, or name of a bundled model.
-
-    Raises:
-        BundleError: the bundle cannot be read.
-        ValueError: the model has no energy.
     """
 
     def __init__(self, model: str | Path) -> None:
@@ -87,18 +72,8 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
     ) -> None:
         """Add the force to a System; called by `createSystem` and `createMixedSystem`.
 
-        Args:
-            topology: of the System.
-            system: to add to.
-            atoms: the molecule's atoms, in any order; all where None.
-            forceGroup: of the force.
-            device: "auto", "cpu" or "cuda".
-            precision: "single" or "double"; that of the model where None.
-            args: OpenMM-ML's own options of mixed systems.
-
-        Raises:
-            ValueError: the atoms are not the molecule that the model covers, or another precision, or the System's
-                charges, Lennard-Jones parameters or implicit solvent do not go with it.
+        `precision` is "single", "double" or None for the model's own; ValueError where the atoms are not the molecule
+        that the model covers, or the System's charges, Lennard-Jones parameters or implicit solvent do not go with it.
         """
         if precision not in _DTYPES:
             raise ValueError(f"precision is {precision!r}; expected 'single', 'double' or None for the model's own")
@@ -123,19 +98,7 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
 
 
 class LatentEnergy:
-    """Computes a model's energy and forces for PythonForce; pickled as the path and SHA-256 of the bundle.
-
-    Args:
-        path: of the bundle.
-        file_sha256: of its bytes.
-        device: "auto", "cpu" or "cuda".
-        tree: bonds (child, parent), parents first, by which the molecule is made whole.
-        periodic: whether to.
-        dtype: "float32" or "float64"; that of the model where None.
-
-    Raises:
-        BundleError: on first use, where the file is another than the one the System was made with.
-    """
+    """Computes a model's energy and forces for PythonForce; pickled as the path and SHA-256 of the bundle."""
 
     def __init__(
         self, path: str, file_sha256: str, device: str, tree: Tree, periodic: bool, dtype: str | None = None

@@ -33,15 +33,9 @@ class Relaxation:
     energies: tuple[float, float] | None = None
 
     def minimise(self, context: openmm.Context) -> bool:
-        """Minimise the structure of a Context if it needs it, with its velocities kept on the constraints.
+        """Minimise the structure of a Context if it needs it, velocities kept on the constraints; whether it was.
 
         Energies and forces are those that the Context's integrator integrates.
-
-        Args:
-            context: at the structure.
-
-        Returns:
-            Whether it was minimised.
         """
         if not self.iterations or not self._needed(context):
             return False

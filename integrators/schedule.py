@@ -20,16 +20,7 @@ SEGMENTS = ("md", "latent")
 
 
 class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
-    """A CompoundIntegrator of an MD integrator (index 0), a LatentIntegrator (1) and one that settles; see `alternate`.
-
-    Args:
-        md_integrator: of the MD.
-        latent_integrator: of the latent steps.
-        settle_steps: Langevin steps of `settle`; 0 for none.
-
-    Raises:
-        ValueError: the MD has a thermostat at another temperature than the model, or settle_steps is below 0.
-    """
+    """A CompoundIntegrator of MD (index 0), a LatentIntegrator (1) and one that settles; see `alternate`."""
 
     def __init__(
         self, md_integrator: openmm.Integrator, latent_integrator: LatentIntegrator, settle_steps: int = SETTLE_STEPS
@@ -49,11 +40,7 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
             self.addIntegrator(integrator)
 
     def step(self, steps: int) -> None:
-        """Advance by a number of engine steps of the current integrator.
-
-        Raises:
-            ValueError: the MD was given another temperature than the model's.
-        """
+        """Advance by a number of engine steps of the current integrator."""
         self._check_temperature()
         with interruptible(), remembered(self):
             super().step(steps)
@@ -77,15 +64,7 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
                 )
 
     def hand_to_md(self, context: openmm.Context, relaxation: Relaxation) -> bool:
-        """Make MD current after latent steps: minimise the structure if it needs it, and settle it.
-
-        Args:
-            context: of this integrator.
-            relaxation: says which structures are minimised.
-
-        Returns:
-            Whether it was minimised.
-        """
+        """Make MD current after latent steps: minimise the structure if it needs it (returned), and settle it."""
         self.setCurrentIntegrator(MD)
         minimised = relaxation.minimise(context)
         self.settle(context)
@@ -116,16 +95,9 @@ class AlternationSchedule:
     """Says which integrator makes which step; add it to `simulation.reporters`, before the other reporters.
 
     Which one is current follows from the simulation's step count alone, so that a run resumed from a checkpoint or a
-    State goes on where it was. After a block of latent steps a structure with a force above `max_force` is minimised
-    briefly, with the velocities kept on the constraints, and any structure is settled, so that MD can take over.
-
-    Args:
-        cycle: MD steps and latent steps of one cycle, which starts with MD.
-        relax_iterations: most minimiser iterations after latent steps; 0 never minimises.
-        max_force: kJ/mol/nm, above which they are made.
-
-    Attributes:
-        relaxations: how often a structure was minimised.
+    State goes on where it was. After a block of latent steps a structure with a force above `max_force` (kJ/mol/nm) is
+    minimised briefly, with the velocities kept on the constraints, and any structure is settled, so that MD can take
+    over. `relaxations` counts the structures that were minimised.
     """
 
     def __init__(self, cycle: tuple[int, int], relax_iterations: int = 50, max_force: float = MAX_FORCE) -> None:

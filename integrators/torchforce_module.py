@@ -45,13 +45,6 @@ def philox_normals(seed: int, stream: int, step: int, purpose: int, first_block:
     """The numbers of `latentmd.core.noise.CounterNoise`, [count] float64, from a block of four words on.
 
     Philox 4x64 with ten rounds (Salmon et al., SC 2011), with numpy's order of words, then Box–Muller.
-
-    Args:
-        seed, stream: the 128-bit key.
-        step: number of the latent step, a word of the counter.
-        purpose: what the numbers are for, a word of the counter.
-        first_block: blocks of four numbers to skip.
-        count: how many numbers.
     """
     blocks = (count + 3) // 4
     c0 = torch.arange(1, blocks + 1, dtype=torch.int64) + first_block
@@ -142,14 +135,6 @@ class LatentForce(nn.Module):
     Same protocol, noise and numbers as `latentmd.integrators.openmm_provider.LatentProvider`, as long as the Context
     has no parameters of other forces and no State is stepped twice. A failure is reported as the energy, an index of
     FAILURES, and never raised: an exception inside TorchForce can end the process.
-
-    Args:
-        surrogate: TorchScript module of a bundle.
-        selection: the atoms it moves.
-        molecule: its topology and a structure.
-        template: of the molecule, for the checks.
-        lag: shortest and longest lag, ps.
-        double: whether the surrogate computes in float64.
     """
 
     atoms: Tensor
@@ -212,14 +197,9 @@ class LatentForce(nn.Module):
         stream: Tensor,
         step: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Energy (ANSWERED, 0, or the index of a failure) and forces [N, 3], contiguous, for all particles [N, 3].
+        """Energy (ANSWERED, 0, or the index of a failure) and forces [N, 3], contiguous, for all particles [N, 3] nm.
 
-        As TorchForce calls it in a periodic System; `FreeLatentForce` is for the others.
-
-        Args:
-            positions: nm.
-            box: [3, 3] nm; without elements where the System is not periodic.
-            mode, kT, time, seed, stream, step: Context parameters, see openmm_provider.
+        As TorchForce calls it in a periodic System (`box` [3, 3] nm); `FreeLatentForce` is for the others.
         """
         asked = int(mode.item())
         rows = torch.zeros(self.atoms.shape[0], 3, dtype=torch.float64)
@@ -339,23 +319,8 @@ class FreeLatentForce(nn.Module):
         self.force = force
 
     def forward(
-        self,
-        positions: Tensor,
-        mode: Tensor,
-        kT: Tensor,
-        time: Tensor,
-        seed: Tensor,
-        stream: Tensor,
-        step: Tensor,
+        self, positions: Tensor, mode: Tensor, kT: Tensor, time: Tensor, seed: Tensor, stream: Tensor, step: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Energy and forces [N, 3].
-
-        Args:
-            positions: shape [atoms, 3] nm.
-            mode: what to compute, a Context parameter as the others (see `openmm_provider`).
-            kT: in kJ/mol.
-            time: of the simulation, ps.
-            seed, stream, step: key and counter of the noise.
-        """
+        """Energy and forces [N, 3]."""
         out: tuple[Tensor, Tensor] = self.force(positions, torch.zeros(0, 0), mode, kT, time, seed, stream, step)
         return out

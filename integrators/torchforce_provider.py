@@ -73,11 +73,7 @@ def failure_force(selection: Selection) -> openmm.PythonForce:
 
 
 def torch_force(source: str | Path, selection: Selection) -> tuple[LatentProvider, openmm.Force]:
-    """The provider (for reporters) and a TorchForce with outputs of forces and the integrator's parameters.
-
-    Raises:
-        ImportError: the plug-in is not installed, or does not fit this torch.
-    """
+    """The provider (for reporters) and a TorchForce with outputs of forces and the integrator's parameters."""
     try:
         from openmmtorch import TorchForce
     except ImportError as error:

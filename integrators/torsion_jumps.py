@@ -281,10 +281,6 @@ def _turn_round(context: openmm.Context, state: openmm.State) -> None:
     OpenMM's Langevin integrators keep velocities v of half a step ago; at the time of the positions they are
     v + h a / 2. Turned round there, and taken half a step back again, they are -v - h a: what would run the steps
     before backwards.
-
-    Args:
-        context: to set.
-        state: with positions, velocities and forces of the System outside a jump.
     """
     system = context.getSystem()
     masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])[:, None]

@@ -14,15 +14,12 @@ class Jump:
     """What one jump did.
 
     Attributes:
-        number: of the jump, from 0.
         time: of the simulation, ps.
-        block: name of its block.
         start, target, end: the block's torsions before, where the centre was sent, and when it had arrived, radians.
-        length: steering, ps.
+        length: of the steering, ps.
         work: kJ/mol; infinite where the run failed on the way, which is a rejection.
         log_ratio: logarithm of q(s | s') / q(s' | s).
         log_acceptance: logarithm of the probability to accept.
-        accepted: whether it was.
     """
 
     number: int

@@ -52,19 +52,10 @@ def replica_engine(
     restraints: Ints | None = None,
     threads: int = 1,
 ) -> Replicas:
-    """Make the fastest engine that can simulate a System.
+    """Make the fastest engine that can simulate a System, from positions (replicas, atoms, 3) in nm; see `Settings`.
 
     The choice depends on the System and the machine alone, never on how many replicas there are, so that a replica is
     the same in however many processes. `LATENTMD_REPLICAS=cpu` leaves the GPU out, `off` both kernels.
-
-    Args:
-        system: OpenMM System of one copy.
-        positions: shape (replicas, atoms, 3), nm.
-        temperature: of all, or of each replica, K.
-        seed: of all, or of each replica.
-        numbers: of the replicas in the random streams; 0, 1, … otherwise.
-        restraints: atoms of restrained torsions, shape (restraints, 4).
-        threads: of the CPU engine.
     """
     if unsupported(system):
         from latentmd.replicas.one_by_one import OneByOne

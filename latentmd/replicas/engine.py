@@ -158,13 +158,7 @@ class ReplicaEngine(Replicas):
         self._run(lib.DRAW, first=self._next(1))
 
     def langevin(self, steps: int, *, timestep: float, friction: float) -> None:
-        """LangevinMiddle dynamics; see `Replicas`.
-
-        Args:
-            steps: number of time steps.
-            timestep: ps.
-            friction: 1/ps.
-        """
+        """LangevinMiddle dynamics; see `Replicas`."""
         check_steps(steps, timestep)
         self._run(lib.LANGEVIN, steps, self._next(steps), timestep, friction)
 
@@ -174,20 +168,9 @@ class ReplicaEngine(Replicas):
         self._run(lib.VERLET, steps, timestep=timestep)
 
     def minimize(
-        self,
-        iterations: int = 200,
-        largest_step: float = 0.01,
-        tolerance: float = 3.0,
-        enough: float | None = None,
+        self, iterations: int = 200, largest_step: float = 0.01, tolerance: float = 3.0, enough: float | None = None
     ) -> Doubles:
-        """Go downhill with `lower`; see `Replicas`.
-
-        Args:
-            iterations: evaluations of the forces.
-            largest_step: nm, that any atom moves in one step.
-            tolerance: kJ/mol/nm, of the root mean square of the forces along the constraints.
-            enough: kJ/mol; a replica ends where its energy is below it.
-        """
+        """Go downhill with `lower`; see `Replicas`."""
         self._v[...] = 0.0
         self.constrain()
         x, energies = lower(

@@ -58,14 +58,7 @@ class BlockStruct(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Library:
-    """The loaded kernel.
-
-    Attributes:
-        handle: of the shared library.
-        lanes: replicas in a block.
-        periods: largest periodicity of a torsion.
-        variants: names of the instruction sets that this processor has.
-    """
+    """The loaded kernel: replicas in a block, largest periodicity of a torsion, this processor's instruction sets."""
 
     handle: Any
     lanes: int
@@ -109,14 +102,7 @@ def _same(mine: Path, other: Path) -> bool:
 
 
 class PreparedKernel:
-    """A molecule in the kernel's layout; keeps its arrays alive.
-
-    Args:
-        terms: of the potential.
-        restraints: atoms of torsions that may be restrained, shape (k, 4).
-        momentum_every: steps between removals of the centre-of-mass motion; 0 for never.
-        periods: largest periodicity of the kernel.
-    """
+    """A molecule in the kernel's layout, with the atoms (k, 4) of torsions to restrain; keeps its arrays alive."""
 
     def __init__(self, terms: Terms, restraints: Ints, momentum_every: int, periods: int) -> None:
         constraints, distance, groups = _groups(terms)

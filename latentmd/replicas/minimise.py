@@ -31,18 +31,9 @@ def lower(
     In mass-weighted coordinates SHAKE and RATTLE are orthogonal projections, so that a step along the projected
     gradient goes downhill on the constraints too; with the gradient of plain positions it need not.
 
-    Args:
-        positions: nm, shape (replicas, atoms, 3).
-        evaluate: energies and projected gradients.
-        mass: amu, shape (atoms,).
-        iterations: evaluations of the forces; at least one is made.
-        largest_step: nm, that any atom moves in one step.
-        tolerance: kJ/mol/nm; a replica ends where the root mean square of its projected forces is below it.
-        enough: kJ/mol; a replica ends where its energy is below it; never where None.
-
-    Returns:
-        Positions (replicas, atoms, 3) in nm and energies (replicas,) in kJ/mol; each depends on its own start alone,
-        and a replica whose energy is not finite stays where it was.
+    A replica ends below `tolerance`, kJ/mol/nm root mean square of its projected forces, or below the energy `enough`,
+    kJ/mol; no atom moves more than `largest_step`, nm, in a step. Returns positions (replicas, atoms, 3) in nm and
+    energies (replicas,) in kJ/mol; each depends on its own start alone, and where its energy is not finite it stays.
     """
     width = np.sqrt(mass)[:, None]
     x, energies, gradients = evaluate(positions)

@@ -110,13 +110,7 @@ class OneByOne(Replicas):
         self.draw += 1
 
     def langevin(self, steps: int, *, timestep: float, friction: float) -> None:
-        """LangevinMiddle dynamics; see `Replicas`.
-
-        Args:
-            steps: number of time steps.
-            timestep: ps.
-            friction: 1/ps.
-        """
+        """LangevinMiddle dynamics; see `Replicas`."""
         check_steps(steps, timestep)
         for r, context in self._each("langevin", timestep):
             integrator = context.getIntegrator()
@@ -134,23 +128,9 @@ class OneByOne(Replicas):
             self._step(r, context, steps)
 
     def minimize(
-        self,
-        iterations: int = 200,
-        largest_step: float = 0.01,
-        tolerance: float = 10.0,
-        enough: float | None = None,
+        self, iterations: int = 200, largest_step: float = 0.01, tolerance: float = 10.0, enough: float | None = None
     ) -> Doubles:
-        """Minimise with OpenMM.
-
-        Args:
-            iterations: of each replica at most.
-            largest_step: not used here.
-            tolerance: kJ/mol/nm; ends where the root mean square of the forces is below it.
-            enough: kJ/mol; a replica ends where its energy is below it; never where None.
-
-        Returns:
-            Potential energies in kJ/mol with those of the restraints, shape (replicas,).
-        """
+        """Minimise with OpenMM, which chooses its own steps; see `Replicas`."""
         energies = []
         for r, context in self._each("verlet", 0.001):
             reporter = None if enough is None else StopBelow(enough)
@@ -229,11 +209,7 @@ def _torsion_restraints(quads: Ints) -> openmm.CustomTorsionForce:
 
 
 def velocity_verlet(timestep: float) -> openmm.CustomIntegrator:
-    """Velocity Verlet with constraints of positions and velocities (RATTLE; Andersen 1983): reversible, symplectic.
-
-    Args:
-        timestep: ps.
-    """
+    """Velocity Verlet with constraints of positions and velocities (RATTLE; Andersen 1983): reversible, symplectic."""
     integrator = openmm.CustomIntegrator(timestep)
     integrator.setConstraintTolerance(_TOLERANCE)
     integrator.addPerDofVariable("free", 0)

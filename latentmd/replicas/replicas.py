@@ -13,14 +13,7 @@ from latentmd.units import GAS_CONSTANT
 
 @dataclass(frozen=True)
 class ReplicaState:
-    """Everything that decides how replicas go on.
-
-    Attributes:
-        positions: nm, shape (replicas, atoms, 3).
-        velocities: nm/ps, shape (replicas, atoms, 3).
-        temperatures: kelvin, shape (replicas,).
-        draw: how many random draws have been made.
-    """
+    """Everything that decides how replicas go on; units and shapes as in `Replicas`."""
 
     positions: Doubles
     velocities: Doubles
@@ -29,15 +22,7 @@ class ReplicaState:
 
 
 class Replicas(ABC):
-    """Energies, forces and dynamics of many replicas at once; `replica_engine` chooses one for a System.
-
-    Attributes:
-        variant: what computes, in a word: an instruction set, "CUDA" or "OpenMM".
-        replicas: number of them.
-        masses: amu, shape (atoms,).
-        temperatures: kelvin, shape (replicas,).
-        draw: how many random draws have been made.
-    """
+    """Energies, forces and dynamics of many replicas at once; `replica_engine` chooses one for a System."""
 
     variant: str
     replicas: int
@@ -63,13 +48,10 @@ class Replicas(ABC):
 
     @abstractmethod
     def hold(self, targets: Floats, stiffness: float | Floats) -> None:
-        """Restrain torsions with 0.5 k d², d the shortest turn from the target; a stiffness of 0 lets go.
+        """Restrain torsions to targets (replicas, torsions) in radians with 0.5 k d², d the shortest turn; k 0 lets go.
 
-        Energies and the acceptance of Hamiltonian moves leave the restraints out; forces and dynamics feel them.
-
-        Args:
-            targets: radians, shape (replicas, torsions), of the `restraints` given at the start.
-            stiffness: kJ/mol/rad², one for all or shape (replicas,).
+        The stiffness k is in kJ/mol/rad², one for all or shape (replicas,). Energies and the acceptance of Hamiltonian
+        moves leave the restraints out; forces and dynamics feel them.
         """
 
     @abstractmethod
@@ -96,31 +78,17 @@ class Replicas(ABC):
     def langevin(self, steps: int, *, timestep: float, friction: float) -> None:
         """Langevin dynamics in OpenMM's LangevinMiddle splitting (Zhang et al., J. Phys. Chem. A 123, 6056, 2019).
 
-        Args:
-            steps: number of time steps.
-            timestep: ps.
-            friction: 1/ps.
+        The time step is in ps, the friction in 1/ps.
         """
 
     @abstractmethod
     def verlet(self, steps: int, *, timestep: float) -> None:
-        """Velocity Verlet with constraints (RATTLE; Andersen 1983): reversible, without a thermostat.
-
-        Args:
-            steps: number of time steps.
-            timestep: ps.
-        """
+        """Velocity Verlet with constraints (RATTLE; Andersen 1983), time step in ps: reversible, no thermostat."""
 
     def hamiltonian(self, steps: int, *, timestep: float, rng: np.random.Generator) -> Bools:
         """One Hamiltonian Monte Carlo move of every replica (Duane et al., Phys. Lett. B 195, 216, 1987).
 
-        Args:
-            steps: of velocity Verlet.
-            timestep: ps.
-            rng: decides acceptance; velocities come from the engine's seeds.
-
-        Returns:
-            Whether each move was accepted, shape (replicas,); a rejected replica is where it was.
+        Returns whether each move was accepted, shape (replicas,); a rejected replica is where it was.
         """
         before, energies = self.positions.copy(), self.energies()
         self.draw_velocities()
@@ -139,14 +107,9 @@ class Replicas(ABC):
     ) -> Doubles:
         """Go downhill, each replica with a step of its own, never uphill; constraints are kept.
 
-        Args:
-            iterations: evaluations of the forces.
-            largest_step: nm, that any atom moves in one step; OpenMM chooses its own.
-            tolerance: kJ/mol/nm; ends where the root mean square of the forces along the constraints is below it.
-            enough: kJ/mol; a replica ends where its energy is below it; never where None.
-
-        Returns:
-            Potential energies in kJ/mol with those of the restraints, shape (replicas,).
+        Ends where the root mean square of the forces along the constraints is below `tolerance`, kJ/mol/nm, or the
+        energy below `enough`, kJ/mol; no atom moves more than `largest_step`, nm, in a step (OpenMM chooses its own).
+        Returns energies in kJ/mol with those of the restraints, shape (replicas,).
         """
 
     def broken(self) -> Bools:

@@ -28,12 +28,7 @@ _NORMAL = 3.0902  # standard normal quantile at 99.9 %
 
 @dataclass(frozen=True)
 class EnergyRange:
-    """Potential energies that MD of a molecule shows, kJ/mol.
-
-    Attributes:
-        low, median, high: at 0.1, 50 and 99.9 %.
-        source: where they come from, in words.
-    """
+    """Potential energies that MD of a molecule shows, kJ/mol at 0.1, 50 and 99.9 %, and where they come from."""
 
     low: float
     median: float
@@ -46,10 +41,6 @@ class EnergyRange:
 
         Few samples tell the mean, spread and skewness far better than a share of one in a thousand (Cornish and Fisher,
         Rev. Inst. Int. Stat. 5, 307, 1938).
-
-        Args:
-            energies: kJ/mol, any shape.
-            source: where they come from, in words.
         """
         mean, spread = float(np.mean(energies)), float(np.std(energies))
         skewness = float(np.mean((energies - mean) ** 3)) / max(spread, 1e-12) ** 3
@@ -80,18 +71,9 @@ def settle(
     timestep: float,
     seeds: Sequence[int],
 ) -> tuple[Doubles, Doubles]:
-    """Settle structures; each depends on itself and its seed alone.
+    """Settle structures (structures, atoms, 3) in nm; each depends on itself and its seed alone.
 
-    Args:
-        system: OpenMM System of the molecule.
-        positions: structures in nm, shape (structures, atoms, 3).
-        energies: that MD shows.
-        temperature: kelvin.
-        timestep: of the dynamics, ps.
-        seeds: one for each structure.
-
-    Returns:
-        Positions in nm, with centres of mass where they were, and potential energies in kJ/mol, shape (structures,).
+    Returns positions in nm, with centres of mass where they were, and potential energies (structures,) in kJ/mol.
     """
     engine = replica_engine(system, positions, temperature=temperature, seed=seeds, numbers=[0] * len(positions))
     masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
@@ -116,17 +98,9 @@ def settle(
 def measured_range(
     system: openmm.System, positions: Floats, *, temperature: float, timestep: float, seed: int, steps: int = 500
 ) -> EnergyRange:
-    """Energies that MD shows near some structures of a molecule, from a short run of all of them.
+    """Energies that MD shows near structures (structures, atoms, 3) in nm, from a short run of all of them.
 
-    They are minimised, run for `steps` that are left out and for as many that count.
-
-    Args:
-        system: OpenMM System of the molecule.
-        positions: structures in nm, shape (structures, atoms, 3).
-        temperature: kelvin.
-        timestep: of the dynamics, ps.
-        seed: of velocities and noise.
-        steps: of each half.
+    They are minimised, run for `steps` that are left out and for as many that count; the time step is in ps.
     """
     engine = replica_engine(system, positions, temperature=temperature, seed=seed)
     for _ in range(_ROUNDS):

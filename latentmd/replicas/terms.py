@@ -62,15 +62,7 @@ class Terms:
 
 
 def read_terms(system: openmm.System) -> Terms:
-    """Read the potential of a System.
-
-    Args:
-        system: particles with mass; harmonic bonds and angles, periodic torsions, a NonbondedForce without cutoff, a
-            GBSAOBCForce without cutoff or none, a CMMotionRemover or none.
-
-    Raises:
-        UnsupportedError: anything else is in it.
-    """
+    """Read the potential of a System; UnsupportedError where it has anything that the kernels do not know."""
     import openmm
 
     n = system.getNumParticles()
@@ -175,13 +167,7 @@ _READERS = {
 
 
 def maxwell_boltzmann(mass: Floats, temperature: float, rng: np.random.Generator) -> Doubles:
-    """Maxwell-Boltzmann velocities in nm/ps, shape (atoms, 3).
-
-    Args:
-        mass: shape (atoms,), g/mol.
-        temperature: in K.
-        rng: of the draws.
-    """
+    """Maxwell-Boltzmann velocities in nm/ps, shape (atoms, 3), of masses (atoms,) in g/mol."""
     width = np.sqrt(GAS_CONSTANT * temperature / np.asarray(mass, np.float64))
     return np.asarray(rng.normal(size=(len(mass), 3)) * width[:, None], np.float64)
 
@@ -207,11 +193,7 @@ class Tables:
 
 
 def tables(molecules: Sequence[Terms]) -> Tables:
-    """Lay out molecules for the kernel.
-
-    Raises:
-        UnsupportedError: a molecule has more than 256 atoms, or constraints that are not those of single hydrogens.
-    """
+    """Lay out molecules for the kernel; UnsupportedError above 256 atoms or for other than hydrogens' constraints."""
     parts = [_molecule(molecule) for molecule in molecules]
     heads = np.zeros((len(molecules), 16), np.int32)
     begin = dict.fromkeys(_ROWS, 0)
