@@ -27,20 +27,11 @@ class Time(click.ParamType[float]):
     name = "time"
 
     def parse(self, text: str) -> float:
-        """Picoseconds.
-
-        Raises:
-            ValueError: the text is no positive time.
-        """
+        """Picoseconds."""
         return parse_time(text)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The time as a number.
-
-        Args:
-            value: text as the user wrote it, or a number.
-            param, ctx: of click, for its error message.
-        """
+        """The time as a number."""
         if isinstance(value, float):
             return value
         try:
@@ -56,11 +47,7 @@ class WallTime(Time):
     _seconds: ClassVar[dict[str, float]] = {"min": 60.0, "s": 1.0, "h": 3600.0}
 
     def parse(self, text: str) -> float:
-        """Seconds.
-
-        Raises:
-            ValueError: the text is no positive wall time.
-        """
+        """Seconds."""
         text = text.strip()
         unit = next((unit for unit in self._seconds if text.endswith(unit)), "")
         with suppress(ValueError):
@@ -73,12 +60,7 @@ class WallTime(Time):
 
 
 def settings_of(kind: str, argument: str = "settings") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command those of its options that are fields of a dataclass as one argument.
-
-    Args:
-        kind: "module:name" of the dataclass, imported when the command runs.
-        argument: of the command.
-    """
+    """Give a command its options that are fields of a dataclass ("module:name", imported on a call) as one argument."""
     module, name = kind.split(":")
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -210,11 +192,7 @@ def zero_shot(summary: dict[str, Any]) -> list[str]:
 
 
 def speed_line(speed: dict[str, float]) -> str:
-    """Speed of a run over the fastest plain MD on the same cores, and over the other one, in one line.
-
-    Args:
-        speed: of summary.json; without the replica engine's values where that cannot take the System.
-    """
+    """Speed of a run over the fastest plain MD on the same cores, and over the other one, in one line."""
     rates = {"OpenMM": (speed["over_plain_md"], speed["plain_md_ns_per_day"])}
     if "over_replica_engine" in speed:
         rates["the replica engine"] = (speed["over_replica_engine"], speed["replica_engine_ns_per_day"])

@@ -56,13 +56,7 @@ class Residues(click.ParamType[tuple[int, ...]]):
     name = "residues"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """The numbers, sorted.
-
-        Args:
-            value: text, or what a default already is.
-            param: option that it belongs to.
-            ctx: of the command.
-        """
+        """The numbers, sorted."""
         if isinstance(value, tuple):
             return value
         numbers: set[int] = set()

@@ -20,12 +20,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0  # seconds between lines; each pause is
 class Display:
     """Shows the stages that a workflow reports, on stderr; call it as (stage, done, total, values).
 
-    Args:
-        picoseconds: amounts are simulated times in ps; plain numbers otherwise.
-        keep: bars of finished stages stay beside the current one.
-
-    Where stderr is no terminal (a log, a pipe, a batch job), every new stage is a line, and a long one has a line now
-    and then: after 5 s, 10 s later and so on, at most one a minute.
+    With `picoseconds` amounts are simulated times in ps; with `keep` bars of finished stages stay beside the current
+    one. Where stderr is no terminal (a log, a pipe, a batch job), every new stage is a line, and a long one has a line
+    now and then: after 5 s, 10 s later and so on, at most one a minute.
     """
 
     def __init__(self, *, picoseconds: bool = False, keep: bool = False) -> None:
@@ -53,13 +50,7 @@ class Display:
         total: float | None = None,
         values: Mapping[str, float] | None = None,
     ) -> None:
-        """Show a stage.
-
-        Args:
-            stage: its name.
-            done, total: how far it is, where that can be told.
-            values: numbers to show beside it, such as losses.
-        """
+        """Show a stage, how far it is where that can be told, and numbers beside it, such as losses."""
         if stage not in self.tasks:
             if not self.terminal:
                 click.echo(stage, err=True)

@@ -28,12 +28,7 @@ class TrainGroup(click.Group):
         return list(self.commands)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the name of the command in where it was left out.
-
-        Args:
-            ctx: of click.
-            args: of the command line.
-        """
+        """Put the name of the command in where it was left out."""
         for option in (arg.split("=")[0] for arg in args):
             if option in _MOVED and (not args or args[0] not in self.commands):
                 raise click.UsageError(f"{option} has become a command of its own: {_MOVED[option]}", ctx)

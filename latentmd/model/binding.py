@@ -27,18 +27,10 @@ _HALF = ["encoder", "mean", "drawn.trunk", "drawn.causal", "drawn.head"]  # stor
 def bound_peptide(
     topology: Any, positions: Floats, model: PeptideFile | str | Path = NAME
 ) -> tuple[BoundPeptide, Chain, PeptideFile]:
-    """Bind a model of many peptides to one of them, in memory.
+    """Bind a model of many peptides to one of them, in memory; handedness is read from positions [atoms, 3] in nm.
 
-    Args:
-        topology: of OpenMM or mdtraj.
-        positions: a structure, from which handedness is read, nm, shape (atoms, 3).
-        model: loaded, its path, or the name of the bundled one.
-
-    Returns:
-        The bound model, what it knows of the peptide (of its mirror image where all residues are D), and the file.
-
-    Raises:
-        BundleError: the model cannot be loaded, or does not cover the peptide.
+    Gives the bound model, what it knows of the peptide (of its mirror image where all residues are D), and the file.
+    BundleError: the model cannot be loaded, or does not cover the peptide.
     """
     from latentmd.model.bound_peptide import BoundPeptide
 
@@ -62,21 +54,8 @@ def bind(
 ) -> Manifest:
     """Write a model file of one peptide from a model of many; it was not trained on that peptide.
 
-    The file serves wherever one of a single molecule does: `simulate`, integrators, `evaluate`. It has no energy.
-
-    Args:
-        topology: of OpenMM, with all hydrogens.
-        positions: a structure, from which handedness is read, nm, shape (atoms, 3).
-        out: file to write.
-        model: loaded, its path, or the name of the bundled one.
-        fine_tuned: where the model was fine-tuned on the peptide: what on, for the manifest, which has no `zero_shot`.
-        metrics: measured figures, for the manifest.
-
-    Returns:
-        The manifest, whose `zero_shot` says how near the training set is.
-
-    Raises:
-        BundleError: the model cannot be loaded, or does not cover the peptide.
+    The file serves wherever one of a single molecule does: `simulate`, integrators, `evaluate`. It has no energy. What
+    a model was fine-tuned on goes into its manifest, which then has no `zero_shot`. BundleError as for `bound_peptide`.
     """
     bound, found, file = bound_peptide(topology, positions, model)
     return save(
@@ -95,16 +74,7 @@ def bind(
 
 
 def bound_bundle(topology: Any, positions: Floats, model: str | Path = NAME) -> Bundle:
-    """A model of many peptides bound to one of them, in memory; the path is that of the model of many.
-
-    Args:
-        topology: of OpenMM, with all hydrogens.
-        positions: a structure, from which handedness is read, nm, shape (atoms, 3).
-        model: path of the model, or the name of the bundled one.
-
-    Raises:
-        BundleError: the model cannot be loaded, or does not cover the peptide.
-    """
+    """A model of many peptides bound to one of them, in memory; the path is that of the model of many."""
     bound, found, file = bound_peptide(topology, positions, model)
     known = {"slow_axes": bound.axes * bound.n_tokens, "zero_shot": zero_shot(bound, found, file)}
     manifest = bound_manifest(file.manifest, topology, positions).model_copy(update=known)
@@ -112,13 +82,7 @@ def bound_bundle(topology: Any, positions: Floats, model: str | Path = NAME) -> 
 
 
 def bound_manifest(source: PeptideManifest, topology: Any, positions: Floats) -> Manifest:
-    """Manifest of a model of many peptides for one of them, before it is bound: molecule, conditions and lags.
-
-    Args:
-        source: of the model of many.
-        topology: of OpenMM, with all hydrogens.
-        positions: nm, shape (atoms, 3).
-    """
+    """Manifest of a model of many peptides for one of them, before it is bound: molecule, conditions and lags."""
     return Manifest.model_validate({**_fields(source, topology, positions), "slow_axes": 1})
 
 
@@ -139,13 +103,7 @@ def _fields(source: PeptideManifest, topology: Any, positions: Floats) -> dict[s
 
 
 def zero_shot(bound: BoundPeptide, found: Chain, file: PeptideFile) -> ZeroShot:
-    """How near a bound peptide is to the training set of its model.
-
-    Args:
-        bound: the bound model.
-        found: the peptide.
-        file: the model of many, with its training sequences and the statistics of their tokens.
-    """
+    """How near a bound peptide is to the training set of its model."""
     import torch
 
     trained = file.manifest.sequences

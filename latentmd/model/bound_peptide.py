@@ -19,15 +19,8 @@ class BoundPeptide(nn.Module):
 
     A token holds its slow axes, then cosines and sines of the residue's torsions (0 where there is none): a step draws
     torsions, and a structure shows those that were drawn. TorchScript-able, so that it goes into a model file like a
-    surrogate of one molecule.
-
-    Args:
-        model: of many peptides.
-        chain: the peptide.
-        mirrored: whether `chain` is the mirror image of the peptide, which consists of D residues.
-
-    Raises:
-        KeyError: the peptide has a residue, in its place in the chain, that the model was not trained on.
+    surrogate of one molecule. `mirrored`: the chain is the mirror image of a peptide of D residues. KeyError: a
+    residue, in its place in the chain, that the model was not trained on.
     """
 
     def __init__(self, model: PeptideModel, chain: Chain, mirrored: bool = False) -> None:
@@ -99,13 +92,7 @@ class BoundPeptide(nn.Module):
 
     @torch.jit.export
     def log_arrival(self, slow: Tensor, lag: Tensor, end: Tensor) -> Tensor:
-        """ln of the density, per radian of each torsion, of a step from each token set to the torsions of one, [batch].
-
-        Args:
-            slow: tokens [batch, tokens, axes].
-            lag: shape [batch], ps.
-            end: tokens [tokens, axes].
-        """
+        """ln of the density, per radian of each torsion, of a step to the torsions of one token set, [batch]."""
         types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
         angles = self.torsions(end.unsqueeze(0)).expand(slow.shape[0], -1, -1)
         out: Tensor = self.drawn.log_likelihood(slow[..., : self.n_slow], types, mask, lag, angles)
@@ -113,13 +100,7 @@ class BoundPeptide(nn.Module):
 
     @torch.jit.export
     def draw(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Torsions [batch, tokens, slots] a lag later; standard normal noise [batch, tokens · slots].
-
-        Args:
-            slow: tokens [batch, tokens, axes], of which the slow axes count.
-            lag: shape [batch], ps.
-            noise: standard normal [batch, tokens · slots].
-        """
+        """Torsions [batch, tokens, slots] a lag later; standard normal noise [batch, tokens · slots]."""
         types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
         uniform = 0.5 * (1 + torch.erf(noise.reshape(mask.shape) / 2.0**0.5))
         out: Tensor = self.drawn.sample(slow[..., : self.n_slow], types, mask, lag, uniform.clamp(1e-6, 1 - 1e-6))
@@ -129,18 +110,10 @@ class BoundPeptide(nn.Module):
     def told_step(
         self, slow: Tensor, lag: Tensor, noise: Tensor, angles: Tensor, known: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Draw a step in which some torsions are given.
+        """Draw a step in which the known [tokens, slots] angles are given; infinite lag for a draw from equilibrium.
 
-        Args:
-            slow: tokens [batch, tokens, axes].
-            lag: shape [batch], ps; infinite for a draw from equilibrium.
-            noise: standard normal [batch, tokens · slots].
-            angles: the given torsions [tokens, slots], as `angles` measures them.
-            known: which are given, [tokens, slots] bool.
-
-        Returns:
-            Tokens [batch, tokens, axes], and ln of the density of the given torsions, given those drawn before them
-            [batch]: the weight of each.
+        Gives tokens [batch, tokens, axes], and ln of the density of the given torsions, given those drawn before them
+        [batch]: the weight of each.
         """
         types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
         uniform = (0.5 * (1 + torch.erf(noise.reshape(mask.shape) / 2.0**0.5))).clamp(1e-6, 1 - 1e-6)
@@ -155,11 +128,6 @@ class BoundPeptide(nn.Module):
         """One stochastic latent step of lag [batch] ps with standard normal noise [batch, step_noise].
 
         Torsions that clash in mean bond lengths and angles are drawn again: the law is that of the model, without them.
-
-        Args:
-            slow: latent tokens [batch, tokens, axes].
-            lag: shape [batch], ps.
-            noise: standard normal [batch, step_noise].
         """
         parts = noise.split(self.torsion_noise, dim=1)
         angles = self.draw(slow, lag, parts[0])
@@ -216,23 +184,13 @@ class BoundPeptide(nn.Module):
 
     @torch.jit.export
     def reconstruct(self, slow: Tensor, fast: Tensor, noise: Tensor) -> Tensor:
-        """The torsions of tokens in mean bond lengths and angles.
-
-        Args:
-            slow: tokens [batch, tokens, axes].
-            fast: not used.
-            noise: not used.
-        """
+        """The torsions of tokens in mean bond lengths and angles; fast axes and noise are not used."""
         out: Tensor = self.decoder(self.torsions(slow), slow.new_zeros(slow.shape[0], self.decoder.noise_size))
         return out * self.hand
 
     @torch.jit.export
     def energy(self, positions: Tensor) -> Tensor:
-        """Refused: the model has no energy.
-
-        Raises:
-            RuntimeError: always; what to do instead.
-        """
+        """Refused with a RuntimeError: the model has no energy."""
         if positions.numel() >= 0:
             raise RuntimeError(self.no_energy)
         return positions
@@ -252,13 +210,7 @@ class BoundPeptide(nn.Module):
         return out
 
     def forward(self, positions: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Positions → positions one step later.
-
-        Args:
-            positions: [batch, atoms, 3] nm.
-            lag: [batch] ps.
-            noise: standard normal [batch, step_noise + decode_noise].
-        """
+        """Positions [batch, atoms, 3] nm → positions a step later; noise [batch, step_noise + decode_noise]."""
         slow, _ = self.encode(positions)
         slow = self.step(slow, lag, noise[:, : self.step_noise])
         return self.decode(slow, noise[:, self.step_noise :])

@@ -53,14 +53,7 @@ Sealed = TypeVar("Sealed", bound=Seal)
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle.
-
-    Attributes:
-        module: the TorchScript module, in evaluation mode.
-        manifest: what it is and where it holds.
-        sha256: hash of the file.
-        path: where it was read from.
-    """
+    """A loaded bundle: TorchScript module in evaluation mode, manifest, hash of the file and where it was read from."""
 
     module: Any
     manifest: Manifest
@@ -82,11 +75,7 @@ def bundled_models() -> list[str]:
 
 
 def find(name_or_path: str | Path) -> Path:
-    """Path of a bundle given by path, or by the name of a bundled model.
-
-    Raises:
-        BundleError: there is neither such a file nor such a model.
-    """
+    """Path of a bundle given by path, or by the name of a bundled model; BundleError where there is neither."""
     path = Path(name_or_path)
     if path.is_file():
         return path
@@ -107,18 +96,9 @@ def find(name_or_path: str | Path) -> Path:
 def save(path: str | Path, surrogate: nn.Module, manifest: Manifest | Mapping[str, Any]) -> Manifest:
     """Script a surrogate and write it with its manifest, replacing `path` only when the whole file is written.
 
-    Args:
-        path: file to write.
-        surrogate: module with the methods `METHODS` and the integer attributes `SIZES`.
-        manifest: everything but `versions`, `created` and `weights_sha256`, which are filled in here.
-
-    Parts named in `half_precision` are rounded to float16 in place.
-
-    Returns:
-        The completed manifest.
-
-    Raises:
-        BundleError: a method or attribute of the surrogate or a field of the manifest is missing or wrong.
+    The surrogate has the methods `METHODS` and the integer attributes `SIZES`; parts named in `half_precision` are
+    rounded to float16 in place. Returns the manifest with `versions`, `created` and `weights_sha256` filled in.
+    BundleError: a method or attribute of the surrogate or a field of the manifest is missing or wrong.
     """
     import torch
 
@@ -138,16 +118,7 @@ def save(path: str | Path, surrogate: nn.Module, manifest: Manifest | Mapping[st
 
 
 def seal(path: str | Path, scripted: Any, manifest: Sealed) -> Sealed:
-    """Write a TorchScript module and its manifest as one hashed file; `save` and other kinds of model files use it.
-
-    Args:
-        path: of the file.
-        scripted: the TorchScript module.
-        manifest: what the file says of it.
-
-    Returns:
-        The manifest with `versions`, `created` and `weights_sha256` filled in.
-    """
+    """Write a TorchScript module and its manifest as one hashed file; returns the manifest as it was filled in."""
     import torch
 
     buffer = io.BytesIO()
@@ -167,9 +138,7 @@ def seal(path: str | Path, scripted: Any, manifest: Sealed) -> Sealed:
 
 def unseal(path: Path, schema: type[Sealed]) -> tuple[Any, Sealed, str]:
     """Read a file written by `seal`: the module on the CPU, its manifest, and the file's hash; all hashes checked.
-
-    Raises:
-        BundleError: not such a file, damaged, or of another format version.
+    BundleError: not such a file, damaged, or of another format version.
     """
     import torch
 
@@ -198,13 +167,7 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Bundle
     """Load a bundle by path or by the name of a bundled model.
 
     The file's own hash and the hash of its weights are checked; nothing in it is unpickled by Python.
-
-    Args:
-        name_or_path: path of a bundle, or one of `bundled_models()`.
-        device: where the module's weights go.
-
-    Raises:
-        BundleError: no such file, not a bundle, damaged, or of another format version.
+    BundleError: no such file, not a bundle, damaged, or of another format version.
     """
     path = find(name_or_path)
     module, manifest, sha256 = unseal(path, Manifest)
@@ -215,20 +178,12 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Bundle
 
 
 def read_manifest(name_or_path: str | Path) -> Manifest:
-    """The manifest of a bundle, after the file's hash is checked. Does not import torch.
-
-    Raises:
-        BundleError: as for `load`.
-    """
+    """The manifest of a bundle, after the file's hash is checked. Does not import torch."""
     return read_sealed(find(name_or_path), Manifest)[1]
 
 
 def read_sha256(name_or_path: str | Path) -> str:
-    """The hash of a bundle's file, as in `Bundle.sha256`, after it is checked. Does not import torch.
-
-    Raises:
-        BundleError: as for `load`.
-    """
+    """The hash of a bundle's file, as in `Bundle.sha256`, after it is checked. Does not import torch."""
     return read_sealed(find(name_or_path), Manifest)[0][-64:].decode()
 
 
@@ -287,11 +242,7 @@ def sealed_archive(archive: io.BytesIO, manifest: BaseModel) -> bytes:
 
 
 def read_sealed(path: Path, schema: type[Sealed]) -> tuple[bytes, Sealed]:
-    """Content of a sealed file, whose last 64 bytes are its hash, and its manifest.
-
-    Raises:
-        BundleError: no such file, damaged, or of another kind.
-    """
+    """Content of a sealed file, whose last 64 bytes are its hash, and its manifest; BundleError as for `unseal`."""
     data = path.read_bytes()
     expected = "expected a file written by latentmd.model.file.save"
     if len(data) <= _TAIL or data[-_TAIL:-64] != _COMMENT:

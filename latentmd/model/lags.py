@@ -8,14 +8,9 @@ TOLERANCE = 1e-6  # relative, on time steps that went through unit conversions
 
 
 def split_time(time: float, lag_range: tuple[float, float]) -> tuple[int, float]:
-    """The fewest latent steps of equal lag that make up a time: (number of steps, lag in ps).
+    """The fewest latent steps of equal lag within a range in ps that make up a time: (number of steps, lag in ps).
 
-    Args:
-        time: ps.
-        lag_range: shortest and longest lag in ps.
-
-    Raises:
-        ValueError: no number of steps gives a lag within the range.
+    ValueError: no number of steps gives a lag within the range.
 
     Example:
         >>> split_time(250.0, (50.0, 100.0))

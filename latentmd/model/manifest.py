@@ -44,8 +44,7 @@ class ZeroShot(BaseModel):
     """How a model that was not trained on its molecule came to it, and how near its training set is.
 
     Attributes:
-        model: name of the model of many molecules; sha256: of its file.
-        sequence: of the molecule, as `latentmd.molecule.chain` writes it.
+        model, sha256: name of the model of many molecules, and hash of its file.
         trained: whether this very sequence was in the training set.
         nearest: training sequences that share most with it, each with the number of residues in place.
         pairs: share of its pairs of neighbours that some training sequence has.
@@ -64,13 +63,7 @@ class ZeroShot(BaseModel):
 
 
 class Seal(BaseModel):
-    """What every model file states; `seal` fills it in.
-
-    Attributes:
-        created: date and time.
-        versions: of torch and latentmd.
-        weights_sha256: hash over the parameters and buffers in sorted order.
-    """
+    """What every model file states; `seal` fills it in."""
 
     model_config = ConfigDict(extra="forbid")
     format: str
@@ -84,15 +77,12 @@ class Manifest(Seal):
 
     Attributes:
         topology: PDB text of the molecule the model covers, in the model's order of atoms.
-        fingerprint: of that topology.
         coverage: which molecules the model covers; None stands for that molecule alone.
         tokens: token (residue or cap) of each atom.
         lag: shortest and longest step the model was trained for.
         frame_interval: spacing of the training frames.
-        temperature, friction, timestep, hydrogen_mass, solvent, force_field: protocol of the training trajectories.
         split: names of the training, validation and test trajectories.
         slow_autocorrelations: of the propagated axes, at `autocorrelation_lag`.
-        metrics: measured figures, by name.
         half_precision: parts whose weights are stored in float16, to save space; they are float32 once loaded.
         zero_shot: where a model of many molecules was bound to this one; None for a model trained on it alone.
     """
@@ -145,9 +135,7 @@ class Manifest(Seal):
     def covers(self, topology: Any, positions: Any = None) -> Answer:
         """Answer whether the model covers a molecule, and in which order its atoms are the model's.
 
-        Args:
-            topology: mdtraj or OpenMM topology, or Chemistry; atoms in any order, with any names.
-            positions: a structure, nm, shape (atoms, 3), which tells handedness; None leaves it unchecked.
+        Atoms may have any order and names; positions [atoms, 3] in nm tell handedness, which None leaves unchecked.
         """
         if isinstance(self.coverage, PeptideChemistry):
             return self.coverage.covers(topology, positions=positions)

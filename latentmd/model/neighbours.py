@@ -16,12 +16,7 @@ _CAPS = {"ACE", "NME", "NH2"}
 
 
 class Near(NamedTuple):
-    """A training sequence.
-
-    Attributes:
-        sequence: types joined by hyphens.
-        shared: residues that are the same in the best alignment without gaps.
-    """
+    """A training sequence, and the residues that it shares in the best alignment without gaps."""
 
     sequence: str
     shared: int
@@ -30,12 +25,7 @@ class Near(NamedTuple):
 def nearest_sequences(sequence: str, training: Sequence[str], count: int = 3) -> list[Near]:
     """Training sequences that share most residues in place; of equal ones those that share most pairs of neighbours.
 
-    Caps count for nothing.
-
-    Args:
-        sequence: types joined by hyphens.
-        training: to choose from.
-        count: how many.
+    Sequences are types joined by hyphens; caps count for nothing.
 
     Example:
         >>> nearest_sequences("ALA-GLY-VAL", ["GLY-VAL", "ALA-SER-SER"], 1)
@@ -82,17 +72,12 @@ def mean_tokens(bound: BoundPeptide, seed: int = 0) -> Tensor:
 
 
 def latent_distance(tokens: Tensor, kinds: Tensor, trained: Tensor, trained_kinds: Tensor) -> float:
-    """Distance of a peptide's tokens to the nearest training token of their type, the largest of the tokens.
+    """Distance of a peptide's tokens [tokens, k] to the nearest training token of their kind, the largest of the
+    tokens.
 
-    In units of what separates a training token of that type from its own nearest neighbour (the median).
-
-    Args:
-        tokens, kinds: [tokens, k] mean slow axes and [tokens] types of the peptide.
-        trained, trained_kinds: the same of all training peptides, concatenated.
-
-    Returns:
-        A number near 1 where the peptide is as near to the training set as that is to itself; infinity where a type
-        has fewer than three training tokens.
+    In units of what separates a training token of that type from its own nearest neighbour (the median): near 1 where
+    the peptide is as near to the training set as that is to itself, infinite where a type has fewer than three training
+    tokens.
     """
     import torch
 

@@ -24,12 +24,7 @@ class PathModelError(ValueError):
 
 
 class PathSampler(Protocol):
-    """Draws what a mask does not say is known of latent trajectories.
-
-    Attributes:
-        window: most frames at once.
-        lag_range: shortest and longest time between frames, ps.
-    """
+    """Draws what a mask does not say is known of latent trajectories: at most `window` frames, `lag_range` ps apart."""
 
     window: int
     lag_range: tuple[float, float]
@@ -37,26 +32,20 @@ class PathSampler(Protocol):
     def sample(self, known: Tensor, mask: Tensor, times: Tensor, noise: Tensor) -> Tensor:
         """Trajectories with the known entries as given and the others drawn, [batch, frames, tokens, axes].
 
-        Args:
-            known: values where `mask`, anything finite elsewhere, [batch, frames, tokens, axes].
-            mask: what is known, [batch, frames, tokens].
-            times: evenly spaced, ps, [batch, frames].
-            noise: standard normal, shaped as `known`.
+        Known values count where `mask` [batch, frames, tokens]; times [batch, frames] are evenly spaced, ps; noise is
+        standard normal, shaped as `known`.
         """
         ...
 
 
 @dataclass(frozen=True)
 class PathRecord:
-    """What a path model was made from.
+    """What a path model was made from. Times in ps.
 
     Attributes:
         bundle_sha256: of the weights of the bundle whose slow axes it moves.
-        lag: shortest and longest time between frames, ps.
-        frame_interval: of the training trajectories, ps.
+        lag: shortest and longest time between frames.
         frames: of the training trajectories, all runs together.
-        seed: of the training.
-        steps: of the training.
         kinds: residue types and places in the chain of a model of many peptides, which moves torsions; none of a model
             of one molecule, which moves its slow axes.
     """
@@ -80,10 +69,6 @@ def path_file(bundle: Path, manifest: Manifest) -> tuple[Path, str]:
 
     A bundle that is the bundled model of many peptides, bound to one, has the path model of that, unless there is one
     beside it.
-
-    Args:
-        bundle: file of the bundle.
-        manifest: of the bundle.
     """
     from latentmd.model.peptide_file import NAME, find_peptides
 
@@ -95,13 +80,7 @@ def path_file(bundle: Path, manifest: Manifest) -> tuple[Path, str]:
 
 
 def save_path_model(path: Path, model: MaskedTrajectory, record: PathRecord) -> None:
-    """Write a path model, whole or not at all.
-
-    Args:
-        path: of the file.
-        model: trained.
-        record: what it was made from.
-    """
+    """Write a path model, whole or not at all."""
     content = {
         "format": FORMAT,
         "settings": model.settings,
@@ -113,15 +92,7 @@ def save_path_model(path: Path, model: MaskedTrajectory, record: PathRecord) -> 
 
 
 def load_path_model(path: Path, bundle_sha256: str) -> tuple[MaskedTrajectory, PathRecord]:
-    """Read a path model and check that it belongs to a bundle.
-
-    Args:
-        path: of the file.
-        bundle_sha256: of the bundle's weights.
-
-    Raises:
-        PathModelError: missing, foreign or broken file, or one that was made for another bundle.
-    """
+    """Read a path model, and check that it belongs to the bundle of that hash; PathModelError otherwise."""
     if not path.is_file():
         raise PathModelError(
             f"{path} not found: this model has no path model; train one with `latentmd train paths TRAJECTORIES "
@@ -148,12 +119,7 @@ CONTEXT = len(TYPES) + len(PLACES) + 1  # features of a residue, without its tor
 
 
 def residue_features(types: Tensor, mask: Tensor) -> Tensor:
-    """Inputs of a path model for each residue, [tokens, CONTEXT + slots]: type, place, hand, and which torsions.
-
-    Args:
-        types: [tokens, 3], as `Chain.types`.
-        mask: [tokens, slots], as `Chain.mask`.
-    """
+    """Type, place, hand and which torsions of each residue, [tokens, CONTEXT + slots]; inputs of a path model."""
     kind, place = (torch.nn.functional.one_hot(types[:, k], size) for k, size in enumerate((len(TYPES), len(PLACES))))
     return torch.cat([kind, place, types[:, 2:3], mask], dim=1).float()
 
@@ -165,14 +131,7 @@ def residue_kinds(types: Tensor) -> list[str]:
 
 class PeptideTrajectories:
     """A masked trajectory model of torsions, for one peptide; what it draws are the tokens of the bound model.
-
-    Args:
-        network: trained on cosines and sines of torsions.
-        record: what it was made from.
-        module: model of many peptides bound to the peptide.
-
-    Raises:
-        PathModelError: a residue type, or a place in a chain, that the network was not trained on.
+    PathModelError: a residue type, or a place in a chain, that the network was not trained on.
     """
 
     def __init__(self, network: MaskedTrajectory, record: PathRecord, module: Any) -> None:
@@ -188,17 +147,7 @@ class PeptideTrajectories:
         self._features, self._axes = residue_features(types, mask), mask.float().repeat(1, 2)
 
     def sample(self, known: Tensor, mask: Tensor, times: Tensor, noise: Tensor) -> Tensor:
-        """Trajectories with the known entries as given and the others drawn, [batch, frames, tokens, axes].
-
-        Args:
-            known: tokens where `mask`, anything finite elsewhere, [batch, frames, tokens, axes].
-            mask: what is known, [batch, frames, tokens].
-            times: evenly spaced, ps, [batch, frames].
-            noise: standard normal, shaped as `known`.
-
-        Raises:
-            ValueError: as `MaskedTrajectory.sample`.
-        """
+        """Trajectories with the known tokens as given and the others drawn, as `PathSampler` says."""
         first = known.shape[-1] - self.network.dim
         context = self._features.expand(len(known), -1, -1)
         drawn = self.network.sample(known[..., first:], mask, times, noise[..., first:] * self._axes, context)

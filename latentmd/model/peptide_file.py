@@ -33,14 +33,11 @@ class PeptideManifest(Seal):
     """What a model of many peptides is and where it holds. Times in ps, temperature in K, masses in amu.
 
     Attributes:
-        coverage: the peptides that it covers.
         lag: shortest and longest step.
         frame_interval: spacing of the training frames.
-        temperature, friction, timestep, hydrogen_mass, solvent, force_field: protocol of the training trajectories.
         sequences: of the training peptides, as `Chain.sequence` writes them.
         held_out: of the validation and test peptides.
         training: what was asked for and how long it took.
-        metrics: measured figures, by name.
     """
 
     format: Literal["latentmd-peptides-1"] = FORMAT
@@ -66,15 +63,11 @@ class PeptideManifest(Seal):
 
 @dataclass(frozen=True)
 class PeptideFile:
-    """A loaded file.
+    """A loaded file: the model in evaluation mode, on the CPU, its manifest, hash and path.
 
     Attributes:
-        model: in evaluation mode, on the CPU.
-        manifest: what it is and where it holds.
         statistics: of the training set: "table_counts" and "planes" of the residue table, "tokens" and "kinds" of
             `latentmd.model.neighbours`; some may be missing.
-        sha256: of the file.
-        path: where it was read from.
     """
 
     model: PeptideModel
@@ -118,28 +111,14 @@ def model_sha256(name_or_path: str | Path) -> str:
 
 
 def read_peptide_manifest(name_or_path: str | Path = NAME) -> PeptideManifest:
-    """The manifest, after the file's hash is checked. Does not import torch.
-
-    Raises:
-        BundleError: no such file, or a damaged or foreign one.
-    """
+    """The manifest, after the file's hash is checked. Does not import torch."""
     return read_sealed(_existing(name_or_path), PeptideManifest)[1]
 
 
 def save_peptides(
     path: Path, model: PeptideModel, manifest: PeptideManifest, statistics: dict[str, Tensor]
 ) -> PeptideManifest:
-    """Write a model, its weights and its table of local geometry in half precision.
-
-    Args:
-        path: file to write.
-        model: the trained model.
-        manifest: what it is and where it holds.
-        statistics: of the training set, as `PeptideFile.statistics`.
-
-    Returns:
-        The manifest with hashes, versions and date filled in.
-    """
+    """Write a model, its weights and its table of local geometry in half precision; returns the filled-in manifest."""
     import torch
 
     exact = ("basis.mean", "basis.matrix", "step.grid", "step.waves")
@@ -164,11 +143,7 @@ def _half(values: Tensor, keep: bool = False) -> Tensor:
 
 
 def load_peptides(name_or_path: str | Path = NAME) -> PeptideFile:
-    """Read a model of many peptides; hashes are checked and only tensors are unpickled.
-
-    Raises:
-        BundleError: no such file, or a damaged or foreign one.
-    """
+    """Read a model of many peptides; hashes are checked and only tensors are unpickled. Errors are BundleError."""
     import torch
 
     from latentmd.model.peptides import PeptideConfig, PeptideModel

@@ -19,14 +19,8 @@ SIZES = (len(TYPES), len(PLACES), 2)  # vocabularies of `Chain.types`
 
 @dataclass(frozen=True)
 class PeptideConfig:
-    """Sizes of the networks.
-
-    Attributes:
-        dim: of a latent token; n_slow: of its slow part.
-        encoder_width, encoder_depth: of the encoder.
-        width, depth, causal_depth, heads: of the step.
-        lags: shortest and longest lag, ps.
-        dropout, type_dropout: of the step in training.
+    """Sizes of encoder and step, shortest and longest lag in ps, and dropout of the step in training; of the `dim`
+    of a latent token `n_slow` are its slow part.
     """
 
     dim: int = 32
@@ -43,13 +37,7 @@ class PeptideConfig:
 
 
 class TokenPredictor(nn.Module):
-    """Mean of a chain's latent tokens a lag later: z + f(z, τ).
-
-    Args:
-        dim: size of a latent token.
-        width, depth: of the transformer.
-        lags: shortest and longest, ps.
-    """
+    """Mean of a chain's latent tokens a lag later: z + f(z, τ)."""
 
     def __init__(self, dim: int, width: int, depth: int, lags: tuple[float, float]) -> None:
         super().__init__()
@@ -61,13 +49,7 @@ class TokenPredictor(nn.Module):
 
     @torch.jit.export
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """z [batch, tokens, dim], lag [batch] ps; noise is not used.
-
-        Args:
-            z: tokens [batch, tokens, dim].
-            lag: shape [batch], ps.
-            noise: shape [batch, 0]; not used.
-        """
+        """z [batch, tokens, dim], lag [batch] ps; noise is not used."""
         out: Tensor = z + self.write(self.trunk(self.read(z), self.lag(lag)))
         return out
 
@@ -77,11 +59,7 @@ class TokenPredictor(nn.Module):
 
 
 class PeptideModel(nn.Module):
-    """Encoder, predictor of the mean, basis and stochastic step; of any peptide that its types cover.
-
-    Args:
-        config: sizes.
-    """
+    """Encoder, predictor of the mean, basis and stochastic step; of any peptide that its types cover."""
 
     def __init__(self, config: PeptideConfig) -> None:
         super().__init__()
@@ -106,12 +84,8 @@ class PeptideModel(nn.Module):
         self.table: dict[str, dict[str, Tensor]] = {}
 
     def encode(self, angles: Tensor, types: Tensor, mask: Tensor) -> Tensor:
-        """Slow axes [batch, tokens, n_slow] of torsions.
-
-        Args:
-            angles: torsions [batch, tokens, slots], radians.
-            types: of each token [batch, tokens, kinds], long.
-            mask: which slots have a torsion [batch, tokens, slots].
+        """Slow axes [batch, tokens, n_slow] of torsions [batch, tokens, slots]; types [batch, tokens, kinds], mask
+        as angles.
         """
         slow: Tensor = self.basis(self.encoder(angles, types, mask), types)[0]
         return slow

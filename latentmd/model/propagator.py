@@ -34,12 +34,7 @@ class UnsoundError(RuntimeError):
 
 
 class SoundStep(NamedTuple):
-    """A structure that passes the checks.
-
-    Attributes:
-        positions: [N, 3] nm, in double precision.
-        draws: structures looked at, this one included.
-    """
+    """A structure [N, 3] nm that passes the checks, and how many structures were looked at, this one included."""
 
     positions: Doubles
     draws: int

@@ -11,17 +11,7 @@ from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 
 
 class Surrogate(nn.Module):
-    """Encoder, basis, stochastic predictor, conditional sampler of the fast axes, decoder and energy heads.
-
-    Args:
-        encoder: positions → tokens.
-        basis: tokens → slow and fast axes.
-        predictor: stochastic predictor of the slow axes.
-        fast: sampler of p(fast | slow).
-        decoder: all axes → positions.
-        energy_head: positions → potential energy.
-        latent_energy_head: axes → mean and variance of the potential energy.
-    """
+    """Encoder, basis, stochastic predictor, conditional sampler of the fast axes, decoder and energy heads."""
 
     def __init__(
         self,
@@ -50,13 +40,7 @@ class Surrogate(nn.Module):
 
     @torch.jit.export
     def step(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """One stochastic latent step of lag [batch] ps with standard normal noise [batch, step_noise].
-
-        Args:
-            slow: slow axes [batch, tokens, slow].
-            lag: shape [batch], ps.
-            noise: standard normal [batch, step_noise].
-        """
+        """One stochastic latent step of lag [batch] ps with standard normal noise [batch, step_noise]."""
         out: Tensor = self.predictor.step(slow, lag, noise)  # type: ignore[operator]
         return out
 
@@ -75,13 +59,7 @@ class Surrogate(nn.Module):
 
     @torch.jit.export
     def reconstruct(self, slow: Tensor, fast: Tensor, noise: Tensor) -> Tensor:
-        """Positions of given slow and fast axes; noise [batch, decode_noise − fast_noise] (zeros: no residual).
-
-        Args:
-            slow: slow axes [batch, tokens, slow].
-            fast: fast axes [batch, tokens, fast].
-            noise: standard normal [batch, decode_noise − fast_noise]; zeros for no residual.
-        """
+        """Positions of given slow and fast axes; noise [batch, decode_noise − fast_noise] (zeros: no residual)."""
         out: Tensor = self.decoder(torch.cat([slow, fast], dim=-1).flatten(1), noise)
         return out
 
@@ -98,13 +76,7 @@ class Surrogate(nn.Module):
         return mean, variance
 
     def forward(self, positions: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Positions → positions one step of `lag` [batch] ps later; noise [batch, step_noise + decode_noise].
-
-        Args:
-            positions: shape [batch, atoms, 3], nm.
-            lag: shape [batch], ps.
-            noise: standard normal [batch, step_noise + decode_noise].
-        """
+        """Positions [batch, atoms, 3] nm → positions a step later; noise [batch, step_noise + decode_noise]."""
         slow, _ = self.encode(positions)
         slow = self.step(slow, lag, noise[:, : self.step_noise])
         return self.decode(slow, noise[:, self.step_noise :])

@@ -11,12 +11,8 @@ from latentmd.units import percent
 
 
 def zero_shot_lines(found: ZeroShot, source: str, sound: float | None = None) -> list[str]:
-    """A line each on training, neighbours in sequence, latent distance, checks, and what to do next.
-
-    Args:
-        found: from the manifest of the bound model.
-        source: file of the molecule, for the commands.
-        sound: share of frames that pass the structure checks; None where they are not counted.
+    """A line each on training, neighbours in sequence, latent distance, checks, and what to do next; `sound`: share
+    of frames that pass the structure checks, where they are counted.
     """
     lines = zero_shot_facts(found)
     if sound is not None:
@@ -47,12 +43,7 @@ def zero_shot_facts(found: ZeroShot) -> list[str]:
 
 
 def next_commands(found: ZeroShot, source: str) -> list[str]:
-    """Commands to go on with: exact statistics; then MD of the molecule, and a model fine-tuned on it.
-
-    Args:
-        found: from the manifest of the bound model.
-        source: file of the molecule.
-    """
+    """Commands to go on with: exact statistics; then MD of the molecule, and a model fine-tuned on it."""
     start = NAME if found.model == NAME else f"{found.model}.pt"  # a trained model has the name of its file
     stem, source = quote(Path(source).name.removesuffix(".pdb")), quote(source)
     return [

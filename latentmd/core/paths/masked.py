@@ -89,16 +89,10 @@ class MaskedTrajectory(nn.Module):
     | x_u = (1 − u) ε + u x | `loss` | straight path from normal noise ε |
     | v(x_u, u; τ) | `velocity` | trained to x − ε where u < 1; a sample solves dx/du = v from 0 to 1 |
 
-    Forward simulation, paths between two frames, upsampling and inpainting differ in the mask only.
-
-    Args:
-        dim: size of a token.
-        lag_range: shortest and longest time between frames, ps.
-        context: size of per-token features of the molecule that `sample` and `loss` take; 0 for none.
-        width, depth, heads: of the transformer.
-        several_tokens: tokens attend to each other; they are ordered, as residues of a chain are.
-        window: most frames at once.
-        solver_steps: midpoint steps of a sample, two network calls each.
+    Forward simulation, paths between two frames, upsampling and inpainting differ in the mask only. `lag_range`: times
+    between frames, ps; `context`: size of per-token features of the molecule, 0 for none; with `several_tokens` tokens
+    attend to each other, ordered as residues of a chain are; `window`: most frames at once; `solver_steps`: midpoint
+    steps of a sample, two network calls each.
     """
 
     def __init__(
@@ -135,16 +129,7 @@ class MaskedTrajectory(nn.Module):
     def velocity(
         self, x: Tensor, u: Tensor, known: Tensor, mask: Tensor, times: Tensor, context: Tensor | None = None
     ) -> Tensor:
-        """dx/du, shaped as x.
-
-        Args:
-            x: [batch, frames, tokens, dim].
-            u: noise levels [batch, frames, tokens]; 1 where clean.
-            known: values where `mask`, anything elsewhere; shaped as x.
-            mask: what is known, [batch, frames, tokens].
-            times: evenly spaced, ps, [batch, frames].
-            context: [batch, tokens, context].
-        """
+        """dx/du, shaped as x, of noise levels u and times [batch, frames] in ps; known values count where `mask`."""
         batch, frames, tokens, _ = x.shape
         lag = times[:, 1] - times[:, 0]
         given = mask.unsqueeze(-1).to(x.dtype)
@@ -167,15 +152,8 @@ class MaskedTrajectory(nn.Module):
     ) -> Tensor:  # fmt: skip
         """Flow-matching error of the unknown entries of trajectories x [batch, frames, tokens, dim].
 
-        Half of the trajectories have one noise level, the others one for each frame and token.
-
-        Args:
-            x: trajectories.
-            mask: what counts as known, [batch, frames, tokens].
-            times: [batch, frames] ps.
-            generator: of noise and noise levels.
-            context: [batch, tokens, context].
-            axes: 1 for each axis that a token has and 0 for others, which have no noise, [batch, tokens, dim].
+        Half of the trajectories have one noise level, the others one for each frame and token. `axes` [batch, tokens,
+        dim] is 1 for each axis that a token has and 0 for others, which have no noise.
         """
         batch = len(x)
         weight = torch.ones_like(x) if axes is None else axes.unsqueeze(1).expand(x.shape).to(x)
@@ -197,15 +175,8 @@ class MaskedTrajectory(nn.Module):
     ) -> Tensor:
         """Trajectories with the known entries as given and the others drawn, [batch, frames, tokens, dim].
 
-        Args:
-            known: values where `mask`, anything finite elsewhere, [batch, frames, tokens, dim].
-            mask: what is known, [batch, frames, tokens].
-            times: evenly spaced, ps, [batch, frames].
-            noise: standard normal, shaped as `known`; 0 for axes that a token does not have.
-            context: [batch, tokens, context].
-
-        Raises:
-            ValueError: the mask leaves nothing or everything to draw, or frames are too many or unevenly spaced.
+        Times [batch, frames] are evenly spaced, ps; noise is standard normal, 0 for axes that a token does not have.
+        ValueError: the mask leaves nothing or everything to draw, or frames are too many or unevenly spaced.
         """
         self._check(mask, times)
         x = noise

@@ -13,12 +13,8 @@ from latentmd.core.paths.steps import Steps
 
 
 class ObservedSample(NamedTuple):
-    """One path that agrees with the observations.
-
-    Attributes:
-        path: [steps, tokens, dim].
-        carried: what the observation kept of each of its points, one entry a step.
-        effective: effective share of the particles at each step, [steps].
+    """One path [steps, tokens, dim] that agrees with the observations, what the observation kept of each of its
+    points, and the effective share of the particles at each step.
     """
 
     path: Tensor
@@ -40,13 +36,8 @@ class ObservedPaths:
 
     Steps are defended: where the model can be told where to go, some particles take rare cells, so that a rare
     transition which an observation demands finds particles that made it. One path is drawn from the particles at the
-    end and followed back.
-
-    Args:
-        steps: of the model.
-        every: latent steps between observations.
-        stationary: equilibrium population of each cell [cells].
-        arrive: the last step before an observation, where it can be told something of what will be observed.
+    end and followed back. `every`: latent steps between observations; `stationary`: population of each cell; `arrive`:
+    the last step before an observation, where it can be told something of what will be observed.
     """
 
     def __init__(self, steps: Steps, every: int, stationary: Tensor, arrive: Arrive | None = None) -> None:
@@ -54,14 +45,7 @@ class ObservedPaths:
 
     @torch.no_grad()
     def sample(self, starts: Tensor, observe: Observe, steps: int, generator: torch.Generator) -> ObservedSample:
-        """Draw a path.
-
-        Args:
-            starts: draws of p(z_1), one for each particle, [particles, tokens, dim].
-            observe: the observations.
-            steps: how many there are.
-            generator: decides the path.
-        """
+        """Draw a path of as many observations as `steps`; starts [particles, tokens, dim] are draws of p(z_1)."""
         z, log_weight = starts, torch.zeros(len(starts))
         history, origins, kept, effective = [], [], [], []
         for t in range(steps):

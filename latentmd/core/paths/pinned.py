@@ -37,11 +37,7 @@ class PinnedPaths:
     guided by h_(t+1), and its weight is multiplied by what the guide got wrong and by
     h_(t+1)(cell of z') / h_t(cell of z), which cancels along the path. This is a twisted particle filter (Whiteley &
     Lee 2014): the guide changes its variance, not what it converges to. The last step to a point z_b has weight
-    p(z_b | z).
-
-    Args:
-        steps: of the model.
-        h: bridge function of the cells at times 0 ... steps, rows of any scale, [steps + 1, cells].
+    p(z_b | z). Rows of h [steps + 1, cells] have any scale.
     """
 
     def __init__(self, steps: Steps, h: Tensor) -> None:
@@ -52,18 +48,9 @@ class PinnedPaths:
     def sample(
         self, start: Tensor, end: Tensor | None, count: int, particles: int, generator: torch.Generator
     ) -> PinnedSample:
-        """Draw paths.
-
-        Args:
-            start: first point [tokens, dim], or one for each particle [particles, tokens, dim]: draws of where paths
-                may start, which the filter then weighs by how likely the end is from there.
-            end: last point [tokens, dim]; None where h of the last step says which cells are the end.
-            count: number of paths.
-            particles: of the filter, at least `count`.
-            generator: decides the paths.
-
-        Raises:
-            ValueError: fewer particles than paths, or no particle reaches the end.
+        """Draw paths from a point [tokens, dim], or from one for each particle: draws of where paths may start,
+        which the filter weighs by how likely the end is from there. `end`: last point; None where h of the last
+        step says which cells are it. ValueError: fewer particles than paths, or no particle reaches the end.
         """
         if particles < count:
             raise ValueError(f"{particles} particles for {count} paths; expected at least as many")
@@ -119,12 +106,6 @@ class PinnedPaths:
 
 
 def systematic(share: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Systematic resampling: indices [count], each drawn in proportion to its share.
-
-    Args:
-        share: of each particle, sum 1, [particles].
-        count: of indices.
-        generator: decides them.
-    """
+    """Systematic resampling: indices [count], each drawn in proportion to its share."""
     points = (torch.arange(count, dtype=share.dtype) + torch.rand(1, generator=generator, dtype=share.dtype)) / count
     return torch.searchsorted(share.cumsum(0), points).clamp(max=count - 1)

@@ -20,23 +20,11 @@ class Steps(Protocol):
         ...
 
     def guided(self, z: Tensor, log_h: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Step to where h is large; returns z' and ln [h(cell of z') p(z' | z) / q(z' | z)].
-
-        Args:
-            z: particles [particles, tokens, dim].
-            log_h: ln of h of each cell after the step [cells].
-            generator: decides the steps.
-        """
+        """Step to where h is large; returns z' and ln [h(cell of z') p(z' | z) / q(z' | z)]."""
         ...
 
     def defended(self, z: Tensor, stationary: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Step that now and then takes a rare cell; returns z' and ln [p(z' | z) / q(z' | z)].
-
-        Args:
-            z: particles [particles, tokens, dim].
-            stationary: equilibrium population of each cell [cells].
-            generator: decides the steps.
-        """
+        """Step that now and then takes a rare cell; returns z' and ln [p(z' | z) / q(z' | z)]."""
         ...
 
     def log_arrival(self, z: Tensor, end: Tensor) -> Tensor:
@@ -49,10 +37,6 @@ class MixtureSteps:
 
     A guided step draws m from π_m(z) h(m) / c(z), c(z) = Σ_m π_m(z) h(m), a defended one from 0.8 π_m(z) + 0.2 w_m with
     w the equilibrium populations (defensive importance sampling; Hesterberg 1995).
-
-    Args:
-        predictor: has `lag`, `log_weights`, `cell`, `context` and `flow`, as `FlowPredictor`.
-        lag: of a step, ps.
     """
 
     def __init__(self, predictor: Any, lag: float) -> None:
@@ -63,13 +47,7 @@ class MixtureSteps:
         return torch.as_tensor(self.predictor.cell(z))
 
     def guided(self, z: Tensor, log_h: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Step to where h is large; returns z' and ln [h(cell of z') c(z) / h(m)].
-
-        Args:
-            z: particles [particles, tokens, dim].
-            log_h: ln of h of each cell after the step [cells].
-            generator: decides the steps.
-        """
+        """Step to where h is large; returns z' and ln [h(cell of z') c(z) / h(m)]."""
         g = self._lag(z)
         weighted = self.predictor.log_weights(z, g) + log_h
         gain = torch.logsumexp(weighted, dim=1)
@@ -80,13 +58,7 @@ class MixtureSteps:
         return moved, gain - log_h[m] + log_h[self.predictor.cell(moved)]
 
     def defended(self, z: Tensor, stationary: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Step that now and then takes a rare cell; returns z' and ln [π_m(z) / q_m(z)].
-
-        Args:
-            z: particles [particles, tokens, dim].
-            stationary: equilibrium population of each cell [cells].
-            generator: decides the steps.
-        """
+        """Step that now and then takes a rare cell; returns z' and ln [π_m(z) / q_m(z)]."""
         g = self._lag(z)
         own = self.predictor.log_weights(z, g)
         proposal = (1 - _DEFENSIVE) * own.exp() + _DEFENSIVE * stationary
@@ -113,43 +85,21 @@ class MixtureSteps:
 
 
 class StepModel(Protocol):
-    """A model with a stochastic step whose density can be asked for.
-
-    Attributes:
-        step_noise: standard normal numbers of a step.
-    """
+    """A model with a stochastic step, of `step_noise` standard normal numbers, whose density can be asked for."""
 
     step_noise: int
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Step from z to z'.
-
-        Args:
-            z: particles [particles, tokens, dim].
-            lag: shape [particles], ps.
-            noise: standard normal [particles, step_noise].
-        """
+        """Step from z to z'; lag [particles] in ps."""
         ...
 
     def log_arrival(self, z: Tensor, lag: Tensor, end: Tensor) -> Tensor:
-        """ln of the density of a step from each particle to one point, [particles].
-
-        Args:
-            z: particles [particles, tokens, dim].
-            lag: shape [particles], ps.
-            end: point [tokens, dim].
-        """
+        """ln of the density of a step from each particle to one point [tokens, dim], [particles]; lags in ps."""
         ...
 
 
 class FreeSteps:
-    """Steps of a model that takes no guide: the guide acts through the weights of the particles alone.
-
-    Args:
-        model: whose steps they are.
-        partition: from z to the cell of each particle.
-        lag: of a step, ps.
-    """
+    """Steps of a model that takes no guide: the guide acts through the weights of the particles alone."""
 
     def __init__(self, model: StepModel, partition: Callable[[Tensor], Tensor], lag: float) -> None:
         self.model, self.partition, self.time = model, partition, lag
@@ -159,24 +109,12 @@ class FreeSteps:
         return self.partition(z)
 
     def guided(self, z: Tensor, log_h: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Step as the model does; returns z' and ln h(cell of z').
-
-        Args:
-            z: particles [particles, tokens, dim].
-            log_h: ln of h of each cell after the step [cells].
-            generator: decides the steps.
-        """
+        """Step as the model does; returns z' and ln h(cell of z')."""
         moved = self._step(z, generator)
         return moved, log_h[self.partition(moved)]
 
     def defended(self, z: Tensor, stationary: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Step as the model does; returns z' and zeros.
-
-        Args:
-            z: particles [particles, tokens, dim].
-            stationary: not used, since the model cannot be told where to go.
-            generator: decides the steps.
-        """
+        """Step as the model does, which cannot be told where to go; returns z' and zeros."""
         return self._step(z, generator), torch.zeros(len(z))
 
     def log_arrival(self, z: Tensor, end: Tensor) -> Tensor:

@@ -34,8 +34,6 @@ class PathFrames:
     """What every batch shares about structures. Picklable.
 
     Attributes:
-        molecule: with its System.
-        model: name or path of the model.
         reference: structure that frames are laid on, nm, shape (atoms, 3).
         limits: median and upper limit of MD's potential energy, kJ/mol, where they are known.
         template: of the structure checks.
@@ -60,9 +58,7 @@ class Bridge:
 
     Attributes:
         h: bridge function of the cells at every latent step, shape (steps + 1, cells).
-        lag: of a latent step, ps.
-        every: latent steps between frames.
-        interval: between frames, ps.
+        lag, every, interval: of a latent step, ps; latent steps between frames; ps between frames.
         starts: slow axes of where paths may begin, one or many equally likely ones, shape (starts, tokens, k).
         end: slow axes of the last point, shape (tokens, k); None where the cells of h are the end.
         ends: structures that the first and the last frame are, nm, shape (atoms, 3).
@@ -81,15 +77,7 @@ class Bridge:
 
 @dataclass(frozen=True)
 class PathBatch:
-    """Paths that one filter draws.
-
-    Attributes:
-        frames, bridge: what is shared.
-        folder: of the run.
-        number: of the batch.
-        first, count: number of its first path, and how many they are.
-        seed: of the run.
-    """
+    """Paths that one filter draws, `count` of them from path `first` of the run on."""
 
     frames: PathFrames
     bridge: Bridge
@@ -146,17 +134,9 @@ def draw_batch(batch: PathBatch) -> int:
 def structures(
     frames: PathFrames, propagator: Propagator, slow: torch.Tensor, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Decode and relax frames; one that fails a check after that is decoded again, up to three times.
-
-    Args:
-        frames: what is shared about structures.
-        propagator: the model.
-        slow: slow axes, shape (frames, tokens, k).
-        rng: decides the fast axes.
-
-    Returns:
-        positions (frames, atoms, 3) in nm, energies in kJ/mol, kinds as numbers of `KINDS`, and sound: whether each
-        passed the checks before relaxation.
+    """Decode and relax frames of slow axes [frames, tokens, k]; one that fails a check after that is decoded again,
+    up to three times. Gives positions (frames, atoms, 3) in nm, energies in kJ/mol, kinds as numbers of `KINDS`,
+    and sound: whether each passed the checks before relaxation.
     """
     decoded = _decoded(propagator, slow, rng)
     sound = failed_checks(decoded, frames.template) == ""

@@ -42,12 +42,8 @@ _VARIANTS = {"HID": "HIS", "HIE": "HIS", "HIP": "HIS", "ASH": "ASP", "GLH": "GLU
 
 @dataclass(frozen=True)
 class Design:
-    """Probabilities of residue types.
-
-    Attributes:
-        types: names of the standard residues.
-        probability: of each type at each place, shape (places, types).
-        pairs: the likeliest combinations, best first, with their probability.
+    """Probabilities of residue types: their names, probability [places, types], and the likeliest combinations, best
+    first.
     """
 
     types: tuple[str, ...]
@@ -56,14 +52,8 @@ class Design:
 
 
 class Gap:
-    """Missing residues between two known ones.
-
-    Args:
-        chain: the peptide; what it says about the missing residues is not looked at.
-        missing: their tokens.
-
-    Raises:
-        ValueError: too many, not beside each other, or without a residue on either side.
+    """Missing residues, by their tokens, between two known ones; what the chain says about the missing is not looked
+    at. ValueError: too many, not beside each other, or without a residue on either side.
     """
 
     def __init__(self, chain: Chain, missing: Sequence[int]) -> None:
@@ -88,17 +78,8 @@ class Gap:
         return [own[name] for name in ("N", "CA", "C") if name in own]
 
     def closed(self, which: KnownTorsions, x: Floats, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Torsions of frames with the gap closed in several ways.
-
-        Args:
-            which: torsions that the given atoms tell.
-            x: nm, shape (frames, atoms, 3).
-            draws: ways of each frame.
-            generator: decides them.
-
-        Returns:
-            All torsions [frames · draws, tokens, slots], side chains of the missing residues aside, and which of them
-            are known [tokens, slots].
+        """Torsions [frames · draws, tokens, slots] of frames x [frames, atoms, 3] in nm with the gap closed in
+        several ways, side chains of the missing residues aside, and which are known [tokens, slots].
         """
         told = torch.from_numpy(which.measure(x))
         first, last = (torch.from_numpy(np.asarray(x[:, atoms])) for atoms in self.atoms)
@@ -119,12 +100,6 @@ class Weighing:
 
     p(frame | types) is the density at lag ∞ of all torsions that are known, averaged over the ways to close the gap;
     side chains of the missing residues are drawn. Each residue is taken in its usual protonation state.
-
-    Args:
-        file: model of many peptides.
-        chain: the peptide.
-        gap: its missing residues.
-        generator: decides side chains.
     """
 
     def __init__(self, file: PeptideFile, chain: Chain, gap: Gap, generator: torch.Generator) -> None:
@@ -137,13 +112,7 @@ class Weighing:
 
     @torch.no_grad()
     def evidence(self, candidate: tuple[int, ...], angles: Tensor, known: Tensor, draws: int) -> Tensor:
-        """ln p of each frame, [frames].
-
-        Args:
-            candidate: indices into `TYPES`, one for each missing residue.
-            angles, known: from `Gap.closed`.
-            draws: closures of each frame.
-        """
+        """ln p of each frame, [frames], for one type of each missing residue; angles and known from `Gap.closed`."""
         types, mask = self.types.clone(), self.mask.clone()
         for token, kind in zip(self.gap.missing, candidate, strict=True):
             types[token, 0] = kind
@@ -173,22 +142,10 @@ def design(
 ) -> Design:  # fmt: skip
     """Weigh residue types for missing residues by Bayes' rule, all types equally likely before.
 
-    Frames count as independent draws from equilibrium. A frame whose closures all miss the structure tells nothing: its
-    evidence is mixed with a constant, the candidates' mean times four. All combinations are weighed on a quarter of the
-    frames, the best quarter of them on all.
-
-    Args:
-        file: model of many peptides.
-        chain: the peptide; its own types at the missing places are not looked at.
-        missing: their tokens.
-        which: torsions that the given atoms tell.
-        x: frames, nm, shape (frames, atoms, 3); mirrored for a peptide of D residues.
-        seed: decides everything.
-        frames: at most so many are looked at, evenly spread.
-        report: called with (stage, done, total).
-
-    Raises:
-        ValueError: residues that cannot be weighed.
+    Frames x [frames, atoms, 3] in nm, mirrored for a peptide of D residues, count as independent draws from
+    equilibrium; at most `frames` of them, evenly spread, are looked at. A frame whose closures all miss the structure
+    tells nothing: its evidence is mixed with a constant, the candidates' mean times four. All combinations are weighed
+    on a quarter of the frames, the best quarter of them on all.
     """
     gap, generator = Gap(chain, missing), torch.Generator().manual_seed(seed)
     chosen = x[np.unique(np.linspace(0, len(x) - 1, min(frames, len(x))).astype(int))]
@@ -237,15 +194,8 @@ _LISTED = 5  # combinations in the table
 
 @dataclass(frozen=True)
 class DesignTask:
-    """Residues to weigh, checked.
-
-    Attributes:
-        propagator: the bound peptide.
-        missing: tokens of the residues.
-        numbers: of the residues, as in the PDB file.
-        known: atoms whose coordinates are given.
-        x: frames, nm, shape (frames, atoms, 3).
-        seed: decides everything.
+    """Residues to weigh: their tokens, their numbers in the PDB file, the atoms whose coordinates are given, and frames
+    x [frames, atoms, 3] in nm.
     """
 
     propagator: Propagator
@@ -256,12 +206,7 @@ class DesignTask:
     seed: int
 
     def run(self, folder: Path, report: Progress) -> tuple[dict[str, Any], Section]:
-        """Weigh, write design.csv, and return entries of the summary and a section of the page.
-
-        Args:
-            folder: of the run.
-            report: called with (stage, done, total).
-        """
+        """Weigh, write design.csv, and return entries of the summary and a section of the page."""
         from latentmd.model.peptide_file import load_peptides
         from latentmd.molecule.chain import chain
         from latentmd.molecule.known_torsions import known_torsions
@@ -291,15 +236,7 @@ class DesignTask:
 
 
 def check_design(propagator: Propagator, hidden: Bools) -> None:
-    """Refuse residues that cannot be weighed, before anything is read.
-
-    Args:
-        propagator: the model.
-        hidden: whether each residue is to be weighed, shape (residues,).
-
-    Raises:
-        ValueError: a model that knows one molecule only, or residues that cannot be weighed.
-    """
+    """Refuse residues that cannot be weighed, or a model that knows one molecule only, before anything is read."""
     from latentmd.molecule.chain import chain
 
     _origin(propagator)
@@ -307,11 +244,7 @@ def check_design(propagator: Propagator, hidden: Bools) -> None:
 
 
 def _origin(propagator: Propagator) -> str:
-    """Name of the model of many peptides that a model is bound from.
-
-    Raises:
-        ValueError: there is none at hand.
-    """
+    """Name of the model of many peptides that a model is bound from; ValueError where there is none at hand."""
     from latentmd.model.peptide_file import NAME, peptides_sha256
 
     origin, name = propagator.manifest.zero_shot, propagator.manifest.name

@@ -38,11 +38,8 @@ _VIEWED = 150  # frames in the 3-D view
 
 @dataclass(frozen=True, kw_only=True)
 class FillRequest(RunOptions):
-    """Options that both commands share.
-
-    Attributes:
-        trajectory, top: what is given, and a PDB file of its atoms.
-        interval: ps between frames, for formats without times.
+    """Options that upsampling and inpainting share: a trajectory, a PDB file of its atoms, ps between frames without
+    times.
     """
 
     trajectory: Path
@@ -52,12 +49,7 @@ class FillRequest(RunOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class FillPart:
-    """Task of a worker: a stretch of the trajectory, whose frames it leaves in a file. Picklable.
-
-    Attributes:
-        frames: what is shared about structures.
-        folder, number, seed: of the run and the part.
-    """
+    """Task of a worker: a stretch of the trajectory, whose frames it leaves in a file. Picklable."""
 
     frames: PathFrames
     folder: Path
@@ -70,11 +62,7 @@ class FillPart:
         return self.folder / "state" / f"part-{self.number:04d}.npz"
 
     def keep(self, positions: Doubles, kinds: NDArray[np.int8], energies: Doubles, sound: Bools) -> int:
-        """Write the frames; returns their number.
-
-        Args:
-            positions, kinds, energies, sound: of each frame, as `Filled` describes them.
-        """
+        """Write the frames, as `Filled` describes them; returns their number."""
         arrays = {
             "positions": positions.astype(np.float32),
             "kinds": kinds,
@@ -93,10 +81,10 @@ class Filled:
 
     Attributes:
         positions: nm, shape (frames, atoms, 3).
-        kinds: numbers of `KINDS`, shape (frames,).
-        energies: kJ/mol, shape (frames,).
-        failed: structure checks failed, separated by spaces, shape (frames,).
-        sound: whether each passed the checks before relaxation, shape (frames,).
+        kinds: numbers of `KINDS`.
+        energies: kJ/mol.
+        failed: structure checks failed, separated by spaces.
+        sound: whether each passed the checks before relaxation.
         torsions: radians, shape (frames, torsions).
     """
 
@@ -110,12 +98,7 @@ class Filled:
 
 @dataclass(frozen=True)
 class DrawnResult:
-    """A finished run of any of the commands.
-
-    Attributes:
-        folder: of the run.
-        summary: the content of summary.json.
-    """
+    """A finished run of any of the commands: its folder, and the content of summary.json."""
 
     folder: Path
     summary: dict[str, Any]
@@ -153,18 +136,14 @@ class FillResult(DrawnResult):
 
 @dataclass(frozen=True)
 class FillPlan:
-    """A checked run of either command.
+    """A checked run of "upsample" or "inpaint".
 
     Attributes:
-        command: "upsample" or "inpaint".
-        request: as asked for.
-        subject: molecule and model.
         parts: tasks, in the order of time.
         fill: what a worker does with one of them; returns the number of its frames.
         times: of all frames, ps.
         record: JSON values that a resumed run must share.
         describe: from the filled frames to further entries of the summary, sections of the page and a picture.
-        title: of the page.
     """
 
     command: str
@@ -192,15 +171,7 @@ def fill(
     interval: str | float | None,
     keywords: RunKeywords,
 ) -> FillResult:
-    """Check what a command is asked for and run it.
-
-    Args:
-        command: "upsample" or "inpaint".
-        make_plan: from the request, and where progress is reported, to what is to be done.
-        given: trajectory, and PDB file of its atoms.
-        interval: time between its frames, for formats without times; text with a unit, or ps.
-        keywords: of the user.
-    """
+    """Check what a command is asked for and run it; `given`: trajectory, and PDB file of its atoms."""
     begin, report, (trajectory, top) = clock.perf_counter(), keywords.get("progress") or quiet, map(Path, given)
     request = FillRequest(
         trajectory=trajectory,
@@ -217,18 +188,7 @@ Task = TypeVar("Task", PathBatch, FillPart)  # leaves a file when it is done
 
 
 def run_fill(plan: FillPlan, report: Progress, begin: float) -> FillResult:
-    """Run the parts of a plan and write every output.
-
-    Args:
-        plan: what to do.
-        report: called with (stage, done, total).
-        begin: when the run was asked for, of `time.perf_counter`.
-
-    Raises:
-        OutputError: the folder cannot be used.
-        RunError: a worker or the disk failed.
-        RunInterrupted: Ctrl-C.
-    """
+    """Run the parts of a plan and write every output; `begin`: when the run was asked for, of `time.perf_counter`."""
     folder = plan.request.out
     with claim_folder(folder, plan.request.policy, files_of(plan.command), plan.record):
         if earlier := FillResult.of(folder):
@@ -261,20 +221,8 @@ def draw(
     options: RunOptions,
     report: Progress,
 ) -> None:
-    """Run the tasks that no earlier run left behind in worker processes.
-
-    Args:
-        stage: of the run, for the report.
-        tasks: all of them.
-        work: what a worker does with one.
-        sizes: how much each counts in the report.
-        options: of the run.
-        report: called with (stage, done, total).
-
-    Raises:
-        RunError: a worker or the disk failed.
-        RunInterrupted: Ctrl-C.
-        ValueError: no path arrives at the end.
+    """Run the tasks that no earlier run left behind in worker processes; `sizes`: how much each counts in the
+    report.
     """
     left = [(task, size) for task, size in zip(tasks, sizes, strict=True) if not task.file.exists()]
     total, done = sum(sizes), sum(sizes) - sum(size for _, size in left)

@@ -22,8 +22,6 @@ class Window:
     """Intervals between known frames that are drawn together.
 
     Attributes:
-        first: known frame it begins at.
-        intervals: how many it spans.
         keep: first and last + 1 of those that are kept; the others lend the kept ones what lies around them.
     """
 
@@ -33,13 +31,9 @@ class Window:
 
 
 def windows(known: int, most: int) -> list[Window]:
-    """Windows that keep each interval between known frames once.
+    """Windows of at most `most` intervals that keep each interval between known frames (two at least) once.
 
     Where a window spans three intervals or more, its outermost ones are drawn again by its neighbours.
-
-    Args:
-        known: number of known frames, at least 2.
-        most: intervals that fit into the model's window.
 
     Example:
         >>> [(w.first, w.intervals, w.keep) for w in windows(6, 3)]
@@ -58,17 +52,8 @@ def windows(known: int, most: int) -> list[Window]:
 
 
 def fill_windows(model: PathSampler, known: Tensor, stride: int, every: float, generator: torch.Generator) -> Tensor:
-    """Latent trajectory with frames drawn between known ones.
-
-    Args:
-        model: masked trajectory model.
-        known: slow axes of the known frames [frames, tokens, k].
-        stride: of the known frames among all.
-        every: time between all frames, ps.
-        generator: decides the frames.
-
-    Returns:
-        [(frames − 1) · stride + 1, tokens, k]; the known frames are as they were.
+    """Slow axes [(frames − 1) · stride + 1, tokens, k] with frames, `every` ps apart, drawn between the known ones
+    [frames, tokens, k], which stay as they were.
     """
     total = (len(known) - 1) * stride + 1
     result = torch.empty(total, *known.shape[1:])
@@ -94,13 +79,7 @@ def fill_windows(model: PathSampler, known: Tensor, stride: int, every: float, g
 
 @dataclass(frozen=True)
 class Given:
-    """A trajectory.
-
-    Attributes:
-        path: of the file.
-        positions: nm, shape (frames, atoms, 3).
-        times: ps, shape (frames,).
-    """
+    """A trajectory: positions [frames, atoms, 3] in nm and times [frames] in ps."""
 
     path: Path
     positions: Floats
@@ -113,17 +92,8 @@ class Given:
 
 
 def read_given(path: Path, topology: Any, interval: float | None) -> Given:
-    """Read a trajectory of a molecule.
-
-    Args:
-        path: of the file.
-        topology: of the molecule, OpenMM or mdtraj.
-        interval: ps between frames, for formats without times.
-
-    Raises:
-        TrajectoryError: the file cannot be read, holds other atoms or a molecule that a periodic box cut, or has
-            times of another interval.
-        ValueError: fewer than two frames.
+    """Read a trajectory of a molecule; `interval` in ps for formats without times. TrajectoryError where the file
+    cannot be read or does not fit, ValueError for fewer than two frames.
     """
     reader = TrajectoryReader(path, topology, interval=interval)
     spacing = reader.interval

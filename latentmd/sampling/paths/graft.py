@@ -33,11 +33,8 @@ def _nowhere(z: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Told:
-    """Torsions of each frame that the given atoms determine. Picklable.
-
-    Attributes:
-        which: the torsions that are known.
-        angles: their values, shape (frames, tokens, slots), radians.
+    """Torsions of each frame that the given atoms determine: which, and their values [frames, tokens, slots] in
+    radians. Picklable.
     """
 
     which: KnownTorsions
@@ -49,12 +46,8 @@ class Told:
 
 
 def told_by(propagator: Propagator, known: Ints, positions: Floats) -> Told:
-    """Measure the torsions that the given atoms of frames determine.
-
-    Args:
-        propagator: a bound peptide.
-        known: atoms whose coordinates are given.
-        positions: nm, shape (frames, atoms, 3); only the given atoms count.
+    """Measure the torsions that the given atoms of frames determine, of a bound peptide; positions [frames, atoms,
+    3] in nm.
     """
     topology, own = propagator.molecule()
     hand = propagator.module.hand.numpy()
@@ -63,13 +56,7 @@ def told_by(propagator: Propagator, known: Ints, positions: Floats) -> Told:
 
 
 class ToldSteps(FreeSteps):
-    """Steps of a bound peptide that agree with the known torsions of each frame.
-
-    Args:
-        module: the bound peptide.
-        told: of the frames.
-        lag: of a step, ps.
-    """
+    """Steps of a bound peptide that agree with the known torsions of each frame."""
 
     def __init__(self, module: Any, told: Told, lag: float) -> None:
         super().__init__(module, _nowhere, lag)
@@ -78,24 +65,13 @@ class ToldSteps(FreeSteps):
 
     @torch.no_grad()
     def starts(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws from equilibrium given the known torsions of the first frame, [count, tokens, axes].
-
-        Args:
-            count: of them.
-            generator: decides them.
-        """
+        """Draws from equilibrium given the known torsions of the first frame, [count, tokens, axes]."""
         nothing = torch.zeros(_STARTS * count, *self.module.types.shape[1:2], int(self.module.axes))
         z, weight = self._told(nothing, 0, np.inf, generator)
         return z[systematic(torch.softmax(weight.double(), dim=0), count, generator)]
 
     def arrive(self, z: Tensor, t: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Step to frame t; returns z' and the ln of the weight of each.
-
-        Args:
-            z: particles [particles, tokens, axes].
-            t: number of the frame.
-            generator: decides the step.
-        """
+        """Step particles [particles, tokens, axes] to frame t; returns z' and the ln of the weight of each."""
         return self._told(z, t, self.lag, generator)
 
     def _told(self, z: Tensor, t: int, lag: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -117,13 +93,8 @@ class Graft:
     A generated structure lies on the given atoms within some hundredths of a nanometre. Where it is put beside them its
     joints are strained, and torsions are off by some ten degrees. The joints are minimised, then the generated atoms
     take 0.2 ps of Langevin dynamics with the given ones held: a step of the conditional distribution of the force
-    field, so that what the model is not sharp enough to tell comes from there.
-
-    Args:
-        molecule: the System.
-        known: atoms whose coordinates are given.
-        limits: median and upper limit of MD's potential energy, kJ/mol, where they are known.
-        seed: decides the dynamics.
+    field, so that what the model is not sharp enough to tell comes from there. `limits`: median and upper limit of MD's
+    potential energy, kJ/mol, where they are known.
     """
 
     def __init__(self, molecule: Molecule, known: Ints, limits: tuple[float, float] | None, seed: int) -> None:
@@ -133,11 +104,8 @@ class Graft:
         self._seeds = np.random.default_rng(seed)
 
     def join(self, generated: Doubles, given: Doubles) -> tuple[Doubles, float]:
-        """One frame: positions in nm, shape (atoms, 3), and potential energy in kJ/mol.
-
-        Args:
-            generated: nm, shape (atoms, 3).
-            given: nm, shape (atoms, 3); only the known atoms count.
+        """One frame of generated and given positions [atoms, 3] in nm, of which the known atoms count: positions and
+        potential energy in kJ/mol.
         """
         whole = laid_on_known(generated[None], given[None], self.known)[0]
         whole[self.known] = given[self.known]
@@ -163,25 +131,14 @@ class Graft:
 
 
 def laid_on_known(generated: Doubles, given: Floats, known: Ints) -> Doubles:
-    """Structures moved as a whole so that the known atoms lie best on the given ones; nm, shape (frames, atoms, 3).
-
-    Args:
-        generated: nm, shape (frames, atoms, 3).
-        given: of each frame, or one for all, nm, shape (frames or 1, atoms, 3).
-        known: atoms that count.
-    """
+    """Structures moved as a whole so that the known atoms lie best on the given ones; nm, shape (frames, atoms, 3)."""
     weights = np.zeros(generated.shape[1])
     weights[known] = 1.0
     return superposed(generated, given, weights)
 
 
 def known_atoms(topology: Any, hidden: Bools) -> tuple[Ints, Ints]:
-    """Atoms outside the hidden residues: all of them, and the heavy ones.
-
-    Args:
-        topology: OpenMM topology.
-        hidden: whether each residue is hidden, shape (residues,).
-    """
+    """Atoms of an OpenMM topology outside the hidden residues: all of them, and the heavy ones."""
     atoms = [atom for atom in topology.atoms() if not hidden[atom.residue.index]]
     heavy = [atom.index for atom in atoms if atom.element is not None and atom.element.symbol != "H"]
     return np.array([atom.index for atom in atoms], dtype=np.int64), np.array(heavy, dtype=np.int64)

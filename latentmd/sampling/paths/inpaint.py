@@ -195,11 +195,7 @@ def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report:
 
 
 def hidden_residues(topology: Any, residues: tuple[int, ...]) -> Bools:
-    """Whether each residue is among those named, shape (residues,).
-
-    Raises:
-        ValueError: a number that no residue has, none at all, or all of them.
-    """
+    """Whether each residue is among those named, shape (residues,); ValueError where none, all or unknown ones are."""
     numbers = [int(residue.id) for residue in topology.residues()]
     there = ", ".join(f"{residue.id} {residue.name}" for residue in topology.residues())
     missing = sorted(set(residues) - set(numbers))

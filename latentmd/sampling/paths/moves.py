@@ -50,10 +50,8 @@ class Partition:
 
 
 def fit_partition(runs: Floats) -> Partition:
-    """k-means cells in the slowest directions (TICA with kinetic distances; Noé & Clementi 2015) of short runs.
-
-    Args:
-        runs: latent trajectories of many walkers, shape (frames, walkers, tokens, k).
+    """k-means cells in the slowest directions (TICA with kinetic distances; Noé & Clementi 2015) of short runs
+    [frames, walkers, tokens, k].
     """
     from deeptime.decomposition import TICA
 
@@ -88,22 +86,12 @@ class Moves(Protocol):
         ...
 
     def matrix(self, points: Floats, cell: Ints, lag: float) -> Doubles:
-        """Transition matrix over cells, shape (cells, cells); a cell without points keeps its walker.
-
-        Args:
-            points: slow axes, shape (points, tokens, k).
-            cell: of each point.
-            lag: ps.
-        """
+        """Transition matrix over cells from slow axes [points, tokens, k]; a cell without points keeps its walker."""
         ...
 
 
 class MixtureMoves:
-    """Moves of a predictor that is a mixture over cells.
-
-    Args:
-        predictor: as `FlowPredictor`.
-    """
+    """Moves of a predictor that is a mixture over cells, as `FlowPredictor`."""
 
     spare = 1.25
     to_points = True
@@ -120,13 +108,7 @@ class MixtureMoves:
         return MixtureSteps(self.predictor, lag)
 
     def matrix(self, points: Floats, cell: Ints, lag: float) -> Doubles:
-        """Mean of π(cell' | z, lag) over the points z of each cell: rare transitions need no events to be counted.
-
-        Args:
-            points: slow axes, shape (points, tokens, k).
-            cell: of each point.
-            lag: ps.
-        """
+        """Mean of π(cell' | z, lag) over the points z of each cell: rare transitions need no events to be counted."""
         z, predictor = torch.from_numpy(np.ascontiguousarray(points)), self.predictor
         with torch.no_grad():
             weights = predictor.log_weights(z, predictor.lag(torch.full((len(z),), lag))).double().exp().numpy()
@@ -137,12 +119,7 @@ class MixtureMoves:
 
 
 class FreeMoves:
-    """Moves of a model that can only be asked for steps, such as one of many peptides bound to one of them.
-
-    Args:
-        propagator: the model.
-        partition: cells fitted to it.
-    """
+    """Moves of a model that can only be asked for steps, such as one of many peptides bound to one of them."""
 
     spare = 10.0  # particles drawn for each path: steps are not guided, so that few of them reach the end
 
@@ -159,13 +136,7 @@ class FreeMoves:
         return FreeSteps(self.propagator.module, self.partition.cell, lag)
 
     def matrix(self, points: Floats, cell: Ints, lag: float) -> Doubles:
-        """Counts of one step from each point and, since the points are in equilibrium, of its reverse.
-
-        Args:
-            points: slow axes in equilibrium, shape (points, tokens, k).
-            cell: of each point.
-            lag: ps.
-        """
+        """Counts of one step from each point and, since the points are in equilibrium, of its reverse."""
         z = torch.from_numpy(np.ascontiguousarray(points))
         after = self.cell(self.propagator.rollout(z, lag, 1, np.random.default_rng(1))[0]).numpy()
         counts = np.zeros((len(self.partition.centres),) * 2)
@@ -176,15 +147,7 @@ class FreeMoves:
 
 
 def moves_of(propagator: Propagator, partition: Partition | None) -> Moves:
-    """Moves of a model: by its own cells, or by a partition where it has none.
-
-    Args:
-        propagator: the model.
-        partition: fitted to a model without cells.
-
-    Raises:
-        ValueError: neither is there.
-    """
+    """Moves of a model: by its own cells, or by a partition where it has none; ValueError where neither is there."""
     if partition is not None:
         return FreeMoves(propagator, partition)
     predictor = own_cells(propagator)
@@ -211,10 +174,9 @@ class CellChain:
 
     Attributes:
         points: slow axes of frames that follow the model, in equilibrium inside their cells, shape (points, tokens, k).
-        cell: of each point, shape (points,).
-        weight: of each point in equilibrium, sum 1, shape (points,).
+        weight: of each point in equilibrium, sum 1.
         states: metastable state of each cell, from 0, numbered from the most to the least populated, shape (cells,).
-        stationary: equilibrium population of each cell, shape (cells,).
+        stationary: equilibrium population of each cell.
         lag: of the chain that populations and states come from, ps.
         partition: the cells, where the model has none of its own.
     """
@@ -237,13 +199,7 @@ class CellChain:
         return np.flatnonzero(self.states == state)
 
     def draw(self, state: int, count: int, rng: np.random.Generator) -> Floats:
-        """Equilibrium points of a state, shape (count, tokens, k).
-
-        Args:
-            state: from 0.
-            count: number of points.
-            rng: chooses them.
-        """
+        """Equilibrium points of a state, shape (count, tokens, k)."""
         share = np.where(self.states[self.cell] == state, self.weight, 0.0)
         return np.asarray(self.points[rng.choice(len(share), count, p=share / share.sum())])
 
@@ -253,9 +209,6 @@ def cell_chain(propagator: Propagator) -> CellChain:
 
     They begin in every cell of a model that has cells of its own, else in equilibrium, which rollouts of the longest
     step find. The seed is fixed: the states of a model, and their numbers, are its own.
-
-    Args:
-        propagator: the model.
     """
     lag, rng = propagator.lag_range[0], np.random.default_rng(0)
     predictor, partition = own_cells(propagator), None
@@ -307,15 +260,7 @@ def _by_population(states: Ints, stationary: Doubles) -> Ints:
 
 
 def bridge_to(moves: Moves, chain: CellChain, end: Sequence[int] | Ints, lag: float, steps: int) -> MarkovBridge:
-    """The chain of cells at a lag, conditioned on being in some cells after a number of steps.
-
-    Args:
-        moves: of the model.
-        chain: its points.
-        end: cells.
-        lag: of a step, ps.
-        steps: their number.
-    """
+    """The chain of cells at a lag in ps, conditioned on being in some cells after a number of steps."""
     matrix = moves.matrix(chain.points, chain.cell, lag)
     weights = np.zeros(len(matrix))
     weights[np.asarray(end)] = 1.0
@@ -323,16 +268,7 @@ def bridge_to(moves: Moves, chain: CellChain, end: Sequence[int] | Ints, lag: fl
 
 
 def check_reach(log_probability: float, ends: str, time: str) -> None:
-    """Refuse ends that the model does not connect.
-
-    Args:
-        log_probability: ln of the probability of the end.
-        ends: both, in words.
-        time: between them, in words.
-
-    Raises:
-        ValueError: the probability is below one in a million.
-    """
+    """Refuse ends that the model connects with a probability below one in a million; ends and time in words."""
     if log_probability < np.log(_LEAST_REACH):
         raise ValueError(
             f"the model does not connect {ends} in {time}: it gets there with a probability of "

@@ -32,13 +32,7 @@ _BINS = 50
 
 
 def overview(plan: PathPlan, drawn: Drawn, passages: Sequence[Passage]) -> bytes:
-    """PNG with the paths on the (phi, psi) surface where there is one, on the slow axes, and their states over time.
-
-    Args:
-        plan: of the run.
-        drawn: the paths.
-        passages: of each path.
-    """
+    """PNG with the paths on the (phi, psi) surface where there is one, on the slow axes, and their states over time."""
     pairs = _turning_pair(plan, drawn)
     made, axes = figures.figure(1, 2 + len(pairs), width=4.0, height=3.4)
     for pair, axis in zip(pairs, axes[:1], strict=False):
@@ -200,14 +194,7 @@ _METHOD = (
 def write_page(
     plan: PathPlan, drawn: Drawn, found: tuple[Sequence[Passage], Sequence[Channel]], summary: dict[str, Any]
 ) -> None:
-    """Write paths.png and paths.html.
-
-    Args:
-        plan: of the run.
-        drawn: the paths.
-        found: passage of each path, and the ways between the ends.
-        summary: content of summary.json.
-    """
+    """Write paths.png and paths.html; `found`: passage of each path, and the ways between the ends."""
     passages, ways = found
     folder, request = plan.request.out, plan.request
     image = overview(plan, drawn, passages)

@@ -16,16 +16,14 @@ from latentmd.arrays import Bools, Doubles, Floats, Ints
 
 @dataclass(frozen=True)
 class Drawn:
-    """All paths of a run, path by path.
+    """All paths of a run; arrays of (paths, frames, ...).
 
     Attributes:
-        cells: of each frame, shape (paths, frames).
-        slow: slow axes of each frame, shape (paths, frames, tokens, k).
-        kinds: numbers of `KINDS`, shape (paths, frames).
-        energies: kJ/mol, shape (paths, frames).
-        failed: structure checks failed, separated by spaces, shape (paths, frames).
-        sound: whether a frame passed the checks before relaxation, shape (paths, frames).
-        torsions: radians, shape (paths, frames, torsions).
+        kinds: numbers of `KINDS`.
+        energies: kJ/mol.
+        failed: structure checks failed, separated by spaces.
+        sound: whether a frame passed the checks before relaxation.
+        torsions: radians.
         weight: of each path, sum 1, shape (paths,).
         log_likelihood: ln of the probability, or density, of the end under the model.
         effective: least effective share of the particles of a filter.
@@ -83,11 +81,8 @@ class Passage:
 
 
 def passage(states: Ints, first: int, last: int) -> Passage:
-    """The transition in a path.
-
-    Args:
-        states: of its frames.
-        first, last: states of the ends; where they are one, the whole path is its own channel.
+    """The transition in a path with these states; where both ends are in one state, the whole path is its own
+    channel.
     """
     if first == last:
         leaves, arrives = 0, -1
@@ -103,13 +98,8 @@ def passage(states: Ints, first: int, last: int) -> Passage:
 
 @dataclass(frozen=True)
 class Channel:
-    """One way between the ends.
-
-    Attributes:
-        states: in order, from 0.
-        count: paths.
-        share: of the weight.
-        low, high: 95 % interval of the share.
+    """One way between the ends: states in order, from 0, number of paths, and share of the weight with its 95 %
+    interval.
     """
 
     states: tuple[int, ...]
@@ -125,13 +115,7 @@ class Channel:
 
 
 def channels(passages: Sequence[Passage], weight: Doubles, effective: float) -> list[Channel]:
-    """Ways between the ends, the most frequent first.
-
-    Args:
-        passages: of each path.
-        weight: of each path, sum 1.
-        effective: number of independent paths, which intervals go by.
-    """
+    """Ways between the ends, the most frequent first; intervals go by the effective number of independent paths."""
     counts = Counter(p.channel for p in passages)
     result = []
     for states, count in counts.items():

@@ -24,14 +24,8 @@ _STARTS = 2000  # points that stand for a state where paths begin
 
 @dataclass(frozen=True)
 class End:
-    """One end of the paths.
-
-    Attributes:
-        name: in words.
-        cells: that it is made of.
-        state: that holds it, from 0.
-        point: slow axes where it is a structure, shape (tokens, k).
-        structure: nm, shape (atoms, 3), where it is one.
+    """One end of the paths: its cells and their state from 0, and, where it is a structure, the structure [atoms, 3]
+    in nm and its slow axes [tokens, k].
     """
 
     name: str
@@ -46,17 +40,10 @@ class PathPlan:
     """A run of paths, checked.
 
     Attributes:
-        request: as asked for.
-        subject: molecule and model.
-        chain: of the model's cells.
-        spec: torsions of the molecule.
-        ends: of the paths.
         guide: chain of cells at the frame interval, conditioned on the end.
         log_reach: ln of the probability of the end's cells from the start, by the chain.
-        frames, bridge: what every batch gets.
         labels: where each state lies.
-        equilibrium: torsions of the model's equilibrium where its file has no surfaces, radians, shape (frames,
-            torsions).
+        equilibrium: torsions [frames, torsions] of the model's equilibrium where its file has no surfaces, radians.
     """
 
     request: PathsRequest
@@ -84,10 +71,8 @@ class PathPlan:
 
 
 def make_plan(request: PathsRequest) -> PathPlan:
-    """Check a request and condition the model on it.
-
-    Raises:
-        ValueError: a setting, a file or the model is wrong, or the model does not connect the ends in that time.
+    """Check a request and condition the model on it; ValueError where a setting, a file or the model is wrong, or
+    the model does not connect the ends in that time.
     """
     if len(request.pdbs) > 2:
         raise ValueError(f"{len(request.pdbs)} PDB files; expected two, one with --to, or none with --from and --to")

@@ -20,12 +20,8 @@ _WIDTH = np.deg2rad(2.0)  # how far torsions that are held swing
 
 
 class RelaxedFrames(NamedTuple):
-    """Structures after relaxation.
-
-    Attributes:
-        positions: nm, shape (frames, atoms, 3).
-        energies: potential energies, kJ/mol, shape (frames,).
-        minimised: which frames were minimised, shape (frames,).
+    """Structures after relaxation: positions [frames, atoms, 3] in nm, energies [frames] in kJ/mol, which were
+    minimised.
     """
 
     positions: Doubles
@@ -34,16 +30,12 @@ class RelaxedFrames(NamedTuple):
 
 
 def relax(molecule: Molecule, positions: Doubles, limits: tuple[float, float] | None) -> RelaxedFrames:
-    """Put structures on the constraints of a System and minimise those whose energy MD does not show.
+    """Put structures [frames, atoms, 3] on the constraints of a System and minimise those whose energy MD does not
+    show.
 
     A minimum is as far from the canonical distribution as a strained structure is, so that minimisation ends once the
-    energy is below the median of MD.
-
-    Args:
-        molecule: the System.
-        positions: nm, shape (frames, atoms, 3).
-        limits: median and upper limit of MD's potential energy, kJ/mol; structures are judged by their forces where
-            they are not known.
+    energy is below the median of MD. `limits`: that median and MD's upper limit, kJ/mol; structures are judged by their
+    forces where they are not known.
     """
     parts = [_relaxed(molecule, positions[i : i + _BLOCK], limits) for i in range(0, len(positions), _BLOCK)]
     return RelaxedFrames(*(np.concatenate(part) for part in zip(*parts, strict=True)))
@@ -52,18 +44,9 @@ def relax(molecule: Molecule, positions: Doubles, limits: tuple[float, float] | 
 def settle(molecule: Molecule, positions: Doubles, quads: Ints, seed: int) -> tuple[Doubles, Doubles]:
     """Let everything but some torsions take 0.2 ps of Langevin dynamics, to be distributed as the force field has it.
 
-    What is fast comes from a decoder whose distribution is slightly off; the torsions, which a model of the dynamics
-    has drawn, are held by springs that let them swing by two degrees.
-
-    Args:
-        molecule: the System.
-        positions: nm, shape (frames, atoms, 3), at energies that MD shows.
-        quads: atoms of the torsions that are held, shape (torsions, 4).
-        seed: decides the dynamics.
-
-    Returns:
-        Positions in nm, shape (frames, atoms, 3), and potential energies in kJ/mol, shape (frames,). Frames whose
-        dynamics broke are as they were.
+    What is fast comes from a decoder whose distribution is slightly off; the torsions of `quads` [torsions, 4], which a
+    model of the dynamics has drawn, are held by springs that let them swing by two degrees. Gives positions
+    [frames, atoms, 3] in nm and energies in kJ/mol; frames whose dynamics broke are as they were.
     """
     temperature, parts = molecule.protocol.temperature, []
     for first in range(0, len(positions), _BLOCK):

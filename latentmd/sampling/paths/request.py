@@ -50,15 +50,7 @@ class RunKeywords(TypedDict, total=False):
 
 
 def shared_options(folder: str, keywords: RunKeywords) -> dict[str, Any]:
-    """Fields of `RunOptions` from the keywords of a command.
-
-    Args:
-        folder: for the output, where the keywords name none.
-        keywords: as a user gave them.
-
-    Raises:
-        TypeError: a keyword that no command has.
-    """
+    """Fields of `RunOptions` from the keywords of a command; TypeError for a keyword that no command has."""
     if unknown := sorted(set(keywords) - set(RunKeywords.__annotations__)):
         raise TypeError(f"unexpected keyword {unknown[0]!r}; expected one of {', '.join(RunKeywords.__annotations__)}")
     model, out = keywords.get("model"), keywords.get("out")
@@ -68,13 +60,8 @@ def shared_options(folder: str, keywords: RunKeywords) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class PathsRequest(RunOptions):
-    """Options of `latentmd paths`.
-
-    Attributes:
-        pdbs: structures of the ends: both, the first, or none.
-        origin, target: numbers from 1 of the states that stand for the ends without a structure.
-        time, interval: of a path, and between its frames.
-        count: paths.
+    """Options of `latentmd paths`: structures of both ends, of the first, or of none; states from 1 that stand for the
+    others; times in ps.
     """
 
     pdbs: tuple[Path, ...]
@@ -92,11 +79,9 @@ class PathsRequest(RunOptions):
 
 @dataclass(frozen=True)
 class Subject:
-    """A molecule and the model that moves it.
+    """A molecule under the protocol of the model that moves it.
 
     Attributes:
-        molecule: under the model's protocol.
-        model: the model's file.
         structures: relaxed structures of the ends that were given, nm, shape (atoms, 3) each.
         reference: structure that frames are laid on, nm, shape (atoms, 3).
     """
@@ -131,15 +116,8 @@ def model_of(name: str) -> Propagator:
 
 
 def subject_of(pdbs: tuple[Path, ...], model: str | None, inputs: InputOptions) -> Subject:
-    """Read the molecule and check that the model covers it.
-
-    Args:
-        pdbs: files of one molecule; none for the model's own.
-        model: name or path; the bundled model that covers the molecule where None.
-        inputs: choices where a file leaves one.
-
-    Raises:
-        ValueError: a file or the model is wrong, they do not fit together, or the files hold different molecules.
+    """Read the files of one molecule (none: the model's own) and check that the model covers it; without a model, the
+    bundled one that does. ValueError where they do not fit together, or the files hold different molecules.
     """
     if not pdbs:
         if model is None:
@@ -175,11 +153,7 @@ def _first(pdb: Path, model: str | None, inputs: InputOptions) -> tuple[Molecule
 
 
 def _of_one(model: Model, pdb: Path) -> OneMolecule:
-    """Refuse a model of many peptides, whose states are those of no molecule.
-
-    Raises:
-        ValueError: how to bind it.
-    """
+    """Refuse a model of many peptides, whose states are those of no molecule."""
     if isinstance(model, OneMolecule):
         return model
     raise ValueError(
@@ -189,11 +163,7 @@ def _of_one(model: Model, pdb: Path) -> OneMolecule:
 
 
 def _in_order_of(first: Molecule, other: Molecule, a: Path, b: Path) -> Doubles:
-    """Positions of a molecule, nm, shape (atoms, 3), in the order of the atoms of another file of it.
-
-    Raises:
-        ValueError: they are two molecules.
-    """
+    """Positions of a molecule [atoms, 3], nm, in the order of the atoms of another file of it."""
     positions = _positions(other)
     answer = match(first.topology, other.topology, _positions(first), positions)
     if answer:

@@ -33,14 +33,7 @@ _SHARED = 0.5  # share of different ancestors below which the summary warns that
 def write_results(
     plan: PathPlan, files: Sequence[Path], wall: dict[str, float], clocks: tuple[float, float]
 ) -> dict[str, Any]:
-    """Write tables, pictures, page and, last, summary.json; returns its content.
-
-    Args:
-        plan: of the run.
-        files: of the batches.
-        wall: seconds by phase so far.
-        clocks: when the run and this phase began, of `time.perf_counter`.
-    """
+    """Write tables, pictures, page and, last, summary.json; returns its content. `clocks`: when run and phase began."""
     drawn, folder = read_batches(files), plan.request.out
     states = plan.chain.states[drawn.cells]
     passages = [passage(row, plan.ends[0].state, plan.ends[1].state) for row in states]
@@ -198,7 +191,7 @@ def paths(
 
 
 def run_paths(request: PathsRequest, report: Progress) -> PathsResult:
-    """Check a request and run it; arguments and errors as for `paths`."""
+    """Check a request and run it; errors as for `paths`."""
     begin = clock.perf_counter()
     check_folder(request.out, request.policy, FILES)
     report("preparing")

@@ -137,10 +137,8 @@ def _file_of(subject: Subject) -> Path:
 
 
 def _stride(given: Given, every: float, lags: tuple[float, float], window: int) -> int:
-    """Frames per interval of the given trajectory.
-
-    Raises:
-        ValueError: no whole number of frames, frames that the model does not know, or an interval beyond its window.
+    """Frames per interval of the given trajectory; ValueError where that is no whole number, or nothing that the
+    model knows.
     """
     stride = round(given.interval / every)
     if stride < 1 or abs(stride * every - given.interval) > _TOLERANCE * every:
