@@ -22,19 +22,12 @@ if TYPE_CHECKING:
 
 
 def disagreeing_term(system: openmm.System, atoms: Sequence[int], manifest: Manifest) -> str:
-    """The first term in which a System differs from a model's force field, as a sentence; empty where there is none.
+    """The first term in which a System differs from a model's force field, as a sentence; empty where none does.
 
     The model's terms are those that the force field named in the manifest gives to its molecule. A model whose training
-    data came with a System of their own names no such force field: nothing is compared then. Beside other atoms the
-    molecule's own terms count, and implicit solvent where there is one: without, the surroundings are the solvent.
-
-    Args:
-        system: of the user.
-        atoms: the molecule's atoms in it, in the model's order.
-        manifest: of the model.
-
-    Raises:
-        MoleculeError: the model's force field cannot be read or does not describe its molecule any more.
+    data came with a System of their own names no such force field: nothing is compared then. Beside other atoms than
+    those of the molecule (`atoms`) its own terms count, and implicit solvent where there is one: without, the
+    surroundings are the solvent.
     """
     if is_own(manifest.force_field):
         return ""
@@ -52,14 +45,6 @@ def mixing_fault(system: openmm.System, atoms: Sequence[int], manifest: Manifest
 
     The rest of the System meets the molecule's charges and Lennard-Jones parameters, which therefore must be the
     model's; its bonded terms are replaced. A model that was trained in implicit solvent holds the solvation energy.
-
-    Args:
-        system: of which the molecule is a part.
-        atoms: the molecule's atoms in it, in the model's order.
-        manifest: of the model.
-
-    Raises:
-        MoleculeError: the model's force field cannot be read or does not describe its molecule any more.
     """
     found = read_terms(system, atoms)
     if manifest.solvent == "implicit" and (found.born is not None or "CustomGBForce" in found.others):
@@ -75,11 +60,7 @@ def mixing_fault(system: openmm.System, atoms: Sequence[int], manifest: Manifest
 
 
 def model_terms(manifest: Manifest) -> SystemTerms:
-    """The terms of a model's molecule in its force field, without constraints.
-
-    Raises:
-        MoleculeError: the force field cannot be read, or does not describe the molecule.
-    """
+    """The terms of a model's molecule in its force field, without constraints."""
     return _terms(manifest.topology, tuple(manifest.force_field), manifest.solvent)
 
 

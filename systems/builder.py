@@ -43,16 +43,8 @@ def build(pdb: str | Path, protocol: Protocol = _DEFAULT) -> Molecule:
     then its hydrogens, then the pH. What was chosen where the file leaves a choice is in `Molecule.notes`. An implicit
     OBC2 model is rebuilt on the native `GBSAOBCForce`, the same energy over 30 times faster for small molecules. An
     Amber prmtop, GROMACS top or CHARMM psf file, or any structure with `protocol.inputs.system`, is simulated with its
-    own force field (`Molecule.own_force_field`); nothing is added to it.
-
-    Args:
-        pdb: path of a PDB, mmCIF or GRO file, which may be gzipped, or of a prmtop, top or psf file.
-        protocol: solvent, force field, temperature, friction, time step, hydrogen mass, and choices about the file.
-
-    Raises:
-        TypeError: an argument of another type.
-        MoleculeError: the file is missing, empty or unreadable, its molecule is incomplete in a way that cannot be
-            mended, or holds residues that the force field does not describe.
+    own force field (`Molecule.own_force_field`); nothing is added to it. MoleculeError where the file cannot be read or
+    its molecule not be mended, or holds residues that the force field does not describe.
     """
     expected = ("pdb", pdb, (str, Path), "the path of a file"), ("protocol", protocol, Protocol, "a Protocol")
     for name, value, types, what in expected:

@@ -19,14 +19,7 @@ def molecules() -> list[Path]:
 
 
 def bundled(name: str) -> Path:
-    """Return the path of a bundled molecule's PDB file.
-
-    Args:
-        name: for example "alanine_dipeptide"; `latentmd systems` lists all.
-
-    Raises:
-        ValueError: no molecule of this name is bundled.
-    """
+    """Path of a bundled molecule's PDB file, such as of "alanine_dipeptide"; ValueError for an unknown name."""
     found = {path.stem: path for path in molecules()}
     if name not in found:
         raise ValueError(f"no bundled molecule is called {name!r}; expected one of {', '.join(found)}")

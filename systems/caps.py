@@ -21,17 +21,7 @@ _ENOUGH = 0.3  # nm between heavy atoms
 
 
 def add_caps(found: Connections) -> set[int]:
-    """Put ACE before and NME after every chain of amino acids that is no ring; changes `found`.
-
-    Args:
-        found: chains and bonds.
-
-    Returns:
-        Chains, by index, that now begin with an ACE.
-
-    Raises:
-        MoleculeError: an end lacks the backbone atoms to place a cap by.
-    """
+    """Put ACE before and NME after every chain of amino acids that is no ring; indices of chains with a new ACE."""
     begun = set()
     for index, chain in enumerate(found.chains):
         if index in found.rings:
@@ -55,14 +45,7 @@ def add_caps(found: Connections) -> set[int]:
 
 
 def refuse_lone(found: Connections) -> None:
-    """Refuse an amino acid by itself, whose two charged ends the force fields of proteins do not describe.
-
-    Args:
-        found: chains and bonds.
-
-    Raises:
-        MoleculeError: with the option that caps it.
-    """
+    """Refuse an amino acid by itself, whose two charged ends the force fields of proteins do not describe."""
     for index, chain in enumerate(found.chains):
         if len(chain) == 1 and chain[0].name in AMINO_ACIDS and index not in found.rings:
             raise MoleculeError(

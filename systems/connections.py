@@ -24,12 +24,10 @@ class Connections:
     """How residues hang together.
 
     Attributes:
-        chains: residues in order; consecutive ones are bonded where `bonds` says so.
-        bonds: between atoms of different residues.
+        chains: residues in order; consecutive ones are bonded where `bonds`, of atoms of different residues, says so.
         inner: bonds that CONECT states between atoms of one residue of no standard name.
         gaps: breaks of a chain, as (residue before, residue after, distance in nm).
         rings: chains, by index, that are closed head to tail.
-        notes: what was decided.
     """
 
     chains: list[list[Residue]] = field(default_factory=list)
@@ -45,15 +43,7 @@ class Connections:
 
 
 def connect(residues: list[Residue], records: Records) -> Connections:
-    """Find the bonds between residues from distances and from what the file states.
-
-    Args:
-        residues: of the molecule.
-        records: of the file.
-
-    Raises:
-        MoleculeError: a stated bond is too long, or half of a disulfide has no other half.
-    """
+    """Find the bonds between residues from distances and from what the file states."""
     found = Connections()
     stated = _stated(residues, records, found)
     _chains(residues, found)
@@ -65,11 +55,7 @@ def connect(residues: list[Residue], records: Records) -> Connections:
 
 
 def refuse_unbonded(found: Connections) -> None:
-    """Refuse heavy atoms of two residues that are as near as bonded ones, and are not bonded.
-
-    Raises:
-        MoleculeError: with the first two of them.
-    """
+    """Refuse heavy atoms of two residues that are as near as bonded ones, and are not bonded."""
     from scipy.spatial import cKDTree
 
     heavy = [

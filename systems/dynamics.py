@@ -44,13 +44,7 @@ class Frames:
 
 
 def walker_seed(seed: int, walker: int, stream: int = 0) -> int:
-    """A seed per (run, walker, stream) that does not collide between neighbouring runs.
-
-    Args:
-        seed: of the run.
-        walker: number of the walker.
-        stream: number of the purpose.
-    """
+    """A seed per (run, walker, purpose) that does not collide between neighbouring runs."""
     return child_seed(seed, walker, stream)
 
 
@@ -60,13 +54,7 @@ def never() -> bool:
 
 
 def advance(step: Callable[[int], object], steps: int, stopped: Callable[[], bool]) -> bool:
-    """Make steps in slices of about a tenth of a second, and say whether all were made.
-
-    Args:
-        step: makes as many steps as it is told.
-        steps: how many.
-        stopped: asked before every slice; once it is true, no more steps are made.
-    """
+    """Make steps in slices of about a tenth of a second until `stopped` says so; say whether all were made."""
     size = 10
     while steps > 0:
         if stopped():
@@ -80,27 +68,15 @@ def advance(step: Callable[[int], object], steps: int, stopped: Callable[[], boo
 
 
 def frames_between_seeds(interval: float, timestep: float) -> int:
-    """Frames after which the noise of a walker gets a new seed: those of about 5000 steps.
-
-    Args:
-        interval: time between frames, ps.
-        timestep: ps.
-    """
+    """Frames after which the noise of a walker gets a new seed: those of about 5000 steps; both times in ps."""
     return max(1, round(_STEPS_BETWEEN_SEEDS / max(1, round(interval / timestep))))
 
 
 @dataclass(frozen=True)
 class MdSettings:
-    """How one walker is simulated.
+    """How one walker is simulated; interval, a multiple of the time step, and equilibration before time zero in ps.
 
-    Attributes:
-        frames: number of frames to save.
-        interval: time between frames in ps, a multiple of the time step.
-        seed, walker: together determine all randomness of the walker.
-        platform: OpenMM platform; the fastest one by default.
-        threads: threads of the CPU platform.
-        chunk: frames per yielded block, at most.
-        equilibration: before time zero, ps.
+    `seed` and `walker` together determine all randomness of the walker; blocks have at most `chunk` frames.
     """
 
     frames: int
@@ -120,17 +96,10 @@ def run_md(
 
     The walker is minimised, given Maxwell–Boltzmann velocities and equilibrated first; time zero is then.
     Every few thousand steps its noise gets a new seed and OpenMM's Context starts afresh from positions and
-    velocities. Frames that end there say where the walker is, and a run that starts there goes on as this one does: to
-    the last bit on the Reference platform, and on the CPU platform with one thread.
-
-    Args:
-        molecule: what to simulate, with its protocol.
-        settings: of the walker.
-        start: where an earlier run of the same settings was, whose frames count; None to begin.
-        stopped: asked about ten times a second; once it is true, the frames that are whole are yielded, and no more.
-
-    Raises:
-        ValueError: the interval is not a multiple of the time step, or the System has a thermostat or a barostat.
+    velocities. Frames that end there say where the walker is, and a run that starts there (`start`) goes on as this one
+    does: to the last bit on the Reference platform, and on the CPU platform with one thread. `stopped` is asked ten
+    times a second; once it is true, the frames that are whole are yielded. ValueError where the interval is no multiple
+    of the time step, or the System has a thermostat or a barostat.
     """
     if fault := thermostat_fault(molecule.system) or barostat_fault(molecule.system):
         raise ValueError(fault)

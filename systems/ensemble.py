@@ -43,10 +43,8 @@ def barostat_fault(system: openmm.System) -> str:
 def temperature_fault(parameters: Mapping[str, float], kelvin: float) -> str:
     """Says that a thermostat or a barostat of a Context holds a temperature other than the integrator's; "" if none.
 
-    Args:
-        parameters: of the Context; OpenMM keeps the temperatures of such forces there, so that forces added after the
-            integrator was made, and temperatures changed during the run, are seen.
-        kelvin: of the integrator.
+    OpenMM keeps the temperatures of such forces in the parameters of the Context, so that forces added after the
+    integrator was made, and temperatures changed during the run, are seen.
     """
     if openmm.AndersenThermostat.Temperature() in parameters:
         return "the System has an AndersenThermostat, which would act beside the integrator's; remove it"

@@ -16,19 +16,7 @@ _LONGEST_STEP = 0.42  # nm from C-alpha to C-alpha, stretched
 
 
 def close_gaps(found: Connections, records: Records, options: InputOptions) -> Fill:
-    """Treat every gap as the options say, and cap the ends where asked for; changes `found.chains`.
-
-    Args:
-        found: chains, split at every gap.
-        records: of the file, with its sequences.
-        options: of the user.
-
-    Returns:
-        Residues to model.
-
-    Raises:
-        MoleculeError: there is a gap and `missing` is "refuse", or the sequence does not tell what is missing.
-    """
+    """Treat every gap as the options say, and cap the ends where asked for; changes `found.chains`."""
     if found.gaps and options.missing == "refuse":
         before, after, gap = found.gaps[0]
         more = f" ({len(found.gaps)} such gaps)" if len(found.gaps) > 1 else ""
@@ -111,12 +99,7 @@ def _sequence(records: Records, chain: str) -> list[str]:
 
 
 def left_out(found: Connections, records: Records) -> list[str]:
-    """Notes on residues that the sequence names before or after a chain and that have no coordinates.
-
-    Args:
-        found: chains, with what was modelled in gaps.
-        records: of the file, with its sequences.
-    """
+    """Notes on residues that the sequence names before or after a chain and that have no coordinates."""
     notes = []
     for chain in records.sequences:
         sequence = _sequence(records, chain)

@@ -39,23 +39,14 @@ _SEED = 7  # of embedding
 
 
 def is_small_molecule(source: Path, inputs: InputOptions) -> bool:
-    """Whether a molecule comes as SDF, MOL2 or SMILES, or as PDB file with a SMILES for its bonds.
-
-    Raises:
-        MoleculeError: the file cannot be read.
-    """
+    """Whether a molecule comes as SDF, MOL2 or SMILES, or as PDB file with a SMILES for its bonds."""
     return inputs.smiles is not None or is_ligand(read_text(source))
 
 
 def build_ligand(source: Path, protocol: Protocol) -> Molecule:
-    """Parametrised molecule of an SDF or MOL2 file or a SMILES.
+    """Parametrised molecule of an SDF or MOL2 file or a SMILES, for which `source` is only a name.
 
-    Args:
-        source: the file; only a name where `protocol.inputs.smiles` is the molecule.
-        protocol: as asked for; `force_field` may hold the name of an OpenFF force field and the implicit solvent's.
-
-    Raises:
-        MoleculeError: the extra is not installed, or the molecule leaves open what has to be known.
+    `protocol.force_field` may hold the name of an OpenFF force field and the implicit solvent's.
     """
     try:
         mol, notes = read_ligand(source, protocol.inputs)
@@ -83,15 +74,9 @@ def build_ligand(source: Path, protocol: Protocol) -> Molecule:
 
 
 def records(source: Path, inputs: InputOptions, isomers: bool = False) -> dict[str, InputOptions]:
-    """The different molecules of a file by a name for each, and the options that read it.
+    """The different molecules of a file (or SMILES) by a name for each, and the options that read it.
 
-    Args:
-        source: SDF file, or only a name for a SMILES.
-        inputs: options; with a model number, only that record.
-        isomers: whether every combination of undefined stereocentres is a molecule of its own.
-
-    Raises:
-        MoleculeError: the file cannot be read.
+    With `isomers` every combination of undefined stereocentres is a molecule of its own.
     """
     if isomers:
         mol = read_ligand(source, inputs)[0]
@@ -110,15 +95,7 @@ def records(source: Path, inputs: InputOptions, isomers: bool = False) -> dict[s
 
 
 def read_ligand(source: Path, inputs: InputOptions) -> tuple[Mol, list[str]]:
-    """Sanitised molecule, one covalent unit of known elements, and notes on what was left out.
-
-    Args:
-        source: file, or only a name for a SMILES.
-        inputs: options about it.
-
-    Raises:
-        MoleculeError: it cannot be read, or is no molecule that has parameters.
-    """
+    """Sanitised molecule, one covalent unit of known elements, and notes on what was left out."""
     with _quiet():
         try:
             from rdkit import Chem

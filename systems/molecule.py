@@ -88,14 +88,7 @@ def platforms(names: Sequence[str] = _PREFERENCE) -> list[str]:
 
 
 def time_platform(molecule: Molecule, name: str, seconds: float = _TIMING_SECONDS, threads: int | None = None) -> float:
-    """Plain MD steps per second of wall time on one platform; 0.0 where it cannot be simulated there.
-
-    Args:
-        molecule: what to simulate.
-        name: of the platform.
-        seconds: how long to measure.
-        threads: threads of the CPU platform.
-    """
+    """Plain MD steps per second of wall time on one platform; 0.0 where it cannot be simulated there."""
     try:
         context = molecule.context(molecule.langevin(1), name, threads)
         openmm.LocalEnergyMinimizer.minimize(context, maxIterations=20)
@@ -111,11 +104,7 @@ def time_platform(molecule: Molecule, name: str, seconds: float = _TIMING_SECOND
 
 
 def platform_rates(molecule: Molecule, threads: int | None = None) -> dict[str, float]:
-    """Steps per second of wall time on every platform of this machine, by a timing of a fraction of a second each.
-
-    Raises:
-        MoleculeError: no platform can simulate it.
-    """
+    """Steps per second of wall time on every platform of this machine, by a timing of a fraction of a second each."""
     rates = {name: time_platform(molecule, name, threads=threads) for name in platforms()}
     if not any(rates.values()):
         raise MoleculeError("MD fails from this structure on every platform: atoms are too close, or bonds strained")

@@ -58,11 +58,7 @@ _ATOMS = {
 def standard_residue(name: str) -> tuple[str, str | None]:
     """Standard name of a residue and the protonation state that its name tells; unknown names stay as they are.
 
-    Args:
-        name: upper case, as in the file.
-
-    Returns:
-        Such as ("HIS", "HIP") for HSP, ("ASP", None) for ASP, ("ALA", None) for DAL and NALA.
+    Such as ("HIS", "HIP") for HSP, ("ASP", None) for ASP, ("ALA", None) for DAL and NALA.
     """
     if len(name) == 4 and name[0] in "NC" and (name[1:] in AMINO_ACIDS or name[1:] in STATES):
         name = name[1:]  # Amber's names of residues at the ends
@@ -94,15 +90,9 @@ def other_names(name: str) -> str:
 
 
 def element_of(residue: str, name: str, stated: str) -> Element | None:
-    """OpenMM Element of an atom; None where neither the file nor the name tells it.
+    """OpenMM Element of an atom under standard names; None where neither the file nor the name tells it.
 
-    Args:
-        residue: standard name.
-        name: standard name of the atom.
-        stated: symbol in the file, or "".
-
-    Raises:
-        ValueError: the file states another element than the name of a standard residue's atom has.
+    ValueError where the file states another element than the name of a standard residue's atom has.
     """
     from openmm.app import element
 

@@ -33,11 +33,7 @@ _FREE, _LIGHT, _LONGEST = 0.001, 0.002, 0.005  # ps: free bonds to hydrogen, con
 
 
 def brings_force_field(source: Path, inputs: InputOptions) -> bool:
-    """Whether a molecule's files bring their own force field.
-
-    Raises:
-        MoleculeError: the file cannot be read.
-    """
+    """Whether a molecule's files bring their own force field."""
     if inputs.smiles is not None:
         return False
     return inputs.system is not None or file_format(read_text(source)) in TOPOLOGIES
@@ -67,16 +63,7 @@ def write_system(molecule: Molecule, folder: Path) -> None:
 
 
 def build_own(source: Path, protocol: Protocol) -> Molecule:
-    """Molecule with the force field that its files bring.
-
-    Args:
-        source: prmtop, psf or top file, or a structure for `protocol.inputs.system`.
-        protocol: as asked for; its `inputs` name the other files. The molecule's own has the identity of the force
-            field in place of a list of XML files.
-
-    Raises:
-        MoleculeError: files are missing, damaged or do not belong together, or the solvent is another.
-    """
+    """Molecule with the force field that its files bring; its protocol holds the identity of that force field."""
     inputs = protocol.inputs
     _refuse_structure_options(inputs)
     if inputs.system is not None:
@@ -164,18 +151,10 @@ def _free(system: openmm.System, topology: app.Topology) -> bool:
 
 
 def repartition(system: openmm.System, topology: app.Topology, protocol: Protocol) -> list[str]:
-    """Make the hydrogens of a solute heavier where the time step needs it; changes `system`.
+    """Make the hydrogens of a solute heavier where the time step needs it; changes `system` and says so in notes.
 
     The mass comes from the atoms that they are bound to, as OpenMM's `hydrogenMass` takes it, so that the mass of the
     molecule stays. Populations do not depend on masses. Systems with free bonds to hydrogen are left as they are.
-
-    Args:
-        system: of the molecule.
-        topology: of the molecule, with its bonds.
-        protocol: time step, and the mass of a hydrogen.
-
-    Returns:
-        Notes on what was changed.
     """
     light = [a for a in _hydrogens(system, topology) if a.residue.name not in WATER]
     light = [a for a in light if system.getParticleMass(a.index)._value < _HEAVY]
@@ -200,17 +179,7 @@ def repartition(system: openmm.System, topology: app.Topology, protocol: Protoco
 
 
 def check_timestep(system: openmm.System, topology: app.Topology, protocol: Protocol, file: str) -> None:
-    """Refuse a time step that the constraints and masses of a System do not allow.
-
-    Args:
-        system: of the molecule.
-        topology: of the molecule.
-        protocol: time step.
-        file: of the System, for the message.
-
-    Raises:
-        MoleculeError: with the longest time step.
-    """
+    """Refuse a time step that the constraints and masses of a System do not allow."""
     solute = [a.index for a in _hydrogens(system, topology) if a.residue.name not in WATER]
     light = any(system.getParticleMass(i)._value < _HEAVY for i in solute)
     longest = _FREE if _free(system, topology) else _LIGHT if light else _LONGEST

@@ -93,11 +93,7 @@ _CUTOFF = 1.0  # nm, explicit solvent
 
 
 def load_force_field(protocol: Protocol) -> app.ForceField:
-    """The force field of a protocol.
-
-    Raises:
-        MoleculeError: a file of it cannot be read.
-    """
+    """The force field of a protocol."""
     files = protocol.force_field_files
     try:
         return app.ForceField(*files)
@@ -111,18 +107,7 @@ def load_force_field(protocol: Protocol) -> app.ForceField:
 def refuse_unknown(
     topology: app.Topology, residues: list[Residue], force_field: app.ForceField, protocol: Protocol, source: Path
 ) -> None:
-    """Refuse residues that the force field does not describe, by name.
-
-    Args:
-        topology: of OpenMM.
-        residues: of the file, in the order of the topology.
-        force_field: of OpenMM.
-        protocol: names the force field's files and the solvent.
-        source: the file, for the message.
-
-    Raises:
-        MoleculeError: with the residues and what to do.
-    """
+    """Refuse residues that the force field does not describe, by name; `residues` in the order of the topology."""
     unmatched = force_field.getUnmatchedResidues(topology)
     if not unmatched:
         return
@@ -151,13 +136,7 @@ def refuse_unknown(
 def solvated(
     topology: app.Topology, positions: unit.Quantity, force_field: app.ForceField
 ) -> tuple[app.Topology, unit.Quantity, list[str]]:
-    """A box of water around a solute that comes without; a file that brings water must bring its cell too.
-
-    Args:
-        topology: of OpenMM.
-        positions: OpenMM quantity [atoms, 3].
-        force_field: with a model of water.
-    """
+    """A box of water around a solute that comes without; a file that brings water must bring its cell too."""
     waters = sum(residue.name in WATER for residue in topology.residues())
     if waters:
         if topology.getPeriodicBoxVectors() is None:
@@ -171,17 +150,7 @@ def solvated(
 
 
 def parametrise(topology: app.Topology, force_field: app.ForceField, protocol: Protocol, source: Path) -> openmm.System:
-    """OpenMM System with constrained hydrogens, whose GB model is the native one where that is the same.
-
-    Args:
-        topology: of OpenMM.
-        force_field: of OpenMM.
-        protocol: force field's files, solvent and mass of hydrogen.
-        source: the file, for the message.
-
-    Raises:
-        MoleculeError: the force field does not do, or not with that solvent.
-    """
+    """OpenMM System with constrained hydrogens, whose GB model is the native one where that is the same."""
     files = ", ".join(protocol.force_field_files)
     options: dict[str, Any] = {"nonbondedMethod": app.NoCutoff}
     if protocol.solvent == "explicit":

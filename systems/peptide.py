@@ -14,14 +14,7 @@ _CB_IMPROPER = -122.6  # torsion of CB about CA measured from C, L-amino acids
 def place_atom(
     a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64], bond: float, angle: float, torsion: float
 ) -> NDArray[np.float64]:
-    """Position of the atom d bonded to c with angle b-c-d and torsion a-b-c-d (NeRF; Parsons et al. 2005).
-
-    Args:
-        a, b, c: positions of the three atoms before it, shape (3,), nm.
-        bond: length c-d, nm.
-        angle: angle b-c-d, degrees.
-        torsion: torsion a-b-c-d, degrees (IUPAC sign).
-    """
+    """Position of the atom d bonded to c with angle b-c-d and torsion a-b-c-d, degrees (NeRF; Parsons et al. 2005)."""
     theta, phi = np.deg2rad(angle), np.deg2rad(torsion)
     bc = (c - b) / np.linalg.norm(c - b)
     normal = np.cross(b - a, bc)
@@ -31,14 +24,9 @@ def place_atom(
 
 
 def backbone(sequence: list[str], phi: float = -75.0, psi: float = 145.0) -> list[tuple[str, str, NDArray[np.float64]]]:
-    """Heavy backbone atoms of a peptide with every (phi, psi) alike, for PDBFixer to complete.
+    """Heavy backbone atoms of a peptide with every (phi, psi) in degrees alike, for PDBFixer to complete.
 
-    Args:
-        sequence: three-letter residue names; may begin with "ACE" and end with "NME".
-        phi, psi: backbone torsions in degrees; the default is polyproline II, which has no clashes.
-
-    Returns:
-        One (residue name, atom name, position in nm) per atom, in chain order.
+    One (residue name, atom name, position in nm) per atom; the default is polyproline II, which has no clashes.
     """
     atoms: list[tuple[str, str, NDArray[np.float64]]] = []
     # A virtual residue before the first gives the three atoms that the chain is grown from.

@@ -56,13 +56,7 @@ def _state(
 
 
 def disagreement(residue: Residue, state: str, found: Connections) -> bool:
-    """Whether the hydrogens of a residue say something else than its name, or leave out what its name implies.
-
-    Args:
-        residue: of the file.
-        state: name of the protonation state that the hydrogens show.
-        found: bonds that decide the state, such as disulphides.
-    """
+    """Whether the hydrogens of a residue say something else than its name, or leave out what its name implies."""
     variant = wanted(residue, found)
     if residue.name == "CYS":
         return state != {"CYX": "CYX" if found.disulfide(residue) else "CYM", "CYS": "CYS"}[variant or "CYS"]
@@ -72,13 +66,7 @@ def disagreement(residue: Residue, state: str, found: Connections) -> bool:
 
 
 def protonation_note(residues: list[Residue], names: list[str], ph: float) -> list[str]:
-    """What every titratable residue became, and why, in one sentence; nothing where there are none.
-
-    Args:
-        residues: of the file.
-        names: state of each residue.
-        ph: where neither names nor hydrogens decide.
-    """
+    """What every titratable residue became, and why, in one sentence; nothing where there are none."""
     shown = [
         f"{name} {residue.key[0]}:{residue.key[1]}{residue.key[2]}"
         for residue, name in zip(residues, names, strict=True)

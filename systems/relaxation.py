@@ -19,13 +19,7 @@ _CONSTRAINT_TOLERANCE = 1e-8
 def settling_integrator(
     md_integrator: openmm.Integrator, temperature: unit.Quantity | float, seed: int
 ) -> openmm.LangevinMiddleIntegrator:
-    """A Langevin integrator of strong friction that treats forces and time steps as another one does.
-
-    Args:
-        md_integrator: the other one.
-        temperature: Quantity or K.
-        seed: of its noise, 1 to 2^31 - 1.
-    """
+    """A Langevin integrator of strong friction that treats forces and time steps as another one does."""
     settling = openmm.LangevinMiddleIntegrator(
         temperature, SETTLE_FRICTION / unit.picosecond, md_integrator.getStepSize()
     )
@@ -64,12 +58,5 @@ class StopBelow(openmm.MinimizationReporter):  # type: ignore[misc]
         self.energy = energy
 
     def report(self, iteration: int, x: Any, grad: Any, args: Any) -> bool:
-        """Whether to stop.
-
-        Args:
-            iteration: number of the iteration.
-            x: positions, flat, nm.
-            grad: gradient, flat, kJ/mol/nm.
-            args: energies by name, as OpenMM gives them.
-        """
+        """Whether to stop."""
         return bool(args["system energy"] < self.energy)

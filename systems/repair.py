@@ -35,13 +35,6 @@ def assemble(found: Connections, cell: tuple[float, ...] | None) -> tuple[app.To
 
     Bonds inside standard residues are OpenMM's by name, those of hydrogens go to the nearest heavy atom of the residue,
     and those between residues are the ones in `found`.
-
-    Args:
-        found: chains and their bonds.
-        cell: box lengths in nm and angles in degrees, or None.
-
-    Raises:
-        MoleculeError: a standard residue has an atom that it should not have, or a hydrogen is far from any atom.
     """
     topology, residues, xyz = app.Topology(), [], []
     atoms: dict[tuple[Residue, str], app.topology.Atom] = {}
@@ -109,12 +102,9 @@ def _parent(residue: Residue, hydrogen: Atom, heavy: list[Atom]) -> str:
 def read_back(
     topology: app.Topology, positions: unit.Quantity, found: Connections, inserted: dict[tuple[int, int], int]
 ) -> None:
-    """Put the atoms of a completed Topology into `found`, with residues that were inserted and their bonds.
+    """Put the atoms of a Topology that was completed from `assemble` into `found`, inserted residues and bonds too.
 
-    Args:
-        topology, positions: completed from the Topology that `assemble` made of `found`.
-        found: chains; changed.
-        inserted: (chain, place) → how many residues were inserted before that place.
+    `inserted` says for (chain, place) how many residues were inserted before that place.
     """
     xyz = positions.value_in_unit(unit.nanometer)
     for index, chain in enumerate(topology.chains()):
@@ -171,16 +161,7 @@ def _platform(atoms: int) -> openmm.Platform | None:
 
 
 def add_heavy_atoms(found: Connections, cell: tuple[float, ...] | None, fill: Fill) -> None:
-    """Build missing heavy atoms, terminal oxygens and residues into `found`, and check their handedness.
-
-    Args:
-        found: chains and bonds; changed.
-        cell: box, or None.
-        fill: residues to insert.
-
-    Raises:
-        MoleculeError: they cannot be built, or not with the right handedness.
-    """
+    """Build missing heavy atoms, terminal oxygens and residues into `found`, and check their handedness."""
     topology, positions, residues = assemble(found, cell)
     fixer = _fixer(topology, positions, fill)
     made = list(topology.residues())
@@ -281,19 +262,9 @@ def _wrong(found: Connections, cell: tuple[float, ...] | None, lacking: set[Resi
 def add_hydrogens(
     found: Connections, cell: tuple[float, ...] | None, force_field: app.ForceField, ph: float
 ) -> tuple[app.Topology, unit.Quantity, list[Residue], bool]:
-    """Add hydrogens where a residue has none, lacks some, or has others than its name says.
+    """Add hydrogens where a residue has none, lacks some, or has others than its name says; all heavy atoms are there.
 
-    Args:
-        found: chains and bonds, with all heavy atoms.
-        cell: box, or None.
-        force_field: decides whether the hydrogens are complete.
-        ph: for residues whose names and hydrogens tell nothing.
-
-    Returns:
-        Topology, positions, residues, and whether hydrogens were added or changed.
-
-    Raises:
-        MoleculeError: they cannot be built.
+    Topology, positions, residues, and whether hydrogens were added or changed.
     """
     topology, positions, residues = assemble(found, cell)
     now = states(topology)
@@ -332,14 +303,7 @@ def relaxed(topology: app.Topology, system: openmm.System, positions: unit.Quant
     """Positions after a short hot MD and a minimisation, which residues that were modelled need; a Quantity.
 
     The minimiser alone stops where PDBFixer's closure of a loop has bent an angle straight; MD leaves such places.
-
-    Args:
-        topology: of the molecule.
-        system: of the molecule.
-        positions: Quantity, [atoms, 3].
-
-    Raises:
-        MoleculeError: a peptide bond that was trans or new is cis, or a residue has turned over, at every try.
+    MoleculeError where at every try a peptide bond that was trans or new is cis, or a residue has turned over.
     """
     platform = _platform(system.getNumParticles())
     hands = handedness(topology, in_nm(positions))

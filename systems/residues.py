@@ -36,15 +36,9 @@ class Atom:
 
 @dataclass(eq=False)
 class Residue:
-    """A residue under its standard name.
+    """A residue under its standard name; `found` is its name in the file, `key` its chain, number and insertion code.
 
-    Attributes:
-        found: its name in the file.
-        name: standard name, such as HIS.
-        state: protonation state that its name tells, such as HIP; None where it tells none.
-        key: chain, number and insertion code.
-        segment: counts marked chain ends before it.
-        atoms: in the order of the file.
+    `state` is the protonation state that its name tells, such as HIP; `segment` counts marked chain ends before it.
     """
 
     found: str
@@ -84,15 +78,7 @@ def listed(items: Iterable[object]) -> str:
 
 
 def choose(records: Records, options: InputOptions) -> tuple[list[Residue], list[str]]:
-    """Residues of one model and one set of alternate locations, and notes on what was chosen.
-
-    Args:
-        records: of the file.
-        options: of the user.
-
-    Raises:
-        MoleculeError: the model or alternate location asked for is not there, or atoms contradict each other.
-    """
+    """Residues of one model and one set of alternate locations, and notes on what was chosen."""
     notes: list[str] = []
     atoms = _one_location(_one_model(records.atoms, options, notes), options, notes)
     groups: list[list[AtomRecord]] = []

@@ -21,11 +21,7 @@ _SAME_NUMBERS = 0.004  # nm; below it, nearest neighbours are copies of one atom
 
 
 def check_positions(residues: list[Residue]) -> None:
-    """Refuse coordinates that are all alike, in other units than the format's, or that put atoms in one place.
-
-    Raises:
-        MoleculeError: in one sentence, with the atoms.
-    """
+    """Refuse coordinates that are all alike, in other units than the format's, or that put atoms in one place."""
     from scipy.spatial import cKDTree
 
     labels = [residue.label(atom.name) for residue in residues for atom in residue.atoms]
@@ -61,15 +57,7 @@ def label(atom: app.topology.Atom) -> str:
 
 
 def check_bonds(topology: app.Topology, positions: unit.Quantity | Doubles) -> None:
-    """Refuse a bond that is longer than 0.25 nm or shorter than 0.05 nm.
-
-    Args:
-        topology: with bonds.
-        positions: Quantity, or nm, [atoms, 3].
-
-    Raises:
-        MoleculeError: with the two atoms.
-    """
+    """Refuse a bond that is longer than 0.25 nm or shorter than 0.05 nm."""
     xyz = in_nm(positions)
     for first, second in topology.bonds():
         length = float(np.linalg.norm(xyz[first.index] - xyz[second.index]))
@@ -107,11 +95,7 @@ def named_charge(topology: app.Topology) -> int | None:
 
 
 def check_charge(topology: app.Topology, system: openmm.System) -> None:
-    """Refuse a net charge that the names of the residues do not explain.
-
-    Raises:
-        MoleculeError: with both charges.
-    """
+    """Refuse a net charge that the names of the residues do not explain."""
     expected = named_charge(topology)
     if expected is None:
         return

@@ -20,11 +20,7 @@ _TO_HYDROGEN = 0.16  # nm; longest constraint that is a bond to hydrogen (S-H 0.
 
 
 def read_system(path: Path) -> openmm.System:
-    """Read a System that `openmm.XmlSerializer` wrote.
-
-    Raises:
-        MoleculeError: missing, empty, damaged, or something else.
-    """
+    """Read a System that `openmm.XmlSerializer` wrote."""
     text = read_bytes(path).decode("utf-8", errors="replace")
     expected = "expected an OpenMM System, as XmlSerializer.serialize(system) writes it"
     if "<System" not in text[:2000]:
@@ -43,9 +39,6 @@ def structure_of(source: Path, system: openmm.System) -> tuple[app.Topology, Dou
     """Topology, positions in nm and notes of the structure that belongs to a System, in the order of the file.
 
     The topology's bonds are the file's, with those of the System that the file lacks.
-
-    Raises:
-        MoleculeError: the file cannot be read, or its atoms or bonds are not the System's.
     """
     text = read_text(source)
     kind = file_format(text)

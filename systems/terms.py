@@ -48,7 +48,6 @@ class SystemTerms:
         born: charge (e), radius (nm), scale, shape (atoms, 3); None without GBSAOBCForce.
         dielectric: of solute and solvent, and the surface tension in kJ/mol/nm²; empty without GBSAOBCForce.
         others: kind of force → what it holds, for kinds that are not compared term by term.
-        constraints: pair → length, nm.
     """
 
     nonbonded: Doubles | None = None
@@ -64,12 +63,7 @@ class SystemTerms:
 
 
 def read_terms(system: openmm.System, atoms: Sequence[int]) -> SystemTerms:
-    """The terms of some atoms; those that join them to other atoms are left out.
-
-    Args:
-        system: with any forces.
-        atoms: their indices in it, in the order in which the terms are to number them.
-    """
+    """The terms of some atoms, numbered in this order; those that join them to other atoms are left out."""
     place = {int(atom): k for k, atom in enumerate(atoms)}
     found = SystemTerms()
     for i in range(system.getNumConstraints()):
@@ -188,14 +182,7 @@ def _signature(force: openmm.Force, place: dict[int, int]) -> Any:
 
 
 def term_difference(found: SystemTerms, expected: SystemTerms, labels: Sequence[str], names: str) -> str:
-    """The first term in which a System differs from a force field, as a sentence; empty where it is the same.
-
-    Args:
-        found: of the System.
-        expected: of the force field, without constraints.
-        labels: of the atoms.
-        names: of the force field, for the sentence.
-    """
+    """The first term in which a System differs from a force field, as a sentence; empty where it is the same."""
     compare = _Comparison(found, expected, labels, f"the model's force field ({names})")
     return compare.nonbonded() or compare.solvent() or compare.springs() or compare.torsions() or compare.other_kinds()
 

@@ -10,11 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def ascii_path(path: str | Path) -> Iterator[str]:
-    """Yield a name in ASCII for a file, which may not exist: its own, or that of a link to it in a temporary folder.
-
-    Args:
-        path: of the file.
-    """
+    """Yield a name in ASCII for a file, which may not exist: its own, or that of a link to it in a temporary folder."""
     if str(path).isascii():
         yield str(path)
         return

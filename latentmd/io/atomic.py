@@ -20,13 +20,10 @@ class OutputError(OSError):
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; rename it to `path` if the block succeeds, else remove it.
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, else remove it.
 
-    The temporary name is hidden, keeps the suffix of `path` and holds the number of this process, so that two
-    processes that write the same file do not write into each other's.
-
-    Raises:
-        OutputError: the file cannot be written; an earlier file is as it was.
+    The name is hidden, keeps the suffix of `path` and holds the number of this process, so that two processes that
+    write the same file do not write into each other's. OutputError where the file cannot be written.
     """
     temporary = path.with_name(f".{path.stem}{LEFTOVER}{os.getpid()}{path.suffix}")
     try:
@@ -43,44 +40,23 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file by text in UTF-8, in one step.
-
-    Raises:
-        OutputError: it cannot be written; an earlier file is as it was.
-    """
+    """Replace a file by text in UTF-8, in one step."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file by bytes in one step.
-
-    Raises:
-        OutputError: it cannot be written; an earlier file is as it was.
-    """
+    """Replace a file by bytes in one step."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_json(path: Path, content: Mapping[str, object], indent: int = 2) -> None:
-    """Replace a file by indented JSON in one step.
-
-    Args:
-        path: of the file.
-        content: JSON values.
-        indent: spaces.
-
-    Raises:
-        OutputError: it cannot be written; an earlier file is as it was.
-    """
+    """Replace a file by indented JSON in one step."""
     write_text(path, json.dumps(content, indent=indent) + "\n")
 
 
 def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Replace an npz file by named arrays in one step.
-
-    Raises:
-        OutputError: it cannot be written; an earlier file is as it was.
-    """
+    """Replace an npz file by named arrays in one step."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)

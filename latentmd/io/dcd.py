@@ -18,16 +18,7 @@ _HEADER = 84  # bytes of the first record: "CORD" and 20 integers
 class DcdFile:
     """A DCD file: Fortran records of a header, a title and the number of atoms, then those of each frame.
 
-    Args:
-        path: of the file.
-
-    Attributes:
-        n_atoms: number of atoms.
-        n_frames: number of frames.
-
-    Raises:
-        CutShortError: it ends inside a frame, or holds another number of frames than its header states.
-        ValueError: it is no DCD file, or damaged.
+    CutShortError where it ends inside a frame or holds another number than its header states, ValueError for damage.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,14 +54,7 @@ class DcdFile:
         self._others = data[at + alone :].view(kinds[1])
 
     def blocks(self, size: int) -> Iterator[tuple[Floats, Doubles | None]]:
-        """Positions in nm [frames, atoms, 3] and vectors of the box [frames, 3, 3], or None, of that many frames each.
-
-        Args:
-            size: frames at a time.
-
-        Raises:
-            ValueError: a record of a frame is damaged.
-        """
+        """Positions in nm [frames, atoms, 3] and box vectors [frames, 3, 3], or None, of `size` frames at a time."""
         alone = len(self._first)
         if alone:
             first, cells = self._read(self._first, 0)

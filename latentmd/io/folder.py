@@ -22,16 +22,10 @@ RECORD = "request.json"  # what a run was asked for; a folder that has it holds 
 
 
 class FolderLock:
-    """The right to write into a folder, for one process at a time.
+    """The right to write into a folder, for one process at a time; OutputError where another run has it.
 
     The lock is an advisory lock of the operating system on the file `.lock`, which also names its holder. The system
     drops it when the process ends, however it ends, so a lock file that a dead process left behind holds nobody up.
-
-    Args:
-        folder: exists; may be on a file system that only one machine sees, or on NFS.
-
-    Raises:
-        OutputError: another run, in this process or another, writes there; or the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,12 +78,7 @@ class FolderLock:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What a kind of run leaves in its folder: how it is recognised, and what --overwrite removes.
-
-    Attributes:
-        kind: name of the kind of run, kept in its record, so that no other kind of run replaces or resumes it.
-        patterns: glob patterns of its files and folders, its record left out.
-    """
+    """A kind of run, as its record names it, and glob patterns of its files and folders, its record left out."""
 
     kind: str
     patterns: tuple[str, ...] = ()
@@ -103,27 +92,14 @@ class RunFiles:
 
 
 def policy_of(resume: bool, overwrite: bool) -> Policy:
-    """Turn the two options of a command into a policy.
-
-    Raises:
-        OutputError: both were given.
-    """
+    """Turn the two options of a command into a policy."""
     if resume and overwrite:
         raise OutputError("resume and overwrite exclude each other; give one of them")
     return "resume" if resume else "overwrite" if overwrite else "new"
 
 
 def check_folder(path: Path, policy: Policy, files: RunFiles) -> None:
-    """Refuse a folder that a run may not use, before anything is computed or written.
-
-    Args:
-        path: of the folder, which may be missing.
-        policy: as of `claim_folder`.
-        files: what this kind of run writes.
-
-    Raises:
-        OutputError: a file, or a folder that holds something else; the message says what to do.
-    """
+    """Refuse a folder that a run may not use, before anything is computed or written."""
     if path.exists() and not path.is_dir():
         raise OutputError(f"{path} is a file; expected a folder: choose another with --out")
     if not path.is_dir() or all(file.name.startswith(".") for file in path.iterdir()):
@@ -141,19 +117,7 @@ def check_folder(path: Path, policy: Policy, files: RunFiles) -> None:
 
 
 def results_folder(path: Path, overwrite: bool, record: str) -> Path:
-    """Make a folder for results that a command writes at its end, or accept one that holds none yet.
-
-    Args:
-        path: of the folder.
-        overwrite: accept earlier results, which are then replaced.
-        record: name of the file that says that there are results.
-
-    Returns:
-        The folder.
-
-    Raises:
-        OutputError: it cannot be written, or holds results; the message says what to do.
-    """
+    """Make a folder for results that a command writes at its end, or accept one without the file `record`."""
     _writable(path)
     if (path / record).exists() and not overwrite:
         raise OutputError(f"{path} holds {record} already; pass --overwrite or another --out")
@@ -161,23 +125,11 @@ def results_folder(path: Path, overwrite: bool, record: str) -> Path:
 
 
 def claim_folder(path: Path, policy: Policy, files: RunFiles, request: Mapping[str, object]) -> FolderLock:
-    """Make a folder for a run, or find the run in it, and hold its lock.
+    """Make a folder for a run, or find the run in it, and return its lock.
 
     new: the folder must be missing or empty (hidden files do not count).
     resume: a run in the folder must have been begun with the same request; a missing or empty folder begins one.
     overwrite: a run of this kind is removed; anything else makes the folder not empty.
-
-    Args:
-        path: of the folder.
-        policy: as above.
-        files: what this kind of run writes.
-        request: JSON values, written to the record of a new run.
-
-    Returns:
-        The lock, to be released when the run ends.
-
-    Raises:
-        OutputError: the folder holds something else or another run, is in use, or cannot be written.
     """
     check_folder(path, policy, files)
     _writable(path)
@@ -192,11 +144,7 @@ def claim_folder(path: Path, policy: Policy, files: RunFiles, request: Mapping[s
 
 
 def record_of(path: Path) -> dict[str, Any] | None:
-    """What the run in a folder was asked for; None where there is none.
-
-    Raises:
-        OutputError: the record cannot be read.
-    """
+    """What the run in a folder was asked for; None where there is none."""
     return _read_record(path / RECORD) if (path / RECORD).exists() else None
 
 

@@ -18,12 +18,7 @@ _PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
 
 @dataclass(frozen=True)
 class Format:
-    """What files of a format hold.
-
-    Attributes:
-        times: whether they carry times in ps: always, in some files, or never.
-        atoms: whether they name their atoms.
-    """
+    """Whether files have times in ps (always, in some files, or never), and whether they name their atoms."""
 
     times: Literal["always", "some", "never"]
     atoms: bool = False
@@ -61,12 +56,7 @@ _FOUND = (".xtc", ".trr", ".dcd", ".h5", ".nc", ".ncdf", ".netcdf", ".lammpstrj"
 
 
 def trajectories_in(folder: Path, stem: str = "") -> list[Path]:
-    """Trajectory files in a folder, sorted; of formats that hold nothing else, since structures lie there too.
-
-    Args:
-        folder: to look into.
-        stem: that names begin with.
-    """
+    """Sorted trajectory files of a folder with this stem; of formats that hold nothing else than frames."""
     return sorted(p for p in folder.glob(f"{glob.escape(stem)}*") if suffix_of(p) in _FOUND and p.is_file())
 
 
@@ -78,11 +68,7 @@ def suffix_of(path: Path) -> str:
 
 @contextmanager
 def plain_file(path: Path) -> Iterator[str]:
-    """Yield the name of a file with the same content, unpacked, in ASCII and with an ending in small letters.
-
-    Args:
-        path: of the file, packed by gzip or bzip2 or not.
-    """
+    """Yield the name of a file with the same content, unpacked, in ASCII and with an ending in small letters."""
     if str(path).isascii() and path.suffix == suffix_of(path):
         yield str(path)
         return

@@ -19,28 +19,15 @@ _IN_A_RECORD = 4  # bonded atoms that one CONECT record holds
 
 
 def write_pdb(path: str | Path, topology: app.Topology, positions: ArrayLike) -> None:
-    """Write a structure as a PDB file, whole or not at all.
-
-    Args:
-        path: of the file.
-        topology: with bonds.
-        positions: nm, shape (atoms, 3).
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
+    """Write a structure as a PDB file, whole or not at all; positions [atoms, 3] in nm."""
     write_text(Path(path), pdb_text(topology, positions))
 
 
 def pdb_text(topology: app.Topology, positions: ArrayLike) -> str:
-    """A structure as the text of a PDB file, with a CONECT record for every bond.
+    """A structure as the text of a PDB file, with a CONECT record for every bond; positions [atoms, 3] in nm.
 
     OpenMM writes those of residues of no standard name only, and programs that read bonds from the records, such as
     MDAnalysis, would see a peptide fall apart into its caps and atoms.
-
-    Args:
-        topology: with bonds; chain and residue numbers are kept.
-        positions: nm, shape (atoms, 3).
     """
     from openmm import app, unit
 

@@ -19,23 +19,13 @@ class Progress(Protocol):
         total: float | None = None,
         values: Mapping[str, float] | None = None,
     ) -> None:
-        """Note a stage.
-
-        Args:
-            stage: its name.
-            done, total: how far it is, in any unit.
-            values: numbers to show beside it, such as losses.
-        """
+        """Note a stage, how far it is in any unit, and numbers to show beside it, such as losses."""
 
 
 def quiet(
     stage: str, done: float | None = None, total: float | None = None, values: Mapping[str, float] | None = None
 ) -> None:
-    """Show nothing of a workflow. Arguments as for `Progress`.
-
-    Args:
-        stage, done, total, values: not used.
-    """
+    """Show nothing of a workflow."""
 
 
 def silent(done: float, total: float | None) -> None:
@@ -43,13 +33,7 @@ def silent(done: float, total: float | None) -> None:
 
 
 def part_of(tick: Tick, begun: float, total: float) -> Tick:
-    """Progress of one part of a stage, as progress of the stage.
-
-    Args:
-        tick: of the stage.
-        begun: what the stage had done before the part.
-        total: of the stage.
-    """
+    """Progress of one part of a stage that is `total` long and was at `begun` before the part."""
 
     def report(done: float, _: float | None) -> None:
         tick(begun + done, total)

@@ -34,17 +34,8 @@ class Provenance:
 
     Columns: walker, time in ps, kind (latent: decoded from a latent step; settled: then settled by a short run of MD;
     relaxed: minimised after a latent step and then moved by MD; md: moved by MD), potential energy in kJ/mol and the
-    structure checks failed, separated by spaces.
-
-    Args:
-        path: file to make, or to go on with.
-        kept: number of lines to keep of each walker of a file that is there, by walker; further lines are dropped.
-
-    Attributes:
-        failing: by walker, lines kept of frames that failed a check.
-
-    Raises:
-        OutputError: the file holds fewer lines than are to be kept, or cannot be written.
+    structure checks failed, separated by spaces. Of a file that is there `kept` lines of each walker are kept;
+    `failing` counts, by walker, those of frames that failed a check.
     """
 
     def __init__(self, path: str | Path, kept: Mapping[int, int] | None = None) -> None:
@@ -71,11 +62,7 @@ class Provenance:
         return lines
 
     def add(self, walker: int, rows: Iterable[tuple[float, str, float, str]]) -> None:
-        """Append lines of one walker: (time, kind, energy, checks failed).
-
-        Raises:
-            OutputError: the disk is full.
-        """
+        """Append lines of one walker: (time, kind, energy, checks failed)."""
         self._write((walker, f"{time:.10g}", kind, f"{energy:.4f}", failed) for time, kind, energy, failed in rows)
 
     def _write(self, lines: Iterable[tuple[object, ...]]) -> None:
@@ -99,17 +86,7 @@ class Provenance:
 
 
 def write_provenance(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a whole provenance.csv in one step.
-
-    Args:
-        path: of the file.
-        columns: names out of `SCHEMA`.
-        rows: the values of one frame each, in the order of `columns`.
-
-    Raises:
-        ValueError: a column that is not in the schema.
-        OutputError: the file cannot be written.
-    """
+    """Write a whole provenance.csv in one step: rows of one frame each, with columns out of `SCHEMA`."""
     unknown = [name for name in columns if name not in SCHEMA]
     if unknown:
         raise ValueError(f"provenance has no column {', '.join(unknown)}; expected some of {', '.join(SCHEMA)}")
@@ -121,11 +98,7 @@ def write_provenance(path: Path, columns: Sequence[str], rows: Iterable[Sequence
 
 
 def read_provenance(path: str | Path) -> dict[str, NDArray[Any]]:
-    """Read the columns of a provenance.csv as arrays [frames], by name.
-
-    Raises:
-        OutputError: a column that is not in the schema.
-    """
+    """Read the columns of a provenance.csv as arrays [frames], by name."""
     with Path(path).open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         names = list(reader.fieldnames or [])

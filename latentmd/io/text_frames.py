@@ -30,14 +30,7 @@ _LAMMPS_COLUMNS = (("xu", "yu", "zu"), ("x", "y", "z"), ("xsu", "ysu", "zsu"), (
 
 @dataclass(frozen=True)
 class TextFrame:
-    """One frame.
-
-    Attributes:
-        positions: nm, shape (atoms, 3).
-        labels: what the file calls the atoms, such as element symbols; empty where it does not.
-        cell: vectors of the periodic box in nm, shape (3, 3), or None.
-        time: ps, or None.
-    """
+    """One frame: positions [atoms, 3] and vectors of the box in nm, time in ps, and what the file calls its atoms."""
 
     positions: Doubles
     labels: tuple[str, ...] = ()
@@ -70,12 +63,7 @@ def _columns(rows: list[list[str]], first: int) -> Doubles:
 
 
 def xyz_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
-    """Frames of an XYZ file, plain or extended (`Properties=`, `Lattice=`), in Å.
-
-    Args:
-        file: open.
-        atoms: not needed; each frame says how many it has.
-    """
+    """Frames of an XYZ file, plain or extended (`Properties=`, `Lattice=`), in Å."""
     for head in _heads(file):
         count = int(head.split()[0])
         comment, *rows = _lines(file, count + 1)
@@ -103,12 +91,7 @@ def _extended_columns(comment: str) -> tuple[int, int]:
 
 
 def arc_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
-    """Frames of a TINKER archive, in Å.
-
-    Args:
-        file: open.
-        atoms: not needed; each frame says how many it has.
-    """
+    """Frames of a TINKER archive, in Å."""
     for head in _heads(file):
         count = int(head.split()[0])
         first = _lines(file, 1)
@@ -120,12 +103,7 @@ def arc_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
 
 
 def mdcrd_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
-    """Frames of an Amber mdcrd file, in Å, ten numbers of eight characters in a line, with or without a box.
-
-    Args:
-        file: open.
-        atoms: in a frame; the file does not say.
-    """
+    """Frames of an Amber mdcrd file, in Å, ten numbers of eight characters in a line, with or without a box."""
     _lines(file, 1)  # title
     length, boxed, ahead = -(-3 * atoms // 10), None, ""
     while head := ahead or file.readline().rstrip("\n"):
@@ -148,10 +126,6 @@ def lammps_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
     """Frames of a LAMMPS dump, atoms in the order of their ids; Å unless the file names its units.
 
     Times are known where the file has the lines of `dump_modify time yes units yes`.
-
-    Args:
-        file: open.
-        atoms: not needed; each frame says how many it has.
     """
     units: str | None = None
     items: dict[str, list[str]] = {}
@@ -221,16 +195,6 @@ TEXT = frozenset(_READERS)
 
 
 def text_frames(name: str, suffix: str, atoms: int) -> Iterator[TextFrame]:
-    """Frames of a text file.
-
-    Args:
-        name: of the file.
-        suffix: that says its format, one of `TEXT`.
-        atoms: expected in a frame.
-
-    Raises:
-        CutShortError: the file ends inside a frame.
-        ValueError, KeyError, IndexError: damage.
-    """
+    """Frames of a text file of one of the suffixes `TEXT`; CutShortError where it ends inside a frame."""
     with Path(name).open(encoding="utf-8", errors="replace") as file:
         yield from _READERS[suffix](file, atoms)

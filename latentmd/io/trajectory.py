@@ -39,27 +39,13 @@ class FrameBlock(NamedTuple):
 
 
 class TrajectoryReader:
-    """One trajectory file, read in blocks of frames.
+    """One trajectory file, read in blocks of frames; TrajectoryError for other atoms, damage and irregular times.
 
     Reads the formats in `latentmd.io.formats`, packed by gzip or bzip2 or not: .npy arrays [frames, atoms, 3] in nm,
     which are memory mapped, text files of several programs, and what mdtraj reads. Molecules that a periodic box cut
-    are made whole.
-
-    Args:
-        path: the trajectory.
-        top: PDB file, or mdtraj.Topology, or openmm.app.Topology of its atoms.
-        interval: ps between frames, for files without times.
-        block: frames read at a time.
-        strict: whether `interval` is refused where the file has other times, and so are frames in which a molecule is
-            in pieces; without, the file's times are used, and frames that may be wrong are read for what they are.
-
-    Attributes:
-        n_atoms: number of atoms.
-        timeless: whether the file says nothing about times, or the same time of every frame.
-
-    Raises:
-        TrajectoryError: missing, empty or foreign file, or other atoms than the topology's. Iteration also raises it
-            for damage, non-finite frames and irregular spacing.
+    are made whole. `interval` is the ps between frames of files without times. `strict` refuses it where the file has
+    other times, and frames in which a molecule is in pieces; without, the file's times are used, and frames that may be
+    wrong are read for what they are. `timeless`: the file says nothing about times, or the same time of every frame.
     """
 
     def __init__(
@@ -84,11 +70,7 @@ class TrajectoryReader:
 
     @property
     def interval(self) -> float:
-        """Time between frames in ps.
-
-        Raises:
-            TrajectoryError: the file has no times and no interval was given, or there are fewer than two frames.
-        """
+        """Time between frames in ps."""
         if self._given_interval is not None:
             return self._given_interval
         if self.timeless:
@@ -205,19 +187,9 @@ class TrajectoryReader:
 def load_positions(
     paths: Sequence[str | Path], top: Top, interval: float | None = None, strict: bool = True
 ) -> tuple[list[NDArray[np.float32]], float]:
-    """Positions of several trajectories of one molecule.
+    """Positions of several trajectories of one molecule, and the interval in ps that they share.
 
-    Args:
-        paths: trajectory files; each is one trajectory.
-        top: PDB file, mdtraj.Topology or openmm.app.Topology.
-        interval: ps between frames, for files without times.
-        strict: as of TrajectoryReader.
-
-    Returns:
-        One float32 array [frames, atoms, 3] in nm per file (a read-only memory map for .npy), and the interval in ps.
-
-    Raises:
-        TrajectoryError: as TrajectoryReader, for no files, and for files whose intervals differ.
+    One float32 array [frames, atoms, 3] in nm per file (a read-only memory map for .npy).
     """
     if not paths:
         raise TrajectoryError("No trajectories given; expected at least one file.")
@@ -239,12 +211,7 @@ def load_positions(
 
 
 def load_topology(top: Top) -> mdtraj.Topology:
-    """mdtraj.Topology from a PDB (or other mdtraj-readable) file, an mdtraj.Topology or an openmm.app.Topology.
-
-    Raises:
-        TrajectoryError: missing, empty or unreadable file.
-        ValueError, TypeError: as `latentmd.molecule.chemistry.chemistry`.
-    """
+    """mdtraj.Topology from a PDB (or other mdtraj-readable) file, an mdtraj.Topology or an openmm.app.Topology."""
     import mdtraj
 
     if not isinstance(top, (str, Path)):
@@ -294,13 +261,9 @@ class _Bonds:
         return np.asarray(bond_lengths(positions, self.pairs) / self.usual)
 
     def whole(self, positions: Floats, cells: Floats | None) -> Floats:
-        """Positions in which molecules that a box cut are whole.
+        """Positions [frames, atoms, 3] in nm in which molecules that a box cut are whole.
 
         A box counts only where the frame fits into it: that of 1 Å or 0 in files without a box says nothing.
-
-        Args:
-            positions: nm, shape (frames, atoms, 3).
-            cells: vectors of the box of each frame, nm, shape (frames, 3, 3), or None.
         """
         if cells is None or not len(self.pairs):
             return positions
@@ -319,11 +282,7 @@ class _Bonds:
         return np.asarray(made, dtype=positions.dtype)
 
     def strange(self, ratios: Floats) -> int | None:
-        """Index of the bond that is farthest from its usual length in most frames; None where all are sound.
-
-        Args:
-            ratios: lengths over the usual ones, shape (frames, bonds).
-        """
+        """Index of the bond that is farthest from its usual length in most frames; None where all are sound."""
         if not ratios.size:
             return None
         middle = np.median(ratios, axis=0)

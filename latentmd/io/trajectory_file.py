@@ -51,16 +51,7 @@ class StoredBlock(NamedTuple):
 
 
 class TrajectoryFile:
-    """A trajectory file of some molecule.
-
-    Args:
-        path: of the file.
-        topology: mdtraj topology of its atoms.
-        block: frames read at a time.
-
-    Raises:
-        TrajectoryError: missing, empty or foreign file, or other atoms than the topology's.
-    """
+    """A trajectory file of the molecule of an mdtraj topology; TrajectoryError for another molecule's."""
 
     def __init__(self, path: Path, topology: mdtraj.Topology, block: int) -> None:
         self.path, self.block = path, block
@@ -80,11 +71,7 @@ class TrajectoryFile:
         self._check_atoms()
 
     def blocks(self) -> Iterator[StoredBlock]:
-        """Blocks of frames from the first to the last.
-
-        Raises:
-            TrajectoryError: damage, or a file that ends inside a frame.
-        """
+        """Blocks of frames from the first to the last; TrajectoryError for damage."""
         done = 0
         try:
             with plain_file(self.path) as name:
@@ -252,11 +239,7 @@ class TrajectoryFile:
             self._order = self._matched(own, differ)
 
     def _matched(self, own: mdtraj.Topology, differ: str) -> Ints:
-        """For each atom of the topology its index in a file that lists the same molecules in another order.
-
-        Raises:
-            TrajectoryError: they are others, or the file does not say which atoms are bonded.
-        """
+        """For each atom of the topology its index in a file that lists the same molecules in another order."""
         try:
             answer = match(self._topology, own)
             reason = "" if answer else f"; {answer.reason.replace('the molecule of the model', 'that of the topology')}"
@@ -271,12 +254,7 @@ class TrajectoryFile:
 
 
 def _check_whole(name: str, suffix: str) -> None:
-    """Refuse an XTC, NetCDF or PDB file that ends inside a frame, and a damaged XTC or HDF5 file.
-
-    Raises:
-        CutShortError: what is missing.
-        ValueError: damage.
-    """
+    """Refuse an XTC, NetCDF or PDB file that ends inside a frame, and a damaged XTC or HDF5 file."""
     if suffix == ".xtc":
         _check_xtc(np.memmap(name, dtype=np.uint8, mode="r").data)
     elif suffix in (".nc", ".ncdf", ".netcdf"):

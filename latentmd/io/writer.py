@@ -20,21 +20,8 @@ class FrameWriter:
     """Appends frames to an XTC file; after every call the file on disk ends with a whole frame.
 
     An XTC file is its frames one after another. Frames are encoded in a hidden file beside it and then appended, since
-    the library that encodes them can only begin a file.
-
-    Args:
-        path: file to make, or to go on with.
-        box: periodic box vectors in nm, shape (3, 3); None for a molecule without a box.
-        frames, size: frames to keep of a file that is there, and their length in bytes, as `frames` and `size` were
-            when they had been written. What follows them is dropped; a process that still writes to the old file
-            writes into nothing, since the kept frames become a new file.
-
-    Attributes:
-        frames: how many are in the file.
-        size: length of the file in bytes.
-
-    Raises:
-        OutputError: the file is shorter than what is to be kept of it.
+    the library that encodes them can only begin a file. Of a file that is there the first `frames` in `size` bytes are
+    kept; a process that still writes to the old file writes into nothing, since the kept frames become a new file.
     """
 
     def __init__(self, path: str | Path, box: ArrayLike | None = None, frames: int = 0, size: int = 0) -> None:
@@ -48,16 +35,9 @@ class FrameWriter:
         self._file = self.path.open("ab", buffering=0)
 
     def write(self, positions: Floats, times: ArrayLike, box: ArrayLike | None = None) -> None:
-        """Append frames.
+        """Append frames [frames, atoms, 3] in nm at times in ps; a `box` [3, 3] counts for these frames only.
 
-        Args:
-            positions: nm, shape (frames, atoms, 3).
-            times: ps, shape (frames,).
-            box: vectors of these frames in nm, shape (3, 3), where it is not that of the file.
-
-        Raises:
-            OutputError: the disk is full or the file cannot be written; it is cut back to its last whole frame.
-            ValueError: positions that are not finite.
+        OutputError where the disk is full: the file is then cut back to its last whole frame.
         """
         xyz = np.ascontiguousarray(positions, dtype=np.float32)
         if not np.all(np.isfinite(xyz)):
@@ -101,11 +81,7 @@ class FrameWriter:
 
 
 def _copy_head(source: Path, target: BinaryIO, size: int) -> None:
-    """Copy the first bytes of a file.
-
-    Raises:
-        OutputError: it is shorter.
-    """
+    """Copy the first bytes of a file; OutputError where it is shorter."""
     with source.open("rb") as file:
         while size and (part := file.read(min(size, _PART))):
             target.write(part)
@@ -115,15 +91,6 @@ def _copy_head(source: Path, target: BinaryIO, size: int) -> None:
 
 
 def write_xtc(path: Path, positions: Floats, times: ArrayLike) -> None:
-    """Write an XTC file whole or not at all.
-
-    Args:
-        path: of the file.
-        positions: nm, shape (frames, atoms, 3).
-        times: ps, shape (frames,).
-
-    Raises:
-        OutputError: it cannot be written; an earlier file is as it was.
-    """
+    """Write frames [frames, atoms, 3] in nm at times in ps as an XTC file, whole or not at all."""
     with replacing(path) as temporary, FrameWriter(temporary) as writer:
         writer.write(positions, times)

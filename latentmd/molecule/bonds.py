@@ -40,26 +40,14 @@ def components(n_atoms: int, bonds: Pairs) -> list[list[int]]:
 
 
 def spanning_tree(n_atoms: int, bonds: Pairs, root: int = 0) -> list[tuple[int, int]]:
-    """Breadth-first tree of the part that holds `root`: (child, parent) pairs, parents first.
-
-    Args:
-        n_atoms: number of atoms.
-        bonds: pairs of atom indices.
-        root: atom where the tree begins.
-    """
+    """Breadth-first tree of the part that holds `root`: (child, parent) pairs, parents first."""
     import networkx
 
     return [(child, parent) for parent, child in networkx.bfs_edges(bond_graph(n_atoms, bonds), root)]
 
 
 def separations(n_atoms: int, bonds: Pairs, longest: int) -> Ints:
-    """Bond-graph distance of all pairs of atoms, [atoms, atoms]; `longest` where it is that long, longer or infinite.
-
-    Args:
-        n_atoms: number of atoms.
-        bonds: pairs of atom indices.
-        longest: number of bonds from which on distances are not told apart.
-    """
+    """Bond-graph distance of all pairs of atoms, [atoms, atoms]; `longest` where it is that, longer or infinite."""
     import networkx
 
     found = np.full((n_atoms, n_atoms), longest, dtype=np.int64)
@@ -70,30 +58,17 @@ def separations(n_atoms: int, bonds: Pairs, longest: int) -> Ints:
 
 
 def eccentricity(n_atoms: int, bonds: Pairs, atom: int) -> int:
-    """Bonds between an atom and the atom of its part that is farthest from it.
-
-    Args:
-        n_atoms: number of atoms.
-        bonds: pairs of atom indices.
-        atom: index of the atom.
-    """
+    """Bonds between an atom and the atom of its part that is farthest from it."""
     import networkx
 
     return int(max(networkx.single_source_shortest_path_length(bond_graph(n_atoms, bonds), atom).values()))
 
 
 def equivalence_classes(labels: Sequence[Hashable], bonds: Pairs) -> list[int]:
-    """Class of every atom by colour refinement of the bond graph (Morgan, J. Chem. Doc. 5, 107, 1965).
+    """Class of every atom by colour refinement of the bond graph (Morgan, J. Chem. Doc. 5, 107, 1965), from 0.
 
     Atoms of one class have equal labels and, class by class, equal neighbourhoods. networkx offers the same as
     Weisfeiler–Lehman hashes, for a fixed number of rounds; this stops when a round splits no class.
-
-    Args:
-        labels: of the atoms, such as element symbols; they must be sortable.
-        bonds: pairs of atom indices.
-
-    Returns:
-        One number per atom, from 0.
     """
     neighbours = neighbour_lists(len(labels), bonds)
     colours = _ranks(labels)
@@ -110,16 +85,7 @@ def _ranks(keys: Sequence[Any]) -> list[int]:
 
 
 def within_two_bonds(n_atoms: int, bonds: Pairs, atoms: Ints) -> NDArray[np.bool_]:
-    """Whether pairs of the given atoms are the same or at most two bonds apart.
-
-    Args:
-        n_atoms: number of atoms of the molecule.
-        bonds: pairs of atom indices.
-        atoms: the atoms to pair, [chosen].
-
-    Returns:
-        Booleans [chosen, chosen].
-    """
+    """Whether pairs of the given atoms are the same or at most two bonds apart, [chosen, chosen]."""
     linked = np.eye(len(atoms), dtype=bool)
     index = {int(atom): i for i, atom in enumerate(atoms)}
     for j, near in enumerate(neighbour_lists(n_atoms, bonds)):
@@ -131,16 +97,9 @@ def within_two_bonds(n_atoms: int, bonds: Pairs, atoms: Ints) -> NDArray[np.bool
 def make_whole(
     positions: Doubles, tree: Iterable[tuple[int, int]], box: Doubles, periodic: Sequence[bool] = (True, True, True)
 ) -> Doubles:
-    """Positions with no bond across a face of a periodic box.
+    """A copy of positions [atoms, 3] in nm with every child of the tree at the image nearest to its parent.
 
-    Args:
-        positions: nm, [atoms, 3].
-        tree: (child, parent) pairs of a spanning tree, parents first.
-        box: rows are box vectors in nm, [3, 3].
-        periodic: along which box vectors.
-
-    Returns:
-        A copy, in which every child is at the image nearest to its parent, nm, [atoms, 3].
+    The rows of `box` are its vectors in nm; `periodic` says along which the molecule repeats.
     """
     x, inverse, along = positions.copy(), np.linalg.inv(box), np.asarray(periodic)
     for child, parent in tree:

@@ -70,14 +70,9 @@ class Chain:
 
 
 def chain(topology: Topology, positions: Floats) -> Chain:
-    """Read a peptide.
+    """Read a peptide with all hydrogens; one frame [atoms, 3] in nm tells D from L residues.
 
-    Args:
-        topology: mdtraj.Topology, openmm.app.Topology or Chemistry, with all hydrogens.
-        positions: (atoms, 3) nm, one frame, which tells D from L residues.
-
-    Raises:
-        ChainError: not one linear chain of amino acids and caps.
+    ChainError for everything but one linear chain of amino acids and caps.
     """
     record = _with_stereo_names(_with_cap_names(chemistry(topology)), positions)
     residues = _residues(record)
@@ -106,11 +101,7 @@ def chain(topology: Topology, positions: Floats) -> Chain:
 
 
 def chain_templates(topology: Topology) -> tuple[str, ...]:
-    """Key of each residue's local geometry (`Chain.templates`), which no positions are needed for.
-
-    Raises:
-        ChainError: not one linear chain of amino acids and caps.
-    """
+    """Key of each residue's local geometry (`Chain.templates`), which no positions are needed for."""
     record = _with_cap_names(chemistry(topology))
     residues = _residues(record)
     _check_linear(record, residues, tuple(_type(record, atoms) for atoms in residues))
@@ -118,12 +109,7 @@ def chain_templates(topology: Topology) -> tuple[str, ...]:
 
 
 def hands(topology: Topology, positions: Floats) -> list[bool]:
-    """For each residue of a chain with a chiral CA whether it is a D residue.
-
-    Args:
-        topology: mdtraj.Topology, openmm.app.Topology or Chemistry.
-        positions: (atoms, 3) nm, one frame.
-    """
+    """For each residue of a chain with a chiral CA whether it is a D residue, in one frame [atoms, 3] in nm."""
     record = chemistry(topology)
     residues = [atoms for atoms in _residues(record) if {"N", "CA", "C", "CB"} <= {record.names[i] for i in atoms}]
     return [_is_d(record, atoms, positions) for atoms in residues]

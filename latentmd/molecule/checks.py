@@ -21,12 +21,7 @@ _PLANAR = 0.2  # |signed volume| / product of bond lengths below which a three-n
 
 
 def topology_arrays(topology: Topology) -> tuple[list[str], Ints]:
-    """Element symbols and bonds of an mdtraj or OpenMM topology, or of a Chemistry.
-
-    Returns:
-        symbols: one per atom ("VS" where the topology names no element).
-        bonds: atom indices, shape (bonds, 2).
-    """
+    """Element symbols ("VS" where there is no element) and bonds [bonds, 2] of a topology or a Chemistry."""
     if isinstance(topology, Chemistry):
         return list(topology.symbols), np.array(topology.bonds, dtype=np.int64).reshape(-1, 2)
     atoms = list(topology.atoms() if callable(topology.atoms) else topology.atoms)
@@ -98,12 +93,7 @@ def angle_triples(n_atoms: int, bonds: Ints) -> Ints:
 def signed_volumes(positions: Floats, centres: Ints) -> Floats:
     """Normalised signed volume at each stereocentre: v1 . (v2 x v3) of unit bond vectors; a mirror flips its sign.
 
-    Args:
-        positions: nm, shape (frames, atoms, 3).
-        centres: centre and three of its neighbours, shape (centres, 4), from `chiral_quads`.
-
-    Returns:
-        Values in [-1, 1], shape (frames, centres); about 0.77 in size at a tetrahedral atom.
+    Positions [frames, atoms, 3] in nm; about 0.77 in size at a tetrahedral atom, shape (frames, centres).
     """
     vectors = positions[:, centres[:, 1:]] - positions[:, centres[:, :1]]
     lengths = np.sqrt(_dot(vectors, vectors)).prod(axis=-1)
@@ -111,18 +101,10 @@ def signed_volumes(positions: Floats, centres: Ints) -> Floats:
 
 
 def chiral_quads(symbols: list[str], bonds: Ints, reference: Floats | None = None) -> Ints:
-    """Tetrahedral atoms with distinct substituents, with three of their neighbours, heavy atoms first.
+    """Tetrahedral atoms with distinct substituents, with three of their neighbours, heavy atoms first: (centres, 4).
 
     Substituents are told apart by colour refinement of the bond graph. In a molecule without any hydrogens an atom
-    with three distinct heavy neighbours counts where `reference` shows that it is not planar.
-
-    Args:
-        symbols: element symbols, one per atom.
-        bonds: shape (bonds, 2).
-        reference: one frame in nm, shape (atoms, 3); only used for molecules without hydrogens.
-
-    Returns:
-        Centre and three neighbours, shape (centres, 4).
+    with three distinct heavy neighbours counts where one frame, `reference`, shows that it is not planar.
     """
     neighbours = neighbour_lists(len(symbols), bonds)
     classes = equivalence_classes(symbols, bonds)
@@ -144,16 +126,12 @@ def _volume(frame: Floats, quad: list[int]) -> float:
 
 @dataclass(frozen=True)
 class StructureTemplate:
-    """What the structure of one molecule is compared with.
+    """What the structure of one molecule is compared with; lengths and deviations in nm, angles in radians.
 
     Attributes:
-        symbols: element symbols, one per atom.
-        bonds, bond_mean, bond_deviation: index pairs (bonds, 2), lengths and standard deviations in nm.
-        angles, angle_mean, angle_deviation: index triples (angles, 3), values in radians.
         centres, handedness: stereocentres (centres, 4) and the sign (+1 or -1) of their signed volume.
         fixed, isomer: torsions of amides, which no simulation turns (fixed, 4); sign of their cosines: 1 is cis,
             -1 trans, and 0 where the reference has both.
-        contacts: which atoms may not come near each other.
     """
 
     symbols: tuple[str, ...]
@@ -197,15 +175,10 @@ class StructureTemplate:
 
 
 def structure_template(topology: Topology, reference: Floats) -> StructureTemplate:
-    """Template of a molecule from its topology and reference frames.
+    """Template of a molecule from its topology and reference frames in nm, shape (frames, atoms, 3) or (atoms, 3).
 
-    Args:
-        topology: mdtraj or OpenMM topology with bonds.
-        reference: nm, shape (frames, atoms, 3) or (atoms, 3). With one frame the deviations are 0.005 nm and 5
-            degrees; with more they are measured, not below 0.002 nm and 2 degrees.
-
-    Raises:
-        ValueError: the frames hold another number of atoms than the topology, or are not finite.
+    With one frame the deviations are 0.005 nm and 5 degrees; with more they are measured, not below 0.002 nm and
+    2 degrees. ValueError for another number of atoms, or frames that are not finite.
     """
     symbols, bonds = topology_arrays(topology)
     frames = np.asarray(reference, dtype=np.float64).reshape(-1, *np.shape(reference)[-2:])
@@ -241,14 +214,10 @@ def _common_sign(values: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class FrameScores:
-    """What the structure checks measure, per frame.
+    """What the structure checks measure, per frame: z-scores of bonds and angles, and how many pairs clash.
 
-    Attributes:
-        finite: whether all coordinates are finite, (frames,); a frame that is not is scored as if at the origin.
-        bond_z, angle_z: z-scores, (frames, bonds) and (frames, angles).
-        chirality: whether all stereocentres are right, (frames,).
-        isomer: whether all amides are cis or trans as in the reference, (frames,).
-        clashes: pairs of atoms too close, (frames,).
+    `chirality`: all stereocentres are right; `isomer`: all amides are cis or trans as in the reference. A frame that is
+    not finite is scored as if at the origin.
     """
 
     finite: NDArray[np.bool_]
@@ -298,16 +267,10 @@ def frame_scores(positions: Floats, template: StructureTemplate) -> FrameScores:
 
 
 def check_frames(positions: Floats, template: StructureTemplate, max_z: float = MAX_Z) -> dict[str, NDArray[np.bool_]]:
-    """Pass or fail of every frame in each structure check.
+    """Whether every frame of [frames, atoms, 3] in nm passes each check, by name.
 
-    Args:
-        positions: nm, shape (frames, atoms, 3).
-        template: from `structure_template`.
-        max_z: largest |z| of a valid bond length or angle.
-
-    Returns:
-        Booleans of shape (frames,), true where the frame passes: "finite", "bonds", "angles", "chirality", "isomer"
-        (amides cis or trans as in the reference), "clashes". A frame that is not finite fails every check.
+    "finite", "bonds" and "angles" (|z| up to `max_z`), "chirality", "isomer" (amides cis or trans as in the reference),
+    "clashes". A frame that is not finite fails every check.
     """
     return frame_scores(positions, template).passed(max_z)
 
@@ -315,9 +278,7 @@ def check_frames(positions: Floats, template: StructureTemplate, max_z: float = 
 def aligned_rmsd(positions: Floats, reference: Floats, atoms: Ints | None = None) -> Floats:
     """Root-mean-square deviation in nm after the best proper rotation, frame by frame (Kabsch 1976).
 
-    Args:
-        positions, reference: nm, shape (frames, atoms, 3).
-        atoms: indices to align and compare; all atoms where None.
+    Frames [frames, atoms, 3] in nm; only `atoms` are aligned and compared, where given.
     """
     a, b = (np.asarray(x if atoms is None else x[:, atoms], dtype=np.float64) for x in (positions, reference))
     a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)

@@ -87,12 +87,7 @@ class Chemistry:
 def chemistry(topology: Topology) -> Chemistry:
     """Read an mdtraj.Topology or openmm.app.Topology; both give the same record for the same molecule.
 
-    Args:
-        topology: mdtraj.Topology, openmm.app.Topology, or a Chemistry, which is returned as it is.
-
-    Raises:
-        TypeError: for anything else.
-        ValueError: for a topology without atoms, or one in which atoms of one residue are not bonded to each other.
+    ValueError for a topology without atoms, or one in which atoms of one residue are not bonded to each other.
     """
     if isinstance(topology, Chemistry):
         return topology

@@ -31,17 +31,9 @@ def closures(
     (Laplace's approximation), in proportion to their weights. They reach further than closures do, since a Gaussian is
     straight where the ways to close a gap bend.
 
-    Args:
-        before, after: N, CA and C of the residues on either side, nm, [frames, 3, 3].
-        psi: of the residue before, radians, [frames].
-        phi: of the residue after, radians, [frames].
-        missing: number of missing residues.
-        draws: of each frame.
-        generator: decides them.
-
-    Returns:
-        psi of the residue before, (omega, phi, psi) of each missing one, omega and phi of the residue after, radians,
-        [frames, draws, 3 · missing + 3].
+    N, CA and C of the residues on either side are given in nm, [frames, 3, 3], psi of the one before and phi of the one
+    after in radians, [frames]. Returns psi of the residue before, (omega, phi, psi) of each missing one, omega and phi
+    of the residue after, radians, [frames, draws, 3 · missing + 3].
     """
     gap = _Gap(before.double(), after.double(), psi.double(), phi.double(), missing)
     found, cost, curvature = gap.minima()

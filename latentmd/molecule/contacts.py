@@ -40,12 +40,7 @@ class Contacts:
 
     @classmethod
     def of(cls, symbols: Sequence[str], bonds: Ints) -> Contacts:
-        """Contacts of a bond graph.
-
-        Args:
-            symbols: element symbols, "VS" for a virtual site.
-            bonds: atom indices, shape (bonds, 2).
-        """
+        """Contacts of a bond graph; the symbol "VS" is a virtual site."""
         from scipy.sparse import coo_array, eye_array
 
         n = len(symbols)

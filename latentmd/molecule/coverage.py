@@ -15,12 +15,7 @@ _TEMPERATURE_TOLERANCE = 1e-3  # K
 
 
 class OneMolecule(BaseModel):
-    """Coverage of a model trained on one molecule: that molecule, whose topology is in the manifest.
-
-    Attributes:
-        fingerprint: of its topology; see `latentmd.molecule.fingerprint`.
-        n_atoms: number of its atoms.
-    """
+    """Coverage of a model trained on one molecule: that molecule, whose topology is in the manifest."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     kind: Literal["molecule"] = "molecule"
@@ -57,14 +52,7 @@ class PeptideChemistry(BaseModel):
         force_field: tuple[str, ...] | None = None,
         positions: Floats | None = None,
     ) -> Answer:
-        """Answer whether a molecule under some conditions is covered.
-
-        Args:
-            topology: mdtraj or OpenMM topology, or Chemistry.
-            temperature: K; None leaves it unchecked.
-            force_field: files of the user's force field; None leaves them unchecked.
-            positions: a structure, nm, shape (atoms, 3); None leaves handedness, cis and trans unchecked.
-        """
+        """Answer whether a molecule is covered; temperature (K), force-field files and structure (nm) where given."""
         record = chemistry(topology)
         parts = len(components(record.n_atoms, record.bonds))
         if parts != 1:

@@ -46,11 +46,7 @@ class MoleculeGraph(NamedTuple):
 
 
 def molecule_graph(topology: Topology) -> MoleculeGraph:
-    """Graph of a molecule from an mdtraj.Topology, openmm.app.Topology or Chemistry.
-
-    Raises:
-        ValueError: for a topology without atoms or with unbonded atoms inside a residue.
-    """
+    """Graph of a molecule from an mdtraj.Topology, openmm.app.Topology or Chemistry."""
     record = chemistry(topology)
     return MoleculeGraph(
         features=atom_features(record),

@@ -14,12 +14,6 @@ def fingerprint(topology: Topology) -> str:
 
     It does not depend on the program that read the file, on residue numbers, chain names or hydrogen names; it does
     depend on the order of the atoms and on protonation.
-
-    Args:
-        topology: mdtraj.Topology, openmm.app.Topology or Chemistry.
-
-    Returns:
-        64 hexadecimal digits.
     """
     record = chemistry(topology)
     first = residue_tokens(record)

@@ -12,18 +12,10 @@ from latentmd.arrays import Doubles, Floats
 
 
 def kabsch(mobile: Tensor, reference: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Superpose each frame onto its reference with the proper rotation of least weighted squared deviation.
+    """Superpose frames [batch, atoms, 3] onto references (or one) with the proper rotation of least weighted deviation.
 
     R = V diag(1, 1, det(V Uᵀ)) Uᵀ with U S Vᵀ = Σ_i w_i (x_i − x̄)(y_i − ȳ)ᵀ (Kabsch, Acta Cryst. A34, 827, 1978). The
     computation is in float64 whatever the input.
-
-    Args:
-        mobile: [batch, atoms, 3] nm.
-        reference: [batch, atoms, 3] or [1, atoms, 3] nm.
-        weights: [atoms], not negative; None for equal weights.
-
-    Returns:
-        The mobile frames on the reference, [batch, atoms, 3], in the type of `mobile`.
     """
     x, y = mobile.to(torch.float64), reference.to(torch.float64)
     w = torch.ones(x.shape[1], dtype=torch.float64, device=x.device)
@@ -41,13 +33,7 @@ def kabsch(mobile: Tensor, reference: Tensor, weights: Tensor | None = None) -> 
 
 
 def superposed(mobile: Floats, reference: Floats, weights: Floats | None = None) -> Doubles:
-    """`kabsch` of NumPy arrays.
-
-    Args:
-        mobile: nm, shape (frames, atoms, 3).
-        reference: nm, shape (frames, atoms, 3) or (1, atoms, 3).
-        weights: shape (atoms,), not negative; None for equal weights.
-    """
+    """`kabsch` of NumPy arrays."""
     share = None if weights is None else torch.from_numpy(np.asarray(weights, np.float64))
     x, y = (torch.from_numpy(np.array(a, np.float64)) for a in (mobile, reference))
     return np.asarray(kabsch(x, y, share).numpy())

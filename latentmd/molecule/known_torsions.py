@@ -15,24 +15,14 @@ _PSI, _PHI = SLOTS.index("psi"), SLOTS.index("phi")
 
 @dataclass(frozen=True)
 class KnownTorsions:
-    """Which torsions are known and how to measure them. Picklable.
-
-    Attributes:
-        known: which are, shape (tokens, slots).
-        quads: atoms to measure them by, shape (tokens, slots, 4).
-        turn: what is added, radians, shape (tokens, slots).
-    """
+    """Which torsions (tokens, slots) are known, the atoms to measure them by, and radians to add to them. Picklable."""
 
     known: Bools
     quads: Ints
     turn: Floats
 
     def measure(self, positions: Floats) -> Floats:
-        """Torsions in radians, 0 where not known, shape (frames, tokens, slots).
-
-        Args:
-            positions: nm, shape (frames, atoms, 3); only the given atoms count.
-        """
+        """Torsions in radians, 0 where not known, shape (frames, tokens, slots); only the given atoms count."""
         found = np.zeros((len(positions), *self.known.shape), dtype=np.float32)
         if self.known.any():
             values = torsions(positions, self.quads[self.known]) + self.turn[self.known]
@@ -45,10 +35,6 @@ def known_torsions(chain: Chain, given: Ints) -> KnownTorsions:
 
     Where the atom that ends phi or psi is not given, another one on the planar nitrogen or carbon stands for it, half a
     turn away: the hydrogen (of proline the delta carbon) for the carbon before, the oxygen for the nitrogen after.
-
-    Args:
-        chain: the peptide.
-        given: atoms whose coordinates are known.
     """
     there, neighbours = set(given.tolist()), chain.record.neighbours()
     known, quads = np.zeros_like(chain.mask), np.array(chain.quads)

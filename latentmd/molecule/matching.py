@@ -37,15 +37,10 @@ def match(
 ) -> Answer:
     """Find the atoms of one molecule in another list of the same molecule: elements and bonds decide, not names.
 
-    Atoms that the bond graph does not tell apart are matched so that every tetrahedral atom has its handedness and
-    every planar group its cis and trans sides, where there are positions; then by name; then in the order of the lists.
-    Whether the two are the same stereoisomer, `latentmd.molecule.stereo` says of the order that is found.
-
-    Args:
-        expected: mdtraj or OpenMM topology or Chemistry; the order of the answer is that of its atoms.
-        found: the same molecule, maybe in another order.
-        expected_positions: a structure of `expected`, nm, shape (atoms, 3).
-        positions: a structure of `found`, nm, shape (atoms, 3); None leaves handedness aside.
+    The order of the answer is that of the atoms of `expected`. Atoms that the bond graph does not tell apart are
+    matched so that every tetrahedral atom has its handedness and every planar group its cis and trans sides, where
+    there are positions [atoms, 3]; then by name; then in the order of the lists. Whether the two are the same
+    stereoisomer, `latentmd.molecule.stereo` says of the order that is found.
     """
     a, b = chemistry(expected), chemistry(found)
     reason = _formulas_differ(a, b)
@@ -133,12 +128,7 @@ def _fixed(
 
 
 class _Sides:
-    """Compares handedness and cis and trans sides of two molecules by atoms that have the same colour.
-
-    Args:
-        a, b: the molecules.
-        xy: their positions, or None for both.
-    """
+    """Compares handedness and cis and trans sides of two molecules by atoms that have the same colour."""
 
     def __init__(self, a: Chemistry, b: Chemistry, xy: Structures) -> None:
         self.a, self.b, self.x, self.y = a, b, *xy
@@ -232,10 +222,7 @@ def _mirrored(a: Chemistry, xy: Structures, order: list[int]) -> bool:
 class HydrogenHands:
     """The order in which the hydrogens of one atom turn round, and which to exchange where a structure has the other.
 
-    Args:
-        quads: a tetrahedral atom and three of its neighbours, shape (groups, 4).
-        pairs: two of its hydrogens among them, shape (groups, 2).
-        signs: of the signed volumes, shape (groups,).
+    Quads (groups, 4) are a tetrahedral atom and three of its neighbours, pairs two of its hydrogens among them.
     """
 
     quads: Ints

@@ -10,14 +10,7 @@ from latentmd.molecule.chemistry import FileTopology
 
 
 class Named(NamedTuple):
-    """What is known of an atom.
-
-    Attributes:
-        residue: number of its residue within the list.
-        label: for messages, such as "ALA2-CA".
-        name: "" where a file has none.
-        element: symbol, "" where a file has none.
-    """
+    """What is known of an atom; name and element are "" where a file has none."""
 
     residue: int
     label: str
@@ -31,10 +24,6 @@ def order_difference(found: Sequence[Named], expected: Sequence[Named]) -> str:
     Elements must agree where both are known. Programs name hydrogens and caps differently: where a residue has the same
     names in both lists, each must be at its place; where it has not, only heavy atoms whose name is in both are
     compared.
-
-    Args:
-        found: atoms of a file.
-        expected: atoms of the topology, as many.
     """
     wrong = []
     for _, group in groupby(range(len(expected)), key=lambda i: expected[i].residue):

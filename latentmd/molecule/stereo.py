@@ -18,16 +18,10 @@ _FLAT = 0.1  # |signed volume| below which a centre has no handedness; 0.77 at a
 def stereochemistry(topology: Topology, positions: Floats) -> dict[int, int]:
     """What no simulation turns: hands of tetrahedral atoms with four different substituents, cis and trans of amides.
 
-    The sign of a hand is that of v1 · (v2 × v3) over the bonds to three neighbours, heavy atoms first and by index
-    otherwise, that of an amide the sign of the cosine of its torsion, so that two structures of one topology are the
-    same stereoisomer where all signs agree. They are no R or S, E or Z.
-
-    Args:
-        topology: mdtraj or OpenMM topology, with bonds.
-        positions: nm, [atoms, 3].
-
-    Returns:
-        Index of the centre, or of the nitrogen of an amide → +1 or -1, or 0 where the atom is flat.
+    Index of the centre, or of the nitrogen of an amide → +1 or -1, or 0 where the atom is flat. The sign of a hand is
+    that of v1 · (v2 × v3) over the bonds to three neighbours, heavy atoms first and by index otherwise, that of an
+    amide the sign of the cosine of its torsion, so that two structures of one topology are the same stereoisomer where
+    all signs agree. They are no R or S, E or Z.
     """
     symbols, bonds = topology_arrays(topology)
     x = np.asarray(positions, dtype=np.float64)
@@ -42,13 +36,9 @@ def stereochemistry(topology: Topology, positions: Floats) -> dict[int, int]:
 
 
 def difference(topology: FileTopology, positions: Floats, expected: Mapping[int, int], offset: int = 0) -> str:
-    """Why a structure is another stereoisomer than expected; empty where it is the same.
+    """Why a structure [atoms, 3] is another stereoisomer than `expected` of `stereochemistry`; empty where it is not.
 
-    Args:
-        topology: mdtraj or OpenMM topology of the structure.
-        positions: nm, [atoms, 3].
-        expected: from `stereochemistry` of a structure with the same order of atoms.
-        offset: added to the atom indices of `expected`.
+    `offset` is added to the atom indices of `expected`.
     """
     found = stereochemistry(topology, positions)
     atoms = list(topology.atoms() if callable(topology.atoms) else topology.atoms)
@@ -71,16 +61,10 @@ def _labels(atoms: list[Any], chosen: list[int]) -> str:
 
 
 def handedness(topology: FileTopology, positions: Floats) -> dict[int, str]:
-    """Whether each amino acid with a side chain is L or D, by the corner N, C, C-beta about its C-alpha.
+    """Whether each amino acid with a side chain is "L" or "D", by the corner N, C, C-beta about its C-alpha.
 
-    Seen from the hydrogen, CO, R and N of an L amino acid go clockwise (the CORN rule).
-
-    Args:
-        topology: OpenMM topology.
-        positions: nm, [atoms, 3].
-
-    Returns:
-        Residue index → "L" or "D"; residues without those atoms, or with a flat C-alpha, are left out.
+    Seen from the hydrogen, CO, R and N of an L amino acid go clockwise (the CORN rule). Residues without those atoms,
+    or with a flat C-alpha, are left out.
     """
     xyz = np.asarray(positions, dtype=np.float64)
     hands: dict[int, str] = {}
@@ -99,10 +83,6 @@ def allo_side_chains(topology: FileTopology, positions: Floats) -> list[int]:
     """Residues, by index, of isoleucine and threonine whose C-beta is not of the handedness that goes with C-alpha.
 
     In L-isoleucine (2S,3S) and L-threonine (2S,3R), CA · (CG1 or OG1 × CG2) about C-beta is positive.
-
-    Args:
-        topology: OpenMM topology.
-        positions: nm, [atoms, 3].
     """
     xyz, hands, found = np.asarray(positions, dtype=np.float64), handedness(topology, positions), []
     for residue in topology.residues():
@@ -122,12 +102,7 @@ def _unit(vector: Doubles) -> Doubles:
 
 
 def cis_peptides(topology: Topology, positions: Floats) -> list[int]:
-    """Residues, by index, whose peptide bond to the residue or cap before is cis: |ω| below 90°.
-
-    Args:
-        topology: mdtraj or OpenMM topology with bonds, or Chemistry.
-        positions: nm, [atoms, 3].
-    """
+    """Residues, by index, whose peptide bond to the residue or cap before is cis: |ω| below 90°."""
     record, xyz = chemistry(topology), np.asarray(positions, dtype=np.float64)
     atoms: dict[int, dict[str, int]] = {}
     for i, (residue, name) in enumerate(zip(record.residue_index, record.names, strict=True)):

@@ -16,21 +16,13 @@ _MOST = 2000  # ways to map a molecule onto itself that are tried
 
 
 def symmetric_turns(symbols: list[str], bonds: Ints, quads: Ints) -> tuple[Ints, dict[int, list[int]]]:
-    """How many turns about each torsion's bond give the same molecule, its equivalent atoms exchanged.
+    """How many turns (1, 2, 3 or 6) about each torsion's bond give the same molecule, equivalent atoms exchanged.
 
     Half a turn does so about a bond to a flat atom with two equivalent neighbours (phenyl, carboxylate, nitro, NH2 of
     an amidine), a third of one about a bond to an atom with three (tert-butyl, sulfonate, CF3), a sixth where both ends
-    are so. Bonds in rings have none.
-
-    Args:
-        symbols: element symbols.
-        bonds: shape (bonds, 2).
-        quads: atoms of torsions, shape (torsions, 4).
-
-    Returns:
-        The number n of turns, 1, 2, 3 or 6, shape (torsions,): a turn by 360° / n changes nothing. And twins, of the
-        torsions that end in one of two equivalent neighbours of a nitrogen, by index: the atoms of the torsion with the
-        other one. The nitrogen may be a pyramid, and its two hands are the same then.
+    are so. Bonds in rings have none. And twins, of the torsions that end in one of two equivalent neighbours of a
+    nitrogen, by index: the atoms of the torsion with the other one. The nitrogen may be a pyramid, and its two hands
+    are the same then.
     """
     import networkx
 
@@ -60,11 +52,6 @@ def mirror_image(symbols: list[str], bonds: Ints, positions: Floats) -> list[int
     The mirror image of an achiral molecule is the same stereoisomer once equivalent atoms are exchanged: every atom
     with four neighbours, at most one a hydrogen, must be mapped onto one of the other hand, and so must pyramids, which
     need not invert. Hydrogens of CH2, CH3, NH2 and NH3 may always be exchanged.
-
-    Args:
-        symbols: element symbols.
-        bonds: shape (bonds, 2).
-        positions: a structure, nm, shape (atoms, 3).
     """
     from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
 

@@ -6,13 +6,6 @@ from latentmd.molecule.chemistry import Topology, chemistry
 
 
 def residue_tokens(topology: Topology) -> tuple[int, ...]:
-    """Token of each atom: one per residue, where caps (ACE, NME) and ligands count as residues.
-
-    Args:
-        topology: mdtraj.Topology, openmm.app.Topology or Chemistry.
-
-    Returns:
-        One token number per atom, numbered from 0 in the order in which residues appear.
-    """
+    """Token of each atom, from 0: one per residue in the order of the file, where caps (ACE, NME) and ligands count."""
     numbers: dict[int, int] = {}
     return tuple(numbers.setdefault(residue, len(numbers)) for residue in chemistry(topology).residue_index)

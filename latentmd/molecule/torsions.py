@@ -56,13 +56,7 @@ def isomer_torsions(symbols: list[str], bonds: Ints) -> Ints:
 
 
 def acyclic_torsions(quads: Ints, bonds: Ints, atoms: int) -> tuple[Ints, tuple[Ints, ...]]:
-    """The torsions (torsions, 4) whose bond is in no ring, and the atoms on the far side of each.
-
-    Args:
-        quads: atoms of torsions, shape (torsions, 4).
-        bonds: of the molecule, shape (bonds, 2).
-        atoms: number of them.
-    """
+    """The torsions (torsions, 4) whose bond is in no ring, and the atoms on the far side of each."""
     around = neighbour_lists(atoms, bonds)
     kept, sides = [], []
     for quad in quads.tolist():

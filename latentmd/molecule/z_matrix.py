@@ -32,19 +32,12 @@ class ZMatrix:
 
 
 def z_matrix(record: Chemistry, root: int | None = None) -> ZMatrix:
-    """Build the Z-matrix over a spanning tree of the bond graph.
+    """Build the Z-matrix over a spanning tree of the bond graph; ValueError for fewer than four atoms.
 
     The tree is rooted at `root`, or where that is None at the backbone CA (or the heavy atom) that is nearest to the
     middle of the largest connected part; breadth first, so a bond that closes a ring (proline, disulfide) is the one
     farthest from the root. Parts that are not bonded to the largest one hang on its root by a pseudo bond, whose
     length, angle and torsion are free.
-
-    Args:
-        record: chemistry of the molecule.
-        root: an atom with two neighbours or more.
-
-    Raises:
-        ValueError: for fewer than four atoms.
     """
     if record.n_atoms < 4:
         raise ValueError(

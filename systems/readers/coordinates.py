@@ -24,13 +24,7 @@ _NETCDF = (b"CDF\x01", b"CDF\x02", b"\x89HDF")
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Positions of atoms, and what the file says of the atoms and the box.
-
-    Attributes:
-        positions: nm, shape (atoms, 3).
-        atoms: what the file says of each atom; empty where the format has only numbers.
-        box: periodic box vectors, a Quantity; None where there are none.
-    """
+    """Positions [atoms, 3] in nm, what the file says of the atoms (empty where only numbers) and the periodic box."""
 
     positions: Doubles
     atoms: tuple[Named, ...] = ()
@@ -38,11 +32,7 @@ class Coordinates:
 
 
 def read_coordinates(path: Path) -> Coordinates:
-    """Read coordinates from a file of any of the formats, told apart by content.
-
-    Raises:
-        MoleculeError: missing, damaged, of another format, or with coordinates that are not finite.
-    """
+    """Read coordinates from a file of any of the formats, told apart by content."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of OpenMM's readers, about chains and elements

@@ -14,15 +14,7 @@ _VECTORS = ((0, 3, 4), (5, 1, 6), (7, 8, 2))  # where x, y, z of each box vector
 
 
 def read_gro(text: str, path: Path) -> Records:
-    """Records of a GRO file, each frame a model; chains have no names there, and no ends are marked.
-
-    Args:
-        text: of the file.
-        path: for messages.
-
-    Raises:
-        MoleculeError: a line that cannot be read, or fewer atoms than the second line states.
-    """
+    """Records of a GRO file, each frame a model; chains have no names there, and no ends are marked."""
     lines = text.rstrip().split("\n")
     records, start, model = Records(), 0, 0
     while start + 1 < len(lines) and (not model or lines[start + 1].strip().isdecimal()):

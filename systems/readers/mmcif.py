@@ -15,15 +15,7 @@ _BONDED = ("covale", "disulf", "covalent")
 
 
 def read_mmcif(text: str, path: Path) -> Records:
-    """Records of the first data block of an mmCIF file; chains and numbers are the authors'.
-
-    Args:
-        text: of the file.
-        path: for messages.
-
-    Raises:
-        MoleculeError: the syntax or a value cannot be read.
-    """
+    """Records of the first data block of an mmCIF file; chains and numbers are the authors'."""
     from openmm.app.internal.pdbx.reader.PdbxReader import PdbxReader
 
     blocks: list[Any] = []

@@ -17,15 +17,7 @@ _HYBRID = re.compile(r"^([A-Z][0-9A-Z]{3}|[a-z][0-9a-z]{3})$")  # residue number
 
 
 def read_pdb(text: str, path: Path) -> Records:
-    """Records of a PDB file.
-
-    Args:
-        text: of the file.
-        path: for messages.
-
-    Raises:
-        MoleculeError: a line that cannot be read, by its number.
-    """
+    """Records of a PDB file; MoleculeError names a line that cannot be read by its number."""
     records = Records()
     model, segment, models, ended, name = 1, 0, set[int](), False, ""
     for count, raw in enumerate(text.split("\n"), 1):

@@ -11,16 +11,9 @@ Key = tuple[str, int, str]  # chain, residue number, insertion code
 
 @dataclass(frozen=True)
 class AtomRecord:
-    """One atom as the file has it.
+    """One atom as the file has it, "" where it says nothing; position in nm, serial its number in the file.
 
-    Attributes:
-        model: number of its MODEL.
-        chain, residue, number, insertion: where it is.
-        segment: counts chain ends (TER, or another chain of the asymmetric unit) before it.
-        name, altloc, element: its name, alternate location and element symbol, "" where the file has none.
-        position: nm.
-        occupancy: 0 to 1.
-        serial: its number in the file.
+    `segment` counts chain ends (TER, or another chain of the asymmetric unit) before it.
     """
 
     model: int
@@ -49,10 +42,8 @@ class AtomRecord:
 class LinkRecord:
     """A bond that the file states: SSBOND, LINK, CONECT or struct_conn.
 
-    Attributes:
-        kind: the record.
-        first, second: residue and atom name of each end; for CONECT a serial number.
-        symmetry: whether it leads to a copy of the molecule in another asymmetric unit.
+    Each end is a residue and an atom name, for CONECT a serial number. `symmetry`: it leads to a copy of the molecule
+    in another asymmetric unit.
     """
 
     kind: str
@@ -65,11 +56,8 @@ class LinkRecord:
 class Records:
     """Everything that a file says.
 
-    Attributes:
-        atoms: in the order of the file.
-        links: bonds that it states.
-        sequences: residue names of each chain, of SEQRES or the polymer sequence scheme.
-        cell: box lengths in nm and angles in degrees; None where there is none.
+    `sequences` are residue names of each chain, of SEQRES or the polymer sequence scheme; `cell` box lengths in nm and
+    angles in degrees.
     """
 
     atoms: list[AtomRecord] = field(default_factory=list)
@@ -79,11 +67,7 @@ class Records:
 
 
 def cell_of(fields: Sequence[str]) -> tuple[float, ...] | None:
-    """Cell from three lengths in angstrom and three angles in degrees, as text; None where they describe none.
-
-    Args:
-        fields: of the file, which for "none" has lengths of 1, or no numbers.
-    """
+    """Cell from three lengths in angstrom and three angles in degrees, as text; None for no numbers or lengths of 1."""
     try:
         values = [float(text) for text in fields]
     except ValueError:

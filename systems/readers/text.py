@@ -21,11 +21,7 @@ _GRO_ATOM = re.compile(r"^[ \d]{5}\S.{9}[ \d]{5}\s*-?\d+\.\d+\s*-?\d+\.\d+\s*-?\
 
 
 def read_text(path: Path) -> str:
-    """Text of a file, unzipped and without a byte-order mark, with lines that end in a line feed.
-
-    Raises:
-        MoleculeError: missing, empty, unreadable, compressed badly, or no text.
-    """
+    """Text of a file, unzipped and without a byte-order mark, with lines that end in a line feed."""
     data = read_bytes(path)
     if b"\0" in data:
         raise MoleculeError(f"{path}: not a text file; {EXPECTED}")
@@ -43,11 +39,7 @@ def read_text(path: Path) -> str:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Content of a file, unzipped.
-
-    Raises:
-        MoleculeError: missing, empty, unreadable or compressed badly.
-    """
+    """Content of a file, unzipped."""
     if not path.exists():
         raise MoleculeError(f"{path}: no such file; {EXPECTED} (`latentmd systems` lists the bundled ones)")
     if not path.is_file():

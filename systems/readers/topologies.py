@@ -35,16 +35,8 @@ _SKIPPED = frozenset(
 class GromacsTopology(app.GromacsTopFile):  # type: ignore[misc]
     """A GROMACS topology that knows what of it OpenMM's reader left out without a word.
 
-    Args:
-        path: of the file.
-        box: vectors of the periodic box, or None.
-
-    Attributes:
-        skipped: sections with entries that OpenMM does not read.
-        switches: conditions that do not hold, such as `#ifdef POSRES`, in whose parts restraints are.
-
-    Raises:
-        ValueError: as OpenMM's reader.
+    `skipped` are sections with entries that OpenMM does not read, `switches` conditions that do not hold, such as
+    `#ifdef POSRES`, in whose parts restraints are.
     """
 
     def __init__(self, path: Path, box: unit.Quantity | None) -> None:
@@ -71,16 +63,7 @@ class GromacsTopology(app.GromacsTopFile):  # type: ignore[misc]
 
 
 def read_gromacs(path: Path, box: unit.Quantity | None) -> tuple[GromacsTopology, list[str]]:
-    """A topology, and notes on restraints that are switched off in it.
-
-    Args:
-        path: of the file.
-        box: vectors of the periodic box, or None.
-
-    Raises:
-        MoleculeError: it holds restraints or other terms that would be left out.
-        ValueError: as OpenMM's reader.
-    """
+    """A topology, and notes on restraints that are switched off in it; terms that would be left out are refused."""
     file = GromacsTopology(path, box)
     if file.skipped:
         names = ", ".join(f"[ {name} ]" for name in sorted(file.skipped))
@@ -127,18 +110,7 @@ _PROGRAMS = {"prmtop": "an Amber prmtop", "top": "a GROMACS topology", "psf": "a
 
 
 def read_topology(source: Path, protocol: Protocol) -> tuple[app.Topology, openmm.System, Doubles, list[str]]:
-    """Read a prmtop, top or psf file with its coordinates.
-
-    Args:
-        source: the file.
-        protocol: solvent, mass of hydrogen, and the names of the other files.
-
-    Returns:
-        Topology, System, positions in nm, and notes.
-
-    Raises:
-        MoleculeError: files are missing, damaged or do not belong together, or do not go with the solvent.
-    """
+    """Topology, System, positions in nm and notes of a prmtop, top or psf file with its coordinates."""
     kind = file_format(read_text(source))
     _check_options(source, kind, protocol.inputs)
     assert protocol.inputs.positions is not None
