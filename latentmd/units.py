@@ -20,13 +20,7 @@ _TIME = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµμ]
 
 
 def parse_time(text: str) -> float:
-    """A time with a unit, in ps.
-
-    Args:
-        text: a positive number and one of fs, ps, ns, us, ms.
-
-    Raises:
-        ValueError: no number, no unit, an unknown unit, or not a positive time.
+    """A time with a unit (fs, ps, ns, us, ms), in ps; ValueError where it is none.
 
     Example:
         >>> parse_time("10ns"), parse_time("2.5 ps")

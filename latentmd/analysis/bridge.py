@@ -22,10 +22,8 @@ class MarkovBridge:
 
         P(j | i, t) = T_ij h_(t+1)(j) / h_t(i)
 
-    Attributes:
-        matrix: transition matrix T, shape (states, states).
-        h: h_t, each scaled to a largest value of 1, shape (steps + 1, states).
-        log_scale: ln of what each h_t was divided by, shape (steps + 1,).
+    T is (states, states); each h_t of `h` (steps + 1, states) is scaled to a largest value of 1, and `log_scale` (steps
+    + 1,) is ln of what it was divided by.
     """
 
     matrix: Doubles
@@ -49,15 +47,8 @@ class MarkovBridge:
         return np.asarray(np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0))
 
     def sample(self, start: int, count: int, rng: np.random.Generator) -> Ints:
-        """Draw paths, shape (count, steps + 1).
-
-        Args:
-            start: state at step 0.
-            count: number of paths.
-            rng: decides the paths.
-
-        Raises:
-            UnreachableError: the end cannot be reached from `start` in that number of steps.
+        """Paths (count, steps + 1) from a state; UnreachableError where it does not lead to the end in that number of
+        steps.
         """
         if self.h[0, start] == 0:
             raise UnreachableError(
@@ -82,11 +73,7 @@ class MarkovBridge:
     def log_probabilities(self, paths: Ints) -> Doubles:
         """ln of the product of P(s_(t+1) | s_t, end) of each path, shape (paths,); minus infinity where it is invalid.
 
-        Args:
-            paths: states, shape (paths, steps + 1); -1 marks a state that the chain does not have.
-
-        Raises:
-            ValueError: the paths have another number of steps than the bridge.
+        Paths are (paths, steps + 1), with -1 for a state that the chain does not have.
         """
         if paths.ndim != 2 or paths.shape[1] != self.steps + 1:
             raise ValueError(f"paths have shape {paths.shape}; expected (paths, {self.steps + 1})")
@@ -98,15 +85,8 @@ class MarkovBridge:
 
 
 def markov_bridge(matrix: Floats, end: int | Floats, steps: int) -> MarkovBridge:
-    """Condition a Markov chain on its end.
-
-    Args:
-        matrix: transition matrix, shape (states, states).
-        end: the state after the last step, or a weight of each state, shape (states,).
-        steps: number of steps, at least 1.
-
-    Raises:
-        ValueError: the matrix is not stochastic, or there is no step.
+    """Condition a chain of transition matrix (states, states) on its end after some steps: a state, or weights
+    (states,).
     """
     transition = np.asarray(matrix, dtype=np.float64)
     rows = transition.sum(axis=1)

@@ -13,15 +13,9 @@ if TYPE_CHECKING:
 def k_means(
     points: Floats, number: int, seed: int, sweeps: int = 100, tolerance: float = 1e-5, threads: int | None = None
 ) -> ClusterModel:
-    """Centres of Voronoi cells by Lloyd's iteration from k-means++ (deeptime), which gives the same for the same seed.
-
-    Args:
-        points: shape (points, axes), double precision.
-        number: of cells.
-        seed: of the first centres.
-        sweeps: most iterations.
-        tolerance: relative change of the inertia at which it stops.
-        threads: of processors; all where None.
+    """Centres of Voronoi cells of points (points, axes) in double precision, by Lloyd's iteration from k-means++
+    (deeptime), which gives the same for the same seed. It stops at a relative change of the inertia; None are all
+    threads.
     """
     from deeptime.clustering import KMeans
 

@@ -68,14 +68,7 @@ class FeatureSpec:
 
 
 def feature_spec(topology: mdtraj.Topology) -> FeatureSpec:
-    """Backbone and side-chain torsions of a peptide; heavy-atom distances where there are none.
-
-    Args:
-        topology: mdtraj topology.
-
-    Raises:
-        EvaluationError: fewer than two heavy atoms, so that nothing internal can be measured.
-    """
+    """Backbone and side-chain torsions of a peptide; heavy-atom distances where there are none."""
     return torsion_spec(topology) or _distances(topology)
 
 
@@ -143,7 +136,6 @@ class FeatureSet:
     """One set of trajectories after a single pass over its files.
 
     Attributes:
-        files: paths, one run each.
         runs: features per run, (frames, features).
         interval: ps between frames.
         kept: whole frames in nm spread evenly over all runs, (kept, atoms, 3).
@@ -165,11 +157,7 @@ class FeatureSet:
 
 
 def load_topology(path: Path) -> tuple[mdtraj.Topology, Floats]:
-    """Topology and coordinates (1, atoms, 3) in nm of a structure file that mdtraj reads.
-
-    Raises:
-        EvaluationError: the file is missing, empty or unreadable.
-    """
+    """Topology and coordinates (1, atoms, 3) in nm of a structure file that mdtraj reads."""
     import mdtraj
 
     if not path.is_file() or path.stat().st_size == 0:
@@ -186,19 +174,11 @@ def read_set(
     paths: Sequence[Path], topology: mdtraj.Topology, spec: FeatureSpec, template: structure.StructureTemplate | None,
     interval: float | None = None, tick: Tick = silent,
 ) -> FeatureSet:  # fmt: skip
-    """Read trajectories in one streamed pass.
+    """Read trajectories, each an independent run, in one streamed pass, with structure checks where a template is
+    given.
 
-    Args:
-        paths: files, each an independent run.
-        topology: mdtraj topology.
-        spec: features to compute.
-        template: structure checks are made against it where given.
-        interval: ps between frames, for files that carry no times.
-        tick: called with the frames read and those expected, from the length of the files read so far.
-
-    Raises:
-        TrajectoryError: a file that is missing, damaged, of other atoms, not finite or unevenly spaced.
-        EvaluationError: files of different frame spacing.
+    The interval in ps is for files that carry no times; TrajectoryError or EvaluationError says what is wrong with a
+    file.
     """
     from latentmd.io.trajectory import TrajectoryReader
 

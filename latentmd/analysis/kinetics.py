@@ -12,16 +12,10 @@ from latentmd.arrays import Floats, Ints
 
 
 def torsion_autocorrelation(series: Sequence[Floats], max_lag: int) -> Floats:
-    """Torsion autocorrelation with its baseline removed, scaled to C(0) = 1.
+    """Torsion autocorrelation with its baseline removed, scaled to C(0) = 1, of runs (frames,) in radians.
 
-    C(t) = (<cos(phi(s + t) - phi(s))> - |<exp(i phi)>|^2) / (1 - |<exp(i phi)>|^2), averaged over all runs.
-
-    Args:
-        series: runs of one torsion in radians, each of shape (frames,).
-        max_lag: largest lag in frames; cut to the longest run less one.
-
-    Returns:
-        C at lags 0 ... max_lag; zeros for a torsion that never moves.
+    C(t) = (<cos(phi(s + t) - phi(s))> - |<exp(i phi)>|^2) / (1 - |<exp(i phi)>|^2), averaged over all runs, at lags 0
+    ... max_lag in frames, as far as the longest run reaches; zeros for a torsion that never moves.
     """
     max_lag = min(max_lag, max(len(s) for s in series) - 1)
     total, pairs, mean = np.zeros(max_lag + 1), np.zeros(max_lag + 1), 0.0 + 0.0j
@@ -53,12 +47,8 @@ def decorrelation_time(correlation: Floats, interval: float) -> float:
 
 @dataclass(frozen=True)
 class FirstPassage:
-    """Mean first-passage time from one core set to another.
-
-    Attributes:
-        value: ps; infinity where no transition was seen.
-        low, high: exact 95 % interval for exponential waiting times, ps; high is infinity without transitions.
-        events: transitions seen.
+    """Mean first-passage time between core sets in ps with its exact 95 % interval for exponential waiting times, and
+    the transitions seen; value and high are infinity without any.
     """
 
     value: float
@@ -75,15 +65,11 @@ def core_path(in_first: NDArray[np.bool_], in_second: NDArray[np.bool_]) -> Ints
 
 
 def first_passage_times(cores: Sequence[Ints], interval: float) -> tuple[FirstPassage, FirstPassage]:
-    """Mean first-passage times between two cores, 0 to 1 and 1 to 0.
+    """Mean first-passage times between two cores, 0 to 1 and 1 to 0, from the `core_path` of every run.
 
     MFPT = (time during which the core was the last one visited) / (transitions out of it), the maximum-likelihood
     estimate for exponential waiting times; its interval follows from the chi-square distribution of the waiting time
     (Garwood, Biometrika 28, 437, 1936).
-
-    Args:
-        cores: `core_path` of every run.
-        interval: ps between frames.
     """
     results = []
     for source in (0, 1):

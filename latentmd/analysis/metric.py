@@ -18,16 +18,13 @@ class Metric:
     """One row of an evaluation.
 
     Attributes:
-        name, group, unit: what it is; the unit `SHARE` marks a fraction.
+        unit: of the value; `SHARE` marks a fraction.
         value: of the generated set; nan where it is undefined (the note says why).
-        reference: the same quantity of the reference, where it has one.
         floor: MD against MD at the same number of frames.
         floor_effective: MD against MD at the generated set's effective sample size.
         floor_independent: the same number of frames, drawn independently of each other from MD: the strictest floor.
-        low, high: 95 % interval of the value; nan where one block cannot tell.
-        reference_low, reference_high: 95 % interval of the reference's value.
+        low, high: 95 % interval of the value; nan where one block cannot tell. Likewise of the reference's.
         seeds: the value in rollouts of several seeds, the first of them `value` itself.
-        note: anything a reader must know.
     """
 
     name: str
@@ -65,15 +62,9 @@ class Comparison:
 
 @dataclass
 class Evaluation:
-    """Result of an evaluation.
-
-    Attributes:
-        metrics: of the generated set.
-        baselines: the comparable metrics of each baseline.
-        generated, reference: what was read.
-        notes: what a reader must know.
-        energies: potential energies of the reference and the generated set in kJ/mol, where they are known.
-        document: everything as it is written to evaluation.json.
+    """Result of an evaluation: metrics of the generated set, the comparable ones of each baseline, what was read,
+    notes, the potential energies (kJ/mol) of the reference and the generated set, and everything as evaluation.json
+    holds it.
     """
 
     metrics: list[Metric]

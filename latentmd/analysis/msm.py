@@ -24,16 +24,10 @@ _RIDGE = 1e-12  # of the Hessian's mean diagonal
 
 
 def transition_counts(paths: Sequence[Ints], lag: int, states: int, block: int | None = None) -> Floats:
-    """Sliding-window transition counts at a lag, one matrix per contiguous block of each run.
+    """Sliding-window transition counts (blocks, states, states) at a lag, one matrix per contiguous block of each run.
 
-    Args:
-        paths: state index per frame, one array per run; -1 marks a frame in no state, whose pairs are left out.
-        lag: frames.
-        states: number of states.
-        block: frames per block; each run is one block where None.
-
-    Returns:
-        Counts, shape (blocks, states, states). No pair spans two runs; one that spans two blocks counts in the first.
+    State -1 marks a frame in no state, whose pairs are left out; each run is one block where `block` is None. No pair
+    spans two runs; one that spans two blocks counts in the first.
     """
     size = block or max(len(p) for p in paths)
     matrices = []
@@ -57,7 +51,7 @@ def _connected_states(counts: Floats) -> Ints:
 
 
 def reversible_fluxes(counts: Floats) -> Floats:
-    """Equilibrium fluxes of the most likely reversible Markov model of a strongly connected count matrix.
+    """Equilibrium fluxes of the most likely reversible Markov model of a strongly connected count matrix of any scale.
 
     The likelihood prod_ij (x_ij / x_i)^c_ij over symmetric fluxes x_ij with row sums x_i has its maximum where
 
@@ -68,17 +62,8 @@ def reversible_fluxes(counts: Floats) -> Floats:
         f(a) = sum_{i<j} (c_ij + c_ji) ln(exp(a_i) + exp(a_j)) - sum_i (c_i - c_ii) a_i
 
     so that Newton's method finds it (f is also the Bradley-Terry likelihood of paired comparisons; its minimum exists
-    where the counts are strongly connected: Ford 1957).
-
-    Args:
-        counts: shape (states, states), strongly connected, any scale.
-
-    Returns:
-        Symmetric fluxes, shape (states, states), summing to 1: row sums are the stationary vector, and dividing the
-        rows by them gives the transition matrix.
-
-    Raises:
-        ValueError: the iteration does not converge.
+    where the counts are strongly connected: Ford 1957). Fluxes (states, states) sum to 1: row sums are the stationary
+    vector.
     """
     both = counts + counts.T
     leaving = counts.sum(axis=1) - np.diag(counts)
@@ -118,12 +103,8 @@ def _expand(a: Floats, both: Floats, leaving: Floats) -> tuple[float, Floats, Fl
 
 @dataclass(frozen=True)
 class ReversibleModel:
-    """Reversible Markov state model of the largest connected set of states.
-
-    Attributes:
-        active: states that the model keeps, sorted, shape (active,).
-        fluxes: equilibrium flux between them per lag, symmetric, sum 1, shape (active, active).
-        lag: frames.
+    """Reversible Markov state model of the largest connected set of states, `active`; the fluxes between them per lag
+    of so many frames are symmetric and sum to 1.
     """
 
     active: Ints
@@ -161,16 +142,11 @@ class ReversibleModel:
         return result
 
     def passage_times(self, target: Ints, lag_time: float) -> Floats:
-        """Mean first-passage times to a set of states from every active state, shape (active,).
+        """Mean first-passage times to a set of states (places among the active ones) from every active state, in
+        lag_time's unit.
 
-        Solves m_i = lag + sum_{j not in target} T_ij m_j; zero in the target.
-
-        Args:
-            target: positions of the states among the active ones.
-            lag_time: lag in ps, the unit of the result.
-
-        Raises:
-            numpy.linalg.LinAlgError: within rounding nothing leads to the target.
+        Solves m_i = lag + sum_{j not in target} T_ij m_j; LinAlgError where within rounding nothing leads to the
+        target.
         """
         outside = np.setdiff1d(np.arange(len(self.active)), target)
         system = np.eye(len(outside)) - self.matrix[np.ix_(outside, outside)]
@@ -188,21 +164,12 @@ def fit_reversible(counts: Floats, lag: int = 1) -> ReversibleModel:
 
 
 def fit_with_populations(counts: Floats, populations: Floats, lag: int = 1) -> ReversibleModel:
-    """Maximum-likelihood reversible model whose equilibrium populations are known from elsewhere.
+    """Maximum-likelihood reversible model whose equilibrium populations (states,) are known from elsewhere.
 
-    Counts then only say how fast states exchange, and transitions in one direction are enough (Trendelkamp-Schroer and
-    Noé, Phys. Rev. X 6, 011009, 2016): the model of deeptime's MaximumLikelihoodMSM with a stationary constraint.
-
-    Args:
-        counts: transition counts, shape (states, states); starts need not be distributed as at equilibrium.
-        populations: of the states, shape (states,); those of the states that are kept are normalised.
-        lag: frames between the two ends of a counted pair.
-
-    Returns:
-        Model of the largest set of populated states that transitions connect, whichever way they go.
-
-    Raises:
-        ValueError: the shapes differ, or a population is negative.
+    Counts (states, states) then only say how fast states exchange, need not start from equilibrium, and transitions in
+    one direction are enough (Trendelkamp-Schroer and Noé, Phys. Rev. X 6, 011009, 2016): deeptime's
+    MaximumLikelihoodMSM with a stationary constraint, of the largest set of populated states that transitions connect,
+    whichever way they go.
     """
     from deeptime.markov.msm import MaximumLikelihoodMSM
 
@@ -238,19 +205,8 @@ def implied_timescales(
     paths: Sequence[Ints], lags: Sequence[int], states: int, interval: float, rng: np.random.Generator,
     number: int = 3, resamples: int = 20,
 ) -> ImpliedTimescales:  # fmt: skip
-    """Implied timescales at several lags with block-bootstrap intervals; a block is a twentieth of all frames.
-
-    Args:
-        paths: state index per frame, one array (frames,) per run.
-        lags: frames.
-        states: number of states.
-        interval: ps between frames.
-        rng: random generator of the resampling.
-        number: slowest processes reported.
-        resamples: bootstrap resamples.
-
-    Raises:
-        ValueError: no run is longer than the largest lag.
+    """The slowest implied timescales at several lags in frames, with block-bootstrap intervals; a block is a twentieth
+    of all frames, which are `interval` ps apart.
     """
     if max(len(p) for p in paths) <= max(lags):
         raise ValueError(
@@ -295,14 +251,7 @@ def chapman_kolmogorov(
 ) -> ChapmanKolmogorov:
     """Compare T(lag)^k with T(k lag): the probability of being in a set k lags after starting there at equilibrium.
 
-    Args:
-        paths: state index per frame, one array per run.
-        lag: frames.
-        membership: set of each state, shape (states,), values 0 ... sets - 1 (for example from `coarse_grain`).
-        multiples: powers k; those that no run is long enough for are left out.
-
-    Raises:
-        ValueError: no run is longer than the lag.
+    `membership` is the set of each state (states,), 0 ... sets - 1; powers that no run is long enough for are left out.
     """
     longest = max(len(p) for p in paths)
     if longest <= lag:
@@ -338,15 +287,10 @@ def coarse_grain(counts: Floats, sets: int) -> Ints:
 
 
 def metastable_sets(model: ReversibleModel, sets: int) -> Ints:
-    """PCCA+ sets of the active states of a reversible model (deeptime).
+    """PCCA+ sets of the active states of a reversible model (deeptime), numbered from the most to the least populated.
 
-    Args:
-        model: reversible model.
-        sets: most sets wanted. One more than the processes slower than the lag are made, at least two: PCCA+ splits
-            noise beyond that.
-
-    Returns:
-        Set of each active state, shape (active,), numbered from the most to the least populated.
+    One more set than the processes slower than the lag are made, at least two and at most `sets`: PCCA+ splits noise
+    beyond that.
     """
     from deeptime.markov.msm import MarkovStateModel
 
@@ -365,16 +309,7 @@ def metastable_sets(model: ReversibleModel, sets: int) -> Ints:
 
 
 def reactive_flux(fluxes: Floats, membership: Ints, sets: int) -> Floats:
-    """Equilibrium flux between sets of states per lag: F_ab = sum_{i in a, j in b} x_ij, no diagonal.
-
-    Args:
-        fluxes: equilibrium flux x_ij between states, shape (states, states).
-        membership: set of each state, shape (states,), values 0 ... sets - 1.
-        sets: number of sets.
-
-    Returns:
-        Shape (sets, sets).
-    """
+    """Equilibrium flux (sets, sets) between sets of states per lag: F_ab = sum_{i in a, j in b} x_ij, no diagonal."""
     indicator = np.eye(sets)[membership]
     flux = indicator.T @ fluxes @ indicator
     return np.asarray(flux - np.diag(np.diag(flux)))

@@ -16,20 +16,11 @@ _FIT_FRAMES = 50_000  # k-means centres are placed on at most this many frames, 
 
 
 class ReferenceModel:
-    """TICA, k-means and a Markov state model of the reference, which generated sets are projected on.
+    """TICA, k-means and a Markov state model of reference features (frames, features) per run, `interval` ps apart,
+    which generated sets are projected on.
 
-    Args:
-        spec: the features.
-        runs: reference features per run, (frames, features).
-        interval: ps between frames.
-        lag: ps, of TICA and the MSM.
-        temperature: kelvin.
-        seed: of k-means and every resampling.
-        dense: the same runs before they were thinned to the interval, for distributions and populations; `runs` where
-            None.
-
-    Raises:
-        EvaluationError: no run is longer than the lag, the lag is no whole number of frames, or nothing moves.
+    `dense` are the same runs before they were thinned to the interval, for distributions and populations. The lag is in
+    ps. EvaluationError: no run is longer than it, it is no whole number of frames, or nothing moves.
     """
 
     def __init__(
@@ -88,11 +79,7 @@ class ReferenceModel:
 
 
 def lag_frames(lag: float, interval: float) -> int:
-    """Frames in a lag.
-
-    Raises:
-        EvaluationError: the lag is shorter than the spacing of frames or no multiple of it.
-    """
+    """Frames in a lag in ps; EvaluationError where it is no multiple of their spacing."""
     frames = round(lag / interval)
     if frames < 1 or abs(frames * interval - lag) > 1e-3 * lag:
         raise EvaluationError(
@@ -103,17 +90,7 @@ def lag_frames(lag: float, interval: float) -> int:
 
 
 def check_length(name: str, runs: Sequence[Floats], lag: int, interval: float) -> None:
-    """Refuse a set whose longest run does not reach beyond twice the lag.
-
-    Args:
-        name: of the set, for the message.
-        runs: features per run, (frames, features).
-        lag: frames.
-        interval: ps between frames.
-
-    Raises:
-        EvaluationError: every run is too short.
-    """
+    """Refuse a set whose longest run does not reach beyond twice the lag in frames (EvaluationError)."""
     longest = max(len(run) for run in runs)
     if longest <= 2 * lag:
         raise EvaluationError(

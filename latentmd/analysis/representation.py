@@ -42,13 +42,9 @@ def lagged(series: Sequence[Floats], lag: int) -> tuple[Floats, Floats]:
 def vamp2_score(series: Sequence[Floats], lag: int, epsilon: float = 1e-10) -> float:
     """VAMP-2 score of a feature set: the squared Frobenius norm of C00^-1/2 C0t Ctt^-1/2, plus 1 for the constant.
 
-    The number of slow processes resolved, each weighed by its squared correlation; between 1 and axes + 1
-    (Wu & Noé, J. Nonlinear Sci. 30, 23, 2020). Directions with less than `epsilon` of the largest variance are dropped.
-
-    Args:
-        series: runs of shape (frames, axes); held out from whatever fitted the features.
-        lag: frames.
-        epsilon: smallest variance kept, relative to the largest.
+    The number of slow processes resolved, each weighed by its squared correlation; between 1 and axes + 1 (Wu & Noé, J.
+    Nonlinear Sci. 30, 23, 2020). Directions with less than `epsilon` of the largest variance are dropped. Runs (frames,
+    axes) are held out from whatever fitted the features.
     """
     usable = _longer(series, lag)
     # Moments about the first frame lose no digits to a large mean.
@@ -58,16 +54,10 @@ def vamp2_score(series: Sequence[Floats], lag: int, epsilon: float = 1e-10) -> f
 def vamp2_resamples(
     sets: Sequence[Sequence[Floats]], lag: int, rng: np.random.Generator, resamples: int = 200
 ) -> Floats:
-    """VAMP-2 scores of several feature sets of the same frames under one bootstrap over runs.
+    """VAMP-2 scores (resamples, sets) of several feature sets of the same frames under one bootstrap over runs.
 
-    Args:
-        sets: feature sets, each with runs of shape (frames, axes).
-        lag: frames.
-        rng: random generator.
-        resamples: draws of as many runs (of ten blocks, where there are fewer than five runs), with replacement.
-
-    Returns:
-        Scores, shape (resamples, sets); the same draw in a row, so that differences between columns are paired.
+    A draw is as many runs (of ten blocks, where there are fewer than five runs), with replacement, and the same for all
+    sets in a row, so that differences between columns are paired.
     """
     lengths = [len(s) for s in sets[0]]
     size = max(lengths) if len(lengths) >= 5 else max(sum(lengths) // 10, lag + 1)
@@ -104,15 +94,10 @@ def _inverse_root(covariance: Floats, epsilon: float) -> Floats:
 def linear_probe_r2(
     train: Floats, train_targets: Floats, test: Floats, test_targets: Floats, ridge: float = 1e-6
 ) -> Floats:
-    """Held-out R^2 of a ridge regression, one value per target.
+    """Held-out R^2 = 1 - residual / variance of a ridge regression, (targets,); nan for a constant target.
 
-    Args:
-        train, test: features, shape (samples, axes), from different trajectories.
-        train_targets, test_targets: shape (samples, targets), for example sines and cosines of torsions.
-        ridge: penalty relative to the features' mean variance.
-
-    Returns:
-        R^2 = 1 - residual / variance on the test set, shape (targets,); nan for a constant target.
+    Features (samples, axes) and targets (samples, targets) are of different trajectories in training and test; the
+    ridge is relative to the features' mean variance.
     """
     x, y = np.asarray(train, dtype=np.float64), np.asarray(train_targets, dtype=np.float64)
     x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
@@ -128,11 +113,7 @@ def linear_probe_r2(
 
 
 def persistence_gain(current: Floats, future: Floats, predicted: Floats) -> float:
-    """1 - MSE(prediction) / MSE(persistence): 0 for a predictor no better than "nothing moves", 1 for a perfect one.
-
-    Args:
-        current, future, predicted: latents now, a lag later, and as predicted from now, shape (samples, axes).
-    """
+    """1 - MSE(prediction) / MSE(persistence): 0 for a predictor no better than "nothing moves", 1 for a perfect one."""
     persistence = float(np.mean((np.asarray(future, dtype=np.float64) - current) ** 2))
     if persistence == 0:
         raise ValueError("the latent does not change over the lag, so there is nothing to predict; use a longer lag")
@@ -140,13 +121,7 @@ def persistence_gain(current: Floats, future: Floats, predicted: Floats) -> floa
 
 
 def tica_outputs(train: Sequence[Floats], test: Sequence[Floats], lag: int, dimension: int) -> list[Floats]:
-    """The leading TICA coordinates of test runs, fitted on training runs (deeptime).
-
-    Args:
-        train, test: features, runs of shape (frames, features).
-        lag: frames.
-        dimension: coordinates kept.
-    """
+    """The leading TICA coordinates of test runs (frames, features), fitted on training runs (deeptime)."""
     from deeptime.decomposition import TICA
 
     model = TICA(lagtime=lag, dim=dimension).fit_from_timeseries([np.asarray(s) for s in train]).fetch_model()
@@ -157,17 +132,10 @@ def vampnet_outputs(
     train: Sequence[Floats], test: Sequence[Floats], lag: int, dimension: int, seconds: float, seed: int,
     tick: Tick = silent,
 ) -> list[Floats]:  # fmt: skip
-    """Outputs on test runs of a VAMPnet (deeptime) trained on training runs for a given wall time.
+    """Outputs on test runs (frames, features) of a VAMPnet (deeptime) trained on training runs for a given wall time.
 
-    A network of two hidden layers of 64 ELU units on standardised features, batches of 1,024 pairs, Adam at 1e-3.
-
-    Args:
-        train, test: features, runs of shape (frames, features).
-        lag: frames.
-        dimension: outputs of the network.
-        seconds: training time; at least one pass of a hundred batches is made.
-        seed: of the initial weights and the order of pairs.
-        tick: called with the seconds of training done and their number.
+    A network of two hidden layers of 64 ELU units on standardised features, batches of 1,024 pairs, Adam at 1e-3, at
+    least a hundred batches.
     """
     import time
 

@@ -14,13 +14,8 @@ BINS_1D, BINS_2D = 100, 50  # the MDGen analysis
 
 
 def js_distance(p: ArrayLike, q: ArrayLike) -> float:
-    """Jensen-Shannon distance: the square root of the divergence in nats, at most 0.8326 (as scipy defines it).
-
-    Args:
-        p, q: histograms of equal shape, normalised here.
-
-    Raises:
-        ValueError: the shapes differ, or a histogram is empty.
+    """Jensen-Shannon distance of two histograms: the square root of the divergence in nats, at most 0.8326 (as scipy
+    defines it); ValueError where one is empty or their shapes differ.
     """
     from scipy.special import rel_entr
 
@@ -37,11 +32,8 @@ def js_distance(p: ArrayLike, q: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Grid:
-    """A fixed histogram grid in one or two dimensions.
-
-    Attributes:
-        low, high: bounds per dimension; a value on the upper bound counts in the last bin, one outside in the nearest.
-        bins: bins per dimension.
+    """A fixed histogram grid in one or two dimensions; a value on the upper bound counts in the last bin, one outside
+    in the nearest.
     """
 
     low: tuple[float, ...]
@@ -83,39 +75,24 @@ def joint_grid(*samples: Floats) -> Grid:
 
 
 def sample_js_distance(a: Floats, b: Floats, grid: Grid) -> float:
-    """Jensen-Shannon distance of two sample sets on a grid.
-
-    Args:
-        a, b: samples, shape (samples,) or (samples, dimensions).
-        grid: bins.
-    """
+    """Jensen-Shannon distance of two sets of samples (samples,) or (samples, dimensions) on a grid."""
     return js_distance(grid.counts(a), grid.counts(b))
 
 
 def analytic_floor(occupied: int, n1: float, n2: float) -> float:
-    """Expected JS distance of two independent sample sets of one distribution.
+    """Expected JS distance of two sets of n1 and n2 independent samples of one distribution over B occupied bins.
 
-    sqrt((B - 1) / 8 (1/n1 + 1/n2)), B occupied bins: the chi-square limit of the divergence, valid while the bins
-    hold several samples each.
-
-    Args:
-        occupied: bins that hold samples.
-        n1, n2: independent samples in each set.
+    sqrt((B - 1) / 8 (1/n1 + 1/n2)): the chi-square limit of the divergence, valid while the bins hold several samples
+    each.
     """
     return float(np.sqrt(max(occupied - 1, 0) / 8 * (1 / n1 + 1 / n2)))
 
 
 def autocorrelation(series: Sequence[Floats], max_lag: int | None = None) -> Floats:
-    """Normalised autocorrelation of a scalar over several independent runs, about their joint mean.
+    """Normalised autocorrelation of a scalar over several independent runs (frames,), about their joint mean.
 
-    rho(k) = sum_t (x_t - m)(x_{t+k} - m) / (number of pairs) / variance; never a pair across two runs.
-
-    Args:
-        series: runs of shape (frames,).
-        max_lag: largest lag in frames; the longest run less one where None.
-
-    Returns:
-        rho(0) = 1 to rho(max_lag); zeros throughout for a constant series.
+    rho(k) = sum_t (x_t - m)(x_{t+k} - m) / (number of pairs) / variance; never a pair across two runs. From rho(0) = 1
+    to rho(max_lag), or to the longest run's last; zeros throughout for a constant series.
     """
     runs = [np.asarray(s, dtype=np.float64) for s in series]
     longest = max(len(run) for run in runs)
@@ -133,10 +110,8 @@ def autocorrelation(series: Sequence[Floats], max_lag: int | None = None) -> Flo
 
 
 def effective_samples(series: Sequence[Floats]) -> float:
-    """Effective number of independent samples N / (1 + 2 sum rho), summed to the first non-positive rho.
-
-    Args:
-        series: runs of a scalar, each of shape (frames,). A constant series counts as one sample per run.
+    """Effective number of independent samples N / (1 + 2 sum rho), summed to the first non-positive rho, of a scalar
+    over runs (frames,); a constant series counts as one sample per run.
     """
     n = sum(len(s) for s in series)
     if n < 2 or (max(np.ptp(s) for s in series) == 0 and len({float(s[0]) for s in series}) == 1):
@@ -148,14 +123,10 @@ def effective_samples(series: Sequence[Floats]) -> float:
 
 
 def missing_region(generated: Floats, reference: Floats, radius: float = 0.3) -> bool:
-    """Whether the generated set misses a region that MD holds.
+    """Whether the generated set misses a region that MD holds, in samples (samples, 2) of TIC-0 and TIC-1.
 
     True where a reference point lies further than `radius` from every generated one, both scaled by the reference's
     range per axis; then the generated set counts zero effective samples.
-
-    Args:
-        generated, reference: shape (samples, 2): TIC-0 and TIC-1.
-        radius: largest distance to a generated point that counts as visited, in ranges of the reference.
     """
     from scipy.spatial import cKDTree
 
@@ -186,17 +157,9 @@ def bootstrap_interval(
     resamples: int = 200,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile interval of a statistic of summed block contributions (block bootstrap, Kunsch 1989).
+    """Percentile interval of a statistic of summed block contributions (blocks, ...) (block bootstrap, Kunsch 1989).
 
-    Args:
-        blocks: additive contribution of each block (counts, sums), shape (blocks, ...).
-        statistic: maps the sum over resampled blocks, shape (...), to a number.
-        rng: random generator.
-        resamples: number of bootstrap resamples.
-        level: coverage of the interval.
-
-    Returns:
-        (low, high); (nan, nan) with fewer than two blocks, since one block says nothing about its scatter.
+    (nan, nan) with fewer than two blocks, since one block says nothing about its scatter.
     """
     count = len(blocks)
     if count < 2:
@@ -212,13 +175,7 @@ def bootstrap_interval(
 
 
 def binomial_interval(fraction: float, count: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a fraction of independent trials (Wilson, J. Am. Stat. Assoc. 22, 209, 1927).
-
-    Args:
-        fraction: of successes.
-        count: number of trials.
-        level: coverage of the interval.
-    """
+    """Wilson's interval of a fraction of independent trials (Wilson, J. Am. Stat. Assoc. 22, 209, 1927)."""
     from scipy.stats import binomtest
 
     interval = binomtest(round(fraction * count), count).proportion_ci(level, method="wilson")
@@ -226,13 +183,7 @@ def binomial_interval(fraction: float, count: int, level: float = 0.95) -> tuple
 
 
 def block_counts(indices: Sequence[Ints], bins: int, block: int) -> Floats:
-    """Histogram counts of every block of every run, shape (blocks, bins), from flat bin indices per run.
-
-    Args:
-        indices: flat bin index per frame, one array per run.
-        bins: number of bins.
-        block: frames per block.
-    """
+    """Histogram counts (blocks, bins) of every block of every run, from flat bin indices (frames,) per run."""
     blocks = split_blocks([len(i) for i in indices], block)
     return np.stack([np.bincount(indices[r][a:b], minlength=bins) for r, a, b in blocks]).astype(np.float64)
 
@@ -244,7 +195,6 @@ class Floor:
     Attributes:
         value: mean JS distance of held-out reference samples to the rest of the reference.
         frames: frames held out per split (fewer than asked for where the reference is short).
-        splits: number of splits averaged.
         effective: JS distance expected of as many independent samples as the generated set is effectively worth.
         independent: JS distance of as many independent samples as frames: what a perfect sampler would score.
     """
@@ -259,20 +209,13 @@ class Floor:
 def finite_sample_floor(
     indices: Sequence[Ints], bins: int, frames: int, effective: float, rng: np.random.Generator, splits: int = 4
 ) -> Floor:
-    """Score of MD against MD at matched frames, at matched effective sample size, and of independent frames.
+    """Score of MD against MD at matched frames, at matched effective sample size, and of independent frames, averaged
+    over splits of flat bin indices (frames,) per reference run.
 
-    Matched frames: a contiguous stretch of `frames` reference frames is held out and compared with the rest, so that
-    it carries MD's own correlation. Matched effective samples: `effective` frames drawn at random over the whole
-    reference are compared with the rest. Independent: as many random frames as the stretch holds, the strictest of
-    the three.
-
-    Args:
-        indices: flat bin index per frame, one array (frames,) per reference run.
-        bins: number of bins.
-        frames: frames of the generated set; at most half of the reference is held out.
-        effective: effective sample size of the generated set.
-        rng: random generator.
-        splits: number of held-out sets averaged.
+    Matched frames: a contiguous stretch of `frames` reference frames, at most half of them, is held out and compared
+    with the rest, so that it carries MD's own correlation. Matched effective samples: `effective` frames drawn at
+    random over the whole reference are compared with the rest. Independent: as many random frames as the stretch holds,
+    the strictest of the three.
     """
     everything = np.concatenate(list(indices))
     total = np.bincount(everything, minlength=bins).astype(np.float64)

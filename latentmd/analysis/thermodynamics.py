@@ -16,24 +16,13 @@ LEAST_PROBABILITY = 1e-4  # below this a macrostate's free energy is cut off, as
 
 
 def free_energy(probability: Floats, temperature: float, least: float = LEAST_PROBABILITY) -> Floats:
-    """G = -kT ln max(p, least) in kcal/mol, elementwise.
-
-    Args:
-        probability: populations.
-        temperature: kelvin.
-        least: smallest population told apart from zero.
-    """
+    """G = -kT ln max(p, least) in kcal/mol, elementwise."""
     kt = thermal_energy(temperature) / KILOCALORIE
     return np.asarray(-kt * np.log(np.maximum(np.asarray(probability, dtype=np.float64), least)))
 
 
 def free_energy_error(reference: Floats, generated: Floats, temperature: float) -> float:
-    """Mean over macrostates of |G_generated - G_reference| in kcal/mol, from two vectors of populations.
-
-    Args:
-        reference, generated: populations, shape (macrostates,).
-        temperature: kelvin.
-    """
+    """Mean over macrostates of |G_generated - G_reference| in kcal/mol, from two vectors of populations."""
     difference = free_energy(generated, temperature) - free_energy(reference, temperature)
     return float(np.mean(np.abs(difference)))
 
@@ -47,13 +36,8 @@ def free_energy_surface(counts: Floats, temperature: float) -> Floats:
 
 @dataclass(frozen=True)
 class BasinFreeEnergy:
-    """Population of a basin and the free energy against everything else.
-
-    Attributes:
-        population: fraction of frames in the basin.
-        value: -kT ln(p / (1 - p)) in kcal/mol; infinite where the basin is empty or holds everything.
-        low, high: 95 % interval of the free energy in kcal/mol.
-        population_low, population_high: 95 % interval of the population.
+    """Population of a basin and its free energy -kT ln(p / (1 - p)) against everything else in kcal/mol, infinite where
+    the basin is empty or holds everything, each with its 95 % interval.
     """
 
     population: float
@@ -69,11 +53,7 @@ def basin_free_energy(
 ) -> BasinFreeEnergy:
     """Free energy of a basin against the rest, resampled over runs (over ten blocks where there are fewer than five).
 
-    Args:
-        inside: whether each frame is in the basin, one array (frames,) per run.
-        temperature: kelvin.
-        rng: random generator of the resampling.
-        resamples: bootstrap resamples.
+    `inside` says of each frame (frames,) of each run whether it is in the basin.
     """
     lengths = [len(run) for run in inside]
     block = max(lengths) if len(inside) >= 5 else max(sum(lengths) // 10, 1)
@@ -96,12 +76,7 @@ def _two_state(p: float, temperature: float) -> float:
 
 
 def energy_range(reference: Floats, low: float = 0.001, high: float = 0.999) -> tuple[float, float]:
-    """The 0.1 and 99.9 % quantiles of MD's potential energies, kJ/mol.
-
-    Args:
-        reference: potential energies in kJ/mol, shape (frames,).
-        low, high: quantiles.
-    """
+    """The 0.1 and 99.9 % quantiles of MD's potential energies (frames,) in kJ/mol."""
     a, b = np.quantile(reference, [low, high])
     return float(a), float(b)
 

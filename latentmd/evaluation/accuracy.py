@@ -20,12 +20,8 @@ TARGETS = {"js": 0.1, "free_energy": 0.3}  # JS distance over (phi, psi); kcal/m
 
 @dataclass(frozen=True)
 class AccuracyCurve:
-    """Errors of growing prefixes of a set.
-
-    Attributes:
-        seconds: wall time that each prefix costs, all walkers together.
-        js: JS distance over (phi, psi) to the reference.
-        free_energy: |error| of the basin's free energy in kcal/mol; infinite while the basin is empty or full.
+    """Errors of growing prefixes of a set, each (prefixes,): wall time of all walkers together, JS distance over (phi,
+    psi), and |error| of the basin's free energy in kcal/mol, infinite while the basin is empty or full.
     """
 
     seconds: Floats
@@ -44,14 +40,9 @@ class AccuracyCurve:
 def accuracy_curve(
     runs: Sequence[Floats], pair: tuple[int, int], reference: Sequence[Floats], seconds_per_frame: float, kt: float
 ) -> AccuracyCurve:
-    """Errors against wall time as every run grows together.
+    """Errors of torsions (frames, torsions) per run against wall time as every run grows together.
 
-    Args:
-        runs: torsions per run, (frames, torsions), in order of time.
-        pair: columns of phi and psi.
-        reference: torsions of the reference per run.
-        seconds_per_frame: wall time of one frame of one run.
-        kt: kcal/mol.
+    `pair` are the columns of phi and psi, `seconds_per_frame` the wall time of one frame of one run, kT in kcal/mol.
     """
     longest = max(len(run) for run in runs)
     lengths = np.unique(np.geomspace(max(longest // 1000, 1), longest, _POINTS).astype(int))

@@ -31,13 +31,7 @@ _BATCH, _LEAST_BATCHES, _LEARNING_RATE, _WIDTH, _DEPTH, _SOLVER_STEPS = 1024, 20
 def table_histograms(spec: FeatureSpec, topology: mdtraj.Topology, positions: Floats) -> Floats:
     """Counts (torsions, bins) of a peptide's torsions, from the training peptides of the bundled model of many.
 
-    Args:
-        spec: the torsions.
-        topology: of mdtraj or OpenMM.
-        positions: one structure, which tells L residues from D ones, nm, shape (atoms, 3).
-
-    Raises:
-        EvaluationError: not a peptide that the table covers.
+    The structure (atoms, 3) in nm tells L residues from D ones; EvaluationError where the table does not cover them.
     """
     from latentmd.model.binding import bound_peptide
     from latentmd.model.file import BundleError
@@ -63,12 +57,8 @@ def table_histograms(spec: FeatureSpec, topology: mdtraj.Topology, positions: Fl
 
 
 def drawn_torsions(histograms: Floats, count: int, rng: np.random.Generator) -> list[Floats]:
-    """Frames whose torsions are drawn each by itself, as one run (frames, torsions) in radians.
-
-    Args:
-        histograms: counts, shape (torsions, bins).
-        count: number of frames.
-        rng: random generator.
+    """Frames whose torsions are drawn each by itself from counts (torsions, bins), as one run (frames, torsions) in
+    radians.
     """
     columns = [rng.choice(BINS, count, p=row / row.sum()) for row in histograms]
     bins = np.stack(columns, axis=1) + rng.random((count, len(columns)))
@@ -90,15 +80,7 @@ def chosen_baselines(
     positions: Floats,
     others: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
-    """Names of baselines, with "all" and "auto" replaced by those that there is enough known for.
-
-    Args:
-        settings: name the baselines.
-        spec: torsions or distances of the molecule.
-        topology: mdtraj topology.
-        positions: one structure, nm, shape (atoms, 3).
-        others: further names that "all" stands for.
-    """
+    """Names of baselines, with "all" (and `others`) and "auto" replaced by those that there is enough known for."""
     if not {"all", "auto"} & {*settings.baselines}:
         return settings.baselines
     table = (TABLE,) if _covered(spec, topology, positions) else ()
@@ -116,20 +98,8 @@ def frame_baselines(
     topology: mdtraj.Topology,
     settings: EvaluationSettings,
 ) -> dict[str, list[Metric]]:
-    """The requested baselines, each scored as the generated set is.
-
-    Args:
-        model: reference that everything is scored against.
-        own: generated set, which gives the numbers of walkers and frames.
-        train: training trajectories, files or folders.
-        topology: mdtraj topology.
-        settings: name the baselines.
-
-    Returns:
-        Metrics by the name of the baseline.
-
-    Raises:
-        EvaluationError: a baseline lacks what it needs, or is unknown.
+    """Metrics of each requested baseline of training frames by its name, scored as the generated set `own` is, with as
+    many walkers and frames; EvaluationError where a baseline lacks what it needs, or is unknown.
     """
     if not settings.baselines:
         return {}
@@ -180,25 +150,15 @@ def _training_runs(
 
 
 def shuffled_frames(runs: Sequence[Floats], frames: int, rng: np.random.Generator) -> list[Floats]:
-    """Training frames in random order: the right equilibrium of the training data, and no kinetics.
-
-    Args:
-        runs: training features per run, (frames, features).
-        frames: how many to draw, with replacement.
-        rng: random generator.
+    """Training frames in random order, with replacement: the right equilibrium of the training data, and no
+    kinetics.
     """
     everything = np.concatenate(list(runs))
     return [everything[rng.integers(0, len(everything), frames)]]
 
 
 def persistence(runs: Sequence[Floats], lengths: Sequence[int], rng: np.random.Generator) -> list[Floats]:
-    """Each walker stays at one random training frame: "nothing moves".
-
-    Args:
-        runs: training features, (frames, features) per run.
-        lengths: frames of each walker.
-        rng: random generator.
-    """
+    """Each walker stays at one random training frame: "nothing moves"."""
     everything = np.concatenate(list(runs))
     starts = everything[rng.integers(0, len(everything), len(lengths))]
     return [np.repeat(start[None], length, axis=0) for start, length in zip(starts, lengths, strict=True)]
@@ -209,16 +169,10 @@ def msm_resampling(
 ) -> list[Floats]:
     """Trajectories of a Markov state model of the training data, shown as training frames.
 
-    Each step picks, among all training frames of the current state, one at random and follows the training run for
-    one lag; the state at its end is the next. That draws from the maximum-likelihood transition matrix and keeps the
-    frames between, so that the spacing stays that of the training data. A strong baseline for one small molecule.
-
-    Args:
-        runs: training features per run, (frames, features).
-        paths: state of each training frame, one array per run.
-        lag: frames per step of the model.
-        lengths: frames of each walker to generate.
-        rng: random generator.
+    Each step picks, among all training frames of the current state, one at random and follows the training run for one
+    lag (in frames); the state at its end is the next. That draws from the maximum-likelihood transition matrix and
+    keeps the frames between, so that the spacing stays that of the training data. A strong baseline for one small
+    molecule.
     """
     usable = [(r, p) for r, p in zip(runs, paths, strict=True) if len(p) > lag]
     offsets = np.cumsum([0, *[len(p) for _, p in usable]])
@@ -242,15 +196,8 @@ def msm_resampling(
 
 
 def replicate_md(runs: Sequence[Floats], simulated: float, interval: float) -> list[Floats]:
-    """The first frames of independent MD that the surrogate's wall time would have paid for.
-
-    Args:
-        runs: features of independent MD, (frames, features) per run.
-        simulated: picoseconds of MD that fit into the wall time.
-        interval: ps between frames.
-
-    Returns:
-        As many frames, run after run; at least one, and no more than there are.
+    """The first frames of independent MD that the surrogate's wall time would have paid for: `simulated` ps of them,
+    run after run; at least one, and no more than there are.
     """
     left = max(1, round(simulated / interval))
     result = []
@@ -268,16 +215,7 @@ def koopman_matrix(runs: Sequence[Floats], lag: int) -> Floats:
 
 
 def koopman_rollout(matrix: Floats, starts: Floats, steps: int) -> Floats:
-    """Deterministic linear rollout of latents: the conditional mean, whose variance dies out.
-
-    Args:
-        matrix: shape (axes, axes), from `koopman_matrix`.
-        starts: latents of each walker, shape (walkers, axes).
-        steps: lags to go.
-
-    Returns:
-        Latents after each step, shape (walkers, steps, axes).
-    """
+    """Deterministic linear rollout (walkers, steps, axes) of latents: the conditional mean, whose variance dies out."""
     result = np.empty((len(starts), steps, matrix.shape[0]))
     z = np.asarray(starts, dtype=np.float64)
     for step in range(steps):
@@ -289,10 +227,7 @@ def koopman_rollout(matrix: Floats, starts: Floats, steps: int) -> Floats:
 class TicaFlow:
     """The surrogate's stochastic predictor on TICA coordinates, standardised, in place of the JEPA latent.
 
-    Args:
-        coordinates: TICA coordinates of the training runs, (frames, axes).
-        step: ps between frames, and of the flow.
-        seed: of weights, batches and noise.
+    `coordinates` of the training runs, (frames, axes) each, are `step` ps apart.
     """
 
     def __init__(self, coordinates: Sequence[Floats], step: float, seed: int) -> None:
@@ -316,12 +251,7 @@ class TicaFlow:
         self.generator = torch.Generator().manual_seed(seed)
 
     def fit(self, seconds: float, tick: Tick = silent) -> None:
-        """Train on pairs one step apart for a wall time, at least 200 batches.
-
-        Args:
-            seconds: of training.
-            tick: called with the part of the training done, and 1.
-        """
+        """Train on pairs one step apart for a wall time, at least 200 batches."""
         import torch
 
         optimiser = torch.optim.Adam(self.flow.parameters(), _LEARNING_RATE)
@@ -339,12 +269,7 @@ class TicaFlow:
             batches += 1
 
     def rollout(self, features: Sequence[Floats], walkers: int, steps: int) -> list[Floats]:
-        """Features per walker, (steps, features), one step apart; each point is shown as the nearest training frame.
-
-        Args:
-            features: of the training frames, (frames, features) per run.
-            walkers, steps: size of the rollout.
-        """
+        """Features per walker, (steps, features), one step apart; each point is shown as the nearest training frame."""
         import torch
         from scipy.spatial import cKDTree
 

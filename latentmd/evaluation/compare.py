@@ -25,13 +25,8 @@ _MAX_BASINS = 4
 def compare(
     reference: ReferenceModel, runs: Sequence[Floats], *, brief: bool = False, tick: Tick = silent
 ) -> Comparison:
-    """Every distribution and kinetic metric of a generated set against the reference.
-
-    Args:
-        reference: model of the reference.
-        runs: generated features per run, at the reference's spacing, (frames, features).
-        brief: leave out implied timescales, the Chapman-Kolmogorov test and the floors, as for baselines.
-        tick: called with the kinds of metrics done and their number.
+    """Every distribution and kinetic metric of a generated set, features (frames, features) per run at the reference's
+    spacing. A brief comparison, as for baselines, has no implied timescales, Chapman-Kolmogorov test and floors.
     """
     scoring = _Scoring(reference, runs, brief)
     parts: list[Callable[[], Iterable[Metric]]] = [
@@ -46,12 +41,7 @@ def compare(
 
 
 def point_values(reference: ReferenceModel, runs: Sequence[Floats]) -> dict[str, float]:
-    """The metrics that `compare` gives baselines, and the slowest timescales, as numbers by name without intervals.
-
-    Args:
-        reference: MD and its states.
-        runs: features to score, (frames, features) per run.
-    """
+    """The metrics that `compare` gives baselines, and the slowest timescales, as numbers by name without intervals."""
     values = {m.name: m.value for m in compare(reference, runs, brief=True).metrics}
     paths = [reference.discretise(t) for t in reference.project(runs)]
     for lag in _timescale_lags(reference, runs):
@@ -65,15 +55,8 @@ def js_metric(
     name: str, reference: Sequence[Floats], generated: Sequence[Floats], grid: Grid, effective: float, *,
     rng: np.random.Generator, brief: bool,
 ) -> Metric:  # fmt: skip
-    """JS distance of two sets of samples on a grid, with its interval and floors.
-
-    Args:
-        name: of the metric.
-        reference, generated: samples (frames, axes of the grid) per run.
-        grid: bins.
-        effective: effective samples of the generated set.
-        rng: of the resampling and the splits.
-        brief: leave out the floors.
+    """JS distance of two sets of samples (frames, axes of the grid) per run, with its interval and, unless brief,
+    floors.
     """
     own, other = ([grid.indices(run) for run in runs] for runs in (generated, reference))
     bins, frames = grid.size, sum(map(len, own))

@@ -154,13 +154,8 @@ def speed_metrics(comparison: Comparison, settings: EvaluationSettings) -> list[
 
 
 def document(result: Evaluation, model: ReferenceModel, settings: EvaluationSettings, top: str | Path) -> Document:
-    """Everything about an evaluation, as evaluation.json holds it.
-
-    Args:
-        result: of the evaluation.
-        model: reference that it was scored against.
-        settings: that were used.
-        top: topology file, or the name of the model.
+    """Everything about an evaluation, as evaluation.json holds it; `top` is the topology file, or the name of the
+    model.
     """
     from importlib.metadata import version
 

@@ -31,13 +31,7 @@ _MINIMISER_STEPS = 100
 
 
 def structure_metrics(own: FeatureSet, md: FeatureSet, template: StructureTemplate) -> list[Metric]:
-    """Fractions of frames that pass each structure check, and z-scores of bonds and angles, beside the reference's.
-
-    Args:
-        own: generated set, with totals of its structure checks.
-        md: reference, whose kept frames are checked here.
-        template: what a sound structure of the molecule is.
-    """
+    """Fractions of frames that pass each structure check, and z-scores of bonds and angles, beside the reference's."""
     other = StructureTotals()
     other.add(np.asarray(md.kept, dtype=np.float64), template)
     rows = []
@@ -74,11 +68,8 @@ def energy_metrics(reference: Floats | None, generated: Floats | None) -> list[M
 
 @dataclass(frozen=True)
 class Relaxed:
-    """Engine energies of structures before and after relaxation.
-
-    Attributes:
-        before, after: kJ/mol, shape (frames,); infinite where the engine failed.
-        minimised: how many lay above MD's range and were minimised first.
+    """Engine energies of structures before and after relaxation, kJ/mol, (frames,), infinite where the engine failed,
+    and how many lay above MD's range and were minimised first.
     """
 
     before: Floats
@@ -97,15 +88,8 @@ def engine_metrics(
     """Energy head against the engine on held-out frames, and engine energies of decoded frames, raw and relaxed.
 
     MD's range is that of instantaneous energies, from their 0.1 to their 99.9 % quantile, so that 99.8 % of MD's own
-    frames lie inside. The same relaxation of held-out MD frames is the control.
-
-    Args:
-        propagator: the surrogate.
-        context: OpenMM Context of the same molecule with the thermostatted integrator of its training data.
-        protocol: of that MD.
-        frames: held-out MD frames, (frames, atoms, 3) in nm.
-        decoded: frames of the surrogate's rollouts.
-        tick: called with the frames relaxed and their number.
+    frames lie inside. The same relaxation of held-out MD frames is the control. The Context has the thermostatted
+    integrator of the training data; frames are (frames, atoms, 3) in nm.
     """
     energies = engine_energies(context, frames)
     rows = _head_metrics(propagator, context, _spread(frames, FORCE_FRAMES))
@@ -168,15 +152,8 @@ def engine_energies(context: openmm.Context, frames: Floats) -> Floats:
 def relax(
     context: openmm.Context, protocol: Protocol, frames: Floats, highest: float, target: float, tick: Tick = silent
 ) -> Relaxed:
-    """Relax structures as before the MD of an alternation: minimise those above MD's range, then move all by MD.
-
-    Args:
-        context: OpenMM Context whose integrator is the thermostatted one of the reference.
-        protocol: of that MD; the new velocities are seeded by the frame's number.
-        frames: nm, (frames, atoms, 3).
-        highest: kJ/mol, above which a structure is minimised.
-        target: kJ/mol, at which its minimisation stops.
-        tick: called with the frames relaxed and their number.
+    """Relax frames (frames, atoms, 3) in nm as before the MD of an alternation: minimise those above the `highest`
+    energy in kJ/mol, down to `target`, then move all by MD. New velocities are seeded by the frame's number.
     """
     import openmm
 
@@ -203,12 +180,8 @@ def relax(
 
 
 def reconstruction_metrics(decoding: Decoding, frames: Floats, topology: mdtraj.Topology) -> list[Metric]:
-    """decode(encode(x)) against x on held-out frames: torsions, heavy-atom RMSD, (phi, psi) JS distance, invariance.
-
-    Args:
-        decoding: the surrogate, the features to compare, and what draws the rotation.
-        frames: held-out positions in nm, shape (frames, atoms, 3).
-        topology: mdtraj topology.
+    """decode(encode(x)) against x on held-out frames (frames, atoms, 3) in nm: torsions, heavy-atom RMSD, (phi, psi) JS
+    distance, invariance.
     """
     propagator, spec = decoding.propagator, decoding.spec
     slow, fast = propagator.encode_all(frames)

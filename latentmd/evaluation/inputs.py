@@ -73,17 +73,7 @@ def check_baselines(settings: EvaluationSettings, known: Sequence[str]) -> None:
 
 
 def in_order_of(propagator: Propagator, topology: mdtraj.Topology, structure: Floats, top: str | Path) -> Propagator:
-    """A model with its atoms in the order of a file's.
-
-    Args:
-        propagator: the model.
-        topology: of the file.
-        structure: of the file, nm, shape (atoms, 3).
-        top: the file, for the message.
-
-    Raises:
-        EvaluationError: it holds another molecule.
-    """
+    """A model with its atoms in the order of a file's; EvaluationError where the file holds another molecule."""
     try:
         return propagator.arranged(topology, structure)
     except ValueError as error:
@@ -91,10 +81,8 @@ def in_order_of(propagator: Propagator, topology: mdtraj.Topology, structure: Fl
 
 
 def trajectory_files(paths: Sequence[str | Path]) -> list[Path]:
-    """Trajectory files named directly or found in folders, such as those that `simulate` and `md` write.
-
-    Raises:
-        EvaluationError: a folder holds no trajectory, or nothing was named.
+    """Trajectory files named directly or found in folders, such as those that `simulate` and `md` write;
+    EvaluationError where a folder holds none or nothing was named.
     """
     found: list[Path] = []
     for given in map(Path, paths):
@@ -124,12 +112,8 @@ def refuse_unused_interval(interval: float | None, *sets: FeatureSet) -> None:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """How a set of trajectories was made, as its folders say; None where they do not.
-
-    Attributes:
-        wall_time, md_speed, temperature: as in `EvaluationSettings`, of the whole set and of the cores it ran on.
-        seeds: of the runs.
-        energies: potential energies in kJ/mol of frames that an engine moved or relaxed.
+    """How a set of trajectories was made, as its folders say; None where they do not. Fields as in
+    `EvaluationSettings`, and the potential energies (kJ/mol) of frames that an engine moved or relaxed.
     """
 
     wall_time: float | None = None

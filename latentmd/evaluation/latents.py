@@ -45,14 +45,7 @@ class Encoded:
 
 
 def encoded(propagator: Propagator, spec: FeatureSpec, runs: Sequence[Floats], tick: Tick = silent) -> Encoded:
-    """Encode runs of frames (frames, atoms, 3) in nm.
-
-    Args:
-        propagator: the surrogate.
-        spec: features to compute beside the axes.
-        runs: positions per run.
-        tick: called with the frames encoded and their number.
-    """
+    """Encode runs of frames (frames, atoms, 3) in nm."""
     done, total = 0, sum(map(len, runs))
     slow: list[Floats] = []
     fast: list[Floats] = []
@@ -67,14 +60,7 @@ def encoded(propagator: Propagator, spec: FeatureSpec, runs: Sequence[Floats], t
 
 @dataclass(frozen=True)
 class VampNets:
-    """VAMPnets that a latent is compared with.
-
-    Attributes:
-        seconds: training time of each.
-        seed: of the first; the others take the next ones.
-        count: how many are trained.
-        tick: called with the seconds of training done and their number.
-    """
+    """`count` VAMPnets that a latent is compared with, each trained for some seconds from a seed of its own."""
 
     seconds: float
     seed: int
@@ -82,13 +68,7 @@ class VampNets:
     tick: Tick = silent
 
     def outputs(self, train: Sequence[Floats], test: Sequence[Floats], lag: int, dimension: int) -> list[list[Floats]]:
-        """Outputs of each on the test runs.
-
-        Args:
-            train, test: inputs per run, (frames, columns).
-            lag: frames.
-            dimension: outputs of each.
-        """
+        """Outputs of each on the test runs; inputs per run are (frames, columns), the lag is in frames."""
         total = self.count * self.seconds
         return [
             representation.vampnet_outputs(
@@ -100,13 +80,8 @@ class VampNets:
 
 
 def probe_metrics(train: Encoded, test: Encoded, spec: FeatureSpec, lag: int, nets: VampNets) -> list[Metric]:
-    """Rank, deviations, probes and VAMP-2 of the slow axes on held-out runs, beside TICA and a VAMPnet.
-
-    Args:
-        train, test: equally spaced frames.
-        spec: the features.
-        lag: frames, of the VAMP-2 scores.
-        nets: rivals.
+    """Rank, deviations, probes and VAMP-2 of the slow axes on held-out runs, beside TICA and a VAMPnet; lag in
+    frames.
     """
     slow, slow0 = np.concatenate(test.slow), np.concatenate(train.slow)
     values, values0 = np.concatenate(test.values), np.concatenate(train.values)
@@ -132,14 +107,7 @@ def vamp_metrics(
     """VAMP-2 of the slow axes beside TICA's and that of VAMPnets, all scored on the same held-out pairs of frames.
 
     The rivals are fitted on the training runs and give as many outputs as there are slow axes (TICA no more than it has
-    inputs). Intervals are a bootstrap over the held-out runs.
-
-    Args:
-        train, test: inputs of TICA and the VAMPnets per run, (frames, columns).
-        slow: slow axes of the test runs, (frames, axes).
-        kind: what the inputs are.
-        lag: frames.
-        nets: rivals.
+    inputs, columns of a `kind`). Intervals are a bootstrap over the held-out runs.
     """
     count = slow[0].shape[1]
     tica = representation.tica_outputs(train, test, lag, min(count, train[0].shape[1]))
@@ -162,13 +130,8 @@ def vamp_metrics(
 
 
 def prediction_gain(propagator: Propagator, slow: Sequence[Floats], lag: int, lag_time: float) -> Metric:
-    """Gain of the deterministic mean step over persistence on held-out slow axes, (frames, axes) per run.
-
-    Args:
-        propagator: the surrogate.
-        slow: slow axes per run, (frames, axes).
-        lag: frames.
-        lag_time: the same in ps.
+    """Gain of the deterministic mean step over persistence on held-out slow axes (frames, axes) per run; the lag in
+    frames, and in ps.
     """
     import torch
 

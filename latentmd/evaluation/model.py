@@ -59,18 +59,8 @@ def evaluate_model(
 ) -> Evaluation:
     """Generate rollouts of a surrogate and evaluate them, its parts and the baselines against held-out MD.
 
-    Args:
-        name: bundle or bundled model.
-        reference: held-out MD, files or folders.
-        train: the model's training trajectories, for starts, probes and baselines.
-        top: PDB file; the model's own by default.
-        out: folder for evaluation.json and evaluation.html; nothing is written where None.
-        settings: as for `evaluate`, with the numbers of walkers, frames and seeds.
-        overwrite: replace an earlier evaluation in `out`.
-        progress: called with the name of each stage as it begins, and with what is done and the total where known.
-
-    Raises:
-        EvaluationError: anything wrong with the input, in one sentence.
+    `train` holds the model's training trajectories, for starts, probes and baselines; `top` is the model's own by
+    default. The rest is as for `evaluate`. EvaluationError says in one sentence what is wrong with the input.
     """
     folder = None if out is None else results_folder(Path(out), overwrite, "evaluation.json")
     check_baselines(settings, FRAME_BASELINES + MODEL_BASELINES)
@@ -88,15 +78,7 @@ def evaluate_model(
 
 
 def store_metrics(name: str | Path, result: Evaluation) -> Path:
-    """Write an evaluation's metrics into a bundle's manifest, where `latentmd inspect` shows them.
-
-    Args:
-        name: bundle or bundled model that was evaluated; its file is replaced.
-        result: of `evaluate_model`.
-
-    Returns:
-        The path of the bundle.
-    """
+    """Write an evaluation's metrics into a bundle's manifest, where `latentmd inspect` shows them; returns its path."""
     from latentmd.model import file as bundle
 
     loaded = bundle.load(name)
@@ -111,9 +93,8 @@ class _ModelEvaluation:
 
     Attributes:
         md: reference, its runs one frame per latent step; `dense`: its features at its own spacing, None where that is
-            the latent step; `template` of the structure checks.
-        train, test: positions per run, (frames, atoms, 3) in nm, one frame per latent step.
-        step: ps per latent step.
+            the latent step.
+        train, test: positions per run, (frames, atoms, 3) in nm, one frame per latent step of `step` ps.
     """
 
     def __init__(self, propagator: Propagator, top: Path, settings: EvaluationSettings, progress: Progress) -> None:
@@ -330,15 +311,10 @@ def _training_seconds(propagator: Propagator) -> float:
 
 
 def default_step(lags: tuple[float, float], lag: float, interval: float) -> float:
-    """Step of the rollouts: the part of the evaluation's lag that is nearest to twice the model's shortest lag.
+    """Step of the rollouts: the part of the evaluation's lag that is nearest to twice the model's shortest lag, all in
+    ps.
 
-    Args:
-        lags: the model's range, ps.
-        lag: of TICA and the MSM, ps.
-        interval: of the reference frames, ps; the step is a multiple of it.
-
-    Raises:
-        EvaluationError: no step fits.
+    It is a multiple of the reference's interval; EvaluationError where no step fits.
     """
     parts = [lag / n for n in range(1, 1 + int(lag / lags[0] + 1e-6))]
     fitting = [

@@ -28,16 +28,7 @@ def write(
     result: Evaluation, model: ReferenceModel, comparison: Comparison, topology: mdtraj.Topology, folder: Path,
     extra: Sequence[report.Section] = (),
 ) -> None:  # fmt: skip
-    """Write evaluation.json and evaluation.html into a folder.
-
-    Args:
-        result: of the evaluation.
-        model: reference that it was scored against.
-        comparison: whose curves are drawn.
-        topology: mdtraj topology, for the 3-D view.
-        folder: exists.
-        extra: sections shown after the tables.
-    """
+    """Write evaluation.json and evaluation.html into a folder; `extra` sections stand after the tables."""
     own, md = result.generated, result.reference
     frames = [sum(len(r) for r in s.runs) for s in (own, md)]
     all_frames = sum(len(r) for r in model.dense)

@@ -62,12 +62,7 @@ def js_distance(p: Floats, q: Floats) -> float:
 
 @dataclass(frozen=True)
 class ResidueTable:
-    """Histograms of training peptides.
-
-    Attributes:
-        torsions: counts [types, places, slots, 100].
-        planes: counts [types, places, 2500] of (φ, ψ).
-    """
+    """Histograms of training peptides: of torsions [types, places, slots, 100], and of (φ, ψ) [types, places, 2500]."""
 
     torsions: Doubles
     planes: Doubles
@@ -128,12 +123,7 @@ class ResidueTable:
 
 
 def frame_scores(chain: Chain, frames: Floats, reference: Floats) -> dict[str, float]:
-    """JS distances between two sets of frames [frames, tokens, slots] in radians: "torsions", and the two planes.
-
-    Args:
-        chain: chemistry of the peptide.
-        frames, reference: torsions [frames, tokens, slots], radians.
-    """
+    """JS distances between two sets of frames [frames, tokens, slots] in radians: "torsions", and the two planes."""
 
     def joint(_: str, first: Place, second: Place) -> Doubles:
         return plane(frames[:, *first], frames[:, *second])

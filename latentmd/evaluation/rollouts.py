@@ -27,13 +27,7 @@ _CHUNK = 1000  # chains that are drawn together
 
 
 class Rollouts:
-    """Rollouts of a model for one peptide; they begin at draws from lag ∞, the model's equilibrium.
-
-    Args:
-        model: the model.
-        chain: the peptide.
-        seed: of the random numbers.
-    """
+    """Rollouts of a model for one peptide; they begin at draws from lag ∞, the model's equilibrium."""
 
     def __init__(self, model: PeptideModel, chain: Chain, seed: int) -> None:
         self.bound = BoundPeptide(model, chain).eval()
@@ -54,13 +48,7 @@ class Rollouts:
 
     @torch.no_grad()
     def torsions(self, walkers: int, steps: int, lag: float) -> Floats:
-        """Torsions (steps, walkers, tokens, slots) of rollouts, without structures.
-
-        Args:
-            walkers: independent rollouts.
-            steps: of each.
-            lag: ps of a step.
-        """
+        """Torsions (steps, walkers, tokens, slots) of rollouts with steps of a lag in ps, without structures."""
         angles, lags, out = self._draw(walkers), torch.full((walkers,), lag), []
         for _ in range(steps):
             angles = self.bound.draw(self.bound.latent(angles), lags, self._noise(walkers, self.bound.torsion_noise))
@@ -69,15 +57,8 @@ class Rollouts:
 
     @torch.no_grad()
     def decoded(self, walkers: int, steps: int, lag: float) -> tuple[Floats, Floats]:
-        """Rollouts as a user gets them, every step decoded.
-
-        Args:
-            walkers: independent rollouts.
-            steps: of each.
-            lag: ps of a step.
-
-        Returns:
-            Torsions (steps, walkers, tokens, slots) of the structures, and structures (steps · walkers, atoms, 3) nm.
+        """Rollouts as a user gets them: torsions (steps, walkers, tokens, slots) of the structures of every step, and
+        these structures (steps · walkers, atoms, 3) in nm.
         """
         slow, lags = self.bound.state(self._draw(walkers)), torch.full((walkers,), lag)
         angles, structures = [], []
@@ -95,12 +76,8 @@ DECODED_FRAMES = 1000  # frames of the rollouts whose energies the engine comput
 
 @dataclass(frozen=True)
 class Rollout:
-    """Rollouts of a surrogate, decoded.
-
-    Attributes:
-        frames: features per walker, whole frames of the first walker, structure checks of every frame.
-        sampled: whole frames of all walkers, as many, spread over the rollouts.
-        seconds: wall time of latent steps and decoding.
+    """Rollouts of a surrogate, decoded: the set (whole frames of its first walker), whole frames of all walkers, as
+    many, and the wall time of latent steps and decoding.
     """
 
     frames: FeatureSet
@@ -110,13 +87,8 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How latent paths become frames.
-
-    Attributes:
-        propagator: the surrogate.
-        spec, template: features and structure checks of every frame.
-        rng: source of all noise.
-        tick: called with what is done and the total.
+    """How latent paths become frames: the surrogate, features and structure checks of every frame, and the source of
+    noise.
     """
 
     propagator: Propagator
@@ -126,15 +98,10 @@ class Decoding:
     tick: Tick = silent
 
     def decode(self, path: Tensor, interval: float, kept: int = DECODED_FRAMES) -> tuple[FeatureSet, Floats]:
-        """Decode a latent path step by step.
+        """Decode a latent path (steps, walkers, tokens, axes) whose steps are `interval` ps.
 
-        Args:
-            path: slow axes (steps, walkers, tokens, axes).
-            interval: ps per step.
-            kept: whole frames to keep at least, where there are as many: of the first walker, and of all of them.
-
-        Returns:
-            The set, one run per walker with whole frames of the first, and whole frames of all walkers in turn.
+        Returns the set, one run per walker with whole frames of the first, and whole frames of all walkers in turn; of
+        both at least `kept`, where there are as many.
         """
         totals, values, frames = StructureTotals(), [], []
         sampled: list[Floats] = []
@@ -154,13 +121,7 @@ class Decoding:
         return FeatureSet((name,), runs, interval, np.stack(frames), totals), np.concatenate(sampled)
 
     def generate(self, starts: Floats, lag: float, steps: int) -> Rollout:
-        """Roll out and decode every latent step.
-
-        Args:
-            starts: positions each walker starts from, (walkers, atoms, 3) in nm.
-            lag: ps per step.
-            steps: frames per walker.
-        """
+        """Roll out from positions (walkers, atoms, 3) in nm by steps of a lag in ps, and decode every step."""
         begin = time.perf_counter()
         last, parts = self.propagator.encode(starts), []
         for done in range(0, steps, _PART):

@@ -38,13 +38,7 @@ _PEAK_SIZE = 1024
 
 @dataclass(frozen=True)
 class Rate:
-    """Calls per second of wall time.
-
-    Attributes:
-        per_second: the median over the repeats.
-        low, high: slowest and fastest repeat.
-        calls: calls timed in total.
-    """
+    """Calls per second of wall time: median, slowest and fastest repeat, and how many calls were timed in total."""
 
     per_second: float
     low: float
@@ -53,12 +47,8 @@ class Rate:
 
 
 def rate(call: Callable[[], object], seconds: float = 0.6, repeats: int = 3) -> Rate:
-    """Time a call: once to warm up, then in `repeats` stretches that share `seconds`.
-
-    Args:
-        call: what to time; it must wait for asynchronous work itself.
-        seconds: wall time to spend, apart from the first call; every stretch makes at least one call.
-        repeats: stretches; the median of their rates is reported.
+    """Time a call, which waits for asynchronous work itself: once to warm up, then in stretches that share `seconds` of
+    wall time and make at least one call each.
     """
     call()
     rates, calls = [], 0
@@ -141,14 +131,11 @@ class Row:
     """One line of the benchmark.
 
     Attributes:
-        name: what was timed.
         size: walkers, frames or atoms it worked on.
-        rate, unit: how much per second of wall time.
-        low, high: slowest and fastest of three repeats.
+        rate, low, high: how much per second of wall time; the slowest and fastest of three repeats.
         simulated: nanoseconds of trajectory per second, all walkers together, where time passes.
         share: of the machine's measured peak in matrix products, where that is counted.
         memory: peak memory of the process so far in MiB.
-        note: what a reader must know.
     """
 
     name: str
@@ -164,15 +151,7 @@ class Row:
 
     @classmethod
     def of(cls, name: str, size: str, timed: Rate, count: float, unit: str, step: float = 0.0, **more: Any) -> Row:
-        """A row of calls that were timed.
-
-        Args:
-            name, size, unit: as of the row.
-            timed: calls per second.
-            count: of the unit in a call.
-            step: ps of each of them, where time passes.
-            more: further attributes of the row.
-        """
+        """A row of timed calls with `count` of the unit in each, and `step` ps for each of those, where time passes."""
         value, low, high = (count * x for x in (timed.per_second, timed.low, timed.high))
         simulated = value * step / 1000 if step else None
         more = {"memory": peak_memory(), "simulated": simulated} | more
@@ -180,12 +159,7 @@ class Row:
 
     @classmethod
     def without(cls, name: str, size: str, unit: str, reason: str) -> Row:
-        """A row of what cannot be timed.
-
-        Args:
-            name, size, unit: as of the row.
-            reason: its note.
-        """
+        """A row of what cannot be timed, with the reason as its note."""
         return cls(name, size, math.nan, unit, low=math.nan, high=math.nan, note=reason)
 
 
@@ -273,8 +247,6 @@ class SpeedComparison:
     """What a step of one replica costs on one core.
 
     Attributes:
-        atoms: in the molecule.
-        replicas: that the engine ran.
         variant: the engine's instruction set.
         engine: microseconds of processor time per replica and step, median of the rounds.
         openmm: the same of OpenMM, one replica at a time, by platform.
@@ -303,15 +275,8 @@ def per_core(
 ) -> SpeedComparison | None:
     """Processor time of a Langevin step with the engine and with OpenMM's platforms for processors, in turns.
 
-    Args:
-        molecule: to simulate.
-        seconds: that each runs in every round, roughly.
-        rounds: of the comparison.
-        replicas: that the engine runs together.
-        variant: the engine's instruction set; the fastest where None.
-
-    Returns:
-        Medians over the rounds; None where the engine cannot simulate the molecule.
+    Each runs for about `seconds` in every round; medians over the rounds, None where the engine cannot simulate the
+    molecule.
     """
     if unsupported(molecule.system):
         return None

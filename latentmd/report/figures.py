@@ -30,12 +30,7 @@ _SIGNS = {"phi": "φ", "psi": "ψ", "chi": "χ"}
 
 
 def figure(rows: int, columns: int, width: float = 3.1, height: float = 2.6) -> tuple[Figure, list[Axes]]:
-    """A figure outside pyplot's global state and its axes in reading order.
-
-    Args:
-        rows, columns: of axes.
-        width, height: inches of each.
-    """
+    """A figure outside pyplot's global state and its axes in reading order, of so many inches each."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -46,15 +41,10 @@ def figure(rows: int, columns: int, width: float = 3.1, height: float = 2.6) -> 
 
 
 def grid(sizes: Sequence[Sequence[float]], above: int, below: int) -> tuple[Figure, list[Axes]]:
-    """A figure of equal panels in rows, and in its last row one wide panel and a column of flat ones.
+    """A figure of equal panels in rows, and in its last row one wide panel and a column of `below` flat ones.
 
-    Args:
-        sizes: heights of the rows and widths of the columns, in inches.
-        above: number of panels in the rows above the last.
-        below: number of flat panels.
-
-    Returns:
-        The figure, and its axes: the panels above, the wide one, the flat ones from top to bottom.
+    `sizes` are heights of the rows and widths of the columns in inches. Axes: the panels above, the wide one, the flat
+    ones from top to bottom.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -83,13 +73,8 @@ def png(made: Figure, dpi: int = 110) -> bytes:
 
 
 def plane(axis: Axes, counts: Floats, titles: tuple[str, str, str], temperature: float) -> None:
-    """Free energy over two torsions in kcal/mol, zero at its minimum.
-
-    Args:
-        axis: to draw on.
-        counts: or weights, shape (bins, bins) over [-180, 180) degrees.
-        titles: of the panel, and labels of its axes.
-        temperature: kelvin.
+    """Free energy over two torsions in kcal/mol, zero at its minimum, from counts (bins, bins) over [-180, 180)
+    degrees; titles of the panel and its axes.
     """
     values = thermodynamics.free_energy_surface(counts, temperature)
     image = axis.imshow(
@@ -102,12 +87,7 @@ def plane(axis: Axes, counts: Floats, titles: tuple[str, str, str], temperature:
 
 
 def degrees(axis: Axes, x: bool = True, y: bool = True) -> None:
-    """Ticks every 90 degrees.
-
-    Args:
-        axis: to draw on.
-        x, y: whether that axis is an angle.
-    """
+    """Ticks every 90 degrees, on those of the two axes that are angles."""
     ticks: Any = [-180, -90, 0, 90, 180]
     if x:
         axis.set(xlim=(-180, 180), xticks=ticks)
@@ -128,13 +108,8 @@ def surfaces(
     labels: tuple[str, str],
     temperature: float,
 ) -> bytes:
-    """Two free-energy surfaces on one scale, and their difference where both have samples.
-
-    Args:
-        reference, generated: counts, shape (bins, bins).
-        bounds: left, right, bottom, top of the axes.
-        labels: of the axes.
-        temperature: kelvin.
+    """Two free-energy surfaces of counts (bins, bins) on one scale, and their difference where both have samples;
+    `bounds` are left, right, bottom, top.
     """
     made, axes = figure(1, 3)
     levels = [thermodynamics.free_energy_surface(c, temperature) for c in (reference, generated)]
@@ -163,13 +138,7 @@ def _both(axis: Axes, x: Floats, pair: Sequence[Floats], **style: Any) -> None:
 
 
 def histograms(names: Sequence[str], reference: Sequence[Floats], generated: Sequence[Floats], torsions: bool) -> bytes:
-    """Densities of features, up to forty of them.
-
-    Args:
-        names: of the features.
-        reference, generated: runs of shape (frames, features).
-        torsions: the features are angles in radians, drawn in degrees.
-    """
+    """Densities of up to forty features of runs (frames, features); torsions are in radians, drawn in degrees."""
     count = min(len(names), _MAX_PANELS)
     made, axes = figure(-(-count // 4), min(count, 4), height=2.1)
     for column, axis in enumerate(axes):
@@ -192,16 +161,8 @@ def histograms(names: Sequence[str], reference: Sequence[Floats], generated: Seq
 
 
 def kinetics(curves: Mapping[str, Any], interval: float, lag: int) -> bytes | None:
-    """Implied timescales with intervals, Chapman-Kolmogorov test and torsion autocorrelations.
-
-    Args:
-        curves: of a comparison: pairs (reference, generated) under "timescales", "chapman_kolmogorov" and
-                "correlations".
-        interval: ps between frames.
-        lag: frames, of the Chapman-Kolmogorov test.
-
-    Returns:
-        PNG bytes, or None where there is nothing to draw.
+    """Implied timescales with intervals, Chapman-Kolmogorov test and torsion autocorrelations of a comparison's curves,
+    as PNG; None where there is nothing to draw.
     """
     correlations = dict(list(curves.get("correlations", {}).items())[:4])
     panels = 2 * ("timescales" in curves) + len(correlations)
@@ -251,12 +212,7 @@ def _chapman_panel(axis: Axes, pair: Sequence[Any], lag: float) -> None:
 
 
 def states(populations: Sequence[Floats], flux: Sequence[Floats]) -> bytes:
-    """Stationary populations of the macrostates, and their reactive fluxes, side by side.
-
-    Args:
-        populations: (macrostates,) of the reference, then of the generated set.
-        flux: (macrostates, macrostates), likewise.
-    """
+    """Stationary populations (macrostates,) of reference and generated set, and their reactive fluxes, side by side."""
     made, axes = figure(1, 3)
     x = np.arange(len(populations[0]))
     axes[0].bar(x - 0.2, populations[0], 0.4, color=REFERENCE, label="reference")
@@ -278,12 +234,7 @@ def states(populations: Sequence[Floats], flux: Sequence[Floats]) -> bytes:
 
 
 def energies(reference: Floats | None, generated: Floats, bounds: tuple[float, float] | None) -> bytes:
-    """Potential-energy histograms in kJ/mol, with MD's 0.1 to 99.9 % range shaded.
-
-    Args:
-        reference, generated: kJ/mol, shape (frames,); the reference may be unknown.
-        bounds: MD's range in kJ/mol, shaded.
-    """
+    """Potential-energy histograms in kJ/mol, with MD's 0.1 to 99.9 % range shaded; the reference may be unknown."""
     made, axes = figure(1, 1, width=4.5)
     sets = [s for s in (reference, generated) if s is not None]
     edges = np.linspace(min(s.min() for s in sets), max(s.max() for s in sets) + 1e-6, 101)

@@ -16,13 +16,8 @@ from latentmd.report.viewer import View, view_data
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part of a page.
-
-    Attributes:
-        title: heading.
-        text: a paragraph; escaped.
-        body: markup, such as tables from `markup`; a plain string is escaped.
-        figures: (PNG bytes, caption) of each.
+    """A titled part of a page: an escaped paragraph, markup (a plain string is escaped), and (PNG bytes, caption) of
+    figures.
     """
 
     title: str
@@ -32,13 +27,8 @@ class Section:
 
 
 def page(title: str, lead: str, sections: Sequence[Section], view: View | None = None) -> str:
-    """The page as HTML text.
-
-    Args:
-        title: heading.
-        lead: one line below it.
-        sections: in order; the 3-D view comes first.
-        view: molecule to show; the page then holds 3Dmol.js (Rego & Koes, Bioinformatics 31, 1322, 2015), 0.5 MB.
+    """The page as HTML text, with a line below its heading and the 3-D view first, for which it holds 3Dmol.js (Rego &
+    Koes, Bioinformatics 31, 1322, 2015), 0.5 MB.
     """
     return (
         environment()
@@ -61,10 +51,5 @@ def _file(name: str) -> Markup:
 
 
 def write_page(path: Path, title: str, lead: str, sections: Sequence[Section], view: View | None = None) -> None:
-    """Write a page whole or not at all.
-
-    Args:
-        path: of the file.
-        title, lead, sections, view: as for `page`.
-    """
+    """Write a `page` whole or not at all."""
     write_text(path, page(title, lead, sections, view))

@@ -38,12 +38,7 @@ def cell(value: float | None, unit: str = "") -> str:
 
 
 def interval(low: float | None, high: float | None, unit: str = "") -> str:
-    """A 95 % interval for a table; empty where there is none.
-
-    Args:
-        low, high: its ends.
-        unit: of a metric, as for `cell`.
-    """
+    """A 95 % interval for a table; empty where there is none."""
     if low is None or high is None or (math.isnan(low) and math.isnan(high)):
         return ""
     return f"{cell(low, unit)} to {cell(high, unit)}"
@@ -137,14 +132,7 @@ def _seed_table(metrics: Sequence[Metric]) -> Table:
 def print_tables(
     title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], notes: Sequence[str]
 ) -> None:
-    """Print an evaluation: value and 95 % interval, reference, floors, seeds, the baselines, and notes.
-
-    Args:
-        title: of the first table.
-        metrics: of the generated set.
-        baselines: metrics of each baseline by its name.
-        notes: sentences below the tables.
-    """
+    """Print an evaluation: value and 95 % interval, reference, floors, seeds, the baselines, and notes."""
     from rich.console import Console
     from rich.table import Table
 

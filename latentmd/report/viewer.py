@@ -20,11 +20,8 @@ _BACKBONE = ("N", "CA", "C", "O", "CH3")
 
 @dataclass(frozen=True)
 class View:
-    """Content of the 3-D view.
-
-    Attributes:
-        topology: mdtraj or OpenMM topology.
-        sets: (name, positions (frames, atoms, 3) in nm, times (frames,) in ps) of each set to choose from.
+    """Content of the 3-D view: an mdtraj or OpenMM topology, and (name, positions (frames, atoms, 3) in nm, times
+    (frames,) in ps) of each set to choose from.
     """
 
     topology: Any
@@ -55,12 +52,7 @@ def view_data(view: View) -> Document:
 
 
 def shown_atoms(topology: Any, symbols: Sequence[str]) -> tuple[list[int], str]:
-    """Indices of the atoms to show, and how: "atoms", "backbone" or "trace".
-
-    Args:
-        topology: mdtraj or OpenMM topology.
-        symbols: element of each atom.
-    """
+    """Indices of the atoms to show, and how: "atoms", "backbone" or "trace"."""
     if len(symbols) <= _ALL_ATOMS:
         return list(range(len(symbols))), "atoms"
     atoms = list(topology.atoms() if callable(topology.atoms) else topology.atoms)
