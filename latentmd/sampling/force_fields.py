@@ -21,15 +21,11 @@ _TOLERANCE = 1e-3  # of forces, relative to their root mean square: files round 
 
 
 def disagreement(molecule: Molecule, manifest: Manifest | PeptideManifest) -> str:
-    """Say why a molecule's own force field is not the one a model was trained with; empty where it is.
+    """Why a molecule's own force field is not the one a model was trained with; empty where it is.
 
     A force field is compared by what it does, the forces of both on displaced structures, so that another form of a
-    term is the same and a restraint is not; `latentmd.systems.agreement` compares terms, for a part of a System and
-    with biases on top. One that came with the training data as an OpenMM System is compared by its identity.
-
-    Args:
-        molecule: any; one to which latentmd assigned a force field is compared by the names of its files.
-        manifest: of the model.
+    term is the same and a restraint is not; `latentmd.systems.agreement` compares terms, for a part of a System. One
+    that latentmd assigned is compared by the names of its files, one that came as an OpenMM System by its identity.
     """
     from latentmd.systems.own_force_field import is_own
 
@@ -52,16 +48,7 @@ def disagreement(molecule: Molecule, manifest: Manifest | PeptideManifest) -> st
 
 
 def refuse_force_field(source: Path, inputs: InputOptions, force_field: tuple[str, ...]) -> None:
-    """Refuse --force-field for a molecule that brings its own.
-
-    Args:
-        source: file of the molecule.
-        inputs: options about it; `system` is one way to bring a force field.
-        force_field: OpenMM force-field XML files asked for.
-
-    Raises:
-        ValueError: it does.
-    """
+    """Refuse --force-field, with ValueError, for a molecule that brings its own."""
     from latentmd.systems.own_force_field import brings_force_field
 
     if force_field and brings_force_field(source, inputs):

@@ -26,13 +26,7 @@ _SAME_TEMPERATURE = 0.01  # K
 
 @dataclass(frozen=True)
 class OneMolecule:
-    """A model of one molecule, not yet loaded.
-
-    Attributes:
-        name: bundled name, or path.
-        manifest: of the file.
-        sha256: of the file.
-    """
+    """A model of one molecule, by bundled name or path, not yet loaded."""
 
     name: str
     manifest: Manifest
@@ -41,23 +35,13 @@ class OneMolecule:
     def covers(self, molecule: Molecule, temperature: float | None = None) -> str:
         """Why the model does not hold for a molecule, the force field included; empty where it does.
 
-        Args:
-            molecule: to be simulated, in a structure that tells stereoisomers apart.
-            temperature: asked for, K; not looked at, see `check_conditions`.
+        The structure tells stereoisomers apart; the temperature is left to `check_conditions`.
         """
         reason = coverage_of(molecule, self.manifest).reason
         return reason or (disagreement(molecule, self.manifest) if molecule.own_force_field else "")
 
     def check(self, molecule: Molecule, source: Path) -> None:
-        """Refuse a molecule, or a force field of its own, that the model was not trained on.
-
-        Args:
-            molecule: to be simulated.
-            source: file of the molecule, for the message.
-
-        Raises:
-            ValueError: what the model covers, and what to do.
-        """
+        """Refuse, with ValueError, a molecule or a force field of its own that the model was not trained on."""
         answer = coverage_of(molecule, self.manifest)
         covered = f"the model {self.name} does not cover {_sequence(molecule)} ({source}): {answer.reason}"
         if not answer and "handedness" in answer.reason:
@@ -78,12 +62,7 @@ class OneMolecule:
             )
 
     def bind(self, ready: Prepared, folder: Path) -> OneMolecule:
-        """The model itself.
-
-        Args:
-            ready: the molecule.
-            folder: of the run.
-        """
+        """The model itself."""
         return self
 
     @property
@@ -94,25 +73,14 @@ class OneMolecule:
 
 @dataclass(frozen=True)
 class ManyMolecules:
-    """A model of many molecules, not yet loaded.
-
-    Attributes:
-        name: path of the file.
-        manifest: of the file.
-        sha256: of the file.
-    """
+    """A model of many molecules, by the path of its file, not yet loaded."""
 
     name: str
     manifest: PeptideManifest
     sha256: str
 
     def covers(self, molecule: Molecule, temperature: float | None = None) -> str:
-        """Why the model does not hold for a molecule, the force field included; empty where it does.
-
-        Args:
-            molecule: to be simulated, in a structure that tells stereoisomers apart.
-            temperature: asked for, K; None takes the model's.
-        """
+        """Why the model does not hold for a molecule at a temperature in K, None for its own; empty where it does."""
         from openmm import unit
 
         coverage = self.manifest.coverage
@@ -121,26 +89,13 @@ class ManyMolecules:
         return f"{self.manifest.name}: {answer.reason}" if not answer else ""
 
     def check(self, molecule: Molecule, source: Path) -> None:
-        """Refuse a molecule that the model does not cover.
-
-        Args:
-            molecule: to be simulated.
-            source: file of the molecule, for the message.
-
-        Raises:
-            ValueError: what the model covers, and what to do.
-        """
+        """Refuse, with ValueError, a molecule that the model does not cover."""
         reason = self.covers(molecule)
         if reason:
             raise ValueError(f"no surrogate of {_sequence(molecule)} ({source}): {reason}; `latentmd train` makes one")
 
     def bind(self, ready: Prepared, folder: Path) -> OneMolecule:
-        """The model bound to the molecule of a run, in the run's folder; an earlier session's is kept.
-
-        Args:
-            ready: the molecule and its minimised structure.
-            folder: of the run.
-        """
+        """The model bound to the molecule of a run, in the run's folder; an earlier session's is kept."""
         from latentmd.model.binding import bind
 
         path = folder / BOUND
@@ -158,17 +113,7 @@ Model = OneMolecule | ManyMolecules
 
 
 class UncoveredError(ValueError):
-    """No bundled model covers a molecule; the message says how to make one.
-
-    Args:
-        molecule: residues, such as "ALA-ALA-ALA".
-        source: file of the molecule.
-        bundled: names of the bundled models.
-        why: what keeps one of them from covering it; empty where none is close.
-
-    Attributes:
-        reason: the first clause of the message.
-    """
+    """No bundled model covers a molecule, such as "ALA-ALA-ALA"; the message says how to make one, `reason` why."""
 
     def __init__(self, molecule: str, source: Path, bundled: list[str], why: str = "") -> None:
         self.reason = f"no bundled model covers {molecule} ({source}; bundled: {', '.join(bundled) or 'none'})" + (
@@ -199,15 +144,7 @@ def _one_molecule(path: Path) -> OneMolecule:
 
 
 def protocol_of(manifest: Manifest | PeptideManifest, inputs: InputOptions | None = None) -> Protocol:
-    """The protocol that a model was trained under.
-
-    Args:
-        manifest: of the model.
-        inputs: choices where the file of the molecule leaves one.
-
-    Raises:
-        MoleculeError: a kind of solvent that this version does not know.
-    """
+    """The protocol that a model was trained under; MoleculeError for a kind of solvent unknown to this version."""
     from latentmd.systems.builder import DEFAULT_FORCE_FIELDS, InputOptions, MoleculeError, Protocol
 
     if manifest.solvent not in DEFAULT_FORCE_FIELDS:
@@ -225,15 +162,9 @@ def protocol_of(manifest: Manifest | PeptideManifest, inputs: InputOptions | Non
 
 
 def bundled_model(molecule: Molecule, source: Path, temperature: float | None = None) -> Model:
-    """The bundled model of a molecule alone, or that of many peptides where it covers the molecule.
+    """The bundled model of a molecule, or that of many peptides where it covers the molecule at a temperature in K.
 
-    Args:
-        molecule: under the force field asked for.
-        source: its file, for messages.
-        temperature: asked for, K; None takes the model's.
-
-    Raises:
-        UncoveredError: there is none.
+    None takes the model's temperature; UncoveredError where there is none.
     """
     from latentmd.model.file import bundled_models, read_manifest, read_sha256
     from latentmd.model.peptide_file import NAME
@@ -279,11 +210,7 @@ def _sequence(molecule: Molecule) -> str:
 
 
 def check_conditions(s: WalkerOptions, model: Model) -> None:
-    """Refuse a temperature, solvent or force field other than those of the training data.
-
-    Raises:
-        ValueError: which conditions they are, and what to do.
-    """
+    """Refuse, with ValueError, a temperature, solvent or force field other than those of the training data."""
     manifest, name = model.manifest, model.name
     if s.temperature is not None and abs(s.temperature - manifest.temperature) > _SAME_TEMPERATURE:
         raise ValueError(

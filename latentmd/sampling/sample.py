@@ -52,9 +52,6 @@ def choose(facts: Facts) -> tuple[Way, str]:
     A model of the molecule comes first, and plain MD where trajectories are wanted and there is none. Otherwise exact
     chains, whose statistics need no faith in any model, and plain MD for molecules that these cannot sample.
 
-    Args:
-        facts: about molecule and request.
-
     Example:
         >>> choose(Facts(uncovered="", unsuitable=""))
         ('model', 'a bundled model of this molecule')

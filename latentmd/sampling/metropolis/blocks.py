@@ -37,12 +37,7 @@ FLIP_SPREAD = np.deg2rad(10.0)
 
 @dataclass(frozen=True)
 class Block:
-    """Torsions that one move changes.
-
-    Attributes:
-        kind: of the move.
-        torsions: indices of `Torsions.quads`.
-    """
+    """Torsions, indices of `Torsions.quads`, that one move of a kind changes."""
 
     kind: Kind
     torsions: tuple[int, ...]
@@ -50,12 +45,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Torsions:
-    """Torsions about bonds that can turn, and what turns with each.
-
-    Attributes:
-        quads: atoms, shape (torsions, 4).
-        sides: for each the atoms on the far side of its bond.
-    """
+    """Torsions about bonds that can turn, quads (torsions, 4) of atoms, and the atoms that turn with each."""
 
     quads: Ints
     sides: tuple[Ints, ...]
@@ -65,16 +55,7 @@ class Torsions:
         return np.asarray(torsions(np.asarray(positions, dtype=np.float64), self.quads))
 
     def turned(self, positions: Floats, which: tuple[int, ...], turns: Floats) -> Floats:
-        """Turn some torsions, one after another.
-
-        Args:
-            positions: nm, shape (replicas, atoms, 3).
-            which: indices of torsions.
-            turns: radians to add to each, shape (replicas, len(which)).
-
-        Returns:
-            Positions in nm, shape (replicas, atoms, 3).
-        """
+        """Positions (replicas, atoms, 3) with some torsions turned in order, by radians (replicas, len(which))."""
         moved = np.array(positions, dtype=np.float64)
         for column, index in enumerate(which):
             _, near, far, _ = self.quads[index]
@@ -100,13 +81,7 @@ def _rotations(axis: Floats, turns: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class BlockMove:
-    """A block with the density that its torsions are drawn from.
-
-    Attributes:
-        block: the torsions and the kind of move.
-        torsions: all torsions of the molecule.
-        kernels: densities by group, for a block of kind "draw".
-    """
+    """A block with the densities by group that its torsions are drawn from, for a block of kind "draw"."""
 
     block: Block
     torsions: Torsions
@@ -118,16 +93,10 @@ class BlockMove:
         return " ".join([self.block.kind, *map(str, self.block.torsions)])
 
     def propose(self, positions: Floats, groups: Ints, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
-        """Propose new structures.
+        """Propose structures in place of positions (replicas, atoms, 3) in nm, each from the density of its group.
 
-        Args:
-            positions: nm, shape (replicas, atoms, 3).
-            groups: which density each replica draws from, shape (replicas,).
-            rng: source of all randomness.
-
-        Returns:
-            Positions (replicas, atoms, 3) in nm, ln q(old) - ln q(new), shape (replicas,), and by how much the torsions
-            turn, radians, shape (replicas, torsions of the block).
+        Returns positions, ln q(old) - ln q(new), shape (replicas,), and by how much the torsions turn, radians, shape
+        (replicas, torsions of the block).
         """
         which = self.block.torsions
         if self.block.kind == "draw":
@@ -147,16 +116,12 @@ class BlockMove:
 
 
 def blocks_of(quads: Ints, amides: Ints, before_proline: Ints) -> list[Block]:
-    """Choose the blocks of a molecule.
+    """Choose the blocks of a molecule with quads (torsions, 4), some of which are amides (indices).
 
     Every torsion alone, every two whose bonds share an atom (φ and ψ, ψ and χ1, χ1 and χ2, ...), every three at one
     atom (φ, ψ and χ1), the two on both sides of an amide together and as a counter-rotation, and a flip for every amide
-    before proline. Torsions of amides are not drawn: Hamiltonian moves keep them near where they are.
-
-    Args:
-        quads: torsions about bonds that can turn, shape (torsions, 4).
-        amides: those of them that are amides, indices.
-        before_proline: amides that may be cis or trans, indices.
+    before proline, which may be cis or trans. Torsions of amides are not drawn: Hamiltonian moves keep them near where
+    they are.
     """
     fixed = set(np.asarray(amides).tolist())
     free = [i for i in range(len(quads)) if i not in fixed]

@@ -24,18 +24,10 @@ FRICTION = 10.0  # 1/ps, of the MD that scatters the replicas
 def chains(
     source: Path, request: ChainsRequest, built: Molecule | None = None, report: Progress = quiet
 ) -> ChainsResult:
-    """Sample a molecule with exact chains as asked for.
+    """Sample a molecule of a file, which may have been built already, with exact chains.
 
-    Args:
-        source: file of the molecule.
-        request: settings.
-        built: the molecule, where it was built already.
-        report: called with the name of a stage.
-
-    Raises:
-        ValueError: a setting, the molecule or the model is wrong, or chains do not suit the molecule.
-        OutputError: the folder cannot be used.
-        RunInterrupted: Ctrl-C or SIGTERM; resume goes on.
+    ValueError for a setting, molecule or model that is wrong or a molecule that chains do not suit, OutputError for the
+    folder, RunInterrupted after Ctrl-C or SIGTERM; resume goes on.
     """
     from latentmd.io.folder import claim_folder
     from latentmd.sampling.metropolis.folder import FILES, ChainsFolder

@@ -28,12 +28,11 @@ _TEXT = (
 
 @dataclass(frozen=True)
 class Basin:
-    """A combination of wells.
+    """A combination of wells, one of each torsion that has several.
 
     Attributes:
-        wells: names of the wells, one of each torsion that has several.
-        population: share of the frames.
-        error: its standard error, by effective samples.
+        wells: their names.
+        population, error: share of the frames, and its standard error by effective samples.
         frame: row of the most typical frame, all chains one after another.
     """
 
@@ -46,9 +45,7 @@ class Basin:
 def basins(found: Populations, angles: Floats) -> list[Basin]:
     """Combinations of wells of at least 1 %, the most populated first; the very first whatever its population.
 
-    Args:
-        found: populations, with the wells of all torsions.
-        angles: of kept frames, radians, shape (chains, frames, torsions), twins behind.
+    Angles of kept frames are in radians, shape (chains, frames, torsions), twins behind.
     """
     turns = list(dict.fromkeys(well.turn for well in found.wells if not well.only))
     groups = [[well for well in found.wells if well.turn == turn] for turn in turns]
@@ -75,11 +72,7 @@ def basins(found: Populations, angles: Floats) -> list[Basin]:
 def write_conformers(run: ChainsRun, found: list[Basin], positions: Floats, energies: Floats) -> None:
     """Write `conformers.sdf`: each basin's structure, superposed on the first, with its numbers as tags.
 
-    Args:
-        run: molecule and request.
-        found: basins.
-        positions: nm, shape (chains, frames, atoms, 3).
-        energies: kJ/mol, shape (chains, frames).
+    Positions (chains, frames, atoms, 3) are in nm, energies (chains, frames) in kJ/mol.
     """
     from rdkit import Chem
     from rdkit.Chem import rdMolAlign
@@ -107,13 +100,7 @@ def write_conformers(run: ChainsRun, found: list[Basin], positions: Floats, ener
 
 
 def conformer_section(run: ChainsRun, counted: Populations, angles: Floats) -> Section:
-    """Part of the page with the drawing, the torsions, the conformers and what was not sampled.
-
-    Args:
-        run: molecule and request.
-        counted: populations of the wells.
-        angles: of kept frames, radians, shape (chains, frames, torsions), twins behind.
-    """
+    """Part of the page with the drawing, the torsions, the conformers and what was not sampled."""
     found = basins(counted, angles)
     rows = [
         (str(i), f"{100 * basin.population:.3g} ± {100 * basin.error:.2g} %", f"{free:.2f}", "; ".join(basin.wells))
@@ -130,11 +117,7 @@ def conformer_section(run: ChainsRun, counted: Populations, angles: Floats) -> S
 
 
 def not_sampled(ligand: str) -> list[str]:
-    """Sentences on what stays as it is in the input.
-
-    Args:
-        ligand: MOL block.
-    """
+    """Sentences on what stays as it is in the input, a MOL block."""
     from rdkit import Chem
 
     mol = Chem.MolFromMolBlock(ligand, removeHs=False)

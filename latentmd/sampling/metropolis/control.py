@@ -32,12 +32,9 @@ class PlainMD:
     """Task: plain Langevin MD of several replicas from one structure, decided by these values alone.
 
     Attributes:
-        molecule: with temperature, friction and time step.
         quads: torsions to record, shape (torsions, 4).
         start: nm, shape (atoms, 3).
-        frames: of each replica, 1 ps apart.
-        seed: of all random numbers.
-        deadline: when it ends with fewer frames.
+        frames: of each replica, 1 ps apart; fewer at the deadline.
     """
 
     molecule: Molecule
@@ -74,13 +71,7 @@ def run_plain_md(task: PlainMD) -> tuple[Floats, float]:
 
 
 def frames_for(calls: int, tasks: int, timestep: float) -> int:
-    """Frames of each replica that a tenth of `calls` energies pay for.
-
-    Args:
-        calls: energies that the chains evaluated.
-        tasks: of plain MD side by side.
-        timestep: ps.
-    """
+    """Frames of each replica that a tenth of the energies of the chains (`calls`) pay for; the time step is in ps."""
     steps = SHARE * calls / (tasks * REPLICAS)
     return max(_SHORTEST, int((steps * timestep - EQUILIBRATION) / FRAME))
 
@@ -93,8 +84,7 @@ class Control:
         found: populations of plain MD; its effective samples are those of `independent`.
         time: simulated by all replicas together, ps.
         share: of the energies that the chains evaluated.
-        by_energies: effective samples that plain MD would have from as many energies as the chains, shape (wells,).
-        by_wall: the same from as much wall time.
+        by_energies, by_wall: effective samples of plain MD at the chains' number of energies and wall time, (wells,).
     """
 
     found: Populations
@@ -105,17 +95,11 @@ class Control:
 
 
 def independent(angles: Floats, well: Well, share: float, effective: float) -> float:
-    """Effective samples of a well in plain MD that began in one place.
+    """Effective samples of a well in plain MD that began in one place; angles (replicas, frames, torsions) in radians.
 
     A replica that never leaves its well looks like a sample, and sixteen like sixteen. Each passage there and back is
-    worth 1 / (2 p (1 - p)) samples of a two-state process with population p; the estimate from correlations counts
-    where it is lower.
-
-    Args:
-        angles: radians, shape (replicas, frames, torsions).
-        well: that is counted.
-        share: its population p.
-        effective: estimate from correlations.
+    worth 1 / (2 p (1 - p)) samples of a two-state process with population p, the `share`; the estimate `effective` from
+    correlations counts where it is lower.
     """
     inside = well.inside(angles).astype(np.int8)
     entries = np.count_nonzero(np.diff(inside, axis=1) == 1)
@@ -125,14 +109,9 @@ def independent(angles: Floats, well: Well, share: float, effective: float) -> f
 def compare(
     chains: Populations, angles: Floats, wells: tuple[Well, ...], *, cost: dict[str, float], timestep: float
 ) -> Control:
-    """Extrapolate the effective samples of plain MD in proportion to its length.
+    """Extrapolate the effective samples of plain MD in proportion to its length; angles as of `independent`.
 
-    Args:
-        chains: populations of exact chains.
-        angles: of plain MD, radians, shape (replicas, frames, torsions).
-        wells: that were counted.
-        cost: "calls" and "seconds" of the chains, and "control seconds" of plain MD; seconds as if one after another.
-        timestep: of plain MD, ps.
+    Cost has "calls" and "seconds" of the chains and "control seconds" of plain MD, as if one after another.
     """
     found = populations(angles, wells)
     pairs = zip(wells, chains.values, found.effective, strict=True)

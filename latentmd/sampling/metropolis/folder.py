@@ -40,12 +40,7 @@ _DISCARD = 5  # of a long run, one part in so many is left out at the beginning
 
 @dataclass(frozen=True)
 class SegmentFiles:
-    """Segments of all tasks in a folder; how many sweeps one has depends on the wall time that there was.
-
-    Attributes:
-        folder: of the files.
-        tasks: number of tasks, each with several chains.
-    """
+    """Segments of all tasks in a folder; how many sweeps one has depends on the wall time that there was."""
 
     folder: Path
     tasks: int
@@ -68,12 +63,7 @@ class SegmentFiles:
         return min(self.sweeps(task) for task in range(self.tasks))
 
     def write(self, task: int, piece: Piece) -> None:
-        """Write the next segment of a task.
-
-        Args:
-            task: that made it.
-            piece: what it left.
-        """
+        """Write the next segment of a task."""
         arrays = {
             "positions": np.swapaxes(piece.positions, 0, 1),
             "energies": np.swapaxes(piece.energies, 0, 1),
@@ -92,9 +82,7 @@ class SegmentFiles:
     def read(self, sweeps: int, name: str) -> NDArray[Any]:
         """An array of all chains, shape (chains, ...), of the first so many sweeps without the beginning.
 
-        Args:
-            sweeps: that every task has.
-            name: "positions", which are kept every few sweeps, "energies" or "angles".
+        Names are "positions", which are kept every few sweeps, "energies" and "angles".
         """
         thin = THIN if name == "positions" else 1
         part = slice(skipped(sweeps) // thin, sweeps // thin)
@@ -140,12 +128,9 @@ class ChainsFolder:
     def made_once(
         self, name: str, make: Callable[[], Mapping[str, Any]], whole: Callable[[Mapping[str, Any]], bool] = bool
     ) -> dict[str, NDArray[Any]]:
-        """Arrays that the first session of the run makes and later ones read.
+        """Arrays of an npz file that the first session of the run makes and later ones read.
 
-        Args:
-            name: of the npz file in the folder.
-            make: called where the file is not there yet.
-            whole: whether what was made is kept; what wall time cut short is not, so that a later session makes it.
+        What wall time cut short, so that it is not `whole`, is not kept, so that a later session makes it.
         """
         path = self.path / name
         if not path.exists():

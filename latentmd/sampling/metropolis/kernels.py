@@ -35,15 +35,7 @@ class TorsionKernels:
     floor: float = FLOOR
 
     def draw(self, groups: Ints, rng: np.random.Generator) -> Floats:
-        """Draw torsions.
-
-        Args:
-            groups: index of the density of each draw, shape (draws,).
-            rng: source of all randomness.
-
-        Returns:
-            Radians, shape (draws, torsions).
-        """
+        """Draw torsions (draws, torsions) in radians from the densities of groups (draws,)."""
         _, kernels, torsions = self.centres.shape
         chosen = self.centres[np.asarray(groups, dtype=np.int64), rng.integers(kernels, size=len(groups))]
         near = chosen + rng.vonmises(0.0, self.width**-2, chosen.shape)
@@ -51,15 +43,7 @@ class TorsionKernels:
         return np.where(rng.random(len(groups))[:, None] < self.floor, anywhere, near)
 
     def log_density(self, angles: Floats, groups: Ints) -> Floats:
-        """Evaluate ln q.
-
-        Args:
-            angles: radians, shape (draws, torsions).
-            groups: index of the density of each row, shape (draws,).
-
-        Returns:
-            Per radian to the power of the number of torsions, shape (draws,).
-        """
+        """ln q of torsions (draws, torsions) in radians under the densities of groups (draws,), per radian^torsions."""
         from scipy.special import i0e
 
         torsions = self.centres.shape[2]

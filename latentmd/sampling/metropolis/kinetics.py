@@ -42,15 +42,7 @@ _RESAMPLES = 20
 
 @dataclass(frozen=True)
 class BurstTask:
-    """Bursts of plain MD, decided by these values alone.
-
-    Attributes:
-        molecule: with temperature, friction and time step.
-        quads: torsions to record, shape (torsions, 4).
-        starts: nm, shape (bursts, atoms, 3).
-        seed: of velocities and noise.
-        deadline: when no more bursts are made.
-    """
+    """Bursts of plain MD from starts (bursts, atoms, 3) in nm that record torsions, quads (torsions, 4)."""
 
     molecule: Molecule
     quads: Ints
@@ -98,25 +90,14 @@ def _bursts(task: BurstTask, first: int) -> Floats:
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells of configuration space: nearest centres in the cosines and sines of some torsions.
-
-    Attributes:
-        columns: of the torsions.
-        centres: shape (cells, 2 columns).
-    """
+    """Cells of configuration space: nearest centres (cells, 2 columns) in the cosines and sines of some torsions."""
 
     columns: Ints
     centres: Floats
 
     @classmethod
     def of(cls, angles: Floats, columns: Ints, seed: int) -> Cells:
-        """Put centres by k-means.
-
-        Args:
-            angles: torsions in radians, shape (frames, torsions).
-            columns: of the torsions that cells are made of.
-            seed: of the first centres.
-        """
+        """Put centres by k-means on some columns of torsions (frames, torsions) in radians."""
         points = _circles(angles, columns)
         number = min(_CELLS, len(np.unique(points, axis=0)))
         fitted = k_means(points, number, seed, sweeps=30, tolerance=1e-2, threads=1)
@@ -138,13 +119,7 @@ def _circles(angles: Floats, columns: Ints) -> Floats:
 
 
 def pick_starts(cells: Ints, count: int, rng: np.random.Generator) -> Ints:
-    """Frames for `count` bursts: half at random, half with every cell alike.
-
-    Args:
-        cells: cell of each frame, shape (frames,).
-        count: of bursts.
-        rng: source of all randomness.
-    """
+    """Frames for `count` bursts, given the cell of each frame: half at random, half with every cell alike."""
     even = []
     for cell in rng.permutation(np.resize(np.unique(cells), count - count // 2)):
         even.append(rng.choice(np.flatnonzero(cells == cell)))
@@ -172,13 +147,7 @@ def passages(
 ) -> Passages | None:
     """Mean first-passage times into and out of a set of states with known populations; None where nothing crosses.
 
-    Args:
-        paths: state of every frame of each burst; -1 for none.
-        populations: of the states, shape (states,).
-        inside: which states are in the set, shape (states,).
-        lag: frames.
-        interval: between frames, ps.
-        rng: of the resampling.
+    Paths hold the state of every frame of each burst, -1 for none; the lag is in frames, the interval in ps.
     """
     counts = transition_counts(paths, lag, len(populations))
     once = _both(counts.sum(axis=0), populations, inside, lag * interval)
@@ -224,14 +193,8 @@ def measure(
 ) -> tuple[dict[str, Any], int]:
     """Mean first-passage times of the wells that have to be known precisely, as JSON values, and the number of bursts.
 
-    Args:
-        run: molecule and request.
-        found: populations of the chains.
-        angles: of kept frames, radians, shape (chains, frames, torsions).
-        positions: of these, nm, shape (chains, frames, atoms, 3).
-        folder: where the bursts are kept.
-        tasks: runs the bursts side by side.
-        deadline: when no more bursts are made, and times of no more wells are counted.
+    Angles (chains, frames, torsions) in radians and positions (chains, frames, atoms, 3) in nm are those of kept
+    frames; bursts are kept in the folder, and beyond the deadline there are no more of them, and no more wells.
     """
     flat, rows = angles.reshape(-1, angles.shape[2]), found.counted.tolist()
     if not rows or deadline.over:

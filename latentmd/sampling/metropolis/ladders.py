@@ -31,10 +31,9 @@ TIMESTEP = 0.5
 
 @dataclass
 class EngineEnergies:
-    """What chains ask of a replica engine.
+    """What chains ask of a replica engine, which has as many replicas as they.
 
     Attributes:
-        engine: with as many replicas as the chains have.
         timestep: of velocity Verlet, ps.
         steps: of a Hamiltonian move.
         calls: how often the energy of one structure, or its forces, were evaluated so far.
@@ -55,14 +54,7 @@ class EngineEnergies:
     ) -> tuple[Doubles, Doubles, Bools]:
         """Follow velocity Verlet with constraints from fresh velocities; accept with min(1, exp(-dH / kT)).
 
-        Args:
-            positions: nm, shape (replicas, atoms, 3).
-            energies: potential energies of these in kJ/mol, shape (replicas,).
-            temperatures: kelvin, shape (replicas,).
-            rng: decides acceptance; velocities come from the engine's seeds.
-
-        Returns:
-            Positions in nm, potential energies in kJ/mol, and whether each move was accepted.
+        Takes and gives as `ReplicaEnergies.hamiltonian`; velocities come from the engine's seeds.
         """
         engine = self.engine
         engine.set_positions(positions)
@@ -91,11 +83,9 @@ class Plan:
     """What the ladders of a molecule are made of. Picklable.
 
     Attributes:
-        molecule: with temperature and time step.
         quads: all torsions about rotatable bonds and those in rings, shape (quads, 4).
         recorded: these and their twins, shape (recorded, 4).
         torsions: those of them that turn part of the molecule.
-        blocks: of the moves.
         temperatures: of a ladder, kelvin, ascending, shape (rungs,).
         ladders: side by side in one task.
     """
@@ -110,12 +100,7 @@ class Plan:
 
     @classmethod
     def of(cls, molecule: Molecule, quads: Ints) -> Plan:
-        """Lay out ladders from the molecule's temperature to twice that.
-
-        Args:
-            molecule: with temperature and time step.
-            quads: torsions about its rotatable bonds and in its rings, shape (quads, 4).
-        """
+        """Lay out ladders from the molecule's temperature to twice that."""
         symbols, bonds = topology_arrays(molecule.topology)
         torsions = Torsions(*acyclic_torsions(quads, bonds, len(symbols)))
         amides = _positions_of(amide_torsions(symbols, bonds), torsions.quads)
@@ -174,11 +159,9 @@ class Stretch:
     """Sweeps of the ladders of one task, decided by these values alone.
 
     Attributes:
-        plan: what they are made of.
         pool: torsions that kernels are put on, radians, shape (rungs, kernels, torsions).
         weights: probabilities of the blocks, shape (blocks,).
         start: nm, shape (replicas, atoms, 3).
-        sweeps: how many.
         seed: of all random numbers, together with the number of a sweep.
         first: number of the first sweep, a multiple of THIN; a stretch goes on as if it had not been divided.
         deadline: when it ends early, after a multiple of THIN sweeps.

@@ -35,7 +35,6 @@ class WeightedFrames:
 
     Attributes:
         torsions: radians, shape (frames, torsions).
-        names: of the torsions.
         pairs: columns of the torsions to draw, (phi, psi) of residues first.
         weight: equilibrium weights, shape (frames,).
         place: number of the chain, and frame within it, shape (frames, 2).
@@ -48,28 +47,14 @@ class WeightedFrames:
     place: Ints
 
     def drawn(self, trajectories: Sequence[Floats], count: int) -> Floats:
-        """Positions (frames, atoms, 3) of frames drawn by weight, for the 3-D view.
-
-        Args:
-            trajectories: positions (frames, atoms, 3) in nm, which `place` counts.
-            count: most frames.
-        """
+        """Positions (frames, atoms, 3) in nm of at most `count` frames drawn by weight, for the 3-D view."""
         rng, size = np.random.default_rng(0), min(count, int(np.count_nonzero(self.weight)))
         rows = np.sort(rng.choice(len(self.weight), size, replace=False, p=self.weight / self.weight.sum()))
         return np.stack([trajectories[chain][frame] for chain, frame in self.place[rows].tolist()])
 
 
 def torsion_pairs(names: Sequence[str], angles: Floats, weight: Floats) -> tuple[tuple[int, int], ...]:
-    """Choose torsions to draw: (phi, psi) of up to three residues, or the two torsions that move most.
-
-    Args:
-        names: of the torsions.
-        angles: radians, shape (frames, torsions).
-        weight: of the frames, shape (frames,).
-
-    Returns:
-        Pairs of columns of `angles`.
-    """
+    """Columns of torsions to draw: (phi, psi) of up to three residues, or the two torsions that move most."""
     column = {name: i for i, name in enumerate(names)}
     backbone = [(i, column["psi" + n[3:]]) for n, i in column.items() if n[:3] == "phi" and "psi" + n[3:] in column]
     if backbone:
@@ -82,15 +67,7 @@ def torsion_pairs(names: Sequence[str], angles: Floats, weight: Floats) -> tuple
 
 
 def surface_figures(frames: WeightedFrames, temperature: float) -> list[tuple[bytes, str]]:
-    """Free-energy surfaces in kcal/mol over pairs of torsions.
-
-    Args:
-        frames: with weights and torsions.
-        temperature: kelvin.
-
-    Returns:
-        PNG images with their captions.
-    """
+    """Free-energy surfaces in kcal/mol over pairs of torsions: PNG images with their captions."""
     edges, drawn = np.linspace(-180, 180, _BINS + 1), []
     for a, b in frames.pairs:
         angles = np.rad2deg(frames.torsions[:, [a, b]])
@@ -135,14 +112,8 @@ def write_metropolis_page(
 ) -> None:  # fmt: skip
     """Write the page of exact chains into the run's folder, whole or not at all.
 
-    Args:
-        run: molecule and request.
-        angles: of kept frames, radians, shape (chains, frames, torsions).
-        positions: nm, shape (chains, frames, atoms, 3).
-        found: populations.
-        beside: plain MD; None where there was no time for it.
-        summary: content of summary.json.
-        pictures: whether there is time for surfaces and structures.
+    Angles (chains, frames, torsions) in radians and positions (chains, frames, atoms, 3) in nm are those of kept
+    frames; surfaces and structures are drawn where there is time for `pictures`.
     """
     frames = frames_of_chains(run, angles)
     missing, temperature = summary["missing"], summary["temperature"]
@@ -182,12 +153,7 @@ def _short(missing: list[str]) -> list[str]:
 
 
 def frames_of_chains(run: ChainsRun, angles: Floats) -> WeightedFrames:
-    """Frames of exact chains, which weigh the same.
-
-    Args:
-        run: molecule and request.
-        angles: radians, shape (chains, frames, torsions); twins behind are left out.
-    """
+    """Frames of exact chains, which weigh the same, of angles (chains, frames, torsions); twins behind are left out."""
     chains, kept = angles.shape[:2]
     flat = angles[..., : len(run.quads)].reshape(chains * kept, -1)
     weight = np.full(chains * kept, 1 / (chains * kept))
@@ -216,11 +182,7 @@ def state_words(summary: dict[str, Any]) -> str:
 
 
 def remarks(found: Populations) -> list[str]:
-    """Sentences beside the table of states: torsions with one well, symmetric torsions, and mirror images.
-
-    Args:
-        found: populations of the chains.
-    """
+    """Sentences beside the table of states: torsions with one well, symmetric torsions, and mirror images."""
     wells = found.wells
     once = [f"{well.name}: {found.share(i)}" for i, well in enumerate(wells) if well.only and not well.turn.ring]
     said = [f"Torsions with one well: {'; '.join(once)}"] if once else []

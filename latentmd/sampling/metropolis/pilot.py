@@ -88,16 +88,9 @@ def pilot(
     plan: Plan, reference: Floats, guess: Floats | None, seed: int, tasks: Scheduler, number: int,
     deadline: Deadline | None = None,
 ) -> Choice:  # fmt: skip
-    """Run a pilot of `number` tasks.
+    """Run a pilot of `number` tasks from a minimised structure (atoms, 3) in nm, with fewer sweeps where time is over.
 
-    Args:
-        plan: of the ladders.
-        reference: minimised structure, nm, shape (atoms, 3).
-        guess: torsions that a surrogate proposes, radians, shape (structures, torsions); uniform ones where None.
-        seed: of the run.
-        tasks: runs them side by side.
-        number: of tasks.
-        deadline: when it has to be over, with fewer sweeps then; never where None.
+    A surrogate may guess torsions (structures, torsions) in radians; else they are uniform.
     """
     left = (deadline or Deadline()).left
     seeds = [keyed_seed(seed, 0, PLAN, 10 + task) for task in range(number)]
@@ -128,16 +121,7 @@ def pilot(
 
 
 def kernels(pieces: Sequence[Piece], rungs: int, rng: np.random.Generator) -> Floats:
-    """Torsions from the later part of some sweeps, a quarter of them from one rung up.
-
-    Args:
-        pieces: of all tasks.
-        rungs: temperatures of a ladder.
-        rng: source of all randomness.
-
-    Returns:
-        Radians, shape (rungs, kernels, torsions).
-    """
+    """Torsions (rungs, kernels, torsions) in radians from the later part of some sweeps, a quarter from one rung up."""
     later = [piece.angles[len(piece.angles) // 3 :] for piece in pieces]
     rows = [np.concatenate([sweep for a in later for sweep in a[:, rung::rungs]]) for rung in range(rungs)]
     hotter = round(_HOTTER * KERNELS)
@@ -171,16 +155,9 @@ _STEPS, _LAG = 20, 100.0  # latent steps from the minimised structure; their lag
 
 
 def guess_torsions(run: ChainsRun, plan: Plan) -> tuple[Floats | None, str]:
-    """Torsions of structures that a surrogate draws, and which surrogate it was.
+    """Torsions (structures, torsions) in radians that a surrogate draws, and which surrogate it was.
 
     The model that the run was given; else the bundled model of peptides where it covers the molecule; else none.
-
-    Args:
-        run: molecule and request.
-        plan: of the ladders.
-
-    Returns:
-        Radians, shape (structures, torsions), or None for no surrogate; and its name.
     """
     if run.model is not None:
         return _angles(plan, _model_structures(run, run.model)), run.model
@@ -207,15 +184,7 @@ def _angles(plan: Plan, positions: Floats) -> Floats | None:
 
 
 def peptide_structures(topology: Any, reference: Floats, seed: int) -> Floats | None:
-    """Structures that the bundled model of peptides draws, shape (structures, atoms, 3) in nm.
-
-    None where it does not cover the molecule.
-
-    Args:
-        topology: of OpenMM or mdtraj.
-        reference: a structure of it, nm, shape (atoms, 3).
-        seed: of all random numbers.
-    """
+    """Structures (structures, atoms, 3) in nm of the bundled model of peptides; None where it does not hold."""
     import torch
 
     from latentmd.model.binding import bound_peptide

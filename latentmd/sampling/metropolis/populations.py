@@ -20,16 +20,15 @@ _DEVIATIONS = 3.0  # standard errors between mirror images that are more than ch
 
 @dataclass(frozen=True)
 class Populations:
-    """Populations of wells.
+    """Populations of wells, each array of shape (wells,).
 
     Attributes:
-        wells: what was counted.
-        values: populations: the share of all frames, shape (wells,).
-        errors: standard errors sqrt(p (1 - p) / effective), shape (wells,).
-        effective: effective number of independent samples of each indicator function, shape (wells,); of the
-            torsion's cosine and sine, whichever has fewer, where it has one well only.
-        mixed: ratio of the spread of all halves of chains to that within one, shape (wells,), of the same functions; 1
-            for a well that all chains are always or never in.
+        values: the share of all frames.
+        errors: standard errors sqrt(p (1 - p) / effective).
+        effective: independent samples of each indicator function; of the torsion's cosine and sine, whichever has
+            fewer, where it has one well only.
+        mixed: ratio of the spread of all halves of chains to that within one, of the same functions; 1 for a well that
+            all chains are always or never in.
     """
 
     wells: tuple[Well, ...]
@@ -99,12 +98,7 @@ class Populations:
 
 
 def populations(angles: Floats, wells: Sequence[Well]) -> Populations:
-    """Count wells.
-
-    Args:
-        angles: torsions in radians, shape (chains, sweeps, torsions).
-        wells: to be counted.
-    """
+    """Count wells in torsions (chains, sweeps, torsions) in radians."""
     rows = []
     for well in wells:
         inside = well.inside(angles).astype(np.float64)
@@ -137,9 +131,7 @@ def _ratio(series: Floats) -> float:
 def unmet_criteria(found: Populations, precision: float) -> list[str]:
     """Sentences that say what keeps the populations from being converged; empty where they are.
 
-    Args:
-        found: populations.
-        precision: largest standard error of ln(p / (1 - p)) of a well with a population from 0.01 to 0.99.
+    Precision is the largest standard error of ln(p / (1 - p)) of a well with a population from 0.01 to 0.99.
     """
     missing, errors = [], found.logit_errors
     filled = np.flatnonzero(found.values > 1 - RAREST)

@@ -52,15 +52,7 @@ class UnsuitableError(ValueError):
 
 
 def sample_chains(run: ChainsRun, tasks: Scheduler) -> ChainsResult:
-    """Sample until the populations are as precise as wanted; write `metropolised.xtc` and `.npz`, page and summary.
-
-    Args:
-        run: molecule and request.
-        tasks: runs the ladders side by side.
-
-    Raises:
-        Stopped: the run was asked to stop, and left what there was.
-    """
+    """Sample until the populations are as precise as wanted, and write the results; Stopped leaves what there was."""
     (run.folder / CHAINS).mkdir(exist_ok=True)
     return _Sampling(run, tasks).run()
 
@@ -283,14 +275,7 @@ class _Sampling:
 
 
 def _write_frames(folder: Path, positions: Floats, energies: Floats, angles: Floats) -> None:
-    """Write the frames of all chains, and their arrays.
-
-    Args:
-        folder: of the run.
-        positions: nm, shape (chains, frames, atoms, 3).
-        energies: kJ/mol, shape (chains, frames).
-        angles: radians, shape (chains, frames, torsions).
-    """
+    """Write positions (chains, frames, atoms, 3) in nm, energies in kJ/mol and angles in radians of all chains."""
     chains, kept = energies.shape
     write_xtc(folder / FRAMES, positions.reshape(chains * kept, *positions.shape[2:]), np.arange(chains * kept))
     arrays = {
@@ -303,11 +288,7 @@ def _write_frames(folder: Path, positions: Floats, energies: Floats, angles: Flo
 
 
 def check_suitable(molecule: Molecule) -> None:
-    """Refuse a molecule that these moves cannot sample.
-
-    Raises:
-        UnsuitableError: it has too many atoms, no torsion that can turn, or virtual sites.
-    """
+    """Refuse, with UnsuitableError, a molecule with too many atoms, no torsion that can turn, or virtual sites."""
     why = unsuitable(molecule)
     if why:
         raise UnsuitableError(f"--mode chains {why}: use --mode md")
@@ -329,11 +310,7 @@ def unsuitable(molecule: Molecule) -> str:
 
 
 def review_from(sweeps: int) -> int:
-    """Sweeps of the next review: after 200, and each time there are half as many more.
-
-    Args:
-        sweeps: from which on.
-    """
+    """Sweeps of the next review: after 200, and each time there are half as many more."""
     review = 2
     while review * SWEEPS < sweeps:
         review = -(-3 * review // 2)

@@ -20,9 +20,7 @@ class Schedule:
     """Deadlines of the phases of a run.
 
     Attributes:
-        budget: of the run.
-        bursts: energies that the bursts for rates take, of each task.
-        energies: that plain MD beside the chains takes so far, of each task.
+        bursts, energies: that the bursts for rates and plain MD beside the chains take so far, of each task.
         rate: energies that a task evaluates per second, as measured last; 0 before.
         preparation: seconds that the preparation of this session took.
     """

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ChainsRequest(RunOptions):
-    """Options of exact chains.
-
-    Attributes:
-        precision: standard error of every state's free energy at which a run is converged, kT.
-    """
+    """Options of exact chains, converged where every state's free energy has a standard error of `precision` kT."""
 
     precision: float = 0.25
     device: str = "cpu"
@@ -33,13 +29,9 @@ class ChainsRun:
     """A checked request of exact chains and what its stages share.
 
     Attributes:
-        folder: of the run.
-        molecule: under the protocol of the run.
         quads: atoms of the torsions about rotatable bonds, shape (torsions, 4).
         reference: minimised positions in nm, shape (atoms, 3).
-        request: what was asked for.
         model: path of the model whose structures are the first kernels; None for the bundled model of peptides.
-        budget: of wall time.
         report: called with the name of a stage and, where that can be told, (done, total) and named numbers.
         stop: whether the run was asked to stop.
     """

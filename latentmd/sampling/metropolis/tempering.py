@@ -34,30 +34,17 @@ class ReplicaEnergies(Protocol):
     def hamiltonian(
         self, positions: Floats, energies: Floats, temperatures: Floats, rng: np.random.Generator
     ) -> tuple[Doubles, Doubles, Bools]:
-        """One Hamiltonian move of every replica.
+        """One Hamiltonian move of every replica: positions (replicas, atoms, 3) in nm, energies (replicas,) in kJ/mol.
 
-        Args:
-            positions: nm, shape (replicas, atoms, 3).
-            energies: potential energies of these in kJ/mol, shape (replicas,).
-            temperatures: kelvin, shape (replicas,).
-            rng: source of all randomness.
-
-        Returns:
-            Positions (replicas, atoms, 3) in nm and potential energies (replicas,) in kJ/mol afterwards, those from
-            before where the move was rejected, and whether it was accepted, shape (replicas,).
+        Gives both afterwards, those from before where a move was rejected, and whether each was accepted.
         """
 
 
 def ladder(coldest: float, hottest: float, degrees_of_freedom: int) -> Floats:
-    """Temperatures in a geometric series, kelvin, dense enough for exchanges.
+    """Temperatures in a geometric series, kelvin, dense enough for exchanges; one where hottest is coldest.
 
-    With a heat capacity C of half the degrees of freedom, in units of R, temperatures of the ratio r exchange with a
-    mean probability of about erfc(sqrt(C) ln(r) / 2) (Kofke, J. Chem. Phys. 117, 6911, 2002).
-
-    Args:
-        coldest: the temperature that is wanted.
-        hottest: the highest one; equal to `coldest` for a single temperature.
-        degrees_of_freedom: of the molecule, constraints taken off.
+    With a heat capacity C of half the degrees of freedom (constraints taken off), in units of R, temperatures of the
+    ratio r exchange with a mean probability of about erfc(sqrt(C) ln(r) / 2) (Kofke, J. Chem. Phys. 117, 6911, 2002).
     """
     from scipy.special import erfcinv
 
@@ -70,26 +57,14 @@ def ladder(coldest: float, hottest: float, degrees_of_freedom: int) -> Floats:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many moves were tried, were accepted, and took a torsion out of its well.
-
-    Attributes:
-        tried: by name of the move.
-        accepted: by name of the move.
-        jumped: by name of the move.
-    """
+    """How many moves of each name were tried, were accepted, and took a torsion out of its well."""
 
     tried: Counter[str] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
     jumped: Counter[str] = field(default_factory=Counter)
 
     def add(self, name: str, accepted: Bools, turns: Floats | None = None) -> None:
-        """Count one move of some replicas.
-
-        Args:
-            name: of the move.
-            accepted: whether each replica took it, shape (replicas,).
-            turns: what it turned, radians, shape (replicas, torsions); None where it turned nothing by itself.
-        """
+        """Count one move: which replicas took it, and radians (replicas, torsions) that it turned, if any."""
         self.tried[name] += int(accepted.size)
         self.accepted[name] += int(accepted.sum())
         if turns is not None:
@@ -125,7 +100,6 @@ class Chains:
     Replica r = chain * rungs + rung holds the structure that is at temperature `temperatures[rung]` now.
 
     Attributes:
-        engine: energies and Hamiltonian moves.
         moves: block moves, in the order in which a sweep makes them; their groups are rungs.
         weights: probabilities with which a sweep draws its block moves, shape (moves,); each is made once where None.
         drawn: block moves of a sweep, where they are drawn.
@@ -150,17 +124,7 @@ class Chains:
     def start(
         cls, engine: ReplicaEnergies, moves: tuple[BlockMove, ...], temperatures: Floats, positions: Floats
     ) -> Chains:
-        """Begin from structures.
-
-        Args:
-            engine: energies and Hamiltonian moves.
-            moves: of a sweep.
-            temperatures: kelvin, shape (rungs,).
-            positions: nm, shape (chains * rungs, atoms, 3).
-
-        Raises:
-            ValueError: a structure has no finite energy, or their number is no multiple of the rungs.
-        """
+        """Begin from positions (chains * rungs, atoms, 3) in nm; ValueError where one has no finite energy."""
         if len(positions) % len(temperatures):
             raise ValueError(f"{len(positions)} structures for {len(temperatures)} temperatures; expected a multiple")
         energies = engine.energies(positions)

@@ -32,12 +32,7 @@ _EMPTY = 1e-6  # frames under a kernel that count as none; what is less is round
 
 @dataclass(frozen=True)
 class Interval:
-    """A well of one torsion.
-
-    Attributes:
-        low, high: where it is cut, degrees, low < high <= low + period, low from -period / 2 on.
-        centre: mean of the torsion within it, degrees in [0, period).
-    """
+    """A well of one torsion, degrees: low < high <= low + period, low from -period / 2 on, its mean in [0, period)."""
 
     low: float
     high: float
@@ -45,12 +40,7 @@ class Interval:
 
 
 def intervals(degrees: Floats, period: float) -> list[Interval]:
-    """Cut a torsion at the minima of its density, in the order of the circle; the whole of it where there is one well.
-
-    Args:
-        degrees: values, any shape; only what is left after division by `period` counts.
-        period: degrees after which the torsion is the same.
-    """
+    """Cut a torsion, degrees modulo `period`, at the minima of its density; the whole where there is one well."""
     under = smoothed(degrees, period)
     peaks, cuts = _extrema(under)
     while len(cuts) > 1:
@@ -129,7 +119,6 @@ class Turn:
     """A torsion that is reported, and the turns and reflections that give the same molecule.
 
     Attributes:
-        name: such as "chi1 LEU3".
         torsion: its column.
         period: degrees after which the torsion is the same: 360, or 180, 120 or 60 for symmetric groups.
         twin: column of the same torsion with the other of two equivalent neighbours of a nitrogen; None for none.
@@ -161,13 +150,9 @@ class Turn:
 
 @dataclass(frozen=True)
 class Well:
-    """An interval of one torsion.
+    """An interval of one torsion, low < high <= low + period in degrees, such as "phi ALA2 near -70°".
 
-    Attributes:
-        name: such as "phi ALA2 near -70°" or "chi1 LEU3 g+".
-        turn: the torsion.
-        low, high: degrees, low < high <= low + period; the lower end belongs to the well.
-        centre: mean of the torsion within it, degrees.
+    The lower end belongs to the well; the centre is the mean of the torsion within it.
     """
 
     name: str
@@ -187,25 +172,16 @@ class Well:
 
 
 def recorded_torsions(topology: Any, quads: Ints) -> Ints:
-    """Torsions that have to be recorded: those given, and behind them the twins of those that have one.
-
-    Args:
-        topology: of OpenMM or mdtraj.
-        quads: atoms of torsions, shape (torsions, 4).
-    """
+    """Torsions that have to be recorded: the quads given, and behind them the twins of those that have one."""
     twins = symmetric_turns(*topology_arrays(topology), quads)[1]
     return np.array([*quads.tolist(), *twins.values()], dtype=np.int64).reshape(-1, 4)
 
 
 def turns_of(topology: Any, positions: Floats) -> tuple[Turn, ...]:
-    """The torsions of a molecule that are reported.
+    """The torsions of a molecule that are reported, given a structure (atoms, 3) in nm.
 
     Left out are amides with a hydrogen, which are not sampled, bonds in rings next to a flat atom, and torsions that
     are not defined because three of the atoms are in line.
-
-    Args:
-        topology: of OpenMM or mdtraj.
-        positions: a structure, nm, shape (atoms, 3).
     """
     symbols, bonds = topology_arrays(topology)
     quads, positions = rotatable_torsions(symbols, bonds), np.asarray(positions, dtype=np.float64)
@@ -276,12 +252,7 @@ def _reflections(
 
 
 def wells(turns: Sequence[Turn], angles: Floats) -> tuple[Well, ...]:
-    """Find the wells of torsions in chains; each torsion has one at least.
-
-    Args:
-        turns: that are reported.
-        angles: of all chains, radians, shape (..., torsions), twins behind.
-    """
+    """Find the wells of torsions in chains, radians (..., torsions), twins behind; each torsion has one at least."""
     found: list[Well] = []
     for turn in turns:
         degrees = turn.degrees(angles).ravel()
@@ -308,11 +279,7 @@ def _label(turn: Turn, part: Interval) -> str:
 
 
 def mirror_pairs(found: Sequence[Well]) -> list[tuple[int, int]]:
-    """Pairs of different wells that are mirror images of each other in an achiral molecule, by index.
-
-    Args:
-        found: wells of all torsions.
-    """
+    """Pairs of different wells that are mirror images of each other in an achiral molecule, by index."""
     pairs = set()
     for i, well in enumerate(found):
         if well.turn.mirror is None:

@@ -24,11 +24,7 @@ def process_start() -> float:
 
 
 class Deadline:
-    """A moment at which work has to be over. Picklable; in another process it is the same moment.
-
-    Args:
-        seconds: from now on; infinite for no deadline.
-    """
+    """A moment, seconds from now, at which work has to be over. Picklable; in another process it is the same moment."""
 
     def __init__(self, seconds: float = float("inf")) -> None:
         self._end = time.monotonic() + seconds
@@ -59,12 +55,9 @@ def _deadline_at(time_of_day: float) -> Deadline:
 
 
 class Budget:
-    """Wall time that a run may take over all its sessions, kept in a file of its folder.
+    """Wall time in seconds that all sessions of a run may take together, kept in a JSON file of its folder.
 
-    Args:
-        path: JSON file with the seconds of earlier sessions, made by `keep`.
-        seconds: that all sessions together may take; None for any.
-        begun: when this session began, of `time.monotonic`.
+    A session began at `begun` of `time.monotonic`; None for any number of seconds.
     """
 
     def __init__(self, path: Path, seconds: float | None, begun: float) -> None:
@@ -90,11 +83,7 @@ class Budget:
 
 
 class PhaseClock:
-    """Adds up the wall time of phases, which a `with clock(phase):` names.
-
-    Attributes:
-        seconds: wall time by phase.
-    """
+    """Adds up the wall `seconds` of phases, which a `with clock(phase):` names."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -109,14 +98,7 @@ class PhaseClock:
 
 
 class SessionClock:
-    """Adds the wall time of phases to a file, so that a resumed run still knows what earlier sessions took.
-
-    Args:
-        path: JSON file, made with the first phase.
-
-    Attributes:
-        seconds: wall time by phase, over all sessions.
-    """
+    """Adds the wall `seconds` of phases to a JSON file, so that a resumed run knows what earlier sessions took."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

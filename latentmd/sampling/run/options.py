@@ -28,19 +28,14 @@ class RunOptions:
     """Options of every run: walkers, exact chains, paths, and trajectories that are filled in.
 
     Attributes:
-        out, overwrite, resume: output folder, and whether to replace the run in it or to go on with it.
         model: name or path; None for the bundled model that covers the molecule.
-        device: of the model.
         temperature, solvent, force_field: kelvin, kind and OpenMM XML files; None or empty for the model's.
         inputs: choices where the file of the molecule leaves one.
         seed: decides all randomness, with the number of a walker, chain, path or part.
         processes: worker processes on this machine; one per core where None.
         scheduler: address of a Dask scheduler; this machine where None.
-        wall: seconds of wall time over all sessions, after which a run ends where it is; None for no limit.
+        wall: seconds over all sessions, after which a run ends where it is; None for no limit.
         begun: when this session began, of `time.monotonic`.
-
-    Raises:
-        ValueError: the wall time or the number of processes is not positive.
     """
 
     out: Path
@@ -75,9 +70,7 @@ class WalkerOptions(RunOptions):
     """Options of walkers: latent rollouts, alternation with MD, or plain MD. Times in ps.
 
     Attributes:
-        mode: "model" (latent steps and MD by turns), "latent" or "md".
         time, interval: per walker, and between frames.
-        walkers: independent runs.
         settle: whether decoded structures are settled by a short run of MD before they are written.
         cycle, burst: length of a cycle of alternation and of the MD at its end; None for the default cycle.
         friction, timestep: of plain MD, 1/ps and ps; a model has its own.

@@ -34,11 +34,9 @@ class Prepared:
     """A molecule ready to simulate. Picklable.
 
     Attributes:
-        molecule: with its System and protocol.
         source: file that it was read from.
         reference: minimised positions in nm, shape (atoms, 3).
-        platform: OpenMM platform.
-        threads: of the CPU platform, per process.
+        platform, threads: of OpenMM, and of its CPU platform, per process.
         rate: MD steps per second of wall time.
     """
 
@@ -51,13 +49,7 @@ class Prepared:
 
 
 def prepare(molecule: Molecule, source: Path, threads: int) -> Prepared:
-    """Choose the fastest platform for a molecule and minimise its structure.
-
-    Args:
-        molecule: as built.
-        source: file that it was read from.
-        threads: of the CPU platform, per process.
-    """
+    """Choose the fastest platform for a molecule, with so many threads per process, and minimise its structure."""
     from latentmd.systems.molecule import platform_rates
 
     say_notes(molecule, source)
@@ -68,12 +60,7 @@ def prepare(molecule: Molecule, source: Path, threads: int) -> Prepared:
 
 
 def say_notes(molecule: Molecule, source: Path) -> None:
-    """Say what was chosen or changed where the file of a molecule leaves a choice.
-
-    Args:
-        molecule: as built.
-        source: file that it was read from.
-    """
+    """Say what was chosen or changed where the file of a molecule leaves a choice."""
     for note in molecule.notes:
         logger.warning("%s: %s", source, note)
 
@@ -81,11 +68,9 @@ def say_notes(molecule: Molecule, source: Path) -> None:
 def minimised(molecule: Molecule, platform: str) -> Doubles:
     """Minimise a molecule of at most 500 atoms with OpenMM; positions in nm, shape (atoms, 3).
 
-    Up to 150 atoms on the Reference platform whatever is faster, so that a seed gives the same frames at any load.
-
-    A file whose atoms lie on the wrong side of one another (PDBFixer puts the second oxygen of a C-terminus beside the
-    first) can end in a minimum with an angle that no force field means. Dynamics leaves it, and the structure is
-    minimised again.
+    Up to 150 atoms on the Reference platform whatever is faster, so that a seed gives the same frames at any load. A
+    file whose atoms lie on the wrong side of one another (PDBFixer puts the second oxygen of a C-terminus beside the
+    first) can end in a minimum with an angle that no force field means: dynamics leaves it, and it is minimised again.
     """
     import openmm
     from openmm import unit
@@ -132,14 +117,6 @@ def molecule_under(protocol: Protocol, source: Path, built: Molecule | None) -> 
     """Build a molecule under a protocol, or take one that was built already where the same System serves.
 
     Temperature, friction and time step belong to the integrator, so that they do not need another System.
-
-    Args:
-        protocol: wanted.
-        source: file of the molecule.
-        built: the molecule under another protocol; None where it was not built yet.
-
-    Raises:
-        MoleculeError: the file or the force field does not do.
     """
     from latentmd.systems.builder import build
 
@@ -149,11 +126,7 @@ def molecule_under(protocol: Protocol, source: Path, built: Molecule | None) -> 
 
 
 def check_protocol(protocol: Protocol) -> None:
-    """Validate temperature, friction and time step.
-
-    Raises:
-        ValueError: one is outside the range that MD can have.
-    """
+    """Refuse, with ValueError, temperature, friction or time step outside the range that MD can have."""
     if not 0 < protocol.temperature < 2000:
         raise ValueError(f"--temperature is {protocol.temperature:g} K; expected more than 0 and less than 2000 K")
     if not 0 < protocol.friction < 1000:

@@ -48,13 +48,10 @@ def cores() -> int:
 
 
 class LocalProcesses:
-    """A scheduler whose tasks run in processes of this machine, one core each; use it as a context manager.
+    """A scheduler whose tasks run in `count` processes of this machine, one core each; use it as a context manager.
 
     A task follows from its arguments alone, so results depend neither on the number of processes nor on which of them
     dies: a lost task is run again in another one.
-
-    Args:
-        count: number of processes; they start with the first task.
     """
 
     def __init__(self, count: int) -> None:
@@ -75,16 +72,10 @@ class LocalProcesses:
         self._workers = []
 
     def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
-        """Results in the order of the arguments, each as soon as it and all before it are there.
+        """Results in the order of the arguments; WorkerError for a task whose worker died again and again.
 
-        Tasks not yet done are dropped where the caller stops taking results.
-
-        Args:
-            function: of one argument; picklable, by value where it is not found by import.
-            arguments: picklable.
-
-        Raises:
-            WorkerError: a task whose worker died again and again.
+        Functions are pickled by value where they are not found by import. Tasks not yet done are dropped where the
+        caller stops taking results.
         """
         queue = _Queue(function, arguments)
         try:
@@ -111,16 +102,10 @@ class LocalProcesses:
         on_message: Callable[[dict[str, Any]], None],
         over: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Run jobs in one process each and hand their messages on as they come.
+        """Run jobs in one process each, as many as there are at most, and hand on their messages, dicts with "kind".
 
-        Args:
-            jobs: at most as many as there are processes.
-            on_message: called with every message, a dict with "kind".
-            over: asked a few times a second; once it is true, jobs are asked to end after the frame that they are at.
-
-        Raises:
-            WorkerError: a worker failed; the others are stopped.
-            KeyboardInterrupt: Ctrl-C; every worker has closed its files.
+        Once `over`, asked a few times a second, is true, jobs are asked to end after the frame that they are at. Where
+        a worker fails the others are stopped, and WorkerError is raised; after Ctrl-C all have closed their files.
         """
         import cloudpickle
 

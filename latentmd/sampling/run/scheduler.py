@@ -13,11 +13,7 @@ _CONNECTION = 20.0  # seconds that a scheduler gets to answer
 
 
 class DaskScheduler:
-    """A scheduler whose tasks run on a Dask cluster. Dask runs the task of a worker that dies again elsewhere.
-
-    Args:
-        client: a `distributed.Client`.
-    """
+    """A scheduler whose tasks run on a Dask cluster. Dask runs the task of a worker that dies again elsewhere."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
@@ -44,14 +40,7 @@ class DaskScheduler:
 
 @contextmanager
 def connect(address: str) -> Iterator[DaskScheduler]:
-    """Connect to a running Dask scheduler.
-
-    Args:
-        address: of the scheduler, such as tcp://node:8786.
-
-    Raises:
-        ValueError: nothing answers there, or Dask is not installed.
-    """
+    """Connect to a running Dask scheduler; ValueError where nothing answers or Dask is not installed."""
     try:
         import dask
         import distributed
@@ -107,14 +96,9 @@ class Serial:
 
 
 def open_scheduler(address: str | None, processes: int) -> AbstractContextManager[Scheduler]:
-    """A scheduler for a run, as a context manager.
+    """A scheduler for a run, as a context manager: Dask's at an address such as tcp://node:8786, or this machine's.
 
-    Args:
-        address: of a running Dask scheduler, such as tcp://node:8786; None for this machine.
-        processes: worker processes on this machine; one runs everything in this process.
-
-    Raises:
-        ValueError: nothing answers at the address, or Dask is not installed.
+    One process runs everything in this one. ValueError where nothing answers, or Dask is not installed.
     """
     if address is not None:
         return connect(address)

@@ -15,23 +15,12 @@ PLAN, REVIEW = 1, 4  # purposes of random numbers
 
 
 def keyed_rng(seed: int, round_: int, purpose: int, task: int = 0) -> np.random.Generator:
-    """Random generator that belongs to one purpose of one task of one round.
-
-    Args:
-        seed: of the run.
-        round_: number of the round.
-        purpose: one of the purposes of this module.
-        task: number of the task.
-    """
+    """Random generator that belongs to one purpose (of this module) of one task of one round."""
     return noise_generator(seed, stream=task, step=round_, purpose=purpose)
 
 
 def keyed_seed(seed: int, round_: int, purpose: int, task: int = 0) -> int:
-    """Seed below 2^31 that belongs to one purpose of one task of one round.
-
-    Args:
-        seed, round_, purpose, task: as for `keyed_rng`.
-    """
+    """Seed below 2^31 that belongs to one purpose of one task of one round."""
     return int(keyed_rng(seed, round_, purpose, task).integers(2**31 - 1))
 
 

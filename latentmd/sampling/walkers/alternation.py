@@ -24,13 +24,7 @@ _CYCLE = 1000.0  # default length of a cycle, ps
 
 @dataclass(frozen=True)
 class Segment:
-    """Part of a cycle.
-
-    Attributes:
-        kind: "latent" or "md".
-        duration: ps.
-        save: whether a frame is saved at its end.
-    """
+    """Part of a cycle, of so many ps; a frame may be saved at its end."""
 
     kind: Literal["latent", "md"]
     duration: float
@@ -38,12 +32,7 @@ class Segment:
 
 
 def cycle_plan(length: float, burst: float, interval: float) -> list[Segment]:
-    """Segments of one cycle: latent steps, the last of them shortened so that MD ends the cycle exactly.
-
-    Args:
-        length: ps, a multiple of the interval.
-        burst: MD at the end, ps.
-        interval: between saved frames, ps.
+    """Segments of one cycle: latent steps, the last of them shortened so that MD ends the cycle exactly. Times in ps.
 
     Example:
         >>> [(s.kind, s.duration) for s in cycle_plan(300.0, 2.0, 100.0)]
@@ -63,15 +52,9 @@ def cycle_plan(length: float, burst: float, interval: float) -> list[Segment]:
 
 
 def cycle_length(s: WalkerOptions, manifest: Manifest | PeptideManifest, timestep: float) -> float:
-    """Length of a cycle in ps: as asked for, or about 1 ns.
+    """Length of a cycle in ps: as asked for, or about 1 ns; the time step of the MD is in ps too.
 
-    Args:
-        s: settings of the walkers.
-        manifest: of the model.
-        timestep: of the MD, ps.
-
-    Raises:
-        ValueError: the model has no step of a length that the cycle needs, or the MD in it is no number of time steps.
+    ValueError where the model has no step of a length that the cycle needs, or the MD in it is no number of time steps.
     """
     from latentmd.model.lags import split_time
 
@@ -146,26 +129,19 @@ class Moved(Protocol):
         ...
 
     def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], Arrays] | None:
-        """A function that gives the arrays to go on from; None where walkers cannot go on from here.
+        """A function that gives the arrays to go on from after so many frames; None where that cannot be from here.
 
-        Args:
-            frames: that are done.
-            cycle: frames of a cycle.
-            ended: whether these are all.
+        A cycle has `cycle` frames; `ended` says whether these are all.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Alternation(WalkerJob):
-    """Latent steps and MD by turns, of the walkers of a batch together.
+    """Latent steps and MD by turns, in cycles of so many ps, of the walkers of a batch together.
 
     A batch depends on the number of walkers alone, and random numbers belong to the seed, the walker and the step, so
     that results depend neither on the number of processes nor on where a run was stopped.
-
-    Attributes:
-        model: name or path.
-        cycle: length of a cycle, ps.
     """
 
     model: str = ""
@@ -176,11 +152,7 @@ class Alternation(WalkerJob):
         raise NotImplementedError
 
     def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[MadeFrames]:
-        """Frames cycle by cycle.
-
-        Args:
-            group, stopped, clock: as of `WalkerJob.blocks`.
-        """
+        """Frames cycle by cycle."""
         s, state = self.settings, self.states.get(group[0])
         with clock("MD"):
             moved = self.moved(group)

@@ -24,26 +24,14 @@ _SHORT = 60.0  # seconds of MD that need no announcement
 
 @dataclass(frozen=True)
 class Cost:
-    """Speed of plain MD here.
-
-    Attributes:
-        rate: ps per second of wall time, all walkers together.
-        at_once: walkers that move at a time.
-    """
+    """Speed of plain MD here: ps per second of wall time of all walkers together, and how many move at once."""
 
     rate: float
     at_once: int
 
     @classmethod
     def measured(cls, prepared: Prepared, settings: WalkerOptions, processes: int, replicas: bool) -> Cost:
-        """Time one core, or take the timing of the OpenMM platform.
-
-        Args:
-            prepared: the molecule, with its platform and rate.
-            settings: of the walkers.
-            processes: worker processes.
-            replicas: whether the replica kernel moves the walkers, several in one process.
-        """
+        """Time one core of the replica kernel, which moves several walkers, or take the timing of OpenMM."""
         timestep = prepared.molecule.protocol.timestep
         if not replicas:
             return cls(prepared.rate * timestep * processes, processes)
@@ -75,11 +63,7 @@ class Cost:
 def laid_out(settings: WalkerOptions, cost: Cost, timestep: float, begun_with: dict[str, Any] | None) -> WalkerOptions:
     """Settings with closer frames and less equilibration where the wall time would end before there are many frames.
 
-    Args:
-        settings: as asked for.
-        cost: of the MD.
-        timestep: ps.
-        begun_with: request of the first session of a resumed run, whose layout stays; None for a new run.
+    A resumed run keeps the layout of its first session, whose request is `begun_with`. The time step is in ps.
     """
     if begun_with is not None:
         interval, equilibration = begun_with.get("save every"), begun_with.get("equilibration")

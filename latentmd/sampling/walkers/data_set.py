@@ -49,12 +49,7 @@ _ALONE = Lock()  # random numbers and figures of libraries are shared by the thr
 
 @dataclass(frozen=True)
 class DataSetResult:
-    """A data set that was made.
-
-    Attributes:
-        folder: of the data set.
-        manifest: the content of manifest.json.
-    """
+    """A data set that was made, and the content of its manifest.json."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -71,8 +66,7 @@ class DataSetResult:
 def molecule_files(paths: Sequence[Path]) -> dict[str, Path]:
     """Files of molecules by name, the stem of the file; folders stand for the PDB, mmCIF and GRO files in them.
 
-    Raises:
-        ValueError: a file that does not exist, a folder without such files, or two files of one name.
+    ValueError for a file that does not exist, a folder without such files, or two files of one name.
     """
     found: dict[str, Path] = {}
     for path in paths:
@@ -161,15 +155,7 @@ class _Task:
 
 
 def simulate_molecule(task: _Task, report: Progress = quiet) -> RunResult | str:
-    """Simulate one molecule of a data set, or go on with it; its run, or why there is none.
-
-    Args:
-        task: the molecule.
-        report: called with (stage, simulated ps, total ps).
-
-    Raises:
-        OutputError: its folder cannot be used.
-    """
+    """Simulate one molecule of a data set, or go on with it; its run, or why there is none."""
     try:
         with _ALONE:
             plan = md_plan(task.path, task.settings)
@@ -201,11 +187,7 @@ class _DataSet:
         self.reporting, self.stopped = Lock(), Event()
 
     def run(self, scheduler: str | None) -> None:
-        """Simulate the molecules that are not done, several at once.
-
-        Args:
-            scheduler: address of a Dask scheduler; this machine where None.
-        """
+        """Simulate the molecules that are not done, several at once."""
         left = [name for name in self.molecules if name not in self.done]
         self._write()
         try:
@@ -303,11 +285,7 @@ class _DataSet:
         write_json(self.settings.out / MANIFEST, self.manifest())
 
     def _kept(self) -> dict[str, dict[str, Any]]:
-        """Molecules of an earlier session that are done, whose files are there; those given again with another file go.
-
-        Raises:
-            OutputError: a molecule that is done has another file now.
-        """
+        """Molecules of an earlier session that are done; OutputError where one has another file now."""
         path = self.settings.out / MANIFEST
         if not path.exists():
             return {}

@@ -26,14 +26,7 @@ _PURPOSE = 101  # of the noise
 
 
 def energy_range(ready: Prepared, settings: WalkerOptions, folder: Path, model: OneMolecule) -> EnergyRange:
-    """The range of the model's training data; else one that is measured, once for all sessions of a run.
-
-    Args:
-        ready: the molecule and its minimised structure.
-        settings: of the walkers.
-        folder: of the run.
-        model: of the molecule.
-    """
+    """The range of the model's training data; else one that is measured, once for all sessions of a run."""
     stored = model.manifest.reference.energy_quantiles
     if stored is not None:
         return EnergyRange(*stored)
@@ -64,12 +57,7 @@ def _measured(ready: Prepared, settings: WalkerOptions, model: OneMolecule) -> E
 
 
 def judged(rows: dict[str, NDArray[Any]], found: EnergyRange) -> dict[str, Any]:
-    """What summary.json says of the energies of frames.
-
-    Args:
-        rows: columns of provenance.csv.
-        found: what MD shows.
-    """
+    """What summary.json says of the energies of frames, the rows of provenance.csv, beside what MD shows."""
     energies, kinds = rows["potential_energy"], rows["kind"]
     above, below = found.above(energies), found.below(energies)
     return {

@@ -39,15 +39,10 @@ WALKERS = RunFiles(
 
 
 class OutputFolder:
-    """Folder that a run of walkers writes to; holds its lock until `release`.
+    """Folder that a run of walkers writes to; made where it does not exist, and locked until `release`.
 
-    Args:
-        path: the folder; made where it does not exist.
-        policy: new, resume or overwrite.
-        request: JSON values that a resumed run must share.
-
-    Raises:
-        OutputError: the folder holds something else or another run, is in use, or cannot be written.
+    The policy is new, resume or overwrite; a resumed run must share `request`, JSON values. OutputError where the
+    folder holds something else or another run, is in use, or cannot be written.
     """
 
     def __init__(self, path: str | Path, policy: Policy = "new", request: Mapping[str, Any] | None = None) -> None:

@@ -48,8 +48,7 @@ class MadeFrames:
         positions: nm, shape (frames, walkers, atoms, 3).
         energies: kJ/mol, shape (frames, walkers).
         kinds: how each was made, for provenance.csv; (frames, walkers).
-        states: arrays from which walkers go on after the block, by their numbers, called where a state is wanted; None
-            where walkers cannot go on from there.
+        states: gives the arrays to go on from, by the walkers' numbers; None where walkers cannot go on from there.
         counts: of what happened so far, by name.
     """
 
@@ -65,8 +64,6 @@ class WalkerJob:
     """Work of one process for some of the walkers: `blocks` moves them, `run` writes and reports. Picklable.
 
     Attributes:
-        prepared: the molecule, its platform and its minimised structure, which the structure checks compare with.
-        settings: of the run.
         folder: where walker files go.
         walkers: numbers of this process's walkers.
         states: where walkers were when an earlier session of the run ended; empty for a new run.
@@ -90,13 +87,7 @@ class WalkerJob:
         return self.batches or [(walker,) for walker in self.walkers]
 
     def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[MadeFrames]:
-        """Frames of a group from its state on.
-
-        Args:
-            group: numbers of the walkers.
-            stopped: whether the run is asked to stop; looked at after every block too.
-            clock: times phases.
-        """
+        """Frames of a group of walkers from its state on; whether to stop is looked at after every block too."""
         raise NotImplementedError
 
     def run(self, emit: Emit, stopped: Callable[[], bool]) -> None:
@@ -173,15 +164,9 @@ class WalkerJob:
         return failed
 
     def settled(self, positions: Doubles, walkers: Sequence[int], frames: Sequence[int]) -> tuple[Doubles, Doubles]:
-        """Settle decoded structures; the numbers of walker and frame decide the noise of each.
+        """Settle decoded structures (structures, atoms, 3) in nm; their energies in kJ/mol, shape (structures,).
 
-        Args:
-            positions: nm, shape (structures, atoms, 3).
-            walkers: of each structure.
-            frames: of each structure, within its walker.
-
-        Returns:
-            Positions in nm and potential energies in kJ/mol, shape (structures,).
+        The walker of each and the number of its frame decide the noise.
         """
         assert self.energies is not None
         protocol, seed = self.molecule.protocol, self.settings.seed
@@ -208,14 +193,7 @@ class WalkerJob:
 
 
 def replica_rate(molecule: Molecule, reference: Floats, seconds: float, replicas: int = 16) -> float:
-    """Measure the replica kernel on one core: steps per second, those of all replicas together.
-
-    Args:
-        molecule: with its protocol.
-        reference: a relaxed structure, nm, shape (atoms, 3).
-        seconds: wall time at least.
-        replicas: at once.
-    """
+    """Steps per second of the replica kernel on one core, all replicas together, timed for so many seconds at least."""
     protocol, positions = molecule.protocol, np.repeat(np.asarray(reference, np.float64)[None], replicas, axis=0)
     engine = replica_engine(molecule.system, positions, temperature=protocol.temperature, threads=1)
     engine.draw_velocities()
@@ -228,20 +206,12 @@ def replica_rate(molecule: Molecule, reference: Floats, seconds: float, replicas
 
 @dataclass(frozen=True)
 class MDJob(WalkerJob):
-    """Plain MD, one walker after another.
-
-    Attributes:
-        chunk: frames between reports.
-    """
+    """Plain MD, one walker after another, reported every `chunk` frames."""
 
     chunk: int = 100
 
     def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[MadeFrames]:
-        """Frames of one walker.
-
-        Args:
-            group, stopped, clock: as of `WalkerJob.blocks`.
-        """
+        """Frames of one walker."""
         s, (walker,) = self.settings, group
         state = self.states.get(walker)
         phase = None if state is None else Phase(state.frames, state.arrays["positions"], state.arrays["velocities"])

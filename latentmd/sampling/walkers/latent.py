@@ -25,11 +25,7 @@ _BLOCK = 1_000_000  # atoms in the frames that one block of a latent rollout dec
 
 @dataclass(frozen=True)
 class LatentJob(WalkerJob):
-    """Latent rollouts of walkers in batches, decoded at every frame.
-
-    Attributes:
-        model: name or path.
-    """
+    """Latent rollouts of walkers in batches, decoded at every frame."""
 
     model: str = ""
 
@@ -43,11 +39,7 @@ class LatentJob(WalkerJob):
         assert self.propagator
 
     def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[MadeFrames]:
-        """Decoded frames of a batch.
-
-        Args:
-            group, stopped, clock: as of `WalkerJob.blocks`.
-        """
+        """Decoded frames of a batch."""
         import torch
 
         s, propagator, state = self.settings, self.propagator, self.states.get(group[0])

@@ -109,12 +109,7 @@ def md_options(
     walkers: int = 4,
     **others: Any,
 ) -> WalkerOptions:
-    """Options of walkers from the arguments of `md`, which documents them.
-
-    Args:
-        time, out, save_every, timestep, force_field, walkers: as of `md`.
-        others: of the same name in `WalkerOptions`.
-    """
+    """Options of walkers from the arguments of `md`, which documents them; the others have the same names there."""
     return WalkerOptions(
         mode="md",
         time=picoseconds(time),
@@ -128,11 +123,7 @@ def md_options(
 
 
 def md_protocol(options: WalkerOptions) -> Protocol:
-    """The protocol of plain MD.
-
-    Raises:
-        ValueError: temperature, friction or time step are outside the range that MD can have.
-    """
+    """The protocol of plain MD; ValueError for temperature, friction or time step that MD cannot have."""
     from latentmd.systems.builder import Protocol
 
     protocol = Protocol(
@@ -146,17 +137,7 @@ def md_protocol(options: WalkerOptions) -> Protocol:
 
 
 def md_plan(pdb: Path, settings: WalkerOptions, command: str = "md") -> RolloutPlan:
-    """Check everything about a run of plain MD.
-
-    Args:
-        pdb: the molecule.
-        settings: of the walkers.
-        command: "md" or "simulate", for summary.json.
-
-    Raises:
-        ValueError: a setting or the molecule is wrong.
-        OutputError: the folder cannot be used.
-    """
+    """Check everything about a run of plain MD, by `latentmd md` or `simulate`; errors as of `md`."""
     from latentmd.io.folder import check_folder, record_of
     from latentmd.replicas.choice import unsupported
     from latentmd.sampling.walkers.cost import Cost, laid_out

@@ -52,21 +52,11 @@ class ReplicaAlternateJob(Alternation):
 
 
 class MovedBatch:
-    """Positions, velocities and kinds of walkers, moved by latent steps and by MD.
+    """Positions, velocities and kinds of walkers, moved by latent steps and by MD; a `Moved`.
 
     What follows a latent step is what `AlternatingIntegrator.hand_to_md` does: minimisation of structures that MD would
-    never show, down to the median energy of MD, then a short Langevin run of strong friction that counts no time.
-
-    Args:
-        prepared: the molecule, whose reference structure the walkers start from.
-        propagator: the model.
-        walkers: their numbers.
-        seed: of the run.
-        energies: that MD shows; None to minimise by forces.
-
-    Attributes:
-        kinds: what moved each walker last: "latent", "md", or "relaxed" for MD after a minimisation.
-        counts: walkers "minimised", and latent steps "replaced_by_md".
+    never show, down to the median energy of MD (by forces where `energies` is None), then a short Langevin run of
+    strong friction that counts no time.
     """
 
     def __init__(
@@ -116,11 +106,7 @@ class MovedBatch:
         }
 
     def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], Arrays]:
-        """What gives the arrays to go on from, which is possible after every frame. Arguments as of `Moved.keep`.
-
-        Args:
-            frames, cycle, ended: not needed.
-        """
+        """The function of `Moved.keep`, which is possible after every frame."""
         return self.arrays
 
     def restore(self, state: State) -> None:
@@ -134,11 +120,7 @@ class MovedBatch:
         self.counts = dict(state.counts)
 
     def jump(self, duration: float) -> Ints:
-        """Make a latent step of every walker; the walkers for which no sound structure was drawn, which stay.
-
-        Args:
-            duration: ps.
-        """
+        """Make a latent step of so many ps; places of the walkers that stay, as no sound structure was drawn."""
         x = self._engine.positions
         left: Ints = np.arange(len(x))
         for draw in range(MAX_DRAWS):
@@ -160,15 +142,7 @@ class MovedBatch:
         return left
 
     def run_md(self, rows: Ints, duration: float) -> None:
-        """Run MD of some walkers, after minimisation and settling of those that a latent step moved last.
-
-        Args:
-            rows: places of the walkers in the batch.
-            duration: ps.
-
-        Raises:
-            ValueError: the MD of a walker gives positions that are not finite.
-        """
+        """Run MD of so many ps of the walkers in these places, after settling those that a latent step moved last."""
         protocol = self.molecule.protocol
         jumped = np.array([row for row in rows if self.kinds[row] == "latent"], dtype=np.int64)
         if len(jumped):

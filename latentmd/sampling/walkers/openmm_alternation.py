@@ -119,11 +119,7 @@ class _Engine:
         return walker_seed(self.job.settings.seed, self.walker, stream) % (2**31 - 2) + 1
 
     def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], Arrays] | None:
-        """Renew the noise every few cycles, and at the end, where a state can be kept. Arguments as of `Moved.keep`.
-
-        Args:
-            frames, cycle, ended: as of `Moved.keep`.
-        """
+        """Renew the noise every few cycles, and at the end, where a state can be kept; as `Moved.keep`."""
         if not ended and frames % (_CYCLES_BETWEEN_SEEDS * cycle):
             return None
         arrays = self.renew(frames)
@@ -154,12 +150,7 @@ class _Engine:
         return np.array([], dtype=np.int64)
 
     def run_md(self, rows: Ints, duration: float) -> None:
-        """Run MD of so many ps, after what `hand_to_md` does where a latent step moved the walker last.
-
-        Args:
-            rows: [0].
-            duration: ps.
-        """
+        """Run MD of so many ps, after what `hand_to_md` does where a latent step moved the walker last."""
         from latentmd.integrators.schedule import MD
 
         if self.kinds == ["latent"]:

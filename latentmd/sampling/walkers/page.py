@@ -55,16 +55,8 @@ def write_simulation_page(
 ) -> None:
     """Write evaluation.html of a run: how far to trust it, structure checks, metrics, figures and a 3-D view.
 
-    Nothing here needs deeptime or torch, so that a simulation can afford it; `latentmd evaluate` compares a run with
-    reference MD in full.
-
-    Args:
-        run: its frames.
-        path: of the page.
-        trust: sentences on how far the run can be trusted, shown first.
-        next_lines: commands to go on with.
-        seconds: wall time of the run, for effective samples per second.
-        pictures: whether figures are drawn, which takes much longer than all the rest.
+    The sentences of `trust` come first; effective samples are per second of wall time where `seconds` is known, and
+    figures, which take longest, can be left out. Nothing here needs deeptime or torch, so that a run can afford it.
     """
     frames, spacing = len(run.provenance["kind"]), np.diff(run.times[0])
     every = f", {np.median(spacing):g} ps apart" if len(spacing) else ""

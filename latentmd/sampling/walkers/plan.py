@@ -30,9 +30,6 @@ class RolloutPlan:
 
     Attributes:
         command: "md" or "simulate", for summary.json.
-        settings: as asked for.
-        prepared: the molecule, its platform and its minimised structure.
-        processes: worker processes to use.
         make_jobs: the jobs, given this plan, the folder to write to and where walkers are already.
         request: JSON values that a resumed run must share.
         model: that moves the molecule; None for plain MD.
@@ -63,16 +60,7 @@ class RolloutPlan:
 
 
 def check_times(time: float, interval: float, timestep: float) -> None:
-    """Refuse a run whose frames do not fall on steps or that ends between frames.
-
-    Args:
-        time: of the run, ps.
-        interval: between frames, ps.
-        timestep: of the MD, ps.
-
-    Raises:
-        ValueError: and what would fit.
-    """
+    """Refuse, with ValueError, a run whose frames do not fall on steps or that ends between frames. Times in ps."""
     if not multiple(interval, timestep):
         raise ValueError(
             f"--save-every is {format_time(interval)}; expected a multiple of the time step, {format_time(timestep)}"
@@ -92,11 +80,7 @@ def multiple(value: float, unit: float) -> bool:
 
 
 def processes_for(walkers: int, asked: int | None) -> int:
-    """Number of worker processes: one per core at most, and no more than walkers.
-
-    Raises:
-        ValueError: fewer than one walker or process.
-    """
+    """Number of worker processes: one per core at most, and no more than walkers; ValueError for less than one."""
     if walkers < 1:
         raise ValueError(f"--walkers is {walkers}; expected at least 1")
     if asked is not None and asked < 1:
@@ -115,14 +99,7 @@ def share(walkers: Sequence[Walkers], processes: int) -> list[list[Walkers]]:
 
 
 def request_of(command: str, settings: WalkerOptions, prepared: Prepared, model: Model | None) -> dict[str, Any]:
-    """What a resumed run must share with its first session, as JSON values; the number of processes may change.
-
-    Args:
-        command: "md" or "simulate".
-        settings: of the walkers.
-        prepared: the molecule, with its protocol.
-        model: that moves the molecule, if any.
-    """
+    """What a resumed run must share with its first session, as JSON values; the number of processes may change."""
     usual = settings.equilibration == WalkerOptions.equilibration
     atoms = [(atom.name, atom.residue.name, atom.residue.index) for atom in prepared.molecule.topology.atoms()]
     return {

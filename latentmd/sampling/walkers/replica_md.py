@@ -20,13 +20,10 @@ _MINIMISATION = 500  # evaluations of the forces at most
 
 @dataclass(frozen=True)
 class ReplicaMDJob(WalkerJob):
-    """Plain MD of several walkers at once.
+    """Plain MD of several walkers at once, reported every `chunk` frames of all.
 
     Random numbers belong to the seed of the run and the number of a walker, so that a walker is the same whichever
     process it is in and whichever others are beside it.
-
-    Attributes:
-        chunk: frames of all walkers between reports.
     """
 
     chunk: int = 100
@@ -41,11 +38,7 @@ class ReplicaMDJob(WalkerJob):
             yield tuple(group)
 
     def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[MadeFrames]:
-        """Frames in chunks; a stop ends the last one, and leaves the engine in the middle of a frame.
-
-        Args:
-            group, stopped, clock: as of `WalkerJob.blocks`.
-        """
+        """Frames in chunks; a stop ends the last one, and leaves the engine in the middle of a frame."""
         interval = self.settings.interval
         with clock("md"):
             engine, done = self._engine(group)

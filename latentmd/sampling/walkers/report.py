@@ -29,12 +29,7 @@ Panel = Callable[["Axes"], None]
 
 
 def write_report(run: RunFrames, path: Path) -> None:
-    """Draw report.png of a run: (phi, psi) of each residue beside the training data, energies, slowest torsions.
-
-    Args:
-        run: its frames.
-        path: of the picture.
-    """
+    """Draw report.png of a run: (phi, psi) of each residue beside the training data, energies, slowest torsions."""
     panels = sampled(run)
     across = 2 if len(panels) <= 2 else 4
     rows = -(-len(panels) // across)
@@ -67,13 +62,7 @@ def _panel(run: RunFrames, counts: Floats, title: str) -> Panel:
 
 
 def histogram(axis: Axes, run: RunFrames, column: int) -> None:
-    """Density of one torsion in degrees, or of a distance in nm.
-
-    Args:
-        axis: to draw on.
-        run: its frames.
-        column: of the coordinates.
-    """
+    """Density of one torsion in degrees, or of a distance in nm."""
     values, unit = _shown(run, run.values[:, column])
     angle = unit == "degrees"
     axis.hist(values, bins=72, range=(-180, 180) if angle else None, density=True, color=_COLOURS["latent"])
@@ -83,12 +72,7 @@ def histogram(axis: Axes, run: RunFrames, column: int) -> None:
 
 
 def energy_histogram(axis: Axes, run: RunFrames) -> None:
-    """Density of potential energies by kind of frame.
-
-    Args:
-        axis: to draw on.
-        run: its frames.
-    """
+    """Density of potential energies by kind of frame."""
     kinds, values = run.provenance["kind"], run.provenance["potential_energy"]
     limits = energy_limits(values, run.bounds)
     for kind in KINDS:
@@ -100,12 +84,7 @@ def energy_histogram(axis: Axes, run: RunFrames) -> None:
 
 
 def energies(axis: Axes, run: RunFrames) -> None:
-    """Potential energy of all frames over time by kind, and the range of the training data's energies.
-
-    Args:
-        axis: to draw on.
-        run: its frames.
-    """
+    """Potential energy of all frames over time by kind, and the range of the training data's energies."""
     times, values, kinds = (run.provenance[name] for name in ("time_ps", "potential_energy", "kind"))
     step = max(1, len(times) // 20_000)
     scale, unit = _time_scale(times)
@@ -124,12 +103,7 @@ def energies(axis: Axes, run: RunFrames) -> None:
 
 
 def energy_limits(values: Floats, bounds: tuple[float, float] | None) -> tuple[float, float]:
-    """Range of energies to show: those of MD, however high the clashes of single frames that no MD has relaxed.
-
-    Args:
-        values: kJ/mol, shape (frames,).
-        bounds: of the training data's energies, if known.
-    """
+    """Range of energies in kJ/mol to show: those of MD, however high the clashes of frames that no MD has relaxed."""
     low, lowest, median, high = np.quantile(values, [0.0, 0.01, 0.5, 0.995])
     high = min(high, median + _SPREADS * (median - lowest))
     if bounds is not None:
@@ -139,12 +113,7 @@ def energy_limits(values: Floats, bounds: tuple[float, float] | None) -> tuple[f
 
 
 def traces(axes: list[Axes], run: RunFrames) -> None:
-    """The slowest coordinates over time, one on each axis, of the first walkers.
-
-    Args:
-        axes: one for each; those that are left are hidden.
-        run: its frames.
-    """
+    """The slowest coordinates over time of the first walkers, one on each axis; axes that are left are hidden."""
     scale, unit = _time_scale(np.concatenate(run.times))
     columns = sorted(run.slowest[: len(axes)])
     for axis in axes[len(columns) :]:

@@ -70,21 +70,13 @@ class Pacer:
 
 
 class StateFiles:
-    """Files of states in the folder of a run, each written whole or not at all.
-
-    Args:
-        folder: made with the first file.
-    """
+    """Files of states in the folder of a run, each written whole or not at all; OutputError where that cannot be."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def write(self, state: State) -> None:
-        """Keep a state in place of the earlier one of its group.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+        """Keep a state in place of the earlier one of its group."""
         self.folder.mkdir(exist_ok=True)
         write_npz(
             self.folder / f"walker-{state.walkers[0]:04d}.npz",
@@ -98,11 +90,7 @@ class StateFiles:
         )
 
     def read(self) -> States:
-        """All states that are there.
-
-        Raises:
-            OutputError: one cannot be read.
-        """
+        """All states that are there, by the first walker of their group."""
         states = (_state(_read(path)) for path in sorted(self.folder.glob("walker-*.npz")))
         return {state.walkers[0]: state for state in states}
 
@@ -138,11 +126,5 @@ def _read(path: Path) -> Arrays:
 
 
 def unfinished(groups: Sequence[tuple[int, ...]], states: States, frames: int) -> list[tuple[int, ...]]:
-    """Groups of walkers that have not reached their last frame.
-
-    Args:
-        groups: numbers of the walkers that are simulated together.
-        states: where each walker stopped.
-        frames: number of frames of a finished walker.
-    """
+    """Groups of walkers that have not reached their last frame."""
     return [group for group in groups if group[0] not in states or states[group[0]].frames < frames]

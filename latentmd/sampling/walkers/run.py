@@ -68,17 +68,7 @@ class RunResult:
 
 
 def execute(plan: RolloutPlan, progress: Progress = quiet) -> RunResult:
-    """Run the jobs of a plan and write every output.
-
-    Args:
-        plan: what to run.
-        progress: called with (stage, simulated ps, total ps).
-
-    Raises:
-        RunError: a worker or the disk failed.
-        RunInterrupted: Ctrl-C.
-        OutputError: the output folder cannot be used.
-    """
+    """Run the jobs of a plan and write every output; RunError where a worker or the disk failed."""
     settings = plan.settings
     with OutputFolder(settings.out, settings.policy, plan.request) as folder:
         done = _finished(folder, "complete") if settings.policy == "resume" else None

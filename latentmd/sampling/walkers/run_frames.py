@@ -33,7 +33,6 @@ class RunFrames:
     """What a run sampled, beside what its model was trained on.
 
     Attributes:
-        topology: mdtraj.Topology.
         spec: coordinates that describe the molecule.
         runs: their values of each walker, shape (frames, coordinates).
         times: ps, of the same frames.
@@ -91,14 +90,7 @@ class RunFrames:
 def read_run(
     folder: OutputFolder, reference: Reference | None, temperature: float, energies: EnergyRange | None = None
 ) -> RunFrames:
-    """Read the trajectories and the provenance of a run.
-
-    Args:
-        folder: with topology.pdb, walker trajectories and provenance.csv.
-        reference: of the model's training data, if known.
-        temperature: kelvin.
-        energies: that MD shows; those of the reference where None.
-    """
+    """Read the trajectories and the provenance of a run; the energies that MD shows are the reference's where None."""
     import mdtraj
 
     topology = mdtraj.load_topology(str(folder.topology))
@@ -123,11 +115,7 @@ def read_run(
 
 
 def describe(topology: Any) -> FeatureSpec:
-    """Named torsions of a peptide; else the torsion in the middle of the molecule, else the distance of its ends.
-
-    Args:
-        topology: mdtraj.Topology with bonds.
-    """
+    """Named torsions of a peptide; else the torsion in the middle of the molecule, else the distance of its ends."""
     found = torsion_spec(topology)
     if found is not None:
         return found

@@ -27,16 +27,9 @@ _MOST_BATCHES = 16
 
 
 def simulate_plan(pdb: Path, s: WalkerOptions, built: Molecule | None = None) -> RolloutPlan:
-    """Check everything about a run of walkers in any mode.
+    """Check everything about a run of walkers in any mode; the molecule may have been built already.
 
-    Args:
-        pdb: the molecule.
-        s: settings of the walkers.
-        built: the molecule, where it was built already.
-
-    Raises:
-        ValueError: a setting, the molecule or the model is wrong, or they do not fit together.
-        OutputError: the folder cannot be used.
+    ValueError for a setting, molecule or model that is wrong or does not fit the others, OutputError for the folder.
     """
     from latentmd.io.folder import check_folder
     from latentmd.replicas.choice import unsupported

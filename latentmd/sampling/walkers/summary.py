@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 
 
 def trust(plan: RolloutPlan, found: ZeroShot | None) -> list[str]:
-    """Sentences on where the frames come from and what may be concluded from them.
-
-    Args:
-        plan: of the run.
-        found: how near the molecule is to the training set of a model of many; None for other models and plain MD.
-    """
+    """Sentences on where the frames come from and what may be concluded from them, for a model of many by nearness."""
     if plan.model is None:
         files = ", ".join(plan.prepared.molecule.protocol.force_field_files)
         own = ", ".join(plan.prepared.molecule.own_force_field)
@@ -44,12 +39,7 @@ def trust(plan: RolloutPlan, found: ZeroShot | None) -> list[str]:
 
 
 def next_lines(plan: RolloutPlan, found: ZeroShot | None) -> list[str]:
-    """Commands to go on with.
-
-    Args:
-        plan: of the run.
-        found: as for `trust`.
-    """
+    """Commands to go on with."""
     file, folder = Path(plan.prepared.source), quote(str(plan.settings.out))
     source = quote(str(file))
     if plan.model is None:
@@ -76,8 +66,7 @@ class Tally:
         frames: by walker.
         earlier: frames that earlier sessions of the run made.
         failing: frames that fail a structure check.
-        md_speeds: plain MD with OpenMM of each worker, ps per second.
-        replica_speeds: plain MD with the replica engine of each worker, ps per second; empty where it cannot.
+        md_speeds, replica_speeds: plain MD of each worker with OpenMM and the replica engine, if it can, ps per second.
         phases: wall seconds by phase of each worker.
         counts: further counts by name.
     """
@@ -102,13 +91,7 @@ class Tally:
 
 
 def summarise(plan: RolloutPlan, tally: Tally, status: str) -> dict[str, Any]:
-    """Content of summary.json, JSON values.
-
-    Args:
-        plan: of the run.
-        tally: what the workers did.
-        status: "complete", "budget", "interrupted" or "failed".
-    """
+    """Content of summary.json; the status is "complete", "budget", "interrupted" or "failed"."""
     s, molecule = plan.settings, plan.prepared.molecule
     simulated = tally.total * s.interval
     protocol = {
