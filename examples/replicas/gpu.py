@@ -26,14 +26,12 @@ NAMES = ("alanine_dipeptide", "met_enkephalin", "chignolin")
 
 def kernel_rate(molecule: Any, replicas: int, options: list[str], steps: int) -> float:
     """Steps per second of all replicas together, with the CUDA kernel."""
-    terms, device = read_terms(molecule.system), CudaDevice(options)
-    engine = CudaReplicas([terms], np.zeros(replicas, int), seeds=np.arange(replicas), temperature=300.0, device=device)
-    engine.set_positions([np.asarray(molecule.positions._value)] * replicas)
-    engine.draw_velocities(np.random.default_rng(0))
-    engine.step(200, timestep=0.001, friction=10.0)
+    terms = read_terms(molecule.system)
+    kernel, kelvin = CudaReplicas(terms, np.arange(replicas), CudaDevice(options)), np.array(300.0)
+    x = np.repeat(np.asarray(molecule.positions._value)[None], replicas, axis=0)
+    x, v = kernel.run(x, np.zeros(x.shape), kelvin, steps=200, timestep=0.001, friction=10.0)
     begin = time.perf_counter()
-    engine.step(steps, timestep=0.002, friction=1.0)
-    device.join()
+    kernel.run(x, v, kelvin, steps=steps, first=200, timestep=0.002, friction=1.0)
     return replicas * steps / (time.perf_counter() - begin)
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
-from latentmd.arrays import Floats, Ints
+from latentmd.arrays import Floats
+from latentmd.replicas.cuda import CudaEngine, cuda_device
 from latentmd.replicas.engine import ReplicaEngine
-from latentmd.replicas.gpu import CudaEngine, cuda_device
 from latentmd.replicas.library import SWITCH, library
+from latentmd.replicas.replicas import Replicas, Settings
 from latentmd.replicas.terms import UnsupportedError, read_terms
 
 if TYPE_CHECKING:
     import openmm
-
-    from latentmd.replicas.replicas import Replicas
 
 
 def unsupported(system: openmm.System) -> str:
@@ -43,14 +41,7 @@ def engine_in_use() -> str:
 
 
 def replica_engine(
-    system: openmm.System,
-    positions: Floats,
-    *,
-    temperature: float | Floats = 300.0,
-    seed: int | Sequence[int] = 0,
-    numbers: Sequence[int] | None = None,
-    restraints: Ints | None = None,
-    threads: int = 1,
+    system: openmm.System, positions: Floats, *, threads: int = 1, **settings: Unpack[Settings]
 ) -> Replicas:
     """Make the fastest engine that can simulate a System, from positions (replicas, atoms, 3) in nm; see `Settings`.
 
@@ -60,20 +51,8 @@ def replica_engine(
     if unsupported(system):
         from latentmd.replicas.one_by_one import OneByOne
 
-        return OneByOne(system, positions, temperature=temperature, seed=seed, numbers=numbers, restraints=restraints)
-    device = cuda_device()
-    if device is not None:
+        return OneByOne(system, positions, **settings)
+    if device := cuda_device():
         with suppress(UnsupportedError):  # the GPU takes 256 atoms and single hydrogens, the lanes what was read
-            return CudaEngine(
-                system,
-                positions,
-                device,
-                temperature=temperature,
-                seed=seed,
-                numbers=numbers,
-                restraints=restraints,
-                threads=threads,
-            )
-    return ReplicaEngine(
-        system, positions, temperature=temperature, seed=seed, numbers=numbers, restraints=restraints, threads=threads
-    )
+            return CudaEngine(system, positions, device, threads=threads, **settings)
+    return ReplicaEngine(system, positions, threads=threads, **settings)

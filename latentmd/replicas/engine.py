@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.replicas import library as lib
 from latentmd.replicas.minimise import lower
-from latentmd.replicas.replicas import Replicas, check_steps
+from latentmd.replicas.replicas import Replicas, Settings, check_steps
 from latentmd.replicas.terms import Terms, read_terms
 from latentmd.units import GAS_CONSTANT
 
@@ -26,21 +26,10 @@ if TYPE_CHECKING:
 
 
 class ReplicaEngine(Replicas):
-    """Replicas in the lanes of this processor's vector unit.
+    """Replicas in the lanes of this processor's vector unit, by one thread for each core unless told.
 
-    Args:
-        system: OpenMM System, of a kind that `read_terms` reads.
-        positions: nm, shape (replicas, atoms, 3).
-        temperature: kelvin, one for all or shape (replicas,).
-        seed: one for all replicas, which then differ by their numbers, or one for each, shape (replicas,).
-        numbers: number of each replica, which decides its random numbers together with its seed; 0, 1, ... where None.
-        restraints: atoms of torsions that `hold` may restrain, shape (torsions, 4).
-        threads: of this process; one per core where None.
-        variant: instruction set, of `library.VARIANTS`; the fastest where None.
-
-    Raises:
-        UnsupportedError: the System has a force that the kernel does not know.
-        RuntimeError: the kernel is not installed, or not for this instruction set.
+    `variant` is an instruction set of `library.VARIANTS`, the fastest where None. UnsupportedError where the System has
+    a force that the kernel does not know, RuntimeError where the kernel is not installed.
     """
 
     def __init__(
@@ -48,12 +37,9 @@ class ReplicaEngine(Replicas):
         system: openmm.System,
         positions: Floats,
         *,
-        temperature: float | Floats = 300.0,
-        seed: int | Sequence[int] = 0,
-        numbers: Sequence[int] | None = None,
-        restraints: Ints | None = None,
         threads: int | None = None,
         variant: str | None = None,
+        **settings: Unpack[Settings],
     ) -> None:
         found = lib.library()
         if found is None:
@@ -62,19 +48,15 @@ class ReplicaEngine(Replicas):
         if variant not in found.variants:
             raise RuntimeError(f"this processor has no {variant}; expected one of {', '.join(found.variants)}")
         self._library, self.variant, self._lanes = found, variant, variant
-        self.terms: Terms = read_terms(system)
-        self.masses = np.asarray(self.terms.mass, np.float64)
-        quads = np.zeros((0, 4), np.int32) if restraints is None else np.asarray(restraints, np.int32).reshape(-1, 4)
-        self._prepared = lib.PreparedKernel(self.terms, quads, _momentum_every(system), found.periods)
         self.threads = threads or len(os.sched_getaffinity(0))
-        start = np.array(positions, dtype=np.float64)
-        if start.ndim != 3 or start.shape[1:] != (self.terms.atoms, 3):
-            raise ValueError(f"positions have shape {start.shape}; expected (replicas, {self.terms.atoms}, 3) in nm")
-        self.replicas = len(start)
-        self._allocate(seed, numbers, len(quads))
-        self.set_temperatures(temperature)
-        self.set_positions(start)
-        self.draw = 0
+        self.terms: Terms = read_terms(system)
+        super().__init__(positions, np.asarray(self.terms.mass, np.float64), **settings)
+        self._prepared = lib.PreparedKernel(self.terms, self.restraints, _momentum_every(system), found.periods)
+        self._f = np.zeros(self._x.shape, np.float32)
+        self._energy, self._bias = np.zeros((2, len(self._x), found.lanes))
+        self._replica = self._laned(self.numbers.astype(np.uint32))
+        halves = [self._laned((self.seeds >> np.uint64(shift)).astype(np.uint32)) for shift in (0, 32)]
+        self._key = np.ascontiguousarray(np.stack(halves, axis=1))
 
     def __repr__(self) -> str:
         return (
@@ -82,28 +64,12 @@ class ReplicaEngine(Replicas):
             f"{self.threads} threads)"
         )
 
-    def _allocate(self, seed: int | Sequence[int], numbers: Sequence[int] | None, restraints: int) -> None:
-        lanes, n = self._library.lanes, self.terms.atoms
-        self._blocks = -(-self.replicas // lanes)
-        self._x = np.zeros((self._blocks, n, 3, lanes))
-        self._v = np.zeros((self._blocks, n, 3, lanes))
-        self._f = np.zeros((self._blocks, n, 3, lanes), np.float32)
-        self._energy = np.zeros((self._blocks, lanes))
-        self._bias = np.zeros((self._blocks, lanes))
-        self._root_kt = np.zeros((self._blocks, lanes))
-        self._targets = np.zeros((self._blocks, restraints, 2, lanes), np.float32)
-        self._stiffness = np.zeros((self._blocks, lanes), np.float32)
-        ids = np.arange(self.replicas) if numbers is None else np.asarray(numbers)
-        self._replica = self._laned(ids.astype(np.uint32))
-        seeds = np.broadcast_to(np.asarray(seed, dtype=np.uint64), (self.replicas,))
-        self._key = np.stack([self._laned((seeds >> np.uint64(s)).astype(np.uint32)) for s in (0, 32)], axis=1)
-        self._key = np.ascontiguousarray(self._key)
-
     def _laned(self, values: Floats | Ints) -> np.ndarray:
         """Values (replicas, ...) in the kernel's layout (blocks, ..., lanes); spare lanes repeat the last replica."""
         lanes = self._library.lanes
-        padded = values[np.minimum(np.arange(self._blocks * lanes), self.replicas - 1)]
-        return np.ascontiguousarray(np.moveaxis(padded.reshape(self._blocks, lanes, *values.shape[1:]), 1, -1))
+        blocks = -(-self.replicas // lanes)
+        padded = values[np.minimum(np.arange(blocks * lanes), self.replicas - 1)]
+        return np.ascontiguousarray(np.moveaxis(padded.reshape(blocks, lanes, *values.shape[1:]), 1, -1))
 
     def _unlaned(self, values: np.ndarray) -> np.ndarray:
         flat = np.moveaxis(values, -1, 1)
@@ -121,23 +87,22 @@ class ReplicaEngine(Replicas):
 
     def set_positions(self, positions: Floats) -> None:
         """Set positions in nm, shape (replicas, atoms, 3)."""
-        self._x[...] = self._laned(np.asarray(positions, dtype=np.float64))
+        self._x = self._laned(np.asarray(positions, dtype=np.float64))
 
     def set_velocities(self, velocities: Floats) -> None:
         """Set velocities in nm/ps, shape (replicas, atoms, 3)."""
-        self._v[...] = self._laned(np.asarray(velocities, dtype=np.float64))
+        self._v = self._laned(np.asarray(velocities, dtype=np.float64))
 
     def set_temperatures(self, temperature: float | Floats) -> None:
         """Set the temperature in kelvin, one for all or shape (replicas,)."""
         super().set_temperatures(temperature)
-        self._root_kt[...] = self._laned(np.sqrt(GAS_CONSTANT * self.temperatures))
+        self._root_kt = self._laned(np.sqrt(GAS_CONSTANT * self.temperatures))
 
     def hold(self, targets: Floats, stiffness: float | Floats) -> None:
         """Restrain torsions; see `Replicas`."""
         values = np.asarray(targets, dtype=np.float64)
-        self._targets[...] = self._laned(np.stack([np.cos(values), np.sin(values)], axis=2).astype(np.float32))
-        spread = np.broadcast_to(np.asarray(stiffness, dtype=np.float32), (self.replicas,))
-        self._stiffness[...] = self._laned(spread)
+        self._targets = self._laned(np.stack([np.cos(values), np.sin(values)], axis=2).astype(np.float32))
+        self._stiffness = self._laned(np.broadcast_to(np.asarray(stiffness, dtype=np.float32), (self.replicas,)))
 
     def energies(self, positions: Floats | None = None) -> Doubles:
         """Potential energies in kJ/mol, shape (replicas,)."""
@@ -173,15 +138,8 @@ class ReplicaEngine(Replicas):
         """Go downhill with `lower`; see `Replicas`."""
         self._v[...] = 0.0
         self.constrain()
-        x, energies = lower(
-            self.positions,
-            self._on_constraints,
-            self.masses,
-            iterations=iterations,
-            largest_step=largest_step,
-            tolerance=tolerance,
-            enough=enough,
-        )
+        start, goal = self.positions, -np.inf if enough is None else enough
+        x, energies = lower(start, self._on_constraints, self.masses, iterations, largest_step, tolerance, goal)
         self.set_positions(x)
         self._v[...] = 0.0
         return energies
@@ -191,31 +149,24 @@ class ReplicaEngine(Replicas):
         mass = self.masses[:, None]
         self.set_positions(positions)
         self.constrain()
-        energies, forces = self._both()
-        self.set_velocities(forces / mass)
+        self._run(lib.FORCES)
+        self.set_velocities(self._unlaned(self._f) / mass)
         self.constrain()
-        return self.positions, energies, -np.sqrt(mass) * self.velocities
-
-    def _both(self) -> tuple[Doubles, Floats]:
-        """Energies with those of the restraints, and forces."""
-        self._evaluate(None)
-        return self._unlaned(self._energy + self._bias), self._unlaned(self._f)
+        return self.positions, self._unlaned(self._energy + self._bias), -np.sqrt(mass) * self.velocities
 
     def _evaluate(self, positions: Floats | None) -> None:
-        if positions is None:
-            self._run(lib.FORCES)
-            return
-        kept = self._x.copy()
-        self.set_positions(positions)
+        kept = self._x
+        if positions is not None:
+            self.set_positions(positions)
         self._run(lib.FORCES)
-        self._x[...] = kept
+        self._x = kept
 
     def _next(self, draws: int) -> int:
         first, self.draw = self.draw, self.draw + draws
         return first
 
     def _run(self, kind: int, steps: int = 0, first: int = 0, timestep: float = 0.0, friction: float = 0.0) -> None:
-        held = bool(self._stiffness.any())
+        held = self._stiffness.any()
         block = lib.BlockStruct(
             x=self._x.ctypes.data, v=self._v.ctypes.data, f=self._f.ctypes.data,
             energy=self._energy.ctypes.data, bias=self._bias.ctypes.data,
@@ -225,7 +176,7 @@ class ReplicaEngine(Replicas):
         call: Callable[..., None] = self._library.handle.latentmd_run
         call(
             lib.VARIANTS.index(self._lanes), self.threads, ctypes.byref(self._prepared.molecule), ctypes.byref(block),
-            self._blocks, kind, steps, first, timestep, friction,
+            len(self._x), kind, steps, first, timestep, friction,
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from latentmd.arrays import Floats, Ints
-from latentmd.replicas.terms import COULOMB, OFFSET, Terms
+from latentmd.replicas.terms import COULOMB, OFFSET, Terms, fourier
 
 #: Instruction sets that the kernel is compiled for, slowest first; the index is the kernel's own number.
 VARIANTS = ("portable", "avx2", "avx512")
@@ -138,17 +138,14 @@ def _pairs(terms: Terms) -> Floats:
 
 def _series(terms: Terms, periods: int) -> dict[str, Any]:
     """Torsions about the same four atoms as one Fourier series: k (1 + cos(n t - phase)) summed over n."""
-    rows: dict[tuple[int, ...], Floats] = {}
-    for (*atoms, n), (phase, k) in zip(np.asarray(terms.torsions).tolist(), np.asarray(terms.torsion), strict=True):
-        row = rows.setdefault(tuple(atoms), np.zeros((3, periods)))
-        row[0, n - 1] += k * np.cos(phase)
-        row[1, n - 1] += k * np.sin(phase)
-        row[2, n - 1] += k
-    values = np.array(list(rows.values())).reshape(-1, 3, periods)
-    used = np.array([np.flatnonzero(row[2] != 0).max(initial=-1) + 1 for row in values], dtype=np.int32)
+    series = fourier(terms)
+    values = np.zeros((len(series), 3, periods))
+    for row, entries in zip(values, series.values(), strict=True):
+        for n, *term in entries:
+            row[:, n - 1] += term
     return {
-        "torsions": np.array(list(rows), dtype=np.int32).reshape(-1, 4),
-        "torsion_terms": used,
+        "torsions": np.array(list(series), dtype=np.int32).reshape(-1, 4),
+        "torsion_terms": [np.flatnonzero(row[2]).max(initial=-1) + 1 for row in values],
         "torsion_cosine": values[:, 0],
         "torsion_sine": values[:, 1],
         "torsion_constant": values[:, 2].sum(axis=1),

@@ -20,11 +20,10 @@ def lower(
     positions: Doubles,
     evaluate: Evaluate,
     mass: Doubles,
-    *,
     iterations: int,
     largest_step: float,
     tolerance: float,
-    enough: float | None = None,
+    enough: float = -np.inf,
 ) -> tuple[Doubles, Doubles]:
     """Go downhill with L-BFGS (Liu and Nocedal, Math. Program. 45, 503, 1989), never uphill.
 
@@ -39,9 +38,8 @@ def lower(
     x, energies, gradients = evaluate(positions)
     memory = _Curvature(x.shape)
     share, ended = np.ones(len(x)), ~np.isfinite(energies)
-    stop = -np.inf if enough is None else enough
     for _ in range(iterations - 1):
-        ended |= (np.sqrt(np.mean((gradients * width) ** 2, axis=(1, 2))) <= tolerance) | (energies < stop)
+        ended |= (np.sqrt(np.mean((gradients * width) ** 2, axis=(1, 2))) <= tolerance) | (energies < enough)
         if ended.all():
             break
         step = _limited(-memory.applied(gradients) / width, largest_step) * share[:, None, None]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Unpack
 
 import numpy as np
 import openmm
 
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.core.noise import engine_seed
-from latentmd.replicas.replicas import Replicas, check_steps
+from latentmd.replicas.replicas import Replicas, Settings, check_steps
 from latentmd.systems.ensemble import barostat_fault, thermostat_fault
 from latentmd.systems.relaxation import StopBelow
 
@@ -23,69 +24,27 @@ class OneByOne(Replicas):
 
     Random numbers are OpenMM's, seeded for every stretch of dynamics by (seed, number of the replica, draw). The
     Reference platform keeps a spare normal number from one stretch to the next, so that Langevin dynamics here depends
-    on the order of calls; velocities do not.
-
-    Args:
-        system: any OpenMM System without a thermostat or a barostat of its own.
-        positions: nm, shape (replicas, atoms, 3).
-        temperature: kelvin, one for all or shape (replicas,).
-        seed: one for all, or one for each replica.
-        numbers: number of each replica; 0, 1, ... where None.
-        restraints: atoms of torsions that `hold` may restrain, shape (torsions, 4).
-        platform: OpenMM platform; Reference up to 150 atoms, else CPU, where None.
-
-    Raises:
-        ValueError: the System has a thermostat or a barostat, or a temperature is not positive.
+    on the order of calls; velocities do not. ValueError where the System has a thermostat or a barostat of its own.
     """
 
     variant = "OpenMM"
 
     def __init__(
-        self,
-        system: openmm.System,
-        positions: Floats,
-        *,
-        temperature: float | Floats = 300.0,
-        seed: int | Sequence[int] = 0,
-        numbers: Sequence[int] | None = None,
-        restraints: Ints | None = None,
-        platform: str | None = None,
+        self, system: openmm.System, positions: Floats, *, platform: str | None = None, **settings: Unpack[Settings]
     ) -> None:
         if fault := thermostat_fault(system) or barostat_fault(system):
             raise ValueError(fault)
-        self._quads = np.zeros((0, 4), int) if restraints is None else np.asarray(restraints).reshape(-1, 4)
+        masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
+        super().__init__(positions, masses, **settings)
         self._system = copy.deepcopy(system)
-        self._force = _torsion_restraints(self._quads)
-        if len(self._quads):
+        self._force = _torsion_restraints(self.restraints)
+        if len(self.restraints):
             self._system.addForce(self._force)
-        self.masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
-        name = platform or ("Reference" if len(self.masses) <= 150 else "CPU")
-        self._platform = openmm.Platform.getPlatformByName(name)
-        self.positions = np.array(positions, dtype=np.float64)
-        self.replicas = len(self.positions)
-        self.velocities = np.zeros_like(self.positions)
-        self._seeds = np.broadcast_to(np.asarray(seed, dtype=np.uint64), (self.replicas,))
-        self._numbers = np.arange(self.replicas) if numbers is None else np.asarray(numbers)
-        self._targets, self._stiffness = np.zeros((self.replicas, len(self._quads))), np.zeros(self.replicas)
-        self.draw = 0
-        self.set_temperatures(temperature)
+        self._platform = openmm.Platform.getPlatformByName(platform or ("Reference" if len(masses) <= 150 else "CPU"))
         self._contexts: dict[tuple[str, float], openmm.Context] = {}
 
     def __repr__(self) -> str:
         return f"OneByOne({self.replicas} replicas of {len(self.masses)} atoms, {self._platform.getName()})"
-
-    def set_positions(self, positions: Floats) -> None:
-        """Set positions in nm, shape (replicas, atoms, 3)."""
-        self.positions = np.array(positions, dtype=np.float64)
-
-    def set_velocities(self, velocities: Floats) -> None:
-        """Set velocities in nm/ps, shape (replicas, atoms, 3)."""
-        self.velocities = np.array(velocities, dtype=np.float64)
-
-    def hold(self, targets: Floats, stiffness: float | Floats) -> None:
-        """Restrain torsions; see `Replicas`."""
-        self._targets = np.array(targets, dtype=np.float64)
-        self._stiffness = np.array(np.broadcast_to(np.asarray(stiffness, dtype=np.float64), (self.replicas,)))
 
     def energies(self, positions: Floats | None = None) -> Doubles:
         """Potential energies in kJ/mol, shape (replicas,)."""
@@ -141,7 +100,7 @@ class OneByOne(Replicas):
         return np.array(energies)
 
     def _seed(self, replica: int) -> int:
-        return engine_seed(int(self._seeds[replica]), int(self._numbers[replica]), self.draw)
+        return engine_seed(int(self.seeds[replica]), int(self.numbers[replica]), self.draw)
 
     def _each(self, kind: str, timestep: float) -> Iterator[tuple[int, openmm.Context]]:
         """Every replica that is not broken, loaded into a Context."""
@@ -162,9 +121,9 @@ class OneByOne(Replicas):
         return self._contexts[kind, timestep]
 
     def _restrain(self, replica: int, context: openmm.Context) -> None:
-        if not len(self._quads):
+        if not len(self.restraints):
             return
-        for k, quad in enumerate(self._quads.tolist()):
+        for k, quad in enumerate(self.restraints.tolist()):
             self._force.setTorsionParameters(k, *quad, [float(self._targets[replica, k])])
         self._force.updateParametersInContext(context)
         context.setParameter("latentmd_stiffness", float(self._stiffness[replica]))

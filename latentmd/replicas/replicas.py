@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
-from latentmd.arrays import Bools, Doubles, Floats
+from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.units import GAS_CONSTANT
 
 
@@ -21,24 +23,60 @@ class ReplicaState:
     draw: int
 
 
+class Settings(TypedDict, total=False):
+    """Of every engine: kelvin and seed, of all or of each replica, numbers of the replicas, torsions to restrain.
+
+    The number of a replica (0, 1, ... unless given) decides its random numbers together with its seed; `restraints` are
+    the atoms (torsions, 4) of the torsions that `hold` may restrain.
+    """
+
+    temperature: float | Floats
+    seed: int | Sequence[int]
+    numbers: Sequence[int] | None
+    restraints: Ints | None
+
+
 class Replicas(ABC):
-    """Energies, forces and dynamics of many replicas at once; `replica_engine` chooses one for a System."""
+    """Energies, forces and dynamics of many replicas at once; `replica_engine` chooses one for a System.
+
+    Attributes:
+        variant: what computes, in a word: an instruction set, "CUDA" or "OpenMM".
+        draw: how many random draws have been made.
+    """
 
     variant: str
-    replicas: int
-    masses: Doubles
-    temperatures: Doubles
     positions: Doubles  # nm, shape (replicas, atoms, 3)
     velocities: Doubles  # nm/ps, shape (replicas, atoms, 3)
-    draw: int
 
-    @abstractmethod
+    def __init__(
+        self,
+        positions: Floats,
+        masses: Doubles,
+        temperature: float | Floats = 300.0,
+        seed: int | Sequence[int] = 0,
+        numbers: Sequence[int] | None = None,
+        restraints: Ints | None = None,
+    ) -> None:
+        """Copies at positions (replicas, atoms, 3) in nm of atoms with masses in amu, at rest; see `Settings`."""
+        start = np.array(positions, dtype=np.float64)
+        if start.ndim != 3 or start.shape[1:] != (len(masses), 3):
+            raise ValueError(f"positions have shape {start.shape}; expected (replicas, {len(masses)}, 3) in nm")
+        self.replicas, self.masses, self.draw = len(start), masses, 0
+        self.seeds = np.broadcast_to(np.asarray(seed, dtype=np.uint64), (self.replicas,))
+        self.numbers = np.arange(self.replicas) if numbers is None else np.asarray(numbers)
+        self.restraints = np.asarray(() if restraints is None else restraints, np.int32).reshape(-1, 4)
+        self.set_temperatures(temperature)
+        self.set_positions(start)
+        self.set_velocities(np.zeros_like(start))
+        self.hold(np.zeros((self.replicas, len(self.restraints))), 0.0)
+
     def set_positions(self, positions: Floats) -> None:
         """Set positions in nm, shape (replicas, atoms, 3)."""
+        self.positions = np.array(positions, dtype=np.float64)
 
-    @abstractmethod
     def set_velocities(self, velocities: Floats) -> None:
         """Set velocities in nm/ps, shape (replicas, atoms, 3)."""
+        self.velocities = np.array(velocities, dtype=np.float64)
 
     def set_temperatures(self, temperature: float | Floats) -> None:
         """Set the temperature in kelvin, one for all or shape (replicas,)."""
@@ -46,13 +84,14 @@ class Replicas(ABC):
         if not (self.temperatures > 0).all():
             raise ValueError(f"a temperature is {self.temperatures.min():g} K; expected above 0")
 
-    @abstractmethod
     def hold(self, targets: Floats, stiffness: float | Floats) -> None:
         """Restrain torsions to targets (replicas, torsions) in radians with 0.5 k d², d the shortest turn; k 0 lets go.
 
         The stiffness k is in kJ/mol/rad², one for all or shape (replicas,). Energies and the acceptance of Hamiltonian
         moves leave the restraints out; forces and dynamics feel them.
         """
+        self._targets = np.array(targets, dtype=np.float64)
+        self._stiffness = np.array(np.broadcast_to(np.asarray(stiffness, dtype=np.float64), (self.replicas,)))
 
     @abstractmethod
     def energies(self, positions: Floats | None = None) -> Doubles:

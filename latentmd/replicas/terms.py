@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentmd.arrays import Doubles, Floats, Ints
-from latentmd.units import GAS_CONSTANT
+from latentmd.arrays import Floats, Ints
 
 if TYPE_CHECKING:
     import openmm
@@ -63,7 +61,6 @@ class Terms:
 
 def read_terms(system: openmm.System) -> Terms:
     """Read the potential of a System; UnsupportedError where it has anything that the kernels do not know."""
-    import openmm
 
     n = system.getNumParticles()
     masses = [system.getParticleMass(i)._value for i in range(n)]
@@ -71,37 +68,21 @@ def read_terms(system: openmm.System) -> Terms:
         _refuse("particles without mass or virtual sites")
     found: dict[str, Any] = {}
     for force in system.getForces():
-        if isinstance(force, openmm.CMMotionRemover):
-            continue
-        for kind, read in _READERS.items():
-            if type(force).__name__ == kind and kind not in found:
-                found[kind] = read(force)
-                break
-        else:
-            again = " (a second one)" if type(force).__name__ in found else ""
-            _refuse(f"{type(force).__name__}{again}")
-    constraints = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
-    charges, exceptions, exception = found.get("NonbondedForce", (np.zeros((n, 3)), _atoms([], 2), np.zeros((0, 3))))
-    bonds, bond = found.get("HarmonicBondForce", (_atoms([], 2), np.zeros((0, 2))))
-    angles, angle = found.get("HarmonicAngleForce", (_atoms([], 3), np.zeros((0, 2))))
-    torsions, torsion = found.get("PeriodicTorsionForce", (_atoms([], 5), np.zeros((0, 2))))
-    born, dielectric = found.get("GBSAOBCForce", (None, (1.0, 78.5, 0.0)))
-    return Terms(
-        mass=np.array(masses),
-        nonbonded=charges,
-        exceptions=exceptions,
-        exception=exception,
-        bonds=bonds,
-        bond=bond,
-        angles=angles,
-        angle=angle,
-        torsions=torsions,
-        torsion=torsion,
-        constraints=_atoms([row[:2] for row in constraints], 2),
-        distance=np.array([row[2]._value for row in constraints], dtype=np.float64),
-        born=born,
-        dielectric=dielectric,
-    )
+        kind = type(force).__name__
+        if kind in found or kind not in (*_READERS, "CMMotionRemover"):
+            _refuse(f"{kind} (a second one)" if kind in found else kind)
+        if kind in _READERS:
+            found[kind] = _READERS[kind](force)
+    none: dict[str, Any] = {
+        "NonbondedForce": (np.zeros((n, 3)), _atoms([], 2), _values([], 3)),
+        "HarmonicBondForce": (_atoms([], 2), _values([], 2)),
+        "HarmonicAngleForce": (_atoms([], 3), _values([], 2)),
+        "PeriodicTorsionForce": (_atoms([], 5), _values([], 2)),
+    }
+    parts = [part for kind in none for part in found.get(kind, none[kind])]
+    rows = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
+    parts += [_atoms([row[:2] for row in rows], 2), np.array([row[2]._value for row in rows], dtype=np.float64)]
+    return Terms(np.array(masses), *parts, *found.get("GBSAOBCForce", (None, (1.0, 78.5, 0.0))))
 
 
 def _refuse(what: str) -> None:
@@ -166,56 +147,22 @@ _READERS = {
 }
 
 
-def maxwell_boltzmann(mass: Floats, temperature: float, rng: np.random.Generator) -> Doubles:
-    """Maxwell-Boltzmann velocities in nm/ps, shape (atoms, 3), of masses (atoms,) in g/mol."""
-    width = np.sqrt(GAS_CONSTANT * temperature / np.asarray(mass, np.float64))
-    return np.asarray(rng.normal(size=(len(mass), 3)) * width[:, None], np.float64)
+def fourier(terms: Terms) -> dict[tuple[int, ...], list[tuple[int, float, float, float]]]:
+    """Torsions about the same four atoms as one series, of which each term is n, k cos(phase), k sin(phase) and k."""
+    series: dict[tuple[int, ...], list[tuple[int, float, float, float]]] = {}
+    for (*atoms, n), (phase, k) in zip(np.asarray(terms.torsions).tolist(), np.asarray(terms.torsion), strict=True):
+        series.setdefault(tuple(atoms), []).append((n, k * np.cos(phase), k * np.sin(phase), k))
+    return series
 
 
 MAX_ATOMS = 256  # indices of atoms are bytes
 
 
-@dataclass(frozen=True)
-class Tables:
-    """The kernel's tables for a list of molecules, one after the other; see `dynamics.cu` for the columns."""
+def tables(terms: Terms) -> dict[str, Floats | Ints]:
+    """A molecule's tables for the CUDA kernel, in the order and with the columns of `dynamics.cu`.
 
-    molecules: Ints
-    atom_a: Floats
-    atom_b: Floats
-    mask: Ints
-    bond: Floats
-    angle: Floats
-    torsion: Ints
-    coefficient: Floats
-    exception: Floats
-    cluster: Ints
-    distance: Floats
-
-
-def tables(molecules: Sequence[Terms]) -> Tables:
-    """Lay out molecules for the kernel; UnsupportedError above 256 atoms or for other than hydrogens' constraints."""
-    parts = [_molecule(molecule) for molecule in molecules]
-    heads = np.zeros((len(molecules), 16), np.int32)
-    begin = dict.fromkeys(_ROWS, 0)
-    for head, part, terms in zip(heads, parts, molecules, strict=True):
-        head[0], head[1] = terms.atoms, begin["atom_a"]
-        for column, name in enumerate(("bond", "angle"), 1):
-            head[2 * column : 2 * column + 2] = len(part[name]), begin[name]
-        head[6:9] = len(part["torsion"]), begin["torsion"], begin["coefficient"]
-        head[9:11] = len(part["exception"]), begin["exception"]
-        head[11:13] = len(part["cluster"]), begin["cluster"]
-        head[13] = terms.born is not None
-        head[14] = np.float32(4 * np.pi * terms.dielectric[2]).view(np.int32)
-        for name in _ROWS:
-            begin[name] += len(part[name])
-    joined = {name: np.ascontiguousarray(np.concatenate([part[name] for part in parts])) for name in _ROWS}
-    return Tables(molecules=heads, **joined)
-
-
-_ROWS = tuple(field.name for field in fields(Tables) if field.name != "molecules")
-
-
-def _molecule(terms: Terms) -> dict[str, Floats | Ints]:
+    UnsupportedError above 256 atoms, or for other constraints than those of single hydrogens.
+    """
     n = terms.atoms
     if n > MAX_ATOMS:
         raise UnsupportedError(f"the molecule has {n} atoms; expected at most {MAX_ATOMS}: use OpenMM for larger ones")
@@ -226,15 +173,22 @@ def _molecule(terms: Terms) -> dict[str, Floats | Ints]:
     screening = np.sqrt(COULOMB * (1 / solute - 1 / solvent))
     torsion, coefficient = _torsions(terms)
     cluster, distance = _clusters(terms)
+    bond, angle = _packed(terms.bonds, terms.bond), _packed(terms.angles, terms.angle)
+    exception = _exceptions(terms)
+    head = np.zeros((1, 16), np.int32)  # atoms, and counts and first rows of what follows
+    head[0, [0, 2, 4, 6, 9, 11]] = n, len(bond), len(angle), len(torsion), len(exception), len(cluster)
+    head[0, 13] = terms.born is not None
+    head[0, 14] = np.float32(4 * np.pi * terms.dielectric[2]).view(np.int32)
     return {
+        "molecules": head,
         "atom_a": _rows(np.sqrt(COULOMB) * charge, sigma / 2, 2 * np.sqrt(epsilon), screening * born[:, 0]),
         "atom_b": _rows(offset_radius, born[:, 2] * offset_radius, born[:, 1], 1 / np.asarray(terms.mass, np.float64)),
         "mask": _mask(n, terms.exceptions),
-        "bond": _packed(terms.bonds, terms.bond),
-        "angle": _packed(terms.angles, terms.angle),
+        "bond": bond,
+        "angle": angle,
         "torsion": torsion,
         "coefficient": coefficient,
-        "exception": _exceptions(terms),
+        "exception": exception,
         "cluster": cluster,
         "distance": distance,
     }
@@ -285,15 +239,13 @@ def _mask(atoms: int, pairs: Ints) -> Ints:
 
 def _torsions(terms: Terms) -> tuple[Ints, Floats]:
     """Terms about the same four atoms become one Fourier series."""
-    series: dict[tuple[int, ...], list[tuple[float, float, float]]] = {}
-    for (*atoms, periodicity), (phase, k) in zip(np.asarray(terms.torsions).tolist(), terms.torsion, strict=True):
-        series.setdefault(tuple(atoms), []).append((periodicity, float(phase), float(k)))
+    series = fourier(terms)
     rows = np.zeros((len(series), 4), np.int32)
-    coefficients: list[tuple[float, float, float, float]] = []
+    coefficients: list[tuple[int, float, float, float]] = []
     for row, (atoms, entries) in zip(rows, series.items(), strict=True):
         row[0] = _bytes(np.array([atoms])).view(np.int32)[0]
         row[1:3] = len(coefficients), len(entries)
-        coefficients += [(n, k * np.cos(phase), k * np.sin(phase), k) for n, phase, k in sorted(entries)]
+        coefficients += sorted(entries)
     return rows, np.array(coefficients, np.float32).reshape(-1, 4)
 
 

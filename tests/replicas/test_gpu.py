@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from latentmd.arrays import Doubles
-from latentmd.replicas import choice, gpu
+from latentmd.replicas import choice, cuda
 from latentmd.replicas.choice import engine_in_use, replica_engine
-from latentmd.replicas.cuda import Device
+from latentmd.replicas.cuda import CudaEngine, Device, cuda_device
 from latentmd.replicas.engine import ReplicaEngine
-from latentmd.replicas.gpu import CudaEngine, cuda_device
 from latentmd.replicas.library import library
 from latentmd.units import GAS_CONSTANT
 
@@ -129,8 +128,7 @@ def test_what_the_device_cannot_take_goes_to_the_lanes(
 @pytest.mark.parametrize(("switch", "found"), [("", True), ("cpu", False), ("off", False)])
 def test_the_switch_leaves_the_gpu_out(switch: str, found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LATENTMD_REPLICAS", switch)
-    monkeypatch.setattr(gpu, "find_spec", lambda name: name)
-    monkeypatch.setattr(gpu, "CudaDevice", object)
+    monkeypatch.setattr(cuda, "CudaDevice", object)
     cuda_device.cache_clear()
     try:
         assert (cuda_device() is not None) == found
@@ -142,8 +140,7 @@ def test_cupy_without_a_device_leaves_the_work_to_the_lanes(monkeypatch: pytest.
     def none() -> None:
         raise RuntimeError("no CUDA device was found")
 
-    monkeypatch.setattr(gpu, "find_spec", lambda name: name)
-    monkeypatch.setattr(gpu, "CudaDevice", none)
+    monkeypatch.setattr(cuda, "CudaDevice", none)
     cuda_device.cache_clear()
     try:
         assert cuda_device() is None
