@@ -11,13 +11,6 @@ class ChainBlock(nn.Module):
 
     Attention carries a learned bias for each relative position (T5; Raffel et al. 2020), so that a chain may be longer
     than those of training. In a causal block a token sees itself and earlier ones only.
-
-    Args:
-        width: of a token; a multiple of `heads`.
-        condition: size of the condition.
-        heads: of the attention.
-        causal: whether a token sees itself and earlier ones only.
-        dropout: probability, in training.
     """
 
     def __init__(self, width: int, condition: int, heads: int, causal: bool, dropout: float = 0.0) -> None:
@@ -35,14 +28,8 @@ class ChainBlock(nn.Module):
         self.change = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
 
     def attend(self, x: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor]:
-        """Attention of tokens to earlier ones and each other.
-
-        Args:
-            x: [batch, tokens, width].
-            earlier: [batch, 2, heads, tokens before, size] keys and values of the tokens before.
-
-        Returns:
-            [batch, tokens, width], and the keys and values with those of x.
+        """Attention of tokens x [batch, tokens, width] to those before, of which keys and values [batch, 2, heads,
+        before, size] are known, and to each other; the keys and values with those of x.
         """
         batch, tokens, width = x.shape
         size = width // self.heads
@@ -59,13 +46,7 @@ class ChainBlock(nn.Module):
         return self.collect(mixed), known
 
     def forward(self, h: Tensor, condition: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens h [batch, tokens, width] and a condition [batch, condition]; `earlier` as for `attend`.
-
-        Args:
-            h: tokens [batch, tokens, width].
-            condition: shape [batch, condition].
-            earlier: keys and values of earlier tokens, as for `attend`.
-        """
+        """Tokens h [batch, tokens, width] under a condition [batch, condition]; `earlier` as for `attend`."""
         a, b, c, d, e, f = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
         mixed, known = self.attend(torch.addcmul(b, self.norm_attention(h), 1 + c), earlier)
         h = h + (1 + a) * self.dropout(mixed)
@@ -74,16 +55,7 @@ class ChainBlock(nn.Module):
 
 
 class ChainTransformer(nn.Module):
-    """A stack of `ChainBlock`.
-
-    Args:
-        width: of the tokens.
-        condition: size of the condition.
-        depth: number of blocks.
-        heads: of attention.
-        causal: whether tokens see earlier ones only.
-        dropout: share of each change that is dropped in training.
-    """
+    """A stack of `ChainBlock`."""
 
     def __init__(
         self, width: int, condition: int, depth: int, heads: int = 4, causal: bool = False, dropout: float = 0.0
@@ -106,12 +78,8 @@ class ChainTransformer(nn.Module):
 
     @torch.jit.export
     def extend(self, h: Tensor, condition: Tensor, earlier: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The next tokens of a causal stack, given what each block knows of earlier ones (`nothing` at first).
-
-        Args:
-            h: the new tokens [batch, new, width].
-            condition: shape [batch, condition].
-            earlier: keys and values of earlier tokens, one for each block; `nothing` at first.
+        """The next tokens [batch, new, width] of a causal stack, given what each block knows of earlier ones
+        (`nothing` at first).
         """
         known: list[Tensor] = []
         for i, block in enumerate(self.blocks):
@@ -121,12 +89,7 @@ class ChainTransformer(nn.Module):
 
 
 class TypeEmbedding(nn.Module):
-    """Sum of embeddings of what a token is, [..., kinds] long → [..., width].
-
-    Args:
-        sizes: vocabulary of each kind.
-        width: of the embedding.
-    """
+    """Sum of embeddings of what a token is, [..., kinds] long → [..., width]."""
 
     def __init__(self, sizes: tuple[int, ...], width: int) -> None:
         super().__init__()

@@ -5,13 +5,7 @@ from torch import Tensor, nn
 
 
 class Basis(nn.Module):
-    """Mean and matrix of a change of basis whose first `n_slow` axes are slow.
-
-    Args:
-        mean: [..., axes in].
-        matrix: [..., axes in, axes out].
-        n_slow: number of leading axes that a predictor propagates.
-    """
+    """Mean and matrix of a change of basis whose first `n_slow` axes are slow."""
 
     mean: Tensor
     matrix: Tensor
@@ -24,13 +18,7 @@ class Basis(nn.Module):
 
 
 class LatentBasis(Basis):
-    """w = (z − mean) M of all tokens together: whitened latent axes in the order of their autocorrelation.
-
-    Args:
-        mean: [axes in].
-        matrix: [axes in, axes out].
-        n_slow: number of leading axes that a predictor propagates.
-    """
+    """w = (z − mean) M of all tokens together: whitened latent axes in the order of their autocorrelation."""
 
     def __init__(self, mean: Tensor, matrix: Tensor, n_slow: int) -> None:
         super().__init__(mean, matrix, n_slow)
@@ -47,13 +35,7 @@ _FEWEST = 5000  # frames below which a type takes the basis of all types togethe
 
 
 class TypeBasis(Basis):
-    """w = (z − mean[type]) M[type] of each token; the first `n_slow` axes are slow.
-
-    Args:
-        mean: [types, dim].
-        matrix: [types, dim, dim].
-        n_slow: number of leading axes that a step propagates.
-    """
+    """w = (z − mean[type]) M[type] of each token, mean [types, dim] and M [types, dim, dim]."""
 
     def forward(self, z: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens z [batch, tokens, dim], types [batch or 1, tokens, kinds] → slow and fast axes of each token."""
@@ -66,11 +48,6 @@ class TypeCovariances:
     """Sums over pairs of frames from which a `TypeBasis` is fitted.
 
     Every token is centred on its mean over the frames of one molecule, since what tells molecules apart does not move.
-
-    Args:
-        types: number of types.
-        dim: size of a token.
-        device: where the sums are kept.
     """
 
     def __init__(self, types: int, dim: int, device: torch.device) -> None:
@@ -80,12 +57,7 @@ class TypeCovariances:
         self.lagged = torch.zeros(types, dim, dim, dtype=torch.float64, device=device)
 
     def add(self, now: Tensor, later: Tensor, kind: Tensor) -> None:
-        """Pairs of one set of molecules: now, later [molecules, rows, tokens, dim]; kind [molecules, tokens] long.
-
-        Args:
-            now, later: tokens [molecules, rows, tokens, dim].
-            kind: type of each token [molecules, tokens], long.
-        """
+        """Pairs of one set of molecules: now, later [molecules, rows, tokens, dim]; kind [molecules, tokens] long."""
         now, later = now.double(), later.double()
         rows = now.shape[1]
         mean = (now.mean(1) + later.mean(1)) / 2
@@ -101,8 +73,7 @@ class TypeCovariances:
     def fit(self, n_slow: int) -> tuple[TypeBasis, Tensor]:
         """Whiten, then rotate by the time-lagged covariance (TICA; Pérez-Hernández et al. 2013), type by type.
 
-        Returns:
-            The basis, and the autocorrelations [types, dim] of its axes at the lag of the pairs.
+        Beside the basis: the autocorrelations [types, dim] of its axes at the lag of the pairs.
         """
         pooled = _rotation(self.instant.sum(0), self.lagged.sum(0), float(self.count.sum()))
         matrices, correlations, means = [], [], []

@@ -29,13 +29,7 @@ class Losses(NamedTuple):
 
 
 def momentum_schedule(step: int, total: int, start: float) -> float:
-    """EMA momentum that rises from `start` to 1 along half a cosine (Grill et al. 2020).
-
-    Args:
-        step: number of the training step, from 0.
-        total: number of steps of the training.
-        start: momentum at step 0, between 0 and 1.
-    """
+    """EMA momentum that rises from `start` to 1 along half a cosine (Grill et al. 2020)."""
     return 1 - (1 - start) * (math.cos(math.pi * min(step / max(total, 1), 1.0)) + 1) / 2
 
 
@@ -47,23 +41,14 @@ class JEPA(nn.Module):
     itself with gradients, as SIGReg allows. Observations are opaque: only the encoder looks inside.
 
     Args:
-        encoder: observation → tokens [batch, tokens, dim].
-        predictor: `step(z, lag, noise)`.
-        objective: tokens flattened to [batch, axes] → `Regularisation`.
-        ema: initial momentum of the target encoder, or None.
-        matching: "mse", or "cosine" for 1 − cos per token.
         mask: probability with which a token of the context is hidden from the predictor.
         regularise: "context" applies the objective to o_0 alone, "sequence" to every observation.
         ground: read-out with `loss(axes, observation)` that keeps what cannot be predicted but must be decodable;
             prediction alone lets such axes shrink.
-        ground_weight: its weight; 0 for pure joint-embedding prediction.
         conserved: tokens → [batch], a quantity that the rollout should keep, such as the energy of a Hamiltonian
             predictor; its drift along the rollout (`conservation_loss`) is added to the loss.
-        conserved_weight: weight of that term.
         spectral: read-out of axes [batch, axes] → slow features; it and the encoder learn the leading eigenfunctions of
             the transfer operator between o_0 and o_K (`spectral_loss`), so that the latent resolves the slow processes.
-        spectral_weight: weight of that term.
-        dim: size of a token.
     """
 
     def __init__(
@@ -95,13 +80,7 @@ class JEPA(nn.Module):
         self.target = encoder if ema is None else copy.deepcopy(encoder).requires_grad_(False)
 
     def forward(self, observations: Sequence[Any], lag: Tensor, generator: torch.Generator) -> Losses:
-        """Losses of a batch of sequences o_0 … o_K that are `lag` [batch] apart.
-
-        Args:
-            observations: o_0 … o_K, each [batch, ...] as the encoder takes it.
-            lag: time between neighbours [batch], ps.
-            generator: of the tokens that are hidden.
-        """
+        """Losses of a batch of sequences o_0 … o_K that are `lag` [batch] apart."""
         z = self.encoder(observations[0])
         targets, encoded = self._targets(observations, z)
         predicted, errors, persistence = self._hide(z, generator), [], []

@@ -24,11 +24,6 @@ class AdaptiveBlock(nn.Module):
 
     With more than one token the block also sees the mean over tokens, which makes it permutation-equivariant over
     them (DeepSets; Zaheer et al. 2017).
-
-    Args:
-        width: of a token.
-        condition: size of the condition.
-        mix_tokens: whether a token also sees the mean over tokens.
     """
 
     def __init__(self, width: int, condition: int, mix_tokens: bool) -> None:
@@ -55,12 +50,6 @@ class TokenTrunk(nn.Module):
     """Residual network over latent tokens, [batch, tokens, inputs] and a condition [batch, condition] → outputs.
 
     Weights are shared over tokens; the output layer starts at zero.
-
-    Args:
-        inputs, outputs: size of a token before and after.
-        condition: size of the condition.
-        width, depth: of the hidden layers.
-        mix_tokens: whether a token also sees the mean over tokens.
     """
 
     def __init__(
@@ -86,10 +75,6 @@ class LagEmbedding(nn.Module):
     """Smooth features of a lag time over a covered range, [batch] → [batch, width].
 
     The logarithm of the lag, scaled to [−1, 1] over [shortest, longest], goes through low-order Fourier features.
-
-    Args:
-        shortest, longest: the range of lags, ps.
-        width: number of features.
     """
 
     def __init__(self, shortest: float, longest: float, width: int) -> None:

@@ -14,20 +14,12 @@ _GRID = 2.0**16  # of `fingerprint`
 
 
 def child_seed(*key: int) -> int:
-    """Seed below 2^31 of a part of a run: a walker, a molecule, a task. Neighbouring keys give unrelated seeds.
-
-    Args:
-        key: seed of the run, and numbers of the part.
-    """
+    """Seed below 2^31 of a part of a run: a walker, a molecule, a task. Neighbouring keys give unrelated seeds."""
     return int(np.random.SeedSequence(key).generate_state(1)[0] & 0x7FFFFFFF)
 
 
 def engine_seed(*key: int) -> int:
-    """Seed of a part of a run for OpenMM, which takes 0 for "draw one" and nothing above 2^31 - 2.
-
-    Args:
-        key: as for `child_seed`.
-    """
+    """Seed of a part of a run for OpenMM, which takes 0 for "draw one" and nothing above 2^31 - 2."""
     return int(np.random.SeedSequence(key).generate_state(1)[0]) % (2**31 - 2) + 1
 
 
@@ -35,14 +27,8 @@ def noise_generator(seed: int, stream: int = 0, step: int = 0, purpose: int = 0)
     """An independent random stream for each combination of arguments (Philox 4x64, Salmon et al., SC 2011).
 
     Nothing but the arguments decides the numbers, so that a run resumed at a step draws what the uninterrupted run
-    drew. The key is (seed, stream); step and purpose sit in the upper words of the counter, which leaves 2^128 blocks
-    for each.
-
-    Args:
-        seed: the user's seed.
-        stream: replica or walker number.
-        step: step count of the engine.
-        purpose: what the numbers are for (positions, velocities, ...).
+    drew. The key is (seed, stream: walker); step and purpose (positions, velocities, ...) sit in the upper words of the
+    counter, which leaves 2^128 blocks for each.
 
     Example:
         >>> bool(noise_generator(7, step=3).random() == noise_generator(7, step=3).random())
@@ -74,13 +60,11 @@ def fingerprint_factors(count: int) -> NDArray[np.uint64]:
 
 
 class CounterNoise:
-    """Standard normal numbers that a TorchScript module can repeat: Philox 4x64 words through the Box–Muller transform.
+    """Standard normal numbers that a TorchScript module can repeat: Philox 4x64 words through the Box–Muller
+    transform.
 
     Takes the place of a Generator where the same noise is wanted outside Python; `philox_normals` in
     latentmd.integrators.torchforce_module gives the same numbers.
-
-    Args:
-        seed, stream, step, purpose: as for `noise_generator`.
     """
 
     def __init__(self, seed: int, stream: int = 0, step: int = 0, purpose: int = 0) -> None:

@@ -38,13 +38,8 @@ class SIGReg(nn.Module):
     """Sketched isotropic Gaussian regularisation (LeJEPA; Balestriero & LeCun 2025).
 
     Mean over random unit directions of the Epps–Pulley distance between the characteristic function of the projected
-    batch and that of a standard normal, integrated over t in [0, 3] with a Gaussian window.
-
-    Args:
-        weight: of the term.
-        slices: directions per call.
-        knots: quadrature points.
-        seed: of the directions, which change at every call.
+    batch and that of a standard normal, integrated over t in [0, 3] with a Gaussian window. Directions change with
+    calls.
     """
 
     def __init__(self, weight: float = 0.1, slices: int = 256, knots: int = 17, seed: int = 0) -> None:
@@ -77,10 +72,6 @@ class PerToken(nn.Module):
 
     Of n like particles with d axes each, a batch of B frames has only B samples of n d axes, whose covariances are
     noise of size 1/√B; it has B n samples of d axes.
-
-    Args:
-        objective: latents [samples, axes] → `Regularisation`.
-        dim: axes of a token.
     """
 
     def __init__(self, objective: nn.Module, dim: int) -> None:
@@ -113,10 +104,8 @@ def spectral_loss(now: Tensor, future: Tensor) -> Tensor:
 
 
 def conservation_loss(values: Sequence[Tensor]) -> Tensor:
-    """Mean over k ≥ 1 of (E_k − E_0)², over the variance of E_0: how far a rollout drifts along a learned E.
-
-    Args:
-        values: E of the rolled-out latents, K + 1 tensors [batch], the first of the starting latents.
+    """Mean over k ≥ 1 of (E_k − E_0)², over the variance of E_0: how far a rollout drifts along a learned E, K + 1 ×
+    [batch].
     """
     start = values[0]
     spread = start.detach().var().clamp_min(1e-6)

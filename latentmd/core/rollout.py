@@ -11,16 +11,7 @@ from torch import Tensor, nn
 def rollout(
     predictor: nn.Module, z0: Tensor, lag: float, steps: int, generator: torch.Generator, every: int = 1
 ) -> Iterator[Tensor]:
-    """Yield z after every `every` steps of `lag`, [batch, tokens, dim], starting after z0 itself.
-
-    Args:
-        predictor: has `step(z, lag, noise)` and `noise_size`.
-        z0: starting tokens [batch, tokens, dim].
-        lag: length of a step, in the predictor's time unit.
-        steps: number of steps.
-        generator: source of the noise.
-        every: stride of what is yielded.
-    """
+    """Yield z after every `every` steps of `lag`, [batch, tokens, dim], starting after z0 itself."""
     z = z0
     lags = torch.full((z0.shape[0],), lag, dtype=z0.dtype, device=z0.device)
     for i in range(1, steps + 1):

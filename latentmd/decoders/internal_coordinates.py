@@ -25,16 +25,13 @@ class InternalCoordinates(nn.Module):
     undefined. Linear molecules are therefore not covered.
 
     Attributes:
-        n_atoms, n_drivers: numbers of atoms and of driver torsions.
         names: "ALA2-CA" of each atom, in the order of the topology.
-        order: [atoms] long, atoms in order of placement: bonds belong to order[1:], angles to order[2:], torsions to
-            order[3:].
-        driver, driver_index: [drivers] long, atom of each driver and its place in the torsion vector.
-        driver_kind: [drivers] long, 3 for a rotor of three equivalent hydrogens (CH3, NH3+), otherwise 0.
-        offset, offset_index: [others] long, the same for torsions that are not drivers.
-        rotor_hydrogens: [rotors, 3] long, the driver's hydrogen first.
-        rotor_direction: [rotors] long, +1 where the second hydrogen of a rotor is at +120° from the first, -1 where it
-            is at -120°; set from a structure by `orient_rotors`, +1 before.
+        order: atoms in order of placement: bonds belong to order[1:], angles to order[2:], torsions to order[3:].
+        driver, driver_index: atom of each driver and its place in the torsion vector; offset, offset_index: others'.
+        driver_kind: 3 for a rotor of three equivalent hydrogens (CH3, NH3+), otherwise 0.
+        rotor_hydrogens: [rotors, 3], the driver's hydrogen first.
+        rotor_direction: +1 where the second hydrogen of a rotor is at +120° from the first, -1 where it is at -120°;
+            set from a structure by `orient_rotors`, +1 before.
     """
 
     order: Tensor
@@ -108,13 +105,8 @@ class InternalCoordinates(nn.Module):
 
     @classmethod
     def from_topology(cls, topology: Any) -> "InternalCoordinates":
-        """Build the Z-matrix of a molecule (see `z_matrix` for the choice of tree).
-
-        Args:
-            topology: mdtraj.Topology, openmm.app.Topology or Chemistry.
-
-        Raises:
-            ValueError: for fewer than four atoms or missing bonds.
+        """The Z-matrix of a molecule (mdtraj, OpenMM or Chemistry; see `z_matrix` for the choice of tree); ValueError
+        for fewer than four atoms or missing bonds.
         """
         record: Chemistry = chemistry(topology)
         return cls(list(record.labels), z_matrix(record))
@@ -126,14 +118,8 @@ class InternalCoordinates(nn.Module):
         self.rotor_direction.copy_(torch.sign(torch.sin(offsets).mean(0)).long())
 
     def to_internal(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Internal coordinates of frames.
-
-        Args:
-            positions: [batch, atoms, 3] nm, whole molecules (not broken over periodic boundaries).
-
-        Returns:
-            bonds [batch, atoms - 1] nm, angles [batch, atoms - 2] radians in [0, π], torsions [batch, atoms - 3]
-            radians in [-π, π]: absolute for drivers, relative to their driver for the others.
+        """Bonds [batch, atoms - 1] nm, angles [batch, atoms - 2] in [0, π] and torsions [batch, atoms - 3] in [-π, π],
+        absolute for drivers and relative to their driver for the others, of whole molecules [batch, atoms, 3] nm.
         """
         x = positions.permute(2, 1, 0)[:, self.order]  # [3, atoms, batch]: atoms are gathered as contiguous rows
         r = x[:, 1:] - x[:, self.bond_parent]
@@ -150,15 +136,8 @@ class InternalCoordinates(nn.Module):
         return bonds.t(), angles.t(), wrap(relative).t()
 
     def to_cartesian(self, bonds: Tensor, angles: Tensor, torsions: Tensor) -> Tensor:
-        """Frames from internal coordinates as `to_internal` gives them; torsions may be any real number.
-
-        Args:
-            bonds: [batch, atoms - 1] nm.
-            angles: [batch, atoms - 2] radians.
-            torsions: [batch, atoms - 3] radians.
-
-        Returns:
-            [batch, atoms, 3] nm, centred at the geometric centre, in an arbitrary orientation.
+        """Frames [batch, atoms, 3] nm of what `to_internal` gives, centred, in an arbitrary orientation; torsions may
+        be any real number.
         """
         r, theta, t = bonds.t().contiguous(), angles.t().contiguous(), torsions.t().contiguous()
         phi = t + self.follows.to(t.dtype).unsqueeze(-1) * t[self.base]
@@ -182,11 +161,7 @@ class InternalCoordinates(nn.Module):
         return x.permute(2, 1, 0).contiguous()
 
     def forward(self, bonds: Tensor, angles: Tensor, torsions: Tensor) -> Tensor:
-        """The same as `to_cartesian`.
-
-        Args:
-            bonds, angles, torsions: as `to_cartesian` takes them.
-        """
+        """The same as `to_cartesian`."""
         return self.to_cartesian(bonds, angles, torsions)
 
 

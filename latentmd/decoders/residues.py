@@ -13,17 +13,9 @@ _ROTOR = 3  # kind of a torsion that three equal hydrogens share
 
 
 def regression_features(angles: Tensor, mask: Tensor, phi: int = _PHI, psi: int = _PSI) -> Tensor:
-    """What bond lengths, angles and stiff torsions of a residue depend on.
-
-    A constant, two harmonics of its own torsions and of the psi before it, and products of those of phi and psi.
-
-    Args:
-        angles: [batch, tokens, slots] radians.
-        mask: [batch or 1, tokens, slots].
-        phi, psi: slots of these torsions.
-
-    Returns:
-        [batch, tokens, features].
+    """What bond lengths, angles and stiff torsions of a residue depend on, [batch, tokens, slots] → [batch, tokens,
+    features]: a constant, two harmonics of its own torsions and of the psi before it, and products of those of phi and
+    psi.
     """
     weight = mask.to(angles.dtype)
     turned = [angles.cos(), angles.sin(), (2 * angles).cos(), (2 * angles).sin()]
@@ -53,13 +45,7 @@ class ResidueStatistics:
         self.counts: dict[str, int] = {}
 
     def add(self, chain: Chain, vector: Tensor, angles: Tensor) -> None:
-        """Add frames of one molecule: `internal_vector` and slots' angles [frames, tokens, slots].
-
-        Args:
-            chain: chemistry of the molecule.
-            vector: internal coordinates [frames, coordinates], as `internal_vector` gives them.
-            angles: torsions [frames, tokens, slots], radians.
-        """
+        """Add frames of one molecule: `internal_vector` and slots' angles [frames, tokens, slots] in radians."""
         mask = torch.from_numpy(chain.mask).to(angles.device).unsqueeze(0)
         x = {d: regression_features((1 - 2 * d) * angles, mask).double() for d in set(chain.types[:, 2].tolist())}
         for token, template in enumerate(chain.templates):
@@ -114,14 +100,8 @@ def _deviation(raw: Tensor, kinds: Tensor, centre: Tensor) -> Tensor:
 
 
 class ResidueDecoder(nn.Module):
-    """Torsions [batch, tokens, slots] and noise → positions [batch, atoms, 3] nm of one molecule, from a table.
-
-    Args:
-        chain: the molecule.
-        table: from `ResidueStatistics.table`, the local geometry of each kind of residue.
-
-    Raises:
-        KeyError: a kind of residue that the table does not hold.
+    """Torsions [batch, tokens, slots] and noise → positions [batch, atoms, 3] nm of one molecule, from the local
+    geometry of each kind of residue (`ResidueStatistics.table`); KeyError for a kind that the table does not hold.
     """
 
     mask: Tensor

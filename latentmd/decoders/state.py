@@ -8,13 +8,7 @@ _CHANNELS = (64, 64, 32, 16)  # before each of four upsamplings
 
 
 class StateDecoder(nn.Module):
-    """Tokens [batch, tokens, dim] → a state of any shape [batch, *shape], by one perceptron on all tokens.
-
-    Args:
-        tokens, dim: of the latent.
-        mean, scale: of each value of the state [*shape]; the perceptron's outputs are in these units.
-        width, depth: size and number of hidden layers.
-    """
+    """Tokens [batch, tokens, dim] → a state of any shape [batch, *shape], by one perceptron on all tokens."""
 
     noise_size: int = 0
     mean: Tensor
@@ -38,10 +32,6 @@ class TokenDecoder(nn.Module):
     A forecast of many particles far ahead is a mean over what may come. Read by a linear map it gives the mean of what
     is read out, so that averages over particles, such as a temperature, are right; a perceptron has never seen such
     latents, which belong to no configuration.
-
-    Args:
-        dim: of a token.
-        mean, scale: of each value [values].
     """
 
     noise_size: int = 0
@@ -61,12 +51,8 @@ class TokenDecoder(nn.Module):
 
 
 class PictureDecoder(nn.Module):
-    """Tokens [batch, tokens, dim] → grey pictures [batch, size, size], by transposed convolutions.
-
-    Args:
-        tokens, dim: of the latent.
-        mean: average picture [size, size], to which the network adds; size a multiple of 16.
-        width: of the hidden layer before the convolutions.
+    """Tokens [batch, tokens, dim] → grey pictures [batch, size, size], by transposed convolutions; added to a mean
+    picture whose size is a multiple of 16.
     """
 
     noise_size: int = 0

@@ -20,12 +20,8 @@ class TorsionDecoder(nn.Module):
     offset as a deviation from its mean in units of its spread. Chirality is fixed by the sign of the template's mean
     offsets. The latent does not tell the three hydrogens of a rotor (CH3, NH3+) apart, so a rotor's phase is decoded
     modulo 120° and the labels are turned by a random third. What the network leaves unexplained is drawn as Gaussian
-    noise with the spread that was measured on validation frames.
-
-    Args:
-        coordinates: the molecule's Z-matrix.
-        axes: number of latent axes.
-        width: hidden width; 0 for a linear read-out, which is how a latent is grounded in training.
+    noise with the spread that was measured on validation frames. A width of 0 is a linear read-out, which is how a
+    latent is grounded in training.
     """
 
     mean: Tensor

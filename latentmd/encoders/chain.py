@@ -9,17 +9,10 @@ _HARMONICS = 3
 
 
 def torsion_features(angles: Tensor, mask: Tensor, harmonics: int = 3) -> Tensor:
-    """Cosines and sines of the first harmonics of torsions, 0 where there is none.
+    """Cosines and sines of the first harmonics of torsions, [..., tokens, slots] radians → [..., tokens, features], 0
+    where there is none.
 
     Signed torsions tell mirror images apart; nothing else of a pose is read, so features are SO(3)-invariant.
-
-    Args:
-        angles: [..., tokens, slots] radians.
-        mask: [..., tokens, slots], 1 where the torsion exists.
-        harmonics: number of them.
-
-    Returns:
-        [..., tokens, slots · (2 · harmonics + 1)].
     """
     weight = mask.unsqueeze(-1).to(angles.dtype).expand(angles.shape + (1,))  # noqa: RUF005 (scripts)
     order = torch.arange(1, harmonics + 1, dtype=angles.dtype, device=angles.device)
@@ -28,15 +21,7 @@ def torsion_features(angles: Tensor, mask: Tensor, harmonics: int = 3) -> Tensor
 
 
 class ChainEncoder(nn.Module):
-    """Torsions and types of a chain → tokens [batch, tokens, dim].
-
-    Args:
-        sizes: vocabulary of each kind of type.
-        slots: torsions per token.
-        dim: size of a latent token.
-        width, depth: of the transformer.
-        heads: of the attention.
-    """
+    """Torsions and types of a chain → tokens [batch, tokens, dim]."""
 
     def __init__(
         self, sizes: tuple[int, ...], slots: int = 8, dim: int = 32, width: int = 96, depth: int = 3, heads: int = 4
@@ -50,13 +35,7 @@ class ChainEncoder(nn.Module):
         self.write = nn.Linear(width, dim)
 
     def forward(self, angles: Tensor, types: Tensor, mask: Tensor) -> Tensor:
-        """Latent tokens of angles [batch, tokens, slots] in radians.
-
-        Args:
-            angles: torsions.
-            types: [batch or 1, tokens, kinds] long.
-            mask: [batch or 1, tokens, slots].
-        """
+        """Latent tokens of angles [batch, tokens, slots] in radians."""
         h = self.read(torsion_features(angles, mask)) + self.embed(types)
         out: Tensor = self.write(self.trunk(h, self.condition.expand(h.shape[0], -1)))
         return out

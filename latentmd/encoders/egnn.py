@@ -53,33 +53,19 @@ class EGNNLayer(nn.Module):
         self.change = mlp([2 * width + invariants, width, width])
 
     def message(self, receiver: Tensor, sender: Tensor, edge: Tensor) -> Tensor:
-        """Unscaled messages [..., width] from the projected ends and the raw edge features.
-
-        Args:
-            receiver, sender: projected features of the two ends [..., width].
-            edge: features of the edge [..., edge features].
-        """
+        """Unscaled messages [..., width] from the projected ends and the raw edge features."""
         return nn.functional.silu(self.edge(edge) + receiver + sender)
 
     def update(self, h: Tensor, messages: Tensor, vectors: Tensor) -> Tensor:
-        """New atom features from the summed messages [..., width] and vectors [..., V, 3].
-
-        Args:
-            h: atom features [..., width].
-            messages: summed over neighbours [..., width].
-            vectors: summed over neighbours [..., vectors, 3].
-        """
+        """New atom features from the summed messages [..., width] and vectors [..., V, 3]."""
         invariants = self.norm_invariant(vector_invariants(vectors))
         inputs = torch.cat([self.norm_atom(h), self.norm_message(messages), invariants], dim=-1)
         out: Tensor = h + self.change(inputs)
         return out
 
     def forward(self, h: Tensor, edge: Tensor, direction: Tensor) -> Tensor:
-        """New atom features.
-
-        Args:
-            h: atom features [batch, atoms, width].
-            edge, direction: features and unit vectors of all pairs [batch, atoms, atoms, ...].
+        """New features of atoms h [batch, atoms, width] from features and unit vectors of all pairs [batch, atoms,
+        atoms, ...].
         """
         m = self.message(self.receiver(h).unsqueeze(2), self.sender(h).unsqueeze(1), edge)
         return self.update(h, m.sum(dim=2), self.weight(m).transpose(-1, -2) @ direction)
@@ -90,13 +76,6 @@ class EGNNEncoder(nn.Module):
 
     Atoms are known by chemistry (element, residue type, site, degree) and by bond-graph distance, never by index, so
     equivalent hydrogens get equal treatment and relabelling them leaves the latent unchanged.
-
-    Args:
-        feature_sizes: vocabulary size of each atom feature.
-        dim: size of a token.
-        width: hidden width.
-        depth: message-passing rounds.
-        vectors: vector channels per atom.
     """
 
     def __init__(
@@ -112,12 +91,8 @@ class EGNNEncoder(nn.Module):
         self.project = mlp([width, 2 * width, dim])
 
     def atoms(self, positions: Tensor, features: Tensor, separation: Tensor) -> Tensor:
-        """Atom features [batch, atoms, width] before pooling.
-
-        Args:
-            positions: [batch, atoms, 3] nm.
-            features: [atoms, F] long.
-            separation: [atoms, atoms] long, bond-graph distance clipped at 4.
+        """Atom features [batch, atoms, width] before pooling, of positions [batch, atoms, 3] nm, chemistry [atoms,
+        features] long and bond-graph distances clipped at 4 [atoms, atoms] long.
         """
         displacement = positions.unsqueeze(2) - positions.unsqueeze(1)
         same = torch.eye(positions.shape[1], dtype=positions.dtype, device=positions.device)
@@ -133,13 +108,7 @@ class EGNNEncoder(nn.Module):
         return h
 
     def pool(self, h: Tensor, tokens: Tensor, n_tokens: int) -> Tensor:
-        """Sum of atom read-outs per token, [batch, atoms, width] → [batch, tokens, dim].
-
-        Args:
-            h: atom features [batch, atoms, width].
-            tokens: token of each atom [atoms], long.
-            n_tokens: number of tokens.
-        """
+        """Sum of atom read-outs per token, [batch, atoms, width] → [batch, tokens, dim]."""
         pooled = torch.zeros(h.shape[0], n_tokens, self.width, dtype=h.dtype, device=h.device)
         pooled = pooled.index_add(1, tokens, self.readout(h).to(h.dtype))  # a narrower type under autocast
         out: Tensor = self.project(self.norm(pooled))
@@ -147,12 +116,7 @@ class EGNNEncoder(nn.Module):
 
 
 class AtomEncoder(nn.Module):
-    """An encoder of one molecule: positions [batch, atoms, 3] nm → tokens, with the features of its atoms on the way.
-
-    Attributes:
-        n_tokens: number of tokens.
-        width: size of an atom's features.
-    """
+    """An encoder of one molecule: positions [batch, atoms, 3] nm → tokens, with its atoms' features on the way."""
 
     n_tokens: int
     width: int
@@ -163,14 +127,7 @@ class AtomEncoder(nn.Module):
 
 
 class MoleculeEncoder(AtomEncoder):
-    """An `EGNNEncoder` bound to one molecule: the observation is the positions alone, [batch, atoms, 3] nm.
-
-    Args:
-        encoder: the shared network.
-        features: of each atom [atoms, features].
-        separation: bonds between each two atoms [atoms, atoms], capped.
-        tokens: token of each atom [atoms], long.
-    """
+    """An `EGNNEncoder` bound to one molecule: the observation is the positions alone, [batch, atoms, 3] nm."""
 
     features: Tensor
     separation: Tensor

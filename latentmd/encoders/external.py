@@ -13,9 +13,6 @@ class ExternalEncoder(nn.Module):
     """A module that stays as it is, as an encoder: its parameters get no gradient and it never enters training mode.
 
     It can be scripted if the module can.
-
-    Args:
-        module: observation → features [batch, dim], or tokens [batch, tokens, dim].
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -29,11 +26,7 @@ class ExternalEncoder(nn.Module):
         return self
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Tokens [batch, tokens, dim]; features without a token axis become one token.
-
-        Raises:
-            ValueError: the module gives something else.
-        """
+        """Tokens [batch, tokens, dim]; features without a token axis become one token."""
         out: Tensor = self.module(obs)
         if out.dim() == 2:
             out = out.unsqueeze(1)
@@ -49,10 +42,6 @@ class VideoFeatures(nn.Module):
     are averaged over time and over the cells of a square grid: one cell gives the pooled feature of H-JEPA, more cells
     keep where things are. Not scriptable: a transformers model is Python. Encode the frames once and train on the
     features.
-
-    Args:
-        model: `transformers.VJEPA2Model`.
-        grid: cells along a side; grid² tokens.
     """
 
     mean: Tensor
@@ -81,16 +70,7 @@ class VideoFeatures(nn.Module):
 
 
 def vjepa2_encoder(name: str = VJEPA2, grid: int = 1) -> ExternalEncoder:
-    """A frozen, pretrained V-JEPA 2.
-
-    Args:
-        name: of a model on the Hugging Face hub, or a folder written by `save_pretrained`.
-        grid: cells along a side; grid² tokens.
-
-    Raises:
-        ImportError: transformers is not installed.
-        ValueError: no such model, or a model of another kind.
-    """
+    """A frozen, pretrained V-JEPA 2."""
     try:
         from transformers import AutoConfig, VJEPA2Model
     except ImportError as error:

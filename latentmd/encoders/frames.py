@@ -10,19 +10,13 @@ _CELL = 4  # pixels along a side of the coarse picture
 
 
 class ConvolutionalEncoder(nn.Module):
-    """Stacks of grey pictures [batch, history, size, size] → tokens [batch, tokens, dim].
+    """Stacks of grey pictures [batch, history, size, size], sizes multiples of 16 → tokens [batch, tokens, dim].
 
     The newest frame and the differences between successive frames, which are where something moves, are read twice.
     Four strided convolutions bring 64 × 64 down to 4 × 4, and what they find is read with its place by a perceptron,
     since where a thing is matters more here than what it is. Beside that goes the picture itself, averaged over cells
     of 4 × 4 pixels, to the perceptron and, by one linear layer, to the tokens: any smooth function of the places of
     things, summed over them, is linear in a blurred picture, and its rate of change is linear in the difference.
-
-    Args:
-        history: frames in a stack.
-        tokens, dim: number and size of the tokens.
-        width: of the perceptron's two hidden layers.
-        size: pixels along a side, a multiple of 16.
     """
 
     def __init__(self, history: int = 2, tokens: int = 1, dim: int = 32, width: int = 256, size: int = 64) -> None:
@@ -68,12 +62,6 @@ class FrameEncoder(nn.Module):
 
     Each component is divided by the square root of its deviation. As they are, a network is slow to find anything but
     the largest; brought to a deviation of one, the small ones let it learn single pictures by heart.
-
-    Args:
-        observations: typical ones [samples, history, size, size], for the principal components; size even.
-        tokens, dim: number and size of the tokens.
-        width: of the perceptrons' hidden layers.
-        features: of a frame.
     """
 
     mean: Tensor

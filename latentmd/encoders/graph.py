@@ -25,13 +25,8 @@ with warnings.catch_warnings():  # its modules script some functions, which PyTo
 class MoleculeData(Data):  # type: ignore[misc]
     """One molecule in a `torch_geometric` batch; a `Batch` of several, of any sizes, numbers atoms and tokens on.
 
-    Attributes:
-        pos: positions [atoms, 3] nm.
-        x: chemistry of each atom [atoms, features], long.
-        edge_index: pairs of atoms up to three bonds apart [2, pairs], in both directions.
-        edge_attr: bonds between them [pairs], long.
-        token: of each atom [atoms], long.
-        tokens: how many there are.
+    `pos` in nm, `x` the chemistry of each atom, `edge_index` the pairs up to three bonds apart in both directions,
+    `edge_attr` the bonds between them, `token` that of each atom and `tokens` how many there are.
     """
 
     def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -39,12 +34,7 @@ class MoleculeData(Data):  # type: ignore[misc]
 
 
 def molecule_data(topology: Any, positions: Tensor | None = None) -> MoleculeData:
-    """A molecule for `GraphEncoder`, alone or in a batch.
-
-    Args:
-        topology: mdtraj or OpenMM topology, or Chemistry.
-        positions: [atoms, 3] nm, for a batch.
-    """
+    """A molecule for `GraphEncoder`, alone or in a batch."""
     record = chemistry(topology)
     graph = bond_graph(record.n_atoms, record.bonds)
     near = networkx.all_pairs_shortest_path_length(graph, cutoff=MAX_SEPARATION - 1)
@@ -56,14 +46,10 @@ def molecule_data(topology: Any, positions: Tensor | None = None) -> MoleculeDat
 
 
 def neighbours(positions: Tensor, molecule: Tensor, cutoff: float) -> Tensor:
-    """Pairs (j, i) of atoms of one molecule that are less than a cutoff apart, j ≠ i, [2, pairs] in both directions.
+    """Pairs (j, i) of atoms [atoms, 3] nm of one molecule that are less than a cutoff apart, j ≠ i, [2, pairs] both
+    ways.
 
     By a list of cells as wide as the cutoff, so that memory grows with the atoms and not with their square.
-
-    Args:
-        positions: of all atoms of all molecules [atoms, 3], nm.
-        molecule: number of each atom's molecule [atoms], long.
-        cutoff: nm.
     """
     cell = torch.floor((positions.detach() - positions.detach().amin(0)) / cutoff).long() + 1
     size = cell.amax(0) + 2  # an empty cell on every side
@@ -85,24 +71,15 @@ def neighbours(positions: Tensor, molecule: Tensor, cutoff: float) -> Tensor:
 
 
 class GraphLayer(MessagePassing):  # type: ignore[misc]
-    """The round of messages of an `EGNNLayer` over given pairs of atoms in place of all.
-
-    Args:
-        layer: whose weights it uses.
-        vectors: vector channels per atom.
-    """
+    """The round of messages of an `EGNNLayer` over given pairs of atoms in place of all."""
 
     def __init__(self, layer: EGNNLayer, vectors: int) -> None:
         super().__init__(aggr="add", node_dim=0)
         self.layer, self.vectors = layer, vectors
 
     def forward(self, h: Tensor, pairs: Tensor, edge: Tensor, direction: Tensor, weight: Tensor) -> Tensor:
-        """New atom features [atoms, width].
-
-        Args:
-            h: atom features [atoms, width].
-            pairs: sender and receiver [2, pairs].
-            edge, direction, weight: features, unit vector and envelope of each pair [pairs, ...].
+        """New atom features [atoms, width] from pairs (sender, receiver) [2, pairs], with features, unit vector and
+        envelope of each.
         """
         receiver, sender = self.layer.receiver(h), self.layer.sender(h)
         # propagate_type: (receiver: Tensor, sender: Tensor, edge: Tensor, direction: Tensor, weight: Tensor)
@@ -112,12 +89,7 @@ class GraphLayer(MessagePassing):  # type: ignore[misc]
         return out
 
     def message(self, receiver_i: Tensor, sender_j: Tensor, edge: Tensor, direction: Tensor, weight: Tensor) -> Tensor:
-        """Message and vectors of each pair in one row [pairs, width + 3 · vectors].
-
-        Args:
-            receiver_i, sender_j: projected features of the two ends [pairs, width].
-            edge, direction, weight: of each pair, as for `forward`.
-        """
+        """Message and vectors of each pair in one row [pairs, width + 3 · vectors]."""
         m = self.layer.message(receiver_i, sender_j, edge) * weight
         arrows = self.layer.weight(m).unsqueeze(-1) * direction.unsqueeze(-2)
         return torch.cat([m, arrows.flatten(1)], dim=1)
@@ -129,10 +101,6 @@ class GraphEncoder(nn.Module):
     The network is that of `EGNNEncoder`, with messages weighed by ½ (cos(π r / cutoff) + 1), so that a token changes
     smoothly as an atom enters, and not at all when the molecule is turned or moved. Time and memory are linear in the
     atoms. A `Batch` of `MoleculeData` goes in as `encoder(b.pos, b.batch, b.x, b.edge_index, b.edge_attr, b.token)`.
-
-    Args:
-        network: sizes and weights.
-        cutoff: nm.
     """
 
     def __init__(self, network: EGNNEncoder, cutoff: float = 0.6) -> None:
@@ -146,11 +114,7 @@ class GraphEncoder(nn.Module):
         self.rounds = nn.ModuleList([GraphLayer(layer, int(layer.weight.weight.shape[0])) for layer in layers])
 
     def atoms(self, pos: Tensor, batch: Tensor, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
-        """Atom features [atoms, width] before pooling; arguments as for `forward`.
-
-        Args:
-            pos, batch, x, edge_index, edge_attr: of a batch of molecules.
-        """
+        """Atom features [atoms, width] before pooling; arguments as for `forward`."""
         size = pos.shape[0]
         own = torch.arange(size, device=pos.device)
         pairs = torch.cat([neighbours(pos, batch, self.cutoff), torch.stack([own, own])], dim=1)
@@ -180,25 +144,14 @@ class GraphEncoder(nn.Module):
     def forward(
         self, pos: Tensor, batch: Tensor, x: Tensor, edge_index: Tensor, edge_attr: Tensor, token: Tensor
     ) -> Tensor:
-        """Tokens [tokens of all molecules, dim].
-
-        Args:
-            pos: positions [atoms of all molecules, 3] nm.
-            batch: number of each atom's molecule [atoms], long.
-            x: chemistry of each atom [atoms, features], long.
-            edge_index, edge_attr: pairs near in the bond graph [2, pairs] and bonds between them [pairs].
-            token: of each atom, numbered on from molecule to molecule [atoms], long.
+        """Tokens [tokens of all molecules, dim]; arguments as in `MoleculeData`, `batch` the number of each atom's
+        molecule.
         """
         return self.pool(self.atoms(pos, batch, x, edge_index, edge_attr), token)
 
 
 class GraphMoleculeEncoder(AtomEncoder):
-    """A `GraphEncoder` bound to one molecule: the observation is the positions alone, [batch, atoms, 3] nm.
-
-    Args:
-        encoder: the network.
-        data: the molecule.
-    """
+    """A `GraphEncoder` bound to one molecule: the observation is the positions alone, [batch, atoms, 3] nm."""
 
     x: Tensor
     pairs: Tensor

@@ -11,11 +11,6 @@ class SequenceEncoder(nn.Module):
 
     Beside each vector its change from the one before goes in, standardised by itself since it is small beside the
     vector. The token is read from the state after the last vector, and from that vector.
-
-    Args:
-        observations: typical ones [samples, time, features], for means and deviations.
-        tokens, dim: number and size of the tokens.
-        width, depth: size and number of the recurrent layers.
     """
 
     mean: Tensor
@@ -53,11 +48,6 @@ class VectorEncoder(nn.Module):
 
     Of a history the newest vector and the differences between successive ones are standardised and read: differences
     of frames are small beside the frames, and a network that gets frames alone is slow to find the velocities.
-
-    Args:
-        observations: typical ones [samples, features] or [samples, history, features], for means and deviations.
-        tokens, dim: number and size of the tokens.
-        width, depth: size and number of hidden layers.
     """
 
     mean: Tensor
@@ -88,9 +78,6 @@ class StandardEncoder(nn.Module):
     """The standardised vector itself as one token: for processes whose law is asked for in their own coordinates.
 
     Of a history it is the newest vector and then the differences between successive ones.
-
-    Args:
-        observations: typical ones [samples, features] or [samples, history, features], for mean and deviation.
     """
 
     mean: Tensor

@@ -11,11 +11,9 @@ from latentmd.heads.mechanics import MechanicsPrior
 class EnergyHead(nn.Module):
     """U(x) = U_prior(x) + U_0 [+ s Σ_i e(h_i(x))] in kJ/mol; forces are its exact negative gradient by autograd.
 
-    Args:
-        encoder: a copy of the JEPA encoder, whose per-atom features h are trained further on energies and forces;
-            None where the prior alone is accurate enough, which is several times faster.
-        prior: fitted `MechanicsPrior`.
-        offset, scale: mean and spread of what the prior leaves, kJ/mol.
+    h are the per-atom features of a copy of the JEPA encoder, trained further on energies and forces; without an
+    encoder the prior alone is accurate enough, which is several times faster. U_0 and s: mean and spread of what the
+    prior leaves.
     """
 
     def __init__(self, encoder: AtomEncoder | None, prior: MechanicsPrior, offset: float, scale: float) -> None:
@@ -34,14 +32,7 @@ class EnergyHead(nn.Module):
         return out
 
     def loss(self, positions: Tensor, energies: Tensor, forces: Tensor, force_weight: float) -> tuple[Tensor, Tensor]:
-        """Mean squared errors of energies and of forces, both in units of `scale` (and of scale / 0.01 nm).
-
-        Args:
-            positions: shape [frames, atoms, 3], nm.
-            energies: shape [frames], kJ/mol.
-            forces: shape [frames, atoms, 3], kJ/mol/nm.
-            force_weight: weight of the forces' error in the sum.
-        """
+        """Mean squared errors of energies and of forces, both in units of `scale` (and of scale / 0.01 nm)."""
         positions = positions.detach().requires_grad_(True)
         predicted = self(positions)
         (gradient,) = torch.autograd.grad(predicted.sum(), positions, create_graph=True)
@@ -54,11 +45,6 @@ class LatentEnergyHead(nn.Module):
     """E[U | z] and Var[U | z] from the latent axes alone.
 
     A low R² is right where the latent drops vibrations: U fluctuates at fixed z. Trained by Gaussian likelihood.
-
-    Args:
-        axes: number of latent axes.
-        mean, spread: of the energies of training, kJ/mol.
-        width: of the hidden layers.
     """
 
     mean: Tensor
@@ -77,12 +63,7 @@ class LatentEnergyHead(nn.Module):
         return self.mean + self.spread * out[:, 0], variance
 
     def loss(self, w: Tensor, energies: Tensor) -> Tensor:
-        """Mean Gaussian negative log-likelihood of energies, up to a constant.
-
-        Args:
-            w: latent axes [frames, axes].
-            energies: shape [frames], kJ/mol.
-        """
+        """Mean Gaussian negative log-likelihood of energies, up to a constant."""
         mean, variance = self(w)
         loss: Tensor = (0.5 * torch.log(variance) + 0.5 * (energies - mean).square() / variance).mean()
         return loss

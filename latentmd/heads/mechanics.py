@@ -30,9 +30,6 @@ class MechanicsPrior(nn.Module):
     that make the training data (Cornell et al. 1995), so little is left for a network: many-body solvation. Bonds to
     hydrogen are constrained in the engine, so that the labels say nothing of them. A spring that pulls where such a
     bond is more than 0.001 nm off the constrained length holds them in hosts without constraints.
-
-    Args:
-        topology: of the molecule (mdtraj, OpenMM or Chemistry).
     """
 
     bonds: Tensor
@@ -113,11 +110,7 @@ class MechanicsPrior(nn.Module):
     def fit(self, positions: Tensor, energies: Tensor, forces: Tensor, ridge: float = 1e-6) -> None:
         """Set the parameters from frames [frames, atoms, 3], energies [frames] kJ/mol and forces kJ/mol/nm.
 
-        Args:
-            positions: shape [frames, atoms, 3], nm.
-            energies: shape [frames], kJ/mol.
-            forces: shape [frames, atoms, 3], kJ/mol/nm.
-            ridge: weight of the squared coefficients, once each column of the fit is scaled to norm 1.
+        The ridge weighs the squared coefficients, once each column of the fit is scaled to norm 1.
         """
         x, target = positions.double(), energies.double()
         self.lengths.copy_(self._held_lengths(x).mean(0))

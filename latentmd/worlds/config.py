@@ -88,11 +88,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
 
 
 def recipe(world: str, observe: str) -> dict[str, Any]:
-    """Settings of a world seen in one way, over the defaults of the configuration.
-
-    Raises:
-        KeyError: there is none; `WORLDS` and `RECIPES` are kept in step by a test.
-    """
+    """Settings of a world seen in one way, over the defaults of the configuration."""
     return RECIPES[world, observe]
 
 
@@ -191,17 +187,7 @@ class WorldConfig(ConfigSection):
 
 
 def world_config(world: str, observe: str, recipe: dict[str, Any], changes: dict[str, Any]) -> WorldConfig:
-    """The recipe with a user's changes on top, validated.
-
-    Args:
-        world: name of the world.
-        observe: way of observing it.
-        recipe: settings of that world and way, nested.
-        changes: a user's settings on top, nested.
-
-    Raises:
-        ConfigError: an unknown key or a value out of range.
-    """
+    """The recipe with a user's changes on top, validated."""
     settings = merged(merged({"world": world, "observe": observe}, recipe), changes)
     return parse_section(WorldConfig, settings, "settings of the world")
 

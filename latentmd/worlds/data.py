@@ -21,11 +21,10 @@ class Sample:
     """Independent trajectories; every list has one array per trajectory, with the same number of frames.
 
     Attributes:
-        states: of the world, [frames, *state].
-        observations: what the encoder gets, [frames, ...] or with a history [frames, history, ...], float32.
+        observations: what the encoder gets, [frames, ...] or with a history [frames, history, ...].
         seen: what the verification decoder reconstructs, [frames, ...]: the newest frame of an observation.
         quantities: what is read out of the latent, [frames, quantities] or [frames, particles, quantities].
-        probes: targets of linear probes by name, lists of arrays [frames, values] or [frames, particles, values].
+        probes: targets of linear probes by name, [frames, values] or [frames, particles, values].
     """
 
     states: list[Doubles]
@@ -49,11 +48,7 @@ class WorldData:
         return of_particles(self.world)
 
     def particles(self) -> ParticleWorld:
-        """The world, for what only worlds of particles have.
-
-        Raises:
-            TypeError: it is none.
-        """
+        """The world, for what only worlds of particles have."""
         if not of_particles(self.world):
             raise TypeError(f"{self.world.name} is no world of particles")
         return self.world
@@ -153,12 +148,8 @@ def state_vector(world: World, states: Doubles) -> Doubles:
 
 
 def vector_state(world: World, vectors: Doubles, shape: Sequence[int]) -> Doubles:
-    """The inverse of `state_vector`, to states [..., *shape]; sine and cosine need not be on the circle.
-
-    Args:
-        world: names the angles.
-        vectors: read-outs [..., quantities].
-        shape: of a state.
+    """States [..., *shape] of read-outs [..., quantities], the inverse of `state_vector`; sine and cosine need not be
+    on the circle.
     """
     size = int(np.prod(shape))
     angles, others = _columns(world, size)

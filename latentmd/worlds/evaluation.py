@@ -32,16 +32,9 @@ def is_stochastic(world: World) -> bool:
 def ensemble_figures(
     model: WorldModel, latents: list[NDArray[np.float32]], data: WorldData, seed: int
 ) -> dict[str, Any]:
-    """Populations, rates and second moments of long rollouts and of the world's own trajectories, with deviations.
+    """Populations, rates and second moments of long rollouts, from frames at equilibrium, and of the world itself.
 
-    Args:
-        model: encoder, stochastic predictor and read-outs.
-        latents: of trajectories at equilibrium, from whose frames the rollouts start.
-        data: of a stochastic world.
-        seed: of the rollouts' noise.
-
-    Returns:
-        For each quantity (exact or None, world's trajectories, rollouts), the latter two with a deviation over blocks.
+    Of each quantity: exact or None, of the world's trajectories, of rollouts; the latter two with a deviation.
     """
     world: Any = data.world
     pool = np.concatenate([z[:: max(1, len(z) // 8)] for z in latents])
@@ -62,15 +55,11 @@ def ensemble_figures(
 
 
 def structure_figures(data: WorldData, truth: Doubles, found: Doubles) -> dict[str, float]:
-    """Radial distribution and temperature of forecasts of particles against the world's frames at the same times.
+    """Structure and temperature of forecasts [starts, horizon + 1, particles, 1 + shells] of particles against the
+    world.
 
-    Args:
-        data: of a world of particles.
-        truth, found: quantities [starts, horizon + 1, particles, 1 + shells].
-
-    Returns:
-        The RMS difference of g(r) over its RMS distance from 1 (an ideal gas), of the last half of the horizon, and
-        the mean kinetic energy per particle at the last step over the true one.
+    The RMS difference of g(r) over its RMS distance from 1 (an ideal gas), of the last half of the horizon, and the
+    mean kinetic energy per particle at the last step over the true one.
     """
     half = truth.shape[1] // 2
     r, expected = radial_distribution(data.particles(), truth[:, half:])
@@ -138,23 +127,14 @@ class Persistence(nn.Module):
     noise_size: int = 0
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """The tokens as they are.
-
-        Args:
-            z: latents [batch, tokens, dim].
-            lag, noise: not used.
-        """
+        """The tokens as they are."""
         return z
 
 
 @dataclass(frozen=True)
 class Forecasts:
-    """Rollouts from several starts of held-out trajectories.
-
-    Attributes:
-        truth: latents of the frames to come, [starts, horizon + 1, tokens, dim], the starting frame first.
-        predicted: the same for each predictor.
-        run, frame: trajectory and frame of each start.
+    """Rollouts from several starts of held-out trajectories: latents [starts, horizon + 1, tokens, dim], with the
+    starting frame, true and of each predictor; run and frame of each start.
     """
 
     truth: Tensor
@@ -166,18 +146,8 @@ class Forecasts:
 def forecast(
     predictors: Mapping[str, nn.Module], latents: Runs, lag: int, horizon: int, seed: int, starts: int = 4
 ) -> Forecasts:
-    """Roll every predictor out for `horizon` steps of `lag` frames from `starts` frames of each trajectory.
-
-    Args:
-        predictors: by name.
-        latents: [frames, tokens, dim] of each trajectory.
-        lag: frames.
-        horizon: steps.
-        seed: of the noise, the same for every predictor.
-        starts: frames of each trajectory that forecasts start from.
-
-    Raises:
-        ValueError: no trajectory is long enough.
+    """Roll every predictor out for `horizon` steps of `lag` frames from `starts` frames of each trajectory, with one
+    noise.
     """
     length = min(map(len, latents)) - horizon * lag
     if length < 1:
@@ -198,13 +168,7 @@ def forecast(
 
 
 def one_step_scores(predictor: nn.Module, latents: Runs, lag: int) -> dict[str, float]:
-    """Cosine of predicted and true tokens, R² of the latent, and gain over persistence, over one step of `lag`.
-
-    Args:
-        predictor: under test.
-        latents: [frames, tokens, dim] of each trajectory.
-        lag: frames.
-    """
+    """Cosine of predicted and true tokens, R² of the latent, and gain over persistence, over one step of `lag`."""
     now = torch.from_numpy(np.concatenate([z[:-lag] for z in latents]))
     future = torch.from_numpy(np.concatenate([z[lag:] for z in latents]))
     size = int(predictor.noise_size)  # type: ignore[arg-type]
@@ -228,23 +192,13 @@ def read(reader: nn.Module, z: Tensor) -> Doubles:
 
 
 def forecast_curve(found: Doubles, truth: Doubles, spread: Doubles) -> Doubles:
-    """RMS error over starts and quantities [starts, horizon + 1, ..., quantities] over their spread, [horizon + 1].
-
-    Args:
-        found, truth: quantities [starts, horizon + 1, ...].
-        spread: of each quantity.
-    """
+    """RMS error over starts and quantities [starts, horizon + 1, ..., quantities] over their spread, [horizon + 1]."""
     squares = ((found - truth) / spread) ** 2
     return np.asarray(np.sqrt(squares.mean(axis=(0, *range(2, squares.ndim)))))
 
 
 def forecast_errors(found: Doubles, truth: Doubles, spread: Doubles) -> dict[str, float]:
-    """The forecast curve at a few steps and on average.
-
-    Args:
-        found, truth: quantities [starts, horizon + 1, ...].
-        spread: of each quantity.
-    """
+    """The forecast curve at a few steps and on average."""
     error = forecast_curve(found, truth, spread)
     horizon = len(error) - 1
     marks = sorted({1, min(10, horizon), horizon})
@@ -252,11 +206,8 @@ def forecast_errors(found: Doubles, truth: Doubles, spread: Doubles) -> dict[str
 
 
 def energy_drift(energies: Doubles, scale: float) -> dict[str, float]:
-    """Mean over starts of |E_k − E_0| over a scale: at the last step and the largest on the way.
-
-    Args:
-        energies: physical energy of decoded states, [starts, horizon + 1].
-        scale: of the energy, see `WorldData.energy_scale`.
+    """Mean over starts of |E_k − E_0| over a scale, of energies [starts, horizon + 1]: at the last step, and the
+    largest.
     """
     change = np.abs(energies - energies[:, :1]) / scale
     return {"last": float(change[:, -1].mean()), "largest": float(change.max(axis=1).mean())}
@@ -275,14 +226,11 @@ def probes(
     test: Runs,
     test_targets: Mapping[str, Sequence[NDArray[np.floating]]],
 ) -> dict[str, float]:
-    """Held-out R² of a linear read-out of each named target; of several values the worst.
+    """Held-out R² of a linear read-out of each named target from latents [frames, tokens, dim]; of several values the
+    worst.
 
     A target [frames, particles, values] is read from each particle's token, a target [frames, values] from all tokens
     of a frame, or from their mean where the world has particles.
-
-    Args:
-        train, test: latents [frames, tokens, dim] of each trajectory.
-        targets, test_targets: by name, of each trajectory.
     """
     of_particles = any(values[0].ndim == 3 for values in targets.values())
     scores = {}

@@ -14,20 +14,7 @@ WORLD_FORMAT: Literal["latentmd-world-1"] = "latentmd-world-1"
 
 
 class WorldManifest(Seal):
-    """What a world's model is and where it holds.
-
-    Attributes:
-        world, observe: name of the world and how it was observed.
-        units: of the world, in words.
-        interval: time between frames, in the world's unit; lags of the model are in frames.
-        lag: shortest and longest step the predictor was trained for, frames.
-        predictor: its kind.
-        latent: tokens and axes per token.
-        read_out: names of the columns of `read`.
-        seed: of the training.
-        metrics: measured figures, by name.
-        training: configuration and wall times.
-    """
+    """What a world's model is and where it holds; times and lags in frames of `interval` in the world's unit."""
 
     format: Literal["latentmd-world-1"] = WORLD_FORMAT
     world: str
@@ -44,14 +31,7 @@ class WorldManifest(Seal):
 
 
 class WorldModel(nn.Module):
-    """Observation → tokens → later tokens → quantities of the world and the picture of it.
-
-    Args:
-        encoder: observation → tokens [batch, tokens, dim].
-        predictor: `step(z, lag, noise)`, lags in frames.
-        reader: tokens → quantities [batch, quantities].
-        decoder: tokens → what is seen of a frame.
-    """
+    """Observation → tokens [batch, tokens, dim] → later tokens → quantities of the world and what is seen of it."""
 
     def __init__(self, encoder: nn.Module, predictor: nn.Module, reader: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
@@ -66,13 +46,7 @@ class WorldModel(nn.Module):
 
     @torch.jit.export
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Tokens a lag later.
-
-        Args:
-            z: latents [batch, tokens, dim].
-            lag: frames, [batch].
-            noise: [batch, noise size].
-        """
+        """Tokens a lag later."""
         out: Tensor = self.predictor(z, lag, noise)
         return out
 
@@ -94,22 +68,12 @@ class WorldModel(nn.Module):
 
 
 def save_world(path: str | Path, model: WorldModel, manifest: WorldManifest) -> WorldManifest:
-    """Script a world's model and write it with its manifest; returns the completed manifest.
-
-    Args:
-        path: of the file.
-        model: scripted into it.
-        manifest: what the model is.
-    """
+    """Script a world's model and write it with its manifest; returns the completed manifest."""
     return seal(path, script(model.eval().cpu()), manifest)
 
 
 def load_world(path: str | Path) -> tuple[Any, WorldManifest]:
-    """The TorchScript module of a world's model file and its manifest.
-
-    Raises:
-        BundleError: no such file, not a world's model file, or damaged.
-    """
+    """The TorchScript module of a world's model file and its manifest."""
     if not Path(path).is_file():
         raise BundleError(f"{path}: no such file; `latentmd train world` writes one as model.pt")
     module, manifest, _ = unseal(Path(path), WorldManifest)

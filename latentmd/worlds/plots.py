@@ -38,14 +38,8 @@ def loss_curves(log: Path) -> bytes:
 
 
 def latent_map(latents: Sequence[Floats], times: Sequence[Floats], kind: str, seed: int, unit: str) -> bytes | None:
-    """Latents of held-out trajectories in the plane, coloured by time; None for UMAP where it is not installed.
-
-    Args:
-        latents: runs [frames, tokens, dim].
-        times: of the frames, per run.
-        kind: "PCA" or "UMAP".
-        seed: of UMAP.
-        unit: of the time.
+    """Latents [frames, tokens, dim] of held-out trajectories in the plane by "PCA" or "UMAP", coloured by time; None
+    for UMAP where it is not installed.
     """
     flat = np.concatenate(latents).reshape(sum(map(len, latents)), -1)
     colour = np.concatenate(times)
@@ -75,14 +69,7 @@ def _umap(points: Floats, seed: int) -> Floats | None:
 
 
 def forecast_curves(errors: Mapping[str, Floats], interval: float, unit: str, drifts: Mapping[str, Floats]) -> bytes:
-    """Error of every predictor over the horizon, and the drift of the physical energy of its decoded states.
-
-    Args:
-        errors: error at each step of the horizon (steps,), by the name of the predictor.
-        interval: time between steps.
-        unit: of that time.
-        drifts: of the energy, likewise.
-    """
+    """Error of every predictor over the horizon, and the drift of the physical energy of its decoded states."""
     made, axes = figure(1, 2 if drifts else 1, width=4.2, height=3.2)
     for axis, curves, label in zip(
         axes, (errors, drifts), ("RMS error of read-out / spread", "|change of energy| / spread"), strict=False
@@ -95,10 +82,8 @@ def forecast_curves(errors: Mapping[str, Floats], interval: float, unit: str, dr
 
 
 def reconstruction_sheet(truth: Floats, found: Floats) -> bytes:
-    """What was seen and what the verification decoder makes of the latent.
-
-    Args:
-        truth, found: images [frames, height, width], or a time series [frames, quantities].
+    """What was seen and what the verification decoder makes of the latent: pictures, or time series [frames,
+    quantities].
     """
     if truth.ndim == 3:
         shown = np.linspace(0, len(truth) - 1, min(8, len(truth))).astype(int)
@@ -125,10 +110,8 @@ def reconstruction_sheet(truth: Floats, found: Floats) -> bytes:
 
 
 def draw_states(world: World, states: Floats) -> Floats:
-    """Pictures [frames, height, width] of states: the world's own, or its points in the plane.
-
-    Args:
-        states: [frames, *state]; of a world without pictures the first two columns of each body are its position.
+    """Pictures [frames, height, width] of states: the world's own, or its bodies' first two columns as points in the
+    plane.
     """
     if "pixels" in world.observations:
         return world.observe(np.asarray(states, dtype=np.float64), "pixels")
@@ -147,11 +130,6 @@ def draw_particles(states: Floats, energies: Floats, box: float) -> Floats:
     """Pictures [frames, height, width] of particles at their true places, as bright as their kinetic energies.
 
     An invariant latent holds no places, so that truth and forecast differ in brightness alone.
-
-    Args:
-        states: [frames, particles, 2 · dimensions], positions first; the first two dimensions are shown.
-        energies: [frames, particles].
-        box: width of the periodic box.
     """
     from latentmd.systems.toy.drawing import Canvas
 
@@ -166,12 +144,8 @@ def draw_particles(states: Floats, energies: Floats, box: float) -> Floats:
 
 
 def forecast_gif(path: Path, panels: Mapping[str, Floats], seconds: float = 6.0) -> None:
-    """An animation with one panel per title side by side.
-
-    Args:
-        path: file to write.
-        panels: title → images [frames, height, width] in [0, 1].
-        seconds: length of the animation.
+    """An animation of so many seconds with one panel of images [frames, height, width] in [0, 1] per title, side by
+    side.
     """
     from PIL import Image, ImageDraw
 

@@ -40,13 +40,7 @@ class WorldPlan:
 
 @dataclass(frozen=True)
 class WorldResult:
-    """What a training on a world found.
-
-    Attributes:
-        figures: all figures, as in table.json.
-        table: the main ones, as text.
-        files: names of the files in the folder.
-    """
+    """What a training on a world found: all figures, the main ones as text, and the names of the files."""
 
     figures: dict[str, Any]
     table: str
@@ -65,22 +59,8 @@ def plan_world(
     resume: bool = False,
     overwrite: bool = False,
 ) -> WorldPlan:
-    """Check everything that a training on a world is asked for, before anything is computed.
-
-    Args:
-        world: name of a toy world.
-        out: folder of the results, empty or not there yet.
-        observe: how the world is seen; its first way where None.
-        predictor: its kind; the recipe's where None.
-        seed: of trajectories and training.
-        config: TOML file with settings in place of the recipe's.
-        changes: the same as a dictionary, on top of the file.
-        resume: go on with an interrupted training in `out`.
-        overwrite: replace what is in `out`.
-
-    Raises:
-        ConfigError: no such world, way of observing, predictor or setting.
-        OutputError: the folder is not empty.
+    """Check everything that a training on a world is asked for, before anything is computed; arguments of
+    `train_world`.
     """
     try:
         found = world_by_name(world)
@@ -127,11 +107,7 @@ def train_world(world: str, out: str | Path, *, report: Progress = quiet, **opti
 
 
 def run_world(plan: WorldPlan, report: Progress = quiet) -> WorldResult:
-    """Run a plan: simulate, train, measure on held-out trajectories, and write everything into its folder.
-
-    Raises:
-        OutputError: the folder holds something else or another training, is in use, or cannot be written.
-    """
+    """Run a plan: simulate, train, measure on held-out trajectories, and write everything into its folder."""
     request = {"settings": plan.config.model_dump(mode="json")}
     with claim_folder(plan.out, plan.policy, _WORLD, request):
         return _train(plan, report)

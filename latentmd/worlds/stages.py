@@ -29,13 +29,7 @@ from latentmd.worlds.model import WorldModel
 
 @dataclass(frozen=True)
 class TrainedWorld:
-    """The frozen parts, all predictors by name (the first is the model's own), and latents of both sets.
-
-    Attributes:
-        model: encoder, predictor and read-outs.
-        predictors: the model's own first, then its rivals and persistence.
-        train, test: latents [frames, tokens, dim] of each trajectory.
-    """
+    """The frozen parts, all predictors by name (the model's own first), and latents of both sets."""
 
     model: WorldModel
     predictors: dict[str, nn.Module]
@@ -46,12 +40,7 @@ class TrainedWorld:
 def train_parts(
     data: WorldData, config: WorldConfig, run: TrainingRun, encoder: nn.Module | None = None
 ) -> TrainedWorld:
-    """Run all stages on the training trajectories; the test trajectories are only encoded.
-
-    Args:
-        data, config, run: of the training.
-        encoder: in place of the configured one; a frozen one, such as an `ExternalEncoder`, is used as it is.
-    """
+    """Run all stages on the training trajectories; the test trajectories are only encoded."""
     encoder, start = train_encoder(data, config, run, encoder)
     train = encode_all(encoder, data.train.observations)
     test = encode_all(encoder, data.test.observations)
@@ -79,14 +68,7 @@ def train_encoder(
 ) -> tuple[nn.Module, nn.Module | None]:
     """Stage 1: the frozen encoder, which is the JEPA's target, and the predictor that was trained with it.
 
-    An encoder of which nothing can be trained, given or configured, is used as it is, and then there is no such
-    predictor.
-
-    Args:
-        data: observations of the world.
-        config: of the training.
-        run: folder, log and devices.
-        encoder: in place of the configured one.
+    An encoder of which nothing can be trained is used as it is, and then there is no such predictor.
     """
     torch.manual_seed(config.seed)
     if encoder is None:
@@ -104,15 +86,8 @@ def train_encoder(
 
 
 def measure(trained: TrainedWorld, data: WorldData, config: WorldConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """All figures of a training on held-out trajectories, and the curves to draw.
-
-    Args:
-        trained: all parts.
-        data: of which the held-out trajectories are used.
-        config: of the training.
-
-    Returns:
-        Nested figures, ready for JSON; and per predictor the error and the energy drift over the horizon.
+    """All figures of a training on held-out trajectories, ready for JSON; and error and energy drift over the
+    horizon.
     """
     lag, horizon = config.jepa.lag[0], config.horizon
     figures: dict[str, Any] = {
@@ -173,15 +148,8 @@ def new_encoder(data: WorldData, config: WorldConfig) -> nn.Module:
 
 
 def new_readout(targets: Sequence[Floats], tokens: int, dim: int, config: WorldConfig) -> nn.Module:
-    """An untrained decoder of targets [frames, ...], one array per trajectory.
-
-    Pictures come from transposed convolutions, targets with a value for each of many particles [frames, tokens, ...]
-    token by token, anything else from a perceptron on all tokens.
-
-    Args:
-        targets: what is read out, [frames, ...] of each trajectory.
-        tokens, dim: shape of the latent.
-        config: of the training.
+    """An untrained decoder of targets [frames, ...]: pictures come from transposed convolutions, values of many
+    particles token by token, anything else from a perceptron on all tokens.
     """
     typical = _typical(targets)
     if config.encoder.kind == "particles":
@@ -202,25 +170,13 @@ _LOGGED = ("prediction", "variance", "covariance", "gain", "conservation", "spec
 
 
 def new_predictor(kind: str, tokens: int, dim: int, config: WorldConfig) -> nn.Module:
-    """An untrained predictor of tokens [batch, tokens, dim]; lags are in frames.
-
-    Args:
-        kind: of predictor.
-        tokens, dim: shape of the latent.
-        config: of the training.
-    """
+    """An untrained predictor of tokens [batch, tokens, dim]; lags are in frames."""
     lag = (float(config.jepa.lag[0]), float(config.jepa.lag[1]))
     return predictor_of(kind, False).build(Latent(tokens, dim, lag, seed=config.seed), config.predictor)
 
 
 def world_jepa(encoder: nn.Module, tokens: int, dim: int, config: WorldConfig) -> JEPA:
-    """The networks of stage 1: any encoder of one world's observations, and the configured predictor.
-
-    Args:
-        encoder: untrained.
-        tokens, dim: shape of its latent.
-        config: of the training.
-    """
+    """The networks of stage 1: any encoder of one world's observations, and the configured predictor."""
     c = config.jepa
     objective = build_objective(c, config.seed)
     if c.sample == "token":
@@ -234,13 +190,7 @@ def world_jepa(encoder: nn.Module, tokens: int, dim: int, config: WorldConfig) -
 
 
 def world_jepa_stage(jepa: JEPA, observations: Runs, config: WorldConfig) -> Stage:
-    """Stage 1 on observations of a world; lags in frames.
-
-    Args:
-        jepa: from `world_jepa`.
-        observations: [frames, ...] of each trajectory.
-        config: of the training.
-    """
+    """Stage 1 on observations of a world; lags in frames."""
     c = config.jepa
     windows = LaggedWindows(observations, c.lag, c.rollout)
     return embedding_stage(jepa, windows, c, config.seed, terms=_LOGGED, probe_frames=256, check_every=100)
@@ -252,13 +202,6 @@ def world_predictor_stage(
     """Stage 2: a predictor on frozen latents [frames, tokens, dim], by the loss of its kind.
 
     A predictor that joint-embedding prediction has not trained gets as many steps more.
-
-    Args:
-        kind: of predictor.
-        predictor: in training.
-        latents: [frames, tokens, dim] of each trajectory.
-        config: of the training.
-        trained_before: joint-embedding prediction trained this predictor already.
     """
     c, part = config.predictor, predictor_of(kind, False)
     windows = LaggedWindows(latents, config.jepa.lag, 1 if part.pairs else c.rollout)
@@ -277,15 +220,7 @@ def world_predictor_stage(
 def readout_stage(
     name: str, decoder: nn.Module, latents: Runs, targets: Sequence[NDArray[np.floating]], config: WorldConfig
 ) -> Stage:
-    """Stage 3: a decoder of frozen latents to what the frames show, in squared error over the targets' variance.
-
-    Args:
-        name: of the stage.
-        decoder: in training.
-        latents: [frames, tokens, dim] of each trajectory.
-        targets: what is read out, [frames, ...] of each trajectory.
-        config: of the training.
-    """
+    """Stage 3: a decoder of frozen latents to what the frames show, in squared error over the targets' variance."""
     c = config.decoder
     z = torch.from_numpy(np.concatenate(latents))
     where = np.concatenate([np.full(len(part), i) for i, part in enumerate(targets)])

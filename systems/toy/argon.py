@@ -24,21 +24,9 @@ class Argon(PeriodicFluid):
     """Argon atoms in a cubic periodic box: the liquid of Rahman, Phys. Rev. 136, A405 (1964), with fewer atoms.
 
     U(r) = 4 ε ((σ/r)¹² − (σ/r)⁶) times a switching function that falls from 1 to 0 over the last 0.1 nm before the
-    cutoff, S(t) = 1 − 10 t³ + 15 t⁴ − 6 t⁵. The state of an atom is (x, y, z, vx, vy, vz) in nm and nm/ps; positions
-    are inside the box.
-
-    Each trajectory settles from a lattice under a Langevin thermostat, loses its total momentum and then runs free by
-    velocity Verlet on OpenMM's Reference platform: in double precision, and with the same numbers every time.
-
-    Attributes:
-        particles: number of atoms.
-        density: g/cm³; the box follows.
-        temperature: K, while settling.
-        sigma, epsilon: nm and kJ/mol (ε / k = 120 K).
-        cutoff: nm.
-        timestep: ps.
-        stride: time steps between saved frames.
-        settle: ps before the first frame.
+    cutoff, S(t) = 1 − 10 t³ + 15 t⁴ − 6 t⁵. The state of an atom is (x, y, z, vx, vy, vz) in nm and nm/ps, the density
+    in g/cm³. Each trajectory settles from a lattice under a Langevin thermostat, loses its total momentum and then runs
+    free by velocity Verlet on OpenMM's Reference platform: in double precision, and with the same numbers every time.
     """
 
     particles: int = 64
@@ -72,12 +60,7 @@ class Argon(PeriodicFluid):
         return float((self.particles * _MASS / (self.density * _AVOGADRO)) ** (1 / 3))
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, atoms, 6]; takes about a second per trajectory.
-
-        Args:
-            trajectories, frames: numbers of them.
-            seed: of starts and velocities.
-        """
+        """States [trajectories, frames, atoms, 6]; takes about a second per trajectory."""
         import openmm
 
         integrator, parts = self._integrators()

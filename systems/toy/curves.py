@@ -56,14 +56,8 @@ class _Curves:
 class Circles(_Curves):
     """Uniform motion on circles: x(t) = c + r (cos(φ + ω t), sin(φ + ω t)).
 
-    Centre uniform in ±`centre`, radius, angular speed, sense and phase uniform; each frame is measured with a normal
-    error that is independent of all others.
-
-    Attributes:
-        centre: largest coordinate of a centre.
-        radius: smallest and largest.
-        angle: smallest and largest turn per frame, rad.
-        noise: standard deviation of each measured coordinate.
+    Centre uniform in ±`centre`, radius, turn per frame (rad), sense and phase uniform; each frame is measured with a
+    normal error of deviation `noise` that is independent of all others.
     """
 
     centre: float = 0.5
@@ -87,10 +81,7 @@ class Circles(_Curves):
 class Lines(_Curves):
     """Uniform motion on straight lines: x(t) = a + v (t − t_middle), so that paths stay about the origin.
 
-    Attributes:
-        centre: largest coordinate of the point a in the middle of a trajectory.
-        speed: smallest and largest, per frame; directions uniform.
-        noise: standard deviation of each measured coordinate.
+    The point a is uniform in ±`centre`; the speed, per frame, and the direction are uniform.
     """
 
     centre: float = 1.0

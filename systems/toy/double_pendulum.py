@@ -19,7 +19,8 @@ _TOLERANCE = 1e-10  # relative and absolute, of the integration
 
 @dataclass(frozen=True)
 class DoublePendulum:
-    """Two masses on rigid massless rods in a plane; the state is (θ₁, θ₂, ω₁, ω₂), angles from straight down.
+    """Two masses on rigid massless rods in a plane; the state is (θ₁, θ₂, ω₁, ω₂), angles from straight down; kg, m,
+    s.
 
     With Δ = θ₁ − θ₂, M = m₁ + m₂ and the two angular equations of Lagrange solved for the accelerations
 
@@ -32,13 +33,6 @@ class DoublePendulum:
     Trajectories start at rest from angles uniform in ±`largest_angle`: at 1.5 rad many are chaotic, at 0.1 rad the
     motion is that of two coupled oscillators. "coordinates" are (x₁, y₁, x₂, y₂) of the bobs with the pivot at the
     origin and y upwards; "pixels" are pictures of 64 × 64. Neither shows velocities: two frames do.
-
-    Attributes:
-        masses: kg.
-        lengths: m.
-        gravity: m/s².
-        interval: s.
-        largest_angle: rad.
     """
 
     masses: tuple[float, float] = (1.0, 1.0)
@@ -55,12 +49,7 @@ class DoublePendulum:
     quantities: ClassVar[tuple[int, ...] | None] = None
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, 4] in rad and rad/s; angles are not wrapped.
-
-        Args:
-            trajectories, frames: numbers of them.
-            seed: of the starts.
-        """
+        """States [trajectories, frames, 4] in rad and rad/s; angles are not wrapped."""
         out = np.empty((trajectories, frames, 4))
         for i in range(trajectories):
             angles = noise_generator(seed, i).uniform(-self.largest_angle, self.largest_angle, 2)

@@ -18,12 +18,7 @@ _POINTS = 10001  # of a quadrature along the line, on either side of the start
 class DoubleWell(LangevinWorld):
     """V(x) = barrier (x² − 1)² + tilt x, in units of kT = 1; basins left and right of zero.
 
-    Attributes:
-        barrier: height between the wells without the tilt.
-        tilt: raises the right well over the left by about twice this.
-        kT, friction, timestep: of the dynamics; the friction is a rate.
-        stride: time steps between saved frames.
-        inertia: whether the state has a velocity (`LangevinWorld`).
+    The tilt raises the right well over the left by about twice its value; the friction is a rate.
     """
 
     barrier: float = 3.0
@@ -61,9 +56,6 @@ class DoubleWell(LangevinWorld):
 
         τ = (γ / kT) ∫_start^end dy exp(V(y) / kT) ∫_{−∞}^y dz exp(−V(z) / kT) for start < end (Zwanzig 2001, 4.2), by
         the trapezoidal rule; mirrored for start > end.
-
-        Raises:
-            WorldError: the world has inertia, for which no quadrature gives this time.
         """
         if self.inertia:
             raise WorldError("first-passage times have a closed form without inertia only: DoubleWell(inertia=False)")

@@ -13,15 +13,11 @@ Single = NDArray[np.float32]
 
 
 class Canvas:
-    """Pictures [frames, 64, 64] of the square |x|, |y| ≤ half about a centre; rows run downwards, so y up is row 0.
+    """Pictures [frames, 64, 64] of the square |x|, |y| ≤ half about a centre (x, y); rows run downwards, so y up is
+    row 0.
 
     A pixel's value is the share of it that a shape covers, from the signed distance of its middle to the outline
     (exact for straight outlines along the axes); of overlapping shapes the brightest shows.
-
-    Args:
-        frames: number of pictures.
-        centre: (x, y) in the middle.
-        half: half the width of what is seen.
     """
 
     def __init__(self, frames: int, centre: tuple[float, float], half: float) -> None:
@@ -32,24 +28,12 @@ class Canvas:
         self.picture = np.zeros((frames, SIZE, SIZE), dtype=np.float32)
 
     def disc(self, position: NDArray[Any], radius: float, brightness: float = 1.0) -> None:
-        """Add a disc about each frame's position [frames, 2].
-
-        Args:
-            position: middles [pictures, 2].
-            radius: of the disc.
-            brightness: from 0 to 1.
-        """
+        """Add a disc about each frame's position [frames, 2]."""
         dx, dy = self.x - _column(position[:, 0]), self.y - _column(position[:, 1])
         self._add(np.sqrt(dx * dx + dy * dy) - np.float32(radius), brightness)
 
     def rod(self, start: NDArray[Any], end: NDArray[Any], radius: float, brightness: float = 1.0) -> None:
-        """Add a rod with round ends from `start` to `end`, both [frames, 2].
-
-        Args:
-            start, end: [pictures, 2].
-            radius: half the width.
-            brightness: from 0 to 1.
-        """
+        """Add a rod with round ends from `start` to `end`, both [frames, 2]."""
         ax, ay = _column(end[:, 0] - start[:, 0]), _column(end[:, 1] - start[:, 1])
         dx, dy = self.x - _column(start[:, 0]), self.y - _column(start[:, 1])
         along = np.clip((dx * ax + dy * ay) / np.maximum(ax * ax + ay * ay, 1e-12), 0, 1)

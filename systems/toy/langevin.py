@@ -73,12 +73,7 @@ class LangevinWorld(ABC):
         return {"state": 1, "coordinates": 2 if self.inertia else 1}
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, 2 · dimensions], or [..., dimensions] without inertia, at equilibrium.
-
-        Args:
-            trajectories, frames: numbers of them.
-            seed: of starts and noise.
-        """
+        """States [trajectories, frames, 2 · dimensions], or [..., dimensions] without inertia, at equilibrium."""
         streams = [noise_generator(seed, i) for i in range(trajectories)]
         states = np.concatenate([self.equilibrium(1, stream) for stream in streams])
         last = _normal(streams, 1, self.dimensions)[0]
@@ -94,11 +89,6 @@ class LangevinWorld(ABC):
 
         The same states, steps and seed give the same result. Without inertia the noise of successive steps is shared,
         so a burst has the spread of one whose first and last step are half as long.
-
-        Args:
-            states: [walkers, size].
-            steps: time steps.
-            seed: of the noise.
         """
         stream = noise_generator(seed)
         states = np.array(states, dtype=np.float64)

@@ -25,16 +25,7 @@ class LennardJones(PeriodicFluid):
     pairs: made for tens of particles. The state of a particle is (x, y, vx, vy); positions are inside the box.
 
     Each trajectory starts on a lattice with velocities of the temperature, settles for `settle` time units with
-    rescaled velocities and no total momentum, and then runs free.
-
-    Attributes:
-        particles: number.
-        density: particles per area; the box follows.
-        temperature: kT while settling.
-        cutoff: of the potential.
-        timestep: of the integrator.
-        stride: time steps between saved frames.
-        settle: time before the first frame.
+    rescaled velocities and no total momentum, and then runs free. The density is per area.
     """
 
     particles: int = 32
@@ -68,12 +59,7 @@ class LennardJones(PeriodicFluid):
         return math.sqrt(self.particles / self.density)
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, particles, 4].
-
-        Args:
-            trajectories, frames: numbers of them.
-            seed: of starts and velocities.
-        """
+        """States [trajectories, frames, particles, 4]."""
         x = np.tile(lattice(self.particles, 2, self.box), (trajectories, 1, 1))
         v = np.stack([noise_generator(seed, i).standard_normal((self.particles, 2)) for i in range(trajectories)])
         v = self._at_temperature(still(v))
@@ -88,12 +74,7 @@ class LennardJones(PeriodicFluid):
         return out
 
     def verlet(self, x: Doubles, v: Doubles, steps: int) -> tuple[Doubles, Doubles]:
-        """Positions and velocities [..., particles, 2] after velocity-Verlet steps; positions are not wrapped.
-
-        Args:
-            x, v: positions and velocities [..., particles, 2].
-            steps: time steps.
-        """
+        """Positions and velocities [..., particles, 2] after velocity-Verlet steps; positions are not wrapped."""
         force = self.forces(x)
         for _ in range(steps):
             v = v + 0.5 * self.timestep * force

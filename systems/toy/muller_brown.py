@@ -24,12 +24,7 @@ class MullerBrown(LangevinWorld):
 
     Minima near (−0.558, 1.442), V = −146.7; (0.623, 0.028), −108.2; (−0.050, 0.467), −80.8. The basins "upper" and
     "lower" lie on either side of the line y = x + 1.45, which crosses the higher saddle (−0.822, 0.624), V = −40.7.
-
-    Attributes:
-        kT: in the units of V; 20 makes the highest barrier 5.3 kT.
-        friction, timestep: of the dynamics; the friction is a rate.
-        stride: time steps between saved frames.
-        inertia: whether the state has velocities (`LangevinWorld`).
+    At kT = 20, in the units of V, the highest barrier is 5.3 kT; the friction is a rate.
     """
 
     kT: float = 20.0

@@ -23,9 +23,7 @@ def minimum_image(displacement: Doubles, box: float) -> Doubles:
 class Pairs:
     """All pairs i < j of n particles in a cubic periodic box, without neighbour lists: made for tens of particles.
 
-    Attributes:
-        first, second: [pairs].
-        incidence: [particles, pairs] with +1 for the first and −1 for the second of a pair: sums pair forces.
+    `incidence` [particles, pairs] has +1 for the first and −1 for the second of a pair: it sums pair forces.
     """
 
     def __init__(self, particles: int) -> None:
@@ -46,19 +44,11 @@ class Pairs:
 
 
 def particle_probes(states: Doubles, box: float, mass: float, radius: float) -> dict[str, Doubles]:
-    """Kinetic energy of each particle and of all, and the density around each particle.
+    """Kinetic energy of each particle and of all, and the density around each, of states [..., particles, 2 ·
+    dimensions].
 
     The density is the number of other particles within `radius` over the sphere's volume, each counted by the smooth
     step ½ erfc((r − radius) / (0.1 √2 radius)), so that it does not jump.
-
-    Args:
-        states: [..., particles, 2 · dimensions], positions first.
-        box: width of the cubic periodic box.
-        mass: of a particle.
-        radius: up to half the box.
-
-    Returns:
-        "kinetic energy" and "local density" [..., particles, 1]; "mean kinetic energy" and "mean density" [..., 1].
     """
     from scipy.special import erfc
 
@@ -78,15 +68,8 @@ def particle_probes(states: Doubles, box: float, mass: float, radius: float) -> 
 
 
 def radial_distribution(positions: Doubles, box: float, bins: int = 50) -> tuple[Doubles, Doubles]:
-    """Radial distribution function g(r) of frames together, up to half the box.
-
-    Args:
-        positions: [..., particles, dimensions].
-        box: width of the cubic periodic box.
-        bins: of equal width.
-
-    Returns:
-        Middles of the bins [bins] and g [bins], 1 for an ideal gas of the same density.
+    """Middles of the bins and the radial distribution function g(r) of positions [..., particles, dimensions] of all
+    frames together, up to half the box; 1 for an ideal gas of the same density.
     """
     particles, dimensions = positions.shape[-2:]
     pairs = Pairs(particles)
@@ -102,13 +85,7 @@ def radial_distribution(positions: Doubles, box: float, bins: int = 50) -> tuple
 
 
 def lattice(particles: int, dimensions: int, box: float) -> Doubles:
-    """Particles [particles, dimensions] on the first sites of the coarsest square or cubic lattice that holds them.
-
-    Args:
-        particles: number of them.
-        dimensions: of space.
-        box: width of the box.
-    """
+    """Particles [particles, dimensions] on the first sites of the coarsest square or cubic lattice that holds them."""
     sites = math.ceil(round(particles ** (1 / dimensions), 9))
     grid = np.stack(np.meshgrid(*dimensions * [np.arange(sites)], indexing="ij"), axis=-1).reshape(-1, dimensions)
     # Spread the vacant sites through the box.
@@ -152,12 +129,7 @@ class PeriodicFluid:
         return self.stride * self.timestep
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, particles, 2 · dimensions].
-
-        Args:
-            trajectories, frames: numbers of them.
-            seed: of starts and velocities.
-        """
+        """States [trajectories, frames, particles, 2 · dimensions]."""
         raise NotImplementedError
 
     def potential(self, x: Doubles) -> Doubles:

@@ -28,11 +28,6 @@ class TwoBalls:
     Positions start uniform without overlap, velocities uniform over directions with a speed of `speed`. "state" is the
     state itself; "pixels" are pictures of 64 × 64 in which the second ball is half as bright. Two pictures tell the
     velocities, except where a collision lies between them.
-
-    Attributes:
-        masses, radii: of the two balls; the box has width 1.
-        speed: at the start, of both.
-        interval: between frames.
     """
 
     masses: tuple[float, float] = (1.0, 1.0)
@@ -52,12 +47,7 @@ class TwoBalls:
             raise WorldError(f"radii are {self.radii}; expected positive ones with a sum below half the box")
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, 8].
-
-        Args:
-            trajectories, frames: numbers of them.
-            seed: of the starts.
-        """
+        """States [trajectories, frames, 8]."""
         out = np.empty((trajectories, frames, 8))
         for i in range(trajectories):
             rng = noise_generator(seed, i)

@@ -58,18 +58,12 @@ class World(Protocol):
         """States [trajectories, frames, *state], each trajectory from its own start.
 
         Trajectory i of a seed is the same however many trajectories are asked for.
-
-        Args:
-            trajectories, frames: numbers of them.
-            seed: of starts and noise.
         """
 
     def observe(self, states: Doubles, how: str) -> Observed:
         """What is seen of each state: vectors [..., features], pictures [..., 64, 64] with values from 0 to 1, or
-        positions and velocities of particles [..., particles, 2 · dimensions].
-
-        Raises:
-            WorldError: no such way of observing.
+        positions and velocities of particles [..., particles, 2 · dimensions]; WorldError for another way of
+        observing.
         """
 
     def probes(self, states: Doubles) -> dict[str, Doubles]:
@@ -123,9 +117,6 @@ WORLDS: dict[str, Callable[[], World]] = {
 def world(name: str) -> World:
     """The world of a name, at its default parameters.
 
-    Raises:
-        WorldError: no such world.
-
     Example:
         >>> world("double-pendulum").observations
         ('coordinates', 'pixels')
@@ -136,11 +127,7 @@ def world(name: str) -> World:
 
 
 def check_observation(found: str, world: World) -> None:
-    """Refuse a way of observing that a world does not have.
-
-    Raises:
-        WorldError: with the ways that it has.
-    """
+    """Refuse a way of observing that a world does not have."""
     if found not in world.observations:
         hint = _suggestion(found, world.observations)
         raise WorldError(f"{world.name} cannot be observed as {found!r}; {hint}")
@@ -154,11 +141,6 @@ def _suggestion(found: str, known: tuple[str, ...]) -> str:
 def frame_stack(observations: NDArray[Any], history: int) -> NDArray[Any]:
     """Each frame with the ones before it, oldest first: [trajectories, frames, ...] → [trajectories, frames − history
     + 1, history, ...], a read-only view that takes no memory; with a history of 1 the observations as they are.
-
-    Frame i of the result belongs to state i + history − 1.
-
-    Raises:
-        WorldError: fewer frames than the history.
 
     Example:
         >>> frame_stack(np.zeros((5, 20, 64, 64)), 2).shape

@@ -40,12 +40,6 @@ class EGNNPredictor(nn.Module):
     them turns or shifts the prediction; the others are invariant features. With no coordinates this is plain message
     passing. Compared with the residual predictor, which sees other tokens through their mean, a token can single out
     another.
-
-    Args:
-        dim: size of a token.
-        lag_range: shortest and longest covered lag.
-        width, depth: of the messages; number of layers.
-        coordinates: number of leading axes of a token that are coordinates.
     """
 
     noise_size: int = 0
@@ -65,13 +59,7 @@ class EGNNPredictor(nn.Module):
         nn.init.zeros_(self.write.bias)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Advance tokens z [batch, tokens, dim] by lag [batch]; the noise is not used.
-
-        Args:
-            z: tokens [batch, tokens, dim].
-            lag: shape [batch], ps.
-            noise: shape [batch, 0]; not used.
-        """
+        """Advance tokens z [batch, tokens, dim] by lag [batch]; the noise is not used."""
         x, features = z[..., : self.coordinates], z[..., self.coordinates :]
         condition = self.lag(lag)
         h = self.read(features)

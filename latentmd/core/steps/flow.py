@@ -23,13 +23,8 @@ class ConditionalFlow(nn.Module):
     | r_u = (1 − u) ε + u r | `loss` | straight path from normal noise ε to the residual |
     | v(r_u, u; c, g) | `velocity` | trained to r − ε; the sample solves dr/du = v from u = 0 to 1 |
 
-    Args:
-        dim: size of y per token.
-        context: size of c per token.
-        condition: size of the global condition g (0 for none).
-        width, depth: of both networks.
-        tokens: number of tokens; with more than one, tokens see each other.
-        solver_steps: midpoint steps of a sample, two network calls each.
+    y [batch, tokens, dim], c [batch, tokens, context], g [batch, condition]; with more than one token, tokens see each
+    other. A sample takes `solver_steps` midpoint steps, two network calls each.
     """
 
     def __init__(
@@ -57,14 +52,8 @@ class ConditionalFlow(nn.Module):
         return mean, log_scale.clamp(-5.0, 3.0)
 
     def velocity(self, r: Tensor, u: Tensor, c: Tensor, mean: Tensor, log_scale: Tensor, g: Tensor) -> Tensor:
-        """Velocity of the flow, [batch, tokens, dim].
-
-        Args:
-            r: point of the flow [batch, tokens, dim], in units of the scale.
-            u: time of the flow [batch], 0 (noise) to 1 (data).
-            c: context of each token [batch, tokens, context].
-            mean, log_scale: moments of the target [batch, tokens, dim].
-            g: condition [batch, condition].
+        """Velocity of the flow [batch, tokens, dim] at r, in units of the scale, and at time u [batch], 0 (noise) to 1
+        (data).
         """
         condition = time_features(u)
         if self.condition > 0:
@@ -73,12 +62,8 @@ class ConditionalFlow(nn.Module):
         return out
 
     def loss(self, y: Tensor, c: Tensor, g: Tensor, noise: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Squared error of the mean, Gaussian negative log-likelihood of the scale, and flow-matching loss.
-
-        Args:
-            y, c, g: sample, context and global condition.
-            noise: standard normal, shaped as y.
-            u: flow times in [0, 1], [batch].
+        """Squared error of the mean, Gaussian negative log-likelihood of the scale, and flow-matching loss at times u
+        [batch].
         """
         mean, log_scale = self.moments(c, g)
         error = y - mean
@@ -91,13 +76,7 @@ class ConditionalFlow(nn.Module):
         return (error**2).mean(), likelihood, ((predicted - (r - noise)) ** 2).mean()
 
     def sample(self, c: Tensor, g: Tensor, noise: Tensor) -> Tensor:
-        """Draw y [batch, tokens, dim] from standard normal noise [batch, noise_size] (midpoint rule).
-
-        Args:
-            c: context of each token [batch, tokens, context].
-            g: condition [batch, condition].
-            noise: standard normal [batch, noise_size].
-        """
+        """Draw y [batch, tokens, dim] from standard normal noise [batch, noise_size] (midpoint rule)."""
         mean, log_scale = self.moments(c, g)
         r = noise.reshape(mean.shape)
         h = 1.0 / self.solver_steps
@@ -111,16 +90,10 @@ class ConditionalFlow(nn.Module):
 class FlowPredictor(nn.Module):
     """Stochastic latent step z(t + τ) ~ p(· | z(t), τ) for any lag τ in a range.
 
-    p(z' | z, τ) = Σ_m π_m(z, τ) p_m(z' | z, τ), where m is the cell of z' (its nearest centre) and p_m a conditional
-    flow. The weights π are trained by cross-entropy: rare jumps between metastable states are fitted as frequencies of
-    classes (compare the Markov-state-conditioned flows of MarS-FM, 2025). With one
-    centre this is the plain conditional flow.
-
-    Args:
-        dim: size of a token.
-        lag_range: shortest and longest covered lag.
-        width, depth, tokens, solver_steps: see `ConditionalFlow`.
-        centres: cell centres [cells, tokens · dim]; None for one cell.
+    p(z' | z, τ) = Σ_m π_m(z, τ) p_m(z' | z, τ), where m is the cell of z' (its nearest of the centres [cells, axes])
+    and p_m a conditional flow. The weights π are trained by cross-entropy: rare jumps between metastable states are
+    fitted as frequencies of classes (compare the Markov-state-conditioned flows of MarS-FM, 2025). With one centre this
+    is the plain conditional flow.
     """
 
     centres: Tensor
@@ -160,13 +133,7 @@ class FlowPredictor(nn.Module):
         return torch.cat([z, one_hot.expand(-1, z.shape[1], -1)], dim=-1)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """One draw of z(t + lag), [batch, tokens, dim]; noise [batch, noise_size], the first chooses the cell.
-
-        Args:
-            z: tokens [batch, tokens, dim].
-            lag: shape [batch], ps.
-            noise: standard normal [batch, noise_size]; the first number chooses the cell.
-        """
+        """One draw of z(t + lag), [batch, tokens, dim]; noise [batch, noise_size], the first chooses the cell."""
         g = self.lag(lag)
         uniform = 0.5 * (1 + torch.erf(noise[:, :1] / 1.4142135623730951))
         cell = (self.log_weights(z, g).exp().cumsum(-1) < uniform).sum(-1).clamp(max=self.cells - 1)
@@ -186,15 +153,7 @@ class FlowPredictor(nn.Module):
     def loss(
         self, z: Tensor, lag: Tensor, future: Tensor, noise: Tensor, u: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Losses of pairs (z, future) at lags [batch]: cross-entropy of the cell, then those of `ConditionalFlow`.
-
-        Args:
-            z: tokens now [batch, tokens, dim].
-            lag: shape [batch], ps.
-            future: tokens a lag later, the shape of `z`.
-            noise: standard normal, the shape of `z`: where the flow starts.
-            u: times of the flow [batch], uniform in (0, 1).
-        """
+        """Losses of pairs (z, future) at lags [batch]: cross-entropy of the cell, then those of `ConditionalFlow`."""
         g = self.lag(lag)
         cell = self.cell(future)
         entropy = nn.functional.nll_loss(self.log_weights(z, g), cell)

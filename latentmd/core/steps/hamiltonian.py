@@ -34,14 +34,8 @@ class HamiltonianPredictor(nn.Module):
     | M = diag(eᵐ) | `log_mass` | |
     | h = softplus(θ) τ / (longest lag · substeps) | `raw_step` | θ is learned: the unit of latent time |
 
-    Args:
-        dim: size of a token, even.
-        lag_range: shortest and longest covered lag.
-        width: of the potential's hidden layers.
-        tokens: number of tokens.
-        substeps: leapfrog steps per call.
-        step: latent time of a call at the longest lag before training.
-        scheme: "leapfrog", or "euler" (explicit, not symplectic) to show what leapfrog is worth.
+    `step` is the latent time of a call at the longest lag before training; the scheme "euler" (explicit, not
+    symplectic) shows what leapfrog is worth.
     """
 
     noise_size: int = 0
@@ -73,13 +67,7 @@ class HamiltonianPredictor(nn.Module):
         return out
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Advance tokens z [batch, tokens, dim] by lag [batch]; a negative lag goes back. The noise is not used.
-
-        Args:
-            z: tokens [batch, tokens, dim], positions first, then momenta.
-            lag: shape [batch], ps; a negative one goes back.
-            noise: shape [batch, 0]; not used.
-        """
+        """Advance tokens z [batch, tokens, dim] by lag [batch]; a negative lag goes back. The noise is not used."""
         q, p = z[..., : self.axes].flatten(1), z[..., self.axes :].flatten(1)
         h = (softplus(self.raw_step) / (self.longest * self.substeps) * lag).unsqueeze(1)
         inverse_mass = torch.exp(-self.log_mass)
@@ -105,10 +93,6 @@ class GeneralHamiltonianPredictor(nn.Module):
 
     Symplectic, time-reversible and of order two for every H (Hairer, Lubich & Wanner 2006, VI.4.1), up to the error of
     the fixed-point iteration, which shrinks by about h |∇²H| / 2 each time.
-
-    Args:
-        dim, lag_range, width, tokens, substeps, step: as for `HamiltonianPredictor`.
-        iterations: of the fixed point, per substep.
     """
 
     noise_size: int = 0
@@ -146,13 +130,7 @@ class GeneralHamiltonianPredictor(nn.Module):
         return torch.cat([gradient[:, n:], -gradient[:, :n]], dim=1)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Advance tokens z [batch, tokens, dim] by lag [batch]; a negative lag goes back. The noise is not used.
-
-        Args:
-            z: tokens [batch, tokens, dim], positions first, then momenta.
-            lag: shape [batch], ps; a negative one goes back.
-            noise: shape [batch, 0]; not used.
-        """
+        """Advance tokens z [batch, tokens, dim] by lag [batch]; a negative lag goes back. The noise is not used."""
         x = self._phase(z)
         h = (softplus(self.raw_step) / (self.longest * self.substeps) * lag).unsqueeze(1)
         for _ in range(self.substeps):

@@ -29,13 +29,6 @@ class LangevinPredictor(nn.Module):
     | r | `log_slack` | see `log_likelihood` |
 
     For lags much longer than 1/γ momenta are forgotten within a step and this form does not hold: use a flow there.
-
-    Args:
-        dim: size of a token, even.
-        lag_range: shortest and longest covered lag.
-        width: of the potential's hidden layers.
-        tokens: number of tokens.
-        substeps: BAOAB steps per call; the likelihood is that of one.
     """
 
     def __init__(
@@ -80,13 +73,7 @@ class LangevinPredictor(nn.Module):
         return out
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """One draw of z(t + lag), [batch, tokens, dim]; noise [batch, noise_size] standard normal.
-
-        Args:
-            z: tokens [batch, tokens, dim], positions first, then momenta.
-            lag: shape [batch], ps.
-            noise: standard normal [batch, noise_size].
-        """
+        """One draw of z(t + lag), [batch, tokens, dim]; noise [batch, noise_size] standard normal."""
         q, p = self._split(z)
         h = (lag / (self.longest * self.substeps)).unsqueeze(1)
         speed = torch.exp(self.log_speed)
@@ -116,11 +103,6 @@ class LangevinPredictor(nn.Module):
         and (q', p̃') → (η, ξ) has the Jacobian determinant 1/√((1 − c²) T) per axis. True Langevin paths have such a
         displacement, of variance 2 γ T s² h³ / 12 and nearly independent of ξ; the step itself, exact to second order
         without it, leaves it out.
-
-        Args:
-            z: tokens now [batch, tokens, dim].
-            lag: shape [batch], ps.
-            future: tokens a lag later, the shape of `z`.
         """
         q, p = self._split(z)
         q_next, p_next = self._split(future)
@@ -142,10 +124,6 @@ class LangevinPredictor(nn.Module):
 
         Regressions q' − q = h s (p̃ + p̃')/2 and p̃' = c p̃ − κ q + ε give the speed, the friction, the diffusion
         2 γ T = 2 γ Var ε / (1 − c²) and the stiffness of U.
-
-        Args:
-            z, future: pairs of tokens [pairs, tokens, dim] that are `lag` apart.
-            lag: one lag in the covered range.
         """
         h = lag / self.longest
         (q, p), (q_next, p_next) = self._split(z), self._split(future)

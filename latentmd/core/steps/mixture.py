@@ -12,13 +12,6 @@ class MixturePredictor(nn.Module):
     """p(z(t + τ) | z(t), τ) = Σ_m w_m N(z; a_m, L_m L_mᵀ), one network call a step; all tokens are drawn jointly.
 
     Weights are trained by likelihood, so that rare jumps get their frequency in the data.
-
-    Args:
-        dim: size of a token.
-        lag_range: shortest and longest covered lag.
-        components: number of Gaussians.
-        width, depth: of the network.
-        tokens: number of tokens.
     """
 
     def __init__(
@@ -57,13 +50,7 @@ class MixturePredictor(nn.Module):
         return torch.log_softmax(raw[..., 0], dim=-1), means, factors
 
     def log_likelihood(self, z: Tensor, lag: Tensor, future: Tensor) -> Tensor:
-        """ln p(future | z, lag), [batch].
-
-        Args:
-            z: tokens now [batch, tokens, dim].
-            lag: shape [batch], ps.
-            future: tokens a lag later, the shape of `z`.
-        """
+        """ln p(future | z, lag), [batch]."""
         log_weights, means, factors = self.mixture(z, lag)
         deviation = (future.reshape(z.shape[0], 1, self.size) - means).unsqueeze(-1)
         white = torch.linalg.solve_triangular(factors, deviation, upper=False).squeeze(-1)
@@ -72,13 +59,7 @@ class MixturePredictor(nn.Module):
         return torch.logsumexp(log_weights + gaussian, dim=-1)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """One draw of z(t + lag); noise [batch, n + 1], its first column chooses the component.
-
-        Args:
-            z: tokens [batch, tokens, dim].
-            lag: shape [batch], ps.
-            noise: standard normal [batch, tokens · dim + 1]; the first number chooses the component.
-        """
+        """One draw of z(t + lag); noise [batch, n + 1], its first column chooses the component."""
         log_weights, means, factors = self.mixture(z, lag)
         uniform = 0.5 * (1 + torch.erf(noise[:, :1] / math.sqrt(2.0)))
         chosen = (log_weights.exp().cumsum(-1) < uniform).sum(-1).clamp(max=self.components - 1)

@@ -7,14 +7,7 @@ from latentmd.core.layers import mlp
 
 
 class MLPPredictor(nn.Module):
-    """ẑ(t + τ) = f(z(t), ln τ): no residual, no structure, all tokens flattened.
-
-    Args:
-        dim: size of a token.
-        lag_range: shortest and longest covered lag.
-        width, depth: size and number of hidden layers.
-        tokens: number of tokens.
-    """
+    """ẑ(t + τ) = f(z(t), ln τ): no residual, no structure, all tokens flattened."""
 
     noise_size: int = 0
 
@@ -28,13 +21,7 @@ class MLPPredictor(nn.Module):
         self.network = mlp([dim * tokens + 1, *depth * [width], dim * tokens])
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Advance tokens z [batch, tokens, dim] by lag [batch]; the noise is not used.
-
-        Args:
-            z: tokens [batch, tokens, dim].
-            lag: shape [batch], ps.
-            noise: shape [batch, 0]; not used.
-        """
+        """Advance tokens z [batch, tokens, dim] by lag [batch]; the noise is not used."""
         inputs = torch.cat([z.flatten(1), torch.log(lag / self.longest).unsqueeze(1)], dim=1)
         out: Tensor = self.network(inputs).reshape(z.shape)
         return out

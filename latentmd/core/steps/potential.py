@@ -17,10 +17,6 @@ class Potential(nn.Module):
     | W₀, b₀ | `first` |
     | W₁, b₁ | `second` |
     | w | `last`, zero at first |
-
-    Args:
-        inputs: size of x.
-        width: of both hidden layers.
     """
 
     def __init__(self, inputs: int, width: int) -> None:

@@ -9,13 +9,6 @@ class ResidualPredictor(nn.Module):
     """ẑ(t + τ) = z(t) + f(z(t), τ): the conditional mean E[z(t + τ) | z(t)] once trained on squared error.
 
     Its rollouts lose variance as ρ^(2k) and must never be histogrammed; ensembles come from the stochastic predictors.
-
-    Args:
-        dim: size of a token.
-        lag_range: shortest and longest covered lag.
-        width, depth: of the network.
-        tokens: number of tokens; with more than one, tokens see each other.
-        dropout: on the network's output.
     """
 
     noise_size: int = 0
@@ -35,13 +28,7 @@ class ResidualPredictor(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Advance tokens z [batch, tokens, dim] by lag [batch]; the noise is not used.
-
-        Args:
-            z: tokens [batch, tokens, dim].
-            lag: shape [batch], ps.
-            noise: shape [batch, 0]; not used.
-        """
+        """Advance tokens z [batch, tokens, dim] by lag [batch]; the noise is not used."""
         out: Tensor = z + self.dropout(self.trunk(z, self.lag(lag)))
         return out
 

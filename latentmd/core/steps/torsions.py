@@ -23,19 +23,10 @@ class TorsionStep(nn.Module):
     (generalised von Mises) with coefficients from a network that sees the latent of all residues, the types of all
     residues, the lag, and the torsions drawn before. The normalisation is a sum over a grid, which converges
     exponentially for a periodic function. At lag 0 the step decodes: it draws the torsions that belong to a latent. At
-    lag ∞ it draws from equilibrium: the latent is not looked at.
+    lag ∞ it draws from equilibrium: the latent is not looked at. Other lags are between `lags`, in ps.
 
-    Args:
-        sizes: vocabulary of each kind of type.
-        axes: latent axes of a token.
-        slots: torsions per token.
-        width, depth, causal_depth: of the trunk that sees the latent, and of the one that sees drawn torsions.
-        order: highest harmonic of a density's logarithm.
-        lags: shortest and longest lag in ps between these two.
-        dropout: in training.
-        type_dropout: probability in training that the trunk is not told the type of a residue, so that it does not
-            learn whole sequences by heart; a torsion's own density always knows its residue.
-        heads: of the attention.
+    `type_dropout` is the probability in training that the trunk is not told the type of a residue, so that it does not
+    learn whole sequences by heart; a torsion's own density always knows its residue.
     """
 
     def __init__(
@@ -97,12 +88,8 @@ class TorsionStep(nn.Module):
         return out
 
     def context(self, latent: Tensor, types: Tensor, lag: Tensor) -> tuple[Tensor, Tensor]:
-        """What every torsion is conditioned on: tokens [batch, tokens, width] and the embedded lag.
-
-        Args:
-            latent: tokens [batch, tokens, axes].
-            types: of each token [batch, tokens, kinds], long.
-            lag: shape [batch], ps.
+        """What every torsion is conditioned on: tokens [batch, tokens, width] of the latent [batch, tokens, axes], and
+        the embedded lag.
         """
         g = self.condition(lag)
         keep = (~torch.isinf(lag)).to(latent.dtype).reshape(-1, 1, 1)
@@ -120,12 +107,9 @@ class TorsionStep(nn.Module):
         return torch.cat([phase.cos() * weight, phase.sin() * weight, weight], dim=-1)
 
     def residue(self, h: Tensor, features: Tensor, types: Tensor) -> Tensor:
-        """Coefficients [batch, tokens, slots, 2 · order] of all torsions' densities, each given those before it.
-
-        Args:
-            h: [batch, tokens, width], what a residue knows of the rest.
-            features: [batch, tokens, slots, 7] of its own torsions.
-            types: [batch or 1, tokens, kinds].
+        """Coefficients [batch, tokens, slots, 2 · order] of all torsions' densities, each given those before it; h
+        [batch, tokens, width] is what a residue knows of the rest, features [batch, tokens, slots, 7] are those of its
+        own torsions.
         """
         parts = torch.einsum("btsf,sfw->btsw", features, self.earlier)
         before = parts.cumsum(2) - parts
@@ -135,26 +119,15 @@ class TorsionStep(nn.Module):
         return out
 
     def known(self, context: Tensor, features: Tensor, g: Tensor) -> Tensor:
-        """What each residue knows: the context and the torsions of earlier residues.
-
-        Args:
-            context: shape [batch, tokens, width], from `context`.
-            features: sines and cosines of all torsions [batch, tokens, slots, 2 · harmonics + 1].
-            g: embedded lag [batch, condition].
-        """
+        """What each residue knows: the context and the torsions of earlier residues."""
         shifted = torch.cat([torch.zeros_like(features[:, :1]), features[:, :-1]], dim=1).flatten(2)
         out: Tensor = self.causal(context + self.previous(shifted), g)
         return out
 
     def log_likelihood(self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, angles: Tensor) -> Tensor:
-        """ln p of each torsion in nats per radian, [batch, tokens, slots], 0 where there is none.
+        """ln p in nats per radian, [batch, tokens, slots], of torsions at time t + lag, 0 where there is none.
 
-        Args:
-            latent: [batch, tokens, axes] at time t.
-            types: [batch or 1, tokens, kinds] long.
-            mask: [batch or 1, tokens, slots].
-            lag: [batch] ps, or 0, or ∞.
-            angles: [batch, tokens, slots] radians at time t + lag.
+        Latent [batch, tokens, axes] at time t, types [batch or 1, tokens, kinds], mask [batch or 1, tokens, slots].
         """
         context, g = self.context(latent, types, lag)
         features = self.features(angles, mask)
@@ -165,15 +138,8 @@ class TorsionStep(nn.Module):
     def sample(
         self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, uniform: Tensor, most_likely: bool = False
     ) -> Tensor:
-        """Draw all torsions, [batch, tokens, slots] radians.
-
-        Args:
-            latent: tokens [batch, tokens, axes].
-            types: of each token [batch, tokens, kinds], long.
-            mask: which slots have a torsion [batch, tokens, slots].
-            lag: shape [batch], ps.
-            uniform: random numbers in (0, 1) [batch, tokens, slots].
-            most_likely: each torsion is at the mode of its density given those before it, whatever the numbers.
+        """Draw all torsions, [batch, tokens, slots] radians, from uniform numbers of that shape; the most likely are
+        those at the mode of their density given those before.
         """
         nothing = torch.zeros(mask[:1].shape, dtype=torch.bool, device=mask.device)
         angles, _ = self.complete(
@@ -186,21 +152,11 @@ class TorsionStep(nn.Module):
         self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, uniform: Tensor, angles: Tensor, known: Tensor,
         most_likely: bool = False,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Draw the torsions that are not known, each given those before it, known ones included.
+        """Draw the torsions that are not known ([1, tokens, slots]), each given those before it, known `angles`
+        included.
 
-        Args:
-            latent: tokens [batch or 1, tokens, axes].
-            types: of each token [batch or 1, tokens, kinds], long.
-            mask: which slots have a torsion [batch or 1, tokens, slots].
-            lag: shape [batch or 1], ps.
-            uniform: random numbers in (0, 1) [batch, tokens, slots].
-            angles: values where `known` [batch, tokens, slots].
-            known: which torsions are, of all rows, [1, tokens, slots] bool.
-            most_likely: each torsion drawn is at the mode of its density.
-
-        Returns:
-            All torsions [batch, tokens, slots], and ln of the density of the known ones, each given those before it
-            [batch]: the weights that make the draws those of the step given what is known.
+        Beside all torsions [batch, tokens, slots]: ln of the density of the known ones, each given those before it
+        [batch], the weights that make the draws those of the step given what is known. Arguments as for `sample`.
         """
         batch, tokens = uniform.shape[0], latent.shape[1]
         context, g = self.context(latent, types, lag)

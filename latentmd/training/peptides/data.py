@@ -19,13 +19,8 @@ TURN = 32767 / np.pi  # stored units per radian
 
 
 class Trajectory(NamedTuple):
-    """One peptide's frames.
-
-    Attributes:
-        name: of the peptide.
-        chain: what it is.
-        frames: (lanes, frames, atoms, 3) int16 picometres; lanes are independent runs.
-        interval: ps between frames.
+    """One peptide's frames (lanes, frames, atoms, 3) in int16 picometres, `interval` ps apart; lanes are independent
+    runs.
     """
 
     name: str
@@ -39,9 +34,7 @@ class Group:
     """All peptides of one number of tokens, so that a batch needs no padding.
 
     Attributes:
-        names: of the peptides.
-        types: [peptides, tokens, 3] long.
-        mask: [peptides, tokens, slots] bool.
+        types, mask: [peptides, tokens, 3] long and [peptides, tokens, slots] bool.
         angles: [frames, tokens, slots] int16, every lane in one piece.
         start, lanes, frames: [peptides] long: first row, number of lanes, frames of a lane.
     """
@@ -62,13 +55,7 @@ class Group:
 
 @dataclass
 class Peptides:
-    """Torsions of many peptides.
-
-    Attributes:
-        groups: by number of tokens.
-        interval: ps between frames.
-        chains: by name.
-    """
+    """Torsions of many peptides by number of tokens, `interval` ps apart, and their chains by name."""
 
     groups: dict[int, Group]
     interval: float
@@ -90,12 +77,7 @@ class Peptides:
 
 
 def collect(rows: list[tuple[str, Chain, Tensor]], interval: float) -> Peptides:
-    """Group peptides by length.
-
-    Args:
-        rows: name, chain, angles [lanes, frames, tokens, slots] int16 of each peptide.
-        interval: ps between frames.
-    """
+    """Group peptides (name, chain, angles [lanes, frames, tokens, slots] int16) by length."""
     groups: dict[int, Group] = {}
     for tokens in sorted({len(c.names) for _, c, _ in rows}):
         some = [row for row in rows if len(row[1].names) == tokens]
@@ -113,12 +95,8 @@ def collect(rows: list[tuple[str, Chain, Tensor]], interval: float) -> Peptides:
 
 
 class Batch(NamedTuple):
-    """Pairs of frames of peptides of one length; rows of one peptide stand together.
-
-    Attributes:
-        now, later: [batch, tokens, slots] radians, `lag` apart.
-        types, mask: [batch, tokens, 3] and [batch, tokens, slots].
-        lag: [batch] ps.
+    """Pairs of frames of peptides of one length, [batch, tokens, slots] radians, `lag` [batch] ps apart; rows of one
+    peptide stand together.
     """
 
     now: Tensor
@@ -133,12 +111,7 @@ class Batch(NamedTuple):
 
 
 class Sampler:
-    """Batches of pairs, balanced over peptides, with lags log-uniform over a range.
-
-    Args:
-        peptides: the data.
-        longest: ps, longest lag.
-    """
+    """Batches of pairs, balanced over peptides, with lags log-uniform up to the longest, in ps."""
 
     def __init__(self, peptides: Peptides, longest: float) -> None:
         self.peptides, self.longest = peptides, longest
@@ -146,13 +119,9 @@ class Sampler:
         self.weights = torch.tensor([float(len(g.names)) for g in peptides.groups.values()])
 
     def draw(self, molecules: int, rows: int, generator: torch.Generator, reversible: bool = False) -> Batch:
-        """A batch of `molecules` peptides of one length with `rows` pairs each.
+        """A batch of `molecules` peptides of one length, drawn with replacement, with `rows` pairs each.
 
-        Args:
-            molecules: number of peptides, drawn with replacement.
-            rows: pairs of each.
-            generator: of random numbers.
-            reversible: whether half of the pairs are turned round in time, as detailed balance allows in equilibrium.
+        `reversible` turns half of the pairs round in time, as detailed balance allows in equilibrium.
         """
         group = self.peptides.groups[self.lengths[int(torch.multinomial(self.weights, 1, generator=generator))]]
         u = torch.rand(4, molecules * rows, generator=generator)
@@ -179,16 +148,7 @@ class Sampler:
 def read(
     trajectories: Iterator[Trajectory], device: torch.device, statistics: ResidueStatistics | None = None
 ) -> Peptides:
-    """Torsions of all frames of many peptides; what does not turn is added to the statistics.
-
-    Args:
-        trajectories: the peptides, one after another.
-        device: where the geometry is computed.
-        statistics: sums of the local geometry to add to, or None.
-
-    Raises:
-        ValueError: more than one interval between frames.
-    """
+    """Torsions of all frames of many peptides with one interval; what does not turn is added to the statistics."""
     rows, intervals = [], set()
     for item in trajectories:
         lanes, frames, atoms, _ = item.frames.shape

@@ -29,14 +29,10 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True)
 class MoleculeFiles:
-    """Files of one molecule.
+    """Files of one molecule: PDB file with all hydrogens, one trajectory per independent run.
 
-    Attributes:
-        name: of the molecule.
-        topology: PDB file with all hydrogens.
-        trajectories: one per independent run.
-        split: "train", "validation" or "test", which is never read; "" where nobody said.
-        interval: ps between frames, for files without times.
+    The split is "train", "validation" or "test", which is never read, or "" where nobody said; the interval, in ps, is
+    for files without times.
     """
 
     name: str
@@ -52,13 +48,6 @@ def find_molecules(dataset: Path, interval: float | None = None) -> list[Molecul
     A folder with manifest.json, `{"molecules": [{"name", "topology", "trajectories"}]}` with paths relative to it and
     optionally a "split" of each; or one with a folder for each molecule, as `latentmd md` writes it (topology.pdb and
     walker files); or one with NAME.pdb and NAME*.xtc (or dcd, trr, nc, h5).
-
-    Args:
-        dataset: folder.
-        interval: ps between frames, for files without times.
-
-    Raises:
-        DatasetError: none of these, or a file that is missing.
     """
     if not dataset.is_dir():
         raise DatasetError(f"{dataset}: no such folder; expected one with manifest.json, or PDB files and trajectories")
@@ -113,13 +102,7 @@ def _one(name: str, topology: Path, folder: Path, stem: str = "") -> MoleculeFil
 def split_molecules(
     molecules: Sequence[MoleculeFiles], share: float, seed: int
 ) -> tuple[list[MoleculeFiles], list[MoleculeFiles]]:
-    """Molecules to train on, and to validate on: those that the manifest names, else a random share; never "test".
-
-    Args:
-        molecules: all.
-        share: of them to validate on, where none is named; at least one is left to train on.
-        seed: of the choice.
-    """
+    """Molecules to train on, and to validate on: those that the manifest names, else a random share; never "test"."""
     own = [item for item in molecules if item.split != "test"]
     held = [item for item in own if item.split == "validation"]
     free = [item for item in own if not item.split]
@@ -131,10 +114,8 @@ def split_molecules(
 
 
 def dataset_protocol(molecules: Sequence[MoleculeFiles]) -> Protocol:
-    """Conditions that the runs of `latentmd md` recorded; the default ones where there is no record.
-
-    Raises:
-        DatasetError: runs under different conditions.
+    """Conditions that the runs of `latentmd md` recorded, which must agree; the default ones where there is no
+    record.
     """
     found: dict[Protocol, str] = {}
     for item in molecules:
@@ -162,11 +143,7 @@ def _shown(p: Protocol) -> str:
 
 
 def read_pdb(path: Path) -> Any:
-    """The PDB file of a molecule, an openmm.app.PDBFile.
-
-    Raises:
-        DatasetError: it is missing, or no PDB file.
-    """
+    """The PDB file of a molecule, an openmm.app.PDBFile."""
     from openmm.app import PDBFile
 
     try:
@@ -183,12 +160,7 @@ def read_molecules(molecules: Sequence[MoleculeFiles]) -> Iterator[Trajectory]:
 
 
 def read_molecule(item: MoleculeFiles) -> Trajectory:
-    """Trajectory of one molecule.
-
-    Raises:
-        TrajectoryError: a file that does not fit the topology, or of fewer than two frames.
-        DatasetError: runs with other spacings, or a molecule that is no peptide.
-    """
+    """Trajectory of one molecule; DatasetError for runs with other spacings, or for a molecule that is no peptide."""
     topology = read_pdb(item.topology).topology
     lanes, spacings = [], set()
     for path in item.trajectories:

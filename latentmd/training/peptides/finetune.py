@@ -39,13 +39,10 @@ _HELD_OUT = 0.2  # of the frames, where there is one run alone
 
 @dataclass(frozen=True)
 class FineTuned:
-    """Result of fine-tuning.
+    """Model file of the molecule, and scores "zero-shot", "fine-tuned" and "from scratch".
 
-    Attributes:
-        path: model file of the molecule.
-        scores: "zero-shot", "fine-tuned" and "from scratch", each with "nats later" (negative log-likelihood per
-            torsion a lag later, of held-out frames), "nats ever" (forgetting the start), "torsions", "ramachandran"
-            and "neighbours" (JS distances of draws from equilibrium to held-out frames).
+    Each has "nats later" (negative log-likelihood per torsion a lag later, of held-out frames), "nats ever" (forgetting
+    the start), "torsions", "ramachandran" and "neighbours" (JS distances of draws from equilibrium to held-out frames).
     """
 
     path: Path

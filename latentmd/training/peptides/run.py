@@ -71,19 +71,7 @@ def write_model(
     held_out: Sequence[str] = (),
     training: dict[str, Any] | None = None,
 ) -> PeptideManifest:
-    """Write a model with its coverage, its residue table and the mean latent tokens of its training peptides.
-
-    Args:
-        path: file to write.
-        model: in evaluation mode.
-        table: of the training peptides.
-        chains: of the training peptides.
-        protocol: of the trajectories.
-        frame_interval: ps.
-        name: of the model.
-        held_out: sequences that were kept out of training.
-        training: what was asked for, and how long it took.
-    """
+    """Write a model with its coverage, its residue table and the mean latent tokens of its training peptides."""
     device = next(model.parameters()).device
     model = model.cpu().eval()
     tokens = [mean_tokens(BoundPeptide(model, chain).eval()) for chain in chains]
@@ -128,13 +116,10 @@ class PeptideSettings:
         minutes: wall time of all stages together, reading and validation aside.
         validation: share of the molecules that is held out, where the data set does not say which.
         molecules: in a batch, of one length; rows: pairs of frames of each.
-        basis_batches: of the fit of the basis.
         longest: longest lag, ps.
         rate: highest learning rate of the step.
-        dropout: of the step.
         sizes: of the networks; fields of `PeptideConfig`.
         rollouts: of each held-out peptide; steps of each.
-        seed: of all random numbers.
     """
 
     minutes: float = 60.0
@@ -152,12 +137,7 @@ class PeptideSettings:
 
 @dataclass(frozen=True)
 class Trained:
-    """Result of a training.
-
-    Attributes:
-        path: of the model.
-        scores: of held-out peptides, by number of tokens, then by what is compared (`validate`).
-    """
+    """The model file, and scores of held-out peptides, by number of tokens, then by what is compared (`validate`)."""
 
     path: Path
     scores: dict[str, dict[str, dict[str, float]]]

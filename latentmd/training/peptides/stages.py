@@ -42,12 +42,8 @@ class _Observed(nn.Module):
 
 
 class WithinMolecules(nn.Module):
-    """An objective on tokens' deviations from their mean over the frames of one molecule.
-
-    Args:
-        objective: latents [samples, axes] → `Regularisation`.
-        rows: frames of each molecule, which stand together in a batch.
-        dim: axes of a token.
+    """An objective on tokens' deviations from their mean over the frames of one molecule, `rows` of which stand
+    together.
     """
 
     def __init__(self, objective: nn.Module, rows: int, dim: int) -> None:
@@ -83,15 +79,8 @@ class TorsionGround(nn.Module):
 def latent_stage(
     model: PeptideModel, sampler: Sampler, shape: tuple[int, int], *, seconds: float, seed: int, name: str = "latent"
 ) -> Stage:
-    """Joint-embedding prediction of the tokens a lag later, over molecules and lags.
-
-    Args:
-        model: its encoder and predictor are trained.
-        sampler: of pairs.
-        shape: molecules of a batch and rows of each.
-        seconds: of wall time.
-        seed: of all random numbers.
-        name: of the stage.
+    """Joint-embedding prediction of the tokens a lag later, over batches of so many molecules and rows of each
+    (`shape`).
     """
     dim = model.config.dim
     objective = WithinMolecules(VarianceCovariance(1.0, 0.04), shape[1], dim)
@@ -117,16 +106,7 @@ def latent_stage(
 def fit_type_basis(
     model: PeptideModel, sampler: Sampler, lag: float, *, batches: int, shape: tuple[int, int], seed: int
 ) -> Tensor:
-    """Set the basis from pairs up to `lag` ps apart; the autocorrelations [types, dim] of its axes.
-
-    Args:
-        model: its basis is set.
-        sampler: of pairs, whose longest lag is overridden.
-        lag: ps, longest.
-        batches: number of batches.
-        shape: molecules of a batch and rows of each.
-        seed: of the pairs.
-    """
+    """Set the basis from pairs up to `lag` ps apart; the autocorrelations [types, dim] of its axes."""
     device, generator = device_of(model), torch.Generator().manual_seed(seed)
     sums = TypeCovariances(SIZES[0], model.config.dim, device)
     at_lag = Sampler(sampler.peptides, lag)
@@ -141,11 +121,8 @@ def fit_type_basis(
 
 
 def step_inputs(batch: Batch, u: Tensor) -> tuple[Tensor, Tensor]:
-    """Lags and torsions to draw: a share of each batch decodes (lag 0), another forgets (lag ∞).
-
-    Args:
-        batch: pairs.
-        u: [batch] uniform numbers.
+    """Lags and torsions to draw, by uniform u [batch]: a share of each batch decodes (lag 0), another forgets (lag
+    ∞).
     """
     now, ever = u < 0.1, u > 0.7
     lag = torch.where(
@@ -155,13 +132,7 @@ def step_inputs(batch: Batch, u: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def step_loss(model: PeptideModel, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean negative log-likelihood per torsion in nats, the same of each row, and the rows' lags.
-
-    Args:
-        model: the model under training.
-        batch: pairs of frames.
-        generator: of lags and noise.
-    """
+    """Mean negative log-likelihood per torsion in nats, the same of each row, and the rows' lags."""
     device = batch.now.device
     u = torch.rand(2, len(batch.lag), generator=generator).to(device)
     lag, target = step_inputs(batch, u[0])
@@ -175,12 +146,7 @@ def step_loss(model: PeptideModel, batch: Batch, generator: torch.Generator) -> 
 
 
 def by_kind_of_lag(rows: Tensor, lag: Tensor) -> dict[str, Tensor]:
-    """Values [batch] of rows that decode (lag 0), look a lag ahead, and forget (lag ∞), by those names.
-
-    Args:
-        rows: values [batch].
-        lag: of each, ps.
-    """
+    """Values [batch] of rows that decode (lag 0), look a lag ahead, and forget (lag ∞), by those names."""
     kinds = {"now": lag <= 0, "later": (lag > 0) & ~torch.isinf(lag), "ever": torch.isinf(lag)}
     return {name: rows[chosen] for name, chosen in kinds.items()}
 
@@ -189,17 +155,7 @@ def step_stage(
     model: PeptideModel, sampler: Sampler, shape: tuple[int, int], *, seconds: float, seed: int, peak: float = 1e-3,
     name: str = "step",
 ) -> Stage:  # fmt: skip
-    """Maximum likelihood of torsions a lag later, with the encoder and the basis held; weights are averaged.
-
-    Args:
-        model: its step is trained.
-        sampler: of pairs.
-        shape: molecules of a batch and rows of each.
-        seconds: of wall time.
-        seed: of all random numbers.
-        peak: highest learning rate.
-        name: of the stage.
-    """
+    """Maximum likelihood of torsions a lag later, with the encoder and the basis held; weights are averaged."""
     model.requires_grad_(False).step.requires_grad_(True)
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:

@@ -32,14 +32,7 @@ def peptide_angles(group: Group, k: int) -> Floats:
 
 @torch.no_grad()
 def likelihoods(model: PeptideModel, peptides: Peptides, batches: int, longest: float) -> dict[str, float]:
-    """Mean negative log-likelihood per torsion on pairs of peptides, for lag 0 ("now"), lags, and lag ∞ ("ever").
-
-    Args:
-        model: the trained model.
-        peptides: data to validate on.
-        batches: number of batches.
-        longest: longest lag, ps.
-    """
+    """Mean negative log-likelihood per torsion on pairs of peptides, for lag 0 ("now"), lags, and lag ∞ ("ever")."""
     generator = torch.Generator().manual_seed(5)
     sampler, found = Sampler(peptides, longest), dict[str, list[Tensor]]()
     for _ in range(batches):
@@ -54,16 +47,8 @@ def likelihoods(model: PeptideModel, peptides: Peptides, batches: int, longest: 
 def draw(
     model: PeptideModel, group: Group, rows: int, lag: float, steps: int, keep: int, seed: int = 0
 ) -> list[Tensor]:
-    """Torsions [peptides, rows, tokens, slots] of rollouts of all peptides of a group at once.
-
-    Args:
-        model: the model.
-        group: peptides of one length; rollouts begin at draws from lag ∞.
-        rows: independent rollouts of each peptide.
-        lag: ps of a step.
-        steps: number of steps; 0 for draws from lag ∞ alone.
-        keep: last steps that are returned.
-        seed: of the random numbers.
+    """Torsions [peptides, rows, tokens, slots] of rollouts of all peptides of a group, from draws at lag ∞: the last
+    `keep` of `steps` steps of `lag` ps, or with no steps those draws.
     """
     device = group.angles.device
     generator = torch.Generator(device=device).manual_seed(seed)
@@ -83,14 +68,7 @@ def draw(
 
 @torch.no_grad()
 def redraw(model: PeptideModel, group: Group, rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """True torsions and those decoded from their latent, [peptides, rows, tokens, slots].
-
-    Args:
-        model: the trained model.
-        group: peptides of one length.
-        rows: frames of each peptide.
-        seed: of frames and draws.
-    """
+    """True torsions and those decoded from their latent, [peptides, rows, tokens, slots]."""
     device = group.angles.device
     generator = torch.Generator(device=device).manual_seed(seed)
     count = (group.lanes * group.frames).unsqueeze(1)
@@ -116,14 +94,6 @@ def validate(
 
     Compared are: "table"; "half" (lanes of MD against the others); "short" (the first 12 ns of MD against the rest);
     "ever" (draws at lag ∞); "rollout τ" (the last fifth of rollouts at lag τ); "redraw" (latents decoded).
-
-    Args:
-        model: the model, on the device of the peptides.
-        table: the baseline.
-        peptides: unseen ones.
-        rows: rollouts of each peptide.
-        lags: ps, of the rollouts.
-        steps: of each rollout.
     """
     out: dict[str, dict[str, dict[str, float]]] = {}
     for tokens, group in peptides.groups.items():
