@@ -104,9 +104,7 @@ def spectral_loss(now: Tensor, future: Tensor) -> Tensor:
 
 
 def conservation_loss(values: Sequence[Tensor]) -> Tensor:
-    """Mean over k ≥ 1 of (E_k − E_0)², over the variance of E_0: how far a rollout drifts along a learned E, K + 1 ×
-    [batch].
-    """
+    """Mean over k ≥ 1 of (E_k − E_0)², over the variance of E_0: how far a rollout drifts along E."""
     start = values[0]
     spread = start.detach().var().clamp_min(1e-6)
     return torch.stack([(value - start).square().mean() for value in values[1:]]).mean() / spread

@@ -46,8 +46,7 @@ def molecule_data(topology: Any, positions: Tensor | None = None) -> MoleculeDat
 
 
 def neighbours(positions: Tensor, molecule: Tensor, cutoff: float) -> Tensor:
-    """Pairs (j, i) of atoms [atoms, 3] nm of one molecule that are less than a cutoff apart, j ≠ i, [2, pairs] both
-    ways.
+    """Pairs (j, i) of atoms [atoms, 3] nm of one molecule that are less than a cutoff apart, j ≠ i, both ways.
 
     By a list of cells as wide as the cutoff, so that memory grows with the atoms and not with their square.
     """

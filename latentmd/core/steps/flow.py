@@ -52,9 +52,7 @@ class ConditionalFlow(nn.Module):
         return mean, log_scale.clamp(-5.0, 3.0)
 
     def velocity(self, r: Tensor, u: Tensor, c: Tensor, mean: Tensor, log_scale: Tensor, g: Tensor) -> Tensor:
-        """Velocity of the flow [batch, tokens, dim] at r, in units of the scale, and at time u [batch], 0 (noise) to 1
-        (data).
-        """
+        """Velocity of the flow [batch, tokens, dim] at r, in units of the scale, at time u, 0 (noise) to 1 (data)."""
         condition = time_features(u)
         if self.condition > 0:
             condition = torch.cat([condition, g], dim=-1)
@@ -62,9 +60,7 @@ class ConditionalFlow(nn.Module):
         return out
 
     def loss(self, y: Tensor, c: Tensor, g: Tensor, noise: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Squared error of the mean, Gaussian negative log-likelihood of the scale, and flow-matching loss at times u
-        [batch].
-        """
+        """Squared error of the mean, Gaussian negative log-likelihood of the scale, and flow-matching loss at u."""
         mean, log_scale = self.moments(c, g)
         error = y - mean
         fixed = error.detach()
