@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
 
 import numpy as np
+import openmm
 
 from latentmd.arrays import Doubles
 from latentmd.core.noise import engine_seed
-from latentmd.systems.toy.particles import Pairs, PeriodicFluid, lattice
+from latentmd.systems.toy.particles import PeriodicFluid, lattice
 from latentmd.systems.toy.world import WorldError
 from latentmd.units import GAS_CONSTANT
 
@@ -38,13 +38,12 @@ class Argon(PeriodicFluid):
     timestep: float = 0.005
     stride: int = 10
     settle: float = 5.0
-    pairs: Pairs = field(init=False, repr=False, compare=False)
 
-    name: ClassVar[str] = "argon"
-    units: ClassVar[str] = "ps, nm, kJ/mol, amu"
-    dimensions: ClassVar[int] = 3
-    mass: ClassVar[float] = _MASS
-    neighbourhood: ClassVar[float] = 0.6  # nm
+    name = "argon"
+    units = "ps, nm, kJ/mol, amu"
+    dimensions = 3
+    mass = _MASS
+    neighbourhood = 0.6  # nm
 
     def __post_init__(self) -> None:
         if not 0.1 < self.cutoff <= self.box / 2:
@@ -52,7 +51,6 @@ class Argon(PeriodicFluid):
                 f"the cutoff is {self.cutoff:g} nm; {self.particles} atoms fill a box of {self.box:.3g} nm, which "
                 "allows 0.1 nm to half of it: take more atoms, or a lower density or cutoff"
             )
-        object.__setattr__(self, "pairs", Pairs(self.particles))
 
     @property
     def box(self) -> float:
@@ -61,15 +59,13 @@ class Argon(PeriodicFluid):
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
         """States [trajectories, frames, atoms, 6]; takes about a second per trajectory."""
-        import openmm
-
-        integrator, parts = self._integrators()
+        integrator = self._integrator()
         context = openmm.Context(self._system(), integrator, openmm.Platform.getPlatformByName("Reference"))
         out = np.empty((trajectories, frames, self.particles, 6))
         for i in range(trajectories):
             random = engine_seed(seed, i)
-            for part in parts:  # the Reference platform has one stream for all, which the last one seeds
-                part.setRandomNumberSeed(random)
+            for part in range(2):  # the Reference platform has one stream for all, which the last one seeds
+                integrator.getIntegrator(part).setRandomNumberSeed(random)
             context.reinitialize()
             self._settle(context, integrator, random)
             for frame in range(frames):
@@ -78,10 +74,8 @@ class Argon(PeriodicFluid):
                 out[i, frame] = self._state(context)
         return out
 
-    def _integrators(self) -> tuple[Any, tuple[Any, Any]]:
-        """Thermostat and velocity Verlet in one, and each of them."""
-        import openmm
-
+    def _integrator(self) -> openmm.CompoundIntegrator:
+        """Thermostat and velocity Verlet in one."""
         thermostat = openmm.LangevinMiddleIntegrator(self.temperature, _FRICTION, self.timestep)
         # OpenMM's own Verlet integrator keeps velocities half a step behind the positions.
         verlet = openmm.CustomIntegrator(self.timestep)
@@ -91,11 +85,9 @@ class Argon(PeriodicFluid):
         both = openmm.CompoundIntegrator()
         both.addIntegrator(thermostat)
         both.addIntegrator(verlet)
-        return both, (thermostat, verlet)
+        return both
 
-    def _system(self) -> Any:
-        import openmm
-
+    def _system(self) -> openmm.System:
         system = openmm.System()
         system.setDefaultPeriodicBoxVectors(*(self.box * np.eye(3)).tolist())
         force = openmm.NonbondedForce()
@@ -110,17 +102,16 @@ class Argon(PeriodicFluid):
         system.addForce(force)
         return system
 
-    def _settle(self, context: Any, integrator: Any, random: int) -> None:
+    def _settle(self, context: openmm.Context, integrator: openmm.CompoundIntegrator, random: int) -> None:
         integrator.setCurrentIntegrator(0)
         context.setPositions(lattice(self.particles, 3, self.box))
         context.setVelocitiesToTemperature(self.temperature, random)
         integrator.step(math.ceil(self.settle / self.timestep))
-        state = context.getState(positions=True, velocities=True)
-        velocities = state.getVelocities(asNumpy=True)._value
+        velocities = self._state(context)[:, 3:]
         context.setVelocities(velocities - velocities.mean(0))
         integrator.setCurrentIntegrator(1)
 
-    def _state(self, context: Any) -> Doubles:
+    def _state(self, context: openmm.Context) -> Doubles:
         state = context.getState(positions=True, velocities=True)
         x, v = state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value
         return np.concatenate([x % self.box, v], axis=-1)

@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from types import MappingProxyType
 
 import numpy as np
 
 from latentmd.arrays import Doubles
-from latentmd.core.noise import noise_generator
-from latentmd.systems.toy.world import Observed, check_observation
+from latentmd.systems.toy.world import World
 
 
-class _Curves:
+class _Curves(World):
     """What both kinds of curves share: the state is (x, y, vx, vy, ex, ey), the last two the error of measurement."""
 
-    interval: ClassVar[float] = 1.0
-    units: ClassVar[str] = "reduced: frames, lengths of the order of the curves"
-    observations: ClassVar[tuple[str, ...]] = ("coordinates",)
-    history: ClassVar[dict[str, int]] = {"coordinates": 8}
-    angles: ClassVar[tuple[int, ...]] = ()
-    quantities: ClassVar[tuple[int, ...] | None] = (0, 1, 2, 3)  # the rest of the state is the error of measurement
-    name: ClassVar[str]
+    interval = 1.0
+    units = "reduced: frames, lengths of the order of the curves"
+    observations = ("coordinates",)
+    history = MappingProxyType({"coordinates": 8})
+    quantities = (0, 1, 2, 3)  # the rest of the state is the error of measurement
     noise: float
 
-    def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, 6]."""
-        time = self.interval * np.arange(frames, dtype=np.float64)
-        out = np.empty((trajectories, frames, 6))
-        for i in range(trajectories):
-            rng = noise_generator(seed, i)
-            out[i, :, :4] = self._path(time, rng)
-            out[i, :, 4:] = self.noise * rng.standard_normal((frames, 2))
-        return out
+    def _trajectory(self, frames: int, rng: np.random.Generator) -> Doubles:
+        path = self._path(np.arange(frames, dtype=np.float64), rng)
+        return np.concatenate([path, self.noise * rng.standard_normal((frames, 2))], axis=-1)
 
+    @abstractmethod
     def _path(self, time: Doubles, rng: np.random.Generator) -> Doubles:
-        raise NotImplementedError
+        """Positions and velocities [frames, 4]."""
 
-    def observe(self, states: Doubles, how: str) -> Observed:
+    def _seen(self, states: Doubles, how: str) -> Doubles:
         """Measured position [..., 2]: the true one plus the state's error."""
-        check_observation(how, self)
-        return np.asarray(states[..., :2] + states[..., 4:]).astype(np.float32)
+        return states[..., :2] + states[..., 4:]
 
     def probes(self, states: Doubles) -> dict[str, Doubles]:
         """True position and velocity."""
@@ -65,7 +57,7 @@ class Circles(_Curves):
     angle: tuple[float, float] = (0.1, 0.3)
     noise: float = 0.02
 
-    name: ClassVar[str] = "circles"
+    name = "circles"
 
     def _path(self, time: Doubles, rng: np.random.Generator) -> Doubles:
         centre = rng.uniform(-self.centre, self.centre, 2)
@@ -88,7 +80,7 @@ class Lines(_Curves):
     speed: tuple[float, float] = (0.02, 0.1)
     noise: float = 0.02
 
-    name: ClassVar[str] = "lines"
+    name = "lines"
 
     def _path(self, time: Doubles, rng: np.random.Generator) -> Doubles:
         middle = rng.uniform(-self.centre, self.centre, 2)

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from types import MappingProxyType
 
 import numpy as np
 
 from latentmd.arrays import Doubles
-from latentmd.core.noise import noise_generator
-from latentmd.systems.toy.drawing import SIZE, Canvas
-from latentmd.systems.toy.world import Observed, check_observation
+from latentmd.systems.toy.drawing import Canvas
+from latentmd.systems.toy.world import World
 
-_CHUNK = 256  # pictures drawn at a time
 _TOLERANCE = 1e-10  # relative and absolute, of the integration
 
 
 @dataclass(frozen=True)
-class DoublePendulum:
-    """Two masses on rigid massless rods in a plane; the state is (θ₁, θ₂, ω₁, ω₂), angles from straight down; kg, m,
-    s.
+class DoublePendulum(World):
+    """Two masses on rigid massless rods in a plane; the state is (θ₁, θ₂, ω₁, ω₂), angles from straight down; SI.
 
     With Δ = θ₁ − θ₂, M = m₁ + m₂ and the two angular equations of Lagrange solved for the accelerations
 
@@ -41,23 +38,18 @@ class DoublePendulum:
     interval: float = 0.05
     largest_angle: float = 1.5
 
-    name: ClassVar[str] = "double-pendulum"
-    units: ClassVar[str] = "s, m, J"
-    observations: ClassVar[tuple[str, ...]] = ("coordinates", "pixels")
-    history: ClassVar[dict[str, int]] = {"coordinates": 2, "pixels": 2}
-    angles: ClassVar[tuple[int, ...]] = (0, 1)
-    quantities: ClassVar[tuple[int, ...] | None] = None
+    name = "double-pendulum"
+    units = "s, m, J"
+    observations = ("coordinates", "pixels")
+    history = MappingProxyType({"coordinates": 2, "pixels": 2})
+    angles = (0, 1)
 
-    def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, 4] in rad and rad/s; angles are not wrapped."""
-        out = np.empty((trajectories, frames, 4))
-        for i in range(trajectories):
-            angles = noise_generator(seed, i).uniform(-self.largest_angle, self.largest_angle, 2)
-            out[i] = self.integrate(np.concatenate([angles, np.zeros(2)]), frames)
-        return out
+    def _trajectory(self, frames: int, rng: np.random.Generator) -> Doubles:
+        angles = rng.uniform(-self.largest_angle, self.largest_angle, 2)
+        return self.integrate(np.concatenate([angles, np.zeros(2)]), frames)
 
     def integrate(self, start: Doubles, frames: int) -> Doubles:
-        """States [frames, 4] of one trajectory from its first state [4]."""
+        """States [frames, 4] of one trajectory from its first state [4]; angles are not wrapped."""
         from scipy.integrate import solve_ivp
 
         if frames == 1:
@@ -85,26 +77,17 @@ class DoublePendulum:
         first = l1 * np.stack([np.sin(theta1), -np.cos(theta1)], axis=-1)
         return first, first + l2 * np.stack([np.sin(theta2), -np.cos(theta2)], axis=-1)
 
-    def observe(self, states: Doubles, how: str) -> Observed:
-        """[..., 4] m for "coordinates", [..., 64, 64] for "pixels"."""
-        check_observation(how, self)
-        first, second = self.bobs(np.asarray(states))
-        if how == "coordinates":
-            return np.concatenate([first, second], axis=-1).astype(np.float32)
-        pairs = np.stack([first, second], axis=-2).reshape(-1, 2, 2)
-        out = np.empty((len(pairs), SIZE, SIZE), dtype=np.float32)
-        for i in range(0, len(pairs), _CHUNK):
-            out[i : i + _CHUNK] = self._draw(pairs[i : i + _CHUNK])
-        return out.reshape(*states.shape[:-1], SIZE, SIZE)
+    def _seen(self, states: Doubles, how: str) -> Doubles:
+        return np.concatenate(self.bobs(states), axis=-1)
 
-    def _draw(self, bobs: Doubles) -> Observed:
-        reach = sum(self.lengths)
-        canvas = Canvas(len(bobs), (0.0, 0.0), 1.1 * reach)
-        canvas.rod(np.zeros_like(bobs[:, 0]), bobs[:, 0], 0.02 * reach, 0.5)
-        canvas.rod(bobs[:, 0], bobs[:, 1], 0.02 * reach, 0.5)
-        for bob in (bobs[:, 0], bobs[:, 1]):
-            canvas.disc(bob, 0.08 * reach)
-        return canvas.picture
+    def _draw(self, states: Doubles) -> Canvas:
+        (first, second), reach = self.bobs(states), sum(self.lengths)
+        canvas = Canvas(len(states), (0.0, 0.0), 1.1 * reach)
+        canvas.rod(np.zeros_like(first), first, 0.02 * reach, 0.5)
+        canvas.rod(first, second, 0.02 * reach, 0.5)
+        canvas.disc(first, 0.08 * reach)
+        canvas.disc(second, 0.08 * reach)
+        return canvas
 
     def probes(self, states: Doubles) -> dict[str, Doubles]:
         """Sines and cosines of both angles, angular velocities (rad/s), energy (J)."""

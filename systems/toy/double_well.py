@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -29,9 +28,9 @@ class DoubleWell(LangevinWorld):
     stride: int = 10
     inertia: bool = True
 
-    name: ClassVar[str] = "double-well"
-    low: ClassVar[tuple[float, ...]] = (-2.5,)
-    high: ClassVar[tuple[float, ...]] = (2.5,)
+    name = "double-well"
+    low = (-2.5,)
+    high = (2.5,)
 
     def potential(self, q: Doubles) -> Doubles:
         """V [...] at positions [..., 1]."""

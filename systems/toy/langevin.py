@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from latentmd.arrays import Bools, Doubles
 from latentmd.core.noise import noise_generator
-from latentmd.systems.toy.world import Observed, WorldError, check_observation
+from latentmd.systems.toy.world import World, WorldError
 
 _CHUNK = 1000  # time steps whose noise is held at a time
 _GRID = 400  # points along each axis of a quadrature
 
 
-class LangevinWorld(ABC):
+class LangevinWorld(World):
     """One particle of mass 1 at the temperature kT with friction γ.
 
     With inertia the state is (q, v) and the integrator BAOAB (Leimkuhler & Matthews 2013):
@@ -32,16 +32,13 @@ class LangevinWorld(ABC):
     state, "coordinates" the position alone.
     """
 
-    name: ClassVar[str]
-    units: ClassVar[str] = "reduced: mass of the particle 1, energy and length of the potential"
-    observations: ClassVar[tuple[str, ...]] = ("state", "coordinates")
+    units = "reduced: mass of the particle 1, energy and length of the potential"
+    observations = ("state", "coordinates")
     kT: float
     friction: float
     timestep: float
     stride: int
     inertia: bool
-    angles: ClassVar[tuple[int, ...]] = ()
-    quantities: ClassVar[tuple[int, ...] | None] = None
     low: ClassVar[tuple[float, ...]]  # box that holds all but a negligible part of the Boltzmann weight
     high: ClassVar[tuple[float, ...]]
 
@@ -157,11 +154,8 @@ class LangevinWorld(ABC):
     def _minimum(self) -> float:
         """A lower bound of V, tight enough for rejection sampling."""
 
-    def observe(self, states: Doubles, how: str) -> Observed:
-        """[..., size] for "state", [..., dimensions] for "coordinates"."""
-        check_observation(how, self)
-        shown = states if how == "state" else states[..., : self.dimensions]
-        return np.asarray(shown).astype(np.float32)
+    def _seen(self, states: Doubles, how: str) -> Doubles:
+        return states if how == "state" else states[..., : self.dimensions]
 
     def probes(self, states: Doubles) -> dict[str, Doubles]:
         """Position, velocity where there is one, and potential energy [..., 1]."""

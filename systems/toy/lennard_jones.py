@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 
 from latentmd.arrays import Doubles
 from latentmd.core.noise import noise_generator
-from latentmd.systems.toy.particles import Pairs, PeriodicFluid, lattice, still
+from latentmd.systems.toy.particles import PeriodicFluid, lattice
 from latentmd.systems.toy.world import WorldError
 
 _RESCALE = 20  # time steps between rescalings of the velocities while the fluid settles
@@ -35,13 +34,12 @@ class LennardJones(PeriodicFluid):
     timestep: float = 0.005
     stride: int = 10
     settle: float = 5.0
-    pairs: Pairs = field(init=False, repr=False, compare=False)
 
-    name: ClassVar[str] = "lennard-jones"
-    units: ClassVar[str] = "reduced Lennard-Jones: σ, ε, mass of a particle, k = 1"
-    dimensions: ClassVar[int] = 2
-    mass: ClassVar[float] = 1.0
-    neighbourhood: ClassVar[float] = 2.0
+    name = "lennard-jones"
+    units = "reduced Lennard-Jones: σ, ε, mass of a particle, k = 1"
+    dimensions = 2
+    mass = 1.0
+    neighbourhood = 2.0
 
     def __post_init__(self) -> None:
         if self.particles < 2:
@@ -51,7 +49,6 @@ class LennardJones(PeriodicFluid):
                 f"the cutoff is {self.cutoff:g}; {self.particles} particles at density {self.density:g} fill a box of "
                 f"{self.box:.3g} and allow at most half of it: take more particles, or a lower density or cutoff"
             )
-        object.__setattr__(self, "pairs", Pairs(self.particles))
 
     @property
     def box(self) -> float:
@@ -62,7 +59,7 @@ class LennardJones(PeriodicFluid):
         """States [trajectories, frames, particles, 4]."""
         x = np.tile(lattice(self.particles, 2, self.box), (trajectories, 1, 1))
         v = np.stack([noise_generator(seed, i).standard_normal((self.particles, 2)) for i in range(trajectories)])
-        v = self._at_temperature(still(v))
+        v = self._at_temperature(v - v.mean(-2, keepdims=True))  # no drift of the whole
         for _ in range(round(self.settle / (self.timestep * _RESCALE))):
             x, v = self.verlet(x, v, _RESCALE)
             v = self._at_temperature(v)

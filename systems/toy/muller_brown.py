@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -33,9 +32,9 @@ class MullerBrown(LangevinWorld):
     stride: int = 25
     inertia: bool = True
 
-    name: ClassVar[str] = "muller-brown"
-    low: ClassVar[tuple[float, ...]] = (-2.0, -0.9)
-    high: ClassVar[tuple[float, ...]] = (1.6, 2.4)
+    name = "muller-brown"
+    low = (-2.0, -0.9)
+    high = (1.6, 2.4)
 
     def potential(self, q: Doubles) -> Doubles:
         """V [...] at positions [..., 2]."""

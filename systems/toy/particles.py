@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from abc import abstractmethod
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles
-from latentmd.systems.toy.world import Observed, check_observation
+from latentmd.systems.toy.world import World
 
 _SOFTNESS = 0.1  # of the sphere in which neighbours are counted, in units of its radius
 
@@ -37,15 +38,9 @@ class Pairs:
         """x_i − x_j of the nearest images, [..., particles, dimensions] → [..., pairs, dimensions]."""
         return minimum_image(positions[..., self.first, :] - positions[..., self.second, :], box)
 
-    def sum_over_particles(self, of_pairs: Doubles) -> Doubles:
-        """Σ_j over the pairs of each particle of a quantity that both share, [..., pairs] → [..., particles]."""
-        total: Doubles = of_pairs @ np.abs(self.incidence).T
-        return total
-
 
 def particle_probes(states: Doubles, box: float, mass: float, radius: float) -> dict[str, Doubles]:
-    """Kinetic energy of each particle and of all, and the density around each, of states [..., particles, 2 ·
-    dimensions].
+    """Kinetic energy and density around each particle and of all, of states [..., particles, 2 · dimensions].
 
     The density is the number of other particles within `radius` over the sphere's volume, each counted by the smooth
     step ½ erfc((r − radius) / (0.1 √2 radius)), so that it does not jump.
@@ -57,7 +52,7 @@ def particle_probes(states: Doubles, box: float, mass: float, radius: float) -> 
     distance = np.linalg.norm(pairs.displacements(states[..., :dimensions], box), axis=-1)
     counted = 0.5 * erfc((distance - radius) / (math.sqrt(2) * _SOFTNESS * radius))
     volume = math.pi ** (dimensions / 2) / math.gamma(dimensions / 2 + 1) * radius**dimensions
-    density = pairs.sum_over_particles(counted)[..., None] / volume
+    density = (counted @ np.abs(pairs.incidence).T)[..., None] / volume
     kinetic = 0.5 * mass * (states[..., dimensions:] ** 2).sum(-1, keepdims=True)
     return {
         "kinetic energy": kinetic,
@@ -75,10 +70,10 @@ def radial_distribution(positions: Doubles, box: float, bins: int = 50) -> tuple
     pairs = Pairs(particles)
     frames = positions.reshape(-1, particles, dimensions)
     edges = np.linspace(0, box / 2, bins + 1)
-    counts: NDArray[Any] = np.zeros(bins)
+    counts = np.zeros(bins)
     for frame in frames:
         distance = np.linalg.norm(pairs.displacements(frame, box), axis=-1)
-        counts = counts + np.histogram(distance, edges)[0]
+        counts += np.histogram(distance, edges)[0]
     unit = math.pi ** (dimensions / 2) / math.gamma(dimensions / 2 + 1)
     ideal = len(pairs.first) * unit * np.diff(edges**dimensions) / box**dimensions
     return 0.5 * (edges[1:] + edges[:-1]), counts / (len(frames) * ideal)
@@ -94,47 +89,42 @@ def lattice(particles: int, dimensions: int, box: float) -> Doubles:
     return place
 
 
-def still(velocities: Doubles) -> Doubles:
-    """Velocities [..., particles, dimensions] without their mean: no drift of the whole."""
-    moved: Doubles = velocities - velocities.mean(-2, keepdims=True)
-    return moved
+class PeriodicFluid(World):
+    """World of like particles in a periodic box: a state is [..., particles, 2 · dimensions], positions first.
 
+    Attributes:
+        dimensions: of space, 2 or 3.
+        neighbourhood: radius of the sphere in which a density is counted.
+        cutoff: distance beyond which particles do not interact.
+    """
 
-class PeriodicFluid:
-    """World of like particles in a periodic box: a state is [..., particles, 2 · dimensions], positions first."""
-
-    name: ClassVar[str]
-    units: ClassVar[str]
-    observations: ClassVar[tuple[str, ...]] = ("particles",)
-    history: ClassVar[dict[str, int]] = {"particles": 1}
-    angles: ClassVar[tuple[int, ...]] = ()
-    quantities: ClassVar[tuple[int, ...] | None] = None
+    observations = ("particles",)
     dimensions: ClassVar[int]
     mass: ClassVar[float]
-    neighbourhood: ClassVar[float]  # radius of the sphere in which a density is counted
-
+    neighbourhood: ClassVar[float]
     particles: int
+    cutoff: float
     timestep: float
     stride: int
-    pairs: Pairs
 
     @property
+    @abstractmethod
     def box(self) -> float:
         """Width of the cubic or square box."""
-        raise NotImplementedError
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """All pairs of particles."""
+        return Pairs(self.particles)
 
     @property
     def interval(self) -> float:
         """Time between saved frames."""
         return self.stride * self.timestep
 
-    def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, particles, 2 · dimensions]."""
-        raise NotImplementedError
-
+    @abstractmethod
     def potential(self, x: Doubles) -> Doubles:
         """Potential energy [...] at positions [..., particles, dimensions]."""
-        raise NotImplementedError
 
     def energy(self, states: Doubles) -> Doubles:
         """Kinetic plus potential energy [...]."""
@@ -142,17 +132,11 @@ class PeriodicFluid:
         energy: Doubles = 0.5 * self.mass * (v**2).sum((-1, -2)) + self.potential(x)
         return energy
 
-    def observe(self, states: Doubles, how: str) -> Observed:
-        """Positions and velocities [..., particles, 2 · dimensions]."""
-        check_observation(how, self)
-        return np.asarray(states).astype(np.float32)
-
     def probes(self, states: Doubles) -> dict[str, Doubles]:
         """Kinetic energies and densities (`particle_probes`), and the potential energy per particle [..., 1]."""
         probes = particle_probes(states, self.box, self.mass, self.neighbourhood)
         energy = self.potential(states[..., : self.dimensions])
-        probes["mean potential energy"] = energy[..., None] / self.particles
-        return probes
+        return probes | {"mean potential energy": energy[..., None] / self.particles}
 
     def radial_distribution(self, states: Doubles, bins: int = 50) -> tuple[Doubles, Doubles]:
         """Radial distribution function of states: distances [bins] and g [bins]."""

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from types import MappingProxyType
 
 import numpy as np
 
 from latentmd.arrays import Doubles
-from latentmd.core.noise import noise_generator
-from latentmd.systems.toy.drawing import SIZE, Canvas
-from latentmd.systems.toy.world import Observed, WorldError, check_observation
-
-_CHUNK = 256  # pictures drawn at a time
+from latentmd.systems.toy.drawing import Canvas
+from latentmd.systems.toy.world import World, WorldError
 
 
 @dataclass(frozen=True)
-class TwoBalls:
+class TwoBalls(World):
     """Two discs that fly freely in the box [0, 1]² and collide elastically with its walls and with each other.
 
     The state is (x₁, y₁, x₂, y₂, vx₁, vy₁, vx₂, vy₂). Motion is integrated from event to event (Alder & Wainwright
@@ -35,35 +32,23 @@ class TwoBalls:
     speed: float = 0.7
     interval: float = 0.05
 
-    name: ClassVar[str] = "two-balls"
-    units: ClassVar[str] = "reduced: width of the box, mass of a ball, time in which a speed of 1 crosses the box"
-    observations: ClassVar[tuple[str, ...]] = ("state", "pixels")
-    history: ClassVar[dict[str, int]] = {"state": 1, "pixels": 2}
-    angles: ClassVar[tuple[int, ...]] = ()
-    quantities: ClassVar[tuple[int, ...] | None] = None
+    name = "two-balls"
+    units = "reduced: width of the box, mass of a ball, time in which a speed of 1 crosses the box"
+    observations = ("state", "pixels")
+    history = MappingProxyType({"state": 1, "pixels": 2})
 
     def __post_init__(self) -> None:
         if not (min(self.radii) > 0 and sum(self.radii) < 0.5):
             raise WorldError(f"radii are {self.radii}; expected positive ones with a sum below half the box")
 
-    def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, 8]."""
-        out = np.empty((trajectories, frames, 8))
-        for i in range(trajectories):
-            rng = noise_generator(seed, i)
-            out[i] = self.integrate(np.concatenate([self._places(rng), self._velocities(rng)]), frames)
-        return out
-
-    def _places(self, rng: np.random.Generator) -> Doubles:
+    def _trajectory(self, frames: int, rng: np.random.Generator) -> Doubles:
         low = np.repeat(self.radii, 2)
-        while True:
+        place = rng.uniform(low, 1 - low)
+        while math.dist(place[:2], place[2:]) <= sum(self.radii):
             place = rng.uniform(low, 1 - low)
-            if math.dist(place[:2], place[2:]) > sum(self.radii):
-                return place
-
-    def _velocities(self, rng: np.random.Generator) -> Doubles:
         angles = rng.uniform(0, 2 * np.pi, 2)
-        return self.speed * np.stack([np.cos(angles), np.sin(angles)], axis=1).reshape(-1)
+        velocities = self.speed * np.stack([np.cos(angles), np.sin(angles)], axis=1).reshape(-1)
+        return self.integrate(np.concatenate([place, velocities]), frames)
 
     def integrate(self, start: Doubles, frames: int) -> Doubles:
         """States [frames, 8] of one trajectory from its first state [8]."""
@@ -105,20 +90,11 @@ class TwoBalls:
         first, second = impulse / m1, impulse / m2
         return [v[0] - first * nx, v[1] - first * ny, v[2] + second * nx, v[3] + second * ny]
 
-    def observe(self, states: Doubles, how: str) -> Observed:
-        """[..., 8] for "state", [..., 64, 64] for "pixels"."""
-        check_observation(how, self)
-        if how == "state":
-            return np.asarray(states).astype(np.float32)
-        flat = np.asarray(states).reshape(-1, 8)
-        out = np.empty((len(flat), SIZE, SIZE), dtype=np.float32)
-        for i in range(0, len(flat), _CHUNK):
-            rows = flat[i : i + _CHUNK]
-            canvas = Canvas(len(rows), (0.5, 0.5), 0.5)
-            canvas.disc(rows[:, :2], self.radii[0])
-            canvas.disc(rows[:, 2:4], self.radii[1], 0.5)
-            out[i : i + _CHUNK] = canvas.picture
-        return out.reshape(*states.shape[:-1], SIZE, SIZE)
+    def _draw(self, states: Doubles) -> Canvas:
+        canvas = Canvas(len(states), (0.5, 0.5), 0.5)
+        canvas.disc(states[:, :2], self.radii[0])
+        canvas.disc(states[:, 2:4], self.radii[1], 0.5)
+        return canvas
 
     def probes(self, states: Doubles) -> dict[str, Doubles]:
         """Positions, velocities, and the kinetic energy of each ball."""

@@ -3,114 +3,106 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, Protocol, TypeGuard, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles
+from latentmd.core.noise import noise_generator
+from latentmd.systems.toy.drawing import SIZE, Canvas
 
 Observed = NDArray[np.float32]
+_CHUNK = 256  # pictures drawn at a time
 
 
 class WorldError(ValueError):
     """A world, a way of observing it or a parameter that does not exist; the message says what does."""
 
 
-class World(Protocol):
+class World(ABC):
     """A dynamical system with a reference integration, a known energy and ways of observing it.
 
     States are float64 arrays [..., *state]; what a state holds is documented with each world. Everything but
     `simulate` is a function of states alone, frame by frame, over any leading axes.
+
+    Attributes:
+        units: of time, length and energy, in words.
+        observations: ways of observing; the first is the default.
+        angles: columns of the flat state that are angles in radians, read out of a latent as sine and cosine.
+        quantities: other columns of it that an observation can tell; None for all that are no angles.
     """
 
-    @property
-    def name(self) -> str:
-        """Name by which `world` finds it."""
-
-    @property
-    def units(self) -> str:
-        """Units of time, length and energy, in words."""
+    name: ClassVar[str]
+    units: ClassVar[str]
+    observations: ClassVar[tuple[str, ...]]
+    angles: ClassVar[tuple[int, ...]] = ()
+    quantities: ClassVar[tuple[int, ...] | None] = None
 
     @property
     def interval(self) -> float:
         """Time between saved frames, in the world's unit of time."""
-
-    @property
-    def observations(self) -> tuple[str, ...]:
-        """Ways of observing; the first is the default."""
+        raise NotImplementedError
 
     @property
     def history(self) -> Mapping[str, int]:
         """For each way of observing, how many successive frames tell the state (2 where velocities are not seen)."""
-
-    @property
-    def angles(self) -> tuple[int, ...]:
-        """Columns of the flat state that are angles in radians, read out of a latent as sine and cosine."""
-
-    @property
-    def quantities(self) -> tuple[int, ...] | None:
-        """Other columns of the flat state that an observation can tell; None for all that are no angles."""
+        return dict.fromkeys(self.observations, 1)
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
         """States [trajectories, frames, *state], each trajectory from its own start.
 
         Trajectory i of a seed is the same however many trajectories are asked for.
         """
+        return np.stack([self._trajectory(frames, noise_generator(seed, i)) for i in range(trajectories)])
+
+    def _trajectory(self, frames: int, rng: np.random.Generator) -> Doubles:
+        """States [frames, *state] from a start of the random numbers."""
+        raise NotImplementedError
 
     def observe(self, states: Doubles, how: str) -> Observed:
         """What is seen of each state: vectors [..., features], pictures [..., 64, 64] with values from 0 to 1, or
-        positions and velocities of particles [..., particles, 2 · dimensions]; WorldError for another way of
-        observing.
+        positions and velocities of particles [..., particles, 2 · dimensions]; WorldError for another way of observing.
         """
+        if how not in self.observations:
+            hint = _suggestion(how, self.observations)
+            raise WorldError(f"{self.name} cannot be observed as {how!r}; {hint}")
+        states = np.asarray(states)
+        if how != "pixels":
+            return self._seen(states, how).astype(np.float32)
+        flat = states.reshape(-1, states.shape[-1])
+        pictures = [self._draw(flat[i : i + _CHUNK]).picture for i in range(0, len(flat), _CHUNK)]
+        return np.concatenate(pictures).reshape(*states.shape[:-1], SIZE, SIZE)
 
+    def _seen(self, states: Doubles, how: str) -> Doubles:
+        return states
+
+    def _draw(self, states: Doubles) -> Canvas:
+        """Pictures of states [frames, size]."""
+        raise NotImplementedError
+
+    @abstractmethod
     def probes(self, states: Doubles) -> dict[str, Doubles]:
         """Named targets of linear probes: [..., values] of a frame, or [..., particles, values] of its particles."""
 
+    @abstractmethod
     def energy(self, states: Doubles) -> Doubles:
         """Total energy [...]; of the stochastic worlds the potential energy."""
 
 
-class ParticleWorld(World, Protocol):
-    """A world of like particles of mass 1 in a cubic periodic box, read out particle by particle."""
-
-    @property
-    def box(self) -> float:
-        """Width of the box."""
-
-    @property
-    def cutoff(self) -> float:
-        """Distance beyond which particles do not interact."""
-
-    @property
-    def dimensions(self) -> int:
-        """Dimensions of space: 2 or 3."""
-
-
-def of_particles(world: World) -> TypeGuard[ParticleWorld]:
-    """Whether a world is one of like particles."""
-    return "particles" in world.observations
-
-
-def _loader(module: str, name: str) -> Callable[[], World]:
-    def load() -> World:
-        return cast(World, getattr(importlib.import_module(f"latentmd.systems.toy.{module}"), name)())
-
-    return load
-
-
-#: Worlds by name, at their default parameters; a world's module loads when it is asked for.
-WORLDS: dict[str, Callable[[], World]] = {
-    "double-pendulum": _loader("double_pendulum", "DoublePendulum"),
-    "circles": _loader("curves", "Circles"),
-    "lines": _loader("curves", "Lines"),
-    "two-balls": _loader("two_balls", "TwoBalls"),
-    "lennard-jones": _loader("lennard_jones", "LennardJones"),
-    "argon": _loader("argon", "Argon"),
-    "double-well": _loader("double_well", "DoubleWell"),
-    "muller-brown": _loader("muller_brown", "MullerBrown"),
+#: Module and class of each world; a module loads when its world is asked for.
+WORLDS = {
+    "double-pendulum": ("double_pendulum", "DoublePendulum"),
+    "circles": ("curves", "Circles"),
+    "lines": ("curves", "Lines"),
+    "two-balls": ("two_balls", "TwoBalls"),
+    "lennard-jones": ("lennard_jones", "LennardJones"),
+    "argon": ("argon", "Argon"),
+    "double-well": ("double_well", "DoubleWell"),
+    "muller-brown": ("muller_brown", "MullerBrown"),
 }
 
 
@@ -123,14 +115,8 @@ def world(name: str) -> World:
     """
     if name not in WORLDS:
         raise WorldError(f"no world is called {name!r}; {_suggestion(name, tuple(WORLDS))}")
-    return WORLDS[name]()
-
-
-def check_observation(found: str, world: World) -> None:
-    """Refuse a way of observing that a world does not have."""
-    if found not in world.observations:
-        hint = _suggestion(found, world.observations)
-        raise WorldError(f"{world.name} cannot be observed as {found!r}; {hint}")
+    module, kind = WORLDS[name]
+    return cast(World, getattr(importlib.import_module(f"latentmd.systems.toy.{module}"), kind)())
 
 
 def _suggestion(found: str, known: tuple[str, ...]) -> str:

@@ -38,7 +38,8 @@ def test_density_counts_neighbours() -> None:
 def test_pairs_sum_to_particles() -> None:
     pairs = Pairs(4)
     shared = np.arange(1.0, 7.0)  # of 01 02 03 12 13 23
-    np.testing.assert_allclose(pairs.sum_over_particles(shared), [6, 10, 12, 14])
+    np.testing.assert_allclose(np.abs(pairs.incidence) @ shared, [6, 10, 12, 14])
+    np.testing.assert_allclose((pairs.incidence @ shared).sum(), 0)
 
 
 def test_lattice_sites_are_apart_and_inside() -> None:
