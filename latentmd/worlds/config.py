@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -87,20 +88,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-def recipe(world: str, observe: str) -> dict[str, Any]:
-    """Settings of a world seen in one way, over the defaults of the configuration."""
-    return RECIPES[world, observe]
-
-
-def _predictor_kind(kind: str) -> str:
-    return predictor_kind(kind, of_molecules=False)
-
-
-def _encoder_kind(kind: str) -> str:
-    return encoder_kind(kind, of_molecules=False)
-
-
-PredictorKind = Annotated[str, AfterValidator(_predictor_kind)]
+PredictorKind = Annotated[str, AfterValidator(partial(predictor_kind, of_molecules=False))]
 
 
 class WorldDataConfig(ConfigSection):
@@ -114,19 +102,24 @@ class WorldDataConfig(ConfigSection):
 class WorldEncoderConfig(ConfigSection):
     """Kind and size of the encoder, and of the latent; "standard" is the standardised observation itself."""
 
-    kind: Annotated[str, AfterValidator(_encoder_kind)] = "vector"
+    kind: Annotated[str, AfterValidator(partial(encoder_kind, of_molecules=False))] = "vector"
     tokens: int = Field(1, ge=1)
     dim: int = Field(16, ge=2)
     width: int = Field(96, ge=4)
     depth: int = Field(2, ge=1)
 
 
-class WorldJEPAConfig(EmbeddingSettings):
-    """Joint-embedding prediction; lags in frames."""
+class _Steps(ConfigSection):
+    """Steps of a stage."""
 
     steps: int = Field(1500, ge=1)
     batch: int = Field(256, ge=8)
     learning_rate: float = Field(2e-3, gt=0)
+
+
+class WorldJEPAConfig(EmbeddingSettings, _Steps):
+    """Joint-embedding prediction; lags in frames."""
+
     lag: tuple[int, int] = (1, 1)
     rollout: int = Field(4, ge=1)
     sample: Literal["frame", "token"] = Field("frame", description="of the objective; token for like particles")
@@ -134,7 +127,7 @@ class WorldJEPAConfig(EmbeddingSettings):
     minimum_rank: float = Field(1.2, ge=1)
 
 
-class WorldPredictorConfig(ConfigSection):
+class WorldPredictorConfig(_Steps):
     """The predictor, and its training on the frozen latents beside its rivals, all with the same budget."""
 
     kind: PredictorKind = "residual"
@@ -142,19 +135,13 @@ class WorldPredictorConfig(ConfigSection):
     width: int = Field(96, ge=4)
     depth: int = Field(2, ge=1)
     substeps: int = Field(1, ge=1)
-    steps: int = Field(1500, ge=1)
-    batch: int = Field(256, ge=8)
-    learning_rate: float = Field(2e-3, gt=0)
     rollout: int = Field(8, ge=1)
     energy_term: float = Field(1.0, ge=0, description="its weight for the rival hamiltonian-energy-term")
 
 
-class WorldDecoderConfig(ConfigSection):
+class WorldDecoderConfig(_Steps):
     """Verification decoder on the frozen encoder."""
 
-    steps: int = Field(1500, ge=1)
-    batch: int = Field(256, ge=8)
-    learning_rate: float = Field(2e-3, gt=0)
     width: int = Field(128, ge=4)
 
 

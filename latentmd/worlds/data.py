@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles
-from latentmd.systems.toy.particles import minimum_image
-from latentmd.systems.toy.world import ParticleWorld, World, frame_stack, of_particles
+from latentmd.systems.toy.particles import PeriodicFluid, minimum_image
+from latentmd.systems.toy.world import World, frame_stack
 from latentmd.worlds.config import WorldConfig
 
 _SHELLS = 24  # of the neighbours of a particle, up to half the box
@@ -43,15 +43,13 @@ class WorldData:
     test: Sample
 
     @property
-    def of_particles(self) -> bool:
-        """Whether the world is one of like particles, read out particle by particle."""
-        return of_particles(self.world)
+    def fluid(self) -> PeriodicFluid | None:
+        """The world where it is one of like particles, read out particle by particle."""
+        return self.world if isinstance(self.world, PeriodicFluid) else None
 
-    def particles(self) -> ParticleWorld:
-        """The world, for what only worlds of particles have."""
-        if not of_particles(self.world):
-            raise TypeError(f"{self.world.name} is no world of particles")
-        return self.world
+    def states(self, quantities: Doubles) -> Doubles:
+        """States [..., *state] that read-outs [..., quantities] describe."""
+        return vector_state(self.world, quantities, self.train.states[0].shape[1:])
 
     def energies(self, quantities: Doubles) -> Doubles:
         """Physical energy [...] of the states that read-outs [..., quantities] describe.
@@ -59,23 +57,23 @@ class WorldData:
         For worlds of particles the mean kinetic energy per particle, because an invariant latent does not encode
         positions; in two dimensions that is the temperature.
         """
-        if self.of_particles:
+        if self.fluid:
             return np.asarray(quantities[..., 0].mean(-1))
-        return self.world.energy(vector_state(self.world, quantities, self.train.states[0].shape[1:]))
+        return self.world.energy(self.states(quantities))
 
     def energy_scale(self) -> float:
         """Scale of every drift: the energy's deviation over the training frames, or its size if all have the same."""
-        if self.of_particles:
-            energies = np.concatenate([q[..., 0].mean(-1) for q in self.train.quantities])
+        if self.fluid:
+            energies = self.energies(np.concatenate(self.train.quantities))
         else:
-            energies = np.concatenate([self.world.energy(s) for s in self.train.states])
+            energies = self.world.energy(np.concatenate(self.train.states))
         return float(energies.std() if energies.std() > 1e-6 * abs(energies.mean()) else abs(energies.mean()))
 
     def quantity_names(self) -> list[str]:
         """Names of what is read out of the latent: columns of the flat state, angles as sine and cosine."""
-        if self.of_particles:
+        if self.fluid:
             return ["kinetic energy", *(f"neighbours in shell {i}" for i in range(_SHELLS))]
-        angles, others = _columns(self.world, int(np.prod(self.train.states[0].shape[1:])))
+        angles, others = _columns(self.world, self.train.states[0][0].size)
         return [f"{kind}({i})" for kind in ("sin", "cos") for i in angles] + [str(i) for i in others]
 
 
@@ -93,30 +91,26 @@ def _sample(world: World, states: Doubles, how: str) -> Sample:
     history = world.history[how]
     observed = world.observe(states, how)
     states = states[:, history - 1 :]
-    quantities = _particle_quantities(world, states) if of_particles(world) else state_vector(world, states)
-    seen = quantities if of_particles(world) else observed[:, history - 1 :]
-    return Sample(
-        list(states),
-        list(frame_stack(observed, history)),
-        list(seen),
-        list(quantities),
-        {name: list(values) for name, values in world.probes(states).items()},
-    )
+    if isinstance(world, PeriodicFluid):
+        quantities = seen = _particle_quantities(world, states)
+    else:
+        quantities, seen = state_vector(world, states), observed[:, history - 1 :]
+    probes = {name: list(values) for name, values in world.probes(states).items()}
+    return Sample(list(states), list(frame_stack(observed, history)), list(seen), list(quantities), probes)
 
 
-def _particle_quantities(world: ParticleWorld, states: Doubles) -> Doubles:
+def _particle_quantities(world: PeriodicFluid, states: Doubles) -> Doubles:
     """Kinetic energy of each particle (mass 1) and its neighbours by shells of distance, [..., particles, 1 + shells].
 
     The latent of a particle does not change when everything is moved, so that places cannot come back, but what is
     around a particle can; averaged, the neighbours give the radial distribution function.
     """
-    box, dimensions = world.box, world.dimensions
-    edges = np.linspace(0, box / 2, _SHELLS + 1)
+    edges = np.linspace(0, world.box / 2, _SHELLS + 1)
     out = np.empty((*states.shape[:-1], 1 + _SHELLS), dtype=np.float32)
-    out[..., 0] = 0.5 * (states[..., dimensions:] ** 2).sum(-1)
+    out[..., 0] = 0.5 * (states[..., world.dimensions :] ** 2).sum(-1)
     for run, counts in zip(states, out, strict=True):
-        x = run[..., :dimensions]
-        distance = np.linalg.norm(minimum_image(x[:, :, None] - x[:, None], box), axis=-1)
+        x = run[..., : world.dimensions]
+        distance = np.linalg.norm(minimum_image(x[:, :, None] - x[:, None], world.box), axis=-1)
         shell = np.digitize(distance, edges) - 1
         for i in range(_SHELLS):
             counts[..., 1 + i] = (shell == i).sum(-1)
@@ -124,7 +118,7 @@ def _particle_quantities(world: ParticleWorld, states: Doubles) -> Doubles:
     return out
 
 
-def radial_distribution(world: ParticleWorld, quantities: Doubles) -> tuple[Doubles, Doubles]:
+def radial_distribution(world: PeriodicFluid, quantities: Doubles) -> tuple[Doubles, Doubles]:
     """Middles of the shells and g(r) from read-outs [..., particles, 1 + shells] of a world of particles."""
     box, dimensions, (particles, columns) = world.box, world.dimensions, quantities.shape[-2:]
     edges = np.linspace(0, box / 2, columns)
@@ -148,9 +142,7 @@ def state_vector(world: World, states: Doubles) -> Doubles:
 
 
 def vector_state(world: World, vectors: Doubles, shape: Sequence[int]) -> Doubles:
-    """States [..., *shape] of read-outs [..., quantities], the inverse of `state_vector`; sine and cosine need not be
-    on the circle.
-    """
+    """States [..., *shape] of read-outs [..., quantities]; sine and cosine need not be on the circle."""
     size = int(np.prod(shape))
     angles, others = _columns(world, size)
     n = len(angles)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,42 +16,90 @@ from torch import Tensor, nn
 from latentmd.analysis.representation import axis_deviations, linear_probe_r2, rank_me
 from latentmd.arrays import Doubles, Floats
 from latentmd.core.rollout import rollout
-from latentmd.systems.toy.world import World
-from latentmd.worlds.data import WorldData, radial_distribution, vector_state
+from latentmd.systems.toy.langevin import LangevinWorld
+from latentmd.worlds.config import WorldConfig
+from latentmd.worlds.data import Sample, WorldData, radial_distribution
 from latentmd.worlds.model import WorldModel
+from latentmd.worlds.stages import Runs, TrainedWorld
 
 _CHAINS, _STEPS, _SETTLE = 2048, 2000, 800
 _CORE = 1.0  # kT above the bottom of a basin: the core of it, which a transition has to reach
 _BLOCKS = 8
+Estimate = tuple[float, float]  # a mean and its standard deviation
 
 
-def is_stochastic(world: World) -> bool:
-    """Whether a world has metastable states with known populations."""
-    return hasattr(world, "populations")
+def measure(
+    trained: TrainedWorld, data: WorldData, config: WorldConfig
+) -> tuple[dict[str, Any], dict[str, dict[str, Doubles]]]:
+    """All figures of a training on held-out trajectories, ready for JSON; and "errors" and "drifts" of each predictor
+    over the horizon.
+    """
+    lag, horizon = config.jepa.lag[0], config.horizon
+    predictors = {**trained.predictors, "persistence": Persistence()}
+    figures: dict[str, Any] = {
+        "latent": latent_quality(trained.test),
+        "probe_r2": probes(trained.train, data.train.probes, trained.test, data.test.probes),
+        "reconstruction": _reconstruction(trained, data.test),
+        "predictors": {},
+    }
+    made = forecast(predictors, trained.test, lag, horizon, config.seed)
+    steps = lag * np.arange(horizon + 1)
+    truth = np.stack([data.test.quantities[r][f + steps] for r, f in zip(made.run, made.frame, strict=True)])
+    spread = np.concatenate(data.train.quantities).reshape(-1, truth.shape[-1]).std(0)
+    spread = np.maximum(spread, 1e-3 * spread.max())  # an innermost shell of neighbours may always be empty
+    found = {name: read(trained.model.reader, z) for name, z in made.predicted.items()}
+    energies, scale = {name: data.energies(values) for name, values in found.items()}, data.energy_scale()
+    errors = {name: forecast_curve(values, truth, spread) for name, values in found.items()}
+    for name, predictor in predictors.items():
+        figures["predictors"][name] = {
+            "parameters": sum(p.numel() for p in predictor.parameters()),
+            "one_step": one_step_scores(predictor, trained.test, lag),
+            "forecast": forecast_errors(errors[name]),
+            "energy_drift": energy_drift(energies[name], scale),
+        }
+    if isinstance(data.world, LangevinWorld):
+        figures["ensemble"] = ensemble_figures(trained.model, trained.train, data, config.seed)
+    if data.fluid:
+        figures["structure"] = {name: structure_figures(data, truth, values) for name, values in found.items()}
+    drifts = {name: (np.abs(values - values[:, :1]) / scale).mean(0) for name, values in energies.items()}
+    return figures, {"errors": errors, "drifts": drifts}
 
 
-def ensemble_figures(
-    model: WorldModel, latents: list[NDArray[np.float32]], data: WorldData, seed: int
-) -> dict[str, Any]:
+def _reconstruction(trained: TrainedWorld, sample: Sample) -> dict[str, float]:
+    """Squared error of decoded frames over the variance of what was seen, and its square root in its own units."""
+    total, spread, count = 0.0, 0.0, 0
+    mean = np.mean([s.astype(np.float64).mean(0) for s in sample.seen], axis=0)
+    for latents, seen in zip(trained.test, sample.seen, strict=True):
+        found = read(trained.model.decoder, torch.from_numpy(latents))
+        total += float(((found - seen) ** 2).sum())
+        spread += float(((seen - mean) ** 2).sum())
+        count += seen.size
+    return {"rms_error": (total / count) ** 0.5, "r2": 1 - total / spread}
+
+
+def ensemble_figures(model: WorldModel, latents: Runs, data: WorldData, seed: int) -> dict[str, Any]:
     """Populations, rates and second moments of long rollouts, from frames at equilibrium, and of the world itself.
 
     Of each quantity: exact or None, of the world's trajectories, of rollouts; the latter two with a deviation.
     """
-    world: Any = data.world
+    world = data.world
+    assert isinstance(world, LangevinWorld)
     pool = np.concatenate([z[:: max(1, len(z) // 8)] for z in latents])
     start = torch.from_numpy(pool[np.linspace(0, len(pool) - 1, _CHAINS).astype(int)])
     generator = torch.Generator().manual_seed(seed)
     path = list(rollout(model.predictor, start, 1.0, _STEPS, generator))[_SETTLE:]
-    shown = read(model.reader, torch.stack(path, dim=1))
-    found = vector_state(world, shown, data.train.states[0].shape[1:])
-    reference = np.stack(data.train.states)
-    figures: dict[str, Any] = {}
-    for name, value in world.populations().items():
-        figures[f"population {name}"] = _row(value, *(_population(world, s, name) for s in (reference, found)))
-    for name in world.populations():
-        figures[f"rate out of {name}"] = _row(None, *(_rate(world, s, name) for s in (reference, found)))
-    for axis in range(found.shape[-1]):
-        figures[f"variance of {axis}"] = _row(None, *(_variance(s[..., axis]) for s in (reference, found)))
+    both = np.stack(data.train.states), data.states(read(model.reader, torch.stack(path, dim=1)))
+    populations = world.populations()
+    wanted: dict[str, tuple[float | None, Callable[[Doubles], Estimate]]] = {
+        **{f"population {name}": (exact, partial(_population, world, name)) for name, exact in populations.items()},
+        **{f"rate out of {name}": (None, partial(_rate, world, name)) for name in populations},
+        **{f"variance of {axis}": (None, partial(_variance, axis)) for axis in range(both[1].shape[-1])},
+    }
+    figures = {}
+    for name, (exact, estimate) in wanted.items():
+        (true, true_deviation), (found, deviation) = map(estimate, both)
+        figures[name] = {"exact": exact, "world": true, "world_deviation": true_deviation, "model": found,
+                         "model_deviation": deviation}  # fmt: skip
     return figures
 
 
@@ -61,64 +110,50 @@ def structure_figures(data: WorldData, truth: Doubles, found: Doubles) -> dict[s
     The RMS difference of g(r) over its RMS distance from 1 (an ideal gas), of the last half of the horizon, and the
     mean kinetic energy per particle at the last step over the true one.
     """
+    assert data.fluid
     half = truth.shape[1] // 2
-    r, expected = radial_distribution(data.particles(), truth[:, half:])
-    _, g = radial_distribution(data.particles(), found[:, half:])
-    weight = r  # shells grow with the radius
-    scale = np.sqrt(np.average((expected - 1) ** 2, weights=weight))
+    r, expected = radial_distribution(data.fluid, truth[:, half:])  # shells grow with the radius: r is their weight
+    _, g = radial_distribution(data.fluid, found[:, half:])
+    scale = np.sqrt(np.average((expected - 1) ** 2, weights=r))
     return {
-        "rdf_error": float(np.sqrt(np.average((g - expected) ** 2, weights=weight)) / scale),
+        "rdf_error": float(np.sqrt(np.average((g - expected) ** 2, weights=r)) / scale),
         "temperature_ratio": float(found[:, -1, :, 0].mean() / truth[:, -1, :, 0].mean()),
     }
 
 
-def _row(exact: float | None, *estimates: tuple[float, float]) -> dict[str, Any]:
-    world, model = estimates
-    return {"exact": exact, "world": world[0], "world_deviation": world[1],
-            "model": model[0], "model_deviation": model[1]}  # fmt: skip
-
-
-def _variance(of_runs: Floats) -> tuple[float, float]:
+def _variance(axis: int, states: Doubles) -> Estimate:
     """About the mean of all runs, so that short runs that stay in one basin count what they do not visit."""
+    of_runs = states[..., axis]
     return _blocks(((of_runs - of_runs.mean()) ** 2).mean(axis=1))
 
 
-def _blocks(of_runs: Floats) -> tuple[float, float]:
-    parts = np.array([of_runs[i::_BLOCKS].mean() for i in range(_BLOCKS)])
-    return float(parts.mean()), float(parts.std(ddof=1) / math.sqrt(_BLOCKS))
+def _population(world: LangevinWorld, name: str, states: Doubles) -> Estimate:
+    return _blocks(world.basins(states[..., : world.dimensions])[name].mean(axis=1))
 
 
-def _positions(world: Any, states: Floats) -> Floats:
-    return states[..., : world.dimensions]
+def _blocks(of_runs: Floats, weights: Floats | None = None) -> Estimate:
+    """Mean over blocks of runs, of a quantity or of its share in the weights."""
+    over = np.ones(len(of_runs)) if weights is None else weights
+    count = min(_BLOCKS, len(of_runs))
+    parts = [of_runs[i::count].sum() / max(over[i::count].sum(), 1e-9) for i in range(count)]
+    return float(np.mean(parts)), float(np.std(parts, ddof=1) / math.sqrt(count))
 
 
-def _population(world: Any, states: Floats, name: str) -> tuple[float, float]:
-    return _blocks(world.basins(_positions(world, states))[name].mean(axis=1))
-
-
-def _rate(world: Any, states: Floats, name: str) -> tuple[float, float]:
+def _rate(world: LangevinWorld, name: str, states: Doubles) -> Estimate:
     """Transitions from the core of a basin to that of another, over the time that belongs to the first."""
-    q = _positions(world, states)
-    basins, energy = cast(dict[str, NDArray[np.bool_]], world.basins(q)), world.potential(q) / world.kT
+    q = states[..., : world.dimensions]
+    basins, energy = world.basins(q), world.potential(q) / world.kT
     core = np.full(q.shape[:-1], -1)
     for i, inside in enumerate(basins.values()):
-        core[inside & (energy < energy[inside].min() + _CORE)] = i
+        core[inside & (energy < energy[inside].min(initial=np.inf) + _CORE)] = i
     own = list(basins).index(name)
     jumps, time = np.zeros(len(core)), np.zeros(len(core))
     for i, row in enumerate(core):
         visited = np.flatnonzero(row >= 0)
-        if len(visited) < 2:
-            continue
         last = row[visited]
-        leaves = (last[:-1] == own) & (last[1:] != own)
-        jumps[i] = leaves.sum()
+        jumps[i] = ((last[:-1] == own) & (last[1:] != own)).sum()
         time[i] = np.diff(visited)[last[:-1] == own].sum() * world.interval
-    rates = [jumps[i::_BLOCKS].sum() / max(time[i::_BLOCKS].sum(), 1e-9) for i in range(_BLOCKS)]
-    return float(np.mean(rates)), float(np.std(rates, ddof=1) / math.sqrt(_BLOCKS))
-
-
-Runs = list[NDArray[np.float32]]
-PERSISTENCE = "persistence"
+    return _blocks(jumps, time)
 
 
 class Persistence(nn.Module):
@@ -146,9 +181,7 @@ class Forecasts:
 def forecast(
     predictors: Mapping[str, nn.Module], latents: Runs, lag: int, horizon: int, seed: int, starts: int = 4
 ) -> Forecasts:
-    """Roll every predictor out for `horizon` steps of `lag` frames from `starts` frames of each trajectory, with one
-    noise.
-    """
+    """Roll every predictor out, with one noise, for steps of `lag` frames from some frames of each trajectory."""
     length = min(map(len, latents)) - horizon * lag
     if length < 1:
         raise ValueError(
@@ -171,8 +204,7 @@ def one_step_scores(predictor: nn.Module, latents: Runs, lag: int) -> dict[str, 
     """Cosine of predicted and true tokens, R² of the latent, and gain over persistence, over one step of `lag`."""
     now = torch.from_numpy(np.concatenate([z[:-lag] for z in latents]))
     future = torch.from_numpy(np.concatenate([z[lag:] for z in latents]))
-    size = int(predictor.noise_size)  # type: ignore[arg-type]
-    noise = torch.zeros(len(now), size)  # the most likely step of a stochastic predictor
+    noise = torch.zeros(len(now), int(predictor.noise_size))  # type: ignore[arg-type]  # the most likely step
     with torch.no_grad():
         found = predictor.step(now, torch.full((len(now),), float(lag)), noise)  # type: ignore[operator]
     error = float((found - future).square().mean())
@@ -186,8 +218,7 @@ def one_step_scores(predictor: nn.Module, latents: Runs, lag: int) -> dict[str, 
 def read(reader: nn.Module, z: Tensor) -> Doubles:
     """Read-out of latents [..., tokens, dim], [..., quantities]."""
     flat = z.reshape(-1, *z.shape[-2:])
-    parts = [reader(part, torch.zeros(len(part), 0)) for part in flat.split(2048)]
-    out = torch.cat(parts)
+    out = torch.cat([reader(part, torch.zeros(len(part), 0)) for part in flat.split(2048)])
     return out.reshape(*z.shape[:-2], *out.shape[1:]).double().numpy()
 
 
@@ -197,18 +228,15 @@ def forecast_curve(found: Doubles, truth: Doubles, spread: Doubles) -> Doubles:
     return np.asarray(np.sqrt(squares.mean(axis=(0, *range(2, squares.ndim)))))
 
 
-def forecast_errors(found: Doubles, truth: Doubles, spread: Doubles) -> dict[str, float]:
-    """The forecast curve at a few steps and on average."""
-    error = forecast_curve(found, truth, spread)
-    horizon = len(error) - 1
+def forecast_errors(curve: Doubles) -> dict[str, float]:
+    """A forecast curve at a few steps and on average."""
+    horizon = len(curve) - 1
     marks = sorted({1, min(10, horizon), horizon})
-    return {f"step {k}": float(error[k]) for k in marks} | {"mean": float(error[1:].mean())}
+    return {f"step {k}": float(curve[k]) for k in marks} | {"mean": float(curve[1:].mean())}
 
 
 def energy_drift(energies: Doubles, scale: float) -> dict[str, float]:
-    """Mean over starts of |E_k − E_0| over a scale, of energies [starts, horizon + 1]: at the last step, and the
-    largest.
-    """
+    """Mean over starts of |E_k − E_0| over a scale, [starts, horizon + 1]: at the last step, and the largest."""
     change = np.abs(energies - energies[:, :1]) / scale
     return {"last": float(change[:, -1].mean()), "largest": float(change.max(axis=1).mean())}
 
@@ -221,13 +249,9 @@ def latent_quality(latents: Runs) -> dict[str, float]:
 
 
 def probes(
-    train: Runs,
-    targets: Mapping[str, Sequence[NDArray[np.floating]]],
-    test: Runs,
-    test_targets: Mapping[str, Sequence[NDArray[np.floating]]],
+    train: Runs, targets: Mapping[str, Sequence[Floats]], test: Runs, test_targets: Mapping[str, Sequence[Floats]]
 ) -> dict[str, float]:
-    """Held-out R² of a linear read-out of each named target from latents [frames, tokens, dim]; of several values the
-    worst.
+    """Held-out R² of a linear read-out of each named target from latents; of several values the worst.
 
     A target [frames, particles, values] is read from each particle's token, a target [frames, values] from all tokens
     of a frame, or from their mean where the world has particles.

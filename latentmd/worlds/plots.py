@@ -7,10 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from latentmd.arrays import Floats
 from latentmd.report.figures import figure, png
+from latentmd.systems.toy.drawing import Canvas
 from latentmd.systems.toy.world import World
+from latentmd.training.run import read_log
+from latentmd.worlds import evaluation
+from latentmd.worlds.config import WorldConfig
+from latentmd.worlds.data import WorldData
+from latentmd.worlds.stages import TrainedWorld
 
 _SCATTER = 800  # points per map; UMAP is fitted on them
 _GIF_FRAMES = 60
@@ -18,10 +25,50 @@ _PAPER = 225  # grey about the panels of an animation
 _COLOURS = ("#4a5568", "#c2410c", "#2b6cb0")  # truth, forecast, reconstruction
 
 
+def draw(
+    out: Path, trained: TrainedWorld, data: WorldData, config: WorldConfig, curves: Mapping[str, Mapping[str, Floats]]
+) -> list[str]:
+    """Write all pictures of a training into its folder, beside its log; their names."""
+    unit = data.world.units.split(",")[0].split(":")[0]
+    interval = data.world.interval
+    pictures: dict[str, bytes | None] = {"loss.png": loss_curves(out / "training.csv")}
+    for kind in config.maps:
+        times = [interval * np.arange(len(z)) for z in trained.test]
+        pictures[f"latent-{kind.lower()}.png"] = latent_map(trained.test, times, kind, config.seed, unit)
+    errors, drifts = curves["errors"], curves["drifts"]
+    pictures["forecast.png"] = forecast_curves(errors, interval * config.jepa.lag[0], unit, drifts)
+    seen, found = data.test.seen[0], evaluation.read(trained.model.decoder, torch.from_numpy(trained.test[0]))
+    if data.fluid:  # kinetic energies of the first particles
+        seen, found = seen[..., 0], found[..., 0]
+    elif seen.ndim != 3:
+        seen, found = seen.reshape(len(seen), -1), found.reshape(len(seen), -1)
+    pictures["reconstruction.png"] = reconstruction_sheet(seen, found)
+    drawn = {name: content for name, content in pictures.items() if content is not None}
+    for name, content in drawn.items():
+        (out / name).write_bytes(content)
+    forecast_gif(out / "forecast.gif", _panels(trained, data, config))
+    return [*drawn, "forecast.gif"]
+
+
+def _panels(trained: TrainedWorld, data: WorldData, config: WorldConfig) -> dict[str, Floats]:
+    """Truth, forecast and reconstruction of the first held-out trajectory as pictures."""
+    lag, horizon, model = config.jepa.lag[0], config.horizon, trained.model
+    made = evaluation.forecast({"own": model.predictor}, trained.test[:1], lag, horizon, config.seed, starts=1)
+    latents = {"forecast": made.predicted["own"][0], "reconstruction": made.truth[0]}
+    frames = lag * np.arange(horizon + 1)
+    seen, states = data.test.seen[0], data.test.states[0][frames]
+    if seen.ndim == 3 and not data.fluid:
+        return {"truth": seen[frames]} | {title: evaluation.read(model.decoder, z) for title, z in latents.items()}
+    read = {title: evaluation.read(model.reader, z) for title, z in latents.items()}
+    if data.fluid:
+        quantities, box = {"truth": data.test.quantities[0][frames], **read}, data.fluid.box
+        return {title: draw_particles(states, q[..., 0], box) for title, q in quantities.items()}
+    moved = {"truth": states} | {title: data.states(values) for title, values in read.items()}
+    return {title: draw_states(data.world, values) for title, values in moved.items()}
+
+
 def loss_curves(log: Path) -> bytes:
     """One panel per stage of the training log, every quantity a line."""
-    from latentmd.training.run import read_log
-
     curves = read_log(log)
     columns = min(4, len(curves))
     made, axes = figure(-(-len(curves) // columns), columns)
@@ -110,19 +157,13 @@ def reconstruction_sheet(truth: Floats, found: Floats) -> bytes:
 
 
 def draw_states(world: World, states: Floats) -> Floats:
-    """Pictures [frames, height, width] of states: the world's own, or its bodies' first two columns as points in the
-    plane.
-    """
+    """Pictures [frames, height, width] of states: the world's own, or its first two columns as points in the plane."""
     if "pixels" in world.observations:
         return world.observe(np.asarray(states, dtype=np.float64), "pixels")
-    from latentmd.systems.toy.drawing import Canvas
-
-    bodies = states if states.ndim == 3 else states[:, None]
-    low, high = bodies[..., :2].min(axis=(0, 1)), bodies[..., :2].max(axis=(0, 1))
+    low, high = states[:, :2].min(axis=0), states[:, :2].max(axis=0)
     half = 0.55 * float((high - low).max()) + 1e-6
     canvas = Canvas(len(states), tuple((low + high) / 2), half)
-    for body in range(bodies.shape[1]):
-        canvas.disc(bodies[:, body, :2], 0.06 * half)
+    canvas.disc(states[:, :2], 0.06 * half)
     return canvas.picture
 
 
@@ -131,8 +172,6 @@ def draw_particles(states: Floats, energies: Floats, box: float) -> Floats:
 
     An invariant latent holds no places, so that truth and forecast differ in brightness alone.
     """
-    from latentmd.systems.toy.drawing import Canvas
-
     brightness = np.clip(energies / (3 * energies.mean()), 0.05, 1.0)
     pictures = []
     for state, shades in zip(states, brightness, strict=True):

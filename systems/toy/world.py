@@ -63,13 +63,17 @@ class World(ABC):
         """States [frames, *state] from a start of the random numbers."""
         raise NotImplementedError
 
+    def check(self, how: str) -> None:
+        """Refuse a way of observing that there is not."""
+        if how not in self.observations:
+            hint = _suggestion(how, self.observations)
+            raise WorldError(f"{self.name} cannot be observed as {how!r}; {hint}")
+
     def observe(self, states: Doubles, how: str) -> Observed:
         """What is seen of each state: vectors [..., features], pictures [..., 64, 64] with values from 0 to 1, or
         positions and velocities of particles [..., particles, 2 · dimensions]; WorldError for another way of observing.
         """
-        if how not in self.observations:
-            hint = _suggestion(how, self.observations)
-            raise WorldError(f"{self.name} cannot be observed as {how!r}; {hint}")
+        self.check(how)
         states = np.asarray(states)
         if how != "pixels":
             return self._seen(states, how).astype(np.float32)

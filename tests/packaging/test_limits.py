@@ -73,7 +73,6 @@ TOO_MANY = {
     "latentmd/training/loop.py:__init__",
     "latentmd/training/peptides/finetune.py:finetune",
     "latentmd/training/peptides/run.py:write_model",
-    "latentmd/worlds/run.py:plan_world",
 }
 # Arguments that are tuples of several types, where a small class would name what is in them; nothing may be added.
 MIXED = {

@@ -6,7 +6,7 @@ import pytest
 
 from latentmd.systems.toy.world import WORLDS, world
 from latentmd.training.config import ConfigError
-from latentmd.worlds.config import RECIPES, merged, recipe, world_config
+from latentmd.worlds.config import RECIPES, merged, world_config
 
 
 def test_changes_are_laid_over_the_recipe() -> None:
@@ -36,7 +36,7 @@ def test_predictors_are_known_by_name() -> None:
 @pytest.mark.parametrize("name", WORLDS)
 def test_every_world_has_a_valid_recipe(name: str) -> None:
     for observe in world(name).observations:
-        found = world_config(name, observe, recipe(name, observe), {})
+        found = world_config(name, observe, RECIPES[name, observe], {})
         assert found.data.frames > found.horizon
 
 

@@ -60,7 +60,7 @@ def test_forecasts_start_where_they_say_and_follow_the_predictor() -> None:
         np.testing.assert_array_equal(made.truth[start, 3], latents[run][frame + 6])
     torch.testing.assert_close(made.predicted["turn"], made.truth, rtol=0, atol=1e-4)
     truth, still = (evaluation.read(Same(), z) for z in (made.truth, made.predicted["still"]))
-    errors = evaluation.forecast_errors(still, truth, np.ones(2))
+    errors = evaluation.forecast_errors(evaluation.forecast_curve(still, truth, np.ones(2)))
     assert errors["step 1"] == pytest.approx(math.sqrt((2 - 2 * math.cos(2 * TURN)) / 2), rel=1e-4)
     assert errors["step 10"] == pytest.approx(math.sqrt((2 - 2 * math.cos(20 * TURN)) / 2), rel=1e-4)
 
@@ -146,6 +146,19 @@ def test_the_world_as_its_own_model_has_its_own_statistics(monkeypatch: pytest.M
     assert flux[0] == pytest.approx(flux[1], rel=0.25)
 
 
+def test_a_basin_that_nobody_visits_has_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_STEPS", 20), ("_SETTLE", 5), ("_CHAINS", 8)):
+        monkeypatch.setattr(evaluation, name, value)
+    world = DoubleWell(tilt=6.0)
+    data = world_data(world, world_config("double-well", "state", {}, {**SMALL, "data": {"train": 3, "frames": 55}}))
+    latents = [s[:, None].astype(np.float32) for s in data.train.states]
+    figures = evaluation.ensemble_figures(
+        WorldModel(nn.Identity(), Process(world), Tokens(), Tokens()), latents, data, 0
+    )
+    assert figures["population right"]["model"] == 0 and figures["rate out of right"]["model"] == 0
+    assert all(np.isfinite(row["model_deviation"]) for row in figures.values())
+
+
 def test_structure_of_true_frames_is_right_and_of_shuffled_shells_is_not() -> None:
     world = LennardJones(particles=16, density=0.4, settle=0.5, cutoff=2.0)
     data = world_data(world, world_config("lennard-jones", "particles", {}, SMALL))
@@ -155,8 +168,3 @@ def test_structure_of_true_frames_is_right_and_of_shuffled_shells_is_not() -> No
     wrong = np.concatenate([2 * truth[..., :1], truth[..., :0:-1]], axis=-1)
     found = evaluation.structure_figures(data, truth, wrong)
     assert found["rdf_error"] > 1 and found["temperature_ratio"] == pytest.approx(2.0)
-
-
-def test_which_worlds_are_stochastic() -> None:
-    assert evaluation.is_stochastic(DoubleWell())
-    assert not evaluation.is_stochastic(LennardJones(particles=16, density=0.4, cutoff=2.0))

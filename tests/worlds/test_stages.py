@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from latentmd.encoders.vectors import StandardEncoder
 from latentmd.systems.toy.double_well import DoubleWell
 from latentmd.systems.toy.world import world
 from latentmd.training.parts import PREDICTORS
 from latentmd.training.run import TrainingRun
-from latentmd.worlds.config import WorldConfig, recipe, world_config
+from latentmd.worlds.config import RECIPES, WorldConfig, world_config
 from latentmd.worlds.data import world_data
 from latentmd.worlds.stages import (
     new_encoder,
@@ -66,7 +64,7 @@ def test_the_loss_of_a_readout_is_in_units_of_the_variance() -> None:
 def test_what_is_encoded_can_be_read_out(name: str, observe: str) -> None:
     changes = {"data": {"train": 4, "test": 1, "frames": 30}, "horizon": 2,
                "jepa": {"rollout": 1, "lag": (1, 1)}, "predictor": {"rollout": 1}}  # fmt: skip
-    config = world_config(name, observe, recipe(name, observe), changes)
+    config = world_config(name, observe, RECIPES[name, observe], changes)
     data = world_data(world(name), config)
     torch.manual_seed(0)
     encoder = new_encoder(data, config).eval()
@@ -78,9 +76,10 @@ def test_what_is_encoded_can_be_read_out(name: str, observe: str) -> None:
 
 
 def test_an_encoder_without_weights_is_used_as_it_is(tmp_path) -> None:
-    config = world_config("double-well", "state", {}, {"data": {"train": 2, "test": 1}})
+    config = world_config("double-well", "state", RECIPES["double-well", "state"], {"data": {"train": 2, "test": 1}})
     data = world_data(DoubleWell(), config)
     run = TrainingRun(tmp_path, tmp_path / "log.csv", lambda *_: None, "cpu", "32-true", devices=1, resume=False)
-    given: nn.Module = StandardEncoder(torch.from_numpy(np.concatenate(data.train.observations)))
-    found, predictor = train_encoder(data, config, run, given)
-    assert found is given and predictor is None and not list(tmp_path.iterdir())
+    found, predictor = train_encoder(data, config, run)
+    assert predictor is None and not found.training and not list(tmp_path.iterdir())
+    every = torch.from_numpy(np.concatenate(data.train.observations))
+    torch.testing.assert_close(found(every)[:, 0], (every - every.mean(0)) / every.std(0), atol=0.05, rtol=0)
