@@ -20,13 +20,7 @@ from latentmd.model.peptide_file import NAME, PeptideFile, load_peptides
 from latentmd.model.peptides import PeptideModel
 from latentmd.molecule.chain import hands
 from latentmd.training.peptides.data import Peptides, Sampler, Trajectory, read
-from latentmd.training.peptides.dataset import (
-    DatasetError,
-    MoleculeFiles,
-    dataset_protocol,
-    read_molecule,
-    read_pdb,
-)
+from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, dataset_protocol, read_molecule, read_pdb
 from latentmd.training.peptides.stages import fit_type_basis, latent_stage, step_stage
 from latentmd.training.peptides.validation import likelihoods, peptide_angles
 from latentmd.training.run import TrainingRun, claim_training, training_folder
