@@ -85,7 +85,7 @@ def score_passages(test: NDArray[Any], _: Any, work: Path) -> dict[str, Any]:
 def fill_transitions(frames: list[NDArray[Any]], drawn: list[NDArray[Any]]) -> list[NDArray[Any]]:
     """(φ, ψ) every ps around the transition of some paths, filled in by the path model."""
     from latentmd.model.propagator import Propagator
-    from latentmd.sampling.paths.given import fill_windows
+    from latentmd.sampling.paths.upsample import fill_windows
 
     propagator = Propagator("alanine-dipeptide", "cpu", threads=1)
     generator, rng, result = torch.Generator().manual_seed(0), np.random.default_rng(0), []

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click import argument, option
 
-from latentmd.cli.common import settings_of
+from latentmd.cli.options import AT_LEAST_ONE, NOT_NEGATIVE, PATH, device, out, settings_of, several, shown
 from latentmd.cli.progress import displayed
 
 if TYPE_CHECKING:
@@ -22,42 +23,28 @@ Examples:
   latentmd benchmark my.pdb --model my.pt --out benchmark --walkers 1 --walkers 1000
   latentmd benchmark chignolin.pdb --model none""",
 )
-@click.argument("pdb", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--model",
-    help="Bundle or bundled model; none for plain MD only. "
-    "[default: alanine-dipeptide where no PDB is named, else none]",
-)
-@click.option(
-    "--walkers",
-    multiple=True,
-    type=click.IntRange(min=1),
-    default=(1, 16, 64, 256, 1024),
-    help="Walkers of the rollouts; may be repeated.",
-)
-@click.option(
-    "--seconds", type=click.FloatRange(min=0.01), default=0.6, show_default=True, help="Wall time of each timing."
-)
-@click.option(
-    "--max-atoms",
-    type=click.IntRange(min=0),
-    default=10_100,
-    show_default=True,
-    help="Largest peptide of the cost against atoms; 0 leaves that out.",
-)
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Device of the model.",
-)
-@click.option("--threads", type=click.IntRange(min=1), help="Torch threads. [default: torch's own choice]")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("benchmark"), show_default=True, help="Output folder."
-)
-@click.option("--overwrite", is_flag=True, help="Replace an earlier benchmark in the folder.")
-@settings_of("latentmd.evaluation.benchmark:BenchmarkSettings")
+@several(
+    argument("pdb", required=False, type=PATH),
+    option(
+        "--model",
+        help="Bundle or bundled model; none for plain MD only. "
+        "[default: alanine-dipeptide where no PDB is named, else none]",
+    ),
+    option(
+        "--walkers", multiple=True, type=AT_LEAST_ONE, default=(1, 16, 64, 256, 1024),
+        help="Walkers of the rollouts; may be repeated.",
+    ),
+    shown("--seconds", type=click.FloatRange(min=0.01), default=0.6, help="Wall time of each timing."),
+    shown(
+        "--max-atoms", type=NOT_NEGATIVE, default=10_100,
+        help="Largest peptide of the cost against atoms; 0 leaves that out.",
+    ),
+    device("Device of the model."),
+    option("--threads", type=AT_LEAST_ONE, help="Torch threads. [default: torch's own choice]"),
+    out("benchmark"),
+    option("--overwrite", is_flag=True, help="Replace an earlier benchmark in the folder."),
+    settings_of("latentmd.evaluation.benchmark:BenchmarkSettings"),
+)  # fmt: skip
 def benchmark_command(
     pdb: Path | None, model: str | None, threads: int | None, out: Path, overwrite: bool, settings: BenchmarkSettings
 ) -> None:
@@ -79,10 +66,8 @@ def benchmark_command(
 
         torch.set_num_threads(threads)
     with displayed("stopped before the benchmark was complete; nothing was written") as stages:
-        document = benchmark(
-            molecule, None if model == "none" else model, out=out, settings=settings, overwrite=overwrite,
-            progress=stages,
-        )  # fmt: skip
+        model = None if model == "none" else model
+        document = benchmark(molecule, model, out=out, settings=settings, overwrite=overwrite, progress=stages)
     console = Console(highlight=False)
     console.print(table(document["rows"]))
     if found := document["replicas_on_one_core"]:

@@ -1,138 +1,21 @@
-"""Shared by the commands: times with units, messages, and errors as exit codes."""
+"""Shared by the commands: messages, and errors as exit codes."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import fields
-from functools import wraps
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from latentmd.units import format_time, parse_time
+from latentmd.units import format_time
 
 if TYPE_CHECKING:
     from latentmd.sampling.walkers.run import RunResult
 
 INTERRUPTED = 130  # exit code after Ctrl-C or SIGTERM
-
-
-class Time(click.ParamType[float]):
-    """A time with a unit, such as 10ns; converted to ps."""
-
-    name = "time"
-
-    def parse(self, text: str) -> float:
-        """Picoseconds."""
-        return parse_time(text)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The time as a number."""
-        if isinstance(value, float):
-            return value
-        try:
-            return self.parse(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class WallTime(Time):
-    """A wall time with a unit, such as 30min; converted to seconds."""
-
-    name = "wall time"
-    _seconds: ClassVar[dict[str, float]] = {"min": 60.0, "s": 1.0, "h": 3600.0}
-
-    def parse(self, text: str) -> float:
-        """Seconds."""
-        text = text.strip()
-        unit = next((unit for unit in self._seconds if text.endswith(unit)), "")
-        with suppress(ValueError):
-            number = float(text.removesuffix(unit))
-            if unit and 0 < number < float("inf"):
-                return number * self._seconds[unit]
-        raise ValueError(
-            f"{text!r} is not a wall time; expected a positive number and a unit (s, min or h), such as 30min"
-        )
-
-
-def settings_of(kind: str, argument: str = "settings") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command its options that are fields of a dataclass ("module:name", imported on a call) as one argument."""
-    module, name = kind.split(":")
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @wraps(command)
-        def packed(*args: Any, **options: Any) -> None:
-            made = getattr(import_module(module), name)
-            given = {field.name: options.pop(field.name) for field in fields(made) if field.name in options}
-            command(*args, **{argument: made(**given)}, **options)
-
-        return packed
-
-    return decorate
-
-
-def input_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options about reading a molecule's file to a command, which gets them as one `inputs`."""
-
-    @wraps(command)
-    def packed(*args: Any, **options: Any) -> None:
-        from latentmd.systems.protocol import InputOptions
-
-        names = (
-            "ph",
-            "model_number",
-            "altloc",
-            "missing",
-            "ends",
-            "positions",
-            "parameters",
-            "system",
-            "smiles",
-            "strip_salts",
-        )
-        with run_errors():
-            inputs = InputOptions(**{name: options.pop(name) for name in names})
-        command(*args, inputs=inputs, **options)
-
-    for option in reversed(_INPUT_OPTIONS):
-        packed = option(packed)
-    return packed
-
-
-_INPUT_OPTIONS = (
-    click.option(
-        "--ph", type=float, default=7.0, show_default=True, help="Of residues not named by their protonation."
-    ),
-    click.option("--model-number", type=int, help="MODEL to take of a file with several. [default: the first]"),
-    click.option("--altloc", help="Alternate location to take. [default: of highest occupancy]"),
-    click.option(
-        "--missing",
-        type=click.Choice(["refuse", "add", "split"]),
-        default="refuse",
-        show_default=True,
-        help="Gaps in a chain: refuse, add the residues that SEQRES names, or split the chain.",
-    ),
-    click.option(
-        "--ends",
-        type=click.Choice(["charged", "capped"]),
-        default="charged",
-        show_default=True,
-        help="Uncapped chain ends: leave them charged, or add ACE and NME.",
-    ),
-    click.option(
-        "--positions", metavar="FILE", help="Coordinates of a prmtop, top or psf: inpcrd, rst7, gro, crd, pdb or cif."
-    ),
-    click.option(
-        "--parameters", multiple=True, metavar="FILE", help="CHARMM parameters of a psf: prm, rtf or str; repeated."
-    ),
-    click.option("--system", metavar="XML", help="OpenMM System of the structure, in place of a force field."),
-    click.option("--smiles", help="A small molecule, or the bonds and charges of the one in a PDB file."),
-    click.option("--strip-salts", is_flag=True, help="Of several small molecules keep the largest."),
-)
 
 
 class BadInput(click.ClickException):
@@ -178,19 +61,6 @@ def run_errors() -> Iterator[None]:
         logger.removeHandler(echo)
 
 
-def zero_shot(summary: dict[str, Any]) -> list[str]:
-    """What a run's summary says of a model that was not trained on its molecule; empty for other models."""
-    record = (summary["model"] or {}).get("zero_shot")
-    if record is None:
-        return []
-    from latentmd.model.manifest import ZeroShot
-    from latentmd.model.zero_shot import zero_shot_lines
-
-    frames = sum(summary["frames"])
-    sound = 1 - summary["frames_failing_checks"] / frames if frames else None
-    return zero_shot_lines(ZeroShot.model_validate(record), summary["molecule"], sound)
-
-
 def speed_line(speed: dict[str, float]) -> str:
     """Speed of a run over the fastest plain MD on the same cores, and over the other one, in one line."""
     rates = {"OpenMM": (speed["over_plain_md"], speed["plain_md_ns_per_day"])}
@@ -205,24 +75,45 @@ def speed_line(speed: dict[str, float]) -> str:
     )
 
 
+def failing(summary: dict[str, Any]) -> list[str]:
+    """A line on frames that fail a check, where there are any."""
+    count = summary["frames_failing_checks"]
+    return [f"frames that fail a check: {count}; provenance.csv says which"] if count else []
+
+
 def show_result(result: RunResult) -> None:
     """A few lines about a finished run."""
-    summary = result.summary
-    speed, wall = summary["speed"], summary["wall_seconds"]["total"]
-    simulated = format_time(summary["simulated_ps"])
-    frames = sum(summary["frames"])
-    click.echo(f"{summary['walkers']} walkers, {simulated} in all, {frames:,} frames, in {wall:.1f} s")
-    if summary["added_atoms"]:
-        added = summary["added_atoms"]
+    summary, frames = result.summary, sum(result.summary["frames"])
+    simulated, wall = format_time(summary["simulated_ps"]), summary["wall_seconds"]["total"]
+    lines = [f"{summary['walkers']} walkers, {simulated} in all, {frames:,} frames, in {wall:.1f} s"]
+    if added := summary["added_atoms"]:
         shown = ", ".join(added[:6]) + (f" and {len(added) - 6} more" if len(added) > 6 else "")
-        click.echo(f"the PDB file lacked, and got: {shown}")
-    if "over_plain_md" in speed:
-        click.echo(speed_line(speed))
-    if summary["frames_failing_checks"]:
-        click.echo(f"frames that fail a check: {summary['frames_failing_checks']}; provenance.csv says which")
-    for line in [*summary["notes"], *zero_shot(summary)]:
-        click.echo(line)
-    files = f"{len(result.trajectories)} trajectories, provenance.csv, summary.json, report.png"
-    if (result.folder / "evaluation.html").exists():
-        files += ", evaluation.html"
-    click.echo(f"wrote {result.folder}/: {files}")
+        lines.append(f"the PDB file lacked, and got: {shown}")
+    if "over_plain_md" in summary["speed"]:
+        lines.append(speed_line(summary["speed"]))
+    lines += [*failing(summary), *summary["notes"]]
+    if (record := (summary["model"] or {}).get("zero_shot")) is not None:
+        from latentmd.model.manifest import ZeroShot
+        from latentmd.model.zero_shot import zero_shot_lines
+
+        sound = 1 - summary["frames_failing_checks"] / frames if frames else None
+        lines += zero_shot_lines(ZeroShot.model_validate(record), summary["molecule"], sound)
+    page = ", evaluation.html" if (result.folder / "evaluation.html").exists() else ""
+    files = f"{len(result.trajectories)} trajectories, provenance.csv, summary.json, report.png{page}"
+    click.echo("\n".join([*lines, f"wrote {result.folder}/: {files}"]))
+
+
+def print_table(title: str, rows: Iterable[Sequence[str]], columns: Sequence[str] = ()) -> None:
+    """Print a table with a title: rows under the names of their columns, or of a name and a value."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, show_header=bool(columns), title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column == "atoms" else "left")
+    if not columns:
+        table.add_column(style="cyan", no_wrap=True)
+        table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table, highlight=False)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import argument, option
 
-from latentmd.cli.common import Time, settings_of
+from latentmd.cli.options import AT_LEAST_ONE, PATH, POSITIVE, Time, interval, out, settings_of, several, shown
 from latentmd.cli.progress import displayed
 
 if TYPE_CHECKING:
@@ -24,14 +25,12 @@ class SeveralValues(click.Command):
         """Repeat an option of several values before each of them, then parse as click does."""
         spread: list[str] = []
         current = None
-        for position, argument in enumerate(args):
-            if argument.startswith("-"):
-                current = argument if argument in self.several else None
-                spread.append(argument)
+        for position, value in enumerate(args):
+            if value.startswith("-"):
+                current = value if value in self.several else None
             elif current is not None and args[position - 1] != current:
-                spread += [current, argument]
-            else:
-                spread.append(argument)
+                spread.append(current)
+            spread.append(value)
         return super().parse_args(ctx, spread)
 
 
@@ -45,70 +44,43 @@ Examples:
   latentmd evaluate run --reference test --train train --top top.pdb --baseline all
   latentmd evaluate --model alanine-dipeptide --reference test --train train --out evaluation""",
 )
-@click.argument("generated", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--reference",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="REF...",
-    help="Reference MD: files, one per independent run, or folders of them.",
-)
-@click.option("--top", type=click.Path(path_type=Path), help="PDB file of the molecule; the model's own by default.")
-@click.option(
-    "--train",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="TRAJ...",
-    help="Training trajectories, which the baselines are made of.",
-)
-@click.option("--model", help="Evaluate this model's own rollouts (no GENERATED then), encoder, decoder and energies.")
-@click.option("--lag", type=Time(), default="100ps", show_default=True, help="Lag of TICA and the Markov model.")
-@click.option("--interval", type=Time(), help="Time between frames, for files without times (DCD, XYZ, .npy, ...).")
-@click.option("--temperature", type=click.FloatRange(min=1), help="Kelvin. [default: the model's, or 350]")
-@click.option("--resample", is_flag=True, help="Thin the finer of two frame spacings to the coarser.")
-@click.option(
-    "--baseline",
-    "baselines",
-    multiple=True,
-    metavar="NAME",
-    help="residue-table, replicate, persistence, msm, shuffled, tica-flow, koopman, all or none; may be repeated. "
-    "[default: all with --model, else residue-table where it covers the molecule]",
-)
-@click.option(
-    "--frames",
-    type=click.IntRange(min=100),
-    default=100_000,
-    show_default=True,
-    help="With --model: frames to generate.",
-)
-@click.option("--walkers", type=click.IntRange(min=1), default=64, show_default=True, help="With --model: walkers.")
-@click.option(
-    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="With --model: seeds of rollouts."
-)
-@click.option(
-    "--step",
-    type=Time(),
-    help="With --model: time of a latent step and between frames. [default: a part of "
-    "--lag near twice the model's shortest]",
-)
-@click.option("--store", is_flag=True, help="With --model: write the metrics into the bundle, for `latentmd inspect`.")
-@click.option(
-    "--wall-time",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Seconds that GENERATED took; gives effective samples per second.",
-)
-@click.option(
-    "--md-speed",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Plain MD of this molecule here in ps/s, for the replicate baseline.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Decides all randomness.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("evaluation"), show_default=True, help="Output folder."
-)
-@click.option("--overwrite", is_flag=True, help="Replace an earlier evaluation in the folder.")
-@settings_of("latentmd.evaluation.inputs:EvaluationSettings")
+@several(
+    argument("generated", nargs=-1, type=PATH),
+    option(
+        "--reference", multiple=True, required=True, type=PATH, metavar="REF...",
+        help="Reference MD: files, one per independent run, or folders of them.",
+    ),
+    option("--top", type=PATH, help="PDB file of the molecule; the model's own by default."),
+    option(
+        "--train", multiple=True, type=PATH, metavar="TRAJ...",
+        help="Training trajectories, which the baselines are made of.",
+    ),
+    option("--model", help="Evaluate this model's own rollouts (no GENERATED then), encoder, decoder and energies."),
+    shown("--lag", type=Time(), default="100ps", help="Lag of TICA and the Markov model."),
+    interval(),
+    option("--temperature", type=click.FloatRange(min=1), help="Kelvin. [default: the model's, or 350]"),
+    option("--resample", is_flag=True, help="Thin the finer of two frame spacings to the coarser."),
+    option(
+        "--baseline", "baselines", multiple=True, metavar="NAME",
+        help="residue-table, replicate, persistence, msm, shuffled, tica-flow, koopman, all or none; may be repeated. "
+        "[default: all with --model, else residue-table where it covers the molecule]",
+    ),
+    shown("--frames", type=click.IntRange(min=100), default=100_000, help="With --model: frames to generate."),
+    shown("--walkers", type=AT_LEAST_ONE, default=64, help="With --model: walkers."),
+    shown("--seeds", type=AT_LEAST_ONE, default=3, help="With --model: seeds of rollouts."),
+    option(
+        "--step", type=Time(),
+        help="With --model: time of a latent step and between frames. [default: a part of "
+        "--lag near twice the model's shortest]",
+    ),
+    option("--store", is_flag=True, help="With --model: write the metrics into the bundle, for `latentmd inspect`."),
+    option("--wall-time", type=POSITIVE, help="Seconds that GENERATED took; gives effective samples per second."),
+    option("--md-speed", type=POSITIVE, help="Plain MD of this molecule here in ps/s, for the replicate baseline."),
+    shown("--seed", type=int, default=0, help="Decides all randomness."),
+    out("evaluation"),
+    option("--overwrite", is_flag=True, help="Replace an earlier evaluation in the folder."),
+    settings_of("latentmd.evaluation.inputs:EvaluationSettings"),
+)  # fmt: skip
 def evaluate_command(
     generated: tuple[Path, ...], reference: tuple[Path, ...], top: Path | None, model: str | None, store: bool,
     out: Path, settings: EvaluationSettings, **others: Any,

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import argument, option
+
+from latentmd.cli.common import print_table
 
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
@@ -22,10 +25,10 @@ Examples:
   latentmd inspect my.pt --speed
   latentmd inspect my.pt --json""",
 )
-@click.argument("model")
-@click.option("--json", "as_json", is_flag=True, help="The whole manifest as JSON.")
-@click.option("--topology", is_flag=True, help="The covered molecule as PDB text.")
-@click.option("--speed", is_flag=True, help="Time plain MD of the molecule here: replica engine and OpenMM.")
+@argument("model")
+@option("--json", "as_json", is_flag=True, help="The whole manifest as JSON.")
+@option("--topology", is_flag=True, help="The covered molecule as PDB text.")
+@option("--speed", is_flag=True, help="Time plain MD of the molecule here: replica engine and OpenMM.")
 def inspect_command(model: str, as_json: bool, topology: bool, speed: bool) -> None:
     """Show what MODEL, a bundle's path or a bundled model's name, is and where it holds.
 
@@ -36,7 +39,10 @@ def inspect_command(model: str, as_json: bool, topology: bool, speed: bool) -> N
 
     if is_peptides(model):
         found = read_peptide_manifest(model)
-        click.echo(found.model_dump_json(indent=2) if as_json else _peptides(found))
+        if as_json:
+            click.echo(found.model_dump_json(indent=2))
+        else:
+            print_table(f"{found.name}: a model of many peptides", _peptides(found))
         return
     try:
         manifest = read_manifest(model)
@@ -48,7 +54,9 @@ def inspect_command(model: str, as_json: bool, topology: bool, speed: bool) -> N
     elif topology:
         click.echo(manifest.topology.rstrip())
     else:
-        _show([*_sections(manifest, str(path), sha256), ("plain MD here", _engines(manifest, speed))])
+        for title, rows in [*_sections(manifest, str(path), sha256), ("plain MD here", _engines(manifest, speed))]:
+            if rows:
+                print_table(title, rows)
 
 
 def _engines(manifest: Manifest, speed: bool) -> list[tuple[str, str]]:
@@ -82,38 +90,19 @@ def _simulated(manifest: Manifest) -> Molecule:
         return build(pdb, protocol_of(manifest))
 
 
-def _peptides(m: PeptideManifest) -> str:
-    """What a model of many peptides covers, as text."""
+def _peptides(m: PeptideManifest) -> list[tuple[str, str]]:
+    """What a model of many peptides covers, and where it holds."""
     c = m.coverage
-    ends = ", ".join(name or "uncapped" for name in sorted(c.ends))
-    return "\n".join(
-        [
-            f"{m.name}: a model of many peptides, {m.format}, of {m.created}",
-            f"residues      {', '.join(sorted({key.split()[0] for key in c.templates} - c.ends))}",
-            f"ends          {ends}",
-            f"length        {c.lengths[0]} to {c.lengths[1]} residues without caps, all L or all D",
-            f"steps         {m.lag[0]:g} to {m.lag[1]:g} ps, and multiples",
-            f"conditions    {m.temperature:g} K, {m.solvent} solvent, {', '.join(m.force_field)}",
-            f"trained on    {len(m.sequences)} sequences, {m.training.get('frames', 0):,} frames every "
-            f"{m.frame_interval:g} ps; {len(m.held_out)} sequences held out",
-        ]
-    )
-
-
-def _show(sections: list[tuple[str, list[tuple[str, str]]]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    for title, rows in sections:
-        if not rows:
-            continue
-        table = Table(title=title, show_header=False, title_justify="left", title_style="bold")
-        table.add_column(style="cyan", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in rows:
-            table.add_row(name, value)
-        console.print(table)
+    frames = f"{m.training.get('frames', 0):,} frames every {m.frame_interval:g} ps"
+    return [
+        ("format", f"{m.format}, of {m.created}"),
+        ("residues", ", ".join(sorted({key.split()[0] for key in c.templates} - c.ends))),
+        ("ends", ", ".join(name or "uncapped" for name in sorted(c.ends))),
+        ("length", f"{c.lengths[0]} to {c.lengths[1]} residues without caps, all L or all D"),
+        ("steps", f"{m.lag[0]:g} to {m.lag[1]:g} ps, and multiples"),
+        ("conditions", f"{m.temperature:g} K, {m.solvent} solvent, {', '.join(m.force_field)}"),
+        ("trained on", f"{len(m.sequences)} sequences, {frames}; {len(m.held_out)} sequences held out"),
+    ]
 
 
 def _sections(m: Manifest, path: str, sha256: str) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -123,6 +112,7 @@ def _sections(m: Manifest, path: str, sha256: str) -> list[tuple[str, list[tuple
     autocorrelation = ", ".join(f"{value:.3f}" for value in m.slow_autocorrelations)
     energies = " / ".join(f"{q:.1f}" for q in reference.energy_quantiles or ())
     energies += " kJ/mol" if energies else ""
+    spent = ", ".join(f"{name} {value:g} s" for name, value in m.training.get("seconds", {}).items())
     lag = f" at {format_time(m.autocorrelation_lag)}" if m.autocorrelation_lag else ""
     return [
         (m.name or "model", [
@@ -152,7 +142,7 @@ def _sections(m: Manifest, path: str, sha256: str) -> list[tuple[str, list[tuple
             *([(f"their autocorrelations{lag}", autocorrelation)] if autocorrelation else []),
             *([("slowest timescale of MD", format_time(reference.timescale))] if reference.timescale else []),
             *([("MD energies, 0.1 / 50 / 99.9 %", energies)] if energies else []),
-            *([("wall time", _seconds(m.training["seconds"]))] if m.training.get("seconds") else []),
+            *([("wall time", spent)] if spent else []),
         ]),
         ("metrics", [(name, _metric(value)) for name, value in m.metrics.items()]),
     ]  # fmt: skip
@@ -164,10 +154,6 @@ def _molecule(pdb: str) -> str:
         if line.startswith(("ATOM", "HETATM")) and (key := (line[17:20].strip(), line[21:27])) not in residues:
             residues.append(key)
     return "-".join(name for name, _ in residues)
-
-
-def _seconds(seconds: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:g} s" for name, value in seconds.items())
 
 
 def _metric(value: Any) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click import argument, option
 
-from latentmd.cli.common import Time, settings_of
+from latentmd.cli.options import PATH, TOP, Time, interval, out, settings_of, shown
 from latentmd.cli.progress import displayed
 
 if TYPE_CHECKING:
@@ -21,31 +22,16 @@ Examples:
   latentmd latents md/*.xtc --top md/topology.pdb --model alanine-dipeptide
   latentmd latents test --top top.pdb --model my.pt --lag 50ps --out my-latents""",
 )
-@click.argument("trajectories", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--top", required=True, type=click.Path(path_type=Path), help="PDB file of the molecule.")
-@click.option("--model", required=True, help="Bundle or bundled model.")
-@click.option("--lag", type=Time(), help="Lag of VAMP-2. [default: the model's shortest step]")
-@click.option("--interval", type=Time(), help="Time between frames, for files without times (DCD, XYZ, .npy, ...).")
-@click.option(
-    "--frames",
-    type=click.IntRange(min=100),
-    default=40_000,
-    show_default=True,
-    help="Most frames encoded, all runs together.",
-)
-@click.option(
-    "--vampnet-seconds",
-    "seconds",
-    type=click.FloatRange(min=0),
-    default=20.0,
-    show_default=True,
-    help="Training time of the VAMPnet.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Decides all randomness.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("latents"), show_default=True, help="Output folder."
-)
-@click.option("--overwrite", is_flag=True, help="Replace an earlier result in the folder.")
+@argument("trajectories", nargs=-1, required=True, type=PATH)
+@TOP
+@option("--model", required=True, help="Bundle or bundled model.")
+@option("--lag", type=Time(), help="Lag of VAMP-2. [default: the model's shortest step]")
+@interval()
+@shown("--frames", type=click.IntRange(min=100), default=40_000, help="Most frames encoded, all runs together.")
+@shown("--vampnet-seconds", "seconds", type=click.FloatRange(min=0), default=20.0, help="Training time of the VAMPnet.")
+@shown("--seed", type=int, default=0, help="Decides all randomness.")
+@out("latents")
+@option("--overwrite", is_flag=True, help="Replace an earlier result in the folder.")
 @settings_of("latentmd.evaluation.latents:LatentSettings")
 def latents_command(
     trajectories: tuple[Path, ...], top: Path, model: str, out: Path, overwrite: bool, settings: LatentSettings

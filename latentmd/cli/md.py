@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click import argument, option
 
-from latentmd.cli.common import Time, WallTime, input_options, run_errors, show_result
+from latentmd.cli import options as opt
+from latentmd.cli.common import run_errors, show_result
 from latentmd.cli.progress import Display
 
 
@@ -25,36 +27,27 @@ Examples:
   latentmd md my.psf --positions my.crd --parameters all.prm --parameters all.rtf --time 10ns --out charmm
   latentmd md my.pdb --system system.xml --time 10ns --out own""",
 )
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--time", type=Time(), required=True, help="Simulated time per walker, such as 100ns.")
-@click.option("--wall", type=WallTime(), help="Wall time over all sessions, such as 30min. [default: any]")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Output folder.")
-@click.option("--walkers", type=click.IntRange(min=1), default=4, show_default=True, help="Independent runs.")
-@click.option("--save-every", type=Time(), default="1ps", show_default=True, help="Time between frames.")
-@click.option("--temperature", type=float, default=350.0, show_default=True, help="Kelvin.")
-@click.option(
-    "--solvent",
-    type=click.Choice(["implicit", "vacuum", "explicit"]),
-    default="implicit",
-    show_default=True,
-    help="Explicit: at constant volume, water from the PDB file or added.",
-)
-@click.option(
-    "--force-field",
-    multiple=True,
-    metavar="XML",
-    help="OpenMM force-field XML, may be repeated. [default: ff14SB, with OBC2 or TIP3P]",
-)
-@click.option("--friction", type=float, default=1.0, show_default=True, help="Of the Langevin thermostat, 1/ps.")
-@click.option("--timestep", type=Time(), default="4fs", show_default=True, help="At most 5fs.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness.")
-@click.option("--processes", type=click.IntRange(min=1), help="Worker processes. [default: one per core]")
-@click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler that runs a data set, tcp://host:port.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
-@click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none.")
-@input_options
+@opt.several(
+    argument("files", metavar="FILE...", nargs=-1, required=True, type=opt.PATH),
+    option("--time", type=opt.Time(), required=True, help="Simulated time per walker, such as 100ns."),
+    option("--wall", type=opt.WallTime(), help="Wall time over all sessions, such as 30min. [default: any]"),
+    option("--out", type=opt.PATH, required=True, help="Output folder."),
+    opt.shown("--walkers", type=opt.AT_LEAST_ONE, default=4, help="Independent runs."),
+    opt.shown("--save-every", type=opt.Time(), default="1ps", help="Time between frames."),
+    opt.shown("--temperature", type=float, default=350.0, help="Kelvin."),
+    opt.shown(
+        "--solvent", type=click.Choice(["implicit", "vacuum", "explicit"]), default="implicit",
+        help="Explicit: at constant volume, water from the PDB file or added.",
+    ),
+    opt.FORCE_FIELD(help="OpenMM force-field XML, may be repeated. [default: ff14SB, with OBC2 or TIP3P]"),
+    opt.shown("--friction", type=float, default=1.0, help="Of the Langevin thermostat, 1/ps."),
+    opt.shown("--timestep", type=opt.Time(), default="4fs", help="At most 5fs."),
+    opt.several(opt.SEED, opt.PROCESSES),
+    option("--scheduler", metavar="ADDRESS", help="Dask scheduler that runs a data set, tcp://host:port."),
+    opt.several(opt.AGAIN, opt.INPUTS),
+)  # fmt: skip
 def md_command(files: tuple[Path, ...], scheduler: str | None, **options: Any) -> None:
-    """Simulate the molecule in FILE with plain full-atom MD, several walkers in parallel.
+    """Simulate the molecule in FILE with plain full-atom MD, opt.several walkers in parallel.
 
     FILE is a PDB, mmCIF or GRO file, or one that brings its own force field: an Amber prmtop, GROMACS top or CHARMM psf
     with --positions, or a PDB or mmCIF file with --system.
@@ -68,7 +61,7 @@ def md_command(files: tuple[Path, ...], scheduler: str | None, **options: Any) -
         _data_set(files, scheduler, options)
         return
     if scheduler is not None:
-        raise click.UsageError("--scheduler runs the molecules of a data set; give several files or a folder")
+        raise click.UsageError("--scheduler runs the molecules of a data set; give opt.several files or a folder")
     from latentmd.sampling.run.clock import process_start
     from latentmd.sampling.walkers.md import md
 

@@ -2,52 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import argument, option
 
-from latentmd.cli.common import Time, input_options, run_errors
+from latentmd.cli import options as opt
+from latentmd.cli.common import failing, run_errors
 from latentmd.cli.progress import Display
 from latentmd.units import format_time, percent
 
 if TYPE_CHECKING:
     from latentmd.sampling.paths.fill import FillResult
 
-_INTERVAL = click.option(
-    "--interval", type=Time(), help="Time between given frames, for files without times (DCD, XYZ, ...)."
+_TRAJECTORY = opt.several(
+    argument("trajectory", type=opt.PATH),
+    option("--top", required=True, type=opt.PATH, help="PDB file of the trajectory's atoms."),
 )
-_OPTIONS = (
-    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness."),
-    click.option("--processes", type=click.IntRange(min=1), help="Worker processes. [default: one per core]"),
-    click.option("--out", type=click.Path(path_type=Path), help="Output folder. [default: <stem>-<command>]"),
-    click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder."),
-    click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none."),
-    input_options,
+_RUN = opt.several(
+    opt.SEED,
+    opt.PROCESSES,
+    option("--out", type=opt.PATH, help="Output folder. [default: <stem>-<command>]"),
+    opt.AGAIN,
+    opt.INPUTS,
 )
-_MODEL = click.option(
-    "--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]"
-)
-
-
-def run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that all three commands have, at the end of their own."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 def show_fill(result: FillResult, command: str) -> None:
     """A few lines about a filled trajectory."""
-    summary = result.summary
-    click.echo(
-        f"{summary['frames_made']:,} of {summary['frames']:,} frames made, in {summary['wall_seconds']['total']:.1f} s"
-    )
-    if summary["frames_failing_checks"]:
-        click.echo(f"frames that fail a check: {summary['frames_failing_checks']}; provenance.csv says which")
+    summary, wall = result.summary, result.summary["wall_seconds"]["total"]
+    lines = [f"{summary['frames_made']:,} of {summary['frames']:,} frames made, in {wall:.1f} s", *failing(summary)]
     names = f"{command}.xtc, topology.pdb, provenance.csv, summary.json, {command}.png, {command}.html"
-    click.echo(f"wrote {result.folder}/: {names}")
+    click.echo("\n".join([*lines, f"wrote {result.folder}/: {names}"]))
 
 
 class Residues(click.ParamType[tuple[int, ...]]):
@@ -76,13 +63,10 @@ Examples:
   latentmd inpaint run.dcd --interval 10ps --top my.pdb --model my.pt --residues 2,3 --out drawn
   latentmd inpaint run.xtc --top my.pdb --model my.pt --residues 2,3 --design""",
 )
-@click.argument("trajectory", type=click.Path(path_type=Path))
-@click.option("--top", required=True, type=click.Path(path_type=Path), help="PDB file of the trajectory's atoms.")
-@click.option("--residues", required=True, type=Residues(), help="Residues to draw, such as 2,3 or 2-5.")
-@click.option("--design", is_flag=True, help="Also weigh which residues they might be (model of many peptides).")
-@_INTERVAL
-@_MODEL
-@run_options
+@_TRAJECTORY
+@option("--residues", required=True, type=Residues(), help="Residues to draw, such as 2,3 or 2-5.")
+@option("--design", is_flag=True, help="Also weigh which residues they might be (model of many peptides).")
+@opt.several(opt.interval("given frames", "..."), opt.MODEL, _RUN)
 def inpaint_command(trajectory: Path, top: Path, residues: tuple[int, ...], **options: Any) -> None:
     """Draw the dynamics of the named residues given that of the others in TRAJECTORY.
 
@@ -95,12 +79,11 @@ def inpaint_command(trajectory: Path, top: Path, residues: tuple[int, ...], **op
     """
     from latentmd.sampling.paths.inpaint import inpaint
 
-    with run_errors():
-        with Display() as display:
-            result = inpaint(trajectory, top, residues, progress=display, **options)
-        show_fill(result, "inpaint")
-        for number, name in result.summary.get("design", {}).items():
-            click.echo(f"residue {number} is most likely {name}; design.csv has all probabilities")
+    with run_errors(), Display() as display:
+        result = inpaint(trajectory, top, residues, progress=display, **options)
+    show_fill(result, "inpaint")
+    for number, name in result.summary.get("design", {}).items():
+        click.echo(f"residue {number} is most likely {name}; design.csv has all probabilities")
 
 
 @click.command(
@@ -110,12 +93,9 @@ Examples:
   latentmd upsample walker-0000.xtc --top topology.pdb --every 1ps
   latentmd upsample run.dcd --interval 10ps --top my.pdb --model my.pt --every 2ps --out fine""",
 )
-@click.argument("trajectory", type=click.Path(path_type=Path))
-@click.option("--top", required=True, type=click.Path(path_type=Path), help="PDB file of the trajectory's atoms.")
-@click.option("--every", type=Time(), default="1ps", show_default=True, help="Time between the frames wanted.")
-@_INTERVAL
-@_MODEL
-@run_options
+@_TRAJECTORY
+@opt.shown("--every", type=opt.Time(), default="1ps", help="Time between the frames wanted.")
+@opt.several(opt.interval("given frames", "..."), opt.MODEL, _RUN)
 def upsample_command(trajectory: Path, top: Path, **options: Any) -> None:
     """Fill in frames between those of TRAJECTORY, so that the fast motion is that of MD.
 
@@ -124,10 +104,9 @@ def upsample_command(trajectory: Path, top: Path, **options: Any) -> None:
     """
     from latentmd.sampling.paths.upsample import upsample
 
-    with run_errors():
-        with Display() as display:
-            result = upsample(trajectory, top, progress=display, **options)
-        show_fill(result, "upsample")
+    with run_errors(), Display() as display:
+        result = upsample(trajectory, top, progress=display, **options)
+    show_fill(result, "upsample")
 
 
 @click.command(
@@ -139,14 +118,14 @@ Examples:
   latentmd paths --model alanine-dipeptide --from 1 --to 3 --count 1000
   latentmd paths --model alanine-dipeptide            (lists the states of the model)""",
 )
-@click.argument("pdbs", metavar="[A.pdb [B.pdb]]", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--from", "origin", type=int, metavar="STATE", help="State of the model where paths begin.")
-@click.option("--to", "target", type=int, metavar="STATE", help="State of the model where paths end.")
-@_MODEL
-@click.option("--time", type=Time(), default="1ns", show_default=True, help="Length of a path.")
-@click.option("--every", type=Time(), default="10ps", show_default=True, help="Time between frames.")
-@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Number of paths.")
-@run_options
+@argument("pdbs", metavar="[A.pdb [B.pdb]]", nargs=-1, type=opt.PATH)
+@option("--from", "origin", type=int, metavar="STATE", help="State of the model where paths begin.")
+@option("--to", "target", type=int, metavar="STATE", help="State of the model where paths end.")
+@opt.MODEL
+@opt.shown("--time", type=opt.Time(), default="1ns", help="Length of a path.")
+@opt.shown("--every", type=opt.Time(), default="10ps", help="Time between frames.")
+@opt.shown("--count", type=opt.AT_LEAST_ONE, default=100, help="Number of paths.")
+@_RUN
 def paths_command(pdbs: tuple[Path, ...], **options: Any) -> None:
     """Draw full-atom transition paths from A to B, or between metastable states of a model.
 
@@ -156,22 +135,13 @@ def paths_command(pdbs: tuple[Path, ...], **options: Any) -> None:
     """
     from latentmd.sampling.paths.run import paths
 
-    with run_errors():
-        with Display() as display:
-            result = paths(*pdbs, progress=display, **options)
-        summary = result.summary
-        frames = summary["frames"]
-        click.echo(
-            f"{summary['paths']} paths from {summary['ends'][0]} to {summary['ends'][1]} in "
-            f"{format_time(summary['time_ps'])}, {frames:,} frames, in {summary['wall_seconds']['total']:.1f} s"
-        )
-        for way in summary["channels"][:4]:
-            click.echo(
-                f"  {percent(way['share'])} by states {way['states']} ({percent(way['low'])} to {percent(way['high'])})"
-            )
-        if summary["frames_failing_checks"]:
-            click.echo(f"frames that fail a check: {summary['frames_failing_checks']}; provenance.csv says which")
-        for note in summary["notes"]:
-            click.echo(note)
-        names = "path-*.xtc, paths.csv, provenance.csv, summary.json, paths.png, paths.html"
-        click.echo(f"wrote {result.folder}/: {names}")
+    with run_errors(), Display() as display:
+        result = paths(*pdbs, progress=display, **options)
+    summary, wall = result.summary, result.summary["wall_seconds"]["total"]
+    ends, time = " to ".join(summary["ends"]), format_time(summary["time_ps"])
+    lines = [f"{summary['paths']} paths from {ends} in {time}, {summary['frames']:,} frames, in {wall:.1f} s"]
+    for way in summary["channels"][:4]:
+        low, high = percent(way["low"]), percent(way["high"])
+        lines.append(f"  {percent(way['share'])} by states {way['states']} ({low} to {high})")
+    names = "path-*.xtc, paths.csv, provenance.csv, summary.json, paths.png, paths.html"
+    click.echo("\n".join([*lines, *failing(summary), *summary["notes"], f"wrote {result.folder}/: {names}"]))

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import argument, option
 
-from latentmd.cli.common import BadInput, Time, WallTime, input_options, run_errors, show_result
+from latentmd.cli import options as opt
+from latentmd.cli.common import BadInput, run_errors, show_result
 from latentmd.cli.progress import Display
 from latentmd.units import percent
 
@@ -21,32 +23,27 @@ def show_chains(result: ChainsResult) -> None:
     """A few lines about finished exact chains."""
     from latentmd.sampling.metropolis.page import state_words, verdict
 
-    summary = result.summary
+    summary, missing = result.summary, result.summary["missing"]
     taken, effective = summary["accepted"].get("draw"), summary["effective_samples"]
     moves = (
         f"{percent(taken, 1)} of the drawn torsions accepted" if taken is not None else "rings moved by the ladder only"
     )
     least = "no well from 1 to 99 %" if effective is None else f"at least {effective:.0f} effective samples of a state"
-    click.echo(f"{summary['frames']} frames of equal weight, {least}; {moves}")
+    lines = [f"{summary['frames']} frames of equal weight, {least}; {moves}"]
     for name, population in summary["populations"].items():
         low, high = population["degrees"]
         if high - low < population["period"]:
-            click.echo(f"  {name}: population {population['in_words']}")
-    for sentence in summary["remarks"]:
-        click.echo(f"  {sentence}")
+            lines.append(f"  {name}: population {population['in_words']}")
+    lines += [f"  {sentence}" for sentence in summary["remarks"]]
     if summary["plain_md"] is not None:
-        click.echo(verdict(summary["plain_md"]))
-    click.echo(state_words(summary) + (":" if summary["missing"] else ""))
-    for sentence in summary["missing"][:_SHOWN]:
-        click.echo(f"  - {sentence}")
-    if len(summary["missing"]) > _SHOWN:
-        click.echo(f"  - and {len(summary['missing']) - _SHOWN} more, in free_energy.html")
-    for sentence in summary["notes"]:
-        click.echo(sentence)
-    click.echo(
-        f"wrote {result.folder}/: {summary['file']}, metropolised.npz, free_energy.html, summary.json"
-        + (", conformers.sdf" if (result.folder / "conformers.sdf").exists() else "")
-    )
+        lines.append(verdict(summary["plain_md"]))
+    lines.append(state_words(summary) + (":" if missing else ""))
+    lines += [f"  - {sentence}" for sentence in missing[:_SHOWN]]
+    if len(missing) > _SHOWN:
+        lines.append(f"  - and {len(missing) - _SHOWN} more, in free_energy.html")
+    conformers = ", conformers.sdf" if (result.folder / "conformers.sdf").exists() else ""
+    files = f"{summary['file']}, metropolised.npz, free_energy.html, summary.json{conformers}"
+    click.echo("\n".join([*lines, *summary["notes"], f"wrote {result.folder}/: {files}"]))
 
 
 def _gone(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -70,64 +67,47 @@ Examples:
   latentmd simulate --smiles "CC(=O)Oc1ccccc1C(=O)O" --name aspirin --wall 3min
   latentmd simulate my.prmtop --positions my.inpcrd --mode chains --wall 30min""",
 )
-@click.argument("pdb", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
-@click.option("--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]")
-@click.option(
-    "--time",
-    type=Time(),
-    help="Simulated time per walker; not with --mode chains. [default: 10ns]",
-)
-@click.option(
-    "--wall",
-    type=WallTime(),
-    help="Wall time of everything, over all sessions, such as 30min; what is there by then is the result. "
-    "[default: 10min for chains that are chosen for you and plain MD without --time, else any]",
-)
-@click.option("--walkers", type=click.IntRange(min=1), help="Independent runs. [default: 16]")
-@click.option(
-    "--mode",
-    metavar="[model|latent|chains|md]",
-    help="Latent steps of a model and MD by turns, latent steps only, exact chains of a small molecule, or plain MD. "
-    "[default: model where one covers the molecule, else chains to 150 atoms, else md; it says why]",
-)
-@click.option("--exactness", hidden=True, expose_value=False, callback=_gone, help="Gone.")
-@click.option("--temperature", type=float, help="Kelvin; must be the model's, except with --mode md or chains.")
-@click.option("--save-every", type=Time(), help="Time between frames. [default: 100ps]")
-@click.option("--cycle", type=Time(), help="Alternation: time from one MD burst to the next. [default: about 1ns]")
-@click.option("--burst", type=Time(), help="Alternation: MD at the end of a cycle. [default: 2ps]")
-@click.option(
-    "--settle",
-    type=click.Choice(["on", "off"]),
-    callback=lambda _context, _option, value: None if value is None else value == "on",
-    help="Settle decoded structures by a short run of MD before they are written. [default: on]",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness.")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where the model runs.",
-)
-@click.option(
-    "--solvent",
-    type=click.Choice(["implicit", "vacuum", "explicit"]),
-    help="Must be the model's, except with --mode md or chains. [default: the model's, or implicit]",
-)
-@click.option(
-    "--force-field",
-    multiple=True,
-    metavar="XML",
-    help="OpenMM force-field XML, may be repeated; must be the model's, except with --mode md or chains.",
-)
-@click.option("--processes", type=click.IntRange(min=1), help="Worker processes. [default: one per core]")
-@click.option("--scheduler", metavar="ADDRESS", help="Chains: Dask scheduler that runs them, tcp://host:port.")
-@click.option("--out", type=click.Path(path_type=Path), help="Output folder. [default: <stem>-latentmd, or -chains]")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
-@click.option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none.")
-@click.option("--name", help="With --smiles and no FILE: begins the name of the output. [default: molecule]")
-@click.option("--enumerate", "isomers", is_flag=True, help="Undefined stereocentres: a run of each isomer.")
-@input_options
+@opt.several(
+    argument("pdb", metavar="[FILE]", required=False, type=opt.PATH),
+    opt.MODEL,
+    option("--time", type=opt.Time(), help="Simulated time per walker; not with --mode chains. [default: 10ns]"),
+    option(
+        "--wall", type=opt.WallTime(),
+        help="Wall time of everything, over all sessions, such as 30min; what is there by then is the result. "
+        "[default: 10min for chains that are chosen for you and plain MD without --time, else any]",
+    ),
+    option("--walkers", type=opt.AT_LEAST_ONE, help="Independent runs. [default: 16]"),
+    option(
+        "--mode", metavar="[model|latent|chains|md]",
+        help="Latent steps of a model and MD by turns, latent steps only, exact chains of a small molecule, or plain "
+        "MD. [default: model where one covers the molecule, else chains to 150 atoms, else md; it says why]",
+    ),
+    option("--exactness", hidden=True, expose_value=False, callback=_gone, help="Gone."),
+    option("--temperature", type=float, help="Kelvin; must be the model's, except with --mode md or chains."),
+    option("--save-every", type=opt.Time(), help="Time between frames. [default: 100ps]"),
+    option("--cycle", type=opt.Time(), help="Alternation: time from one MD burst to the next. [default: about 1ns]"),
+    option("--burst", type=opt.Time(), help="Alternation: MD at the end of a cycle. [default: 2ps]"),
+    option(
+        "--settle", type=click.Choice(["on", "off"]),
+        callback=lambda _context, _option, value: None if value is None else value == "on",
+        help="Settle decoded structures by a short run of MD before they are written. [default: on]",
+    ),
+    opt.several(opt.SEED, opt.device("Where the model runs.")),
+    option(
+        "--solvent", type=click.Choice(["implicit", "vacuum", "explicit"]),
+        help="Must be the model's, except with --mode md or chains. [default: the model's, or implicit]",
+    ),
+    opt.FORCE_FIELD(
+        help="OpenMM force-field XML, may be repeated; must be the model's, except with --mode md or chains."
+    ),
+    opt.PROCESSES,
+    option("--scheduler", metavar="ADDRESS", help="Chains: Dask scheduler that runs them, tcp://host:port."),
+    option("--out", type=opt.PATH, help="Output folder. [default: <stem>-latentmd, or -chains]"),
+    opt.AGAIN,
+    option("--name", help="With --smiles and no FILE: begins the name of the output. [default: molecule]"),
+    option("--enumerate", "isomers", is_flag=True, help="Undefined stereocentres: a run of each isomer."),
+    opt.INPUTS,
+)  # fmt: skip
 def simulate_command(pdb: Path | None, name: str | None, isomers: bool, **options: Any) -> None:
     """Simulate the molecule in FILE with a model and write full-atom trajectories.
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click import argument, option
 
-from latentmd.cli.common import run_errors
+from latentmd.cli.common import print_table, run_errors
+from latentmd.cli.options import PATH
+from latentmd.units import format_time
 
 
 @click.command(
@@ -16,10 +19,10 @@ Examples:
   latentmd bind my.pdb --out my.pt
   latentmd bind my.pdb --model finetuned.pt --out my.pt""",
 )
-@click.argument("pdb", type=click.Path(path_type=Path))
-@click.option("--model", default="peptides", show_default=True, help="Model of many peptides, by name or path.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Model file to write, such as my.pt.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@argument("pdb", type=PATH)
+@option("--model", default="peptides", show_default=True, help="Model of many peptides, by name or path.")
+@option("--out", required=True, type=PATH, help="Model file to write, such as my.pt.")
+@option("--overwrite", is_flag=True, help="Replace an existing file.")
 def bind_command(pdb: Path, model: str, out: Path, overwrite: bool) -> None:
     """Write a model of the peptide in PDB from one of many peptides, without training.
 
@@ -46,7 +49,7 @@ Examples:
   latentmd systems
   latentmd simulate "$(latentmd systems --path alanine_dipeptide)\"""",
 )
-@click.option("--path", "name", metavar="NAME", help="Print the path of this molecule's PDB file only.")
+@option("--path", "name", metavar="NAME", help="Print the path of this molecule's PDB file only.")
 def systems_command(name: str | None) -> None:
     """List the bundled molecules, the models, and which model covers which molecule."""
     from latentmd.systems.bundled import bundled, molecules
@@ -62,31 +65,20 @@ def systems_command(name: str | None) -> None:
 
 def _show(files: list[Path]) -> None:
     from openmm import app
-    from rich.console import Console
-    from rich.table import Table
 
     from latentmd.model.file import bundled_models, read_manifest
-    from latentmd.model.manifest import Manifest
-    from latentmd.model.peptide_file import NAME, PeptideManifest, read_peptide_manifest
-    from latentmd.units import format_time
+    from latentmd.model.peptide_file import NAME, read_peptide_manifest
 
-    manifests: dict[str, Manifest | PeptideManifest] = {model: read_manifest(model) for model in bundled_models()}
-    manifests[NAME] = read_peptide_manifest(NAME)
-    molecules = Table(title="molecules", title_justify="left", title_style="bold")
-    for column in ("name", "residues", "atoms", "model"):
-        molecules.add_column(column, justify="right" if column == "atoms" else "left")
+    manifests = [(model, read_manifest(model)) for model in bundled_models()] + [(NAME, read_peptide_manifest(NAME))]
+    molecules, models = [], []
     for file in files:
         topology = app.PDBFile(str(file)).topology
         names = "-".join(residue.name for residue in topology.residues())
-        models = ", ".join(model for model, manifest in manifests.items() if manifest.covers(topology))
-        molecules.add_row(file.stem, names, str(topology.getNumAtoms()), models)
-    table = Table(title="models", title_justify="left", title_style="bold")
-    for column in ("name", "steps", "temperature", "solvent", "force field"):
-        table.add_column(column)
-    for model, m in manifests.items():
+        covering = ", ".join(model for model, manifest in manifests if manifest.covers(topology))
+        molecules.append((file.stem, names, str(topology.getNumAtoms()), covering))
+    for model, m in manifests:
         steps = f"{format_time(m.lag[0])} to {format_time(m.lag[1])}"
-        table.add_row(model, steps, f"{m.temperature:g} K", m.solvent, ", ".join(m.force_field))
-    console = Console()
-    console.print(molecules)
-    console.print(table, highlight=False)
-    console.print(f"in {files[0].parent}", highlight=False, soft_wrap=True)
+        models.append((model, steps, f"{m.temperature:g} K", m.solvent, ", ".join(m.force_field)))
+    print_table("molecules", molecules, ("name", "residues", "atoms", "model"))
+    print_table("models", models, ("name", "steps", "temperature", "solvent", "force field"))
+    click.echo(f"in {files[0].parent}")

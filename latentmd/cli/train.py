@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+from click import argument, option
 
-from latentmd.cli.common import Time, interrupted
+from latentmd.cli.common import interrupted
+from latentmd.cli.options import NOT_NEGATIVE, PATH, POSITIVE, TOP, device, interval, several, shown
 from latentmd.cli.progress import Display
 
 #: Options that were those of `latentmd train` itself, and the commands that took their place.
@@ -29,9 +31,9 @@ class TrainGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the name of the command in where it was left out."""
-        for option in (arg.split("=")[0] for arg in args):
-            if option in _MOVED and (not args or args[0] not in self.commands):
-                raise click.UsageError(f"{option} has become a command of its own: {_MOVED[option]}", ctx)
+        for name in (arg.split("=")[0] for arg in args):
+            if name in _MOVED and args[0] not in self.commands:
+                raise click.UsageError(f"{name} has become a command of its own: {_MOVED[name]}", ctx)
         if args and args[0] not in (*self.commands, *ctx.help_option_names):
             args = ["molecule", *args]
         return super().parse_args(ctx, args)
@@ -56,36 +58,15 @@ def train_command() -> None:
     """
 
 
-_TRAJECTORIES = click.argument(
-    "trajectories", metavar="TRAJECTORIES...", nargs=-1, required=True, type=click.Path(path_type=Path)
+_TRAJECTORIES = argument("trajectories", metavar="TRAJECTORIES...", nargs=-1, required=True, type=PATH)
+_OUT = option("--out", required=True, type=PATH, help="File to write, such as my.pt.")
+_CONFIG = option("--config", type=PATH, help="TOML file with settings; defaults otherwise.")
+_AGAIN = several(
+    option("--seed", type=NOT_NEGATIVE, help="Decides all randomness.  [default: 0]"),
+    option("--resume", is_flag=True, help="Go on from the checkpoints of an interrupted training."),
+    option("--overwrite", is_flag=True, help="Replace what is there."),
 )
-_TOP = click.option("--top", required=True, type=click.Path(path_type=Path), help="PDB file of the molecule.")
-_INTERVAL = click.option(
-    "--interval", type=Time(), help="Time between frames, for files without times (DCD, XYZ, .npy, ...)."
-)
-_OUT = click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, such as my.pt.")
-_CONFIG = click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings; defaults otherwise.")
-_SEED = click.option("--seed", type=click.IntRange(min=0), help="Decides all randomness.  [default: 0]")
-_DEVICE = click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Device to train on.",
-)
-_RESUME = click.option("--resume", is_flag=True, help="Go on from the checkpoints of an interrupted training.")
-_OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what is there.")
-
-
-def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Several options of a command at once, shown in their order."""
-
-    def add(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+_DEVICE = device("Device to train on.")
 
 
 @contextmanager
@@ -124,12 +105,14 @@ def _check_out(out: Path, resume: bool, overwrite: bool) -> None:
 
 
 @train_command.command("molecule", short_help="One molecule, from trajectories.")
-@_options(_TRAJECTORIES, _TOP, _INTERVAL, _OUT, _CONFIG)
-@click.option("--name", default="", help="Name of the model in its manifest; the file's stem by default.")
-@_options(_SEED, _RESUME, _OVERWRITE, _DEVICE)
-@click.option("--devices", type=int, default=1, show_default=True, help="Number of GPUs.")
-@click.option("--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True,
-              help="Of Lightning: single precision, or bfloat16 where that is enough.")  # fmt: skip
+@several(_TRAJECTORIES, TOP, interval(), _OUT, _CONFIG)
+@option("--name", default="", help="Name of the model in its manifest; the file's stem by default.")
+@several(_AGAIN, _DEVICE)
+@shown("--devices", type=int, default=1, help="Number of GPUs.")
+@shown(
+    "--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true",
+    help="Of Lightning: single precision, or bfloat16 where that is enough.",
+)  # fmt: skip
 def molecule_command(
     trajectories: tuple[Path, ...], top: Path, out: Path, config: Path | None, seed: int | None, overwrite: bool,
     **options: Any,
@@ -156,11 +139,10 @@ def molecule_command(
 
 
 @train_command.command("peptides", short_help="Many peptides at once, from a data set.")
-@click.argument("dataset", type=click.Path(path_type=Path))
-@_options(_INTERVAL, _OUT)
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
-              help="Wall time of training, reading and scoring aside.")  # fmt: skip
-@_options(_SEED, _RESUME, _OVERWRITE, _DEVICE)
+@argument("dataset", type=PATH)
+@several(interval(), _OUT)
+@shown("--minutes", type=POSITIVE, default=60.0, help="Wall time of training, reading and scoring aside.")
+@several(_AGAIN, _DEVICE)
 def peptides_command(
     dataset: Path, out: Path, minutes: float, seed: int | None, overwrite: bool, **options: Any
 ) -> None:
@@ -179,21 +161,16 @@ def peptides_command(
 
 
 @train_command.command("finetune", short_help="One peptide, from a model of many and trajectories.")
-@_options(_TRAJECTORIES, _TOP, _INTERVAL)
-@click.option("--from", "start", metavar="MODEL", default="peptides", show_default=True,
-              help="Model of many peptides, by name or file.")  # fmt: skip
+@several(_TRAJECTORIES, TOP, interval())
+@shown("--from", "start", metavar="MODEL", default="peptides", help="Model of many peptides, by name or file.")
 @_OUT
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True,
-              help="Wall time of fine-tuning, and again of the model from scratch.")  # fmt: skip
-@click.option(
-    "--held-out",
-    multiple=True,
-    type=click.Path(path_type=Path),
+@shown("--minutes", type=POSITIVE, default=3.0, help="Wall time of fine-tuning, and again of the model from scratch.")
+@option(
+    "--held-out", multiple=True, type=PATH,
     help="Trajectories, or a folder of them, that the models are scored on; the last of TRAJECTORIES by default.",
-)
-@click.option("--scratch/--no-scratch", default=True, show_default=True,
-              help="Train a model from scratch on the same frames too, to compare.")  # fmt: skip
-@_options(_SEED, _RESUME, _OVERWRITE)
+)  # fmt: skip
+@shown("--scratch/--no-scratch", default=True, help="Train a model from scratch on the same frames too, to compare.")
+@_AGAIN
 def finetune_command(
     trajectories: tuple[Path, ...], top: Path, out: Path, seed: int | None, resume: bool, overwrite: bool,
     **options: Any,
@@ -212,13 +189,10 @@ def finetune_command(
 
 
 @train_command.command("paths", short_help="What upsample and inpaint use, for a finished model.")
-@click.argument(
-    "trajectories", metavar="TRAJECTORIES... | DATASET", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
-@click.option("--top", type=click.Path(path_type=Path), help="PDB file of the molecule of TRAJECTORIES.")
-@click.option("--model", required=True, help="Finished model that the paths belong to, by name or file.")
-@_options(_INTERVAL, _OUT)
-@_options(_SEED, _RESUME, _OVERWRITE, _DEVICE)
+@argument("trajectories", metavar="TRAJECTORIES... | DATASET", nargs=-1, required=True, type=PATH)
+@option("--top", type=PATH, help="PDB file of the molecule of TRAJECTORIES.")
+@option("--model", required=True, help="Finished model that the paths belong to, by name or file.")
+@several(interval(), _OUT, _AGAIN, _DEVICE)
 def paths_command(
     trajectories: tuple[Path, ...], top: Path | None, model: str, out: Path, seed: int | None, overwrite: bool,
     **options: Any,
@@ -250,11 +224,11 @@ def paths_command(
 
 
 @train_command.command("world", short_help="A toy world with known answers.")
-@click.argument("world")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
-@click.option("--observe", help="How the world is seen, such as pixels; its first way by default.")
-@click.option("--predictor", help="Predictor of the latent, such as hamiltonian; the recipe's by default.")
-@_options(_CONFIG, _SEED, _RESUME, _OVERWRITE)
+@argument("world")
+@option("--out", required=True, type=PATH, help="Folder to write.")
+@option("--observe", help="How the world is seen, such as pixels; its first way by default.")
+@option("--predictor", help="Predictor of the latent, such as hamiltonian; the recipe's by default.")
+@several(_CONFIG, _AGAIN)
 def world_command(world: str, out: Path, seed: int | None, **options: Any) -> None:
     """Train on trajectories of a toy WORLD with known answers, such as double-pendulum.
 

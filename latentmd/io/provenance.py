@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.io.atomic import OutputError, write_text
+from latentmd.io.atomic import OutputError, write_csv, write_text
 
 #: How a frame was made: decoded from a latent step; then settled by a short run of MD; minimised after a latent step
 #: and then moved by MD; moved by MD.
@@ -90,11 +90,7 @@ def write_provenance(path: Path, columns: Sequence[str], rows: Iterable[Sequence
     unknown = [name for name in columns if name not in SCHEMA]
     if unknown:
         raise ValueError(f"provenance has no column {', '.join(unknown)}; expected some of {', '.join(SCHEMA)}")
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_csv(path, columns, rows)
 
 
 def read_provenance(path: str | Path) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from latentmd.core.paths.masked import MaskedTrajectory
+from latentmd.core.paths.masked import MaskedTrajectory, TrajectorySettings
 from latentmd.io.atomic import replacing
 from latentmd.molecule.chain import PLACES, TYPES
 
@@ -83,7 +83,7 @@ def save_path_model(path: Path, model: MaskedTrajectory, record: PathRecord) -> 
     """Write a path model, whole or not at all."""
     content = {
         "format": FORMAT,
-        "settings": model.settings,
+        "settings": {**asdict(model.settings), "lag_range": list(model.lag_range)},
         "record": asdict(record),
         "weights": {name: value.cpu() for name, value in model.state_dict().items()},
     }
@@ -109,8 +109,8 @@ def load_path_model(path: Path, bundle_sha256: str) -> tuple[MaskedTrajectory, P
     record = PathRecord(**{**content["record"], **listed})
     if record.bundle_sha256 != bundle_sha256:
         raise PathModelError(f"{path} was trained on the latents of another model; train it again for this one")
-    settings = dict(content["settings"])
-    model = MaskedTrajectory(settings.pop("dim"), tuple(settings.pop("lag_range")), **settings)
+    settings = {**content["settings"], "lag_range": tuple(content["settings"]["lag_range"])}
+    model = MaskedTrajectory(TrajectorySettings(**settings))
     model.load_state_dict(content["weights"])
     return model.eval(), record
 

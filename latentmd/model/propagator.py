@@ -21,6 +21,7 @@ from latentmd.model.lags import split_time as split_time
 from latentmd.molecule.geometry import kabsch
 
 if TYPE_CHECKING:
+    from latentmd.core.paths.steps import Mixture
     from latentmd.model.paths import PathSampler
     from latentmd.molecule.checks import StructureTemplate
 
@@ -64,11 +65,7 @@ class Propagator:
     _topology: Any = None
 
     def __init__(
-        self,
-        bundle: Bundle | str | Path,
-        device: str = "auto",
-        threads: int | None = None,
-        dtype: str | None = None,
+        self, bundle: Bundle | str | Path, device: str = "auto", threads: int | None = None, dtype: str | None = None
     ) -> None:
         if dtype not in (None, "float32", "float64"):
             raise ValueError(f"dtype is {dtype!r}; expected 'float32', 'float64' or None for the model's own")
@@ -98,6 +95,12 @@ class Propagator:
         """Whether the model tells how likely a step is (`log_arrival`) and draws steps some of whose torsions are given
         (`told_step`), as models bound to a peptide do."""
         return hasattr(self.module, "log_arrival")
+
+    @property
+    def mixture(self) -> Mixture | None:
+        """The predictor, where its steps are a mixture over cells, which it says by their number; None for others."""
+        predictor = getattr(self.module, "predictor", None)
+        return predictor if getattr(predictor, "cells", 0) else None
 
     def __repr__(self) -> str:
         shortest, longest = self.lag_range
@@ -206,11 +209,7 @@ class Propagator:
         return frames
 
     def decode(
-        self,
-        slow: Tensor,
-        rng: Noise,
-        reference: ArrayLike | None = None,
-        weights: ArrayLike | None = None,
+        self, slow: Tensor, rng: Noise, reference: ArrayLike | None = None, weights: ArrayLike | None = None
     ) -> Doubles:
         """Full-atom positions [B, N, 3] nm, in double precision, from slow axes [B, T, k].
 

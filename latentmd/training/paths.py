@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from latentmd.arrays import Floats
-from latentmd.core.paths.masked import MaskedTrajectory
+from latentmd.core.paths.masked import MaskedTrajectory, TrajectorySettings
 from latentmd.io.trajectory import TrajectoryReader
 from latentmd.model.paths import PathRecord, beside, save_path_model
 from latentmd.model.propagator import Propagator
@@ -215,13 +215,9 @@ def train_paths(
     target = Path(out) if out is not None else beside(find(str(model)))
     latents, interval = encode_files(propagator, [Path(t) for t in trajectories], Path(top), report, interval)
     torch.manual_seed(settings.seed)
-    network = MaskedTrajectory(
-        latents[0].shape[2],
-        (interval, max(settings.longest_lag, interval)),
-        width=settings.width,
-        depth=settings.depth,
-        several_tokens=latents[0].shape[1] > 1,
-    )
+    lags, several = (interval, max(settings.longest_lag, interval)), latents[0].shape[1] > 1
+    sizes = {"width": settings.width, "depth": settings.depth}
+    network = MaskedTrajectory(TrajectorySettings(latents[0].shape[2], lags, several_tokens=several, **sizes))
     run = TrainingRun.of(training_folder(target), report, device=device, resume=resume)
     sha256 = propagator.manifest.weights_sha256
     trained = fit_paths(network, latents, [interval] * len(latents), settings, model=sha256, run=run)

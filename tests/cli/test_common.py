@@ -1,4 +1,4 @@
-"""Times, wall times and exit codes of the commands."""
+"""Messages and exit codes of the commands."""
 
 from __future__ import annotations
 
@@ -8,16 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
-from latentmd.cli.common import INTERRUPTED, BadInput, Time, WallTime, run_errors, speed_line
+from latentmd.cli.common import INTERRUPTED, BadInput, run_errors, speed_line
 from latentmd.sampling.run.stopping import RunError, RunInterrupted
-
-
-def test_times_are_picoseconds_and_wall_times_seconds() -> None:
-    assert Time().convert("2ns", None, None) == 2000.0
-    assert [WallTime().convert(text, None, None) for text in ("30s", "2min", "1.5h")] == [30.0, 120.0, 5400.0]
-    for text in ("10", "-1s", "xmin"):
-        with pytest.raises(click.BadParameter, match="is not a wall time"):
-            WallTime().convert(text, None, None)
 
 
 def test_errors_become_exit_codes() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from openmm.app import PDBFile
 
-from latentmd.core.paths.masked import MaskedTrajectory
+from latentmd.core.paths.masked import MaskedTrajectory, TrajectorySettings
 from latentmd.model.binding import bind
 from latentmd.model.file import bundled_models, find, read_manifest
 from latentmd.model.paths import PathModelError, PathRecord, beside, load_path_model, save_path_model
@@ -21,7 +21,7 @@ RECORD = PathRecord("abc", (1.0, 20.0), 1.0, frames=1000, seed=3, steps=10)
 
 def _saved(folder: Path) -> Path:
     torch.manual_seed(0)
-    model = MaskedTrajectory(2, (1.0, 20.0), width=16, depth=1, window=8)
+    model = MaskedTrajectory(TrajectorySettings(2, (1.0, 20.0), width=16, depth=1, window=8))
     torch.nn.init.normal_(model.write.weight)
     save_path_model(folder / "my.paths.pt", model, RECORD)
     return folder / "my.paths.pt"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentmd.core.paths.masked import MaskedTrajectory
+from latentmd.core.paths.masked import MaskedTrajectory, TrajectorySettings
 from latentmd.io.atomic import OutputError
 from latentmd.model.paths import load_path_model
 from latentmd.training.loop import TrainingError
@@ -78,7 +78,9 @@ def _batch(latents: list[np.ndarray], settings: PathTraining) -> tuple[torch.Ten
 
 def test_too_short_trajectories_are_refused() -> None:
     with pytest.raises(TrainingError, match="has 9 frames; a path model needs 16 or more"):
-        path_stage(MaskedTrajectory(1, (1.0, 20.0)), [np.zeros((9, 1, 1), np.float32)], [1.0], SHORT)
+        path_stage(
+            MaskedTrajectory(TrajectorySettings(1, (1.0, 20.0))), [np.zeros((9, 1, 1), np.float32)], [1.0], SHORT
+        )
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -100,7 +102,7 @@ def test_a_training_leaves_the_path_model_of_a_bundle(alanine_runs: list[np.ndar
 
 def test_checkpoints_of_another_model_are_not_resumed(tmp_path: Path) -> None:
     def fit(model: str, resume: bool) -> MaskedTrajectory:
-        network = MaskedTrajectory(1, (1.0, 20.0), width=16, depth=1)
+        network = MaskedTrajectory(TrajectorySettings(1, (1.0, 20.0), width=16, depth=1))
         run = TrainingRun.of(tmp_path, lambda *_: None, device="cpu", resume=resume)
         latents = [np.random.default_rng(0).normal(size=(40, 1, 1)).astype(np.float32)]
         return fit_paths(network, latents, [1.0], SHORT, model=model, run=run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +80,30 @@ class _AttentionBlock(nn.Module):
         return result
 
 
+@dataclass(frozen=True)
+class TrajectorySettings:
+    """Sizes of a masked trajectory model.
+
+    Attributes:
+        dim: of a token.
+        lag_range: shortest and longest time between frames, ps.
+        context: size of per-token features of the molecule that `sample` and `loss` take; 0 for none.
+        several_tokens: tokens attend to each other; they are ordered, as residues of a chain are.
+        window: most frames at once.
+        solver_steps: midpoint steps of a sample, two network calls each.
+    """
+
+    dim: int
+    lag_range: tuple[float, float]
+    context: int = 0
+    width: int = 64
+    depth: int = 3
+    heads: int = 4
+    several_tokens: bool = False
+    window: int = 64
+    solver_steps: int = 8
+
+
 class MaskedTrajectory(nn.Module):
     """A sampler of the unknown entries of a latent trajectory given the known ones, whichever they are.
 
@@ -89,40 +114,21 @@ class MaskedTrajectory(nn.Module):
     | x_u = (1 − u) ε + u x | `loss` | straight path from normal noise ε |
     | v(x_u, u; τ) | `velocity` | trained to x − ε where u < 1; a sample solves dx/du = v from 0 to 1 |
 
-    Forward simulation, paths between two frames, upsampling and inpainting differ in the mask only. `lag_range`: times
-    between frames, ps; `context`: size of per-token features of the molecule, 0 for none; with `several_tokens` tokens
-    attend to each other, ordered as residues of a chain are; `window`: most frames at once; `solver_steps`: midpoint
-    steps of a sample, two network calls each.
+    Forward simulation, paths between two frames, upsampling and inpainting differ in the mask only.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        lag_range: tuple[float, float],
-        *,
-        context: int = 0,
-        width: int = 64,
-        depth: int = 3,
-        heads: int = 4,
-        several_tokens: bool = False,
-        window: int = 64,
-        solver_steps: int = 8,
-    ) -> None:
+    def __init__(self, settings: TrajectorySettings) -> None:
         super().__init__()
-        self.settings = {
-            "dim": dim, "lag_range": list(lag_range), "context": context, "width": width, "depth": depth,
-            "heads": heads, "several_tokens": several_tokens, "window": window, "solver_steps": solver_steps,
-        }  # fmt: skip
-        self.dim, self.context, self.window, self.solver_steps = dim, context, window, solver_steps
-        self.lag_range = lag_range
-        self.lag = LagEmbedding(lag_range[0], lag_range[1], _LAG_WIDTH)
-        self.read = nn.Linear(2 * dim + 1 + context, width)
+        c = self.settings = settings
+        self.dim, self.window, self.lag_range = c.dim, c.window, c.lag_range
+        self.lag = LagEmbedding(c.lag_range[0], c.lag_range[1], _LAG_WIDTH)
+        self.read = nn.Linear(2 * c.dim + 1 + c.context, c.width)
         self.condition = nn.Sequential(
-            nn.Linear(_LAG_WIDTH + _FLOW_FEATURES + 1, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+            nn.Linear(_LAG_WIDTH + _FLOW_FEATURES + 1, c.width), nn.SiLU(), nn.Linear(c.width, c.width), nn.SiLU()
         )
-        self.blocks = nn.ModuleList([_AttentionBlock(width, heads, several_tokens) for _ in range(depth)])
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.write = nn.Linear(width, dim)
+        self.blocks = nn.ModuleList([_AttentionBlock(c.width, c.heads, c.several_tokens) for _ in range(c.depth)])
+        self.norm = nn.LayerNorm(c.width, elementwise_affine=False)
+        self.write = nn.Linear(c.width, c.dim)
         nn.init.zeros_(self.write.weight)
         nn.init.zeros_(self.write.bias)
 
@@ -179,9 +185,9 @@ class MaskedTrajectory(nn.Module):
         ValueError: the mask leaves nothing or everything to draw, or frames are too many or unevenly spaced.
         """
         self._check(mask, times)
-        x = noise
-        h = 1.0 / self.solver_steps
-        for i in range(self.solver_steps):
+        x, steps = noise, self.settings.solver_steps
+        h = 1.0 / steps
+        for i in range(steps):
             level = torch.full(mask.shape, i * h, dtype=x.dtype, device=x.device).masked_fill(mask, 1.0)
             half = x + 0.5 * h * self.velocity(x, level, known, mask, times, context)
             level = (level + 0.5 * h).masked_fill(mask, 1.0)

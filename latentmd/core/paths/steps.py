@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from latentmd.core.steps.flow import ConditionalFlow
 
 _DEFENSIVE = 0.2  # share of defended steps that goes to cells by their equilibrium populations
 
 
-class Steps(Protocol):
-    """Draws of p(z' | z), with the ln of what corrects the weight of each."""
+class Mixture(Protocol):
+    """A step that is a mixture over cells, as `FlowPredictor` is: what says so is `cells`, their number."""
 
-    def cell(self, z: Tensor) -> Tensor:
-        """Cell of each particle, [particles]."""
-        ...
-
-    def guided(self, z: Tensor, log_h: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Step to where h is large; returns z' and ln [h(cell of z') p(z' | z) / q(z' | z)]."""
-        ...
-
-    def defended(self, z: Tensor, stationary: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Step that now and then takes a rare cell; returns z' and ln [p(z' | z) / q(z' | z)]."""
-        ...
-
-    def log_arrival(self, z: Tensor, end: Tensor) -> Tensor:
-        """ln of the density of a step from each particle to one point, [particles]."""
-        ...
+    cells: int
+    centres: Tensor
+    flow: ConditionalFlow
+    lag: Callable[[Tensor], Tensor]
+    cell: Callable[[Tensor], Tensor]
+    log_weights: Callable[[Tensor, Tensor], Tensor]
+    context: Callable[[Tensor, Tensor], Tensor]
 
 
 class MixtureSteps:
@@ -39,15 +35,23 @@ class MixtureSteps:
     w the equilibrium populations (defensive importance sampling; Hesterberg 1995).
     """
 
-    def __init__(self, predictor: Any, lag: float) -> None:
-        self.predictor, self.time = predictor, lag
+    spare = 1.25  # particles that a filter needs for each path
 
-    def cell(self, z: Tensor) -> Tensor:
-        """Cell of each particle, [particles]."""
-        return torch.as_tensor(self.predictor.cell(z))
+    def __init__(self, predictor: Mixture, lag: float) -> None:
+        self.predictor, self.time = predictor, lag
+        self.cell = predictor.cell
+
+    def matrix(self, points: Tensor, cell: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Mean of π(cell' | z) over the points of each cell: rare transitions need no events to be counted."""
+        with torch.no_grad():
+            weights = self.predictor.log_weights(points, self._lag(points)).double().exp().numpy()
+        matrix = np.eye(weights.shape[1])  # a cell without points keeps its walker
+        for i in np.unique(cell):
+            matrix[i] = weights[cell == i].mean(axis=0)
+        return np.asarray(matrix / matrix.sum(axis=1, keepdims=True))
 
     def guided(self, z: Tensor, log_h: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Step to where h is large; returns z' and ln [h(cell of z') c(z) / h(m)]."""
+        """Step to where h is large; returns z' and ln [h(cell of z') p(z' | z) / q(z' | z)]."""
         g = self._lag(z)
         weighted = self.predictor.log_weights(z, g) + log_h
         gain = torch.logsumexp(weighted, dim=1)
@@ -55,10 +59,10 @@ class MixtureSteps:
         chances = torch.softmax(torch.where(alive, weighted, torch.zeros_like(weighted)), dim=1)
         m = torch.multinomial(chances, 1, generator=generator).squeeze(1)
         moved = self._flow(z, m, g, generator)
-        return moved, gain - log_h[m] + log_h[self.predictor.cell(moved)]
+        return moved, gain - log_h[m] + log_h[self.cell(moved)]
 
     def defended(self, z: Tensor, stationary: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Step that now and then takes a rare cell; returns z' and ln [π_m(z) / q_m(z)]."""
+        """Step that now and then takes a rare cell; returns z' and ln [p(z' | z) / q(z' | z)]."""
         g = self._lag(z)
         own = self.predictor.log_weights(z, g)
         proposal = (1 - _DEFENSIVE) * own.exp() + _DEFENSIVE * stationary
@@ -73,45 +77,49 @@ class MixtureSteps:
         mean, log_scale = p.flow.moments(p.context(z, m), g)
         deviation = (end.unsqueeze(0) - mean) * torch.exp(-log_scale)
         density = (-0.5 * deviation.square() - log_scale - 0.5 * math.log(2 * math.pi)).flatten(1).sum(dim=1)
-        return torch.as_tensor(p.log_weights(z, g).gather(1, m.unsqueeze(1)).squeeze(1) + density)
+        return p.log_weights(z, g).gather(1, m.unsqueeze(1)).squeeze(1) + density
 
     def _lag(self, z: Tensor) -> Tensor:
-        return torch.as_tensor(self.predictor.lag(torch.full((len(z),), self.time)))
+        return self.predictor.lag(torch.full((len(z),), self.time))
 
     def _flow(self, z: Tensor, m: Tensor, g: Tensor, generator: torch.Generator) -> Tensor:
         flow = self.predictor.flow
         noise = torch.randn(len(z), int(flow.noise_size), generator=generator)
-        return torch.as_tensor(flow.sample(self.predictor.context(z, m), g, noise))
+        return flow.sample(self.predictor.context(z, m), g, noise)
 
 
 class StepModel(Protocol):
-    """A model with a stochastic step, of `step_noise` standard normal numbers, whose density can be asked for."""
+    """A model with a stochastic step z' of (z, lag, noise) and the ln of the density of one of (z, lag, z')."""
 
     step_noise: int
-
-    def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Step from z to z'; lag [particles] in ps."""
-        ...
-
-    def log_arrival(self, z: Tensor, lag: Tensor, end: Tensor) -> Tensor:
-        """ln of the density of a step from each particle to one point [tokens, dim], [particles]; lags in ps."""
-        ...
+    step: Callable[[Tensor, Tensor, Tensor], Tensor]
+    log_arrival: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class FreeSteps:
     """Steps of a model that takes no guide: the guide acts through the weights of the particles alone."""
 
-    def __init__(self, model: StepModel, partition: Callable[[Tensor], Tensor], lag: float) -> None:
-        self.model, self.partition, self.time = model, partition, lag
+    spare = 10.0  # particles that a filter needs for each path: few of them reach the end
 
-    def cell(self, z: Tensor) -> Tensor:
-        """Cell of each particle, [particles]."""
-        return self.partition(z)
+    def __init__(self, model: StepModel, cell: Callable[[Tensor], Tensor], lag: float, cells: int = 1) -> None:
+        self.model, self.cell, self.time, self.cells = model, cell, lag, cells
+
+    def matrix(self, points: Tensor, cell: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Counts of one step from each point and, since the points are in equilibrium, of its reverse."""
+        rng = np.random.default_rng(1)
+        noise = torch.from_numpy(rng.standard_normal((len(points), int(self.model.step_noise)), dtype=np.float32))
+        with torch.no_grad():
+            after = self.cell(self.model.step(points, self._lags(points), noise)).numpy()
+        counts = np.zeros((self.cells, self.cells))
+        np.add.at(counts, (cell, after), 1.0)
+        counts = counts + counts.T
+        counts[np.diag_indices_from(counts)] += counts.sum(axis=1) == 0
+        return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
     def guided(self, z: Tensor, log_h: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Step as the model does; returns z' and ln h(cell of z')."""
         moved = self._step(z, generator)
-        return moved, log_h[self.partition(moved)]
+        return moved, log_h[self.cell(moved)]
 
     def defended(self, z: Tensor, stationary: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Step as the model does, which cannot be told where to go; returns z' and zeros."""
@@ -127,3 +135,6 @@ class FreeSteps:
 
     def _lags(self, z: Tensor) -> Tensor:
         return torch.full((len(z),), self.time)
+
+
+Steps = MixtureSteps | FreeSteps  # draws of p(z' | z), with the ln of what corrects the weight of each

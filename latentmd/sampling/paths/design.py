@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,18 +15,18 @@ from torch import Tensor
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.core.steps.torsions import EVER
-from latentmd.io.atomic import write_text
+from latentmd.io.atomic import write_csv
 from latentmd.io.progress import Progress, quiet
-from latentmd.molecule.chain import SLOTS, TYPES, Chain
+from latentmd.model.peptide_file import NAME, PeptideFile, load_peptides, peptides_sha256
+from latentmd.molecule.chain import SLOTS, TYPES, Chain, chain
 from latentmd.molecule.closure import closures
-from latentmd.molecule.known_torsions import KnownTorsions
+from latentmd.molecule.known_torsions import KnownTorsions, known_torsions
 from latentmd.report import figures
 from latentmd.report.markup import table
 from latentmd.report.page import Section
 from latentmd.units import percent
 
 if TYPE_CHECKING:
-    from latentmd.model.peptide_file import PeptideFile
     from latentmd.model.propagator import Propagator
 
 _OMEGA, _PHI, _PSI = (SLOTS.index(name) for name in ("omega", "phi", "psi"))
@@ -56,12 +54,12 @@ class Gap:
     at. ValueError: too many, not beside each other, or without a residue on either side.
     """
 
-    def __init__(self, chain: Chain, missing: Sequence[int]) -> None:
+    def __init__(self, peptide: Chain, missing: Sequence[int]) -> None:
         numbers = sorted(missing)
         if len(numbers) > _MOST or numbers != list(range(numbers[0], numbers[-1] + 1)):
             raise ValueError(f"--design weighs one residue, or {_MOST} beside each other; {len(numbers)} are named")
         self.before, self.after, self.missing = numbers[0] - 1, numbers[-1] + 1, numbers
-        atoms = [self._backbone(chain, token) for token in (self.before, self.after)]
+        atoms = [self._backbone(peptide, token) for token in (self.before, self.after)]
         if any(len(found) < 3 for found in atoms):
             raise ValueError(
                 "--design needs a residue with N, CA and C on either side of those it weighs; the ends of "
@@ -70,11 +68,12 @@ class Gap:
         self.atoms = atoms
 
     @staticmethod
-    def _backbone(chain: Chain, token: int) -> list[int]:
-        if not 0 <= token < len(chain.names):
+    def _backbone(peptide: Chain, token: int) -> list[int]:
+        if not 0 <= token < len(peptide.names):
             return []
-        residue = sorted(set(chain.record.residue_index))[token]
-        own = {n: i for i, n in enumerate(chain.record.names) if chain.record.residue_index[i] == residue}
+        record = peptide.record
+        residue = sorted(set(record.residue_index))[token]
+        own = {n: i for i, n in enumerate(record.names) if record.residue_index[i] == residue}
         return [own[name] for name in ("N", "CA", "C") if name in own]
 
     def closed(self, which: KnownTorsions, x: Floats, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -84,12 +83,11 @@ class Gap:
         told = torch.from_numpy(which.measure(x))
         first, last = (torch.from_numpy(np.asarray(x[:, atoms])) for atoms in self.atoms)
         psi, phi = told[:, self.before, _PSI], told[:, self.after, _PHI]
-        found = closures(first, last, psi, phi, missing=len(self.missing), draws=draws, generator=generator).flatten(
-            0, 1
-        )
+        ways = closures(first, last, psi, phi, missing=len(self.missing), draws=draws, generator=generator)
+        found = ways.flatten(0, 1)
         angles, known = told.repeat_interleave(draws, dim=0), torch.from_numpy(which.known.copy())
-        places = [(self.before, _PSI), *itertools.product(self.missing, (_OMEGA, _PHI, _PSI)), (self.after, _OMEGA),
-                  (self.after, _PHI)]  # fmt: skip
+        inner = itertools.product(self.missing, (_OMEGA, _PHI, _PSI))
+        places = [(self.before, _PSI), *inner, (self.after, _OMEGA), (self.after, _PHI)]
         for column, (token, slot) in enumerate(places):
             angles[:, token, slot], known[token, slot] = found[:, column], True
         return angles, known
@@ -102,9 +100,9 @@ class Weighing:
     side chains of the missing residues are drawn. Each residue is taken in its usual protonation state.
     """
 
-    def __init__(self, file: PeptideFile, chain: Chain, gap: Gap, generator: torch.Generator) -> None:
+    def __init__(self, file: PeptideFile, peptide: Chain, gap: Gap, generator: torch.Generator) -> None:
         self.model, self.generator, self.gap = file.model, generator, gap
-        self.types, self.mask = torch.from_numpy(chain.types), torch.from_numpy(chain.mask)
+        self.types, self.mask = torch.from_numpy(peptide.types), torch.from_numpy(peptide.mask)
         counts = file.statistics["table_counts"].sum(-1)  # [types, places, slots]
         self.there = counts > 0
         places = self.types[gap.missing, 1].tolist()
@@ -137,7 +135,7 @@ def _forms(counts: Tensor) -> list[int]:
 
 
 def design(
-    file: PeptideFile, chain: Chain, missing: Sequence[int], which: KnownTorsions, x: Floats, *, seed: int,
+    file: PeptideFile, peptide: Chain, missing: Sequence[int], which: KnownTorsions, x: Floats, *, seed: int,
     frames: int = _FRAMES, report: Progress = quiet,
 ) -> Design:  # fmt: skip
     """Weigh residue types for missing residues by Bayes' rule, all types equally likely before.
@@ -147,10 +145,10 @@ def design(
     tells nothing: its evidence is mixed with a constant, the candidates' mean times four. All combinations are weighed
     on a quarter of the frames, the best quarter of them on all.
     """
-    gap, generator = Gap(chain, missing), torch.Generator().manual_seed(seed)
+    gap, generator = Gap(peptide, missing), torch.Generator().manual_seed(seed)
     chosen = x[np.unique(np.linspace(0, len(x) - 1, min(frames, len(x))).astype(int))]
     angles, known = gap.closed(which, chosen, _DRAWS, generator)
-    weighing = Weighing(file, chain, gap, generator)
+    weighing = Weighing(file, peptide, gap, generator)
     rows = torch.arange(len(angles)).reshape(len(chosen), _DRAWS)
     everyone = list(range(len(weighing.candidates)))
     steps = len(everyone) + len(everyone) // _KEPT
@@ -161,9 +159,9 @@ def design(
         for number, k in enumerate(among):
             found.append(weighing.evidence(weighing.candidates[k], angles[part.flatten()], known, _DRAWS))
             report("weighing residue types", done + number + 1, steps)
-        table = torch.stack(found).double()
-        mean = torch.logsumexp(table, dim=0) - math.log(len(found))
-        return torch.logaddexp(table, mean + math.log(_OUTLIERS)).sum(dim=1)
+        each = torch.stack(found).double()
+        mean = torch.logsumexp(each, dim=0) - math.log(len(found))
+        return torch.logaddexp(each, mean + math.log(_OUTLIERS)).sum(dim=1)
 
     few, others = rows[::_FIRST], rows[torch.arange(len(rows)) % _FIRST > 0]
     score = scores(everyone, few, 0)
@@ -192,61 +190,50 @@ FILE = "design.csv"
 _LISTED = 5  # combinations in the table
 
 
-@dataclass(frozen=True)
-class DesignTask:
-    """Residues to weigh: their tokens, their numbers in the PDB file, the atoms whose coordinates are given, and frames
-    x [frames, atoms, 3] in nm.
+def weigh(propagator: Propagator, hidden: Bools, known: Ints, x: Floats, seed: int, report: Progress) -> Design:
+    """Weigh residue types for the hidden residues of a bound peptide, from frames x [frames, atoms, 3] in nm, of which
+    the known atoms count.
     """
+    topology, own = propagator.molecule()
+    hand = propagator.module.hand.numpy()
+    peptide, file = chain(topology, own * hand), load_peptides(_origin(propagator))
+    missing, which = np.flatnonzero(hidden).tolist(), known_torsions(peptide, known)
+    return design(file, peptide, missing, which, x * hand, seed=seed, report=report)
 
-    propagator: Propagator
-    missing: list[int]
-    numbers: tuple[int, ...]
-    known: Ints
-    x: Floats
-    seed: int
 
-    def run(self, folder: Path, report: Progress) -> tuple[dict[str, Any], Section]:
-        """Weigh, write design.csv, and return entries of the summary and a section of the page."""
-        from latentmd.model.peptide_file import load_peptides
-        from latentmd.molecule.chain import chain
-        from latentmd.molecule.known_torsions import known_torsions
+def write_design(folder: Path, found: Design, numbers: tuple[int, ...]) -> dict[str, str]:
+    """Write design.csv; returns the likeliest type of each residue, by its number in the PDB file."""
+    each = list(zip(numbers, found.probability, strict=True))
+    rows = [(n, name, f"{p:.6f}") for n, share in each for name, p in zip(found.types, share, strict=True)]
+    write_csv(folder / FILE, ("residue", "type", "probability"), rows)
+    return {str(n): found.types[int(share.argmax())] for n, share in each}
 
-        topology, own = self.propagator.molecule()
-        hand = self.propagator.module.hand.numpy()
-        peptide = chain(topology, own * hand)
-        found = design(
-            load_peptides(_origin(self.propagator)), peptide, self.missing, known_torsions(peptide, self.known),
-            self.x * hand, seed=self.seed, report=report,
-        )  # fmt: skip
-        write_text(folder / FILE, _rows(found, self.numbers))
-        likely = {str(n): found.types[int(p.argmax())] for n, p in zip(self.numbers, found.probability, strict=True)}
-        return {"design": likely}, self._section(found)
 
-    def _section(self, found: Design) -> Section:
-        rows = [("-".join(pair), percent(p, 1)) for pair, p in found.pairs[:_LISTED]]
-        text = (
-            "Probability of each residue type, given the dynamics of the other residues, all types equally likely "
-            f"before; {FILE} has the numbers. Right as far as the model is, and as the frames are independent."
-        )
-        caption = "Dashed: before anything was looked at."
-        image = _picture(found, self.numbers)
-        return Section(
-            "Which residues these might be", text, table(("residues", "probability"), rows), [(image, caption)]
-        )
+def design_section(found: Design, numbers: tuple[int, ...]) -> Section:
+    """Section of the page, with a picture."""
+    made, axes = figures.figure(len(numbers), 1, width=7.0, height=1.8)
+    for axis, number, share in zip(axes, numbers, found.probability, strict=True):
+        axis.bar(found.types, share, color=figures.GENERATED)
+        axis.axhline(1 / len(found.types), ls="--", lw=0.8, color=figures.REFERENCE)
+        axis.set(ylabel=f"residue {number}", ylim=(0, 1))
+        axis.tick_params(axis="x", labelsize=7, rotation=60)
+    rows = [("-".join(pair), percent(p, 1)) for pair, p in found.pairs[:_LISTED]]
+    text = (
+        "Probability of each residue type, given the dynamics of the other residues, all types equally likely "
+        f"before; {FILE} has the numbers. Right as far as the model is, and as the frames are independent."
+    )
+    pictures = [(figures.png(made), "Dashed: before anything was looked at.")]
+    return Section("Which residues these might be", text, table(("residues", "probability"), rows), pictures)
 
 
 def check_design(propagator: Propagator, hidden: Bools) -> None:
     """Refuse residues that cannot be weighed, or a model that knows one molecule only, before anything is read."""
-    from latentmd.molecule.chain import chain
-
     _origin(propagator)
     Gap(chain(*propagator.molecule()), np.flatnonzero(hidden).tolist())
 
 
 def _origin(propagator: Propagator) -> str:
     """Name of the model of many peptides that a model is bound from; ValueError where there is none at hand."""
-    from latentmd.model.peptide_file import NAME, peptides_sha256
-
     origin, name = propagator.manifest.zero_shot, propagator.manifest.name
     if origin is None:
         raise ValueError(
@@ -259,22 +246,3 @@ def _origin(propagator: Propagator) -> str:
             "bind yours again, `latentmd bind PDB --out my.pt`"
         )
     return NAME
-
-
-def _rows(found: Design, numbers: tuple[int, ...]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("residue", "type", "probability"))
-    for number, share in zip(numbers, found.probability, strict=True):
-        writer.writerows((number, name, f"{p:.6f}") for name, p in zip(found.types, share, strict=True))
-    return out.getvalue()
-
-
-def _picture(found: Design, numbers: tuple[int, ...]) -> bytes:
-    made, axes = figures.figure(len(numbers), 1, width=7.0, height=1.8)
-    for axis, number, share in zip(axes, numbers, found.probability, strict=True):
-        axis.bar(found.types, share, color=figures.GENERATED)
-        axis.axhline(1 / len(found.types), ls="--", lw=0.8, color=figures.REFERENCE)
-        axis.set(ylabel=f"residue {number}", ylim=(0, 1))
-        axis.tick_params(axis="x", labelsize=7, rotation=60)
-    return figures.png(made)

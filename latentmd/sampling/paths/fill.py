@@ -6,94 +6,59 @@ import json
 import sys
 import time as clock
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib.metadata import version
+from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.arrays import Bools, Doubles, Floats
+from latentmd.arrays import Doubles, Floats
 from latentmd.io.atomic import replacing, write_bytes, write_json, write_npz
 from latentmd.io.folder import RunFiles, check_folder, claim_folder
 from latentmd.io.pdb import write_pdb
 from latentmd.io.progress import Progress, quiet
-from latentmd.io.provenance import read_provenance, write_provenance
+from latentmd.io.provenance import COLUMNS, read_provenance, write_provenance
+from latentmd.io.trajectory import TrajectoryReader
 from latentmd.io.writer import FrameWriter
 from latentmd.report import page as report_page
 from latentmd.report.viewer import View
-from latentmd.sampling.paths.batch import KINDS, PathBatch, PathFrames, failed_checks, torsions_of
+from latentmd.sampling.paths.frames import KINDS, Frames, load
 from latentmd.sampling.paths.request import RunKeywords, Subject, shared_options
 from latentmd.sampling.run.options import RunOptions, picoseconds
 from latentmd.sampling.run.processes import LocalProcesses, WorkerError, cores
 from latentmd.sampling.run.stopping import RunError, Stopped
 
 if TYPE_CHECKING:
+    from latentmd.model.propagator import Propagator
     from latentmd.sampling.paths.passages import Drawn
 
 _VIEWED = 150  # frames in the 3-D view
 
 
 @dataclass(frozen=True, kw_only=True)
-class FillRequest(RunOptions):
-    """Options that upsampling and inpainting share: a trajectory, a PDB file of its atoms, ps between frames without
-    times.
+class Task:
+    """What a worker does: some paths, or a stretch of a trajectory, left in a file. Picklable. `size`: how much it
+    counts in the report.
     """
 
-    trajectory: Path
-    top: Path
-    interval: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FillPart:
-    """Task of a worker: a stretch of the trajectory, whose frames it leaves in a file. Picklable."""
-
-    frames: PathFrames
-    folder: Path
+    options: RunOptions
     number: int
-    seed: int
+    size: int = 1
+    name: ClassVar[str] = "part"
 
     @property
     def file(self) -> Path:
         """File of the frames, which is written when all of them are drawn."""
-        return self.folder / "state" / f"part-{self.number:04d}.npz"
+        return self.options.out / "state" / f"{self.name}-{self.number:04d}.npz"
 
-    def keep(self, positions: Doubles, kinds: NDArray[np.int8], energies: Doubles, sound: Bools) -> int:
-        """Write the frames, as `Filled` describes them; returns their number."""
-        arrays = {
-            "positions": positions.astype(np.float32),
-            "kinds": kinds,
-            "energies": energies,
-            "failed": failed_checks(positions, self.frames.template),
-            "sound": sound,
-            "torsions": torsions_of(positions, self.frames.torsions),
-        }
-        write_npz(self.file, arrays)
-        return len(positions)
-
-
-@dataclass(frozen=True)
-class Filled:
-    """Frames that parts left, in order.
-
-    Attributes:
-        positions: nm, shape (frames, atoms, 3).
-        kinds: numbers of `KINDS`.
-        energies: kJ/mol.
-        failed: structure checks failed, separated by spaces.
-        sound: whether each passed the checks before relaxation.
-        torsions: radians, shape (frames, torsions).
-    """
-
-    positions: Floats
-    kinds: NDArray[Any]
-    energies: Doubles
-    failed: NDArray[Any]
-    sound: NDArray[Any]
-    torsions: Floats
+    def run(self) -> int:
+        """Draw the frames and write them; returns their number."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -102,12 +67,6 @@ class DrawnResult:
 
     folder: Path
     summary: dict[str, Any]
-
-    @classmethod
-    def of(cls, folder: Path) -> Self | None:
-        """The run in a folder; None where it is not complete."""
-        path = folder / "summary.json"
-        return cls(folder, json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
     @property
     def topology(self) -> Path:
@@ -125,112 +84,56 @@ class DrawnResult:
 
 
 @dataclass(frozen=True)
-class FillResult(DrawnResult):
-    """A filled trajectory."""
-
-    @property
-    def trajectory(self) -> Path:
-        """XTC file."""
-        return self.folder / f"{self.summary['run']}.xtc"
-
-
-@dataclass(frozen=True)
-class FillPlan:
-    """A checked run of "upsample" or "inpaint".
-
-    Attributes:
-        parts: tasks, in the order of time.
-        fill: what a worker does with one of them; returns the number of its frames.
-        times: of all frames, ps.
-        record: JSON values that a resumed run must share.
-        describe: from the filled frames to further entries of the summary, sections of the page and a picture.
+class Work:
+    """A checked run: JSON values that a resumed one must share, its tasks, and what writes the results and returns the
+    content of summary.json.
     """
 
-    command: str
-    request: FillRequest
     subject: Subject
-    parts: Sequence[Any]
-    fill: Callable[[Any], int]
-    times: Doubles
     record: dict[str, Any]
-    describe: Callable[[Filled], tuple[dict[str, Any], list[report_page.Section], bytes]]
-    title: str = ""
-    wall: dict[str, float] = field(default_factory=dict)
+    tasks: Sequence[Task]
+    write: Callable[[], dict[str, Any]]
 
 
-def files_of(command: str) -> RunFiles:
-    """What a run of a command leaves in its folder."""
-    own = (f"{command}.xtc", f"{command}.png", f"{command}.html", "design.csv")
-    return RunFiles(command, ("topology.pdb", "provenance.csv", "summary.json", "state", *own))
+def files_of(command: str, *own: str) -> RunFiles:
+    """What a run of a command leaves in its folder, its own files among them."""
+    shared = ("topology.pdb", "provenance.csv", "summary.json", "state", f"{command}.png", f"{command}.html")
+    return RunFiles(command, (*shared, *own))
 
 
-def fill(
-    command: str,
-    make_plan: Callable[[FillRequest, Progress], FillPlan],
-    given: tuple[str | Path, str | Path],
-    interval: str | float | None,
-    keywords: RunKeywords,
-) -> FillResult:
-    """Check what a command is asked for and run it; `given`: trajectory, and PDB file of its atoms."""
-    begin, report, (trajectory, top) = clock.perf_counter(), keywords.get("progress") or quiet, map(Path, given)
-    request = FillRequest(
-        trajectory=trajectory,
-        top=top,
-        interval=None if interval is None else picoseconds(interval),
-        **shared_options(f"{trajectory.stem}-{command}", keywords),
-    )
-    check_folder(request.out, request.policy, files_of(command))
+def carry_out(files: RunFiles, options: RunOptions, prepare: Callable[[], Work], report: Progress) -> dict[str, Any]:
+    """Check a run, draw what no earlier session left behind, and write every output; returns the summary."""
+    begin, folder = clock.perf_counter(), options.out
+    check_folder(folder, options.policy, files)
     report("preparing")
-    return run_fill(make_plan(request, report), report, begin)
-
-
-Task = TypeVar("Task", PathBatch, FillPart)  # leaves a file when it is done
-
-
-def run_fill(plan: FillPlan, report: Progress, begin: float) -> FillResult:
-    """Run the parts of a plan and write every output; `begin`: when the run was asked for, of `time.perf_counter`."""
-    folder = plan.request.out
-    with claim_folder(folder, plan.request.policy, files_of(plan.command), plan.record):
-        if earlier := FillResult.of(folder):
-            return earlier
-        write_pdb(folder / "topology.pdb", plan.subject.molecule.topology, plan.subject.reference)
-        plan.wall["preparation"] = clock.perf_counter() - begin
-        start = clock.perf_counter()
+    work, noun = prepare(), "paths" if files.kind == "paths" else "frames"
+    with claim_folder(folder, options.policy, files, work.record):
+        if (earlier := folder / "summary.json").exists():
+            return dict(json.loads(earlier.read_text(encoding="utf-8")))
+        write_pdb(folder / "topology.pdb", work.subject.molecule.topology, work.subject.reference)
         (folder / "state").mkdir(exist_ok=True)
-        draw("drawing frames", plan.parts, plan.fill, [1] * len(plan.parts), options=plan.request, report=report)
-        plan.wall["frames"] = clock.perf_counter() - start
+        times = [begin, clock.perf_counter()]
+        _draw(f"drawing {noun}", work.tasks, options, report)
+        times.append(clock.perf_counter())
         report("writing")
-        filled = read_parts(plan.parts)
-        with replacing(folder / f"{plan.command}.xtc") as temporary, FrameWriter(temporary) as writer:
-            for first in range(0, len(plan.times), 10_000):
-                writer.write(filled.positions[first : first + 10_000], plan.times[first : first + 10_000])
-        _write_rows(folder / "provenance.csv", filled, plan.times)
-        summary = _write_page(plan, filled)
-        plan.wall["total"] = clock.perf_counter() - begin
-        summary["wall_seconds"] = {name: round(seconds, 3) for name, seconds in plan.wall.items()}
+        summary = work.write()
+        times.append(clock.perf_counter())
+        wall = dict(zip(("preparation", noun, "results"), np.diff(times).tolist(), strict=True))
+        wall["total"] = times[-1] - begin
+        summary["wall_seconds"] = {name: round(seconds, 3) for name, seconds in wall.items()}
         write_json(folder / "summary.json", summary)
-        return FillResult(folder, summary)
+        return summary
 
 
-def draw(
-    stage: str,
-    tasks: Sequence[Task],
-    work: Callable[[Task], int],
-    sizes: Sequence[int],
-    *,
-    options: RunOptions,
-    report: Progress,
-) -> None:
-    """Run the tasks that no earlier run left behind in worker processes; `sizes`: how much each counts in the
-    report.
-    """
-    left = [(task, size) for task, size in zip(tasks, sizes, strict=True) if not task.file.exists()]
-    total, done = sum(sizes), sum(sizes) - sum(size for _, size in left)
+def _draw(stage: str, tasks: Sequence[Task], options: RunOptions, report: Progress) -> None:
+    left = [task for task in tasks if not task.file.exists()]
+    total = sum(task.size for task in tasks)
+    done = total - sum(task.size for task in left)
     report(stage, done, total)
     try:
         with LocalProcesses(min(options.processes or cores(), max(1, len(left)))) as workers:
-            for (_, size), _ in zip(left, workers.map(work, [task for task, _ in left]), strict=True):
-                done += size
+            for task, _ in zip(left, workers.map(methodcaller("run"), left), strict=True):
+                done += task.size
                 report(stage, done, total)
     except KeyboardInterrupt:
         raise Stopped(options.out) from None
@@ -241,12 +144,9 @@ def draw(
 def summary_head(run: str) -> dict[str, Any]:
     """First entries of a summary: versions, command line and time."""
     return {
-        "latentmd": version("latentmd"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "run": run,
-        "status": "complete",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+        "latentmd": version("latentmd"), "command": [Path(sys.argv[0]).name, *sys.argv[1:]], "run": run,
+        "status": "complete", "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
 
 
 def frame_counts(frames: Filled | Drawn) -> dict[str, Any]:
@@ -259,38 +159,142 @@ def frame_counts(frames: Filled | Drawn) -> dict[str, Any]:
     }
 
 
-def read_parts(parts: Sequence[FillPart]) -> Filled:
+@dataclass(frozen=True)
+class Given:
+    """A trajectory: positions [frames, atoms, 3] in nm and times [frames] in ps."""
+
+    path: Path
+    positions: Floats
+    times: Doubles
+
+    @property
+    def interval(self) -> float:
+        """Time between frames, ps."""
+        return float((self.times[-1] - self.times[0]) / (len(self.times) - 1))
+
+
+def read_given(path: Path, topology: Any, interval: float | None) -> Given:
+    """Read a trajectory of a molecule, `interval` ps apart where it has no times; TrajectoryError where it does not
+    fit, ValueError for fewer than two frames.
+    """
+    reader = TrajectoryReader(path, topology, interval=interval)
+    spacing = reader.interval
+    blocks = list(reader)
+    positions = np.concatenate([block.positions for block in blocks])
+    if len(positions) < 2:
+        raise ValueError(f"{path} has {len(positions)} frame; expected two or more")
+    return Given(path, positions, blocks[0].times[0] + spacing * np.arange(len(positions)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FillRequest(RunOptions):
+    """Options of upsampling and inpainting: a trajectory, a PDB file of its atoms, ps between frames without times."""
+
+    trajectory: Path
+    top: Path
+    interval: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FillPart(Task):
+    """A stretch of the trajectory, whose frames a worker fills in."""
+
+    subject: Subject
+
+    def keep(self, frames: Frames, propagator: Propagator) -> int:
+        """Write the frames; returns their number."""
+        positions = {"positions": frames.positions.astype(np.float32)}
+        write_npz(self.file, positions | frames.columns(self.subject, propagator))
+        return len(frames.positions)
+
+
+@dataclass(frozen=True)
+class Filled(Frames):
+    """Frames that parts left, in order, with names of the checks that each fails and its torsions in radians."""
+
+    failed: NDArray[np.str_]
+    torsions: Floats
+
+
+def read_parts(parts: Sequence[Task]) -> Filled:
     """Put the frames of all parts together."""
-    found = []
-    for part in parts:
-        with np.load(part.file, allow_pickle=False) as file:
-            found.append({name: file[name] for name in file.files})
+    found = load([part.file for part in parts])
     return Filled(**{name: np.concatenate([part[name] for part in found]) for name in found[0]})
 
 
-def _write_rows(path: Path, filled: Filled, times: Doubles) -> None:
-    kinds = np.array(KINDS)[filled.kinds]
-    rows = zip(
-        np.zeros(len(times), dtype=int), [f"{t:.10g}" for t in times], kinds,
-        [f"{energy:.4f}" for energy in filled.energies], filled.failed, strict=True,
+@dataclass(frozen=True)
+class FillPlan:
+    """A checked run of "upsample" or "inpaint".
+
+    Attributes:
+        parts: tasks, in the order of time.
+        times: of all frames, ps.
+        record: JSON values of its own that a resumed run must share.
+        describe: from the filled frames to further entries of the summary, sections of the page and a picture.
+    """
+
+    subject: Subject
+    given: Given
+    parts: Sequence[Task]
+    times: Doubles
+    record: dict[str, Any]
+    describe: Callable[[Filled], tuple[dict[str, Any], list[report_page.Section], bytes]]
+    title: str
+
+
+@dataclass(frozen=True)
+class FillResult(DrawnResult):
+    """A filled trajectory."""
+
+    @property
+    def trajectory(self) -> Path:
+        """XTC file."""
+        return self.folder / f"{self.summary['run']}.xtc"
+
+
+def fill(
+    command: str,
+    make_plan: Callable[[FillRequest], FillPlan],
+    files: tuple[str | Path, str | Path],
+    interval: str | float | None,
+    keywords: RunKeywords,
+) -> FillResult:
+    """Check what a command is asked for and run it; `files`: trajectory, and PDB file of its atoms."""
+    trajectory, top = map(Path, files)
+    request = FillRequest(
+        trajectory=trajectory, top=top, interval=None if interval is None else picoseconds(interval),
+        **shared_options(f"{trajectory.stem}-{command}", keywords),
     )  # fmt: skip
-    write_provenance(path, ("walker", "time_ps", "kind", "potential_energy", "checks_failed"), rows)
+    own = files_of(command, f"{command}.xtc", "design.csv")
+    done = carry_out(
+        own, request, lambda: work_of(command, request, make_plan(request)), keywords.get("progress") or quiet
+    )
+    return FillResult(request.out, done)
 
 
-def _write_page(plan: FillPlan, filled: Filled) -> dict[str, Any]:
-    folder, manifest = plan.request.out, plan.subject.model.manifest
+def work_of(command: str, request: FillRequest, plan: FillPlan) -> Work:
+    """What a plan of a command comes to."""
+    record = {
+        "command": command, "trajectory": sha256(plan.given.positions.tobytes()).hexdigest(), **plan.record,
+        "model": plan.subject.model.sha256, "seed": request.seed, "protocol": asdict(plan.subject.molecule.protocol),
+    }  # fmt: skip
+    return Work(plan.subject, record, plan.parts, lambda: _write(command, request, plan))
+
+
+def _write(command: str, request: FillRequest, plan: FillPlan) -> dict[str, Any]:
+    folder, times, filled = request.out, plan.times, read_parts(plan.parts)
+    with replacing(folder / f"{command}.xtc") as temporary, FrameWriter(temporary) as writer:
+        for first in range(0, len(times), 10_000):
+            writer.write(filled.positions[first : first + 10_000], times[first : first + 10_000])
+    kinds = np.array(KINDS)[filled.kinds]
+    rows = ((0, f"{times[k]:.10g}", kinds[k], f"{filled.energies[k]:.4f}", filled.failed[k]) for k in range(len(times)))
+    write_provenance(folder / "provenance.csv", COLUMNS, rows)
     found, sections, image = plan.describe(filled)
-    write_bytes(folder / f"{plan.command}.png", image)
-    summary = {
-        **summary_head(plan.command),
-        "trajectory": str(plan.request.trajectory),
-        "seed": plan.request.seed,
-        "model": {"name": manifest.name, "sha256": plan.subject.model.sha256},
-        "frames": len(plan.times),
-        "frames_made": int((filled.kinds != KINDS.index("given")).sum()),
-        **frame_counts(filled),
-        **found,
-    }
-    view = View(plan.subject.molecule.topology, [(plan.command, filled.positions[:_VIEWED], plan.times[:_VIEWED])])
-    report_page.write_page(folder / f"{plan.command}.html", plan.command.capitalize(), plan.title, sections, view)
-    return summary
+    write_bytes(folder / f"{command}.png", image)
+    view = View(plan.subject.molecule.topology, [(command, filled.positions[:_VIEWED], times[:_VIEWED])])
+    report_page.write_page(folder / f"{command}.html", command.capitalize(), plan.title, sections, view)
+    return {
+        **summary_head(command), "trajectory": str(request.trajectory), "seed": request.seed,
+        "model": {"name": plan.subject.manifest.name, "sha256": plan.subject.model.sha256}, "frames": len(times),
+        "frames_made": int((filled.kinds != KINDS.index("given")).sum()), **frame_counts(filled), **found,
+    }  # fmt: skip

@@ -1,36 +1,150 @@
-"""Inpainting: the dynamics of some residues drawn given that of the others."""
+"""Inpainting: the dynamics of some residues drawn given that of the others, and joined to them."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from hashlib import sha256
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
+import openmm
 import torch
+from torch import Tensor
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
-from latentmd.core.paths.observed import ObservedPaths
-from latentmd.io.progress import Progress
+from latentmd.core.paths.filters import ObservedPaths, systematic
+from latentmd.core.paths.steps import FreeSteps
+from latentmd.io.progress import Progress, quiet
+from latentmd.model.lags import split_time
+from latentmd.molecule.chain import chain
+from latentmd.molecule.geometry import superposed
+from latentmd.molecule.known_torsions import known_torsions
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
-from latentmd.sampling.paths.batch import KINDS, failed_checks, torsions_of
-from latentmd.sampling.paths.design import DesignTask, check_design
-from latentmd.sampling.paths.fill import Filled, FillPart, FillPlan, FillRequest, FillResult, fill
-from latentmd.sampling.paths.given import Given, read_given
-from latentmd.sampling.paths.graft import Graft, Told, ToldSteps, known_atoms, laid_on_known, told_by
-from latentmd.sampling.paths.moves import CellChain, cell_chain, moves_of
-from latentmd.sampling.paths.plan import frames_of
+from latentmd.sampling.paths.design import check_design, design_section, weigh, write_design
+from latentmd.sampling.paths.fill import Filled, FillPart, FillPlan, FillRequest, FillResult, Given, fill, read_given
+from latentmd.sampling.paths.frames import KINDS, Frames, failed_checks
+from latentmd.sampling.paths.moves import CellChain, cell_chain, steps_of
 from latentmd.sampling.paths.request import RunKeywords, subject_of
 from latentmd.sampling.run.seeds import numbered_streams
+from latentmd.systems.builder import Molecule
 from latentmd.units import format_time, percent
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
+
+_STARTS = 8  # draws for each particle that the first frame is started with
+
+
+class ToldSteps(FreeSteps):
+    """Steps of a bound peptide that agree with the torsions which the known atoms of each frame determine."""
+
+    def __init__(self, propagator: Propagator, known: Ints, given: Floats, lag: float) -> None:
+        """Positions given [frames, atoms, 3] in nm, of which the known atoms count; lag in ps."""
+        super().__init__(propagator.module, lambda z: torch.zeros(len(z), dtype=torch.long), lag)
+        self.module, (topology, own) = propagator.module, propagator.molecule()
+        hand = self.module.hand.numpy()
+        which = known_torsions(chain(topology, own * hand), known)
+        self.angles, self.known = torch.from_numpy(which.measure(given * hand)), torch.from_numpy(which.known)
+
+    @torch.no_grad()
+    def starts(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draws from equilibrium given the known torsions of the first frame, [count, tokens, axes]."""
+        nothing = torch.zeros(_STARTS * count, *self.module.types.shape[1:2], int(self.module.axes))
+        z, weight = self._told(nothing, 0, np.inf, generator)
+        return z[systematic(torch.softmax(weight.double(), dim=0), count, generator)]
+
+    def arrive(self, z: Tensor, t: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Step particles [particles, tokens, axes] to frame t; returns z' and the ln of the weight of each."""
+        return self._told(z, t, self.time, generator)
+
+    def _told(self, z: Tensor, t: int, lag: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        noise = torch.randn(len(z), int(self.module.torsion_noise), generator=generator)
+        lags = torch.full((len(z),), lag)
+        drawn: tuple[Tensor, Tensor] = self.module.told_step(z, lags, noise, self.angles[t], self.known)
+        return drawn
+
+
+_ITERATIONS = (30, 200, 0)  # of the minimiser, which heals the joints: more where dynamics goes wrong; 0 has no limit
+_SETTLE, _TIMESTEP = 0.2, 0.002  # ps of Langevin dynamics, and of one step of it
+_FRICTION = 10.0  # 1/ps, at which torsions reach their width in that time
+
+
+class Graft:
+    """Joins generated structures to given coordinates of some atoms, which do not move.
+
+    A generated structure lies on the given atoms within some hundredths of a nanometre. Where it is put beside them its
+    joints are strained, and torsions are off by some ten degrees. The joints are minimised, then the generated atoms
+    take 0.2 ps of Langevin dynamics with the given ones held: a step of the conditional distribution of the force
+    field, so that what the model is not sharp enough to tell comes from there. `limits`: median and upper limit of MD's
+    potential energy, kJ/mol, where they are known.
+    """
+
+    def __init__(self, molecule: Molecule, known: Ints, limits: tuple[float, float] | None, seed: int) -> None:
+        self.known, self.temperature = known, molecule.protocol.temperature
+        self.limit = np.inf if limits is None else limits[1]
+        self._context = _held(molecule, known, seed)
+        self._seeds = np.random.default_rng(seed)
+
+    def join(self, generated: Doubles, given: Doubles) -> tuple[Doubles, float]:
+        """One frame of generated and given positions [atoms, 3] in nm, of which the known atoms count: positions and
+        potential energy in kJ/mol.
+        """
+        whole = laid_on_known(generated[None], given[None], self.known)[0]
+        whole[self.known] = given[self.known]
+        best = whole, np.inf
+        for iterations in _ITERATIONS:
+            self._context.setPositions(whole)
+            openmm.LocalEnergyMinimizer.minimize(self._context, maxIterations=iterations)
+            rest = self._state()
+            with contextlib.suppress(openmm.OpenMMException):  # coordinates that are not numbers
+                self._context.setVelocitiesToTemperature(self.temperature, int(self._seeds.integers(1, 2**31)))
+                self._context.getIntegrator().step(round(_SETTLE / _TIMESTEP))
+                best = min(best, self._state(), key=lambda found: found[1])
+            if best[1] <= self.limit and np.isfinite(best[1]):
+                return best
+        return min(best, rest, key=lambda found: found[1])
+
+    def _state(self) -> tuple[Doubles, float]:
+        """Positions, and the potential energy; infinite where either is not a number."""
+        state = self._context.getState(positions=True, energy=True)
+        x = np.asarray(state.getPositions(asNumpy=True)._value, dtype=np.float64)
+        energy = float(state.getPotentialEnergy()._value)
+        return x, energy if np.isfinite(energy) and np.isfinite(x).all() else np.inf
+
+
+def laid_on_known(generated: Doubles, given: Floats, known: Ints) -> Doubles:
+    """Structures moved as a whole so that the known atoms lie best on the given ones; nm, shape (frames, atoms, 3)."""
+    weights = np.zeros(generated.shape[1])
+    weights[known] = 1.0
+    return superposed(generated, given, weights)
+
+
+def known_atoms(topology: Any, hidden: Bools) -> tuple[Ints, Ints]:
+    """Atoms of an OpenMM topology outside the hidden residues: all of them, and the heavy ones."""
+    atoms = [atom for atom in topology.atoms() if not hidden[atom.residue.index]]
+    heavy = [atom.index for atom in atoms if atom.element is not None and atom.element.symbol != "H"]
+    return np.array([atom.index for atom in atoms], dtype=np.int64), np.array(heavy, dtype=np.int64)
+
+
+def _held(molecule: Molecule, known: Ints, seed: int) -> openmm.Context:
+    """A Context in which the known atoms have no mass, so that nothing moves them."""
+    system, fixed = copy.deepcopy(molecule.system), set(known.tolist())
+    for index in range(system.getNumConstraints() - 1, -1, -1):
+        i, j, _ = system.getConstraintParameters(index)
+        if i in fixed or j in fixed:
+            system.removeConstraint(index)
+    for atom in fixed:
+        system.setParticleMass(atom, 0.0)
+    integrator = openmm.LangevinMiddleIntegrator(molecule.protocol.temperature, _FRICTION, _TIMESTEP)
+    integrator.setRandomNumberSeed(seed % 2**31 or 1)  # 0 would be a seed of OpenMM's own choice
+    return openmm.Context(system, integrator, openmm.Platform.getPlatformByName("Reference"))
+
 
 _PART = 200  # frames of one filter, about
 _PARTICLES = 192
@@ -44,11 +158,10 @@ class InpaintPart(FillPart):
     """A stretch of the trajectory. Picklable.
 
     Attributes:
-        chain: of the model's cells; None where `told` is not.
+        chain: of the model's cells; None for a model whose steps are told the torsions that the given atoms determine.
         given: structures, of which the known atoms count, nm, shape (frames, atoms, 3).
         known, heavy: atoms whose coordinates are given, all and heavy ones.
         steps, lag: latent steps between frames, and the length of one in ps.
-        told: torsions that the given atoms tell, of a model that can be told them.
     """
 
     chain: CellChain | None
@@ -57,44 +170,39 @@ class InpaintPart(FillPart):
     heavy: Ints
     steps: int
     lag: float
-    told: Told | None
 
+    def run(self) -> int:
+        """Draw, decode, join and keep the frames; returns their number."""
+        propagator = self.subject.propagator()
+        rng, generator, settling = numbered_streams(self.options.seed, self.number)
+        given = laid_on_known(self.given.astype(np.float64), self.subject.reference[None], self.heavy)
+        tolerance = _TOLD_TOLERANCE if self.chain is None else _TOLERANCE
 
-def inpaint_part(part: InpaintPart) -> int:
-    """Draw, decode, join and keep the frames of a part; returns their number."""
-    propagator = part.frames.propagator()
-    rng, generator, settling = numbered_streams(part.seed, part.number)
-    given = laid_on_known(part.given.astype(np.float64), part.frames.reference[None], part.heavy)
+        def observe(z: Tensor, t: int) -> tuple[Tensor, Any]:
+            x = laid_on_known(propagator.decode(z, rng), given[t][None], self.heavy)
+            square = ((x[:, self.heavy] - given[t][self.heavy]) ** 2).sum(axis=(1, 2))
+            return torch.from_numpy(-0.5 * square / tolerance**2).float(), x.__getitem__
 
-    tolerance = _TOLERANCE if part.told is None else _TOLD_TOLERANCE
+        starts, filtered = self._filter(propagator, rng, generator)
+        drawn = filtered.sample(starts, observe, len(given), generator)
+        graft = Graft(self.subject.molecule, self.known, self.subject.limits, settling)
+        joined = [graft.join(np.array(x), y) for x, y in zip(drawn.carried, given, strict=True)]
+        kinds = np.full(len(joined), KINDS.index("relaxed"), np.int8)
+        sound = failed_checks(np.stack(drawn.carried), propagator) == ""
+        positions, energies = np.stack([x for x, _ in joined]), np.array([energy for _, energy in joined])
+        return self.keep(Frames(positions, kinds, energies, sound), propagator)
 
-    def observe(z: torch.Tensor, t: int) -> tuple[torch.Tensor, Any]:
-        x = laid_on_known(propagator.decode(z, rng), given[t][None], part.heavy)
-        square = ((x[:, part.heavy] - given[t][part.heavy]) ** 2).sum(axis=(1, 2))
-        return torch.from_numpy(-0.5 * square / tolerance**2).float(), x.__getitem__
-
-    starts, filtered = _filter(part, propagator, rng, generator)
-    drawn = filtered.sample(starts, observe, len(given), generator)
-    graft = Graft(part.frames.molecule, part.known, part.frames.limits, settling)
-    joined = [graft.join(np.array(x), y) for x, y in zip(drawn.carried, given, strict=True)]
-    positions = np.stack([x for x, _ in joined])
-    kinds = np.full(len(joined), KINDS.index("relaxed"), np.int8)
-    sound = failed_checks(np.stack(drawn.carried), part.frames.template) == ""
-    return part.keep(positions, kinds, np.array([energy for _, energy in joined]), sound)
-
-
-def _filter(
-    part: InpaintPart, propagator: Propagator, rng: np.random.Generator, generator: torch.Generator
-) -> tuple[torch.Tensor, ObservedPaths]:
-    """Particles of the first frame, and the filter that moves them on."""
-    if part.told is not None:
-        steps = ToldSteps(propagator.module, part.told, part.lag)
-        return steps.starts(_TOLD_PARTICLES, generator), ObservedPaths(steps, part.steps, torch.ones(1), steps.arrive)
-    chain = part.chain
-    assert chain is not None
-    moves, stationary = moves_of(propagator, chain.partition), torch.from_numpy(chain.stationary).float()
-    starts = torch.from_numpy(chain.points[rng.choice(len(chain.weight), _PARTICLES, p=chain.weight)])
-    return starts, ObservedPaths(moves.steps(part.lag), part.steps, stationary)
+    def _filter(
+        self, propagator: Propagator, rng: np.random.Generator, generator: torch.Generator
+    ) -> tuple[Tensor, ObservedPaths]:
+        """Particles of the first frame, and the filter that moves them on."""
+        if self.chain is None:
+            told = ToldSteps(propagator, self.known, self.given, self.lag)
+            return told.starts(_TOLD_PARTICLES, generator), ObservedPaths(told, self.steps, torch.ones(1), told.arrive)
+        points = self.chain.points[rng.choice(len(self.chain.weight), _PARTICLES, p=self.chain.weight)]
+        steps = steps_of(propagator, self.chain.partition, self.lag)
+        stationary = torch.from_numpy(self.chain.stationary).float()
+        return torch.from_numpy(points), ObservedPaths(steps, self.steps, stationary)
 
 
 def inpaint(
@@ -123,14 +231,8 @@ def inpaint(
         RunError: the run failed.
         RunInterrupted: Ctrl-C.
     """
-    numbers = tuple(sorted(residues))
-    return fill(
-        "inpaint",
-        lambda request, report: _plan(request, numbers, design, report),
-        (trajectory, top),
-        interval,
-        keywords,
-    )
+    numbers, report = tuple(sorted(residues)), keywords.get("progress") or quiet
+    return fill("inpaint", lambda r: _plan(r, numbers, design, report), (trajectory, top), interval, keywords)
 
 
 def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report: Progress) -> FillPlan:
@@ -142,53 +244,31 @@ def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report:
     propagator = subject.propagator()
     if design:
         check_design(propagator, hidden)
-    spec, frames = frames_of(subject)
     given = read_given(request.trajectory, subject.molecule.topology, request.interval)
-    steps, lag = _split(given, subject.model.manifest.lag)
-    chain, told = None, None
-    if propagator.has_density:
-        told = told_by(propagator, known, given.positions)
-    else:
-        chain = cell_chain(propagator)
+    steps, lag = _split(given, subject.manifest.lag)
+    chain = None if propagator.has_density else cell_chain(propagator)
     edges = np.linspace(0, len(given.positions), max(1, round(len(given.positions) / _PART)) + 1).astype(int).tolist()
     parts = [
         InpaintPart(
-            frames=frames,
-            chain=chain,
-            given=given.positions[begin:end],
-            known=known,
-            heavy=heavy,
-            steps=steps,
-            lag=lag,
-            told=None if told is None else told.part(begin, end),
-            folder=request.out,
-            number=number,
-            seed=request.seed,
+            options=request, number=number, subject=subject, chain=chain, given=given.positions[begin:end],
+            known=known, heavy=heavy, steps=steps, lag=lag,
         )
         for number, (begin, end) in enumerate(pairwise(edges))
-    ]
-    record = {
-        "command": "inpaint", "trajectory": sha256(given.positions.tobytes()).hexdigest(), "residues": list(residues),
-        "design": design, "model": subject.model.sha256, "seed": request.seed,
-        "protocol": asdict(subject.molecule.protocol),
-    }  # fmt: skip
-    before = torsions_of(given.positions.astype(np.float64), frames.torsions)
-    touched = [
-        (c, spec.names[c]) for c, quad in enumerate(frames.torsions) if not set(quad.tolist()) <= set(known.tolist())
-    ]
+    ]  # fmt: skip
 
     def describe(filled: Filled) -> tuple[dict[str, Any], list[report_page.Section], bytes]:
-        found, sections, image = _describe(filled, (before, given.times), touched, residues)
-        if not design:
-            return found, sections, image
-        missing = np.flatnonzero(hidden).tolist()
-        task = DesignTask(propagator, missing, residues, known, given.positions, seed=request.seed)
-        weighed, section = task.run(request.out, report)
-        return {**found, **weighed}, [section, *sections], image
+        drawn = [c for c, quad in enumerate(subject.quads) if not set(quad.tolist()) <= set(known.tolist())]
+        names = [subject.spec.names[c] for c in drawn]
+        before = subject.torsions(given.positions.astype(np.float64))[:, drawn]
+        found, sections, image = _describe(names, given.times, before, filled.torsions[:, drawn])
+        if design:
+            weighed = weigh(propagator, hidden, known, given.positions, seed=request.seed, report=report)
+            found["design"] = write_design(request.out, weighed, residues)
+            sections = [design_section(weighed, residues), *sections]
+        return {"residues": list(residues), **found}, sections, image
 
     return FillPlan(
-        "inpaint", request, subject, parts, inpaint_part, times=given.times, record=record,
-        describe=describe,
+        subject, given, parts, given.times, {"residues": list(residues), "design": design}, describe=describe,
         title=f"Residues {', '.join(map(str, residues))} drawn in {len(given.positions):,} frames "
         f"{format_time(given.interval)} apart",
     )  # fmt: skip
@@ -210,8 +290,6 @@ def hidden_residues(topology: Any, residues: tuple[int, ...]) -> Bools:
 
 
 def _split(given: Given, lags: tuple[float, float]) -> tuple[int, float]:
-    from latentmd.model.lags import split_time
-
     try:
         return split_time(round(given.interval, 6), lags)
     except ValueError as error:
@@ -223,39 +301,33 @@ def _split(given: Given, lags: tuple[float, float]) -> tuple[int, float]:
 
 
 def _describe(
-    filled: Filled, before: tuple[Floats, Doubles], drawn: list[tuple[int, str]], residues: tuple[int, ...]
+    names: list[str], times: Doubles, before: Floats, after: Floats
 ) -> tuple[dict[str, Any], list[report_page.Section], bytes]:
-    angles, times = before
-    turns = {name: np.abs(_turn(filled.torsions[:, c], angles[:, c])) for c, name in drawn}
-    near = {name: float((np.degrees(turn) < 30).mean()) for name, turn in turns.items()}
-    image = _picture(filled, before, drawn)
+    """Entries of the summary, sections of the page and a picture of torsions [frames, torsions] in file and result."""
+    turned = np.degrees(np.abs((after - before + np.pi) % (2 * np.pi) - np.pi))
+    near = dict(zip(names, (turned < 30).mean(axis=0).tolist(), strict=True))
+    image = _picture(names, times, np.degrees(before), np.degrees(after))
     rows = [(name, percent(share, 1)) for name, share in near.items()]
     text = "The file's own coordinates of these residues, which were not looked at, serve as comparison here."
     sections = [
         report_page.Section("Residues drawn", text, figures=[(image, "Orange: drawn. Grey: in the file.")]),
         report_page.Section("Frames within 30° of the file's", "", table(("torsion", "share of the frames"), rows)),
     ]
-    interval = float(times[1] - times[0])
-    return {"residues": list(residues), "frame_interval_ps": interval, "within_30_degrees": near}, sections, image
+    return {"frame_interval_ps": float(times[1] - times[0]), "within_30_degrees": near}, sections, image
 
 
-def _turn(a: Floats, b: Floats) -> Floats:
-    return np.asarray((a - b + np.pi) % (2 * np.pi) - np.pi)
-
-
-def _picture(filled: Filled, before: tuple[Floats, Doubles], drawn: list[tuple[int, str]]) -> bytes:
-    angles, times = before
-    count = max(1, min(3, len(drawn)))
+def _picture(names: list[str], times: Doubles, before: Floats, after: Floats) -> bytes:
+    count = max(1, min(3, len(names)))
     made, axes = figures.figure(count, 2, width=4.4, height=2.2)
     edges = np.linspace(-180, 180, 73).tolist()
-    for row, (column, name) in enumerate(drawn[:count]):
-        own, file = np.degrees(filled.torsions[:, column]), np.degrees(angles[:, column])
-        axes[2 * row].plot(times, file, ".", ms=3, color=figures.REFERENCE)
-        axes[2 * row].plot(times, own, ".", ms=2, color=figures.GENERATED)
-        axes[2 * row].set(ylabel=f"{name} (degrees)", xlabel="time (ps)", ylim=(-180, 180))
-        axes[2 * row + 1].hist(file, edges, density=True, alpha=0.3, color=figures.REFERENCE, label="in the file")
-        axes[2 * row + 1].hist(own, edges, density=True, histtype="step", color=figures.GENERATED, label="drawn")
-        axes[2 * row + 1].set(xlabel=f"{name} (degrees)", yticks=[])
-    if drawn:
+    for row, name in enumerate(names[:count]):
+        line, bars, file, own = axes[2 * row], axes[2 * row + 1], before[:, row], after[:, row]
+        line.plot(times, file, ".", ms=3, color=figures.REFERENCE)
+        line.plot(times, own, ".", ms=2, color=figures.GENERATED)
+        line.set(ylabel=f"{name} (degrees)", xlabel="time (ps)", ylim=(-180, 180))
+        bars.hist(file, edges, density=True, alpha=0.3, color=figures.REFERENCE, label="in the file")
+        bars.hist(own, edges, density=True, histtype="step", color=figures.GENERATED, label="drawn")
+        bars.set(xlabel=f"{name} (degrees)", yticks=[])
+    if names:
         axes[1].legend(frameon=False, fontsize=8)
     return figures.png(made)

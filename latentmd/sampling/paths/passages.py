@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from latentmd.analysis.statistics import binomial_interval
 from latentmd.arrays import Bools, Doubles, Floats, Ints
+from latentmd.sampling.paths.frames import load
+
+if TYPE_CHECKING:
+    from latentmd.sampling.paths.plan import PathPlan
+
+_COLUMNS = ("cells", "slow", "kinds", "energies", "failed", "sound", "torsions")
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,7 @@ class Drawn:
     """All paths of a run; arrays of (paths, frames, ...).
 
     Attributes:
+        slow: slow axes, shape (paths, frames, tokens, k).
         kinds: numbers of `KINDS`.
         energies: kJ/mol.
         failed: structure checks failed, separated by spaces.
@@ -34,7 +43,7 @@ class Drawn:
     slow: Floats
     kinds: Ints
     energies: Doubles
-    failed: np.ndarray[Any, Any]
+    failed: NDArray[np.str_]
     sound: Bools
     torsions: Floats
     weight: Doubles
@@ -45,22 +54,15 @@ class Drawn:
 
 def read_batches(files: Sequence[Path]) -> Drawn:
     """Put the batches of a run together; each batch weighs as its filter found the end to be likely."""
-    found = []
-    for path in files:
-        with np.load(path, allow_pickle=False) as file:
-            found.append({name: file[name] for name in file.files})
+    found = load(files)
     likelihood = np.array([float(batch["log_likelihood"]) for batch in found])
-    counts = np.array([len(batch["cells"]) for batch in found])
-    weight = np.repeat(np.exp(likelihood - likelihood.max()), counts)
-    names = ("cells", "slow", "kinds", "energies", "failed", "sound", "torsions")
-    joined = {name: np.concatenate([batch[name] for batch in found]) for name in names}
-    mean = float(np.log(np.average(np.exp(likelihood - likelihood.max()), weights=counts)) + likelihood.max())
-    least = min(float(batch["effective"].min()) for batch in found)
+    counts, largest = [len(batch["cells"]) for batch in found], likelihood.max()
+    weight = np.repeat(np.exp(likelihood - largest), counts)
     return Drawn(
-        **joined,
+        **{name: np.concatenate([batch[name] for batch in found]) for name in _COLUMNS},
         weight=weight / weight.sum(),
-        log_likelihood=mean,
-        effective=least,
+        log_likelihood=float(np.log(np.average(np.exp(likelihood - largest), weights=counts)) + largest),
+        effective=min(float(batch["effective"].min()) for batch in found),
         ancestors=sum(int(batch["ancestors"]) for batch in found),
     )
 
@@ -81,13 +83,9 @@ class Passage:
 
 
 def passage(states: Ints, first: int, last: int) -> Passage:
-    """The transition in a path with these states; where both ends are in one state, the whole path is its own
-    channel.
-    """
-    if first == last:
-        leaves, arrives = 0, -1
-        part = states
-    else:
+    """The transition in a path with these states; all of the path where both ends are in one state."""
+    leaves, arrives, part = 0, -1, states
+    if first != last:
         arrives = int(np.argmax(states == last))
         before = np.flatnonzero(states[:arrives] == first)
         leaves = int(before[-1]) if len(before) else 0
@@ -98,9 +96,7 @@ def passage(states: Ints, first: int, last: int) -> Passage:
 
 @dataclass(frozen=True)
 class Channel:
-    """One way between the ends: states in order, from 0, number of paths, and share of the weight with its 95 %
-    interval.
-    """
+    """One way between the ends: states from 0, number of paths, and share of the weight with its 95 % interval."""
 
     states: tuple[int, ...]
     count: int
@@ -116,10 +112,37 @@ class Channel:
 
 def channels(passages: Sequence[Passage], weight: Doubles, effective: float) -> list[Channel]:
     """Ways between the ends, the most frequent first; intervals go by the effective number of independent paths."""
-    counts = Counter(p.channel for p in passages)
     result = []
-    for states, count in counts.items():
+    for states, count in Counter(p.channel for p in passages).items():
         share = float(sum(w for p, w in zip(passages, weight, strict=True) if p.channel == states))
-        low, high = binomial_interval(min(share, 1.0), max(1, round(effective)))
-        result.append(Channel(states, count, share, low, high))
+        result.append(Channel(states, count, share, *binomial_interval(min(share, 1.0), max(1, round(effective)))))
     return sorted(result, key=lambda channel: -channel.share)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The paths of a run, and what they did between its ends."""
+
+    plan: PathPlan
+    drawn: Drawn
+
+    @cached_property
+    def states(self) -> Ints:
+        """State of each frame, shape (paths, frames)."""
+        return self.plan.chain.states[self.drawn.cells]
+
+    @cached_property
+    def passages(self) -> list[Passage]:
+        """Of each path."""
+        first, last = self.plan.ends
+        return [passage(row, first.state, last.state) for row in self.states]
+
+    @property
+    def effective(self) -> float:
+        """Number of paths that are independent of each other."""
+        return min(1 / float((self.drawn.weight**2).sum()), self.drawn.ancestors)
+
+    @cached_property
+    def ways(self) -> list[Channel]:
+        """Ways between the ends, the most frequent first."""
+        return channels(self.passages, self.drawn.weight, self.effective)

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from latentmd.analysis.bridge import MarkovBridge, markov_bridge
-from latentmd.analysis.features import FeatureSpec
 from latentmd.arrays import Doubles, Floats, Ints
-from latentmd.sampling.paths.batch import Bridge, PathFrames
-from latentmd.sampling.paths.moves import CellChain, Moves, bridge_to, cell_chain, check_reach, moves_of
+from latentmd.core.paths.steps import Steps
+from latentmd.model.lags import split_time
+from latentmd.sampling.paths.moves import CellChain, bridge_to, cell_chain, check_reach, steps_of
 from latentmd.sampling.paths.request import PathsRequest, Subject, subject_of
 from latentmd.units import format_time, percent
 
@@ -24,9 +25,7 @@ _STARTS = 2000  # points that stand for a state where paths begin
 
 @dataclass(frozen=True)
 class End:
-    """One end of the paths: its cells and their state from 0, and, where it is a structure, the structure [atoms, 3]
-    in nm and its slow axes [tokens, k].
-    """
+    """One end of the paths: its cells, and their state from 0; of a structure [atoms, 3] in nm the slow axes, too."""
 
     name: str
     cells: Ints
@@ -37,26 +36,29 @@ class End:
 
 @dataclass(frozen=True)
 class PathPlan:
-    """A run of paths, checked.
+    """A run of paths, checked. Picklable.
 
     Attributes:
-        guide: chain of cells at the frame interval, conditioned on the end.
-        log_reach: ln of the probability of the end's cells from the start, by the chain.
         labels: where each state lies.
-        equilibrium: torsions [frames, torsions] of the model's equilibrium where its file has no surfaces, radians.
+        lag: of a latent step, ps.
+        every: latent steps between frames.
+        bridge: chain of cells at that lag, conditioned on the end.
+        guide: the same at the frame interval.
+        log_reach: ln of the probability of the end's cells from the start, by the chain.
+        starts: slow axes of where paths may begin, one or many equally likely ones, shape (starts, tokens, k).
     """
 
     request: PathsRequest
     subject: Subject
     chain: CellChain
-    spec: FeatureSpec
+    labels: tuple[str, ...]
     ends: tuple[End, End]
+    lag: float
+    every: int
+    bridge: MarkovBridge
     guide: MarkovBridge
     log_reach: float
-    frames: PathFrames
-    bridge: Bridge
-    labels: tuple[str, ...]
-    equilibrium: Floats
+    starts: Floats
 
     def record(self) -> dict[str, Any]:
         """JSON values that a resumed run must share."""
@@ -78,27 +80,22 @@ def make_plan(request: PathsRequest) -> PathPlan:
         raise ValueError(f"{len(request.pdbs)} PDB files; expected two, one with --to, or none with --from and --to")
     _check_times(request)
     subject = subject_of(request.pdbs, request.model, request.inputs)
-    steps, lag = _split(request, subject)
+    every, lag = _split(request, subject.manifest.lag)
     propagator = subject.propagator()
     chain = cell_chain(propagator)
-    moves = moves_of(propagator, chain.partition)
-    spec, frames = frames_of(subject)
-    labels = tuple(_place(propagator, chain, spec, state) for state in range(len(chain.populations)))
-    ends = _ends(request, subject, (propagator, moves), chain, labels)
-    fine = bridge_to(moves, chain, ends[1].cells, lag, steps * request.frames)
-    coarse = np.linalg.matrix_power(fine.matrix, steps)
-    guide = markov_bridge(coarse / coarse.sum(axis=1, keepdims=True), fine.h[-1], request.frames)
-    log_reach = _reach(fine, chain, ends[0])
-    check_reach(log_reach, f"{ends[0].name} and {ends[1].name}", format_time(request.time))
+    steps = steps_of(propagator, chain.partition, lag)
+    labels = tuple(_place(subject, propagator, chain, state) for state in range(len(chain.populations)))
+    first, last = _ends(request, subject, steps, chain, labels)
+    bridge = bridge_to(steps, chain, last.cells, every * request.frames)
+    coarse = np.linalg.matrix_power(bridge.matrix, every)
+    guide = markov_bridge(coarse / coarse.sum(axis=1, keepdims=True), bridge.h[-1], request.frames)
+    log_reach = _reach(bridge, chain, first)
+    check_reach(log_reach, f"{first.name} and {last.name}", format_time(request.time))
     rng = np.random.default_rng(request.seed)
-    starts = ends[0].point[None] if ends[0].point is not None else chain.draw(ends[0].state, _STARTS, rng)
-    bridge = Bridge(
-        fine.h, lag, steps, request.interval, starts.astype(np.float32), end=ends[1].point,
-        ends=(ends[0].structure, ends[1].structure), partition=chain.partition,
-    )  # fmt: skip
+    starts = chain.draw(first.state, _STARTS, rng) if first.point is None else first.point[None]
     return PathPlan(
-        request, subject, chain, spec, ends, guide=guide, log_reach=log_reach, frames=frames, bridge=bridge,
-        labels=labels, equilibrium=_equilibrium(propagator, chain, spec),
+        request, subject, chain, labels, (first, last), lag=lag, every=every, bridge=bridge, guide=guide,
+        log_reach=log_reach, starts=starts.astype(np.float32),
     )  # fmt: skip
 
 
@@ -112,11 +109,8 @@ def _check_times(r: PathsRequest) -> None:
         )
 
 
-def _split(r: PathsRequest, subject: Subject) -> tuple[int, float]:
+def _split(r: PathsRequest, lags: tuple[float, float]) -> tuple[int, float]:
     """Latent steps between frames, and their lag in ps."""
-    from latentmd.model.lags import split_time
-
-    lags = subject.model.manifest.lag
     try:
         return split_time(r.interval, lags)
     except ValueError as error:
@@ -127,71 +121,40 @@ def _split(r: PathsRequest, subject: Subject) -> tuple[int, float]:
         ) from error
 
 
-def frames_of(subject: Subject) -> tuple[FeatureSpec, PathFrames]:
-    """Torsions of the molecule, and what every worker needs to know about its structures."""
-    import mdtraj
-
-    from latentmd.analysis.features import feature_spec
-    from latentmd.molecule.checks import structure_template
-
-    topology = mdtraj.Topology.from_openmm(subject.molecule.topology)
-    spec = feature_spec(topology)
-    quads = spec.indices if spec.kind == "torsions" else np.zeros((0, 4), dtype=np.int64)
-    template = structure_template(*subject.propagator().molecule())
-    return spec, PathFrames(
-        subject.molecule, subject.model.name, subject.reference, subject.limits, template=template, torsions=quads
-    )
-
-
-def _place(propagator: Propagator, chain: CellChain, spec: FeatureSpec, state: int) -> str:
+def _place(subject: Subject, propagator: Propagator, chain: CellChain, state: int) -> str:
     """Mean torsions of a state in degrees, in words; empty for a molecule without torsions."""
-    import torch
-
+    spec, rng = subject.spec, np.random.default_rng(0)
     if spec.kind != "torsions":
         return ""
-    rng = np.random.default_rng(0)
-    drawn = propagator.decode(torch.from_numpy(chain.draw(state, 200, rng)), rng)
-    angles = spec.values(drawn)
+    angles = spec.values(propagator.decode(torch.from_numpy(chain.draw(state, 200, rng)), rng))
     columns = [c for pair in spec.pairs for c in pair][:4] or list(range(min(4, len(spec.names))))
     mean = np.degrees(np.angle(np.exp(1j * angles[:, columns]).mean(axis=0)))
     return ", ".join(f"{spec.names[c]} {value:.0f}°" for c, value in zip(columns, mean, strict=True))
 
 
-def _equilibrium(propagator: Propagator, chain: CellChain, spec: FeatureSpec) -> Floats:
-    """Torsions of structures of the chain's equilibrium, for a model whose file has no surfaces."""
-    import torch
-
-    if spec.kind != "torsions" or propagator.manifest.reference.ramachandran:
-        return np.zeros((0, len(spec.names)), dtype=np.float32)
-    rng = np.random.default_rng(0)
-    drawn = chain.points[rng.choice(len(chain.weight), _STARTS, p=chain.weight)]
-    return spec.values(propagator.decode(torch.from_numpy(drawn), rng))
-
-
 def _ends(
-    r: PathsRequest, subject: Subject, model: tuple[Propagator, Moves], chain: CellChain, labels: tuple[str, ...]
+    r: PathsRequest, subject: Subject, steps: Steps, chain: CellChain, labels: tuple[str, ...]
 ) -> tuple[End, End]:
-    given = len(subject.structures)
-    if given == 2:
+    given = [_structure(subject, steps, chain, place) for place in range(len(subject.structures))]
+    if len(given) == 2:
         if r.origin is not None or r.target is not None:
             raise ValueError("two PDB files are both ends already; leave out --from and --to")
-        return _structure(subject, model, chain, 0), _structure(subject, model, chain, 1)
-    if given == 1 and r.origin is not None:
+        return given[0], given[1]
+    if given and r.origin is not None:
         raise ValueError("the PDB file is where the paths begin already; leave out --from")
-    first = _structure(subject, model, chain, 0) if given else _state(r.origin, "--from", chain, labels)
+    first = given[0] if given else _state(r.origin, "--from", chain, labels)
     last = _state(r.target, "--to", chain, labels)
-    if first.point is None and first.state == last.state:
+    if not given and first.state == last.state:
         raise ValueError(f"--from and --to are both state {last.state + 1}; give two states\n{listed(chain, labels)}")
     return first, last
 
 
-def _structure(subject: Subject, model: tuple[Propagator, Moves], chain: CellChain, place: int) -> End:
-    """A structure as end; the last one is its cell where the model cannot be pinned to a point."""
-    propagator, moves = model
-    x = subject.structures[place]
+def _structure(subject: Subject, steps: Steps, chain: CellChain, place: int) -> End:
+    """A structure as end; the last one is its cell where the model has no density, so that no point can be reached."""
+    x, propagator = subject.structures[place], subject.propagator()
     slow = propagator.encode(x[None])
-    cell = int(moves.cell(slow)[0])
-    if place == 1 and not moves.to_points:
+    cell = int(steps.cell(slow)[0])
+    if place == 1 and propagator.mixture is None and not propagator.has_density:
         return End("the cell of B", np.array([cell]), int(chain.states[cell]))
     return End("AB"[place], np.array([cell]), int(chain.states[cell]), slow[0].cpu().numpy(), x)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from openmm import unit
 
-from latentmd.arrays import Doubles
+from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.io.progress import Progress
 from latentmd.molecule.matching import match
 from latentmd.sampling.models import Model, OneMolecule, bundled_model, given_model, protocol_of
@@ -21,6 +21,7 @@ from latentmd.sampling.run.preparation import molecule_under
 from latentmd.systems.protocol import InputOptions
 
 if TYPE_CHECKING:
+    from latentmd.analysis.features import FeatureSpec
     from latentmd.model.manifest import Manifest
     from latentmd.model.propagator import Propagator
     from latentmd.systems.builder import Molecule
@@ -79,7 +80,7 @@ class PathsRequest(RunOptions):
 
 @dataclass(frozen=True)
 class Subject:
-    """A molecule under the protocol of the model that moves it.
+    """A molecule under the protocol of the model that moves it. Picklable.
 
     Attributes:
         structures: relaxed structures of the ends that were given, nm, shape (atoms, 3) each.
@@ -98,7 +99,7 @@ class Subject:
 
     def propagator(self) -> Propagator:
         """The model, in the order of the molecule's atoms."""
-        return model_of(self.model.name).arranged(self.molecule.topology, self.reference)
+        return _loaded(self.model.name).arranged(self.molecule.topology, self.reference)
 
     @property
     def limits(self) -> tuple[float, float] | None:
@@ -106,9 +107,28 @@ class Subject:
         found = self.manifest.reference.energy_quantiles
         return None if found is None else (found[1], found[2])
 
+    @cached_property
+    def spec(self) -> FeatureSpec:
+        """Torsions of the molecule, or distances where it has none."""
+        import mdtraj
+
+        from latentmd.analysis.features import feature_spec
+
+        return feature_spec(mdtraj.Topology.from_openmm(self.molecule.topology))
+
+    @property
+    def quads(self) -> Ints:
+        """Atoms of the torsions, shape (torsions, 4)."""
+        return self.spec.indices if self.spec.kind == "torsions" else np.zeros((0, 4), dtype=np.int64)
+
+    def torsions(self, positions: Floats) -> Floats:
+        """Torsions of positions [frames, atoms, 3] in nm: radians, shape (frames, torsions)."""
+        known = self.spec.kind == "torsions"
+        return self.spec.values(positions) if known else np.zeros((len(positions), 0), dtype=np.float32)
+
 
 @cache
-def model_of(name: str) -> Propagator:
+def _loaded(name: str) -> Propagator:
     """A model, loaded once for each process."""
     from latentmd.model.propagator import Propagator
 
@@ -124,20 +144,18 @@ def subject_of(pdbs: tuple[Path, ...], model: str | None, inputs: InputOptions) 
             raise ValueError(
                 "nothing says which molecule; give PDB files of the two ends, or --model with --from and --to"
             )
-        found = _of_one(given_model(model), Path("A.pdb"))
+        own = _of_one(given_model(model), Path("A.pdb"))
         with tempfile.TemporaryDirectory() as folder:
-            own = Path(folder) / "model.pdb"
-            own.write_text(found.manifest.topology, encoding="utf-8")
-            molecule = molecule_under(protocol_of(found.manifest, inputs), own, None)
-        return Subject(molecule, found, (), _positions(molecule))
+            pdb = Path(folder) / "model.pdb"
+            pdb.write_text(own.manifest.topology, encoding="utf-8")
+            molecule = molecule_under(protocol_of(own.manifest, inputs), pdb, None)
+        return Subject(molecule, own, (), _positions(molecule))
     first, found = _first(pdbs[0], model, inputs)
     found.check(first, pdbs[0])
     ends = [_positions(first)]
     for pdb in pdbs[1:]:
         ends.append(_in_order_of(first, molecule_under(first.protocol, pdb, None), pdbs[0], pdb))
-    quantiles = found.manifest.reference.energy_quantiles
-    limits = None if quantiles is None else (quantiles[1], quantiles[2])
-    structures = relax(first, np.stack(ends), limits).positions
+    structures = relax(first, np.stack(ends), Subject(first, found, (), ends[0]).limits).positions
     return Subject(first, found, tuple(structures), structures[0])
 
 

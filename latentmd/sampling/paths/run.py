@@ -2,139 +2,159 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import time as clock
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
+import torch
 
-from latentmd.arrays import Doubles
-from latentmd.io.atomic import write_json, write_text
-from latentmd.io.folder import RunFiles, check_folder, claim_folder
-from latentmd.io.pdb import write_pdb
-from latentmd.io.progress import Progress, quiet
+from latentmd.core.paths.filters import PinnedPaths
+from latentmd.io.atomic import write_csv, write_npz
+from latentmd.io.progress import quiet
 from latentmd.io.provenance import write_provenance
-from latentmd.sampling.paths.batch import KINDS, PathBatch, draw_batch, path_file
-from latentmd.sampling.paths.fill import DrawnResult, draw, frame_counts, summary_head
+from latentmd.io.writer import write_xtc
+from latentmd.sampling.paths.fill import DrawnResult, Task, Work, carry_out, files_of, frame_counts, summary_head
+from latentmd.sampling.paths.frames import KINDS, laid_on, path_file, structures
+from latentmd.sampling.paths.moves import steps_of
 from latentmd.sampling.paths.page import write_page
-from latentmd.sampling.paths.passages import Channel, Drawn, Passage, channels, passage, read_batches
+from latentmd.sampling.paths.passages import Drawn, Outcome, read_batches
 from latentmd.sampling.paths.plan import PathPlan, make_plan
+from latentmd.sampling.paths.relax import relax
 from latentmd.sampling.paths.request import PathsRequest, RunKeywords, shared_options
 from latentmd.sampling.run.options import picoseconds
+from latentmd.sampling.run.seeds import numbered_streams
 
+FILES = files_of("paths", "path-*.xtc", "paths.csv", "states.csv")
+_BATCH = 125  # paths of one filter at most
+_LEAST_SPARE = 32  # particles more than paths
 _SHARED = 0.5  # share of different ancestors below which the summary warns that paths share their past
 
 
-def write_results(
-    plan: PathPlan, files: Sequence[Path], wall: dict[str, float], clocks: tuple[float, float]
-) -> dict[str, Any]:
-    """Write tables, pictures, page and, last, summary.json; returns its content. `clocks`: when run and phase began."""
-    drawn, folder = read_batches(files), plan.request.out
-    states = plan.chain.states[drawn.cells]
-    passages = [passage(row, plan.ends[0].state, plan.ends[1].state) for row in states]
-    log_probability = plan.guide.log_probabilities(drawn.cells)
-    effective = min(1 / float((drawn.weight**2).sum()), drawn.ancestors)
-    ways = channels(passages, drawn.weight, effective)
-    _write_frames(folder / "provenance.csv", drawn, plan.request.interval)
-    _write_paths(folder / "paths.csv", plan, drawn, (passages, log_probability))
-    summary = _summary(plan, drawn, (passages, log_probability, ways), effective)
-    write_page(plan, drawn, (passages, ways), summary)
-    wall["results"] = clock.perf_counter() - clocks[1]
-    wall["total"] = clock.perf_counter() - clocks[0]
-    summary["wall_seconds"] = {name: round(seconds, 3) for name, seconds in wall.items()}
-    write_json(folder / "summary.json", summary)
+@dataclass(frozen=True, kw_only=True)
+class PathBatch(Task):
+    """Paths that one particle filter draws, as many as its size from path `first` of the run on."""
+
+    plan: PathPlan
+    first: int
+    name: ClassVar[str] = "batch"
+
+    def run(self) -> int:
+        """Draw, decode, relax and write the paths; returns the number of their frames."""
+        plan, count = self.plan, self.size
+        subject, request, propagator = plan.subject, plan.request, plan.subject.propagator()
+        rng, generator, _ = numbered_streams(request.seed, self.number)
+        steps = steps_of(propagator, plan.chain.partition, plan.lag)
+        particles = max(count + _LEAST_SPARE, round(steps.spare * count))
+        starts = torch.from_numpy(plan.starts[rng.integers(len(plan.starts), size=particles)])
+        end = None if plan.ends[1].point is None else torch.from_numpy(plan.ends[1].point)
+        filtered = PinnedPaths(steps, torch.from_numpy(plan.bridge.h).float())
+        drawn = filtered.sample(starts, end, count, particles, generator)
+        slow = drawn.paths[:, :: plan.every]
+        shape, flat = slow.shape[:2], slow.flatten(0, 1)
+        made = structures(subject, propagator, flat, rng)
+        for given, place in zip(plan.ends, (0, shape[1] - 1), strict=True):
+            if given.structure is not None:
+                rows = slice(place, None, shape[1])
+                made.positions[rows] = laid_on(given.structure[None], subject)[0]
+                made.kinds[rows] = KINDS.index("given")
+                made.energies[rows] = relax(subject.molecule, given.structure[None], None).energies
+        times = request.interval * np.arange(shape[1])
+        for offset, path in enumerate(made.positions.reshape(*shape, -1, 3)):
+            write_xtc(path_file(request.out, self.first + offset), path, times)
+        frames = {"cells": steps.cell(flat).numpy(), "slow": flat.numpy(), **made.columns(subject, propagator)}
+        self.file.parent.mkdir(exist_ok=True)
+        write_npz(
+            self.file,
+            {name: values.reshape(*shape, *values.shape[1:]) for name, values in frames.items()}
+            | {"log_likelihood": drawn.log_likelihood, "effective": drawn.effective.numpy() / particles,
+               "ancestors": drawn.ancestors},
+        )  # fmt: skip
+        return len(flat)
+
+
+def batches_of(plan: PathPlan) -> list[PathBatch]:
+    """Batches of equal size, which do not depend on the number of processes."""
+    count = plan.request.count
+    edges = np.linspace(0, count, -(-count // _BATCH) + 1).astype(int).tolist()
+    return [
+        PathBatch(options=plan.request, plan=plan, number=i, first=a, size=b - a)
+        for i, (a, b) in enumerate(pairwise(edges))
+    ]
+
+
+def write_results(plan: PathPlan, files: Sequence[Path]) -> dict[str, Any]:
+    """Write tables, pictures and page of batches in files; returns the content of summary.json."""
+    found = Outcome(plan, read_batches(files))
+    log_probability = plan.guide.log_probabilities(found.drawn.cells)
+    _write_frames(found)
+    rows = []
+    for n, p in enumerate(found.passages):
+        leaves, arrives = (f"{plan.request.interval * k:.10g}" for k in (p.leaves, p.arrives))
+        states, weight = " ".join(str(s + 1) for s in p.channel), f"{found.drawn.weight[n]:.6g}"
+        rows.append((n, weight, f"{log_probability[n]:.4f}", states, leaves, arrives if p.arrives >= 0 else ""))
+    columns = ("path", "weight", "ln_probability", "states", "leaves_ps", "arrives_ps")
+    write_csv(plan.request.out / "paths.csv", columns, rows)
+    summary = _summary(found, float(np.average(log_probability, weights=found.drawn.weight)))
+    write_page(found, summary)
     return summary
 
 
-def _write_frames(path: Path, drawn: Drawn, interval: float) -> None:
+def _write_frames(found: Outcome) -> None:
+    drawn, request = found.drawn, found.plan.request
     count, frames = drawn.cells.shape
-    columns = ("walker", "time_ps", "kind", "potential_energy", "checks_failed", "weight")
     kinds = np.array(KINDS)[drawn.kinds]
     shares = [f"{w / frames:.6g}" for w in drawn.weight]
-    times = [f"{interval * k:.10g}" for k in range(frames)]
+    times = [f"{request.interval * k:.10g}" for k in range(frames)]
     rows = (
         (n, times[k], kinds[n, k], f"{drawn.energies[n, k]:.4f}", drawn.failed[n, k], shares[n])
         for n in range(count)
         for k in range(frames)
     )
-    write_provenance(path, columns, rows)
+    columns = ("walker", "time_ps", "kind", "potential_energy", "checks_failed", "weight")
+    write_provenance(request.out / "provenance.csv", columns, rows)
 
 
-def _write_paths(path: Path, plan: PathPlan, drawn: Drawn, found: tuple[Sequence[Passage], Doubles]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "weight", "ln_probability", "states", "leaves_ps", "arrives_ps"])
-    step = plan.request.interval
-    for n, (p, value) in enumerate(zip(*found, strict=True)):
-        arrives = "" if p.arrives < 0 else f"{step * p.arrives:.10g}"
-        names = " ".join(str(s + 1) for s in p.channel)
-        writer.writerow([n, f"{drawn.weight[n]:.6g}", f"{value:.4f}", names, f"{step * p.leaves:.10g}", arrives])
-    write_text(path, text.getvalue())
-
-
-def _summary(
-    plan: PathPlan, drawn: Drawn, found: tuple[Sequence[Passage], Doubles, list[Channel]], effective: float
-) -> dict[str, Any]:
-    request, chain = plan.request, plan.chain
-    passages, log_probability, ways = found
-    states = chain.states[drawn.cells]
-    visited = np.bincount(
-        states.ravel(), np.repeat(drawn.weight / states.shape[1], states.shape[1]), len(chain.populations)
-    )
-    lengths = [request.interval * (p.arrives - p.leaves) for p in passages if p.arrives >= 0]
+def _summary(found: Outcome, mean_log_probability: float) -> dict[str, Any]:
+    plan, drawn, request, chain = found.plan, found.drawn, found.plan.request, found.plan.chain
+    frames = found.states.shape[1]
+    visited = np.bincount(found.states.ravel(), np.repeat(drawn.weight / frames, frames), len(chain.populations))
+    lengths = [request.interval * (p.arrives - p.leaves) for p in found.passages if p.arrives >= 0]
     return {
         **summary_head("paths"),
         "ends": [end.name for end in plan.ends], "end_states": [end.state + 1 for end in plan.ends],
         "time_ps": request.time, "frame_interval_ps": request.interval, "paths": request.count,
-        "seed": request.seed, "model": {"name": plan.subject.model.manifest.name, "sha256": plan.subject.model.sha256},
+        "seed": request.seed, "model": {"name": plan.subject.manifest.name, "sha256": plan.subject.model.sha256},
         "log_probability_of_end": {
             "chain of cells": plan.log_reach, "model": drawn.log_likelihood,
             "model_is": "probability" if plan.ends[1].point is None else "density in the slow axes",
         },
-        "independent_paths": effective, "least_effective_share": drawn.effective,
-        "mean_ln_probability": float(np.average(log_probability, weights=drawn.weight)),
+        "independent_paths": found.effective, "least_effective_share": drawn.effective,
+        "mean_ln_probability": mean_log_probability,
         "channels": [{"states": way.name, "paths": way.count, "share": way.share, "low": way.low, "high": way.high}
-                     for way in ways],
+                     for way in found.ways],
         "mean_transition_ps": float(np.mean(lengths)) if lengths else None,
         "states": [{"state": i + 1, "population": float(share), "share_of_path_frames": float(visited[i]), "at": label}
                    for i, (share, label) in enumerate(zip(chain.populations, plan.labels, strict=True))],
-        "frames": int(drawn.cells.size), **frame_counts(drawn),
-        "notes": [*_end_notes(plan), *_notes(drawn, request.count)],
+        "frames": int(drawn.cells.size), **frame_counts(drawn), "notes": _notes(plan, drawn),
     }  # fmt: skip
 
 
-def _end_notes(plan: PathPlan) -> list[str]:
-    if len(plan.subject.structures) < 2 or plan.ends[1].structure is not None:
-        return []
-    return [
-        "The model has no density, so that paths are pinned to the cell of B, one of "
-        f"{len(plan.chain.stationary)}, and not to B itself: their last frames are drawn as the others are."
-    ]
-
-
-def _notes(drawn: Drawn, count: int) -> list[str]:
-    notes = []
+def _notes(plan: PathPlan, drawn: Drawn) -> list[str]:
+    notes, count = [], plan.request.count
+    if len(plan.subject.structures) == 2 and plan.ends[1].structure is None:
+        notes.append(
+            "The model has no density, so that paths are pinned to the cell of B, one of "
+            f"{len(plan.chain.stationary)}, and not to B itself: their last frames are drawn as the others are."
+        )
     if drawn.ancestors < _SHARED * count:
         notes.append(
             f"The {count} paths have {drawn.ancestors} different ones in their middle: the filter had to repeat paths, "
             "so that shares are less certain than their number says. Take a longer time or more paths."
         )
     return notes
-
-
-FILES = RunFiles(
-    "paths",
-    (
-        "topology.pdb", "path-*.xtc", "provenance.csv", "paths.csv", "states.csv", "summary.json", "paths.png",
-        "paths.html", "state",
-    ),
-)  # fmt: skip
-_BATCH = 125  # paths of one filter at most
 
 
 @dataclass(frozen=True)
@@ -179,47 +199,14 @@ def paths(
     files = tuple(Path(pdb) for pdb in pdbs)
     stem = (files[0] if files else Path(keywords.get("model") or "model")).stem
     request = PathsRequest(
-        pdbs=files,
-        origin=origin,
-        target=target,
-        time=picoseconds(time),
-        interval=picoseconds(every),
-        count=count,
+        pdbs=files, origin=origin, target=target, time=picoseconds(time), interval=picoseconds(every), count=count,
         **shared_options(f"{stem}-paths", keywords),
-    )
-    return run_paths(request, keywords.get("progress") or quiet)
+    )  # fmt: skip
+    report = keywords.get("progress") or quiet
+    return PathsResult(request.out, carry_out(FILES, request, lambda: _work(request), report))
 
 
-def run_paths(request: PathsRequest, report: Progress) -> PathsResult:
-    """Check a request and run it; errors as for `paths`."""
-    begin = clock.perf_counter()
-    check_folder(request.out, request.policy, FILES)
-    report("preparing")
+def _work(request: PathsRequest) -> Work:
     plan = make_plan(request)
-    with claim_folder(request.out, request.policy, FILES, plan.record()):
-        return PathsResult.of(request.out) or _execute(plan, report, begin)
-
-
-def _execute(plan: PathPlan, report: Progress, begin: float) -> PathsResult:
-    request, folder = plan.request, plan.request.out
-    write_pdb(folder / "topology.pdb", plan.subject.molecule.topology, plan.subject.reference)
-    batches = _batches(plan)
-    wall = {"preparation": clock.perf_counter() - begin}
-    start = clock.perf_counter()
-    draw("drawing paths", batches, draw_batch, [b.count for b in batches], options=request, report=report)
-    wall["paths"] = clock.perf_counter() - start
-    start = clock.perf_counter()
-    report("drawing the pictures")
-    summary = write_results(plan, [batch.file for batch in batches], wall, (begin, start))
-    return PathsResult(folder, summary)
-
-
-def _batches(plan: PathPlan) -> list[PathBatch]:
-    """Batches of equal size, which do not depend on the number of processes."""
-    count = plan.request.count
-    number = -(-count // _BATCH)
-    edges = np.linspace(0, count, number + 1).astype(int)
-    return [
-        PathBatch(plan.frames, plan.bridge, plan.request.out, i, int(a), count=int(b - a), seed=plan.request.seed)
-        for i, (a, b) in enumerate(pairwise(edges))
-    ]
+    batches = batches_of(plan)
+    return Work(plan.subject, plan.record(), batches, lambda: write_results(plan, [batch.file for batch in batches]))

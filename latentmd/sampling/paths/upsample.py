@@ -3,29 +3,95 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from latentmd.analysis.kinetics import torsion_autocorrelation
 from latentmd.analysis.statistics import TORSION_GRID, js_distance
-from latentmd.arrays import Doubles, Floats
-from latentmd.model.paths import path_file
+from latentmd.arrays import Bools, Floats
+from latentmd.model.file import find
+from latentmd.model.paths import PathSampler, path_file
+from latentmd.replicas.choice import replica_engine
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
-from latentmd.sampling.paths.batch import KINDS, PathFrames, laid_on, structures
-from latentmd.sampling.paths.fill import Filled, FillPart, FillPlan, FillRequest, FillResult, fill
-from latentmd.sampling.paths.given import Given, fill_windows, read_given
-from latentmd.sampling.paths.plan import frames_of
+from latentmd.sampling.paths.fill import Filled, FillPart, FillPlan, FillRequest, FillResult, Given, fill, read_given
+from latentmd.sampling.paths.frames import KINDS, Frames, laid_on, structures
 from latentmd.sampling.paths.relax import settle
-from latentmd.sampling.paths.request import RunKeywords, Subject, subject_of
+from latentmd.sampling.paths.request import RunKeywords, subject_of
 from latentmd.sampling.run.options import picoseconds
 from latentmd.sampling.run.seeds import numbered_streams
 from latentmd.units import format_time
+
+_AT_ONCE = 64  # windows sampled together
+
+
+@dataclass(frozen=True)
+class Window:
+    """Intervals between known frames that are drawn together.
+
+    Attributes:
+        keep: first and last + 1 of those that are kept; the others lend the kept ones what lies around them.
+    """
+
+    first: int
+    intervals: int
+    keep: tuple[int, int]
+
+
+def windows(known: int, most: int) -> list[Window]:
+    """Windows of at most `most` intervals that keep each interval between known frames (two at least) once.
+
+    Where a window spans three intervals or more, its outermost ones are drawn again by its neighbours.
+
+    Example:
+        >>> [(w.first, w.intervals, w.keep) for w in windows(6, 3)]
+        [(0, 3, (0, 2)), (1, 3, (2, 3)), (2, 3, (3, 5))]
+    """
+    total = known - 1
+    span = min(most, total)
+    edge = 1 if span >= 3 else 0
+    result, done = [], 0
+    while done < total:
+        first = max(0, min(done - edge, total - span))
+        stop = total if first + span == total else first + span - edge
+        result.append(Window(first, span, (done, stop)))
+        done = stop
+    return result
+
+
+def fill_windows(model: PathSampler, known: Tensor, stride: int, every: float, generator: torch.Generator) -> Tensor:
+    """Slow axes [(frames − 1) · stride + 1, tokens, k] with frames, `every` ps apart, drawn between the known ones
+    [frames, tokens, k], which stay as they were.
+    """
+    total = (len(known) - 1) * stride + 1
+    result = torch.empty(total, *known.shape[1:])
+    result[::stride] = known
+    plan = windows(len(known), (model.window - 1) // stride)
+    for at in range(0, len(plan), _AT_ONCE):
+        group = plan[at : at + _AT_ONCE]
+        frames = group[0].intervals * stride + 1
+        values = torch.zeros(len(group), frames, *known.shape[1:])
+        for row, window in zip(values, group, strict=True):
+            row[::stride] = known[window.first : window.first + window.intervals + 1]
+        mask = torch.zeros(values.shape[:3], dtype=torch.bool)
+        mask[:, ::stride] = True
+        times = (every * torch.arange(frames)).expand(len(group), -1)
+        noise = torch.randn(values.shape, generator=generator)
+        drawn = model.sample(values, mask, times, noise)
+        for row, window in zip(drawn, group, strict=True):
+            a, b = (stride * (edge - window.first) for edge in window.keep)
+            result[window.keep[0] * stride : window.keep[1] * stride] = row[a:b]
+    result[::stride] = known
+    return result
+
 
 _PART = 4000  # frames that one task draws, about
 _SHOWN = 200  # frames in the picture of a piece
@@ -51,32 +117,22 @@ class UpsamplePart(FillPart):
     stride: int
     every: float
 
-
-def fill_part(part: UpsamplePart) -> int:
-    """Draw, decode, settle and keep the frames of a part; returns their number."""
-    propagator = part.frames.propagator()
-    rng, generator, settling = numbered_streams(part.seed, part.number)
-    known = propagator.encode(part.known)
-    whole = fill_windows(propagator.trajectories, known, part.stride, part.every, generator)
-    begin = part.skip * part.stride
-    slow = whole[begin : begin + part.intervals * part.stride + int(part.closes)]
-    made = structures(part.frames, propagator, slow, rng)
-    x, energies = settle(part.frames.molecule, made["positions"], part.frames.torsions, settling)
-    x, kinds = laid_on(x, part.frames), np.full(len(x), KINDS.index("relaxed"), np.int8)
-    given = laid_on(
-        part.known[part.skip : part.skip + part.intervals + int(part.closes)].astype(np.float64), part.frames
-    )
-    x[:: part.stride], kinds[:: part.stride] = given, KINDS.index("given")
-    energies[:: part.stride] = energies_of(part.frames, given)
-    return part.keep(x, kinds, energies, made["sound"])
-
-
-def energies_of(frames: PathFrames, positions: Floats) -> Doubles:
-    """Potential energies in kJ/mol, shape (frames,), of structures as they are."""
-    from latentmd.replicas.choice import replica_engine
-
-    molecule = frames.molecule
-    return replica_engine(molecule.system, positions, temperature=molecule.protocol.temperature).energies()
+    def run(self) -> int:
+        """Draw, decode, settle and keep the frames; returns their number."""
+        subject, propagator = self.subject, self.subject.propagator()
+        rng, generator, settling = numbered_streams(self.options.seed, self.number)
+        known = propagator.encode(self.known)
+        whole = fill_windows(propagator.trajectories, known, self.stride, self.every, generator)
+        begin, closing = self.skip * self.stride, int(self.closes)
+        slow = whole[begin : begin + self.intervals * self.stride + closing]
+        made = structures(subject, propagator, slow, rng)
+        x, energies = settle(subject.molecule, made.positions, subject.quads, settling)
+        x, kinds = laid_on(x, subject), np.full(len(x), KINDS.index("relaxed"), np.int8)
+        given = laid_on(self.known[self.skip : self.skip + self.intervals + closing], subject)
+        x[:: self.stride], kinds[:: self.stride] = given, KINDS.index("given")
+        temperature = subject.molecule.protocol.temperature
+        energies[:: self.stride] = replica_engine(subject.molecule.system, given, temperature=temperature).energies()
+        return self.keep(Frames(x, kinds, energies, made.sound), propagator)
 
 
 def upsample(
@@ -104,36 +160,32 @@ def upsample(
         RunInterrupted: Ctrl-C.
     """
     spacing = picoseconds(every)
-    return fill("upsample", lambda request, _: _plan(request, spacing), (trajectory, top), interval, keywords)
+    return fill("upsample", lambda request: _plan(request, spacing), (trajectory, top), interval, keywords)
 
 
 def _plan(request: FillRequest, every: float) -> FillPlan:
     subject = subject_of((request.top,), request.model, request.inputs)
-    spec, frames = frames_of(subject)
     given = read_given(request.trajectory, subject.molecule.topology, request.interval)
     network = subject.propagator().trajectories
-    path, _ = path_file(_file_of(subject), subject.manifest)
+    path, _ = path_file(find(subject.model.name), subject.manifest)
     stride = _stride(given, every, network.lag_range, network.window)
-    exact = given.interval / stride
-    total = (len(given.positions) - 1) * stride + 1
-    request_record = {
-        "command": "upsample", "trajectory": sha256(given.positions.tobytes()).hexdigest(), "every": every,
-        "model": subject.model.sha256, "path model": sha256(path.read_bytes()).hexdigest(), "seed": request.seed,
-        "protocol": asdict(subject.molecule.protocol),
-    }  # fmt: skip
+    exact, total = given.interval / stride, len(given.positions) - 1
+    parts, edges = [], np.unique(np.linspace(0, total, max(1, round(total * stride / _PART)) + 1).astype(int))
+    for number, (a, b) in enumerate(pairwise(edges.tolist())):
+        low, high = max(0, a - 1), min(total, b + 1)
+        parts.append(
+            UpsamplePart(
+                options=request, number=number, subject=subject, known=given.positions[low : high + 1], skip=a - low,
+                intervals=b - a, closes=b == total, stride=stride, every=exact,
+            )
+        )  # fmt: skip
     return FillPlan(
-        "upsample", request, subject, _parts(request, frames, given, (stride, exact)), fill_part,
-        times=given.times[0] + exact * np.arange(total), record=request_record,
-        describe=lambda filled: _describe(filled, spec.names, stride, exact),
+        subject, given, parts, given.times[0] + exact * np.arange(total * stride + 1),
+        {"every": every, "path model": sha256(path.read_bytes()).hexdigest()},
+        describe=lambda filled: _describe(filled, subject.spec.names, stride, exact),
         title=f"{len(given.positions):,} frames {format_time(given.interval)} apart, filled in to one every "
         f"{format_time(exact)}",
     )  # fmt: skip
-
-
-def _file_of(subject: Subject) -> Path:
-    from latentmd.model.file import find
-
-    return find(subject.model.name)
 
 
 def _stride(given: Given, every: float, lags: tuple[float, float], window: int) -> int:
@@ -164,80 +216,47 @@ def _stride(given: Given, every: float, lags: tuple[float, float], window: int) 
     return stride
 
 
-def _parts(request: FillRequest, frames: PathFrames, given: Given, spacing: tuple[int, float]) -> list[UpsamplePart]:
-    stride, every = spacing
-    total = len(given.positions) - 1
-    count = max(1, round(total * stride / _PART))
-    edges = np.unique(np.linspace(0, total, count + 1).astype(int))
-    parts = []
-    for number, (a, b) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
-        low, high = max(0, a - 1), min(total, b + 1)
-        known = given.positions[low : high + 1]
-        parts.append(
-            UpsamplePart(
-                frames=frames,
-                known=known,
-                skip=a - low,
-                intervals=b - a,
-                closes=b == total,
-                stride=stride,
-                every=every,
-                folder=request.out,
-                number=number,
-                seed=request.seed,
-            )
-        )
-    return parts
-
-
 def _describe(
     filled: Filled, names: tuple[str, ...], stride: int, every: float
 ) -> tuple[dict[str, Any], list[report_page.Section], bytes]:
     angles = filled.torsions
-    new = np.ones(len(angles), dtype=bool)
-    new[::stride] = False
-    rows, distances = [], {}
-    for column in range(min(angles.shape[1], len(names))):
-        counts = [TORSION_GRID.counts(angles[part, column]) for part in (new, ~new)]
-        distances[names[column]] = js_distance(*counts)
-        rows.append((names[column], f"{distances[names[column]]:.3f}"))
-    image = _picture(angles, names, stride, every)
+    new = np.arange(len(angles)) % stride > 0
+    distances = {
+        name: js_distance(*(TORSION_GRID.counts(angles[part, column]) for part in (new, ~new)))
+        for column, name in enumerate(names[: angles.shape[1]])
+    }
+    image = _picture(angles, names, new, every)
     caption = (
         "Left: a piece of the trajectory, given frames as dots. Middle: autocorrelation, of the given frames alone as "
         "dots. Right: new frames beside given ones."
     )
+    text = "Jensen–Shannon distance of each torsion; both sets are finite."
+    rows = [(name, f"{distance:.3f}") for name, distance in distances.items()]
     sections = [
         report_page.Section("Frames filled in", figures=[(image, caption)]),
-        report_page.Section(
-            "New frames beside given ones",
-            "Jensen–Shannon distance of each torsion; both sets are finite.",
-            table(("torsion", "distance"), rows),
-        ),
+        report_page.Section("New frames beside given ones", text, table(("torsion", "distance"), rows)),
     ]
     return {"frame_interval_ps": every, "stride": stride, "distance_new_to_given": distances}, sections, image
 
 
-def _picture(angles: Floats, names: tuple[str, ...], stride: int, every: float) -> bytes:
-    made, axes = figures.figure(1, 3, width=3.7)
-    columns = range(min(2, angles.shape[1]))
-    times = every * np.arange(len(angles))
-    for column in columns:
-        degrees = np.degrees(angles[:, column])
-        shown = slice(0, _SHOWN + 1)
-        axes[0].plot(times[shown], degrees[shown], ".", ms=2, color=f"C{column}", label=names[column])
-        axes[0].plot(times[shown][::stride], degrees[shown][::stride], "o", ms=4, mfc="none", color=f"C{column}")
-        lag = min(len(angles) - 1, max(2 * stride, round(100 / every)))
+def _picture(angles: Floats, names: tuple[str, ...], new: Bools, every: float) -> bytes:
+    made, (piece, correlation, histogram) = figures.figure(1, 3, width=3.7)
+    stride, edges = int(np.argmin(new[1:])) + 1, np.linspace(-180, 180, 73).tolist()
+    times = every * np.arange(min(len(angles), _SHOWN + 1))
+    lag = min(len(angles) - 1, max(2 * stride, round(100 / every)))
+    for column, name in enumerate(names[: min(2, angles.shape[1])]):
+        degrees, look = np.degrees(angles[:, column]), {"color": f"C{column}"}
+        piece.plot(times, degrees[: len(times)], ".", ms=2, label=name, **look)
+        piece.plot(times[::stride], degrees[: len(times) : stride], "o", ms=4, mfc="none", **look)
         curve = torsion_autocorrelation([angles[:, column]], lag)
-        axes[1].plot(every * np.arange(len(curve)), curve, color=f"C{column}", lw=1.2, label=names[column])
+        correlation.plot(every * np.arange(len(curve)), curve, lw=1.2, label=name, **look)
         coarse = torsion_autocorrelation([angles[::stride, column]], lag // stride)
-        axes[1].plot(every * stride * np.arange(len(coarse)), coarse, "o", ms=4, mfc="none", color=f"C{column}")
-        new = np.delete(angles[:, column], np.arange(0, len(angles), stride))
-        edges = np.linspace(-180, 180, 73).tolist()
-        axes[2].hist(np.degrees(new), edges, density=True, histtype="step", color=f"C{column}")
-        axes[2].hist(degrees[::stride], edges, density=True, alpha=0.25, color=f"C{column}")
-    axes[0].set(xlabel="time (ps)", ylabel="degrees", ylim=(-180, 180), title="a piece")
-    axes[1].set(xlabel="lag (ps)", title="autocorrelation", xscale="symlog", xlim=(0, None))
-    axes[2].set(xlabel="degrees", yticks=[], title="new (line), given (filled)")
-    if len(columns):
-        axes[0].legend(frameon=False, fontsize=8)
+        correlation.plot(every * stride * np.arange(len(coarse)), coarse, "o", ms=4, mfc="none", **look)
+        histogram.hist(degrees[new], edges, density=True, histtype="step", **look)
+        histogram.hist(degrees[~new], edges, density=True, alpha=0.25, **look)
+    piece.set(xlabel="time (ps)", ylabel="degrees", ylim=(-180, 180), title="a piece")
+    correlation.set(xlabel="lag (ps)", title="autocorrelation", xscale="symlog", xlim=(0, None))
+    histogram.set(xlabel="degrees", yticks=[], title="new (line), given (filled)")
+    if angles.shape[1]:
+        piece.legend(frameon=False, fontsize=8)
     return figures.png(made)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from latentmd.arrays import Floats
-from latentmd.core.paths.masked import MaskedTrajectory
+from latentmd.core.paths.masked import MaskedTrajectory, TrajectorySettings
 from latentmd.io.trajectory import TrajectoryReader
 from latentmd.model.binding import bound_peptide
 from latentmd.model.paths import PathRecord, residue_features, residue_kinds, save_path_model
@@ -68,10 +68,8 @@ def train_peptide_paths(
         report("reading", number + 1, len(molecules))
     lags = (min(intervals), settings.longest_lag)
     torch.manual_seed(settings.seed)
-    network = MaskedTrajectory(
-        latents[0].shape[2], lags, context=told[0].features.shape[1], width=settings.width, depth=settings.depth,
-        several_tokens=True,
-    )  # fmt: skip
+    sizes = {"context": told[0].features.shape[1], "width": settings.width, "depth": settings.depth}
+    network = MaskedTrajectory(TrajectorySettings(latents[0].shape[2], lags, several_tokens=True, **sizes))
     run = TrainingRun.of(training_folder(out), report, device=device, resume=resume)
     trained = fit_paths(network, latents, intervals, settings, told, model=file.sha256, run=run)
     record = PathRecord(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentmd.core.paths.masked import MaskedTrajectory
+from latentmd.core.paths.masked import MaskedTrajectory, TrajectorySettings
 from latentmd.training.windows import random_masks
 
 FRAMES = 12
@@ -14,7 +14,9 @@ FRAMES = 12
 
 def _model(tokens: int = 2, seed: int = 0) -> MaskedTrajectory:
     torch.manual_seed(seed)
-    model = MaskedTrajectory(3, (1.0, 10.0), width=16, depth=2, heads=2, several_tokens=tokens > 1, window=16)
+    model = MaskedTrajectory(
+        TrajectorySettings(3, (1.0, 10.0), width=16, depth=2, heads=2, several_tokens=tokens > 1, window=16)
+    )
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return model.eval()
@@ -76,7 +78,7 @@ def test_random_masks_leave_something_and_give_something() -> None:
 def test_training_learns_the_bridge_of_a_gaussian_process() -> None:
     generator, a = torch.Generator().manual_seed(0), 0.8
     torch.manual_seed(0)
-    model = MaskedTrajectory(1, (1.0, 1.0), width=32, depth=2, heads=2, window=8)
+    model = MaskedTrajectory(TrajectorySettings(1, (1.0, 1.0), width=32, depth=2, heads=2, window=8))
     optimiser = torch.optim.Adam(model.parameters(), 3e-3)
     mask = torch.zeros(128, 6, 1, dtype=torch.bool)
     mask[:, 0] = mask[:, 5] = True

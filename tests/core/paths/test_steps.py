@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from latentmd.core.paths.pinned import PinnedPaths
+from latentmd.core.paths.filters import PinnedPaths
 from latentmd.core.paths.steps import FreeSteps, MixtureSteps
 
 PERSISTENCE, STEPS = 0.8, 6
@@ -113,3 +114,24 @@ def test_free_steps_cannot_be_defended() -> None:
     steps = FreeSteps(_Autoregressive(), _side, 1.0)
     moved, gain = steps.defended(torch.zeros(4, 1, 1), torch.ones(2), torch.Generator().manual_seed(0))
     assert moved.shape == (4, 1, 1) and gain.tolist() == [0.0] * 4
+
+
+class _TwoCells(_Wells):
+    """Arrives in cell 1 with the probability that z itself holds."""
+
+    def log_weights(self, z: Tensor, g: Tensor) -> Tensor:
+        p = z.flatten(1)
+        return torch.cat([1 - p, p], dim=1).log()
+
+
+def test_rows_of_a_mixture_are_means_over_the_points_of_a_cell() -> None:
+    points = torch.tensor([0.1, 0.3, 0.9]).reshape(3, 1, 1)
+    matrix = MixtureSteps(_TwoCells(), 1.0).matrix(points, np.array([0, 0, 1]))
+    assert matrix == pytest.approx(np.array([[0.8, 0.2], [0.1, 0.9]]), abs=1e-6)
+
+
+def test_a_cell_without_points_keeps_its_walker() -> None:
+    matrix = MixtureSteps(_TwoCells(), 1.0).matrix(torch.tensor([[[0.5]]]), np.array([0]))
+    assert matrix[1].tolist() == [0.0, 1.0]
+    free = FreeSteps(_Autoregressive(), lambda z: torch.zeros(len(z), dtype=torch.long), 1.0, cells=2)
+    assert free.matrix(torch.zeros(5, 1, 1), np.zeros(5, dtype=np.int64)).tolist() == [[1.0, 0.0], [0.0, 1.0]]

@@ -42,14 +42,11 @@ def path_plan(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="session")
 def batches(path_plan: Any) -> list[Any]:
     """The batches of that plan, drawn: two of two paths."""
-    from latentmd.sampling.paths.batch import PathBatch, draw_batch
+    from latentmd.sampling.paths.run import PathBatch
 
-    made = [
-        PathBatch(path_plan.frames, path_plan.bridge, path_plan.request.out, i, 2 * i, count=2, seed=5)
-        for i in range(2)
-    ]
+    made = [PathBatch(options=path_plan.request, plan=path_plan, number=i, first=2 * i, size=2) for i in range(2)]
     for batch in made:
-        draw_batch(batch)
+        batch.run()
     return made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pickle
 from types import SimpleNamespace
 from typing import Any
@@ -12,68 +11,35 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentmd.sampling.paths.moves import (
-    FreeMoves,
-    MixtureMoves,
-    bridge_to,
-    check_reach,
-    fit_partition,
-    moves_of,
-    own_cells,
-)
-
-
-class _TwoCells:
-    """Arrives in cell 1 with the probability that z itself holds."""
-
-    def lag(self, lag: Tensor) -> Tensor:
-        return lag
-
-    def log_weights(self, z: Tensor, g: Tensor) -> Tensor:
-        p = z.flatten(1)
-        return torch.cat([1 - p, p], dim=1).log()
-
-
-def test_rows_of_a_mixture_are_means_over_the_points_of_a_cell() -> None:
-    points = np.array([0.1, 0.3, 0.9], dtype=np.float32).reshape(3, 1, 1)
-    matrix = MixtureMoves(_TwoCells()).matrix(points, np.array([0, 0, 1]), 1.0)
-    assert matrix == pytest.approx(np.array([[0.8, 0.2], [0.1, 0.9]]), abs=1e-6)
-
-
-def test_a_cell_without_points_keeps_its_walker() -> None:
-    matrix = MixtureMoves(_TwoCells()).matrix(np.array([[[0.5]]], dtype=np.float32), np.array([0]), 1.0)
-    assert matrix[1].tolist() == [0.0, 1.0]
+from latentmd.core.paths.steps import FreeSteps, MixtureSteps
+from latentmd.sampling.paths.moves import bridge_to, check_reach, fit_partition, steps_of
 
 
 class _Hopper:
     """Two wells at -1 and 1 on the first axis, changed with probability 0.1; the second axis is fast and wide."""
 
-    manifest = SimpleNamespace(name="hopper")
-    module = SimpleNamespace(step_noise=3)
-    has_density = False
+    step_noise = 3
 
-    def rollout(self, z: Tensor, lag: float, steps: int, rng: np.random.Generator) -> Tensor:
-        frames = []
-        for _ in range(steps):
-            hop = torch.from_numpy(np.where(rng.random(len(z)) < 0.1, -1.0, 1.0))
-            well = torch.sign(z[:, 0, 0]) * hop
-            noise = torch.from_numpy(rng.normal(size=(len(z), 2)))
-            z = torch.stack([well + 0.1 * noise[:, 0], 5 * noise[:, 1]], dim=1).float().unsqueeze(1)
-            frames.append(z)
-        return torch.stack(frames)
+    def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
+        hop = torch.where(noise[:, 0] < -1.2815516, -1.0, 1.0)
+        well = torch.sign(z[:, 0, 0]) * hop
+        return torch.stack([well + 0.1 * noise[:, 1], 5 * noise[:, 2]], dim=1).unsqueeze(1)
 
 
 @pytest.fixture(scope="module")
 def hopper() -> Any:
-    model: Any = _Hopper()
-    starts = torch.tensor([[[-1.0, 0.0]], [[1.0, 0.0]]]).repeat(150, 1, 1)
-    return model, model.rollout(starts, 1.0, 12, np.random.default_rng(0)).numpy()
+    model, generator, frames = _Hopper(), torch.Generator().manual_seed(0), []
+    z = torch.tensor([[[-1.0, 0.0]], [[1.0, 0.0]]]).repeat(150, 1, 1)
+    for _ in range(12):
+        z = model.step(z, torch.ones(300), torch.randn(300, 3, generator=generator))
+        frames.append(z)
+    return SimpleNamespace(module=model, mixture=None, manifest=SimpleNamespace(name="hopper")), torch.stack(frames)
 
 
 def test_a_partition_follows_the_slow_axis(hopper: Any) -> None:
     _, runs = hopper
-    partition = pickle.loads(pickle.dumps(fit_partition(runs)))
-    z = torch.from_numpy(runs.reshape(-1, 1, 2))
+    partition = pickle.loads(pickle.dumps(fit_partition(runs.numpy())))
+    z = runs.reshape(-1, 1, 2)
     well, cell = (z[:, 0, 0] > 0).numpy(), partition.cell(z).numpy()
     mixed = [0 < well[cell == k].mean() < 1 for k in np.unique(cell)]
     assert not any(mixed) and len(np.unique(cell)) > 10
@@ -81,21 +47,21 @@ def test_a_partition_follows_the_slow_axis(hopper: Any) -> None:
 
 def test_counts_of_a_model_without_cells_have_its_timescale(hopper: Any) -> None:
     model, runs = hopper
-    moves = FreeMoves(model, fit_partition(runs))
+    steps = steps_of(model, fit_partition(runs.numpy()), 1.0)
     points = runs.reshape(-1, 1, 2)
-    matrix = moves.matrix(points, moves.cell(torch.from_numpy(points)).numpy(), 1.0)
+    matrix = steps.matrix(points, steps.cell(points).numpy())
     assert matrix.sum(axis=1) == pytest.approx(1.0)
     second = np.sort(np.linalg.eigvals(matrix).real)[-2]
     assert second == pytest.approx(0.8, abs=0.03)  # 1 - 2 * 0.1
-    assert not moves.to_points and math.isclose(np.linalg.eigvals(matrix).real.max(), 1.0, rel_tol=1e-9)
+    assert np.linalg.eigvals(matrix).real.max() == pytest.approx(1.0, rel=1e-9)
 
 
 def test_a_model_moves_by_its_own_cells_or_by_a_partition(propagator: Any, hopper: Any) -> None:
-    assert isinstance(moves_of(propagator, None), MixtureMoves) and own_cells(propagator) is not None
+    assert isinstance(steps_of(propagator, None, 10.0), MixtureSteps)
     model, runs = hopper
-    assert isinstance(moves_of(model, fit_partition(runs)), FreeMoves)
+    assert isinstance(steps_of(model, fit_partition(runs.numpy()), 1.0), FreeSteps)
     with pytest.raises(ValueError, match="the model hopper has no cells of its own"):
-        moves_of(model, None)
+        steps_of(model, None, 1.0)
 
 
 def test_states_are_numbered_by_population_and_points_belong_to_them(chain: Any, propagator: Any) -> None:
@@ -122,7 +88,7 @@ def test_the_rarest_state_of_the_bundled_model_is_phi_above_zero(chain: Any, pro
 
 def test_a_long_bridge_forgets_where_it_began(chain: Any, propagator: Any) -> None:
     rare = chain.members(len(chain.populations) - 1)
-    bridge = bridge_to(moves_of(propagator, None), chain, rare, 200.0, 1000)
+    bridge = bridge_to(steps_of(propagator, None, 200.0), chain, rare, 1000)
     share = chain.stationary[rare].sum()
     reached = [np.exp(bridge.log_reach(cell)) for cell in range(len(chain.stationary))]
     assert max(reached) == pytest.approx(min(reached), rel=1e-3)

@@ -11,7 +11,7 @@ import pytest
 from matplotlib import image
 
 from latentmd.sampling.paths.page import _mean, overview, transitions
-from latentmd.sampling.paths.passages import Passage, passage
+from latentmd.sampling.paths.passages import Outcome, Passage
 from latentmd.sampling.paths.run import write_results
 from latentmd.units import percent
 
@@ -20,7 +20,7 @@ from latentmd.units import percent
 def page(path_plan: Any, batches: Any) -> tuple[str, dict[str, Any], Path]:
     folder = path_plan.request.out
     (folder / "topology.pdb").write_text(path_plan.subject.manifest.topology)
-    summary = write_results(path_plan, [batch.file for batch in batches], {}, (0.0, 0.0))
+    summary = write_results(path_plan, [batch.file for batch in batches])
     return (folder / "paths.html").read_text(encoding="utf-8"), summary, folder
 
 
@@ -45,19 +45,15 @@ def test_the_page_tells_how_well_the_guide_fits(page: tuple[str, dict[str, Any],
     assert "least effective share of particles" in text and "frames minimised" in text
 
 
-def _passages(path_plan: Any, drawn: Any) -> list[Passage]:
-    return [passage(row, 0, 2) for row in path_plan.chain.states[drawn.cells]]
-
-
 def test_the_overview_has_colours_where_paths_are(path_plan: Any, drawn: Any) -> None:
-    pixels = image.imread(io.BytesIO(overview(path_plan, drawn, _passages(path_plan, drawn))))[..., :3]
+    pixels = image.imread(io.BytesIO(overview(Outcome(path_plan, drawn))))[..., :3]
     assert pixels.shape[1] > 2 * pixels.shape[0]
     for third in np.array_split(pixels, 3, axis=1):  # two surfaces with paths, and states over time
         assert (np.ptp(third, axis=2) > 0.25).sum() > 50
 
 
 def test_durations_are_shown_where_a_path_arrives(path_plan: Any, drawn: Any) -> None:
-    found = _passages(path_plan, drawn)
+    found = Outcome(path_plan, drawn).passages
     assert all(p.arrives > 0 for p in found)
     shown = transitions(path_plan, found)
     assert shown is not None and shown.startswith(b"\x89PNG")

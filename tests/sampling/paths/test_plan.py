@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from latentmd.sampling.paths.plan import listed, make_plan
+from latentmd.sampling.paths.moves import steps_of
+from latentmd.sampling.paths.plan import _structure, listed, make_plan
 
 ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 
@@ -17,7 +19,7 @@ ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipepti
 def test_the_guide_ends_in_the_cells_of_the_end(path_plan: Any) -> None:
     chain, bridge = path_plan.chain, path_plan.bridge
     assert (np.flatnonzero(bridge.h[-1]) == chain.members(2)).all()
-    assert len(bridge.h) == 3 * bridge.every + 1 and bridge.lag * bridge.every == pytest.approx(20.0)
+    assert len(bridge.h) == 3 * path_plan.every + 1 and path_plan.lag * path_plan.every == pytest.approx(20.0)
     start = chain.members(0)
     forward = np.where(chain.states == 0, chain.stationary, 0.0) / chain.stationary[start].sum()
     for _ in range(path_plan.guide.steps):
@@ -53,3 +55,13 @@ def test_equal_requests_share_a_record_and_others_do_not(path_plan: Any) -> None
     request = dataclasses.replace(path_plan.request, seed=6)
     assert path_plan.record() == path_plan.record()
     assert dataclasses.replace(path_plan, request=request).record() != path_plan.record()
+
+
+def test_without_a_density_the_end_is_the_cell_of_b(path_plan: Any, propagator: Any) -> None:
+    x, steps = path_plan.subject.reference, steps_of(propagator, None, 20.0)
+    for mixture, name in ((propagator.mixture, "B"), (None, "the cell of B")):
+        model = SimpleNamespace(encode=propagator.encode, mixture=mixture, has_density=False)
+        subject: Any = SimpleNamespace(structures=(x, x), propagator=lambda model=model: model)
+        first, last = (_structure(subject, steps, path_plan.chain, place) for place in (0, 1))
+        assert (first.name, last.name) == ("A", name) and (last.point is None) == (mixture is None)
+        assert first.cells.tolist() == last.cells.tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from latentmd.io.provenance import read_provenance
 from latentmd.sampling.paths import run
+from latentmd.sampling.paths.frames import KINDS, path_file
 from latentmd.sampling.paths.run import _notes, paths, write_results
 
 SHORT: dict[str, Any] = {"time": "40ps", "every": "20ps", "count": 3, "processes": 1}
@@ -30,6 +32,8 @@ def test_a_run_leaves_full_atom_paths_and_says_how_they_were_made(finished: Path
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["status"] == "complete" and summary["paths"] == 3 and summary["frames"] == 9
     assert summary["ends"] == ["state 1", "state 2"]
+    wall = summary["wall_seconds"]
+    assert wall["total"] == pytest.approx(sum(wall[part] for part in ("preparation", "paths", "results")), abs=0.01)
     assert sum(way["share"] for way in summary["channels"]) == pytest.approx(1.0)
     assert sum(state["share_of_path_frames"] for state in summary["states"]) == pytest.approx(1.0)
     result = run.PathsResult(finished, summary)
@@ -75,7 +79,8 @@ def test_another_request_is_not_resumed(finished: Path) -> None:
 def written(path_plan: Any, batches: Any) -> Path:
     folder: Path = path_plan.request.out
     (folder / "topology.pdb").write_text(path_plan.subject.manifest.topology)
-    write_results(path_plan, [batch.file for batch in batches], {"paths": 1.0}, (0.0, 0.0))
+    summary = write_results(path_plan, [batch.file for batch in batches])
+    (folder / "summary.json").write_text(json.dumps(summary))
     return folder
 
 
@@ -108,11 +113,27 @@ def test_the_summary_counts_states_by_weight(written: Path, path_plan: Any, draw
         share = float(drawn.weight @ (states == entry["state"] - 1).mean(axis=1))
         assert entry["share_of_path_frames"] == pytest.approx(share)
     assert sum(way["share"] for way in summary["channels"]) == pytest.approx(1.0)
-    assert summary["wall_seconds"]["paths"] == 1.0
 
 
-def test_repeated_paths_are_told(drawn: Any) -> None:
-    import dataclasses
+def test_repeated_paths_are_told(path_plan: Any, drawn: Any) -> None:
+    assert _notes(path_plan, dataclasses.replace(drawn, ancestors=3)) == []
+    assert "1 different ones in their middle" in _notes(path_plan, dataclasses.replace(drawn, ancestors=1))[0]
 
-    assert _notes(dataclasses.replace(drawn, ancestors=3), 4) == []
-    assert "1 different ones in their middle" in _notes(dataclasses.replace(drawn, ancestors=1), 4)[0]
+
+def test_equal_seeds_give_equal_paths_and_others_differ(path_plan: Any, batches: Any, tmp_path: Path) -> None:
+    for name, seed in (("same", 5), ("other", 6)):
+        request = dataclasses.replace(path_plan.request, out=tmp_path / name, seed=seed)
+        plan = dataclasses.replace(path_plan, request=request)
+        request.out.mkdir()
+        dataclasses.replace(batches[1], options=request, plan=plan).run()
+    first = path_file(path_plan.request.out, 2).read_bytes()
+    assert path_file(tmp_path / "same", 2).read_bytes() == first
+    assert path_file(tmp_path / "other", 2).read_bytes() != first
+
+
+def test_a_batch_says_how_its_frames_were_made(drawn: Any, path_plan: Any) -> None:
+    assert drawn.kinds.shape == (4, 4) and set(drawn.kinds.ravel()) <= {0, 1}
+    assert KINDS[:2] == ("latent", "relaxed")
+    assert np.isfinite(drawn.energies).all() and (drawn.failed == "").all()
+    assert (path_plan.chain.states[drawn.cells[:, 0]] == 0).all()
+    assert (path_plan.chain.states[drawn.cells[:, -1]] == 2).all()

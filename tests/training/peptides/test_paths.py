@@ -21,7 +21,7 @@ SHORT = PathTraining(longest_lag=10.0, steps=3, batch=4, width=16, depth=1, leng
 def test_a_path_model_of_peptides_of_several_lengths(peptide_dataset: Path, tmp_path: Path) -> None:
     out = train_peptide_paths(peptide_dataset, "peptides", tmp_path / "p.paths.pt", SHORT)
     model, record = load_path_model(out, peptides_sha256())
-    assert model.dim == 16 and model.settings["several_tokens"]
+    assert model.dim == 16 and model.settings.several_tokens
     assert set(record.kinds) == {"ACE", "ALA", "GLY", "NME", "VAL", "first", "inner", "last"}
     assert record.frames == 4 * 2 * 24 and record.lag == (10.0, 10.0)
 

@@ -1,0 +1,95 @@
+"""Structures of latent frames: decoded, relaxed, checked, and laid on one reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latentmd.arrays import Bools, Doubles, Floats
+from latentmd.molecule.geometry import superposed
+from latentmd.sampling.paths.relax import relax
+from latentmd.sampling.paths.request import Subject
+
+if TYPE_CHECKING:
+    from latentmd.model.propagator import Propagator
+
+_BLOCK = 2000  # frames decoded at once
+_REDRAWS = 3  # of frames that fail a check
+KINDS = ("latent", "relaxed", "given")  # of frames, as the numbers in a task's file
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames, and how they were made.
+
+    Attributes:
+        positions: nm, shape (frames, atoms, 3).
+        kinds: numbers of `KINDS`.
+        energies: kJ/mol.
+        sound: whether each passed the checks before relaxation.
+    """
+
+    positions: Doubles
+    kinds: NDArray[np.int8]
+    energies: Doubles
+    sound: Bools
+
+    def columns(self, subject: Subject, propagator: Propagator) -> dict[str, NDArray[Any]]:
+        """What a task keeps of each frame: how it was made, which checks it fails, and its torsions."""
+        return {
+            "kinds": self.kinds, "energies": self.energies, "failed": failed_checks(self.positions, propagator),
+            "sound": self.sound, "torsions": subject.torsions(self.positions),
+        }  # fmt: skip
+
+
+def structures(subject: Subject, propagator: Propagator, slow: torch.Tensor, rng: np.random.Generator) -> Frames:
+    """Decode and relax frames of slow axes [frames, tokens, k]; one that fails a check after that is decoded again,
+    up to three times.
+    """
+    decoded = _decoded(propagator, slow, rng)
+    sound = failed_checks(decoded, propagator) == ""
+    positions, energies, minimised = relax(subject.molecule, decoded, subject.limits)
+    for _ in range(_REDRAWS):
+        bad = np.flatnonzero(failed_checks(positions, propagator) != "")
+        if not len(bad):
+            break
+        again = relax(subject.molecule, _decoded(propagator, slow[bad], rng), subject.limits)
+        positions[bad], energies[bad], minimised[bad] = again
+    return Frames(laid_on(positions, subject), minimised.astype(np.int8), energies, sound)
+
+
+def _decoded(propagator: Propagator, slow: torch.Tensor, rng: np.random.Generator) -> Doubles:
+    return np.concatenate([propagator.decode(slow[i : i + _BLOCK], rng) for i in range(0, len(slow), _BLOCK)])
+
+
+def laid_on(positions: Floats, subject: Subject) -> Doubles:
+    """Structures turned and moved onto the reference, weighted by mass; nm, shape (frames, atoms, 3)."""
+    system = subject.molecule.system
+    masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
+    return superposed(positions.astype(np.float64), subject.reference[None], masses)
+
+
+def failed_checks(positions: Floats, propagator: Propagator) -> NDArray[np.str_]:
+    """Names of the checks that each frame fails, separated by spaces, shape (frames,)."""
+    passed = propagator.checks(positions)
+    return np.array([" ".join(name for name, ok in passed.items() if not ok[i]) for i in range(len(positions))])
+
+
+def load(files: Sequence[Path]) -> list[dict[str, NDArray[Any]]]:
+    """Arrays that tasks left in their files, by name."""
+    found = []
+    for path in files:
+        with np.load(path, allow_pickle=False) as file:
+            found.append(dict(file))
+    return found
+
+
+def path_file(folder: Path, number: int) -> Path:
+    """Trajectory file of a path in a folder."""
+    return folder / f"path-{number:04d}.xtc"
