@@ -23,7 +23,7 @@ Examples:
   latentmd benchmark my.pdb --model my.pt --out benchmark --walkers 1 --walkers 1000
   latentmd benchmark chignolin.pdb --model none""",
 )
-@several(
+@several([
     argument("pdb", required=False, type=PATH),
     option(
         "--model",
@@ -44,7 +44,7 @@ Examples:
     out("benchmark"),
     option("--overwrite", is_flag=True, help="Replace an earlier benchmark in the folder."),
     settings_of("latentmd.evaluation.benchmark:BenchmarkSettings"),
-)  # fmt: skip
+])  # fmt: skip
 def benchmark_command(
     pdb: Path | None, model: str | None, threads: int | None, out: Path, overwrite: bool, settings: BenchmarkSettings
 ) -> None:

@@ -44,7 +44,7 @@ Examples:
   latentmd evaluate run --reference test --train train --top top.pdb --baseline all
   latentmd evaluate --model alanine-dipeptide --reference test --train train --out evaluation""",
 )
-@several(
+@several([
     argument("generated", nargs=-1, type=PATH),
     option(
         "--reference", multiple=True, required=True, type=PATH, metavar="REF...",
@@ -80,7 +80,7 @@ Examples:
     out("evaluation"),
     option("--overwrite", is_flag=True, help="Replace an earlier evaluation in the folder."),
     settings_of("latentmd.evaluation.inputs:EvaluationSettings"),
-)  # fmt: skip
+])  # fmt: skip
 def evaluate_command(
     generated: tuple[Path, ...], reference: tuple[Path, ...], top: Path | None, model: str | None, store: bool,
     out: Path, settings: EvaluationSettings, **others: Any,

@@ -27,7 +27,7 @@ Examples:
   latentmd md my.psf --positions my.crd --parameters all.prm --parameters all.rtf --time 10ns --out charmm
   latentmd md my.pdb --system system.xml --time 10ns --out own""",
 )
-@opt.several(
+@opt.several([
     argument("files", metavar="FILE...", nargs=-1, required=True, type=opt.PATH),
     option("--time", type=opt.Time(), required=True, help="Simulated time per walker, such as 100ns."),
     option("--wall", type=opt.WallTime(), help="Wall time over all sessions, such as 30min. [default: any]"),
@@ -42,12 +42,14 @@ Examples:
     opt.FORCE_FIELD(help="OpenMM force-field XML, may be repeated. [default: ff14SB, with OBC2 or TIP3P]"),
     opt.shown("--friction", type=float, default=1.0, help="Of the Langevin thermostat, 1/ps."),
     opt.shown("--timestep", type=opt.Time(), default="4fs", help="At most 5fs."),
-    opt.several(opt.SEED, opt.PROCESSES),
+    opt.SEED,
+    opt.PROCESSES,
     option("--scheduler", metavar="ADDRESS", help="Dask scheduler that runs a data set, tcp://host:port."),
-    opt.several(opt.AGAIN, opt.INPUTS),
-)  # fmt: skip
+    *opt.AGAIN,
+    *opt.INPUTS,
+])  # fmt: skip
 def md_command(files: tuple[Path, ...], scheduler: str | None, **options: Any) -> None:
-    """Simulate the molecule in FILE with plain full-atom MD, opt.several walkers in parallel.
+    """Simulate the molecule in FILE with plain full-atom MD, several walkers in parallel.
 
     FILE is a PDB, mmCIF or GRO file, or one that brings its own force field: an Amber prmtop, GROMACS top or CHARMM psf
     with --positions, or a PDB or mmCIF file with --system.
@@ -61,7 +63,7 @@ def md_command(files: tuple[Path, ...], scheduler: str | None, **options: Any) -
         _data_set(files, scheduler, options)
         return
     if scheduler is not None:
-        raise click.UsageError("--scheduler runs the molecules of a data set; give opt.several files or a folder")
+        raise click.UsageError("--scheduler runs the molecules of a data set; give several files or a folder")
     from latentmd.sampling.run.clock import process_start
     from latentmd.sampling.walkers.md import md
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from functools import partial, wraps
@@ -60,7 +60,7 @@ class WallTime(Time):
         )
 
 
-def several(*options: Decorator) -> Decorator:
+def several(options: Sequence[Decorator]) -> Decorator:
     """Several options of a command at once, shown in their order."""
 
     def add(command: Any) -> Any:
@@ -112,12 +112,12 @@ SEED = shown("--seed", type=NOT_NEGATIVE, default=0, help="Decides all randomnes
 PROCESSES = option("--processes", type=AT_LEAST_ONE, help="Worker processes. [default: one per core]")
 MODEL = option("--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]")
 FORCE_FIELD = partial(option, "--force-field", multiple=True, metavar="XML")
-AGAIN = several(
+AGAIN = [
     option("--overwrite", is_flag=True, help="Replace an earlier run in the folder."),
     option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none."),
-)
+]
 #: How the file of a molecule is read; a command gets them as one `inputs`.
-INPUTS = several(
+INPUTS = [
     shown("--ph", type=float, default=7.0, help="Of residues not named by their protonation."),
     option("--model-number", type=int, help="MODEL to take of a file with several. [default: the first]"),
     option("--altloc", help="Alternate location to take. [default: of highest occupancy]"),
@@ -139,4 +139,4 @@ INPUTS = several(
     option("--smiles", help="A small molecule, or the bonds and charges of the one in a PDB file."),
     option("--strip-salts", is_flag=True, help="Of several small molecules keep the largest."),
     settings_of("latentmd.systems.protocol:InputOptions", "inputs"),
-)  # fmt: skip
+]  # fmt: skip

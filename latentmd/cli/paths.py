@@ -16,17 +16,17 @@ from latentmd.units import format_time, percent
 if TYPE_CHECKING:
     from latentmd.sampling.paths.fill import FillResult
 
-_TRAJECTORY = opt.several(
+_TRAJECTORY = [
     argument("trajectory", type=opt.PATH),
     option("--top", required=True, type=opt.PATH, help="PDB file of the trajectory's atoms."),
-)
-_RUN = opt.several(
+]
+_RUN = [
     opt.SEED,
     opt.PROCESSES,
     option("--out", type=opt.PATH, help="Output folder. [default: <stem>-<command>]"),
-    opt.AGAIN,
-    opt.INPUTS,
-)
+    *opt.AGAIN,
+    *opt.INPUTS,
+]
 
 
 def show_fill(result: FillResult, command: str) -> None:
@@ -63,10 +63,10 @@ Examples:
   latentmd inpaint run.dcd --interval 10ps --top my.pdb --model my.pt --residues 2,3 --out drawn
   latentmd inpaint run.xtc --top my.pdb --model my.pt --residues 2,3 --design""",
 )
-@_TRAJECTORY
+@opt.several(_TRAJECTORY)
 @option("--residues", required=True, type=Residues(), help="Residues to draw, such as 2,3 or 2-5.")
 @option("--design", is_flag=True, help="Also weigh which residues they might be (model of many peptides).")
-@opt.several(opt.interval("given frames", "..."), opt.MODEL, _RUN)
+@opt.several([opt.interval("given frames", "..."), opt.MODEL, *_RUN])
 def inpaint_command(trajectory: Path, top: Path, residues: tuple[int, ...], **options: Any) -> None:
     """Draw the dynamics of the named residues given that of the others in TRAJECTORY.
 
@@ -93,9 +93,9 @@ Examples:
   latentmd upsample walker-0000.xtc --top topology.pdb --every 1ps
   latentmd upsample run.dcd --interval 10ps --top my.pdb --model my.pt --every 2ps --out fine""",
 )
-@_TRAJECTORY
+@opt.several(_TRAJECTORY)
 @opt.shown("--every", type=opt.Time(), default="1ps", help="Time between the frames wanted.")
-@opt.several(opt.interval("given frames", "..."), opt.MODEL, _RUN)
+@opt.several([opt.interval("given frames", "..."), opt.MODEL, *_RUN])
 def upsample_command(trajectory: Path, top: Path, **options: Any) -> None:
     """Fill in frames between those of TRAJECTORY, so that the fast motion is that of MD.
 
@@ -125,7 +125,7 @@ Examples:
 @opt.shown("--time", type=opt.Time(), default="1ns", help="Length of a path.")
 @opt.shown("--every", type=opt.Time(), default="10ps", help="Time between frames.")
 @opt.shown("--count", type=opt.AT_LEAST_ONE, default=100, help="Number of paths.")
-@_RUN
+@opt.several(_RUN)
 def paths_command(pdbs: tuple[Path, ...], **options: Any) -> None:
     """Draw full-atom transition paths from A to B, or between metastable states of a model.
 

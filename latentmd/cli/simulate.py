@@ -67,7 +67,7 @@ Examples:
   latentmd simulate --smiles "CC(=O)Oc1ccccc1C(=O)O" --name aspirin --wall 3min
   latentmd simulate my.prmtop --positions my.inpcrd --mode chains --wall 30min""",
 )
-@opt.several(
+@opt.several([
     argument("pdb", metavar="[FILE]", required=False, type=opt.PATH),
     opt.MODEL,
     option("--time", type=opt.Time(), help="Simulated time per walker; not with --mode chains. [default: 10ns]"),
@@ -92,7 +92,8 @@ Examples:
         callback=lambda _context, _option, value: None if value is None else value == "on",
         help="Settle decoded structures by a short run of MD before they are written. [default: on]",
     ),
-    opt.several(opt.SEED, opt.device("Where the model runs.")),
+    opt.SEED,
+    opt.device("Where the model runs."),
     option(
         "--solvent", type=click.Choice(["implicit", "vacuum", "explicit"]),
         help="Must be the model's, except with --mode md or chains. [default: the model's, or implicit]",
@@ -103,11 +104,11 @@ Examples:
     opt.PROCESSES,
     option("--scheduler", metavar="ADDRESS", help="Chains: Dask scheduler that runs them, tcp://host:port."),
     option("--out", type=opt.PATH, help="Output folder. [default: <stem>-latentmd, or -chains]"),
-    opt.AGAIN,
+    *opt.AGAIN,
     option("--name", help="With --smiles and no FILE: begins the name of the output. [default: molecule]"),
     option("--enumerate", "isomers", is_flag=True, help="Undefined stereocentres: a run of each isomer."),
-    opt.INPUTS,
-)  # fmt: skip
+    *opt.INPUTS,
+])  # fmt: skip
 def simulate_command(pdb: Path | None, name: str | None, isomers: bool, **options: Any) -> None:
     """Simulate the molecule in FILE with a model and write full-atom trajectories.
 

@@ -61,11 +61,11 @@ def train_command() -> None:
 _TRAJECTORIES = argument("trajectories", metavar="TRAJECTORIES...", nargs=-1, required=True, type=PATH)
 _OUT = option("--out", required=True, type=PATH, help="File to write, such as my.pt.")
 _CONFIG = option("--config", type=PATH, help="TOML file with settings; defaults otherwise.")
-_AGAIN = several(
+_AGAIN = [
     option("--seed", type=NOT_NEGATIVE, help="Decides all randomness.  [default: 0]"),
     option("--resume", is_flag=True, help="Go on from the checkpoints of an interrupted training."),
     option("--overwrite", is_flag=True, help="Replace what is there."),
-)
+]
 _DEVICE = device("Device to train on.")
 
 
@@ -105,9 +105,9 @@ def _check_out(out: Path, resume: bool, overwrite: bool) -> None:
 
 
 @train_command.command("molecule", short_help="One molecule, from trajectories.")
-@several(_TRAJECTORIES, TOP, interval(), _OUT, _CONFIG)
+@several([_TRAJECTORIES, TOP, interval(), _OUT, _CONFIG])
 @option("--name", default="", help="Name of the model in its manifest; the file's stem by default.")
-@several(_AGAIN, _DEVICE)
+@several([*_AGAIN, _DEVICE])
 @shown("--devices", type=int, default=1, help="Number of GPUs.")
 @shown(
     "--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true",
@@ -140,9 +140,9 @@ def molecule_command(
 
 @train_command.command("peptides", short_help="Many peptides at once, from a data set.")
 @argument("dataset", type=PATH)
-@several(interval(), _OUT)
+@several([interval(), _OUT])
 @shown("--minutes", type=POSITIVE, default=60.0, help="Wall time of training, reading and scoring aside.")
-@several(_AGAIN, _DEVICE)
+@several([*_AGAIN, _DEVICE])
 def peptides_command(
     dataset: Path, out: Path, minutes: float, seed: int | None, overwrite: bool, **options: Any
 ) -> None:
@@ -161,7 +161,7 @@ def peptides_command(
 
 
 @train_command.command("finetune", short_help="One peptide, from a model of many and trajectories.")
-@several(_TRAJECTORIES, TOP, interval())
+@several([_TRAJECTORIES, TOP, interval()])
 @shown("--from", "start", metavar="MODEL", default="peptides", help="Model of many peptides, by name or file.")
 @_OUT
 @shown("--minutes", type=POSITIVE, default=3.0, help="Wall time of fine-tuning, and again of the model from scratch.")
@@ -170,7 +170,7 @@ def peptides_command(
     help="Trajectories, or a folder of them, that the models are scored on; the last of TRAJECTORIES by default.",
 )  # fmt: skip
 @shown("--scratch/--no-scratch", default=True, help="Train a model from scratch on the same frames too, to compare.")
-@_AGAIN
+@several(_AGAIN)
 def finetune_command(
     trajectories: tuple[Path, ...], top: Path, out: Path, seed: int | None, resume: bool, overwrite: bool,
     **options: Any,
@@ -192,7 +192,7 @@ def finetune_command(
 @argument("trajectories", metavar="TRAJECTORIES... | DATASET", nargs=-1, required=True, type=PATH)
 @option("--top", type=PATH, help="PDB file of the molecule of TRAJECTORIES.")
 @option("--model", required=True, help="Finished model that the paths belong to, by name or file.")
-@several(interval(), _OUT, _AGAIN, _DEVICE)
+@several([interval(), _OUT, *_AGAIN, _DEVICE])
 def paths_command(
     trajectories: tuple[Path, ...], top: Path | None, model: str, out: Path, seed: int | None, overwrite: bool,
     **options: Any,
@@ -228,7 +228,7 @@ def paths_command(
 @option("--out", required=True, type=PATH, help="Folder to write.")
 @option("--observe", help="How the world is seen, such as pixels; its first way by default.")
 @option("--predictor", help="Predictor of the latent, such as hamiltonian; the recipe's by default.")
-@several(_CONFIG, _AGAIN)
+@several([_CONFIG, *_AGAIN])
 def world_command(world: str, out: Path, seed: int | None, **options: Any) -> None:
     """Train on trajectories of a toy WORLD with known answers, such as double-pendulum.
 

@@ -32,7 +32,7 @@ class Settings:
 
 def test_options_become_one_argument_or_a_message() -> None:
     @click.command()
-    @several(shown("--walkers", type=int, default=2), settings_of(f"{__name__}:Settings"))
+    @several([shown("--walkers", type=int, default=2), settings_of(f"{__name__}:Settings")])
     def command(settings: Settings) -> None:
         click.echo(settings.walkers)
 
