@@ -19,7 +19,7 @@ from latentmd.report import figures
 from latentmd.report import page as report
 from latentmd.report.markup import bullets, table
 from latentmd.report.viewer import View
-from latentmd.sampling.paths.frames import path_file
+from latentmd.sampling.paths.decoded import path_file
 from latentmd.sampling.paths.passages import Outcome, Passage
 from latentmd.sampling.paths.plan import PathPlan
 from latentmd.units import format_time, percent

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from latentmd.analysis.statistics import binomial_interval
 from latentmd.arrays import Bools, Doubles, Floats, Ints
-from latentmd.sampling.paths.frames import load
+from latentmd.sampling.paths.decoded import load
 
 if TYPE_CHECKING:
     from latentmd.sampling.paths.plan import PathPlan

@@ -16,8 +16,8 @@ from latentmd.io.atomic import write_csv, write_npz
 from latentmd.io.progress import quiet
 from latentmd.io.provenance import write_provenance
 from latentmd.io.writer import write_xtc
+from latentmd.sampling.paths.decoded import KINDS, laid_on, path_file, structures
 from latentmd.sampling.paths.fill import DrawnResult, Task, Work, carry_out, files_of, frame_counts, summary_head
-from latentmd.sampling.paths.frames import KINDS, laid_on, path_file, structures
 from latentmd.sampling.paths.moves import steps_of
 from latentmd.sampling.paths.page import write_page
 from latentmd.sampling.paths.passages import Drawn, Outcome, read_batches

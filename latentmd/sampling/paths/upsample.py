@@ -22,8 +22,8 @@ from latentmd.replicas.choice import replica_engine
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
+from latentmd.sampling.paths.decoded import KINDS, MadeFrames, laid_on, structures
 from latentmd.sampling.paths.fill import Filled, FillPart, FillPlan, FillRequest, FillResult, Given, fill, read_given
-from latentmd.sampling.paths.frames import KINDS, Frames, laid_on, structures
 from latentmd.sampling.paths.relax import settle
 from latentmd.sampling.paths.request import RunKeywords, subject_of
 from latentmd.sampling.run.options import picoseconds
@@ -132,7 +132,7 @@ class UpsamplePart(FillPart):
         x[:: self.stride], kinds[:: self.stride] = given, KINDS.index("given")
         temperature = subject.molecule.protocol.temperature
         energies[:: self.stride] = replica_engine(subject.molecule.system, given, temperature=temperature).energies()
-        return self.keep(Frames(x, kinds, energies, made.sound), propagator)
+        return self.keep(MadeFrames(x, kinds, energies, made.sound), propagator)
 
 
 def upsample(

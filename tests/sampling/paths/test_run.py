@@ -14,7 +14,7 @@ import pytest
 
 from latentmd.io.provenance import read_provenance
 from latentmd.sampling.paths import run
-from latentmd.sampling.paths.frames import KINDS, path_file
+from latentmd.sampling.paths.decoded import KINDS, path_file
 from latentmd.sampling.paths.run import _notes, paths, write_results
 
 SHORT: dict[str, Any] = {"time": "40ps", "every": "20ps", "count": 3, "processes": 1}

@@ -9,7 +9,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from latentmd.sampling.paths.frames import failed_checks, laid_on, path_file, structures
+from latentmd.sampling.paths.decoded import failed_checks, laid_on, path_file, structures
 
 
 def test_structures_of_one_latent_keep_its_torsions(path_plan: Any, propagator: Any) -> None:
