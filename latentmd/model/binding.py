@@ -10,9 +10,9 @@ import numpy as np
 from latentmd.arrays import Floats
 from latentmd.io.pdb import pdb_text
 from latentmd.model.file import Bundle, BundleError, save
-from latentmd.model.manifest import Manifest, ZeroShot
-from latentmd.model.neighbours import known_pairs, latent_distance, mean_tokens, nearest_sequences
+from latentmd.model.manifest import Manifest
 from latentmd.model.peptide_file import NAME, PeptideFile, PeptideManifest, load_peptides
+from latentmd.model.zero_shot import measured
 from latentmd.molecule.chain import chain, hands
 from latentmd.molecule.fingerprint import fingerprint
 from latentmd.molecule.tokens import residue_tokens
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from latentmd.model.bound_peptide import BoundPeptide
     from latentmd.molecule.chain import Chain
 
+_OWN = {"format", "created", "versions", "weights_sha256", "coverage", "training", "metrics"}  # of the model of many
 _HALF = ["encoder", "mean", "drawn.trunk", "drawn.causal", "drawn.head"]  # stored in half precision already
 
 
@@ -58,66 +59,27 @@ def bind(
     a model was fine-tuned on goes into its manifest, which then has no `zero_shot`. BundleError as for `bound_peptide`.
     """
     bound, found, file = bound_peptide(topology, positions, model)
-    return save(
-        out,
-        bound,
-        {
-            **_fields(file.manifest, topology, positions),
-            "name": f"{file.manifest.name}, {'bound' if fine_tuned is None else 'fine-tuned'} to {found.sequence}",
-            "slow_axes": bound.axes * bound.n_tokens,
-            "metrics": metrics or {},
-            "half_precision": _HALF,
-            "training": {} if fine_tuned is None else {"fine_tuned": fine_tuned},
-            "zero_shot": None if fine_tuned is not None else zero_shot(bound, found, file).model_dump(),
-        },
-    )
+    known: dict[str, Any] = {"training": {"fine_tuned": fine_tuned}}
+    if fine_tuned is None:
+        known = {"zero_shot": measured(bound, found, file)}
+    name = f"{file.manifest.name}, {'bound' if fine_tuned is None else 'fine-tuned'} to {found.sequence}"
+    known |= {"name": name, "slow_axes": bound.axes * bound.n_tokens, "metrics": metrics or {}, "half_precision": _HALF}
+    return save(out, bound, bound_manifest(file.manifest, topology, positions).model_copy(update=known))
 
 
 def bound_bundle(topology: Any, positions: Floats, model: str | Path = NAME) -> Bundle:
     """A model of many peptides bound to one of them, in memory; the path is that of the model of many."""
     bound, found, file = bound_peptide(topology, positions, model)
-    known = {"slow_axes": bound.axes * bound.n_tokens, "zero_shot": zero_shot(bound, found, file)}
+    known = {"slow_axes": bound.axes * bound.n_tokens, "zero_shot": measured(bound, found, file)}
     manifest = bound_manifest(file.manifest, topology, positions).model_copy(update=known)
     return Bundle(bound.requires_grad_(False), manifest, file.sha256, file.path)
 
 
 def bound_manifest(source: PeptideManifest, topology: Any, positions: Floats) -> Manifest:
     """Manifest of a model of many peptides for one of them, before it is bound: molecule, conditions and lags."""
-    return Manifest.model_validate({**_fields(source, topology, positions), "slow_axes": 1})
-
-
-def _fields(source: PeptideManifest, topology: Any, positions: Floats) -> dict[str, Any]:
-    conditions = (
-        "lag", "frame_interval", "temperature", "friction", "timestep", "hydrogen_mass", "solvent", "force_field"
+    shared = set(Manifest.model_fields) & set(PeptideManifest.model_fields) - _OWN
+    return Manifest(
+        **{name: getattr(source, name) for name in shared}, topology=pdb_text(topology, positions),
+        fingerprint=fingerprint(topology), tokens=list(residue_tokens(topology)), split={}, seed=0, metrics={},
+        slow_axes=1,
     )  # fmt: skip
-    return {
-        "name": source.name,
-        "topology": pdb_text(topology, positions),
-        "fingerprint": fingerprint(topology),
-        "tokens": list(residue_tokens(topology)),
-        "split": {},
-        "seed": 0,
-        "metrics": {},
-        **{name: getattr(source, name) for name in conditions},
-    }
-
-
-def zero_shot(bound: BoundPeptide, found: Chain, file: PeptideFile) -> ZeroShot:
-    """How near a bound peptide is to the training set of its model."""
-    import torch
-
-    trained = file.manifest.sequences
-    distance = None
-    if {"tokens", "kinds"} <= set(file.statistics):
-        tokens, kinds = mean_tokens(bound), torch.from_numpy(found.types[:, 0])
-        distance = latent_distance(tokens, kinds, file.statistics["tokens"], file.statistics["kinds"])
-        distance = distance if np.isfinite(distance) else None
-    return ZeroShot(
-        model=file.manifest.name,
-        sha256=file.sha256,
-        sequence=found.sequence,
-        trained=found.sequence in trained,
-        nearest=nearest_sequences(found.sequence, trained),
-        pairs=known_pairs(found.sequence, trained),
-        latent_distance=distance,
-    )

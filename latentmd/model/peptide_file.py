@@ -67,7 +67,7 @@ class PeptideFile:
 
     Attributes:
         statistics: of the training set: "table_counts" and "planes" of the residue table, "tokens" and "kinds" of
-            `latentmd.model.neighbours`; some may be missing.
+            `latentmd.model.zero_shot`; some may be missing.
     """
 
     model: PeptideModel

@@ -47,7 +47,7 @@ def test_a_fine_tuned_file_is_not_zero_shot(file: PeptideFile, tmp_path: Path) -
 def test_a_training_sequence_is_recognised(file: PeptideFile) -> None:
     topology, positions = _read("alanine_dipeptide")
     bound, found, _ = bound_peptide(topology, positions, file)
-    near = zero_shot(bound, found, file)
+    near = measured(bound, found, file)
     assert near.trained == (found.sequence in file.manifest.sequences)
     assert near.nearest[0][1] == 1 and near.latent_distance is not None and near.latent_distance < 3
 

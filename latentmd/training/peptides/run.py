@@ -14,9 +14,9 @@ from latentmd.evaluation.residue_table import ResidueTable
 from latentmd.io.atomic import write_json
 from latentmd.io.progress import Progress, quiet
 from latentmd.model.bound_peptide import BoundPeptide
-from latentmd.model.neighbours import mean_tokens
 from latentmd.model.peptide_file import PeptideManifest, save_peptides
 from latentmd.model.peptides import PeptideConfig, PeptideModel
+from latentmd.model.zero_shot import mean_tokens
 from latentmd.molecule.chain import Chain
 from latentmd.molecule.coverage import PeptideChemistry
 from latentmd.training.peptides.data import Peptides, Sampler, read
