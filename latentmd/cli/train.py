@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,15 @@ _DEVICE = device("Device to train on.")
 
 
 @contextmanager
-def _training() -> Iterator[Display]:
-    """Progress of a training, with its errors as exit codes: 2 for wrong input, 1 for a failure, 130 for Ctrl-C."""
+def _training(out: Path | None, options: dict[str, Any]) -> Iterator[Display]:
+    """Progress of a training, with its errors as exit codes: 2 for wrong input, 1 for a failure, 130 for Ctrl-C; what
+    is at `out` is checked first, which uses up the option `overwrite`.
+    """
     from latentmd.training.config import ConfigError
     from latentmd.training.loop import TrainingError
 
+    if out is not None:
+        _check_out(out, options["resume"], options.pop("overwrite"))
     try:
         with Display(keep=True) as progress:
             yield progress
@@ -113,10 +118,7 @@ def _check_out(out: Path, resume: bool, overwrite: bool) -> None:
     "--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true",
     help="Of Lightning: single precision, or bfloat16 where that is enough.",
 )  # fmt: skip
-def molecule_command(
-    trajectories: tuple[Path, ...], top: Path, out: Path, config: Path | None, seed: int | None, overwrite: bool,
-    **options: Any,
-) -> None:  # fmt: skip
+def molecule_command(trajectories: tuple[Path, ...], top: Path, out: Path, config: Path | None, **options: Any) -> None:
     """Train a surrogate of one molecule from TRAJECTORIES, one file per independent run.
 
     Any files that mdtraj reads will do; those without times need --interval.
@@ -126,14 +128,12 @@ def molecule_command(
             f"{trajectories[0]} is a folder; for a data set of many peptides: "
             f"latentmd train peptides {trajectories[0]} --out {out}"
         )
-    _check_out(out, options["resume"], overwrite)
-    with _training() as progress:
+    with _training(out, options) as progress:
         from latentmd.training.config import load_config
         from latentmd.training.train import train
 
-        settings = load_config(config)
-        if seed is not None:
-            settings = settings.model_copy(update={"seed": seed})
+        settings, seed = load_config(config), options.pop("seed")
+        settings = settings if seed is None else settings.model_copy(update={"seed": seed})
         train(trajectories, top, out, settings, report=progress, **options)
     click.echo(f"wrote {out}; see it with: latentmd inspect {out}")
 
@@ -143,18 +143,15 @@ def molecule_command(
 @several([interval(), _OUT])
 @shown("--minutes", type=POSITIVE, default=60.0, help="Wall time of training, reading and scoring aside.")
 @several([*_AGAIN, _DEVICE])
-def peptides_command(
-    dataset: Path, out: Path, minutes: float, seed: int | None, overwrite: bool, **options: Any
-) -> None:
+def peptides_command(dataset: Path, out: Path, minutes: float, **options: Any) -> None:
     """Train one model of the many peptides of DATASET, and score it on some that are held out.
 
     DATASET is a folder with a folder for each peptide, such as `latentmd md PEPTIDES/` writes.
     """
-    _check_out(out, options["resume"], overwrite)
-    with _training() as progress:
+    with _training(out, options) as progress:
         from latentmd.training.peptides.run import PeptideSettings, train_peptides
 
-        settings = PeptideSettings(minutes=minutes, seed=seed or 0)
+        settings = PeptideSettings(minutes=minutes, seed=options.pop("seed") or 0)
         result = train_peptides(dataset, out, settings, report=progress, **options)
     click.echo(result.table())
     click.echo(f"wrote {out}; simulate with it: latentmd simulate PEPTIDE.pdb --model {out}")
@@ -171,19 +168,15 @@ def peptides_command(
 )  # fmt: skip
 @shown("--scratch/--no-scratch", default=True, help="Train a model from scratch on the same frames too, to compare.")
 @several(_AGAIN)
-def finetune_command(
-    trajectories: tuple[Path, ...], top: Path, out: Path, seed: int | None, resume: bool, overwrite: bool,
-    **options: Any,
-) -> None:  # fmt: skip
+def finetune_command(trajectories: tuple[Path, ...], top: Path, out: Path, **options: Any) -> None:
     """Fine-tune a model of many peptides on TRAJECTORIES of one.
 
     What it was, what it became and a model from scratch are scored on frames that are held out.
     """
-    _check_out(out, resume, overwrite)
-    with _training() as progress:
+    with _training(out, options) as progress:
         from latentmd.training.peptides.finetune import finetune
 
-        result = finetune(trajectories, top, out, seed=seed or 0, resume=resume, report=progress, **options)
+        result = finetune(trajectories, top, out, seed=options.pop("seed") or 0, report=progress, **options)
     click.echo(result.table())
     click.echo(f"wrote {out}; simulate with it: latentmd simulate {top} --model {out}")
 
@@ -193,10 +186,7 @@ def finetune_command(
 @option("--top", type=PATH, help="PDB file of the molecule of TRAJECTORIES.")
 @option("--model", required=True, help="Finished model that the paths belong to, by name or file.")
 @several([interval(), _OUT, *_AGAIN, _DEVICE])
-def paths_command(
-    trajectories: tuple[Path, ...], top: Path | None, model: str, out: Path, seed: int | None, overwrite: bool,
-    **options: Any,
-) -> None:  # fmt: skip
+def paths_command(trajectories: tuple[Path, ...], top: Path | None, model: str, out: Path, **options: Any) -> None:
     """Train the path model of a finished model, which `latentmd upsample` and `latentmd inpaint` use.
 
     Of a model of one molecule from its TRAJECTORIES; of a model of many peptides from the folder DATASET.
@@ -205,20 +195,14 @@ def paths_command(
     if (top is None) != many:
         expected = "leave --top out with a DATASET" if many else "expected --top with the PDB file of the molecule"
         raise click.UsageError(expected)
-    _check_out(out, options["resume"], overwrite)
-    with _training() as progress:
-        from dataclasses import replace
+    with _training(out, options) as progress:
+        from latentmd.training.paths import PathTraining, train_paths
+        from latentmd.training.peptides.paths import DEFAULTS, train_peptide_paths
 
-        settings: Any
+        settings = replace(DEFAULTS if many else PathTraining(), seed=options.pop("seed") or 0)
         if many:
-            from latentmd.training.peptides.paths import DEFAULTS, train_peptide_paths
-
-            settings = replace(DEFAULTS, seed=seed or 0)
             train_peptide_paths(trajectories[0], model, out, settings, report=progress, **options)
         else:
-            from latentmd.training.paths import PathTraining, train_paths
-
-            settings = PathTraining(seed=seed or 0)
             train_paths(trajectories, str(top), model, out=out, settings=settings, report=progress, **options)
     click.echo(f"wrote {out}; it is found beside the model, as <model>.paths.pt")
 
@@ -229,17 +213,17 @@ def paths_command(
 @option("--observe", help="How the world is seen, such as pixels; its first way by default.")
 @option("--predictor", help="Predictor of the latent, such as hamiltonian; the recipe's by default.")
 @several([_CONFIG, *_AGAIN])
-def world_command(world: str, out: Path, seed: int | None, **options: Any) -> None:
+def world_command(world: str, out: Path, **options: Any) -> None:
     """Train on trajectories of a toy WORLD with known answers, such as double-pendulum.
 
     The model, its figures and a table of measurements are written into the folder --out.
     """
-    with _training() as progress:
+    with _training(None, options) as progress:
         from latentmd.io.atomic import OutputError
         from latentmd.worlds.run import train_world
 
         try:
-            result = train_world(world, out, seed=seed or 0, report=progress, **options)
+            result = train_world(world, out, seed=options.pop("seed") or 0, report=progress, **options)
         except OutputError as error:
             raise click.UsageError(str(error)) from error
     click.echo(result.table)

@@ -22,7 +22,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from latentmd.io.atomic import write_bytes
 from latentmd.model.manifest import FORMAT as FORMAT
@@ -103,11 +103,10 @@ def save(path: str | Path, surrogate: nn.Module, manifest: Manifest | Mapping[st
     import torch
 
     if not isinstance(manifest, Manifest):
-        manifest = _validated(manifest, "the manifest to save")
+        manifest = _valid(Manifest, manifest, "the manifest to save")
     _check_consistent(manifest, surrogate, "the surrogate to save")
     surrogate = surrogate.eval().cpu()
-    with quiet_torchscript():
-        scripted = surrogate if isinstance(surrogate, torch.jit.ScriptModule) else torch.jit.script(surrogate)
+    scripted = surrogate if isinstance(surrogate, torch.jit.ScriptModule) else script(surrogate)
     for part in manifest.half_precision:
         attrgetter(part)(scripted).half()
     try:
@@ -124,16 +123,7 @@ def seal(path: str | Path, scripted: Any, manifest: Sealed) -> Sealed:
     buffer = io.BytesIO()
     with quiet_torchscript():
         torch.jit.save(scripted, buffer)
-    manifest = manifest.model_copy(
-        update={
-            "versions": {"torch": torch.__version__, "latentmd": package_version("latentmd"), **manifest.versions},
-            "created": manifest.created or datetime.now(UTC).isoformat(timespec="seconds"),
-            "weights_sha256": weights_sha256(scripted),
-        }
-    )
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(Path(path), sealed_archive(buffer, manifest))
-    return manifest
+    return write_sealed(Path(path), buffer, manifest.model_copy(update={"weights_sha256": weights_sha256(scripted)}))
 
 
 def unseal(path: Path, schema: type[Sealed]) -> tuple[Any, Sealed, str]:
@@ -142,7 +132,7 @@ def unseal(path: Path, schema: type[Sealed]) -> tuple[Any, Sealed, str]:
     """
     import torch
 
-    data, manifest = read_sealed(path, schema)
+    data, manifest, sha256 = read_sealed(path, schema)
     with quiet_torchscript():
         try:
             module = torch.jit.load(io.BytesIO(data), map_location="cpu")
@@ -160,7 +150,7 @@ def unseal(path: Path, schema: type[Sealed]) -> tuple[Any, Sealed, str]:
     module.eval()
     for parameter in module.parameters():
         parameter.requires_grad_(False)
-    return module, manifest, data[-64:].decode()
+    return module, manifest, sha256
 
 
 def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Bundle:
@@ -184,7 +174,7 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
 
 def read_sha256(name_or_path: str | Path) -> str:
     """The hash of a bundle's file, as in `Bundle.sha256`, after it is checked. Does not import torch."""
-    return read_sealed(find(name_or_path), Manifest)[0][-64:].decode()
+    return read_sealed(find(name_or_path), Manifest)[2]
 
 
 def script(module: nn.Module) -> Any:
@@ -227,9 +217,15 @@ def quiet_torchscript() -> Iterator[None]:
         yield
 
 
-def sealed_archive(archive: io.BytesIO, manifest: BaseModel) -> bytes:
-    """The archive rewritten without debug records (they hold source paths), with manifest and closing hash."""
-    sealed = io.BytesIO()
+def write_sealed(path: Path, archive: io.BytesIO, manifest: Sealed) -> Sealed:
+    """Write an archive without debug records (they hold source paths), with its manifest, to which versions and date
+    are added, and a closing hash; returns the manifest.
+    """
+    import torch
+
+    versions = {"torch": torch.__version__, "latentmd": package_version("latentmd"), **manifest.versions}
+    created = manifest.created or datetime.now(UTC).isoformat(timespec="seconds")
+    manifest, sealed = manifest.model_copy(update={"versions": versions, "created": created}), io.BytesIO()
     with zipfile.ZipFile(archive) as source, zipfile.ZipFile(sealed, "w", zipfile.ZIP_DEFLATED) as target:
         root = source.namelist()[0].split("/")[0]
         for name in source.namelist():
@@ -238,11 +234,13 @@ def sealed_archive(archive: io.BytesIO, manifest: BaseModel) -> bytes:
         manifest_json = manifest.model_dump_json()
         target.writestr(zipfile.ZipInfo(f"{root}/extra/{_MANIFEST}"), manifest_json, zipfile.ZIP_DEFLATED)
     content = sealed.getvalue()[:-2] + struct.pack("<H", _TAIL) + _COMMENT
-    return content + hashlib.sha256(content).hexdigest().encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, content + hashlib.sha256(content).hexdigest().encode())
+    return manifest
 
 
-def read_sealed(path: Path, schema: type[Sealed]) -> tuple[bytes, Sealed]:
-    """Content of a sealed file, whose last 64 bytes are its hash, and its manifest; BundleError as for `unseal`."""
+def read_sealed(path: Path, schema: type[Sealed]) -> tuple[bytes, Sealed, str]:
+    """Content of a sealed file, its manifest, and its hash, the last 64 bytes; BundleError as for `unseal`."""
     data = path.read_bytes()
     expected = "expected a file written by latentmd.model.file.save"
     if len(data) <= _TAIL or data[-_TAIL:-64] != _COMMENT:
@@ -259,10 +257,7 @@ def read_sealed(path: Path, schema: type[Sealed]) -> tuple[bytes, Sealed]:
         if found.startswith(PEPTIDES):
             advice = "it is of many peptides: `latentmd bind MOLECULE.pdb --out bound.pt` makes one of a molecule"
         raise BundleError(f"{path} has format {found!r}, expected {wanted!r}; {advice}")
-    try:
-        return data, schema.model_validate_json(text)
-    except ValidationError as error:
-        raise BundleError(_explain(error, f"the manifest of {path}")) from error
+    return data, _valid(schema, text, f"the manifest of {path}"), data[-64:].decode()
 
 
 def sealed_format(path: Path) -> str:
@@ -284,16 +279,12 @@ def _format(text: str) -> str:
     return found[1] if found else ""
 
 
-def _validated(fields: Mapping[str, Any], source: str) -> Manifest:
+def _valid(schema: type[Sealed], fields: str | Mapping[str, Any], source: str) -> Sealed:
     try:
-        return Manifest.model_validate(dict(fields))
+        return schema.model_validate_json(fields) if isinstance(fields, str) else schema.model_validate(dict(fields))
     except ValidationError as error:
-        raise BundleError(_explain(error, source)) from error
-
-
-def _explain(error: ValidationError, source: str) -> str:
-    problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()]
-    return f"{source} is not valid: {'; '.join(problems)}"
+        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()]
+        raise BundleError(f"{source} is not valid: {'; '.join(problems)}") from error
 
 
 def _check_consistent(manifest: Manifest, module: nn.Module, source: str) -> None:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from latentmd.io.atomic import write_bytes
-from latentmd.model.file import BundleError, package_version, read_sealed, read_sha256, sealed_archive, sealed_format
+from latentmd.model.file import BundleError, read_sealed, read_sha256, sealed_format, write_sealed
 from latentmd.model.manifest import Seal
 from latentmd.molecule.coverage import PeptideChemistry
 from latentmd.molecule.matching import Answer
@@ -102,7 +100,7 @@ def is_peptides(name_or_path: str | Path) -> bool:
 
 def peptides_sha256(name_or_path: str | Path = NAME) -> str:
     """The hash of the file, after it is checked. Does not import torch."""
-    return read_sealed(_existing(name_or_path), PeptideManifest)[0][-64:].decode()
+    return read_sealed(_existing(name_or_path), PeptideManifest)[2]
 
 
 def model_sha256(name_or_path: str | Path) -> str:
@@ -126,15 +124,7 @@ def save_peptides(
     table = {key: {k: _half(v) for k, v in row.items()} for key, row in model.table.items()}
     buffer = io.BytesIO()
     torch.save({"config": asdict(model.config), "weights": weights, "table": table, "statistics": statistics}, buffer)
-    filled = manifest.model_copy(
-        update={
-            "versions": {"torch": torch.__version__, "latentmd": package_version("latentmd"), **manifest.versions},
-            "created": manifest.created or datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, sealed_archive(buffer, filled))
-    return filled
+    return write_sealed(path, buffer, manifest)
 
 
 def _half(values: Tensor, keep: bool = False) -> Tensor:
@@ -149,7 +139,7 @@ def load_peptides(name_or_path: str | Path = NAME) -> PeptideFile:
     from latentmd.model.peptides import PeptideConfig, PeptideModel
 
     path = _existing(name_or_path)
-    data, manifest = read_sealed(path, PeptideManifest)
+    data, manifest, sha256 = read_sealed(path, PeptideManifest)
     stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     model = PeptideModel(PeptideConfig(**{**stored["config"], "lags": tuple(stored["config"]["lags"])}))
     model.load_state_dict(stored["weights"])
@@ -157,4 +147,4 @@ def load_peptides(name_or_path: str | Path = NAME) -> PeptideFile:
         key: {k: v.float() if v.is_floating_point() else v for k, v in row.items()}
         for key, row in stored["table"].items()
     }
-    return PeptideFile(model.eval(), manifest, stored["statistics"], data[-64:].decode(), path.resolve())
+    return PeptideFile(model.eval(), manifest, stored["statistics"], sha256, path.resolve())

@@ -10,9 +10,10 @@ import pytest
 from openmm.app import PDBFile
 
 from latentmd.io.pdb import pdb_text
-from latentmd.model.binding import bind, bound_peptide, zero_shot
+from latentmd.model.binding import bind, bound_peptide
 from latentmd.model.file import BundleError, read_manifest
 from latentmd.model.peptide_file import PeptideFile, load_peptides
+from latentmd.model.zero_shot import measured
 from latentmd.systems.bundled import bundled
 
 

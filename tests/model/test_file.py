@@ -87,7 +87,7 @@ def _resealed(path: Path, change: Any) -> None:
         for name in old.namelist():
             if "/extra/" not in name:
                 new.writestr(name, old.read(name))
-    path.write_bytes(bundle.sealed_archive(source, change(manifest)))
+    bundle.write_sealed(path, source, change(manifest))
 
 
 def test_weights_that_differ_from_the_manifest_are_refused(ou_bundle: Path, tmp_path: Path) -> None:
