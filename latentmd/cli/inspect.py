@@ -12,7 +12,6 @@ from latentmd.cli.common import print_table
 if TYPE_CHECKING:
     from latentmd.model.file import Manifest
     from latentmd.model.peptide_file import PeptideManifest
-    from latentmd.systems.builder import Molecule
 
 _SECONDS = 0.3  # of each timing of --speed
 
@@ -54,12 +53,12 @@ def inspect_command(model: str, as_json: bool, topology: bool, speed: bool) -> N
     elif topology:
         click.echo(manifest.topology.rstrip())
     else:
-        for title, rows in [*_sections(manifest, str(path), sha256), ("plain MD here", _engines(manifest, speed))]:
+        for title, rows in [*_sections(manifest, str(path), sha256), ("plain MD here", _engines(model, speed))]:
             if rows:
                 print_table(title, rows)
 
 
-def _engines(manifest: Manifest, speed: bool) -> list[tuple[str, str]]:
+def _engines(model: str, speed: bool) -> list[tuple[str, str]]:
     """The engine of plain MD on this machine and, if wanted, its speed beside OpenMM's."""
     from latentmd.replicas.choice import engine_in_use
 
@@ -67,27 +66,15 @@ def _engines(manifest: Manifest, speed: bool) -> list[tuple[str, str]]:
     if not speed:
         return rows
     from latentmd.evaluation.speed import per_core, replica_row
+    from latentmd.sampling.paths.request import subject_of
+    from latentmd.systems.protocol import DEFAULT_INPUTS
 
     try:
-        molecule = _simulated(manifest)
+        molecule = subject_of((), model, DEFAULT_INPUTS).molecule
         found = per_core(molecule, _SECONDS, rounds=3)
         return [*rows, ("speed", str(found or replica_row(molecule, _SECONDS).note))]
     except ValueError as error:
         return [*rows, ("speed", f"cannot be timed: {error}")]
-
-
-def _simulated(manifest: Manifest) -> Molecule:
-    """The molecule of a model under the protocol that it was trained for."""
-    import tempfile
-    from pathlib import Path
-
-    from latentmd.sampling.models import protocol_of
-    from latentmd.systems.builder import build
-
-    with tempfile.TemporaryDirectory() as folder:
-        pdb = Path(folder) / "molecule.pdb"
-        pdb.write_text(manifest.topology, encoding="utf-8")
-        return build(pdb, protocol_of(manifest))
 
 
 def _peptides(m: PeptideManifest) -> list[tuple[str, str]]:
@@ -124,7 +111,7 @@ def _sections(m: Manifest, path: str, sha256: str) -> list[tuple[str, list[tuple
             ("versions", ", ".join(f"{name} {version}" for name, version in m.versions.items())),
         ]),
         ("where it holds", [
-            ("molecule", _molecule(m.topology)),
+            ("molecule", "-".join(residue.name for residue in m.molecule()[0].residues())),
             ("atoms, tokens", f"{len(m.tokens)}, {len(set(m.tokens))}"),
             ("fingerprint", m.fingerprint),
             ("steps", f"{format_time(m.lag[0])} to {format_time(m.lag[1])}, and multiples"),
@@ -146,14 +133,6 @@ def _sections(m: Manifest, path: str, sha256: str) -> list[tuple[str, list[tuple
         ]),
         ("metrics", [(name, _metric(value)) for name, value in m.metrics.items()]),
     ]  # fmt: skip
-
-
-def _molecule(pdb: str) -> str:
-    residues: list[tuple[str, str]] = []
-    for line in pdb.splitlines():
-        if line.startswith(("ATOM", "HETATM")) and (key := (line[17:20].strip(), line[21:27])) not in residues:
-            residues.append(key)
-    return "-".join(name for name, _ in residues)
 
 
 def _metric(value: Any) -> str:

@@ -57,9 +57,8 @@ def main(ctx: click.Context) -> None:
       latentmd systems
       latentmd simulate systems/molecules/alanine_dipeptide.pdb
     """
-    if (
-        threading.current_thread() is threading.main_thread()
-    ):  # batch systems ask with SIGTERM what users do with Ctrl-C
+    if threading.current_thread() is threading.main_thread():
+        # Batch systems ask with SIGTERM what users do with Ctrl-C.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         ctx.call_on_close(lambda: signal.signal(signal.SIGTERM, before))
 

@@ -57,10 +57,8 @@ def systems_command(name: str | None) -> None:
     if name is None:
         _show(molecules())
         return
-    try:
+    with run_errors():
         click.echo(str(bundled(name)))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
 
 
 def _show(files: list[Path]) -> None:

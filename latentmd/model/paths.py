@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,21 +21,6 @@ FORMAT = "latentmd-paths-1"
 
 class PathModelError(ValueError):
     """A path-model file that cannot be used; the message says what to do."""
-
-
-class PathSampler(Protocol):
-    """Draws what a mask does not say is known of latent trajectories: at most `window` frames, `lag_range` ps apart."""
-
-    window: int
-    lag_range: tuple[float, float]
-
-    def sample(self, known: Tensor, mask: Tensor, times: Tensor, noise: Tensor) -> Tensor:
-        """Trajectories with the known entries as given and the others drawn, [batch, frames, tokens, axes].
-
-        Known values count where `mask` [batch, frames, tokens]; times [batch, frames] are evenly spaced, ps; noise is
-        standard normal, shaped as `known`.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -147,10 +132,13 @@ class PeptideTrajectories:
         self._features, self._axes = residue_features(types, mask), mask.float().repeat(1, 2)
 
     def sample(self, known: Tensor, mask: Tensor, times: Tensor, noise: Tensor) -> Tensor:
-        """Trajectories with the known tokens as given and the others drawn, as `PathSampler` says."""
+        """Trajectories with the known tokens as given and the others drawn, as `MaskedTrajectory` does."""
         first = known.shape[-1] - self.network.dim
         context = self._features.expand(len(known), -1, -1)
         drawn = self.network.sample(known[..., first:], mask, times, noise[..., first:] * self._axes, context)
         with torch.no_grad():
             tokens = self.module.from_waves(drawn.flatten(0, 1)).reshape(known.shape)
         return torch.where(mask.unsqueeze(-1), known, tokens)
+
+
+PathSampler = MaskedTrajectory | PeptideTrajectories  # draws what a mask does not say is known of trajectories

@@ -16,8 +16,8 @@ from torch import Tensor
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.core.noise import CounterNoise
 from latentmd.model.file import Bundle, load
-from latentmd.model.lags import TOLERANCE
-from latentmd.model.lags import split_time as split_time
+from latentmd.model.manifest import TOLERANCE
+from latentmd.model.manifest import split_time as split_time
 from latentmd.molecule.geometry import kabsch
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from openmm import app
 from pydantic import ValidationError
 
-from latentmd.model.manifest import FORMAT, UNITS, Manifest
+from latentmd.model.manifest import FORMAT, UNITS, Manifest, split_time
 from latentmd.molecule.chemistry import chemistry
 
 GLYCINE = Path(__file__).parents[2] / "systems" / "molecules" / "glycine_dipeptide.pdb"
@@ -60,3 +61,25 @@ def test_it_covers_one_stereoisomer_in_any_order(fields: dict[str, Any], alanine
     answer = manifest.covers(record, -x[order])
     assert not answer and "other handedness at ALA2-CA (the mirror image)" in answer.reason
     assert manifest.covers(record)  # without a structure no hand is known
+
+
+def test_the_fewest_equal_steps_within_the_range() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        shortest = float(rng.uniform(1, 10))
+        longest = shortest * float(rng.uniform(2, 5))
+        time = float(rng.uniform(shortest, 20 * longest))
+        steps, lag = split_time(time, (shortest, longest))
+        assert steps * lag == pytest.approx(time, rel=1e-5) and shortest <= lag <= longest
+        assert steps == 1 or time / (steps - 1) > longest * (1 - 1e-6)
+
+
+def test_rounding_of_units_costs_no_step() -> None:
+    assert split_time(100.00001, (10.0, 50.0)) == (2, 50.0)
+    assert split_time(9.999999, (10.0, 50.0)) == (1, 10.0)
+
+
+@pytest.mark.parametrize("time", [0.0, -5.0, 9.0, 75.0, math.nan, math.inf])
+def test_impossible_times_say_what_is_possible(time: float) -> None:
+    with pytest.raises(ValueError, match=r"its lags are (10|50) to (50|60) ps; expected a multiple"):
+        split_time(time, (50.0, 60.0) if time == 75.0 else (10.0, 50.0))

@@ -25,7 +25,7 @@ KINDS = ("latent", "relaxed", "given")  # of frames, as the numbers in a task's 
 
 
 @dataclass(frozen=True)
-class MadeFrames:
+class DecodedFrames:
     """Frames, and how they were made.
 
     Attributes:
@@ -48,7 +48,7 @@ class MadeFrames:
         }  # fmt: skip
 
 
-def structures(subject: Subject, propagator: Propagator, slow: torch.Tensor, rng: np.random.Generator) -> MadeFrames:
+def structures(subject: Subject, propagator: Propagator, slow: torch.Tensor, rng: np.random.Generator) -> DecodedFrames:
     """Decode and relax frames of slow axes [frames, tokens, k]; one that fails a check after that is decoded again,
     up to three times.
     """
@@ -61,7 +61,7 @@ def structures(subject: Subject, propagator: Propagator, slow: torch.Tensor, rng
             break
         again = relax(subject.molecule, _decoded(propagator, slow[bad], rng), subject.limits)
         positions[bad], energies[bad], minimised[bad] = again
-    return MadeFrames(laid_on(positions, subject), minimised.astype(np.int8), energies, sound)
+    return DecodedFrames(laid_on(positions, subject), minimised.astype(np.int8), energies, sound)
 
 
 def _decoded(propagator: Propagator, slow: torch.Tensor, rng: np.random.Generator) -> Doubles:

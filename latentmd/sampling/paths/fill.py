@@ -27,7 +27,7 @@ from latentmd.io.trajectory import TrajectoryReader
 from latentmd.io.writer import FrameWriter
 from latentmd.report import page as report_page
 from latentmd.report.viewer import View
-from latentmd.sampling.paths.decoded import KINDS, MadeFrames, load
+from latentmd.sampling.paths.decoded import KINDS, DecodedFrames, load
 from latentmd.sampling.paths.request import RunKeywords, Subject, shared_options
 from latentmd.sampling.run.options import RunOptions, picoseconds
 from latentmd.sampling.run.processes import LocalProcesses, WorkerError, cores
@@ -201,7 +201,7 @@ class FillPart(Task):
 
     subject: Subject
 
-    def keep(self, frames: MadeFrames, propagator: Propagator) -> int:
+    def keep(self, frames: DecodedFrames, propagator: Propagator) -> int:
         """Write the frames; returns their number."""
         positions = {"positions": frames.positions.astype(np.float32)}
         write_npz(self.file, positions | frames.columns(self.subject, propagator))
@@ -209,7 +209,7 @@ class FillPart(Task):
 
 
 @dataclass(frozen=True)
-class Filled(MadeFrames):
+class Filled(DecodedFrames):
     """Frames that parts left, in order, with names of the checks that each fails and its torsions in radians."""
 
     failed: NDArray[np.str_]

@@ -19,14 +19,14 @@ from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.core.paths.filters import ObservedPaths, systematic
 from latentmd.core.paths.steps import FreeSteps
 from latentmd.io.progress import Progress, quiet
-from latentmd.model.lags import split_time
+from latentmd.model.manifest import split_time
 from latentmd.molecule.chain import chain
 from latentmd.molecule.geometry import superposed
 from latentmd.molecule.known_torsions import known_torsions
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
-from latentmd.sampling.paths.decoded import KINDS, MadeFrames, failed_checks
+from latentmd.sampling.paths.decoded import KINDS, DecodedFrames, failed_checks
 from latentmd.sampling.paths.design import check_design, design_section, weigh, write_design
 from latentmd.sampling.paths.fill import Filled, FillPart, FillPlan, FillRequest, FillResult, Given, fill, read_given
 from latentmd.sampling.paths.moves import CellChain, cell_chain, steps_of
@@ -190,7 +190,7 @@ class InpaintPart(FillPart):
         kinds = np.full(len(joined), KINDS.index("relaxed"), np.int8)
         sound = failed_checks(np.stack(drawn.carried), propagator) == ""
         positions, energies = np.stack([x for x, _ in joined]), np.array([energy for _, energy in joined])
-        return self.keep(MadeFrames(positions, kinds, energies, sound), propagator)
+        return self.keep(DecodedFrames(positions, kinds, energies, sound), propagator)
 
     def _filter(
         self, propagator: Propagator, rng: np.random.Generator, generator: torch.Generator

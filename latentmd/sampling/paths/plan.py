@@ -12,7 +12,7 @@ import torch
 from latentmd.analysis.bridge import MarkovBridge, markov_bridge
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.core.paths.steps import Steps
-from latentmd.model.lags import split_time
+from latentmd.model.manifest import split_time
 from latentmd.sampling.paths.moves import CellChain, bridge_to, cell_chain, check_reach, steps_of
 from latentmd.sampling.paths.request import PathsRequest, Subject, subject_of
 from latentmd.units import format_time, percent

@@ -20,9 +20,7 @@ _WIDTH = np.deg2rad(2.0)  # how far torsions that are held swing
 
 
 class RelaxedFrames(NamedTuple):
-    """Structures after relaxation: positions [frames, atoms, 3] in nm, energies [frames] in kJ/mol, which were
-    minimised.
-    """
+    """Structures [frames, atoms, 3] in nm after relaxation, their energies in kJ/mol, and which were minimised."""
 
     positions: Doubles
     energies: Doubles
@@ -30,8 +28,7 @@ class RelaxedFrames(NamedTuple):
 
 
 def relax(molecule: Molecule, positions: Doubles, limits: tuple[float, float] | None) -> RelaxedFrames:
-    """Put structures [frames, atoms, 3] on the constraints of a System and minimise those whose energy MD does not
-    show.
+    """Put structures [frames, atoms, 3] on the constraints of a System; minimise those whose energy MD does not show.
 
     A minimum is as far from the canonical distribution as a strained structure is, so that minimisation ends once the
     energy is below the median of MD. `limits`: that median and MD's upper limit, kJ/mol; structures are judged by their
@@ -39,36 +36,6 @@ def relax(molecule: Molecule, positions: Doubles, limits: tuple[float, float] | 
     """
     parts = [_relaxed(molecule, positions[i : i + _BLOCK], limits) for i in range(0, len(positions), _BLOCK)]
     return RelaxedFrames(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-
-
-def settle(molecule: Molecule, positions: Doubles, quads: Ints, seed: int) -> tuple[Doubles, Doubles]:
-    """Let everything but some torsions take 0.2 ps of Langevin dynamics, to be distributed as the force field has it.
-
-    What is fast comes from a decoder whose distribution is slightly off; the torsions of `quads` [torsions, 4], which a
-    model of the dynamics has drawn, are held by springs that let them swing by two degrees. Gives positions
-    [frames, atoms, 3] in nm and energies in kJ/mol; frames whose dynamics broke are as they were.
-    """
-    temperature, parts = molecule.protocol.temperature, []
-    for first in range(0, len(positions), _BLOCK):
-        x = positions[first : first + _BLOCK]
-        engine = replica_engine(
-            molecule.system,
-            x,
-            temperature=temperature,
-            seed=seed,
-            numbers=range(first, first + len(x)),
-            restraints=quads,
-        )
-        if len(quads):
-            engine.hold(torsions(x, quads), GAS_CONSTANT * temperature / _WIDTH**2)
-        before = engine.energies()
-        engine.draw_velocities()
-        engine.langevin(round(_SETTLE / _TIMESTEP), timestep=_TIMESTEP, friction=_FRICTION)
-        broken = engine.broken()
-        parts.append(
-            (np.where(broken[:, None, None], x, engine.positions), np.where(broken, before, engine.energies()))
-        )
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def _relaxed(molecule: Molecule, positions: Doubles, limits: tuple[float, float] | None) -> RelaxedFrames:
@@ -88,3 +55,26 @@ def _relaxed(molecule: Molecule, positions: Doubles, limits: tuple[float, float]
         x[left], energies[left] = part.positions, part.energies()
         left = left[~(energies[left] <= limits[0])] if limits is not None else left
     return RelaxedFrames(x, energies, strained)
+
+
+def settle(molecule: Molecule, positions: Doubles, quads: Ints, seed: int) -> tuple[Doubles, Doubles]:
+    """Let everything but some torsions take 0.2 ps of Langevin dynamics, to be distributed as the force field has it.
+
+    What is fast comes from a decoder whose distribution is slightly off; the torsions of `quads` [torsions, 4], which a
+    model of the dynamics has drawn, are held by springs that let them swing by two degrees. Gives positions
+    [frames, atoms, 3] in nm and energies in kJ/mol; frames whose dynamics broke are as they were.
+    """
+    settled, energies, temperature = np.array(positions), np.empty(len(positions)), molecule.protocol.temperature
+    for first in range(0, len(positions), _BLOCK):
+        x = positions[first : first + _BLOCK]
+        rows = range(first, first + len(x))
+        engine = replica_engine(molecule.system, x, temperature=temperature, seed=seed, numbers=rows, restraints=quads)
+        if len(quads):
+            engine.hold(torsions(x, quads), GAS_CONSTANT * temperature / _WIDTH**2)
+        before = engine.energies()
+        engine.draw_velocities()
+        engine.langevin(round(_SETTLE / _TIMESTEP), timestep=_TIMESTEP, friction=_FRICTION)
+        broken = engine.broken()
+        settled[rows] = np.where(broken[:, None, None], x, engine.positions)
+        energies[rows] = np.where(broken, before, engine.energies())
+    return settled, energies

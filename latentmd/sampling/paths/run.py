@@ -202,11 +202,10 @@ def paths(
         pdbs=files, origin=origin, target=target, time=picoseconds(time), interval=picoseconds(every), count=count,
         **shared_options(f"{stem}-paths", keywords),
     )  # fmt: skip
-    report = keywords.get("progress") or quiet
-    return PathsResult(request.out, carry_out(FILES, request, lambda: _work(request), report))
 
+    def prepare() -> Work:
+        plan = make_plan(request)
+        batches = batches_of(plan)
+        return Work(plan.subject, plan.record(), batches, lambda: write_results(plan, [b.file for b in batches]))
 
-def _work(request: PathsRequest) -> Work:
-    plan = make_plan(request)
-    batches = batches_of(plan)
-    return Work(plan.subject, plan.record(), batches, lambda: write_results(plan, [batch.file for batch in batches]))
+    return PathsResult(request.out, carry_out(FILES, request, prepare, keywords.get("progress") or quiet))

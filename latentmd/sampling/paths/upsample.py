@@ -22,7 +22,7 @@ from latentmd.replicas.choice import replica_engine
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
-from latentmd.sampling.paths.decoded import KINDS, MadeFrames, laid_on, structures
+from latentmd.sampling.paths.decoded import KINDS, DecodedFrames, laid_on, structures
 from latentmd.sampling.paths.fill import Filled, FillPart, FillPlan, FillRequest, FillResult, Given, fill, read_given
 from latentmd.sampling.paths.relax import settle
 from latentmd.sampling.paths.request import RunKeywords, subject_of
@@ -104,16 +104,12 @@ class UpsamplePart(FillPart):
 
     Attributes:
         known: given structures, one more interval at either side where there is one, nm, shape (frames, atoms, 3).
-        skip: intervals at its beginning that lend their surroundings only.
-        intervals: that it keeps.
-        closes: whether it keeps the frame at its end.
+        own: those that it keeps, with what follows them; the others lend their surroundings only.
         stride, every: of the given frames among all, and time between all frames in ps.
     """
 
     known: Floats
-    skip: int
-    intervals: int
-    closes: bool
+    own: slice
     stride: int
     every: float
 
@@ -123,16 +119,15 @@ class UpsamplePart(FillPart):
         rng, generator, settling = numbered_streams(self.options.seed, self.number)
         known = propagator.encode(self.known)
         whole = fill_windows(propagator.trajectories, known, self.stride, self.every, generator)
-        begin, closing = self.skip * self.stride, int(self.closes)
-        slow = whole[begin : begin + self.intervals * self.stride + closing]
+        slow = whole[self.own.start * self.stride : self.own.stop * self.stride]
         made = structures(subject, propagator, slow, rng)
         x, energies = settle(subject.molecule, made.positions, subject.quads, settling)
         x, kinds = laid_on(x, subject), np.full(len(x), KINDS.index("relaxed"), np.int8)
-        given = laid_on(self.known[self.skip : self.skip + self.intervals + closing], subject)
+        given = laid_on(self.known[self.own], subject)
         x[:: self.stride], kinds[:: self.stride] = given, KINDS.index("given")
         temperature = subject.molecule.protocol.temperature
         energies[:: self.stride] = replica_engine(subject.molecule.system, given, temperature=temperature).energies()
-        return self.keep(MadeFrames(x, kinds, energies, made.sound), propagator)
+        return self.keep(DecodedFrames(x, kinds, energies, made.sound), propagator)
 
 
 def upsample(
@@ -175,8 +170,8 @@ def _plan(request: FillRequest, every: float) -> FillPlan:
         low, high = max(0, a - 1), min(total, b + 1)
         parts.append(
             UpsamplePart(
-                options=request, number=number, subject=subject, known=given.positions[low : high + 1], skip=a - low,
-                intervals=b - a, closes=b == total, stride=stride, every=exact,
+                options=request, number=number, subject=subject, known=given.positions[low : high + 1],
+                own=slice(a - low, b - low + (b == total)), stride=stride, every=exact,
             )
         )  # fmt: skip
     return FillPlan(

@@ -56,7 +56,7 @@ def cycle_length(s: WalkerOptions, manifest: Manifest | PeptideManifest, timeste
 
     ValueError where the model has no step of a length that the cycle needs, or the MD in it is no number of time steps.
     """
-    from latentmd.model.lags import split_time
+    from latentmd.model.manifest import split_time
 
     _check_step("--save-every", s.interval, manifest)
     if s.mode == "latent":
@@ -85,7 +85,7 @@ def cycle_length(s: WalkerOptions, manifest: Manifest | PeptideManifest, timeste
 
 
 def _check_step(option: str, time: float, manifest: Manifest | PeptideManifest) -> None:
-    from latentmd.model.lags import split_time
+    from latentmd.model.manifest import split_time
 
     try:
         split_time(time, manifest.lag)
