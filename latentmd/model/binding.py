@@ -13,13 +13,12 @@ from latentmd.model.file import Bundle, BundleError, save
 from latentmd.model.manifest import Manifest
 from latentmd.model.peptide_file import NAME, PeptideFile, PeptideManifest, load_peptides
 from latentmd.model.zero_shot import measured
-from latentmd.molecule.chain import chain, hands
+from latentmd.molecule.chain import Chain, chain, hands
 from latentmd.molecule.fingerprint import fingerprint
 from latentmd.molecule.tokens import residue_tokens
 
 if TYPE_CHECKING:
     from latentmd.model.bound_peptide import BoundPeptide
-    from latentmd.molecule.chain import Chain
 
 _OWN = {"format", "created", "versions", "weights_sha256", "coverage", "training", "metrics"}  # of the model of many
 _HALF = ["encoder", "mean", "drawn.trunk", "drawn.causal", "drawn.head"]  # stored in half precision already

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from latentmd.core.paths.masked import MaskedTrajectory, TrajectorySettings
 from latentmd.io.atomic import replacing
+from latentmd.model.manifest import Manifest
+from latentmd.model.peptide_file import NAME, find_peptides
 from latentmd.molecule.chain import PLACES, TYPES
-
-if TYPE_CHECKING:
-    from latentmd.model.manifest import Manifest
 
 FORMAT = "latentmd-paths-1"
 
@@ -55,8 +54,6 @@ def path_file(bundle: Path, manifest: Manifest) -> tuple[Path, str]:
     A bundle that is the bundled model of many peptides, bound to one, has the path model of that, unless there is one
     beside it.
     """
-    from latentmd.model.peptide_file import NAME, find_peptides
-
     own, origin = beside(bundle), manifest.zero_shot
     shared = beside(find_peptides())
     if origin is None or origin.model != NAME or (own.is_file() and own != shared):

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,15 +15,14 @@ from torch import Tensor
 
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.core.noise import CounterNoise
+from latentmd.core.paths.steps import Mixture
 from latentmd.model.file import Bundle, load
 from latentmd.model.manifest import TOLERANCE
 from latentmd.model.manifest import split_time as split_time
+from latentmd.model.paths import PathSampler, PeptideTrajectories, load_path_model, path_file
+from latentmd.molecule.checks import StructureTemplate, check_frames, structure_template
 from latentmd.molecule.geometry import kabsch
-
-if TYPE_CHECKING:
-    from latentmd.core.paths.steps import Mixture
-    from latentmd.model.paths import PathSampler
-    from latentmd.molecule.checks import StructureTemplate
+from latentmd.molecule.stereo import difference, stereochemistry
 
 Noise = np.random.Generator | CounterNoise
 
@@ -294,8 +293,6 @@ class Propagator:
             return  # the proposal says what is wrong
         checks = self.checks(positions[None])
         if checks["finite"][0] and not (checks["chirality"][0] and checks["isomer"][0]):
-            from latentmd.molecule.stereo import difference, stereochemistry
-
             topology, expected = self.manifest.molecule()
             own = positions if self.order is None else positions[self.order]
             why = difference(topology, own, stereochemistry(topology, expected))
@@ -317,8 +314,6 @@ class Propagator:
     @cached_property
     def template(self) -> StructureTemplate:
         """Bonds, angles and handedness of the molecule, for `checks`."""
-        from latentmd.molecule.checks import structure_template
-
         return structure_template(*self.molecule())
 
     @cached_property
@@ -331,15 +326,11 @@ class Propagator:
         Raises:
             PathModelError: there is no such file, or it belongs to another bundle.
         """
-        from latentmd.model.paths import PeptideTrajectories, load_path_model, path_file
-
         network, record = load_path_model(*path_file(self.bundle.path, self.manifest))
         return PeptideTrajectories(network, record, self.module) if record.kinds else network
 
     def checks(self, positions: ArrayLike) -> dict[str, NDArray[np.bool_]]:
         """Soundness of positions [B, N, 3] nm, frame by frame, as `latentmd.molecule.checks.check_frames` makes it."""
-        from latentmd.molecule.checks import check_frames
-
         return check_frames(np.asarray(positions, dtype=np.float64), self.template)
 
     def tensor(self, positions: ArrayLike) -> Tensor:

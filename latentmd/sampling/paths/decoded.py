@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from latentmd.arrays import Bools, Doubles, Floats
+from latentmd.model.propagator import Propagator
 from latentmd.molecule.geometry import superposed
 from latentmd.sampling.paths.relax import relax
 from latentmd.sampling.paths.request import Subject
-
-if TYPE_CHECKING:
-    from latentmd.model.propagator import Propagator
 
 _BLOCK = 2000  # frames decoded at once
 _REDRAWS = 3  # of frames that fail a check

@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from latentmd.core.steps.torsions import EVER
 from latentmd.io.atomic import write_csv
 from latentmd.io.progress import Progress, quiet
 from latentmd.model.peptide_file import NAME, PeptideFile, load_peptides, peptides_sha256
+from latentmd.model.propagator import Propagator
 from latentmd.molecule.chain import SLOTS, TYPES, Chain, chain
 from latentmd.molecule.closure import closures
 from latentmd.molecule.known_torsions import KnownTorsions, known_torsions
@@ -25,9 +25,6 @@ from latentmd.report import figures
 from latentmd.report.markup import table
 from latentmd.report.page import Section
 from latentmd.units import percent
-
-if TYPE_CHECKING:
-    from latentmd.model.propagator import Propagator
 
 _OMEGA, _PHI, _PSI = (SLOTS.index(name) for name in ("omega", "phi", "psi"))
 _FRAMES, _DRAWS = 60, 32  # of the trajectory that are looked at, and closures of each

@@ -12,7 +12,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +25,15 @@ from latentmd.io.progress import Progress, quiet
 from latentmd.io.provenance import COLUMNS, read_provenance, write_provenance
 from latentmd.io.trajectory import TrajectoryReader
 from latentmd.io.writer import FrameWriter
+from latentmd.model.propagator import Propagator
 from latentmd.report import page as report_page
 from latentmd.report.viewer import View
 from latentmd.sampling.paths.decoded import KINDS, DecodedFrames, load
+from latentmd.sampling.paths.passages import Drawn
 from latentmd.sampling.paths.request import RunKeywords, Subject, shared_options
 from latentmd.sampling.run.options import RunOptions, picoseconds
 from latentmd.sampling.run.processes import LocalProcesses, WorkerError, cores
 from latentmd.sampling.run.stopping import RunError, Stopped
-
-if TYPE_CHECKING:
-    from latentmd.model.propagator import Propagator
-    from latentmd.sampling.paths.passages import Drawn
 
 _VIEWED = 150  # frames in the 3-D view
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import openmm
@@ -20,6 +20,7 @@ from latentmd.core.paths.filters import ObservedPaths, systematic
 from latentmd.core.paths.steps import FreeSteps
 from latentmd.io.progress import Progress, quiet
 from latentmd.model.manifest import split_time
+from latentmd.model.propagator import Propagator
 from latentmd.molecule.chain import chain
 from latentmd.molecule.geometry import superposed
 from latentmd.molecule.known_torsions import known_torsions
@@ -34,9 +35,6 @@ from latentmd.sampling.paths.request import RunKeywords, subject_of
 from latentmd.sampling.run.seeds import numbered_streams
 from latentmd.systems.builder import Molecule
 from latentmd.units import format_time, percent
-
-if TYPE_CHECKING:
-    from latentmd.model.propagator import Propagator
 
 _STARTS = 8  # draws for each particle that the first frame is started with
 

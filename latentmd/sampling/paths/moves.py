@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,9 +13,7 @@ from latentmd.analysis.cells import k_means
 from latentmd.analysis.msm import ReversibleModel, metastable_sets
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.core.paths.steps import FreeSteps, MixtureSteps, Steps
-
-if TYPE_CHECKING:
-    from latentmd.model.propagator import Propagator
+from latentmd.model.propagator import Propagator
 
 _CELLS, _AXES = 40, 4  # of a fitted partition: cells, and most TICA axes that they lie in
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,7 @@ from numpy.typing import NDArray
 from latentmd.analysis.statistics import binomial_interval
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.sampling.paths.decoded import load
-
-if TYPE_CHECKING:
-    from latentmd.sampling.paths.plan import PathPlan
+from latentmd.sampling.paths.plan import PathPlan
 
 _COLUMNS = ("cells", "slow", "kinds", "energies", "failed", "sound", "torsions")
 

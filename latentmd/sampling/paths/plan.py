@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +13,10 @@ from latentmd.analysis.bridge import MarkovBridge, markov_bridge
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.core.paths.steps import Steps
 from latentmd.model.manifest import split_time
+from latentmd.model.propagator import Propagator
 from latentmd.sampling.paths.moves import CellChain, bridge_to, cell_chain, check_reach, steps_of
 from latentmd.sampling.paths.request import PathsRequest, Subject, subject_of
 from latentmd.units import format_time, percent
-
-if TYPE_CHECKING:
-    from latentmd.model.propagator import Propagator
 
 _STARTS = 2000  # points that stand for a state where paths begin
 
