@@ -32,7 +32,7 @@ from latentmd.integrators.openmm_provider import (
 from latentmd.integrators.openmm_seat import Seat, seat_of
 from latentmd.integrators.openmm_selection import manifest_for, select
 from latentmd.model.file import Bundle, Manifest
-from latentmd.model.propagator import split_time
+from latentmd.model.manifest import split_time
 from latentmd.systems.agreement import disagreeing_term
 from latentmd.systems.ensemble import TEMPERATURE_TOLERANCE, thermostat_fault
 from latentmd.units import GAS_CONSTANT

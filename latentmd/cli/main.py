@@ -61,7 +61,3 @@ def main(ctx: click.Context) -> None:
         # Batch systems ask with SIGTERM what users do with Ctrl-C.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         ctx.call_on_close(lambda: signal.signal(signal.SIGTERM, before))
-
-
-if __name__ == "__main__":
-    main()

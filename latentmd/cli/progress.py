@@ -33,15 +33,11 @@ class Display:
     def __enter__(self) -> Self:
         self.bar = _bar(self.keep)
         self.bar.start()
+        self.terminal = self.bar.console.is_terminal
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
-
-    @property
-    def terminal(self) -> bool:
-        """Whether stderr is a terminal."""
-        return self.bar.console.is_terminal
 
     def __call__(
         self,

@@ -19,9 +19,7 @@ SIZES = (len(TYPES), len(PLACES), 2)  # vocabularies of `Chain.types`
 
 @dataclass(frozen=True)
 class PeptideConfig:
-    """Sizes of encoder and step, shortest and longest lag in ps, and dropout of the step in training; of the `dim`
-    of a latent token `n_slow` are its slow part.
-    """
+    """Sizes of encoder and step, range of lags in ps, dropout in training; `n_slow` of a token's axes are slow."""
 
     dim: int = 32
     n_slow: int = 32
@@ -74,8 +72,6 @@ class PeptideModel(nn.Module):
         self.table: dict[str, dict[str, Tensor]] = {}
 
     def encode(self, angles: Tensor, types: Tensor, mask: Tensor) -> Tensor:
-        """Slow axes [batch, tokens, n_slow] of torsions [batch, tokens, slots]; types [batch, tokens, kinds], mask
-        as angles.
-        """
+        """Slow axes [batch, tokens, n_slow] of torsions [batch, tokens, slots] of some types and mask."""
         slow: Tensor = self.basis(self.encoder(angles, types, mask), types)[0]
         return slow

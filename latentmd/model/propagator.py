@@ -17,8 +17,7 @@ from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.core.noise import CounterNoise
 from latentmd.core.paths.steps import Mixture
 from latentmd.model.file import Bundle, load
-from latentmd.model.manifest import TOLERANCE
-from latentmd.model.manifest import split_time as split_time
+from latentmd.model.manifest import TOLERANCE, split_time
 from latentmd.model.paths import PathSampler, PeptideTrajectories, load_path_model, path_file
 from latentmd.molecule.checks import StructureTemplate, check_frames, structure_template
 from latentmd.molecule.geometry import kabsch

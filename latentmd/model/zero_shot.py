@@ -80,12 +80,10 @@ def mean_tokens(bound: BoundPeptide, seed: int = 0) -> Tensor:
 
 
 def latent_distance(tokens: Tensor, kinds: Tensor, trained: Tensor, trained_kinds: Tensor) -> float:
-    """Distance of a peptide's tokens [tokens, k] to the nearest training token of their kind, the largest of the
-    tokens.
+    """Distance of a peptide's tokens [tokens, k] to the nearest training token of their kind; the largest of them.
 
-    In units of what separates a training token of that type from its own nearest neighbour (the median): near 1 where
-    the peptide is as near to the training set as that is to itself, infinite where a type has fewer than three training
-    tokens.
+    In units of what separates a training token of that type from its own nearest neighbour (the median): near 1 where a
+    peptide is as near to the training set as that is to itself, infinite for a type with fewer than three tokens there.
     """
     import torch
 
@@ -118,9 +116,7 @@ def measured(bound: BoundPeptide, found: Chain, file: PeptideFile) -> ZeroShot:
 
 
 def zero_shot_lines(found: ZeroShot, source: str, sound: float | None = None) -> list[str]:
-    """A line each on training, neighbours in sequence, latent distance, checks, and what to do next; `sound`: share
-    of frames that pass the structure checks, where they are counted.
-    """
+    """A line each on training, neighbours, latent distance, checks (share that passes) and what to do next."""
     lines = zero_shot_facts(found)
     if sound is not None:
         lines.append(f"structure checks: {percent(sound, 1)} of frames pass")

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from latentmd.core.noise import CounterNoise, noise_generator
-from latentmd.model.propagator import Propagator, UnsoundError, split_time
+from latentmd.model.manifest import split_time
+from latentmd.model.propagator import Propagator, UnsoundError
 
 
 @pytest.fixture(scope="module")

@@ -51,13 +51,11 @@ class PinnedPaths:
     ) -> PinnedSample:
         """Draw paths from a point [tokens, dim], or from one for each particle: draws of where paths may start,
         which the filter weighs by how likely the end is from there. `end`: last point; None where h of the last
-        step says which cells are it. ValueError: fewer particles than paths, or no particle reaches the end.
+        step says which cells are it. ValueError: no particle reaches the end.
         """
         if particles < count:
             raise ValueError(f"{particles} particles for {count} paths; expected at least as many")
         z = start if start.dim() == 3 else start.unsqueeze(0).repeat(particles, 1, 1)
-        if len(z) != particles:
-            raise ValueError(f"{len(z)} starting points for {particles} particles; expected one for each")
         history, origins, effective = [z], [], []
         log_weight, total = self._log_h(0, z), 0.0
         for t in range(self.steps):
@@ -106,9 +104,7 @@ def systematic(share: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 class ObservedSample(NamedTuple):
-    """One path [steps, tokens, dim] that agrees with the observations, what the observation kept of each of its
-    points, and the effective share of the particles at each step.
-    """
+    """One path [steps, tokens, dim], what was kept of its points, and the effective share of particles, each step."""
 
     path: Tensor
     carried: list[Any]

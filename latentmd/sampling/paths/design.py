@@ -37,9 +37,7 @@ _VARIANTS = {"HID": "HIS", "HIE": "HIS", "HIP": "HIS", "ASH": "ASP", "GLH": "GLU
 
 @dataclass(frozen=True)
 class Design:
-    """Probabilities of residue types: their names, probability [places, types], and the likeliest combinations, best
-    first.
-    """
+    """Names of residue types, their probability [places, types], and the likeliest combinations, best first."""
 
     types: tuple[str, ...]
     probability: Doubles
@@ -188,9 +186,7 @@ _LISTED = 5  # combinations in the table
 
 
 def weigh(propagator: Propagator, hidden: Bools, known: Ints, x: Floats, seed: int, report: Progress) -> Design:
-    """Weigh residue types for the hidden residues of a bound peptide, from frames x [frames, atoms, 3] in nm, of which
-    the known atoms count.
-    """
+    """Weigh residue types for hidden residues of a bound peptide by the known atoms of x [frames, atoms, 3] in nm."""
     topology, own = propagator.molecule()
     hand = propagator.module.hand.numpy()
     peptide, file = chain(topology, own * hand), load_peptides(_origin(propagator))

@@ -40,9 +40,7 @@ _VIEWED = 150  # frames in the 3-D view
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a worker does: some paths, or a stretch of a trajectory, left in a file. Picklable. `size`: how much it
-    counts in the report.
-    """
+    """What a worker does and leaves in a file, of a `size` by which it counts in the report. Picklable."""
 
     options: RunOptions
     number: int
@@ -83,9 +81,7 @@ class DrawnResult:
 
 @dataclass(frozen=True)
 class Work:
-    """A checked run: JSON values that a resumed one must share, its tasks, and what writes the results and returns the
-    content of summary.json.
-    """
+    """A checked run: JSON values that a resumed one shares, tasks, and what writes results and returns the summary."""
 
     subject: Subject
     record: dict[str, Any]
@@ -172,9 +168,7 @@ class Given:
 
 
 def read_given(path: Path, topology: Any, interval: float | None) -> Given:
-    """Read a trajectory of a molecule, `interval` ps apart where it has no times; TrajectoryError where it does not
-    fit, ValueError for fewer than two frames.
-    """
+    """Read a trajectory of a molecule, `interval` ps apart where it has no times; ValueError where it does not fit."""
     reader = TrajectoryReader(path, topology, interval=interval)
     spacing = reader.interval
     blocks = list(reader)

@@ -90,9 +90,7 @@ class Graft:
         self._seeds = np.random.default_rng(seed)
 
     def join(self, generated: Doubles, given: Doubles) -> tuple[Doubles, float]:
-        """One frame of generated and given positions [atoms, 3] in nm, of which the known atoms count: positions and
-        potential energy in kJ/mol.
-        """
+        """Positions [atoms, 3] in nm and energy in kJ/mol of one frame, of given ones by the known atoms."""
         whole = laid_on_known(generated[None], given[None], self.known)[0]
         whole[self.known] = given[self.known]
         best = whole, np.inf

@@ -39,9 +39,7 @@ class Partition:
 
 
 def fit_partition(runs: Floats) -> Partition:
-    """k-means cells in the slowest directions (TICA with kinetic distances; Noé & Clementi 2015) of short runs
-    [frames, walkers, tokens, k].
-    """
+    """k-means cells of runs [frames, walkers, tokens, k] by TICA with kinetic distances (Noé & Clementi 2015)."""
     from deeptime.decomposition import TICA
 
     flat = runs.reshape(*runs.shape[:2], -1).astype(np.float64)

@@ -71,9 +71,7 @@ class PathPlan:
 
 
 def make_plan(request: PathsRequest) -> PathPlan:
-    """Check a request and condition the model on it; ValueError where a setting, a file or the model is wrong, or
-    the model does not connect the ends in that time.
-    """
+    """Check a request and condition the model on it; ValueError where something is wrong or ends are not connected."""
     if len(request.pdbs) > 2:
         raise ValueError(f"{len(request.pdbs)} PDB files; expected two, one with --to, or none with --from and --to")
     _check_times(request)

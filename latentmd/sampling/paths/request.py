@@ -61,9 +61,7 @@ def shared_options(folder: str, keywords: RunKeywords) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class PathsRequest(RunOptions):
-    """Options of `latentmd paths`: structures of both ends, of the first, or of none; states from 1 that stand for the
-    others; times in ps.
-    """
+    """Options of `latentmd paths`: structures of ends, states from 1 for ends without a structure; times in ps."""
 
     pdbs: tuple[Path, ...]
     origin: int | None

@@ -184,9 +184,7 @@ def _plan(request: FillRequest, every: float) -> FillPlan:
 
 
 def _stride(given: Given, every: float, lags: tuple[float, float], window: int) -> int:
-    """Frames per interval of the given trajectory; ValueError where that is no whole number, or nothing that the
-    model knows.
-    """
+    """Frames per interval of the given trajectory; ValueError where that is nothing that the model knows."""
     stride = round(given.interval / every)
     if stride < 1 or abs(stride * every - given.interval) > _TOLERANCE * every:
         raise ValueError(
