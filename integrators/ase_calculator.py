@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Ints
 from latentmd.integrators.ase_molecule import Model, ModelMolecule, as_propagator
-from latentmd.model.manifest import NO_ENERGY
 from latentmd.units import ANGSTROM, ELECTRONVOLT
 
 HEADS = ("energy", "latent_energy")
@@ -130,8 +129,8 @@ class LatentCalculator(Calculator):
 
     def _results(self, atoms: Sequence[Atoms], orders: Sequence[Ints]) -> list[dict[str, Any]]:
         """Everything the head gives, of structures, given for each atom of the model its index in them."""
-        if not self.propagator.manifest.has_energy:
-            raise PropertyNotImplementedError(NO_ENERGY)
+        if self.propagator.manifest.no_energy:
+            raise PropertyNotImplementedError(self.propagator.manifest.no_energy)
         positions = np.stack([self.molecule.whole(a, order) for a, order in zip(atoms, orders, strict=True)])
         x = self.propagator.tensor(positions).requires_grad_(True)
         module, variance = self.propagator.module, None

@@ -100,6 +100,12 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             raise ValueError(fault)
         source = model.path if isinstance(model, Bundle) else model
         manifest, molecule = manifest_for(source, topology, atoms)
+        if not manifest.of_force_field:
+            raise ValueError(
+                f"{manifest.called} is of a solute in explicit solvent, or in a force field that is not known: a latent"
+                " step would put the solute through its water. `latentmd simulate MODEL.pt` rolls it out alone, and"
+                " `TorsionJumps` turns torsions in water (examples/19_explicit_solvent.py)"
+            )
         kelvin = as_number(temperature, unit.kelvin, "temperature")
         _check_temperature(kelvin, manifest.temperature)
         step = manifest.lag[1] if stepSize is None else as_number(stepSize, unit.picosecond, "stepSize")

@@ -57,8 +57,8 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
             raise ValueError(f"{model} has no energy to give to OpenMM-ML: {NO_ENERGY}")
         self.path = find(model).resolve()
         self.manifest = read_manifest(self.path)
-        if not self.manifest.has_energy:
-            raise ValueError(f"{model} has no energy to give to OpenMM-ML: {NO_ENERGY}")
+        if self.manifest.no_energy:
+            raise ValueError(f"{model} has no energy to give to OpenMM-ML: {self.manifest.no_energy}")
 
     def addForces(
         self,

@@ -17,6 +17,8 @@ from latentmd.molecule.bonds import within_two_bonds
 if TYPE_CHECKING:
     import mdtraj
 
+    from latentmd.io.solute import Solute
+
 CHUNK_COORDINATES = 1_500_000  # numbers per chunk: 6 MB, since larger blocks only miss the cache
 MAX_DISTANCES, MAX_TICA_TORSIONS = 200, 400
 KEPT_FRAMES = 2000  # whole frames kept per set, spread evenly: template, 3-D view
@@ -172,28 +174,31 @@ def load_topology(path: Path) -> tuple[mdtraj.Topology, Floats]:
 
 def read_set(
     paths: Sequence[Path], topology: mdtraj.Topology, spec: FeatureSpec, template: structure.StructureTemplate | None,
-    interval: float | None = None, tick: Tick = silent,
+    interval: float | None = None, tick: Tick = silent, system: tuple[mdtraj.Topology, Solute] | None = None,
 ) -> FeatureSet:  # fmt: skip
     """Read trajectories, each an independent run, in one streamed pass, with structure checks where a template is
     given.
 
-    The interval in ps is for files that carry no times; TrajectoryError or EvaluationError says what is wrong with a
-    file.
+    Files may hold the whole `system` or its solute, whose topology it is. The interval in ps is for files that carry no
+    times; TrajectoryError or EvaluationError says what is wrong with a file.
     """
-    from latentmd.io.trajectory import TrajectoryReader
+    from latentmd.io.solute import Solute as Part
+    from latentmd.io.solute import solute_reader
 
+    whole, solute = system or (topology, Part(np.arange(topology.n_atoms), topology))
     runs, kept, totals, spacings = [], [], StructureTotals(), []
     per_run = max(1, KEPT_FRAMES // len(paths))
     total: float | None = None
     timeless = False
     done = 0
-    block = max(1, CHUNK_COORDINATES // (3 * topology.n_atoms))
+    block = max(1, CHUNK_COORDINATES // (3 * whole.n_atoms))
     for path in paths:
-        reader = TrajectoryReader(path, topology, interval=interval, block=block, strict=False)
+        reader, atoms = solute_reader(path, whole, solute, interval=interval, block=block, strict=False)
         timeless |= reader.timeless
         spacings.append(reader.interval)
         values, frames = [], []
-        for positions, _ in reader:
+        for stored, _ in reader:
+            positions = stored[:, atoms]
             values.append(spec.values(positions))
             done += len(positions)
             tick(done, total)

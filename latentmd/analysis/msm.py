@@ -9,6 +9,7 @@ by rounding; and a Chapman-Kolmogorov test of given sets between models that kee
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -299,7 +300,9 @@ def metastable_sets(model: ReversibleModel, sets: int) -> Ints:
         return np.zeros(active, dtype=np.int64)
     slow = int(np.count_nonzero(model.eigenvalues > np.exp(-1)))
     sets = min(sets, active, max(slow, 2))
-    assignment = np.asarray(MarkovStateModel(model.matrix, stationary).pcca(sets).assignments)
+    with warnings.catch_warnings():  # eigenvectors of a reversible matrix are real up to rounding
+        warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
+        assignment = np.asarray(MarkovStateModel(model.matrix, stationary).pcca(sets).assignments)
     mass = np.bincount(assignment, weights=stationary, minlength=sets)
     order = np.argsort(-mass)
     rank = np.empty(sets, dtype=np.int64)

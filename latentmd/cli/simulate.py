@@ -60,6 +60,7 @@ Examples:
   latentmd simulate my.pdb --wall 5min --resume --out exact
   latentmd simulate my.pdb --model my.pt --time 100ns --walkers 64 --seed 7
   latentmd simulate my.pdb --mode latent --time 1us --save-every 1ns --out long
+  latentmd simulate mine.pt --time 10us --save-every 1ns --out long
   latentmd simulate my.pdb --mode md --time 1ns --temperature 300
   latentmd simulate my.pdb --mode chains --wall 30min --resume --out sampled
   latentmd simulate ligand.pdb --force-field ligand.xml --solvent vacuum --mode chains --wall 30min
@@ -114,7 +115,7 @@ def simulate_command(pdb: Path | None, name: str | None, isomers: bool, **option
 
     FILE is a PDB, mmCIF or GRO file, or one that brings its own force field: an Amber prmtop, GROMACS top or CHARMM psf
     with --positions, or a PDB or mmCIF file with --system; or an SDF, MOL2 or --smiles of a small molecule. A model
-    covers it only if its force field is the model's.
+    covers it only if its force field is the model's. A model file (.pt) as FILE brings its own molecule.
 
     Writes topology.pdb, walker-0000.xtc and on, provenance.csv (how each frame was made), summary.json, report.png and
     evaluation.html (metrics, figures and a 3-D view, beside the model's training data).
@@ -123,6 +124,7 @@ def simulate_command(pdb: Path | None, name: str | None, isomers: bool, **option
     metropolised.npz, topology.pdb and summary.json, and all their frames weigh the same.
     """
     from latentmd.sampling.run.clock import process_start
+    from latentmd.sampling.sample import MODEL_FILE
     from latentmd.systems.ligands import records
 
     if pdb is None and options["inputs"].smiles is None:
@@ -131,7 +133,8 @@ def simulate_command(pdb: Path | None, name: str | None, isomers: bool, **option
         raise click.UsageError("--name is for --smiles without a FILE; --out names the output")
     pdb, begun = pdb or Path(name or "molecule"), process_start()
     with run_errors():
-        found = records(pdb, options["inputs"], isomers) if isomers or options["inputs"].system is None else {}
+        alone = pdb.suffix == MODEL_FILE or (options["inputs"].system is not None and not isomers)
+        found = {} if alone else records(pdb, options["inputs"], isomers)
     if len(found) < 2:
         options["inputs"] = next(iter(found.values()), options["inputs"])
         _simulate_one(pdb, begun, options)

@@ -111,6 +111,8 @@ def _check_out(out: Path, resume: bool, overwrite: bool) -> None:
 
 @train_command.command("molecule", short_help="One molecule, from trajectories.")
 @several([_TRAJECTORIES, TOP, interval(), _OUT, _CONFIG])
+@option("--select", default="", help="The solute in mdtraj's language.  [default: what is no water or ion]")
+@option("--temperature", type=float, help="Of the trajectories, kelvin.  [default: as recorded, or 300]")
 @option("--name", default="", help="Name of the model in its manifest; the file's stem by default.")
 @several([*_AGAIN, _DEVICE])
 @shown("--devices", type=int, default=1, help="Number of GPUs.")
@@ -121,7 +123,8 @@ def _check_out(out: Path, resume: bool, overwrite: bool) -> None:
 def molecule_command(trajectories: tuple[Path, ...], top: Path, out: Path, config: Path | None, **options: Any) -> None:
     """Train a surrogate of one molecule from TRAJECTORIES, one file per independent run.
 
-    Any files that mdtraj reads will do; those without times need --interval.
+    Any files that mdtraj reads will do; those without times need --interval. Water and ions are left out, and --top
+    is of what the files hold. A solute in water, and one whose force field is not known, is learnt without energies.
     """
     if len(trajectories) == 1 and trajectories[0].is_dir():
         raise click.UsageError(
@@ -132,8 +135,8 @@ def molecule_command(trajectories: tuple[Path, ...], top: Path, out: Path, confi
         from latentmd.training.config import load_config
         from latentmd.training.train import train
 
-        settings, seed = load_config(config), options.pop("seed")
-        settings = settings if seed is None else settings.model_copy(update={"seed": seed})
+        given = {name: options.pop(name) for name in ("seed", "temperature")}
+        settings = load_config(config).model_copy(update={k: v for k, v in given.items() if v is not None})
         train(trajectories, top, out, settings, report=progress, **options)
     click.echo(f"wrote {out}; see it with: latentmd inspect {out}")
 

@@ -1,6 +1,7 @@
 """Full-atom decoder: latent axes → internal coordinates → positions with all hydrogens."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.molecule.geometry import wrap
 
 _TORSION_WEIGHT = 10.0  # of torsions over bonds and angles, whose fluctuations are mostly noise
+_DISTANCE_WEIGHT, _DISTANCE = 0.3, 0.05  # of distances between residues, and the error in nm that counts as one
+_FOLDED = 256  # frames of a batch whose distances are compared
 _LEAST_SPREAD = 0.15  # of a cosine or sine: stiffer torsions (amides) count as if they moved by 9 degrees
 
 
@@ -20,13 +23,17 @@ class TorsionDecoder(nn.Module):
     offset as a deviation from its mean in units of its spread. Chirality is fixed by the sign of the template's mean
     offsets. The latent does not tell the three hydrogens of a rotor (CH3, NH3+) apart, so a rotor's phase is decoded
     modulo 120° and the labels are turned by a random third. What the network leaves unexplained is drawn as Gaussian
-    noise with the spread that was measured on validation frames. A width of 0 is a linear read-out, which is how a
-    latent is grounded in training.
+    noise as it was measured on validation frames: torsions with their covariance, since errors of neighbours that
+    cancel leave the far end of a chain where it is. A chain is the more sensitive to its torsions the longer it is, so
+    that distances between the `centres` of its residues, where there are any, are learnt beside them. A width of 0 is
+    a linear read-out, which is how a latent is grounded in training.
     """
 
     mean: Tensor
     scale: Tensor
     residual: Tensor
+    factor: Tensor
+    pairs: Tensor
     spread: Tensor
     phase: Tensor
     rotor: Tensor
@@ -34,7 +41,9 @@ class TorsionDecoder(nn.Module):
     others: Tensor
     hydrogens: Tensor
 
-    def __init__(self, coordinates: InternalCoordinates, axes: int, width: int = 256) -> None:
+    def __init__(
+        self, coordinates: InternalCoordinates, axes: int, width: int = 256, centres: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self.coordinates = coordinates
         n = coordinates.n_atoms
@@ -51,7 +60,9 @@ class TorsionDecoder(nn.Module):
         n_rest = self.n_bonds + self.n_angles + len(self.others)
         self.register_buffer("mean", torch.zeros(n_rest))
         self.register_buffer("scale", torch.ones(n_rest))
-        self.register_buffer("residual", torch.zeros(self.n_drivers + n_rest))
+        self.register_buffer("residual", torch.zeros(n_rest))
+        self.register_buffer("factor", torch.zeros(self.n_drivers, self.n_drivers))
+        self.register_buffer("pairs", torch.combinations(torch.tensor(centres, dtype=torch.long), 2).T)
         self.register_buffer("spread", torch.ones(self.n_drivers, 2))
         self.register_buffer("phase", torch.zeros(self.n_rotors))
         outputs = 2 * self.n_drivers + n_rest
@@ -62,8 +73,8 @@ class TorsionDecoder(nn.Module):
         """Positions from axes w [batch, axes] and standard normal noise [batch, noise_size] (zeros: the mean)."""
         turns, rest = self.predict(w)
         n = self.n_drivers + rest.shape[1]
-        turns = turns + self.residual[: self.n_drivers] * noise[:, : self.n_drivers]
-        rest = rest + self.residual[self.n_drivers :] * noise[:, self.n_drivers : n]
+        turns = turns + noise[:, : self.n_drivers] @ self.factor.T
+        rest = rest + self.residual * noise[:, self.n_drivers : n]
         positions = self.assemble(turns, rest)
         third = torch.floor(1.5 * (1 + torch.erf(noise[:, n:] / math.sqrt(2.0)))).clamp(0, 2).long()
         return self.relabel(positions, third)
@@ -145,11 +156,24 @@ class TorsionDecoder(nn.Module):
         turns, true_rest = self.targets(positions)
         true_directions = torch.stack([torch.cos(turns), torch.sin(turns)], dim=-1)
         error = (directions - true_directions) / self.spread
-        return _TORSION_WEIGHT * error.square().mean() + (rest - true_rest).square().mean()
+        loss = _TORSION_WEIGHT * error.square().mean() + (rest - true_rest).square().mean()
+        if self.pairs.shape[1] == 0:
+            return loss
+        few = slice(0, _FOLDED)
+        folded = self.assemble(torch.atan2(directions[few, :, 1], directions[few, :, 0]), rest[few])
+        apart = self.distances(folded) - self.distances(positions[few])
+        return loss + _DISTANCE_WEIGHT * (apart / _DISTANCE).square().mean()
+
+    def distances(self, positions: Tensor) -> Tensor:
+        """Distances between residues' centres [batch, pairs] in nm."""
+        return torch.linalg.norm(positions[:, self.pairs[0]] - positions[:, self.pairs[1]], dim=-1)
 
     @torch.no_grad()
     def fit_residual(self, w: Tensor, positions: Tensor) -> None:
         """Set the spread of what the network leaves unexplained, from validation frames."""
         turns, rest = self.predict(w)
         true_turns, true_rest = self.targets(positions)
-        self.residual.copy_(torch.cat([wrap(turns - true_turns).std(0), (rest - true_rest).std(0)]))
+        errors = wrap(turns - true_turns)
+        covariance = errors.T.cov() if self.n_drivers > 1 else errors.var(0).reshape(1, 1)
+        self.factor.copy_(torch.linalg.cholesky(covariance + 1e-6 * torch.eye(self.n_drivers)))
+        self.residual.copy_((rest - true_rest).std(0))

@@ -28,6 +28,7 @@ from latentmd.evaluation.inputs import (
 from latentmd.evaluation.page import write
 from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress, quiet
+from latentmd.io.solute import solute_or_all
 from latentmd.molecule.checks import structure_template
 
 
@@ -46,7 +47,7 @@ def evaluate(
 
     Args:
         generated, reference: trajectory files, each an independent run, or folders of them.
-        top: PDB file with the atoms of all of them.
+        top: PDB file with the atoms of all of them; of a solute in water, the solute, which files may hold alone.
         out: folder for evaluation.json and evaluation.html; nothing is written where None.
         train: training trajectories, for the baselines.
         settings: lag, temperature and the rest.
@@ -57,16 +58,16 @@ def evaluate(
         EvaluationError: anything wrong with the input, in one sentence.
     """
     folder = None if out is None else results_folder(Path(out), overwrite, "evaluation.json")
-    topology, _ = features.load_topology(Path(top))
-    spec = features.feature_spec(topology)
+    whole, frame = features.load_topology(Path(top))
+    solute = solute_or_all(whole, frame[0])
+    topology, spec = solute.topology, features.feature_spec(solute.topology)
     files = [trajectory_files(paths) for paths in (reference, generated)]
-    template, sets = None, []
-    for name, paths in zip(("reading the reference", "reading the generated set"), files, strict=True):
-        progress(name)
-        sets.append(features.read_set(paths, topology, spec, template, settings.interval, tick=partial(progress, name)))
-        template = template or structure_template(topology, sets[0].kept)
-    md, own = sets
-    assert template is not None
+    read = partial(features.read_set, topology=topology, spec=spec, interval=settings.interval, system=(whole, solute))
+    progress("reading the reference")
+    md = read(files[0], template=None, tick=partial(progress, "reading the reference"))
+    template = structure_template(topology, md.kept)
+    progress("reading the generated set")
+    own = read(files[1], template=template, tick=partial(progress, "reading the generated set"))
     records = [run_record(paths) for paths in files]
     energies = (records[0].energies, records[1].energies)
     settings = replace(

@@ -20,6 +20,10 @@ NO_ENERGY = (
     "a model of many peptides has no energy: its energy head does not transfer between molecules. Train a model of "
     "this molecule alone with `latentmd train TRAJECTORIES --top PDB`, which has one, or ask OpenMM for the energy"
 )
+UNKNOWN_ENERGY = (
+    "the model has no energy: it was trained on a solute in explicit solvent, or in a force field that is not known."
+    " Ask the engine that made the trajectories for energies"
+)
 UNITS = {"length": "nm", "time": "ps", "energy": "kJ/mol", "temperature": "K"}
 
 
@@ -126,8 +130,20 @@ class Manifest(Seal):
 
     @property
     def has_energy(self) -> bool:
-        """Whether the model has energies; one of many peptides, bound to this one, has none."""
-        return self.zero_shot is None and "fine_tuned" not in self.training
+        """Whether the model has energies."""
+        return not self.no_energy
+
+    @property
+    def of_force_field(self) -> bool:
+        """Whether a force field of the solute alone is known, so that MD can go on from the model's structures."""
+        return self.solvent in ("implicit", "vacuum")
+
+    @property
+    def no_energy(self) -> str:
+        """Why the model has no energies; empty where it has. One of many peptides, bound to this one, has none."""
+        if not self.of_force_field:
+            return UNKNOWN_ENERGY
+        return NO_ENERGY if self.zero_shot is not None or "fine_tuned" in self.training else ""
 
     def chemistry(self) -> Chemistry:
         """Elements, names and bonds of the molecule."""

@@ -11,7 +11,10 @@ from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 
 
 class Surrogate(nn.Module):
-    """Encoder, basis, stochastic predictor, conditional sampler of the fast axes, decoder and energy heads."""
+    """Encoder, basis, stochastic predictor, conditional sampler of the fast axes, decoder and energy heads.
+
+    Models of trajectories whose energies are not known have no energy heads.
+    """
 
     def __init__(
         self,
@@ -20,8 +23,8 @@ class Surrogate(nn.Module):
         predictor: nn.Module,
         fast: ConditionalFlow,
         decoder: TorsionDecoder,
-        energy_head: EnergyHead,
-        latent_energy_head: LatentEnergyHead,
+        energy_head: EnergyHead | None = None,
+        latent_energy_head: LatentEnergyHead | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.basis, self.predictor = encoder, basis, predictor
@@ -66,12 +69,16 @@ class Surrogate(nn.Module):
     @torch.jit.export
     def energy(self, positions: Tensor) -> Tensor:
         """Potential energy [batch] kJ/mol; differentiable, forces are minus its gradient."""
+        if self.energy_head is None:
+            raise RuntimeError("this model has no energy: the force field of its trajectories is not known")
         out: Tensor = self.energy_head(positions)
         return out
 
     @torch.jit.export
     def latent_energy(self, slow: Tensor, fast: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of the potential energy given the axes, [batch] kJ/mol and (kJ/mol)²."""
+        if self.latent_energy_head is None:
+            raise RuntimeError("this model has no energy: the force field of its trajectories is not known")
         mean, variance = self.latent_energy_head(torch.cat([slow, fast], dim=-1).flatten(1))
         return mean, variance
 

@@ -7,6 +7,7 @@ import time as clock
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 Way = Literal["model", "chains", "md"]
 #: Options that only some modes have, as given; None where not given, times in ps.
 Given = Mapping[str, float | str | None]
+
+MODEL_FILE = ".pt"
 
 #: Wall time of exact chains where the user names none, seconds.
 DEFAULT_WALL = 600.0
@@ -179,6 +182,8 @@ def simulate(
 
 
 def _run(pdb: Path, run: RunOptions, asked: Mode | None, given: Given, report: Progress) -> RunResult | ChainsResult:
+    if pdb.suffix == MODEL_FILE and run.model is None:
+        return _run_model(pdb, replace(run, model=str(pdb)), asked, given, report)
     refuse_force_field(pdb, run.inputs, run.force_field)
     mode, built = _choose(pdb, run, asked, given)
     _refuse_unused(given, mode, asked)
@@ -191,6 +196,33 @@ def _run(pdb: Path, run: RunOptions, asked: Mode | None, given: Given, report: P
     from latentmd.sampling.walkers.simulate import simulate_plan
 
     return execute(simulate_plan(pdb, _walkers(run, mode, given), built), report)
+
+
+def _run_model(
+    file: Path, run: RunOptions, asked: Mode | None, given: Given, report: Progress
+) -> RunResult | ChainsResult:
+    """Run a model on the molecule in its own file."""
+    from latentmd.model.file import read_manifest
+
+    with TemporaryDirectory() as folder:
+        pdb = Path(folder) / f"{file.stem}.pdb"
+        pdb.write_text(read_manifest(file).topology, encoding="utf-8")
+        return _run(pdb, run, asked, given, report)
+
+
+def _moves_alone(model: str | None, given: Given) -> bool:
+    """Whether a model is of a solute whose force field is not known, so that no MD can go on from its structures."""
+    from latentmd.model.file import BundleError, read_manifest
+    from latentmd.model.peptide_file import is_peptides
+
+    try:
+        if model is None or is_peptides(model) or read_manifest(model).of_force_field:
+            return False
+    except BundleError:  # said where the model is read
+        return False
+    if given["settle"]:
+        raise ValueError(f"--settle needs a force field, and that of the model {model} is not known; leave it out")
+    return True
 
 
 def _ps(value: str | float | None) -> float | None:
@@ -216,6 +248,8 @@ def _choose(pdb: Path, run: RunOptions, mode: Mode | None, given: Given) -> tupl
         if mode not in MODES:
             raise ValueError(f"--mode is {mode!r}; expected one of {', '.join(MODES)}")
         return mode, None
+    if _moves_alone(run.model, given):
+        return "latent", None
     if run.model is not None or run.solvent == "explicit":
         return "model", None
     from latentmd.systems.builder import Protocol, build

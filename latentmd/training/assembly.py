@@ -28,20 +28,14 @@ from latentmd.training.loop import append_rows
 from latentmd.training.parts import Observed, encoder_of
 from latentmd.training.run import TrainingRun
 
+_CHAIN = 5  # tokens from which on distances between them are decoded
 _PRIOR_FRAMES = 2000  # of the energy head's linear part: 66 forces each for 22 atoms, more than enough
 
 
 def build_surrogate(
-    data: Data, labels: Labels, config: TrainingConfig, run: TrainingRun
+    data: Data, labels: Labels | None, config: TrainingConfig, run: TrainingRun
 ) -> tuple[Surrogate, NDArray[np.float64]]:
-    """Run all stages; returns the surrogate and the autocorrelations of its latent axes.
-
-    Args:
-        data: trajectories.
-        labels: engine energies of some frames.
-        config: of the training.
-        run: folder, log and devices.
-    """
+    """Run all stages; returns the surrogate and the autocorrelations of its axes; without labels, no energies."""
     encoder = train_encoder(data, config, run)
     basis, correlation, axes, held_axes = split_axes(encoder, data, config, run)
     positions = torch.from_numpy(np.concatenate(data.train))
@@ -54,9 +48,11 @@ def build_surrogate(
     fast: Any = run.stage(stages.fast_stage(untrained, w[:, :k].contiguous(), w[:, k:].contiguous(), config))
     slow = [np.ascontiguousarray(a[:, :k]) for a in axes]
     predictor = run.stage(stages.predictor_stage(stages.build_predictor(slow, config), slow, config))
-    energy, latent_energy = train_energies(
-        encoder, data.topology, positions, w=w, labels=labels, config=config, run=run
-    )
+    energy, latent_energy = None, None
+    if labels is not None:
+        energy, latent_energy = train_energies(
+            encoder, data.topology, positions, w=w, labels=labels, config=config, run=run
+        )
     return Surrogate(
         encoder, basis, predictor, fast=fast, decoder=decoder, energy_head=energy, latent_energy_head=latent_energy
     ).eval(), correlation
@@ -127,6 +123,21 @@ def split_axes(
     return basis, correlation, axes[: len(data.train)], axes[len(data.train) :]
 
 
+def centres_of(data: Data) -> list[int]:
+    """An atom of each token of a chain, CA or the heavy atom with most bonds; none of molecules of few tokens."""
+    tokens = data.graph.tokens.tolist()
+    if max(tokens) < _CHAIN:
+        return []
+    bonds = [0] * len(tokens)
+    for a, b in data.topology.bonds:
+        bonds[a.index], bonds[b.index] = bonds[a.index] + 1, bonds[b.index] + 1
+    atoms = list(data.topology.atoms)
+    found: dict[int, int] = {}
+    for i in sorted(range(len(tokens)), key=lambda i: (atoms[i].name != "CA", -bonds[i])):
+        found.setdefault(tokens[i], i)
+    return sorted(found.values())
+
+
 def train_decoder(
     data: Data,
     w: torch.Tensor,
@@ -145,7 +156,8 @@ def train_decoder(
         config: of the training.
         run: folder, log and devices.
     """
-    decoder = TorsionDecoder(InternalCoordinates.from_topology(data.topology), w.shape[1], config.decoder.width)
+    coordinates, centres = InternalCoordinates.from_topology(data.topology), centres_of(data)
+    decoder = TorsionDecoder(coordinates, w.shape[1], config.decoder.width, centres)
     decoder.fit_statistics(some_frames(data.train))
     trained: Any = run.stage(stages.decoder_stage(decoder, w, positions, config))
     held = torch.from_numpy(np.concatenate(held_axes)) if held_axes else w

@@ -84,16 +84,39 @@ def check_conditions(config: TrainingConfig, trajectories: Sequence[str | Path])
     """
     for folder in dict.fromkeys(Path(path).parent for path in trajectories):
         protocol = recorded_protocol(folder)
-        for name in _NUMBERS:
+        stated = config.model_fields_set
+        for name in stated.intersection(_NUMBERS):
             asked, found = getattr(config, name), protocol.get(name)
             if isinstance(found, int | float) and abs(asked - found) > _SAME * abs(found):
                 raise ConfigError(_message(folder, name, found, asked))
-        for name in ("solvent", "force_field"):
+        for name in stated.intersection({"solvent", "force_field"}):
             asked, found = getattr(config, name), protocol.get(name)
             if name == "force_field" and found is not None:
                 asked, found = _files(config.solvent, asked), _files(config.solvent, tuple(found))
             if found is not None and asked != found:
                 raise ConfigError(_message(folder, name, found, asked))
+
+
+_ROOM_TEMPERATURE = 300.0  # K, of trajectories of which nothing is said
+
+
+def with_conditions(config: TrainingConfig, trajectories: Sequence[str | Path], water: bool) -> TrainingConfig:
+    """Settings with conditions of trajectories as their record or, without one, what is around the solute tells.
+
+    A solute in explicit water, and one of whose force field nothing is known, is learnt without energies.
+
+    Raises:
+        ConfigError: the settings state another condition than the record.
+    """
+    check_conditions(config, trajectories)
+    stated = config.model_fields_set
+    record = recorded_protocol(Path(trajectories[0]).parent)
+    found: dict[str, Any] = {name: record[name] for name in (*_NUMBERS, "solvent") if record.get(name) is not None}
+    if record.get("force_field"):
+        found["force_field"] = tuple(record["force_field"])
+    if not record and not stated & {"solvent", "force_field"}:
+        found = {"solvent": "explicit" if water else "unknown", "temperature": _ROOM_TEMPERATURE}
+    return config.model_copy(update={name: value for name, value in found.items() if name not in stated})
 
 
 def _files(solvent: Any, names: tuple[str, ...]) -> list[str]:

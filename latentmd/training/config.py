@@ -145,7 +145,10 @@ class EnergyConfig(ConfigSection):
 
 
 class TrainingConfig(ConfigSection):
-    """All of a training run. Times are in ps, lengths in nm, energies in kJ/mol."""
+    """All of a training run. Times are in ps, lengths in nm, energies in kJ/mol.
+
+    Of a solute in `explicit` solvent, or in one that is `unknown`, the energy is not known, and none is learnt.
+    """
 
     seed: int = 0
     stride: float = Field(1.0, gt=0, description="spacing of the frames that are used, ps")
@@ -154,7 +157,7 @@ class TrainingConfig(ConfigSection):
     friction: float = Field(1.0, gt=0)
     timestep: float = Field(0.004, gt=0)
     hydrogen_mass: float = Field(3.0, gt=0)
-    solvent: Literal["implicit", "vacuum", "explicit"] = "implicit"
+    solvent: Literal["implicit", "vacuum", "explicit", "unknown"] = "implicit"
     force_field: tuple[str, ...] = ()
     encoder: EncoderConfig = EncoderConfig()
     jepa: JEPAConfig = JEPAConfig()
@@ -163,6 +166,11 @@ class TrainingConfig(ConfigSection):
     fast: FlowConfig = FlowConfig(width=192)
     predictor: PredictorConfig = PredictorConfig()
     energy: EnergyConfig = EnergyConfig()
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether positions of the solute alone tell its potential energy."""
+        return self.solvent in ("implicit", "vacuum")
 
     @model_validator(mode="after")
     def _lags_in_order(self) -> TrainingConfig:

@@ -6,16 +6,21 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from latentmd.decoders.internal_coordinates import InternalCoordinates
-from latentmd.io.trajectory import load_positions, load_topology
+from latentmd.io.pdb import pdb_text
+from latentmd.io.solute import read_solute, solute_positions
+from latentmd.io.trajectory import load_topology
 from latentmd.molecule.features import MoleculeGraph, molecule_graph
 from latentmd.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    import mdtraj
 
 _STATISTICS_FRAMES = 50_000  # enough for means and spreads of internal coordinates
 
@@ -76,40 +81,68 @@ class Data:
         names: of the trajectories, under "train" and "validation".
         topology: mdtraj topology.
         graph: features of the molecule.
+        pdb: the molecule as the text of a PDB file.
     """
 
     train: list[NDArray[np.float32]]
     validation: list[NDArray[np.float32]]
     names: dict[str, list[str]]
-    topology: Any
+    topology: mdtraj.Topology
     graph: MoleculeGraph
+    pdb: str
 
 
-def load_data(
-    trajectories: Sequence[str | Path] | Trajectories,
-    top: str | Path,
-    config: TrainingConfig,
-    interval: float | None = None,
-) -> Data:
-    """Read, check and stride the trajectories; the last `holdout` of them validate.
+@dataclass(frozen=True)
+class Source:
+    """Trajectories of one molecule, read and not yet strided, and where they come from.
 
-    Args:
-        trajectories: files that mdtraj reads, or arrays.
-        top: PDB file of the molecule.
-        config: stride in ps, and how many trajectories are held out.
-        interval: ps between frames, for files without times.
+    Attributes:
+        runs: positions (frames, atoms, 3) in nm.
+        interval: ps between frames.
+        names: of the runs.
+        topology: mdtraj topology of the molecule.
+        pdb: the molecule as the text of a PDB file.
+        left_out: what else the files hold, such as "500 HOH"; empty where the molecule is alone.
+        water: whether that is water.
+    """
+
+    runs: list[NDArray[np.float32]]
+    interval: float
+    names: list[str]
+    topology: mdtraj.Topology
+    pdb: str
+    left_out: str = ""
+    water: bool = False
+
+
+def read_source(
+    trajectories: Sequence[str | Path] | Trajectories, top: str | Path, interval: float | None, select: str = ""
+) -> Source:
+    """The molecule of trajectories, without the water and ions around it; arguments as of `train`.
 
     Raises:
-        TrajectoryError: a file that is missing, damaged, of other atoms or without times.
+        TrajectoryError: a file that is missing, damaged, of other atoms or without times, or no single molecule.
+    """
+    if isinstance(trajectories, Trajectories):
+        topology = load_topology(top)
+        text = Path(top).read_text(encoding="utf-8")
+        runs = trajectories.checked(topology.n_atoms)
+        return Source(runs, trajectories.interval, trajectories.labels(), topology, text)
+    topology, solute = read_solute(top, trajectories, select)
+    runs, spacing = solute_positions(trajectories, topology, solute, interval)
+    whole = not solute.left_out and Path(top).suffix.lower() in (".pdb", ".ent")
+    text = Path(top).read_text(encoding="utf-8") if whole else pdb_text(solute.topology.to_openmm(), runs[0][0])
+    names = [Path(path).name for path in trajectories]
+    return Source(runs, spacing, names, solute.topology, text, solute.left_out, solute.water)
+
+
+def split_data(source: Source, config: TrainingConfig) -> Data:
+    """Stride the trajectories; the last `holdout` of them validate.
+
+    Raises:
         ValueError: too few trajectories for the split, or frames spaced wider than the configured stride.
     """
-    topology = load_topology(top)
-    if isinstance(trajectories, Trajectories):
-        positions, interval = trajectories.checked(topology.n_atoms), trajectories.interval
-        names = trajectories.labels()
-    else:
-        positions, interval = load_positions(trajectories, top, interval)
-        names = [Path(t).name for t in trajectories]
+    positions, interval, names = source.runs, source.interval, source.names
     if len(positions) <= config.holdout:
         raise ValueError(
             f"{len(positions)} trajectories given and {config.holdout} held out; give at least {config.holdout + 1} "
@@ -123,13 +156,18 @@ def load_data(
         )
     strided = [np.ascontiguousarray(p[::every]) for p in positions]
     split = len(strided) - config.holdout
-    return Data(
-        strided[:split],
-        strided[split:],
-        {"train": names[:split], "validation": names[split:]},
-        topology,
-        molecule_graph(topology),
-    )
+    held = {"train": names[:split], "validation": names[split:]}
+    return Data(strided[:split], strided[split:], held, source.topology, molecule_graph(source.topology), source.pdb)
+
+
+def load_data(
+    trajectories: Sequence[str | Path] | Trajectories,
+    top: str | Path,
+    config: TrainingConfig,
+    interval: float | None = None,
+) -> Data:
+    """Read, check, stride and split trajectories, as `read_source` and `split_data`."""
+    return split_data(read_source(trajectories, top, interval), config)
 
 
 def some_frames(trajectories: list[NDArray[np.float32]], frames: int = _STATISTICS_FRAMES) -> torch.Tensor:

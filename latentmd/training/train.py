@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentmd.io.progress import Progress
+from latentmd.io.progress import Progress, quiet
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.fingerprint import fingerprint
 from latentmd.training.assembly import build_surrogate
-from latentmd.training.conditions import check_conditions, training_reference, with_own_force_field
+from latentmd.training.conditions import training_reference, with_conditions, with_own_force_field
 from latentmd.training.config import TrainingConfig
-from latentmd.training.data import Data, Trajectories, load_data
+from latentmd.training.data import Data, Source, Trajectories, read_source, split_data
 from latentmd.training.labels import Labels, energy_labels
 from latentmd.training.run import TrainingRun, claim_training, plot_training, training_folder
+from latentmd.training.seen import Seen, seen
+from latentmd.training.suited import suited
+from latentmd.units import format_time
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -29,6 +35,7 @@ def train(
     *,
     name: str = "",
     interval: float | None = None,
+    select: str = "",
     resume: bool = False,
     device: str = "auto",
     precision: str = "32-true",
@@ -42,11 +49,15 @@ def train(
 
     Args:
         trajectories: files that mdtraj reads, or arrays (`Trajectories`), of one molecule, equally spaced in time.
-        top: PDB file of the molecule.
+            Water and ions in files are left out; a solute in them, and one whose force field neither the record of a
+            run nor `config` states, is learnt without energies.
+        top: PDB file of the molecule, or any file with the topology of what the trajectories hold.
         out: path of the bundle.
-        config: training configuration; defaults otherwise.
+        config: training configuration; defaults that suit the data otherwise.
         name: name of the model in its manifest.
         interval: ps between frames, for files without times.
+        select: the solute in the language of mdtraj, such as "protein and chainid 0"; the only molecule beside water
+            and ions where empty.
         device, precision, devices: as Lightning takes them ("auto", "cpu", "cuda"; "32-true", "bf16-mixed"; number).
         report: called with (stage, step, steps, losses) as training goes on.
         resume: whether to go on from the last checkpoint.
@@ -56,55 +67,74 @@ def train(
     """
     from latentmd.model import file as bundle
 
-    config = with_own_force_field(config or TrainingConfig(), Path(top))
-    if not isinstance(trajectories, Trajectories):
-        check_conditions(config, trajectories)
     out = Path(out)
-    folder = training_folder(out)
-    log = folder / "training.csv"
+    folder, report = training_folder(out), report or quiet
     run = TrainingRun(
-        folder, log, report or (lambda *_: None), device=device, precision=precision, devices=devices, resume=resume
+        folder, folder / "training.csv", report, device=device, precision=precision, devices=devices, resume=resume
     )
-    data = load_data(trajectories, top, config, interval)
-    plan: dict[str, Any] = {
-        "settings": config.model_dump(mode="json"),
-        "trajectories": data.names,
-        "interval": interval,
-    }
+    config = with_own_force_field(config or TrainingConfig(), Path(top))
+    source = read_source(trajectories, top, interval, select)
+    if not isinstance(trajectories, Trajectories):
+        config = suited(with_conditions(config, trajectories, source.water), source)
+    shown = say(config, source)
+    data = split_data(source, config)
+    settings = config.model_dump(mode="json")
+    plan: dict[str, Any] = {"settings": settings, "trajectories": data.names, "interval": interval}
     if isinstance(trajectories, Trajectories):
         plan["positions"] = trajectories.digest()
     with claim_training(folder, plan, resume):
         torch.manual_seed(config.seed)
-        labels = energy_labels(data, top, config, run)
+        labels = energy_labels(data, top, config, run) if config.has_energy else None
         surrogate, autocorrelations = build_surrogate(data, labels, config, run)
-        manifest = _manifest(
-            name or out.stem,
-            data,
-            top,
-            config=config,
-            run=run,
-            labels=labels,
-            surrogate=surrogate,
-            autocorrelations=autocorrelations,
-        )
+        parts = Trained(data, shown, labels, surrogate, autocorrelations)
+        manifest = _manifest(name or out.stem, parts, config, run)
         bundle.save(out, surrogate, manifest)
-        plot_training(log, folder / "training.png")
+        plot_training(run.log, folder / "training.png")
     return out
 
 
-def _manifest(
-    name: str,
-    data: Data,
-    top: str | Path,
-    config: TrainingConfig,
-    run: TrainingRun,
-    labels: Labels,
-    surrogate: Surrogate,
-    autocorrelations: NDArray[np.float64],
-) -> dict[str, Any]:
+def say(config: TrainingConfig, source: Source) -> Seen | None:
+    """Say what the model will be of (solute, data, lags, whether it has energies) and what the data can teach it."""
+    topology, total = source.topology, sum(map(len, source.runs)) * source.interval
+    around = f", without {source.left_out}" if source.left_out else ""
+    logger.warning(
+        "solute of %d atoms and %d residues%s; %d runs, %s, at %g K; lags of %s to %s",
+        topology.n_atoms,
+        topology.n_residues,
+        around,
+        len(source.runs),
+        format_time(total),
+        config.temperature,
+        *(format_time(lag) for lag in config.predictor.lag),
+    )
+    if not config.has_energy:
+        logger.warning(
+            "no force field of the solute alone is known, so that the model will have no energies; state `solvent` and"
+            " `force_field` in the file for --config where the trajectories are of implicit solvent"
+        )
+    shown = seen(
+        source.runs, source.topology, source.interval, lag=config.predictor.lag[0], temperature=config.temperature
+    )
+    for sentence in shown.sentences() if shown else ():
+        logger.warning("%s", sentence)
+    return shown
+
+
+class Trained(NamedTuple):
+    """What a training started from and made."""
+
+    data: Data
+    seen: Seen | None
+    labels: Labels | None
+    surrogate: Surrogate
+    autocorrelations: NDArray[np.float64]
+
+
+def _manifest(name: str, parts: Trained, config: TrainingConfig, run: TrainingRun) -> dict[str, Any]:
+    data, shown, labels, surrogate, autocorrelations = parts
     return {
         "name": name,
-        "topology": Path(top).read_text(encoding="utf-8"),
+        "topology": data.pdb,
         "fingerprint": fingerprint(data.topology),
         "tokens": data.graph.tokens.tolist(),
         "lag": config.predictor.lag,
@@ -114,7 +144,7 @@ def _manifest(
         "timestep": config.timestep,
         "hydrogen_mass": config.hydrogen_mass,
         "solvent": config.solvent,
-        "force_field": list(config.force_field) or _default_force_field(config),
+        "force_field": list(config.force_field) or (_default_force_field(config) if config.has_energy else []),
         "split": data.names,
         "seed": config.seed,
         "slow_axes": surrogate.basis.n_slow,
@@ -122,10 +152,13 @@ def _manifest(
         "autocorrelation_lag": config.latent.lag,
         "metrics": {},
         "half_precision": ["fast", "predictor"],
-        "reference": training_reference(data.train + data.validation, data.topology, labels.energies.double().numpy()),
+        "reference": training_reference(
+            data.train + data.validation, data.topology, labels and labels.energies.double().numpy()
+        ),
         "training": {
             "config": config.model_dump(mode="json"),
             "seconds": run.seconds,
+            "seen": shown and shown.record(),
         },
     }
 

@@ -145,11 +145,28 @@ def test_residual_noise_has_the_measured_spread(alanine_topology: Any, frames: T
     assert torch.equal(blank.residual, torch.zeros_like(blank.residual))
     blank.fit_residual(axes, frames)
     turns, rest = blank.targets(frames)
-    torch.testing.assert_close(blank.residual, torch.cat([wrap(turns).std(0), rest.std(0)]))
+    torch.testing.assert_close(blank.residual, rest.std(0))
+    torch.testing.assert_close(blank.factor @ blank.factor.T, wrap(turns).T.cov(), rtol=1e-3, atol=1e-5)
     noise = torch.randn(3000, blank.noise_size, generator=torch.Generator().manual_seed(0))
     bonds = blank.coordinates.to_internal(blank(axes[:1].expand(3000, -1), noise))[0]
     moving = blank.scale[: blank.n_bonds] > 5e-4
     torch.testing.assert_close(bonds.std(0)[moving], blank.scale[: blank.n_bonds][moving], rtol=0.15, atol=0)
+
+
+def test_distances_between_residues_are_learnt_where_centres_are_given(alanine_topology: Any, frames: Tensor) -> None:
+    """Of an otherwise equal decoder, the one that is told of distances loses more where a torsion moves the ends."""
+    coordinates = InternalCoordinates.from_topology(alanine_topology)
+    torch.manual_seed(0)
+    plain = TorsionDecoder(coordinates, 6, 16)
+    ends = TorsionDecoder(coordinates, 6, 16, centres=[1, 8, 18])
+    ends.load_state_dict({**plain.state_dict(), "pairs": ends.pairs})
+    plain.fit_statistics(frames)
+    ends.fit_statistics(frames)
+    axes = torch.randn(len(frames), 6)
+    folded = ends.assemble(*ends.predict(axes[:256]))
+    apart = ends.distances(folded) - ends.distances(frames[:256])
+    expected = 0.3 * (apart / 0.05).square().mean()
+    torch.testing.assert_close(ends.loss(axes, frames) - plain.loss(axes, frames), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_zero_noise_gives_the_mean_structure_and_thirds_follow_the_noise(decoder: TorsionDecoder) -> None:

@@ -18,7 +18,7 @@ TEXTS = {
 #: Lower these when a change makes them true; raise them only with a new feature, by what it needs.
 CEILINGS = {
     "lines of source": 47_230,
-    "files": 307,
+    "files": 309,
     "files with one importer": 56,
     "Any": 579,
     "fmt: skip": 117,

@@ -12,7 +12,7 @@ import pytest
 
 from latentmd.systems.builder import InputOptions, Protocol, build
 from latentmd.systems.own_force_field import write_system
-from latentmd.training.conditions import check_conditions, training_reference, with_own_force_field
+from latentmd.training.conditions import check_conditions, training_reference, with_conditions, with_own_force_field
 from latentmd.training.config import ConfigError, TrainingConfig
 from latentmd.training.labels import engine_labels
 
@@ -40,8 +40,20 @@ def test_the_same_conditions_pass(tmp_path: Path) -> None:
     ("name", "value"), [("temperature", 300.0), ("solvent", "vacuum"), ("force_field", ["gaff.xml"])]
 )
 def test_another_condition_is_refused(tmp_path: Path, name: str, value: Any) -> None:
+    files = recorded(tmp_path, **{name: value})
+    stated = {"temperature": 350.0, "solvent": "implicit", "force_field": ("amber14/protein.ff14SB.xml",)}[name]
     with pytest.raises(ConfigError, match=f"simulated with {name}"):
-        check_conditions(TrainingConfig(), recorded(tmp_path, **{name: value}))
+        check_conditions(TrainingConfig(**{name: stated}), files)
+    found = getattr(with_conditions(TrainingConfig(), files, water=False), name)
+    assert found == (tuple(value) if name == "force_field" else value), "what is not stated follows the record"
+
+
+@pytest.mark.parametrize(("water", "solvent"), [(True, "explicit"), (False, "unknown")])
+def test_without_a_record_the_energy_is_not_known(tmp_path: Path, water: bool, solvent: str) -> None:
+    config = with_conditions(TrainingConfig(), [tmp_path / "my.xtc"], water)
+    assert (config.solvent, config.temperature, config.has_energy) == (solvent, 300.0, False)
+    stated = with_conditions(TrainingConfig(solvent="vacuum", temperature=280), [tmp_path / "my.xtc"], water)
+    assert (stated.solvent, stated.temperature, stated.has_energy) == ("vacuum", 280.0, True)
 
 
 def test_the_force_field_of_the_run_makes_the_labels(tmp_path: Path) -> None:

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
 
 _TRIES = 4  # times that unsound structures are decoded again
+_ALONE = 20  # the same where no engine can mend them
 _BLOCK = 1_000_000  # atoms in the frames that one block of a latent rollout decodes
 
 
 @dataclass(frozen=True)
 class LatentJob(WalkerJob):
-    """Latent rollouts of walkers in batches, decoded at every frame."""
+    """Latent rollouts of walkers in batches, decoded at every frame; without an engine no energies, and not settled."""
 
     model: str = ""
+    engine: bool = True
 
     @cached_property
     def propagator(self) -> Propagator:
@@ -67,7 +69,8 @@ class LatentJob(WalkerJob):
     def _decoded(self, propagator: Propagator, path: Any, rng: np.random.Generator, masses: Doubles) -> Doubles:
         """Structures of latents; where they are to be settled, unsound ones are decoded again, a few times."""
         decoded = propagator.decode(path, rng, self.prepared.reference, masses)
-        for _ in range(_TRIES if self.settings.settle else 0):
+        tries = _TRIES if self.engine else _ALONE
+        for _ in range(tries if self.settings.settle or not self.engine else 0):
             unsound = np.flatnonzero(~np.all(list(propagator.checks(decoded).values()), axis=0))
             if not len(unsound):
                 break
@@ -78,6 +81,8 @@ class LatentJob(WalkerJob):
         self, decoded: Doubles, group: tuple[int, ...], first: int, clock: PhaseClock
     ) -> tuple[Doubles, Doubles]:
         """Positions (structures, atoms, 3), settled where that was asked for, and energies (structures,)."""
+        if not self.engine:
+            return decoded, np.full(len(decoded), np.nan)
         if not self.settings.settle:
             with clock("energies"):
                 return decoded, replica_engine(self.molecule.system, decoded).energies()

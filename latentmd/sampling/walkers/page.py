@@ -145,7 +145,9 @@ def _drawn(run: RunFrames) -> list[report.Section]:
     left = len(run.spec.pairs) - panels.RESIDUES
     text = f"The first {panels.RESIDUES} residues; {left} more are not drawn." if left > 0 else ""
     sections = [report.Section("What was sampled", text, figures=drawn)]
-    moving = [(_alone(lambda axis: panels.energies(axis, run), 5.0), "Potential energy by kind of frame")]
+    moving = []
+    if run.has_energies:
+        moving = [(_alone(lambda axis: panels.energies(axis, run), 5.0), "Potential energy by kind of frame")]
     if run.effective is not None:
         moving.append((_correlations(run), "Autocorrelations of the slowest torsions, baseline removed"))
     sections.append(report.Section("Energies and times", figures=moving))

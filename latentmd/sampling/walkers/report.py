@@ -36,7 +36,10 @@ def write_report(run: RunFrames, path: Path) -> None:
     made, axes = figures.grid([[3.2] * rows + [3.6], [4.2 if across == 2 else 3.4] * across], len(panels), _SLOWEST)
     for panel, axis in zip(panels, axes[: len(panels)], strict=True):
         panel(axis)
-    energies(axes[len(panels)], run)
+    if run.has_energies:
+        energies(axes[len(panels)], run)
+    else:
+        histogram(axes[len(panels)], run, run.slowest[0])
     traces(axes[len(panels) + 1 :], run)
     write_bytes(path, figures.png(made, dpi=130))
 
@@ -52,7 +55,7 @@ def sampled(run: RunFrames) -> list[Panel]:
             panels.append(_panel(run, run.maps[pair], f"{name}, training MD"))
     if not panels:
         panels.append(lambda axis: histogram(axis, run, 0))
-    if len(panels) == 1:
+    if len(panels) == 1 and run.has_energies:
         panels.append(lambda axis: energy_histogram(axis, run))
     return panels
 

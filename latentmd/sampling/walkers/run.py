@@ -233,7 +233,7 @@ class _Execution:
         plan, protocol, deadline = self.plan, self.plan.prepared.molecule.protocol, self.budget.deadline
         reference, found = plan.reference.reference if plan.reference else None, zero_shot_of(self.folder.path)
         frames = read_run(self.folder, reference, protocol.temperature, plan.energies)
-        has_page = status != "failed" and protocol.solvent != "explicit"
+        has_page = status != "failed" and plan.prepared.molecule.box() is None
 
         def write_page(*more: str) -> None:
             write_simulation_page(

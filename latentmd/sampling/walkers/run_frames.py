@@ -58,6 +58,11 @@ class RunFrames:
         """Coordinates of the frames of all walkers, shape (frames, coordinates)."""
         return np.concatenate(self.runs)
 
+    @property
+    def has_energies(self) -> bool:
+        """Whether the energy of any frame is known."""
+        return bool(np.isfinite(self.provenance["potential_energy"]).any())
+
     @cached_property
     def effective(self) -> Floats | None:
         """Effective samples of each torsion, the fewer of its cosine's and its sine's; None of short walkers."""

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentmd.sampling.models import Model, bundled_model, check_conditions, given_model, protocol_of
+from latentmd.sampling.models import Model, OneMolecule, bundled_model, check_conditions, given_model, protocol_of
 from latentmd.sampling.run.options import WalkerOptions
 from latentmd.sampling.run.preparation import molecule_under, prepare
 from latentmd.sampling.run.processes import Job, cores
@@ -39,6 +39,11 @@ def simulate_plan(pdb: Path, s: WalkerOptions, built: Molecule | None = None) ->
         return _plain_md(pdb, s)
     count = processes_for(s.walkers, s.processes)
     check_folder(s.out, s.policy, WALKERS)
+    given = None if s.model is None else given_model(s.model)
+    if isinstance(given, OneMolecule) and not given.manifest.of_force_field:
+        from latentmd.sampling.walkers.solute_rollouts import solute_plan
+
+        return solute_plan(pdb, s, given)
     if s.solvent == "explicit":
         raise ValueError(
             "a model moves the molecule alone and cannot move the water around it, so latent steps in explicit solvent "

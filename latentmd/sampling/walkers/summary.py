@@ -46,6 +46,8 @@ def next_lines(plan: RolloutPlan, found: ZeroShot | None) -> list[str]:
         return [f"latentmd train {folder}/walker-*.xtc --top {folder}/topology.pdb --out {quote(file.stem)}.pt"]
     if found is not None:
         return next_commands(found, str(file))
+    if not plan.model.manifest.of_force_field:
+        return [f"latentmd evaluate {folder} --reference HELD_OUT.xtc --top {folder}/topology.pdb"]
     every = format_time(plan.settings.interval).replace(" ", "")
     kelvin = plan.prepared.molecule.protocol.temperature
     return [

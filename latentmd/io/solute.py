@@ -1,0 +1,217 @@
+"""The solute of a simulation: the molecule that a model is of, without water and ions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import networkx
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmd.arrays import Floats, Ints
+from latentmd.io.trajectory import TrajectoryReader, load_topology
+from latentmd.io.trajectory_file import TrajectoryError, first_line
+
+if TYPE_CHECKING:
+    import mdtraj
+
+_BONDED = 1.25  # distance over the sum of covalent radii (Cordero et al. 2008) up to which two atoms are bonded
+_SHOWN = 4  # molecules that a message names
+_SAME = 1e-3  # relative difference of intervals that are the same
+
+
+@dataclass(frozen=True)
+class Solute:
+    """One molecule of a system.
+
+    Attributes:
+        atoms: their numbers in the system.
+        topology: of the molecule alone, with its bonds.
+        left_out: what else there is, such as "500 HOH"; empty where the molecule is alone.
+        water: whether that is water, at least in part.
+    """
+
+    atoms: Ints
+    topology: mdtraj.Topology
+    left_out: str = ""
+    water: bool = False
+
+
+def find_solute(topology: mdtraj.Topology, select: str = "", frame: Floats | None = None) -> Solute:
+    """The molecule that is neither water nor an ion, or the one selected.
+
+    Args:
+        topology: of the whole system.
+        select: selection in the language of mdtraj, such as "protein and chainid 0"; empty for the only molecule.
+        frame: positions [atoms, 3] in nm, which tell bonds where the topology has none.
+
+    Raises:
+        TrajectoryError: no such molecule, more than one, a selection that mdtraj does not understand, or virtual sites.
+    """
+    chosen = _selected(topology, select) if select else _candidates(topology)
+    if not len(chosen):
+        found = f"--select {select!r} finds no atoms in" if select else "there is nothing but water and ions in"
+        raise TrajectoryError(f"{found} the topology: {contents(topology)}; choose the solute with --select")
+    part = topology.subset(chosen)
+    virtual = [atom for atom in part.atoms if atom.element is None or atom.element.number == 0]
+    if virtual:
+        raise TrajectoryError(
+            f"{len(virtual)} atoms of the solute are virtual sites or have no element, such as {virtual[0]}; a model is"
+            " of atoms: leave them out with --select"
+        )
+    _add_bonds(part, None if frame is None else frame[chosen])
+    molecules = _molecules(part)
+    if len(molecules) > 1:
+        names = "; ".join(_described(part, atoms) for atoms in molecules[:_SHOWN])
+        raise TrajectoryError(
+            f"{len(molecules)} molecules beside water and ions where one is expected: {names}. Choose one with"
+            f' --select, such as --select "{_selection(topology, chosen[molecules[0]])}"'
+        )
+    rest = np.setdiff1d(np.arange(topology.n_atoms), chosen)
+    others = {topology.atom(int(i)).residue.index: topology.atom(int(i)).residue for i in rest}.values()
+    counted = Counter(residue.name for residue in others)
+    left_out = ", ".join(f"{count} {name}" for name, count in counted.most_common(_SHOWN))
+    return Solute(np.asarray(chosen, dtype=np.int64), part, left_out, any(residue.is_water for residue in others))
+
+
+def solute_or_all(topology: mdtraj.Topology, frame: Floats) -> Solute:
+    """The solute where it is one molecule in water; everything where there is no water or no single solute."""
+    try:
+        if any(residue.is_water for residue in topology.residues):
+            return find_solute(topology, frame=frame)
+    except TrajectoryError:
+        pass
+    return Solute(np.arange(topology.n_atoms), topology)
+
+
+def contents(topology: mdtraj.Topology) -> str:
+    """Residues of a topology by name and number, such as "500 HOH, 2 ALA"."""
+    return ", ".join(f"{n} {name}" for name, n in Counter(r.name for r in topology.residues).most_common(_SHOWN))
+
+
+def solute_positions(
+    paths: Sequence[str | Path], topology: mdtraj.Topology, solute: Solute, interval: float | None = None
+) -> tuple[list[NDArray[np.float32]], float]:
+    """Positions [frames, atoms, 3] in nm of a solute in each file, whole across the cell, and ps between frames.
+
+    Raises:
+        TrajectoryError: as `TrajectoryReader`, for no files, and for files whose intervals differ.
+    """
+    if not paths:
+        raise TrajectoryError("No trajectories given; expected at least one file.")
+    runs: list[NDArray[np.float32]] = []
+    spacing = 0.0
+    for path in paths:
+        reader = TrajectoryReader(path, topology, interval=interval)
+        own = reader.interval
+        if spacing and abs(own - spacing) > _SAME * spacing:
+            raise TrajectoryError(
+                f"Frames of {path} are {own:g} ps apart, those of {paths[0]} {spacing:g} ps. Save all at one interval."
+            )
+        spacing = spacing or own
+        runs.append(np.concatenate([block.positions[:, solute.atoms] for block in reader]))
+    return runs, spacing
+
+
+def solute_reader(
+    path: str | Path, topology: mdtraj.Topology, solute: Solute, **settings: Any
+) -> tuple[TrajectoryReader, Ints | slice]:
+    """Reader of a file of the solute alone or of the whole system, and which of its atoms are the solute's."""
+    if solute.left_out:
+        try:
+            return TrajectoryReader(path, topology, **settings), solute.atoms
+        except TrajectoryError:  # of the solute alone, or of neither, which the second reader says
+            pass
+    return TrajectoryReader(path, solute.topology, **settings), slice(None)
+
+
+def first_frame(top: str | Path, trajectories: Sequence[str | Path]) -> Floats | None:
+    """A structure [atoms, 3] in nm: of the topology's file where it holds positions, else of the first trajectory."""
+    import mdtraj
+
+    for read in (lambda: mdtraj.load(str(top)), lambda: mdtraj.load_frame(str(trajectories[0]), 0, top=str(top))):
+        try:
+            return np.asarray(read().xyz[0], dtype=np.float64)
+        except Exception:  # a topology without positions; what is wrong with a trajectory is said where it is read
+            continue
+    return None
+
+
+def read_solute(
+    top: str | Path, trajectories: Sequence[str | Path], select: str = ""
+) -> tuple[mdtraj.Topology, Solute]:
+    """Topology of the whole system, and its solute; arguments as of `find_solute` and of `first_frame`."""
+    topology = load_topology(top)
+    return topology, find_solute(topology, select, first_frame(top, trajectories))
+
+
+def _candidates(topology: mdtraj.Topology) -> Ints:
+    """Atoms of residues that are neither water nor a single atom."""
+    atoms = [atom.index for r in topology.residues if not r.is_water and r.n_atoms > 1 for atom in r.atoms]
+    return np.array(atoms, dtype=np.int64)
+
+
+def _selected(topology: mdtraj.Topology, select: str) -> Ints:
+    try:
+        return np.asarray(topology.select(select), dtype=np.int64)
+    except Exception as error:
+        raise TrajectoryError(
+            f"--select {select!r} is no selection ({first_line(error)}); expected the language of mdtraj, such as"
+            ' "protein and chainid 0" or "resname LIG"'
+        ) from error
+
+
+def _graph(topology: mdtraj.Topology) -> networkx.Graph:
+    graph = networkx.Graph()
+    graph.add_nodes_from(range(topology.n_atoms))
+    graph.add_edges_from((a.index, b.index) for a, b in topology.bonds)
+    return graph
+
+
+def _molecules(topology: mdtraj.Topology) -> list[Ints]:
+    """Atoms of each molecule, the largest first."""
+    found = sorted(networkx.connected_components(_graph(topology)), key=lambda atoms: (-len(atoms), min(atoms)))
+    return [np.array(sorted(atoms), dtype=np.int64) for atoms in found]
+
+
+def _add_bonds(topology: mdtraj.Topology, frame: Floats | None) -> None:
+    """Bonds of residues that have atoms without any: by the distances of a frame, hydrogens to the nearest atom."""
+    from ase.data import covalent_radii
+    from scipy.spatial import cKDTree
+
+    graph = _graph(topology)
+    lone = {topology.atom(i).residue.index for i in graph if graph.degree(i) == 0} if topology.n_atoms > 1 else set()
+    if not lone:
+        return
+    if frame is None:
+        name = next(r for r in topology.residues if r.index in lone)
+        raise TrajectoryError(
+            f"the topology names no bonds of {name}, and there are no positions to tell them from; give a file with"
+            " bonds (PDB with CONECT, prmtop, psf) or with positions"
+        )
+    radii = np.array([covalent_radii[atom.element.number] for atom in topology.atoms]) / 10
+    near = cKDTree(frame).query_pairs(2 * _BONDED * float(radii.max()), output_type="ndarray")
+    length = np.linalg.norm(frame[near[:, 0]] - frame[near[:, 1]], axis=1)
+    heavy = np.array([atom.element.number > 1 for atom in topology.atoms])
+    for row in np.argsort(length):
+        i, j = map(int, near[row])
+        mine = topology.atom(i).residue.index in lone or topology.atom(j).residue.index in lone
+        taken = any(not heavy[k] and graph.degree(k) for k in (i, j))
+        if mine and not taken and length[row] < _BONDED * (radii[i] + radii[j]) and not graph.has_edge(i, j):
+            graph.add_edge(i, j)
+            topology.add_bond(topology.atom(i), topology.atom(j))
+
+
+def _described(topology: mdtraj.Topology, atoms: Ints) -> str:
+    residues = list(dict.fromkeys(topology.atom(int(i)).residue for i in atoms))
+    names = "-".join(r.name for r in residues[:_SHOWN]) + ("-..." if len(residues) > _SHOWN else "")
+    return f"{names} ({len(atoms)} atoms)"
+
+
+def _selection(topology: mdtraj.Topology, atoms: Ints) -> str:
+    residues = [topology.atom(int(i)).residue.index for i in atoms]
+    return f"resid {min(residues)} to {max(residues)}"

@@ -1,0 +1,115 @@
+"""The solute of a simulation: chosen, cut out of files, and refused in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from latentmd.io.solute import find_solute, read_solute, solute_or_all, solute_positions, solute_reader
+from latentmd.io.trajectory_file import TrajectoryError
+
+CHIGNOLIN = Path(__file__).parents[2] / "systems" / "molecules" / "chignolin.pdb"
+
+
+def in_water(solute: mdtraj.Trajectory, waters: int = 4, frames: int = 6) -> mdtraj.Trajectory:
+    """Frames of a solute between waters and an ion in a box, the solute moved so that a face of the box cuts it."""
+    topology = solute.topology.copy()
+    chain = topology.add_chain()
+    hydrogen, oxygen = mdtraj.element.hydrogen, mdtraj.element.oxygen
+    for _ in range(waters):
+        water = topology.add_residue("HOH", chain)
+        o, *h = (topology.add_atom(name, e, water) for name, e in (("O", oxygen), ("H1", hydrogen), ("H2", hydrogen)))
+        for atom in h:
+            topology.add_bond(o, atom)
+    topology.add_atom("NA", mdtraj.element.sodium, topology.add_residue("NA", chain))
+    shape = np.array([[0.0, 0.0, 0.0], [0.0957, 0.0, 0.0], [-0.024, 0.0927, 0.0]])
+    rest = np.concatenate([*(shape + np.array([0.3 * k, 2.0, 2.0]) for k in range(waters)), np.full((1, 3), 2.5)])
+    xyz = np.repeat(np.concatenate([solute.xyz[0], rest])[None], frames, axis=0).astype(np.float32)
+    cell = np.full((frames, 3), 4.0)
+    made = mdtraj.Trajectory(xyz % 4.0, topology, 1.0 * np.arange(frames), cell, np.full((frames, 3), 90.0))
+    return made
+
+
+@pytest.fixture(scope="module")
+def dipeptide() -> mdtraj.Trajectory:
+    return mdtraj.load(str(CHIGNOLIN.with_name("alanine_dipeptide.pdb")))
+
+
+@pytest.fixture(scope="module")
+def wet(dipeptide: mdtraj.Trajectory) -> mdtraj.Trajectory:
+    return in_water(dipeptide)
+
+
+def test_water_and_ions_are_left_out(dipeptide: mdtraj.Trajectory, wet: mdtraj.Trajectory) -> None:
+    found = find_solute(wet.topology)
+    assert found.atoms.tolist() == list(range(22)) and found.water
+    assert found.left_out == "4 HOH, 1 NA"
+    assert found.topology.n_bonds == dipeptide.topology.n_bonds
+
+
+@pytest.mark.parametrize("suffix", ["xtc", "dcd"])
+def test_positions_of_the_solute_are_whole(
+    dipeptide: mdtraj.Trajectory, wet: mdtraj.Trajectory, tmp_path: Path, suffix: str
+) -> None:
+    wet[0].save(str(tmp_path / "top.pdb"))
+    wet.save(str(path := tmp_path / f"run.{suffix}"))
+    topology, solute = read_solute(tmp_path / "top.pdb", [path])
+    runs, interval = solute_positions([path], topology, solute, None if suffix == "xtc" else 1.0)
+    assert runs[0].shape == (6, 22, 3) and interval == pytest.approx(1.0)
+    moved = runs[0] - runs[0].mean(axis=1, keepdims=True)
+    own = dipeptide.xyz[0] - dipeptide.xyz[0].mean(axis=0)
+    np.testing.assert_allclose(moved, np.repeat(own[None], 6, axis=0), atol=2e-3)
+    assert (runs[0].max(axis=(0, 1)) > 4.0 - 1e-3).any() or (runs[0].min(axis=(0, 1)) < 1e-3).any(), "was not cut"
+
+
+def test_files_of_the_solute_alone_are_read_beside_those_of_the_whole(
+    dipeptide: mdtraj.Trajectory, wet: mdtraj.Trajectory, tmp_path: Path
+) -> None:
+    solute = find_solute(wet.topology)
+    wet.save(str(tmp_path / "wet.xtc"))
+    wet.atom_slice(range(22)).save(str(tmp_path / "dry.xtc"))
+    for name in ("wet.xtc", "dry.xtc"):
+        reader, atoms = solute_reader(tmp_path / name, wet.topology, solute)
+        assert next(iter(reader)).positions[:, atoms].shape == (6, 22, 3)
+    with pytest.raises(TrajectoryError, match="atoms"):
+        wet.atom_slice(range(21)).save(str(tmp_path / "other.xtc"))
+        solute_reader(tmp_path / "other.xtc", wet.topology, solute)
+
+
+def test_bonds_of_unknown_residues_are_told_from_distances(dipeptide: mdtraj.Trajectory) -> None:
+    bare = mdtraj.Topology()
+    chain = bare.add_chain()
+    residue = bare.add_residue("LIG", chain)
+    for atom in dipeptide.topology.atoms:
+        bare.add_atom(atom.name, atom.element, residue)
+    found = find_solute(bare, frame=dipeptide.xyz[0].astype(np.float64))
+    bonds = {(a.index, b.index) for a, b in found.topology.bonds}
+    expected = {(a.index, b.index) for a, b in dipeptide.topology.bonds}
+    assert {tuple(sorted(b)) for b in bonds} == {tuple(sorted(b)) for b in expected}
+    with pytest.raises(TrajectoryError, match="names no bonds of LIG0"):
+        find_solute(bare)
+
+
+def test_two_molecules_are_refused_with_a_selection_that_works(dipeptide: mdtraj.Trajectory) -> None:
+    two = dipeptide.stack(mdtraj.Trajectory(dipeptide.xyz + 1.5, dipeptide.topology))
+    with pytest.raises(TrajectoryError, match=r"2 molecules beside water .* --select \"resid 0 to 2\""):
+        find_solute(two.topology)
+    assert find_solute(two.topology, "resid 0 to 2").left_out == "1 ACE, 1 ALA, 1 NME"
+    assert len(solute_or_all(two.topology, two.xyz[0]).atoms) == 44
+
+
+@pytest.mark.parametrize(
+    ("select", "message"),
+    [("resname LIG", "finds no atoms"), ("no such (", "is no selection"), ("water", "4 molecules beside")],
+)
+def test_selections_that_do_not_do(wet: mdtraj.Trajectory, select: str, message: str) -> None:
+    with pytest.raises(TrajectoryError, match=message):
+        find_solute(wet.topology, select)
+
+
+def test_water_alone_is_refused(wet: mdtraj.Trajectory) -> None:
+    with pytest.raises(TrajectoryError, match=r"nothing but water and ions .* 4 HOH, 1 NA"):
+        find_solute(wet.atom_slice(range(22, wet.n_atoms)).topology)

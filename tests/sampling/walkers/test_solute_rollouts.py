@@ -1,0 +1,100 @@
+"""Latent rollouts of a solute whose force field is not known: from its file or its model, and what needs MD refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mdtraj
+import numpy as np
+import pytest
+
+from latentmd import LatentIntegrator, simulate
+from latentmd.model.file import save
+
+MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"
+
+
+@pytest.fixture(scope="module")
+def model(ou_surrogate: Any, ou_manifest: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file that says that its trajectories were of a solute in water."""
+    path = tmp_path_factory.mktemp("wet") / "mine.pt"
+    save(path, ou_surrogate, {**ou_manifest, "solvent": "explicit", "force_field": []})
+    return path
+
+
+@pytest.fixture(scope="module")
+def wet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Alanine dipeptide beside a water molecule, as a GRO file, which names no bonds."""
+    dry = mdtraj.load(str(MOLECULES / "alanine_dipeptide.pdb"))
+    topology = dry.topology.copy()
+    water = topology.add_residue("HOH", topology.add_chain(), resSeq=9)
+    for name, element in (
+        ("O", mdtraj.element.oxygen),
+        ("H1", mdtraj.element.hydrogen),
+        ("H2", mdtraj.element.hydrogen),
+    ):
+        topology.add_atom(name, element, water)
+    far = [[2.0, 2.0, 2.0], [2.0957, 2.0, 2.0], [1.976, 2.0927, 2.0]]
+    path = tmp_path_factory.mktemp("gro") / "conf.gro"
+    mdtraj.Trajectory(np.concatenate([dry.xyz, [far]], axis=1), topology).save_gro(str(path))
+    return path
+
+
+def test_a_model_alone_is_simulated_and_goes_on(model: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"walkers": 2, "save_every": "50ps", "processes": 1, "out": tmp_path / "run"}
+    run = simulate(model, time="1ns", **settings)
+    assert run.summary["mode"] == "latent" and run.summary["frames"] == [20, 20]
+    assert run.summary["frames_failing_checks"] <= 1 and run.page is not None
+    rows = run.provenance()
+    assert set(rows["kind"]) == {"latent"} and np.isnan(rows["potential_energy"]).all()
+    assert run.summary["protocol"]["force_field"] == ["not known"]
+    assert len(run.load(1)) == 20
+    again = simulate(model, time="1ns", resume=True, **settings)
+    assert again.summary == run.summary
+    assert "evaluate" in run.page.read_text() and "latentmd md" not in run.page.read_text()
+
+
+def test_a_structure_in_water_is_taken_without_it(model: Path, wet: Path, tmp_path: Path) -> None:
+    run = simulate(wet, model=model, time="100ps", save_every="50ps", walkers=1, out=tmp_path / "run")
+    assert run.summary["atoms"] == 22
+    assert any("1 HOH of conf.gro were left out" in note for note in run.summary["notes"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mode": "model"}, "--mode model needs MD of the solute"),
+        ({"settle": True}, "--settle needs a force field"),
+        ({"temperature": 300.0}, "was trained at 350 K"),
+        ({"save_every": "1ps"}, "the model's steps are 5 ps to 50 ps"),
+    ],
+)
+def test_what_needs_a_force_field_is_refused(
+    model: Path, tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        simulate(model, **{"time": "100ps", "save_every": "50ps", "out": tmp_path / "run", **settings})
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_molecule_is_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"does not cover the molecule in .*trialanine.pdb"):
+        simulate(MOLECULES / "trialanine.pdb", model=model, time="100ps", save_every="50ps", out=tmp_path / "run")
+
+
+def test_engines_say_that_there_is_no_energy(model: Path) -> None:
+    from ase.calculators.calculator import PropertyNotImplementedError
+    from ase.io import read
+
+    from latentmd.integrators import LatentCalculator
+
+    atoms = read(str(MOLECULES / "alanine_dipeptide.pdb"))
+    atoms.calc = LatentCalculator(model)
+    with pytest.raises(PropertyNotImplementedError, match="explicit solvent, or in a force field that is not known"):
+        atoms.get_potential_energy()
+    from latentmd.systems.builder import build
+
+    molecule = build(MOLECULES / "alanine_dipeptide.pdb")
+    with pytest.raises(ValueError, match="a latent step would put the solute through its water"):
+        LatentIntegrator(350, model, system=molecule.system, topology=molecule.topology)

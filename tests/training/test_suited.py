@@ -1,0 +1,52 @@
+"""Settings that follow from the data where the user states none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mdtraj
+import numpy as np
+import pytest
+
+from latentmd.training.config import TrainingConfig, parse_config
+from latentmd.training.data import Source
+from latentmd.training.suited import suited
+
+MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
+
+
+def source(name: str, interval: float, frames: int) -> Source:
+    topology = mdtraj.load(str(MOLECULES / f"{name}.pdb")).topology
+    runs = [np.zeros((frames, 1, 3), np.float32)] * 3
+    return Source(runs, interval, ["a", "b", "c"], topology, "")
+
+
+@pytest.mark.parametrize(
+    ("interval", "frames", "stride", "embedding", "predictor"),
+    [
+        (0.1, 20_000, 1.0, (1.0, 20.0), (10.0, 200.0)),
+        (1.0, 5000, 1.0, (1.0, 20.0), (10.0, 200.0)),
+        (0.3, 20_000, 1.2, (1.2, 24.0), (10.8, 216.0)),
+        (5.0, 400, 5.0, (5.0, 100.0), (10.0, 200.0)),
+        (20.0, 200, 20.0, (20.0, 400.0), (20.0, 400.0)),
+        (200.0, 500, 200.0, (200.0, 4000.0), (200.0, 4000.0)),
+        (1.0, 200, 1.0, (1.0, 20.0), (10.0, 40.0)),  # a fifth of the longest run
+    ],
+)
+def test_lags_follow_the_spacing_and_the_length(
+    interval: float, frames: int, stride: float, embedding: Any, predictor: Any
+) -> None:
+    found = suited(TrainingConfig(), source("alanine_dipeptide", interval, frames))
+    assert found.stride == pytest.approx(stride)
+    assert found.jepa.lag == pytest.approx(embedding) and found.predictor.lag == pytest.approx(predictor)
+    assert found.encoder == TrainingConfig().encoder and found.latent.lag == pytest.approx(stride)
+
+
+def test_what_is_stated_stays() -> None:
+    stated = parse_config({"stride": 2.0, "jepa": {"lag": [2.0, 6.0]}, "predictor": {"lag": [4.0, 8.0]}})
+    found = suited(stated, source("chignolin", 1.0, 5000))
+    assert (found.stride, found.jepa.lag, found.predictor.lag) == (2.0, (2.0, 6.0), (4.0, 8.0))
+    assert found.encoder.kind == "graph"
+    kept = suited(parse_config({"encoder": {"kind": "egnn", "width": 24}}), source("chignolin", 1.0, 5000))
+    assert (kept.encoder.kind, kept.encoder.width, kept.encoder.depth) == ("egnn", 24, 2)
