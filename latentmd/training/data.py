@@ -133,7 +133,9 @@ def read_source(
     whole = not solute.left_out and Path(top).suffix.lower() in (".pdb", ".ent")
     text = Path(top).read_text(encoding="utf-8") if whole else pdb_text(solute.topology.to_openmm(), runs[0][0])
     names = [Path(path).name for path in trajectories]
-    return Source(runs, spacing, names, solute.topology, text, solute.left_out, solute.water)
+    return Source(
+        runs, spacing, names, topology=solute.topology, pdb=text, left_out=solute.left_out, water=solute.water
+    )
 
 
 def split_data(source: Source, config: TrainingConfig) -> Data:
@@ -157,7 +159,8 @@ def split_data(source: Source, config: TrainingConfig) -> Data:
     strided = [np.ascontiguousarray(p[::every]) for p in positions]
     split = len(strided) - config.holdout
     held = {"train": names[:split], "validation": names[split:]}
-    return Data(strided[:split], strided[split:], held, source.topology, molecule_graph(source.topology), source.pdb)
+    graph = molecule_graph(source.topology)
+    return Data(strided[:split], strided[split:], held, topology=source.topology, graph=graph, pdb=source.pdb)
 
 
 def load_data(

@@ -85,7 +85,9 @@ def seen(
     """
     spec = feature_spec(topology)
     try:
-        model = ReferenceModel(spec, [spec.values(run) for run in runs], interval, lag, temperature, seed)
+        model = ReferenceModel(
+            spec, [spec.values(run) for run in runs], interval, lag=lag, temperature=temperature, seed=seed
+        )
     except EvaluationError:
         return None
     counts = msm.transition_counts(model.paths, model.lag, model.states).sum(axis=0)

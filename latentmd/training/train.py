@@ -97,16 +97,9 @@ def say(config: TrainingConfig, source: Source) -> Seen | None:
     """Say what the model will be of (solute, data, lags, whether it has energies) and what the data can teach it."""
     topology, total = source.topology, sum(map(len, source.runs)) * source.interval
     around = f", without {source.left_out}" if source.left_out else ""
-    logger.warning(
-        "solute of %d atoms and %d residues%s; %d runs, %s, at %g K; lags of %s to %s",
-        topology.n_atoms,
-        topology.n_residues,
-        around,
-        len(source.runs),
-        format_time(total),
-        config.temperature,
-        *(format_time(lag) for lag in config.predictor.lag),
-    )
+    solute = f"solute of {topology.n_atoms} atoms and {topology.n_residues} residues{around}"
+    data = f"{len(source.runs)} runs, {format_time(total)}, at {config.temperature:g} K"
+    logger.warning("%s; %s; lags of %s to %s", solute, data, *map(format_time, config.predictor.lag))
     if not config.has_energy:
         logger.warning(
             "no force field of the solute alone is known, so that the model will have no energies; state `solvent` and"

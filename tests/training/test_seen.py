@@ -56,7 +56,16 @@ def test_too_little_is_told_with_what_would_be_enough(molecule: Any) -> None:
 
 
 def test_states_of_one_run_and_steps_that_do_not_compose_are_told() -> None:
-    found = Seen(1000.0, 3, 5.0, (float("nan"),) * 3, 0, 0.3, [0.7, 0.3], [3, 1])
+    found = Seen(
+        time=1000.0,
+        runs=3,
+        lag=5.0,
+        timescale=(float("nan"),) * 3,
+        transitions=0,
+        markov_error=0.3,
+        populations=[0.7, 0.3],
+        in_runs=[3, 1],
+    )
     told = " ".join(found.sentences())
     assert "not resolved: 0 transitions" in told and "one run only (populations 30 %)" in told
     assert "not Markov at 5 ps" in told and found.record()["timescale"] == [None] * 3
