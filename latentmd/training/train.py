@@ -86,7 +86,7 @@ def train(
         torch.manual_seed(config.seed)
         labels = energy_labels(data, top, config, run) if config.has_energy else None
         surrogate, autocorrelations = build_surrogate(data, labels, config, run)
-        parts = Trained(data, shown, labels, surrogate, autocorrelations)
+        parts = Made(data, shown, labels, surrogate, autocorrelations)
         manifest = _manifest(name or out.stem, parts, config, run)
         bundle.save(out, surrogate, manifest)
         plot_training(run.log, folder / "training.png")
@@ -113,7 +113,7 @@ def say(config: TrainingConfig, source: Source) -> Seen | None:
     return shown
 
 
-class Trained(NamedTuple):
+class Made(NamedTuple):
     """What a training started from and made."""
 
     data: Data
@@ -123,7 +123,7 @@ class Trained(NamedTuple):
     autocorrelations: NDArray[np.float64]
 
 
-def _manifest(name: str, parts: Trained, config: TrainingConfig, run: TrainingRun) -> dict[str, Any]:
+def _manifest(name: str, parts: Made, config: TrainingConfig, run: TrainingRun) -> dict[str, Any]:
     data, shown, labels, surrogate, autocorrelations = parts
     return {
         "name": name,
