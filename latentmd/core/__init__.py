@@ -1,1 +1,1 @@
-"""The torch-only core: JEPA, objectives, predictors, rollouts and noise. It knows no atoms and no engines."""
+"""The torch-only core: JEPA, objectives, predictors and noise. It knows no atoms and no engines."""

@@ -28,9 +28,7 @@ class ChainBlock(nn.Module):
         self.change = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
 
     def attend(self, x: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor]:
-        """Attention of tokens x [batch, tokens, width] to those before, of which keys and values [batch, 2, heads,
-        before, size] are known, and to each other; the keys and values with those of x.
-        """
+        """Attention of x to tokens before, of which keys and values [batch, 2, heads, before, size] come, and to x."""
         batch, tokens, width = x.shape
         size = width // self.heads
         parts = self.project(x).reshape(batch, tokens, 3, self.heads, size).permute(2, 0, 3, 1, 4)
@@ -78,9 +76,7 @@ class ChainTransformer(nn.Module):
 
     @torch.jit.export
     def extend(self, h: Tensor, condition: Tensor, earlier: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The next tokens [batch, new, width] of a causal stack, given what each block knows of earlier ones
-        (`nothing` at first).
-        """
+        """The next tokens [batch, new, width] of a causal stack, given what each block knows of earlier ones."""
         known: list[Tensor] = []
         for i, block in enumerate(self.blocks):
             h, after = block(h, condition, earlier[i])

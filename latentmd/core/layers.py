@@ -19,6 +19,34 @@ def mlp(sizes: list[int], last_zero: bool = False) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+Lags = tuple[float, float]  # shortest and longest lag that a step covers: ps, or frames of a world
+
+
+class LatentStep(nn.Module):
+    """A predictor of tokens [batch, tokens, dim] a lag [batch] later, from `noise_size` normal numbers a row."""
+
+    noise_size: int = 0
+
+    def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
+        """Tokens a lag later; a deterministic step does not look at the noise [batch, noise_size]."""
+        raise NotImplementedError
+
+    def forward(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
+        return self.step(z, lag, noise)
+
+
+class Standardised(nn.Module):
+    """A network whose inputs or outputs are in units of a deviation about a mean."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("scale", deviation.clamp_min(1e-6))
+
+
 class AdaptiveBlock(nn.Module):
     """Residual block whose scale, shift and gate come from a condition (adaLN-zero; Peebles & Xie 2023).
 

@@ -105,9 +105,7 @@ class InternalCoordinates(nn.Module):
 
     @classmethod
     def from_topology(cls, topology: Any) -> "InternalCoordinates":
-        """The Z-matrix of a molecule (mdtraj, OpenMM or Chemistry; see `z_matrix` for the choice of tree); ValueError
-        for fewer than four atoms or missing bonds.
-        """
+        """Those of a molecule (mdtraj, OpenMM or Chemistry) of at least four atoms with bonds, by `z_matrix`."""
         record: Chemistry = chemistry(topology)
         return cls(list(record.labels), z_matrix(record))
 
@@ -136,9 +134,7 @@ class InternalCoordinates(nn.Module):
         return bonds.t(), angles.t(), wrap(relative).t()
 
     def to_cartesian(self, bonds: Tensor, angles: Tensor, torsions: Tensor) -> Tensor:
-        """Frames [batch, atoms, 3] nm of what `to_internal` gives, centred, in an arbitrary orientation; torsions may
-        be any real number.
-        """
+        """Frames [batch, atoms, 3] nm of what `to_internal` gives, centred, in an arbitrary orientation."""
         r, theta, t = bonds.t().contiguous(), angles.t().contiguous(), torsions.t().contiguous()
         phi = t + self.follows.to(t.dtype).unsqueeze(-1) * t[self.base]
         along, across = -r[1:] * torch.cos(theta), r[1:] * torch.sin(theta)

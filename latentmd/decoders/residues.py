@@ -108,6 +108,9 @@ class ResidueDecoder(nn.Module):
     hand: Tensor
     slot_column: Tensor
     slot_place: Tensor
+    centre: Tensor
+    coefficients: Tensor
+    root: Tensor
 
     def __init__(self, chain: Chain, table: dict[str, dict[str, Tensor]]) -> None:
         super().__init__()
@@ -123,13 +126,10 @@ class ResidueDecoder(nn.Module):
         self.register_buffer("slot_place", (slots >= 0).nonzero().squeeze(-1))
         self.register_buffer("slot_column", slots[slots >= 0])
         self.tokens = len(chain.templates)
-        self.noise_size = 0
-        size = 3 * n - 6
-        centre, columns = torch.zeros(size), 0
-        features = int(table[chain.templates[0]]["coefficients"].shape[0])
-        coefficients = torch.zeros(self.tokens * features, size)
-        columns = sum(len(rest) for rest in chain.rest)
-        root, done = torch.zeros(size, columns), 0
+        self.noise_size = sum(len(rest) for rest in chain.rest)
+        size, features = 3 * n - 6, int(table[chain.templates[0]]["coefficients"].shape[0])
+        centre, coefficients = torch.zeros(size), torch.zeros(self.tokens * features, size)
+        root, done = torch.zeros(size, self.noise_size), 0
         for token, template in enumerate(chain.templates):
             rest, entry = torch.from_numpy(chain.rest[token]), table[template]
             sign = _mirror(entry["kinds"], int(chain.types[token, 2]))
@@ -140,11 +140,6 @@ class ResidueDecoder(nn.Module):
         self.register_buffer("centre", centre)
         self.register_buffer("coefficients", coefficients)
         self.register_buffer("root", root.t().contiguous())
-        self.noise_size = columns
-
-    centre: Tensor
-    coefficients: Tensor
-    root: Tensor
 
     @torch.jit.export
     def angles(self, positions: Tensor) -> Tensor:

@@ -2,22 +2,18 @@
 
 from torch import Tensor, nn
 
-from latentmd.core.layers import mlp
+from latentmd.core.layers import Standardised, mlp
 
 _CHANNELS = (64, 64, 32, 16)  # before each of four upsamplings
 
 
-class StateDecoder(nn.Module):
+class StateDecoder(Standardised):
     """Tokens [batch, tokens, dim] → a state of any shape [batch, *shape], by one perceptron on all tokens."""
 
     noise_size: int = 0
-    mean: Tensor
-    scale: Tensor
 
     def __init__(self, tokens: int, dim: int, mean: Tensor, scale: Tensor, width: int = 128, depth: int = 2) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean.clone())
-        self.register_buffer("scale", scale.clamp_min(1e-6))
+        super().__init__(mean, scale)
         self.network = mlp([tokens * dim, *depth * [width], mean.numel()])
 
     def forward(self, z: Tensor, noise: Tensor) -> Tensor:
@@ -26,7 +22,7 @@ class StateDecoder(nn.Module):
         return self.mean + self.scale * out
 
 
-class TokenDecoder(nn.Module):
+class TokenDecoder(Standardised):
     """Tokens [batch, tokens, dim] → the state of each token's particle [batch, tokens, values], linear token by token.
 
     A forecast of many particles far ahead is a mean over what may come. Read by a linear map it gives the mean of what
@@ -35,13 +31,9 @@ class TokenDecoder(nn.Module):
     """
 
     noise_size: int = 0
-    mean: Tensor
-    scale: Tensor
 
     def __init__(self, dim: int, mean: Tensor, scale: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean.clone())
-        self.register_buffer("scale", scale.clamp_min(1e-6))
+        super().__init__(mean, scale)
         self.read = nn.Linear(dim, mean.numel())
 
     def forward(self, z: Tensor, noise: Tensor) -> Tensor:
@@ -51,22 +43,15 @@ class TokenDecoder(nn.Module):
 
 
 class PictureDecoder(nn.Module):
-    """Tokens [batch, tokens, dim] → grey pictures [batch, size, size], by transposed convolutions; added to a mean
-    picture whose size is a multiple of 16.
-    """
+    """Tokens [batch, tokens, dim] → grey pictures [batch, size, size], a mean one and transposed convolutions."""
 
     noise_size: int = 0
     mean: Tensor
 
     def __init__(self, tokens: int, dim: int, mean: Tensor, width: int = 256) -> None:
         super().__init__()
-        size = mean.shape[-1]
-        if mean.dim() != 2 or mean.shape[0] != size or size < 16 or size % 16:
-            raise ValueError(
-                f"the average picture is {tuple(mean.shape)}; expected a square with a multiple of 16 pixels"
-            )
         self.register_buffer("mean", mean.clone())
-        self.small = size // 16
+        self.small = mean.shape[-1] // 16
         self.read = mlp([tokens * dim, width, _CHANNELS[0] * self.small**2])
         layers: list[nn.Module] = []
         for inside, out in zip(_CHANNELS, (*_CHANNELS[1:], 1), strict=True):

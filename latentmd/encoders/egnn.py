@@ -64,9 +64,7 @@ class EGNNLayer(nn.Module):
         return out
 
     def forward(self, h: Tensor, edge: Tensor, direction: Tensor) -> Tensor:
-        """New features of atoms h [batch, atoms, width] from features and unit vectors of all pairs [batch, atoms,
-        atoms, ...].
-        """
+        """New features of atoms h [batch, atoms, width], from features and directions of all pairs."""
         m = self.message(self.receiver(h).unsqueeze(2), self.sender(h).unsqueeze(1), edge)
         return self.update(h, m.sum(dim=2), self.weight(m).transpose(-1, -2) @ direction)
 
@@ -91,9 +89,7 @@ class EGNNEncoder(nn.Module):
         self.project = mlp([width, 2 * width, dim])
 
     def atoms(self, positions: Tensor, features: Tensor, separation: Tensor) -> Tensor:
-        """Atom features [batch, atoms, width] before pooling, of positions [batch, atoms, 3] nm, chemistry [atoms,
-        features] long and bond-graph distances clipped at 4 [atoms, atoms] long.
-        """
+        """Atom features before pooling, of positions in nm, chemistry [atoms, features] and distances in bonds."""
         displacement = positions.unsqueeze(2) - positions.unsqueeze(1)
         same = torch.eye(positions.shape[1], dtype=positions.dtype, device=positions.device)
         distance = torch.sqrt((displacement * displacement).sum(-1) + same)

@@ -23,8 +23,6 @@ class ConvolutionalEncoder(nn.Module):
         super().__init__()
         if size < 16 or size % 16:
             raise ValueError(f"pictures have {size} pixels along a side; expected a multiple of 16")
-        if history < 1:
-            raise ValueError(f"a stack of {history} frames was asked for; expected at least one")
         self.tokens, self.dim = tokens, dim
         layers: list[nn.Module] = []
         channels = history

@@ -41,8 +41,8 @@ def molecule_data(topology: Any, positions: Tensor | None = None) -> MoleculeDat
     rows = [(i, j, apart) for i, found in near for j, apart in sorted(found.items()) if i != j]
     pairs = torch.tensor(rows, dtype=torch.long).reshape(-1, 3).T
     token = torch.tensor(residue_tokens(record), dtype=torch.long)
-    return MoleculeData(pos=positions, x=atom_features(record), edge_index=pairs[:2].contiguous(),
-                        edge_attr=pairs[2].contiguous(), token=token, tokens=int(token.max()) + 1)  # fmt: skip
+    near_by, bonds, tokens = pairs[:2].contiguous(), pairs[2].contiguous(), int(token.max()) + 1
+    return MoleculeData(atom_features(record), near_by, bonds, pos=positions, token=token, tokens=tokens)
 
 
 def neighbours(positions: Tensor, molecule: Tensor, cutoff: float) -> Tensor:
@@ -77,9 +77,7 @@ class GraphLayer(MessagePassing):  # type: ignore[misc]
         self.layer, self.vectors = layer, vectors
 
     def forward(self, h: Tensor, pairs: Tensor, edge: Tensor, direction: Tensor, weight: Tensor) -> Tensor:
-        """New atom features [atoms, width] from pairs (sender, receiver) [2, pairs], with features, unit vector and
-        envelope of each.
-        """
+        """New atom features [atoms, width] from pairs (sender, receiver), with features, direction and envelope."""
         receiver, sender = self.layer.receiver(h), self.layer.sender(h)
         # propagate_type: (receiver: Tensor, sender: Tensor, edge: Tensor, direction: Tensor, weight: Tensor)
         total = self.propagate(pairs, receiver=receiver, sender=sender, edge=edge, direction=direction, weight=weight)
@@ -104,8 +102,6 @@ class GraphEncoder(nn.Module):
 
     def __init__(self, network: EGNNEncoder, cutoff: float = 0.6) -> None:
         super().__init__()
-        if cutoff <= 0:
-            raise ValueError(f"the cutoff is {cutoff:g} nm; expected more than 0, such as 0.6")
         self.cutoff, self.kinds, self.furthest = float(cutoff), SEPARATION_SIZE, MAX_SEPARATION
         self.embed, self.readout = network.embed, network.readout
         self.width, self.norm, self.project = network.width, network.norm, network.project
@@ -143,9 +139,7 @@ class GraphEncoder(nn.Module):
     def forward(
         self, pos: Tensor, batch: Tensor, x: Tensor, edge_index: Tensor, edge_attr: Tensor, token: Tensor
     ) -> Tensor:
-        """Tokens [tokens of all molecules, dim]; arguments as in `MoleculeData`, `batch` the number of each atom's
-        molecule.
-        """
+        """Tokens of all molecules; arguments as in `MoleculeData`, `batch` the number of an atom's molecule."""
         return self.pool(self.atoms(pos, batch, x, edge_index, edge_attr), token)
 
 

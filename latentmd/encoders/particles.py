@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from latentmd.core.layers import mlp
 
 _RADIAL = 16  # radial functions of a distance
+_VECTORS = 4  # vector channels of a particle
 _AT_A_TIME = 256  # typical frames
 
 
@@ -58,41 +59,27 @@ class ParticleEncoder(nn.Module):
 
     A particle starts from its speed and from how many others there are around each of a row of distances, the radial
     symmetry functions G_ik = Σ_j c(r_ij) exp(−½ ((r_ij − r_k) / w)²) of Behler & Parrinello (2007), standardised over
-    typical frames where these are given; rounds of messages add what depends on directions and on velocities of others.
+    typical frames; rounds of messages add what depends on directions and on velocities of others.
     """
 
-    box: Tensor
     centres: Tensor
     mean: Tensor
     scale: Tensor
 
     def __init__(
-        self,
-        box: tuple[float, ...],
-        cutoff: float,
-        dim: int = 16,
-        width: int = 32,
-        depth: int = 2,
-        vectors: int = 4,
-        speed: float = 1.0,
-        observations: Tensor | None = None,
+        self, observations: Tensor, box: float, cutoff: float, dim: int = 16, width: int = 32, depth: int = 2
     ) -> None:
         super().__init__()
-        if not 0 < cutoff <= min(box) / 2:
-            raise ValueError(
-                f"the cutoff is {cutoff:g}; expected more than 0 and at most half the box, {min(box) / 2:g}"
-            )
-        self.dimensions, self.cutoff, self.speed = len(box), cutoff, speed
-        self.register_buffer("box", torch.tensor(box))
+        self.dimensions = observations.shape[-1] // 2
+        self.box, self.cutoff = box, min(cutoff, box / 2)
+        self.speed = float(observations[..., self.dimensions :].square().mean().sqrt())
         self.register_buffer("centres", torch.linspace(0.0, 1.0, _RADIAL))
-        self.register_buffer("mean", torch.zeros(_RADIAL))
-        self.register_buffer("scale", torch.ones(_RADIAL))
-        if observations is not None:
-            counts = torch.cat([self._around(part)[3].flatten(0, 1) for part in observations.split(_AT_A_TIME)])
-            self.mean, self.scale = counts.mean(0), counts.std(0).clamp_min(1e-3)
+        counts = torch.cat([self._around(part)[3].flatten(0, 1) for part in observations.split(_AT_A_TIME)])
+        self.register_buffer("mean", counts.mean(0))
+        self.register_buffer("scale", counts.std(0).clamp_min(1e-3))
         self.embed = mlp([1 + _RADIAL, width, width])
         # Edge features: radial functions, relative speed, relative velocity along the line of centres.
-        self.rounds = nn.ModuleList([_Round(width, _RADIAL + 2, vectors) for _ in range(depth)])
+        self.rounds = nn.ModuleList([_Round(width, _RADIAL + 2, _VECTORS) for _ in range(depth)])
         self.norm = nn.LayerNorm(width)
         self.project = mlp([width, 2 * width, dim])
         # Fast particles leave the range that a normalised perceptron resolves; what is linear passes beside it.

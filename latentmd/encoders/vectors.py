@@ -3,28 +3,23 @@
 import torch
 from torch import Tensor, nn
 
-from latentmd.core.layers import mlp
+from latentmd.core.layers import Standardised, mlp
 
 
-class SequenceEncoder(nn.Module):
+class SequenceEncoder(Standardised):
     """Histories [batch, time, features] → tokens [batch, tokens, dim], by an LSTM (Hochreiter & Schmidhuber 1997).
 
     Beside each vector its change from the one before goes in, standardised by itself since it is small beside the
     vector. The token is read from the state after the last vector, and from that vector.
     """
 
-    mean: Tensor
-    scale: Tensor
-
     def __init__(self, observations: Tensor, tokens: int = 1, dim: int = 32, width: int = 64, depth: int = 1) -> None:
-        super().__init__()
         shape = tuple(observations.shape)
         if len(shape) != 3 or shape[1] < 2:
             raise ValueError(f"observations have shape {shape}; expected [batch, time, features] of two or more times")
         features = shape[2]
         inputs = _with_changes(observations)[:, 1:].flatten(0, 1)
-        self.register_buffer("mean", inputs.mean(0))
-        self.register_buffer("scale", inputs.std(0).clamp_min(1e-6))
+        super().__init__(inputs.mean(0), inputs.std(0))
         self.tokens, self.dim = tokens, dim
         self.recurrent = nn.LSTM(2 * features, width, depth, batch_first=True)
         self.read = nn.Linear(width + features, tokens * dim)
@@ -43,21 +38,16 @@ def _with_changes(obs: Tensor) -> Tensor:
     return torch.cat([obs, change], dim=-1)
 
 
-class VectorEncoder(nn.Module):
+class VectorEncoder(Standardised):
     """Vectors of measured quantities, or a short history of them, → tokens, by a perceptron.
 
     Of a history the newest vector and the differences between successive ones are standardised and read: differences
     of frames are small beside the frames, and a network that gets frames alone is slow to find the velocities.
     """
 
-    mean: Tensor
-    scale: Tensor
-
     def __init__(self, observations: Tensor, tokens: int = 1, dim: int = 16, width: int = 96, depth: int = 2) -> None:
-        super().__init__()
         inputs = _newest_and_differences(observations)
-        self.register_buffer("mean", inputs.mean(0))
-        self.register_buffer("scale", inputs.std(0).clamp_min(1e-6))
+        super().__init__(inputs.mean(0), inputs.std(0))
         self.tokens, self.dim = tokens, dim
         self.network = mlp([inputs.shape[1], *depth * [width], tokens * dim])
 
@@ -74,20 +64,15 @@ def _newest_and_differences(obs: Tensor) -> Tensor:
     return torch.cat([obs[:, -1], (obs[:, 1:] - obs[:, :-1]).flatten(1)], dim=1)
 
 
-class StandardEncoder(nn.Module):
+class StandardEncoder(Standardised):
     """The standardised vector itself as one token: for processes whose law is asked for in their own coordinates.
 
     Of a history it is the newest vector and then the differences between successive ones.
     """
 
-    mean: Tensor
-    scale: Tensor
-
     def __init__(self, observations: Tensor) -> None:
-        super().__init__()
         inputs = _newest_and_differences(observations)
-        self.register_buffer("mean", inputs.mean(0))
-        self.register_buffer("scale", inputs.std(0).clamp_min(1e-6))
+        super().__init__(inputs.mean(0), inputs.std(0))
 
     def forward(self, obs: Tensor) -> Tensor:
         """Observations [batch, features] or [batch, history, features] → one token [batch, 1, history · features]."""

@@ -56,22 +56,18 @@ class MechanicsPrior(nn.Module):
         torsions = [
             (i, j, k, m) for j, k in record.bonds for i in near[j] for m in near[k] if i != k and m not in (i, j)
         ]
-        self.register_buffer("bonds", torch.tensor(bonds, dtype=torch.long).reshape(-1, 2))
-        self.register_buffer("angles", torch.tensor(angles, dtype=torch.long).reshape(-1, 3))
-        self.register_buffer("torsions", torch.tensor(torsions, dtype=torch.long).reshape(-1, 4))
         pairs = _distant_pairs(near) if record.n_atoms <= _PAIR_ATOMS else []
-        self.register_buffer("pairs", torch.tensor(pairs, dtype=torch.long).reshape(-1, 2))
+        lists = {"bonds": bonds, "angles": angles, "torsions": torsions, "pairs": pairs, "held": held}
+        for (name, rows), atoms in zip(lists.items(), (2, 3, 4, 2, 2), strict=True):
+            self.register_buffer(name, torch.tensor(rows, dtype=torch.long).reshape(-1, atoms))
         ends = torch.tensor(_ends(bonds, angles, torsions, pairs), dtype=torch.long).reshape(-1, 2)
         self.register_buffer("heads", ends[:, 0].contiguous())
         self.register_buffer("tails", ends[:, 1].contiguous())
-        self.register_buffer("held", torch.tensor(held, dtype=torch.long).reshape(-1, 2))
-        self.register_buffer("lengths", torch.zeros(len(held), dtype=torch.float64))
         self.slack = _SLACK
-        self.register_buffer("stiffness", torch.zeros((), dtype=torch.float64))
         size = 2 * len(bonds) + 2 * len(angles) + 3 * len(torsions) + 4 * len(pairs)
-        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
-        self.register_buffer("parameters_", torch.zeros(size, dtype=torch.float64))
-        self.register_buffer("offset", torch.zeros((), dtype=torch.float64))
+        shapes = {"lengths": [len(held)], "stiffness": [], "mean": [size], "parameters_": [size], "offset": []}
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
 
     def terms(self, positions: Tensor) -> Tensor:
         """Values f of all terms, [batch, atoms, 3] nm → [batch, terms]."""

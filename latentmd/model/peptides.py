@@ -67,8 +67,10 @@ class PeptideModel(nn.Module):
         self.predictor = TokenPredictor(c.dim, c.encoder_width, 2, c.lags)
         eye = torch.eye(c.dim).expand(len(TYPES), -1, -1).clone()
         self.basis = TypeBasis(torch.zeros(len(TYPES), c.dim), eye, c.n_slow)
-        sizes = ("width", "depth", "causal_depth", "heads", "lags", "dropout", "type_dropout")
-        self.step = TorsionStep(SIZES, c.n_slow, slots=slots, **{name: getattr(c, name) for name in sizes})
+        depths, dropouts = (c.depth, c.causal_depth), (c.dropout, c.type_dropout)
+        self.step = TorsionStep(
+            SIZES, c.n_slow, slots, width=c.width, depths=depths, heads=c.heads, lags=c.lags, dropouts=dropouts
+        )
         self.table: dict[str, dict[str, Tensor]] = {}
 
     def encode(self, angles: Tensor, types: Tensor, mask: Tensor) -> Tensor:

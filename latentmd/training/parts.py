@@ -224,12 +224,7 @@ def _graph(seen: Observed, s: Settings) -> nn.Module:
 
 
 def _particles(seen: Observed, s: Settings) -> nn.Module:
-    dimensions = seen.typical.shape[-1] // 2
-    speed = float(seen.typical[..., dimensions:].square().mean().sqrt())
-    return ParticleEncoder(
-        dimensions * (seen.box,), min(seen.cutoff, seen.box / 2), s.dim, s.width, s.depth, speed=speed,
-        observations=seen.typical,
-    )  # fmt: skip
+    return ParticleEncoder(seen.typical, seen.box, seen.cutoff, s.dim, width=s.width, depth=s.depth)
 
 
 def _convolutions(seen: Observed, s: Settings) -> nn.Module:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.arrays import Doubles
+from latentmd.arrays import Doubles, Floats
 from latentmd.systems.toy.particles import PeriodicFluid, minimum_image
 from latentmd.systems.toy.world import World, frame_stack
 from latentmd.worlds.config import WorldConfig
@@ -29,7 +29,7 @@ class Sample:
 
     states: list[Doubles]
     observations: list[NDArray[np.float32]]
-    seen: list[Doubles]
+    seen: list[Floats]
     quantities: list[Doubles]
     probes: dict[str, list[Doubles]]
 
@@ -92,7 +92,8 @@ def _sample(world: World, states: Doubles, how: str) -> Sample:
     observed = world.observe(states, how)
     states = states[:, history - 1 :]
     if isinstance(world, PeriodicFluid):
-        quantities = seen = _particle_quantities(world, states)
+        quantities = _particle_quantities(world, states)
+        seen: Floats = quantities
     else:
         quantities, seen = state_vector(world, states), observed[:, history - 1 :]
     probes = {name: list(values) for name, values in world.probes(states).items()}

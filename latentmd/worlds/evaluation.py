@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from latentmd.analysis.representation import axis_deviations, linear_probe_r2, rank_me
 from latentmd.arrays import Doubles, Floats
-from latentmd.core.rollout import rollout
 from latentmd.systems.toy.langevin import LangevinWorld
 from latentmd.worlds.config import WorldConfig
 from latentmd.worlds.data import Sample, WorldData, radial_distribution
@@ -25,15 +24,14 @@ from latentmd.worlds.stages import Runs, TrainedWorld
 _CHAINS, _STEPS, _SETTLE = 2048, 2000, 800
 _CORE = 1.0  # kT above the bottom of a basin: the core of it, which a transition has to reach
 _BLOCKS = 8
+_ROW = ("exact", "world", "world_deviation", "model", "model_deviation")  # of a quantity
 Estimate = tuple[float, float]  # a mean and its standard deviation
 
 
 def measure(
     trained: TrainedWorld, data: WorldData, config: WorldConfig
 ) -> tuple[dict[str, Any], dict[str, dict[str, Doubles]]]:
-    """All figures of a training on held-out trajectories, ready for JSON; and "errors" and "drifts" of each predictor
-    over the horizon.
-    """
+    """All figures of a training on held-out trajectories, for JSON; "errors" and "drifts" over the horizon."""
     lag, horizon = config.jepa.lag[0], config.horizon
     predictors = {**trained.predictors, "persistence": Persistence()}
     figures: dict[str, Any] = {
@@ -97,9 +95,7 @@ def ensemble_figures(model: WorldModel, latents: Runs, data: WorldData, seed: in
     }
     figures = {}
     for name, (exact, estimate) in wanted.items():
-        (true, true_deviation), (found, deviation) = map(estimate, both)
-        figures[name] = {"exact": exact, "world": true, "world_deviation": true_deviation, "model": found,
-                         "model_deviation": deviation}  # fmt: skip
+        figures[name] = dict(zip(_ROW, (exact, *estimate(both[0]), *estimate(both[1])), strict=True))
     return figures
 
 
@@ -156,6 +152,17 @@ def _rate(world: LangevinWorld, name: str, states: Doubles) -> Estimate:
     return _blocks(jumps, time)
 
 
+def rollout(predictor: nn.Module, z0: Tensor, lag: float, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield z [batch, tokens, dim] after every step of `lag`, starting after z0 itself."""
+    z = z0
+    lags = torch.full((z0.shape[0],), lag, dtype=z0.dtype, device=z0.device)
+    for _ in range(steps):
+        noise = torch.randn(z.shape[0], int(predictor.noise_size), generator=generator, dtype=z.dtype).to(z.device)  # type: ignore[arg-type]
+        with torch.no_grad():
+            z = predictor.step(z, lags, noise)  # type: ignore[operator]
+        yield z
+
+
 class Persistence(nn.Module):
     """ẑ(t + τ) = z(t): the baseline that nothing moves."""
 
@@ -168,9 +175,7 @@ class Persistence(nn.Module):
 
 @dataclass(frozen=True)
 class Forecasts:
-    """Rollouts from several starts of held-out trajectories: latents [starts, horizon + 1, tokens, dim], with the
-    starting frame, true and of each predictor; run and frame of each start.
-    """
+    """Latents [starts, horizon + 1, tokens, dim], true and of each predictor, and where each start is."""
 
     truth: Tensor
     predicted: dict[str, Tensor]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def draw(
     return [*drawn, "forecast.gif"]
 
 
-def _panels(trained: TrainedWorld, data: WorldData, config: WorldConfig) -> dict[str, Floats]:
+def _panels(trained: TrainedWorld, data: WorldData, config: WorldConfig) -> Mapping[str, Floats]:
     """Truth, forecast and reconstruction of the first held-out trajectory as pictures."""
     lag, horizon, model = config.jepa.lag[0], config.horizon, trained.model
     made = evaluation.forecast({"own": model.predictor}, trained.test[:1], lag, horizon, config.seed, starts=1)
@@ -85,9 +84,7 @@ def loss_curves(log: Path) -> bytes:
 
 
 def latent_map(latents: Sequence[Floats], times: Sequence[Floats], kind: str, seed: int, unit: str) -> bytes | None:
-    """Latents [frames, tokens, dim] of held-out trajectories in the plane by "PCA" or "UMAP", coloured by time; None
-    for UMAP where it is not installed.
-    """
+    """Latents in the plane by "PCA" or "UMAP", coloured by time; None where UMAP is not installed."""
     flat = np.concatenate(latents).reshape(sum(map(len, latents)), -1)
     colour = np.concatenate(times)
     pick = np.unique(np.linspace(0, len(flat) - 1, min(len(flat), _SCATTER)).astype(int))
@@ -129,9 +126,7 @@ def forecast_curves(errors: Mapping[str, Floats], interval: float, unit: str, dr
 
 
 def reconstruction_sheet(truth: Floats, found: Floats) -> bytes:
-    """What was seen and what the verification decoder makes of the latent: pictures, or time series [frames,
-    quantities].
-    """
+    """What was seen and what is decoded from the latent: pictures, or time series [frames, quantities]."""
     if truth.ndim == 3:
         shown = np.linspace(0, len(truth) - 1, min(8, len(truth))).astype(int)
         made, axes = figure(2, len(shown), width=1.2, height=1.3)
@@ -148,10 +143,10 @@ def reconstruction_sheet(truth: Floats, found: Floats) -> bytes:
     made, axes = figure(-(-count // columns), columns, height=1.9)
     for axis in axes[count:]:
         axis.set_axis_off()
-    for column in range(count):
-        axes[column].plot(truth[:, column], color=_COLOURS[0], lw=1.4, label="seen")
-        axes[column].plot(found[:, column], color=_COLOURS[1], lw=1, ls="--", label="decoded")
-        axes[column].set(title=f"observed {column}", xlabel="frame")
+    for column, axis in enumerate(axes[:count]):
+        axis.plot(truth[:, column], color=_COLOURS[0], lw=1.4, label="seen")
+        axis.plot(found[:, column], color=_COLOURS[1], lw=1, ls="--", label="decoded")
+        axis.set(title=f"observed {column}", xlabel="frame")
     axes[0].legend(fontsize=7, frameon=False)
     return png(made)
 
@@ -173,19 +168,14 @@ def draw_particles(states: Floats, energies: Floats, box: float) -> Floats:
     An invariant latent holds no places, so that truth and forecast differ in brightness alone.
     """
     brightness = np.clip(energies / (3 * energies.mean()), 0.05, 1.0)
-    pictures = []
-    for state, shades in zip(states, brightness, strict=True):
-        canvas = Canvas(1, (box / 2, box / 2), box / 2)
-        for particle, shade in zip(state, shades, strict=True):
-            canvas.disc(particle[None, :2], 0.4 * box / len(state) ** 0.5, float(shade))
-        pictures.append(canvas.picture[0])
-    return np.stack(pictures)
+    canvas = Canvas(len(states), (box / 2, box / 2), box / 2)
+    for particle, shades in enumerate(brightness.T):
+        canvas.disc(states[:, particle, :2], 0.4 * box / states.shape[1] ** 0.5, shades)
+    return canvas.picture
 
 
 def forecast_gif(path: Path, panels: Mapping[str, Floats], seconds: float = 6.0) -> None:
-    """An animation of so many seconds with one panel of images [frames, height, width] in [0, 1] per title, side by
-    side.
-    """
+    """An animation with one panel of images [frames, height, width] in [0, 1] per title, side by side."""
     from PIL import Image, ImageDraw
 
     frames = len(next(iter(panels.values())))
@@ -195,18 +185,12 @@ def forecast_gif(path: Path, panels: Mapping[str, Floats], seconds: float = 6.0)
     for frame in shown:
         tiles = []
         for values in panels.values():
-            pixels = (255 * np.clip(values[frame], 0, 1)).astype(np.uint8)
-            tiles.append(
-                np.pad(np.kron(pixels, np.ones((scale, scale), np.uint8)), ((18, 4), (4, 4)), constant_values=_PAPER)
-            )
+            pixels = (255 * np.clip(values[frame], 0, 1)).astype(np.uint8).repeat(scale, 0).repeat(scale, 1)
+            tiles.append(np.pad(pixels, ((18, 4), (4, 4)), constant_values=_PAPER))
         image = Image.fromarray(np.concatenate(tiles, axis=1))
         draw = ImageDraw.Draw(image)
         for i, title in enumerate(panels):
             draw.text((6 + i * tiles[0].shape[1], 4), title, fill=0)
         images.append(image)
-    buffer = io.BytesIO()
-    images[0].save(
-        buffer, format="GIF", save_all=True, append_images=images[1:], duration=round(1000 * seconds / len(images)),
-        loop=0,
-    )  # fmt: skip
-    path.write_bytes(buffer.getvalue())
+    duration = round(1000 * seconds / len(images))
+    images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)

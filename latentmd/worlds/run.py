@@ -84,9 +84,14 @@ def _with_parameters(world: Any, parameters: dict[str, Any]) -> World:
 
 
 def train_world(
-    world: str, out: str | Path, *, resume: bool = False, overwrite: bool = False, report: Progress = quiet,
+    world: str,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    report: Progress = quiet,
     **options: Any,
-) -> WorldResult:  # fmt: skip
+) -> WorldResult:
     """Simulate a toy world, train on what is seen of it, measure on held-out trajectories, and write a folder.
 
     Args:
@@ -136,21 +141,20 @@ def _train(plan: WorldPlan, report: Progress) -> WorldResult:
 
 def table_text(figures: dict[str, Any], horizon: int) -> str:
     """The main figures as a table for the terminal."""
-    lines = ["linear probes, held-out R²: " + ", ".join(f"{k} {v:.3f}" for k, v in figures["probe_r2"].items())]
     reconstruction = figures["reconstruction"]
-    lines.append(f"reconstruction: RMS error {reconstruction['rms_error']:.3g}, R² {reconstruction['r2']:.4f}")
-    lines.append(
-        f"{'predictor':<24}{'weights':>9}{'cosine':>9}{'R²':>9}{'error 1':>9}{f'error {horizon}':>10}"
-        f"{'energy drift':>14}"
-    )
+    lines = [
+        "linear probes, held-out R²: " + ", ".join(f"{k} {v:.3f}" for k, v in figures["probe_r2"].items()),
+        f"reconstruction: RMS error {reconstruction['rms_error']:.3g}, R² {reconstruction['r2']:.4f}",
+        f"{'predictor':<24}{'weights':>9}{'cosine':>9}{'R²':>9}{'error 1':>9}{f'error {horizon}':>10}  energy drift",
+    ]
     for name, row in figures["predictors"].items():
         forecast, step = row["forecast"], row["one_step"]
         lines.append(
             f"{name:<24}{row['parameters']:>9}{step['cosine']:>9.4f}{step['r2']:>9.4f}{forecast['step 1']:>9.3f}"
             f"{forecast[f'step {horizon}']:>10.3f}{row['energy_drift']['last']:>14.3f}"
         )
-    lines.append(
-        "cosine and R² of the latent over one step; errors of the read-out state over its spread; drift of the"
-    )
-    lines.append("physical energy of decoded states over a forecast, over the energy's spread")
+    lines += [
+        "cosine and R² of the latent over one step; errors of the read-out state over its spread; drift of the",
+        "physical energy of decoded states over a forecast, over the energy's spread",
+    ]
     return "\n".join(lines)

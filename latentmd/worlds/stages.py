@@ -102,9 +102,7 @@ def new_predictor(kind: str, tokens: int, dim: int, config: WorldConfig) -> nn.M
 
 
 def new_readout(targets: Sequence[Floats], tokens: int, dim: int, config: WorldConfig) -> nn.Module:
-    """An untrained decoder of targets [frames, ...]: pictures come from transposed convolutions, values of many
-    particles token by token, anything else from a perceptron on all tokens.
-    """
+    """An untrained decoder of targets [frames, ...]: of pictures, of values of many particles, or of vectors."""
     typical = _typical(targets)
     if config.encoder.kind == "particles":
         flat = typical.flatten(0, 1)

@@ -122,5 +122,4 @@ class Argon(PeriodicFluid):
         sixth = (self.sigma / np.minimum(r, self.cutoff)) ** 6
         t = np.clip((r - self.cutoff + 0.1) / 0.1, 0, 1)
         switch = 1 - t**3 * (10 - 15 * t + 6 * t**2)
-        energy: Doubles = (4 * self.epsilon * (sixth * sixth - sixth) * switch).sum(-1)
-        return energy
+        return np.asarray((4 * self.epsilon * (sixth * sixth - sixth) * switch).sum(-1))

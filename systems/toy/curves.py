@@ -40,8 +40,7 @@ class _Curves(World):
 
     def energy(self, states: Doubles) -> Doubles:
         """Kinetic energy [...] of unit mass, which both motions conserve."""
-        energy: Doubles = 0.5 * (states[..., 2:4] ** 2).sum(-1)
-        return energy
+        return np.asarray(0.5 * (states[..., 2:4] ** 2).sum(-1))
 
 
 @dataclass(frozen=True)

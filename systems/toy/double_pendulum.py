@@ -105,5 +105,4 @@ class DoublePendulum(World):
         (m1, m2), (l1, l2), g = self.masses, self.lengths, self.gravity
         kinetic = 0.5 * (m1 + m2) * (l1 * omega1) ** 2 + 0.5 * m2 * (l2 * omega2) ** 2
         kinetic = kinetic + m2 * l1 * l2 * omega1 * omega2 * np.cos(theta1 - theta2)
-        energy: Doubles = kinetic - (m1 + m2) * g * l1 * np.cos(theta1) - m2 * g * l2 * np.cos(theta2)
-        return energy
+        return np.asarray(kinetic - (m1 + m2) * g * l1 * np.cos(theta1) - m2 * g * l2 * np.cos(theta2))

@@ -35,8 +35,7 @@ class DoubleWell(LangevinWorld):
     def potential(self, q: Doubles) -> Doubles:
         """V [...] at positions [..., 1]."""
         x = q[..., 0]
-        value: Doubles = self.barrier * (x * x - 1) ** 2 + self.tilt * x
-        return value
+        return np.asarray(self.barrier * (x * x - 1) ** 2 + self.tilt * x)
 
     def gradient(self, q: Doubles) -> Doubles:
         """V' [..., 1] at positions [..., 1]."""

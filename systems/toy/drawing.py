@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 SIZE = 64  # pixels along a side
 
@@ -27,8 +27,8 @@ class Canvas:
         self.y = (centre[1] - middles).astype(np.float32)[None, :, None]
         self.picture = np.zeros((frames, SIZE, SIZE), dtype=np.float32)
 
-    def disc(self, position: NDArray[Any], radius: float, brightness: float = 1.0) -> None:
-        """Add a disc about each frame's position [frames, 2]."""
+    def disc(self, position: NDArray[Any], radius: float, brightness: ArrayLike = 1.0) -> None:
+        """Add a disc about each frame's position [frames, 2]; one brightness, or one for each frame [frames]."""
         dx, dy = self.x - _column(position[:, 0]), self.y - _column(position[:, 1])
         self._add(np.sqrt(dx * dx + dy * dy) - np.float32(radius), brightness)
 
@@ -40,9 +40,9 @@ class Canvas:
         dx, dy = dx - along * ax, dy - along * ay
         self._add(np.sqrt(dx * dx + dy * dy) - np.float32(radius), brightness)
 
-    def _add(self, outside: Single, brightness: float) -> None:
-        covered = np.clip(0.5 - outside / np.float32(self.pixel), 0, 1) * np.float32(brightness)
-        np.maximum(self.picture, covered, out=self.picture)
+    def _add(self, outside: Single, brightness: ArrayLike) -> None:
+        covered = np.clip(0.5 - outside / np.float32(self.pixel), 0, 1)
+        np.maximum(self.picture, covered * _column(np.atleast_1d(brightness)), out=self.picture)
 
 
 def _column(values: NDArray[Any]) -> Single:

@@ -83,8 +83,7 @@ class LennardJones(PeriodicFluid):
     def _at_temperature(self, v: Doubles) -> Doubles:
         """Velocities scaled to Σ v² = (2 N − 2) kT: the momentum takes two degrees of freedom."""
         target = (2 * self.particles - 2) * self.temperature
-        scaled: Doubles = v * np.sqrt(target / (v**2).sum((-1, -2), keepdims=True))
-        return scaled
+        return np.asarray(v * np.sqrt(target / (v**2).sum((-1, -2), keepdims=True)))
 
     def forces(self, x: Doubles) -> Doubles:
         """−∇U [..., particles, 2] at positions [..., particles, 2]."""

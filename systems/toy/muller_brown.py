@@ -38,8 +38,7 @@ class MullerBrown(LangevinWorld):
 
     def potential(self, q: Doubles) -> Doubles:
         """V [...] at positions [..., 2]."""
-        value: Doubles = self._terms(q)[0].sum(-1)
-        return value
+        return np.asarray(self._terms(q)[0].sum(-1))
 
     def gradient(self, q: Doubles) -> Doubles:
         """∇V [..., 2] at positions [..., 2]."""

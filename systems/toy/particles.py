@@ -17,8 +17,7 @@ _SOFTNESS = 0.1  # of the sphere in which neighbours are counted, in units of it
 
 def minimum_image(displacement: Doubles, box: float) -> Doubles:
     """Nearest periodic image of displacements [..., dimensions] in a cubic box of width `box`."""
-    image: Doubles = displacement - box * np.round(displacement / box)
-    return image
+    return np.asarray(displacement - box * np.round(displacement / box))
 
 
 class Pairs:
@@ -63,9 +62,7 @@ def particle_probes(states: Doubles, box: float, mass: float, radius: float) -> 
 
 
 def radial_distribution(positions: Doubles, box: float, bins: int = 50) -> tuple[Doubles, Doubles]:
-    """Middles of the bins and the radial distribution function g(r) of positions [..., particles, dimensions] of all
-    frames together, up to half the box; 1 for an ideal gas of the same density.
-    """
+    """Middles of the bins, and g(r) of positions [..., particles, dimensions] of all frames, up to half the box."""
     particles, dimensions = positions.shape[-2:]
     pairs = Pairs(particles)
     frames = positions.reshape(-1, particles, dimensions)
@@ -85,8 +82,7 @@ def lattice(particles: int, dimensions: int, box: float) -> Doubles:
     grid = np.stack(np.meshgrid(*dimensions * [np.arange(sites)], indexing="ij"), axis=-1).reshape(-1, dimensions)
     # Spread the vacant sites through the box.
     chosen = np.round(np.linspace(0, len(grid) - 1, particles)).astype(int)
-    place: Doubles = (grid[chosen] + 0.5) * box / sites
-    return place
+    return np.asarray((grid[chosen] + 0.5) * box / sites)
 
 
 class PeriodicFluid(World):
@@ -129,8 +125,7 @@ class PeriodicFluid(World):
     def energy(self, states: Doubles) -> Doubles:
         """Kinetic plus potential energy [...]."""
         x, v = states[..., : self.dimensions], states[..., self.dimensions :]
-        energy: Doubles = 0.5 * self.mass * (v**2).sum((-1, -2)) + self.potential(x)
-        return energy
+        return np.asarray(0.5 * self.mass * (v**2).sum((-1, -2)) + self.potential(x))
 
     def probes(self, states: Doubles) -> dict[str, Doubles]:
         """Kinetic energies and densities (`particle_probes`), and the potential energy per particle [..., 1]."""

@@ -107,5 +107,4 @@ class TwoBalls(World):
 
     def energy(self, states: Doubles) -> Doubles:
         """Kinetic energy [...]."""
-        energy: Doubles = self.probes(states)["kinetic energy"].sum(-1)
-        return energy
+        return np.asarray(self.probes(states)["kinetic energy"].sum(-1))

@@ -85,9 +85,3 @@ def test_a_state_is_read_from_its_nonlinear_image() -> None:
     torch.manual_seed(0)
     decoder = StateDecoder(1, 3, state.mean(0), state.std(0), 64)
     assert fitted_error(decoder, z, state, 150) < 0.02
-
-
-@pytest.mark.parametrize("shape", [(50, 50), (64, 32), (3, 64, 64)])
-def test_pictures_that_cannot_be_made_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="expected a square with a multiple of 16 pixels"):
-        PictureDecoder(1, 4, torch.zeros(shape))

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from latentmd.encoders.chain import ChainEncoder, torsion_features
+from latentmd.core.steps.torsions import torsion_features
+from latentmd.encoders.chain import ChainEncoder
 
 
 def test_features_are_periodic_signed_and_masked() -> None:

@@ -114,8 +114,3 @@ def test_memory_is_linear_in_the_atoms() -> None:
             ).sum().backward()
         kept.append(count - weights)
     assert 3.5 < kept[1] / kept[0] < 4.3
-
-
-def test_a_cutoff_must_be_positive() -> None:
-    with pytest.raises(ValueError, match=r"the cutoff is 0 nm; expected more than 0"):
-        GraphEncoder(network(), 0.0)

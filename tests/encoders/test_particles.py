@@ -9,7 +9,7 @@ from torch import Tensor
 from latentmd.encoders.particles import ParticleEncoder
 from latentmd.testing import check_encoder
 
-BOX = {2: (6.0, 6.0), 3: (6.0, 6.0, 6.0)}
+BOX = 6.0
 
 
 def particles(dimensions: int, n: int = 12) -> Tensor:
@@ -20,7 +20,7 @@ def particles(dimensions: int, n: int = 12) -> Tensor:
 
 def encoder(dimensions: int, cutoff: float = 2.5) -> ParticleEncoder:
     torch.manual_seed(0)
-    return ParticleEncoder(BOX[dimensions], cutoff, dim=6, width=16, depth=2).double().eval()
+    return ParticleEncoder(particles(dimensions).float(), BOX, cutoff, dim=6, width=16, depth=2).double().eval()
 
 
 def same(found: Tensor, expected: Tensor) -> None:
@@ -105,16 +105,15 @@ def test_gradients_are_finite_where_particles_are_at_rest() -> None:
     assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
 
 
-def test_a_cutoff_beyond_half_the_box_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"the cutoff is 3\.1; expected .* at most half the box, 3"):
-        ParticleEncoder((6.0, 8.0), 3.1)
+def test_a_cutoff_ends_at_half_the_box() -> None:
+    assert ParticleEncoder(particles(2).float(), 6.0, 3.1).cutoff == 3.0
 
 
 @torch.no_grad()
 def test_symmetry_functions_are_standardised_over_typical_frames() -> None:
     typical = torch.cat([particles(2, 12).float(), particles(2, 12).flip(0).float() + 0.3])
     torch.manual_seed(0)
-    net = ParticleEncoder(BOX[2], 2.5, dim=6, width=16, depth=1, observations=typical)
+    net = ParticleEncoder(typical, BOX, 2.5, dim=6, width=16, depth=1)
     counts = (net._around(typical)[3].flatten(0, 1) - net.mean) / net.scale
     torch.testing.assert_close(counts.mean(0), torch.zeros(16), rtol=0, atol=1e-5)
     kept = net.scale > 1e-3  # what no particle has within the hard core stays zero

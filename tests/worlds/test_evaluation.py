@@ -36,6 +36,27 @@ class Same(nn.Module):
         return z.flatten(1)
 
 
+class Walk(nn.Module):
+    """z' = z + lag + noise."""
+
+    noise_size: int = 2
+
+    def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
+        return z + lag.reshape(-1, 1, 1) + noise.unsqueeze(1)
+
+
+def test_rollout_equals_stepping_by_hand() -> None:
+    z0 = torch.zeros(3, 1, 2)
+    generator = torch.Generator().manual_seed(5)
+    by_hand, path = z0, []
+    for _ in range(6):
+        by_hand = by_hand + 2.0 + torch.randn(3, 2, generator=generator).unsqueeze(1)
+        path.append(by_hand)
+    found = list(evaluation.rollout(Walk(), z0, 2.0, 6, torch.Generator().manual_seed(5)))
+    torch.testing.assert_close(torch.stack(found), torch.stack(path))
+    assert torch.equal(z0, torch.zeros(3, 1, 2))
+
+
 def circles(runs: int, frames: int) -> list[np.ndarray]:
     phases = np.linspace(0, 2 * np.pi, runs, endpoint=False)
     angle = phases[:, None] + TURN * np.arange(frames)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from latentmd.core.layers import LagEmbedding, mlp
+from latentmd.core.layers import LagEmbedding, Lags, LatentStep, mlp
 
 
 class _MessageLayer(nn.Module):
@@ -33,7 +33,7 @@ class _MessageLayer(nn.Module):
         return h, x
 
 
-class EGNNPredictor(nn.Module):
+class EGNNPredictor(LatentStep):
     """ẑ(t + τ) from messages between all pairs of tokens, which share weights: tokens may be exchanged.
 
     A token is (x, h): the first `coordinates` axes move along differences x_i − x_j only, so that turning or shifting
@@ -42,16 +42,12 @@ class EGNNPredictor(nn.Module):
     another.
     """
 
-    noise_size: int = 0
-
-    def __init__(
-        self, dim: int, lag_range: tuple[float, float], width: int = 48, depth: int = 2, coordinates: int = 0
-    ) -> None:
+    def __init__(self, dim: int, lags: Lags, width: int = 48, depth: int = 2, coordinates: int = 0) -> None:
         super().__init__()
         if not 0 <= coordinates < dim:
             raise ValueError(f"{coordinates} of {dim} axes are to be coordinates; expected at least one feature axis")
         self.coordinates = coordinates
-        self.lag = LagEmbedding(lag_range[0], lag_range[1], width)
+        self.lag = LagEmbedding(lags[0], lags[1], width)
         self.read = nn.Linear(dim - coordinates, width)
         self.layers = nn.ModuleList([_MessageLayer(width) for _ in range(depth)])
         self.write = nn.Linear(width, dim - coordinates)
@@ -59,13 +55,10 @@ class EGNNPredictor(nn.Module):
         nn.init.zeros_(self.write.bias)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Advance tokens z [batch, tokens, dim] by lag [batch]; the noise is not used."""
+        """Tokens z [batch, tokens, dim] a lag later; the noise is not used."""
         x, features = z[..., : self.coordinates], z[..., self.coordinates :]
         condition = self.lag(lag)
         h = self.read(features)
         for layer in self.layers:
             h, x = layer(h, x, condition)
         return torch.cat([x, features + self.write(nn.functional.silu(h))], dim=-1)
-
-    def forward(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        return self.step(z, lag, noise)

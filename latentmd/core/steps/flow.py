@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from latentmd.core.layers import LagEmbedding, TokenTrunk
+from latentmd.core.layers import LagEmbedding, Lags, LatentStep, TokenTrunk
 
 _TIME_FEATURES = 9
 
@@ -83,7 +83,7 @@ class ConditionalFlow(nn.Module):
         return mean + torch.exp(log_scale) * r
 
 
-class FlowPredictor(nn.Module):
+class FlowPredictor(LatentStep):
     """Stochastic latent step z(t + τ) ~ p(· | z(t), τ) for any lag τ in a range.
 
     p(z' | z, τ) = Σ_m π_m(z, τ) p_m(z' | z, τ), where m is the cell of z' (its nearest of the centres [cells, axes])
@@ -97,7 +97,7 @@ class FlowPredictor(nn.Module):
     def __init__(
         self,
         dim: int,
-        lag_range: tuple[float, float],
+        lags: Lags,
         width: int = 128,
         depth: int = 3,
         tokens: int = 1,
@@ -108,7 +108,7 @@ class FlowPredictor(nn.Module):
         self.size = dim * tokens
         self.register_buffer("centres", torch.zeros(1, self.size) if centres is None else centres.clone())
         self.cells = self.centres.shape[0]
-        self.lag = LagEmbedding(lag_range[0], lag_range[1], 32)
+        self.lag = LagEmbedding(lags[0], lags[1], 32)
         self.weights = TokenTrunk(self.size + self.cells, self.cells, 32, width, 2)
         self.flow = ConditionalFlow(dim, dim + self.cells, 32, width, depth, tokens, solver_steps)
         self.noise_size = self.flow.noise_size + 1
@@ -155,6 +155,3 @@ class FlowPredictor(nn.Module):
         entropy = nn.functional.nll_loss(self.log_weights(z, g), cell)
         mean, scale, flow = self.flow.loss(future, self.context(z, cell), g, noise, u)
         return entropy, mean, scale, flow
-
-    def forward(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        return self.step(z, lag, noise)

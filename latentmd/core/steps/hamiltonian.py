@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from latentmd.core.steps.potential import Potential
+from latentmd.core.layers import Lags
+from latentmd.core.steps.potential import PhaseSpaceStep, Potential
 
 
 def _raw_step(step: float) -> Tensor:
@@ -15,13 +16,7 @@ def _raw_step(step: float) -> Tensor:
     return torch.tensor(math.log(math.expm1(step)))
 
 
-def _check_dim(dim: int) -> int:
-    if dim % 2:
-        raise ValueError(f"a token has {dim} axes; a Hamiltonian latent needs an even number, half of them momenta")
-    return dim // 2
-
-
-class HamiltonianPredictor(nn.Module):
+class HamiltonianPredictor(PhaseSpaceStep):
     """Latent motion under H(q, p) = ½ pᵀ M⁻¹ p + V(q), with (q, p) the two halves of each token.
 
     Kick, drift, kick (Störmer–Verlet; Hairer, Lubich & Wanner 2006, I.1.4): a symplectic, time-reversible map of order
@@ -38,22 +33,17 @@ class HamiltonianPredictor(nn.Module):
     symplectic) shows what leapfrog is worth.
     """
 
-    noise_size: int = 0
-
     def __init__(
         self,
         dim: int,
-        lag_range: tuple[float, float],
+        lags: Lags,
         width: int = 64,
         tokens: int = 1,
         substeps: int = 1,
         step: float = 0.3,
         scheme: Literal["leapfrog", "euler"] = "leapfrog",
     ) -> None:
-        super().__init__()
-        self.axes = _check_dim(dim)
-        self.longest = lag_range[1]
-        self.substeps = substeps
+        super().__init__(dim, lags, substeps)
         self.euler = scheme == "euler"
         self.potential = Potential(self.axes * tokens, width)
         self.log_mass = nn.Parameter(torch.zeros(self.axes * tokens))
@@ -61,14 +51,14 @@ class HamiltonianPredictor(nn.Module):
 
     def energy(self, z: Tensor) -> Tensor:
         """H of tokens [batch, tokens, dim], [batch]."""
-        q, p = z[..., : self.axes].flatten(1), z[..., self.axes :].flatten(1)
+        q, p = self.split(z)
         kinetic = 0.5 * (p.square() * torch.exp(-self.log_mass)).sum(dim=-1)
         out: Tensor = kinetic + self.potential(q)
         return out
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Advance tokens z [batch, tokens, dim] by lag [batch]; a negative lag goes back. The noise is not used."""
-        q, p = z[..., : self.axes].flatten(1), z[..., self.axes :].flatten(1)
+        """Tokens a lag later; a negative lag goes back."""
+        q, p = self.split(z)
         h = (softplus(self.raw_step) / (self.longest * self.substeps) * lag).unsqueeze(1)
         inverse_mass = torch.exp(-self.log_mass)
         force = -self.potential.gradient(q)
@@ -81,47 +71,35 @@ class HamiltonianPredictor(nn.Module):
                 q = q + h * inverse_mass * p
                 force = -self.potential.gradient(q)
                 p = p + 0.5 * h * force
-        shape = [z.shape[0], z.shape[1], self.axes]
-        return torch.cat([q.reshape(shape), p.reshape(shape)], dim=-1)
-
-    def forward(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        return self.step(z, lag, noise)
+        return self.join(q, p)
 
 
-class GeneralHamiltonianPredictor(nn.Module):
+class GeneralHamiltonianPredictor(PhaseSpaceStep):
     """Latent motion under any H(q, p), by the implicit midpoint rule z' = z + h J ∇H((z + z')/2).
 
     Symplectic, time-reversible and of order two for every H (Hairer, Lubich & Wanner 2006, VI.4.1), up to the error of
     the fixed-point iteration, which shrinks by about h |∇²H| / 2 each time.
     """
 
-    noise_size: int = 0
-
     def __init__(
         self,
         dim: int,
-        lag_range: tuple[float, float],
+        lags: Lags,
         width: int = 64,
         tokens: int = 1,
         substeps: int = 1,
         step: float = 0.3,
         iterations: int = 10,
     ) -> None:
-        super().__init__()
-        self.axes = _check_dim(dim)
-        self.longest = lag_range[1]
-        self.substeps, self.iterations = substeps, iterations
+        super().__init__(dim, lags, substeps)
+        self.iterations = iterations
         self.hamiltonian = Potential(dim * tokens, width)
         self.raw_step = nn.Parameter(_raw_step(step))
 
     def energy(self, z: Tensor) -> Tensor:
         """H of tokens [batch, tokens, dim], [batch]."""
-        out: Tensor = self.hamiltonian(self._phase(z))
+        out: Tensor = self.hamiltonian(torch.cat(self.split(z), dim=1))
         return out
-
-    def _phase(self, z: Tensor) -> Tensor:
-        """Positions of all tokens, then momenta of all tokens."""
-        return torch.cat([z[..., : self.axes].flatten(1), z[..., self.axes :].flatten(1)], dim=1)
 
     def _velocity(self, x: Tensor) -> Tensor:
         """J ∇H: (∂H/∂p, −∂H/∂q)."""
@@ -130,16 +108,12 @@ class GeneralHamiltonianPredictor(nn.Module):
         return torch.cat([gradient[:, n:], -gradient[:, :n]], dim=1)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Advance tokens z [batch, tokens, dim] by lag [batch]; a negative lag goes back. The noise is not used."""
-        x = self._phase(z)
+        """Tokens a lag later; a negative lag goes back."""
+        x = torch.cat(self.split(z), dim=1)
         h = (softplus(self.raw_step) / (self.longest * self.substeps) * lag).unsqueeze(1)
         for _ in range(self.substeps):
             start = x
             for _ in range(self.iterations):
                 x = start + h * self._velocity(0.5 * (start + x))
         n = x.shape[1] // 2
-        shape = [z.shape[0], z.shape[1], self.axes]
-        return torch.cat([x[:, :n].reshape(shape), x[:, n:].reshape(shape)], dim=-1)
-
-    def forward(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        return self.step(z, lag, noise)
+        return self.join(x[:, :n], x[:, n:])

@@ -5,10 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from latentmd.core.steps.potential import Potential
+from latentmd.core.layers import Lags
+from latentmd.core.steps.potential import PhaseSpaceStep, Potential
 
 
-class LangevinPredictor(nn.Module):
+class LangevinPredictor(PhaseSpaceStep):
     """dq = M⁻¹ p dt,  dp = −∇V(q) dt − γ p dt + √(2 γ M kT) dW at kT = 1, by BAOAB (Leimkuhler & Matthews 2013).
 
     B: p ← p − h/2 ∇V(q)   A: q ← q + h/2 M⁻¹ p   O: p ← c p + √((1 − c²) M) ξ,  c = exp(−γ h)   A   B
@@ -31,15 +32,8 @@ class LangevinPredictor(nn.Module):
     For lags much longer than 1/γ momenta are forgotten within a step and this form does not hold: use a flow there.
     """
 
-    def __init__(
-        self, dim: int, lag_range: tuple[float, float], width: int = 64, tokens: int = 1, substeps: int = 1
-    ) -> None:
-        super().__init__()
-        if dim % 2:
-            raise ValueError(f"a token has {dim} axes; a Langevin latent needs an even number, half of them momenta")
-        self.axes = dim // 2
-        self.longest = lag_range[1]
-        self.substeps = substeps
+    def __init__(self, dim: int, lags: Lags, width: int = 64, tokens: int = 1, substeps: int = 1) -> None:
+        super().__init__(dim, lags, substeps)
         n = self.axes * tokens
         self.noise_size = n * substeps
         self.potential = Potential(n, width)
@@ -47,9 +41,6 @@ class LangevinPredictor(nn.Module):
         self.log_friction = nn.Parameter(torch.zeros(n))
         self.log_diffusion = nn.Parameter(torch.full((n,), math.log(2.0)))
         self.log_slack = nn.Parameter(torch.full((n,), -2.0))
-
-    def _split(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return z[..., : self.axes].flatten(1), z[..., self.axes :].flatten(1)
 
     def _temperature(self) -> Tensor:
         """T, the stationary variance of p̃, [axes]."""
@@ -61,7 +52,7 @@ class LangevinPredictor(nn.Module):
 
     def energy(self, z: Tensor) -> Tensor:
         """H = ½ pᵀ M⁻¹ p + V(q) in units of kT, of tokens [batch, tokens, dim], [batch]."""
-        q, p = self._split(z)
+        q, p = self.split(z)
         temperature = self._temperature()
         potential: Tensor = self.potential(q) / (torch.exp(self.log_speed) * temperature).mean()
         return 0.5 * (p.square() / temperature).sum(dim=-1) + potential
@@ -74,7 +65,7 @@ class LangevinPredictor(nn.Module):
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
         """One draw of z(t + lag), [batch, tokens, dim]; noise [batch, noise_size] standard normal."""
-        q, p = self._split(z)
+        q, p = self.split(z)
         h = (lag / (self.longest * self.substeps)).unsqueeze(1)
         speed = torch.exp(self.log_speed)
         kept = torch.exp(-torch.exp(self.log_friction) * h)
@@ -88,8 +79,7 @@ class LangevinPredictor(nn.Module):
             q = q + 0.5 * h * speed * p
             force = self._force(q)
             p = p + 0.5 * h * force
-        shape = [z.shape[0], z.shape[1], self.axes]
-        return torch.cat([q.reshape(shape), p.reshape(shape)], dim=-1)
+        return self.join(q, p)
 
     def log_likelihood(self, z: Tensor, lag: Tensor, future: Tensor) -> Tensor:
         """ln p(future | z, lag), [batch], of one BAOAB step whose drifts carry a small displacement of their own.
@@ -104,8 +94,8 @@ class LangevinPredictor(nn.Module):
         displacement, of variance 2 γ T s² h³ / 12 and nearly independent of ξ; the step itself, exact to second order
         without it, leaves it out.
         """
-        q, p = self._split(z)
-        q_next, p_next = self._split(future)
+        q, p = self.split(z)
+        q_next, p_next = self.split(future)
         h = (lag / self.longest).unsqueeze(1)
         kept = torch.exp(-torch.exp(self.log_friction) * h)
         spread = torch.sqrt((1 - kept.square()) * self._temperature())
@@ -126,7 +116,7 @@ class LangevinPredictor(nn.Module):
         2 γ T = 2 γ Var ε / (1 − c²) and the stiffness of U.
         """
         h = lag / self.longest
-        (q, p), (q_next, p_next) = self._split(z), self._split(future)
+        (q, p), (q_next, p_next) = self.split(z), self.split(future)
         mean = 0.5 * (p + p_next)
         speed = ((q_next - q) * mean).sum(0) / (h * mean.square().sum(0))
         inputs = torch.stack([p - p.mean(0), q - q.mean(0)], dim=-1).permute(1, 0, 2)  # [axes, pairs, 2]
@@ -140,6 +130,3 @@ class LangevinPredictor(nn.Module):
         self.log_diffusion.copy_(torch.log(2 * friction * temperature))
         stiffness = -solution[:, 1, 0] / (0.5 * h * (1 + kept))
         self.potential.frame.copy_(torch.diag(stiffness.clamp_min(1e-3).sqrt()))
-
-    def forward(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        return self.step(z, lag, noise)

@@ -3,29 +3,23 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from latentmd.core.layers import LagEmbedding, TokenTrunk
+from latentmd.core.layers import LagEmbedding, Lags, LatentStep, TokenTrunk
 
 
-class MixturePredictor(nn.Module):
+class MixturePredictor(LatentStep):
     """p(z(t + τ) | z(t), τ) = Σ_m w_m N(z; a_m, L_m L_mᵀ), one network call a step; all tokens are drawn jointly.
 
     Weights are trained by likelihood, so that rare jumps get their frequency in the data.
     """
 
     def __init__(
-        self,
-        dim: int,
-        lag_range: tuple[float, float],
-        components: int = 16,
-        width: int = 128,
-        depth: int = 3,
-        tokens: int = 1,
+        self, dim: int, lags: Lags, components: int = 16, width: int = 128, depth: int = 3, tokens: int = 1
     ) -> None:
         super().__init__()
         self.components, self.size = components, dim * tokens
-        self.lag = LagEmbedding(lag_range[0], lag_range[1], 32)
+        self.lag = LagEmbedding(lags[0], lags[1], 32)
         n = self.size
         self.trunk = TokenTrunk(n, components * (1 + n + n * (n + 1) // 2), 32, width, depth)
         rows, columns = torch.tril_indices(n, n)
@@ -71,6 +65,3 @@ class MixturePredictor(nn.Module):
         """The conditional mean of z(t + lag)."""
         log_weights, means, _ = self.mixture(z, lag)
         return (log_weights.exp().unsqueeze(-1) * means).sum(1).reshape(z.shape)
-
-    def forward(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        return self.step(z, lag, noise)

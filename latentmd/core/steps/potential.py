@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from latentmd.core.layers import Lags, LatentStep
+
 
 class Potential(nn.Module):
     """V(x) = ½ |A x|² + w · σ(W₁ σ(W₀ x + b₀) + b₁), with σ the softplus: smooth, and confining through A.
@@ -37,3 +39,22 @@ class Potential(nn.Module):
         outer = torch.sigmoid(self.second(softplus(inner))) * self.last
         back = torch.sigmoid(inner) * (outer @ self.second.weight)
         return back @ self.first.weight + (x @ self.frame.t()) @ self.frame
+
+
+class PhaseSpaceStep(LatentStep):
+    """A step in `substeps` parts of tokens (q, p): positions are the first half of their axes, momenta the second."""
+
+    def __init__(self, dim: int, lags: Lags, substeps: int) -> None:
+        super().__init__()
+        if dim % 2:
+            raise ValueError(f"a token has {dim} axes; this predictor needs an even number, half of them momenta")
+        self.axes, self.longest, self.substeps = dim // 2, lags[1], substeps
+
+    def split(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions and momenta of all tokens, each [batch, tokens · axes]."""
+        return z[..., : self.axes].flatten(1), z[..., self.axes :].flatten(1)
+
+    def join(self, q: Tensor, p: Tensor) -> Tensor:
+        """The inverse of `split`."""
+        shape = [q.shape[0], -1, self.axes]
+        return torch.cat([q.reshape(shape), p.reshape(shape)], dim=-1)

@@ -6,11 +6,25 @@ import torch
 from torch import Tensor, nn
 
 from latentmd.core.attention import ChainTransformer, TypeEmbedding
+from latentmd.core.layers import Lags
 
 HARMONICS = 3  # of torsions that are read
+_ORDER = 20  # highest harmonic of a density's logarithm
 _CONDITION = 64  # size of the embedded lag
 _GRID = 180  # points of the circle on which densities are normalised and sampled
 NOW, EVER = 0.0, float("inf")  # lags: redraw the present torsions; forget them
+
+
+def torsion_features(angles: Tensor, mask: Tensor, harmonics: int = 3) -> Tensor:
+    """Cosines and sines of the first harmonics of torsions [...] in radians, 0 where there is none, and whether there
+    is one, [..., 2 · harmonics + 1].
+
+    Signed torsions tell mirror images apart; nothing else of a pose is read, so features are SO(3)-invariant.
+    """
+    weight = mask.unsqueeze(-1).to(angles.dtype).expand(angles.shape + (1,))  # noqa: RUF005 (scripts)
+    order = torch.arange(1, harmonics + 1, dtype=angles.dtype, device=angles.device)
+    phase = angles.unsqueeze(-1) * order
+    return torch.cat([phase.cos() * weight, phase.sin() * weight, weight], dim=-1)
 
 
 class TorsionStep(nn.Module):
@@ -18,34 +32,26 @@ class TorsionStep(nn.Module):
 
     Residue after residue, and torsion after torsion within a residue, the density of a torsion is
 
-        p(θ) ∝ exp Σ_m (a_m cos mθ + b_m sin mθ),  m ≤ `order`
+        p(θ) ∝ exp Σ_m (a_m cos mθ + b_m sin mθ),  m ≤ 20
 
     (generalised von Mises) with coefficients from a network that sees the latent of all residues, the types of all
     residues, the lag, and the torsions drawn before. The normalisation is a sum over a grid, which converges
     exponentially for a periodic function. At lag 0 the step decodes: it draws the torsions that belong to a latent. At
     lag ∞ it draws from equilibrium: the latent is not looked at. Other lags are between `lags`, in ps.
 
-    `type_dropout` is the probability in training that the trunk is not told the type of a residue, so that it does not
+    `depths` are those of the trunk that sees the latent and of the one that sees drawn torsions. The second of
+    `dropouts` is the probability in training that the trunk is not told the type of a residue, so that it does not
     learn whole sequences by heart; a torsion's own density always knows its residue.
     """
 
     def __init__(
-        self,
-        sizes: tuple[int, ...],
-        axes: int,
-        slots: int = 8,
-        width: int = 128,
-        depth: int = 3,
-        causal_depth: int = 2,
-        heads: int = 4,
-        order: int = 20,
-        lags: tuple[float, float] = (10.0, 1000.0),
-        dropout: float = 0.0,
-        type_dropout: float = 0.0,
-    ) -> None:
+        self, sizes: tuple[int, ...], axes: int, slots: int, *, width: int, depths: tuple[int, int], heads: int,
+        lags: Lags, dropouts: tuple[float, float] = (0.0, 0.0),
+    ) -> None:  # fmt: skip
         super().__init__()
+        (depth, causal_depth), (dropout, type_dropout), order = depths, dropouts, _ORDER
         self.axes, self.slots, self.order = axes, slots, order
-        self.harmonics, self.points, self.turn = HARMONICS, _GRID, 2 * math.pi
+        self.points, self.turn = _GRID, 2 * math.pi
         self.shortest, self.span = math.log(lags[0]), (math.log(lags[1]) - math.log(lags[0])) / 2
         self.type_dropout = type_dropout
         features = 2 * HARMONICS + 1
@@ -88,9 +94,7 @@ class TorsionStep(nn.Module):
         return out
 
     def context(self, latent: Tensor, types: Tensor, lag: Tensor) -> tuple[Tensor, Tensor]:
-        """What every torsion is conditioned on: tokens [batch, tokens, width] of the latent [batch, tokens, axes], and
-        the embedded lag.
-        """
+        """What every torsion is conditioned on: tokens [batch, tokens, width], and the embedded lag."""
         g = self.condition(lag)
         keep = (~torch.isinf(lag)).to(latent.dtype).reshape(-1, 1, 1)
         known = self.embed(types)
@@ -99,18 +103,8 @@ class TorsionStep(nn.Module):
             known = known.masked_fill(hidden.unsqueeze(-1), 0.0)
         return self.trunk(self.read(latent * keep) + known, g), g
 
-    def features(self, angles: Tensor, mask: Tensor) -> Tensor:
-        """[batch, tokens, slots] → [batch, tokens, slots, 7]: cosines, sines, and whether the torsion exists."""
-        weight = mask.unsqueeze(-1).to(angles.dtype).expand(angles.shape + (1,))  # noqa: RUF005 (scripts)
-        order = torch.arange(1, self.harmonics + 1, dtype=angles.dtype, device=angles.device)
-        phase = angles.unsqueeze(-1) * order
-        return torch.cat([phase.cos() * weight, phase.sin() * weight, weight], dim=-1)
-
     def residue(self, h: Tensor, features: Tensor, types: Tensor) -> Tensor:
-        """Coefficients [batch, tokens, slots, 2 · order] of all torsions' densities, each given those before it; h
-        [batch, tokens, width] is what a residue knows of the rest, features [batch, tokens, slots, 7] are those of its
-        own torsions.
-        """
+        """Coefficients [batch, tokens, slots, 2 · order] of densities, each given h and the torsions before it."""
         parts = torch.einsum("btsf,sfw->btsw", features, self.earlier)
         before = parts.cumsum(2) - parts
         place = types[..., :1] * self.slots + torch.arange(self.slots, device=h.device)
@@ -130,7 +124,7 @@ class TorsionStep(nn.Module):
         Latent [batch, tokens, axes] at time t, types [batch or 1, tokens, kinds], mask [batch or 1, tokens, slots].
         """
         context, g = self.context(latent, types, lag)
-        features = self.features(angles, mask)
+        features = torsion_features(angles, mask)
         coefficients = self.residue(self.known(context, features, g), features, types)
         return self.log_density(coefficients, angles) * mask
 
@@ -138,9 +132,7 @@ class TorsionStep(nn.Module):
     def sample(
         self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, uniform: Tensor, most_likely: bool = False
     ) -> Tensor:
-        """Draw all torsions, [batch, tokens, slots] radians, from uniform numbers of that shape; the most likely are
-        those at the mode of their density given those before.
-        """
+        """Draw all torsions, [batch, tokens, slots] radians, from uniform numbers, or where each is most likely."""
         nothing = torch.zeros(mask[:1].shape, dtype=torch.bool, device=mask.device)
         angles, _ = self.complete(
             latent, types, mask, lag, uniform, angles=uniform, known=nothing, most_likely=most_likely
@@ -181,9 +173,9 @@ class TorsionStep(nn.Module):
                     out[:, t, s] = self.grid[(coefficients @ self.waves).argmax(-1)]
                 else:
                     out[:, t, s] = self.draw(coefficients, uniform[:, t, s])
-                own = self.features(out[:, t : t + 1], mask[:, t : t + 1])
+                own = torsion_features(out[:, t : t + 1], mask[:, t : t + 1])
                 h = h + own[:, 0, s] @ self.earlier[s]
-            shifted = self.features(out[:, t : t + 1], mask[:, t : t + 1]).flatten(2)
+            shifted = torsion_features(out[:, t : t + 1], mask[:, t : t + 1]).flatten(2)
         return out, weight
 
     def log_density(self, coefficients: Tensor, angles: Tensor) -> Tensor:

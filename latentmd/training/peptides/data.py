@@ -19,9 +19,7 @@ TURN = 32767 / np.pi  # stored units per radian
 
 
 class Trajectory(NamedTuple):
-    """One peptide's frames (lanes, frames, atoms, 3) in int16 picometres, `interval` ps apart; lanes are independent
-    runs.
-    """
+    """One peptide's frames (lanes, frames, atoms, 3) in int16 picometres, `interval` ps apart; lanes are runs."""
 
     name: str
     chain: Chain
@@ -61,10 +59,6 @@ class Peptides:
     interval: float
     chains: dict[str, Chain]
 
-    def to(self, device: torch.device) -> Peptides:
-        """The same on a device."""
-        return Peptides({t: g.to(device) for t, g in self.groups.items()}, self.interval, self.chains)
-
     @property
     def count(self) -> int:
         """Number of peptides."""
@@ -75,29 +69,30 @@ class Peptides:
         """Number of frames."""
         return sum(len(group.angles) for group in self.groups.values())
 
+    def __str__(self) -> str:
+        return f"{self.count} peptides of {self.n_frames:,} frames"
+
 
 def collect(rows: list[tuple[str, Chain, Tensor]], interval: float) -> Peptides:
     """Group peptides (name, chain, angles [lanes, frames, tokens, slots] int16) by length."""
     groups: dict[int, Group] = {}
     for tokens in sorted({len(c.names) for _, c, _ in rows}):
-        some = [row for row in rows if len(row[1].names) == tokens]
-        sizes = torch.tensor([angles.shape[0] * angles.shape[1] for _, _, angles in some])
+        names, chains, angles = zip(*(row for row in rows if len(row[1].names) == tokens), strict=True)
+        lanes, frames = torch.tensor([x.shape[:2] for x in angles]).T
         groups[tokens] = Group(
-            [name for name, _, _ in some],
-            torch.stack([torch.from_numpy(c.types) for _, c, _ in some]),
-            mask=torch.stack([torch.from_numpy(c.mask) for _, c, _ in some]),
-            angles=torch.cat([angles.flatten(0, 1) for _, _, angles in some]),
-            start=sizes.cumsum(0) - sizes,
-            lanes=torch.tensor([angles.shape[0] for _, _, angles in some]),
-            frames=torch.tensor([angles.shape[1] for _, _, angles in some]),
+            list(names),
+            torch.stack([torch.from_numpy(c.types) for c in chains]),
+            torch.stack([torch.from_numpy(c.mask) for c in chains]),
+            angles=torch.cat([x.flatten(0, 1) for x in angles]),
+            start=(lanes * frames).cumsum(0) - lanes * frames,
+            lanes=lanes,
+            frames=frames,
         )
     return Peptides(groups, interval, {name: c for name, c, _ in rows})
 
 
 class Batch(NamedTuple):
-    """Pairs of frames of peptides of one length, [batch, tokens, slots] radians, `lag` [batch] ps apart; rows of one
-    peptide stand together.
-    """
+    """Pairs of frames [batch, tokens, slots] in radians, `lag` ps apart; rows of one peptide stand together."""
 
     now: Tensor
     later: Tensor
@@ -118,13 +113,10 @@ class Sampler:
         self.lengths = list(peptides.groups)
         self.weights = torch.tensor([float(len(g.names)) for g in peptides.groups.values()])
 
-    def draw(self, molecules: int, rows: int, generator: torch.Generator, reversible: bool = False) -> Batch:
-        """A batch of `molecules` peptides of one length, drawn with replacement, with `rows` pairs each.
-
-        `reversible` turns half of the pairs round in time, as detailed balance allows in equilibrium.
-        """
+    def draw(self, molecules: int, rows: int, generator: torch.Generator) -> Batch:
+        """A batch of `molecules` peptides of one length, drawn with replacement, with `rows` pairs each."""
         group = self.peptides.groups[self.lengths[int(torch.multinomial(self.weights, 1, generator=generator))]]
-        u = torch.rand(4, molecules * rows, generator=generator)
+        u = torch.rand(3, molecules * rows, generator=generator)
         which = torch.randint(len(group.names), (molecules,), generator=generator).repeat_interleave(rows)
         lanes, frames = group.lanes[which], group.frames[which]
         limit = torch.minimum((frames - 1).float(), torch.full_like(u[0], self.longest / self.peptides.interval))
@@ -132,17 +124,8 @@ class Sampler:
         lane = (u[1] * lanes).long().clamp(max=lanes - 1)
         first = (u[2] * (frames - lag)).long().minimum(frames - lag - 1)
         row = group.start[which] + lane * frames + first
-        now, later = group.angles[row], group.angles[row + lag]
-        if reversible:
-            turn = (u[3] < 0.5).reshape(-1, 1, 1)
-            now, later = torch.where(turn, later, now), torch.where(turn, now, later)
-        return Batch(
-            now.float() / TURN,
-            later.float() / TURN,
-            group.types[which],
-            group.mask[which],
-            lag.float() * self.peptides.interval,
-        )
+        now, later = group.angles[row].float() / TURN, group.angles[row + lag].float() / TURN
+        return Batch(now, later, group.types[which], group.mask[which], lag.float() * self.peptides.interval)
 
 
 def read(
@@ -152,8 +135,7 @@ def read(
     rows, intervals = [], set()
     for item in trajectories:
         lanes, frames, atoms, _ = item.frames.shape
-        layout = item.chain.layout
-        coordinates = InternalCoordinates(list(item.chain.record.labels), layout).to(device)
+        coordinates = InternalCoordinates(list(item.chain.record.labels), item.chain.layout).to(device)
         stored = torch.from_numpy(np.array(item.frames)).to(device).reshape(-1, atoms, 3)
         slots = torch.from_numpy(item.chain.slots).to(device)
         parts = []

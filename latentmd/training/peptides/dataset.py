@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from latentmd.io.formats import trajectories_in
 from latentmd.io.trajectory import TrajectoryReader
@@ -19,6 +18,7 @@ from latentmd.training.conditions import recorded_protocol
 from latentmd.training.peptides.data import Trajectory
 
 INTERVAL = 10.0  # ps between frames that are used, the shortest lag of a model of peptides
+_CONDITIONS = ("solvent", "temperature", "friction", "timestep", "hydrogen_mass")
 SPLITS = ("train", "validation", "test")
 _FORM = '{"molecules": [{"name", "topology", "trajectories"}]}'
 
@@ -55,12 +55,9 @@ def find_molecules(dataset: Path, interval: float | None = None) -> list[Molecul
     if listing.exists():
         found = _listed(dataset, listing)
     else:
-        found = [
-            _one(folder.name, folder / "topology.pdb", folder)
-            for folder in sorted(dataset.iterdir())
-            if (folder / "topology.pdb").exists()
-        ]
-        found += [_one(pdb.stem, pdb, dataset, pdb.stem) for pdb in sorted(dataset.glob("*.pdb"))]
+        places = [(pdb.parent.name, pdb, "") for pdb in dataset.glob("*/topology.pdb")]
+        places += [(pdb.stem, pdb, pdb.stem) for pdb in dataset.glob("*.pdb")]
+        found = [MoleculeFiles(name, pdb, tuple(trajectories_in(pdb.parent, stem))) for name, pdb, stem in places]
     found = [item for item in found if item.trajectories]
     if not found:
         raise DatasetError(
@@ -73,14 +70,10 @@ def find_molecules(dataset: Path, interval: float | None = None) -> list[Molecul
 def _listed(dataset: Path, listing: Path) -> list[MoleculeFiles]:
     try:
         rows = json.loads(listing.read_text(encoding="utf-8"))["molecules"]
+        runs = [tuple(dataset / path for path in row["trajectories"]) for row in rows]
         found = [
-            MoleculeFiles(
-                str(row["name"]),
-                dataset / row["topology"],
-                tuple(dataset / t for t in row["trajectories"]),
-                str(row.get("split", "")),
-            )
-            for row in rows
+            MoleculeFiles(str(row["name"]), dataset / row["topology"], own, str(row.get("split", "")))
+            for row, own in zip(rows, runs, strict=True)
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(f"{listing} is not of the form {_FORM} ({error!r})") from error
@@ -93,10 +86,6 @@ def _listed(dataset: Path, listing: Path) -> list[MoleculeFiles]:
     if missing:
         raise DatasetError(f"{listing} names {missing[0]}, which does not exist ({len(missing)} files are missing)")
     return found
-
-
-def _one(name: str, topology: Path, folder: Path, stem: str = "") -> MoleculeFiles:
-    return MoleculeFiles(name, topology, tuple(trajectories_in(folder, stem)))
 
 
 def split_molecules(
@@ -114,20 +103,13 @@ def split_molecules(
 
 
 def dataset_protocol(molecules: Sequence[MoleculeFiles]) -> Protocol:
-    """Conditions that the runs of `latentmd md` recorded, which must agree; the default ones where there is no
-    record.
-    """
+    """Conditions that runs of `latentmd md` recorded, which must agree; the default ones without a record."""
     found: dict[Protocol, str] = {}
     for item in molecules:
         for folder in dict.fromkeys(path.parent for path in item.trajectories):
             record = recorded_protocol(folder)
-            known = {
-                k: v
-                for k, v in record.items()
-                if k in ("solvent", "temperature", "friction", "timestep", "hydrogen_mass")
-            }
-            files = tuple(record.get("force_field") or ())
-            protocol = replace(Protocol(), **known, force_field=files)
+            known = {name: record[name] for name in _CONDITIONS if name in record}
+            protocol = Protocol(**known, force_field=tuple(record.get("force_field") or ()))
             found.setdefault(replace(protocol, force_field=protocol.force_field_files), item.name)
     if len(found) > 1:
         (one, a), (other, b) = list(found.items())[:2]
@@ -169,7 +151,8 @@ def read_molecule(item: MoleculeFiles) -> Trajectory:
         spacing = round(reader.interval, 6)
         stride = max(1, round(INTERVAL / spacing))
         spacings.add(round(spacing * stride, 6))
-        lanes.append(_picometres(run[::stride]))
+        centred = run[::stride].astype(np.float64) - run[::stride].mean(axis=1, keepdims=True)
+        lanes.append(np.rint(1e3 * centred).clip(-32767, 32767).astype(np.int16))
     if len(spacings) > 1:
         raise DatasetError(f"{item.name}: frames are {sorted(spacings)} ps apart; expected one spacing in all runs")
     shortest = min(map(len, lanes))
@@ -181,8 +164,3 @@ def read_molecule(item: MoleculeFiles) -> Trajectory:
     except ChainError as error:
         raise DatasetError(f"{item.name}: {error}") from error
     return Trajectory(item.name, found, frames, spacings.pop())
-
-
-def _picometres(xyz: NDArray[np.float32]) -> NDArray[np.int16]:
-    centred = xyz.astype(np.float64) - xyz.mean(axis=1, keepdims=True)
-    return np.asarray(np.rint(1e3 * centred).clip(-32767, 32767), dtype=np.int16)

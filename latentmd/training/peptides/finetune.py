@@ -21,12 +21,14 @@ from latentmd.model.peptides import PeptideModel
 from latentmd.molecule.chain import hands
 from latentmd.training.peptides.data import Peptides, Sampler, Trajectory, read
 from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, dataset_protocol, read_molecule, read_pdb
-from latentmd.training.peptides.stages import fit_type_basis, latent_stage, step_stage
+from latentmd.training.peptides.run import PeptideSettings, train_stages
+from latentmd.training.peptides.stages import step_stage
 from latentmd.training.peptides.validation import likelihoods, peptide_angles
 from latentmd.training.run import TrainingRun, claim_training, training_folder
 
 _ROWS = 256  # pairs of frames in a batch
 _RATE = 2e-4  # highest learning rate of fine-tuning; a fifth of that of training
+_BASIS_BATCHES = 80  # of the model from scratch
 _DRAWS = 2000
 _HELD_OUT = 0.2  # of the frames, where there is one run alone
 
@@ -91,10 +93,8 @@ def finetune(
     device, statistics, out = torch.device("cpu"), ResidueStatistics(), Path(out)
     peptides, unseen = read(iter([training]), device, statistics), read(iter([held]), device)
     longest = min(file.model.config.lags[1], (training.frames.shape[1] - 1) * training.interval)
-    plan = {
-        "start": file.sha256, "runs": [list(map(str, trajectories)), list(map(str, held_out))], "top": str(top),
-        "interval": interval, "minutes": minutes, "scratch": scratch, "seed": seed,
-    }  # fmt: skip
+    asked = {"top": str(top), "interval": interval, "minutes": minutes, "scratch": scratch, "seed": seed}
+    plan = {"start": file.sha256, "runs": [list(map(str, trajectories)), list(map(str, held_out))], **asked}
     folder = training_folder(out)
     with claim_training(folder, plan, resume):
         run, sampler = TrainingRun.of(folder, report, device="cpu", resume=resume), Sampler(peptides, longest)
@@ -106,22 +106,24 @@ def finetune(
         tuned: Any = run.stage(stage)
         scores["fine-tuned"] = _scores(tuned, unseen, longest)
         if scratch:
-            other = _from_scratch(tuned, sampler, run, seconds=60 * minutes, seed=seed)
-            scores["from scratch"] = _scores(other, unseen, longest)
-        _write(pdb, out, replace(file, model=tuned), scores, training)
+            other = PeptideModel(tuned.config)
+            other.table = tuned.table
+            alone = PeptideSettings(minutes, molecules=1, rows=_ROWS, basis_batches=_BASIS_BATCHES, seed=seed)
+            scores["from scratch"] = _scores(train_stages(other, sampler, alone, run, "scratch-"), unseen, longest)
+        lanes, frames = training.frames.shape[:2]
+        made = {"from": file.manifest.name, "frames": lanes * frames, "interval": training.interval}
+        positions = pdb.getPositions(asNumpy=True)._value
+        tuned_file = replace(file, model=tuned)
+        bind(pdb.topology, positions, out, tuned_file, metrics={"fine-tuning": scores}, fine_tuned=made)
     return FineTuned(out, scores)
 
 
 def _molecule(
-    pdb: Any,
-    runs: tuple[Sequence[str | Path], Sequence[str | Path]],
-    top: Path,
-    file: PeptideFile,
-    interval: float | None,
+    pdb: Any, runs: Sequence[Sequence[str | Path]], top: Path, file: PeptideFile, interval: float | None
 ) -> tuple[Trajectory, Trajectory]:
     """Trajectories to train on and to score on, of a molecule and under conditions that the model covers."""
-    given = runs if runs[1] else runs[:1]
-    files = [MoleculeFiles(top.stem, top, tuple(trajectory_files(some)), interval=interval) for some in given]
+    paths = [tuple(trajectory_files(some)) for some in runs if some]
+    files = [MoleculeFiles(top.stem, top, some, interval=interval) for some in paths]
     protocol, manifest = dataset_protocol(files), file.manifest
     positions = np.asarray(pdb.getPositions(asNumpy=True)._value)
     answer = manifest.coverage.covers(pdb.topology, protocol.temperature, protocol.force_field_files, positions)
@@ -129,12 +131,9 @@ def _molecule(
         raise DatasetError(f"{top}: the model {manifest.name} does not cover it: {answer.reason}")
     if any(hands(pdb.topology, positions)):
         raise DatasetError(f"{top} consists of D residues; fine-tune on its mirror image")
-    if runs[1]:
-        return read_molecule(files[0]), read_molecule(files[1])
-    return _split(read_molecule(files[0]))
-
-
-def _split(whole: Trajectory) -> tuple[Trajectory, Trajectory]:
+    whole = read_molecule(files[0])
+    if len(files) > 1:
+        return whole, read_molecule(files[1])
     lanes, frames = whole.frames.shape[:2]
     if lanes > 1:
         return whole._replace(frames=whole.frames[:-1]), whole._replace(frames=whole.frames[-1:])
@@ -150,21 +149,3 @@ def _scores(model: PeptideModel, unseen: Peptides, longest: float) -> dict[str, 
     found = frame_scores(chain, drawn, peptide_angles(group, 0))
     planes: dict[str, float] = {name: found[name] for name in ("ramachandran", "neighbours") if name in found}
     return {"nats later": nats["later"], "nats ever": nats["ever"], "torsions": found["torsions"], **planes}
-
-
-def _from_scratch(like: PeptideModel, sampler: Sampler, run: TrainingRun, *, seconds: float, seed: int) -> PeptideModel:
-    """A model of the same sizes trained on the molecule alone, in the same wall time."""
-    model, shape = PeptideModel(like.config), (1, _ROWS)
-    model.table = like.table
-    run.stage(latent_stage(model, sampler, shape, seconds=0.2 * seconds, seed=seed, name="scratch-latent"))
-    fit_type_basis(model, sampler, 100.0, batches=20, shape=shape, seed=seed)
-    made: Any = run.stage(step_stage(model, sampler, shape, seconds=0.8 * seconds, seed=seed, name="scratch-step"))
-    trained: PeptideModel = made
-    return trained
-
-
-def _write(pdb: Any, out: Path, tuned: PeptideFile, scores: dict[str, dict[str, float]], used: Trajectory) -> None:
-    topology, positions = pdb.topology, pdb.getPositions(asNumpy=True)._value
-    lanes, frames = used.frames.shape[:2]
-    bind(topology, positions, out, tuned, metrics={"fine-tuning": scores},
-         fine_tuned={"from": tuned.manifest.name, "frames": lanes * frames, "interval": used.interval})  # fmt: skip

@@ -72,10 +72,10 @@ def train_peptide_paths(
     network = MaskedTrajectory(TrajectorySettings(latents[0].shape[2], lags, several_tokens=True, **sizes))
     run = TrainingRun.of(training_folder(out), report, device=device, resume=resume)
     trained = fit_paths(network, latents, intervals, settings, told, model=file.sha256, run=run)
+    frames = sum(map(len, latents))
     record = PathRecord(
-        file.sha256, lags, lags[0], frames=sum(map(len, latents)), seed=settings.seed, steps=settings.steps,
-        kinds=tuple(sorted(kinds)),
-    )  # fmt: skip
+        file.sha256, lags, lags[0], frames, seed=settings.seed, steps=settings.steps, kinds=tuple(sorted(kinds))
+    )
     save_path_model(out, trained, record)
     return out
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,10 @@ from latentmd.model.bound_peptide import BoundPeptide
 from latentmd.model.peptide_file import PeptideManifest, save_peptides
 from latentmd.model.peptides import PeptideConfig, PeptideModel
 from latentmd.model.zero_shot import mean_tokens
-from latentmd.molecule.chain import Chain
 from latentmd.molecule.coverage import PeptideChemistry
 from latentmd.training.peptides.data import Peptides, Sampler, read
 from latentmd.training.peptides.dataset import (
     DatasetError,
-    MoleculeFiles,
     dataset_protocol,
     find_molecules,
     read_molecules,
@@ -60,20 +58,11 @@ def coverage_of(table: Iterable[str], protocol: Protocol) -> PeptideChemistry:
 
 
 def write_model(
-    path: Path,
-    model: PeptideModel,
-    table: ResidueTable,
-    chains: Sequence[Chain],
-    *,
-    protocol: Protocol,
-    frame_interval: float,
-    name: str = "peptides",
-    held_out: Sequence[str] = (),
-    training: dict[str, Any] | None = None,
-) -> PeptideManifest:
+    path: Path, model: PeptideModel, table: ResidueTable, peptides: Peptides, *, protocol: Protocol,
+    held_out: Iterable[str] = (), training: dict[str, Any] | None = None,
+) -> PeptideManifest:  # fmt: skip
     """Write a model with its coverage, its residue table and the mean latent tokens of its training peptides."""
-    device = next(model.parameters()).device
-    model = model.cpu().eval()
+    model, chains = model.cpu().eval(), peptides.chains.values()
     tokens = [mean_tokens(BoundPeptide(model, chain).eval()) for chain in chains]
     kinds = [torch.from_numpy(chain.types[:, 0]) for chain in chains]
     statistics = {
@@ -83,10 +72,10 @@ def write_model(
         "kinds": torch.cat(kinds).to(torch.uint8),
     }
     manifest = PeptideManifest(
-        name=name,
+        name=path.stem,
         coverage=coverage_of(model.table, protocol),
         lag=model.config.lags,
-        frame_interval=frame_interval,
+        frame_interval=peptides.interval,
         temperature=protocol.temperature,
         friction=protocol.friction,
         timestep=protocol.timestep,
@@ -97,10 +86,7 @@ def write_model(
         held_out=sorted(set(held_out)),
         training=training or {},
     )
-    try:
-        return save_peptides(path, model, manifest, statistics)
-    finally:
-        model.to(device)
+    return save_peptides(path, model, manifest, statistics)
 
 
 _LATENT_SHARE = 0.2  # of the wall time
@@ -181,48 +167,41 @@ def train_peptides(
     if not training:
         raise DatasetError(f"{dataset} holds no molecule to train on: all are for validation or test")
     protocol = dataset_protocol([*training, *held])
-    plan = {"settings": asdict(s), "training": _names(training), "validation": _names(held), "interval": interval}
+    names, held_names = ([item.name for item in items] for items in (training, held))
+    plan = {"settings": asdict(s), "training": names, "validation": held_names, "interval": interval}
     folder = training_folder(out)
     with claim_training(folder, plan, resume):
         run = TrainingRun.of(folder, report, device=device, resume=resume)
         torch.manual_seed(s.seed)
         statistics, there = ResidueStatistics(), run.torch_device
         peptides, unseen = read(read_molecules(training), there, statistics), read(read_molecules(held), there)
-        report(f"{_amount(peptides)}; held out {_amount(unseen)}", 1, 1, {})
+        report(f"{peptides}; held out {unseen}", 1, 1, {})
         table = residue_table(peptides)
-        model = _stages(peptides, statistics, s, run)
-        write_model(
-            out, model, table, list(peptides.chains.values()), protocol=protocol, frame_interval=peptides.interval,
-            name=out.stem, held_out=[chain.sequence for chain in unseen.chains.values()],
-            training={"settings": asdict(s), "peptides": peptides.count, "frames": peptides.n_frames},
-        )  # fmt: skip
+        longest = min(s.longest, float(max(g.frames.max() for g in peptides.groups.values()) - 1) * peptides.interval)
+        model = PeptideModel(PeptideConfig(**s.sizes, lags=(_SHORTEST, longest), dropout=s.dropout))
+        model.table = statistics.table()
+        model = train_stages(model, Sampler(peptides, longest), s, run)
+        sequences = [chain.sequence for chain in unseen.chains.values()]
+        seen = {"settings": asdict(s), "peptides": peptides.count, "frames": peptides.n_frames}
+        write_model(out, model, table, peptides, protocol=protocol, held_out=sequences, training=seen)
         scores: dict[str, Any] = {}
         if unseen.count:
             rows, steps = s.rollouts
-            model.to(there)
-            scores = validate(model, table, peptides=unseen.to(there), rows=rows, lags=(_LAG,), steps=steps)
+            scores = validate(model.to(there), table, unseen, rows, lags=(_LAG,), steps=steps)
             write_json(folder / "training.json", scores, indent=1)
     return Trained(out, scores)
 
 
-def _names(molecules: list[MoleculeFiles]) -> list[str]:
-    return [item.name for item in molecules]
-
-
-def _amount(peptides: Peptides) -> str:
-    return f"{peptides.count} peptides of {peptides.n_frames:,} frames"
-
-
-def _stages(peptides: Peptides, statistics: ResidueStatistics, s: PeptideSettings, run: TrainingRun) -> PeptideModel:
+def train_stages(
+    model: PeptideModel, sampler: Sampler, s: PeptideSettings, run: TrainingRun, prefix: str = ""
+) -> PeptideModel:
     """The trained model; a stage that an interrupted training finished is loaded."""
-    longest = min(s.longest, float(max(g.frames.max() for g in peptides.groups.values()) - 1) * peptides.interval)
-    sampler, shape, seconds = Sampler(peptides, longest), (s.molecules, s.rows), 60 * s.minutes
-    model = PeptideModel(PeptideConfig(**s.sizes, lags=(_SHORTEST, longest), dropout=s.dropout))
-    model.table = statistics.table()
-    run.stage(latent_stage(model, sampler, shape, seconds=seconds * _LATENT_SHARE, seed=s.seed))
+    shape, seconds = (s.molecules, s.rows), 60 * s.minutes
+    latent = seconds * _LATENT_SHARE
+    run.stage(latent_stage(model, sampler, shape, seconds=latent, seed=s.seed, name=f"{prefix}latent"))
     basis = (max(1, s.molecules // 4), 64)
     fit_type_basis(model, sampler, _LAG, batches=s.basis_batches, shape=basis, seed=s.seed)
-    rest = seconds * (1 - _LATENT_SHARE)
-    trained = run.stage(step_stage(model, sampler, shape, seconds=rest, seed=s.seed, peak=s.rate))
+    step = step_stage(model, sampler, shape, seconds=seconds - latent, seed=s.seed, peak=s.rate, name=f"{prefix}step")
+    trained = run.stage(step)
     assert isinstance(trained, PeptideModel)
     return trained

@@ -37,14 +37,12 @@ class _Observed(nn.Module):
         self.encoder = encoder
 
     def forward(self, obs: _Observation) -> Tensor:
-        out: Tensor = self.encoder(obs.angles, obs.types, obs.mask)
+        out: Tensor = self.encoder(*obs)
         return out
 
 
 class WithinMolecules(nn.Module):
-    """An objective on tokens' deviations from their mean over the frames of one molecule, `rows` of which stand
-    together.
-    """
+    """An objective on tokens' deviations from their mean over the `rows` of one molecule in a batch."""
 
     def __init__(self, objective: nn.Module, rows: int, dim: int) -> None:
         super().__init__()
@@ -79,15 +77,11 @@ class TorsionGround(nn.Module):
 def latent_stage(
     model: PeptideModel, sampler: Sampler, shape: tuple[int, int], *, seconds: float, seed: int, name: str = "latent"
 ) -> Stage:
-    """Joint-embedding prediction of the tokens a lag later, over batches of so many molecules and rows of each
-    (`shape`).
-    """
+    """Joint-embedding prediction of the tokens a lag later; `shape`: molecules of a batch, rows of each."""
     dim = model.config.dim
-    objective = WithinMolecules(VarianceCovariance(1.0, 0.04), shape[1], dim)
-    jepa = JEPA(
-        _Observed(model.encoder), model.predictor, objective, dim=dim, ema=_MOMENTUM, ground=TorsionGround(dim),
-        ground_weight=1.0,
-    )  # fmt: skip
+    objective, ground = WithinMolecules(VarianceCovariance(1.0, 0.04), shape[1], dim), TorsionGround(dim)
+    encoder = _Observed(model.encoder)
+    jepa = JEPA(encoder, model.predictor, objective, dim=dim, ema=_MOMENTUM, ground=ground, ground_weight=1.0)
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
         batch = sampler.draw(*shape, generator).to(device_of(jepa))
@@ -121,9 +115,7 @@ def fit_type_basis(
 
 
 def step_inputs(batch: Batch, u: Tensor) -> tuple[Tensor, Tensor]:
-    """Lags and torsions to draw, by uniform u [batch]: a share of each batch decodes (lag 0), another forgets (lag
-    ∞).
-    """
+    """Lags and torsions to draw: by uniform u [batch], rows decode (lag 0) or forget (lag ∞)."""
     now, ever = u < 0.1, u > 0.7
     lag = torch.where(
         now, torch.full_like(batch.lag, NOW), torch.where(ever, torch.full_like(batch.lag, EVER), batch.lag)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -34,12 +36,12 @@ def peptide_angles(group: Group, k: int) -> Floats:
 def likelihoods(model: PeptideModel, peptides: Peptides, batches: int, longest: float) -> dict[str, float]:
     """Mean negative log-likelihood per torsion on pairs of peptides, for lag 0 ("now"), lags, and lag ∞ ("ever")."""
     generator = torch.Generator().manual_seed(5)
-    sampler, found = Sampler(peptides, longest), dict[str, list[Tensor]]()
+    sampler, found = Sampler(peptides, longest), defaultdict[str, list[Tensor]](list)
     for _ in range(batches):
         batch = sampler.draw(16, 32, generator).to(device_of(model))
         _, rows, lag = step_loss(model, batch, generator)
         for name, values in by_kind_of_lag(rows, lag).items():
-            found.setdefault(name, []).append(values)
+            found[name].append(values)
     return {name: float(torch.cat(values).mean()) for name, values in found.items()}
 
 
@@ -47,9 +49,7 @@ def likelihoods(model: PeptideModel, peptides: Peptides, batches: int, longest: 
 def draw(
     model: PeptideModel, group: Group, rows: int, lag: float, steps: int, keep: int, seed: int = 0
 ) -> list[Tensor]:
-    """Torsions [peptides, rows, tokens, slots] of rollouts of all peptides of a group, from draws at lag ∞: the last
-    `keep` of `steps` steps of `lag` ps, or with no steps those draws.
-    """
+    """Torsions [peptides, rows, tokens, slots] of the last `keep` steps of rollouts from draws at lag ∞."""
     device = group.angles.device
     generator = torch.Generator(device=device).manual_seed(seed)
     types, mask = group.types.repeat_interleave(rows, 0), group.mask.repeat_interleave(rows, 0)
@@ -96,30 +96,28 @@ def validate(
     "ever" (draws at lag ∞); "rollout τ" (the last fifth of rollouts at lag τ); "redraw" (latents decoded).
     """
     out: dict[str, dict[str, dict[str, float]]] = {}
-    for tokens, group in peptides.groups.items():
+    for tokens, of_length in peptides.groups.items():
+        group = of_length.to(device_of(model))
         kept = max(1, steps // 5)
         sets = {"ever": [draw(model, group, rows=rows, lag=0.0, steps=0, keep=1, seed=seed)[0] for seed in range(kept)]}
         for lag in lags:
             sets[f"rollout {lag:g}"] = draw(model, group, rows=rows, lag=lag, steps=steps, keep=kept)
         truth, again = redraw(model, group, 4 * rows)
-        found: dict[str, list[dict[str, float]]] = {}
+        found: dict[str, list[dict[str, float]]] = defaultdict(list)
         for k, name in enumerate(group.names):
             chain, md = peptides.chains[name], peptide_angles(group, k)
-            found.setdefault("table", []).append(table.scores(chain, md))
+            found["table"].append(table.scores(chain, md))
             lanes = md.reshape(int(group.lanes[k]), -1, *md.shape[1:])
-            found.setdefault("half", []).append(
-                frame_scores(chain, lanes[::2].reshape(-1, *md.shape[1:]), lanes[1::2].reshape(-1, *md.shape[1:]))
-            )
+            found["half"].append(frame_scores(chain, np.concatenate(lanes[::2]), np.concatenate(lanes[1::2])))
             short = int(12000 / peptides.interval)
             if len(md) > 4 * short:
-                found.setdefault("short", []).append(frame_scores(chain, md[:short], md[short:]))
+                found["short"].append(frame_scores(chain, md[:short], md[short:]))
             for label, frames in sets.items():
-                model_frames = torch.cat([part[k] for part in frames]).cpu().numpy()
-                found.setdefault(label, []).append(frame_scores(chain, model_frames, md))
-            found.setdefault("redraw", []).append(frame_scores(chain, again[k].cpu().numpy(), truth[k].cpu().numpy()))
+                found[label].append(frame_scores(chain, torch.cat([part[k] for part in frames]).cpu().numpy(), md))
             difference = torch.remainder(again[k] - truth[k] + np.pi, 2 * np.pi) - np.pi
             error = float(difference.abs()[:, group.mask[k]].mean() * 180 / np.pi)
-            found["redraw"][-1]["degrees"] = error
+            own = frame_scores(chain, again[k].cpu().numpy(), truth[k].cpu().numpy())
+            found["redraw"].append(own | {"degrees": error})
         out[str(tokens)] = {label: _mean(scores) for label, scores in found.items()}
     return out
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentmd.core.rollout import rollout
 from latentmd.core.steps import ConditionalFlow, FlowPredictor, MixturePredictor
+from latentmd.worlds.evaluation import rollout
 
 LAGS = (2.0, 20.0)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from latentmd.core.steps import MLPPredictor
@@ -30,9 +29,3 @@ def test_the_lag_counts_relative_to_the_longest() -> None:
     assert not torch.allclose(
         short.step(z, torch.full((4,), 1.0), nothing), short.step(z, torch.full((4,), 9.0), nothing)
     )
-
-
-@pytest.mark.parametrize("lags", [(0.0, 5.0), (5.0, 4.0)])
-def test_lag_range_is_checked(lags: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="expected 0 < shortest <= longest"):
-        MLPPredictor(2, lags)

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import kstest
 from torch import Tensor
 
-from latentmd.core.steps.torsions import EVER, NOW, TorsionStep
+from latentmd.core.steps.torsions import EVER, NOW, TorsionStep, torsion_features
 
 TOKENS, SLOTS, AXES = 3, 4, 5
 
@@ -17,7 +17,7 @@ TOKENS, SLOTS, AXES = 3, 4, 5
 @pytest.fixture
 def step() -> TorsionStep:
     torch.manual_seed(0)
-    made = TorsionStep((6, 4, 2), AXES, SLOTS, width=16, depth=1, causal_depth=1, heads=2, order=6, lags=(10.0, 500.0))
+    made = TorsionStep((6, 4, 2), AXES, SLOTS, width=16, depths=(1, 1), heads=2, lags=(10.0, 500.0))
     torch.nn.init.normal_(made.density.weight, std=0.3)
     for parameter in made.parameters():
         if parameter.dim() == 2 and not parameter.detach().any():
@@ -89,7 +89,7 @@ def test_draws_follow_the_density(step: TorsionStep) -> None:
     with torch.no_grad():
         drawn = step.sample(latent, types, mask, torch.full((rows,), 50.0), torch.rand(rows, TOKENS, SLOTS))
         context, g = step.context(latent[:1], types[:1], torch.full((1,), 50.0))
-        nothing = step.features(torch.zeros(1, TOKENS, SLOTS), mask[:1])
+        nothing = torsion_features(torch.zeros(1, TOKENS, SLOTS), mask[:1])
         own = step.residue(step.known(context, nothing, g), nothing, types[:1])[0, 0, 1]
         probability = torch.softmax(own @ step.waves, dim=-1)
     upper = probability.cumsum(0)
@@ -117,7 +117,7 @@ def test_draws_repeat_what_the_likelihood_conditions_on(step: TorsionStep) -> No
     with torch.no_grad():
         drawn = step.sample(latent, types, mask, lag, uniform)
         context, g = step.context(latent, types, lag)
-        features = step.features(drawn, mask)
+        features = torsion_features(drawn, mask)
         coefficients = step.residue(step.known(context, features, g), features, types)
         again = torch.stack(
             [step.draw(coefficients[:, t, s], uniform[:, t, s]) for t in range(TOKENS) for s in range(SLOTS)], dim=1

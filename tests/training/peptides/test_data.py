@@ -65,12 +65,9 @@ def test_a_pair_is_a_lag_apart_in_one_run() -> None:
     assert batch.lag.min() == 10 and batch.lag.max() == 100 and batch.types.shape[0] == 2000
 
 
-def test_reversible_pairs_go_both_ways_and_equal_seeds_give_equal_batches() -> None:
+def test_equal_seeds_give_equal_batches() -> None:
     peptides = _counting(2, 20)
-    batch = Sampler(peptides, 50.0).draw(2, 200, torch.Generator().manual_seed(2), reversible=True)
-    forward = ((batch.later - batch.now)[:, 0, 0] > 0).float().mean()
-    assert 0.4 < float(forward) < 0.6
-    again = Sampler(peptides, 50.0).draw(2, 200, torch.Generator().manual_seed(2), reversible=True)
+    batch, again = (Sampler(peptides, 50.0).draw(2, 200, torch.Generator().manual_seed(2)) for _ in range(2))
     assert torch.equal(batch.now, again.now) and torch.equal(batch.lag, again.lag)
 
 

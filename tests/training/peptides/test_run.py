@@ -12,6 +12,7 @@ import torch
 from latentmd.io.atomic import OutputError
 from latentmd.model.peptide_file import load_peptides, read_peptide_manifest
 from latentmd.systems.protocol import Protocol
+from latentmd.training.peptides.data import collect
 from latentmd.training.peptides.dataset import DatasetError
 from latentmd.training.peptides.run import PeptideSettings, coverage_of, train_peptides, write_model
 
@@ -94,7 +95,6 @@ def test_coverage_is_the_residues_and_ends_of_the_table() -> None:
 
 def test_a_model_written_again_is_the_same_model(tmp_path: Path) -> None:
     import numpy as np
-    import torch
     from openmm.app import PDBFile
 
     from latentmd.evaluation.residue_table import ResidueTable
@@ -103,10 +103,12 @@ def test_a_model_written_again_is_the_same_model(tmp_path: Path) -> None:
 
     file, pdb = load_peptides(), PDBFile(str(bundled("trialanine")))
     found = chain(pdb.topology, np.asarray(pdb.getPositions(asNumpy=True)._value))
+    peptides = collect([("a", found, torch.zeros(1, 2, *found.mask.shape, dtype=torch.int16))], 10.0)
     manifest = write_model(
-        tmp_path / "again.pt", file.model, ResidueTable.of(file.statistics), [found], protocol=Protocol(),
-        frame_interval=10.0, name="again", held_out=["b", "a", "b"],
+        tmp_path / "again.pt", file.model, ResidueTable.of(file.statistics), peptides, protocol=Protocol(),
+        held_out=["b", "a", "b"],
     )  # fmt: skip
+    assert (manifest.name, manifest.frame_interval) == ("again", 10.0)
     assert manifest.sequences == [found.sequence] and manifest.held_out == ["a", "b"]
     again = load_peptides(tmp_path / "again.pt")
     for name, value in file.model.state_dict().items():
