@@ -7,10 +7,9 @@ from pathlib import Path
 from openmm import app, unit
 
 from latentmd.molecule.stereo import allo_side_chains, handedness
-from latentmd.systems.caps import refuse_lone
 from latentmd.systems.connections import connect, refuse_unbonded
 from latentmd.systems.errors import MoleculeError
-from latentmd.systems.gaps import close_gaps, left_out
+from latentmd.systems.gaps import close_gaps, left_out, refuse_lone
 from latentmd.systems.ligands import build_ligand, is_small_molecule
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.names import AMINO_ACIDS, D_AMINO_ACIDS, IONS, WATER

@@ -35,8 +35,7 @@ from latentmd.evaluation.residue_table import ResidueTable, scored_torsions
 from latentmd.model.binding import bind
 from latentmd.model.peptide_file import load_peptides
 from latentmd.model.propagator import Propagator
-from latentmd.molecule.chain import SLOTS, chain
-from latentmd.molecule.known_torsions import known_torsions
+from latentmd.molecule.chain import SLOTS, chain, known_torsions
 from latentmd.sampling.paths.design import design
 
 INTERVAL = 5.0  # ps, of the reference

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from latentmd.encoders.egnn import SEPARATION_SIZE, AtomEncoder, EGNNEncoder, EGNNLayer, radial_features
 from latentmd.molecule.bonds import bond_graph
-from latentmd.molecule.chemistry import chemistry
+from latentmd.molecule.chemistry import chemistry, residue_tokens
 from latentmd.molecule.features import MAX_SEPARATION, atom_features
-from latentmd.molecule.tokens import residue_tokens
 
 with warnings.catch_warnings():  # its modules script some functions, which PyTorch has deprecated
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)

@@ -1,4 +1,4 @@
-"""Formats of trajectory files: which carry times and names of atoms, and a plain name for each file."""
+"""Formats of trajectory files: which carry times and names of atoms; names of files for libraries that are choosy."""
 
 from __future__ import annotations
 
@@ -81,3 +81,15 @@ def plain_file(path: Path) -> Iterator[str]:
             with unpack(path, "rb") as packed, plain.open("wb") as out:
                 shutil.copyfileobj(packed, out)
         yield str(plain)
+
+
+@contextmanager
+def ascii_path(path: str | Path) -> Iterator[str]:
+    """Yield a name in ASCII for a file, which may not exist: its own, or that of a link to it in a temporary folder."""
+    if str(path).isascii():
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="latentmd-") as folder:
+        link = Path(folder) / f"file{Path(path).suffix}"
+        link.symlink_to(Path(path).absolute())
+        yield str(link)

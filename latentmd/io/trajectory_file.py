@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.interpreter import command, environment
-from latentmd.io.dcd import DcdFile
+from latentmd.io.dialects import TEXT, CutShortError, DcdFile, TextFrame, text_frames
 from latentmd.io.formats import FORMATS, plain_file, suffix_of
-from latentmd.io.text_frames import TEXT, CutShortError, TextFrame, text_frames
-from latentmd.molecule.matching import match
-from latentmd.molecule.order import named_atoms, order_difference
+from latentmd.molecule.matching import match, named_atoms, order_difference
 
 if TYPE_CHECKING:
     import mdtraj

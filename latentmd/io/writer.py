@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentmd.arrays import Floats
-from latentmd.io.ascii import ascii_path
 from latentmd.io.atomic import LEFTOVER, OutputError, replacing
+from latentmd.io.formats import ascii_path
 
 _PART = 1 << 24  # bytes copied at a time
 

@@ -14,8 +14,7 @@ from latentmd.model.manifest import Manifest
 from latentmd.model.peptide_file import NAME, PeptideFile, PeptideManifest, load_peptides
 from latentmd.model.zero_shot import measured
 from latentmd.molecule.chain import Chain, chain, hands
-from latentmd.molecule.fingerprint import fingerprint
-from latentmd.molecule.tokens import residue_tokens
+from latentmd.molecule.chemistry import fingerprint, residue_tokens
 
 if TYPE_CHECKING:
     from latentmd.model.bound_peptide import BoundPeptide

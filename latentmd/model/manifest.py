@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from latentmd.molecule.chemistry import Chemistry, chemistry
+from latentmd.molecule.chemistry import Chemistry, chemistry, fingerprint
 from latentmd.molecule.coverage import Coverage, PeptideChemistry
-from latentmd.molecule.fingerprint import fingerprint
 from latentmd.molecule.matching import Answer, match
 from latentmd.molecule.stereo import difference, stereochemistry
 

@@ -1,4 +1,4 @@
-"""A peptide as a chain of residue tokens: types, the torsions that turn, and a Z-matrix that begins at its start."""
+"""A peptide as a chain of residue tokens: types, torsions that turn or are known, and a Z-matrix from its start."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import networkx
 import numpy as np
 
 from latentmd.arrays import Bools, Floats, Ints
+from latentmd.molecule.checks import torsions
 from latentmd.molecule.chemistry import AMINO_ACIDS, Chemistry, Topology, chemistry
 from latentmd.molecule.z_matrix import ZMatrix, z_matrix
 
@@ -296,3 +297,45 @@ def _rest(
         row.sort()
     columns = tuple(np.array([c for _, _, c in row], dtype=np.int64) for row in rows)
     return columns, tuple(np.array([kind for _, kind, _ in row], dtype=np.int64) for row in rows)
+
+
+_PSI, _PHI = SLOTS.index("psi"), SLOTS.index("phi")
+
+
+@dataclass(frozen=True)
+class KnownTorsions:
+    """Which torsions (tokens, slots) are known, the atoms to measure them by, and radians to add to them. Picklable."""
+
+    known: Bools
+    quads: Ints
+    turn: Floats
+
+    def measure(self, positions: Floats) -> Floats:
+        """Torsions in radians, 0 where not known, shape (frames, tokens, slots); only the given atoms count."""
+        found = np.zeros((len(positions), *self.known.shape), dtype=np.float32)
+        if self.known.any():
+            values = torsions(positions, self.quads[self.known]) + self.turn[self.known]
+            found[:, self.known] = np.remainder(values + np.pi, 2 * np.pi) - np.pi
+        return found
+
+
+def known_torsions(chain: Chain, given: Ints) -> KnownTorsions:
+    """Torsions that given atoms tell.
+
+    Where the atom that ends phi or psi is not given, another one on the planar nitrogen or carbon stands for it, half a
+    turn away: the hydrogen (of proline the delta carbon) for the carbon before, the oxygen for the nitrogen after.
+    """
+    there, neighbours = set(given.tolist()), chain.record.neighbours()
+    known, quads = np.zeros_like(chain.mask), np.array(chain.quads)
+    turn = np.zeros(known.shape)
+    for token, slot in np.argwhere(chain.mask):
+        quad = [int(atom) for atom in chain.quads[token, slot]]
+        missing = [place for place in range(4) if quad[place] not in there]
+        if missing == [{_PSI: 0, _PHI: 3}.get(int(slot))]:
+            (end,) = missing
+            anchor = quad[1] if end == 0 else quad[2]
+            others = [atom for atom in neighbours[anchor] if atom in there and atom not in quad]
+            quad[end], turn[token, slot] = (others[0], np.pi) if others else (quad[end], 0.0)
+        known[token, slot] = set(quad) <= there
+        quads[token, slot] = quad
+    return KnownTorsions(known, quads, turn)

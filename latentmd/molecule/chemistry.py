@@ -1,7 +1,9 @@
-"""One plain record of a molecule's chemistry from an mdtraj or an OpenMM topology."""
+"""One plain record of a molecule's chemistry from an mdtraj or an OpenMM topology, its tokens and its fingerprint."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -171,3 +173,21 @@ def _check_residues_connected(record: Chemistry) -> None:
         f" ({len(broken)} such residue{'s' if len(broken) > 1 else ''}). Every residue must be connected; add CONECT"
         " records to the PDB file or load the topology from a format that lists bonds."
     )
+
+
+def residue_tokens(topology: Topology) -> tuple[int, ...]:
+    """Token of each atom, from 0: one per residue in the order of the file, where caps (ACE, NME) and ligands count."""
+    numbers: dict[int, int] = {}
+    return tuple(numbers.setdefault(residue, len(numbers)) for residue in chemistry(topology).residue_index)
+
+
+def fingerprint(topology: Topology) -> str:
+    """SHA-256 over elements, residue names and bonds in atom order: whether a model covers a molecule.
+
+    It does not depend on the program that read the file, on residue numbers, chain names or hydrogen names; it does
+    depend on the order of the atoms and on protonation.
+    """
+    record = chemistry(topology)
+    first = residue_tokens(record)
+    content = {"elements": record.symbols, "residues": record.residues, "tokens": first, "bonds": record.bonds}
+    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()

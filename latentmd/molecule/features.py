@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from latentmd.molecule.bonds import separations
-from latentmd.molecule.chemistry import AMINO_ACIDS, ATOMIC_WEIGHTS, Chemistry, Topology, chemistry
-from latentmd.molecule.fingerprint import fingerprint as fingerprint
-from latentmd.molecule.tokens import residue_tokens
+from latentmd.molecule.chemistry import AMINO_ACIDS, ATOMIC_WEIGHTS, Chemistry, Topology, chemistry, residue_tokens
+from latentmd.molecule.chemistry import fingerprint as fingerprint
 
 MAX_SEPARATION = 4  # bond-graph distances are told apart up to 3 (torsions); 4 stands for further or not bonded
 MAX_DEGREE = 4

@@ -58,8 +58,7 @@ def with_own_force_field(config: TrainingConfig, top: Path) -> TrainingConfig:
     Raises:
         ConfigError: the settings name another force field or solvent.
     """
-    from latentmd.systems.own_force_field import identity, inputs_beside, is_own, solvent_of
-    from latentmd.systems.system_xml import read_system
+    from latentmd.systems.own_force_field import identity, inputs_beside, is_own, read_system, solvent_of
 
     path = inputs_beside(top).system
     if path is None:

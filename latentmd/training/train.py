@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from latentmd.io.progress import Progress, quiet
 from latentmd.model.surrogate import Surrogate
-from latentmd.molecule.fingerprint import fingerprint
+from latentmd.molecule.chemistry import fingerprint
 from latentmd.training.assembly import build_surrogate
 from latentmd.training.conditions import training_reference, with_conditions, with_own_force_field
 from latentmd.training.config import TrainingConfig

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import pytest
 
 from latentmd.arrays import Floats
-from latentmd.io.formats import FORMATS, plain_file, suffix_of, trajectories_in
-from latentmd.io.trajectory import TrajectoryError, TrajectoryReader
+from latentmd.io.formats import FORMATS, ascii_path, plain_file, suffix_of, trajectories_in
+from latentmd.io.trajectory import TrajectoryError, TrajectoryReader, load_positions
+from latentmd.io.writer import FrameWriter
 
 sys.path.insert(0, str(Path(__file__).parent))
 from dialects import (
@@ -149,3 +151,22 @@ def test_hdf5_that_crashes_its_library_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrajectoryError, match=r"cannot be read as a \.h5 file") as caught:
         TrajectoryReader(tmp_path / "a.h5", PDB)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_with_a_space_and_an_umlaut(tmp_path: Path) -> None:
+    folder = tmp_path / "Läufe für Tests"
+    folder.mkdir()
+    path = folder / "wälker.xtc"
+    xyz = np.repeat(mdtraj.load(str(PDB)).xyz, 3, axis=0)
+    with FrameWriter(path) as writer:
+        writer.write(xyz, [1.0, 2.0, 3.0])
+    (read,), interval = load_positions([path], PDB)
+    assert interval == 1.0 and np.allclose(read, xyz, atol=6e-4)
+    with ascii_path(path) as name:
+        assert name.isascii() and mdtraj.load(name, top=str(PDB)).n_frames == 3
+    assert not Path(name).exists() and path.exists()
+
+
+def test_an_ascii_name_is_kept(tmp_path: Path) -> None:
+    with ascii_path(tmp_path / "a b.xtc") as name:
+        assert name == str(tmp_path / "a b.xtc")

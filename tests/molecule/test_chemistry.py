@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 import pytest
 from openmm import app
 from pdbfixer import PDBFixer
 
-from latentmd.molecule.chemistry import AMINO_ACIDS, ATOMIC_WEIGHTS, chemistry
+from latentmd.molecule.chemistry import AMINO_ACIDS, ATOMIC_WEIGHTS, Chemistry, chemistry, fingerprint, residue_tokens
 from latentmd.systems.peptide import backbone, pdb_block
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
@@ -62,3 +63,42 @@ def test_charged_ends_have_the_same_bonds_from_both(residue: str, tmp_path: Path
     with file.open("w") as out:
         app.PDBFile.writeFile(fixer.topology, fixer.positions, out)
     assert chemistry(app.PDBFile(str(file)).topology) == chemistry(mdtraj.load(str(file)).topology)
+
+
+def test_a_residue_is_a_token(alanine_topology: Any) -> None:
+    assert residue_tokens(alanine_topology) == (0,) * 6 + (1,) * 10 + (2,) * 6
+
+
+def test_tokens_are_numbered_by_appearance() -> None:
+    """Residues that are interleaved, or numbered from somewhere else, keep one token each."""
+    names = ("A", "B", "C", "D")
+    record = Chemistry(
+        symbols=4 * ("C",), names=names, residues=4 * ("UNK",), residue_index=(7, 3, 7, 3), masses=4 * (12.0,),
+        bonds=((0, 2), (1, 3)), labels=names,
+    )  # fmt: skip
+    assert residue_tokens(record) == (0, 1, 0, 1)
+
+
+def test_fingerprint_ignores_numbering_chains_and_hydrogen_names() -> None:
+    text = PDB.read_text()
+    renumbered = "\n".join(
+        line[:21] + "Q" + f"{int(line[22:26]) + 40:4d}" + line[26:] if line.startswith(("ATOM", "HETATM")) else line
+        for line in text.splitlines()
+    )
+    reference = fingerprint(from_text(text))
+    assert fingerprint(from_text(renumbered)) == reference
+    assert fingerprint(from_text(text.replace(" HB1 ALA", "1HB  ALA"))) == reference
+    assert fingerprint(from_text(text.replace("NME", "NMX"))) != reference
+
+
+def test_it_is_the_same_for_every_record_of_the_molecule() -> None:
+    topology = from_text(PDB.read_text())
+    found = fingerprint(topology)
+    assert len(found) == 64 and int(found, 16) >= 0
+    assert fingerprint(mdtraj.Topology.from_openmm(topology)) == fingerprint(chemistry(topology)) == found
+
+
+def test_protonation_counts() -> None:
+    lines = PDB.read_text().splitlines()
+    bare = "\n".join(line for line in lines if " HB1 ALA" not in line and not line.startswith("CONECT"))
+    assert fingerprint(from_text(bare)) != fingerprint(from_text(PDB.read_text()))

@@ -10,9 +10,8 @@ import pytest
 import torch
 from openmm import app
 
-from latentmd.molecule.chemistry import chemistry
+from latentmd.molecule.chemistry import chemistry, fingerprint
 from latentmd.molecule.features import FEATURE_SIZES, molecule_graph
-from latentmd.molecule.fingerprint import fingerprint
 
 PDB = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 

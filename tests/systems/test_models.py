@@ -8,7 +8,7 @@ import pytest
 
 import latentmd
 from latentmd.model.file import bundled_models, find, read_manifest
-from latentmd.molecule.fingerprint import fingerprint
+from latentmd.molecule.chemistry import fingerprint
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentmd.molecule.fingerprint import fingerprint
+from latentmd.molecule.chemistry import fingerprint
 from latentmd.systems.builder import Molecule, MoleculeError, build
 from latentmd.systems.bundled import bundled
 

@@ -20,7 +20,7 @@ from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.molecule.bonds import neighbour_lists
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.checks import torsions as dihedrals
-from latentmd.molecule.symmetry import mirror_image, symmetric_turns
+from latentmd.molecule.stereo import mirror_image, symmetric_turns
 from latentmd.molecule.torsions import acyclic_torsions, amide_torsions, rotatable_torsions, torsion_name
 
 _BINS = 360

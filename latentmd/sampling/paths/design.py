@@ -18,9 +18,8 @@ from latentmd.io.atomic import write_csv
 from latentmd.io.progress import Progress, quiet
 from latentmd.model.peptide_file import NAME, PeptideFile, load_peptides, peptides_sha256
 from latentmd.model.propagator import Propagator
-from latentmd.molecule.chain import SLOTS, TYPES, Chain, chain
+from latentmd.molecule.chain import SLOTS, TYPES, Chain, KnownTorsions, chain, known_torsions
 from latentmd.molecule.closure import closures
-from latentmd.molecule.known_torsions import KnownTorsions, known_torsions
 from latentmd.report import figures
 from latentmd.report.markup import table
 from latentmd.report.page import Section

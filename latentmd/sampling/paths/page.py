@@ -13,8 +13,8 @@ import torch
 from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.analysis.thermodynamics import free_energy_surface
 from latentmd.arrays import Floats
-from latentmd.io.ascii import ascii_path
 from latentmd.io.atomic import write_bytes
+from latentmd.io.formats import ascii_path
 from latentmd.report import figures
 from latentmd.report import page as report
 from latentmd.report.markup import bullets, table

@@ -12,8 +12,7 @@ from latentmd.analysis import kinetics, statistics, thermodynamics
 from latentmd.analysis.metric import SHARE, Metric
 from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.arrays import Floats
-from latentmd.molecule.checks import MAX_Z
-from latentmd.molecule.contacts import CLASH_DISTANCE, HYDROGEN_CLASH
+from latentmd.molecule.checks import CLASH_DISTANCE, HYDROGEN_CLASH, MAX_Z
 from latentmd.report import figures
 from latentmd.report import page as report
 from latentmd.report.markup import bullets, commands, metric_table, table

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from latentmd.io.ascii import ascii_path
+from latentmd.io.formats import ascii_path
 from latentmd.io.pdb import write_pdb
 from latentmd.io.progress import Progress, quiet
 from latentmd.io.provenance import Provenance, read_provenance

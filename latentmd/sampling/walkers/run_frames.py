@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from latentmd.analysis import statistics
 from latentmd.analysis.features import FeatureSpec, torsion_spec
 from latentmd.arrays import Floats
-from latentmd.io.ascii import ascii_path
+from latentmd.io.formats import ascii_path
 from latentmd.io.provenance import read_provenance
 from latentmd.report.viewer import VIEW_FRAMES
 

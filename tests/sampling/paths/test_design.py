@@ -17,9 +17,8 @@ from latentmd.evaluation.rollouts import Rollouts
 from latentmd.model.binding import bind
 from latentmd.model.peptide_file import PeptideFile, load_peptides
 from latentmd.model.propagator import Propagator
-from latentmd.molecule.chain import Chain, chain
+from latentmd.molecule.chain import Chain, chain, known_torsions
 from latentmd.molecule.checks import aligned_rmsd
-from latentmd.molecule.known_torsions import known_torsions
 from latentmd.sampling.paths.design import Gap, design
 from latentmd.sampling.paths.inpaint import inpaint
 

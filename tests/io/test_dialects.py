@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentmd.io.dcd import DcdFile
-from latentmd.io.text_frames import CutShortError
+from latentmd.io.dialects import CutShortError, DcdFile
 
 sys.path.insert(0, str(Path(__file__).parent))
 from dialects import ATOMS, FRAMES, XYZ, dcd
