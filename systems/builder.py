@@ -17,9 +17,8 @@ from latentmd.systems.own_force_field import brings_force_field, build_own
 from latentmd.systems.parametrise import load_force_field, parametrise, refuse_unknown, solvated
 from latentmd.systems.protocol import DEFAULT_FORCE_FIELDS, InputOptions, Protocol, Solvent
 from latentmd.systems.protonation import TITRATABLE, protonation_note, states
-from latentmd.systems.readers.gro import read_gro
+from latentmd.systems.readers.columns import read_gro, read_pdb
 from latentmd.systems.readers.mmcif import read_mmcif
-from latentmd.systems.readers.pdb import read_pdb
 from latentmd.systems.readers.records import Records
 from latentmd.systems.readers.text import EXPECTED, LIGAND, file_format, is_ligand, read_text
 from latentmd.systems.repair import add_heavy_atoms, add_hydrogens, relaxed, repeatable
@@ -84,21 +83,21 @@ def _complete(records: Records, force_field: app.ForceField, protocol: Protocol,
     check_positions(residues)
     _drop_acid_hydrogens(residues, notes)
     found = connect(residues, records)
-    cell = records.cell
     with repeatable():
         before = {residue.label(atom.name) for residue in residues for atom in residue.atoms}
         fill = close_gaps(found, records, options)
         refuse_unbonded(found)
         if not protocol.force_field:
             refuse_lone(found)
-        add_heavy_atoms(found, cell, fill)
+        add_heavy_atoms(found, fill)
         found.notes += left_out(found, records)
-        topology, positions, order, changed = add_hydrogens(found, cell, force_field, options.ph)
+        topology, positions, order, changed = add_hydrogens(found, force_field, options.ph)
         check_bonds(topology, positions)
         refuse_unknown(topology, order, force_field, protocol, path)
-        _name_states(topology, order)
-        added = [_found_label(atom, order) for atom in topology.atoms()]
-        added = [name for name in added if name not in before]
+        for residue, name in zip(topology.residues(), states(topology), strict=True):
+            residue.name = name
+        labels = (order[atom.residue.index].label(atom.name) for atom in topology.atoms())
+        added = [label for label in labels if label not in before]
         notes += found.notes + _notes(topology, positions, order, changed, options)
         if protocol.solvent == "explicit":
             topology, positions, water = solvated(topology, positions, force_field)
@@ -135,17 +134,6 @@ def _drop_acid_hydrogens(residues: list[Residue], notes: list[str]) -> None:
         if residue.name in AMINO_ACIDS and residue.get("OXT") is not None and residue.get("HXT") is not None:
             residue.atoms = [atom for atom in residue.atoms if atom.name != "HXT"]
             notes.append(f"the end {residue} is taken as charged, without its hydrogen HXT")
-
-
-def _name_states(topology: app.Topology, residues: list[Residue]) -> None:
-    """Name the residues of a Topology by their protonation states."""
-    for residue, name in zip(topology.residues(), states(topology), strict=True):
-        residue.name = name
-
-
-def _found_label(atom: app.topology.Atom, residues: list[Residue]) -> str:
-    index: int = atom.residue.index
-    return residues[index].label(atom.name)
 
 
 def _notes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from latentmd.systems.errors import MoleculeError
@@ -28,6 +29,7 @@ class Connections:
         inner: bonds that CONECT states between atoms of one residue of no standard name.
         gaps: breaks of a chain, as (residue before, residue after, distance in nm).
         rings: chains, by index, that are closed head to tail.
+        cell: box lengths in nm and angles in degrees.
     """
 
     chains: list[list[Residue]] = field(default_factory=list)
@@ -35,40 +37,40 @@ class Connections:
     inner: list[Bond] = field(default_factory=list)
     gaps: list[tuple[Residue, Residue, float]] = field(default_factory=list)
     rings: set[int] = field(default_factory=set)
+    cell: tuple[float, ...] | None = None
     notes: list[str] = field(default_factory=list)
 
     def disulfide(self, residue: Residue) -> bool:
         """Whether a residue's sulfur is bonded to another one."""
-        return any((residue, "SG") in ((a, x), (b, y)) for a, x, b, y in self.bonds)
+        return any((residue, "SG") in (bond[:2], bond[2:]) for bond in self.bonds)
 
 
 def connect(residues: list[Residue], records: Records) -> Connections:
     """Find the bonds between residues from distances and from what the file states."""
-    found = Connections()
+    found = Connections(cell=records.cell)
     stated = _stated(residues, records, found)
     _chains(residues, found)
     _rings(found, stated)
     _disulfides(residues, found, stated)
-    known = {frozenset(((a, x), (b, y))) for a, x, b, y in found.bonds}
-    found.bonds += [bond for bond in stated if frozenset(((bond[0], bond[1]), (bond[2], bond[3]))) not in known]
+    known = set(map(_ends, found.bonds))
+    found.bonds += [bond for bond in stated if _ends(bond) not in known]
     return found
+
+
+def _ends(bond: Bond) -> frozenset[tuple[Residue, str]]:
+    """The two atoms of a bond, in no order."""
+    return frozenset((bond[:2], bond[2:]))
 
 
 def refuse_unbonded(found: Connections) -> None:
     """Refuse heavy atoms of two residues that are as near as bonded ones, and are not bonded."""
     from scipy.spatial import cKDTree
 
-    heavy = [
-        (r, a)
-        for chain in found.chains
-        for r in chain
-        for a in r.atoms
-        if a.element is None or a.element.atomic_number > 1
-    ]
-    known = {frozenset(((a, x), (b, y))) for a, x, b, y in found.bonds}
+    heavy = [(r, a) for chain in found.chains for r in chain for a in r.atoms if a.name not in r.hydrogens]
+    known = set(map(_ends, found.bonds))
     for i, j in sorted(cKDTree([atom.position for _, atom in heavy]).query_pairs(_UNBONDED)) if heavy else ():
         (a, x), (b, y) = heavy[i], heavy[j]
-        if a is b or frozenset(((a, x.name), (b, y.name))) in known:
+        if a is b or _ends((a, x.name, b, y.name)) in known:
             continue
         reason = "atoms that overlap, or a bond that needs a LINK or CONECT record"
         if {x.name, y.name} == {"C", "N"} and a.amino_acid and b.amino_acid:
@@ -102,7 +104,7 @@ def _continues(before: Residue, after: Residue, found: Connections) -> bool:
         found.bonds.append((before, "C", after, "N"))
         if marked:
             found.notes.append(
-                f"{before} and {after} are bonded (C-N {gap:.3f} nm), though the file ends a chain there"
+                f"{before} and {after} are bonded (C-N {gap:.3f} nm), though a chain ends there in the file"
             )
         return True
     backbone = _backbone(before, after)
@@ -145,8 +147,7 @@ def _rings(found: Connections, stated: list[Bond]) -> None:
         head, tail = first.get("N"), last.get("C")
         if len(chain) < 3 or head is None or tail is None or first.name in CAPS or last.name in CAPS:
             continue
-        linked = any({(a, x), (b, y)} == {(first, "N"), (last, "C")} for a, x, b, y in stated)
-        if linked or distance(head, tail) <= _PEPTIDE:
+        if _ends((first, "N", last, "C")) in map(_ends, stated) or distance(head, tail) <= _PEPTIDE:
             if last.get("OXT") is not None:
                 raise MoleculeError(
                     f"{last} has the end oxygen OXT and is bonded to {first} as well; leave out OXT or the bond"
@@ -191,41 +192,24 @@ def _refuse_named_otherwise(a: Residue, b: Residue) -> None:
 
 def _stated(residues: list[Residue], records: Records, found: Connections) -> list[Bond]:
     """Bonds of SSBOND, LINK, CONECT and struct_conn records between residues that are there."""
-    keys: dict[Key, list[Residue]] = {}
-    for residue in residues:
-        keys.setdefault(residue.key, []).append(residue)
-    serials: dict[int, list[tuple[Residue, Atom]]] = {}
+    named: defaultdict[tuple[Key, str] | int, list[tuple[Residue, Atom]]] = defaultdict(list)
     for residue in residues:
         for atom in residue.atoms:
-            if atom.serial >= 0:
-                serials.setdefault(atom.serial, []).append((residue, atom))
+            named[residue.key, atom.name].append((residue, atom))
+            named[atom.serial].append((residue, atom))
     bonds: dict[frozenset[tuple[Residue, str]], Bond] = {}
     for link in records.links:
-        ends = [_end(side, keys, serials) for side in (link.first, link.second)]
-        if None in ends:
-            if link.kind in ("SSBOND", "LINK", "struct_conn"):
-                found.notes.append(f"{link.kind} record ignored: {_missing(link, ends)} is not in the file, or twice")
+        missing = [side for side in (link.first, link.second) if len(named[side]) != 1]
+        if missing:
+            if isinstance(missing[0], tuple):
+                (chain, number, insertion), atom = missing[0]
+                where = f"{chain}:{number}{insertion}:{atom}"
+                found.notes.append(f"{link.kind} record ignored: {where} is not in the file, or twice")
             continue
-        (a, x), (b, y) = ends  # type: ignore[misc]
-        bond = _checked(link, (a, x, b, y), found)
+        bond = _checked(link, (*named[link.first][0], *named[link.second][0]), found)
         if bond is not None:
-            bonds.setdefault(frozenset(((a, x.name), (b, y.name))), bond)
+            bonds.setdefault(_ends(bond), bond)
     return list(bonds.values())
-
-
-def _end(
-    side: tuple[Key, str] | int, keys: dict[Key, list[Residue]], serials: dict[int, list[tuple[Residue, Atom]]]
-) -> tuple[Residue, Atom] | None:
-    if isinstance(side, int):
-        atoms = serials.get(side, [])
-        return atoms[0] if len(atoms) == 1 else None
-    found = [(residue, atom) for residue in keys.get(side[0], []) if (atom := residue.get(side[1])) is not None]
-    return found[0] if len(found) == 1 else None
-
-
-def _missing(link: LinkRecord, ends: list[tuple[Residue, Atom] | None]) -> str:
-    side = link.first if ends[0] is None else link.second
-    return f"{side[0][0]}:{side[0][1]}{side[0][2]}:{side[1]}" if isinstance(side, tuple) else str(side)
 
 
 def _checked(link: LinkRecord, ends: tuple[Residue, Atom, Residue, Atom], found: Connections) -> Bond | None:
@@ -236,12 +220,12 @@ def _checked(link: LinkRecord, ends: tuple[Residue, Atom, Residue, Atom], found:
         return None
     bond = (a, x.name, b, y.name)
     if a is b:
-        if a.name not in AMINO_ACIDS and a.name not in CAPS and a.name != "HOH":
+        if a.name not in {*AMINO_ACIDS, *CAPS, "HOH"}:
             found.inner.append(bond)
         return None
     if a.name in IONS or b.name in IONS or "HOH" in (a.name, b.name):
         return None
-    if {x.element.symbol, y.element.symbol} & {"H"} if x.element and y.element else False:
+    if x.name in a.hydrogens or y.name in b.hydrogens:
         return None  # hydrogen bonds of older files
     length = distance(x, y)
     if length > LONGEST_BOND:

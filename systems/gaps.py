@@ -1,4 +1,4 @@
-"""Gaps and ends of chains: residues that are missing named, modelled from the sequence or split, and caps (ACE, NME)."""
+"""Gaps and ends of chains: missing residues named, modelled from the sequence or split on request, and caps."""
 
 from __future__ import annotations
 
@@ -134,8 +134,7 @@ def add_caps(found: Connections) -> set[int]:
     for index, chain in enumerate(found.chains):
         if index in found.rings:
             continue
-        caps = []
-        first, last = chain[0], chain[-1]
+        caps, first, last = [], chain[0], chain[-1]
         if last.amino_acid:
             last.atoms = [atom for atom in last.atoms if atom.name not in ("OXT", "HXT")]
             chain.append(_nme(last))
@@ -179,7 +178,7 @@ def _nme(last: Residue) -> Residue:
         last.atoms.append(oxygen)
     nitrogen = place_atom(np.array(oxygen.position), ca, c, bond=_C_N, angle=_CA_C_N, torsion=180.0)
     methyl = place_atom(ca, c, nitrogen, bond=_N_C, angle=_C_N_CA, torsion=180.0)
-    return _cap("NME", last, 1, [("N", app.element.nitrogen, nitrogen), ("C", app.element.carbon, methyl)])
+    return _cap("NME", last, 1, {"N": nitrogen, "C": methyl})
 
 
 def _ace(first: Residue, found: Connections) -> Residue:
@@ -189,21 +188,20 @@ def _ace(first: Residue, found: Connections) -> Residue:
     inner = np.array([a.position for a in first.atoms if a.name not in ("N", "CA")])
     around = np.concatenate([part for part in (others, inner) if len(part)])
 
-    def placed(phi: float) -> list[tuple[str, app.element.Element, Doubles]]:
+    def placed(phi: float) -> dict[str, Doubles]:
         carbon = place_atom(c, ca, n, bond=_C_N, angle=_C_N_CA, torsion=phi)
         methyl = place_atom(ca, n, carbon, bond=_C_C, angle=_CA_C_N, torsion=180.0)
         oxygen = place_atom(ca, n, carbon, bond=_C_O, angle=360.0 - _CA_C_N - _CA_C_O, torsion=0.0)
-        elements = app.element.carbon, app.element.oxygen
-        return [("CH3", elements[0], methyl), ("C", elements[0], carbon), ("O", elements[1], oxygen)]
+        return {"CH3": methyl, "C": carbon, "O": oxygen}
 
     def room(phi: float) -> float:
         """Distance to the nearest other atom, nm; enough is enough."""
-        return min(_ENOUGH, *(float(np.linalg.norm(around - x, axis=1).min()) for _, _, x in placed(phi)))
+        return min(_ENOUGH, *(float(np.linalg.norm(around - x, axis=1).min()) for x in placed(phi).values()))
 
     return _cap("ACE", first, -1, placed(max([_USUAL, *_TORSIONS], key=room)))
 
 
-def _cap(name: str, beside: Residue, step: int, atoms: list[tuple[str, app.element.Element, Doubles]]) -> Residue:
-    made = [Atom(label, element, (float(x[0]), float(x[1]), float(x[2]))) for label, element, x in atoms]
+def _cap(name: str, beside: Residue, step: int, atoms: dict[str, Doubles]) -> Residue:
+    made = [Atom(label, app.Element.getBySymbol(label[0]), tuple(map(float, x))) for label, x in atoms.items()]
     key = (beside.key[0], beside.key[1] + step, "")
     return Residue(name, name, None, key=key, segment=beside.segment, atoms=made)

@@ -7,13 +7,13 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import openmm
 from openmm import Vec3, app, unit
+from openmm.app.internal.unitcell import computePeriodicBoxVectors
 
 from latentmd.molecule.stereo import cis_peptides, handedness
 from latentmd.systems.connections import Connections, distance
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _HYDROGEN_BOND = 0.15  # nm; longest covalent bond to hydrogen (S-H 0.134), stretched
 
 
-def assemble(found: Connections, cell: tuple[float, ...] | None) -> tuple[app.Topology, unit.Quantity, list[Residue]]:
+def assemble(found: Connections) -> tuple[app.Topology, unit.Quantity, list[Residue]]:
     """OpenMM Topology under standard residue names, positions, and the residues in its order.
 
     Bonds inside standard residues are OpenMM's by name, those of hydrogens go to the nearest heavy atom of the residue,
@@ -53,48 +53,35 @@ def assemble(found: Connections, cell: tuple[float, ...] | None) -> tuple[app.To
         if None not in ends and frozenset(ends) not in done:
             done.add(frozenset(ends))
             topology.addBond(*ends)
-    if cell is not None:
-        topology.setPeriodicBoxVectors(_box(cell))
+    if found.cell is not None:
+        angles = (np.deg2rad(angle) for angle in found.cell[3:])
+        topology.setPeriodicBoxVectors(computePeriodicBoxVectors(*found.cell[:3], *angles))
     return topology, unit.Quantity(xyz, unit.nanometer), residues
 
 
-def _box(cell: tuple[float, ...]) -> unit.Quantity:
-    from openmm.app.internal.unitcell import computePeriodicBoxVectors
-
-    return computePeriodicBoxVectors(*cell[:3], *(np.deg2rad(angle) for angle in cell[3:]))
-
-
-@cache
-def _standard_bonds() -> dict[str, list[tuple[str, str]]]:
-    app.Topology().createStandardBonds()
-    return {name: [(a, b) for a, b in bonds] for name, bonds in app.Topology._standardBonds.items()}
-
-
 def _inner_bonds(residue: Residue) -> list[tuple[str, str]]:
-    if residue.name not in _standard_bonds():
+    app.Topology().createStandardBonds()  # loads the table once
+    table = app.Topology._standardBonds.get(residue.name)
+    if table is None:
         return []
-    bonds = [(a, b) for a, b in _standard_bonds()[residue.name] if a[0] not in "-+" and b[0] not in "-+"]
-    hydrogens = residue.hydrogens
-    heavy = [atom for atom in residue.atoms if atom.name not in hydrogens]
-    if residue.name in AMINO_ACIDS or residue.name in CAPS:
-        known = {name for bond in bonds for name in bond}
-        foreign = [residue.label(atom.name) for atom in heavy if atom.name not in known]
-        if foreign:
-            raise MoleculeError(f"{listed(foreign)}: {residue.found} has no such atom; correct the name or remove it")
-    names = {atom.name for atom in heavy}
-    return [(a, b) for a, b in bonds if a in names and b in names] + [
-        (_parent(residue, atom, heavy), atom.name) for atom in residue.atoms if atom.name in hydrogens
-    ]
+    bonds = [(a, b) for a, b in table if a[0] not in "-+" and b[0] not in "-+"]
+    hydrogens = [atom for atom in residue.atoms if atom.name in residue.hydrogens]
+    heavy = {atom.name: atom for atom in residue.atoms if atom not in hydrogens}
+    foreign = [residue.label(name) for name in heavy if not any(name in bond for bond in bonds)]
+    if foreign and (residue.name in AMINO_ACIDS or residue.name in CAPS):
+        raise MoleculeError(f"{listed(foreign)}: {residue.found} has no such atom; correct the name or remove it")
+    parents = [(_parent(residue, atom, list(heavy.values())), atom.name) for atom in hydrogens]
+    return [(a, b) for a, b in bonds if a in heavy and b in heavy] + parents
 
 
 def _parent(residue: Residue, hydrogen: Atom, heavy: list[Atom]) -> str:
     """Name of the heavy atom that a hydrogen is bonded to."""
     near = min(heavy, key=lambda atom: distance(atom, hydrogen), default=None)
     if near is None or distance(near, hydrogen) > _HYDROGEN_BOND:
+        where = f"{distance(near, hydrogen):.3f} nm from the nearest atom of" if near else "the only atom of"
         raise MoleculeError(
-            f"hydrogen {residue.label(hydrogen.name)} is "
-            + (f"{distance(near, hydrogen):.3f} nm from the nearest atom of" if near else "the only atom of")
-            + f" {residue}; expected about 0.1 nm: correct it, or leave it out to have it built"
+            f"hydrogen {residue.label(hydrogen.name)} is {where} {residue}; expected about 0.1 nm: correct it or leave "
+            "it out to have it built"
         )
     return near.name
 
@@ -108,18 +95,15 @@ def read_back(
     """
     xyz = positions.value_in_unit(unit.nanometer)
     for index, chain in enumerate(topology.chains()):
-        old, made = found.chains[index], list(chain.residues())
-        place, fresh, merged = 0, list[Residue](), list[Residue]()
-        while made or place < len(old):
-            count = inserted.get((index, place), 0) if len(fresh) < inserted.get((index, place), 0) else 0
-            source = made.pop(0)
-            if count:
-                number = int(source.id)
-                residue = Residue(source.name, source.name, None, (chain.id, number, ""), -1)
-                fresh.append(residue)
+        old = found.chains[index]
+        place, fresh, merged = 0, 0, list[Residue]()
+        for source in chain.residues():
+            if fresh < inserted.get((index, place), 0):
+                residue = Residue(source.name, source.name, None, (chain.id, int(source.id), ""), -1)
+                fresh += 1
             else:
                 residue = old[place]
-                fresh, place = [], place + 1
+                fresh, place = 0, place + 1
             residue.atoms = _atoms(source, xyz, residue)
             merged.append(residue)
         new = set(merged) - set(old)
@@ -160,9 +144,9 @@ def _platform(atoms: int) -> openmm.Platform | None:
     return openmm.Platform.getPlatformByName("Reference") if atoms <= _SMALL else None
 
 
-def add_heavy_atoms(found: Connections, cell: tuple[float, ...] | None, fill: Fill) -> None:
+def add_heavy_atoms(found: Connections, fill: Fill) -> None:
     """Build missing heavy atoms, terminal oxygens and residues into `found`, and check their handedness."""
-    topology, positions, residues = assemble(found, cell)
+    topology, positions, residues = assemble(found)
     fixer = _fixer(topology, positions, fill)
     made = list(topology.residues())
     lacking = [residues[made.index(residue)] for residue in fixer.missingAtoms]
@@ -187,23 +171,23 @@ def add_heavy_atoms(found: Connections, cell: tuple[float, ...] | None, fill: Fi
         for residue, old in atoms.items():
             residue.atoms = list(old)
         read_back(fixer.topology, fixer.positions, found, inserted)
-        _rebuild_mirrored(found, cell, set(residues))
-        problem = _wrong(found, cell, set(lacking), set(residues))
+        _rebuild_mirrored(found, set(residues))
+        problem = _wrong(found, set(lacking), set(residues))
         if not problem:
             return
     raise MoleculeError(f"{problem}: the missing atoms could not be built soundly; complete the file")
 
 
-def _rebuild_mirrored(found: Connections, cell: tuple[float, ...] | None, old: set[Residue]) -> None:
+def _rebuild_mirrored(found: Connections, old: set[Residue]) -> None:
     """Build the side chains of inserted residues again that PDBFixer closed as D: its minimiser may turn them over."""
-    topology, positions, residues = assemble(found, cell)
+    topology, positions, residues = assemble(found)
     hands = handedness(topology, in_nm(positions))
     mirrored = [residues[i] for i, hand in hands.items() if hand == "D" and residues[i] not in old]
     if not mirrored:
         return
     for residue in mirrored:
         residue.atoms = [atom for atom in residue.atoms if atom.name in ("N", "CA", "C", "O")]
-    topology, positions, residues = assemble(found, cell)
+    topology, positions, residues = assemble(found)
     fixer = _fixer(topology, positions, {})
     made = list(topology.residues())
     fixer.missingAtoms = {r: atoms for r, atoms in fixer.missingAtoms.items() if residues[made.index(r)] in mirrored}
@@ -228,9 +212,7 @@ def _refuse_unbuildable(
     for residue in lacking:
         heavy = len(residue.atoms) - len(residue.hydrogens)
         if residue.amino_acid and heavy < 3:
-            raise MoleculeError(
-                f"{residue} has only {heavy} heavy atoms; expected at least 3, from which to build others"
-            )
+            raise MoleculeError(f"{residue} has only {heavy} heavy atoms; expected 3 or more to build others from")
     hands = handedness(topology, in_nm(positions))
     mirrored = [r for r in lacking if r.found in D_AMINO_ACIDS or hands.get(residues.index(r)) == "D"]
     if mirrored:
@@ -239,9 +221,9 @@ def _refuse_unbuildable(
         )
 
 
-def _wrong(found: Connections, cell: tuple[float, ...] | None, lacking: set[Residue], old: set[Residue]) -> str:
+def _wrong(found: Connections, lacking: set[Residue], old: set[Residue]) -> str:
     """What is wrong with residues that got atoms; empty where nothing is."""
-    topology, positions, residues = assemble(found, cell)
+    topology, positions, residues = assemble(found)
     xyz = in_nm(positions)
     touched = {i for i, residue in enumerate(residues) if residue in lacking or residue not in old}
     for index, hand in handedness(topology, xyz).items():
@@ -252,21 +234,19 @@ def _wrong(found: Connections, cell: tuple[float, ...] | None, lacking: set[Resi
             return f"the peptide bond before {residues[index]} came out as cis"
     for first, second in topology.bonds():
         length = float(np.linalg.norm(xyz[first.index] - xyz[second.index]))
-        if length > 0.2 and {residues[first.residue.index], residues[second.residue.index]} & (
-            lacking | set(residues) - old
-        ):
+        if length > 0.2 and {first.residue.index, second.residue.index} & touched:
             return f"the bond {first} to {second} came out {length:.2f} nm long"
     return ""
 
 
 def add_hydrogens(
-    found: Connections, cell: tuple[float, ...] | None, force_field: app.ForceField, ph: float
+    found: Connections, force_field: app.ForceField, ph: float
 ) -> tuple[app.Topology, unit.Quantity, list[Residue], bool]:
     """Add hydrogens where a residue has none, lacks some, or has others than its name says; all heavy atoms are there.
 
     Topology, positions, residues, and whether hydrogens were added or changed.
     """
-    topology, positions, residues = assemble(found, cell)
+    topology, positions, residues = assemble(found)
     now = states(topology)
     bare = any(not residue.hydrogens and residue.name not in IONS for residue in residues)
     differ = any(disagreement(residue, state, found) for residue, state in zip(residues, now, strict=True))
@@ -274,29 +254,16 @@ def add_hydrogens(
         return topology, positions, residues, False
     modeller = app.Modeller(topology, positions)
     try:
-        modeller.addHydrogens(
-            pH=ph,
-            variants=[wanted(residue, found) for residue in residues],
-            platform=_platform(2 * topology.getNumAtoms()),
-        )
+        variants, platform = [wanted(residue, found) for residue in residues], _platform(2 * topology.getNumAtoms())
+        modeller.addHydrogens(pH=ph, variants=variants, platform=platform)
     except Exception as error:  # Modeller raises whatever its dictionaries and vectors do
         raise MoleculeError(f"hydrogens cannot be built ({first_line(error)}); add them to the file") from error
     rings = {found.chains[index][0] for index in found.rings}
-    extra = [
-        atom
-        for atom in modeller.topology.atoms()
-        if residues[atom.residue.index] in rings
-        and atom.name in ("H2", "H3")
-        and _parent_name(modeller.topology, atom) == "N"
-    ]
+    of_nitrogen = {a for pair in modeller.topology.bonds() for a, b in (pair, pair[::-1]) if b.name == "N"}
+    extra = [a for a in of_nitrogen if residues[a.residue.index] in rings and a.name in ("H2", "H3")]
     if extra:
         modeller.delete(extra)
-    return (
-        modeller.topology,
-        unit.Quantity(modeller.positions.value_in_unit(unit.nanometer), unit.nanometer),
-        residues,
-        True,
-    )
+    return modeller.topology, modeller.positions.in_units_of(unit.nanometer), residues, True
 
 
 def relaxed(topology: app.Topology, system: openmm.System, positions: unit.Quantity) -> unit.Quantity:
@@ -322,7 +289,3 @@ def relaxed(topology: app.Topology, system: openmm.System, positions: unit.Quant
         if not cis and handedness(topology, in_nm(found)) == hands:
             return found
     raise MoleculeError("the residues modelled in a gap close only with a cis peptide bond; use --missing split")
-
-
-def _parent_name(topology: app.Topology, atom: app.topology.Atom) -> str:
-    return next((b[0].name if b[1] is atom else b[1].name for b in topology.bonds() if atom in (b[0], b[1])), "")

@@ -1,36 +1,29 @@
-"""Frames of files in the dialects of the programs that write them: XYZ, TINKER archives, mdcrd, LAMMPS dumps, DCD."""
+"""Frames of files in the dialects of the programs that write them: XYZ, TINKER archives, mdcrd, LAMMPS dumps, DCD.
+
+mdtraj reads some of these wrongly or not at all, and prints about DCD files.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Floats, Ints
 
+TEXT = frozenset((".xyz", ".extxyz", ".arc", ".mdcrd", ".crd", ".lammpstrj"))
 _ANGSTROM = 0.1  # nm
-#: nm and ps of each system of units that LAMMPS names; "lj" has none (https://docs.lammps.org/units.html).
-_LAMMPS_UNITS = {
-    "real": (0.1, 1e-3),
-    "metal": (0.1, 1.0),
-    "nano": (1.0, 1e3),
-    "electron": (0.0529177210903, 1e-3),
-    "si": (1e9, 1e12),
-    "cgs": (1e7, 1e12),
-    "micro": (1e3, 1e6),
-}
 # Whole molecules first: unwrapped coordinates, then wrapped ones, as such and as shares of the box.
 _LAMMPS_COLUMNS = (("xu", "yu", "zu"), ("x", "y", "z"), ("xsu", "ysu", "zsu"), ("xs", "ys", "zs"))
+_HEADER = 84  # bytes of the first record of a DCD file: "CORD" and 20 integers
 
 
-@dataclass(frozen=True)
-class TextFrame:
+class TextFrame(NamedTuple):
     """One frame: positions [atoms, 3] and vectors of the box in nm, time in ps, and what the file calls its atoms."""
 
     positions: Doubles
@@ -43,6 +36,22 @@ class CutShortError(ValueError):
     """The file ends inside a frame."""
 
 
+def text_frames(name: str, suffix: str, atoms: int) -> Iterator[TextFrame]:
+    """Frames of a text file of one of the suffixes `TEXT`; CutShortError where it ends inside a frame."""
+    with Path(name).open(encoding="utf-8", errors="replace") as file:
+        if suffix == ".lammpstrj":
+            yield from _lammps_frames(file)
+        elif suffix in (".mdcrd", ".crd"):
+            yield from _mdcrd_frames(file, atoms)
+        else:
+            read = _arc_frame if suffix == ".arc" else _xyz_frame
+            while line := file.readline():
+                if line.strip():
+                    yield read(file, int(line.split()[0]))
+                elif file.read().strip():  # blank lines at the end are none
+                    raise ValueError("there is a blank line where a frame should begin")
+
+
 def _lines(file: TextIO, count: int) -> list[str]:
     lines = list(islice(file, count))
     if len(lines) < count:
@@ -50,60 +59,39 @@ def _lines(file: TextIO, count: int) -> list[str]:
     return lines
 
 
-def _heads(file: TextIO) -> Iterator[str]:
-    """First line of each frame; blank lines at the end are none."""
-    while line := file.readline():
-        if line.strip():
-            yield line
-        elif file.read().strip():
-            raise ValueError("there is a blank line where a frame should begin")
+def _columns(rows: list[list[str]], columns: list[int]) -> Doubles:
+    return np.array([[row[k] for k in columns] for row in rows], dtype=np.float64)
 
 
-def _columns(rows: list[list[str]], first: int) -> Doubles:
-    return np.array([row[first : first + 3] for row in rows], dtype=np.float64)
-
-
-def xyz_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
-    """Frames of an XYZ file, plain or extended (`Properties=`, `Lattice=`), in Å."""
-    for head in _heads(file):
-        count = int(head.split()[0])
-        comment, *rows = _lines(file, count + 1)
-        label, place = _extended_columns(comment)
-        words = [row.split() for row in rows]
-        found = re.search(r'Lattice="([^"]*)"', comment)
-        cell = None if found is None else _ANGSTROM * np.array(found[1].split(), dtype=np.float64).reshape(3, 3)
-        labels = tuple(row[label] for row in words) if label >= 0 else ()
-        yield TextFrame(_ANGSTROM * _columns(words, place), labels, cell)
-
-
-def _extended_columns(comment: str) -> tuple[int, int]:
-    """Columns of the symbol (-1 for none) and of x in the rows of an XYZ frame."""
-    found = re.search(r"Properties=([\w:]+)", comment)
-    if found is None:
-        return 0, 1
-    fields = found[1].split(":")
-    starts, at = {}, 0
+def _xyz_frame(file: TextIO, count: int) -> TextFrame:
+    """A frame of an XYZ file, plain or extended (`Properties=`, `Lattice=`), in Å."""
+    comment, *lines = _lines(file, count + 1)
+    rows, starts, at = [line.split() for line in lines], {}, 0
+    stated = re.search(r"Properties=([\w:]+)", comment)
+    fields = (stated[1] if stated else "species:S:1:pos:R:3").split(":")
     for name, width in zip(fields[::3], fields[2::3], strict=True):
         starts[name] = at
         at += int(width)
     if "pos" not in starts:
         raise ValueError("Properties= names no column pos")
-    return starts.get("species", -1), starts["pos"]
+    labels = tuple(row[starts["species"]] for row in rows) if "species" in starts else ()
+    box = re.search(r'Lattice="([^"]*)"', comment)
+    cell = None if box is None else _ANGSTROM * np.array(box[1].split(), dtype=np.float64).reshape(3, 3)
+    first = starts["pos"]
+    return TextFrame(_ANGSTROM * _columns(rows, [first, first + 1, first + 2]), labels, cell)
 
 
-def arc_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
-    """Frames of a TINKER archive, in Å."""
-    for head in _heads(file):
-        count = int(head.split()[0])
-        first = _lines(file, 1)
-        box = first[0].split()
-        boxed = len(box) == 6 and "." in box[0]
-        rows = _lines(file, count) if boxed else first + _lines(file, count - 1)
-        cell = np.diag(_ANGSTROM * np.array(box[:3], dtype=np.float64)) if boxed else None
-        yield TextFrame(_ANGSTROM * _columns([row.split() for row in rows], 2), (), cell)
+def _arc_frame(file: TextIO, count: int) -> TextFrame:
+    """A frame of a TINKER archive, in Å."""
+    lines = _lines(file, 1)
+    box, cell = lines[0].split(), None
+    if len(box) == 6 and "." in box[0]:
+        lines, cell = _lines(file, 1), np.diag(_ANGSTROM * np.array(box[:3], dtype=np.float64))
+    lines += _lines(file, count - 1)
+    return TextFrame(_ANGSTROM * _columns([line.split() for line in lines], [2, 3, 4]), (), cell)
 
 
-def mdcrd_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
+def _mdcrd_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
     """Frames of an Amber mdcrd file, in Å, ten numbers of eight characters in a line, with or without a box."""
     _lines(file, 1)  # title
     length, boxed, ahead = -(-3 * atoms // 10), None, ""
@@ -112,10 +100,8 @@ def mdcrd_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
         numbers = [float(row[i : i + 8]) for row in rows for i in range(0, len(row.rstrip()), 8)]
         if len(numbers) != 3 * atoms:
             raise ValueError(f"{len(numbers)} numbers where {3 * atoms} were expected: another molecule, or damage")
-        ahead = file.readline().rstrip("\n")
-        if boxed is None:
-            boxed = len(ahead.split()) == 3
-        cell = None
+        ahead, cell = file.readline().rstrip("\n"), None
+        boxed = len(ahead.split()) == 3 if boxed is None else boxed
         if boxed:
             if len(ahead.split()) != 3:
                 raise CutShortError("the box of this frame is missing")
@@ -123,7 +109,7 @@ def mdcrd_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
         yield TextFrame(_ANGSTROM * np.array(numbers).reshape(-1, 3), (), cell)
 
 
-def lammps_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
+def _lammps_frames(file: TextIO) -> Iterator[TextFrame]:
     """Frames of a LAMMPS dump, atoms in the order of their ids; Å unless the file names its units.
 
     Times are known where the file has the lines of `dump_modify time yes units yes`.
@@ -142,17 +128,21 @@ def lammps_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
         elif name == "UNITS":
             units = _lines(file, 1)[0].strip()
         else:
-            key = name.split(" pp")[0].split(" ff")[0]
-            items[key.split("BOUNDS")[0].strip()] = [name, *_lines(file, 3 if name.startswith("BOX") else 1)]
+            key = "BOX" if name.startswith("BOX") else name
+            items[key] = _lines(file, 3 if key == "BOX" else 1)
     if items:
         raise CutShortError("the file ends inside this frame")
 
 
 def _lammps_frame(items: dict[str, list[str]], header: list[str], file: TextIO, units: str | None) -> TextFrame:
-    if units is not None and units not in _LAMMPS_UNITS:
-        raise ValueError(f"units {units} have no length in nm")
-    length, duration = _LAMMPS_UNITS[units or "real"]
-    rows = [row.split() for row in _lines(file, int(items["NUMBER OF ATOMS"][1]))]
+    from ase.calculators.lammps import convert
+    from ase.units import fs
+
+    try:
+        length = _ANGSTROM * convert(1.0, "distance", units or "real", "ASE")
+    except KeyError:
+        raise ValueError(f"units {units} have no length in nm") from None
+    rows = [row.split() for row in _lines(file, int(items["NUMBER OF ATOMS"][0]))]
     if any(len(row) < len(header) for row in rows):
         raise CutShortError("a line of this frame is too short")
     style = next((c for c in _LAMMPS_COLUMNS if set(c) <= set(header)), None)
@@ -160,49 +150,24 @@ def _lammps_frame(items: dict[str, list[str]], header: list[str], file: TextIO, 
         raise ValueError(f"columns {' '.join(header)} lack {'positions' if style is None else 'id'}: dump id x y z")
     number = header.index("id")
     rows.sort(key=lambda row: int(row[number]))
-    positions = np.array([[row[header.index(c)] for c in style] for row in rows], dtype=np.float64)
-    origin, cell = _lammps_box(items["BOX"])
+    positions = _columns(rows, [header.index(c) for c in style])
+    cell, origin = _lammps_box(np.array([line.split() for line in items["BOX"]], dtype=np.float64))
     if "s" in style[0]:
         positions = origin + positions @ cell
     labels = tuple(row[header.index("element")] for row in rows) if "element" in header else ()
-    time = float(items["TIME"][1]) * duration if units and "TIME" in items else None
+    timed = units and "TIME" in items
+    time = float(items["TIME"][0]) * convert(1.0, "time", units, "ASE") / (1000 * fs) if timed else None
     return TextFrame(length * positions, labels, length * cell, time)
 
 
-def _lammps_box(lines: list[str]) -> tuple[Doubles, Doubles]:
-    """Origin and vectors of a box from its bounds (https://docs.lammps.org/Howto_triclinic.html)."""
-    rows = np.array([line.split() for line in lines[1:]], dtype=np.float64)
+def _lammps_box(rows: Doubles) -> tuple[Doubles, Doubles]:
+    """Vectors and origin of a box from its bounds (https://docs.lammps.org/Howto_triclinic.html)."""
+    from ase.io.lammpsrun import construct_cell
+
     if rows.shape == (3, 4):  # general triclinic: vectors and origin
-        return rows[:, 3], rows[:, :3]
-    low, high = rows[:, 0].copy(), rows[:, 1].copy()
-    xy, xz, yz = rows[:, 2] if rows.shape[1] == 3 else (0.0, 0.0, 0.0)
-    low[0] -= min(0.0, xy, xz, xy + xz)
-    high[0] -= max(0.0, xy, xz, xy + xz)
-    low[1] -= min(0.0, yz)
-    high[1] -= max(0.0, yz)
-    sides = high - low
-    return low, np.array([[sides[0], 0, 0], [xy, sides[1], 0], [xz, yz, sides[2]]])
-
-
-_READERS: dict[str, Callable[[TextIO, int], Iterator[TextFrame]]] = {
-    ".xyz": xyz_frames,
-    ".extxyz": xyz_frames,
-    ".arc": arc_frames,
-    ".mdcrd": mdcrd_frames,
-    ".crd": mdcrd_frames,
-    ".lammpstrj": lammps_frames,
-}
-TEXT = frozenset(_READERS)
-
-
-def text_frames(name: str, suffix: str, atoms: int) -> Iterator[TextFrame]:
-    """Frames of a text file of one of the suffixes `TEXT`; CutShortError where it ends inside a frame."""
-    with Path(name).open(encoding="utf-8", errors="replace") as file:
-        yield from _READERS[suffix](file, atoms)
-
-
-_ANGSTROM = 0.1  # nm
-_HEADER = 84  # bytes of the first record: "CORD" and 20 integers
+        return rows[:, :3], rows[:, 3]
+    cell, origin = construct_cell(rows[:, :2].ravel(), rows[:, 2] if rows.shape[1] == 3 else np.zeros(3))
+    return np.asarray(cell, dtype=np.float64), np.asarray(origin, dtype=np.float64)
 
 
 class DcdFile:
@@ -212,36 +177,32 @@ class DcdFile:
     """
 
     def __init__(self, path: Path) -> None:
-        data = np.memmap(path, dtype=np.uint8, mode="r")
-        self._order = next((o for o in "<>" if len(data) > 92 and _integer(data, 0, o) == _HEADER), "")
-        if not self._order or bytes(data[4:8]) != b"CORD":
+        self._data = np.memmap(path, dtype=np.uint8, mode="r")
+        self._order = next((o for o in "<>" if len(self._data) > 92 and self._integers(0, 4, o)[0] == _HEADER), "")
+        if not self._order or bytes(self._data[4:8]) != b"CORD":
             raise ValueError("it does not begin as a DCD file does")
-        control = np.frombuffer(data[8:88].tobytes(), f"{self._order}i4")
-        at = self._skip(data, 0)
-        at = self._skip(data, at)  # title
-        self.n_atoms = _integer(data, at + 4, self._order)
-        at = self._skip(data, at)
+        control = self._integers(8, 88)
+        at = self._skip(self._skip(0))  # header and title
+        self.n_atoms = int(self._integers(at + 4, at + 8)[0])
+        at = self._skip(at)
         charmm = control[19] != 0  # X-PLOR has the second half of its time step where the flags would be
-        self._box, fourth = bool(charmm and control[10]), bool(charmm and control[11])
-        fixed = int(control[8])
+        self._box, fourth, fixed = bool(charmm and control[10]), bool(charmm and control[11]), int(control[8])
         if not (0 < self.n_atoms and 0 <= fixed < self.n_atoms):
             raise ValueError(f"its header states {self.n_atoms} atoms, {fixed} of them fixed")
         self._free: Ints = np.arange(self.n_atoms)
         if fixed:
-            end = self._skip(data, at)
-            self._free = np.frombuffer(data[at + 4 : end - 4].tobytes(), f"{self._order}i4").astype(np.int64) - 1
-            at = end
-        kinds = [self._frame(n, fourth) for n in (self.n_atoms, self.n_atoms - fixed)]
-        rest = len(data) - at - kinds[0].itemsize
-        more, over = divmod(rest, kinds[1].itemsize)
+            end = self._skip(at)
+            self._free, at = self._integers(at + 4, end - 4).astype(np.int64) - 1, end
+        whole, part = (self._frame(n, fourth) for n in (self.n_atoms, self.n_atoms - fixed))
+        rest = len(self._data) - at - whole.itemsize
+        more, over = divmod(rest, part.itemsize)
         self.n_frames, stated = more + 1, int(control[0])
         if rest < 0 or (stated and self.n_frames != stated):  # some programs state 0 until they end
             raise CutShortError(f"its header states {stated} frames, it holds {max(self.n_frames, 0)}")
         if over:
             raise CutShortError(f"{over} bytes of another frame follow its {self.n_frames} whole ones")
-        alone = kinds[0].itemsize if fixed else 0  # the first frame has all atoms, the others those that are free
-        self._first = data[at : at + alone].view(kinds[0])
-        self._others = data[at + alone :].view(kinds[1])
+        split = at + (whole.itemsize if fixed else 0)  # the first frame has all atoms, the others those that are free
+        self._first, self._others = self._data[at:split].view(whole), self._data[split:].view(part)
 
     def blocks(self, size: int) -> Iterator[tuple[Floats, Doubles | None]]:
         """Positions in nm [frames, atoms, 3] and box vectors [frames, 3, 3], or None, of `size` frames at a time."""
@@ -260,7 +221,7 @@ class DcdFile:
     def _read(self, records: NDArray[np.void], first: int) -> tuple[Floats, Doubles | None]:
         for name in records.dtype.names or ():
             if name[0] == "m":
-                wrong = records[name] != int(name[name.index("_") + 1 :])
+                wrong = records[name] != int(name.rpartition("_")[2])
                 if wrong.any():
                     raise ValueError(f"frame {first + int(np.argmax(wrong))} has a damaged record")
         positions = np.stack([records[axis] for axis in "xyz"], axis=-1)
@@ -278,19 +239,18 @@ class DcdFile:
             fields += [around[0], (name, f"{self._order}{kind}", (count,)), around[1]]
         return np.dtype(fields)
 
-    def _skip(self, data: NDArray[np.uint8], at: int) -> int:
+    def _skip(self, at: int) -> int:
         """Where the record after the one at `at` begins."""
-        length = _integer(data, at, self._order)
+        length = int(self._integers(at, at + 4)[0])
         end = at + length + 8
-        if length < 0 or end > len(data) or _integer(data, end - 4, self._order) != length:
+        if length < 0 or end > len(self._data) or self._integers(end - 4, end)[0] != length:
             raise ValueError("its header is damaged")
         return end
 
-
-def _integer(data: NDArray[np.uint8], at: int, order: str) -> int:
-    if at + 4 > len(data):
-        raise ValueError("its header is damaged")
-    return int(np.frombuffer(data[at : at + 4].tobytes(), f"{order}i4")[0])
+    def _integers(self, start: int, end: int, order: str = "") -> NDArray[np.int32]:
+        if end > len(self._data):
+            raise ValueError("its header is damaged")
+        return np.frombuffer(self._data[start:end].tobytes(), f"{order or self._order}i4")
 
 
 def _vectors(stored: Doubles) -> Doubles:

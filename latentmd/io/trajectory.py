@@ -61,11 +61,10 @@ class TrajectoryReader:
         self.n_atoms: int = self._topology.n_atoms
         self.timeless = self._finds_no_times()
         self._given_interval = interval if self.timeless else None
-        own = self.interval if strict and interval is not None else None
-        if own is not None and interval is not None and abs(own - interval) > _SPACING * interval:
+        if strict and interval is not None and abs(self.interval - interval) > _SPACING * interval:
             raise TrajectoryError(
                 f"--interval is {format_time(interval)}, but {self.path} has its own times, a frame every"
-                f" {format_time(own)}: leave the option out."
+                f" {format_time(self.interval)}: leave the option out."
             )
 
     @property
@@ -79,7 +78,7 @@ class TrajectoryReader:
                 f"{self.path} is a {self._file.suffix} file{lack}; give the time between its frames, such as"
                 " --interval 10ps (interval=10.0 in Python)."
             )
-        times = self._times if self._times is not None else self._first_times()
+        times = next(iter(self)).times if self._times is None else self._times
         if len(times) < 2:
             raise TrajectoryError(f"{self.path} has {len(times)} frame; at least 2 are needed to know their spacing.")
         return float((times[-1] - times[0]) / (len(times) - 1))
@@ -118,23 +117,16 @@ class TrajectoryReader:
 
     def positions(self) -> NDArray[np.float32]:
         """All frames [frames, atoms, 3] nm, checked; a read-only memory map for float32 .npy files."""
-        if (array := self._file.mapped) is not None:
-            self._times = np.concatenate([part.times for part in self])
-            return array
-        parts = list(self)
-        self._times = np.concatenate([part.times for part in parts])
-        return np.concatenate([part.positions for part in parts])
+        mapped = self._file.mapped
+        parts = [(part.times, part.positions if mapped is None else None) for part in self]
+        self._times = np.concatenate([times for times, _ in parts])
+        return mapped if mapped is not None else np.concatenate([x for _, x in parts if x is not None])
 
     def _finds_no_times(self) -> bool:
         if self._kind == "never":
             return True
         times = next(iter(self._file.blocks()), StoredBlock(np.empty((0, 0, 3)), None, np.empty(0))).times
         return times is None or (len(times) > 1 and float(np.ptp(times)) == 0.0)
-
-    def _first_times(self) -> NDArray[np.float64]:
-        for part in self:
-            return part.times
-        return np.empty(0)
 
     def _check_frames(self, positions: NDArray[np.float32], done: int) -> None:
         bad = ~np.isfinite(positions).all(axis=(1, 2))
@@ -145,13 +137,10 @@ class TrajectoryReader:
                 f"Frame {done + frame} of {self.path} has a non-finite position (atom"
                 f" {self._topology.atom(atom)}); the run that wrote it failed there. Cut the trajectory before it."
             )
-        if self.n_atoms > 1:
-            point = (positions == positions[:, :1]).all(axis=(1, 2))
-            if point.any():
-                raise TrajectoryError(
-                    f"Frame {done + int(np.argmax(point))} of {self.path} has all atoms at one point: it was never"
-                    " written. Cut the trajectory before it."
-                )
+        point = (positions == positions[:, :1]).all(axis=(1, 2)) & (self.n_atoms > 1)
+        if point.any():
+            where = f"Frame {done + int(np.argmax(point))} of {self.path}"
+            raise TrajectoryError(f"{where} has all atoms at one point: it was never written. Cut it off.")
         self._check_bonds(positions, done)
 
     def _check_bonds(self, positions: NDArray[np.float32], done: int) -> None:
@@ -254,7 +243,8 @@ class _Bonds:
         bonded = [p for p in bonded if numbers[p[0]] > 1 or numbers[p[1]] > 1]  # rigid waters have one from H to H
         self.pairs: Ints = np.array(bonded, dtype=np.int64).reshape(-1, 2)
         self.usual = 0.1 * np.array(radii)[self.pairs].sum(axis=1)
-        self._tree = _forest(topology.n_atoms, self.pairs)
+        n = topology.n_atoms
+        self._tree = [edge for part in components(n, self.pairs) for edge in spanning_tree(n, self.pairs, part[0])]
 
     def ratios(self, positions: Floats) -> Floats:
         """Lengths over the usual ones, shape (frames, bonds), of positions in nm."""
@@ -297,8 +287,3 @@ def _holds(positions: Floats, cells: Floats) -> Bools:
     safe = np.where(usable[:, None, None], cells, np.eye(3))
     shares = positions @ np.linalg.inv(safe)
     return np.asarray(usable & (np.ptp(shares, axis=1) < _ROOM).all(axis=1))
-
-
-def _forest(n_atoms: int, pairs: Ints) -> list[tuple[int, int]]:
-    """Pairs (child, parent) of all molecules, parents first."""
-    return [edge for part in components(n_atoms, pairs) for edge in spanning_tree(n_atoms, pairs, part[0])]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import struct
 import subprocess
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -18,7 +17,7 @@ from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.interpreter import command, environment
 from latentmd.io.dialects import TEXT, CutShortError, DcdFile, TextFrame, text_frames
 from latentmd.io.formats import FORMATS, plain_file, suffix_of
-from latentmd.molecule.matching import match, named_atoms, order_difference
+from latentmd.molecule.matching import Answer, match, named_atoms, order_difference
 
 if TYPE_CHECKING:
     import mdtraj
@@ -109,31 +108,28 @@ class TrajectoryFile:
             timed = self._stores_times(name)
             for part in self._mdtraj_blocks(name):
                 times = np.asarray(part.time, dtype=np.float64) if timed else None
-                with _quiet():  # angles of a box of zeros
+                with warnings.catch_warnings(action="ignore"):  # angles of a box of zeros
                     cells = part.unitcell_vectors
                 yield StoredBlock(part.xyz if self._order is None else part.xyz[:, self._order], cells, times)
 
     def _read_text(self, name: str) -> Iterator[StoredBlock]:
-        frames = text_frames(name, self.suffix, self.n_atoms)
-        done = 0
-        while part := self._next_frames(frames, done):
+        frames, done, more = text_frames(name, self.suffix, self.n_atoms), 0, True
+        while more:
+            part: list[TextFrame] = []
+            try:
+                part.extend(islice(frames, self.block))
+            except Exception as error:
+                self._refuse_damage(done + len(part), error)
+            more = bool(part)
             for frame in part:
                 self._check_count(len(frame.positions), done)
                 self._check_labels(frame.labels, done)
-            cells = [np.zeros((3, 3)) if frame.cell is None else frame.cell for frame in part]
+            cells = np.array([np.zeros((3, 3)) if frame.cell is None else frame.cell for frame in part])
             times = [frame.time for frame in part if frame.time is not None]
-            found = np.array(times) if len(times) == len(part) else None
             positions = np.array([frame.positions for frame in part], dtype=np.float32)
-            yield StoredBlock(positions, np.array(cells), found)
             done += len(part)
-
-    def _next_frames(self, frames: Iterator[TextFrame], done: int) -> list[TextFrame]:
-        part: list[TextFrame] = []
-        try:
-            part.extend(islice(frames, self.block))
-        except Exception as error:
-            self._refuse_damage(done + len(part), error)
-        return part
+            if more:
+                yield StoredBlock(positions, cells, np.array(times) if len(times) == len(part) else None)
 
     def _stores_times(self, name: str) -> bool:
         import mdtraj
@@ -141,34 +137,32 @@ class TrajectoryFile:
         kind = FORMATS[self.suffix].times
         if kind != "some":
             return kind == "always"
-        with _quiet(), mdtraj.open(name) as file:
+        with warnings.catch_warnings(action="ignore"), mdtraj.open(name) as file:
             return file.read(n_frames=1)[1] is not None
 
     def _mdtraj_blocks(self, name: str) -> Iterator[mdtraj.Trajectory]:
         import mdtraj
 
-        options = {} if FORMATS[self.suffix].atoms else {"top": self._topology}
         if self.suffix in _WHOLE:
-            with _quiet():
+            with warnings.catch_warnings(action="ignore"):
                 loaded = mdtraj.load(name)
-            blocks = iter([loaded[i : i + self.block] for i in range(0, len(loaded), self.block)])
+            blocks = (loaded[i : i + self.block] for i in range(0, len(loaded), self.block))
         else:
+            options = {} if FORMATS[self.suffix].atoms else {"top": self._topology}
             blocks = mdtraj.iterload(name, chunk=self.block, **options)
-        while True:
-            with _quiet():
+        part = True
+        while part is not None:
+            with warnings.catch_warnings(action="ignore"):
                 part = next(blocks, None)
-            if part is None:
-                return
-            yield part
+            if part is not None:
+                yield part
 
     def _open_array(self, path: Path) -> NDArray[np.float32]:
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except Exception as error:
-            raise TrajectoryError(
-                f"{self.path} is not a whole .npy file ({first_line(error)}): it is truncated or damaged; write it"
-                " again."
-            ) from error
+            what = f"{self.path} is not a whole .npy file ({first_line(error)})"
+            raise TrajectoryError(f"{what}: it is truncated or damaged; write it again.") from error
         if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind != "f":
             raise TrajectoryError(
                 f"{self.path} holds a {array.dtype} array of shape {array.shape}; expected floats of shape"
@@ -180,15 +174,12 @@ class TrajectoryFile:
         """Refuse a file of another number of atoms, or of other ones where it names them."""
         try:
             with plain_file(self.path) as name:
-                _check_whole(name, self.suffix)
+                if check := _CHECKS.get(self.suffix):
+                    check(name)
                 if FORMATS[self.suffix].atoms:
                     self._check_own_topology(name)
-                elif self.suffix == ".npy":
-                    self._check_count(self._open_array(Path(name)).shape[1], 0)
-                elif self.suffix == ".dcd":
-                    self._check_count(DcdFile(Path(name)).n_atoms, 0)
                 elif self.suffix not in TEXT:
-                    self._check_count(_stored_atoms(name), 0)
+                    self._check_count(self._stored_atoms(Path(name)), 0)
         except TrajectoryError:
             raise
         except CutShortError as error:
@@ -201,14 +192,25 @@ class TrajectoryFile:
                 " truncated, damaged or of another format."
             ) from error
 
-    def _check_count(self, found: int, frame: int) -> None:
+    def _stored_atoms(self, path: Path) -> int:
+        import mdtraj
+
+        if self.suffix == ".npy":
+            return self._open_array(path).shape[1]
+        if self.suffix == ".dcd":
+            return DcdFile(path).n_atoms
+        with warnings.catch_warnings(action="ignore"), mdtraj.open(str(path)) as file:
+            data = file.read(n_frames=1)
+        return int((data[0] if isinstance(data, tuple) else data).shape[1])
+
+    def _check_count(self, found: int, frame: int, names: str = "") -> None:
         if found == self.n_atoms:
             return
         heavy = sum(atom.element.symbol != "H" for atom in self._topology.atoms)
         hint = " That is the number of heavy atoms: the hydrogens were not saved." if found == heavy else ""
         where = f"Frame {frame} of trajectory" if frame else "Trajectory"
         raise TrajectoryError(
-            f"{where} {self.path} has {found} atoms, the topology has {self.n_atoms}"
+            f"{where} {self.path} has {found} atoms{names}, the topology has {self.n_atoms}"
             f" ({_residue_summary(self._topology)}).{hint} Give the topology that the trajectory was written with."
         )
 
@@ -228,11 +230,7 @@ class TrajectoryFile:
         if first is None:
             raise TrajectoryError(f"Trajectory {self.path} has no frames.")
         own = first.topology
-        if own.n_atoms != self.n_atoms:
-            raise TrajectoryError(
-                f"Trajectory {self.path} has {own.n_atoms} atoms ({_residue_summary(own)}), the topology has"
-                f" {self.n_atoms} ({_residue_summary(self._topology)})."
-            )
+        self._check_count(own.n_atoms, 0, f" ({_residue_summary(own)})")
         if differ := order_difference(named_atoms(own), named_atoms(self._topology)):
             self._order = self._matched(own, differ)
 
@@ -240,31 +238,20 @@ class TrajectoryFile:
         """For each atom of the topology its index in a file that lists the same molecules in another order."""
         try:
             answer = match(self._topology, own)
-            reason = "" if answer else f"; {answer.reason.replace('the molecule of the model', 'that of the topology')}"
         except ValueError as error:  # atoms of a residue that are not bonded
-            answer, reason = None, f"; {first_line(error)}"
+            answer = Answer(first_line(error))
         if not answer:
+            reason = answer.reason.replace("the molecule of the model", "that of the topology")
             raise TrajectoryError(
-                f"Atoms of trajectory {self.path} differ from the topology: {differ}{reason}. Give the topology that"
+                f"Atoms of trajectory {self.path} differ from the topology: {differ}; {reason}. Give the topology that"
                 " the trajectory was written with."
             )
         return np.array(answer.order, dtype=np.int64)
 
 
-def _check_whole(name: str, suffix: str) -> None:
-    """Refuse an XTC, NetCDF or PDB file that ends inside a frame, and a damaged XTC or HDF5 file."""
-    if suffix == ".xtc":
-        _check_xtc(np.memmap(name, dtype=np.uint8, mode="r").data)
-    elif suffix in (".nc", ".ncdf", ".netcdf"):
-        _check_netcdf(name)
-    elif suffix in (".h5", ".hdf5", ".lh5"):
-        _check_hdf5(name)
-    elif suffix == ".pdb":
-        _check_pdb(Path(name))
-
-
-def _check_xtc(data: memoryview) -> None:
+def _check_xtc(name: str) -> None:
     """Headers of all frames, since xdrlib reads past the end of its buffers where one is damaged."""
+    data = np.memmap(name, dtype=np.uint8, mode="r").data
     at, frame, atoms, size = 0, 0, None, len(data)
     while at < size:
         if at + 56 > size:
@@ -316,10 +303,10 @@ def _check_hdf5(name: str) -> None:
         raise ValueError("the HDF5 library crashes on it")
 
 
-def _check_pdb(path: Path) -> None:
+def _check_pdb(name: str) -> None:
     """Atoms of each model against those of the first; mdtraj puts what is missing at the origin."""
     counts = [0]
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with Path(name).open(encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.startswith(("ATOM", "HETATM")):
                 counts[-1] += 1
@@ -330,20 +317,10 @@ def _check_pdb(path: Path) -> None:
         raise CutShortError(f"model {wrong + 1} has {counts[wrong]} atoms, the first has {counts[0]}")
 
 
-def _stored_atoms(name: str) -> int:
-    import mdtraj
-
-    with _quiet(), mdtraj.open(name) as file:
-        data = file.read(n_frames=1)
-    return int((data[0] if isinstance(data, tuple) else data).shape[1])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the warnings of readers back: of a slower library, of a box that says nothing, which is dealt with here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+_NETCDF, _HDF5 = (".nc", ".ncdf", ".netcdf"), (".h5", ".hdf5", ".lh5")
+#: What refuses files that end inside a frame, or whose damage their libraries do not see.
+_CHECKS: dict[str, Callable[[str], None]] = {".xtc": _check_xtc, ".pdb": _check_pdb}
+_CHECKS |= dict.fromkeys(_NETCDF, _check_netcdf) | dict.fromkeys(_HDF5, _check_hdf5)
 
 
 def first_line(error: BaseException) -> str:

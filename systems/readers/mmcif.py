@@ -26,11 +26,10 @@ def read_mmcif(text: str, path: Path) -> Records:
     block = next((block for block in blocks if block.getObj("atom_site") is not None), None)
     if block is None:
         raise MoleculeError(f"{path}: no ATOM records found; expected an mmCIF file with an _atom_site table")
-    rows = _rows(block, "atom_site")
     records = Records()
     aliases: dict[tuple[str, str, str], Key] = {}
     segment, last = 0, None
-    for count, row in enumerate(rows, 1):
+    for count, row in enumerate(_rows(block, "atom_site"), 1):
         asym = row.get("label_asym_id", ""), row.get("pdbx_PDB_model_num", "")
         segment += last is not None and asym != last
         last = asym
@@ -51,11 +50,8 @@ def _rows(block: Any, name: str) -> list[dict[str, str]]:
     if table is None:
         return []
     columns = list(table.getAttributeList())
-    rows = []
-    for i in range(table.getRowCount()):
-        values = table.getRow(i)
-        rows.append({key: "" if str(v) in _NONE else str(v) for key, v in zip(columns, values, strict=False)})
-    return rows
+    rows = (zip(columns, table.getRow(i), strict=False) for i in range(table.getRowCount()))
+    return [{key: "" if str(value) in _NONE else str(value) for key, value in row} for row in rows]
 
 
 def _atom(row: dict[str, str], where: str, segment: int) -> AtomRecord:
@@ -69,21 +65,11 @@ def _atom(row: dict[str, str], where: str, segment: int) -> AtomRecord:
     xyz = [_value(row.get(f"Cartn_{axis}", ""), float, where, f"the {axis} coordinate of {label}") for axis in "xyz"]
     if not all(math.isfinite(value) for value in xyz):
         raise MoleculeError(f"{where}: coordinates of atom {label} are not finite; correct the file")
-    occupancy = row.get("occupancy", "")
-    return AtomRecord(
-        model=int(_value(row.get("pdbx_PDB_model_num", "") or "1", int, where, "the number of the model")),
-        chain=chain,
-        residue=residue,
-        number=int(number),
-        insertion=row.get("pdbx_PDB_ins_code", ""),
-        segment=segment,
-        name=name,
-        altloc=row.get("label_alt_id", ""),
-        element=row.get("type_symbol", "").capitalize(),
-        position=(0.1 * xyz[0], 0.1 * xyz[1], 0.1 * xyz[2]),
-        occupancy=_value(occupancy, float, where, "the occupancy") if occupancy else 1.0,
-        serial=-1,
-    )
+    model = _value(row.get("pdbx_PDB_model_num", "") or "1", int, where, "the number of the model")
+    occupancy = _value(row.get("occupancy", "") or "1", float, where, "the occupancy")
+    key, position = (chain, number, row.get("pdbx_PDB_ins_code", "")), (0.1 * xyz[0], 0.1 * xyz[1], 0.1 * xyz[2])
+    more = {"altloc": row.get("label_alt_id", ""), "element": row.get("type_symbol", "").capitalize()}
+    return AtomRecord(model, segment, key, residue, name, position=position, occupancy=occupancy, **more)
 
 
 def _value(text: str, kind: type, where: str, what: str) -> Any:
@@ -99,10 +85,8 @@ def _link(row: dict[str, str], aliases: dict[tuple[str, str, str], Key]) -> Link
     ends: list[tuple[Key, str]] = []
     for side in ("ptnr1", "ptnr2"):
         residue = row.get(f"{side}_label_comp_id", "").upper()
-        keys = [
-            (row.get(f"{side}_{kind}_asym_id", ""), row.get(f"{side}_{kind}_seq_id", ""), residue)
-            for kind in ("auth", "label")
-        ]
+        names = (f"{side}_auth", f"{side}_label")
+        keys = [(row.get(f"{name}_asym_id", ""), row.get(f"{name}_seq_id", ""), residue) for name in names]
         found = next((aliases[key] for key in keys if key in aliases), None)
         if found is None:
             return None

@@ -11,39 +11,31 @@ Key = tuple[str, int, str]  # chain, residue number, insertion code
 
 @dataclass(frozen=True)
 class AtomRecord:
-    """One atom as the file has it, "" where it says nothing; position in nm, serial its number in the file.
+    """One atom as the file has it; position in nm, serial its number in the file.
 
     `segment` counts chain ends (TER, or another chain of the asymmetric unit) before it.
     """
 
     model: int
-    chain: str
-    residue: str
-    number: int
-    insertion: str
     segment: int
+    key: Key
+    residue: str
     name: str
-    altloc: str
-    element: str
     position: tuple[float, float, float]
-    occupancy: float
-    serial: int
-
-    @property
-    def key(self) -> Key:
-        """Residue that it belongs to."""
-        return self.chain, self.number, self.insertion
+    altloc: str = ""
+    element: str = ""
+    occupancy: float = 1.0
+    serial: int = -1
 
     def __str__(self) -> str:
-        return f"{self.chain}:{self.residue}{self.number}{self.insertion}:{self.name}"
+        return f"{self.key[0]}:{self.residue}{self.key[1]}{self.key[2]}:{self.name}"
 
 
 @dataclass(frozen=True)
 class LinkRecord:
-    """A bond that the file states: SSBOND, LINK, CONECT or struct_conn.
+    """A bond that a record (`kind`) states; ends are residue and atom name, for CONECT serial numbers.
 
-    Each end is a residue and an atom name, for CONECT a serial number. `symmetry`: it leads to a copy of the molecule
-    in another asymmetric unit.
+    `symmetry`: it leads to a copy of the molecule in another asymmetric unit.
     """
 
     kind: str
@@ -54,11 +46,7 @@ class LinkRecord:
 
 @dataclass
 class Records:
-    """Everything that a file says.
-
-    `sequences` are residue names of each chain, of SEQRES or the polymer sequence scheme; `cell` box lengths in nm and
-    angles in degrees.
-    """
+    """What a file says; sequences are residue names of each chain, the cell lengths in nm and angles in degrees."""
 
     atoms: list[AtomRecord] = field(default_factory=list)
     links: list[LinkRecord] = field(default_factory=list)

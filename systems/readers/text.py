@@ -16,7 +16,12 @@ LIGAND = (
     "molecule's PDB file with it"
 )
 _MOST_BYTES = 500_000_000  # of an uncompressed file
-_GROMACS = re.compile(r"^\s*\[ *(moleculetype|molecules|system|defaults) *\]", re.MULTILINE)
+#: What tells files of topologies with a force field.
+_SIGNS = {
+    "prmtop": r"\A%VERSION",
+    "psf": r"\APSF\b",
+    "top": r"(?m)^\s*\[ *(moleculetype|molecules|system|defaults) *\]",
+}
 _GRO_ATOM = re.compile(r"^[ \d]{5}\S.{9}[ \d]{5}\s*-?\d+\.\d+\s*-?\d+\.\d+\s*-?\d+\.\d+")
 
 
@@ -78,18 +83,13 @@ def file_format(text: str) -> str:
     Of structures "pdb", "mmcif" or "gro"; of topologies with a force field "prmtop" (Amber), "psf" (CHARMM) or "top"
     (GROMACS).
     """
+    for kind, sign in _SIGNS.items():
+        if re.search(sign, text):
+            return kind
     lines = text.split("\n")
-    if text.startswith("%VERSION"):
-        return "prmtop"
-    if re.match(r"PSF\b", text):
-        return "psf"
-    if _GROMACS.search(text):
-        return "top"
-    if any(line[:6].upper().rstrip() in ("ATOM", "HETATM") and not line.startswith("_") for line in lines):
-        if not any(line.strip().lower().startswith("_atom_site.") for line in lines):
-            return "pdb"
-    if any(line.strip().lower().startswith(("_atom_site.", "_atom_site_", "data_")) for line in lines):
+    starts = [line.strip().lower()[:11] for line in lines]
+    if any(line[:6].upper().rstrip() in ("ATOM", "HETATM") for line in lines) and "_atom_site." not in starts:
+        return "pdb"
+    if any(start.startswith(("_atom_site.", "_atom_site_", "data_")) for start in starts):
         return "mmcif"
-    if len(lines) > 2 and lines[1].strip().isdecimal() and _GRO_ATOM.match(lines[2]):
-        return "gro"
-    return ""
+    return "gro" if len(lines) > 2 and lines[1].strip().isdecimal() and _GRO_ATOM.match(lines[2]) else ""

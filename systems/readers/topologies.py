@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.names import WATER
 from latentmd.systems.parametrise import with_native_obc2
 from latentmd.systems.protocol import InputOptions, Protocol
-from latentmd.systems.readers.gro import read_gro
+from latentmd.systems.readers.columns import read_gro
 from latentmd.systems.readers.text import file_format, read_bytes, read_text, zipped
+from latentmd.systems.sanity import in_nm
 
 TOPOLOGIES = ("prmtop", "psf", "top")
 _CUTOFF = 1.0  # nm, explicit solvent
@@ -78,20 +80,16 @@ def read_gromacs(path: Path, box: unit.Quantity | None) -> tuple[GromacsTopology
     return file, [f"restraints under {switches} are off"] if switches else []
 
 
-_Read = tuple[app.Topology, Callable[..., openmm.System], list[str]]  # the last: notes
-
-
-def _amber(path: Path, box: unit.Quantity | None, _: InputOptions) -> _Read:
-    file = app.AmberPrmtopFile(str(path), periodicBoxVectors=box)
-    return file.topology, file.createSystem, []
-
-
-def _gromacs(path: Path, box: unit.Quantity | None, _: InputOptions) -> _Read:
-    file, notes = read_gromacs(path, box)
-    return file.topology, file.createSystem, notes
-
-
-def _charmm(path: Path, box: unit.Quantity | None, inputs: InputOptions) -> _Read:
+def _opened(
+    kind: str, path: Path, box: unit.Quantity | None, inputs: InputOptions
+) -> tuple[app.Topology, Callable[..., openmm.System], list[str]]:
+    """Topology of a file, what makes a System of it, and notes."""
+    if kind == "prmtop":
+        amber = app.AmberPrmtopFile(str(path), periodicBoxVectors=box)
+        return amber.topology, amber.createSystem, []
+    if kind == "top":
+        gromacs, notes = read_gromacs(path, box)
+        return gromacs.topology, gromacs.createSystem, notes
     if not inputs.parameters:
         raise MoleculeError(
             f"{path}: a psf file has no parameters; give CHARMM's files with --parameters, repeated, such as "
@@ -99,16 +97,10 @@ def _charmm(path: Path, box: unit.Quantity | None, inputs: InputOptions) -> _Rea
         )
     for name in inputs.parameters:
         read_bytes(Path(name))
-    file = app.CharmmPsfFile(str(path), periodicBoxVectors=box)
-    parameters = app.CharmmParameterSet(*inputs.parameters)
-
-    def create(**options: Any) -> openmm.System:
-        return file.createSystem(parameters, **options)
-
-    return file.topology, create, []
+    charmm = app.CharmmPsfFile(str(path), periodicBoxVectors=box)
+    return charmm.topology, partial(charmm.createSystem, app.CharmmParameterSet(*inputs.parameters)), []
 
 
-_READERS = {"prmtop": _amber, "top": _gromacs, "psf": _charmm}
 _PROGRAMS = {"prmtop": "an Amber prmtop", "top": "a GROMACS topology", "psf": "a CHARMM psf"}
 
 
@@ -120,12 +112,13 @@ def read_topology(source: Path, protocol: Protocol) -> tuple[app.Topology, openm
     place = Path(protocol.inputs.positions)
     coordinates = read_coordinates(place)
     explicit = protocol.solvent == "explicit"
+    box = coordinates.box if explicit else None
     if explicit and coordinates.box is None:
         raise MoleculeError(f"{place}: has no periodic box, which --solvent explicit needs; write it with its box")
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # OpenMM's readers warn and print about what they raise, too
+    with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()):
+        # OpenMM's readers warn and print about what they raise, too
         try:
-            topology, create, notes = _READERS[kind](source, coordinates.box if explicit else None, protocol.inputs)
+            topology, create, notes = _opened(kind, source, box, protocol.inputs)
         except MoleculeError:
             raise
         except Exception as error:
@@ -135,10 +128,11 @@ def read_topology(source: Path, protocol: Protocol) -> tuple[app.Topology, openm
         if waters and not explicit:
             raise MoleculeError(f"{source}: holds {waters} waters; simulate it with --solvent explicit")
         try:
-            system = create(**_options(kind, protocol))
+            options, more = _options(kind, protocol)
+            system = create(**options)
         except Exception as error:
             raise MoleculeError(f"{source}: OpenMM cannot make a System of it: {_reason(error)}") from error
-    return topology, with_native_obc2(_without_empty(system)), coordinates.positions, notes + _notes(kind, protocol)
+    return topology, with_native_obc2(_without_empty(system)), coordinates.positions, notes + more
 
 
 def _without_empty(system: openmm.System) -> openmm.System:
@@ -162,28 +156,22 @@ def _check_options(source: Path, kind: str, inputs: InputOptions) -> None:
         raise MoleculeError(f"{source}: --parameters has a meaning for a CHARMM psf only; leave it out")
 
 
-def _options(kind: str, protocol: Protocol) -> dict[str, Any]:
-    """Arguments of createSystem: constrained hydrogens, and the solvent asked for."""
+def _options(kind: str, protocol: Protocol) -> tuple[dict[str, Any], list[str]]:
+    """Arguments of createSystem: constrained hydrogens, and the solvent asked for; and a note on it."""
     options: dict[str, Any] = {"constraints": app.HBonds, "hydrogenMass": protocol.hydrogen_mass * unit.amu}
-    if protocol.solvent == "explicit":
-        charmm = kind == "psf"
-        cutoff = _CHARMM_CUTOFF if charmm else _CUTOFF
-        options |= {"nonbondedMethod": app.PME, "nonbondedCutoff": cutoff * unit.nanometer}
-        if charmm:
-            options["switchDistance"] = _CHARMM_SWITCH * unit.nanometer
+    if protocol.solvent == "vacuum":
+        return options, []
     if protocol.solvent == "implicit":
         if kind == "top":
             raise MoleculeError("a GROMACS topology has no implicit solvent; add --solvent vacuum, or explicit")
-        options["implicitSolvent"] = app.OBC2
-    return options
-
-
-def _notes(kind: str, protocol: Protocol) -> list[str]:
-    if protocol.solvent == "explicit":
-        reach = f"{_CHARMM_CUTOFF} nm, switched from {_CHARMM_SWITCH} nm" if kind == "psf" else f"{_CUTOFF} nm"
-        return [f"cutoff of {reach}, PME beyond"]
-    radii = {"prmtop": " with the radii of the prmtop", "psf": " with mbondi2 radii"}[kind] if kind != "top" else ""
-    return [f"implicit solvent OBC2{radii}"] if protocol.solvent == "implicit" else []
+        radii = "the radii of the prmtop" if kind == "prmtop" else "mbondi2 radii"
+        return options | {"implicitSolvent": app.OBC2}, [f"implicit solvent OBC2 with {radii}"]
+    options |= {"nonbondedMethod": app.PME, "nonbondedCutoff": _CUTOFF * unit.nanometer}
+    if kind != "psf":
+        return options, [f"cutoff of {_CUTOFF} nm, PME beyond"]
+    reach = {"nonbondedCutoff": _CHARMM_CUTOFF, "switchDistance": _CHARMM_SWITCH}
+    options |= {name: length * unit.nanometer for name, length in reach.items()}
+    return options, [f"cutoff of {_CHARMM_CUTOFF} nm, switched from {_CHARMM_SWITCH} nm, PME beyond"]
 
 
 def _reason(error: Exception) -> str:
@@ -197,10 +185,8 @@ def _check_atoms(topology: app.Topology, coordinates: Coordinates, source: Path,
     count, found = topology.getNumAtoms(), len(coordinates.positions)
     if count != found:
         raise MoleculeError(f"{place}: has {found} atoms, {source} has {count}; give the coordinates made with it")
-    if coordinates.atoms:
-        other = order_difference(coordinates.atoms, named_atoms(topology))
-        if other:
-            raise MoleculeError(f"{place}: its atoms are not in the order of {source}: {other}")
+    if coordinates.atoms and (other := order_difference(coordinates.atoms, named_atoms(topology))):
+        raise MoleculeError(f"{place}: its atoms are not in the order of {source}: {other}")
 
 
 EXPECTED = "expected an Amber inpcrd or rst7, CHARMM crd, GRO, PDB or mmCIF file"
@@ -220,8 +206,7 @@ class Coordinates:
 def read_coordinates(path: Path) -> Coordinates:
     """Read coordinates from a file of any of the formats, told apart by content."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of OpenMM's readers, about chains and elements
+        with warnings.catch_warnings(action="ignore"):  # of OpenMM's readers, about chains and elements
             found = _read(path)
     except MoleculeError:
         raise
@@ -233,37 +218,30 @@ def read_coordinates(path: Path) -> Coordinates:
 
 
 def _read(path: Path) -> Coordinates:
+    def inpcrd() -> Coordinates:
+        file = app.AmberInpcrdFile(str(path))
+        return Coordinates(in_nm(file.positions), (), file.boxVectors)
+
     if read_bytes(path)[:4] in _NETCDF:
-        return _inpcrd(path)
+        return inpcrd()
     text = read_text(path)
     kind = file_format(text)
     if kind == "gro":
         records = read_gro(text, path)
         gro = app.GromacsGroFile(str(path)) if records.cell else None
-        return Coordinates(
-            np.array([atom.position for atom in records.atoms]),
-            tuple(Named(0, f"{a.residue}{a.number}-{a.name}", a.name, "") for a in records.atoms),
-            None if gro is None else gro.getPeriodicBoxVectors(),
-        )
+        atoms = (Named(0, f"{a.residue}{a.key[1]}-{a.name}", a.name, "") for a in records.atoms)
+        box = gro.getPeriodicBoxVectors() if gro else None
+        return Coordinates(in_nm([atom.position for atom in records.atoms]), tuple(atoms), box)
     if kind in ("pdb", "mmcif"):
         file = app.PDBFile(io.StringIO(text)) if kind == "pdb" else app.PDBxFile(io.StringIO(text))
         box = file.topology.getPeriodicBoxVectors()
-        return Coordinates(_nm(file.positions), tuple(named_atoms(file.topology)), box)
+        return Coordinates(in_nm(file.positions), tuple(named_atoms(file.topology)), box)
     lines = [line for line in text.split("\n") if not line.startswith("*")]
-    if text.startswith("*") and lines and lines[0].split()[:1] and lines[0].split()[0].isdecimal():
+    if text.startswith("*") and lines and "".join(lines[0].split()[:1]).isdecimal():
         crd = app.CharmmCrdFile(str(path))
         labels = zip(crd.resname, crd.resno, crd.attype, strict=True)
         atoms = (Named(0, f"{residue}{number}-{name}", str(name), "") for residue, number, name in labels)
-        return Coordinates(_nm(crd.positions), tuple(atoms))
+        return Coordinates(in_nm(crd.positions), tuple(atoms))
     if len(text.split("\n")) > 2 and _INPCRD.match(text.split("\n")[1]):
-        return _inpcrd(path)
+        return inpcrd()
     raise MoleculeError(f"{path}: holds no coordinates that can be read; {EXPECTED}")
-
-
-def _inpcrd(path: Path) -> Coordinates:
-    file = app.AmberInpcrdFile(str(path))
-    return Coordinates(_nm(file.positions), (), file.boxVectors)
-
-
-def _nm(positions: unit.Quantity) -> Doubles:
-    return np.array(positions.value_in_unit(unit.nanometer), dtype=np.float64).reshape(-1, 3)

@@ -9,7 +9,7 @@ import pytest
 
 from latentmd.systems.peptide import backbone, pdb_block
 from latentmd.systems.protocol import DEFAULT_INPUTS
-from latentmd.systems.readers.pdb import read_pdb
+from latentmd.systems.readers.columns import read_pdb
 from latentmd.systems.readers.records import Records
 from latentmd.systems.residues import Residue, choose
 

@@ -25,8 +25,8 @@ def complete(records: Any, residues: Any) -> Any:
     """Topology, positions, residues and whether hydrogens were added, from backbone and C-beta alone."""
     found = connect(residues(*NAMES), records(*NAMES))
     with repeatable():
-        add_heavy_atoms(found, None, {})
-        return found, add_hydrogens(found, None, load_force_field(Protocol("vacuum")), 7.0)
+        add_heavy_atoms(found, {})
+        return found, add_hydrogens(found, load_force_field(Protocol("vacuum")), 7.0)
 
 
 def test_generators_are_put_back() -> None:
@@ -56,7 +56,7 @@ def test_what_is_complete_is_left_alone(complete: Any) -> None:
     from latentmd.systems.repair import read_back
 
     read_back(topology, positions, found, {})
-    *_, changed = add_hydrogens(found, None, load_force_field(Protocol("vacuum")), 7.0)
+    *_, changed = add_hydrogens(found, load_force_field(Protocol("vacuum")), 7.0)
     assert not changed
 
 
@@ -75,7 +75,7 @@ def _connected(records: Any, residues: Any) -> Connections:
 
 
 def test_bonds_are_those_of_the_peptide(records: Any, residues: Any) -> None:
-    topology, positions, order = assemble(_connected(records, residues), None)
+    topology, positions, order = assemble(_connected(records, residues))
     assert [residue.name for residue in topology.residues()] == [r.name for r in order] == ["ACE", "ALA", "NME"]
     bonds = {frozenset((a.name, b.name)) for a, b in topology.bonds()}
     assert {frozenset(("N", "CA")), frozenset(("CA", "C")), frozenset(("C", "O")), frozenset(("CA", "CB"))} <= bonds
@@ -87,7 +87,9 @@ def test_bonds_are_those_of_the_peptide(records: Any, residues: Any) -> None:
 
 
 def test_the_cell_becomes_box_vectors(records: Any, residues: Any) -> None:
-    topology, *_ = assemble(_connected(records, residues), (3.0, 4.0, 5.0, 90.0, 90.0, 90.0))
+    found = _connected(records, residues)
+    found.cell = (3.0, 4.0, 5.0, 90.0, 90.0, 90.0)
+    topology, *_ = assemble(found)
     box = topology.getPeriodicBoxVectors().value_in_unit(unit.nanometer)
     np.testing.assert_allclose(np.array([[v.x, v.y, v.z] for v in box]), np.diag([3.0, 4.0, 5.0]), atol=1e-9)
 
@@ -95,7 +97,7 @@ def test_the_cell_becomes_box_vectors(records: Any, residues: Any) -> None:
 def test_reading_back_changes_nothing(records: Any, residues: Any) -> None:
     found = _connected(records, residues)
     before = [(r.name, [(a.name, a.position, a.serial) for a in r.atoms]) for r in found.chains[0]]
-    topology, positions, _ = assemble(found, None)
+    topology, positions, _ = assemble(found)
     read_back(topology, positions, found, {})
     after = [(r.name, [(a.name, a.position, a.serial) for a in r.atoms]) for r in found.chains[0]]
     assert [(n, [a[::2] for a in atoms]) for n, atoms in after] == [(n, [a[::2] for a in atoms]) for n, atoms in before]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from latentmd.systems.errors import MoleculeError
-from latentmd.systems.readers.gro import read_gro
+from latentmd.systems.readers.columns import read_gro
 from latentmd.systems.readers.mmcif import read_mmcif
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -18,9 +18,9 @@ def test_the_same_molecule_as_in_another_format() -> None:
     ours = read_mmcif((CASES / "ala.cif").read_text(), PATH)
     theirs = read_gro((CASES / "ala.gro").read_text(), PATH)
     assert len(ours.atoms) == 22
-    places = {(atom.residue, atom.number, atom.name): atom.position for atom in theirs.atoms}
+    places = {(atom.residue, atom.key[1], atom.name): atom.position for atom in theirs.atoms}
     for atom in ours.atoms:
-        assert atom.position == pytest.approx(places[atom.residue, atom.number, atom.name], abs=6e-4)
+        assert atom.position == pytest.approx(places[atom.residue, atom.key[1], atom.name], abs=6e-4)
         assert atom.element == atom.name[0]
     assert ours.links and all(link.kind == "struct_conn" and not link.symmetry for link in ours.links)
 

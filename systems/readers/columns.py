@@ -1,11 +1,14 @@
-"""PDB files (wwPDB format 3.3): fixed columns, read strictly, since a shifted column is a wrong number."""
+"""PDB (wwPDB format 3.3) and GROMACS files: fixed columns, read strictly, as a shifted column is a wrong number."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
 
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.readers.records import AtomRecord, Key, LinkRecord, Records, cell_of
@@ -55,69 +58,39 @@ def read_pdb(text: str, path: Path) -> Records:
 
 
 def _parts(atoms: list[AtomRecord]) -> list[AtomRecord]:
-    """Atoms with what follows an END record as a model of its own, unless it is another part of the molecule.
-
-    It is one where no chain and residue number comes twice.
-    """
-    keys: dict[int, set[Key]] = {}
-    for atom in atoms:
-        keys.setdefault(atom.model, set()).add(atom.key)
-    seen: set[Key] = set()
-    for found in keys.values():
-        if found & seen:
-            return atoms
-        seen |= found
-    return [replace(atom, model=1) for atom in atoms]
+    """What follows an END record is a model of its own, or a part of the first where no residue comes in two."""
+    models = len({(atom.model, atom.key) for atom in atoms}) > len({atom.key for atom in atoms})
+    return atoms if models else [replace(atom, model=1) for atom in atoms]
 
 
 def _atom(raw: str, where: str, model: int, segment: int) -> AtomRecord:
     if "\t" in raw:
         raise MoleculeError(f"{where}: tabs between the columns; a PDB file has fixed columns, written with spaces")
     if len(raw) < 54:
-        raise MoleculeError(
-            f"{where}: not a readable PDB record, {len(raw)} characters long; expected at least 54, up to z"
-        )
+        raise MoleculeError(f"{where}: not a readable PDB record, {len(raw)} characters long; expected 54 or more")
     name, residue = raw[12:16].strip().upper(), raw[17:21].strip().upper()
     if not name or not residue or not (name + residue).isascii() or len((name + " " + residue).split()) != 2:
         raise MoleculeError(
             f"{where}: {raw[12:21]!r} is no atom and residue name; expected them in columns 13 to 16 and 18 to 21"
         )
-    chain = raw[21:22].strip()
-    number = _residue_number(raw[22:26], where)
-    label = f"{chain}:{residue}{number}:{name}"
+    label = f"{raw[21:22].strip()}:{residue}{_residue_number(raw[22:26], where)}:{name}"
     occupancy = raw[54:60].strip()
     if occupancy and not _NUMBER.match(occupancy):
-        raise MoleculeError(
-            f"{where}: the occupancy of {label} is {occupancy!r}; expected a number in columns 55 to 60"
-        )
-    return AtomRecord(
-        model=model,
-        chain=chain,
-        residue=residue,
-        number=number,
-        insertion=raw[26:27].strip(),
-        segment=segment,
-        name=name,
-        altloc=raw[16:17].strip(),
-        element=raw[76:78].strip().capitalize() if raw[76:78].strip().isalpha() else "",
-        position=_position(raw, where, label),
-        occupancy=float(occupancy) if occupancy else 1.0,
-        serial=_serial(raw[6:11]),
-    )
+        raise MoleculeError(f"{where}: the occupancy of {label} is {occupancy!r}; expected a number in columns 55-60")
+    key, element, position = _key(raw, 21, where), raw[76:78].strip(), _position(raw, where, label)
+    element = element.capitalize() if element.isalpha() else ""
+    more = {"occupancy": float(occupancy or 1), "serial": _serial(raw[6:11]), "altloc": raw[16:17].strip()}
+    return AtomRecord(model, segment, key, residue, name, position=position, element=element, **more)
 
 
 def _position(raw: str, where: str, label: str) -> tuple[float, float, float]:
     fields = raw[30:38], raw[38:46], raw[46:54]
     for text in fields:
         if "*" in text or text.strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
-            raise MoleculeError(
-                f"{where}: coordinates of atom {label} are not finite ({text.strip()}); correct the file"
-            )
+            raise MoleculeError(f"{where}: coordinates of atom {label} are not finite ({text.strip()}); correct it")
         if not _DECIMAL.match(text):
-            raise MoleculeError(
-                f"{where}: {text!r} is no coordinate of atom {label}; expected x, y and z in angstrom, with decimals, "
-                "in columns 31 to 54"
-            )
+            what = "expected x, y and z in angstrom, with decimals, in columns 31 to 54"
+            raise MoleculeError(f"{where}: {text!r} is no coordinate of atom {label}; {what}")
     x, y, z = (0.1 * float(text) for text in fields)
     return x, y, z
 
@@ -154,15 +127,10 @@ def _key(raw: str, start: int, where: str) -> Key:
 def _link(record: str, raw: str, where: str) -> LinkRecord:
     symmetry = len({raw[59:65].strip(), raw[66:72].strip()} - set(_IDENTITY)) > 0
     if record == "SSBOND":
-        first = raw[15:16].strip(), _integer(raw[17:21], where, "the number of a residue"), raw[21:22].strip()
-        second = raw[29:30].strip(), _integer(raw[31:35], where, "the number of a residue"), raw[35:36].strip()
-        return LinkRecord("SSBOND", (first, "SG"), (second, "SG"), symmetry)
-    return LinkRecord(
-        "LINK",
-        (_key(raw, 21, where), raw[12:16].strip().upper()),
-        (_key(raw, 51, where), raw[42:46].strip().upper()),
-        symmetry,
-    )
+        first, second = (raw[at : at + 1] + raw[at + 2 : at + 7] for at in (15, 29))
+        return LinkRecord("SSBOND", (_key(first, 0, where), "SG"), (_key(second, 0, where), "SG"), symmetry)
+    first, second = ((_key(raw, at, where), raw[at - 9 : at - 5].strip().upper()) for at in (21, 51))
+    return LinkRecord("LINK", first, second, symmetry)
 
 
 def _conect(raw: str, where: str) -> list[LinkRecord]:
@@ -172,3 +140,66 @@ def _conect(raw: str, where: str) -> list[LinkRecord]:
         wrong = next(text for text in fields if text and _serial(text) == -1)
         raise MoleculeError(f"{where}: {wrong!r} is not the serial number of an atom in a CONECT record")
     return [LinkRecord("CONECT", numbers[0], other) for other in numbers[1:]]
+
+
+_VECTORS = ((0, 3, 4), (5, 1, 6), (7, 8, 2))  # where x, y, z of each box vector stand in the last line
+
+
+def read_gro(text: str, path: Path) -> Records:
+    """Records of a GRO file, each frame a model; chains have no names there, and no ends are marked."""
+    lines = text.rstrip().split("\n")
+    records, start, model = Records(), 0, 0
+    while start + 1 < len(lines) and (not model or lines[start + 1].strip().isdecimal()):
+        model += 1
+        count, begin = int(lines[start + 1]), start + 2
+        if len(lines) < begin + count:
+            raise MoleculeError(
+                f"{path}: {count} atoms announced, {len(lines) - begin} lines found; the file is cut short"
+            )
+        for i, line in enumerate(lines[begin : begin + count]):
+            records.atoms.append(_gro_atom(line, f"{path}, line {begin + i + 1}", i, model))
+        last = lines[begin + count] if len(lines) > begin + count else ""
+        if last.strip() and not _box(last):
+            raise MoleculeError(
+                f"{path}, line {begin + count + 1}: expected the box after the {count} atoms that line {begin} "
+                "announces, found something else; correct the number of atoms"
+            )
+        if model == 1:
+            records.cell = _cell(_box(last))
+        start = begin + count + 1
+    return records
+
+
+def _gro_atom(line: str, where: str, index: int, model: int) -> AtomRecord:
+    rest = line[20:]
+    points = [i for i, character in enumerate(rest) if character == "."]
+    try:
+        width = points[1] - points[0]
+        xyz = [float(rest[i * width : (i + 1) * width]) for i in range(3)]
+        number = int(line[:5])
+    except (ValueError, IndexError):
+        raise MoleculeError(f"{where}: not a readable GRO line; expected residue, atom and x, y, z in nm") from None
+    if not all(math.isfinite(value) for value in xyz):
+        raise MoleculeError(f"{where}: coordinates of atom {line[5:15].strip()} are not finite; correct the file")
+    residue, name = line[5:10].strip().upper(), line[10:15].strip().upper()
+    return AtomRecord(model, 0, ("", number, ""), residue, name, position=(xyz[0], xyz[1], xyz[2]), serial=index + 1)
+
+
+def _box(line: str) -> list[float]:
+    """Numbers of the last line of a frame; none where it is no box."""
+    try:
+        values = [float(word) for word in line.split()]
+    except ValueError:
+        return []
+    return values if len(values) in (3, 9) else []
+
+
+def _cell(values: list[float]) -> tuple[float, ...] | None:
+    from mdtraj.utils.unitcell import box_vectors_to_lengths_and_angles
+
+    if not values or not all(math.isfinite(value) for value in values) or min(values[:3]) <= 0:
+        return None
+    if len(values) == 3:
+        return (*values, 90.0, 90.0, 90.0)
+    vectors = [np.array([values[i] for i in row]) for row in _VECTORS]
+    return tuple(float(value) for value in box_vectors_to_lengths_and_angles(*vectors))
