@@ -34,7 +34,7 @@ from latentmd.integrators.openmm_selection import manifest_for, select
 from latentmd.model.file import Bundle, Manifest
 from latentmd.model.manifest import split_time
 from latentmd.systems.agreement import disagreeing_term
-from latentmd.systems.ensemble import TEMPERATURE_TOLERANCE, thermostat_fault
+from latentmd.systems.parametrise import TEMPERATURE_TOLERANCE, thermostat_fault
 from latentmd.units import GAS_CONSTANT
 
 

@@ -25,7 +25,7 @@ from latentmd.model.peptide_file import NAME, is_peptides, model_sha256
 from latentmd.model.propagator import Propagator, UnsoundError
 from latentmd.molecule.bonds import make_whole
 from latentmd.molecule.matching import HydrogenHands
-from latentmd.systems.ensemble import temperature_fault
+from latentmd.systems.parametrise import temperature_fault
 from latentmd.units import GAS_CONSTANT
 
 # Context parameters through which the integrator talks to the provider.

@@ -11,7 +11,7 @@ from openmm import app, unit
 from latentmd.integrators.openmm_integrator import LatentIntegrator, as_integer, interruptible
 from latentmd.integrators.openmm_noise import remembered
 from latentmd.integrators.relaxation import MAX_FORCE, Relaxation
-from latentmd.systems.ensemble import TEMPERATURE_TOLERANCE
+from latentmd.systems.parametrise import TEMPERATURE_TOLERANCE
 from latentmd.systems.relaxation import SETTLE_STEPS, centre_held, settling_integrator
 from latentmd.units import GAS_CONSTANT
 

@@ -16,12 +16,19 @@ from latentmd.systems.names import AMINO_ACIDS, D_AMINO_ACIDS, IONS, WATER
 from latentmd.systems.own_force_field import brings_force_field, build_own
 from latentmd.systems.parametrise import load_force_field, parametrise, refuse_unknown, solvated
 from latentmd.systems.protocol import DEFAULT_FORCE_FIELDS, InputOptions, Protocol, Solvent
-from latentmd.systems.protonation import TITRATABLE, protonation_note, states
 from latentmd.systems.readers.columns import read_gro, read_pdb
 from latentmd.systems.readers.mmcif import read_mmcif
 from latentmd.systems.readers.records import Records
 from latentmd.systems.readers.text import EXPECTED, LIGAND, file_format, is_ligand, read_text
-from latentmd.systems.repair import add_heavy_atoms, add_hydrogens, relaxed, repeatable
+from latentmd.systems.repair import (
+    TITRATABLE,
+    add_heavy_atoms,
+    add_hydrogens,
+    protonation_note,
+    relaxed,
+    repeatable,
+    states,
+)
 from latentmd.systems.residues import Residue, choose, listed
 from latentmd.systems.sanity import check_bonds, check_charge, check_positions, in_nm
 
@@ -38,11 +45,9 @@ def build(pdb: str | Path, protocol: Protocol = _DEFAULT) -> Molecule:
 
     Missing heavy atoms are built by PDBFixer, hydrogens by OpenMM's Modeller where a residue has none, lacks some or
     has others than its name says; both are listed in `Molecule.added`. The name of a residue decides its protonation,
-    then its hydrogens, then the pH. What was chosen where the file leaves a choice is in `Molecule.notes`. An implicit
-    OBC2 model is rebuilt on the native `GBSAOBCForce`, the same energy over 30 times faster for small molecules. An
-    Amber prmtop, GROMACS top or CHARMM psf file, or any structure with `protocol.inputs.system`, is simulated with its
-    own force field (`Molecule.own_force_field`); nothing is added to it. MoleculeError where the file cannot be read or
-    its molecule not be mended, or holds residues that the force field does not describe.
+    then its hydrogens, then the pH. What was chosen where the file leaves a choice is in `Molecule.notes`. An Amber
+    prmtop, GROMACS top or CHARMM psf file, or any structure with `protocol.inputs.system`, is simulated with its own
+    force field; nothing is added to it. MoleculeError where the file cannot be read or its molecule not be mended.
     """
     expected = ("pdb", pdb, (str, Path), "the path of a file"), ("protocol", protocol, Protocol, "a Protocol")
     for name, value, types, what in expected:

@@ -22,14 +22,10 @@ Bond = tuple[Residue, str, Residue, str]
 
 @dataclass(eq=False)
 class Connections:
-    """How residues hang together.
+    """How residues hang together: chains, and bonds between atoms of different residues, notes on what was decided.
 
-    Attributes:
-        chains: residues in order; consecutive ones are bonded where `bonds`, of atoms of different residues, says so.
-        inner: bonds that CONECT states between atoms of one residue of no standard name.
-        gaps: breaks of a chain, as (residue before, residue after, distance in nm).
-        rings: chains, by index, that are closed head to tail.
-        cell: box lengths in nm and angles in degrees.
+    `inner` bonds are those that CONECT states within residues of no standard name; `gaps` breaks of a chain (residue
+    before and after, nm); `rings` indices of chains that are closed head to tail; `cell` in nm and degrees.
     """
 
     chains: list[list[Residue]] = field(default_factory=list)
@@ -104,7 +100,7 @@ def _continues(before: Residue, after: Residue, found: Connections) -> bool:
         found.bonds.append((before, "C", after, "N"))
         if marked:
             found.notes.append(
-                f"{before} and {after} are bonded (C-N {gap:.3f} nm), though a chain ends there in the file"
+                f"{before} and {after} are bonded (C-N {gap:.3f} nm), though the file ends a chain there"
             )
         return True
     backbone = _backbone(before, after)
@@ -149,9 +145,7 @@ def _rings(found: Connections, stated: list[Bond]) -> None:
             continue
         if _ends((first, "N", last, "C")) in map(_ends, stated) or distance(head, tail) <= _PEPTIDE:
             if last.get("OXT") is not None:
-                raise MoleculeError(
-                    f"{last} has the end oxygen OXT and is bonded to {first} as well; leave out OXT or the bond"
-                )
+                raise MoleculeError(f"{last} has the end oxygen OXT and is bonded to {first}; leave out one of both")
             found.rings.add(index)
             found.bonds.append((last, "C", first, "N"))
             found.notes.append(f"cyclic peptide: {last} is bonded to {first}")

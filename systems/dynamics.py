@@ -13,7 +13,7 @@ from openmm import unit
 
 from latentmd.core.noise import child_seed
 from latentmd.systems.builder import Molecule
-from latentmd.systems.ensemble import barostat_fault, thermostat_fault
+from latentmd.systems.parametrise import barostat_fault, thermostat_fault
 
 EQUILIBRATION = 100.0  # ps before the first saved frame
 _STEPS_BETWEEN_SEEDS = 5000
@@ -94,12 +94,11 @@ def run_md(
 ) -> Iterator[Frames]:
     """Simulate one walker and yield its frames in chunks.
 
-    The walker is minimised, given Maxwell–Boltzmann velocities and equilibrated first; time zero is then.
-    Every few thousand steps its noise gets a new seed and OpenMM's Context starts afresh from positions and
-    velocities. Frames that end there say where the walker is, and a run that starts there (`start`) goes on as this one
-    does: to the last bit on the Reference platform, and on the CPU platform with one thread. `stopped` is asked ten
-    times a second; once it is true, the frames that are whole are yielded. ValueError where the interval is no multiple
-    of the time step, or the System has a thermostat or a barostat.
+    The walker is minimised, given Maxwell–Boltzmann velocities and equilibrated first; time zero is then. Every few
+    thousand steps its noise gets a new seed and OpenMM's Context starts afresh from positions and velocities. Frames
+    that end there say where the walker is, and a run that starts there (`start`) goes on as this one does: to the last
+    bit on the Reference platform, and on the CPU platform with one thread. `stopped` is asked ten times a second; once
+    it is true, the frames that are whole are yielded.
     """
     if fault := thermostat_fault(molecule.system) or barostat_fault(molecule.system):
         raise ValueError(fault)

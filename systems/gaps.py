@@ -56,9 +56,7 @@ def _insert(found: Connections, records: Records, before: Residue, after: Residu
     ends = [residue.get("CA") or residue.atoms[0] for residue in (before, after)]
     apart = sum((p - q) ** 2 for p, q in zip(ends[0].position, ends[1].position, strict=True)) ** 0.5
     if apart > span:
-        raise MoleculeError(
-            f"{listed(names)} cannot span the {apart:.2f} nm from {before} to {after}; correct SEQRES or coordinates"
-        )
+        raise MoleculeError(f"{listed(names)} cannot span {apart:.2f} nm from {before} to {after}; correct either")
     first, _ = _place(found, before)
     second, _ = _place(found, after)
     found.chains[first] += found.chains.pop(second)

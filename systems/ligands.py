@@ -105,9 +105,7 @@ def read_ligand(source: Path, inputs: InputOptions) -> tuple[Mol, list[str]]:
         if mol is None or not mol.GetNumAtoms():
             raise MoleculeError("RDKit finds no molecule in it; expected an SDF file or SMILES with atoms and bonds")
         if any(not atom.GetAtomicNum() or atom.HasQuery() for atom in mol.GetAtoms()):
-            raise MoleculeError(
-                "has open ends or placeholders (R groups, *, a polymer's unit); write the whole molecule"
-            )
+            raise MoleculeError("has open ends or placeholders (R groups, *, a polymer); write the whole molecule")
         _sanitise(mol)
         notes: list[str] = []
         parts = Chem.GetMolFrags(mol, asMols=True, sanitizeFrags=False)
@@ -212,9 +210,7 @@ def _refuse_undefined(mol: Mol, notes: list[str]) -> None:
             imine = any(a.GetSymbol() == "N" and a.GetTotalNumHs(includeNeighbors=True) for a in ends)
             (free if imine else undefined).append("=".join(_label(atom) for atom in ends))
     if undefined:
-        raise MoleculeError(
-            f"undefined stereochemistry at {', '.join(undefined)}; define it, or add --enumerate for a run of each"
-        )
+        raise MoleculeError(f"undefined stereochemistry at {', '.join(undefined)}; define it, or add --enumerate")
     if free:
         notes.append(f"the side of the hydrogen of {', '.join(free)} is the start's")
 
@@ -224,8 +220,7 @@ def _sage(block: str, field: str) -> openmm.System:
     """System of a MOL block in vacuum, bonds to hydrogen constrained."""
     from rdkit import Chem
 
-    with _quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations of OpenFF's dependencies
+    with _quiet(), warnings.catch_warnings(action="ignore"):  # deprecations of OpenFF's dependencies
         try:
             from openff.toolkit import ForceField
             from openff.toolkit import Molecule as OpenFFMolecule

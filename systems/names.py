@@ -96,14 +96,12 @@ def element_of(residue: str, name: str, stated: str) -> Element | None:
     """
     from openmm.app import element
 
-    letters = name.lstrip("0123456789")
+    known, letters = element.Element._elements_by_symbol, name.lstrip("0123456789")
     expected = letters[:1] if residue in AMINO_ACIDS or residue in CAPS or residue == "HOH" else ""
     symbol = "H" if stated == "D" else stated
     if expected and symbol and expected != symbol:
         raise ValueError(f"its element is given as {stated}, its name says {expected}")
     if expected or symbol:
-        return element.Element._elements_by_symbol.get((expected or symbol).upper())
+        return known.get((expected or symbol).upper())
     guess = letters[:2].capitalize() if residue in IONS or len(residue) <= 2 else letters[:1]
-    return element.Element._elements_by_symbol.get(guess.upper()) or element.Element._elements_by_symbol.get(
-        letters[:1].upper()
-    )
+    return known.get(guess.upper()) or known.get(letters[:1].upper())

@@ -18,11 +18,16 @@ from openmm import app, unit
 from latentmd.arrays import Doubles
 from latentmd.io.atomic import write_text
 from latentmd.molecule.chemistry import chemistry
-from latentmd.systems.ensemble import barostat_fault, thermostat_fault
 from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.names import WATER
-from latentmd.systems.parametrise import implicit_solvent, radius_fault, with_native_obc2
+from latentmd.systems.parametrise import (
+    barostat_fault,
+    implicit_solvent,
+    radius_fault,
+    thermostat_fault,
+    with_native_obc2,
+)
 from latentmd.systems.protocol import SYSTEM_FILE, InputOptions, Protocol, Solvent
 from latentmd.systems.readers.text import file_format, read_bytes, read_text
 from latentmd.systems.readers.topologies import TOPOLOGIES, read_topology
@@ -98,10 +103,7 @@ def _refuse_structure_options(inputs: InputOptions) -> None:
     for name in ("ph", "model_number", "altloc", "missing", "ends"):
         if getattr(inputs, name) != getattr(default, name):
             option = name.replace("_", "-")
-            raise MoleculeError(
-                f"--{option} has no meaning for a molecule with its own force field, which is taken as it is; "
-                "leave it out"
-            )
+            raise MoleculeError(f"--{option} has no meaning for a molecule with its own force field; leave it out")
 
 
 def _check_places(topology: app.Topology, positions: Doubles, source: Path) -> None:
@@ -221,8 +223,7 @@ def structure_of(source: Path, system: openmm.System) -> tuple[app.Topology, Dou
     text = read_text(source)
     kind = file_format(text)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of OpenMM's reader
+        with warnings.catch_warnings(action="ignore"):  # of OpenMM's reader
             file = {"pdb": app.PDBFile, "mmcif": app.PDBxFile}[kind](io.StringIO(text))
     except KeyError:
         raise MoleculeError(f"{source}: no PDB or mmCIF file, which --system goes with") from None
@@ -270,9 +271,7 @@ def _complete_bonds(source: Path, topology: app.Topology, system: openmm.System,
     if wrong:
         i, j = wrong[0]
         names = f"{atoms[i].residue.name}{atoms[i].residue.id}-{atoms[i].name} and {atoms[j].name}"
-        raise MoleculeError(
-            f"{source}: bonds {names}, which the System does not: another order of atoms, or another molecule"
-        )
+        raise MoleculeError(f"{source}: bonds {names}, which the System does not: another order of atoms or molecule")
     missing = sorted(sorted(pair) for pair in theirs - ours)
     for i, j in missing:
         topology.addBond(atoms[i], atoms[j])

@@ -1,7 +1,8 @@
-"""Force field and solvent of a completed molecule."""
+"""Force field and solvent of a completed molecule, and forces that set its temperature or box beside the integrator."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -163,9 +164,55 @@ def parametrise(topology: app.Topology, force_field: app.ForceField, protocol: P
         raise MoleculeError(f"{source}: {files} cannot describe it: {first_line(error)}") from error
     found = implicit_solvent(system)
     if protocol.solvent == "implicit" and not found:
-        raise MoleculeError(
-            f"force field {files} has no implicit solvent; add --force-field implicit/obc2.xml, or use --solvent vacuum"
-        )
+        advice = "add --force-field implicit/obc2.xml, or use --solvent vacuum"
+        raise MoleculeError(f"force field {files} has no implicit solvent; {advice}")
     if protocol.solvent != "implicit" and found:
         raise MoleculeError(f"force field {files} brings implicit solvent; use --solvent implicit, or leave it out")
     return with_native_obc2(system)
+
+
+_BAROSTATS = (
+    openmm.MonteCarloBarostat,
+    openmm.MonteCarloAnisotropicBarostat,
+    openmm.MonteCarloFlexibleBarostat,
+    openmm.MonteCarloMembraneBarostat,
+    openmm.RPMDMonteCarloBarostat,
+)
+TEMPERATURE_TOLERANCE = 0.01  # K
+
+
+def thermostat_fault(system: openmm.System) -> str:
+    """Says that a System has a thermostat of its own, which would act beside the integrator's; "" where it has none."""
+    for index, force in enumerate(system.getForces()):
+        if isinstance(force, openmm.AndersenThermostat):
+            kelvin = force.getDefaultTemperature().value_in_unit(unit.kelvin)
+            return (
+                f"the System has a thermostat of its own (force {index}, AndersenThermostat at {kelvin:g} K), which "
+                f"would act beside the integrator's; remove it with system.removeForce({index})"
+            )
+    return ""
+
+
+def barostat_fault(system: openmm.System) -> str:
+    """Says that a System has a barostat, where a run keeps the box of its input; "" where it has none."""
+    for index, force in enumerate(system.getForces()):
+        if isinstance(force, _BAROSTATS):
+            return (
+                f"the System has a barostat (force {index}, {type(force).__name__}), but runs keep the box; remove it "
+                f"with system.removeForce({index}) after equilibration at its pressure"
+            )
+    return ""
+
+
+def temperature_fault(parameters: Mapping[str, float], kelvin: float) -> str:
+    """Says that a thermostat or a barostat of a Context holds a temperature other than the integrator's; "" if none.
+
+    OpenMM keeps the temperatures of such forces in the parameters of the Context, so that forces added after the
+    integrator was made, and temperatures changed during the run, are seen.
+    """
+    if openmm.AndersenThermostat.Temperature() in parameters:
+        return "the System has an AndersenThermostat, which would act beside the integrator's; remove it"
+    for name, value in parameters.items():
+        if name.endswith("MonteCarloTemperature") and abs(value - kelvin) > TEMPERATURE_TOLERANCE:
+            return f"the barostat is at {value:g} K, the model at {kelvin:g} K; give the barostat {kelvin:g} K"
+    return ""

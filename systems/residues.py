@@ -108,10 +108,8 @@ def _one_model(atoms: Sequence[AtomRecord], options: InputOptions, notes: list[s
     models = list(dict.fromkeys(atom.model for atom in atoms))
     wanted = options.model_number
     if wanted is not None and wanted not in models:
-        shown = listed(models)
-        raise MoleculeError(
-            f"--model-number is {wanted}; the file has the model{'s' if len(models) > 1 else ''} {shown}"
-        )
+        plural = "s" if len(models) > 1 else ""
+        raise MoleculeError(f"--model-number is {wanted}; the file has the model{plural} {listed(models)}")
     chosen = models[0] if wanted is None else wanted
     if len(models) > 1:
         how = "" if wanted is not None else "; --model-number takes another"

@@ -110,10 +110,7 @@ def check_folder(path: Path, policy: Policy, files: RunFiles) -> None:
     if found != files.kind:
         raise OutputError(f"{path} holds another kind of run ({found}, not {files.kind}); give another --out")
     if policy == "new":
-        raise OutputError(
-            f"{path} is not empty; pass --resume to go on with the run in it, --overwrite to replace it, or another "
-            "--out"
-        )
+        raise OutputError(f"{path} is not empty; pass --resume to go on with its run, --overwrite, or another --out")
 
 
 def results_folder(path: Path, overwrite: bool, record: str) -> Path:

@@ -30,12 +30,10 @@ COLUMNS = ("walker", "time_ps", "kind", "potential_energy", "checks_failed")  # 
 
 
 class Provenance:
-    """provenance.csv: a line per frame saying how it was made.
+    """provenance.csv: a line per frame saying how it was made, in the columns `COLUMNS`.
 
-    Columns: walker, time in ps, kind (latent: decoded from a latent step; settled: then settled by a short run of MD;
-    relaxed: minimised after a latent step and then moved by MD; md: moved by MD), potential energy in kJ/mol and the
-    structure checks failed, separated by spaces. Of a file that is there `kept` lines of each walker are kept;
-    `failing` counts, by walker, those of frames that failed a check.
+    Of a file that is there `kept` lines of each walker are kept; `failing` counts, by walker, those of frames that
+    failed a check.
     """
 
     def __init__(self, path: str | Path, kept: Mapping[int, int] | None = None) -> None:
@@ -100,9 +98,7 @@ def read_provenance(path: str | Path) -> dict[str, NDArray[Any]]:
         names = list(reader.fieldnames or [])
         unknown = [name for name in names if name not in SCHEMA]
         if unknown:
-            raise OutputError(
-                f"{path} has the unknown columns {', '.join(unknown)}; expected some of {', '.join(SCHEMA)}"
-            )
+            raise OutputError(f"{path} has unknown columns {', '.join(unknown)}; expected some of {', '.join(SCHEMA)}")
         rows = list(reader)
     dtypes = {int: np.int64, float: np.float64, str: np.str_}
     return {name: np.array([SCHEMA[name](row[name]) for row in rows], dtype=dtypes[SCHEMA[name]]) for name in names}

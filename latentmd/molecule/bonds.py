@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import networkx
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Ints
-
-if TYPE_CHECKING:
-    import networkx
 
 Pairs = Iterable[Sequence[int]] | Ints
 
 
 def bond_graph(n_atoms: int, bonds: Pairs) -> networkx.Graph:
     """Undirected graph of atoms 0 to n_atoms - 1 and bonds (pairs of atom indices); neighbours come in index order."""
-    import networkx
-
     graph = networkx.Graph()
     graph.add_nodes_from(range(n_atoms))
     graph.add_edges_from(sorted({(min(int(i), int(j)), max(int(i), int(j))) for i, j in bonds}))
@@ -34,22 +30,16 @@ def neighbour_lists(n_atoms: int, bonds: Pairs) -> list[list[int]]:
 
 def components(n_atoms: int, bonds: Pairs) -> list[list[int]]:
     """Atoms of each connected part of the bond graph, each sorted, in the order of their first atoms."""
-    import networkx
-
     return sorted(sorted(part) for part in networkx.connected_components(bond_graph(n_atoms, bonds)))
 
 
 def spanning_tree(n_atoms: int, bonds: Pairs, root: int = 0) -> list[tuple[int, int]]:
     """Breadth-first tree of the part that holds `root`: (child, parent) pairs, parents first."""
-    import networkx
-
     return [(child, parent) for parent, child in networkx.bfs_edges(bond_graph(n_atoms, bonds), root)]
 
 
 def separations(n_atoms: int, bonds: Pairs, longest: int) -> Ints:
     """Bond-graph distance of all pairs of atoms, [atoms, atoms]; `longest` where it is that, longer or infinite."""
-    import networkx
-
     found = np.full((n_atoms, n_atoms), longest, dtype=np.int64)
     graph = bond_graph(n_atoms, bonds)
     for i, lengths in networkx.all_pairs_shortest_path_length(graph, cutoff=longest - 1):
@@ -59,8 +49,6 @@ def separations(n_atoms: int, bonds: Pairs, longest: int) -> Ints:
 
 def eccentricity(n_atoms: int, bonds: Pairs, atom: int) -> int:
     """Bonds between an atom and the atom of its part that is farthest from it."""
-    import networkx
-
     return int(max(networkx.single_source_shortest_path_length(bond_graph(n_atoms, bonds), atom).values()))
 
 

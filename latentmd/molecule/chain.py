@@ -9,7 +9,7 @@ import networkx
 import numpy as np
 
 from latentmd.arrays import Bools, Floats, Ints
-from latentmd.molecule.checks import torsions
+from latentmd.molecule.checks import signed_volumes, torsions
 from latentmd.molecule.chemistry import AMINO_ACIDS, Chemistry, Topology, chemistry
 from latentmd.molecule.z_matrix import ZMatrix, z_matrix
 
@@ -39,12 +39,10 @@ class Chain:
 
     Attributes:
         record: its chemistry; names of hydrogens on one atom may be exchanged, so that a name tells the geometry.
-        names: type of each token, from `TYPES`.
         types: (tokens, 3): index into `TYPES`, index into `PLACES`, 1 for a D residue and 0 otherwise.
         templates: for each token the key of its local geometry: type, place and atom names.
         layout: Z-matrix rooted at the first backbone atom, so that equal residues have equal internal coordinates.
-        slots: (tokens, slots) column of each turning torsion in the Z-matrix's torsions (order[3:]), -1 where none.
-        quads: (tokens, slots, 4) the atoms of these torsions, 0 where none.
+        slots, quads: (tokens, slots) columns of the turning torsions among the Z-matrix's, -1 for none; their atoms.
         rest: for each token the columns of its other internal coordinates, in a vector of bonds, angles and torsions.
         kinds: for each token and column of `rest` 0 bond, 1 angle, 2 torsion, 3 torsion of three equal hydrogens.
     """
@@ -157,14 +155,12 @@ def _swapped(record: Chemistry, positions: Floats, a: int, around: tuple[list[in
     hydrogens, others = around
     near = min(others, key=lambda j: (record.names[j] not in ("CA", "C", "N"), record.names[j]))
     third = hydrogens[0] if len(hydrogens) == 3 else near
-    u, v, w = (np.asarray(positions[j] - positions[a], dtype=float) for j in (third, *hydrogens[-2:]))
-    volume = float(np.dot(u, np.cross(v, w)) / np.prod([np.linalg.norm(x) for x in (u, v, w)]))
     if len(others) == 1 and len(hydrogens) == 2 and record.names[a] in _PLANAR_NITROGENS:
         far = [j for j in record.neighbours()[others[0]] if j != a]
         anchor = min(far, key=lambda j: (record.symbols[j] != "C", record.names[j]))
         distances = [np.linalg.norm(positions[j] - positions[anchor]) for j in hydrogens]
         return bool(distances[0] > distances[1])
-    return bool((volume < 0) != mirror)
+    return (_volume(positions, [a, third, *hydrogens[-2:]]) < 0) != mirror
 
 
 def _residues(record: Chemistry) -> list[list[int]]:
@@ -218,10 +214,12 @@ def _place(k: int, names: tuple[str, ...]) -> int:
 def _is_d(record: Chemistry, atoms: list[int], positions: Floats) -> bool:
     """Whether the CA has the D configuration: N, C, CB, seen with HA away, turn the other way round."""
     index = {record.names[i]: i for i in atoms}
-    if not {"N", "CA", "C", "CB"} <= set(index):
-        return False
-    n, c, cb = (np.asarray(positions[index[name]] - positions[index["CA"]], dtype=float) for name in ("N", "C", "CB"))
-    return bool(np.dot(n, np.cross(c, cb)) < 0)
+    quad = [index.get(name, -1) for name in ("CA", "N", "C", "CB")]
+    return min(quad) >= 0 and _volume(positions, quad) < 0
+
+
+def _volume(positions: Floats, quad: list[int]) -> float:
+    return float(signed_volumes(np.asarray(positions, dtype=float)[None], np.array([quad]))[0, 0])
 
 
 def _opened(record: Chemistry) -> Chemistry:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.molecule.bonds import equivalence_classes, neighbour_lists
-from latentmd.molecule.chemistry import Chemistry, Topology
+from latentmd.molecule.chemistry import Chemistry, Topology, parts_of
 from latentmd.molecule.torsions import isomer_torsions
 
 MAX_Z = 7.0  # deviations a valid bond or angle may be away from its mean: 10^8 normal draws stay inside six
@@ -24,8 +25,7 @@ def topology_arrays(topology: Topology) -> tuple[list[str], Ints]:
     """Element symbols ("VS" where there is no element) and bonds [bonds, 2] of a topology or a Chemistry."""
     if isinstance(topology, Chemistry):
         return list(topology.symbols), np.array(topology.bonds, dtype=np.int64).reshape(-1, 2)
-    atoms = list(topology.atoms() if callable(topology.atoms) else topology.atoms)
-    bonds = list(topology.bonds() if callable(topology.bonds) else topology.bonds)
+    atoms, bonds = parts_of(topology)
     symbols = [atom.element.symbol if atom.element is not None else "VS" for atom in atoms]
     pairs = [(int(bond[0].index), int(bond[1].index)) for bond in bonds]
     return symbols, np.array(pairs, dtype=np.int64).reshape(-1, 2)
@@ -48,9 +48,7 @@ def bond_angles(positions: Floats, triples: Ints) -> Floats:
 
 def torsions(positions: Floats, quads: Ints) -> Floats:
     """Torsion angles i-j-k-l in radians in (-pi, pi], IUPAC sign, shape (frames, quads)."""
-    b1 = positions[:, quads[:, 1]] - positions[:, quads[:, 0]]
-    b2 = positions[:, quads[:, 2]] - positions[:, quads[:, 1]]
-    b3 = positions[:, quads[:, 3]] - positions[:, quads[:, 2]]
+    b1, b2, b3 = (positions[:, quads[:, i + 1]] - positions[:, quads[:, i]] for i in range(3))
     n1, n2 = _cross(b1, b2), _cross(b2, b3)
     return np.asarray(np.arctan2(_dot(b1, n2) * np.sqrt(_dot(b2, b2)), _dot(n1, n2)))
 
@@ -81,12 +79,8 @@ def _cross(u: Floats, v: Floats) -> Floats:
 
 def angle_triples(n_atoms: int, bonds: Ints) -> Ints:
     """Every angle i-j-k of the bond graph, shape (angles, 3), j in the middle."""
-    triples = [
-        (i, j, k)
-        for j, around in enumerate(neighbour_lists(n_atoms, bonds))
-        for a, i in enumerate(around)
-        for k in around[a + 1 :]
-    ]
+    around = neighbour_lists(n_atoms, bonds)
+    triples = [(i, j, k) for j in range(n_atoms) for i, k in combinations(around[j], 2)]
     return np.array(triples, dtype=np.int64).reshape(-1, 3)
 
 
@@ -114,24 +108,18 @@ def chiral_quads(symbols: list[str], bonds: Ints, reference: Floats | None = Non
         if symbols[centre] not in ("C", "Si", "P", "S") or len({classes[i] for i in around}) != len(around):
             continue
         quad = [centre, *sorted(around, key=lambda i: (symbols[i] == "H", i))[:3]]
-        planar = reference is None or len(around) != 3 or abs(_volume(reference, quad)) < _PLANAR
-        if len(around) == 4 or (implicit and not planar):
+        seen = implicit and reference is not None and len(around) == 3
+        if len(around) == 4 or (seen and abs(signed_volumes(reference[None], np.array([quad]))[0, 0]) >= _PLANAR):
             found.append(quad)
     return np.array(found, dtype=np.int64).reshape(-1, 4)
-
-
-def _volume(frame: Floats, quad: list[int]) -> float:
-    return float(signed_volumes(frame[None], np.array([quad]))[0, 0])
 
 
 @dataclass(frozen=True)
 class StructureTemplate:
     """What the structure of one molecule is compared with; lengths and deviations in nm, angles in radians.
 
-    Attributes:
-        centres, handedness: stereocentres (centres, 4) and the sign (+1 or -1) of their signed volume.
-        fixed, isomer: torsions of amides, which no simulation turns (fixed, 4); sign of their cosines: 1 is cis,
-            -1 trans, and 0 where the reference has both.
+    Stereocentres (centres, 4) with the sign of their signed volume, and torsions (fixed, 4) of amides, which no
+    simulation turns, with the sign of their cosines: 1 is cis, -1 trans, and 0 where the reference has both.
     """
 
     symbols: tuple[str, ...]
@@ -162,9 +150,8 @@ class StructureTemplate:
     def centre_bonds(self) -> tuple[Ints, Floats]:
         """Bonds of every stereocentre, shape (centres, 3), and the sign that makes its right signed volume positive."""
         found = [self._directed(self.centres[:, 0], self.centres[:, side]) for side in (1, 2, 3)]
-        return np.stack([bond for bond, _ in found], axis=1), self.handedness * np.prod(
-            [sign for _, sign in found], axis=0
-        )
+        signs = np.prod([sign for _, sign in found], axis=0)
+        return np.stack([bond for bond, _ in found], axis=1), self.handedness * signs
 
     def _directed(self, tails: Ints, heads: Ints) -> tuple[Ints, Floats]:
         """Index of each bond, and 1 where it is stored as (head, tail), -1 where as (tail, head)."""
@@ -189,13 +176,15 @@ def structure_template(topology: Topology, reference: Floats) -> StructureTempla
     triples = angle_triples(len(symbols), bonds)
     centres = chiral_quads(symbols, bonds, frames[0])
     fixed = isomer_torsions(symbols, bonds)
+    signs = np.sign(_torsion_cosines(frames, fixed))
+    isomer = np.where((signs == signs[0]).all(axis=0), signs[0], 0.0)
     bond_mean, bond_deviation = _moments(bond_lengths(frames, bonds), 0)
     angle_mean, angle_deviation = _moments(bond_angles(frames, triples), 1)
     return StructureTemplate(
         symbols=tuple(symbols), bonds=bonds, bond_mean=bond_mean, bond_deviation=bond_deviation,
         angles=triples, angle_mean=angle_mean, angle_deviation=angle_deviation, centres=centres,
         handedness=np.sign(np.mean(np.sign(signed_volumes(frames, centres)), axis=0)),
-        fixed=fixed, isomer=_common_sign(_torsion_cosines(frames, fixed)), contacts=Contacts.of(symbols, bonds),
+        fixed=fixed, isomer=isomer, contacts=Contacts.of(symbols, bonds),
     )  # fmt: skip
 
 
@@ -204,12 +193,6 @@ def _moments(values: Floats, kind: int) -> tuple[Floats, Floats]:
     if len(values) == 1:
         return mean, np.full(mean.shape, _DEFAULTS[kind])
     return mean, np.maximum(np.std(values, axis=0, ddof=1), _FLOORS[kind])
-
-
-def _common_sign(values: Floats) -> Floats:
-    """Sign of each column that all rows (rows, columns) share; 0 where they differ."""
-    signs = np.sign(values)
-    return np.asarray(np.where((signs == signs[0]).all(axis=0), signs[0], 0.0))
 
 
 @dataclass(frozen=True)
@@ -304,13 +287,8 @@ _HYDROGENS = ("H", "D")
 class Contacts:
     """Which atoms of a molecule may not come near each other.
 
-    Bonds hold neighbours at fixed distances, and hydrogens three bonds apart near one another, so that these do not
-    count.
-
-    Attributes:
-        heavy: whether each atom is heavier than hydrogen, shape (atoms,).
-        solid: whether it is an atom at all: virtual sites may be anywhere, shape (atoms,).
-        near: codes i · atoms + j (i < j) of the pairs that bonds hold near each other, sorted.
+    Bonds hold neighbours at fixed distances, and hydrogens three bonds apart near one another, so that these (`near`,
+    as codes i · atoms + j with i < j) do not count, nor do virtual sites, which are not `solid`.
     """
 
     heavy: Ints
@@ -367,9 +345,8 @@ class Contacts:
 
     def _count(self, first: Ints, second: Ints) -> Ints:
         """Whether pairs (first < second) are atoms that no bonds hold near each other."""
-        return np.asarray(
-            self.solid[first] & self.solid[second] & ~np.isin(first * len(self.heavy) + second, self.near)
-        )
+        held = np.isin(first * len(self.heavy) + second, self.near)
+        return np.asarray(self.solid[first] & self.solid[second] & ~held)
 
     def _least(self, first: Ints, second: Ints) -> Doubles:
         """Least distances of pairs, nm."""

@@ -45,16 +45,10 @@ AMINO_ACIDS = frozenset("ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE
 
 @dataclass(frozen=True)
 class Chemistry:
-    """What latentmd knows of a molecule: everything but the coordinates.
+    """What latentmd knows of a molecule: all but the coordinates, under standard names of residues and heavy atoms.
 
-    Attributes:
-        symbols: element symbol of each atom; "VS" where the topology names no element, "H" for deuterium.
-        names: atom names, standardised for heavy atoms (hydrogens keep the file's).
-        residues: residue name of each atom, standardised (HID → HIS, WAT → HOH …).
-        residue_index: 0-based residue of each atom.
-        masses: amu, without hydrogen mass repartitioning.
-        bonds: sorted pairs of atom indices.
-        labels: "ALA2-CA" for messages.
+    The symbol is "VS" where the topology names no element, "H" for deuterium; masses are in amu, not repartitioned;
+    labels such as "ALA2-CA" are for messages.
     """
 
     symbols: tuple[str, ...]
@@ -99,8 +93,7 @@ def chemistry(topology: Topology) -> Chemistry:
             f"Expected an mdtraj.Topology or an openmm.app.Topology, found {type(topology).__module__}."
             f"{type(topology).__name__}{hint}."
         )
-    atoms = list(topology.atoms() if callable(topology.atoms) else topology.atoms)
-    bonds = list(topology.bonds() if callable(topology.bonds) else topology.bonds)
+    atoms, bonds = parts_of(topology)
     if not atoms:
         raise ValueError("The topology has no atoms; check that the PDB file holds ATOM or HETATM records.")
     residues = [_residue_name(atom.residue.name) for atom in atoms]
@@ -117,6 +110,12 @@ def chemistry(topology: Topology) -> Chemistry:
     )
     _check_residues_connected(record)
     return record
+
+
+def parts_of(topology: FileTopology) -> tuple[list[app.topology.Atom], list[app.topology.Bond]]:
+    """Atoms and bonds of an mdtraj or OpenMM topology."""
+    atoms, bonds = topology.atoms, topology.bonds
+    return list(atoms() if callable(atoms) else atoms), list(bonds() if callable(bonds) else bonds)
 
 
 def _added_bonds(topology: FileTopology) -> list[tuple[int, int]]:

@@ -28,8 +28,7 @@ def closures(
 
     From every combination of starting torsions the squared deviations of the end, of omegas from 180°, of angles from
     their means and of the two torsions beside the gap are minimised; draws are from Gaussians around the minima
-    (Laplace's approximation), in proportion to their weights. They reach further than closures do, since a Gaussian is
-    straight where the ways to close a gap bend.
+    (Laplace's approximation), in proportion to their weights.
 
     N, CA and C of the residues on either side are given in nm, [frames, 3, 3], psi of the one before and phi of the one
     after in radians, [frames]. Returns psi of the residue before, (omega, phi, psi) of each missing one, omega and phi

@@ -24,16 +24,11 @@ class OneMolecule(BaseModel):
 
 
 class PeptideChemistry(BaseModel):
-    """Coverage of a transferable model of chains of residues.
+    """Coverage of a transferable model of chains of standardised residues (HID is HIS).
 
-    Attributes:
-        residues: names of the residue types inside a chain, standardised (HID is HIS).
-        ends: names of the caps that a chain may begin and end with; "" stands for an uncapped end.
-        lengths: fewest and most residues of a chain, without caps.
-        temperature: lowest and highest, K.
-        force_field: files of the force field that it was trained on.
-        templates: residues in their place in the chain with their atoms, as `latentmd.molecule.chain` writes them;
-            where there are none, types are told by name alone.
+    `ends` are caps, "" an uncapped end; `lengths` fewest and most residues without caps; `temperature` lowest and
+    highest in K; `templates` residues in their place with their atoms, as `latentmd.molecule.chain` writes them; where
+    there are none, types are told by name alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -30,12 +30,9 @@ FEATURE_SIZES: tuple[int, int, int, int] = (len(ELEMENTS) + 1, len(RESIDUES) + 1
 class MoleculeGraph(NamedTuple):
     """The parts of a molecule's graph that do not move.
 
-    Attributes:
-        features: [atoms, 4] long: element, residue type, site, degree. The site of a hydrogen is that of its parent
-            ("H on CB"), so equivalent hydrogens have equal features.
-        separation: [atoms, atoms] long: bond-graph distance, 4 for four or more bonds and for unconnected atoms.
-        tokens: [atoms] long: token of each atom.
-        masses: [atoms] float32: amu, without hydrogen mass repartitioning.
+    Features [atoms, 4] are element, residue type, site and degree; the site of a hydrogen is that of its parent
+    ("H on CB"), so equivalent hydrogens are equal. Bond-graph distances [atoms, atoms] end at 4, which also stands for
+    unconnected atoms; masses are in amu, without hydrogen mass repartitioning.
     """
 
     features: Tensor

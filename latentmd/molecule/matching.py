@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from latentmd.arrays import Doubles, Floats, Ints
+from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.molecule.bonds import bond_graph, equivalence_classes
 from latentmd.molecule.checks import signed_volumes, torsions
-from latentmd.molecule.chemistry import Chemistry, FileTopology, Topology, chemistry
+from latentmd.molecule.chemistry import Chemistry, FileTopology, Topology, chemistry, parts_of
 
 _FLAT = 0.1  # |signed volume| below which a centre has no handedness; 0.77 at a tetrahedral atom
 
@@ -22,9 +22,8 @@ _FLAT = 0.1  # |signed volume| below which a centre has no handedness; 0.77 at a
 class Answer:
     """Whether a molecule is covered; true or false as a condition.
 
-    Attributes:
-        reason: why it is not, in words that complete "the model does not cover it: …"; empty where it is.
-        order: for each atom of the model the index of that atom in the molecule; empty where none was looked for.
+    `reason` completes "the model does not cover it: …"; `order` holds the index in the molecule of each atom of the
+    model, where it was looked for.
     """
 
     reason: str = ""
@@ -45,17 +44,16 @@ def match(
     stereoisomer, `latentmd.molecule.stereo` says of the order that is found.
     """
     a, b = chemistry(expected), chemistry(found)
-    reason = _formulas_differ(a, b)
-    if reason:
+    if reason := _formulas_differ(a, b):
         return Answer(reason)
-    there = positions is not None and expected_positions is not None
-    x, y = (np.asarray(expected_positions, float), np.asarray(positions, float)) if there else (None, None)
+    known = positions is not None and expected_positions is not None
+    points = (expected_positions, positions) if known else 2 * (np.zeros((a.n_atoms, 3)),)  # those have no sides
+    x, y = (np.asarray(z, dtype=np.float64) for z in points)
     order = list(range(a.n_atoms))
     if (a.symbols, a.bonds, a.names) != (b.symbols, b.bonds, b.names) or _mirrored(a, (x, y), order):
-        found_order = _search(a, b, (x, y))
-        if not found_order:
+        order = _search(a, b, (x, y))
+        if not order:
             return Answer("its bonds (connections or protonation) are not those of the molecule of the model")
-        order = found_order
     return Answer(order=tuple(order))
 
 
@@ -71,7 +69,7 @@ def _formulas_differ(a: Chemistry, b: Chemistry) -> str:
     return ""
 
 
-Structures = tuple[Floats | None, Floats | None]
+Structures = tuple[Floats, Floats]
 
 
 def _search(a: Chemistry, b: Chemistry, xy: Structures) -> list[int]:
@@ -142,8 +140,6 @@ class _Sides:
 
     def wrong(self, colours: list[int]) -> tuple[int, int]:
         """Tetrahedral atoms with another hand, and planar bonds with another side, among atoms that are told apart."""
-        if self.x is None or self.y is None:
-            return 0, 0
         n = self.a.n_atoms
         there, count = {colour: i for i, colour in enumerate(colours[n:])}, Counter(colours[:n])
         single = {i for i in range(n) if count[colours[i]] == 1}
@@ -162,15 +158,10 @@ class _Sides:
 
     def opposite(self, quad: list[int], other: list[int]) -> bool:
         """Whether a centre and three neighbours are the mirror image of those of the other molecule."""
-        if self.x is None or self.y is None:
-            return False
-        first, second = (signed_volumes(z[None], np.array([q]))[0, 0] for z, q in ((self.x, quad), (self.y, other)))
-        return bool(min(abs(first), abs(second)) > _FLAT and first * second < 0)
+        return bool(_opposite((self.x, self.y), np.array([quad]), np.array([other]))[0])
 
     def across(self, quad: list[int], other: list[int]) -> bool:
         """Whether a torsion is cis in one molecule and trans in the other."""
-        if self.x is None or self.y is None:
-            return False
         first, second = (torsions(z[None], np.array([q]))[0, 0] for z, q in ((self.x, quad), (self.y, other)))
         return bool((abs(first) < np.pi / 2) != (abs(second) < np.pi / 2))
 
@@ -214,10 +205,14 @@ def _mirrored(a: Chemistry, xy: Structures, order: list[int]) -> bool:
     """Whether the neighbours of a tetrahedral atom have, in an order, another hand than in the molecule expected."""
     x, y = xy
     quads = [[i, *around[:3]] for i, around in enumerate(a.neighbours()) if len(around) == 4]
-    if x is None or y is None or not quads:
-        return False
-    first, second = (signed_volumes(z[None], np.array(quads))[0] for z in (x, y[order]))
-    return bool(np.any((first * second < 0) & (np.minimum(np.abs(first), np.abs(second)) > _FLAT)))
+    return bool(quads) and bool(_opposite((x, y[order]), np.array(quads), np.array(quads)).any())
+
+
+def _opposite(xy: Structures, quads: Ints, others: Ints) -> Bools:
+    """Whether centres and three neighbours each are mirror images of those of another structure, and not flat."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        first, second = (signed_volumes(z[None], rows)[0] for z, rows in zip(xy, (quads, others), strict=True))
+        return np.asarray((first * second < 0) & (np.minimum(np.abs(first), np.abs(second)) > _FLAT))
 
 
 @dataclass(frozen=True)
@@ -283,9 +278,8 @@ def order_difference(found: Sequence[Named], expected: Sequence[Named]) -> str:
 
 def named_atoms(topology: FileTopology) -> list[Named]:
     """Atoms of an mdtraj or OpenMM topology, to be compared."""
-    atoms = topology.atoms
     rows = []
-    for atom in atoms() if callable(atoms) else atoms:
+    for atom in parts_of(topology)[0]:
         symbol = "" if atom.element is None else str(atom.element.symbol)
         label = f"{atom.residue.name}{atom.residue.index + 1}-{atom.name}"
         rows.append(Named(int(atom.residue.index), label, str(atom.name), "H" if symbol == "D" else symbol))

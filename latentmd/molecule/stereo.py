@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentmd.arrays import Doubles, Floats, Ints
+from latentmd.arrays import Floats, Ints
 from latentmd.molecule.bonds import bond_graph, equivalence_classes, neighbour_lists
 from latentmd.molecule.checks import chiral_quads, signed_volumes, topology_arrays, torsions
-from latentmd.molecule.chemistry import FileTopology, Topology, chemistry
+from latentmd.molecule.chemistry import FileTopology, Topology, chemistry, parts_of
 from latentmd.molecule.torsions import isomer_torsions
+
+if TYPE_CHECKING:
+    from openmm import app
 
 _FLAT = 0.1  # |signed volume| below which a centre has no handedness; 0.77 at a tetrahedral atom
 
@@ -29,10 +32,8 @@ def stereochemistry(topology: Topology, positions: Floats) -> dict[int, int]:
     x = np.asarray(positions, dtype=np.float64)
     quads, amides = chiral_quads(symbols, bonds, x), isomer_torsions(symbols, bonds)
     volumes, cosines = signed_volumes(x[None], quads)[0], np.cos(torsions(x[None], amides))[0]
-    found = {
-        int(quad[0]): 0 if not abs(volume) > _FLAT else int(np.sign(volume))
-        for quad, volume in zip(quads, volumes, strict=True)
-    }
+    signs = np.where(np.abs(volumes) > _FLAT, np.sign(volumes), 0)
+    found = {int(quad[0]): int(sign) for quad, sign in zip(quads, signs, strict=True)}
     nitrogens = [int(k if symbols[k] == "N" else j) for _, j, k, _ in amides]
     return found | {atom: int(np.sign(cosine)) for atom, cosine in zip(nitrogens, cosines, strict=True)}
 
@@ -43,7 +44,7 @@ def difference(topology: FileTopology, positions: Floats, expected: Mapping[int,
     `offset` is added to the atom indices of `expected`.
     """
     found = stereochemistry(topology, positions)
-    atoms = list(topology.atoms() if callable(topology.atoms) else topology.atoms)
+    atoms = parts_of(topology)[0]
     other = [i + offset for i, sign in expected.items() if sign * found.get(i + offset, sign) < 0]
     amides = [i for i in other if atoms[i].element.symbol == "N"]
     centres = [i for i in other if i not in amides]
@@ -57,7 +58,7 @@ def difference(topology: FileTopology, positions: Floats, expected: Mapping[int,
     return f"it has {' and '.join(parts)}" if parts else ""
 
 
-def _labels(atoms: list[Any], chosen: list[int]) -> str:
+def _labels(atoms: list[app.topology.Atom], chosen: list[int]) -> str:
     names = ", ".join(f"{atoms[i].residue.name}{atoms[i].residue.index + 1}-{atoms[i].name}" for i in chosen[:5])
     return names + (f" and {len(chosen) - 5} more" if len(chosen) > 5 else "")
 
@@ -68,17 +69,8 @@ def handedness(topology: FileTopology, positions: Floats) -> dict[int, str]:
     Seen from the hydrogen, CO, R and N of an L amino acid go clockwise (the CORN rule). Residues without those atoms,
     or with a flat C-alpha, are left out.
     """
-    xyz = np.asarray(positions, dtype=np.float64)
-    hands: dict[int, str] = {}
-    for residue in topology.residues():
-        atoms = {atom.name: atom.index for atom in residue.atoms()}
-        if not all(name in atoms for name in ("N", "CA", "C", "CB")):
-            continue
-        n, c, cb = (_unit(xyz[atoms[name]] - xyz[atoms["CA"]]) for name in ("N", "C", "CB"))
-        volume = float(np.dot(n, np.cross(c, cb)))
-        if abs(volume) > _FLAT:
-            hands[residue.index] = "L" if volume > 0 else "D"
-    return hands
+    volumes = _corners(topology, positions, lambda _: ("CA", "N", "C", "CB"))
+    return {residue: "L" if volume > 0 else "D" for residue, volume in volumes.items()}
 
 
 def allo_side_chains(topology: FileTopology, positions: Floats) -> list[int]:
@@ -86,21 +78,24 @@ def allo_side_chains(topology: FileTopology, positions: Floats) -> list[int]:
 
     In L-isoleucine (2S,3S) and L-threonine (2S,3R), CA · (CG1 or OG1 × CG2) about C-beta is positive.
     """
-    xyz, hands, found = np.asarray(positions, dtype=np.float64), handedness(topology, positions), []
+    hands, third = handedness(topology, positions), {"ILE": "CG1", "THR": "OG1"}
+    volumes = _corners(topology, positions, lambda name: ("CB", "CA", third.get(name, ""), "CG2"))
+    return [i for i, volume in volumes.items() if i in hands and (volume > 0) != (hands[i] == "L")]
+
+
+def _corners(
+    topology: FileTopology, positions: Floats, names: Callable[[str], tuple[str, str, str, str]]
+) -> dict[int, float]:
+    """Signed volume, by index of the residue, of a centre and three neighbours that `names` says, where not flat."""
+    quads = {}
     for residue in topology.residues():
-        atoms = {atom.name: atom.index for atom in residue.atoms()}
-        names = ("CB", "CA", {"ILE": "CG1", "THR": "OG1"}.get(residue.name, ""), "CG2")
-        if residue.index not in hands or not all(name in atoms for name in names):
-            continue
-        a, b, c = (_unit(xyz[atoms[name]] - xyz[atoms["CB"]]) for name in names[1:])
-        volume = float(np.dot(a, np.cross(b, c)))
-        if abs(volume) > _FLAT and (volume > 0) != (hands[residue.index] == "L"):
-            found.append(int(residue.index))
-    return found
-
-
-def _unit(vector: Doubles) -> Doubles:
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12))
+        atoms, corner = {atom.name: atom.index for atom in residue.atoms()}, names(residue.name)
+        if atoms.keys() >= set(corner):
+            quads[int(residue.index)] = [atoms[name] for name in corner]
+    rows = np.array(list(quads.values()), dtype=np.int64).reshape(-1, 4)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        volumes = signed_volumes(np.asarray(positions, dtype=np.float64)[None], rows)[0]
+    return {i: float(volume) for i, volume in zip(quads, volumes, strict=True) if abs(volume) > _FLAT}
 
 
 def cis_peptides(topology: Topology, positions: Floats) -> list[int]:
@@ -130,9 +125,8 @@ def symmetric_turns(symbols: list[str], bonds: Ints, quads: Ints) -> tuple[Ints,
 
     Half a turn does so about a bond to a flat atom with two equivalent neighbours (phenyl, carboxylate, nitro, NH2 of
     an amidine), a third of one about a bond to an atom with three (tert-butyl, sulfonate, CF3), a sixth where both ends
-    are so. Bonds in rings have none. And twins, of the torsions that end in one of two equivalent neighbours of a
-    nitrogen, by index: the atoms of the torsion with the other one. The nitrogen may be a pyramid, and its two hands
-    are the same then.
+    are so. Bonds in rings have none. And twins, by index of the torsions that end in one of two equivalent neighbours
+    of a nitrogen, whose two hands are the same: the atoms of the torsion with the other one.
     """
     import networkx
 
@@ -171,10 +165,16 @@ def mirror_image(symbols: list[str], bonds: Ints, positions: Floats) -> list[int
     corners = np.array([[c, *near[c][:3]] for c in range(len(symbols)) if len(near[c]) > 2], dtype=np.int64)
     corners = corners.reshape(-1, 4)
     volumes = signed_volumes(positions[None], corners)[0]
-    handed = [_has_hand(symbols, near[c], symbols[c], volume) for c, volume in zip(corners[:, 0], volumes, strict=True)]
+    handed = [
+        sum(symbols[i] == "H" for i in near[c]) <= 1
+        and (len(near[c]) == 4 or (symbols[c] in ("N", "P", "S") and abs(volume) > _PYRAMID))
+        for c, volume in zip(corners[:, 0], volumes, strict=True)
+    ]
     corners, hands = corners[handed], np.sign(volumes[handed])
-    if any(_stays(int(c), classes, around) for c in corners[:, 0]):
-        return None
+    for centre in corners[:, 0]:  # one that is mapped onto itself with all its neighbours keeps its hand
+        kinds = [classes[i] for i in around[centre]]
+        if classes.count(classes[centre]) == 1 and len(set(kinds)) == len(kinds):
+            return None
     graph = bond_graph(len(symbols), bonds)
     heavy = graph.subgraph([i for i, symbol in enumerate(symbols) if symbol != "H"]).copy()
     for i in heavy:
@@ -185,18 +185,6 @@ def mirror_image(symbols: list[str], bonds: Ints, positions: Floats) -> list[int
         if (np.sign(signed_volumes(positions[None], np.array(image)[corners])[0]) == -hands).all():
             return image
     return None
-
-
-def _has_hand(symbols: list[str], near: list[int], symbol: str, volume: float) -> bool:
-    """Whether an atom with these neighbours keeps its hand: at most one hydrogen, and four neighbours or a pyramid."""
-    pyramid = symbol in ("N", "P", "S") and abs(volume) > _PYRAMID
-    return sum(symbols[i] == "H" for i in near) <= 1 and (len(near) == 4 or pyramid)
-
-
-def _stays(centre: int, classes: list[int], around: list[list[int]]) -> bool:
-    """Whether an atom and all its neighbours are mapped onto themselves whatever the map, so that it keeps its hand."""
-    near = [classes[i] for i in around[centre]]
-    return classes.count(classes[centre]) == 1 and len(set(near)) == len(near)
 
 
 def _with_hydrogens(found: dict[int, int], symbols: list[str], around: list[list[int]]) -> list[int]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import networkx
 import numpy as np
 
 from latentmd.arrays import Ints
-from latentmd.molecule.bonds import neighbour_lists
+from latentmd.molecule.bonds import bond_graph, neighbour_lists
 
 if TYPE_CHECKING:
     from openmm import app
@@ -47,35 +48,23 @@ def amide_torsions(symbols: list[str], bonds: Ints) -> Ints:
 def isomer_torsions(symbols: list[str], bonds: Ints) -> Ints:
     """The torsions of amides that are cis or trans, shape (amides, 4): a half-turn of NH2 exchanges what is alike."""
     around = neighbour_lists(len(symbols), bonds)
-
-    def turns_into_itself(atom: int) -> bool:
-        return symbols[atom] == "N" and sum(symbols[i] in ("H", "D") for i in around[atom]) > 1
-
-    kept = [q for q in amide_torsions(symbols, bonds).tolist() if not any(map(turns_into_itself, q[1:3]))]
+    light = [sum(symbols[j] in ("H", "D") for j in near) for near in around]
+    alike = {i for i, symbol in enumerate(symbols) if symbol == "N" and light[i] > 1}
+    kept = [quad for quad in amide_torsions(symbols, bonds).tolist() if not alike & set(quad[1:3])]
     return np.array(kept, dtype=np.int64).reshape(-1, 4)
 
 
 def acyclic_torsions(quads: Ints, bonds: Ints, atoms: int) -> tuple[Ints, tuple[Ints, ...]]:
     """The torsions (torsions, 4) whose bond is in no ring, and the atoms on the far side of each."""
-    around = neighbour_lists(atoms, bonds)
-    kept, sides = [], []
-    for quad in quads.tolist():
-        side = _side(around, quad[1], quad[2])
-        if quad[1] not in side:
-            kept.append(quad)
-            sides.append(np.array(sorted(side), dtype=np.int64))
+    graph = bond_graph(atoms, bonds)
+    bridges = {frozenset(bond) for bond in networkx.bridges(graph)}
+    kept = [quad for quad in quads.tolist() if frozenset(quad[1:3]) in bridges]
+    sides = []
+    for _, near, far, _ in kept:
+        graph.remove_edge(near, far)
+        sides.append(np.array(sorted(networkx.node_connected_component(graph, far)), dtype=np.int64))
+        graph.add_edge(near, far)
     return np.array(kept, dtype=np.int64).reshape(-1, 4), tuple(sides)
-
-
-def _side(around: list[list[int]], near: int, far: int) -> set[int]:
-    """Atoms that are reached from `far` without the bond to `near`; `near` itself where the bond is in a ring."""
-    found, waiting = {far}, [i for i in around[far] if i != near]
-    while waiting:
-        atom = waiting.pop()
-        if atom not in found:
-            found.add(atom)
-            waiting += around[atom]
-    return found
 
 
 def torsion_name(topology: app.Topology, quad: Sequence[int]) -> str:
@@ -90,11 +79,7 @@ def torsion_name(topology: app.Topology, quad: Sequence[int]) -> str:
     return "-".join(every[i].name for i in quad)
 
 
-_BACKBONE = {
-    ("C", "N", "CA", "C"): ("phi", 1),
-    ("N", "CA", "C", "N"): ("psi", 1),
-    ("CA", "C", "N", "CA"): ("omega", 2),
-}
+_BACKBONE = {("C", "N", "CA", "C"): ("phi", 1), ("N", "CA", "C", "N"): ("psi", 1), ("CA", "C", "N", "CA"): ("omega", 2)}
 _LETTERS = "ABGDEZH"  # how far an atom is from the backbone
 
 

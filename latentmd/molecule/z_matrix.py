@@ -13,10 +13,9 @@ _BACKBONE = ("N", "CA", "C", "CH3")  # CH3 is the CA of a cap
 
 @dataclass(frozen=True)
 class ZMatrix:
-    """Placement of every atom by earlier atoms.
+    """Placement of every atom by earlier atoms, in `order`, of which the first three span the frame.
 
     Attributes:
-        order: atom indices in order of placement, by depth; the first three span the frame.
         parents: for the atoms of order[3:], the atoms (a, b, c) of the bond i-a, angle i-a-b and torsion i-a-b-c.
         depth: of each atom of order; 0 for the first three, else one more than the deepest of its parents.
         driver: for each atom of order[3:], the atom whose torsion it is measured from: itself for a driver, -1 where
@@ -125,11 +124,7 @@ def _place(
 
 
 def _reference(
-    record: Chemistry,
-    parent: dict[int, int],
-    children: dict[int, list[int]],
-    frame: tuple[int, int, int],
-    a: int,
+    record: Chemistry, parent: dict[int, int], children: dict[int, list[int]], frame: tuple[int, int, int], a: int
 ) -> tuple[int, int]:
     """The atoms b and c that children of a are placed with."""
     root, second, third = frame

@@ -12,7 +12,7 @@ import openmm
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.core.noise import engine_seed
 from latentmd.replicas.replicas import Replicas, Settings, check_steps
-from latentmd.systems.ensemble import barostat_fault, thermostat_fault
+from latentmd.systems.parametrise import barostat_fault, thermostat_fault
 from latentmd.systems.relaxation import StopBelow
 
 _RESTRAINTS = 30  # force group, left out of energies

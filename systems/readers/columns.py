@@ -153,9 +153,7 @@ def read_gro(text: str, path: Path) -> Records:
         model += 1
         count, begin = int(lines[start + 1]), start + 2
         if len(lines) < begin + count:
-            raise MoleculeError(
-                f"{path}: {count} atoms announced, {len(lines) - begin} lines found; the file is cut short"
-            )
+            raise MoleculeError(f"{path}: {count} atoms announced, {len(lines) - begin} lines found; it is cut short")
         for i, line in enumerate(lines[begin : begin + count]):
             records.atoms.append(_gro_atom(line, f"{path}, line {begin + i + 1}", i, model))
         last = lines[begin + count] if len(lines) > begin + count else ""

@@ -25,7 +25,7 @@ from latentmd.systems.sanity import in_nm
 def cut(records: Any) -> tuple[Connections, Records]:
     """ALA-GLY-SER-VAL without the glycine, whose sequence is known."""
     made = records("ALA", "GLY", "SER", "VAL")
-    left = Records(atoms=[a for a in made.atoms if a.number != 2], sequences={"A": ["ALA", "GLY", "SER", "VAL"]})
+    left = Records(atoms=[a for a in made.atoms if a.key[1] != 2], sequences={"A": ["ALA", "GLY", "SER", "VAL"]})
     return connect(choose(left, DEFAULT_INPUTS)[0], left), left
 
 
