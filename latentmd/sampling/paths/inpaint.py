@@ -21,9 +21,8 @@ from latentmd.core.paths.steps import FreeSteps
 from latentmd.io.progress import Progress, quiet
 from latentmd.model.manifest import split_time
 from latentmd.model.propagator import Propagator
-from latentmd.molecule.chain import chain
+from latentmd.molecule.chain import chain, known_torsions
 from latentmd.molecule.geometry import superposed
-from latentmd.molecule.known_torsions import known_torsions
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
