@@ -26,6 +26,7 @@ from latentmd.evaluation.inputs import (
     trajectory_files,
 )
 from latentmd.evaluation.page import write
+from latentmd.evaluation.shape import shape_metrics
 from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress, quiet
 from latentmd.io.solute import solute_or_all
@@ -90,7 +91,7 @@ def evaluate(
     progress("comparing")
     comparison = compare(model, own.runs, tick=partial(progress, "comparing"))
     metrics = comparison.metrics + structure_metrics(own, md, template) + speed_metrics(comparison, settings)
-    metrics += energy_metrics(*energies)
+    metrics += energy_metrics(*energies) + shape_metrics(own, md, topology)
     progress("baselines")
     settings = replace(settings, baselines=chosen_baselines(settings, spec, topology, md.kept[0]))
     rivals = frame_baselines(model, own, train, topology, settings)

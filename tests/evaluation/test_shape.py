@@ -1,0 +1,62 @@
+"""Metrics of shape of chains whose contacts and size are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from latentmd.analysis.features import FeatureSet, StructureTotals
+from latentmd.evaluation.shape import shape_metrics
+
+MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
+
+
+def kept(frames: np.ndarray) -> FeatureSet:
+    return FeatureSet((), [], 1.0, frames, StructureTotals())
+
+
+@pytest.fixture(scope="module")
+def chignolin() -> mdtraj.Trajectory:
+    return mdtraj.load(str(MOLECULES / "chignolin.pdb"))
+
+
+def test_a_share_of_unfolded_frames_is_measured(chignolin: mdtraj.Trajectory) -> None:
+    """Chains pressed together have contacts, those blown up have none: the error is the share of the latter."""
+    rng = np.random.default_rng(0)
+    folded = 0.4 * np.repeat(chignolin.xyz, 400, axis=0) + 0.005 * rng.standard_normal((400, chignolin.n_atoms, 3))
+    mixed = folded.copy()
+    mixed[::4] *= 5
+    values = {m.name: m for m in shape_metrics(kept(mixed), kept(folded), chignolin.topology)}
+    apart = mdtraj.compute_contacts(
+        mdtraj.Trajectory(folded.astype(np.float32), chignolin.topology),
+        [(i, j) for i in range(10) for j in range(i + 3, 10)],
+        scheme="closest-heavy",
+    )[0]
+    contacts = values["contact probabilities, mean absolute error"]
+    assert contacts.value == pytest.approx(0.25 * (apart < 0.45).mean(), abs=5e-3) and contacts.value > 0.02
+    assert contacts.floor < 0.01
+    # A quarter of the frames lies where the reference has none: JS² = H(m) - H/2 of (1, 0) and (3/4, 1/4) in nats.
+    mixture = np.array([7 / 8, 1 / 8])
+    js = -(mixture @ np.log(mixture)) + 0.5 * (0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+    assert values["JS distance, radius of gyration"].value == pytest.approx(np.sqrt(js), abs=0.02)
+    assert values["JS distance, RMSD to the first reference frame"].value > 0.25
+
+
+def test_native_motion_is_compared_atom_by_atom(chignolin: mdtraj.Trajectory) -> None:
+    rng = np.random.default_rng(1)
+    size = rng.uniform(0.01, 0.05, (1, chignolin.n_atoms, 1))
+    one, two, other = (
+        chignolin.xyz + s * rng.standard_normal((500, chignolin.n_atoms, 3)) for s in (size, size, size[:, ::-1])
+    )
+    name = "RMSF, correlation with the reference's"
+    same = {m.name: m.value for m in shape_metrics(kept(two), kept(one), chignolin.topology)}
+    assert same[name] > 0.97 and same["RMSF, mean"] == pytest.approx(np.sqrt(3) * 0.03, rel=0.1)
+    assert {m.name: m.value for m in shape_metrics(kept(other), kept(one), chignolin.topology)}[name] < 0.5
+
+
+def test_small_molecules_have_no_shape() -> None:
+    small = mdtraj.load(str(MOLECULES / "alanine_dipeptide.pdb"))
+    assert shape_metrics(kept(small.xyz), kept(small.xyz), small.topology) == []
