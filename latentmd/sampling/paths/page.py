@@ -70,7 +70,7 @@ def _turning_pair(found: Outcome) -> list[tuple[int, int]]:
     return sorted(spec.pairs, key=lambda pair: -float(turns[list(pair)].sum()))[:1]
 
 
-def _surface(axis: Axes, counts: Floats, bounds: tuple[float, ...], found: Outcome) -> Any:
+def _surface(axis: Axes, counts: Floats, bounds: tuple[float, float, float, float], found: Outcome) -> Any:
     surface = free_energy_surface(counts, found.plan.subject.molecule.protocol.temperature)
     return axis.imshow(surface.T, origin="lower", extent=bounds, aspect="auto", cmap="Greys_r", vmin=-2, vmax=_TOP)
 
@@ -118,8 +118,8 @@ def _slow_axes(axis: Axes, found: Outcome) -> None:
         box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "0.3", "lw": 0.6}
         axis.annotate(str(state + 1), (float(centre[0]), float(centre[1])), fontsize=8, bbox=box)
     kind = "slow axis" if chain.partition is None else "slow direction (TICA)"
-    x, y = (f"{kind} {column + 1}" for column in shown)
-    axis.set(xlabel=x, ylabel=y, title="paths in the latent, and its states")
+    names = [f"{kind} {column + 1}" for column in shown]
+    axis.set(xlabel=names[0], ylabel=names[1], title="paths in the latent, and its states")
 
 
 def _projected(found: Outcome, points: Floats) -> Floats:

@@ -238,15 +238,15 @@ def _picture(angles: Floats, names: tuple[str, ...], new: Bools, every: float) -
     times = every * np.arange(min(len(angles), _SHOWN + 1))
     lag = min(len(angles) - 1, max(2 * stride, round(100 / every)))
     for column, name in enumerate(names[: min(2, angles.shape[1])]):
-        degrees, look = np.degrees(angles[:, column]), {"color": f"C{column}"}
-        piece.plot(times, degrees[: len(times)], ".", ms=2, label=name, **look)
-        piece.plot(times[::stride], degrees[: len(times) : stride], "o", ms=4, mfc="none", **look)
+        degrees, colour = np.degrees(angles[:, column]), f"C{column}"
+        piece.plot(times, degrees[: len(times)], ".", ms=2, label=name, color=colour)
+        piece.plot(times[::stride], degrees[: len(times) : stride], "o", ms=4, mfc="none", color=colour)
         curve = torsion_autocorrelation([angles[:, column]], lag)
-        correlation.plot(every * np.arange(len(curve)), curve, lw=1.2, label=name, **look)
+        correlation.plot(every * np.arange(len(curve)), curve, lw=1.2, label=name, color=colour)
         coarse = torsion_autocorrelation([angles[::stride, column]], lag // stride)
-        correlation.plot(every * stride * np.arange(len(coarse)), coarse, "o", ms=4, mfc="none", **look)
-        histogram.hist(degrees[new], edges, density=True, histtype="step", **look)
-        histogram.hist(degrees[~new], edges, density=True, alpha=0.25, **look)
+        correlation.plot(every * stride * np.arange(len(coarse)), coarse, "o", ms=4, mfc="none", color=colour)
+        histogram.hist(degrees[new], edges, density=True, histtype="step", color=colour)
+        histogram.hist(degrees[~new], edges, density=True, alpha=0.25, color=colour)
     piece.set(xlabel="time (ps)", ylabel="degrees", ylim=(-180, 180), title="a piece")
     correlation.set(xlabel="lag (ps)", title="autocorrelation", xscale="symlog", xlim=(0, None))
     histogram.set(xlabel="degrees", yticks=[], title="new (line), given (filled)")
