@@ -33,27 +33,22 @@ def inspect_command(model: str, as_json: bool, topology: bool, speed: bool) -> N
 
     The file's hash is checked first; nothing in it is run. The last table says what plain MD runs with here.
     """
-    from latentmd.model.file import find, read_manifest, read_sha256
-    from latentmd.model.peptide_file import is_peptides, read_peptide_manifest
+    from latentmd.model.file import find
+    from latentmd.sampling.models import ManyMolecules, given_model
 
-    if is_peptides(model):
-        found = read_peptide_manifest(model)
-        if as_json:
-            click.echo(found.model_dump_json(indent=2))
-        else:
-            print_table(f"{found.name}: a model of many peptides", _peptides(found))
-        return
     try:
-        manifest = read_manifest(model)
-        path, sha256 = find(model), read_sha256(model)
+        found = given_model(model)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(manifest.model_dump_json(indent=2))
+        click.echo(found.manifest.model_dump_json(indent=2))
+    elif isinstance(found, ManyMolecules):
+        print_table(f"{found.manifest.name}: a model of many peptides", _peptides(found.manifest))
     elif topology:
-        click.echo(manifest.topology.rstrip())
+        click.echo(found.manifest.topology.rstrip())
     else:
-        for title, rows in [*_sections(manifest, str(path), sha256), ("plain MD here", _engines(model, speed))]:
+        sections = _sections(found.manifest, str(find(model)), found.sha256)
+        for title, rows in [*sections, ("plain MD here", _engines(model, speed))]:
             if rows:
                 print_table(title, rows)
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from importlib.resources import files
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -63,10 +63,7 @@ class Bundle:
 
 def models_folder() -> Path:
     """Folder of the bundled models."""
-    spec = find_spec("latentmd.systems")
-    if spec is None or not spec.submodule_search_locations:
-        raise BundleError("latentmd.systems is not installed; reinstall latentmd")
-    return Path(next(iter(spec.submodule_search_locations))) / "molecules" / "models"
+    return Path(str(files("latentmd.systems"))) / "molecules" / "models"
 
 
 def bundled_models() -> list[str]:

@@ -21,8 +21,7 @@ class PinnedSample(NamedTuple):
     Attributes:
         paths: [count, steps + 1, tokens, dim], both ends included where the end is a point.
         log_likelihood: ln of the probability (density, for a point) of the end under the model.
-        effective: effective number of particles at each step, [steps].
-        ancestors: different particles in the middle of the paths drawn.
+        effective, ancestors: number of particles at each step, and of different ones in the middle of the paths drawn.
     """
 
     paths: Tensor

@@ -24,13 +24,8 @@ KINDS = ("latent", "relaxed", "given")  # of frames, as the numbers in a task's 
 
 @dataclass(frozen=True)
 class DecodedFrames:
-    """Frames, and how they were made.
-
-    Attributes:
-        positions: nm, shape (frames, atoms, 3).
-        kinds: numbers of `KINDS`.
-        energies: kJ/mol.
-        sound: whether each passed the checks before relaxation.
+    """Frames [frames, atoms, 3] in nm, and how they were made: numbers of `KINDS`, energies in kJ/mol, and whether each
+    passed the checks before relaxation.
     """
 
     positions: Doubles

@@ -150,13 +150,8 @@ _TOLD_PARTICLES, _TOLD_TOLERANCE = 256, 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class InpaintPart(FillPart):
-    """A stretch of the trajectory. Picklable.
-
-    Attributes:
-        chain: of the model's cells; None for a model whose steps are told the torsions that the given atoms determine.
-        given: structures, of which the known atoms count, nm, shape (frames, atoms, 3).
-        known, heavy: atoms whose coordinates are given, all and heavy ones.
-        steps, lag: latent steps between frames, and the length of one in ps.
+    """A stretch of the trajectory: structures whose known atoms (heavy ones among them) are given, latent steps between
+    frames, and the model's chain of cells; None for a model whose steps are told torsions. Picklable.
     """
 
     chain: CellChain | None

@@ -20,13 +20,7 @@ _CELLS, _AXES = 40, 4  # of a fitted partition: cells, and most TICA axes that t
 
 @dataclass(frozen=True)
 class Partition:
-    """Cells of a latent space: the nearest of some centres in a linear projection. Picklable.
-
-    Attributes:
-        mean: of the latent, shape (tokens · k,).
-        axes: projection, shape (tokens · k, axes).
-        centres: shape (cells, axes).
-    """
+    """Cells of a latent: the nearest of some centres [cells, axes] in a projection [tokens · k, axes]. Picklable."""
 
     mean: Floats
     axes: Floats
