@@ -12,23 +12,9 @@ from typing import Any, Literal
 import openmm
 from openmm import app, unit
 
+from latentmd.integrators import openmm_provider as keys
 from latentmd.integrators.openmm_noise import remembered
-from latentmd.integrators.openmm_provider import (
-    ANSWERED,
-    COUNT,
-    FAILURE,
-    KT,
-    LOST,
-    MODE,
-    POSITIONS,
-    SEED,
-    SELECTION,
-    STREAM,
-    TIME,
-    VELOCITIES,
-    WORD,
-    LatentProvider,
-)
+from latentmd.integrators.openmm_provider import LatentProvider
 from latentmd.integrators.openmm_seat import Seat, seat_of
 from latentmd.integrators.openmm_selection import manifest_for, select
 from latentmd.model.file import Bundle, Manifest
@@ -95,7 +81,13 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         device: str = "auto",
     ) -> None:
         """Make the integrator, and add its force to the System; the arguments are those of the class."""
-        _check_types(model, system, topology)
+        for name, value, types, what in (
+            ("model", model, str | Path | Bundle, "a name or path of a model, or a Bundle"),
+            ("system", system, openmm.System, "an openmm.System"),
+            ("topology", topology, app.Topology, "an openmm.app.Topology"),
+        ):
+            if not isinstance(value, types):
+                raise TypeError(f"{name} is a {type(value).__name__}; expected {what}")
         if fault := thermostat_fault(system):
             raise ValueError(fault)
         source = model.path if isinstance(model, Bundle) else model
@@ -131,54 +123,51 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     def _add_variables(self, kelvin: float, manifest: Manifest, seed: int, seat: Seat) -> None:
         """Everything the object knows is a global variable, so that copies, XML and checkpoints keep it."""
-        self.addGlobalVariable("kT", kelvin * GAS_CONSTANT)
-        self.addGlobalVariable("seed", 0)
-        self.addGlobalVariable("stream", 0)
-        self.addGlobalVariable("answer", 0)
-        self.addGlobalVariable("group", seat.group)
-        self.addGlobalVariable("failureGroup", seat.failure_group)
-        self.addGlobalVariable("modelTemperature", manifest.temperature)
-        self.addGlobalVariable("shortestLag", manifest.lag[0])
-        self.addGlobalVariable("longestLag", manifest.lag[1])
+        values = {"kT": kelvin * GAS_CONSTANT, "seed": 0, "stream": 0, "answer": 0, "group": seat.group}
+        values |= {"failureGroup": seat.failure_group, "modelTemperature": manifest.temperature}
+        values |= {"shortestLag": manifest.lag[0], "longestLag": manifest.lag[1]}
+        for name, value in values.items():
+            self.addGlobalVariable(name, value)
         for name in ("displacement", "velocity", "selected"):
             self.addPerDofVariable(name, 0)
         self.setRandomNumberSeed(seed)
 
     def _add_steps(self, seat: Seat, subset: bool) -> None:
-        group, failure_group = seat.group, seat.failure_group
-        for parameter, expression in ((KT, "kT"), (TIME, "dt"), (SEED, "seed"), (STREAM, "stream")):
+        reading = f"f{seat.group}"
+        for parameter, expression in ((keys.KT, "kT"), (keys.TIME, "dt"), (keys.SEED, "seed"), (keys.STREAM, "stream")):
             self.addComputeGlobal(parameter, expression)
-        if failure_group == group:  # TorchForce cannot tell visits apart
-            self.addComputeGlobal(WORD, "uniform")
+        if seat.failure_group == seat.group:  # TorchForce cannot tell visits apart
+            self.addComputeGlobal(keys.WORD, "uniform")
         # Everything that can fail comes before anything is changed; reading the force before the energy costs one call.
-        self.addComputeGlobal(MODE, str(POSITIONS))
-        self.addComputePerDof("displacement", f"f{group}")
-        self.addComputeGlobal("answer", f"energy{group}")
-        self.addComputeGlobal(MODE, str(VELOCITIES))
-        self.addComputePerDof("velocity", f"f{group}")
+        self.addComputeGlobal(keys.MODE, str(keys.POSITIONS))
+        self.addComputePerDof("displacement", reading)
+        self.addComputeGlobal("answer", f"energy{seat.group}")
+        self.addComputeGlobal(keys.MODE, str(keys.VELOCITIES))
+        self.addComputePerDof("velocity", reading)
         if subset:
-            self.addComputeGlobal(MODE, str(SELECTION))
-            self.addComputePerDof("selected", f"f{group}")
-        self.addComputeGlobal(MODE, "0")
-        self.beginIfBlock(f"answer != {ANSWERED}")
-        self._add_failure(group, failure_group)
+            self.addComputeGlobal(keys.MODE, str(keys.SELECTION))
+            self.addComputePerDof("selected", reading)
+        self.addComputeGlobal(keys.MODE, "0")
+        self.beginIfBlock(f"answer != {keys.ANSWERED}")
+        self._add_failure(seat)
         self.endBlock()
         self.addComputePerDof("x", "x+displacement")
         self.addComputePerDof("v", "select(selected, velocity, v)" if subset else "velocity")
-        self.addComputeGlobal(COUNT, f"{COUNT}+1")
+        self.addComputeGlobal(keys.COUNT, f"{keys.COUNT}+1")
         self.addUpdateContextState()  # last, not first: a step that fails has moved no barostat and no velocity
 
-    def _add_failure(self, group: int, failure_group: int) -> None:
+    def _add_failure(self, seat: Seat) -> None:
         """Steps of which one raises: the failure's own text where the force told it, else that the force is lost."""
-        reading = f"f{failure_group}"
-        if failure_group != group:
-            self.addComputeGlobal(FAILURE, "answer")
+        reading, gate = f"f{seat.failure_group}", keys.MODE
+        if seat.failure_group != seat.group:
+            gate = keys.FAILURE
+            self.addComputeGlobal(gate, "answer")
             self.addComputePerDof("displacement", reading)
-            self.addComputeGlobal(FAILURE, "0")
+            self.addComputeGlobal(gate, "0")
         self.addComputePerDof("displacement", reading)  # raises, with the gate closed
         # Still here: the forces have other groups than when this was made; "energy" is that of all the others.
-        for value in (LOST, 0):
-            self.addComputeGlobal(MODE if failure_group == group else FAILURE, str(value))
+        for value in (keys.LOST, 0):
+            self.addComputeGlobal(gate, str(value))
             self.addComputePerDof("displacement", reading)
             self.addComputeGlobal("answer", "energy")
 
@@ -301,17 +290,6 @@ def as_number(quantity: Any, unit_: unit.Unit, name: str) -> float:
         return float(quantity.value_in_unit(unit_) if unit.is_quantity(quantity) else quantity)
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {quantity!r}; expected a number of {unit_.get_name()}s or a Quantity") from None
-
-
-def _check_types(model: Any, system: Any, topology: Any) -> None:
-    expected = (
-        ("model", model, (str, Path, Bundle), "a name or path of a model, or a Bundle"),
-        ("system", system, (openmm.System,), "an openmm.System"),
-        ("topology", topology, (app.Topology,), "an openmm.app.Topology"),
-    )
-    for name, value, types, what in expected:
-        if not isinstance(value, types):
-            raise TypeError(f"{name} is a {type(value).__name__}; expected {what}")
 
 
 def _check_temperature(kelvin: float, expected: float) -> None:

@@ -1,15 +1,28 @@
-"""The latent force of a System: the one that an earlier integrator added, or a new one in a force group of its own."""
+"""The latent force of a System: one that an earlier integrator added, or a new PythonForce or TorchForce."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
+import numpy as np
 import openmm
 
-from latentmd.integrators.openmm_provider import PARAMETERS, WORD, LatentProvider
+from latentmd.integrators.openmm_provider import (
+    FAILURE,
+    LOST_TEXT,
+    PARAMETERS,
+    WORD,
+    Answer,
+    LatentProvider,
+    answering,
+)
 from latentmd.integrators.openmm_selection import Selection
+from latentmd.integrators.torchforce_module import FAILURES, FreeLatentForce, LatentForce
+from latentmd.model.file import quiet_torchscript, script
 from latentmd.model.peptide_file import model_sha256
 
 FORCE_NAME = "LatentProposal"
@@ -18,15 +31,8 @@ FORCE_NAME = "LatentProposal"
 _providers: WeakValueDictionary[tuple[str, int], LatentProvider] = WeakValueDictionary()
 
 
-@dataclass(frozen=True)
-class Seat:
-    """Where an integrator finds its proposals.
-
-    Attributes:
-        provider: answers for the model.
-        group: force group of the latent force.
-        failure_group: of the force that raises its failures; `group` where it raises them itself.
-    """
+class Seat(NamedTuple):
+    """Where an integrator finds its proposals: force groups of the latent force and of what raises its failures."""
 
     provider: LatentProvider
     group: int
@@ -37,23 +43,20 @@ def seat_of(system: openmm.System, kind: str, source: str | Path, selection: Sel
     """The latent force of a model in a System: an earlier integrator's for the same atoms and model, or a new one."""
     if kind not in ("python", "torchforce"):
         raise ValueError(f"provider is {kind!r}; expected 'python' or 'torchforce'")
-    wanted = (model_sha256(source), selection, device if kind == "python" else "cpu")
+    device = device if kind == "python" else "cpu"
+    wanted = (model_sha256(source), selection, device)
     for force in system.getForces():
-        known = _providers.get((kind, int(force.this)))
-        if known is not None and (known.sha256, known.selection, known.device) == wanted:
+        provider = _providers.get((kind, int(force.this)))
+        if provider is not None and (provider.sha256, provider.selection, provider.device) == wanted:
             group = force.getForceGroup()
-            return Seat(known, group, group if kind == "python" else _failure_group(system, selection))
-    if kind == "torchforce" and selection.molecule:
-        raise ValueError("TorchForce needs the file of a bound model: `latentmd bind MOLECULE.pdb --out bound.pt`")
-    if kind == "torchforce":
-        from latentmd.integrators.torchforce_provider import torch_force
-
-        provider, force = torch_force(source, selection)
+            break
     else:
+        if kind == "torchforce" and selection.molecule:
+            raise ValueError("TorchForce needs the file of a bound model: `latentmd bind MOLECULE.pdb --out bound.pt`")
         provider = LatentProvider(source, selection, device)
-        force = _python_force(provider, selection)
-    _providers[kind, int(force.this)] = provider
-    group = _add(system, force, FORCE_NAME)
+        force = (_python_force if kind == "python" else _torch_force)(provider, selection)
+        _providers[kind, int(force.this)] = provider
+        group = _add(system, force, FORCE_NAME)
     return Seat(provider, group, group if kind == "python" else _failure_group(system, selection))
 
 
@@ -65,15 +68,69 @@ def _python_force(provider: LatentProvider, selection: Selection) -> openmm.Pyth
     return force
 
 
+def _torch_force(provider: LatentProvider, selection: Selection) -> openmm.Force:
+    """A TorchForce with outputs of forces and the integrator's parameters: no Python in the step, the same numbers."""
+    try:
+        from openmmtorch import TorchForce
+    except ImportError as error:
+        raise ImportError(
+            "provider='torchforce' needs the openmm-torch plug-in: install latentmd[torchforce-cpu] (or -cu12, -cu13) "
+            f"in an environment with torch below 2.13, or use provider='python' ({error})"
+        ) from error
+    with quiet_torchscript():
+        force = TorchForce(latent_force_module(provider))
+    force.setOutputsForces(True)
+    force.setUsesPeriodicBoundaryConditions(selection.periodic)
+    for name in PARAMETERS:
+        force.addGlobalParameter(name, 0.0)
+    return force
+
+
+def latent_force_module(provider: LatentProvider) -> Any:
+    """The scripted module that answers as `provider` does; forward(positions[, box], *PARAMETERS)."""
+    force = LatentForce(provider.propagator, provider.selection)
+    return script((force if provider.selection.periodic else FreeLatentForce(force)).eval())
+
+
+class FailureReport:
+    """PythonForce that raises the failures of a TorchForce, where an exception could end the process.
+
+    The integrator sets FAILURE to the index of the failure, asks, sets it back to 0 and asks again; only the second
+    call raises, so that no parameter stays set.
+    """
+
+    def __init__(self) -> None:
+        self._codes: dict[int, int] = {}
+        self._zero = np.zeros((1, 3))
+
+    @property
+    def __call__(self) -> Callable[[openmm.State], Answer]:
+        """Takes the State, returns no energy and no force; see `LatentProvider.__call__`."""
+        return answering(self)
+
+    def respond(self, state: openmm.State) -> Answer | str:
+        """Nothing, or the text of the failure to raise."""
+        code = int(state.getParameters()[FAILURE])
+        if code:
+            self._codes[threading.get_ident()] = code
+        elif self._codes and (noted := self._codes.pop(threading.get_ident(), 0)):
+            return f"latent step failed: {FAILURES[noted] if 0 < noted < len(FAILURES) else LOST_TEXT}"
+        return 0.0, self._zero
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return FailureReport, ()
+
+
 def _failure_group(system: openmm.System, selection: Selection) -> int:
     """Group of the force that raises the failures of a System's TorchForces, added where it is missing."""
-    from latentmd.integrators.torchforce_provider import failure_force
-
     name = f"{FORCE_NAME}Failure"
     for force in system.getForces():
         if force.getName() == name:
             return int(force.getForceGroup())
-    return _add(system, failure_force(selection), name)
+    force = openmm.PythonForce(FailureReport(), {FAILURE: 0.0})  # on one particle, and always zero
+    force.setParticles([0])
+    force.setUsesPeriodicBoundaryConditions(selection.periodic)
+    return _add(system, force, name)
 
 
 def _add(system: openmm.System, force: openmm.Force, name: str) -> int:

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from latentmd.core.noise import fingerprint_factors
 from latentmd.integrators.openmm_constraints import ConstraintProjector
 from latentmd.integrators.openmm_provider import ANSWERED, LOST_TEXT, POSITIONS, SELECTION, VELOCITIES
 from latentmd.integrators.openmm_selection import Selection
+from latentmd.model.propagator import Propagator
 from latentmd.molecule.checks import MAX_Z, StructureTemplate
 from latentmd.molecule.geometry import kabsch
 from latentmd.molecule.matching import HydrogenHands
@@ -66,41 +68,24 @@ def philox_normals(seed: int, stream: int, step: int, purpose: int, first_block:
     return normals[:count]
 
 
+def _kept(values: ArrayLike) -> Tensor:
+    """A buffer of a module."""
+    return nn.Buffer(torch.as_tensor(np.asarray(values)))
+
+
 class SoundStructure(nn.Module):
     """The checks of `latentmd.molecule.checks.check_frames` on one frame [n, 3] of finite positions."""
 
-    bonds: Tensor
-    bond_mean: Tensor
-    bond_limit: Tensor
-    angles: Tensor
-    angle_mean: Tensor
-    angle_limit: Tensor
-    centres: Tensor
-    handedness: Tensor
-    pairs: Tensor
-    gaps: Tensor
-    fixed: Tensor
-    isomer: Tensor
-
     def __init__(self, template: StructureTemplate) -> None:
         super().__init__()
-        first, second, limits = template.contacts.pairs
-        values: dict[str, Any] = {
-            "bonds": template.bonds,
-            "bond_mean": template.bond_mean,
-            "bond_limit": MAX_Z * template.bond_deviation,
-            "angles": template.angles,
-            "angle_mean": template.angle_mean,
-            "angle_limit": MAX_Z * template.angle_deviation,
-            "centres": template.centres,
-            "handedness": template.handedness,
-            "pairs": np.stack([first, second], axis=1),
-            "gaps": limits,
-            "fixed": template.fixed,
-            "isomer": template.isomer,
-        }
-        for name, value in values.items():
-            self.register_buffer(name, torch.as_tensor(np.asarray(value)))
+        first, second, gaps = template.contacts.pairs
+        self.bonds, self.bond_mean = _kept(template.bonds), _kept(template.bond_mean)
+        self.bond_limit = _kept(MAX_Z * template.bond_deviation)
+        self.angles, self.angle_mean = _kept(template.angles), _kept(template.angle_mean)
+        self.angle_limit = _kept(MAX_Z * template.angle_deviation)
+        self.centres, self.handedness = _kept(template.centres), _kept(template.handedness)
+        self.pairs, self.gaps = _kept(np.stack([first, second], axis=1)), _kept(gaps)
+        self.fixed, self.isomer = _kept(template.fixed), _kept(template.isomer)
 
     def forward(self, x: Tensor) -> bool:
         """Whether positions [atoms, 3] nm pass all checks."""
@@ -137,54 +122,29 @@ class LatentForce(nn.Module):
     FAILURES, and never raised: an exception inside TorchForce can end the process.
     """
 
-    atoms: Tensor
-    masses: Tensor
-    incidence: Tensor
-    coupling: Tensor
-    lengths: Tensor
-    velocities: Tensor
-    factors: Tensor
-    hydrogen_quads: Tensor
-    hydrogen_pairs: Tensor
-    hydrogen_signs: Tensor
-    tree: list[tuple[int, int]]
-
-    def __init__(
-        self,
-        surrogate: Any,
-        selection: Selection,
-        molecule: tuple[Any, Any],
-        template: StructureTemplate,
-        lag: tuple[float, float],
-        double: bool,
-    ) -> None:
+    def __init__(self, propagator: Propagator, selection: Selection) -> None:
         super().__init__()
         projector = ConstraintProjector(selection.pairs, selection.lengths, selection.masses)
         incidence = np.zeros((len(selection.pairs), len(selection.atoms)))
         for row, (i, j) in enumerate(selection.pairs):
             incidence[row, i], incidence[row, j] = 1.0, -1.0
-        self.surrogate = surrogate
-        self.sound = SoundStructure(template)
-        self.shortest, self.longest = float(lag[0]), float(lag[1])
-        self.step_noise, self.decode_noise = int(surrogate.step_noise), int(surrogate.decode_noise)
+        self.surrogate: Any = propagator.module.to("cpu")
+        self.sound = SoundStructure(propagator.template)
+        self.shortest, self.longest = propagator.lag_range
+        self.step_noise, self.decode_noise = int(self.surrogate.step_noise), int(self.surrogate.decode_noise)
         self.reach, self.tolerance = selection.reach, projector.tolerance
-        self.remove_momentum, self.double_precision = selection.remove_momentum, double
+        self.remove_momentum, self.double_precision = selection.remove_momentum, propagator.manifest.dtype == "float64"
         self.answered = ANSWERED
         self.moving, self.redrawing, self.selecting = POSITIONS, VELOCITIES, SELECTION
         self.tree = [(int(child), int(parent)) for child, parent in selection.tree]
-        masses = torch.tensor(selection.masses, dtype=torch.float64)
-        hydrogens = HydrogenHands.of(*molecule)
-        self.register_buffer("hydrogen_quads", torch.as_tensor(hydrogens.quads))
-        self.register_buffer("hydrogen_pairs", torch.as_tensor(hydrogens.pairs))
-        self.register_buffer("hydrogen_signs", torch.as_tensor(hydrogens.signs))
-        self.register_buffer("atoms", torch.tensor(selection.atoms, dtype=torch.long))
-        self.register_buffer("masses", masses)
-        self.register_buffer("incidence", torch.as_tensor(incidence))
-        self.register_buffer("coupling", torch.as_tensor(incidence / projector.masses @ incidence.T))
-        self.register_buffer("lengths", torch.tensor(selection.lengths, dtype=torch.float64))
-        factors = fingerprint_factors(3 * len(selection.atoms)).view(np.int64)
-        self.register_buffer("factors", torch.tensor(factors).reshape(-1, 3))
-        self.register_buffer("velocities", torch.zeros(len(selection.atoms), 3, dtype=torch.float64))
+        hydrogens = HydrogenHands.of(*propagator.molecule())
+        self.hydrogen_quads, self.hydrogen_pairs = _kept(hydrogens.quads), _kept(hydrogens.pairs)
+        self.hydrogen_signs = _kept(hydrogens.signs)
+        self.atoms, self.masses = _kept(selection.atoms), _kept(selection.masses)
+        self.incidence, self.lengths = _kept(incidence), _kept(projector.lengths)
+        self.coupling = _kept(incidence / projector.masses @ incidence.T)
+        self.factors = _kept(fingerprint_factors(3 * len(selection.atoms)).view(np.int64).reshape(-1, 3))
+        self.velocities = _kept(np.zeros((len(selection.atoms), 3)))
 
     def forward(
         self,

@@ -14,8 +14,8 @@ import pytest
 
 from latentmd.integrators import LatentIntegrator
 from latentmd.integrators.openmm_provider import FAILURE, LatentStepError
+from latentmd.integrators.openmm_seat import FailureReport
 from latentmd.integrators.torchforce_module import FAILURES
-from latentmd.integrators.torchforce_provider import FailureReport
 
 
 def _state(code: int) -> Any:
