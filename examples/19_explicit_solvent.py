@@ -9,8 +9,7 @@ from openmm import app, unit
 
 from latentmd import simulate
 from latentmd.integrators import JumpReport, TorsionJumps
-from latentmd.integrators.torsion_blocks import TorsionBlock, backbone_blocks
-from latentmd.integrators.torsion_table import TorsionTable
+from latentmd.integrators.torsion_blocks import TorsionBlock, TorsionTable, backbone_blocks
 
 # 1. An ordinary solvated System: ff14SB, TIP3P, 4 fs with heavy hydrogens, constant pressure.
 path = Path(__file__).parents[1] / "systems" / "molecules" / "alanine_dipeptide.pdb"

@@ -12,7 +12,7 @@ _HOMES = {
     "alternate": "schedule",
     "LatentCalculator": "ase_calculator",
     "LatentDynamics": "ase_dynamics",
-    "JumpReport": "torsion_report",
+    "JumpReport": "torsion_jumps",
     "TorsionJumps": "torsion_jumps",
 }
 

@@ -46,7 +46,6 @@ LOST_TEXT = (
     "give the forces their groups first, then make the integrator"
 )
 
-
 Answer = tuple[float, Doubles]
 
 
@@ -74,9 +73,7 @@ class LatentProvider:
     def __init__(
         self, source: str | Path, selection: Selection, device: str = "auto", sha256: str | None = None
     ) -> None:
-        self.source = _portable(source)
-        self.selection = selection
-        self.device = device
+        self.source, self.selection, self.device = _portable(source), selection, device
         self._model: tuple[Propagator, HydrogenHands] | None = None
         self.sha256 = model_sha256(source)
         if sha256 is not None and sha256 != self.sha256:
@@ -88,13 +85,11 @@ class LatentProvider:
         self._mass = self.projector.masses.sum()
         self._spread = 1.0 / np.sqrt(self.projector.masses)[:, None]  # of velocities, times sqrt(kT)
         self.last_error: BaseException | None = None
-        self.steps = 0
-        self.draws = 0
+        self.steps = self.draws = 0
         self._visits = Visits()
         self._idle = np.zeros((len(selection.atoms), 3))
         self._velocities: dict[int, Doubles] = {}  # by thread: Contexts may be stepped from several
         self._failures: dict[int, str] = {}
-
         if not selection.molecule:
             self.model()
 
@@ -150,7 +145,7 @@ class LatentProvider:
     def selected_positions(self, state: openmm.State) -> Doubles:
         """Positions [n, 3] nm of the model's atoms in a State of the whole System, molecules whole."""
         x = state.getPositions(asNumpy=True)._value[list(self.selection.atoms)]
-        return self._whole(x, state.getPeriodicBoxVectors(asNumpy=True)._value) if self.selection.periodic else x
+        return self._whole(x, state)
 
     def __repr__(self) -> str:
         return f"LatentProvider({self.source!r}, {len(self.selection.atoms)} atoms, {self.steps} latent steps made)"
@@ -172,11 +167,8 @@ class LatentProvider:
         x = state.getPositions(asNumpy=True)._value
         if not np.isfinite(x).all():
             raise LatentStepError("the positions in the Context are not finite; load an earlier state")
-        if self.selection.periodic:
-            x = self._whole(x, state.getPeriodicBoxVectors(asNumpy=True)._value)
-        kT, word = float(parameters[KT]), float(parameters[WORD])
-        fault = temperature_fault(parameters, kT / GAS_CONSTANT)
-        if fault:
+        x, kT, word = self._whole(x, state), float(parameters[KT]), float(parameters[WORD])
+        if fault := temperature_fault(parameters, kT / GAS_CONSTANT):
             raise LatentStepError(fault)
         made = visits(self._visits)
         step = step_key(int(parameters[SEED]), int(parameters[STREAM]), int(parameters[COUNT]), x, parameters)
@@ -202,8 +194,7 @@ class LatentProvider:
         y += centre - masses @ y / self._mass
         moved = y - x
         longest = math.sqrt(np.einsum("ai,ai->a", moved, moved).max())
-        if not longest <= self.selection.reach:
-            reach = self.selection.reach
+        if not longest <= (reach := self.selection.reach):
             raise LatentStepError(f"an atom would move {longest:.3g} nm; the molecule allows {reach:.3g} nm")
         return np.asarray(y)
 
@@ -219,9 +210,11 @@ class LatentProvider:
             v -= masses @ v / self._mass
         return np.asarray(self.projector.project_velocities(y, v))
 
-    def _whole(self, x: Doubles, box: Doubles) -> Doubles:
+    def _whole(self, x: Doubles, state: openmm.State) -> Doubles:
         """Positions with no bond across a face of the periodic box."""
-        return make_whole(x, self.selection.tree, box)
+        if not self.selection.periodic:
+            return x
+        return make_whole(x, self.selection.tree, state.getPeriodicBoxVectors(asNumpy=True)._value)
 
 
 def answering(provider: Any) -> Callable[[openmm.State], Answer]:

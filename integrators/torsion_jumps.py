@@ -25,7 +25,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +37,6 @@ from openmm import unit
 from latentmd.arrays import Doubles
 from latentmd.integrators.openmm_integrator import as_integer, as_number
 from latentmd.integrators.torsion_blocks import TorsionBlock
-from latentmd.integrators.torsion_report import Jump
 from latentmd.molecule.checks import torsions
 from latentmd.units import GAS_CONSTANT
 
@@ -48,9 +49,61 @@ STIFFNESS = 300.0
 ACCEPTANCE = (0.2, 0.4)
 _STRIDE = 10  # steps between moves of the centre
 _TRIES = 8  # lengths that `tune` looks at
-_STRENGTH, _PROGRESS = "latentmd_jump_stiffness", "latentmd_jump_progress"
+_STRENGTH, _PROGRESS, _BLOCK = "latentmd_jump_stiffness", "latentmd_jump_progress", "latentmd_jump_block"
 _STATE = ("number", "steps", "length", "tried", "accepted", "seed")
 _LEAPFROG = (openmm.LangevinMiddleIntegrator, openmm.LangevinIntegrator)
+
+
+@dataclass(frozen=True)
+class Jump:
+    """What one jump did.
+
+    Attributes:
+        time: of the simulation, ps.
+        start, target, end: the block's torsions before, where the centre was sent, and when it had arrived, radians.
+        length: of the steering, ps.
+        work: kJ/mol; infinite where the run failed on the way, which is a rejection.
+        log_ratio: logarithm of q(s | s') / q(s' | s).
+        log_acceptance: logarithm of the probability to accept.
+    """
+
+    number: int
+    time: float
+    block: str
+    start: tuple[float, ...]
+    target: tuple[float, ...]
+    end: tuple[float, ...]
+    length: float
+    work: float
+    log_ratio: float
+    log_acceptance: float
+    accepted: bool
+
+
+class JumpReport:
+    """Writes every jump as a line of a CSV file: torsions in degrees, separated by blanks.
+
+    Args:
+        path: of the file, which is begun anew unless `append`.
+        append: go on after a restart.
+    """
+
+    def __init__(self, path: str | Path, append: bool = False) -> None:
+        self.path = path
+        if not append:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(",".join(Jump.__dataclass_fields__) + "\n")
+
+    def __call__(self, jump: Jump) -> None:
+        """Append a jump."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(",".join(_text(value) for value in asdict(jump).values()) + "\n")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(f"{np.rad2deg(angle):.1f}" for angle in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 class TorsionJumps:
@@ -101,19 +154,17 @@ class TorsionJumps:
         self.report_jump = report
         self.number = self.steps = 0
         self.tried, self.accepted = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
-        self._first: dict[str, int] = {}
         self._force = self._add_force(system)
 
     def _add_force(self, system: openmm.System) -> openmm.CustomTorsionForce:
-        force = openmm.CustomTorsionForce(f"-{_STRENGTH}*chosen*cos(theta - begin - {_PROGRESS}*turn)")
-        for name in (_STRENGTH, _PROGRESS):
+        force = openmm.CustomTorsionForce(f"-{_STRENGTH}*delta(block - {_BLOCK})*cos(theta - begin - {_PROGRESS}*turn)")
+        for name in (_STRENGTH, _PROGRESS, _BLOCK):
             force.addGlobalParameter(name, 0.0)
-        for name in ("chosen", "begin", "turn"):
+        for name in ("block", "begin", "turn"):
             force.addPerTorsionParameter(name)
-        for block in self.blocks:
-            self._first[block.name] = force.getNumTorsions()
+        for number, block in enumerate(self.blocks):
             for quad in block.quads.tolist():
-                force.addTorsion(*quad, [0.0, 0.0, 0.0])
+                force.addTorsion(*quad, [number, 0.0, 0.0])
         force.setUsesPeriodicBoundaryConditions(system.usesPeriodicBoundaryConditions())
         force.setName("LatentTorsionJumps")
         system.addForce(force)
@@ -160,19 +211,9 @@ class TorsionJumps:
             _turn_round(context, before)
         self.tried[block.name] += 1
         self.accepted[block.name] += accepted
-        made = Jump(
-            number=self.number,
-            time=before.getTime().value_in_unit(unit.picosecond),
-            block=block.name,
-            start=tuple(start.tolist()),
-            target=tuple(_shortest(target).tolist()),
-            end=tuple(_angles(after, block).tolist()),
-            length=self.length,
-            work=work,
-            log_ratio=ratio,
-            log_acceptance=log_acceptance,
-            accepted=accepted,
-        )
+        places = (tuple(angles.tolist()) for angles in (start, _shortest(target), _angles(after, block)))
+        time = before.getTime().value_in_unit(unit.picosecond)
+        made = Jump(self.number, time, block.name, *places, self.length, work, ratio, log_acceptance, accepted)
         self.number += 1
         if self.report_jump is not None:
             self.report_jump(made)
@@ -202,11 +243,12 @@ class TorsionJumps:
         return work if np.isfinite(work) else float("inf")
 
     def _set(self, context: openmm.Context, block: TorsionBlock, begin: Doubles, turn: Doubles) -> None:
-        for other in self.blocks:
-            for i, quad in enumerate(other.quads.tolist()):
-                own = [1.0, begin[i], turn[i]] if other is block else [0.0, 0.0, 0.0]
-                self._force.setTorsionParameters(self._first[other.name] + i, *quad, own)
+        number = [other.name for other in self.blocks].index(block.name)
+        first = sum(len(other.quads) for other in self.blocks[:number])
+        for i, quad in enumerate(block.quads.tolist()):
+            self._force.setTorsionParameters(first + i, *quad, [number, begin[i], turn[i]])
         self._force.updateParametersInContext(context)
+        context.setParameter(_BLOCK, number)
         context.setParameter(_PROGRESS, 0.0)
         context.setParameter(_STRENGTH, self.stiffness)
 

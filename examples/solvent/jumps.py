@@ -22,8 +22,7 @@ import openmm
 from openmm import app, unit
 
 from latentmd.integrators import JumpReport, TorsionJumps
-from latentmd.integrators.torsion_blocks import TorsionBlock, backbone_blocks
-from latentmd.integrators.torsion_table import TorsionTable
+from latentmd.integrators.torsion_blocks import TorsionBlock, TorsionTable, backbone_blocks
 from latentmd.molecule.checks import torsions
 from latentmd.systems.builder import Protocol, build
 from latentmd.units import parse_time

@@ -9,7 +9,7 @@ import openmm
 import pytest
 
 from latentmd.integrators.openmm_constraints import constraint_projector
-from latentmd.integrators.relaxation import Relaxation
+from latentmd.integrators.schedule import Relaxation
 
 
 @pytest.fixture

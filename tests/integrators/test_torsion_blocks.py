@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from openmm import app
 
-from latentmd.integrators.torsion_blocks import TorsionBlock, backbone_blocks, bond_blocks
-from latentmd.integrators.torsion_table import TorsionTable
+from latentmd.integrators.torsion_blocks import TorsionBlock, TorsionTable, backbone_blocks, bond_blocks
 from latentmd.molecule.checks import torsions
 
 

@@ -10,9 +10,8 @@ import pytest
 from openmm import app, unit
 
 from latentmd.integrators import torsion_jumps
-from latentmd.integrators.torsion_blocks import TorsionBlock, backbone_blocks
+from latentmd.integrators.torsion_blocks import TorsionBlock, TorsionTable, backbone_blocks
 from latentmd.integrators.torsion_jumps import TorsionJumps
-from latentmd.integrators.torsion_table import TorsionTable
 from latentmd.molecule.checks import torsions
 from latentmd.systems.bundled import bundled
 from latentmd.units import GAS_CONSTANT

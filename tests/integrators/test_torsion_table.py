@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentmd.integrators.torsion_table import TorsionTable
+from latentmd.integrators.torsion_blocks import TorsionTable
 
 
 @pytest.mark.parametrize(("torsions", "least"), [(1, 3), (2, 3), (2, (4, 18)), (2, -1)])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Ints
 from latentmd.core.noise import noise_generator
-from latentmd.integrators.relaxation import MAX_FORCE
+from latentmd.integrators.schedule import MAX_FORCE
 from latentmd.model.propagator import MAX_DRAWS
 from latentmd.replicas.choice import replica_engine
 from latentmd.replicas.replicas import Replicas, ReplicaState

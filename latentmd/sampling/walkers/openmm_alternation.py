@@ -50,8 +50,7 @@ class _Engine:
     def __init__(self, job: AlternateJob) -> None:
         from latentmd.integrators.openmm_integrator import LatentIntegrator
         from latentmd.integrators.openmm_provider import COUNT
-        from latentmd.integrators.relaxation import Relaxation
-        from latentmd.integrators.schedule import alternate
+        from latentmd.integrators.schedule import Relaxation, alternate
 
         self.job, self.count_name = job, COUNT
         protocol = job.molecule.protocol
