@@ -6,31 +6,21 @@ import mdtraj
 import numpy as np
 import openmm
 from openmm import app, unit
+from solvent.solvated import solvated
 
 from latentmd import simulate
 from latentmd.integrators import JumpReport, TorsionJumps
 from latentmd.integrators.torsion_blocks import TorsionBlock, TorsionTable, backbone_blocks
 
-# 1. An ordinary solvated System: ff14SB, TIP3P, 4 fs with heavy hydrogens, constant pressure.
+# 1. An ordinary solvated System (solvent/solvated.py): ff14SB, TIP3P, 4 fs with heavy hydrogens, constant pressure.
 path = Path(__file__).parents[1] / "systems" / "molecules" / "alanine_dipeptide.pdb"
-pdb = app.PDBFile(str(path))
-field = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
-modeller = app.Modeller(pdb.topology, pdb.positions)
-modeller.addSolvent(field, model="tip3p", numAdded=500)
-system = field.createSystem(
-    modeller.topology,
-    nonbondedMethod=app.PME,
-    nonbondedCutoff=0.9 * unit.nanometer,
-    constraints=app.HBonds,
-    hydrogenMass=3 * unit.amu,
-)
-system.addForce(openmm.MonteCarloBarostat(1 * unit.bar, 350 * unit.kelvin, 25))
+topology, system, positions = solvated(path, 500, 350.0)
 
 # 2. Where jumps may go: torsions that the bundled model draws in implicit solvent, flattened.
 drawn = simulate(path, model="alanine-dipeptide", mode="latent", time="20ns", walkers=8, out="drawn", settle="off")
 frames = mdtraj.load(drawn.trajectories, top=str(drawn.folder / "topology.pdb"))
 angles = np.hstack([mdtraj.compute_phi(frames)[1], mdtraj.compute_psi(frames)[1]])
-residue = backbone_blocks(modeller.topology)[0]
+residue = backbone_blocks(topology)[0]
 table = TorsionTable.from_samples(angles, least=(10, 18))  # jumps that turn phi by 100 degrees or more
 
 # 3. One more reporter. Lengths are short here, so that the example ends in a minute; docs/howto/explicit-solvent.md.
@@ -43,8 +33,8 @@ jumps = TorsionJumps(
     seed=1,
 )
 integrator = openmm.LangevinMiddleIntegrator(350 * unit.kelvin, 1 / unit.picosecond, 4 * unit.femtosecond)
-simulation = app.Simulation(modeller.topology, system, integrator, openmm.Platform.getPlatformByName("CPU"))
-simulation.context.setPositions(modeller.positions)
+simulation = app.Simulation(topology, system, integrator, openmm.Platform.getPlatformByName("CPU"))
+simulation.context.setPositions(positions)
 simulation.minimizeEnergy(maxIterations=200)
 simulation.context.setVelocitiesToTemperature(350 * unit.kelvin, 1)
 simulation.reporters = [app.StateDataReporter("state.csv", 125, step=True, volume=True), jumps]

@@ -213,7 +213,8 @@ class TorsionJumps:
         self.accepted[block.name] += accepted
         places = (tuple(angles.tolist()) for angles in (start, _shortest(target), _angles(after, block)))
         time = before.getTime().value_in_unit(unit.picosecond)
-        made = Jump(self.number, time, block.name, *places, self.length, work, ratio, log_acceptance, accepted)
+        numbers = self.length, work, ratio, log_acceptance
+        made = Jump(self.number, time, block.name, *places, *numbers, accepted=accepted)
         self.number += 1
         if self.report_jump is not None:
             self.report_jump(made)

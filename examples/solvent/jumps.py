@@ -20,6 +20,7 @@ import mdtraj
 import numpy as np
 import openmm
 from openmm import app, unit
+from solvated import solvated
 
 from latentmd.integrators import JumpReport, TorsionJumps
 from latentmd.integrators.torsion_blocks import TorsionBlock, TorsionTable, backbone_blocks
@@ -33,23 +34,12 @@ MIDDLE = np.deg2rad([-100.0, 60.0])  # of the wells of phi
 NEAR = np.deg2rad(30.0)
 
 
-def solvated(waters: int) -> tuple[app.Topology, openmm.System, unit.Quantity]:
+def molecule(waters: int) -> tuple[app.Topology, openmm.System, unit.Quantity]:
     """The molecule in a box of water, with a barostat; in OBC2 without waters."""
-    if not waters:
-        dry = build(PDB, Protocol(temperature=300.0))
-        return dry.topology, dry.system, dry.positions
-    pdb, field = app.PDBFile(str(PDB)), app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
-    modeller = app.Modeller(pdb.topology, pdb.positions)
-    modeller.addSolvent(field, model="tip3p", numAdded=waters)
-    system = field.createSystem(
-        modeller.topology,
-        nonbondedMethod=app.PME,
-        nonbondedCutoff=0.9 * unit.nanometer,
-        constraints=app.HBonds,
-        hydrogenMass=3 * unit.amu,
-    )
-    system.addForce(openmm.MonteCarloBarostat(1 * unit.bar, 300 * unit.kelvin, 100))
-    return modeller.topology, system, modeller.positions
+    if waters:
+        return solvated(PDB, waters, 300.0, every=100)
+    dry = build(PDB, Protocol(temperature=300.0))
+    return dry.topology, dry.system, dry.positions
 
 
 def start(topology: app.Topology, system: openmm.System, positions: unit.Quantity, seed: int) -> app.Simulation:
@@ -67,7 +57,7 @@ def start(topology: app.Topology, system: openmm.System, positions: unit.Quantit
 
 def run(arguments: argparse.Namespace) -> None:
     """Sample until the time is used up, resuming what is there."""
-    topology, system, positions = solvated(arguments.waters)
+    topology, system, positions = molecule(arguments.waters)
     block = backbone_blocks(topology)[0]
     if arguments.table:
         chains = mdtraj.load(str(arguments.table / "metropolised.xtc"), top=str(arguments.table / "topology.pdb"))

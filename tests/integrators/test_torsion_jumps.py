@@ -8,6 +8,7 @@ import numpy as np
 import openmm
 import pytest
 from openmm import app, unit
+from solvated import solvated
 
 from latentmd.integrators import torsion_jumps
 from latentmd.integrators.torsion_blocks import TorsionBlock, TorsionTable, backbone_blocks
@@ -199,19 +200,9 @@ def test_a_box_of_water_keeps_its_size_in_a_jump(explicit_water: app.Simulation)
 
 @pytest.fixture(scope="module")
 def explicit_water() -> app.Simulation:
-    pdb, field = app.PDBFile(str(bundled("alanine_dipeptide"))), app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
-    modeller = app.Modeller(pdb.topology, pdb.positions)
-    modeller.addSolvent(field, model="tip3p", numAdded=220)
-    system = field.createSystem(
-        modeller.topology,
-        nonbondedMethod=app.PME,
-        nonbondedCutoff=0.8 * unit.nanometer,
-        constraints=app.HBonds,
-        hydrogenMass=3 * unit.amu,
-    )
-    system.addForce(openmm.MonteCarloBarostat(1 * unit.bar, TEMPERATURE * unit.kelvin, 5))
-    move = TorsionJumps(system, backbone_blocks(modeller.topology), length=0.2)
-    simulation = _simulation(system, modeller.topology, modeller.positions, platform="CPU")
+    topology, system, positions = solvated(bundled("alanine_dipeptide"), 220, TEMPERATURE, every=5, cutoff=0.8)
+    move = TorsionJumps(system, backbone_blocks(topology), length=0.2)
+    simulation = _simulation(system, topology, positions, platform="CPU")
     simulation.minimizeEnergy(maxIterations=100)
     simulation.context.setVelocitiesToTemperature(TEMPERATURE * unit.kelvin, 5)
     simulation.step(500)
