@@ -95,12 +95,7 @@ class LatentCalculator(Calculator):
     ) -> list[dict[str, Any]]:
         """Properties of many structures in few passes of the model; the calculator's own state is left alone.
 
-        Args:
-            atoms: structures of the molecule.
-            properties: names, out of `implemented_properties`.
-
-        Raises:
-            PropertyNotImplementedError: a property the head or a structure has not.
+        `properties` are names out of `implemented_properties`.
         """
         for name in properties:
             if name not in self.implemented_properties:
@@ -115,11 +110,7 @@ class LatentCalculator(Calculator):
         return [{name: row[name] for name in properties} for row in rows]
 
     def get_descriptors(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
-        """Latent tokens [tokens, dim] of a structure: its slow axes first, then the fast ones.
-
-        Args:
-            atoms: the structure; the last one calculated where None.
-        """
+        """Latent tokens [tokens, dim] of a structure (the last one where None): slow axes first, then the fast ones."""
         structure = self.atoms if atoms is None else atoms
         if structure is None:
             raise ValueError("no structure yet; pass atoms, or calculate an energy first")
@@ -142,13 +133,11 @@ class LatentCalculator(Calculator):
         (gradient,) = torch.autograd.grad(energy.sum(), x)
         energies = energy.detach().double().cpu().numpy() / ELECTRONVOLT
         own = -_FORCE * gradient.double().cpu().numpy()
-        forces = np.empty_like(own)
-        for i, order in enumerate(orders):
-            forces[i, order] = own[i]
         results: list[dict[str, Any]] = []
-        for i, structure in enumerate(atoms):
-            value = float(energies[i])
-            row: dict[str, Any] = {"energy": value, "free_energy": value, "forces": forces[i]}
+        for i, (structure, order) in enumerate(zip(atoms, orders, strict=True)):
+            forces = np.empty_like(own[i])
+            forces[order] = own[i]
+            row: dict[str, Any] = {"energy": float(energies[i]), "free_energy": float(energies[i]), "forces": forces}
             if all(structure.pbc):
                 row["stress"] = _stress(positions[i] / ANGSTROM, own[i], structure.get_volume())
             if variance is not None:

@@ -96,24 +96,22 @@ class LatentDynamics(MolecularDynamics):
         }
 
     def step(self) -> None:
-        """One time step.
-
-        Raises:
-            RuntimeError: none of MAX_DRAWS structures is sound; the atoms are as they were.
-        """
+        """One time step; UnsoundError where no structure drawn is sound, and the atoms are as they were."""
         atoms = self.atoms
         _refuse_forces(atoms)
         old = self.positions() / ANGSTROM
-        frozen = _frozen(atoms)
+        frozen = np.zeros(len(atoms), dtype=bool)
+        for constraint in atoms.constraints:
+            if isinstance(constraint, FixAtoms):
+                frozen[constraint.get_indices()] = True
         weights = np.where(frozen, _FROZEN, self.masses.ravel())
 
         def constrained(proposal: Doubles) -> Doubles:
             return ANGSTROM * _constrained(atoms, old, proposal / ANGSTROM, weights)
 
         try:
-            step = self.propagator.sound_step(
-                ANGSTROM * old, self.lag_time, lambda draw: self.rng, weights, constrained
-            )
+            x = ANGSTROM * old
+            step = self.propagator.sound_step(x, self.lag_time, lambda draw: self.rng, weights, constrained)
         except UnsoundError as error:
             hint = "; the constraints may leave no room for a latent step" if atoms.constraints else ""
             raise UnsoundError(f"{error}{hint}") from error
@@ -175,12 +173,11 @@ def _generator(rng: Any) -> Noise:
 
 def _refuse_forces(atoms: Atoms) -> None:
     """Refuse constraints that a step without forces would ignore."""
-    for constraint in atoms.constraints:
-        if _acts_by_forces(atoms, constraint):
-            raise ValueError(
-                f"the constraint {type(constraint).__name__} acts by forces, which a latent step does not use; remove "
-                "it, or run ASE's own dynamics with LatentCalculator"
-            )
+    if kinds := [type(constraint).__name__ for constraint in atoms.constraints if _acts_by_forces(atoms, constraint)]:
+        raise ValueError(
+            f"the constraint {kinds[0]} acts by forces, which a latent step does not use; remove it, or run ASE's own "
+            "dynamics with LatentCalculator"
+        )
 
 
 def _acts_by_forces(atoms: Atoms, constraint: Any) -> bool:
@@ -195,34 +192,21 @@ def _acts_by_forces(atoms: Atoms, constraint: Any) -> bool:
     return np.array_equal(adjusted, proposed)
 
 
-def _frozen(atoms: Atoms) -> Any:
-    """Mask of the atoms that FixAtoms holds."""
-    frozen = np.zeros(len(atoms), dtype=bool)
-    for constraint in atoms.constraints:
-        if isinstance(constraint, FixAtoms):
-            frozen[constraint.get_indices()] = True
-    return frozen
-
-
 def _constrained(atoms: Atoms, old: Doubles, proposal: Doubles, masses: Doubles) -> Doubles:
     """The proposal after every constraint of the atoms, in Å; `old` are their positions with the molecule whole."""
-    new = proposal.copy()
-    bonds = []
-    before = atoms.copy()
+    new, before = proposal.copy(), atoms.copy()
     before.set_positions(old, apply_constraint=False)
-    for constraint in atoms.constraints:
-        if isinstance(constraint, FixBondLengths):
-            bonds.append(constraint)
-        else:
-            constraint.adjust_positions(before, new)
-    if not bonds:
-        return new
     pairs, lengths = [], []
-    for constraint in bonds:
+    for constraint in atoms.constraints:
+        if not isinstance(constraint, FixBondLengths):
+            constraint.adjust_positions(before, new)
+            continue
         if constraint.bondlengths is None:
             constraint.bondlengths = constraint.initialize_bond_lengths(atoms)
         pairs.append(np.asarray(constraint.pairs))
         lengths.append(np.asarray(constraint.bondlengths))
+    if not pairs:
+        return new
     table, sizes = np.concatenate(pairs), np.concatenate(lengths)
     free = ~(masses[table] >= _FROZEN).all(axis=1)
     return ConstraintProjector(table[free], sizes[free], masses, tolerance=1e-12).project_positions(new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from latentmd.model.file import Bundle, Manifest
 from latentmd.model.propagator import Propagator
 from latentmd.molecule.bonds import make_whole, spanning_tree
 from latentmd.molecule.chemistry import Chemistry, chemistry
-from latentmd.molecule.matching import Answer
 from latentmd.units import ANGSTROM
 
 if TYPE_CHECKING:
@@ -63,19 +63,17 @@ class ModelMolecule:
 
         if not isinstance(atoms, Atoms):
             raise TypeError(f"atoms is a {type(atoms).__name__}; expected ase.Atoms")
-        if len(atoms) != len(self.symbols):
-            raise ValueError(f"{self.name} covers a molecule of {len(self.symbols)} atoms, found {len(atoms)}")
+        if len(atoms) != len(self.numbers):
+            raise ValueError(f"{self.name} covers a molecule of {len(self.numbers)} atoms, found {len(atoms)}")
         order, long = np.arange(len(atoms)) if before is None else before, ""
         if np.array_equal(atoms.numbers[order], self.numbers):
             x = self.whole(atoms, order)
             long = self._long_bond(x, order)
             if not long and before is not None:
                 return order
-            found = Answer(long) if long else self.manifest.covers(self.manifest.molecule()[0], x)
-            if found:
+            if not long and (found := self.manifest.covers(self.manifest.molecule()[0], x)):
                 return order[list(found.order)]
-        record, x = _from_distances(atoms)
-        answer = self.manifest.covers(record, x)
+        answer = self.manifest.covers(*_from_distances(atoms))
         if answer:
             return np.array(answer.order, dtype=np.int64)
         raise ValueError(
@@ -97,12 +95,14 @@ class ModelMolecule:
 
     def whole(self, atoms: Atoms, order: Ints) -> Doubles:
         """Positions [N, 3] in nm, in the model's order, with no bond across a face of the periodic cell."""
-        x: Doubles = ANGSTROM * atoms.positions[order]
-        if not np.isfinite(x).all():
+        if not np.isfinite(atoms.positions).all():
             raise ValueError("positions are not finite; expected a structure of the molecule")
-        if atoms.pbc.any():
-            return make_whole(x, self.tree, ANGSTROM * np.asarray(atoms.cell.complete()), atoms.pbc)
-        return x
+        return _whole(atoms, order, self.tree)
+
+
+def _whole(atoms: Atoms, order: Ints, tree: Sequence[tuple[int, int]]) -> Doubles:
+    x: Doubles = ANGSTROM * atoms.positions[order]
+    return make_whole(x, tree, ANGSTROM * np.asarray(atoms.cell.complete()), atoms.pbc) if atoms.pbc.any() else x
 
 
 def _from_distances(atoms: Atoms) -> tuple[Chemistry, Doubles]:
@@ -119,7 +119,4 @@ def _from_distances(atoms: Atoms) -> tuple[Chemistry, Doubles]:
         masses=tuple(map(float, atoms.get_masses())), bonds=bonds,
         labels=tuple(f"{s} {i}" for i, s in enumerate(symbols)),
     )  # fmt: skip
-    x: Doubles = ANGSTROM * atoms.positions
-    if atoms.pbc.any():
-        x = make_whole(x, spanning_tree(n, bonds), ANGSTROM * np.asarray(atoms.cell.complete()), atoms.pbc)
-    return record, x
+    return record, _whole(atoms, np.arange(n), spanning_tree(n, bonds))

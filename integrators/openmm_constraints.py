@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import openmm
@@ -13,7 +12,6 @@ from scipy.linalg.lapack import dposv
 
 from latentmd.arrays import Doubles
 
-_DENSE = 128  # constraints up to which a dense solve is the faster one
 _MAX_ITERATIONS = 50
 
 
@@ -38,15 +36,9 @@ class ConstraintProjector:
         self._inverse = 1.0 / self.masses[:, None]
         self._squares = self.lengths**2
         rows = np.arange(len(self.pairs))
-        incidence = np.zeros((len(self.pairs), len(self.masses)))
-        incidence[rows, self.pairs[:, 0]] = 1.0
-        incidence[rows, self.pairs[:, 1]] = -1.0
-        self._incidence: Any = incidence  # D: r = D x
-        self._coupling: Any = incidence @ (self._inverse * incidence.T)  # D M^-1 D^T
-        if len(self.pairs) > _DENSE:
-            from scipy.sparse import csr_array
-
-            self._incidence, self._coupling = csr_array(incidence), csr_array(self._coupling)
+        self._incidence = np.zeros((len(self.pairs), len(self.masses)))  # D: r = D x
+        self._incidence[rows, self.pairs[:, 0]], self._incidence[rows, self.pairs[:, 1]] = 1.0, -1.0
+        self._coupling = self._incidence @ (self._inverse * self._incidence.T)  # D M^-1 D^T
 
     def residual(self, positions: Doubles) -> float:
         """Largest relative error of a constrained length."""
@@ -95,21 +87,10 @@ class ConstraintProjector:
 
     def _solve(self, r: Doubles, right: Doubles) -> Doubles:
         """Solution of J M^-1 J^T multipliers = right; its elements are (D M^-1 D^T)_ab r_a . r_b."""
-        try:
-            if len(right) <= _DENSE:
-                _, solution, info = dposv(self._coupling * (r @ r.T), right)
-                if info:
-                    raise np.linalg.LinAlgError("the constraints depend on each other")
-                return np.asarray(solution)
-            from scipy.sparse import coo_array
-            from scipy.sparse.linalg import splu
-
-            coupling = coo_array(self._coupling)
-            values = coupling.data * np.sum(r[coupling.row] * r[coupling.col], axis=1)
-            matrix = coo_array((values, (coupling.row, coupling.col)), shape=coupling.shape).tocsc()
-            return np.asarray(splu(matrix).solve(right))
-        except (np.linalg.LinAlgError, RuntimeError) as error:
-            raise ConstraintError(f"constrained bonds could not be restored: {error}") from None
+        _, solution, info = dposv(self._coupling * (r @ r.T), right)
+        if info:
+            raise ConstraintError("constrained bonds could not be restored: the constraints depend on each other")
+        return np.asarray(solution)
 
 
 def constraint_projector(system: openmm.System, atoms: Sequence[int]) -> ConstraintProjector:

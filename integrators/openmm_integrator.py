@@ -188,17 +188,11 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         self.setGlobalVariableByName("kT", kelvin * GAS_CONSTANT)
 
     def setStepSize(self, size: unit.Quantity | float, context: openmm.Context | None = None) -> None:
-        """Set the time of an engine step; a multiple of a lag the model covers.
+        """Set the time of an engine step, a Quantity or ps; a multiple of a lag the model covers.
 
         On its Reference and CPU platforms, OpenMM goes on to count a Context's time by the step size with which it
-        began, whatever a CustomIntegrator's is now; so a Context that is there must start again from its own state.
-
-        Args:
-            size: Quantity or ps.
-            context: that the integrator is part of; None before one is made.
-
-        Raises:
-            ValueError: a time that the model cannot make, or a Context is there and was not passed.
+        began, whatever a CustomIntegrator's is now; so a Context that is there must start again from its own state, and
+        is to be passed.
         """
         picoseconds, lags = as_number(size, unit.picosecond, "step size"), self._lags()
         if lags[1]:  # openmmtools clears all variables of a copy, to tell integrators of one kind
@@ -235,12 +229,9 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         self.setOpenMMSeed(number % (2**31 - 2) + 1)
 
     def setOpenMMSeed(self, seed: int) -> None:
-        """Set the seed of OpenMM's own random numbers, which must be that of the MD integrator beside this one.
+        """Set the seed of OpenMM's own random numbers (0 for a fresh one), that of the MD integrator beside this one.
 
         They decide no noise, only whether a step is one made before; see `latentmd.integrators.openmm_noise.Visits`.
-
-        Args:
-            seed: 1 to 2^31 - 1, or 0 for a fresh one.
         """
         super().setRandomNumberSeed(seed)
 

@@ -58,15 +58,18 @@ def select(
     chosen = in_model_order(topology, chosen, manifest)
     part = sub_topology(topology, chosen)
     projector = constraint_projector(system, chosen)
-    tree, diameter = _tree(part)
+    tree = spanning_tree(len(chosen), [(bond[0].index, bond[1].index) for bond in part.bonds()])
+    depth = {0: 0}
+    for child, parent in tree:
+        depth[child] = depth[parent] + 1
     return Selection(
         atoms=tuple(chosen),
         n_particles=count,
         pairs=tuple((int(i), int(j)) for i, j in projector.pairs),
         lengths=tuple(float(length) for length in projector.lengths),
         masses=tuple(float(mass) for mass in projector.masses),
-        tree=tree,
-        reach=_BOND * diameter,
+        tree=tuple(tree),
+        reach=_BOND * 2 * max(depth.values()),  # no path in the molecule is longer
         periodic=system.usesPeriodicBoundaryConditions(),
         remove_momentum=len(chosen) == count and any(isinstance(f, openmm.CMMotionRemover) for f in system.getForces()),
     )
@@ -132,12 +135,3 @@ def sub_topology(topology: app.Topology, atoms: Sequence[int]) -> app.Topology:
         if bond[0].index in copies and bond[1].index in copies:
             part.addBond(copies[bond[0].index], copies[bond[1].index])
     return part
-
-
-def _tree(topology: app.Topology) -> tuple[tuple[tuple[int, int], ...], int]:
-    """Bonds (child, parent) of a breadth-first tree, and twice its depth, which no path in the molecule exceeds."""
-    tree = spanning_tree(topology.getNumAtoms(), [(bond[0].index, bond[1].index) for bond in topology.bonds()])
-    depth = {0: 0}
-    for child, parent in tree:
-        depth[child] = depth[parent] + 1
-    return tuple(tree), 2 * max(depth.values())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,6 @@ from latentmd.model.propagator import Propagator
 from latentmd.molecule.bonds import make_whole
 from latentmd.systems.agreement import mixing_fault
 
-Tree = tuple[tuple[int, int], ...]
-
 _DTYPES = {None: None, "single": "float32", "double": "float64"}  # by OpenMM-ML's words
 
 
@@ -37,9 +36,7 @@ class LatentPotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
     def createImpl(self, name: str, modelPath: str | Path | None = None, **args: Any) -> LatentPotential:
         """The potential of a bundle, by its path or the name of a bundled model."""
         if modelPath is None:
-            raise ValueError(
-                "modelPath is missing; expected MLPotential('latentmd', modelPath=...) with a bundle's path"
-            )
+            raise ValueError("modelPath is missing; give a bundle's path: MLPotential('latentmd', modelPath=...)")
         if args:
             raise ValueError(f"unknown argument {', '.join(sorted(args))}; expected modelPath only")
         return LatentPotential(modelPath)
@@ -97,15 +94,16 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
         return False
 
 
+@dataclass(frozen=True)
 class LatentEnergy:
     """Computes a model's energy and forces for PythonForce; pickled as the path and SHA-256 of the bundle."""
 
-    def __init__(
-        self, path: str, file_sha256: str, device: str, tree: Tree, periodic: bool, dtype: str | None = None
-    ) -> None:
-        self._arguments = path, file_sha256, device, tree, periodic, dtype
-        self.path, self.file_sha256, self.device, self.dtype = path, file_sha256, device, dtype
-        self.tree, self.periodic = tree, periodic
+    path: str
+    file_sha256: str
+    device: str
+    tree: tuple[tuple[int, int], ...]
+    periodic: bool
+    dtype: str | None = None
 
     @cached_property
     def propagator(self) -> Propagator:
@@ -123,10 +121,9 @@ class LatentEnergy:
         if not np.all(np.isfinite(x)):
             raise ValueError("latentmd: the positions in the Context are not finite; load an earlier state")
         if self.periodic:
-            box = state.getPeriodicBoxVectors(asNumpy=True)._value
-            x = make_whole(x, self.tree, box)
+            x = make_whole(x, self.tree, state.getPeriodicBoxVectors(asNumpy=True)._value)
         energies, forces = self.propagator.energy_and_forces(x[None])
         return float(energies[0]), forces[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return LatentEnergy, self._arguments
+        return LatentEnergy, astuple(self)

@@ -17,7 +17,6 @@ from latentmd.systems.relaxation import SETTLE_STEPS, StopBelow, centre_held, se
 from latentmd.units import GAS_CONSTANT
 
 MD, LATENT, SETTLING = 0, 1, 2
-SEGMENTS = ("md", "latent")
 MAX_FORCE = 1e4  # kJ/mol/nm; thermal forces of a molecule at rest in its bonds stay below about half of it
 _CONSTRAINT_TOLERANCE = 1e-8
 
@@ -76,7 +75,7 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
         self._check_temperature()
         # One Context has one random number generator (on the CPU platform and on GPUs), which refuses a second seed.
         asked = getattr(md_integrator, "getRandomNumberSeed", None)
-        seed = latent_integrator.getRandomNumberSeed() % (2**31 - 2) + 1 if asked is None else asked()
+        seed = asked() if asked else latent_integrator.getRandomNumberSeed() % (2**31 - 2) + 1
         latent_integrator.setOpenMMSeed(seed)
         settling = settling_integrator(md_integrator, latent_integrator.getTemperature(), seed)
         for integrator in (md_integrator, latent_integrator, settling):
@@ -107,31 +106,27 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
                 )
 
     def hand_to_md(self, context: openmm.Context, relaxation: Relaxation) -> bool:
-        """Make MD current after latent steps: minimise the structure if it needs it (returned), and settle it."""
+        """Make MD current after latent steps: minimise the structure if it needs it (returned), and settle it.
+
+        Settling is a short Langevin run of strong friction that counts no time. Velocities drawn for positions at the
+        same time are half a step off those of a leapfrog scheme, which stiff bonds feel as heat, and a decoded
+        structure is strained; at a friction of 1/ps either would stay for picoseconds. The run keeps the canonical
+        distribution (Zhang et al. 2019, doi:10.1021/acs.jpca.9b02771).
+        """
         self.setCurrentIntegrator(MD)
         minimised = relaxation.minimise(context)
-        self.settle(context)
+        if self.settle_steps:
+            now, steps = context.getTime(), context.getStepCount()
+            self.getIntegrator(SETTLING).setStepSize(self._md.getStepSize())
+            self.setCurrentIntegrator(SETTLING)
+            try:
+                with centre_held(context):
+                    self.step(self.settle_steps)
+            finally:
+                self.setCurrentIntegrator(MD)
+                context.setTime(now)
+                context.setStepCount(steps)
         return minimised
-
-    def settle(self, context: openmm.Context) -> None:
-        """Thermalise the structure of a latent step by a short Langevin run of strong friction that counts no time.
-
-        Velocities drawn for positions at the same time are half a step off those of a leapfrog scheme, which stiff
-        bonds feel as heat, and a decoded structure is strained; at a friction of 1/ps either would stay for
-        picoseconds. The run keeps the canonical distribution (Zhang et al. 2019, doi:10.1021/acs.jpca.9b02771).
-        """
-        if not self.settle_steps:
-            return
-        now, steps, current = context.getTime(), context.getStepCount(), self.getCurrentIntegrator()
-        self.getIntegrator(SETTLING).setStepSize(self.getIntegrator(MD).getStepSize())
-        self.setCurrentIntegrator(SETTLING)
-        try:
-            with centre_held(context):
-                self.step(self.settle_steps)
-        finally:
-            self.setCurrentIntegrator(current)
-            context.setTime(now)
-            context.setStepCount(steps)
 
 
 class AlternationSchedule:
@@ -147,10 +142,7 @@ class AlternationSchedule:
         if not isinstance(cycle, tuple | list) or len(cycle) != 2 or min(as_integer(n, "cycle") for n in cycle) < 1:
             raise ValueError(f"cycle is {cycle}; expected at least one MD step and one latent step, such as (500, 1)")
         self.cycle = (int(cycle[0]), int(cycle[1]))
-        self.relax_iterations = relax_iterations
-        self.max_force = max_force
-        self.relaxations = 0
-        self._warned = False
+        self.relaxation, self.relaxations, self._warned = Relaxation(relax_iterations, max_force), 0, False
 
     def __repr__(self) -> str:
         return f"AlternationSchedule(cycle={self.cycle}, {self.relaxations} structures relaxed)"
@@ -162,7 +154,7 @@ class AlternationSchedule:
 
     def segment(self, step: int) -> str:
         """ "md" or "latent": what made the frame after `step` steps; "start" for none."""
-        return SEGMENTS[self.position(step - 1)[0]] if step > 0 else "start"
+        return ("md", "latent")[self.position(step - 1)[0]] if step > 0 else "start"
 
     def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
         """Make the right integrator current and ask to be called at the next switch."""
@@ -184,9 +176,7 @@ class AlternationSchedule:
         """Relax the structure of latent steps if it needs it, and switch the integrator."""
         index, _ = self.position(simulation.currentStep)
         if index == MD:
-            self.relaxations += simulation.integrator.hand_to_md(
-                simulation.context, Relaxation(self.relax_iterations, self.max_force)
-            )
+            self.relaxations += simulation.integrator.hand_to_md(simulation.context, self.relaxation)
         else:
             simulation.integrator.setCurrentIntegrator(LATENT)
 
@@ -224,8 +214,9 @@ def alternate(
             what = "a LatentIntegrator" if wanted is LatentIntegrator else "an OpenMM integrator of MD"
             raise TypeError(f"{name} is a {type(value).__name__}; expected {what}")
     schedule = AlternationSchedule(cycle, **options)
-    groups = _group_set(md_integrator.getIntegrationForceGroups()) - latent_integrator.getForceGroups()
-    md_integrator.setIntegrationForceGroups(groups)
+    groups = md_integrator.getIntegrationForceGroups()
+    kept = {group for group in range(32) if groups >> group & 1} if isinstance(groups, int) else set(groups)
+    md_integrator.setIntegrationForceGroups(kept - latent_integrator.getForceGroups())
     return AlternatingIntegrator(md_integrator, latent_integrator, settle_steps), schedule
 
 
@@ -241,7 +232,3 @@ def _temperatures(integrator: openmm.Integrator) -> list[float]:
     else:
         kept = []
     return [float(t.value_in_unit(unit.kelvin) if unit.is_quantity(t) else t) for t in kept]
-
-
-def _group_set(groups: Any) -> set[int]:
-    return {group for group in range(32) if groups >> group & 1} if isinstance(groups, int) else set(groups)

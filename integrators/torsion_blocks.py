@@ -29,16 +29,12 @@ class TorsionTable:
 
     A proposal leaves the neighbourhood of where it starts: cells whose index differs by at most `least` along every
     torsion (around the circle) have no weight, since ordinary MD goes there by itself. Half the cells as `least` of a
-    torsion lets the others alone decide. With Z(s) the weight of the
-    cells that remain, q(s' | s) = p(s') / Z(s), which `log_density` gives.
+    torsion lets the others alone decide. With Z(s) the weight of the cells that remain, q(s' | s) = p(s') / Z(s).
 
     Args:
         weights: positive weights of the cells, shape (bins,) or (bins, bins); need not be normalised.
-        least: cells around the present one that are left out, along each torsion; 0 leaves out the present one, -1
-            none. One number holds for all.
-
-    Raises:
-        ValueError: weights of another shape, not positive, or none left beyond `least`.
+        least: cells around the present one that are left out, along each torsion or all; 0 leaves out the present one,
+            -1 none.
     """
 
     weights: Doubles
@@ -65,8 +61,7 @@ class TorsionTable:
 
         Args:
             torsions: 1 or 2.
-            bins: cells along each.
-            least: as of the class.
+            bins, least: cells along each, and those left out.
         """
         return cls(np.ones((bins,) * torsions), least)
 
@@ -83,14 +78,9 @@ class TorsionTable:
 
         Args:
             angles: radians, shape (samples,) or (samples, 1 or 2).
-            bins: cells along each torsion.
-            least: as of the class.
-            power: the density is raised to it: below 1, since rare conformers of the implicit solvent may be common in
-                water.
+            bins, least: cells along each torsion, and those left out.
+            power: of the density: below 1, since rare conformers of the implicit solvent may be common in water.
             smooth: width of the Gaussian that smooths the counts, cells.
-
-        Raises:
-            ValueError: no samples, or of another shape.
         """
         values = np.asarray(angles, dtype=np.float64)
         values = values[:, None] if values.ndim == 1 else values
@@ -108,23 +98,13 @@ class TorsionTable:
         return self.weights.ndim
 
     def draw(self, angles: Doubles, rng: np.random.Generator) -> Doubles:
-        """Torsions to jump to, radians, shape (torsions,).
-
-        Args:
-            angles: at present, radians, shape (torsions,).
-            rng: source of random numbers.
-        """
+        """Torsions to jump to from `angles`, radians, shape (torsions,)."""
         allowed = np.where(self._near(self._cell(angles)), 0.0, self.weights).ravel()
         cell = np.unravel_index(rng.choice(allowed.size, p=allowed / allowed.sum()), self.weights.shape)
         return np.asarray(-np.pi + 2 * np.pi * (np.array(cell) + rng.random(self.torsions)) / len(self.weights))
 
     def log_density(self, target: Doubles, angles: Doubles) -> float:
-        """Logarithm of the density q(target | angles) per rad^torsions; -inf where a jump cannot go.
-
-        Args:
-            target: radians, shape (torsions,).
-            angles: where the jump starts, radians, shape (torsions,).
-        """
+        """Logarithm of the density q(target | angles) per rad^torsions, radians; -inf where a jump cannot go."""
         there, here = self._cell(target), self._cell(angles)
         if self._near(here)[there]:
             return -np.inf
@@ -176,11 +156,8 @@ class TorsionBlock:
 def backbone_blocks(topology: app.Topology, atoms: Sequence[int] | None = None) -> list[TorsionBlock]:
     """Blocks (phi, psi) of every residue that has both, psi alone of proline, with uniform proposals.
 
-    Blocks are named by residue and number, such as ALA2, with the chain before them where there are several.
-
-    Args:
-        topology: of the System, with bonds.
-        atoms: of the solute; all where None.
+    Blocks are named by residue and number, such as ALA2, with the chain before them where there are several. The
+    topology has bonds; `atoms` are those of the solute, all where None.
     """
     chosen = None if atoms is None else set(atoms)
     bonded = {frozenset((bond[0].index, bond[1].index)) for bond in topology.bonds()}
@@ -205,12 +182,7 @@ def backbone_blocks(topology: app.Topology, atoms: Sequence[int] | None = None) 
 
 
 def bond_blocks(topology: app.Topology, atoms: Sequence[int]) -> list[TorsionBlock]:
-    """A block for each bond of a solute that turns and is in no ring, amides apart, with uniform proposals.
-
-    Args:
-        topology: of the System, with the solute's bonds.
-        atoms: of the solute, indices in the System.
-    """
+    """A block for each bond of a solute that turns and is in no ring, amides apart, with uniform proposals."""
     rows, every = np.array(atoms), list(topology.atoms())
     symbols, bonds = topology_arrays(sub_topology(topology, list(atoms)))
     fixed = {tuple(quad[1:3]) for quad in amide_torsions(symbols, bonds).tolist()}

@@ -83,9 +83,7 @@ class Jump:
 class JumpReport:
     """Writes every jump as a line of a CSV file: torsions in degrees, separated by blanks.
 
-    Args:
-        path: of the file, which is begun anew unless `append`.
-        append: go on after a restart.
+    The file is begun anew, or gone on with after a restart where `append`.
     """
 
     def __init__(self, path: str | Path, append: bool = False) -> None:
@@ -179,11 +177,7 @@ class TorsionJumps:
     def jump(self, simulation: app.Simulation) -> Jump:
         """Try one jump; time and step count of the simulation stay.
 
-        Args:
-            simulation: made of the System, with a LangevinMiddleIntegrator or LangevinIntegrator.
-
-        Raises:
-            ValueError: another integrator.
+        The simulation is made of the System, with a LangevinMiddleIntegrator or LangevinIntegrator.
         """
         context = simulation.context
         beta = 1 / (GAS_CONSTANT * _temperature(context))
@@ -298,14 +292,7 @@ class TorsionJumps:
         return json.dumps({name: getattr(self, name) for name in _STATE})
 
     def set_state(self, state: str) -> None:
-        """Go on after a restart.
-
-        Args:
-            state: of `state`, when the checkpoint was written.
-
-        Raises:
-            ValueError: it is no state, or of other blocks.
-        """
+        """Go on after a restart, from what `state` gave when the checkpoint was written."""
         try:
             kept = json.loads(state)
             values = {name: kept[name] for name in _STATE}

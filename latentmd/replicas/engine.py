@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
@@ -51,7 +50,9 @@ class ReplicaEngine(Replicas):
         self.threads = threads or len(os.sched_getaffinity(0))
         self.terms: Terms = read_terms(system)
         super().__init__(positions, np.asarray(self.terms.mass, np.float64), **settings)
-        self._prepared = lib.PreparedKernel(self.terms, self.restraints, _momentum_every(system), found.periods)
+        removers = [f for f in system.getForces() if type(f).__name__ == "CMMotionRemover"]
+        momentum_every = removers[0].getFrequency() if removers else 0
+        self._prepared = lib.PreparedKernel(self.terms, self.restraints, momentum_every, found.periods)
         self._f = np.zeros(self._x.shape, np.float32)
         self._energy, self._bias = np.zeros((2, len(self._x), found.lanes))
         self._replica = self._laned(self.numbers.astype(np.uint32))
@@ -59,10 +60,8 @@ class ReplicaEngine(Replicas):
         self._key = np.ascontiguousarray(np.stack(halves, axis=1))
 
     def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}({self.replicas} replicas of {self.terms.atoms} atoms, {self.variant}, "
-            f"{self.threads} threads)"
-        )
+        what = f"{self.replicas} replicas of {self.terms.atoms} atoms"
+        return f"{type(self).__name__}({what}, {self.variant}, {self.threads} threads)"
 
     def _laned(self, values: Floats | Ints) -> np.ndarray:
         """Values (replicas, ...) in the kernel's layout (blocks, ..., lanes); spare lanes repeat the last replica."""
@@ -166,22 +165,12 @@ class ReplicaEngine(Replicas):
         return first
 
     def _run(self, kind: int, steps: int = 0, first: int = 0, timestep: float = 0.0, friction: float = 0.0) -> None:
-        held = self._stiffness.any()
-        block = lib.BlockStruct(
-            x=self._x.ctypes.data, v=self._v.ctypes.data, f=self._f.ctypes.data,
-            energy=self._energy.ctypes.data, bias=self._bias.ctypes.data,
-            root_kT=self._root_kt.ctypes.data, replica=self._replica.ctypes.data, key=self._key.ctypes.data,
-            targets=self._targets.ctypes.data, stiffness=self._stiffness.ctypes.data if held else None,
-        )  # fmt: skip
-        call: Callable[..., None] = self._library.handle.latentmd_run
-        call(
-            lib.VARIANTS.index(self._lanes), self.threads, ctypes.byref(self._prepared.molecule), ctypes.byref(block),
-            len(self._x), kind, steps, first, timestep, friction,
-        )  # fmt: skip
-
-
-def _momentum_every(system: openmm.System) -> int:
-    """Steps between removals of the centre-of-mass motion; 0 for never."""
-    import openmm
-
-    return next((f.getFrequency() for f in system.getForces() if isinstance(f, openmm.CMMotionRemover)), 0)
+        arrays = {
+            "x": self._x, "v": self._v, "f": self._f, "energy": self._energy, "bias": self._bias,
+            "root_kT": self._root_kt, "replica": self._replica, "key": self._key, "targets": self._targets,
+        }  # fmt: skip
+        held = {"stiffness": self._stiffness} if self._stiffness.any() else {}
+        block = lib.BlockStruct(**{name: array.ctypes.data for name, array in (arrays | held).items()})
+        structs = ctypes.byref(self._prepared.molecule), ctypes.byref(block)
+        numbers = len(self._x), kind, steps, first, timestep, friction
+        self._library.handle.latentmd_run(lib.VARIANTS.index(self._lanes), self.threads, *structs, *numbers)

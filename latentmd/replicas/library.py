@@ -26,13 +26,14 @@ SWITCH = "LATENTMD_REPLICAS"
 
 FORCES, LANGEVIN, VERLET, CONSTRAIN, DRAW = range(5)
 
-_POINTERS = (
-    ("bonds", "i"), ("angles", "i"), ("torsions", "i"), ("torsion_terms", "i"), ("constraints", "i"), ("groups", "i"),
-    ("restraints", "i"), ("bond", "f"), ("angle", "f"), ("torsion_cosine", "f"), ("torsion_sine", "f"),
-    ("torsion_constant", "f"), ("pairs", "f"), ("offset_radius", "f"), ("scaled_radius", "f"), ("radius", "f"),
-    ("born_charge", "f"), ("mass", "d"), ("inverse_mass", "d"), ("distance", "d"),
-)  # fmt: skip
-_TYPES = {"i": np.int32, "f": np.float32, "d": np.float64}
+#: Arrays of `struct Molecule`, in its order.
+_POINTERS = {
+    np.int32: "bonds angles torsions torsion_terms constraints groups restraints",
+    np.float32: "bond angle torsion_cosine torsion_sine torsion_constant pairs offset_radius scaled_radius radius "
+    "born_charge",
+    np.float64: "mass inverse_mass distance",
+}
+_TYPES: dict[str, type] = {name: kind for kind, names in _POINTERS.items() for name in names.split()}
 
 
 class MoleculeStruct(ctypes.Structure):
@@ -41,7 +42,7 @@ class MoleculeStruct(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int32) for name in ("n", "n_bonds", "n_angles", "n_torsions")),
         *((name, ctypes.c_int32) for name in ("n_groups", "n_restraints", "has_born", "momentum_every")),
-        *((name, ctypes.c_void_p) for name, _ in _POINTERS),
+        *((name, ctypes.c_void_p) for name in _TYPES),
         *((name, ctypes.c_double) for name in ("inverse_n", "inverse_total_mass", "tolerance")),
         *((name, ctypes.c_float) for name in ("born_factor", "surface")),
     ]
@@ -50,10 +51,7 @@ class MoleculeStruct(ctypes.Structure):
 class BlockStruct(ctypes.Structure):
     """`struct Block` of kernel.cpp: arrays of all replicas, lanes last."""
 
-    _fields_ = [
-        (name, ctypes.c_void_p)
-        for name in ("x", "v", "f", "energy", "bias", "root_kT", "replica", "key", "targets", "stiffness")
-    ]
+    _fields_ = [(name, ctypes.c_void_p) for name in "x v f energy bias root_kT replica key targets stiffness".split()]
 
 
 @dataclass(frozen=True)
@@ -76,10 +74,9 @@ def library() -> Library | None:
             handle = ctypes.CDLL(str(path))
         except OSError:
             continue
-        handle.latentmd_run.argtypes = [
-            ctypes.c_int32, ctypes.c_int32, ctypes.POINTER(MoleculeStruct), ctypes.POINTER(BlockStruct), ctypes.c_int32,
-            ctypes.c_int32, ctypes.c_int32, ctypes.c_uint64, ctypes.c_double, ctypes.c_double,
-        ]  # fmt: skip
+        integer, structs = ctypes.c_int32, (ctypes.POINTER(MoleculeStruct), ctypes.POINTER(BlockStruct))
+        numbers = (integer, integer, integer, ctypes.c_uint64, ctypes.c_double, ctypes.c_double)
+        handle.latentmd_run.argtypes = [integer, integer, *structs, *numbers]
         handle.latentmd_run.restype = None
         found = handle.latentmd_variants()
         names = tuple(name for bit, name in enumerate(VARIANTS) if found >> bit & 1)
@@ -112,7 +109,7 @@ class PreparedKernel:
             "pairs": _pairs(terms), "mass": terms.mass, "inverse_mass": 1.0 / np.asarray(terms.mass, np.float64),
             **_series(terms, periods), **_born(terms),
         }  # fmt: skip
-        self.arrays = {name: np.ascontiguousarray(arrays[name], dtype=_TYPES[kind]) for name, kind in _POINTERS}
+        self.arrays = {name: np.ascontiguousarray(arrays[name], dtype=kind) for name, kind in _TYPES.items()}
         solute, solvent, surface = terms.dielectric
         self.molecule = MoleculeStruct(
             n=terms.atoms, n_bonds=len(terms.bonds), n_angles=len(terms.angles),
@@ -165,15 +162,12 @@ def _born(terms: Terms) -> dict[str, Floats]:
 
 def _groups(terms: Terms) -> tuple[Ints, Floats, Ints]:
     """Constraints sorted into connected groups, and where each group begins."""
-    import networkx
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    pairs = np.asarray(terms.constraints).reshape(-1, 2).tolist()
-    graph = networkx.Graph([tuple(pair) for pair in pairs])
-    group = {atom: k for k, atoms in enumerate(networkx.connected_components(graph)) for atom in atoms}
-    order = sorted(range(len(pairs)), key=lambda c: (group[pairs[c][0]], c))
-    begins = [k for k, c in enumerate(order) if not k or group[pairs[c][0]] != group[pairs[order[k - 1]][0]]]
-    return (
-        np.array([pairs[c] for c in order], dtype=np.int32).reshape(-1, 2),
-        np.asarray(terms.distance, np.float64)[order],
-        np.array([*begins, len(order)], dtype=np.int32),
-    )
+    pairs = np.asarray(terms.constraints, dtype=np.int32).reshape(-1, 2)
+    graph = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(terms.atoms, terms.atoms))
+    group = connected_components(graph, directed=False)[1][pairs[:, 0]]
+    order = np.argsort(group, kind="stable")
+    begins = np.flatnonzero(np.diff(group[order], prepend=-1))
+    return pairs[order], np.asarray(terms.distance, np.float64)[order], np.append(begins, len(pairs))
