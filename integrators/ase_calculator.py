@@ -86,8 +86,7 @@ class LatentCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         structure: Any = self.atoms
         self._order = self.molecule.order(structure, None if "numbers" in system_changes else self._order)
-        if "stress" in properties and not structure.pbc.all():
-            raise PropertyNotImplementedError("stress needs a system that is periodic in three directions")
+        _check_stress(properties, [structure])
         self.results = self._results([structure], [self._order])[0]
 
     def compute_batch(
@@ -100,8 +99,7 @@ class LatentCalculator(Calculator):
         for name in properties:
             if name not in self.implemented_properties:
                 raise PropertyNotImplementedError(f"{name} is not a property of head {self.head!r}")
-            if name == "stress" and not all(a.pbc.all() for a in atoms):
-                raise PropertyNotImplementedError("stress needs a system that is periodic in three directions")
+        _check_stress(properties, atoms)
         orders = [self.molecule.order(structure) for structure in atoms]
         size = _BATCH.get(self.propagator.device.type, 1024)
         rows: list[dict[str, Any]] = []
@@ -144,6 +142,11 @@ class LatentCalculator(Calculator):
                 row["energy_var"] = float(variance[i].detach()) / ELECTRONVOLT**2
             results.append(row)
         return results
+
+
+def _check_stress(properties: Sequence[str], atoms: Sequence[Atoms]) -> None:
+    if "stress" in properties and not all(structure.pbc.all() for structure in atoms):
+        raise PropertyNotImplementedError("stress needs a system that is periodic in three directions")
 
 
 def _stress(positions: Doubles, forces: Doubles, volume: float) -> Doubles:

@@ -88,12 +88,8 @@ class LatentDynamics(MolecularDynamics):
 
     def todict(self) -> dict[str, Any]:
         """Description of the dynamics that ASE writes into a trajectory file."""
-        return {
-            **super().todict(),  # type: ignore[no-untyped-call]
-            "temperature_K": self.temperature_K,
-            "model": self.propagator.manifest.name,
-            "model_sha256": self.propagator.bundle.sha256,
-        }
+        model = {"model": self.propagator.manifest.name, "model_sha256": self.propagator.bundle.sha256}
+        return {**super().todict(), "temperature_K": self.temperature_K, **model}  # type: ignore[no-untyped-call]
 
     def step(self) -> None:
         """One time step; UnsoundError where no structure drawn is sound, and the atoms are as they were."""
@@ -139,10 +135,8 @@ class LatentDynamics(MolecularDynamics):
         super().call_observers()  # type: ignore[no-untyped-call]
 
     def __repr__(self) -> str:
-        return (
-            f"LatentDynamics({self.molecule.name}, {self.temperature_K:g} K, step {self.lag_time:g} ps, "
-            f"{self.nsteps} steps made)"
-        )
+        settings = f"{self.temperature_K:g} K, step {self.lag_time:g} ps"
+        return f"LatentDynamics({self.molecule.name}, {settings}, {self.nsteps} steps made)"
 
 
 class _Logger(MDLogger):

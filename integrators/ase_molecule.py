@@ -32,9 +32,8 @@ def as_propagator(model: Model, device: str, dtype: str | None = None) -> Propag
             return model
         return Propagator(model.bundle, str(model.device), dtype=dtype)
     if not isinstance(model, str | Path | Bundle):
-        raise TypeError(
-            f"model is a {type(model).__name__}; expected a name or path of a model, a Bundle or a Propagator"
-        )
+        what = type(model).__name__
+        raise TypeError(f"model is a {what}; expected a name or path of a model, a Bundle or a Propagator")
     return Propagator(model, device, dtype=dtype)
 
 
@@ -114,9 +113,6 @@ def _from_distances(atoms: Atoms) -> tuple[Chemistry, Doubles]:
     bonds = tuple(sorted({(int(i), int(j)) for i, j in zip(first, second, strict=True) if i < j}))
     names = tuple(str(name).strip() for name in atoms.arrays.get("atomtypes", symbols))  # ASE's name for PDB files
     n = len(symbols)
-    record = Chemistry(
-        symbols=symbols, names=names, residues=("MOL",) * n, residue_index=(0,) * n,
-        masses=tuple(map(float, atoms.get_masses())), bonds=bonds,
-        labels=tuple(f"{s} {i}" for i, s in enumerate(symbols)),
-    )  # fmt: skip
+    labels, masses = tuple(f"{s} {i}" for i, s in enumerate(symbols)), tuple(map(float, atoms.get_masses()))
+    record = Chemistry(symbols, names, ("MOL",) * n, (0,) * n, masses=masses, bonds=bonds, labels=labels)
     return record, _whole(atoms, np.arange(n), spanning_tree(n, bonds))

@@ -13,8 +13,7 @@ import openmm
 from openmm import app, unit
 
 from latentmd.integrators import openmm_provider as keys
-from latentmd.integrators.openmm_noise import remembered
-from latentmd.integrators.openmm_provider import LatentProvider
+from latentmd.integrators.openmm_provider import LatentProvider, remembered
 from latentmd.integrators.openmm_seat import Seat, seat_of
 from latentmd.integrators.openmm_selection import manifest_for, select
 from latentmd.model.file import Bundle, Manifest
@@ -231,7 +230,7 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     def setOpenMMSeed(self, seed: int) -> None:
         """Set the seed of OpenMM's own random numbers (0 for a fresh one), that of the MD integrator beside this one.
 
-        They decide no noise, only whether a step is one made before; see `latentmd.integrators.openmm_noise.Visits`.
+        They decide no noise, only whether a step is one made before; see `latentmd.integrators.openmm_provider.Visits`.
         """
         super().setRandomNumberSeed(seed)
 

@@ -11,15 +11,8 @@ from weakref import WeakValueDictionary
 import numpy as np
 import openmm
 
-from latentmd.integrators.openmm_provider import (
-    FAILURE,
-    LOST_TEXT,
-    PARAMETERS,
-    WORD,
-    Answer,
-    LatentProvider,
-    answering,
-)
+from latentmd.integrators import openmm_provider as keys
+from latentmd.integrators.openmm_provider import Answer, LatentProvider, answering
 from latentmd.integrators.openmm_selection import Selection
 from latentmd.integrators.torchforce_module import FAILURES, FreeLatentForce, LatentForce
 from latentmd.model.file import quiet_torchscript, script
@@ -61,7 +54,7 @@ def seat_of(system: openmm.System, kind: str, source: str | Path, selection: Sel
 
 
 def _python_force(provider: LatentProvider, selection: Selection) -> openmm.PythonForce:
-    force = openmm.PythonForce(provider, dict.fromkeys((*PARAMETERS, WORD), 0.0))
+    force = openmm.PythonForce(provider, dict.fromkeys((*keys.PARAMETERS, keys.WORD), 0.0))
     if selection.atoms != tuple(range(selection.n_particles)):
         force.setParticles(list(selection.atoms))
     force.setUsesPeriodicBoundaryConditions(selection.periodic)
@@ -81,13 +74,13 @@ def _torch_force(provider: LatentProvider, selection: Selection) -> openmm.Force
         force = TorchForce(latent_force_module(provider))
     force.setOutputsForces(True)
     force.setUsesPeriodicBoundaryConditions(selection.periodic)
-    for name in PARAMETERS:
+    for name in keys.PARAMETERS:
         force.addGlobalParameter(name, 0.0)
     return force
 
 
 def latent_force_module(provider: LatentProvider) -> Any:
-    """The scripted module that answers as `provider` does; forward(positions[, box], *PARAMETERS)."""
+    """The scripted module that answers as `provider` does; forward(positions[, box], *keys.PARAMETERS)."""
     force = LatentForce(provider.propagator, provider.selection)
     return script((force if provider.selection.periodic else FreeLatentForce(force)).eval())
 
@@ -110,15 +103,12 @@ class FailureReport:
 
     def respond(self, state: openmm.State) -> Answer | str:
         """Nothing, or the text of the failure to raise."""
-        code = int(state.getParameters()[FAILURE])
+        code = int(state.getParameters()[keys.FAILURE])
         if code:
             self._codes[threading.get_ident()] = code
         elif self._codes and (noted := self._codes.pop(threading.get_ident(), 0)):
-            return f"latent step failed: {FAILURES[noted] if 0 < noted < len(FAILURES) else LOST_TEXT}"
+            return f"latent step failed: {FAILURES[noted] if 0 < noted < len(FAILURES) else keys.LOST_TEXT}"
         return 0.0, self._zero
-
-    def __reduce__(self) -> tuple[Any, tuple[()]]:
-        return FailureReport, ()
 
 
 def _failure_group(system: openmm.System, selection: Selection) -> int:
@@ -127,7 +117,7 @@ def _failure_group(system: openmm.System, selection: Selection) -> int:
     for force in system.getForces():
         if force.getName() == name:
             return int(force.getForceGroup())
-    force = openmm.PythonForce(FailureReport(), {FAILURE: 0.0})  # on one particle, and always zero
+    force = openmm.PythonForce(FailureReport(), {keys.FAILURE: 0.0})  # on one particle, and always zero
     force.setParticles([0])
     force.setUsesPeriodicBoundaryConditions(selection.periodic)
     return _add(system, force, name)
@@ -135,11 +125,10 @@ def _failure_group(system: openmm.System, selection: Selection) -> int:
 
 def _add(system: openmm.System, force: openmm.Force, name: str) -> int:
     """Add a force in the highest free group; returns the group."""
-    used = {force.getForceGroup() for force in system.getForces()}
-    free = [group for group in range(31, -1, -1) if group not in used]
+    free = set(range(32)) - {other.getForceGroup() for other in system.getForces()}
     if not free:
         raise ValueError("all 32 force groups of the System are in use; free one for the latent force")
-    force.setForceGroup(free[0])
+    force.setForceGroup(max(free))
     force.setName(name)
     system.addForce(force)
-    return free[0]
+    return max(free)

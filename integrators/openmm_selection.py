@@ -47,10 +47,8 @@ def select(
 ) -> Selection:
     """The atoms a model moves; ValueError where they are not the molecule that it covers, or it cannot move them."""
     count = system.getNumParticles()
-    if topology.getNumAtoms() != count:
-        raise ValueError(
-            f"the topology has {topology.getNumAtoms()} atoms, the System {count} particles; pass matching ones"
-        )
+    if (found := topology.getNumAtoms()) != count:
+        raise ValueError(f"the topology has {found} atoms, the System {count} particles; pass matching ones")
     chosen, expected = atom_indices(atoms, count), len(manifest.tokens)
     if len(chosen) != expected:
         hint = "; name the molecule's atoms with atoms=" if atoms is None and count > expected else ""

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 import numpy as np
 import openmm
+from mdtraj.formats import XTCTrajectoryFile
 from openmm import app, unit
 
 from latentmd.integrators.openmm_integrator import LatentIntegrator, as_integer
@@ -69,21 +70,14 @@ class LatentReporter:
 
     def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Write a line."""
-        provider, step = self._provider, simulation.currentStep
-        positions = provider.selected_positions(state)
+        provider, step, positions = self._provider, simulation.currentStep, self._provider.selected_positions(state)
         checks = provider.model(positions)[0].checks(positions[None])
+        failed = (name for name, passed in checks.items() if not passed[0])
+        segment = self._schedule.segment(step) if self._schedule else "latent"
+        time, energy = (f"{quantity._value:.6f}" for quantity in (state.getTime(), state.getPotentialEnergy()))
         latent_steps = int(state.getParameters()[COUNT])
-        self._writer.writerow(
-            (
-                step,
-                f"{state.getTime().value_in_unit(unit.picosecond):.6f}",
-                self._schedule.segment(step) if self._schedule else "latent",
-                f"{state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole):.6f}",
-                latent_steps,
-                provider.draws if provider.steps or not latent_steps else "",
-                " ".join(name for name, passed in checks.items() if not passed[0]),
-            )
-        )
+        draws = provider.draws if provider.steps or not latent_steps else ""
+        self._writer.writerow((step, time, segment, energy, latent_steps, draws, " ".join(failed)))
         self._file.flush()
 
     def close(self) -> None:
@@ -126,7 +120,10 @@ class TimedXTCReporter:
     ) -> None:
         self._interval, self._periodic = _interval(reportInterval), enforcePeriodicBox
         self._atoms = slice(None) if atomSubset is None else [as_integer(i, "atomSubset") for i in atomSubset]
-        kept = _frames(file) if append and Path(file).exists() else 0
+        kept = 0
+        if append and Path(file).exists():
+            with XTCTrajectoryFile(str(file)) as trajectory:
+                kept = len(trajectory)
         self._writer = FrameWriter(file, frames=kept, size=Path(file).stat().st_size if kept else 0)
 
     def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
@@ -157,10 +154,3 @@ def _interval(steps: int) -> int:
     if as_integer(steps, "reportInterval") < 1:
         raise ValueError(f"reportInterval is {steps}; expected a number of steps from 1")
     return steps
-
-
-def _frames(file: str | Path) -> int:
-    from mdtraj.formats import XTCTrajectoryFile
-
-    with XTCTrajectoryFile(str(file)) as trajectory:
-        return len(trajectory)

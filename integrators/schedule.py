@@ -11,7 +11,7 @@ import openmm
 from openmm import app, unit
 
 from latentmd.integrators.openmm_integrator import LatentIntegrator, as_integer, interruptible
-from latentmd.integrators.openmm_noise import remembered
+from latentmd.integrators.openmm_provider import remembered
 from latentmd.systems.parametrise import TEMPERATURE_TOLERANCE
 from latentmd.systems.relaxation import SETTLE_STEPS, StopBelow, centre_held, settling_integrator
 from latentmd.units import GAS_CONSTANT
@@ -44,21 +44,20 @@ class Relaxation:
 
         Energies and forces are those that the Context's integrator integrates.
         """
-        if not self.iterations or not self._needed(context):
+        groups, energies = context.getIntegrator().getIntegrationForceGroups(), self.energies
+        if not self.iterations:
             return False
-        reporter = None if self.energies is None else StopBelow(self.energies[0])
-        openmm.LocalEnergyMinimizer.minimize(context, maxIterations=self.iterations, reporter=reporter)
-        context.applyConstraints(_CONSTRAINT_TOLERANCE)
-        context.applyVelocityConstraints(_CONSTRAINT_TOLERANCE)
-        return True
-
-    def _needed(self, context: openmm.Context) -> bool:
-        groups = context.getIntegrator().getIntegrationForceGroups()
-        if self.energies is None:
+        if energies is None:
             forces = context.getState(forces=True, groups=groups).getForces(asNumpy=True)._value
-            return float(np.max(np.linalg.norm(forces, axis=1))) > self.max_force
-        energy = context.getState(energy=True, groups=groups).getPotentialEnergy()
-        return float(energy.value_in_unit(unit.kilojoule_per_mole)) > self.energies[1]
+            needed = np.max(np.linalg.norm(forces, axis=1)) > self.max_force
+        else:
+            needed = context.getState(energy=True, groups=groups).getPotentialEnergy()._value > energies[1]
+        if needed:
+            reporter = None if energies is None else StopBelow(energies[0])
+            openmm.LocalEnergyMinimizer.minimize(context, maxIterations=self.iterations, reporter=reporter)
+            context.applyConstraints(_CONSTRAINT_TOLERANCE)
+            context.applyVelocityConstraints(_CONSTRAINT_TOLERANCE)
+        return bool(needed)
 
 
 class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
@@ -142,7 +141,8 @@ class AlternationSchedule:
         if not isinstance(cycle, tuple | list) or len(cycle) != 2 or min(as_integer(n, "cycle") for n in cycle) < 1:
             raise ValueError(f"cycle is {cycle}; expected at least one MD step and one latent step, such as (500, 1)")
         self.cycle = (int(cycle[0]), int(cycle[1]))
-        self.relaxation, self.relaxations, self._warned = Relaxation(relax_iterations, max_force), 0, False
+        self.relax_iterations, self.max_force = relax_iterations, max_force
+        self.relaxations, self._warned = 0, False
 
     def __repr__(self) -> str:
         return f"AlternationSchedule(cycle={self.cycle}, {self.relaxations} structures relaxed)"
@@ -158,25 +158,23 @@ class AlternationSchedule:
 
     def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
         """Make the right integrator current and ask to be called at the next switch."""
-        self._warn_of_times(simulation.reporters)
-        index, remaining = self.position(simulation.currentStep)
-        simulation.integrator.setCurrentIntegrator(index)
-        return {"steps": remaining, "periodic": None, "include": []}
-
-    def _warn_of_times(self, reporters: list[Any]) -> None:
-        if not self._warned and any(isinstance(r, app.XTCReporter | app.DCDReporter) for r in reporters):
+        if not self._warned and any(isinstance(r, app.XTCReporter | app.DCDReporter) for r in simulation.reporters):
             self._warned = True
             warnings.warn(
                 "OpenMM's XTCReporter and DCDReporter stamp a frame with its step times one step size, which is wrong "
                 "for MD and latent steps by turns; latentmd.integrators.TimedXTCReporter writes true times",
                 stacklevel=2,
             )
+        index, remaining = self.position(simulation.currentStep)
+        simulation.integrator.setCurrentIntegrator(index)
+        return {"steps": remaining, "periodic": None, "include": []}
 
     def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Relax the structure of latent steps if it needs it, and switch the integrator."""
         index, _ = self.position(simulation.currentStep)
         if index == MD:
-            self.relaxations += simulation.integrator.hand_to_md(simulation.context, self.relaxation)
+            relaxation = Relaxation(self.relax_iterations, self.max_force)
+            self.relaxations += simulation.integrator.hand_to_md(simulation.context, relaxation)
         else:
             simulation.integrator.setCurrentIntegrator(LATENT)
 

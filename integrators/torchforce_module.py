@@ -147,15 +147,7 @@ class LatentForce(nn.Module):
         self.velocities = _kept(np.zeros((len(selection.atoms), 3)))
 
     def forward(
-        self,
-        positions: Tensor,
-        box: Tensor,
-        mode: Tensor,
-        kT: Tensor,
-        time: Tensor,
-        seed: Tensor,
-        stream: Tensor,
-        step: Tensor,
+        self, x: Tensor, box: Tensor, mode: Tensor, kT: Tensor, time: Tensor, seed: Tensor, stream: Tensor, step: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Energy (ANSWERED, 0, or the index of a failure) and forces [N, 3], contiguous, for all particles [N, 3] nm.
 
@@ -166,20 +158,19 @@ class LatentForce(nn.Module):
         energy = torch.zeros([], dtype=torch.float64)
         if asked == self.moving:
             with torch.no_grad():
-                x = self._whole(positions.to(torch.float64)[self.atoms], box)
-                key = int(seed.item()) ^ self._fingerprint(x), int(stream.item()), int(step.item())
-                y, code = self._propose(x, float(time), key[0], key[1], key[2])
+                own = self._whole(x.to(torch.float64)[self.atoms], box)
+                key = int(seed.item()) ^ self._fingerprint(own), int(stream.item()), int(step.item())
+                y, code = self._propose(own, float(time), key[0], key[1], key[2])
                 energy = energy + (self.answered if code == 0 else float(code))
                 if code == 0:
-                    rows = y - x
+                    rows = y - own
                     self.velocities.copy_(self._draw_velocities(y, float(kT), key[0], key[1], key[2]))
         elif asked == self.redrawing:
             rows = self.velocities.clone()
         elif asked == self.selecting:
             rows = rows + 1.0
-        forces = torch.zeros(positions.shape[0], 3, dtype=torch.float64)
-        forces = forces.index_copy(0, self.atoms, rows)
-        return energy, forces.contiguous()
+        forces = torch.zeros(x.shape[0], 3, dtype=torch.float64)
+        return energy, forces.index_copy(0, self.atoms, rows).contiguous()
 
     def _fingerprint(self, x: Tensor) -> int:
         """`latentmd.core.noise.fingerprint` of the positions from the first atom's, as a signed word."""

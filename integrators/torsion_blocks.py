@@ -47,11 +47,9 @@ class TorsionTable:
                 f"weights have shape {weights.shape} and the least is {weights.min(initial=np.inf):g};"
                 " expected positive ones of shape (bins,) or (bins, bins)"
             )
-        least = np.broadcast_to(self.least, weights.ndim)
-        if not (least >= -1).all() or not (2 * least + 1 < len(weights)).any():
-            raise ValueError(
-                f"least is {self.least}, of {len(weights)} cells; expected -1 or more, and cells beyond it"
-            )
+        least, bins = np.broadcast_to(self.least, weights.ndim), len(weights)
+        if not (least >= -1).all() or not (2 * least + 1 < bins).any():
+            raise ValueError(f"least is {self.least}, of {bins} cells; expected -1 or more, and cells beyond it")
         object.__setattr__(self, "least", tuple(int(n) for n in least))
         object.__setattr__(self, "weights", weights / weights.sum())
 
@@ -114,7 +112,7 @@ class TorsionTable:
     @cached_property
     def _remaining(self) -> Doubles:
         """Weight of the cells that a jump from each cell may go to, of the shape of the weights."""
-        kept = [self.weights[~self._near(tuple(int(i) for i in cell))].sum() for cell in np.ndindex(self.weights.shape)]
+        kept = [self.weights[~self._near(cell)].sum() for cell in np.ndindex(self.weights.shape)]
         return np.array(kept).reshape(self.weights.shape)
 
     def _cell(self, angles: Doubles) -> tuple[int, ...]:
@@ -124,10 +122,8 @@ class TorsionTable:
     def _near(self, cell: tuple[int, ...]) -> Bools:
         """Whether each cell is in the neighbourhood of one, of the shape of the weights."""
         bins, least = len(self.weights), np.broadcast_to(self.least, self.torsions)
-        away = [
-            np.abs((np.arange(bins) - i + bins // 2) % bins - bins // 2) <= most
-            for i, most in zip(cell, least, strict=True)
-        ]
+        rows = np.arange(bins) + bins // 2
+        away = [np.abs((rows - i) % bins - bins // 2) <= most for i, most in zip(cell, least, strict=True)]
         return np.asarray(away[0] if len(away) == 1 else away[0][:, None] & away[1][None])
 
 

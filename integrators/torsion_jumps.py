@@ -169,10 +169,8 @@ class TorsionJumps:
         return force
 
     def __repr__(self) -> str:
-        return (
-            f"TorsionJumps({len(self.blocks)} blocks, {self.length:g} ps, {sum(self.accepted.values())} of"
-            f" {self.number} accepted)"
-        )
+        accepted = f"{sum(self.accepted.values())} of {self.number} accepted"
+        return f"TorsionJumps({len(self.blocks)} blocks, {self.length:g} ps, {accepted})"
 
     def jump(self, simulation: app.Simulation) -> Jump:
         """Try one jump; time and step count of the simulation stay.
@@ -180,7 +178,13 @@ class TorsionJumps:
         The simulation is made of the System, with a LangevinMiddleIntegrator or LangevinIntegrator.
         """
         context = simulation.context
-        beta = 1 / (GAS_CONSTANT * _temperature(context))
+        integrator = context.getIntegrator()
+        if not isinstance(integrator, _LEAPFROG):
+            raise ValueError(
+                f"the simulation has a {type(integrator).__name__}; torsion jumps need a LangevinMiddleIntegrator, "
+                "whose distribution and temperature are known"
+            )
+        beta = 1 / (GAS_CONSTANT * integrator.getTemperature().value_in_unit(unit.kelvin))
         rng = np.random.default_rng((self.seed, self.number))
         block = self.blocks[int(rng.integers(len(self.blocks)))]
         before = context.getState(positions=True, velocities=True, forces=True)
@@ -205,10 +209,10 @@ class TorsionJumps:
             _turn_round(context, before)
         self.tried[block.name] += 1
         self.accepted[block.name] += accepted
-        places = (tuple(angles.tolist()) for angles in (start, _shortest(target), _angles(after, block)))
+        begin, goal, end = (tuple(angles.tolist()) for angles in (start, _shortest(target), _angles(after, block)))
         time = before.getTime().value_in_unit(unit.picosecond)
-        numbers = self.length, work, ratio, log_acceptance
-        made = Jump(self.number, time, block.name, *places, *numbers, accepted=accepted)
+        how: dict[str, Any] = {"work": work, "log_ratio": ratio, "log_acceptance": log_acceptance, "accepted": accepted}
+        made = Jump(self.number, time, block.name, begin, goal, end=end, length=self.length, **how)
         self.number += 1
         if self.report_jump is not None:
             self.report_jump(made)
@@ -218,11 +222,16 @@ class TorsionJumps:
         """Move the centre with the restraints on; the work in kJ/mol, infinite where the run fails."""
         integrator = context.getIntegrator()
         runs = max(1, round(self.length / integrator.getStepSize().value_in_unit(unit.picosecond) / _STRIDE))
-        shares = _shares(runs)
-        self._set(context, block, centre, turn)
+        chosen = [other.name for other in self.blocks].index(block.name)
+        first = sum(len(other.quads) for other in self.blocks[:chosen])
+        for i, quad in enumerate(block.quads.tolist()):
+            self._force.setTorsionParameters(first + i, *quad, [chosen, centre[i], turn[i]])
+        self._force.updateParametersInContext(context)
+        for name, value in ((_BLOCK, chosen), (_PROGRESS, 0.0), (_STRENGTH, self.stiffness)):
+            context.setParameter(name, value)
         work = 0.0
         try:
-            for number, (old, new) in enumerate(pairwise(shares)):
+            for number, (old, new) in enumerate(pairwise(_shares(runs))):
                 angles = _angles(context.getState(positions=True), block) - centre
                 work += self.stiffness * float((np.cos(angles - old * turn) - np.cos(angles - new * turn)).sum())
                 context.setParameter(_PROGRESS, new)
@@ -236,16 +245,6 @@ class TorsionJumps:
         finally:
             context.setParameter(_STRENGTH, 0.0)
         return work if np.isfinite(work) else float("inf")
-
-    def _set(self, context: openmm.Context, block: TorsionBlock, begin: Doubles, turn: Doubles) -> None:
-        number = [other.name for other in self.blocks].index(block.name)
-        first = sum(len(other.quads) for other in self.blocks[:number])
-        for i, quad in enumerate(block.quads.tolist()):
-            self._force.setTorsionParameters(first + i, *quad, [number, begin[i], turn[i]])
-        self._force.updateParametersInContext(context)
-        context.setParameter(_BLOCK, number)
-        context.setParameter(_PROGRESS, 0.0)
-        context.setParameter(_STRENGTH, self.stiffness)
 
     def tune(
         self, simulation: app.Simulation, trials: int = 20, longest: unit.Quantity | float = 40.0
@@ -263,21 +262,16 @@ class TorsionJumps:
             The length in ps, and the mean acceptance probability that was seen at it.
         """
         most, (low, high) = as_number(longest, unit.picosecond, "longest"), ACCEPTANCE
-        rate = self._rate(simulation, trials)
-        for _ in range(_TRIES):
-            if low <= rate <= high or (rate < low and self.length >= most):
+        for tried in range(_TRIES + 1):
+            seen = []
+            for _ in range(trials):
+                seen.append(np.exp(self.jump(simulation).log_acceptance))
+                simulation.step(self.every)
+            rate = float(np.mean(seen))
+            if tried == _TRIES or low <= rate <= high or (rate < low and self.length >= most):
                 break
             self.length = min(most, self.length * (1.6 if rate < low else 0.6))
-            rate = self._rate(simulation, trials)
         return self.length, rate
-
-    def _rate(self, simulation: app.Simulation, trials: int) -> float:
-        """Mean acceptance probability of some jumps, with MD between them."""
-        seen = []
-        for _ in range(trials):
-            seen.append(np.exp(self.jump(simulation).log_acceptance))
-            simulation.step(self.every)
-        return float(np.mean(seen))
 
     def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
         """Ask to be called after `every` steps of MD."""
@@ -331,19 +325,8 @@ def _shares(runs: int) -> Doubles:
     return np.linspace(0.0, 1.0, runs + 2)
 
 
-def _temperature(context: openmm.Context) -> float:
-    integrator = context.getIntegrator()
-    if not isinstance(integrator, _LEAPFROG):
-        raise ValueError(
-            f"the simulation has a {type(integrator).__name__}; torsion jumps need a LangevinMiddleIntegrator, whose"
-            " distribution and temperature are known"
-        )
-    return float(integrator.getTemperature().value_in_unit(unit.kelvin))
-
-
 def _angles(state: openmm.State, block: TorsionBlock) -> Doubles:
-    positions = np.asarray(state.getPositions(asNumpy=True)._value, dtype=np.float64)[None]
-    return np.asarray(torsions(positions, block.quads)[0], dtype=np.float64)
+    return np.asarray(torsions(state.getPositions(asNumpy=True)._value[None], block.quads)[0], dtype=np.float64)
 
 
 @contextmanager

@@ -154,7 +154,7 @@ class CudaEngine(ReplicaEngine):
         positions: Floats,
         device: Device,
         *,
-        threads: int | None = None,
+        threads: int = 1,
         **settings: Unpack[Settings],
     ) -> None:
         super().__init__(system, positions, threads=threads, **settings)

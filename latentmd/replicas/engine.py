@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from latentmd.arrays import Doubles, Floats, Ints
+from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.replicas import library as lib
-from latentmd.replicas.minimise import lower
 from latentmd.replicas.replicas import Replicas, Settings, check_steps
 from latentmd.replicas.terms import Terms, read_terms
 from latentmd.units import GAS_CONSTANT
 
 if TYPE_CHECKING:
     import openmm
+
+
+#: Positions (replicas, atoms, 3) in nm to: the same on the constraints, energies in kJ/mol (replicas,), and
+#: mass-weighted gradients along the constraints in kJ/mol/nm/sqrt(amu) (replicas, atoms, 3).
+Evaluate = Callable[[Doubles], tuple[Doubles, Doubles, Doubles]]
+
+_MEMORY = 8  # steps that the curvature is estimated from
+_SHORTEST = 1e-4  # fraction of a step below which the curvature is forgotten
 
 
 class ReplicaEngine(Replicas):
@@ -127,7 +135,7 @@ class ReplicaEngine(Replicas):
         self._run(lib.LANGEVIN, steps, self._next(steps), timestep, friction)
 
     def verlet(self, steps: int, *, timestep: float) -> None:
-        """Velocity Verlet with constraints; steps, time step in ps."""
+        """Velocity Verlet with constraints; see `Replicas`."""
         check_steps(steps, timestep)
         self._run(lib.VERLET, steps, timestep=timestep)
 
@@ -174,3 +182,84 @@ class ReplicaEngine(Replicas):
         structs = ctypes.byref(self._prepared.molecule), ctypes.byref(block)
         numbers = len(self._x), kind, steps, first, timestep, friction
         self._library.handle.latentmd_run(lib.VARIANTS.index(self._lanes), self.threads, *structs, *numbers)
+
+
+def lower(
+    positions: Doubles,
+    evaluate: Evaluate,
+    mass: Doubles,
+    iterations: int,
+    largest_step: float,
+    tolerance: float,
+    enough: float = -np.inf,
+) -> tuple[Doubles, Doubles]:
+    """Go downhill with L-BFGS (Liu and Nocedal, Math. Program. 45, 503, 1989), never uphill.
+
+    In mass-weighted coordinates SHAKE and RATTLE are orthogonal projections, so that a step along the projected
+    gradient goes downhill on the constraints too; with the gradient of plain positions it need not.
+
+    A replica ends below `tolerance`, kJ/mol/nm root mean square of its projected forces, or below the energy `enough`,
+    kJ/mol; no atom moves more than `largest_step`, nm, in a step. Returns positions (replicas, atoms, 3) in nm and
+    energies (replicas,) in kJ/mol; each depends on its own start alone, and where its energy is not finite it stays.
+    """
+    width = np.sqrt(mass)[:, None]
+    x, energies, gradients = evaluate(positions)
+    memory = _Curvature(x.shape)
+    share, ended = np.ones(len(x)), ~np.isfinite(energies)
+    for _ in range(iterations - 1):
+        ended |= (np.sqrt(np.mean((gradients * width) ** 2, axis=(1, 2))) <= tolerance) | (energies < enough)
+        if ended.all():
+            break
+        step = _limited(-memory.applied(gradients) / width, largest_step) * share[:, None, None]
+        tried, found, slopes = evaluate(x + step)
+        better = (found < energies) & ~ended
+        memory.learn(better, (tried - x) * width, slopes - gradients)
+        rows = better[:, None, None]
+        x, gradients = np.where(rows, tried, x), np.where(rows, slopes, gradients)
+        energies = np.where(better, found, energies)
+        share = np.where(better, 1.0, 0.25 * share)
+        short = share < _SHORTEST
+        ended |= short & ~memory.weights.any(axis=0)
+        memory.weights[:, short] = 0.0
+        share[short] = 1.0
+    return x, energies
+
+
+def _limited(step: Doubles, largest: float) -> Doubles:
+    longest = np.linalg.norm(step, axis=2).max(axis=1)
+    return np.asarray(step * np.minimum(1.0, largest / np.maximum(longest, 1e-300))[:, None, None])
+
+
+class _Curvature:
+    """Inverse curvature of every replica from its own last steps; a row without steps leaves gradients as they are."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._steps, self._turns = np.zeros((_MEMORY, *shape)), np.zeros((_MEMORY, *shape))
+        self.weights = np.zeros((_MEMORY, shape[0]))  # 1 / (step . change of the gradient); 0 where there is none
+
+    def learn(self, rows: Bools, step: Doubles, turn: Doubles) -> None:
+        """Take a step and the change of the gradient along it, where the energy curves upward."""
+        along = _dot(step, turn)
+        rows = rows & (along > 1e-8 * np.sqrt(_dot(step, step) * _dot(turn, turn)))
+        for store, new in ((self._steps, step), (self._turns, turn)):
+            store[1:, rows] = store[:-1, rows]
+            store[0, rows] = new[rows]
+        self.weights[1:, rows] = self.weights[:-1, rows]
+        self.weights[0, rows] = 1.0 / along[rows]
+
+    def applied(self, gradients: Doubles) -> Doubles:
+        """Gradients times the inverse curvature, by the two-loop recursion."""
+        out, factors = gradients.copy(), []
+        memory = list(zip(self._steps, self._turns, self.weights, strict=True))
+        for step, turn, weight in memory:
+            factors.append(weight * _dot(step, out))
+            out -= factors[-1][:, None, None] * turn
+        last = self.weights[0] * _dot(self._turns[0], self._turns[0])
+        out /= np.where(last > 0, last, 1.0)[:, None, None]
+        for (step, turn, weight), factor in zip(memory[::-1], factors[::-1], strict=True):
+            out += (factor - weight * _dot(turn, out))[:, None, None] * step
+        return out
+
+
+def _dot(a: Doubles, b: Doubles) -> Doubles:
+    return np.asarray(np.einsum("rad,rad->r", a, b))

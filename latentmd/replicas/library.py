@@ -89,13 +89,10 @@ def _compiled() -> list[Path]:
     here = Path(str(files("latentmd.replicas")))
     found = []
     for folder in (here, *(Path(entry) / "latentmd" / "replicas" for entry in sys.path)):
-        if all(_same(here / "kernel" / name, folder / "kernel" / name) for name in ("kernel.cpp", "lanes.inc")):
+        sources = [(here / "kernel" / name, folder / "kernel" / name) for name in ("kernel.cpp", "lanes.inc")]
+        if all(other.is_file() and other.read_bytes() == mine.read_bytes() for mine, other in sources):
             found += sorted(folder.glob("_kernel*.so"))
     return found
-
-
-def _same(mine: Path, other: Path) -> bool:
-    return other.is_file() and other.read_bytes() == mine.read_bytes()
 
 
 class PreparedKernel:
@@ -152,12 +149,8 @@ def _series(terms: Terms, periods: int) -> dict[str, Any]:
 def _born(terms: Terms) -> dict[str, Floats]:
     born = np.tile([0.0, 0.15, 1.0], (terms.atoms, 1)) if terms.born is None else np.asarray(terms.born, np.float64)
     offset = born[:, 1] - OFFSET
-    return {
-        "born_charge": born[:, 0],
-        "radius": born[:, 1],
-        "offset_radius": offset,
-        "scaled_radius": born[:, 2] * offset,
-    }
+    scaled = born[:, 2] * offset
+    return {"born_charge": born[:, 0], "radius": born[:, 1], "offset_radius": offset, "scaled_radius": scaled}
 
 
 def _groups(terms: Terms) -> tuple[Ints, Floats, Ints]:

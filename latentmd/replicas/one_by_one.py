@@ -113,7 +113,7 @@ class OneByOne(Replicas):
 
     def _context(self, kind: str, timestep: float) -> openmm.Context:
         if (kind, timestep) not in self._contexts:
-            integrator = velocity_verlet(timestep)
+            integrator = _velocity_verlet(timestep)
             if kind == "langevin":
                 integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, timestep)
                 integrator.setConstraintTolerance(_TOLERANCE)
@@ -131,10 +131,9 @@ class OneByOne(Replicas):
     def _step(self, replica: int, context: openmm.Context, steps: int) -> None:
         try:
             context.getIntegrator().step(steps)
+            self._keep(replica, context)
         except openmm.OpenMMException:  # coordinates that are not finite
             self.positions[replica] = np.nan
-            return
-        self._keep(replica, context)
 
     def _keep(self, replica: int, context: openmm.Context) -> None:
         state = context.getState(positions=True, velocities=True)
@@ -167,7 +166,7 @@ def _torsion_restraints(quads: Ints) -> openmm.CustomTorsionForce:
     return force
 
 
-def velocity_verlet(timestep: float) -> openmm.CustomIntegrator:
+def _velocity_verlet(timestep: float) -> openmm.CustomIntegrator:
     """Velocity Verlet with constraints of positions and velocities (RATTLE; Andersen 1983): reversible, symplectic."""
     integrator = openmm.CustomIntegrator(timestep)
     integrator.setConstraintTolerance(_TOLERANCE)

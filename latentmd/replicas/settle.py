@@ -45,8 +45,8 @@ class EnergyRange:
         mean, spread = float(np.mean(energies)), float(np.std(energies))
         skewness = float(np.mean((energies - mean) ** 3)) / max(spread, 1e-12) ** 3
         z = np.array([-_NORMAL, 0.0, _NORMAL])
-        low, median, high = mean + spread * (z + (z**2 - 1) * skewness / 6)
-        return cls(float(low), float(median), float(high), source)
+        low, median, high = (mean + spread * (z + (z**2 - 1) * skewness / 6)).tolist()
+        return cls(low, median, high, source)
 
     def above(self, energies: Floats) -> Bools:
         """Which energies are above the range, or not finite."""
@@ -76,8 +76,8 @@ def settle(
     Returns positions in nm, with centres of mass where they were, and potential energies (structures,) in kJ/mol.
     """
     engine = replica_engine(system, positions, temperature=temperature, seed=seeds, numbers=[0] * len(positions))
-    masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
-    centres = np.einsum("a,rad->rd", masses / masses.sum(), engine.positions)
+    share = engine.masses / engine.masses.sum()
+    centres = np.einsum("a,rad->rd", share, engine.positions)
     engine.minimize(_EASED, tolerance=_TOLERANCE)
     relaxed, found = engine.positions, engine.energies()
     for _ in range(_ROUNDS):
@@ -90,7 +90,7 @@ def settle(
     engine.set_positions(relaxed)
     engine.draw_velocities()
     engine.langevin(STEPS, timestep=timestep, friction=FRICTION)
-    moved = np.einsum("a,rad->rd", masses / masses.sum(), engine.positions) - centres
+    moved = np.einsum("a,rad->rd", share, engine.positions) - centres
     engine.set_positions(engine.positions - moved[:, None])
     return engine.positions, engine.energies()
 

@@ -195,19 +195,15 @@ def tables(terms: Terms) -> dict[str, Floats | Ints]:
 
 
 def _rows(*columns: Floats) -> Floats:
-    """Columns side by side in single precision, filled up to four."""
-    out = np.zeros((len(columns[0]), 4), np.float32)
-    for k, column in enumerate(columns):
-        out[:, k] = column
-    return out
+    """Four columns side by side in single precision."""
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _bytes(atoms: Ints) -> Ints:
     """Up to four indices of atoms in one 32-bit word."""
-    words = np.zeros(len(atoms), np.uint32)
-    for k in range(atoms.shape[1]):
-        words |= atoms[:, k].astype(np.uint32) << np.uint32(8 * k)
-    return words
+    words = np.zeros((len(atoms), 4), np.uint8)
+    words[:, : atoms.shape[1]] = atoms
+    return words.view("<u4")[:, 0].astype(np.uint32)
 
 
 def _packed(atoms: Ints, values: Floats) -> Floats:

@@ -11,7 +11,7 @@ import pytest
 from openmm import app
 
 from latentmd.core.noise import fingerprint
-from latentmd.integrators.openmm_noise import Visits, remembered, step_key, visit_key, visits
+from latentmd.integrators.openmm_provider import Visits, remembered, step_key, visit_key, visits
 
 Make = Callable[..., Any]
 WHOLE = {"positions": True, "velocities": True, "parameters": True, "integratorParameters": True}

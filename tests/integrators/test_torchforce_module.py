@@ -11,8 +11,15 @@ import pytest
 import torch
 
 from latentmd.core.noise import CounterNoise
-from latentmd.integrators.openmm_noise import step_key
-from latentmd.integrators.openmm_provider import ANSWERED, IDLE, POSITIONS, SELECTION, VELOCITIES, LatentProvider
+from latentmd.integrators.openmm_provider import (
+    ANSWERED,
+    IDLE,
+    POSITIONS,
+    SELECTION,
+    VELOCITIES,
+    LatentProvider,
+    step_key,
+)
 from latentmd.integrators.openmm_seat import latent_force_module
 from latentmd.integrators.openmm_selection import select
 from latentmd.integrators.torchforce_module import FAILURES, philox_normals

@@ -9,9 +9,8 @@ import openmm
 import pytest
 
 from latentmd.arrays import Doubles
-from latentmd.replicas.engine import ReplicaEngine
+from latentmd.replicas.engine import ReplicaEngine, lower
 from latentmd.replicas.library import library
-from latentmd.replicas.minimise import lower
 from latentmd.systems.builder import build
 from latentmd.systems.bundled import bundled
 
