@@ -114,11 +114,9 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         step, lags = self.getStepSize().value_in_unit(unit.picosecond), self._lags()
-        return (
-            f"LatentIntegrator({self.getTemperature().value_in_unit(unit.kelvin):g} K, step {step:g} ps, lags "
-            f"{lags[0]:g} to {lags[1]:g} ps, seed {self.getRandomNumberSeed()}, stream {self.getStream()}, force group "
-            f"{self.getForceGroup()})"
-        )
+        where = f"seed {self.getRandomNumberSeed()}, stream {self.getStream()}, force group {self.getForceGroup()}"
+        times = f"step {step:g} ps, lags {lags[0]:g} to {lags[1]:g} ps"
+        return f"LatentIntegrator({self.getTemperature().value_in_unit(unit.kelvin):g} K, {times}, {where})"
 
     def _add_variables(self, kelvin: float, manifest: Manifest, seed: int, seat: Seat) -> None:
         """Everything the object knows is a global variable, so that copies, XML and checkpoints keep it."""

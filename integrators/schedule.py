@@ -18,7 +18,6 @@ from latentmd.units import GAS_CONSTANT
 
 MD, LATENT, SETTLING = 0, 1, 2
 MAX_FORCE = 1e4  # kJ/mol/nm; thermal forces of a molecule at rest in its bonds stay below about half of it
-_CONSTRAINT_TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ class Relaxation:
         if needed:
             reporter = None if energies is None else StopBelow(energies[0])
             openmm.LocalEnergyMinimizer.minimize(context, maxIterations=self.iterations, reporter=reporter)
-            context.applyConstraints(_CONSTRAINT_TOLERANCE)
-            context.applyVelocityConstraints(_CONSTRAINT_TOLERANCE)
+            context.applyConstraints(1e-8)
+            context.applyVelocityConstraints(1e-8)
         return bool(needed)
 
 

@@ -117,12 +117,11 @@ class CudaReplicas:
         `project` removes velocities along constraints before; `first` is the number of the first step, for its noise.
         """
         keep = np.exp(-friction * timestep)
-        kick = np.sqrt(max(0.0, 1 - keep * keep))
         put, (count, atoms, _) = self._device.put, self._shape
         x, v = (put(np.asarray(values, np.float32)) for values in (start, velocities))
         kT = put((GAS_CONSTANT * np.broadcast_to(kelvin, count)).astype(np.float32))
         state = (self._molecule, self._offset, x, v, self._force, self._energy, kT, self._seed)
-        scheme = np.array([timestep, keep, kick], np.float32)
+        scheme = np.array([timestep, keep, np.sqrt(max(0.0, 1 - keep * keep))], np.float32)
         flags = np.array([steps, 0, _PROJECT * project, count], np.int32)
         settings = (np.int64(count * atoms), *flags[:2], *scheme, *flags[2:])
         arrays = (*self._tables, *state, put(np.full(count, first, np.uint64)), self._order, *self._unused)

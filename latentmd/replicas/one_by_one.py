@@ -116,7 +116,7 @@ class OneByOne(Replicas):
             integrator = _velocity_verlet(timestep)
             if kind == "langevin":
                 integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, timestep)
-                integrator.setConstraintTolerance(_TOLERANCE)
+            integrator.setConstraintTolerance(_TOLERANCE)
             self._contexts[kind, timestep] = openmm.Context(self._system, integrator, self._platform)
         return self._contexts[kind, timestep]
 
@@ -169,7 +169,6 @@ def _torsion_restraints(quads: Ints) -> openmm.CustomTorsionForce:
 def _velocity_verlet(timestep: float) -> openmm.CustomIntegrator:
     """Velocity Verlet with constraints of positions and velocities (RATTLE; Andersen 1983): reversible, symplectic."""
     integrator = openmm.CustomIntegrator(timestep)
-    integrator.setConstraintTolerance(_TOLERANCE)
     integrator.addPerDofVariable("free", 0)
     integrator.addComputePerDof("v", "v + 0.5 * dt * f / m")
     integrator.addComputePerDof("x", "x + dt * v")
