@@ -86,7 +86,10 @@ def _complete(records: Records, force_field: app.ForceField, protocol: Protocol,
     residues, notes = choose(records, options)
     residues = _without_solvent(residues, protocol, notes)
     check_positions(residues)
-    _drop_acid_hydrogens(residues, notes)
+    for residue in residues:  # force fields of proteins do not have the hydrogen of a neutral C-terminal acid
+        if residue.name in AMINO_ACIDS and residue.get("OXT") is not None and residue.get("HXT") is not None:
+            residue.atoms = [atom for atom in residue.atoms if atom.name != "HXT"]
+            notes.append(f"the end {residue} is taken as charged, without its hydrogen HXT")
     found = connect(residues, records)
     with repeatable():
         before = {residue.label(atom.name) for residue in residues for atom in residue.atoms}
@@ -133,14 +136,6 @@ def _without_solvent(residues: list[Residue], protocol: Protocol, notes: list[st
     return kept
 
 
-def _drop_acid_hydrogens(residues: list[Residue], notes: list[str]) -> None:
-    """Leave out the hydrogen of a neutral C-terminal acid, which force fields of proteins do not have."""
-    for residue in residues:
-        if residue.name in AMINO_ACIDS and residue.get("OXT") is not None and residue.get("HXT") is not None:
-            residue.atoms = [atom for atom in residue.atoms if atom.name != "HXT"]
-            notes.append(f"the end {residue} is taken as charged, without its hydrogen HXT")
-
-
 def _notes(
     topology: app.Topology, positions: unit.Quantity, residues: list[Residue], changed: bool, options: InputOptions
 ) -> list[str]:
@@ -150,11 +145,9 @@ def _notes(
         notes += protonation_note(residues, names, options.ph)
     hands = handedness(topology, in_nm(positions))
     unlike = [residues[i] for i, hand in hands.items() if hand == "D" and residues[i].found in AMINO_ACIDS]
-    if unlike:
-        notes.append(f"D amino acids by their geometry, though named as L: {listed(unlike)}")
+    notes += [f"D amino acids by their geometry, though named as L: {listed(unlike)}"] if unlike else []
     allo = [residues[i] for i in allo_side_chains(topology, in_nm(positions))]
-    if allo:
-        notes.append(f"side chains of the other handedness (allo): {listed(allo)}")
+    notes += [f"side chains of the other handedness (allo): {listed(allo)}"] if allo else []
     wrong = [residues[i] for i, hand in hands.items() if hand == "L" and residues[i].found in D_AMINO_ACIDS]
     if wrong:
         raise MoleculeError(f"{listed(wrong)} has the name of a D amino acid and the geometry of an L one; correct one")

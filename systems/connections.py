@@ -45,7 +45,11 @@ def connect(residues: list[Residue], records: Records) -> Connections:
     """Find the bonds between residues from distances and from what the file states."""
     found = Connections(cell=records.cell)
     stated = _stated(residues, records, found)
-    _chains(residues, found)
+    for before, residue in zip([None, *residues], residues, strict=False):
+        if before is not None and _continues(before, residue, found):
+            found.chains[-1].append(residue)
+        else:
+            found.chains.append([residue])
     _rings(found, stated)
     _disulfides(residues, found, stated)
     known = set(map(_ends, found.bonds))
@@ -83,15 +87,6 @@ def _polymer(residue: Residue) -> bool:
     return residue.amino_acid or residue.name in CAPS
 
 
-def _chains(residues: list[Residue], found: Connections) -> None:
-    for residue in residues:
-        before = found.chains[-1][-1] if found.chains else None
-        if before is not None and _continues(before, residue, found):
-            found.chains[-1].append(residue)
-        else:
-            found.chains.append([residue])
-
-
 def _continues(before: Residue, after: Residue, found: Connections) -> bool:
     """Whether a residue belongs to the chain of the one before it; records bonds and gaps."""
     marked = before.segment != after.segment or before.key[0] != after.key[0]
@@ -103,9 +98,9 @@ def _continues(before: Residue, after: Residue, found: Connections) -> bool:
                 f"{before} and {after} are bonded (C-N {gap:.3f} nm), though the file ends a chain there"
             )
         return True
-    backbone = _backbone(before, after)
-    if backbone is not None:
-        found.bonds.append((before, backbone[0], after, backbone[1]))
+    oxygen, phosphorus = before.get("O3'"), after.get("P")
+    if oxygen is not None and phosphorus is not None and distance(oxygen, phosphorus) <= LONGEST_BOND:
+        found.bonds.append((before, "O3'", after, "P"))  # of nucleotides
         return True
     if not (_polymer(before) and _polymer(after)):
         return not marked and not _polymer(before) and not _polymer(after)
@@ -128,12 +123,6 @@ def _separation(before: Residue, after: Residue) -> tuple[float, float]:
         if a is not None and b is not None:
             return distance(a, b), limit if _polymer(before) and _polymer(after) else min(limit, _PEPTIDE)
     return math.inf, 0.0
-
-
-def _backbone(before: Residue, after: Residue) -> tuple[str, str] | None:
-    """The phosphodiester bond of two nucleotides, where they are close enough."""
-    a, b = before.get("O3'"), after.get("P")
-    return ("O3'", "P") if a is not None and b is not None and distance(a, b) <= LONGEST_BOND else None
 
 
 def _rings(found: Connections, stated: list[Bond]) -> None:
@@ -161,7 +150,11 @@ def _disulfides(residues: list[Residue], found: Connections, stated: list[Bond])
         if a in taken or not close:
             continue
         b = min(close, key=lambda item: item[0])[1]
-        _refuse_named_otherwise(a, b)
+        for residue in (a, b):
+            if residue.state == "CYM" or "HG" in residue.hydrogens:
+                what = "named as a thiolate" if residue.state == "CYM" else "a thiol with its hydrogen HG"
+                near = f"the sulfurs of {a} and {b} are within {LONGEST_BOND} nm, which is a disulfide"
+                raise MoleculeError(f"{near}, but {residue} is {what}; correct one")
         taken |= {a, b}
         pairs.append((a, b))
         found.bonds.append((a, "SG", b, "SG"))
@@ -173,15 +166,6 @@ def _disulfides(residues: list[Residue], found: Connections, stated: list[Bond])
             f"{lone[0]} is named as half of a disulfide, but no other sulfur is within {LONGEST_BOND} nm of its SG; "
             "name it CYS (thiol) or CYM (thiolate), or correct the coordinates"
         )
-
-
-def _refuse_named_otherwise(a: Residue, b: Residue) -> None:
-    for residue in (a, b):
-        if residue.state == "CYM" or "HG" in residue.hydrogens:
-            raise MoleculeError(
-                f"the sulfurs of {a} and {b} are within {LONGEST_BOND} nm, which is a disulfide, but {residue} is "
-                f"{'named as a thiolate' if residue.state == 'CYM' else 'a thiol with its hydrogen HG'}; correct one"
-            )
 
 
 def _stated(residues: list[Residue], records: Records, found: Connections) -> list[Bond]:

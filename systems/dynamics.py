@@ -110,7 +110,8 @@ def run_md(
     integrator = molecule.langevin(walker_seed(*seeds))
     context = molecule.context(integrator, settings.platform, settings.threads)
     if start is None:
-        _start(molecule, context, walker_seed(*seeds, 1))
+        openmm.LocalEnergyMinimizer.minimize(context, maxIterations=500)
+        context.setVelocitiesToTemperature(molecule.protocol.temperature, walker_seed(*seeds, 1) % (2**31 - 2) + 1)
         if not advance(integrator.step, round(settings.equilibration / timestep), stopped):
             return
         start = _phase(context, 0)
@@ -158,8 +159,3 @@ def _begin(context: openmm.Context, phase: Phase, seed: int) -> None:
     context.reinitialize()
     context.setPositions(phase.positions)
     context.setVelocities(phase.velocities)
-
-
-def _start(molecule: Molecule, context: openmm.Context, seed: int) -> None:
-    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=500)
-    context.setVelocitiesToTemperature(molecule.protocol.temperature * unit.kelvin, seed % (2**31 - 2) + 1)

@@ -75,13 +75,9 @@ def _missing_names(found: Connections, records: Records, before: Residue, after:
     left = [r.name for r in found.chains[_place(found, before)[0]]]
     right = [r.name for r in found.chains[_place(found, after)[0]]]
     numbered = after.key[1] - before.key[1] - 1
-    choices = []
-    for i in range(len(left), len(sequence) - len(right) + 1):
-        if sequence[i : i + len(right)] != right:
-            continue
-        for j in range(len(left), i + 1):
-            if sequence[j - len(left) : j] == left and i > j:
-                choices.append(sequence[j:i])
+    ends = [j for j in range(len(left), len(sequence)) if sequence[j - len(left) : j] == left]
+    begins = [i for i in range(len(sequence) - len(right) + 1) if sequence[i : i + len(right)] == right]
+    choices = [sequence[j:i] for i in begins for j in ends if i > j]
     fitting = [names for names in choices if len(names) == numbered] or (choices if len(choices) == 1 else [])
     if len({tuple(names) for names in fitting}) != 1:
         raise MoleculeError(

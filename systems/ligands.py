@@ -51,8 +51,8 @@ def build_ligand(source: Path, protocol: Protocol) -> Molecule:
     try:
         mol, notes = read_ligand(source, protocol.inputs)
         field, born = _choice(protocol)
-        mol, more = _complete(mol)
-        topology, block = _topology(mol), _block(mol)
+        mol, block, more = _complete(mol)
+        topology = _topology(mol)
         system = copy.deepcopy(_sage(block, field))
     except MoleculeError as error:
         raise MoleculeError(f"{source}: {error}") from error
@@ -62,15 +62,9 @@ def build_ligand(source: Path, protocol: Protocol) -> Molecule:
     check_bonds(topology, positions)
     notes += more + repartition(system, topology, protocol)
     notes.append(f"force field {field}, charges {CHARGES}, {born or 'vacuum'}")
-    return Molecule(
-        topology,
-        system,
-        positions=unit.Quantity(positions, unit.nanometer),
-        notes=tuple(notes),
-        ligand=block,
-        protocol=replace(protocol, force_field=(identity(system),)),
-        own_force_field=(field, CHARGES),
-    )
+    quantity, named = unit.Quantity(positions, unit.nanometer), replace(protocol, force_field=(identity(system),))
+    own = (field, CHARGES)
+    return Molecule(topology, system, quantity, named, notes=tuple(notes), ligand=block, own_force_field=own)
 
 
 def records(source: Path, inputs: InputOptions, isomers: bool = False) -> dict[str, InputOptions]:
@@ -118,10 +112,8 @@ def read_ligand(source: Path, inputs: InputOptions) -> tuple[Mol, list[str]]:
             notes.append(f"of {names} only the largest is kept, with its charge of {Chem.GetFormalCharge(mol):+d}")
         others = sorted({atom.GetSymbol() for atom in mol.GetAtoms()} - _ELEMENTS)
         if others:
-            raise MoleculeError(
-                f"holds {', '.join(others)}, which {SAGE} has no parameters for; expected only "
-                f"{', '.join(sorted(_ELEMENTS))}"
-            )
+            known = ", ".join(sorted(_ELEMENTS))
+            raise MoleculeError(f"holds {', '.join(others)}, without parameters in {SAGE}; expected only {known}")
         radicals = [_label(atom) for atom in mol.GetAtoms() if atom.GetNumRadicalElectrons()]
         if radicals:
             raise MoleculeError(f"unpaired electrons at {', '.join(radicals)}: add the missing hydrogens or charges")
@@ -162,8 +154,8 @@ def _sanitise(mol: Mol) -> None:
         raise MoleculeError(f"no valid molecule: {first_line(error)}; correct its bonds or formal charges") from error
 
 
-def _complete(mol: Mol) -> tuple[Mol, list[str]]:
-    """A molecule with all hydrogens, known stereochemistry and a structure, and notes on what was added."""
+def _complete(mol: Mol) -> tuple[Mol, str, list[str]]:
+    """A molecule with all hydrogens, known stereochemistry and a structure, its MOL block, and notes."""
     from rdkit import Chem
     from rdkit.Chem import AllChem
 
@@ -190,15 +182,14 @@ def _complete(mol: Mol) -> tuple[Mol, list[str]]:
         if embed(mol, settings) and embed(mol, useRandomCoords=True, randomSeed=_SEED):
             raise MoleculeError("RDKit finds no structure for it: its stereochemistry or rings do not close")
         notes.append("has no 3-D structure: the start is one of RDKit's (ETKDGv3)")
-    return mol, notes
+    return mol, str(Chem.MolToV3KMolBlock(mol)), notes
 
 
 def _refuse_undefined(mol: Mol, notes: list[str]) -> None:
     """Refuse undefined stereocentres and double bonds; C=N–H, whose hydrogen turns over, is only noted."""
     from rdkit import Chem
 
-    undefined: list[str] = []
-    free: list[str] = []
+    undefined, free = list[str](), list[str]()
     for found in Chem.FindPotentialStereo(mol):
         if found.specified != Chem.StereoSpecified.Unspecified:
             continue
@@ -234,9 +225,9 @@ def _sage(block: str, field: str) -> openmm.System:
             system: openmm.System = made.to_openmm(combine_nonbonded_forces=True)
         except Exception as error:
             raise MoleculeError(f"{field} with {CHARGES} cannot describe it: {first_line(error)}") from error
-    for index in reversed(range(system.getNumForces())):
-        if isinstance(system.getForce(index), openmm.CMMotionRemover):
-            system.removeForce(index)
+    removers = [i for i, force in enumerate(system.getForces()) if isinstance(force, openmm.CMMotionRemover)]
+    for index in reversed(removers):
+        system.removeForce(index)
     return system
 
 
@@ -267,21 +258,12 @@ def _in_solvent(system: openmm.System, topology: app.Topology, born: str) -> ope
 
 
 def _topology(mol: Mol) -> app.Topology:
-    topology = app.Topology()
+    topology, element = app.Topology(), app.Element.getByAtomicNumber
     residue = topology.addResidue("LIG", topology.addChain("A"))
-    atoms = []
-    for atom in mol.GetAtoms():
-        element = app.Element.getByAtomicNumber(atom.GetAtomicNum())
-        atoms.append(topology.addAtom(_label(atom).upper(), element, residue))
+    atoms = [topology.addAtom(_label(a).upper(), element(a.GetAtomicNum()), residue) for a in mol.GetAtoms()]
     for bond in mol.GetBonds():
         topology.addBond(atoms[bond.GetBeginAtomIdx()], atoms[bond.GetEndAtomIdx()])
     return topology
-
-
-def _block(mol: Mol) -> str:
-    from rdkit import Chem
-
-    return str(Chem.MolToV3KMolBlock(mol))
 
 
 def _blocks(text: str) -> list[str]:

@@ -31,7 +31,7 @@ from latentmd.systems.parametrise import (
 from latentmd.systems.protocol import SYSTEM_FILE, InputOptions, Protocol, Solvent
 from latentmd.systems.readers.text import file_format, read_bytes, read_text
 from latentmd.systems.readers.topologies import TOPOLOGIES, read_topology
-from latentmd.systems.sanity import check_bonds
+from latentmd.systems.sanity import check_bonds, in_nm, net_charge
 
 _PREFIX = "system:"  # begins the identity of a force field that is no list of OpenMM XML files
 _ROUNDING = 0.02  # e, of charges with four digits, all atoms together
@@ -85,10 +85,12 @@ def build_own(source: Path, protocol: Protocol) -> Molecule:
         topology, system, positions, notes = read_topology(source, protocol)
         files = [str(source), *inputs.parameters]
     check_bonds(topology, positions)
-    _check_places(topology, positions, source)
+    if len(positions) > 1 and np.ptp(positions, axis=0).max() < 1e-6:
+        raise MoleculeError(f"{source}: all {len(positions)} atoms are at one point; the file holds no coordinates")
+    if not topology.getNumBonds() and topology.getNumAtoms() > 1:
+        raise MoleculeError(f"{source}: neither the topology nor the System has any bonds; add CONECT records")
     notes += repartition(system, topology, protocol)
-    _check_solvent(system, protocol, files[0])
-    if fault := radius_fault(system):
+    if fault := _solvent_fault(system, protocol) or radius_fault(system):
         raise MoleculeError(f"{files[0]}: {fault}")
     check_timestep(system, topology, protocol, files[0])
     _check_charge(system, files[0])
@@ -106,30 +108,19 @@ def _refuse_structure_options(inputs: InputOptions) -> None:
             raise MoleculeError(f"--{option} has no meaning for a molecule with its own force field; leave it out")
 
 
-def _check_places(topology: app.Topology, positions: Doubles, source: Path) -> None:
-    """Refuse coordinates that are all alike or put two atoms in one place."""
-    if len(positions) > 1 and np.ptp(positions, axis=0).max() < 1e-6:
-        raise MoleculeError(f"{source}: all {len(positions)} atoms are at one point; the file holds no coordinates")
-    if not topology.getNumBonds() and topology.getNumAtoms() > 1:
-        raise MoleculeError(f"{source}: neither the topology nor the System has any bonds; add CONECT records")
-
-
 def _check_charge(system: openmm.System, file: str) -> None:
     """Refuse a net charge that is no whole number: parameters that a damaged or shortened file lost."""
-    for force in system.getForces():
-        if isinstance(force, openmm.NonbondedForce):
-            charges = (force.getParticleParameters(i)[0]._value for i in range(force.getNumParticles()))
-            total = sum(charges)
-            if not abs(total - round(total)) < _ROUNDING:
-                raise MoleculeError(f"{file}: the net charge is {total:+.3f} e, no whole number; write it again")
+    total = net_charge(system)
+    if not abs(total - round(total)) < _ROUNDING:
+        raise MoleculeError(f"{file}: the net charge is {total:+.3f} e, no whole number; write it again")
 
 
-def _check_solvent(system: openmm.System, protocol: Protocol, file: str) -> None:
-    """Refuse a System in another solvent than asked for."""
+def _solvent_fault(system: openmm.System, protocol: Protocol) -> str:
+    """Says that a System is in another solvent than asked for; "" where it is not."""
     kind = solvent_of(system)
-    if kind != protocol.solvent:
-        what = {"vacuum": "no solvent", "explicit": "a periodic box", "implicit": "implicit solvent"}[kind]
-        raise MoleculeError(f"{file}: describes {what}, not --solvent {protocol.solvent}; add --solvent {kind}")
+    what = {"vacuum": "no solvent", "explicit": "a periodic box", "implicit": "implicit solvent"}[kind]
+    fault = f"describes {what}, not --solvent {protocol.solvent}; add --solvent {kind}"
+    return "" if kind == protocol.solvent else fault
 
 
 def solvent_of(system: openmm.System) -> Solvent:
@@ -154,14 +145,19 @@ def _free(system: openmm.System, topology: app.Topology) -> bool:
     return any(atom.index not in held for atom in _hydrogens(system, topology))
 
 
+def _light(system: openmm.System, topology: app.Topology) -> list[app.topology.Atom]:
+    """Hydrogens of a solute that were not made heavier."""
+    solute = [atom for atom in _hydrogens(system, topology) if atom.residue.name not in WATER]
+    return [atom for atom in solute if system.getParticleMass(atom.index)._value < _HEAVY]
+
+
 def repartition(system: openmm.System, topology: app.Topology, protocol: Protocol) -> list[str]:
     """Make the hydrogens of a solute heavier where the time step needs it; changes `system` and says so in notes.
 
     The mass comes from the atoms that they are bound to, as OpenMM's `hydrogenMass` takes it, so that the mass of the
     molecule stays. Populations do not depend on masses. Systems with free bonds to hydrogen are left as they are.
     """
-    light = [a for a in _hydrogens(system, topology) if a.residue.name not in WATER]
-    light = [a for a in light if system.getParticleMass(a.index)._value < _HEAVY]
+    light = _light(system, topology)
     if not light or protocol.timestep <= _LIGHT + 1e-12 or protocol.hydrogen_mass < _HEAVY or _free(system, topology):
         return []
     partner = {a: b for pair in topology.bonds() for a, b in (pair, pair[::-1])}
@@ -184,9 +180,7 @@ def repartition(system: openmm.System, topology: app.Topology, protocol: Protoco
 
 def check_timestep(system: openmm.System, topology: app.Topology, protocol: Protocol, file: str) -> None:
     """Refuse a time step that the constraints and masses of a System do not allow."""
-    solute = [a.index for a in _hydrogens(system, topology) if a.residue.name not in WATER]
-    light = any(system.getParticleMass(i)._value < _HEAVY for i in solute)
-    longest = _FREE if _free(system, topology) else _LIGHT if light else _LONGEST
+    longest = _FREE if _free(system, topology) else _LIGHT if _light(system, topology) else _LONGEST
     if protocol.timestep > longest + 1e-12:
         why = "does not constrain bonds to hydrogen" if longest == _FREE else "has hydrogens of 1 amu"
         raise MoleculeError(
@@ -231,12 +225,10 @@ def structure_of(source: Path, system: openmm.System) -> tuple[app.Topology, Dou
         raise MoleculeError(f"{source}: OpenMM cannot read it ({first_line(error)})") from error
     topology = file.topology
     if topology.getNumAtoms() != system.getNumParticles():
-        raise MoleculeError(
-            f"{source}: has {topology.getNumAtoms()} atoms, the System {system.getNumParticles()} particles; give the "
-            "structure that the System was made of"
-        )
+        counts = f"{topology.getNumAtoms()} atoms, the System {system.getNumParticles()} particles"
+        raise MoleculeError(f"{source}: has {counts}; give the structure that the System was made of")
     _check_masses(source, topology, system)
-    positions = np.array(file.positions.value_in_unit(unit.nanometer), dtype=np.float64)
+    positions = in_nm(file.positions)
     notes = _complete_bonds(source, topology, system, positions)
     try:
         chemistry(topology)

@@ -95,12 +95,12 @@ def choose(records: Records, options: InputOptions) -> tuple[list[Residue], list
     residues = [_residue(group, deuterium) for group in groups]
     if deuterium:
         notes.append(f"{sum(deuterium.values())} deuterium atoms taken as hydrogen")
-    selenium = [residue for residue in residues if residue.found == "MSE"]
-    if selenium:
-        notes.append(f"selenomethionine taken as methionine: {listed(selenium)}")
-    mirrored = [residue for residue in residues if residue.found in D_AMINO_ACIDS]
-    if mirrored:
-        notes.append(f"D amino acids, with the force field of the L residues: {listed(mirrored)}")
+    for names, what in (
+        ({"MSE"}, "selenomethionine taken as methionine"),
+        (D_AMINO_ACIDS.keys(), "D amino acids, with the force field of the L residues"),
+    ):
+        if special := [residue for residue in residues if residue.found in names]:
+            notes.append(f"{what}: {listed(special)}")
     return residues, notes
 
 
@@ -142,13 +142,10 @@ def _one_location(atoms: list[AtomRecord], options: InputOptions, notes: list[st
 
 def _residue(group: list[AtomRecord], deuterium: Counter[str]) -> Residue:
     first = group[0]
-    if first.residue in IONS and len(group) == 1:
-        name, state = first.residue, None
-    elif first.residue == "MSE":
-        name, state = "MET", None
-    else:
-        name, state = standard_residue(first.residue)
-        name = other_names(name)
+    name, state = standard_residue(first.residue)
+    name = other_names(name)
+    if first.residue == "MSE" or (first.residue in IONS and len(group) == 1):
+        name, state = "MET" if first.residue == "MSE" else first.residue, None
     residue = Residue(first.residue, name, state, first.key, first.segment)
     for atom in group:
         heavy_hydrogen = atom.element == "D" or (not atom.element and atom.name[:1] == "D" and name in AMINO_ACIDS)

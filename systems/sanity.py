@@ -94,17 +94,17 @@ def named_charge(topology: app.Topology) -> int | None:
     return total
 
 
+def net_charge(system: openmm.System) -> float:
+    """Net charge of a System by its NonbondedForces, e."""
+    forces = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
+    return sum(force.getParticleParameters(i)[0]._value for force in forces for i in range(force.getNumParticles()))
+
+
 def check_charge(topology: app.Topology, system: openmm.System) -> None:
     """Refuse a net charge that the names of the residues do not explain."""
-    expected = named_charge(topology)
-    if expected is None:
-        return
-    force = next((force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)), None)
-    if force is None:
-        return
-    count = force.getNumParticles()
-    found = sum(force.getParticleParameters(i)[0].value_in_unit(unit.elementary_charge) for i in range(count))
-    if abs(found - expected) > 0.01:
+    expected, found = named_charge(topology), net_charge(system)
+    nonbonded = any(isinstance(force, openmm.NonbondedForce) for force in system.getForces())
+    if nonbonded and expected is not None and abs(found - expected) > 0.01:
         names = listed(dict.fromkeys(residue.name for residue in topology.residues()))
         raise MoleculeError(
             f"the net charge would be {found:+.2f} e, the residues ({names}) explain {expected:+d} e: name the "

@@ -9,6 +9,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -44,18 +45,13 @@ class FolderLock:
                     f"another run writes to {folder} ({holder or 'holder not known yet'}); wait for it or stop it, or "
                     "choose another folder"
                 ) from None
-            if self._current(handle):
-                break
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), os.stat(self.path)):
+                    break
             os.close(handle)  # its holder removed the file between our opening and locking it
         self._handle: int | None = handle
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-
-    def _current(self, handle: int) -> bool:
-        try:
-            return os.path.samestat(os.fstat(handle), os.stat(self.path))
-        except FileNotFoundError:
-            return False
 
     def release(self) -> None:
         """Release the lock and remove its file; a second call does nothing."""

@@ -9,49 +9,22 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 _PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
 
 
-@dataclass(frozen=True)
-class Format:
-    """Whether files have times in ps (always, in some files, or never), and whether they name their atoms."""
-
-    times: Literal["always", "some", "never"]
-    atoms: bool = False
-
-
-#: Formats that can be read, by the end of the file's name.
-FORMATS = {
-    ".xtc": Format("always"),
-    ".trr": Format("always"),
-    ".dtr": Format("always"),
-    ".stk": Format("always"),
-    ".nc": Format("some"),
-    ".ncdf": Format("some"),
-    ".netcdf": Format("some"),
-    ".gro": Format("some", atoms=True),
-    ".h5": Format("some", atoms=True),
-    ".hdf5": Format("some", atoms=True),
-    ".lammpstrj": Format("some"),  # with the lines of `dump_modify time yes units yes`
-    ".lh5": Format("never", atoms=True),
-    ".pdb": Format("never", atoms=True),
-    ".cif": Format("never", atoms=True),
-    ".mmcif": Format("never", atoms=True),
-    ".pdbx": Format("never", atoms=True),
-    ".dcd": Format("never"),  # writers do not agree on the unit of its time step
-    ".xyz": Format("never"),
-    ".extxyz": Format("never"),
-    ".arc": Format("never"),
-    ".mdcrd": Format("never"),
-    ".crd": Format("never"),
-    ".npy": Format("never"),
+#: Formats that can be read, by the end of the file's name, and whether they have times in ps. LAMMPS has them with the
+#: lines of `dump_modify time yes units yes`; writers of DCD files do not agree on the unit of its time step.
+FORMATS: dict[str, Literal["always", "some", "never"]] = {
+    **dict.fromkeys((".xtc", ".trr", ".dtr", ".stk"), "always"),
+    **dict.fromkeys((".nc", ".ncdf", ".netcdf", ".gro", ".h5", ".hdf5", ".lammpstrj"), "some"),
+    **dict.fromkeys((".lh5", ".pdb", ".cif", ".mmcif", ".pdbx"), "never"),
+    **dict.fromkeys((".dcd", ".xyz", ".extxyz", ".arc", ".mdcrd", ".crd", ".npy"), "never"),
 }
-
-
+#: Formats that name their atoms.
+NAMING = frozenset((".gro", ".h5", ".hdf5", ".lh5", ".pdb", ".cif", ".mmcif", ".pdbx"))
 _FOUND = (".xtc", ".trr", ".dcd", ".h5", ".nc", ".ncdf", ".netcdf", ".lammpstrj", ".npy")
 
 

@@ -54,7 +54,7 @@ class TrajectoryReader:
         self.path = Path(path)
         self._topology = load_topology(top)
         self._file = TrajectoryFile(self.path, self._topology, block)
-        self._kind = FORMATS[self._file.suffix].times
+        self._kind = FORMATS[self._file.suffix]
         self._bonds = _Bonds(self._topology)
         self._strict = strict
         self._times: NDArray[np.float64] | None = None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.interpreter import command, environment
 from latentmd.io.dialects import TEXT, CutShortError, DcdFile, TextFrame, text_frames
-from latentmd.io.formats import FORMATS, plain_file, suffix_of
+from latentmd.io.formats import FORMATS, NAMING, plain_file, suffix_of
 from latentmd.molecule.matching import Answer, match, named_atoms, order_difference
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class TrajectoryFile:
     def _stores_times(self, name: str) -> bool:
         import mdtraj
 
-        kind = FORMATS[self.suffix].times
+        kind = FORMATS[self.suffix]
         if kind != "some":
             return kind == "always"
         with warnings.catch_warnings(action="ignore"), mdtraj.open(name) as file:
@@ -148,7 +148,7 @@ class TrajectoryFile:
                 loaded = mdtraj.load(name)
             blocks = (loaded[i : i + self.block] for i in range(0, len(loaded), self.block))
         else:
-            options = {} if FORMATS[self.suffix].atoms else {"top": self._topology}
+            options = {} if self.suffix in NAMING else {"top": self._topology}
             blocks = mdtraj.iterload(name, chunk=self.block, **options)
         part = True
         while part is not None:
@@ -176,7 +176,7 @@ class TrajectoryFile:
             with plain_file(self.path) as name:
                 if check := _CHECKS.get(self.suffix):
                     check(name)
-                if FORMATS[self.suffix].atoms:
+                if self.suffix in NAMING:
                     self._check_own_topology(name)
                 elif self.suffix not in TEXT:
                     self._check_count(self._stored_atoms(Path(name)), 0)

@@ -87,15 +87,7 @@ def chain(topology: Topology, positions: Floats) -> Chain:
         for k, (name, atoms) in enumerate(zip(names, residues, strict=True))
     ]
     return Chain(
-        record=record,
-        names=names,
-        types=np.array(types),
-        templates=_templates(record),
-        layout=layout,
-        slots=slots,
-        quads=quads,
-        rest=rest,
-        kinds=kinds,
+        record, names, np.array(types), _templates(record), layout, slots=slots, quads=quads, rest=rest, kinds=kinds
     )
 
 

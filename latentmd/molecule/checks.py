@@ -48,7 +48,7 @@ def bond_angles(positions: Floats, triples: Ints) -> Floats:
 
 def torsions(positions: Floats, quads: Ints) -> Floats:
     """Torsion angles i-j-k-l in radians in (-pi, pi], IUPAC sign, shape (frames, quads)."""
-    b1, b2, b3 = (positions[:, quads[:, i + 1]] - positions[:, quads[:, i]] for i in range(3))
+    b1, b2, b3 = (_vectors(positions, quads[:, i + 1], quads[:, i]) for i in range(3))
     n1, n2 = _cross(b1, b2), _cross(b2, b3)
     return np.asarray(np.arctan2(_dot(b1, n2) * np.sqrt(_dot(b2, b2)), _dot(n1, n2)))
 
@@ -280,7 +280,6 @@ CLASH_DISTANCE = 0.2
 HYDROGEN_CLASH = 0.13
 _BRUTE_FORCE_ATOMS = 150  # above this many a k-d tree finds clashes faster than all pairs
 _BLOCK = 20_000  # distances computed at once, few enough for the cache
-_HYDROGENS = ("H", "D")
 
 
 @dataclass(frozen=True)
@@ -301,7 +300,7 @@ class Contacts:
         from scipy.sparse import coo_array, eye_array
 
         n = len(symbols)
-        heavy = np.array([symbol not in (*_HYDROGENS, "VS") for symbol in symbols])
+        heavy = np.array([symbol not in ("H", "D", "VS") for symbol in symbols])
         one = coo_array((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(n, n))
         step = (one + one.T + eye_array(n)).tocsr()
         two = step @ step
@@ -328,10 +327,8 @@ class Contacts:
         block = max(1, _BLOCK // max(1, len(first)))
         counts = np.zeros(len(positions), dtype=np.int64)
         for begin in range(0, len(positions), block):
-            x = positions[begin : begin + block]
-            vectors = x.take(first, axis=1) - x.take(second, axis=1)
-            squares = np.einsum("...i,...i->...", vectors, vectors)
-            counts[begin : begin + block] = (squares < limits).sum(axis=1)
+            vectors = _vectors(positions[begin : begin + block], first, second)
+            counts[begin : begin + block] = (_dot(vectors, vectors) < limits).sum(axis=1)
         return counts
 
     def _by_tree(self, positions: Floats) -> Iterator[int]:

@@ -64,9 +64,8 @@ class PeptideChemistry(BaseModel):
             return Answer(f"its ends are {', '.join(foreign) or 'not both capped'}; covered are {expected}")
         if not self.lengths[0] <= len(chain) <= self.lengths[1]:
             return Answer(f"it has {len(chain)} residues; covered are {self.lengths[0]} to {self.lengths[1]}")
-        return (self._covers_residues(record) and self._covers_hands(record, positions)) and self._covers_conditions(
-            temperature, force_field
-        )
+        conditions = self._covers_conditions(temperature, force_field)
+        return self._covers_residues(record) and self._covers_hands(record, positions) and conditions
 
     def _covers_residues(self, record: Chemistry) -> Answer:
         """Protonation states and ends, which names do not tell."""

@@ -43,12 +43,10 @@ def z_matrix(record: Chemistry, root: int | None = None) -> ZMatrix:
             f"Internal coordinates need at least 4 atoms, found {record.n_atoms} ({', '.join(record.labels)})."
             " Smaller molecules have no torsions; use their Cartesian coordinates."
         )
-    neighbours, pseudo = record.neighbours(), set[int]()
+    neighbours = record.neighbours()
     parts = sorted(components(record.n_atoms, record.bonds), key=len, reverse=True)
     root = _root(record, neighbours, parts[0]) if root is None else root
-    for part in parts[1:]:
-        start = _root(record, neighbours, part)
-        pseudo.add(start)
+    pseudo = {_root(record, neighbours, part) for part in parts[1:]}
     parent, children = {root: -1}, {i: list[int]() for i in range(record.n_atoms)}
     for child, above in spanning_tree(record.n_atoms, [*record.bonds, *((root, i) for i in pseudo)], root):
         parent[child] = above
@@ -60,16 +58,12 @@ def z_matrix(record: Chemistry, root: int | None = None) -> ZMatrix:
 def _root(record: Chemistry, neighbours: list[list[int]], part: list[int]) -> int:
     """The atom with the smallest greatest distance to others among CA atoms, else among branching atoms, else all."""
     groups = (
-        [i for i in part if _is_alpha_carbon(record, neighbours, i)],
+        [i for i in part if record.names[i] == "CA" and {"N", "C"} <= {record.names[j] for j in neighbours[i]}],
         [i for i in part if len(neighbours[i]) > 1],
         part,
     )
     candidates = next(group for group in groups if group)
     return min(candidates, key=lambda i: (eccentricity(record.n_atoms, record.bonds, i), i))
-
-
-def _is_alpha_carbon(record: Chemistry, neighbours: list[list[int]], i: int) -> bool:
-    return record.names[i] == "CA" and {"N", "C"} <= {record.names[j] for j in neighbours[i]}
 
 
 def _frame(record: Chemistry, bonded: list[int], pseudo: set[int]) -> tuple[int, int]:
@@ -116,8 +110,7 @@ def _place(
             depth[i] = 1 + max(depth[a], depth[b], depth[c])
             driver[i] = placed[0] if a != root else i if i in pseudo else -1
         if len(placed) == 3 and a != root and {record.symbols[i] for i in children[a]} == {"H"}:
-            first, *others = placed
-            rotors[first] = (first, others[0], others[1])
+            rotors[placed[0]] = (placed[0], placed[1], placed[2])
     rest = sorted(parents, key=lambda i: (depth[i], driver[i] != i, i))
     order = [*frame, *rest]
     return ZMatrix(order, [parents[i] for i in rest], [depth[i] for i in order], [driver[i] for i in rest], rotors)
