@@ -61,9 +61,7 @@ class Provenance:
 
     def add(self, walker: int, rows: Iterable[tuple[float, str, float, str]]) -> None:
         """Append lines of one walker: (time, kind, energy, checks failed)."""
-        self._write((walker, f"{time:.10g}", kind, f"{energy:.4f}", failed) for time, kind, energy, failed in rows)
-
-    def _write(self, lines: Iterable[tuple[object, ...]]) -> None:
+        lines = ((walker, f"{time:.10g}", kind, f"{energy:.4f}", failed) for time, kind, energy, failed in rows)
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(lines)
         data, good = memoryview(text.getvalue().encode()), self._file.tell()

@@ -8,31 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import networkx
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Floats, Ints
-from latentmd.io.trajectory import TrajectoryReader, load_topology
+from latentmd.io.trajectory import TrajectoryReader, load_positions, load_topology
 from latentmd.io.trajectory_file import TrajectoryError, first_line
+from latentmd.molecule.bonds import bond_graph, components
 
 if TYPE_CHECKING:
     import mdtraj
 
 _BONDED = 1.25  # distance over the sum of covalent radii (Cordero et al. 2008) up to which two atoms are bonded
 _SHOWN = 4  # molecules that a message names
-_SAME = 1e-3  # relative difference of intervals that are the same
 
 
 @dataclass(frozen=True)
 class Solute:
-    """One molecule of a system.
+    """One molecule of a system: its atoms there, and its topology with bonds.
 
-    Attributes:
-        atoms: their numbers in the system.
-        topology: of the molecule alone, with its bonds.
-        left_out: what else there is, such as "500 HOH"; empty where the molecule is alone.
-        water: whether that is water, at least in part.
+    `left_out` is what else there is, such as "500 HOH", empty where it is alone; `water` whether that is water in part.
     """
 
     atoms: Ints
@@ -42,15 +37,9 @@ class Solute:
 
 
 def find_solute(topology: mdtraj.Topology, select: str = "", frame: Floats | None = None) -> Solute:
-    """The molecule that is neither water nor an ion, or the one selected.
+    """The molecule that is neither water nor an ion, or the one selected in the language of mdtraj.
 
-    Args:
-        topology: of the whole system.
-        select: selection in the language of mdtraj, such as "protein and chainid 0"; empty for the only molecule.
-        frame: positions [atoms, 3] in nm, which tell bonds where the topology has none.
-
-    Raises:
-        TrajectoryError: no such molecule, more than one, a selection that mdtraj does not understand, or virtual sites.
+    A frame [atoms, 3] in nm tells bonds where the topology has none. TrajectoryError for none or several molecules.
     """
     chosen = _selected(topology, select) if select else _candidates(topology)
     if not len(chosen):
@@ -64,7 +53,8 @@ def find_solute(topology: mdtraj.Topology, select: str = "", frame: Floats | Non
             " of atoms: leave them out with --select"
         )
     _add_bonds(part, None if frame is None else frame[chosen])
-    molecules = _molecules(part)
+    bonds = [(a.index, b.index) for a, b in part.bonds]
+    molecules = [np.array(atoms) for atoms in sorted(components(part.n_atoms, bonds), key=len, reverse=True)]
     if len(molecules) > 1:
         names = "; ".join(_described(part, atoms) for atoms in molecules[:_SHOWN])
         raise TrajectoryError(
@@ -96,25 +86,8 @@ def contents(topology: mdtraj.Topology) -> str:
 def solute_positions(
     paths: Sequence[str | Path], topology: mdtraj.Topology, solute: Solute, interval: float | None = None
 ) -> tuple[list[NDArray[np.float32]], float]:
-    """Positions [frames, atoms, 3] in nm of a solute in each file, whole across the cell, and ps between frames.
-
-    Raises:
-        TrajectoryError: as `TrajectoryReader`, for no files, and for files whose intervals differ.
-    """
-    if not paths:
-        raise TrajectoryError("No trajectories given; expected at least one file.")
-    runs: list[NDArray[np.float32]] = []
-    spacing = 0.0
-    for path in paths:
-        reader = TrajectoryReader(path, topology, interval=interval)
-        own = reader.interval
-        if spacing and abs(own - spacing) > _SAME * spacing:
-            raise TrajectoryError(
-                f"Frames of {path} are {own:g} ps apart, those of {paths[0]} {spacing:g} ps. Save all at one interval."
-            )
-        spacing = spacing or own
-        runs.append(np.concatenate([block.positions[:, solute.atoms] for block in reader]))
-    return runs, spacing
+    """Positions [frames, atoms, 3] in nm of a solute in each file, whole across the cell, and ps between frames."""
+    return load_positions(paths, topology, interval, atoms=solute.atoms)
 
 
 def solute_reader(
@@ -165,25 +138,12 @@ def _selected(topology: mdtraj.Topology, select: str) -> Ints:
         ) from error
 
 
-def _graph(topology: mdtraj.Topology) -> networkx.Graph:
-    graph = networkx.Graph()
-    graph.add_nodes_from(range(topology.n_atoms))
-    graph.add_edges_from((a.index, b.index) for a, b in topology.bonds)
-    return graph
-
-
-def _molecules(topology: mdtraj.Topology) -> list[Ints]:
-    """Atoms of each molecule, the largest first."""
-    found = sorted(networkx.connected_components(_graph(topology)), key=lambda atoms: (-len(atoms), min(atoms)))
-    return [np.array(sorted(atoms), dtype=np.int64) for atoms in found]
-
-
 def _add_bonds(topology: mdtraj.Topology, frame: Floats | None) -> None:
     """Bonds of residues that have atoms without any: by the distances of a frame, hydrogens to the nearest atom."""
     from ase.data import covalent_radii
     from scipy.spatial import cKDTree
 
-    graph = _graph(topology)
+    graph = bond_graph(topology.n_atoms, [(a.index, b.index) for a, b in topology.bonds])
     lone = {topology.atom(i).residue.index for i in graph if graph.degree(i) == 0} if topology.n_atoms > 1 else set()
     if not lone:
         return

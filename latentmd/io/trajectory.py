@@ -174,11 +174,11 @@ class TrajectoryReader:
 
 
 def load_positions(
-    paths: Sequence[str | Path], top: Top, interval: float | None = None, strict: bool = True
+    paths: Sequence[str | Path], top: Top, interval: float | None = None, strict: bool = True, atoms: Ints | None = None
 ) -> tuple[list[NDArray[np.float32]], float]:
     """Positions of several trajectories of one molecule, and the interval in ps that they share.
 
-    One float32 array [frames, atoms, 3] in nm per file (a read-only memory map for .npy).
+    One float32 array [frames, atoms, 3] in nm per file (a read-only memory map for .npy), of some atoms where asked.
     """
     if not paths:
         raise TrajectoryError("No trajectories given; expected at least one file.")
@@ -188,8 +188,11 @@ def load_positions(
     for path in paths:
         reader = TrajectoryReader(path, topology, interval=interval, strict=strict)
         own = reader.interval  # before the long read, so that a file without times fails at once
-        arrays.append(reader.positions())
-        own = reader.interval
+        if atoms is None:
+            arrays.append(reader.positions())
+            own = reader.interval
+        else:
+            arrays.append(np.concatenate([block.positions[:, atoms] for block in reader]))
         if shared is not None and abs(own - shared) > _SPACING * shared:
             raise TrajectoryError(
                 f"Frames of {path} are {own:g} ps apart, those of {paths[0]} {shared:g} ps. Save all at one interval."

@@ -43,9 +43,7 @@ class FrameWriter:
         if not np.all(np.isfinite(xyz)):
             raise ValueError(f"{self.path.name}: positions are not finite after {self.frames} frames; none was added")
         try:
-            data = self._encoded(
-                xyz, np.asarray(times, np.float32), self._box if box is None else np.asarray(box, np.float32)
-            )
+            data = self._encoded(xyz, np.asarray(times, np.float32), np.asarray(self._box if box is None else box))
             while data:
                 data = data[self._file.write(data) or 0 :]
         except (OSError, RuntimeError) as error:
@@ -58,13 +56,15 @@ class FrameWriter:
         self.frames += len(xyz)
         self.size = self._file.tell()
 
-    def _encoded(self, xyz: NDArray[np.float32], times: NDArray[np.float32], box: NDArray[np.float32]) -> memoryview:
+    def _encoded(self, xyz: NDArray[np.float32], times: NDArray[np.float32], box: Floats) -> memoryview:
         from mdtraj.formats import XTCTrajectoryFile
 
         numbers = np.arange(self.frames, self.frames + len(xyz), dtype=np.int32)
         try:
             with ascii_path(self._block) as name, XTCTrajectoryFile(name, "w") as block:
-                block.write(xyz, time=times, step=numbers, box=np.repeat(box[None], len(xyz), axis=0))
+                block.write(
+                    xyz, time=times, step=numbers, box=np.repeat(box[None].astype(np.float32), len(xyz), axis=0)
+                )
             return memoryview(self._block.read_bytes())
         finally:
             self._block.unlink(missing_ok=True)
