@@ -96,6 +96,14 @@ def _sections(m: Manifest, path: str, sha256: str) -> list[tuple[str, list[tuple
     energies += " kJ/mol" if energies else ""
     spent = ", ".join(f"{name} {value:g} s" for name, value in m.training.get("seconds", {}).items())
     lag = f" at {format_time(m.autocorrelation_lag)}" if m.autocorrelation_lag else ""
+    where = [
+        ("molecule", "-".join(residue.name for residue in m.molecule()[0].residues())),
+        ("atoms, tokens", f"{len(m.tokens)}, {len(set(m.tokens))}"),
+        ("fingerprint", m.fingerprint),
+        ("steps", f"{format_time(m.lag[0])} to {format_time(m.lag[1])}, and multiples"),
+        ("temperature", f"{m.temperature:g} K"),
+        ("solvent", m.solvent),
+    ]
     return [
         (m.name or "model", [
             ("file", path),
@@ -106,15 +114,10 @@ def _sections(m: Manifest, path: str, sha256: str) -> list[tuple[str, list[tuple
             ("versions", ", ".join(f"{name} {version}" for name, version in m.versions.items())),
         ]),
         ("where it holds", [
-            ("molecule", "-".join(residue.name for residue in m.molecule()[0].residues())),
-            ("atoms, tokens", f"{len(m.tokens)}, {len(set(m.tokens))}"),
-            ("fingerprint", m.fingerprint),
-            ("steps", f"{format_time(m.lag[0])} to {format_time(m.lag[1])}, and multiples"),
-            ("temperature", f"{m.temperature:g} K"),
-            ("solvent", m.solvent),
+            *where,
             ("force field", ", ".join(m.force_field)),
             ("friction, time step", f"{m.friction:g}/ps, {format_time(m.timestep)}"),
-        ]),
+        ] if m.of_force_field else [*where, ("energies", m.no_energy)]),
         ("training", [
             ("frames", f"every {format_time(m.frame_interval)}, {reference.frames:,} in all" if reference.frames
              else f"every {format_time(m.frame_interval)}"),
@@ -125,9 +128,18 @@ def _sections(m: Manifest, path: str, sha256: str) -> list[tuple[str, list[tuple
             *([("slowest timescale of MD", format_time(reference.timescale))] if reference.timescale else []),
             *([("MD energies, 0.1 / 50 / 99.9 %", energies)] if energies else []),
             *([("wall time", spent)] if spent else []),
+            *[("the data show", sentence) for sentence in _shown(m)],
         ]),
         ("metrics", [(name, _metric(value)) for name, value in m.metrics.items()]),
     ]  # fmt: skip
+
+
+def _shown(m: Manifest) -> list[str]:
+    """What the training data can teach, in sentences; models of earlier versions do not say."""
+    from latentmd.training.seen import Seen
+
+    record = m.training.get("seen")
+    return Seen.of(record).sentences() if record else []
 
 
 def _metric(value: Any) -> str:

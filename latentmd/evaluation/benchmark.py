@@ -91,6 +91,8 @@ def benchmark(
 
         progress("loading the model")
         loaded = Propagator(model, settings.device)
+        if not loaded.manifest.of_force_field:
+            raise BenchmarkError(f"{model}: {loaded.manifest.no_energy}; the benchmark times its energies and its MD")
         try:
             propagator = loaded.arranged(molecule.topology, molecule.positions._value)
         except ValueError as error:

@@ -144,11 +144,15 @@ def _one_molecule(path: Path) -> OneMolecule:
 
 
 def protocol_of(manifest: Manifest | PeptideManifest, inputs: InputOptions | None = None) -> Protocol:
-    """The protocol that a model was trained under; MoleculeError for a kind of solvent unknown to this version."""
-    from latentmd.systems.builder import DEFAULT_FORCE_FIELDS, InputOptions, MoleculeError, Protocol
+    """The protocol that a model was trained under; MoleculeError where no force field of the solute alone is known."""
+    from latentmd.systems.builder import InputOptions, MoleculeError, Protocol
 
-    if manifest.solvent not in DEFAULT_FORCE_FIELDS:
-        raise MoleculeError(f"the model was trained in solvent {manifest.solvent!r}, which this latentmd does not know")
+    if manifest.solvent not in ("implicit", "vacuum"):
+        raise MoleculeError(
+            f"the model {manifest.name} is of a solute in {manifest.solvent} solvent, and what is asked for needs MD in"
+            " a force field of the solute alone, which is not known; `latentmd simulate MODEL.pt` and `latentmd"
+            " evaluate` do without"
+        )
     default = Protocol()
     return Protocol(
         manifest.solvent,

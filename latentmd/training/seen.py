@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,6 +42,12 @@ class Seen:
     markov_error: float
     populations: list[float]
     in_runs: list[int]
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Seen:
+        """The same from its record."""
+        slow, low, high = (float("nan") if t is None else t for t in record["timescale"])
+        return cls(**{**record, "timescale": (slow, low, high)})
 
     def record(self) -> dict[str, Any]:
         """JSON values, for a manifest; what is not resolved is None."""

@@ -98,3 +98,24 @@ def test_engines_say_that_there_is_no_energy(model: Path) -> None:
     molecule = build(MOLECULES / "alanine_dipeptide.pdb")
     with pytest.raises(ValueError, match="a latent step would put the solute through its water"):
         LatentIntegrator(350, model, system=molecule.system, topology=molecule.topology)
+
+
+def test_what_needs_md_of_the_solute_says_so(model: Path, tmp_path: Path) -> None:
+    from latentmd import benchmark, paths
+    from latentmd.evaluation.benchmark import BenchmarkError, BenchmarkSettings
+
+    pdb = MOLECULES / "alanine_dipeptide.pdb"
+    with pytest.raises(ValueError, match="needs MD in a force field of the solute alone"):
+        paths(pdb, pdb, model=str(model), out=tmp_path / "paths")
+    with pytest.raises(BenchmarkError, match="the model has no energy"):
+        benchmark(pdb, model, settings=BenchmarkSettings(seconds=0.02))
+
+
+def test_inspect_says_what_it_lacks(model: Path) -> None:
+    from click.testing import CliRunner
+
+    from latentmd.cli.main import main
+
+    told = CliRunner().invoke(main, ["inspect", str(model)])
+    assert told.exit_code == 0, told.output
+    assert "the model has no energy" in " ".join(told.output.split()) and "time step" not in told.output
