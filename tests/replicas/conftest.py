@@ -49,9 +49,6 @@ class EmulatedDevice:
         last = [np.int32(blocks), np.int32(threads), np.int32(self._reverse), memory[start:]]
         self._library.emulate(*(_argument(value) for value in (*arguments, *last)))
 
-    def join(self) -> None:
-        """Launches are over when they return."""
-
 
 def _argument(value: Any) -> Any:
     if isinstance(value, np.ndarray):
