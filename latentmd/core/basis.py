@@ -76,24 +76,21 @@ class TypeCovariances:
         Beside the basis: the autocorrelations [types, dim] of its axes at the lag of the pairs.
         """
         pooled = _rotation(self.instant.sum(0), self.lagged.sum(0), float(self.count.sum()))
-        matrices, correlations, means = [], [], []
-        for k in range(len(self.count)):
-            n = float(self.count[k])
-            known = n >= _FEWEST
-            matrix, found = _rotation(self.instant[k], self.lagged[k], n) if known else pooled
-            matrices.append(matrix)
-            correlations.append(found)
-            means.append(self.total[k] / n if n > 0 else self.total.sum(0) / self.count.sum())
-        basis = TypeBasis(torch.stack(means).float(), torch.stack(matrices).float(), n_slow)
-        return basis, torch.stack(correlations).float()
+        own = [
+            _rotation(self.instant[k], self.lagged[k], n) if n >= _FEWEST else pooled
+            for k, n in enumerate(self.count.tolist())
+        ]
+        matrices, correlations = (torch.stack(parts).float() for parts in zip(*own, strict=True))
+        count = self.count.unsqueeze(1)
+        means = torch.where(count > 0, self.total / count.clamp_min(1), self.total.sum(0) / self.count.sum())
+        return TypeBasis(means.float(), matrices, n_slow), correlations
 
 
 def _rotation(instant: Tensor, lagged: Tensor, count: float) -> tuple[Tensor, Tensor]:
     c, k = instant / count, lagged / count
     dim = c.shape[0]
-    values, vectors = torch.linalg.eigh(
-        c + _RIDGE * c.diagonal().mean() * torch.eye(dim, dtype=c.dtype, device=c.device)
-    )
+    ridge = _RIDGE * c.diagonal().mean() * torch.eye(dim, dtype=c.dtype, device=c.device)
+    values, vectors = torch.linalg.eigh(c + ridge)
     white = vectors / values.sqrt()
     found, turn = torch.linalg.eigh(white.T @ k @ white)
     return white @ turn.flip(1), found.flip(0)

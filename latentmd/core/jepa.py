@@ -70,9 +70,9 @@ class JEPA(nn.Module):
         spectral_weight: float = 0.0,
     ) -> None:
         super().__init__()
-        self.spectral, self.spectral_weight = spectral, spectral_weight
-        self.conserved, self.conserved_weight = conserved, conserved_weight
-        self.ground, self.ground_weight = ground, ground_weight
+        self.spectral, self.spectral_weight = spectral if spectral_weight > 0 else None, spectral_weight
+        self.conserved, self.conserved_weight = conserved if conserved_weight > 0 else None, conserved_weight
+        self.ground, self.ground_weight = ground if ground_weight > 0 else None, ground_weight
         self.encoder, self.predictor, self.objective = encoder, predictor, objective
         self.ema, self.matching, self.mask = ema, matching, mask
         self.regularise = regularise
@@ -93,14 +93,12 @@ class JEPA(nn.Module):
             persistence.append(self._distance(z.detach(), target.detach()))
         terms = [self.objective(latent.flatten(1)) for latent in encoded]
         prediction = torch.stack(errors).mean()
-        ground = z.new_zeros(())
-        if self.ground is not None and self.ground_weight > 0:
+        ground = conservation = spectral = z.new_zeros(())
+        if self.ground is not None:
             ground = self.ground.loss(z.flatten(1), observations[0])  # type: ignore[operator]
-        conservation = z.new_zeros(())
-        if self.conserved is not None and self.conserved_weight > 0:
+        if self.conserved is not None:
             conservation = conservation_loss([self.conserved(latent) for latent in path])
-        spectral = z.new_zeros(())
-        if self.spectral is not None and self.spectral_weight > 0:
+        if self.spectral is not None:
             spectral = spectral_loss(self.spectral(z.flatten(1)), self.spectral(targets[-1].flatten(1)))
         regularisation = torch.stack([t.total for t in terms]).mean()
         extra = self.ground_weight * ground + self.conserved_weight * conservation + self.spectral_weight * spectral

@@ -25,13 +25,11 @@ class InternalCoordinates(nn.Module):
     undefined. Linear molecules are therefore not covered.
 
     Attributes:
-        names: "ALA2-CA" of each atom, in the order of the topology.
         order: atoms in order of placement: bonds belong to order[1:], angles to order[2:], torsions to order[3:].
         driver, driver_index: atom of each driver and its place in the torsion vector; offset, offset_index: others'.
         driver_kind: 3 for a rotor of three equivalent hydrogens (CH3, NH3+), otherwise 0.
         rotor_hydrogens: [rotors, 3], the driver's hydrogen first.
-        rotor_direction: +1 where the second hydrogen of a rotor is at +120° from the first, -1 where it is at -120°;
-            set from a structure by `orient_rotors`, +1 before.
+        rotor_direction: ±1 where the second hydrogen of a rotor is at ±120° from the first, by `orient_rotors`.
     """
 
     order: Tensor
@@ -155,10 +153,6 @@ class InternalCoordinates(nn.Module):
             x = torch.cat([x, a[:, own] + d[0] * u[:, own] + d[1] * m[:, own] + d[2] * n[:, own]], dim=1)
         x = (x - x.mean(dim=1, keepdim=True))[:, self.inverse]
         return x.permute(2, 1, 0).contiguous()
-
-    def forward(self, bonds: Tensor, angles: Tensor, torsions: Tensor) -> Tensor:
-        """The same as `to_cartesian`."""
-        return self.to_cartesian(bonds, angles, torsions)
 
 
 def _length(vectors: Tensor) -> Tensor:

@@ -13,9 +13,8 @@ _ROTOR = 3  # kind of a torsion that three equal hydrogens share
 
 
 def regression_features(angles: Tensor, mask: Tensor, phi: int = _PHI, psi: int = _PSI) -> Tensor:
-    """What bond lengths, angles and stiff torsions of a residue depend on, [batch, tokens, slots] → [batch, tokens,
-    features]: a constant, two harmonics of its own torsions and of the psi before it, and products of those of phi and
-    psi.
+    """What bond lengths, angles and stiff torsions of a residue depend on, [batch, tokens, features]: a constant, two
+    harmonics of its own torsions and of the psi before it, and products of those of phi and psi.
     """
     weight = mask.to(angles.dtype)
     turned = [angles.cos(), angles.sin(), (2 * angles).cos(), (2 * angles).sin()]

@@ -120,7 +120,10 @@ class TorsionDecoder(nn.Module):
         """Set the means, spreads and rotor phases from training frames [frames, atoms, 3] nm."""
         torsions = self.coordinates.to_internal(positions)[2][:, self.rotor]
         self.phase.copy_(torch.atan2((3 * torsions).sin().mean(0), (3 * torsions).cos().mean(0)) / 3)
-        self._order_hydrogens(positions)
+        self.coordinates.orient_rotors(positions)
+        backwards = self.coordinates.rotor_direction < 0  # hydrogens are ordered by increasing torsion
+        self.hydrogens.copy_(self.coordinates.rotor_hydrogens)
+        self.hydrogens[backwards] = self.hydrogens[backwards][:, [0, 2, 1]]
         bonds, angles, torsions = self.coordinates.to_internal(self.relabel(positions, self.rotor_thirds(positions)))
         offsets = torsions[:, self.others]
         centre = torch.atan2(offsets.sin().mean(0), offsets.cos().mean(0))
@@ -130,13 +133,6 @@ class TorsionDecoder(nn.Module):
         self.scale.copy_(values.std(0).clamp_min(1e-5))
         turns = torch.cat([torsions[:, self.plain], 3 * torsions[:, self.rotor]], dim=1)
         self.spread.copy_(torch.stack([turns.cos(), turns.sin()], dim=-1).std(0).clamp_min(_LEAST_SPREAD))
-
-    def _order_hydrogens(self, positions: Tensor) -> None:
-        """Order the hydrogens of each rotor by increasing torsion, as `relabel` and `rotor_thirds` assume."""
-        self.coordinates.orient_rotors(positions)
-        backwards = self.coordinates.rotor_direction < 0
-        self.hydrogens.copy_(self.coordinates.rotor_hydrogens)
-        self.hydrogens[backwards] = self.hydrogens[backwards][:, [0, 2, 1]]
 
     def targets(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """What `predict` should give for frames [batch, atoms, 3] nm."""

@@ -94,9 +94,7 @@ class EGNNEncoder(nn.Module):
         same = torch.eye(positions.shape[1], dtype=positions.dtype, device=positions.device)
         distance = torch.sqrt((displacement * displacement).sum(-1) + same)
         one_hot = nn.functional.one_hot(separation, self.separations).to(positions.dtype)
-        edge = torch.cat(
-            [radial_features(distance), one_hot.unsqueeze(0).expand(positions.shape[0], -1, -1, -1)], dim=-1
-        )
+        edge = torch.cat([radial_features(distance), one_hot.expand(positions.shape[0], -1, -1, -1)], dim=-1)
         direction = displacement / distance.unsqueeze(-1)
         h: Tensor = self.embed(features).unsqueeze(0).expand(positions.shape[0], -1, -1)
         for layer in self.layers:
@@ -139,10 +137,8 @@ class MoleculeEncoder(AtomEncoder):
 
     def atoms(self, obs: Tensor) -> Tensor:
         """Atom features [batch, atoms, width] of positions [batch, atoms, 3] nm."""
-        out: Tensor = self.encoder.atoms(obs, self.features, self.separation)
-        return out
+        return self.encoder.atoms(obs, self.features, self.separation)
 
     def forward(self, obs: Tensor) -> Tensor:
         """Latent tokens [batch, tokens, dim] of positions [batch, atoms, 3] nm."""
-        out: Tensor = self.encoder.pool(self.atoms(obs), self.tokens, self.n_tokens)
-        return out
+        return self.encoder.pool(self.atoms(obs), self.tokens, self.n_tokens)

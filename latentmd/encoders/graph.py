@@ -81,8 +81,7 @@ class GraphLayer(MessagePassing):  # type: ignore[misc]
         # propagate_type: (receiver: Tensor, sender: Tensor, edge: Tensor, direction: Tensor, weight: Tensor)
         total = self.propagate(pairs, receiver=receiver, sender=sender, edge=edge, direction=direction, weight=weight)
         messages, arrows = total[:, : h.shape[1]], total[:, h.shape[1] :]
-        out: Tensor = self.layer.update(h, messages, arrows.reshape(h.shape[0], self.vectors, 3))
-        return out
+        return self.layer.update(h, messages, arrows.reshape(h.shape[0], self.vectors, 3))
 
     def message(self, receiver_i: Tensor, sender_j: Tensor, edge: Tensor, direction: Tensor, weight: Tensor) -> Tensor:
         """Message and vectors of each pair in one row [pairs, width + 3 · vectors]."""
@@ -153,12 +152,8 @@ class GraphMoleculeEncoder(AtomEncoder):
     def __init__(self, encoder: GraphEncoder, data: MoleculeData) -> None:
         super().__init__()
         self.encoder, self.n_tokens, self.width = encoder, int(data.tokens), encoder.width
-        for name, values in (
-            ("x", data.x),
-            ("pairs", data.edge_index),
-            ("bonds", data.edge_attr),
-            ("token", data.token),
-        ):
+        buffers = {"x": data.x, "pairs": data.edge_index, "bonds": data.edge_attr, "token": data.token}
+        for name, values in buffers.items():
             self.register_buffer(name, values)
 
     def atoms(self, obs: Tensor) -> Tensor:
@@ -166,13 +161,8 @@ class GraphMoleculeEncoder(AtomEncoder):
         frames, size = obs.shape[0], obs.shape[1]
         frame = torch.arange(frames, device=obs.device)
         pairs = (self.pairs.unsqueeze(1) + size * frame.reshape(1, -1, 1)).reshape(2, -1)
-        h: Tensor = self.encoder.atoms(
-            obs.reshape(-1, 3),
-            frame.repeat_interleave(size),
-            self.x.repeat(frames, 1),
-            pairs,
-            self.bonds.repeat(frames),
-        )
+        atoms, x, bonds = frame.repeat_interleave(size), self.x.repeat(frames, 1), self.bonds.repeat(frames)
+        h = self.encoder.atoms(obs.reshape(-1, 3), atoms, x, pairs, bonds)
         return h.reshape(frames, size, self.width)
 
     def forward(self, obs: Tensor) -> Tensor:

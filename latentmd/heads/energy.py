@@ -20,9 +20,8 @@ class EnergyHead(nn.Module):
         super().__init__()
         self.prior = prior
         self.offset, self.scale = float(offset), float(scale)
-        self.encoder, self.atomwise = encoder, None
-        if encoder is not None:
-            self.atomwise = mlp([encoder.width, encoder.width, 1])
+        self.encoder = encoder
+        self.atomwise = mlp([encoder.width, encoder.width, 1]) if encoder is not None else None
 
     def forward(self, positions: Tensor) -> Tensor:
         """[batch, atoms, 3] nm → [batch] kJ/mol."""

@@ -2,12 +2,15 @@
 
 # No postponed annotations here: torch.jit.script reads the types of buffers.
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from latentmd.molecule.chemistry import chemistry
+
+Atoms = Sequence[tuple[int, ...]]  # of each term
 
 _PAIR_ATOMS = 40  # with more atoms, pairs would bring more parameters than frames can fix
 _FORCE_WEIGHT = 0.05  # nm: weight of a force against an energy in the fit
@@ -147,12 +150,7 @@ def _distant_pairs(near: list[list[int]]) -> list[tuple[int, int]]:
     return [(i, j) for i in range(len(near)) for j in range(i) if j not in close[i]]
 
 
-def _ends(
-    bonds: list[tuple[int, int]],
-    angles: list[tuple[int, int, int]],
-    torsions: list[tuple[int, int, int, int]],
-    pairs: list[tuple[int, int]],
-) -> list[tuple[int, int]]:
+def _ends(bonds: Atoms, angles: Atoms, torsions: Atoms, pairs: Atoms) -> list[tuple[int, ...]]:
     """Atoms (head, tail) of the vectors: bonds, angles' two legs, torsions' first leg, axis and last leg, pairs."""
     legs = [(i, j) for i, j, _ in angles] + [(k, j) for _, j, k in angles]
     planes = [(i, j) for i, j, _, _ in torsions] + [(k, j) for _, j, k, _ in torsions]

@@ -34,8 +34,9 @@ def measure(
     """All figures of a training on held-out trajectories, for JSON; "errors" and "drifts" over the horizon."""
     lag, horizon = config.jepa.lag[0], config.horizon
     predictors = {**trained.predictors, "persistence": Persistence()}
+    axes = _features(trained.test, by_token=False, pooled=False)
     figures: dict[str, Any] = {
-        "latent": latent_quality(trained.test),
+        "latent": dict(zip(("rank", "std_min", "std_mean"), (rank_me(axes), *axis_deviations(axes)), strict=True)),
         "probe_r2": probes(trained.train, data.train.probes, trained.test, data.test.probes),
         "reconstruction": _reconstruction(trained, data.test),
         "predictors": {},
@@ -244,13 +245,6 @@ def energy_drift(energies: Doubles, scale: float) -> dict[str, float]:
     """Mean over starts of |E_k − E_0| over a scale, [starts, horizon + 1]: at the last step, and the largest."""
     change = np.abs(energies - energies[:, :1]) / scale
     return {"last": float(change[:, -1].mean()), "largest": float(change.max(axis=1).mean())}
-
-
-def latent_quality(latents: Runs) -> dict[str, float]:
-    """Effective rank and the smallest and mean deviation of the axes."""
-    flat = np.concatenate(latents).reshape(sum(map(len, latents)), -1).astype(np.float64)
-    smallest, mean = axis_deviations(flat)
-    return {"rank": rank_me(flat), "std_min": smallest, "std_mean": mean}
 
 
 def probes(

@@ -13,8 +13,7 @@ Single = NDArray[np.float32]
 
 
 class Canvas:
-    """Pictures [frames, 64, 64] of the square |x|, |y| ≤ half about a centre (x, y); rows run downwards, so y up is
-    row 0.
+    """Pictures [frames, 64, 64] of the square |x|, |y| ≤ half about a centre; rows run downwards, so y up is row 0.
 
     A pixel's value is the share of it that a shape covers, from the signed distance of its middle to the outline
     (exact for straight outlines along the axes); of overlapping shapes the brightest shows.

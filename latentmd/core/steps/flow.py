@@ -28,14 +28,7 @@ class ConditionalFlow(nn.Module):
     """
 
     def __init__(
-        self,
-        dim: int,
-        context: int,
-        condition: int = 0,
-        width: int = 128,
-        depth: int = 3,
-        tokens: int = 1,
-        solver_steps: int = 6,
+        self, dim: int, context: int, condition: int, width: int, depth: int, tokens: int = 1, solver_steps: int = 6
     ) -> None:
         super().__init__()
         self.dim, self.tokens, self.condition = dim, tokens, condition
@@ -133,8 +126,7 @@ class FlowPredictor(LatentStep):
         g = self.lag(lag)
         uniform = 0.5 * (1 + torch.erf(noise[:, :1] / 1.4142135623730951))
         cell = (self.log_weights(z, g).exp().cumsum(-1) < uniform).sum(-1).clamp(max=self.cells - 1)
-        out: Tensor = self.flow.sample(self.context(z, cell), g, noise[:, 1:])
-        return out
+        return self.flow.sample(self.context(z, cell), g, noise[:, 1:])
 
     def mean_step(self, z: Tensor, lag: Tensor) -> Tensor:
         """The conditional mean of z(t + lag): the cells' means, weighted."""

@@ -10,10 +10,7 @@ from torch.nn.functional import softplus
 from latentmd.core.layers import Lags
 from latentmd.core.steps.potential import PhaseSpaceStep, Potential
 
-
-def _raw_step(step: float) -> Tensor:
-    """θ with softplus(θ) = step."""
-    return torch.tensor(math.log(math.expm1(step)))
+_STEP = 0.3  # latent time of a call at the longest lag before training
 
 
 class HamiltonianPredictor(PhaseSpaceStep):
@@ -23,12 +20,8 @@ class HamiltonianPredictor(PhaseSpaceStep):
     two whatever V is, so that no energy term is needed in the loss. A split step with an H that is not separable, as
     in H-JEPA, is not symplectic: use `GeneralHamiltonianPredictor` there.
 
-    | symbol | code | meaning |
-    |---|---|---|
-    | V | `potential` | of the positions of all tokens together |
-    | M = diag(eᵐ) | `log_mass` | |
-    | h = softplus(θ) τ / (longest lag · substeps) | `raw_step` | θ is learned: the unit of latent time |
-
+    V is the `potential` of the positions of all tokens together, M = diag(eᵐ) with m the `log_mass`, and a substep is
+    h = softplus(θ) τ / (longest lag · substeps) with θ the `raw_step`, which is learned: the unit of latent time.
     `step` is the latent time of a call at the longest lag before training; the scheme "euler" (explicit, not
     symplectic) shows what leapfrog is worth.
     """
@@ -40,14 +33,14 @@ class HamiltonianPredictor(PhaseSpaceStep):
         width: int = 64,
         tokens: int = 1,
         substeps: int = 1,
-        step: float = 0.3,
+        step: float = _STEP,
         scheme: Literal["leapfrog", "euler"] = "leapfrog",
     ) -> None:
         super().__init__(dim, lags, substeps)
         self.euler = scheme == "euler"
         self.potential = Potential(self.axes * tokens, width)
         self.log_mass = nn.Parameter(torch.zeros(self.axes * tokens))
-        self.raw_step = nn.Parameter(_raw_step(step))
+        self.raw_step = nn.Parameter(torch.tensor(math.log(math.expm1(step))))  # softplus(θ) = step
 
     def energy(self, z: Tensor) -> Tensor:
         """H of tokens [batch, tokens, dim], [batch]."""
@@ -82,19 +75,12 @@ class GeneralHamiltonianPredictor(PhaseSpaceStep):
     """
 
     def __init__(
-        self,
-        dim: int,
-        lags: Lags,
-        width: int = 64,
-        tokens: int = 1,
-        substeps: int = 1,
-        step: float = 0.3,
-        iterations: int = 10,
+        self, dim: int, lags: Lags, width: int = 64, tokens: int = 1, substeps: int = 1, iterations: int = 10
     ) -> None:
         super().__init__(dim, lags, substeps)
         self.iterations = iterations
         self.hamiltonian = Potential(dim * tokens, width)
-        self.raw_step = nn.Parameter(_raw_step(step))
+        self.raw_step = nn.Parameter(torch.tensor(math.log(math.expm1(_STEP))))
 
     def energy(self, z: Tensor) -> Tensor:
         """H of tokens [batch, tokens, dim], [batch]."""

@@ -46,10 +46,6 @@ class LangevinPredictor(PhaseSpaceStep):
         """T, the stationary variance of p̃, [axes]."""
         return 0.5 * torch.exp(self.log_diffusion - self.log_friction)
 
-    def mass(self) -> Tensor:
-        """Diagonal of M at kT = 1 and time in units of the longest lag, [axes]."""
-        return torch.exp(-2 * self.log_speed) / self._temperature()
-
     def energy(self, z: Tensor) -> Tensor:
         """H = ½ pᵀ M⁻¹ p + V(q) in units of kT, of tokens [batch, tokens, dim], [batch]."""
         q, p = self.split(z)
@@ -60,8 +56,7 @@ class LangevinPredictor(PhaseSpaceStep):
     def _force(self, q: Tensor) -> Tensor:
         """On p̃: −s T ∇V, [batch, axes]."""
         scale = torch.exp(self.log_speed) * self._temperature()
-        out: Tensor = -(scale / scale.mean()) * self.potential.gradient(q)
-        return out
+        return -(scale / scale.mean()) * self.potential.gradient(q)
 
     def step(self, z: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
         """One draw of z(t + lag), [batch, tokens, dim]; noise [batch, noise_size] standard normal."""

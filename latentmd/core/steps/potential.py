@@ -12,13 +12,7 @@ class Potential(nn.Module):
 
     The gradient is written out rather than left to autograd, so that a step needs no graph at run time, works in
     TorchScript, and costs two more matrix products.
-
-    | symbol | code |
-    |---|---|
-    | A | `frame` |
-    | W₀, b₀ | `first` |
-    | W₁, b₁ | `second` |
-    | w | `last`, zero at first |
+    A is `frame`, W₀ and b₀ are `first`, W₁ and b₁ are `second`, and w is `last`, zero at first.
     """
 
     def __init__(self, inputs: int, width: int) -> None:

@@ -181,8 +181,7 @@ class TorsionStep(nn.Module):
     def log_density(self, coefficients: Tensor, angles: Tensor) -> Tensor:
         """ln p in nats per radian, [...], of angles [...] under densities of coefficients [..., 2 · order]."""
         norm = torch.logsumexp((coefficients @ self.waves).float(), dim=-1) + math.log(self.turn / self.points)
-        out: Tensor = (coefficients * self.basis(angles)).sum(-1).float() - norm
-        return out
+        return (coefficients * self.basis(angles)).sum(-1).float() - norm
 
     def draw(self, coefficients: Tensor, uniform: Tensor) -> Tensor:
         """Invert the distribution function, linear between grid points: coefficients [batch, 2 · order] → angles."""

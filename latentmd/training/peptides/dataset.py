@@ -18,7 +18,7 @@ from latentmd.training.conditions import recorded_protocol
 from latentmd.training.peptides.data import Trajectory
 
 INTERVAL = 10.0  # ps between frames that are used, the shortest lag of a model of peptides
-_CONDITIONS = ("solvent", "temperature", "friction", "timestep", "hydrogen_mass")
+CONDITIONS = ("solvent", "temperature", "friction", "timestep", "hydrogen_mass")
 SPLITS = ("train", "validation", "test")
 _FORM = '{"molecules": [{"name", "topology", "trajectories"}]}'
 
@@ -108,7 +108,7 @@ def dataset_protocol(molecules: Sequence[MoleculeFiles]) -> Protocol:
     for item in molecules:
         for folder in dict.fromkeys(path.parent for path in item.trajectories):
             record = recorded_protocol(folder)
-            known = {name: record[name] for name in _CONDITIONS if name in record}
+            known = {name: record[name] for name in CONDITIONS if name in record}
             protocol = Protocol(**known, force_field=tuple(record.get("force_field") or ()))
             found.setdefault(replace(protocol, force_field=protocol.force_field_files), item.name)
     if len(found) > 1:

@@ -20,6 +20,7 @@ from latentmd.model.zero_shot import mean_tokens
 from latentmd.molecule.coverage import PeptideChemistry
 from latentmd.training.peptides.data import Peptides, Sampler, read
 from latentmd.training.peptides.dataset import (
+    CONDITIONS,
     DatasetError,
     dataset_protocol,
     find_molecules,
@@ -76,11 +77,7 @@ def write_model(
         coverage=coverage_of(model.table, protocol),
         lag=model.config.lags,
         frame_interval=peptides.interval,
-        temperature=protocol.temperature,
-        friction=protocol.friction,
-        timestep=protocol.timestep,
-        hydrogen_mass=protocol.hydrogen_mass,
-        solvent=protocol.solvent,
+        **{name: getattr(protocol, name) for name in CONDITIONS},
         force_field=list(protocol.force_field_files),
         sequences=sorted({chain.sequence for chain in chains}),
         held_out=sorted(set(held_out)),

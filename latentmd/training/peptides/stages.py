@@ -19,8 +19,7 @@ from latentmd.training.loop import Stage
 from latentmd.training.peptides.data import Batch, Sampler
 
 _MOMENTUM = 0.99  # of the target encoder, at the start
-#: Losses of the latent that are logged beside the total.
-_LOGGED = ("prediction", "variance", "covariance", "ground", "gain")
+_LOGGED = ("prediction", "variance", "covariance", "ground", "gain")  # losses of the latent beside the total
 
 
 class _Observation(NamedTuple):
