@@ -74,8 +74,7 @@ class JEPA(nn.Module):
         self.conserved, self.conserved_weight = conserved if conserved_weight > 0 else None, conserved_weight
         self.ground, self.ground_weight = ground if ground_weight > 0 else None, ground_weight
         self.encoder, self.predictor, self.objective = encoder, predictor, objective
-        self.ema, self.matching, self.mask = ema, matching, mask
-        self.regularise = regularise
+        self.ema, self.matching, self.mask, self.regularise = ema, matching, mask, regularise
         self.hidden = nn.Parameter(torch.zeros(dim))
         self.target = encoder if ema is None else copy.deepcopy(encoder).requires_grad_(False)
 

@@ -60,8 +60,7 @@ def fingerprint_factors(count: int) -> NDArray[np.uint64]:
 
 
 class CounterNoise:
-    """Standard normal numbers that a TorchScript module can repeat: Philox 4x64 words through the Box–Muller
-    transform.
+    """Standard normal numbers that a TorchScript module can repeat: Philox 4x64 words by the Box–Muller transform.
 
     Takes the place of a Generator where the same noise is wanted outside Python; `philox_normals` in
     latentmd.integrators.torchforce_module gives the same numbers.

@@ -38,8 +38,7 @@ class SIGReg(nn.Module):
     """Sketched isotropic Gaussian regularisation (LeJEPA; Balestriero & LeCun 2025).
 
     Mean over random unit directions of the Epps–Pulley distance between the characteristic function of the projected
-    batch and that of a standard normal, integrated over t in [0, 3] with a Gaussian window. Directions change with
-    calls.
+    batch and that of a standard normal, over t in [0, 3] with a Gaussian window. Directions change with calls.
     """
 
     def __init__(self, weight: float = 0.1, slices: int = 256, knots: int = 17, seed: int = 0) -> None:

@@ -80,8 +80,7 @@ class EGNNEncoder(nn.Module):
         self, feature_sizes: tuple[int, ...], dim: int = 16, width: int = 48, depth: int = 3, vectors: int = 6
     ) -> None:
         super().__init__()
-        self.dim, self.width = dim, width
-        self.separations = SEPARATION_SIZE
+        self.dim, self.width, self.separations = dim, width, SEPARATION_SIZE
         self.embed = TypeEmbedding(feature_sizes, width)
         self.layers = nn.ModuleList([EGNNLayer(width, vectors) for _ in range(depth)])
         self.readout = mlp([width, width, width])

@@ -18,9 +18,8 @@ class EnergyHead(nn.Module):
 
     def __init__(self, encoder: AtomEncoder | None, prior: MechanicsPrior, offset: float, scale: float) -> None:
         super().__init__()
-        self.prior = prior
         self.offset, self.scale = float(offset), float(scale)
-        self.encoder = encoder
+        self.encoder, self.prior = encoder, prior
         self.atomwise = mlp([encoder.width, encoder.width, 1]) if encoder is not None else None
 
     def forward(self, positions: Tensor) -> Tensor:

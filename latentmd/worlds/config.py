@@ -51,6 +51,7 @@ _PICTURES: dict[str, Any] = {
     "predictor": {"steps": 800, "batch": 128, "width": 128, "rollout": 6},
     "decoder": {"steps": 1000, "batch": 64, "width": 256},
 }
+_RIVALS = ("hamiltonian-energy-term", "hamiltonian-euler", "residual", "mlp", "large-mlp")  # of the Hamiltonian one
 
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("double-pendulum", "coordinates"): {
@@ -68,14 +69,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
         "data": {"train": 200, "test": 40, "frames": 60},
         "encoder": {"kind": "vector", "dim": 16, "width": 96},
         "jepa": {"steps": 800, "batch": 128, "rollout": 3},
-        "predictor": {
-            "kind": "hamiltonian",
-            "rivals": ("hamiltonian-energy-term", "hamiltonian-euler", "residual", "mlp", "large-mlp"),
-            "steps": 200,
-            "batch": 128,
-            "width": 64,
-            "rollout": 5,
-        },
+        "predictor": {"kind": "hamiltonian", "rivals": _RIVALS, "steps": 200, "batch": 128, "width": 64, "rollout": 5},
         "decoder": {"steps": 600},
     },
     ("two-balls", "pixels"): _PICTURES,

@@ -101,8 +101,7 @@ def ensemble_figures(model: WorldModel, latents: Runs, data: WorldData, seed: in
 
 
 def structure_figures(data: WorldData, truth: Doubles, found: Doubles) -> dict[str, float]:
-    """Structure and temperature of forecasts [starts, horizon + 1, particles, 1 + shells] of particles against the
-    world.
+    """Structure and temperature of forecasts [starts, horizon + 1, particles, 1 + shells] against the world.
 
     The RMS difference of g(r) over its RMS distance from 1 (an ideal gas), of the last half of the horizon, and the
     mean kinetic energy per particle at the last step over the true one.

@@ -10,13 +10,11 @@ from torch import Tensor, nn
 from latentmd.model.file import BundleError, script, seal, unseal
 from latentmd.model.manifest import Seal
 
-WORLD_FORMAT: Literal["latentmd-world-1"] = "latentmd-world-1"
-
 
 class WorldManifest(Seal):
     """What a world's model is and where it holds; times and lags in frames of `interval` in the world's unit."""
 
-    format: Literal["latentmd-world-1"] = WORLD_FORMAT
+    format: Literal["latentmd-world-1"] = "latentmd-world-1"
     world: str
     observe: str
     units: str = ""

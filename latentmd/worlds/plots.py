@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -101,8 +102,6 @@ def latent_map(latents: Sequence[Floats], times: Sequence[Floats], kind: str, se
 
 
 def _umap(points: Floats, seed: int) -> Floats | None:
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap's about packages that it does without
         try:
@@ -115,9 +114,8 @@ def _umap(points: Floats, seed: int) -> Floats | None:
 def forecast_curves(errors: Mapping[str, Floats], interval: float, unit: str, drifts: Mapping[str, Floats]) -> bytes:
     """Error of every predictor over the horizon, and the drift of the physical energy of its decoded states."""
     made, axes = figure(1, 2 if drifts else 1, width=4.2, height=3.2)
-    for axis, curves, label in zip(
-        axes, (errors, drifts), ("RMS error of read-out / spread", "|change of energy| / spread"), strict=False
-    ):
+    labels = ("RMS error of read-out / spread", "|change of energy| / spread")
+    for axis, curves, label in zip(axes, (errors, drifts), labels, strict=False):
         for name, values in curves.items():
             axis.plot(interval * np.arange(len(values)), values, label=name, lw=1.3)
         axis.set(xlabel=f"time ({unit})", ylabel=label)

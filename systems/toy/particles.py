@@ -80,8 +80,7 @@ def lattice(particles: int, dimensions: int, box: float) -> Doubles:
     """Particles [particles, dimensions] on the first sites of the coarsest square or cubic lattice that holds them."""
     sites = math.ceil(round(particles ** (1 / dimensions), 9))
     grid = np.stack(np.meshgrid(*dimensions * [np.arange(sites)], indexing="ij"), axis=-1).reshape(-1, dimensions)
-    # Spread the vacant sites through the box.
-    chosen = np.round(np.linspace(0, len(grid) - 1, particles)).astype(int)
+    chosen = np.round(np.linspace(0, len(grid) - 1, particles)).astype(int)  # vacant sites all through the box
     return np.asarray((grid[chosen] + 0.5) * box / sites)
 
 

@@ -32,8 +32,7 @@ class ConditionalFlow(nn.Module):
     ) -> None:
         super().__init__()
         self.dim, self.tokens, self.condition = dim, tokens, condition
-        self.solver_steps = solver_steps
-        self.noise_size = dim * tokens
+        self.solver_steps, self.noise_size = solver_steps, dim * tokens
         mix = tokens > 1
         self.moment_net = TokenTrunk(context, 2 * dim, max(condition, 1), width, depth, mix)
         self.velocity_net = TokenTrunk(2 * dim + context + dim, dim, condition + _TIME_FEATURES, width, depth, mix)

@@ -112,9 +112,8 @@ def finetune(
             scores["from scratch"] = _scores(train_stages(other, sampler, alone, run, "scratch-"), unseen, longest)
         lanes, frames = training.frames.shape[:2]
         made = {"from": file.manifest.name, "frames": lanes * frames, "interval": training.interval}
-        positions = pdb.getPositions(asNumpy=True)._value
-        tuned_file = replace(file, model=tuned)
-        bind(pdb.topology, positions, out, tuned_file, metrics={"fine-tuning": scores}, fine_tuned=made)
+        positions, whole = pdb.getPositions(asNumpy=True)._value, replace(file, model=tuned)
+        bind(pdb.topology, positions, out, whole, metrics={"fine-tuning": scores}, fine_tuned=made)
     return FineTuned(out, scores)
 
 

@@ -116,9 +116,7 @@ def fit_type_basis(
 def step_inputs(batch: Batch, u: Tensor) -> tuple[Tensor, Tensor]:
     """Lags and torsions to draw: by uniform u [batch], rows decode (lag 0) or forget (lag ∞)."""
     now, ever = u < 0.1, u > 0.7
-    lag = torch.where(
-        now, torch.full_like(batch.lag, NOW), torch.where(ever, torch.full_like(batch.lag, EVER), batch.lag)
-    )
+    lag = batch.lag.masked_fill(ever, EVER).masked_fill(now, NOW)
     return lag, torch.where(now.reshape(-1, 1, 1), batch.now, batch.later)
 
 
