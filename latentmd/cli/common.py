@@ -13,7 +13,7 @@ import click
 from latentmd.units import format_time
 
 if TYPE_CHECKING:
-    from latentmd.sampling.walkers.run import RunResult
+    from latentmd.sampling.run.stopping import RunResult
 
 INTERRUPTED = 130  # exit code after Ctrl-C or SIGTERM
 

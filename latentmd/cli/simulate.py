@@ -14,12 +14,12 @@ from latentmd.cli.progress import Display
 from latentmd.units import percent
 
 if TYPE_CHECKING:
-    from latentmd.sampling.metropolis.settings import ChainsResult
+    from latentmd.sampling.run.stopping import RunResult
 
 _SHOWN = 12  # most sentences about what is missing
 
 
-def show_chains(result: ChainsResult) -> None:
+def show_chains(result: RunResult) -> None:
     """A few lines about finished exact chains."""
     from latentmd.sampling.metropolis.page import state_words, verdict
 
@@ -156,13 +156,12 @@ def simulate_command(pdb: Path | None, name: str | None, isomers: bool, **option
 
 
 def _simulate_one(pdb: Path, begun: float | None, options: dict[str, Any]) -> None:
-    from latentmd.sampling.metropolis.settings import ChainsResult
     from latentmd.sampling.sample import simulate
 
     with run_errors():
         with Display(picoseconds=True) as display:
             result = simulate(pdb, progress=display, begun=begun, **options)
-        if isinstance(result, ChainsResult):
+        if result.summary["mode"] == "chains":
             show_chains(result)
         else:
             show_result(result)

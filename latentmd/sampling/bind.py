@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from latentmd.model.manifest import Manifest
 from latentmd.sampling.models import OneMolecule, given_model, protocol_of
 from latentmd.sampling.run.preparation import minimised
+from latentmd.systems.builder import build
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
-
-if TYPE_CHECKING:
-    from latentmd.model.manifest import Manifest
 
 
 def bind_file(
@@ -31,7 +29,6 @@ def bind_file(
         ValueError: the molecule or the model is wrong, or the model does not cover the molecule.
     """
     from latentmd.model.binding import bind
-    from latentmd.systems.builder import build
 
     source = given_model(str(model))
     if isinstance(source, OneMolecule):

@@ -4,19 +4,94 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+import openmm
 
-from latentmd.sampling.force_fields import disagreement
+from latentmd.arrays import Doubles
+from latentmd.model.file import Manifest, bundled_models, find, read_manifest, read_sha256
+from latentmd.model.peptide_file import (
+    NAME,
+    PeptideManifest,
+    find_peptides,
+    is_peptides,
+    peptides_sha256,
+    read_peptide_manifest,
+)
+from latentmd.molecule.matching import Answer
+from latentmd.sampling.run.options import WalkerOptions
+from latentmd.sampling.run.preparation import Prepared
+from latentmd.systems.builder import InputOptions, Molecule, MoleculeError, Protocol
+from latentmd.systems.own_force_field import brings_force_field, is_own
+from latentmd.systems.parametrise import load_force_field, parametrise
+from latentmd.systems.sanity import in_nm
+from latentmd.units import percent
 
-if TYPE_CHECKING:
-    from latentmd.model.manifest import Manifest
-    from latentmd.model.peptide_file import PeptideManifest
-    from latentmd.molecule.matching import Answer
-    from latentmd.sampling.run.options import WalkerOptions
-    from latentmd.sampling.run.preparation import Prepared
-    from latentmd.systems.builder import InputOptions, Molecule, Protocol
+_STRUCTURES = 3  # compared
+_DISPLACEMENT = 0.003  # nm, of each coordinate: bonds, angles and contacts all change
+_TOLERANCE = 1e-3  # of forces, relative to their root mean square: files round parameters to seven digits
+
+
+def disagreement(molecule: Molecule, manifest: Manifest | PeptideManifest) -> str:
+    """Why a molecule's own force field is not the one a model was trained with; empty where it is.
+
+    A force field is compared by what it does, the forces of both on displaced structures, so that another form of a
+    term is the same and a restraint is not; `latentmd.systems.agreement` compares terms, for a part of a System. One
+    that latentmd assigned is compared by the names of its files, one that came as an OpenMM System by its identity.
+    """
+    ours, theirs = tuple(molecule.protocol.force_field_files), tuple(manifest.force_field)
+    if ours == theirs:
+        return ""
+    if not molecule.own_force_field or is_own(theirs):
+        came = "its own force field" if is_own(theirs) else ", ".join(theirs)
+        return f"it was trained with {came}, not with {', '.join(molecule.own_force_field or ours)}"
+    names = f"{', '.join(theirs)}, which the model was trained with"
+    other = _expected_system(molecule, manifest)
+    if isinstance(other, str):
+        return f"{names}, does not describe it ({other})"
+    difference = _force_difference(molecule, other)
+    if difference < _TOLERANCE:
+        return ""
+    own = ", ".join(molecule.own_force_field)
+    return f"the forces of {own} differ by {percent(difference, 1)} from those of {names}"
+
+
+def refuse_force_field(source: Path, inputs: InputOptions, force_field: tuple[str, ...]) -> None:
+    """Refuse --force-field, with ValueError, for a molecule that brings its own."""
+    if force_field and brings_force_field(source, inputs):
+        raise ValueError(f"{inputs.system or source} brings its own force field; leave out --force-field")
+
+
+def _expected_system(molecule: Molecule, manifest: Manifest | PeptideManifest) -> Any:
+    """System of the molecule under a model's force field, or a sentence on why there is none."""
+    solvent: Any = manifest.solvent
+    protocol = Protocol(solvent, tuple(manifest.force_field))
+    try:
+        return parametrise(molecule.topology, load_force_field(protocol), protocol, Path("the molecule"))
+    except MoleculeError as error:
+        return str(error)
+
+
+def _force_difference(molecule: Molecule, system: Any) -> float:
+    """Root mean square of the difference of forces over that of the forces."""
+    start = in_nm(molecule.positions)
+    rng = np.random.default_rng(0)
+    frames = start + rng.normal(scale=_DISPLACEMENT, size=(_STRUCTURES, *start.shape))
+    ours, theirs = _forces(molecule.system, frames), _forces(system, frames)
+    return float(np.sqrt(np.mean((ours - theirs) ** 2) / np.mean(theirs**2)))
+
+
+def _forces(system: Any, frames: Doubles) -> Doubles:
+    """Forces in kJ/mol/nm of structures, shape (frames, atoms, 3)."""
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    found = []
+    for frame in frames:
+        context.setPositions(frame)
+        found.append(context.getState(forces=True).getForces(asNumpy=True)._value)
+    return np.array(found, dtype=np.float64)
+
 
 #: File of a model of many molecules bound to the molecule of a run, in the run's folder.
 BOUND = "model.pt"
@@ -81,11 +156,8 @@ class ManyMolecules:
 
     def covers(self, molecule: Molecule, temperature: float | None = None) -> str:
         """Why the model does not hold for a molecule at a temperature in K, None for its own; empty where it does."""
-        from openmm import unit
-
-        coverage = self.manifest.coverage
-        positions = np.array(molecule.positions.value_in_unit(unit.nanometer), dtype=np.float64)
-        answer = coverage.covers(molecule.topology, temperature, molecule.protocol.force_field_files, positions)
+        files, positions = molecule.protocol.force_field_files, in_nm(molecule.positions)
+        answer = self.manifest.coverage.covers(molecule.topology, temperature, files, positions)
         return f"{self.manifest.name}: {answer.reason}" if not answer else ""
 
     def check(self, molecule: Molecule, source: Path) -> None:
@@ -116,10 +188,8 @@ class UncoveredError(ValueError):
     """No bundled model covers a molecule, such as "ALA-ALA-ALA"; the message says how to make one, `reason` why."""
 
     def __init__(self, molecule: str, source: Path, bundled: list[str], why: str = "") -> None:
-        self.reason = f"no bundled model covers {molecule} ({source}; bundled: {', '.join(bundled) or 'none'})" + (
-            f": {why}" if why else ""
-        )
-        stem = source.stem
+        found = f"no bundled model covers {molecule} ({source}; bundled: {', '.join(bundled) or 'none'})"
+        self.reason, stem = f"{found}: {why}" if why else found, source.stem
         super().__init__(
             f"{self.reason}. Train one: `latentmd md {source} --time 100ns --out {stem}-md`, then `latentmd train "
             f"{stem}-md/walker-*.xtc --top {stem}-md/topology.pdb --out {stem}.pt`, then pass --model {stem}.pt; or "
@@ -129,40 +199,27 @@ class UncoveredError(ValueError):
 
 def given_model(model: str) -> Model:
     """Find a model given by name or path and read its manifest."""
-    from latentmd.model.file import find
-    from latentmd.model.peptide_file import find_peptides, is_peptides, peptides_sha256, read_peptide_manifest
-
     if is_peptides(model):
         return ManyMolecules(str(find_peptides(model)), read_peptide_manifest(model), peptides_sha256(model))
     return _one_molecule(find(model))
 
 
 def _one_molecule(path: Path) -> OneMolecule:
-    from latentmd.model.file import read_manifest, read_sha256
-
     return OneMolecule(str(path.resolve()), read_manifest(path), read_sha256(path))
 
 
 def protocol_of(manifest: Manifest | PeptideManifest, inputs: InputOptions | None = None) -> Protocol:
     """The protocol that a model was trained under; MoleculeError where no force field of the solute alone is known."""
-    from latentmd.systems.builder import InputOptions, MoleculeError, Protocol
-
     if manifest.solvent not in ("implicit", "vacuum"):
         raise MoleculeError(
             f"the model {manifest.name} is of a solute in {manifest.solvent} solvent, and what is asked for needs MD in"
             " a force field of the solute alone, which is not known; `latentmd simulate MODEL.pt` and `latentmd"
             " evaluate` do without"
         )
-    default = Protocol()
-    return Protocol(
-        manifest.solvent,
-        tuple(manifest.force_field),
-        temperature=manifest.temperature,
-        friction=manifest.friction,
-        timestep=manifest.timestep,
-        hydrogen_mass=default.hydrogen_mass if manifest.hydrogen_mass is None else manifest.hydrogen_mass,
-        inputs=inputs or InputOptions(),
-    )
+    mass = Protocol().hydrogen_mass if manifest.hydrogen_mass is None else manifest.hydrogen_mass
+    shared = {name: getattr(manifest, name) for name in ("temperature", "friction", "timestep")}
+    given = inputs or InputOptions()
+    return Protocol(manifest.solvent, tuple(manifest.force_field), hydrogen_mass=mass, inputs=given, **shared)
 
 
 def bundled_model(molecule: Molecule, source: Path, temperature: float | None = None) -> Model:
@@ -170,9 +227,6 @@ def bundled_model(molecule: Molecule, source: Path, temperature: float | None = 
 
     None takes the model's temperature; UncoveredError where there is none.
     """
-    from latentmd.model.file import bundled_models, read_manifest, read_sha256
-    from latentmd.model.peptide_file import NAME
-
     names, why = bundled_models(), ""
     for name in names:
         model = OneMolecule(name, read_manifest(name), read_sha256(name))
@@ -189,16 +243,11 @@ def bundled_model(molecule: Molecule, source: Path, temperature: float | None = 
 
 def coverage_of(molecule: Molecule, manifest: Manifest) -> Answer:
     """Whether the model of a manifest covers a molecule in its structure, which tells stereoisomers apart."""
-    from openmm import unit
-
-    positions = np.array(molecule.positions.value_in_unit(unit.nanometer), dtype=np.float64)
-    return manifest.covers(molecule.topology, positions)
+    return manifest.covers(molecule.topology, in_nm(molecule.positions))
 
 
 def reference_model(molecule: Molecule) -> Manifest | None:
     """The bundled model of this molecule and protocol, whose training data a report shows beside the run."""
-    from latentmd.model.file import bundled_models, read_manifest
-
     protocol = molecule.protocol
     for name in bundled_models():
         manifest = read_manifest(name)

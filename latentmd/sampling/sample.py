@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time as clock
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from latentmd.io.progress import Progress, quiet
-from latentmd.sampling.force_fields import refuse_force_field
-from latentmd.sampling.metropolis.chains import chains
-from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsResult
-from latentmd.sampling.run.options import MODES, Mode, RunOptions, WalkerOptions, picoseconds
-from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
+from latentmd.model.file import BundleError, read_manifest
+from latentmd.model.peptide_file import is_peptides
+from latentmd.molecule.chemistry import chemistry
+from latentmd.sampling.metropolis.settings import ChainsRequest
+from latentmd.sampling.models import ManyMolecules, UncoveredError, bundled_model, refuse_force_field
+from latentmd.sampling.run.options import Mode, RunOptions, WalkerOptions, picoseconds
+from latentmd.sampling.run.stopping import RunResult
+from latentmd.systems.builder import Molecule, Solvent, build
+from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions, Protocol
+from latentmd.systems.sanity import in_nm
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
-    from latentmd.sampling.walkers.run import RunResult
-    from latentmd.systems.builder import Molecule, Solvent
 
 Way = Literal["model", "chains", "md"]
 #: Options that only some modes have, as given; None where not given, times in ps.
@@ -34,50 +37,39 @@ MODEL_FILE = ".pt"
 DEFAULT_WALL = 600.0
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What the rule looks at.
-
-    Attributes:
-        uncovered: why no bundled model of one molecule covers this one; empty where one does.
-        unsuitable: what keeps exact chains from sampling it, as the end of a sentence; empty where nothing does.
-        trajectories: whether times along a trajectory were asked for: a length, walkers, an interval between frames.
-    """
-
-    uncovered: str
-    unsuitable: str
-    trajectories: bool = False
-
-
-def choose(facts: Facts) -> tuple[Way, str]:
+def choose(uncovered: str, unsuitable: str, trajectories: bool = False) -> tuple[Way, str]:
     """How to simulate, and one line that says why.
 
-    A model of the molecule comes first, and plain MD where trajectories are wanted and there is none. Otherwise exact
-    chains, whose statistics need no faith in any model, and plain MD for molecules that these cannot sample.
+    A model of the molecule comes first, and plain MD where trajectories are wanted (a length, walkers, an interval) and
+    there is none: `uncovered` says why, and is empty where there is one. Otherwise exact chains, whose statistics need
+    no faith in any model, and plain MD for molecules that these cannot sample: the method is `unsuitable`.
 
     Example:
-        >>> choose(Facts(uncovered="", unsuitable=""))
+        >>> choose(uncovered="", unsuitable="")
         ('model', 'a bundled model of this molecule')
     """
-    if not facts.uncovered:
+    if not uncovered:
         return "model", "a bundled model of this molecule"
-    if facts.trajectories:
-        return "md", f"{facts.uncovered}; plain MD, since trajectories were asked for"
-    if not facts.unsuitable:
-        return "chains", f"{facts.uncovered}; exact chains, beside plain MD at a tenth of the cost"
-    reason = f"{facts.uncovered}, and exact chains do not suit: the method {facts.unsuitable}"
-    return "md", f"{reason}; plain MD"
+    if trajectories:
+        return "md", f"{uncovered}; plain MD, since trajectories were asked for"
+    if not unsuitable:
+        return "chains", f"{uncovered}; exact chains, beside plain MD at a tenth of the cost"
+    return "md", f"{uncovered}, and exact chains do not suit: the method {unsuitable}; plain MD"
 
 
 logger = logging.getLogger(__name__)
 
 _WALKERS, _TIME, _SAVE_EVERY, _BURST = 16, 10_000.0, 100.0, 2.0  # defaults of walkers; times in ps
 _WALKERS_ONLY = ("walkers", "save_every", "cycle", "burst", "settle")
-_FIELDS = {"save_every": "interval"}  # of the options of walkers, where their names differ
-_RENAMED = {
-    "alternate": "it is now --mode model",
-    "hybrid": "bursts are gone, and exact chains are --mode chains",
+#: Options that a mode has no use for.
+UNUSED: dict[Mode, tuple[str, ...]] = {
+    "model": ("scheduler",),
+    "latent": ("scheduler",),
+    "chains": ("time", *_WALKERS_ONLY),
+    "md": ("scheduler", "settle"),
 }
+_FIELDS = {"save_every": "interval"}  # of the options of walkers, where their names differ
+_RENAMED = {"alternate": "it is now --mode model", "hybrid": "bursts are gone, and exact chains are --mode chains"}
 
 
 def load(name_or_path: str | Path, device: str = "auto", *, topology: Any = None, positions: Any = None) -> Propagator:
@@ -95,10 +87,7 @@ def load(name_or_path: str | Path, device: str = "auto", *, topology: Any = None
         TypeError: an argument of another type.
         ValueError: the model does not cover the molecule, or the positions are not those of the topology.
     """
-    from latentmd.model.peptide_file import is_peptides
     from latentmd.model.propagator import Propagator
-    from latentmd.molecule.chemistry import chemistry
-    from latentmd.systems.sanity import in_nm
 
     if not isinstance(name_or_path, str | Path):
         raise TypeError(f"the model is {name_or_path!r}; expected a name or a path, such as 'alanine-dipeptide'")
@@ -127,7 +116,7 @@ def simulate(
     scheduler: str | None = None,
     out: str | Path | None = None, overwrite: bool = False, resume: bool = False,
     inputs: InputOptions = DEFAULT_INPUTS, begun: float | None = None, progress: Progress | None = None,
-) -> RunResult | ChainsResult:  # fmt: skip
+) -> RunResult:  # fmt: skip
     """Simulate a molecule with a model and write full-atom trajectories.
 
     Args:
@@ -181,13 +170,23 @@ def simulate(
     return _run(Path(pdb), run, mode, given, progress or quiet)
 
 
-def _run(pdb: Path, run: RunOptions, asked: Mode | None, given: Given, report: Progress) -> RunResult | ChainsResult:
+def _run(pdb: Path, run: RunOptions, asked: Mode | None, given: Given, report: Progress) -> RunResult:
     if pdb.suffix == MODEL_FILE and run.model is None:
-        return _run_model(pdb, replace(run, model=str(pdb)), asked, given, report)
+        with TemporaryDirectory() as folder:  # a model on the molecule in its own file
+            inside = Path(folder) / f"{pdb.stem}.pdb"
+            inside.write_text(read_manifest(pdb).topology, encoding="utf-8")
+            return _run(inside, replace(run, model=str(pdb)), asked, given, report)
     refuse_force_field(pdb, run.inputs, run.force_field)
     mode, built = _choose(pdb, run, asked, given)
-    _refuse_unused(given, mode, asked)
+    for name in UNUSED[mode]:
+        if given[name] is not None:
+            chosen = f"--mode {mode}" + ("" if asked is not None else ", which was chosen since none was given")
+            fitting = " or ".join(", ".join(m for m in UNUSED if name not in UNUSED[m]).rsplit(", ", 1))
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} has no meaning with {chosen}; leave it out, or ask for --mode {fitting}")
     if mode == "chains":
+        from latentmd.sampling.metropolis.run import chains
+
         device = "cpu" if run.device == "auto" else run.device
         wall = DEFAULT_WALL if run.wall is None and asked is None else run.wall
         out = run.out if given["out"] else Path(f"{pdb.stem}-chains")
@@ -198,23 +197,8 @@ def _run(pdb: Path, run: RunOptions, asked: Mode | None, given: Given, report: P
     return execute(simulate_plan(pdb, _walkers(run, mode, given), built), report)
 
 
-def _run_model(
-    file: Path, run: RunOptions, asked: Mode | None, given: Given, report: Progress
-) -> RunResult | ChainsResult:
-    """Run a model on the molecule in its own file."""
-    from latentmd.model.file import read_manifest
-
-    with TemporaryDirectory() as folder:
-        pdb = Path(folder) / f"{file.stem}.pdb"
-        pdb.write_text(read_manifest(file).topology, encoding="utf-8")
-        return _run(pdb, run, asked, given, report)
-
-
 def _moves_alone(model: str | None, given: Given) -> bool:
     """Whether a model is of a solute whose force field is not known, so that no MD can go on from its structures."""
-    from latentmd.model.file import BundleError, read_manifest
-    from latentmd.model.peptide_file import is_peptides
-
     try:
         if model is None or is_peptides(model) or read_manifest(model).of_force_field:
             return False
@@ -245,44 +229,30 @@ def _choose(pdb: Path, run: RunOptions, mode: Mode | None, given: Given) -> tupl
     if mode in _RENAMED:
         raise ValueError(f"--mode is {mode!r}: {_RENAMED[mode]}")
     if mode is not None:
-        if mode not in MODES:
-            raise ValueError(f"--mode is {mode!r}; expected one of {', '.join(MODES)}")
+        if mode not in UNUSED:
+            raise ValueError(f"--mode is {mode!r}; expected one of {', '.join(UNUSED)}")
         return mode, None
     if _moves_alone(run.model, given):
         return "latent", None
     if run.model is not None or run.solvent == "explicit":
         return "model", None
-    from latentmd.systems.builder import Protocol, build
+    from latentmd.sampling.metropolis.run import unsuitable
 
     molecule = build(pdb, Protocol(run.solvent or "implicit", run.force_field, inputs=run.inputs))
-    facts = _facts(pdb, run, molecule, any(given[name] is not None for name in ("time", *_WALKERS_ONLY)))
-    chosen, reason = choose(facts)
-    if facts.uncovered:
+    uncovered = _uncovered(pdb, run, molecule)
+    trajectories = any(given[name] is not None for name in ("time", *_WALKERS_ONLY))
+    chosen, reason = choose(uncovered, unsuitable(molecule) if uncovered else "", trajectories)
+    if uncovered:
         logger.warning("%s", reason)
     return chosen, molecule
 
 
-def _facts(pdb: Path, run: RunOptions, molecule: Molecule, trajectories: bool) -> Facts:
-    """What the rule looks at."""
-    from latentmd.sampling.metropolis.run import unsuitable
-    from latentmd.sampling.models import ManyMolecules, UncoveredError, bundled_model
-
+def _uncovered(pdb: Path, run: RunOptions, molecule: Molecule) -> str:
+    """Why no bundled model is to simulate a molecule; empty where one is."""
     try:
         model = bundled_model(molecule, pdb, run.temperature)
     except UncoveredError as error:
-        return Facts(error.reason, unsuitable(molecule), trajectories)
+        return error.reason
     if isinstance(model, ManyMolecules) and run.wall is not None:
-        reason = f"{model.name} is a model of many peptides, and --wall asks for exact statistics of this one"
-        return Facts(reason, unsuitable(molecule), trajectories)
-    return Facts("", "", trajectories)
-
-
-def _refuse_unused(given: Given, mode: Mode, asked: Mode | None) -> None:
-    """Refuse options that a mode has no use for."""
-    unused = {"chains": ("time", *_WALKERS_ONLY), "md": ("scheduler", "settle")}.get(mode, ("scheduler",))
-    for name in unused:
-        if given[name] is not None:
-            chosen = f"--mode {mode}" + ("" if asked is not None else ", which was chosen since none was given")
-            fitting = {"scheduler": "chains", "settle": "model or latent"}.get(name, "model, latent or md")
-            option = name.replace("_", "-")
-            raise ValueError(f"--{option} has no meaning with {chosen}; leave it out, or ask for --mode {fitting}")
+        return f"{model.name} is a model of many peptides, and --wall asks for exact statistics of this one"
+    return ""

@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 
 from latentmd.cli.main import main
 from latentmd.cli.simulate import show_chains
-from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsResult
+from latentmd.sampling.metropolis.settings import ChainsRequest
+from latentmd.sampling.run.stopping import RunResult
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
 ALANINE = str(MOLECULES / "alanine_dipeptide.pdb")
@@ -69,16 +70,17 @@ def test_a_molecule_without_a_model_says_so_and_gets_exact_chains(
 ) -> None:
     asked: list[ChainsRequest] = []
 
-    def chains(pdb: Path, request: ChainsRequest, *others: object) -> ChainsResult:
+    def chains(pdb: Path, request: ChainsRequest, *others: object) -> RunResult:
         asked.append(request)
         summary = {
+            "mode": "chains",
             "accepted": {"draw": 0.25}, "effective_samples": 7.0, "missing": ["more"], "frames": 10, "file": "x.xtc",
             "remarks": [], "notes": [],
             "plain_md": {"least_of_chains": {}, "least_at_equal_wall_time": {}}, "populations": {},
         }  # fmt: skip
-        return ChainsResult(tmp_path, "budget", summary)
+        return RunResult(tmp_path, summary)
 
-    monkeypatch.setattr("latentmd.sampling.sample.chains", chains)
+    monkeypatch.setattr("latentmd.sampling.metropolis.run.chains", chains)
     pdb = str(MOLECULES / "chignolin.pdb")
     result = latentmd("simulate", pdb, *("--wall", "2min"), *("--out", str(tmp_path / "run")))
     assert result.exit_code == 0, result.output
@@ -116,7 +118,7 @@ def test_populations_and_what_is_missing_are_told(capsys: pytest.CaptureFixture[
         "rings_in_one_shape": [],
         "remarks": ["Torsions with one well: set 2"],
     }  # fmt: skip
-    show_chains(ChainsResult(Path("run"), "budget", summary))
+    show_chains(RunResult(Path("run"), summary))
     text = capsys.readouterr().out
     assert (
         "25.0 % of the drawn torsions" in text

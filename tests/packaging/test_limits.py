@@ -74,7 +74,6 @@ TOO_MANY = {
 # Arguments that are tuples of several types, where a small class would name what is in them; nothing may be added.
 MIXED = {
     "latentmd/molecule/matching.py:_place_hydrogens",
-    "latentmd/sampling/run/worker.py:_do",
     "systems/connections.py:_checked",
 }
 

@@ -13,19 +13,73 @@ distribution unchanged. Three kinds:
 A torsion is turned by moving one side of its bond as a rigid body. Bond lengths and angles stay as they are, and in
 these coordinates the volume element does not depend on torsions, so that nothing else enters the acceptance; with
 constrained bond lengths neither, since the constraints' determinant (Fixman 1974) depends on angles alone.
+
+Densities q to draw torsions from are kernels on known structures above a uniform floor:
+
+    q(t) = (1 - f) mean_c prod_j M(t_j; c_j, kappa) + f (2 pi)^-k
+    M(t; c, kappa) = exp(kappa cos(t - c)) / (2 pi I0(kappa))
+
+with k torsions t, kernel centres c, the von Mises density M and the floor f. The floor keeps q positive everywhere, so
+that no structure is left out by kernels that were chosen badly.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
+from scipy.special import i0e
 
 from latentmd.arrays import Floats, Ints
 from latentmd.molecule.checks import torsions
-from latentmd.sampling.metropolis.kernels import TorsionKernels
+
+#: Share of the uniform density.
+FLOOR = 0.1
+
+
+@dataclass(frozen=True)
+class TorsionKernels:
+    """Densities of groups, for example of temperatures, on known torsions (groups, kernels, torsions) in radians.
+
+    The width is the standard deviation of a kernel in radians, so that its concentration kappa is width**-2; `floor` is
+    the share of the uniform density, above 0.
+    """
+
+    centres: Floats
+    width: float
+    floor: float = FLOOR
+
+    def draw(self, groups: Ints, rng: np.random.Generator) -> Floats:
+        """Draw torsions (draws, torsions) in radians from the densities of groups (draws,)."""
+        _, kernels, torsions = self.centres.shape
+        chosen = self.centres[np.asarray(groups, dtype=np.int64), rng.integers(kernels, size=len(groups))]
+        near = chosen + rng.vonmises(0.0, self.width**-2, chosen.shape)
+        anywhere = rng.uniform(-np.pi, np.pi, (len(groups), torsions))
+        return np.where(rng.random(len(groups))[:, None] < self.floor, anywhere, near)
+
+    def log_density(self, angles: Floats, groups: Ints) -> Floats:
+        """ln q of torsions (draws, torsions) in radians under the densities of groups (draws,), per radian^torsions."""
+        torsions = self.centres.shape[2]
+        kappa = self.width**-2
+        near = np.einsum("dk,dnk->dn", _on_circles(angles), self._circles[np.asarray(groups, dtype=np.int64)])
+        largest = near.max(axis=1)  # of the sum over torsions of cos(t - c)
+        density = np.exp(kappa * (near - largest[:, None])).mean(axis=1)
+        log_near = np.log(density) + kappa * (largest - torsions) - torsions * np.log(2 * np.pi * i0e(kappa))
+        uniform = -torsions * np.log(2 * np.pi)
+        return np.asarray(np.logaddexp(np.log1p(-self.floor) + log_near, np.log(self.floor) + uniform))
+
+    @cached_property
+    def _circles(self) -> Floats:
+        return _on_circles(self.centres)
+
+
+def _on_circles(angles: Floats) -> Floats:
+    """Cosines, then sines: cos(t - c) summed over torsions is a product of two such vectors."""
+    return np.concatenate([np.cos(angles), np.sin(angles)], axis=-1)
+
 
 Kind = Literal["draw", "counter-rotation", "flip"]
 
@@ -41,6 +95,11 @@ class Block:
 
     kind: Kind
     torsions: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Kind and torsions, such as "draw 3 4"."""
+        return " ".join([self.kind, *map(str, self.torsions)])
 
 
 @dataclass(frozen=True)
@@ -86,11 +145,6 @@ class BlockMove:
     block: Block
     torsions: Torsions
     kernels: TorsionKernels | None = None
-
-    @property
-    def name(self) -> str:
-        """Kind and torsions, such as "draw 3 4"."""
-        return " ".join([self.block.kind, *map(str, self.block.torsions)])
 
     def propose(self, positions: Floats, groups: Ints, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
         """Propose structures in place of positions (replicas, atoms, 3) in nm, each from the density of its group.

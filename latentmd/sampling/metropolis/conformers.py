@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,10 +13,8 @@ from latentmd.report.markup import bullets, table
 from latentmd.report.page import Section
 from latentmd.sampling.metropolis.folder import CONFORMERS
 from latentmd.sampling.metropolis.populations import RAREST, Populations
+from latentmd.sampling.metropolis.settings import ChainsRun
 from latentmd.units import KILOCALORIE, thermal_energy
-
-if TYPE_CHECKING:
-    from latentmd.sampling.metropolis.settings import ChainsRun
 
 _MOST = 100  # conformers written
 _TEXT = (
@@ -28,12 +25,9 @@ _TEXT = (
 
 @dataclass(frozen=True)
 class Basin:
-    """A combination of wells, one of each torsion that has several.
+    """A combination of wells, one of each torsion that has several; its share of the frames with the standard error.
 
-    Attributes:
-        wells: their names.
-        population, error: share of the frames, and its standard error by effective samples.
-        frame: row of the most typical frame, all chains one after another.
+    The frame is the row of the most typical one, all chains one after another.
     """
 
     wells: tuple[str, ...]
@@ -106,14 +100,11 @@ def conformer_section(run: ChainsRun, counted: Populations, angles: Floats) -> S
         (str(i), f"{100 * basin.population:.3g} ± {100 * basin.error:.2g} %", f"{free:.2f}", "; ".join(basin.wells))
         for i, (basin, free) in enumerate(zip(found, _free_energies(run, found), strict=True), 1)
     ]
-    turns = list(dict.fromkeys(well.turn for well in counted.wells))
-    numbered = [(str(i), turn.name) for i, turn in enumerate(turns, 1)]
-    bonds = table(("bond", "torsion"), numbered)
+    turns, ligand = list(dict.fromkeys(well.turn for well in counted.wells)), run.molecule.ligand
+    bonds = table(("bond", "torsion"), [(str(i), turn.name) for i, turn in enumerate(turns, 1)])
     heads = ("conformer", "population", "free energy (kcal/mol)", "wells")
-    drawn = [
-        (_drawing(run.molecule.ligand, run.quads[[turn.torsion for turn in turns]]), "bonds as numbered in the table")
-    ]
-    return Section("Conformers", _TEXT, table(heads, rows) + bonds + bullets(not_sampled(run.molecule.ligand)), drawn)
+    drawn = [(_drawing(ligand, run.quads[[turn.torsion for turn in turns]]), "bonds as numbered in the table")]
+    return Section("Conformers", _TEXT, table(heads, rows) + bonds + bullets(not_sampled(ligand)), drawn)
 
 
 def not_sampled(ligand: str) -> list[str]:
@@ -134,18 +125,15 @@ def not_sampled(ligand: str) -> list[str]:
     if amides:
         said.append(f"Not sampled: cis and trans of {amides} amides with a hydrogen, which stay as at the start")
     if rings:
-        said.append(
-            f"Poorly sampled: the shapes of {rings} rings that are not flat, which no move of their own changes"
-        )
+        said.append(f"Poorly sampled: the shapes of {rings} rings that are not flat, which no own move changes")
     return said
 
 
 def _free_energies(run: ChainsRun, found: list[Basin]) -> Doubles:
     """Free energies in kcal/mol above the first basin, shape (basins,)."""
     shares = np.array([basin.population for basin in found], dtype=np.float64)
-    return np.asarray(
-        -thermal_energy(run.molecule.protocol.temperature) / KILOCALORIE * np.log(shares / shares[0]) + 0.0
-    )
+    kt = thermal_energy(run.molecule.protocol.temperature) / KILOCALORIE
+    return np.asarray(-kt * np.log(shares / shares[0]) + 0.0)
 
 
 def _drawing(ligand: str, quads: Ints) -> bytes:

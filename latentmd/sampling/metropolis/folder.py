@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +25,9 @@ from numpy.typing import NDArray
 from latentmd.arrays import Floats
 from latentmd.io.atomic import write_npz
 from latentmd.io.folder import RunFiles
-from latentmd.io.pdb import write_pdb
 from latentmd.sampling.metropolis.ladders import THIN, Piece
 from latentmd.sampling.metropolis.tempering import Counts
 from latentmd.systems.protocol import SYSTEM_FILE
-
-if TYPE_CHECKING:
-    from latentmd.systems.builder import Molecule
 
 SWEEPS = 100  # of a segment at most, and those that are left out at the beginning of a short run
 _DISCARD = 5  # of a long run, one part in so many is left out at the beginning
@@ -69,8 +64,8 @@ class SegmentFiles:
             "energies": np.swapaxes(piece.energies, 0, 1),
             "angles": np.swapaxes(piece.cold, 0, 1),
             "end": piece.end,
-            "counts": np.array(json.dumps(vars(piece.counts))),
-            "calls": np.array(piece.calls),
+            "counts": json.dumps(vars(piece.counts)),
+            "calls": piece.calls,
         }
         write_npz(self.folder / f"segment-{len(self.paths(task)):05d}-{task}.npz", arrays)
 
@@ -112,41 +107,3 @@ def _array(path: Path, name: str) -> NDArray[Any]:
 TOPOLOGY, PAGE, SUMMARY, CHAINS = "topology.pdb", "free_energy.html", "summary.json", "metropolis"
 FRAMES, ARRAYS, CONFORMERS = "metropolised.xtc", "metropolised.npz", "conformers.sdf"
 FILES = RunFiles("chains", (CHAINS, TOPOLOGY, SYSTEM_FILE, "molecule.npz", PAGE, SUMMARY, FRAMES, ARRAYS, CONFORMERS))
-
-
-@dataclass(frozen=True)
-class ChainsFolder:
-    """Folder of exact chains, which holds no other run."""
-
-    path: Path
-
-    @property
-    def topology(self) -> Path:
-        """PDB file of the molecule."""
-        return self.path / TOPOLOGY
-
-    def made_once(
-        self, name: str, make: Callable[[], Mapping[str, Any]], whole: Callable[[Mapping[str, Any]], bool] = bool
-    ) -> dict[str, NDArray[Any]]:
-        """Arrays of an npz file that the first session of the run makes and later ones read.
-
-        What wall time cut short, so that it is not `whole`, is not kept, so that a later session makes it.
-        """
-        path = self.path / name
-        if not path.exists():
-            made = make()
-            if not whole(made):
-                return {key: np.asarray(value) for key, value in made.items()}
-            path.parent.mkdir(exist_ok=True)
-            write_npz(path, made)
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-
-    def write_topology(self, molecule: Molecule, positions: NDArray[Any]) -> None:
-        """Write topology.pdb once, and the System of a molecule with its own force field."""
-        from latentmd.systems.own_force_field import write_system
-
-        if self.topology.exists():
-            return
-        write_system(molecule, self.path)
-        write_pdb(self.topology, molecule.topology, positions)

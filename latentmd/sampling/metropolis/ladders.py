@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,16 +11,14 @@ from latentmd.molecule.bonds import neighbour_lists
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.checks import torsions as dihedrals
 from latentmd.molecule.torsions import acyclic_torsions, amide_torsions
-from latentmd.sampling.metropolis.blocks import Block, BlockMove, Torsions, blocks_of
-from latentmd.sampling.metropolis.kernels import TorsionKernels
+from latentmd.replicas.choice import replica_engine
+from latentmd.replicas.replicas import Replicas
+from latentmd.sampling.metropolis.blocks import Block, BlockMove, TorsionKernels, Torsions, blocks_of
 from latentmd.sampling.metropolis.tempering import Chains, Counts, ladder
 from latentmd.sampling.metropolis.wells import recorded_torsions
 from latentmd.sampling.run.clock import Deadline
+from latentmd.systems.molecule import Molecule
 from latentmd.units import GAS_CONSTANT
-
-if TYPE_CHECKING:
-    from latentmd.replicas.replicas import Replicas
-    from latentmd.systems.builder import Molecule
 
 #: Velocity Verlet steps of a Hamiltonian move.
 STEPS = 40
@@ -31,12 +28,9 @@ TIMESTEP = 0.5
 
 @dataclass
 class EngineEnergies:
-    """What chains ask of a replica engine, which has as many replicas as they.
+    """What chains ask of a replica engine, which has as many replicas as they; velocity Verlet in steps of so many ps.
 
-    Attributes:
-        timestep: of velocity Verlet, ps.
-        steps: of a Hamiltonian move.
-        calls: how often the energy of one structure, or its forces, were evaluated so far.
+    It counts the calls for the energy of one structure, or its forces.
     """
 
     engine: Replicas
@@ -80,14 +74,13 @@ THIN = 5  # sweeps per structure that is kept; torsions and energies are kept of
 
 @dataclass(frozen=True)
 class Plan:
-    """What the ladders of a molecule are made of. Picklable.
+    """What the ladders of a molecule are made of, as many side by side in one task. Picklable.
 
     Attributes:
         quads: all torsions about rotatable bonds and those in rings, shape (quads, 4).
         recorded: these and their twins, shape (recorded, 4).
         torsions: those of them that turn part of the molecule.
         temperatures: of a ladder, kelvin, ascending, shape (rungs,).
-        ladders: side by side in one task.
     """
 
     molecule: Molecule
@@ -103,8 +96,12 @@ class Plan:
         """Lay out ladders from the molecule's temperature to twice that."""
         symbols, bonds = topology_arrays(molecule.topology)
         torsions = Torsions(*acyclic_torsions(quads, bonds, len(symbols)))
-        amides = _positions_of(amide_torsions(symbols, bonds), torsions.quads)
-        tertiary = [i for i in amides.tolist() if not _has_hydrogen(torsions.quads[i, 1:3], symbols, bonds)]
+        where = {tuple(quad): i for i, quad in enumerate(torsions.quads.tolist())}
+        flat = [tuple(quad) for quad in amide_torsions(symbols, bonds).tolist()]
+        amides = np.array([where[quad] for quad in flat if quad in where], dtype=np.int64)
+        around = neighbour_lists(len(symbols), bonds)
+        secondary = {i for i, near in enumerate(around) if symbols[i] == "N" and any(symbols[j] == "H" for j in near)}
+        tertiary = [i for i in amides.tolist() if not secondary & set(torsions.quads[i, 1:3].tolist())]
         system, kelvin = molecule.system, molecule.protocol.temperature
         freedom = 3 * len(symbols) - 6 - system.getNumConstraints()
         kelvins = ladder(kelvin, HOTTEST * kelvin, freedom)
@@ -147,8 +144,6 @@ class Plan:
 
     def engine(self, positions: Floats, seed: int) -> EngineEnergies:
         """An engine with the replicas of one task at positions (replicas, atoms, 3) in nm."""
-        from latentmd.replicas.choice import replica_engine
-
         kelvin = np.tile(self.temperatures, self.ladders)
         engine = replica_engine(self.molecule.system, positions, temperature=kelvin, seed=seed)
         return EngineEnergies(engine, TIMESTEP * self.molecule.protocol.timestep)
@@ -218,34 +213,16 @@ def run_stretch(stretch: Stretch) -> Piece:
             x.append(chains.positions[cold].astype(np.float32))
             if stretch.deadline.over:
                 break
-    return Piece(
-        np.array(x),
-        np.array(u),
-        cold=np.array(own),
-        angles=np.array(angles),
-        end=chains.positions,
-        counts=chains.counts,
-        calls=energies.calls,
-    )
-
-
-def _positions_of(some: Ints, quads: Ints) -> Ints:
-    """Where some torsions are among others; those that are not there are left out."""
-    where = {tuple(quad): i for i, quad in enumerate(quads.tolist())}
-    return np.array([where[tuple(quad)] for quad in some.tolist() if tuple(quad) in where], dtype=np.int64)
-
-
-def _has_hydrogen(bond: Any, symbols: list[str], bonds: Ints) -> bool:
-    """Whether the nitrogen of an amide bond carries a hydrogen."""
-    nitrogen = {int(atom) for atom in bond if symbols[int(atom)] == "N"}
-    return any({int(a), int(b)} & nitrogen and "H" in (symbols[int(a)], symbols[int(b)]) for a, b in bonds.tolist())
+    kept = {"positions": x, "energies": u, "cold": own, "angles": angles}
+    arrays = {name: np.array(values) for name, values in kept.items()}
+    return Piece(**arrays, end=chains.positions, counts=chains.counts, calls=energies.calls)
 
 
 def _has_amine(symbols: list[str], bonds: Ints) -> bool:
     """Whether a nitrogen has three neighbours, at most one a hydrogen and none of them flat."""
     around = neighbour_lists(len(symbols), bonds)
-    return any(
-        symbols[i] == "N" and len(near) == 3 and sum(symbols[j] == "H" for j in near) <= 1
-        and not any(len(around[j]) in (2, 3) for j in near)
-        for i, near in enumerate(around)
-    )  # fmt: skip
+    for symbol, near in zip(symbols, around, strict=True):
+        flat, hydrogens = any(len(around[j]) in (2, 3) for j in near), sum(symbols[j] == "H" for j in near)
+        if symbol == "N" and len(near) == 3 and hydrogens <= 1 and not flat:
+            return True
+    return False

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from latentmd.arrays import Floats, Ints
+from latentmd.arrays import Floats
 from latentmd.molecule.torsions import torsion_name
 from latentmd.report import figures
 from latentmd.report import page as report
@@ -16,63 +15,32 @@ from latentmd.report.markup import bullets, table
 from latentmd.report.viewer import View
 from latentmd.sampling.metropolis.conformers import conformer_section
 from latentmd.sampling.metropolis.folder import PAGE
-from latentmd.sampling.metropolis.populations import RAREST, apart_words
+from latentmd.sampling.metropolis.plain_md import Control
+from latentmd.sampling.metropolis.populations import RAREST, Populations, apart_words
+from latentmd.sampling.metropolis.settings import ChainsRun
 from latentmd.sampling.metropolis.wells import symmetric_names
 from latentmd.units import KILOCALORIE, format_time, percent, thermal_energy
-
-if TYPE_CHECKING:
-    from latentmd.sampling.metropolis.control import Control
-    from latentmd.sampling.metropolis.populations import Populations
-    from latentmd.sampling.metropolis.settings import ChainsRun
 
 _BINS = 40  # bins of a surface along each axis
 _PAIRS = 12  # most surfaces over torsions
 
 
-@dataclass(frozen=True)
-class WeightedFrames:
-    """Frames of chains.
-
-    Attributes:
-        torsions: radians, shape (frames, torsions).
-        pairs: columns of the torsions to draw, (phi, psi) of residues first.
-        weight: equilibrium weights, shape (frames,).
-        place: number of the chain, and frame within it, shape (frames, 2).
-    """
-
-    torsions: Floats
-    names: tuple[str, ...]
-    pairs: tuple[tuple[int, int], ...]
-    weight: Floats
-    place: Ints
-
-    def drawn(self, trajectories: Sequence[Floats], count: int) -> Floats:
-        """Positions (frames, atoms, 3) in nm of at most `count` frames drawn by weight, for the 3-D view."""
-        rng, size = np.random.default_rng(0), min(count, int(np.count_nonzero(self.weight)))
-        rows = np.sort(rng.choice(len(self.weight), size, replace=False, p=self.weight / self.weight.sum()))
-        return np.stack([trajectories[chain][frame] for chain, frame in self.place[rows].tolist()])
-
-
-def torsion_pairs(names: Sequence[str], angles: Floats, weight: Floats) -> tuple[tuple[int, int], ...]:
-    """Columns of torsions to draw: (phi, psi) of up to three residues, or the two torsions that move most."""
+def torsion_pairs(names: Sequence[str], angles: Floats) -> list[tuple[int, int]]:
+    """Columns of torsions to draw: (phi, psi) of up to twelve residues, or the two torsions that move most."""
     column = {name: i for i, name in enumerate(names)}
     backbone = [(i, column["psi" + n[3:]]) for n, i in column.items() if n[:3] == "phi" and "psi" + n[3:] in column]
-    if backbone:
-        return tuple(backbone[:_PAIRS])
-    if len(names) < 2:
-        return ()
-    length = np.abs(np.average(np.exp(1j * angles), axis=0, weights=weight))
-    first, second = np.argsort(length)[:2].tolist()
-    return ((min(first, second), max(first, second)),)
+    if backbone or len(names) < 2:
+        return backbone[:_PAIRS]
+    first, second = sorted(np.argsort(np.abs(np.exp(1j * angles).mean(axis=0)))[:2].tolist())
+    return [(first, second)]
 
 
-def surface_figures(frames: WeightedFrames, temperature: float) -> list[tuple[bytes, str]]:
-    """Free-energy surfaces in kcal/mol over pairs of torsions: PNG images with their captions."""
+def surface_figures(names: Sequence[str], angles: Floats, temperature: float) -> list[tuple[bytes, str]]:
+    """Free-energy surfaces in kcal/mol over pairs of torsions (frames, torsions): PNG images with their captions."""
     edges, drawn = np.linspace(-180, 180, _BINS + 1), []
-    for a, b in frames.pairs:
-        angles = np.rad2deg(frames.torsions[:, [a, b]])
-        counts = np.histogram2d(angles[:, 0], angles[:, 1], bins=[edges, edges], weights=frames.weight)[0]
-        first, second = figures.symbol(frames.names[a]), figures.symbol(frames.names[b])
+    for a, b in torsion_pairs(names, angles):
+        counts = np.histogram2d(np.rad2deg(angles[:, a]), np.rad2deg(angles[:, b]), bins=[edges, edges])[0]
+        first, second = figures.symbol(names[a]), figures.symbol(names[b])
         made, axes = figures.figure(1, 1, width=4.6, height=3.3)
         figures.plane(axes[0], counts, ("", f"{first} / degrees", f"{second} / degrees"), temperature)
         drawn.append((figures.png(made), f"{first} and {second}"))
@@ -115,52 +83,39 @@ def write_metropolis_page(
     Angles (chains, frames, torsions) in radians and positions (chains, frames, atoms, 3) in nm are those of kept
     frames; surfaces and structures are drawn where there is time for `pictures`.
     """
-    frames = frames_of_chains(run, angles)
     missing, temperature = summary["missing"], summary["temperature"]
+    more = [f"And {len(missing) - _MOST} more, in summary.json under `missing`"] if len(missing) > _MOST else []
+    said = [*missing[:_MOST], *more, *([_GO_ON] if missing else []), *summary["notes"]]
     sections = [
-        report.Section(
-            "Can these numbers be trusted?",
-            _DIFFERENT if missing else _AGREED,
-            bullets([*_short(missing), *summary["notes"]]),
-        ),
+        report.Section("Can these numbers be trusted?", _DIFFERENT if missing else _AGREED, bullets(said)),
         report.Section("States", _STATES, _states(found, temperature) + bullets(remarks(found))),
     ]
     if run.molecule.ligand:
         sections.insert(1, conformer_section(run, found, angles))
     if pictures:
-        figures = surface_figures(frames, temperature)
-        sections.append(report.Section("Free-energy surfaces", _EQUAL, figures=figures))
+        names = [torsion_name(run.molecule.topology, quad) for quad in run.quads.tolist()]
+        drawn = surface_figures(names, angles[..., : len(names)].reshape(-1, len(names)), temperature)
+        sections.append(report.Section("Free-energy surfaces", _EQUAL, figures=drawn))
     if beside is not None:
         text = _PLAIN.format(time=format_time(beside.time), share=percent(beside.share))
         sections.append(report.Section("Plain MD beside it", text, _plain(found, beside, summary)))
     if summary["bursts"] or not len(found.counted):
         text = _RATES.format(bursts=summary["bursts"]) if summary["bursts"] else _NO_RATES
         sections.append(report.Section("Rates", text, _rates(summary)))
-    sections += [
-        report.Section("What the run did", _promise(summary), _work(summary)),
-    ]
+    sections += [report.Section("What the run did", _promise(summary), _work(summary))]
     lead = f"{run.folder.name}: exact chains, {state_words(summary)}, {summary['frames']} frames, {temperature:g} K"
-    drawn = frames.drawn(list(positions), VIEWED)
-    view = View(run.molecule.topology, [("at equilibrium", drawn, np.arange(len(drawn), dtype=np.float64))])
+    shown = viewed(positions)
+    view = View(run.molecule.topology, [("at equilibrium", shown, np.arange(len(shown), dtype=np.float64))])
     report.write_page(run.folder / PAGE, "Free energies", lead, sections, view if pictures else None)
 
 
-def _short(missing: list[str]) -> list[str]:
-    """The first things that are missing, how many more there are, and how to go on; nothing where nothing is."""
-    more = len(missing) - _MOST
-    rest = [f"And {more} more, in summary.json under `missing`"] if more > 0 else []
-    return [*missing[:_MOST], *rest, _GO_ON] if missing else []
-
-
-def frames_of_chains(run: ChainsRun, angles: Floats) -> WeightedFrames:
-    """Frames of exact chains, which weigh the same, of angles (chains, frames, torsions); twins behind are left out."""
-    chains, kept = angles.shape[:2]
-    flat = angles[..., : len(run.quads)].reshape(chains * kept, -1)
-    weight = np.full(chains * kept, 1 / (chains * kept))
-    names = tuple(torsion_name(run.molecule.topology, quad) for quad in run.quads.tolist())
-    place = np.column_stack([np.repeat(np.arange(chains), kept), np.tile(np.arange(kept), chains)])
-    pairs = torsion_pairs(names, flat, weight)
-    return WeightedFrames(flat, names, pairs, weight=weight, place=place)
+def viewed(positions: Floats) -> Floats:
+    """Some frames (frames, atoms, 3) of chains (chains, frames, atoms, 3), drawn at random, for the 3-D view."""
+    flat = positions.reshape(-1, *positions.shape[2:])
+    rows = np.random.default_rng(0).choice(
+        len(flat), min(VIEWED, len(flat)), replace=False, p=np.full(len(flat), 1 / len(flat))
+    )
+    return flat[np.sort(rows)]
 
 
 def _states(found: Populations, temperature: float) -> str:
@@ -187,8 +142,8 @@ def remarks(found: Populations) -> list[str]:
     once = [f"{well.name}: {found.share(i)}" for i, well in enumerate(wells) if well.only and not well.turn.ring]
     said = [f"Torsions with one well: {'; '.join(once)}"] if once else []
     if found.rings_in_one_shape:
-        said.append(f"Rings that kept their shape in all frames, of which the moves propose no other: "
-                    f"{', '.join(found.rings_in_one_shape)}")  # fmt: skip
+        rings = ", ".join(found.rings_in_one_shape)
+        said.append(f"Rings that kept their shape in all frames, of which the moves propose no other: {rings}")
     said += [f"Symmetric, {sentence}" for sentence in symmetric_names([well.turn for well in wells])]
     pairs = [
         f"{wells[i].name} {found.share(i)} and {wells[j].name} {found.share(j)}, {apart_words(apart)}"

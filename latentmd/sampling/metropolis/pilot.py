@@ -7,21 +7,20 @@ time and makes no answer wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from latentmd.arrays import Doubles, Floats
+from latentmd.model.file import BundleError
 from latentmd.sampling.metropolis.ladders import Piece, Plan, Stretch, run_stretch
+from latentmd.sampling.metropolis.settings import ChainsRun
 from latentmd.sampling.metropolis.tempering import Counts
 from latentmd.sampling.run.clock import Deadline
+from latentmd.sampling.run.scheduler import Scheduler
 from latentmd.sampling.run.seeds import PLAN, keyed_rng, keyed_seed
 from latentmd.systems.dynamics import advance
-
-if TYPE_CHECKING:
-    from latentmd.sampling.metropolis.settings import ChainsRun
-    from latentmd.sampling.run.scheduler import Scheduler
 
 SWEEPS = (60, 120)  # of the two stages of a pilot
 KERNELS = 160  # at each temperature
@@ -31,43 +30,13 @@ _HOTTER = 0.25  # share of the kernels from one rung above
 _EVENLY = 0.1  # share of the moves that all blocks get alike
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What a pilot chose.
-
-    Attributes:
-        pool: torsions that kernels are put on, radians, shape (rungs, kernels, torsions).
-        weights: probabilities of the blocks, shape (blocks,).
-        ends: where each task goes on, nm, shape (tasks, replicas, atoms, 3).
-        calls: energies that were evaluated.
-        sweeps: that every task made; fewer than `SWEEPS` where the wall time did not allow more.
-    """
-
-    pool: Floats
-    weights: Doubles
-    ends: Doubles
-    calls: int
-    sweeps: int
-
-
-@dataclass(frozen=True)
-class Scatter:
-    """Task: MD at the highest temperature from one structure, decided by these values alone, unless time runs out."""
-
-    plan: Plan
-    start: Floats
-    seed: int
-    deadline: Deadline = field(default_factory=Deadline)
-
-
-def scatter(task: Scatter) -> tuple[Doubles, int]:
-    """Positions of all replicas in nm after MD at the highest temperature, and how many forces that took.
+def scatter(plan: Plan, reference: Floats, deadline: Deadline, seed: int) -> tuple[Doubles, int]:
+    """Positions of all replicas in nm after MD at the highest temperature from one structure, and forces that it took.
 
     A replica that exploded goes back to the start.
     """
-    plan, protocol = task.plan, task.plan.molecule.protocol
-    start = np.repeat(np.asarray(task.start, np.float64)[None], plan.replicas, axis=0)
-    energies = plan.engine(start, task.seed)
+    start = np.repeat(np.asarray(reference, np.float64)[None], plan.replicas, axis=0)
+    energies = plan.engine(start, seed)
     engine = energies.engine
     engine.minimize(200)
     start = engine.positions.copy()
@@ -76,26 +45,26 @@ def scatter(task: Scatter) -> tuple[Doubles, int]:
     made: list[int] = []
 
     def step(steps: int) -> None:
-        engine.langevin(steps, timestep=energies.timestep, friction=max(protocol.friction, 1.0))
+        engine.langevin(steps, timestep=energies.timestep, friction=max(plan.molecule.protocol.friction, 1.0))
         made.append(steps)
 
-    advance(step, round(SCATTER / energies.timestep), lambda: task.deadline.over)
+    advance(step, round(SCATTER / energies.timestep), lambda: deadline.over)
     ends = np.where(engine.broken()[:, None, None], start, engine.positions)
     return ends, (sum(made) + 200) * plan.replicas
 
 
 def pilot(
-    plan: Plan, reference: Floats, guess: Floats | None, seed: int, tasks: Scheduler, number: int,
-    deadline: Deadline | None = None,
-) -> Choice:  # fmt: skip
+    plan: Plan, reference: Floats, guess: Floats | None, seed: int, tasks: Scheduler, number: int, deadline: Deadline
+) -> dict[str, Any]:
     """Run a pilot of `number` tasks from a minimised structure (atoms, 3) in nm, with fewer sweeps where time is over.
 
-    A surrogate may guess torsions (structures, torsions) in radians; else they are uniform.
+    A surrogate may guess torsions (structures, torsions) in radians; else they are uniform. It chooses the "pool" that
+    kernels are put on, radians (rungs, kernels, torsions), "weights", the probabilities of the blocks, and "ends" where
+    each task goes on, nm (tasks, replicas, atoms, 3), after "sweeps" of every task and "calls" of the energy.
     """
-    left = (deadline or Deadline()).left
+    left = deadline.left
     seeds = [keyed_seed(seed, 0, PLAN, 10 + task) for task in range(number)]
-    ends_by = Deadline(_SHARES[0] * left)
-    found = list(tasks.map(scatter, [Scatter(plan, reference, s, ends_by) for s in seeds]))
+    found = list(tasks.map(partial(scatter, plan, reference, Deadline(_SHARES[0] * left)), seeds))
     ends, calls = [end for end, _ in found], sum(count for _, count in found)
     rng, rungs = keyed_rng(seed, 0, PLAN, 9), len(plan.temperatures)
     first = rng.uniform(-np.pi, np.pi, (KERNELS, len(plan.torsions.quads))) if guess is None else guess
@@ -103,7 +72,7 @@ def pilot(
     weights = np.full(len(plan.blocks), 1 / max(len(plan.blocks), 1))
     counts, made = Counts(), 0
     for stage, sweeps in enumerate(SWEEPS, 1):
-        if deadline is not None and deadline.over:
+        if deadline.over:
             break
         ends_by = Deadline(_SHARES[stage] * left)
         seeds = [keyed_seed(seed, stage, PLAN, 10 + task) for task in range(number)]
@@ -117,7 +86,8 @@ def pilot(
         pool, counts = kernels(pieces, rungs, rng), Counts()
         for piece in pieces:
             counts.update(piece.counts)
-    return Choice(pool, block_weights(plan, counts), np.array(ends), calls, sweeps=made)
+    weights = block_weights(plan, counts)
+    return {"pool": pool, "weights": weights, "ends": np.array(ends), "calls": calls, "sweeps": made}
 
 
 def kernels(pieces: Sequence[Piece], rungs: int, rng: np.random.Generator) -> Floats:
@@ -139,7 +109,7 @@ def block_weights(plan: Plan, counts: Counts) -> Doubles:
     blocks, and goes to these blocks in proportion to the squares of their rates; a tenth of all moves goes to all
     blocks alike.
     """
-    names = [" ".join([block.kind, *map(str, block.torsions)]) for block in plan.blocks]
+    names = [block.name for block in plan.blocks]
     rates = np.array([(counts.jumped[name] + 0.5) / (counts.tried[name] + 1.0) for name in names])
     weights = np.zeros(len(names))
     for torsion in range(len(plan.torsions.quads)):
@@ -188,7 +158,6 @@ def peptide_structures(topology: Any, reference: Floats, seed: int) -> Floats | 
     import torch
 
     from latentmd.model.binding import bound_peptide
-    from latentmd.model.file import BundleError
 
     try:
         bound, _, _ = bound_peptide(topology, reference)

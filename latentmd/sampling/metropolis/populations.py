@@ -82,19 +82,15 @@ class Populations:
             return "all frames" if value else "unseen"
         if bound >= 1:
             return "not known yet"
-        return (
-            f"< {100 * bound:.2g} % (95 % sure)"
-            if value == 0
-            else f"> {np.floor(1e4 * (1 - bound)) / 100:.4g} % (95 % sure)"
-        )
+        known = f"< {100 * bound:.2g}" if value == 0 else f"> {np.floor(1e4 * (1 - bound)) / 100:.4g}"
+        return f"{known} % (95 % sure)"
 
     @property
     def logit_errors(self) -> Doubles:
         """Standard errors of ln(p / (1 - p)), shape (wells,); infinite where p is 0 or 1."""
+        spread = self.values * (1 - self.values)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(
-                self.values * (1 - self.values) > 0, self.errors / (self.values * (1 - self.values)), np.inf
-            )
+            return np.where(spread > 0, self.errors / spread, np.inf)
 
 
 def populations(angles: Floats, wells: Sequence[Well]) -> Populations:
@@ -138,17 +134,17 @@ def unmet_criteria(found: Populations, precision: float) -> list[str]:
     for index in np.union1d(found.counted, filled).tolist():
         why, ratio = [], found.mixed[index]
         if ratio > LARGEST_RATIO:
-            why.append(f"the chains do not agree, their spread is {ratio:.2f} times that within one "
-                       f"({LARGEST_RATIO} is wanted)")  # fmt: skip
+            spread = f"their spread is {ratio:.2f} times that within one ({LARGEST_RATIO} is wanted)"
+            why.append(f"the chains do not agree, {spread}")
         if index in found.counted and not errors[index] <= precision:
             why.append(f"its free energy has a standard error of {errors[index]:.2f} kT ({precision:g} kT is wanted)")
         if index in filled and found.independent(index) < ENOUGH:
-            why.append(f"{found.independent(index):.0f} independent samples ({ENOUGH} are wanted, to see other wells "
-                       f"down to {percent(RAREST)})")  # fmt: skip
+            wanted = f"({ENOUGH} are wanted, to see other wells down to {percent(RAREST)})"
+            why.append(f"{found.independent(index):.0f} independent samples {wanted}")
         if why:
             missing.append(f"{found.wells[index].name}: {'; '.join(why)}")
     for i, j, deviation in found.mirrored:
         if deviation > _DEVIATIONS:
-            missing.append(f"{found.wells[i].name} and {found.wells[j].name} are mirror images and should be equal; "
-                           f"they are {apart_words(deviation)}")  # fmt: skip
+            both = f"{found.wells[i].name} and {found.wells[j].name}"
+            missing.append(f"{both} are mirror images and should be equal; they are {apart_words(deviation)}")
     return missing

@@ -1,41 +1,51 @@
-"""Exact chains of a molecule: segments, reviews, and the frames, which all weigh the same."""
+"""Exact chains of a molecule, from what was asked for to frames that all weigh the same and what is said of them."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from latentmd.arrays import Floats
 from latentmd.io.atomic import write_npz, write_text
+from latentmd.io.folder import claim_folder
+from latentmd.io.progress import Progress, quiet
 from latentmd.io.writer import write_xtc
-from latentmd.sampling.metropolis import control, kinetics
+from latentmd.molecule.checks import topology_arrays
+from latentmd.molecule.torsions import rotatable_torsions
+from latentmd.sampling.metropolis import plain_md
 from latentmd.sampling.metropolis.conformers import basins, not_sampled, write_conformers
-from latentmd.sampling.metropolis.control import SHARE
-from latentmd.sampling.metropolis.folder import ARRAYS, CHAINS, FRAMES, SUMMARY, SWEEPS, ChainsFolder, SegmentFiles
-from latentmd.sampling.metropolis.kinetics import energies_of_bursts, measure
+from latentmd.sampling.metropolis.folder import ARRAYS, CHAINS, FILES, FRAMES, SUMMARY, SWEEPS, TOPOLOGY, SegmentFiles
 from latentmd.sampling.metropolis.ladders import THIN, Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.page import remarks, write_metropolis_page
 from latentmd.sampling.metropolis.pilot import SWEEPS as PILOT_SWEEPS
 from latentmd.sampling.metropolis.pilot import guess_torsions, pilot
 from latentmd.sampling.metropolis.populations import Populations, populations, unmet_criteria
-from latentmd.sampling.metropolis.schedule import Schedule
-from latentmd.sampling.metropolis.settings import ChainsResult, ChainsRun
+from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsRun, Schedule
 from latentmd.sampling.metropolis.wells import can_turn, turns_of, wells
-from latentmd.sampling.run.clock import Deadline, SessionClock
+from latentmd.sampling.models import ManyMolecules, Model, given_model, protocol_of
+from latentmd.sampling.run.clock import Budget, Deadline, PhaseClock
+from latentmd.sampling.run.preparation import (
+    check_protocol,
+    made_once,
+    minimised,
+    molecule_under,
+    say_notes,
+    write_molecule,
+)
+from latentmd.sampling.run.processes import cores
+from latentmd.sampling.run.scheduler import Scheduler, open_scheduler
 from latentmd.sampling.run.seeds import REVIEW, keyed_seed
-from latentmd.sampling.run.stopping import Stopped
+from latentmd.sampling.run.stopping import RunInterrupted, RunResult, Stopped, stop_on_signals
+from latentmd.systems.builder import Molecule, Protocol
 from latentmd.units import format_wall
-
-if TYPE_CHECKING:
-    from latentmd.sampling.run.scheduler import Scheduler
-    from latentmd.systems.builder import Molecule
-
 
 GUARANTEES = "the exact Boltzmann distribution of up to 150 atoms, by acceptance in full coordinates"
 REMAINS = (
@@ -47,16 +57,6 @@ MOST_ATOMS = 150  # beyond which Hamiltonian moves and turns of whole ends of a 
 TASKS = 2  # that run side by side, each with several ladders
 
 
-class UnsuitableError(ValueError):
-    """A molecule that exact chains cannot sample; the message says what to do."""
-
-
-def sample_chains(run: ChainsRun, tasks: Scheduler) -> ChainsResult:
-    """Sample until the populations are as precise as wanted, and write the results; Stopped leaves what there was."""
-    (run.folder / CHAINS).mkdir(exist_ok=True)
-    return _Sampling(run, tasks).run()
-
-
 @dataclass
 class _Sampling:
     """Exact chains while they run."""
@@ -66,31 +66,33 @@ class _Sampling:
 
     def __post_init__(self) -> None:
         run = self.chains
-        self.folder = ChainsFolder(run.folder)
         self.plan, self.turns = Plan.of(run.molecule, run.quads), turns_of(run.molecule.topology, run.reference)
-        self.clock = SessionClock(run.folder / CHAINS / "seconds.json")
+        self.clock = PhaseClock(run.folder / CHAINS / "seconds.json")
         self.files = SegmentFiles(run.folder / CHAINS, TASKS)
-        self.schedule = Schedule(run.budget, energies_of_bursts(run.molecule.protocol.timestep))
+        bursts = plain_md.STARTS * plain_md.LENGTH / run.molecule.protocol.timestep  # energies of those of one task
+        self.schedule = Schedule(run.budget, bursts)
         self.calls, self.told = 0, {"sweeps": 0.0}
 
-    def run(self) -> ChainsResult:
+    def run(self) -> RunResult:
         """Pilot, chains until a review finds nothing missing or time is over, and the results.
 
-        A session without any time leaves the results of an earlier one as they are.
+        A session without any time leaves the results of an earlier one as they are, and one that was asked to stop what
+        there is.
         """
         run = self.chains
+        (run.folder / CHAINS).mkdir(exist_ok=True)
         if run.budget.deadline.over and (run.folder / SUMMARY).exists():
             earlier = json.loads((run.folder / SUMMARY).read_text(encoding="utf-8"))
-            return ChainsResult(run.folder, earlier["status"], earlier)
-        with self.clock.phase("pilot"):
+            return RunResult(run.folder, earlier)
+        with self.clock("pilot"):
             self.choice = self._pilot()
         self.calls = int(self.choice["calls"]) + self.files.counts()[1]
         target = review_from(self.files.least)
         while True:
-            with self.clock.phase("chains"):
+            with self.clock("chains"):
                 over = self._sweep_to(target)
             sweeps = min(target, self.files.least)
-            with self.clock.phase("statistics"):
+            with self.clock("statistics"):
                 angles = self.files.read(sweeps, "angles")
                 found = populations(angles, wells(self.turns, angles))
             missing = unmet_criteria(found, run.request.precision)
@@ -99,7 +101,7 @@ class _Sampling:
                 summary = self._finish(sweeps, found, missing)
                 if run.stop():
                     raise Stopped(run.folder)
-                return ChainsResult(run.folder, summary["status"], summary)
+                return RunResult(run.folder, summary)
             target = review_from(target + 1)
 
     def _pilot(self) -> dict[str, Any]:
@@ -109,20 +111,16 @@ class _Sampling:
             run.report("choosing kernels")
             deadline = self.schedule.pilot()
             guess, source = guess_torsions(run, self.plan) if self.schedule.loads_model() else (None, "no time for any")
-            made = pilot(
-                self.plan, run.reference, guess, seed=run.seed, tasks=self.tasks, number=TASKS, deadline=deadline
-            )
-            return {
-                "pool": made.pool, "weights": made.weights, "ends": made.ends, "calls": np.array(made.calls),
-                "source": np.array(source), "sweeps": np.array(made.sweeps),
-            }  # fmt: skip
+            start, seed = run.reference, run.seed
+            made = pilot(self.plan, start, guess, seed=seed, tasks=self.tasks, number=TASKS, deadline=deadline)
+            return {**made, "source": source}
 
-        return self.folder.made_once(f"{CHAINS}/pilot.npz", make)
+        return made_once(run.folder / CHAINS / "pilot.npz", make)
 
     def _sweep_to(self, target: int) -> bool:
         """Sweep until every task has `target` sweeps; whether the time was over before, or the run is to stop."""
         while behind := [task for task in range(TASKS) if self.files.sweeps(task) < target]:
-            self.schedule.energies = SHARE * self.calls / TASKS
+            self.schedule.energies = plain_md.SHARE * self.calls / TASKS
             deadline = self.schedule.segment()
             if self.files.least and (deadline.over or self.chains.stop()):
                 return True
@@ -139,11 +137,10 @@ class _Sampling:
 
     def _stretch(self, task: int, target: int, deadline: Deadline) -> Stretch:
         done, end = self.files.sweeps(task), self.files.end(task)
-        return Stretch(
-            self.plan, self.choice["pool"], self.choice["weights"], self.choice["ends"][task] if end is None else end,
-            sweeps=min(SWEEPS, target - done), seed=keyed_seed(self.chains.seed, 0, REVIEW, 1 + task), first=done,
-            deadline=deadline,
-        )  # fmt: skip
+        pool, weights, ends = (self.choice[name] for name in ("pool", "weights", "ends"))
+        sweeps, seed = min(SWEEPS, target - done), keyed_seed(self.chains.seed, 0, REVIEW, 1 + task)
+        start = ends[task] if end is None else end
+        return Stretch(self.plan, pool, weights, start, sweeps=sweeps, seed=seed, first=done, deadline=deadline)
 
     def _tell(self, found: Populations | None) -> None:
         """Report how far the chains are: share of the wall time, and what the last review found."""
@@ -152,10 +149,8 @@ class _Sampling:
             self.told["error (kT)"] = float(found.logit_errors[found.counted].max(initial=0.0))
         self.told["sweeps"] = float(self.files.least)
         budget = self.chains.budget
-        limited = np.isfinite(budget.seconds)
-        self.chains.report(
-            "exact chains", budget.spent if limited else None, budget.seconds if limited else None, self.told
-        )
+        spent, seconds = (budget.spent, budget.seconds) if np.isfinite(budget.seconds) else (None, None)
+        self.chains.report("exact chains", spent, seconds, self.told)
 
     def _finish(self, sweeps: int, found: Populations, missing: list[str]) -> dict[str, Any]:
         """Write everything, as much of it as there is time for."""
@@ -166,13 +161,11 @@ class _Sampling:
             notes.append("there was no time for plain MD beside the chains")
         angles, energies = (self.files.read(sweeps, name)[:, THIN - 1 :: THIN] for name in ("angles", "energies"))
         positions = self.files.read(sweeps, "positions")
-        with self.clock.phase("bursts for rates"):
-            rates, bursts = measure(
-                run, found, angles, positions, folder=run.folder / CHAINS, tasks=self.tasks,
-                deadline=stopped or self.schedule.rates(),
-            )  # fmt: skip
-        if len(found.counted) and bursts < TASKS * kinetics.STARTS:
-            notes.append(f"there was time for {bursts} of {TASKS * kinetics.STARTS} bursts for rates")
+        with self.clock("bursts for rates"):
+            until = stopped or self.schedule.rates()
+            rates, bursts = plain_md.measure(run, found, angles, positions, tasks=self.tasks, deadline=until)
+        if len(found.counted) and bursts < TASKS * plain_md.STARTS:
+            notes.append(f"there was time for {bursts} of {TASKS * plain_md.STARTS} bursts for rates")
         elif len(rates) < len(found.counted):
             notes.append(f"there was time for the rates of {len(rates)} of {len(found.counted)} states")
         _write_frames(run.folder, positions, energies, angles[:, :, : len(run.quads)])
@@ -181,7 +174,7 @@ class _Sampling:
             notes.append("there was no time for pictures; --resume with a longer --wall draws them")
         summary = self._summary(sweeps, found, missing) | {
             "energies_evaluated": self.calls, "frames": energies.size, "notes": notes,
-            "plain_md": None if beside is None else control.as_json(beside, found),
+            "plain_md": None if beside is None else plain_md.as_json(beside, found),
             "mean_potential_energy": float(energies.mean()), "first_passage_ps": rates, "bursts": bursts,
         }  # fmt: skip
         if run.molecule.ligand:
@@ -204,74 +197,57 @@ class _Sampling:
             notes.append(f"the wall time of {wall} was over; more with --resume and a longer --wall")
         return notes
 
-    def _control(self, found: Populations, deadline: Deadline) -> control.Control | None:
+    def _control(self, found: Populations, deadline: Deadline) -> plain_md.Control | None:
         """Plain MD at a tenth of the energies, made again where a resumed run has gone further; None without time."""
         run = self.chains
-        molecule = replace(run.molecule, protocol=replace(run.molecule.protocol, friction=control.FRICTION))
+        molecule = replace(run.molecule, protocol=replace(run.molecule.protocol, friction=plain_md.FRICTION))
         timestep = molecule.protocol.timestep
-        frames = control.frames_for(self.calls, TASKS, timestep)
+        frames = plain_md.frames_for(self.calls, TASKS, timestep)
 
         def make() -> dict[str, Any]:
             run.report("plain MD beside them, at a tenth of the cost")
             seeds = [keyed_seed(run.seed, 0, REVIEW, 100 + task) for task in range(TASKS)]
-            work = [
-                control.PlainMD(molecule, self.plan.recorded, run.reference, frames, seed, deadline=deadline)
-                for seed in seeds
-            ]
-            done = list(self.tasks.map(control.run_plain_md, work))
+            quads, start = self.plan.recorded, run.reference
+            work = partial(plain_md.run_plain_md, molecule, quads, start, frames=frames, deadline=deadline)
+            done = list(self.tasks.map(work, seeds))
             least = min(angles.shape[1] for angles, _ in done)
             angles = np.concatenate([angles[:, :least] for angles, _ in done])
-            return {"angles": angles, "seconds": np.array(sum(seconds for _, seconds in done))}
+            return {"angles": angles, "seconds": sum(seconds for _, seconds in done)}
 
         if deadline.over:
             return None
-        with self.clock.phase("plain MD"):
-            kept = self.folder.made_once(
-                f"{CHAINS}/plain-md-{frames}.npz", make, lambda made: made["angles"].shape[1] == frames
-            )
-        if kept["angles"].shape[1] < control.FEWEST:
+        with self.clock("plain MD"):
+            path = run.folder / CHAINS / f"plain-md-{frames}.npz"
+            kept = made_once(path, make, lambda made: made["angles"].shape[1] == frames)
+        if kept["angles"].shape[1] < plain_md.FEWEST:
             return None
         busy = self.clock.seconds["pilot"] + self.clock.seconds["chains"]
         side_by_side = min(TASKS, self.tasks.count)
         cost = {"calls": self.calls, "seconds": busy * side_by_side, "control seconds": float(kept["seconds"])}
-        return control.compare(found, kept["angles"], found.wells, cost=cost, timestep=timestep)
+        return plain_md.compare(found, kept["angles"], found.wells, cost=cost, timestep=timestep)
 
     def _summary(self, sweeps: int, found: Populations, missing: list[str]) -> dict[str, Any]:
         run, counts = self.chains, self.files.counts()[0]
+        states = {
+            well.name: {
+                "value": float(found.values[i]), "standard_error": float(found.errors[i]),
+                "effective_samples": float(found.effective[i]), "in_words": found.share(i),
+                "degrees": [well.low, well.high], "period": well.turn.period,
+            }
+            for i, well in enumerate(found.wells)
+        }  # fmt: skip
         return {
             "status": "converged" if not missing else "interrupted" if run.stop() else "budget",
-            "mode": "chains",
-            "guarantees": GUARANTEES,
-            "remains": REMAINS,
-            "missing": missing,
-            "not_sampled": self.plan.not_sampled(),
-            "kernels": str(self.choice["source"]),
-            "temperatures": self.plan.temperatures.round(1).tolist(),
-            "chains": TASKS * self.plan.ladders,
-            "sweeps": sweeps,
-            "accepted": counts.shares,
-            "blocks": [list(row) for row in counts.rows()],
-            "effective_samples": found.least if np.isfinite(found.least) else None,
-            "populations": {
-                well.name: {
-                    "value": float(found.values[i]),
-                    "standard_error": float(found.errors[i]),
-                    "effective_samples": float(found.effective[i]),
-                    "in_words": found.share(i),
-                    "degrees": [well.low, well.high],
-                    "period": well.turn.period,
-                }
-                for i, well in enumerate(found.wells)
-            },
-            "remarks": remarks(found),
-            "rings_in_one_shape": found.rings_in_one_shape,
-            "temperature": run.molecule.protocol.temperature,
-            "seed": run.seed,
-            "model": run.model,
+            "mode": "chains", "guarantees": GUARANTEES, "remains": REMAINS, "missing": missing,
+            "not_sampled": self.plan.not_sampled(), "kernels": str(self.choice["source"]),
+            "temperatures": self.plan.temperatures.round(1).tolist(), "chains": TASKS * self.plan.ladders,
+            "sweeps": sweeps, "accepted": counts.shares, "blocks": [list(row) for row in counts.rows()],
+            "effective_samples": found.least if np.isfinite(found.least) else None, "populations": states,
+            "remarks": remarks(found), "rings_in_one_shape": found.rings_in_one_shape,
+            "temperature": run.molecule.protocol.temperature, "seed": run.seed, "model": run.model,
             "processors": os.cpu_count(),
-            "wall_seconds": {**self.clock.seconds, "total": round(run.budget.spent, 1)},
-            "file": FRAMES,
-        }
+            "wall_seconds": {**self.clock.seconds, "total": round(run.budget.spent, 1)}, "file": FRAMES,
+        }  # fmt: skip
 
 
 def _write_frames(folder: Path, positions: Floats, energies: Floats, angles: Floats) -> None:
@@ -287,21 +263,13 @@ def _write_frames(folder: Path, positions: Floats, energies: Floats, angles: Flo
     write_npz(folder / ARRAYS, arrays)
 
 
-def check_suitable(molecule: Molecule) -> None:
-    """Refuse, with UnsuitableError, a molecule with too many atoms, no torsion that can turn, or virtual sites."""
-    why = unsuitable(molecule)
-    if why:
-        raise UnsuitableError(f"--mode chains {why}: use --mode md")
-
-
 def unsuitable(molecule: Molecule) -> str:
     """What keeps exact chains from sampling a molecule, as the end of a sentence; empty where nothing does."""
     system = molecule.system
     atoms = system.getNumParticles()
     if atoms > MOST_ATOMS:
-        return (
-            f"turns whole parts of a molecule, which hardly ever fits beyond {MOST_ATOMS} atoms; this one has {atoms}"
-        )
+        turns = "turns whole parts of a molecule"
+        return f"{turns}, which hardly ever fits beyond {MOST_ATOMS} atoms; this one has {atoms}"
     if any(system.isVirtualSite(i) for i in range(atoms)):
         return "cannot move virtual sites, which this molecule has"
     if not can_turn(molecule.topology):
@@ -315,3 +283,74 @@ def review_from(sweeps: int) -> int:
     while review * SWEEPS < sweeps:
         review = -(-3 * review // 2)
     return review * SWEEPS
+
+
+TEMPERATURE = 300.0  # kelvin, where neither the user nor a model names one
+FRICTION = 10.0  # 1/ps, of the MD that scatters the replicas
+
+
+def chains(source: Path, request: ChainsRequest, built: Molecule | None = None, report: Progress = quiet) -> RunResult:
+    """Sample a molecule of a file, which may have been built already, with exact chains.
+
+    ValueError for a setting, molecule or model that is wrong or a molecule that chains do not suit, OutputError for the
+    folder, RunInterrupted after Ctrl-C or SIGTERM; resume goes on.
+    """
+    model = None if request.model is None else given_model(request.model)
+    if isinstance(model, ManyMolecules):
+        raise ValueError(
+            f"--mode chains takes a model of the molecule itself, and {request.model} is one of many peptides; leave "
+            "out --model, since chains begin from the bundled one of many peptides wherever it covers the molecule"
+        )
+    protocol = _protocol(request, model)
+    with ExitStack() as held, stop_on_signals() as stop:
+        try:
+            record = {
+                "molecule": source.read_bytes().decode("latin-1") if source.is_file() else str(source),
+                "model": None if model is None else model.name,
+                "protocol": asdict(protocol),
+                "seed": request.seed,
+                "precision": request.precision,
+            }
+            held.enter_context(claim_folder(request.out, request.policy, FILES, record))
+            report("preparing")
+            molecule = molecule_under(protocol, source, built)
+            if model is not None:
+                model.check(molecule, source)
+            if why := unsuitable(molecule):
+                raise ValueError(f"--mode chains {why}: use --mode md")
+            say_notes(molecule, source)
+            run = replace(_prepared(molecule, request, model), report=report, stop=stop)
+            with open_scheduler(request.scheduler, request.processes or cores()) as tasks:
+                return _Sampling(run, tasks).run()
+        except BaseException as error:
+            if stop() and not isinstance(error, RunInterrupted):
+                raise Stopped(request.out) from error
+            raise
+
+
+def _protocol(asked: ChainsRequest, model: Model | None) -> Protocol:
+    """Protocol of the chains; a model only proposes, so that it may come from other conditions."""
+    given = Protocol(temperature=TEMPERATURE) if model is None else protocol_of(model.manifest)
+    kelvin = given.temperature if asked.temperature is None else asked.temperature
+    files = asked.force_field or (given.force_field if asked.solvent in (None, given.solvent) else ())
+    protocol = replace(given, temperature=kelvin, force_field=files, friction=FRICTION, inputs=asked.inputs)
+    protocol = replace(protocol, solvent=asked.solvent or given.solvent)
+    check_protocol(protocol)
+    if protocol.solvent == "explicit":
+        raise ValueError(
+            "exact chains turn bonds of the molecule alone and cannot move the water around it; use --solvent implicit "
+            "or vacuum"
+        )
+    return protocol
+
+
+def _prepared(molecule: Molecule, request: ChainsRequest, model: Model | None) -> ChainsRun:
+    """The run; its minimised positions are stored, so that a resumed one is bit-identical."""
+    out = request.out
+    reference = made_once(out / "molecule.npz", lambda: {"positions": minimised(molecule, "Reference")})["positions"]
+    if not (out / TOPOLOGY).exists():
+        write_molecule(out, molecule, reference)
+    quads = rotatable_torsions(*topology_arrays(molecule.topology))
+    name = None if model is None else model.name
+    budget = Budget(out / CHAINS / "wall.json", request.wall, request.begun)
+    return ChainsRun(out, molecule, quads, reference, request=request, model=name, budget=budget)

@@ -1,19 +1,24 @@
-"""What exact chains are asked for, what their stages share, and what they leave."""
+"""What exact chains are asked for, what their stages share, and how wall time is shared out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from latentmd.arrays import Floats, Ints
 from latentmd.io.progress import Progress, quiet
-from latentmd.sampling.run.clock import Budget
+from latentmd.sampling.run.clock import Budget, Deadline
 from latentmd.sampling.run.options import RunOptions
+from latentmd.systems.builder import Molecule
 
-if TYPE_CHECKING:
-    from latentmd.systems.builder import Molecule
+_PILOT = 0.3  # most of what is left when the pilot begins
+_BESIDE = 0.1  # most of the whole for plain MD beside the chains, and again for the rates
+_SAFETY = 1.3  # of an estimate by a rate, on a machine that others use too
+_LEAST, _MOST = 1.5, 0.3  # seconds, and share of the whole, for files, page and the end of the process
+_SEGMENT, _GROWTH = 5.0, 0.01  # seconds of a segment at least, and its share of what is spent
+# Seconds over those of the preparation, which loads modules too: of files and page, of torch and a model, of deeptime.
+_PICTURES, _MODEL, _DEEPTIME = 1.3, 1.0, 2.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +38,6 @@ class ChainsRun:
         reference: minimised positions in nm, shape (atoms, 3).
         model: path of the model whose structures are the first kernels; None for the bundled model of peptides.
         report: called with the name of a stage and, where that can be told, (done, total) and named numbers.
-        stop: whether the run was asked to stop.
     """
 
     folder: Path
@@ -52,34 +56,60 @@ class ChainsRun:
         return self.request.seed
 
 
-@dataclass(frozen=True)
-class ChainsResult:
-    """Exact chains that ended.
+@dataclass
+class Schedule:
+    """Deadlines of the phases of a run, by rates measured in it, with a reserve for what follows.
 
-    Attributes:
-        folder: of the run.
-        status: "converged" or "budget".
-        summary: the content of summary.json.
+    Bursts for rates and plain MD beside the chains take so many energies of each task, which evaluates them at a rate
+    per second that was measured last, or 0 before; the preparation took seconds.
     """
 
-    folder: Path
-    status: str
-    summary: dict[str, Any]
+    budget: Budget
+    bursts: float
+    energies: float = 0.0
+    rate: float = 0.0
+    preparation: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.preparation = self.budget.session
 
     @property
-    def topology(self) -> Path:
-        """PDB file of the molecule as simulated."""
-        return self.folder / "topology.pdb"
+    def pictures(self) -> float:
+        """Seconds for files and page, much the same kind of work as the preparation."""
+        return min(max(_LEAST, _PICTURES * self.preparation), _MOST * self.budget.seconds)
 
-    @property
-    def trajectories(self) -> list[Path]:
-        """The XTC file of the frames."""
-        return [self.folder / self.summary["file"]]
+    def pilot(self) -> Deadline:
+        """When the pilot has to be over."""
+        return Deadline(_PILOT * self.budget.deadline.left)
 
-    @property
-    def page(self) -> Path:
-        """HTML page of the free energies."""
-        return self.folder / "free_energy.html"
+    def loads_model(self) -> bool:
+        """Whether the pilot has time for the first guess of a model."""
+        return 3 * _MODEL * self.preparation < self.pilot().left
 
-    def __repr__(self) -> str:
-        return f"ChainsResult({str(self.folder)!r}, {self.status}, {self.summary['frames']} frames)"
+    def segment(self) -> Deadline:
+        """When the next segment has to be over."""
+        return Deadline(min(self.chains().left, max(_SEGMENT, _GROWTH * self.budget.spent)))
+
+    def chains(self) -> Deadline:
+        """When the chains have to be over."""
+        return self._before(self.pictures + self._rates() + self._seconds(self.energies))
+
+    def control(self) -> Deadline:
+        """When plain MD beside the chains has to be over."""
+        return self._before(self.pictures + self._rates())
+
+    def rates(self) -> Deadline:
+        """When the bursts for rates have to be over, and the times of all states counted; at once without time."""
+        found = self._before(self.pictures)
+        return found if found.left > _DEEPTIME * self.preparation else Deadline(0.0)
+
+    def _before(self, seconds: float) -> Deadline:
+        return self.budget.deadline.earlier(seconds) if self.budget.seconds < float("inf") else Deadline()
+
+    def _rates(self) -> float:
+        return min(_BESIDE * self.budget.seconds, self._seconds(self.bursts) + _DEEPTIME * self.preparation)
+
+    def _seconds(self, energies: float) -> float:
+        """Seconds that a phase gets for so many energies of each task."""
+        most = _BESIDE * self.budget.seconds
+        return min(most, _SAFETY * energies / self.rate) if self.rate else most

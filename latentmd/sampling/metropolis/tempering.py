@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from scipy.special import erfcinv
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.sampling.metropolis.blocks import BlockMove
@@ -46,8 +47,6 @@ def ladder(coldest: float, hottest: float, degrees_of_freedom: int) -> Floats:
     With a heat capacity C of half the degrees of freedom (constraints taken off), in units of R, temperatures of the
     ratio r exchange with a mean probability of about erfc(sqrt(C) ln(r) / 2) (Kofke, J. Chem. Phys. 117, 6911, 2002).
     """
-    from scipy.special import erfcinv
-
     if not 0 < coldest <= hottest:
         raise ValueError(f"temperatures go from {coldest:g} to {hottest:g} K; expected 0 < coldest <= hottest")
     step = 2.0 * float(erfcinv(EXCHANGE)) / np.sqrt(max(degrees_of_freedom, 1) / 2.0)
@@ -95,7 +94,7 @@ class Counts:
 
 @dataclass
 class Chains:
-    """State of all replicas: several independent ladders side by side.
+    """State of all replicas: several independent ladders side by side, in nm and kJ/mol.
 
     Replica r = chain * rungs + rung holds the structure that is at temperature `temperatures[rung]` now.
 
@@ -104,8 +103,6 @@ class Chains:
         weights: probabilities with which a sweep draws its block moves, shape (moves,); each is made once where None.
         drawn: block moves of a sweep, where they are drawn.
         temperatures: kelvin, ascending, shape (rungs,).
-        positions: nm, shape (chains * rungs, atoms, 3).
-        energies: kJ/mol, shape (chains * rungs,).
         sweeps: sweeps made so far; decides which pairs exchange next.
         counts: of the moves of the coldest rung, and of exchanges.
     """
@@ -163,7 +160,7 @@ class Chains:
         accepted = np.log(rng.random(len(kelvin))) < np.where(np.isfinite(energies), exponent, -np.inf)
         self.positions = np.where(accepted[:, None, None], proposed, self.positions)
         self.energies = np.where(accepted, energies, self.energies)
-        self.counts.add(move.name, accepted[self.cold], turns[self.cold])
+        self.counts.add(move.block.name, accepted[self.cold], turns[self.cold])
 
     def _exchange(self, rng: np.random.Generator) -> None:
         """Exchange the structures of rungs (0, 1), (2, 3), ... in even sweeps and (1, 2), (3, 4), ... in odd ones."""

@@ -30,17 +30,11 @@ _DEVIATIONS = 3.0  # standard deviations of a difference of counts that are more
 _EMPTY = 1e-6  # frames under a kernel that count as none; what is less is rounding
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A well of one torsion, degrees: low < high <= low + period, low from -period / 2 on, its mean in [0, period)."""
+def intervals(degrees: Floats, period: float) -> list[tuple[float, float, float]]:
+    """Cut a torsion, degrees modulo `period`, at the minima of its density; the whole where there is one well.
 
-    low: float
-    high: float
-    centre: float
-
-
-def intervals(degrees: Floats, period: float) -> list[Interval]:
-    """Cut a torsion, degrees modulo `period`, at the minima of its density; the whole where there is one well."""
+    Of each well low and high, low < high <= low + period, low from -period / 2 on, and the mean, in [0, period).
+    """
     under = smoothed(degrees, period)
     peaks, cuts = _extrema(under)
     while len(cuts) > 1:
@@ -65,7 +59,7 @@ def intervals(degrees: Floats, period: float) -> list[Interval]:
         after = (np.arange(_BINS) + 0.5 - low) % _BINS
         weight = np.where(after < width, under, 0.0)
         centre = (low + (weight @ after) / weight.sum()) % _BINS
-        found.append(Interval(float(low * size), float((low + width) * size), float(centre * size)))
+        found.append((float(low * size), float((low + width) * size), float(centre * size)))
     return found
 
 
@@ -88,19 +82,13 @@ def _extrema(under: Doubles) -> tuple[np.ndarray, np.ndarray]:
     signs = step[moves]
     tops = np.flatnonzero((signs > 0) & (np.roll(signs, -1) < 0))  # rises into it, and the next change is a fall
     ends = np.roll(moves, -1)[tops]
-    peaks = (moves[tops] + ((ends - 1 - moves[tops]) % len(under)) // 2) % len(under)
-    peaks = np.sort(peaks)
-    cuts = np.array([_lowest(under, int(a), int(b)) for a, b in zip(np.roll(peaks, 1), peaks, strict=True)])
-    return peaks, cuts
+    peaks = np.sort((moves[tops] + ((ends - 1 - moves[tops]) % len(under)) // 2) % len(under))
+    paths = [_between(int(a), int(b), len(under)) for a, b in zip(np.roll(peaks, 1), peaks, strict=True)]
+    return peaks, np.array([path[np.argmin(under[path])] for path in paths])
 
 
 def _between(a: int, b: int, count: int) -> np.ndarray:
     return (a + np.arange((b - a) % count or count)) % count
-
-
-def _lowest(under: Doubles, a: int, b: int) -> int:
-    path = _between(a, b, len(under))
-    return int(path[np.argmin(under[path])])
 
 
 def _middle_of_valley(under: Doubles, a: int, b: int) -> float:
@@ -243,9 +231,8 @@ def _reflections(
         recorded = quads[other].tolist()
         moved = moved if moved[1] == recorded[1] else moved[::-1]
         if other in twins:
-            moved = [
-                own if atom == twin else atom for atom, own, twin in zip(moved, recorded, twins[other], strict=True)
-            ]
+            rows = zip(moved, recorded, twins[other], strict=True)
+            moved = [own if atom == twin else atom for atom, own, twin in rows]
         both = np.rad2deg(dihedrals(positions[None], np.array([recorded, moved]))[0])
         found[torsion] = (other, float(60 * np.round((both[0] - both[1]) / 60)))
     return found
@@ -259,22 +246,19 @@ def wells(turns: Sequence[Turn], angles: Floats) -> tuple[Well, ...]:
         if turn.mirror is not None and turn.mirror[0] == turn.name:
             degrees = np.concatenate([degrees, turn.mirror[1] - degrees])
         parts = intervals(degrees, turn.period)
-        labels = [_label(turn, part) for part in parts]
+        labels = [_label(turn, centre) for _, _, centre in parts]
         if len(set(labels)) < len(labels):
-            labels = [f"{part.low:.0f}° to {part.high:.0f}°" for part in parts]
-        found += [
-            Well(f"{turn.name} {label}", turn, part.low, part.high, part.centre)
-            for label, part in zip(labels, parts, strict=True)
-        ]
+            labels = [f"{low:.0f}° to {high:.0f}°" for low, high, _ in parts]
+        found += [Well(f"{turn.name} {label}", turn, *part) for label, part in zip(labels, parts, strict=True)]
     return tuple(found)
 
 
-def _label(turn: Turn, part: Interval) -> str:
+def _label(turn: Turn, centre: float) -> str:
     if turn.staggered and turn.period == 360:
         for label, ideal in _STAGGERED.items():
-            if abs((part.centre - ideal + 180) % 360 - 180) <= _WITHIN:
+            if abs((centre - ideal + 180) % 360 - 180) <= _WITHIN:
                 return label
-    images = [10 * round(part.centre / 10) + turn.period * i for i in range(round(360 / turn.period))]
+    images = [10 * round(centre / 10) + turn.period * i for i in range(round(360 / turn.period))]
     return "near " + ", ".join(f"{place}°" for place in sorted(180 - round(180 - image) % 360 for image in images))
 
 
@@ -285,9 +269,8 @@ def mirror_pairs(found: Sequence[Well]) -> list[tuple[int, int]]:
         if well.turn.mirror is None:
             continue
         name, total = well.turn.mirror
-        others = [
-            j for j, other in enumerate(found) if (other.turn.name, other.turn.period) == (name, well.turn.period)
-        ]
+        same = (name, well.turn.period)
+        others = [j for j, other in enumerate(found) if (other.turn.name, other.turn.period) == same]
         if not others:
             continue
         turned = (total - well.centre - np.array([found[j].centre for j in others])) / well.turn.period

@@ -83,10 +83,14 @@ class Budget:
 
 
 class PhaseClock:
-    """Adds up the wall `seconds` of phases, which a `with clock(phase):` names."""
+    """Adds up the wall `seconds` of phases, which a `with clock(phase):` names.
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
+    With a JSON file a resumed run knows what earlier sessions took.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        earlier = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.exists() else {}
+        self.path, self.seconds = path, defaultdict[str, float](float, earlier)
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
@@ -95,26 +99,6 @@ class PhaseClock:
             yield
         finally:
             self.seconds[phase] += time.perf_counter() - start
-
-
-class SessionClock:
-    """Adds the wall `seconds` of phases to a JSON file, so that a resumed run knows what earlier sessions took."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.seconds: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-    @property
-    def total(self) -> float:
-        """Seconds of all phases."""
-        return sum(self.seconds.values())
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time what happens inside and add it to a phase."""
-        begin, before = time.monotonic(), self.seconds.get(name, 0.0)
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(before + time.monotonic() - begin, 2)
-            write_text(self.path, json.dumps(self.seconds, indent=1) + "\n")
+            if self.path is not None:
+                self.seconds[phase] = round(self.seconds[phase], 2)
+                write_text(self.path, json.dumps(self.seconds, indent=1) + "\n")

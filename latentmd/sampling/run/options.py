@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from latentmd.systems.builder import Solvent
 
 Mode = Literal["model", "latent", "chains", "md"]
-MODES: tuple[Mode, ...] = ("model", "latent", "chains", "md")
 
 
 def picoseconds(value: str | float) -> float:

@@ -11,8 +11,10 @@ import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, Self, TypeVar
+
+import cloudpickle
 
 from latentmd import interpreter
 from latentmd.sampling.run.worker import HEADER, Reply
@@ -22,6 +24,7 @@ Result = TypeVar("Result")
 #: Time in ps, kind, potential energy in kJ/mol and failed checks of a frame.
 Row = tuple[float, str, float, str]
 Emit = Callable[..., None]
+Take = Callable[[dict[str, Any]], None]
 
 RETRIES = 20  # resubmissions of a task whose worker died; more deaths mean that someone is stopping the workers
 _PATIENCE = 20.0  # seconds that workers get to finish the frame they are at
@@ -39,7 +42,6 @@ class Job(Protocol):
 
     def run(self, emit: Emit, stopped: Callable[[], bool]) -> None:
         """Do the work, report with emit(kind, **values) and end early once stopped() is true."""
-        ...
 
 
 def cores() -> int:
@@ -96,19 +98,12 @@ class LocalProcesses:
                 self._workers.remove(worker)
                 worker.close()
 
-    def run_jobs(
-        self,
-        jobs: Sequence[Job],
-        on_message: Callable[[dict[str, Any]], None],
-        over: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def run_jobs(self, jobs: Sequence[Job], on_message: Take, over: Callable[[], bool] = lambda: False) -> None:
         """Run jobs in one process each, as many as there are at most, and hand on their messages, dicts with "kind".
 
         Once `over`, asked a few times a second, is true, jobs are asked to end after the frame that they are at. Where
         a worker fails the others are stopped, and WorkerError is raised; after Ctrl-C all have closed their files.
         """
-        import cloudpickle
-
         self._start(len(jobs))
         working = list(self._workers[: len(jobs)])
         ending, heard = float("inf"), set[_Worker]()
@@ -179,8 +174,6 @@ class _Queue:
 
     def hand_out(self, idle: Sequence[_Worker]) -> None:
         """Give waiting tasks to idle workers."""
-        import cloudpickle
-
         for worker in idle[: len(self.waiting)]:
             self.running[worker] = self.waiting.popleft()
             worker.send("call", cloudpickle.dumps((self.function, self.arguments[self.running[worker]])))
@@ -208,13 +201,10 @@ class _Worker:
 
     def __init__(self) -> None:
         self.errors = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(
-            interpreter.command("-m", "latentmd.sampling.run.worker"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            env=interpreter.environment(OMP_NUM_THREADS="1", OPENMM_CPU_THREADS="1", PYTHONUNBUFFERED="1"),
-        )
+        command = interpreter.command("-m", "latentmd.sampling.run.worker")
+        alone = interpreter.environment(OMP_NUM_THREADS="1", OPENMM_CPU_THREADS="1", PYTHONUNBUFFERED="1")
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self.errors, env=alone)
         assert self.process.stdin is not None and self.process.stdout is not None
         self.input, self.pipe = self.process.stdin, self.process.stdout
         self.rest = b""
@@ -223,11 +213,9 @@ class _Worker:
 
     def send(self, kind: str, content: bytes) -> None:
         """Send a task; a worker that is dead is found out when it is listened to."""
-        try:
+        with suppress(BrokenPipeError, ValueError):
             self.input.write(pickle.dumps((kind, content)))
             self.input.flush()
-        except (BrokenPipeError, ValueError):
-            pass
 
     def read(self) -> bool:
         """Put replies that have arrived whole with the unread ones; whether more can come."""
@@ -249,24 +237,19 @@ class _Worker:
         return f"a worker process ended with status {code}: {tail[0]}"
 
     def stop(self) -> None:
-        """Ask it to end its job after the frame it is at."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """End it at once."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
 
     def close(self) -> None:
-        """End it and close its pipes."""
         self.kill()
         for stream in (self.input, self.pipe):
-            try:
+            with suppress(BrokenPipeError):
                 stream.close()
-            except BrokenPipeError:
-                pass
         self.errors.close()
 
 
@@ -281,7 +264,7 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _take_job(worker: _Worker, alive: bool, working: list[_Worker], on_message: Callable[[Any], None]) -> None:
+def _take_job(worker: _Worker, alive: bool, working: list[_Worker], on_message: Take) -> None:
     """Pass on the messages of a job; remove its worker from the working ones once the job has ended."""
     while worker.unread:
         kind, value = worker.unread.popleft()
@@ -298,7 +281,7 @@ def _take_job(worker: _Worker, alive: bool, working: list[_Worker], on_message: 
         raise WorkerError(worker.describe_end())
 
 
-def _drain(worker: _Worker, on_message: Callable[[dict[str, Any]], None]) -> None:
+def _drain(worker: _Worker, on_message: Take) -> None:
     """Collect what a stopping worker still reports, so that provenance matches the frames that it wrote."""
     until, alive = time.monotonic() + _PATIENCE, True
     with selectors.DefaultSelector() as selector:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from latentmd.sampling.run.processes import RETRIES, LocalProcesses
+from latentmd.sampling.run.processes import RETRIES, Argument, LocalProcesses, Result
 
 _CONNECTION = 20.0  # seconds that a scheduler gets to answer
 
@@ -38,50 +38,18 @@ class DaskScheduler:
                 self.client.cancel(list(futures))
 
 
-@contextmanager
-def connect(address: str) -> Iterator[DaskScheduler]:
-    """Connect to a running Dask scheduler; ValueError where nothing answers or Dask is not installed."""
-    try:
-        import dask
-        import distributed
-    except ImportError as error:
-        raise ValueError(
-            f"--scheduler {address} needs Dask, which is not installed; pip install 'latentmd[cluster]', or leave "
-            "--scheduler out to use the cores of this machine"
-        ) from error
-    package: Any = distributed  # without annotations
-    quiet = {"distributed.scheduler.allowed-failures": RETRIES, "logging.distributed": "CRITICAL"}
-    with dask.config.set(quiet):
-        try:
-            client = package.Client(address, timeout=_CONNECTION)
-        except (OSError, ValueError) as error:
-            first = str(error).splitlines()[0] if str(error) else "no message"
-            raise ValueError(
-                f"no Dask scheduler answers at {address!r} ({first}); start one with `dask scheduler`, and give its "
-                "address as tcp://host:port"
-            ) from error
-        with client:
-            yield DaskScheduler(client)
-
-
-Argument = TypeVar("Argument")
-Result = TypeVar("Result")
-
-
 class Scheduler(Protocol):
     """Runs tasks somewhere; results must not depend on where."""
 
     @property
     def count(self) -> int:
         """How many tasks run side by side."""
-        ...
 
     def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
         """Results in the order of the arguments, each as soon as it and all before it are there.
 
         Functions and arguments are picklable. A task whose worker dies is run again; an exception is raised here.
         """
-        ...
 
 
 class Serial:
@@ -95,11 +63,34 @@ class Serial:
             yield function(argument)
 
 
-def open_scheduler(address: str | None, processes: int) -> AbstractContextManager[Scheduler]:
-    """A scheduler for a run, as a context manager: Dask's at an address such as tcp://node:8786, or this machine's.
+@contextmanager
+def open_scheduler(address: str | None, processes: int) -> Iterator[Scheduler]:
+    """A scheduler for a run: Dask's at an address such as tcp://node:8786, or this machine's.
 
     One process runs everything in this one. ValueError where nothing answers, or Dask is not installed.
     """
-    if address is not None:
-        return connect(address)
-    return nullcontext(Serial()) if processes == 1 else LocalProcesses(processes)
+    if address is None:
+        here: AbstractContextManager[Scheduler] = nullcontext(Serial()) if processes == 1 else LocalProcesses(processes)
+        with here as tasks:
+            yield tasks
+        return
+    try:
+        import dask
+        import distributed
+    except ImportError as error:
+        raise ValueError(
+            f"--scheduler {address} needs Dask, which is not installed; pip install 'latentmd[cluster]', or leave "
+            "--scheduler out to use the cores of this machine"
+        ) from error
+    package: Any = distributed  # without annotations
+    with dask.config.set({"distributed.scheduler.allowed-failures": RETRIES, "logging.distributed": "CRITICAL"}):
+        try:
+            client = package.Client(address, timeout=_CONNECTION)
+        except (OSError, ValueError) as error:
+            first = str(error).splitlines()[0] if str(error) else "no message"
+            raise ValueError(
+                f"no Dask scheduler answers at {address!r} ({first}); start one with `dask scheduler`, and give its "
+                "address as tcp://host:port"
+            ) from error
+        with client:
+            yield DaskScheduler(client)

@@ -1,4 +1,4 @@
-"""How runs end before their time: errors, and signals that ask a run to stop."""
+"""How runs end: with a result, with an error, or by a signal that asks them to stop."""
 
 from __future__ import annotations
 
@@ -6,8 +6,65 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmd.io.formats import ascii_path
+from latentmd.io.provenance import read_provenance
+
+
+@dataclass(frozen=True, repr=False)
+class RunResult:
+    """A run of walkers or of exact chains that ended: its folder, and the content of summary.json."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+    @property
+    def status(self) -> str:
+        """How it ended: "complete" or "converged", else "budget"."""
+        return str(self.summary["status"])
+
+    @property
+    def topology(self) -> Path:
+        """PDB file of the molecule as simulated."""
+        return self.folder / "topology.pdb"
+
+    @property
+    def trajectories(self) -> list[Path]:
+        """XTC files: one per walker, or the frames of all chains."""
+        return [self.folder / self.summary["file"]] if "file" in self.summary else walker_files(self.folder)
+
+    @property
+    def page(self) -> Path | None:
+        """HTML page with metrics or free energies and figures; None where the run left none."""
+        pages = (self.folder / name for name in ("evaluation.html", "free_energy.html"))
+        return next((page for page in pages if page.exists()), None)
+
+    def provenance(self) -> dict[str, NDArray[Any]]:
+        """Columns of provenance.csv, a row per frame: walker, time_ps, kind, potential_energy, checks_failed."""
+        return read_provenance(self.folder / "provenance.csv")
+
+    def load(self, walker: int = 0) -> Any:
+        """The mdtraj trajectory of a walker."""
+        import mdtraj
+
+        with ascii_path(self.trajectories[walker]) as name:
+            return mdtraj.load(name, top=str(self.topology))
+
+    def __repr__(self) -> str:
+        frames = int(np.sum(self.summary["frames"]))
+        return f"RunResult({str(self.folder)!r}, mode {self.summary['mode']}, {self.status}, {frames} frames)"
+
+
+def walker_files(folder: Path) -> list[Path]:
+    """Trajectory files of walkers in the folder of a run, by walker."""
+    return sorted(folder.glob("walker-*.xtc"))
 
 
 class RunError(RuntimeError):

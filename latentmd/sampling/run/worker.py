@@ -15,6 +15,8 @@ import threading
 import time
 from typing import Any, BinaryIO, Literal
 
+import cloudpickle
+
 HEADER = struct.Struct("<Q")  # length of a pickled reply in bytes
 _LOOK = 0.2  # seconds between looks at whether the parent is alive
 Reply = tuple[Literal["message", "result", "error"], Any]
@@ -22,8 +24,6 @@ Reply = tuple[Literal["message", "result", "error"], Any]
 
 def reply_bytes(reply: Reply) -> bytes:
     """A reply as it goes through the pipe: its length, then its pickle."""
-    import cloudpickle
-
     try:
         data = cloudpickle.dumps(reply)
     except Exception as error:  # an exception or a result that cannot be pickled
@@ -47,7 +47,7 @@ def main() -> int:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file-size limit is then an error to report, not the end
     try:
         while (task := _next(sys.stdin.buffer)) is not None:
-            _do(task, out, stop)
+            _do(task[0], task[1], out, stop)
     except BrokenPipeError:
         return 1
     return 0
@@ -67,8 +67,8 @@ def _next(stream: BinaryIO) -> Any:
         return None
 
 
-def _do(task: tuple[str, bytes], out: BinaryIO, stop: list[bool]) -> None:
-    """Do one task: ("call", (function, argument)) or ("job", job), whose pickle is loaded here to report its errors."""
+def _do(kind: str, content: bytes, out: BinaryIO, stop: list[bool]) -> None:
+    """Do one "call" of (function, argument) or "job", whose pickle is loaded here to report its errors."""
 
     def send(reply: Reply) -> None:
         out.write(reply_bytes(reply))
@@ -77,7 +77,6 @@ def _do(task: tuple[str, bytes], out: BinaryIO, stop: list[bool]) -> None:
     def emit(kind: str, **values: Any) -> None:
         send(("message", {"kind": kind, **values}))
 
-    kind, content = task
     try:
         work = pickle.loads(content)
         if kind == "call":

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from latentmd.arrays import Doubles, Ints
+from latentmd.model.manifest import Manifest, split_time
+from latentmd.model.peptide_file import PeptideManifest
 from latentmd.sampling.run.clock import PhaseClock
+from latentmd.sampling.run.options import WalkerOptions
+from latentmd.sampling.run.preparation import Arrays
 from latentmd.sampling.walkers.jobs import Keep, MadeFrames, WalkerJob
-from latentmd.sampling.walkers.resume import Arrays
 from latentmd.units import format_time
-
-if TYPE_CHECKING:
-    from latentmd.model.file import Manifest
-    from latentmd.model.peptide_file import PeptideManifest
-    from latentmd.sampling.run.options import WalkerOptions
 
 _CYCLE = 1000.0  # default length of a cycle, ps
 
@@ -56,9 +54,14 @@ def cycle_length(s: WalkerOptions, manifest: Manifest | PeptideManifest, timeste
 
     ValueError where the model has no step of a length that the cycle needs, or the MD in it is no number of time steps.
     """
-    from latentmd.model.manifest import split_time
-
-    _check_step("--save-every", s.interval, manifest)
+    lags = f"{format_time(manifest.lag[0])} to {format_time(manifest.lag[1])}"
+    try:
+        split_time(s.interval, manifest.lag)
+    except ValueError as error:
+        raise ValueError(
+            f"--save-every is {format_time(s.interval)}; the model's steps are {lags}: expected a multiple of a step "
+            f"in that range, such as {format_time(manifest.lag[1])}"
+        ) from error
     if s.mode == "latent":
         return s.interval
     cycle = s.cycle if s.cycle is not None else s.interval * max(1, round(min(_CYCLE, s.time) / s.interval))
@@ -79,25 +82,9 @@ def cycle_length(s: WalkerOptions, manifest: Manifest | PeptideManifest, timeste
             except ValueError as error:
                 raise ValueError(
                     f"with --burst {format_time(s.burst)} the last latent step of a cycle would be "
-                    f"{format_time(segment.duration)}; the model's steps are {_lags(manifest)}: change --burst"
+                    f"{format_time(segment.duration)}; the model's steps are {lags}: change --burst"
                 ) from error
     return cycle
-
-
-def _check_step(option: str, time: float, manifest: Manifest | PeptideManifest) -> None:
-    from latentmd.model.manifest import split_time
-
-    try:
-        split_time(time, manifest.lag)
-    except ValueError as error:
-        raise ValueError(
-            f"{option} is {format_time(time)}; the model's steps are {_lags(manifest)}: "
-            f"expected a multiple of a step in that range, such as {format_time(manifest.lag[1])}"
-        ) from error
-
-
-def _lags(manifest: Manifest | PeptideManifest) -> str:
-    return f"{format_time(manifest.lag[0])} to {format_time(manifest.lag[1])}"
 
 
 class Moved(Protocol):
@@ -114,26 +101,21 @@ class Moved(Protocol):
     @property
     def positions(self) -> Doubles:
         """Copy of the positions in nm, shape (walkers, atoms, 3)."""
-        ...
 
     def energies(self) -> Doubles:
         """Potential energies in kJ/mol, shape (walkers,)."""
-        ...
 
     def jump(self, duration: float) -> Ints:
         """Make a latent step of so many ps; places of the walkers for which no sound structure was drawn."""
-        ...
 
     def run_md(self, rows: Ints, duration: float) -> None:
         """Run MD of the walkers at some places, relaxed before where a latent step moved them last; ps."""
-        ...
 
     def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], Arrays] | None:
         """A function that gives the arrays to go on from after so many frames; None where that cannot be from here.
 
         A cycle has `cycle` frames; `ended` says whether these are all.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -144,7 +126,6 @@ class Alternation(WalkerJob):
     that results depend neither on the number of processes nor on where a run was stopped.
     """
 
-    model: str = ""
     cycle: float = 1000.0
 
     def moved(self, group: tuple[int, ...]) -> Moved:

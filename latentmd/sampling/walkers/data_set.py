@@ -14,29 +14,32 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from operator import call
 from pathlib import Path
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from openmm import app
 
 from latentmd.core.noise import child_seed
 from latentmd.io.atomic import OutputError, write_json
-from latentmd.io.folder import RECORD, FolderLock, RunFiles, claim_folder
+from latentmd.io.folder import RECORD, RunFiles, claim_folder
 from latentmd.io.progress import Progress, quiet
+from latentmd.replicas.library import library
 from latentmd.sampling.run.options import WalkerOptions
 from latentmd.sampling.run.processes import LocalProcesses, cores
 from latentmd.sampling.run.scheduler import open_scheduler
-from latentmd.sampling.run.stopping import RunError, RunInterrupted
+from latentmd.sampling.run.stopping import RunError, RunInterrupted, RunResult
 from latentmd.sampling.walkers.folder import WALKERS
 from latentmd.sampling.walkers.md import md_options, md_plan, md_protocol
 from latentmd.sampling.walkers.plan import check_times, processes_for
-from latentmd.sampling.walkers.run import RunResult, execute
-
-if TYPE_CHECKING:
-    from latentmd.systems.builder import Protocol
+from latentmd.sampling.walkers.run import execute
+from latentmd.systems.protocol import Protocol
 
 logger = logging.getLogger(__name__)
 
@@ -115,18 +118,18 @@ def md_data_set(
     protocol = md_protocol(settings)
     check_times(settings.time, settings.interval, protocol.timestep)
     processes_for(settings.walkers, settings.processes)
-    given = [name for name in ("positions", "parameters", "system") if getattr(protocol.inputs, name)]
-    if given:
-        raise ValueError(f"--{given[0]} belongs to one molecule; leave it out, or simulate that molecule by itself")
+    for name in ("positions", "parameters", "system"):
+        if getattr(protocol.inputs, name):
+            raise ValueError(f"--{name} belongs to one molecule; leave it out, or simulate that molecule by itself")
     molecules = molecule_files([Path(file) for file in files])
-    request = {
-        "time": settings.time,
-        "save every": settings.interval,
-        "walkers": settings.walkers,
-        "seed": settings.seed,
-        "protocol": asdict(protocol),
-    }
-    with _claimed(settings, request):
+    s, given = settings, {"protocol": asdict(protocol)}
+    request = {"time": s.time, "save every": s.interval, "walkers": s.walkers, "seed": s.seed, **given}
+    runs = []  # of molecules, which are removed where they are to be replaced
+    for record in settings.out.glob(f"*/{RECORD}") if settings.out.is_dir() else ():
+        with suppress(ValueError, OSError, AttributeError):
+            if json.loads(record.read_text(encoding="utf-8")).get("run") == WALKERS.kind:
+                runs.append(record.parent.name)
+    with claim_folder(settings.out, settings.policy, RunFiles("data set", (MANIFEST, *runs)), request):
         made = _DataSet(molecules, settings, protocol, progress or quiet)
         made.run(scheduler)
     if not made.done:
@@ -135,30 +138,11 @@ def md_data_set(
     return DataSetResult(settings.out, made.manifest())
 
 
-def _claimed(settings: WalkerOptions, request: dict[str, Any]) -> FolderLock:
-    """The lock of the data set's folder, with the runs of molecules removed where they are to be replaced."""
-    runs = []
-    for record in settings.out.glob(f"*/{RECORD}") if settings.out.is_dir() else ():
-        with suppress(ValueError, OSError, AttributeError):
-            if json.loads(record.read_text(encoding="utf-8")).get("run") == WALKERS.kind:
-                runs.append(record.parent.name)
-    return claim_folder(settings.out, settings.policy, RunFiles("data set", (MANIFEST, *runs)), request)
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A molecule to simulate. Picklable."""
-
-    name: str
-    path: Path
-    settings: WalkerOptions
-
-
-def simulate_molecule(task: _Task, report: Progress = quiet) -> RunResult | str:
+def simulate_molecule(path: Path, settings: WalkerOptions, report: Progress = quiet) -> RunResult | str:
     """Simulate one molecule of a data set, or go on with it; its run, or why there is none."""
     try:
         with _ALONE:
-            plan = md_plan(task.path, task.settings)
+            plan = md_plan(path, settings)
         plan.alone = _ALONE
         return execute(plan, report)
     except OutputError:
@@ -167,10 +151,10 @@ def simulate_molecule(task: _Task, report: Progress = quiet) -> RunResult | str:
         return str(error)
 
 
-def _in_a_process_of_its_own(task: _Task) -> RunResult | str:
-    """What `simulate_molecule` returns: the threads of a cluster's worker draw from the same global random numbers."""
+def _in_a_process_of_its_own(work: Callable[[], RunResult | str]) -> RunResult | str:
+    """What the work returns: the threads of a cluster's worker draw from the same global random numbers."""
     with LocalProcesses(1) as processes:
-        return next(processes.map(simulate_molecule, [task]))
+        return next(processes.map(call, [work]))
 
 
 class _DataSet:
@@ -181,9 +165,8 @@ class _DataSet:
         self.hashes = {name: _sha256(path) for name, path in molecules.items()}
         self.done = self._kept()
         self.failed: dict[str, dict[str, Any]] = {}
-        each = settings.walkers * settings.time
-        self.each, self.total = each, each * len(molecules)
-        self.simulated = dict.fromkeys((name for name in molecules if name in self.done), each)
+        self.each = settings.walkers * settings.time
+        self.simulated = dict.fromkeys((name for name in molecules if name in self.done), self.each)
         self.reporting, self.stopped = Lock(), Event()
 
     def run(self, scheduler: str | None) -> None:
@@ -198,17 +181,21 @@ class _DataSet:
 
     def _on_cluster(self, left: list[str], scheduler: str) -> None:
         """Simulate molecules as tasks of a Dask cluster; one whose worker dies goes on from its files elsewhere."""
-        tasks = [_Task(name, self.molecules[name].absolute(), self._settings(name, 1)) for name in left]
+        work = [partial(simulate_molecule, self.molecules[name].absolute(), self._settings(name, 1)) for name in left]
         with open_scheduler(scheduler, 1) as cluster:
             self._report()
-            for task, result in zip(tasks, cluster.map(_in_a_process_of_its_own, tasks), strict=True):
-                self.simulated[task.name] = self.each
-                self._take(task.name, result)
+            for name, result in zip(left, cluster.map(_in_a_process_of_its_own, work), strict=True):
+                self.simulated[name] = self.each
+                self._take(name, result)
                 self._report()
 
     def _here(self, left: list[str]) -> None:
         """Simulate molecules in processes of this machine."""
-        processes, at_once = self._shares()
+        wanted, kernel = self.settings.processes or cores(), library()
+        lanes = 1 if kernel is None else kernel.lanes  # a process takes a walker for each
+        explicit = self.protocol.solvent == "explicit"
+        processes = wanted if explicit else min(wanted, -(-self.settings.walkers // lanes))
+        at_once = 1 if explicit else max(1, wanted // processes)
         with ThreadPoolExecutor(at_once) as pool:
             running = {pool.submit(self._one, name, processes) for name in left}
             try:
@@ -227,27 +214,10 @@ class _DataSet:
         """Content of manifest.json: what the data set holds, decided by the settings and the files alone."""
         protocol = json.loads(json.dumps(asdict(self.protocol)))
         protocol["force_field"] = list(self.protocol.force_field_files)
-        return {
-            "format": FORMAT,
-            "time_ps": self.settings.time,
-            "frame_interval_ps": self.settings.interval,
-            "walkers": self.settings.walkers,
-            "seed": self.settings.seed,
-            "protocol": protocol,
-            "molecules": [row for _, row in sorted(self.done.items())],
-            "failed": [row for _, row in sorted(self.failed.items())],
-        }
-
-    def _shares(self) -> tuple[int, int]:
-        """Processes of each molecule, and molecules at once; a process takes a walker for each lane of the kernel."""
-        from latentmd.replicas.library import library
-
-        wanted, kernel = self.settings.processes or cores(), library()
-        if self.protocol.solvent == "explicit":
-            return wanted, 1
-        lanes = 1 if kernel is None else kernel.lanes
-        each = min(wanted, -(-self.settings.walkers // lanes))
-        return each, max(1, wanted // each)
+        s, rows = self.settings, {"molecules": self.done, "failed": self.failed}
+        run = {"time_ps": s.time, "frame_interval_ps": s.interval, "walkers": s.walkers, "seed": s.seed}
+        listed = {name: [row for _, row in sorted(found.items())] for name, found in rows.items()}
+        return {"format": FORMAT, **run, "protocol": protocol, **listed}
 
     def _settings(self, name: str, processes: int) -> WalkerOptions:
         """Settings of the walkers of one molecule."""
@@ -255,7 +225,7 @@ class _DataSet:
         return replace(self.settings, out=out, seed=seed, processes=processes, resume=True, overwrite=False)
 
     def _report(self) -> None:
-        self.progress(f"{len(self.molecules)} molecules", sum(self.simulated.values()), self.total)
+        self.progress(f"{len(self.molecules)} molecules", sum(self.simulated.values()), self.each * len(self.molecules))
 
     def _one(self, name: str, processes: int) -> tuple[str, RunResult | str]:
         """Simulate a molecule; its run, or why there is none."""
@@ -268,8 +238,7 @@ class _DataSet:
                 self._report()
 
         report("preparing", self.simulated.get(name, 0.0), 0.0)
-        task = _Task(name, self.molecules[name], self._settings(name, processes))
-        return name, simulate_molecule(task, report)
+        return name, simulate_molecule(self.molecules[name], self._settings(name, processes), report)
 
     def _take(self, name: str, result: RunResult | str) -> None:
         source = {"name": name, "source": str(self.molecules[name]), "sha256": self.hashes[name]}
@@ -309,19 +278,13 @@ def molecule_seed(seed: int, name: str) -> int:
 
 
 def _row(name: str, result: RunResult) -> dict[str, Any]:
-    from openmm import app
-
-    summary = result.summary
     topology = app.PDBFile(str(result.topology)).topology
+    told = ("atoms", "frames", "frames_failing_checks", "seed", "engine")
     return {
         "topology": f"{name}/{result.topology.name}",
         "trajectories": [f"{name}/{path.name}" for path in result.trajectories],
         "residues": [residue.name for residue in topology.residues()],
-        "atoms": summary["atoms"],
-        "frames": summary["frames"],
-        "frames_failing_checks": summary["frames_failing_checks"],
-        "seed": summary["seed"],
-        "engine": summary["engine"],
+        **{key: result.summary[key] for key in told},
     }
 
 

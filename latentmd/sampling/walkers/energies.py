@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.core.noise import noise_generator
-from latentmd.io.atomic import write_npz
 from latentmd.replicas.choice import unsupported
 from latentmd.replicas.settle import STEPS, EnergyRange, measured_range
 from latentmd.sampling.models import OneMolecule
+from latentmd.sampling.run.options import WalkerOptions
+from latentmd.sampling.run.preparation import Prepared, made_once
 from latentmd.sampling.walkers.folder import STATE
 from latentmd.units import percent
-
-if TYPE_CHECKING:
-    from latentmd.sampling.run.options import WalkerOptions
-    from latentmd.sampling.run.preparation import Prepared
 
 _STRUCTURES, _FEWER = 64, 16  # that the range is measured from; where OpenMM simulates one at a time
 _LATENT_STEPS = 5  # of the longest lag, from the start to those structures
@@ -30,14 +27,13 @@ def energy_range(ready: Prepared, settings: WalkerOptions, folder: Path, model: 
     stored = model.manifest.reference.energy_quantiles
     if stored is not None:
         return EnergyRange(*stored)
-    path = folder / STATE / "energies.npz"
-    if not path.exists():
-        found = _measured(ready, settings, model)
-        path.parent.mkdir(exist_ok=True)
-        write_npz(path, {"range": np.array([found.low, found.median, found.high]), "source": np.array(found.source)})
-    with np.load(path, allow_pickle=False) as file:
-        low, median, high = file["range"].tolist()
-        return EnergyRange(low, median, high, str(file["source"]))
+
+    def make() -> dict[str, Any]:
+        measured = _measured(ready, settings, model)
+        return {"range": [measured.low, measured.median, measured.high], "source": measured.source}
+
+    found = made_once(folder / STATE / "energies.npz", make)
+    return EnergyRange(*found["range"].tolist(), str(found["source"]))
 
 
 def _measured(ready: Prepared, settings: WalkerOptions, model: OneMolecule) -> EnergyRange:
@@ -75,11 +71,8 @@ def in_words(record: dict[str, Any]) -> str:
     """A sentence on what `judged` found."""
     settled, raw = (record["frames_by_kind"].get(kind, 0) for kind in ("settled", "latent"))
     low, _, high = record["md_quantiles"]
-    made = (
-        f"{settled:,} decoded frames settled by {STEPS} steps of MD"
-        if settled
-        else f"{raw:,} decoded frames as they are"
-    )
+    made = f"{settled:,} decoded frames settled by {STEPS} steps of MD"
+    made = made if settled else f"{raw:,} decoded frames as they are"
     return (
         f"{made}; energies of {percent(record['inside'], 1)} of all frames are in MD's 0.1 to 99.9 %, {low:.0f} to "
         f"{high:.0f} kJ/mol ({record['frames_above']:,} above, "

@@ -1,4 +1,4 @@
-"""Output folder of a run of walkers.
+"""Files of a run of walkers, and states of walkers, so that one that was stopped or killed goes on as if it had not.
 
 request.json         what the run was asked for
 topology.pdb         the molecule as simulated
@@ -8,87 +8,102 @@ provenance.csv       a line per frame
 model.pt             the model bound to the molecule, where it is one of many molecules
 state/               where each walker is, for --resume
 summary.json, report.png, evaluation.html
+
+The process that writes provenance.csv also writes the states, after the lines of the frames that they cover; the
+frames were in the trajectory before. So whatever kills a run, frames and lines up to the last kept state are there,
+and what comes after them is dropped and simulated again. It comes out the same, since every job draws the noise that
+follows a kept state from a seed that belongs to the frame it is at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from latentmd.io.atomic import write_json
-from latentmd.io.folder import Policy, RunFiles, claim_folder
+from latentmd.io.atomic import write_npz
+from latentmd.io.folder import RunFiles
 from latentmd.sampling.models import BOUND
+from latentmd.sampling.run.preparation import Arrays, Prepared, made_once, read_arrays
 from latentmd.systems.protocol import SYSTEM_FILE
 
-STATE = "state"
-WALKERS = RunFiles(
-    "walkers",
-    (
-        "topology.pdb",
-        SYSTEM_FILE,
-        "provenance.csv",
-        "summary.json",
-        "report.png",
-        "evaluation.html",
-        "walker-*.xtc",
-        BOUND,
-        STATE,
-    ),
-)
-
-
-class OutputFolder:
-    """Folder that a run of walkers writes to; made where it does not exist, and locked until `release`.
-
-    The policy is new, resume or overwrite; a resumed run must share `request`, JSON values. OutputError where the
-    folder holds something else or another run, is in use, or cannot be written.
-    """
-
-    def __init__(self, path: str | Path, policy: Policy = "new", request: Mapping[str, Any] | None = None) -> None:
-        self.path = Path(path)
-        self._lock = claim_folder(self.path, policy, WALKERS, request or {})
-
-    @property
-    def topology(self) -> Path:
-        """PDB file of the molecule as simulated."""
-        return self.path / "topology.pdb"
-
-    @property
-    def provenance(self) -> Path:
-        """Table of how each frame was made."""
-        return self.path / "provenance.csv"
-
-    def trajectory(self, walker: int) -> Path:
-        """Trajectory file of a walker."""
-        return trajectory_path(self.path, walker)
-
-    def trajectories(self) -> list[Path]:
-        """Trajectory files that exist, by walker."""
-        return sorted(self.path.glob("walker-*.xtc"))
-
-    def discard(self) -> None:
-        """Remove what a run without a single frame left behind."""
-        WALKERS.remove(self.path)
-        self.release()
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
-
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write summary.json, whole or not at all."""
-        write_json(self.path / "summary.json", summary)
-
-    def release(self) -> None:
-        """Release the lock of the folder."""
-        self._lock.release()
-
-    def __enter__(self) -> OutputFolder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
+TOPOLOGY, PROVENANCE, SUMMARY, STATE = "topology.pdb", "provenance.csv", "summary.json", "state"
+REPORT, PAGE = "report.png", "evaluation.html"
+WALKERS = RunFiles("walkers", (TOPOLOGY, SYSTEM_FILE, PROVENANCE, SUMMARY, REPORT, PAGE, "walker-*.xtc", BOUND, STATE))
+_PAUSE = 0.5  # seconds of wall time between kept states of a process
 
 
 def trajectory_path(folder: Path, walker: int) -> Path:
     """Trajectory file of a walker in a folder."""
     return folder / f"walker-{walker:04d}.xtc"
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a group of walkers that are simulated together is, after so many frames of each. Picklable.
+
+    Sizes are those of the trajectory files in bytes; the arrays are what the job needs to go on.
+    """
+
+    walkers: tuple[int, ...]
+    frames: int
+    sizes: tuple[int, ...]
+    arrays: Arrays
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def size(self, walker: int) -> int:
+        """Length of the trajectory file of a walker in bytes."""
+        return self.sizes[self.walkers.index(walker)]
+
+
+#: States by the number of the first walker of their group.
+States = dict[int, State]
+
+
+class Pacer:
+    """Says when a state is to be kept: not more often than twice a second."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether enough time has passed since it last said so."""
+        if time.monotonic() - self._last < _PAUSE:
+            return False
+        self._last = time.monotonic()
+        return True
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Keep a state in the folder of a run in place of the earlier one of its group, whole or not at all."""
+    arrays = {f"array {name}": value for name, value in state.arrays.items()}
+    counts = {f"count {name}": value for name, value in state.counts.items()}
+    shared = {"walkers": state.walkers, "frames": state.frames, "sizes": state.sizes}
+    (folder / STATE).mkdir(exist_ok=True)
+    write_npz(folder / STATE / f"walker-{state.walkers[0]:04d}.npz", {**shared, **arrays, **counts})
+
+
+def read_states(folder: Path) -> States:
+    """All states in the folder of a run; OutputError where one cannot be read."""
+    states = {}
+    for path in sorted((folder / STATE).glob("walker-*.npz")):
+        found = read_arrays(path)
+        arrays = {name.removeprefix("array "): found[name] for name in found if name.startswith("array ")}
+        counts = {name.removeprefix("count "): int(found[name]) for name in found if name.startswith("count ")}
+        walkers, sizes = tuple(found["walkers"].tolist()), tuple(found["sizes"].tolist())
+        states[walkers[0]] = State(walkers, int(found["frames"]), sizes, arrays, counts)
+    return states
+
+
+def same_preparation(folder: Path, prepared: Prepared) -> Prepared:
+    """Platform, threads and minimised structure of the first session of a run, which the first call keeps."""
+    names = ("platform", "threads", "reference")
+    found = made_once(folder / STATE / "prepared.npz", lambda: {name: getattr(prepared, name) for name in names})
+    platform, threads, reference = (found[name] for name in names)
+    return replace(prepared, platform=str(platform), threads=int(threads), reference=reference)
+
+
+def unfinished(groups: Sequence[tuple[int, ...]], states: States, frames: int) -> list[tuple[int, ...]]:
+    """Groups of walkers that have not reached their last frame."""
+    return [group for group in groups if group[0] not in states or states[group[0]].frames < frames]

@@ -1,4 +1,4 @@
-"""Jobs of worker processes: one loop that writes what walkers make, and plain MD with OpenMM."""
+"""Jobs of worker processes: one loop that writes what walkers make, and plain MD with OpenMM or the replica kernel."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +19,15 @@ from latentmd.core.noise import noise_generator
 from latentmd.io.writer import FrameWriter
 from latentmd.molecule.checks import check_frames, structure_template
 from latentmd.replicas.choice import replica_engine, unsupported
+from latentmd.replicas.replicas import Replicas, ReplicaState
 from latentmd.replicas.settle import EnergyRange, settle
 from latentmd.sampling.run.clock import PhaseClock
 from latentmd.sampling.run.options import WalkerOptions
-from latentmd.sampling.run.preparation import Prepared
+from latentmd.sampling.run.preparation import Arrays, Prepared
 from latentmd.sampling.run.processes import Emit
-from latentmd.sampling.walkers.folder import trajectory_path
-from latentmd.sampling.walkers.resume import Pacer, State, States
+from latentmd.sampling.walkers.folder import Pacer, State, States, trajectory_path
 from latentmd.systems.builder import WATER, Molecule
-from latentmd.systems.dynamics import MdSettings, Phase, run_md
+from latentmd.systems.dynamics import MdSettings, Phase, advance, run_md
 from latentmd.systems.molecule import time_platform
 
 if TYPE_CHECKING:
@@ -36,20 +38,17 @@ Checker = Callable[[NDArray[Any], NDArray[Any]], list[str]]
 #: Gives the arrays from which walkers go on, by their numbers.
 Keep = Callable[[], Mapping[tuple[int, ...], Mapping[str, NDArray[Any]]]]
 
+_MINIMISATION = 500  # evaluations of the forces at most
 _SETTLING = 102  # purpose of the noise that settles a frame
 _SPEED_SECONDS = 0.5  # wall time of the plain MD that speeds are compared with
 
 
 @dataclass(frozen=True)
 class MadeFrames:
-    """Frames that a group of walkers made together.
+    """Frames that a group of walkers made together: positions (frames, walkers, atoms, 3) in nm, energies in kJ/mol.
 
-    Attributes:
-        positions: nm, shape (frames, walkers, atoms, 3).
-        energies: kJ/mol, shape (frames, walkers).
-        kinds: how each was made, for provenance.csv; (frames, walkers).
-        states: gives the arrays to go on from, by the walkers' numbers; None where walkers cannot go on from there.
-        counts: of what happened so far, by name.
+    Kinds, (frames, walkers), are those of provenance.csv; `states` gives the arrays to go on from by the walkers'
+    numbers, or is None where they cannot go on from there.
     """
 
     positions: Floats
@@ -64,11 +63,10 @@ class WalkerJob:
     """Work of one process for some of the walkers: `blocks` moves them, `run` writes and reports. Picklable.
 
     Attributes:
-        folder: where walker files go.
-        walkers: numbers of this process's walkers.
         states: where walkers were when an earlier session of the run ended; empty for a new run.
         energies: that MD of the molecule shows; None for plain MD.
         batches: the walkers in the groups that are moved together; each alone where empty.
+        model: name or path; empty for plain MD.
     """
 
     prepared: Prepared
@@ -78,9 +76,19 @@ class WalkerJob:
     states: States = field(default_factory=dict)
     energies: EnergyRange | None = None
     batches: tuple[tuple[int, ...], ...] = ()
+    model: str = ""
+
+    @cached_property
+    def propagator(self) -> Propagator:
+        """The model with its atoms in the order of the molecule's."""
+        from latentmd.model.propagator import Propagator
+
+        found = Propagator(self.model, self.settings.device, threads=1)
+        return found.arranged(self.molecule.topology, self.prepared.reference)
 
     def load(self) -> None:
-        """Load what all groups need."""
+        """Load what all groups need: the model, if any."""
+        assert not self.model or self.propagator
 
     def groups(self) -> Iterable[tuple[int, ...]]:
         """Walkers that are moved together."""
@@ -132,14 +140,6 @@ class WalkerJob:
         """The molecule."""
         return self.prepared.molecule
 
-    def loaded(self, model: str) -> Propagator:
-        """A model with its atoms in the order of the molecule's."""
-        from latentmd.model.propagator import Propagator
-
-        return Propagator(model, self.settings.device, threads=1).arranged(
-            self.molecule.topology, self.prepared.reference
-        )
-
     def writer(self, walker: int, state: State | None = None) -> FrameWriter:
         """The walker's trajectory file, with the frames up to a state of its group."""
         path, box = trajectory_path(self.folder, walker), self.molecule.box()
@@ -174,13 +174,9 @@ class WalkerJob:
             int(noise_generator(seed, walker, step=frame, purpose=_SETTLING).integers(2**63))
             for walker, frame in zip(walkers, frames, strict=True)
         ]
+        kelvin, timestep, energies = protocol.temperature, protocol.timestep, self.energies
         return settle(
-            self.molecule.system,
-            positions,
-            energies=self.energies,
-            temperature=protocol.temperature,
-            timestep=protocol.timestep,
-            seeds=seeds,
+            self.molecule.system, positions, energies=energies, temperature=kelvin, timestep=timestep, seeds=seeds
         )
 
     def emit_speed(self, emit: Emit) -> None:
@@ -215,16 +211,9 @@ class MDJob(WalkerJob):
         s, (walker,) = self.settings, group
         state = self.states.get(walker)
         phase = None if state is None else Phase(state.frames, state.arrays["positions"], state.arrays["velocities"])
-        settings = MdSettings(
-            s.frames,
-            s.interval,
-            seed=s.seed,
-            walker=walker,
-            platform=self.prepared.platform,
-            threads=self.prepared.threads,
-            chunk=self.chunk,
-            equilibration=s.equilibration,
-        )
+        machine: dict[str, Any] = {"platform": self.prepared.platform, "threads": self.prepared.threads}
+        run: dict[str, Any] = {"seed": s.seed, "chunk": self.chunk, "equilibration": s.equilibration}
+        settings = MdSettings(s.frames, s.interval, walker=walker, **machine, **run)
         frames = run_md(self.molecule, settings, phase, stopped)
         while True:
             with clock("md"):
@@ -237,3 +226,80 @@ class MDJob(WalkerJob):
 
 def _states(group: tuple[int, ...], end: Phase | None) -> Keep | None:
     return None if end is None else lambda: {group: {"positions": end.positions, "velocities": end.velocities}}
+
+
+@dataclass(frozen=True)
+class ReplicaMDJob(WalkerJob):
+    """Plain MD of several walkers at once, reported every `chunk` frames of all.
+
+    Random numbers belong to the seed of the run and the number of a walker, so that a walker is the same whichever
+    process it is in and whichever others are beside it.
+    """
+
+    chunk: int = 100
+
+    def groups(self) -> Iterable[tuple[int, ...]]:
+        """Walkers with equally many frames."""
+
+        def done(walker: int) -> int:
+            return self.states[walker].frames if walker in self.states else -1
+
+        for _, group in groupby(sorted(self.walkers, key=lambda w: (done(w), w)), key=done):
+            yield tuple(group)
+
+    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[MadeFrames]:
+        """Frames in chunks; a stop ends the last one, and leaves the engine in the middle of a frame."""
+        interval = self.settings.interval
+        with clock("md"):
+            engine, done = self._engine(group)
+            if done == 0 and not self._advance(engine, self.settings.equilibration, stopped):
+                return
+        while done < self.settings.frames:
+            count, made = min(self.chunk, self.settings.frames - done), 0
+            positions = np.empty((count, engine.replicas, len(engine.masses), 3), np.float32)
+            energies = np.empty((count, engine.replicas))
+            with clock("md"):
+                while made < count and self._advance(engine, interval, stopped):
+                    positions[made], energies[made] = engine.positions, engine.energies()
+                    made += 1
+            if made:
+                whole = (lambda: _each(group, engine.state())) if made == count else None
+                yield MadeFrames(positions[:made], energies[:made], [["md"] * len(group)] * made, whole)
+            if made < count:
+                return
+            done += count
+
+    def _advance(self, engine: Replicas, time: float, stopped: Callable[[], bool]) -> bool:
+        """Move all walkers by a time in ps; whether they got there."""
+        protocol = self.molecule.protocol
+
+        def step(steps: int) -> None:
+            engine.langevin(steps, timestep=protocol.timestep, friction=protocol.friction)
+
+        return advance(step, round(time / protocol.timestep), stopped)
+
+    def _engine(self, walkers: tuple[int, ...]) -> tuple[Replicas, int]:
+        """The engine of some walkers at time zero or at their states, and how many frames are done."""
+        protocol, states = self.molecule.protocol, [self.states.get(walker) for walker in walkers]
+        positions = np.repeat(np.asarray(self.prepared.reference, np.float64)[None], len(walkers), axis=0)
+        kelvin, seed = protocol.temperature, self.settings.seed
+        engine = replica_engine(
+            self.molecule.system, positions, temperature=kelvin, seed=seed, numbers=walkers, threads=1
+        )
+        first = states[0]
+        if first is not None:
+            found = [state.arrays for state in states if state is not None]
+            x, v = (np.array([arrays[name] for arrays in found]) for name in ("positions", "velocities"))
+            engine.restore(ReplicaState(x, v, engine.temperatures, int(first.arrays["draw"])))
+            return engine, first.frames
+        engine.minimize(_MINIMISATION)
+        engine.draw_velocities()
+        return engine, 0
+
+
+def _each(walkers: tuple[int, ...], state: ReplicaState) -> dict[tuple[int, ...], Arrays]:
+    """Of each walker alone, since others may be beside it when it goes on."""
+    return {
+        (walker,): {"positions": x, "velocities": v, "draw": np.array(state.draw)}
+        for walker, x, v in zip(walkers, state.positions, state.velocities, strict=True)
+    }

@@ -1,23 +1,36 @@
-"""Job of a worker process: latent rollouts, decoded at every frame."""
+"""Latent rollouts, decoded at every frame: the job of a worker, and runs of a solute that no engine can move."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import openmm
+import torch
+from openmm import unit
 
 from latentmd.arrays import Doubles, Floats
 from latentmd.core.noise import noise_generator
+from latentmd.io.solute import read_solute
+from latentmd.io.trajectory import TrajectoryReader
+from latentmd.model.manifest import Manifest
+from latentmd.model.propagator import Propagator
 from latentmd.replicas.choice import replica_engine
+from latentmd.sampling.models import OneMolecule, check_conditions
 from latentmd.sampling.run.clock import PhaseClock
+from latentmd.sampling.run.options import WalkerOptions
+from latentmd.sampling.run.preparation import Prepared
+from latentmd.sampling.run.processes import Job
+from latentmd.sampling.walkers.alternation import cycle_length
+from latentmd.sampling.walkers.folder import States, unfinished
 from latentmd.sampling.walkers.jobs import Keep, MadeFrames, WalkerJob
-from latentmd.systems.builder import Molecule
-
-if TYPE_CHECKING:
-    from latentmd.model.propagator import Propagator
+from latentmd.sampling.walkers.plan import RolloutPlan, batches, check_times, processes_for, request_of, share
+from latentmd.systems.molecule import Molecule
+from latentmd.systems.protocol import Protocol, Solvent
 
 _TRIES = 4  # times that unsound structures are decoded again
 _ALONE = 20  # the same where no engine can mend them
@@ -28,24 +41,13 @@ _BLOCK = 1_000_000  # atoms in the frames that one block of a latent rollout dec
 class LatentJob(WalkerJob):
     """Latent rollouts of walkers in batches, decoded at every frame; without an engine no energies, and not settled."""
 
-    model: str = ""
     engine: bool = True
-
-    @cached_property
-    def propagator(self) -> Propagator:
-        """The model, in the order of the molecule's atoms."""
-        return self.loaded(self.model)
-
-    def load(self) -> None:
-        """Load the model."""
-        assert self.propagator
 
     def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[MadeFrames]:
         """Decoded frames of a batch."""
-        import torch
-
         s, propagator, state = self.settings, self.propagator, self.states.get(group[0])
-        masses = _masses(self.molecule)
+        system = self.molecule.system
+        masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
         steps, lag = propagator.split_time(s.interval)
         if state is None:
             done, slow = 0, propagator.encode(np.repeat(self.prepared.reference[None], len(group), axis=0))
@@ -96,6 +98,53 @@ def _states(batch: tuple[int, ...], latent: Floats) -> Keep:
     return lambda: {batch: {"latent": latent}}
 
 
-def _masses(molecule: Molecule) -> Doubles:
-    system = molecule.system
-    return np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
+def solute_plan(source: Path, s: WalkerOptions, model: OneMolecule) -> RolloutPlan:
+    """Check everything about latent rollouts of a solute, from the structure in a file.
+
+    ValueError for a setting that needs MD, or a molecule that the model does not cover.
+    """
+    manifest = model.manifest
+    if s.mode != "latent":
+        raise ValueError(
+            f"--mode {s.mode} needs MD of the solute, and the force field that {manifest.called} was trained in is not"
+            " known or has explicit water; leave the option out for latent steps alone"
+        )
+    check_conditions(s, model)
+    check_times(s.time, s.interval, manifest.timestep)
+    cycle_length(s, manifest, manifest.timestep)
+    molecule = solute_molecule(source, manifest)
+    start: Doubles = np.array(molecule.positions._value, dtype=np.float64)
+    prepared = Prepared(molecule, source, start, platform="none", threads=1, rate=0.0)
+    request, count = request_of("simulate", s, prepared, model), processes_for(s.walkers, s.processes)
+    s, jobs = replace(s, settle=False), partial(_jobs, model=model.name)
+    plan = RolloutPlan("simulate", s, prepared=prepared, processes=count, make_jobs=jobs, request=request, model=model)
+    plan.reference, plan.details = manifest, {"device": s.device, "settle": False}
+    return plan
+
+
+def solute_molecule(source: Path, manifest: Manifest) -> Molecule:
+    """The solute in a file, without water and ions, with a System of its masses alone; ValueError for another one."""
+    system, solute = read_solute(source, [])
+    positions = next(iter(TrajectoryReader(source, system))).positions[0, solute.atoms]
+    answer = manifest.covers(solute.topology, positions)
+    if not answer:
+        raise ValueError(f"{manifest.called} does not cover the molecule in {source}: {answer.reason}")
+    topology, others = solute.topology.to_openmm(), solute.left_out
+    notes = (f"{others} of {source.name} were left out: the model is of the solute alone",) * bool(others)
+    masses = openmm.System()
+    for atom in topology.atoms():
+        masses.addParticle(atom.element.mass)
+    shared = {name: getattr(manifest, name) for name in ("temperature", "friction", "timestep")}
+    files = tuple(manifest.force_field) or ("not known",)
+    protocol = Protocol(cast("Solvent", manifest.solvent), files, **shared)
+    quantity = np.asarray(positions, dtype=np.float64) * unit.nanometer
+    return Molecule(topology, masses, quantity, protocol, notes=notes)
+
+
+def _jobs(plan: RolloutPlan, folder: Path, states: States, *, model: str) -> list[Job]:
+    s = plan.settings
+    shared: dict[str, Any] = {"states": states, "model": model, "engine": False}
+    return [
+        LatentJob(plan.prepared, s, folder, [k for group in part for k in group], batches=tuple(part), **shared)
+        for part in share(unfinished(batches(s.walkers), states, s.frames), plan.processes)
+    ]

@@ -1,58 +1,51 @@
-"""`latentmd md`: plain full-atom MD of independent walkers, the source of training data."""
+"""`latentmd md`: plain full-atom MD of independent walkers, the source of training data, and what it costs here."""
 
 from __future__ import annotations
 
 import logging
 import time as clock
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from latentmd.io.folder import check_folder, record_of
 from latentmd.io.progress import Progress, quiet
-from latentmd.sampling.force_fields import refuse_force_field
-from latentmd.sampling.models import reference_model
+from latentmd.replicas.choice import unsupported
+from latentmd.sampling.models import reference_model, refuse_force_field
 from latentmd.sampling.run.options import WalkerOptions, picoseconds
-from latentmd.sampling.run.preparation import check_protocol, prepare
+from latentmd.sampling.run.preparation import Prepared, check_protocol, prepare
 from latentmd.sampling.run.processes import Job, cores
-from latentmd.sampling.walkers.folder import WALKERS
-from latentmd.sampling.walkers.plan import RolloutPlan, check_times, processes_for, request_of, share
-from latentmd.sampling.walkers.resume import States, unfinished
-from latentmd.sampling.walkers.run import RunResult, execute
-from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
-from latentmd.units import format_time
-
-if TYPE_CHECKING:
-    from latentmd.systems.builder import Protocol, Solvent
+from latentmd.sampling.run.stopping import RunResult
+from latentmd.sampling.walkers.folder import WALKERS, States, unfinished
+from latentmd.sampling.walkers.jobs import MDJob, ReplicaMDJob, replica_rate
+from latentmd.sampling.walkers.plan import RolloutPlan, check_times, multiple, processes_for, request_of, share
+from latentmd.sampling.walkers.run import execute
+from latentmd.systems.builder import build
+from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions, Protocol, Solvent
+from latentmd.units import format_time, format_wall
 
 logger = logging.getLogger(__name__)
 
 EQUILIBRATION = WalkerOptions.equilibration  # ps before time zero, where wall time allows it
 _REPORT_SECONDS = 0.5  # wall time between reports of a worker
 _MOST_FRAMES = 1000  # in a report
+_TIMING = 0.3  # seconds
+_LANES = 16  # walkers that the replica kernel moves together
+_SIMULATED = 0.7  # share of the wall time that is left for MD: the rest prepares, draws and writes
+_EQUILIBRATED = 0.05  # share of the affordable time, at most
+_FRAMES = 100  # wanted of each walker
+_INTERVALS = (100.0, 50.0, 20.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1)  # ps
+_SHORT = 60.0  # seconds of MD that need no announcement
 
 
 def md(
-    pdb: str | Path,
-    *,
-    time: str | float,
-    out: str | Path,
-    walkers: int = 4,
-    save_every: str | float = "1ps",
-    temperature: float = 350.0,
-    solvent: Solvent = "implicit",
-    force_field: Sequence[str] = (),
-    friction: float = 1.0,
-    timestep: str | float = "4fs",
-    seed: int = 0,
-    processes: int | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
-    inputs: InputOptions = DEFAULT_INPUTS,
-    wall: float | None = None,
-    begun: float | None = None,
+    pdb: str | Path, *, time: str | float, out: str | Path, walkers: int = 4, save_every: str | float = "1ps",
+    temperature: float = 350.0, solvent: Solvent = "implicit", force_field: Sequence[str] = (), friction: float = 1.0,
+    timestep: str | float = "4fs", seed: int = 0, processes: int | None = None, overwrite: bool = False,
+    resume: bool = False, inputs: InputOptions = DEFAULT_INPUTS, wall: float | None = None, begun: float | None = None,
     progress: Progress | None = None,
-) -> RunResult:
+) -> RunResult:  # fmt: skip
     """Simulate plain MD and write one trajectory per walker.
 
     Every walker is minimised, given velocities of its own and equilibrated for 100 ps, and then starts at time zero.
@@ -99,52 +92,86 @@ def md(
     return execute(md_plan(Path(pdb), options), progress or quiet)
 
 
-def md_options(
-    *,
-    time: str | float,
-    out: str | Path,
-    save_every: str | float = "1ps",
-    timestep: str | float = "4fs",
-    force_field: Sequence[str] = (),
-    walkers: int = 4,
-    **others: Any,
-) -> WalkerOptions:
-    """Options of walkers from the arguments of `md`, which documents them; the others have the same names there."""
+def md_options(*, time: str | float, out: str | Path, **others: Any) -> WalkerOptions:
+    """Options of walkers from the arguments of `md`, which documents them and their defaults."""
+    given: dict[str, Any] = {"save_every": "1ps", "timestep": "4fs", "walkers": 4, "force_field": (), **others}
+    interval, timestep = picoseconds(given.pop("save_every")), picoseconds(given.pop("timestep"))
+    shared = given | {"force_field": tuple(given["force_field"])}
     return WalkerOptions(
-        mode="md",
-        time=picoseconds(time),
-        interval=picoseconds(save_every),
-        timestep=picoseconds(timestep),
-        out=Path(out),
-        force_field=tuple(force_field),
-        walkers=walkers,
-        **others,
+        mode="md", time=picoseconds(time), interval=interval, timestep=timestep, out=Path(out), **shared
     )
 
 
-def md_protocol(options: WalkerOptions) -> Protocol:
+def md_protocol(s: WalkerOptions) -> Protocol:
     """The protocol of plain MD; ValueError for temperature, friction or time step that MD cannot have."""
-    from latentmd.systems.builder import Protocol
-
-    protocol = Protocol(
-        options.solvent or "implicit", options.force_field, friction=options.friction, timestep=options.timestep,
-        inputs=options.inputs,
-    )  # fmt: skip
-    if options.temperature is not None:
-        protocol = replace(protocol, temperature=options.temperature)
+    solvent = s.solvent or "implicit"
+    protocol = Protocol(solvent, s.force_field, friction=s.friction, timestep=s.timestep, inputs=s.inputs)
+    if s.temperature is not None:
+        protocol = replace(protocol, temperature=s.temperature)
     check_protocol(protocol)
     return protocol
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Speed of plain MD here: ps per second of wall time of all walkers together, and how many move at once."""
+
+    rate: float
+    at_once: int
+
+    @classmethod
+    def measured(cls, prepared: Prepared, settings: WalkerOptions, processes: int, replicas: bool) -> Cost:
+        """Time one core of the replica kernel, which moves several walkers, or take the timing of OpenMM."""
+        timestep = prepared.molecule.protocol.timestep
+        if not replicas:
+            return cls(prepared.rate * timestep * processes, processes)
+        lanes = min(_LANES, -(-settings.walkers // processes))
+        rate = replica_rate(prepared.molecule, prepared.reference, _TIMING, lanes)
+        return cls(rate * timestep * processes, settings.walkers)
+
+    def affordable(self, wall: float) -> float:
+        """Time of each walker that moves, in ps, that so many seconds of wall time pay for."""
+        return self.rate * wall * _SIMULATED / self.at_once
+
+    def sentence(self, settings: WalkerOptions) -> str:
+        """What the run will cost; empty where it is short."""
+        total = settings.walkers * settings.time
+        seconds = total / self.rate
+        told = (
+            f"plain MD of {format_time(total)} ({settings.walkers} walkers of {format_time(settings.time)}) takes "
+            f"about {format_wall(seconds)} here, at {86.4 * self.rate:.3g} ns/day"
+        )
+        if settings.wall is not None and settings.wall < seconds:
+            made = self.affordable(settings.wall) * min(self.at_once, settings.walkers)
+            return (
+                f"{told}; it ends after {format_wall(settings.wall)} with about {format_time(float(f'{made:.2g}'))}. "
+                "Set other limits with --time and --wall; --resume goes on"
+            )
+        return told if seconds > _SHORT else ""
+
+
+def laid_out(settings: WalkerOptions, cost: Cost, timestep: float, begun_with: dict[str, Any] | None) -> WalkerOptions:
+    """Settings with closer frames and less equilibration where the wall time would end before there are many frames.
+
+    A resumed run keeps the layout of its first session, whose request is `begun_with`. The time step is in ps.
+    """
+    if begun_with is not None:
+        interval = (begun_with.get("save every") if settings.closer else None) or settings.interval
+        equilibration = begun_with.get("equilibration") or settings.equilibration
+        return replace(settings, interval=interval, equilibration=equilibration)
+    if settings.wall is None:
+        return settings
+    affordable = cost.affordable(settings.wall)
+    steps = max(1, round(min(settings.equilibration, _EQUILIBRATED * affordable) / timestep))
+    interval = settings.interval
+    if settings.closer:
+        fitting = [t for t in _INTERVALS if t <= interval and multiple(t, timestep) and multiple(settings.time, t)]
+        interval = next((t for t in fitting if t * _FRAMES <= affordable), fitting[-1] if fitting else interval)
+    return replace(settings, interval=interval, equilibration=steps * timestep)
+
+
 def md_plan(pdb: Path, settings: WalkerOptions, command: str = "md") -> RolloutPlan:
     """Check everything about a run of plain MD, by `latentmd md` or `simulate`; errors as of `md`."""
-    from latentmd.io.folder import check_folder, record_of
-    from latentmd.replicas.choice import unsupported
-    from latentmd.sampling.walkers.cost import Cost, laid_out
-    from latentmd.sampling.walkers.jobs import MDJob
-    from latentmd.sampling.walkers.replica_md import ReplicaMDJob
-    from latentmd.systems.builder import build
-
     begin, protocol = clock.perf_counter(), md_protocol(settings)
     check_times(settings.time, settings.interval, protocol.timestep)
     count = processes_for(settings.walkers, settings.processes)
@@ -165,17 +192,10 @@ def md_plan(pdb: Path, settings: WalkerOptions, command: str = "md") -> RolloutP
 
     request = request_of(command, settings, prepared, None)
     request["engine"] = "OpenMM" if why_not else "replicas"  # their states differ, so that both must resume alike
-    plan = RolloutPlan(
-        command,
-        settings,
-        prepared=prepared,
-        processes=count,
-        make_jobs=jobs,
-        request=request,
-        reference=reference_model(prepared.molecule),
-    )
-    plan.details |= {"engine": f"OpenMM: {why_not}" if why_not else "replicas"}
-    plan.details |= {"equilibration_ps": settings.equilibration}
+    plan = RolloutPlan(command, settings, prepared=prepared, processes=count, make_jobs=jobs, request=request)
+    plan.reference = reference_model(prepared.molecule)
+    engine = f"OpenMM: {why_not}" if why_not else "replicas"
+    plan.details = {"engine": engine, "equilibration_ps": settings.equilibration}
     if settings.equilibration < EQUILIBRATION:
         plan.notes.append(
             f"walkers were equilibrated for {format_time(round(settings.equilibration, 3))} only, in place of "

@@ -7,37 +7,33 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from latentmd.model.file import Manifest
+from latentmd.replicas.settle import EnergyRange
+from latentmd.sampling.models import Model
 from latentmd.sampling.run.options import WalkerOptions
+from latentmd.sampling.run.preparation import Prepared
 from latentmd.sampling.run.processes import Job, cores
+from latentmd.sampling.walkers.folder import States
 from latentmd.units import format_time
 
-if TYPE_CHECKING:
-    from latentmd.model.file import Manifest
-    from latentmd.replicas.settle import EnergyRange
-    from latentmd.sampling.models import Model
-    from latentmd.sampling.run.preparation import Prepared
-    from latentmd.sampling.walkers.resume import States
-
-
+_WALKERS_PER_BATCH = 8  # least number of walkers in a batch of a latent rollout
+_MOST_BATCHES = 16
 Walkers = TypeVar("Walkers", int, tuple[int, ...])
 
 
 @dataclass
 class RolloutPlan:
-    """A validated run of walkers that has written nothing yet.
+    """A validated run of walkers by `latentmd md` or `simulate` that has written nothing yet.
 
     Attributes:
-        command: "md" or "simulate", for summary.json.
         make_jobs: the jobs, given this plan, the folder to write to and where walkers are already.
         request: JSON values that a resumed run must share.
         model: that moves the molecule; None for plain MD.
         energies: that MD of the molecule shows, known once the jobs are made; None for plain MD.
         reference: manifest whose training data the report shows beside the run, if any covers the molecule.
-        details: further settings for summary.json.
-        wall: seconds by phase so far.
-        notes: sentences about the run for its summary and page, those about the molecule first.
+        details, notes: further settings for summary.json, and sentences for it and the page.
         alone: held while figures are drawn, so that runs in threads of one process take turns.
     """
 
@@ -98,23 +94,24 @@ def share(walkers: Sequence[Walkers], processes: int) -> list[list[Walkers]]:
     return [list(walkers[first::processes]) for first in range(min(len(walkers), processes))]
 
 
+def batches(walkers: int, alone: bool = False) -> list[tuple[int, ...]]:
+    """Walkers that are moved together; they depend on the number of walkers, and not on that of processes."""
+    size = 1 if alone else max(_WALKERS_PER_BATCH, -(-walkers // _MOST_BATCHES))
+    return [tuple(range(first, min(first + size, walkers))) for first in range(0, walkers, size)]
+
+
 def request_of(command: str, settings: WalkerOptions, prepared: Prepared, model: Model | None) -> dict[str, Any]:
     """What a resumed run must share with its first session, as JSON values; the number of processes may change."""
     usual = settings.equilibration == WalkerOptions.equilibration
     atoms = [(atom.name, atom.residue.name, atom.residue.index) for atom in prepared.molecule.topology.atoms()]
+    s = settings
     return {
-        "command": command,
+        "command": command, "mode": s.mode, "time": s.time, "save every": s.interval, "walkers": s.walkers,
+        "seed": s.seed, "device": None if model is None else s.device,
         "molecule": hashlib.sha256(repr(atoms).encode() + prepared.source.read_bytes()).hexdigest(),
-        "model": None if model is None else model.sha256,
-        "protocol": asdict(prepared.molecule.protocol),
-        "mode": settings.mode,
-        "time": settings.time,
-        "save every": settings.interval,
-        "walkers": settings.walkers,
-        "seed": settings.seed,
-        "device": None if model is None else settings.device,
+        "model": None if model is None else model.sha256, "protocol": asdict(prepared.molecule.protocol),
         "cycle": settings.cycle if settings.mode == "model" else None,
         "burst": settings.burst if settings.mode == "model" else None,
         **({} if settings.settle or model is None else {"settle": False}),
         **({} if usual else {"equilibration": settings.equilibration}),
-    }
+    }  # fmt: skip

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from mdtraj.formats import XTCTrajectoryFile
 from numpy.typing import NDArray
 
 from latentmd.analysis import statistics
@@ -16,12 +17,11 @@ from latentmd.analysis.features import FeatureSpec, torsion_spec
 from latentmd.arrays import Floats
 from latentmd.io.formats import ascii_path
 from latentmd.io.provenance import read_provenance
+from latentmd.model.file import Reference
+from latentmd.replicas.settle import EnergyRange
 from latentmd.report.viewer import VIEW_FRAMES
-
-if TYPE_CHECKING:
-    from latentmd.model.file import Reference
-    from latentmd.replicas.settle import EnergyRange
-    from latentmd.sampling.walkers.folder import OutputFolder
+from latentmd.sampling.run.stopping import walker_files
+from latentmd.sampling.walkers.folder import PROVENANCE, TOPOLOGY
 
 _MEMORY = 50_000_000  # coordinates read per walker; longer trajectories are thinned
 _COMPARED = 100  # torsions whose effective samples are counted
@@ -33,13 +33,10 @@ class RunFrames:
     """What a run sampled, beside what its model was trained on.
 
     Attributes:
-        spec: coordinates that describe the molecule.
-        runs: their values of each walker, shape (frames, coordinates).
+        runs: coordinates that describe the molecule, of each walker, shape (frames, coordinates).
         times: ps, of the same frames.
         view: positions of frames of the first walker, nm, shape (frames, atoms, 3), and their times in ps.
         provenance: columns of provenance.csv by name.
-        reference: of the model's training data, if known.
-        temperature: kelvin.
         bounds: MD's 0.1 to 99.9 % of potential energies in kJ/mol, if known.
     """
 
@@ -93,30 +90,22 @@ class RunFrames:
 
 
 def read_run(
-    folder: OutputFolder, reference: Reference | None, temperature: float, energies: EnergyRange | None = None
+    folder: Path, reference: Reference | None, temperature: float, energies: EnergyRange | None = None
 ) -> RunFrames:
     """Read the trajectories and the provenance of a run; the energies that MD shows are the reference's where None."""
     import mdtraj
 
-    topology = mdtraj.load_topology(str(folder.topology))
+    topology = mdtraj.load_topology(str(folder / TOPOLOGY))
     spec = describe(topology)
-    written = [path for path in folder.trajectories() if path.stat().st_size]
+    written = [path for path in walker_files(folder) if path.stat().st_size]
     walkers = [walker for path in written if (walker := _read(path, topology, spec)) is not None]
     times, runs, views = zip(*walkers, strict=True)
     stored = reference.energy_quantiles if reference is not None else None
     if energies is not None:
         stored = (energies.low, energies.median, energies.high)
-    return RunFrames(
-        topology=topology,
-        spec=spec,
-        runs=list(runs),
-        times=list(times),
-        view=views[0],
-        provenance=read_provenance(folder.provenance),
-        reference=reference,
-        temperature=temperature,
-        bounds=None if stored is None else (stored[0], stored[2]),
-    )
+    bounds, rows = None if stored is None else (stored[0], stored[2]), read_provenance(folder / PROVENANCE)
+    model: dict[str, Any] = {"reference": reference, "temperature": temperature, "bounds": bounds}
+    return RunFrames(topology, spec, list(runs), list(times), view=views[0], provenance=rows, **model)
 
 
 def describe(topology: Any) -> FeatureSpec:
@@ -138,11 +127,8 @@ def describe(topology: Any) -> FeatureSpec:
 
 def _middle_torsion(topology: Any, heavy: set[int]) -> Sequence[int] | None:
     """Four heavy atoms in a row, about the bond nearest the middle of the molecule."""
-    bonded: dict[int, set[int]] = {}
-    for a, b in topology.bonds:
-        if a.index in heavy and b.index in heavy:
-            bonded.setdefault(a.index, set()).add(b.index)
-            bonded.setdefault(b.index, set()).add(a.index)
+    graph = topology.to_bondgraph().adjacency()
+    bonded = {a.index: {b.index for b in near} & heavy for a, near in graph if a.index in heavy}
     chains = [
         [i, j, k, m]
         for j in bonded
@@ -157,8 +143,6 @@ def _middle_torsion(topology: Any, heavy: set[int]) -> Sequence[int] | None:
 
 def _read(path: Path, topology: Any, spec: FeatureSpec) -> tuple[Floats, Floats, tuple[Floats, Floats]] | None:
     """Times in ps and coordinates of a trajectory, thinned above a limit, and a few whole frames with their times."""
-    from mdtraj.formats import XTCTrajectoryFile
-
     times, values, frames = [], [], []
     with ascii_path(path) as name, XTCTrajectoryFile(name) as file:
         stride = max(1, len(file) * topology.n_atoms * 3 // _MEMORY)

@@ -9,8 +9,7 @@ import pytest
 
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.torsions import acyclic_torsions, amide_torsions, rotatable_torsions
-from latentmd.sampling.metropolis.blocks import Block, BlockMove, Torsions, blocks_of
-from latentmd.sampling.metropolis.kernels import TorsionKernels
+from latentmd.sampling.metropolis.blocks import Block, BlockMove, TorsionKernels, Torsions, blocks_of
 
 
 @pytest.fixture(scope="module")

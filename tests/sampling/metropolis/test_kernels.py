@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentmd.sampling.metropolis.kernels import TorsionKernels
+from latentmd.sampling.metropolis.blocks import TorsionKernels
 
 
 def kernels(torsions: int, width: float = 0.3) -> TorsionKernels:

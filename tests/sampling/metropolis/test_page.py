@@ -12,18 +12,17 @@ import numpy as np
 import pytest
 
 from latentmd.arrays import Floats
-from latentmd.sampling.metropolis.control import Control
 from latentmd.sampling.metropolis.folder import PAGE
 from latentmd.sampling.metropolis.page import (
-    WeightedFrames,
-    frames_of_chains,
     remarks,
     state_words,
     surface_figures,
     torsion_pairs,
     verdict,
+    viewed,
     write_metropolis_page,
 )
+from latentmd.sampling.metropolis.plain_md import Control
 from latentmd.sampling.metropolis.populations import populations
 from latentmd.sampling.metropolis.wells import Turn, wells
 
@@ -40,13 +39,6 @@ def chains(alanine: Any, tmp_path: Path) -> tuple[Any, Floats]:
     rng = np.random.default_rng(0)
     angles = np.where(rng.random((2, 60, 1)) < 0.25, 1.0, -1.4) + 0.1 * rng.standard_normal((2, 60, 2))
     return run, angles
-
-
-def test_frames_weigh_the_same(chains: Any) -> None:
-    frames = frames_of_chains(*chains)
-    assert frames.names == ("phi ALA2", "psi ALA2") and frames.pairs == ((0, 1),)
-    np.testing.assert_allclose(frames.weight, 1 / 120)
-    assert frames.place.tolist()[59:61] == [[0, 59], [1, 0]]
 
 
 @pytest.mark.parametrize("missing", [[], ["the chains do not agree"]])
@@ -102,30 +94,21 @@ def test_no_passage_is_not_extrapolated() -> None:
     assert verdict(plain).endswith("plain MD saw no passage of b in the time that it had.")
 
 
-FRAMES = WeightedFrames(
-    torsions=np.random.default_rng(1).uniform(-3, 3, (100, 2)),
-    names=("phi ALA2", "psi ALA2"),
-    pairs=((0, 1),),
-    weight=np.where(np.arange(100) < 40, 1 / 40, 0.0),
-    place=np.column_stack([np.zeros(100, dtype=int), np.arange(100)]),
-)
-
-
 def test_phi_and_psi_come_first_else_what_moves_most() -> None:
-    weight = np.full(100, 0.01)
     moving = np.random.default_rng(0).uniform(-3, 3, (100, 3)) * np.array([0.01, 1.0, 0.5])
-    assert torsion_pairs(("psi ALA2", "chi", "phi ALA2"), moving, weight) == ((2, 0),)
-    assert torsion_pairs(("a", "b", "c"), moving, weight) == ((1, 2),)
-    assert torsion_pairs(("a",), moving[:, :1], weight) == ()
+    assert torsion_pairs(("psi ALA2", "chi", "phi ALA2"), moving) == [(2, 0)]
+    assert torsion_pairs(("a", "b", "c"), moving) == [(1, 2)]
+    assert torsion_pairs(("a",), moving[:, :1]) == []
 
 
-def test_frames_are_drawn_by_weight() -> None:
-    trajectory = np.arange(100.0)[:, None, None] * np.ones((1, 2, 3))
-    drawn = FRAMES.drawn([trajectory], 7)
-    assert drawn.shape == (7, 2, 3) and drawn.max() < 40
-    assert len(FRAMES.drawn([trajectory], 1000)) == 40
+def test_some_frames_are_viewed_in_their_order() -> None:
+    positions = np.arange(100.0).reshape(2, 50, 1, 1) * np.ones((1, 1, 2, 3))
+    shown = viewed(positions)
+    assert shown.shape == (40, 2, 3) and (np.diff(shown[:, 0, 0]) > 0).all() and shown.max() > 50
+    np.testing.assert_array_equal(viewed(positions[:, :4]), positions[:, :4].reshape(8, 2, 3))
 
 
 def test_a_surface_for_each_pair() -> None:
-    ((image, caption),) = surface_figures(FRAMES, 300.0)
+    angles = np.random.default_rng(1).uniform(-3, 3, (100, 2))
+    ((image, caption),) = surface_figures(("phi ALA2", "psi ALA2"), angles, 300.0)
     assert image.startswith(b"\x89PNG") and "φ ALA2 and ψ ALA2" in caption

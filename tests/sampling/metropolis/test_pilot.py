@@ -14,8 +14,9 @@ from latentmd.molecule.torsions import amide_torsions, rotatable_torsions
 from latentmd.sampling.metropolis import pilot as module
 from latentmd.sampling.metropolis.blocks import Torsions
 from latentmd.sampling.metropolis.ladders import Piece, Plan, Stretch, run_stretch
-from latentmd.sampling.metropolis.pilot import KERNELS, Scatter, block_weights, kernels, peptide_structures, scatter
+from latentmd.sampling.metropolis.pilot import KERNELS, block_weights, kernels, peptide_structures, scatter
 from latentmd.sampling.metropolis.tempering import Counts
+from latentmd.sampling.run.clock import Deadline
 from latentmd.sampling.run.scheduler import Serial
 from latentmd.systems.builder import build
 from latentmd.systems.bundled import bundled
@@ -38,7 +39,7 @@ def test_kernels_are_those_of_their_rung_and_the_one_above() -> None:
 
 
 def test_moves_go_to_slow_torsions_and_blocks_that_make_them_jump(plan: Plan) -> None:
-    names = [" ".join([b.kind, *map(str, b.torsions)]) for b in plan.blocks]
+    names = [block.name for block in plan.blocks]
     assert len(names) == len(set(names))
     counts = Counts()
     for block, name in zip(plan.blocks, names, strict=True):
@@ -52,10 +53,10 @@ def test_moves_go_to_slow_torsions_and_blocks_that_make_them_jump(plan: Plan) ->
 def test_scattered_replicas_differ_and_an_exploded_one_is_put_back(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SCATTER", 0.1)
     start = np.asarray(plan.molecule.positions._value)
-    ends, calls = scatter(Scatter(plan, start, 1))
+    ends, calls = scatter(plan, start, Deadline(), 1)
     assert ends.shape == (plan.replicas, *start.shape) and calls == plan.replicas * (50 + 200)
     assert len(np.unique(ends[:, 0, 0])) == plan.replicas
-    again, _ = scatter(Scatter(plan, start, 1))
+    again, _ = scatter(plan, start, Deadline(), 1)
     np.testing.assert_array_equal(ends, again)
 
 
@@ -65,9 +66,9 @@ def test_a_molecule_without_a_bond_to_turn_is_moved_by_the_ladder(plan: Plan, mo
     monkeypatch.setattr(module, "SWEEPS", (2, 3))
     ring = replace(plan, blocks=(), torsions=Torsions(plan.quads[:0], ()))
     start = np.asarray(plan.molecule.positions._value)
-    choice = module.pilot(ring, start, None, seed=1, tasks=Serial(), number=1)
-    assert choice.weights.shape == (0,)
-    piece = run_stretch(Stretch(ring, choice.pool, choice.weights, choice.ends[0], sweeps=3, seed=1))
+    choice = module.pilot(ring, start, None, seed=1, tasks=Serial(), number=1, deadline=Deadline())
+    assert choice["weights"].shape == (0,)
+    piece = run_stretch(Stretch(ring, choice["pool"], choice["weights"], choice["ends"][0], sweeps=3, seed=1))
     assert piece.cold.shape == (3, ring.ladders, len(plan.recorded)) and set(piece.counts.shares) == {
         "hamiltonian", "exchange",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""`--mode chains`: what it leaves, that it goes on where it ended, and what it refuses."""
+"""`--mode chains`: what it leaves, that it goes on where it ended, and what it refuses before anything is written."""
 
 from __future__ import annotations
 
@@ -12,13 +12,31 @@ import mdtraj
 import numpy as np
 import pytest
 
-from latentmd.sampling.metropolis import folder, kinetics, ladders, pilot, schedule
+from latentmd.sampling.metropolis import folder, ladders, pilot, plain_md, settings
 from latentmd.sampling.metropolis import populations as populations_module
 from latentmd.sampling.metropolis import run as chains
-from latentmd.sampling.metropolis.chains import chains as sample
-from latentmd.sampling.metropolis.run import check_suitable, review_from
+from latentmd.sampling.metropolis.run import chains as sample
+from latentmd.sampling.metropolis.run import review_from, unsuitable
 from latentmd.sampling.metropolis.settings import ChainsRequest
 from latentmd.sampling.run.stopping import RunInterrupted
+
+MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"model": "nothing"}, "nothing: no such model file or bundled model"),
+        ({"model": "peptides"}, "is one of many peptides; leave out --model"),
+        ({"solvent": "explicit"}, "cannot move the water around it"),
+        ({"temperature": -1.0}, "--temperature is -1 K"),
+    ],
+)
+def test_refusals_write_nothing(options: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=reason):
+        sample(MOLECULES / "alanine_dipeptide.pdb", ChainsRequest(out=tmp_path / "run", **options))
+    assert not (tmp_path / "run").exists()
+
 
 ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 ANYTHING, NOTHING = 1e9, 1e-9  # precisions in kT
@@ -39,8 +57,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pilot, "SCATTER", 0.2)
     monkeypatch.setattr(populations_module, "LARGEST_RATIO", 1e9)
     monkeypatch.setattr(populations_module, "ENOUGH", 0)
-    monkeypatch.setattr(kinetics, "STARTS", 16)
-    monkeypatch.setattr(kinetics, "LENGTH", 5.0)
+    monkeypatch.setattr(plain_md, "STARTS", 16)
+    monkeypatch.setattr(plain_md, "LENGTH", 5.0)
 
 
 def test_frames_have_equal_weights_and_the_energies_of_the_force_field(tmp_path: Path) -> None:
@@ -90,7 +108,7 @@ def test_a_stopped_run_goes_on_and_equals_the_uninterrupted_one(
 
     with monkeypatch.context() as short_of_time:
         short_of_time.setattr(chains, "run_stretch", broken)
-        short_of_time.setattr(schedule, "_SEGMENT", 0.0)  # segments of 5 sweeps
+        short_of_time.setattr(settings, "_SEGMENT", 0.0)  # segments of 5 sweeps
         with pytest.raises((KeyboardInterrupt, RunInterrupted)):
             run(tmp_path / "parts")
     assert len(list((tmp_path / "parts" / "metropolis").glob("segment-*.npz"))) == 3
@@ -170,12 +188,11 @@ def test_chains_are_looked_at_less_and_less_often() -> None:
     assert review_from(50) == 50
 
 
-def test_unsuitable_molecules_are_refused(alanine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    check_suitable(alanine)
+def test_unsuitable_molecules_are_refused(alanine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unsuitable(alanine) == ""
     with monkeypatch.context() as rigid:
         rigid.setattr(chains, "can_turn", lambda topology: False)
-        with pytest.raises(ValueError, match="has none that can turn: use --mode md"):
-            check_suitable(alanine)
+        assert unsuitable(alanine).endswith("has none that can turn")
     monkeypatch.setattr(chains, "MOST_ATOMS", 21)
     with pytest.raises(ValueError, match="beyond 21 atoms; this one has 22: use --mode md"):
-        check_suitable(alanine)
+        run(tmp_path / "run")

@@ -9,8 +9,7 @@ from scipy.stats import kstest
 from latentmd.analysis.statistics import effective_samples
 from latentmd.arrays import Bools, Doubles, Floats
 from latentmd.molecule.torsions import acyclic_torsions
-from latentmd.sampling.metropolis.blocks import Block, BlockMove, Torsions
-from latentmd.sampling.metropolis.kernels import TorsionKernels
+from latentmd.sampling.metropolis.blocks import Block, BlockMove, TorsionKernels, Torsions
 from latentmd.sampling.metropolis.tempering import Chains, ladder
 from latentmd.units import GAS_CONSTANT
 

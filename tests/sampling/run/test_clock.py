@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from latentmd.sampling.run.clock import Budget, Deadline, PhaseClock, SessionClock, process_start
+from latentmd.sampling.run.clock import Budget, Deadline, PhaseClock, process_start
 
 
 def test_phases_add_up() -> None:
@@ -27,12 +27,11 @@ def test_phases_add_up() -> None:
 def test_a_session_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
     path = tmp_path / "seconds.json"
     path.write_text(json.dumps({"starts": 10.0, "training": 5.0}))
-    clock = SessionClock(path)
-    with pytest.raises(ZeroDivisionError), clock.phase("training"):
+    clock = PhaseClock(path)
+    with pytest.raises(ZeroDivisionError), clock("training"):
         1 / 0  # noqa: B018
-    again = SessionClock(path)
+    again = PhaseClock(path)
     assert again.seconds["starts"] == 10.0 and again.seconds["training"] >= 5.0
-    assert again.total == sum(again.seconds.values())
 
 
 def test_a_deadline_is_the_same_moment_in_another_process() -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from openmm import unit
 
+from latentmd.io.atomic import OutputError
 from latentmd.molecule.checks import bond_angles
 from latentmd.sampling.run import preparation
-from latentmd.sampling.run.preparation import check_protocol, minimised, molecule_under
+from latentmd.sampling.run.preparation import check_protocol, made_once, minimised, molecule_under
 from latentmd.systems.builder import Protocol, build
 from latentmd.systems.bundled import bundled
 
@@ -72,3 +73,14 @@ def test_a_structure_does_not_stay_in_a_minimum_with_a_bent_terminus(monkeypatch
     assert np.rad2deg(bond_angles(minimised(molecule, "Reference")[None], triple)[0, 0]) == pytest.approx(126, abs=10)
     monkeypatch.setattr(preparation, "_ATTEMPTS", 1)
     assert np.rad2deg(bond_angles(minimised(molecule, "Reference")[None], triple)[0, 0]) < 90
+
+
+def test_arrays_are_made_by_the_first_session_only(tmp_path: Path) -> None:
+    first = made_once(tmp_path / "a" / "b.npz", lambda: {"x": np.arange(3)})
+    again = made_once(tmp_path / "a" / "b.npz", lambda: {"x": np.arange(5)})
+    part = made_once(tmp_path / "a" / "c.npz", lambda: {"x": np.arange(2)}, lambda made: len(made["x"]) == 4)
+    assert part["x"].tolist() == [0, 1] and not (tmp_path / "a" / "c.npz").exists()
+    assert first["x"].size == again["x"].size == 3
+    (tmp_path / "a" / "b.npz").write_bytes(b"half")
+    with pytest.raises(OutputError, match=r"b\.npz cannot be read .* --overwrite"):
+        made_once(tmp_path / "a" / "b.npz", dict)

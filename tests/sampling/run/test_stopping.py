@@ -1,4 +1,4 @@
-"""Ends of a run: what is said, and that Ctrl-C stays Ctrl-C."""
+"""How runs end: what a result knows, whichever kind of run it was, and signals that ask for the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from latentmd.sampling.run.stopping import RunInterrupted, Stopped, stop_on_signals
+from latentmd.sampling.run.stopping import RunInterrupted, RunResult, Stopped, stop_on_signals
+
+
+def test_a_result_of_chains_finds_its_files(tmp_path: Path) -> None:
+    summary = {"file": "metropolised.xtc", "frames": 12, "status": "converged", "mode": "chains"}
+    found = RunResult(tmp_path, summary)
+    assert found.trajectories == [tmp_path / "metropolised.xtc"] and found.topology.name == "topology.pdb"
+    assert found.page is None and found.status == "converged" and "converged, 12 frames" in repr(found)
+    (tmp_path / "free_energy.html").write_text("page")
+    assert found.page == tmp_path / "free_energy.html"
+
+
+def test_a_result_of_walkers_finds_their_files_in_order(tmp_path: Path) -> None:
+    for name in ("walker-0001.xtc", "walker-0000.xtc", "evaluation.html"):
+        (tmp_path / name).touch()
+    found = RunResult(tmp_path, {"frames": [3, 4], "status": "complete", "mode": "md"})
+    assert [path.name for path in found.trajectories] == ["walker-0000.xtc", "walker-0001.xtc"]
+    assert found.page == tmp_path / "evaluation.html" and "mode md, complete, 7 frames" in repr(found)
 
 
 def test_an_interrupted_run_says_what_is_there() -> None:

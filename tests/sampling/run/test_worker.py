@@ -28,13 +28,13 @@ class Half:
 
 def test_a_call_is_answered_once() -> None:
     out = Half()
-    _do(("call", cloudpickle.dumps((sum, [1, 2, 3]))), out, [False])  # type: ignore[arg-type]
+    _do("call", cloudpickle.dumps((sum, [1, 2, 3])), out, [False])  # type: ignore[arg-type]
     assert out.replies == [("result", 6)]
 
 
 def test_an_error_comes_back_as_it_was_raised() -> None:
     out = Half()
-    _do(("call", cloudpickle.dumps((int, "x"))), out, [False])  # type: ignore[arg-type]
+    _do("call", cloudpickle.dumps((int, "x")), out, [False])  # type: ignore[arg-type]
     kind, error = out.replies[0]  # type: ignore[misc]
     assert kind == "error" and isinstance(error, ValueError) and "'x'" in str(error)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from latentmd.replicas.library import library
-from latentmd.sampling.walkers.cost import Cost, laid_out
+from latentmd.sampling.walkers.md import Cost, laid_out
 
 
 def test_a_long_run_is_told_with_its_budget_and_a_short_one_is_not(settings: Any) -> None:

@@ -17,8 +17,8 @@ import latentmd
 from latentmd.io.atomic import OutputError
 from latentmd.io.provenance import read_provenance
 from latentmd.sampling.run.options import picoseconds
+from latentmd.sampling.run.stopping import RunResult
 from latentmd.sampling.walkers.plan import check_times, processes_for
-from latentmd.sampling.walkers.run import RunResult
 from latentmd.systems.builder import MoleculeError
 
 ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"

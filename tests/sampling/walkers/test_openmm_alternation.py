@@ -9,7 +9,7 @@ import numpy as np
 
 from latentmd.replicas.settle import EnergyRange
 from latentmd.sampling.walkers.folder import trajectory_path
-from latentmd.sampling.walkers.openmm_alternation import AlternateJob
+from latentmd.sampling.walkers.moved import AlternateJob
 
 ENERGIES = EnergyRange(-115.0, -73.0, -20.0)  # of alanine dipeptide at 350 K, roughly
 
@@ -35,7 +35,7 @@ def test_a_cycle_ends_with_md(prepared: Any, settings: Any, run_job: Any, ou_bun
 def test_a_stopped_walker_goes_on(
     prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("latentmd.sampling.walkers.openmm_alternation._CYCLES_BETWEEN_SEEDS", 2)
+    monkeypatch.setattr("latentmd.sampling.walkers.moved._CYCLES_BETWEEN_SEEDS", 2)
     s = settings("model", 600.0, 50.0, burst=0.4)
     run_job(_job(prepared, s, tmp_path / "a", ou_bundle))
     halves = run_job(_job(prepared, s, tmp_path / "b", ou_bundle), stop_after=3)

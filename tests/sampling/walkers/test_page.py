@@ -12,8 +12,8 @@ from latentmd.sampling.walkers.run_frames import read_run
 from tests.sampling.walkers.test_run_frames import REFERENCE, run_folder
 
 
-def _page(folder: Any, reference: Any = None, **options: Any) -> str:
-    path = folder.path / "evaluation.html"
+def _page(folder: Path, reference: Any = None, **options: Any) -> str:
+    path = folder / "evaluation.html"
     lines = {"trust": ["one reason"], "next_lines": ["latentmd inspect a"], **options}
     write_simulation_page(read_run(folder, reference, 350.0), path, **lines)
     return path.read_text()
@@ -44,13 +44,12 @@ def test_checks_say_their_limits_and_count_the_frames_that_fail(tmp_path: Path) 
 
 def test_page_needs_neither_torch_nor_deeptime(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run")
-    folder.release()
     code = (
-        "import sys; from pathlib import Path; from latentmd.sampling.walkers.folder import OutputFolder;"
+        "import sys; from pathlib import Path;"
         "from latentmd.sampling.walkers.page import write_simulation_page;"
         "from latentmd.sampling.walkers.run_frames import read_run;"
-        f"f = OutputFolder({str(folder.path)!r}, 'resume');"
-        "write_simulation_page(read_run(f, None, 350.0), f.path / 'a.html', trust=[], next_lines=[]);"
+        f"f = Path({str(folder)!r});"
+        "write_simulation_page(read_run(f, None, 350.0), f / 'a.html', trust=[], next_lines=[]);"
         "print([m for m in ('torch', 'deeptime', 'lightning') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)

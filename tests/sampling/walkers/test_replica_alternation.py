@@ -11,7 +11,7 @@ import pytest
 from latentmd.replicas.library import library
 from latentmd.replicas.settle import EnergyRange
 from latentmd.sampling.walkers.folder import trajectory_path
-from latentmd.sampling.walkers.moved_batch import ReplicaAlternateJob
+from latentmd.sampling.walkers.moved import ReplicaAlternateJob
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the kernel is not installed: there was no C++ compiler")
 

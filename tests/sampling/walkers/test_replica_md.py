@@ -10,7 +10,7 @@ import pytest
 
 from latentmd.replicas.library import library
 from latentmd.sampling.walkers.folder import trajectory_path
-from latentmd.sampling.walkers.replica_md import ReplicaMDJob
+from latentmd.sampling.walkers.jobs import ReplicaMDJob
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the kernel is not installed: there was no C++ compiler")
 

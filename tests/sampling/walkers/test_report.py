@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentmd.sampling.walkers.report import energy_limits, sampled, write_report
+from latentmd.sampling.walkers.page import energy_limits, sampled, write_report
 from latentmd.sampling.walkers.run_frames import read_run
 from tests.sampling.walkers.test_run_frames import REFERENCE, run_folder
 
@@ -20,10 +20,10 @@ def test_every_residue_is_drawn(tmp_path: Path, name: str, reference: object, pa
     folder = run_folder(tmp_path / "run", name)
     run = read_run(folder, reference, 350.0)  # type: ignore[arg-type]
     assert len(sampled(run)) == panels
-    write_report(run, folder.path / "report.png")
-    assert (folder.path / "report.png").read_bytes().startswith(b"\x89PNG")
-    assert sorted(p.name for p in folder.path.iterdir()) == [
-        ".lock", "provenance.csv", "report.png", "request.json", "topology.pdb", "walker-0000.xtc", "walker-0001.xtc",
+    write_report(run, folder / "report.png")
+    assert (folder / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "provenance.csv", "report.png", "topology.pdb", "walker-0000.xtc", "walker-0001.xtc",
     ]  # fmt: skip
 
 

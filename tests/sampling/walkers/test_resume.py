@@ -15,7 +15,7 @@ import pytest
 import latentmd
 from latentmd.io.atomic import OutputError
 from latentmd.sampling.run.stopping import RunInterrupted
-from latentmd.sampling.walkers.resume import State, StateFiles, unfinished
+from latentmd.sampling.walkers.folder import State, read_states, unfinished, write_state
 
 ALANINE = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 KILLS = 3
@@ -33,18 +33,17 @@ LONG = {
 
 
 def test_states_round_trip(tmp_path: Path) -> None:
-    files = StateFiles(tmp_path / "state")
-    assert files.read() == {}
+    assert read_states(tmp_path) == {}
     arrays = {"positions": np.random.default_rng(0).random((4, 3)), "kind": np.array("md")}
-    files.write(State((2, 3), 7, (100, 200), arrays, {"minimised": 5}))
-    (state,) = files.read().values()
+    write_state(tmp_path, State((2, 3), 7, (100, 200), arrays, {"minimised": 5}))
+    (state,) = read_states(tmp_path).values()
     assert (state.walkers, state.frames, state.size(3), state.counts) == ((2, 3), 7, 200, {"minimised": 5})
     assert np.array_equal(state.arrays["positions"], arrays["positions"]) and str(state.arrays["kind"]) == "md"
     assert unfinished([(0, 1), (2, 3)], {2: state}, 7) == [(0, 1)]
     assert unfinished([(2, 3)], {2: state}, 8) == [(2, 3)]
     (tmp_path / "state" / "walker-0002.npz").write_bytes(b"x")
     with pytest.raises(OutputError, match=r"walker-0002.npz cannot be read .* --overwrite"):
-        files.read()
+        read_states(tmp_path)
 
 
 def _run(mode: str, options: dict[str, Any], bundle: Path, out: Path, **more: Any) -> Any:

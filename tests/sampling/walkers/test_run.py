@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from latentmd.sampling.run.stopping import RunError, RunInterrupted
+from latentmd.sampling.walkers.folder import State
 from latentmd.sampling.walkers.jobs import WalkerJob
 from latentmd.sampling.walkers.plan import RolloutPlan
-from latentmd.sampling.walkers.resume import State
 from latentmd.sampling.walkers.run import execute
 
 
@@ -81,7 +81,7 @@ def test_a_finished_run_gives_its_files(prepared: Any, settings: Any, tmp_path: 
     assert len(result.load(1)) == 20 and result.topology.exists() and result.page is not None
     rows = result.provenance()
     assert rows["walker"].tolist() == [0] * 20 + [1] * 20 and set(rows["kind"]) == {"md"}
-    assert max(seen) == 40.0 and "2 walkers, 40 frames" in repr(result)
+    assert max(seen) == 40.0 and "40 frames" in repr(result) and len(result.trajectories) == 2
 
 
 def test_a_complete_run_is_not_run_again(prepared: Any, settings: Any, tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ import latentmd
 from latentmd.io.atomic import OutputError
 from latentmd.io.provenance import read_provenance
 from latentmd.model.file import BundleError
-from latentmd.sampling.run.stopping import RunError
-from latentmd.sampling.walkers.run import RunResult
+from latentmd.sampling.run.stopping import RunError, RunResult
 
 MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"
 ALANINE = MOLECULES / "alanine_dipeptide.pdb"

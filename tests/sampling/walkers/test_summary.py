@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from latentmd.model.manifest import ZeroShot
-from latentmd.sampling.walkers.summary import Tally, _speed, next_lines, trust
+from latentmd.sampling.walkers.run import Tally, _speed, next_lines, trust
 from tests.command_lines import parse
 
 
@@ -44,7 +44,7 @@ def _plan(model: Any = None) -> Any:
     return Record(model=model, prepared=prepared, settings=Record(out=Path("my run"), interval=100.0))
 
 
-OWN = Record(manifest=Record(name="alanine-dipeptide", reference=Record(frames=300_000)))
+OWN = Record(manifest=Record(name="alanine-dipeptide", reference=Record(frames=300_000), of_force_field=True))
 
 
 def test_what_is_said_depends_on_what_made_the_frames() -> None:

@@ -11,7 +11,7 @@ import pytest
 from latentmd.model.propagator import Propagator
 from latentmd.replicas.library import library
 from latentmd.replicas.settle import EnergyRange
-from latentmd.sampling.walkers.moved_batch import MovedBatch
+from latentmd.sampling.walkers.moved import MovedBatch
 from latentmd.units import GAS_CONSTANT
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the kernel is not installed: there was no C++ compiler")
@@ -29,7 +29,7 @@ ENERGIES = EnergyRange(-110.0, -70.0, 1e6)
 
 
 def _batch(prepared: Any, propagator: Any, walkers: int = 8, energies: Any = ENERGIES) -> MovedBatch:
-    return MovedBatch(prepared, propagator, range(walkers), seed=5, energies=energies)
+    return MovedBatch(prepared, propagator, range(walkers), seed=5, limits=energies)
 
 
 def test_a_latent_step_meets_the_constraints_and_keeps_the_centre(prepared: Any, propagator: Propagator) -> None:
@@ -98,7 +98,7 @@ def test_md_covers_the_time_of_walkers_without_a_sound_structure(
 
 
 def test_an_explosion_names_the_walker(prepared: Any, propagator: Propagator) -> None:
-    moved = MovedBatch(prepared, propagator, [4, 9], seed=5, energies=EnergyRange(-110.0, -70.0, 1e6))
+    moved = MovedBatch(prepared, propagator, [4, 9], seed=5, limits=EnergyRange(-110.0, -70.0, 1e6))
     x = moved.positions
     x[1] = np.nan
     moved._engine.set_positions(x)
