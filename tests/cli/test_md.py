@@ -26,7 +26,7 @@ def test_md_then_a_second_run_into_the_same_folder(tmp_path: Path) -> None:
 
     second = latentmd(*arguments)
     assert second.exit_code == 2
-    assert "pass --resume to go on with the run in it, --overwrite" in second.output
+    assert "pass --resume to go on with its run, --overwrite" in second.output
 
     third = latentmd(*arguments, "--overwrite", "--seed", "5")
     assert third.exit_code == 0, third.output
