@@ -184,15 +184,15 @@ def _stated(residues: list[Residue], records: Records, found: Connections) -> li
                 where = f"{chain}:{number}{insertion}:{atom}"
                 found.notes.append(f"{link.kind} record ignored: {where} is not in the file, or twice")
             continue
-        bond = _checked(link, (*named[link.first][0], *named[link.second][0]), found)
+        (a, x), (b, y) = named[link.first][0], named[link.second][0]
+        bond = _checked(link, found, a, x, b=b, y=y)
         if bond is not None:
             bonds.setdefault(_ends(bond), bond)
     return list(bonds.values())
 
 
-def _checked(link: LinkRecord, ends: tuple[Residue, Atom, Residue, Atom], found: Connections) -> Bond | None:
+def _checked(link: LinkRecord, found: Connections, a: Residue, x: Atom, b: Residue, y: Atom) -> Bond | None:
     """A stated bond, where it is one between residues; refused where it is too long."""
-    a, x, b, y = ends
     if link.symmetry:
         found.notes.append(f"{link.kind} {a} to {b} leads to another copy in the crystal: ignored")
         return None

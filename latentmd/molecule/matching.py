@@ -102,7 +102,7 @@ def _search(a: Chemistry, b: Chemistry, xy: Structures) -> list[int]:
     for i in range(n):
         if i not in leaves:
             order[i] = core[colours[i]]
-    _place_hydrogens(order, (near, leaves), sides)
+    _place_hydrogens(order, near, leaves, sides)
     mapped = {(min(order[i], order[j]), max(order[i], order[j])) for i, j in a.bonds}
     return order if mapped == set(b.bonds) else _any_isomorphism(a, b)
 
@@ -166,9 +166,8 @@ class _Sides:
         return bool((abs(first) < np.pi / 2) != (abs(second) < np.pi / 2))
 
 
-def _place_hydrogens(order: list[int], graph: tuple[list[list[int]], set[int]], sides: _Sides) -> None:
+def _place_hydrogens(order: list[int], near: list[list[int]], leaves: set[int], sides: _Sides) -> None:
     """Match the hydrogens of every atom: by name, then exchanged where their handedness is not right."""
-    near, leaves = graph
     n = len(order)
     for centre in [i for i in range(n) if i not in leaves]:
         ours = sorted((i for i in near[centre] if i in leaves), key=lambda i: (sides.a.names[i], i))

@@ -72,10 +72,7 @@ TOO_MANY = {
     "latentmd/training/peptides/finetune.py:finetune",
 }
 # Arguments that are tuples of several types, where a small class would name what is in them; nothing may be added.
-MIXED = {
-    "latentmd/molecule/matching.py:_place_hydrogens",
-    "systems/connections.py:_checked",
-}
+MIXED: set[str] = set()
 
 
 def _functions() -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
