@@ -153,8 +153,8 @@ def _disulfides(residues: list[Residue], found: Connections, stated: list[Bond])
         for residue in (a, b):
             if residue.state == "CYM" or "HG" in residue.hydrogens:
                 what = "named as a thiolate" if residue.state == "CYM" else "a thiol with its hydrogen HG"
-                near = f"the sulfurs of {a} and {b} are within {LONGEST_BOND} nm, which is a disulfide"
-                raise MoleculeError(f"{near}, but {residue} is {what}; correct one")
+                where = f"the sulfurs of {a} and {b} are within {LONGEST_BOND} nm, which is a disulfide"
+                raise MoleculeError(f"{where}, but {residue} is {what}; correct one")
         taken |= {a, b}
         pairs.append((a, b))
         found.bonds.append((a, "SG", b, "SG"))
@@ -180,8 +180,8 @@ def _stated(residues: list[Residue], records: Records, found: Connections) -> li
         missing = [side for side in (link.first, link.second) if len(named[side]) != 1]
         if missing:
             if isinstance(missing[0], tuple):
-                (chain, number, insertion), atom = missing[0]
-                where = f"{chain}:{number}{insertion}:{atom}"
+                (chain, number, insertion), called = missing[0]
+                where = f"{chain}:{number}{insertion}:{called}"
                 found.notes.append(f"{link.kind} record ignored: {where} is not in the file, or twice")
             continue
         (a, x), (b, y) = named[link.first][0], named[link.second][0]

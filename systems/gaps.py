@@ -196,6 +196,7 @@ def _ace(first: Residue, found: Connections) -> Residue:
 
 
 def _cap(name: str, beside: Residue, step: int, atoms: dict[str, Doubles]) -> Residue:
-    made = [Atom(label, app.Element.getBySymbol(label[0]), tuple(map(float, x))) for label, x in atoms.items()]
+    places = {label: (float(x[0]), float(x[1]), float(x[2])) for label, x in atoms.items()}
+    made = [Atom(label, app.Element.getBySymbol(label[0]), place) for label, place in places.items()]
     key = (beside.key[0], beside.key[1] + step, "")
     return Residue(name, name, None, key=key, segment=beside.segment, atoms=made)

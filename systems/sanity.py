@@ -97,7 +97,8 @@ def named_charge(topology: app.Topology) -> int | None:
 def net_charge(system: openmm.System) -> float:
     """Net charge of a System by its NonbondedForces, e."""
     forces = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
-    return sum(force.getParticleParameters(i)[0]._value for force in forces for i in range(force.getNumParticles()))
+    charges = (force.getParticleParameters(i)[0]._value for force in forces for i in range(force.getNumParticles()))
+    return float(sum(charges))
 
 
 def check_charge(topology: app.Topology, system: openmm.System) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +106,7 @@ def first_frame(top: str | Path, trajectories: Sequence[str | Path]) -> Floats |
     """A structure [atoms, 3] in nm: of the topology's file where it holds positions, else of the first trajectory."""
     import mdtraj
 
+    read: Callable[[], mdtraj.Trajectory]
     for read in (lambda: mdtraj.load(str(top)), lambda: mdtraj.load_frame(str(trajectories[0]), 0, top=str(top))):
         try:
             return np.asarray(read().xyz[0], dtype=np.float64)

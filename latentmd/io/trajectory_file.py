@@ -150,12 +150,12 @@ class TrajectoryFile:
         else:
             options = {} if self.suffix in NAMING else {"top": self._topology}
             blocks = mdtraj.iterload(name, chunk=self.block, **options)
-        part = True
-        while part is not None:
+        while True:
             with warnings.catch_warnings(action="ignore"):
                 part = next(blocks, None)
-            if part is not None:
-                yield part
+            if part is None:
+                return
+            yield part
 
     def _open_array(self, path: Path) -> NDArray[np.float32]:
         try:
@@ -196,7 +196,7 @@ class TrajectoryFile:
         import mdtraj
 
         if self.suffix == ".npy":
-            return self._open_array(path).shape[1]
+            return int(self._open_array(path).shape[1])
         if self.suffix == ".dcd":
             return DcdFile(path).n_atoms
         with warnings.catch_warnings(action="ignore"), mdtraj.open(str(path)) as file:

@@ -108,8 +108,10 @@ def chiral_quads(symbols: list[str], bonds: Ints, reference: Floats | None = Non
         if symbols[centre] not in ("C", "Si", "P", "S") or len({classes[i] for i in around}) != len(around):
             continue
         quad = [centre, *sorted(around, key=lambda i: (symbols[i] == "H", i))[:3]]
-        seen = implicit and reference is not None and len(around) == 3
-        if len(around) == 4 or (seen and abs(signed_volumes(reference[None], np.array([quad]))[0, 0]) >= _PLANAR):
+        pyramid = False
+        if implicit and reference is not None and len(around) == 3:
+            pyramid = abs(signed_volumes(reference[None], np.array([quad]))[0, 0]) >= _PLANAR
+        if len(around) == 4 or pyramid:
             found.append(quad)
     return np.array(found, dtype=np.int64).reshape(-1, 4)
 

@@ -79,8 +79,8 @@ def _atom(raw: str, where: str, model: int, segment: int) -> AtomRecord:
         raise MoleculeError(f"{where}: the occupancy of {label} is {occupancy!r}; expected a number in columns 55-60")
     key, element, position = _key(raw, 21, where), raw[76:78].strip(), _position(raw, where, label)
     element = element.capitalize() if element.isalpha() else ""
-    more = {"occupancy": float(occupancy or 1), "serial": _serial(raw[6:11]), "altloc": raw[16:17].strip()}
-    return AtomRecord(model, segment, key, residue, name, position=position, element=element, **more)
+    record = AtomRecord(model, segment, key, residue, name, position=position, element=element)
+    return replace(record, occupancy=float(occupancy or 1), serial=_serial(raw[6:11]), altloc=raw[16:17].strip())
 
 
 def _position(raw: str, where: str, label: str) -> tuple[float, float, float]:
@@ -127,8 +127,8 @@ def _key(raw: str, start: int, where: str) -> Key:
 def _link(record: str, raw: str, where: str) -> LinkRecord:
     symmetry = len({raw[59:65].strip(), raw[66:72].strip()} - set(_IDENTITY)) > 0
     if record == "SSBOND":
-        first, second = (raw[at : at + 1] + raw[at + 2 : at + 7] for at in (15, 29))
-        return LinkRecord("SSBOND", (_key(first, 0, where), "SG"), (_key(second, 0, where), "SG"), symmetry)
+        one, other = (_key(raw[at : at + 1] + raw[at + 2 : at + 7], 0, where) for at in (15, 29))
+        return LinkRecord("SSBOND", (one, "SG"), (other, "SG"), symmetry)
     first, second = ((_key(raw, at, where), raw[at - 9 : at - 5].strip().upper()) for at in (21, 51))
     return LinkRecord("LINK", first, second, symmetry)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,8 @@ def _atom(row: dict[str, str], where: str, segment: int) -> AtomRecord:
     model = _value(row.get("pdbx_PDB_model_num", "") or "1", int, where, "the number of the model")
     occupancy = _value(row.get("occupancy", "") or "1", float, where, "the occupancy")
     key, position = (chain, number, row.get("pdbx_PDB_ins_code", "")), (0.1 * xyz[0], 0.1 * xyz[1], 0.1 * xyz[2])
-    more = {"altloc": row.get("label_alt_id", ""), "element": row.get("type_symbol", "").capitalize()}
-    return AtomRecord(model, segment, key, residue, name, position=position, occupancy=occupancy, **more)
+    record = AtomRecord(model, segment, key, residue, name, position=position, occupancy=occupancy)
+    return replace(record, altloc=row.get("label_alt_id", ""), element=row.get("type_symbol", "").capitalize())
 
 
 def _value(text: str, kind: type, where: str, what: str) -> Any:
