@@ -24,9 +24,7 @@ KINDS = ("latent", "relaxed", "given")  # of frames, as the numbers in a task's 
 
 @dataclass(frozen=True)
 class DecodedFrames:
-    """Frames [frames, atoms, 3] in nm, and how they were made: numbers of `KINDS`, energies in kJ/mol, and whether each
-    passed the checks before relaxation.
-    """
+    """Frames in nm, how they were made (`KINDS`), energies in kJ/mol, and which were sound before relaxation."""
 
     positions: Doubles
     kinds: NDArray[np.int8]

@@ -68,9 +68,7 @@ def windows(known: int, most: int) -> list[Window]:
 
 
 def fill_windows(model: PathSampler, known: Tensor, stride: int, every: float, generator: torch.Generator) -> Tensor:
-    """Slow axes [(frames − 1) · stride + 1, tokens, k] with frames, `every` ps apart, drawn between the known ones
-    [frames, tokens, k], which stay as they were.
-    """
+    """Slow axes with frames `every` ps apart drawn between known ones [frames, tokens, k], which stay as they were."""
     total = (len(known) - 1) * stride + 1
     result = torch.empty(total, *known.shape[1:])
     result[::stride] = known
