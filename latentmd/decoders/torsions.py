@@ -158,11 +158,13 @@ class TorsionDecoder(nn.Module):
         few = slice(0, _FOLDED)
         folded = self.assemble(torch.atan2(directions[few, :, 1], directions[few, :, 0]), rest[few])
         apart = self.distances(folded) - self.distances(positions[few])
-        return loss + _DISTANCE_WEIGHT * (apart / _DISTANCE).square().mean()
+        weighted: Tensor = loss + _DISTANCE_WEIGHT * (apart / _DISTANCE).square().mean()
+        return weighted
 
     def distances(self, positions: Tensor) -> Tensor:
         """Distances between residues' centres [batch, pairs] in nm."""
-        return torch.linalg.norm(positions[:, self.pairs[0]] - positions[:, self.pairs[1]], dim=-1)
+        apart: Tensor = torch.linalg.norm(positions[:, self.pairs[0]] - positions[:, self.pairs[1]], dim=-1)
+        return apart
 
     @torch.no_grad()
     def fit_residual(self, w: Tensor, positions: Tensor) -> None:

@@ -46,7 +46,9 @@ def shape_metrics(own: FeatureSet, md: FeatureSet, topology: mdtraj.Topology) ->
         floor = statistics.analytic_floor(occupied, *map(float, map(len, frames)))
         rows.append(Metric(f"JS distance, {name}", "shape", statistics.js_distance(*counts), floor=floor))
     motion = [_fluctuations(x, part) for x in frames]
-    rows.append(Metric("RMSF, correlation with the reference's", "shape", float(np.corrcoef(*motion)[0, 1])))
+    rows.append(
+        Metric("RMSF, correlation with the reference's", "shape", float(np.corrcoef(motion[0], motion[1])[0, 1]))
+    )
     rows.append(Metric("RMSF, mean", "shape", float(motion[1].mean()), "nm", float(motion[0].mean())))
     return rows
 

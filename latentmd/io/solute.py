@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,10 +106,10 @@ def first_frame(top: str | Path, trajectories: Sequence[str | Path]) -> Floats |
     """A structure [atoms, 3] in nm: of the topology's file where it holds positions, else of the first trajectory."""
     import mdtraj
 
-    read: Callable[[], mdtraj.Trajectory]
-    for read in (lambda: mdtraj.load(str(top)), lambda: mdtraj.load_frame(str(trajectories[0]), 0, top=str(top))):
+    for path in (top, *trajectories[:1]):
         try:
-            return np.asarray(read().xyz[0], dtype=np.float64)
+            found: Any = mdtraj.load_frame(str(path), 0, **({} if path == top else {"top": str(top)}))
+            return np.asarray(found.xyz[0], dtype=np.float64)
         except Exception:  # a topology without positions; what is wrong with a trajectory is said where it is read
             continue
     return None

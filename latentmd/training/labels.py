@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data
 from latentmd.training.run import TrainingRun
+
+if TYPE_CHECKING:
+    from latentmd.systems.protocol import Solvent
 
 
 def engine_labels(
@@ -31,7 +35,7 @@ def engine_labels(
     from latentmd.systems.own_force_field import inputs_beside
 
     protocol = Protocol(
-        solvent=config.solvent,
+        solvent=cast("Solvent", config.solvent),  # has_energy: implicit or vacuum
         force_field=config.force_field,
         temperature=config.temperature,
         friction=config.friction,

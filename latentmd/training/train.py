@@ -137,7 +137,7 @@ def _manifest(name: str, parts: Made, config: TrainingConfig, run: TrainingRun) 
         "timestep": config.timestep,
         "hydrogen_mass": config.hydrogen_mass,
         "solvent": config.solvent,
-        "force_field": list(config.force_field) or (_default_force_field(config) if config.has_energy else []),
+        "force_field": list(config.force_field) or _default_force_field(config),
         "split": data.names,
         "seed": config.seed,
         "slow_axes": surrogate.basis.n_slow,
@@ -146,7 +146,7 @@ def _manifest(name: str, parts: Made, config: TrainingConfig, run: TrainingRun) 
         "metrics": {},
         "half_precision": ["fast", "predictor"],
         "reference": training_reference(
-            data.train + data.validation, data.topology, labels and labels.energies.double().numpy()
+            data.train + data.validation, data.topology, None if labels is None else labels.energies.double().numpy()
         ),
         "training": {
             "config": config.model_dump(mode="json"),
@@ -159,4 +159,6 @@ def _manifest(name: str, parts: Made, config: TrainingConfig, run: TrainingRun) 
 def _default_force_field(config: TrainingConfig) -> list[str]:
     from latentmd.systems.builder import DEFAULT_FORCE_FIELDS
 
-    return list(DEFAULT_FORCE_FIELDS[config.solvent])
+    return [name for solvent, names in DEFAULT_FORCE_FIELDS.items() if solvent == config.solvent for name in names] * (
+        config.has_energy
+    )

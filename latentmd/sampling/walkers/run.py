@@ -22,7 +22,7 @@ from latentmd.io.provenance import Provenance, read_provenance
 from latentmd.model.file import package_version, read_manifest
 from latentmd.model.manifest import Manifest, ZeroShot
 from latentmd.model.zero_shot import next_commands, zero_shot_facts
-from latentmd.sampling.models import BOUND
+from latentmd.sampling.models import BOUND, OneMolecule
 from latentmd.sampling.run.clock import Budget, Deadline
 from latentmd.sampling.run.preparation import write_molecule
 from latentmd.sampling.run.processes import LocalProcesses, WorkerError
@@ -56,7 +56,7 @@ def next_lines(plan: RolloutPlan, found: ZeroShot | None) -> list[str]:
         return [f"latentmd train {folder}/walker-*.xtc --top {folder}/topology.pdb --out {quote(file.stem)}.pt"]
     if found is not None:
         return next_commands(found, str(file))
-    if not plan.model.manifest.of_force_field:
+    if isinstance(plan.model, OneMolecule) and not plan.model.manifest.of_force_field:
         return [f"latentmd evaluate {folder} --reference HELD_OUT.xtc --top {folder}/topology.pdb"]
     every = format_time(plan.settings.interval).replace(" ", "")
     kelvin = plan.prepared.molecule.protocol.temperature
