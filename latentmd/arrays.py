@@ -13,5 +13,7 @@ Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 #: Whole numbers, for example indices or labels.
 Ints = NDArray[np.integer[Any]]
+#: Real or complex numbers.
+Arrays = NDArray[np.inexact[Any]]
 #: Truth values, for example masks.
 Bools = NDArray[np.bool_]

@@ -7,10 +7,8 @@ import sys
 
 
 def command(*arguments: str) -> list[str]:
-    """Command line of a Python process; `arguments` are those of `python`, such as ("-m", "latentmd.cli.main").
-
-    With `environment()` it searches for modules where this process does and nowhere else: `-P` leaves out the folder
-    that it is started in, which may hold a checkout of another version.
+    """Command line of a Python process with the arguments of `python`; with `environment()` it searches for modules
+    where this process does and nowhere else, not in the folder that it is started in (`-P`).
     """
     return [sys.executable, "-P", *arguments]
 

@@ -22,9 +22,8 @@ _TIME = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµμ]
 def parse_time(text: str) -> float:
     """A time with a unit (fs, ps, ns, us, ms), in ps; ValueError where it is none.
 
-    Example:
-        >>> parse_time("10ns"), parse_time("2.5 ps")
-        (10000.0, 2.5)
+    >>> parse_time("10ns"), parse_time("2.5 ps")
+    (10000.0, 2.5)
     """
     match = _TIME.fullmatch(text.strip())
     expected = "expected a number and a unit (fs, ps, ns, us or ms), such as 10ns"
@@ -44,9 +43,8 @@ def parse_time(text: str) -> float:
 def percent(share: float, digits: int = 0) -> str:
     """A share as people read it, per cent with `digits` decimals.
 
-    Example:
-        >>> percent(0.999, 1), percent(0.5)
-        ('99.9 %', '50 %')
+    >>> percent(0.999, 1), percent(0.5)
+    ('99.9 %', '50 %')
     """
     return f"{100 * share:.{digits}f} %"
 
@@ -54,9 +52,8 @@ def percent(share: float, digits: int = 0) -> str:
 def format_time(time: float) -> str:
     """A time in ps with the largest unit that leaves a number of at least one.
 
-    Example:
-        >>> format_time(10000.0), format_time(0.004), format_time(0.0)
-        ('10 ns', '4 fs', '0 ps')
+    >>> format_time(10000.0), format_time(0.004), format_time(0.0)
+    ('10 ns', '4 fs', '0 ps')
     """
     if time == 0:
         return "0 ps"
@@ -66,21 +63,15 @@ def format_time(time: float) -> str:
 
 
 def thermal_energy(temperature: float) -> float:
-    """RT in kJ/mol at a temperature in K.
-
-    Example:
-        >>> round(thermal_energy(300.0), 4)
-        2.4943
-    """
+    """RT in kJ/mol at a temperature in K."""
     return GAS_CONSTANT * temperature
 
 
 def format_wall(seconds: float) -> str:
     """Write a wall time with the unit that suits it.
 
-    Example:
-        >>> [format_wall(seconds) for seconds in (8.2, 600, 5400, 259200)]
-        ['8 s', '10 min', '1.5 h', '3 days']
+    >>> [format_wall(seconds) for seconds in (8.2, 600, 5400, 259200)]
+    ['8 s', '10 min', '1.5 h', '3 days']
     """
     for size, unit in ((86400.0, " days"), (3600.0, " h"), (60.0, " min")):
         if seconds >= 1.5 * size:

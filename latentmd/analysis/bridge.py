@@ -18,12 +18,8 @@ class MarkovBridge:
     """A Markov chain conditioned on its state after a number of steps (Doob's h-transform).
 
     With h_N the weights of the end, h_t = T h_(t+1) is the probability of the end given the state at t, and the
-    conditioned chain steps with
-
-        P(j | i, t) = T_ij h_(t+1)(j) / h_t(i)
-
-    T is (states, states); each h_t of `h` (steps + 1, states) is scaled to a largest value of 1, and `log_scale` (steps
-    + 1,) is ln of what it was divided by.
+    conditioned chain steps with P(j | i, t) = T_ij h_(t+1)(j) / h_t(i). Each h_t of `h` (steps + 1, states) is scaled
+    to a largest value of 1, and `log_scale` (steps + 1,) is ln of what it was divided by.
     """
 
     matrix: Doubles
@@ -47,9 +43,7 @@ class MarkovBridge:
         return np.asarray(np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0))
 
     def sample(self, start: int, count: int, rng: np.random.Generator) -> Ints:
-        """Paths (count, steps + 1) from a state; UnreachableError where it does not lead to the end in that number of
-        steps.
-        """
+        """Paths (count, steps + 1) from a state; UnreachableError where it does not lead to the end."""
         if self.h[0, start] == 0:
             raise UnreachableError(
                 f"state {start} does not lead to the end in {self.steps} steps; take more steps or another end"
@@ -71,10 +65,7 @@ class MarkovBridge:
         return result
 
     def log_probabilities(self, paths: Ints) -> Doubles:
-        """ln of the product of P(s_(t+1) | s_t, end) of each path, shape (paths,); minus infinity where it is invalid.
-
-        Paths are (paths, steps + 1), with -1 for a state that the chain does not have.
-        """
+        """ln of the product of P(s_(t+1) | s_t, end) of paths (paths, steps + 1); -1 is a state outside the chain."""
         if paths.ndim != 2 or paths.shape[1] != self.steps + 1:
             raise ValueError(f"paths have shape {paths.shape}; expected (paths, {self.steps + 1})")
         total = np.where((paths < 0).any(axis=1), -np.inf, 0.0)
@@ -85,9 +76,7 @@ class MarkovBridge:
 
 
 def markov_bridge(matrix: Floats, end: int | Floats, steps: int) -> MarkovBridge:
-    """Condition a chain of transition matrix (states, states) on its end after some steps: a state, or weights
-    (states,).
-    """
+    """Condition a chain of matrix (states, states) on its end after some steps: a state, or weights (states,)."""
     transition = np.asarray(matrix, dtype=np.float64)
     rows = transition.sum(axis=1)
     if transition.min() < 0 or np.abs(rows - 1).max() > 1e-6:

@@ -14,8 +14,7 @@ def k_means(
     points: Floats, number: int, seed: int, sweeps: int = 100, tolerance: float = 1e-5, threads: int | None = None
 ) -> ClusterModel:
     """Centres of Voronoi cells of points (points, axes) in double precision, by Lloyd's iteration from k-means++
-    (deeptime), which gives the same for the same seed. It stops at a relative change of the inertia; None are all
-    threads.
+    (deeptime) to a relative change of the inertia; the same for the same seed, on all threads where None.
     """
     from deeptime.clustering import KMeans
 

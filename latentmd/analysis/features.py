@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from latentmd.analysis.statistics import evenly
 from latentmd.arrays import Floats, Ints
 from latentmd.io.progress import Tick, silent
 from latentmd.molecule import checks as structure
@@ -30,19 +31,12 @@ class EvaluationError(ValueError):
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Internal coordinates that describe a molecule: torsions or distances.
+    """Internal coordinates that describe a molecule."""
 
-    Attributes:
-        kind: "torsions" in radians, or "distances" in nm for a molecule without named torsions.
-        names: one per feature, for example "phi ALA2".
-        indices: atoms of each feature, shape (features, 4) or (features, 2).
-        pairs: (phi, psi) columns of each residue that has both.
-    """
-
-    kind: Literal["torsions", "distances"]
-    names: tuple[str, ...]
-    indices: Ints
-    pairs: tuple[tuple[int, int], ...]
+    kind: Literal["torsions", "distances"]  #: in radians, or in nm for a molecule without named torsions
+    names: tuple[str, ...]  #: for example "phi ALA2"
+    indices: Ints  #: atoms of each feature, shape (features, 4) or (features, 2)
+    pairs: tuple[tuple[int, int], ...]  #: (phi, psi) columns of each residue that has both
 
     def values(self, positions: Floats) -> Floats:
         """Features of frames in nm, shape (frames, features), float32."""
@@ -50,10 +44,7 @@ class FeatureSpec:
         return np.asarray(measure(positions, self.indices), dtype=np.float32)
 
     def coordinates(self, values: Floats) -> Floats:
-        """Input of TICA: cosines and sines of torsions, or the distances; shape (frames, columns), float64.
-
-        Of a molecule with more than 400 torsions only those of the backbone are used.
-        """
+        """Input of TICA (frames, columns): cosines and sines of torsions (of many: of the backbone), or distances."""
         if self.many:
             values = values[:, [self.is_backbone(column) for column in range(len(self.names))]]
         values = np.asarray(values, dtype=np.float64)
@@ -102,7 +93,7 @@ def _distances(topology: mdtraj.Topology) -> FeatureSpec:
     pairs = [(heavy[a], heavy[b]) for a, b in places if not near[a, b]] or [(heavy[a], heavy[b]) for a, b in places]
     if not pairs:
         raise EvaluationError(f"the topology holds {len(heavy)} heavy atoms; expected two or more")
-    chosen = [pairs[k] for k in np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), MAX_DISTANCES)).astype(int))]
+    chosen = [pairs[k] for k in evenly(len(pairs), MAX_DISTANCES)]
     names = [f"{topology.atom(i).name}-{topology.atom(j).name}" for i, j in chosen]
     return FeatureSpec("distances", tuple(names), np.array(chosen), ())
 
@@ -125,32 +116,24 @@ class StructureTotals:
         for name, passed in checks.items():
             self.passed[name] = self.passed.get(name, 0) + int(np.count_nonzero(passed))
         self.valid += int(np.count_nonzero(np.all(list(checks.values()), axis=0)))
-        self.bond_square += _mean_square(scores.bond_z) * len(positions)
-        self.angle_square += _mean_square(scores.angle_z) * len(positions)
-
-
-def _mean_square(scores: Floats) -> float:
-    return float(np.mean(np.square(scores, dtype=np.float64))) if scores.size else 0.0
+        bond, angle = (
+            float(np.mean(np.square(z, dtype=np.float64))) * len(positions) if z.size else 0.0
+            for z in (scores.bond_z, scores.angle_z)
+        )
+        self.bond_square += bond
+        self.angle_square += angle
 
 
 @dataclass
 class FeatureSet:
-    """One set of trajectories after a single pass over its files.
-
-    Attributes:
-        runs: features per run, (frames, features).
-        interval: ps between frames.
-        kept: whole frames in nm spread evenly over all runs, (kept, atoms, 3).
-        totals: structure checks; empty where no template was given.
-        timeless: whether a file carries no times, so that the interval is what the user said.
-    """
+    """One set of trajectories after a single pass over its files."""
 
     files: tuple[Path, ...]
-    runs: list[Floats]
-    interval: float
-    kept: Floats
-    totals: StructureTotals
-    timeless: bool = False
+    runs: list[Floats]  #: features per run, (frames, features)
+    interval: float  #: ps between frames
+    kept: Floats  #: whole frames in nm spread evenly over all runs, (kept, atoms, 3)
+    totals: StructureTotals  #: empty where no template was given
+    timeless: bool = False  #: a file carries no times, so that the interval is what the user said
 
     @property
     def frames(self) -> int:
@@ -176,8 +159,7 @@ def read_set(
     paths: Sequence[Path], topology: mdtraj.Topology, spec: FeatureSpec, template: structure.StructureTemplate | None,
     interval: float | None = None, tick: Tick = silent, system: tuple[mdtraj.Topology, Solute] | None = None,
 ) -> FeatureSet:  # fmt: skip
-    """Read trajectories, each an independent run, in one streamed pass, with structure checks where a template is
-    given.
+    """Read trajectories in one streamed pass, with structure checks where a template is given.
 
     Files may hold the whole `system` or its solute, whose topology it is. The interval in ps is for files that carry no
     times; TrajectoryError or EvaluationError says what is wrong with a file.
@@ -187,11 +169,8 @@ def read_set(
 
     whole, solute = system or (topology, Part(np.arange(topology.n_atoms), topology))
     runs, kept, totals, spacings = [], [], StructureTotals(), []
-    per_run = max(1, KEPT_FRAMES // len(paths))
-    total: float | None = None
-    timeless = False
-    done = 0
-    block = max(1, CHUNK_COORDINATES // (3 * whole.n_atoms))
+    per_run, block = max(1, KEPT_FRAMES // len(paths)), max(1, CHUNK_COORDINATES // (3 * whole.n_atoms))
+    done, total, timeless = 0, None, False
     for path in paths:
         reader, atoms = solute_reader(path, whole, solute, interval=interval, block=block, strict=False)
         timeless |= reader.timeless
@@ -207,16 +186,11 @@ def read_set(
                 totals.add(positions, template)
         runs.append(np.concatenate(values))
         total = done * len(paths) / len(runs)
-        kept.append(_spread(np.concatenate(frames), per_run))
+        every = np.concatenate(frames)
+        kept.append(every[evenly(len(every), per_run)])
     if max(spacings) - min(spacings) > 1e-3 * max(spacings):
         raise EvaluationError(
             f"{paths[int(np.argmin(spacings))]} has a frame every {min(spacings):g} ps and "
             f"{paths[int(np.argmax(spacings))]} every {max(spacings):g} ps; evaluate runs of one spacing together"
         )
-    return FeatureSet(
-        tuple(paths), runs, float(np.mean(spacings)), np.concatenate(kept), totals=totals, timeless=timeless
-    )
-
-
-def _spread(frames: Floats, count: int) -> Floats:
-    return np.asarray(frames[np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int))])
+    return FeatureSet(tuple(paths), runs, float(np.mean(spacings)), np.concatenate(kept), totals, timeless=timeless)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from latentmd.analysis.features import FeatureSet
+from latentmd.analysis.statistics import Estimate
 from latentmd.arrays import Floats
 
 #: What a JSON file holds, or a part of it.
@@ -15,37 +16,30 @@ SHARE = "share"  # unit of fractions of frames or of populations, which tables g
 
 @dataclass(frozen=True)
 class Metric:
-    """One row of an evaluation.
-
-    Attributes:
-        unit: of the value; `SHARE` marks a fraction.
-        value: of the generated set; nan where it is undefined (the note says why).
-        floor: MD against MD at the same number of frames.
-        floor_effective: MD against MD at the generated set's effective sample size.
-        floor_independent: the same number of frames, drawn independently of each other from MD: the strictest floor.
-        low, high: 95 % interval of the value; nan where one block cannot tell. Likewise of the reference's.
-        seeds: the value in rollouts of several seeds, the first of them `value` itself.
-    """
+    """One row of an evaluation."""
 
     name: str
     group: str
-    value: float
-    unit: str = ""
+    value: float  #: of the generated set; nan where it is undefined (the note says why)
+    unit: str = ""  #: of the value; `SHARE` marks a fraction
     reference: float | None = None
-    floor: float | None = None
-    floor_effective: float | None = None
-    floor_independent: float | None = None
-    low: float | None = None
+    floor: float | None = None  #: MD against MD at the same number of frames
+    floor_effective: float | None = None  #: MD against MD at the generated set's effective sample size
+    floor_independent: float | None = None  #: as many frames drawn independently of each other: the strictest floor
+    low: float | None = None  #: of the value's 95 % interval; nan where one block cannot tell
     high: float | None = None
     reference_low: float | None = None
     reference_high: float | None = None
-    seeds: tuple[float, ...] | None = None
+    seeds: tuple[float, ...] | None = None  #: the value in rollouts of several seeds, the first of them `value` itself
     note: str = ""
 
-    def bounded(self, own: tuple[float, float], reference: tuple[float, float] | None = None) -> Metric:
-        """The same with 95 % intervals (low, high) of the value and of the reference's."""
-        low, high = reference or (self.reference_low, self.reference_high)
-        return replace(self, low=own[0], high=own[1], reference_low=low, reference_high=high)
+    @classmethod
+    def of(cls, name: str, group: str, own: Estimate, reference: Estimate, unit: str = "", note: str = "") -> Metric:
+        """A metric of two estimates, of the generated set and of the reference."""
+        return cls(
+            name, group, own.value, unit, reference.value, low=own.low, high=own.high, reference_low=reference.low,
+            reference_high=reference.high, note=note,
+        )  # fmt: skip
 
 
 @dataclass
@@ -62,9 +56,8 @@ class Comparison:
 
 @dataclass
 class Evaluation:
-    """Result of an evaluation: metrics of the generated set, the comparable ones of each baseline, what was read,
-    notes, the potential energies (kJ/mol) of the reference and the generated set, and everything as evaluation.json
-    holds it.
+    """Result of an evaluation, with the comparable metrics of each baseline, the potential energies (kJ/mol) of
+    reference and generated set where known, and all of it as evaluation.json holds it.
     """
 
     metrics: list[Metric]

@@ -1,10 +1,9 @@
 """Reversible Markov state models of discretised runs: counts, the model, and what follows from it.
 
-PCCA+ and models of known populations are deeptime's. Written here is what does not fit: counts per block, which
-resampling needs; the estimator, which resampling repeats hundreds of times (deeptime 0.4.5 iterates to a fixed
-point, 7 to 130 times slower for 40 to 300 states; populations differ by 2e-6 at most, see
-examples/statistics/estimators.py); timescales from the symmetric eigenproblem of the fluxes, which cannot turn complex
-by rounding; and a Chapman-Kolmogorov test of given sets between models that keep different states.
+PCCA+ and models of known populations are deeptime's. Written here is what does not fit: counts per block, for
+resampling; the estimator, which it repeats hundreds of times (deeptime 0.4.5 iterates to a fixed point, 7 to 130 times
+slower for 40 to 300 states; populations differ by 2e-6 at most, see examples/statistics/estimators.py); timescales from
+the symmetric eigenproblem, which cannot turn complex by rounding; a Chapman-Kolmogorov test of given sets.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,7 @@ _RIDGE = 1e-12  # of the Hessian's mean diagonal
 def transition_counts(paths: Sequence[Ints], lag: int, states: int, block: int | None = None) -> Floats:
     """Sliding-window transition counts (blocks, states, states) at a lag, one matrix per contiguous block of each run.
 
-    State -1 marks a frame in no state, whose pairs are left out; each run is one block where `block` is None. No pair
-    spans two runs; one that spans two blocks counts in the first.
+    Frames of state -1 are left out. No pair spans two runs; one that spans two blocks counts in the first.
     """
     size = block or max(len(p) for p in paths)
     matrices = []
@@ -63,8 +62,7 @@ def reversible_fluxes(counts: Floats) -> Floats:
         f(a) = sum_{i<j} (c_ij + c_ji) ln(exp(a_i) + exp(a_j)) - sum_i (c_i - c_ii) a_i
 
     so that Newton's method finds it (f is also the Bradley-Terry likelihood of paired comparisons; its minimum exists
-    where the counts are strongly connected: Ford 1957). Fluxes (states, states) sum to 1: row sums are the stationary
-    vector.
+    where the counts are strongly connected: Ford 1957). Fluxes (states, states) sum to 1.
     """
     both = counts + counts.T
     leaving = counts.sum(axis=1) - np.diag(counts)
@@ -104,13 +102,10 @@ def _expand(a: Floats, both: Floats, leaving: Floats) -> tuple[float, Floats, Fl
 
 @dataclass(frozen=True)
 class ReversibleModel:
-    """Reversible Markov state model of the largest connected set of states, `active`; the fluxes between them per lag
-    of so many frames are symmetric and sum to 1.
-    """
+    """Reversible Markov model of the largest connected set of states, with symmetric fluxes per lag of sum 1."""
 
     active: Ints
     fluxes: Floats
-    lag: int = 1
 
     @property
     def stationary(self) -> Floats:
@@ -128,12 +123,6 @@ class ReversibleModel:
         root = np.sqrt(self.stationary)
         return np.asarray(np.linalg.eigvalsh(self.fluxes / np.outer(root, root))[::-1])
 
-    def populations(self, states: int) -> Floats:
-        """Equilibrium population of all states, zero where not connected, shape (states,)."""
-        result = np.zeros(states)
-        result[self.active] = self.stationary
-        return result
-
     def timescales(self, lag_time: float, number: int) -> Floats:
         """Implied timescales t_i = -lag / ln(lambda_i) in ps, slowest first; nan where there are fewer processes."""
         values = self.eigenvalues[1 : number + 1]
@@ -143,12 +132,7 @@ class ReversibleModel:
         return result
 
     def passage_times(self, target: Ints, lag_time: float) -> Floats:
-        """Mean first-passage times to a set of states (places among the active ones) from every active state, in
-        lag_time's unit.
-
-        Solves m_i = lag + sum_{j not in target} T_ij m_j; LinAlgError where within rounding nothing leads to the
-        target.
-        """
+        """Mean first-passage times of the active states to some of them: m_i = lag + sum_{j not in target} T_ij m_j."""
         outside = np.setdiff1d(np.arange(len(self.active)), target)
         system = np.eye(len(outside)) - self.matrix[np.ix_(outside, outside)]
         mean = np.zeros(len(self.active))
@@ -156,21 +140,23 @@ class ReversibleModel:
         return mean
 
 
-def fit_reversible(counts: Floats, lag: int = 1) -> ReversibleModel:
-    """Maximum-likelihood reversible model of the largest connected set of counts (states, states) at a lag."""
+def fit_reversible(counts: Floats) -> ReversibleModel:
+    """Maximum-likelihood reversible model of the largest connected set of counts (states, states)."""
     active = _connected_states(counts)
-    if len(active) == 1:
-        return ReversibleModel(active, np.ones((1, 1)), lag)
-    return ReversibleModel(active, reversible_fluxes(counts[np.ix_(active, active)]), lag)
+    fluxes = reversible_fluxes(counts[np.ix_(active, active)]) if len(active) > 1 else np.ones((1, 1))
+    return ReversibleModel(active, fluxes)
 
 
-def fit_with_populations(counts: Floats, populations: Floats, lag: int = 1) -> ReversibleModel:
+def fit_paths(paths: Sequence[Ints], lag: int, states: int) -> ReversibleModel:
+    """`fit_reversible` of discretised runs (frames,) at a lag in frames."""
+    return fit_reversible(transition_counts(paths, lag, states).sum(axis=0))
+
+
+def fit_with_populations(counts: Floats, populations: Floats) -> ReversibleModel:
     """Maximum-likelihood reversible model whose equilibrium populations (states,) are known from elsewhere.
 
-    Counts (states, states) then only say how fast states exchange, need not start from equilibrium, and transitions in
-    one direction are enough (Trendelkamp-Schroer and Noé, Phys. Rev. X 6, 011009, 2016): deeptime's
-    MaximumLikelihoodMSM with a stationary constraint, of the largest set of populated states that transitions connect,
-    whichever way they go.
+    Counts then only say how fast states exchange, and transitions in one direction are enough (Trendelkamp-Schroer and
+    Noé, Phys. Rev. X 6, 011009, 2016). Kept is the largest set of populated states that transitions connect either way.
     """
     from deeptime.markov.msm import MaximumLikelihoodMSM
 
@@ -182,18 +168,17 @@ def fit_with_populations(counts: Floats, populations: Floats, lag: int = 1) -> R
     inner = counts[np.ix_(usable, usable)]
     active = usable[_connected_states(inner + inner.T)]
     if len(active) == 1:
-        return ReversibleModel(active, np.ones((1, 1)), lag)
+        return ReversibleModel(active, np.ones((1, 1)))
     share = populations[active] / populations[active].sum()
     estimator = MaximumLikelihoodMSM(
         stationary_distribution_constraint=share, connectivity_threshold=0, maxiter=100_000
     )
     matrix = np.asarray(estimator.fit(counts[np.ix_(active, active)]).fetch_model().transition_matrix)
     fluxes = share[:, None] * matrix
-    return ReversibleModel(active, np.asarray(0.5 * (fluxes + fluxes.T)), lag)
+    return ReversibleModel(active, np.asarray(0.5 * (fluxes + fluxes.T)))
 
 
-@dataclass(frozen=True)
-class ImpliedTimescales:
+class ImpliedTimescales(NamedTuple):
     """Timescales and their 95 % intervals in ps, shape (lags, processes), at `lags` in ps; nan where undefined."""
 
     lags: Floats
@@ -206,22 +191,15 @@ def implied_timescales(
     paths: Sequence[Ints], lags: Sequence[int], states: int, interval: float, rng: np.random.Generator,
     number: int = 3, resamples: int = 20,
 ) -> ImpliedTimescales:  # fmt: skip
-    """The slowest implied timescales at several lags in frames, with block-bootstrap intervals; a block is a twentieth
-    of all frames, which are `interval` ps apart.
-    """
-    if max(len(p) for p in paths) <= max(lags):
-        raise ValueError(
-            f"a lag of {max(lags)} frames needs runs longer than that; the longest has {max(len(p) for p in paths)}"
-        )
+    """The slowest implied timescales at several lags in frames, with block-bootstrap intervals of twenty blocks."""
     block = max(sum(len(p) for p in paths) // 20, max(lags) + 1)
     rows = []
     for lag in lags:
         matrices = transition_counts(paths, lag, states, block)
-        value = fit_reversible(matrices.sum(axis=0), lag).timescales(lag * interval, number)
         weights = rng.multinomial(len(matrices), np.full(len(matrices), 1 / len(matrices)), size=resamples)
-        draws = np.array(
-            [fit_reversible(np.tensordot(w, matrices, 1), lag).timescales(lag * interval, number) for w in weights]
-        )
+        counts = [matrices.sum(axis=0), *(np.tensordot(w, matrices, 1) for w in weights)]
+        value, *rest = (fit_reversible(c).timescales(lag * interval, number) for c in counts)
+        draws = np.array(rest)
         bounds = np.full((2, number), np.nan)
         for process in np.flatnonzero(np.isfinite(draws).any(axis=0)) if len(matrices) > 1 else ():
             bounds[:, process] = np.quantile(draws[np.isfinite(draws[:, process]), process], (0.025, 0.975))
@@ -230,15 +208,9 @@ def implied_timescales(
     return ImpliedTimescales(np.array(lags) * interval, values, low, high)
 
 
-@dataclass(frozen=True)
-class ChapmanKolmogorov:
-    """Chapman-Kolmogorov test on a few sets of states.
-
-    Attributes:
-        multiples: k, shape (k,).
-        predicted, estimated: staying probability of each set after k lags, shape (k, sets): from the model at one
-            lag to the k-th power, and from the model estimated at k lags.
-        error: largest absolute difference.
+class ChapmanKolmogorov(NamedTuple):
+    """Chapman-Kolmogorov test: multiples k of the lag, staying probability of each set after k lags (k, sets), from the
+    k-th power of the model at one lag and from the model at k lags, and their largest absolute difference.
     """
 
     multiples: Ints
@@ -250,20 +222,13 @@ class ChapmanKolmogorov:
 def chapman_kolmogorov(
     paths: Sequence[Ints], lag: int, membership: Ints, multiples: Sequence[int] = (1, 2, 3, 4)
 ) -> ChapmanKolmogorov:
-    """Compare T(lag)^k with T(k lag): the probability of being in a set k lags after starting there at equilibrium.
-
-    `membership` is the set of each state (states,), 0 ... sets - 1; powers that no run is long enough for are left out.
-    """
-    longest = max(len(p) for p in paths)
-    if longest <= lag:
-        raise ValueError(f"a lag of {lag} frames needs a run longer than that; the longest has {longest}")
-    multiples = [k for k in multiples if k * lag < longest]
+    """Compare T(lag)^k with T(k lag), as far as runs reach, on sets of states given as membership (states,)."""
+    multiples = [k for k in multiples if k * lag < max(map(len, paths))]
     states, sets = len(membership), int(membership.max()) + 1
-    base = fit_reversible(transition_counts(paths, lag, states).sum(axis=0), lag)
+    base = fit_paths(paths, lag, states)
     predicted, estimated = [], []
     for k in multiples:
-        own = fit_reversible(transition_counts(paths, k * lag, states).sum(axis=0), k * lag)
-        power = np.linalg.matrix_power(base.matrix, k)
+        own, power = fit_paths(paths, k * lag, states), np.linalg.matrix_power(base.matrix, k)
         predicted.append(_staying(power, base.stationary, membership[base.active], sets))
         estimated.append(_staying(own.matrix, own.stationary, membership[own.active], sets))
     p, e = np.array(predicted), np.array(estimated)
@@ -279,19 +244,10 @@ def _staying(matrix: Floats, stationary: Floats, membership: Ints, sets: int) ->
     return result
 
 
-def coarse_grain(counts: Floats, sets: int) -> Ints:
-    """Metastable set (`metastable_sets`) of every state of a count matrix, shape (states,); -1 where unconnected."""
-    model = fit_reversible(counts)
-    result = np.full(len(counts), -1)
-    result[model.active] = metastable_sets(model, sets)
-    return result
-
-
 def metastable_sets(model: ReversibleModel, sets: int) -> Ints:
     """PCCA+ sets of the active states of a reversible model (deeptime), numbered from the most to the least populated.
 
-    One more set than the processes slower than the lag are made, at least two and at most `sets`: PCCA+ splits noise
-    beyond that.
+    Made is one more than the processes slower than the lag, at least two: PCCA+ splits noise beyond that.
     """
     from deeptime.markov.msm import MarkovStateModel
 
@@ -303,12 +259,9 @@ def metastable_sets(model: ReversibleModel, sets: int) -> Ints:
     with warnings.catch_warnings():  # eigenvectors of a reversible matrix are real up to rounding
         warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
         assignment = np.asarray(MarkovStateModel(model.matrix, stationary).pcca(sets).assignments)
-    mass = np.bincount(assignment, weights=stationary, minlength=sets)
-    order = np.argsort(-mass)
-    rank = np.empty(sets, dtype=np.int64)
-    rank[order] = np.arange(sets)
-    occupied = np.unique(rank[assignment])  # PCCA+ may leave a set empty
-    return np.asarray(np.searchsorted(occupied, rank[assignment]))
+    order = np.argsort(-np.bincount(assignment, weights=stationary, minlength=sets))
+    rank = np.argsort(order)[assignment]
+    return np.asarray(np.searchsorted(np.unique(rank), rank))  # PCCA+ may leave a set empty
 
 
 def reactive_flux(fluxes: Floats, membership: Ints, sets: int) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 from latentmd.analysis import msm
 from latentmd.analysis.cells import k_means
 from latentmd.analysis.features import EvaluationError, FeatureSpec
+from latentmd.analysis.statistics import evenly
 from latentmd.arrays import Floats, Ints
 
 CENTRES, MACROSTATES = 100, 10
@@ -16,11 +17,9 @@ _FIT_FRAMES = 50_000  # k-means centres are placed on at most this many frames, 
 
 
 class ReferenceModel:
-    """TICA, k-means and a Markov state model of reference features (frames, features) per run, `interval` ps apart,
-    which generated sets are projected on.
+    """TICA, k-means and a Markov state model of reference features (frames, features) per run, `interval` ps apart.
 
-    `dense` are the same runs before they were thinned to the interval, for distributions and populations. The lag is in
-    ps. EvaluationError: no run is longer than it, it is no whole number of frames, or nothing moves.
+    `dense` are the same runs before they were thinned to the interval, for distributions and populations; lag in ps.
     """
 
     def __init__(
@@ -44,13 +43,14 @@ class ReferenceModel:
         self.dense = self.runs if dense is None else list(dense)
         self.dense_tics = self.tics if dense is None else self.project(self.dense)
         everything = np.concatenate(self.tics)
-        picked = everything[np.linspace(0, len(everything) - 1, min(len(everything), _FIT_FRAMES)).astype(int)]
+        picked = everything[evenly(len(everything), _FIT_FRAMES)]
         distinct = len(np.unique(picked, axis=0))
         self.clusters = k_means(picked, min(CENTRES, distinct), seed)
         self.states = int(self.clusters.n_clusters)
         self.paths = [self.discretise(t) for t in self.tics]
-        counts = msm.transition_counts(self.paths, self.lag, self.states).sum(axis=0)
-        self.membership = msm.coarse_grain(counts, MACROSTATES)
+        fitted = msm.fit_paths(self.paths, self.lag, self.states)
+        self.membership = np.full(self.states, -1)  # of states that are not connected
+        self.membership[fitted.active] = msm.metastable_sets(fitted, MACROSTATES)
         self.sets = int(self.membership.max()) + 1
 
     def _transform(self, coordinates: Floats) -> Floats:
@@ -65,17 +65,12 @@ class ReferenceModel:
         return np.asarray(self.clusters.transform(tics), dtype=np.int64)
 
     def macrostates(self, paths: Sequence[Ints]) -> tuple[Floats, Floats]:
-        """Stationary populations of the macrostates, and reactive flux between them per lag, of discretised runs.
-
-        States that the runs never visit, or never connect, have none.
-        """
-        counts = msm.transition_counts(paths, self.lag, self.states).sum(axis=0)
-        model = msm.fit_reversible(counts, self.lag)
+        """Stationary populations of the macrostates in discretised runs, and the reactive flux between them."""
+        model = msm.fit_paths(paths, self.lag, self.states)
         sets, stationary = self.membership[model.active], model.stationary
-        occupied = sets >= 0
-        populations = np.bincount(sets[occupied], weights=stationary[occupied], minlength=self.sets).astype(np.float64)
-        inside = np.where(sets >= 0, sets, 0)
-        return populations, msm.reactive_flux(model.fluxes * (sets >= 0)[:, None], inside, self.sets)
+        held = sets >= 0
+        populations = np.bincount(sets[held], weights=stationary[held], minlength=self.sets).astype(np.float64)
+        return populations, msm.reactive_flux(model.fluxes * held[:, None], np.where(held, sets, 0), self.sets)
 
 
 def lag_frames(lag: float, interval: float) -> int:

@@ -40,11 +40,10 @@ def lagged(series: Sequence[Floats], lag: int) -> tuple[Floats, Floats]:
 
 
 def vamp2_score(series: Sequence[Floats], lag: int, epsilon: float = 1e-10) -> float:
-    """VAMP-2 score of a feature set: the squared Frobenius norm of C00^-1/2 C0t Ctt^-1/2, plus 1 for the constant.
+    """VAMP-2 score of runs (frames, axes): squared Frobenius norm of C00^-1/2 C0t Ctt^-1/2, plus 1 for the constant.
 
     The number of slow processes resolved, each weighed by its squared correlation; between 1 and axes + 1 (Wu & Noé, J.
-    Nonlinear Sci. 30, 23, 2020). Directions with less than `epsilon` of the largest variance are dropped. Runs (frames,
-    axes) are held out from whatever fitted the features.
+    Nonlinear Sci. 30, 23, 2020). Directions with less than `epsilon` of the largest variance are dropped.
     """
     usable = _longer(series, lag)
     # Moments about the first frame lose no digits to a large mean.
@@ -54,10 +53,8 @@ def vamp2_score(series: Sequence[Floats], lag: int, epsilon: float = 1e-10) -> f
 def vamp2_resamples(
     sets: Sequence[Sequence[Floats]], lag: int, rng: np.random.Generator, resamples: int = 200
 ) -> Floats:
-    """VAMP-2 scores (resamples, sets) of several feature sets of the same frames under one bootstrap over runs.
-
-    A draw is as many runs (of ten blocks, where there are fewer than five runs), with replacement, and the same for all
-    sets in a row, so that differences between columns are paired.
+    """VAMP-2 scores (resamples, sets) of feature sets of the same frames under one bootstrap over runs (over ten blocks
+    where they are fewer than five): draws are the same for all sets of a row, so that columns are paired.
     """
     lengths = [len(s) for s in sets[0]]
     size = max(lengths) if len(lengths) >= 5 else max(sum(lengths) // 10, lag + 1)
@@ -94,11 +91,7 @@ def _inverse_root(covariance: Floats, epsilon: float) -> Floats:
 def linear_probe_r2(
     train: Floats, train_targets: Floats, test: Floats, test_targets: Floats, ridge: float = 1e-6
 ) -> Floats:
-    """Held-out R^2 = 1 - residual / variance of a ridge regression, (targets,); nan for a constant target.
-
-    Features (samples, axes) and targets (samples, targets) are of different trajectories in training and test; the
-    ridge is relative to the features' mean variance.
-    """
+    """Held-out R^2 of a ridge regression of targets (samples, targets) on features; nan for a constant target."""
     x, y = np.asarray(train, dtype=np.float64), np.asarray(train_targets, dtype=np.float64)
     x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
     x, y = x - x_mean, y - y_mean
@@ -132,10 +125,8 @@ def vampnet_outputs(
     train: Sequence[Floats], test: Sequence[Floats], lag: int, dimension: int, seconds: float, seed: int,
     tick: Tick = silent,
 ) -> list[Floats]:  # fmt: skip
-    """Outputs on test runs (frames, features) of a VAMPnet (deeptime) trained on training runs for a given wall time.
-
-    A network of two hidden layers of 64 ELU units on standardised features, batches of 1,024 pairs, Adam at 1e-3, at
-    least a hundred batches.
+    """Outputs on test runs (frames, features) of a VAMPnet (deeptime) trained on training runs for a given wall time:
+    two hidden layers of 64 ELU units on standardised features, batches of 1,024 pairs, Adam at 1e-3.
     """
     import time
 

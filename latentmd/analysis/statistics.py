@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from latentmd.arrays import Floats, Ints
+from latentmd.arrays import Arrays, Floats, Ints
 
 BINS_1D, BINS_2D = 100, 50  # the MDGen analysis
+_LEVEL = 0.95  # of intervals
+
+
+class Estimate(NamedTuple):
+    """A value with its 95 % interval, nan where nothing can tell, and the events that it was counted from."""
+
+    value: float
+    low: float
+    high: float
+    events: int = 0
 
 
 def js_distance(p: ArrayLike, q: ArrayLike) -> float:
-    """Jensen-Shannon distance of two histograms: the square root of the divergence in nats, at most 0.8326 (as scipy
-    defines it); ValueError where one is empty or their shapes differ.
-    """
+    """Jensen-Shannon distance of two histograms: square root of the divergence in nats, at most 0.8326."""
     from scipy.special import rel_entr
 
     a, b = np.asarray(p, dtype=np.float64).ravel(), np.asarray(q, dtype=np.float64).ravel()
@@ -32,9 +41,7 @@ def js_distance(p: ArrayLike, q: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Grid:
-    """A fixed histogram grid in one or two dimensions; a value on the upper bound counts in the last bin, one outside
-    in the nearest.
-    """
+    """A histogram grid in one or two dimensions; a value outside or on its end counts in the nearest bin."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -80,38 +87,43 @@ def sample_js_distance(a: Floats, b: Floats, grid: Grid) -> float:
 
 
 def analytic_floor(occupied: int, n1: float, n2: float) -> float:
-    """Expected JS distance of two sets of n1 and n2 independent samples of one distribution over B occupied bins.
+    """Expected JS distance of n1 and n2 independent samples of one distribution over B occupied bins.
 
-    sqrt((B - 1) / 8 (1/n1 + 1/n2)): the chi-square limit of the divergence, valid while the bins hold several samples
-    each.
+    sqrt((B - 1) / 8 (1/n1 + 1/n2)): the chi-square limit, valid while the bins hold several samples each.
     """
     return float(np.sqrt(max(occupied - 1, 0) / 8 * (1 / n1 + 1 / n2)))
+
+
+def lag_sums(runs: Sequence[Arrays], max_lag: int) -> tuple[Floats, Floats]:
+    """Sum of x*_t x_(t+k) over all pairs of frames of real or complex runs (frames,), and their number, at lags k."""
+    total, pairs = np.zeros(max_lag + 1), np.zeros(max_lag + 1)
+    for run in runs:
+        size, lags = 1 << int(np.ceil(np.log2(2 * len(run)))), min(max_lag + 1, len(run))
+        if np.iscomplexobj(run):
+            raw = np.fft.ifft(np.abs(np.fft.fft(run, size)) ** 2).real
+        else:
+            raw = np.fft.irfft(np.abs(np.fft.rfft(run, size)) ** 2, size)
+        total[:lags] += raw[:lags]
+        pairs[:lags] += len(run) - np.arange(lags)
+    return total, np.maximum(pairs, 1)
 
 
 def autocorrelation(series: Sequence[Floats], max_lag: int | None = None) -> Floats:
     """Normalised autocorrelation of a scalar over several independent runs (frames,), about their joint mean.
 
-    rho(k) = sum_t (x_t - m)(x_{t+k} - m) / (number of pairs) / variance; never a pair across two runs. From rho(0) = 1
-    to rho(max_lag), or to the longest run's last; zeros throughout for a constant series.
+    rho(k) = sum_t (x_t - m)(x_{t+k} - m) / (number of pairs) / variance; zeros throughout for a constant series.
     """
     runs = [np.asarray(s, dtype=np.float64) for s in series]
-    longest = max(len(run) for run in runs)
-    max_lag = longest - 1 if max_lag is None else min(max_lag, longest - 1)
-    mean = np.sum([run.sum() for run in runs]) / sum(len(run) for run in runs)
-    total, pairs = np.zeros(max_lag + 1), np.zeros(max_lag + 1)
-    for run in runs:
-        size = 1 << int(np.ceil(np.log2(2 * len(run))))
-        raw = np.fft.irfft(np.abs(np.fft.rfft(run - mean, size)) ** 2, size)
-        lags = min(max_lag + 1, len(run))
-        total[:lags] += raw[:lags]
-        pairs[:lags] += len(run) - np.arange(lags)
-    covariance = total / np.maximum(pairs, 1)
+    longest = max(map(len, runs)) - 1
+    mean = np.sum([run.sum() for run in runs]) / sum(map(len, runs))
+    total, pairs = lag_sums([run - mean for run in runs], longest if max_lag is None else min(max_lag, longest))
+    covariance = total / pairs
     return covariance / covariance[0] if covariance[0] > 0 else np.zeros_like(covariance)
 
 
 def effective_samples(series: Sequence[Floats]) -> float:
-    """Effective number of independent samples N / (1 + 2 sum rho), summed to the first non-positive rho, of a scalar
-    over runs (frames,); a constant series counts as one sample per run.
+    """Effective number of independent samples N / (1 + 2 sum rho) of a scalar over runs (frames,), summed to the first
+    non-positive rho; a constant series counts as one sample per run.
     """
     n = sum(len(s) for s in series)
     if n < 2 or (max(np.ptp(s) for s in series) == 0 and len({float(s[0]) for s in series}) == 1):
@@ -123,10 +135,8 @@ def effective_samples(series: Sequence[Floats]) -> float:
 
 
 def missing_region(generated: Floats, reference: Floats, radius: float = 0.3) -> bool:
-    """Whether the generated set misses a region that MD holds, in samples (samples, 2) of TIC-0 and TIC-1.
-
-    True where a reference point lies further than `radius` from every generated one, both scaled by the reference's
-    range per axis; then the generated set counts zero effective samples.
+    """Whether the generated set misses a region that MD holds, in samples (samples, 2) of TIC-0 and TIC-1: a reference
+    point lies further than `radius` from every generated one, both scaled by the reference's range per axis.
     """
     from scipy.spatial import cKDTree
 
@@ -137,29 +147,27 @@ def missing_region(generated: Floats, reference: Floats, radius: float = 0.3) ->
     return bool(np.max(distance) > radius)
 
 
-def split_blocks(lengths: Sequence[int], block: int) -> list[tuple[int, int, int]]:
-    """Cut runs into contiguous blocks: (run, first frame, last frame + 1), of `block` frames, a shorter rest dropped.
+def evenly(length: int, count: int) -> Ints:
+    """Indices of so many of `length` things, spread evenly; all where there are fewer."""
+    return np.linspace(0, length - 1, min(length, count)).astype(int)
 
-    A run shorter than `block` is one block of its own.
+
+def split_blocks(lengths: Sequence[int], block: int) -> list[tuple[int, int, int]]:
+    """Cut runs into blocks (run, first frame, last frame + 1) of `block` frames; a shorter run is a block of
+    its own.
     """
     blocks = []
     for run, length in enumerate(lengths):
-        if length <= block:
-            blocks.append((run, 0, length))
-        blocks += [(run, start, start + block) for start in range(0, length - block + 1, block) if length > block]
+        size = max(1, min(block, length))
+        blocks += [(run, start, start + size) for start in range(0, length - size + 1, size)]
     return blocks
 
 
 def bootstrap_interval(
-    blocks: Floats,
-    statistic: Callable[[Floats], float],
-    rng: np.random.Generator,
-    resamples: int = 200,
-    level: float = 0.95,
+    blocks: Floats, statistic: Callable[[Floats], float], rng: np.random.Generator, resamples: int = 200
 ) -> tuple[float, float]:
-    """Percentile interval of a statistic of summed block contributions (blocks, ...) (block bootstrap, Kunsch 1989).
-
-    (nan, nan) with fewer than two blocks, since one block says nothing about its scatter.
+    """Percentile interval of a statistic of summed block contributions (blocks, ...) (block bootstrap, Kunsch 1989);
+    nan with fewer than two blocks, since one block says nothing about its scatter.
     """
     count = len(blocks)
     if count < 2:
@@ -170,38 +178,23 @@ def bootstrap_interval(
     finite = [v for v in values if np.isfinite(v)]
     if not finite:
         return float("nan"), float("nan")
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(finite, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return float(low), float(high)
 
 
-def binomial_interval(fraction: float, count: int, level: float = 0.95) -> tuple[float, float]:
+def binomial_interval(fraction: float, count: int) -> tuple[float, float]:
     """Wilson's interval of a fraction of independent trials (Wilson, J. Am. Stat. Assoc. 22, 209, 1927)."""
     from scipy.stats import binomtest
 
-    interval = binomtest(round(fraction * count), count).proportion_ci(level, method="wilson")
+    interval = binomtest(round(fraction * count), count).proportion_ci(_LEVEL, method="wilson")
     return float(interval.low), float(interval.high)
 
 
-def block_counts(indices: Sequence[Ints], bins: int, block: int) -> Floats:
-    """Histogram counts (blocks, bins) of every block of every run, from flat bin indices (frames,) per run."""
-    blocks = split_blocks([len(i) for i in indices], block)
-    return np.stack([np.bincount(indices[r][a:b], minlength=bins) for r, a, b in blocks]).astype(np.float64)
-
-
-@dataclass(frozen=True)
-class Floor:
-    """Finite-sample floor of a JS distance.
-
-    Attributes:
-        value: mean JS distance of held-out reference samples to the rest of the reference.
-        frames: frames held out per split (fewer than asked for where the reference is short).
-        effective: JS distance expected of as many independent samples as the generated set is effectively worth.
-        independent: JS distance of as many independent samples as frames: what a perfect sampler would score.
-    """
+class Floor(NamedTuple):
+    """Finite-sample floors of a JS distance, as `finite_sample_floor` says, and the frames held out for them."""
 
     value: float
     frames: int
-    splits: int
     effective: float
     independent: float
 
@@ -209,26 +202,22 @@ class Floor:
 def finite_sample_floor(
     indices: Sequence[Ints], bins: int, frames: int, effective: float, rng: np.random.Generator, splits: int = 4
 ) -> Floor:
-    """Score of MD against MD at matched frames, at matched effective sample size, and of independent frames, averaged
-    over splits of flat bin indices (frames,) per reference run.
+    """Score of MD against MD, averaged over splits of flat bin indices (frames,) per reference run.
 
     Matched frames: a contiguous stretch of `frames` reference frames, at most half of them, is held out and compared
     with the rest, so that it carries MD's own correlation. Matched effective samples: `effective` frames drawn at
-    random over the whole reference are compared with the rest. Independent: as many random frames as the stretch holds,
-    the strictest of the three.
+    random are compared with the rest. Independent: as many random frames as the stretch holds, the strictest of the
+    three.
     """
     everything = np.concatenate(list(indices))
     total = np.bincount(everything, minlength=bins).astype(np.float64)
     held = max(1, min(frames, len(everything) // 2))
     starts = np.linspace(0, len(everything) - held, splits).astype(int)
     draws = max(1, min(round(effective), len(everything) // 2))
-    by_frames: list[float] = []
-    by_samples: list[float] = []
-    by_draws: list[float] = []
+    scores = []
     for start in starts:
-        part = np.bincount(everything[start : start + held], minlength=bins)
-        by_frames.append(js_distance(part, total - part))
-        for scores, size in ((by_samples, draws), (by_draws, held)):
-            part = np.bincount(rng.choice(everything, size, replace=False), minlength=bins)
-            scores.append(js_distance(part, total - part))
-    return Floor(float(np.mean(by_frames)), held, splits, float(np.mean(by_samples)), float(np.mean(by_draws)))
+        random = (rng.choice(everything, size, replace=False) for size in (draws, held))
+        parts = [np.bincount(part, minlength=bins) for part in (everything[start : start + held], *random)]
+        scores.append([js_distance(part, total - part) for part in parts])
+    value, by_samples, by_draws = (float(np.mean(column)) for column in zip(*scores, strict=True))
+    return Floor(value, held, by_samples, by_draws)

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from latentmd.analysis.statistics import bootstrap_interval, split_blocks
-from latentmd.arrays import Floats
+from latentmd.analysis.statistics import Estimate, bootstrap_interval, split_blocks
+from latentmd.arrays import Bools, Floats
 from latentmd.units import KILOCALORIE, thermal_energy
 
 LEAST_PROBABILITY = 1e-4  # below this a macrostate's free energy is cut off, as in the MDGen analysis
 
 
-def free_energy(probability: Floats, temperature: float, least: float = LEAST_PROBABILITY) -> Floats:
-    """G = -kT ln max(p, least) in kcal/mol, elementwise."""
-    kt = thermal_energy(temperature) / KILOCALORIE
-    return np.asarray(-kt * np.log(np.maximum(np.asarray(probability, dtype=np.float64), least)))
-
-
 def free_energy_error(reference: Floats, generated: Floats, temperature: float) -> float:
-    """Mean over macrostates of |G_generated - G_reference| in kcal/mol, from two vectors of populations."""
-    difference = free_energy(generated, temperature) - free_energy(reference, temperature)
-    return float(np.mean(np.abs(difference)))
+    """Mean over macrostates of |G_generated - G_reference| in kcal/mol of populations, G = -kT ln max(p, least)."""
+    kt = thermal_energy(temperature) / KILOCALORIE
+    own, md = (-kt * np.log(np.maximum(np.asarray(p, np.float64), LEAST_PROBABILITY)) for p in (generated, reference))
+    return float(np.mean(np.abs(own - md)))
 
 
 def free_energy_surface(counts: Floats, temperature: float) -> Floats:
@@ -34,40 +27,24 @@ def free_energy_surface(counts: Floats, temperature: float) -> Floats:
     return np.asarray(np.where(counts > 0, surface - np.min(surface), np.nan))
 
 
-@dataclass(frozen=True)
-class BasinFreeEnergy:
-    """Population of a basin and its free energy -kT ln(p / (1 - p)) against everything else in kcal/mol, infinite where
-    the basin is empty or holds everything, each with its 95 % interval.
-    """
-
-    population: float
-    value: float
-    low: float
-    high: float
-    population_low: float
-    population_high: float
-
-
 def basin_free_energy(
-    inside: Sequence[NDArray[np.bool_]], temperature: float, rng: np.random.Generator, resamples: int = 500
-) -> BasinFreeEnergy:
-    """Free energy of a basin against the rest, resampled over runs (over ten blocks where there are fewer than five).
-
-    `inside` says of each frame (frames,) of each run whether it is in the basin.
+    inside: Sequence[Bools], temperature: float, rng: np.random.Generator, resamples: int = 500
+) -> tuple[Estimate, Estimate]:
+    """Population of a basin and its free energy against the rest in kcal/mol, from which frames (frames,) are inside;
+    resampled over runs (over ten blocks where there are fewer than five).
     """
     lengths = [len(run) for run in inside]
     block = max(lengths) if len(inside) >= 5 else max(sum(lengths) // 10, 1)
     parts = [inside[r][a:b] for r, a, b in split_blocks(lengths, block)]
     sums = np.array([[np.count_nonzero(p), len(p)] for p in parts], dtype=np.float64)
-    total = np.array([sum(np.count_nonzero(run) for run in inside), sum(lengths)], dtype=np.float64)
+    population = float(np.float64(sum(np.count_nonzero(run) for run in inside)) / sum(lengths))
     low, high = bootstrap_interval(sums, lambda s: s[0] / s[1], rng, resamples)
-    value, upper, lower = (_two_state(p, temperature) for p in (total[0] / total[1], low, high))
-    return BasinFreeEnergy(
-        float(total[0] / total[1]), value, lower, high=upper, population_low=low, population_high=high
-    )
+    value, upper, lower = (two_state_free_energy(p, temperature) for p in (population, low, high))
+    return Estimate(population, low, high), Estimate(value, lower, upper)
 
 
-def _two_state(p: float, temperature: float) -> float:
+def two_state_free_energy(p: float, temperature: float) -> float:
+    """-kT ln(p / (1 - p)) in kcal/mol; infinite where the population p is 0 or 1."""
     if not np.isfinite(p):
         return float("nan")
     if p <= 0 or p >= 1:
@@ -75,10 +52,10 @@ def _two_state(p: float, temperature: float) -> float:
     return float(-thermal_energy(temperature) / KILOCALORIE * np.log(p / (1 - p)))
 
 
-def energy_range(reference: Floats, low: float = 0.001, high: float = 0.999) -> tuple[float, float]:
+def energy_range(reference: Floats) -> tuple[float, float]:
     """The 0.1 and 99.9 % quantiles of MD's potential energies (frames,) in kJ/mol."""
-    a, b = np.quantile(reference, [low, high])
-    return float(a), float(b)
+    low, high = np.quantile(reference, [0.001, 0.999]).tolist()
+    return low, high
 
 
 def fraction_inside(energies: Floats, bounds: tuple[float, float]) -> float:

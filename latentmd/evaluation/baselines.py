@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ from latentmd.analysis.reference import ReferenceModel
 from latentmd.analysis.representation import lagged
 from latentmd.arrays import Floats, Ints
 from latentmd.evaluation.compare import compare
-from latentmd.evaluation.inputs import FRAME_BASELINES, EvaluationSettings, check_baselines, trajectory_files
+from latentmd.evaluation.inputs import FRAME_BASELINES, EvaluationSettings, Paths, check_baselines, trajectory_files
 from latentmd.evaluation.residue_table import BINS, ResidueTable
 from latentmd.io.progress import Tick, silent
 
@@ -31,7 +30,7 @@ _BATCH, _LEAST_BATCHES, _LEARNING_RATE, _WIDTH, _DEPTH, _SOLVER_STEPS = 1024, 20
 def table_histograms(spec: FeatureSpec, topology: mdtraj.Topology, positions: Floats) -> Floats:
     """Counts (torsions, bins) of a peptide's torsions, from the training peptides of the bundled model of many.
 
-    The structure (atoms, 3) in nm tells L residues from D ones; EvaluationError where the table does not cover them.
+    The structure (atoms, 3) in nm tells L residues from D ones.
     """
     from latentmd.model.binding import bound_peptide
     from latentmd.model.file import BundleError
@@ -57,70 +56,54 @@ def table_histograms(spec: FeatureSpec, topology: mdtraj.Topology, positions: Fl
 
 
 def drawn_torsions(histograms: Floats, count: int, rng: np.random.Generator) -> list[Floats]:
-    """Frames whose torsions are drawn each by itself from counts (torsions, bins), as one run (frames, torsions) in
-    radians.
-    """
+    """One run (frames, torsions) in radians, each torsion drawn by itself from its counts (torsions, bins)."""
     columns = [rng.choice(BINS, count, p=row / row.sum()) for row in histograms]
     bins = np.stack(columns, axis=1) + rng.random((count, len(columns)))
     return [bins / BINS * 2 * np.pi - np.pi]
-
-
-def _covered(spec: FeatureSpec, topology: mdtraj.Topology, positions: Floats) -> bool:
-    try:
-        table_histograms(spec, topology, positions)
-    except EvaluationError:
-        return False
-    return True
 
 
 def chosen_baselines(
     settings: EvaluationSettings,
     spec: FeatureSpec,
     topology: mdtraj.Topology,
-    positions: Floats,
+    frame: Floats,
     others: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
     """Names of baselines, with "all" (and `others`) and "auto" replaced by those that there is enough known for."""
     if not {"all", "auto"} & {*settings.baselines}:
         return settings.baselines
-    table = (TABLE,) if _covered(spec, topology, positions) else ()
+    try:
+        table_histograms(spec, topology, frame)
+        table: tuple[str, ...] = (TABLE,)
+    except EvaluationError:
+        table = ()
     if "all" not in settings.baselines:
         return (*(name for name in settings.baselines if name not in ("auto", *table)), *table)
     timed = settings.wall_time is not None and settings.md_speed is not None
-    left_out = ("replicate",) if not timed else ()
-    return (*(b for b in FRAME_BASELINES if b not in (TABLE, *left_out)), *table, *others)
+    left_out = (TABLE,) if timed else (TABLE, "replicate")
+    return (*(b for b in FRAME_BASELINES if b not in left_out), *table, *others)
 
 
 def frame_baselines(
-    model: ReferenceModel,
-    own: FeatureSet,
-    train: Sequence[str | Path],
-    topology: mdtraj.Topology,
-    settings: EvaluationSettings,
+    model: ReferenceModel, own: FeatureSet, train: Paths, topology: mdtraj.Topology, settings: EvaluationSettings
 ) -> dict[str, list[Metric]]:
-    """Metrics of each requested baseline of training frames by its name, scored as the generated set `own` is, with as
-    many walkers and frames; EvaluationError where a baseline lacks what it needs, or is unknown.
-    """
-    if not settings.baselines:
-        return {}
+    """Metrics by the name of each requested baseline of training frames, with as many walkers and frames as `own`."""
     check_baselines(settings, FRAME_BASELINES)
     rng = np.random.default_rng(settings.seed)
     lengths = [len(run) for run in own.runs]
-    result = {}
-    if TABLE in settings.baselines:
-        table = table_histograms(model.spec, topology, own.kept[0])
-        result[TABLE] = compare(model, drawn_torsions(table, sum(lengths), rng), brief=True).metrics
-    trained = [name for name in settings.baselines if name != TABLE]
-    if trained:
-        runs = _training_runs(trained[0], model, train, topology, settings)
-    for name in trained:
+    result, runs = {}, None
+    for name in sorted(settings.baselines, key=lambda name: name != TABLE):  # the order of the draws
+        if name == TABLE:
+            made = drawn_torsions(table_histograms(model.spec, topology, own.kept[0]), sum(lengths), rng)
+            result[name] = compare(model, made, brief=True).metrics
+            continue
+        runs = runs or _training_runs(name, model, train, topology, settings)
         if name == "shuffled":
             made = shuffled_frames(runs, own.frames, rng)
         elif name == "persistence":
             made = persistence(runs, lengths, rng)
         elif name == "msm":
-            paths = [model.discretise(t) for t in model.project(runs)]
-            made = msm_resampling(runs, paths, model.lag, lengths, rng)
+            made = msm_resampling(runs, [model.discretise(t) for t in model.project(runs)], model.lag, lengths, rng)
         elif settings.wall_time is None or settings.md_speed is None:
             raise EvaluationError(
                 "baseline replicate needs --wall-time and --md-speed: how much MD the same time pays for"
@@ -132,11 +115,7 @@ def frame_baselines(
 
 
 def _training_runs(
-    name: str,
-    model: ReferenceModel,
-    train: Sequence[str | Path],
-    topology: mdtraj.Topology,
-    settings: EvaluationSettings,
+    name: str, model: ReferenceModel, train: Paths, topology: mdtraj.Topology, settings: EvaluationSettings
 ) -> list[Floats]:
     if not train:
         raise EvaluationError(f"baseline {name} needs training trajectories; pass them with --train")
@@ -150,9 +129,7 @@ def _training_runs(
 
 
 def shuffled_frames(runs: Sequence[Floats], frames: int, rng: np.random.Generator) -> list[Floats]:
-    """Training frames in random order, with replacement: the right equilibrium of the training data, and no
-    kinetics.
-    """
+    """Training frames in random order, with replacement: their equilibrium, and no kinetics."""
     everything = np.concatenate(list(runs))
     return [everything[rng.integers(0, len(everything), frames)]]
 
@@ -171,8 +148,7 @@ def msm_resampling(
 
     Each step picks, among all training frames of the current state, one at random and follows the training run for one
     lag (in frames); the state at its end is the next. That draws from the maximum-likelihood transition matrix and
-    keeps the frames between, so that the spacing stays that of the training data. A strong baseline for one small
-    molecule.
+    keeps the frames between, so that the spacing stays that of the training data.
     """
     usable = [(r, p) for r, p in zip(runs, paths, strict=True) if len(p) > lag]
     offsets = np.cumsum([0, *[len(p) for _, p in usable]])
@@ -196,39 +172,21 @@ def msm_resampling(
 
 
 def replicate_md(runs: Sequence[Floats], simulated: float, interval: float) -> list[Floats]:
-    """The first frames of independent MD that the surrogate's wall time would have paid for: `simulated` ps of them,
-    run after run; at least one, and no more than there are.
-    """
+    """The first frames of independent MD that the surrogate's wall time would have paid for, `simulated` ps of them."""
     left = max(1, round(simulated / interval))
-    result = []
-    for run in runs:
-        if left <= 0:
-            break
-        result.append(run[:left])
-        left -= len(run)
-    return result
+    starts = itertools.accumulate(map(len, runs), initial=0)
+    return [run[: left - start] for run, start in zip(runs, starts, strict=False) if start < left]
 
 
-def koopman_matrix(runs: Sequence[Floats], lag: int) -> Floats:
-    """Least-squares linear propagator K of latents, z(t + lag) = z(t) K, from runs of shape (frames, axes)."""
-    return np.asarray(np.linalg.lstsq(*lagged(runs, lag), rcond=None)[0])
-
-
-def koopman_rollout(matrix: Floats, starts: Floats, steps: int) -> Floats:
-    """Deterministic linear rollout (walkers, steps, axes) of latents: the conditional mean, whose variance dies out."""
-    result = np.empty((len(starts), steps, matrix.shape[0]))
-    z = np.asarray(starts, dtype=np.float64)
-    for step in range(steps):
-        z = z @ matrix
-        result[:, step] = z
-    return result
+def koopman_rollout(runs: Sequence[Floats], starts: Floats, steps: int) -> Floats:
+    """Mean rollout (walkers, steps, axes) of the least-squares z(t + 1) = z(t) K of runs (frames, axes) of latents."""
+    matrix = np.linalg.lstsq(*lagged(runs, 1), rcond=None)[0]
+    path = itertools.accumulate(range(steps), lambda z, _: z @ matrix, initial=np.asarray(starts, dtype=np.float64))
+    return np.stack(list(path)[1:], axis=1)
 
 
 class TicaFlow:
-    """The surrogate's stochastic predictor on TICA coordinates, standardised, in place of the JEPA latent.
-
-    `coordinates` of the training runs, (frames, axes) each, are `step` ps apart.
-    """
+    """The surrogate's stochastic predictor on TICA coordinates (frames, axes) of the training runs, `step` ps apart."""
 
     def __init__(self, coordinates: Sequence[Floats], step: float, seed: int) -> None:
         import torch

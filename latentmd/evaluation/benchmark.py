@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -34,19 +35,12 @@ class BenchmarkError(ValueError):
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
-    """Settings of a benchmark.
+    """Settings of a benchmark."""
 
-    Attributes:
-        walkers: numbers of walkers for the rollouts.
-        seconds: wall time of each timing.
-        max_atoms: largest peptide of the cost against atoms.
-        device: "auto", "cpu" or "cuda", of the networks.
-    """
-
-    walkers: tuple[int, ...] = (1, 16, 64, 256, 1024)
-    seconds: float = 0.6
-    max_atoms: int = 10_100
-    device: str = "auto"
+    walkers: tuple[int, ...] = (1, 16, 64, 256, 1024)  #: numbers of them, for the rollouts
+    seconds: float = 0.6  #: wall time of each timing
+    max_atoms: int = 10_100  #: of the largest peptide of the cost against atoms
+    device: str = "auto"  #: of the networks, "auto", "cpu" or "cuda"
 
 
 def benchmark(
@@ -76,6 +70,10 @@ def benchmark(
         OutputError: the output folder cannot be used.
     """
     folder = None if out is None else results_folder(Path(out), overwrite, "benchmark.json")
+    from importlib.metadata import version
+
+    import openmm
+
     from latentmd.systems.builder import build
 
     seconds = settings.seconds
@@ -85,10 +83,18 @@ def benchmark(
     progress("plain MD, replica engine")
     rows.append(replica_row(molecule, seconds))
     replicas = per_core(molecule, seconds / 3, rounds=3)
+    document: Document = {
+        "format": "latentmd-benchmark-1", "latentmd": version("latentmd"), "openmm": openmm.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"), "molecule": str(pdb),
+        "model": None if model is None else str(model), "machine": platform.machine(), "cores": os.cpu_count(),
+    }  # fmt: skip
     peak = None
     if model is not None:
+        import torch
+
         from latentmd.model.propagator import Propagator
 
+        document |= {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
         progress("loading the model")
         loaded = Propagator(model, settings.device)
         if not loaded.manifest.of_force_field:
@@ -103,7 +109,7 @@ def benchmark(
     scan = _size_rows(seconds, settings.max_atoms, progress)
     progress("import times")
     imports = {s: speed.import_seconds(f"import {s}") for s in ("latentmd", "torch", "openmm")}
-    document = _machine(pdb, model) | {
+    document |= {
         "peak_gflops": peak, "import_seconds": imports, "rows": rows, "cost_against_atoms": scan,
         "replicas_on_one_core": replicas,
     }  # fmt: skip
@@ -127,7 +133,7 @@ def _openmm_rows(molecule: Molecule, seconds: float, progress: Callable[[str], N
             # So many steps a call that they take some 20 ms, and the overhead of a call does not count.
             chunk = max(1, int(0.02 * speed.rate(partial(run_steps, context, 1), 0.05, 1).per_second))
         except openmm.OpenMMException as error:
-            rows.append(Row.without(f"plain MD, {name}", "1 walker", "steps/s", str(error)))
+            rows.append(Row(f"plain MD, {name}", "1 walker", math.nan, "steps/s", note=str(error)))
             continue
         timed = speed.rate(partial(run_steps, context, chunk), seconds)
         note = "one thread" if name == "Reference" else f"{os.cpu_count()} threads"
@@ -136,43 +142,40 @@ def _openmm_rows(molecule: Molecule, seconds: float, progress: Callable[[str], N
     return rows
 
 
+@dataclass(frozen=True)
 class _Surrogate:
     """Encoder, decoder, energy head, latent rollouts, decoded rollouts and alternation of a model."""
 
-    def __init__(
-        self, propagator: Propagator, molecule: Molecule, seconds: float, peak: float, progress: Callable[[str], None]
-    ) -> None:
-        self.propagator, self.molecule, self.seconds, self.peak = propagator, molecule, seconds, peak
-        self.progress = progress
-        self.frame = np.asarray(molecule.positions._value)
+    propagator: Propagator
+    molecule: Molecule
+    seconds: float
+    peak: float
+    progress: Callable[[str], None]
 
     def rows(self, walkers: Sequence[int]) -> list[Row]:
         """All rows; rollouts with each number of walkers."""
         p, lag, rng = self.propagator, self.propagator.lag_range[1], np.random.Generator(np.random.Philox(0))
-        rows = []
+        frame, rows = np.asarray(self.molecule.positions._value)[None], []
         for count in (1, 256):
-            frames = np.repeat(self.frame[None], count, axis=0)
-            slow = p.encode(frames)
-            for name, call in (
-                ("encoder", partial(p.encode, frames)),
-                ("decoder", partial(p.decode, slow, rng)),
-                ("energy head", partial(p.energies, frames)),
-                ("energy and forces", partial(p.energy_and_forces, frames)),
-            ):
-                rows.append(self._timed(name, count, call, "frames"))
-        starts = {count: p.encode(np.repeat(self.frame[None], count, axis=0)) for count in walkers}
+            frames = np.repeat(frame, count, axis=0)
+            rows += [
+                self._timed("encoder", count, partial(p.encode, frames), "frames"),
+                self._timed("decoder", count, partial(p.decode, p.encode(frames), rng), "frames"),
+                self._timed("energy head", count, partial(p.energies, frames), "frames"),
+                self._timed("energy and forces", count, partial(p.energy_and_forces, frames), "frames"),
+            ]
+        starts = {count: p.encode(np.repeat(frame, count, axis=0)) for count in walkers}
         for count, slow in starts.items():
-            rows.append(
-                self._timed("latent rollout, raw", count, partial(p.rollout, slow, lag, 1, rng), "walkers", step=lag)
-            )
+            call = partial(p.rollout, slow, lag, 1, rng)
+            rows.append(self._timed("latent rollout, raw", count, call, "walkers", step=lag))
         save = max(1, round(100.0 / lag))
+
+        def decoded(slow: Any) -> None:
+            p.decode(p.rollout(slow, lag, save, rng, every=save)[-1], rng)
+
         for count, slow in starts.items():
-
-            def decoded(z: Any = slow) -> None:
-                p.decode(p.rollout(z, lag, save, rng, every=save)[-1], rng)
-
             name = f"rollout, decoded every {save * lag:g} ps"
-            rows.append(self._timed(name, count, decoded, "walkers", step=save * lag))
+            rows.append(self._timed(name, count, partial(decoded, slow), "walkers", step=save * lag))
         return [*rows, self._alternation(lag)]
 
     def _timed(self, name: str, count: int, call: Callable[[], object], noun: str, step: float = 0.0) -> Row:
@@ -222,9 +225,7 @@ def _size_rows(seconds: float, max_atoms: int, progress: Callable[[str], None]) 
     from latentmd.systems.peptide import backbone, pdb_block
 
     results: list[Document] = []
-    for residues in SIZES:
-        if 10 * residues + 12 > max_atoms:
-            continue
+    for residues in (size for size in SIZES if 10 * size + 12 <= max_atoms):
         progress(f"cost against atoms, {10 * residues + 12}")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "polyalanine.pdb"
@@ -232,15 +233,12 @@ def _size_rows(seconds: float, max_atoms: int, progress: Callable[[str], None]) 
             molecule = build(path)
         atoms = molecule.topology.getNumAtoms()
         row: Document = {"atoms": atoms}
-        for name in platforms(("Reference", "CPU", "CUDA")):
-            if name == "Reference" and atoms > 2000:
-                continue
+        for name in platforms(("Reference", "CPU", "CUDA") if atoms <= 2000 else ("CPU", "CUDA")):
             context = molecule.context(molecule.langevin(1), name)
             row[f"MD {name}, s/step"] = 1 / speed.rate(partial(run_steps, context, 1), seconds, 1).per_second
         if atoms <= _ENCODER_ATOMS:
             row["encoder, s/frame"] = 1 / _encoder_rate(molecule, seconds)
-        row["peak memory, MiB"] = speed.peak_memory()
-        results.append(row)
+        results.append(row | {"peak memory, MiB": speed.peak_memory()})
     return results
 
 
@@ -256,21 +254,3 @@ def _encoder_rate(molecule: Molecule, seconds: float) -> float:
     positions = torch.as_tensor(np.asarray(molecule.positions._value)[None], dtype=torch.float32)
     with torch.no_grad():
         return speed.rate(lambda: encoder(positions), seconds, 1).per_second
-
-
-def _machine(pdb: str | Path, model: str | Path | None) -> Document:
-    """What was timed, where and with which versions."""
-    from importlib.metadata import version
-
-    import openmm
-
-    document: Document = {
-        "format": "latentmd-benchmark-1", "latentmd": version("latentmd"), "openmm": openmm.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"), "molecule": str(pdb),
-        "model": None if model is None else str(model), "machine": platform.machine(), "cores": os.cpu_count(),
-    }  # fmt: skip
-    if model is not None:
-        import torch
-
-        document |= {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
-    return document

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from latentmd.analysis import kinetics, msm, statistics, thermodynamics
 from latentmd.analysis.metric import SHARE, Comparison, Metric
 from latentmd.analysis.reference import ReferenceModel
-from latentmd.analysis.statistics import Grid
+from latentmd.analysis.statistics import Estimate, Grid
 from latentmd.arrays import Bools, Floats, Ints
 from latentmd.io.progress import Tick, silent
 
@@ -25,19 +26,16 @@ _MAX_BASINS = 4
 def compare(
     reference: ReferenceModel, runs: Sequence[Floats], *, brief: bool = False, tick: Tick = silent
 ) -> Comparison:
-    """Every distribution and kinetic metric of a generated set, features (frames, features) per run at the reference's
-    spacing. A brief comparison, as for baselines, has no implied timescales, Chapman-Kolmogorov test and floors.
+    """Every distribution and kinetic metric of a generated set, features (frames, features) per run.
+
+    A brief comparison, as for baselines, has no implied timescales, Chapman-Kolmogorov test and floors.
     """
-    scoring = _Scoring(reference, runs, brief)
-    parts: list[Callable[[], Iterable[Metric]]] = [
-        scoring.torsions, scoring.tica, scoring.states, scoring.basins, scoring.correlations, scoring.sampling,
-    ]  # fmt: skip
-    if not brief:
-        parts.append(scoring.timescales)
+    s = _Scoring(reference, runs, brief)
+    parts = [s.torsions, s.tica, s.states, s.basins, s.correlations, s.sampling, *([] if brief else [s.timescales])]
     for index, part in enumerate(parts):
         tick(index, len(parts))
-        scoring.result.metrics += part()
-    return scoring.result
+        s.result.metrics += part()
+    return s.result
 
 
 def point_values(reference: ReferenceModel, runs: Sequence[Floats]) -> dict[str, float]:
@@ -45,8 +43,7 @@ def point_values(reference: ReferenceModel, runs: Sequence[Floats]) -> dict[str,
     values = {m.name: m.value for m in compare(reference, runs, brief=True).metrics}
     paths = [reference.discretise(t) for t in reference.project(runs)]
     for lag in _timescale_lags(reference, runs):
-        model = msm.fit_reversible(msm.transition_counts(paths, lag, reference.states).sum(axis=0), lag)
-        time = lag * reference.interval
+        model, time = msm.fit_paths(paths, lag, reference.states), lag * reference.interval
         values[f"slowest implied timescale, lag {time:g} ps"] = float(model.timescales(time, 1)[0])
     return values
 
@@ -55,26 +52,26 @@ def js_metric(
     name: str, reference: Sequence[Floats], generated: Sequence[Floats], grid: Grid, effective: float, *,
     rng: np.random.Generator, brief: bool,
 ) -> Metric:  # fmt: skip
-    """JS distance of two sets of samples (frames, axes of the grid) per run, with its interval and, unless brief,
-    floors.
-    """
+    """JS distance of two sets of samples (frames, axes) per run, with its interval and, unless brief, floors."""
     own, other = ([grid.indices(run) for run in runs] for runs in (generated, reference))
     bins, frames = grid.size, sum(map(len, own))
     total = np.bincount(np.concatenate(other), minlength=bins).astype(np.float64)
     value = statistics.js_distance(np.bincount(np.concatenate(own), minlength=bins), total)
-    counts = statistics.block_counts(own, bins, max(frames // _BLOCKS, 1))
+    blocks = statistics.split_blocks([len(run) for run in own], max(frames // _BLOCKS, 1))
+    counts = np.stack([np.bincount(own[r][a:b], minlength=bins) for r, a, b in blocks]).astype(np.float64)
     low, high = statistics.bootstrap_interval(counts, lambda c: statistics.js_distance(c, total), rng, 100)
     half = 0.5 * (high - low)  # resampled histograms are noisier, so only the width of their scatter is used
     bounds = (max(value - half, 0.0), value + half)
     if brief:
-        return Metric(name, "distribution", value).bounded(bounds)
+        return Metric(name, "distribution", value, low=bounds[0], high=bounds[1])
     floor = statistics.finite_sample_floor(other, bins, frames, effective, rng)
     short = "" if floor.frames >= frames else ", half of the reference"
     note = f"floors: {floor.frames} frames of MD in one stretch{short}; ({effective:.0f}) and [{floor.frames}] "
     return Metric(
         name, "distribution", value, floor=floor.value, floor_effective=floor.effective,
         floor_independent=floor.independent, note=note + "frames of MD drawn independently",
-    ).bounded(bounds)  # fmt: skip
+        low=bounds[0], high=bounds[1],
+    )  # fmt: skip
 
 
 class _Scoring:
@@ -107,17 +104,13 @@ class _Scoring:
         spec, rows = self.spec, []
         for column, name in enumerate(spec.names):
             sets = self._columns(column)
-            grid = statistics.TORSION_GRID
-            if spec.kind != "torsions":
-                grid = statistics.joint_grid(*sets[1], *sets[0])
+            grid = statistics.TORSION_GRID if spec.kind == "torsions" else statistics.joint_grid(*sets[1], *sets[0])
             rows.append(self.js(f"JS {name}", *sets, grid, self._effective(column)))
         self.curves["per_torsion"] = {row.name[3:]: row.value for row in rows}
         kinds = {"all": rows}
-        if spec.kind == "torsions":
-            backbone = [row for i, row in enumerate(rows) if spec.is_backbone(i)]
-            chains = [row for i, row in enumerate(rows) if not spec.is_backbone(i)]
-            if backbone and chains:
-                kinds |= {"backbone": backbone, "side chain": chains}
+        backbone = [row for i, row in enumerate(rows) if spec.is_backbone(i)]
+        if spec.kind == "torsions" and 0 < len(backbone) < len(rows):
+            kinds |= {"backbone": backbone, "side chain": [r for i, r in enumerate(rows) if not spec.is_backbone(i)]}
         found = [_mean_metric(f"JS distance, {spec.kind} ({label})", part) for label, part in kinds.items()]
         planes = [
             self.js("", *self._columns(phi, psi), statistics.TORSION_PAIR_GRID, self._effective(psi))
@@ -142,9 +135,8 @@ class _Scoring:
         reference = self.reference
         populations, flux = reference.macrostates(reference.paths)
         own_populations, own_flux = reference.macrostates(self.paths)
-        floors: tuple[float | None, float | None] = (None, None)
-        if not self.brief:
-            floors = _state_floors(reference, sum(map(len, self.paths)), populations)
+        frames = sum(map(len, self.paths))
+        floors = (None, None) if self.brief else _state_floors(reference, frames, populations)
         missing = int(np.count_nonzero((own_populations == 0) & (populations > 0)))
         note = f"{reference.sets} macrostates: one more than the processes slower than the lag, at least two"
         if missing:
@@ -165,19 +157,11 @@ class _Scoring:
         columns = [phi for phi, _ in self.spec.pairs if not names[phi].startswith(("phi GLY", "phi PRO"))]
         for column in columns[:_MAX_BASINS]:
             label = names[column].split()[1]
-            md, own = (
-                thermodynamics.basin_free_energy(
-                    [_within(run[:, 0], POSITIVE_PHI) for run in s], reference.temperature, self.rng
-                )
-                for s in self._columns(column)
-            )
-            note, group = "" if own.population > 0 else "the basin is never visited", "thermodynamics"
-            found += [
-                Metric(f"population of phi > 0, {label}", group, own.population, SHARE, md.population, note=note)
-                .bounded((own.population_low, own.population_high), (md.population_low, md.population_high)),
-                Metric(f"free energy of phi > 0, {label}", group, own.value, "kcal/mol", md.value, note=note)
-                .bounded((own.low, own.high), (md.low, md.high)),
-            ]  # fmt: skip
+            sets = [[_within(run[:, 0], POSITIVE_PHI) for run in s] for s in self._columns(column)]
+            md, own = (thermodynamics.basin_free_energy(s, reference.temperature, self.rng) for s in sets)
+            note, group = "" if own[0].value > 0 else "the basin is never visited", "thermodynamics"
+            found.append(Metric.of(f"population of phi > 0, {label}", group, own[0], md[0], SHARE, note))
+            found.append(Metric.of(f"free energy of phi > 0, {label}", group, own[1], md[1], "kcal/mol", note))
             passages = []
             for s in (reference.runs, self.runs):
                 angles = [run[:, column] for run in s]
@@ -185,8 +169,7 @@ class _Scoring:
                 passages.append(kinetics.first_passage_times(cores, reference.interval))
             for direction, a, b in zip(("to phi > 0", "back to phi < 0"), *passages, strict=True):
                 note = f"{b.events} transitions; reference {a.events}"
-                metric = Metric(f"first passage {direction}, {label}", "kinetics", b.value, "ps", a.value, note=note)
-                found.append(metric.bounded((b.low, b.high), (a.low, a.high)))
+                found.append(Metric.of(f"first passage {direction}, {label}", "kinetics", b, a, "ps", note))
         return found
 
     def correlations(self) -> list[Metric]:
@@ -200,13 +183,14 @@ class _Scoring:
             curves[name] = tuple(kinetics.torsion_autocorrelation(s, max_lag) for s in series)
         self.curves["correlations"] = curves
         times = {n: [kinetics.decorrelation_time(c, reference.interval) for c in pair] for n, pair in curves.items()}
+        finite = {n: pair for n, pair in times.items() if np.isfinite(pair).all()}
         if len(times) <= 8:
+            notes = {n: "" if n in finite else f"longer than {limit}" for n in times}
             return [
-                Metric(f"decorrelation time, {name}", "kinetics", own, "ps", md,
-                       note="" if np.isfinite([md, own]).all() else f"longer than {limit}")
-                for name, (md, own) in times.items()
-            ]  # fmt: skip
-        ratios = [own / md for md, own in times.values() if np.isfinite([md, own]).all() and min(md, own) > 0]
+                Metric(f"decorrelation time, {n}", "kinetics", own, "ps", md, note=notes[n])
+                for n, (md, own) in times.items()
+            ]
+        ratios = [own / md for md, own in finite.values() if min(md, own) > 0]
         ratio = float(np.median(ratios)) if ratios else float("nan")
         note = f"{len(ratios)} of {len(times)} torsions decorrelate within {limit} in both"
         return [Metric("decorrelation time over MD's, median", "kinetics", ratio, "", reference=1.0, note=note)]
@@ -223,52 +207,41 @@ class _Scoring:
         lags, sets = _timescale_lags(reference, self.paths), (reference.paths, self.paths)
         scales = [msm.implied_timescales(p, lags, reference.states, reference.interval, self.rng) for p in sets]
         self.curves["timescales"] = tuple(scales)
-        md, own = scales
         for row, k in enumerate(lags):
             name = f"slowest implied timescale, lag {k * reference.interval:g} ps"
-            metric = Metric(name, "kinetics", own.values[row, 0], "ps", md.values[row, 0])
-            found.append(metric.bounded((own.low[row, 0], own.high[row, 0]), (md.low[row, 0], md.high[row, 0])))
+            md, own = (Estimate(s.values[row, 0], s.low[row, 0], s.high[row, 0]) for s in scales)
+            found.append(Metric.of(name, "kinetics", own, md, "ps"))
         membership = np.where(reference.membership < 0, 0, reference.membership)
         tests = [msm.chapman_kolmogorov(p, reference.lag, membership) for p in sets]
         self.curves["chapman_kolmogorov"] = tuple(tests)
         note = "largest difference of a staying probability up to four lags"
-        found.append(Metric("Chapman-Kolmogorov error", "kinetics", tests[1].error, "", tests[0].error, note=note))
-        return found
+        return [*found, Metric("Chapman-Kolmogorov error", "kinetics", tests[1].error, "", tests[0].error, note=note)]
 
 
 def _mean_metric(name: str, rows: Sequence[Metric]) -> Metric:
-    def mean(attribute: str) -> float | None:
-        values = [getattr(row, attribute) for row in rows]
-        return None if any(v is None for v in values) else float(np.mean(values))
-
-    return Metric(
-        name, "distribution", float(np.mean([row.value for row in rows])), floor=mean("floor"),
-        floor_effective=mean("floor_effective"), floor_independent=mean("floor_independent"), low=mean("low"),
-        high=mean("high"), note=rows[0].note,
-    )  # fmt: skip
+    means = {}
+    for field in ("value", "floor", "floor_effective", "floor_independent", "low", "high"):
+        values = [getattr(row, field) for row in rows]
+        means[field] = None if None in values else float(np.mean(values))
+    return replace(rows[0], name=name, **means)  # type: ignore[arg-type]
 
 
 def _population_errors(own: Floats, populations: Floats, temperature: float) -> tuple[float, float]:
     """JS distance and mean free-energy error of macrostates; nan where one of the sets visits none of them."""
     if not (own.sum() > 0 and populations.sum() > 0):
         return float("nan"), float("nan")
-    error = thermodynamics.free_energy_error(populations, own, temperature)
-    return statistics.js_distance(own, populations), error
+    return statistics.js_distance(own, populations), thermodynamics.free_energy_error(populations, own, temperature)
 
 
 def _state_floors(reference: ReferenceModel, frames: int, populations: Floats) -> tuple[float | None, float | None]:
-    """Scores of contiguous parts of the reference, as long as the generated set, against the whole of it.
-
-    None where a part visits no connected state, so that short runs get no floor instead of a wrong one.
+    """Scores of contiguous parts of the reference, as long as the generated set, against the whole of it; None where a
+    part visits no connected state, so that short runs get no floor instead of a wrong one.
     """
     path = reference.membership[np.concatenate(reference.paths)]
     held = min(frames, len(path) // 2)
-    scores = []
-    for start in np.linspace(0, len(path) - held, 4).astype(int):
-        part = path[start : start + held]
-        own = np.bincount(part[part >= 0], minlength=reference.sets) / held
-        scores.append(_population_errors(own, populations, reference.temperature))
-    distance, error = np.mean(scores, axis=0)
+    parts = [path[start : start + held] for start in np.linspace(0, len(path) - held, 4).astype(int)]
+    own = [np.bincount(part[part >= 0], minlength=reference.sets) / held for part in parts]
+    distance, error = np.mean([_population_errors(p, populations, reference.temperature) for p in own], axis=0)
     return (float(distance), float(error)) if np.isfinite(distance) else (None, None)
 
 

@@ -7,39 +7,43 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentmd.analysis import features
+from latentmd.analysis import features, thermodynamics
 from latentmd.analysis.features import EvaluationError, FeatureSet
 from latentmd.analysis.metric import Comparison, Document, Evaluation, Metric
 from latentmd.analysis.reference import ReferenceModel, check_length
+from latentmd.analysis.statistics import TORSION_PAIR_GRID
+from latentmd.arrays import Floats
+from latentmd.evaluation import inputs
 from latentmd.evaluation.baselines import chosen_baselines, frame_baselines
 from latentmd.evaluation.compare import compare
 from latentmd.evaluation.frames import energy_metrics, structure_metrics
-from latentmd.evaluation.inputs import (
-    ASSUMED_TEMPERATURE,
-    DEFAULTS,
-    EvaluationSettings,
-    refuse_unused_interval,
-    run_record,
-    trajectory_files,
-)
-from latentmd.evaluation.page import write
+from latentmd.evaluation.inputs import ASSUMED_TEMPERATURE, DEFAULTS, EvaluationSettings, Paths, run_record
 from latentmd.evaluation.shape import shape_metrics
 from latentmd.io.folder import results_folder
-from latentmd.io.progress import Progress, quiet
+from latentmd.io.progress import Progress, quiet, stage
 from latentmd.io.solute import solute_or_all
-from latentmd.molecule.checks import structure_template
+from latentmd.molecule.checks import StructureTemplate, structure_template
+from latentmd.report import figures, markup, record
+from latentmd.report import page as report
+from latentmd.report.viewer import View
+
+if TYPE_CHECKING:
+    import mdtraj
+
+_RESIDUES = 12  # whose (phi, psi) planes are drawn
 
 
 def evaluate(
-    generated: Sequence[str | Path],
-    reference: Sequence[str | Path],
+    generated: Paths,
+    reference: Paths,
     top: str | Path,
     *,
     out: str | Path | None = None,
-    train: Sequence[str | Path] = (),
+    train: Paths = (),
     settings: EvaluationSettings = DEFAULTS,
     overwrite: bool = False,
     progress: Progress = quiet,
@@ -62,13 +66,11 @@ def evaluate(
     whole, frame = features.load_topology(Path(top))
     solute = solute_or_all(whole, frame[0])
     topology, spec = solute.topology, features.feature_spec(solute.topology)
-    files = [trajectory_files(paths) for paths in (reference, generated)]
+    files = [inputs.trajectory_files(paths) for paths in (reference, generated)]
     read = partial(features.read_set, topology=topology, spec=spec, interval=settings.interval, system=(whole, solute))
-    progress("reading the reference")
-    md = read(files[0], template=None, tick=partial(progress, "reading the reference"))
+    md = read(files[0], template=None, tick=stage(progress, "reading the reference"))
     template = structure_template(topology, md.kept)
-    progress("reading the generated set")
-    own = read(files[1], template=template, tick=partial(progress, "reading the generated set"))
+    own = read(files[1], template=template, tick=stage(progress, "reading the generated set"))
     records = [run_record(paths) for paths in files]
     energies = (records[0].energies, records[1].energies)
     settings = replace(
@@ -77,7 +79,7 @@ def evaluate(
         wall_time=settings.wall_time or records[1].wall_time,
         md_speed=settings.md_speed or records[1].md_speed,
     )
-    refuse_unused_interval(settings.interval, md, own)
+    inputs.refuse_unused_interval(settings.interval, md, own)
     notes = _notes(settings, md, own, spec)
     spacing, dense = md.interval, md.runs
     interval = _common_spacing(md, own, settings.resample, notes)
@@ -87,21 +89,32 @@ def evaluate(
     kelvin = settings.temperature or ASSUMED_TEMPERATURE
     model = ReferenceModel(spec, md.runs, interval, lag=settings.lag, temperature=kelvin, seed=settings.seed,
                            dense=dense if interval > spacing * 1.001 else None)  # fmt: skip
-    check_length("generated", own.runs, model.lag, interval)
-    progress("comparing")
-    comparison = compare(model, own.runs, tick=partial(progress, "comparing"))
-    metrics = comparison.metrics + structure_metrics(own, md, template) + speed_metrics(comparison, settings)
-    metrics += energy_metrics(*energies) + shape_metrics(own, md, topology)
+    comparison = compared(model, own, md, template, settings, progress)
+    comparison.metrics += energy_metrics(*energies) + shape_metrics(own, md, topology)
     progress("baselines")
     settings = replace(settings, baselines=chosen_baselines(settings, spec, topology, md.kept[0]))
     rivals = frame_baselines(model, own, train, topology, settings)
-    result = Evaluation(metrics, rivals, own, reference=md, notes=notes, energies=energies)
+    result = Evaluation(comparison.metrics, rivals, own, reference=md, notes=notes, energies=energies)
     result.document = document(result, model, settings, top)
     result.document["seeds"] = {"reference": records[0].seeds, "generated": records[1].seeds}
     if folder is not None:
         progress("writing the page")
-        write(result, model, comparison, topology, folder)
+        write(result, model, comparison.curves, topology, folder)
     return result
+
+
+def compared(
+    model: ReferenceModel, own: FeatureSet, md: FeatureSet, template: StructureTemplate, settings: EvaluationSettings,
+    progress: Progress,
+) -> Comparison:  # fmt: skip
+    """Metrics and curves of a generated set: `compare`, structure checks, effective samples per second where known."""
+    check_length("generated", own.runs, model.lag, model.interval)
+    found = compare(model, own.runs, tick=stage(progress, "comparing"))
+    found.metrics += structure_metrics(own, md, template)
+    if settings.wall_time is not None:
+        rate = found.value("effective samples, TIC-0") / settings.wall_time
+        found.metrics.append(Metric("effective samples per second of wall time", "sampling", rate, "1/s"))
+    return found
 
 
 def _notes(settings: EvaluationSettings, md: FeatureSet, own: FeatureSet, spec: features.FeatureSpec) -> list[str]:
@@ -147,18 +160,8 @@ def _common_spacing(md: FeatureSet, own: FeatureSet, resample: bool, notes: list
     return max(a, b)
 
 
-def speed_metrics(comparison: Comparison, settings: EvaluationSettings) -> list[Metric]:
-    """Effective samples per second of wall time, where that is known."""
-    if settings.wall_time is None:
-        return []
-    rate = comparison.value("effective samples, TIC-0") / settings.wall_time
-    return [Metric("effective samples per second of wall time", "sampling", rate, "1/s")]
-
-
 def document(result: Evaluation, model: ReferenceModel, settings: EvaluationSettings, top: str | Path) -> Document:
-    """Everything about an evaluation, as evaluation.json holds it; `top` is the topology file, or the name of the
-    model.
-    """
+    """Everything about an evaluation, as evaluation.json holds it; `top` is a file, or the name of the model."""
     from importlib.metadata import version
 
     def described(data: FeatureSet) -> Document:
@@ -193,3 +196,78 @@ def document(result: Evaluation, model: ReferenceModel, settings: EvaluationSett
         "baselines": result.baselines,
         "notes": result.notes,
     }
+
+
+def write(
+    result: Evaluation, model: ReferenceModel, curves: Document, topology: mdtraj.Topology, folder: Path,
+    extra: Sequence[report.Section] = (),
+) -> None:  # fmt: skip
+    """Write evaluation.json and evaluation.html into a folder; `extra` sections stand after the tables."""
+    own, md, every = result.generated, result.reference, sum(map(len, model.dense))
+    more = f" ({every:,} for distributions)" if every > md.frames else ""
+    lead = (
+        f"{own.frames:,} frames in {len(own.runs)} run(s) against {md.frames:,} frames of reference MD, "
+        f"{model.interval:g} ps apart{more}, lag {model.lag * model.interval:g} ps, {model.temperature:g} K"
+    )
+    intro = (
+        "The floor is MD against MD: at the same number of frames in one stretch, in round brackets at the same number "
+        "of effective samples, in square brackets at the same number of frames drawn independently of each other, as a "
+        "perfect sampler would."
+    )
+    section = report.Section
+    sections = [section("Metrics", intro, markup.metric_table(result.metrics))]
+    if result.notes:
+        sections.append(section("Notes", body=markup.bullets(result.notes)))
+    if result.baselines:
+        text = 'A value marked "=" does at least as well as the generated set.'
+        sections.append(section("Baselines", text, markup.baseline_table(result.metrics, result.baselines)))
+    sections += [*extra, *_figure_sections(model, own, curves)]
+    known, generated = result.energies
+    if generated is not None:
+        image = figures.energies(known, generated, None if known is None else thermodynamics.energy_range(known))
+        caption = "Potential energy of frames an engine moved; shaded: MD's 0.1 to 99.9 %"
+        sections.append(section("Energies", figures=[(image, caption)]))
+    view = View(topology, [("generated", *_first_run(own)), ("reference", *_first_run(md))])
+    title = f"Evaluation of {Path(own.files[0]).parent.name or own.files[0]}"
+    report.write_page(folder / "evaluation.html", title, lead, sections, view)
+    record.write_json(folder / "evaluation.json", result.document)
+
+
+def _first_run(data: FeatureSet) -> tuple[Floats, Floats]:
+    frames = data.kept[: max(1, len(data.kept) // len(data.files))]
+    length = (data.totals.frames or data.frames) / len(data.files)
+    return frames, np.linspace(0, max(length - 1, 0), len(frames)) * data.interval
+
+
+def _figure_sections(model: ReferenceModel, own: FeatureSet, curves: Document) -> list[report.Section]:
+    spec, found = model.spec, []
+    images = []
+    for columns in spec.pairs[:_RESIDUES]:
+        sets = (model.dense, own.runs)
+        counts = [TORSION_PAIR_GRID.counts(np.concatenate([r[:, list(columns)] for r in runs])) for runs in sets]
+        phi, psi = (spec.names[column] for column in columns)
+        labels, bounds = (f"{phi} (degrees)", f"{psi} (degrees)"), figures.ramachandran_bounds()
+        image = figures.surfaces(counts[0], counts[1], bounds, labels, model.temperature)
+        images.append((image, f"Free energy over {phi} and {psi}"))
+    if images:
+        left = len(spec.pairs) - len(images)
+        text = f"The first {_RESIDUES} residues; {left} more are not drawn." if left else ""
+        found.append(report.Section("Ramachandran surfaces", text, figures=images))
+    drawn: list[tuple[str, bytes | None, str]] = []
+    if "tica_counts" in curves:
+        grid, counts = curves["tica_grid"], curves["tica_counts"]
+        bounds = (grid.low[0], grid.high[0], grid.low[1], grid.high[1])
+        image = figures.surfaces(counts[0], counts[1], bounds, ("TIC 0", "TIC 1"), model.temperature)
+        drawn.append(("TICA surfaces", image, "Free energy over the two slowest coordinates of the reference"))
+    image = figures.histograms(spec.names, model.dense, own.runs, spec.kind == "torsions")
+    caption = (
+        "Timescales with 95 % intervals (grey: below the lag), Chapman-Kolmogorov test (lines: model, rings: data), "
+        "autocorrelations"
+    )
+    drawn += [
+        ("Histograms", image, f"Densities of {spec.kind}"),
+        ("Kinetics", figures.kinetics(curves, model.interval, model.lag), caption),
+        ("Markov states", figures.states(curves["states"], curves["flux"]),
+         "Stationary populations and reactive fluxes"),
+    ]  # fmt: skip
+    return found + [report.Section(title, figures=[(png, text)]) for title, png, text in drawn if png is not None]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from latentmd.analysis import statistics, thermodynamics
 from latentmd.analysis.features import FeatureSet, StructureTotals
 from latentmd.analysis.metric import SHARE, Metric
-from latentmd.analysis.statistics import TORSION_PAIR_GRID, binomial_interval
+from latentmd.analysis.statistics import TORSION_PAIR_GRID, Estimate, binomial_interval, evenly
 from latentmd.arrays import Floats
 from latentmd.io.progress import Tick, part_of, silent
 from latentmd.molecule import checks as structure
@@ -34,22 +33,18 @@ def structure_metrics(own: FeatureSet, md: FeatureSet, template: StructureTempla
     """Fractions of frames that pass each structure check, and z-scores of bonds and angles, beside the reference's."""
     other = StructureTotals()
     other.add(np.asarray(md.kept, dtype=np.float64), template)
-    rows = []
-    for name, label in (
-        ("bonds", "bond lengths valid"),
-        ("angles", "bond angles valid"),
-        ("chirality", "stereocentres right"),
-        ("isomer", "amides cis or trans as at the start"),
-        ("clashes", "no clash"),
-    ):
+    totals, rows = (own.totals, other), []
+    checks = {"bonds": "bond lengths valid", "angles": "bond angles valid", "chirality": "stereocentres right",
+              "isomer": "amides cis or trans as at the start", "clashes": "no clash"}  # fmt: skip
+    for name, label in checks.items():
         note = "no stereocentre in this molecule" if name == "chirality" and len(template.centres) == 0 else ""
-        values = [t.passed[name] / t.frames for t in (own.totals, other)]
-        rows.append(Metric(f"frames, {label}", "structure", values[0], SHARE, values[1], note=note))
-    sound = [t.valid / t.frames for t in (own.totals, other)]
+        shares = [t.passed[name] / t.frames for t in totals]
+        rows.append(Metric(f"frames, {label}", "structure", shares[0], SHARE, shares[1], note=note))
+    sound = [t.valid / t.frames for t in totals]
     rows.append(Metric("frames, all checks", "structure", sound[0], SHARE, sound[1]))
-    for attribute, label in (("bond_square", "bond z-score, RMS"), ("angle_square", "angle z-score, RMS")):
-        values = [float(np.sqrt(getattr(t, attribute) / t.frames)) for t in (own.totals, other)]
-        rows.append(Metric(label, "structure", values[0], "", values[1]))
+    for label, squares in (("bond", [t.bond_square for t in totals]), ("angle", [t.angle_square for t in totals])):
+        values = [float(np.sqrt(square / t.frames)) for square, t in zip(squares, totals, strict=True)]
+        rows.append(Metric(f"{label} z-score, RMS", "structure", values[0], "", values[1]))
     return rows
 
 
@@ -66,11 +61,8 @@ def energy_metrics(reference: Floats | None, generated: Floats | None) -> list[M
     ]
 
 
-@dataclass(frozen=True)
-class Relaxed:
-    """Engine energies of structures before and after relaxation, kJ/mol, (frames,), infinite where the engine failed,
-    and how many lay above MD's range and were minimised first.
-    """
+class Relaxed(NamedTuple):
+    """Engine energies (kJ/mol, infinite where it failed) before and after relaxation, and how many were minimised."""
 
     before: Floats
     after: Floats
@@ -78,23 +70,18 @@ class Relaxed:
 
 
 def engine_metrics(
-    propagator: Propagator,
-    context: openmm.Context,
-    protocol: Protocol,
-    frames: Floats,
-    decoded: Floats,
+    propagator: Propagator, context: openmm.Context, protocol: Protocol, frames: Floats, decoded: Floats,
     tick: Tick = silent,
-) -> list[Metric]:
+) -> list[Metric]:  # fmt: skip
     """Energy head against the engine on held-out frames, and engine energies of decoded frames, raw and relaxed.
 
-    MD's range is that of instantaneous energies, from their 0.1 to their 99.9 % quantile, so that 99.8 % of MD's own
-    frames lie inside. The same relaxation of held-out MD frames is the control. The Context has the thermostatted
-    integrator of the training data; frames are (frames, atoms, 3) in nm.
+    MD's range is from the 0.1 to the 99.9 % quantile of its instantaneous energies. The same relaxation of held-out MD
+    frames is the control. The Context has the thermostatted integrator of the training data.
     """
     energies = engine_energies(context, frames)
-    rows = _head_metrics(propagator, context, _spread(frames, FORCE_FRAMES))
+    rows = _head_metrics(propagator, context, frames[evenly(len(frames), FORCE_FRAMES)])
     bounds, median = thermodynamics.energy_range(energies), float(np.median(energies))
-    some = _spread(frames, CONTROL_FRAMES)
+    some = frames[evenly(len(frames), CONTROL_FRAMES)]
     total = len(decoded) + len(some)
     own, control = (
         relax(context, protocol, x, highest=bounds[1], target=median, tick=part_of(tick, begun, total))
@@ -102,14 +89,14 @@ def engine_metrics(
     )
     span = f"MD's 0.1 to 99.9 %: {bounds[0]:.1f} to {bounds[1]:.1f} kJ/mol, of {len(frames)} held-out frames"
     how = f"{own.minimised} frames above it minimised down to MD's median, then all {_BURST:g} ps of MD"
-    for label, mine, other, note in (
-        ("as decoded", own.before, control.before, f"{span}; {_outside(own.before, bounds)}"),
-        ("after relaxation", own.after, control.after,
+    for label, pair, note in (
+        ("as decoded", (own.before, control.before), f"{span}; {_outside(own.before, bounds)}"),
+        ("after relaxation", (own.after, control.after),
          f"{how}; {_outside(own.after, bounds)}; reference: {len(control.after)} MD frames"),
     ):  # fmt: skip
-        value, reference = (thermodynamics.fraction_inside(e, bounds) for e in (mine, other))
-        metric = Metric(f"decoded frames in MD's energy range {label}", "energy", value, SHARE, reference, note=note)
-        rows.append(metric.bounded(binomial_interval(value, len(mine)), binomial_interval(reference, len(other))))
+        shares = ((thermodynamics.fraction_inside(e, bounds), len(e)) for e in pair)
+        found = (Estimate(share, *binomial_interval(share, count)) for share, count in shares)
+        rows.append(Metric.of(f"decoded frames in MD's energy range {label}", "energy", *found, unit=SHARE, note=note))
     return rows
 
 
@@ -118,17 +105,12 @@ def _outside(energies: Floats, bounds: tuple[float, float]) -> str:
     return f"{low} below and {high} above of {len(energies)}"
 
 
-def _spread(frames: Floats, count: int) -> Floats:
-    return np.asarray(frames[np.linspace(0, len(frames) - 1, min(len(frames), count)).astype(int)])
-
-
 def _head_metrics(propagator: Propagator, context: openmm.Context, frames: Floats) -> list[Metric]:
     energies, forces = np.empty(len(frames)), np.empty(np.shape(frames))
     for i, frame in enumerate(frames):
         context.setPositions(np.asarray(frame, dtype=np.float64))
         state = context.getState(energy=True, forces=True)
-        energies[i] = state.getPotentialEnergy()._value
-        forces[i] = state.getForces(asNumpy=True)._value
+        energies[i], forces[i] = state.getPotentialEnergy()._value, state.getForces(asNumpy=True)._value
     predicted, own = propagator.energy_and_forces(frames)
     offset = float(np.mean(energies - predicted))  # a constant of the energy has no meaning
     r2 = 1 - np.var(energies - predicted) / np.var(energies)
@@ -180,9 +162,7 @@ def relax(
 
 
 def reconstruction_metrics(decoding: Decoding, frames: Floats, topology: mdtraj.Topology) -> list[Metric]:
-    """decode(encode(x)) against x on held-out frames (frames, atoms, 3) in nm: torsions, heavy-atom RMSD, (phi, psi) JS
-    distance, invariance.
-    """
+    """decode(encode(x)) against x on held-out frames (frames, atoms, 3) in nm, and invariance of the latent."""
     propagator, spec = decoding.propagator, decoding.spec
     slow, fast = propagator.encode_all(frames)
     mirrored = propagator.encode(frames * np.array([1.0, 1.0, -1.0]))
@@ -194,11 +174,8 @@ def reconstruction_metrics(decoding: Decoding, frames: Floats, topology: mdtraj.
     rows = []
     if spec.kind == "torsions":
         error = np.rad2deg(np.abs(np.angle(np.exp(1j * (np.asarray(b, np.float64) - a)))).mean(axis=0))
-        worst = int(np.argmax(error))
-        value = float(error[worst])
-        rows.append(
-            Metric("torsion error of decode(encode(x)), worst", "model", value, "degrees", note=spec.names[worst])
-        )
+        name, worst = "torsion error of decode(encode(x)), worst", int(np.argmax(error))
+        rows.append(Metric(name, "model", float(error[worst]), "degrees", note=spec.names[worst]))
     rows += _rotor_errors(topology, frames, decoded)
     if spec.pairs:
         pair = list(spec.pairs[0])

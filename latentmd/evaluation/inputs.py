@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from latentmd.model.propagator import Propagator
 
+#: Trajectory files, each an independent run, or folders of them.
+Paths = Sequence[str | Path]
 _NS_PER_DAY = 86400 / 1000  # ns/day in one ps/s
 ASSUMED_TEMPERATURE = 350.0  # K, of the reference protocol
 FRAME_BASELINES = ("replicate", "persistence", "msm", "shuffled", "residue-table")
@@ -29,37 +31,20 @@ MODEL_BASELINES = ("tica-flow", "koopman")
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """Settings of an evaluation.
+    """Settings of an evaluation; the last four are of a model's rollouts."""
 
-    Attributes:
-        lag: ps, of TICA and the MSM.
-        temperature: kelvin; 350 where None, which the result says.
-        interval: ps between frames, for files that carry no times.
-        resample: thin the finer of two spacings to the coarser.
-        baselines: of `FRAME_BASELINES`, and of `MODEL_BASELINES` for a model; "all" for those there is enough known
-            for; "auto" for the residue table of a peptide, which needs nothing.
-        wall_time: seconds the generated set took; effective samples per second and "replicate" follow from it.
-        md_speed: picoseconds of plain MD per second of wall time on the same machine, for "replicate".
-        seed: of k-means and every resampling.
-        frames: of a model's rollouts, all walkers together.
-        walkers: of a model: independent rollouts.
-        step: of a model: ps per latent step and between frames; `model.default_step` where None.
-        seeds: of a model: rollouts made, each from other starts and noise; the first is evaluated in full, the others
-            say how far its metrics scatter.
-    """
-
-    lag: float = 100.0
-    temperature: float | None = None
-    interval: float | None = None
-    resample: bool = False
-    baselines: tuple[str, ...] = ("auto",)
-    wall_time: float | None = None
-    md_speed: float | None = None
-    seed: int = 0
-    frames: int = 100_000
-    walkers: int = 64
-    step: float | None = None
-    seeds: int = 3
+    lag: float = 100.0  #: ps, of TICA and the MSM
+    temperature: float | None = None  #: kelvin; 350 where None, which the result says
+    interval: float | None = None  #: ps between frames, for files that carry no times
+    resample: bool = False  #: thin the finer of two spacings to the coarser
+    baselines: tuple[str, ...] = ("auto",)  #: "all": those there is enough known for; "auto": a peptide's residue table
+    wall_time: float | None = None  #: seconds the generated set took, for effective samples per second and "replicate"
+    md_speed: float | None = None  #: ps of plain MD per second of wall time on the same machine, for "replicate"
+    seed: int = 0  #: of k-means and every resampling
+    frames: int = 100_000  #: all walkers together
+    walkers: int = 64  #: independent rollouts
+    step: float | None = None  #: ps per latent step and between frames; `model.default_step` where None
+    seeds: int = 3  #: other starts and noise; the first is evaluated in full, the others say how far metrics scatter
 
 
 DEFAULTS = EvaluationSettings()
@@ -80,16 +65,11 @@ def in_order_of(propagator: Propagator, topology: mdtraj.Topology, structure: Fl
         raise EvaluationError(f"{top}: {error}") from error
 
 
-def trajectory_files(paths: Sequence[str | Path]) -> list[Path]:
-    """Trajectory files named directly or found in folders, such as those that `simulate` and `md` write;
-    EvaluationError where a folder holds none or nothing was named.
-    """
+def trajectory_files(paths: Paths) -> list[Path]:
+    """Trajectory files named directly or found in folders, such as those that `simulate` and `md` write."""
     found: list[Path] = []
     for given in map(Path, paths):
-        if not given.is_dir():
-            found.append(given)
-            continue
-        inside = [p for p in trajectories_in(given) if "energy" not in p.stem]
+        inside = [p for p in trajectories_in(given) if "energy" not in p.stem] if given.is_dir() else [given]
         if not inside:
             raise EvaluationError(f"{given}: a folder without trajectories; expected files such as *.xtc or *.dcd")
         found += inside
@@ -112,9 +92,7 @@ def refuse_unused_interval(interval: float | None, *sets: FeatureSet) -> None:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """How a set of trajectories was made, as its folders say; None where they do not. Fields as in
-    `EvaluationSettings`, and the potential energies (kJ/mol) of frames that an engine moved or relaxed.
-    """
+    """How a set of trajectories was made, as its folders say, and the energies (kJ/mol) that an engine computed."""
 
     wall_time: float | None = None
     md_speed: float | None = None
@@ -124,13 +102,11 @@ class RunRecord:
 
 
 def run_record(files: Sequence[Path]) -> RunRecord:
-    """Read summary.json and provenance.csv beside trajectories.
-
-    Wall time and MD speed count only where every trajectory of each folder is in the set, so that they belong to it.
+    """Read summary.json and provenance.csv beside trajectories; wall time and MD speed count only where every
+    trajectory of each folder is in the set, so that they belong to it.
     """
     folders = sorted({file.parent for file in files})
-    summaries = [_summary(folder) for folder in folders]
-    known = [s for s in summaries if s is not None]
+    known = [s for s in map(_summary, folders) if s is not None]
     if len(known) < len(folders):
         return RunRecord(energies=_energies(folders))
     whole = all(set(trajectory_files([folder])) <= set(files) for folder in folders)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +14,11 @@ import numpy as np
 from latentmd.analysis import features, representation
 from latentmd.analysis.features import EvaluationError, FeatureSpec
 from latentmd.analysis.metric import Document, Metric
+from latentmd.analysis.statistics import evenly
 from latentmd.arrays import Floats
-from latentmd.evaluation.inputs import in_order_of, trajectory_files
+from latentmd.evaluation.inputs import Paths, in_order_of, trajectory_files
 from latentmd.io.folder import results_folder
-from latentmd.io.progress import Progress, Tick, part_of, quiet, silent
+from latentmd.io.progress import Progress, Tick, part_of, quiet, silent, stage
 from latentmd.report import figures, markup, record
 from latentmd.report import page as report
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _GROUP = "representation"
 _SCATTER = 5000  # points drawn per panel; UMAP is fitted on them
 _BATCH = 512
+_NETS = 3  # VAMPnets, whose scores scatter by their seeds
 
 
 @dataclass(frozen=True)
@@ -46,59 +47,45 @@ class Encoded:
 
 def encoded(propagator: Propagator, spec: FeatureSpec, runs: Sequence[Floats], tick: Tick = silent) -> Encoded:
     """Encode runs of frames (frames, atoms, 3) in nm."""
-    done, total = 0, sum(map(len, runs))
-    slow: list[Floats] = []
-    fast: list[Floats] = []
+    made, done, total = Encoded([], [], []), 0, sum(map(len, runs))
     for run in runs:
         tick(done, total)
         batches = [propagator.encode_all(run[i : i + _BATCH]) for i in range(0, len(run), _BATCH)]
-        for axes, parts in zip((slow, fast), zip(*batches, strict=True), strict=True):
-            axes.append(np.concatenate([part.flatten(1).double().cpu().numpy() for part in parts]))
+        slow, fast = (
+            np.concatenate([part.flatten(1).double().cpu().numpy() for part in parts])
+            for parts in zip(*batches, strict=True)
+        )
+        made.slow.append(slow)
+        made.fast.append(fast)
+        made.values.append(spec.values(run))
         done += len(run)
-    return Encoded(slow, fast, [spec.values(run) for run in runs])
+    return made
 
 
 @dataclass(frozen=True)
 class VampNets:
-    """`count` VAMPnets that a latent is compared with, each trained for some seconds from a seed of its own."""
+    """Three VAMPnets that a latent is compared with, each trained for some seconds from a seed of its own."""
 
     seconds: float
     seed: int
-    count: int = 3
     tick: Tick = silent
-
-    def outputs(self, train: Sequence[Floats], test: Sequence[Floats], lag: int, dimension: int) -> list[list[Floats]]:
-        """Outputs of each on the test runs; inputs per run are (frames, columns), the lag is in frames."""
-        total = self.count * self.seconds
-        return [
-            representation.vampnet_outputs(
-                train, test, lag, dimension, seconds=self.seconds, seed=self.seed + k,
-                tick=part_of(self.tick, k * self.seconds, total),
-            )
-            for k in range(self.count)
-        ]  # fmt: skip
 
 
 def probe_metrics(train: Encoded, test: Encoded, spec: FeatureSpec, lag: int, nets: VampNets) -> list[Metric]:
-    """Rank, deviations, probes and VAMP-2 of the slow axes on held-out runs, beside TICA and a VAMPnet; lag in
-    frames.
-    """
-    slow, slow0 = np.concatenate(test.slow), np.concatenate(train.slow)
-    values, values0 = np.concatenate(test.values), np.concatenate(train.values)
-    everything, everything0 = test.axes, train.axes
+    """Rank, deviations, probes and VAMP-2 of the slow axes on held-out runs, beside TICA and VAMPnets."""
+    axes = {"all axes": (train.axes, test.axes), "slow axes": (np.concatenate(train.slow), np.concatenate(test.slow))}
+    note = "reference: number of axes"
     rows = [
-        Metric(f"effective rank, {label}", _GROUP, representation.rank_me(x), "", x.shape[1],
-               note="reference: number of axes")
-        for label, x in (("all axes", everything), ("slow axes", slow))
-    ]  # fmt: skip
-    for label, deviation in zip(("smallest", "mean"), representation.axis_deviations(everything), strict=True):
+        Metric(f"effective rank, {label}", _GROUP, representation.rank_me(x), "", x.shape[1], note=note)
+        for label, (_, x) in axes.items()
+    ]
+    for label, deviation in zip(("smallest", "mean"), representation.axis_deviations(test.axes), strict=True):
         rows.append(Metric(f"axis deviation, {label}", _GROUP, deviation))
-    targets, targets0 = spec.coordinates(values), spec.coordinates(values0)
-    for label, x0, x in (("all axes", everything0, everything), ("slow axes", slow0, slow)):
-        score = representation.linear_probe_r2(x0, targets0, x, targets)
+    inputs, held_out = ([spec.coordinates(v) for v in s.values] for s in (train, test))
+    for label, (x0, x) in axes.items():
+        score = representation.linear_probe_r2(x0, np.concatenate(inputs), x, np.concatenate(held_out))
         rows.append(Metric(f"linear probe R2 of {spec.kind}, {label}, worst", _GROUP, float(np.nanmin(score))))
-    inputs = [[spec.coordinates(v) for v in s.values] for s in (train, test)]
-    return rows + vamp_metrics(inputs[0], inputs[1], test.slow, kind=spec.kind, lag=lag, nets=nets)
+    return rows + vamp_metrics(inputs, held_out, test.slow, kind=spec.kind, lag=lag, nets=nets)
 
 
 def vamp_metrics(
@@ -107,11 +94,16 @@ def vamp_metrics(
     """VAMP-2 of the slow axes beside TICA's and that of VAMPnets, all scored on the same held-out pairs of frames.
 
     The rivals are fitted on the training runs and give as many outputs as there are slow axes (TICA no more than it has
-    inputs, columns of a `kind`). Intervals are a bootstrap over the held-out runs.
+    inputs). Intervals are a bootstrap over the held-out runs.
     """
     count = slow[0].shape[1]
     tica = representation.tica_outputs(train, test, lag, min(count, train[0].shape[1]))
-    sets = [slow, tica, *nets.outputs(train, test, lag, count)]
+    sets = [slow, tica]
+    for k in range(_NETS):
+        tick = part_of(nets.tick, k * nets.seconds, _NETS * nets.seconds)
+        sets.append(
+            representation.vampnet_outputs(train, test, lag, count, nets.seconds, seed=nets.seed + k, tick=tick)
+        )
     scores = [representation.vamp2_score(s, lag) for s in sets]
     draws = representation.vamp2_resamples(sets, lag, np.random.default_rng(nets.seed))
     merged = np.column_stack([draws[:, :2], draws[:, 2:].mean(axis=1)])
@@ -120,7 +112,7 @@ def vamp_metrics(
     rows = (
         ("slow axes", scores[0], f"{count} outputs, lag {lag} frame(s), {len(test)} held-out runs"),
         (f"TICA on {kind}", scores[1], f"{tica[0].shape[1]} outputs"),
-        (f"VAMPnet on {kind}", net, f"{count} outputs; {nets.count} seeds of {nets.seconds:g} s: {each}"),
+        (f"VAMPnet on {kind}", net, f"{count} outputs; {_NETS} seeds of {nets.seconds:g} s: {each}"),
         ("slow axes less VAMPnet", scores[0] - net, "paired over the same resampled runs"),
     )
     return [
@@ -129,40 +121,30 @@ def vamp_metrics(
     ]
 
 
-def prediction_gain(propagator: Propagator, slow: Sequence[Floats], lag: int, lag_time: float) -> Metric:
-    """Gain of the deterministic mean step over persistence on held-out slow axes (frames, axes) per run; the lag in
-    frames, and in ps.
-    """
+def prediction_gain(propagator: Propagator, slow: Sequence[Floats], interval: float) -> Metric:
+    """Gain of the mean step over persistence on held-out slow axes (frames, axes) per run, `interval` ps apart."""
     import torch
 
-    x, y = representation.lagged(slow, lag)
+    x, y = representation.lagged(slow, 1)
     z = torch.as_tensor(x, dtype=propagator.dtype, device=propagator.device)
-    mean = propagator.mean_step(z.reshape(len(x), -1, int(propagator.manifest.slow_axes)), lag_time)
+    mean = propagator.mean_step(z.reshape(len(x), -1, int(propagator.manifest.slow_axes)), interval)
     gain = representation.persistence_gain(x, y, mean.flatten(1).double().cpu().numpy())
-    return Metric(f"gain over persistence, lag {lag_time:g} ps", _GROUP, gain)
+    return Metric(f"gain over persistence, lag {interval:g} ps", _GROUP, gain)
 
 
 @dataclass(frozen=True)
 class LatentSettings:
-    """Settings of `latents`.
+    """Settings of `latents`."""
 
-    Attributes:
-        lag: ps, of VAMP-2; the model's shortest step where None.
-        interval: ps between frames, for files without times.
-        frames: most frames encoded, all runs together; runs are thinned as far as the lag allows, then cut.
-        seconds: training time of each VAMPnet.
-        seed: of the VAMPnets and of UMAP.
-    """
-
-    lag: float | None = None
-    interval: float | None = None
-    frames: int = 40_000
-    seconds: float = 20.0
-    seed: int = 0
+    lag: float | None = None  #: ps, of VAMP-2; the model's shortest step where None
+    interval: float | None = None  #: ps between frames, for files without times
+    frames: int = 40_000  #: most of them, all runs together; runs are thinned as far as the lag allows, then cut
+    seconds: float = 20.0  #: training time of each VAMPnet
+    seed: int = 0  #: of the VAMPnets and of UMAP
 
 
 def latents(
-    trajectories: Sequence[str | Path],
+    trajectories: Paths,
     top: str | Path,
     name: str | Path,
     *,
@@ -194,34 +176,36 @@ def latents(
     from latentmd.io.trajectory import load_positions
     from latentmd.model.propagator import Propagator
 
-    def stage(name: str) -> Tick:
-        progress(name)
-        return partial(progress, name)
-
     progress("loading the model")
-    propagator = Propagator(name)
     topology, structure = features.load_topology(Path(top))
     spec = features.feature_spec(topology)
-    propagator = in_order_of(propagator, topology, structure[0], top)
+    propagator = in_order_of(Propagator(name), topology, structure[0], top)
     progress("reading")
     files = trajectory_files(trajectories)
     runs, spacing = load_positions(files, str(top), settings.interval)
     stride, lag = _strides(sum(map(len, runs)), settings.frames, spacing, settings.lag or propagator.lag_range[0])
     halves = _halves([run[::stride][: max(1, settings.frames // len(runs))] for run in runs], lag)
-    tick, sizes = stage("encoding"), [sum(map(len, half)) for half in halves]
-    train = encoded(propagator, spec, halves[0], part_of(tick, 0, sum(sizes)))
-    test = encoded(propagator, spec, halves[1], part_of(tick, sizes[0], sum(sizes)))
-    nets = VampNets(settings.seconds, settings.seed, tick=stage("probes and VAMP-2"))
-    metrics = probe_metrics(train, test, spec, lag, nets)
+    tick, sizes = stage(progress, "encoding"), [sum(map(len, half)) for half in halves]
+    train, test = (
+        encoded(propagator, spec, half, part_of(tick, begun, sum(sizes)))
+        for half, begun in zip(halves, (0, sizes[0]), strict=True)
+    )
+    metrics = probe_metrics(
+        train, test, spec, lag, VampNets(settings.seconds, settings.seed, stage(progress, "probes and VAMP-2"))
+    )
     progress("energies")
-    energy = [_energies(propagator, half) for half in halves]
-    metrics.append(_energy_probe(train, test, energy))
+    energy = np.concatenate(
+        [propagator.energies(r[i : i + _BATCH]) for half in halves for r in half for i in range(0, len(r), _BATCH)]
+    )
+    targets, held_out = np.split(energy[:, None], [sizes[0]])
+    score = float(representation.linear_probe_r2(train.axes, targets, test.axes, held_out)[0])
+    note = "energies of the model's own energy head"
     document = {
         "format": "latentmd-latents-1",
         "model": {"name": propagator.manifest.name, "sha256": propagator.bundle.sha256},
         "trajectories": [str(f) for f in files],
         "interval_ps": stride * spacing,
-        "metrics": metrics,
+        "metrics": [*metrics, Metric("linear probe R2 of the energy, all axes", _GROUP, score, note=note)],
         "notes": [],
         "frames": sum(sizes),
         "lag_ps": lag * stride * spacing,
@@ -229,32 +213,19 @@ def latents(
     if folder is not None:
         progress("drawing")
         whole = Encoded(train.slow + test.slow, train.fast + test.fast, train.values + test.values)
-        _write(folder, document, whole, energy=np.concatenate(energy), spec=spec, seed=settings.seed)
+        _write(folder, document, whole, energy=energy, spec=spec, seed=settings.seed)
     return document
 
 
-def _energies(propagator: Propagator, runs: Sequence[Floats]) -> Floats:
-    """Energies in kJ/mol of all frames by the model's own head."""
-    return np.concatenate([propagator.energies(r[i : i + _BATCH]) for r in runs for i in range(0, len(r), _BATCH)])
-
-
-def _energy_probe(train: Encoded, test: Encoded, energy: Sequence[Floats]) -> Metric:
-    score = representation.linear_probe_r2(train.axes, energy[0][:, None], test.axes, energy[1][:, None])
-    note = "energies of the model's own energy head"
-    return Metric("linear probe R2 of the energy, all axes", _GROUP, float(score[0]), note=note)
-
-
 def _write(folder: Path, document: Document, whole: Encoded, energy: Floats, spec: FeatureSpec, seed: int) -> None:
-    pick = np.unique(np.linspace(0, len(energy) - 1, min(len(energy), _SCATTER)).astype(int))
+    pick = evenly(len(energy), _SCATTER)
     colours = _colours(whole, energy, spec, document["interval_ps"], pick)
-    maps, notes = _maps(whole, pick, seed)
-    document["notes"] = notes
+    maps, document["notes"] = _maps(whole, pick, seed)
     lead = f"{document['frames']:,} frames, {document['interval_ps']:g} ps apart, lag {document['lag_ps']:g} ps"
-    numbers = markup.metric_table(document["metrics"]) + markup.bullets(notes)
-    images = [(_scatter(xy, colours), title) for title, xy in maps.items()]
+    numbers = markup.metric_table(document["metrics"]) + markup.bullets(document["notes"])
     sections = [
         report.Section("Numbers", "Fitted on the first half of the data, scored on the second.", numbers),
-        report.Section("Latent structure", figures=images),
+        report.Section("Latent structure", figures=[(_scatter(xy, colours), title) for title, xy in maps.items()]),
     ]
     report.write_page(folder / "latents.html", f"Latent of {document['model']['name']}", lead, sections)
     record.write_json(folder / "latents.json", document)
@@ -272,11 +243,8 @@ def _strides(total: int, frames: int, spacing: float, lag: float) -> tuple[int, 
 
 
 def _halves(runs: list[Floats], lag: int) -> tuple[list[Floats], list[Floats]]:
-    if len(runs) > 1:
-        halves = runs[: len(runs) // 2], runs[len(runs) // 2 :]
-    else:
-        middle = len(runs[0]) // 2
-        halves = [runs[0][:middle]], [runs[0][middle:]]
+    parts = runs if len(runs) > 1 else [runs[0][: len(runs[0]) // 2], runs[0][len(runs[0]) // 2 :]]
+    halves = parts[: len(parts) // 2], parts[len(parts) // 2 :]
     for half in halves:
         longest = max(map(len, half))
         if longest <= 2 * lag:
@@ -295,11 +263,12 @@ def _colours(whole: Encoded, energy: Floats, spec: FeatureSpec, interval: float,
     times = np.concatenate([interval * np.arange(len(z)) / 1000 for z in whole.slow])
     limits = tuple(np.quantile(energy, [0.01, 0.99]))
     colours = {"time (ns)": (times[pick], "viridis", None), "energy (kJ/mol)": (energy[pick], "magma", limits)}
-    for column, name in enumerate(spec.names[:2]):
-        if spec.kind == "torsions":
-            colours[f"{name} (degrees)"] = (np.rad2deg(values[:, column]), "twilight", (-180.0, 180.0))
-        else:
-            colours[f"{name} (nm)"] = (values[:, column], "viridis", None)
+    for name, column in zip(spec.names[:2], values.T, strict=False):
+        torsion = np.rad2deg(column), "twilight", (-180.0, 180.0)
+        shown = (
+            {f"{name} (degrees)": torsion} if spec.kind == "torsions" else {f"{name} (nm)": (column, "viridis", None)}
+        )
+        colours |= shown
     return colours
 
 
@@ -311,18 +280,14 @@ def _maps(whole: Encoded, pick: Floats, seed: int) -> tuple[dict[str, Floats], l
     maps = {"PCA of all axes": (centred @ vectors[:, ::-1][:, :2])[pick]}
     if slow.shape[1] > 1:
         maps["slow axes 1 and 2"] = slow[:, :2]
-    umap = find_spec("umap")
-    if umap is None or umap.origin is None:  # a folder of that name without code has no origin
+    found = find_spec("umap")
+    if found is None or found.origin is None:  # a folder of that name without code has no origin
         return maps, ["UMAP is not drawn: install it with `pip install 'latentmd[umap]'`"]
-    maps["UMAP of all axes"] = _umap(everything[pick], seed)
-    return maps, []
-
-
-def _umap(points: Floats, seed: int) -> Floats:
     with warnings.catch_warnings():  # the package warns that TensorFlow, which is not used here, is missing
         warnings.simplefilter("ignore", ImportWarning)
         import umap
-    return np.asarray(umap.UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(points))
+    fitted = umap.UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(everything[pick])
+    return maps | {"UMAP of all axes": np.asarray(fitted)}, []
 
 
 def _scatter(xy: Floats, colours: Document) -> bytes:

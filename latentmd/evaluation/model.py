@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,32 +14,26 @@ import numpy as np
 from latentmd.analysis import features
 from latentmd.analysis.features import EvaluationError, FeatureSet
 from latentmd.analysis.metric import Document, Evaluation, Metric
-from latentmd.analysis.reference import ReferenceModel, check_length
+from latentmd.analysis.reference import ReferenceModel
+from latentmd.analysis.statistics import TORSION_PAIR_GRID, evenly, js_distance
+from latentmd.analysis.thermodynamics import two_state_free_energy
 from latentmd.arrays import Floats
-from latentmd.evaluation import baselines, frames, latents, rollouts
-from latentmd.evaluation.accuracy import TARGETS, AccuracyCurve, accuracy_curve, accuracy_section
-from latentmd.evaluation.compare import compare, point_values
-from latentmd.evaluation.evaluate import document, speed_metrics
-from latentmd.evaluation.inputs import (
-    DEFAULTS,
-    FRAME_BASELINES,
-    MODEL_BASELINES,
-    EvaluationSettings,
-    check_baselines,
-    in_order_of,
-    trajectory_files,
-)
-from latentmd.evaluation.page import write
+from latentmd.evaluation import baselines, frames, inputs, latents, rollouts
+from latentmd.evaluation.compare import POSITIVE_PHI, compare, point_values
+from latentmd.evaluation.evaluate import compared, document, write
+from latentmd.evaluation.inputs import DEFAULTS, FRAME_BASELINES, MODEL_BASELINES, EvaluationSettings, Paths
 from latentmd.io.folder import results_folder
-from latentmd.io.progress import Progress, Tick, quiet
+from latentmd.io.progress import Progress, Tick, quiet, stage
 from latentmd.molecule.checks import structure_template
-from latentmd.report import record
-from latentmd.units import KILOCALORIE, thermal_energy
+from latentmd.report import figures, record
+from latentmd.report.page import Section
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
     from latentmd.systems.builder import Molecule
 
+_POINTS = 24  # prefixes of a set, spaced evenly in the logarithm of their length
+TARGETS = {"js": 0.1, "free_energy": 0.3}  # JS distance over (phi, psi); kcal/mol for the population of phi > 0
 _PROBE_FRAMES = 20_000  # frames encoded per set for probes, VAMP-2 and Koopman
 _TRAINING_SECONDS = 20.0  # of the VAMPnet and of the TICA flow
 _MD_TIMING = 1.0  # seconds of plain MD timed for the replicate baseline
@@ -48,8 +42,8 @@ _ENERGY_FRAMES = 10_000  # held-out frames whose energies give MD's range
 
 def evaluate_model(
     name: str | Path,
-    reference: Sequence[str | Path],
-    train: Sequence[str | Path] = (),
+    reference: Paths,
+    train: Paths = (),
     top: str | Path | None = None,
     *,
     out: str | Path | None = None,
@@ -59,11 +53,10 @@ def evaluate_model(
 ) -> Evaluation:
     """Generate rollouts of a surrogate and evaluate them, its parts and the baselines against held-out MD.
 
-    `train` holds the model's training trajectories, for starts, probes and baselines; `top` is the model's own by
-    default. The rest is as for `evaluate`. EvaluationError says in one sentence what is wrong with the input.
+    `train` is the model's training data, for starts, probes and baselines; `top` is the model's own by default.
     """
     folder = None if out is None else results_folder(Path(out), overwrite, "evaluation.json")
-    check_baselines(settings, FRAME_BASELINES + MODEL_BASELINES)
+    inputs.check_baselines(settings, FRAME_BASELINES + MODEL_BASELINES)
     if not train:
         raise EvaluationError("a model is evaluated beside its training data; pass those trajectories with --train")
     from latentmd.model.propagator import Propagator
@@ -89,64 +82,50 @@ def store_metrics(name: str | Path, result: Evaluation) -> Path:
 
 
 class _ModelEvaluation:
-    """One evaluation of a surrogate. Held-out and training data are read once, at the spacing of the rollouts.
-
-    Attributes:
-        md: reference, its runs one frame per latent step; `dense`: its features at its own spacing, None where that is
-            the latent step.
-        train, test: positions per run, (frames, atoms, 3) in nm, one frame per latent step of `step` ps.
+    """One evaluation of a surrogate. Held-out and training data are read once, at the spacing of the rollouts: features
+    `md` (`dense`: before they were thinned), and positions per run, (frames, atoms, 3) in nm, `train` and `test`.
     """
 
     def __init__(self, propagator: Propagator, top: Path, settings: EvaluationSettings, progress: Progress) -> None:
         self.top, self.progress = top, progress
         self.topology, structure = features.load_topology(top)
-        self.propagator = in_order_of(propagator, self.topology, structure[0], top)
+        self.propagator = inputs.in_order_of(propagator, self.topology, structure[0], top)
         self.settings = replace(settings, temperature=self.propagator.temperature)
         self.spec = features.feature_spec(self.topology)
         self.rng = np.random.Generator(np.random.Philox(settings.seed))
         self.steps = max(2, settings.frames // settings.walkers)
 
-    def __call__(self, reference: Sequence[str | Path], train: Sequence[str | Path], folder: Path | None) -> Evaluation:
+    def __call__(self, reference: Paths, train: Paths, folder: Path | None) -> Evaluation:
         """Read, roll out, compare, measure the parts, compare with baselines, write."""
         self._read(reference, train)
-        made = self._rollout(self.rng, self._stage(f"rolling out {self.settings.walkers} walkers"))
-        own, name = made.frames, self.propagator.manifest.name
-        molecule, platform = self._time_md(made.seconds)
+        made = self._rollout(self.rng, stage(self.progress, f"rolling out {self.settings.walkers} walkers"))
+        own, s = made.frames, self._timed(made.seconds)
         self.progress("modelling the reference")
-        s = self.settings
         fitted = self.fitted = ReferenceModel(
             self.spec, self.md.runs, self.step, lag=s.lag, temperature=self.propagator.temperature, seed=s.seed,
             dense=self.dense,
         )  # fmt: skip
-        check_length("generated", own.runs, fitted.lag, self.step)
-        comparison = compare(fitted, own.runs, tick=self._stage("comparing"))
-        metrics = comparison.metrics + frames.structure_metrics(own, self.md, self.template)
-        metrics += speed_metrics(comparison, s)
+        comparison = compared(fitted, own, self.md, self.template, s, self.progress)
         parts, slow = self._part_metrics()
-        metrics += parts + self._energy_metrics(made, molecule, platform)
-        metrics = self._with_seeds(metrics)
+        metrics = self._with_seeds(comparison.metrics + parts + self._energy_metrics(made))
         rivals = self._baselines(own, train, slow)
         result = Evaluation(metrics, rivals, own, self.md, self._notes(made.seconds, metrics))
         curves = self._accuracy(own)
-        result.document = document(result, fitted, s, name) | self._additions(curves)
+        result.document = document(result, fitted, s, self.propagator.manifest.name) | self._additions(curves)
         if folder is not None:
             self.progress("writing the page")
             sections = [accuracy_section(curves, _training_seconds(self.propagator))] if curves else []
-            write(result, fitted, comparison, self.topology, folder, extra=sections)
+            write(result, fitted, comparison.curves, self.topology, folder, extra=sections)
         return result
 
-    def _stage(self, name: str) -> Tick:
-        self.progress(name)
-        return partial(self.progress, name)
-
-    def _read(self, reference: Sequence[str | Path], train: Sequence[str | Path]) -> None:
+    def _read(self, reference: Paths, train: Paths) -> None:
         from latentmd.io.trajectory import load_positions
 
-        s, files = self.settings, trajectory_files(reference)
-        tick = self._stage("reading the reference")
+        s, files = self.settings, inputs.trajectory_files(reference)
+        tick = stage(self.progress, "reading the reference")
         md = self.md = features.read_set(files, self.topology, self.spec, None, s.interval, tick=tick)
         self.template = structure_template(self.topology, md.kept)
-        training, spacing = load_positions(trajectory_files(train), str(self.top), s.interval, strict=False)
+        training, spacing = load_positions(inputs.trajectory_files(train), str(self.top), s.interval, strict=False)
         test, _ = load_positions(files, str(self.top), s.interval, strict=False)
         self.step = s.step or default_step(self.propagator.lag_range, s.lag, md.interval)
         self.stride, train_stride = round(self.step / md.interval), round(self.step / spacing)
@@ -169,22 +148,22 @@ class _ModelEvaluation:
         values: dict[str, list[float]] = {}
         for k in range(1, self.settings.seeds):
             rng = np.random.Generator(np.random.Philox(self.settings.seed + k))
-            own = self._rollout(rng, self._stage(f"rolling out, seed {k + 1} of {self.settings.seeds}")).frames
+            own = self._rollout(rng, stage(self.progress, f"rolling out, seed {k + 1} of {self.settings.seeds}")).frames
             found = point_values(self.fitted, own.runs) | {"frames, all checks": own.totals.valid / own.totals.frames}
             for name, value in found.items():
                 values.setdefault(name, []).append(value)
         return [replace(m, seeds=(m.value, *values[m.name])) if m.name in values else m for m in metrics]
 
-    def _time_md(self, wall_time: float) -> tuple[Molecule, str]:
-        """The molecule and this machine's fastest platform, whose speed of plain MD goes into the settings."""
+    def _timed(self, wall_time: float) -> EvaluationSettings:
+        """The settings with the wall time of the rollouts and this machine's fastest speed of plain MD."""
         from latentmd.systems.molecule import fastest_platform, time_platform
 
         self.progress("timing plain MD")
-        molecule = self._molecule()
-        platform = fastest_platform(molecule)
-        speed = float(time_platform(molecule, platform, _MD_TIMING) * molecule.protocol.timestep)
+        self.molecule = self._molecule()
+        self.platform = fastest_platform(self.molecule)
+        speed = float(time_platform(self.molecule, self.platform, _MD_TIMING) * self.molecule.protocol.timestep)
         self.settings = replace(self.settings, wall_time=wall_time, md_speed=speed)
-        return molecule, platform
+        return self.settings
 
     def _molecule(self) -> Molecule:
         from latentmd.systems.builder import InputOptions, Protocol, build
@@ -207,38 +186,38 @@ class _ModelEvaluation:
 
     def _part_metrics(self) -> tuple[list[Metric], list[Floats]]:
         """Metrics of encoder, decoder and latent, and the slow axes of the training runs."""
-        tick = self._stage("encoder and decoder")
+        tick = stage(self.progress, "encoder and decoder")
         rows = frames.reconstruction_metrics(self._decoding(self.rng, tick), self.md.kept, self.topology)
-        tick, sets = self._stage("representation"), []
+        tick, sets = stage(self.progress, "representation"), []
         for runs in (self.train, self.test):
             share = max(2 * self.fitted.lag, _PROBE_FRAMES // len(runs))
             sets.append(latents.encoded(self.propagator, self.spec, [np.asarray(x[:share]) for x in runs]))
         nets = latents.VampNets(_TRAINING_SECONDS, self.settings.seed, tick=tick)
         rows += latents.probe_metrics(sets[0], sets[1], self.spec, lag=1, nets=nets)
-        rows.append(latents.prediction_gain(self.propagator, sets[1].slow, 1, self.step))
+        rows.append(latents.prediction_gain(self.propagator, sets[1].slow, self.step))
         return rows, sets[0].slow
 
-    def _energy_metrics(self, made: rollouts.Rollout, molecule: Molecule, platform: str) -> list[Metric]:
-        tick, held_out = self._stage("energies"), np.concatenate(self.test)
-        held_out = held_out[np.linspace(0, len(held_out) - 1, min(len(held_out), _ENERGY_FRAMES)).astype(int)]
+    def _energy_metrics(self, made: rollouts.Rollout) -> list[Metric]:
+        tick, molecule = stage(self.progress, "energies"), self.molecule
+        held_out = np.concatenate(self.test)
+        held_out = held_out[evenly(len(held_out), _ENERGY_FRAMES)]
         decoded = made.sampled[np.linspace(0, len(made.sampled) - 1, rollouts.DECODED_FRAMES).astype(int)]
-        context = molecule.context(molecule.langevin(1), platform)
+        context = molecule.context(molecule.langevin(1), self.platform)
         return frames.engine_metrics(self.propagator, context, molecule.protocol, held_out, decoded, tick=tick)
 
-    def _baselines(self, own: FeatureSet, train: Sequence[str | Path], slow: list[Floats]) -> dict[str, list[Metric]]:
+    def _baselines(self, own: FeatureSet, train: Paths, slow: list[Floats]) -> dict[str, list[Metric]]:
         s, fitted = self.settings, self.fitted
-        chosen = baselines.chosen_baselines(s, self.spec, self.topology, own.kept[0], MODEL_BASELINES)
+        chosen = baselines.chosen_baselines(s, self.spec, self.topology, own.kept[0], *MODEL_BASELINES)
         self.progress("baselines of training frames")
         framed = replace(s, baselines=tuple(b for b in chosen if b in FRAME_BASELINES))
         result = baselines.frame_baselines(fitted, own, train, self.topology, framed)
-        makers: dict[str, tuple[str, Callable[[Tick], list[Floats]]]] = {
-            "tica-flow": ("flow on TICA coordinates", self._tica_flow),
-            "koopman": ("Koopman rollouts", partial(self._koopman, slow)),
-        }
-        for name, (label, make) in makers.items():
+        for name, label, make in (
+            ("tica-flow", "flow on TICA coordinates", self._tica_flow),
+            ("koopman", "Koopman rollouts", partial(self._koopman, slow)),
+        ):
             if name in chosen:
-                tick = self._stage(f"baseline: {label}")
-                result[name] = compare(fitted, make(tick), brief=True).metrics
+                made = make(stage(self.progress, f"baseline: {label}"))
+                result[name] = compare(fitted, made, brief=True).metrics
         return result
 
     def _tica_flow(self, tick: Tick) -> list[Floats]:
@@ -252,10 +231,9 @@ class _ModelEvaluation:
     def _koopman(self, slow: list[Floats], tick: Tick) -> list[Floats]:
         import torch
 
-        walkers = self.settings.walkers
-        pool = np.concatenate(slow)
+        walkers, pool = self.settings.walkers, np.concatenate(slow)
         starts = pool[self.rng.integers(0, len(pool), walkers)]
-        axes = baselines.koopman_rollout(baselines.koopman_matrix(slow, 1), starts, self.steps)
+        axes = baselines.koopman_rollout(slow, starts, self.steps)
         shape = (walkers, self.steps, -1, int(self.propagator.manifest.slow_axes))
         path = torch.as_tensor(axes.reshape(shape), dtype=self.propagator.dtype, device=self.propagator.device)
         return self._decoding(self.rng, tick).decode(path.transpose(0, 1), self.step)[0].runs
@@ -266,11 +244,10 @@ class _ModelEvaluation:
         self.progress("time to accuracy")
         s = self.settings
         assert s.wall_time is not None and s.md_speed is not None
-        kt = thermal_energy(self.fitted.temperature) / KILOCALORIE
         training = [self.spec.values(x) for x in self.train]
         costs = {"surrogate": (own.runs, s.wall_time / own.frames), "plain MD": (training, self.step / s.md_speed)}
         return {
-            name: accuracy_curve(runs, self.spec.pairs[0], self.fitted.dense, seconds_per_frame=cost, kt=kt)
+            name: accuracy_curve(runs, self.spec.pairs[0], self.fitted.dense, cost, self.fitted.temperature)
             for name, (runs, cost) in costs.items()
         }
 
@@ -311,11 +288,7 @@ def _training_seconds(propagator: Propagator) -> float:
 
 
 def default_step(lags: tuple[float, float], lag: float, interval: float) -> float:
-    """Step of the rollouts: the part of the evaluation's lag that is nearest to twice the model's shortest lag, all in
-    ps.
-
-    It is a multiple of the reference's interval; EvaluationError where no step fits.
-    """
+    """Step of rollouts in ps: a multiple of the interval, part of the lag, nearest to twice the model's shortest."""
     parts = [lag / n for n in range(1, 1 + int(lag / lags[0] + 1e-6))]
     fitting = [
         p for p in parts if lags[0] - 1e-6 <= p <= lags[1] + 1e-6 and abs(p / interval - round(p / interval)) < 1e-6
@@ -326,3 +299,73 @@ def default_step(lags: tuple[float, float], lag: float, interval: float) -> floa
             f"multiples of {interval:g} ps; pass another --lag"
         )
     return min(fitting, key=lambda p: abs(np.log(p / (2 * lags[0]))))
+
+
+@dataclass(frozen=True)
+class AccuracyCurve:
+    """Errors of growing prefixes of a set, each (prefixes,): wall time of all walkers together, JS distance over (phi,
+    psi), and |error| of the basin's free energy in kcal/mol, infinite while the basin is empty or full.
+    """
+
+    seconds: Floats
+    js: Floats
+    free_energy: Floats
+
+    def time_to(self, js: float = TARGETS["js"], free_energy: float = TARGETS["free_energy"]) -> float:
+        """Wall time from which both errors stay within their targets; infinity where they never do."""
+        good = (self.js <= js) & (self.free_energy <= free_energy)
+        bad = np.flatnonzero(~good)
+        if len(bad) and bad[-1] == len(good) - 1:
+            return float("inf")
+        return float(self.seconds[bad[-1] + 1] if len(bad) else self.seconds[0])
+
+
+def accuracy_curve(
+    runs: Sequence[Floats], pair: tuple[int, int], reference: Sequence[Floats], frame_seconds: float, kelvin: float
+) -> AccuracyCurve:
+    """Errors of torsions (frames, torsions) per run against wall time as every run grows together.
+
+    `pair` are the columns of phi and psi, `frame_seconds` the wall time of one frame of one run.
+    """
+    longest = max(len(run) for run in runs)
+    lengths = np.unique(np.geomspace(max(longest // 1000, 1), longest, _POINTS).astype(int))
+    columns, grid = list(pair), TORSION_PAIR_GRID
+    target = sum(grid.counts(run[:, columns]) for run in reference)
+    wanted = _free_energy([run[:, pair[0]] for run in reference], kelvin)
+    indices = [grid.indices(run[:, columns]) for run in runs]
+    seconds, js, errors = [], [], []
+    for length in lengths:
+        prefix = np.concatenate([i[:length] for i in indices])
+        js.append(js_distance(np.bincount(prefix, minlength=grid.size), np.ravel(target)))
+        own = _free_energy([run[:length, pair[0]] for run in runs], kelvin)
+        errors.append(abs(own - wanted) if np.isfinite(own) else np.inf)
+        seconds.append(len(prefix) * frame_seconds)
+    return AccuracyCurve(np.array(seconds), np.array(js), np.array(errors))
+
+
+def _free_energy(runs: Sequence[Floats], temperature: float) -> float:
+    phi = np.concatenate(runs)
+    inside = float(np.mean((phi > POSITIVE_PHI[0]) & (phi < POSITIVE_PHI[1])))
+    return two_state_free_energy(inside, temperature)
+
+
+def accuracy_section(curves: dict[str, AccuracyCurve], training: float) -> Section:
+    """Errors against wall time of the surrogate and of plain MD; `training` in seconds shifts a second curve."""
+    made, axes = figures.figure(1, 2, width=4.2, height=3.0)
+    labels = (("(phi, psi) JS distance", "js"), ("error of phi > 0 free energy (kcal/mol)", "free_energy"))
+    for axis, (label, key) in zip(axes, labels, strict=True):  # the scales first, since a curve may have no point
+        axis.set(xscale="log", yscale="log", xlabel="seconds of wall time, all walkers", ylabel=label)
+        axis.axhline(TARGETS[key], color="0.8", lw=0.8, zorder=0)
+    colours = {"surrogate": figures.GENERATED, "plain MD": figures.REFERENCE}
+    for name, curve in curves.items():
+        for axis, values in zip(axes, (curve.js, curve.free_energy), strict=True):
+            shown = np.where(np.isfinite(values), values, np.nan)
+            axis.plot(curve.seconds, shown, "-", color=colours[name], lw=1.3, label=name)
+            if name == "surrogate" and training > 0:
+                axis.plot(curve.seconds + training, shown, "--", color=colours[name], lw=1, label="with its training")
+    axes[0].legend(frameon=False, fontsize=8)
+    reached = {name: curve.time_to() for name, curve in curves.items()}
+    times = [f"{name} {t:.3g} s" if np.isfinite(t) else f"{name} never" for name, t in reached.items()]
+    caption = f"Both errors stay within their targets (grey) from: {', '.join(times)}"
+    text = f"Training took {training:.0f} s beside the MD that it learned from." if training else ""
+    return Section("Time to accuracy", text, figures=[(figures.png(made), caption)])

@@ -20,28 +20,24 @@ _PHI, _PSI = SLOTS.index("phi"), SLOTS.index("psi")
 
 def scored_torsions(chain: Chain) -> list[tuple[int, int]]:
     """(token, slot) of each φ, ψ and side-chain torsion of heavy atoms, as evaluations of peptides count them."""
-    out, last = [], len(chain.names) - 1
-    for token, slot in zip(*np.nonzero(chain.mask), strict=True):
-        name = SLOTS[slot]
-        hydrogen = chain.record.symbols[int(chain.quads[token, slot, 0])] == "H"
-        if name == "omega" or hydrogen or (name == "phi" and token == 0) or (name == "psi" and token == last):
-            continue
-        out.append((int(token), int(slot)))
-    return out
+    symbols, ends = chain.record.symbols, {(0, "phi"), (len(chain.names) - 1, "psi")}
+    return [
+        (int(token), int(slot))
+        for token, slot in zip(*np.nonzero(chain.mask), strict=True)
+        if symbols[int(chain.quads[token, slot, 0])] != "H"
+        and SLOTS[slot] != "omega"
+        and (int(token), SLOTS[slot]) not in ends
+    ]
 
 
 def scored_planes(chain: Chain) -> dict[str, list[tuple[Place, Place]]]:
     """Pairs of scored torsions: "ramachandran" (φ_i, ψ_i) and "neighbours" (ψ_i, φ_i+1)."""
-    known = set(scored_torsions(chain))
-    out: dict[str, list[tuple[Place, Place]]] = {"ramachandran": [], "neighbours": []}
-    for token in range(len(chain.names)):
-        for name, pair in (
-            ("ramachandran", ((token, _PHI), (token, _PSI))),
-            ("neighbours", ((token, _PSI), (token + 1, _PHI))),
-        ):
-            if set(pair) <= known:
-                out[name].append(pair)
-    return out
+    known, tokens = set(scored_torsions(chain)), range(len(chain.names))
+    pairs = {
+        "ramachandran": [((token, _PHI), (token, _PSI)) for token in tokens],
+        "neighbours": [((token, _PSI), (token + 1, _PHI)) for token in tokens],
+    }
+    return {name: [pair for pair in found if set(pair) <= known] for name, found in pairs.items()}
 
 
 def histogram(angles: Floats, weights: Floats | None = None) -> Doubles:
@@ -80,14 +76,12 @@ class ResidueTable:
 
     def add(self, chain: Chain, angles: Floats) -> None:
         """Count the frames [frames, tokens, slots] in radians of one peptide."""
-        for token, slot in zip(*np.nonzero(chain.mask), strict=True):
-            kind, place, d = chain.types[token]
-            self.torsions[kind, place, slot] += histogram((1 - 2 * d) * angles[:, token, slot])
-        for token in range(len(chain.names)):
+        for token, (kind, place, d) in enumerate(chain.types[: len(chain.names)]):
+            signed = (1 - 2 * d) * angles[:, token]
+            for slot in np.flatnonzero(chain.mask[token]):
+                self.torsions[kind, place, slot] += histogram(signed[:, slot])
             if chain.mask[token, _PHI] and chain.mask[token, _PSI]:
-                kind, place, d = chain.types[token]
-                sign = 1 - 2 * d
-                self.planes[kind, place] += plane(sign * angles[:, token, _PHI], sign * angles[:, token, _PSI])
+                self.planes[kind, place] += plane(signed[:, _PHI], signed[:, _PSI])
 
     def negative_log_likelihood(self, chain: Chain, frames: Floats) -> float:
         """Mean over torsions of −ln p in nats per radian, with half a count added to every bin."""
@@ -108,14 +102,11 @@ class ResidueTable:
             counts = self.torsions[kind, place, slot]
             return np.asarray(counts[::-1] if d else counts)
 
-        def coarse(token: int, slot: int) -> Doubles:
-            return np.asarray(one(token, slot).reshape(PLANE_BINS, -1).sum(1))
-
         def joint(name: str, first: Place, second: Place) -> Doubles:
             kind, place, _ = chain.types[first[0]]
             if name == "ramachandran":
                 return np.asarray(self.planes[kind, place])
-            return np.outer(coarse(*first), coarse(*second)).ravel()
+            return np.outer(*(one(*torsion).reshape(PLANE_BINS, -1).sum(1) for torsion in (first, second))).ravel()
 
         torsions = [js_distance(one(t, s), histogram(reference[:, t, s])) for t, s in scored_torsions(chain)]
         out = {"torsions": float(np.mean(torsions)), "nats": self.negative_log_likelihood(chain, reference)}
@@ -139,9 +130,8 @@ def frame_scores(chain: Chain, frames: Floats, reference: Floats) -> dict[str, f
 
 def _plane_scores(chain: Chain, reference: Floats, joint: Callable[[str, Place, Place], Doubles]) -> dict[str, float]:
     """Mean JS distance of each kind of plane; joint(kind, first, second) are the counts set beside the reference's."""
-    out = {}
-    for name, pairs in scored_planes(chain).items():
-        found = [js_distance(joint(name, a, b), plane(reference[:, *a], reference[:, *b])) for a, b in pairs]
-        if found:
-            out[name] = float(np.mean(found))
-    return out
+    found = {
+        name: [js_distance(joint(name, a, b), plane(reference[:, *a], reference[:, *b])) for a, b in pairs]
+        for name, pairs in scored_planes(chain).items()
+    }
+    return {name: float(np.mean(distances)) for name, distances in found.items() if distances}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -57,9 +57,7 @@ class Rollouts:
 
     @torch.no_grad()
     def decoded(self, walkers: int, steps: int, lag: float) -> tuple[Floats, Floats]:
-        """Rollouts as a user gets them: torsions (steps, walkers, tokens, slots) of the structures of every step, and
-        these structures (steps · walkers, atoms, 3) in nm.
-        """
+        """Torsions (steps, walkers, tokens, slots) and structures (steps · walkers, atoms, 3) nm of rollouts."""
         slow, lags = self.bound.state(self._draw(walkers)), torch.full((walkers,), lag)
         angles, structures = [], []
         for _ in range(steps):
@@ -74,11 +72,8 @@ _PART = 100  # latent steps between two reports of progress
 DECODED_FRAMES = 1000  # frames of the rollouts whose energies the engine computes, of all walkers in turn
 
 
-@dataclass(frozen=True)
-class Rollout:
-    """Rollouts of a surrogate, decoded: the set (whole frames of its first walker), whole frames of all walkers, as
-    many, and the wall time of latent steps and decoding.
-    """
+class Rollout(NamedTuple):
+    """Decoded rollouts: the set with whole frames of its first walker, as many of all walkers, and wall time."""
 
     frames: FeatureSet
     sampled: Floats
@@ -87,9 +82,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How latent paths become frames: the surrogate, features and structure checks of every frame, and the source of
-    noise.
-    """
+    """How latent paths become frames: surrogate, features and structure checks of every frame, source of noise."""
 
     propagator: Propagator
     spec: FeatureSpec
@@ -98,10 +91,8 @@ class Decoding:
     tick: Tick = silent
 
     def decode(self, path: Tensor, interval: float, kept: int = DECODED_FRAMES) -> tuple[FeatureSet, Floats]:
-        """Decode a latent path (steps, walkers, tokens, axes) whose steps are `interval` ps.
-
-        Returns the set, one run per walker with whole frames of the first, and whole frames of all walkers in turn; of
-        both at least `kept`, where there are as many.
+        """Decode a latent path (steps, walkers, tokens, axes): a set of one run per walker with whole frames of the
+        first, and whole frames of all walkers in turn; of both at least `kept`, where there are as many.
         """
         totals, values, frames = StructureTotals(), [], []
         sampled: list[Floats] = []
@@ -116,9 +107,8 @@ class Decoding:
                 frames.append(positions[0].astype(np.float32))
                 turn = (np.arange(per_step) + len(sampled) * per_step) % len(positions)
                 sampled.append(positions[np.unique(turn)].astype(np.float32))
-        name = Path(self.propagator.manifest.name)
-        runs = list(np.stack(values, axis=1))
-        return FeatureSet((name,), runs, interval, np.stack(frames), totals), np.concatenate(sampled)
+        files, runs = (Path(self.propagator.manifest.name),), list(np.stack(values, axis=1))
+        return FeatureSet(files, runs, interval, np.stack(frames), totals), np.concatenate(sampled)
 
     def generate(self, starts: Floats, lag: float, steps: int) -> Rollout:
         """Roll out from positions (walkers, atoms, 3) in nm by steps of a lag in ps, and decode every step."""

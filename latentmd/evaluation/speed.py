@@ -8,16 +8,16 @@ import resource
 import subprocess
 import sys
 import time
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from latentmd import interpreter
 from latentmd.analysis.metric import Document
-from latentmd.arrays import Doubles
 from latentmd.replicas.choice import replica_engine, unsupported
 from latentmd.replicas.engine import ReplicaEngine
 from latentmd.replicas.replicas import Replicas
@@ -36,8 +36,7 @@ _TEMPERATURE_STEPS = 200  # after the minimisation and before a timing
 _PEAK_SIZE = 1024
 
 
-@dataclass(frozen=True)
-class Rate:
+class Rate(NamedTuple):
     """Calls per second of wall time: median, slowest and fastest repeat, and how many calls were timed in total."""
 
     per_second: float
@@ -47,19 +46,16 @@ class Rate:
 
 
 def rate(call: Callable[[], object], seconds: float = 0.6, repeats: int = 3) -> Rate:
-    """Time a call, which waits for asynchronous work itself: once to warm up, then in stretches that share `seconds` of
-    wall time and make at least one call each.
+    """Time a call, which waits for asynchronous work itself: once to warm up, then in stretches of `seconds`
+    together.
     """
     call()
     rates, calls = [], 0
     for _ in range(repeats):
-        done, start = 0, time.perf_counter()
-        while True:
+        done, elapsed, start = 0, 0.0, time.perf_counter()
+        while done == 0 or elapsed < seconds / repeats:
             call()
-            done += 1
-            elapsed = time.perf_counter() - start
-            if elapsed >= seconds / repeats:
-                break
+            done, elapsed = done + 1, time.perf_counter() - start
         rates.append(done / elapsed)
         calls += done
     rates.sort()
@@ -67,10 +63,7 @@ def rate(call: Callable[[], object], seconds: float = 0.6, repeats: int = 3) -> 
 
 
 def matmul_peak(device: str = "cpu", seconds: float = 0.6) -> float:
-    """Measured peak in GFLOP/s: single-precision products of 1024 x 1024 matrices, with torch's current threads.
-
-    The fastest of twenty stretches, so that other work on the machine lowers it least.
-    """
+    """Peak in GFLOP/s of single-precision products of 1024 x 1024 matrices: the fastest of twenty stretches."""
     import torch
 
     size = _PEAK_SIZE if device == "cpu" else 8 * _PEAK_SIZE
@@ -113,40 +106,25 @@ def peak_memory(device: str = "cpu") -> float:
 
 def import_seconds(statement: str, repeats: int = 3) -> float:
     """Wall time of a statement in a fresh interpreter, less that of an empty one; the best of a few, in seconds."""
-
-    def best(code: str) -> float:
-        times = []
-        for _ in range(repeats):
-            start = time.perf_counter()
-            again = interpreter.command("-c", code)
-            subprocess.run(again, env=interpreter.environment(), check=True, stdout=subprocess.DEVNULL)
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    return max(best(statement) - best("pass"), 0.0)
+    options: dict[str, Any] = {"env": interpreter.environment(), "check": True, "stdout": subprocess.DEVNULL}
+    runs = (partial(subprocess.run, interpreter.command("-c", code), **options) for code in (statement, "pass"))
+    best, empty = (min(timeit.repeat(run, number=1, repeat=repeats)) for run in runs)
+    return max(best - empty, 0.0)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the benchmark.
-
-    Attributes:
-        size: walkers, frames or atoms it worked on.
-        rate, low, high: how much per second of wall time; the slowest and fastest of three repeats.
-        simulated: nanoseconds of trajectory per second, all walkers together, where time passes.
-        share: of the machine's measured peak in matrix products, where that is counted.
-        memory: peak memory of the process so far in MiB.
-    """
+    """One line of the benchmark."""
 
     name: str
-    size: str
-    rate: float
+    size: str  #: walkers, frames or atoms it worked on
+    rate: float  #: how much per second of wall time: the median, the slowest and the fastest of three repeats
     unit: str
-    low: float
-    high: float
-    simulated: float | None = None
-    share: float | None = None
-    memory: float | None = None
+    low: float = math.nan
+    high: float = math.nan
+    simulated: float | None = None  #: nanoseconds of trajectory per second, all walkers together, where time passes
+    share: float | None = None  #: of the machine's measured peak in matrix products, where that is counted
+    memory: float | None = None  #: peak memory of the process so far in MiB
     note: str = ""
 
     @classmethod
@@ -157,72 +135,61 @@ class Row:
         more = {"memory": peak_memory(), "simulated": simulated} | more
         return cls(name, size, value, unit, low=low, high=high, **more)
 
-    @classmethod
-    def without(cls, name: str, size: str, unit: str, reason: str) -> Row:
-        """A row of what cannot be timed, with the reason as its note."""
-        return cls(name, size, math.nan, unit, low=math.nan, high=math.nan, note=reason)
-
 
 def table(rows: Sequence[Row]) -> Table:
-    """The rows as a rich table."""
-    from rich.table import Table
-
-    made = Table(title="Benchmark (median of three repeats)", title_justify="left")
-    for index, heading in enumerate(("what", "size", "rate", "ns per s", "of peak", "MiB")):
-        # The name alone may break, so that every number is seen on a terminal of 80 columns.
-        made.add_column(heading, justify="right" if index > 1 else "left", no_wrap=0 < index < 4)
-    for row in rows:
-        share = "" if row.share is None else f"{100 * row.share:.1f} %"
-        simulated = "" if row.simulated is None else tables.number(row.simulated)
-        memory = "" if row.memory is None else f"{row.memory:.0f}"
-        made.add_row(*(row.name, row.size, f"{tables.number(row.rate)} {row.unit}", simulated, share, memory))
+    """The rows as a rich table; the name alone may break, so that every number is seen on 80 columns."""
+    cells = [
+        (
+            row.name, row.size, f"{tables.number(row.rate)} {row.unit}",
+            "" if row.simulated is None else tables.number(row.simulated),
+            "" if row.share is None else f"{100 * row.share:.1f} %", "" if row.memory is None else f"{row.memory:.0f}",
+        )
+        for row in rows
+    ]  # fmt: skip
+    headings = ("what", "size", "rate", "ns per s", "of peak", "MiB")
+    made = tables.listing("Benchmark (median of three repeats)", headings, cells, left=2)
+    for column in made.columns[1:4]:
+        column.no_wrap = True
     return made
 
 
 def scan_table(scan: Sequence[Document]) -> Table:
     """Cost against atoms as a rich table: one row per size, a dash where it was not timed."""
-    from rich.table import Table
-
     names = list(dict.fromkeys(name for row in scan for name in row))
-    made = Table(title="Cost against atoms", title_justify="left")
-    for name in names:
-        made.add_column(name, justify="right")
-    for row in scan:
-        made.add_row(*(str(row[n]) if n == "atoms" else tables.number(row.get(n)) for n in names))
-    return made
+    cells = [[str(row[n]) if n == "atoms" else tables.number(row.get(n)) for n in names] for row in scan]
+    return tables.listing("Cost against atoms", names, cells, left=0)
 
 
 def plot(rows: Sequence[Row], scan: Sequence[Document]) -> bytes:
     """Simulated time per second of each way, by walkers, and cost against atoms, as PNG."""
-    made, axes = figures.figure(1, 2, width=4.6, height=3.2)
-    by_name: dict[str, list[tuple[int, float]]] = {}
+    walkers: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
         if row.simulated is not None and math.isfinite(row.simulated):
-            by_name.setdefault(row.name, []).append((int(row.size.split()[0]), row.simulated))
-    for name, points in by_name.items():
-        axes[0].plot(*zip(*points, strict=True), "o-", ms=3, lw=1.2, label=name)
-    axes[0].set(xscale="log", yscale="log", xlabel="walkers", ylabel="ns of trajectory per second")
-    axes[0].legend(frameon=False, fontsize=7)
+            walkers.setdefault(row.name, []).append((int(row.size.split()[0]), row.simulated))
     names = sorted({key for row in scan for key in row if key.endswith(("s/step", "s/frame"))})
-    for name in names:
-        points = [(row["atoms"], row[name]) for row in scan if name in row]
-        axes[1].plot(*zip(*points, strict=True), "o-", ms=3, lw=1.2, label=name)
-    axes[1].set(xscale="log", yscale="log", xlabel="atoms", ylabel="seconds")
-    if names:
-        axes[1].legend(frameon=False, fontsize=7)
+    atoms = {name: [(row["atoms"], row[name]) for row in scan if name in row] for name in names}
+    made, axes = figures.figure(1, 2, width=4.6, height=3.2)
+    for axis, curves, labels in zip(
+        axes, (walkers, atoms), (("walkers", "ns of trajectory per second"), ("atoms", "seconds")), strict=True
+    ):
+        for name, points in curves.items():
+            axis.plot(*zip(*points, strict=True), "o-", ms=3, lw=1.2, label=name)
+        axis.set(xscale="log", yscale="log", xlabel=labels[0], ylabel=labels[1])
+        if curves:
+            axis.legend(frameon=False, fontsize=7)
     return figures.png(made)
 
 
-def _start(molecule: Molecule, replicas: int) -> Doubles:
-    """Copies of a molecule, nm, shape (replicas, atoms, 3)."""
-    return np.repeat(np.asarray(molecule.positions._value)[None], replicas, axis=0)
-
-
-def _warmed(engine: Replicas, molecule: Molecule) -> None:
-    """Bring replicas of a molecule to its temperature."""
+def _engine(make: Callable[..., Replicas], molecule: Molecule, replicas: int, **options: Any) -> Replicas:
+    """Replicas of a molecule at its temperature."""
+    protocol, start = molecule.protocol, np.asarray(molecule.positions._value)
+    engine = make(
+        molecule.system, np.repeat(start[None], replicas, axis=0), temperature=protocol.temperature, seed=1, **options
+    )
     engine.minimize(100)
     engine.draw_velocities()
-    engine.langevin(_TEMPERATURE_STEPS, timestep=molecule.protocol.timestep, friction=molecule.protocol.friction)
+    engine.langevin(_TEMPERATURE_STEPS, timestep=protocol.timestep, friction=protocol.friction)
+    return engine
 
 
 def replica_row(molecule: Molecule, seconds: float) -> Row:
@@ -231,10 +198,8 @@ def replica_row(molecule: Molecule, seconds: float) -> Row:
     walkers = max(REPLICAS, LANES * threads)
     reason = unsupported(molecule.system)
     if reason:
-        return Row.without(REPLICA_MD, f"{walkers} walkers", "steps/s", reason)
-    kelvin = protocol.temperature
-    engine = replica_engine(molecule.system, _start(molecule, walkers), temperature=kelvin, seed=1, threads=threads)
-    _warmed(engine, molecule)
+        return Row(REPLICA_MD, f"{walkers} walkers", math.nan, "steps/s", note=reason)
+    engine = _engine(replica_engine, molecule, walkers, threads=threads)
     steps = partial(engine.langevin, 50, timestep=protocol.timestep, friction=protocol.friction)
     return Row.of(
         REPLICA_MD, f"{walkers} walkers", rate(steps, seconds), 50 * walkers, "steps/s", step=protocol.timestep,
@@ -244,13 +209,8 @@ def replica_row(molecule: Molecule, seconds: float) -> Row:
 
 @dataclass(frozen=True)
 class SpeedComparison:
-    """What a step of one replica costs on one core.
-
-    Attributes:
-        variant: the engine's instruction set.
-        engine: microseconds of processor time per replica and step, median of the rounds.
-        openmm: the same of OpenMM, one replica at a time, by platform.
-        ratio: OpenMM's fastest platform over the engine: median, smallest and largest of the rounds.
+    """What a step of a replica costs on one core: microseconds of processor time (medians of rounds) with the engine
+    and with each OpenMM platform, and the ratio of the fastest of these to the engine (median, smallest, largest).
     """
 
     atoms: int
@@ -273,17 +233,13 @@ class SpeedComparison:
 def per_core(
     molecule: Molecule, seconds: float = 0.3, rounds: int = 5, replicas: int = REPLICAS, variant: str | None = None
 ) -> SpeedComparison | None:
-    """Processor time of a Langevin step with the engine and with OpenMM's platforms for processors, in turns.
-
-    Each runs for about `seconds` in every round; medians over the rounds, None where the engine cannot simulate the
-    molecule.
+    """Processor time of a Langevin step with the engine and with OpenMM's platforms for processors, in turns of about
+    `seconds`; None where the engine cannot simulate the molecule.
     """
     if unsupported(molecule.system):
         return None
     protocol = molecule.protocol
-    kelvin, start = protocol.temperature, _start(molecule, replicas)
-    engine = ReplicaEngine(molecule.system, start, temperature=kelvin, seed=1, threads=1, variant=variant)
-    _warmed(engine, molecule)
+    engine = _engine(ReplicaEngine, molecule, replicas, threads=1, variant=variant)
     works = {"": partial(engine.langevin, timestep=protocol.timestep, friction=protocol.friction)}
     for platform in ("Reference", "CPU"):
         context = molecule.context(molecule.langevin(1), platform, 1)

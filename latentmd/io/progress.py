@@ -32,6 +32,12 @@ def silent(done: float, total: float | None) -> None:
     """Show nothing of a stage."""
 
 
+def stage(progress: Progress, name: str) -> Tick:
+    """Begin a stage, and return what is called as it goes on."""
+    progress(name)
+    return lambda done, total: progress(name, done, total)
+
+
 def part_of(tick: Tick, begun: float, total: float) -> Tick:
     """Progress of one part of a stage that is `total` long and was at `begun` before the part."""
 

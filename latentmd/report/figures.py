@@ -16,14 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Bounds = tuple[float, float, float, float]  # left, right, bottom, top
 REFERENCE, GENERATED = "#4a5568", "#c2410c"
 _STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
+    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
     "figure.constrained_layout.use": True,
-}
+}  # fmt: skip
 _MAX_PANELS = 40  # histograms
 _HIGHEST = 6.0  # kcal/mol, of free-energy surfaces
 _SIGNS = {"phi": "φ", "psi": "ψ", "chi": "χ"}
@@ -43,8 +41,7 @@ def figure(rows: int, columns: int, width: float = 3.1, height: float = 2.6) -> 
 def grid(sizes: Sequence[Sequence[float]], above: int, below: int) -> tuple[Figure, list[Axes]]:
     """A figure of equal panels in rows, and in its last row one wide panel and a column of `below` flat ones.
 
-    `sizes` are heights of the rows and widths of the columns in inches. Axes: the panels above, the wide one, the flat
-    ones from top to bottom.
+    `sizes` are heights of the rows and widths of the columns in inches.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -73,9 +70,7 @@ def png(made: Figure, dpi: int = 110) -> bytes:
 
 
 def plane(axis: Axes, counts: Floats, titles: tuple[str, str, str], temperature: float) -> None:
-    """Free energy over two torsions in kcal/mol, zero at its minimum, from counts (bins, bins) over [-180, 180)
-    degrees; titles of the panel and its axes.
-    """
+    """Free energy over two torsions in kcal/mol from counts (bins, bins) over [-180, 180) degrees."""
     values = thermodynamics.free_energy_surface(counts, temperature)
     image = axis.imshow(
         values.T, origin="lower", extent=(-180, 180, -180, 180), vmin=0, vmax=_HIGHEST, cmap="viridis",
@@ -88,11 +83,8 @@ def plane(axis: Axes, counts: Floats, titles: tuple[str, str, str], temperature:
 
 def degrees(axis: Axes, x: bool = True, y: bool = True) -> None:
     """Ticks every 90 degrees, on those of the two axes that are angles."""
-    ticks: Any = [-180, -90, 0, 90, 180]
-    if x:
-        axis.set(xlim=(-180, 180), xticks=ticks)
-    if y:
-        axis.set(ylim=(-180, 180), yticks=ticks)
+    for name in [name for name, wanted in (("x", x), ("y", y)) if wanted]:
+        axis.set(**{f"{name}lim": (-180, 180), f"{name}ticks": [-180, -90, 0, 90, 180]})
 
 
 def symbol(name: str) -> str:
@@ -102,33 +94,32 @@ def symbol(name: str) -> str:
 
 
 def surfaces(
-    reference: Floats,
-    generated: Floats,
-    bounds: tuple[float, float, float, float],
-    labels: tuple[str, str],
-    temperature: float,
+    reference: Floats, generated: Floats, bounds: Bounds, labels: tuple[str, str], temperature: float
 ) -> bytes:
-    """Two free-energy surfaces of counts (bins, bins) on one scale, and their difference where both have samples;
-    `bounds` are left, right, bottom, top.
-    """
+    """Two free-energy surfaces of counts (bins, bins) and their difference; bounds are left, right, bottom, top."""
     made, axes = figure(1, 3)
     levels = [thermodynamics.free_energy_surface(c, temperature) for c in (reference, generated)]
     top = min(float(np.nanmax(levels[0])), 6.0)
-    panels = [(levels[0], "reference", "viridis", 0.0, top), (levels[1], "generated", "viridis", 0.0, top)]
     # Shifted to equal mean over the bins both hold, so that a rare bin's noise does not set the zero.
     shared = np.isfinite(levels[0]) & np.isfinite(levels[1])
     difference = levels[1] - levels[0]
     if shared.any():
         difference = difference - np.average(difference[shared], weights=reference[shared])
-    panels.append((difference, "generated - reference", "RdBu_r", -2.0, 2.0))
-    for axis, (values, title, colours, low, high) in zip(axes, panels, strict=True):
+    for axis, (values, title, colours, low, high) in zip(
+        axes,
+        (
+            (levels[0], "reference", "viridis", 0.0, top),
+            (levels[1], "generated", "viridis", 0.0, top),
+            (difference, "generated - reference", "RdBu_r", -2.0, 2.0),
+        ),
+        strict=True,
+    ):
         image = axis.imshow(
             values.T, origin="lower", extent=bounds, aspect="auto", cmap=colours, vmin=low, vmax=high,
             interpolation="nearest",
         )  # fmt: skip
         axis.set(title=title, xlabel=labels[0], ylabel=labels[1])
-        bar = made.colorbar(image, ax=axis, shrink=0.9)
-        bar.set_label("kcal/mol")
+        made.colorbar(image, ax=axis, shrink=0.9).set_label("kcal/mol")
     return png(made)
 
 
@@ -141,54 +132,46 @@ def histograms(names: Sequence[str], reference: Sequence[Floats], generated: Seq
     """Densities of up to forty features of runs (frames, features); torsions are in radians, drawn in degrees."""
     count = min(len(names), _MAX_PANELS)
     made, axes = figure(-(-count // 4), min(count, 4), height=2.1)
-    for column, axis in enumerate(axes):
-        if column >= count:
-            axis.set_axis_off()
-            continue
+    for axis in axes[count:]:
+        axis.set_axis_off()
+    for column, axis in enumerate(axes[:count]):
         sets = [np.concatenate([r[:, column] for r in runs]) for runs in (reference, generated)]
         if torsions:
             centres = np.rad2deg(-np.pi + (np.arange(TORSION_GRID.bins) + 0.5) * 2 * np.pi / TORSION_GRID.bins)
             values = [TORSION_GRID.counts(s) / len(s) * TORSION_GRID.bins / 360 for s in sets]
-            axis.set(xlim=(-180, 180), xticks=[-180, -90, 0, 90, 180], xlabel="degrees")
+            degrees(axis, y=False)
         else:
             edges = np.linspace(min(s.min() for s in sets), max(s.max() for s in sets) + 1e-9, 101)
             centres, values = 0.5 * (edges[1:] + edges[:-1]), [np.histogram(s, edges, density=True)[0] for s in sets]
-            axis.set_xlabel("nm")
         _both(axis, centres, values, lw=1.2)
-        axis.set(title=names[column], yticks=[])
+        axis.set(title=names[column], yticks=[], xlabel="degrees" if torsions else "nm")
     axes[0].legend(frameon=False, fontsize=8)
     return png(made)
 
 
 def kinetics(curves: Mapping[str, Any], interval: float, lag: int) -> bytes | None:
-    """Implied timescales with intervals, Chapman-Kolmogorov test and torsion autocorrelations of a comparison's curves,
-    as PNG; None where there is nothing to draw.
-    """
+    """Implied timescales, Chapman-Kolmogorov test and torsion autocorrelations of a comparison, where it has any."""
     correlations = dict(list(curves.get("correlations", {}).items())[:4])
-    panels = 2 * ("timescales" in curves) + len(correlations)
+    used = 2 * ("timescales" in curves)
+    panels = used + len(correlations)
     if panels == 0:
         return None
     made, axes = figure(-(-panels // 3), min(panels, 3))
     for axis in axes[panels:]:
         axis.set_axis_off()
-    used = 0
-    if "timescales" in curves:
+    if used:
         _timescale_panel(axes[0], curves["timescales"])
         _chapman_panel(axes[1], curves["chapman_kolmogorov"], lag * interval)
-        used = 2
-    for axis, (name, pair) in zip(axes[used:], correlations.items(), strict=False):
-        _both(axis, interval * np.arange(len(pair[0])), [p[: len(pair[0])] for p in _equal(pair)], lw=1.2)
+    for axis, (name, (md, own)) in zip(axes[used:], correlations.items(), strict=False):
+        shown = np.full(len(md), np.nan)  # the generated set's may be shorter
+        shown[: len(own)] = own[: len(md)]
+        _both(axis, interval * np.arange(len(md)), [md, shown], lw=1.2)
         axis.axhline(np.exp(-1), color="0.8", lw=0.8, zorder=0)
         axis.set(title=f"autocorrelation, {name}", xlabel="ps", ylim=(-0.1, 1.02))
         axis.set_xscale("symlog", linthresh=10 * interval)
-        axis.set_xlim(0, max(interval * (len(pair[0]) - 1), interval))
+        axis.set_xlim(0, max(interval * (len(md) - 1), interval))
     axes[0].legend(frameon=False, fontsize=8)
     return png(made)
-
-
-def _equal(pair: Sequence[Floats]) -> list[Floats]:
-    length = max(len(p) for p in pair)
-    return [np.concatenate([p, np.full(length - len(p), np.nan)]) for p in pair]
 
 
 def _timescale_panel(axis: Axes, pair: Sequence[Any]) -> None:
@@ -248,7 +231,7 @@ def energies(reference: Floats | None, generated: Floats, bounds: tuple[float, f
     return png(made)
 
 
-def ramachandran_bounds() -> tuple[float, float, float, float]:
+def ramachandran_bounds() -> Bounds:
     """Axis bounds of a (phi, psi) surface in degrees."""
     low, high = np.rad2deg(TORSION_PAIR_GRID.low), np.rad2deg(TORSION_PAIR_GRID.high)
     return float(low[0]), float(high[0]), float(low[1]), float(high[1])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -14,11 +14,8 @@ from latentmd.report.markup import environment
 from latentmd.report.viewer import View, view_data
 
 
-@dataclass(frozen=True)
-class Section:
-    """A titled part of a page: an escaped paragraph, markup (a plain string is escaped), and (PNG bytes, caption) of
-    figures.
-    """
+class Section(NamedTuple):
+    """A titled part of a page: an escaped paragraph, markup, and (PNG bytes, caption) of figures."""
 
     title: str
     text: str = ""
@@ -27,23 +24,13 @@ class Section:
 
 
 def page(title: str, lead: str, sections: Sequence[Section], view: View | None = None) -> str:
-    """The page as HTML text, with a line below its heading and the 3-D view first, for which it holds 3Dmol.js (Rego &
-    Koes, Bioinformatics 31, 1322, 2015), 0.5 MB.
-    """
-    return (
-        environment()
-        .get_template("page.html.j2")
-        .render(
-            title=title,
-            lead=lead,
-            sections=sections,
-            style=_file("templates/page.css"),
-            molecule=None if view is None else view_data(view),
-            viewer=_file("templates/viewer.js"),
-            library=_file("vendor/3Dmol-min.js") if view else "",
-            licence=_file("vendor/3Dmol-LICENSE.txt") if view else "",
-        )
-    )
+    """The page as HTML text; with a view it holds 3Dmol.js (Rego & Koes, Bioinformatics 31, 1322, 2015), 0.5 MB."""
+    template = environment().get_template("page.html.j2")
+    return template.render(
+        title=title, lead=lead, sections=sections, style=_file("templates/page.css"),
+        molecule=None if view is None else view_data(view), viewer=_file("templates/viewer.js"),
+        library=_file("vendor/3Dmol-min.js") if view else "", licence=_file("vendor/3Dmol-LICENSE.txt") if view else "",
+    )  # fmt: skip
 
 
 def _file(name: str) -> Markup:

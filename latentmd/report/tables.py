@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,21 +47,15 @@ def interval(low: float | None, high: float | None, unit: str = "") -> str:
 def columns(metric: Metric) -> tuple[str, str, str, str, str, str, str]:
     """A metric as table cells: name, value, interval, reference, its interval, floor, note."""
     unit = f" {metric.unit}" if metric.unit not in ("", SHARE) else ""
-    floor = number(metric.floor) if metric.floor is not None else ""
-    if metric.floor_effective is not None:
-        floor += f" ({number(metric.floor_effective)})"
-    if metric.floor_independent is not None:
-        floor += f" [{number(metric.floor_independent)}]"
+    floors = (("", metric.floor, ""), (" (", metric.floor_effective, ")"), (" [", metric.floor_independent, "]"))
+    floor = "".join(f"{a}{number(value)}{b}" for a, value, b in floors if value is not None)
     mean, spread, each = seed_summary(metric)
-    note = (
-        metric.note
-        + ("; " if metric.note and mean else "")
-        + (f"seeds {each}: mean {mean}{spread and f', {spread}'}" if mean else "")
-    )
+    seeds = f"seeds {each}: mean {mean}{spread and f', {spread}'}" if mean else ""
     return (
         metric.name, cell(metric.value, metric.unit) + unit, interval(metric.low, metric.high, metric.unit),
         cell(metric.reference, metric.unit) if metric.reference is not None else "",
-        interval(metric.reference_low, metric.reference_high, metric.unit), floor, note,
+        interval(metric.reference_low, metric.reference_high, metric.unit), floor,
+        "; ".join(filter(None, (metric.note, seeds))),
     )  # fmt: skip
 
 
@@ -86,8 +80,7 @@ def baseline_columns(metrics: Sequence[Metric], baselines: Mapping[str, Sequence
 
 
 def matches(metric: Metric, baseline: float) -> bool:
-    """Whether a baseline does as well as the generated set: at least as close to the reference (to zero where
-    the metric is an error), or as many effective samples."""
+    """Whether a baseline is as close to the reference (or to zero, of an error), or has as many effective samples."""
     if metric.group == "sampling":
         return baseline >= metric.value
     if not (math.isfinite(metric.value) and math.isfinite(baseline)):
@@ -96,15 +89,22 @@ def matches(metric: Metric, baseline: float) -> bool:
     return abs(baseline - target) <= abs(metric.value - target)
 
 
-def _joined(value: str, spread: str) -> str:
-    return f"{value}\n{spread}" if spread else value
+def listing(
+    title: str, headings: Sequence[str], rows: Iterable[Sequence[str]] = (), left: int = 1, **more: Any
+) -> Table:
+    """A table for the terminal, its first columns to the left, with further options of all of them."""
+    from rich.table import Table
+
+    made = Table(title=title, title_justify="left")
+    for index, heading in enumerate(headings):
+        made.add_column(heading, justify="left" if index < left else "right", **more)
+    for row in rows:
+        made.add_row(*row)
+    return made
 
 
 def seed_summary(metric: Metric) -> tuple[str, str, str]:
-    """Mean over seeds, the 95 % interval of that mean (Student's t), and every value; empty without seeds.
-
-    No interval where a value is not finite, as a first-passage time without a transition.
-    """
+    """Mean over seeds, the 95 % interval of that mean (Student's t; none where a value is not finite), every value."""
     if not metric.seeds or len(metric.seeds) < 2:
         return "", "", ""
     from scipy.stats import t
@@ -117,47 +117,29 @@ def seed_summary(metric: Metric) -> tuple[str, str, str]:
     return cell(mean, metric.unit), interval(mean - half, mean + half, metric.unit), each
 
 
-def _seed_table(metrics: Sequence[Metric]) -> Table:
-    from rich.table import Table
-
-    made = Table(title="Seeds of the rollouts (interval of the mean: Student's t)", title_justify="left")
-    for index, heading in enumerate(("metric", "mean", "95 % interval", "each seed")):
-        made.add_column(heading, justify="right" if index else "left", overflow="fold")
-    for metric in metrics:
-        if metric.seeds:
-            made.add_row(metric.name, *seed_summary(metric))
-    return made
-
-
 def print_tables(
     title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], notes: Sequence[str]
 ) -> None:
     """Print an evaluation: value and 95 % interval, reference, floors, seeds, the baselines, and notes."""
     from rich.console import Console
-    from rich.table import Table
 
     console = Console()
-    main = Table(title=title, title_justify="left")
-    for index, heading in enumerate(("metric", "generated", "reference", "floor")):
-        main.add_column(heading, justify="right" if index else "left", overflow="fold")
+    main = listing(title, ("metric", "generated", "reference", "floor"), overflow="fold")
     for group in GROUPS:
-        rows = [m for m in metrics if m.group == group]
-        for row in rows:
-            name, value, own, reference, spread, floor, _ = columns(row)
-            main.add_row(name, _joined(value, own), _joined(reference, spread), floor.replace(" ", "\n"))
-        if rows:
+        found = [columns(m) for m in metrics if m.group == group]
+        for name, value, own, reference, spread, floor, _ in found:
+            main.add_row(name, f"{value}\n{own}".strip(), f"{reference}\n{spread}".strip(), floor.replace(" ", "\n"))
+        if found:
             main.add_section()
     console.print(main)
-    if any(m.seeds for m in metrics):
-        console.print(_seed_table(metrics))
-    names = list(baselines)
-    for start in range(0, len(names), _BASELINES_PER_TABLE):
-        part = {name: baselines[name] for name in names[start : start + _BASELINES_PER_TABLE]}
-        other = Table(title='Baselines ("=" does at least as well as the generated set)', title_justify="left")
-        for index, column in enumerate(["metric", "generated", *part, "reference or floor"]):
-            other.add_column(column, justify="right" if index else "left", overflow="fold", min_width=7)
-        for cells in baseline_columns(metrics, part):
-            other.add_row(*cells)
-        console.print(other)
+    seeded = [(m.name, *seed_summary(m)) for m in metrics if m.seeds]
+    if seeded:
+        heading = "Seeds of the rollouts (interval of the mean: Student's t)"
+        console.print(listing(heading, ("metric", "mean", "95 % interval", "each seed"), seeded, overflow="fold"))
+    for start in range(0, len(baselines), _BASELINES_PER_TABLE):
+        part = dict(list(baselines.items())[start : start + _BASELINES_PER_TABLE])
+        heading = 'Baselines ("=" does at least as well as the generated set)'
+        headings, rows = ["metric", "generated", *part, "reference or floor"], baseline_columns(metrics, part)
+        console.print(listing(heading, headings, rows, overflow="fold", min_width=7))
     for note in notes:
         console.print(f"note: {note}", highlight=False, markup=False)

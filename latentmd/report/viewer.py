@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from latentmd.analysis.metric import Document
+from latentmd.analysis.statistics import evenly
 from latentmd.arrays import Floats
 from latentmd.molecule.checks import topology_arrays
 
@@ -18,11 +18,8 @@ _ALL_ATOMS = 400  # molecules with more atoms are shown as their backbone, large
 _BACKBONE = ("N", "CA", "C", "O", "CH3")
 
 
-@dataclass(frozen=True)
-class View:
-    """Content of the 3-D view: an mdtraj or OpenMM topology, and (name, positions (frames, atoms, 3) in nm, times
-    (frames,) in ps) of each set to choose from.
-    """
+class View(NamedTuple):
+    """Content of the 3-D view: a topology, and (name, positions (frames, atoms, 3) in nm, times in ps) of each set."""
 
     topology: Any
     sets: Sequence[tuple[str, Floats, Floats]]
@@ -32,30 +29,35 @@ def view_data(view: View) -> Document:
     """The view as viewer.js reads it: atoms as 3Dmol.js names their properties, coordinates in angstrom."""
     symbols, bonds = topology_arrays(view.topology)
     chosen, style = shown_atoms(view.topology, symbols)
-    index = {int(atom): place for place, atom in enumerate(chosen)}
-    neighbours: list[list[int]] = [[] for _ in chosen]
-    for i, j in bonds:
-        if int(i) in index and int(j) in index:
-            neighbours[index[int(i)]].append(index[int(j)])
-            neighbours[index[int(j)]].append(index[int(i)])
-    atoms = list(view.topology.atoms() if callable(view.topology.atoms) else view.topology.atoms)
+    near: dict[int, list[int]] = {int(atom): [] for atom in chosen}
+    place = {atom: index for index, atom in enumerate(near)}
+    for i, j in bonds.tolist():
+        if i in near and j in near:
+            near[i].append(place[j])
+            near[j].append(place[i])
+    atoms = _atoms(view.topology)
     return {
         "style": style,
         "atoms": [
             {"elem": symbols[i], "atom": atoms[i].name, "resn": atoms[i].residue.name,
              "resi": int(atoms[i].residue.index), "chain": str(atoms[i].residue.chain.index), "serial": i,
-             "hetflag": False, "bonds": near, "bondOrder": [1] * len(near)}
-            for i, near in zip(chosen, neighbours, strict=True)
+             "hetflag": False, "bonds": bonded, "bondOrder": [1] * len(bonded)}
+            for i, bonded in near.items()
         ],
         "sets": [_frames(name, frames[:, chosen], times) for name, frames, times in view.sets],
     }  # fmt: skip
+
+
+def _atoms(topology: Any) -> list[Any]:
+    """Atoms of an mdtraj or OpenMM topology."""
+    return list(topology.atoms() if callable(topology.atoms) else topology.atoms)
 
 
 def shown_atoms(topology: Any, symbols: Sequence[str]) -> tuple[list[int], str]:
     """Indices of the atoms to show, and how: "atoms", "backbone" or "trace"."""
     if len(symbols) <= _ALL_ATOMS:
         return list(range(len(symbols))), "atoms"
-    atoms = list(topology.atoms() if callable(topology.atoms) else topology.atoms)
+    atoms = _atoms(topology)
     backbone = [i for i, atom in enumerate(atoms) if atom.name in _BACKBONE]
     if not backbone:
         return [i for i, symbol in enumerate(symbols) if symbol != "H"][: 2 * _ALL_ATOMS], "atoms"
@@ -66,13 +68,10 @@ def shown_atoms(topology: Any, symbols: Sequence[str]) -> tuple[list[int], str]:
 
 def _frames(name: str, frames: Floats, times: Floats) -> Document:
     """Up to 150 frames, superposed on the first, in angstrom to two places."""
-    pick = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), VIEW_FRAMES)).astype(int))
+    pick = evenly(len(frames), VIEW_FRAMES)
     aligned = 10 * _superposed(np.asarray(frames[pick], dtype=np.float64)).reshape(len(pick), -1)
-    return {
-        "name": name,
-        "times": [round(float(t), 3) for t in np.asarray(times)[pick]],
-        "frames": [[round(float(x), 2) for x in row] for row in aligned],
-    }
+    rows = [[round(float(x), 2) for x in row] for row in aligned]
+    return {"name": name, "times": [round(float(t), 3) for t in np.asarray(times)[pick]], "frames": rows}
 
 
 def _superposed(frames: Floats) -> Floats:

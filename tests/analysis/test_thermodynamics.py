@@ -21,11 +21,12 @@ def test_free_energy_error_of_known_populations():
 def test_basin_free_energy_and_its_interval():
     rng = np.random.default_rng(0)
     runs = [rng.random(10_000) < 0.2 for _ in range(8)]
-    result = thermo.basin_free_energy(runs, 300, rng)
+    population, result = thermo.basin_free_energy(runs, 300, rng)
+    assert population.value == np.mean(runs) and population.low < 0.2 < population.high
     assert result.value == pytest.approx(KT * np.log(4), abs=0.01)
     assert result.low < KT * np.log(4) < result.high
     assert result.high - result.low == pytest.approx(4 * KT / np.sqrt(80_000 * 0.2 * 0.8), rel=0.6)
-    assert thermo.basin_free_energy([np.zeros(100, bool)], 300, rng).value == np.inf
+    assert thermo.basin_free_energy([np.zeros(100, bool)], 300, rng)[1].value == np.inf
 
 
 def test_free_energy_surface_of_a_harmonic_well():

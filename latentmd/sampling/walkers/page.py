@@ -107,9 +107,9 @@ def _ramachandran_metrics(run: RunFrames) -> list[Metric]:
         rows.append(Metric(f"JS distance, (φ, ψ), {label}", "distribution", value, floor=floor, note=note))
         positive = stored[(centres > 0) & (centres < np.deg2rad(125.0))].sum() / stored.sum()
         inside = [(values[:, pair[0]] > 0) & (values[:, pair[0]] < np.deg2rad(125.0)) for values in run.runs]
-        basin = thermodynamics.basin_free_energy(inside, run.temperature, np.random.default_rng(0))
-        rows.append(Metric(f"population of 0 < φ < 125°, {label}", "thermodynamics", basin.population, SHARE,
-                           float(positive), low=basin.population_low, high=basin.population_high))  # fmt: skip
+        population, _ = thermodynamics.basin_free_energy(inside, run.temperature, np.random.default_rng(0))
+        rows.append(Metric(f"population of 0 < φ < 125°, {label}", "thermodynamics", population.value, SHARE,
+                           float(positive), low=population.low, high=population.high))  # fmt: skip
     return rows
 
 
