@@ -1,4 +1,4 @@
-"""Reversible Markov state models of discretised runs: counts, the model, and what follows from it.
+"""Reversible Markov state models of discretised runs: cells, counts, the model, and what follows from it.
 
 PCCA+ and models of known populations are deeptime's. Written here is what does not fit: counts per block, for
 resampling; the estimator, which it repeats hundreds of times (deeptime 0.4.5 iterates to a fixed point, 7 to 130 times
@@ -11,17 +11,32 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from latentmd.analysis.statistics import split_blocks
 from latentmd.arrays import Floats, Ints
 
+if TYPE_CHECKING:
+    from deeptime.clustering import ClusterModel
+
 _TOLERANCE = 1e-9  # of the gradient against the counts
 _MOST_STEPS = 200
 _LONGEST_STEP = 4.0  # of a, a logarithm
 _RIDGE = 1e-12  # of the Hessian's mean diagonal
+
+
+def k_means(
+    points: Floats, number: int, seed: int, sweeps: int = 100, tolerance: float = 1e-5, threads: int | None = None
+) -> ClusterModel:
+    """Centres of Voronoi cells of points (points, axes) in double precision, by Lloyd's iteration from k-means++
+    (deeptime) to a relative change of the inertia; the same for the same seed, on all threads where None.
+    """
+    from deeptime.clustering import KMeans
+
+    estimator = KMeans(number, max_iter=sweeps, tolerance=tolerance, fixed_seed=seed, n_jobs=threads)
+    return estimator.fit(points).fetch_model()
 
 
 def transition_counts(paths: Sequence[Ints], lag: int, states: int, block: int | None = None) -> Floats:

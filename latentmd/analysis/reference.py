@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from latentmd.analysis import msm
-from latentmd.analysis.cells import k_means
 from latentmd.analysis.features import EvaluationError, FeatureSpec
 from latentmd.analysis.statistics import evenly
 from latentmd.arrays import Floats, Ints
@@ -45,7 +44,7 @@ class ReferenceModel:
         everything = np.concatenate(self.tics)
         picked = everything[evenly(len(everything), _FIT_FRAMES)]
         distinct = len(np.unique(picked, axis=0))
-        self.clusters = k_means(picked, min(CENTRES, distinct), seed)
+        self.clusters = msm.k_means(picked, min(CENTRES, distinct), seed)
         self.states = int(self.clusters.n_clusters)
         self.paths = [self.discretise(t) for t in self.tics]
         fitted = msm.fit_paths(self.paths, self.lag, self.states)

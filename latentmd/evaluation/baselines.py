@@ -63,11 +63,7 @@ def drawn_torsions(histograms: Floats, count: int, rng: np.random.Generator) -> 
 
 
 def chosen_baselines(
-    settings: EvaluationSettings,
-    spec: FeatureSpec,
-    topology: mdtraj.Topology,
-    frame: Floats,
-    others: tuple[str, ...] = (),
+    settings: EvaluationSettings, spec: FeatureSpec, topology: mdtraj.Topology, frame: Floats, *others: str
 ) -> tuple[str, ...]:
     """Names of baselines, with "all" (and `others`) and "auto" replaced by those that there is enough known for."""
     if not {"all", "auto"} & {*settings.baselines}:

@@ -18,7 +18,7 @@ from latentmd.analysis.metric import Document
 from latentmd.evaluation import speed
 from latentmd.evaluation.speed import Row, per_core, replica_row, run_steps
 from latentmd.io.folder import results_folder
-from latentmd.report import record
+from latentmd.report.page import write_json
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
@@ -114,7 +114,7 @@ def benchmark(
         "replicas_on_one_core": replicas,
     }  # fmt: skip
     if folder is not None:
-        record.write_json(folder / "benchmark.json", document)
+        write_json(folder / "benchmark.json", document)
         (folder / "benchmark.png").write_bytes(speed.plot(rows, scan))
     return document
 

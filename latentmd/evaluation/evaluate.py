@@ -27,7 +27,7 @@ from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress, quiet, stage
 from latentmd.io.solute import solute_or_all
 from latentmd.molecule.checks import StructureTemplate, structure_template
-from latentmd.report import figures, markup, record
+from latentmd.report import figures, markup
 from latentmd.report import page as report
 from latentmd.report.viewer import View
 
@@ -230,7 +230,7 @@ def write(
     view = View(topology, [("generated", *_first_run(own)), ("reference", *_first_run(md))])
     title = f"Evaluation of {Path(own.files[0]).parent.name or own.files[0]}"
     report.write_page(folder / "evaluation.html", title, lead, sections, view)
-    record.write_json(folder / "evaluation.json", result.document)
+    report.write_json(folder / "evaluation.json", result.document)
 
 
 def _first_run(data: FeatureSet) -> tuple[Floats, Floats]:

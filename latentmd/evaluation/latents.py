@@ -19,7 +19,7 @@ from latentmd.arrays import Floats
 from latentmd.evaluation.inputs import Paths, in_order_of, trajectory_files
 from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress, Tick, part_of, quiet, silent, stage
-from latentmd.report import figures, markup, record
+from latentmd.report import figures, markup
 from latentmd.report import page as report
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def _write(folder: Path, document: Document, whole: Encoded, energy: Floats, spe
         report.Section("Latent structure", figures=[(_scatter(xy, colours), title) for title, xy in maps.items()]),
     ]
     report.write_page(folder / "latents.html", f"Latent of {document['model']['name']}", lead, sections)
-    record.write_json(folder / "latents.json", document)
+    report.write_json(folder / "latents.json", document)
 
 
 def _strides(total: int, frames: int, spacing: float, lag: float) -> tuple[int, int]:
@@ -264,11 +264,10 @@ def _colours(whole: Encoded, energy: Floats, spec: FeatureSpec, interval: float,
     limits = tuple(np.quantile(energy, [0.01, 0.99]))
     colours = {"time (ns)": (times[pick], "viridis", None), "energy (kJ/mol)": (energy[pick], "magma", limits)}
     for name, column in zip(spec.names[:2], values.T, strict=False):
-        torsion = np.rad2deg(column), "twilight", (-180.0, 180.0)
-        shown = (
-            {f"{name} (degrees)": torsion} if spec.kind == "torsions" else {f"{name} (nm)": (column, "viridis", None)}
-        )
-        colours |= shown
+        if spec.kind == "torsions":
+            colours[f"{name} (degrees)"] = (np.rad2deg(column), "twilight", (-180.0, 180.0))
+        else:
+            colours[f"{name} (nm)"] = (column, "viridis", None)
     return colours
 
 

@@ -25,8 +25,8 @@ from latentmd.evaluation.inputs import DEFAULTS, FRAME_BASELINES, MODEL_BASELINE
 from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress, Tick, quiet, stage
 from latentmd.molecule.checks import structure_template
-from latentmd.report import figures, record
-from latentmd.report.page import Section
+from latentmd.report import figures
+from latentmd.report.page import Section, plain
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
@@ -76,7 +76,7 @@ def store_metrics(name: str | Path, result: Evaluation) -> Path:
 
     loaded = bundle.load(name)
     kept = ("value", "unit", "low", "high", "reference", "floor")
-    metrics = {m.name: {k: v for k, v in record.plain(m).items() if k in kept} for m in result.metrics}
+    metrics = {m.name: {k: v for k, v in plain(m).items() if k in kept} for m in result.metrics}
     bundle.save(loaded.path, loaded.module, loaded.manifest.model_copy(update={"metrics": metrics}))
     return loaded.path
 

@@ -1,12 +1,16 @@
-"""One self-contained HTML page: tables, figures and a 3-D view, with nothing loaded from anywhere else."""
+"""Results as one self-contained HTML page (tables, figures, a 3-D view, nothing loaded from elsewhere), and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from markupsafe import Markup
 
 from latentmd.io.atomic import write_text
@@ -40,3 +44,25 @@ def _file(name: str) -> Markup:
 def write_page(path: Path, title: str, lead: str, sections: Sequence[Section], view: View | None = None) -> None:
     """Write a `page` whole or not at all."""
     write_text(path, page(title, lead, sections, view))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON types; a number that is not finite becomes null, for JSON has none."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain({k: v for k, v in asdict(value).items() if v is not None and v != ""})
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, (np.bool_, np.integer)):
+        return value.item()
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping (dataclasses, arrays and paths too) as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentmd.analysis.cells import k_means
+from latentmd.analysis.msm import k_means
 from latentmd.core import steps
 from latentmd.core.objectives import conservation_loss
 from latentmd.encoders.egnn import EGNNEncoder, MoleculeEncoder

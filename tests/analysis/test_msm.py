@@ -182,3 +182,13 @@ def test_metastable_counts_converge() -> None:
     counts[2, 3] = counts[3, 2] = 1
     fluxes = msm.reversible_fluxes(counts)
     np.testing.assert_allclose(fluxes[:3, 3:].sum(), 1 / counts.sum(), rtol=1e-4)
+
+
+def test_clusters_get_a_centre_each_and_a_seed_repeats() -> None:
+    rng = np.random.default_rng(0)
+    places = np.array([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0]])
+    points = np.concatenate([place + rng.normal(0, 0.1, (200, 2)) for place in places])
+    found = msm.k_means(points, 3, seed=1)
+    assert np.abs(np.sort(found.cluster_centers, axis=0) - np.sort(places, axis=0)).max() < 0.05
+    assert (np.bincount(found.transform(points)) == 200).all()
+    np.testing.assert_array_equal(msm.k_means(points, 3, seed=1).cluster_centers, found.cluster_centers)

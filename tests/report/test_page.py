@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import mdtraj
@@ -115,3 +116,22 @@ def test_view_turns_and_plays_in_a_browser(sample_page: str, tmp_path: Path) -> 
     assert seen["ready"] == "yes" and seen["turned"] and seen["frame"] >= 5 and seen["atoms"] == 22
     assert seen["sets"] == 2 and seen["images"] == 1 and seen["broken"] == 0 and seen["requests"] == []
     assert f"of {VIEW_FRAMES}" in seen["label"]
+
+
+def test_arrays_become_lists_and_undefined_numbers_null(tmp_path: Path) -> None:
+    report.write_json(tmp_path / "x.json", {"a": float("nan"), "b": np.float32(1.5), "c": np.arange(2), "d": (1,)})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": 1.5, "c": [0, 1], "d": [1]}
+    with pytest.raises(UnicodeEncodeError):
+        report.write_text(tmp_path / "x.json", "\udcff")
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_empty_fields_of_dataclasses_are_left_out() -> None:
+    @dataclass
+    class Row:
+        value: float
+        note: str = ""
+        low: float | None = None
+
+    assert report.plain(Row(np.float64(2.0))) == {"value": 2.0}
+    assert report.plain({Path("a"): [np.bool_(True), Path("b")]}) == {"a": [True, "b"]}

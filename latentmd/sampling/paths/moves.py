@@ -9,8 +9,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 
 from latentmd.analysis.bridge import MarkovBridge, markov_bridge
-from latentmd.analysis.cells import k_means
-from latentmd.analysis.msm import ReversibleModel, metastable_sets
+from latentmd.analysis.msm import ReversibleModel, k_means, metastable_sets
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.core.paths.steps import FreeSteps, MixtureSteps, Steps
 from latentmd.model.propagator import Propagator
