@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,8 +91,8 @@ def _distances(topology: mdtraj.Topology) -> FeatureSpec:
     symbols, bonds = structure.topology_arrays(topology)
     heavy = [i for i, symbol in enumerate(symbols) if symbol not in ("H", "D", "VS")]
     near = within_two_bonds(len(symbols), bonds, np.array(heavy, dtype=np.int64))
-    places = [(a, b) for a in range(len(heavy)) for b in range(a + 1, len(heavy))]
-    pairs = [(heavy[a], heavy[b]) for a, b in places if not near[a, b]] or [(heavy[a], heavy[b]) for a, b in places]
+    every = list(itertools.combinations(range(len(heavy)), 2))
+    pairs = [(heavy[a], heavy[b]) for a, b in [(a, b) for a, b in every if not near[a, b]] or every]
     if not pairs:
         raise EvaluationError(f"the topology holds {len(heavy)} heavy atoms; expected two or more")
     chosen = [pairs[k] for k in evenly(len(pairs), MAX_DISTANCES)]
@@ -103,7 +105,7 @@ class StructureTotals:
     """Structure checks summed over frames: frames passed per check, bond and angle z-scores squared, largest |z|."""
 
     frames: int = 0
-    passed: dict[str, int] = field(default_factory=dict)
+    passed: Counter[str] = field(default_factory=Counter)
     valid: int = 0
     bond_square: float = 0.0
     angle_square: float = 0.0
@@ -113,8 +115,7 @@ class StructureTotals:
         scores = structure.frame_scores(positions, template)
         checks = scores.passed()
         self.frames += len(positions)
-        for name, passed in checks.items():
-            self.passed[name] = self.passed.get(name, 0) + int(np.count_nonzero(passed))
+        self.passed.update({name: int(np.count_nonzero(passed)) for name, passed in checks.items()})
         self.valid += int(np.count_nonzero(np.all(list(checks.values()), axis=0)))
         bond, angle = (
             float(np.mean(np.square(z, dtype=np.float64))) * len(positions) if z.size else 0.0

@@ -132,19 +132,14 @@ def vampnet_outputs(
 
     import torch
     from deeptime.decomposition.deep import VAMPNet
+    from torch import nn
 
     x, y = lagged(train, lag)
     mean, scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-8)
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        lobe = torch.nn.Sequential(
-            torch.nn.Linear(x.shape[1], 64),
-            torch.nn.ELU(),
-            torch.nn.Linear(64, 64),
-            torch.nn.ELU(),
-            torch.nn.Linear(64, dimension),
-        )
+        lobe = nn.Sequential(nn.Linear(x.shape[1], 64), nn.ELU(), nn.Linear(64, 64), nn.ELU(), nn.Linear(64, dimension))
     estimator = VAMPNet(lobe=lobe, learning_rate=1e-3, epsilon=1e-6)
     a, b = (torch.tensor((v - mean) / scale, dtype=torch.float32) for v in (x, y))
     start, batches = time.perf_counter(), 0

@@ -76,9 +76,8 @@ def benchmark(
 
     from latentmd.systems.builder import build
 
-    seconds = settings.seconds
     progress("building the molecule")
-    molecule = build(Path(pdb))
+    molecule, seconds = build(Path(pdb)), settings.seconds
     rows = _openmm_rows(molecule, seconds, progress)
     progress("plain MD, replica engine")
     rows.append(replica_row(molecule, seconds))

@@ -160,8 +160,8 @@ class _Scoring:
             sets = [[_within(run[:, 0], POSITIVE_PHI) for run in s] for s in self._columns(column)]
             md, own = (thermodynamics.basin_free_energy(s, reference.temperature, self.rng) for s in sets)
             note, group = "" if own[0].value > 0 else "the basin is never visited", "thermodynamics"
-            found.append(Metric.of(f"population of phi > 0, {label}", group, own[0], md[0], SHARE, note))
-            found.append(Metric.of(f"free energy of phi > 0, {label}", group, own[1], md[1], "kcal/mol", note))
+            for what, unit, a, b in zip(("population", "free energy"), (SHARE, "kcal/mol"), own, md, strict=True):
+                found.append(Metric.of(f"{what} of phi > 0, {label}", group, a, b, unit=unit, note=note))
             passages = []
             for s in (reference.runs, self.runs):
                 angles = [run[:, column] for run in s]
@@ -169,7 +169,7 @@ class _Scoring:
                 passages.append(kinetics.first_passage_times(cores, reference.interval))
             for direction, a, b in zip(("to phi > 0", "back to phi < 0"), *passages, strict=True):
                 note = f"{b.events} transitions; reference {a.events}"
-                found.append(Metric.of(f"first passage {direction}, {label}", "kinetics", b, a, "ps", note))
+                found.append(Metric.of(f"first passage {direction}, {label}", "kinetics", b, a, unit="ps", note=note))
         return found
 
     def correlations(self) -> list[Metric]:

@@ -89,7 +89,7 @@ def evaluate(
     kelvin = settings.temperature or ASSUMED_TEMPERATURE
     model = ReferenceModel(spec, md.runs, interval, lag=settings.lag, temperature=kelvin, seed=settings.seed,
                            dense=dense if interval > spacing * 1.001 else None)  # fmt: skip
-    comparison = compared(model, own, md, template, settings, progress)
+    comparison = compared(model, own, md, template, settings=settings, progress=progress)
     comparison.metrics += energy_metrics(*energies) + shape_metrics(own, md, topology)
     progress("baselines")
     settings = replace(settings, baselines=chosen_baselines(settings, spec, topology, md.kept[0]))
@@ -118,20 +118,18 @@ def compared(
 
 
 def _notes(settings: EvaluationSettings, md: FeatureSet, own: FeatureSet, spec: features.FeatureSpec) -> list[str]:
-    notes = []
-    if settings.temperature is None:
-        notes.append(f"temperature {ASSUMED_TEMPERATURE:g} K assumed; free energies scale with it (--temperature)")
-    for name, data in (("generated", own), ("reference", md)):
-        if len(data.runs) == 1:
-            notes.append(f"the {name} set is one walker: its intervals come from blocks of it, not independent runs")
-    if spec.many:
-        notes.append(f"TICA uses the backbone torsions only: the molecule has {len(spec.names)} torsions")
-    if spec.kind == "distances":
-        notes.append("no named torsions in this molecule: distances between heavy atoms stand in for them")
     shared = {p.resolve() for p in md.files} & {p.resolve() for p in own.files}
-    if shared:
-        notes.append(f"{len(shared)} file(s) are in both sets, so the comparison is partly of data with itself")
-    return notes
+    one = "set is one walker: its intervals come from blocks of it, not independent runs"
+    assumed = f"temperature {ASSUMED_TEMPERATURE:g} K assumed; free energies scale with it (--temperature)"
+    found = {
+        assumed: settings.temperature is None,
+        f"the generated {one}": len(own.runs) == 1,
+        f"the reference {one}": len(md.runs) == 1,
+        f"TICA uses the backbone torsions only: the molecule has {len(spec.names)} torsions": spec.many,
+        "no named torsions in this molecule: distances between heavy atoms stand in for them": spec.kind == "distances",
+        f"{len(shared)} file(s) are in both sets, so the comparison is partly of data with itself": bool(shared),
+    }
+    return [note for note, wanted in found.items() if wanted]
 
 
 def _common_spacing(md: FeatureSet, own: FeatureSet, resample: bool, notes: list[str]) -> float:
@@ -264,10 +262,8 @@ def _figure_sections(model: ReferenceModel, own: FeatureSet, curves: Document) -
         "Timescales with 95 % intervals (grey: below the lag), Chapman-Kolmogorov test (lines: model, rings: data), "
         "autocorrelations"
     )
-    drawn += [
-        ("Histograms", image, f"Densities of {spec.kind}"),
-        ("Kinetics", figures.kinetics(curves, model.interval, model.lag), caption),
-        ("Markov states", figures.states(curves["states"], curves["flux"]),
-         "Stationary populations and reactive fluxes"),
-    ]  # fmt: skip
+    drawn.append(("Histograms", image, f"Densities of {spec.kind}"))
+    drawn.append(("Kinetics", figures.kinetics(curves, model.interval, model.lag), caption))
+    image, caption = figures.states(curves["states"], curves["flux"]), "Stationary populations and reactive fluxes"
+    drawn.append(("Markov states", image, caption))
     return found + [report.Section(title, figures=[(png, text)]) for title, png, text in drawn if png is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -34,9 +35,9 @@ def structure_metrics(own: FeatureSet, md: FeatureSet, template: StructureTempla
     other = StructureTotals()
     other.add(np.asarray(md.kept, dtype=np.float64), template)
     totals, rows = (own.totals, other), []
-    checks = {"bonds": "bond lengths valid", "angles": "bond angles valid", "chirality": "stereocentres right",
-              "isomer": "amides cis or trans as at the start", "clashes": "no clash"}  # fmt: skip
-    for name, label in checks.items():
+    labels = ("bond lengths valid", "bond angles valid", "stereocentres right", "amides cis or trans as at the start")
+    checks = ("bonds", "angles", "chirality", "isomer", "clashes")
+    for name, label in zip(checks, (*labels, "no clash"), strict=True):
         note = "no stereocentre in this molecule" if name == "chirality" and len(template.centres) == 0 else ""
         shares = [t.passed[name] / t.frames for t in totals]
         rows.append(Metric(f"frames, {label}", "structure", shares[0], SHARE, shares[1], note=note))
@@ -106,11 +107,9 @@ def _outside(energies: Floats, bounds: tuple[float, float]) -> str:
 
 
 def _head_metrics(propagator: Propagator, context: openmm.Context, frames: Floats) -> list[Metric]:
-    energies, forces = np.empty(len(frames)), np.empty(np.shape(frames))
-    for i, frame in enumerate(frames):
-        context.setPositions(np.asarray(frame, dtype=np.float64))
-        state = context.getState(energy=True, forces=True)
-        energies[i], forces[i] = state.getPotentialEnergy()._value, state.getForces(asNumpy=True)._value
+    states = _states(context, frames, forces=True)
+    pairs = [(state.getPotentialEnergy()._value, state.getForces(asNumpy=True)._value) for state in states]
+    energies, forces = (np.array(column) for column in zip(*pairs, strict=True))
     predicted, own = propagator.energy_and_forces(frames)
     offset = float(np.mean(energies - predicted))  # a constant of the energy has no meaning
     r2 = 1 - np.var(energies - predicted) / np.var(energies)
@@ -122,13 +121,15 @@ def _head_metrics(propagator: Propagator, context: openmm.Context, frames: Float
     ]
 
 
+def _states(context: openmm.Context, frames: Floats, forces: bool = False) -> Iterator[openmm.State]:
+    for frame in frames:
+        context.setPositions(np.asarray(frame, dtype=np.float64))
+        yield context.getState(energy=True, forces=forces)
+
+
 def engine_energies(context: openmm.Context, frames: Floats) -> Floats:
     """Potential energies of frames (frames, atoms, 3) nm in an OpenMM Context, kJ/mol."""
-    energies = np.empty(len(frames))
-    for i, frame in enumerate(frames):
-        context.setPositions(np.asarray(frame, dtype=np.float64))
-        energies[i] = context.getState(energy=True).getPotentialEnergy()._value
-    return energies
+    return np.array([state.getPotentialEnergy()._value for state in _states(context, frames)])
 
 
 def relax(

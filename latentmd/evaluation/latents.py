@@ -197,15 +197,13 @@ def latents(
     energy = np.concatenate(
         [propagator.energies(r[i : i + _BATCH]) for half in halves for r in half for i in range(0, len(r), _BATCH)]
     )
-    targets, held_out = np.split(energy[:, None], [sizes[0]])
-    score = float(representation.linear_probe_r2(train.axes, targets, test.axes, held_out)[0])
-    note = "energies of the model's own energy head"
+    metrics.append(_energy_probe(train, test, np.split(energy[:, None], [sizes[0]])))
     document = {
         "format": "latentmd-latents-1",
         "model": {"name": propagator.manifest.name, "sha256": propagator.bundle.sha256},
         "trajectories": [str(f) for f in files],
         "interval_ps": stride * spacing,
-        "metrics": [*metrics, Metric("linear probe R2 of the energy, all axes", _GROUP, score, note=note)],
+        "metrics": metrics,
         "notes": [],
         "frames": sum(sizes),
         "lag_ps": lag * stride * spacing,
@@ -217,15 +215,30 @@ def latents(
     return document
 
 
+def _energy_probe(train: Encoded, test: Encoded, energy: Sequence[Floats]) -> Metric:
+    score = float(representation.linear_probe_r2(train.axes, energy[0], test.axes, energy[1])[0])
+    note = "energies of the model's own energy head"
+    return Metric("linear probe R2 of the energy, all axes", _GROUP, score, note=note)
+
+
 def _write(folder: Path, document: Document, whole: Encoded, energy: Floats, spec: FeatureSpec, seed: int) -> None:
     pick = evenly(len(energy), _SCATTER)
     colours = _colours(whole, energy, spec, document["interval_ps"], pick)
     maps, document["notes"] = _maps(whole, pick, seed)
     lead = f"{document['frames']:,} frames, {document['interval_ps']:g} ps apart, lag {document['lag_ps']:g} ps"
     numbers = markup.metric_table(document["metrics"]) + markup.bullets(document["notes"])
+    drawn = []
+    for title, xy in maps.items():
+        made, axes = figures.figure(1, len(colours), width=2.9, height=2.6)
+        for axis, (label, (values, name, limits)) in zip(axes, colours.items(), strict=True):
+            low, high = limits or (None, None)
+            dots = axis.scatter(xy[:, 0], xy[:, 1], c=values, s=2, cmap=name, vmin=low, vmax=high, linewidths=0)
+            made.colorbar(dots, ax=axis, shrink=0.9)
+            axis.set(title=label, xticks=[], yticks=[])
+        drawn.append((figures.png(made), title))
     sections = [
         report.Section("Numbers", "Fitted on the first half of the data, scored on the second.", numbers),
-        report.Section("Latent structure", figures=[(_scatter(xy, colours), title) for title, xy in maps.items()]),
+        report.Section("Latent structure", figures=drawn),
     ]
     report.write_page(folder / "latents.html", f"Latent of {document['model']['name']}", lead, sections)
     report.write_json(folder / "latents.json", document)
@@ -287,13 +300,3 @@ def _maps(whole: Encoded, pick: Floats, seed: int) -> tuple[dict[str, Floats], l
         import umap
     fitted = umap.UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(everything[pick])
     return maps | {"UMAP of all axes": np.asarray(fitted)}, []
-
-
-def _scatter(xy: Floats, colours: Document) -> bytes:
-    made, axes = figures.figure(1, len(colours), width=2.9, height=2.6)
-    for axis, (label, (values, name, limits)) in zip(axes, colours.items(), strict=True):
-        low, high = limits or (None, None)
-        dots = axis.scatter(xy[:, 0], xy[:, 1], c=values, s=2, cmap=name, vmin=low, vmax=high, linewidths=0)
-        made.colorbar(dots, ax=axis, shrink=0.9)
-        axis.set(title=label, xticks=[], yticks=[])
-    return figures.png(made)

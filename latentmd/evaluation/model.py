@@ -105,7 +105,7 @@ class _ModelEvaluation:
             self.spec, self.md.runs, self.step, lag=s.lag, temperature=self.propagator.temperature, seed=s.seed,
             dense=self.dense,
         )  # fmt: skip
-        comparison = compared(fitted, own, self.md, self.template, s, self.progress)
+        comparison = compared(fitted, own, self.md, self.template, settings=s, progress=self.progress)
         parts, slow = self._part_metrics()
         metrics = self._with_seeds(comparison.metrics + parts + self._energy_metrics(made))
         rivals = self._baselines(own, train, slow)
@@ -313,11 +313,9 @@ class AccuracyCurve:
 
     def time_to(self, js: float = TARGETS["js"], free_energy: float = TARGETS["free_energy"]) -> float:
         """Wall time from which both errors stay within their targets; infinity where they never do."""
-        good = (self.js <= js) & (self.free_energy <= free_energy)
-        bad = np.flatnonzero(~good)
-        if len(bad) and bad[-1] == len(good) - 1:
-            return float("inf")
-        return float(self.seconds[bad[-1] + 1] if len(bad) else self.seconds[0])
+        bad = np.flatnonzero(~((self.js <= js) & (self.free_energy <= free_energy)))
+        start = bad[-1] + 1 if len(bad) else 0
+        return float(self.seconds[start]) if start < len(self.seconds) else float("inf")
 
 
 def accuracy_curve(
@@ -327,26 +325,24 @@ def accuracy_curve(
 
     `pair` are the columns of phi and psi, `frame_seconds` the wall time of one frame of one run.
     """
-    longest = max(len(run) for run in runs)
+    longest = max(map(len, runs))
     lengths = np.unique(np.geomspace(max(longest // 1000, 1), longest, _POINTS).astype(int))
-    columns, grid = list(pair), TORSION_PAIR_GRID
-    target = sum(grid.counts(run[:, columns]) for run in reference)
+    target = np.ravel(sum(TORSION_PAIR_GRID.counts(run[:, list(pair)]) for run in reference))
     wanted = _free_energy([run[:, pair[0]] for run in reference], kelvin)
-    indices = [grid.indices(run[:, columns]) for run in runs]
-    seconds, js, errors = [], [], []
+    indices = [TORSION_PAIR_GRID.indices(run[:, list(pair)]) for run in runs]
+    rows = []
     for length in lengths:
         prefix = np.concatenate([i[:length] for i in indices])
-        js.append(js_distance(np.bincount(prefix, minlength=grid.size), np.ravel(target)))
         own = _free_energy([run[:length, pair[0]] for run in runs], kelvin)
-        errors.append(abs(own - wanted) if np.isfinite(own) else np.inf)
-        seconds.append(len(prefix) * frame_seconds)
-    return AccuracyCurve(np.array(seconds), np.array(js), np.array(errors))
+        error = abs(own - wanted) if np.isfinite(own) else np.inf
+        js = js_distance(np.bincount(prefix, minlength=TORSION_PAIR_GRID.size), target)
+        rows.append((len(prefix) * frame_seconds, js, error))
+    return AccuracyCurve(*np.array(rows).T)
 
 
 def _free_energy(runs: Sequence[Floats], temperature: float) -> float:
     phi = np.concatenate(runs)
-    inside = float(np.mean((phi > POSITIVE_PHI[0]) & (phi < POSITIVE_PHI[1])))
-    return two_state_free_energy(inside, temperature)
+    return two_state_free_energy(float(np.mean((phi > POSITIVE_PHI[0]) & (phi < POSITIVE_PHI[1]))), temperature)
 
 
 def accuracy_section(curves: dict[str, AccuracyCurve], training: float) -> Section:

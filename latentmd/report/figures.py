@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
 Bounds = tuple[float, float, float, float]  # left, right, bottom, top
 REFERENCE, GENERATED = "#4a5568", "#c2410c"
-_STYLE: dict[Any, Any] = {
-    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
-    "figure.constrained_layout.use": True,
-}  # fmt: skip
+_STYLE: dict[Any, Any] = dict.fromkeys(("axes.spines.top", "axes.spines.right"), False)
+_STYLE |= {"font.size": 9, "axes.titlesize": 10, "figure.constrained_layout.use": True}
 _MAX_PANELS = 40  # histograms
 _HIGHEST = 6.0  # kcal/mol, of free-energy surfaces
 _SIGNS = {"phi": "φ", "psi": "ψ", "chi": "χ"}
@@ -200,11 +198,9 @@ def states(populations: Sequence[Floats], flux: Sequence[Floats]) -> bytes:
     x = np.arange(len(populations[0]))
     axes[0].bar(x - 0.2, populations[0], 0.4, color=REFERENCE, label="reference")
     axes[0].bar(x + 0.2, populations[1], 0.4, color=GENERATED, label="generated")
-    axes[0].set(title="MSM stationary populations", xlabel="macrostate", yscale="log", xticks=x)
-    axes[0].set_ylim(1e-5, 1.5)
+    axes[0].set(title="MSM stationary populations", xlabel="macrostate", yscale="log", xticks=x, ylim=(1e-5, 1.5))
     axes[0].legend(frameon=False, fontsize=8)
-    positive = [f[f > 0] for f in flux]
-    found = np.concatenate(positive)
+    found = np.concatenate([f[f > 0] for f in flux])
     low, high = (found.min(), found.max()) if len(found) else (1e-6, 1.0)
     from matplotlib.colors import LogNorm
 

@@ -20,13 +20,8 @@ WIDE = 700  # pixels of a figure that gets a row of its own
 @cache
 def environment() -> Environment:
     """Jinja's environment of the templates: everything is escaped, and a name that is missing is an error."""
-    made = Environment(
-        loader=PackageLoader("latentmd.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = Environment(loader=PackageLoader("latentmd.report"), autoescape=True, undefined=StrictUndefined)
+    made.trim_blocks = made.lstrip_blocks = True
     made.filters["code"] = lambda text: Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
     made.filters["base64"] = lambda content: base64.b64encode(content).decode()
     made.filters["wide"] = lambda content: int.from_bytes(content[16:20]) > WIDE  # the width of a PNG is there

@@ -29,12 +29,19 @@ class Section(NamedTuple):
 
 def page(title: str, lead: str, sections: Sequence[Section], view: View | None = None) -> str:
     """The page as HTML text; with a view it holds 3Dmol.js (Rego & Koes, Bioinformatics 31, 1322, 2015), 0.5 MB."""
-    template = environment().get_template("page.html.j2")
-    return template.render(
-        title=title, lead=lead, sections=sections, style=_file("templates/page.css"),
-        molecule=None if view is None else view_data(view), viewer=_file("templates/viewer.js"),
-        library=_file("vendor/3Dmol-min.js") if view else "", licence=_file("vendor/3Dmol-LICENSE.txt") if view else "",
-    )  # fmt: skip
+    parts: dict[str, Any] = {
+        "title": title,
+        "lead": lead,
+        "sections": sections,
+        "molecule": None,
+        "library": "",
+        "licence": "",
+    }
+    if view is not None:
+        parts |= {"molecule": view_data(view), "library": _file("vendor/3Dmol-min.js")}
+        parts["licence"] = _file("vendor/3Dmol-LICENSE.txt")
+    style, viewer = _file("templates/page.css"), _file("templates/viewer.js")
+    return environment().get_template("page.html.j2").render(style=style, viewer=viewer, **parts)
 
 
 def _file(name: str) -> Markup:
