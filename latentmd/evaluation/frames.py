@@ -96,8 +96,10 @@ def engine_metrics(
          f"{how}; {_outside(own.after, bounds)}; reference: {len(control.after)} MD frames"),
     ):  # fmt: skip
         shares = ((thermodynamics.fraction_inside(e, bounds), len(e)) for e in pair)
-        found = (Estimate(share, *binomial_interval(share, count)) for share, count in shares)
-        rows.append(Metric.of(f"decoded frames in MD's energy range {label}", "energy", *found, unit=SHARE, note=note))
+        mine, md = (Estimate(share, *binomial_interval(share, count)) for share, count in shares)
+        rows.append(
+            Metric.of(f"decoded frames in MD's energy range {label}", "energy", mine, md, unit=SHARE, note=note)
+        )
     return rows
 
 

@@ -15,7 +15,7 @@ from latentmd.analysis import features, representation
 from latentmd.analysis.features import EvaluationError, FeatureSpec
 from latentmd.analysis.metric import Document, Metric
 from latentmd.analysis.statistics import evenly
-from latentmd.arrays import Floats
+from latentmd.arrays import Floats, Ints
 from latentmd.evaluation.inputs import Paths, in_order_of, trajectory_files
 from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress, Tick, part_of, quiet, silent, stage
@@ -270,7 +270,7 @@ def _halves(runs: list[Floats], lag: int) -> tuple[list[Floats], list[Floats]]:
     return halves
 
 
-def _colours(whole: Encoded, energy: Floats, spec: FeatureSpec, interval: float, pick: Floats) -> Document:
+def _colours(whole: Encoded, energy: Floats, spec: FeatureSpec, interval: float, pick: Ints) -> Document:
     """What colours the points: by label the values, the colour map and its limits."""
     values = np.concatenate(whole.values)[pick]
     times = np.concatenate([interval * np.arange(len(z)) / 1000 for z in whole.slow])
@@ -284,7 +284,7 @@ def _colours(whole: Encoded, energy: Floats, spec: FeatureSpec, interval: float,
     return colours
 
 
-def _maps(whole: Encoded, pick: Floats, seed: int) -> tuple[dict[str, Floats], list[str]]:
+def _maps(whole: Encoded, pick: Ints, seed: int) -> tuple[dict[str, Floats], list[str]]:
     """Points (frames, 2) of each map of the latent, and notes on what is not drawn."""
     everything, slow = whole.axes, np.concatenate(whole.slow)[pick]
     centred = everything - everything.mean(axis=0)

@@ -29,14 +29,8 @@ class Section(NamedTuple):
 
 def page(title: str, lead: str, sections: Sequence[Section], view: View | None = None) -> str:
     """The page as HTML text; with a view it holds 3Dmol.js (Rego & Koes, Bioinformatics 31, 1322, 2015), 0.5 MB."""
-    parts: dict[str, Any] = {
-        "title": title,
-        "lead": lead,
-        "sections": sections,
-        "molecule": None,
-        "library": "",
-        "licence": "",
-    }
+    parts: dict[str, Any] = {"title": title, "lead": lead, "sections": sections, "molecule": None}
+    parts |= {"library": "", "licence": ""}
     if view is not None:
         parts |= {"molecule": view_data(view), "library": _file("vendor/3Dmol-min.js")}
         parts["licence"] = _file("vendor/3Dmol-LICENSE.txt")
