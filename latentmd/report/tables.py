@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _BASELINES_PER_TABLE = 3  # fits a terminal of 80 columns
-GROUPS = ("distribution", "thermodynamics", "kinetics", "sampling", "structure", "energy", "model", "representation")
+GROUPS = ("distribution", "thermodynamics", "kinetics", "sampling", "structure", "shape", "energy")
+GROUPS += ("model", "representation")
 
 
 def number(value: float | None, digits: int = 3) -> str:
