@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _BASELINES_PER_TABLE = 3  # fits a terminal of 80 columns
-GROUPS = ("distribution", "thermodynamics", "kinetics", "sampling", "structure", "shape", "energy")
+GROUPS: tuple[str, ...] = ("distribution", "thermodynamics", "kinetics", "sampling", "structure", "shape", "energy")
 GROUPS += ("model", "representation")
 
 
