@@ -61,17 +61,14 @@ def js_metric(
     counts = np.stack([np.bincount(own[r][a:b], minlength=bins) for r, a, b in blocks]).astype(np.float64)
     low, high = statistics.bootstrap_interval(counts, lambda c: statistics.js_distance(c, total), rng, 100)
     half = 0.5 * (high - low)  # resampled histograms are noisier, so only the width of their scatter is used
-    bounds = (max(value - half, 0.0), value + half)
+    metric = Metric(name, "distribution", value, low=max(value - half, 0.0), high=value + half)
     if brief:
-        return Metric(name, "distribution", value, low=bounds[0], high=bounds[1])
+        return metric
     floor = statistics.finite_sample_floor(other, bins, frames, effective, rng)
     short = "" if floor.frames >= frames else ", half of the reference"
     note = f"floors: {floor.frames} frames of MD in one stretch{short}; ({effective:.0f}) and [{floor.frames}] "
-    return Metric(
-        name, "distribution", value, floor=floor.value, floor_effective=floor.effective,
-        floor_independent=floor.independent, note=note + "frames of MD drawn independently",
-        low=bounds[0], high=bounds[1],
-    )  # fmt: skip
+    metric = replace(metric, floor=floor.value, floor_effective=floor.effective, floor_independent=floor.independent)
+    return replace(metric, note=note + "frames of MD drawn independently")
 
 
 class _Scoring:
@@ -106,7 +103,6 @@ class _Scoring:
             sets = self._columns(column)
             grid = statistics.TORSION_GRID if spec.kind == "torsions" else statistics.joint_grid(*sets[1], *sets[0])
             rows.append(self.js(f"JS {name}", *sets, grid, self._effective(column)))
-        self.curves["per_torsion"] = {row.name[3:]: row.value for row in rows}
         kinds = {"all": rows}
         backbone = [row for i, row in enumerate(rows) if spec.is_backbone(i)]
         if spec.kind == "torsions" and 0 < len(backbone) < len(rows):

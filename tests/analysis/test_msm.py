@@ -73,13 +73,7 @@ def test_unconnected_states_are_left_out():
     model = msm.fit_reversible(counts)
     assert model.active.tolist() == [0, 1]
     np.testing.assert_allclose(model.stationary, 0.5, atol=1e-6)
-    np.testing.assert_allclose(model.populations(4), [0.5, 0.5, 0, 0], atol=1e-6)
     assert len(msm.metastable_sets(model, 2)) == 2
-
-
-def test_a_lag_longer_than_the_runs_is_refused(two_state_chain):
-    with pytest.raises(ValueError, match="longest has 30"):
-        msm.implied_timescales([c[:30] for c in two_state_chain], [30], 2, 1.0, np.random.default_rng(0))
 
 
 def test_sets_are_the_wells_of_a_chain():
