@@ -259,6 +259,14 @@ def _staying(matrix: Floats, stationary: Floats, membership: Ints, sets: int) ->
     return result
 
 
+def coarse_grain(counts: Floats, sets: int) -> Ints:
+    """Metastable set (`metastable_sets`) of every state of a count matrix, shape (states,); -1 where unconnected."""
+    model = fit_reversible(counts)
+    result = np.full(len(counts), -1)
+    result[model.active] = metastable_sets(model, sets)
+    return result
+
+
 def metastable_sets(model: ReversibleModel, sets: int) -> Ints:
     """PCCA+ sets of the active states of a reversible model (deeptime), numbered from the most to the least populated.
 

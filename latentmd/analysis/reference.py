@@ -47,9 +47,8 @@ class ReferenceModel:
         self.clusters = msm.k_means(picked, min(CENTRES, distinct), seed)
         self.states = int(self.clusters.n_clusters)
         self.paths = [self.discretise(t) for t in self.tics]
-        fitted = msm.fit_paths(self.paths, self.lag, self.states)
-        self.membership = np.full(self.states, -1)  # of states that are not connected
-        self.membership[fitted.active] = msm.metastable_sets(fitted, MACROSTATES)
+        counts = msm.transition_counts(self.paths, self.lag, self.states).sum(axis=0)
+        self.membership = msm.coarse_grain(counts, MACROSTATES)
         self.sets = int(self.membership.max()) + 1
 
     def _transform(self, coordinates: Floats) -> Floats:

@@ -70,10 +70,6 @@ def benchmark(
         OutputError: the output folder cannot be used.
     """
     folder = None if out is None else results_folder(Path(out), overwrite, "benchmark.json")
-    from importlib.metadata import version
-
-    import openmm
-
     from latentmd.systems.builder import build
 
     progress("building the molecule")
@@ -82,18 +78,10 @@ def benchmark(
     progress("plain MD, replica engine")
     rows.append(replica_row(molecule, seconds))
     replicas = per_core(molecule, seconds / 3, rounds=3)
-    document: Document = {
-        "format": "latentmd-benchmark-1", "latentmd": version("latentmd"), "openmm": openmm.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"), "molecule": str(pdb),
-        "model": None if model is None else str(model), "machine": platform.machine(), "cores": os.cpu_count(),
-    }  # fmt: skip
     peak = None
     if model is not None:
-        import torch
-
         from latentmd.model.propagator import Propagator
 
-        document |= {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
         progress("loading the model")
         loaded = Propagator(model, settings.device)
         if not loaded.manifest.of_force_field:
@@ -108,7 +96,7 @@ def benchmark(
     scan = _size_rows(seconds, settings.max_atoms, progress)
     progress("import times")
     imports = {s: speed.import_seconds(f"import {s}") for s in ("latentmd", "torch", "openmm")}
-    document |= {
+    document = _machine(pdb, model) | {
         "peak_gflops": peak, "import_seconds": imports, "rows": rows, "cost_against_atoms": scan,
         "replicas_on_one_core": replicas,
     }  # fmt: skip
@@ -253,3 +241,21 @@ def _encoder_rate(molecule: Molecule, seconds: float) -> float:
     positions = torch.as_tensor(np.asarray(molecule.positions._value)[None], dtype=torch.float32)
     with torch.no_grad():
         return speed.rate(lambda: encoder(positions), seconds, 1).per_second
+
+
+def _machine(pdb: str | Path, model: str | Path | None) -> Document:
+    """What was timed, where and with which versions."""
+    from importlib.metadata import version
+
+    import openmm
+
+    document: Document = {
+        "format": "latentmd-benchmark-1", "latentmd": version("latentmd"), "openmm": openmm.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"), "molecule": str(pdb),
+        "model": None if model is None else str(model), "machine": platform.machine(), "cores": os.cpu_count(),
+    }  # fmt: skip
+    if model is not None:
+        import torch
+
+        document |= {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
+    return document
