@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from latentmd.analysis.cells import k_means
-from latentmd.analysis.msm import fit_with_populations, transition_counts
+from latentmd.analysis.msm import fit_with_populations, k_means, transition_counts
 from latentmd.arrays import Bools, Floats, Ints
 from latentmd.molecule.checks import torsions
 from latentmd.replicas.choice import replica_engine
