@@ -41,7 +41,7 @@ ENCODERS: dict[str, tuple[Tensor, Callable[[Tensor], nn.Module]]] = {
     "sequence": (normal(8, 6, 2), lambda o: SequenceEncoder(o, 2, 4, 16)),
     "convolutions": (normal(8, 2, 16, 16).clamp(0, 1), lambda o: ConvolutionalEncoder(2, 1, 4, 16, 16)),
     "frames": (normal(8, 2, 16, 16).clamp(0, 1), lambda o: FrameEncoder(o, 1, 4, 16, 8)),
-    "particles": (normal(8, 3, 4), lambda o: ParticleEncoder(o, 3.0, 1.5, 4, 8, 1)),
+    "particles": (normal(8, 3, 4), lambda o: ParticleEncoder(o, 3.0, 1.5, 4, width=8, depth=1)),
 }
 PREDICTORS: dict[str, Callable[[int], nn.Module]] = {
     "residual": lambda tokens: ResidualPredictor(4, LAGS, 8, tokens=tokens),
