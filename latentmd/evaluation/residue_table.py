@@ -106,7 +106,8 @@ class ResidueTable:
             kind, place, _ = chain.types[first[0]]
             if name == "ramachandran":
                 return np.asarray(self.planes[kind, place])
-            return np.outer(*(one(*torsion).reshape(PLANE_BINS, -1).sum(1) for torsion in (first, second))).ravel()
+            rows, columns = (one(*torsion).reshape(PLANE_BINS, -1).sum(1) for torsion in (first, second))
+            return np.outer(rows, columns).ravel()
 
         torsions = [js_distance(one(t, s), histogram(reference[:, t, s])) for t, s in scored_torsions(chain)]
         out = {"torsions": float(np.mean(torsions)), "nats": self.negative_log_likelihood(chain, reference)}
