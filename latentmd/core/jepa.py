@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -33,6 +34,35 @@ def momentum_schedule(step: int, total: int, start: float) -> float:
     return 1 - (1 - start) * (math.cos(math.pi * min(step / max(total, 1), 1.0)) + 1) / 2
 
 
+@dataclass(frozen=True)
+class Scheme:
+    """How the target follows the encoder (`ema`; None: it is the encoder), how latents are compared, what is hidden.
+
+    `mask` is the probability with which a token of the context is hidden from the predictor; `regularise` applies the
+    objective to o_0 alone ("context") or to every observation ("sequence").
+    """
+
+    ema: float | None = 0.99
+    matching: Matching = "mse"
+    mask: float = 0.0
+    regularise: Literal["context", "sequence"] = "context"
+
+
+class Guide(NamedTuple):
+    """A further term of the loss and its weight, 0 for none."""
+
+    module: Any
+    weight: float
+
+    @property
+    def used(self) -> Any:
+        """The module, or None where it has no weight."""
+        return self.module if self.weight > 0 else None
+
+
+_NONE = Guide(None, 0.0)
+
+
 class JEPA(nn.Module):
     """Predict the target encoder's latents of future observations from the encoder's latent of the present one.
 
@@ -41,8 +71,6 @@ class JEPA(nn.Module):
     itself with gradients, as SIGReg allows. Observations are opaque: only the encoder looks inside.
 
     Args:
-        mask: probability with which a token of the context is hidden from the predictor.
-        regularise: "context" applies the objective to o_0 alone, "sequence" to every observation.
         ground: read-out with `loss(axes, observation)` that keeps what cannot be predicted but must be decodable;
             prediction alone lets such axes shrink.
         conserved: tokens → [batch], a quantity that the rollout should keep, such as the energy of a Hamiltonian
@@ -58,25 +86,18 @@ class JEPA(nn.Module):
         objective: Callable[[Tensor], Regularisation],
         *,
         dim: int,
-        ema: float | None = 0.99,
-        matching: Matching = "mse",
-        mask: float = 0.0,
-        regularise: Literal["context", "sequence"] = "context",
-        ground: nn.Module | None = None,
-        ground_weight: float = 0.0,
-        conserved: Callable[[Tensor], Tensor] | None = None,
-        conserved_weight: float = 0.0,
-        spectral: nn.Module | None = None,
-        spectral_weight: float = 0.0,
+        scheme: Scheme = Scheme(),
+        ground: Guide = _NONE,
+        conserved: Guide = _NONE,
+        spectral: Guide = _NONE,
     ) -> None:
         super().__init__()
-        self.spectral, self.spectral_weight = spectral if spectral_weight > 0 else None, spectral_weight
-        self.conserved, self.conserved_weight = conserved if conserved_weight > 0 else None, conserved_weight
-        self.ground, self.ground_weight = ground if ground_weight > 0 else None, ground_weight
-        self.encoder, self.predictor, self.objective = encoder, predictor, objective
-        self.ema, self.matching, self.mask, self.regularise = ema, matching, mask, regularise
+        self.spectral, self.spectral_weight = spectral.used, spectral.weight
+        self.conserved, self.conserved_weight = conserved.used, conserved.weight
+        self.ground, self.ground_weight = ground.used, ground.weight
+        self.encoder, self.predictor, self.objective, self.scheme = encoder, predictor, objective, scheme
         self.hidden = nn.Parameter(torch.zeros(dim))
-        self.target = encoder if ema is None else copy.deepcopy(encoder).requires_grad_(False)
+        self.target = encoder if scheme.ema is None else copy.deepcopy(encoder).requires_grad_(False)
 
     def forward(self, observations: Sequence[Any], lag: Tensor, generator: torch.Generator) -> Losses:
         """Losses of a batch of sequences o_0 … o_K that are `lag` [batch] apart."""
@@ -114,30 +135,30 @@ class JEPA(nn.Module):
 
     def _targets(self, observations: Sequence[Any], z: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Targets of o_1 … o_K, and the encodings (with gradients) that the objective sees."""
-        if self.ema is None:
+        if self.scheme.ema is None:
             future = [self.encoder(o) for o in observations[1:]]
             return future, [z, *future]
         with torch.no_grad():
             targets = [self.target(o) for o in observations[1:]]
-        if self.regularise == "sequence":
+        if self.scheme.regularise == "sequence":
             return targets, [z, *(self.encoder(o) for o in observations[1:])]
         return targets, [z]
 
     def _hide(self, z: Tensor, generator: torch.Generator) -> Tensor:
-        if self.mask <= 0:
+        if self.scheme.mask <= 0:
             return z
-        keep = (torch.rand(z.shape[:2], generator=generator) >= self.mask).to(z).unsqueeze(-1)
+        keep = (torch.rand(z.shape[:2], generator=generator) >= self.scheme.mask).to(z).unsqueeze(-1)
         return keep * z + (1 - keep) * self.hidden
 
     def _distance(self, predicted: Tensor, target: Tensor) -> Tensor:
-        if self.matching == "cosine":
+        if self.scheme.matching == "cosine":
             return (1 - nn.functional.cosine_similarity(predicted, target, dim=-1)).mean()
         return (predicted - target).square().mean()
 
     @torch.no_grad()
     def update_target(self, momentum: float) -> None:
         """z̄ ← m z̄ + (1 − m) z, parameter by parameter; a no-op without a separate target."""
-        if self.ema is None:
+        if self.scheme.ema is None:
             return
         for slow, fast in zip(self.target.parameters(), self.encoder.parameters(), strict=True):
             slow.lerp_(fast, 1 - momentum)

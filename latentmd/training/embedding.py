@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentmd.core.basis import LatentBasis
-from latentmd.core.jepa import JEPA, momentum_schedule
+from latentmd.core.jepa import JEPA, Scheme, momentum_schedule
 from latentmd.core.objectives import SIGReg, VarianceCovariance, effective_rank
 from latentmd.training.config import EmbeddingSettings
-from latentmd.training.loop import Stage, TrainingError
+from latentmd.training.loop import Optimisation, Stage, TrainingError
 from latentmd.training.windows import LaggedWindows
 
 
@@ -124,6 +124,11 @@ def device_of(module: nn.Module) -> torch.device:
     return next((p.device for p in module.parameters()), torch.device("cpu"))
 
 
+def scheme_of(settings: EmbeddingSettings) -> Scheme:
+    """Scheme of joint-embedding prediction that the settings name."""
+    return Scheme(settings.ema, settings.matching, settings.mask, settings.regularise)
+
+
 def build_objective(settings: EmbeddingSettings, seed: int) -> nn.Module:
     """The objective against collapse that the settings name.
 
@@ -170,9 +175,8 @@ def embedding_stage(
         if step == config.steps or (step > _CHECK_FROM * config.steps and step % check_every == 0):
             refuse_collapse(collapse_diagnostics(jepa, probe), start, config.minimum_rank, step)
 
-    return Stage(
-        "jepa", jepa, losses, steps=config.steps, learning_rate=config.learning_rate, seed=seed, after_step=after_step
-    )
+    how = Optimisation(steps=config.steps, learning_rate=config.learning_rate, seed=seed)
+    return Stage("jepa", jepa, losses, how, after_step=after_step)
 
 
 def collapse_diagnostics(jepa: JEPA, positions: Tensor) -> dict[str, float]:

@@ -9,6 +9,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,48 +38,48 @@ class TrainingError(RuntimeError):
     """A stage that cannot give a usable model; the message says what was seen and what to try."""
 
 
+@dataclass(frozen=True)
+class Optimisation:
+    """How a stage is optimised: AdamW, to its peak `learning_rate` and back, by so many steps or seconds of wall time.
+
+    `seed` decides all randomness; `average` is the decay of a running average of the weights, which replaces them at
+    the end, or None.
+    """
+
+    learning_rate: float
+    seed: int
+    steps: int = _ENDLESS
+    seconds: float = math.inf
+    weight_decay: float = 1e-5
+    betas: tuple[float, float] = (0.9, 0.999)
+    average: float | None = None
+
+
 class Stage(lightning.LightningModule):
     """Minimise the "loss" of `losses(generator)`; all randomness of a step follows from (seed, step, device rank).
 
-    It ends after a number of steps or after some wall time, whichever comes first.
+    It ends after a number of steps or after some wall time, whichever comes first; interrupted runs count.
 
     Args:
         name: of the stage, in the log and in checkpoints.
         module: what is optimised.
         losses: generator → named scalars, "loss" among them; it samples its own batch.
-        steps: number of optimiser steps.
-        seconds: of wall time, those of interrupted runs counted.
-        learning_rate: its peak.
-        weight_decay, betas: of AdamW.
-        seed: base seed.
-        average: decay of a running average of the weights, which replaces them at the end; None for no average.
+        how: settings of the optimisation.
         after_step: called with (step, share of the stage that is done) after each optimiser step.
     """
 
     def __init__(
-        self,
-        name: str,
-        module: nn.Module,
-        losses: LossFunction,
-        *,
-        learning_rate: float,
-        seed: int,
-        steps: int = _ENDLESS,
-        seconds: float = math.inf,
-        weight_decay: float = 1e-5,
-        betas: tuple[float, float] = (0.9, 0.999),
-        average: float | None = None,
+        self, name: str, module: nn.Module, losses: LossFunction, how: Optimisation,
         after_step: Callable[[int, float], None] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self.name, self.module, self.losses = name, module, losses
-        self.steps, self.seconds, self.seed = steps, seconds, seed
-        self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
+        self.how, self.steps, self.seconds, self.seed = how, how.steps, how.seconds, how.seed
         self.after_step = after_step
         self.earlier, self.began = 0.0, time.monotonic()
         self.averaged = None
-        if average is not None:
-            self.averaged = AveragedModel(module, multi_avg_fn=_rising_average(average))
+        if how.average is not None:
+            self.averaged = AveragedModel(module, multi_avg_fn=_rising_average(how.average))
 
     @property
     def timed(self) -> bool:
@@ -117,14 +118,14 @@ class Stage(lightning.LightningModule):
         """AdamW at a one-cycle rate of steps, or at `rise_and_fall` of wall time; called by Lightning."""
         parameters = [p for p in self.module.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            parameters, lr=self.learning_rate, weight_decay=self.weight_decay, betas=self.betas
+            parameters, lr=self.how.learning_rate, weight_decay=self.how.weight_decay, betas=self.how.betas
         )
         schedule: Any
         if self.timed:
             schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: rise_and_fall(self.share))
         else:
             schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, self.learning_rate, total_steps=self.steps + 1, pct_start=0.1
+                optimizer, self.how.learning_rate, total_steps=self.steps + 1, pct_start=0.1
             )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -15,7 +15,7 @@ from latentmd.core.paths.masked import MaskedTrajectory, TrajectorySettings
 from latentmd.io.trajectory import TrajectoryReader
 from latentmd.model.paths import PathRecord, beside, save_path_model
 from latentmd.model.propagator import Propagator
-from latentmd.training.loop import Stage, TrainingError
+from latentmd.training.loop import Optimisation, Stage, TrainingError
 from latentmd.training.run import TrainingRun, claim_training, training_folder
 from latentmd.training.windows import random_masks
 
@@ -115,10 +115,10 @@ def path_stage(
         )
         return {"loss": model.loss(*batch, context, axes)}
 
-    return Stage(
-        "paths", model, losses, steps=settings.steps, learning_rate=settings.learning_rate, seed=settings.seed,
-        average=settings.average,
-    )  # fmt: skip
+    how = Optimisation(
+        steps=settings.steps, learning_rate=settings.learning_rate, seed=settings.seed, average=settings.average
+    )
+    return Stage("paths", model, losses, how)
 
 
 def _windows(

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentmd.core.basis import LatentBasis
-from latentmd.core.jepa import JEPA
+from latentmd.core.jepa import JEPA, Guide
 from latentmd.core.steps import ConditionalFlow, ResidualPredictor
 from latentmd.decoders.torsions import TorsionDecoder
 from latentmd.encoders.egnn import AtomEncoder
 from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.training.config import TrainingConfig
-from latentmd.training.embedding import build_objective, device_of, embedding_stage
-from latentmd.training.loop import Stage
+from latentmd.training.embedding import build_objective, device_of, embedding_stage, scheme_of
+from latentmd.training.loop import Optimisation, Stage
 from latentmd.training.parts import Latent, LatentWindow, predictor_of
 from latentmd.training.windows import LaggedWindows
 
@@ -35,12 +35,9 @@ def build_jepa(encoder: AtomEncoder, ground: TorsionDecoder, config: TrainingCon
     dim = config.encoder.token_dim
     objective = build_objective(c, config.seed)
     predictor = ResidualPredictor(dim, c.lag, c.predictor_width, tokens=encoder.n_tokens)
-    return JEPA(
-        encoder, predictor, objective, dim=dim, ema=c.ema, matching=c.matching, mask=c.mask, regularise=c.regularise,
-        ground=ground, ground_weight=c.ground,
-        spectral=nn.Linear(encoder.n_tokens * dim, c.spectral_features) if c.spectral > 0 else None,
-        spectral_weight=c.spectral,
-    )  # fmt: skip
+    spectral = nn.Linear(encoder.n_tokens * dim, c.spectral_features) if c.spectral > 0 else None
+    guides = {"ground": Guide(ground, c.ground), "spectral": Guide(spectral, c.spectral)}
+    return JEPA(encoder, predictor, objective, dim=dim, scheme=scheme_of(c), **guides)
 
 
 def jepa_stage(jepa: JEPA, trajectories: list[NDArray[np.float32]], config: TrainingConfig) -> Stage:
@@ -78,9 +75,8 @@ def decoder_stage(decoder: TorsionDecoder, axes: Tensor, positions: Tensor, conf
         there = device_of(decoder)
         return {"loss": decoder.loss(axes[rows].to(there), positions[rows].to(there))}
 
-    return Stage(
-        "decoder", decoder, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=0.99
-    )
+    how = Optimisation(steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=0.99)
+    return Stage("decoder", decoder, losses, how)
 
 
 def fast_stage(flow: ConditionalFlow, slow: Tensor, fast: Tensor, config: TrainingConfig) -> Stage:
@@ -103,9 +99,8 @@ def fast_stage(flow: ConditionalFlow, slow: Tensor, fast: Tensor, config: Traini
         mean, scale, rest = flow.loss(*(part.to(there) for part in (y, context, nothing, noise, u)))
         return {"loss": mean + scale + rest, "mean": mean, "scale": scale, "flow": rest}
 
-    return Stage(
-        "fast", flow, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=c.average
-    )
+    how = Optimisation(steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=c.average)
+    return Stage("fast", flow, losses, how)
 
 
 def build_predictor(slow: list[NDArray[np.float32]], config: TrainingConfig) -> nn.Module:
@@ -137,10 +132,8 @@ def predictor_stage(predictor: nn.Module, slow: list[NDArray[np.float32]], confi
         pair = [x.unsqueeze(1).to(there) for x in (now, future)]
         return kind.loss(predictor, LatentWindow(pair, (lag * config.stride).to(there), generator), c)
 
-    return Stage(
-        "predictor", predictor, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed,
-        average=c.average,
-    )  # fmt: skip
+    how = Optimisation(steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=c.average)
+    return Stage("predictor", predictor, losses, how)
 
 
 def energy_stage(
@@ -163,7 +156,8 @@ def energy_stage(
         loss, force = head.loss(x, energy, target, c.force_weight)
         return {"loss": loss, "force": force}
 
-    return Stage("energy", head, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=0.99)
+    how = Optimisation(steps=c.steps, learning_rate=c.learning_rate, seed=config.seed, average=0.99)
+    return Stage("energy", head, losses, how)
 
 
 def latent_energy_stage(head: LatentEnergyHead, axes: Tensor, energies: Tensor, config: TrainingConfig) -> Stage:
@@ -182,4 +176,5 @@ def latent_energy_stage(head: LatentEnergyHead, axes: Tensor, energies: Tensor, 
         there = device_of(head)
         return {"loss": head.loss(axes[rows].to(there), energies[rows].to(there))}
 
-    return Stage("latent-energy", head, losses, steps=c.latent_steps, learning_rate=1e-3, seed=config.seed)
+    how = Optimisation(steps=c.latent_steps, learning_rate=0.001, seed=config.seed)
+    return Stage("latent-energy", head, losses, how)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentmd.arrays import Floats
-from latentmd.core.jepa import JEPA
+from latentmd.core.jepa import JEPA, Guide
 from latentmd.core.objectives import PerToken
 from latentmd.decoders.state import PictureDecoder, StateDecoder, TokenDecoder
-from latentmd.training.embedding import build_objective, collapse_diagnostics, embedding_stage, encode_all
-from latentmd.training.loop import Stage, append_rows
+from latentmd.training.embedding import build_objective, collapse_diagnostics, embedding_stage, encode_all, scheme_of
+from latentmd.training.loop import Optimisation, Stage, append_rows
 from latentmd.training.parts import Latent, LatentWindow, Observed, encoder_of, predictor_of
 from latentmd.training.run import TrainingRun
 from latentmd.training.windows import LaggedWindows
@@ -75,10 +75,8 @@ def train_encoder(data: WorldData, config: WorldConfig, run: TrainingRun) -> tup
     if c.sample == "token":
         objective = PerToken(objective, dim)
     predictor: Any = new_predictor(config.predictor.kind, tokens, dim, config)
-    jepa = JEPA(
-        encoder, predictor, objective, dim=dim, ema=c.ema, matching=c.matching, mask=c.mask, regularise=c.regularise,
-        conserved=predictor.energy if c.conserved > 0 else None, conserved_weight=c.conserved,
-    )  # fmt: skip
+    conserved = Guide(predictor.energy if c.conserved > 0 else None, c.conserved)
+    jepa = JEPA(encoder, predictor, objective, dim=dim, scheme=scheme_of(c), conserved=conserved)
     windows = LaggedWindows(data.train.observations, c.lag, c.rollout)
     stage = embedding_stage(jepa, windows, c, config.seed, terms=_LOGGED, probe_frames=256, check_every=100)
     trained: Any = run.stage(stage)
@@ -135,7 +133,8 @@ def world_predictor_stage(
         (first, second), lag = windows.sample(4096, torch.Generator().manual_seed(config.seed))
         part.start(predictor, first, float(lag.median()), second)
     steps = c.steps + (0 if trained_before else config.jepa.steps)
-    return Stage(f"predictor-{kind}", predictor, losses, steps=steps, learning_rate=c.learning_rate, seed=config.seed)
+    how = Optimisation(steps=steps, learning_rate=c.learning_rate, seed=config.seed)
+    return Stage(f"predictor-{kind}", predictor, losses, how)
 
 
 def readout_stage(
@@ -156,4 +155,4 @@ def readout_stage(
         found = decoder(z[rows], nothing)
         return {"loss": (found - torch.from_numpy(wanted)).square().mean() / spread}
 
-    return Stage(name, decoder, losses, steps=c.steps, learning_rate=c.learning_rate, seed=config.seed)
+    return Stage(name, decoder, losses, Optimisation(steps=c.steps, learning_rate=c.learning_rate, seed=config.seed))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import latentmd.encoders.vectors as vectors
-from latentmd.core.jepa import JEPA
+from latentmd.core.jepa import JEPA, Scheme
 from latentmd.core.objectives import VarianceCovariance
 from latentmd.core.steps import (
     EGNNPredictor,
@@ -72,7 +72,7 @@ def test_one_core_for_all(encoder: str, predictor: str) -> None:
     tokens, dim = seen(observation).shape[1:]
     objective = VarianceCovariance()
     moving = seeded(lambda: PREDICTORS[predictor](tokens))
-    jepa = JEPA(seen, moving, objective, dim=dim, regularise="sequence", mask=0.2)
+    jepa = JEPA(seen, moving, objective, dim=dim, scheme=Scheme(regularise="sequence", mask=0.2))
     later = [observation + 0.1 * (k + 1) * normal(*observation.shape).flip(0) for k in range(2)]
     losses = jepa([observation, *later], torch.full((8,), 2.0), torch.Generator().manual_seed(1))
     assert torch.isfinite(torch.stack(list(losses))).all()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentmd.core.jepa import JEPA, momentum_schedule
+from latentmd.core.jepa import JEPA, Guide, Scheme, momentum_schedule
 from latentmd.core.objectives import Regularisation, SIGReg, VarianceCovariance, spectral_loss
 from latentmd.core.steps import ResidualPredictor
 
@@ -41,8 +41,12 @@ class Nothing(nn.Module):
 
 def jepa(**options: Any) -> JEPA:
     torch.manual_seed(0)
-    predictor = options.pop("predictor", Shift())
-    return JEPA(Features(), predictor, options.pop("objective", Nothing()), dim=2, **options)
+    predictor, objective = options.pop("predictor", Shift()), options.pop("objective", Nothing())
+    scheme = Scheme(
+        **{name: options.pop(name) for name in ("ema", "matching", "mask", "regularise") if name in options}
+    )
+    guides = {name: Guide(module, 0.5) for name, module in options.items()}
+    return JEPA(Features(), predictor, objective, dim=2, scheme=scheme, **guides)
 
 
 def batch(steps: int = 2) -> tuple[list[Tensor], Tensor, torch.Generator]:
@@ -169,7 +173,7 @@ def test_ground_is_added_with_its_weight() -> None:
             return axes.square().mean()
 
     observations, lag, generator = batch(1)
-    model = jepa(ground=Ground(), ground_weight=0.5)
+    model = jepa(ground=Ground())
     with torch.no_grad():
         losses = model(observations, lag, generator)
         square = model.encoder(observations[0]).square().mean()
@@ -181,7 +185,7 @@ def test_drift_of_a_conserved_quantity_is_added_with_its_weight() -> None:
     """E = sum of a token's axes grows by 4 a step here: the term is (4² + 8²) / 2 over the variance of E."""
     observations, lag, generator = batch()
     plain = jepa()(observations, lag, generator)
-    model = jepa(conserved=lambda z: z.sum((1, 2)), conserved_weight=0.5)
+    model = jepa(conserved=lambda z: z.sum((1, 2)))
     with torch.no_grad():
         losses = model(observations, lag, generator)
         expected = 40 / model.encoder(observations[0]).sum((1, 2)).var()
@@ -193,7 +197,7 @@ def test_drift_of_a_conserved_quantity_is_added_with_its_weight() -> None:
 def test_spectral_term_joins_the_first_and_the_last_frame() -> None:
     observations, lag, generator = batch()
     plain = jepa()(observations, lag, generator)
-    model = jepa(spectral=nn.Linear(4, 2), spectral_weight=0.5)
+    model = jepa(spectral=nn.Linear(4, 2))
     losses = model(observations, lag, generator)
     first, last = model.encoder(observations[0]).flatten(1), model.target(observations[-1]).flatten(1)
     expected = spectral_loss(model.spectral(first), model.spectral(last))
@@ -217,7 +221,7 @@ def test_training_finds_the_predictable_direction_and_its_decay() -> None:
             out: Tensor = self.read(obs).unsqueeze(1)
             return out
 
-    model = JEPA(OneAxis(), ResidualPredictor(1, (1.0, 10.0), 16), VarianceCovariance(5.0), dim=1, ema=0.9)
+    model = JEPA(OneAxis(), ResidualPredictor(1, (1.0, 10.0), 16), VarianceCovariance(5.0), dim=1, scheme=Scheme(0.9))
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 3e-2)
     a = float(torch.exp(torch.tensor(-0.5)))

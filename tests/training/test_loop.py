@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentmd.training.loop import Stage, TrainingError, append_rows, rise_and_fall, run_stage
+from latentmd.training.loop import Optimisation, Stage, TrainingError, append_rows, rise_and_fall, run_stage
 from latentmd.training.run import plot_training, read_log
 
 
@@ -30,7 +30,7 @@ def regression(
         y = 2 * x - 1 + 0.1 * torch.randn(32, 1, generator=generator)
         return {"loss": (line(x) - y).square().mean(), "slope": line.weight.detach().mean()}
 
-    return Stage("line", line, losses, steps=steps, learning_rate=0.1, seed=5, average=average)
+    return Stage("line", line, losses, Optimisation(steps=steps, learning_rate=0.1, seed=5, average=average))
 
 
 def run(stage: Stage, folder: Path, resume: bool = False) -> Any:
@@ -109,7 +109,7 @@ def test_a_broken_loss_stops_with_the_step(tmp_path: Path, value: float) -> None
     with pytest.raises(
         TrainingError, match=r"stage broken: the loss became (nan|inf|-inf) at step 1; lower its learning_rate"
     ):
-        run(Stage("broken", module, losses, steps=5, learning_rate=0.1, seed=0), tmp_path)
+        run(Stage("broken", module, losses, Optimisation(steps=5, learning_rate=0.1, seed=0)), tmp_path)
 
 
 def test_log_and_report(tmp_path: Path) -> None:
@@ -154,8 +154,12 @@ def test_dropout_follows_from_seed_and_step(tmp_path: Path) -> None:
         torch.manual_seed(0)
         module = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
         torch.manual_seed(noise)
-        stage = Stage("dropout", module, lambda g: {"loss": module(torch.randn(8, 4, generator=g)).square().mean()},
-                      steps=5, learning_rate=0.1, seed=3)  # fmt: skip
+        stage = Stage(
+            "dropout",
+            module,
+            lambda g: {"loss": module(torch.randn(8, 4, generator=g)).square().mean()},
+            Optimisation(steps=5, learning_rate=0.1, seed=3),
+        )
         return weights(run(stage, tmp_path))
 
     assert all(torch.equal(a, b) for a, b in zip(dropped(1), dropped(2), strict=True))

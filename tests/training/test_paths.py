@@ -29,7 +29,9 @@ def test_windows_stay_inside_a_trajectory_and_know_their_spacing() -> None:
             seen.append((x, times))
             return super().loss(x, mask, times, generator, context)
 
-    stage = path_stage(_Look(1, (2.0, 20.0), width=16, depth=1), latents, [2.0] * len(latents), SHORT)
+    stage = path_stage(
+        _Look(TrajectorySettings(1, (2.0, 20.0), width=16, depth=1)), latents, [2.0] * len(latents), SHORT
+    )
     for seed in range(20):
         stage.losses(torch.Generator().manual_seed(seed))
     for x, times in seen:

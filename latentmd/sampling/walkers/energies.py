@@ -33,7 +33,8 @@ def energy_range(ready: Prepared, settings: WalkerOptions, folder: Path, model: 
         return {"range": [measured.low, measured.median, measured.high], "source": measured.source}
 
     found = made_once(folder / STATE / "energies.npz", make)
-    return EnergyRange(*found["range"].tolist(), str(found["source"]))
+    low, median, high = found["range"].tolist()
+    return EnergyRange(low, median, high, str(found["source"]))
 
 
 def _measured(ready: Prepared, settings: WalkerOptions, model: OneMolecule) -> EnergyRange:

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from latentmd.core.basis import TypeCovariances
-from latentmd.core.jepa import JEPA, momentum_schedule
+from latentmd.core.jepa import JEPA, Guide, Scheme, momentum_schedule
 from latentmd.core.objectives import Regularisation, VarianceCovariance
 from latentmd.core.steps.torsions import EVER, NOW
 from latentmd.encoders.chain import ChainEncoder
 from latentmd.model.peptides import SIZES, PeptideModel
 from latentmd.molecule.chain import SLOTS
 from latentmd.training.embedding import device_of
-from latentmd.training.loop import Stage
+from latentmd.training.loop import Optimisation, Stage
 from latentmd.training.peptides.data import Batch, Sampler
 
 _MOMENTUM = 0.99  # of the target encoder, at the start
@@ -80,7 +80,7 @@ def latent_stage(
     dim = model.config.dim
     objective, ground = WithinMolecules(VarianceCovariance(1.0, 0.04), shape[1], dim), TorsionGround(dim)
     encoder = _Observed(model.encoder)
-    jepa = JEPA(encoder, model.predictor, objective, dim=dim, ema=_MOMENTUM, ground=ground, ground_weight=1.0)
+    jepa = JEPA(encoder, model.predictor, objective, dim=dim, scheme=Scheme(_MOMENTUM), ground=Guide(ground, 1.0))
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
         batch = sampler.draw(*shape, generator).to(device_of(jepa))
@@ -90,9 +90,8 @@ def latent_stage(
     def after_step(_step: int, share: float) -> None:
         jepa.update_target(momentum_schedule(int(1000 * share), 1000, _MOMENTUM))
 
-    return Stage(
-        name, jepa, losses, seconds=seconds, learning_rate=1e-3, weight_decay=0.01, seed=seed, after_step=after_step
-    )
+    how = Optimisation(seconds=seconds, learning_rate=0.001, weight_decay=0.01, seed=seed)
+    return Stage(name, jepa, losses, how, after_step=after_step)
 
 
 @torch.no_grad()
@@ -152,7 +151,7 @@ def step_stage(
         loss, rows, lag = step_loss(model, batch, generator)
         return {"loss": loss} | {kind: values.mean() for kind, values in by_kind_of_lag(rows, lag).items()}
 
-    return Stage(
-        name, model, losses, seconds=seconds, learning_rate=peak, weight_decay=0.02, betas=(0.9, 0.98), seed=seed,
-        average=0.999,
-    )  # fmt: skip
+    how = Optimisation(
+        seconds=seconds, learning_rate=peak, weight_decay=0.02, betas=(0.9, 0.98), seed=seed, average=0.999
+    )
+    return Stage(name, model, losses, how)
