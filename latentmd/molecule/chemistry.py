@@ -159,7 +159,8 @@ def _check_residues_connected(record: Chemistry) -> None:
     inner = tuple((i, j) for i, j in record.bonds if record.residue_index[i] == record.residue_index[j])
     parts: dict[int, list[list[int]]] = {}
     for part in components(record.n_atoms, inner):
-        parts.setdefault(record.residue_index[part[0]], []).append(part)
+        if record.symbols[part[0]] != "VS" or len(part) > 1:  # virtual sites have no bonds
+            parts.setdefault(record.residue_index[part[0]], []).append(part)
     broken = [found for found in parts.values() if len(found) > 1]
     if not broken:
         return

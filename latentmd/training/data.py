@@ -22,6 +22,8 @@ from latentmd.training.config import TrainingConfig
 if TYPE_CHECKING:
     import mdtraj
 
+_FEWEST_FRAMES = 100
+_MOST_ATOMS = 1500  # some 90 residues; nobody has trained a model of more
 _STATISTICS_FRAMES = 50_000  # enough for means and spreads of internal coordinates
 
 
@@ -129,6 +131,11 @@ def read_source(
         runs = trajectories.checked(topology.n_atoms)
         return Source(runs, trajectories.interval, trajectories.labels(), topology, text)
     topology, solute = read_solute(top, trajectories, select)
+    if solute.topology.n_atoms > _MOST_ATOMS:
+        raise ValueError(
+            f"the solute has {solute.topology.n_atoms:,} atoms; models are for up to {_MOST_ATOMS:,}: choose a part of"
+            " it with --select"
+        )
     runs, spacing = solute_positions(trajectories, topology, solute, interval)
     whole = not solute.left_out and Path(top).suffix.lower() in (".pdb", ".ent")
     text = Path(top).read_text(encoding="utf-8") if whole else pdb_text(solute.topology.to_openmm(), runs[0][0])
@@ -158,6 +165,12 @@ def split_data(source: Source, config: TrainingConfig) -> Data:
         )
     strided = [np.ascontiguousarray(p[::every]) for p in positions]
     split = len(strided) - config.holdout
+    frames = sum(map(len, strided[:split]))
+    if frames < _FEWEST_FRAMES:
+        raise ValueError(
+            f"{frames} frames to train on, {config.stride:g} ps apart; expected at least {_FEWEST_FRAMES}, and"
+            " thousands for a model of any use"
+        )
     held = {"train": names[:split], "validation": names[split:]}
     graph = molecule_graph(source.topology)
     return Data(strided[:split], strided[split:], held, topology=source.topology, graph=graph, pdb=source.pdb)

@@ -110,6 +110,22 @@ def test_selections_that_do_not_do(wet: mdtraj.Trajectory, select: str, message:
         find_solute(wet.topology, select)
 
 
+def test_waters_of_four_points_are_left_out_too(dipeptide: mdtraj.Trajectory, tmp_path: Path) -> None:
+    topology = dipeptide.topology.copy()
+    water = topology.add_residue("HOH", topology.add_chain(), resSeq=9)
+    o, h1, h2 = (topology.add_atom(n, mdtraj.element.get_by_symbol(n[0]), water) for n in ("OW", "HW1", "HW2"))
+    topology.add_bond(o, h1)
+    topology.add_bond(o, h2)
+    topology.add_atom("MW", mdtraj.element.virtual, water)
+    far = np.array([[2.0, 2.0, 2.0], [2.0957, 2.0, 2.0], [1.976, 2.0927, 2.0], [2.01, 2.01, 2.0]])
+    wet = mdtraj.Trajectory(
+        np.concatenate([dipeptide.xyz, far[None]], axis=1).repeat(3, axis=0), topology, np.arange(3.0)
+    )
+    wet.save(str(path := tmp_path / "run.xtc"))
+    runs, _ = solute_positions([path], topology, find_solute(topology))
+    assert runs[0].shape == (3, 22, 3)
+
+
 def test_water_alone_is_refused(wet: mdtraj.Trajectory) -> None:
     with pytest.raises(TrajectoryError, match=r"nothing but water and ions .* 4 HOH, 1 NA"):
         find_solute(wet.atom_slice(range(22, wet.n_atoms)).topology)

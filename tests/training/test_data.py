@@ -71,3 +71,9 @@ def test_soft_torsions_are_unit_vectors_of_moving_torsions(
     half = found[0].shape[1] // 2
     np.testing.assert_allclose(found[0][:, :half] ** 2 + found[0][:, half:] ** 2, 1, atol=1e-5)
     assert soft_torsions(data, 179.0) == []
+
+
+def test_few_frames_are_refused(tiny: dict[str, Any], pdb: Path, alanine_runs: list[Any]) -> None:
+    few = Trajectories([run[:30] for run in alanine_runs], 0.2)
+    with pytest.raises(ValueError, match=r"60 frames to train on, 0.2 ps apart; expected at least 100"):
+        load_data(few, pdb, parse_config(tiny))

@@ -73,7 +73,9 @@ def _batch(latents: list[np.ndarray], settings: PathTraining) -> tuple[torch.Ten
             seen.append((x, mask))
             return super().loss(x, mask, times, generator, context)
 
-    stage = path_stage(_Look(TrajectorySettings(1, (1.0, 2.0), width=16, depth=1)), latents, [1.0] * len(latents), settings)
+    stage = path_stage(
+        _Look(TrajectorySettings(1, (1.0, 2.0), width=16, depth=1)), latents, [1.0] * len(latents), settings
+    )
     stage.losses(torch.Generator().manual_seed(0))
     return seen[0]
 
