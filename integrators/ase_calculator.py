@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from latentmd.integrators.ase_molecule import Model, ModelMolecule, as_propagato
 from latentmd.units import ANGSTROM, ELECTRONVOLT
 
 HEADS = ("energy", "latent_energy")
+Results = dict[str, float | Doubles]  # by names of ASE properties
 _FORCE = ANGSTROM / ELECTRONVOLT  # kJ/mol/nm in eV/Å
 _BATCH = {"cpu": 256}  # structures in one pass; on a CPU more of them leave the cache and take longer each
 
@@ -63,7 +65,7 @@ class LatentCalculator(Calculator):
         self.molecule = ModelMolecule(self.propagator.manifest)
         self._order: Ints | None = None
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[LatentCalculator], tuple[Path, str, str, str]]:
         """Pickle the model's path, not its weights."""
         return LatentCalculator, (self.propagator.bundle.path, self.head, str(self.propagator.device), self.dtype)
 
@@ -89,20 +91,15 @@ class LatentCalculator(Calculator):
         _check_stress(properties, [structure])
         self.results = self._results([structure], [self._order])[0]
 
-    def compute_batch(
-        self, atoms: Sequence[Atoms], properties: Sequence[str] = ("energy", "forces")
-    ) -> list[dict[str, Any]]:
-        """Properties of many structures in few passes of the model; the calculator's own state is left alone.
-
-        `properties` are names out of `implemented_properties`.
-        """
+    def compute_batch(self, atoms: Sequence[Atoms], properties: Sequence[str] = ("energy", "forces")) -> list[Results]:
+        """Properties (names of `implemented_properties`) of many structures, apart from the calculator's own state."""
         for name in properties:
             if name not in self.implemented_properties:
                 raise PropertyNotImplementedError(f"{name} is not a property of head {self.head!r}")
         _check_stress(properties, atoms)
         orders = [self.molecule.order(structure) for structure in atoms]
         size = _BATCH.get(self.propagator.device.type, 1024)
-        rows: list[dict[str, Any]] = []
+        rows: list[Results] = []
         for start in range(0, len(atoms), size):
             rows += self._results(atoms[start : start + size], orders[start : start + size])
         return [{name: row[name] for name in properties} for row in rows]
@@ -116,7 +113,7 @@ class LatentCalculator(Calculator):
         latent = torch.cat(self.propagator.encode_all(self.molecule.whole(structure, order)[None]), dim=-1)
         return np.asarray(latent[0].double().cpu().numpy())
 
-    def _results(self, atoms: Sequence[Atoms], orders: Sequence[Ints]) -> list[dict[str, Any]]:
+    def _results(self, atoms: Sequence[Atoms], orders: Sequence[Ints]) -> list[Results]:
         """Everything the head gives, of structures, given for each atom of the model its index in them."""
         if self.propagator.manifest.no_energy:
             raise PropertyNotImplementedError(self.propagator.manifest.no_energy)
@@ -131,11 +128,11 @@ class LatentCalculator(Calculator):
         (gradient,) = torch.autograd.grad(energy.sum(), x)
         energies = energy.detach().double().cpu().numpy() / ELECTRONVOLT
         own = -_FORCE * gradient.double().cpu().numpy()
-        results: list[dict[str, Any]] = []
+        results: list[Results] = []
         for i, (structure, order) in enumerate(zip(atoms, orders, strict=True)):
             forces = np.empty_like(own[i])
             forces[order] = own[i]
-            row: dict[str, Any] = {"energy": float(energies[i]), "free_energy": float(energies[i]), "forces": forces}
+            row: Results = {"energy": float(energies[i]), "free_energy": float(energies[i]), "forces": forces}
             if all(structure.pbc):
                 row["stress"] = _stress(positions[i] / ANGSTROM, own[i], structure.get_volume())
             if variance is not None:

@@ -86,7 +86,7 @@ class LatentDynamics(MolecularDynamics):
             log = _Logger(self, atoms, logfile, comm=self.comm)
             self.attach(self.closelater(log), loginterval)  # type: ignore[no-untyped-call]
 
-    def todict(self) -> dict[str, Any]:
+    def todict(self) -> dict[str, object]:
         """Description of the dynamics that ASE writes into a trajectory file."""
         model = {"model": self.propagator.manifest.name, "model_sha256": self.propagator.bundle.sha256}
         return {**super().todict(), "temperature_K": self.temperature_K, **model}  # type: ignore[no-untyped-call]
@@ -154,7 +154,7 @@ class _Logger(MDLogger):
         return float(self.dynamics.propagator.energies(self.dynamics.positions()[None])[0]) / ELECTRONVOLT
 
 
-def _generator(rng: Any) -> Noise:
+def _generator(rng: Noise | np.random.RandomState | None) -> Noise:
     """The source of randomness as a Generator; a RandomState goes on from, and moves, its own state."""
     if rng is None:
         return np.random.default_rng()

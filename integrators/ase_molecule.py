@@ -54,10 +54,7 @@ class ModelMolecule:
         self._longest = _STRETCHED * radii[self._bonds].sum(axis=1)
 
     def order(self, atoms: Atoms, before: Ints | None = None) -> Ints:
-        """For each atom of the model its index in the Atoms; bonds are read from distances where they must be.
-
-        An order from `before` is kept where it still fits; ValueError where the Atoms are another molecule.
-        """
+        """For each atom of the model its index in the Atoms, kept from `before` where that fits, else by distances."""
         from ase import Atoms
 
         if not isinstance(atoms, Atoms):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from operator import index
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, SupportsIndex
 
 import openmm
 from openmm import app, unit
@@ -226,10 +226,7 @@ class LatentIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         self.setOpenMMSeed(number % (2**31 - 2) + 1)
 
     def setOpenMMSeed(self, seed: int) -> None:
-        """Set the seed of OpenMM's own random numbers (0 for a fresh one), that of the MD integrator beside this one.
-
-        They decide no noise, only whether a step is one made before; see `latentmd.integrators.openmm_provider.Visits`.
-        """
+        """Set the seed of OpenMM's own random numbers (0: a fresh one); they decide no noise, see `Visits`."""
         super().setRandomNumberSeed(seed)
 
     def getStream(self) -> int:
@@ -264,7 +261,7 @@ def interruptible() -> Iterator[None]:
         raise
 
 
-def as_integer(value: Any, name: str) -> int:
+def as_integer(value: SupportsIndex, name: str) -> int:
     """An integer of any type, or a TypeError that names the argument."""
     try:
         return index(value)
@@ -272,7 +269,7 @@ def as_integer(value: Any, name: str) -> int:
         raise TypeError(f"{name} is {value!r}; expected an integer") from None
 
 
-def as_number(quantity: Any, unit_: unit.Unit, name: str) -> float:
+def as_number(quantity: unit.Quantity | float, unit_: unit.Unit, name: str) -> float:
     """A number, or a Quantity in a unit, or a TypeError that names the argument."""
     try:
         return float(quantity.value_in_unit(unit_) if unit.is_quantity(quantity) else quantity)

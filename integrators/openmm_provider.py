@@ -22,7 +22,7 @@ from latentmd.arrays import Doubles
 from latentmd.core.noise import CounterNoise, fingerprint
 from latentmd.integrators.openmm_constraints import ConstraintProjector
 from latentmd.integrators.openmm_selection import Selection
-from latentmd.model.file import BundleError, bundled_models, find
+from latentmd.model.file import Bundle, BundleError, bundled_models, find
 from latentmd.model.peptide_file import NAME, is_peptides, model_sha256
 from latentmd.model.propagator import Propagator, UnsoundError
 from latentmd.molecule.bonds import make_whole
@@ -159,7 +159,7 @@ class LatentProvider:
     def model(self, positions: Doubles | None = None) -> tuple[Propagator, HydrogenHands]:
         """The model and the hands of its hydrogens; a model of many peptides is bound at the first positions, nm."""
         if self._model is None:
-            bundle: Any = self.source
+            bundle: str | Bundle = self.source
             if self.selection.molecule:
                 from latentmd.model.binding import bound_bundle
 
@@ -213,7 +213,7 @@ class LatentProvider:
     def __repr__(self) -> str:
         return f"LatentProvider({self.source!r}, {len(self.selection.atoms)} atoms, {self.steps} latent steps made)"
 
-    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., LatentProvider], tuple[str, Selection, str, str]]:
         return _restore, (self.source, self.selection, self.device, self.sha256)
 
     def _note(self, error: BaseException) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openmm
@@ -33,7 +32,7 @@ _DTYPES = {None: None, "single": "float32", "double": "float64"}  # by OpenMM-ML
 class LatentPotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
     """Makes `LatentPotential` objects for OpenMM-ML."""
 
-    def createImpl(self, name: str, modelPath: str | Path | None = None, **args: Any) -> LatentPotential:
+    def createImpl(self, name: str, modelPath: str | Path | None = None, **args: object) -> LatentPotential:
         """The potential of a bundle, by its path or the name of a bundled model."""
         if modelPath is None:
             raise ValueError("modelPath is missing; give a bundle's path: MLPotential('latentmd', modelPath=...)")
@@ -65,7 +64,7 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
         forceGroup: int,
         device: str = "auto",
         precision: str | None = None,
-        **args: Any,
+        **args: object,
     ) -> None:
         """Add the force to a System; called by `createSystem` and `createMixedSystem`.
 
@@ -125,5 +124,5 @@ class LatentEnergy:
         energies, forces = self.propagator.energy_and_forces(x[None])
         return float(energies[0]), forces[0]
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[LatentEnergy], tuple[object, ...]]:
         return LatentEnergy, astuple(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 import openmm
@@ -63,7 +63,7 @@ class LatentReporter:
             self._writer.writerow(COLUMNS)
         self._file.flush()
 
-    def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
+    def describeNextReport(self, simulation: app.Simulation) -> dict[str, object]:
         """Steps to the next line, and what it needs."""
         steps = self._interval - simulation.currentStep % self._interval
         return {"steps": steps, "periodic": False, "include": ["positions", "energy"]}
@@ -126,7 +126,7 @@ class TimedXTCReporter:
                 kept = len(trajectory)
         self._writer = FrameWriter(file, frames=kept, size=Path(file).stat().st_size if kept else 0)
 
-    def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
+    def describeNextReport(self, simulation: app.Simulation) -> dict[str, object]:
         """Steps to the next frame, and what it needs."""
         steps = self._interval - simulation.currentStep % self._interval
         return {"steps": steps, "periodic": self._periodic, "include": ["positions"]}

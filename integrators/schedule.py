@@ -39,10 +39,7 @@ class Relaxation:
     energies: tuple[float, float] | None = None
 
     def minimise(self, context: openmm.Context) -> bool:
-        """Minimise the structure of a Context if it needs it, velocities kept on the constraints; whether it was.
-
-        Energies and forces are those that the Context's integrator integrates.
-        """
+        """Minimise a Context if it needs it by the forces of its integrator, velocities constrained; whether it was."""
         groups, energies = context.getIntegrator().getIntegrationForceGroups(), self.energies
         if not self.iterations:
             return False
@@ -85,7 +82,7 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
         with interruptible(), remembered(self):
             super().step(steps)
 
-    def setStepSize(self, size: Any) -> None:
+    def setStepSize(self, size: unit.Quantity | float) -> None:
         """Refused: the two integrators have step sizes of their own."""
         raise ValueError(
             f"MD and latent steps differ, so {size} has no meaning for both; set the step size of md_integrator or of "
@@ -155,7 +152,7 @@ class AlternationSchedule:
         """ "md" or "latent": what made the frame after `step` steps; "start" for none."""
         return ("md", "latent")[self.position(step - 1)[0]] if step > 0 else "start"
 
-    def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
+    def describeNextReport(self, simulation: app.Simulation) -> dict[str, object]:
         """Make the right integrator current and ask to be called at the next switch."""
         if not self._warned and any(isinstance(r, app.XTCReporter | app.DCDReporter) for r in simulation.reporters):
             self._warned = True

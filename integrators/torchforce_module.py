@@ -44,10 +44,7 @@ def _high_product(a: Tensor, b: int) -> Tensor:
 
 
 def philox_normals(seed: int, stream: int, step: int, purpose: int, first_block: int, count: int) -> Tensor:
-    """The numbers of `latentmd.core.noise.CounterNoise`, [count] float64, from a block of four words on.
-
-    Philox 4x64 with ten rounds (Salmon et al., SC 2011), with numpy's order of words, then Box–Muller.
-    """
+    """`CounterNoise` from a block on, [count]: Philox 4x64, ten rounds (Salmon et al., SC 2011), then Box–Muller."""
     blocks = (count + 3) // 4
     c0 = torch.arange(1, blocks + 1, dtype=torch.int64) + first_block
     c1, c2, c3 = torch.zeros_like(c0), torch.full_like(c0, purpose), torch.full_like(c0, step)

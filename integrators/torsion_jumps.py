@@ -98,7 +98,7 @@ class JumpReport:
             file.write(",".join(_text(value) for value in asdict(jump).values()) + "\n")
 
 
-def _text(value: Any) -> str:
+def _text(value: float | str | tuple[float, ...]) -> str:
     if isinstance(value, tuple):
         return " ".join(f"{np.rad2deg(angle):.1f}" for angle in value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)
@@ -273,7 +273,7 @@ class TorsionJumps:
             self.length = min(most, self.length * (1.6 if rate < low else 0.6))
         return self.length, rate
 
-    def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
+    def describeNextReport(self, simulation: app.Simulation) -> dict[str, object]:
         """Ask to be called after `every` steps of MD."""
         return {"steps": self.every - simulation.currentStep % self.every, "periodic": None, "include": []}
 
@@ -318,10 +318,7 @@ def _turn_round(context: openmm.Context, state: openmm.State) -> None:
 
 
 def _shares(runs: int) -> Doubles:
-    """Places of the centre between its ends before and after each of its moves, between which the runs are.
-
-    One move before the first run and one after the last, all alike, so that the schedule read backwards is the same.
-    """
+    """Places of the centre between its ends: a move before the first run and one after the last, all alike."""
     return np.linspace(0.0, 1.0, runs + 2)
 
 

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import openmm
-from openmm import app
+from openmm import app, unit
 
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.own_force_field import is_own
@@ -64,7 +64,7 @@ class SystemTerms:
     tables: defaultdict[str, Table] = field(default_factory=lambda: defaultdict(dict))
     torsions: dict[Key, complex] = field(default_factory=dict)
     cutoff: str = ""
-    others: dict[str, Any] = field(default_factory=dict)
+    others: dict[str, object] = field(default_factory=dict)
     constraints: dict[Key, float] = field(default_factory=dict)
 
     @property
@@ -169,7 +169,7 @@ def _key(atoms: Sequence[int], place: dict[int, int]) -> Key:
     return () if min(rows) < 0 else min(rows, rows[::-1])
 
 
-def _values(row: Sequence[Any]) -> tuple[float, ...]:
+def _values(row: Sequence[unit.Quantity | float]) -> tuple[float, ...]:
     return tuple(float(getattr(quantity, "_value", quantity)) for quantity in row)
 
 
@@ -225,7 +225,7 @@ _READERS: dict[str, Callable[[openmm.Force, dict[int, int], SystemTerms], None]]
 }
 
 
-def _signature(force: openmm.Force, place: dict[int, int]) -> Any:
+def _signature(force: openmm.Force, place: dict[int, int]) -> object:
     """What a force of another kind holds, so far as it can be compared: generalised Born and CMAP, else its kind."""
     if isinstance(force, openmm.CustomGBForce):
         return (

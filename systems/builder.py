@@ -7,6 +7,7 @@ from pathlib import Path
 from openmm import app, unit
 
 from latentmd.molecule.stereo import allo_side_chains, handedness
+from latentmd.systems import repair
 from latentmd.systems.connections import connect, refuse_unbonded
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.gaps import close_gaps, left_out, refuse_lone
@@ -20,15 +21,6 @@ from latentmd.systems.readers.columns import read_gro, read_pdb
 from latentmd.systems.readers.mmcif import read_mmcif
 from latentmd.systems.readers.records import Records
 from latentmd.systems.readers.text import EXPECTED, LIGAND, file_format, is_ligand, read_text
-from latentmd.systems.repair import (
-    TITRATABLE,
-    add_heavy_atoms,
-    add_hydrogens,
-    protonation_note,
-    relaxed,
-    repeatable,
-    states,
-)
 from latentmd.systems.residues import Residue, choose, listed
 from latentmd.systems.sanity import check_bonds, check_charge, check_positions, in_nm
 
@@ -91,18 +83,18 @@ def _complete(records: Records, force_field: app.ForceField, protocol: Protocol,
             residue.atoms = [atom for atom in residue.atoms if atom.name != "HXT"]
             notes.append(f"the end {residue} is taken as charged, without its hydrogen HXT")
     found = connect(residues, records)
-    with repeatable():
+    with repair.repeatable():
         before = {residue.label(atom.name) for residue in residues for atom in residue.atoms}
         fill = close_gaps(found, records, options)
         refuse_unbonded(found)
         if not protocol.force_field:
             refuse_lone(found)
-        add_heavy_atoms(found, fill)
+        repair.add_heavy_atoms(found, fill)
         found.notes += left_out(found, records)
-        topology, positions, order, changed = add_hydrogens(found, force_field, options.ph)
+        topology, positions, order, changed = repair.add_hydrogens(found, force_field, options.ph)
         check_bonds(topology, positions)
         refuse_unknown(topology, order, force_field, protocol, path)
-        for residue, name in zip(topology.residues(), states(topology), strict=True):
+        for residue, name in zip(topology.residues(), repair.states(topology), strict=True):
             residue.name = name
         labels = (order[atom.residue.index].label(atom.name) for atom in topology.atoms())
         added = [label for label in labels if label not in before]
@@ -112,8 +104,10 @@ def _complete(records: Records, force_field: app.ForceField, protocol: Protocol,
             added += water
     system = parametrise(topology, force_field, protocol, path)
     if fill and protocol.solvent != "explicit":
-        positions = relaxed(topology, system, positions)
-        notes.append("the whole molecule was relaxed by 4 ps of MD at 600 K and a minimisation, for what was modelled")
+        positions = repair.relaxed(topology, system, positions)
+        notes.append(
+            "the whole molecule was repair.relaxed by 4 ps of MD at 600 K and a minimisation, for what was modelled"
+        )
         check_bonds(topology, positions)
     if protocol.solvent != "explicit":
         check_charge(topology, system)
@@ -141,8 +135,8 @@ def _notes(
 ) -> list[str]:
     notes = []
     names = [residue.name for residue in topology.residues()]
-    if changed or any(r.state for r in residues if r.name in TITRATABLE):
-        notes += protonation_note(residues, names, options.ph)
+    if changed or any(r.state for r in residues if r.name in repair.TITRATABLE):
+        notes += repair.protonation_note(residues, names, options.ph)
     hands = handedness(topology, in_nm(positions))
     unlike = [residues[i] for i, hand in hands.items() if hand == "D" and residues[i].found in AMINO_ACIDS]
     notes += [f"D amino acids by their geometry, though named as L: {listed(unlike)}"] if unlike else []

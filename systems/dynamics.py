@@ -32,10 +32,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Frames:
-    """A run of consecutive frames: times in ps (frames,), positions in nm (frames, atoms, 3), energies in kJ/mol.
-
-    `end` is where the walker is after them, if a run can begin there.
-    """
+    """Consecutive frames: ps (frames,), nm (frames, atoms, 3), kJ/mol; `end`, if a run can begin after them."""
 
     times: NDArray[np.float64]
     positions: NDArray[np.float32]

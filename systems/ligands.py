@@ -44,10 +44,7 @@ def is_small_molecule(source: Path, inputs: InputOptions) -> bool:
 
 
 def build_ligand(source: Path, protocol: Protocol) -> Molecule:
-    """Parametrised molecule of an SDF or MOL2 file or a SMILES, for which `source` is only a name.
-
-    `protocol.force_field` may hold the name of an OpenFF force field and the implicit solvent's.
-    """
+    """Parametrised molecule of an SDF or MOL2 file or a SMILES; `force_field` names OpenFF's and the solvent's."""
     try:
         mol, notes = read_ligand(source, protocol.inputs)
         field, born = _choice(protocol)
@@ -68,10 +65,7 @@ def build_ligand(source: Path, protocol: Protocol) -> Molecule:
 
 
 def records(source: Path, inputs: InputOptions, isomers: bool = False) -> dict[str, InputOptions]:
-    """The different molecules of a file (or SMILES) by a name for each, and the options that read it.
-
-    With `isomers` every combination of undefined stereocentres is a molecule of its own.
-    """
+    """Molecules of a file or SMILES by name, with the options that read each; `isomers` makes one of each isomer."""
     if isomers:
         mol = read_ligand(source, inputs)[0]
         from rdkit.Chem import EnumerateStereoisomers, MolToSmiles, RemoveHs

@@ -56,10 +56,7 @@ _ATOMS = {
 
 
 def standard_residue(name: str) -> tuple[str, str | None]:
-    """Standard name of a residue and the protonation state that its name tells; unknown names stay as they are.
-
-    Such as ("HIS", "HIP") for HSP, ("ASP", None) for ASP, ("ALA", None) for DAL and NALA.
-    """
+    """Standard name of a residue and the state it tells, such as ("HIS", "HIP") for HSP, ("ALA", None) for DAL."""
     if len(name) == 4 and name[0] in "NC" and (name[1:] in AMINO_ACIDS or name[1:] in STATES):
         name = name[1:]  # Amber's names of residues at the ends
     protonated = name in ("LYSH", "LYP", "CYSH")
@@ -90,10 +87,7 @@ def other_names(name: str) -> str:
 
 
 def element_of(residue: str, name: str, stated: str) -> Element | None:
-    """OpenMM Element of an atom under standard names; None where neither the file nor the name tells it.
-
-    ValueError where the file states another element than the name of a standard residue's atom has.
-    """
+    """OpenMM Element of an atom, None where nothing tells it; ValueError where file and standard name disagree."""
     from openmm.app import element
 
     known, letters = element.Element._elements_by_symbol, name.lstrip("0123456789")

@@ -18,16 +18,10 @@ from openmm import app, unit
 from latentmd.arrays import Doubles
 from latentmd.io.atomic import write_text
 from latentmd.molecule.chemistry import chemistry
+from latentmd.systems import parametrise
 from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.names import WATER
-from latentmd.systems.parametrise import (
-    barostat_fault,
-    implicit_solvent,
-    radius_fault,
-    thermostat_fault,
-    with_native_obc2,
-)
 from latentmd.systems.protocol import SYSTEM_FILE, InputOptions, Protocol, Solvent
 from latentmd.systems.readers.text import file_format, read_bytes, read_text
 from latentmd.systems.readers.topologies import TOPOLOGIES, read_topology
@@ -76,8 +70,8 @@ def build_own(source: Path, protocol: Protocol) -> Molecule:
     if inputs.system is not None:
         if inputs.positions or inputs.parameters:
             raise MoleculeError(f"{source}: --positions and --parameters have no meaning with --system; leave them out")
-        system = with_native_obc2(read_system(Path(inputs.system)))
-        if fault := thermostat_fault(system) or barostat_fault(system):
+        system = parametrise.with_native_obc2(read_system(Path(inputs.system)))
+        if fault := parametrise.thermostat_fault(system) or parametrise.barostat_fault(system):
             raise MoleculeError(f"{inputs.system}: {fault}")
         topology, positions, notes = structure_of(source, system)
         files = [inputs.system]
@@ -90,7 +84,7 @@ def build_own(source: Path, protocol: Protocol) -> Molecule:
     if not topology.getNumBonds() and topology.getNumAtoms() > 1:
         raise MoleculeError(f"{source}: neither the topology nor the System has any bonds; add CONECT records")
     notes += repartition(system, topology, protocol)
-    if fault := _solvent_fault(system, protocol) or radius_fault(system):
+    if fault := _solvent_fault(system, protocol) or parametrise.radius_fault(system):
         raise MoleculeError(f"{files[0]}: {fault}")
     check_timestep(system, topology, protocol, files[0])
     _check_charge(system, files[0])
@@ -127,7 +121,7 @@ def solvent_of(system: openmm.System) -> Solvent:
     """Kind of solvent that a System describes."""
     if system.usesPeriodicBoundaryConditions():
         return "explicit"
-    return "implicit" if implicit_solvent(system) else "vacuum"
+    return "implicit" if parametrise.implicit_solvent(system) else "vacuum"
 
 
 def _masses(system: openmm.System) -> list[float]:
@@ -210,10 +204,7 @@ def read_system(path: Path) -> openmm.System:
 
 
 def structure_of(source: Path, system: openmm.System) -> tuple[app.Topology, Doubles, list[str]]:
-    """Topology, positions in nm and notes of the structure that belongs to a System, in the order of the file.
-
-    The topology's bonds are the file's, with those of the System that the file lacks.
-    """
+    """Topology with the bonds of the file and those only the System has, positions in nm, notes; in file order."""
     text = read_text(source)
     kind = file_format(text)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import openmm
 from openmm import app, unit
@@ -61,14 +60,14 @@ def with_native_obc2(system: openmm.System) -> openmm.System:
     return system
 
 
-def _signature(force: openmm.CustomGBForce) -> list[Any]:
+def _signature(force: openmm.CustomGBForce) -> list[object]:
     values = [force.getComputedValueParameters(i) for i in range(force.getNumComputedValues())]
     terms = [force.getEnergyTermParameters(i) for i in range(force.getNumEnergyTerms())]
     names = [force.getPerParticleParameterName(i) for i in range(force.getNumPerParticleParameters())]
     return [values, terms, names, force.getNumGlobalParameters(), force.getNonbondedMethod()]
 
 
-def _obc2_signature(area: str | None) -> list[Any]:
+def _obc2_signature(area: str | None) -> list[object]:
     from openmm.app.internal.customgbforces import GBSAOBC2Force
 
     force = GBSAOBC2Force(SA=area)
@@ -151,7 +150,7 @@ def solvated(
 def parametrise(topology: app.Topology, force_field: app.ForceField, protocol: Protocol, source: Path) -> openmm.System:
     """OpenMM System with constrained hydrogens, whose GB model is the native one where that is the same."""
     files = ", ".join(protocol.force_field_files)
-    options: dict[str, Any] = {"nonbondedMethod": app.NoCutoff}
+    options: dict[str, object] = {"nonbondedMethod": app.NoCutoff}
     if protocol.solvent == "explicit":
         options = {"nonbondedMethod": app.PME, "nonbondedCutoff": _CUTOFF * unit.nanometer}
     try:

@@ -24,10 +24,7 @@ def place_atom(
 
 
 def backbone(sequence: list[str], phi: float = -75.0, psi: float = 145.0) -> list[tuple[str, str, NDArray[np.float64]]]:
-    """Heavy backbone atoms of a peptide with every (phi, psi) in degrees alike, for PDBFixer to complete.
-
-    One (residue name, atom name, position in nm) per atom; the default is polyproline II, which has no clashes.
-    """
+    """Heavy backbone atoms (residue, atom, nm) of a peptide, every (phi, psi) alike; polyproline II has no clash."""
     atoms: list[tuple[str, str, NDArray[np.float64]]] = []
     # A virtual residue before the first gives the three atoms that the chain is grown from.
     n, ca, c = np.zeros(3), np.array([_N_CA, 0, 0]), np.array([_N_CA + 0.055, 0.142, 0])

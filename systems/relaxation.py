@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import openmm
@@ -31,10 +30,7 @@ def settling_integrator(
 
 @contextmanager
 def centre_held(context: openmm.Context) -> Iterator[None]:
-    """Put the centre of mass back where it was, in a System whose CMMotionRemover keeps it at rest.
-
-    The noise of a Langevin step moves it before the remover acts, the more the stronger the friction.
-    """
+    """Put the centre of mass, which Langevin noise moves, back where it was, where a CMMotionRemover holds it."""
     system = context.getSystem()
     if not any(isinstance(force, openmm.CMMotionRemover) for force in system.getForces()):
         yield
@@ -57,6 +53,6 @@ class StopBelow(openmm.MinimizationReporter):  # type: ignore[misc]
         super().__init__()
         self.energy = energy
 
-    def report(self, iteration: int, x: Any, grad: Any, args: Any) -> bool:
+    def report(self, iteration: int, x: Sequence[float], grad: Sequence[float], args: Mapping[str, float]) -> bool:
         """Whether to stop."""
         return bool(args["system energy"] < self.energy)

@@ -88,10 +88,7 @@ def _parent(residue: Residue, hydrogen: Atom, heavy: list[Atom]) -> str:
 def read_back(
     topology: app.Topology, positions: unit.Quantity, found: Connections, inserted: dict[tuple[int, int], int]
 ) -> None:
-    """Put the atoms of a Topology that was completed from `assemble` into `found`, inserted residues and bonds too.
-
-    `inserted` says for (chain, place) how many residues were inserted before that place.
-    """
+    """Put a completed Topology of `assemble` into `found`; `inserted`: residues new before each (chain, place)."""
     xyz = positions.value_in_unit(unit.nanometer)
     for index, chain in enumerate(topology.chains()):
         old = found.chains[index]
@@ -239,10 +236,7 @@ def _wrong(found: Connections, lacking: set[Residue], old: set[Residue]) -> str:
 def add_hydrogens(
     found: Connections, force_field: app.ForceField, ph: float
 ) -> tuple[app.Topology, unit.Quantity, list[Residue], bool]:
-    """Add hydrogens where a residue has none, lacks some, or has others than its name says; all heavy atoms are there.
-
-    Topology, positions, residues, and whether hydrogens were added or changed.
-    """
+    """Complete or correct hydrogens where all heavy atoms are: Topology, positions, residues, whether any changed."""
     topology, positions, residues = assemble(found)
     now = states(topology)
     bare = any(not residue.hydrogens and residue.name not in IONS for residue in residues)
@@ -294,10 +288,7 @@ TITRATABLE = ("ASP", "GLU", "HIS", "LYS", "CYS")
 
 
 def wanted(residue: Residue, found: Connections) -> str | None:
-    """Variant of a residue for `Modeller.addHydrogens`; None leaves it to its hydrogens and the pH.
-
-    A sulfur is deprotonated in a disulfide, or where the residue is named CYM, and never by the pH.
-    """
+    """Variant for `Modeller.addHydrogens`, None by hydrogens and pH; the pH never deprotonates a sulfur."""
     if residue.name == "CYS":
         return "CYX" if found.disulfide(residue) or residue.state == "CYM" else "CYS"
     return residue.state

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import openmm
+from numpy.typing import ArrayLike
 from openmm import app, unit
 
 from latentmd.arrays import Doubles
@@ -68,17 +67,14 @@ def check_bonds(topology: app.Topology, positions: unit.Quantity | Doubles) -> N
             )
 
 
-def in_nm(positions: Any) -> Doubles:
+def in_nm(positions: unit.Quantity | ArrayLike) -> Doubles:
     """Positions as a float64 array in nm, [atoms, 3]."""
     values = positions.value_in_unit(unit.nanometer) if unit.is_quantity(positions) else positions
     return np.array(values, dtype=np.float64).reshape(-1, 3)
 
 
 def named_charge(topology: app.Topology) -> int | None:
-    """Net charge of a molecule of amino acids and caps by its residue names and chain ends, e; None of any other.
-
-    A free N-terminus counts +1 and a free C-terminus (with OXT) -1, as in the force fields of proteins.
-    """
+    """Net charge, e, of amino acids and caps by names and chain ends (+1 free N, -1 OXT); None of other molecules."""
     total = 0
     bonded = {(atom, other.residue) for bond in topology.bonds() for atom, other in (bond, bond[::-1])}
     outward = {(atom.residue, atom.name) for atom, other in bonded if other is not atom.residue}

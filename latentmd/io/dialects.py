@@ -110,10 +110,7 @@ def _mdcrd_frames(file: TextIO, atoms: int) -> Iterator[TextFrame]:
 
 
 def _lammps_frames(file: TextIO) -> Iterator[TextFrame]:
-    """Frames of a LAMMPS dump, atoms in the order of their ids; Å unless the file names its units.
-
-    Times are known where the file has the lines of `dump_modify time yes units yes`.
-    """
+    """Frames of a LAMMPS dump by ids; Å unless it names units, times where `dump_modify time yes units yes`."""
     units: str | None = None
     items: dict[str, list[str]] = {}
     while line := file.readline():

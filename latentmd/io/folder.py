@@ -141,7 +141,7 @@ def record_of(path: Path) -> dict[str, Any] | None:
     return _read_record(path / RECORD) if (path / RECORD).exists() else None
 
 
-def _prepare(path: Path, policy: Policy, files: RunFiles, wanted: dict[str, Any]) -> None:
+def _prepare(path: Path, policy: Policy, files: RunFiles, wanted: dict[str, object]) -> None:
     record = path / RECORD
     if policy == "resume" and record.exists():
         stored = _read_record(record)

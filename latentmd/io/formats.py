@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-_PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
+_PACKED = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File}
 
 
 #: Formats that can be read, by the end of the file's name, and whether they have times in ps. LAMMPS has them with the

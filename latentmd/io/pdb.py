@@ -24,10 +24,9 @@ def write_pdb(path: str | Path, topology: app.Topology, positions: ArrayLike) ->
 
 
 def pdb_text(topology: app.Topology, positions: ArrayLike) -> str:
-    """A structure as the text of a PDB file, with a CONECT record for every bond; positions [atoms, 3] in nm.
+    """A structure [atoms, 3] in nm as text of a PDB file, with a CONECT record for every bond.
 
-    OpenMM writes those of residues of no standard name only, and programs that read bonds from the records, such as
-    MDAnalysis, would see a peptide fall apart into its caps and atoms.
+    OpenMM writes those of residues of no standard name only, which MDAnalysis would see fall apart.
     """
     from openmm import app, unit
 

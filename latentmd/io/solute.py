@@ -108,7 +108,7 @@ def first_frame(top: str | Path, trajectories: Sequence[str | Path]) -> Floats |
 
     for path in (top, *trajectories[:1]):
         try:
-            found: Any = mdtraj.load_frame(str(path), 0, **({} if path == top else {"top": str(top)}))
+            found: mdtraj.Trajectory = mdtraj.load_frame(str(path), 0, **({} if path == top else {"top": str(top)}))
             return np.asarray(found.xyz[0], dtype=np.float64)
         except Exception:  # a topology without positions; what is wrong with a trajectory is said where it is read
             continue

@@ -254,10 +254,7 @@ class _Bonds:
         return np.asarray(bond_lengths(positions, self.pairs) / self.usual)
 
     def whole(self, positions: Floats, cells: Floats | None) -> Floats:
-        """Positions [frames, atoms, 3] in nm in which molecules that a box cut are whole.
-
-        A box counts only where the frame fits into it: that of 1 Å or 0 in files without a box says nothing.
-        """
+        """Positions [frames, atoms, 3] in nm, made whole where a box cuts molecules and is no stub (0 or 1 Å)."""
         if cells is None or not len(self.pairs):
             return positions
         cut = (self.ratios(positions) > _CUT).any(axis=1) & _holds(positions, cells)

@@ -35,7 +35,7 @@ class FrameWriter:
         self._file = self.path.open("ab", buffering=0)
 
     def write(self, positions: Floats, times: ArrayLike, box: ArrayLike | None = None) -> None:
-        """Append frames [frames, atoms, 3] in nm at times in ps; a `box` [3, 3] counts for these frames only.
+        """Append frames [frames, atoms, 3] in nm at times in ps, in their own `box` [3, 3] where given.
 
         OutputError where the disk is full: the file is then cut back to its last whole frame.
         """

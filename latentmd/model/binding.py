@@ -17,6 +17,8 @@ from latentmd.molecule.chain import Chain, chain, hands
 from latentmd.molecule.chemistry import fingerprint, residue_tokens
 
 if TYPE_CHECKING:
+    from openmm import app
+
     from latentmd.model.bound_peptide import BoundPeptide
 
 _OWN = {"format", "created", "versions", "weights_sha256", "coverage", "training", "metrics"}  # of the model of many
@@ -24,7 +26,7 @@ _HALF = ["encoder", "mean", "drawn.trunk", "drawn.causal", "drawn.head"]  # stor
 
 
 def bound_peptide(
-    topology: Any, positions: Floats, model: PeptideFile | str | Path = NAME
+    topology: app.Topology, positions: Floats, model: PeptideFile | str | Path = NAME
 ) -> tuple[BoundPeptide, Chain, PeptideFile]:
     """Bind a model of many peptides to one of them, in memory; handedness is read from positions [atoms, 3] in nm.
 
@@ -43,7 +45,7 @@ def bound_peptide(
 
 
 def bind(
-    topology: Any,
+    topology: app.Topology,
     positions: Floats,
     out: str | Path,
     model: PeptideFile | str | Path = NAME,
@@ -65,7 +67,7 @@ def bind(
     return save(out, bound, bound_manifest(file.manifest, topology, positions).model_copy(update=known))
 
 
-def bound_bundle(topology: Any, positions: Floats, model: str | Path = NAME) -> Bundle:
+def bound_bundle(topology: app.Topology, positions: Floats, model: str | Path = NAME) -> Bundle:
     """A model of many peptides bound to one of them, in memory; the path is that of the model of many."""
     bound, found, file = bound_peptide(topology, positions, model)
     known = {"slow_axes": bound.axes * bound.n_tokens, "zero_shot": measured(bound, found, file)}
@@ -73,7 +75,7 @@ def bound_bundle(topology: Any, positions: Floats, model: str | Path = NAME) -> 
     return Bundle(bound.requires_grad_(False), manifest, file.sha256, file.path)
 
 
-def bound_manifest(source: PeptideManifest, topology: Any, positions: Floats) -> Manifest:
+def bound_manifest(source: PeptideManifest, topology: app.Topology, positions: Floats) -> Manifest:
     """Manifest of a model of many peptides for one of them, before it is bound: molecule, conditions and lags."""
     shared = set(Manifest.model_fields) & set(PeptideManifest.model_fields) - _OWN
     return Manifest(

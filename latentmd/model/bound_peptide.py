@@ -125,10 +125,7 @@ class BoundPeptide(nn.Module):
 
     @torch.jit.export
     def step(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """One stochastic latent step of lag [batch] ps with standard normal noise [batch, step_noise].
-
-        Torsions that clash in mean bond lengths and angles are drawn again: the law is that of the model, without them.
-        """
+        """One latent step of lag [batch] ps with normal noise [batch, step_noise]; torsions that clash are redrawn."""
         parts = noise.split(self.torsion_noise, dim=1)
         angles = self.draw(slow, lag, parts[0])
         still = slow.new_zeros(slow.shape[0], self.decoder.noise_size)
@@ -141,10 +138,7 @@ class BoundPeptide(nn.Module):
 
     @torch.jit.export
     def mean_step(self, slow: Tensor, lag: Tensor) -> Tensor:
-        """Conditional mean of the slow axes after a step of lag [batch] ps, with the torsions most likely there.
-
-        Never histogram its rollouts.
-        """
+        """Mean slow axes after a lag [batch] ps, with the torsions most likely there. Never histogram its rollouts."""
         kind = self.types[..., 0]
         axes = torch.nn.functional.pad(slow[..., : self.n_slow], [0, self.dim - self.n_slow])
         z = self.basis.mean[kind] + (axes.unsqueeze(-2) @ self.inverse[kind]).squeeze(-2)
@@ -162,10 +156,7 @@ class BoundPeptide(nn.Module):
 
     @torch.jit.export
     def decode(self, slow: Tensor, noise: Tensor) -> Tensor:
-        """Structures of tokens: [batch, atoms, 3] nm, centred.
-
-        Bond lengths, angles and stiff torsions are drawn; where atoms clash, so are torsions, given the slow axes.
-        """
+        """Structures [batch, atoms, 3] nm of tokens, centred; where atoms clash, torsions are drawn again too."""
         parts = noise.split(self.draw_noise, dim=1)
         out: Tensor = self.decoder(self.torsions(slow), parts[0][:, self.torsion_noise :])
         for part in parts[1:]:

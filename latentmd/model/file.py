@@ -90,7 +90,7 @@ def find(name_or_path: str | Path) -> Path:
     )
 
 
-def save(path: str | Path, surrogate: nn.Module, manifest: Manifest | Mapping[str, Any]) -> Manifest:
+def save(path: str | Path, surrogate: nn.Module, manifest: Manifest | Mapping[str, object]) -> Manifest:
     """Script a surrogate and write it with its manifest, replacing `path` only when the whole file is written.
 
     The surrogate has the methods `METHODS` and the integer attributes `SIZES`; parts named in `half_precision` are
@@ -113,7 +113,7 @@ def save(path: str | Path, surrogate: nn.Module, manifest: Manifest | Mapping[st
             attrgetter(part)(scripted).float()
 
 
-def seal(path: str | Path, scripted: Any, manifest: Sealed) -> Sealed:
+def seal(path: str | Path, scripted: nn.Module, manifest: Sealed) -> Sealed:
     """Write a TorchScript module and its manifest as one hashed file; returns the manifest as it was filled in."""
     import torch
 
@@ -124,9 +124,7 @@ def seal(path: str | Path, scripted: Any, manifest: Sealed) -> Sealed:
 
 
 def unseal(path: Path, schema: type[Sealed]) -> tuple[Any, Sealed, str]:
-    """Read a file written by `seal`: the module on the CPU, its manifest, and the file's hash; all hashes checked.
-    BundleError: not such a file, damaged, or of another format version.
-    """
+    """Module on the CPU, manifest and hash of a file written by `seal`; BundleError where damaged or another file."""
     import torch
 
     data, manifest, sha256 = read_sealed(path, schema)
@@ -205,19 +203,14 @@ def package_version(package: str) -> str:
 
 @contextmanager
 def quiet_torchscript() -> Iterator[None]:
-    """Keep the deprecation warnings of torch.jit from the user.
-
-    PyTorch deprecates TorchScript; it works up to 2.15, and the format tag leaves room for a successor.
-    """
+    """Keep the deprecation warnings of torch.jit, which works up to PyTorch 2.15, from the user."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)
         yield
 
 
 def write_sealed(path: Path, archive: io.BytesIO, manifest: Sealed) -> Sealed:
-    """Write an archive without debug records (they hold source paths), with its manifest, to which versions and date
-    are added, and a closing hash; returns the manifest.
-    """
+    """Write an archive with its manifest (versions and date filled in, returned) and hash, without debug records."""
     import torch
 
     versions = {"torch": torch.__version__, "latentmd": package_version("latentmd"), **manifest.versions}
@@ -276,7 +269,7 @@ def _format(text: str) -> str:
     return found[1] if found else ""
 
 
-def _valid(schema: type[Sealed], fields: str | Mapping[str, Any], source: str) -> Sealed:
+def _valid(schema: type[Sealed], fields: str | Mapping[str, object], source: str) -> Sealed:
     try:
         return schema.model_validate_json(fields) if isinstance(fields, str) else schema.model_validate(dict(fields))
     except ValidationError as error:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import math
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from latentmd.molecule.chemistry import Chemistry, chemistry, fingerprint
+from latentmd.arrays import Floats
+from latentmd.molecule.chemistry import Chemistry, Topology, chemistry, fingerprint
 from latentmd.molecule.coverage import Coverage, PeptideChemistry
 from latentmd.molecule.matching import Answer, match
 from latentmd.molecule.stereo import difference, stereochemistry
+
+if TYPE_CHECKING:
+    from openmm import app
 
 FORMAT: Literal["latentmd-torchscript-1"] = "latentmd-torchscript-1"
 NO_ENERGY = (
@@ -118,7 +122,7 @@ class Manifest(Seal):
     half_precision: list[str] = Field(default_factory=list)
     zero_shot: ZeroShot | None = None
 
-    def molecule(self) -> tuple[Any, Any]:
+    def molecule(self) -> tuple[app.Topology, Floats]:
         """Molecule that the topology describes: OpenMM Topology, and positions float32 [atoms, 3] nm."""
         return _molecule(self.topology)
 
@@ -148,11 +152,8 @@ class Manifest(Seal):
         """Elements, names and bonds of the molecule."""
         return chemistry(self.molecule()[0])
 
-    def covers(self, topology: Any, positions: Any = None) -> Answer:
-        """Answer whether the model covers a molecule, and in which order its atoms are the model's.
-
-        Atoms may have any order and names; positions [atoms, 3] in nm tell handedness, which None leaves unchecked.
-        """
+    def covers(self, topology: Topology, positions: Floats | None = None) -> Answer:
+        """Whether, and in which order of atoms, a molecule is covered; positions [atoms, 3] nm tell handedness."""
         if isinstance(self.coverage, PeptideChemistry):
             return self.coverage.covers(topology, positions=positions)
         own, structure = self.molecule()
@@ -166,7 +167,7 @@ class Manifest(Seal):
 
 
 @lru_cache(maxsize=16)
-def _molecule(text: str) -> tuple[Any, Any]:
+def _molecule(text: str) -> tuple[app.Topology, Floats]:
     import numpy as np
     from openmm import app
 

@@ -49,11 +49,7 @@ def beside(bundle: Path) -> Path:
 
 
 def path_file(bundle: Path, manifest: Manifest) -> tuple[Path, str]:
-    """The path model's file of a bundle, and the hash of what its latents come from.
-
-    A bundle that is the bundled model of many peptides, bound to one, has the path model of that, unless there is one
-    beside it.
-    """
+    """The path model's file of a bundle (that of the bundled peptides if it has none), and what hash it belongs to."""
     own, origin = beside(bundle), manifest.zero_shot
     shared = beside(find_peptides())
     if origin is None or origin.model != NAME or (own.is_file() and own != shared):
@@ -112,9 +108,7 @@ def residue_kinds(types: Tensor) -> list[str]:
 
 
 class PeptideTrajectories:
-    """A masked trajectory model of torsions, for one peptide; what it draws are the tokens of the bound model.
-    PathModelError: a residue type, or a place in a chain, that the network was not trained on.
-    """
+    """A path model of torsions for one peptide, drawing its tokens; PathModelError for unknown residues."""
 
     def __init__(self, network: MaskedTrajectory, record: PathRecord, module: Any) -> None:
         types, mask = module.types[0], module.mask[0]

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from latentmd.model.file import BundleError, read_sealed, read_sha256, sealed_format, write_sealed
 from latentmd.model.manifest import Seal
+from latentmd.molecule.chemistry import Topology
 from latentmd.molecule.coverage import PeptideChemistry
 from latentmd.molecule.matching import Answer
 
@@ -54,7 +55,7 @@ class PeptideManifest(Seal):
     training: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
 
-    def covers(self, topology: Any) -> Answer:
+    def covers(self, topology: Topology) -> Answer:
         """Answer whether the model covers a molecule, its conditions and handedness aside."""
         return self.coverage.covers(topology)
 

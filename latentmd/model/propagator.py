@@ -20,6 +20,7 @@ from latentmd.model.file import Bundle, load
 from latentmd.model.manifest import TOLERANCE, split_time
 from latentmd.model.paths import PathSampler, PeptideTrajectories, load_path_model, path_file
 from latentmd.molecule.checks import StructureTemplate, check_frames, structure_template
+from latentmd.molecule.chemistry import Topology
 from latentmd.molecule.geometry import kabsch
 from latentmd.molecule.stereo import difference, stereochemistry
 
@@ -60,7 +61,7 @@ class Propagator:
     """
 
     order: Ints | None = None
-    _topology: Any = None
+    _topology: Topology
 
     def __init__(
         self, bundle: Bundle | str | Path, device: str = "auto", threads: int | None = None, dtype: str | None = None
@@ -105,7 +106,7 @@ class Propagator:
         name = self.manifest.name or self.bundle.path.name
         return f"<Propagator {name!r}: {self.n_atoms} atoms, steps of {shortest:g} to {longest:g} ps, {self.device}>"
 
-    def arranged(self, topology: Any, positions: ArrayLike | None = None) -> Propagator:
+    def arranged(self, topology: Topology, positions: ArrayLike | None = None) -> Propagator:
         """The same model for positions in the order of atoms of a topology, in which it also answers.
 
         Args:
@@ -124,7 +125,7 @@ class Propagator:
             )
         return self.in_order(np.array(answer.order, dtype=np.int64), topology)
 
-    def in_order(self, order: Ints, topology: Any = None) -> Propagator:
+    def in_order(self, order: Ints, topology: Topology | None = None) -> Propagator:
         """The same model for positions in another order of its atoms.
 
         Args:
@@ -140,7 +141,7 @@ class Propagator:
         other._topology = self.manifest.chemistry().reordered(np.argsort(order)) if topology is None else topology
         return other
 
-    def molecule(self) -> tuple[Any, Floats]:
+    def molecule(self) -> tuple[Topology, Floats]:
         """Topology (or Chemistry) and a structure, nm, [N, 3], in the order of positions."""
         topology, own = self.manifest.molecule()
         return (topology, own) if self.order is None else (self._topology, self.returned(own))
@@ -333,10 +334,7 @@ class Propagator:
         return check_frames(np.asarray(positions, dtype=np.float64), self.template)
 
     def tensor(self, positions: ArrayLike) -> Tensor:
-        """Positions as the model wants them: in its order, and centred in double precision.
-
-        Single precision would lose 1e-7 of the distance from the origin.
-        """
+        """Positions in the model's order, centred in double precision: single loses 1e-7 of distance to the origin."""
         x = np.asarray(positions, dtype=np.float64)
         if x.ndim != 3 or x.shape[1:] != (self.n_atoms, 3):
             raise ValueError(f"positions have shape {x.shape}; expected (frames, {self.n_atoms}, 3) in nm")

@@ -11,10 +11,7 @@ from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 
 
 class Surrogate(nn.Module):
-    """Encoder, basis, stochastic predictor, conditional sampler of the fast axes, decoder and energy heads.
-
-    Models of trajectories whose energies are not known have no energy heads.
-    """
+    """Encoder, basis, predictor, sampler of the fast axes, decoder and, where energies are known, energy heads."""
 
     def __init__(
         self,

@@ -121,8 +121,9 @@ def zero_shot_lines(found: ZeroShot, source: str, sound: float | None = None) ->
     if sound is not None:
         lines.append(f"structure checks: {percent(sound, 1)} of frames pass")
     exact, *tuned = next_commands(found, source)
-    return [*lines, f"to go on: exact statistics, `{exact}`; a model fine-tuned on MD of this molecule, "
-                    + "`" + "`, then `".join(tuned) + "`"]  # fmt: skip
+    then = ", then ".join(f"`{command}`" for command in tuned)
+    lines.append(f"to go on: exact statistics, `{exact}`; a model fine-tuned on MD of this molecule, {then}")
+    return lines
 
 
 def zero_shot_facts(found: ZeroShot) -> list[str]:

@@ -85,10 +85,7 @@ def within_two_bonds(n_atoms: int, bonds: Pairs, atoms: Ints) -> NDArray[np.bool
 def make_whole(
     positions: Doubles, tree: Iterable[tuple[int, int]], box: Doubles, periodic: Sequence[bool] = (True, True, True)
 ) -> Doubles:
-    """A copy of positions [atoms, 3] in nm with every child of the tree at the image nearest to its parent.
-
-    The rows of `box` are its vectors in nm; `periodic` says along which the molecule repeats.
-    """
+    """A copy of positions [atoms, 3] in nm with every child at the image nearest its parent; rows of `box` in nm."""
     x, inverse, along = positions.copy(), np.linalg.inv(box), np.asarray(periodic)
     for child, parent in tree:
         x[child] -= (np.round((x[child] - x[parent]) @ inverse) * along) @ box

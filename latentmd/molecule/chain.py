@@ -69,10 +69,7 @@ class Chain:
 
 
 def chain(topology: Topology, positions: Floats) -> Chain:
-    """Read a peptide with all hydrogens; one frame [atoms, 3] in nm tells D from L residues.
-
-    ChainError for everything but one linear chain of amino acids and caps.
-    """
+    """A peptide with hydrogens and one frame [atoms, 3] nm; ChainError for all but one chain of residues and caps."""
     record = _with_stereo_names(_with_cap_names(chemistry(topology)), positions)
     residues = _residues(record)
     names = tuple(_type(record, atoms) for atoms in residues)

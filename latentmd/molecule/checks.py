@@ -85,10 +85,7 @@ def angle_triples(n_atoms: int, bonds: Ints) -> Ints:
 
 
 def signed_volumes(positions: Floats, centres: Ints) -> Floats:
-    """Normalised signed volume at each stereocentre: v1 . (v2 x v3) of unit bond vectors; a mirror flips its sign.
-
-    Positions [frames, atoms, 3] in nm; about 0.77 in size at a tetrahedral atom, shape (frames, centres).
-    """
+    """v1 . (v2 x v3) of unit bond vectors, (frames, centres), of [frames, atoms, 3] nm; 0.77 at a tetrahedral atom."""
     vectors = positions[:, centres[:, 1:]] - positions[:, centres[:, :1]]
     lengths = np.sqrt(_dot(vectors, vectors)).prod(axis=-1)
     return np.asarray(_dot(vectors[:, :, 0], _cross(vectors[:, :, 1], vectors[:, :, 2])) / lengths)
@@ -225,10 +222,7 @@ class FrameScores:
 
 
 def frame_scores(positions: Floats, template: StructureTemplate) -> FrameScores:
-    """Measure everything that the structure checks look at, of frames (frames, atoms, 3) in nm.
-
-    Every vector is made once: an engine asks for single frames, where the calls are what costs.
-    """
+    """Measure what the checks look at, of [frames, atoms, 3] nm; every vector is made once, as calls are what costs."""
     finite = np.asarray(np.isfinite(positions).all(axis=(1, 2)))
     safe = positions if finite.all() else np.where(finite[:, None, None], positions, 0.0)
     vectors = _vectors(safe, template.bonds[:, 0], template.bonds[:, 1])
@@ -261,10 +255,7 @@ def check_frames(positions: Floats, template: StructureTemplate, max_z: float = 
 
 
 def aligned_rmsd(positions: Floats, reference: Floats, atoms: Ints | None = None) -> Floats:
-    """Root-mean-square deviation in nm after the best proper rotation, frame by frame (Kabsch 1976).
-
-    Frames [frames, atoms, 3] in nm; only `atoms` are aligned and compared, where given.
-    """
+    """Deviation in nm of frames [frames, atoms, 3] after the best proper rotation of all or some (Kabsch 1976)."""
     a, b = (np.asarray(x if atoms is None else x[:, atoms], dtype=np.float64) for x in (positions, reference))
     a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
     covariance = np.einsum("fai,faj->fij", a, b)

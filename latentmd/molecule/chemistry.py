@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from latentmd.molecule.bonds import components, neighbour_lists
 
@@ -143,12 +143,12 @@ def _atom_name(residue: str, name: str) -> str:
     return _ATOM_NAMES.get(("*", name), name) if residue in AMINO_ACIDS else name
 
 
-def _symbol(element: Any) -> str:
+def _symbol(element: app.Element | None) -> str:
     symbol = "VS" if element is None else str(element.symbol)
     return "H" if symbol == "D" else symbol
 
 
-def _mass(symbol: str, element: Any) -> float:
+def _mass(symbol: str, element: app.Element | None) -> float:
     if symbol in ATOMIC_WEIGHTS:
         return ATOMIC_WEIGHTS[symbol]
     mass = getattr(element, "mass", 0.0)

@@ -104,10 +104,9 @@ class _Gap:
             atoms.append(_placed(atoms[-3:], _LENGTHS[k % 3], angles[k], torsions[k]))
         flat, told = (math.radians(value) for value in _PLANARITY)
         beside = torch.stack([wrap(torsions[0] - psi), wrap(torsions[-1] - phi)])
-        return torch.cat([
-            (torch.stack(atoms[-3:]) - after).flatten() / _CLOSED, wrap(torsions[self.omegas] - math.pi) / flat,
-            beside / told, (angles - self.angles) / self.deviations,
-        ])  # fmt: skip
+        end = (torch.stack(atoms[-3:]) - after).flatten() / _CLOSED
+        bent = (angles - self.angles) / self.deviations
+        return torch.cat([end, wrap(torsions[self.omegas] - math.pi) / flat, beside / told, bent])
 
 
 def _placed(atoms: list[Tensor], length: float, angle: Tensor, torsion: Tensor) -> Tensor:

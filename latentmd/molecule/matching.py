@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,6 +70,7 @@ def _formulas_differ(a: Chemistry, b: Chemistry) -> str:
 
 
 Structures = tuple[Floats, Floats]
+_Label = tuple[int, int, str, int, bool]  # marks, element, hydrogens, whether it is one
 
 
 def _search(a: Chemistry, b: Chemistry, xy: Structures) -> list[int]:
@@ -79,7 +80,7 @@ def _search(a: Chemistry, b: Chemistry, xy: Structures) -> list[int]:
     near = [*a.neighbours(), *([i + n for i in around] for around in b.neighbours())]
     symbols = [*a.symbols, *b.symbols]
     leaves = {i for i in range(2 * n) if symbols[i] == "H" and len(near[i]) == 1 and symbols[near[i][0]] != "H"}
-    labels: list[tuple[Any, ...]] = [
+    labels: list[_Label] = [
         (0, 0, symbol, sum(j in leaves for j in near[i]), i in leaves) for i, symbol in enumerate(symbols)
     ]
     sides = _Sides(a, b, xy)
@@ -108,13 +109,13 @@ def _search(a: Chemistry, b: Chemistry, xy: Structures) -> list[int]:
 
 
 def _fixed(
-    one: int, labels: list[tuple[Any, ...]], bonds: list[tuple[int, int]], colours: list[int], sides: _Sides
+    one: int, labels: list[_Label], bonds: list[tuple[int, int]], colours: list[int], sides: _Sides
 ) -> list[int]:
     """Colours after an atom of a is told apart from its equals, together with the best of its equals in b."""
     n = len(labels) // 2
     number = max(label[0] for label in labels) + 1
     equals = [j for j in range(n, 2 * n) if colours[j] == colours[one]]
-    best: tuple[Any, ...] | None = None
+    best: tuple[tuple[int, int], list[_Label], list[int]] | None = None
     for other in sorted(equals, key=lambda j: sides.unlike(one, j - n)):
         trial = list(labels)
         trial[one], trial[other] = (number, *labels[one][1:]), (number, *labels[other][1:])

@@ -39,10 +39,7 @@ def stereochemistry(topology: Topology, positions: Floats) -> dict[int, int]:
 
 
 def difference(topology: FileTopology, positions: Floats, expected: Mapping[int, int], offset: int = 0) -> str:
-    """Why a structure [atoms, 3] is another stereoisomer than `expected` of `stereochemistry`; empty where it is not.
-
-    `offset` is added to the atom indices of `expected`.
-    """
+    """Why a structure [atoms, 3] is another isomer than `expected` (atoms by `offset`); empty where it is not."""
     found = stereochemistry(topology, positions)
     atoms = parts_of(topology)[0]
     other = [i + offset for i, sign in expected.items() if sign * found.get(i + offset, sign) < 0]
@@ -74,10 +71,7 @@ def handedness(topology: FileTopology, positions: Floats) -> dict[int, str]:
 
 
 def allo_side_chains(topology: FileTopology, positions: Floats) -> list[int]:
-    """Residues, by index, of isoleucine and threonine whose C-beta is not of the handedness that goes with C-alpha.
-
-    In L-isoleucine (2S,3S) and L-threonine (2S,3R), CA · (CG1 or OG1 × CG2) about C-beta is positive.
-    """
+    """ILE and THR, by index, of the wrong C-beta; of L ones CA · (CG1 or OG1 × CG2) about C-beta is positive."""
     hands, third = handedness(topology, positions), {"ILE": "CG1", "THR": "OG1"}
     volumes = _corners(topology, positions, lambda name: ("CB", "CA", third.get(name, ""), "CG2"))
     return [i for i, volume in volumes.items() if i in hands and (volume > 0) != (hands[i] == "L")]

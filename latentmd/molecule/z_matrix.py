@@ -67,10 +67,7 @@ def _root(record: Chemistry, neighbours: list[list[int]], part: list[int]) -> in
 
 
 def _frame(record: Chemistry, bonded: list[int], pseudo: set[int]) -> tuple[int, int]:
-    """Second and third atom of the neighbours of the root: C and N of an amino acid, else the highest ranked.
-
-    A root has two neighbours or more: it branches, or it is in a part of one or two atoms and other parts hang on it.
-    """
+    """Second and third atom of the neighbours of the root: C and N of an amino acid, else the highest ranked."""
     first = {"C": 0, "N": 1}
     ranked = sorted(bonded, key=lambda i: (i in pseudo, first.get(record.names[i], 2), *_rank(record, i)))
     return ranked[0], ranked[1]

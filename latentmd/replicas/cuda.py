@@ -40,7 +40,7 @@ class Device(Protocol):
     def get(self, array: Any) -> Any:
         """Copy a device array to NumPy, after all launches."""
 
-    def launch(self, blocks: int, threads: int, shared: int, arguments: tuple[Any, ...]) -> None:
+    def launch(self, blocks: int, threads: int, shared: int, arguments: tuple[object, ...]) -> None:
         """Run the kernel on a grid, each block with `shared` bytes of shared memory."""
 
 
@@ -64,7 +64,7 @@ class CudaDevice:
         self.put, self.get = cupy.asarray, cupy.asnumpy
         self._kernel = cupy.RawModule(code=source(), options=tuple(options)).get_function("run")
 
-    def launch(self, blocks: int, threads: int, shared: int, arguments: tuple[Any, ...]) -> None:
+    def launch(self, blocks: int, threads: int, shared: int, arguments: tuple[object, ...]) -> None:
         """Run the kernel on a grid, each block with `shared` bytes of shared memory."""
         self._kernel((blocks,), (threads,), arguments, shared_mem=shared)
 
@@ -114,7 +114,7 @@ class CudaReplicas:
     ) -> tuple[Floats, Floats]:
         """Positions (replicas, atoms, 3) in nm and velocities in nm/ps after LangevinMiddle steps, by ps and 1/ps.
 
-        `project` removes velocities along constraints before; `first` is the number of the first step, for its noise.
+        `project` first removes velocities along constraints; noise counts from step `first`.
         """
         keep = np.exp(-friction * timestep)
         put, (count, atoms, _) = self._device.put, self._shape

@@ -173,10 +173,9 @@ class ReplicaEngine(Replicas):
         return first
 
     def _run(self, kind: int, steps: int = 0, first: int = 0, timestep: float = 0.0, friction: float = 0.0) -> None:
-        arrays = {
-            "x": self._x, "v": self._v, "f": self._f, "energy": self._energy, "bias": self._bias,
-            "root_kT": self._root_kt, "replica": self._replica, "key": self._key, "targets": self._targets,
-        }  # fmt: skip
+        result, noise = (self._energy, self._bias), (self._root_kt, self._replica, self._key)
+        names = "x v f energy bias root_kT replica key targets".split()
+        arrays = dict(zip(names, (self._x, self._v, self._f, *result, *noise, self._targets), strict=True))
         held = {"stiffness": self._stiffness} if self._stiffness.any() else {}
         block = lib.BlockStruct(**{name: array.ctypes.data for name, array in (arrays | held).items()})
         structs = ctypes.byref(self._prepared.molecule), ctypes.byref(block)

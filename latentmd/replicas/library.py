@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from latentmd.arrays import Floats, Ints
 from latentmd.replicas.terms import COULOMB, OFFSET, Terms, fourier
@@ -58,7 +58,7 @@ class BlockStruct(ctypes.Structure):
 class Library:
     """The loaded kernel: replicas in a block, largest periodicity of a torsion, this processor's instruction sets."""
 
-    handle: Any
+    handle: ctypes.CDLL
     lanes: int
     periods: int
     variants: tuple[str, ...]
@@ -100,13 +100,13 @@ class PreparedKernel:
 
     def __init__(self, terms: Terms, restraints: Ints, momentum_every: int, periods: int) -> None:
         constraints, distance, groups = _groups(terms)
-        arrays: dict[str, Any] = {
+        arrays: dict[str, ArrayLike] = {
             "bonds": terms.bonds, "angles": terms.angles, "bond": terms.bond, "angle": terms.angle,
             "constraints": constraints, "groups": groups, "distance": distance, "restraints": restraints,
             "pairs": _pairs(terms), "mass": terms.mass, "inverse_mass": 1.0 / np.asarray(terms.mass, np.float64),
             **_series(terms, periods), **_born(terms),
         }  # fmt: skip
-        self.arrays: dict[str, Any] = {name: np.ascontiguousarray(arrays[name], kind) for name, kind in _TYPES.items()}
+        self.arrays = {name: np.ascontiguousarray(arrays[name], kind) for name, kind in _TYPES.items()}
         solute, solvent, surface = terms.dielectric
         self.molecule = MoleculeStruct(
             n=terms.atoms, n_bonds=len(terms.bonds), n_angles=len(terms.angles),
@@ -130,7 +130,7 @@ def _pairs(terms: Terms) -> Floats:
     return out
 
 
-def _series(terms: Terms, periods: int) -> dict[str, Any]:
+def _series(terms: Terms, periods: int) -> dict[str, ArrayLike]:
     """Torsions about the same four atoms as one Fourier series: k (1 + cos(n t - phase)) summed over n."""
     series = fourier(terms)
     values = np.zeros((len(series), 3, periods))

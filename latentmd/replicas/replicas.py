@@ -115,20 +115,14 @@ class Replicas(ABC):
 
     @abstractmethod
     def langevin(self, steps: int, *, timestep: float, friction: float) -> None:
-        """Langevin dynamics in OpenMM's LangevinMiddle splitting (Zhang et al., J. Phys. Chem. A 123, 6056, 2019).
-
-        The time step is in ps, the friction in 1/ps.
-        """
+        """LangevinMiddle dynamics (Zhang et al., J. Phys. Chem. A 123, 6056, 2019); time step in ps, friction 1/ps."""
 
     @abstractmethod
     def verlet(self, steps: int, *, timestep: float) -> None:
         """Velocity Verlet with constraints (RATTLE; Andersen 1983), time step in ps: reversible, no thermostat."""
 
     def hamiltonian(self, steps: int, *, timestep: float, rng: np.random.Generator) -> Bools:
-        """One Hamiltonian Monte Carlo move of every replica (Duane et al., Phys. Lett. B 195, 216, 1987).
-
-        Returns whether each move was accepted, shape (replicas,); a rejected replica is where it was.
-        """
+        """One Hamiltonian Monte Carlo move each (Duane et al., Phys. Lett. B 195, 216, 1987); which were accepted."""
         before, energies = self.positions.copy(), self.energies()
         self.draw_velocities()
         energies = energies + self.kinetic_energies()

@@ -71,10 +71,7 @@ def settle(
     timestep: float,
     seeds: Sequence[int],
 ) -> tuple[Doubles, Doubles]:
-    """Settle structures (structures, atoms, 3) in nm; each depends on itself and its seed alone.
-
-    Returns positions in nm, with centres of mass where they were, and potential energies (structures,) in kJ/mol.
-    """
+    """Positions (structures, atoms, 3) in nm, settled about their centres, each by its seed, and energies in kJ/mol."""
     engine = replica_engine(system, positions, temperature=temperature, seed=seeds, numbers=[0] * len(positions))
     share = engine.masses / engine.masses.sum()
     centres = np.einsum("a,rad->rd", share, engine.positions)
@@ -98,10 +95,7 @@ def settle(
 def measured_range(
     system: openmm.System, positions: Floats, *, temperature: float, timestep: float, seed: int, steps: int = 500
 ) -> EnergyRange:
-    """Energies that MD shows near structures (structures, atoms, 3) in nm, from a short run of all of them.
-
-    They are minimised, run for `steps` that are left out and for as many that count; the time step is in ps.
-    """
+    """Energies of MD from minimised (structures, atoms, 3) nm: `steps` left out, as many counted; time step in ps."""
     engine = replica_engine(system, positions, temperature=temperature, seed=seed)
     for _ in range(_ROUNDS):
         engine.minimize(_DOWNHILL, tolerance=_TOLERANCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -93,22 +94,22 @@ def _refuse(what: str) -> None:
     )
 
 
-def _atoms(rows: list[Any], columns: int) -> Ints:
+def _atoms(rows: Sequence[Sequence[float]], columns: int) -> Ints:
     return np.array(rows, dtype=np.int32).reshape(-1, columns)
 
 
-def _values(rows: list[Any], columns: int) -> Floats:
+def _values(rows: Sequence[Sequence[float]], columns: int) -> Floats:
     return np.array([[getattr(x, "_value", x) for x in row] for row in rows], dtype=np.float64).reshape(-1, columns)
 
 
-def _bonded(force: Any, count: str, read: str, atoms: int) -> tuple[Ints, Floats]:
+def _bonded(force: openmm.Force, count: str, read: str, atoms: int) -> tuple[Ints, Floats]:
     rows = [getattr(force, read)(i) for i in range(getattr(force, count)())]
     if force.usesPeriodicBoundaryConditions():
         _refuse(f"a periodic {type(force).__name__}")
     return _atoms([row[:atoms] for row in rows], atoms), _values([row[atoms:] for row in rows], 2)
 
 
-def _torsion(force: Any) -> tuple[Ints, Floats]:
+def _torsion(force: openmm.PeriodicTorsionForce) -> tuple[Ints, Floats]:
     atoms, values = _bonded(force, "getNumTorsions", "getTorsionParameters", 5)
     if len(atoms) and (atoms[:, 4].min() < 1 or atoms[:, 4].max() > 6):
         _refuse(f"a torsion of periodicity {int(atoms[:, 4].max())}")
@@ -116,7 +117,7 @@ def _torsion(force: Any) -> tuple[Ints, Floats]:
     return atoms[kept], values[kept]
 
 
-def _nonbonded(force: Any) -> tuple[Floats, Ints, Floats]:
+def _nonbonded(force: openmm.NonbondedForce) -> tuple[Floats, Ints, Floats]:
     import openmm
 
     if force.getNonbondedMethod() != openmm.NonbondedForce.NoCutoff:
@@ -128,7 +129,7 @@ def _nonbonded(force: Any) -> tuple[Floats, Ints, Floats]:
     return particles, _atoms([row[:2] for row in rows], 2), _values([row[2:] for row in rows], 3)
 
 
-def _gbsa(force: Any) -> tuple[Floats, tuple[float, float, float]]:
+def _gbsa(force: openmm.GBSAOBCForce) -> tuple[Floats, tuple[float, float, float]]:
     import openmm
 
     if force.getNonbondedMethod() != openmm.GBSAOBCForce.NoCutoff:
@@ -159,10 +160,7 @@ MAX_ATOMS = 256  # indices of atoms are bytes
 
 
 def tables(terms: Terms) -> dict[str, Floats | Ints]:
-    """A molecule's tables for the CUDA kernel, in the order and with the columns of `dynamics.cu`.
-
-    UnsupportedError above 256 atoms, or for other constraints than those of single hydrogens.
-    """
+    """Tables as `dynamics.cu` has them; UnsupportedError above 256 atoms or for other constraints than of hydrogens."""
     n = terms.atoms
     if n > MAX_ATOMS:
         raise UnsupportedError(f"the molecule has {n} atoms; expected at most {MAX_ATOMS}: use OpenMM for larger ones")

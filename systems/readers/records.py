@@ -33,10 +33,7 @@ class AtomRecord:
 
 @dataclass(frozen=True)
 class LinkRecord:
-    """A bond that a record (`kind`) states; ends are residue and atom name, for CONECT serial numbers.
-
-    `symmetry`: it leads to a copy of the molecule in another asymmetric unit.
-    """
+    """A bond of a record (`kind`): ends are residue and atom name, or serials; `symmetry` if it leads to a copy."""
 
     kind: str
     first: tuple[Key, str] | int

@@ -78,11 +78,7 @@ def is_ligand(text: str) -> bool:
 
 
 def file_format(text: str) -> str:
-    """Format by content, since names of files are often wrong; "" where it is none of them.
-
-    Of structures "pdb", "mmcif" or "gro"; of topologies with a force field "prmtop" (Amber), "psf" (CHARMM) or "top"
-    (GROMACS).
-    """
+    """Format by content, as names often lie: "pdb", "mmcif", "gro", "prmtop" (Amber), "psf", "top" (GROMACS), or ""."""
     for kind, sign in _SIGNS.items():
         if re.search(sign, text):
             return kind

@@ -10,7 +10,6 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openmm
@@ -156,9 +155,9 @@ def _check_options(source: Path, kind: str, inputs: InputOptions) -> None:
         raise MoleculeError(f"{source}: --parameters has a meaning for a CHARMM psf only; leave it out")
 
 
-def _options(kind: str, protocol: Protocol) -> tuple[dict[str, Any], list[str]]:
+def _options(kind: str, protocol: Protocol) -> tuple[dict[str, object], list[str]]:
     """Arguments of createSystem: constrained hydrogens, and the solvent asked for; and a note on it."""
-    options: dict[str, Any] = {"constraints": app.HBonds, "hydrogenMass": protocol.hydrogen_mass * unit.amu}
+    options: dict[str, object] = {"constraints": app.HBonds, "hydrogenMass": protocol.hydrogen_mass * unit.amu}
     if protocol.solvent == "vacuum":
         return options, []
     if protocol.solvent == "implicit":
