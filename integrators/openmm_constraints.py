@@ -48,11 +48,7 @@ class ConstraintProjector:
         return float(np.max(np.abs(np.linalg.norm(r, axis=1) / self.lengths - 1.0)))
 
     def project_positions(self, positions: Doubles) -> Doubles:
-        """The nearest positions [N, 3] nm, in mass-weighted distance, that meet the constraints.
-
-        Raises:
-            ConstraintError: no convergence, as when constrained atoms coincide.
-        """
+        """The nearest positions [N, 3] nm, by mass, on the constraints; ConstraintError where atoms coincide."""
         x = positions.copy()
         if not len(self.pairs):
             return x

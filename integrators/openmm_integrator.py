@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from operator import index
 from pathlib import Path
-from typing import Literal, SupportsIndex
+from typing import Any, Literal, SupportsIndex
 
 import openmm
 from openmm import app, unit
@@ -269,7 +269,7 @@ def as_integer(value: SupportsIndex, name: str) -> int:
         raise TypeError(f"{name} is {value!r}; expected an integer") from None
 
 
-def as_number(quantity: unit.Quantity | float, unit_: unit.Unit, name: str) -> float:
+def as_number(quantity: Any, unit_: unit.Unit, name: str) -> float:
     """A number, or a Quantity in a unit, or a TypeError that names the argument."""
     try:
         return float(quantity.value_in_unit(unit_) if unit.is_quantity(quantity) else quantity)

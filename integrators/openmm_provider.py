@@ -60,11 +60,10 @@ class LatentStepError(RuntimeError):
 
 
 class Visits:
-    """How often a Context made one and the same latent step, each time with other random numbers of OpenMM's.
+    """How often a Context made one latent step, each time with other random numbers of OpenMM's.
 
-    OpenMM's random numbers are restored by checkpoints and not by States. So a step made again with the same random
-    number is a repetition from a checkpoint, and one made with another number belongs to another replica, or to a
-    State that was loaded again: it is a new visit.
+    Checkpoints restore those, States do not: the same number again is a repetition from a checkpoint, another number is
+    another replica, or a State that was loaded again: a new visit.
     """
 
     def __init__(self) -> None:

@@ -20,14 +20,10 @@ _BOND = 0.2  # nm, longer than any covalent bond of a covered element pair
 
 @dataclass(frozen=True)
 class Selection:
-    """The atoms a model moves, in the model's order.
+    """The atoms a model moves, in the model's order; `pairs` and `lengths` (nm) of constraints by numbers within them.
 
-    Attributes:
-        pairs, lengths: constraints among them, numbered within the selection, nm.
-        tree: (child, parent) bonds, parents first, by which molecules are made whole.
-        reach: longest displacement, nm, that the size of the molecule allows.
-        remove_momentum: whether redrawn velocities get zero total momentum.
-        molecule: PDB file of these atoms, to which a model of many peptides is bound; empty for one of one molecule.
+    `tree` are (child, parent) bonds, parents first; `reach` the longest displacement, nm, that the size allows;
+    `molecule` the PDB text that a model of many peptides is bound to, empty for one of one molecule.
     """
 
     atoms: tuple[int, ...]

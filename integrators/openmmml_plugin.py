@@ -44,8 +44,7 @@ class LatentPotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
 class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
     """The energy head of a bundle, as a PythonForce.
 
-    The head learned the force field and solvent in the manifest: a model trained in implicit solvent holds the
-    solvation energy, so that a System to mix it with should have no implicit solvent of its own.
+    One trained in implicit solvent holds the solvation energy: a System to mix it with should have no such solvent.
     """
 
     def __init__(self, model: str | Path) -> None:
@@ -66,10 +65,9 @@ class LatentPotential(MLPotentialImpl):  # type: ignore[misc]
         precision: str | None = None,
         **args: object,
     ) -> None:
-        """Add the force to a System; called by `createSystem` and `createMixedSystem`.
+        """Add the force to a System; `precision` is "single", "double" or None for the model's own.
 
-        `precision` is "single", "double" or None for the model's own; ValueError where the atoms are not the molecule
-        that the model covers, or the System's charges, Lennard-Jones parameters or implicit solvent do not go with it.
+        ValueError for another molecule, or a System whose nonbonded parameters or implicit solvent do not go with it.
         """
         if precision not in _DTYPES:
             raise ValueError(f"precision is {precision!r}; expected 'single', 'double' or None for the model's own")

@@ -22,16 +22,11 @@ MAX_FORCE = 1e4  # kJ/mol/nm; thermal forces of a molecule at rest in its bonds 
 
 @dataclass(frozen=True)
 class Relaxation:
-    """Says whether a structure needs minimisation before MD, and minimises it.
+    """Says whether a structure needs minimisation before MD, and minimises it in `iterations` at most (0: never).
 
-    A structure needs it whose energy is above the range that MD shows or, where that range is not known, one of whose
-    atoms feels a force that MD does not show. Its energy is brought down to the median of MD at most, since a minimum
-    is as far from the canonical distribution as a strained structure is.
-
-    Attributes:
-        iterations: of the minimiser, at most; 0 never minimises.
-        max_force: kJ/mol/nm.
-        energies: median and upper limit of MD's potential energy, kJ/mol; None where they are not known.
+    It does whose energy is above MD's (`energies`: median and upper limit, kJ/mol) or, where those are not known, one
+    of whose atoms feels a force above `max_force`, kJ/mol/nm. Its energy is brought down to the median at most: a
+    minimum is as far from the canonical distribution as a strained structure.
     """
 
     iterations: int = 50

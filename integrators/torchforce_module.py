@@ -156,7 +156,9 @@ class LatentForce(nn.Module):
         if asked == self.moving:
             with torch.no_grad():
                 own = self._whole(x.to(torch.float64)[self.atoms], box)
-                key = int(seed.item()) ^ self._fingerprint(own), int(stream.item()), int(step.item())
+                words = torch.floor((own - own[0]) * 65536.0 + 0.5).to(torch.int64)  # as `core.noise.fingerprint`
+                mixed = int((words * self.factors).sum().item())
+                key = int(seed.item()) ^ mixed, int(stream.item()), int(step.item())
                 y, code = self._propose(own, float(time), key[0], key[1], key[2])
                 energy = energy + (self.answered if code == 0 else float(code))
                 if code == 0:
@@ -169,11 +171,6 @@ class LatentForce(nn.Module):
         forces = torch.zeros(x.shape[0], 3, dtype=torch.float64)
         return energy, forces.index_copy(0, self.atoms, rows).contiguous()
 
-    def _fingerprint(self, x: Tensor) -> int:
-        """`latentmd.core.noise.fingerprint` of the positions from the first atom's, as a signed word."""
-        words = torch.floor((x - x[0]) * 65536.0 + 0.5).to(torch.int64)
-        return int((words * self.factors).sum().item())
-
     def _propose(self, x: Tensor, time: float, seed: int, stream: int, step: int) -> tuple[Tensor, int]:
         if not bool(torch.isfinite(x).all()):
             return x, 1
@@ -185,7 +182,8 @@ class LatentForce(nn.Module):
             return x, 2
         dtype = torch.float64 if self.double_precision else torch.float32
         lags = torch.full([1], min(max(lag, self.shortest), self.longest), dtype=dtype)
-        order = self._hydrogen_order(x)
+        wrong = self.hydrogen_pairs[volumes(x, self.hydrogen_quads) * self.hydrogen_signs < 0]  # see `HydrogenHands`
+        order = torch.arange(x.shape[0]).index_copy(0, wrong.flatten(), wrong.flip(1).flatten())
         given = x[order]
         start = self.surrogate.encode((given - given.mean(dim=0)).to(dtype).unsqueeze(0))[0]
         centre = (self.masses.unsqueeze(1) * x).sum(dim=0) / self.masses.sum()
@@ -195,12 +193,6 @@ class LatentForce(nn.Module):
             if bool(torch.isfinite(y).all()) and self.sound(y):
                 return self._constrained(x, torch.zeros_like(y).index_copy(0, order, y), centre)
         return x, 3
-
-    def _hydrogen_order(self, x: Tensor) -> Tensor:
-        """Atoms of x [atoms, 3] nm in an order in which hydrogens have the model's hand; see `HydrogenHands`."""
-        order = torch.arange(x.shape[0])
-        wrong = self.hydrogen_pairs[volumes(x, self.hydrogen_quads) * self.hydrogen_signs < 0]
-        return order.index_copy(0, wrong.flatten(), wrong.flip(1).flatten())
 
     def _draw(self, slow: Tensor, lags: Tensor, steps: int, seed: int, stream: int, step: int, purpose: int) -> Tensor:
         block = 0

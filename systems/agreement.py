@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import openmm
-from openmm import app, unit
+from openmm import app
 
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.own_force_field import is_own
@@ -169,7 +169,7 @@ def _key(atoms: Sequence[int], place: dict[int, int]) -> Key:
     return () if min(rows) < 0 else min(rows, rows[::-1])
 
 
-def _values(row: Sequence[unit.Quantity | float]) -> tuple[float, ...]:
+def _values(row: Sequence[openmm.unit.Quantity | float]) -> tuple[float, ...]:
     return tuple(float(getattr(quantity, "_value", quantity)) for quantity in row)
 
 

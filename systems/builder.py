@@ -105,9 +105,7 @@ def _complete(records: Records, force_field: app.ForceField, protocol: Protocol,
     system = parametrise(topology, force_field, protocol, path)
     if fill and protocol.solvent != "explicit":
         positions = repair.relaxed(topology, system, positions)
-        notes.append(
-            "the whole molecule was repair.relaxed by 4 ps of MD at 600 K and a minimisation, for what was modelled"
-        )
+        notes.append("the whole molecule was relaxed by 4 ps of MD at 600 K and a minimisation, for what was modelled")
         check_bonds(topology, positions)
     if protocol.solvent != "explicit":
         check_charge(topology, system)

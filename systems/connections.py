@@ -24,8 +24,7 @@ Bond = tuple[Residue, str, Residue, str]
 class Connections:
     """How residues hang together: chains, and bonds between atoms of different residues, notes on what was decided.
 
-    `inner` bonds are those that CONECT states within residues of no standard name; `gaps` breaks of a chain (residue
-    before and after, nm); `rings` indices of chains that are closed head to tail; `cell` in nm and degrees.
+    `inner` bonds CONECT states within other residues; `gaps` are residues before and after, nm; `rings` closed chains.
     """
 
     chains: list[list[Residue]] = field(default_factory=list)

@@ -22,7 +22,7 @@ from latentmd.systems import parametrise
 from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.names import WATER
-from latentmd.systems.protocol import SYSTEM_FILE, InputOptions, Protocol, Solvent
+from latentmd.systems.protocol import DEFAULT_INPUTS, SYSTEM_FILE, InputOptions, Protocol, Solvent
 from latentmd.systems.readers.text import file_format, read_bytes, read_text
 from latentmd.systems.readers.topologies import TOPOLOGIES, read_topology
 from latentmd.systems.sanity import check_bonds, in_nm, net_charge
@@ -66,7 +66,10 @@ def write_system(molecule: Molecule, folder: Path) -> None:
 def build_own(source: Path, protocol: Protocol) -> Molecule:
     """Molecule with the force field that its files bring; its protocol holds the identity of that force field."""
     inputs = protocol.inputs
-    _refuse_structure_options(inputs)
+    for name in ("ph", "model_number", "altloc", "missing", "ends"):
+        if getattr(inputs, name) != getattr(DEFAULT_INPUTS, name):
+            option = name.replace("_", "-")
+            raise MoleculeError(f"--{option} has no meaning for a molecule with its own force field; leave it out")
     if inputs.system is not None:
         if inputs.positions or inputs.parameters:
             raise MoleculeError(f"{source}: --positions and --parameters have no meaning with --system; leave them out")
@@ -87,26 +90,13 @@ def build_own(source: Path, protocol: Protocol) -> Molecule:
     if fault := _solvent_fault(system, protocol) or parametrise.radius_fault(system):
         raise MoleculeError(f"{files[0]}: {fault}")
     check_timestep(system, topology, protocol, files[0])
-    _check_charge(system, files[0])
+    charge = net_charge(system)
+    if not abs(charge - round(charge)) < _ROUNDING:  # parameters that a damaged or shortened file lost
+        raise MoleculeError(f"{files[0]}: the net charge is {charge:+.3f} e, no whole number; write it again")
     named = replace(protocol, force_field=(identity(system),))
     notes += [f"simulated with the force field of {', '.join(files)}"]
     quantity = unit.Quantity(positions, unit.nanometer)
     return Molecule(topology, system, quantity, named, notes=tuple(notes), own_force_field=tuple(files))
-
-
-def _refuse_structure_options(inputs: InputOptions) -> None:
-    default = InputOptions()
-    for name in ("ph", "model_number", "altloc", "missing", "ends"):
-        if getattr(inputs, name) != getattr(default, name):
-            option = name.replace("_", "-")
-            raise MoleculeError(f"--{option} has no meaning for a molecule with its own force field; leave it out")
-
-
-def _check_charge(system: openmm.System, file: str) -> None:
-    """Refuse a net charge that is no whole number: parameters that a damaged or shortened file lost."""
-    total = net_charge(system)
-    if not abs(total - round(total)) < _ROUNDING:
-        raise MoleculeError(f"{file}: the net charge is {total:+.3f} e, no whole number; write it again")
 
 
 def _solvent_fault(system: openmm.System, protocol: Protocol) -> str:

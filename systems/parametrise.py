@@ -195,11 +195,7 @@ def barostat_fault(system: openmm.System) -> str:
 
 
 def temperature_fault(parameters: Mapping[str, float], kelvin: float) -> str:
-    """Says that a thermostat or a barostat of a Context holds a temperature other than the integrator's; "" if none.
-
-    OpenMM keeps the temperatures of such forces in the parameters of the Context, so that forces added after the
-    integrator was made, and temperatures changed during the run, are seen.
-    """
+    """Says that a thermostat or barostat of a Context, by its parameters, has another temperature; "" if none."""
     if openmm.AndersenThermostat.Temperature() in parameters:
         return "the System has an AndersenThermostat, which would act beside the integrator's; remove it"
     for name, value in parameters.items():

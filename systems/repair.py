@@ -32,8 +32,7 @@ _HYDROGEN_BOND = 0.15  # nm; longest covalent bond to hydrogen (S-H 0.134), stre
 def assemble(found: Connections) -> tuple[app.Topology, unit.Quantity, list[Residue]]:
     """OpenMM Topology under standard residue names, positions, and the residues in its order.
 
-    Bonds inside standard residues are OpenMM's by name, those of hydrogens go to the nearest heavy atom of the residue,
-    and those between residues are the ones in `found`.
+    Bonds are OpenMM's by name, of hydrogens to the nearest heavy atom, and between residues those in `found`.
     """
     topology, residues, xyz = app.Topology(), [], []
     atoms: dict[tuple[Residue, str], app.topology.Atom] = {}
@@ -258,10 +257,9 @@ def add_hydrogens(
 
 
 def relaxed(topology: app.Topology, system: openmm.System, positions: unit.Quantity) -> unit.Quantity:
-    """Positions after a short hot MD and a minimisation, which residues that were modelled need; a Quantity.
+    """Positions after hot MD and a minimisation, which alone leaves angles that PDBFixer bent straight; a Quantity.
 
-    The minimiser alone stops where PDBFixer's closure of a loop has bent an angle straight; MD leaves such places.
-    MoleculeError where at every try a peptide bond that was trans or new is cis, or a residue has turned over.
+    MoleculeError where at every try a peptide bond is newly cis, or a residue has turned over.
     """
     platform = _platform(system.getNumParticles())
     hands = handedness(topology, in_nm(positions))

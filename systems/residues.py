@@ -8,16 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from openmm.app.element import Element
 
+from latentmd.systems import names as known
 from latentmd.systems.errors import MoleculeError
-from latentmd.systems.names import (
-    AMINO_ACIDS,
-    D_AMINO_ACIDS,
-    IONS,
-    element_of,
-    other_names,
-    standard_atom,
-    standard_residue,
-)
 from latentmd.systems.protocol import InputOptions
 from latentmd.systems.readers.records import AtomRecord, Key, Records
 
@@ -67,7 +59,7 @@ class Residue:
     @property
     def amino_acid(self) -> bool:
         """Whether it has a peptide's backbone, or the name of a standard amino acid."""
-        return self.name in AMINO_ACIDS or all(self.get(name) for name in ("N", "CA", "C"))
+        return self.name in known.AMINO_ACIDS or all(self.get(name) for name in ("N", "CA", "C"))
 
 
 def listed(items: Iterable[object]) -> str:
@@ -97,7 +89,7 @@ def choose(records: Records, options: InputOptions) -> tuple[list[Residue], list
         notes.append(f"{sum(deuterium.values())} deuterium atoms taken as hydrogen")
     for names, what in (
         ({"MSE"}, "selenomethionine taken as methionine"),
-        (D_AMINO_ACIDS.keys(), "D amino acids, with the force field of the L residues"),
+        (known.D_AMINO_ACIDS.keys(), "D amino acids, with the force field of the L residues"),
     ):
         if special := [residue for residue in residues if residue.found in names]:
             notes.append(f"{what}: {listed(special)}")
@@ -142,14 +134,14 @@ def _one_location(atoms: list[AtomRecord], options: InputOptions, notes: list[st
 
 def _residue(group: list[AtomRecord], deuterium: Counter[str]) -> Residue:
     first = group[0]
-    name, state = standard_residue(first.residue)
-    name = other_names(name)
-    if first.residue == "MSE" or (first.residue in IONS and len(group) == 1):
+    name, state = known.standard_residue(first.residue)
+    name = known.other_names(name)
+    if first.residue == "MSE" or (first.residue in known.IONS and len(group) == 1):
         name, state = "MET" if first.residue == "MSE" else first.residue, None
     residue = Residue(first.residue, name, state, first.key, first.segment)
     for atom in group:
-        heavy_hydrogen = atom.element == "D" or (not atom.element and atom.name[:1] == "D" and name in AMINO_ACIDS)
-        if heavy_hydrogen:
+        unstated = not atom.element and atom.name[:1] == "D" and name in known.AMINO_ACIDS
+        if atom.element == "D" or unstated:
             deuterium[first.residue] += 1
             called = "H" + atom.name[1:] if atom.name.startswith("D") else atom.name
             atom = replace(atom, name=called, element="H")
@@ -166,9 +158,9 @@ def _atom(residue: Residue, record: AtomRecord) -> Atom:
     name, stated = record.name, record.element
     if residue.found == "MSE" and name == "SE":
         name, stated = "SD", "S"
-    called = standard_atom(residue.name, name)
+    called = known.standard_atom(residue.name, name)
     try:
-        element = element_of(residue.name, called, stated)
+        element = known.element_of(residue.name, called, stated)
     except ValueError as error:
         raise MoleculeError(f"atom {record}: {error}; correct one of them") from error
     return Atom(called, element, record.position, record.serial)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import openmm
-from numpy.typing import ArrayLike
 from openmm import app, unit
 
 from latentmd.arrays import Doubles
@@ -67,7 +68,7 @@ def check_bonds(topology: app.Topology, positions: unit.Quantity | Doubles) -> N
             )
 
 
-def in_nm(positions: unit.Quantity | ArrayLike) -> Doubles:
+def in_nm(positions: Any) -> Doubles:
     """Positions as a float64 array in nm, [atoms, 3]."""
     values = positions.value_in_unit(unit.nanometer) if unit.is_quantity(positions) else positions
     return np.array(values, dtype=np.float64).reshape(-1, 3)

@@ -24,8 +24,7 @@ class OutputError(OSError):
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, else remove it.
 
-    The name is hidden, keeps the suffix of `path` and holds the number of this process, so that two processes that
-    write the same file do not write into each other's. OutputError where the file cannot be written.
+    Its hidden name holds the number of this process, so that two writers do not mix; OutputError where writing fails.
     """
     temporary = path.with_name(f".{path.stem}{LEFTOVER}{os.getpid()}{path.suffix}")
     try:

@@ -25,8 +25,7 @@ RECORD = "request.json"  # what a run was asked for; a folder that has it holds 
 class FolderLock:
     """The right to write into a folder, for one process at a time; OutputError where another run has it.
 
-    The lock is an advisory lock of the operating system on the file `.lock`, which also names its holder. The system
-    drops it when the process ends, however it ends, so a lock file that a dead process left behind holds nobody up.
+    An advisory lock on the file `.lock`, which names its holder; the system drops it however the process ends.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -118,11 +117,9 @@ def results_folder(path: Path, overwrite: bool, record: str) -> Path:
 
 
 def claim_folder(path: Path, policy: Policy, files: RunFiles, request: Mapping[str, object]) -> FolderLock:
-    """Make a folder for a run, or find the run in it, and return its lock.
+    """Make a folder for a run (`new`: missing or empty, hidden files aside), or find the run in it; returns its lock.
 
-    new: the folder must be missing or empty (hidden files do not count).
-    resume: a run in the folder must have been begun with the same request; a missing or empty folder begins one.
-    overwrite: a run of this kind is removed; anything else makes the folder not empty.
+    `resume` asks for the same request, or begins one in an empty folder; `overwrite` removes a run of this kind.
     """
     check_folder(path, policy, files)
     _writable(path)

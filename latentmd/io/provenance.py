@@ -32,8 +32,7 @@ COLUMNS = ("walker", "time_ps", "kind", "potential_energy", "checks_failed")  # 
 class Provenance:
     """provenance.csv: a line per frame saying how it was made, in the columns `COLUMNS`.
 
-    Of a file that is there `kept` lines of each walker are kept; `failing` counts, by walker, those of frames that
-    failed a check.
+    Keeps `kept` lines of each walker; `failing` counts, by walker, those of frames that failed a check.
     """
 
     def __init__(self, path: str | Path, kept: Mapping[int, int] | None = None) -> None:

@@ -25,10 +25,7 @@ _SHOWN = 4  # molecules that a message names
 
 @dataclass(frozen=True)
 class Solute:
-    """One molecule of a system: its atoms there, and its topology with bonds.
-
-    `left_out` is what else there is, such as "500 HOH", empty where it is alone; `water` whether that is water in part.
-    """
+    """One molecule of a system: its atoms, topology with bonds, what was left out ("500 HOH"), water among it."""
 
     atoms: Ints
     topology: mdtraj.Topology
@@ -41,7 +38,8 @@ def find_solute(topology: mdtraj.Topology, select: str = "", frame: Floats | Non
 
     A frame [atoms, 3] in nm tells bonds where the topology has none. TrajectoryError for none or several molecules.
     """
-    chosen = _selected(topology, select) if select else _candidates(topology)
+    atoms = [atom.index for r in topology.residues if not r.is_water and r.n_atoms > 1 for atom in r.atoms]
+    chosen = _selected(topology, select) if select else np.array(atoms, dtype=np.int64)
     if not len(chosen):
         found = f"--select {select!r} finds no atoms in" if select else "there is nothing but water and ions in"
         raise TrajectoryError(f"{found} the topology: {contents(topology)}; choose the solute with --select")
@@ -57,9 +55,10 @@ def find_solute(topology: mdtraj.Topology, select: str = "", frame: Floats | Non
     molecules = [np.array(atoms) for atoms in sorted(components(part.n_atoms, bonds), key=len, reverse=True)]
     if len(molecules) > 1:
         names = "; ".join(_described(part, atoms) for atoms in molecules[:_SHOWN])
+        residues = [topology.atom(int(i)).residue.index for i in chosen[molecules[0]]]
         raise TrajectoryError(
             f"{len(molecules)} molecules beside water and ions where one is expected: {names}. Choose one with"
-            f' --select, such as --select "{_selection(topology, chosen[molecules[0]])}"'
+            f' --select, such as --select "resid {min(residues)} to {max(residues)}"'
         )
     rest = np.setdiff1d(np.arange(topology.n_atoms), chosen)
     others = {topology.atom(int(i)).residue.index: topology.atom(int(i)).residue for i in rest}.values()
@@ -123,12 +122,6 @@ def read_solute(
     return topology, find_solute(topology, select, first_frame(top, trajectories))
 
 
-def _candidates(topology: mdtraj.Topology) -> Ints:
-    """Atoms of residues that are neither water nor a single atom."""
-    atoms = [atom.index for r in topology.residues if not r.is_water and r.n_atoms > 1 for atom in r.atoms]
-    return np.array(atoms, dtype=np.int64)
-
-
 def _selected(topology: mdtraj.Topology, select: str) -> Ints:
     try:
         return np.asarray(topology.select(select), dtype=np.int64)
@@ -171,8 +164,3 @@ def _described(topology: mdtraj.Topology, atoms: Ints) -> str:
     residues = list(dict.fromkeys(topology.atom(int(i)).residue for i in atoms))
     names = "-".join(r.name for r in residues[:_SHOWN]) + ("-..." if len(residues) > _SHOWN else "")
     return f"{names} ({len(atoms)} atoms)"
-
-
-def _selection(topology: mdtraj.Topology, atoms: Ints) -> str:
-    residues = [topology.atom(int(i)).residue.index for i in atoms]
-    return f"resid {min(residues)} to {max(residues)}"

@@ -28,11 +28,7 @@ _HALF = ["encoder", "mean", "drawn.trunk", "drawn.causal", "drawn.head"]  # stor
 def bound_peptide(
     topology: app.Topology, positions: Floats, model: PeptideFile | str | Path = NAME
 ) -> tuple[BoundPeptide, Chain, PeptideFile]:
-    """Bind a model of many peptides to one of them, in memory; handedness is read from positions [atoms, 3] in nm.
-
-    Gives the bound model, what it knows of the peptide (of its mirror image where all residues are D), and the file.
-    BundleError: the model cannot be loaded, or does not cover the peptide.
-    """
+    """The bound model, its chain (mirrored where all are D, by positions [atoms, 3] nm), and file; or BundleError."""
     from latentmd.model.bound_peptide import BoundPeptide
 
     file = model if isinstance(model, PeptideFile) else load_peptides(model)
@@ -53,10 +49,9 @@ def bind(
     fine_tuned: dict[str, Any] | None = None,
     metrics: dict[str, Any] | None = None,
 ) -> Manifest:
-    """Write a model file of one peptide from a model of many; it was not trained on that peptide.
+    """Write a model file, without energy, of one peptide from a model of many that was not trained on it.
 
-    The file serves wherever one of a single molecule does: `simulate`, integrators, `evaluate`. It has no energy. What
-    a model was fine-tuned on goes into its manifest, which then has no `zero_shot`. BundleError as for `bound_peptide`.
+    What it was `fine_tuned` on is in its manifest, which then has no `zero_shot`. BundleError as for `bound_peptide`.
     """
     bound, found, file = bound_peptide(topology, positions, model)
     known: dict[str, Any] = {"training": {"fine_tuned": fine_tuned}}

@@ -110,10 +110,9 @@ class BoundPeptide(nn.Module):
     def told_step(
         self, slow: Tensor, lag: Tensor, noise: Tensor, angles: Tensor, known: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Draw a step in which the known [tokens, slots] angles are given; infinite lag for a draw from equilibrium.
+        """A step [batch, tokens, axes] with known [tokens, slots] angles given (infinite lag: from equilibrium).
 
-        Gives tokens [batch, tokens, axes], and ln of the density of the given torsions, given those drawn before them
-        [batch]: the weight of each.
+        And ln of the density of the given torsions, given those drawn before them [batch]: the weight of each.
         """
         types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
         uniform = (0.5 * (1 + torch.erf(noise.reshape(mask.shape) / 2.0**0.5))).clamp(1e-6, 1 - 1e-6)

@@ -149,11 +149,7 @@ def unseal(path: Path, schema: type[Sealed]) -> tuple[Any, Sealed, str]:
 
 
 def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Bundle:
-    """Load a bundle by path or by the name of a bundled model.
-
-    The file's own hash and the hash of its weights are checked; nothing in it is unpickled by Python.
-    BundleError: no such file, not a bundle, damaged, or of another format version.
-    """
+    """Load a bundle by path or bundled name, its hashes checked and nothing unpickled; BundleError where it is none."""
     path = find(name_or_path)
     module, manifest, sha256 = unseal(path, Manifest)
     _check_consistent(manifest, module, str(path))

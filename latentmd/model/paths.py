@@ -24,14 +24,9 @@ class PathModelError(ValueError):
 
 @dataclass(frozen=True)
 class PathRecord:
-    """What a path model was made from. Times in ps.
+    """What a path model was made from: hash of its bundle's weights, lags and interval in ps, frames of all runs.
 
-    Attributes:
-        bundle_sha256: of the weights of the bundle whose slow axes it moves.
-        lag: shortest and longest time between frames.
-        frames: of the training trajectories, all runs together.
-        kinds: residue types and places in the chain of a model of many peptides, which moves torsions; none of a model
-            of one molecule, which moves its slow axes.
+    `kinds` are residue types and places of a model of many peptides, which moves torsions; empty for slow axes.
     """
 
     bundle_sha256: str

@@ -29,15 +29,7 @@ NAME = "peptides"  # of the bundled model
 
 
 class PeptideManifest(Seal):
-    """What a model of many peptides is and where it holds. Times in ps, temperature in K, masses in amu.
-
-    Attributes:
-        lag: shortest and longest step.
-        frame_interval: spacing of the training frames.
-        sequences: of the training peptides, as `Chain.sequence` writes them.
-        held_out: of the validation and test peptides.
-        training: what was asked for and how long it took.
-    """
+    """What a model of many peptides is and where it holds; ps, K, amu, sequences as `Chain.sequence` writes them."""
 
     format: Literal["latentmd-peptides-1"] = FORMAT
     name: str = NAME
@@ -64,9 +56,7 @@ class PeptideManifest(Seal):
 class PeptideFile:
     """A loaded file: the model in evaluation mode, on the CPU, its manifest, hash and path.
 
-    Attributes:
-        statistics: of the training set: "table_counts" and "planes" of the residue table, "tokens" and "kinds" of
-            `latentmd.model.zero_shot`; some may be missing.
+    `statistics` of the training set, where there: "table_counts" and "planes"; "tokens" and "kinds" for `zero_shot`.
     """
 
     model: PeptideModel

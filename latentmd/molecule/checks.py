@@ -246,10 +246,9 @@ def frame_scores(positions: Floats, template: StructureTemplate) -> FrameScores:
 
 
 def check_frames(positions: Floats, template: StructureTemplate, max_z: float = MAX_Z) -> dict[str, NDArray[np.bool_]]:
-    """Whether every frame of [frames, atoms, 3] in nm passes each check, by name.
+    """Whether frames [frames, atoms, 3] nm pass "finite", "bonds", "angles" (|z| to `max_z`), "chirality", and so on.
 
-    "finite", "bonds" and "angles" (|z| up to `max_z`), "chirality", "isomer" (amides cis or trans as in the reference),
-    "clashes". A frame that is not finite fails every check.
+    "isomer": amides are cis or trans as in the reference; "clashes". A frame that is not finite fails every check.
     """
     return frame_scores(positions, template).passed(max_z)
 

@@ -97,7 +97,8 @@ def chemistry(topology: Topology) -> Chemistry:
     if not atoms:
         raise ValueError("The topology has no atoms; check that the PDB file holds ATOM or HETATM records.")
     residues = [_residue_name(atom.residue.name) for atom in atoms]
-    symbols = [_symbol(atom.element) for atom in atoms]
+    named = ["VS" if atom.element is None else str(atom.element.symbol) for atom in atoms]
+    symbols = ["H" if symbol == "D" else symbol for symbol in named]
     read = ((b[0].index, b[1].index) for b in bonds)
     record = Chemistry(
         symbols=tuple(symbols),
@@ -141,11 +142,6 @@ def _atom_name(residue: str, name: str) -> str:
     if (residue, name) in _ATOM_NAMES:
         return _ATOM_NAMES[residue, name]
     return _ATOM_NAMES.get(("*", name), name) if residue in AMINO_ACIDS else name
-
-
-def _symbol(element: app.Element | None) -> str:
-    symbol = "VS" if element is None else str(element.symbol)
-    return "H" if symbol == "D" else symbol
 
 
 def _mass(symbol: str, element: app.Element | None) -> float:

@@ -61,11 +61,7 @@ def _labels(atoms: list[app.topology.Atom], chosen: list[int]) -> str:
 
 
 def handedness(topology: FileTopology, positions: Floats) -> dict[int, str]:
-    """Whether each amino acid with a side chain is "L" or "D", by the corner N, C, C-beta about its C-alpha.
-
-    Seen from the hydrogen, CO, R and N of an L amino acid go clockwise (the CORN rule). Residues without those atoms,
-    or with a flat C-alpha, are left out.
-    """
+    """ "L" or "D" of amino acids by N, C, C-beta about C-alpha (CORN rule), without flat or partial ones."""
     volumes = _corners(topology, positions, lambda _: ("CA", "N", "C", "CB"))
     return {residue: "L" if volume > 0 else "D" for residue, volume in volumes.items()}
 

@@ -165,8 +165,7 @@ class CudaEngine(ReplicaEngine):
     def langevin(self, steps: int, *, timestep: float, friction: float) -> None:
         """Langevin dynamics on the GPU, in the lanes while torsions are held; see `Replicas`.
 
-        The kernel knows no removal of the centre-of-mass motion. Where the System asks for it, the centre is put back
-        and its velocity taken away after each stretch: no other coordinate depends on either.
+        The kernel leaves the centre of mass alone: where the System holds it, it is put back after each stretch.
         """
         check_steps(steps, timestep)
         if not steps or self._stiffness.any():

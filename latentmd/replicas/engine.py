@@ -209,7 +209,9 @@ def lower(
         ended |= (np.sqrt(np.mean((gradients * width) ** 2, axis=(1, 2))) <= tolerance) | (energies < enough)
         if ended.all():
             break
-        step = _limited(-memory.applied(gradients) / width, largest_step) * share[:, None, None]
+        step = -memory.applied(gradients) / width
+        longest = np.linalg.norm(step, axis=2).max(axis=1)
+        step = step * np.minimum(1.0, largest_step / np.maximum(longest, 1e-300))[:, None, None] * share[:, None, None]
         tried, found, slopes = evaluate(x + step)
         better = (found < energies) & ~ended
         memory.learn(better, (tried - x) * width, slopes - gradients)
@@ -222,11 +224,6 @@ def lower(
         memory.weights[:, short] = 0.0
         share[short] = 1.0
     return x, energies
-
-
-def _limited(step: Doubles, largest: float) -> Doubles:
-    longest = np.linalg.norm(step, axis=2).max(axis=1)
-    return np.asarray(step * np.minimum(1.0, largest / np.maximum(longest, 1e-300))[:, None, None])
 
 
 class _Curvature:

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from latentmd.arrays import Floats, Ints
 from latentmd.replicas.terms import COULOMB, OFFSET, Terms, fourier
@@ -106,7 +106,9 @@ class PreparedKernel:
             "pairs": _pairs(terms), "mass": terms.mass, "inverse_mass": 1.0 / np.asarray(terms.mass, np.float64),
             **_series(terms, periods), **_born(terms),
         }  # fmt: skip
-        self.arrays = {name: np.ascontiguousarray(arrays[name], kind) for name, kind in _TYPES.items()}
+        self.arrays: dict[str, NDArray[np.generic]] = {
+            name: np.ascontiguousarray(arrays[name], kind) for name, kind in _TYPES.items()
+        }
         solute, solvent, surface = terms.dielectric
         self.molecule = MoleculeStruct(
             n=terms.atoms, n_bonds=len(terms.bonds), n_angles=len(terms.angles),

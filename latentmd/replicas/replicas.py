@@ -87,8 +87,7 @@ class Replicas(ABC):
     def hold(self, targets: Floats, stiffness: float | Floats) -> None:
         """Restrain torsions to targets (replicas, torsions) in radians with 0.5 k d², d the shortest turn; k 0 lets go.
 
-        The stiffness k is in kJ/mol/rad², one for all or shape (replicas,). Energies and the acceptance of Hamiltonian
-        moves leave the restraints out; forces and dynamics feel them.
+        k in kJ/mol/rad², one or (replicas,); energies and Hamiltonian acceptance leave it out, dynamics feels it.
         """
         self._targets = np.array(targets, dtype=np.float64)
         self._stiffness = np.array(np.broadcast_to(np.asarray(stiffness, dtype=np.float64), (self.replicas,)))

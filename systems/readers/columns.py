@@ -52,15 +52,10 @@ def read_pdb(text: str, path: Path) -> Records:
         elif record == "CRYST1":
             columns = (6, 15, 24, 33, 40, 47, 54)
             records.cell = cell_of([raw[start:end] for start, end in pairwise(columns)])
-    if not models:
-        records.atoms = _parts(records.atoms)
+    twice = len({(atom.model, atom.key) for atom in records.atoms}) > len({atom.key for atom in records.atoms})
+    if not models and not twice:  # what follows an END record is a part of the first model, no other one
+        records.atoms = [replace(atom, model=1) for atom in records.atoms]
     return records
-
-
-def _parts(atoms: list[AtomRecord]) -> list[AtomRecord]:
-    """What follows an END record is a model of its own, or a part of the first where no residue comes in two."""
-    models = len({(atom.model, atom.key) for atom in atoms}) > len({atom.key for atom in atoms})
-    return atoms if models else [replace(atom, model=1) for atom in atoms]
 
 
 def _atom(raw: str, where: str, model: int, segment: int) -> AtomRecord:

@@ -37,11 +37,7 @@ _SKIPPED = frozenset(
 
 
 class GromacsTopology(app.GromacsTopFile):  # type: ignore[misc]
-    """A GROMACS topology that knows what of it OpenMM's reader left out without a word.
-
-    `skipped` are sections with entries that OpenMM does not read, `switches` conditions that do not hold, such as
-    `#ifdef POSRES`, in whose parts restraints are.
-    """
+    """A GROMACS topology with what OpenMM's reader left out: entries of `skipped` sections, `switches` that are off."""
 
     def __init__(self, path: Path, box: unit.Quantity | None) -> None:
         self.skipped: set[str] = set()
