@@ -18,6 +18,7 @@ from latentmd.integrators.ase_molecule import Model, ModelMolecule, as_propagato
 from latentmd.units import ANGSTROM, ELECTRONVOLT
 
 HEADS = ("energy", "latent_energy")
+Names = Sequence[str]
 Results = dict[str, float | Doubles]  # by names of ASE properties
 _FORCE = ANGSTROM / ELECTRONVOLT  # kJ/mol/nm in eV/Å
 _BATCH = {"cpu": 256}  # structures in one pass; on a CPU more of them leave the cache and take longer each
@@ -73,10 +74,7 @@ class LatentCalculator(Calculator):
         return f"LatentCalculator({self.molecule.name}, head {self.head!r}, {self.dtype}, {self.propagator.device})"
 
     def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
+        self, atoms: Atoms | None = None, properties: Names = ("energy",), system_changes: Names = tuple(all_changes)
     ) -> None:
         """Fill `results`; called by ASE where a property asked for is out of date.
 
@@ -91,7 +89,7 @@ class LatentCalculator(Calculator):
         _check_stress(properties, [structure])
         self.results = self._results([structure], [self._order])[0]
 
-    def compute_batch(self, atoms: Sequence[Atoms], properties: Sequence[str] = ("energy", "forces")) -> list[Results]:
+    def compute_batch(self, atoms: Sequence[Atoms], properties: Names = ("energy", "forces")) -> list[Results]:
         """Properties (names of `implemented_properties`) of many structures, apart from the calculator's own state."""
         for name in properties:
             if name not in self.implemented_properties:
@@ -141,7 +139,7 @@ class LatentCalculator(Calculator):
         return results
 
 
-def _check_stress(properties: Sequence[str], atoms: Sequence[Atoms]) -> None:
+def _check_stress(properties: Names, atoms: Sequence[Atoms]) -> None:
     if "stress" in properties and not all(structure.pbc.all() for structure in atoms):
         raise PropertyNotImplementedError("stress needs a system that is periodic in three directions")
 

@@ -149,7 +149,7 @@ class _Logger(MDLogger):
     def _potential_energy(self) -> float:
         if self.atoms.calc is not None:
             return float(self.atoms.get_potential_energy())
-        if not self.dynamics.propagator.manifest.has_energy:
+        if self.dynamics.propagator.manifest.no_energy:
             return float("nan")
         return float(self.dynamics.propagator.energies(self.dynamics.positions()[None])[0]) / ELECTRONVOLT
 

@@ -123,13 +123,9 @@ class LatentProvider:
     constraints. SELECTION returns ones. A failure is returned as energy FAILED with zero forces; the integrator then
     closes the gate and asks again, and only that call raises, so that nothing in the Context has changed.
 
-    It holds no reference to a Context, System or State, and no state that decides a later step. It pickles as the
-    model's name or path, its SHA-256 and the selection. OpenMM crashes where unpickling raises, so a model that is
-    gone or has changed is a warning then, and the error of the first step.
-
-    Attributes:
-        draws: decoded structures looked at so far; steps: latent steps made.
-        last_error: the last failure, without its traceback.
+    It holds no Context, System or State, and nothing that decides a later step. It pickles as name or path, SHA-256 and
+    selection. OpenMM crashes where unpickling raises: a model that is gone or changed is a warning, and the error of
+    the first step. `draws` counts structures looked at, `steps` latent steps made.
     """
 
     def __init__(

@@ -195,13 +195,10 @@ def alternate(
         ValueError: a cycle without MD or without latent steps, or MD at another temperature than the model's; a
             temperature that is changed later is refused by the next step.
     """
-    for name, value, wanted, other in (
-        ("md_integrator", md_integrator, openmm.Integrator, LatentIntegrator),
-        ("latent_integrator", latent_integrator, LatentIntegrator, ()),
-    ):
-        if not isinstance(value, wanted) or isinstance(value, other):
-            what = "a LatentIntegrator" if wanted is LatentIntegrator else "an OpenMM integrator of MD"
-            raise TypeError(f"{name} is a {type(value).__name__}; expected {what}")
+    if not isinstance(md_integrator, openmm.Integrator) or isinstance(md_integrator, LatentIntegrator):
+        raise TypeError(f"md_integrator is a {type(md_integrator).__name__}; expected an OpenMM integrator of MD")
+    if not isinstance(latent_integrator, LatentIntegrator):
+        raise TypeError(f"latent_integrator is a {type(latent_integrator).__name__}; expected a LatentIntegrator")
     schedule = AlternationSchedule(cycle, **options)
     groups = md_integrator.getIntegrationForceGroups()
     kept = {group for group in range(32) if groups >> group & 1} if isinstance(groups, int) else set(groups)

@@ -19,7 +19,7 @@ from latentmd.molecule.torsions import acyclic_torsions, amide_torsions, rotatab
 if TYPE_CHECKING:
     from openmm import app
 
-
+Least = int | tuple[int, ...]  # cells left out along each torsion, or all
 _FLOOR = 0.002  # share of a uniform density, so that no place that the samples missed is cut off
 
 
@@ -38,7 +38,7 @@ class TorsionTable:
     """
 
     weights: Doubles
-    least: int | tuple[int, ...] = 3
+    least: Least = 3
 
     def __post_init__(self) -> None:
         weights = np.asarray(self.weights, dtype=np.float64)
@@ -54,7 +54,7 @@ class TorsionTable:
         object.__setattr__(self, "weights", weights / weights.sum())
 
     @classmethod
-    def uniform(cls, torsions: int, bins: int = 36, least: int | tuple[int, ...] = 3) -> TorsionTable:
+    def uniform(cls, torsions: int, bins: int = 36, least: Least = 3) -> TorsionTable:
         """Every place alike.
 
         Args:
@@ -65,12 +65,7 @@ class TorsionTable:
 
     @classmethod
     def from_samples(
-        cls,
-        angles: ArrayLike,
-        bins: int = 36,
-        least: int | tuple[int, ...] = 3,
-        power: float = 0.5,
-        smooth: float = 1.5,
+        cls, angles: ArrayLike, bins: int = 36, least: Least = 3, power: float = 0.5, smooth: float = 1.5
     ) -> TorsionTable:
         """Density of sampled torsions, such as those of exact chains in implicit solvent or of a model's draws.
 
@@ -171,10 +166,8 @@ def backbone_blocks(topology: app.Topology, atoms: Sequence[int] | None = None) 
             if chosen is None or chosen >= set(quads.ravel().tolist()):
                 found.append((chain.id, f"{residue.name}{residue.id}", quads))
     several = len({chain for chain, _, _ in found}) > 1
-    return [
-        TorsionBlock(f"{chain}:{name}" if several else name, quads, TorsionTable.uniform(len(quads)))
-        for chain, name, quads in found
-    ]
+    named = [(f"{chain}:{name}" if several else name, quads) for chain, name, quads in found]
+    return [TorsionBlock(name, quads, TorsionTable.uniform(len(quads))) for name, quads in named]
 
 
 def bond_blocks(topology: app.Topology, atoms: Sequence[int]) -> list[TorsionBlock]:
@@ -184,7 +177,5 @@ def bond_blocks(topology: app.Topology, atoms: Sequence[int]) -> list[TorsionBlo
     fixed = {tuple(quad[1:3]) for quad in amide_torsions(symbols, bonds).tolist()}
     quads, _ = acyclic_torsions(rotatable_torsions(symbols, bonds), bonds, len(rows))
     free = [rows[quad] for quad in quads if tuple(quad[1:3].tolist()) not in fixed]
-    return [
-        TorsionBlock("-".join(every[i].name for i in quad), quad[None], TorsionTable.uniform(1, least=4))
-        for quad in free
-    ]
+    names, table = ["-".join(every[i].name for i in quad) for quad in free], TorsionTable.uniform(1, least=4)
+    return [TorsionBlock(name, quad[None], table) for name, quad in zip(names, free, strict=True)]

@@ -56,15 +56,10 @@ _LEAPFROG = (openmm.LangevinMiddleIntegrator, openmm.LangevinIntegrator)
 
 @dataclass(frozen=True)
 class Jump:
-    """What one jump did.
+    """What one jump did: times in ps, torsions in radians, work in kJ/mol, infinite where the run failed: a rejection.
 
-    Attributes:
-        time: of the simulation, ps.
-        start, target, end: the block's torsions before, where the centre was sent, and when it had arrived, radians.
-        length: of the steering, ps.
-        work: kJ/mol; infinite where the run failed on the way, which is a rejection.
-        log_ratio: logarithm of q(s | s') / q(s' | s).
-        log_acceptance: logarithm of the probability to accept.
+    `start`, `target` and `end` are torsions before, where the centre was sent, and when it had arrived; `log_ratio` is
+    ln q(s | s') / q(s' | s), `log_acceptance` ln of the probability to accept.
     """
 
     number: int

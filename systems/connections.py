@@ -93,9 +93,8 @@ def _continues(before: Residue, after: Residue, found: Connections) -> bool:
     if gap <= (_PEPTIDE if marked else limit):
         found.bonds.append((before, "C", after, "N"))
         if marked:
-            found.notes.append(
-                f"{before} and {after} are bonded (C-N {gap:.3f} nm), though the file ends a chain there"
-            )
+            how = f"bonded (C-N {gap:.3f} nm), though the file ends a chain there"
+            found.notes.append(f"{before} and {after} are {how}")
         return True
     oxygen, phosphorus = before.get("O3'"), after.get("P")
     if oxygen is not None and phosphorus is not None and distance(oxygen, phosphorus) <= LONGEST_BOND:

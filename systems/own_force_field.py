@@ -136,10 +136,9 @@ def _light(system: openmm.System, topology: app.Topology) -> list[app.topology.A
 
 
 def repartition(system: openmm.System, topology: app.Topology, protocol: Protocol) -> list[str]:
-    """Make the hydrogens of a solute heavier where the time step needs it; changes `system` and says so in notes.
+    """Make hydrogens of a solute heavier where the time step needs it and their bonds are not free; notes say so.
 
-    The mass comes from the atoms that they are bound to, as OpenMM's `hydrogenMass` takes it, so that the mass of the
-    molecule stays. Populations do not depend on masses. Systems with free bonds to hydrogen are left as they are.
+    The mass comes from the atoms they are bound to, as by OpenMM's `hydrogenMass`; populations do not depend on it.
     """
     light = _light(system, topology)
     if not light or protocol.timestep <= _LIGHT + 1e-12 or protocol.hydrogen_mass < _HEAVY or _free(system, topology):

@@ -19,9 +19,8 @@ def settling_integrator(
     md_integrator: openmm.Integrator, temperature: unit.Quantity | float, seed: int
 ) -> openmm.LangevinMiddleIntegrator:
     """A Langevin integrator of strong friction that treats forces and time steps as another one does."""
-    settling = openmm.LangevinMiddleIntegrator(
-        temperature, SETTLE_FRICTION / unit.picosecond, md_integrator.getStepSize()
-    )
+    friction = SETTLE_FRICTION / unit.picosecond
+    settling = openmm.LangevinMiddleIntegrator(temperature, friction, md_integrator.getStepSize())
     settling.setConstraintTolerance(min(md_integrator.getConstraintTolerance(), _CONSTRAINT_TOLERANCE))
     settling.setIntegrationForceGroups(md_integrator.getIntegrationForceGroups())
     settling.setRandomNumberSeed(seed)

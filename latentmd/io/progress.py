@@ -7,24 +7,19 @@ from typing import Protocol
 
 #: Called with what is done of one stage and the total, in any unit; the total is None while it is not known.
 Tick = Callable[[float, float | None], None]
+Values = Mapping[str, float] | None  # numbers to show beside a stage, such as losses, by name
 
 
 class Progress(Protocol):
     """Called with the name of a stage as it begins and, where that can be told, with how far it is."""
 
     def __call__(
-        self,
-        stage: str,
-        done: float | None = None,
-        total: float | None = None,
-        values: Mapping[str, float] | None = None,
+        self, stage: str, done: float | None = None, total: float | None = None, values: Values = None
     ) -> None:
-        """Note a stage, how far it is in any unit, and numbers to show beside it, such as losses."""
+        """Note a stage, how far it is in any unit, and numbers to show beside it."""
 
 
-def quiet(
-    stage: str, done: float | None = None, total: float | None = None, values: Mapping[str, float] | None = None
-) -> None:
+def quiet(stage: str, done: float | None = None, total: float | None = None, values: Values = None) -> None:
     """Show nothing of a workflow."""
 
 

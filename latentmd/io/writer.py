@@ -59,12 +59,11 @@ class FrameWriter:
     def _encoded(self, xyz: NDArray[np.float32], times: NDArray[np.float32], box: Floats) -> memoryview:
         from mdtraj.formats import XTCTrajectoryFile
 
+        boxes = np.repeat(box[None].astype(np.float32), len(xyz), axis=0)
         numbers = np.arange(self.frames, self.frames + len(xyz), dtype=np.int32)
         try:
             with ascii_path(self._block) as name, XTCTrajectoryFile(name, "w") as block:
-                block.write(
-                    xyz, time=times, step=numbers, box=np.repeat(box[None].astype(np.float32), len(xyz), axis=0)
-                )
+                block.write(xyz, time=times, step=numbers, box=boxes)
             return memoryview(self._block.read_bytes())
         finally:
             self._block.unlink(missing_ok=True)

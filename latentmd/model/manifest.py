@@ -52,8 +52,6 @@ class ZeroShot(BaseModel):
     """How a model that was not trained on its molecule came to it, and how near its training set is.
 
     Attributes:
-        model, sha256: name of the model of many molecules, and hash of its file.
-        trained: whether this very sequence was in the training set.
         nearest: training sequences that share most with it, each with the number of residues in place.
         pairs: share of its pairs of neighbours that some training sequence has.
         latent_distance: of its tokens to the nearest training token of their type, over the median of that distance
@@ -87,9 +85,6 @@ class Manifest(Seal):
         topology: PDB text of the molecule the model covers, in the model's order of atoms.
         coverage: which molecules the model covers; None stands for that molecule alone.
         tokens: token (residue or cap) of each atom.
-        lag: shortest and longest step the model was trained for.
-        frame_interval: spacing of the training frames.
-        split: names of the training, validation and test trajectories.
         slow_autocorrelations: of the propagated axes, at `autocorrelation_lag`.
         half_precision: parts whose weights are stored in float16, to save space; they are float32 once loaded.
         zero_shot: where a model of many molecules was bound to this one; None for a model trained on it alone.
@@ -130,11 +125,6 @@ class Manifest(Seal):
     def called(self) -> str:
         """The model as the subject of a sentence."""
         return f"model {self.name!r}" if self.name else "the model"
-
-    @property
-    def has_energy(self) -> bool:
-        """Whether the model has energies."""
-        return not self.no_energy
 
     @property
     def of_force_field(self) -> bool:

@@ -134,8 +134,6 @@ def load_peptides(name_or_path: str | Path = NAME) -> PeptideFile:
     stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     model = PeptideModel(PeptideConfig(**{**stored["config"], "lags": tuple(stored["config"]["lags"])}))
     model.load_state_dict(stored["weights"])
-    model.table = {
-        key: {k: v.float() if v.is_floating_point() else v for k, v in row.items()}
-        for key, row in stored["table"].items()
-    }
+    for key, row in stored["table"].items():
+        model.table[key] = {k: v.float() if v.is_floating_point() else v for k, v in row.items()}
     return PeptideFile(model.eval(), manifest, stored["statistics"], sha256, path.resolve())

@@ -55,8 +55,7 @@ def eccentricity(n_atoms: int, bonds: Pairs, atom: int) -> int:
 def equivalence_classes(labels: Sequence[Hashable], bonds: Pairs) -> list[int]:
     """Class of every atom by colour refinement of the bond graph (Morgan, J. Chem. Doc. 5, 107, 1965), from 0.
 
-    Atoms of one class have equal labels and, class by class, equal neighbourhoods. networkx offers the same as
-    Weisfeiler–Lehman hashes, for a fixed number of rounds; this stops when a round splits no class.
+    It stops when a round splits no class; networkx's Weisfeiler–Lehman hashes take a fixed number of rounds.
     """
     neighbours = neighbour_lists(len(labels), bonds)
     colours = _ranks(labels)

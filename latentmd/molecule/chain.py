@@ -79,13 +79,9 @@ def chain(topology: Topology, positions: Floats) -> Chain:
     layout = z_matrix(_opened(record), first["CH3" if names[0] == "ACE" else "N"])
     slots, quads, turning = _slots(record, layout, names)
     rest, kinds = _rest(record, layout, turning, len(names))
-    types = [
-        (TYPES.index(name), place[k], int(_is_d(record, atoms, positions)))
-        for k, (name, atoms) in enumerate(zip(names, residues, strict=True))
-    ]
-    return Chain(
-        record, names, np.array(types), _templates(record), layout, slots=slots, quads=quads, rest=rest, kinds=kinds
-    )
+    numbers, hand = [TYPES.index(name) for name in names], [int(_is_d(record, atoms, positions)) for atoms in residues]
+    types, local = np.stack([numbers, place, hand], axis=1), _templates(record)
+    return Chain(record, names, types, local, layout, slots=slots, quads=quads, rest=rest, kinds=kinds)
 
 
 def chain_templates(topology: Topology) -> tuple[str, ...]:
@@ -121,8 +117,7 @@ def _with_cap_names(record: Chemistry) -> Chemistry:
 def _with_stereo_names(record: Chemistry, positions: Floats) -> Chemistry:
     """Exchange names of hydrogens on one atom where files differ, so that equal names mean equal geometry.
 
-    Two on a tetrahedral atom and three of a rotor turn one way round, mirrored in D residues; of two on a planar atom
-    the first is nearer to the atom two bonds further on.
+    On tetrahedral atoms and rotors they turn one way round, mirrored in D residues; on planar ones the first is nearer.
     """
     names, neighbours = list(record.names), record.neighbours()
     residues = {atoms[0]: _is_d(record, atoms, positions) for atoms in _residues(record)}

@@ -276,11 +276,7 @@ _BLOCK = 20_000  # distances computed at once, few enough for the cache
 
 @dataclass(frozen=True)
 class Contacts:
-    """Which atoms of a molecule may not come near each other.
-
-    Bonds hold neighbours at fixed distances, and hydrogens three bonds apart near one another, so that these (`near`,
-    as codes i · atoms + j with i < j) do not count, nor do virtual sites, which are not `solid`.
-    """
+    """Which atoms may not come near: not those `near` by bonds (codes i · atoms + j, i < j), nor ones not `solid`."""
 
     heavy: Ints
     solid: Ints

@@ -47,8 +47,7 @@ AMINO_ACIDS = frozenset("ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE
 class Chemistry:
     """What latentmd knows of a molecule: all but the coordinates, under standard names of residues and heavy atoms.
 
-    The symbol is "VS" where the topology names no element, "H" for deuterium; masses are in amu, not repartitioned;
-    labels such as "ALA2-CA" are for messages.
+    "VS" stands for no element, "H" for deuterium too; masses in amu, not repartitioned; labels are for messages.
     """
 
     symbols: tuple[str, ...]
@@ -68,10 +67,8 @@ class Chemistry:
         """The same molecule with its atoms in another order, given as their indices in this one."""
         rows = [int(i) for i in order]
         place = {i: k for k, i in enumerate(rows)}
-        columns = {
-            name: tuple(getattr(self, name)[i] for i in rows)
-            for name in ("symbols", "names", "residues", "residue_index", "masses", "labels")
-        }
+        kinds = ("symbols", "names", "residues", "residue_index", "masses", "labels")
+        columns = {name: tuple(getattr(self, name)[i] for i in rows) for name in kinds}
         bonds = sorted((min(place[i], place[j]), max(place[i], place[j])) for i, j in self.bonds)
         return Chemistry(**columns, bonds=tuple(bonds))
 
@@ -178,11 +175,7 @@ def residue_tokens(topology: Topology) -> tuple[int, ...]:
 
 
 def fingerprint(topology: Topology) -> str:
-    """SHA-256 over elements, residue names and bonds in atom order: whether a model covers a molecule.
-
-    It does not depend on the program that read the file, on residue numbers, chain names or hydrogen names; it does
-    depend on the order of the atoms and on protonation.
-    """
+    """SHA-256 over elements, residue names and bonds in atom order, whatever read the file and named hydrogens."""
     record = chemistry(topology)
     first = residue_tokens(record)
     content = {"elements": record.symbols, "residues": record.residues, "tokens": first, "bonds": record.bonds}

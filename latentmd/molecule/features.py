@@ -28,11 +28,9 @@ FEATURE_SIZES: tuple[int, int, int, int] = (len(ELEMENTS) + 1, len(RESIDUES) + 1
 
 
 class MoleculeGraph(NamedTuple):
-    """The parts of a molecule's graph that do not move.
+    """The parts of a molecule's graph that do not move; features [atoms, 4] are element, residue type, site and degree.
 
-    Features [atoms, 4] are element, residue type, site and degree; the site of a hydrogen is that of its parent
-    ("H on CB"), so equivalent hydrogens are equal. Bond-graph distances [atoms, atoms] end at 4, which also stands for
-    unconnected atoms; masses are in amu, without hydrogen mass repartitioning.
+    The site of a hydrogen is its parent's ("H on CB"); distances [atoms, atoms] end at 4, also for unconnected atoms.
     """
 
     features: Tensor

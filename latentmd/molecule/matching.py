@@ -20,11 +20,7 @@ _FLAT = 0.1  # |signed volume| below which a centre has no handedness; 0.77 at a
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether a molecule is covered; true or false as a condition.
-
-    `reason` completes "the model does not cover it: …"; `order` holds the index in the molecule of each atom of the
-    model, where it was looked for.
-    """
+    """Whether a molecule is covered, with the `reason` if not; `order`: index in it of each of the model's atoms."""
 
     reason: str = ""
     order: tuple[int, ...] = ()

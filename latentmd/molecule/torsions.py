@@ -35,11 +35,8 @@ def rotatable_torsions(symbols: list[str], bonds: Ints) -> Ints:
 def amide_torsions(symbols: list[str], bonds: Ints) -> Ints:
     """One torsion about every bond between a carbonyl carbon and a nitrogen, shape (amides, 4)."""
     around = neighbour_lists(len(symbols), bonds)
-    carbonyl = {
-        i
-        for i, near in enumerate(around)
-        if symbols[i] == "C" and len(near) == 3 and any(symbols[j] == "O" and len(around[j]) == 1 for j in near)
-    }
+    oxygens = {i for i, near in enumerate(around) if symbols[i] == "O" and len(near) == 1}
+    carbonyl = {i for i, near in enumerate(around) if symbols[i] == "C" and len(near) == 3 and oxygens & set(near)}
     quads = rotatable_torsions(symbols, bonds)
     kept = [q for q in quads.tolist() if any(a in carbonyl and symbols[b] == "N" for a, b in (q[1:3], q[2:0:-1]))]
     return np.array(kept, dtype=np.int64).reshape(-1, 4)

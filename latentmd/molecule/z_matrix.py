@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from latentmd.molecule.bonds import components, eccentricity, spanning_tree
 from latentmd.molecule.chemistry import Chemistry
 
+_Lists = dict[int, list[int]]  # atoms, by an atom that they hang on
 _BACKBONE = ("N", "CA", "C", "CH3")  # CH3 is the CA of a cap
 
 
@@ -85,11 +86,7 @@ def _rank(record: Chemistry, i: int) -> tuple[int, str, int]:
 
 
 def _place(
-    record: Chemistry,
-    parent: dict[int, int],
-    children: dict[int, list[int]],
-    frame: tuple[int, int, int],
-    pseudo: set[int],
+    record: Chemistry, parent: dict[int, int], children: _Lists, frame: tuple[int, int, int], pseudo: set[int]
 ) -> ZMatrix:
     root = frame[0]
     depth = dict.fromkeys(frame, 0)
@@ -114,7 +111,7 @@ def _place(
 
 
 def _reference(
-    record: Chemistry, parent: dict[int, int], children: dict[int, list[int]], frame: tuple[int, int, int], a: int
+    record: Chemistry, parent: dict[int, int], children: _Lists, frame: tuple[int, int, int], a: int
 ) -> tuple[int, int]:
     """The atoms b and c that children of a are placed with."""
     root, second, third = frame

@@ -81,10 +81,9 @@ def cuda_device() -> Device | None:
 
 
 class CudaReplicas:
-    """The kernel for replicas of one molecule, each in a thread block of its own, one thread for each atom unless told.
+    """Replicas of one molecule, each in a thread block of its own, one thread for each atom unless told.
 
-    What a replica does depends on its start, seed and temperature alone, not on its neighbours: forces are summed in a
-    fixed order, and noise is a function of seed, step and atom.
+    Forces are summed in a fixed order, noise is of seed, step and atom: no replica depends on its neighbours.
     """
 
     def __init__(self, terms: Terms, seeds: Ints, device: Device, threads: int | None = None) -> None:

@@ -98,6 +98,8 @@ def _compiled() -> list[Path]:
 class PreparedKernel:
     """A molecule in the kernel's layout, with the atoms (k, 4) of torsions to restrain; keeps its arrays alive."""
 
+    arrays: dict[str, NDArray[np.generic]]
+
     def __init__(self, terms: Terms, restraints: Ints, momentum_every: int, periods: int) -> None:
         constraints, distance, groups = _groups(terms)
         arrays: dict[str, ArrayLike] = {
@@ -106,9 +108,7 @@ class PreparedKernel:
             "pairs": _pairs(terms), "mass": terms.mass, "inverse_mass": 1.0 / np.asarray(terms.mass, np.float64),
             **_series(terms, periods), **_born(terms),
         }  # fmt: skip
-        self.arrays: dict[str, NDArray[np.generic]] = {
-            name: np.ascontiguousarray(arrays[name], kind) for name, kind in _TYPES.items()
-        }
+        self.arrays = {name: np.ascontiguousarray(arrays[name], kind) for name, kind in _TYPES.items()}
         solute, solvent, surface = terms.dielectric
         self.molecule = MoleculeStruct(
             n=terms.atoms, n_bonds=len(terms.bonds), n_angles=len(terms.angles),
@@ -139,13 +139,9 @@ def _series(terms: Terms, periods: int) -> dict[str, ArrayLike]:
     for row, entries in zip(values, series.values(), strict=True):
         for n, *term in entries:
             row[:, n - 1] += term
-    return {
-        "torsions": np.array(list(series), dtype=np.int32).reshape(-1, 4),
-        "torsion_terms": [np.flatnonzero(row[2]).max(initial=-1) + 1 for row in values],
-        "torsion_cosine": values[:, 0],
-        "torsion_sine": values[:, 1],
-        "torsion_constant": values[:, 2].sum(axis=1),
-    }
+    waves = {"torsion_cosine": values[:, 0], "torsion_sine": values[:, 1], "torsion_constant": values[:, 2].sum(axis=1)}
+    terms_of = [np.flatnonzero(row[2]).max(initial=-1) + 1 for row in values]
+    return {"torsions": np.array(list(series), dtype=np.int32).reshape(-1, 4), "torsion_terms": terms_of, **waves}
 
 
 def _born(terms: Terms) -> dict[str, Floats]:

@@ -26,8 +26,7 @@ class ReplicaState:
 class Settings(TypedDict, total=False):
     """Of every engine: kelvin and seed, of all or of each replica, numbers of the replicas, torsions to restrain.
 
-    The number of a replica (0, 1, ... unless given) decides its random numbers together with its seed; `restraints` are
-    the atoms (torsions, 4) of the torsions that `hold` may restrain.
+    The number (0, 1, ... unless given) decides noise with the seed; `restraints` are atoms (torsions, 4) for `hold`.
     """
 
     temperature: float | Floats
@@ -37,12 +36,7 @@ class Settings(TypedDict, total=False):
 
 
 class Replicas(ABC):
-    """Energies, forces and dynamics of many replicas at once; `replica_engine` chooses one for a System.
-
-    Attributes:
-        variant: what computes, in a word: an instruction set, "CUDA" or "OpenMM".
-        draw: how many random draws have been made.
-    """
+    """Many replicas at once; `variant` is what computes, an instruction set, "CUDA" or "OpenMM", `draw` draws made."""
 
     variant: str
     positions: Doubles  # nm, shape (replicas, atoms, 3)

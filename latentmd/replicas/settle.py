@@ -37,10 +37,9 @@ class EnergyRange:
 
     @classmethod
     def of(cls, energies: Floats, source: str) -> EnergyRange:
-        """Estimate from energies, by the quantiles of a normal density and its first correction for skewness.
+        """Quantiles of a normal density, corrected for skewness, which few samples tell far better than their tails.
 
-        Few samples tell the mean, spread and skewness far better than a share of one in a thousand (Cornish and Fisher,
-        Rev. Inst. Int. Stat. 5, 307, 1938).
+        Cornish and Fisher, Rev. Inst. Int. Stat. 5, 307 (1938).
         """
         mean, spread = float(np.mean(energies)), float(np.std(energies))
         skewness = float(np.mean((energies - mean) ** 3)) / max(spread, 1e-12) ** 3

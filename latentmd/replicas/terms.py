@@ -182,13 +182,8 @@ def tables(terms: Terms) -> dict[str, Floats | Ints]:
         "atom_a": _rows(np.sqrt(COULOMB) * charge, sigma / 2, 2 * np.sqrt(epsilon), screening * born[:, 0]),
         "atom_b": _rows(offset_radius, born[:, 2] * offset_radius, born[:, 1], 1 / np.asarray(terms.mass, np.float64)),
         "mask": _mask(n, terms.exceptions),
-        "bond": bond,
-        "angle": angle,
-        "torsion": torsion,
-        "coefficient": coefficient,
-        "exception": exception,
-        "cluster": cluster,
-        "distance": distance,
+        **{"bond": bond, "angle": angle, "torsion": torsion, "coefficient": coefficient},
+        **{"exception": exception, "cluster": cluster, "distance": distance},
     }
 
 
