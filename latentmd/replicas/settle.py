@@ -37,10 +37,7 @@ class EnergyRange:
 
     @classmethod
     def of(cls, energies: Floats, source: str) -> EnergyRange:
-        """Quantiles of a normal density, corrected for skewness, which few samples tell far better than their tails.
-
-        Cornish and Fisher, Rev. Inst. Int. Stat. 5, 307 (1938).
-        """
+        """Normal quantiles corrected for skewness (Cornish and Fisher, Rev. Inst. Int. Stat. 5, 307, 1938)."""
         mean, spread = float(np.mean(energies)), float(np.std(energies))
         skewness = float(np.mean((energies - mean) ** 3)) / max(spread, 1e-12) ** 3
         z = np.array([-_NORMAL, 0.0, _NORMAL])
