@@ -11,10 +11,9 @@ from latentmd.arrays import Bools, Floats, Ints
 
 
 def torsion_autocorrelation(series: Sequence[Floats], max_lag: int) -> Floats:
-    """Torsion autocorrelation with its baseline removed, scaled to C(0) = 1, of runs (frames,) in radians.
-
-    C(t) = (<cos(phi(s + t) - phi(s))> - |<exp(i phi)>|^2) / (1 - |<exp(i phi)>|^2), averaged over all runs, at lags 0
-    ... max_lag in frames, as far as the longest run reaches; zeros for a torsion that never moves.
+    """Torsion autocorrelation with its baseline removed, scaled to C(0) = 1, of runs (frames,) in radians. C(t) =
+    (<cos(phi(s + t) - phi(s))> - |<exp(i phi)>|^2) / (1 - |<exp(i phi)>|^2), averaged over all runs, at lags 0 ...
+    max_lag in frames, as far as the longest run reaches; zeros for a torsion that never moves.
     """
     phases = [np.exp(1j * np.asarray(run, dtype=np.float64)) for run in series]
     total, pairs = lag_sums(phases, min(max_lag, max(map(len, phases)) - 1))
@@ -47,11 +46,10 @@ def core_path(in_first: Bools, in_second: Bools) -> Ints:
 
 
 def first_passage_times(cores: Sequence[Ints], interval: float) -> tuple[Estimate, Estimate]:
-    """Mean first-passage times between two cores, 0 to 1 and 1 to 0, in ps, from the `core_path` of every run.
-
-    MFPT = (time during which the core was the last one visited) / (transitions out of it), the maximum-likelihood
-    estimate for exponential waiting times, infinite without any; its interval follows from the chi-square distribution
-    of the waiting time (Garwood, Biometrika 28, 437, 1936).
+    """Mean first-passage times between two cores, 0 to 1 and 1 to 0, in ps, from the `core_path` of every run. MFPT =
+    (time during which the core was the last one visited) / (transitions out of it), the maximum-likelihood estimate for
+    exponential waiting times, infinite without any; its interval follows from the chi-square distribution of the
+    waiting time (Garwood, Biometrika 28, 437, 1936).
     """
     results = []
     for source in (0, 1):

@@ -41,7 +41,6 @@ def k_means(
 
 def transition_counts(paths: Sequence[Ints], lag: int, states: int, block: int | None = None) -> Floats:
     """Sliding-window transition counts (blocks, states, states) at a lag, one matrix per contiguous block of each run.
-
     Frames of state -1 are left out. No pair spans two runs; one that spans two blocks counts in the first.
     """
     size = block or max(len(p) for p in paths)
@@ -168,10 +167,9 @@ def fit_paths(paths: Sequence[Ints], lag: int, states: int) -> ReversibleModel:
 
 
 def fit_with_populations(counts: Floats, populations: Floats) -> ReversibleModel:
-    """Maximum-likelihood reversible model whose equilibrium populations (states,) are known from elsewhere.
-
-    Counts then only say how fast states exchange, and transitions in one direction are enough (Trendelkamp-Schroer and
-    Noé, Phys. Rev. X 6, 011009, 2016). Kept is the largest set of populated states that transitions connect either way.
+    """Maximum-likelihood reversible model whose equilibrium populations (states,) are known from elsewhere. Counts then
+    only say how fast states exchange, and transitions in one direction are enough (Trendelkamp-Schroer and Noé, Phys.
+    Rev. X 6, 011009, 2016). Kept is the largest set of populated states that transitions connect either way.
     """
     from deeptime.markov.msm import MaximumLikelihoodMSM
 
@@ -269,7 +267,6 @@ def coarse_grain(counts: Floats, sets: int) -> Ints:
 
 def metastable_sets(model: ReversibleModel, sets: int) -> Ints:
     """PCCA+ sets of the active states of a reversible model (deeptime), numbered from the most to the least populated.
-
     Made is one more than the processes slower than the lag, at least two: PCCA+ splits noise beyond that.
     """
     from deeptime.markov.msm import MarkovStateModel

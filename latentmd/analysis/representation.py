@@ -41,7 +41,6 @@ def lagged(series: Sequence[Floats], lag: int) -> tuple[Floats, Floats]:
 
 def vamp2_score(series: Sequence[Floats], lag: int, epsilon: float = 1e-10) -> float:
     """VAMP-2 score of runs (frames, axes): squared Frobenius norm of C00^-1/2 C0t Ctt^-1/2, plus 1 for the constant.
-
     The number of slow processes resolved, each weighed by its squared correlation; between 1 and axes + 1 (Wu & Noé, J.
     Nonlinear Sci. 30, 23, 2020). Directions with less than `epsilon` of the largest variance are dropped.
     """

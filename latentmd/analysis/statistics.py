@@ -87,9 +87,8 @@ def sample_js_distance(a: Floats, b: Floats, grid: Grid) -> float:
 
 
 def analytic_floor(occupied: int, n1: float, n2: float) -> float:
-    """Expected JS distance of n1 and n2 independent samples of one distribution over B occupied bins.
-
-    sqrt((B - 1) / 8 (1/n1 + 1/n2)): the chi-square limit, valid while the bins hold several samples each.
+    """Expected JS distance of n1 and n2 independent samples of one distribution over B occupied bins. sqrt((B - 1) / 8
+    (1/n1 + 1/n2)): the chi-square limit, valid while the bins hold several samples each.
     """
     return float(np.sqrt(max(occupied - 1, 0) / 8 * (1 / n1 + 1 / n2)))
 
@@ -109,9 +108,8 @@ def lag_sums(runs: Sequence[Arrays], max_lag: int) -> tuple[Floats, Floats]:
 
 
 def autocorrelation(series: Sequence[Floats], max_lag: int | None = None) -> Floats:
-    """Normalised autocorrelation of a scalar over several independent runs (frames,), about their joint mean.
-
-    rho(k) = sum_t (x_t - m)(x_{t+k} - m) / (number of pairs) / variance; zeros throughout for a constant series.
+    """Normalised autocorrelation of a scalar over several independent runs (frames,), about their joint mean. rho(k) =
+    sum_t (x_t - m)(x_{t+k} - m) / (number of pairs) / variance; zeros throughout for a constant series.
     """
     runs = [np.asarray(s, dtype=np.float64) for s in series]
     longest = max(map(len, runs)) - 1
@@ -153,9 +151,7 @@ def evenly(length: int, count: int) -> Ints:
 
 
 def split_blocks(lengths: Sequence[int], block: int) -> list[tuple[int, int, int]]:
-    """Cut runs into blocks (run, first frame, last frame + 1) of `block` frames; a shorter run is a block of
-    its own.
-    """
+    """Cut runs into blocks (run, first frame, last frame + 1) of `block` frames; a shorter run is its own block."""
     blocks = []
     for run, length in enumerate(lengths):
         size = max(1, min(block, length))
@@ -202,12 +198,9 @@ class Floor(NamedTuple):
 def finite_sample_floor(
     indices: Sequence[Ints], bins: int, frames: int, effective: float, rng: np.random.Generator, splits: int = 4
 ) -> Floor:
-    """Score of MD against MD, averaged over splits of flat bin indices (frames,) per reference run.
-
-    Matched frames: a contiguous stretch of `frames` reference frames, at most half of them, is held out and compared
-    with the rest, so that it carries MD's own correlation. Matched effective samples: `effective` frames drawn at
-    random are compared with the rest. Independent: as many random frames as the stretch holds, the strictest of the
-    three.
+    """Score of MD against MD, averaged over splits of flat bin indices (frames,) per run. Matched frames: a stretch of
+    `frames`, at most half of the reference, against the rest. Matched effective samples: `effective` frames drawn at
+    random. Independent: as many random frames as the stretch holds.
     """
     everything = np.concatenate(list(indices))
     total = np.bincount(everything, minlength=bins).astype(np.float64)

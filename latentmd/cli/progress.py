@@ -18,11 +18,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0  # seconds between lines; each pause is
 
 
 class Display:
-    """Shows the stages that a workflow reports, on stderr; call it as (stage, done, total, values).
-
-    With `picoseconds` amounts are simulated times in ps; with `keep` bars of finished stages stay beside the current
-    one. Where stderr is no terminal (a log, a pipe, a batch job), every new stage is a line, and a long one has a line
-    now and then: after 5 s, 10 s later and so on, at most one a minute.
+    """Shows the stages that a workflow reports, on stderr; call it as (stage, done, total, values). With `picoseconds`
+    amounts are simulated times in ps; with `keep` bars of finished stages stay beside the current one. Where stderr is
+    no terminal (a log, a pipe, a batch job), every new stage is a line, and a long one has a line now and then: after 5
+    s, 10 s later and so on, at most one a minute.
     """
 
     def __init__(self, *, picoseconds: bool = False, keep: bool = False) -> None:

@@ -7,10 +7,9 @@ MAX_OFFSET = 8  # relative positions are told apart up to this many tokens
 
 
 class ChainBlock(nn.Module):
-    """Self-attention and a perceptron, both modulated by a condition (adaLN-zero; Peebles & Xie 2023).
-
-    Attention carries a learned bias for each relative position (T5; Raffel et al. 2020), so that a chain may be longer
-    than those of training. In a causal block a token sees itself and earlier ones only.
+    """Self-attention and a perceptron, both modulated by a condition (adaLN-zero; Peebles & Xie 2023), with a learned
+    bias for each relative position (T5; Raffel et al. 2020). In a causal block a token sees itself and earlier ones
+    only.
     """
 
     def __init__(self, width: int, condition: int, heads: int, causal: bool, dropout: float = 0.0) -> None:

@@ -45,9 +45,8 @@ class TypeBasis(Basis):
 
 
 class TypeCovariances:
-    """Sums over pairs of frames from which a `TypeBasis` is fitted.
-
-    Every token is centred on its mean over the frames of one molecule, since what tells molecules apart does not move.
+    """Sums over pairs of frames from which a `TypeBasis` is fitted. Every token is centred on its mean over the frames
+    of one molecule, since what tells molecules apart does not move.
     """
 
     def __init__(self, types: int, dim: int, device: torch.device) -> None:
@@ -71,9 +70,8 @@ class TypeCovariances:
         self.lagged.index_add_(0, flat, (lagged + lagged.transpose(-1, -2)).flatten(0, 1))
 
     def fit(self, n_slow: int) -> tuple[TypeBasis, Tensor]:
-        """Whiten, then rotate by the time-lagged covariance (TICA; Pérez-Hernández et al. 2013), type by type.
-
-        Beside the basis: the autocorrelations [types, dim] of its axes at the lag of the pairs.
+        """Whiten, then rotate by the time-lagged covariance (TICA; Pérez-Hernández et al. 2013), type by type. Beside
+        the basis: the autocorrelations [types, dim] of its axes at the lag of the pairs.
         """
         pooled = _rotation(self.instant.sum(0), self.lagged.sum(0), float(self.count.sum()))
         own = [

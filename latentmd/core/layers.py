@@ -48,10 +48,8 @@ class Standardised(nn.Module):
 
 
 class AdaptiveBlock(nn.Module):
-    """Residual block whose scale, shift and gate come from a condition (adaLN-zero; Peebles & Xie 2023).
-
-    With more than one token the block also sees the mean over tokens, which makes it permutation-equivariant over
-    them (DeepSets; Zaheer et al. 2017).
+    """Residual block whose scale, shift and gate come from a condition (adaLN-zero; Peebles & Xie 2023); several tokens
+    also see their mean (DeepSets; Zaheer et al. 2017).
     """
 
     def __init__(self, width: int, condition: int, mix_tokens: bool) -> None:
@@ -76,7 +74,6 @@ class AdaptiveBlock(nn.Module):
 
 class TokenTrunk(nn.Module):
     """Residual network over latent tokens, [batch, tokens, inputs] and a condition [batch, condition] → outputs.
-
     Weights are shared over tokens; the output layer starts at zero.
     """
 
@@ -100,9 +97,8 @@ class TokenTrunk(nn.Module):
 
 
 class LagEmbedding(nn.Module):
-    """Smooth features of a lag time over a covered range, [batch] → [batch, width].
-
-    The logarithm of the lag, scaled to [−1, 1] over [shortest, longest], goes through low-order Fourier features.
+    """Smooth features of a lag time over a covered range, [batch] → [batch, width]. The logarithm of the lag, scaled to
+    [−1, 1] over [shortest, longest], goes through low-order Fourier features.
     """
 
     def __init__(self, shortest: float, longest: float, width: int) -> None:

@@ -24,11 +24,9 @@ def engine_seed(*key: int) -> int:
 
 
 def noise_generator(seed: int, stream: int = 0, step: int = 0, purpose: int = 0) -> np.random.Generator:
-    """An independent random stream for each combination of arguments (Philox 4x64, Salmon et al., SC 2011).
-
-    Nothing but the arguments decides the numbers, so that a run resumed at a step draws what the uninterrupted run
-    drew. The key is (seed, stream: walker); step and purpose (positions, velocities, ...) sit in the upper words of the
-    counter, which leaves 2^128 blocks for each.
+    """An independent random stream for each combination of arguments (Philox 4x64, Salmon et al., SC 2011), so that a
+    run resumed at a step draws what the uninterrupted run drew. The key is (seed, stream: walker); step and purpose
+    (positions, velocities, ...) sit in the upper words of the counter.
 
     Example:
         >>> bool(noise_generator(7, step=3).random() == noise_generator(7, step=3).random())
@@ -44,10 +42,9 @@ def _philox(seed: int, stream: int, step: int, purpose: int) -> np.random.Philox
 
 
 def fingerprint(values: NDArray[np.float64]) -> int:
-    """A 64-bit number of an array, the same for values that round to the same multiples of 2^-16.
-
-    The sum, modulo 2^64, of the multiples times fixed random odd numbers: a universal hash (Dietzfelbinger et al.
-    1997), so that other arrays hardly ever share it.
+    """A 64-bit number of an array, the same for values that round to the same multiples of 2^-16. The sum, modulo 2^64,
+    of the multiples times fixed random odd numbers: a universal hash (Dietzfelbinger et al. 1997), so that other arrays
+    hardly ever share it.
     """
     words = np.floor(values.ravel() * _GRID + 0.5).astype(np.int64).view(np.uint64)
     return int((words * fingerprint_factors(len(words))).sum(dtype=np.uint64))
@@ -60,10 +57,8 @@ def fingerprint_factors(count: int) -> NDArray[np.uint64]:
 
 
 class CounterNoise:
-    """Standard normal numbers that a TorchScript module can repeat: Philox 4x64 words by the Box–Muller transform.
-
-    Takes the place of a Generator where the same noise is wanted outside Python; `philox_normals` in
-    latentmd.integrators.torchforce_module gives the same numbers.
+    """Standard normal numbers that a TorchScript module can repeat: Philox 4x64 words by the Box–Muller transform, the
+    numbers of `philox_normals` in latentmd.integrators.torchforce_module.
     """
 
     def __init__(self, seed: int, stream: int = 0, step: int = 0, purpose: int = 0) -> None:

@@ -35,10 +35,9 @@ class VarianceCovariance(nn.Module):
 
 
 class SIGReg(nn.Module):
-    """Sketched isotropic Gaussian regularisation (LeJEPA; Balestriero & LeCun 2025).
-
-    Mean over random unit directions of the Epps–Pulley distance between the characteristic function of the projected
-    batch and that of a standard normal, over t in [0, 3] with a Gaussian window. Directions change with calls.
+    """Sketched isotropic Gaussian regularisation (LeJEPA; Balestriero & LeCun 2025). Mean over random unit directions
+    of the Epps–Pulley distance between the characteristic function of the projected batch and that of a standard
+    normal, over t in [0, 3] with a Gaussian window. Directions change with calls.
     """
 
     def __init__(self, weight: float = 0.1, slices: int = 256, knots: int = 17, seed: int = 0) -> None:
@@ -67,10 +66,8 @@ class SIGReg(nn.Module):
 
 
 class PerToken(nn.Module):
-    """An objective whose samples are tokens rather than observations: for tokens that share one law and one encoder.
-
-    Of n like particles with d axes each, a batch of B frames has only B samples of n d axes, whose covariances are
-    noise of size 1/√B; it has B n samples of d axes.
+    """An objective whose samples are tokens, not observations, for tokens that share one law and one encoder:
+    covariances of n like particles with d axes come from B n samples of d axes, not from B of n d.
     """
 
     def __init__(self, objective: nn.Module, dim: int) -> None:
@@ -91,9 +88,8 @@ def effective_rank(z: Tensor) -> Tensor:
 
 
 def spectral_loss(now: Tensor, future: Tensor) -> Tensor:
-    """Inverse-free transfer-operator loss of features [batch, k]; its minimum is −VAMP-2 (Turri et al. 2026).
-
-    (1/(N (N − 1))) Σ_{i≠j} ⟨x_i, y_j⟩² − (2/N) Σ_i ⟨x_i, y_i⟩ over centred features.
+    """Inverse-free transfer-operator loss of features [batch, k]; its minimum is −VAMP-2 (Turri et al. 2026). (1/(N (N
+    − 1))) Σ_{i≠j} ⟨x_i, y_j⟩² − (2/N) Σ_i ⟨x_i, y_i⟩ over centred features.
     """
     n = now.shape[0]
     x, y = now - now.mean(0), future - future.mean(0)

@@ -31,10 +31,9 @@ def internal_vector(coordinates: InternalCoordinates, positions: Tensor) -> Tens
 
 
 class ResidueStatistics:
-    """Sums from which the local geometry of every kind of residue is fitted.
-
-    A kind of residue (`Chain.templates`: type, place in the chain, atoms) has internal coordinates y that do not turn
-    freely. They are regressed on `regression_features` x, and what is left is Gaussian with a full covariance.
+    """Sums from which the local geometry of every kind of residue (`Chain.templates`: type, place in the chain, atoms)
+    is fitted: a regression of the internal coordinates that do not turn freely on `regression_features`, and the full
+    covariance of what is left.
     """
 
     def __init__(self) -> None:

@@ -23,11 +23,8 @@ class StateDecoder(Standardised):
 
 
 class TokenDecoder(Standardised):
-    """Tokens [batch, tokens, dim] → the state of each token's particle [batch, tokens, values], linear token by token.
-
-    A forecast of many particles far ahead is a mean over what may come. Read by a linear map it gives the mean of what
-    is read out, so that averages over particles, such as a temperature, are right; a perceptron has never seen such
-    latents, which belong to no configuration.
+    """Tokens [batch, tokens, dim] → the state of each token's particle [batch, tokens, values], by a linear map, so
+    that the mean over what may come, which a forecast far ahead is, gives right averages such as a temperature.
     """
 
     noise_size: int = 0

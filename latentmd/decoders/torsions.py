@@ -17,16 +17,13 @@ _LEAST_SPREAD = 0.15  # of a cosine or sine: stiffer torsions (amides) count as 
 
 
 class TorsionDecoder(nn.Module):
-    """w [batch, axes] and noise → positions [batch, atoms, 3] nm.
-
-    A network gives each rotatable torsion as a direction on the circle, and every other bond length, angle and torsion
-    offset as a deviation from its mean in units of its spread. Chirality is fixed by the sign of the template's mean
-    offsets. The latent does not tell the three hydrogens of a rotor (CH3, NH3+) apart, so a rotor's phase is decoded
-    modulo 120° and the labels are turned by a random third. What the network leaves unexplained is drawn as Gaussian
-    noise as it was measured on validation frames: torsions with their covariance, since errors of neighbours that
-    cancel leave the far end of a chain where it is. A chain is the more sensitive to its torsions the longer it is, so
-    that distances between the `centres` of its residues, where there are any, are learnt beside them. A width of 0 is
-    a linear read-out, which is how a latent is grounded in training.
+    """w [batch, axes] and noise → positions [batch, atoms, 3] nm. A network gives each rotatable torsion as a direction
+    on the circle, and every other bond length, angle and torsion offset as a deviation from its mean in units of its
+    spread; chirality is fixed by the template's mean offsets. The phase of a rotor (CH3, NH3+) is decoded modulo 120°
+    and the labels are turned by a random third. What the network leaves is drawn as Gaussian noise measured on
+    validation frames: torsions with their covariance, since errors of neighbours that cancel leave the far end of a
+    chain where it is. Distances between the `centres` of residues, where there are any, are learnt beside, since long
+    chains are sensitive to torsions. A width of 0 is a linear read-out, which is how a latent is grounded in training.
     """
 
     mean: Tensor
@@ -144,9 +141,8 @@ class TorsionDecoder(nn.Module):
         return turns, (torch.cat([bonds, angles, offsets], dim=1) - self.mean) / self.scale
 
     def loss(self, w: Tensor, positions: Tensor) -> Tensor:
-        """Mean squared errors of the torsions' cosines and sines, over their spread and weighted, and of the rest.
-
-        Over their spread, since a probe's R² counts an error against the variance of what it predicts.
+        """Mean squared errors of the torsions' cosines and sines, weighted and over their spread as in R², and of the
+        rest.
         """
         directions, rest = self.read(w)
         turns, true_rest = self.targets(positions)

@@ -18,10 +18,8 @@ def radial_features(distance: Tensor, size: int = RADIAL_SIZE) -> Tensor:
 
 
 def vector_invariants(vectors: Tensor) -> Tensor:
-    """Scalars and pseudo-scalars of vector channels, [..., V, 3] → [..., V (V + 1) / 2 + V].
-
-    All dot products, and the signed volumes v_a · (v_b × v_c) of V neighbouring triples. The signed volumes change
-    sign under a reflection: they make the encoder SO(3)- and not O(3)-invariant, so mirror images differ.
+    """Scalars and pseudo-scalars of vector channels, [..., V, 3] → [..., V (V + 1) / 2 + V]: all dot products, and the
+    signed volumes v_a · (v_b × v_c) of V neighbouring triples, which tell mirror images apart.
     """
     channels = vectors.shape[-2]
     gram = vectors @ vectors.transpose(-1, -2)
@@ -70,10 +68,8 @@ class EGNNLayer(nn.Module):
 
 
 class EGNNEncoder(nn.Module):
-    """Positions of a molecule → one latent token per residue.
-
-    Atoms are known by chemistry (element, residue type, site, degree) and by bond-graph distance, never by index, so
-    equivalent hydrogens get equal treatment and relabelling them leaves the latent unchanged.
+    """Positions of a molecule → one latent token per residue. Atoms are known by chemistry (element, residue type,
+    site, degree) and bond-graph distance, never by index, so that relabelling equivalent hydrogens changes nothing.
     """
 
     def __init__(

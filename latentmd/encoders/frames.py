@@ -10,13 +10,10 @@ _CELL = 4  # pixels along a side of the coarse picture
 
 
 class ConvolutionalEncoder(nn.Module):
-    """Stacks of grey pictures [batch, history, size, size], sizes multiples of 16 → tokens [batch, tokens, dim].
-
-    The newest frame and the differences between successive frames, which are where something moves, are read twice.
-    Four strided convolutions bring 64 × 64 down to 4 × 4, and what they find is read with its place by a perceptron,
-    since where a thing is matters more here than what it is. Beside that goes the picture itself, averaged over cells
-    of 4 × 4 pixels, to the perceptron and, by one linear layer, to the tokens: any smooth function of the places of
-    things, summed over them, is linear in a blurred picture, and its rate of change is linear in the difference.
+    """Stacks of grey pictures [batch, history, size, size], sizes multiples of 16 → tokens [batch, tokens, dim]. The
+    newest frame and the differences between successive ones are read twice: by four strided convolutions and a
+    perceptron, and averaged over cells of 4 × 4 pixels by a perceptron and a linear layer, since any smooth function of
+    the places of things, summed over them, is linear in a blurred picture.
     """
 
     def __init__(self, history: int = 2, tokens: int = 1, dim: int = 32, width: int = 256, size: int = 64) -> None:
@@ -50,16 +47,12 @@ _SMALLEST = 1e-3  # deviation of a component over that of the first, below which
 
 
 class FrameEncoder(nn.Module):
-    """Stacks of grey pictures [batch, history, size, size] → tokens [batch, tokens, dim].
-
-    Every frame goes through the same network to a few features: at half the resolution it is written in the principal
-    components of typical pictures and read by a perceptron with a linear layer beside. The newest frame's features and
-    the differences between successive frames', which are motion, are standardised and read by another perceptron, again
-    with a linear layer beside. Between frames things may move by more than their own size, so that the difference of
-    two pictures says little about the velocity; the difference of two functions of the places does.
-
-    Each component is divided by the square root of its deviation. As they are, a network is slow to find anything but
-    the largest; brought to a deviation of one, the small ones let it learn single pictures by heart.
+    """Stacks of grey pictures [batch, history, size, size] → tokens [batch, tokens, dim]. Every frame, at half the
+    resolution, is written in principal components and read to a few features; the newest frame's and the differences
+    between successive frames' are read by another perceptron. Between frames things may move by more than their size,
+    so that the difference of pictures says little about the velocity, but that of functions of the places does. Each
+    component is divided by the square root of its deviation: the small ones neither vanish nor let single pictures be
+    learnt by heart.
     """
 
     mean: Tensor
@@ -95,9 +88,8 @@ class FrameEncoder(nn.Module):
 
 
 def _principal_components(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean [pixels] of pictures [samples, pixels], and scaled principal axes [pixels, components].
-
-    The first component has a deviation of one, and one of a deviation d times the first's has √d.
+    """Mean [pixels] of pictures [samples, pixels], and principal axes [pixels, components], each over √ of its
+    deviation relative to the first's.
     """
     centred = pictures - pictures.mean(0)
     variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))

@@ -22,9 +22,8 @@ with warnings.catch_warnings():  # its modules script some functions, which PyTo
 
 
 class MoleculeData(Data):  # type: ignore[misc]
-    """One molecule in a `torch_geometric` batch; a `Batch` of several, of any sizes, numbers atoms and tokens on.
-
-    `pos` in nm, `x` the chemistry of each atom, `edge_index` the pairs up to three bonds apart in both directions,
+    """One molecule in a `torch_geometric` batch; a `Batch` of several, of any sizes, numbers atoms and tokens on. `pos`
+    in nm, `x` the chemistry of each atom, `edge_index` the pairs up to three bonds apart in both directions,
     `edge_attr` the bonds between them, `token` that of each atom and `tokens` how many there are.
     """
 
@@ -45,9 +44,8 @@ def molecule_data(topology: Any, positions: Tensor | None = None) -> MoleculeDat
 
 
 def neighbours(positions: Tensor, molecule: Tensor, cutoff: float) -> Tensor:
-    """Pairs (j, i) of atoms [atoms, 3] nm of one molecule that are less than a cutoff apart, j ≠ i, both ways.
-
-    By a list of cells as wide as the cutoff, so that memory grows with the atoms and not with their square.
+    """Pairs (j, i) of atoms [atoms, 3] nm of one molecule that are less than a cutoff apart, j ≠ i, both ways. By a
+    list of cells as wide as the cutoff, so that memory grows with the atoms and not with their square.
     """
     cell = torch.floor((positions.detach() - positions.detach().amin(0)) / cutoff).long() + 1
     size = cell.amax(0) + 2  # an empty cell on every side
@@ -91,11 +89,9 @@ class GraphLayer(MessagePassing):  # type: ignore[misc]
 
 
 class GraphEncoder(nn.Module):
-    """Molecules of any sizes in one batch → a latent token for each residue; atoms see others within a cutoff.
-
-    The network is that of `EGNNEncoder`, with messages weighed by ½ (cos(π r / cutoff) + 1), so that a token changes
-    smoothly as an atom enters, and not at all when the molecule is turned or moved. Time and memory are linear in the
-    atoms. A `Batch` of `MoleculeData` goes in as `encoder(b.pos, b.batch, b.x, b.edge_index, b.edge_attr, b.token)`.
+    """Molecules of any sizes in one batch → a latent token for each residue, by the network of `EGNNEncoder` with
+    messages weighed by ½ (cos(π r / cutoff) + 1), so that time and memory are linear in the atoms. A `Batch` of
+    `MoleculeData` goes in as `encoder(b.pos, b.batch, b.x, b.edge_index, b.edge_attr, b.token)`.
     """
 
     def __init__(self, network: EGNNEncoder, cutoff: float = 0.6) -> None:

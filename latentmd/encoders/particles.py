@@ -50,16 +50,11 @@ class _Round(nn.Module):
 
 
 class ParticleEncoder(nn.Module):
-    """Positions and velocities of like particles [batch, particles, 2 · dimensions] → one token per particle.
-
-    Differences are those of the nearest periodic images, and velocities, over a typical speed, enter as vectors:
-    through dot products with each other and with directions. So turning or mirroring everything by a symmetry of the
-    box, moving everything, or moving a particle by a width of the box leaves the tokens alone, and exchanging particles
-    exchanges tokens.
-
-    A particle starts from its speed and from how many others there are around each of a row of distances, the radial
-    symmetry functions G_ik = Σ_j c(r_ij) exp(−½ ((r_ij − r_k) / w)²) of Behler & Parrinello (2007), standardised over
-    typical frames; rounds of messages add what depends on directions and on velocities of others.
+    """Positions and velocities of like particles [batch, particles, 2 · dimensions] → one token per particle, the same
+    under symmetries and widths of the periodic box and shifts of everything; exchanging particles exchanges tokens. A
+    particle starts from its speed and the radial symmetry functions G_ik = Σ_j c(r_ij) exp(−½ ((r_ij − r_k) / w)²) of
+    Behler & Parrinello (2007), standardised over typical frames; rounds of messages add directions and velocities of
+    others.
     """
 
     centres: Tensor

@@ -7,10 +7,8 @@ from latentmd.core.layers import Standardised, mlp
 
 
 class SequenceEncoder(Standardised):
-    """Histories [batch, time, features] → tokens [batch, tokens, dim], by an LSTM (Hochreiter & Schmidhuber 1997).
-
-    Beside each vector its change from the one before goes in, standardised by itself since it is small beside the
-    vector. The token is read from the state after the last vector, and from that vector.
+    """Histories [batch, time, features] → tokens [batch, tokens, dim], by an LSTM (Hochreiter & Schmidhuber 1997) that
+    also reads each vector's change, standardised by itself; the token is read from its last state and the last vector.
     """
 
     def __init__(self, observations: Tensor, tokens: int = 1, dim: int = 32, width: int = 64, depth: int = 1) -> None:
@@ -39,10 +37,8 @@ def _with_changes(obs: Tensor) -> Tensor:
 
 
 class VectorEncoder(Standardised):
-    """Vectors of measured quantities, or a short history of them, → tokens, by a perceptron.
-
-    Of a history the newest vector and the differences between successive ones are standardised and read: differences
-    of frames are small beside the frames, and a network that gets frames alone is slow to find the velocities.
+    """Vectors of measured quantities, or a short history of them, → tokens, by a perceptron; of a history the newest
+    vector and the differences between successive ones are standardised by themselves, since differences are small.
     """
 
     def __init__(self, observations: Tensor, tokens: int = 1, dim: int = 16, width: int = 96, depth: int = 2) -> None:
@@ -65,9 +61,8 @@ def _newest_and_differences(obs: Tensor) -> Tensor:
 
 
 class StandardEncoder(Standardised):
-    """The standardised vector itself as one token: for processes whose law is asked for in their own coordinates.
-
-    Of a history it is the newest vector and then the differences between successive ones.
+    """The standardised vector (of a history the newest, then the successive differences) as one token: for processes
+    whose law is asked for in their own coordinates.
     """
 
     def __init__(self, observations: Tensor) -> None:

@@ -28,9 +28,8 @@ _BATCH, _LEAST_BATCHES, _LEARNING_RATE, _WIDTH, _DEPTH, _SOLVER_STEPS = 1024, 20
 
 
 def table_histograms(spec: FeatureSpec, topology: mdtraj.Topology, positions: Floats) -> Floats:
-    """Counts (torsions, bins) of a peptide's torsions, from the training peptides of the bundled model of many.
-
-    The structure (atoms, 3) in nm tells L residues from D ones.
+    """Counts (torsions, bins) of a peptide's torsions, from the training peptides of the bundled model of many. The
+    structure (atoms, 3) in nm tells L residues from D ones.
     """
     from latentmd.model.binding import bound_peptide
     from latentmd.model.file import BundleError
@@ -140,11 +139,8 @@ def persistence(runs: Sequence[Floats], lengths: Sequence[int], rng: np.random.G
 def msm_resampling(
     runs: Sequence[Floats], paths: Sequence[Ints], lag: int, lengths: Sequence[int], rng: np.random.Generator
 ) -> list[Floats]:
-    """Trajectories of a Markov state model of the training data, shown as training frames.
-
-    Each step picks, among all training frames of the current state, one at random and follows the training run for one
-    lag (in frames); the state at its end is the next. That draws from the maximum-likelihood transition matrix and
-    keeps the frames between, so that the spacing stays that of the training data.
+    """Trajectories of a Markov state model of the training data: each step follows, for one lag in frames, a training
+    run from a random training frame of the current state, which draws from the maximum-likelihood transition matrix.
     """
     usable = [(r, p) for r, p in zip(runs, paths, strict=True) if len(p) > lag]
     offsets = np.cumsum([0, *[len(p) for _, p in usable]])

@@ -26,9 +26,8 @@ _MAX_BASINS = 4
 def compare(
     reference: ReferenceModel, runs: Sequence[Floats], *, brief: bool = False, tick: Tick = silent
 ) -> Comparison:
-    """Every distribution and kinetic metric of a generated set, features (frames, features) per run.
-
-    A brief comparison, as for baselines, has no implied timescales, Chapman-Kolmogorov test and floors.
+    """Every distribution and kinetic metric of a generated set, features (frames, features) per run; a brief
+    comparison, as for baselines, has no implied timescales, Chapman-Kolmogorov test and floors.
     """
     s = _Scoring(reference, runs, brief)
     parts = [s.torsions, s.tica, s.states, s.basins, s.correlations, s.sampling, *([] if brief else [s.timescales])]
@@ -230,9 +229,7 @@ def _population_errors(own: Floats, populations: Floats, temperature: float) -> 
 
 
 def _state_floors(reference: ReferenceModel, frames: int, populations: Floats) -> tuple[float | None, float | None]:
-    """Scores of contiguous parts of the reference, as long as the generated set, against the whole of it; None where a
-    part visits no connected state, so that short runs get no floor instead of a wrong one.
-    """
+    """Scores of parts of the reference, as long as the generated set; None where a part visits no connected state."""
     path = reference.membership[np.concatenate(reference.paths)]
     held = min(frames, len(path) // 2)
     parts = [path[start : start + held] for start in np.linspace(0, len(path) - held, 4).astype(int)]

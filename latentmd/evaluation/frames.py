@@ -74,9 +74,8 @@ def engine_metrics(
     propagator: Propagator, context: openmm.Context, protocol: Protocol, frames: Floats, decoded: Floats,
     tick: Tick = silent,
 ) -> list[Metric]:  # fmt: skip
-    """Energy head against the engine on held-out frames, and engine energies of decoded frames, raw and relaxed.
-
-    MD's range is from the 0.1 to the 99.9 % quantile of its instantaneous energies. The same relaxation of held-out MD
+    """Energy head against the engine on held-out frames, and engine energies of decoded frames, raw and relaxed. MD's
+    range is from the 0.1 to the 99.9 % quantile of its instantaneous energies. The same relaxation of held-out MD
     frames is the control. The Context has the thermostatted integrator of the training data.
     """
     energies = engine_energies(context, frames)
@@ -195,10 +194,9 @@ def reconstruction_metrics(decoding: Decoding, frames: Floats, topology: mdtraj.
 
 
 def _rotor_errors(topology: mdtraj.Topology, frames: Floats, decoded: Floats) -> list[Metric]:
-    """Mean error of the worst rotor of equivalent hydrogens (CH3, NH3+), modulo 120 degrees.
-
-    The torsion of one hydrogen is compared, and which of the three it decodes to is arbitrary: the error includes how
-    far the three are from 120 degrees apart.
+    """Mean error of the worst rotor of equivalent hydrogens (CH3, NH3+), modulo 120 degrees. The torsion of one
+    hydrogen is compared, and which of the three it decodes to is arbitrary: the error includes how far the three are
+    from 120 degrees apart.
     """
     import torch
 

@@ -91,10 +91,8 @@ def probe_metrics(train: Encoded, test: Encoded, spec: FeatureSpec, lag: int, ne
 def vamp_metrics(
     train: Sequence[Floats], test: Sequence[Floats], slow: Sequence[Floats], kind: str, lag: int, nets: VampNets
 ) -> list[Metric]:
-    """VAMP-2 of the slow axes beside TICA's and that of VAMPnets, all scored on the same held-out pairs of frames.
-
-    The rivals are fitted on the training runs and give as many outputs as there are slow axes (TICA no more than it has
-    inputs). Intervals are a bootstrap over the held-out runs.
+    """VAMP-2 of the slow axes beside TICA and VAMPnets fitted on the training runs with as many outputs (of TICA no
+    more than inputs), on the same held-out pairs of frames; intervals are a bootstrap over the held-out runs.
     """
     count = slow[0].shape[1]
     tica = representation.tica_outputs(train, test, lag, min(count, train[0].shape[1]))

@@ -51,9 +51,8 @@ def evaluate_model(
     overwrite: bool = False,
     progress: Progress = quiet,
 ) -> Evaluation:
-    """Generate rollouts of a surrogate and evaluate them, its parts and the baselines against held-out MD.
-
-    `train` is the model's training data, for starts, probes and baselines; `top` is the model's own by default.
+    """Generate rollouts of a surrogate and evaluate them, its parts and the baselines against held-out MD. `train` is
+    the model's training data, for starts, probes and baselines; `top` is the model's own by default.
     """
     folder = None if out is None else results_folder(Path(out), overwrite, "evaluation.json")
     inputs.check_baselines(settings, FRAME_BASELINES + MODEL_BASELINES)
@@ -82,8 +81,8 @@ def store_metrics(name: str | Path, result: Evaluation) -> Path:
 
 
 class _ModelEvaluation:
-    """One evaluation of a surrogate. Held-out and training data are read once, at the spacing of the rollouts: features
-    `md` (`dense`: before they were thinned), and positions per run, (frames, atoms, 3) in nm, `train` and `test`.
+    """One evaluation of a surrogate, at the spacing of the rollouts: features `md` (`dense`: before they were thinned),
+    and positions per run, (frames, atoms, 3) in nm, `train` and `test`.
     """
 
     def __init__(self, propagator: Propagator, top: Path, settings: EvaluationSettings, progress: Progress) -> None:
@@ -321,9 +320,8 @@ class AccuracyCurve:
 def accuracy_curve(
     runs: Sequence[Floats], pair: tuple[int, int], reference: Sequence[Floats], frame_seconds: float, kelvin: float
 ) -> AccuracyCurve:
-    """Errors of torsions (frames, torsions) per run against wall time as every run grows together.
-
-    `pair` are the columns of phi and psi, `frame_seconds` the wall time of one frame of one run.
+    """Errors of torsions (frames, torsions) per run against wall time as every run grows together. `pair` are the
+    columns of phi and psi, `frame_seconds` the wall time of one frame of one run.
     """
     longest = max(map(len, runs))
     lengths = np.unique(np.geomspace(max(longest // 1000, 1), longest, _POINTS).astype(int))

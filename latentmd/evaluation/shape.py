@@ -19,11 +19,10 @@ _CONTACT, _APART = 0.45, 3  # nm between heavy atoms, and residues along the cha
 
 
 def shape_metrics(own: FeatureSet, md: FeatureSet, topology: mdtraj.Topology) -> list[Metric]:
-    """Shape of the frames kept of two sets; none of molecules of fewer than four residues.
-
-    Contacts: heavy atoms of residues at least three apart along the chain within 0.45 nm. RMSD: of heavy atoms to the
-    first reference frame. The floor of contacts is what the two halves of the reference differ by; those of the
-    distances hold for as many independent frames. Native motion: correlation of the RMSF of heavy atoms.
+    """Shape of the frames kept of two sets; none of molecules of fewer than four residues. Contacts: heavy atoms of
+    residues at least three apart along the chain within 0.45 nm. RMSD: of heavy atoms to the first reference frame. The
+    floor of contacts is what the two halves of the reference differ by; those of the distances hold for as many
+    independent frames. Native motion: correlation of the RMSF of heavy atoms.
     """
     if topology.n_residues < _FEWEST:
         return []

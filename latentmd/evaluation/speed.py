@@ -46,9 +46,7 @@ class Rate(NamedTuple):
 
 
 def rate(call: Callable[[], object], seconds: float = 0.6, repeats: int = 3) -> Rate:
-    """Time a call, which waits for asynchronous work itself: once to warm up, then in stretches of `seconds`
-    together.
-    """
+    """Time a call, which waits for asynchronous work itself: once to warm up, then in stretches of `seconds` in all."""
     call()
     rates, calls = [], 0
     for _ in range(repeats):

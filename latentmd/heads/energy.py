@@ -9,11 +9,9 @@ from latentmd.heads.mechanics import MechanicsPrior
 
 
 class EnergyHead(nn.Module):
-    """U(x) = U_prior(x) + U_0 [+ s Σ_i e(h_i(x))] in kJ/mol; forces are its exact negative gradient by autograd.
-
-    h are the per-atom features of a copy of the JEPA encoder, trained further on energies and forces; without an
-    encoder the prior alone is accurate enough, which is several times faster. U_0 and s: mean and spread of what the
-    prior leaves.
+    """U(x) = U_prior(x) + U_0 [+ s Σ_i e(h_i(x))] in kJ/mol; forces are its exact negative gradient by autograd. h are
+    the per-atom features of a copy of the JEPA encoder, trained further on energies and forces; without an encoder the
+    prior alone is accurate enough, which is several times faster. U_0 and s: mean and spread of what the prior leaves.
     """
 
     def __init__(self, encoder: AtomEncoder | None, prior: MechanicsPrior, offset: float, scale: float) -> None:
@@ -40,10 +38,7 @@ class EnergyHead(nn.Module):
 
 
 class LatentEnergyHead(nn.Module):
-    """E[U | z] and Var[U | z] from the latent axes alone.
-
-    A low R² is right where the latent drops vibrations: U fluctuates at fixed z. Trained by Gaussian likelihood.
-    """
+    """E[U | z] and Var[U | z] from the latent axes alone, by Gaussian likelihood; U fluctuates at fixed z."""
 
     mean: Tensor
     spread: Tensor

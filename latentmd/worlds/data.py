@@ -52,10 +52,8 @@ class WorldData:
         return vector_state(self.world, quantities, self.train.states[0].shape[1:])
 
     def energies(self, quantities: Doubles) -> Doubles:
-        """Physical energy [...] of the states that read-outs [..., quantities] describe.
-
-        For worlds of particles the mean kinetic energy per particle, because an invariant latent does not encode
-        positions; in two dimensions that is the temperature.
+        """Physical energy [...] of the states that read-outs [..., quantities] describe; of worlds of particles the
+        mean kinetic energy per particle, because an invariant latent does not encode positions.
         """
         if self.fluid:
             return np.asarray(quantities[..., 0].mean(-1))
@@ -101,10 +99,8 @@ def _sample(world: World, states: Doubles, how: str) -> Sample:
 
 
 def _particle_quantities(world: PeriodicFluid, states: Doubles) -> Doubles:
-    """Kinetic energy of each particle (mass 1) and its neighbours by shells of distance, [..., particles, 1 + shells].
-
-    The latent of a particle does not change when everything is moved, so that places cannot come back, but what is
-    around a particle can; averaged, the neighbours give the radial distribution function.
+    """Kinetic energy of each particle (mass 1) and its neighbours by shells of distance, [..., particles, 1 + shells]:
+    what an invariant latent can tell; averaged, the neighbours give the radial distribution function.
     """
     edges = np.linspace(0, world.box / 2, _SHELLS + 1)
     out = np.empty((*states.shape[:-1], 1 + _SHELLS), dtype=np.float32)

@@ -77,9 +77,8 @@ def _reconstruction(trained: TrainedWorld, sample: Sample) -> dict[str, float]:
 
 
 def ensemble_figures(model: WorldModel, latents: Runs, data: WorldData, seed: int) -> dict[str, Any]:
-    """Populations, rates and second moments of long rollouts, from frames at equilibrium, and of the world itself.
-
-    Of each quantity: exact or None, of the world's trajectories, of rollouts; the latter two with a deviation.
+    """Populations, rates and second moments of long rollouts, from frames at equilibrium, and of the world itself. Of
+    each quantity: exact or None, of the world's trajectories, of rollouts; the latter two with a deviation.
     """
     world = data.world
     assert isinstance(world, LangevinWorld)
@@ -101,10 +100,8 @@ def ensemble_figures(model: WorldModel, latents: Runs, data: WorldData, seed: in
 
 
 def structure_figures(data: WorldData, truth: Doubles, found: Doubles) -> dict[str, float]:
-    """Structure and temperature of forecasts [starts, horizon + 1, particles, 1 + shells] against the world.
-
-    The RMS difference of g(r) over its RMS distance from 1 (an ideal gas), of the last half of the horizon, and the
-    mean kinetic energy per particle at the last step over the true one.
+    """Forecasts [starts, horizon + 1, particles, 1 + shells] against the world: the RMS difference of g(r) over its RMS
+    distance from 1, in the last half of the horizon, and the last mean kinetic energy per particle over the true one.
     """
     assert data.fluid
     half = truth.shape[1] // 2
@@ -249,10 +246,9 @@ def energy_drift(energies: Doubles, scale: float) -> dict[str, float]:
 def probes(
     train: Runs, targets: Mapping[str, Sequence[Floats]], test: Runs, test_targets: Mapping[str, Sequence[Floats]]
 ) -> dict[str, float]:
-    """Held-out R² of a linear read-out of each named target from latents; of several values the worst.
-
-    A target [frames, particles, values] is read from each particle's token, a target [frames, values] from all tokens
-    of a frame, or from their mean where the world has particles.
+    """Held-out R² of a linear read-out of each named target, of several values the worst: of [frames, particles,
+    values] from each particle's token, of [frames, values] from all tokens of a frame, or their mean in worlds of
+    particles.
     """
     of_particles = any(values[0].ndim == 3 for values in targets.values())
     scores = {}

@@ -45,10 +45,9 @@ class _Curves(World):
 
 @dataclass(frozen=True)
 class Circles(_Curves):
-    """Uniform motion on circles: x(t) = c + r (cos(φ + ω t), sin(φ + ω t)).
-
-    Centre uniform in ±`centre`, radius, turn per frame (rad), sense and phase uniform; each frame is measured with a
-    normal error of deviation `noise` that is independent of all others.
+    """Uniform motion on circles: x(t) = c + r (cos(φ + ω t), sin(φ + ω t)), with the centre uniform in ±`centre`,
+    radius, turn per frame (rad), sense and phase uniform, and an independent normal error of deviation `noise` in each
+    frame.
     """
 
     centre: float = 0.5
@@ -70,9 +69,8 @@ class Circles(_Curves):
 
 @dataclass(frozen=True)
 class Lines(_Curves):
-    """Uniform motion on straight lines: x(t) = a + v (t − t_middle), so that paths stay about the origin.
-
-    The point a is uniform in ±`centre`; the speed, per frame, and the direction are uniform.
+    """Uniform motion on straight lines: x(t) = a + v (t − t_middle), so that paths stay about the origin. The point a
+    is uniform in ±`centre`; the speed, per frame, and the direction are uniform.
     """
 
     centre: float = 1.0

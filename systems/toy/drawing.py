@@ -13,10 +13,9 @@ Single = NDArray[np.float32]
 
 
 class Canvas:
-    """Pictures [frames, 64, 64] of the square |x|, |y| ≤ half about a centre; rows run downwards, so y up is row 0.
-
-    A pixel's value is the share of it that a shape covers, from the signed distance of its middle to the outline
-    (exact for straight outlines along the axes); of overlapping shapes the brightest shows.
+    """Pictures [frames, 64, 64] of the square |x|, |y| ≤ half about a centre, y upwards. A pixel's value is the share
+    of it that a shape covers, from the signed distance of its middle to the outline; of overlapping shapes the
+    brightest shows.
     """
 
     def __init__(self, frames: int, centre: tuple[float, float], half: float) -> None:

@@ -17,12 +17,9 @@ _RESCALE = 20  # time steps between rescalings of the velocities while the fluid
 
 @dataclass(frozen=True)
 class LennardJones(PeriodicFluid):
-    """Particles with U(r) = 4 (r⁻¹² − r⁻⁶), shifted in energy and force to end smoothly at the cutoff.
-
-    U_sf(r) = U(r) − U(r_c) − (r − r_c) U'(r_c) for r < r_c (Allen & Tildesley 2017, 5.2.3): forces have no jump, so
-    energy is conserved. Velocity Verlet at constant energy (Swope et al. 1982), all trajectories at a time and all
-    pairs: made for tens of particles. The state of a particle is (x, y, vx, vy); positions are inside the box.
-
+    """Particles with U(r) = 4 (r⁻¹² − r⁻⁶), shifted in energy and force to end smoothly at the cutoff: U_sf(r) = U(r) −
+    U(r_c) − (r − r_c) U'(r_c) for r < r_c (Allen & Tildesley 2017, 5.2.3). Velocity Verlet at constant energy (Swope et
+    al. 1982), over all pairs: made for tens of particles. The state of a particle is (x, y, vx, vy), inside the box.
     Each trajectory starts on a lattice with velocities of the temperature, settles for `settle` time units with
     rescaled velocities and no total momentum, and then runs free. The density is per area.
     """

@@ -22,7 +22,6 @@ def minimum_image(displacement: Doubles, box: float) -> Doubles:
 
 class Pairs:
     """All pairs i < j of n particles in a cubic periodic box, without neighbour lists: made for tens of particles.
-
     `incidence` [particles, pairs] has +1 for the first and −1 for the second of a pair: it sums pair forces.
     """
 
@@ -39,10 +38,8 @@ class Pairs:
 
 
 def particle_probes(states: Doubles, box: float, mass: float, radius: float) -> dict[str, Doubles]:
-    """Kinetic energy and density around each particle and of all, of states [..., particles, 2 · dimensions].
-
-    The density is the number of other particles within `radius` over the sphere's volume, each counted by the smooth
-    step ½ erfc((r − radius) / (0.1 √2 radius)), so that it does not jump.
+    """Kinetic energy and density around each particle and of all, of states [..., particles, 2 · dimensions]: the
+    number of others within `radius` over the sphere's volume, each counted by ½ erfc((r − radius) / (0.1 √2 radius)).
     """
     from scipy.special import erfc
 

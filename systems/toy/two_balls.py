@@ -15,16 +15,13 @@ from latentmd.systems.toy.world import World, WorldError
 
 @dataclass(frozen=True)
 class TwoBalls(World):
-    """Two discs that fly freely in the box [0, 1]² and collide elastically with its walls and with each other.
+    """Two discs that fly freely in the box [0, 1]² and collide elastically with its walls and with each other; the
+    state is (x₁, y₁, x₂, y₂, vx₁, vy₁, vx₂, vy₂). Motion is integrated from event to event (Alder & Wainwright 1959):
+    the time of the next contact is a root of a linear or a quadratic equation, and at a contact with normal n the balls
+    exchange the impulse 2 m₁ m₂ / (m₁ + m₂) ((v₁ − v₂) · n) n. Kinetic energy is kept to rounding.
 
-    The state is (x₁, y₁, x₂, y₂, vx₁, vy₁, vx₂, vy₂). Motion is integrated from event to event (Alder & Wainwright
-    1959): the time of the next wall or ball contact is a root of a linear or a quadratic equation, and at a contact
-    with normal n the balls exchange the impulse 2 m₁ m₂ / (m₁ + m₂) ((v₁ − v₂) · n) n, so the kinetic energy is kept to
-    rounding. Momentum is kept by collisions of the balls, not by those with walls.
-
-    Positions start uniform without overlap, velocities uniform over directions with a speed of `speed`. "state" is the
-    state itself; "pixels" are pictures of 64 × 64 in which the second ball is half as bright. Two pictures tell the
-    velocities, except where a collision lies between them.
+    Positions start uniform without overlap, velocities uniform over directions with a speed of `speed`. "pixels" are
+    pictures of 64 × 64 in which the second ball is half as bright; two tell the velocities, but for collisions.
     """
 
     masses: tuple[float, float] = (1.0, 1.0)

@@ -53,9 +53,8 @@ class World(ABC):
         return dict.fromkeys(self.observations, 1)
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, *state], each trajectory from its own start.
-
-        Trajectory i of a seed is the same however many trajectories are asked for.
+        """States [trajectories, frames, *state], each trajectory from its own start. Trajectory i of a seed is the same
+        however many trajectories are asked for.
         """
         return np.stack([self._trajectory(frames, noise_generator(seed, i)) for i in range(trajectories)])
 

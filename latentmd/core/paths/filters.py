@@ -31,13 +31,12 @@ class PinnedSample(NamedTuple):
 
 
 class PinnedPaths:
-    """Draws paths of a one-step model that end in a point or in a set of cells, with a given number of steps.
-
-    With h_t the bridge function of a Markov chain over cells (Doob's h-transform), a particle takes a step that is
-    guided by h_(t+1), and its weight is multiplied by what the guide got wrong and by
-    h_(t+1)(cell of z') / h_t(cell of z), which cancels along the path. This is a twisted particle filter (Whiteley &
-    Lee 2014): the guide changes its variance, not what it converges to. The last step to a point z_b has weight
-    p(z_b | z). Rows of h [steps + 1, cells] have any scale.
+    """Draws paths of a one-step model that end in a point or in a set of cells, with a given number of steps. With h_t
+    the bridge function of a Markov chain over cells (Doob's h-transform), a particle takes a step that is guided by
+    h_(t+1), and its weight is multiplied by what the guide got wrong and by h_(t+1)(cell of z') / h_t(cell of z), which
+    cancels along the path. This is a twisted particle filter (Whiteley & Lee 2014): the guide changes its variance, not
+    what it converges to. The last step to a point z_b has weight p(z_b | z). Rows of h [steps + 1, cells] have any
+    scale.
     """
 
     def __init__(self, steps: Steps, h: Tensor) -> None:
@@ -48,9 +47,8 @@ class PinnedPaths:
     def sample(
         self, start: Tensor, end: Tensor | None, count: int, particles: int, generator: torch.Generator
     ) -> PinnedSample:
-        """Draw paths from a point [tokens, dim], or from one for each particle: draws of where paths may start,
-        which the filter weighs by how likely the end is from there. `end`: last point; None where h of the last
-        step says which cells are it. ValueError: no particle reaches the end.
+        """Draw paths from a point [tokens, dim], or from one for each particle (draws of where paths may start, weighed
+        by the filter), to the point `end`, or to the cells of the last h; ValueError: no particle reaches the end.
         """
         if particles < count:
             raise ValueError(f"{particles} particles for {count} paths; expected at least as many")
@@ -118,12 +116,9 @@ Arrive = Callable[[Tensor, int, torch.Generator], tuple[Tensor, Tensor]]
 
 
 class ObservedPaths:
-    """Draws paths z_1 ... z_N from p(z_1) Π p(z_t | z_(t-1)) p(y_t | z_t) given observations y.
-
-    Steps are defended: where the model can be told where to go, some particles take rare cells, so that a rare
-    transition which an observation demands finds particles that made it. One path is drawn from the particles at the
-    end and followed back. `every`: latent steps between observations; `stationary`: population of each cell; `arrive`:
-    the last step before an observation, where it can be told something of what will be observed.
+    """Draws paths z_1 ... z_N from p(z_1) Π p(z_t | z_(t-1)) p(y_t | z_t) given observations y, `every` so many steps.
+    Some particles are told to take rare cells (`stationary`: population of each), so that a rare transition which an
+    observation demands is found. `arrive`: the last step before an observation, told something of it.
     """
 
     def __init__(self, steps: Steps, every: int, stationary: Tensor, arrive: Arrive | None = None) -> None:

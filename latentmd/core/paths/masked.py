@@ -156,10 +156,9 @@ class MaskedTrajectory(nn.Module):
         self, x: Tensor, mask: Tensor, times: Tensor, generator: torch.Generator, context: Tensor | None = None,
         axes: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        """Flow-matching error of the unknown entries of trajectories x [batch, frames, tokens, dim].
-
-        Half of the trajectories have one noise level, the others one for each frame and token. `axes` [batch, tokens,
-        dim] is 1 for each axis that a token has and 0 for others, which have no noise.
+        """Flow-matching error of the unknown entries of trajectories x [batch, frames, tokens, dim]. Half of the
+        trajectories have one noise level, the others one for each frame and token. `axes` [batch, tokens, dim] is 1 for
+        each axis that a token has and 0 for others, which have no noise.
         """
         batch = len(x)
         weight = torch.ones_like(x) if axes is None else axes.unsqueeze(1).expand(x.shape).to(x)
@@ -179,9 +178,8 @@ class MaskedTrajectory(nn.Module):
     def sample(
         self, known: Tensor, mask: Tensor, times: Tensor, noise: Tensor, context: Tensor | None = None
     ) -> Tensor:
-        """Trajectories with the known entries as given and the others drawn, [batch, frames, tokens, dim].
-
-        Times [batch, frames] are evenly spaced, ps; noise is standard normal, 0 for axes that a token does not have.
+        """Trajectories with the known entries as given and the others drawn, [batch, frames, tokens, dim]. Times
+        [batch, frames] are evenly spaced, ps; noise is standard normal, 0 for axes that a token does not have.
         ValueError: the mask leaves nothing or everything to draw, or frames are too many or unevenly spaced.
         """
         self._check(mask, times)

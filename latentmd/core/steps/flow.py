@@ -76,12 +76,10 @@ class ConditionalFlow(nn.Module):
 
 
 class FlowPredictor(LatentStep):
-    """Stochastic latent step z(t + τ) ~ p(· | z(t), τ) for any lag τ in a range.
-
-    p(z' | z, τ) = Σ_m π_m(z, τ) p_m(z' | z, τ), where m is the cell of z' (its nearest of the centres [cells, axes])
-    and p_m a conditional flow. The weights π are trained by cross-entropy: rare jumps between metastable states are
-    fitted as frequencies of classes (compare the Markov-state-conditioned flows of MarS-FM, 2025). With one centre this
-    is the plain conditional flow.
+    """Stochastic latent step p(z' | z, τ) = Σ_m π_m(z, τ) p_m(z' | z, τ) for any lag τ in a range, where m is the cell
+    of z' (its nearest of the centres [cells, axes]) and p_m a conditional flow. The weights π are trained by
+    cross-entropy, so that rare jumps are fitted as frequencies (compare MarS-FM, 2025); one centre gives the plain
+    conditional flow.
     """
 
     centres: Tensor

@@ -68,10 +68,9 @@ class HamiltonianPredictor(PhaseSpaceStep):
 
 
 class GeneralHamiltonianPredictor(PhaseSpaceStep):
-    """Latent motion under any H(q, p), by the implicit midpoint rule z' = z + h J ∇H((z + z')/2).
-
-    Symplectic, time-reversible and of order two for every H (Hairer, Lubich & Wanner 2006, VI.4.1), up to the error of
-    the fixed-point iteration, which shrinks by about h |∇²H| / 2 each time.
+    """Latent motion under any H(q, p), by the implicit midpoint rule z' = z + h J ∇H((z + z')/2). Symplectic,
+    time-reversible and of order two for every H (Hairer, Lubich & Wanner 2006, VI.4.1), up to the error of the
+    fixed-point iteration, which shrinks by about h |∇²H| / 2 each time.
     """
 
     def __init__(

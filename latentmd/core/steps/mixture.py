@@ -10,7 +10,6 @@ from latentmd.core.layers import LagEmbedding, Lags, LatentStep, TokenTrunk
 
 class MixturePredictor(LatentStep):
     """p(z(t + τ) | z(t), τ) = Σ_m w_m N(z; a_m, L_m L_mᵀ), one network call a step; all tokens are drawn jointly.
-
     Weights are trained by likelihood, so that rare jumps get their frequency in the data.
     """
 

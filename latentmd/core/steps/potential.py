@@ -8,11 +8,10 @@ from latentmd.core.layers import Lags, LatentStep
 
 
 class Potential(nn.Module):
-    """V(x) = ½ |A x|² + w · σ(W₁ σ(W₀ x + b₀) + b₁), with σ the softplus: smooth, and confining through A.
-
-    The gradient is written out rather than left to autograd, so that a step needs no graph at run time, works in
-    TorchScript, and costs two more matrix products.
-    A is `frame`, W₀ and b₀ are `first`, W₁ and b₁ are `second`, and w is `last`, zero at first.
+    """V(x) = ½ |A x|² + w · σ(W₁ σ(W₀ x + b₀) + b₁), with σ the softplus: smooth, and confining through A. The gradient
+    is written out rather than left to autograd, so that a step needs no graph at run time, works in TorchScript, and
+    costs two more matrix products. A is `frame`, W₀ and b₀ are `first`, W₁ and b₁ are `second`, and w is `last`, zero
+    at first.
     """
 
     def __init__(self, inputs: int, width: int) -> None:

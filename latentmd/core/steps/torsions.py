@@ -17,9 +17,7 @@ NOW, EVER = 0.0, float("inf")  # lags: redraw the present torsions; forget them
 
 def torsion_features(angles: Tensor, mask: Tensor, harmonics: int = 3) -> Tensor:
     """Cosines and sines of the first harmonics of torsions [...] in radians, 0 where there is none, and whether there
-    is one, [..., 2 · harmonics + 1].
-
-    Signed torsions tell mirror images apart; nothing else of a pose is read, so features are SO(3)-invariant.
+    is one, [..., 2 · harmonics + 1]; signed torsions tell mirror images apart.
     """
     weight = mask.unsqueeze(-1).to(angles.dtype).expand(angles.shape + (1,))  # noqa: RUF005 (scripts)
     order = torch.arange(1, harmonics + 1, dtype=angles.dtype, device=angles.device)
@@ -28,20 +26,16 @@ def torsion_features(angles: Tensor, mask: Tensor, harmonics: int = 3) -> Tensor
 
 
 class TorsionStep(nn.Module):
-    """p(θ(t + τ) | latent(t), types, τ) of a whole chain as a product over its torsions.
-
-    Residue after residue, and torsion after torsion within a residue, the density of a torsion is
+    """p(θ(t + τ) | latent(t), types, τ) of a whole chain, residue after residue and torsion after torsion, each with
+    density
 
         p(θ) ∝ exp Σ_m (a_m cos mθ + b_m sin mθ),  m ≤ 20
 
-    (generalised von Mises) with coefficients from a network that sees the latent of all residues, the types of all
-    residues, the lag, and the torsions drawn before. The normalisation is a sum over a grid, which converges
-    exponentially for a periodic function. At lag 0 the step decodes: it draws the torsions that belong to a latent. At
-    lag ∞ it draws from equilibrium: the latent is not looked at. Other lags are between `lags`, in ps.
-
-    `depths` are those of the trunk that sees the latent and of the one that sees drawn torsions. The second of
-    `dropouts` is the probability in training that the trunk is not told the type of a residue, so that it does not
-    learn whole sequences by heart; a torsion's own density always knows its residue.
+    (generalised von Mises) and coefficients from a network that sees the latent and types of all residues, the lag and
+    the torsions drawn before; the normalisation is a sum over a grid. At lag 0 the step decodes, at lag ∞ it draws from
+    equilibrium without the latent; other lags are between `lags`, in ps. `depths` are those of the trunk that sees the
+    latent and of the one that sees drawn torsions. The second of `dropouts` is the probability in training that the
+    trunk is not told the type of a residue, so that it does not learn whole sequences by heart.
     """
 
     def __init__(
@@ -119,9 +113,8 @@ class TorsionStep(nn.Module):
         return out
 
     def log_likelihood(self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, angles: Tensor) -> Tensor:
-        """ln p in nats per radian, [batch, tokens, slots], of torsions at time t + lag, 0 where there is none.
-
-        Latent [batch, tokens, axes] at time t, types [batch or 1, tokens, kinds], mask [batch or 1, tokens, slots].
+        """ln p in nats per radian, [batch, tokens, slots], of torsions at time t + lag, 0 where there is none. Latent
+        [batch, tokens, axes] at time t, types [batch or 1, tokens, kinds], mask [batch or 1, tokens, slots].
         """
         context, g = self.context(latent, types, lag)
         features = torsion_features(angles, mask)
@@ -144,11 +137,8 @@ class TorsionStep(nn.Module):
         self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, uniform: Tensor, angles: Tensor, known: Tensor,
         most_likely: bool = False,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Draw the torsions that are not known ([1, tokens, slots]), each given those before it, known `angles`
-        included.
-
-        Beside all torsions [batch, tokens, slots]: ln of the density of the known ones, each given those before it
-        [batch], the weights that make the draws those of the step given what is known. Arguments as for `sample`.
+        """Draw the torsions that are not known ([1, tokens, slots]), each given those before it; other arguments as for
+        `sample`. Beside all torsions: ln of the density of the known ones [batch], the weights of the draws.
         """
         batch, tokens = uniform.shape[0], latent.shape[1]
         context, g = self.context(latent, types, lag)

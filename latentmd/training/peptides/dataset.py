@@ -29,10 +29,9 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True)
 class MoleculeFiles:
-    """Files of one molecule: PDB file with all hydrogens, one trajectory per independent run.
-
-    The split is "train", "validation" or "test", which is never read, or "" where nobody said; the interval, in ps, is
-    for files without times.
+    """Files of one molecule: PDB file with all hydrogens, one trajectory per independent run. The split is "train",
+    "validation" or "test", which is never read, or "" where nobody said; the interval, in ps, is for files without
+    times.
     """
 
     name: str
@@ -43,11 +42,10 @@ class MoleculeFiles:
 
 
 def find_molecules(dataset: Path, interval: float | None = None) -> list[MoleculeFiles]:
-    """Molecules of a data set, by name.
-
-    A folder with manifest.json, `{"molecules": [{"name", "topology", "trajectories"}]}` with paths relative to it and
-    optionally a "split" of each; or one with a folder for each molecule, as `latentmd md` writes it (topology.pdb and
-    walker files); or one with NAME.pdb and NAME*.xtc (or dcd, trr, nc, h5).
+    """Molecules of a data set, by name. A folder with manifest.json, `{"molecules": [{"name", "topology",
+    "trajectories"}]}` with paths relative to it and optionally a "split" of each; or one with a folder for each
+    molecule, as `latentmd md` writes it (topology.pdb and walker files); or one with NAME.pdb and NAME*.xtc (or dcd,
+    trr, nc, h5).
     """
     if not dataset.is_dir():
         raise DatasetError(f"{dataset}: no such folder; expected one with manifest.json, or PDB files and trajectories")

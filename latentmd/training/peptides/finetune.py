@@ -35,10 +35,9 @@ _HELD_OUT = 0.2  # of the frames, where there is one run alone
 
 @dataclass(frozen=True)
 class FineTuned:
-    """Model file of the molecule, and scores "zero-shot", "fine-tuned" and "from scratch".
-
-    Each has "nats later" (negative log-likelihood per torsion a lag later, of held-out frames), "nats ever" (forgetting
-    the start), "torsions", "ramachandran" and "neighbours" (JS distances of draws from equilibrium to held-out frames).
+    """Model file of the molecule, and scores "zero-shot", "fine-tuned" and "from scratch". Each has "nats later"
+    (negative log-likelihood per torsion a lag later, of held-out frames), "nats ever" (forgetting the start),
+    "torsions", "ramachandran" and "neighbours" (JS distances of draws from equilibrium to held-out frames).
     """
 
     path: Path

@@ -90,10 +90,9 @@ def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
 def validate(
     model: PeptideModel, table: ResidueTable, peptides: Peptides, rows: int, lags: tuple[float, ...], steps: int
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean JS distances over peptides of each length, of everything that is compared, to all frames of MD.
-
-    Compared are: "table"; "half" (lanes of MD against the others); "short" (the first 12 ns of MD against the rest);
-    "ever" (draws at lag ∞); "rollout τ" (the last fifth of rollouts at lag τ); "redraw" (latents decoded).
+    """Mean JS distances to all frames of MD over peptides of each length: of the "table", "half" (lanes of MD against
+    the others), "short" (its first 12 ns against the rest), "ever" (draws at lag ∞), "rollout τ" (the last fifth of
+    rollouts at lag τ) and "redraw" (latents decoded).
     """
     out: dict[str, dict[str, dict[str, float]]] = {}
     for tokens, of_length in peptides.groups.items():
