@@ -56,9 +56,7 @@ class Comparison:
 
 @dataclass
 class Evaluation:
-    """Result of an evaluation, with the comparable metrics of each baseline, the potential energies (kJ/mol) of
-    reference and generated set where known, and all of it as evaluation.json holds it.
-    """
+    """Result of an evaluation, baselines' metrics, potential energies (kJ/mol) where known, and its evaluation.json."""
 
     metrics: list[Metric]
     baselines: dict[str, list[Metric]]

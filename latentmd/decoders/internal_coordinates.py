@@ -1,12 +1,11 @@
 """Full-atom positions from bond lengths, angles and torsions, and back (Z-matrix and NeRF)."""
 
 # No postponed annotations here: torch.jit.script reads the types of buffers.
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from latentmd.molecule.chemistry import Chemistry, chemistry
+from latentmd.molecule.chemistry import Chemistry, Topology, chemistry
 from latentmd.molecule.geometry import wrap
 from latentmd.molecule.z_matrix import ZMatrix, z_matrix
 
@@ -102,7 +101,7 @@ class InternalCoordinates(nn.Module):
         self.register_buffer("frames", torch.tensor(frames, dtype=torch.long).reshape(-1, 3).t().contiguous())
 
     @classmethod
-    def from_topology(cls, topology: Any) -> "InternalCoordinates":
+    def from_topology(cls, topology: Topology) -> "InternalCoordinates":
         """Those of a molecule (mdtraj, OpenMM or Chemistry) of at least four atoms with bonds, by `z_matrix`."""
         record: Chemistry = chemistry(topology)
         return cls(list(record.labels), z_matrix(record))

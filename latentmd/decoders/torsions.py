@@ -141,9 +141,7 @@ class TorsionDecoder(nn.Module):
         return turns, (torch.cat([bonds, angles, offsets], dim=1) - self.mean) / self.scale
 
     def loss(self, w: Tensor, positions: Tensor) -> Tensor:
-        """Mean squared errors of the torsions' cosines and sines, weighted and over their spread as in R², and of the
-        rest.
-        """
+        """Mean squared errors of the torsions' cosines and sines, weighted and over their spread, and of the rest."""
         directions, rest = self.read(w)
         turns, true_rest = self.targets(positions)
         true_directions = torch.stack([torch.cos(turns), torch.sin(turns)], dim=-1)

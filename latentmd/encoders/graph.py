@@ -3,7 +3,6 @@
 # No postponed annotations here: torch.jit.script reads the types of buffers.
 import warnings
 from collections.abc import Iterable
-from typing import Any
 
 import networkx
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from latentmd.encoders.egnn import SEPARATION_SIZE, AtomEncoder, EGNNEncoder, EGNNLayer, radial_features
 from latentmd.molecule.bonds import bond_graph
-from latentmd.molecule.chemistry import chemistry, residue_tokens
+from latentmd.molecule.chemistry import Topology, chemistry, residue_tokens
 from latentmd.molecule.features import MAX_SEPARATION, atom_features
 
 with warnings.catch_warnings():  # its modules script some functions, which PyTorch has deprecated
@@ -27,11 +26,12 @@ class MoleculeData(Data):  # type: ignore[misc]
     `edge_attr` the bonds between them, `token` that of each atom and `tokens` how many there are.
     """
 
-    def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
-        return self.tokens if key == "token" else super().__inc__(key, value, *args, **kwargs)
+    def __inc__(self, key: str, value: object, *args: object, **kwargs: object) -> int | Tensor:
+        step: int | Tensor = self.tokens if key == "token" else super().__inc__(key, value, *args, **kwargs)
+        return step
 
 
-def molecule_data(topology: Any, positions: Tensor | None = None) -> MoleculeData:
+def molecule_data(topology: Topology, positions: Tensor | None = None) -> MoleculeData:
     """A molecule for `GraphEncoder`, alone or in a batch."""
     record = chemistry(topology)
     graph = bond_graph(record.n_atoms, record.bonds)
@@ -44,9 +44,7 @@ def molecule_data(topology: Any, positions: Tensor | None = None) -> MoleculeDat
 
 
 def neighbours(positions: Tensor, molecule: Tensor, cutoff: float) -> Tensor:
-    """Pairs (j, i) of atoms [atoms, 3] nm of one molecule that are less than a cutoff apart, j ≠ i, both ways. By a
-    list of cells as wide as the cutoff, so that memory grows with the atoms and not with their square.
-    """
+    """Pairs (j, i), j ≠ i, of atoms [atoms, 3] nm of one molecule closer than a cutoff, by a list of cells as wide."""
     cell = torch.floor((positions.detach() - positions.detach().amin(0)) / cutoff).long() + 1
     size = cell.amax(0) + 2  # an empty cell on every side
     key = ((molecule * size[0] + cell[:, 0]) * size[1] + cell[:, 1]) * size[2] + cell[:, 2]

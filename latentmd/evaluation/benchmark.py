@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from latentmd.io.folder import results_folder
 from latentmd.report.page import write_json
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from latentmd.model.propagator import Propagator
     from latentmd.systems.builder import Molecule
 
@@ -157,7 +159,7 @@ class _Surrogate:
             rows.append(self._timed("latent rollout, raw", count, call, "walkers", step=lag))
         save = max(1, round(100.0 / lag))
 
-        def decoded(slow: Any) -> None:
+        def decoded(slow: Tensor) -> None:
             p.decode(p.rollout(slow, lag, save, rng, every=save)[-1], rng)
 
         for count, slow in starts.items():

@@ -81,14 +81,14 @@ def evaluate(
     )
     inputs.refuse_unused_interval(settings.interval, md, own)
     notes = _notes(settings, md, own, spec)
-    spacing, dense = md.interval, md.runs
+    dense = md.runs
     interval = _common_spacing(md, own, settings.resample, notes)
     if max(float(np.ptp(run, axis=0).max()) for run in own.runs) < 1e-6:
         raise EvaluationError("every generated frame is the same structure; there is nothing to evaluate")
     progress("modelling the reference")
     kelvin = settings.temperature or ASSUMED_TEMPERATURE
-    model = ReferenceModel(spec, md.runs, interval, lag=settings.lag, temperature=kelvin, seed=settings.seed,
-                           dense=dense if interval > spacing * 1.001 else None)  # fmt: skip
+    dense = None if dense is md.runs else dense
+    model = ReferenceModel(spec, md.runs, interval, settings.lag, kelvin, seed=settings.seed, dense=dense)
     comparison = compared(model, own, md, template, settings=settings, progress=progress)
     comparison.metrics += energy_metrics(*energies) + shape_metrics(own, md, topology)
     progress("baselines")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latentmd.analysis import statistics
 from latentmd.arrays import Doubles, Floats
 from latentmd.molecule.chain import PLACES, SLOTS, TYPES, Chain
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BINS, PLANE_BINS = 100, 50
 #: (token, slot) of a torsion.
@@ -70,7 +73,7 @@ class ResidueTable:
         return cls(np.zeros((*shape, len(SLOTS), BINS)), np.zeros((*shape, PLANE_BINS**2)))
 
     @classmethod
-    def of(cls, statistics: Mapping[str, Any]) -> ResidueTable:
+    def of(cls, statistics: Mapping[str, Tensor]) -> ResidueTable:
         """The table of a model's training peptides, from the tensors stored with it (`PeptideFile.statistics`)."""
         return cls(*(np.asarray(statistics[key].numpy(), dtype=np.float64) for key in ("table_counts", "planes")))
 

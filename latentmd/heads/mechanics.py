@@ -3,12 +3,11 @@
 # No postponed annotations here: torch.jit.script reads the types of buffers.
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from latentmd.molecule.chemistry import chemistry
+from latentmd.molecule.chemistry import Topology, chemistry
 
 Atoms = Sequence[tuple[int, ...]]  # of each term
 
@@ -48,7 +47,7 @@ class MechanicsPrior(nn.Module):
     parameters_: Tensor
     offset: Tensor
 
-    def __init__(self, topology: Any) -> None:
+    def __init__(self, topology: Topology) -> None:
         super().__init__()
         record = chemistry(topology)
         near = record.neighbours()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,10 @@ from latentmd.arrays import Floats
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+    from latentmd.analysis.metric import Document
+    from latentmd.analysis.msm import ChapmanKolmogorov, ImpliedTimescales
 
 Bounds = tuple[float, float, float, float]  # left, right, bottom, top
 REFERENCE, GENERATED = "#4a5568", "#c2410c"
@@ -69,13 +73,14 @@ def png(made: Figure, dpi: int = 110) -> bytes:
 def plane(axis: Axes, counts: Floats, titles: tuple[str, str, str], temperature: float) -> None:
     """Free energy over two torsions in kcal/mol from counts (bins, bins) over [-180, 180) degrees."""
     values = thermodynamics.free_energy_surface(counts, temperature)
-    image = axis.imshow(
-        values.T, origin="lower", extent=(-180, 180, -180, 180), vmin=0, vmax=_HIGHEST, cmap="viridis",
-        aspect="equal", interpolation="nearest",
-    )  # fmt: skip
+    image = _image(axis, values, (-180, 180, -180, 180), "viridis", 0, _HIGHEST)
     degrees(axis)
     axis.set(title=titles[0], xlabel=titles[1], ylabel=titles[2])
     axis.figure.colorbar(image, ax=axis, label="kcal/mol", fraction=0.046, pad=0.03)
+
+
+def _image(axis: Axes, values: Floats, bounds: Bounds, cmap: str, low: float, high: float) -> AxesImage:
+    return axis.imshow(values.T, origin="lower", extent=bounds, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
 
 
 def degrees(axis: Axes, x: bool = True, y: bool = True) -> None:
@@ -102,19 +107,11 @@ def surfaces(
     difference = levels[1] - levels[0]
     if shared.any():
         difference = difference - np.average(difference[shared], weights=reference[shared])
-    for axis, (values, title, colours, low, high) in zip(
-        axes,
-        (
-            (levels[0], "reference", "viridis", 0.0, top),
-            (levels[1], "generated", "viridis", 0.0, top),
-            (difference, "generated - reference", "RdBu_r", -2.0, 2.0),
-        ),
-        strict=True,
-    ):
-        image = axis.imshow(
-            values.T, origin="lower", extent=bounds, aspect="auto", cmap=colours, vmin=low, vmax=high,
-            interpolation="nearest",
-        )  # fmt: skip
+    shown = [(level, name, "viridis", 0.0, top) for level, name in zip(levels, ("reference", "generated"), strict=True)]
+    shown.append((difference, "generated - reference", "RdBu_r", -2.0, 2.0))
+    for axis, (values, title, colours, low, high) in zip(axes, shown, strict=True):
+        image = _image(axis, values, bounds, colours, low, high)
+        axis.set_aspect("auto")
         axis.set(title=title, xlabel=labels[0], ylabel=labels[1])
         made.colorbar(image, ax=axis, shrink=0.9).set_label("kcal/mol")
     return png(made)
@@ -146,7 +143,7 @@ def histograms(names: Sequence[str], reference: Sequence[Floats], generated: Seq
     return png(made)
 
 
-def kinetics(curves: Mapping[str, Any], interval: float, lag: int) -> bytes | None:
+def kinetics(curves: Document, interval: float, lag: int) -> bytes | None:
     """Implied timescales, Chapman-Kolmogorov test and torsion autocorrelations of a comparison, where it has any."""
     correlations = dict(list(curves.get("correlations", {}).items())[:4])
     used = 2 * ("timescales" in curves)
@@ -171,7 +168,7 @@ def kinetics(curves: Mapping[str, Any], interval: float, lag: int) -> bytes | No
     return png(made)
 
 
-def _timescale_panel(axis: Axes, pair: Sequence[Any]) -> None:
+def _timescale_panel(axis: Axes, pair: Sequence[ImpliedTimescales]) -> None:
     for scales, colour, label in zip(pair, (REFERENCE, GENERATED), ("reference", "generated"), strict=True):
         for process in range(scales.values.shape[1]):
             value, low, high = (x[:, process] for x in (scales.values, scales.low, scales.high))
@@ -183,7 +180,7 @@ def _timescale_panel(axis: Axes, pair: Sequence[Any]) -> None:
     axis.set(title="implied timescales", xlabel="lag (ps)", ylabel="ps", yscale="log")
 
 
-def _chapman_panel(axis: Axes, pair: Sequence[Any], lag: float) -> None:
+def _chapman_panel(axis: Axes, pair: Sequence[ChapmanKolmogorov], lag: float) -> None:
     for test, colour in zip(pair, (REFERENCE, GENERATED), strict=True):
         for process in range(min(test.predicted.shape[1], 3)):
             axis.plot(lag * test.multiples, test.predicted[:, process], "-", color=colour, lw=1.2)

@@ -60,10 +60,8 @@ def columns(metric: Metric) -> tuple[str, str, str, str, str, str, str]:
     )  # fmt: skip
 
 
-HEADINGS = (
-    "metric", "generated", "95 % interval", "reference", "95 % interval", "floor (at effective samples) [independent]",
-    "note",
-)  # fmt: skip
+_FLOORS = "floor (at effective samples) [independent]"
+HEADINGS = ("metric", "generated", "95 % interval", "reference", "95 % interval", _FLOORS, "note")
 FLOOR = 5  # of these columns
 
 

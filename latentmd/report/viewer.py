@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from latentmd.analysis.metric import Document
 from latentmd.analysis.statistics import evenly
 from latentmd.arrays import Floats
 from latentmd.molecule.checks import topology_arrays
+from latentmd.molecule.chemistry import FileTopology, parts_of
 
 VIEW_FRAMES = 150  # of each set
 _ALL_ATOMS = 400  # molecules with more atoms are shown as their backbone, larger still as the trace of CA atoms
@@ -21,7 +22,7 @@ _BACKBONE = ("N", "CA", "C", "O", "CH3")
 class View(NamedTuple):
     """Content of the 3-D view: a topology, and (name, positions (frames, atoms, 3) in nm, times in ps) of each set."""
 
-    topology: Any
+    topology: FileTopology
     sets: Sequence[tuple[str, Floats, Floats]]
 
 
@@ -35,7 +36,7 @@ def view_data(view: View) -> Document:
         if i in near and j in near:
             near[i].append(place[j])
             near[j].append(place[i])
-    atoms = _atoms(view.topology)
+    atoms, _ = parts_of(view.topology)
     return {
         "style": style,
         "atoms": [
@@ -48,16 +49,11 @@ def view_data(view: View) -> Document:
     }  # fmt: skip
 
 
-def _atoms(topology: Any) -> list[Any]:
-    """Atoms of an mdtraj or OpenMM topology."""
-    return list(topology.atoms() if callable(topology.atoms) else topology.atoms)
-
-
-def shown_atoms(topology: Any, symbols: Sequence[str]) -> tuple[list[int], str]:
+def shown_atoms(topology: FileTopology, symbols: Sequence[str]) -> tuple[list[int], str]:
     """Indices of the atoms to show, and how: "atoms", "backbone" or "trace"."""
     if len(symbols) <= _ALL_ATOMS:
         return list(range(len(symbols))), "atoms"
-    atoms = _atoms(topology)
+    atoms, _ = parts_of(topology)
     backbone = [i for i, atom in enumerate(atoms) if atom.name in _BACKBONE]
     if not backbone:
         return [i for i, symbol in enumerate(symbols) if symbol != "H"][: 2 * _ALL_ATOMS], "atoms"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from latentmd.analysis.metric import Document
 from latentmd.training.config import ConfigSection, EmbeddingSettings, encoder_kind, parse_section, predictor_kind
 
-_CURVES: dict[str, Any] = {
+_CURVES: Document = {
     "horizon": 20,
     "data": {"train": 300, "test": 60, "frames": 48},
     "encoder": {"kind": "sequence", "dim": 16, "width": 48, "depth": 1},
@@ -17,22 +18,20 @@ _CURVES: dict[str, Any] = {
     "predictor": {"steps": 400, "batch": 128, "width": 64, "rollout": 4},
     "decoder": {"steps": 400, "width": 64},
 }
-_WELLS: dict[str, Any] = {
+_LANGEVIN: Document = {"kind": "langevin", "rivals": (), "width": 32, "rollout": 1}
+_WELLS: Document = {
     "parameters": {"stride": 4},  # a step of BAOAB has to resolve the wells' own frequency
     "horizon": 50,
     "data": {"train": 1000, "test": 30, "frames": 800},  # 150 hold some 70 crossings, which leaves populations open
     "encoder": {"kind": "standard"},
     "jepa": {"steps": 1, "rollout": 1},
-    "predictor": {"kind": "langevin", "rivals": (), "steps": 3000, "batch": 4096, "width": 32, "learning_rate": 1e-2,
-                  "rollout": 1},
+    "predictor": {**_LANGEVIN, "steps": 3000, "batch": 4096, "learning_rate": 1e-2},
     "decoder": {"steps": 400, "width": 64},
-}  # fmt: skip
-# Two dimensions need more updates, and at the rate of the double well rollouts strayed from where the data are.
-_TWO_DIMENSIONAL_WELLS: dict[str, Any] = {
-    **_WELLS,
-    "predictor": {**_WELLS["predictor"], "steps": 9000, "batch": 1024, "learning_rate": 5e-3},
 }
-_PARTICLES: dict[str, Any] = {
+# Two dimensions need more updates, and at the rate of the double well rollouts strayed from where the data are.
+_SLOWER: Document = {**_LANGEVIN, "steps": 9000, "batch": 1024, "learning_rate": 5e-3}
+_TWO_DIMENSIONAL_WELLS: Document = {**_WELLS, "predictor": _SLOWER}
+_PARTICLES: Document = {
     "horizon": 20,
     "data": {"train": 40, "test": 8, "frames": 60},
     "encoder": {"kind": "particles", "dim": 64, "width": 48, "depth": 2},
@@ -41,7 +40,7 @@ _PARTICLES: dict[str, Any] = {
     "predictor": {"kind": "residual", "rivals": (), "steps": 600, "batch": 16, "width": 32, "rollout": 20},
     "decoder": {"steps": 600, "batch": 64, "learning_rate": 1e-2},
 }
-_PICTURES: dict[str, Any] = {
+_PICTURES: Document = {
     "horizon": 40,
     "data": {"train": 400, "test": 40, "frames": 60},
     "encoder": {"kind": "frames", "dim": 256, "width": 256},
@@ -53,7 +52,7 @@ _PICTURES: dict[str, Any] = {
 }
 _RIVALS = ("hamiltonian-energy-term", "hamiltonian-euler", "residual", "mlp", "large-mlp")  # of the Hamiltonian one
 
-RECIPES: dict[tuple[str, str], dict[str, Any]] = {
+RECIPES: dict[tuple[str, str], Document] = {
     ("double-pendulum", "coordinates"): {
         "data": {"train": 150, "test": 30},
         "encoder": {"kind": "vector", "dim": 128, "width": 128},
@@ -145,7 +144,7 @@ class WorldConfig(ConfigSection):
     world: str
     observe: str
     seed: int = 0
-    parameters: dict[str, Any] = Field(default_factory=dict, description="of the world, in place of its defaults")
+    parameters: Document = Field(default_factory=dict, description="of the world, in place of its defaults")
     horizon: int = Field(50, ge=1, description="steps of a forecast")
     maps: tuple[Literal["PCA", "UMAP"], ...] = ("PCA", "UMAP")
     data: WorldDataConfig = WorldDataConfig()
@@ -167,13 +166,13 @@ class WorldConfig(ConfigSection):
         return self
 
 
-def world_config(world: str, observe: str, recipe: dict[str, Any], changes: dict[str, Any]) -> WorldConfig:
+def world_config(world: str, observe: str, recipe: Document, changes: Document) -> WorldConfig:
     """The recipe with a user's changes on top, validated."""
     settings = merged(merged({"world": world, "observe": observe}, recipe), changes)
     return parse_section(WorldConfig, settings, "settings of the world")
 
 
-def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(base: Document, changes: Document) -> Document:
     """Nested settings with changes on top."""
     out = dict(base)
     for key, value in changes.items():

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from latentmd.analysis.metric import Document
 from latentmd.analysis.representation import axis_deviations, linear_probe_r2, rank_me
 from latentmd.arrays import Doubles, Floats
 from latentmd.systems.toy.langevin import LangevinWorld
@@ -30,12 +30,12 @@ Estimate = tuple[float, float]  # a mean and its standard deviation
 
 def measure(
     trained: TrainedWorld, data: WorldData, config: WorldConfig
-) -> tuple[dict[str, Any], dict[str, dict[str, Doubles]]]:
+) -> tuple[Document, dict[str, dict[str, Doubles]]]:
     """All figures of a training on held-out trajectories, for JSON; "errors" and "drifts" over the horizon."""
     lag, horizon = config.jepa.lag[0], config.horizon
     predictors = {**trained.predictors, "persistence": Persistence()}
     axes = _features(trained.test, by_token=False, pooled=False)
-    figures: dict[str, Any] = {
+    figures: Document = {
         "latent": dict(zip(("rank", "std_min", "std_mean"), (rank_me(axes), *axis_deviations(axes)), strict=True)),
         "probe_r2": probes(trained.train, data.train.probes, trained.test, data.test.probes),
         "reconstruction": _reconstruction(trained, data.test),
@@ -76,7 +76,7 @@ def _reconstruction(trained: TrainedWorld, sample: Sample) -> dict[str, float]:
     return {"rms_error": (total / count) ** 0.5, "r2": 1 - total / spread}
 
 
-def ensemble_figures(model: WorldModel, latents: Runs, data: WorldData, seed: int) -> dict[str, Any]:
+def ensemble_figures(model: WorldModel, latents: Runs, data: WorldData, seed: int) -> Document:
     """Populations, rates and second moments of long rollouts, from frames at equilibrium, and of the world itself. Of
     each quantity: exact or None, of the world's trajectories, of rollouts; the latter two with a deviation.
     """

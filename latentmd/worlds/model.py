@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from latentmd.analysis.metric import Document
 from latentmd.model.file import BundleError, script, seal, unseal
 from latentmd.model.manifest import Seal
 
@@ -24,8 +25,8 @@ class WorldManifest(Seal):
     latent: tuple[int, int]
     read_out: list[str]
     seed: int
-    metrics: dict[str, Any] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
+    metrics: Document = Field(default_factory=dict)
+    training: Document = Field(default_factory=dict)
 
 
 class WorldModel(nn.Module):

@@ -161,9 +161,7 @@ def draw_states(world: World, states: Floats) -> Floats:
 
 
 def draw_particles(states: Floats, energies: Floats, box: float) -> Floats:
-    """Pictures [frames, height, width] of particles at their true places, as bright as their kinetic energies. An
-    invariant latent holds no places, so that truth and forecast differ in brightness alone.
-    """
+    """Pictures [frames, height, width] of particles at their true places, as bright as their kinetic energies."""
     brightness = np.clip(energies / (3 * energies.mean()), 0.05, 1.0)
     canvas = Canvas(len(states), (box / 2, box / 2), box / 2)
     for particle, shades in enumerate(brightness.T):

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from latentmd.analysis.metric import Document
 from latentmd.io.atomic import write_json
 from latentmd.io.folder import Policy, RunFiles, check_folder, claim_folder, policy_of
 from latentmd.io.progress import Progress, quiet
@@ -42,7 +43,7 @@ class WorldPlan:
 class WorldResult:
     """What a training on a world found: all figures, the main ones as text, and the names of the files."""
 
-    figures: dict[str, Any]
+    figures: Document
     table: str
     files: list[str]
 
@@ -55,7 +56,7 @@ def plan_world(
     predictor: str | None = None,
     seed: int = 0,
     config: str | Path | None = None,
-    changes: dict[str, Any] | None = None,
+    changes: Document | None = None,
     policy: Policy = "new",
 ) -> WorldPlan:
     """Check everything that a training on a world is asked for (see `train_world`), before anything is computed."""
@@ -72,7 +73,7 @@ def plan_world(
     return WorldPlan(_with_parameters(found, chosen.parameters), chosen, Path(out), policy)
 
 
-def _with_parameters(world: Any, parameters: dict[str, Any]) -> World:
+def _with_parameters(world: Any, parameters: Document) -> World:
     known = [field.name for field in dataclasses.fields(world)]
     if unknown := [name for name in parameters if name not in known]:
         raise ConfigError(f"{world.name} has no parameter {', '.join(unknown)}; there are {', '.join(known)}")
@@ -139,7 +140,7 @@ def _train(plan: WorldPlan, report: Progress) -> WorldResult:
     return WorldResult(figures, table_text(figures, config.horizon), files)
 
 
-def table_text(figures: dict[str, Any], horizon: int) -> str:
+def table_text(figures: Document, horizon: int) -> str:
     """The main figures as a table for the terminal."""
     reconstruction = figures["reconstruction"]
     lines = [

@@ -15,9 +15,7 @@ _POINTS = 10001  # of a quadrature along the line, on either side of the start
 
 @dataclass(frozen=True)
 class DoubleWell(LangevinWorld):
-    """V(x) = barrier (x² − 1)² + tilt x, in units of kT = 1; basins left and right of zero. The tilt raises the right
-    well over the left by about twice its value; the friction is a rate.
-    """
+    """V(x) = barrier (x² − 1)² + tilt x, in units of kT = 1; basins left and right of zero; the friction is a rate."""
 
     barrier: float = 3.0
     tilt: float = 0.3
@@ -49,9 +47,10 @@ class DoubleWell(LangevinWorld):
         return {"left": ~right, "right": right}
 
     def mean_first_passage(self, start: float, end: float) -> float:
-        """Mean time from x = start until x first reaches `end`, of the dynamics without inertia. τ = (γ / kT)
-        ∫_start^end dy exp(V(y) / kT) ∫_{−∞}^y dz exp(−V(z) / kT) for start < end (Zwanzig 2001, 4.2), by the
-        trapezoidal rule; mirrored for start > end.
+        """Mean time from x = start until x first reaches `end`, of the dynamics without inertia.
+
+        τ = (γ / kT) ∫_start^end dy exp(V(y) / kT) ∫_{−∞}^y dz exp(−V(z) / kT) for start < end (Zwanzig 2001, 4.2), by
+        the trapezoidal rule; mirrored for start > end.
         """
         if self.inertia:
             raise WorldError("first-passage times have a closed form without inertia only: DoubleWell(inertia=False)")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from latentmd.arrays import Floats
 
 SIZE = 64  # pixels along a side
 
@@ -25,12 +25,12 @@ class Canvas:
         self.y = (centre[1] - middles).astype(np.float32)[None, :, None]
         self.picture = np.zeros((frames, SIZE, SIZE), dtype=np.float32)
 
-    def disc(self, position: NDArray[Any], radius: float, brightness: ArrayLike = 1.0) -> None:
+    def disc(self, position: Floats, radius: float, brightness: ArrayLike = 1.0) -> None:
         """Add a disc about each frame's position [frames, 2]; one brightness, or one for each frame [frames]."""
         dx, dy = self.x - _column(position[:, 0]), self.y - _column(position[:, 1])
         self._add(np.sqrt(dx * dx + dy * dy) - np.float32(radius), brightness)
 
-    def rod(self, start: NDArray[Any], end: NDArray[Any], radius: float, brightness: float = 1.0) -> None:
+    def rod(self, start: Floats, end: Floats, radius: float, brightness: float = 1.0) -> None:
         """Add a rod with round ends from `start` to `end`, both [frames, 2]."""
         ax, ay = _column(end[:, 0] - start[:, 0]), _column(end[:, 1] - start[:, 1])
         dx, dy = self.x - _column(start[:, 0]), self.y - _column(start[:, 1])
@@ -43,5 +43,5 @@ class Canvas:
         np.maximum(self.picture, covered * _column(np.atleast_1d(brightness)), out=self.picture)
 
 
-def _column(values: NDArray[Any]) -> Single:
+def _column(values: Floats) -> Single:
     return values.astype(np.float32)[:, None, None]

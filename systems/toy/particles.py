@@ -21,9 +21,7 @@ def minimum_image(displacement: Doubles, box: float) -> Doubles:
 
 
 class Pairs:
-    """All pairs i < j of n particles in a cubic periodic box, without neighbour lists: made for tens of particles.
-    `incidence` [particles, pairs] has +1 for the first and −1 for the second of a pair: it sums pair forces.
-    """
+    """All pairs i < j of n particles in a periodic box; `incidence` [particles, pairs] (±1) sums pair forces."""
 
     def __init__(self, particles: int) -> None:
         self.first, self.second = np.triu_indices(particles, 1)

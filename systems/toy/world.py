@@ -6,7 +6,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,9 +53,7 @@ class World(ABC):
         return dict.fromkeys(self.observations, 1)
 
     def simulate(self, trajectories: int, frames: int, seed: int) -> Doubles:
-        """States [trajectories, frames, *state], each trajectory from its own start. Trajectory i of a seed is the same
-        however many trajectories are asked for.
-        """
+        """States [trajectories, frames, *state]; trajectory i of a seed is the same however many are asked for."""
         return np.stack([self._trajectory(frames, noise_generator(seed, i)) for i in range(trajectories)])
 
     def _trajectory(self, frames: int, rng: np.random.Generator) -> Doubles:
@@ -127,7 +125,7 @@ def _suggestion(found: str, known: tuple[str, ...]) -> str:
     return (f"did you mean {close[0]!r}? Expected" if close else "expected") + f" one of {', '.join(known)}"
 
 
-def frame_stack(observations: NDArray[Any], history: int) -> NDArray[Any]:
+def frame_stack(observations: Observed, history: int) -> Observed:
     """Each frame with the ones before it, oldest first: [trajectories, frames, ...] → [trajectories, frames − history
     + 1, history, ...], a read-only view that takes no memory; with a history of 1 the observations as they are.
 

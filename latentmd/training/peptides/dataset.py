@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from latentmd.molecule.chain import ChainError, chain
 from latentmd.systems.protocol import Protocol
 from latentmd.training.conditions import recorded_protocol
 from latentmd.training.peptides.data import Trajectory
+
+if TYPE_CHECKING:
+    from openmm.app import PDBFile
 
 INTERVAL = 10.0  # ps between frames that are used, the shortest lag of a model of peptides
 CONDITIONS = ("solvent", "temperature", "friction", "timestep", "hydrogen_mass")
@@ -122,8 +125,8 @@ def _shown(p: Protocol) -> str:
     return f"{p.temperature:g} K in {p.solvent} solvent, {p.timestep:g} ps steps, {', '.join(p.force_field)}"
 
 
-def read_pdb(path: Path) -> Any:
-    """The PDB file of a molecule, an openmm.app.PDBFile."""
+def read_pdb(path: Path) -> PDBFile:
+    """The PDB file of a molecule."""
     from openmm.app import PDBFile
 
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from latentmd.training.peptides.run import PeptideSettings, train_stages
 from latentmd.training.peptides.stages import step_stage
 from latentmd.training.peptides.validation import likelihoods, peptide_angles
 from latentmd.training.run import TrainingRun, claim_training, training_folder
+
+if TYPE_CHECKING:
+    from openmm.app import PDBFile
 
 _ROWS = 256  # pairs of frames in a batch
 _RATE = 2e-4  # highest learning rate of fine-tuning; a fifth of that of training
@@ -102,7 +105,8 @@ def finetune(
         model = file.model
         model.table = {**model.table, **statistics.table()}
         stage = step_stage(model, sampler, (1, _ROWS), seconds=60 * minutes, seed=seed, peak=_RATE)
-        tuned: Any = run.stage(stage)
+        tuned = run.stage(stage)
+        assert isinstance(tuned, PeptideModel)
         scores["fine-tuned"] = _scores(tuned, unseen, longest)
         if scratch:
             other = PeptideModel(tuned.config)
@@ -117,7 +121,7 @@ def finetune(
 
 
 def _molecule(
-    pdb: Any, runs: Sequence[Sequence[str | Path]], top: Path, file: PeptideFile, interval: float | None
+    pdb: PDBFile, runs: Sequence[Sequence[str | Path]], top: Path, file: PeptideFile, interval: float | None
 ) -> tuple[Trajectory, Trajectory]:
     """Trajectories to train on and to score on, of a molecule and under conditions that the model covers."""
     paths = [tuple(trajectory_files(some)) for some in runs if some]

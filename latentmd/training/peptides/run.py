@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -32,6 +32,7 @@ from latentmd.training.peptides.validation import residue_table, score_table, va
 from latentmd.training.run import TrainingRun, claim_training, training_folder
 
 if TYPE_CHECKING:
+    from latentmd.analysis.metric import Document
     from latentmd.systems.protocol import Protocol
 
 _LONGEST = 8  # residues; the relative positions of attention are told apart up to here
@@ -60,7 +61,7 @@ def coverage_of(table: Iterable[str], protocol: Protocol) -> PeptideChemistry:
 
 def write_model(
     path: Path, model: PeptideModel, table: ResidueTable, peptides: Peptides, *, protocol: Protocol,
-    held_out: Iterable[str] = (), training: dict[str, Any] | None = None,
+    held_out: Iterable[str] = (), training: Document | None = None,
 ) -> PeptideManifest:  # fmt: skip
     """Write a model with its coverage, its residue table and the mean latent tokens of its training peptides."""
     model, chains = model.cpu().eval(), peptides.chains.values()
@@ -181,7 +182,7 @@ def train_peptides(
         sequences = [chain.sequence for chain in unseen.chains.values()]
         seen = {"settings": asdict(s), "peptides": peptides.count, "frames": peptides.n_frames}
         write_model(out, model, table, peptides, protocol=protocol, held_out=sequences, training=seen)
-        scores: dict[str, Any] = {}
+        scores: dict[str, dict[str, dict[str, float]]] = {}
         if unseen.count:
             rows, steps = s.rollouts
             scores = validate(model.to(there), table, unseen, rows, lags=(_LAG,), steps=steps)
