@@ -87,9 +87,7 @@ def sample_js_distance(a: Floats, b: Floats, grid: Grid) -> float:
 
 
 def analytic_floor(occupied: int, n1: float, n2: float) -> float:
-    """Expected JS distance of n1 and n2 independent samples of one distribution over B occupied bins. sqrt((B - 1) / 8
-    (1/n1 + 1/n2)): the chi-square limit, valid while the bins hold several samples each.
-    """
+    """JS distance expected of n1 and n2 samples over B bins, each with several: sqrt((B - 1) / 8 (1/n1 + 1/n2))."""
     return float(np.sqrt(max(occupied - 1, 0) / 8 * (1 / n1 + 1 / n2)))
 
 
@@ -120,9 +118,7 @@ def autocorrelation(series: Sequence[Floats], max_lag: int | None = None) -> Flo
 
 
 def effective_samples(series: Sequence[Floats]) -> float:
-    """Effective number of independent samples N / (1 + 2 sum rho) of a scalar over runs (frames,), summed to the first
-    non-positive rho; a constant series counts as one sample per run.
-    """
+    """Independent samples N / (1 + 2 sum rho) in runs (frames,), to the first rho <= 0; of a constant one per run."""
     n = sum(len(s) for s in series)
     if n < 2 or (max(np.ptp(s) for s in series) == 0 and len({float(s[0]) for s in series}) == 1):
         return float(len(series)) if n else 0.0
@@ -162,9 +158,7 @@ def split_blocks(lengths: Sequence[int], block: int) -> list[tuple[int, int, int
 def bootstrap_interval(
     blocks: Floats, statistic: Callable[[Floats], float], rng: np.random.Generator, resamples: int = 200
 ) -> tuple[float, float]:
-    """Percentile interval of a statistic of summed block contributions (blocks, ...) (block bootstrap, Kunsch 1989);
-    nan with fewer than two blocks, since one block says nothing about its scatter.
-    """
+    """Percentile interval of a statistic of summed blocks (blocks, ...) (Kunsch 1989); nan with fewer than two."""
     count = len(blocks)
     if count < 2:
         return float("nan"), float("nan")

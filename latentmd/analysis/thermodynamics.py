@@ -30,9 +30,7 @@ def free_energy_surface(counts: Floats, temperature: float) -> Floats:
 def basin_free_energy(
     inside: Sequence[Bools], temperature: float, rng: np.random.Generator, resamples: int = 500
 ) -> tuple[Estimate, Estimate]:
-    """Population of a basin and its free energy against the rest in kcal/mol, from which frames (frames,) are inside;
-    resampled over runs (over ten blocks where there are fewer than five).
-    """
+    """Population and free energy (kcal/mol) of a basin, from which frames are inside; resampled over runs or blocks."""
     lengths = [len(run) for run in inside]
     block = max(lengths) if len(inside) >= 5 else max(sum(lengths) // 10, 1)
     parts = [inside[r][a:b] for r, a, b in split_blocks(lengths, block)]

@@ -72,9 +72,7 @@ _DEVICE = device("Device to train on.")
 
 @contextmanager
 def _training(out: Path | None, options: dict[str, Any]) -> Iterator[Display]:
-    """Progress of a training, with its errors as exit codes: 2 for wrong input, 1 for a failure, 130 for Ctrl-C; what
-    is at `out` is checked first, which uses up the option `overwrite`.
-    """
+    """Progress of a training, its errors as exit codes 2, 1 and 130; checks `out` first and uses up `overwrite`."""
     from latentmd.training.config import ConfigError
     from latentmd.training.loop import TrainingError
 

@@ -45,9 +45,7 @@ class TypeBasis(Basis):
 
 
 class TypeCovariances:
-    """Sums over pairs of frames from which a `TypeBasis` is fitted. Every token is centred on its mean over the frames
-    of one molecule, since what tells molecules apart does not move.
-    """
+    """Sums over pairs of frames that a `TypeBasis` is fitted to, of tokens less their mean over a molecule's frames."""
 
     def __init__(self, types: int, dim: int, device: torch.device) -> None:
         self.count = torch.zeros(types, dtype=torch.float64, device=device)
@@ -70,9 +68,7 @@ class TypeCovariances:
         self.lagged.index_add_(0, flat, (lagged + lagged.transpose(-1, -2)).flatten(0, 1))
 
     def fit(self, n_slow: int) -> tuple[TypeBasis, Tensor]:
-        """Whiten, then rotate by the time-lagged covariance (TICA; Pérez-Hernández et al. 2013), type by type. Beside
-        the basis: the autocorrelations [types, dim] of its axes at the lag of the pairs.
-        """
+        """Whiten and rotate by TICA (Pérez-Hernández et al. 2013) by type: basis, autocorrelations [types, dim]."""
         pooled = _rotation(self.instant.sum(0), self.lagged.sum(0), float(self.count.sum()))
         own = [
             _rotation(self.instant[k], self.lagged[k], n) if n >= _FEWEST else pooled

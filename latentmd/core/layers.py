@@ -48,9 +48,7 @@ class Standardised(nn.Module):
 
 
 class AdaptiveBlock(nn.Module):
-    """Residual block whose scale, shift and gate come from a condition (adaLN-zero; Peebles & Xie 2023); several tokens
-    also see their mean (DeepSets; Zaheer et al. 2017).
-    """
+    """Residual block modulated by a condition (adaLN-zero; Peebles & Xie 2023) that sees the mean over tokens."""
 
     def __init__(self, width: int, condition: int, mix_tokens: bool) -> None:
         super().__init__()
@@ -73,9 +71,7 @@ class AdaptiveBlock(nn.Module):
 
 
 class TokenTrunk(nn.Module):
-    """Residual network over latent tokens, [batch, tokens, inputs] and a condition [batch, condition] → outputs.
-    Weights are shared over tokens; the output layer starts at zero.
-    """
+    """Residual network, one for all tokens: [batch, tokens, inputs], condition [batch, condition] → outputs."""
 
     def __init__(
         self, inputs: int, outputs: int, condition: int, width: int, depth: int, mix_tokens: bool = False
@@ -97,9 +93,7 @@ class TokenTrunk(nn.Module):
 
 
 class LagEmbedding(nn.Module):
-    """Smooth features of a lag time over a covered range, [batch] → [batch, width]. The logarithm of the lag, scaled to
-    [−1, 1] over [shortest, longest], goes through low-order Fourier features.
-    """
+    """Fourier features [batch, width] of ln of the lag [batch], scaled to [−1, 1] over [shortest, longest]."""
 
     def __init__(self, shortest: float, longest: float, width: int) -> None:
         super().__init__()

@@ -57,9 +57,7 @@ def fingerprint_factors(count: int) -> NDArray[np.uint64]:
 
 
 class CounterNoise:
-    """Standard normal numbers that a TorchScript module can repeat: Philox 4x64 words by the Box–Muller transform, the
-    numbers of `philox_normals` in latentmd.integrators.torchforce_module.
-    """
+    """Box–Muller normals of Philox words, the numbers of `philox_normals` in latentmd.integrators.torchforce_module."""
 
     def __init__(self, seed: int, stream: int = 0, step: int = 0, purpose: int = 0) -> None:
         self._words = _philox(seed, stream, step, purpose)

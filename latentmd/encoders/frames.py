@@ -88,9 +88,7 @@ class FrameEncoder(nn.Module):
 
 
 def _principal_components(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean [pixels] of pictures [samples, pixels], and principal axes [pixels, components], each over √ of its
-    deviation relative to the first's.
-    """
+    """Mean [pixels] and axes [pixels, components] of pictures [samples, pixels], each over √ of its deviation."""
     centred = pictures - pictures.mean(0)
     variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
     count = min(_COMPONENTS, len(pictures), len(variances))

@@ -61,9 +61,7 @@ def _newest_and_differences(obs: Tensor) -> Tensor:
 
 
 class StandardEncoder(Standardised):
-    """The standardised vector (of a history the newest, then the successive differences) as one token: for processes
-    whose law is asked for in their own coordinates.
-    """
+    """The standardised vector (of a history the newest, then successive differences) as one token."""
 
     def __init__(self, observations: Tensor) -> None:
         inputs = _newest_and_differences(observations)

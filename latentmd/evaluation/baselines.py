@@ -28,9 +28,7 @@ _BATCH, _LEAST_BATCHES, _LEARNING_RATE, _WIDTH, _DEPTH, _SOLVER_STEPS = 1024, 20
 
 
 def table_histograms(spec: FeatureSpec, topology: mdtraj.Topology, positions: Floats) -> Floats:
-    """Counts (torsions, bins) of a peptide's torsions, from the training peptides of the bundled model of many. The
-    structure (atoms, 3) in nm tells L residues from D ones.
-    """
+    """Counts (torsions, bins) of a peptide's torsions in the bundled model's training set; the frame tells L from D."""
     from latentmd.model.binding import bound_peptide
     from latentmd.model.file import BundleError
 

@@ -102,9 +102,7 @@ class RunRecord:
 
 
 def run_record(files: Sequence[Path]) -> RunRecord:
-    """Read summary.json and provenance.csv beside trajectories; wall time and MD speed count only where every
-    trajectory of each folder is in the set, so that they belong to it.
-    """
+    """Records beside trajectories; wall time and MD speed only where all trajectories of each folder are given."""
     folders = sorted({file.parent for file in files})
     known = [s for s in map(_summary, folders) if s is not None]
     if len(known) < len(folders):

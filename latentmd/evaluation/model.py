@@ -320,9 +320,7 @@ class AccuracyCurve:
 def accuracy_curve(
     runs: Sequence[Floats], pair: tuple[int, int], reference: Sequence[Floats], frame_seconds: float, kelvin: float
 ) -> AccuracyCurve:
-    """Errors of torsions (frames, torsions) per run against wall time as every run grows together. `pair` are the
-    columns of phi and psi, `frame_seconds` the wall time of one frame of one run.
-    """
+    """Errors of torsions (frames, torsions) per run, phi and psi in columns `pair`, against wall time as runs grow."""
     longest = max(map(len, runs))
     lengths = np.unique(np.geomspace(max(longest // 1000, 1), longest, _POINTS).astype(int))
     target = np.ravel(sum(TORSION_PAIR_GRID.counts(run[:, list(pair)]) for run in reference))

@@ -231,9 +231,7 @@ class SpeedComparison:
 def per_core(
     molecule: Molecule, seconds: float = 0.3, rounds: int = 5, replicas: int = REPLICAS, variant: str | None = None
 ) -> SpeedComparison | None:
-    """Processor time of a Langevin step with the engine and with OpenMM's platforms for processors, in turns of about
-    `seconds`; None where the engine cannot simulate the molecule.
-    """
+    """Processor time of a Langevin step by engine and OpenMM, in turns of `seconds`; None where the engine cannot."""
     if unsupported(molecule.system):
         return None
     protocol = molecule.protocol

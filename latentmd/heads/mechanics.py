@@ -106,9 +106,7 @@ class MechanicsPrior(nn.Module):
         return torch.sqrt((vectors * vectors).sum(-1))
 
     def fit(self, positions: Tensor, energies: Tensor, forces: Tensor, ridge: float = 1e-6) -> None:
-        """Set the parameters from frames [frames, atoms, 3], energies [frames] kJ/mol and forces kJ/mol/nm; the ridge
-        weighs the squared coefficients, once each column of the fit is scaled to norm 1.
-        """
+        """Fit to frames [frames, atoms, 3], energies [frames] kJ/mol and forces kJ/mol/nm; columns scaled to norm 1."""
         x, target = positions.double(), energies.double()
         self.lengths.copy_(self._held_lengths(x).mean(0))
         self.stiffness.fill_(_SPRING)

@@ -41,9 +41,7 @@ def figure(rows: int, columns: int, width: float = 3.1, height: float = 2.6) -> 
 
 
 def grid(sizes: Sequence[Sequence[float]], above: int, below: int) -> tuple[Figure, list[Axes]]:
-    """A figure of equal panels in rows, and in its last row one wide panel and a column of `below` flat ones. `sizes`
-    are heights of the rows and widths of the columns in inches.
-    """
+    """Panels in rows of `sizes` (heights, widths) in inches; in the last row a wide one beside `below` flat ones."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

@@ -52,9 +52,7 @@ class WorldData:
         return vector_state(self.world, quantities, self.train.states[0].shape[1:])
 
     def energies(self, quantities: Doubles) -> Doubles:
-        """Physical energy [...] of the states that read-outs [..., quantities] describe; of worlds of particles the
-        mean kinetic energy per particle, because an invariant latent does not encode positions.
-        """
+        """Physical energy [...] of read-outs [..., quantities]; of particles the mean kinetic energy of each."""
         if self.fluid:
             return np.asarray(quantities[..., 0].mean(-1))
         return self.world.energy(self.states(quantities))
@@ -99,9 +97,7 @@ def _sample(world: World, states: Doubles, how: str) -> Sample:
 
 
 def _particle_quantities(world: PeriodicFluid, states: Doubles) -> Doubles:
-    """Kinetic energy of each particle (mass 1) and its neighbours by shells of distance, [..., particles, 1 + shells]:
-    what an invariant latent can tell; averaged, the neighbours give the radial distribution function.
-    """
+    """Kinetic energy of each particle (mass 1), neighbours by shells of distance, [..., particles, 1 + shells]."""
     edges = np.linspace(0, world.box / 2, _SHELLS + 1)
     out = np.empty((*states.shape[:-1], 1 + _SHELLS), dtype=np.float32)
     out[..., 0] = 0.5 * (states[..., world.dimensions :] ** 2).sum(-1)

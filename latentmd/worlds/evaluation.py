@@ -77,9 +77,7 @@ def _reconstruction(trained: TrainedWorld, sample: Sample) -> dict[str, float]:
 
 
 def ensemble_figures(model: WorldModel, latents: Runs, data: WorldData, seed: int) -> Document:
-    """Populations, rates and second moments of long rollouts, from frames at equilibrium, and of the world itself. Of
-    each quantity: exact or None, of the world's trajectories, of rollouts; the latter two with a deviation.
-    """
+    """Populations, rates, variances: exact or None, of the world, of long rollouts; the last two with deviations."""
     world = data.world
     assert isinstance(world, LangevinWorld)
     pool = np.concatenate([z[:: max(1, len(z) // 8)] for z in latents])

@@ -61,9 +61,7 @@ def train_parts(data: WorldData, config: WorldConfig, run: TrainingRun) -> Train
 
 
 def train_encoder(data: WorldData, config: WorldConfig, run: TrainingRun) -> tuple[nn.Module, nn.Module | None]:
-    """Stage 1: the frozen encoder, which is the JEPA's target, and the predictor that was trained with it. An encoder
-    of which nothing can be trained is used as it is, and then there is no such predictor.
-    """
+    """Stage 1: the frozen encoder, the JEPA's target, and its predictor; None where the encoder cannot be trained."""
     torch.manual_seed(config.seed)
     encoder, c = new_encoder(data, config), config.jepa
     if not any(p.requires_grad for p in encoder.parameters()):
@@ -117,9 +115,7 @@ def _typical(arrays: Sequence[Floats]) -> Tensor:
 def world_predictor_stage(
     kind: str, predictor: nn.Module, latents: Runs, config: WorldConfig, trained_before: bool
 ) -> Stage:
-    """Stage 2: a predictor on frozen latents [frames, tokens, dim], by the loss of its kind. A predictor that
-    joint-embedding prediction has not trained gets as many steps more.
-    """
+    """Stage 2: a predictor on frozen latents [frames, tokens, dim], longer where the JEPA has not trained it."""
     c, part = config.predictor, predictor_of(kind, False)
     windows = LaggedWindows(latents, config.jepa.lag, 1 if part.pairs else c.rollout)
 

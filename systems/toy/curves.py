@@ -69,9 +69,7 @@ class Circles(_Curves):
 
 @dataclass(frozen=True)
 class Lines(_Curves):
-    """Uniform motion on straight lines: x(t) = a + v (t − t_middle), so that paths stay about the origin. The point a
-    is uniform in ±`centre`; the speed, per frame, and the direction are uniform.
-    """
+    """Lines x(t) = a + v (t − t_middle), with a uniform in ±`centre`, speed per frame and direction uniform."""
 
     centre: float = 1.0
     speed: tuple[float, float] = (0.02, 0.1)

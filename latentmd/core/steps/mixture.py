@@ -9,9 +9,7 @@ from latentmd.core.layers import LagEmbedding, Lags, LatentStep, TokenTrunk
 
 
 class MixturePredictor(LatentStep):
-    """p(z(t + τ) | z(t), τ) = Σ_m w_m N(z; a_m, L_m L_mᵀ), one network call a step; all tokens are drawn jointly.
-    Weights are trained by likelihood, so that rare jumps get their frequency in the data.
-    """
+    """p(z(t + τ) | z(t), τ) = Σ_m w_m N(z; a_m, L_m L_mᵀ) of all tokens jointly, trained by likelihood."""
 
     def __init__(
         self, dim: int, lags: Lags, components: int = 16, width: int = 128, depth: int = 3, tokens: int = 1
