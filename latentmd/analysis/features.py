@@ -160,9 +160,8 @@ def read_set(
     paths: Sequence[Path], topology: mdtraj.Topology, spec: FeatureSpec, template: structure.StructureTemplate | None,
     interval: float | None = None, tick: Tick = silent, system: tuple[mdtraj.Topology, Solute] | None = None,
 ) -> FeatureSet:  # fmt: skip
-    """Read trajectories in one streamed pass, with structure checks where a template is given. Files may hold the whole
-    `system` or its solute, whose topology it is. The interval in ps is for files that carry no times; TrajectoryError
-    or EvaluationError says what is wrong with a file.
+    """Read trajectories of the whole `system` or its solute in one pass, with structure checks where there is a
+    template; the interval in ps is for files without times; TrajectoryError or EvaluationError for what is wrong.
     """
     from latentmd.io.solute import Solute as Part
     from latentmd.io.solute import solute_reader

@@ -46,10 +46,9 @@ def core_path(in_first: Bools, in_second: Bools) -> Ints:
 
 
 def first_passage_times(cores: Sequence[Ints], interval: float) -> tuple[Estimate, Estimate]:
-    """Mean first-passage times between two cores, 0 to 1 and 1 to 0, in ps, from the `core_path` of every run. MFPT =
-    (time during which the core was the last one visited) / (transitions out of it), the maximum-likelihood estimate for
-    exponential waiting times, infinite without any; its interval follows from the chi-square distribution of the
-    waiting time (Garwood, Biometrika 28, 437, 1936).
+    """Mean first-passage times (ps) between cores 0 and 1, both ways, from the `core_path` of every run: time in which
+    a core was the last visited over transitions out of it, with the chi-square interval of exponential waiting times
+    (Garwood, Biometrika 28, 437, 1936).
     """
     results = []
     for source in (0, 1):

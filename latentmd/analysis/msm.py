@@ -30,9 +30,7 @@ _RIDGE = 1e-12  # of the Hessian's mean diagonal
 def k_means(
     points: Floats, number: int, seed: int, sweeps: int = 100, tolerance: float = 1e-5, threads: int | None = None
 ) -> ClusterModel:
-    """Centres of Voronoi cells of points (points, axes) in double precision, by Lloyd's iteration from k-means++
-    (deeptime) to a relative change of the inertia; the same for the same seed, on all threads where None.
-    """
+    """Centres of points (points, axes) by Lloyd's iteration from k-means++ (deeptime), the same for the same seed."""
     from deeptime.clustering import KMeans
 
     estimator = KMeans(number, max_iter=sweeps, tolerance=tolerance, fixed_seed=seed, n_jobs=threads)
@@ -167,9 +165,8 @@ def fit_paths(paths: Sequence[Ints], lag: int, states: int) -> ReversibleModel:
 
 
 def fit_with_populations(counts: Floats, populations: Floats) -> ReversibleModel:
-    """Maximum-likelihood reversible model whose equilibrium populations (states,) are known from elsewhere. Counts then
-    only say how fast states exchange, and transitions in one direction are enough (Trendelkamp-Schroer and Noé, Phys.
-    Rev. X 6, 011009, 2016). Kept is the largest set of populated states that transitions connect either way.
+    """Maximum-likelihood reversible model of known equilibrium populations (states,), on the largest set of populated
+    states that transitions connect either way (Trendelkamp-Schroer and Noé, Phys. Rev. X 6, 011009, 2016).
     """
     from deeptime.markov.msm import MaximumLikelihoodMSM
 
@@ -222,9 +219,7 @@ def implied_timescales(
 
 
 class ChapmanKolmogorov(NamedTuple):
-    """Chapman-Kolmogorov test: multiples k of the lag, staying probability of each set after k lags (k, sets), from the
-    k-th power of the model at one lag and from the model at k lags, and their largest absolute difference.
-    """
+    """Staying probability of each set after k lags (k, sets), by the model's k-th power and by the model at k lags."""
 
     multiples: Ints
     predicted: Floats
@@ -266,9 +261,7 @@ def coarse_grain(counts: Floats, sets: int) -> Ints:
 
 
 def metastable_sets(model: ReversibleModel, sets: int) -> Ints:
-    """PCCA+ sets of the active states of a reversible model (deeptime), numbered from the most to the least populated.
-    Made is one more than the processes slower than the lag, at least two: PCCA+ splits noise beyond that.
-    """
+    """PCCA+ sets of the active states (deeptime), largest first: one more than the processes slower than the lag."""
     from deeptime.markov.msm import MarkovStateModel
 
     stationary, active = model.stationary, len(model.active)

@@ -16,9 +16,7 @@ _FIT_FRAMES = 50_000  # k-means centres are placed on at most this many frames, 
 
 
 class ReferenceModel:
-    """TICA, k-means and a Markov state model of reference features (frames, features) per run, `interval` ps apart.
-    `dense` are the same runs before they were thinned to the interval, for distributions and populations; lag in ps.
-    """
+    """TICA, k-means and an MSM of features (frames, features) per run, `interval` ps apart; `dense`: not thinned."""
 
     def __init__(
         self, spec: FeatureSpec, runs: Sequence[Floats], interval: float, lag: float, temperature: float, seed: int,

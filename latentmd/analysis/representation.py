@@ -124,9 +124,7 @@ def vampnet_outputs(
     train: Sequence[Floats], test: Sequence[Floats], lag: int, dimension: int, seconds: float, seed: int,
     tick: Tick = silent,
 ) -> list[Floats]:  # fmt: skip
-    """Outputs on test runs (frames, features) of a VAMPnet (deeptime) trained on training runs for a given wall time:
-    two hidden layers of 64 ELU units on standardised features, batches of 1,024 pairs, Adam at 1e-3.
-    """
+    """Outputs on test runs (frames, features) of a VAMPnet (deeptime; two layers of 64) trained for some seconds."""
     import time
 
     import torch

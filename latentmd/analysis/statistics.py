@@ -129,9 +129,7 @@ def effective_samples(series: Sequence[Floats]) -> float:
 
 
 def missing_region(generated: Floats, reference: Floats, radius: float = 0.3) -> bool:
-    """Whether the generated set misses a region that MD holds, in samples (samples, 2) of TIC-0 and TIC-1: a reference
-    point lies further than `radius` from every generated one, both scaled by the reference's range per axis.
-    """
+    """Whether a reference point (samples, 2) is further than `radius` times the range from all generated ones."""
     from scipy.spatial import cKDTree
 
     low, span = reference.min(axis=0), np.maximum(np.ptp(reference, axis=0), 1e-12)

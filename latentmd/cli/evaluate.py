@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click import argument, option
 
 from latentmd.cli.options import AT_LEAST_ONE, PATH, POSITIVE, Time, interval, out, settings_of, several, shown
 from latentmd.cli.progress import displayed
-
-if TYPE_CHECKING:
-    from latentmd.evaluation.inputs import EvaluationSettings
 
 
 class SeveralValues(click.Command):
@@ -81,10 +78,7 @@ Examples:
     option("--overwrite", is_flag=True, help="Replace an earlier evaluation in the folder."),
     settings_of("latentmd.evaluation.inputs:EvaluationSettings"),
 ])  # fmt: skip
-def evaluate_command(
-    generated: tuple[Path, ...], reference: tuple[Path, ...], top: Path | None, model: str | None, store: bool,
-    out: Path, settings: EvaluationSettings, **others: Any,
-) -> None:  # fmt: skip
+def evaluate_command(generated: tuple[Path, ...], model: str | None, store: bool, **options: Any) -> None:
     """Compare GENERATED trajectories with reference MD: structure, thermodynamics, kinetics, each beside its floor.
 
     Writes evaluation.json and evaluation.html, a page that opens offline, to the output folder.
@@ -93,21 +87,21 @@ def evaluate_command(
         raise click.UsageError("name either GENERATED trajectories or --model, whose rollouts are then evaluated")
     if store and model is None:
         raise click.UsageError("--store writes metrics into a model; it needs --model")
-    if model is None and top is None:
+    if model is None and options["top"] is None:
         raise click.UsageError("--top is missing: the PDB file of the molecule")
+    settings, out = options["settings"], options["out"]
     chosen = settings.baselines or (("all",) if model else ("auto",))
     settings = replace(settings, baselines=() if "none" in chosen else chosen)
     with displayed("stopped before the evaluation was complete; nothing was written") as stages:
-        run = {"out": out, "settings": settings, "progress": stages, **others}
+        run = options | {"settings": settings, "progress": stages}
         if model is None:
             from latentmd.evaluation.evaluate import evaluate
 
-            assert top is not None
-            result = evaluate(generated, reference, top, **run)
+            result = evaluate(generated, **run)
         else:
             from latentmd.evaluation.model import evaluate_model, store_metrics
 
-            result = evaluate_model(model, reference, top=top, **run)
+            result = evaluate_model(model, **run)
             if store:
                 store_metrics(model, result)
     from latentmd.report.tables import print_tables

@@ -14,14 +14,13 @@ from latentmd.units import format_time, format_wall
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+Amount = float | None  # of a stage, where it can be told
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0  # seconds between lines; each pause is twice the one before
 
 
 class Display:
-    """Shows the stages that a workflow reports, on stderr; call it as (stage, done, total, values). With `picoseconds`
-    amounts are simulated times in ps; with `keep` bars of finished stages stay beside the current one. Where stderr is
-    no terminal (a log, a pipe, a batch job), every new stage is a line, and a long one has a line now and then: after 5
-    s, 10 s later and so on, at most one a minute.
+    """Shows the stages of a workflow, (stage, done, total, values), on stderr; with `picoseconds` amounts are ps, with
+    `keep` bars stay. Where stderr is no terminal, a stage is a line, and a long one another after 5 s, 10 s and so on.
     """
 
     def __init__(self, *, picoseconds: bool = False, keep: bool = False) -> None:
@@ -39,11 +38,7 @@ class Display:
         self.bar.stop()
 
     def __call__(
-        self,
-        stage: str,
-        done: float | None = None,
-        total: float | None = None,
-        values: Mapping[str, float] | None = None,
+        self, stage: str, done: Amount = None, total: Amount = None, values: Mapping[str, float] | None = None
     ) -> None:
         """Show a stage, how far it is where that can be told, and numbers beside it, such as losses."""
         if stage not in self.tasks:
@@ -70,7 +65,7 @@ class Display:
         parts.append("" if left is None or task.finished else f"{format_wall(left)} left")
         return f"{stage}: " + ", ".join(part for part in parts if part)
 
-    def _note(self, task: TaskID, done: float | None, total: float | None, values: Mapping[str, float] | None) -> str:
+    def _note(self, task: TaskID, done: Amount, total: Amount, values: Mapping[str, float] | None) -> str:
         if values is not None:
             return " ".join(f"{name} {value:.3g}" for name, value in values.items())
         speed = self.bar._tasks[task].speed

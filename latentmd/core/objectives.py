@@ -66,9 +66,7 @@ class SIGReg(nn.Module):
 
 
 class PerToken(nn.Module):
-    """An objective whose samples are tokens, not observations, for tokens that share one law and one encoder:
-    covariances of n like particles with d axes come from B n samples of d axes, not from B of n d.
-    """
+    """An objective whose samples are tokens, not observations, for tokens that share one law and one encoder."""
 
     def __init__(self, objective: nn.Module, dim: int) -> None:
         super().__init__()

@@ -13,22 +13,19 @@ from latentmd.molecule.z_matrix import ZMatrix, z_matrix
 class InternalCoordinates(nn.Module):
     """The map between Cartesian and internal coordinates of one molecule; TorchScript-able, without parameters.
 
-    Every atom i after the first three is placed by earlier atoms (a, b, c): bond i-a, angle i-a-b, torsion i-a-b-c,
-
         x_i = x_a + r (−cos θ u + sin θ cos φ n × u + sin θ sin φ n),   u ∥ x_a − x_b,  n ∥ (x_b − x_c) × u
 
-    (natural extension reference frame, NeRF; Parsons et al., J. Comput. Chem. 26, 1063, 2005), all atoms of one tree
-    depth and all frames at once. Of the atoms placed on one bond a-b, one is the driver, named by the IUPAC torsion
-    where there is one (φ, ψ, ω, χ); the others store their torsion as the difference from the driver's: a narrow
-    number whose sign is the chirality. Torsions about bonds whose angle a-b-c is straight (nitriles, alkynes) are
-    undefined. Linear molecules are therefore not covered.
+    (NeRF; Parsons et al., J. Comput. Chem. 26, 1063, 2005) places every atom i after the first three by bond i-a, angle
+    i-a-b and torsion i-a-b-c, all atoms of one tree depth and all frames at once. Of the atoms on one bond a-b one is
+    the driver, named by the IUPAC torsion where there is one; the others store the difference from its torsion, a
+    narrow number whose sign is the chirality. Torsions about straight angles are undefined: linear molecules are not
+    covered.
 
-    Attributes:
-        order: atoms in order of placement: bonds belong to order[1:], angles to order[2:], torsions to order[3:].
-        driver, driver_index: atom of each driver and its place in the torsion vector; offset, offset_index: others'.
-        driver_kind: 3 for a rotor of three equivalent hydrogens (CH3, NH3+), otherwise 0.
-        rotor_hydrogens: [rotors, 3], the driver's hydrogen first.
-        rotor_direction: ±1 where the second hydrogen of a rotor is at ±120° from the first, by `orient_rotors`.
+    Attributes: order: atoms in order of placement: bonds belong to order[1:], angles to order[2:], torsions to
+    order[3:]. driver, driver_index: atom of each driver and its place in the torsion vector; offset, offset_index:
+    others'. driver_kind: 3 for a rotor of three equivalent hydrogens (CH3, NH3+), otherwise 0. rotor_hydrogens:
+    [rotors, 3], the driver's hydrogen first. rotor_direction: ±1 where the second hydrogen of a rotor is at ±120° from
+    the first, by `orient_rotors`.
     """
 
     order: Tensor

@@ -13,9 +13,7 @@ _ROTOR = 3  # kind of a torsion that three equal hydrogens share
 
 
 def regression_features(angles: Tensor, mask: Tensor, phi: int = _PHI, psi: int = _PSI) -> Tensor:
-    """What bond lengths, angles and stiff torsions of a residue depend on, [batch, tokens, features]: a constant, two
-    harmonics of its own torsions and of the psi before it, and products of those of phi and psi.
-    """
+    """Constant, harmonics of own torsions and the psi before, products of phi's and psi's: [batch, tokens, n]."""
     weight = mask.to(angles.dtype)
     turned = [angles.cos(), angles.sin(), (2 * angles).cos(), (2 * angles).sin()]
     waves = torch.stack([x * weight for x in turned], dim=-1)
@@ -31,9 +29,8 @@ def internal_vector(coordinates: InternalCoordinates, positions: Tensor) -> Tens
 
 
 class ResidueStatistics:
-    """Sums from which the local geometry of every kind of residue (`Chain.templates`: type, place in the chain, atoms)
-    is fitted: a regression of the internal coordinates that do not turn freely on `regression_features`, and the full
-    covariance of what is left.
+    """Sums for the local geometry of each kind of residue (`Chain.templates`): regression of internal coordinates that
+    do not turn freely on `regression_features`, and the covariance of what is left.
     """
 
     def __init__(self) -> None:
@@ -98,9 +95,7 @@ def _deviation(raw: Tensor, kinds: Tensor, centre: Tensor) -> Tensor:
 
 
 class ResidueDecoder(nn.Module):
-    """Torsions [batch, tokens, slots] and noise → positions [batch, atoms, 3] nm of one molecule, from the local
-    geometry of each kind of residue (`ResidueStatistics.table`); KeyError for a kind that the table does not hold.
-    """
+    """Torsions [batch, tokens, slots] and noise → positions [batch, atoms, 3] nm; KeyError for an unknown residue."""
 
     mask: Tensor
     hand: Tensor

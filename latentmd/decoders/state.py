@@ -23,9 +23,7 @@ class StateDecoder(Standardised):
 
 
 class TokenDecoder(Standardised):
-    """Tokens [batch, tokens, dim] → the state of each token's particle [batch, tokens, values], by a linear map, so
-    that the mean over what may come, which a forecast far ahead is, gives right averages such as a temperature.
-    """
+    """Tokens [batch, tokens, dim] → states [batch, tokens, values], linear: averages of forecasts come out right."""
 
     noise_size: int = 0
 

@@ -48,11 +48,9 @@ _SMALLEST = 1e-3  # deviation of a component over that of the first, below which
 
 class FrameEncoder(nn.Module):
     """Stacks of grey pictures [batch, history, size, size] → tokens [batch, tokens, dim]. Every frame, at half the
-    resolution, is written in principal components and read to a few features; the newest frame's and the differences
-    between successive frames' are read by another perceptron. Between frames things may move by more than their size,
-    so that the difference of pictures says little about the velocity, but that of functions of the places does. Each
-    component is divided by the square root of its deviation: the small ones neither vanish nor let single pictures be
-    learnt by heart.
+    resolution, is written in principal components, each over the square root of its deviation, and read to a few
+    features; another perceptron reads the newest frame's and the differences between successive ones, since between
+    frames things may move by more than their size.
     """
 
     mean: Tensor

@@ -21,9 +21,8 @@ with warnings.catch_warnings():  # its modules script some functions, which PyTo
 
 
 class MoleculeData(Data):  # type: ignore[misc]
-    """One molecule in a `torch_geometric` batch; a `Batch` of several, of any sizes, numbers atoms and tokens on. `pos`
-    in nm, `x` the chemistry of each atom, `edge_index` the pairs up to three bonds apart in both directions,
-    `edge_attr` the bonds between them, `token` that of each atom and `tokens` how many there are.
+    """A molecule in a `torch_geometric` batch: `pos` in nm, `x` chemistry, `edge_index` pairs up to three bonds apart
+    and `edge_attr` those bonds, `token` of each atom and `tokens` how many.
     """
 
     def __inc__(self, key: str, value: object, *args: object, **kwargs: object) -> int | Tensor:

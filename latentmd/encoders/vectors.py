@@ -37,9 +37,7 @@ def _with_changes(obs: Tensor) -> Tensor:
 
 
 class VectorEncoder(Standardised):
-    """Vectors of measured quantities, or a short history of them, → tokens, by a perceptron; of a history the newest
-    vector and the differences between successive ones are standardised by themselves, since differences are small.
-    """
+    """Vectors, or a short history (the newest and successive differences, standardised), → tokens, by a perceptron."""
 
     def __init__(self, observations: Tensor, tokens: int = 1, dim: int = 16, width: int = 96, depth: int = 2) -> None:
         inputs = _newest_and_differences(observations)

@@ -38,16 +38,9 @@ _RESIDUES = 12  # whose (phi, psi) planes are drawn
 
 
 def evaluate(
-    generated: Paths,
-    reference: Paths,
-    top: str | Path,
-    *,
-    out: str | Path | None = None,
-    train: Paths = (),
-    settings: EvaluationSettings = DEFAULTS,
-    overwrite: bool = False,
-    progress: Progress = quiet,
-) -> Evaluation:
+    generated: Paths, reference: Paths, top: str | Path, *, out: str | Path | None = None, train: Paths = (),
+    settings: EvaluationSettings = DEFAULTS, overwrite: bool = False, progress: Progress = quiet,
+) -> Evaluation:  # fmt: skip
     """Compare generated trajectories with reference MD.
 
     Args:
@@ -87,8 +80,8 @@ def evaluate(
         raise EvaluationError("every generated frame is the same structure; there is nothing to evaluate")
     progress("modelling the reference")
     kelvin = settings.temperature or ASSUMED_TEMPERATURE
-    dense = None if dense is md.runs else dense
-    model = ReferenceModel(spec, md.runs, interval, settings.lag, kelvin, seed=settings.seed, dense=dense)
+    unthinned = None if dense is md.runs else dense
+    model = ReferenceModel(spec, md.runs, interval, settings.lag, kelvin, seed=settings.seed, dense=unthinned)
     comparison = compared(model, own, md, template, settings=settings, progress=progress)
     comparison.metrics += energy_metrics(*energies) + shape_metrics(own, md, topology)
     progress("baselines")

@@ -74,9 +74,8 @@ def engine_metrics(
     propagator: Propagator, context: openmm.Context, protocol: Protocol, frames: Floats, decoded: Floats,
     tick: Tick = silent,
 ) -> list[Metric]:  # fmt: skip
-    """Energy head against the engine on held-out frames, and engine energies of decoded frames, raw and relaxed. MD's
-    range is from the 0.1 to the 99.9 % quantile of its instantaneous energies. The same relaxation of held-out MD
-    frames is the control. The Context has the thermostatted integrator of the training data.
+    """Energy head against the engine on held-out frames, and engine energies of decoded frames and, as a control, of
+    held-out ones, raw and relaxed, in MD's 0.1 to 99.9 % range.
     """
     energies = engine_energies(context, frames)
     rows = _head_metrics(propagator, context, frames[evenly(len(frames), FORCE_FRAMES)])
@@ -96,9 +95,8 @@ def engine_metrics(
     ):  # fmt: skip
         shares = ((thermodynamics.fraction_inside(e, bounds), len(e)) for e in pair)
         mine, md = (Estimate(share, *binomial_interval(share, count)) for share, count in shares)
-        rows.append(
-            Metric.of(f"decoded frames in MD's energy range {label}", "energy", mine, md, unit=SHARE, note=note)
-        )
+        name = f"decoded frames in MD's energy range {label}"
+        rows.append(Metric.of(name, "energy", mine, md, unit=SHARE, note=note))
     return rows
 
 
@@ -136,9 +134,7 @@ def engine_energies(context: openmm.Context, frames: Floats) -> Floats:
 def relax(
     context: openmm.Context, protocol: Protocol, frames: Floats, highest: float, target: float, tick: Tick = silent
 ) -> Relaxed:
-    """Relax frames (frames, atoms, 3) in nm as before the MD of an alternation: minimise those above the `highest`
-    energy in kJ/mol, down to `target`, then move all by MD. New velocities are seeded by the frame's number.
-    """
+    """Before the MD of an alternation: minimise frames above `highest` kJ/mol down to `target`; then MD of all."""
     import openmm
 
     from latentmd.systems.relaxation import StopBelow
@@ -194,10 +190,7 @@ def reconstruction_metrics(decoding: Decoding, frames: Floats, topology: mdtraj.
 
 
 def _rotor_errors(topology: mdtraj.Topology, frames: Floats, decoded: Floats) -> list[Metric]:
-    """Mean error of the worst rotor of equivalent hydrogens (CH3, NH3+), modulo 120 degrees. The torsion of one
-    hydrogen is compared, and which of the three it decodes to is arbitrary: the error includes how far the three are
-    from 120 degrees apart.
-    """
+    """Mean error of the worst rotor (CH3, NH3+), modulo 120 degrees; which of the three a hydrogen is, is arbitrary."""
     import torch
 
     from latentmd.decoders.internal_coordinates import InternalCoordinates
@@ -211,5 +204,5 @@ def _rotor_errors(topology: mdtraj.Topology, frames: Floats, decoded: Floats) ->
         for x in (frames, decoded)
     )
     error = np.rad2deg(np.abs(np.angle(np.exp(3j * (after - before)))).mean(axis=0)) / 3
-    return [Metric("methyl error of decode(encode(x)), worst", "model", float(error.max()), "degrees",
-                   note="modulo 120 degrees")]  # fmt: skip
+    name = "methyl error of decode(encode(x)), worst"
+    return [Metric(name, "model", float(error.max()), "degrees", note="modulo 120 degrees")]

@@ -41,19 +41,11 @@ _ENERGY_FRAMES = 10_000  # held-out frames whose energies give MD's range
 
 
 def evaluate_model(
-    name: str | Path,
-    reference: Paths,
-    train: Paths = (),
-    top: str | Path | None = None,
-    *,
-    out: str | Path | None = None,
-    settings: EvaluationSettings = DEFAULTS,
-    overwrite: bool = False,
+    name: str | Path, reference: Paths, train: Paths = (), top: str | Path | None = None, *,
+    out: str | Path | None = None, settings: EvaluationSettings = DEFAULTS, overwrite: bool = False,
     progress: Progress = quiet,
-) -> Evaluation:
-    """Generate rollouts of a surrogate and evaluate them, its parts and the baselines against held-out MD. `train` is
-    the model's training data, for starts, probes and baselines; `top` is the model's own by default.
-    """
+) -> Evaluation:  # fmt: skip
+    """Evaluate rollouts of a surrogate, its parts and baselines against held-out MD; `top` is the model's if None."""
     folder = None if out is None else results_folder(Path(out), overwrite, "evaluation.json")
     inputs.check_baselines(settings, FRAME_BASELINES + MODEL_BASELINES)
     if not train:
@@ -81,9 +73,7 @@ def store_metrics(name: str | Path, result: Evaluation) -> Path:
 
 
 class _ModelEvaluation:
-    """One evaluation of a surrogate, at the spacing of the rollouts: features `md` (`dense`: before they were thinned),
-    and positions per run, (frames, atoms, 3) in nm, `train` and `test`.
-    """
+    """An evaluation of a surrogate; `dense` are the features `md` before they were thinned to the rollouts' spacing."""
 
     def __init__(self, propagator: Propagator, top: Path, settings: EvaluationSettings, progress: Progress) -> None:
         self.top, self.progress = top, progress
@@ -100,10 +90,9 @@ class _ModelEvaluation:
         made = self._rollout(self.rng, stage(self.progress, f"rolling out {self.settings.walkers} walkers"))
         own, s = made.frames, self._timed(made.seconds)
         self.progress("modelling the reference")
-        fitted = self.fitted = ReferenceModel(
-            self.spec, self.md.runs, self.step, lag=s.lag, temperature=self.propagator.temperature, seed=s.seed,
-            dense=self.dense,
-        )  # fmt: skip
+        kelvin = self.propagator.temperature
+        fitted = ReferenceModel(self.spec, self.md.runs, self.step, s.lag, kelvin, seed=s.seed, dense=self.dense)
+        self.fitted = fitted
         comparison = compared(fitted, own, self.md, self.template, settings=s, progress=self.progress)
         parts, slow = self._part_metrics()
         metrics = self._with_seeds(comparison.metrics + parts + self._energy_metrics(made))

@@ -91,9 +91,7 @@ class Decoding:
     tick: Tick = silent
 
     def decode(self, path: Tensor, interval: float, kept: int = DECODED_FRAMES) -> tuple[FeatureSet, Floats]:
-        """Decode a latent path (steps, walkers, tokens, axes): a set of one run per walker with whole frames of the
-        first, and whole frames of all walkers in turn; of both at least `kept`, where there are as many.
-        """
+        """Decode a path (steps, walkers, tokens, axes): a run per walker, and whole frames, at least `kept` of both."""
         totals, values, frames = StructureTotals(), [], []
         sampled: list[Floats] = []
         stride = max(1, len(path) // kept)

@@ -19,10 +19,9 @@ _CONTACT, _APART = 0.45, 3  # nm between heavy atoms, and residues along the cha
 
 
 def shape_metrics(own: FeatureSet, md: FeatureSet, topology: mdtraj.Topology) -> list[Metric]:
-    """Shape of the frames kept of two sets; none of molecules of fewer than four residues. Contacts: heavy atoms of
-    residues at least three apart along the chain within 0.45 nm. RMSD: of heavy atoms to the first reference frame. The
-    floor of contacts is what the two halves of the reference differ by; those of the distances hold for as many
-    independent frames. Native motion: correlation of the RMSF of heavy atoms.
+    """Shape of the frames kept of two sets of at least four residues. Contacts: heavy atoms of residues three apart or
+    more within 0.45 nm; their floor is between the halves of the reference, that of distances (RMSD to its first frame)
+    holds for independent frames.
     """
     if topology.n_residues < _FEWEST:
         return []
@@ -45,9 +44,8 @@ def shape_metrics(own: FeatureSet, md: FeatureSet, topology: mdtraj.Topology) ->
         floor = statistics.analytic_floor(occupied, *map(float, map(len, frames)))
         rows.append(Metric(f"JS distance, {name}", "shape", statistics.js_distance(*counts), floor=floor))
     motion = [_fluctuations(x, part) for x in frames]
-    rows.append(
-        Metric("RMSF, correlation with the reference's", "shape", float(np.corrcoef(motion[0], motion[1])[0, 1]))
-    )
+    alike = float(np.corrcoef(motion[0], motion[1])[0, 1])
+    rows.append(Metric("RMSF, correlation with the reference's", "shape", alike))
     rows.append(Metric("RMSF, mean", "shape", float(motion[1].mean()), "nm", float(motion[0].mean())))
     return rows
 

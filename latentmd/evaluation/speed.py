@@ -180,10 +180,9 @@ def plot(rows: Sequence[Row], scan: Sequence[Document]) -> bytes:
 
 def _engine(make: Callable[..., Replicas], molecule: Molecule, replicas: int, **options: Any) -> Replicas:
     """Replicas of a molecule at its temperature."""
-    protocol, start = molecule.protocol, np.asarray(molecule.positions._value)
-    engine = make(
-        molecule.system, np.repeat(start[None], replicas, axis=0), temperature=protocol.temperature, seed=1, **options
-    )
+    protocol = molecule.protocol
+    starts = np.repeat(np.asarray(molecule.positions._value)[None], replicas, axis=0)
+    engine = make(molecule.system, starts, temperature=protocol.temperature, seed=1, **options)
     engine.minimize(100)
     engine.draw_velocities()
     engine.langevin(_TEMPERATURE_STEPS, timestep=protocol.timestep, friction=protocol.friction)
@@ -199,10 +198,9 @@ def replica_row(molecule: Molecule, seconds: float) -> Row:
         return Row(REPLICA_MD, f"{walkers} walkers", math.nan, "steps/s", note=reason)
     engine = _engine(replica_engine, molecule, walkers, threads=threads)
     steps = partial(engine.langevin, 50, timestep=protocol.timestep, friction=protocol.friction)
-    return Row.of(
-        REPLICA_MD, f"{walkers} walkers", rate(steps, seconds), 50 * walkers, "steps/s", step=protocol.timestep,
-        note=f"{engine.variant}, {threads} threads",
-    )  # fmt: skip
+    timed, note = rate(steps, seconds), f"{engine.variant}, {threads} threads"
+    count, step = 50 * walkers, protocol.timestep
+    return Row.of(REPLICA_MD, f"{walkers} walkers", timed, count, "steps/s", step=step, note=note)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from latentmd.heads.mechanics import MechanicsPrior
 
 
 class EnergyHead(nn.Module):
-    """U(x) = U_prior(x) + U_0 [+ s Σ_i e(h_i(x))] in kJ/mol; forces are its exact negative gradient by autograd. h are
-    the per-atom features of a copy of the JEPA encoder, trained further on energies and forces; without an encoder the
-    prior alone is accurate enough, which is several times faster. U_0 and s: mean and spread of what the prior leaves.
+    """U(x) = U_prior(x) + U_0 [+ s Σ_i e(h_i(x))] in kJ/mol and its exact forces; h are per-atom features of a copy of
+    the JEPA encoder, trained further; without an encoder the prior alone. U_0 and s: mean and spread of what it leaves.
     """
 
     def __init__(self, encoder: AtomEncoder | None, prior: MechanicsPrior, offset: float, scale: float) -> None:

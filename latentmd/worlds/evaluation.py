@@ -98,9 +98,7 @@ def ensemble_figures(model: WorldModel, latents: Runs, data: WorldData, seed: in
 
 
 def structure_figures(data: WorldData, truth: Doubles, found: Doubles) -> dict[str, float]:
-    """Forecasts [starts, horizon + 1, particles, 1 + shells] against the world: the RMS difference of g(r) over its RMS
-    distance from 1, in the last half of the horizon, and the last mean kinetic energy per particle over the true one.
-    """
+    """Relative RMS error of g(r) in the last half of forecasts [starts, steps, particles, 1 + shells]; temperature."""
     assert data.fluid
     half = truth.shape[1] // 2
     r, expected = radial_distribution(data.fluid, truth[:, half:])  # shells grow with the radius: r is their weight
@@ -244,9 +242,8 @@ def energy_drift(energies: Doubles, scale: float) -> dict[str, float]:
 def probes(
     train: Runs, targets: Mapping[str, Sequence[Floats]], test: Runs, test_targets: Mapping[str, Sequence[Floats]]
 ) -> dict[str, float]:
-    """Held-out R² of a linear read-out of each named target, of several values the worst: of [frames, particles,
-    values] from each particle's token, of [frames, values] from all tokens of a frame, or their mean in worlds of
-    particles.
+    """Held-out R² of linear read-outs, of several values the worst: [frames, particles, values] from each token,
+    [frames, values] from all tokens of a frame, or their mean in worlds of particles.
     """
     of_particles = any(values[0].ndim == 3 for values in targets.values())
     scores = {}

@@ -49,16 +49,9 @@ class WorldResult:
 
 
 def plan_world(
-    world: str,
-    out: str | Path,
-    observe: str | None = None,
-    *,
-    predictor: str | None = None,
-    seed: int = 0,
-    config: str | Path | None = None,
-    changes: Document | None = None,
-    policy: Policy = "new",
-) -> WorldPlan:
+    world: str, out: str | Path, observe: str | None = None, *, predictor: str | None = None, seed: int = 0,
+    config: str | Path | None = None, changes: Document | None = None, policy: Policy = "new",
+) -> WorldPlan:  # fmt: skip
     """Check everything that a training on a world is asked for (see `train_world`), before anything is computed."""
     settings = merged(read_toml(config) if config is not None else {}, changes or {})
     settings = merged(settings, {"seed": seed, "predictor": {"kind": predictor} if predictor else {}})

@@ -21,11 +21,11 @@ _AVOGADRO = 602.214076  # amu per 1e-21 g
 
 @dataclass(frozen=True)
 class Argon(PeriodicFluid):
-    """Argon atoms in a cubic periodic box: the liquid of Rahman, Phys. Rev. 136, A405 (1964), with fewer atoms. U(r) =
-    4 ε ((σ/r)¹² − (σ/r)⁶) times a switching function that falls from 1 to 0 over the last 0.1 nm before the cutoff,
-    S(t) = 1 − 10 t³ + 15 t⁴ − 6 t⁵. The state of an atom is (x, y, z, vx, vy, vz) in nm and nm/ps, the density in
-    g/cm³. Each trajectory settles from a lattice under a Langevin thermostat, loses its total momentum and then runs
-    free by velocity Verlet on OpenMM's Reference platform: in double precision, and with the same numbers every time.
+    """Argon atoms in a periodic box: the liquid of Rahman, Phys. Rev. 136, A405 (1964), with fewer atoms. U(r) = 4 ε
+    ((σ/r)¹² − (σ/r)⁶) times S(t) = 1 − 10 t³ + 15 t⁴ − 6 t⁵, which falls to 0 over the last 0.1 nm before the cutoff.
+    States are (x, y, z, vx, vy, vz) in nm and nm/ps, the density in g/cm³. Trajectories settle under a Langevin
+    thermostat, lose their momentum and run free by velocity Verlet on OpenMM's Reference platform, with the same
+    numbers every time.
     """
 
     particles: int = 64

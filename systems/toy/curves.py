@@ -45,10 +45,7 @@ class _Curves(World):
 
 @dataclass(frozen=True)
 class Circles(_Curves):
-    """Uniform motion on circles: x(t) = c + r (cos(φ + ω t), sin(φ + ω t)), with the centre uniform in ±`centre`,
-    radius, turn per frame (rad), sense and phase uniform, and an independent normal error of deviation `noise` in each
-    frame.
-    """
+    """Circles x(t) = c + r (cos(φ + ω t), sin(φ + ω t)), uniform c, r, |ω| and φ, with errors of size `noise`."""
 
     centre: float = 0.5
     radius: tuple[float, float] = (0.5, 1.5)

@@ -82,9 +82,8 @@ class LangevinWorld(World):
         return out
 
     def propagate(self, states: Doubles, steps: int, seed: int) -> Doubles:
-        """States [n, size] after a number of time steps: a burst of n independent walkers. The same states, steps and
-        seed give the same result. Without inertia the noise of successive steps is shared, so a burst has the spread of
-        one whose first and last step are half as long.
+        """States [n, size] after some time steps, a burst of n independent walkers, the same for the same seed. Without
+        inertia the spread is that of a burst whose first and last step are half as long.
         """
         stream = noise_generator(seed)
         states = np.array(states, dtype=np.float64)

@@ -17,11 +17,10 @@ _RESCALE = 20  # time steps between rescalings of the velocities while the fluid
 
 @dataclass(frozen=True)
 class LennardJones(PeriodicFluid):
-    """Particles with U(r) = 4 (r⁻¹² − r⁻⁶), shifted in energy and force to end smoothly at the cutoff: U_sf(r) = U(r) −
-    U(r_c) − (r − r_c) U'(r_c) for r < r_c (Allen & Tildesley 2017, 5.2.3). Velocity Verlet at constant energy (Swope et
-    al. 1982), over all pairs: made for tens of particles. The state of a particle is (x, y, vx, vy), inside the box.
-    Each trajectory starts on a lattice with velocities of the temperature, settles for `settle` time units with
-    rescaled velocities and no total momentum, and then runs free. The density is per area.
+    """Particles with U_sf(r) = U(r) − U(r_c) − (r − r_c) U'(r_c) for r < r_c, U(r) = 4 (r⁻¹² − r⁻⁶) (Allen & Tildesley
+    2017, 5.2.3), by velocity Verlet over all pairs (Swope et al. 1982). States are (x, y, vx, vy), inside the box; the
+    density is per area. Trajectories settle from a lattice for `settle` time units with rescaled velocities and no
+    total momentum, and then run free.
     """
 
     particles: int = 32

@@ -36,8 +36,8 @@ class Pairs:
 
 
 def particle_probes(states: Doubles, box: float, mass: float, radius: float) -> dict[str, Doubles]:
-    """Kinetic energy and density around each particle and of all, of states [..., particles, 2 · dimensions]: the
-    number of others within `radius` over the sphere's volume, each counted by ½ erfc((r − radius) / (0.1 √2 radius)).
+    """Kinetic energy and density around particles of states [..., particles, 2 · dimensions]: others within `radius`
+    over the sphere's volume, each counted by ½ erfc((r − radius) / (0.1 √2 radius)).
     """
     from scipy.special import erfc
 

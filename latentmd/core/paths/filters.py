@@ -31,12 +31,10 @@ class PinnedSample(NamedTuple):
 
 
 class PinnedPaths:
-    """Draws paths of a one-step model that end in a point or in a set of cells, with a given number of steps. With h_t
-    the bridge function of a Markov chain over cells (Doob's h-transform), a particle takes a step that is guided by
-    h_(t+1), and its weight is multiplied by what the guide got wrong and by h_(t+1)(cell of z') / h_t(cell of z), which
-    cancels along the path. This is a twisted particle filter (Whiteley & Lee 2014): the guide changes its variance, not
-    what it converges to. The last step to a point z_b has weight p(z_b | z). Rows of h [steps + 1, cells] have any
-    scale.
+    """Draws paths of a one-step model that end in a point or in a set of cells: a twisted particle filter (Whiteley &
+    Lee 2014) guided by the bridge function h_t of a chain over cells (Doob's h-transform), whose rows [steps + 1,
+    cells] have any scale. Weights are multiplied by what the guide got wrong and by h_(t+1)(cell of z') / h_t(cell of
+    z), which cancels along the path; the last step to a point z_b has weight p(z_b | z).
     """
 
     def __init__(self, steps: Steps, h: Tensor) -> None:
@@ -47,9 +45,7 @@ class PinnedPaths:
     def sample(
         self, start: Tensor, end: Tensor | None, count: int, particles: int, generator: torch.Generator
     ) -> PinnedSample:
-        """Draw paths from a point [tokens, dim], or from one for each particle (draws of where paths may start, weighed
-        by the filter), to the point `end`, or to the cells of the last h; ValueError: no particle reaches the end.
-        """
+        """Paths from a point [tokens, dim], or one per particle, to `end` or cells of h; ValueError: none arrives."""
         if particles < count:
             raise ValueError(f"{particles} particles for {count} paths; expected at least as many")
         z = start if start.dim() == 3 else start.unsqueeze(0).repeat(particles, 1, 1)

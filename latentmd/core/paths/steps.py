@@ -29,9 +29,9 @@ class Mixture(Protocol):
 
 
 class MixtureSteps:
-    """Steps of a mixture over cells m of where a step arrives, p(z' | z) = Σ_m π_m(z) p_m(z' | z). A guided step draws
-    m from π_m(z) h(m) / c(z), c(z) = Σ_m π_m(z) h(m), a defended one from 0.8 π_m(z) + 0.2 w_m with w the equilibrium
-    populations (defensive importance sampling; Hesterberg 1995).
+    """Steps p(z' | z) = Σ_m π_m(z) p_m(z' | z), m the cell of z'. A guided step draws m from π_m(z) h(m) / c(z), a
+    defended one from 0.8 π_m(z) + 0.2 w_m, w the equilibrium populations (defensive importance sampling; Hesterberg
+    1995).
     """
 
     spare = 1.25  # particles that a filter needs for each path

@@ -14,16 +14,13 @@ _STEP = 0.3  # latent time of a call at the longest lag before training
 
 
 class HamiltonianPredictor(PhaseSpaceStep):
-    """Latent motion under H(q, p) = ½ pᵀ M⁻¹ p + V(q), with (q, p) the two halves of each token.
+    """Latent motion under H(q, p) = ½ pᵀ M⁻¹ p + V(q), with (q, p) the two halves of each token, by kick, drift, kick
+    (Störmer–Verlet; Hairer, Lubich & Wanner 2006, I.1.4): symplectic, time-reversible and of order two whatever V is.
+    Where H is not separable a split step is not symplectic: use `GeneralHamiltonianPredictor`.
 
-    Kick, drift, kick (Störmer–Verlet; Hairer, Lubich & Wanner 2006, I.1.4): a symplectic, time-reversible map of order
-    two whatever V is, so that no energy term is needed in the loss. A split step with an H that is not separable, as
-    in H-JEPA, is not symplectic: use `GeneralHamiltonianPredictor` there.
-
-    V is the `potential` of the positions of all tokens together, M = diag(eᵐ) with m the `log_mass`, and a substep is
-    h = softplus(θ) τ / (longest lag · substeps) with θ the `raw_step`, which is learned: the unit of latent time.
-    `step` is the latent time of a call at the longest lag before training; the scheme "euler" (explicit, not
-    symplectic) shows what leapfrog is worth.
+    V is the `potential` of all positions, M = diag(eᵐ) with m the `log_mass`, and a substep is h = softplus(θ) τ /
+    (longest lag · substeps) with θ the `raw_step`, learned. `step` is the latent time of a call at the longest lag
+    before training; the scheme "euler" (explicit, not symplectic) shows what leapfrog is worth.
     """
 
     def __init__(

@@ -6,9 +6,7 @@ from latentmd.core.layers import LagEmbedding, Lags, LatentStep, TokenTrunk
 
 
 class ResidualPredictor(LatentStep):
-    """ẑ(t + τ) = z(t) + f(z(t), τ): the conditional mean E[z(t + τ) | z(t)] once trained on squared error. Its rollouts
-    lose variance as ρ^(2k) and must never be histogrammed; ensembles come from the stochastic predictors.
-    """
+    """ẑ(t + τ) = z(t) + f(z(t), τ), the conditional mean: rollouts lose variance and must never be histogrammed."""
 
     def __init__(self, dim: int, lags: Lags, width: int = 96, depth: int = 2, tokens: int = 1) -> None:
         super().__init__()

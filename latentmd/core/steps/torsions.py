@@ -16,9 +16,7 @@ NOW, EVER = 0.0, float("inf")  # lags: redraw the present torsions; forget them
 
 
 def torsion_features(angles: Tensor, mask: Tensor, harmonics: int = 3) -> Tensor:
-    """Cosines and sines of the first harmonics of torsions [...] in radians, 0 where there is none, and whether there
-    is one, [..., 2 · harmonics + 1]; signed torsions tell mirror images apart.
-    """
+    """Cosines and sines of harmonics of torsions [...], and whether there is one, [..., 2 · harmonics + 1]."""
     weight = mask.unsqueeze(-1).to(angles.dtype).expand(angles.shape + (1,))  # noqa: RUF005 (scripts)
     order = torch.arange(1, harmonics + 1, dtype=angles.dtype, device=angles.device)
     phase = angles.unsqueeze(-1) * order
@@ -113,9 +111,7 @@ class TorsionStep(nn.Module):
         return out
 
     def log_likelihood(self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, angles: Tensor) -> Tensor:
-        """ln p in nats per radian, [batch, tokens, slots], of torsions at time t + lag, 0 where there is none. Latent
-        [batch, tokens, axes] at time t, types [batch or 1, tokens, kinds], mask [batch or 1, tokens, slots].
-        """
+        """ln p in nats per radian, [batch, tokens, slots], of torsions at t + lag given the latent; 0 where none."""
         context, g = self.context(latent, types, lag)
         features = torsion_features(angles, mask)
         coefficients = self.residue(self.known(context, features, g), features, types)
@@ -137,9 +133,7 @@ class TorsionStep(nn.Module):
         self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, uniform: Tensor, angles: Tensor, known: Tensor,
         most_likely: bool = False,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Draw the torsions that are not known ([1, tokens, slots]), each given those before it; other arguments as for
-        `sample`. Beside all torsions: ln of the density of the known ones [batch], the weights of the draws.
-        """
+        """Draw the torsions that are not known ([1, tokens, slots]); beside all: ln p of the known ones [batch]."""
         batch, tokens = uniform.shape[0], latent.shape[1]
         context, g = self.context(latent, types, lag)
         context, g = context.expand(batch, -1, -1), g.expand(batch, -1)

@@ -32,9 +32,8 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True)
 class MoleculeFiles:
-    """Files of one molecule: PDB file with all hydrogens, one trajectory per independent run. The split is "train",
-    "validation" or "test", which is never read, or "" where nobody said; the interval, in ps, is for files without
-    times.
+    """Files of one molecule: PDB file with all hydrogens, one trajectory per run; split "train", "validation", "test"
+    (never read) or "" where nobody said; interval in ps for files without times.
     """
 
     name: str
