@@ -106,9 +106,7 @@ def lag_sums(runs: Sequence[Arrays], max_lag: int) -> tuple[Floats, Floats]:
 
 
 def autocorrelation(series: Sequence[Floats], max_lag: int | None = None) -> Floats:
-    """Normalised autocorrelation of a scalar over several independent runs (frames,), about their joint mean. rho(k) =
-    sum_t (x_t - m)(x_{t+k} - m) / (number of pairs) / variance; zeros throughout for a constant series.
-    """
+    """Autocorrelation of a scalar over runs (frames,) about their joint mean, rho(0) = 1; zeros for a constant."""
     runs = [np.asarray(s, dtype=np.float64) for s in series]
     longest = max(map(len, runs)) - 1
     mean = np.sum([run.sum() for run in runs]) / sum(map(len, runs))

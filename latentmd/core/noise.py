@@ -42,9 +42,8 @@ def _philox(seed: int, stream: int, step: int, purpose: int) -> np.random.Philox
 
 
 def fingerprint(values: NDArray[np.float64]) -> int:
-    """A 64-bit number of an array, the same for values that round to the same multiples of 2^-16. The sum, modulo 2^64,
-    of the multiples times fixed random odd numbers: a universal hash (Dietzfelbinger et al. 1997), so that other arrays
-    hardly ever share it.
+    """A 64-bit number of an array, the same for values that round to the same multiples of 2^-16: their sum, modulo
+    2^64, times fixed random odd numbers (a universal hash; Dietzfelbinger et al. 1997).
     """
     words = np.floor(values.ravel() * _GRID + 0.5).astype(np.int64).view(np.uint64)
     return int((words * fingerprint_factors(len(words))).sum(dtype=np.uint64))

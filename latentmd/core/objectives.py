@@ -35,9 +35,8 @@ class VarianceCovariance(nn.Module):
 
 
 class SIGReg(nn.Module):
-    """Sketched isotropic Gaussian regularisation (LeJEPA; Balestriero & LeCun 2025). Mean over random unit directions
-    of the Epps–Pulley distance between the characteristic function of the projected batch and that of a standard
-    normal, over t in [0, 3] with a Gaussian window. Directions change with calls.
+    """Sketched isotropic Gaussian regularisation (LeJEPA; Balestriero & LeCun 2025): mean over random directions of the
+    Epps–Pulley distance of the projected batch to a standard normal, over t in [0, 3], Gaussian window.
     """
 
     def __init__(self, weight: float = 0.1, slices: int = 256, knots: int = 17, seed: int = 0) -> None:

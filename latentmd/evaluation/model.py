@@ -291,9 +291,7 @@ def default_step(lags: tuple[float, float], lag: float, interval: float) -> floa
 
 @dataclass(frozen=True)
 class AccuracyCurve:
-    """Errors of growing prefixes of a set, each (prefixes,): wall time of all walkers together, JS distance over (phi,
-    psi), and |error| of the basin's free energy in kcal/mol, infinite while the basin is empty or full.
-    """
+    """Errors of growing prefixes of a set, each (prefixes,), against seconds of wall time; kcal/mol of the basin."""
 
     seconds: Floats
     js: Floats

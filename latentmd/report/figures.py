@@ -71,13 +71,13 @@ def png(made: Figure, dpi: int = 110) -> bytes:
 def plane(axis: Axes, counts: Floats, titles: tuple[str, str, str], temperature: float) -> None:
     """Free energy over two torsions in kcal/mol from counts (bins, bins) over [-180, 180) degrees."""
     values = thermodynamics.free_energy_surface(counts, temperature)
-    image = _image(axis, values, (-180, 180, -180, 180), "viridis", 0, _HIGHEST)
+    image = _image(axis, values, (-180, 180, -180, 180), "viridis", low=0, high=_HIGHEST)
     degrees(axis)
     axis.set(title=titles[0], xlabel=titles[1], ylabel=titles[2])
     axis.figure.colorbar(image, ax=axis, label="kcal/mol", fraction=0.046, pad=0.03)
 
 
-def _image(axis: Axes, values: Floats, bounds: Bounds, cmap: str, low: float, high: float) -> AxesImage:
+def _image(axis: Axes, values: Floats, bounds: Bounds, cmap: str, *, low: float, high: float) -> AxesImage:
     return axis.imshow(values.T, origin="lower", extent=bounds, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
 
 
@@ -108,7 +108,7 @@ def surfaces(
     shown = [(level, name, "viridis", 0.0, top) for level, name in zip(levels, ("reference", "generated"), strict=True)]
     shown.append((difference, "generated - reference", "RdBu_r", -2.0, 2.0))
     for axis, (values, title, colours, low, high) in zip(axes, shown, strict=True):
-        image = _image(axis, values, bounds, colours, low, high)
+        image = _image(axis, values, bounds, colours, low=low, high=high)
         axis.set_aspect("auto")
         axis.set(title=title, xlabel=labels[0], ylabel=labels[1])
         made.colorbar(image, ax=axis, shrink=0.9).set_label("kcal/mol")

@@ -18,20 +18,13 @@ _SHELLS = 24  # of the neighbours of a particle, up to half the box
 
 @dataclass(frozen=True)
 class Sample:
-    """Independent trajectories; every list has one array per trajectory, with the same number of frames.
-
-    Attributes:
-        observations: what the encoder gets, [frames, ...] or with a history [frames, history, ...].
-        seen: what the verification decoder reconstructs, [frames, ...]: the newest frame of an observation.
-        quantities: what is read out of the latent, [frames, quantities] or [frames, particles, quantities].
-        probes: targets of linear probes by name, [frames, values] or [frames, particles, values].
-    """
+    """Independent trajectories; every list has one array per trajectory, with the same number of frames."""
 
     states: list[Doubles]
-    observations: list[NDArray[np.float32]]
-    seen: list[Floats]
-    quantities: list[Doubles]
-    probes: dict[str, list[Doubles]]
+    observations: list[NDArray[np.float32]]  #: of the encoder, [frames, ...] or [frames, history, ...]
+    seen: list[Floats]  #: what the verification decoder reconstructs, [frames, ...]: the newest of an observation
+    quantities: list[Doubles]  #: read out of the latent, [frames, quantities] or [frames, particles, quantities]
+    probes: dict[str, list[Doubles]]  #: targets by name, [frames, values] or [frames, particles, values]
 
 
 @dataclass(frozen=True)

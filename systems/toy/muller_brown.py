@@ -19,10 +19,9 @@ _Y = np.array([0.0, 0.5, 1.5, 1.0])
 
 @dataclass(frozen=True)
 class MullerBrown(LangevinWorld):
-    """V = Σ_k A_k exp(a_k (x − x_k)² + b_k (x − x_k)(y − y_k) + c_k (y − y_k)²) of Müller & Brown (1979). Minima near
-    (−0.558, 1.442), V = −146.7; (0.623, 0.028), −108.2; (−0.050, 0.467), −80.8. The basins "upper" and "lower" lie on
-    either side of the line y = x + 1.45, which crosses the higher saddle (−0.822, 0.624), V = −40.7. At kT = 20, in the
-    units of V, the highest barrier is 5.3 kT; the friction is a rate.
+    """V = Σ_k A_k exp(a_k (x − x_k)² + b_k (x − x_k)(y − y_k) + c_k (y − y_k)²) of Müller & Brown (1979), with minima
+    of −146.7, −108.2 and −80.8. The line y = x + 1.45 between the basins crosses the higher saddle (V = −40.7): at kT =
+    20 the highest barrier is 5.3 kT; the friction is a rate.
     """
 
     kT: float = 20.0

@@ -80,20 +80,14 @@ def lattice(particles: int, dimensions: int, box: float) -> Doubles:
 
 
 class PeriodicFluid(World):
-    """World of like particles in a periodic box: a state is [..., particles, 2 · dimensions], positions first.
-
-    Attributes:
-        dimensions: of space, 2 or 3.
-        neighbourhood: radius of the sphere in which a density is counted.
-        cutoff: distance beyond which particles do not interact.
-    """
+    """World of like particles in a periodic box: a state is [..., particles, 2 · dimensions], positions first."""
 
     observations = ("particles",)
-    dimensions: ClassVar[int]
+    dimensions: ClassVar[int]  #: of space, 2 or 3
     mass: ClassVar[float]
-    neighbourhood: ClassVar[float]
+    neighbourhood: ClassVar[float]  #: radius of the sphere in which a density is counted
     particles: int
-    cutoff: float
+    cutoff: float  #: distance beyond which particles do not interact
     timestep: float
     stride: int
 

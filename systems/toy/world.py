@@ -28,19 +28,13 @@ class World(ABC):
 
     States are float64 arrays [..., *state]; what a state holds is documented with each world. Everything but
     `simulate` is a function of states alone, frame by frame, over any leading axes.
-
-    Attributes:
-        units: of time, length and energy, in words.
-        observations: ways of observing; the first is the default.
-        angles: columns of the flat state that are angles in radians, read out of a latent as sine and cosine.
-        quantities: other columns of it that an observation can tell; None for all that are no angles.
     """
 
     name: ClassVar[str]
-    units: ClassVar[str]
-    observations: ClassVar[tuple[str, ...]]
-    angles: ClassVar[tuple[int, ...]] = ()
-    quantities: ClassVar[tuple[int, ...] | None] = None
+    units: ClassVar[str]  #: of time, length and energy, in words
+    observations: ClassVar[tuple[str, ...]]  #: ways of observing; the first is the default
+    angles: ClassVar[tuple[int, ...]] = ()  #: columns of the flat state in radians, read out as sine and cosine
+    quantities: ClassVar[tuple[int, ...] | None] = None  #: other columns that can be told; None for all
 
     @property
     def interval(self) -> float:

@@ -16,18 +16,12 @@ _LEAST = 1e-30  # of h before the end, so that a cell which the chain takes for 
 
 
 class PinnedSample(NamedTuple):
-    """Paths between two ends.
+    """Paths between two ends."""
 
-    Attributes:
-        paths: [count, steps + 1, tokens, dim], both ends included where the end is a point.
-        log_likelihood: ln of the probability (density, for a point) of the end under the model.
-        effective, ancestors: number of particles at each step, and of different ones in the middle of the paths drawn.
-    """
-
-    paths: Tensor
-    log_likelihood: float
-    effective: Tensor
-    ancestors: int
+    paths: Tensor  #: [count, steps + 1, tokens, dim], both ends included where the end is a point
+    log_likelihood: float  #: ln of the probability (density, for a point) of the end under the model
+    effective: Tensor  #: number of particles at each step
+    ancestors: int  #: number of different particles in the middle of the paths drawn
 
 
 class PinnedPaths:

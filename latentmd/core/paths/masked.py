@@ -82,26 +82,17 @@ class _AttentionBlock(nn.Module):
 
 @dataclass(frozen=True)
 class TrajectorySettings:
-    """Sizes of a masked trajectory model.
+    """Sizes of a masked trajectory model."""
 
-    Attributes:
-        dim: of a token.
-        lag_range: shortest and longest time between frames, ps.
-        context: size of per-token features of the molecule that `sample` and `loss` take; 0 for none.
-        several_tokens: tokens attend to each other; they are ordered, as residues of a chain are.
-        window: most frames at once.
-        solver_steps: midpoint steps of a sample, two network calls each.
-    """
-
-    dim: int
-    lag_range: tuple[float, float]
-    context: int = 0
+    dim: int  #: of a token
+    lag_range: tuple[float, float]  #: shortest and longest time between frames, ps
+    context: int = 0  #: size of per-token features of the molecule that `sample` and `loss` take; 0 for none
     width: int = 64
     depth: int = 3
     heads: int = 4
-    several_tokens: bool = False
-    window: int = 64
-    solver_steps: int = 8
+    several_tokens: bool = False  #: tokens attend to each other; they are ordered, as residues of a chain are
+    window: int = 64  #: most frames at once
+    solver_steps: int = 8  #: midpoint steps of a sample, two network calls each
 
 
 class MaskedTrajectory(nn.Module):

@@ -29,7 +29,7 @@ class Mixture(Protocol):
 
 
 class MixtureSteps:
-    """Steps p(z' | z) = Σ_m π_m(z) p_m(z' | z), m the cell of z'. A guided step draws m from π_m(z) h(m) / c(z), a
+    """Steps p(z' | z) = Σ_m π_m(z) p_m(z' | z), m the cell of z'. A guided step draws m in proportion to π_m(z) h(m), a
     defended one from 0.8 π_m(z) + 0.2 w_m, w the equilibrium populations (defensive importance sampling; Hesterberg
     1995).
     """

@@ -34,9 +34,8 @@ class _MessageLayer(nn.Module):
 
 
 class EGNNPredictor(LatentStep):
-    """ẑ(t + τ) from messages between all pairs of tokens, which share weights: tokens may be exchanged. A token is (x,
-    h): the first `coordinates` axes move along differences x_i − x_j only, so that turning or shifting them turns or
-    shifts the prediction; the others are invariant features.
+    """ẑ(t + τ) from messages between all pairs of tokens, which may be exchanged. A token is (x, h): the first
+    `coordinates` axes turn and shift with the prediction, the others are invariant.
     """
 
     def __init__(self, dim: int, lags: Lags, width: int = 48, depth: int = 2, coordinates: int = 0) -> None:

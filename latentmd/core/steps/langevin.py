@@ -105,9 +105,8 @@ class LangevinPredictor(PhaseSpaceStep):
     @torch.jit.unused
     @torch.no_grad()
     def match_moments(self, z: Tensor, lag: float, future: Tensor) -> None:
-        """Start from linear oscillators with the data's moments, one per axis; maximum likelihood is far from zero.
-        Regressions q' − q = h s (p̃ + p̃')/2 and p̃' = c p̃ − κ q + ε give the speed, the friction, the diffusion 2 γ T
-        = 2 γ Var ε / (1 − c²) and the stiffness of U.
+        """Start from linear oscillators with the data's moments, one per axis: regressions q' − q = h s (p̃ + p̃')/2
+        and p̃' = c p̃ − κ q + ε give speed, friction, diffusion 2 γ Var ε / (1 − c²) and the stiffness of U.
         """
         h = lag / self.longest
         (q, p), (q_next, p_next) = self.split(z), self.split(future)

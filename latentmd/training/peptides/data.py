@@ -29,21 +29,15 @@ class Trajectory(NamedTuple):
 
 @dataclass
 class Group:
-    """All peptides of one number of tokens, so that a batch needs no padding.
-
-    Attributes:
-        types, mask: [peptides, tokens, 3] long and [peptides, tokens, slots] bool.
-        angles: [frames, tokens, slots] int16, every lane in one piece.
-        start, lanes, frames: [peptides] long: first row, number of lanes, frames of a lane.
-    """
+    """All peptides of one number of tokens, so that a batch needs no padding."""
 
     names: list[str]
-    types: Tensor
-    mask: Tensor
-    angles: Tensor
-    start: Tensor
-    lanes: Tensor
-    frames: Tensor
+    types: Tensor  #: [peptides, tokens, 3] long
+    mask: Tensor  #: [peptides, tokens, slots] bool
+    angles: Tensor  #: [frames, tokens, slots] int16, every lane in one piece
+    start: Tensor  #: [peptides] long, first row
+    lanes: Tensor  #: [peptides] long, number of lanes
+    frames: Tensor  #: [peptides] long, frames of a lane
 
     def to(self, device: torch.device) -> Group:
         """The same on a device."""

@@ -94,28 +94,18 @@ _SHORTEST = 10.0  # ps
 
 @dataclass(frozen=True)
 class PeptideSettings:
-    """Settings of a training.
+    """Settings of a training."""
 
-    Attributes:
-        minutes: wall time of all stages together, reading and validation aside.
-        validation: share of the molecules that is held out, where the data set does not say which.
-        molecules: in a batch, of one length; rows: pairs of frames of each.
-        longest: longest lag, ps.
-        rate: highest learning rate of the step.
-        sizes: of the networks; fields of `PeptideConfig`.
-        rollouts: of each held-out peptide; steps of each.
-    """
-
-    minutes: float = 60.0
-    validation: float = 0.1
-    molecules: int = 32
+    minutes: float = 60.0  #: wall time of all stages together, reading and validation aside
+    validation: float = 0.1  #: share of the molecules that is held out, where the data set does not say which
+    molecules: int = 32  #: in a batch, of one length; rows: pairs of frames of each
     rows: int = 16
     basis_batches: int = 100
-    longest: float = 500.0
-    rate: float = 1e-3
+    longest: float = 500.0  #: longest lag, ps
+    rate: float = 1e-3  #: highest learning rate of the step
     dropout: float = 0.1
-    sizes: dict[str, int] = field(default_factory=dict)
-    rollouts: tuple[int, int] = (200, 50)
+    sizes: dict[str, int] = field(default_factory=dict)  #: of the networks; fields of `PeptideConfig`
+    rollouts: tuple[int, int] = (200, 50)  #: of each held-out peptide; steps of each
     seed: int = 0
 
 
