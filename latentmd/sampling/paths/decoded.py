@@ -33,16 +33,13 @@ class DecodedFrames:
 
     def columns(self, subject: Subject, propagator: Propagator) -> dict[str, NDArray[Any]]:
         """What a task keeps of each frame: how it was made, which checks it fails, and its torsions."""
-        return {
-            "kinds": self.kinds, "energies": self.energies, "failed": failed_checks(self.positions, propagator),
-            "sound": self.sound, "torsions": subject.torsions(self.positions),
-        }  # fmt: skip
+        failed, torsions = failed_checks(self.positions, propagator), subject.torsions(self.positions)
+        found = {"kinds": self.kinds, "energies": self.energies, "failed": failed, "sound": self.sound}
+        return found | {"torsions": torsions}
 
 
 def structures(subject: Subject, propagator: Propagator, slow: torch.Tensor, rng: np.random.Generator) -> DecodedFrames:
-    """Decode and relax frames of slow axes [frames, tokens, k]; one that fails a check after that is decoded again,
-    up to three times.
-    """
+    """Decode and relax frames of slow axes [frames, tokens, k]; one that fails a check is drawn again, three times."""
     decoded = _decoded(propagator, slow, rng)
     sound = failed_checks(decoded, propagator) == ""
     positions, energies, minimised = relax(subject.molecule, decoded, subject.limits)

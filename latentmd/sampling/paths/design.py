@@ -129,18 +129,24 @@ def _forms(counts: Tensor) -> list[int]:
 
 
 def design(
-    file: PeptideFile, peptide: Chain, missing: Sequence[int], which: KnownTorsions, x: Floats, *, seed: int,
-    frames: int = _FRAMES, report: Progress = quiet,
-) -> Design:  # fmt: skip
+    file: PeptideFile,
+    peptide: Chain,
+    missing: Sequence[int],
+    which: KnownTorsions,
+    x: Floats,
+    *,
+    seed: int,
+    report: Progress = quiet,
+) -> Design:
     """Weigh residue types for missing residues by Bayes' rule, all types equally likely before.
 
     Frames x [frames, atoms, 3] in nm, mirrored for a peptide of D residues, count as independent draws from
-    equilibrium; at most `frames` of them, evenly spread, are looked at. A frame whose closures all miss the structure
+    equilibrium; at most 60 of them, evenly spread, are looked at. A frame whose closures all miss the structure
     tells nothing: its evidence is mixed with a constant, the candidates' mean times four. All combinations are weighed
     on a quarter of the frames, the best quarter of them on all.
     """
     gap, generator = Gap(peptide, missing), torch.Generator().manual_seed(seed)
-    chosen = x[np.unique(np.linspace(0, len(x) - 1, min(frames, len(x))).astype(int))]
+    chosen = x[np.unique(np.linspace(0, len(x) - 1, min(_FRAMES, len(x))).astype(int))]
     angles, known = gap.closed(which, chosen, _DRAWS, generator)
     weighing = Weighing(file, peptide, gap, generator)
     rows = torch.arange(len(angles)).reshape(len(chosen), _DRAWS)

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from openmm import app
 
 from latentmd.arrays import Doubles, Floats
 from latentmd.io.atomic import replacing, write_bytes, write_json, write_npz
@@ -84,9 +85,9 @@ class Work:
     """A checked run: JSON values that a resumed one shares, tasks, and what writes results and returns the summary."""
 
     subject: Subject
-    record: dict[str, Any]
+    record: dict[str, object]
     tasks: Sequence[Task]
-    write: Callable[[], dict[str, Any]]
+    write: Callable[[], dict[str, object]]
 
 
 def files_of(command: str, *own: str) -> RunFiles:
@@ -95,7 +96,7 @@ def files_of(command: str, *own: str) -> RunFiles:
     return RunFiles(command, (*shared, *own))
 
 
-def carry_out(files: RunFiles, options: RunOptions, prepare: Callable[[], Work], report: Progress) -> dict[str, Any]:
+def carry_out(files: RunFiles, options: RunOptions, prepare: Callable[[], Work], report: Progress) -> dict[str, object]:
     """Check a run, draw what no earlier session left behind, and write every output; returns the summary."""
     begin, folder = clock.perf_counter(), options.out
     check_folder(folder, options.policy, files)
@@ -135,15 +136,13 @@ def _draw(stage: str, tasks: Sequence[Task], options: RunOptions, report: Progre
         raise RunError(str(error)) from error
 
 
-def summary_head(run: str) -> dict[str, Any]:
+def summary_head(run: str) -> dict[str, object]:
     """First entries of a summary: versions, command line and time."""
-    return {
-        "latentmd": version("latentmd"), "command": [Path(sys.argv[0]).name, *sys.argv[1:]], "run": run,
-        "status": "complete", "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
+    head = {"latentmd": version("latentmd"), "command": [Path(sys.argv[0]).name, *sys.argv[1:]], "run": run}
+    return head | {"status": "complete", "created": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def frame_counts(frames: Filled | Drawn) -> dict[str, Any]:
+def frame_counts(frames: Filled | Drawn) -> dict[str, object]:
     """Entries of a summary: how the frames were made, and how many are sound."""
     made = frames.kinds != KINDS.index("given")
     return {
@@ -167,7 +166,7 @@ class Given:
         return float((self.times[-1] - self.times[0]) / (len(self.times) - 1))
 
 
-def read_given(path: Path, topology: Any, interval: float | None) -> Given:
+def read_given(path: Path, topology: app.Topology, interval: float | None) -> Given:
     """Read a trajectory of a molecule, `interval` ps apart where it has no times; ValueError where it does not fit."""
     reader = TrajectoryReader(path, topology, interval=interval)
     spacing = reader.interval
@@ -216,21 +215,14 @@ def read_parts(parts: Sequence[Task]) -> Filled:
 
 @dataclass(frozen=True)
 class FillPlan:
-    """A checked run of "upsample" or "inpaint".
-
-    Attributes:
-        parts: tasks, in the order of time.
-        times: of all frames, ps.
-        record: JSON values of its own that a resumed run must share.
-        describe: from the filled frames to further entries of the summary, sections of the page and a picture.
-    """
+    """A checked run; `describe` gives further entries of the summary, sections of the page, and a picture of frames."""
 
     subject: Subject
     given: Given
-    parts: Sequence[Task]
-    times: Doubles
-    record: dict[str, Any]
-    describe: Callable[[Filled], tuple[dict[str, Any], list[report_page.Section], bytes]]
+    parts: Sequence[Task]  # tasks, in the order of time
+    times: Doubles  # of all frames, ps
+    record: dict[str, object]  # JSON values of its own that a resumed run must share
+    describe: Callable[[Filled], tuple[dict[str, object], list[report_page.Section], bytes]]
     title: str
 
 
@@ -253,27 +245,23 @@ def fill(
 ) -> FillResult:
     """Check what a command is asked for and run it; `files`: trajectory, and PDB file of its atoms."""
     trajectory, top = map(Path, files)
-    request = FillRequest(
-        trajectory=trajectory, top=top, interval=None if interval is None else picoseconds(interval),
-        **shared_options(f"{trajectory.stem}-{command}", keywords),
-    )  # fmt: skip
-    own = files_of(command, f"{command}.xtc", "design.csv")
-    done = carry_out(
-        own, request, lambda: work_of(command, request, make_plan(request)), keywords.get("progress") or quiet
-    )
+    spacing = None if interval is None else picoseconds(interval)
+    shared = shared_options(f"{trajectory.stem}-{command}", keywords)
+    request = FillRequest(trajectory=trajectory, top=top, interval=spacing, **shared)
+    own, report = files_of(command, f"{command}.xtc", "design.csv"), keywords.get("progress") or quiet
+    done = carry_out(own, request, lambda: work_of(command, request, make_plan(request)), report)
     return FillResult(request.out, done)
 
 
 def work_of(command: str, request: FillRequest, plan: FillPlan) -> Work:
     """What a plan of a command comes to."""
-    record = {
-        "command": command, "trajectory": sha256(plan.given.positions.tobytes()).hexdigest(), **plan.record,
-        "model": plan.subject.model.sha256, "seed": request.seed, "protocol": asdict(plan.subject.molecule.protocol),
-    }  # fmt: skip
+    given, model = sha256(plan.given.positions.tobytes()).hexdigest(), plan.subject.model.sha256
+    record = {"command": command, "trajectory": given, **plan.record, "model": model, "seed": request.seed}
+    record["protocol"] = asdict(plan.subject.molecule.protocol)
     return Work(plan.subject, record, plan.parts, lambda: _write(command, request, plan))
 
 
-def _write(command: str, request: FillRequest, plan: FillPlan) -> dict[str, Any]:
+def _write(command: str, request: FillRequest, plan: FillPlan) -> dict[str, object]:
     folder, times, filled = request.out, plan.times, read_parts(plan.parts)
     with replacing(folder / f"{command}.xtc") as temporary, FrameWriter(temporary) as writer:
         for first in range(0, len(times), 10_000):
@@ -285,8 +273,7 @@ def _write(command: str, request: FillRequest, plan: FillPlan) -> dict[str, Any]
     write_bytes(folder / f"{command}.png", image)
     view = View(plan.subject.molecule.topology, [(command, filled.positions[:_VIEWED], times[:_VIEWED])])
     report_page.write_page(folder / f"{command}.html", command.capitalize(), plan.title, sections, view)
-    return {
-        **summary_head(command), "trajectory": str(request.trajectory), "seed": request.seed,
-        "model": {"name": plan.subject.manifest.name, "sha256": plan.subject.model.sha256}, "frames": len(times),
-        "frames_made": int((filled.kinds != KINDS.index("given")).sum()), **frame_counts(filled), **found,
-    }  # fmt: skip
+    model = {"name": plan.subject.manifest.name, "sha256": plan.subject.model.sha256}
+    summary = summary_head(command) | {"trajectory": str(request.trajectory), "seed": request.seed, "model": model}
+    summary |= {"frames": len(times), "frames_made": int((filled.kinds != KINDS.index("given")).sum())}
+    return {**summary, **frame_counts(filled), **found}

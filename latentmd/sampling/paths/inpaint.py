@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 import openmm
 import torch
+from openmm import app
 from torch import Tensor
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
@@ -120,7 +122,7 @@ def laid_on_known(generated: Doubles, given: Floats, known: Ints) -> Doubles:
     return superposed(generated, given, weights)
 
 
-def known_atoms(topology: Any, hidden: Bools) -> tuple[Ints, Ints]:
+def known_atoms(topology: app.Topology, hidden: Bools) -> tuple[Ints, Ints]:
     """Atoms of an OpenMM topology outside the hidden residues: all of them, and the heavy ones."""
     atoms = [atom for atom in topology.atoms() if not hidden[atom.residue.index]]
     heavy = [atom.index for atom in atoms if atom.element is not None and atom.element.symbol != "H"]
@@ -168,7 +170,7 @@ class InpaintPart(FillPart):
         given = laid_on_known(self.given.astype(np.float64), self.subject.reference[None], self.heavy)
         tolerance = _TOLD_TOLERANCE if self.chain is None else _TOLERANCE
 
-        def observe(z: Tensor, t: int) -> tuple[Tensor, Any]:
+        def observe(z: Tensor, t: int) -> tuple[Tensor, Callable[[int], Floats]]:
             x = laid_on_known(propagator.decode(z, rng), given[t][None], self.heavy)
             square = ((x[:, self.heavy] - given[t][self.heavy]) ** 2).sum(axis=(1, 2))
             return torch.from_numpy(-0.5 * square / tolerance**2).float(), x.__getitem__
@@ -238,15 +240,10 @@ def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report:
     steps, lag = _split(given, subject.manifest.lag)
     chain = None if propagator.has_density else cell_chain(propagator)
     edges = np.linspace(0, len(given.positions), max(1, round(len(given.positions) / _PART)) + 1).astype(int).tolist()
-    parts = [
-        InpaintPart(
-            options=request, number=number, subject=subject, chain=chain, given=given.positions[begin:end],
-            known=known, heavy=heavy, steps=steps, lag=lag,
-        )
-        for number, (begin, end) in enumerate(pairwise(edges))
-    ]  # fmt: skip
+    part = partial(InpaintPart, options=request, subject=subject, chain=chain, known=known, heavy=heavy, steps=steps)
+    parts = [part(number=n, given=given.positions[a:b], lag=lag) for n, (a, b) in enumerate(pairwise(edges))]
 
-    def describe(filled: Filled) -> tuple[dict[str, Any], list[report_page.Section], bytes]:
+    def describe(filled: Filled) -> tuple[dict[str, object], list[report_page.Section], bytes]:
         drawn = [c for c, quad in enumerate(subject.quads) if not set(quad.tolist()) <= set(known.tolist())]
         names = [subject.spec.names[c] for c in drawn]
         before = subject.torsions(given.positions.astype(np.float64))[:, drawn]
@@ -257,14 +254,12 @@ def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report:
             sections = [design_section(weighed, residues), *sections]
         return {"residues": list(residues), **found}, sections, image
 
-    return FillPlan(
-        subject, given, parts, given.times, {"residues": list(residues), "design": design}, describe=describe,
-        title=f"Residues {', '.join(map(str, residues))} drawn in {len(given.positions):,} frames "
-        f"{format_time(given.interval)} apart",
-    )  # fmt: skip
+    apart, record = format_time(given.interval), {"residues": list(residues), "design": design}
+    title = f"Residues {', '.join(map(str, residues))} drawn in {len(given.positions):,} frames {apart} apart"
+    return FillPlan(subject, given, parts, given.times, record, describe=describe, title=title)
 
 
-def hidden_residues(topology: Any, residues: tuple[int, ...]) -> Bools:
+def hidden_residues(topology: app.Topology, residues: tuple[int, ...]) -> Bools:
     """Whether each residue is among those named, shape (residues,); ValueError where none, all or unknown ones are."""
     numbers = [int(residue.id) for residue in topology.residues()]
     there = ", ".join(f"{residue.id} {residue.name}" for residue in topology.residues())
@@ -292,7 +287,7 @@ def _split(given: Given, lags: tuple[float, float]) -> tuple[int, float]:
 
 def _describe(
     names: list[str], times: Doubles, before: Floats, after: Floats
-) -> tuple[dict[str, Any], list[report_page.Section], bytes]:
+) -> tuple[dict[str, object], list[report_page.Section], bytes]:
     """Entries of the summary, sections of the page and a picture of torsions [frames, torsions] in file and result."""
     turned = np.degrees(np.abs((after - before + np.pi) % (2 * np.pi) - np.pi))
     near = dict(zip(names, (turned < 30).mean(axis=0).tolist(), strict=True))

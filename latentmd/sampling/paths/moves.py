@@ -63,22 +63,14 @@ _LEAST_REACH = 1e-6  # least probability of reaching the end: transitions rarer 
 
 @dataclass(frozen=True)
 class CellChain:
-    """Markov chain over the cells of a model.
+    """Markov chain over the cells of a model; its points, frames of the model, are in equilibrium in their cells."""
 
-    Attributes:
-        points: slow axes of frames that follow the model, in equilibrium inside their cells, shape (points, tokens, k).
-        weight: of each point in equilibrium, sum 1.
-        states: metastable state of each cell, from 0, numbered from the most to the least populated, shape (cells,).
-        stationary: equilibrium population of each cell.
-        partition: the cells, where the model has none of its own.
-    """
-
-    points: Floats
+    points: Floats  # slow axes, shape (points, tokens, k)
     cell: Ints
-    weight: Doubles
-    states: Ints
-    stationary: Doubles
-    partition: Partition | None = None
+    weight: Doubles  # of each point in equilibrium, sum 1
+    states: Ints  # metastable state of each cell, from 0, numbered from the most to the least populated, shape (cells,)
+    stationary: Doubles  # equilibrium population of each cell
+    partition: Partition | None = None  # the cells, where the model has none of its own
 
     @property
     def populations(self) -> Doubles:

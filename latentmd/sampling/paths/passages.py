@@ -21,32 +21,19 @@ _COLUMNS = ("cells", "slow", "kinds", "energies", "failed", "sound", "torsions")
 
 @dataclass(frozen=True)
 class Drawn:
-    """All paths of a run; arrays of (paths, frames, ...).
-
-    Attributes:
-        slow: slow axes, shape (paths, frames, tokens, k).
-        kinds: numbers of `KINDS`.
-        energies: kJ/mol.
-        failed: structure checks failed, separated by spaces.
-        sound: whether a frame passed the checks before relaxation.
-        torsions: radians.
-        weight: of each path, sum 1, shape (paths,).
-        log_likelihood: ln of the probability, or density, of the end under the model.
-        effective: least effective share of the particles of a filter.
-        ancestors: different paths in the middle, over all filters.
-    """
+    """All paths of a run; arrays of (paths, frames, ...)."""
 
     cells: Ints
-    slow: Floats
-    kinds: Ints
-    energies: Doubles
-    failed: NDArray[np.str_]
-    sound: Bools
-    torsions: Floats
-    weight: Doubles
-    log_likelihood: float
-    effective: float
-    ancestors: int
+    slow: Floats  # slow axes, shape (paths, frames, tokens, k)
+    kinds: Ints  # numbers of `KINDS`
+    energies: Doubles  # kJ/mol
+    failed: NDArray[np.str_]  # structure checks failed, separated by spaces
+    sound: Bools  # whether a frame passed the checks before relaxation
+    torsions: Floats  # radians
+    weight: Doubles  # of each path, sum 1, shape (paths,)
+    log_likelihood: float  # ln of the probability, or density, of the end under the model
+    effective: float  # least effective share of the particles of a filter
+    ancestors: int  # different paths in the middle, over all filters
 
 
 def read_batches(files: Sequence[Path]) -> Drawn:
@@ -66,17 +53,11 @@ def read_batches(files: Sequence[Path]) -> Drawn:
 
 @dataclass(frozen=True)
 class Passage:
-    """What one path does between its ends.
+    """What one path does from the last frame in the first state to the first frame in the last one."""
 
-    Attributes:
-        channel: states from the last frame in the first state to the first frame in the last one, without repeats.
-        leaves: frame at which it was last in the first state.
-        arrives: frame at which it is first in the last state; -1 where both ends are in one state.
-    """
-
-    channel: tuple[int, ...]
-    leaves: int
-    arrives: int
+    channel: tuple[int, ...]  # states, without repeats
+    leaves: int  # frame at which it was last in the first state
+    arrives: int  # frame at which it is first in the last state; -1 where both ends are in one state
 
 
 def passage(states: Ints, first: int, last: int) -> Passage:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,40 +33,29 @@ class End:
 
 @dataclass(frozen=True)
 class PathPlan:
-    """A run of paths, checked. Picklable.
-
-    Attributes:
-        labels: where each state lies.
-        lag: of a latent step, ps.
-        every: latent steps between frames.
-        bridge: chain of cells at that lag, conditioned on the end.
-        guide: the same at the frame interval.
-        log_reach: ln of the probability of the end's cells from the start, by the chain.
-        starts: slow axes of where paths may begin, one or many equally likely ones, shape (starts, tokens, k).
-    """
+    """A run of paths, checked. Picklable."""
 
     request: PathsRequest
     subject: Subject
     chain: CellChain
-    labels: tuple[str, ...]
+    labels: tuple[str, ...]  # where each state lies
     ends: tuple[End, End]
-    lag: float
-    every: int
-    bridge: MarkovBridge
-    guide: MarkovBridge
-    log_reach: float
-    starts: Floats
+    lag: float  # of a latent step, ps
+    every: int  # latent steps between frames
+    bridge: MarkovBridge  # chain of cells at that lag, conditioned on the end
+    guide: MarkovBridge  # the same at the frame interval
+    log_reach: float  # ln of the probability of the end's cells from the start, by the chain
+    starts: Floats  # slow axes of where paths may begin, one or many equally likely ones, shape (starts, tokens, k)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """JSON values that a resumed run must share."""
         r, molecule = self.request, self.subject.molecule
         structures = b"".join(np.round(x, 6).tobytes() for x in self.subject.structures)
         atoms = [(atom.name, atom.residue.name, atom.residue.index) for atom in molecule.topology.atoms()]
-        return {
-            "command": "paths", "molecule": hashlib.sha256(repr(atoms).encode() + structures).hexdigest(),
-            "model": self.subject.model.sha256, "protocol": asdict(molecule.protocol), "from": r.origin,
-            "to": r.target, "time": r.time, "every": r.interval, "count": r.count, "seed": r.seed,
-        }  # fmt: skip
+        given, model = hashlib.sha256(repr(atoms).encode() + structures).hexdigest(), self.subject.model.sha256
+        head = {"command": "paths", "molecule": given, "model": model, "protocol": asdict(molecule.protocol)}
+        ends = {"from": r.origin, "to": r.target, "time": r.time, "every": r.interval, "count": r.count, "seed": r.seed}
+        return head | ends
 
 
 def make_plan(request: PathsRequest) -> PathPlan:

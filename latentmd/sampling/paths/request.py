@@ -78,17 +78,12 @@ class PathsRequest(RunOptions):
 
 @dataclass(frozen=True)
 class Subject:
-    """A molecule under the protocol of the model that moves it. Picklable.
-
-    Attributes:
-        structures: relaxed structures of the ends that were given, nm, shape (atoms, 3) each.
-        reference: structure that frames are laid on, nm, shape (atoms, 3).
-    """
+    """A molecule under the protocol of the model that moves it. Picklable."""
 
     molecule: Molecule
     model: OneMolecule
-    structures: tuple[Doubles, ...]
-    reference: Doubles
+    structures: tuple[Doubles, ...]  # relaxed structures of the ends that were given, nm, shape (atoms, 3) each
+    reference: Doubles  # structure that frames are laid on, nm, shape (atoms, 3)
 
     @property
     def manifest(self) -> Manifest:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Unpack
+from typing import ClassVar, Unpack
 
 import numpy as np
 import torch
@@ -66,26 +67,13 @@ class PathBatch(Task):
             write_xtc(path_file(request.out, self.first + offset), path, times)
         frames = {"cells": steps.cell(flat).numpy(), "slow": flat.numpy(), **made.columns(subject, propagator)}
         self.file.parent.mkdir(exist_ok=True)
-        write_npz(
-            self.file,
-            {name: values.reshape(*shape, *values.shape[1:]) for name, values in frames.items()}
-            | {"log_likelihood": drawn.log_likelihood, "effective": drawn.effective.numpy() / particles,
-               "ancestors": drawn.ancestors},
-        )  # fmt: skip
+        arrays: dict[str, object] = {name: v.reshape(*shape, *v.shape[1:]) for name, v in frames.items()}
+        arrays |= {"log_likelihood": drawn.log_likelihood, "effective": drawn.effective.numpy() / particles}
+        write_npz(self.file, arrays | {"ancestors": drawn.ancestors})
         return len(flat)
 
 
-def batches_of(plan: PathPlan) -> list[PathBatch]:
-    """Batches of equal size, which do not depend on the number of processes."""
-    count = plan.request.count
-    edges = np.linspace(0, count, -(-count // _BATCH) + 1).astype(int).tolist()
-    return [
-        PathBatch(options=plan.request, plan=plan, number=i, first=a, size=b - a)
-        for i, (a, b) in enumerate(pairwise(edges))
-    ]
-
-
-def write_results(plan: PathPlan, files: Sequence[Path]) -> dict[str, Any]:
+def write_results(plan: PathPlan, files: Sequence[Path]) -> dict[str, object]:
     """Write tables, pictures and page of batches in files; returns the content of summary.json."""
     found = Outcome(plan, read_batches(files))
     log_probability = plan.guide.log_probabilities(found.drawn.cells)
@@ -117,7 +105,7 @@ def _write_frames(found: Outcome) -> None:
     write_provenance(request.out / "provenance.csv", columns, rows)
 
 
-def _summary(found: Outcome, mean_log_probability: float) -> dict[str, Any]:
+def _summary(found: Outcome, mean_log_probability: float) -> dict[str, object]:
     plan, drawn, request, chain = found.plan, found.drawn, found.plan.request, found.plan.chain
     frames = found.states.shape[1]
     visited = np.bincount(found.states.ravel(), np.repeat(drawn.weight / frames, frames), len(chain.populations))
@@ -198,14 +186,17 @@ def paths(
     """
     files = tuple(Path(pdb) for pdb in pdbs)
     stem = (files[0] if files else Path(keywords.get("model") or "model")).stem
-    request = PathsRequest(
-        pdbs=files, origin=origin, target=target, time=picoseconds(time), interval=picoseconds(every), count=count,
-        **shared_options(f"{stem}-paths", keywords),
-    )  # fmt: skip
+    spans, shared = (
+        {"time": picoseconds(time), "interval": picoseconds(every)},
+        shared_options(f"{stem}-paths", keywords),
+    )
+    request = PathsRequest(pdbs=files, origin=origin, target=target, count=count, **spans, **shared)
 
     def prepare() -> Work:
         plan = make_plan(request)
-        batches = batches_of(plan)
+        edges = np.linspace(0, count, -(-count // _BATCH) + 1).astype(int).tolist()  # whatever the number of processes
+        batch = partial(PathBatch, options=request, plan=plan)
+        batches = [batch(number=i, first=a, size=b - a) for i, (a, b) in enumerate(pairwise(edges))]
         return Work(plan.subject, plan.record(), batches, lambda: write_results(plan, [b.file for b in batches]))
 
     return PathsResult(request.out, carry_out(FILES, request, prepare, keywords.get("progress") or quiet))

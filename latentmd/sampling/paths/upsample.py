@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -35,15 +36,11 @@ _AT_ONCE = 64  # windows sampled together
 
 @dataclass(frozen=True)
 class Window:
-    """Intervals between known frames that are drawn together.
-
-    Attributes:
-        keep: first and last + 1 of those that are kept; the others lend the kept ones what lies around them.
-    """
+    """Intervals between known frames that are drawn together; those not kept lend the others what lies around them."""
 
     first: int
     intervals: int
-    keep: tuple[int, int]
+    keep: tuple[int, int]  # first and last + 1
 
 
 def windows(known: int, most: int) -> list[Window]:
@@ -98,18 +95,12 @@ _TOLERANCE = 1e-3  # relative, of times between frames
 
 @dataclass(frozen=True, kw_only=True)
 class UpsamplePart(FillPart):
-    """A stretch of the trajectory. Picklable.
+    """A stretch of the trajectory. Picklable."""
 
-    Attributes:
-        known: given structures, one more interval at either side where there is one, nm, shape (frames, atoms, 3).
-        own: those that it keeps, with what follows them; the others lend their surroundings only.
-        stride, every: of the given frames among all, and time between all frames in ps.
-    """
-
-    known: Floats
-    own: slice
-    stride: int
-    every: float
+    known: Floats  # given structures, one more interval at either side where there is one, nm, shape (frames, atoms, 3)
+    own: slice  # those that it keeps, with what follows them; the others lend their surroundings only
+    stride: int  # of the given frames among all
+    every: float  # ps between all frames
 
     def run(self) -> int:
         """Draw, decode, settle and keep the frames; returns their number."""
@@ -163,22 +154,18 @@ def _plan(request: FillRequest, every: float) -> FillPlan:
     path, _ = path_file(find(subject.model.name), subject.manifest)
     stride = _stride(given, every, network.lag_range, network.window)
     exact, total = given.interval / stride, len(given.positions) - 1
+    part = partial(UpsamplePart, options=request, subject=subject, stride=stride, every=exact)
     parts, edges = [], np.unique(np.linspace(0, total, max(1, round(total * stride / _PART)) + 1).astype(int))
     for number, (a, b) in enumerate(pairwise(edges.tolist())):
         low, high = max(0, a - 1), min(total, b + 1)
-        parts.append(
-            UpsamplePart(
-                options=request, number=number, subject=subject, known=given.positions[low : high + 1],
-                own=slice(a - low, b - low + (b == total)), stride=stride, every=exact,
-            )
-        )  # fmt: skip
-    return FillPlan(
-        subject, given, parts, given.times[0] + exact * np.arange(total * stride + 1),
-        {"every": every, "path model": sha256(path.read_bytes()).hexdigest()},
-        describe=lambda filled: _describe(filled, subject.spec.names, stride, exact),
-        title=f"{len(given.positions):,} frames {format_time(given.interval)} apart, filled in to one every "
-        f"{format_time(exact)}",
-    )  # fmt: skip
+        own = slice(a - low, b - low + (b == total))
+        parts.append(part(number=number, known=given.positions[low : high + 1], own=own))
+    apart, wanted = format_time(given.interval), format_time(exact)
+    title = f"{len(given.positions):,} frames {apart} apart, filled in to one every {wanted}"
+    describe = partial(_describe, names=subject.spec.names, stride=stride, every=exact)
+    times = given.times[0] + exact * np.arange(total * stride + 1)
+    record: dict[str, object] = {"every": every, "path model": sha256(path.read_bytes()).hexdigest()}
+    return FillPlan(subject, given, parts, times, record, describe=describe, title=title)
 
 
 def _stride(given: Given, every: float, lags: tuple[float, float], window: int) -> int:
@@ -209,7 +196,7 @@ def _stride(given: Given, every: float, lags: tuple[float, float], window: int) 
 
 def _describe(
     filled: Filled, names: tuple[str, ...], stride: int, every: float
-) -> tuple[dict[str, Any], list[report_page.Section], bytes]:
+) -> tuple[dict[str, object], list[report_page.Section], bytes]:
     angles = filled.torsions
     new = np.arange(len(angles)) % stride > 0
     distances = {
