@@ -36,8 +36,7 @@ from scipy.special import i0e
 from latentmd.arrays import Floats, Ints
 from latentmd.molecule.checks import torsions
 
-#: Share of the uniform density.
-FLOOR = 0.1
+FLOOR = 0.1  # share of the uniform density
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,8 @@ def _on_circles(angles: Floats) -> Floats:
 
 Kind = Literal["draw", "counter-rotation", "flip"]
 
-#: Standard deviation of a counter-rotation, radians.
-COUNTER_ROTATION = np.deg2rad(25.0)
-#: Standard deviation of the small angle that a flip adds, radians.
-FLIP_SPREAD = np.deg2rad(10.0)
+COUNTER_ROTATION = np.deg2rad(25.0)  # standard deviation
+FLIP_SPREAD = np.deg2rad(10.0)  # standard deviation of the small angle that a flip adds
 
 
 @dataclass(frozen=True)
@@ -180,20 +177,11 @@ def blocks_of(quads: Ints, amides: Ints, before_proline: Ints) -> list[Block]:
     fixed = set(np.asarray(amides).tolist())
     free = [i for i in range(len(quads)) if i not in fixed]
     bonds = [set(quad[1:3]) for quad in quads.tolist()]
-    pairs = [(i, j) for i in free for j in free if i < j and bonds[i] & bonds[j]]
+    couples = list(combinations(free, 2))
+    pairs = [(i, j) for i, j in couples if bonds[i] & bonds[j]]
+    apart = [(i, j) for i, j in couples if not bonds[i] & bonds[j]]
     triples = [three for three in combinations(free, 3) if bonds[three[0]] & bonds[three[1]] & bonds[three[2]]]
-    across = [
-        (i, j)
-        for a in sorted(fixed)
-        for i in free
-        for j in free
-        if i < j and bonds[a] & bonds[i] and bonds[a] & bonds[j] and not bonds[i] & bonds[j]
-    ]
-    return [
-        *(Block("draw", (i,)) for i in free),
-        *(Block("draw", pair) for pair in pairs),
-        *(Block("draw", three) for three in triples),
-        *(Block("draw", pair) for pair in across),
-        *(Block("counter-rotation", pair) for pair in across),
-        *(Block("flip", (int(i),)) for i in before_proline),
-    ]
+    across = [(i, j) for a in sorted(fixed) for i, j in apart if bonds[a] & bonds[i] and bonds[a] & bonds[j]]
+    drawn: list[tuple[int, ...]] = [*((i,) for i in free), *pairs, *triples, *across]
+    turned = [Block("counter-rotation", pair) for pair in across]
+    return [Block("draw", which) for which in drawn] + turned + [Block("flip", (int(i),)) for i in before_proline]

@@ -59,14 +59,9 @@ class SegmentFiles:
 
     def write(self, task: int, piece: Piece) -> None:
         """Write the next segment of a task."""
-        arrays = {
-            "positions": np.swapaxes(piece.positions, 0, 1),
-            "energies": np.swapaxes(piece.energies, 0, 1),
-            "angles": np.swapaxes(piece.cold, 0, 1),
-            "end": piece.end,
-            "counts": json.dumps(vars(piece.counts)),
-            "calls": piece.calls,
-        }
+        kept = {"positions": piece.positions, "energies": piece.energies, "angles": piece.cold}
+        arrays: dict[str, object] = {name: np.swapaxes(values, 0, 1) for name, values in kept.items()}
+        arrays |= {"end": piece.end, "counts": json.dumps(vars(piece.counts)), "calls": piece.calls}
         write_npz(self.folder / f"segment-{len(self.paths(task)):05d}-{task}.npz", arrays)
 
     def end(self, task: int) -> Floats | None:
@@ -74,7 +69,7 @@ class SegmentFiles:
         paths = self.paths(task)
         return _array(paths[-1], "end") if paths else None
 
-    def read(self, sweeps: int, name: str) -> NDArray[Any]:
+    def read(self, sweeps: int, name: str) -> Floats:
         """An array of all chains, shape (chains, ...), of the first so many sweeps without the beginning.
 
         Names are "positions", which are kept every few sweeps, "energies" and "angles".

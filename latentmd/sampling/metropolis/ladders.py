@@ -20,10 +20,8 @@ from latentmd.sampling.run.clock import Deadline
 from latentmd.systems.molecule import Molecule
 from latentmd.units import GAS_CONSTANT
 
-#: Velocity Verlet steps of a Hamiltonian move.
-STEPS = 40
-#: Time step over that of the protocol: about nine in ten Hamiltonian moves of 40 atoms are accepted, eight of 75.
-TIMESTEP = 0.5
+STEPS = 40  # of velocity Verlet in a Hamiltonian move
+TIMESTEP = 0.5  # over that of the protocol: of Hamiltonian moves of 40 atoms nine in ten are accepted, eight of 75
 
 
 @dataclass
@@ -46,10 +44,7 @@ class EngineEnergies:
     def hamiltonian(
         self, positions: Floats, energies: Floats, temperatures: Floats, rng: np.random.Generator
     ) -> tuple[Doubles, Doubles, Bools]:
-        """Follow velocity Verlet with constraints from fresh velocities; accept with min(1, exp(-dH / kT)).
-
-        Takes and gives as `ReplicaEnergies.hamiltonian`; velocities come from the engine's seeds.
-        """
+        """Follow velocity Verlet from fresh velocities of the engine's seeds; accept with min(1, exp(-dH / kT))."""
         engine = self.engine
         engine.set_positions(positions)
         engine.set_temperatures(temperatures)
@@ -74,21 +69,14 @@ THIN = 5  # sweeps per structure that is kept; torsions and energies are kept of
 
 @dataclass(frozen=True)
 class Plan:
-    """What the ladders of a molecule are made of, as many side by side in one task. Picklable.
-
-    Attributes:
-        quads: all torsions about rotatable bonds and those in rings, shape (quads, 4).
-        recorded: these and their twins, shape (recorded, 4).
-        torsions: those of them that turn part of the molecule.
-        temperatures: of a ladder, kelvin, ascending, shape (rungs,).
-    """
+    """What the ladders of a molecule are made of, as many side by side in one task. Picklable."""
 
     molecule: Molecule
-    quads: Ints
-    recorded: Ints
-    torsions: Torsions
+    quads: Ints  # all torsions about rotatable bonds and those in rings, shape (quads, 4)
+    recorded: Ints  # these and their twins, shape (recorded, 4)
+    torsions: Torsions  # those of them that turn part of the molecule
     blocks: tuple[Block, ...]
-    temperatures: Floats
+    temperatures: Floats  # of a ladder, kelvin, ascending, shape (rungs,)
     ladders: int
 
     @classmethod
@@ -151,48 +139,29 @@ class Plan:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Sweeps of the ladders of one task, decided by these values alone.
-
-    Attributes:
-        pool: torsions that kernels are put on, radians, shape (rungs, kernels, torsions).
-        weights: probabilities of the blocks, shape (blocks,).
-        start: nm, shape (replicas, atoms, 3).
-        seed: of all random numbers, together with the number of a sweep.
-        first: number of the first sweep, a multiple of THIN; a stretch goes on as if it had not been divided.
-        deadline: when it ends early, after a multiple of THIN sweeps.
-    """
+    """Sweeps of the ladders of one task, decided by these values alone."""
 
     plan: Plan
-    pool: Floats
-    weights: Floats
-    start: Floats
+    pool: Floats  # torsions that kernels are put on, radians, shape (rungs, kernels, torsions)
+    weights: Floats  # probabilities of the blocks, shape (blocks,)
+    start: Floats  # nm, shape (replicas, atoms, 3)
     sweeps: int
-    seed: int
-    first: int = 0
-    deadline: Deadline = field(default_factory=Deadline)
+    seed: int  # of all random numbers, together with the number of a sweep
+    first: int = 0  # number of the first sweep, a multiple of THIN; a stretch goes on as if it had not been divided
+    deadline: Deadline = field(default_factory=Deadline)  # when it ends early, after a multiple of THIN sweeps
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What the ladders of one task sampled in a number of sweeps.
+    """What the ladders of one task sampled in a number of sweeps."""
 
-    Attributes:
-        positions: of the coldest rung after every few sweeps, nm, shape (kept, ladders, atoms, 3), single precision.
-        energies: of the coldest rung after every sweep, kJ/mol, shape (sweeps, ladders).
-        cold: recorded torsions of the coldest rung after every sweep, radians, shape (sweeps, ladders, recorded).
-        angles: torsions that turn, of all replicas, radians, shape (sweeps, replicas, torsions), single precision.
-        end: last positions, nm, shape (replicas, atoms, 3).
-        counts: of moves of the coldest rung, and of exchanges.
-        calls: energies of single structures, or their forces, that were evaluated.
-    """
-
-    positions: Floats
-    energies: Doubles
-    cold: Floats
-    angles: Floats
-    end: Doubles
-    counts: Counts
-    calls: int
+    positions: Floats  # of the coldest rung after every few sweeps, nm, shape (kept, ladders, atoms, 3)
+    energies: Doubles  # of the coldest rung after every sweep, kJ/mol, shape (sweeps, ladders)
+    cold: Floats  # recorded torsions of the coldest rung after every sweep, radians, shape (sweeps, ladders, recorded)
+    angles: Floats  # torsions that turn, of all replicas, radians, shape (sweeps, replicas, torsions), single precision
+    end: Doubles  # last positions, nm, shape (replicas, atoms, 3)
+    counts: Counts  # of moves of the coldest rung, and of exchanges
+    calls: int  # energies of single structures, or their forces, that were evaluated
 
 
 def run_stretch(stretch: Stretch) -> Piece:

@@ -112,9 +112,8 @@ def write_metropolis_page(
 def viewed(positions: Floats) -> Floats:
     """Some frames (frames, atoms, 3) of chains (chains, frames, atoms, 3), drawn at random, for the 3-D view."""
     flat = positions.reshape(-1, *positions.shape[2:])
-    rows = np.random.default_rng(0).choice(
-        len(flat), min(VIEWED, len(flat)), replace=False, p=np.full(len(flat), 1 / len(flat))
-    )
+    even = np.full(len(flat), 1 / len(flat))
+    rows = np.random.default_rng(0).choice(len(flat), min(VIEWED, len(flat)), replace=False, p=even)
     return flat[np.sort(rows)]
 
 
@@ -179,16 +178,11 @@ def _plain(found: Populations, beside: Control, summary: dict[str, Any]) -> str:
     rows = []
     for i in found.counted.tolist():
         share, seen = beside.found.values[i], 0 < beside.found.values[i] < 1
-        rows.append((
-            found.wells[i].name, found.share(i),
-            f"{100 * share:.3g} %" if seen else f"{percent(share)}: never {'left' if share else 'seen'}",
-            f"{found.effective[i]:.0f}", _extrapolated(beside.by_energies[i]), _extrapolated(beside.by_wall[i]),
-        ))  # fmt: skip
-    head = (
-        "state", "exact chains", "plain MD", "effective samples of the chains", "of plain MD with as many energies",
-        "of plain MD in the same time",
-    )  # fmt: skip
-    return table(head, rows) + bullets([verdict(summary["plain_md"])])
+        said = f"{100 * share:.3g} %" if seen else f"{percent(share)}: never {'left' if share else 'seen'}"
+        equal = [_extrapolated(samples[i]) for samples in (beside.by_energies, beside.by_wall)]
+        rows.append((found.wells[i].name, found.share(i), said, f"{found.effective[i]:.0f}", *equal))
+    counted = ("effective samples of the chains", "of plain MD with as many energies", "of plain MD in the same time")
+    return table(("state", "exact chains", "plain MD", *counted), rows) + bullets([verdict(summary["plain_md"])])
 
 
 def _extrapolated(samples: float) -> str:

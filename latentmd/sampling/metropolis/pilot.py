@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
+from openmm import app
 
 from latentmd.arrays import Doubles, Floats
 from latentmd.model.file import BundleError
@@ -55,7 +55,7 @@ def scatter(plan: Plan, reference: Floats, deadline: Deadline, seed: int) -> tup
 
 def pilot(
     plan: Plan, reference: Floats, guess: Floats | None, seed: int, tasks: Scheduler, number: int, deadline: Deadline
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Run a pilot of `number` tasks from a minimised structure (atoms, 3) in nm, with fewer sweeps where time is over.
 
     A surrogate may guess torsions (structures, torsions) in radians; else they are uniform. It chooses the "pool" that
@@ -76,10 +76,8 @@ def pilot(
             break
         ends_by = Deadline(_SHARES[stage] * left)
         seeds = [keyed_seed(seed, stage, PLAN, 10 + task) for task in range(number)]
-        work = [
-            Stretch(plan, pool, weights, end, sweeps=sweeps, seed=s, deadline=ends_by)
-            for end, s in zip(ends, seeds, strict=True)
-        ]
+        stretch = partial(Stretch, plan, pool, weights, sweeps=sweeps, deadline=ends_by)
+        work = [stretch(end, seed=s) for end, s in zip(ends, seeds, strict=True)]
         pieces = list(tasks.map(run_stretch, work))
         ends, calls = [piece.end for piece in pieces], calls + sum(piece.calls for piece in pieces)
         made += min(len(piece.energies) for piece in pieces)
@@ -153,7 +151,7 @@ def _angles(plan: Plan, positions: Floats) -> Floats | None:
     return plan.torsions.angles(sound) if len(sound) else None
 
 
-def peptide_structures(topology: Any, reference: Floats, seed: int) -> Floats | None:
+def peptide_structures(topology: app.Topology, reference: Floats, seed: int) -> Floats | None:
     """Structures (structures, atoms, 3) in nm of the bundled model of peptides; None where it does not hold."""
     import torch
 

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import call
-from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -78,20 +77,13 @@ def frames_for(calls: int, tasks: int, timestep: float) -> int:
 
 @dataclass(frozen=True)
 class Control:
-    """Exact chains beside plain MD.
+    """Exact chains beside plain MD."""
 
-    Attributes:
-        found: populations of plain MD; its effective samples are those of `independent`.
-        time: simulated by all replicas together, ps.
-        share: of the energies that the chains evaluated.
-        by_energies, by_wall: effective samples of plain MD at the chains' number of energies and wall time, (wells,).
-    """
-
-    found: Populations
-    time: float
-    share: float
-    by_energies: Floats
-    by_wall: Floats
+    found: Populations  # populations of plain MD; its effective samples are those of `independent`
+    time: float  # simulated by all replicas together, ps
+    share: float  # of the energies that the chains evaluated
+    by_energies: Floats  # effective samples of plain MD at the chains' number of energies, shape (wells,)
+    by_wall: Floats  # the same at their wall time
 
 
 def independent(angles: Floats, well: Well, share: float, effective: float) -> float:
@@ -124,11 +116,11 @@ def compare(
     return Control(found, time, 1 / by_energies, effective * by_energies, effective * by_wall)
 
 
-def as_json(control: Control, chains: Populations) -> dict[str, Any]:
+def as_json(control: Control, chains: Populations) -> dict[str, object]:
     """Values for summary.json; "least" is of the state that is known worst, of those from 1 to 99 %."""
     rows = chains.counted.tolist()
 
-    def least(values: Floats) -> dict[str, Any]:
+    def least(values: Floats) -> dict[str, object]:
         if not rows:
             return {}
         worst = min(rows, key=lambda i: values[i])
@@ -244,11 +236,8 @@ def passages(
     weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=_RESAMPLES)
     draws = np.array([times(np.tensordot(w, counts, 1), lag) for w in weights])
     errors = np.nanstd(np.where(np.isfinite(draws), draws, np.nan), axis=0, ddof=1).tolist()
-    return {
-        "into": [once[0], errors[0]],
-        "out": [once[1], errors[1]],
-        "twice_the_lag": [t if np.isfinite(t) else None for t in twice],
-    }
+    later = [t if np.isfinite(t) else None for t in twice]
+    return {"into": [once[0], errors[0]], "out": [once[1], errors[1]], "twice_the_lag": later}
 
 
 def _both(counts: Floats, populations: Floats, inside: Bools, lag_time: float) -> tuple[float, float]:
@@ -266,14 +255,8 @@ def _both(counts: Floats, populations: Floats, inside: Bools, lag_time: float) -
 
 
 def measure(
-    run: ChainsRun,
-    found: Populations,
-    angles: Floats,
-    positions: Floats,
-    *,
-    tasks: Scheduler,
-    deadline: Deadline,
-) -> tuple[dict[str, Any], int]:
+    run: ChainsRun, found: Populations, angles: Floats, positions: Floats, *, tasks: Scheduler, deadline: Deadline
+) -> tuple[dict[str, object], int]:
     """Mean first-passage times of the wells that have to be known precisely, as JSON values, and the number of bursts.
 
     Angles (chains, frames, torsions) in radians and positions (chains, frames, atoms, 3) in nm are those of kept
@@ -285,12 +268,11 @@ def measure(
     cells = Cells.of(flat, np.unique([found.wells[i].turn.torsion for i in rows]), keyed_seed(run.seed, 0, REVIEW, 200))
     labels = cells.of_frames(flat)
 
-    def make() -> dict[str, Any]:
+    def make() -> dict[str, object]:
         run.report("bursts for rates")
         picked = pick_starts(labels, _TASKS * STARTS, keyed_rng(run.seed, 0, REVIEW, 201))
         starts = positions.reshape(-1, *positions.shape[2:])[picked].astype(np.float64)
-        protocol = replace(run.molecule.protocol, friction=FRICTION)
-        molecule = replace(run.molecule, protocol=protocol)
+        molecule = replace(run.molecule, protocol=replace(run.molecule.protocol, friction=FRICTION))
         recorded = recorded_torsions(molecule.topology, run.quads)
         seeds = [keyed_seed(run.seed, 0, REVIEW, 202 + task) for task in range(_TASKS)]
         parts = zip(np.array_split(starts, _TASKS), seeds, strict=True)
@@ -309,7 +291,6 @@ def measure(
         well, count = found.wells[i], len(cells.centres)
         split = np.bincount(labels + count * well.inside(flat), minlength=2 * count) / len(flat)
         paths = np.where(visited < 0, -1, visited + count * well.inside(bursts))
-        inside = np.arange(2 * count) >= count
-        lag = round(LAG / INTERVAL)
+        inside, lag = np.arange(2 * count) >= count, round(LAG / INTERVAL)
         values[well.name] = passages(list(paths), split, inside, lag=lag, interval=INTERVAL, rng=rng)
     return values, len(bursts)

@@ -22,20 +22,15 @@ _DEVIATIONS = 3.0  # standard errors between mirror images that are more than ch
 class Populations:
     """Populations of wells, each array of shape (wells,).
 
-    Attributes:
-        values: the share of all frames.
-        errors: standard errors sqrt(p (1 - p) / effective).
-        effective: independent samples of each indicator function; of the torsion's cosine and sine, whichever has
-            fewer, where it has one well only.
-        mixed: ratio of the spread of all halves of chains to that within one, of the same functions; 1 for a well that
-            all chains are always or never in.
+    Samples and mixing are of the indicator function of a well; of the torsion's cosine and sine, whichever are worse,
+    where it has one well only.
     """
 
     wells: tuple[Well, ...]
-    values: Doubles
-    errors: Doubles
-    effective: Doubles
-    mixed: Doubles
+    values: Doubles  # the share of all frames
+    errors: Doubles  # standard errors sqrt(p (1 - p) / effective)
+    effective: Doubles  # independent samples
+    mixed: Doubles  # spread of all halves of chains over that within one; 1 where all are always or never in the well
 
     @property
     def counted(self) -> np.ndarray:
@@ -63,10 +58,7 @@ class Populations:
         return [well.name for well in self.wells if well.only and well.turn.ring]
 
     def independent(self, index: int) -> float:
-        """Independent samples of a torsion that was always in one well: its own, or those of the slowest known well.
-
-        How often wells that were not seen could have been reached is not known; how often the seen ones were is.
-        """
+        """Independent samples of a torsion always in one well; at most those of the slowest well that was left."""
         return min(float(self.effective[index]), self.least)
 
     def share(self, index: int) -> str:

@@ -107,7 +107,7 @@ class _Sampling:
     def _pilot(self) -> dict[str, Any]:
         run = self.chains
 
-        def make() -> dict[str, Any]:
+        def make() -> dict[str, object]:
             run.report("choosing kernels")
             deadline = self.schedule.pilot()
             guess, source = guess_torsions(run, self.plan) if self.schedule.loads_model() else (None, "no time for any")
@@ -172,11 +172,11 @@ class _Sampling:
         pictures = stopped is not None or run.budget.deadline.left > self.schedule.pictures / 2
         if not pictures:
             notes.append("there was no time for pictures; --resume with a longer --wall draws them")
-        summary = self._summary(sweeps, found, missing) | {
-            "energies_evaluated": self.calls, "frames": energies.size, "notes": notes,
-            "plain_md": None if beside is None else plain_md.as_json(beside, found),
-            "mean_potential_energy": float(energies.mean()), "first_passage_ps": rates, "bursts": bursts,
-        }  # fmt: skip
+        summary = self._summary(sweeps, found, missing)
+        summary |= {"energies_evaluated": self.calls, "frames": energies.size, "notes": notes}
+        summary["plain_md"] = None if beside is None else plain_md.as_json(beside, found)
+        mean = float(energies.mean())
+        summary |= {"mean_potential_energy": mean, "first_passage_ps": rates, "bursts": bursts}
         if run.molecule.ligand:
             write_conformers(run, basins(found, angles), positions, energies)
             summary["not_sampled"] += not_sampled(run.molecule.ligand)
@@ -204,7 +204,7 @@ class _Sampling:
         timestep = molecule.protocol.timestep
         frames = plain_md.frames_for(self.calls, TASKS, timestep)
 
-        def make() -> dict[str, Any]:
+        def make() -> dict[str, object]:
             run.report("plain MD beside them, at a tenth of the cost")
             seeds = [keyed_seed(run.seed, 0, REVIEW, 100 + task) for task in range(TASKS)]
             quads, start = self.plan.recorded, run.reference
@@ -228,14 +228,11 @@ class _Sampling:
 
     def _summary(self, sweeps: int, found: Populations, missing: list[str]) -> dict[str, Any]:
         run, counts = self.chains, self.files.counts()[0]
-        states = {
-            well.name: {
-                "value": float(found.values[i]), "standard_error": float(found.errors[i]),
-                "effective_samples": float(found.effective[i]), "in_words": found.share(i),
-                "degrees": [well.low, well.high], "period": well.turn.period,
-            }
-            for i, well in enumerate(found.wells)
-        }  # fmt: skip
+        states: dict[str, dict[str, object]] = {}
+        for i, well in enumerate(found.wells):
+            value, error, samples = (float(values[i]) for values in (found.values, found.errors, found.effective))
+            known = {"value": value, "standard_error": error, "effective_samples": samples, "in_words": found.share(i)}
+            states[well.name] = known | {"degrees": [well.low, well.high], "period": well.turn.period}
         return {
             "status": "converged" if not missing else "interrupted" if run.stop() else "budget",
             "mode": "chains", "guarantees": GUARANTEES, "remains": REMAINS, "missing": missing,
@@ -254,19 +251,14 @@ def _write_frames(folder: Path, positions: Floats, energies: Floats, angles: Flo
     """Write positions (chains, frames, atoms, 3) in nm, energies in kJ/mol and angles in radians of all chains."""
     chains, kept = energies.shape
     write_xtc(folder / FRAMES, positions.reshape(chains * kept, *positions.shape[2:]), np.arange(chains * kept))
-    arrays = {
-        "chain": np.repeat(np.arange(chains), kept),
-        "energy": energies.ravel(),
-        "torsions": angles.reshape(chains * kept, -1),
-        "weight": np.full(chains * kept, 1.0 / (chains * kept)),
-    }
-    write_npz(folder / ARRAYS, arrays)
+    chain, weight = np.repeat(np.arange(chains), kept), np.full(chains * kept, 1.0 / (chains * kept))
+    arrays = {"chain": chain, "energy": energies.ravel(), "torsions": angles.reshape(chains * kept, -1)}
+    write_npz(folder / ARRAYS, arrays | {"weight": weight})
 
 
 def unsuitable(molecule: Molecule) -> str:
     """What keeps exact chains from sampling a molecule, as the end of a sentence; empty where nothing does."""
-    system = molecule.system
-    atoms = system.getNumParticles()
+    system, atoms = molecule.system, molecule.system.getNumParticles()
     if atoms > MOST_ATOMS:
         turns = "turns whole parts of a molecule"
         return f"{turns}, which hardly ever fits beyond {MOST_ATOMS} atoms; this one has {atoms}"
@@ -304,13 +296,10 @@ def chains(source: Path, request: ChainsRequest, built: Molecule | None = None, 
     protocol = _protocol(request, model)
     with ExitStack() as held, stop_on_signals() as stop:
         try:
-            record = {
-                "molecule": source.read_bytes().decode("latin-1") if source.is_file() else str(source),
-                "model": None if model is None else model.name,
-                "protocol": asdict(protocol),
-                "seed": request.seed,
-                "precision": request.precision,
-            }
+            content = source.read_bytes().decode("latin-1") if source.is_file() else str(source)
+            name = None if model is None else model.name
+            record = {"molecule": content, "model": name, "protocol": asdict(protocol), "seed": request.seed}
+            record["precision"] = request.precision
             held.enter_context(claim_folder(request.out, request.policy, FILES, record))
             report("preparing")
             molecule = molecule_under(protocol, source, built)

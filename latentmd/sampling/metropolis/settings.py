@@ -31,23 +31,16 @@ class ChainsRequest(RunOptions):
 
 @dataclass
 class ChainsRun:
-    """A checked request of exact chains and what its stages share.
-
-    Attributes:
-        quads: atoms of the torsions about rotatable bonds, shape (torsions, 4).
-        reference: minimised positions in nm, shape (atoms, 3).
-        model: path of the model whose structures are the first kernels; None for the bundled model of peptides.
-        report: called with the name of a stage and, where that can be told, (done, total) and named numbers.
-    """
+    """A checked request of exact chains and what its stages share."""
 
     folder: Path
     molecule: Molecule
-    quads: Ints
-    reference: Floats
+    quads: Ints  # atoms of the torsions about rotatable bonds, shape (torsions, 4)
+    reference: Floats  # minimised positions in nm, shape (atoms, 3)
     request: ChainsRequest
-    model: str | None
+    model: str | None  # path of that whose structures are the first kernels; None for the bundled one of peptides
     budget: Budget
-    report: Progress = quiet
+    report: Progress = quiet  # called with a stage and, where that can be told, (done, total) and named numbers
     stop: Callable[[], bool] = lambda: False
 
     @property

@@ -20,10 +20,8 @@ from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.sampling.metropolis.blocks import BlockMove
 from latentmd.units import GAS_CONSTANT
 
-#: Probability of an exchange between neighbouring temperatures that a ladder is laid out for.
-EXCHANGE = 0.25
-#: A torsion that turns by more than this has left its well, radians.
-_JUMP = np.deg2rad(60.0)
+EXCHANGE = 0.25  # probability between neighbouring temperatures that a ladder is laid out for
+_JUMP = np.deg2rad(60.0)  # a torsion that turns by more has left its well
 
 
 class ReplicaEnergies(Protocol):
@@ -97,25 +95,17 @@ class Chains:
     """State of all replicas: several independent ladders side by side, in nm and kJ/mol.
 
     Replica r = chain * rungs + rung holds the structure that is at temperature `temperatures[rung]` now.
-
-    Attributes:
-        moves: block moves, in the order in which a sweep makes them; their groups are rungs.
-        weights: probabilities with which a sweep draws its block moves, shape (moves,); each is made once where None.
-        drawn: block moves of a sweep, where they are drawn.
-        temperatures: kelvin, ascending, shape (rungs,).
-        sweeps: sweeps made so far; decides which pairs exchange next.
-        counts: of the moves of the coldest rung, and of exchanges.
     """
 
     engine: ReplicaEnergies
-    moves: tuple[BlockMove, ...]
-    temperatures: Floats
+    moves: tuple[BlockMove, ...]  # block moves, in the order in which a sweep makes them; their groups are rungs
+    temperatures: Floats  # kelvin, ascending, shape (rungs,)
     positions: Doubles
     energies: Doubles
-    weights: Floats | None = None
-    drawn: int = 0
-    sweeps: int = 0
-    counts: Counts = field(default_factory=Counts)
+    weights: Floats | None = None  # probabilities of block moves, shape (moves,); each is made once where None
+    drawn: int = 0  # block moves of a sweep, where they are drawn
+    sweeps: int = 0  # sweeps made so far; decides which pairs exchange next
+    counts: Counts = field(default_factory=Counts)  # of the moves of the coldest rung, and of exchanges
 
     @classmethod
     def start(

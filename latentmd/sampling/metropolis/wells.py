@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from openmm import app
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.molecule.bonds import neighbour_lists
@@ -106,22 +106,16 @@ _WITHIN = 30.0  # degrees
 class Turn:
     """A torsion that is reported, and the turns and reflections that give the same molecule.
 
-    Attributes:
-        torsion: its column.
-        period: degrees after which the torsion is the same: 360, or 180, 120 or 60 for symmetric groups.
-        twin: column of the same torsion with the other of two equivalent neighbours of a nitrogen; None for none.
-        staggered: whether both middle atoms have four neighbours.
-        ring: whether its bond is in a ring, so that no move proposes other wells.
-        mirror: for a molecule that equals its mirror image: the name of the torsion that this one becomes there, and
-            the sum of both, degrees; None otherwise.
+    `mirror` is known for a molecule that equals its mirror image: the name of the torsion that this one becomes there,
+    and the sum of both, degrees.
     """
 
     name: str
-    torsion: int
-    period: float = 360.0
-    twin: int | None = None
-    staggered: bool = False
-    ring: bool = False
+    torsion: int  # its column
+    period: float = 360.0  # degrees after which the torsion is the same: 360, or 180, 120 or 60 for symmetric groups
+    twin: int | None = None  # column of the same torsion with the other of two equivalent neighbours of a nitrogen
+    staggered: bool = False  # whether both middle atoms have four neighbours
+    ring: bool = False  # whether its bond is in a ring, so that no move proposes other wells
     mirror: tuple[str, float] | None = None
 
     def degrees(self, angles: Floats) -> Doubles:
@@ -159,13 +153,13 @@ class Well:
         return np.asarray((self.turn.degrees(angles) - self.low) % self.turn.period < self.high - self.low)
 
 
-def recorded_torsions(topology: Any, quads: Ints) -> Ints:
+def recorded_torsions(topology: app.Topology, quads: Ints) -> Ints:
     """Torsions that have to be recorded: the quads given, and behind them the twins of those that have one."""
     twins = symmetric_turns(*topology_arrays(topology), quads)[1]
     return np.array([*quads.tolist(), *twins.values()], dtype=np.int64).reshape(-1, 4)
 
 
-def turns_of(topology: Any, positions: Floats) -> tuple[Turn, ...]:
+def turns_of(topology: app.Topology, positions: Floats) -> tuple[Turn, ...]:
     """The torsions of a molecule that are reported, given a structure (atoms, 3) in nm.
 
     Left out are amides with a hydrogen, which are not sampled, bonds in rings next to a flat atom, and torsions that
@@ -189,7 +183,7 @@ def turns_of(topology: Any, positions: Floats) -> tuple[Turn, ...]:
     return tuple(found)
 
 
-def can_turn(topology: Any) -> bool:
+def can_turn(topology: app.Topology) -> bool:
     """Whether any torsion of a molecule is one that is reported."""
     symbols, bonds = topology_arrays(topology)
     return bool(_turning(symbols, bonds, rotatable_torsions(symbols, bonds)))
