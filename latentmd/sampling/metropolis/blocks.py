@@ -41,15 +41,11 @@ FLOOR = 0.1  # share of the uniform density
 
 @dataclass(frozen=True)
 class TorsionKernels:
-    """Densities of groups, for example of temperatures, on known torsions (groups, kernels, torsions) in radians.
-
-    The width is the standard deviation of a kernel in radians, so that its concentration kappa is width**-2; `floor` is
-    the share of the uniform density, above 0.
-    """
+    """Densities of groups, for example of temperatures, on known torsions (groups, kernels, torsions) in radians."""
 
     centres: Floats
-    width: float
-    floor: float = FLOOR
+    width: float  # standard deviation of a kernel in radians, so that its concentration kappa is width**-2
+    floor: float = FLOOR  # above 0
 
     def draw(self, groups: Ints, rng: np.random.Generator) -> Floats:
         """Draw torsions (draws, torsions) in radians from the densities of groups (draws,)."""

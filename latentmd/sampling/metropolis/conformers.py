@@ -25,15 +25,12 @@ _TEXT = (
 
 @dataclass(frozen=True)
 class Basin:
-    """A combination of wells, one of each torsion that has several; its share of the frames with the standard error.
-
-    The frame is the row of the most typical one, all chains one after another.
-    """
+    """A combination of wells, one of each torsion that has several; its share of the frames with the standard error."""
 
     wells: tuple[str, ...]
     population: float
     error: float
-    frame: int
+    frame: int  # row of the most typical one, all chains one after another
 
 
 def basins(found: Populations, angles: Floats) -> list[Basin]:

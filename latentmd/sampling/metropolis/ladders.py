@@ -26,15 +26,12 @@ TIMESTEP = 0.5  # over that of the protocol: of Hamiltonian moves of 40 atoms ni
 
 @dataclass
 class EngineEnergies:
-    """What chains ask of a replica engine, which has as many replicas as they; velocity Verlet in steps of so many ps.
-
-    It counts the calls for the energy of one structure, or its forces.
-    """
+    """What chains ask of a replica engine with as many replicas as they; velocity Verlet in steps of so many ps."""
 
     engine: Replicas
     timestep: float
     steps: int = STEPS
-    calls: int = 0
+    calls: int = 0  # for the energy of one structure, or its forces
 
     def energies(self, positions: Floats) -> Doubles:
         """Potential energies in kJ/mol, shape (replicas,), of positions (replicas, atoms, 3) in nm."""

@@ -179,15 +179,11 @@ def _plain(found: Populations, beside: Control, summary: dict[str, Any]) -> str:
     for i in found.counted.tolist():
         share, seen = beside.found.values[i], 0 < beside.found.values[i] < 1
         said = f"{100 * share:.3g} %" if seen else f"{percent(share)}: never {'left' if share else 'seen'}"
-        equal = [_extrapolated(samples[i]) for samples in (beside.by_energies, beside.by_wall)]
+        # no passage in a tenth of the cost does not say how few there would be
+        equal = [f"{n:.0f}" if n else "no passage seen" for n in (beside.by_energies[i], beside.by_wall[i])]
         rows.append((found.wells[i].name, found.share(i), said, f"{found.effective[i]:.0f}", *equal))
     counted = ("effective samples of the chains", "of plain MD with as many energies", "of plain MD in the same time")
     return table(("state", "exact chains", "plain MD", *counted), rows) + bullets([verdict(summary["plain_md"])])
-
-
-def _extrapolated(samples: float) -> str:
-    """Effective samples; no passage in a tenth of the cost does not say how few there would be."""
-    return f"{samples:.0f}" if samples else "no passage seen"
 
 
 def verdict(plain: dict[str, Any]) -> str:

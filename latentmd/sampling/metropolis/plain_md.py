@@ -155,28 +155,18 @@ def run_bursts(molecule: Molecule, quads: Ints, starts: Floats, seed: int, deadl
     whole = [np.zeros((0, frames, len(quads)), np.float32)]
     for first in range(0, len(starts), _TOGETHER):
         numbers = list(range(first, min(first + _TOGETHER, len(starts))))
-        found = _bursts(molecule, quads, starts, numbers, seed=seed, deadline=deadline)
-        if found.shape[1] < frames:
+        protocol, x = molecule.protocol, starts[numbers]
+        engine = replica_engine(molecule.system, x, temperature=protocol.temperature, seed=seed, numbers=numbers)
+        engine.constrain()
+        engine.draw_velocities()
+        found = [torsions(engine.positions, quads)]
+        while len(found) < frames and not deadline.over:
+            engine.langevin(round(INTERVAL / protocol.timestep), timestep=protocol.timestep, friction=protocol.friction)
+            found.append(torsions(engine.positions, quads))
+        if len(found) < frames:
             break
-        whole.append(found)
+        whole.append(np.swapaxes(np.array(found, dtype=np.float32), 0, 1))
     return np.concatenate(whole)
-
-
-def _bursts(
-    molecule: Molecule, quads: Ints, starts: Floats, numbers: list[int], *, seed: int, deadline: Deadline
-) -> Floats:
-    """Some bursts by their numbers, with fewer frames where the deadline came."""
-    protocol, x = molecule.protocol, starts[numbers]
-    engine = replica_engine(molecule.system, x, temperature=protocol.temperature, seed=seed, numbers=numbers)
-    engine.constrain()
-    engine.draw_velocities()
-    found = [torsions(engine.positions, quads)]
-    for _ in range(round(LENGTH / INTERVAL)):
-        if deadline.over:
-            break
-        engine.langevin(round(INTERVAL / protocol.timestep), timestep=protocol.timestep, friction=protocol.friction)
-        found.append(torsions(engine.positions, quads))
-    return np.swapaxes(np.array(found, dtype=np.float32), 0, 1)
 
 
 @dataclass(frozen=True)

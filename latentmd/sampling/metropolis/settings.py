@@ -51,17 +51,13 @@ class ChainsRun:
 
 @dataclass
 class Schedule:
-    """Deadlines of the phases of a run, by rates measured in it, with a reserve for what follows.
-
-    Bursts for rates and plain MD beside the chains take so many energies of each task, which evaluates them at a rate
-    per second that was measured last, or 0 before; the preparation took seconds.
-    """
+    """Deadlines of the phases of a run, by rates measured in it, with a reserve for what follows."""
 
     budget: Budget
-    bursts: float
-    energies: float = 0.0
-    rate: float = 0.0
-    preparation: float = field(init=False)
+    bursts: float  # energies of each task for rates
+    energies: float = 0.0  # of each task for plain MD beside the chains
+    rate: float = 0.0  # energies per second of a task, as measured last
+    preparation: float = field(init=False)  # seconds
 
     def __post_init__(self) -> None:
         self.preparation = self.budget.session

@@ -132,16 +132,13 @@ class Turn:
 
 @dataclass(frozen=True)
 class Well:
-    """An interval of one torsion, low < high <= low + period in degrees, such as "phi ALA2 near -70°".
-
-    The lower end belongs to the well; the centre is the mean of the torsion within it.
-    """
+    """An interval of one torsion, low < high <= low + period in degrees, such as "phi ALA2 near -70°"."""
 
     name: str
     turn: Turn
-    low: float
+    low: float  # which belongs to the well
     high: float
-    centre: float = 0.0
+    centre: float = 0.0  # mean of the torsion within it
 
     @property
     def only(self) -> bool:

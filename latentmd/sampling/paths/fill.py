@@ -236,12 +236,11 @@ class FillResult(DrawnResult):
         return self.folder / f"{self.summary['run']}.xtc"
 
 
+MakePlan = Callable[[FillRequest], FillPlan]
+
+
 def fill(
-    command: str,
-    make_plan: Callable[[FillRequest], FillPlan],
-    files: tuple[str | Path, str | Path],
-    interval: str | float | None,
-    keywords: RunKeywords,
+    command: str, plan: MakePlan, files: tuple[str | Path, ...], interval: str | float | None, keywords: RunKeywords
 ) -> FillResult:
     """Check what a command is asked for and run it; `files`: trajectory, and PDB file of its atoms."""
     trajectory, top = map(Path, files)
@@ -249,7 +248,7 @@ def fill(
     shared = shared_options(f"{trajectory.stem}-{command}", keywords)
     request = FillRequest(trajectory=trajectory, top=top, interval=spacing, **shared)
     own, report = files_of(command, f"{command}.xtc", "design.csv"), keywords.get("progress") or quiet
-    done = carry_out(own, request, lambda: work_of(command, request, make_plan(request)), report)
+    done = carry_out(own, request, lambda: work_of(command, request, plan(request)), report)
     return FillResult(request.out, done)
 
 

@@ -62,7 +62,12 @@ def make_plan(request: PathsRequest) -> PathPlan:
     """Check a request and condition the model on it; ValueError where something is wrong or ends are not connected."""
     if len(request.pdbs) > 2:
         raise ValueError(f"{len(request.pdbs)} PDB files; expected two, one with --to, or none with --from and --to")
-    _check_times(request)
+    if request.count < 1:
+        raise ValueError(f"--count is {request.count}; expected at least 1")
+    if request.frames < 1 or abs(request.frames * request.interval - request.time) > 1e-6 * request.interval:
+        fitting, asked = format_time(request.interval * max(1, request.frames)), format_time(request.time)
+        step = format_time(request.interval)
+        raise ValueError(f"--time is {asked}; expected a multiple of --every, {step}: try {fitting}")
     subject = subject_of(request.pdbs, request.model, request.inputs)
     every, lag = _split(request, subject.manifest.lag)
     propagator = subject.propagator()
@@ -73,7 +78,9 @@ def make_plan(request: PathsRequest) -> PathPlan:
     bridge = bridge_to(steps, chain, last.cells, every * request.frames)
     coarse = np.linalg.matrix_power(bridge.matrix, every)
     guide = markov_bridge(coarse / coarse.sum(axis=1, keepdims=True), bridge.h[-1], request.frames)
-    log_reach = _reach(bridge, chain, first)
+    weight = chain.stationary[first.cells] / chain.stationary[first.cells].sum()
+    terms = [np.log(w) + bridge.log_reach(int(c)) for w, c in zip(weight, first.cells, strict=True) if w > 0]
+    log_reach = float(np.logaddexp.reduce(terms))
     check_reach(log_reach, f"{first.name} and {last.name}", format_time(request.time))
     rng = np.random.default_rng(request.seed)
     starts = chain.draw(first.state, _STARTS, rng) if first.point is None else first.point[None]
@@ -81,16 +88,6 @@ def make_plan(request: PathsRequest) -> PathPlan:
         request, subject, chain, labels, (first, last), lag=lag, every=every, bridge=bridge, guide=guide,
         log_reach=log_reach, starts=starts.astype(np.float32),
     )  # fmt: skip
-
-
-def _check_times(r: PathsRequest) -> None:
-    if r.count < 1:
-        raise ValueError(f"--count is {r.count}; expected at least 1")
-    if r.frames < 1 or abs(r.frames * r.interval - r.time) > 1e-6 * r.interval:
-        fitting = format_time(r.interval * max(1, r.frames))
-        raise ValueError(
-            f"--time is {format_time(r.time)}; expected a multiple of --every, {format_time(r.interval)}: try {fitting}"
-        )
 
 
 def _split(r: PathsRequest, lags: tuple[float, float]) -> tuple[int, float]:
@@ -157,10 +154,3 @@ def listed(chain: CellChain, labels: tuple[str, ...]) -> str:
     """The states of a model, one a line."""
     rows = zip(chain.populations, labels, strict=True)
     return "\n".join(f"  state {i + 1}: {percent(share, 1)}, {label}" for i, (share, label) in enumerate(rows))
-
-
-def _reach(bridge: MarkovBridge, chain: CellChain, start: End) -> float:
-    """ln of the probability of the end from the cells of the start, weighted as they are in equilibrium."""
-    weight = chain.stationary[start.cells] / chain.stationary[start.cells].sum()
-    terms = [np.log(w) + bridge.log_reach(int(c)) for w, c in zip(weight, start.cells, strict=True) if w > 0]
-    return float(np.logaddexp.reduce(terms))

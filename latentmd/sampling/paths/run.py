@@ -98,8 +98,7 @@ def _write_frames(found: Outcome) -> None:
     times = [f"{request.interval * k:.10g}" for k in range(frames)]
     rows = (
         (n, times[k], kinds[n, k], f"{drawn.energies[n, k]:.4f}", drawn.failed[n, k], shares[n])
-        for n in range(count)
-        for k in range(frames)
+        for n, k in np.ndindex(count, frames)
     )
     columns = ("walker", "time_ps", "kind", "potential_energy", "checks_failed", "weight")
     write_provenance(request.out / "provenance.csv", columns, rows)
