@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class MixtureSteps:
         self.predictor, self.time = predictor, lag
         self.cell = predictor.cell
 
-    def matrix(self, points: Tensor, cell: NDArray[np.int64]) -> NDArray[np.float64]:
+    def matrix(self, points: Tensor, cell: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Mean of π(cell' | z) over the points of each cell: rare transitions need no events to be counted."""
         with torch.no_grad():
             weights = self.predictor.log_weights(points, self._lag(points)).double().exp().numpy()
@@ -103,7 +103,7 @@ class FreeSteps:
     def __init__(self, model: StepModel, cell: Callable[[Tensor], Tensor], lag: float, cells: int = 1) -> None:
         self.model, self.cell, self.time, self.cells = model, cell, lag, cells
 
-    def matrix(self, points: Tensor, cell: NDArray[np.int64]) -> NDArray[np.float64]:
+    def matrix(self, points: Tensor, cell: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Counts of one step from each point and, since the points are in equilibrium, of its reverse."""
         rng = np.random.default_rng(1)
         noise = torch.from_numpy(rng.standard_normal((len(points), int(self.model.step_noise)), dtype=np.float32))
