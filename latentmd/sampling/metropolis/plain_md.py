@@ -274,7 +274,8 @@ def measure(
     if not len(bursts):
         return {}, 0
     visited = cells.of_frames(bursts)
-    rng, values = keyed_rng(run.seed, 0, REVIEW, 210), {}
+    rng = keyed_rng(run.seed, 0, REVIEW, 210)
+    values: dict[str, object] = {}
     for i in rows:
         if deadline.over:
             break

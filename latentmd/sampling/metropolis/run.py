@@ -298,8 +298,8 @@ def chains(source: Path, request: ChainsRequest, built: Molecule | None = None, 
         try:
             content = source.read_bytes().decode("latin-1") if source.is_file() else str(source)
             name = None if model is None else model.name
-            record = {"molecule": content, "model": name, "protocol": asdict(protocol), "seed": request.seed}
-            record["precision"] = request.precision
+            record: dict[str, object] = {"molecule": content, "model": name, "protocol": asdict(protocol)}
+            record |= {"seed": request.seed, "precision": request.precision}
             held.enter_context(claim_folder(request.out, request.policy, FILES, record))
             report("preparing")
             molecule = molecule_under(protocol, source, built)

@@ -34,8 +34,8 @@ class DecodedFrames:
     def columns(self, subject: Subject, propagator: Propagator) -> dict[str, NDArray[Any]]:
         """What a task keeps of each frame: how it was made, which checks it fails, and its torsions."""
         failed, torsions = failed_checks(self.positions, propagator), subject.torsions(self.positions)
-        found = {"kinds": self.kinds, "energies": self.energies, "failed": failed, "sound": self.sound}
-        return found | {"torsions": torsions}
+        found: dict[str, NDArray[Any]] = {"kinds": self.kinds, "energies": self.energies, "failed": failed}
+        return found | {"sound": self.sound, "torsions": torsions}
 
 
 def structures(subject: Subject, propagator: Propagator, slow: torch.Tensor, rng: np.random.Generator) -> DecodedFrames:

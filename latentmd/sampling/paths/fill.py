@@ -138,7 +138,8 @@ def _draw(stage: str, tasks: Sequence[Task], options: RunOptions, report: Progre
 
 def summary_head(run: str) -> dict[str, object]:
     """First entries of a summary: versions, command line and time."""
-    head = {"latentmd": version("latentmd"), "command": [Path(sys.argv[0]).name, *sys.argv[1:]], "run": run}
+    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    head: dict[str, object] = {"latentmd": version("latentmd"), "command": command, "run": run}
     return head | {"status": "complete", "created": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
