@@ -166,8 +166,8 @@ def backbone_blocks(topology: app.Topology, atoms: Sequence[int] | None = None) 
             if chosen is None or chosen >= set(quads.ravel().tolist()):
                 found.append((chain.id, f"{residue.name}{residue.id}", quads))
     several = len({chain for chain, _, _ in found}) > 1
-    named = [(f"{chain}:{name}" if several else name, quads) for chain, name, quads in found]
-    return [TorsionBlock(name, quads, TorsionTable.uniform(len(quads))) for name, quads in named]
+    blocks = [(f"{chain}:{name}" if several else name, quads) for chain, name, quads in found]
+    return [TorsionBlock(name, quads, TorsionTable.uniform(len(quads))) for name, quads in blocks]
 
 
 def bond_blocks(topology: app.Topology, atoms: Sequence[int]) -> list[TorsionBlock]:
