@@ -17,11 +17,11 @@ TEXTS = {
 }
 #: Lower these when a change makes them true; raise them only with a new feature, by what it needs.
 CEILINGS = {
-    "lines of source": 47_230,
-    "files": 309,
-    "files with one importer": 56,
-    "Any": 579,
-    "fmt: skip": 117,
+    "lines of source": 37_950,
+    "files": 268,
+    "files with one importer": 38,
+    "Any": 334,
+    "fmt: skip": 64,
 }
 
 
