@@ -115,7 +115,7 @@ class JEPA(nn.Module):
         prediction = torch.stack(errors).mean()
         ground = conservation = spectral = z.new_zeros(())
         if self.ground is not None:
-            ground = self.ground.loss(z.flatten(1), observations[0])  # type: ignore[operator]
+            ground = self.ground.loss(z.flatten(1), observations[0])
         if self.conserved is not None:
             conservation = conservation_loss([self.conserved(latent) for latent in path])
         if self.spectral is not None:

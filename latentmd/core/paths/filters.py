@@ -96,13 +96,13 @@ class ObservedSample(NamedTuple):
     """One path [steps, tokens, dim], what was kept of its points, and the effective share of particles, each step."""
 
     path: Tensor
-    carried: list[NDArray[np.float64]]
+    carried: list[NDArray[np.floating]]
     effective: Tensor
 
 
 #: From points [particles, tokens, dim] and the number of a step to ln p(observation | point) [particles], and what is
 #: to be kept of each point, by its index.
-Observe = Callable[[Tensor, int], tuple[Tensor, Callable[[int], NDArray[np.float64]]]]
+Observe = Callable[[Tensor, int], tuple[Tensor, Callable[[int], NDArray[np.floating]]]]
 #: Last step before an observation, by its number, of particles z: to z', with the ln of what corrects their weights.
 Arrive = Callable[[Tensor, int, torch.Generator], tuple[Tensor, Tensor]]
 

@@ -185,11 +185,10 @@ def paths(
     """
     files = tuple(Path(pdb) for pdb in pdbs)
     stem = (files[0] if files else Path(keywords.get("model") or "model")).stem
-    spans, shared = (
-        {"time": picoseconds(time), "interval": picoseconds(every)},
-        shared_options(f"{stem}-paths", keywords),
+    length, interval, shared = picoseconds(time), picoseconds(every), shared_options(f"{stem}-paths", keywords)
+    request = PathsRequest(
+        pdbs=files, origin=origin, target=target, count=count, time=length, interval=interval, **shared
     )
-    request = PathsRequest(pdbs=files, origin=origin, target=target, count=count, **spans, **shared)
 
     def prepare() -> Work:
         plan = make_plan(request)
