@@ -12,6 +12,8 @@ _STRIDE = 1.0  # ps: shorter spacings are thinned to it
 _EMBEDDED, _STEPS = 20, 20  # longest over shortest lag, of joint embedding and of the predictor
 _SHORTEST = 10.0  # ps, of the predictor's lags where frames are as close
 _SHARE = 0.2  # of the longest run that a lag may take
+#: Most epochs of a stage, beyond which it learns single frames by heart, and fewest steps.
+_EPOCHS = {"decoder": (200, 300), "fast": (400, 800), "predictor": (400, 800)}
 _ALL_PAIRS = 60  # atoms up to which messages between all pairs cost less than neighbour lists
 _LARGE: dict[str, dict[str, Any]] = {
     "encoder": {"kind": "graph", "cutoff": 0.5, "width": 32, "depth": 2, "vectors": 4},
@@ -37,6 +39,11 @@ def suited(config: TrainingConfig, source: Source) -> TrainingConfig:
     }
     if source.topology.n_atoms > _ALL_PAIRS:
         found = {name: found.get(name, {}) | _LARGE.get(name, {}) for name in {*found, *_LARGE}}
+    frames = sum(len(run) for run in source.runs) * source.interval / stride
+    for name, (epochs, fewest) in _EPOCHS.items():
+        section = getattr(config, name)
+        steps = max(fewest, round(epochs * frames / section.batch))
+        found[name] = found.get(name, {}) | {"steps": min(section.steps, steps)}
     update: dict[str, Any] = {name: _filled(getattr(config, name), values) for name, values in found.items()}
     return TrainingConfig.model_validate(config.model_copy(update={"stride": stride, **update}).model_dump())
 

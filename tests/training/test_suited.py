@@ -43,6 +43,15 @@ def test_lags_follow_the_spacing_and_the_length(
     assert found.encoder == TrainingConfig().encoder and found.latent.lag == pytest.approx(stride)
 
 
+@pytest.mark.parametrize(("frames", "decoder", "flow"), [(300, 300, 800), (2000, 1172, 1172), (50_000, 4000, 6000)])
+def test_few_frames_are_not_learnt_by_heart(frames: int, decoder: int, flow: int) -> None:
+    """200 epochs of the decoder, in batches of 1,024; 400 of the flows, in batches of 2,048; of three runs."""
+    found = suited(TrainingConfig(), source("alanine_dipeptide", 1.0, frames))
+    assert (found.decoder.steps, found.fast.steps, found.predictor.steps) == (decoder, flow, flow)
+    stated = suited(parse_config({"decoder": {"steps": 9}}), source("alanine_dipeptide", 1.0, frames))
+    assert stated.decoder.steps == 9
+
+
 def test_what_is_stated_stays() -> None:
     stated = parse_config({"stride": 2.0, "jepa": {"lag": [2.0, 6.0]}, "predictor": {"lag": [4.0, 8.0]}})
     found = suited(stated, source("chignolin", 1.0, 5000))
