@@ -9,8 +9,7 @@ from openmm import app
 
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.torsions import rotatable_torsions
-from latentmd.sampling.metropolis.blocks import BlockMove
-from latentmd.sampling.metropolis.kernels import TorsionKernels
+from latentmd.sampling.metropolis.blocks import BlockMove, TorsionKernels
 from latentmd.sampling.metropolis.ladders import Plan
 from latentmd.systems.builder import Protocol, build
 from latentmd.systems.bundled import bundled

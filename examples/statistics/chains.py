@@ -21,9 +21,10 @@ import numpy as np
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.sampling.metropolis.ladders import Plan, Stretch, run_stretch
-from latentmd.sampling.metropolis.pilot import Choice, Scatter, peptide_structures, pilot, scatter
+from latentmd.sampling.metropolis.pilot import peptide_structures, pilot, scatter
 from latentmd.sampling.metropolis.populations import populations
 from latentmd.sampling.metropolis.wells import Well, turns_of, wells
+from latentmd.sampling.run.clock import Deadline
 from latentmd.sampling.run.preparation import minimised
 from latentmd.sampling.run.scheduler import Serial
 from latentmd.systems.builder import Protocol, build
@@ -31,18 +32,19 @@ from latentmd.systems.builder import Protocol, build
 LENGTH = 100  # sweeps of a stretch
 
 
-def choose(plan: Plan, reference: np.ndarray, seed: int) -> Choice:
+def choose(plan: Plan, reference: np.ndarray, seed: int) -> dict:
     """The pilot asked for."""
     if o.kernels == "bad":
-        end, calls = scatter(Scatter(plan, reference, seed))
+        end, calls = scatter(plan, reference, Deadline(), seed)
         wrong = np.random.default_rng(seed).uniform(-np.pi, np.pi, len(plan.torsions.quads))
         pool = np.broadcast_to(wrong, (len(plan.temperatures), 4, len(wrong)))
-        return Choice(pool, np.full(len(plan.blocks), 1 / len(plan.blocks)), end[None], calls)
+        weights = np.full(len(plan.blocks), 1 / len(plan.blocks))
+        return {"pool": pool, "weights": weights, "ends": end[None], "calls": calls}
     guess = None
     if o.kernels == "peptides":
         drawn = peptide_structures(molecule.topology, reference, seed)
         guess = None if drawn is None else plan.torsions.angles(drawn)
-    return pilot(plan, reference, guess, seed=seed, tasks=Serial(), number=1)
+    return pilot(plan, reference, guess, seed=seed, tasks=Serial(), number=1, deadline=Deadline())
 
 
 def states(angles: np.ndarray) -> tuple[Well, ...]:
@@ -62,9 +64,11 @@ def run(seed: int) -> dict:
     """One run of one seed."""
     begin = time.process_time()
     choice = choose(plan, reference, seed)
-    piloted, end, calls, angles = time.process_time() - begin, choice.ends[0], choice.calls, []
+    piloted, end, calls, angles = time.process_time() - begin, choice["ends"][0], choice["calls"], []
     for number in range(o.sweeps // LENGTH):
-        piece = run_stretch(Stretch(plan, choice.pool, choice.weights, end, sweeps=LENGTH, seed=1000 * seed + number))
+        piece = run_stretch(
+            Stretch(plan, choice["pool"], choice["weights"], end, sweeps=LENGTH, seed=1000 * seed + number)
+        )
         end, calls = piece.end, calls + piece.calls
         angles.append(np.swapaxes(piece.cold, 0, 1))
     kept = np.concatenate(angles[max(1, len(angles) // 5) :], axis=1)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentmd.sampling.metropolis.control import independent
+from latentmd.sampling.metropolis.plain_md import independent
 from latentmd.sampling.metropolis.populations import Populations, populations
 from latentmd.sampling.metropolis.wells import Well, turns_of
 from latentmd.systems.builder import build

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentmd.sampling.metropolis.chains import chains
+from latentmd.sampling.metropolis.run import chains
 from latentmd.sampling.metropolis.settings import ChainsRequest
 
 

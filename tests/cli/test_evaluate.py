@@ -41,7 +41,8 @@ def test_trajectories_are_compared_with_the_reference(asked: list[Any], tmp_path
     result = _run(*line)
     assert result.exit_code == 0, result.output
     ((name, arguments, options),) = asked
-    assert name == "trajectories" and arguments == ((Path("a.xtc"),), (Path("md.xtc"),), Path(PDB))
+    assert name == "trajectories" and arguments == ((Path("a.xtc"),),)
+    assert (options["reference"], options["top"]) == ((Path("md.xtc"),), Path(PDB))
     settings = options["settings"]
     assert settings.lag == 50.0 and settings.baselines == ("auto",) and options["out"] == tmp_path
     assert "Rg" in result.output and "note: few frames" in result.output

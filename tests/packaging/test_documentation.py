@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 from collections.abc import Iterator
 from importlib import import_module
@@ -34,10 +33,13 @@ def _offered() -> set[str]:
     names += [f"latentmd.{name}" for name in latentmd.__all__]
     checks = [name for name in dir(import_module("latentmd.testing")) if name.startswith("check_")]
     names += [f"latentmd.testing.{name}" for name in checks]
-    return {
-        f"{Path(inspect.getsourcefile(it) or '').resolve().relative_to(ROOT)}::{it.__qualname__}"
-        for it in map(_named, names)
-    }
+    return {f"{_file(it.__module__)}::{it.__qualname__}" for it in map(_named, names)}
+
+
+def _file(module: str) -> str:
+    """File of a module in the checkout, wherever the package is imported from."""
+    inside = module.removeprefix("latentmd.").replace(".", "/")
+    return f"{inside}.py" if inside.startswith(("integrators/", "systems/")) else f"latentmd/{inside}.py"
 
 
 OFFERED = _offered()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mdtraj
@@ -25,13 +28,6 @@ from latentmd.sampling.paths.fill import (
 from latentmd.sampling.run.stopping import RunError
 
 
-class _Failing(Task):
-    """A part that cannot be written."""
-
-    def run(self) -> int:
-        raise OSError("disk full")
-
-
 def _request(out: Path, **choice: bool) -> FillRequest:
     return FillRequest(trajectory=Path("a.xtc"), top=Path("a.pdb"), interval=None, processes=1, out=out, **choice)
 
@@ -48,7 +44,7 @@ def _leave(folder: Path, number: int) -> Task:
     return part
 
 
-def _run(path_plan: Any, out: Path, parts: list[Task]) -> FillResult:
+def _run(path_plan: Any, out: Path, parts: list[Any]) -> FillResult:
     request, times = _request(out), np.arange(2.0 * len(parts))
     plan = FillPlan(
         path_plan.subject, Given(Path("a.xtc"), np.zeros((2, 22, 3)), np.arange(2.0)), parts, times, {},
@@ -70,8 +66,10 @@ def test_parts_come_together_in_order_and_are_counted(path_plan: Any, tmp_path: 
 
 
 def test_a_part_that_fails_is_an_error_of_the_run(path_plan: Any, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="disk full"):
-        _run(path_plan, tmp_path / "run", [_Failing(options=_request(tmp_path / "run"), number=0)])
+    nowhere = tmp_path / "nowhere"
+    failing = SimpleNamespace(file=nowhere, number=0, size=1, run=partial(os.rename, nowhere, tmp_path / "part.npz"))
+    with pytest.raises(RunError, match="No such file"):
+        _run(path_plan, tmp_path / "run", [failing])
 
 
 @pytest.mark.parametrize(
