@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from latentmd.arrays import Floats, Ints
 from latentmd.io.trajectory import TrajectoryReader, load_positions, load_topology
-from latentmd.io.trajectory_file import TrajectoryError, first_line
+from latentmd.io.trajectory_file import TrajectoryError
 from latentmd.molecule.bonds import bond_graph, components
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _selected(topology: mdtraj.Topology, select: str) -> Ints:
         return np.asarray(topology.select(select), dtype=np.int64)
     except Exception as error:
         raise TrajectoryError(
-            f"--select {select!r} is no selection ({first_line(error)}); expected the language of mdtraj, such as"
+            f"--select {select!r} is no selection; expected the language of mdtraj, such as"
             ' "protein and chainid 0" or "resname LIG"'
         ) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from latentmd.training.config import ConfigSection, TrainingConfig
+from latentmd.training.config import ConfigSection, TrainingConfig, parse_section
 from latentmd.training.data import Source
 
 _STRIDE = 1.0  # ps: shorter spacings are thinned to it
@@ -45,7 +45,8 @@ def suited(config: TrainingConfig, source: Source) -> TrainingConfig:
         steps = max(fewest, round(epochs * frames / section.batch))
         found[name] = found.get(name, {}) | {"steps": min(section.steps, steps)}
     update: dict[str, Any] = {name: _filled(getattr(config, name), values) for name, values in found.items()}
-    return TrainingConfig.model_validate(config.model_copy(update={"stride": stride, **update}).model_dump())
+    whole = config.model_copy(update={"stride": stride, **update})
+    return parse_section(TrainingConfig, whole.model_dump(), "settings")
 
 
 def _divides(interval: float, stride: float) -> bool:

@@ -9,7 +9,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from latentmd.training.config import TrainingConfig, parse_config
+from latentmd.training.config import ConfigError, TrainingConfig, parse_config
 from latentmd.training.data import Source
 from latentmd.training.suited import suited
 
@@ -50,6 +50,11 @@ def test_few_frames_are_not_learnt_by_heart(frames: int, decoder: int, flow: int
     assert (found.decoder.steps, found.fast.steps, found.predictor.steps) == (decoder, flow, flow)
     stated = suited(parse_config({"decoder": {"steps": 9}}), source("alanine_dipeptide", 1.0, frames))
     assert stated.decoder.steps == 9
+
+
+def test_settings_out_of_range_are_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"settings: temperature: Input should be greater than 0 \(found -5\)"):
+        suited(TrainingConfig().model_copy(update={"temperature": -5}), source("alanine_dipeptide", 1.0, 500))
 
 
 def test_what_is_stated_stays() -> None:
