@@ -115,7 +115,9 @@ def with_conditions(config: TrainingConfig, trajectories: Sequence[str | Path], 
         found["force_field"] = tuple(record["force_field"])
     if not record and not stated & {"solvent", "force_field"}:
         found = {"solvent": "explicit" if water else "unknown", "temperature": _ROOM_TEMPERATURE}
-    return config.model_copy(update={name: value for name, value in found.items() if name not in stated})
+    settled = config.model_copy(update={name: value for name, value in found.items() if name not in stated})
+    check_conditions(settled, trajectories)  # runs of several folders must agree
+    return settled
 
 
 def _files(solvent: Any, names: tuple[str, ...]) -> list[str]:

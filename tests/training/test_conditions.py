@@ -48,6 +48,15 @@ def test_another_condition_is_refused(tmp_path: Path, name: str, value: Any) -> 
     assert found == (tuple(value) if name == "force_field" else value), "what is not stated follows the record"
 
 
+def test_runs_under_two_conditions_are_refused(tmp_path: Path) -> None:
+    files = []
+    for name, kelvin in (("a", 300.0), ("b", 350.0)):
+        (tmp_path / name).mkdir()
+        files += recorded(tmp_path / name, temperature=kelvin, solvent="implicit", force_field=[])
+    with pytest.raises(ConfigError, match=r"b: simulated with temperature 350\.0, the settings say 300\.0"):
+        with_conditions(TrainingConfig(), files, water=False)
+
+
 @pytest.mark.parametrize(("water", "solvent"), [(True, "explicit"), (False, "unknown")])
 def test_without_a_record_the_energy_is_not_known(tmp_path: Path, water: bool, solvent: str) -> None:
     config = with_conditions(TrainingConfig(), [tmp_path / "my.xtc"], water)
