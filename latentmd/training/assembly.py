@@ -18,11 +18,12 @@ from latentmd.encoders.egnn import AtomEncoder
 from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.heads.mechanics import MechanicsPrior
 from latentmd.io.atomic import write_npz
+from latentmd.model.manifest import Landmarks
 from latentmd.model.surrogate import Surrogate
 from latentmd.training import stages
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, soft_torsions, some_frames
-from latentmd.training.embedding import collapse_diagnostics, encode_all, fit_basis
+from latentmd.training.embedding import collapse_diagnostics, encode_all, fit_basis, landmarks
 from latentmd.training.labels import Labels
 from latentmd.training.loop import append_rows
 from latentmd.training.parts import Observed, encoder_of
@@ -34,8 +35,8 @@ _PRIOR_FRAMES = 2000  # of the energy head's linear part: 66 forces each for 22 
 
 def build_surrogate(
     data: Data, labels: Labels | None, config: TrainingConfig, run: TrainingRun
-) -> tuple[Surrogate, NDArray[np.float64]]:
-    """Run all stages; returns the surrogate and the autocorrelations of its axes; without labels, no energies."""
+) -> tuple[Surrogate, NDArray[np.float64], Landmarks]:
+    """Run all stages; the surrogate, autocorrelations of its axes, and where data lie; without labels, no energies."""
     encoder = train_encoder(data, config, run)
     basis, correlation, axes, held_axes = split_axes(encoder, data, config, run)
     positions = torch.from_numpy(np.concatenate(data.train))
@@ -53,9 +54,13 @@ def build_surrogate(
         energy, latent_energy = train_energies(
             encoder, data.topology, positions, w=w, labels=labels, config=config, run=run
         )
-    return Surrogate(
-        encoder, basis, predictor, fast=fast, decoder=decoder, energy_head=energy, latent_energy_head=latent_energy
-    ).eval(), correlation
+    return (
+        Surrogate(
+            encoder, basis, predictor, fast=fast, decoder=decoder, energy_head=energy, latent_energy_head=latent_energy
+        ).eval(),
+        correlation,
+        landmarks(slow, [a[:, :k] for a in held_axes], config.seed),
+    )
 
 
 def new_encoder(topology: Any, config: TrainingConfig, frames: torch.Tensor | None = None) -> AtomEncoder:

@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from latentmd.analysis.msm import k_means
 from latentmd.core.basis import LatentBasis
 from latentmd.core.jepa import JEPA, Scheme, momentum_schedule
 from latentmd.core.objectives import SIGReg, VarianceCovariance, effective_rank
+from latentmd.model.manifest import Landmarks
 from latentmd.training.config import EmbeddingSettings
 from latentmd.training.loop import Optimisation, Stage, TrainingError
 from latentmd.training.windows import LaggedWindows
@@ -84,6 +86,23 @@ def _anchor_rotation(
     rotation = np.eye(w.shape[1])
     rotation[n_slow:, n_slow:] = left
     return rotation, extra
+
+
+_LANDMARKS, _KEPT, _LOOKED_AT = 256, 0.999, 20_000  # centres; share of frames within the limit; frames looked at
+
+
+def landmarks(slow: Sequence[NDArray[np.float32]], held: Sequence[NDArray[np.float32]], seed: int) -> Landmarks:
+    """Where the training frames lie in the slow axes, k-means centres, and how far held-out frames are from them.
+
+    The limit is no smaller than that of the training frames, since there may be few others.
+    """
+    looked_at = [
+        z[:: max(1, len(z) // _LOOKED_AT)].astype(np.float64) for z in map(np.concatenate, (slow, held or slow))
+    ]
+    centres = k_means(looked_at[0], min(_LANDMARKS, len(looked_at[0]) // 4), seed).cluster_centers.round(3).tolist()
+    found = Landmarks(centres=centres, limit=0.0)
+    limit = max(float(np.quantile(found.distances(z), _KEPT)) for z in looked_at)
+    return found.model_copy(update={"limit": limit})
 
 
 _CHECK_FROM = 0.5  # collapse is judged after this share of the steps

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from latentmd.io.progress import Progress, quiet
+from latentmd.model.manifest import Landmarks
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.chemistry import fingerprint
 from latentmd.training.assembly import build_surrogate
@@ -85,8 +86,8 @@ def train(
     with claim_training(folder, plan, resume):
         torch.manual_seed(config.seed)
         labels = energy_labels(data, top, config, run) if config.has_energy else None
-        surrogate, autocorrelations = build_surrogate(data, labels, config, run)
-        parts = Made(data, shown, labels, surrogate, autocorrelations)
+        made = build_surrogate(data, labels, config, run)
+        surrogate, parts = made[0], Made(data, shown, labels, *made)
         manifest = _manifest(name or out.stem, parts, config, run)
         bundle.save(out, surrogate, manifest)
         plot_training(run.log, folder / "training.png")
@@ -121,10 +122,11 @@ class Made(NamedTuple):
     labels: Labels | None
     surrogate: Surrogate
     autocorrelations: NDArray[np.float64]
+    landmarks: Landmarks
 
 
 def _manifest(name: str, parts: Made, config: TrainingConfig, run: TrainingRun) -> dict[str, Any]:
-    data, shown, labels, surrogate, autocorrelations = parts
+    data, shown, labels, surrogate, autocorrelations, marks = parts
     return {
         "name": name,
         "topology": data.pdb,
@@ -152,6 +154,7 @@ def _manifest(name: str, parts: Made, config: TrainingConfig, run: TrainingRun) 
             "config": config.model_dump(mode="json"),
             "seconds": run.seconds,
             "seen": shown and shown.record(),
+            "landmarks": marks.model_dump(),
         },
     }
 

@@ -13,7 +13,7 @@ from latentmd.core.objectives import SIGReg, VarianceCovariance
 from latentmd.core.steps.residual import ResidualPredictor
 from latentmd.encoders.vectors import StandardEncoder
 from latentmd.training.config import EmbeddingSettings, JEPAConfig
-from latentmd.training.embedding import build_objective, device_of, embedding_stage, encode_all, fit_basis
+from latentmd.training.embedding import build_objective, device_of, embedding_stage, encode_all, fit_basis, landmarks
 from latentmd.training.loop import TrainingError
 from latentmd.training.windows import LaggedWindows
 
@@ -127,3 +127,14 @@ def test_anchored_directions_follow_the_predictable_ones(latents: list[NDArray[n
     torch.testing.assert_close(torch.cov(w.T), torch.eye(6), rtol=0, atol=0.02)
     assert abs(float(torch.corrcoef(torch.stack([w[:, 2], z[:, 4]]))[0, 1])) > 0.999
     assert len(correlation) == 6 and abs(correlation[2]) < 0.05
+
+
+def test_landmarks_tell_frames_far_from_the_data() -> None:
+    rng = np.random.default_rng(0)
+    runs = [rng.normal(size=(2000, 3)).astype(np.float32) for _ in range(3)]
+    found = landmarks(runs[:2], runs[2:], seed=0)
+    assert len(found.centres) == 256
+    new = rng.normal(size=(5, 1000, 3))
+    assert np.mean(found.distances(new) > found.limit) < 0.005
+    assert (found.distances(new + np.array([6.0, 0.0, 0.0])) > found.limit).mean() > 0.9
+    assert landmarks(runs, [], seed=0).limit < landmarks(runs, [3 * runs[0]], seed=0).limit

@@ -1,4 +1,4 @@
-"""Energies that MD of a molecule shows, which the frames of a run are judged by."""
+"""What the frames of a run are judged by: energies that MD of the molecule shows, and where training data lie."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from latentmd.sampling.models import OneMolecule
 from latentmd.sampling.run.options import WalkerOptions
 from latentmd.sampling.run.preparation import Prepared, made_once
 from latentmd.sampling.walkers.folder import STATE
-from latentmd.units import percent
+from latentmd.units import format_time, percent
 
 _STRUCTURES, _FEWER = 64, 16  # that the range is measured from; where OpenMM simulates one at a time
 _LATENT_STEPS = 5  # of the longest lag, from the start to those structures
@@ -51,6 +51,24 @@ def _measured(ready: Prepared, settings: WalkerOptions, model: OneMolecule) -> E
     return measured_range(
         system, positions, temperature=protocol.temperature, timestep=protocol.timestep, seed=settings.seed
     )
+
+
+def left_data(rows: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """What summary.json says of rollouts that left the data, from the rows of provenance.csv."""
+    left = np.array(["data" in failed.split() for failed in rows["checks_failed"]])
+    first = np.flatnonzero(left)[np.argmin(rows["time_ps"][left])] if left.any() else None
+    record: dict[str, Any] = {"frames": int(left.sum()), "share": float(left.mean())}
+    return record if first is None else record | {name: rows[name][first].item() for name in ("walker", "time_ps")}
+
+
+def left_in_words(record: dict[str, Any]) -> str:
+    """A sentence on what `left_data` found."""
+    far = "further from the training data than 99.9 % of held-out frames"
+    if not record["frames"]:
+        return f"the rollouts stay where the training data are: no frame is {far}"
+    first = f"the first in walker {record['walker']} at {format_time(record['time_ps'])}"
+    share = percent(record["share"], 2)
+    return f"{record['frames']:,} frames ({share}) are {far}, {first}; `data` in provenance.csv marks them"
 
 
 def judged(rows: dict[str, NDArray[Any]], found: EnergyRange) -> dict[str, Any]:

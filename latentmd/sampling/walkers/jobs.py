@@ -56,6 +56,7 @@ class MadeFrames:
     kinds: Sequence[Sequence[str]]
     states: Keep | None
     counts: Mapping[str, int] = field(default_factory=dict)
+    left: NDArray[np.bool_] | None = None  # (frames, walkers): far from the training data
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,12 @@ class WalkerJob:
             times = self.settings.interval * np.arange(writer.frames + 1, writer.frames + count + 1)
             writer.write(positions, times)
             kinds = [kinds[k] for kinds in block.kinds]
-            rows = zip(times, kinds, energies, failed(positions, energies), strict=True)
+            names = failed(positions, energies)
+            if block.left is not None:
+                names = [
+                    f"{name} data".strip() if left else name for name, left in zip(names, block.left[:, k], strict=True)
+                ]
+            rows = zip(times, kinds, energies, names, strict=True)
             emit("frames", walker=walker, rows=list(rows))
 
     @property

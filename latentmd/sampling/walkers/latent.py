@@ -53,6 +53,7 @@ class LatentJob(WalkerJob):
             done, slow = 0, propagator.encode(np.repeat(self.prepared.reference[None], len(group), axis=0))
         else:
             done, slow = state.frames, torch.from_numpy(state.arrays["latent"]).to(propagator.device)
+        marks = propagator.manifest.landmarks
         block = int(max(1, min(100, _BLOCK // (len(group) * len(masses)))))
         while done < s.frames:
             count = min(block, s.frames - done)
@@ -65,7 +66,10 @@ class LatentJob(WalkerJob):
             positions, energies = self._finished(decoded, group, done, clock)
             kinds = [["settled" if s.settle else "latent"] * len(group)] * count
             latent, shape = slow.cpu().numpy(), (count, len(group))
-            yield MadeFrames(positions.reshape(*shape, -1, 3), energies.reshape(shape), kinds, _states(group, latent))
+            left = marks and marks.distances(path.flatten(2).cpu().numpy()) > marks.limit
+            yield MadeFrames(
+                positions.reshape(*shape, -1, 3), energies.reshape(shape), kinds, _states(group, latent), left=left
+            )
             done += count
 
     def _decoded(self, propagator: Propagator, path: Any, rng: np.random.Generator, masses: Doubles) -> Doubles:

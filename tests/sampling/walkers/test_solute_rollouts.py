@@ -119,3 +119,29 @@ def test_inspect_says_what_it_lacks(model: Path) -> None:
     told = CliRunner().invoke(main, ["inspect", str(model)])
     assert told.exit_code == 0, told.output
     assert "the model has no energy" in " ".join(told.output.split()) and "time step" not in told.output
+
+
+def test_rollouts_that_leave_the_data_are_told_of(
+    ou_surrogate: Any, ou_manifest: dict[str, Any], tmp_path: Path
+) -> None:
+    from latentmd.model.manifest import Landmarks
+    from latentmd.model.propagator import Propagator
+
+    told, fields = {}, {**ou_manifest, "solvent": "explicit", "force_field": []}
+    save(tmp_path / "any.pt", ou_surrogate, fields)
+    model = Propagator(tmp_path / "any.pt")
+    mean = model.encode(model.molecule()[1][None])[0, 0].tolist()
+    for name, limit in (("near", 9.0), ("left", 1.0)):  # planted: data about the mean alone, which torsions leave
+        marks, path = Landmarks(centres=[mean], limit=limit), tmp_path / f"{name}.pt"
+        save(path, ou_surrogate, {**fields, "training": {"landmarks": marks.model_dump()}})
+        settings = {"walkers": 2, "processes": 1, "out": tmp_path / name}
+        told[name] = simulate(path, time="1ns", save_every="50ps", **settings)
+    assert told["near"].summary["left_the_data"] == {"frames": 0, "share": 0.0}
+    assert "no frame is further from the training data" in told["near"].page.read_text()
+    left, rows = told["left"], told["left"].provenance()
+    slow = model.encode(np.concatenate([left.load(k).xyz for k in (0, 1)]))[:, 0].numpy()
+    far = marks.distances(slow) > 1.0
+    assert 0 < far.sum() < 20 and [("data" in failed) for failed in rows["checks_failed"]] == far.tolist()
+    record = left.summary["left_the_data"]
+    assert record["frames"] == far.sum() and record["time_ps"] == rows["time_ps"][far].min()
+    assert "the first in walker" in left.page.read_text() and "slow axes" in left.page.read_text()
