@@ -44,8 +44,8 @@ class ReferenceModel:
         self.clusters = msm.k_means(picked, min(CENTRES, distinct), seed)
         self.states = int(self.clusters.n_clusters)
         self.paths = [self.discretise(t) for t in self.tics]
-        counts = msm.transition_counts(self.paths, self.lag, self.states).sum(axis=0)
-        self.membership = msm.coarse_grain(counts, MACROSTATES)
+        self.counts = msm.transition_counts(self.paths, self.lag, self.states).sum(axis=0)
+        self.membership = msm.coarse_grain(self.counts, MACROSTATES)
         self.sets = int(self.membership.max()) + 1
 
     def _transform(self, coordinates: Floats) -> Floats:

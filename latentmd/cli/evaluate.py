@@ -50,7 +50,7 @@ Examples:
     option("--top", type=PATH, help="PDB file of the molecule; the model's own by default."),
     option(
         "--train", multiple=True, type=PATH, metavar="TRAJ...",
-        help="Training trajectories, which the baselines are made of.",
+        help="Training trajectories, which baselines are made of and whose states stand beside.",
     ),
     option("--model", help="Evaluate this model's own rollouts (no GENERATED then), encoder, decoder and energies."),
     shown("--lag", type=Time(), default="100ps", help="Lag of TICA and the Markov model."),
@@ -60,7 +60,8 @@ Examples:
     option(
         "--baseline", "baselines", multiple=True, metavar="NAME",
         help="residue-table, replicate, persistence, msm, shuffled, tica-flow, koopman, all or none; may be repeated. "
-        "[default: all with --model, else residue-table where it covers the molecule]",
+        "[default: all with --model, else residue-table where it covers the molecule; with --train also msm, shuffled, "
+        "and replicate where the times are known]",
     ),
     shown("--frames", type=click.IntRange(min=100), default=100_000, help="With --model: frames to generate."),
     shown("--walkers", type=AT_LEAST_ONE, default=64, help="With --model: walkers."),

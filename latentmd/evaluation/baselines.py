@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentmd.analysis import features
 from latentmd.analysis.features import EvaluationError, FeatureSet, FeatureSpec
 from latentmd.analysis.metric import Metric
-from latentmd.analysis.reference import ReferenceModel
+from latentmd.analysis.reference import ReferenceModel, check_length
 from latentmd.analysis.representation import lagged
 from latentmd.arrays import Floats, Ints
 from latentmd.evaluation.compare import compare
-from latentmd.evaluation.inputs import FRAME_BASELINES, EvaluationSettings, Paths, check_baselines, trajectory_files
+from latentmd.evaluation.inputs import FRAME_BASELINES, EvaluationSettings, check_baselines
 from latentmd.evaluation.residue_table import BINS, ResidueTable
 from latentmd.io.progress import Tick, silent
 
@@ -72,25 +71,25 @@ def chosen_baselines(
         table = ()
     if "all" not in settings.baselines:
         return (*(name for name in settings.baselines if name not in ("auto", *table)), *table)
-    timed = settings.wall_time is not None and settings.md_speed is not None
-    left_out = (TABLE,) if timed else (TABLE, "replicate")
+    left_out = (TABLE,) if settings.timed else (TABLE, "replicate")
     return (*(b for b in FRAME_BASELINES if b not in left_out), *table, *others)
 
 
 def frame_baselines(
-    model: ReferenceModel, own: FeatureSet, train: Paths, topology: mdtraj.Topology, settings: EvaluationSettings
+    model: ReferenceModel, own: FeatureSet, runs: list[Floats], topology: mdtraj.Topology, settings: EvaluationSettings
 ) -> dict[str, list[Metric]]:
-    """Metrics by the name of each requested baseline of training frames, with as many walkers and frames as `own`."""
+    """Metrics by the name of each requested baseline of training `runs`, with as many walkers and frames as `own`."""
     check_baselines(settings, FRAME_BASELINES)
     rng = np.random.default_rng(settings.seed)
     lengths = [len(run) for run in own.runs]
-    result, runs = {}, None
+    result = {}
     for name in sorted(settings.baselines, key=lambda name: name != TABLE):  # the order of the draws
         if name == TABLE:
             made = drawn_torsions(table_histograms(model.spec, topology, own.kept[0]), sum(lengths), rng)
             result[name] = compare(model, made, brief=True).metrics
             continue
-        runs = runs or _training_runs(name, model, train, topology, settings)
+        if not runs:
+            raise EvaluationError(f"baseline {name} needs training trajectories; pass them with --train")
         if name == "shuffled":
             made = shuffled_frames(runs, own.frames, rng)
         elif name == "persistence":
@@ -107,18 +106,16 @@ def frame_baselines(
     return result
 
 
-def _training_runs(
-    name: str, model: ReferenceModel, train: Paths, topology: mdtraj.Topology, settings: EvaluationSettings
-) -> list[Floats]:
-    if not train:
-        raise EvaluationError(f"baseline {name} needs training trajectories; pass them with --train")
-    data = features.read_set(trajectory_files(train), topology, model.spec, None, settings.interval)
+def training_runs(data: FeatureSet, model: ReferenceModel) -> list[Floats]:
+    """Features of training data at the spacing of a model; EvaluationError where they have no such frames."""
     stride = round(model.interval / data.interval)
     if stride < 1 or abs(stride * data.interval - model.interval) > 1e-3 * model.interval:
         raise EvaluationError(
             f"training frames are {data.interval:g} ps apart; expected {model.interval:g} ps or a whole part of it"
         )
-    return [run[::stride] for run in data.runs]
+    runs = [run[::stride] for run in data.runs]
+    check_length("training", runs, model.lag, model.interval)
+    return runs
 
 
 def shuffled_frames(runs: Sequence[Floats], frames: int, rng: np.random.Generator) -> list[Floats]:

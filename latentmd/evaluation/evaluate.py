@@ -18,7 +18,7 @@ from latentmd.analysis.reference import ReferenceModel, check_length
 from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.arrays import Floats
 from latentmd.evaluation import inputs
-from latentmd.evaluation.baselines import chosen_baselines, frame_baselines
+from latentmd.evaluation.baselines import chosen_baselines, frame_baselines, training_runs
 from latentmd.evaluation.compare import compare
 from latentmd.evaluation.frames import energy_metrics, structure_metrics
 from latentmd.evaluation.inputs import ASSUMED_TEMPERATURE, DEFAULTS, EvaluationSettings, Paths, run_record
@@ -64,6 +64,7 @@ def evaluate(
     md = read(files[0], template=None, tick=stage(progress, "reading the reference"))
     template = structure_template(topology, md.kept)
     own = read(files[1], template=template, tick=stage(progress, "reading the generated set"))
+    training = read(inputs.trajectory_files(train), template=None) if train else None
     records = [run_record(paths) for paths in files]
     energies = (records[0].energies, records[1].energies)
     settings = replace(
@@ -85,8 +86,9 @@ def evaluate(
     comparison = compared(model, own, md, template, settings=settings, progress=progress)
     comparison.metrics += energy_metrics(*energies) + shape_metrics(own, md, topology)
     progress("baselines")
+    taught, settings = (training_runs(training, model), settings.beside_training()) if training else ([], settings)
     settings = replace(settings, baselines=chosen_baselines(settings, spec, topology, md.kept[0]))
-    rivals = frame_baselines(model, own, train, topology, settings)
+    rivals = frame_baselines(model, own, taught, topology, settings)
     result = Evaluation(comparison.metrics, rivals, own, reference=md, notes=notes, energies=energies)
     result.document = document(result, model, settings, top)
     result.document["seeds"] = {"reference": records[0].seeds, "generated": records[1].seeds}

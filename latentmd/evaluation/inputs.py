@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,16 @@ class EvaluationSettings:
     walkers: int = 64  #: independent rollouts
     step: float | None = None  #: ps per latent step and between frames; `model.default_step` where None
     seeds: int = 3  #: other starts and noise; the first is evaluated in full, the others say how far metrics scatter
+
+    @property
+    def timed(self) -> bool:
+        """Whether it is known how much MD the wall time of the generated set pays for."""
+        return self.wall_time is not None and self.md_speed is not None
+
+    def beside_training(self) -> EvaluationSettings:
+        """The same where there are training data: "auto" then means baselines of them too."""
+        made = ("msm", "shuffled", *(("replicate",) if self.timed else ())) if "auto" in self.baselines else ()
+        return replace(self, baselines=tuple(dict.fromkeys((*made, *self.baselines)))) if made else self
 
 
 DEFAULTS = EvaluationSettings()

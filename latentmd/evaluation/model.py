@@ -198,7 +198,9 @@ class _ModelEvaluation:
         chosen = baselines.chosen_baselines(s, self.spec, self.topology, own.kept[0], *MODEL_BASELINES)
         self.progress("baselines of training frames")
         framed = replace(s, baselines=tuple(b for b in chosen if b in FRAME_BASELINES))
-        result = baselines.frame_baselines(fitted, own, train, self.topology, framed)
+        data = features.read_set(inputs.trajectory_files(train), self.topology, self.spec, None, s.interval)
+        runs = baselines.training_runs(data, fitted)
+        result = baselines.frame_baselines(fitted, own, runs, self.topology, framed)
         for name, label, make in (
             ("tica-flow", "flow on TICA coordinates", self._tica_flow),
             ("koopman", "Koopman rollouts", partial(self._koopman, slow)),

@@ -96,8 +96,7 @@ def seen(
         )
     except EvaluationError:
         return None
-    counts = msm.transition_counts(model.paths, model.lag, model.states).sum(axis=0)
-    sides = _sides(counts)
+    sides = msm.coarse_grain(model.counts, 2)  # -1 for states that are not connected
     tics = [tics[:, 0] for tics in model.tics]
     rng = np.random.default_rng(seed)
     times = msm.implied_timescales(model.paths, [model.lag], model.states, interval, rng, number=1)
@@ -128,11 +127,6 @@ def _markov_error(model: ReferenceModel, sides: Ints) -> float:
     )
     errors = np.abs(test.predicted - test.estimated)[:, shares > _LEAST]
     return float(np.nanmax(errors, initial=0.0))
-
-
-def _sides(counts: Floats) -> Ints:
-    """The two most metastable sets of states, 0 and 1; -1 for states that are not connected."""
-    return msm.coarse_grain(counts, 2)
 
 
 def _transitions(tics: Sequence[Floats], sides: Sequence[Ints]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import mdtraj
@@ -18,6 +19,7 @@ from latentmd.evaluation.baselines import (
     drawn_torsions,
     frame_baselines,
     table_histograms,
+    training_runs,
 )
 from latentmd.evaluation.inputs import EvaluationSettings
 from latentmd.evaluation.residue_table import ResidueTable
@@ -93,26 +95,25 @@ def test_what_is_missing_is_named(noise: tuple[ReferenceModel, FeatureSet]) -> N
     topology = mdtraj.load("systems/molecules/alanine_dipeptide.pdb").topology
     assert frame_baselines(*noise, [], topology, EvaluationSettings(baselines=())) == {}
     with pytest.raises(EvaluationError, match="no baseline is called 'magic'"):
-        frame_baselines(*noise, ["x"], topology, EvaluationSettings(baselines=("magic",)))
+        frame_baselines(*noise, noise[1].runs, topology, EvaluationSettings(baselines=("magic",)))
     with pytest.raises(EvaluationError, match="baseline msm needs training trajectories"):
         frame_baselines(*noise, [], topology, EvaluationSettings(baselines=("msm",)))
 
 
-def test_training_frames_at_another_spacing_are_refused(tmp_path: Path) -> None:
+def test_training_frames_at_another_spacing_are_refused() -> None:
     topology, frame = features.load_topology(Path("systems/molecules/alanine_dipeptide.pdb"))
     spec = features.feature_spec(topology)
-    np.save(tmp_path / "a.npy", (frame + np.random.default_rng(0).normal(0, 0.02, (50, 22, 3))).astype(np.float32))
     runs = [np.random.default_rng(1).uniform(-3, 3, (200, 2))]
     model = ReferenceModel(spec, runs, 1.0, lag=5.0, temperature=300.0, seed=0)
     own = FeatureSet((Path("a"),), runs, 1.0, frame, StructureTotals())
     with pytest.raises(EvaluationError, match=r"training frames are 0\.7 ps apart; expected 1 ps or a whole part"):
-        frame_baselines(
-            model, own, [tmp_path / "a.npy"], topology, EvaluationSettings(baselines=("msm",), interval=0.7)
-        )
+        training_runs(replace(own, interval=0.7), model)
+    with pytest.raises(EvaluationError, match="longest training run holds 10 frames"):
+        training_runs(replace(own, runs=[runs[0][:20]], interval=0.5), model)
+    (every_other,) = training_runs(replace(own, interval=0.5), model)
+    np.testing.assert_array_equal(every_other, runs[0][::2])
     with pytest.raises(EvaluationError, match="needs --wall-time and --md-speed"):
-        frame_baselines(
-            model, own, [tmp_path / "a.npy"], topology, EvaluationSettings(baselines=("replicate",), interval=1.0)
-        )
+        frame_baselines(model, own, runs, topology, EvaluationSettings(baselines=("replicate",)))
 
 
 def test_names_stand_for_what_is_known() -> None:

@@ -14,6 +14,7 @@ from latentmd.evaluation.inputs import (
     DEFAULTS,
     FRAME_BASELINES,
     MODEL_BASELINES,
+    EvaluationSettings,
     run_record,
     trajectory_files,
 )
@@ -62,3 +63,11 @@ def test_nothing_is_assumed_of_files_unless_it_is_said() -> None:
 
 def test_baselines_of_frames_and_of_models_are_different_ones() -> None:
     assert not set(FRAME_BASELINES) & set(MODEL_BASELINES)
+
+
+def test_training_data_bring_their_baselines_unless_others_were_asked_for() -> None:
+    assert EvaluationSettings().beside_training().baselines == ("msm", "shuffled", "auto")
+    timed = EvaluationSettings(wall_time=1.0, md_speed=2.0, baselines=("msm", "auto"))
+    assert timed.timed and timed.beside_training().baselines == ("msm", "shuffled", "replicate", "auto")
+    asked = EvaluationSettings(baselines=("persistence",))
+    assert asked.beside_training() is asked and not asked.timed
