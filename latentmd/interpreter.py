@@ -1,9 +1,25 @@
-"""A second Python process that finds the same modules as this one."""
+"""What Python finds: parts of a user's own by name, and a second process that finds the same modules as this one."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def own_part(name: str, kind: type[T], what: str) -> T:
+    """The object called "module:NAME", of a class; ValueError where there is none, which calls it `what`."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"cannot load the {what} {name!r}: {error}") from error
+    if not isinstance(found, kind):
+        raise ValueError(f"{name!r} is no {what}; expected a {kind.__module__}.{kind.__name__}")
+    return found
 
 
 def command(*arguments: str) -> list[str]:

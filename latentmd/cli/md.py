@@ -9,7 +9,7 @@ import click
 from click import argument, option
 
 from latentmd.cli import options as opt
-from latentmd.cli.common import run_errors, show_result
+from latentmd.cli.common import run_errors
 from latentmd.cli.progress import Display
 
 
@@ -66,12 +66,13 @@ def md_command(files: tuple[Path, ...], scheduler: str | None, **options: Any) -
         raise click.UsageError("--scheduler runs the molecules of a data set; give several files or a folder")
     from latentmd.sampling.run.clock import process_start
     from latentmd.sampling.walkers.md import md
+    from latentmd.sampling.walkers.page import told
 
     pdb = files[0]
     with run_errors():
         with Display(picoseconds=True) as progress:
             result = md(pdb, progress=progress, begun=process_start(), **options)
-        show_result(result)
+        click.echo("\n".join(told(result)))
         top = result.topology
     click.echo(f"engine: {result.summary['engine']}")
     click.echo(f"train a model from it: latentmd train {result.folder}/walker-*.xtc --top {top} --out {pdb.stem}.pt")

@@ -9,7 +9,7 @@ import click
 from click import argument, option
 
 from latentmd.cli import options as opt
-from latentmd.cli.common import failing, run_errors
+from latentmd.cli.common import run_errors
 from latentmd.cli.progress import Display
 from latentmd.units import format_time, percent
 
@@ -32,7 +32,7 @@ _RUN = [
 def show_fill(result: FillResult, command: str) -> None:
     """A few lines about a filled trajectory."""
     summary, wall = result.summary, result.summary["wall_seconds"]["total"]
-    lines = [f"{summary['frames_made']:,} of {summary['frames']:,} frames made, in {wall:.1f} s", *failing(summary)]
+    lines = [f"{summary['frames_made']:,} of {summary['frames']:,} frames made, in {wall:.1f} s", *result.failing]
     names = f"{command}.xtc, topology.pdb, provenance.csv, summary.json, {command}.png, {command}.html"
     click.echo("\n".join([*lines, f"wrote {result.folder}/: {names}"]))
 
@@ -144,4 +144,4 @@ def paths_command(pdbs: tuple[Path, ...], **options: Any) -> None:
         low, high = percent(way["low"]), percent(way["high"])
         lines.append(f"  {percent(way['share'])} by states {way['states']} ({low} to {high})")
     names = "path-*.xtc, paths.csv, provenance.csv, summary.json, paths.png, paths.html"
-    click.echo("\n".join([*lines, *failing(summary), *summary["notes"], f"wrote {result.folder}/: {names}"]))
+    click.echo("\n".join([*lines, *result.failing, *summary["notes"], f"wrote {result.folder}/: {names}"]))

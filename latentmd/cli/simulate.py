@@ -3,47 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click import argument, option
 
 from latentmd.cli import options as opt
-from latentmd.cli.common import BadInput, run_errors, show_result
+from latentmd.cli.common import BadInput, run_errors
 from latentmd.cli.progress import Display
-from latentmd.units import percent
-
-if TYPE_CHECKING:
-    from latentmd.sampling.run.stopping import RunResult
-
-_SHOWN = 12  # most sentences about what is missing
-
-
-def show_chains(result: RunResult) -> None:
-    """A few lines about finished exact chains."""
-    from latentmd.sampling.metropolis.page import state_words, verdict
-
-    summary, missing = result.summary, result.summary["missing"]
-    taken, effective = summary["accepted"].get("draw"), summary["effective_samples"]
-    moves = (
-        f"{percent(taken, 1)} of the drawn torsions accepted" if taken is not None else "rings moved by the ladder only"
-    )
-    least = "no well from 1 to 99 %" if effective is None else f"at least {effective:.0f} effective samples of a state"
-    lines = [f"{summary['frames']} frames of equal weight, {least}; {moves}"]
-    for name, population in summary["populations"].items():
-        low, high = population["degrees"]
-        if high - low < population["period"]:
-            lines.append(f"  {name}: population {population['in_words']}")
-    lines += [f"  {sentence}" for sentence in summary["remarks"]]
-    if summary["plain_md"] is not None:
-        lines.append(verdict(summary["plain_md"]))
-    lines.append(state_words(summary) + (":" if missing else ""))
-    lines += [f"  - {sentence}" for sentence in missing[:_SHOWN]]
-    if len(missing) > _SHOWN:
-        lines.append(f"  - and {len(missing) - _SHOWN} more, in free_energy.html")
-    conformers = ", conformers.sdf" if (result.folder / "conformers.sdf").exists() else ""
-    files = f"{summary['file']}, metropolised.npz, free_energy.html, summary.json{conformers}"
-    click.echo("\n".join([*lines, *summary["notes"], f"wrote {result.folder}/: {files}"]))
 
 
 def _gone(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -79,9 +46,10 @@ Examples:
     ),
     option("--walkers", type=opt.AT_LEAST_ONE, help="Independent runs. [default: 16]"),
     option(
-        "--mode", metavar="[model|latent|chains|md]",
-        help="Latent steps of a model and MD by turns, latent steps only, exact chains of a small molecule, or plain "
-        "MD. [default: model where one covers the molecule, else chains to 150 atoms, else md; it says why]",
+        "--mode", metavar="[model|latent|chains|md|module:NAME]",
+        help="Latent steps of a model and MD by turns, latent steps only, exact chains of a small molecule, plain MD, "
+        "or a way of your own. [default: model where one covers the molecule, else chains to 150 atoms, else md; it "
+        "says why]",
     ),
     option("--exactness", hidden=True, expose_value=False, callback=_gone, help="Gone."),
     option("--temperature", type=float, help="Kelvin; must be the model's, except with --mode md or chains."),
@@ -156,12 +124,9 @@ def simulate_command(pdb: Path | None, name: str | None, isomers: bool, **option
 
 
 def _simulate_one(pdb: Path, begun: float | None, options: dict[str, Any]) -> None:
-    from latentmd.sampling.sample import simulate
+    from latentmd.sampling.sample import simulate, way_of
 
     with run_errors():
         with Display(picoseconds=True) as display:
             result = simulate(pdb, progress=display, begun=begun, **options)
-        if result.summary["mode"] == "chains":
-            show_chains(result)
-        else:
-            show_result(result)
+        click.echo("\n".join(way_of(result.summary["mode"]).told(result)))

@@ -155,11 +155,16 @@ class Manifest(Seal):
         return self.solvent in ("implicit", "vacuum")
 
     @property
+    def of_peptides(self) -> bool:
+        """Whether it is a model of many peptides bound to this one: it has densities of steps, and no energies."""
+        return self.zero_shot is not None or "fine_tuned" in self.training
+
+    @property
     def no_energy(self) -> str:
-        """Why the model has no energies; empty where it has. One of many peptides, bound to this one, has none."""
+        """Why the model has no energies; empty where it has."""
         if not self.of_force_field:
             return UNKNOWN_ENERGY
-        return NO_ENERGY if self.zero_shot is not None or "fine_tuned" in self.training else ""
+        return NO_ENERGY if self.of_peptides else ""
 
     def chemistry(self) -> Chemistry:
         """Elements, names and bonds of the molecule."""

@@ -93,7 +93,7 @@ class Propagator:
     def has_density(self) -> bool:
         """Whether the model tells how likely a step is (`log_arrival`) and draws steps some of whose torsions are given
         (`told_step`), as models bound to a peptide do."""
-        return hasattr(self.module, "log_arrival")
+        return self.manifest.of_peptides
 
     @property
     def mixture(self) -> Mixture | None:

@@ -14,7 +14,7 @@ from latentmd.molecule.matching import Answer
 _TEMPERATURE_TOLERANCE = 1e-3  # K
 
 
-class OneMolecule(BaseModel):
+class ThisMolecule(BaseModel):
     """Coverage of a model trained on one molecule: that molecule, whose topology is in the manifest."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -116,4 +116,4 @@ def _residue_names(record: Chemistry) -> list[str]:
     return list(names.values())
 
 
-Coverage = Annotated[OneMolecule | PeptideChemistry, Field(discriminator="kind")]
+Coverage = Annotated[ThisMolecule | PeptideChemistry, Field(discriminator="kind")]

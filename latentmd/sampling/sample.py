@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import time as clock
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentmd.interpreter import own_part
 from latentmd.io.progress import Progress, quiet
 from latentmd.model.file import BundleError, read_manifest
 from latentmd.model.peptide_file import is_peptides
@@ -27,7 +29,6 @@ from latentmd.systems.sanity import in_nm
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
 
-Way = Literal["model", "chains", "md"]
 #: Options that only some modes have, as given; None where not given, times in ps.
 Given = Mapping[str, float | str | None]
 
@@ -37,7 +38,75 @@ MODEL_FILE = ".pt"
 DEFAULT_WALL = 600.0
 
 
-def choose(uncovered: str, unsuitable: str, trajectories: bool = False) -> tuple[Way, str]:
+logger = logging.getLogger(__name__)
+
+_WALKERS, _TIME, _SAVE_EVERY, _BURST = 16, 10_000.0, 100.0, 2.0  # defaults of walkers; times in ps
+_WALKERS_ONLY = ("walkers", "save_every", "cycle", "burst", "settle")
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of sampling, by its name a mode of `simulate`.
+
+    Attributes:
+        run: makes the run of the molecule in a file: from the options that all runs share, those that only some have,
+            the molecule where it was built already, and progress.
+        unused: options without a meaning here.
+        folder: what the name of the output folder ends in, where the user gives none.
+        told: lines about a finished run.
+    """
+
+    run: Callable[[Path, RunOptions, Given, Molecule | None, Progress], RunResult]
+    unused: tuple[str, ...] = ()
+    folder: str = "latentmd"
+    told: Callable[[RunResult], list[str]] = lambda result: [f"wrote {result.folder}/"]
+
+
+def _chains(pdb: Path, run: RunOptions, given: Given, built: Molecule | None, report: Progress) -> RunResult:
+    from latentmd.sampling.metropolis.run import chains
+
+    device = "cpu" if run.device == "auto" else run.device
+    return chains(pdb, ChainsRequest(**vars(replace(run, device=device))), built, report)
+
+
+def _chains_told(result: RunResult) -> list[str]:
+    from latentmd.sampling.metropolis.page import told
+
+    return told(result)
+
+
+def _walk(mode: Mode, pdb: Path, run: RunOptions, given: Given, built: Molecule | None, report: Progress) -> RunResult:
+    from latentmd.sampling.walkers.run import execute
+    from latentmd.sampling.walkers.simulate import simulate_plan
+
+    return execute(simulate_plan(pdb, _walkers(run, mode, given), built), report)
+
+
+def _walkers_told(result: RunResult) -> list[str]:
+    from latentmd.sampling.walkers.page import told
+
+    return told(result)
+
+
+#: The modes. One of your own needs no entry: `--mode module:NAME`, where NAME is a `Way`.
+WAYS: dict[str, Way] = {
+    "model": Way(partial(_walk, "model"), ("scheduler",), told=_walkers_told),
+    "latent": Way(partial(_walk, "latent"), ("scheduler",), told=_walkers_told),
+    "chains": Way(_chains, ("time", *_WALKERS_ONLY), "chains", _chains_told),
+    "md": Way(partial(_walk, "md"), ("scheduler", "settle"), told=_walkers_told),
+}
+
+
+def way_of(mode: str) -> Way:
+    """The way of a mode, a name in `WAYS` or "module:NAME"; ValueError where there is none."""
+    if mode in _RENAMED:
+        raise ValueError(f"--mode is {mode!r}: {_RENAMED[mode]}")
+    if mode not in WAYS and ":" not in mode:
+        raise ValueError(f"--mode is {mode!r}; expected one of {', '.join(WAYS)}, or one of your own as module:NAME")
+    return WAYS[mode] if mode in WAYS else own_part(mode, Way, "mode")
+
+
+def choose(uncovered: str, unsuitable: str, trajectories: bool = False) -> tuple[Mode, str]:
     """How to simulate, and one line that says why.
 
     A model of the molecule comes first, and plain MD where trajectories are wanted (a length, walkers, an interval) and
@@ -57,17 +126,6 @@ def choose(uncovered: str, unsuitable: str, trajectories: bool = False) -> tuple
     return "md", f"{uncovered}, and exact chains do not suit: the method {unsuitable}; plain MD"
 
 
-logger = logging.getLogger(__name__)
-
-_WALKERS, _TIME, _SAVE_EVERY, _BURST = 16, 10_000.0, 100.0, 2.0  # defaults of walkers; times in ps
-_WALKERS_ONLY = ("walkers", "save_every", "cycle", "burst", "settle")
-#: Options that a mode has no use for.
-UNUSED: dict[Mode, tuple[str, ...]] = {
-    "model": ("scheduler",),
-    "latent": ("scheduler",),
-    "chains": ("time", *_WALKERS_ONLY),
-    "md": ("scheduler", "settle"),
-}
 _FIELDS = {"save_every": "interval"}  # of the options of walkers, where their names differ
 _RENAMED = {"alternate": "it is now --mode model", "hybrid": "bursts are gone, and exact chains are --mode chains"}
 
@@ -108,7 +166,7 @@ def load(name_or_path: str | Path, device: str = "auto", *, topology: Any = None
 
 
 def simulate(
-    pdb: str | Path, *, model: str | Path | None = None, mode: Mode | None = None,
+    pdb: str | Path, *, model: str | Path | None = None, mode: str | None = None,
     time: str | float | None = None, wall: float | None = None, walkers: int | None = None,
     save_every: str | float | None = None, cycle: str | float | None = None, burst: str | float | None = None,
     settle: bool | None = None, temperature: float | None = None, solvent: Solvent | None = None,
@@ -123,8 +181,9 @@ def simulate(
         pdb: the molecule.
         model: name of a bundled model or path of one; the bundled one that covers the molecule where None.
         mode: "model" (latent steps of the model and MD by turns), "latent" (latent steps only), "chains" (exact
-            statistics of a small molecule, by Metropolis chains) or "md" (plain MD). Where None: model with a `model`
-            or in explicit solvent; else what `latentmd.sampling.sample.choose` says.
+            statistics of a small molecule, by Metropolis chains), "md" (plain MD) or "module:NAME" (a `Way` of your
+            own). Where None: model with a `model` or in explicit solvent; else what
+            `latentmd.sampling.sample.choose` says.
         time: per walker, 10 ns where None. Text with a unit, or ps. Not for chains.
         wall: budget of wall time in seconds for everything, over all sessions of the run; where None, 10 min for chains
             that the rule chose and plain MD without a `time`, and no limit otherwise.
@@ -158,7 +217,7 @@ def simulate(
         RunInterrupted: Ctrl-C.
     """
     run = RunOptions(
-        out=Path(out or f"{Path(pdb).stem}-latentmd"), overwrite=overwrite, resume=resume,
+        out=Path(out or ""), overwrite=overwrite, resume=resume,
         model=None if model is None else str(model), device=device, temperature=temperature, solvent=solvent,
         force_field=tuple(force_field), inputs=inputs, seed=seed, processes=processes, scheduler=scheduler, wall=wall,
         begun=clock.monotonic() if begun is None else begun,
@@ -170,31 +229,26 @@ def simulate(
     return _run(Path(pdb), run, mode, given, progress or quiet)
 
 
-def _run(pdb: Path, run: RunOptions, asked: Mode | None, given: Given, report: Progress) -> RunResult:
+def _run(pdb: Path, run: RunOptions, asked: str | None, given: Given, report: Progress) -> RunResult:
     if pdb.suffix == MODEL_FILE and run.model is None:
         with TemporaryDirectory() as folder:  # a model on the molecule in its own file
             inside = Path(folder) / f"{pdb.stem}.pdb"
             inside.write_text(read_manifest(pdb).topology, encoding="utf-8")
             return _run(inside, replace(run, model=str(pdb)), asked, given, report)
     refuse_force_field(pdb, run.inputs, run.force_field)
-    mode, built = _choose(pdb, run, asked, given)
-    for name in UNUSED[mode]:
+    mode, built = (asked, None) if asked else _chosen(pdb, run, given)
+    way = way_of(mode)
+    for name in way.unused:
         if given[name] is not None:
-            chosen = f"--mode {mode}" + ("" if asked is not None else ", which was chosen since none was given")
-            fitting = " or ".join(", ".join(m for m in UNUSED if name not in UNUSED[m]).rsplit(", ", 1))
+            chosen = f"--mode {mode}" + ("" if asked else ", which was chosen since none was given")
+            fitting = " or ".join(", ".join(m for m in WAYS if name not in WAYS[m].unused).rsplit(", ", 1))
             option = name.replace("_", "-")
             raise ValueError(f"--{option} has no meaning with {chosen}; leave it out, or ask for --mode {fitting}")
-    if mode == "chains":
-        from latentmd.sampling.metropolis.run import chains
-
-        device = "cpu" if run.device == "auto" else run.device
-        wall = DEFAULT_WALL if run.wall is None and asked is None else run.wall
-        out = run.out if given["out"] else Path(f"{pdb.stem}-chains")
-        return chains(pdb, ChainsRequest(**vars(replace(run, out=out, device=device, wall=wall))), built, report)
-    from latentmd.sampling.walkers.run import execute
-    from latentmd.sampling.walkers.simulate import simulate_plan
-
-    return execute(simulate_plan(pdb, _walkers(run, mode, given), built), report)
+    if mode == "chains" and not asked and run.wall is None:
+        run = replace(run, wall=DEFAULT_WALL)
+    if given["out"] is None:
+        run = replace(run, out=Path(f"{pdb.stem}-{way.folder}"))
+    return way.run(pdb, run, given, built, report)
 
 
 def _moves_alone(model: str | None, given: Given) -> bool:
@@ -224,14 +278,8 @@ def _walkers(run: RunOptions, mode: Mode, given: Given) -> WalkerOptions:
     )
 
 
-def _choose(pdb: Path, run: RunOptions, mode: Mode | None, given: Given) -> tuple[Mode, Molecule | None]:
-    """The mode asked for or the one that suits the molecule, and the molecule where it was built for that."""
-    if mode in _RENAMED:
-        raise ValueError(f"--mode is {mode!r}: {_RENAMED[mode]}")
-    if mode is not None:
-        if mode not in UNUSED:
-            raise ValueError(f"--mode is {mode!r}; expected one of {', '.join(UNUSED)}")
-        return mode, None
+def _chosen(pdb: Path, run: RunOptions, given: Given) -> tuple[Mode, Molecule | None]:
+    """The mode that suits the molecule, and the molecule where it was built for that."""
     if _moves_alone(run.model, given):
         return "latent", None
     if run.model is not None or run.solvent == "explicit":

@@ -6,7 +6,6 @@ A part of your own needs no change here: give its kind as `"module:NAME"`, where
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,16 +22,13 @@ from latentmd.encoders.egnn import EGNNEncoder, MoleculeEncoder
 from latentmd.encoders.frames import ConvolutionalEncoder, FrameEncoder
 from latentmd.encoders.particles import ParticleEncoder
 from latentmd.encoders.vectors import SequenceEncoder, StandardEncoder, VectorEncoder
+from latentmd.interpreter import own_part
 from latentmd.molecule.features import FEATURE_SIZES, molecule_graph
 
 Settings = Any  # section of a configuration, whose fields are those of the kind
 Runs = Sequence[NDArray[np.float32]]
 Part = TypeVar("Part", "Predictor", "Encoder")
 _KMEANS_FRAMES = 50_000
-
-
-class PartError(ValueError):
-    """A predictor or encoder that does not exist, or not for this kind of model; the message says which do."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +243,7 @@ def predictor_of(kind: str, of_molecules: bool) -> Predictor:
     """The predictor of a kind, a name in `PREDICTORS` or "module:NAME", for models of molecules or of worlds.
 
     Raises:
-        PartError: there is none.
+        ValueError: there is none.
     """
     return _find(kind, PREDICTORS, Predictor, of_molecules)
 
@@ -256,7 +252,7 @@ def encoder_of(kind: str, of_molecules: bool) -> Encoder:
     """The encoder of a kind, a name in `ENCODERS` or "module:NAME", for models of molecules or of worlds.
 
     Raises:
-        PartError: there is none.
+        ValueError: there is none.
     """
     return _find(kind, ENCODERS, Encoder, of_molecules)
 
@@ -264,17 +260,13 @@ def encoder_of(kind: str, of_molecules: bool) -> Encoder:
 def _find(kind: str, table: dict[str, Part], schema: type[Part], of_molecules: bool) -> Part:
     what = f"{schema.__name__.lower()} of {'molecules' if of_molecules else 'worlds'}"
     if ":" in kind:
-        module, _, name = kind.partition(":")
-        try:
-            found = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise PartError(f"cannot load the {what} {kind!r}: {error}") from error
-        if isinstance(found, schema) and found.of_molecules == of_molecules:
+        found = own_part(kind, schema, what)
+        if found.of_molecules == of_molecules:
             return found
-        raise PartError(f"{kind!r} is no {what}; expected a latentmd.training.parts.{schema.__name__}")
+        raise ValueError(f"{kind!r} is no {what}; expected a latentmd.training.parts.{schema.__name__} of those")
     names = [name for name, part in table.items() if part.of_molecules == of_molecules]
     if kind in names:
         return table[kind]
     near = difflib.get_close_matches(kind, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise PartError(f"no {what} is called {kind!r}; {hint}There are {', '.join(names)}")
+    raise ValueError(f"no {what} is called {kind!r}; {hint}There are {', '.join(names)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from latentmd.cli.common import INTERRUPTED, BadInput, run_errors, speed_line
+from latentmd.cli.common import INTERRUPTED, BadInput, run_errors
 from latentmd.sampling.run.stopping import RunError, RunInterrupted
 
 
@@ -29,13 +29,3 @@ def test_messages_of_the_library_are_shown_once(capsys: pytest.CaptureFixture[st
         logging.getLogger("latentmd.sampling.sample").warning("no model covers %s", "it")
     logging.getLogger("latentmd").debug("nothing")
     assert capsys.readouterr().err == "no model covers it\n"
-
-
-def test_the_smaller_ratio_comes_first_and_the_other_beside_it() -> None:
-    openmm = {"over_plain_md": 60.0, "plain_md_ns_per_day": 100.0, "over_plain_md_with_start_up": 6.0}
-    engine = {"over_replica_engine": 3.0, "replica_engine_ns_per_day": 2000.0}
-    assert speed_line(openmm | engine) == (
-        "3.0 times the speed of plain MD on the same cores with the replica engine (2,000 ns/day; 0.3 times with "
-        "start-up; 60.0 times that with OpenMM)"
-    )
-    assert speed_line(openmm).startswith("60.0 times the speed of plain MD on the same cores with OpenMM (100 ns/day;")

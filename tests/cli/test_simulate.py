@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from latentmd.cli.main import main
-from latentmd.cli.simulate import show_chains
+from latentmd.sampling.metropolis.page import told
 from latentmd.sampling.metropolis.settings import ChainsRequest
 from latentmd.sampling.run.stopping import RunResult
 
@@ -105,7 +105,7 @@ def test_the_rule_sees_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(asked) == 1 and asked[0].settings.mode == "md"
 
 
-def test_populations_and_what_is_missing_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_populations_and_what_is_missing_are_told() -> None:
     summary = {
         "frames": 10, "file": "x.xtc",
         "accepted": {"draw": 0.25}, "effective_samples": 7.0, "missing": ["more"],
@@ -118,8 +118,7 @@ def test_populations_and_what_is_missing_are_told(capsys: pytest.CaptureFixture[
         "rings_in_one_shape": [],
         "remarks": ["Torsions with one well: set 2"],
     }  # fmt: skip
-    show_chains(RunResult(Path("run"), summary))
-    text = capsys.readouterr().out
+    text = "\n".join(told(RunResult(Path("run"), summary)))
     assert (
         "25.0 % of the drawn torsions" in text
         and "No state to compare" in text

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mdtraj
 import pytest
 from click.testing import CliRunner
 
@@ -46,8 +47,9 @@ def blocks(language: str) -> list[str]:
 def test_its_parts_train_and_its_sampler_runs(
     alanine_runs: list[Any], alanine_topology: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predictor, check, encoder, sampler, use = blocks("python")
+    predictor, check, encoder, sampler, use, way = blocks("python")
     (tmp_path / "mine.py").write_text(predictor + encoder)
+    (tmp_path / "sampler.py").write_text(sampler + way)
     monkeypatch.syspath_prepend(tmp_path)
     exec("from mine import *\n" + check + sampler + use, {})
     (toml,) = blocks("toml")
@@ -57,6 +59,13 @@ def test_its_parts_train_and_its_sampler_runs(
     for file, positions in zip(files, alanine_runs, strict=False):
         save(file, positions, alanine_topology)
     pdb = PAGE.parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
+    (line,) = (line for block in blocks("bash") for line in block.splitlines() if "--mode" in line)
+    spread = [*line.split(" latentmd ")[1].replace("my.pdb", str(pdb)).split()[:-1], str(tmp_path / "spread")]
+    result = CliRunner().invoke(main, spread)
+    assert result.exit_code == 0, result.output
+    assert f"wrote {tmp_path / 'spread'}/" in result.output
+    assert len(mdtraj.load(tmp_path / "spread" / "spread.xtc", top=tmp_path / "spread" / "topology.pdb")) == 21
+    sys.modules.pop("sampler")
     out = tmp_path / "own.pt"
     arguments = ["train", "molecule", *map(str, files), "--top", str(pdb), "--config", str(tmp_path / "own.toml")]
     result = CliRunner().invoke(main, [*arguments, "--device", "cpu", "--out", str(out)])
@@ -66,7 +75,6 @@ def test_its_parts_train_and_its_sampler_runs(
 
 
 def save(file: Path, positions: Any, topology: Any) -> None:
-    import mdtraj
     import numpy as np
 
     mdtraj.Trajectory(positions, topology, time=0.2 * np.arange(1, len(positions) + 1)).save_xtc(str(file))

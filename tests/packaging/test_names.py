@@ -9,10 +9,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FILES = [path for folder in ("latentmd", "integrators", "systems") for path in sorted((ROOT / folder).rglob("*.py"))]
 
-# Classes of two files that share a name: the same noun for the same thing on two levels. Nothing may be added.
-SHARED_CLASSES = {
-    "OneMolecule",  # what a model of one molecule covers, and such a model
-}
 # How often a file name may occur: a folder's own settings, page or steps are called so in each of them.
 MOST_FILES = {
     "run.py": 6,
@@ -31,8 +27,7 @@ def test_a_class_name_stands_for_one_class() -> None:
         node.name for path in FILES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
     )
     shared = {name for name, times in count.items() if times > 1}
-    assert not shared - SHARED_CLASSES, f"two classes of one name; say what sets them apart: {shared - SHARED_CLASSES}"
-    assert not SHARED_CLASSES - shared, f"take these off the list, they are mended: {SHARED_CLASSES - shared}"
+    assert not shared, f"two classes of one name; say what sets them apart: {shared}"
 
 
 def test_a_file_name_stands_for_one_concept() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from latentmd.model.file import BundleError
 from latentmd.sampling.metropolis.settings import ChainsRequest
-from latentmd.sampling.run.options import WalkerOptions
-from latentmd.sampling.sample import Way, choose, load, simulate
+from latentmd.sampling.run.options import Mode, WalkerOptions
+from latentmd.sampling.sample import choose, load, simulate
 
 ALANINE = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 
@@ -86,6 +86,8 @@ def test_plain_md_without_a_time_gets_ten_minutes(asked: list[Any]) -> None:
     [
         ({"mode": "warp"}, "--mode is 'warp'; expected one of"),
         ({"mode": "hybrid"}, "--mode is 'hybrid': bursts are gone, and exact chains are --mode chains"),
+        ({"mode": "nowhere:X"}, "cannot load the mode 'nowhere:X'"),
+        ({"mode": "math:pi"}, "'math:pi' is no mode; expected a latentmd.sampling.sample.Way"),
         ({"mode": "alternate"}, "--mode is 'alternate': it is now --mode model"),
         ({"mode": "chains", "walkers": 3}, "--walkers has no meaning with --mode chains"),
         ({"mode": "latent", "scheduler": "tcp://x:1"}, "--scheduler has no meaning with --mode latent"),
@@ -112,7 +114,7 @@ NONE = "no bundled model covers it"
         ((NONE, "turns bonds"), "md", "exact chains do not suit: the method turns bonds; plain MD"),
     ],
 )
-def test_the_rule(facts: Any, way: Way, words: str) -> None:
+def test_the_rule(facts: Any, way: Mode, words: str) -> None:
     found, reason = choose(*facts)
     assert found == way and words in reason
     assert not facts[0] or reason.startswith(NONE)

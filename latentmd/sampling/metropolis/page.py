@@ -19,10 +19,12 @@ from latentmd.sampling.metropolis.plain_md import Control
 from latentmd.sampling.metropolis.populations import RAREST, Populations, apart_words
 from latentmd.sampling.metropolis.settings import ChainsRun
 from latentmd.sampling.metropolis.wells import symmetric_names
+from latentmd.sampling.run.stopping import RunResult
 from latentmd.units import KILOCALORIE, format_time, percent, thermal_energy
 
 _BINS = 40  # bins of a surface along each axis
 _PAIRS = 12  # most surfaces over torsions
+_SHOWN = 12  # most sentences about what is missing, in a terminal
 
 
 def torsion_pairs(names: Sequence[str], angles: Floats) -> list[tuple[int, int]]:
@@ -133,6 +135,31 @@ def state_words(summary: dict[str, Any]) -> str:
     if summary["missing"]:
         return "not converged"
     return "converged" + (" but for rings, of which one shape was seen" if summary["rings_in_one_shape"] else "")
+
+
+def told(result: RunResult) -> list[str]:
+    """A few lines about finished exact chains."""
+    summary, missing = result.summary, result.summary["missing"]
+    taken, effective = summary["accepted"].get("draw"), summary["effective_samples"]
+    moves = (
+        f"{percent(taken, 1)} of the drawn torsions accepted" if taken is not None else "rings moved by the ladder only"
+    )
+    least = "no well from 1 to 99 %" if effective is None else f"at least {effective:.0f} effective samples of a state"
+    lines = [f"{summary['frames']} frames of equal weight, {least}; {moves}"]
+    for name, population in summary["populations"].items():
+        low, high = population["degrees"]
+        if high - low < population["period"]:
+            lines.append(f"  {name}: population {population['in_words']}")
+    lines += [f"  {sentence}" for sentence in summary["remarks"]]
+    if summary["plain_md"] is not None:
+        lines.append(verdict(summary["plain_md"]))
+    lines.append(state_words(summary) + (":" if missing else ""))
+    lines += [f"  - {sentence}" for sentence in missing[:_SHOWN]]
+    if len(missing) > _SHOWN:
+        lines.append(f"  - and {len(missing) - _SHOWN} more, in free_energy.html")
+    conformers = ", conformers.sdf" if (result.folder / "conformers.sdf").exists() else ""
+    files = f"{summary['file']}, metropolised.npz, free_energy.html, summary.json{conformers}"
+    return [*lines, *summary["notes"], f"wrote {result.folder}/: {files}"]
 
 
 def remarks(found: Populations) -> list[str]:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from operator import methodcaller
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from latentmd.io.atomic import replacing, write_bytes, write_json, write_npz
 from latentmd.io.folder import RunFiles, check_folder, claim_folder
 from latentmd.io.pdb import write_pdb
 from latentmd.io.progress import Progress, quiet
-from latentmd.io.provenance import COLUMNS, read_provenance, write_provenance
+from latentmd.io.provenance import COLUMNS, write_provenance
 from latentmd.io.trajectory import TrajectoryReader
 from latentmd.io.writer import FrameWriter
 from latentmd.model.propagator import Propagator
@@ -34,7 +34,7 @@ from latentmd.sampling.paths.passages import Drawn
 from latentmd.sampling.paths.request import RunKeywords, Subject, shared_options
 from latentmd.sampling.run.options import RunOptions, picoseconds
 from latentmd.sampling.run.processes import LocalProcesses, WorkerError, cores
-from latentmd.sampling.run.stopping import RunError, Stopped
+from latentmd.sampling.run.stopping import RunError, RunResult, Stopped
 
 _VIEWED = 150  # frames in the 3-D view
 
@@ -56,28 +56,6 @@ class Task:
     def run(self) -> int:
         """Draw the frames and write them; returns their number."""
         raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class DrawnResult:
-    """A finished run of any of the commands: its folder, and the content of summary.json."""
-
-    folder: Path
-    summary: dict[str, Any]
-
-    @property
-    def topology(self) -> Path:
-        """PDB file of the molecule."""
-        return self.folder / "topology.pdb"
-
-    @property
-    def page(self) -> Path:
-        """HTML page with tables and pictures."""
-        return self.folder / f"{self.summary['run']}.html"
-
-    def provenance(self) -> dict[str, NDArray[Any]]:
-        """Columns of provenance.csv, a row per frame; `walker` is the number of the path."""
-        return read_provenance(self.folder / "provenance.csv")
 
 
 @dataclass(frozen=True)
@@ -228,7 +206,7 @@ class FillPlan:
 
 
 @dataclass(frozen=True)
-class FillResult(DrawnResult):
+class FillResult(RunResult):
     """A filled trajectory."""
 
     @property

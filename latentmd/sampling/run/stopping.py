@@ -20,7 +20,7 @@ from latentmd.io.provenance import read_provenance
 
 @dataclass(frozen=True, repr=False)
 class RunResult:
-    """A run of walkers or of exact chains that ended: its folder, and the content of summary.json."""
+    """A run that ended: its folder, and the content of summary.json."""
 
     folder: Path
     summary: dict[str, Any]
@@ -43,8 +43,14 @@ class RunResult:
     @property
     def page(self) -> Path | None:
         """HTML page with metrics or free energies and figures; None where the run left none."""
-        pages = (self.folder / name for name in ("evaluation.html", "free_energy.html"))
+        pages = (self.folder / f"{name}.html" for name in ("evaluation", "free_energy", self.summary.get("run", "")))
         return next((page for page in pages if page.exists()), None)
+
+    @property
+    def failing(self) -> list[str]:
+        """A line on frames that fail a check, where there are any."""
+        count = self.summary["frames_failing_checks"]
+        return [f"frames that fail a check: {count}; provenance.csv says which"] if count else []
 
     def provenance(self) -> dict[str, NDArray[Any]]:
         """Columns of provenance.csv, a row per frame: walker, time_ps, kind, potential_energy, checks_failed."""

@@ -14,14 +14,17 @@ from latentmd.analysis.statistics import TORSION_PAIR_GRID
 from latentmd.arrays import Floats
 from latentmd.io.atomic import write_bytes
 from latentmd.io.provenance import KINDS
+from latentmd.model.manifest import ZeroShot
+from latentmd.model.zero_shot import zero_shot_lines
 from latentmd.molecule.checks import CLASH_DISTANCE, HYDROGEN_CLASH, MAX_Z
 from latentmd.report import figures
 from latentmd.report import page as report
 from latentmd.report.markup import bullets, commands, metric_table, table
 from latentmd.report.tables import cell
 from latentmd.report.viewer import View
+from latentmd.sampling.run.stopping import RunResult
 from latentmd.sampling.walkers.run_frames import RunFrames
-from latentmd.units import percent
+from latentmd.units import format_time, percent
 
 RESIDUES = 12  # whose (phi, psi) planes are drawn
 _SPREADS = 4  # of energies below the median that are shown above it
@@ -298,3 +301,36 @@ def _shown(run: RunFrames, values: Floats) -> tuple[Floats, str]:
 
 def _time_scale(times: Floats) -> tuple[float, str]:
     return (1000.0, "ns") if len(times) and float(np.max(times)) > 2000 else (1.0, "ps")
+
+
+def speed_line(speed: dict[str, float]) -> str:
+    """Speed of a run over the fastest plain MD on the same cores, and over the other one, in one line."""
+    rates = {"OpenMM": (speed["over_plain_md"], speed["plain_md_ns_per_day"])}
+    if "over_replica_engine" in speed:
+        rates["the replica engine"] = (speed["over_replica_engine"], speed["replica_engine_ns_per_day"])
+    (name, (ratio, rate)), *others = sorted(rates.items(), key=lambda item: item[1])
+    start_up = speed["over_plain_md_with_start_up"] * ratio / speed["over_plain_md"]
+    beside = "".join(f"; {other:,.1f} times that with {engine}" for engine, (other, _) in others)
+    return (
+        f"{ratio:,.1f} times the speed of plain MD on the same cores with {name} ({rate:,.0f} ns/day; {start_up:,.1f} "
+        f"times with start-up{beside})"
+    )
+
+
+def told(result: RunResult) -> list[str]:
+    """A few lines about a finished run."""
+    summary, frames = result.summary, sum(result.summary["frames"])
+    simulated, wall = format_time(summary["simulated_ps"]), summary["wall_seconds"]["total"]
+    lines = [f"{summary['walkers']} walkers, {simulated} in all, {frames:,} frames, in {wall:.1f} s"]
+    if added := summary["added_atoms"]:
+        shown = ", ".join(added[:6]) + (f" and {len(added) - 6} more" if len(added) > 6 else "")
+        lines.append(f"the PDB file lacked, and got: {shown}")
+    if "over_plain_md" in summary["speed"]:
+        lines.append(speed_line(summary["speed"]))
+    lines += [*result.failing, *summary["notes"]]
+    if (record := (summary["model"] or {}).get("zero_shot")) is not None:
+        sound = 1 - summary["frames_failing_checks"] / frames if frames else None
+        lines += zero_shot_lines(ZeroShot.model_validate(record), summary["molecule"], sound)
+    page = ", evaluation.html" if (result.folder / "evaluation.html").exists() else ""
+    files = f"{len(result.trajectories)} trajectories, provenance.csv, summary.json, report.png{page}"
+    return [*lines, f"wrote {result.folder}/: {files}"]

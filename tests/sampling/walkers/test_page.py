@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from latentmd.sampling.walkers.page import write_simulation_page
+from latentmd.sampling.walkers.page import speed_line, write_simulation_page
 from latentmd.sampling.walkers.run_frames import read_run
 from tests.sampling.walkers.test_run_frames import REFERENCE, run_folder
 
@@ -54,3 +54,13 @@ def test_page_needs_neither_torch_nor_deeptime(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_smaller_ratio_comes_first_and_the_other_beside_it() -> None:
+    openmm = {"over_plain_md": 60.0, "plain_md_ns_per_day": 100.0, "over_plain_md_with_start_up": 6.0}
+    engine = {"over_replica_engine": 3.0, "replica_engine_ns_per_day": 2000.0}
+    assert speed_line(openmm | engine) == (
+        "3.0 times the speed of plain MD on the same cores with the replica engine (2,000 ns/day; 0.3 times with "
+        "start-up; 60.0 times that with OpenMM)"
+    )
+    assert speed_line(openmm).startswith("60.0 times the speed of plain MD on the same cores with OpenMM (100 ns/day;")
