@@ -170,8 +170,9 @@ def read_set(
     runs, kept, totals, spacings = [], [], StructureTotals(), []
     per_run, block = max(1, KEPT_FRAMES // len(paths)), max(1, CHUNK_COORDINATES // (3 * whole.n_atoms))
     done, total, timeless = 0, None, False
+    strict = template is None and interval is None  # a reference is judged by nothing: molecules in pieces are refused
     for path in paths:
-        reader, atoms = solute_reader(path, whole, solute, interval=interval, block=block, strict=False)
+        reader, atoms = solute_reader(path, whole, solute, interval=interval, block=block, strict=strict)
         timeless |= reader.timeless
         spacings.append(reader.interval)
         values, frames = [], []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,13 +37,16 @@ class Solute:
 def find_solute(topology: mdtraj.Topology, select: str = "", frame: Floats | None = None) -> Solute:
     """The molecule that is neither water nor an ion, or the one selected in the language of mdtraj.
 
-    A frame [atoms, 3] in nm tells bonds where the topology has none. TrajectoryError for none or several molecules.
+    A frame [atoms, 3] in nm tells bonds where the topology has none; these are added to it. TrajectoryError for none or
+    several molecules.
     """
     atoms = [atom.index for r in topology.residues if not r.is_water and r.n_atoms > 1 for atom in r.atoms]
     chosen = _selected(topology, select) if select else np.array(atoms, dtype=np.int64)
     if not len(chosen):
         found = f"--select {select!r} finds no atoms in" if select else "there is nothing but water and ions in"
         raise TrajectoryError(f"{found} the topology: {contents(topology)}; choose the solute with --select")
+    _refuse_parts(topology, chosen, select)
+    _add_bonds(topology, chosen, frame)
     part = topology.subset(chosen)
     virtual = [atom for atom in part.atoms if atom.element is None or atom.element.number == 0]
     if virtual:
@@ -50,15 +54,14 @@ def find_solute(topology: mdtraj.Topology, select: str = "", frame: Floats | Non
             f"{len(virtual)} atoms of the solute are virtual sites or have no element, such as {virtual[0]}; a model is"
             " of atoms: leave them out with --select"
         )
-    _add_bonds(part, None if frame is None else frame[chosen])
     bonds = [(a.index, b.index) for a, b in part.bonds]
     molecules = [np.array(atoms) for atoms in sorted(components(part.n_atoms, bonds), key=len, reverse=True)]
     if len(molecules) > 1:
         names = "; ".join(_described(part, atoms) for atoms in molecules[:_SHOWN])
         residues = [topology.atom(int(i)).residue.index for i in chosen[molecules[0]]]
         raise TrajectoryError(
-            f"{len(molecules)} molecules beside water and ions where one is expected: {names}. Choose one with"
-            f' --select, such as --select "resid {min(residues)} to {max(residues)}"'
+            f"{len(molecules)} molecules beside water and ions where one is expected: {names}. Leave the others out,"
+            f' or choose one with --select, such as --select "resid {min(residues)} to {max(residues)}"'
         )
     rest = np.setdiff1d(np.arange(topology.n_atoms), chosen)
     others = {topology.atom(int(i)).residue.index: topology.atom(int(i)).residue for i in rest}.values()
@@ -69,11 +72,10 @@ def find_solute(topology: mdtraj.Topology, select: str = "", frame: Floats | Non
 
 def solute_or_all(topology: mdtraj.Topology, frame: Floats) -> Solute:
     """The solute where it is one molecule in water; everything where there is no water or no single solute."""
-    try:
-        if any(residue.is_water for residue in topology.residues):
-            return find_solute(topology, frame=frame)
-    except TrajectoryError:
-        pass
+    with suppress(TrajectoryError):
+        found = find_solute(topology, frame=frame)
+        if found.water:
+            return found
     return Solute(np.arange(topology.n_atoms), topology)
 
 
@@ -107,7 +109,8 @@ def first_frame(top: str | Path, trajectories: Sequence[str | Path]) -> Floats |
 
     for path in (top, *trajectories[:1]):
         try:
-            found: mdtraj.Trajectory = mdtraj.load_frame(str(path), 0, **({} if path == top else {"top": str(top)}))
+            # mdtraj seeks no frame of a GRO file, so that files of a structure are read whole
+            found = mdtraj.load(str(path)) if path == top else mdtraj.load_frame(str(path), 0, top=str(top))
             return np.asarray(found.xyz[0], dtype=np.float64)
         except Exception:  # a topology without positions; what is wrong with a trajectory is said where it is read
             continue
@@ -132,32 +135,48 @@ def _selected(topology: mdtraj.Topology, select: str) -> Ints:
         ) from error
 
 
-def _add_bonds(topology: mdtraj.Topology, frame: Floats | None) -> None:
-    """Bonds of residues that have atoms without any: by the distances of a frame, hydrogens to the nearest atom."""
+def _refuse_parts(topology: mdtraj.Topology, chosen: Ints, select: str) -> None:
+    """Refuse a selection of some of the heavy atoms of a residue."""
+    heavy = [atom.index for atom in topology.atoms if atom.element is not None and atom.element.number > 1]
+    total, taken = (
+        Counter(topology.atom(int(i)).residue.index for i in atoms) for atoms in (heavy, np.intersect1d(heavy, chosen))
+    )
+    if cut := [k for k, count in taken.items() if count < total[k]]:
+        raise TrajectoryError(
+            f"--select {select!r} takes {taken[cut[0]]} of the {total[cut[0]]} heavy atoms of"
+            f" {topology.residue(cut[0])}; a model is of whole residues: select these, as in"
+            f' "resid {min(taken)} to {max(taken)}"'
+        )
+
+
+def _add_bonds(topology: mdtraj.Topology, chosen: Ints, frame: Floats | None) -> None:
+    """Bonds of chosen residues that have atoms without any: by distances of a frame, hydrogens to the nearest atom."""
     from ase.data import covalent_radii
     from scipy.spatial import cKDTree
 
     graph = bond_graph(topology.n_atoms, [(a.index, b.index) for a, b in topology.bonds])
-    lone = {topology.atom(i).residue.index for i in graph if graph.degree(i) == 0} if topology.n_atoms > 1 else set()
+    atoms = [atom for i in chosen if (atom := topology.atom(int(i))).element is not None and atom.element.number]
+    lone = {atom.residue.index for atom in atoms if atom.residue.n_atoms > 1 and graph.degree(atom.index) == 0}
     if not lone:
         return
     if frame is None:
-        name = next(r for r in topology.residues if r.index in lone)
         raise TrajectoryError(
-            f"the topology names no bonds of {name}, and there are no positions to tell them from; give a file with"
-            " bonds (PDB with CONECT, prmtop, psf) or with positions"
+            f"the topology names no bonds of {topology.residue(min(lone))}, and there are no positions to tell them"
+            " from; give a file with bonds (PDB with CONECT, prmtop, psf) or with positions"
         )
-    radii = np.array([covalent_radii[atom.element.number] for atom in topology.atoms]) / 10
-    near = cKDTree(frame).query_pairs(2 * _BONDED * float(radii.max()), output_type="ndarray")
-    length = np.linalg.norm(frame[near[:, 0]] - frame[near[:, 1]], axis=1)
-    heavy = np.array([atom.element.number > 1 for atom in topology.atoms])
+    radii = np.array([covalent_radii[atom.element.number] for atom in atoms]) / 10
+    places = frame[[atom.index for atom in atoms]]
+    near = cKDTree(places).query_pairs(2 * _BONDED * float(radii.max()), output_type="ndarray")
+    length = np.linalg.norm(places[near[:, 0]] - places[near[:, 1]], axis=1)
     for row in np.argsort(length):
-        i, j = map(int, near[row])
-        mine = topology.atom(i).residue.index in lone or topology.atom(j).residue.index in lone
-        taken = any(not heavy[k] and graph.degree(k) for k in (i, j))
-        if mine and not taken and length[row] < _BONDED * (radii[i] + radii[j]) and not graph.has_edge(i, j):
-            graph.add_edge(i, j)
-            topology.add_bond(topology.atom(i), topology.atom(j))
+        i, j = near[row]
+        pair = first, second = atoms[i], atoms[j]
+        mine = first.residue.index in lone or second.residue.index in lone
+        taken = any(atom.element.number == 1 and graph.degree(atom.index) for atom in pair)
+        bonded = length[row] < _BONDED * (radii[i] + radii[j])
+        if mine and not taken and bonded and not graph.has_edge(first.index, second.index):
+            graph.add_edge(first.index, second.index)
+            topology.add_bond(first, second)
 
 
 def _described(topology: mdtraj.Topology, atoms: Ints) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _SPACING = 1e-3  # relative tolerance of frame spacing, beside the float32 rounding of stored times
 _CUT = 1.8  # length of a bond over the sum of covalent radii at which it is none
 _FOLDED = 0.5
+_ALIKE = 2.0  # largest over smallest ratio of bonds to their usual lengths in another unit
 _ROOM = 1.5  # size of a frame over its box: residues may have been moved into it one by one
 
 
@@ -156,7 +157,7 @@ class TrajectoryReader:
         length = float(ratios[frame, worst] * self._bonds.usual[worst])
         raise TrajectoryError(
             f"Frame {done + frame} of {self.path} has a bond of {length:.2g} nm from {a} to {b}, where about"
-            f" {self._bonds.usual[worst]:.2g} nm are usual: {_reason(float(np.median(ratios[frame])), length)}."
+            f" {self._bonds.usual[worst]:.2g} nm are usual: {_reason(ratios[frame], length)}."
         )
 
     def _check_spacing(self, times: NDArray[np.float64], spacing: float, first: int) -> None:
@@ -222,16 +223,20 @@ def load_topology(top: Top) -> mdtraj.Topology:
         ) from error
 
 
-def _reason(scale: float, length: float) -> str:
-    """What makes a bond that long, given the median of all bonds of the frame over their usual lengths."""
-    if not 0.6 < scale < 1.6:
+def _reason(ratios: Floats, length: float) -> str:
+    """What makes a bond that long, given the lengths of all bonds of the frame over their usual ones."""
+    low, scale, high = np.quantile(ratios, [0.1, 0.5, 0.9])
+    if not 0.6 < scale < 1.6 and high < _ALIKE * low:
         return f"all bonds are about {scale:.2g} times as long as usual, so the positions are in another unit"
     if length > 0.3:
         return (
             "the trajectory jumps across a periodic box without storing it (make molecules whole first, as by"
             " `gmx trjconv -pbc whole`), or its atoms are in another order than in the topology"
         )
-    return "its atoms are in another order than in the topology, or the file is damaged"
+    return (
+        "its atoms are in another order than in the topology, the bonds there (CONECT records) are of other atoms, or"
+        " the file is damaged"
+    )
 
 
 class _Bonds:

@@ -228,7 +228,7 @@ def write_sealed(path: Path, archive: io.BytesIO, manifest: Sealed) -> Sealed:
 def read_sealed(path: Path, schema: type[Sealed]) -> tuple[bytes, Sealed, str]:
     """Content of a sealed file, its manifest, and its hash, the last 64 bytes; BundleError as for `unseal`."""
     data = path.read_bytes()
-    expected = "expected a file written by latentmd.model.file.save"
+    expected = "expected a model file, as `latentmd train` writes it"
     if len(data) <= _TAIL or data[-_TAIL:-64] != _COMMENT:
         kind = "is truncated or not a latentmd bundle" if data[:2] == b"PK" else "is not a latentmd bundle"
         raise BundleError(f"{path} {kind} ({len(data)} bytes); {expected}")

@@ -162,7 +162,8 @@ def kinetics(curves: Document, interval: float, lag: int) -> bytes | None:
         axis.set(title=f"autocorrelation, {name}", xlabel="ps", ylim=(-0.1, 1.02))
         axis.set_xscale("symlog", linthresh=10 * interval)
         axis.set_xlim(0, max(interval * (len(md) - 1), interval))
-    axes[0].legend(frameon=False, fontsize=8)
+    if axes[0].get_legend_handles_labels()[0]:  # timescales of too few frames draw nothing
+        axes[0].legend(frameon=False, fontsize=8)
     return png(made)
 
 

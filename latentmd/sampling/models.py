@@ -279,5 +279,5 @@ def check_conditions(s: WalkerOptions, model: Model) -> None:
     if s.force_field and list(s.force_field) != manifest.force_field:
         raise ValueError(
             f"--force-field is {', '.join(s.force_field)}; the model {name} was trained with "
-            f"{', '.join(manifest.force_field)}: leave the option out, or use --mode md"
+            f"{', '.join(manifest.force_field) or 'one that is not known'}: leave the option out, or use --mode md"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _FEWEST_FRAMES = 100
 _MOST_ATOMS = 1500  # some 90 residues; nobody has trained a model of more
+_REPEATED = 0.01  # share of a run's frames that may have been seen before, as where a run goes on from another's last
 _STATISTICS_FRAMES = 50_000  # enough for means and spreads of internal coordinates
 
 
@@ -129,6 +131,7 @@ def read_source(
         topology = load_topology(top)
         text = Path(top).read_text(encoding="utf-8")
         runs = trajectories.checked(topology.n_atoms)
+        refuse_repeats(runs, trajectories.labels())
         return Source(runs, trajectories.interval, trajectories.labels(), topology, text)
     topology, solute = read_solute(top, trajectories, select)
     if solute.topology.n_atoms > _MOST_ATOMS:
@@ -138,11 +141,33 @@ def read_source(
         )
     runs, spacing = solute_positions(trajectories, topology, solute, interval)
     whole = not solute.left_out and Path(top).suffix.lower() in (".pdb", ".ent")
+    whole = whole and load_topology(top).n_bonds == solute.topology.n_bonds  # none was told from distances
     text = Path(top).read_text(encoding="utf-8") if whole else pdb_text(solute.topology.to_openmm(), runs[0][0])
     names = [Path(path).name for path in trajectories]
+    refuse_repeats(runs, list(map(str, trajectories)))
     return Source(
         runs, spacing, names, topology=solute.topology, pdb=text, left_out=solute.left_out, water=solute.water
     )
+
+
+def refuse_repeats(runs: Sequence[NDArray[np.float32]], names: Sequence[str]) -> None:
+    """Refuse, with ValueError, a run that stood still, and one of whose frames another holds too."""
+    first: dict[int, int] = {}
+    for number, run in enumerate(runs):
+        frames = [hash(frame.tobytes()) for frame in run]
+        seen = Counter(first.setdefault(frame, number) for frame in frames)
+        seen[number] = len(frames) - len(set(frames)) if number in seen else 0
+        where, count = seen.most_common(1)[0]
+        if count <= max(1, _REPEATED * len(run)):
+            continue
+        found = f"{count:,} of {len(run):,} frames of {names[number]} are"
+        if where == number:
+            raise ValueError(
+                f"{found} the same as earlier ones: the run stood still, or was joined twice; write it without them"
+            )
+        raise ValueError(
+            f"{found} in {names[where]} as well: give each run once, since it would be held out and trained on"
+        )
 
 
 def split_data(source: Source, config: TrainingConfig) -> Data:

@@ -65,6 +65,16 @@ def test_files_of_different_spacing_are_refused(tmp_path: Path) -> None:
         features.read_set(files, loaded.topology, features.feature_spec(loaded.topology), None)
 
 
+def test_a_reference_in_pieces_is_refused_and_a_generated_set_is_judged(tmp_path: Path) -> None:
+    topology, frame = features.load_topology(PDB)
+    frames, spec = np.repeat(frame, 5, axis=0).astype(np.float32), features.feature_spec(topology)
+    frames[2, 3:] += 2.0
+    mdtraj.Trajectory(frames, topology, np.arange(5.0)).save(str(path := tmp_path / "cut.xtc"))
+    with pytest.raises(ValueError, match=r"Frame 2 of .*cut.xtc has a bond of"):
+        features.read_set([path], topology, spec, None)
+    assert features.read_set([path], topology, spec, structure_template(topology, frame)).totals.valid == 4
+
+
 def test_an_unreadable_topology_is_named(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="does not exist"):
         features.load_topology(tmp_path / "none.pdb")

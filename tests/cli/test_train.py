@@ -103,9 +103,10 @@ def test_bad_trajectories_are_exit_code_one(files: list[Path], tmp_path: Path) -
     out = tmp_path / "out.pt"
     (tmp_path / "bad.xtc").write_bytes(b"no trajectory" * 9)
     mdtraj.load(str(files[0]), top=str(PDB)).atom_slice(range(10)).save_xtc(str(tmp_path / "other.xtc"))
-    mdtraj.load(str(files[0]), top=str(PDB)).save_dcd(str(tmp_path / "run.dcd"))
+    dcd = [tmp_path / "run.dcd", tmp_path / "next.dcd"]
+    for file, path in zip(files, dcd, strict=True):
+        mdtraj.load(str(file), top=str(PDB)).save_dcd(str(path))
     made = sorted(tmp_path.iterdir())
-    dcd = [tmp_path / "run.dcd"] * 2
     for arguments, message in [
         ([tmp_path / "gone.xtc"], "gone.xtc not found"),
         ([tmp_path / "bad.xtc"], "bad.xtc cannot be read as a .xtc file"),
@@ -114,6 +115,7 @@ def test_bad_trajectories_are_exit_code_one(files: list[Path], tmp_path: Path) -
         ([*dcd, "--interval", "0.4ps"], "frames are 0.4 ps apart and stride is 0.3 ps"),
         ([*files, "--interval", "0.4ps"], "--interval is 400 fs, but"),
         ([files[0]], "1 trajectories given and 1 held out"),
+        ([*files, files[0]], f"100 of 100 frames of {files[0]} are in {files[0]} as well: give each run once"),
         (files, "frames are 0.2 ps apart and stride is 0.3 ps"),
     ]:
         (tmp_path / "my.toml").write_text("stride = 0.3\n" if "0.3 ps" in message else "")

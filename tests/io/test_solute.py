@@ -85,12 +85,13 @@ def test_bonds_of_unknown_residues_are_told_from_distances(dipeptide: mdtraj.Tra
     residue = bare.add_residue("LIG", chain)
     for atom in dipeptide.topology.atoms:
         bare.add_atom(atom.name, atom.element, residue)
+    with pytest.raises(TrajectoryError, match="names no bonds of LIG0"):
+        find_solute(bare)
     found = find_solute(bare, frame=dipeptide.xyz[0].astype(np.float64))
     bonds = {(a.index, b.index) for a, b in found.topology.bonds}
     expected = {(a.index, b.index) for a, b in dipeptide.topology.bonds}
     assert {tuple(sorted(b)) for b in bonds} == {tuple(sorted(b)) for b in expected}
-    with pytest.raises(TrajectoryError, match="names no bonds of LIG0"):
-        find_solute(bare)
+    assert bare.n_bonds == len(expected), "readers of the whole need them too"
 
 
 def test_two_molecules_are_refused_with_a_selection_that_works(dipeptide: mdtraj.Trajectory) -> None:
@@ -103,7 +104,12 @@ def test_two_molecules_are_refused_with_a_selection_that_works(dipeptide: mdtraj
 
 @pytest.mark.parametrize(
     ("select", "message"),
-    [("resname LIG", "finds no atoms"), ("no such (", "is no selection"), ("water", "4 molecules beside")],
+    [
+        ("resname LIG", "finds no atoms"),
+        ("no such (", "is no selection"),
+        ("water", "4 molecules beside"),
+        ("name CA", r'takes 1 of the 5 heavy atoms of ALA2; .* as in "resid 1 to 1"'),
+    ],
 )
 def test_selections_that_do_not_do(wet: mdtraj.Trajectory, select: str, message: str) -> None:
     with pytest.raises(TrajectoryError, match=message):

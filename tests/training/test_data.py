@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mdtraj
 import numpy as np
 import pytest
 
 from latentmd.io.atomic import OutputError
 from latentmd.training.config import parse_config
-from latentmd.training.data import Trajectories, load_data, soft_torsions, some_frames
+from latentmd.training.data import Trajectories, load_data, read_source, soft_torsions, some_frames
 from latentmd.training.train import train
 
 
@@ -44,6 +47,95 @@ def test_unusable_arrays_are_named(bursts: Trajectories, pdb: Path, tiny: dict[s
         load_data(Trajectories([*bursts.positions[:2], broken], 0.2, "abc"), pdb, config)
     with pytest.raises(ValueError, match="expected a positive interval"):
         load_data(Trajectories(bursts.positions, 0.0), pdb, config)
+
+
+def _frames(edit: Callable[[Any], Any]) -> Callable[[Any, Path], list[Path]]:
+    """Two runs, the first of which is edited."""
+
+    def write(runs: list[Any], folder: Path) -> list[Path]:
+        paths = [folder / "a.xtc", folder / "b.xtc"]
+        for run, path in zip((edit(runs[0]), runs[1]), paths, strict=True):
+            run.save(str(path))
+        return paths
+
+    return write
+
+
+def _timed(times: Callable[[Any], Any]) -> Callable[[Any, Path], list[Path]]:
+    def edit(run: Any) -> Any:
+        run.time = times(run.time)
+        return run
+
+    return _frames(edit)
+
+
+def _placed(positions: Callable[[Any], Any]) -> Callable[[Any, Path], list[Path]]:
+    return _frames(lambda run: mdtraj.Trajectory(positions(run.xyz), run.topology, run.time))
+
+
+def _damaged(content: Callable[[bytes], bytes]) -> Callable[[Any, Path], list[Path]]:
+    def write(runs: list[Any], folder: Path) -> list[Path]:
+        paths = _frames(lambda run: run)(runs, folder)
+        paths[0].write_bytes(content(paths[0].read_bytes()))
+        return paths
+
+    return write
+
+
+def _copied(runs: list[Any], folder: Path) -> list[Path]:
+    first, _ = _frames(lambda run: run)(runs, folder)
+    return [first, Path(shutil.copy(first, folder / "copy.xtc"))]
+
+
+def _with_nan(runs: list[Any], folder: Path) -> list[Path]:
+    runs[0].xyz[70, 3] = np.nan
+    runs[0].save(str(path := folder / "a.nc"))
+    return [path, path]
+
+
+BAD = {
+    "named twice": (lambda runs, folder: _frames(lambda run: run)(runs, folder)[:1] * 2, "give each run once"),
+    "copied": (_copied, "100 of 100 frames of .*copy.xtc are in .*a.xtc as well"),
+    "frozen": (_placed(lambda x: x[:1].repeat(len(x), axis=0)), "99 of 100 frames .* the run stood still"),
+    "stuck": (_placed(lambda x: x[np.minimum(np.arange(100), 60)]), "39 of 100 frames .* the same as earlier ones"),
+    "reversed atoms": (_placed(lambda x: x[:, ::-1]), "its atoms are in another order than in the topology"),
+    "angstrom": (_placed(lambda x: 10 * x), "the positions are in another unit"),
+    "cut by a box that is not stored": (
+        _placed(lambda x: (x - x.mean(axis=(0, 1))) % 3.0),
+        "make molecules whole first",
+    ),
+    "at one point": (_placed(lambda x: 0 * x), "has all atoms at one point"),
+    "another molecule": (_frames(lambda run: run.atom_slice(range(20))), "has 20 atoms, the topology has 22"),
+    "without times": (_timed(lambda t: 0 * t), "give the time between its frames"),
+    "backwards": (_timed(lambda t: t[::-1].copy()), "not evenly spaced"),
+    "with a gap": (_timed(lambda t: t + 5 * (t > t[50])), "not evenly spaced: frame 51"),
+    "of another spacing": (_timed(lambda t: 2 * t), r"are 0.2 ps apart, those of .* 0.4 ps"),
+    "one frame": (_frames(lambda run: run[0]), "has 1 frame; at least 2"),
+    "truncated": (_damaged(lambda data: data[: len(data) // 2]), "is truncated: the file ends inside frame"),
+    "empty": (_damaged(lambda data: b""), "is empty; was the run that writes it started"),
+    "no trajectory": (_damaged(lambda data: b"no trajectory" * 99), "cannot be read as a .xtc file"),
+    "not a number": (_with_nan, "Frame 70 of .* has a non-finite position"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_trajectories_are_refused_in_one_sentence(
+    kind: str, alanine_runs: list[Any], alanine_topology: Any, pdb: Path, tmp_path: Path
+) -> None:
+    times = 0.2 * np.arange(1, 101)
+    runs = [mdtraj.Trajectory(np.array(x[:100]), alanine_topology, times) for x in alanine_runs[:2]]
+    write, message = BAD[kind]
+    paths = write(runs, tmp_path)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_source(paths, pdb, None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_may_go_on_from_the_last_frame_of_another(bursts: Trajectories, pdb: Path) -> None:
+    first, second, _ = bursts.positions
+    read_source(Trajectories([first, np.concatenate([first[-1:], second])], 0.2), pdb, None)
+    with pytest.raises(ValueError, match=r"200 of 400 frames of trajectory-0001 are in trajectory-0000 as well"):
+        read_source(Trajectories([first, np.concatenate([first, second])], 0.2), pdb, None)
 
 
 def test_resume_refuses_other_positions(bursts: Trajectories, pdb: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
