@@ -25,10 +25,12 @@ from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, soft_torsions, some_frames
 from latentmd.training.embedding import collapse_diagnostics, encode_all, fit_basis, landmarks
 from latentmd.training.labels import Labels
-from latentmd.training.loop import append_rows
+from latentmd.training.loop import Stage, append_rows
 from latentmd.training.parts import Observed, encoder_of
 from latentmd.training.run import TrainingRun
 
+_TIMED = 256  # frames that the forecast looks at
+_LATENTS = "latents.npz"  # of every frame, in the folder of a training
 _CHAIN = 5  # tokens from which on distances between them are decoded
 _PRIOR_FRAMES = 2000  # of the energy head's linear part: 66 forces each for 22 atoms, more than enough
 
@@ -43,10 +45,7 @@ def build_surrogate(
     w = torch.from_numpy(np.concatenate(axes))
     decoder = train_decoder(data, w, positions, held_axes=held_axes, config=config, run=run)
     k = basis.n_slow
-    untrained = ConditionalFlow(
-        basis.n_fast, k, 0, config.fast.width, config.fast.depth, solver_steps=config.fast.solver_steps
-    )
-    fast: Any = run.stage(stages.fast_stage(untrained, w[:, :k].contiguous(), w[:, k:].contiguous(), config))
+    fast: Any = run.stage(_spread(w, k, config))
     slow = [np.ascontiguousarray(a[:, :k]) for a in axes]
     predictor = run.stage(stages.predictor_stage(stages.build_predictor(slow, config), slow, config))
     energy, latent_energy = None, None
@@ -61,6 +60,49 @@ def build_surrogate(
         correlation,
         landmarks(slow, [a[:, :k] for a in held_axes], config.seed),
     )
+
+
+def forecast(data: Data, config: TrainingConfig, run: TrainingRun) -> dict[str, float]:
+    """Seconds that stages and encoding will take, those of the energies aside, from a few steps on random axes."""
+    frames, there = some_frames(data.train, _TIMED), run.torch_device
+    embedding = _embedding(data, config, frames)
+    encoder: Any = embedding.module.encoder
+    axes = torch.randn(len(frames), encoder.n_tokens * config.encoder.token_dim)
+    k = min(config.latent.slow_axes[1], axes.shape[1] - 1)
+    slow = [np.zeros((len(x), k), np.float32) for x in data.train]
+    predictor = stages.predictor_stage(stages.build_predictor([axes[:, :k].numpy()], config), slow, config)
+    decoding = _decoding(data, config, frames, axes=axes, positions=frames)
+    made = [embedding, decoding, _spread(axes, k, config), predictor]
+    found = {stage.name: stage.forecast(there) for stage in made if not run.finished(stage.name)}
+    if not (run.resume and (run.folder / _LATENTS).exists()):
+        start = time.monotonic()
+        encode_all(encoder, [frames.numpy()])
+        found["encode"] = (time.monotonic() - start) * sum(map(len, data.train + data.validation)) / len(frames)
+    return found
+
+
+def _embedding(data: Data, config: TrainingConfig, frames: torch.Tensor) -> Stage:
+    encoder = new_encoder(data.topology, config, frames[:: max(1, len(frames) // 512)])
+    ground = TorsionDecoder(
+        InternalCoordinates.from_topology(data.topology), encoder.n_tokens * config.encoder.token_dim, width=0
+    )
+    ground.fit_statistics(frames)
+    return stages.jepa_stage(stages.build_jepa(encoder, ground, config), data.train, config)
+
+
+def _decoding(
+    data: Data, config: TrainingConfig, frames: torch.Tensor, *, axes: torch.Tensor, positions: torch.Tensor
+) -> Stage:
+    coordinates, centres = InternalCoordinates.from_topology(data.topology), centres_of(data)
+    decoder = TorsionDecoder(coordinates, axes.shape[1], config.decoder.width, centres)
+    decoder.fit_statistics(frames)
+    return stages.decoder_stage(decoder, axes, positions, config)
+
+
+def _spread(axes: torch.Tensor, k: int, config: TrainingConfig) -> Stage:
+    s = config.fast
+    flow = ConditionalFlow(axes.shape[1] - k, k, 0, s.width, s.depth, solver_steps=s.solver_steps)
+    return stages.fast_stage(flow, axes[:, :k].contiguous(), axes[:, k:].contiguous(), config)
 
 
 def new_encoder(topology: Any, config: TrainingConfig, frames: torch.Tensor | None = None) -> AtomEncoder:
@@ -85,12 +127,7 @@ def train_encoder(data: Data, config: TrainingConfig, run: TrainingRun) -> AtomE
         config: of the training.
         run: folder, log and devices.
     """
-    encoder = new_encoder(data.topology, config, some_frames(data.train, 512))
-    coordinates = InternalCoordinates.from_topology(data.topology)
-    ground = TorsionDecoder(coordinates, encoder.n_tokens * config.encoder.token_dim, width=0)
-    ground.fit_statistics(some_frames(data.train))
-    jepa = stages.build_jepa(encoder, ground, config)
-    trained: Any = run.stage(stages.jepa_stage(jepa, data.train, config))
+    trained: Any = run.stage(_embedding(data, config, some_frames(data.train)))
     seen = collapse_diagnostics(trained, some_frames(data.train, 512))
     append_rows(run.log, "jepa", config.jepa.steps, seen)
     frozen: AtomEncoder = trained.target.requires_grad_(False).eval()
@@ -108,7 +145,7 @@ def split_axes(
         config: of the training.
         run: folder, log and devices.
     """
-    cache = run.folder / "latents.npz"
+    cache = run.folder / _LATENTS
     everything = data.train + data.validation
     if run.resume and cache.exists():
         with np.load(cache) as stored:
@@ -161,10 +198,7 @@ def train_decoder(
         config: of the training.
         run: folder, log and devices.
     """
-    coordinates, centres = InternalCoordinates.from_topology(data.topology), centres_of(data)
-    decoder = TorsionDecoder(coordinates, w.shape[1], config.decoder.width, centres)
-    decoder.fit_statistics(some_frames(data.train))
-    trained: Any = run.stage(stages.decoder_stage(decoder, w, positions, config))
+    trained: Any = run.stage(_decoding(data, config, some_frames(data.train), axes=w, positions=positions))
     held = torch.from_numpy(np.concatenate(held_axes)) if held_axes else w
     held_positions = torch.from_numpy(np.concatenate(data.validation)) if data.validation else positions
     rows = slice(None, None, max(1, len(held) // 50_000))

@@ -28,7 +28,8 @@ from latentmd.io.progress import Progress
 LossFunction = Callable[[torch.Generator], dict[str, Tensor]]
 #: Called with (stage, done, total, losses); amounts are steps, or seconds of a stage that ends by wall time.
 
-_ROWS = 50  # of the log, for each stage
+_ROWS, _ROW_SECONDS = 50, 30.0  # of the log, for each stage, and the longest time from one to the next
+_TIMED_STEPS, _TIMED_SECONDS = 4, 2.0  # of a forecast, whichever comes first; never under three steps
 _CHECKPOINTS = 20  # of a stage that ends after so many steps
 _CHECKPOINT_SECONDS = 20  # between those of a stage that ends by wall time
 _ENDLESS = 10**9  # steps
@@ -141,6 +142,16 @@ class Stage(lightning.LightningModule):
         """Take the wall time of interrupted runs; called by Lightning."""
         self.earlier = checkpoint["seconds"]
 
+    def forecast(self, device: torch.device) -> float:
+        """Seconds that all steps will take, from a few without an optimiser; changes the gradients alone."""
+        self.module.to(device).train()
+        spent: list[float] = []
+        while len(spent) < 3 or (len(spent) < _TIMED_STEPS and sum(spent) < _TIMED_SECONDS):
+            begin = time.monotonic()
+            self.losses(torch.Generator().manual_seed(len(spent)))["loss"].backward()  # type: ignore[no-untyped-call]
+            spent.append(time.monotonic() - begin)
+        return self.steps * float(np.median(spent[1:]))
+
     def result(self) -> nn.Module:
         """The trained module: the average of its weights where one was kept."""
         return self.module if self.averaged is None else self.averaged.module
@@ -204,7 +215,7 @@ class History(Callback):
         Args:
             trainer, module: of Lightning.
         """
-        self.rows = int(_ROWS * module.share)
+        self.rows, self.last = int(_ROWS * module.share), time.monotonic()
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
         """Note the losses of the batch; called by Lightning.
@@ -215,9 +226,9 @@ class History(Callback):
             batch, batch_index: the batch and its number.
         """
         due = int(_ROWS * module.share)
-        if due == self.rows and module.global_step > 1:
+        if due == self.rows and module.global_step > 1 and time.monotonic() < self.last + _ROW_SECONDS:
             return
-        self.rows = due
+        self.rows, self.last = due, time.monotonic()
         values = {name: float(value.detach()) for name, value in outputs.items()}
         append_rows(self.path, module.name, module.global_step, values)
         amount = (module.spent, module.seconds) if module.timed else (module.global_step, module.steps)

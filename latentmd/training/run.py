@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,9 @@ from latentmd.io.atomic import write_json
 from latentmd.io.folder import FolderLock, RunFiles, claim_folder
 from latentmd.io.progress import Progress
 from latentmd.training.loop import Stage, run_stage
+from latentmd.units import format_wall
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = {
     "jepa": ("prediction", "variance", "covariance", "ground", "spectral", "gain"),
@@ -81,6 +85,7 @@ class TrainingRun:
     resume: bool
     stages: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    forecast: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path, report: Progress, *, device: str = "auto", resume: bool = False) -> TrainingRun:
@@ -108,15 +113,37 @@ class TrainingRun:
         self.seconds[name] = round(seconds, 1)
         write_json(path, self.seconds, indent=1)
 
+    def finished(self, name: str) -> bool:
+        """Whether a run that is resumed has finished a stage."""
+        return self.resume and (self.folder / f"{name}.pt").exists()
+
+    def say_forecast(self, forecast: dict[str, float]) -> None:
+        """Say how long each stage and all of them will take, in seconds of wall time."""
+        self.forecast = forecast
+        if not forecast:
+            return
+        parts = ", ".join(f"{name} {format_wall(seconds)}" for name, seconds in forecast.items())
+        logger.warning("training takes some %s on this machine: %s", format_wall(sum(forecast.values())), parts)
+
+    def say_left(self, name: str) -> None:
+        """Say what is left after a stage, at the pace so far."""
+        done = self.forecast.keys() & self.seconds.keys()
+        took, thought = (sum(times[part] for part in done) for times in (self.seconds, self.forecast))
+        left = sum(self.forecast.values()) - thought
+        if done and left > 0:
+            some = format_wall(left * took / thought)
+            logger.warning("%s took %s; some %s left", name, format_wall(self.seconds[name]), some)
+
     def stage(self, stage: Stage) -> torch.nn.Module:
         """Train a stage, or load what it left where a resumed run has finished it; the trained module."""
-        loaded = self.resume and (self.folder / f"{stage.name}.pt").exists()
+        loaded = self.finished(stage.name)
         module = run_stage(
             stage, self.folder, log=self.log, report=self.report, device=self.device, precision=self.precision,
             devices=self.devices, resume=self.resume,
         )  # fmt: skip
         if not loaded:
             self.record(stage.name, stage.spent)
+            self.say_left(stage.name)
         # First weights of the next stage must not depend on whether this one was run or loaded.
         self.stages += 1
         torch.manual_seed(stage.seed + self.stages)

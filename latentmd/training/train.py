@@ -15,7 +15,7 @@ from latentmd.io.progress import Progress, quiet
 from latentmd.model.manifest import Landmarks
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.chemistry import fingerprint
-from latentmd.training.assembly import build_surrogate
+from latentmd.training.assembly import build_surrogate, forecast
 from latentmd.training.conditions import training_reference, with_conditions, with_own_force_field
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, Source, Trajectories, read_source, split_data
@@ -84,6 +84,7 @@ def train(
     if isinstance(trajectories, Trajectories):
         plan["positions"] = trajectories.digest()
     with claim_training(folder, plan, resume):
+        run.say_forecast(forecast(data, config, run))
         torch.manual_seed(config.seed)
         labels = energy_labels(data, top, config, run) if config.has_energy else None
         made = build_surrogate(data, labels, config, run)

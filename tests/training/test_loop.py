@@ -126,6 +126,15 @@ def test_log_and_report(tmp_path: Path) -> None:
     assert len(rows) == 102 and rows[-1]["step"] == "120" and rows[-1]["quantity"] == "slope"
 
 
+def test_slow_steps_have_rows_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentmd.training.loop._ROW_SECONDS", 0.0)
+    seen: list[float | None] = []
+    stage = regression(60)
+    assert stage.forecast(torch.device("cpu")) > 0
+    run_stage(stage, tmp_path, log=tmp_path / "log.csv", report=lambda _, step, *__: seen.append(step), device="cpu")
+    assert seen == list(range(1, 61))
+
+
 def test_a_stage_ends_by_wall_time_and_counts_that_of_interrupted_runs(tmp_path: Path) -> None:
     stage, amounts = regression(10**9), list[tuple[float, float]]()
     stage.seconds = 0.5

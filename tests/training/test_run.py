@@ -40,3 +40,14 @@ def test_a_repeated_step_counts_once_and_steps_are_sorted(tmp_path: Path) -> Non
     assert read_log(log)["jepa"]["prediction"] == [(1, 3.0), (2, 0.5)]
     plot_training(log, tmp_path / "training.png")
     assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_forecast_is_said_and_corrected_by_the_pace(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = TrainingRun.of(tmp_path, lambda *_: None)
+    run.say_forecast({"jepa": 600.0, "decoder": 300.0, "fast": 60.0})
+    run.record("jepa", 1200.0)  # twice as long as was thought
+    run.say_left("jepa")
+    assert caplog.messages == [
+        "training takes some 16 min on this machine: jepa 10 min, decoder 5 min, fast 60 s",
+        "jepa took 20 min; some 12 min left",
+    ]
