@@ -22,7 +22,7 @@ from latentmd.model.manifest import Landmarks
 from latentmd.model.surrogate import Surrogate
 from latentmd.training import stages
 from latentmd.training.config import TrainingConfig
-from latentmd.training.data import Data, soft_torsions, some_frames
+from latentmd.training.data import Data, few, soft_torsions, some_frames
 from latentmd.training.embedding import collapse_diagnostics, encode_all, fit_basis, landmarks
 from latentmd.training.labels import Labels
 from latentmd.training.loop import Stage, append_rows
@@ -201,7 +201,7 @@ def train_decoder(
     trained: Any = run.stage(_decoding(data, config, some_frames(data.train), axes=w, positions=positions))
     held = torch.from_numpy(np.concatenate(held_axes)) if held_axes else w
     held_positions = torch.from_numpy(np.concatenate(data.validation)) if data.validation else positions
-    rows = slice(None, None, max(1, len(held) // 50_000))
+    rows = slice(None, None, max(1, len(held) // few(50_000, held_positions.shape[1])))
     trained.fit_residual(held[rows], held_positions[rows])
     result: TorsionDecoder = trained
     return result

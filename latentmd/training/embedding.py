@@ -105,6 +105,7 @@ def landmarks(slow: Sequence[NDArray[np.float32]], held: Sequence[NDArray[np.flo
     return found.model_copy(update={"limit": limit})
 
 
+_NUMBERS = 20_000  # encoded at a time, and 256 frames at most
 _CHECK_FROM = 0.5  # collapse is judged after this share of the steps
 _LEAST_DEVIATION = 0.3  # of the untrained encoder's mean axis deviation, below which a latent has collapsed
 
@@ -205,8 +206,7 @@ def collapse_diagnostics(jepa: JEPA, positions: Tensor) -> dict[str, float]:
         jepa: whose target encoder is looked at.
         positions: what is encoded, [frames, ...].
     """
-    with torch.no_grad():
-        z = jepa.target(positions.to(device_of(jepa))).flatten(1)
+    z = torch.from_numpy(encode_all(jepa.target, [positions.numpy()])[0]).flatten(1)
     std = z.std(0)
     return {"rank": float(effective_rank(z)), "std_min": float(std.min()), "std_mean": float(std.mean())}
 
@@ -229,16 +229,17 @@ def refuse_collapse(seen: dict[str, float], start: dict[str, float], minimum_ran
 
 @torch.no_grad()
 def encode_all(
-    encoder: nn.Module, trajectories: Sequence[NDArray[np.floating]], batch: int = 256
+    encoder: nn.Module, trajectories: Sequence[NDArray[np.floating]], batch: int = 0
 ) -> list[NDArray[np.float32]]:
     """Latents [frames, tokens, dim] of every frame, one array per trajectory, by the frozen encoder.
 
     Args:
         encoder: frozen.
         trajectories: what it encodes, [frames, ...] each.
-        batch: frames encoded at a time.
+        batch: frames encoded at a time; 0 for some 20,000 numbers, which stay in the cache.
     """
     device = device_of(encoder)
+    batch = batch or max(1, min(256, _NUMBERS // max(1, trajectories[0][0].size)))
     out = []
     for run in trajectories:
         parts = (
