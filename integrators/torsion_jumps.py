@@ -23,7 +23,8 @@ rests during a jump.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -48,9 +49,9 @@ STIFFNESS = 300.0
 #: Acceptance that `tune` looks for; jumps accepted per ps are most near 0.22 where work is Gaussian.
 ACCEPTANCE = (0.2, 0.4)
 _STRIDE = 10  # steps between moves of the centre
-_TRIES = 8  # lengths that `tune` looks at
+_TRIES = 9  # lengths that `tune` looks at
 _STRENGTH, _PROGRESS, _BLOCK = "latentmd_jump_stiffness", "latentmd_jump_progress", "latentmd_jump_block"
-_STATE = ("number", "steps", "length", "tried", "accepted", "seed")
+_STATE = ("number", "steps", "length", "stiffness", "tried", "accepted", "seed")
 _LEAPFROG = (openmm.LangevinMiddleIntegrator, openmm.LangevinIntegrator)
 
 
@@ -73,6 +74,12 @@ class Jump:
     log_ratio: float
     log_acceptance: float
     accepted: bool
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> Jump:
+        """A jump from its fields as JSON, which has lists for tuples."""
+        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+        return cls(**fields)
 
 
 class JumpReport:
@@ -173,19 +180,9 @@ class TorsionJumps:
         The simulation is made of the System, with a LangevinMiddleIntegrator or LangevinIntegrator.
         """
         context = simulation.context
-        integrator = context.getIntegrator()
-        if not isinstance(integrator, _LEAPFROG):
-            raise ValueError(
-                f"the simulation has a {type(integrator).__name__}; torsion jumps need a LangevinMiddleIntegrator, "
-                "whose distribution and temperature are known"
-            )
-        beta = 1 / (GAS_CONSTANT * integrator.getTemperature().value_in_unit(unit.kelvin))
-        rng = np.random.default_rng((self.seed, self.number))
-        block = self.blocks[int(rng.integers(len(self.blocks)))]
+        beta, rng = _beta(context), np.random.default_rng((self.seed, self.number))
         before = context.getState(positions=True, velocities=True, forces=True)
-        start = _angles(before, block)
-        centre = start + rng.vonmises(0.0, beta * self.stiffness, len(start))
-        target = block.table.draw(centre, rng)
+        block, start, centre, target = self._proposal(before, beta, rng)
         turn = _shortest(target - centre)
         try:
             with _resting(context):
@@ -212,6 +209,15 @@ class TorsionJumps:
         if self.report_jump is not None:
             self.report_jump(made)
         return made
+
+    def _proposal(
+        self, state: openmm.State, beta: float, rng: np.random.Generator
+    ) -> tuple[TorsionBlock, Doubles, Doubles, Doubles]:
+        """A block, its torsions, where the centre begins, and where it is to go."""
+        block = self.blocks[int(rng.integers(len(self.blocks)))]
+        start = _angles(state, block)
+        centre = start + rng.vonmises(0.0, beta * self.stiffness, len(start))
+        return block, start, centre, block.table.draw(centre, rng)
 
     def _steer(self, context: openmm.Context, block: TorsionBlock, centre: Doubles, turn: Doubles) -> float:
         """Move the centre with the restraints on; the work in kJ/mol, infinite where the run fails."""
@@ -242,31 +248,62 @@ class TorsionJumps:
         return work if np.isfinite(work) else float("inf")
 
     def tune(
-        self, simulation: app.Simulation, trials: int = 20, longest: unit.Quantity | float = 40.0
+        self,
+        simulation: app.Simulation,
+        trials: int = 10,
+        longest: unit.Quantity | float = 40.0,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> tuple[float, float]:
-        """Find a length of steering whose acceptance is within `ACCEPTANCE`, and keep it.
+        """Find length and stiffness of steering for an acceptance within `ACCEPTANCE`, and keep them.
 
-        The jumps made here are as exact as any, but the length depends on them: count what follows.
+        Trials steer there and back, and put everything back: half of both works is what is dissipated one way, whatever
+        the free energies of both ends are. Where work is Gaussian and both ends are equally populated a jump that
+        dissipates W is accepted with probability erfc(sqrt(W / kT) / 2); a rare end is entered less often, by its
+        population. What wall time cut short leaves the best that was seen.
 
         Args:
             simulation: as of `jump`.
-            trials: jumps for each length that is tried.
+            trials: ways there and back for each setting that is tried.
             longest: length to stop at, Quantity or ps.
+            stopped: asked after each trial; once it is true, the best setting so far is kept.
 
         Returns:
-            The length in ps, and the mean acceptance probability that was seen at it.
+            The length in ps, and the acceptance that is expected at it.
         """
         most, (low, high) = as_number(longest, unit.picosecond, "longest"), ACCEPTANCE
-        for tried in range(_TRIES + 1):
-            seen = []
-            for _ in range(trials):
-                seen.append(np.exp(self.jump(simulation).log_acceptance))
-                simulation.step(self.every)
-            rate = float(np.mean(seen))
-            if tried == _TRIES or low <= rate <= high or (rate < low and self.length >= most):
+        seen: dict[tuple[float, float], float] = {}
+        while len(seen) < _TRIES:
+            rate = seen[self.length, self.stiffness] = self._expected(simulation, trials, stopped)
+            factor = 1.6 if rate < low else 0.6 if rate > high else 1.0
+            following = min(most, self.length * factor)
+            if stopped() or (following, self.stiffness) in seen:
                 break
-            self.length = min(most, self.length * (1.6 if rate < low else 0.6))
-        return self.length, rate
+            self.length = following
+        found, stiffness = self.length, self.stiffness
+        for other in (stiffness / 3, 3 * stiffness):
+            if not stopped():
+                self.stiffness = other
+                seen[found, other] = self._expected(simulation, trials, stopped)
+        within = {setting: rate for setting, rate in seen.items() if setting[0] == found} or seen
+        self.length, self.stiffness = max(within, key=lambda setting: within[setting])
+        return self.length, within[self.length, self.stiffness]
+
+    def _expected(self, simulation: app.Simulation, trials: int, stopped: Callable[[], bool]) -> float:
+        """Acceptance by the median dissipation of ways there and back, with MD between them."""
+        context, lost = simulation.context, list[float]()
+        beta, rng = _beta(context), np.random.default_rng((self.seed, 2**32 + self.steps))
+        while len(lost) < trials and not (lost and stopped()):
+            before = context.getState(positions=True, velocities=True, forces=True)
+            block, _, centre, target = self._proposal(before, beta, rng)
+            turn = _shortest(target - centre)
+            try:
+                with _resting(context):
+                    works = [self._steer(context, block, *way) for way in ((centre, turn), (centre + turn, -turn))]
+            finally:
+                _turn_round(context, before)
+            lost.append(beta * sum(works) / 2)
+            simulation.step(self.every)
+        return math.erfc(math.sqrt(max(float(np.median(lost)), 0.0)) / 2)
 
     def describeNextReport(self, simulation: app.Simulation) -> dict[str, object]:
         """Ask to be called after `every` steps of MD."""
@@ -292,6 +329,17 @@ class TorsionJumps:
             raise ValueError(f"the state is of the blocks {blocks}, here are {sorted(self.tried)}")
         for name, value in values.items():
             setattr(self, name, value)
+
+
+def _beta(context: openmm.Context) -> float:
+    """1 / kT in mol/kJ of the thermostat; ValueError where the integrator is not one of leapfrog's kind."""
+    integrator = context.getIntegrator()
+    if not isinstance(integrator, _LEAPFROG):
+        raise ValueError(
+            f"the simulation has a {type(integrator).__name__}; torsion jumps need a LangevinMiddleIntegrator, "
+            "whose distribution and temperature are known"
+        )
+    return float(1 / (GAS_CONSTANT * integrator.getTemperature().value_in_unit(unit.kelvin)))
 
 
 def _turn_round(context: openmm.Context, state: openmm.State) -> None:

@@ -16,7 +16,7 @@ from latentmd.systems.molecule import Molecule
 from latentmd.systems.names import AMINO_ACIDS, D_AMINO_ACIDS, IONS, WATER
 from latentmd.systems.own_force_field import brings_force_field, build_own
 from latentmd.systems.parametrise import load_force_field, parametrise, refuse_unknown, solvated
-from latentmd.systems.protocol import DEFAULT_FORCE_FIELDS, InputOptions, Protocol, Solvent
+from latentmd.systems.protocol import DEFAULT_FORCE_FIELDS, InputOptions, Protocol, Solvent, without_water
 from latentmd.systems.readers.columns import read_gro, read_pdb
 from latentmd.systems.readers.mmcif import read_mmcif
 from latentmd.systems.readers.records import Records
@@ -49,6 +49,8 @@ def build(pdb: str | Path, protocol: Protocol = _DEFAULT) -> Molecule:
     if is_small_molecule(path, protocol.inputs) and protocol.inputs.system is None:
         return build_ligand(path, protocol)
     if brings_force_field(path, protocol.inputs):
+        if protocol.inputs != without_water(protocol.inputs):
+            raise MoleculeError(f"{path}: brings its force field and box; leave out --water, --box, --padding, --salt")
         return build_own(path, protocol)
     if protocol.inputs.positions or protocol.inputs.parameters:
         raise MoleculeError(f"{path}: has coordinates; --positions and --parameters are for a prmtop, psf or top file")
@@ -100,7 +102,7 @@ def _complete(records: Records, force_field: app.ForceField, protocol: Protocol,
         added = [label for label in labels if label not in before]
         notes += found.notes + _notes(topology, positions, order, changed, options)
         if protocol.solvent == "explicit":
-            topology, positions, water = solvated(topology, positions, force_field)
+            topology, positions, water = solvated(topology, positions, force_field, options)
             added += water
     system = parametrise(topology, force_field, protocol, path)
     if fill and protocol.solvent != "explicit":

@@ -16,6 +16,7 @@ from latentmd.systems.protocol import Protocol
 
 _TIMING_SECONDS = 0.15  # per platform, enough to tell them apart
 _PREFERENCE = ("CUDA", "HIP", "OpenCL", "Reference", "CPU")
+_REFERENCE = 500  # atoms beyond which the Reference platform is never the fastest, and slow to show it
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,9 @@ def time_platform(molecule: Molecule, name: str, seconds: float = _TIMING_SECOND
 
 def platform_rates(molecule: Molecule, threads: int | None = None) -> dict[str, float]:
     """Steps per second of wall time on every platform of this machine, by a timing of a fraction of a second each."""
-    rates = {name: time_platform(molecule, name, threads=threads) for name in platforms()}
+    large = molecule.topology.getNumAtoms() > _REFERENCE
+    names = [name for name in platforms() if not (large and name == "Reference")]
+    rates = {name: time_platform(molecule, name, threads=threads) for name in names}
     if not any(rates.values()):
         raise MoleculeError("MD fails from this structure on every platform: atoms are too close, or bonds strained")
     return rates

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import openmm
 from openmm import app, unit
 
+from latentmd.arrays import Doubles
 from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.names import PHOSPHATES, WATER
-from latentmd.systems.protocol import Protocol
+from latentmd.systems.protocol import DEFAULT_INPUTS, WATER_MODELS, InputOptions, Protocol, without_water
 from latentmd.systems.residues import Residue, listed
+from latentmd.systems.sanity import in_nm
 
 _OFFSET = 0.009  # nm, Onufriev, Bashford & Case, Proteins 55, 383 (2004)
 
@@ -87,8 +90,9 @@ def _native_obc2(custom: openmm.CustomGBForce) -> openmm.GBSAOBCForce:
     return native
 
 
-_PADDING = 1.0  # nm of water around a solute that comes without
+_PADDING = 1.0  # nm of water on every side of a solute that comes without
 _CUTOFF = 1.0  # nm, explicit solvent
+_SHRINKS = 1.04  # by which a box may shrink at constant pressure
 
 
 def load_force_field(protocol: Protocol) -> app.ForceField:
@@ -132,19 +136,43 @@ def refuse_unknown(
 
 
 def solvated(
-    topology: app.Topology, positions: unit.Quantity, force_field: app.ForceField
+    topology: app.Topology, positions: unit.Quantity, force_field: app.ForceField, inputs: InputOptions = DEFAULT_INPUTS
 ) -> tuple[app.Topology, unit.Quantity, list[str]]:
     """A box of water around a solute that comes without; a file that brings water must bring its cell too."""
     waters = sum(residue.name in WATER for residue in topology.residues())
     if waters:
         if topology.getPeriodicBoxVectors() is None:
             raise MoleculeError("the file has water but no unit cell; add a CRYST1 record, or remove the water")
+        if inputs != without_water(inputs, "water"):
+            raise MoleculeError("the file brings its water; leave out --box, --padding and --salt, or remove the water")
         return topology, positions, []
-    modeller = app.Modeller(topology, positions)
-    modeller.addSolvent(force_field, padding=_PADDING * unit.nanometer)
+    modeller, model = app.Modeller(topology, positions), WATER_MODELS[inputs.water]
+    vectors = box_vectors(in_nm(positions), inputs)
+    vectors = tuple(openmm.Vec3(*row) for row in vectors.tolist()) * unit.nanometer
+    try:
+        modeller.addSolvent(force_field, model, boxVectors=vectors, ionicStrength=inputs.salt * unit.molar)
+    except Exception as error:
+        raise MoleculeError(f"no box of water can be built around it: {first_line(error)}") from error
     residues = [residue.name for residue in modeller.topology.residues()][topology.getNumResidues() :]
     counts = ", ".join(f"{residues.count(name)} {name}" for name in sorted(set(residues)))
     return modeller.topology, modeller.positions, [f"solvent: {counts}"]
+
+
+def box_vectors(solute: Doubles, inputs: InputOptions) -> Doubles:
+    """Vectors (3, 3) in nm of a box of water around a solute (atoms, 3) in nm, with room for the cutoff."""
+    shape = np.eye(3) if inputs.box == "cube" else np.array([[1, 0, 0], [0, 1, 0], [0.5, 0.5, np.sqrt(0.5)]])
+    radius = np.linalg.norm(solute - (solute.min(axis=0) + solute.max(axis=0)) / 2, axis=1).max()
+    least = 2 * _CUTOFF * _SHRINKS / shape[2, 2]
+    width = 2 * (radius + (_PADDING if inputs.padding is None else inputs.padding))
+    if inputs.padding is None:
+        width = max(width, least)
+    elif width < least:
+        needed = np.ceil(100 * (least / 2 - radius)) / 100
+        raise MoleculeError(
+            f"--padding {inputs.padding:g} makes a {inputs.box} of {width:.2f} nm, too small for the cutoff of "
+            f"{_CUTOFF:g} nm; give {needed:g} or more"
+        )
+    return np.asarray(width * shape)
 
 
 def parametrise(topology: app.Topology, force_field: app.ForceField, protocol: Protocol, source: Path) -> openmm.System:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 from latentmd.systems.errors import MoleculeError
 
 Solvent = Literal["implicit", "vacuum", "explicit"]
 Missing = Literal["refuse", "add", "split"]
 Ends = Literal["charged", "capped"]
+Water = Literal["tip3p", "opc"]
+Box = Literal["dodecahedron", "cube"]
 
 SYSTEM_FILE = "system.xml"  # beside topology.pdb, in the folder of a run of a molecule with its own force field
 
+#: Water models, and OpenMM's box of water with as many sites.
+WATER_MODELS: dict[Water, str] = {"tip3p": "tip3p", "opc": "tip4pew"}
 #: Force-field files per kind of solvent, used where the user names none.
 DEFAULT_FORCE_FIELDS: dict[Solvent, tuple[str, ...]] = {
     "implicit": ("amber14/protein.ff14SB.xml", "implicit/obc2.xml"),
@@ -36,6 +40,10 @@ class InputOptions:
         system: XML file of an OpenMM System that describes the molecule in a PDB or mmCIF file.
         smiles: the molecule, or the bonds and charges of the small one in a PDB file.
         strip_salts: of several small molecules keeps the largest.
+        water: model of explicit water, "tip3p" or "opc".
+        box: "dodecahedron" or "cube", of water that is added.
+        padding: nm of it on every side of the molecule; 1 nm, or more where the cutoff needs more, where None.
+        salt: mol/l of NaCl in it, beside the ions that neutralise.
 
     Raises:
         MoleculeError: a value that none of these can have.
@@ -51,8 +59,20 @@ class InputOptions:
     system: str | None = None
     smiles: str | None = None
     strip_salts: bool = False
+    water: Water = "tip3p"
+    box: Box = "dodecahedron"
+    padding: float | None = None
+    salt: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.water not in WATER_MODELS:
+            raise MoleculeError(f"--water is {self.water!r}; expected {' or '.join(WATER_MODELS)}")
+        if self.box not in get_args(Box):
+            raise MoleculeError(f"--box is {self.box!r}; expected {' or '.join(get_args(Box))}")
+        if not 0 <= self.salt <= 5:
+            raise MoleculeError(f"--salt is {self.salt:g} mol/l; expected 0 to 5")
+        if self.padding is not None and not 0 < self.padding <= 10:
+            raise MoleculeError(f"--padding is {self.padding:g} nm; expected more than 0 and at most 10")
         if not 0 <= self.ph <= 14:
             raise MoleculeError(f"--ph is {self.ph:g}; expected 0 to 14")
         if self.missing not in ("refuse", "add", "split"):
@@ -65,6 +85,12 @@ class InputOptions:
 
 #: What is chosen where nobody says otherwise.
 DEFAULT_INPUTS = InputOptions()
+_OF_WATER = ("water", "box", "padding", "salt")
+
+
+def without_water(inputs: InputOptions, *kept: str) -> InputOptions:
+    """The same choices, with the usual ones of explicit water but for those `kept`."""
+    return replace(inputs, **{name: getattr(DEFAULT_INPUTS, name) for name in _OF_WATER if name not in kept})
 
 
 @dataclass(frozen=True)
@@ -89,7 +115,13 @@ class Protocol:
     hydrogen_mass: float = 3.0
     inputs: InputOptions = field(default_factory=InputOptions)
 
+    def __post_init__(self) -> None:
+        if self.solvent != "explicit" and self.inputs != without_water(self.inputs):
+            raise MoleculeError("--water, --box, --padding and --salt are for --solvent explicit; add it")
+
     @property
     def force_field_files(self) -> tuple[str, ...]:
         """The force-field files in use."""
-        return self.force_field or DEFAULT_FORCE_FIELDS[self.solvent]
+        return self.force_field or tuple(
+            name.replace("tip3p", self.inputs.water) for name in DEFAULT_FORCE_FIELDS[self.solvent]
+        )

@@ -46,8 +46,10 @@ def start(topology: app.Topology, system: openmm.System, positions: unit.Quantit
     """A simulation of one thread after 10 ps."""
     integrator = openmm.LangevinMiddleIntegrator(300, 1, STEP)
     integrator.setRandomNumberSeed(seed)
-    platform = openmm.Platform.getPlatformByName("CPU")
-    simulation = app.Simulation(topology, system, integrator, platform, {"Threads": "1"})
+    name = "CPU" if system.usesPeriodicBoundaryConditions() else "Reference"  # the faster one of a few atoms
+    properties = {"Threads": "1"} if name == "CPU" else {}
+    platform = openmm.Platform.getPlatformByName(name)
+    simulation = app.Simulation(topology, system, integrator, platform, properties)
     simulation.context.setPositions(positions)
     simulation.minimizeEnergy()
     simulation.context.setVelocitiesToTemperature(300, seed)
@@ -103,9 +105,10 @@ def crossings(phi: np.ndarray) -> int:
     return int((np.diff(entered) != 0).sum())
 
 
-def compare(outs: list[str]) -> None:
-    """Print crossings per ns and populations of each run."""
-    results = {}
+def compare(outs: list[str], chains: Path | None) -> None:
+    """Print crossings per ns and populations of each run, and how many are within two errors of exact chains."""
+    results: dict[str, object] = {}
+    exact, deviations = chain_population(chains) if chains else (0.0, 0.0), []
     for out in outs:
         table = np.loadtxt(f"{out}.csv", delimiter=",")
         ns = table[-1, 0] / 1000
@@ -116,13 +119,26 @@ def compare(outs: list[str]) -> None:
             "crossings of phi": crossings(table[:, 1]),
             "crossings per ns": round(crossings(table[:, 1]) / ns, 2),
             "population of phi > 0": round(float(right.mean()), 4),
-            "standard error": round(float(blocks.std(ddof=1) / np.sqrt(20)), 4),
+            "standard error": round(error := float(blocks.std(ddof=1) / np.sqrt(20)), 4),
         }
+        deviations.append(float(abs(right.mean() - exact[0]) / np.hypot(error, exact[1])))
         if Path(f"{out}.jumps.csv").exists():
             state = json.loads(Path(f"{out}.json").read_text())
             tried, accepted = (sum(state[name].values()) for name in ("tried", "accepted"))
             results[out] |= {"jumps": tried, "accepted": accepted, "length, ps": state["length"]}
+    if chains:
+        near = sum(deviation < 2 for deviation in deviations)
+        results["exact chains"] = {"population of phi > 0": exact, "within two errors": f"{near} of {len(outs)}"}
     print(json.dumps(results, indent=1))
+
+
+def chain_population(folder: Path) -> tuple[float, float]:
+    """Population of phi > 0 in exact chains and its standard error, of the mean over the chains."""
+    frames = mdtraj.load(str(folder / "metropolised.xtc"), top=str(folder / "topology.pdb"))
+    phi, chain = mdtraj.compute_phi(frames)[1][:, 0], np.load(folder / "metropolised.npz")["chain"]
+    right = (phi > 0) & (phi < np.deg2rad(150))
+    means = np.array([right[chain == number].mean() for number in np.unique(chain)])
+    return float(means.mean()), float(means.std(ddof=1) / np.sqrt(len(means)))
 
 
 if __name__ == "__main__":
@@ -134,8 +150,8 @@ if __name__ == "__main__":
     parser.add_argument("--length", type=float, default=5.0, help="of steering, ps")
     parser.add_argument("--every", type=int, default=250, help="steps of MD between jumps")
     parser.add_argument("--tune", action="store_true", help="find the length first")
-    parser.add_argument("--table", type=Path, help="folder of exact chains, whose phi and psi are proposed")
+    parser.add_argument("--table", type=Path, help="folder of exact chains, which propose phi and psi")
     parser.add_argument("--waters", type=int, default=500, help="0 for implicit solvent, OBC2")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    compare(given.runs) if given.kind == "compare" else run(given)
+    compare(given.runs, given.table) if given.kind == "compare" else run(given)

@@ -46,6 +46,7 @@ Examples:
     opt.PROCESSES,
     option("--scheduler", metavar="ADDRESS", help="Dask scheduler that runs a data set, tcp://host:port."),
     *opt.AGAIN,
+    *opt.BOX,
     *opt.INPUTS,
 ])  # fmt: skip
 def md_command(files: tuple[Path, ...], scheduler: str | None, **options: Any) -> None:

@@ -116,6 +116,13 @@ AGAIN = [
     option("--overwrite", is_flag=True, help="Replace an earlier run in the folder."),
     option("--resume", is_flag=True, help="Go on with the run in the folder; begins where there is none."),
 ]
+#: Explicit water around a molecule that comes without; these belong before `INPUTS`.
+BOX = [
+    shown("--water", type=click.Choice(["tip3p", "opc"]), default="tip3p", help="Model of explicit water."),
+    shown("--box", type=click.Choice(["dodecahedron", "cube"]), default="dodecahedron", help="Of water that is added."),
+    option("--padding", type=POSITIVE, help="Water on every side of the molecule, nm. [default: 1, or what fits]"),
+    shown("--salt", type=click.FloatRange(0, 5), default=0.0, help="NaCl in the water, mol/l, such as 0.15."),
+]
 #: How the file of a molecule is read; a command gets them as one `inputs`.
 INPUTS = [
     shown("--ph", type=float, default=7.0, help="Of residues not named by their protonation."),

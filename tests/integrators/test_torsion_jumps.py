@@ -232,9 +232,13 @@ def test_wrong_inputs_are_named() -> None:
         move.jump(simulation)
 
 
-def test_tuning_finds_an_acceptance() -> None:
+@pytest.mark.parametrize("begin", [0.08, 4.0])
+def test_tuning_finds_a_length_between_too_short_and_too_long(begin: float) -> None:
     system, topology, positions = _toy()
-    move = TorsionJumps(system, [TorsionBlock("toy", QUAD, TorsionTable.uniform(1))], length=1.0, every=10)
-    length, rate = move.tune(_simulation(system, topology, positions), trials=40, longest=4.0)
-    assert length == move.length > 1.0
-    assert rate >= 0.2 or length == 4.0
+    move = TorsionJumps(system, [TorsionBlock("toy", QUAD, TorsionTable.uniform(1))], length=begin, every=10, seed=2)
+    simulation = _simulation(system, topology, positions)
+    length, rate = move.tune(simulation, trials=25, longest=4.0)
+    assert length == move.length and 0.08 < length < 4.0
+    assert 0.2 <= rate <= 0.75  # the best of three stiffnesses at a length within 0.2 to 0.4
+    assert move.number == 0 and simulation.context.getParameter("latentmd_jump_stiffness") == 0
+    assert move.tune(simulation, stopped=lambda: True)[0] == length

@@ -17,6 +17,7 @@ from latentmd.systems.dynamics import MdSettings, run_md
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.parametrise import (
     barostat_fault,
+    box_vectors,
     implicit_solvent,
     load_force_field,
     parametrise,
@@ -27,6 +28,7 @@ from latentmd.systems.parametrise import (
     with_native_obc2,
 )
 from latentmd.systems.protocol import InputOptions, Protocol
+from latentmd.systems.sanity import in_nm
 
 PATH = Path("made.pdb")
 PROTEIN = "amber14/protein.ff14SB.xml"
@@ -78,6 +80,39 @@ def test_water_is_added_around_a_bare_solute(alanine: Any) -> None:
     assert waters > 200 and len(positions) == topology.getNumAtoms() == 22 + 3 * waters
     assert topology.getPeriodicBoxVectors() is not None
     assert str(waters) in notes[0]
+
+
+@pytest.mark.parametrize(("box", "share"), [("cube", 1.0), ("dodecahedron", np.sqrt(0.5))])
+def test_a_box_has_room_for_padding_and_cutoff(alanine: Any, box: Any, share: float) -> None:
+    solute = in_nm(alanine.positions)
+    vectors = box_vectors(solute, InputOptions(box=box))
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(vectors[0, 0])  # images are equally far
+    assert np.linalg.det(vectors) == pytest.approx(share * vectors[0, 0] ** 3)
+    assert vectors[2, 2] >= 2.08  # twice the cutoff, when the box has shrunk
+    assert vectors[0, 0] >= np.ptp(solute, axis=0).max() + 2.0 - 0.1
+    wide = box_vectors(solute, InputOptions(box=box, padding=1.5))
+    assert wide[0, 0] == pytest.approx(box_vectors(solute, InputOptions(box=box, padding=1.4))[0, 0] + 0.2)
+    with pytest.raises(MoleculeError, match=rf"--padding 0.2 makes a {box} of .* nm, too small for the cutoff"):
+        box_vectors(solute, InputOptions(box=box, padding=0.2))
+
+
+def test_salt_and_another_water_model(alanine: Any) -> None:
+    inputs = InputOptions(water="opc", salt=0.5, box="cube", padding=0.7)
+    force_field = load_force_field(Protocol("explicit", inputs=inputs))
+    topology, _, notes = solvated(alanine.topology, alanine.positions, force_field, inputs)
+    names = [residue.name for residue in topology.residues()]
+    assert names.count("NA") == names.count("CL") > 0 and notes[0].startswith("solvent: ")
+    water = next(residue for residue in topology.residues() if residue.name == "HOH")
+    assert len(list(water.atoms())) == 4
+
+
+def test_water_of_the_file_takes_no_box(alanine: Any) -> None:
+    topology = app.Topology()
+    residue = topology.addResidue("HOH", topology.addChain())
+    topology.addAtom("O", app.element.oxygen, residue)
+    topology.setPeriodicBoxVectors(3 * np.eye(3))
+    with pytest.raises(MoleculeError, match="brings its water; leave out --box, --padding and --salt"):
+        solvated(topology, None, load_force_field(Protocol("explicit")), InputOptions(salt=0.1))
 
 
 def test_water_without_a_cell_is_refused(alanine: Any) -> None:

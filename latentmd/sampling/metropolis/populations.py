@@ -77,6 +77,15 @@ class Populations:
         known = f"< {100 * bound:.2g}" if value == 0 else f"> {np.floor(1e4 * (1 - bound)) / 100:.4g}"
         return f"{known} % (95 % sure)"
 
+    def as_json(self) -> dict[str, dict[str, object]]:
+        """Values for summary.json, by the name of the well."""
+        found: dict[str, dict[str, object]] = {}
+        for i, well in enumerate(self.wells):
+            value, error, samples = (float(values[i]) for values in (self.values, self.errors, self.effective))
+            known = {"value": value, "standard_error": error, "effective_samples": samples, "in_words": self.share(i)}
+            found[well.name] = known | {"degrees": [well.low, well.high], "period": well.turn.period}
+        return found
+
     @property
     def logit_errors(self) -> Doubles:
         """Standard errors of ln(p / (1 - p)), shape (wells,); infinite where p is 0 or 1."""
@@ -127,7 +136,7 @@ def unmet_criteria(found: Populations, precision: float) -> list[str]:
         why, ratio = [], found.mixed[index]
         if ratio > LARGEST_RATIO:
             spread = f"their spread is {ratio:.2f} times that within one ({LARGEST_RATIO} is wanted)"
-            why.append(f"the chains do not agree, {spread}")
+            why.append(f"parts of the run do not agree, {spread}")
         if index in found.counted and not errors[index] <= precision:
             why.append(f"its free energy has a standard error of {errors[index]:.2f} kT ({precision:g} kT is wanted)")
         if index in filled and found.independent(index) < ENOUGH:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ import numpy as np
 
 from latentmd.arrays import Floats
 from latentmd.io.atomic import write_npz, write_text
-from latentmd.io.folder import claim_folder
 from latentmd.io.progress import Progress, quiet
 from latentmd.io.writer import write_xtc
 from latentmd.molecule.checks import topology_arrays
@@ -43,7 +41,7 @@ from latentmd.sampling.run.preparation import (
 from latentmd.sampling.run.processes import cores
 from latentmd.sampling.run.scheduler import Scheduler, open_scheduler
 from latentmd.sampling.run.seeds import REVIEW, keyed_seed
-from latentmd.sampling.run.stopping import RunInterrupted, RunResult, Stopped, stop_on_signals
+from latentmd.sampling.run.stopping import RunResult, Stopped, session
 from latentmd.systems.builder import Molecule, Protocol
 from latentmd.units import format_wall
 
@@ -228,18 +226,13 @@ class _Sampling:
 
     def _summary(self, sweeps: int, found: Populations, missing: list[str]) -> dict[str, Any]:
         run, counts = self.chains, self.files.counts()[0]
-        states: dict[str, dict[str, object]] = {}
-        for i, well in enumerate(found.wells):
-            value, error, samples = (float(values[i]) for values in (found.values, found.errors, found.effective))
-            known = {"value": value, "standard_error": error, "effective_samples": samples, "in_words": found.share(i)}
-            states[well.name] = known | {"degrees": [well.low, well.high], "period": well.turn.period}
         return {
             "status": "converged" if not missing else "interrupted" if run.stop() else "budget",
             "mode": "chains", "guarantees": GUARANTEES, "remains": REMAINS, "missing": missing,
             "not_sampled": self.plan.not_sampled(), "kernels": str(self.choice["source"]),
             "temperatures": self.plan.temperatures.round(1).tolist(), "chains": TASKS * self.plan.ladders,
             "sweeps": sweeps, "accepted": counts.shares, "blocks": [list(row) for row in counts.rows()],
-            "effective_samples": found.least if np.isfinite(found.least) else None, "populations": states,
+            "effective_samples": found.least if np.isfinite(found.least) else None, "populations": found.as_json(),
             "remarks": remarks(found), "rings_in_one_shape": found.rings_in_one_shape,
             "temperature": run.molecule.protocol.temperature, "seed": run.seed, "model": run.model,
             "processors": os.cpu_count(),
@@ -294,27 +287,21 @@ def chains(source: Path, request: ChainsRequest, built: Molecule | None = None, 
             "out --model, since chains begin from the bundled one of many peptides wherever it covers the molecule"
         )
     protocol = _protocol(request, model)
-    with ExitStack() as held, stop_on_signals() as stop:
-        try:
-            content = source.read_bytes().decode("latin-1") if source.is_file() else str(source)
-            name = None if model is None else model.name
-            record: dict[str, object] = {"molecule": content, "model": name, "protocol": asdict(protocol)}
-            record |= {"seed": request.seed, "precision": request.precision}
-            held.enter_context(claim_folder(request.out, request.policy, FILES, record))
-            report("preparing")
-            molecule = molecule_under(protocol, source, built)
-            if model is not None:
-                model.check(molecule, source)
-            if why := unsuitable(molecule):
-                raise ValueError(f"--mode chains {why}: use --mode md")
-            say_notes(molecule, source)
-            run = replace(_prepared(molecule, request, model), report=report, stop=stop)
-            with open_scheduler(request.scheduler, request.processes or cores()) as tasks:
-                return _Sampling(run, tasks).run()
-        except BaseException as error:
-            if stop() and not isinstance(error, RunInterrupted):
-                raise Stopped(request.out) from error
-            raise
+    content = source.read_bytes().decode("latin-1") if source.is_file() else str(source)
+    name = None if model is None else model.name
+    record: dict[str, object] = {"molecule": content, "model": name, "protocol": asdict(protocol)}
+    record |= {"seed": request.seed, "precision": request.precision}
+    with session(request.out, request.policy, FILES, record) as stop:
+        report("preparing")
+        molecule = molecule_under(protocol, source, built)
+        if model is not None:
+            model.check(molecule, source)
+        if why := unsuitable(molecule):
+            raise ValueError(f"--mode chains {why}: use --mode md")
+        say_notes(molecule, source)
+        run = replace(_prepared(molecule, request, model), report=report, stop=stop)
+        with open_scheduler(request.scheduler, request.processes or cores()) as tasks:
+            return _Sampling(run, tasks).run()
 
 
 def _protocol(asked: ChainsRequest, model: Model | None) -> Protocol:

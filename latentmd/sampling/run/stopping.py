@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmd.io.folder import Policy, RunFiles, claim_folder
 from latentmd.io.formats import ascii_path
 from latentmd.io.provenance import read_provenance
 
@@ -110,3 +111,18 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def session(
+    folder: Path, policy: Policy, files: RunFiles, request: Mapping[str, object]
+) -> Iterator[Callable[[], bool]]:
+    """Hold the folder of a run that goes on after signals; a function that says whether it was asked to stop."""
+    with ExitStack() as held, stop_on_signals() as stop:
+        try:
+            held.enter_context(claim_folder(folder, policy, files, request))
+            yield stop
+        except BaseException as error:
+            if stop() and not isinstance(error, RunInterrupted):
+                raise Stopped(folder) from error
+            raise
