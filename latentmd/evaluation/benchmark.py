@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentmd.analysis.metric import Document
+from latentmd.arrays import Doubles
 from latentmd.evaluation import speed
 from latentmd.evaluation.speed import Row, per_core, replica_row, run_steps
 from latentmd.io.folder import results_folder
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latentmd.model.propagator import Propagator
+    from latentmd.molecule.chemistry import Topology
     from latentmd.systems.builder import Molecule
 
 SIZES = (1, 10, 100, 1000)  # alanine residues between caps: 22 to 10,012 atoms
+_RELAXATION = 100  # steps
 _CYCLE = 500  # MD steps per latent step of the alternate mode
 _ENCODER_ATOMS = 2000  # most atoms that the encoder is timed with: its memory grows as their square
 
@@ -57,7 +60,7 @@ def benchmark(
     """Time plain OpenMM on each platform, the replica engine and every part of a surrogate, one after the other.
 
     Args:
-        pdb: molecule.
+        pdb: molecule; with its water for a model of a solute in water, whose MD is then that of the whole box.
         model: bundle or bundled model of that molecule; plain MD only where None.
         out: folder for benchmark.json and benchmark.png; nothing is written where None.
         settings: what is timed, and for how long.
@@ -72,10 +75,12 @@ def benchmark(
         OutputError: the output folder cannot be used.
     """
     folder = None if out is None else results_folder(Path(out), overwrite, "benchmark.json")
-    from latentmd.systems.builder import build
+    from latentmd.model.file import read_manifest
+    from latentmd.systems.builder import Protocol, build
 
     progress("building the molecule")
-    molecule, seconds = build(Path(pdb)), settings.seconds
+    wet = model is not None and read_manifest(model).solvent == "explicit"
+    molecule, seconds = build(Path(pdb), Protocol("explicit") if wet else Protocol()), settings.seconds
     rows = _openmm_rows(molecule, seconds, progress)
     progress("plain MD, replica engine")
     rows.append(replica_row(molecule, seconds))
@@ -85,16 +90,14 @@ def benchmark(
         from latentmd.model.propagator import Propagator
 
         progress("loading the model")
-        loaded = Propagator(model, settings.device)
-        if not loaded.manifest.of_force_field:
-            raise BenchmarkError(f"{model}: {loaded.manifest.no_energy}; the benchmark times its energies and its MD")
+        solute, start = _solute(molecule)
         try:
-            propagator = loaded.arranged(molecule.topology, molecule.positions._value)
+            propagator = Propagator(model, settings.device).arranged(solute, start)
         except ValueError as error:
             raise BenchmarkError(f"{pdb}: {error}") from error
         progress("measuring the peak")
         peak = speed.matmul_peak(propagator.device.type, seconds)
-        rows += _Surrogate(propagator, molecule, seconds, peak, progress).rows(settings.walkers)
+        rows += _Surrogate(propagator, molecule, start, seconds, peak, progress).rows(settings.walkers)
     scan = _size_rows(seconds, settings.max_atoms, progress)
     progress("import times")
     imports = {s: speed.import_seconds(f"import {s}") for s in ("latentmd", "torch", "openmm")}
@@ -108,6 +111,16 @@ def benchmark(
     return document
 
 
+def _solute(molecule: Molecule) -> tuple[Topology, Doubles]:
+    """What a model is of, without the water around it, and its positions [atoms, 3] in nm."""
+    from latentmd.integrators.openmm_selection import sub_topology
+    from latentmd.systems.builder import WATER
+
+    atoms = [atom.index for atom in molecule.topology.atoms() if atom.residue.name not in WATER]
+    positions = np.asarray(molecule.positions._value, dtype=np.float64)[atoms]
+    return sub_topology(molecule.topology, atoms), positions
+
+
 def _openmm_rows(molecule: Molecule, seconds: float, progress: Callable[[str], None]) -> list[Row]:
     """Plain MD on every platform of this machine that can run the molecule."""
     import openmm
@@ -119,6 +132,8 @@ def _openmm_rows(molecule: Molecule, seconds: float, progress: Callable[[str], N
         progress(f"plain MD, {name}")
         try:
             context = molecule.context(molecule.langevin(1), name)
+            if molecule.box() is not None:  # water that was added is not at rest
+                openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_RELAXATION)
             # So many steps a call that they take some 20 ms, and the overhead of a call does not count.
             chunk = max(1, int(0.02 * speed.rate(partial(run_steps, context, 1), 0.05, 1).per_second))
         except openmm.OpenMMException as error:
@@ -137,6 +152,7 @@ class _Surrogate:
 
     propagator: Propagator
     molecule: Molecule
+    start: Doubles
     seconds: float
     peak: float
     progress: Callable[[str], None]
@@ -144,15 +160,14 @@ class _Surrogate:
     def rows(self, walkers: Sequence[int]) -> list[Row]:
         """All rows; rollouts with each number of walkers."""
         p, lag, rng = self.propagator, self.propagator.lag_range[1], np.random.Generator(np.random.Philox(0))
-        frame, rows = np.asarray(self.molecule.positions._value)[None], []
+        frame, rows = self.start[None], []
         for count in (1, 256):
             frames = np.repeat(frame, count, axis=0)
-            rows += [
-                self._timed("encoder", count, partial(p.encode, frames), "frames"),
-                self._timed("decoder", count, partial(p.decode, p.encode(frames), rng), "frames"),
-                self._timed("energy head", count, partial(p.energies, frames), "frames"),
-                self._timed("energy and forces", count, partial(p.energy_and_forces, frames), "frames"),
-            ]
+            calls = {"encoder": partial(p.encode, frames), "decoder": partial(p.decode, p.encode(frames), rng)}
+            if not p.manifest.no_energy:
+                calls["energy head"] = partial(p.energies, frames)
+                calls["energy and forces"] = partial(p.energy_and_forces, frames)
+            rows += [self._timed(name, count, call, "frames") for name, call in calls.items()]
         starts = {count: p.encode(np.repeat(frame, count, axis=0)) for count in walkers}
         for count, slow in starts.items():
             call = partial(p.rollout, slow, lag, 1, rng)
@@ -165,7 +180,7 @@ class _Surrogate:
         for count, slow in starts.items():
             name = f"rollout, decoded every {save * lag:g} ps"
             rows.append(self._timed(name, count, partial(decoded, slow), "walkers", step=save * lag))
-        return [*rows, self._alternation(lag)]
+        return [*rows, self._alternation(lag)] if p.manifest.of_force_field else rows
 
     def _timed(self, name: str, count: int, call: Callable[[], object], noun: str, step: float = 0.0) -> Row:
         self.progress(f"{name}, {count} {noun}")

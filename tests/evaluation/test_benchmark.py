@@ -30,3 +30,23 @@ def test_benchmark_times_every_part(ou_bundle, tmp_path):
     written = json.loads((tmp_path / "benchmark.json").read_text())
     assert written["peak_gflops"] > 0 and written["cost_against_atoms"][0]["atoms"] == 22
     assert (tmp_path / "benchmark.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rollouts_of_a_solute_are_timed_beside_md_in_water(ou_surrogate, ou_manifest, tmp_path):
+    from openmm import app, unit
+
+    from latentmd.model.file import save
+    from latentmd.systems.builder import Protocol, build
+
+    model = tmp_path / "wet.pt"
+    save(model, ou_surrogate, {**ou_manifest, "solvent": "explicit", "force_field": []})
+    box = build(PDB, Protocol("explicit"))
+    assert box.topology.getNumAtoms() > 500
+    with (tmp_path / "system.pdb").open("w") as file:
+        app.PDBFile.writeFile(box.topology, box.positions.in_units_of(unit.nanometer), file)
+    settings = BenchmarkSettings(walkers=(4,), seconds=0.01, max_atoms=0)
+    rows = benchmark(tmp_path / "system.pdb", model, settings=settings)["rows"]
+    names = [row.name for row in rows]
+    assert "encoder" in names and "energy head" not in names and not any("alternate" in name for name in names)
+    md, rollout = (next(row for row in rows if row.name.startswith(part)) for part in ("plain MD, CPU", "rollout"))
+    assert rollout.simulated > 100 * md.simulated > 0

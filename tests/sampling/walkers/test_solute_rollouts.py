@@ -101,14 +101,11 @@ def test_engines_say_that_there_is_no_energy(model: Path) -> None:
 
 
 def test_what_needs_md_of_the_solute_says_so(model: Path, tmp_path: Path) -> None:
-    from latentmd import benchmark, paths
-    from latentmd.evaluation.benchmark import BenchmarkError, BenchmarkSettings
+    from latentmd import paths
 
     pdb = MOLECULES / "alanine_dipeptide.pdb"
     with pytest.raises(ValueError, match="needs MD in a force field of the solute alone"):
         paths(pdb, pdb, model=str(model), out=tmp_path / "paths")
-    with pytest.raises(BenchmarkError, match="the model has no energy"):
-        benchmark(pdb, model, settings=BenchmarkSettings(seconds=0.02))
 
 
 def test_inspect_says_what_it_lacks(model: Path) -> None:
