@@ -97,7 +97,7 @@ def benchmark(
             raise BenchmarkError(f"{pdb}: {error}") from error
         progress("measuring the peak")
         peak = speed.matmul_peak(propagator.device.type, seconds)
-        rows += _Surrogate(propagator, molecule, start, seconds, peak, progress).rows(settings.walkers)
+        rows += _Surrogate(propagator, molecule, start, seconds, peak=peak, progress=progress).rows(settings.walkers)
     scan = _size_rows(seconds, settings.max_atoms, progress)
     progress("import times")
     imports = {s: speed.import_seconds(f"import {s}") for s in ("latentmd", "torch", "openmm")}
