@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg.lapack import dposv
 
 from latentmd.arrays import Doubles
+from latentmd.core.noise import CounterNoise
 
 _MAX_ITERATIONS = 50
 
@@ -65,6 +66,13 @@ class ConstraintProjector:
             f"constrained bonds could not be restored: relative error {worst:.1e} after {_MAX_ITERATIONS} iterations; "
             "the proposed structure is too far from the constraints"
         )
+
+    def draw_velocities(self, positions: Doubles, kT: float, noise: CounterNoise, still: bool) -> Doubles:
+        """Maxwell–Boltzmann velocities [N, 3] nm/ps on the constraints, kT in kJ/mol; `still`: no total momentum."""
+        v = noise.standard_normal(positions.shape) * (math.sqrt(kT) * (1.0 / np.sqrt(self.masses))[:, None])
+        if still:
+            v -= self.masses @ v / self.masses.sum()
+        return np.asarray(self.project_velocities(positions, v))
 
     def project_velocities(self, positions: Doubles, velocities: Doubles) -> Doubles:
         """Velocities [N, 3] without the components along the constraints at `positions`."""

@@ -141,7 +141,6 @@ class LatentProvider:
             )
         self.projector = ConstraintProjector(selection.pairs, selection.lengths, selection.masses)
         self._mass = self.projector.masses.sum()
-        self._spread = 1.0 / np.sqrt(self.projector.masses)[:, None]  # of velocities, times sqrt(kT)
         self.last_error: BaseException | None = None
         self.steps = self.draws = 0
         self._visits = Visits()
@@ -232,7 +231,8 @@ class LatentProvider:
         step = step_key(int(parameters[SEED]), int(parameters[STREAM]), int(parameters[COUNT]), x, parameters)
         key = visit_key(step, made.number(step, word))
         y = self._propose(x, float(parameters[TIME]), key)
-        self._velocities[threading.get_ident()] = self._draw_velocities(y, kT, key)
+        noise, still = CounterNoise(*key, purpose=1), self.selection.remove_momentum
+        self._velocities[threading.get_ident()] = self.projector.draw_velocities(y, kT, noise, still)
         made.add(step, word)
         self.steps += 1
         return np.asarray(y - x)
@@ -260,13 +260,6 @@ class LatentProvider:
         """Noise of a draw, which follows from the key of the step alone."""
         self.draws += 1
         return CounterNoise(*key, purpose=2 + draw)
-
-    def _draw_velocities(self, y: Doubles, kT: float, key: Key) -> Doubles:
-        masses = self.projector.masses
-        v = CounterNoise(*key, purpose=1).standard_normal(y.shape) * (math.sqrt(kT) * self._spread)
-        if self.selection.remove_momentum:
-            v -= masses @ v / self._mass
-        return np.asarray(self.projector.project_velocities(y, v))
 
     def _whole(self, x: Doubles, state: openmm.State) -> Doubles:
         """Positions with no bond across a face of the periodic box."""

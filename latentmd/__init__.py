@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from latentmd.sampling.paths.upsample import upsample as upsample
     from latentmd.sampling.sample import load as load
     from latentmd.sampling.sample import simulate as simulate
+    from latentmd.sampling.sample import simulate_data_set as simulate_data_set
+    from latentmd.sampling.scores import evaluate_data_set as evaluate_data_set
     from latentmd.sampling.walkers.data_set import md_data_set as md_data_set
     from latentmd.sampling.walkers.md import md as md
     from latentmd.systems.builder import build as build
@@ -52,6 +54,7 @@ _HOMES = {
     "bind_file": "latentmd.sampling.bind",
     "build": "latentmd.systems.builder",
     "evaluate": "latentmd.evaluation.evaluate",
+    "evaluate_data_set": "latentmd.sampling.scores",
     "finetune": "latentmd.training.peptides.finetune",
     "inpaint": "latentmd.sampling.paths.inpaint",
     "latents": "latentmd.evaluation.latents",
@@ -60,6 +63,7 @@ _HOMES = {
     "md_data_set": "latentmd.sampling.walkers.data_set",
     "paths": "latentmd.sampling.paths.run",
     "simulate": "latentmd.sampling.sample",
+    "simulate_data_set": "latentmd.sampling.sample",
     "train": "latentmd.training.train",
     "train_paths": "latentmd.training.paths",
     "train_peptide_paths": "latentmd.training.peptides.paths",

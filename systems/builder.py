@@ -11,16 +11,16 @@ from latentmd.systems import repair
 from latentmd.systems.connections import connect, refuse_unbonded
 from latentmd.systems.errors import MoleculeError
 from latentmd.systems.gaps import close_gaps, left_out, refuse_lone
-from latentmd.systems.ligands import build_ligand, is_small_molecule
+from latentmd.systems.ligands import build_ligand
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.names import AMINO_ACIDS, D_AMINO_ACIDS, IONS, WATER
-from latentmd.systems.own_force_field import brings_force_field, build_own
+from latentmd.systems.own_force_field import build_own
 from latentmd.systems.parametrise import load_force_field, parametrise, refuse_unknown, solvated
 from latentmd.systems.protocol import DEFAULT_FORCE_FIELDS, InputOptions, Protocol, Solvent, without_water
 from latentmd.systems.readers.columns import read_gro, read_pdb
 from latentmd.systems.readers.mmcif import read_mmcif
 from latentmd.systems.readers.records import Records
-from latentmd.systems.readers.text import EXPECTED, LIGAND, file_format, is_ligand, read_text
+from latentmd.systems.readers.text import EXPECTED, LIGAND, is_ligand, read_text, source_kind
 from latentmd.systems.residues import Residue, choose, listed
 from latentmd.systems.sanity import check_bonds, check_charge, check_positions, in_nm
 
@@ -46,36 +46,28 @@ def build(pdb: str | Path, protocol: Protocol = _DEFAULT) -> Molecule:
         if not isinstance(value, types):
             raise TypeError(f"{name} is {value!r}; expected {what}")
     path = Path(pdb)
-    if is_small_molecule(path, protocol.inputs) and protocol.inputs.system is None:
+    kind = source_kind(path, protocol.inputs)
+    if kind == "ligand":
         return build_ligand(path, protocol)
-    if brings_force_field(path, protocol.inputs):
+    if kind == "own":
         if protocol.inputs != without_water(protocol.inputs):
             raise MoleculeError(f"{path}: brings its force field and box; leave out --water, --box, --padding, --salt")
         return build_own(path, protocol)
     if protocol.inputs.positions or protocol.inputs.parameters:
         raise MoleculeError(f"{path}: has coordinates; --positions and --parameters are for a prmtop, psf or top file")
-    records = _read(path)
-    force_field = load_force_field(protocol)
-    try:
-        return _complete(records, force_field, protocol, path)
-    except MoleculeError as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise MoleculeError(f"{path}: {error}") from error
-
-
-def _read(path: Path) -> Records:
-    text = read_text(path)
-    kind = file_format(text)
-    if not kind:
+    text, force_field = read_text(path), load_force_field(protocol)
+    if kind not in _READERS:
         raise MoleculeError(f"{path}: {LIGAND if is_ligand(text) else f'no ATOM records found; {EXPECTED}'}")
     records = _READERS[kind](text, path)
     if not records.atoms:
         raise MoleculeError(f"{path}: no ATOM records found; {EXPECTED}")
-    return records
+    try:
+        return _complete(records, force_field, protocol)
+    except MoleculeError as error:
+        raise MoleculeError(f"{path}: {error}") from error
 
 
-def _complete(records: Records, force_field: app.ForceField, protocol: Protocol, path: Path) -> Molecule:
+def _complete(records: Records, force_field: app.ForceField, protocol: Protocol) -> Molecule:
     options = protocol.inputs
     residues, notes = choose(records, options)
     residues = _without_solvent(residues, protocol, notes)
@@ -95,7 +87,7 @@ def _complete(records: Records, force_field: app.ForceField, protocol: Protocol,
         found.notes += left_out(found, records)
         topology, positions, order, changed = repair.add_hydrogens(found, force_field, options.ph)
         check_bonds(topology, positions)
-        refuse_unknown(topology, order, force_field, protocol, path)
+        refuse_unknown(topology, order, force_field, protocol)
         for residue, name in zip(topology.residues(), repair.states(topology), strict=True):
             residue.name = name
         labels = (order[atom.residue.index].label(atom.name) for atom in topology.atoms())
@@ -104,7 +96,7 @@ def _complete(records: Records, force_field: app.ForceField, protocol: Protocol,
         if protocol.solvent == "explicit":
             topology, positions, water = solvated(topology, positions, force_field, options)
             added += water
-    system = parametrise(topology, force_field, protocol, path)
+    system = parametrise(topology, force_field, protocol)
     if fill and protocol.solvent != "explicit":
         positions = repair.relaxed(topology, system, positions)
         notes.append("the whole molecule was relaxed by 4 ps of MD at 600 K and a minimisation, for what was modelled")

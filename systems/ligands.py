@@ -24,7 +24,7 @@ from latentmd.systems.molecule import Molecule
 from latentmd.systems.own_force_field import identity, repartition
 from latentmd.systems.parametrise import with_native_obc2
 from latentmd.systems.protocol import InputOptions, Protocol
-from latentmd.systems.readers.text import is_ligand, read_text
+from latentmd.systems.readers.text import is_ligand, read_text, source_kind
 from latentmd.systems.sanity import check_bonds
 
 if TYPE_CHECKING:
@@ -36,11 +36,6 @@ _ELEMENTS = {"H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I"}  # of Sage and 
 _MOST = 400  # atoms; what the charges and chains were never meant for is refused before minutes are spent on it
 _FLAT = 1e-3  # angstrom; thinner coordinates are a drawing
 _SEED = 7  # of embedding
-
-
-def is_small_molecule(source: Path, inputs: InputOptions) -> bool:
-    """Whether a molecule comes as SDF, MOL2 or SMILES, or as PDB file with a SMILES for its bonds."""
-    return inputs.smiles is not None or is_ligand(read_text(source))
 
 
 def build_ligand(source: Path, protocol: Protocol) -> Molecule:
@@ -73,7 +68,7 @@ def records(source: Path, inputs: InputOptions, isomers: bool = False) -> dict[s
         mol = RemoveHs(mol)
         found = sorted({MolToSmiles(one) for one in EnumerateStereoisomers.EnumerateStereoisomers(mol)})
         return {f"{source.stem}-{i}": replace(inputs, smiles=text) for i, text in enumerate(found, 1)}
-    if inputs.smiles is not None or inputs.model_number is not None or not is_ligand(read_text(source)):
+    if inputs.smiles is not None or inputs.model_number is not None or source_kind(source, inputs) != "ligand":
         return {source.stem: inputs}
     blocks = _blocks(read_text(source))
     if len(blocks) == 1:

@@ -23,8 +23,8 @@ from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.names import WATER
 from latentmd.systems.protocol import DEFAULT_INPUTS, SYSTEM_FILE, InputOptions, Protocol, Solvent
-from latentmd.systems.readers.text import file_format, read_bytes, read_text
-from latentmd.systems.readers.topologies import TOPOLOGIES, read_topology
+from latentmd.systems.readers.text import file_format, read_bytes, read_text, source_kind
+from latentmd.systems.readers.topologies import read_topology
 from latentmd.systems.sanity import check_bonds, in_nm, net_charge
 
 _PREFIX = "system:"  # begins the identity of a force field that is no list of OpenMM XML files
@@ -33,11 +33,10 @@ _HEAVY = 2.0  # amu; a hydrogen below it was not made heavier
 _FREE, _LIGHT, _LONGEST = 0.001, 0.002, 0.005  # ps: free bonds to hydrogen, constrained ones, heavy hydrogens too
 
 
-def brings_force_field(source: Path, inputs: InputOptions) -> bool:
-    """Whether a molecule's files bring their own force field."""
-    if inputs.smiles is not None:
-        return False
-    return inputs.system is not None or file_format(read_text(source)) in TOPOLOGIES
+def refuse_force_field(source: Path, inputs: InputOptions) -> None:
+    """Refuse --force-field, with ValueError, for a molecule that brings its own."""
+    if source_kind(source, inputs) == "own":
+        raise ValueError(f"{inputs.system or source} brings its own force field; leave out --force-field")
 
 
 def is_own(force_field: tuple[str, ...] | list[str]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import openmm
@@ -108,7 +107,7 @@ def load_force_field(protocol: Protocol) -> app.ForceField:
 
 
 def refuse_unknown(
-    topology: app.Topology, residues: list[Residue], force_field: app.ForceField, protocol: Protocol, source: Path
+    topology: app.Topology, residues: list[Residue], force_field: app.ForceField, protocol: Protocol
 ) -> None:
     """Refuse residues that the force field does not describe, by name; `residues` in the order of the topology."""
     unmatched = force_field.getUnmatchedResidues(topology)
@@ -130,7 +129,7 @@ def refuse_unknown(
             "makes either for a ligand)"
         )
     raise MoleculeError(
-        f"{source}: unknown residues {shown}; expected residues, with all their atoms and bonds, "
+        f"unknown residues {shown}; expected residues, with all their atoms and bonds, "
         f"that {', '.join(protocol.force_field_files)} describes: {advice}"
     )
 
@@ -175,7 +174,7 @@ def box_vectors(solute: Doubles, inputs: InputOptions) -> Doubles:
     return np.asarray(width * shape)
 
 
-def parametrise(topology: app.Topology, force_field: app.ForceField, protocol: Protocol, source: Path) -> openmm.System:
+def parametrise(topology: app.Topology, force_field: app.ForceField, protocol: Protocol) -> openmm.System:
     """OpenMM System with constrained hydrogens, whose GB model is the native one where that is the same."""
     files = ", ".join(protocol.force_field_files)
     options: dict[str, object] = {"nonbondedMethod": app.NoCutoff}
@@ -186,7 +185,7 @@ def parametrise(topology: app.Topology, force_field: app.ForceField, protocol: P
             topology, constraints=app.HBonds, hydrogenMass=protocol.hydrogen_mass * unit.amu, **options
         )
     except Exception as error:
-        raise MoleculeError(f"{source}: {files} cannot describe it: {first_line(error)}") from error
+        raise MoleculeError(f"{files} cannot describe it: {first_line(error)}") from error
     found = implicit_solvent(system)
     if protocol.solvent == "implicit" and not found:
         advice = "add --force-field implicit/obc2.xml, or use --solvent vacuum"

@@ -39,6 +39,7 @@ Examples:
   latentmd evaluate run/*.xtc --reference md/*.xtc --top md/topology.pdb
   latentmd evaluate run-latentmd --reference md --top md/topology.pdb --resample --lag 100ps
   latentmd evaluate run --reference test --train train --top top.pdb --baseline all
+  latentmd evaluate rollouts --reference set        (of several molecules)
   latentmd evaluate --model alanine-dipeptide --reference test --train train --out evaluation""",
 )
 @several([
@@ -77,13 +78,26 @@ Examples:
     shown("--seed", type=int, default=0, help="Decides all randomness."),
     out("evaluation"),
     option("--overwrite", is_flag=True, help="Replace an earlier evaluation in the folder."),
+    option("--processes", type=AT_LEAST_ONE, help="Data sets: worker processes. [default: one per core]"),
+    option("--scheduler", metavar="ADDRESS", help="Data sets: Dask scheduler that scores them, tcp://host:port."),
     settings_of("latentmd.evaluation.inputs:EvaluationSettings"),
 ])  # fmt: skip
 def evaluate_command(generated: tuple[Path, ...], model: str | None, store: bool, **options: Any) -> None:
     """Compare GENERATED trajectories with reference MD: structure, thermodynamics, kinetics, each beside its floor.
 
     Writes evaluation.json and evaluation.html, a page that opens offline, to the output folder.
+
+    Where GENERATED and REF are each the folder of a data set, as `latentmd simulate` and `latentmd md` make of several
+    molecules, each molecule is evaluated, and scores.json holds what was found.
     """
+    from latentmd.sampling.scores import is_data_set
+
+    many = {name: options.pop(name) for name in ("processes", "scheduler")}
+    if len(generated) == 1 and model is None and is_data_set(generated[0]):
+        _data_set(generated[0], options, many)
+        return
+    for name in (name for name, value in many.items() if value is not None):
+        raise click.UsageError(f"--{name} is for data sets; GENERATED is not the folder of one")
     if bool(generated) == bool(model):
         raise click.UsageError("name either GENERATED trajectories or --model, whose rollouts are then evaluated")
     if store and model is None:
@@ -109,3 +123,26 @@ def evaluate_command(generated: tuple[Path, ...], model: str | None, store: bool
 
     print_tables("Evaluation", result.metrics, result.baselines, result.notes)
     click.echo(f"wrote {out / 'evaluation.json'} and {out / 'evaluation.html'}")
+
+
+def _data_set(generated: Path, options: dict[str, Any], many: dict[str, Any]) -> None:
+    """Evaluate the molecules of a data set, and print a table of them."""
+    from latentmd.cli.common import print_table
+    from latentmd.report.tables import cell
+    from latentmd.sampling.scores import evaluate_data_set, is_data_set
+
+    references, settings = options.pop("reference"), options.pop("settings")
+    for name in ("top", "train"):
+        if options.pop(name):
+            raise click.UsageError(f"--{name} belongs to one molecule; leave it out, or evaluate that one by itself")
+    if len(references) != 1 or not is_data_set(references[0]):
+        raise click.UsageError(f"{generated} is a data set; --reference must be the folder of one too")
+    settings = replace(settings, baselines=() if "none" in settings.baselines else settings.baselines or ("auto",))
+    with displayed("stopped before all molecules were evaluated") as stages:
+        found = evaluate_data_set(generated, references[0], settings=settings, progress=stages, **options, **many)
+    shown = ("JS distance, torsions (all)", "JS distance, TICA-0", "frames, all checks")
+    rows = [(name, *(cell(found.value(name, one)) for one in shown)) for name in found.metrics]
+    print_table("Evaluation", [*rows, ("median", *(cell(found.median(one)) for one in shown))], ("molecule", *shown))
+    for name, reason in found.failed.items():
+        click.echo(f"not evaluated: {name}: {reason}")
+    click.echo(f"wrote {found.folder}/: scores.json, and a folder for each molecule with its page")

@@ -81,13 +81,7 @@ def md_command(files: tuple[Path, ...], scheduler: str | None, **options: Any) -
 
 def _data_set(files: tuple[Path, ...], scheduler: str | None, options: dict[str, Any]) -> None:
     from latentmd.sampling.walkers.data_set import md_data_set
-    from latentmd.units import format_time
 
     with run_errors(), Display(picoseconds=True) as progress:
         result = md_data_set(files, scheduler=scheduler, progress=progress, **options)
-    made = result.manifest["molecules"]
-    time = sum(sum(row["frames"]) for row in made) * result.manifest["frame_interval_ps"]
-    click.echo(f"{len(made)} molecule{'s' * (len(made) > 1)}, {format_time(time)} in all")
-    if result.failed:
-        click.echo(f"failed: {', '.join(result.failed)}; manifest.json has the reasons")
-    click.echo(f"wrote {result.folder}/: manifest.json and a folder for each molecule")
+    click.echo("\n".join(result.told))

@@ -27,6 +27,7 @@ Examples:
   latentmd simulate my.pdb --wall 5min --resume --out exact
   latentmd simulate my.pdb --model my.pt --time 100ns --walkers 64 --seed 7
   latentmd simulate my.pdb --mode latent --time 1us --save-every 1ns --out long
+  latentmd simulate peptides/ --time 100ns --scheduler tcp://node:8786 --out rollouts
   latentmd simulate mine.pt --time 10us --save-every 1ns --out long
   latentmd simulate my.pdb --mode md --time 1ns --temperature 300
   latentmd simulate my.pdb --mode chains --wall 30min --resume --out sampled
@@ -36,7 +37,7 @@ Examples:
   latentmd simulate my.prmtop --positions my.inpcrd --mode chains --wall 30min""",
 )
 @opt.several([
-    argument("pdb", metavar="[FILE]", required=False, type=opt.PATH),
+    argument("files", metavar="[FILE]...", nargs=-1, type=opt.PATH),
     opt.MODEL,
     option("--time", type=opt.Time(), help="Simulated time per walker; not with --mode chains. [default: 10ns]"),
     option(
@@ -71,14 +72,14 @@ Examples:
         help="OpenMM force-field XML, may be repeated; must be the model's, except with --mode md or chains."
     ),
     opt.PROCESSES,
-    option("--scheduler", metavar="ADDRESS", help="Chains: Dask scheduler that runs them, tcp://host:port."),
+    option("--scheduler", metavar="ADDRESS", help="Chains or several FILEs: Dask scheduler that runs them, tcp://host:port."),
     option("--out", type=opt.PATH, help="Output folder. [default: <stem>-latentmd, or -chains]"),
     *opt.AGAIN,
     option("--name", help="With --smiles and no FILE: begins the name of the output. [default: molecule]"),
     option("--enumerate", "isomers", is_flag=True, help="Undefined stereocentres: a run of each isomer."),
     *opt.INPUTS,
 ])  # fmt: skip
-def simulate_command(pdb: Path | None, name: str | None, isomers: bool, **options: Any) -> None:
+def simulate_command(files: tuple[Path, ...], name: str | None, isomers: bool, **options: Any) -> None:
     """Simulate the molecule in FILE with a model and write full-atom trajectories.
 
     FILE is a PDB, mmCIF or GRO file, or one that brings its own force field: an Amber prmtop, GROMACS top or CHARMM psf
@@ -90,43 +91,54 @@ def simulate_command(pdb: Path | None, name: str | None, isomers: bool, **option
     Frames are `settled` (decoded from a latent step, then 100 steps of MD; with --settle off `latent`), `relaxed`
     (minimised after a latent step, then moved by MD) or `md`. Chains write free_energy.html, metropolised.xtc,
     metropolised.npz, topology.pdb and summary.json, and all their frames weigh the same.
+
+    Several FILEs, or a folder of them, become one data set of rollouts: a folder for each molecule and manifest.json,
+    which lists what was made and what failed. With --resume, more files may be added.
     """
+    if len(files) > 1 or (files and files[0].is_dir()):
+        if name is not None or isomers:
+            raise click.UsageError("--name and --enumerate belong to one molecule; give one FILE")
+        _data_set(files, options)
+        return
     from latentmd.sampling.run.clock import process_start
-    from latentmd.sampling.sample import MODEL_FILE
+    from latentmd.sampling.run.options import DEFAULT_WALL
+    from latentmd.sampling.sample import MODEL_FILE, simulate, way_of
     from latentmd.systems.ligands import records
 
+    pdb = files[0] if files else None
     if pdb is None and options["inputs"].smiles is None:
         raise click.UsageError("Missing argument 'FILE', or --smiles with a small molecule")
     if pdb is not None and name is not None:
         raise click.UsageError("--name is for --smiles without a FILE; --out names the output")
-    pdb, begun = pdb or Path(name or "molecule"), process_start()
+    pdb, begun, wall = pdb or Path(name or "molecule"), process_start(), options["wall"]
     with run_errors():
         alone = pdb.suffix == MODEL_FILE or (options["inputs"].system is not None and not isomers)
-        found = {} if alone else records(pdb, options["inputs"], isomers)
-    if len(found) < 2:
-        options["inputs"] = next(iter(found.values()), options["inputs"])
-        _simulate_one(pdb, begun, options)
-        return
-    from latentmd.sampling.sample import DEFAULT_WALL
-
-    folder, failed = options["out"] or Path(f"{pdb.stem}-conformers"), []
-    wall = options["wall"] or DEFAULT_WALL * len(found)
+        found = {"": options["inputs"]} if alone else records(pdb, options["inputs"], isomers)
+    several, failed = len(found) > 1, []
+    folder = options["out"] or Path(f"{pdb.stem}-conformers")
     for number, (label, inputs) in enumerate(found.items()):
-        click.echo(f"{label} ({number + 1} of {len(found)})")
-        one = {**options, "inputs": inputs, "out": folder / label, "wall": wall / len(found)}
+        options["inputs"] = inputs
+        if several:
+            click.echo(f"{label} ({number + 1} of {len(found)})")
+            options |= {"out": folder / label, "wall": wall / len(found) if wall else DEFAULT_WALL}
         try:
-            _simulate_one(pdb, begun if number == 0 else None, one)
+            with run_errors():
+                with Display(picoseconds=True) as display:
+                    result = simulate(pdb, progress=display, begun=None if number else begun, **options)
+                click.echo("\n".join(way_of(result.summary["mode"]).told(result)))
         except click.ClickException as error:
+            if not several:
+                raise
             failed.append(label)
             click.echo(f"{label}: {error.message}", err=True)
     if failed:
         raise BadInput(f"{len(failed)} of {len(found)} molecules were not simulated: {', '.join(failed)}")
 
 
-def _simulate_one(pdb: Path, begun: float | None, options: dict[str, Any]) -> None:
-    from latentmd.sampling.sample import simulate, way_of
+def _data_set(files: tuple[Path, ...], options: dict[str, Any]) -> None:
+    from latentmd.sampling.sample import simulate_data_set
 
-    with run_errors():
-        with Display(picoseconds=True) as display:
-            result = simulate(pdb, progress=display, begun=begun, **options)
-        click.echo("\n".join(way_of(result.summary["mode"]).told(result)))
+    out = options.pop("out") or Path(f"{files[0].resolve().stem}-rollouts")
+    with run_errors(), Display(picoseconds=True) as progress:
+        result = simulate_data_set(files, out=out, progress=progress, **options)
+    click.echo("\n".join(result.told))

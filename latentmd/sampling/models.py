@@ -23,7 +23,7 @@ from latentmd.molecule.matching import Answer
 from latentmd.sampling.run.options import WalkerOptions
 from latentmd.sampling.run.preparation import Prepared
 from latentmd.systems.builder import InputOptions, Molecule, MoleculeError, Protocol, Solvent
-from latentmd.systems.own_force_field import brings_force_field, is_own
+from latentmd.systems.own_force_field import is_own
 from latentmd.systems.parametrise import load_force_field, parametrise
 from latentmd.systems.sanity import in_nm
 from latentmd.units import percent
@@ -57,18 +57,12 @@ def disagreement(molecule: Molecule, manifest: Manifest | PeptideManifest) -> st
     return f"the forces of {own} differ by {percent(difference, 1)} from those of {names}"
 
 
-def refuse_force_field(source: Path, inputs: InputOptions, force_field: tuple[str, ...]) -> None:
-    """Refuse --force-field, with ValueError, for a molecule that brings its own."""
-    if force_field and brings_force_field(source, inputs):
-        raise ValueError(f"{inputs.system or source} brings its own force field; leave out --force-field")
-
-
 def _expected_system(molecule: Molecule, manifest: Manifest | PeptideManifest) -> Any:
     """System of the molecule under a model's force field, or a sentence on why there is none."""
     solvent: Any = manifest.solvent
     protocol = Protocol(solvent, tuple(manifest.force_field))
     try:
-        return parametrise(molecule.topology, load_force_field(protocol), protocol, Path("the molecule"))
+        return parametrise(molecule.topology, load_force_field(protocol), protocol)
     except MoleculeError as error:
         return str(error)
 
@@ -202,6 +196,16 @@ def given_model(model: str) -> Model:
     if is_peptides(model):
         return ManyMolecules(str(find_peptides(model)), read_peptide_manifest(model), peptides_sha256(model))
     return _one_molecule(find(model))
+
+
+def of_one(model: Model, pdb: Path) -> OneMolecule:
+    """Refuse a model of many peptides, whose states are those of no molecule."""
+    if isinstance(model, OneMolecule):
+        return model
+    raise ValueError(
+        f"{model.manifest.name} is a model of many peptides, which has no states until it is bound to one: run "
+        f"`latentmd bind {pdb} --out {pdb.stem}.pt` first, then give --model {pdb.stem}.pt"
+    )
 
 
 def _one_molecule(path: Path) -> OneMolecule:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import time as clock
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -18,82 +17,28 @@ from latentmd.io.progress import Progress, quiet
 from latentmd.model.file import BundleError, read_manifest
 from latentmd.model.peptide_file import is_peptides
 from latentmd.molecule.chemistry import chemistry
-from latentmd.sampling.metropolis.settings import ChainsRequest
-from latentmd.sampling.models import ManyMolecules, UncoveredError, bundled_model, refuse_force_field
-from latentmd.sampling.run.options import Mode, RunOptions, WalkerOptions, picoseconds
+from latentmd.sampling.models import ManyMolecules, UncoveredError, bundled_model, given_model
+from latentmd.sampling.run.options import DEFAULT_WALL, OF_WALKERS, Given, Mode, RunOptions, Way, picoseconds
 from latentmd.sampling.run.stopping import RunResult
 from latentmd.systems.builder import Molecule, Solvent, build
+from latentmd.systems.own_force_field import refuse_force_field
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions, Protocol
 from latentmd.systems.sanity import in_nm
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
-
-#: Options that only some modes have, as given; None where not given, times in ps.
-Given = Mapping[str, float | str | None]
+    from latentmd.sampling.walkers.data_set import DataSetResult
 
 MODEL_FILE = ".pt"
 
-#: Wall time of exact chains where the user names none, seconds.
-DEFAULT_WALL = 600.0
-
-
 logger = logging.getLogger(__name__)
 
-_WALKERS, _TIME, _SAVE_EVERY, _BURST = 16, 10_000.0, 100.0, 2.0  # defaults of walkers; times in ps
-_WALKERS_ONLY = ("walkers", "save_every", "cycle", "burst", "settle")
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way of sampling, by its name a mode of `simulate`.
-
-    Attributes:
-        run: makes the run of the molecule in a file: from the options that all runs share, those that only some have,
-            the molecule where it was built already, and progress.
-        unused: options without a meaning here.
-        folder: what the name of the output folder ends in, where the user gives none.
-        told: lines about a finished run.
-    """
-
-    run: Callable[[Path, RunOptions, Given, Molecule | None, Progress], RunResult]
-    unused: tuple[str, ...] = ()
-    folder: str = "latentmd"
-    told: Callable[[RunResult], list[str]] = lambda result: [f"wrote {result.folder}/"]
-
-
-def _chains(pdb: Path, run: RunOptions, given: Given, built: Molecule | None, report: Progress) -> RunResult:
-    from latentmd.sampling.metropolis.run import chains
-
-    device = "cpu" if run.device == "auto" else run.device
-    return chains(pdb, ChainsRequest(**vars(replace(run, device=device))), built, report)
-
-
-def _chains_told(result: RunResult) -> list[str]:
-    from latentmd.sampling.metropolis.page import told
-
-    return told(result)
-
-
-def _walk(mode: Mode, pdb: Path, run: RunOptions, given: Given, built: Molecule | None, report: Progress) -> RunResult:
-    from latentmd.sampling.walkers.run import execute
-    from latentmd.sampling.walkers.simulate import simulate_plan
-
-    return execute(simulate_plan(pdb, _walkers(run, mode, given), built), report)
-
-
-def _walkers_told(result: RunResult) -> list[str]:
-    from latentmd.sampling.walkers.page import told
-
-    return told(result)
-
-
-#: The modes. One of your own needs no entry: `--mode module:NAME`, where NAME is a `Way`.
-WAYS: dict[str, Way] = {
-    "model": Way(partial(_walk, "model"), ("scheduler",), told=_walkers_told),
-    "latent": Way(partial(_walk, "latent"), ("scheduler",), told=_walkers_told),
-    "chains": Way(_chains, ("time", *_WALKERS_ONLY), "chains", _chains_told),
-    "md": Way(partial(_walk, "md"), ("scheduler", "settle"), told=_walkers_told),
+#: The modes, by where their `Way` is. One of your own needs no entry: `--mode module:NAME`.
+WAYS = {
+    "model": "latentmd.sampling.walkers.simulate:MODEL",
+    "latent": "latentmd.sampling.walkers.simulate:LATENT",
+    "chains": "latentmd.sampling.metropolis.run:WAY",
+    "md": "latentmd.sampling.walkers.simulate:MD",
 }
 
 
@@ -103,7 +48,7 @@ def way_of(mode: str) -> Way:
         raise ValueError(f"--mode is {mode!r}: {_RENAMED[mode]}")
     if mode not in WAYS and ":" not in mode:
         raise ValueError(f"--mode is {mode!r}; expected one of {', '.join(WAYS)}, or one of your own as module:NAME")
-    return WAYS[mode] if mode in WAYS else own_part(mode, Way, "mode")
+    return own_part(WAYS.get(mode, mode), Way, "mode")
 
 
 def choose(uncovered: str, unsuitable: str, trajectories: bool = False) -> tuple[Mode, str]:
@@ -126,7 +71,6 @@ def choose(uncovered: str, unsuitable: str, trajectories: bool = False) -> tuple
     return "md", f"{uncovered}, and exact chains do not suit: the method {unsuitable}; plain MD"
 
 
-_FIELDS = {"save_every": "interval"}  # of the options of walkers, where their names differ
 _RENAMED = {"alternate": "it is now --mode model", "hybrid": "bursts are gone, and exact chains are --mode chains"}
 
 
@@ -229,19 +173,64 @@ def simulate(
     return _run(Path(pdb), run, mode, given, progress or quiet)
 
 
+def simulate_data_set(
+    files: Sequence[str | Path], *, out: str | Path, model: str | Path | None = None, mode: str | None = None,
+    scheduler: str | None = None, progress: Progress | None = None, **options: Any,
+) -> DataSetResult:  # fmt: skip
+    """Simulate many molecules with a model, into one folder; one that cannot be simulated does not stop the others.
+
+    Args:
+        files: PDB, mmCIF or GRO files, and folders of them; a molecule is called by the stem of its file.
+        out: folder of the data set.
+        model: name or path of a model; for each molecule the bundled one that covers it where None.
+        mode: "model", "latent" or "md"; where None "model", or "latent" with a model whose force field is not known.
+        scheduler: address of a Dask scheduler whose workers see the same files and folders; this machine where None.
+        progress: called with (stage, simulated ps, total ps) over all molecules.
+        options: further ones of `simulate`, for each molecule. With `resume`, molecules that are done are kept, those
+            begun go on, those that failed are tried again, and further ones may be given.
+
+    Returns:
+        The data set, with the molecules that failed.
+
+    Raises:
+        ValueError: a setting is wrong, there are no molecules, two of them have one name, or no scheduler answers.
+        OutputError: the folder cannot be used.
+        RunError: not one molecule could be simulated.
+        RunInterrupted: Ctrl-C.
+    """
+    from latentmd.sampling.walkers.data_set import make_data_set
+    from latentmd.sampling.walkers.simulate import simulate_plan, walker_options
+
+    given = {name: options.pop(name, None) for name in ("time", *OF_WALKERS)}
+    given |= {name: _ps(given[name]) for name in ("time", "save_every", "cycle", "burst")}
+    options["force_field"] = tuple(options.get("force_field", ()))
+    run = RunOptions(out=Path(out), model=None if model is None else str(model), **options)
+    mode = mode or ("latent" if _moves_alone(run.model, given) else "model")
+    if mode not in ("model", "latent", "md"):
+        way_of(mode)
+        raise ValueError(f"--mode {mode} simulates one molecule; give one file, or --mode model, latent or md")
+    settings = walker_options(run, mode, given)
+    head = {"mode": mode, "model": None if model is None else given_model(str(model)).name}
+    conditions = {**head, **{name: given[name] for name in ("cycle", "burst", "settle")}}
+    conditions |= {name: getattr(run, name) for name in ("temperature", "solvent", "force_field", "device")}
+    conditions["inputs"] = asdict(run.inputs)
+    return make_data_set(files, settings, simulate_plan, scheduler, head, conditions, progress or quiet)
+
+
 def _run(pdb: Path, run: RunOptions, asked: str | None, given: Given, report: Progress) -> RunResult:
     if pdb.suffix == MODEL_FILE and run.model is None:
         with TemporaryDirectory() as folder:  # a model on the molecule in its own file
             inside = Path(folder) / f"{pdb.stem}.pdb"
             inside.write_text(read_manifest(pdb).topology, encoding="utf-8")
             return _run(inside, replace(run, model=str(pdb)), asked, given, report)
-    refuse_force_field(pdb, run.inputs, run.force_field)
+    if run.force_field:
+        refuse_force_field(pdb, run.inputs)
     mode, built = (asked, None) if asked else _chosen(pdb, run, given)
     way = way_of(mode)
     for name in way.unused:
         if given[name] is not None:
             chosen = f"--mode {mode}" + ("" if asked else ", which was chosen since none was given")
-            fitting = " or ".join(", ".join(m for m in WAYS if name not in WAYS[m].unused).rsplit(", ", 1))
+            fitting = " or ".join(", ".join(m for m in WAYS if name not in way_of(m).unused).rsplit(", ", 1))
             option = name.replace("_", "-")
             raise ValueError(f"--{option} has no meaning with {chosen}; leave it out, or ask for --mode {fitting}")
     if mode == "chains" and not asked and run.wall is None:
@@ -267,17 +256,6 @@ def _ps(value: str | float | None) -> float | None:
     return None if value is None else picoseconds(value)
 
 
-def _walkers(run: RunOptions, mode: Mode, given: Given) -> WalkerOptions:
-    """Options of walkers, with the defaults of `simulate` where nothing was given."""
-    found = {_FIELDS.get(name, name): value for name, value in given.items() if name != "out" and value is not None}
-    defaults: Given = {"time": _TIME, "interval": _SAVE_EVERY, "walkers": _WALKERS}
-    endless = mode == "md" and given["time"] is None and run.wall is None
-    shared = vars(replace(run, wall=DEFAULT_WALL if endless else run.wall))
-    return WalkerOptions(
-        **{**shared, **defaults, **found}, mode=mode, closer=mode == "md" and given["save_every"] is None
-    )
-
-
 def _chosen(pdb: Path, run: RunOptions, given: Given) -> tuple[Mode, Molecule | None]:
     """The mode that suits the molecule, and the molecule where it was built for that."""
     if _moves_alone(run.model, given):
@@ -287,20 +265,15 @@ def _chosen(pdb: Path, run: RunOptions, given: Given) -> tuple[Mode, Molecule | 
     from latentmd.sampling.metropolis.run import unsuitable
 
     molecule = build(pdb, Protocol(run.solvent or "implicit", run.force_field, inputs=run.inputs))
-    uncovered = _uncovered(pdb, run, molecule)
-    trajectories = any(given[name] is not None for name in ("time", *_WALKERS_ONLY))
+    uncovered = ""  # why no bundled model is to simulate it
+    try:
+        model = bundled_model(molecule, pdb, run.temperature)
+        if isinstance(model, ManyMolecules) and run.wall is not None:
+            uncovered = f"{model.name} is a model of many peptides, and --wall asks for exact statistics of this one"
+    except UncoveredError as error:
+        uncovered = error.reason
+    trajectories = any(given[name] is not None for name in ("time", *OF_WALKERS))
     chosen, reason = choose(uncovered, unsuitable(molecule) if uncovered else "", trajectories)
     if uncovered:
         logger.warning("%s", reason)
     return chosen, molecule
-
-
-def _uncovered(pdb: Path, run: RunOptions, molecule: Molecule) -> str:
-    """Why no bundled model is to simulate a molecule; empty where one is."""
-    try:
-        model = bundled_model(molecule, pdb, run.temperature)
-    except UncoveredError as error:
-        return error.reason
-    if isinstance(model, ManyMolecules) and run.wall is not None:
-        return f"{model.name} is a model of many peptides, and --wall asks for exact statistics of this one"
-    return ""

@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 from latentmd.systems.errors import MoleculeError, first_line
+from latentmd.systems.protocol import InputOptions
 
 EXPECTED = "expected a PDB, mmCIF or GRO file with atoms, or a prmtop, psf or top file with --positions"
 LIGAND = (
@@ -75,6 +76,18 @@ def is_ligand(text: str) -> bool:
     """Whether a text is an SDF (MDL molfile) or MOL2 file."""
     counts = (text.split("\n", 4) + [""] * 4)[3].rstrip()
     return counts.endswith(("V2000", "V3000")) or "@<TRIPOS>MOLECULE" in text
+
+
+def source_kind(path: Path, inputs: InputOptions) -> str:
+    """What a molecule comes as: "ligand" (SDF, MOL2 or SMILES, or a PDB file with a SMILES for its bonds), "own" (with
+    a force field of its own), or the format of a file of coordinates, "" where it has none.
+    """
+    if inputs.system is None and (inputs.smiles is not None or is_ligand(read_text(path))):
+        return "ligand"
+    if inputs.system is not None and inputs.smiles is None:
+        return "own"
+    kind = file_format(read_text(path))
+    return "own" if kind in _SIGNS and inputs.smiles is None else kind
 
 
 def file_format(text: str) -> str:

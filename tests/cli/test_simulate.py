@@ -97,7 +97,7 @@ def test_the_rule_sees_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.Mo
         asked.append(plan)
         raise ValueError("enough")
 
-    monkeypatch.setattr("latentmd.sampling.walkers.run.execute", execute)
+    monkeypatch.setattr("latentmd.sampling.walkers.simulate.execute", execute)
     out = str(tmp_path / "run")
     options = ("--time", "1ns", "--out", out)
     result = latentmd("simulate", str(MOLECULES / "chignolin.pdb"), *options)

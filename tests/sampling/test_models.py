@@ -19,7 +19,6 @@ from latentmd.sampling.models import (
     given_model,
     protocol_of,
     reference_model,
-    refuse_force_field,
 )
 from latentmd.sampling.run.options import WalkerOptions
 from latentmd.systems.builder import InputOptions, Molecule, Protocol, build
@@ -66,12 +65,6 @@ def test_a_model_of_a_molecules_own_force_field_is_for_that_one_alone(same: Mole
     assert disagreement(same, manifest) == ""
     assert "its own force field" in disagreement(other, manifest)
     assert "its own force field" in disagreement(build(FILES / "ala.pdb"), manifest)
-
-
-def test_a_force_field_beside_the_molecules_own_is_refused() -> None:
-    with pytest.raises(ValueError, match="brings its own force field"):
-        refuse_force_field(FILES / "ala.prmtop", PRMTOP, ("amber14-all.xml",))
-    refuse_force_field(FILES / "ala.pdb", InputOptions(), ("amber14-all.xml",))
 
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"

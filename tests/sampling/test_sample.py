@@ -27,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr("latentmd.sampling.metropolis.run.chains", lambda pdb, request, *others: found.append(request))
     monkeypatch.setattr("latentmd.sampling.walkers.simulate.simulate_plan", plan)
-    monkeypatch.setattr("latentmd.sampling.walkers.run.execute", lambda plan, report: None)
+    monkeypatch.setattr("latentmd.sampling.walkers.simulate.execute", lambda plan, report: None)
     return found
 
 
@@ -87,7 +87,7 @@ def test_plain_md_without_a_time_gets_ten_minutes(asked: list[Any]) -> None:
         ({"mode": "warp"}, "--mode is 'warp'; expected one of"),
         ({"mode": "hybrid"}, "--mode is 'hybrid': bursts are gone, and exact chains are --mode chains"),
         ({"mode": "nowhere:X"}, "cannot load the mode 'nowhere:X'"),
-        ({"mode": "math:pi"}, "'math:pi' is no mode; expected a latentmd.sampling.sample.Way"),
+        ({"mode": "math:pi"}, "'math:pi' is no mode; expected a latentmd.sampling.run.options.Way"),
         ({"mode": "alternate"}, "--mode is 'alternate': it is now --mode model"),
         ({"mode": "chains", "walkers": 3}, "--walkers has no meaning with --mode chains"),
         ({"mode": "latent", "scheduler": "tcp://x:1"}, "--scheduler has no meaning with --mode latent"),

@@ -22,6 +22,7 @@ from latentmd.systems.own_force_field import (
     inputs_beside,
     is_own,
     read_system,
+    refuse_force_field,
     structure_of,
     write_system,
 )
@@ -339,3 +340,9 @@ def test_bonds_of_custom_forces_are_bonds(system: openmm.System, tmp_path: Path,
     path.write_text("\n".join(lines).replace("ALA", "LIG" if bare else "ALA"))
     topology, _, notes = structure_of(path, _custom(system))
     assert topology.getNumBonds() == 21 and bool(notes) is bare
+
+
+def test_a_force_field_beside_the_molecules_own_is_refused() -> None:
+    with pytest.raises(ValueError, match="brings its own force field"):
+        refuse_force_field(FILES / "ala.prmtop", InputOptions(positions=str(FILES / "ala.rst7")))
+    refuse_force_field(FILES / "ala.pdb", InputOptions())

@@ -41,7 +41,7 @@ def test_an_unreadable_force_field_is_named() -> None:
 
 def test_the_system_has_the_protocols_constraints_and_masses(alanine: Any) -> None:
     protocol = Protocol(hydrogen_mass=2.5)
-    system = parametrise(alanine.topology, load_force_field(protocol), protocol, PATH)
+    system = parametrise(alanine.topology, load_force_field(protocol), protocol)
     hydrogens = [atom.index for atom in alanine.topology.atoms() if atom.element.symbol == "H"]
     assert system.getNumConstraints() == len(hydrogens)
     assert {round(system.getParticleMass(i)._value, 6) for i in hydrogens} == {2.5}
@@ -57,20 +57,20 @@ def test_the_system_has_the_protocols_constraints_and_masses(alanine: Any) -> No
 )
 def test_solvent_and_force_field_must_fit(alanine: Any, protocol: Protocol, reason: str) -> None:
     with pytest.raises(MoleculeError, match=reason):
-        parametrise(alanine.topology, load_force_field(protocol), protocol, PATH)
+        parametrise(alanine.topology, load_force_field(protocol), protocol)
 
 
 def test_unknown_residues_are_named(alanine: Any, residues: Any) -> None:
     protocol = Protocol("vacuum")
     force_field = load_force_field(protocol)
-    refuse_unknown(alanine.topology, [], force_field, protocol, PATH)
+    refuse_unknown(alanine.topology, [], force_field, protocol)
     topology = app.Topology()
     foreign = topology.addResidue("LIG", topology.addChain())
     topology.addAtom("C1", app.element.carbon, foreign)
     (residue,) = residues("ALA")
     residue.found = residue.name = "LIG"
     with pytest.raises(MoleculeError, match=r"LIG \(A:1\)"):
-        refuse_unknown(topology, [residue], force_field, protocol, PATH)
+        refuse_unknown(topology, [residue], force_field, protocol)
 
 
 def test_water_is_added_around_a_bare_solute(alanine: Any) -> None:

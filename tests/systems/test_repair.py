@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,7 +74,7 @@ def test_what_is_complete_is_left_alone(complete: Any) -> None:
 def test_relaxation_keeps_hands_and_trans_bonds(complete: Any) -> None:
     _, (topology, positions, _, _) = complete
     protocol = Protocol("vacuum")
-    system = parametrise(topology, load_force_field(protocol), protocol, Path("made.pdb"))
+    system = parametrise(topology, load_force_field(protocol), protocol)
     x = in_nm(relaxed(topology, system, positions))
     assert handedness(topology, x) == {1: "L"} and cis_peptides(topology, x) == []
     np.testing.assert_array_equal(in_nm(relaxed(topology, system, positions)), x)

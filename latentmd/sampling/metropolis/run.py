@@ -22,7 +22,7 @@ from latentmd.sampling.metropolis import plain_md
 from latentmd.sampling.metropolis.conformers import basins, not_sampled, write_conformers
 from latentmd.sampling.metropolis.folder import ARRAYS, CHAINS, FILES, FRAMES, SUMMARY, SWEEPS, TOPOLOGY, SegmentFiles
 from latentmd.sampling.metropolis.ladders import THIN, Plan, Stretch, run_stretch
-from latentmd.sampling.metropolis.page import remarks, write_metropolis_page
+from latentmd.sampling.metropolis.page import remarks, told, write_metropolis_page
 from latentmd.sampling.metropolis.pilot import SWEEPS as PILOT_SWEEPS
 from latentmd.sampling.metropolis.pilot import guess_torsions, pilot
 from latentmd.sampling.metropolis.populations import Populations, populations, unmet_criteria
@@ -30,6 +30,7 @@ from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsRun, Sche
 from latentmd.sampling.metropolis.wells import can_turn, turns_of, wells
 from latentmd.sampling.models import ManyMolecules, Model, given_model, protocol_of
 from latentmd.sampling.run.clock import Budget, Deadline, PhaseClock
+from latentmd.sampling.run.options import OF_WALKERS, Given, RunOptions, Way
 from latentmd.sampling.run.preparation import (
     check_protocol,
     made_once,
@@ -302,6 +303,14 @@ def chains(source: Path, request: ChainsRequest, built: Molecule | None = None, 
         run = replace(_prepared(molecule, request, model), report=report, stop=stop)
         with open_scheduler(request.scheduler, request.processes or cores()) as tasks:
             return _Sampling(run, tasks).run()
+
+
+def _simulate(pdb: Path, run: RunOptions, given: Given, built: Molecule | None, report: Progress) -> RunResult:
+    device = "cpu" if run.device == "auto" else run.device
+    return chains(pdb, ChainsRequest(**vars(replace(run, device=device))), built, report)
+
+
+WAY = Way(_simulate, ("time", *OF_WALKERS), "chains", told)
 
 
 def _protocol(asked: ChainsRequest, model: Model | None) -> Protocol:

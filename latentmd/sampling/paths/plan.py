@@ -72,14 +72,6 @@ class PathPlan:
 
 def make_plan(request: PathsRequest) -> PathPlan:
     """Check a request and condition the model on it; ValueError where something is wrong or ends are not connected."""
-    if len(request.pdbs) > 2:
-        raise ValueError(f"{len(request.pdbs)} PDB files; expected two, one with --to, or none with --from and --to")
-    if request.count < 1:
-        raise ValueError(f"--count is {request.count}; expected at least 1")
-    if request.frames < 1 or abs(request.frames * request.interval - request.time) > 1e-6 * request.interval:
-        fitting, asked = format_time(request.interval * max(1, request.frames)), format_time(request.time)
-        step = format_time(request.interval)
-        raise ValueError(f"--time is {asked}; expected a multiple of --every, {step}: try {fitting}")
     subject = subject_of(request.pdbs, request.model, request.inputs)
     every, lag = _split(request, subject.manifest.lag)
     propagator = subject.propagator()

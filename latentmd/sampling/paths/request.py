@@ -14,11 +14,12 @@ from openmm import unit
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.io.progress import Progress
 from latentmd.molecule.matching import match
-from latentmd.sampling.models import Model, OneMolecule, bundled_model, given_model, protocol_of
+from latentmd.sampling.models import OneMolecule, bundled_model, given_model, of_one, protocol_of
 from latentmd.sampling.paths.relax import relax
 from latentmd.sampling.run.options import RunOptions
 from latentmd.sampling.run.preparation import molecule_under
 from latentmd.systems.protocol import InputOptions
+from latentmd.units import format_time
 
 if TYPE_CHECKING:
     from latentmd.analysis.features import FeatureSpec
@@ -69,6 +70,17 @@ class PathsRequest(RunOptions):
     time: float
     interval: float
     count: int
+
+    def __post_init__(self) -> None:
+        if len(self.pdbs) > 2:
+            raise ValueError(f"{len(self.pdbs)} PDB files; expected two, one with --to, or none with --from and --to")
+        if self.count < 1:
+            raise ValueError(f"--count is {self.count}; expected at least 1")
+        if self.frames < 1 or abs(self.frames * self.interval - self.time) > 1e-6 * self.interval:
+            fitting, asked = format_time(self.interval * max(1, self.frames)), format_time(self.time)
+            step = format_time(self.interval)
+            raise ValueError(f"--time is {asked}; expected a multiple of --every, {step}: try {fitting}")
+        super().__post_init__()
 
     @property
     def frames(self) -> int:
@@ -137,14 +149,13 @@ def subject_of(pdbs: tuple[Path, ...], model: str | None, inputs: InputOptions) 
             raise ValueError(
                 "nothing says which molecule; give PDB files of the two ends, or --model with --from and --to"
             )
-        own = _of_one(given_model(model), Path("A.pdb"))
+        own = of_one(given_model(model), Path("A.pdb"))
         with tempfile.TemporaryDirectory() as folder:
             pdb = Path(folder) / "model.pdb"
             pdb.write_text(own.manifest.topology, encoding="utf-8")
             molecule = molecule_under(protocol_of(own.manifest, inputs), pdb, None)
         return Subject(molecule, own, (), _positions(molecule))
     first, found = _first(pdbs[0], model, inputs)
-    found.check(first, pdbs[0])
     ends = [_positions(first)]
     for pdb in pdbs[1:]:
         ends.append(_in_order_of(first, molecule_under(first.protocol, pdb, None), pdbs[0], pdb))
@@ -156,21 +167,13 @@ def _first(pdb: Path, model: str | None, inputs: InputOptions) -> tuple[Molecule
     from latentmd.systems.builder import Protocol
 
     if model is not None:
-        found = _of_one(given_model(model), pdb)
-        return molecule_under(protocol_of(found.manifest, inputs), pdb, None), found
+        found = of_one(given_model(model), pdb)
+        molecule = molecule_under(protocol_of(found.manifest, inputs), pdb, None)
+        found.check(molecule, pdb)
+        return molecule, found
     molecule = molecule_under(Protocol("implicit", inputs=inputs), pdb, None)
-    found = _of_one(bundled_model(molecule, pdb), pdb)
+    found = of_one(bundled_model(molecule, pdb), pdb)
     return molecule_under(protocol_of(found.manifest, inputs), pdb, molecule), found
-
-
-def _of_one(model: Model, pdb: Path) -> OneMolecule:
-    """Refuse a model of many peptides, whose states are those of no molecule."""
-    if isinstance(model, OneMolecule):
-        return model
-    raise ValueError(
-        f"{model.manifest.name} is a model of many peptides, which has no states until it is bound to one: run "
-        f"`latentmd bind {pdb} --out {pdb.stem}.pt` first, then give --model {pdb.stem}.pt"
-    )
 
 
 def _in_order_of(first: Molecule, other: Molecule, a: Path, b: Path) -> Doubles:

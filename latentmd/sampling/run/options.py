@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -12,9 +13,15 @@ from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 from latentmd.units import parse_time
 
 if TYPE_CHECKING:
-    from latentmd.systems.builder import Solvent
+    from latentmd.io.progress import Progress
+    from latentmd.sampling.run.stopping import RunResult
+    from latentmd.systems.builder import Molecule, Solvent
 
 Mode = Literal["model", "latent", "chains", "md"]
+#: Options that only some modes have, as given; None where not given, times in ps.
+Given = Mapping[str, float | str | None]
+OF_WALKERS = ("walkers", "save_every", "cycle", "burst", "settle")  # options that only walkers have
+DEFAULT_WALL = 600.0  # seconds of exact chains and of plain MD where the user names neither these nor a time
 
 
 def picoseconds(value: str | float) -> float:
@@ -57,10 +64,11 @@ class RunOptions:
             raise ValueError(f"--wall is {self.wall:g} s; expected more than 0")
         if self.processes is not None and self.processes < 1:
             raise ValueError(f"--processes is {self.processes}; expected at least 1")
+        _ = self.policy  # refuses both options at once
 
     @property
     def policy(self) -> Policy:
-        """What to do with a run in the output folder."""
+        """What to do with a run in the output folder; OutputError where both options are set."""
         return policy_of(self.resume, self.overwrite)
 
 
@@ -93,3 +101,21 @@ class WalkerOptions(RunOptions):
     def frames(self) -> int:
         """Frames per walker."""
         return round(self.time / self.interval)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of sampling, by its name a mode of `simulate`.
+
+    Attributes:
+        run: makes the run of the molecule in a file: from the options that all runs share, those that only some have,
+            the molecule where it was built already, and progress.
+        unused: options without a meaning here.
+        folder: what the name of the output folder ends in, where the user gives none.
+        told: lines about a finished run.
+    """
+
+    run: Callable[[Path, RunOptions, Given, Molecule | None, Progress], RunResult]
+    unused: tuple[str, ...] = ()
+    folder: str = "latentmd"
+    told: Callable[[RunResult], list[str]] = lambda result: [f"wrote {result.folder}/"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Protocol
 
 from latentmd.sampling.run.processes import RETRIES, Argument, LocalProcesses, Result
@@ -13,10 +14,13 @@ _CONNECTION = 20.0  # seconds that a scheduler gets to answer
 
 
 class DaskScheduler:
-    """A scheduler whose tasks run on a Dask cluster. Dask runs the task of a worker that dies again elsewhere."""
+    """A scheduler whose tasks run on a Dask cluster, in threads of its workers or `alone` in processes of their own.
 
-    def __init__(self, client: Any) -> None:
-        self.client = client
+    Dask runs the task of a worker that dies again elsewhere.
+    """
+
+    def __init__(self, client: Any, alone: bool) -> None:
+        self.client, self.alone = client, alone
 
     @property
     def count(self) -> int:
@@ -28,7 +32,8 @@ class DaskScheduler:
 
         Tasks not yet begun are dropped where the caller stops taking results.
         """
-        futures = deque(self.client.map(function, arguments, pure=False, retries=RETRIES))
+        work = partial(_alone, function) if self.alone else function
+        futures = deque(self.client.map(work, arguments, pure=False, retries=RETRIES))
         try:
             while futures:
                 yield futures[0].result()
@@ -36,6 +41,12 @@ class DaskScheduler:
         finally:
             if futures:
                 self.client.cancel(list(futures))
+
+
+def _alone(function: Callable[[Argument], Result], argument: Argument) -> Result:
+    """A result from a process of its own: threads of a worker draw from the same global random numbers."""
+    with LocalProcesses(1) as processes:
+        return next(processes.map(function, [argument]))
 
 
 class Scheduler(Protocol):
@@ -64,13 +75,15 @@ class Serial:
 
 
 @contextmanager
-def open_scheduler(address: str | None, processes: int) -> Iterator[Scheduler]:
+def open_scheduler(address: str | None, processes: int, alone: bool = False) -> Iterator[Scheduler]:
     """A scheduler for a run: Dask's at an address such as tcp://node:8786, or this machine's.
 
-    One process runs everything in this one. ValueError where nothing answers, or Dask is not installed.
+    One process runs everything in this one, unless tasks are to run `alone`, with no other in their process. ValueError
+    where nothing answers, or Dask is not installed.
     """
     if address is None:
-        here: AbstractContextManager[Scheduler] = nullcontext(Serial()) if processes == 1 else LocalProcesses(processes)
+        serial = processes == 1 and not alone
+        here: AbstractContextManager[Scheduler] = nullcontext(Serial()) if serial else LocalProcesses(processes)
         with here as tasks:
             yield tasks
         return
@@ -93,4 +106,4 @@ def open_scheduler(address: str | None, processes: int) -> Iterator[Scheduler]:
                 "address as tcp://host:port"
             ) from error
         with client:
-            yield DaskScheduler(client)
+            yield DaskScheduler(client, alone)

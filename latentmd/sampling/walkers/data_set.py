@@ -1,8 +1,8 @@
-"""Plain MD of many molecules as one data set, which `latentmd train` reads.
+"""Walkers of many molecules as one data set: plain MD, which `latentmd train` reads, or rollouts of a model.
 
 request.json         what the data set was asked for
 manifest.json        the molecules that are done, with their files; those that failed, with the reasons
-NAME/                run of a molecule, as `latentmd md` writes it for one: topology.pdb, walker-0000.xtc, ...
+NAME/                run of a molecule, as for one alone: topology.pdb, walker-0000.xtc, ...
 
 Molecules run side by side, each in as many processes as its walkers fill with replicas, or one on each thread of the
 workers of a Dask cluster, which write to the same folder. What is made of a molecule depends on the settings, its file
@@ -32,14 +32,14 @@ from latentmd.io.folder import RECORD, RunFiles, claim_folder
 from latentmd.io.progress import Progress, quiet
 from latentmd.replicas.library import library
 from latentmd.sampling.run.options import WalkerOptions
-from latentmd.sampling.run.processes import LocalProcesses, cores
+from latentmd.sampling.run.processes import cores
 from latentmd.sampling.run.scheduler import open_scheduler
 from latentmd.sampling.run.stopping import RunError, RunInterrupted, RunResult
 from latentmd.sampling.walkers.folder import WALKERS
 from latentmd.sampling.walkers.md import md_options, md_plan, md_protocol
-from latentmd.sampling.walkers.plan import check_times, processes_for
+from latentmd.sampling.walkers.plan import RolloutPlan, check_times, processes_for
 from latentmd.sampling.walkers.run import execute
-from latentmd.systems.protocol import Protocol
+from latentmd.units import format_time
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,10 @@ MANIFEST = "manifest.json"
 _SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".gro")  # of files taken from a folder, also with .gz
 _LOOK = 0.2  # seconds between looks for Ctrl-C
 _ALONE = Lock()  # random numbers and figures of libraries are shared by the threads of a process
+
+
+#: A plan of the run of one molecule, by its file and the options of its walkers.
+MakePlan = Callable[[Path, WalkerOptions], RolloutPlan]
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,15 @@ class DataSetResult:
     def failed(self) -> dict[str, str]:
         """Reasons by the names of the molecules that could not be simulated."""
         return {row["name"]: row["error"] for row in self.manifest["failed"]}
+
+    @property
+    def told(self) -> list[str]:
+        """A few lines about it."""
+        made = self.manifest["molecules"]
+        time = sum(sum(row["frames"]) for row in made) * self.manifest["frame_interval_ps"]
+        failed = [f"failed: {', '.join(self.failed)}; manifest.json has the reasons"] if self.failed else []
+        count = f"{len(made)} molecule{'s' * (len(made) > 1)}, {format_time(time)} in all"
+        return [count, *failed, f"wrote {self.folder}/: manifest.json and a folder for each molecule"]
 
     def __repr__(self) -> str:
         return f"DataSetResult({str(self.folder)!r}, {len(self.manifest['molecules'])} molecules)"
@@ -112,56 +125,65 @@ def md_data_set(
         RunError: not one molecule could be simulated.
         RunInterrupted: Ctrl-C.
     """
-    if options.pop("wall", None) is not None:
-        raise ValueError("--wall belongs to one molecule; leave it out, or simulate the molecules one by one")
     settings = md_options(**options)
     protocol = md_protocol(settings)
     check_times(settings.time, settings.interval, protocol.timestep)
+    recorded = json.loads(json.dumps(asdict(protocol)))
+    head = {"protocol": recorded | {"force_field": list(protocol.force_field_files)}}
+    return make_data_set(files, settings, md_plan, scheduler, head, {"protocol": recorded}, progress or quiet)
+
+
+def make_data_set(
+    files: Sequence[str | Path], settings: WalkerOptions, plan: MakePlan, scheduler: str | None,
+    head: dict[str, Any], conditions: dict[str, Any], report: Progress,
+) -> DataSetResult:  # fmt: skip
+    """Simulate the molecules of files, each by a plan of its own; errors as of `md_data_set`.
+
+    The manifest states `head`; a resumed data set has the same `conditions`.
+    """
+    if settings.wall is not None:
+        raise ValueError("--wall belongs to one molecule; leave it out, or simulate the molecules one by one")
     processes_for(settings.walkers, settings.processes)
-    for name in ("positions", "parameters", "system"):
-        if getattr(protocol.inputs, name):
+    for name in ("positions", "parameters", "system", "smiles"):
+        if getattr(settings.inputs, name):
             raise ValueError(f"--{name} belongs to one molecule; leave it out, or simulate that molecule by itself")
     molecules = molecule_files([Path(file) for file in files])
-    s, given = settings, {"protocol": asdict(protocol)}
-    request = {"time": s.time, "save every": s.interval, "walkers": s.walkers, "seed": s.seed, **given}
+    s = settings
+    request = {"time": s.time, "save every": s.interval, "walkers": s.walkers, "seed": s.seed, **conditions}
     runs = []  # of molecules, which are removed where they are to be replaced
-    for record in settings.out.glob(f"*/{RECORD}") if settings.out.is_dir() else ():
+    for record in s.out.glob(f"*/{RECORD}") if s.out.is_dir() else ():
         with suppress(ValueError, OSError, AttributeError):
             if json.loads(record.read_text(encoding="utf-8")).get("run") == WALKERS.kind:
                 runs.append(record.parent.name)
-    with claim_folder(settings.out, settings.policy, RunFiles("data set", (MANIFEST, *runs)), request):
-        made = _DataSet(molecules, settings, protocol, progress or quiet)
+    with claim_folder(s.out, s.policy, RunFiles("data set", (MANIFEST, *runs)), request):
+        made = _DataSet(molecules, settings, plan, head, report)
         made.run(scheduler)
     if not made.done:
         name, reason = next(iter(made.failed.items()))
         raise RunError(f"none of {len(molecules)} molecules could be simulated; {name}: {reason['error']}")
-    return DataSetResult(settings.out, made.manifest())
+    return DataSetResult(s.out, made.manifest())
 
 
-def simulate_molecule(path: Path, settings: WalkerOptions, report: Progress = quiet) -> RunResult | str:
+def simulate_molecule(path: Path, settings: WalkerOptions, plan: MakePlan, report: Progress = quiet) -> RunResult | str:
     """Simulate one molecule of a data set, or go on with it; its run, or why there is none."""
     try:
         with _ALONE:
-            plan = md_plan(path, settings)
-        plan.alone = _ALONE
-        return execute(plan, report)
+            made = plan(path, settings)
+        made.alone = _ALONE
+        return execute(made, report)
     except OutputError:
         raise
     except (ValueError, RunError) as error:
         return str(error)
 
 
-def _in_a_process_of_its_own(work: Callable[[], RunResult | str]) -> RunResult | str:
-    """What the work returns: the threads of a cluster's worker draw from the same global random numbers."""
-    with LocalProcesses(1) as processes:
-        return next(processes.map(call, [work]))
-
-
 class _DataSet:
     def __init__(
-        self, molecules: dict[str, Path], settings: WalkerOptions, protocol: Protocol, progress: Progress
-    ) -> None:
-        self.molecules, self.settings, self.protocol, self.progress = molecules, settings, protocol, progress
+        self, molecules: dict[str, Path], settings: WalkerOptions, plan: MakePlan, head: dict[str, Any],
+        progress: Progress,
+    ) -> None:  # fmt: skip
+        self.molecules, self.settings, self.plan, self.progress = molecules, settings, plan, progress
+        self.head = head
         self.hashes = {name: _sha256(path) for name, path in molecules.items()}
         self.done = self._kept()
         self.failed: dict[str, dict[str, Any]] = {}
@@ -181,10 +203,13 @@ class _DataSet:
 
     def _on_cluster(self, left: list[str], scheduler: str) -> None:
         """Simulate molecules as tasks of a Dask cluster; one whose worker dies goes on from its files elsewhere."""
-        work = [partial(simulate_molecule, self.molecules[name].absolute(), self._settings(name, 1)) for name in left]
-        with open_scheduler(scheduler, 1) as cluster:
+        work = [
+            partial(simulate_molecule, self.molecules[name].absolute(), self._settings(name, 1), self.plan)
+            for name in left
+        ]
+        with open_scheduler(scheduler, 1, alone=True) as cluster:
             self._report()
-            for name, result in zip(left, cluster.map(_in_a_process_of_its_own, work), strict=True):
+            for name, result in zip(left, cluster.map(call, work), strict=True):
                 self.simulated[name] = self.each
                 self._take(name, result)
                 self._report()
@@ -193,7 +218,7 @@ class _DataSet:
         """Simulate molecules in processes of this machine."""
         wanted, kernel = self.settings.processes or cores(), library()
         lanes = 1 if kernel is None else kernel.lanes  # a process takes a walker for each
-        explicit = self.protocol.solvent == "explicit"
+        explicit = self.settings.solvent == "explicit"
         processes = wanted if explicit else min(wanted, -(-self.settings.walkers // lanes))
         at_once = 1 if explicit else max(1, wanted // processes)
         with ThreadPoolExecutor(at_once) as pool:
@@ -212,12 +237,10 @@ class _DataSet:
 
     def manifest(self) -> dict[str, Any]:
         """Content of manifest.json: what the data set holds, decided by the settings and the files alone."""
-        protocol = json.loads(json.dumps(asdict(self.protocol)))
-        protocol["force_field"] = list(self.protocol.force_field_files)
         s, rows = self.settings, {"molecules": self.done, "failed": self.failed}
         run = {"time_ps": s.time, "frame_interval_ps": s.interval, "walkers": s.walkers, "seed": s.seed}
         listed = {name: [row for _, row in sorted(found.items())] for name, found in rows.items()}
-        return {"format": FORMAT, **run, "protocol": protocol, **listed}
+        return {"format": FORMAT, **run, **self.head, **listed}
 
     def _settings(self, name: str, processes: int) -> WalkerOptions:
         """Settings of the walkers of one molecule."""
@@ -238,7 +261,7 @@ class _DataSet:
                 self._report()
 
         report("preparing", self.simulated.get(name, 0.0), 0.0)
-        return name, simulate_molecule(self.molecules[name], self._settings(name, processes), report)
+        return name, simulate_molecule(self.molecules[name], self._settings(name, processes), self.plan, report)
 
     def _take(self, name: str, result: RunResult | str) -> None:
         source = {"name": name, "source": str(self.molecules[name]), "sha256": self.hashes[name]}
@@ -284,7 +307,7 @@ def _row(name: str, result: RunResult) -> dict[str, Any]:
         "topology": f"{name}/{result.topology.name}",
         "trajectories": [f"{name}/{path.name}" for path in result.trajectories],
         "residues": [residue.name for residue in topology.residues()],
-        **{key: result.summary[key] for key in told},
+        **{key: result.summary[key] for key in told if key in result.summary},
     }
 
 

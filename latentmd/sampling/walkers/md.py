@@ -12,7 +12,7 @@ from typing import Any
 from latentmd.io.folder import check_folder, record_of
 from latentmd.io.progress import Progress, quiet
 from latentmd.replicas.choice import unsupported
-from latentmd.sampling.models import reference_model, refuse_force_field
+from latentmd.sampling.models import reference_model
 from latentmd.sampling.run.options import WalkerOptions, picoseconds
 from latentmd.sampling.run.preparation import Prepared, check_protocol, prepare
 from latentmd.sampling.run.processes import Job, cores
@@ -22,6 +22,7 @@ from latentmd.sampling.walkers.jobs import MDJob, ReplicaMDJob, replica_rate
 from latentmd.sampling.walkers.plan import RolloutPlan, check_times, multiple, processes_for, request_of, share
 from latentmd.sampling.walkers.run import execute
 from latentmd.systems.builder import build
+from latentmd.systems.own_force_field import refuse_force_field
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions, Protocol, Solvent
 from latentmd.units import format_time, format_wall
 
@@ -88,7 +89,8 @@ def md(
         overwrite=overwrite, resume=resume, inputs=inputs, wall=wall,
         begun=clock.monotonic() if begun is None else begun,
     )  # fmt: skip
-    refuse_force_field(Path(pdb), inputs, options.force_field)
+    if options.force_field:
+        refuse_force_field(Path(pdb), inputs)
     return execute(md_plan(Path(pdb), options), progress or quiet)
 
 

@@ -34,7 +34,7 @@ class RolloutPlan:
         energies: that MD of the molecule shows, known once the jobs are made; None for plain MD.
         reference: manifest whose training data the report shows beside the run, if any covers the molecule.
         details, notes: further settings for summary.json, and sentences for it and the page.
-        alone: held while figures are drawn, so that runs in threads of one process take turns.
+        alone: held while jobs are made and figures are drawn, so that runs in threads of one process take turns.
     """
 
     command: str

@@ -219,7 +219,8 @@ class _Execution:
         try:
             self.progress("starting", self.tally.total * plan.settings.interval, self.total)
             deadline = self.budget.deadline.earlier(pictures)
-            jobs = [] if self._over(deadline) else plan.make_jobs(plan, folder, self.states)
+            with plan.alone:
+                jobs = [] if self._over(deadline) else plan.make_jobs(plan, folder, self.states)
             with LocalProcesses(len(jobs)) as processes:
                 processes.run_jobs(jobs, self._take, lambda: self._over(deadline))
             if self.tally.total < plan.settings.walkers * plan.settings.frames:

@@ -4,23 +4,61 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from latentmd.io.folder import check_folder
+from latentmd.io.progress import Progress
 from latentmd.replicas.choice import unsupported
 from latentmd.sampling.models import Model, OneMolecule, bundled_model, check_conditions, given_model, protocol_of
-from latentmd.sampling.run.options import WalkerOptions
+from latentmd.sampling.run.options import DEFAULT_WALL, Given, Mode, RunOptions, WalkerOptions, Way
 from latentmd.sampling.run.preparation import molecule_under, prepare
 from latentmd.sampling.run.processes import Job, cores
+from latentmd.sampling.run.stopping import RunResult
 from latentmd.sampling.walkers.alternation import cycle_length
 from latentmd.sampling.walkers.energies import energy_range
 from latentmd.sampling.walkers.folder import WALKERS, States, unfinished
 from latentmd.sampling.walkers.md import md_plan
 from latentmd.sampling.walkers.plan import RolloutPlan, batches, check_times, processes_for, request_of, share
+from latentmd.sampling.walkers.run import execute
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.protocol import Protocol
+
+_WALKERS, _TIME, _SAVE_EVERY = 16, 10_000.0, 100.0  # where the user says nothing; times in ps
+
+
+def walker_options(run: RunOptions, mode: Mode, given: Given) -> WalkerOptions:
+    """Options of walkers, with the defaults of `simulate` where nothing was given."""
+    found = {
+        "interval" if name == "save_every" else name: value
+        for name, value in given.items()
+        if name != "out" and value is not None
+    }
+    defaults: Given = {"time": _TIME, "interval": _SAVE_EVERY, "walkers": _WALKERS}
+    endless = mode == "md" and given["time"] is None and run.wall is None
+    shared = vars(replace(run, wall=DEFAULT_WALL if endless else run.wall))
+    return WalkerOptions(
+        **{**shared, **defaults, **found}, mode=mode, closer=mode == "md" and given["save_every"] is None
+    )
+
+
+def _simulate(
+    mode: Mode, pdb: Path, run: RunOptions, given: Given, built: Molecule | None, report: Progress
+) -> RunResult:
+    return execute(simulate_plan(pdb, walker_options(run, mode, given), built), report)
+
+
+def _told(result: RunResult) -> list[str]:
+    from latentmd.sampling.walkers.page import told  # loads matplotlib
+
+    return told(result)
+
+
+MODEL = Way(partial(_simulate, "model"), ("scheduler",), told=_told)
+LATENT = Way(partial(_simulate, "latent"), ("scheduler",), told=_told)
+MD = Way(partial(_simulate, "md"), ("scheduler", "settle"), told=_told)
 
 
 def simulate_plan(pdb: Path, s: WalkerOptions, built: Molecule | None = None) -> RolloutPlan:
@@ -46,7 +84,6 @@ def simulate_plan(pdb: Path, s: WalkerOptions, built: Molecule | None = None) ->
             "would overlap with it; use --mode md (or latentmd md) with --solvent explicit, or implicit solvent"
         )
     molecule, model = _molecule_and_model(pdb, s, built)
-    model.check(molecule, pdb)
     check_conditions(s, model)
     check_times(s.time, s.interval, molecule.protocol.timestep)
     cycle = cycle_length(s, model.manifest, molecule.protocol.timestep)
@@ -87,7 +124,9 @@ def _molecule_and_model(pdb: Path, s: WalkerOptions, built: Molecule | None) -> 
     """The molecule under the model's protocol, and the model given or the bundled one that covers it."""
     if s.model is not None:
         model = given_model(s.model)
-        return molecule_under(protocol_of(model.manifest, s.inputs), pdb, built), model
+        molecule = molecule_under(protocol_of(model.manifest, s.inputs), pdb, built)
+        model.check(molecule, pdb)
+        return molecule, model
     molecule = molecule_under(Protocol(s.solvent or "implicit", s.force_field, inputs=s.inputs), pdb, built)
     model = bundled_model(molecule, pdb, s.temperature)
     return molecule_under(protocol_of(model.manifest, s.inputs), pdb, molecule), model

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -118,23 +116,17 @@ def test_a_stopped_data_set_goes_on_to_the_same_files(inputs: Path, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.skipif(library() is None, reason="OpenMM's Reference platform keeps a number from one walker to the next")
-def test_a_cluster_one_of_whose_workers_is_killed_makes_the_same_files(inputs: Path, tmp_path: Path) -> None:
-    import distributed
-
-    package: Any = distributed
-    settings = {**SETTINGS, "time": "40ps"}
+@pytest.mark.parametrize("mode", ["md", "model"])
+def test_a_cluster_one_of_whose_workers_is_killed_makes_the_same_files(
+    mode: str, inputs: Path, tmp_path: Path, two_workers: Any
+) -> None:
+    make: Any = latentmd.md_data_set if mode == "md" else latentmd.simulate_data_set
+    settings = {**SETTINGS, **({"time": "40ps"} if mode == "md" else {"time": "2ns", "save_every": "10ps"})}
     files = [inputs / name for name in ("gly.pdb", "ala.pdb")]
-    here = latentmd.md_data_set(files, out=tmp_path / "here", **settings)
+    here = make(files, out=tmp_path / "here", **settings)
     out = tmp_path / "there"
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": "CRITICAL"}
-    with package.LocalCluster(**options) as cluster, ThreadPoolExecutor(1) as pool:
-        pids = {worker.pid for worker in cluster.workers.values()}
-        run = pool.submit(latentmd.md_data_set, files, out=out, scheduler=cluster.scheduler_address, **settings)
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and not any(path.stat().st_size for path in out.glob("*/walker-*.xtc")):
-            time.sleep(0.02)
-        os.kill(min(pids), signal.SIGKILL)
-        made = run.result()
+    with two_workers(lambda: any(path.stat().st_size for path in out.glob("*/walker-*.xtc"))) as address:
+        made = make(files, out=out, scheduler=address, **settings)
     assert {row["name"] for row in made.manifest["molecules"]} == {"ala", "gly"}
     for row in made.manifest["molecules"]:
         assert row["frames"] == [200, 200]
@@ -166,3 +158,21 @@ def test_what_belongs_to_one_molecule_is_refused(inputs: Path, tmp_path: Path) -
     with pytest.raises(ValueError, match="--system belongs to one molecule"):
         latentmd.md_data_set([inputs], out=tmp_path / "set", inputs=own, **SETTINGS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rollouts_of_several_molecules_take_what_each_may_have(inputs: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"time": "40ps", "save_every": "20ps", "walkers": 1, "processes": 1}
+    made = latentmd.simulate_data_set([inputs], out=tmp_path / "set", mode="latent", **settings)
+    assert [row["frames"] for row in made.manifest["molecules"]] == [[2], [2]]
+    assert made.manifest["mode"] == "latent" and list(made.failed) == ["xenon"]
+    assert made.told[1] == "failed: xenon; manifest.json has the reasons"
+    with pytest.raises(OutputError, match="another mode"):
+        latentmd.simulate_data_set([inputs], out=tmp_path / "set", resume=True, **settings)
+    for options, reason in (
+        ({"mode": "chains"}, "--mode chains simulates one molecule"),
+        ({"mode": "warp"}, "--mode is 'warp'; expected one of"),
+        ({"wall": 10.0}, "--wall belongs to one molecule"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            latentmd.simulate_data_set([inputs], out=tmp_path / "other", **{**settings, **options})
+    assert not (tmp_path / "other").exists()
