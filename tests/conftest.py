@@ -169,8 +169,8 @@ def untrained_surrogate(alanine_topology: Any, alanine_runs: list[Any], perturb:
     from latentmd.heads.energy import EnergyHead, LatentEnergyHead
     from latentmd.heads.mechanics import MechanicsPrior
     from latentmd.model.surrogate import Surrogate
-    from latentmd.training.assembly import new_encoder
     from latentmd.training.config import EncoderConfig, TrainingConfig
+    from latentmd.training.stages import new_encoder
 
     torch.manual_seed(0)
     frames = torch.from_numpy(np.concatenate(alanine_runs))

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.io.pdb import pdb_text
 from latentmd.io.solute import read_solute, solute_positions
 from latentmd.io.trajectory import load_topology
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 _FEWEST_FRAMES = 100
 _MOST_ATOMS = 1500  # some 90 residues; nobody has trained a model of more
 _REPEATED = 0.01  # share of a run's frames that may have been seen before, as where a run goes on from another's last
-_STATISTICS_FRAMES = 50_000  # enough for means and spreads of internal coordinates
+STATISTICS_FRAMES = 50_000  # enough for means and spreads of internal coordinates
 _TOGETHER = 4_000_000  # atoms whose internal coordinates are computed at once: half a gibibyte
 
 
@@ -215,27 +213,3 @@ def load_data(
 def few(frames: int, atoms: int) -> int:
     """At most so many frames, and fewer of large molecules, so that memory does not grow with them."""
     return min(frames, max(1, _TOGETHER // atoms))
-
-
-def some_frames(trajectories: list[NDArray[np.float32]], frames: int = _STATISTICS_FRAMES) -> torch.Tensor:
-    """About so many evenly spaced frames over all trajectories, [frames, atoms, 3] nm."""
-    every = max(1, sum(map(len, trajectories)) // few(frames, trajectories[0].shape[1]))
-    return torch.from_numpy(np.concatenate([t[::every] for t in trajectories]))
-
-
-def soft_torsions(data: Data, spread: float) -> list[NDArray[np.float32]]:
-    """Cosines and sines of the rotatable torsions whose circular deviation exceeds `spread` degrees.
-
-    Rotors of equivalent hydrogens are left out. Returns one array [frames, 2 · torsions] per training trajectory.
-    """
-    coordinates = InternalCoordinates.from_topology(data.topology)
-    index = coordinates.driver_index[coordinates.driver_kind == 0]
-    size = few(_STATISTICS_FRAMES, data.topology.n_atoms)
-    angles = [
-        torch.cat([coordinates.to_internal(part)[2][:, index] for part in torch.from_numpy(x).split(size)])
-        for x in data.train
-    ]
-    everything = torch.cat(angles)
-    length = torch.hypot(everything.cos().mean(0), everything.sin().mean(0)).clamp(1e-6, 1.0)
-    soft = torch.rad2deg(torch.sqrt(-2 * torch.log(length))) > spread
-    return [torch.cat([a[:, soft].cos(), a[:, soft].sin()], dim=1).numpy() for a in angles] if soft.any() else []

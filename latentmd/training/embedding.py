@@ -14,8 +14,10 @@ from latentmd.analysis.msm import k_means
 from latentmd.core.basis import LatentBasis
 from latentmd.core.jepa import JEPA, Scheme, momentum_schedule
 from latentmd.core.objectives import SIGReg, VarianceCovariance, effective_rank
+from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.model.manifest import Landmarks
 from latentmd.training.config import EmbeddingSettings
+from latentmd.training.data import STATISTICS_FRAMES, Data, few
 from latentmd.training.loop import Optimisation, Stage, TrainingError
 from latentmd.training.windows import LaggedWindows
 
@@ -248,3 +250,21 @@ def encode_all(
         )
         out.append(np.concatenate([encoder(part.to(device)).cpu().numpy() for part in parts]))
     return out
+
+
+def soft_torsions(data: Data, spread: float) -> list[NDArray[np.float32]]:
+    """Cosines and sines of the rotatable torsions whose circular deviation exceeds `spread` degrees.
+
+    Rotors of equivalent hydrogens are left out. Returns one array [frames, 2 · torsions] per training trajectory.
+    """
+    coordinates = InternalCoordinates.from_topology(data.topology)
+    index = coordinates.driver_index[coordinates.driver_kind == 0]
+    size = few(STATISTICS_FRAMES, data.topology.n_atoms)
+    angles = [
+        torch.cat([coordinates.to_internal(part)[2][:, index] for part in torch.from_numpy(x).split(size)])
+        for x in data.train
+    ]
+    everything = torch.cat(angles)
+    length = torch.hypot(everything.cos().mean(0), everything.sin().mean(0)).clamp(1e-6, 1.0)
+    soft = torch.rad2deg(torch.sqrt(-2 * torch.log(length))) > spread
+    return [torch.cat([a[:, soft].cos(), a[:, soft].sin()], dim=1).numpy() for a in angles] if soft.any() else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +14,11 @@ from latentmd.analysis.features import EvaluationError, feature_spec
 from latentmd.analysis.kinetics import core_path
 from latentmd.analysis.reference import ReferenceModel
 from latentmd.arrays import Floats, Ints
+from latentmd.training.config import TrainingConfig
+from latentmd.training.data import Source
 from latentmd.units import format_time, percent
+
+logger = logging.getLogger(__name__)
 
 _ENOUGH = 50  # transitions of the slowest process, which leave its populations a relative error of a fifth
 _MARKOV = 0.1  # error of the Chapman-Kolmogorov test above which steps of a lag do not compose
@@ -79,6 +84,26 @@ class Seen:
                 "after a few steps; use longer lags"
             )
         return found
+
+
+def say(config: TrainingConfig, source: Source) -> Seen | None:
+    """Say what the model will be of (solute, data, lags, whether it has energies) and what the data can teach it."""
+    topology, total = source.topology, sum(map(len, source.runs)) * source.interval
+    around = f", without {source.left_out}" if source.left_out else ""
+    solute = f"solute of {topology.n_atoms} atoms and {topology.n_residues} residues{around}"
+    data = f"{len(source.runs)} runs, {format_time(total)}, at {config.temperature:g} K"
+    logger.warning("%s; %s; lags of %s to %s", solute, data, *map(format_time, config.predictor.lag))
+    if not config.has_energy:
+        logger.warning(
+            "no force field of the solute alone is known, so that the model will have no energies; state `solvent` and"
+            " `force_field` in the file for --config where the trajectories are of implicit solvent"
+        )
+    shown = seen(
+        source.runs, source.topology, source.interval, lag=config.predictor.lag[0], temperature=config.temperature
+    )
+    for sentence in shown.sentences() if shown else ():
+        logger.warning("%s", sentence)
+    return shown
 
 
 def seen(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,17 +14,13 @@ from latentmd.io.progress import Progress, quiet
 from latentmd.model.manifest import Landmarks
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.chemistry import fingerprint
-from latentmd.training.assembly import build_surrogate, forecast
-from latentmd.training.conditions import training_reference, with_conditions, with_own_force_field
+from latentmd.training.conditions import suited, with_conditions, with_own_force_field
 from latentmd.training.config import TrainingConfig
-from latentmd.training.data import Data, Source, Trajectories, read_source, split_data
+from latentmd.training.data import Data, Trajectories, read_source, split_data
 from latentmd.training.labels import Labels, energy_labels
 from latentmd.training.run import TrainingRun, claim_training, plot_training, training_folder
-from latentmd.training.seen import Seen, seen
-from latentmd.training.suited import suited
-from latentmd.units import format_time
-
-logger = logging.getLogger(__name__)
+from latentmd.training.seen import Seen, say
+from latentmd.training.stages import build_surrogate, forecast
 
 
 def train(
@@ -95,24 +90,7 @@ def train(
     return out
 
 
-def say(config: TrainingConfig, source: Source) -> Seen | None:
-    """Say what the model will be of (solute, data, lags, whether it has energies) and what the data can teach it."""
-    topology, total = source.topology, sum(map(len, source.runs)) * source.interval
-    around = f", without {source.left_out}" if source.left_out else ""
-    solute = f"solute of {topology.n_atoms} atoms and {topology.n_residues} residues{around}"
-    data = f"{len(source.runs)} runs, {format_time(total)}, at {config.temperature:g} K"
-    logger.warning("%s; %s; lags of %s to %s", solute, data, *map(format_time, config.predictor.lag))
-    if not config.has_energy:
-        logger.warning(
-            "no force field of the solute alone is known, so that the model will have no energies; state `solvent` and"
-            " `force_field` in the file for --config where the trajectories are of implicit solvent"
-        )
-    shown = seen(
-        source.runs, source.topology, source.interval, lag=config.predictor.lag[0], temperature=config.temperature
-    )
-    for sentence in shown.sentences() if shown else ():
-        logger.warning("%s", sentence)
-    return shown
+_BINS = 50  # of a Ramachandran plane along each axis
 
 
 class Made(NamedTuple):
@@ -166,3 +144,30 @@ def _default_force_field(config: TrainingConfig) -> list[str]:
     return [name for solvent, names in DEFAULT_FORCE_FIELDS.items() if solvent == config.solvent for name in names] * (
         config.has_energy
     )
+
+
+def training_reference(
+    trajectories: list[NDArray[np.float32]], topology: Any, energies: NDArray[np.float64] | None
+) -> dict[str, Any]:
+    """Ramachandran counts of each residue with φ and ψ (50 × 50 bins over ±180°) and quantiles of the energy."""
+    import mdtraj
+
+    counts: dict[str, NDArray[np.int64]] = {}
+    for positions in trajectories:
+        frames = mdtraj.Trajectory(positions, topology)
+        phi_atoms, phi = mdtraj.compute_phi(frames, periodic=False)
+        psi_atoms, psi = mdtraj.compute_psi(frames, periodic=False)
+        psi_of = {topology.atom(atoms[1]).residue.index: column for column, atoms in enumerate(psi_atoms)}
+        for column, atoms in enumerate(phi_atoms):
+            residue = topology.atom(atoms[1]).residue
+            if residue.index not in psi_of:
+                continue
+            x, y = np.rad2deg(phi[:, column]), np.rad2deg(psi[:, psi_of[residue.index]])
+            histogram, _, _ = np.histogram2d(x, y, bins=_BINS, range=[[-180.0, 180.0], [-180.0, 180.0]])
+            name = f"{residue.name}{residue.resSeq}"
+            counts[name] = counts.get(name, np.zeros((_BINS, _BINS), dtype=np.int64)) + histogram.astype(np.int64)
+    return {
+        "ramachandran": [{"residue": name, "counts": table.tolist()} for name, table in counts.items()],
+        "energy_quantiles": None if energies is None else tuple(np.quantile(energies, [0.001, 0.5, 0.999]).tolist()),
+        "frames": int(sum(map(len, trajectories))),
+    }

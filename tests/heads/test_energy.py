@@ -17,9 +17,9 @@ from latentmd.model.file import script
 from latentmd.systems.builder import Protocol, build
 from latentmd.systems.dynamics import MdSettings, run_md
 from latentmd.testing import random_rotation
-from latentmd.training.assembly import new_encoder
 from latentmd.training.config import EncoderConfig, TrainingConfig
 from latentmd.training.labels import engine_labels
+from latentmd.training.stages import new_encoder
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ import pytest
 
 from latentmd.systems.builder import InputOptions, Protocol, build
 from latentmd.systems.own_force_field import write_system
-from latentmd.training.conditions import check_conditions, training_reference, with_conditions, with_own_force_field
+from latentmd.training.conditions import check_conditions, with_conditions, with_own_force_field
 from latentmd.training.config import ConfigError, TrainingConfig
 from latentmd.training.labels import engine_labels
+from latentmd.training.train import training_reference
 
 FILES = Path(__file__).parents[1] / "systems" / "own_force_field"
 

@@ -13,7 +13,9 @@ import pytest
 
 from latentmd.io.atomic import OutputError
 from latentmd.training.config import parse_config
-from latentmd.training.data import Trajectories, load_data, read_source, soft_torsions, some_frames
+from latentmd.training.data import Trajectories, load_data, read_source
+from latentmd.training.embedding import soft_torsions
+from latentmd.training.stages import some_frames
 from latentmd.training.train import train
 
 

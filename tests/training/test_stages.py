@@ -12,10 +12,12 @@ import torch
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.torsions import TorsionDecoder
 from latentmd.training import stages
-from latentmd.training.assembly import new_encoder
 from latentmd.training.config import TrainingConfig, parse_config
+from latentmd.training.data import Trajectories, load_data
 from latentmd.training.embedding import collapse_diagnostics, encode_all, refuse_collapse
 from latentmd.training.loop import Stage, TrainingError, run_stage
+from latentmd.training.run import TrainingRun
+from latentmd.training.stages import forecast, new_encoder, split_axes
 
 
 def run(stage: Stage, folder: Path, **options: Any) -> torch.nn.Module:
@@ -151,3 +153,32 @@ def test_reduced_precision_trains(
         stages.predictor_stage(stages.build_predictor(slow, config), slow, config), tmp_path, precision="bf16-mixed"
     )
     assert all(torch.isfinite(p).all() for p in predictor.parameters())
+
+
+def test_latents_are_encoded_once_and_kept_for_a_resumed_run(
+    alanine_runs: list[Any], pdb: Path, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    config = parse_config(tiny)
+    data = load_data(Trajectories(alanine_runs, 0.2), pdb, config)
+    encoder = new_encoder(data.topology, config).eval()
+    run = TrainingRun(tmp_path, tmp_path / "log.csv", lambda *_: None, "cpu", "32-true", devices=1, resume=True)
+    first = split_axes(encoder, data, config, run)
+    assert (tmp_path / "latents.npz").exists() and "encode" in run.seconds
+    other = new_encoder(data.topology, config).eval()
+    again = split_axes(other, data, config, run)
+    np.testing.assert_array_equal(first[2][0], again[2][0])
+    whitened = np.concatenate(first[2])
+    np.testing.assert_allclose(whitened.std(0)[: first[0].n_slow], 1, atol=0.02)
+
+
+def test_the_forecast_is_of_the_stages_that_are_not_finished(
+    alanine_runs: list[Any], pdb: Path, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    config = parse_config(tiny)
+    data = load_data(Trajectories(alanine_runs, 0.2), pdb, config)
+    run = TrainingRun.of(tmp_path, lambda *_: None, device="cpu", resume=True)
+    found = forecast(data, config, run)
+    assert list(found) == ["jepa", "decoder", "fast", "predictor", "encode"] and min(found.values()) > 0
+    for name in ("jepa.pt", "fast.pt", "latents.npz"):
+        (tmp_path / name).touch()
+    assert list(forecast(data, config, run)) == ["decoder", "predictor"]

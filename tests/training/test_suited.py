@@ -9,9 +9,9 @@ import mdtraj
 import numpy as np
 import pytest
 
+from latentmd.training.conditions import suited
 from latentmd.training.config import ConfigError, TrainingConfig, parse_config
 from latentmd.training.data import Source
-from latentmd.training.suited import suited
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
 
