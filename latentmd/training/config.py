@@ -213,16 +213,7 @@ def parse_config(data: dict[str, Any], source: str = "configuration") -> Trainin
 
 
 def parse_section(schema: type[Settings], data: dict[str, Any], source: str) -> Settings:
-    """Validate a dictionary as a section of settings; every problem is named with what was expected.
-
-    Args:
-        schema: section of settings.
-        data: keys and values.
-        source: where they are from, for the message.
-
-    Raises:
-        ConfigError: an unknown key or a value out of range.
-    """
+    """Validate keys and values from a source as a section; ConfigError names each unknown key and wrong value."""
     try:
         return schema.model_validate(data)
     except ValidationError as error:

@@ -57,14 +57,7 @@ class Trajectories:
         return found.hexdigest()
 
     def checked(self, atoms: int) -> list[NDArray[np.float32]]:
-        """The positions as float32.
-
-        Args:
-            atoms: number of atoms that every frame must have.
-
-        Raises:
-            ValueError: another shape, an interval that is not positive, or a position that is not finite.
-        """
+        """The positions as float32; ValueError for other atoms, no interval, or what is not finite."""
         if not self.interval > 0:
             raise ValueError(f"frames are {self.interval:g} ps apart; expected a positive interval")
         for name, positions in zip(self.labels(), self.positions, strict=True):

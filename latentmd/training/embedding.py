@@ -31,22 +31,11 @@ def fit_basis(
 ) -> tuple[LatentBasis, NDArray[np.float64]]:
     """Whiten, then rotate by the time-lagged covariance (TICA in latent space; Pérez-Hernández et al. 2013).
 
-    The slow axes are those that are predictable over the lag and, orthogonal to them, the directions along which the
-    anchors are linear functions of the latent. Anchors are quantities whose distribution must be right whether or not
-    they can be predicted (sines and cosines of soft torsions): the predictor then draws them itself.
-
-    Args:
-        latents: one array [frames, axes] per trajectory.
-        lag: in frames.
-        threshold: axes whose autocorrelation at the lag exceeds it are predictable.
-        slow_limits: fewest and most predictable axes.
-        anchors: one array [frames, anchors] per trajectory, or none.
-
-    Returns:
-        The basis, and the autocorrelation of each of its axes at the lag.
-
-    Raises:
-        ValueError: no trajectory is longer than the lag.
+    Returns the basis and the autocorrelation of each of its axes at the lag, in frames. Slow axes are those whose
+    autocorrelation exceeds the threshold, within the limits of their number, and, orthogonal to them, the directions
+    along which the anchors [frames, anchors] are linear functions of the latents [frames, axes] of each trajectory.
+    Anchors are quantities whose distribution must be right whether or not they can be predicted (sines and cosines of
+    soft torsions): the predictor then draws them itself. ValueError: no trajectory is longer than the lag.
     """
     from deeptime.decomposition import TICA
 
@@ -152,12 +141,7 @@ def scheme_of(settings: EmbeddingSettings) -> Scheme:
 
 
 def build_objective(settings: EmbeddingSettings, seed: int) -> nn.Module:
-    """The objective against collapse that the settings name.
-
-    Args:
-        settings: of joint-embedding prediction.
-        seed: of the random projections of SIGReg.
-    """
+    """The objective against collapse that the settings name; the seed is of the random projections of SIGReg."""
     if settings.objective == "variance-covariance":
         return VarianceCovariance(settings.variance, settings.covariance)
     return SIGReg(settings.sigreg, seed=seed)
@@ -169,17 +153,9 @@ def embedding_stage(
 ) -> Stage:  # fmt: skip
     """Predict future latents from present ones, over lagged windows that never cross trajectories.
 
-    A run whose latent collapses is stopped: rank and deviations over some frames are looked at from half of the steps.
-
-    Args:
-        jepa: the networks in training.
-        windows: of what is encoded.
-        config: steps, batch, learning rate, momentum and least rank.
-        seed: of the batches and of the frames that are looked at.
-        terms: losses that are logged beside the total, by their names in `core.jepa.Losses`.
-        interval: time between frames, in the predictor's unit of lags.
-        probe_frames: frames over which collapse is judged.
-        check_every: steps from one look to the next.
+    A run whose latent collapses is stopped: rank and deviations over `probe_frames` frames are looked at from half of
+    the steps, every `check_every`. `terms` are logged beside the total; the interval between frames is in the unit of
+    the predictor's lags.
     """
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
@@ -202,24 +178,15 @@ def embedding_stage(
 
 
 def collapse_diagnostics(jepa: JEPA, positions: Tensor) -> dict[str, float]:
-    """Effective rank (RankMe) and the smallest and mean deviation of the latent axes over some frames.
-
-    Args:
-        jepa: whose target encoder is looked at.
-        positions: what is encoded, [frames, ...].
-    """
+    """Effective rank (RankMe), smallest and mean deviation of the target's latent axes over frames [frames, ...]."""
     z = torch.from_numpy(encode_all(jepa.target, [positions.numpy()])[0]).flatten(1)
     std = z.std(0)
     return {"rank": float(effective_rank(z)), "std_min": float(std.min()), "std_mean": float(std.mean())}
 
 
 def refuse_collapse(seen: dict[str, float], start: dict[str, float], minimum_rank: float, step: int) -> None:
-    """Raise `TrainingError` where the rank is too low or the axes have shrunk below those of the untrained encoder.
-
-    Args:
-        seen, start: from `collapse_diagnostics`, now and before training.
-        minimum_rank: least effective rank.
-        step: of the training, for the message.
+    """Raise `TrainingError` where the rank is too low or the axes have shrunk below those of the untrained encoder, by
+    `collapse_diagnostics` now and at the start.
     """
     if seen["rank"] < minimum_rank or seen["std_mean"] < _LEAST_DEVIATION * start["std_mean"]:
         raise TrainingError(
@@ -233,12 +200,9 @@ def refuse_collapse(seen: dict[str, float], start: dict[str, float], minimum_ran
 def encode_all(
     encoder: nn.Module, trajectories: Sequence[NDArray[np.floating]], batch: int = 0
 ) -> list[NDArray[np.float32]]:
-    """Latents [frames, tokens, dim] of every frame, one array per trajectory, by the frozen encoder.
+    """Latents [frames, tokens, dim] of every frame, one array per trajectory [frames, ...], by the frozen encoder.
 
-    Args:
-        encoder: frozen.
-        trajectories: what it encodes, [frames, ...] each.
-        batch: frames encoded at a time; 0 for some 20,000 numbers, which stay in the cache.
+    A batch of 0 is some 20,000 numbers, which stay in the cache.
     """
     device = device_of(encoder)
     batch = batch or max(1, min(256, _NUMBERS // max(1, trajectories[0][0].size)))

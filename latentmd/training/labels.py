@@ -22,12 +22,8 @@ if TYPE_CHECKING:
 def engine_labels(
     pdb: str | Path, positions: NDArray[np.float32], config: TrainingConfig
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Potential energies [frames] kJ/mol and forces [frames, atoms, 3] kJ/mol/nm under the configured force field.
-
-    Args:
-        pdb: PDB file of the molecule.
-        positions: frames [frames, atoms, 3] in nm.
-        config: names the force field and the solvent; a system.xml beside the PDB file is the force field.
+    """Potential energies [frames] kJ/mol and forces [frames, atoms, 3] kJ/mol/nm of frames in nm, under the configured
+    force field or that of a system.xml beside the PDB file.
     """
     from openmm import unit
 
@@ -63,14 +59,7 @@ class Labels:
 
 
 def energy_labels(data: Data, top: str | Path, config: TrainingConfig, run: TrainingRun) -> Labels:
-    """Label evenly spaced training frames with the engine.
-
-    Args:
-        data: trajectories.
-        top: PDB file of the molecule.
-        config: how many frames, and the force field.
-        run: where the wall time is kept.
-    """
+    """Label evenly spaced training frames with the engine, as many as the settings say."""
     start = time.perf_counter()
     positions = np.concatenate(data.train)
     rows = np.linspace(0, len(positions) - 1, min(config.energy.frames, len(positions))).astype(np.int64)

@@ -59,14 +59,8 @@ class Optimisation:
 class Stage(lightning.LightningModule):
     """Minimise the "loss" of `losses(generator)`; all randomness of a step follows from (seed, step, device rank).
 
-    It ends after a number of steps or after some wall time, whichever comes first; interrupted runs count.
-
-    Args:
-        name: of the stage, in the log and in checkpoints.
-        module: what is optimised.
-        losses: generator → named scalars, "loss" among them; it samples its own batch.
-        how: settings of the optimisation.
-        after_step: called with (step, share of the stage that is done) after each optimiser step.
+    It ends after a number of steps or after some wall time, whichever comes first; interrupted runs count. `losses`
+    samples its own batch and returns named scalars; `after_step` is called with (step, share of the stage done).
     """
 
     def __init__(
@@ -158,12 +152,7 @@ class Stage(lightning.LightningModule):
 
 
 def rise_and_fall(share: float, warm: float = 0.03) -> float:
-    """Learning rate over its peak: a linear rise, then half a cosine to a hundredth.
-
-    Args:
-        share: of the stage that is done, 0 to 1.
-        warm: share in which it rises.
-    """
+    """Learning rate over its peak at a share of the stage: a linear rise up to `warm`, half a cosine to a hundredth."""
     if share < warm:
         return (share + 1e-3) / warm
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (share - warm) / (1 - warm))))
@@ -186,45 +175,24 @@ class Finish(Callback):
     """
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
-        """Note the losses of the batch; called by Lightning.
-
-        Args:
-            trainer, module: of Lightning.
-            outputs: losses of the batch.
-            batch, batch_index: the batch and its number.
-        """
+        """Note the losses of the batch; called by Lightning."""
         module.finish_step(float(outputs["loss"].detach()))
         if module.share >= 1:
             trainer.should_stop = True
 
 
 class History(Callback):
-    """Rows (stage, step, quantity, value) of the training log, appended to a CSV file as they come.
-
-    Args:
-        path: of the CSV file.
-        report: called for each row.
-    """
+    """Rows (stage, step, quantity, value) of the training log, appended to a CSV file as they come, and reported."""
 
     def __init__(self, path: Path, report: Progress) -> None:
         self.path, self.report, self.rows = path, report, 0
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Count the rows of an interrupted run; called by Lightning.
-
-        Args:
-            trainer, module: of Lightning.
-        """
+        """Count the rows of an interrupted run; called by Lightning."""
         self.rows, self.last = int(_ROWS * module.share), time.monotonic()
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
-        """Note the losses of the batch; called by Lightning.
-
-        Args:
-            trainer, module: of Lightning.
-            outputs: losses of the batch.
-            batch, batch_index: the batch and its number.
-        """
+        """Note the losses of the batch; called by Lightning."""
         due = int(_ROWS * module.share)
         if due == self.rows and module.global_step > 1 and time.monotonic() < self.last + _ROW_SECONDS:
             return
@@ -236,13 +204,7 @@ class History(Callback):
 
 
 def append_rows(path: Path, stage: str, step: int, values: dict[str, float]) -> None:
-    """Append one row per quantity to the training log.
-
-    Args:
-        path: of the log.
-        stage, step: that the values belong to.
-        values: by the name of the quantity.
-    """
+    """Append one row per quantity to the training log."""
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
@@ -265,14 +227,7 @@ def run_stage(
     """Run one stage to its end and return the trained module; with `resume`, from its last checkpoint.
 
     A finished stage leaves `<name>.pt` (weights only) in the folder, and `resume` loads it instead of training again.
-
-    Args:
-        stage: what is optimised.
-        folder: for checkpoints and the trained weights.
-        log: CSV file that is added to.
-        report: called for each row of the log.
-        device, precision, devices: as Lightning takes them.
-        resume: load a finished stage, or go on from its checkpoint.
+    Rows go to the CSV file `log` and to `report`; device, precision and devices are as Lightning takes them.
     """
     finished = folder / f"{stage.name}.pt"
     if resume and finished.exists():

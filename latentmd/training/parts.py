@@ -113,24 +113,12 @@ class Encoder:
 
 
 def likelihood(predictor: Any, window: LatentWindow, settings: Settings) -> dict[str, Tensor]:
-    """Negative log-likelihood of the second frame given the first, by `log_likelihood(z, lag, future)`.
-
-    Args:
-        predictor: with such a method.
-        window: pairs of frames.
-        settings: not used.
-    """
+    """Negative log-likelihood of the second frame given the first, by `log_likelihood(z, lag, future)`."""
     return {"loss": -predictor.log_likelihood(window.frames[0], window.lag, window.frames[1]).mean()}
 
 
 def flow_matching(predictor: steps.FlowPredictor, window: LatentWindow, settings: Settings) -> dict[str, Tensor]:
-    """Cross-entropy of the cell, and flow matching within it.
-
-    Args:
-        predictor: in training.
-        window: pairs of frames.
-        settings: not used.
-    """
+    """Cross-entropy of the cell, and flow matching within it, of pairs of frames."""
     now, future = window.frames
     noise = torch.randn(future.shape, generator=window.generator).to(now.device)
     u = torch.rand(len(now), generator=window.generator).to(now.device)
@@ -139,13 +127,7 @@ def flow_matching(predictor: steps.FlowPredictor, window: LatentWindow, settings
 
 
 def unrolled(predictor: Any, window: LatentWindow, settings: Settings) -> dict[str, Tensor]:
-    """Squared error of a deterministic predictor that is fed its own predictions.
-
-    Args:
-        predictor: in training.
-        window: frames, the first of which it starts from.
-        settings: not used.
-    """
+    """Squared error of a deterministic predictor that is fed its own predictions, from the first frame on."""
     return {"loss": _rollout_error(predictor, window)[0]}
 
 
@@ -240,20 +222,12 @@ ENCODERS: dict[str, Encoder] = {
 
 
 def predictor_of(kind: str, of_molecules: bool) -> Predictor:
-    """The predictor of a kind, a name in `PREDICTORS` or "module:NAME", for models of molecules or of worlds.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The predictor of a kind, a name in `PREDICTORS` or "module:NAME", of molecules or of worlds; or ValueError."""
     return _find(kind, PREDICTORS, Predictor, of_molecules)
 
 
 def encoder_of(kind: str, of_molecules: bool) -> Encoder:
-    """The encoder of a kind, a name in `ENCODERS` or "module:NAME", for models of molecules or of worlds.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The encoder of a kind, a name in `ENCODERS` or "module:NAME", of molecules or of worlds; or ValueError."""
     return _find(kind, ENCODERS, Encoder, of_molecules)
 
 

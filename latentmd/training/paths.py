@@ -70,17 +70,10 @@ def path_stage(
     settings: PathTraining,
     told: Sequence[GivenInputs] = (),
 ) -> Stage:
-    """The stage that trains a masked trajectory model; windows never cross trajectories.
+    """The stage that trains a masked trajectory model on latents [frames, tokens, dim], intervals in ps.
 
-    Args:
-        model: to be trained.
-        latents: trajectories [frames, tokens, dim].
-        intervals: ps between the frames of each trajectory.
-        settings: of the training.
-        told: of each trajectory, where they are of several molecules.
-
-    Raises:
-        TrainingError: every trajectory is shorter than the shortest window.
+    Windows never cross trajectories; `told` goes with each, where they are of several molecules. TrainingError: every
+    trajectory is shorter than the shortest window.
     """
     series = [torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)) for z in latents]
     lengths = np.array([len(z) for z in series])
@@ -154,17 +147,8 @@ def encode_files(
     report: Callable[..., None],
     given: float | None = None,
 ) -> tuple[list[Floats], float]:
-    """Slow axes [frames, tokens, dim] of trajectory files, and the time between frames in ps.
-
-    Args:
-        propagator: of the bundle.
-        trajectories: files.
-        top: PDB file of the molecule.
-        report: called with (stage, done, total).
-        given: ps between frames, for files without times.
-
-    Raises:
-        ValueError: the files have different times between frames.
+    """Slow axes [frames, tokens, dim] of trajectory files, and the time between frames in ps, `given` for files without
+    times. ValueError: the files have different times between frames.
     """
     latents, interval = [], 0.0
     for number, path in enumerate(trajectories):
@@ -233,20 +217,10 @@ def fit_paths(
     network: MaskedTrajectory, latents: Sequence[Floats], intervals: Sequence[float], settings: PathTraining,
     told: Sequence[GivenInputs] = (), *, model: str, run: TrainingRun,
 ) -> MaskedTrajectory:  # fmt: skip
-    """Train a network on trajectories of tokens.
+    """Train a network on trajectories of tokens (frames, tokens, axes) of a model by its SHA-256, intervals in ps.
 
-    Args:
-        network: to train.
-        latents: tokens of each run, shape (frames, tokens, axes).
-        intervals: ps between the frames of each run.
-        settings: of the training.
-        told: what the network is told of each run.
-        model: SHA-256 of the model that the tokens are of.
-        run: folder, log and device.
-
-    Raises:
-        TrainingError: the trajectories are too short, or the loss broke.
-        OutputError: to resume, the checkpoints are of other settings, trajectories or another model.
+    TrainingError: the trajectories are too short, or the loss broke. OutputError: to resume, the checkpoints are of
+    other settings, trajectories or another model.
     """
     stage = path_stage(network, latents, intervals, settings, told)
     frames = [len(z) for z in latents]

@@ -89,14 +89,7 @@ class TrainingRun:
 
     @classmethod
     def of(cls, folder: Path, report: Progress, *, device: str = "auto", resume: bool = False) -> TrainingRun:
-        """A training in single precision on one device, with its log in its folder.
-
-        Args:
-            folder: of checkpoints and log.
-            report: called with (stage, done, total, losses).
-            device: "auto", "cpu" or "cuda".
-            resume: go on from the checkpoints in the folder.
-        """
+        """A training in single precision on one device, with its log in its folder."""
         return cls(folder, folder / "training.csv", report, device, precision="32-true", devices=1, resume=resume)
 
     @property
@@ -156,17 +149,8 @@ def training_folder(out: Path) -> Path:
 
 
 def claim_training(folder: Path, plan: dict[str, Any], resume: bool) -> FolderLock:
-    """Make the folder of a training and empty it of another's files; to resume, the plan must be the one it began with.
+    """Lock the folder of a training and empty it of another's files; to resume, the plan must be the one it began with.
 
-    Args:
-        folder: of checkpoints and log.
-        plan: JSON values.
-        resume: go on from the checkpoints in the folder.
-
-    Returns:
-        The folder's lock, to be released when the training ends.
-
-    Raises:
-        OutputError: the checkpoints belong to another plan, another training runs there, or it cannot be written.
+    OutputError: it is of another plan, another training runs there, or it cannot be written.
     """
     return claim_folder(folder, "resume" if resume else "overwrite", _TRAINING, plan)

@@ -23,7 +23,7 @@ from latentmd.io.atomic import write_npz
 from latentmd.model.manifest import Landmarks
 from latentmd.model.surrogate import Surrogate
 from latentmd.training.config import TrainingConfig
-from latentmd.training.data import Data, few
+from latentmd.training.data import STATISTICS_FRAMES, Data, few
 from latentmd.training.embedding import (
     build_objective,
     collapse_diagnostics,

@@ -18,11 +18,7 @@ def random_masks(batch: int, frames: int, tokens: int, generator: torch.Generato
     """What counts as known in each trajectory, [batch, frames, tokens]; never nothing and never everything.
 
     In equal shares: the first one to four frames (forward simulation), the first and the last (paths), every s-th
-    (upsampling), frames at random and, with several tokens, some tokens in all frames (inpainting).
-
-    Args:
-        batch, frames, tokens: shape; at least 2 frames.
-        generator: of the masks.
+    (upsampling), frames at random and, with several tokens, some tokens in all frames (inpainting). At least 2 frames.
     """
     masks = torch.zeros(batch, frames, tokens, dtype=torch.bool)
     kinds = torch.randint(5 if tokens > 1 else 4, (batch,), generator=generator)
@@ -64,18 +60,10 @@ class Windows(NamedTuple):
 class LaggedWindows:
     """Windows x(t), x(t + τ), …, x(t + K τ) with τ log-uniform over a range, drawn uniformly over start frames.
 
-    A window lies within one trajectory. Data are split into training and test sets by giving each set its own
-    trajectories: windows of one trajectory overlap, so a split of windows would leak.
-
-    Args:
-        trajectories: arrays [frames, ...] with equal spacing and equal shape of a frame; memory maps are read only
-            where they are drawn.
-        lag: shortest and longest τ in frames; whole numbers within the range are used.
-        steps: K, at least 1.
-
-    Raises:
-        ValueError: for no trajectories, shapes that differ, a range without a whole number, or trajectories that are
-            all too short.
+    A window of K ≥ 1 `steps` lies within one trajectory [frames, ...] of equal spacing; memory maps are read only where
+    they are drawn; τ are whole numbers of frames within `lag`. Data are split into training and test sets by giving
+    each set its own trajectories: windows of one trajectory overlap, so a split of windows would leak. ValueError: no
+    trajectories, shapes that differ, a range without a whole number, or trajectories that are all too short.
     """
 
     def __init__(self, trajectories: Sequence[NDArray[np.floating]], lag: tuple[float, float], steps: int = 1) -> None:
@@ -124,12 +112,7 @@ class LaggedWindows:
         return WindowIndices(trajectory, frame, lag)
 
     def sample(self, batch: int, generator: torch.Generator) -> Windows:
-        """Draw windows and read their frames.
-
-        Args:
-            batch: number of windows.
-            generator: source of all randomness, a CPU generator.
-        """
+        """Draw so many windows and read their frames; the generator is of the CPU."""
         where = self.indices(batch, generator)
         shape = (self.steps + 1, batch, *self.trajectories[0].shape[1:])
         out = np.empty(shape, dtype=np.float32)
