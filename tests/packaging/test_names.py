@@ -12,7 +12,7 @@ FILES = [path for folder in ("latentmd", "integrators", "systems") for path in s
 # How often a file name may occur: a folder's own settings, page or steps are called so in each of them.
 MOST_FILES = {
     "run.py": 6,
-    "page.py": 5,
+    "page.py": 4,
     "paths.py": 4,
     "data.py": 3,
     "folder.py": 3,
