@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from latentmd.core.attention import ChainTransformer, TypeEmbedding
-from latentmd.core.steps.torsions import HARMONICS, torsion_features
+from latentmd.core.steps.angles import HARMONICS, torsion_features
 
 
 class ChainEncoder(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentmd.analysis.features import FeatureSet, FeatureSpec, StructureTotals
 from latentmd.arrays import Floats
-from latentmd.core.steps.torsions import EVER
+from latentmd.core.steps.angles import EVER
 from latentmd.io.progress import Tick, part_of, silent
 from latentmd.model.bound_peptide import BoundPeptide
 from latentmd.model.peptides import PeptideModel

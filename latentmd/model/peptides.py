@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from latentmd.core.attention import ChainTransformer
 from latentmd.core.basis import TypeBasis
 from latentmd.core.layers import LagEmbedding
-from latentmd.core.steps.torsions import TorsionStep
+from latentmd.core.steps.angles import TorsionStep
 from latentmd.encoders.chain import ChainEncoder
 from latentmd.molecule.chain import PLACES, SLOTS, TYPES
 

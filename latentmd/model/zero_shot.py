@@ -69,7 +69,7 @@ def mean_tokens(bound: BoundPeptide, seed: int = 0) -> Tensor:
     """Mean of each token's slow axes over draws from the model's equilibrium, [tokens, k]."""
     import torch
 
-    from latentmd.core.steps.torsions import EVER
+    from latentmd.core.steps.angles import EVER
 
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

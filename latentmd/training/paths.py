@@ -198,34 +198,31 @@ def train_paths(
     propagator = Propagator(model)
     target = Path(out) if out is not None else beside(find(str(model)))
     latents, interval = encode_files(propagator, [Path(t) for t in trajectories], Path(top), report, interval)
-    torch.manual_seed(settings.seed)
-    lags, several = (interval, max(settings.longest_lag, interval)), latents[0].shape[1] > 1
-    sizes = {"width": settings.width, "depth": settings.depth}
-    network = MaskedTrajectory(TrajectorySettings(latents[0].shape[2], lags, several_tokens=several, **sizes))
     run = TrainingRun.of(training_folder(target), report, device=device, resume=resume)
     sha256 = propagator.manifest.weights_sha256
-    trained = fit_paths(network, latents, [interval] * len(latents), settings, model=sha256, run=run)
-    record = PathRecord(
-        sha256, (interval, max(settings.longest_lag, interval)), interval,
-        frames=sum(len(z) for z in latents), seed=settings.seed, steps=settings.steps,
-    )  # fmt: skip
-    save_path_model(target, trained, record)
-    return target
+    return fit_paths(target, latents, [interval] * len(latents), settings, model=sha256, run=run)
 
 
 def fit_paths(
-    network: MaskedTrajectory, latents: Sequence[Floats], intervals: Sequence[float], settings: PathTraining,
-    told: Sequence[GivenInputs] = (), *, model: str, run: TrainingRun,
-) -> MaskedTrajectory:  # fmt: skip
-    """Train a network on trajectories of tokens (frames, tokens, axes) of a model by its SHA-256, intervals in ps.
+    out: Path, latents: Sequence[Floats], intervals: Sequence[float], settings: PathTraining,
+    told: Sequence[GivenInputs] = (), *, model: str, run: TrainingRun, kinds: tuple[str, ...] = (),
+) -> Path:  # fmt: skip
+    """Train a network on trajectories of tokens (frames, tokens, axes), intervals in ps, and write it.
 
-    TrainingError: the trajectories are too short, or the loss broke. OutputError: to resume, the checkpoints are of
-    other settings, trajectories or another model.
+    It belongs to a model by its SHA-256; `kinds` of residues are those of `told`. TrainingError: the trajectories are
+    too short, or the loss broke. OutputError: to resume, the checkpoints are of other settings, trajectories or
+    another model.
     """
-    stage = path_stage(network, latents, intervals, settings, told)
+    lags, tokens, dim = (min(intervals), max(settings.longest_lag, min(intervals))), *latents[0].shape[1:]
+    torch.manual_seed(settings.seed)
+    sizes = {"context": told[0].features.shape[1]} if told else {}
+    sizes |= {"width": settings.width, "depth": settings.depth}
+    network = MaskedTrajectory(TrajectorySettings(dim, lags, several_tokens=bool(told) or tokens > 1, **sizes))
     frames = [len(z) for z in latents]
     plan = {"settings": asdict(settings), "model": model, "frames": frames, "intervals": list(intervals)}
     with claim_training(run.folder, plan, run.resume):
-        trained = run.stage(stage)
+        trained = run.stage(path_stage(network, latents, intervals, settings, told))
     assert isinstance(trained, MaskedTrajectory)
-    return trained
+    seed, steps = settings.seed, settings.steps
+    save_path_model(out, trained, PathRecord(model, lags, lags[0], sum(frames), seed=seed, steps=steps, kinds=kinds))
+    return out

@@ -17,9 +17,9 @@ from latentmd.analysis.representation import axis_deviations, linear_probe_r2, r
 from latentmd.arrays import Doubles, Floats
 from latentmd.systems.toy.langevin import LangevinWorld
 from latentmd.worlds.config import WorldConfig
-from latentmd.worlds.data import Sample, WorldData, radial_distribution
 from latentmd.worlds.model import WorldModel
-from latentmd.worlds.stages import Runs, TrainedWorld
+from latentmd.worlds.parts import Runs, TrainedWorld
+from latentmd.worlds.trajectories import Sample, WorldData, radial_distribution
 
 _CHAINS, _STEPS, _SETTLE = 2048, 2000, 800
 _CORE = 1.0  # kT above the bottom of a basin: the core of it, which a transition has to reach

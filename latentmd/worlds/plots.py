@@ -16,8 +16,8 @@ from latentmd.systems.toy.world import World
 from latentmd.training.run import read_log
 from latentmd.worlds import evaluation
 from latentmd.worlds.config import WorldConfig
-from latentmd.worlds.data import WorldData
-from latentmd.worlds.stages import TrainedWorld
+from latentmd.worlds.parts import TrainedWorld
+from latentmd.worlds.trajectories import WorldData
 
 _SCATTER = 800  # points per map; UMAP is fitted on them
 _GIF_FRAMES = 60

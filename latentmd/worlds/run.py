@@ -19,11 +19,11 @@ from latentmd.systems.toy.world import world as world_by_name
 from latentmd.training.config import ConfigError, read_toml
 from latentmd.training.run import TrainingRun
 from latentmd.worlds.config import RECIPES, WorldConfig, merged, world_config
-from latentmd.worlds.data import world_data
 from latentmd.worlds.evaluation import measure
 from latentmd.worlds.model import WorldManifest, save_world
+from latentmd.worlds.parts import train_parts
 from latentmd.worlds.plots import draw
-from latentmd.worlds.stages import train_parts
+from latentmd.worlds.trajectories import world_data
 
 MODEL, TABLE, CHECKPOINTS = "model.pt", "table.json", "checkpoints"
 _WORLD = RunFiles("world", (CHECKPOINTS, MODEL, TABLE, "training.csv", "*.png", "forecast.gif"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from latentmd.core.steps.torsions import torsion_features
+from latentmd.core.steps.angles import torsion_features
 from latentmd.encoders.chain import ChainEncoder
 
 

@@ -105,14 +105,11 @@ def test_a_training_leaves_the_path_model_of_a_bundle(alanine_runs: list[np.ndar
 
 
 def test_checkpoints_of_another_model_are_not_resumed(tmp_path: Path) -> None:
-    def fit(model: str, resume: bool) -> MaskedTrajectory:
-        network = MaskedTrajectory(TrajectorySettings(1, (1.0, 20.0), width=16, depth=1))
+    def fit(model: str, resume: bool) -> bytes:
         run = TrainingRun.of(tmp_path, lambda *_: None, device="cpu", resume=resume)
         latents = [np.random.default_rng(0).normal(size=(40, 1, 1)).astype(np.float32)]
-        return fit_paths(network, latents, [1.0], SHORT, model=model, run=run)
+        return fit_paths(tmp_path / "a.paths.pt", latents, [1.0], SHORT, model=model, run=run).read_bytes()
 
-    trained = fit("one", False)
-    for a, b in zip(trained.parameters(), fit("one", True).parameters(), strict=True):
-        assert torch.equal(a, b)
+    assert fit("one", False) == fit("one", True)
     with pytest.raises(OutputError, match="another model"):
         fit("two", True)

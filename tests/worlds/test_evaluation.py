@@ -13,8 +13,8 @@ from latentmd.systems.toy.double_well import DoubleWell
 from latentmd.systems.toy.lennard_jones import LennardJones
 from latentmd.worlds import evaluation
 from latentmd.worlds.config import world_config
-from latentmd.worlds.data import world_data
 from latentmd.worlds.model import WorldModel
+from latentmd.worlds.trajectories import world_data
 
 TURN = 0.3  # rad per frame of the rotating latent
 

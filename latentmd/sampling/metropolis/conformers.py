@@ -11,8 +11,8 @@ from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.io.atomic import write_text
 from latentmd.report.markup import bullets, table
 from latentmd.report.page import Section
-from latentmd.sampling.metropolis.folder import CONFORMERS
 from latentmd.sampling.metropolis.populations import RAREST, Populations
+from latentmd.sampling.metropolis.segments import CONFORMERS
 from latentmd.sampling.metropolis.settings import ChainsRun
 from latentmd.units import KILOCALORIE, thermal_energy
 

@@ -14,9 +14,9 @@ from latentmd.report import page as report
 from latentmd.report.markup import bullets, table
 from latentmd.report.viewer import View
 from latentmd.sampling.metropolis.conformers import conformer_section
-from latentmd.sampling.metropolis.folder import PAGE
 from latentmd.sampling.metropolis.plain_md import Control
 from latentmd.sampling.metropolis.populations import RAREST, Populations, apart_words
+from latentmd.sampling.metropolis.segments import PAGE
 from latentmd.sampling.metropolis.settings import ChainsRun
 from latentmd.sampling.metropolis.wells import symmetric_names
 from latentmd.sampling.run.stopping import RunResult

@@ -22,8 +22,8 @@ from latentmd.analysis.msm import fit_with_populations, k_means, transition_coun
 from latentmd.arrays import Bools, Floats, Ints
 from latentmd.molecule.checks import torsions
 from latentmd.replicas.choice import replica_engine
-from latentmd.sampling.metropolis.folder import CHAINS
 from latentmd.sampling.metropolis.populations import Populations, populations
+from latentmd.sampling.metropolis.segments import CHAINS
 from latentmd.sampling.metropolis.settings import ChainsRun
 from latentmd.sampling.metropolis.wells import Well, recorded_torsions
 from latentmd.sampling.run.clock import Deadline

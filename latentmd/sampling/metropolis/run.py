@@ -20,12 +20,12 @@ from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.sampling.metropolis import plain_md
 from latentmd.sampling.metropolis.conformers import basins, not_sampled, write_conformers
-from latentmd.sampling.metropolis.folder import ARRAYS, CHAINS, FILES, FRAMES, SUMMARY, SWEEPS, TOPOLOGY, SegmentFiles
 from latentmd.sampling.metropolis.ladders import THIN, Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.page import remarks, told, write_metropolis_page
 from latentmd.sampling.metropolis.pilot import SWEEPS as PILOT_SWEEPS
 from latentmd.sampling.metropolis.pilot import guess_torsions, pilot
 from latentmd.sampling.metropolis.populations import Populations, populations, unmet_criteria
+from latentmd.sampling.metropolis.segments import ARRAYS, CHAINS, FILES, FRAMES, SUMMARY, SWEEPS, TOPOLOGY, SegmentFiles
 from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsRun, Schedule
 from latentmd.sampling.metropolis.wells import can_turn, turns_of, wells
 from latentmd.sampling.models import ManyMolecules, Model, given_model, protocol_of

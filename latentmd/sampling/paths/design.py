@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
-from latentmd.core.steps.torsions import EVER
+from latentmd.core.steps.angles import EVER
 from latentmd.io.atomic import write_csv
 from latentmd.io.progress import Progress, quiet
 from latentmd.model.peptide_file import NAME, PeptideFile, load_peptides, peptides_sha256

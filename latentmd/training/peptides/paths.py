@@ -9,10 +9,9 @@ import numpy as np
 import torch
 
 from latentmd.arrays import Floats
-from latentmd.core.paths.masked import MaskedTrajectory, TrajectorySettings
 from latentmd.io.trajectory import TrajectoryReader
 from latentmd.model.binding import bound_peptide
-from latentmd.model.paths import PathRecord, residue_features, residue_kinds, save_path_model
+from latentmd.model.paths import residue_features, residue_kinds
 from latentmd.model.peptide_file import PeptideFile, load_peptides
 from latentmd.training.paths import GivenInputs, PathTraining, fit_paths
 from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, find_molecules, read_pdb, split_molecules
@@ -66,18 +65,8 @@ def train_peptide_paths(
         intervals += [interval] * len(waves)
         kinds |= set(names)
         report("reading", number + 1, len(molecules))
-    lags = (min(intervals), settings.longest_lag)
-    torch.manual_seed(settings.seed)
-    sizes = {"context": told[0].features.shape[1], "width": settings.width, "depth": settings.depth}
-    network = MaskedTrajectory(TrajectorySettings(latents[0].shape[2], lags, several_tokens=True, **sizes))
-    run = TrainingRun.of(training_folder(out), report, device=device, resume=resume)
-    trained = fit_paths(network, latents, intervals, settings, told, model=file.sha256, run=run)
-    frames = sum(map(len, latents))
-    record = PathRecord(
-        file.sha256, lags, lags[0], frames, seed=settings.seed, steps=settings.steps, kinds=tuple(sorted(kinds))
-    )
-    save_path_model(out, trained, record)
-    return out
+    run, names = TrainingRun.of(training_folder(out), report, device=device, resume=resume), tuple(sorted(kinds))
+    return fit_paths(out, latents, intervals, settings, told, model=file.sha256, run=run, kinds=names)
 
 
 def _waves(item: MoleculeFiles, file: PeptideFile) -> tuple[list[Floats], GivenInputs, list[str], float]:

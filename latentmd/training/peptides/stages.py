@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from latentmd.core.basis import TypeCovariances
 from latentmd.core.jepa import JEPA, Guide, Scheme, momentum_schedule
 from latentmd.core.objectives import Regularisation, VarianceCovariance
-from latentmd.core.steps.torsions import EVER, NOW
+from latentmd.core.steps.angles import EVER, NOW
 from latentmd.encoders.chain import ChainEncoder
 from latentmd.model.peptides import SIZES, PeptideModel
 from latentmd.molecule.chain import SLOTS

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentmd.arrays import Floats
-from latentmd.core.steps.torsions import EVER, NOW
+from latentmd.core.steps.angles import EVER, NOW
 from latentmd.evaluation.residue_table import ResidueTable, frame_scores
 from latentmd.model.peptides import PeptideModel
 from latentmd.training.embedding import device_of

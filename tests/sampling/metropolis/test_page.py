@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from latentmd.arrays import Floats
-from latentmd.sampling.metropolis.folder import PAGE
 from latentmd.sampling.metropolis.page import (
     remarks,
     state_words,
@@ -24,6 +23,7 @@ from latentmd.sampling.metropolis.page import (
 )
 from latentmd.sampling.metropolis.plain_md import Control
 from latentmd.sampling.metropolis.populations import populations
+from latentmd.sampling.metropolis.segments import PAGE
 from latentmd.sampling.metropolis.wells import Turn, wells
 
 RATES = {"into": [310.0, 20.0], "out": [None, None], "twice_the_lag": [305.0, None]}

@@ -12,7 +12,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from latentmd.sampling.metropolis import folder, ladders, pilot, plain_md, settings
+from latentmd.sampling.metropolis import ladders, pilot, plain_md, settings
 from latentmd.sampling.metropolis import populations as populations_module
 from latentmd.sampling.metropolis import run as chains
 from latentmd.sampling.metropolis.run import chains as sample
@@ -49,7 +49,7 @@ def run(out: Path, precision: float = ANYTHING, **options: Any) -> Any:
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chains, "SWEEPS", 10)
-    monkeypatch.setattr(folder, "SWEEPS", 10)
+    monkeypatch.setattr(segments, "SWEEPS", 10)
     monkeypatch.setattr(ladders, "DRAWN", 4)
     monkeypatch.setattr(ladders, "REPLICAS", 8)
     monkeypatch.setattr(pilot, "SWEEPS", (6, 6))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from latentmd.core.objectives import Regularisation
-from latentmd.core.steps.torsions import EVER, NOW
+from latentmd.core.steps.angles import EVER, NOW
 from latentmd.decoders.residues import ResidueStatistics
 from latentmd.model.peptides import PeptideConfig, PeptideModel
 from latentmd.training.loop import Stage

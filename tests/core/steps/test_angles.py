@@ -9,7 +9,7 @@ import torch
 from scipy.stats import kstest
 from torch import Tensor
 
-from latentmd.core.steps.torsions import EVER, NOW, TorsionStep, torsion_features
+from latentmd.core.steps.angles import EVER, NOW, TorsionStep, torsion_features
 
 TOKENS, SLOTS, AXES = 3, 4, 5
 

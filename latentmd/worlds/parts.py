@@ -21,8 +21,8 @@ from latentmd.training.parts import Latent, LatentWindow, Observed, encoder_of, 
 from latentmd.training.run import TrainingRun
 from latentmd.training.windows import LaggedWindows
 from latentmd.worlds.config import WorldConfig
-from latentmd.worlds.data import WorldData
 from latentmd.worlds.model import WorldModel
+from latentmd.worlds.trajectories import WorldData
 
 Runs = list[NDArray[np.float32]]
 _LOGGED = ("prediction", "variance", "covariance", "gain", "conservation", "spectral")  # losses of stage 1

@@ -10,7 +10,7 @@ from latentmd.systems.toy.lennard_jones import LennardJones
 from latentmd.systems.toy.two_balls import TwoBalls
 from latentmd.systems.toy.world import World
 from latentmd.worlds.config import WorldConfig, world_config
-from latentmd.worlds.data import radial_distribution, state_vector, vector_state, world_data
+from latentmd.worlds.trajectories import radial_distribution, state_vector, vector_state, world_data
 
 
 def small(world: str, observe: str) -> WorldConfig:

@@ -9,8 +9,8 @@ import pytest
 
 from latentmd.io.atomic import OutputError
 from latentmd.io.folder import RECORD, Policy, claim_folder
-from latentmd.sampling.metropolis.folder import FILES, SUMMARY, SegmentFiles, skipped
 from latentmd.sampling.metropolis.ladders import Piece
+from latentmd.sampling.metropolis.segments import FILES, SUMMARY, SegmentFiles, skipped
 from latentmd.sampling.metropolis.tempering import Counts
 
 

@@ -11,8 +11,7 @@ from latentmd.systems.toy.world import world
 from latentmd.training.parts import PREDICTORS
 from latentmd.training.run import TrainingRun
 from latentmd.worlds.config import RECIPES, WorldConfig, world_config
-from latentmd.worlds.data import world_data
-from latentmd.worlds.stages import (
+from latentmd.worlds.parts import (
     new_encoder,
     new_predictor,
     new_readout,
@@ -20,6 +19,7 @@ from latentmd.worlds.stages import (
     train_encoder,
     world_predictor_stage,
 )
+from latentmd.worlds.trajectories import world_data
 
 CONFIG = WorldConfig.model_validate(
     {"world": "x", "observe": "y", "horizon": 3, "data": {"frames": 30},
