@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from latentmd.sampling.walkers.md import md as md
     from latentmd.systems.builder import build as build
     from latentmd.training.paths import train_paths as train_paths
+    from latentmd.training.paths import train_peptide_paths as train_peptide_paths
     from latentmd.training.peptides.finetune import finetune as finetune
-    from latentmd.training.peptides.paths import train_peptide_paths as train_peptide_paths
     from latentmd.training.peptides.run import train_peptides as train_peptides
     from latentmd.training.train import train as train
     from latentmd.worlds.run import train_world as train_world
@@ -66,7 +66,7 @@ _HOMES = {
     "simulate_data_set": "latentmd.sampling.sample",
     "train": "latentmd.training.train",
     "train_paths": "latentmd.training.paths",
-    "train_peptide_paths": "latentmd.training.peptides.paths",
+    "train_peptide_paths": "latentmd.training.paths",
     "train_peptides": "latentmd.training.peptides.run",
     "train_world": "latentmd.worlds.run",
     "upsample": "latentmd.sampling.paths.upsample",

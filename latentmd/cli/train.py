@@ -197,10 +197,9 @@ def paths_command(trajectories: tuple[Path, ...], top: Path | None, model: str, 
         expected = "leave --top out with a DATASET" if many else "expected --top with the PDB file of the molecule"
         raise click.UsageError(expected)
     with _training(out, options) as progress:
-        from latentmd.training.paths import PathTraining, train_paths
-        from latentmd.training.peptides.paths import DEFAULTS, train_peptide_paths
+        from latentmd.training.paths import OF_PEPTIDES, PathTraining, train_paths, train_peptide_paths
 
-        settings = replace(DEFAULTS if many else PathTraining(), seed=options.pop("seed") or 0)
+        settings = replace(OF_PEPTIDES if many else PathTraining(), seed=options.pop("seed") or 0)
         if many:
             train_peptide_paths(trajectories[0], model, out, settings, report=progress, **options)
         else:

@@ -13,11 +13,7 @@ FILES = [path for folder in ("latentmd", "integrators", "systems") for path in s
 MOST_FILES = {
     "run.py": 6,
     "page.py": 4,
-    "paths.py": 4,
-    "data.py": 3,
-    "folder.py": 3,
-    "stages.py": 3,
-    "torsions.py": 3,
+    "paths.py": 3,
 }
 USUAL = 2
 

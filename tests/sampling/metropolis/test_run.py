@@ -12,7 +12,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from latentmd.sampling.metropolis import ladders, pilot, plain_md, settings
+from latentmd.sampling.metropolis import ladders, pilot, plain_md, segments, settings
 from latentmd.sampling.metropolis import populations as populations_module
 from latentmd.sampling.metropolis import run as chains
 from latentmd.sampling.metropolis.run import chains as sample

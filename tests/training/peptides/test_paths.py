@@ -10,9 +10,8 @@ import pytest
 
 from latentmd.model.paths import load_path_model
 from latentmd.model.peptide_file import peptides_sha256
-from latentmd.training.paths import PathTraining
+from latentmd.training.paths import PathTraining, train_peptide_paths
 from latentmd.training.peptides.dataset import DatasetError
-from latentmd.training.peptides.paths import train_peptide_paths
 
 SHORT = PathTraining(longest_lag=10.0, steps=3, batch=4, width=16, depth=1, lengths=(16,))
 
