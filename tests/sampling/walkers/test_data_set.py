@@ -121,7 +121,7 @@ def test_a_cluster_one_of_whose_workers_is_killed_makes_the_same_files(
     mode: str, inputs: Path, tmp_path: Path, two_workers: Any
 ) -> None:
     make: Any = latentmd.md_data_set if mode == "md" else latentmd.simulate_data_set
-    settings = {**SETTINGS, **({"time": "40ps"} if mode == "md" else {"time": "2ns", "save_every": "10ps"})}
+    settings = {**SETTINGS, **({"time": "40ps"} if mode == "md" else {"time": "4ns", "save_every": "20ps"})}
     files = [inputs / name for name in ("gly.pdb", "ala.pdb")]
     here = make(files, out=tmp_path / "here", **settings)
     out = tmp_path / "there"
