@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from latentmd.systems.errors import MoleculeError
 
@@ -118,6 +118,21 @@ class Protocol:
     def __post_init__(self) -> None:
         if self.solvent != "explicit" and self.inputs != without_water(self.inputs):
             raise MoleculeError("--water, --box, --padding and --salt are for --solvent explicit; add it")
+
+    @classmethod
+    def of(cls, stated: Any, inputs: InputOptions | None = None) -> Protocol:
+        """The conditions that the manifest of a model, or settings of its training, state; MoleculeError where no force
+        field of the solute alone is known.
+        """
+        if stated.solvent not in ("implicit", "vacuum"):
+            raise MoleculeError(
+                f"the model {stated.name} is of a solute in {stated.solvent} solvent, and what is asked for needs MD in"
+                " a force field of the solute alone, which is not known; `latentmd simulate MODEL.pt` and `latentmd"
+                " evaluate` do without"
+            )
+        known = ("solvent", "temperature", "friction", "timestep", "hydrogen_mass")
+        found = {name: value for name in known if (value := getattr(stated, name)) is not None}
+        return cls(force_field=tuple(stated.force_field), inputs=inputs or InputOptions(), **found)
 
     @property
     def force_field_files(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -165,12 +165,7 @@ class _ModelEvaluation:
                 f"{self.top}: the model was trained with the molecule's own force field; put the system.xml of the "
                 "run that it was trained on beside this file"
             )
-        solvent: Any = m.solvent
-        protocol = Protocol(
-            solvent=solvent, force_field=tuple(m.force_field), temperature=m.temperature, friction=m.friction,
-            timestep=m.timestep, hydrogen_mass=m.hydrogen_mass or 3.0, inputs=inputs,
-        )  # fmt: skip
-        return build(self.top, protocol)
+        return build(self.top, Protocol.of(m, inputs))
 
     def _part_metrics(self) -> tuple[list[Metric], list[Floats]]:
         """Metrics of encoder, decoder and latent, and the slow axes of the training runs."""

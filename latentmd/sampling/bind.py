@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from latentmd.model.manifest import Manifest
-from latentmd.sampling.models import OneMolecule, given_model, protocol_of
+from latentmd.sampling.models import OneMolecule, given_model
 from latentmd.sampling.run.preparation import minimised
 from latentmd.systems.builder import build
-from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
+from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions, Protocol
 
 
 def bind_file(
@@ -33,6 +33,6 @@ def bind_file(
     source = given_model(str(model))
     if isinstance(source, OneMolecule):
         raise ValueError(f"{model} is a model of one molecule, which needs no binding; expected one of many peptides")
-    molecule = build(pdb, protocol_of(source.manifest, inputs))
+    molecule = build(pdb, Protocol.of(source.manifest, inputs))
     source.check(molecule, Path(pdb))
     return bind(molecule.topology, minimised(molecule, "Reference"), out, source.name)

@@ -22,7 +22,7 @@ from latentmd.model.peptide_file import (
 from latentmd.molecule.matching import Answer
 from latentmd.sampling.run.options import WalkerOptions
 from latentmd.sampling.run.preparation import Prepared
-from latentmd.systems.builder import InputOptions, Molecule, MoleculeError, Protocol, Solvent
+from latentmd.systems.builder import Molecule, MoleculeError, Protocol
 from latentmd.systems.own_force_field import is_own
 from latentmd.systems.parametrise import load_force_field, parametrise
 from latentmd.systems.sanity import in_nm
@@ -210,21 +210,6 @@ def of_one(model: Model, pdb: Path) -> OneMolecule:
 
 def _one_molecule(path: Path) -> OneMolecule:
     return OneMolecule(str(path.resolve()), read_manifest(path), read_sha256(path))
-
-
-def protocol_of(manifest: Manifest | PeptideManifest, inputs: InputOptions | None = None) -> Protocol:
-    """The protocol that a model was trained under; MoleculeError where no force field of the solute alone is known."""
-    known: dict[str, Solvent] = {"implicit": "implicit", "vacuum": "vacuum"}
-    if manifest.solvent not in known:
-        raise MoleculeError(
-            f"the model {manifest.name} is of a solute in {manifest.solvent} solvent, and what is asked for needs MD in"
-            " a force field of the solute alone, which is not known; `latentmd simulate MODEL.pt` and `latentmd"
-            " evaluate` do without"
-        )
-    mass = Protocol().hydrogen_mass if manifest.hydrogen_mass is None else manifest.hydrogen_mass
-    shared = {name: getattr(manifest, name) for name in ("temperature", "friction", "timestep")}
-    given = inputs or InputOptions()
-    return Protocol(known[manifest.solvent], tuple(manifest.force_field), hydrogen_mass=mass, inputs=given, **shared)
 
 
 def bundled_model(molecule: Molecule, source: Path, temperature: float | None = None) -> Model:

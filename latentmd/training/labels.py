@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from latentmd.training.data import Data
 from latentmd.training.run import TrainingRun
 
 if TYPE_CHECKING:
-    from latentmd.systems.protocol import Solvent
+    pass
 
 
 def engine_labels(
@@ -30,15 +30,7 @@ def engine_labels(
     from latentmd.systems.builder import Protocol, build
     from latentmd.systems.own_force_field import inputs_beside
 
-    protocol = Protocol(
-        solvent=cast("Solvent", config.solvent),  # has_energy: implicit or vacuum
-        force_field=config.force_field,
-        temperature=config.temperature,
-        friction=config.friction,
-        timestep=config.timestep,
-        inputs=inputs_beside(Path(pdb)),
-    )
-    molecule = build(pdb, protocol)
+    molecule = build(pdb, Protocol.of(config, inputs_beside(Path(pdb))))
     context = molecule.context(molecule.langevin(0))
     energies, forces = np.empty(len(positions)), np.empty(positions.shape)
     for i, frame in enumerate(positions):

@@ -17,7 +17,6 @@ from latentmd.sampling.models import (
     check_conditions,
     disagreement,
     given_model,
-    protocol_of,
     reference_model,
 )
 from latentmd.sampling.run.options import WalkerOptions
@@ -73,9 +72,9 @@ SETTINGS = WalkerOptions(mode="latent", time=1.0, interval=1.0, walkers=1, out=P
 
 def test_the_bundled_model_is_found_by_molecule(alanine: Any) -> None:
     model = bundled_model(alanine, MOLECULES / "alanine_dipeptide.pdb")
-    assert len(model.sha256) == 64 and protocol_of(model.manifest).solvent == "implicit"
+    assert len(model.sha256) == 64 and Protocol.of(model.manifest).solvent == "implicit"
     model.check(alanine, Path("alanine.pdb"))
-    found = reference_model(replace(alanine, protocol=protocol_of(model.manifest)))
+    found = reference_model(replace(alanine, protocol=Protocol.of(model.manifest)))
     assert found is not None and found.name == model.manifest.name
     assert reference_model(replace(alanine, protocol=replace(alanine.protocol, temperature=301.0))) is None
 

@@ -28,7 +28,7 @@ from latentmd.sampling.metropolis.populations import Populations, populations, u
 from latentmd.sampling.metropolis.segments import ARRAYS, CHAINS, FILES, FRAMES, SUMMARY, SWEEPS, TOPOLOGY, SegmentFiles
 from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsRun, Schedule
 from latentmd.sampling.metropolis.wells import can_turn, turns_of, wells
-from latentmd.sampling.models import ManyMolecules, Model, given_model, protocol_of
+from latentmd.sampling.models import ManyMolecules, Model, given_model
 from latentmd.sampling.run.clock import Budget, Deadline, PhaseClock
 from latentmd.sampling.run.options import OF_WALKERS, Given, RunOptions, Way
 from latentmd.sampling.run.preparation import (
@@ -315,7 +315,7 @@ WAY = Way(_simulate, ("time", *OF_WALKERS), "chains", told)
 
 def _protocol(asked: ChainsRequest, model: Model | None) -> Protocol:
     """Protocol of the chains; a model only proposes, so that it may come from other conditions."""
-    given = Protocol(temperature=TEMPERATURE) if model is None else protocol_of(model.manifest)
+    given = Protocol(temperature=TEMPERATURE) if model is None else Protocol.of(model.manifest)
     kelvin = given.temperature if asked.temperature is None else asked.temperature
     files = asked.force_field or (given.force_field if asked.solvent in (None, given.solvent) else ())
     protocol = replace(given, temperature=kelvin, force_field=files, friction=FRICTION, inputs=asked.inputs)

@@ -14,11 +14,11 @@ from openmm import unit
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.io.progress import Progress
 from latentmd.molecule.matching import match
-from latentmd.sampling.models import OneMolecule, bundled_model, given_model, of_one, protocol_of
+from latentmd.sampling.models import OneMolecule, bundled_model, given_model, of_one
 from latentmd.sampling.paths.relax import relax
 from latentmd.sampling.run.options import RunOptions
 from latentmd.sampling.run.preparation import molecule_under
-from latentmd.systems.protocol import InputOptions
+from latentmd.systems.protocol import InputOptions, Protocol
 from latentmd.units import format_time
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def subject_of(pdbs: tuple[Path, ...], model: str | None, inputs: InputOptions) 
         with tempfile.TemporaryDirectory() as folder:
             pdb = Path(folder) / "model.pdb"
             pdb.write_text(own.manifest.topology, encoding="utf-8")
-            molecule = molecule_under(protocol_of(own.manifest, inputs), pdb, None)
+            molecule = molecule_under(Protocol.of(own.manifest, inputs), pdb, None)
         return Subject(molecule, own, (), _positions(molecule))
     first, found = _first(pdbs[0], model, inputs)
     ends = [_positions(first)]
@@ -164,16 +164,14 @@ def subject_of(pdbs: tuple[Path, ...], model: str | None, inputs: InputOptions) 
 
 
 def _first(pdb: Path, model: str | None, inputs: InputOptions) -> tuple[Molecule, OneMolecule]:
-    from latentmd.systems.builder import Protocol
-
     if model is not None:
         found = of_one(given_model(model), pdb)
-        molecule = molecule_under(protocol_of(found.manifest, inputs), pdb, None)
+        molecule = molecule_under(Protocol.of(found.manifest, inputs), pdb, None)
         found.check(molecule, pdb)
         return molecule, found
     molecule = molecule_under(Protocol("implicit", inputs=inputs), pdb, None)
     found = of_one(bundled_model(molecule, pdb), pdb)
-    return molecule_under(protocol_of(found.manifest, inputs), pdb, molecule), found
+    return molecule_under(Protocol.of(found.manifest, inputs), pdb, molecule), found
 
 
 def _in_order_of(first: Molecule, other: Molecule, a: Path, b: Path) -> Doubles:

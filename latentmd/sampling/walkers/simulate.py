@@ -12,7 +12,7 @@ from typing import Any
 from latentmd.io.folder import check_folder
 from latentmd.io.progress import Progress
 from latentmd.replicas.choice import unsupported
-from latentmd.sampling.models import Model, OneMolecule, bundled_model, check_conditions, given_model, protocol_of
+from latentmd.sampling.models import Model, OneMolecule, bundled_model, check_conditions, given_model
 from latentmd.sampling.run.options import DEFAULT_WALL, Given, Mode, RunOptions, WalkerOptions, Way
 from latentmd.sampling.run.preparation import molecule_under, prepare
 from latentmd.sampling.run.processes import Job, cores
@@ -124,9 +124,9 @@ def _molecule_and_model(pdb: Path, s: WalkerOptions, built: Molecule | None) -> 
     """The molecule under the model's protocol, and the model given or the bundled one that covers it."""
     if s.model is not None:
         model = given_model(s.model)
-        molecule = molecule_under(protocol_of(model.manifest, s.inputs), pdb, built)
+        molecule = molecule_under(Protocol.of(model.manifest, s.inputs), pdb, built)
         model.check(molecule, pdb)
         return molecule, model
     molecule = molecule_under(Protocol(s.solvent or "implicit", s.force_field, inputs=s.inputs), pdb, built)
     model = bundled_model(molecule, pdb, s.temperature)
-    return molecule_under(protocol_of(model.manifest, s.inputs), pdb, molecule), model
+    return molecule_under(Protocol.of(model.manifest, s.inputs), pdb, molecule), model
