@@ -204,7 +204,7 @@ def simulate_data_set(
     given = {name: options.pop(name, None) for name in ("time", *OF_WALKERS)}
     given |= {name: _ps(given[name]) for name in ("time", "save_every", "cycle", "burst")}
     options["force_field"] = tuple(options.get("force_field", ()))
-    run = RunOptions(out=Path(out), model=None if model is None else str(model), **options)
+    run = RunOptions(out=Path(out), model=None if model is None else str(model), scheduler=scheduler, **options)
     mode = mode or ("latent" if _moves_alone(run.model, given) else "model")
     if mode not in ("model", "latent", "md"):
         way_of(mode)
@@ -214,7 +214,7 @@ def simulate_data_set(
     conditions = {**head, **{name: given[name] for name in ("cycle", "burst", "settle")}}
     conditions |= {name: getattr(run, name) for name in ("temperature", "solvent", "force_field", "device")}
     conditions["inputs"] = asdict(run.inputs)
-    return make_data_set(files, settings, simulate_plan, scheduler, head, conditions, progress or quiet)
+    return make_data_set(files, settings, simulate_plan, head=head, conditions=conditions, report=progress)
 
 
 def _run(pdb: Path, run: RunOptions, asked: str | None, given: Given, report: Progress) -> RunResult:

@@ -125,17 +125,17 @@ def md_data_set(
         RunError: not one molecule could be simulated.
         RunInterrupted: Ctrl-C.
     """
-    settings = md_options(**options)
+    settings = md_options(scheduler=scheduler, **options)
     protocol = md_protocol(settings)
     check_times(settings.time, settings.interval, protocol.timestep)
     recorded = json.loads(json.dumps(asdict(protocol)))
     head = {"protocol": recorded | {"force_field": list(protocol.force_field_files)}}
-    return make_data_set(files, settings, md_plan, scheduler, head, {"protocol": recorded}, progress or quiet)
+    return make_data_set(files, settings, md_plan, head=head, conditions={"protocol": recorded}, report=progress)
 
 
 def make_data_set(
-    files: Sequence[str | Path], settings: WalkerOptions, plan: MakePlan, scheduler: str | None,
-    head: dict[str, Any], conditions: dict[str, Any], report: Progress,
+    files: Sequence[str | Path], settings: WalkerOptions, plan: MakePlan, *, head: dict[str, Any],
+    conditions: dict[str, Any], report: Progress | None,
 ) -> DataSetResult:  # fmt: skip
     """Simulate the molecules of files, each by a plan of its own; errors as of `md_data_set`.
 
@@ -156,8 +156,8 @@ def make_data_set(
             if json.loads(record.read_text(encoding="utf-8")).get("run") == WALKERS.kind:
                 runs.append(record.parent.name)
     with claim_folder(s.out, s.policy, RunFiles("data set", (MANIFEST, *runs)), request):
-        made = _DataSet(molecules, settings, plan, head, report)
-        made.run(scheduler)
+        made = _DataSet(molecules, settings, plan, head, report or quiet)
+        made.run(s.scheduler)
     if not made.done:
         name, reason = next(iter(made.failed.items()))
         raise RunError(f"none of {len(molecules)} molecules could be simulated; {name}: {reason['error']}")
