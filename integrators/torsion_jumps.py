@@ -36,10 +36,10 @@ import openmm
 from openmm import unit
 
 from latentmd.arrays import Doubles
+from latentmd.integrators.leapfrog import beta_of, kick_of, share_kick, turn_round
 from latentmd.integrators.openmm_integrator import as_integer, as_number
 from latentmd.integrators.torsion_blocks import TorsionBlock
 from latentmd.molecule.checks import torsions
-from latentmd.units import GAS_CONSTANT
 
 if TYPE_CHECKING:
     from openmm import app
@@ -52,7 +52,6 @@ _STRIDE = 10  # steps between moves of the centre
 _TRIES = 9  # lengths that `tune` looks at
 _STRENGTH, _PROGRESS, _BLOCK = "latentmd_jump_stiffness", "latentmd_jump_progress", "latentmd_jump_block"
 _STATE = ("number", "steps", "length", "stiffness", "tried", "accepted", "seed")
-_LEAPFROG = (openmm.LangevinMiddleIntegrator, openmm.LangevinIntegrator)
 
 
 @dataclass(frozen=True)
@@ -167,6 +166,10 @@ class TorsionJumps:
                 force.addTorsion(*quad, [number, 0.0, 0.0])
         force.setUsesPeriodicBoundaryConditions(system.usesPeriodicBoundaryConditions())
         force.setName("LatentTorsionJumps")
+        self._group = next(
+            group for group in range(31, -1, -1) if group not in {f.getForceGroup() for f in system.getForces()}
+        )
+        force.setForceGroup(self._group)
         system.addForce(force)
         return force
 
@@ -180,7 +183,7 @@ class TorsionJumps:
         The simulation is made of the System, with a LangevinMiddleIntegrator or LangevinIntegrator.
         """
         context = simulation.context
-        beta, rng = _beta(context), np.random.default_rng((self.seed, self.number))
+        beta, rng = beta_of(context), np.random.default_rng((self.seed, self.number))
         before = context.getState(positions=True, velocities=True, forces=True)
         block, start, centre, target = self._proposal(before, beta, rng)
         turn = _shortest(target - centre)
@@ -192,13 +195,13 @@ class TorsionJumps:
             log_acceptance = min(0.0, ratio - beta * work)
             accepted = bool(np.log(rng.random()) < log_acceptance)
         except BaseException:  # such as Ctrl-C: nothing of an unfinished jump stays
-            _turn_round(context, before)
+            turn_round(context, before)
             raise
         if accepted:
             context.setTime(before.getTime())
             context.setStepCount(before.getStepCount())
         else:
-            _turn_round(context, before)
+            turn_round(context, before)
         self.tried[block.name] += 1
         self.accepted[block.name] += accepted
         begin, goal, end = (tuple(angles.tolist()) for angles in (start, _shortest(target), _angles(after, block)))
@@ -228,14 +231,16 @@ class TorsionJumps:
         for i, quad in enumerate(block.quads.tolist()):
             self._force.setTorsionParameters(first + i, *quad, [chosen, centre[i], turn[i]])
         self._force.updateParametersInContext(context)
-        for name, value in ((_BLOCK, chosen), (_PROGRESS, 0.0), (_STRENGTH, self.stiffness)):
-            context.setParameter(name, value)
-        work = 0.0
+        context.setParameter(_BLOCK, chosen)
+        work, ends, per_mass = 0.0, {0: self.stiffness, runs: 0.0}, kick_of(context)
         try:
             for number, (old, new) in enumerate(pairwise(_shares(runs))):
-                angles = _angles(context.getState(positions=True), block) - centre
+                before = context.getState(positions=True, velocities=True, forces=True, groups={self._group})
+                angles = _angles(before, block) - centre
                 work += self.stiffness * float((np.cos(angles - old * turn) - np.cos(angles - new * turn)).sum())
                 context.setParameter(_PROGRESS, new)
+                context.setParameter(_STRENGTH, ends.get(number, self.stiffness))
+                share_kick(context, before, self._group, per_mass)
                 if number < runs:
                     integrator.step(_STRIDE)
                     self.steps += _STRIDE
@@ -291,7 +296,7 @@ class TorsionJumps:
     def _expected(self, simulation: app.Simulation, trials: int, stopped: Callable[[], bool]) -> float:
         """Acceptance by the median dissipation of ways there and back, with MD between them."""
         context, lost = simulation.context, list[float]()
-        beta, rng = _beta(context), np.random.default_rng((self.seed, 2**32 + self.steps))
+        beta, rng = beta_of(context), np.random.default_rng((self.seed, 2**32 + self.steps))
         while len(lost) < trials and not (lost and stopped()):
             before = context.getState(positions=True, velocities=True, forces=True)
             block, _, centre, target = self._proposal(before, beta, rng)
@@ -300,7 +305,7 @@ class TorsionJumps:
                 with _resting(context):
                     works = [self._steer(context, block, *way) for way in ((centre, turn), (centre + turn, -turn))]
             finally:
-                _turn_round(context, before)
+                turn_round(context, before)
             lost.append(beta * sum(works) / 2)
             simulation.step(self.every)
         return math.erfc(math.sqrt(max(float(np.median(lost)), 0.0)) / 2)
@@ -329,35 +334,6 @@ class TorsionJumps:
             raise ValueError(f"the state is of the blocks {blocks}, here are {sorted(self.tried)}")
         for name, value in values.items():
             setattr(self, name, value)
-
-
-def _beta(context: openmm.Context) -> float:
-    """1 / kT in mol/kJ of the thermostat; ValueError where the integrator is not one of leapfrog's kind."""
-    integrator = context.getIntegrator()
-    if not isinstance(integrator, _LEAPFROG):
-        raise ValueError(
-            f"the simulation has a {type(integrator).__name__}; torsion jumps need a LangevinMiddleIntegrator, "
-            "whose distribution and temperature are known"
-        )
-    return float(1 / (GAS_CONSTANT * integrator.getTemperature().value_in_unit(unit.kelvin)))
-
-
-def _turn_round(context: openmm.Context, state: openmm.State) -> None:
-    """Positions, time and step count of a state, with its velocities turned round.
-
-    OpenMM's Langevin integrators keep velocities v of half a step ago; at the time of the positions they are
-    v + h a / 2. Turned round there, and taken half a step back again, they are -v - h a: what would run the steps
-    before backwards.
-    """
-    system = context.getSystem()
-    masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])[:, None]
-    step = context.getIntegrator().getStepSize().value_in_unit(unit.picosecond)
-    kick = step * state.getForces(asNumpy=True)._value / np.where(masses > 0, masses, np.inf)
-    context.setPositions(state.getPositions(asNumpy=True))
-    context.setVelocities(-state.getVelocities(asNumpy=True)._value - kick)
-    context.applyVelocityConstraints(context.getIntegrator().getConstraintTolerance())
-    context.setTime(state.getTime())
-    context.setStepCount(state.getStepCount())
 
 
 def _shares(runs: int) -> Doubles:

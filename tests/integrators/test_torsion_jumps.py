@@ -11,6 +11,7 @@ from openmm import app, unit
 from solvated import solvated
 
 from latentmd.integrators import torsion_jumps
+from latentmd.integrators.leapfrog import turn_round
 from latentmd.integrators.torsion_blocks import TorsionBlock, TorsionTable, backbone_blocks
 from latentmd.integrators.torsion_jumps import TorsionJumps
 from latentmd.molecule.checks import torsions
@@ -103,6 +104,25 @@ def test_the_schedule_reads_the_same_backwards(runs: int) -> None:
     np.testing.assert_allclose(shares + shares[::-1], 1.0)
 
 
+def test_steering_without_noise_runs_backwards_and_gives_its_work_back() -> None:
+    """Time-reversible as a whole, moves of the centre included: else kinetic energy comes in that no work counts."""
+    system, topology, positions = _toy()
+    move = TorsionJumps(system, [TorsionBlock("toy", QUAD, TorsionTable.uniform(1))], length=0.4)
+    simulation = _simulation(system, topology, positions)
+    simulation.step(500)
+    simulation.integrator.setFriction(0.0)
+    start = simulation.context.getState(positions=True).getPositions(asNumpy=True)._value
+    centre, turn = torsions(start[None], QUAD)[0] + 0.1, np.array([2.0])
+    there = move._steer(simulation.context, move.blocks[0], centre, turn)
+    reached = simulation.context.getState(positions=True, velocities=True, forces=True)
+    turn_round(simulation.context, reached)
+    back = move._steer(simulation.context, move.blocks[0], centre + turn, -turn)
+    end = simulation.context.getState(positions=True).getPositions(asNumpy=True)._value
+    assert np.abs(reached.getPositions(asNumpy=True)._value - start).max() > 0.05
+    np.testing.assert_allclose(end, start, atol=1e-6)
+    assert there + back == pytest.approx(0.0, abs=1e-3) and abs(there) > 1
+
+
 def test_a_jump_costs_no_time_and_leaves_no_force() -> None:
     system, topology, positions = _toy()
     move = TorsionJumps(system, [TorsionBlock("toy", QUAD, TorsionTable.uniform(1))], length=1.0)
@@ -177,7 +197,7 @@ def test_velocities_turned_round_run_the_steps_before_backwards(explicit_water: 
             positions.append(simulation.context.getState(positions=True).getPositions(asNumpy=True)._value)
             simulation.step(10)
         state = simulation.context.getState(positions=True, velocities=True, forces=True)
-        torsion_jumps._turn_round(simulation.context, state)
+        turn_round(simulation.context, state)
     barostat.setFrequency(5)
     integrator.setFriction(friction)
     there, back = positions[:2], positions[3:1:-1]
