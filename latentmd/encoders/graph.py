@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from latentmd.encoders.egnn import SEPARATION_SIZE, AtomEncoder, EGNNEncoder, EGNNLayer, radial_features
 from latentmd.molecule.bonds import bond_graph
 from latentmd.molecule.chemistry import Topology, chemistry, residue_tokens
-from latentmd.molecule.features import MAX_SEPARATION, atom_features
+from latentmd.molecule.features import HYDROGEN, MAX_SEPARATION, atom_features
 
 with warnings.catch_warnings():  # its modules script some functions, which PyTorch has deprecated
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)
@@ -87,23 +87,33 @@ class GraphLayer(MessagePassing):  # type: ignore[misc]
 
 class GraphEncoder(nn.Module):
     """Molecules of any sizes in one batch → a latent token for each residue, by the network of `EGNNEncoder` with
-    messages weighed by ½ (cos(π r / cutoff) + 1), so that time and memory are linear in the atoms. A `Batch` of
-    `MoleculeData` goes in as `encoder(b.pos, b.batch, b.x, b.edge_index, b.edge_attr, b.token)`.
+    messages weighed by ½ (cos(π r / cutoff) + 1), so that time and memory are linear in the atoms. Without `hydrogens`
+    they get no messages, and send them to heavy atoms up to three bonds away: a third of the pairs, which still tell
+    where they are. A `Batch` of `MoleculeData` goes in as
+    `encoder(b.pos, b.batch, b.x, b.edge_index, b.edge_attr, b.token)`.
     """
 
-    def __init__(self, network: EGNNEncoder, cutoff: float = 0.6) -> None:
+    def __init__(self, network: EGNNEncoder, cutoff: float = 0.6, hydrogens: bool = True) -> None:
         super().__init__()
+        self.silent = -1 if hydrogens else HYDROGEN
         self.cutoff, self.kinds, self.furthest = float(cutoff), SEPARATION_SIZE, MAX_SEPARATION
         self.embed, self.readout = network.embed, network.readout
         self.width, self.norm, self.project = network.width, network.norm, network.project
         layers: Iterable[EGNNLayer] = network.layers  # type: ignore[assignment]
         self.rounds = nn.ModuleList([GraphLayer(layer, int(layer.weight.weight.shape[0])) for layer in layers])
 
+    def pairs(self, pos: Tensor, batch: Tensor, x: Tensor, edge_index: Tensor) -> Tensor:
+        """Pairs (sender, receiver) of messages, an atom and itself among them; arguments as for `forward`."""
+        heard = torch.nonzero(x[:, 0] != self.silent).flatten()
+        near = heard[neighbours(pos[heard], batch[heard], self.cutoff)]
+        silent = x[:, 0] == self.silent
+        local = edge_index[:, silent[edge_index[0]] & ~silent[edge_index[1]]]
+        return torch.cat([near, local, torch.stack([heard, heard])], dim=1)
+
     def atoms(self, pos: Tensor, batch: Tensor, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         """Atom features [atoms, width] before pooling; arguments as for `forward`."""
         size = pos.shape[0]
-        own = torch.arange(size, device=pos.device)
-        pairs = torch.cat([neighbours(pos, batch, self.cutoff), torch.stack([own, own])], dim=1)
+        pairs = self.pairs(pos, batch, x, edge_index)
         arrow = pos[pairs[1]] - pos[pairs[0]]
         same = (pairs[0] == pairs[1]).to(pos.dtype)
         distance = torch.sqrt(arrow.square().sum(-1) + same)
@@ -116,7 +126,7 @@ class GraphEncoder(nn.Module):
             bonds = torch.where(key[place] == wanted, edge_attr[order[place]], bonds)
         bonds = torch.where(same > 0, torch.zeros_like(bonds), bonds)
         edge = torch.cat([radial_features(distance), nn.functional.one_hot(bonds, self.kinds).to(pos.dtype)], dim=-1)
-        weight = 0.5 * (torch.cos(torch.pi * (distance - same) / self.cutoff) + 1)
+        weight = 0.5 * (torch.cos(torch.pi * (distance - same).clamp(max=self.cutoff) / self.cutoff) + 1)
         h: Tensor = self.embed(x)
         for layer in self.rounds:
             h = layer(h, pairs, edge, arrow / distance.unsqueeze(-1), weight.unsqueeze(-1))

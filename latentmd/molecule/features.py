@@ -16,6 +16,7 @@ MAX_DEGREE = 4
 
 # The order of these lists is part of every trained model: append, never insert. Id 0 is "unknown".
 ELEMENTS = tuple(ATOMIC_WEIGHTS)
+HYDROGEN = ELEMENTS.index("H") + 1
 RESIDUES = (*sorted(AMINO_ACIDS), "ACE", "NME", "NH2", "HOH")
 HEAVY_SITES = (
     "N CA C O OXT CH3 CB CG CG1 CG2 CD CD1 CD2 CE CE1 CE2 CE3 CZ CZ2 CZ3 CH2"

@@ -198,7 +198,7 @@ def _graph(seen: Observed, s: Settings) -> nn.Module:
     from latentmd.encoders.graph import GraphEncoder, GraphMoleculeEncoder, molecule_data  # a second of imports
 
     network = EGNNEncoder(FEATURE_SIZES, s.token_dim, s.width, s.depth, s.vectors)
-    return GraphMoleculeEncoder(GraphEncoder(network, s.cutoff), molecule_data(seen.topology))
+    return GraphMoleculeEncoder(GraphEncoder(network, s.cutoff, hydrogens=False), molecule_data(seen.topology))
 
 
 def _particles(seen: Observed, s: Settings) -> nn.Module:

@@ -133,7 +133,17 @@ def _embedding(data: Data, config: TrainingConfig, frames: torch.Tensor) -> Stag
         InternalCoordinates.from_topology(data.topology), encoder.n_tokens * config.encoder.token_dim, width=0
     )
     ground.fit_statistics(frames)
+    _begin_at_the_mean(ground, frames[:: max(1, len(frames) // 512)])
     return jepa_stage(build_jepa(encoder, ground, config), data.train, config)
+
+
+@torch.no_grad()
+def _begin_at_the_mean(ground: TorsionDecoder, frames: torch.Tensor) -> None:
+    """Let a linear read-out begin at the mean of some frames, or its first gradients shift all latents alike."""
+    turns, _ = ground.targets(frames)
+    ground.network.weight.zero_()
+    ground.network.bias.zero_()
+    ground.network.bias[: 2 * ground.n_drivers] = torch.stack([turns.cos(), turns.sin()], dim=-1).mean(0).flatten()
 
 
 def train_encoder(data: Data, config: TrainingConfig, run: TrainingRun) -> AtomEncoder:

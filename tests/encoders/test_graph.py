@@ -63,6 +63,27 @@ def test_contract_and_symmetry(frames: Tensor, alanine_topology: Any) -> None:
     check_invariance(encoder, frames)
 
 
+def test_silent_hydrogens_are_heard_nearby_and_hear_nothing(frames: Tensor, alanine_topology: Any) -> None:
+    data = molecule_data(alanine_topology, frames[0])
+    encoder = GraphMoleculeEncoder(GraphEncoder(network(), 0.5, hydrogens=False), data).eval()
+    check_encoder(encoder, frames)
+    check_invariance(encoder, frames)
+    light = torch.tensor([atom.element.symbol == "H" for atom in alanine_topology.atoms])
+    one = torch.zeros(22, dtype=torch.long)
+    pairs = encoder.encoder.pairs(frames[0], one, data.x, data.edge_index)
+    apart = dict(zip(map(tuple, data.edge_index.T.tolist()), data.edge_attr.tolist(), strict=True))
+    near = torch.cdist(frames[0], frames[0]) < 0.5
+    expected = {
+        (j, i) for j in range(22) for i in range(22)
+        if not light[i] and (near[i, j] if not light[j] else (j, i) in apart)
+    }  # fmt: skip
+    assert {tuple(pair) for pair in pairs.T.tolist()} == expected and pairs.shape[1] == len(expected)
+    moved = frames[:1].clone()
+    moved[:, light] += 0.01
+    with torch.no_grad():
+        assert (encoder(moved) - encoder(frames[:1])).abs().max() > 1e-4
+
+
 def test_neighbours_are_those_within_the_cutoff() -> None:
     x = 2 * torch.rand(300, 3, generator=torch.Generator().manual_seed(0)) - 1
     molecule = torch.arange(300) // 100

@@ -182,3 +182,16 @@ def test_the_forecast_is_of_the_stages_that_are_not_finished(
     for name in ("jepa.pt", "fast.pt", "latents.npz"):
         (tmp_path / name).touch()
     assert list(forecast(data, config, run)) == ["decoder", "predictor"]
+
+
+def test_the_read_out_of_the_latent_begins_at_the_mean(
+    alanine_runs: list[Any], pdb: Path, tiny: dict[str, Any]
+) -> None:
+    data = load_data(Trajectories(alanine_runs, 0.2), pdb, parse_config(tiny))
+    frames = torch.from_numpy(np.concatenate(data.train))
+    ground: Any = stages._embedding(data, parse_config(tiny), frames).module.ground
+    turns, rest = ground.targets(frames)
+    directions = torch.stack([turns.cos(), turns.sin()], dim=-1)
+    spread = ((directions - directions.mean(0)) / ground.spread).square().mean() * 10 + rest.square().mean()
+    latents = torch.randn(len(frames), ground.network.in_features)
+    torch.testing.assert_close(ground.loss(latents, frames), spread, rtol=0.01, atol=0)
