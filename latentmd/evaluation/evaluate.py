@@ -22,7 +22,7 @@ from latentmd.evaluation.baselines import chosen_baselines, frame_baselines, tra
 from latentmd.evaluation.compare import compare
 from latentmd.evaluation.frames import energy_metrics, structure_metrics
 from latentmd.evaluation.inputs import ASSUMED_TEMPERATURE, DEFAULTS, EvaluationSettings, Paths, run_record
-from latentmd.evaluation.shape import shape_metrics
+from latentmd.evaluation.shape import shape_metrics, shape_of, shape_record, shape_sections
 from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress, quiet, stage
 from latentmd.io.solute import solute_or_all
@@ -84,7 +84,9 @@ def evaluate(
     unthinned = None if dense is md.runs else dense
     model = ReferenceModel(spec, md.runs, interval, settings.lag, kelvin, seed=settings.seed, dense=unthinned)
     comparison = compared(model, own, md, template, settings=settings, progress=progress)
-    comparison.metrics += energy_metrics(*energies) + shape_metrics(own, md, topology)
+    sets = ({"training": training} if training else {}) | {"reference": md, "generated": own}
+    shapes = {name: shape_of(data.kept, topology, md.kept[0]) for name, data in sets.items()}
+    comparison.metrics += energy_metrics(*energies) + shape_metrics(shapes)
     progress("baselines")
     taught, settings = (training_runs(training, model), settings.beside_training()) if training else ([], settings)
     settings = replace(settings, baselines=chosen_baselines(settings, spec, topology, md.kept[0]))
@@ -92,9 +94,10 @@ def evaluate(
     result = Evaluation(comparison.metrics, rivals, own, reference=md, notes=notes, energies=energies)
     result.document = document(result, model, settings, top)
     result.document["seeds"] = {"reference": records[0].seeds, "generated": records[1].seeds}
+    result.document["shape"] = shape_record(shapes, topology)
     if folder is not None:
         progress("writing the page")
-        write(result, model, comparison.curves, topology, folder)
+        write(result, model, comparison.curves, topology, folder, extra=shape_sections(shapes, topology))
     return result
 
 

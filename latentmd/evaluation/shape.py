@@ -1,63 +1,134 @@
-"""Metrics of the shape of chains beside the reference's: contacts, radius of gyration, RMSD, native motion."""
+"""Shape of chains beside the reference's: contacts, secondary structure, radius of gyration, RMSD, native motion."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latentmd.analysis import statistics
-from latentmd.analysis.features import FeatureSet
-from latentmd.analysis.metric import Metric
-from latentmd.arrays import Floats
+from latentmd.analysis.metric import Document, Metric
+from latentmd.arrays import Bools, Floats
+from latentmd.report import figures
+from latentmd.report.page import Section
 
 if TYPE_CHECKING:
     import mdtraj
 
 _FEWEST = 4  # residues from which on a molecule is a chain
+_FEWEST_FOLDED = 5  # residues from which on a chain has secondary structure
 _CONTACT, _APART = 0.45, 3  # nm between heavy atoms, and residues along the chain
+KINDS = {"helix": "H", "strand": "E"}  # of secondary structure, as mdtraj's DSSP names them
 
 
-def shape_metrics(own: FeatureSet, md: FeatureSet, topology: mdtraj.Topology) -> list[Metric]:
-    """Shape of the frames kept of two sets of at least four residues. Contacts: heavy atoms of residues three apart or
-    more within 0.45 nm; their floor is between the halves of the reference, that of distances (RMSD to its first frame)
-    holds for independent frames.
+@dataclass(frozen=True)
+class Shape:
+    """Shape of every frame of a set: RMSD to a structure and radius of gyration of heavy atoms (frames,) in nm;
+    contacts (frames, pairs), heavy atoms within 0.45 nm, of `pairs` of residues three apart or more; secondary
+    structure (frames, residues) of `KINDS`, none of short chains; positions of heavy atoms (frames, atoms, 3) in nm.
     """
-    if topology.n_residues < _FEWEST:
-        return []
+
+    rmsd: Floats
+    gyration: Floats
+    pairs: list[tuple[int, int]]
+    contacts: Bools
+    secondary: dict[str, Bools]
+    heavy: Floats
+
+
+def shape_of(frames: Floats, topology: mdtraj.Topology, first: Floats) -> Shape:
+    """Measure frames (frames, atoms, 3) in nm, RMSD to a structure (atoms, 3)."""
+    import mdtraj
+
     heavy = topology.select("element != H")
-    part = topology.subset(heavy)
-    frames = [np.asarray(data.kept[:, heavy], dtype=np.float32) for data in (md, own)]
-    probabilities = [_contacts(x, part) for x in frames]
-    half = len(frames[0]) // 2
-    halves = [_contacts(x, part) for x in (frames[0][:half], frames[0][half:])]
-    error, floor = (float(np.abs(a - b).mean()) for a, b in (probabilities, halves))
-    rows = [Metric("contact probabilities, mean absolute error", "shape", error, floor=floor, note="floor: halves")]
-    first = frames[0][0]
+    part, count = topology.subset(heavy), topology.n_residues
+    x = np.asarray(frames[:, heavy], dtype=np.float32)
+    trajectory, pairs = mdtraj.Trajectory(x, part), []
+    contacts, secondary = np.zeros((len(x), 0), dtype=bool), {}
+    if count >= _FEWEST:
+        pairs = [(i, j) for i in range(count) for j in range(i + _APART, count)]
+        contacts = mdtraj.compute_contacts(trajectory, pairs, scheme="closest-heavy", periodic=False)[0] < _CONTACT
+    if count >= _FEWEST_FOLDED and len(part.select("protein and name CA")) >= _FEWEST_FOLDED:
+        letters = mdtraj.compute_dssp(trajectory)
+        secondary = {name: letters == letter for name, letter in KINDS.items()}
+    rmsd = superposed(x, np.asarray(first[heavy], dtype=np.float32))[1]
+    return Shape(rmsd, _gyration(x), pairs, contacts, secondary=secondary, heavy=x)
+
+
+def shape_metrics(sets: Mapping[str, Shape]) -> list[Metric]:
+    """Shape of the generated set beside the reference's, of at least four residues. The floor of contacts and secondary
+    structure is between the halves of the reference, that of distances (RMSD to its first frame) holds for independent
+    frames.
+    """
+    md, own = sets["reference"], sets["generated"]
+    if not md.pairs:
+        return []
+    half, rows = len(md.rmsd) // 2, []
+    for name, theirs, ours in (
+        ("contact probabilities", md.contacts, own.contacts),
+        *((f"share of {kind} per residue", md.secondary[kind], own.secondary[kind]) for kind in md.secondary),
+    ):
+        error, floor = (
+            float(np.abs(a.mean(axis=0) - b.mean(axis=0)).mean())
+            for a, b in ((theirs, ours), (theirs[:half], theirs[half:]))
+        )
+        rows.append(Metric(f"{name}, mean absolute error", "shape", error, floor=floor, note="floor: halves"))
     for name, values in (
-        ("radius of gyration", [_gyration(x) for x in frames]),
-        ("RMSD to the first reference frame", [_superposed(x, first, part)[1] for x in frames]),
+        ("radius of gyration", [md.gyration, own.gyration]),
+        ("RMSD to the first reference frame", [md.rmsd, own.rmsd]),
     ):
         grid = statistics.joint_grid(*values)
         counts = [grid.counts(v) for v in values]
         occupied = int(np.count_nonzero(counts[0]))
-        floor = statistics.analytic_floor(occupied, *map(float, map(len, frames)))
+        floor = statistics.analytic_floor(occupied, *map(float, map(len, values)))
         rows.append(Metric(f"JS distance, {name}", "shape", statistics.js_distance(*counts), floor=floor))
-    motion = [_fluctuations(x, part) for x in frames]
+    motion = [_fluctuations(s.heavy) for s in (md, own)]
     alike = float(np.corrcoef(motion[0], motion[1])[0, 1])
     rows.append(Metric("RMSF, correlation with the reference's", "shape", alike))
     rows.append(Metric("RMSF, mean", "shape", float(motion[1].mean()), "nm", float(motion[0].mean())))
     return rows
 
 
-def _contacts(frames: Floats, topology: mdtraj.Topology) -> Floats:
-    import mdtraj
+def shape_sections(sets: Mapping[str, Shape], topology: mdtraj.Topology) -> list[Section]:
+    """Contact map, secondary structure by residue, distributions of radius of gyration and RMSD of chains."""
+    if not sets["reference"].pairs:
+        return []
+    first, numbers = next(iter(sets.values())), [r.resSeq for r in topology.residues]
+    made, axes = figures.figure(1, 3 + len(first.secondary), width=2.7)
+    size = topology.n_residues
+    plane, (i, j) = np.full((size, size), np.nan), np.array(first.pairs).T
+    plane[j, i], plane[i, j] = (sets[name].contacts.mean(axis=0) for name in ("reference", "generated"))
+    ticks = np.linspace(0, size - 1, min(size, 6)).astype(int)
+    image = axes[0].imshow(plane.T, origin="lower", cmap="magma_r", vmin=0, vmax=1)
+    axes[0].set(title="contacts", xlabel="generated", ylabel="reference", xticks=ticks, yticks=ticks)
+    axes[0].set(xticklabels=[numbers[t] for t in ticks], yticklabels=[numbers[t] for t in ticks])
+    made.colorbar(image, ax=axes[0], shrink=0.8)
+    for name, s in sets.items():
+        colour = figures.COLOURS[name]
+        for axis, (kind, held) in zip(axes[1:], s.secondary.items(), strict=False):
+            axis.plot(range(size), held.mean(axis=0), "o-", ms=3, lw=1.2, color=colour, label=name)
+            axis.set(title=f"{kind}, share of frames", ylim=(-0.02, 1.02), xticks=ticks, xlabel="residue")
+            axis.set_xticklabels([numbers[t] for t in ticks])
+        for axis, what, title in ((axes[-2], "gyration", "radius of gyration"), (axes[-1], "rmsd", "RMSD")):
+            values = [getattr(other, what) for other in sets.values()]
+            edges = np.linspace(min(v.min() for v in values), max(v.max() for v in values) + 1e-6, 61)
+            axis.stairs(np.histogram(getattr(s, what), edges, density=True)[0], edges, color=colour, label=name)
+            axis.set(title=title, xlabel="nm", yticks=[])
+    axes[1].legend(frameon=False, fontsize=8)
+    caption = (
+        "Contacts of heavy atoms within 0.45 nm, secondary structure by DSSP, RMSD of heavy atoms to the first frame"
+    )
+    return [Section("Shape", figures=[(figures.png(made), caption)])]
 
-    count = topology.n_residues
-    pairs = [(i, j) for i in range(count) for j in range(i + _APART, count)]
-    trajectory = mdtraj.Trajectory(frames, topology)
-    apart, _ = mdtraj.compute_contacts(trajectory, pairs, scheme="closest-heavy", periodic=False)
-    return np.asarray((apart < _CONTACT).mean(axis=0))
+
+def shape_record(sets: Mapping[str, Shape], topology: mdtraj.Topology) -> Document:
+    """Shares of secondary structure by residue and probabilities of contacts by pair, of named sets, for JSON."""
+    first = next(iter(sets.values()))
+    shares = {kind: {n: s.secondary[kind].mean(axis=0) for n, s in sets.items()} for kind in first.secondary}
+    contacts = {"pairs": first.pairs, **{n: s.contacts.mean(axis=0) for n, s in sets.items()}}
+    return {"residues": [str(r) for r in topology.residues], "secondary_structure": shares, "contacts": contacts}
 
 
 def _gyration(frames: Floats) -> Floats:
@@ -66,20 +137,20 @@ def _gyration(frames: Floats) -> Floats:
     return np.asarray(np.sqrt(np.square(centred).sum(axis=2).mean(axis=1)), dtype=np.float64)
 
 
-def _superposed(frames: Floats, first: Floats, topology: mdtraj.Topology) -> tuple[Floats, Floats]:
-    """Frames on a structure (atoms, 3), and their RMSD (frames,) in nm."""
+def superposed(frames: Floats, first: Floats) -> tuple[Floats, Floats]:
+    """Frames (frames, atoms, 3) on a structure (atoms, 3), and their RMSD (frames,) in nm."""
     import mdtraj
 
-    trajectory, target = mdtraj.Trajectory(frames.copy(), topology), mdtraj.Trajectory(first[None], topology)
+    trajectory, target = (mdtraj.Trajectory(np.array(x, dtype=np.float32), None) for x in (frames, first[None]))
     trajectory.superpose(target)
     off = np.square(trajectory.xyz - target.xyz).sum(axis=2).mean(axis=1)
     return np.asarray(trajectory.xyz), np.asarray(np.sqrt(off), dtype=np.float64)
 
 
-def _fluctuations(frames: Floats, topology: mdtraj.Topology) -> Floats:
+def _fluctuations(frames: Floats) -> Floats:
     """RMSF (atoms,) in nm about the mean structure, which the frames are laid on twice."""
     mean = frames[0]
     for _ in range(2):
-        laid, _ = _superposed(frames, mean, topology)
+        laid, _ = superposed(frames, mean)
         mean = laid.mean(axis=0)
     return np.asarray(np.sqrt(np.square(laid - mean).sum(axis=2).mean(axis=0)), dtype=np.float64)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Bounds = tuple[float, float, float, float]  # left, right, bottom, top
 REFERENCE, GENERATED = "#4a5568", "#c2410c"
+COLOURS = {"training": "#9aa5b1", "reference": REFERENCE, "generated": GENERATED}  # of sets
 _STYLE: dict[Any, Any] = dict.fromkeys(("axes.spines.top", "axes.spines.right"), False)
 _STYLE |= {"font.size": 9, "axes.titlesize": 10, "figure.constrained_layout.use": True}
 _MAX_PANELS = 40  # histograms

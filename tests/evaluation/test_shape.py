@@ -7,15 +7,27 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 import pytest
+import torch
 
-from latentmd.analysis.features import FeatureSet, StructureTotals
-from latentmd.evaluation.shape import shape_metrics
+from latentmd.decoders.internal_coordinates import InternalCoordinates
+from latentmd.evaluation.shape import Shape, shape_metrics, shape_of, shape_record, shape_sections
 
 MOLECULES = Path(__file__).parents[2] / "systems" / "molecules"
 
 
-def kept(frames: np.ndarray) -> FeatureSet:
-    return FeatureSet((), [], 1.0, frames, StructureTotals())
+def helix(extended: mdtraj.Trajectory) -> np.ndarray:
+    """The chain as an ideal helix, positions (atoms, 3) in nm."""
+    coordinates = InternalCoordinates.from_topology(extended.topology)
+    bonds, angles, torsions = coordinates.to_internal(torch.from_numpy(extended.xyz).float())
+    drivers = coordinates.driver_index
+    for measure, wanted in ((mdtraj.compute_phi, -60.0), (mdtraj.compute_psi, -45.0)):
+        for angle in measure(extended)[1][0]:
+            torsions[0, drivers[torch.argmin((torsions[0, drivers] - float(angle)).abs())]] = np.deg2rad(wanted)
+    return coordinates.to_cartesian(bonds, angles, torsions).numpy()[0]
+
+
+def shapes(own: np.ndarray, md: np.ndarray, topology: mdtraj.Topology) -> dict[str, Shape]:
+    return {name: shape_of(frames, topology, md[0]) for name, frames in (("generated", own), ("reference", md))}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +41,7 @@ def test_a_share_of_unfolded_frames_is_measured(chignolin: mdtraj.Trajectory) ->
     folded = 0.4 * np.repeat(chignolin.xyz, 400, axis=0) + 0.005 * rng.standard_normal((400, chignolin.n_atoms, 3))
     mixed = folded.copy()
     mixed[::4] *= 5
-    values = {m.name: m for m in shape_metrics(kept(mixed), kept(folded), chignolin.topology)}
+    values = {m.name: m for m in shape_metrics(shapes(mixed, folded, chignolin.topology))}
     apart = mdtraj.compute_contacts(
         mdtraj.Trajectory(folded.astype(np.float32), chignolin.topology),
         [(i, j) for i in range(10) for j in range(i + 3, 10)],
@@ -52,11 +64,29 @@ def test_native_motion_is_compared_atom_by_atom(chignolin: mdtraj.Trajectory) ->
         chignolin.xyz + s * rng.standard_normal((500, chignolin.n_atoms, 3)) for s in (size, size, size[:, ::-1])
     )
     name = "RMSF, correlation with the reference's"
-    same = {m.name: m.value for m in shape_metrics(kept(two), kept(one), chignolin.topology)}
+    same = {m.name: m.value for m in shape_metrics(shapes(two, one, chignolin.topology))}
     assert same[name] > 0.97 and same["RMSF, mean"] == pytest.approx(np.sqrt(3) * 0.03, rel=0.1)
-    assert {m.name: m.value for m in shape_metrics(kept(other), kept(one), chignolin.topology)}[name] < 0.5
+    assert {m.name: m.value for m in shape_metrics(shapes(other, one, chignolin.topology))}[name] < 0.5
 
 
 def test_small_molecules_have_no_shape() -> None:
     small = mdtraj.load(str(MOLECULES / "alanine_dipeptide.pdb"))
-    assert shape_metrics(kept(small.xyz), kept(small.xyz), small.topology) == []
+    alone = shapes(small.xyz, small.xyz, small.topology)
+    assert shape_metrics(alone) == [] and shape_sections(alone, small.topology) == []
+    assert shape_record(alone, small.topology)["secondary_structure"] == {}
+
+
+def test_secondary_structure_is_counted_by_residue(chignolin: mdtraj.Trajectory) -> None:
+    """A quarter of the frames a helix, of whose residues DSSP takes the ends as coil."""
+    folded = np.repeat(helix(chignolin)[None], 100, axis=0)
+    mixed = np.concatenate([folded[:25], np.repeat(chignolin.xyz, 75, axis=0)])
+    both = shapes(mixed, folded, chignolin.topology)
+    values = {m.name: m for m in shape_metrics(both)}
+    helical = values["share of helix per residue, mean absolute error"]
+    assert helical.value == pytest.approx(0.75 * 0.8) and helical.floor == 0
+    assert values["share of strand per residue, mean absolute error"].value == 0
+    record = shape_record(both, chignolin.topology)
+    assert record["secondary_structure"]["helix"]["generated"].tolist() == [0, *8 * [0.25], 0]
+    assert len(record["contacts"]["pairs"]) == len(record["contacts"]["reference"]) == 28
+    (section,) = shape_sections(both, chignolin.topology)
+    assert section.figures[0][0].startswith(b"\x89PNG")
