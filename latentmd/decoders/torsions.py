@@ -22,14 +22,18 @@ class TorsionDecoder(nn.Module):
     spread; chirality is fixed by the template's mean offsets. The phase of a rotor (CH3, NH3+) is decoded modulo 120°
     and the labels are turned by a random third. What the network leaves is drawn as Gaussian noise measured on
     validation frames: torsions with their covariance, since errors of neighbours that cancel leave the far end of a
-    chain where it is. Distances between the `centres` of residues, where there are any, are learnt beside, since long
-    chains are sensitive to torsions. A width of 0 is a linear read-out, which is how a latent is grounded in training.
+    chain where it is, and of each part (residue or fragment) the other coordinates with theirs, given its torsions,
+    since those of a ring must close it. Distances between the `centres` of residues, where there are any, are learnt
+    beside, since long chains are sensitive to torsions. A width of 0 is a linear read-out, which is how a latent is
+    grounded in training.
     """
 
     mean: Tensor
     scale: Tensor
-    residual: Tensor
     factor: Tensor
+    mix: Tensor
+    taken: Tensor
+    given: Tensor
     pairs: Tensor
     spread: Tensor
     phase: Tensor
@@ -57,7 +61,9 @@ class TorsionDecoder(nn.Module):
         n_rest = self.n_bonds + self.n_angles + len(self.others)
         self.register_buffer("mean", torch.zeros(n_rest))
         self.register_buffer("scale", torch.ones(n_rest))
-        self.register_buffer("residual", torch.zeros(n_rest))
+        self.register_buffer("mix", torch.zeros(1, 1, 1))
+        self.register_buffer("taken", torch.zeros(1, 1, dtype=torch.long))
+        self.register_buffer("given", torch.zeros(n_rest, dtype=torch.long))
         self.register_buffer("factor", torch.zeros(self.n_drivers, self.n_drivers))
         self.register_buffer("pairs", torch.combinations(torch.tensor(centres, dtype=torch.long), 2).T)
         self.register_buffer("spread", torch.ones(self.n_drivers, 2))
@@ -70,9 +76,10 @@ class TorsionDecoder(nn.Module):
         """Positions from axes w [batch, axes] and standard normal noise [batch, noise_size] (zeros: the mean)."""
         turns, rest = self.predict(w)
         n = self.n_drivers + rest.shape[1]
-        turns = turns + noise[:, : self.n_drivers] @ self.factor.T
-        rest = rest + self.residual * noise[:, self.n_drivers : n]
-        positions = self.assemble(turns, rest)
+        turned = noise[:, : self.n_drivers] @ self.factor.T
+        sources = torch.cat([turned, noise[:, self.n_drivers : n], torch.zeros_like(noise[:, :1])], dim=1)
+        strained = torch.einsum("pij,bpj->bpi", self.mix, sources[:, self.taken]).flatten(1)[:, self.given]
+        positions = self.assemble(turns + turned, rest + strained)
         third = torch.floor(1.5 * (1 + torch.erf(noise[:, n:] / math.sqrt(2.0)))).clamp(0, 2).long()
         return self.relabel(positions, third)
 
@@ -161,11 +168,39 @@ class TorsionDecoder(nn.Module):
         return apart
 
     @torch.no_grad()
-    def fit_residual(self, w: Tensor, positions: Tensor) -> None:
-        """Set the spread of what the network leaves unexplained, from validation frames."""
+    def fit_residual(self, w: Tensor, positions: Tensor, parts: Sequence[int] = ()) -> None:
+        """Set the noise for what the network leaves unexplained, from validation frames; a part for each atom."""
         turns, rest = self.predict(w)
         true_turns, true_rest = self.targets(positions)
-        errors = wrap(turns - true_turns)
-        covariance = errors.T.cov() if self.n_drivers > 1 else errors.var(0).reshape(1, 1)
-        self.factor.copy_(torch.linalg.cholesky(covariance + 1e-6 * torch.eye(self.n_drivers)))
-        self.residual.copy_((rest - true_rest).std(0))
+        turned, strained = wrap(turns - true_turns), rest - true_rest
+        self.factor.copy_(_root(turned))
+        members = self._members(parts or [0] * self.n_atoms)
+        n_turns, n_rest = (max(len(part[k]) for part in members) for k in (0, 1))
+        sources = self.n_drivers + rest.shape[1]  # the column of zeros that fills up the rows of smaller parts
+        self.mix = torch.zeros(len(members), n_rest, n_turns + n_rest)
+        self.taken = torch.full((len(members), n_turns + n_rest), sources)
+        for k, (own, rows) in enumerate(members):
+            slope = torch.linalg.lstsq(turned[:, own].double(), strained[:, rows].double(), driver="gelsd").solution
+            left = strained[:, rows] - turned[:, own] @ slope.float()
+            self.mix[k, : len(rows), : len(own)] = slope.T.float()
+            self.mix[k, : len(rows), n_turns : n_turns + len(rows)] = _root(left)
+            self.taken[k, : len(own)] = torch.tensor(own)
+            self.taken[k, n_turns : n_turns + len(rows)] = self.n_drivers + torch.tensor(rows)
+            self.given[rows] = k * n_rest + torch.arange(len(rows))
+
+    def _members(self, parts: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+        """Drivers and other coordinates of the atoms of each part."""
+        order, n = self.coordinates.order.tolist(), self.n_bonds + self.n_angles
+        placed = [order[3 + k] for k in torch.cat([self.plain, self.rotor]).tolist()]
+        moved = order[1:] + order[2:] + [order[3 + k] for k in self.others.tolist()]
+        assert len(moved) == n + len(self.others)
+        return [
+            ([k for k, i in enumerate(placed) if parts[i] == part], [k for k, i in enumerate(moved) if parts[i] == part])
+            for part in sorted(set(parts))
+        ]
+
+
+def _root(errors: Tensor) -> Tensor:
+    """A factor of the covariance of errors [frames, values], which fewer frames than values leave singular."""
+    values, vectors = torch.linalg.eigh((errors.double().T @ errors.double()) / len(errors))
+    return (vectors * values.clamp_min(0.0).sqrt()).float()

@@ -1,0 +1,106 @@
+"""A bonded model fitted to trajectories, which settles structures of molecules whose force field is not known."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from itertools import product
+
+import numpy as np
+import openmm
+from openmm.app import Element
+
+from latentmd.arrays import Doubles, Floats, Ints
+from latentmd.molecule.bonds import neighbour_lists, separations
+from latentmd.molecule.checks import angle_triples, bond_angles, bond_lengths, topology_arrays, torsions
+from latentmd.molecule.chemistry import Topology
+from latentmd.units import GAS_CONSTANT
+
+_STIFFEST = 4e5, 4e3  # kJ/mol/nm² and kJ/mol/rad², of what data show as rigid
+_ORDER = 0.9  # |mean of exp(iφ)| from which on a torsion counts as stiff: it swings by up to 26 degrees
+_PLANAR = 0.995  # the same of the atoms around one with three bonds, which then lies in their plane
+_DEPTH, _OVERLAP = 0.2, 1.25  # kJ/mol; σ over the least distance seen, where atoms repel each other by some 9 kJ/mol
+_NEAR = 3  # bonds between atoms that do not repel each other
+_FRAMES = 200  # of which distances between all atoms are looked at
+_HEAVY_HYDROGEN = 3.0  # amu, for time steps of 2 fs
+
+
+def bonded_system(topology: Topology, positions: Floats, temperature: float) -> openmm.System:
+    """The System that gives the bonds, angles and stiff torsions of frames [frames, atoms, 3] nm their means and spreads.
+
+    Each is harmonic with k = kT / variance (Boltzmann inversion), those about the same bond sharing one k; bonds of
+    hydrogens are constrained. Atoms more than three bonds apart repel each other as near as atoms of their two elements
+    come in the frames, hydrogens of N, O and S apart from others. Soft torsions are free, and there are no charges: it
+    is good for closing rings and taking atoms apart, not for energies.
+    """
+    symbols, bonds = topology_arrays(topology)
+    frames, kt = np.asarray(positions, dtype=np.float64), GAS_CONSTANT * temperature
+    system, around = openmm.System(), neighbour_lists(len(symbols), bonds)
+    light = np.array([symbol in ("H", "D") for symbol in symbols])
+    for symbol in symbols:
+        system.addParticle(_HEAVY_HYDROGEN if symbol in ("H", "D") else Element.getBySymbol(symbol).mass)
+    stretch, bend, twist = openmm.HarmonicBondForce(), openmm.HarmonicAngleForce(), openmm.PeriodicTorsionForce()
+    for (i, j), values in zip(bonds.tolist(), bond_lengths(frames, bonds).T, strict=True):
+        if light[i] or light[j]:
+            system.addConstraint(i, j, values.mean())
+        else:
+            stretch.addBond(i, j, values.mean(), min(kt / values.var(), _STIFFEST[0]))
+    triples = angle_triples(len(symbols), bonds)
+    for atoms, values in zip(triples.tolist(), bond_angles(frames, triples).T, strict=True):
+        bend.addAngle(*atoms, values.mean(), min(kt / values.var(), _STIFFEST[1]))
+    quads, order, shares = _twists(around, bonds)
+    for atoms, least, share, values in zip(quads.tolist(), order, shares, torsions(frames, quads).T, strict=True):
+        mean = np.exp(1j * values).mean()
+        if abs(mean) > least:
+            k = min(kt / (-2 * np.log(abs(mean)) + 1e-9), _STIFFEST[1]) / share
+            twist.addTorsion(*atoms, 1, float(np.angle(mean)) + np.pi, k)
+    for force in (stretch, bend, twist, _repulsion(symbols, bonds, frames[:: max(1, len(frames) // _FRAMES)])):
+        system.addForce(force)
+    return system
+
+
+def _twists(around: list[list[int]], bonds: Ints) -> tuple[Ints, list[float], list[int]]:
+    """Torsions about every bond and around every atom of three bonds, the order from which on each counts, and shares."""
+    quads, order, shares = [], [], []
+    for j, k in bonds.tolist():
+        found = [(i, j, k, m) for i, m in product(around[j], around[k]) if i != k and m != j and i != m]
+        quads, order, shares = quads + found, order + [_ORDER] * len(found), shares + [len(found)] * len(found)
+    centres = [(near[0], near[1], i, near[2]) for i, near in enumerate(around) if len(near) == 3]
+    many = len(centres)
+    return np.array(quads + centres).reshape(-1, 4), order + [_PLANAR] * many, shares + [1] * many
+
+
+def _repulsion(symbols: list[str], bonds: Ints, frames: Doubles) -> openmm.NonbondedForce:
+    """Lennard-Jones spheres whose pairs overlap no more than the nearest ones of their kinds do in the frames."""
+    from scipy.optimize import linprog
+
+    near = separations(len(symbols), bonds, _NEAR + 1) <= _NEAR
+    polar = {i for pair in bonds.tolist() for i, j in (pair, pair[::-1]) if symbols[j] in ("N", "O", "S")}
+    names = [symbol + "*" * (symbol == "H" and i in polar) for i, symbol in enumerate(symbols)]
+    kinds, kind = np.unique(names, return_inverse=True)
+    first, second = np.nonzero(np.triu(~near, 1))
+    force = openmm.NonbondedForce()
+    nearest = np.full((len(kinds), len(kinds)), np.inf)
+    for frame in frames:
+        apart = np.linalg.norm(frame[first] - frame[second], axis=1)
+        np.minimum.at(nearest, (kind[first], kind[second]), apart)
+    nearest = np.minimum(nearest, nearest.T)
+    pairs = [(a, b) for a, b in zip(*np.triu_indices(len(kinds)), strict=True) if np.isfinite(nearest[a, b])]
+    rows = [np.eye(len(kinds))[a] / 2 + np.eye(len(kinds))[b] / 2 for a, b in pairs]
+    limits = [_OVERLAP * nearest[a, b] for a, b in pairs]
+    sigma = linprog(-np.ones(len(kinds)), rows, limits, bounds=(0.0, 0.5)).x if pairs else np.zeros(len(kinds))
+    for k in kind:
+        force.addParticle(0.0, float(sigma[k]), _DEPTH)
+    for i, j in zip(*np.nonzero(np.triu(near, 1)), strict=True):
+        force.addException(int(i), int(j), 0.0, 1.0, 0.0)
+    return force
+
+
+def packed(system: openmm.System) -> str:
+    """A System as short text."""
+    return base64.b85encode(zlib.compress(openmm.XmlSerializer.serialize(system).encode(), 9)).decode()
+
+
+def unpacked(text: str) -> openmm.System:
+    """The System of a short text."""
+    return openmm.XmlSerializer.deserialize(zlib.decompress(base64.b85decode(text)).decode())
