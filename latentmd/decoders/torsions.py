@@ -195,12 +195,16 @@ class TorsionDecoder(nn.Module):
         moved = order[1:] + order[2:] + [order[3 + k] for k in self.others.tolist()]
         assert len(moved) == n + len(self.others)
         return [
-            ([k for k, i in enumerate(placed) if parts[i] == part], [k for k, i in enumerate(moved) if parts[i] == part])
+            (
+                [k for k, i in enumerate(placed) if parts[i] == part],
+                [k for k, i in enumerate(moved) if parts[i] == part],
+            )
             for part in sorted(set(parts))
         ]
 
 
 def _root(errors: Tensor) -> Tensor:
     """A factor of the covariance of errors [frames, values], which fewer frames than values leave singular."""
-    values, vectors = torch.linalg.eigh((errors.double().T @ errors.double()) / len(errors))
+    from_mean = errors.double() - errors.double().mean(0)
+    values, vectors = torch.linalg.eigh(from_mean.T @ from_mean / len(errors))
     return (vectors * values.clamp_min(0.0).sqrt()).float()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from latentmd.molecule.checks import StructureTemplate, check_frames, structure_
 from latentmd.molecule.chemistry import Topology
 from latentmd.molecule.geometry import kabsch
 from latentmd.molecule.stereo import difference, stereochemistry
+from latentmd.replicas.bonded import Bonded
 
 Noise = np.random.Generator | CounterNoise
 
@@ -313,8 +315,15 @@ class Propagator:
 
     @cached_property
     def template(self) -> StructureTemplate:
-        """Bonds, angles and handedness of the molecule, for `checks`."""
+        """Bonds, angles and handedness of the molecule, for `checks`, in the order of positions."""
         return structure_template(*self.molecule())
+
+    @cached_property
+    def _template(self) -> StructureTemplate:
+        """The same in the model's order, with the bonds and angles of the training data where the file has them."""
+        made = structure_template(*self.manifest.molecule())
+        moments = (self.manifest.training.get("bonded") or {}).get("moments", {})
+        return replace(made, **{name: np.array(values) for name, values in moments.items()})
 
     @cached_property
     def trajectories(self) -> PathSampler:
@@ -331,7 +340,15 @@ class Propagator:
 
     def checks(self, positions: ArrayLike) -> dict[str, NDArray[np.bool_]]:
         """Soundness of positions [B, N, 3] nm, frame by frame, as `latentmd.molecule.checks.check_frames` makes it."""
-        return check_frames(np.asarray(positions, dtype=np.float64), self.template)
+        x = np.asarray(positions, dtype=np.float64)
+        return check_frames(x if self.order is None else x[:, self.order], self._template)
+
+    def mended(self, positions: Doubles, seeds: Sequence[int]) -> Doubles:
+        """Structures [B, N, 3] nm settled by the bonded model that was fitted to the data, where there is one."""
+        if not self.manifest.training.get("bonded"):
+            return positions
+        x = positions if self.order is None else positions[:, self.order]
+        return self.returned(Bonded(**self.manifest.training["bonded"]).settled(x, self.temperature, seeds))
 
     def tensor(self, positions: ArrayLike) -> Tensor:
         """Positions in the model's order, centred in double precision: single loses 1e-7 of distance to the origin."""

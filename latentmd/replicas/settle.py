@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentmd.arrays import Bools, Doubles, Floats
+from latentmd.arrays import Bools, Doubles, Floats, Ints
+from latentmd.molecule.checks import torsions
 from latentmd.replicas.choice import replica_engine
+from latentmd.replicas.replicas import Replicas
+from latentmd.units import GAS_CONSTANT
 
 if TYPE_CHECKING:
     import openmm
 
 STEPS, FRICTION = 100, 10.0  # of Langevin dynamics, and 1/ps
+_SWING = np.deg2rad(10.0)  # of torsions that are held
 _EASED = 20  # steps downhill of every structure
 _ROUNDS, _DOWNHILL = 5, 100  # of minimisation of those above MD's energies, and most steps of each
 _TOLERANCE = 10.0  # kJ/mol/nm, where a minimisation ends
@@ -66,9 +70,25 @@ def settle(
     temperature: float,
     timestep: float,
     seeds: Sequence[int],
+    steps: int = STEPS,
+    held: Ints | None = None,
 ) -> tuple[Doubles, Doubles]:
-    """Positions (structures, atoms, 3) in nm, settled about their centres, each by its seed, and energies in kJ/mol."""
-    engine = replica_engine(system, positions, temperature=temperature, seed=seeds, numbers=[0] * len(positions))
+    """Positions (structures, atoms, 3) in nm, settled about their centres, each by its seed, and energies in kJ/mol.
+
+    Torsions (torsions, 4) that are held swing by some ten degrees about where they were.
+    """
+
+    def engine_of(rows: Ints) -> Replicas:
+        made = replica_engine(
+            system, start[rows], temperature=temperature, seed=[seeds[k] for k in rows], numbers=[0] * len(rows),
+            restraints=held,
+        )  # fmt: skip
+        if held is not None:
+            made.hold(torsions(positions[rows], held), GAS_CONSTANT * temperature / _SWING**2)
+        return made
+
+    start = np.array(positions, dtype=np.float64)
+    engine = engine_of(np.arange(len(positions)))
     share = engine.masses / engine.masses.sum()
     centres = np.einsum("a,rad->rd", share, engine.positions)
     engine.minimize(_EASED, tolerance=_TOLERANCE)
@@ -77,12 +97,13 @@ def settle(
         strained = np.flatnonzero(energies.above(found))
         if not len(strained):
             break
-        part = replica_engine(system, relaxed[strained], temperature=temperature)
+        start = relaxed
+        part = engine_of(strained)
         part.minimize(_DOWNHILL, tolerance=_TOLERANCE, enough=energies.median)
         relaxed[strained], found[strained] = part.positions, part.energies()
     engine.set_positions(relaxed)
     engine.draw_velocities()
-    engine.langevin(STEPS, timestep=timestep, friction=FRICTION)
+    engine.langevin(steps, timestep=timestep, friction=FRICTION)
     moved = np.einsum("a,rad->rd", share, engine.positions) - centres
     engine.set_positions(engine.positions - moved[:, None])
     return engine.positions, engine.energies()

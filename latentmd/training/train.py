@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +15,16 @@ from latentmd.io.progress import Progress, quiet
 from latentmd.model.manifest import Landmarks
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.chemistry import fingerprint
+from latentmd.replicas.bonded import Bonded
 from latentmd.training.conditions import suited, with_conditions, with_own_force_field
 from latentmd.training.config import TrainingConfig
-from latentmd.training.data import Data, Trajectories, read_source, split_data
+from latentmd.training.data import Data, Trajectories, read_source, some_frames, split_data
 from latentmd.training.labels import Labels, energy_labels
 from latentmd.training.run import TrainingRun, claim_training, plot_training, training_folder
 from latentmd.training.seen import Seen, say
 from latentmd.training.stages import build_surrogate, forecast
+
+_BONDED_FRAMES = 1000  # that bonds, angles and contacts are fitted to
 
 
 def train(
@@ -134,8 +138,14 @@ def _manifest(name: str, parts: Made, config: TrainingConfig, run: TrainingRun) 
             "seconds": run.seconds,
             "seen": shown and shown.record(),
             "landmarks": marks.model_dump(),
+            "bonded": None if config.has_energy else _bonded(data, config),
         },
     }
+
+
+def _bonded(data: Data, config: TrainingConfig) -> dict[str, Any]:
+    frames = some_frames(data.train, _BONDED_FRAMES).numpy()
+    return asdict(Bonded.of(data.topology, frames, config.temperature))
 
 
 def _default_force_field(config: TrainingConfig) -> list[str]:

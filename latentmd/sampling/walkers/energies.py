@@ -71,6 +71,15 @@ def left_in_words(record: dict[str, Any]) -> str:
     return f"{record['frames']:,} frames ({share}) are {far}, {first}; `data` in provenance.csv marks them"
 
 
+def mended(rows: dict[str, NDArray[Any]]) -> str:
+    """A sentence on how many frames of a molecule without a force field had to be settled, from provenance.csv."""
+    settled = rows["kind"] == "settled"
+    return (
+        f"{int(settled.sum()):,} of {len(settled):,} decoded frames ({percent(float(settled.mean()), 1)}) had rings"
+        " that did not close or atoms that overlap, and were settled by a bonded model fitted to the training data"
+    )
+
+
 def judged(rows: dict[str, NDArray[Any]], found: EnergyRange) -> dict[str, Any]:
     """What summary.json says of the energies of frames, the rows of provenance.csv, beside what MD shows."""
     energies, kinds = rows["potential_energy"], rows["kind"]

@@ -175,15 +175,18 @@ class WalkerJob:
         The walker of each and the number of its frame decide the noise.
         """
         assert self.energies is not None
-        protocol, seed = self.molecule.protocol, self.settings.seed
-        seeds = [
-            int(noise_generator(seed, walker, step=frame, purpose=_SETTLING).integers(2**63))
-            for walker, frame in zip(walkers, frames, strict=True)
-        ]
+        protocol, seeds = self.molecule.protocol, self.settling_seeds(walkers, frames)
         kelvin, timestep, energies = protocol.temperature, protocol.timestep, self.energies
         return settle(
             self.molecule.system, positions, energies=energies, temperature=kelvin, timestep=timestep, seeds=seeds
         )
+
+    def settling_seeds(self, walkers: Sequence[int], frames: Sequence[int]) -> list[int]:
+        """Seeds of the noise that settles frames of walkers."""
+        return [
+            int(noise_generator(self.settings.seed, walker, step=frame, purpose=_SETTLING).integers(2**63))
+            for walker, frame in zip(walkers, frames, strict=True)
+        ]
 
     def emit_speed(self, emit: Emit) -> None:
         """Measure plain MD on this process's core, in ps per second: with OpenMM, and with the replica engine."""

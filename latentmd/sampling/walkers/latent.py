@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +13,7 @@ import openmm
 import torch
 from openmm import unit
 
-from latentmd.arrays import Doubles, Floats
+from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.core.noise import noise_generator
 from latentmd.io.solute import read_solute
 from latentmd.io.trajectory import TrajectoryReader
@@ -27,19 +27,22 @@ from latentmd.sampling.run.preparation import Prepared
 from latentmd.sampling.run.processes import Job
 from latentmd.sampling.walkers.alternation import cycle_length
 from latentmd.sampling.walkers.folder import States, unfinished
-from latentmd.sampling.walkers.jobs import Keep, MadeFrames, WalkerJob
+from latentmd.sampling.walkers.jobs import Checker, Keep, MadeFrames, WalkerJob
 from latentmd.sampling.walkers.plan import RolloutPlan, batches, check_times, processes_for, request_of, share
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.protocol import Protocol, Solvent
 
 _TRIES = 4  # times that unsound structures are decoded again
-_ALONE = 20  # the same where no engine can mend them
+_MENDED = 4  # times that they are settled, drawn anew in between
 _BLOCK = 1_000_000  # atoms in the frames that one block of a latent rollout decodes
 
 
 @dataclass(frozen=True)
 class LatentJob(WalkerJob):
-    """Latent rollouts of walkers in batches, decoded at every frame; without an engine no energies, and not settled."""
+    """Latent rollouts of walkers in batches, decoded at every frame.
+
+    Without an engine there are no energies, and unsound frames alone are settled, by the bonded model of the data.
+    """
 
     engine: bool = True
 
@@ -63,39 +66,71 @@ class LatentJob(WalkerJob):
                 slow = path[-1]
             with clock("decoding"):
                 decoded = self._decoded(propagator, path.flatten(0, 1), rng, masses)
-            positions, energies = self._finished(decoded, group, done, clock)
-            kinds = [["settled" if s.settle else "latent"] * len(group)] * count
-            latent, shape = slow.cpu().numpy(), (count, len(group))
+            kept, shape = slow.cpu().numpy(), (count, len(group))
+            frames = np.repeat(np.arange(done, done + count), len(group)).tolist()
+            finished = self._finished if self.engine else partial(self._mended, propagator, path.flatten(0, 1), masses)
+            positions, energies, settled = finished(decoded, list(group) * count, frames, clock)
+            kinds = np.where(settled, "settled", "latent").reshape(shape).tolist()
             left = marks and marks.distances(path.flatten(2).cpu().numpy()) > marks.limit
             yield MadeFrames(
-                positions.reshape(*shape, -1, 3), energies.reshape(shape), kinds, _states(group, latent), left=left
+                positions.reshape(*shape, -1, 3), energies.reshape(shape), kinds, _states(group, kept), left=left
             )
             done += count
+
+    def checker(self) -> Checker:
+        """Checks of what is written; where no engine knows the molecule, against bonds and angles of the data."""
+        if self.engine:
+            return super().checker()
+
+        def failed(positions: Doubles, energies: Doubles) -> list[str]:
+            passed = self.propagator.checks(positions)
+            return [" ".join(name for name, ok in passed.items() if not ok[i]) for i in range(len(positions))]
+
+        return failed
 
     def _decoded(self, propagator: Propagator, path: Any, rng: np.random.Generator, masses: Doubles) -> Doubles:
         """Structures of latents; where they are to be settled, unsound ones are decoded again, a few times."""
         decoded = propagator.decode(path, rng, self.prepared.reference, masses)
-        tries = _TRIES if self.engine else _ALONE
-        for _ in range(tries if self.settings.settle or not self.engine else 0):
-            unsound = np.flatnonzero(~np.all(list(propagator.checks(decoded).values()), axis=0))
+        for _ in range(_TRIES if self.settings.settle else 0):
+            unsound = _unsound(propagator, decoded)
             if not len(unsound):
                 break
             decoded[unsound] = propagator.decode(path[unsound], rng, self.prepared.reference, masses)
         return decoded
 
     def _finished(
-        self, decoded: Doubles, group: tuple[int, ...], first: int, clock: PhaseClock
-    ) -> tuple[Doubles, Doubles]:
-        """Positions (structures, atoms, 3), settled where that was asked for, and energies (structures,)."""
-        if not self.engine:
-            return decoded, np.full(len(decoded), np.nan)
+        self, decoded: Doubles, walkers: list[int], frames: list[int], clock: PhaseClock
+    ) -> tuple[Doubles, Doubles, Bools]:
+        """Positions (structures, atoms, 3), settled where that was asked for, energies, and which were settled."""
         if not self.settings.settle:
             with clock("energies"):
-                return decoded, replica_engine(self.molecule.system, decoded).energies()
+                energies = replica_engine(self.molecule.system, decoded).energies()
+                return decoded, energies, np.zeros(len(decoded), dtype=bool)
         with clock("settling"):
-            count = len(decoded) // len(group)
-            frames = np.repeat(np.arange(first, first + count), len(group))
-            return self.settled(decoded, list(group) * count, frames.tolist())
+            return *self.settled(decoded, walkers, frames), np.ones(len(decoded), dtype=bool)
+
+    def _mended(
+        self, propagator: Propagator, path: Any, masses: Doubles, decoded: Doubles, walkers: list[int],
+        frames: list[int], clock: PhaseClock,
+    ) -> tuple[Doubles, Doubles, Bools]:  # fmt: skip
+        """The same where no engine knows the molecule: unsound structures settled by the bonded model of the data."""
+        settled = np.zeros(len(decoded), dtype=bool)
+        with clock("settling"):
+            for attempt in range(_MENDED if self.settings.settle else 0):
+                rows = _unsound(propagator, decoded)
+                if not len(rows):
+                    break
+                seeds = self.settling_seeds([walkers[k] for k in rows], [frames[k] for k in rows])
+                if attempt:  # a chain through a ring stays there: another drawing has to be mended
+                    rng = np.random.default_rng([attempt, *seeds])
+                    decoded[rows] = propagator.decode(path[rows], rng, self.prepared.reference, masses)
+                decoded[rows] = propagator.mended(decoded[rows], seeds)
+                settled[rows] = True
+        return decoded, np.full(len(decoded), np.nan), settled
+
+
+def _unsound(propagator: Propagator, decoded: Doubles) -> Ints:
+    return np.flatnonzero(~np.all(list(propagator.checks(decoded).values()), axis=0))
 
 
 def _states(batch: tuple[int, ...], latent: Floats) -> Keep:
@@ -120,9 +155,9 @@ def solute_plan(source: Path, s: WalkerOptions, model: OneMolecule) -> RolloutPl
     start: Doubles = np.array(molecule.positions._value, dtype=np.float64)
     prepared = Prepared(molecule, source, start, platform="none", threads=1, rate=0.0)
     request, count = request_of("simulate", s, prepared, model), processes_for(s.walkers, s.processes)
-    s, jobs = replace(s, settle=False), partial(_jobs, model=model.name)
+    jobs = partial(_jobs, model=model.name)
     plan = RolloutPlan("simulate", s, prepared=prepared, processes=count, make_jobs=jobs, request=request, model=model)
-    plan.reference, plan.details = manifest, {"device": s.device, "settle": False}
+    plan.reference, plan.details = manifest, {"device": s.device, "settle": s.settle}
     return plan
 
 

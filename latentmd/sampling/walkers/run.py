@@ -28,7 +28,7 @@ from latentmd.sampling.run.preparation import write_molecule
 from latentmd.sampling.run.processes import LocalProcesses, WorkerError
 from latentmd.sampling.run.stopping import RunError, RunInterrupted, RunResult
 from latentmd.sampling.walkers import folder as files
-from latentmd.sampling.walkers.energies import in_words, judged, left_data, left_in_words
+from latentmd.sampling.walkers.energies import in_words, judged, left_data, left_in_words, mended
 from latentmd.sampling.walkers.plan import RolloutPlan
 from latentmd.units import format_time, format_wall
 
@@ -293,6 +293,9 @@ class _Execution:
         if self.tally.total and plan.energies is not None:
             plan.details["energies"] = judged(read_provenance(self.folder / files.PROVENANCE), plan.energies)
             plan.notes.append(in_words(plan.details["energies"]))
+        bonded = plan.reference is not None and plan.reference.training.get("bonded")
+        if self.tally.total and bonded and plan.settings.settle:
+            plan.notes.append(mended(read_provenance(self.folder / files.PROVENANCE)))
         if self.tally.total and plan.settings.mode == "latent" and plan.reference and plan.reference.landmarks:
             plan.details["left_the_data"] = left_data(read_provenance(self.folder / files.PROVENANCE))
             plan.notes.append(left_in_words(plan.details["left_the_data"]))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -12,8 +14,18 @@ from openmm.app import Element
 
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.molecule.bonds import neighbour_lists, separations
-from latentmd.molecule.checks import angle_triples, bond_angles, bond_lengths, topology_arrays, torsions
+from latentmd.molecule.checks import (
+    angle_triples,
+    bond_angles,
+    bond_lengths,
+    structure_template,
+    topology_arrays,
+    torsions,
+)
 from latentmd.molecule.chemistry import Topology
+from latentmd.molecule.torsions import rotatable_torsions
+from latentmd.replicas.choice import replica_engine
+from latentmd.replicas.settle import EnergyRange, settle
 from latentmd.units import GAS_CONSTANT
 
 _STIFFEST = 4e5, 4e3  # kJ/mol/nm² and kJ/mol/rad², of what data show as rigid
@@ -23,10 +35,12 @@ _DEPTH, _OVERLAP = 0.2, 1.25  # kJ/mol; σ over the least distance seen, where a
 _NEAR = 3  # bonds between atoms that do not repel each other
 _FRAMES = 200  # of which distances between all atoms are looked at
 _HEAVY_HYDROGEN = 3.0  # amu, for time steps of 2 fs
+_MOMENTS = "bond_mean", "bond_deviation", "angle_mean", "angle_deviation"
+_STEPS, _TIMESTEP = 25, 0.002  # of Langevin dynamics, ps
 
 
 def bonded_system(topology: Topology, positions: Floats, temperature: float) -> openmm.System:
-    """The System that gives the bonds, angles and stiff torsions of frames [frames, atoms, 3] nm their means and spreads.
+    """The System that gives bonds, angles and stiff torsions of frames [frames, atoms, 3] nm their means and spreads.
 
     Each is harmonic with k = kT / variance (Boltzmann inversion), those about the same bond sharing one k; bonds of
     hydrogens are constrained. Atoms more than three bonds apart repel each other as near as atoms of their two elements
@@ -44,23 +58,27 @@ def bonded_system(topology: Topology, positions: Floats, temperature: float) -> 
         if light[i] or light[j]:
             system.addConstraint(i, j, values.mean())
         else:
-            stretch.addBond(i, j, values.mean(), min(kt / values.var(), _STIFFEST[0]))
+            stretch.addBond(i, j, values.mean(), _stiffness(kt, values.var(), 0))
     triples = angle_triples(len(symbols), bonds)
     for atoms, values in zip(triples.tolist(), bond_angles(frames, triples).T, strict=True):
-        bend.addAngle(*atoms, values.mean(), min(kt / values.var(), _STIFFEST[1]))
+        bend.addAngle(*atoms, values.mean(), _stiffness(kt, values.var(), 1))
     quads, order, shares = _twists(around, bonds)
     for atoms, least, share, values in zip(quads.tolist(), order, shares, torsions(frames, quads).T, strict=True):
         mean = np.exp(1j * values).mean()
         if abs(mean) > least:
-            k = min(kt / (-2 * np.log(abs(mean)) + 1e-9), _STIFFEST[1]) / share
+            k = _stiffness(kt, -2 * float(np.log(abs(mean))), 1) / share
             twist.addTorsion(*atoms, 1, float(np.angle(mean)) + np.pi, k)
     for force in (stretch, bend, twist, _repulsion(symbols, bonds, frames[:: max(1, len(frames) // _FRAMES)])):
         system.addForce(force)
     return system
 
 
+def _stiffness(kt: float, variance: float, kind: int) -> float:
+    return min(kt / max(float(variance), 1e-9), _STIFFEST[kind])
+
+
 def _twists(around: list[list[int]], bonds: Ints) -> tuple[Ints, list[float], list[int]]:
-    """Torsions about every bond and around every atom of three bonds, the order from which on each counts, and shares."""
+    """Torsions about bonds and around atoms of three bonds, the order from which on each counts, and its share."""
     quads, order, shares = [], [], []
     for j, k in bonds.tolist():
         found = [(i, j, k, m) for i, m in product(around[j], around[k]) if i != k and m != j and i != m]
@@ -96,11 +114,40 @@ def _repulsion(symbols: list[str], bonds: Ints, frames: Doubles) -> openmm.Nonbo
     return force
 
 
-def packed(system: openmm.System) -> str:
-    """A System as short text."""
-    return base64.b85encode(zlib.compress(openmm.XmlSerializer.serialize(system).encode(), 9)).decode()
+@dataclass(frozen=True)
+class Bonded:
+    """The bonded model of a molecule as a model file keeps it.
 
+    Attributes:
+        system: its System, XML as compressed text.
+        energies: in it of the frames it was fitted to, kJ/mol at 0.1, 50 and 99.9 %.
+        held: soft torsions, which stay where they are while the rest settles, (torsions, 4).
+        moments: means and deviations of bonds and angles that a `StructureTemplate` of the molecule takes.
+    """
 
-def unpacked(text: str) -> openmm.System:
-    """The System of a short text."""
-    return openmm.XmlSerializer.deserialize(zlib.decompress(base64.b85decode(text)).decode())
+    system: str
+    energies: tuple[float, float, float]
+    held: list[list[int]]
+    moments: dict[str, list[float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, topology: Topology, positions: Floats, temperature: float) -> Bonded:
+        """Fitted to frames [frames, atoms, 3] in nm."""
+        system = bonded_system(topology, positions, temperature)
+        every = positions[:: max(1, len(positions) // _FRAMES)]
+        energies = EnergyRange.of(replica_engine(system, every).energies(), "")
+        text = base64.b85encode(zlib.compress(openmm.XmlSerializer.serialize(system).encode(), 9)).decode()
+        held = rotatable_torsions(*topology_arrays(topology)).tolist()
+        template = structure_template(topology, positions)
+        moments = {name: [float(f"{v:.5g}") for v in getattr(template, name)] for name in _MOMENTS}
+        return cls(text, (energies.low, energies.median, energies.high), held, moments)
+
+    def settled(self, positions: Floats, temperature: float, seeds: Sequence[int]) -> Doubles:
+        """Structures (structures, atoms, 3) in nm with rings closed and atoms apart, each with noise from its seed."""
+        system = openmm.XmlSerializer.deserialize(zlib.decompress(base64.b85decode(self.system)).decode())
+        held = np.array(self.held, dtype=np.int64).reshape(-1, 4)
+        found, _ = settle(
+            system, positions, energies=EnergyRange(*self.energies), temperature=temperature, timestep=_TIMESTEP,
+            seeds=seeds, steps=_STEPS, held=held if len(held) else None,
+        )  # fmt: skip
+        return found
