@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,6 @@ from latentmd.molecule.checks import StructureTemplate, check_frames, structure_
 from latentmd.molecule.chemistry import Topology
 from latentmd.molecule.geometry import kabsch
 from latentmd.molecule.stereo import difference, stereochemistry
-from latentmd.replicas.bonded import Bonded
 
 Noise = np.random.Generator | CounterNoise
 
@@ -342,13 +341,6 @@ class Propagator:
         """Soundness of positions [B, N, 3] nm, frame by frame, as `latentmd.molecule.checks.check_frames` makes it."""
         x = np.asarray(positions, dtype=np.float64)
         return check_frames(x if self.order is None else x[:, self.order], self._template)
-
-    def mended(self, positions: Doubles, seeds: Sequence[int]) -> Doubles:
-        """Structures [B, N, 3] nm settled by the bonded model that was fitted to the data, where there is one."""
-        if not self.manifest.training.get("bonded"):
-            return positions
-        x = positions if self.order is None else positions[:, self.order]
-        return self.returned(Bonded(**self.manifest.training["bonded"]).settled(x, self.temperature, seeds))
 
     def tensor(self, positions: ArrayLike) -> Tensor:
         """Positions in the model's order, centred in double precision: single loses 1e-7 of distance to the origin."""

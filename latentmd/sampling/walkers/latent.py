@@ -19,6 +19,7 @@ from latentmd.io.solute import read_solute
 from latentmd.io.trajectory import TrajectoryReader
 from latentmd.model.manifest import Manifest
 from latentmd.model.propagator import Propagator
+from latentmd.replicas.bonded import Bonded
 from latentmd.replicas.choice import replica_engine
 from latentmd.sampling.models import OneMolecule, check_conditions
 from latentmd.sampling.run.clock import PhaseClock
@@ -114,9 +115,10 @@ class LatentJob(WalkerJob):
         frames: list[int], clock: PhaseClock,
     ) -> tuple[Doubles, Doubles, Bools]:  # fmt: skip
         """The same where no engine knows the molecule: unsound structures settled by the bonded model of the data."""
-        settled = np.zeros(len(decoded), dtype=bool)
+        settled, order = np.zeros(len(decoded), dtype=bool), propagator.order
+        record = propagator.manifest.training.get("bonded")
         with clock("settling"):
-            for attempt in range(_MENDED if self.settings.settle else 0):
+            for attempt in range(_MENDED if record and self.settings.settle else 0):
                 rows = _unsound(propagator, decoded)
                 if not len(rows):
                     break
@@ -124,7 +126,8 @@ class LatentJob(WalkerJob):
                 if attempt:  # a chain through a ring stays there: another drawing has to be mended
                     rng = np.random.default_rng([attempt, *seeds])
                     decoded[rows] = propagator.decode(path[rows], rng, self.prepared.reference, masses)
-                decoded[rows] = propagator.mended(decoded[rows], seeds)
+                own = decoded[rows] if order is None else decoded[rows][:, order]
+                decoded[rows] = propagator.returned(Bonded(**record).settled(own, propagator.temperature, seeds))
                 settled[rows] = True
         return decoded, np.full(len(decoded), np.nan), settled
 
