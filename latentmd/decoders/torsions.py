@@ -13,6 +13,7 @@ from latentmd.molecule.geometry import wrap
 _TORSION_WEIGHT = 10.0  # of torsions over bonds and angles, whose fluctuations are mostly noise
 _DISTANCE_WEIGHT, _DISTANCE = 0.3, 0.05  # of distances between residues, and the error in nm that counts as one
 _FOLDED = 256  # frames of a batch whose distances are compared
+_LEFT = 512  # validation frames of which that is kept which the network leaves
 _LEAST_SPREAD = 0.15  # of a cosine or sine: stiffer torsions (amides) count as if they moved by 9 degrees
 
 
@@ -20,20 +21,17 @@ class TorsionDecoder(nn.Module):
     """w [batch, axes] and noise → positions [batch, atoms, 3] nm. A network gives each rotatable torsion as a direction
     on the circle, and every other bond length, angle and torsion offset as a deviation from its mean in units of its
     spread; chirality is fixed by the template's mean offsets. The phase of a rotor (CH3, NH3+) is decoded modulo 120°
-    and the labels are turned by a random third. What the network leaves is drawn as Gaussian noise measured on
-    validation frames: torsions with their covariance, since errors of neighbours that cancel leave the far end of a
-    chain where it is, and of each part (residue or fragment) the other coordinates with theirs, given its torsions,
-    since those of a ring must close it. Distances between the `centres` of residues, where there are any, are learnt
-    beside, since long chains are sensitive to torsions. A width of 0 is a linear read-out, which is how a latent is
-    grounded in training.
+    and the labels are turned by a random third. What the network leaves is added as it was in a validation frame drawn
+    at random: all coordinates together, since those of a ring must close it and errors of neighbouring torsions that
+    cancel leave the far end of a chain where it is, and with the few large errors that a normal distribution of the
+    same spread would put into every frame. Distances between the `centres` of residues, where there are any, are
+    learnt beside, since long chains are sensitive to torsions. A width of 0 is a linear read-out, which is how a latent
+    is grounded in training.
     """
 
     mean: Tensor
     scale: Tensor
-    factor: Tensor
-    mix: Tensor
-    taken: Tensor
-    given: Tensor
+    left: Tensor
     pairs: Tensor
     spread: Tensor
     phase: Tensor
@@ -61,27 +59,20 @@ class TorsionDecoder(nn.Module):
         n_rest = self.n_bonds + self.n_angles + len(self.others)
         self.register_buffer("mean", torch.zeros(n_rest))
         self.register_buffer("scale", torch.ones(n_rest))
-        self.register_buffer("mix", torch.zeros(1, 1, 1))
-        self.register_buffer("taken", torch.zeros(1, 1, dtype=torch.long))
-        self.register_buffer("given", torch.zeros(n_rest, dtype=torch.long))
-        self.register_buffer("factor", torch.zeros(self.n_drivers, self.n_drivers))
+        self.register_buffer("left", torch.zeros(1, self.n_drivers + n_rest, dtype=torch.half))
         self.register_buffer("pairs", torch.combinations(torch.tensor(centres, dtype=torch.long), 2).T)
         self.register_buffer("spread", torch.ones(self.n_drivers, 2))
         self.register_buffer("phase", torch.zeros(self.n_rotors))
         outputs = 2 * self.n_drivers + n_rest
         self.network = mlp([axes, width, width, outputs]) if width else nn.Linear(axes, outputs)
-        self.noise_size = self.n_drivers + n_rest + self.n_rotors
+        self.noise_size = 1 + self.n_rotors
 
     def forward(self, w: Tensor, noise: Tensor) -> Tensor:
         """Positions from axes w [batch, axes] and standard normal noise [batch, noise_size] (zeros: the mean)."""
         turns, rest = self.predict(w)
-        n = self.n_drivers + rest.shape[1]
-        turned = noise[:, : self.n_drivers] @ self.factor.T
-        sources = torch.cat([turned, noise[:, self.n_drivers : n], torch.zeros_like(noise[:, :1])], dim=1)
-        strained = torch.einsum("pij,bpj->bpi", self.mix, sources[:, self.taken]).flatten(1)[:, self.given]
-        positions = self.assemble(turns + turned, rest + strained)
-        third = torch.floor(1.5 * (1 + torch.erf(noise[:, n:] / math.sqrt(2.0)))).clamp(0, 2).long()
-        return self.relabel(positions, third)
+        left = self.left[_choice(noise[:, 0], len(self.left))].to(w.dtype) * (noise[:, :1] != 0)
+        positions = self.assemble(turns + left[:, : self.n_drivers], rest + left[:, self.n_drivers :])
+        return self.relabel(positions, _choice(noise[:, 1:], 3))
 
     def read(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Directions [batch, drivers, 2] on the circle and scaled deviations [batch, rest], as the network gives."""
@@ -168,43 +159,14 @@ class TorsionDecoder(nn.Module):
         return apart
 
     @torch.no_grad()
-    def fit_residual(self, w: Tensor, positions: Tensor, parts: Sequence[int] = ()) -> None:
-        """Set the noise for what the network leaves unexplained, from validation frames; a part for each atom."""
+    def fit_residual(self, w: Tensor, positions: Tensor) -> None:
+        """Keep what the network leaves of validation frames, about `_LEFT` of them."""
         turns, rest = self.predict(w)
         true_turns, true_rest = self.targets(positions)
-        turned, strained = wrap(turns - true_turns), rest - true_rest
-        self.factor.copy_(_root(turned))
-        members = self._members(parts or [0] * self.n_atoms)
-        n_turns, n_rest = (max(len(part[k]) for part in members) for k in (0, 1))
-        sources = self.n_drivers + rest.shape[1]  # the column of zeros that fills up the rows of smaller parts
-        self.mix = torch.zeros(len(members), n_rest, n_turns + n_rest)
-        self.taken = torch.full((len(members), n_turns + n_rest), sources)
-        for k, (own, rows) in enumerate(members):
-            slope = torch.linalg.lstsq(turned[:, own].double(), strained[:, rows].double(), driver="gelsd").solution
-            left = strained[:, rows] - turned[:, own] @ slope.float()
-            self.mix[k, : len(rows), : len(own)] = slope.T.float()
-            self.mix[k, : len(rows), n_turns : n_turns + len(rows)] = _root(left)
-            self.taken[k, : len(own)] = torch.tensor(own)
-            self.taken[k, n_turns : n_turns + len(rows)] = self.n_drivers + torch.tensor(rows)
-            self.given[rows] = k * n_rest + torch.arange(len(rows))
-
-    def _members(self, parts: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-        """Drivers and other coordinates of the atoms of each part."""
-        order, n = self.coordinates.order.tolist(), self.n_bonds + self.n_angles
-        placed = [order[3 + k] for k in torch.cat([self.plain, self.rotor]).tolist()]
-        moved = order[1:] + order[2:] + [order[3 + k] for k in self.others.tolist()]
-        assert len(moved) == n + len(self.others)
-        return [
-            (
-                [k for k, i in enumerate(placed) if parts[i] == part],
-                [k for k, i in enumerate(moved) if parts[i] == part],
-            )
-            for part in sorted(set(parts))
-        ]
+        left = torch.cat([wrap(true_turns - turns), true_rest - rest], dim=1)
+        self.left = left[:: -(-len(left) // _LEFT)].half()
 
 
-def _root(errors: Tensor) -> Tensor:
-    """A factor of the covariance of errors [frames, values], which fewer frames than values leave singular."""
-    from_mean = errors.double() - errors.double().mean(0)
-    values, vectors = torch.linalg.eigh(from_mean.T @ from_mean / len(errors))
-    return (vectors * values.clamp_min(0.0).sqrt()).float()
+def _choice(noise: Tensor, number: int) -> Tensor:
+    """One of so many, equally likely, for each standard normal number."""
+    return torch.floor(0.5 * number * (1 + torch.erf(noise / math.sqrt(2.0)))).clamp(0, number - 1).long()
