@@ -98,7 +98,7 @@ class GraphEncoder(nn.Module):
         self.silent = -1 if hydrogens else HYDROGEN
         self.cutoff, self.kinds, self.furthest = float(cutoff), SEPARATION_SIZE, MAX_SEPARATION
         self.embed, self.readout = network.embed, network.readout
-        self.width, self.norm, self.project = network.width, network.norm, network.project
+        self.dim, self.width, self.norm, self.project = network.dim, network.width, network.norm, network.project
         layers: Iterable[EGNNLayer] = network.layers  # type: ignore[assignment]
         self.rounds = nn.ModuleList([GraphLayer(layer, int(layer.weight.weight.shape[0])) for layer in layers])
 
@@ -144,17 +144,37 @@ class GraphEncoder(nn.Module):
         return self.pool(self.atoms(pos, batch, x, edge_index, edge_attr), token)
 
 
+def _directions(positions: Tensor, quads: Tensor) -> Tensor:
+    """Cosine and sine [batch, torsions, 2] of torsions [torsions, 4] of positions [batch, atoms, 3]."""
+    b1, b2, b3 = [positions[:, quads[:, k + 1]] - positions[:, quads[:, k]] for k in range(3)]
+    n1, n2 = torch.linalg.cross(b1, b2), torch.linalg.cross(b2, b3)
+    sine = (b1 * n2).sum(-1) * torch.linalg.norm(b2, dim=-1)
+    return nn.functional.normalize(torch.stack([(n1 * n2).sum(-1), sine], dim=-1), dim=-1)
+
+
 class GraphMoleculeEncoder(AtomEncoder):
-    """A `GraphEncoder` bound to one molecule: the observation is the positions alone, [batch, atoms, 3] nm."""
+    """A `GraphEncoder` bound to one molecule: the observation is the positions alone, [batch, atoms, 3] nm.
+
+    Beside what the messages say, each token is told cosine and sine of its own torsions by a linear map: sums over
+    atoms lose which way a long side chain is turned, and a decoder cannot give back what the latent does not hold.
+    """
 
     x: Tensor
+    quads: Tensor
+    own: Tensor
     pairs: Tensor
     bonds: Tensor
     token: Tensor
 
-    def __init__(self, encoder: GraphEncoder, data: MoleculeData) -> None:
+    def __init__(self, encoder: GraphEncoder, data: MoleculeData, quads: Tensor) -> None:
+        """Bind an encoder to a molecule with torsions of atoms [torsions, 4]."""
         super().__init__()
         self.encoder, self.n_tokens, self.width = encoder, int(data.tokens), encoder.width
+        rows = [(data.token[quads[:, 2]] == t).nonzero()[:, 0] for t in range(self.n_tokens)]
+        own = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=len(quads))
+        self.torsions = nn.Parameter(torch.randn(self.n_tokens, 2 * own.shape[1], encoder.dim) / own.shape[1] ** 0.5)
+        self.register_buffer("quads", quads)
+        self.register_buffer("own", own)
         buffers = {"x": data.x, "pairs": data.edge_index, "bonds": data.edge_attr, "token": data.token}
         for name, values in buffers.items():
             self.register_buffer(name, values)
@@ -173,4 +193,6 @@ class GraphMoleculeEncoder(AtomEncoder):
         frame = torch.arange(obs.shape[0], device=obs.device).unsqueeze(1)
         token = (self.token.unsqueeze(0) + self.n_tokens * frame).flatten()
         out: Tensor = self.encoder.pool(self.atoms(obs).flatten(0, 1), token)
-        return out.reshape(obs.shape[0], self.n_tokens, -1)
+        turned = nn.functional.pad(_directions(obs, self.quads), (0, 0, 0, 1))[:, self.own]
+        told = torch.einsum("btk,tkd->btd", turned.flatten(2), self.torsions)
+        return out.reshape(obs.shape[0], self.n_tokens, -1) + told

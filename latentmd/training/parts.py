@@ -23,7 +23,9 @@ from latentmd.encoders.frames import ConvolutionalEncoder, FrameEncoder
 from latentmd.encoders.particles import ParticleEncoder
 from latentmd.encoders.vectors import SequenceEncoder, StandardEncoder, VectorEncoder
 from latentmd.interpreter import own_part
+from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.features import FEATURE_SIZES, molecule_graph
+from latentmd.molecule.torsions import rotatable_torsions
 
 Settings = Any  # section of a configuration, whose fields are those of the kind
 Runs = Sequence[NDArray[np.float32]]
@@ -198,7 +200,8 @@ def _graph(seen: Observed, s: Settings) -> nn.Module:
     from latentmd.encoders.graph import GraphEncoder, GraphMoleculeEncoder, molecule_data  # a second of imports
 
     network = EGNNEncoder(FEATURE_SIZES, s.token_dim, s.width, s.depth, s.vectors)
-    return GraphMoleculeEncoder(GraphEncoder(network, s.cutoff, hydrogens=False), molecule_data(seen.topology))
+    quads = torch.from_numpy(rotatable_torsions(*topology_arrays(seen.topology)))
+    return GraphMoleculeEncoder(GraphEncoder(network, s.cutoff, hydrogens=False), molecule_data(seen.topology), quads)
 
 
 def _particles(seen: Observed, s: Settings) -> nn.Module:

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from latentmd.encoders.egnn import EGNNEncoder, MoleculeEncoder
 from latentmd.encoders.graph import GraphEncoder, GraphMoleculeEncoder, MoleculeData, molecule_data, neighbours
+from latentmd.molecule.checks import topology_arrays, torsions
 from latentmd.molecule.chemistry import Chemistry
 from latentmd.molecule.features import FEATURE_SIZES, molecule_graph
+from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.testing import check_encoder, check_invariance
 
 from torch_geometric.data import Batch  # isort: skip  (latentmd keeps warnings of its import quiet)
@@ -49,16 +51,41 @@ def chain(atoms: int) -> MoleculeData:
     return molecule_data(record, torch.stack([0.13 * i, 0.08 * (i % 2), 0.02 * (i % 3)], dim=1))
 
 
+def quads_of(topology: Any) -> Tensor:
+    return torch.from_numpy(rotatable_torsions(*topology_arrays(topology)))
+
+
+def test_tokens_hold_their_own_torsions(frames: Tensor, alanine_topology: Any) -> None:
+    data, quads = molecule_data(alanine_topology, frames[0]), quads_of(alanine_topology)
+    encoder = GraphMoleculeEncoder(GraphEncoder(network(), 0.5), data, quads)
+    with torch.no_grad():
+        full = encoder(frames)
+        told = full - encoder.encoder.pool(*_pooled(encoder, frames)).reshape(full.shape)
+        angle = torch.from_numpy(torsions(frames.numpy(), quads.numpy()))
+        own = (data.token[quads[:, 2]] == 1).nonzero()[:, 0]
+        known = torch.stack([angle[:, own].cos(), angle[:, own].sin()], -1).flatten(1).float()
+        weights = encoder.torsions[1][: known.shape[1]]
+    torch.testing.assert_close(told[:, 1], known @ weights, rtol=1e-3, atol=1e-4)
+
+
+def _pooled(encoder: GraphMoleculeEncoder, frames: Tensor) -> tuple[Tensor, Tensor]:
+    frame = torch.arange(len(frames)).unsqueeze(1)
+    return encoder.atoms(frames).flatten(0, 1), (encoder.token.unsqueeze(0) + encoder.n_tokens * frame).flatten()
+
+
 def test_with_a_long_cutoff_it_is_the_network_over_all_pairs(frames: Tensor, alanine_topology: Any) -> None:
     graph = molecule_graph(alanine_topology)
     dense = MoleculeEncoder(network(), graph.features, graph.separation, graph.tokens)
-    found = GraphMoleculeEncoder(GraphEncoder(network(), 1e4), molecule_data(alanine_topology, frames[0]))
-    torch.testing.assert_close(found(frames), dense(frames), rtol=0, atol=1e-5)
+    data, quads = molecule_data(alanine_topology, frames[0]), quads_of(alanine_topology)
+    found = GraphMoleculeEncoder(GraphEncoder(network(), 1e4), data, quads)
     torch.testing.assert_close(found.atoms(frames), dense.atoms(frames), rtol=0, atol=1e-5)
+    torch.nn.init.zeros_(found.torsions)
+    torch.testing.assert_close(found(frames), dense(frames), rtol=0, atol=1e-5)
 
 
 def test_contract_and_symmetry(frames: Tensor, alanine_topology: Any) -> None:
-    encoder = GraphMoleculeEncoder(GraphEncoder(network(), 0.5), molecule_data(alanine_topology, frames[0])).eval()
+    data, quads = molecule_data(alanine_topology, frames[0]), quads_of(alanine_topology)
+    encoder = GraphMoleculeEncoder(GraphEncoder(network(), 0.5), data, quads).eval()
     assert check_encoder(encoder, frames).shape == (len(frames), 3, 5)
     check_invariance(encoder, frames)
 
