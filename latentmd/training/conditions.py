@@ -115,10 +115,11 @@ _SHORTEST = 10.0  # ps, of the predictor's lags where frames are as close
 _SHARE = 0.2  # of the longest run that a lag may take
 #: Most epochs of a stage, beyond which it learns single frames by heart, and fewest steps.
 _EPOCHS = {"decoder": (200, 300), "fast": (400, 800), "predictor": (400, 800)}
+_HELD_OUT = 10  # runs of which one is held out
 _ALL_PAIRS = 60  # atoms up to which messages between all pairs cost less than neighbour lists
 _LARGE: dict[str, dict[str, Any]] = {
-    "encoder": {"kind": "graph", "cutoff": 0.5, "width": 32, "depth": 2, "vectors": 4},
-    "jepa": {"steps": 1500},
+    "encoder": {"kind": "graph", "cutoff": 0.5, "width": 32, "depth": 2, "vectors": 4, "token_dim": 24},
+    "jepa": {"steps": 600},
     "latent": {"slow_axes": (4, 24)},
 }
 
@@ -145,8 +146,9 @@ def suited(config: TrainingConfig, source: Source) -> TrainingConfig:
         section = getattr(config, name)
         steps = max(fewest, round(epochs * frames / section.batch))
         found[name] = found.get(name, {}) | {"steps": min(section.steps, steps)}
+    holdout = config.holdout if "holdout" in config.model_fields_set else max(1, len(source.runs) // _HELD_OUT)
     update: dict[str, Any] = {name: _filled(getattr(config, name), values) for name, values in found.items()}
-    whole = config.model_copy(update={"stride": stride, **update})
+    whole = config.model_copy(update={"stride": stride, "holdout": holdout, **update})
     return parse_section(TrainingConfig, whole.model_dump(), "settings")
 
 
