@@ -18,11 +18,11 @@ from latentmd.molecule.chemistry import fingerprint
 from latentmd.replicas.bonded import Bonded
 from latentmd.training.conditions import suited, with_conditions, with_own_force_field
 from latentmd.training.config import TrainingConfig
-from latentmd.training.data import Data, Trajectories, read_source, some_frames, split_data
+from latentmd.training.data import Data, Trajectories, read_source, split_data
 from latentmd.training.labels import Labels, energy_labels
 from latentmd.training.run import TrainingRun, claim_training, plot_training, training_folder
 from latentmd.training.seen import Seen, say
-from latentmd.training.stages import build_surrogate, forecast
+from latentmd.training.stages import build_surrogate, forecast, some_frames
 
 _BONDED_FRAMES = 1000  # that bonds, angles and contacts are fitted to
 
