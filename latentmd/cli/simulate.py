@@ -30,6 +30,7 @@ Examples:
   latentmd simulate peptides/ --time 100ns --scheduler tcp://node:8786 --out rollouts
   latentmd simulate mine.pt --time 10us --save-every 1ns --out long
   latentmd simulate my.pdb --mode md --time 1ns --temperature 300
+  latentmd simulate my.pdb --solvent explicit --salt 0.15 --wall 2h --compare md --out wet
   latentmd simulate my.pdb --mode chains --wall 30min --resume --out sampled
   latentmd simulate ligand.pdb --force-field ligand.xml --solvent vacuum --mode chains --wall 30min
   latentmd simulate aspirin.sdf --wall 3min
@@ -43,14 +44,14 @@ Examples:
     option(
         "--wall", type=opt.WallTime(),
         help="Wall time of everything, over all sessions, such as 30min; what is there by then is the result. "
-        "[default: 10min for chains that are chosen for you and plain MD without --time, else any]",
+        "[default: 10min for chains that are chosen for you and plain MD without --time, 2h for jumps, else any]",
     ),
     option("--walkers", type=opt.AT_LEAST_ONE, help="Independent runs. [default: 16]"),
     option(
-        "--mode", metavar="[model|latent|chains|md|module:NAME]",
-        help="Latent steps of a model and MD by turns, latent steps only, exact chains of a small molecule, plain MD, "
-        "or a way of your own. [default: model where one covers the molecule, else chains to 150 atoms, else md; it "
-        "says why]",
+        "--mode", metavar="[model|latent|chains|jumps|md|module:NAME]",
+        help="Latent steps of a model and MD by turns, latent steps only, exact chains of a small molecule, exact "
+        "jumps in explicit water and MD by turns, plain MD, or a way of your own. [default: model where one covers the "
+        "molecule, else chains to 150 atoms, else md; it says why. In explicit water jumps]",
     ),
     option("--exactness", hidden=True, expose_value=False, callback=_gone, help="Gone."),
     option("--temperature", type=float, help="Kelvin; must be the model's, except with --mode md or chains."),
@@ -66,17 +67,20 @@ Examples:
     opt.device("Where the model runs."),
     option(
         "--solvent", type=click.Choice(["implicit", "vacuum", "explicit"]),
-        help="Must be the model's, except with --mode md or chains. [default: the model's, or implicit]",
+        help="Must be the model's, except with --mode md, chains or jumps. [default: the model's, or implicit]",
     ),
     opt.FORCE_FIELD(
         help="OpenMM force-field XML, may be repeated; must be the model's, except with --mode md or chains."
     ),
     opt.PROCESSES,
     option("--scheduler", metavar="ADDRESS", help="Chains or several FILEs: Dask scheduler that runs them, tcp://host:port."),
-    option("--out", type=opt.PATH, help="Output folder. [default: <stem>-latentmd, or -chains]"),
+    option("--compare", type=click.Choice(["md"]), help="Jumps: plain MD beside them, at equal cost."),
+    option("--whole", is_flag=True, default=None, help="Jumps: write the frames with their water, too."),
+    option("--out", type=opt.PATH, help="Output folder. [default: <stem>-latentmd, -chains or -jumps]"),
     *opt.AGAIN,
     option("--name", help="With --smiles and no FILE: begins the name of the output. [default: molecule]"),
     option("--enumerate", "isomers", is_flag=True, help="Undefined stereocentres: a run of each isomer."),
+    *opt.BOX,
     *opt.INPUTS,
 ])  # fmt: skip
 def simulate_command(files: tuple[Path, ...], name: str | None, isomers: bool, **options: Any) -> None:
@@ -90,7 +94,8 @@ def simulate_command(files: tuple[Path, ...], name: str | None, isomers: bool, *
     evaluation.html (metrics, figures and a 3-D view, beside the model's training data).
     Frames are `settled` (decoded from a latent step, then 100 steps of MD; with --settle off `latent`), `relaxed`
     (minimised after a latent step, then moved by MD) or `md`. Chains write free_energy.html, metropolised.xtc,
-    metropolised.npz, topology.pdb and summary.json, and all their frames weigh the same.
+    metropolised.npz, topology.pdb and summary.json, jumps free_energy.html, solute.xtc, jumps.csv, topology.pdb and
+    summary.json, and all their frames weigh the same.
 
     Several FILEs, or a folder of them, become one data set of rollouts: a folder for each molecule and manifest.json,
     which lists what was made and what failed. With --resume, more files may be added.

@@ -18,7 +18,7 @@ from latentmd.model.file import BundleError, read_manifest
 from latentmd.model.peptide_file import is_peptides
 from latentmd.molecule.chemistry import chemistry
 from latentmd.sampling.models import ManyMolecules, UncoveredError, bundled_model, given_model
-from latentmd.sampling.run.options import DEFAULT_WALL, OF_WALKERS, Given, Mode, RunOptions, Way, picoseconds
+from latentmd.sampling.run.options import DEFAULT_WALL, OF_JUMPS, OF_WALKERS, Given, Mode, RunOptions, Way, picoseconds
 from latentmd.sampling.run.stopping import RunResult
 from latentmd.systems.builder import Molecule, Solvent, build
 from latentmd.systems.own_force_field import refuse_force_field
@@ -38,6 +38,7 @@ WAYS = {
     "model": "latentmd.sampling.walkers.simulate:MODEL",
     "latent": "latentmd.sampling.walkers.simulate:LATENT",
     "chains": "latentmd.sampling.metropolis.run:WAY",
+    "jumps": "latentmd.sampling.jumps.explicit_water:WAY",
     "md": "latentmd.sampling.walkers.simulate:MD",
 }
 
@@ -115,7 +116,7 @@ def simulate(
     save_every: str | float | None = None, cycle: str | float | None = None, burst: str | float | None = None,
     settle: bool | None = None, temperature: float | None = None, solvent: Solvent | None = None,
     force_field: Sequence[str] = (), seed: int = 0, device: str = "auto", processes: int | None = None,
-    scheduler: str | None = None,
+    scheduler: str | None = None, compare: str | None = None, whole: bool | None = None,
     out: str | Path | None = None, overwrite: bool = False, resume: bool = False,
     inputs: InputOptions = DEFAULT_INPUTS, begun: float | None = None, progress: Progress | None = None,
 ) -> RunResult:  # fmt: skip
@@ -125,12 +126,13 @@ def simulate(
         pdb: the molecule.
         model: name of a bundled model or path of one; the bundled one that covers the molecule where None.
         mode: "model" (latent steps of the model and MD by turns), "latent" (latent steps only), "chains" (exact
-            statistics of a small molecule, by Metropolis chains), "md" (plain MD) or "module:NAME" (a `Way` of your
-            own). Where None: model with a `model` or in explicit solvent; else what
+            statistics of a small molecule, by Metropolis chains), "jumps" (exact jumps of slow torsions in explicit
+            water, and MD, by turns), "md" (plain MD) or "module:NAME" (a `Way` of your own). Where None: model with a
+            `model`, jumps in explicit solvent (md for trajectories of a given length); else what
             `latentmd.sampling.sample.choose` says.
         time: per walker, 10 ns where None. Text with a unit, or ps. Not for chains.
         wall: budget of wall time in seconds for everything, over all sessions of the run; where None, 10 min for chains
-            that the rule chose and plain MD without a `time`, and no limit otherwise.
+            that the rule chose and plain MD without a `time`, 2 h for jumps, and no limit otherwise.
         walkers: independent runs; 16 where None. Not for chains.
         save_every: time between frames; 100 ps where None. Not for chains.
         cycle: length of one cycle of alternation, a multiple of save_every; about 1 ns where None.
@@ -143,6 +145,8 @@ def simulate(
         device: of the model: "auto", "cpu" or "cuda".
         processes: worker processes; one per core where None.
         scheduler: chains: address of a Dask scheduler; this machine where None.
+        compare: jumps: "md" for plain MD beside them at equal cost.
+        whole: jumps: write the frames with their water too.
         out: output folder; `<stem>-latentmd` or `<stem>-chains` where None.
         overwrite: replace an earlier run in `out`.
         resume: go on with the run in `out`, which must have been begun with the same settings; begins where there is
@@ -168,7 +172,8 @@ def simulate(
     )  # fmt: skip
     given: Given = {
         "time": _ps(time), "walkers": walkers, "save_every": _ps(save_every), "cycle": _ps(cycle),
-        "burst": _ps(burst), "settle": settle, "scheduler": scheduler, "out": None if out is None else str(out),
+        "burst": _ps(burst), "settle": settle, "scheduler": scheduler, "compare": compare, "whole": whole,
+        "out": None if out is None else str(out),
     }  # fmt: skip
     return _run(Path(pdb), run, mode, given, progress or quiet)
 
@@ -201,6 +206,8 @@ def simulate_data_set(
     from latentmd.sampling.walkers.data_set import make_data_set
     from latentmd.sampling.walkers.simulate import simulate_plan, walker_options
 
+    if any(options.pop(name, None) for name in OF_JUMPS):
+        raise ValueError("--compare and --whole are of --mode jumps, which simulates one molecule; give one file")
     given = {name: options.pop(name, None) for name in ("time", *OF_WALKERS)}
     given |= {name: _ps(given[name]) for name in ("time", "save_every", "cycle", "burst")}
     options["force_field"] = tuple(options.get("force_field", ()))
@@ -260,8 +267,11 @@ def _chosen(pdb: Path, run: RunOptions, given: Given) -> tuple[Mode, Molecule | 
     """The mode that suits the molecule, and the molecule where it was built for that."""
     if _moves_alone(run.model, given):
         return "latent", None
-    if run.model is not None or run.solvent == "explicit":
+    trajectories = any(given[name] is not None for name in ("time", *OF_WALKERS))
+    if run.model is not None:
         return "model", None
+    if run.solvent == "explicit":
+        return "md" if trajectories else "jumps", None
     from latentmd.sampling.metropolis.run import unsuitable
 
     molecule = build(pdb, Protocol(run.solvent or "implicit", run.force_field, inputs=run.inputs))
@@ -272,7 +282,6 @@ def _chosen(pdb: Path, run: RunOptions, given: Given) -> tuple[Mode, Molecule | 
             uncovered = f"{model.name} is a model of many peptides, and --wall asks for exact statistics of this one"
     except UncoveredError as error:
         uncovered = error.reason
-    trajectories = any(given[name] is not None for name in ("time", *OF_WALKERS))
     chosen, reason = choose(uncovered, unsuitable(molecule) if uncovered else "", trajectories)
     if uncovered:
         logger.warning("%s", reason)

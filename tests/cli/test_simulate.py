@@ -40,7 +40,7 @@ def test_simulate_reports_what_was_added(ou_bundle: Path, tmp_path: Path) -> Non
         (("empty.pdb",), "the file is empty"),
         ((ALANINE, "--time", "10"), "has no unit"),
         ((ALANINE, "--time", "0ns"), "is not positive"),
-        ((ALANINE, "--mode", "warp"), "--mode is 'warp'; expected one of model, latent, chains, md"),
+        ((ALANINE, "--mode", "warp"), "--mode is 'warp'; expected one of model, latent, chains, jumps, md"),
         ((ALANINE, "--walkers", "0"), "0 is not in the range"),
         ((ALANINE, "--model", "nothing"), "nothing: no such model file or bundled model"),
         ((str(MOLECULES / "chignolin.pdb"), "--mode", "model"), "no bundled model covers"),
@@ -50,7 +50,11 @@ def test_simulate_reports_what_was_added(ou_bundle: Path, tmp_path: Path) -> Non
         ((ALANINE, "--mode", "hybrid"), "exact chains are --mode chains"),
         ((ALANINE, "--exactness", "metropolised"), "exact chains are --mode chains"),
         ((ALANINE, "--mode", "md", "--temperature", "-1"), "--temperature is -1 K"),
-        ((ALANINE, "--solvent", "explicit"), "--mode md"),
+        ((ALANINE, "--solvent", "explicit", "--mode", "model"), "--mode md"),
+        ((ALANINE, "--solvent", "explicit", "--water", "tip9p"), "'tip9p' is not one of 'tip3p', 'opc'"),
+        ((ALANINE, "--solvent", "explicit", "--padding", "0.2"), "too small for the cutoff of 1 nm"),
+        ((ALANINE, "--solvent", "explicit", "--wall", "2s"), "ps a second here"),
+        ((ALANINE, "--salt", "0.15", "--mode", "md"), "are for --solvent explicit; add it"),
     ],
 )
 def test_bad_usage_exits_with_2(

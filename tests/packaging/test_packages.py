@@ -89,6 +89,7 @@ FLOORS = [
     {"sampling.run"},
     {"sampling", "training"},
     {"sampling.metropolis", "sampling.paths", "sampling.walkers"},
+    {"sampling.jumps"},
     {"sampling.sample"},
     {"worlds"},
     {"cli"},

@@ -55,9 +55,9 @@ _AGREED = "Yes, as far as the chains can tell: they agree, and every population 
 _DIFFERENT = "Not yet; numbers below are provisional. This is missing:"
 _MOST = 6  # things that are missing, named first
 _GO_ON = "To go on: the same line with --resume, and a longer --wall"
-_STATES = (
+STATES = (
     "Share of all frames in each well of each torsion, with the standard error by the effective number of independent "
-    "samples of that well. Wells are cut where a torsion's density, all chains together, is least; what is less than a "
+    "samples of that well. Wells are cut where a torsion's density, all frames together, is least; what is less than a "
     f"barrier of kT apart is one well. Wells below {percent(RAREST)} or above {percent(1 - RAREST)} are shown but need "
     "not be precise."
 )
@@ -90,7 +90,7 @@ def write_metropolis_page(
     said = [*missing[:_MOST], *more, *([_GO_ON] if missing else []), *summary["notes"]]
     sections = [
         report.Section("Can these numbers be trusted?", _DIFFERENT if missing else _AGREED, bullets(said)),
-        report.Section("States", _STATES, _states(found, temperature) + bullets(remarks(found))),
+        report.Section("States", STATES, states_table(found, temperature) + bullets(remarks(found))),
     ]
     if run.molecule.ligand:
         sections.insert(1, conformer_section(run, found, angles))
@@ -119,7 +119,8 @@ def viewed(positions: Floats) -> Floats:
     return flat[np.sort(rows)]
 
 
-def _states(found: Populations, temperature: float) -> str:
+def states_table(found: Populations, temperature: float) -> str:
+    """Populations and free energies of all wells of torsions with several."""
     kt, errors = thermal_energy(temperature) / KILOCALORIE, found.logit_errors
     rows = []
     for i, well in enumerate(found.wells):
@@ -139,26 +140,30 @@ def state_words(summary: dict[str, Any]) -> str:
 
 def told(result: RunResult) -> list[str]:
     """A few lines about finished exact chains."""
-    summary, missing = result.summary, result.summary["missing"]
+    summary = result.summary
     taken, effective = summary["accepted"].get("draw"), summary["effective_samples"]
     moves = (
         f"{percent(taken, 1)} of the drawn torsions accepted" if taken is not None else "rings moved by the ladder only"
     )
     least = "no well from 1 to 99 %" if effective is None else f"at least {effective:.0f} effective samples of a state"
-    lines = [f"{summary['frames']} frames of equal weight, {least}; {moves}"]
+    beside = [] if summary["plain_md"] is None else [verdict(summary["plain_md"])]
+    return states_told(result, [f"{summary['frames']} frames of equal weight, {least}; {moves}", *beside])
+
+
+def states_told(result: RunResult, lines: list[str]) -> list[str]:
+    """Populations of a finished run, what is missing and what was written, behind lines of its own."""
+    summary, missing = result.summary, result.summary["missing"]
     for name, population in summary["populations"].items():
         low, high = population["degrees"]
         if high - low < population["period"]:
             lines.append(f"  {name}: population {population['in_words']}")
     lines += [f"  {sentence}" for sentence in summary["remarks"]]
-    if summary["plain_md"] is not None:
-        lines.append(verdict(summary["plain_md"]))
     lines.append(state_words(summary) + (":" if missing else ""))
     lines += [f"  - {sentence}" for sentence in missing[:_SHOWN]]
     if len(missing) > _SHOWN:
         lines.append(f"  - and {len(missing) - _SHOWN} more, in free_energy.html")
-    conformers = ", conformers.sdf" if (result.folder / "conformers.sdf").exists() else ""
-    files = f"{summary['file']}, metropolised.npz, free_energy.html, summary.json{conformers}"
+    others = ("metropolised.npz", "jumps.csv", "system.xtc", "free_energy.html", "summary.json", "conformers.sdf")
+    files = ", ".join([summary["file"], *(name for name in others if (result.folder / name).exists())])
     return [*lines, *summary["notes"], f"wrote {result.folder}/: {files}"]
 
 

@@ -30,7 +30,7 @@ from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsRun, Sche
 from latentmd.sampling.metropolis.wells import can_turn, turns_of, wells
 from latentmd.sampling.models import ManyMolecules, Model, given_model
 from latentmd.sampling.run.clock import Budget, Deadline, PhaseClock
-from latentmd.sampling.run.options import OF_WALKERS, Given, RunOptions, Way
+from latentmd.sampling.run.options import OF_JUMPS, OF_WALKERS, Given, RunOptions, Way
 from latentmd.sampling.run.preparation import (
     check_protocol,
     made_once,
@@ -310,7 +310,7 @@ def _simulate(pdb: Path, run: RunOptions, given: Given, built: Molecule | None, 
     return chains(pdb, ChainsRequest(**vars(replace(run, device=device))), built, report)
 
 
-WAY = Way(_simulate, ("time", *OF_WALKERS), "chains", told)
+WAY = Way(_simulate, ("time", *OF_WALKERS, *OF_JUMPS), "chains", told)
 
 
 def _protocol(asked: ChainsRequest, model: Model | None) -> Protocol:

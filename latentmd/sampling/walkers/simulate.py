@@ -13,7 +13,7 @@ from latentmd.io.folder import check_folder
 from latentmd.io.progress import Progress
 from latentmd.replicas.choice import unsupported
 from latentmd.sampling.models import Model, OneMolecule, bundled_model, check_conditions, given_model
-from latentmd.sampling.run.options import DEFAULT_WALL, Given, Mode, RunOptions, WalkerOptions, Way
+from latentmd.sampling.run.options import DEFAULT_WALL, OF_JUMPS, Given, Mode, RunOptions, WalkerOptions, Way
 from latentmd.sampling.run.preparation import molecule_under, prepare
 from latentmd.sampling.run.processes import Job, cores
 from latentmd.sampling.run.stopping import RunResult
@@ -56,9 +56,9 @@ def _told(result: RunResult) -> list[str]:
     return told(result)
 
 
-MODEL = Way(partial(_simulate, "model"), ("scheduler",), told=_told)
-LATENT = Way(partial(_simulate, "latent"), ("scheduler",), told=_told)
-MD = Way(partial(_simulate, "md"), ("scheduler", "settle"), told=_told)
+MODEL = Way(partial(_simulate, "model"), ("scheduler", *OF_JUMPS), told=_told)
+LATENT = Way(partial(_simulate, "latent"), ("scheduler", *OF_JUMPS), told=_told)
+MD = Way(partial(_simulate, "md"), ("scheduler", "settle", *OF_JUMPS), told=_told)
 
 
 def simulate_plan(pdb: Path, s: WalkerOptions, built: Molecule | None = None) -> RolloutPlan:

@@ -1,0 +1,1 @@
+"""MD in explicit water and exact jumps of slow torsions by turns."""
