@@ -175,6 +175,7 @@ class GraphMoleculeEncoder(AtomEncoder):
         self.torsions = nn.Parameter(torch.randn(self.n_tokens, 2 * own.shape[1], encoder.dim) / own.shape[1] ** 0.5)
         self.register_buffer("quads", quads)
         self.register_buffer("own", own)
+        self.most = 4000  # atoms at a time: memory of larger arrays is given back after each use, and that is slow
         buffers = {"x": data.x, "pairs": data.edge_index, "bonds": data.edge_attr, "token": data.token}
         for name, values in buffers.items():
             self.register_buffer(name, values)
@@ -189,7 +190,10 @@ class GraphMoleculeEncoder(AtomEncoder):
         return h.reshape(frames, size, self.width)
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Latent tokens [batch, tokens, dim] of positions [batch, atoms, 3] nm."""
+        """Latent tokens [batch, tokens, dim] of positions [batch, atoms, 3] nm, a few frames at a time."""
+        return torch.cat([self._together(part) for part in obs.split(max(1, self.most // obs.shape[1]))])
+
+    def _together(self, obs: Tensor) -> Tensor:
         frame = torch.arange(obs.shape[0], device=obs.device).unsqueeze(1)
         token = (self.token.unsqueeze(0) + self.n_tokens * frame).flatten()
         out: Tensor = self.encoder.pool(self.atoms(obs).flatten(0, 1), token)

@@ -163,7 +163,8 @@ class _Surrogate:
         frame, rows = self.start[None], []
         for count in (1, 256):
             frames = np.repeat(frame, count, axis=0)
-            calls = {"encoder": partial(p.encode, frames), "decoder": partial(p.decode, p.encode(frames), rng)}
+            calls: dict[str, Callable[[], object]] = {"encoder": partial(p.encode, frames)}
+            calls["decoder"] = partial(p.decode, p.encode(frames), rng)
             if not p.manifest.no_energy:
                 calls["energy head"] = partial(p.energies, frames)
                 calls["energy and forces"] = partial(p.energy_and_forces, frames)

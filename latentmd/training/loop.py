@@ -142,7 +142,7 @@ class Stage(lightning.LightningModule):
         spent: list[float] = []
         while len(spent) < 3 or (len(spent) < _TIMED_STEPS and sum(spent) < _TIMED_SECONDS):
             begin = time.monotonic()
-            self.losses(torch.Generator().manual_seed(len(spent)))["loss"].backward()  # type: ignore[no-untyped-call]
+            self.losses(torch.Generator().manual_seed(len(spent)))["loss"].backward()
             spent.append(time.monotonic() - begin)
         return self.steps * float(np.median(spent[1:]))
 

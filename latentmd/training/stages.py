@@ -141,9 +141,10 @@ def _embedding(data: Data, config: TrainingConfig, frames: torch.Tensor) -> Stag
 def _begin_at_the_mean(ground: TorsionDecoder, frames: torch.Tensor) -> None:
     """Let a linear read-out begin at the mean of some frames, or its first gradients shift all latents alike."""
     turns, _ = ground.targets(frames)
-    ground.network.weight.zero_()
-    ground.network.bias.zero_()
-    ground.network.bias[: 2 * ground.n_drivers] = torch.stack([turns.cos(), turns.sin()], dim=-1).mean(0).flatten()
+    linear: Any = ground.network
+    linear.weight.zero_()
+    linear.bias.zero_()
+    linear.bias[: 2 * ground.n_drivers] = torch.stack([turns.cos(), turns.sin()], dim=-1).mean(0).flatten()
 
 
 def train_encoder(data: Data, config: TrainingConfig, run: TrainingRun) -> AtomEncoder:

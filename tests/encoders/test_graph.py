@@ -91,10 +91,13 @@ def test_contract_and_symmetry(frames: Tensor, alanine_topology: Any) -> None:
 
 
 def test_silent_hydrogens_are_heard_nearby_and_hear_nothing(frames: Tensor, alanine_topology: Any) -> None:
-    data = molecule_data(alanine_topology, frames[0])
-    encoder = GraphMoleculeEncoder(GraphEncoder(network(), 0.5, hydrogens=False), data).eval()
+    data, quads = molecule_data(alanine_topology, frames[0]), quads_of(alanine_topology)
+    encoder = GraphMoleculeEncoder(GraphEncoder(network(), 0.5, hydrogens=False), data, quads).eval()
     check_encoder(encoder, frames)
     check_invariance(encoder, frames)
+    whole = encoder(frames)
+    encoder.most = 2 * 22  # two frames at a time
+    torch.testing.assert_close(encoder(frames), whole, rtol=0, atol=1e-6)
     light = torch.tensor([atom.element.symbol == "H" for atom in alanine_topology.atoms])
     one = torch.zeros(22, dtype=torch.long)
     pairs = encoder.encoder.pairs(frames[0], one, data.x, data.edge_index)

@@ -72,7 +72,7 @@ class LatentJob(WalkerJob):
             finished = self._finished if self.engine else partial(self._mended, propagator, path.flatten(0, 1), masses)
             positions, energies, settled = finished(decoded, list(group) * count, frames, clock)
             kinds = np.where(settled, "settled", "latent").reshape(shape).tolist()
-            left = marks and marks.distances(path.flatten(2).cpu().numpy()) > marks.limit
+            left = None if marks is None else marks.distances(path.flatten(2).cpu().numpy()) > marks.limit
             yield MadeFrames(
                 positions.reshape(*shape, -1, 3), energies.reshape(shape), kinds, _states(group, kept), left=left
             )
