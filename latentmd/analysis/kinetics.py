@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from latentmd.analysis.statistics import Estimate, lag_sums
 from latentmd.arrays import Bools, Floats, Ints
+
+_NEVER = 1e-12  # jumps where none was seen, which keeps the equations regular
 
 
 def torsion_autocorrelation(series: Sequence[Floats], max_lag: int) -> Floats:
@@ -40,7 +43,11 @@ def decorrelation_time(correlation: Floats, interval: float) -> float:
 
 def core_path(in_first: Bools, in_second: Bools) -> Ints:
     """Core last visited at every frame (frames,) of one run: 0, 1, or -1 before the first visit (milestoning)."""
-    label = np.where(in_first, 0, np.where(in_second, 1, -1))
+    return last_core(np.where(in_first, 0, np.where(in_second, 1, -1)))
+
+
+def last_core(label: Ints) -> Ints:
+    """Core last visited at every frame (frames,), from the core of each frame, -1 where it is in none."""
     last = np.maximum.accumulate(np.where(label >= 0, np.arange(len(label)), -1))
     return np.asarray(np.where(last >= 0, label[np.maximum(last, 0)], -1))
 
@@ -56,6 +63,48 @@ def first_passage_times(cores: Sequence[Ints], interval: float) -> tuple[Estimat
         events = sum(int(np.count_nonzero((c[:-1] == source) & (c[1:] == 1 - source))) for c in cores)
         results.append(_exponential_mean(time, events))
     return results[0], results[1]
+
+
+class Dwelling(NamedTuple):
+    """Mean life times of states (states,), and first-passage times from each to each (states, states), ps; nan where a
+    state was never visited, infinite where it was never left, or never for there, with 95 % intervals (low, high).
+    """
+
+    lives: Floats
+    life_bounds: Floats
+    passages: Floats
+    passage_bounds: Floats
+
+
+def dwelling(
+    cores: Sequence[Ints], states: int, interval: float, rng: np.random.Generator, draws: int = 1000
+) -> Dwelling:
+    """Life and passage times of states from the `last_core` of every run, by rates n_ij / T_i of jumps in the time that
+    a core was the last visited; intervals from draws of the rates' gamma distributions (a flat prior of leaving).
+    """
+    jumps, times = np.zeros((states, states)), np.zeros(states)
+    for path in cores:
+        a, b = path[:-1], path[1:]
+        times += interval * np.bincount(a[a >= 0], minlength=states)
+        moved = (a >= 0) & (a != b)
+        np.add.at(jumps, (a[moved], b[moved]), 1)
+    prior = (1 - np.eye(states)) / (states - 1) if states > 1 else np.ones((1, 1))
+    drawn = rng.standard_gamma(np.broadcast_to(jumps + prior, (draws, states, states)))
+    rates = np.concatenate([jumps[None] + _NEVER * prior, drawn]) / np.maximum(times, interval)[:, None]
+    leaving = np.maximum(rates.sum(axis=2), _NEVER / interval)
+    passages = np.zeros_like(rates)
+    for target in range(states):
+        others = np.delete(np.arange(states), target)
+        system = leaving[:, others, None] * np.eye(len(others)) - rates[:, others[:, None], others]
+        passages[:, others, target] = np.linalg.solve(system, np.ones((*system.shape[:2], 1)))[..., 0]
+    found = []
+    for values in (1 / leaving, passages):
+        value, bounds = values[0], np.quantile(values[1:], (0.025, 0.975), axis=0)
+        unseen = value > 1e-3 / _NEVER * interval
+        value, bounds[1] = np.where(unseen, np.inf, value), np.where(unseen, np.inf, bounds[1])
+        value[times == 0] = bounds[:, times == 0] = np.nan
+        found += [value, bounds]
+    return Dwelling(*found)
 
 
 def _exponential_mean(time: float, events: int) -> Estimate:

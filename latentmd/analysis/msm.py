@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from latentmd.analysis.statistics import split_blocks
-from latentmd.arrays import Floats, Ints
+from latentmd.arrays import Bools, Floats, Ints
 
 if TYPE_CHECKING:
     from deeptime.clustering import ClusterModel
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-9  # of the gradient against the counts
 _MOST_STEPS = 200
 _LONGEST_STEP = 4.0  # of a, a logarithm
+_BARELY = 1e-8  # of the counts, between sets that nothing else joins
+_CORE = 0.8  # membership of a state in the core of its set
 _RIDGE = 1e-12  # of the Hessian's mean diagonal
 
 
@@ -262,23 +264,51 @@ def coarse_grain(counts: Floats, sets: int) -> Ints:
 
 def metastable_sets(model: ReversibleModel, sets: int) -> Ints:
     """PCCA+ sets of the active states (deeptime), largest first: one more than the processes slower than the lag."""
-    from deeptime.markov.msm import MarkovStateModel
-
-    stationary, active = model.stationary, len(model.active)
+    active = len(model.active)
     if active < 2:
         return np.zeros(active, dtype=np.int64)
     slow = int(np.count_nonzero(model.eigenvalues > np.exp(-1)))
-    sets = min(sets, active, max(slow, 2))
-    with warnings.catch_warnings():  # eigenvectors of a reversible matrix are real up to rounding
-        warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
-        assignment = np.asarray(MarkovStateModel(model.matrix, stationary).pcca(sets).assignments)
-    order = np.argsort(-np.bincount(assignment, weights=stationary, minlength=sets))
-    rank = np.argsort(order)[assignment]
+    rank = _memberships(model, min(sets, active, max(slow, 2))).argmax(axis=1)
     return np.asarray(np.searchsorted(np.unique(rank), rank))  # PCCA+ may leave a set empty
 
 
-def reactive_flux(fluxes: Floats, membership: Ints, sets: int) -> Floats:
-    """Equilibrium flux (sets, sets) between sets of states per lag: F_ab = sum_{i in a, j in b} x_ij, no diagonal."""
-    indicator = np.eye(sets)[membership]
-    flux = indicator.T @ fluxes @ indicator
-    return np.asarray(flux - np.diag(np.diag(flux)))
+def _memberships(model: ReversibleModel, sets: int) -> Floats:
+    """PCCA+ memberships (active, sets) (deeptime), the largest set first."""
+    from deeptime.markov.msm import MarkovStateModel
+
+    with warnings.catch_warnings():  # eigenvectors of a reversible matrix are real up to rounding
+        warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
+        found = np.asarray(MarkovStateModel(model.matrix, model.stationary).pcca(sets).memberships)
+    held = np.bincount(found.argmax(axis=1), weights=model.stationary, minlength=sets)
+    return found[:, np.argsort(-held)]
+
+
+def metastable_cores(counts: Floats, most: int = 6, least: float = 0.01) -> tuple[Ints, Bools]:
+    """Metastable set of every state of counts (states, states), and whether it belongs to the set's core.
+
+    Of up to `most` sets as many as leave the widest gap between a timescale that is kept and the next; a single one
+    where nothing is slower than the lag. A set with less than the share `least` of the counts joins the one that it
+    exchanges most with. Counts are read both ways, so that sets that were entered or left once are kept; what no
+    transition joins, next to nothing does. Core: PCCA+ membership above 0.8. States without counts are of set -1.
+    """
+    both = counts + counts.T
+    visited = np.flatnonzero(both.any(axis=1))
+    fluxes = both[np.ix_(visited, visited)] / both.sum()
+    weights = fluxes.sum(axis=1)
+    model = ReversibleModel(visited, fluxes + _BARELY * np.outer(weights, weights))
+    membership, core = np.full(len(counts), -1), np.zeros(len(counts), dtype=bool)
+    membership[visited], core[visited] = 0, True
+    values = np.clip(model.eigenvalues, _BARELY, 1 - _BARELY)
+    times = -1 / np.log(values)  # in lags
+    slow = range(1, min(int(np.count_nonzero(times > 1)), most, len(visited) - 1))
+    for k in sorted(slow, key=lambda k: times[k + 1] / times[k]):
+        found = _memberships(model, k + 1)
+        sets = found.argmax(axis=1)
+        indicator = np.eye(k + 1)[sets]
+        full = np.flatnonzero(weights @ indicator >= least)
+        if len(full) > 1:
+            joined = np.argmax((indicator.T @ model.fluxes @ indicator)[:, full], axis=1)
+            joined[full] = np.arange(len(full))
+            membership[visited], core[visited] = joined[sets], (found.max(axis=1) > _CORE) & np.isin(sets, full)
+            break
+    return membership, core

@@ -20,7 +20,7 @@ class ReferenceModel:
 
     def __init__(
         self, spec: FeatureSpec, runs: Sequence[Floats], interval: float, lag: float, temperature: float, seed: int,
-        dense: Sequence[Floats] | None = None,
+        dense: Sequence[Floats] | None = None, centres: int = CENTRES,
     ) -> None:  # fmt: skip
         from deeptime.decomposition import TICA
 
@@ -41,7 +41,7 @@ class ReferenceModel:
         everything = np.concatenate(self.tics)
         picked = everything[evenly(len(everything), _FIT_FRAMES)]
         distinct = len(np.unique(picked, axis=0))
-        self.clusters = msm.k_means(picked, min(CENTRES, distinct), seed)
+        self.clusters = msm.k_means(picked, min(centres, distinct), seed)
         self.states = int(self.clusters.n_clusters)
         self.paths = [self.discretise(t) for t in self.tics]
         self.counts = msm.transition_counts(self.paths, self.lag, self.states).sum(axis=0)
@@ -59,13 +59,12 @@ class ReferenceModel:
         """Index of the nearest reference centre of every frame."""
         return np.asarray(self.clusters.transform(tics), dtype=np.int64)
 
-    def macrostates(self, paths: Sequence[Ints]) -> tuple[Floats, Floats]:
-        """Stationary populations of the macrostates in discretised runs, and the reactive flux between them."""
+    def macrostates(self, paths: Sequence[Ints]) -> Floats:
+        """Stationary populations of the macrostates in discretised runs."""
         model = msm.fit_paths(paths, self.lag, self.states)
         sets, stationary = self.membership[model.active], model.stationary
         held = sets >= 0
-        populations = np.bincount(sets[held], weights=stationary[held], minlength=self.sets).astype(np.float64)
-        return populations, msm.reactive_flux(model.fluxes * held[:, None], np.where(held, sets, 0), self.sets)
+        return np.bincount(sets[held], weights=stationary[held], minlength=self.sets).astype(np.float64)
 
 
 def lag_frames(lag: float, interval: float) -> int:

@@ -128,8 +128,7 @@ class _Scoring:
 
     def states(self) -> list[Metric]:
         reference = self.reference
-        populations, flux = reference.macrostates(reference.paths)
-        own_populations, own_flux = reference.macrostates(self.paths)
+        populations, own_populations = (reference.macrostates(paths) for paths in (reference.paths, self.paths))
         frames = sum(map(len, self.paths))
         floors = (None, None) if self.brief else _state_floors(reference, frames, populations)
         missing = int(np.count_nonzero((own_populations == 0) & (populations > 0)))
@@ -139,7 +138,6 @@ class _Scoring:
         distance, error = _population_errors(own_populations, populations, reference.temperature)
         if not np.isfinite(distance):
             note = "undefined: the connected states of the two sets do not overlap; use longer runs"
-        self.curves["states"], self.curves["flux"] = (populations, own_populations), (flux, own_flux)
         name, group = "free-energy error, macrostates", "thermodynamics"
         return [
             Metric("JS distance, MSM states", "distribution", distance, floor=floors[0], note=note),

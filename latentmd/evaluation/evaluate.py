@@ -22,7 +22,8 @@ from latentmd.evaluation.baselines import chosen_baselines, frame_baselines, tra
 from latentmd.evaluation.compare import compare
 from latentmd.evaluation.frames import energy_metrics, structure_metrics
 from latentmd.evaluation.inputs import ASSUMED_TEMPERATURE, DEFAULTS, EvaluationSettings, Paths, run_record
-from latentmd.evaluation.shape import shape_metrics, shape_of, shape_record, shape_sections
+from latentmd.evaluation.shape import shape_metrics, shape_record, shape_sections
+from latentmd.evaluation.states import States
 from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress, quiet, stage
 from latentmd.io.solute import solute_or_all
@@ -84,20 +85,22 @@ def evaluate(
     unthinned = None if dense is md.runs else dense
     model = ReferenceModel(spec, md.runs, interval, settings.lag, kelvin, seed=settings.seed, dense=unthinned)
     comparison = compared(model, own, md, template, settings=settings, progress=progress)
-    sets = ({"training": training} if training else {}) | {"reference": md, "generated": own}
-    shapes = {name: shape_of(data.kept, topology, md.kept[0]) for name, data in sets.items()}
-    comparison.metrics += energy_metrics(*energies) + shape_metrics(shapes)
-    progress("baselines")
     taught, settings = (training_runs(training, model), settings.beside_training()) if training else ([], settings)
+    progress("states")
+    sets = {"training": replace(training, runs=taught)} if training else {}
+    states = States(model, sets | {"reference": md, "generated": own}, topology)
+    comparison.metrics += energy_metrics(*energies) + shape_metrics(states.shapes)
+    progress("baselines")
     settings = replace(settings, baselines=chosen_baselines(settings, spec, topology, md.kept[0]))
     rivals = frame_baselines(model, own, taught, topology, settings)
     result = Evaluation(comparison.metrics, rivals, own, reference=md, notes=notes, energies=energies)
     result.document = document(result, model, settings, top)
     result.document["seeds"] = {"reference": records[0].seeds, "generated": records[1].seeds}
-    result.document["shape"] = shape_record(shapes, topology)
+    result.document |= {"states": states.record(), "shape": shape_record(states.shapes, topology)}
     if folder is not None:
         progress("writing the page")
-        write(result, model, comparison.curves, topology, folder, extra=shape_sections(shapes, topology))
+        pictures = [states.section(folder), *shape_sections(states.shapes, topology)]
+        write(result, model, comparison.curves, topology, folder, extra=pictures)
     return result
 
 
@@ -262,6 +265,4 @@ def _figure_sections(model: ReferenceModel, own: FeatureSet, curves: Document) -
     )
     drawn.append(("Histograms", image, f"Densities of {spec.kind}"))
     drawn.append(("Kinetics", figures.kinetics(curves, model.interval, model.lag), caption))
-    image, caption = figures.states(curves["states"], curves["flux"]), "Stationary populations and reactive fluxes"
-    drawn.append(("Markov states", image, caption))
     return found + [report.Section(title, figures=[(png, text)]) for title, png, text in drawn if png is not None]

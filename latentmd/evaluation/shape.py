@@ -37,6 +37,12 @@ class Shape:
     secondary: dict[str, Bools]
     heavy: Floats
 
+    def mean(self, chosen: Bools) -> Document:
+        """Means over chosen frames (frames,): nm, and contacts formed."""
+        rmsd, gyration = float(self.rmsd[chosen].mean()), float(self.gyration[chosen].mean())
+        found: Document = {"rmsd_nm": rmsd, "gyration_nm": gyration}
+        return found | ({"contacts": float(self.contacts[chosen].sum(axis=1).mean())} if self.pairs else {})
+
 
 def shape_of(frames: Floats, topology: mdtraj.Topology, first: Floats) -> Shape:
     """Measure frames (frames, atoms, 3) in nm, RMSD to a structure (atoms, 3)."""

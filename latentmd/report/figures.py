@@ -1,9 +1,9 @@
-"""Figures of an evaluation as PNG bytes: surfaces, histograms, timescales, correlations, states, fluxes, energies."""
+"""Figures of an evaluation as PNG bytes: surfaces, histograms, timescales, correlations, states, energies."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from latentmd.analysis import thermodynamics
 from latentmd.analysis.statistics import TORSION_GRID, TORSION_PAIR_GRID
 from latentmd.arrays import Floats
+from latentmd.molecule.checks import topology_arrays
+from latentmd.molecule.chemistry import FileTopology, parts_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 Bounds = tuple[float, float, float, float]  # left, right, bottom, top
 REFERENCE, GENERATED = "#4a5568", "#c2410c"
 COLOURS = {"training": "#9aa5b1", "reference": REFERENCE, "generated": GENERATED}  # of sets
+_ELEMENTS = {"C": "#555555", "N": "#3050f8", "O": "#e0301e", "S": "#c8a800", "P": "#ff8000"}
+_TRACE, _LEAST_TRACE = ("N", "CA", "C"), 5  # atoms of the backbone that is drawn of chains of so many residues
 _STYLE: dict[Any, Any] = dict.fromkeys(("axes.spines.top", "axes.spines.right"), False)
 _STYLE |= {"font.size": 9, "axes.titlesize": 10, "figure.constrained_layout.use": True}
 _MAX_PANELS = 40  # histograms
@@ -188,23 +192,37 @@ def _chapman_panel(axis: Axes, pair: Sequence[ChapmanKolmogorov], lag: float) ->
     axis.set(title="Chapman-Kolmogorov test", xlabel="ps", ylabel="staying", ylim=(-0.02, 1.02))
 
 
-def states(populations: Sequence[Floats], flux: Sequence[Floats]) -> bytes:
-    """Stationary populations (macrostates,) of reference and generated set, and their reactive fluxes, side by side."""
-    made, axes = figure(1, 3)
-    x = np.arange(len(populations[0]))
-    axes[0].bar(x - 0.2, populations[0], 0.4, color=REFERENCE, label="reference")
-    axes[0].bar(x + 0.2, populations[1], 0.4, color=GENERATED, label="generated")
-    axes[0].set(title="MSM stationary populations", xlabel="macrostate", yscale="log", xticks=x, ylim=(1e-5, 1.5))
-    axes[0].legend(frameon=False, fontsize=8)
-    found = np.concatenate([f[f > 0] for f in flux])
-    low, high = (found.min(), found.max()) if len(found) else (1e-6, 1.0)
-    from matplotlib.colors import LogNorm
+def bundles(sets: Mapping[str, Floats], topology: FileTopology) -> bytes:
+    """Superposed frames (frames, atoms, 3) of each set, the first in bold, seen across their longest axes: backbones,
+    coloured from the first residue (violet) to the last (yellow), or the heavy atoms of small molecules by element.
+    """
+    from matplotlib import colormaps
+    from matplotlib.collections import LineCollection
 
-    for axis, values, title in zip(axes[1:], flux, ("flux, reference", "flux, generated"), strict=True):
-        norm = LogNorm(low, max(high, low * 1.01))
-        image = axis.imshow(np.where(values > 0, values, np.nan), cmap="magma_r", norm=norm, origin="lower")
-        axis.set(title=f"{title} (per lag)", xlabel="to", ylabel="from", xticks=x, yticks=x)
-        made.colorbar(image, ax=axis, shrink=0.9)
+    symbols, bonds = topology_arrays(topology)
+    atoms, _ = parts_of(topology)
+    shown = np.array([a.name in _TRACE for a in atoms])
+    chain = np.count_nonzero(shown) >= len(_TRACE) * _LEAST_TRACE
+    if not chain:
+        shown = np.array([s != "H" for s in symbols])
+    place = np.array([a.residue.index for a in atoms]) / max(a.residue.index for a in atoms) if chain else None
+    hues = [_ELEMENTS.get(s, "#7b2d8b") for s in symbols] if place is None else colormaps["viridis"](place)
+    ends = np.array([b for b in bonds if shown[list(b)].all()])
+    target = next(iter(sets.values()))[0]
+    centre = target[shown].mean(axis=0)
+    across = np.linalg.svd(target[shown] - centre, full_matrices=False)[2]
+    made, axes = figure(1, len(sets), width=2.8, height=2.4)
+    for axis, (name, frames) in zip(axes, sets.items(), strict=True):
+        for rank, x in reversed(list(enumerate((frames - centre) @ across.T))):
+            a, b = x[ends[:, 0]], x[ends[:, 1]]
+            halves = np.concatenate([np.stack([a, (a + b) / 2], 1), np.stack([(a + b) / 2, b], 1)])
+            colours, order = [hues[i] for i in ends.T.ravel()], np.argsort(halves[..., 2].mean(axis=1))
+            style = {"linewidths": 2.6} if rank == 0 else {"linewidths": 0.8, "alpha": 0.4}
+            axis.add_collection(LineCollection(list(halves[order, :, :2]), colors=[colours[i] for i in order], **style))
+        axis.set_aspect("equal")
+        axis.autoscale_view()
+        axis.set_axis_off()
+        axis.set_title(name)
     return png(made)
 
 

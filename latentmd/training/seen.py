@@ -125,7 +125,7 @@ def seen(
     tics = [tics[:, 0] for tics in model.tics]
     rng = np.random.default_rng(seed)
     times = msm.implied_timescales(model.paths, [model.lag], model.states, interval, rng, number=1)
-    populations, _ = model.macrostates(model.paths)
+    populations = model.macrostates(model.paths)
     visited = [set(np.unique(model.membership[path])) for path in model.paths]
     return Seen(
         time=interval * sum(map(len, runs)),

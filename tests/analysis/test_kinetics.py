@@ -61,3 +61,41 @@ def test_torsion_autocorrelation_of_an_angular_diffusion():
     exact_time = np.interp(-np.exp(-1), -exact, t)
     assert kinetics.decorrelation_time(got, 2.0) == pytest.approx(2 * exact_time, rel=0.06)
     assert kinetics.torsion_autocorrelation([np.ones(10)], 3).tolist() == [0, 0, 0, 0]
+
+
+def test_dwelling_of_a_three_state_chain() -> None:
+    """Life times 1 / sum k and passages by m_i = (1 + sum_j k_ij m_j) / sum k of the chain that made the runs."""
+    matrix = np.array([[0.96, 0.03, 0.01], [0.05, 0.94, 0.01], [0.0, 0.02, 0.98]])
+    rng, paths = np.random.default_rng(6), []
+    for start in (0, 1, 2, 0):
+        path, draws = np.full(30_000, start), rng.random(30_000)
+        for t in range(1, len(path)):
+            path[t] = np.searchsorted(np.cumsum(matrix[path[t - 1]]), draws[t])
+        paths.append(path)
+    found = kinetics.dwelling(paths, 3, 2.0, rng)
+    np.testing.assert_allclose(found.lives, 2.0 / (1 - np.diag(matrix)), rtol=0.08)
+    assert (found.life_bounds[0] < found.lives).all() and (found.lives < found.life_bounds[1]).all()
+    for target in range(3):
+        others = [k for k in range(3) if k != target]
+        exact = np.linalg.solve(np.eye(2) - matrix[np.ix_(others, others)], [2.0, 2.0])
+        np.testing.assert_allclose(found.passages[others, target], exact, rtol=0.1)
+        low, high = found.passage_bounds[:, others, target]
+        assert (low < exact).all() and (exact < high).all()
+
+
+def test_two_states_dwell_as_long_as_their_first_passages(two_state_chain) -> None:
+    forth, back = kinetics.first_passage_times(two_state_chain, 2.0)
+    found = kinetics.dwelling(two_state_chain, 2, 2.0, np.random.default_rng(0))
+    np.testing.assert_allclose(found.lives, [forth.value, back.value])
+    np.testing.assert_allclose(found.passages, [[0, forth.value], [back.value, 0]])
+    np.testing.assert_allclose(found.life_bounds[:, 0], [forth.low, forth.high], rtol=0.01)
+
+
+def test_what_was_never_left_has_a_lower_bound_and_what_was_never_seen_none() -> None:
+    still = [kinetics.last_core(np.array([-1] + 500 * [0] + 500 * [-1]))]
+    found = kinetics.dwelling(still, 3, 1.0, np.random.default_rng(0))
+    assert found.lives[0] == np.inf and found.life_bounds[0, 0] == pytest.approx(999 / -np.log(0.025), rel=0.1)
+    assert np.isnan(found.lives[1:]).all() and np.isnan(found.passages[1]).all()
+    assert (found.passages[0, 1:] == np.inf).all() and found.passage_bounds[1, 0, 1] == np.inf
+    alone = kinetics.dwelling(still, 1, 1.0, np.random.default_rng(0))
+    assert alone.lives[0] == np.inf and alone.life_bounds[0, 0] == pytest.approx(found.life_bounds[0, 0], rel=0.1)

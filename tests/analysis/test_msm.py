@@ -47,16 +47,13 @@ def test_chapman_kolmogorov_holds_for_a_markov_chain_and_fails_for_a_memory(two_
     assert msm.chapman_kolmogorov(noisy, 1, np.array([0, 1])).error > 0.05
 
 
-def test_msm_first_passage_and_flux_of_a_line(three_state_matrix):
+def test_msm_first_passage_of_a_line(three_state_matrix):
     matrix, stationary = three_state_matrix
     model = msm.ReversibleModel(np.arange(3), stationary[:, None] * matrix)
     got = model.passage_times(np.array([2]), 1.0)
     # m1 = 1 + .05 m0 + .85 m1, m0 = 1 + .9 m0 + .1 m1
     expected = np.linalg.solve([[0.1, -0.1], [-0.05, 0.15]], [1, 1])[0]
     assert got[0] == pytest.approx(expected, abs=1e-9) and got[2] == 0
-    flux = msm.reactive_flux(model.fluxes, np.array([0, 1, 2]), 3)
-    np.testing.assert_allclose(flux, flux.T, atol=1e-12)
-    assert flux[0, 1] == pytest.approx(0.1 / 13)
 
 
 def test_counts_stay_inside_runs_and_add_up_over_blocks(two_state_chain):
@@ -186,3 +183,36 @@ def test_clusters_get_a_centre_each_and_a_seed_repeats() -> None:
     assert np.abs(np.sort(found.cluster_centers, axis=0) - np.sort(places, axis=0)).max() < 0.05
     assert (np.bincount(found.transform(points)) == 200).all()
     np.testing.assert_array_equal(msm.k_means(points, 3, seed=1).cluster_centers, found.cluster_centers)
+
+
+def _blocks(weights: list[float], between: float) -> np.ndarray:
+    """Counts of blocks of three states each that exchange fast inside and seldom with the next block."""
+    counts = np.kron(np.diag(weights), np.full((3, 3), 1e4))
+    for k in range(len(weights) - 1):
+        counts[3 * k + 2, 3 * k + 3] = counts[3 * k + 3, 3 * k + 2] = between
+    return counts
+
+
+def test_metastable_cores_are_the_blocks_the_fullest_first() -> None:
+    sets, core = msm.metastable_cores(_blocks([1.0, 3.0, 2.0], 20.0))
+    assert sets.tolist() == [2, 2, 2, 0, 0, 0, 1, 1, 1] and core.all()
+
+
+def test_a_rare_set_joins_the_one_that_it_exchanges_with() -> None:
+    counts = _blocks([1.0, 0.7, 0.002], 20.0)
+    counts[5, 6] = counts[6, 5] = 0.01  # the slowest process is that of the rare set
+    sets, core = msm.metastable_cores(counts)
+    assert sets.tolist() == [0, 0, 0, 1, 1, 1, 1, 1, 1] and core[:6].all() and not core[6:].any()
+    assert msm.metastable_cores(counts, least=1e-4)[0].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_sets_that_were_entered_once_or_never_are_states_of_their_own() -> None:
+    counts = _blocks([1.0, 1.0, 1.0], 0.0)
+    counts[2, 3] = 1.0  # and never back
+    sets, _ = msm.metastable_cores(np.pad(counts, ((0, 1), (0, 1))))
+    assert sorted(np.bincount(sets[:9]).tolist()) == [3, 3, 3] and sets[9] == -1
+
+
+def test_nothing_slower_than_the_lag_is_one_set() -> None:
+    assert not msm.metastable_cores(np.full((6, 6), 10.0))[0].any()
+    assert msm.metastable_cores(np.array([[5.0]]))[0].tolist() == [0]

@@ -21,9 +21,8 @@ def test_macrostates_are_the_two_states() -> None:
     runs = [_hops(3000, seed) for seed in range(3)]
     model = ReferenceModel(SPEC, runs, 2.0, lag=10.0, temperature=300.0, seed=0)
     assert model.lag == 5 and model.sets == 2 and model.dense is not runs
-    populations, flux = model.macrostates(model.paths)
+    populations = model.macrostates(model.paths)
     np.testing.assert_allclose(populations, 0.5, atol=0.06)
-    np.testing.assert_allclose(flux, flux.T, atol=1e-9)
     state = model.membership[model.discretise(model.project(runs)[0])]
     agree = np.mean(state == (runs[0][:, 0] > 0.5))
     assert max(agree, 1 - agree) > 0.98

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mdtraj
 import numpy as np
 import pytest
 
@@ -34,9 +35,14 @@ def test_kinetics_without_anything_to_draw_is_nothing() -> None:
     assert drawn is not None and _is_png(drawn)
 
 
-def test_states_and_energies() -> None:
-    flux = np.array([[0, 1e-3], [1e-3, 0]])
-    assert _is_png(figures.states([np.array([0.7, 0.3])] * 2, [flux, 0 * flux]))
+@pytest.mark.parametrize("name", ["chignolin", "alanine_dipeptide"])
+def test_bundles_of_chains_and_of_small_molecules(name: str) -> None:
+    loaded = mdtraj.load(f"systems/molecules/{name}.pdb")
+    frames = loaded.xyz + RNG.normal(0, 0.01, (4, loaded.n_atoms, 3))
+    assert _is_png(figures.bundles({"reference": frames, "generated": frames[:1]}, loaded.topology))
+
+
+def test_energies() -> None:
     assert _is_png(figures.energies(None, RNG.normal(size=100), None))
     assert _is_png(figures.energies(RNG.normal(size=100), RNG.normal(size=100), (-1.0, 1.0)))
 

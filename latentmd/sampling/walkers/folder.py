@@ -30,7 +30,9 @@ from latentmd.systems.protocol import SYSTEM_FILE
 
 TOPOLOGY, PROVENANCE, SUMMARY, STATE = "topology.pdb", "provenance.csv", "summary.json", "state"
 REPORT, PAGE = "report.png", "evaluation.html"
-WALKERS = RunFiles("walkers", (TOPOLOGY, SYSTEM_FILE, PROVENANCE, SUMMARY, REPORT, PAGE, "walker-*.xtc", BOUND, STATE))
+WALKERS = RunFiles(
+    "walkers", (TOPOLOGY, SYSTEM_FILE, PROVENANCE, SUMMARY, REPORT, PAGE, "walker-*.xtc", "state-*.pdb", BOUND, STATE)
+)
 _PAUSE = 0.5  # seconds of wall time between kept states of a process
 
 

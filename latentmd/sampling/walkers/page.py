@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ _POINTS = 2000  # frames drawn per trace
 _SLOWEST = 2  # torsions whose traces are drawn
 _COLOURS = {"latent": "#4477aa", "settled": "#4477aa", "relaxed": "#b8860b", "md": "#ee6677"}
 Panel = Callable[[Axes], None]
+Sections = Sequence[report.Section]
 _HISTOGRAMS = 40  # torsions drawn
 _CURVES = 6  # torsions whose correlations are drawn
 #: Structure checks by their names in provenance.csv: what is looked at, and the limit.
@@ -53,12 +54,13 @@ _CHECKS = {
 
 
 def write_simulation_page(
-    run: RunFrames, path: Path, *, trust: list[str], next_lines: list[str], seconds: float = 0.0, pictures: bool = True
+    run: RunFrames, path: Path, *, trust: list[str], next_lines: list[str], seconds: float = 0.0, drawn: Sections = ()
 ) -> None:
     """Write evaluation.html of a run: how far to trust it, structure checks, metrics, figures and a 3-D view.
 
     The sentences of `trust` come first; effective samples are per second of wall time where `seconds` is not 0, and
-    figures, which take longest, can be left out. Nothing here needs deeptime or torch, so that a run can afford it.
+    sections with figures (`pictures`), which take longest, are handed over as `drawn`. Nothing here needs deeptime or
+    torch, so that a run can afford it.
     """
     frames, spacing = len(run.provenance["kind"]), np.diff(run.times[0])
     every = f", {np.median(spacing):g} ps apart" if len(spacing) else ""
@@ -70,7 +72,7 @@ def write_simulation_page(
         report.Section("How far to trust it", body=bullets(sentences) + commands(next_lines)),
         report.Section("Structure checks", body=_checks(run)),
         *([report.Section("Metrics", beside, metric_table(rows))] if rows else []),
-        *(_drawn(run) if pictures else []),
+        *drawn,
     ]
     report.write_page(path, path.parent.name, lead, sections, View(run.topology, [("walker 0", *run.view)]))
 
@@ -143,7 +145,8 @@ def _sampling_metrics(run: RunFrames, seconds: float) -> list[Metric]:
     return rows
 
 
-def _drawn(run: RunFrames) -> list[report.Section]:
+def pictures(run: RunFrames) -> list[report.Section]:
+    """Sections of what was sampled, of energies and times, and of torsions."""
     drawn = [(_alone(panel), "") for panel in sampled(run)]
     left = len(run.spec.pairs) - RESIDUES
     text = f"The first {RESIDUES} residues; {left} more are not drawn." if left > 0 else ""

@@ -11,14 +11,16 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from latentmd.analysis.features import EvaluationError
 from latentmd.io.atomic import write_json
 from latentmd.io.folder import claim_folder
 from latentmd.io.progress import Progress, quiet
 from latentmd.io.provenance import Provenance, read_provenance
+from latentmd.io.trajectory_file import TrajectoryError
 from latentmd.model.file import package_version, read_manifest
 from latentmd.model.manifest import Manifest, ZeroShot
 from latentmd.model.zero_shot import next_commands, zero_shot_facts
@@ -26,11 +28,16 @@ from latentmd.sampling.models import BOUND, OneMolecule
 from latentmd.sampling.run.clock import Budget, Deadline
 from latentmd.sampling.run.preparation import write_molecule
 from latentmd.sampling.run.processes import LocalProcesses, WorkerError
-from latentmd.sampling.run.stopping import RunError, RunInterrupted, RunResult
+from latentmd.sampling.run.stopping import RunError, RunInterrupted, RunResult, walker_files
 from latentmd.sampling.walkers import folder as files
 from latentmd.sampling.walkers.energies import in_words, judged, left_data, left_in_words, mended
 from latentmd.sampling.walkers.plan import RolloutPlan
 from latentmd.units import format_time, format_wall
+
+if TYPE_CHECKING:
+    from mdtraj import Topology
+
+    from latentmd.report.page import Section
 
 
 def trust(plan: RolloutPlan, found: ZeroShot | None) -> list[str]:
@@ -319,7 +326,8 @@ class _Execution:
 
         A run that failed and a solvent box have no page.
         """
-        from latentmd.sampling.walkers.page import write_report, write_simulation_page  # loads matplotlib
+        from latentmd.sampling.walkers.page import pictures as drawn  # loads matplotlib
+        from latentmd.sampling.walkers.page import write_report, write_simulation_page
         from latentmd.sampling.walkers.run_frames import read_run
 
         plan, protocol, deadline = self.plan, self.plan.prepared.molecule.protocol, self.budget.deadline
@@ -330,7 +338,8 @@ class _Execution:
         def write_page(*more: str) -> None:
             write_simulation_page(
                 frames, self.folder / files.PAGE, trust=[*plan.notes, *more, *trust(plan, found)],
-                next_lines=next_lines(plan, found), seconds=self.budget.session, pictures=not more,
+                next_lines=next_lines(plan, found), seconds=self.budget.session,
+                drawn=[] if more else [*self._states(frames.topology), *drawn(frames)],
             )  # fmt: skip
 
         if has_page and self.budget.seconds < float("inf"):
@@ -344,3 +353,17 @@ class _Execution:
             write_page()
         elif has_page:
             plan.notes.append(_NO_PICTURES)
+
+    def _states(self, topology: Topology) -> list[Section]:
+        """Metastable states of rollouts of a model of own trajectories; of short runs none."""
+        model, files = self.plan.model, walker_files(self.folder)
+        if not isinstance(model, OneMolecule) or model.manifest.of_force_field:
+            return []
+        from latentmd.evaluation.states import states_of_run
+
+        lag = float((model.manifest.training.get("seen") or {}).get("lag", 0.0))
+        try:
+            found = states_of_run(files, topology, lag, model.manifest.temperature)
+        except (EvaluationError, TrajectoryError):
+            return []
+        return [found.section(self.folder)]

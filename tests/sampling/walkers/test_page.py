@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from latentmd.sampling.walkers.page import speed_line, write_simulation_page
+from latentmd.sampling.walkers.page import pictures, speed_line, write_simulation_page
 from latentmd.sampling.walkers.run_frames import read_run
 from tests.sampling.walkers.test_run_frames import REFERENCE, run_folder
 
@@ -15,7 +15,8 @@ from tests.sampling.walkers.test_run_frames import REFERENCE, run_folder
 def _page(folder: Path, reference: Any = None, **options: Any) -> str:
     path = folder / "evaluation.html"
     lines = {"trust": ["one reason"], "next_lines": ["latentmd inspect a"], **options}
-    write_simulation_page(read_run(folder, reference, 350.0), path, **lines)
+    run = read_run(folder, reference, 350.0)
+    write_simulation_page(run, path, drawn=pictures(run), **lines)
     return path.read_text()
 
 
@@ -46,10 +47,10 @@ def test_page_needs_neither_torch_nor_deeptime(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run")
     code = (
         "import sys; from pathlib import Path;"
-        "from latentmd.sampling.walkers.page import write_simulation_page;"
+        "from latentmd.sampling.walkers.page import pictures, write_simulation_page;"
         "from latentmd.sampling.walkers.run_frames import read_run;"
-        f"f = Path({str(folder)!r});"
-        "write_simulation_page(read_run(f, None, 350.0), f / 'a.html', trust=[], next_lines=[]);"
+        f"f = Path({str(folder)!r}); run = read_run(f, None, 350.0);"
+        "write_simulation_page(run, f / 'a.html', trust=[], next_lines=[], drawn=pictures(run));"
         "print([m for m in ('torch', 'deeptime', 'lightning') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
