@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from latentmd.integrators import LatentIntegrator as LatentIntegrator
     from latentmd.model.file import BundleError as BundleError
     from latentmd.model.propagator import Propagator as Propagator
-    from latentmd.sampling.bind import bind_file as bind_file
+    from latentmd.sampling.models import bind_file as bind_file
     from latentmd.sampling.paths.inpaint import inpaint as inpaint
     from latentmd.sampling.paths.run import paths as paths
     from latentmd.sampling.paths.upsample import upsample as upsample
@@ -51,7 +51,7 @@ _HOMES = {
     "LatentIntegrator": "latentmd.integrators",
     "Propagator": "latentmd.model.propagator",
     "benchmark": "latentmd.evaluation.benchmark",
-    "bind_file": "latentmd.sampling.bind",
+    "bind_file": "latentmd.sampling.models",
     "build": "latentmd.systems.builder",
     "evaluate": "latentmd.evaluation.evaluate",
     "evaluate_data_set": "latentmd.sampling.scores",

@@ -30,7 +30,7 @@ def bind_command(pdb: Path, model: str, out: Path, overwrite: bool) -> None:
     not trained on the molecule, and has no energy.
     """
     from latentmd.model.zero_shot import zero_shot_lines
-    from latentmd.sampling.bind import bind_file
+    from latentmd.sampling.models import bind_file
 
     if out.exists() and not overwrite:
         raise click.UsageError(f"{out} exists; pass --overwrite to replace it")

@@ -21,10 +21,11 @@ from latentmd.model.peptide_file import (
 )
 from latentmd.molecule.matching import Answer
 from latentmd.sampling.run.options import WalkerOptions
-from latentmd.sampling.run.preparation import Prepared
-from latentmd.systems.builder import Molecule, MoleculeError, Protocol
+from latentmd.sampling.run.preparation import Prepared, minimised
+from latentmd.systems.builder import Molecule, MoleculeError, build
 from latentmd.systems.own_force_field import is_own
 from latentmd.systems.parametrise import load_force_field, parametrise
+from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions, Protocol
 from latentmd.systems.sanity import in_nm
 from latentmd.units import percent
 
@@ -270,3 +271,30 @@ def check_conditions(s: WalkerOptions, model: Model) -> None:
             f"--force-field is {', '.join(s.force_field)}; the model {name} was trained with "
             f"{', '.join(manifest.force_field) or 'one that is not known'}: leave the option out, or use --mode md"
         )
+
+
+def bind_file(
+    pdb: str | Path, out: str | Path, model: str | Path = "peptides", inputs: InputOptions = DEFAULT_INPUTS
+) -> Manifest:
+    """Write a model file of one peptide from a model of many, which was not trained on it.
+
+    Args:
+        pdb: the peptide; missing hydrogens are added.
+        out: model file to write.
+        model: of many peptides, by name or path.
+        inputs: choices where the file leaves one.
+
+    Returns:
+        The manifest of the new file; `zero_shot` says how near the training set is.
+
+    Raises:
+        ValueError: the molecule or the model is wrong, or the model does not cover the molecule.
+    """
+    from latentmd.model.binding import bind
+
+    source = given_model(str(model))
+    if isinstance(source, OneMolecule):
+        raise ValueError(f"{model} is a model of one molecule, which needs no binding; expected one of many peptides")
+    molecule = build(pdb, Protocol.of(source.manifest, inputs))
+    source.check(molecule, Path(pdb))
+    return bind(molecule.topology, minimised(molecule, "Reference"), out, source.name)

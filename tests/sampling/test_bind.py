@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from latentmd.model.file import read_manifest
-from latentmd.sampling.bind import bind_file
+from latentmd.sampling.models import bind_file
 from latentmd.systems.bundled import bundled
 
 

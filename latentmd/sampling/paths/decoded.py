@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,15 +66,6 @@ def failed_checks(positions: Floats, propagator: Propagator) -> NDArray[np.str_]
     """Names of the checks that each frame fails, separated by spaces, shape (frames,)."""
     passed = propagator.checks(positions)
     return np.array([" ".join(name for name, ok in passed.items() if not ok[i]) for i in range(len(positions))])
-
-
-def load(files: Sequence[Path]) -> list[dict[str, NDArray[Any]]]:
-    """Arrays that tasks left in their files, by name."""
-    found = []
-    for path in files:
-        with np.load(path, allow_pickle=False) as file:
-            found.append(dict(file))
-    return found
 
 
 def path_file(folder: Path, number: int) -> Path:

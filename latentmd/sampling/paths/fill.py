@@ -29,10 +29,11 @@ from latentmd.io.writer import FrameWriter
 from latentmd.model.propagator import Propagator
 from latentmd.report import page as report_page
 from latentmd.report.viewer import View
-from latentmd.sampling.paths.decoded import KINDS, DecodedFrames, load
+from latentmd.sampling.paths.decoded import KINDS, DecodedFrames
 from latentmd.sampling.paths.passages import Drawn
 from latentmd.sampling.paths.request import RunKeywords, Subject, shared_options
 from latentmd.sampling.run.options import RunOptions, picoseconds
+from latentmd.sampling.run.preparation import read_arrays
 from latentmd.sampling.run.processes import LocalProcesses, WorkerError, cores
 from latentmd.sampling.run.stopping import RunError, RunResult, Stopped
 
@@ -188,7 +189,7 @@ class Filled(DecodedFrames):
 
 def read_parts(parts: Sequence[Task]) -> Filled:
     """Put the frames of all parts together."""
-    found = load([part.file for part in parts])
+    found = [read_arrays(part.file) for part in parts]
     return Filled(**{name: np.concatenate([part[name] for part in found]) for name in found[0]})
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from latentmd.analysis.statistics import binomial_interval
 from latentmd.arrays import Bools, Doubles, Floats, Ints
-from latentmd.sampling.paths.decoded import load
 from latentmd.sampling.paths.plan import PathPlan
+from latentmd.sampling.run.preparation import read_arrays
 
 _COLUMNS = ("cells", "slow", "kinds", "energies", "failed", "sound", "torsions")
 
@@ -38,7 +38,7 @@ class Drawn:
 
 def read_batches(files: Sequence[Path]) -> Drawn:
     """Put the batches of a run together; each batch weighs as its filter found the end to be likely."""
-    found = load(files)
+    found = [read_arrays(file) for file in files]
     likelihood = np.array([float(batch["log_likelihood"]) for batch in found])
     counts, largest = [len(batch["cells"]) for batch in found], likelihood.max()
     weight = np.repeat(np.exp(likelihood - largest), counts)
