@@ -127,6 +127,7 @@ def evaluate_command(generated: tuple[Path, ...], model: str | None, store: bool
 
 def _data_set(generated: Path, options: dict[str, Any], many: dict[str, Any]) -> None:
     """Evaluate the molecules of a data set, and print a table of them."""
+    from latentmd.analysis.metric import SHARE
     from latentmd.cli.common import print_table
     from latentmd.report.tables import cell
     from latentmd.sampling.scores import evaluate_data_set, is_data_set
@@ -140,9 +141,10 @@ def _data_set(generated: Path, options: dict[str, Any], many: dict[str, Any]) ->
     settings = replace(settings, baselines=() if "none" in settings.baselines else settings.baselines or ("auto",))
     with displayed("stopped before all molecules were evaluated") as stages:
         found = evaluate_data_set(generated, references[0], settings=settings, progress=stages, **options, **many)
-    shown = ("JS distance, torsions (all)", "JS distance, TICA-0", "frames, all checks")
-    rows = [(name, *(cell(found.value(name, one)) for one in shown)) for name in found.metrics]
-    print_table("Evaluation", [*rows, ("median", *(cell(found.median(one)) for one in shown))], ("molecule", *shown))
+    shown = {"JS distance, torsions (all)": "", "JS distance, TICA-0": "", "frames, all checks": SHARE}
+    rows = [(name, *(cell(found.value(name, one), unit) for one, unit in shown.items())) for name in found.metrics]
+    rows.append(("median", *(cell(found.median(one), unit) for one, unit in shown.items())))
+    print_table("Evaluation", rows, ("molecule", *shown))
     for name, reason in found.failed.items():
         click.echo(f"not evaluated: {name}: {reason}")
     click.echo(f"wrote {found.folder}/: scores.json, and a folder for each molecule with its page")

@@ -248,7 +248,8 @@ class _DataSet:
         return replace(self.settings, out=out, seed=seed, processes=processes, resume=True, overwrite=False)
 
     def _report(self) -> None:
-        self.progress(f"{len(self.molecules)} molecules", sum(self.simulated.values()), self.each * len(self.molecules))
+        count = len(self.molecules)
+        self.progress(f"{count} molecule{'s' * (count > 1)}", sum(self.simulated.values()), self.each * count)
 
     def _one(self, name: str, processes: int) -> tuple[str, RunResult | str]:
         """Simulate a molecule; its run, or why there is none."""
