@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -216,7 +216,7 @@ def simulate_data_set(
     if mode not in ("model", "latent", "md"):
         way_of(mode)
         raise ValueError(f"--mode {mode} simulates one molecule; give one file, or --mode model, latent or md")
-    settings = walker_options(run, mode, given)
+    settings = walker_options(run, cast("Mode", mode), given)
     head = {"mode": mode, "model": None if model is None else given_model(str(model)).name}
     conditions = {**head, **{name: given[name] for name in ("cycle", "burst", "settle")}}
     conditions |= {name: getattr(run, name) for name in ("temperature", "solvent", "force_field", "device")}

@@ -278,8 +278,8 @@ def train_peptide_paths(
         intervals += [interval] * len(waves)
         kinds |= set(names)
         report("reading", number + 1, len(molecules))
-    run, names = TrainingRun.of(training_folder(out), report, device=device, resume=resume), tuple(sorted(kinds))
-    return fit_paths(out, latents, intervals, settings, told, model=file.sha256, run=run, kinds=names)
+    run = TrainingRun.of(training_folder(out), report, device=device, resume=resume)
+    return fit_paths(out, latents, intervals, settings, told, model=file.sha256, run=run, kinds=tuple(sorted(kinds)))
 
 
 def _waves(item: MoleculeFiles, file: PeptideFile) -> tuple[list[Floats], GivenInputs, list[str], float]:
