@@ -44,34 +44,42 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.M | re.S)
 
 
-def test_its_parts_train_and_its_sampler_runs(
+PDB = PAGE.parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
+
+
+def test_its_parts_train(
     alanine_runs: list[Any], alanine_topology: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predictor, check, encoder, sampler, use, way = blocks("python")
+    predictor, check, encoder, *_ = blocks("python")
     (tmp_path / "mine.py").write_text(predictor + encoder)
-    (tmp_path / "sampler.py").write_text(sampler + way)
     monkeypatch.syspath_prepend(tmp_path)
-    exec("from mine import *\n" + check + sampler + use, {})
+    exec("from mine import *\n" + check, {})
     (toml,) = blocks("toml")
     changed = toml.replace('"mine:RELAXATION"', '"mine:RELAXATION"\nsteps = 4\nbatch = 32\nlag = [1.0, 10.0]')
     (tmp_path / "own.toml").write_text(TINY + changed)
     files = [tmp_path / f"run-{i}.xtc" for i in range(2)]
     for file, positions in zip(files, alanine_runs, strict=False):
         save(file, positions, alanine_topology)
-    pdb = PAGE.parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
-    (line,) = (line for block in blocks("bash") for line in block.splitlines() if "--mode" in line)
-    spread = [*line.split(" latentmd ")[1].replace("my.pdb", str(pdb)).split()[:-1], str(tmp_path / "spread")]
-    result = CliRunner().invoke(main, spread)
-    assert result.exit_code == 0, result.output
-    assert f"wrote {tmp_path / 'spread'}/" in result.output
-    assert len(mdtraj.load(tmp_path / "spread" / "spread.xtc", top=tmp_path / "spread" / "topology.pdb")) == 21
-    sys.modules.pop("sampler")
     out = tmp_path / "own.pt"
-    arguments = ["train", "molecule", *map(str, files), "--top", str(pdb), "--config", str(tmp_path / "own.toml")]
+    arguments = ["train", "molecule", *map(str, files), "--top", str(PDB), "--config", str(tmp_path / "own.toml")]
     result = CliRunner().invoke(main, [*arguments, "--device", "cpu", "--out", str(out)])
     assert result.exit_code == 0, result.output
     sys.modules.pop("mine")
     assert load(out).manifest.training["config"]["encoder"]["kind"] == "mine:DISTANCES"
+
+
+def test_its_sampler_runs_and_is_a_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, sampler, use, way = blocks("python")
+    (tmp_path / "sampler.py").write_text(sampler + way)
+    monkeypatch.syspath_prepend(tmp_path)
+    exec(sampler + use, {})
+    (line,) = (line for block in blocks("bash") for line in block.splitlines() if "--mode" in line)
+    spread = [*line.split(" latentmd ")[1].replace("my.pdb", str(PDB)).split()[:-1], str(tmp_path / "spread")]
+    result = CliRunner().invoke(main, spread)
+    sys.modules.pop("sampler")
+    assert result.exit_code == 0, result.output
+    assert f"wrote {tmp_path / 'spread'}/" in result.output
+    assert len(mdtraj.load(tmp_path / "spread" / "spread.xtc", top=tmp_path / "spread" / "topology.pdb")) == 21
 
 
 def save(file: Path, positions: Any, topology: Any) -> None:
