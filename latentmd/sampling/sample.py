@@ -221,7 +221,7 @@ def simulate_data_set(
     conditions = {**head, **{name: given[name] for name in ("cycle", "burst", "settle")}}
     conditions |= {name: getattr(run, name) for name in ("temperature", "solvent", "force_field", "device")}
     conditions["inputs"] = asdict(run.inputs)
-    return make_data_set(files, settings, simulate_plan, head=head, conditions=conditions, report=progress)
+    return make_data_set(files, settings, simulate_plan, head=head, also=conditions, report=progress or quiet)
 
 
 def _run(pdb: Path, run: RunOptions, asked: str | None, given: Given, report: Progress) -> RunResult:

@@ -50,6 +50,8 @@ _LOOK = 0.2  # seconds between looks for Ctrl-C
 _ALONE = Lock()  # random numbers and figures of libraries are shared by the threads of a process
 
 
+#: Values of a JSON file by name.
+Record = dict[str, Any]
 #: A plan of the run of one molecule, by its file and the options of its walkers.
 MakePlan = Callable[[Path, WalkerOptions], RolloutPlan]
 
@@ -59,7 +61,7 @@ class DataSetResult:
     """A data set that was made, and the content of its manifest.json."""
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Record
 
     @property
     def failed(self) -> dict[str, str]:
@@ -130,16 +132,15 @@ def md_data_set(
     check_times(settings.time, settings.interval, protocol.timestep)
     recorded = json.loads(json.dumps(asdict(protocol)))
     head = {"protocol": recorded | {"force_field": list(protocol.force_field_files)}}
-    return make_data_set(files, settings, md_plan, head=head, conditions={"protocol": recorded}, report=progress)
+    return make_data_set(files, settings, md_plan, head=head, also={"protocol": recorded}, report=progress or quiet)
 
 
 def make_data_set(
-    files: Sequence[str | Path], settings: WalkerOptions, plan: MakePlan, *, head: dict[str, Any],
-    conditions: dict[str, Any], report: Progress | None,
-) -> DataSetResult:  # fmt: skip
+    files: Sequence[str | Path], settings: WalkerOptions, plan: MakePlan, head: Record, also: Record, report: Progress
+) -> DataSetResult:
     """Simulate the molecules of files, each by a plan of its own; errors as of `md_data_set`.
 
-    The manifest states `head`; a resumed data set has the same `conditions`.
+    The manifest states `head`; a resumed data set has the same conditions, settings and what they are `also`.
     """
     if settings.wall is not None:
         raise ValueError("--wall belongs to one molecule; leave it out, or simulate the molecules one by one")
@@ -149,14 +150,14 @@ def make_data_set(
             raise ValueError(f"--{name} belongs to one molecule; leave it out, or simulate that molecule by itself")
     molecules = molecule_files([Path(file) for file in files])
     s = settings
-    request = {"time": s.time, "save every": s.interval, "walkers": s.walkers, "seed": s.seed, **conditions}
+    request = {"time": s.time, "save every": s.interval, "walkers": s.walkers, "seed": s.seed, **also}
     runs = []  # of molecules, which are removed where they are to be replaced
     for record in s.out.glob(f"*/{RECORD}") if s.out.is_dir() else ():
         with suppress(ValueError, OSError, AttributeError):
             if json.loads(record.read_text(encoding="utf-8")).get("run") == WALKERS.kind:
                 runs.append(record.parent.name)
     with claim_folder(s.out, s.policy, RunFiles("data set", (MANIFEST, *runs)), request):
-        made = _DataSet(molecules, settings, plan, head, report or quiet)
+        made = _DataSet(molecules, settings, plan, head, report)
         made.run(s.scheduler)
     if not made.done:
         name, reason = next(iter(made.failed.items()))
@@ -179,14 +180,13 @@ def simulate_molecule(path: Path, settings: WalkerOptions, plan: MakePlan, repor
 
 class _DataSet:
     def __init__(
-        self, molecules: dict[str, Path], settings: WalkerOptions, plan: MakePlan, head: dict[str, Any],
-        progress: Progress,
-    ) -> None:  # fmt: skip
+        self, molecules: dict[str, Path], settings: WalkerOptions, plan: MakePlan, head: Record, progress: Progress
+    ) -> None:
         self.molecules, self.settings, self.plan, self.progress = molecules, settings, plan, progress
         self.head = head
         self.hashes = {name: _sha256(path) for name, path in molecules.items()}
         self.done = self._kept()
-        self.failed: dict[str, dict[str, Any]] = {}
+        self.failed: dict[str, Record] = {}
         self.each = settings.walkers * settings.time
         self.simulated = dict.fromkeys((name for name in molecules if name in self.done), self.each)
         self.reporting, self.stopped = Lock(), Event()
@@ -235,7 +235,7 @@ class _DataSet:
                 pool.shutdown()
                 raise
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Record:
         """Content of manifest.json: what the data set holds, decided by the settings and the files alone."""
         s, rows = self.settings, {"molecules": self.done, "failed": self.failed}
         run = {"time_ps": s.time, "frame_interval_ps": s.interval, "walkers": s.walkers, "seed": s.seed}
@@ -277,7 +277,7 @@ class _DataSet:
     def _write(self) -> None:
         write_json(self.settings.out / MANIFEST, self.manifest())
 
-    def _kept(self) -> dict[str, dict[str, Any]]:
+    def _kept(self) -> dict[str, Record]:
         """Molecules of an earlier session that are done; OutputError where one has another file now."""
         path = self.settings.out / MANIFEST
         if not path.exists():
@@ -301,7 +301,7 @@ def molecule_seed(seed: int, name: str) -> int:
     return child_seed(seed, *name.encode())
 
 
-def _row(name: str, result: RunResult) -> dict[str, Any]:
+def _row(name: str, result: RunResult) -> Record:
     topology = app.PDBFile(str(result.topology)).topology
     told = ("atoms", "frames", "frames_failing_checks", "seed", "engine")
     return {
