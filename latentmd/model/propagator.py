@@ -321,8 +321,9 @@ class Propagator:
     def _template(self) -> StructureTemplate:
         """The same in the model's order, with the bonds and angles of the training data where the file has them."""
         made = structure_template(*self.manifest.molecule())
-        moments = (self.manifest.training.get("bonded") or {}).get("moments", {})
-        return replace(made, **{name: np.array(values) for name, values in moments.items()})
+        bonded = self.manifest.training.get("bonded") or {}
+        moments: dict[str, Any] = {name: np.array(values) for name, values in bonded.get("moments", {}).items()}
+        return replace(made, **moments)
 
     @cached_property
     def trajectories(self) -> PathSampler:

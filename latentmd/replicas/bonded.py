@@ -79,7 +79,9 @@ def _stiffness(kt: float, variance: float, kind: int) -> float:
 
 def _twists(around: list[list[int]], bonds: Ints) -> tuple[Ints, list[float], list[int]]:
     """Torsions about bonds and around atoms of three bonds, the order from which on each counts, and its share."""
-    quads, order, shares = [], [], []
+    quads: list[tuple[int, ...]] = []
+    order: list[float] = []
+    shares: list[int] = []
     for j, k in bonds.tolist():
         found = [(i, j, k, m) for i, m in product(around[j], around[k]) if i != k and m != j and i != m]
         quads, order, shares = quads + found, order + [_ORDER] * len(found), shares + [len(found)] * len(found)

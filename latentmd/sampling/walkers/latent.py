@@ -116,7 +116,7 @@ class LatentJob(WalkerJob):
     ) -> tuple[Doubles, Doubles, Bools]:  # fmt: skip
         """The same where no engine knows the molecule: unsound structures settled by the bonded model of the data."""
         settled, order = np.zeros(len(decoded), dtype=bool), propagator.order
-        record = propagator.manifest.training.get("bonded")
+        record = propagator.manifest.training.get("bonded") or {}
         with clock("settling"):
             for attempt in range(_MENDED if record and self.settings.settle else 0):
                 rows = _unsound(propagator, decoded)
