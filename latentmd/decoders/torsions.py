@@ -150,7 +150,8 @@ class TorsionDecoder(nn.Module):
         few = slice(0, _FOLDED)
         folded = self.assemble(torch.atan2(directions[few, :, 1], directions[few, :, 0]), rest[few])
         apart = self.distances(folded) - self.distances(positions[few])
-        weighted: Tensor = loss + _DISTANCE_WEIGHT * (apart / _DISTANCE).square().mean()
+        # The logarithm: torsions come first, as large errors of distances say little on which torsion is to blame.
+        weighted: Tensor = loss + _DISTANCE_WEIGHT * torch.log1p((apart / _DISTANCE).square()).mean()
         return weighted
 
     def distances(self, positions: Tensor) -> Tensor:

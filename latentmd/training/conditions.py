@@ -120,6 +120,7 @@ _ALL_PAIRS = 60  # atoms up to which messages between all pairs cost less than n
 _LARGE: dict[str, dict[str, Any]] = {
     "encoder": {"kind": "graph", "cutoff": 0.5, "width": 32, "depth": 2, "vectors": 4, "token_dim": 24},
     "jepa": {"steps": 600},
+    "predictor": {"width": 256},
     "latent": {"slow_axes": (4, 24)},
 }
 
