@@ -32,7 +32,11 @@ _RUN = [
 def show_fill(result: FillResult, command: str) -> None:
     """A few lines about a filled trajectory."""
     summary, wall = result.summary, result.summary["wall_seconds"]["total"]
-    lines = [f"{summary['frames_made']:,} of {summary['frames']:,} frames made, in {wall:.1f} s", *result.failing]
+    lines = [
+        f"{summary['frames_made']:,} of {summary['frames']:,} frames made, in {wall:.1f} s",
+        *result.failing,
+        *summary["notes"],
+    ]
     names = f"{command}.xtc, topology.pdb, provenance.csv, summary.json, {command}.png, {command}.html"
     click.echo("\n".join([*lines, f"wrote {result.folder}/: {names}"]))
 

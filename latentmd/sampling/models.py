@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import openmm
+from openmm import unit
 
 from latentmd.arrays import Doubles
+from latentmd.io.solute import read_solute
+from latentmd.io.trajectory import TrajectoryReader
 from latentmd.model.file import Manifest, bundled_models, find, read_manifest, read_sha256
 from latentmd.model.peptide_file import (
     NAME,
@@ -25,7 +28,7 @@ from latentmd.sampling.run.preparation import Prepared, minimised
 from latentmd.systems.builder import Molecule, MoleculeError, build
 from latentmd.systems.own_force_field import is_own
 from latentmd.systems.parametrise import load_force_field, parametrise
-from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions, Protocol
+from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions, Protocol, Solvent
 from latentmd.systems.sanity import in_nm
 from latentmd.units import percent
 
@@ -211,6 +214,25 @@ def of_one(model: Model, pdb: Path) -> OneMolecule:
 
 def _one_molecule(path: Path) -> OneMolecule:
     return OneMolecule(str(path.resolve()), read_manifest(path), read_sha256(path))
+
+
+def solute_molecule(source: Path, manifest: Manifest) -> Molecule:
+    """The solute in a file, without water and ions, with a System of its masses alone; ValueError for another one."""
+    system, solute = read_solute(source, [])
+    positions = next(iter(TrajectoryReader(source, system))).positions[0, solute.atoms]
+    answer = manifest.covers(solute.topology, positions)
+    if not answer:
+        raise ValueError(f"{manifest.called} does not cover the molecule in {source}: {answer.reason}")
+    topology, others = solute.topology.to_openmm(), solute.left_out
+    notes = (f"{others} of {source.name} were left out: the model is of the solute alone",) * bool(others)
+    masses = openmm.System()
+    for atom in topology.atoms():
+        masses.addParticle(atom.element.mass)
+    shared = {name: getattr(manifest, name) for name in ("temperature", "friction", "timestep")}
+    files = tuple(manifest.force_field) or ("not known",)
+    protocol = Protocol(cast("Solvent", manifest.solvent), files, **shared)
+    quantity = np.asarray(positions, dtype=np.float64) * unit.nanometer
+    return Molecule(topology, masses, quantity, protocol, notes=notes)
 
 
 def bundled_model(molecule: Molecule, source: Path, temperature: float | None = None) -> Model:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latentmd.arrays import Floats
 from latentmd.core.paths.masked import MaskedTrajectory, TrajectorySettings
+from latentmd.io.solute import read_solute, solute_reader
 from latentmd.io.trajectory import TrajectoryReader
 from latentmd.model.binding import bound_peptide
 from latentmd.model.paths import PathRecord, beside, residue_features, residue_kinds, save_path_model
@@ -159,9 +160,12 @@ def encode_files(
     times. ValueError: the files have different times between frames.
     """
     latents, interval = [], 0.0
+    topology, solute = read_solute(top, trajectories)
+    propagator = propagator.arranged(solute.topology)
     for number, path in enumerate(trajectories):
-        reader = TrajectoryReader(path, str(top), interval=given, block=_BATCH)
-        latents.append(np.concatenate([propagator.encode(block.positions).cpu().numpy() for block in reader]))
+        reader, atoms = solute_reader(path, topology, solute, interval=given, block=_BATCH)
+        runs = [propagator.encode(block.positions[:, atoms]).cpu().numpy() for block in reader]
+        latents.append(np.concatenate(runs))
         if interval and abs(reader.interval - interval) > 1e-3 * interval:
             raise ValueError(f"{path} has a frame every {reader.interval:g} ps, the others every {interval:g} ps")
         interval = reader.interval

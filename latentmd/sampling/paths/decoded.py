@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from latentmd.arrays import Bools, Doubles, Floats
 from latentmd.model.propagator import Propagator
 from latentmd.molecule.geometry import superposed
-from latentmd.sampling.paths.relax import relax
 from latentmd.sampling.paths.request import Subject
 
 _BLOCK = 2000  # frames decoded at once
-_REDRAWS = 3  # of frames that fail a check
+_REDRAWS, _ALONE = 3, 20  # of frames that fail a check, and where nothing relaxes them
 KINDS = ("latent", "relaxed", "given")  # of frames, as the numbers in a task's file
 
 
@@ -38,16 +37,15 @@ class DecodedFrames:
 
 
 def structures(subject: Subject, propagator: Propagator, slow: torch.Tensor, rng: np.random.Generator) -> DecodedFrames:
-    """Decode and relax frames of slow axes [frames, tokens, k]; one that fails a check is drawn again, three times."""
+    """Decode and relax frames of slow axes [frames, tokens, k]; one that fails a check is drawn again, a few times."""
     decoded = _decoded(propagator, slow, rng)
     sound = failed_checks(decoded, propagator) == ""
-    positions, energies, minimised = relax(subject.molecule, decoded, subject.limits)
-    for _ in range(_REDRAWS):
+    positions, energies, minimised = subject.relaxed(decoded)
+    for _ in range(_REDRAWS if subject.manifest.of_force_field else _ALONE):
         bad = np.flatnonzero(failed_checks(positions, propagator) != "")
         if not len(bad):
             break
-        again = relax(subject.molecule, _decoded(propagator, slow[bad], rng), subject.limits)
-        positions[bad], energies[bad], minimised[bad] = again
+        positions[bad], energies[bad], minimised[bad] = subject.relaxed(_decoded(propagator, slow[bad], rng))
     return DecodedFrames(laid_on(positions, subject), minimised.astype(np.int8), energies, sound)
 
 

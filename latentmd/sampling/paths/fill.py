@@ -12,11 +12,10 @@ from hashlib import sha256
 from importlib.metadata import version
 from operator import methodcaller
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from openmm import app
 
 from latentmd.arrays import Doubles, Floats
 from latentmd.io.atomic import replacing, write_bytes, write_json, write_npz
@@ -24,7 +23,8 @@ from latentmd.io.folder import RunFiles, check_folder, claim_folder
 from latentmd.io.pdb import write_pdb
 from latentmd.io.progress import Progress, quiet
 from latentmd.io.provenance import COLUMNS, write_provenance
-from latentmd.io.trajectory import TrajectoryReader
+from latentmd.io.solute import Solute, read_solute, solute_reader
+from latentmd.io.trajectory import load_topology
 from latentmd.io.writer import FrameWriter
 from latentmd.model.propagator import Propagator
 from latentmd.report import page as report_page
@@ -36,6 +36,9 @@ from latentmd.sampling.run.options import RunOptions, picoseconds
 from latentmd.sampling.run.preparation import read_arrays
 from latentmd.sampling.run.processes import LocalProcesses, WorkerError, cores
 from latentmd.sampling.run.stopping import RunError, RunResult, Stopped
+
+if TYPE_CHECKING:
+    from latentmd.io.trajectory import Top
 
 _VIEWED = 150  # frames in the 3-D view
 
@@ -146,12 +149,16 @@ class Given:
         return float((self.times[-1] - self.times[0]) / (len(self.times) - 1))
 
 
-def read_given(path: Path, topology: app.Topology, interval: float | None) -> Given:
-    """Read a trajectory of a molecule, `interval` ps apart where it has no times; ValueError where it does not fit."""
-    reader = TrajectoryReader(path, topology, interval=interval)
+def read_given(path: Path, topology: Top, interval: float | None, solute: Solute | None = None) -> Given:
+    """Read a trajectory of a molecule, or of the system that a solute is cut out of, `interval` ps apart where it has
+    no times; ValueError where it does not fit.
+    """
+    whole = load_topology(topology)
+    part = solute or Solute(np.arange(whole.n_atoms), whole)
+    reader, atoms = solute_reader(path, whole, part, interval=interval)
     spacing = reader.interval
     blocks = list(reader)
-    positions = np.concatenate([block.positions for block in blocks])
+    positions = np.concatenate([block.positions[:, atoms] for block in blocks])
     if len(positions) < 2:
         raise ValueError(f"{path} has {len(positions)} frame; expected two or more")
     return Given(path, positions, blocks[0].times[0] + spacing * np.arange(len(positions)))
@@ -164,6 +171,13 @@ class FillRequest(RunOptions):
     trajectory: Path
     top: Path
     interval: float | None
+
+    def given(self, subject: Subject) -> Given:
+        """The trajectory, of a subject whose force field is not known without the water around it."""
+        if subject.manifest.of_force_field:
+            return read_given(self.trajectory, subject.molecule.topology, self.interval)
+        topology, solute = read_solute(self.top, [])
+        return read_given(self.trajectory, topology, self.interval, solute)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,9 +264,14 @@ def _write(command: str, request: FillRequest, plan: FillPlan) -> dict[str, obje
     write_provenance(folder / "provenance.csv", COLUMNS, rows)
     found, sections, image = plan.describe(filled)
     write_bytes(folder / f"{command}.png", image)
+    sections += [report_page.Section("What was left out", " ".join(notes))] if (notes := plan.subject.notes) else []
     view = View(plan.subject.molecule.topology, [(command, filled.positions[:_VIEWED], times[:_VIEWED])])
     report_page.write_page(folder / f"{command}.html", command.capitalize(), plan.title, sections, view)
     model = {"name": plan.subject.manifest.name, "sha256": plan.subject.model.sha256}
     summary = summary_head(command) | {"trajectory": str(request.trajectory), "seed": request.seed, "model": model}
-    summary |= {"frames": len(times), "frames_made": int((filled.kinds != KINDS.index("given")).sum())}
+    summary |= {
+        "notes": plan.subject.notes,
+        "frames": len(times),
+        "frames_made": int((filled.kinds != KINDS.index("given")).sum()),
+    }
     return {**summary, **frame_counts(filled), **found}

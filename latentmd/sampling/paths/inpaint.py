@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -24,14 +24,16 @@ from latentmd.io.progress import Progress, quiet
 from latentmd.model.manifest import split_time
 from latentmd.model.propagator import Propagator
 from latentmd.molecule.chain import chain, known_torsions
+from latentmd.molecule.checks import StructureTemplate
 from latentmd.molecule.geometry import superposed
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
 from latentmd.sampling.paths.decoded import KINDS, DecodedFrames, failed_checks
 from latentmd.sampling.paths.design import check_design, design_section, weigh, write_design
-from latentmd.sampling.paths.fill import Filled, FillPart, FillPlan, FillRequest, FillResult, Given, fill, read_given
+from latentmd.sampling.paths.fill import Filled, FillPart, FillPlan, FillRequest, FillResult, Given, fill
 from latentmd.sampling.paths.moves import CellChain, cell_chain, steps_of
+from latentmd.sampling.paths.relax import bonded_system
 from latentmd.sampling.paths.request import RunKeywords, subject_of
 from latentmd.sampling.run.seeds import numbered_streams
 from latentmd.systems.builder import Molecule
@@ -81,11 +83,18 @@ class Graft:
     joints are strained, and torsions are off by some ten degrees. The joints are minimised, then the generated atoms
     take 0.2 ps of Langevin dynamics with the given ones held: a step of the conditional distribution of the force
     field, so that what the model is not sharp enough to tell comes from there. `limits`: median and upper limit of MD's
-    potential energy, kJ/mol, where they are known.
+    potential energy, kJ/mol, where they are known. A `template` stands in for a force field that is not known: joints
+    are minimised in its bonds and angles, without dynamics and energies.
     """
 
-    def __init__(self, molecule: Molecule, known: Ints, limits: tuple[float, float] | None, seed: int) -> None:
-        self.known, self.temperature = known, molecule.protocol.temperature
+    def __init__(
+        self, molecule: Molecule, known: Ints, limits: tuple[float, float] | None, seed: int,
+        template: StructureTemplate | None = None,
+    ) -> None:  # fmt: skip
+        self.known, self.temperature, self.template = known, molecule.protocol.temperature, template
+        if template is not None:
+            masses = np.array([atom.element.mass._value for atom in molecule.topology.atoms()])
+            molecule = replace(molecule, system=bonded_system(template, masses, self.temperature))
         self.limit = np.inf if limits is None else limits[1]
         self._context = _held(molecule, known, seed)
         self._seeds = np.random.default_rng(seed)
@@ -95,6 +104,10 @@ class Graft:
         whole = laid_on_known(generated[None], given[None], self.known)[0]
         whole[self.known] = given[self.known]
         best = whole, np.inf
+        if self.template is not None:
+            self._context.setPositions(whole)
+            openmm.LocalEnergyMinimizer.minimize(self._context)
+            return self._state()[0], np.nan
         for iterations in _ITERATIONS:
             self._context.setPositions(whole)
             openmm.LocalEnergyMinimizer.minimize(self._context, maxIterations=iterations)
@@ -177,7 +190,8 @@ class InpaintPart(FillPart):
 
         starts, filtered = self._filter(propagator, rng, generator)
         drawn = filtered.sample(starts, observe, len(given), generator)
-        graft = Graft(self.subject.molecule, self.known, self.subject.limits, settling)
+        template = None if self.subject.manifest.of_force_field else propagator.template
+        graft = Graft(self.subject.molecule, self.known, self.subject.limits, settling, template)
         joined = [graft.join(np.array(x), y) for x, y in zip(drawn.carried, given, strict=True)]
         kinds = np.full(len(joined), KINDS.index("relaxed"), np.int8)
         sound = failed_checks(np.stack(drawn.carried), propagator) == ""
@@ -236,7 +250,7 @@ def _plan(request: FillRequest, residues: tuple[int, ...], design: bool, report:
     propagator = subject.propagator()
     if design:
         check_design(propagator, hidden)
-    given = read_given(request.trajectory, subject.molecule.topology, request.interval)
+    given = request.given(subject)
     steps, lag = _split(given, subject.manifest.lag)
     chain = None if propagator.has_density else cell_chain(propagator)
     edges = np.linspace(0, len(given.positions), max(1, round(len(given.positions) / _PART)) + 1).astype(int).tolist()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import openmm
 
 from latentmd.arrays import Bools, Doubles, Ints
-from latentmd.molecule.checks import torsions
+from latentmd.molecule.checks import StructureTemplate, torsions
 from latentmd.replicas.choice import replica_engine
 from latentmd.systems.builder import Molecule
 from latentmd.units import GAS_CONSTANT
@@ -78,3 +79,23 @@ def settle(molecule: Molecule, positions: Doubles, quads: Ints, seed: int) -> tu
         settled[rows] = np.where(broken[:, None, None], x, engine.positions)
         energies[rows] = np.where(broken, before, engine.energies())
     return settled, energies
+
+
+def bonded_system(template: StructureTemplate, masses: Doubles, temperature: float) -> openmm.System:
+    """OpenMM System of bonds and angles alone, as wide at a temperature in K as those of a template; masses in amu.
+
+    What closes a joint where no force field is known. Amides and planar groups are held by the angles around them.
+    """
+    heat, system = GAS_CONSTANT * temperature, openmm.System()
+    for mass in masses:
+        system.addParticle(mass)
+    bonds, angles = openmm.HarmonicBondForce(), openmm.HarmonicAngleForce()
+    for (i, j), mean, width in zip(template.bonds.tolist(), template.bond_mean, template.bond_deviation, strict=True):
+        bonds.addBond(i, j, mean, heat / width**2)
+    for triple, mean, width in zip(
+        template.angles.tolist(), template.angle_mean, template.angle_deviation, strict=True
+    ):
+        angles.addAngle(*triple, mean, heat / width**2)
+    system.addForce(bonds)
+    system.addForce(angles)
+    return system

@@ -14,10 +14,11 @@ from openmm import unit
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.io.progress import Progress
 from latentmd.molecule.matching import match
-from latentmd.sampling.models import OneMolecule, bundled_model, given_model, of_one
-from latentmd.sampling.paths.relax import relax
+from latentmd.replicas.choice import replica_engine
+from latentmd.sampling.models import OneMolecule, bundled_model, given_model, of_one, solute_molecule
+from latentmd.sampling.paths.relax import RelaxedFrames, relax, settle
 from latentmd.sampling.run.options import RunOptions
-from latentmd.sampling.run.preparation import molecule_under
+from latentmd.sampling.run.preparation import molecule_under, say_notes
 from latentmd.systems.protocol import InputOptions, Protocol
 from latentmd.units import format_time
 
@@ -88,6 +89,12 @@ class PathsRequest(RunOptions):
         return round(self.time / self.interval)
 
 
+NO_ENERGIES = (
+    "The force field of the training data is not known: frames have no energies and were not relaxed or settled by MD;"
+    " structure checks alone judge them."
+)
+
+
 @dataclass(frozen=True)
 class Subject:
     """A molecule under the protocol of the model that moves it. Picklable."""
@@ -101,6 +108,30 @@ class Subject:
     def manifest(self) -> Manifest:
         """Of the model."""
         return self.model.manifest
+
+    @property
+    def notes(self) -> list[str]:
+        """What holds for every run of it."""
+        return [] if self.manifest.of_force_field else [NO_ENERGIES]
+
+    def relaxed(self, positions: Doubles) -> RelaxedFrames:
+        """Structures [frames, atoms, 3] in nm, relaxed where a force field is known."""
+        if self.manifest.of_force_field:
+            return relax(self.molecule, positions, self.limits)
+        return RelaxedFrames(positions, np.full(len(positions), np.nan), np.zeros(len(positions), dtype=bool))
+
+    def settled(self, positions: Doubles, seed: int) -> tuple[Doubles, Doubles]:
+        """Structures [frames, atoms, 3] in nm after a little MD, where a force field is known; energies in kJ/mol."""
+        if self.manifest.of_force_field:
+            return settle(self.molecule, positions, self.quads, seed)
+        return positions, self.energies(positions)
+
+    def energies(self, positions: Doubles) -> Doubles:
+        """Potential energies [frames] in kJ/mol; not a number where the force field is not known."""
+        if not self.manifest.of_force_field:
+            return np.full(len(positions), np.nan)
+        temperature = self.molecule.protocol.temperature
+        return replica_engine(self.molecule.system, positions, temperature=temperature).energies()
 
     def propagator(self) -> Propagator:
         """The model, in the order of the molecule's atoms."""
@@ -153,25 +184,34 @@ def subject_of(pdbs: tuple[Path, ...], model: str | None, inputs: InputOptions) 
         with tempfile.TemporaryDirectory() as folder:
             pdb = Path(folder) / "model.pdb"
             pdb.write_text(own.manifest.topology, encoding="utf-8")
-            molecule = molecule_under(Protocol.of(own.manifest, inputs), pdb, None)
+            molecule = _built(own, pdb, inputs)
         return Subject(molecule, own, (), _positions(molecule))
     first, found = _first(pdbs[0], model, inputs)
     ends = [_positions(first)]
     for pdb in pdbs[1:]:
-        ends.append(_in_order_of(first, molecule_under(first.protocol, pdb, None), pdbs[0], pdb))
-    structures = relax(first, np.stack(ends), Subject(first, found, (), ends[0]).limits).positions
+        ends.append(_in_order_of(first, _built(found, pdb, inputs), pdbs[0], pdb))
+    structures = Subject(first, found, (), ends[0]).relaxed(np.stack(ends)).positions
     return Subject(first, found, tuple(structures), structures[0])
 
 
 def _first(pdb: Path, model: str | None, inputs: InputOptions) -> tuple[Molecule, OneMolecule]:
     if model is not None:
         found = of_one(given_model(model), pdb)
-        molecule = molecule_under(Protocol.of(found.manifest, inputs), pdb, None)
+        molecule = _built(found, pdb, inputs)
         found.check(molecule, pdb)
         return molecule, found
     molecule = molecule_under(Protocol("implicit", inputs=inputs), pdb, None)
     found = of_one(bundled_model(molecule, pdb), pdb)
-    return molecule_under(Protocol.of(found.manifest, inputs), pdb, molecule), found
+    return _built(found, pdb, inputs, molecule), found
+
+
+def _built(model: OneMolecule, pdb: Path, inputs: InputOptions, molecule: Molecule | None = None) -> Molecule:
+    """The molecule of a file under a model's protocol; its solute alone where no force field of that is known."""
+    if model.manifest.of_force_field:
+        return molecule_under(Protocol.of(model.manifest, inputs), pdb, molecule)
+    found = solute_molecule(pdb, model.manifest)
+    say_notes(found, pdb)
+    return found
 
 
 def _in_order_of(first: Molecule, other: Molecule, a: Path, b: Path) -> Doubles:

@@ -23,7 +23,6 @@ from latentmd.sampling.paths.moves import steps_of
 from latentmd.sampling.paths.page import write_page
 from latentmd.sampling.paths.passages import Drawn, Outcome, read_batches
 from latentmd.sampling.paths.plan import PathPlan, make_plan
-from latentmd.sampling.paths.relax import relax
 from latentmd.sampling.paths.request import PathsRequest, RunKeywords, shared_options
 from latentmd.sampling.run.options import picoseconds
 from latentmd.sampling.run.seeds import numbered_streams
@@ -62,7 +61,7 @@ class PathBatch(Task):
                 rows = slice(place, None, shape[1])
                 made.positions[rows] = laid_on(given.structure[None], subject)[0]
                 made.kinds[rows] = KINDS.index("given")
-                made.energies[rows] = relax(subject.molecule, given.structure[None], None).energies
+                made.energies[rows] = subject.energies(given.structure[None])
         times = request.interval * np.arange(shape[1])
         for offset, path in enumerate(made.positions.reshape(*shape, -1, 3)):
             write_xtc(path_file(request.out, self.first + offset), path, times)
@@ -131,7 +130,7 @@ def _summary(found: Outcome, mean_log_probability: float) -> dict[str, object]:
 
 
 def _notes(plan: PathPlan, drawn: Drawn) -> list[str]:
-    notes, count = [], plan.request.count
+    notes, count = plan.subject.notes, plan.request.count
     if len(plan.subject.structures) == 2 and plan.ends[1].structure is None:
         notes.append(
             "The model has no density, so that paths are pinned to the cell of B, one of "

@@ -19,13 +19,11 @@ from latentmd.analysis.statistics import TORSION_GRID, js_distance
 from latentmd.arrays import Bools, Floats
 from latentmd.model.file import find
 from latentmd.model.paths import PathSampler, path_file
-from latentmd.replicas.choice import replica_engine
 from latentmd.report import figures
 from latentmd.report import page as report_page
 from latentmd.report.markup import table
 from latentmd.sampling.paths.decoded import KINDS, DecodedFrames, laid_on, structures
-from latentmd.sampling.paths.fill import Filled, FillPart, FillPlan, FillRequest, FillResult, Given, fill, read_given
-from latentmd.sampling.paths.relax import settle
+from latentmd.sampling.paths.fill import Filled, FillPart, FillPlan, FillRequest, FillResult, Given, fill
 from latentmd.sampling.paths.request import RunKeywords, subject_of
 from latentmd.sampling.run.options import picoseconds
 from latentmd.sampling.run.seeds import numbered_streams
@@ -110,12 +108,12 @@ class UpsamplePart(FillPart):
         whole = fill_windows(propagator.trajectories, known, self.stride, self.every, generator)
         slow = whole[self.own.start * self.stride : self.own.stop * self.stride]
         made = structures(subject, propagator, slow, rng)
-        x, energies = settle(subject.molecule, made.positions, subject.quads, settling)
-        x, kinds = laid_on(x, subject), np.full(len(x), KINDS.index("relaxed"), np.int8)
+        x, energies = subject.settled(made.positions, settling)
+        kind = "relaxed" if subject.manifest.of_force_field else "latent"
+        x, kinds = laid_on(x, subject), np.full(len(x), KINDS.index(kind), np.int8)
         given = laid_on(self.known[self.own], subject)
         x[:: self.stride], kinds[:: self.stride] = given, KINDS.index("given")
-        temperature = subject.molecule.protocol.temperature
-        energies[:: self.stride] = replica_engine(subject.molecule.system, given, temperature=temperature).energies()
+        energies[:: self.stride] = subject.energies(given)
         return self.keep(DecodedFrames(x, kinds, energies, made.sound), propagator)
 
 
@@ -149,7 +147,7 @@ def upsample(
 
 def _plan(request: FillRequest, every: float) -> FillPlan:
     subject = subject_of((request.top,), request.model, request.inputs)
-    given = read_given(request.trajectory, subject.molecule.topology, request.interval)
+    given = request.given(subject)
     network = subject.propagator().trajectories
     path, _ = path_file(find(subject.model.name), subject.manifest)
     stride = _stride(given, every, network.lag_range, network.window)

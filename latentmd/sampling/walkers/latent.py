@@ -6,22 +6,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import openmm
 import torch
-from openmm import unit
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.core.noise import noise_generator
-from latentmd.io.solute import read_solute
-from latentmd.io.trajectory import TrajectoryReader
-from latentmd.model.manifest import Manifest
 from latentmd.model.propagator import Propagator
 from latentmd.replicas.bonded import Bonded
 from latentmd.replicas.choice import replica_engine
-from latentmd.sampling.models import OneMolecule, check_conditions
+from latentmd.sampling.models import OneMolecule, check_conditions, solute_molecule
 from latentmd.sampling.run.clock import PhaseClock
 from latentmd.sampling.run.options import WalkerOptions
 from latentmd.sampling.run.preparation import Prepared
@@ -30,8 +25,6 @@ from latentmd.sampling.walkers.alternation import cycle_length
 from latentmd.sampling.walkers.folder import States, unfinished
 from latentmd.sampling.walkers.jobs import Checker, Keep, MadeFrames, WalkerJob
 from latentmd.sampling.walkers.plan import RolloutPlan, batches, check_times, processes_for, request_of, share
-from latentmd.systems.molecule import Molecule
-from latentmd.systems.protocol import Protocol, Solvent
 
 _TRIES = 4  # times that unsound structures are decoded again
 _MENDED = 4  # times that they are settled, drawn anew in between
@@ -162,25 +155,6 @@ def solute_plan(source: Path, s: WalkerOptions, model: OneMolecule) -> RolloutPl
     plan = RolloutPlan("simulate", s, prepared=prepared, processes=count, make_jobs=jobs, request=request, model=model)
     plan.reference, plan.details = manifest, {"device": s.device, "settle": s.settle}
     return plan
-
-
-def solute_molecule(source: Path, manifest: Manifest) -> Molecule:
-    """The solute in a file, without water and ions, with a System of its masses alone; ValueError for another one."""
-    system, solute = read_solute(source, [])
-    positions = next(iter(TrajectoryReader(source, system))).positions[0, solute.atoms]
-    answer = manifest.covers(solute.topology, positions)
-    if not answer:
-        raise ValueError(f"{manifest.called} does not cover the molecule in {source}: {answer.reason}")
-    topology, others = solute.topology.to_openmm(), solute.left_out
-    notes = (f"{others} of {source.name} were left out: the model is of the solute alone",) * bool(others)
-    masses = openmm.System()
-    for atom in topology.atoms():
-        masses.addParticle(atom.element.mass)
-    shared = {name: getattr(manifest, name) for name in ("temperature", "friction", "timestep")}
-    files = tuple(manifest.force_field) or ("not known",)
-    protocol = Protocol(cast("Solvent", manifest.solvent), files, **shared)
-    quantity = np.asarray(positions, dtype=np.float64) * unit.nanometer
-    return Molecule(topology, masses, quantity, protocol, notes=notes)
 
 
 def _jobs(plan: RolloutPlan, folder: Path, states: States, *, model: str) -> list[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,33 @@ def propagator() -> Any:
     from latentmd.model.propagator import Propagator
 
     return Propagator(MODEL, "cpu", threads=1)
+
+
+@pytest.fixture(scope="session")
+def solute_model(ou_surrogate: Any, ou_manifest: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of alanine dipeptide in water, in a force field that is not known."""
+    from latentmd.model.file import save
+
+    path = tmp_path_factory.mktemp("wet") / "mine.pt"
+    save(path, ou_surrogate, {**ou_manifest, "solvent": "explicit", "force_field": []})
+    return path
+
+
+@pytest.fixture(scope="session")
+def in_water(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Alanine dipeptide beside a water molecule, as a PDB file."""
+    import mdtraj
+    import numpy as np
+
+    dry = mdtraj.load("systems/molecules/alanine_dipeptide.pdb")
+    topology = dry.topology.copy()
+    water = topology.add_residue("HOH", topology.add_chain(), resSeq=9)
+    for name in ("O", "H1", "H2"):
+        topology.add_atom(name, mdtraj.element.get_by_symbol(name[0]), water)
+    far = [[2.0, 2.0, 2.0], [2.0957, 2.0, 2.0], [1.976, 2.0927, 2.0]]
+    path = tmp_path_factory.mktemp("pdb") / "wet.pdb"
+    mdtraj.Trajectory(np.concatenate([dry.xyz, [far]], axis=1), topology).save(str(path))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from openmm.app import PDBFile
 from latentmd.model.binding import bind
 from latentmd.model.propagator import Propagator
 from latentmd.molecule.chain import SLOTS
-from latentmd.molecule.checks import aligned_rmsd, torsions
+from latentmd.molecule.checks import aligned_rmsd, check_frames, structure_template, torsions
 from latentmd.sampling.paths.inpaint import Graft, ToldSteps, hidden_residues, inpaint, known_atoms, laid_on_known
 
 TOP = Path(__file__).parents[3] / "systems" / "molecules" / "alanine_dipeptide.pdb"
@@ -88,6 +88,19 @@ def test_given_atoms_do_not_move_and_the_joint_heals(alanine: Any) -> None:
     assert (joined[hidden] != generated[hidden]).all()
     thermal = 1.5 * len(hidden) * 0.0083145 * alanine.protocol.temperature
     assert energy < _energy(alanine, rest) + 2 * thermal
+
+
+def test_a_joint_heals_without_a_force_field(alanine: Any) -> None:
+    rest = _rest(alanine)
+    template = structure_template(alanine.topology, rest)
+    known, _ = known_atoms(alanine.topology, np.array([False, True, False]))
+    generated = rest + np.random.default_rng(0).normal(scale=0.02, size=rest.shape)
+    joined, energy = Graft(alanine, known, None, 1, template).join(generated, rest)
+    assert joined[known] == pytest.approx(rest[known], abs=1e-7) and np.isnan(energy)
+    assert all(passed.all() for passed in check_frames(joined[None], template).values())
+    assert not check_frames(np.where(np.isin(np.arange(22), known)[:, None], rest, generated)[None], template)["bonds"][
+        0
+    ]
 
 
 def test_equal_seeds_give_equal_frames(alanine: Any) -> None:
@@ -183,3 +196,12 @@ def test_the_first_frame_starts_with_draws_that_agree(bound: Any) -> None:
 
 def _atoms(propagator: Any) -> list[Any]:
     return list(propagator.manifest.molecule()[0].atoms())
+
+
+def test_a_solute_in_water_is_inpainted_without_energies(solute_model: Path, in_water: Path, tmp_path: Path) -> None:
+    wet = mdtraj.load(str(in_water))
+    mdtraj.Trajectory(wet.xyz.repeat(3, axis=0), wet.topology, 10.0 * np.arange(3)).save(str(tmp_path / "run.xtc"))
+    result = inpaint(tmp_path / "run.xtc", in_water, [2], model=solute_model, out=tmp_path / "run", processes=1)
+    assert np.isnan(result.provenance()["potential_energy"]).all() and "no energies" in result.summary["notes"][0]
+    assert mdtraj.load(str(result.trajectory), top=str(result.topology)).n_atoms == 22
+    assert "What was left out" in result.page.read_text()

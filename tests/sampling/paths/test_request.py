@@ -70,3 +70,16 @@ def test_two_files_give_two_relaxed_structures(tmp_path: Path) -> None:
 def test_files_and_models_that_do_not_fit_are_refused(files: tuple[Path, ...], model: str | None, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         subject_of(files, model, DEFAULT_INPUTS)
+
+
+def test_a_solute_in_water_is_taken_alone_and_has_no_energies(solute_model: Path, in_water: Path) -> None:
+    subject = subject_of((in_water, ALANINE), str(solute_model), DEFAULT_INPUTS)
+    assert subject.molecule.topology.getNumAtoms() == 22 and len(subject.structures) == 2
+    frames = np.stack(subject.structures)
+    positions, energies, minimised = subject.relaxed(frames)
+    assert (positions == frames).all() and np.isnan(energies).all() and not minimised.any()
+    assert np.isnan(subject.settled(frames, 0)[1]).all() and np.isnan(subject.energies(frames)).all()
+    assert "no energies" in subject.notes[0]
+    assert subject_of((), str(solute_model), DEFAULT_INPUTS).molecule.topology.getNumAtoms() == 22
+    with pytest.raises(ValueError, match=r"does not cover the molecule in .*chignolin.pdb: it has 138 atoms"):
+        subject_of((MOLECULES / "chignolin.pdb",), str(solute_model), DEFAULT_INPUTS)
