@@ -196,12 +196,3 @@ def test_the_first_frame_starts_with_draws_that_agree(bound: Any) -> None:
 
 def _atoms(propagator: Any) -> list[Any]:
     return list(propagator.manifest.molecule()[0].atoms())
-
-
-def test_a_solute_in_water_is_inpainted_without_energies(solute_model: Path, in_water: Path, tmp_path: Path) -> None:
-    wet = mdtraj.load(str(in_water))
-    mdtraj.Trajectory(wet.xyz.repeat(3, axis=0), wet.topology, 10.0 * np.arange(3)).save(str(tmp_path / "run.xtc"))
-    result = inpaint(tmp_path / "run.xtc", in_water, [2], model=solute_model, out=tmp_path / "run", processes=1)
-    assert np.isnan(result.provenance()["potential_energy"]).all() and "no energies" in result.summary["notes"][0]
-    assert mdtraj.load(str(result.trajectory), top=str(result.topology)).n_atoms == 22
-    assert "What was left out" in result.page.read_text()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from latentmd.io.folder import OutputError
+from latentmd.sampling.paths.fill import FillRequest
 from latentmd.sampling.paths.request import Subject, subject_of
 from latentmd.systems.protocol import DEFAULT_INPUTS
 
@@ -72,7 +73,9 @@ def test_files_and_models_that_do_not_fit_are_refused(files: tuple[Path, ...], m
         subject_of(files, model, DEFAULT_INPUTS)
 
 
-def test_a_solute_in_water_is_taken_alone_and_has_no_energies(solute_model: Path, in_water: Path) -> None:
+def test_a_solute_in_water_is_taken_alone_and_has_no_energies(
+    solute_model: Path, in_water: Path, tmp_path: Path
+) -> None:
     subject = subject_of((in_water, ALANINE), str(solute_model), DEFAULT_INPUTS)
     assert subject.molecule.topology.getNumAtoms() == 22 and len(subject.structures) == 2
     frames = np.stack(subject.structures)
@@ -80,6 +83,11 @@ def test_a_solute_in_water_is_taken_alone_and_has_no_energies(solute_model: Path
     assert (positions == frames).all() and np.isnan(energies).all() and not minimised.any()
     assert np.isnan(subject.settled(frames, 0)[1]).all() and np.isnan(subject.energies(frames)).all()
     assert "no energies" in subject.notes[0]
+    loaded = mdtraj.load(str(in_water))
+    wet = mdtraj.Trajectory(loaded.xyz.repeat(3, axis=0), loaded.topology, 10.0 * np.arange(3))
+    wet.save(str(path := tmp_path / "run.xtc"))
+    given = FillRequest(trajectory=path, top=in_water, interval=None, out=tmp_path).given(subject)
+    assert given.positions.shape == (3, 22, 3) and given.interval == pytest.approx(10.0)
     assert subject_of((), str(solute_model), DEFAULT_INPUTS).molecule.topology.getNumAtoms() == 22
     with pytest.raises(ValueError, match=r"does not cover the molecule in .*chignolin.pdb: it has 138 atoms"):
         subject_of((MOLECULES / "chignolin.pdb",), str(solute_model), DEFAULT_INPUTS)

@@ -137,12 +137,3 @@ def test_a_batch_says_how_its_frames_were_made(drawn: Any, path_plan: Any) -> No
     assert np.isfinite(drawn.energies).all() and (drawn.failed == "").all()
     assert (path_plan.chain.states[drawn.cells[:, 0]] == 0).all()
     assert (path_plan.chain.states[drawn.cells[:, -1]] == 2).all()
-
-
-def test_paths_of_a_solute_are_judged_by_structure_alone(solute_model: Path, in_water: Path, tmp_path: Path) -> None:
-    ends = {"model": solute_model, "time": "50ps", "every": "25ps", "count": 2, "processes": 1}
-    result = paths(in_water, in_water, **ends, out=tmp_path / "run")
-    rows = result.provenance()
-    assert np.isnan(rows["potential_energy"]).all() and set(rows["kind"]) <= {"given", "latent"}
-    assert result.summary["frames_relaxed"] == 0 and "no energies" in result.summary["notes"][0]
-    assert "no energies" in result.page.read_text()
