@@ -127,8 +127,8 @@ class Protocol:
         if stated.solvent not in ("implicit", "vacuum"):
             raise MoleculeError(
                 f"the model {stated.name} is of a solute in {stated.solvent} solvent, and what is asked for needs MD in"
-                " a force field of the solute alone, which is not known; `latentmd simulate MODEL.pt` and `latentmd"
-                " evaluate` do without"
+                " a force field of the solute alone, which is not known; `latentmd simulate MODEL.pt`, `paths`"
+                " and `evaluate` do without"
             )
         known = ("solvent", "temperature", "friction", "timestep", "hydrogen_mass")
         found = {name: value for name in known if (value := getattr(stated, name)) is not None}

@@ -100,12 +100,23 @@ def test_engines_say_that_there_is_no_energy(model: Path) -> None:
         LatentIntegrator(350, model, system=molecule.system, topology=molecule.topology)
 
 
-def test_what_needs_md_of_the_solute_says_so(model: Path, tmp_path: Path) -> None:
+def test_what_needs_md_of_the_solute_says_so(model: Path) -> None:
+    from latentmd.model.file import read_manifest
+    from latentmd.systems.protocol import Protocol
+
+    with pytest.raises(ValueError, match="needs MD in a force field of the solute alone"):
+        Protocol.of(read_manifest(model))
+
+
+def test_paths_are_judged_by_structure_alone(model: Path, wet: Path, tmp_path: Path) -> None:
     from latentmd import paths
 
-    pdb = MOLECULES / "alanine_dipeptide.pdb"
-    with pytest.raises(ValueError, match="needs MD in a force field of the solute alone"):
-        paths(pdb, pdb, model=str(model), out=tmp_path / "paths")
+    settings: dict[str, Any] = {"time": "500ps", "every": "50ps", "count": 20, "processes": 1}
+    run = paths(MOLECULES / "alanine_dipeptide.pdb", wet, model=str(model), out=tmp_path / "paths", **settings)
+    rows = run.provenance()
+    assert np.isnan(rows["potential_energy"]).all() and set(rows["kind"]) <= {"given", "latent"}
+    assert run.summary["frames_relaxed"] == 0 and "no energies" in run.summary["notes"][0]
+    assert "no energies" in run.page.read_text()
 
 
 def test_inspect_says_what_it_lacks(model: Path) -> None:
