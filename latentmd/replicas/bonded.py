@@ -79,7 +79,7 @@ def _stiffness(kt: float, variance: float, kind: int) -> float:
 
 def _twists(around: list[list[int]], bonds: Ints) -> tuple[Ints, list[float], list[int]]:
     """Torsions about bonds and around atoms of three bonds, the order from which on each counts, and its share."""
-    quads: list[tuple[int, ...]] = []
+    quads: list[tuple[int, int, int, int]] = []
     order: list[float] = []
     shares: list[int] = []
     for j, k in bonds.tolist():
@@ -148,8 +148,15 @@ class Bonded:
         """Structures (structures, atoms, 3) in nm with rings closed and atoms apart, each with noise from its seed."""
         system = openmm.XmlSerializer.deserialize(zlib.decompress(base64.b85decode(self.system)).decode())
         held = np.array(self.held, dtype=np.int64).reshape(-1, 4)
+        energies, kept, short = EnergyRange(*self.energies), held if len(held) else None, _TIMESTEP
         found, _ = settle(
-            system, positions, energies=EnergyRange(*self.energies), temperature=temperature, timestep=_TIMESTEP,
-            seeds=seeds, steps=_STEPS, held=held if len(held) else None,
-        )  # fmt: skip
+            system,
+            positions,
+            energies=energies,
+            temperature=temperature,
+            timestep=short,
+            seeds=seeds,
+            steps=_STEPS,
+            held=kept,
+        )
         return found

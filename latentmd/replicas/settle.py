@@ -79,10 +79,8 @@ def settle(
     """
 
     def engine_of(rows: Ints) -> Replicas:
-        made = replica_engine(
-            system, start[rows], temperature=temperature, seed=[seeds[k] for k in rows], numbers=[0] * len(rows),
-            restraints=held,
-        )  # fmt: skip
+        own, zeros = [seeds[k] for k in rows], [0] * len(rows)
+        made = replica_engine(system, start[rows], temperature=temperature, seed=own, numbers=zeros, restraints=held)
         if held is not None:
             made.hold(torsions(positions[rows], held), GAS_CONSTANT * temperature / _SWING**2)
         return made

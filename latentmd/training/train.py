@@ -143,7 +143,7 @@ def _manifest(name: str, parts: Made, config: TrainingConfig, run: TrainingRun) 
     }
 
 
-def _bonded(data: Data, config: TrainingConfig) -> dict[str, Any]:
+def _bonded(data: Data, config: TrainingConfig) -> dict[str, object]:
     frames = some_frames(data.train, _BONDED_FRAMES).numpy()
     return asdict(Bonded.of(data.topology, frames, config.temperature))
 

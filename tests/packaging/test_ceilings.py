@@ -17,11 +17,11 @@ TEXTS = {
 }
 #: Lower these when a change makes them true; raise them only with a new feature, by what it needs.
 CEILINGS = {
-    "lines of source": 37_950,
-    "files": 268,
-    "files with one importer": 38,
-    "Any": 334,
-    "fmt: skip": 64,
+    "lines of source": 39_700,
+    "files": 273,
+    "files with one importer": 36,
+    "Any": 335,
+    "fmt: skip": 66,
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.core.noise import noise_generator
@@ -82,7 +83,7 @@ class LatentJob(WalkerJob):
 
         return failed
 
-    def _decoded(self, propagator: Propagator, path: Any, rng: np.random.Generator, masses: Doubles) -> Doubles:
+    def _decoded(self, propagator: Propagator, path: Tensor, rng: np.random.Generator, masses: Doubles) -> Doubles:
         """Structures of latents; where they are to be settled, unsound ones are decoded again, a few times."""
         decoded = propagator.decode(path, rng, self.prepared.reference, masses)
         for _ in range(_TRIES if self.settings.settle else 0):
@@ -104,9 +105,15 @@ class LatentJob(WalkerJob):
             return *self.settled(decoded, walkers, frames), np.ones(len(decoded), dtype=bool)
 
     def _mended(
-        self, propagator: Propagator, path: Any, masses: Doubles, decoded: Doubles, walkers: list[int],
-        frames: list[int], clock: PhaseClock,
-    ) -> tuple[Doubles, Doubles, Bools]:  # fmt: skip
+        self,
+        propagator: Propagator,
+        path: Tensor,
+        masses: Doubles,
+        decoded: Doubles,
+        walkers: list[int],
+        frames: list[int],
+        clock: PhaseClock,
+    ) -> tuple[Doubles, Doubles, Bools]:
         """The same where no engine knows the molecule: unsound structures settled by the bonded model of the data."""
         settled, order = np.zeros(len(decoded), dtype=bool), propagator.order
         record = propagator.manifest.training.get("bonded") or {}
