@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +23,9 @@ from latentmd.model.peptide_file import (
     peptides_sha256,
     read_peptide_manifest,
 )
+from latentmd.model.propagator import Propagator
 from latentmd.molecule.matching import Answer
+from latentmd.replicas.bonded import Bonded
 from latentmd.sampling.run.options import WalkerOptions
 from latentmd.sampling.run.preparation import Prepared, minimised
 from latentmd.systems.builder import Molecule, MoleculeError, build
@@ -214,6 +217,15 @@ def of_one(model: Model, pdb: Path) -> OneMolecule:
 
 def _one_molecule(path: Path) -> OneMolecule:
     return OneMolecule(str(path.resolve()), read_manifest(path), read_sha256(path))
+
+
+def mended(propagator: Propagator, positions: Doubles, seeds: Sequence[int]) -> Doubles:
+    """Structures [structures, atoms, 3] nm settled by the bonded model of the data; as they are where there is none."""
+    record, order = propagator.manifest.training.get("bonded"), propagator.order
+    if not record or not len(positions):
+        return positions
+    own = positions if order is None else positions[:, order]
+    return propagator.returned(Bonded(**record).settled(own, propagator.temperature, seeds))
 
 
 def solute_molecule(source: Path, manifest: Manifest) -> Molecule:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from latentmd.arrays import Bools, Doubles, Floats
 from latentmd.model.propagator import Propagator
 from latentmd.molecule.geometry import superposed
+from latentmd.sampling.models import mended
 from latentmd.sampling.paths.request import Subject
 
 _BLOCK = 2000  # frames decoded at once
-_REDRAWS, _ALONE = 3, 20  # of frames that fail a check, and where nothing relaxes them
+_REDRAWS = 3  # of frames that fail a check
 KINDS = ("latent", "relaxed", "given")  # of frames, as the numbers in a task's file
 
 
@@ -40,13 +41,25 @@ def structures(subject: Subject, propagator: Propagator, slow: torch.Tensor, rng
     """Decode and relax frames of slow axes [frames, tokens, k]; one that fails a check is drawn again, a few times."""
     decoded = _decoded(propagator, slow, rng)
     sound = failed_checks(decoded, propagator) == ""
-    positions, energies, minimised = subject.relaxed(decoded)
-    for _ in range(_REDRAWS if subject.manifest.of_force_field else _ALONE):
+    positions, energies, minimised = _relaxed(subject, propagator, decoded, rng)
+    for _ in range(_REDRAWS):
         bad = np.flatnonzero(failed_checks(positions, propagator) != "")
         if not len(bad):
             break
-        positions[bad], energies[bad], minimised[bad] = subject.relaxed(_decoded(propagator, slow[bad], rng))
+        again = _decoded(propagator, slow[bad], rng)
+        positions[bad], energies[bad], minimised[bad] = _relaxed(subject, propagator, again, rng)
     return DecodedFrames(laid_on(positions, subject), minimised.astype(np.int8), energies, sound)
+
+
+def _relaxed(
+    subject: Subject, propagator: Propagator, decoded: Doubles, rng: np.random.Generator
+) -> tuple[Doubles, Doubles, Bools]:
+    """Positions, energies and which were moved; where no force field is known, by the bonded model of the data."""
+    positions, energies, moved = subject.relaxed(decoded)
+    if not subject.manifest.of_force_field and propagator.manifest.training.get("bonded"):
+        moved = failed_checks(positions, propagator) != ""
+        positions[moved] = mended(propagator, positions[moved], rng.integers(2**63, size=int(moved.sum())).tolist())
+    return positions, energies, moved
 
 
 def _decoded(propagator: Propagator, slow: torch.Tensor, rng: np.random.Generator) -> Doubles:

@@ -90,7 +90,7 @@ class PathsRequest(RunOptions):
 
 
 NO_ENERGIES = (
-    "The force field of the training data is not known: frames have no energies and were not relaxed or settled by MD;"
+    "The force field of the training data is not known: frames have no energies, and none was relaxed by MD;"
     " structure checks alone judge them."
 )
 

@@ -15,9 +15,8 @@ from torch import Tensor
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.core.noise import noise_generator
 from latentmd.model.propagator import Propagator
-from latentmd.replicas.bonded import Bonded
 from latentmd.replicas.choice import replica_engine
-from latentmd.sampling.models import OneMolecule, check_conditions, solute_molecule
+from latentmd.sampling.models import OneMolecule, check_conditions, mended, solute_molecule
 from latentmd.sampling.run.clock import PhaseClock
 from latentmd.sampling.run.options import WalkerOptions
 from latentmd.sampling.run.preparation import Prepared
@@ -115,10 +114,9 @@ class LatentJob(WalkerJob):
         clock: PhaseClock,
     ) -> tuple[Doubles, Doubles, Bools]:
         """The same where no engine knows the molecule: unsound structures settled by the bonded model of the data."""
-        settled, order = np.zeros(len(decoded), dtype=bool), propagator.order
-        record = propagator.manifest.training.get("bonded") or {}
+        settled, known = np.zeros(len(decoded), dtype=bool), propagator.manifest.training.get("bonded")
         with clock("settling"):
-            for attempt in range(_MENDED if record and self.settings.settle else 0):
+            for attempt in range(_MENDED if known and self.settings.settle else 0):
                 rows = _unsound(propagator, decoded)
                 if not len(rows):
                     break
@@ -126,8 +124,7 @@ class LatentJob(WalkerJob):
                 if attempt:  # a chain through a ring stays there: another drawing has to be mended
                     rng = np.random.default_rng([attempt, *seeds])
                     decoded[rows] = propagator.decode(path[rows], rng, self.prepared.reference, masses)
-                own = decoded[rows] if order is None else decoded[rows][:, order]
-                decoded[rows] = propagator.returned(Bonded(**record).settled(own, propagator.temperature, seeds))
+                decoded[rows] = mended(propagator, decoded[rows], seeds)
                 settled[rows] = True
         return decoded, np.full(len(decoded), np.nan), settled
 
