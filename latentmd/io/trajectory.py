@@ -225,7 +225,7 @@ def load_topology(top: Top) -> mdtraj.Topology:
 
 def _reason(ratios: Floats, length: float) -> str:
     """What makes a bond that long, given the lengths of all bonds of the frame over their usual ones."""
-    low, scale, high = np.quantile(ratios, [0.1, 0.5, 0.9])
+    low, scale, high = np.quantile(np.minimum(ratios, 1e9), [0.1, 0.5, 0.9])  # damaged files hold infinite ones
     if not 0.6 < scale < 1.6 and high < _ALIKE * low:
         return f"all bonds are about {scale:.2g} times as long as usual, so the positions are in another unit"
     if length > 0.3:

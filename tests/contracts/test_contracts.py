@@ -124,7 +124,7 @@ def test_decoder(alanine_topology: Any, alanine_runs: list[Any], perturb: Any) -
     coordinates = InternalCoordinates.from_topology(alanine_topology)
     decoder = TorsionDecoder(coordinates, 7, 16)
     decoder.fit_statistics(torch.from_numpy(alanine_runs[0]))
-    decoder.residual.fill_(0.1)
+    decoder.fit_residual(torch.randn(len(alanine_runs[0]), 7), torch.from_numpy(alanine_runs[0]))
     check_decoder(perturb(decoder), torch.randn(5, 7), 22)
 
 

@@ -91,7 +91,7 @@ def _copied(runs: list[Any], folder: Path) -> list[Path]:
 
 def _with_nan(runs: list[Any], folder: Path) -> list[Path]:
     runs[0].xyz[70, 3] = np.nan
-    runs[0].save(str(path := folder / "a.nc"))
+    runs[0].save(str(path := folder / "a.trr"))
     return [path, path]
 
 

@@ -21,7 +21,7 @@ from latentmd.systems.bundled import bundled
 from latentmd.systems.protocol import InputOptions
 
 ALANINE = bundled("alanine_dipeptide")
-SMALL = ("--solvent", "explicit", "--box", "cube", "--padding", "0.6")
+SMALL = ("--solvent", "explicit", "--box", "cube", "--padding", "0.65")
 
 
 @pytest.mark.slow
@@ -42,7 +42,7 @@ def test_jumps_end_to_end_and_after_an_interruption(
         spent = json.load(file)["seconds"]
     wall = spent + 20  # a longer run than was interrupted
     result = latentmd.simulate(
-        ALANINE, solvent="explicit", inputs=InputOptions(box="cube", padding=0.6), compare="md", whole=True,
+        ALANINE, solvent="explicit", inputs=InputOptions(box="cube", padding=0.65), compare="md", whole=True,
         wall=wall, resume=True, out=out,
     )  # fmt: skip
     summary = result.summary
@@ -67,7 +67,7 @@ def test_jumps_end_to_end_and_after_an_interruption(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"wall": 2}, r"--wall is 2 s, and 841 atoms move .* ps a second here.* give that or more"),
+        ({"wall": 2}, r"--wall is 2 s, and 1003 atoms move .* ps a second here.* give that or more"),
         ({"mode": "jumps", "solvent": "implicit"}, "--mode jumps is for explicit water"),
         ({"mode": "md", "compare": "md", "time": "1ns"}, "--compare has no meaning with --mode md"),
         ({"walkers": 3, "mode": "jumps"}, "--walkers has no meaning with --mode jumps"),
@@ -77,7 +77,7 @@ def test_jumps_end_to_end_and_after_an_interruption(
     ],
 )
 def test_refusals_are_one_sentence(tmp_path: Path, options: dict[str, Any], reason: str) -> None:
-    given = {"solvent": "explicit", "inputs": InputOptions(box="cube", padding=0.6), **options}
+    given = {"solvent": "explicit", "inputs": InputOptions(box="cube", padding=0.65), **options}
     with pytest.raises(ValueError, match=reason):
         latentmd.simulate(ALANINE, out=tmp_path / "run", **given)
     assert not list(tmp_path.iterdir())

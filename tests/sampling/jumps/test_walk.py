@@ -16,7 +16,7 @@ from latentmd.systems.sanity import in_nm
 @pytest.fixture(scope="module")
 def walk() -> Walk:
     source = bundled("alanine_dipeptide")
-    inputs = InputOptions(box="cube", padding=0.6)
+    inputs = InputOptions(box="cube", padding=0.65)
     molecule = build(source, Protocol("explicit", temperature=300.0, inputs=inputs))
     prepared = Prepared(molecule, source, in_nm(molecule.positions), "CPU", threads=1, rate=1.0)
     made = Walk(prepared, np.arange(22), backbone_blocks(molecule.topology, range(22)), seed=3)
