@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import openmm
@@ -23,7 +23,6 @@ from latentmd.model.peptide_file import (
     peptides_sha256,
     read_peptide_manifest,
 )
-from latentmd.model.propagator import Propagator
 from latentmd.molecule.matching import Answer
 from latentmd.replicas.bonded import Bonded
 from latentmd.sampling.run.options import WalkerOptions
@@ -34,6 +33,9 @@ from latentmd.systems.parametrise import load_force_field, parametrise
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions, Protocol, Solvent
 from latentmd.systems.sanity import in_nm
 from latentmd.units import percent
+
+if TYPE_CHECKING:
+    from latentmd.model.propagator import Propagator
 
 _STRUCTURES = 3  # compared
 _DISPLACEMENT = 0.003  # nm, of each coordinate: bonds, angles and contacts all change
