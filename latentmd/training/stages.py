@@ -231,7 +231,7 @@ def train_decoder(
     config: TrainingConfig,
     run: TrainingRun,
 ) -> TorsionDecoder:
-    """Stage 2a, with the residual spread measured on held-out frames (on training frames where none are held out)."""
+    """Stage 2a; what it leaves is kept of held-out frames, or of training frames where none are held out."""
     trained: Any = run.stage(_decoding(data, config, some_frames(data.train), axes=w, positions=positions))
     held = torch.from_numpy(np.concatenate(held_axes)) if held_axes else w
     held_positions = torch.from_numpy(np.concatenate(data.validation)) if data.validation else positions
