@@ -173,11 +173,11 @@ class ReplicaEngine(Replicas):
         return first
 
     def _run(self, kind: int, steps: int = 0, first: int = 0, timestep: float = 0.0, friction: float = 0.0) -> None:
-        result, noise = (self._energy, self._bias), (self._root_kt, self._replica, self._key)
-        names = "x v f energy bias root_kT replica key targets".split()
-        arrays = dict(zip(names, (self._x, self._v, self._f, *result, *noise, self._targets), strict=True))
-        held = {"stiffness": self._stiffness} if self._stiffness.any() else {}
-        block = lib.BlockStruct(**{name: array.ctypes.data for name, array in (arrays | held).items()})
+        kept = self._energy, self._bias, self._root_kt, self._replica, self._key
+        values: tuple[Floats | Ints, ...] = (self._x, self._v, self._f, *kept, self._targets)
+        held: dict[str, Floats | Ints] = {"stiffness": self._stiffness} if self._stiffness.any() else {}
+        arrays = dict(zip("x v f energy bias root_kT replica key targets".split(), values, strict=True)) | held
+        block = lib.BlockStruct(**{name: array.ctypes.data for name, array in arrays.items()})
         structs = ctypes.byref(self._prepared.molecule), ctypes.byref(block)
         numbers = len(self._x), kind, steps, first, timestep, friction
         self._library.handle.latentmd_run(lib.VARIANTS.index(self._lanes), self.threads, *structs, *numbers)
