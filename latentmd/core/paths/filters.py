@@ -55,9 +55,7 @@ class PinnedPaths:
                 z, gain = self._step(t, z, generator)
                 log_weight = log_weight + gain
             if not bool(torch.isfinite(log_weight).any()):
-                raise ValueError(
-                    f"no path of {self.steps} steps arrives at the end; take a longer time or more particles"
-                )
+                raise ValueError(f"no path of {self.steps} steps arrives at the end; take a longer time or more paths")
             share = torch.softmax(log_weight.double(), dim=0)
             effective.append(1.0 / float((share**2).sum()))
             origin = torch.arange(particles)

@@ -142,7 +142,7 @@ def test_bad_input_is_refused() -> None:
         pinned.sample(point, point, 5, 4, torch.Generator())
     nowhere = torch.ones(3, 2)
     nowhere[-1] = 0.0
-    with pytest.raises(ValueError, match="longer time or more particles"):
+    with pytest.raises(ValueError, match="longer time or more paths"):
         PinnedPaths(MixtureSteps(_SignCells(), 1.0), nowhere).sample(
             point, None, 2, 8, torch.Generator().manual_seed(0)
         )
