@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,3 +66,13 @@ def _two_workers(begun: Callable[[], bool]) -> Iterator[str]:
 def two_workers() -> Callable[[Callable[[], bool]], AbstractContextManager[str]]:
     """A local Dask cluster by its address, one of whose two workers is killed once work has begun."""
     return _two_workers
+
+
+@pytest.fixture(scope="session")
+def solute_model(ou_surrogate: Any, ou_manifest: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of alanine dipeptide in water, in a force field that is not known."""
+    from latentmd.model.file import save
+
+    path = tmp_path_factory.mktemp("wet") / "mine.pt"
+    save(path, ou_surrogate, {**ou_manifest, "solvent": "explicit", "force_field": []})
+    return path

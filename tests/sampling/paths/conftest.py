@@ -19,16 +19,6 @@ def propagator() -> Any:
 
 
 @pytest.fixture(scope="session")
-def solute_model(ou_surrogate: Any, ou_manifest: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of alanine dipeptide in water, in a force field that is not known."""
-    from latentmd.model.file import save
-
-    path = tmp_path_factory.mktemp("wet") / "mine.pt"
-    save(path, ou_surrogate, {**ou_manifest, "solvent": "explicit", "force_field": []})
-    return path
-
-
-@pytest.fixture(scope="session")
 def in_water(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Alanine dipeptide beside a water molecule, as a PDB file."""
     import mdtraj

@@ -16,11 +16,9 @@ MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"
 
 
 @pytest.fixture(scope="module")
-def model(ou_surrogate: Any, ou_manifest: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(solute_model: Path) -> Path:
     """A model file that says that its trajectories were of a solute in water."""
-    path = tmp_path_factory.mktemp("wet") / "mine.pt"
-    save(path, ou_surrogate, {**ou_manifest, "solvent": "explicit", "force_field": []})
-    return path
+    return solute_model
 
 
 @pytest.fixture(scope="module")
