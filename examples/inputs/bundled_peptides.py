@@ -1,4 +1,4 @@
-"""Rebuild the bundled PDB files: `python systems/molecules/build.py [DIR]`."""
+"""Rebuild the bundled PDB files: `python examples/inputs/bundled_peptides.py [DIR]`."""
 
 from __future__ import annotations
 
@@ -56,8 +56,7 @@ def _text(topology: app.Topology, positions: object) -> str:
 
 def main() -> None:
     """Write every bundled structure and print its energy after minimisation."""
-    here = Path(__file__).parent
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else here
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "systems/molecules")
     for name, sequence in SEQUENCES.items():
         (folder / f"{name}.pdb").write_text(from_sequence(sequence))
     for name in SEQUENCES:
