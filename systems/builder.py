@@ -46,6 +46,10 @@ def build(pdb: str | Path, protocol: Protocol = _DEFAULT) -> Molecule:
         if not isinstance(value, types):
             raise TypeError(f"{name} is {value!r}; expected {what}")
     path = Path(pdb)
+    if protocol.inputs.select:
+        raise MoleculeError(
+            f"{path}: --select is for models whose force field is not known; give a file of the molecule alone"
+        )
     kind = source_kind(path, protocol.inputs)
     if kind == "ligand":
         return build_ligand(path, protocol)

@@ -40,6 +40,7 @@ class InputOptions:
         system: XML file of an OpenMM System that describes the molecule in a PDB or mmCIF file.
         smiles: the molecule, or the bonds and charges of the small one in a PDB file.
         strip_salts: of several small molecules keeps the largest.
+        select: what a model of your own trajectories is of, in the language of mdtraj; all but water and ions where "".
         water: model of explicit water, "tip3p" or "opc".
         box: "dodecahedron" or "cube", of water that is added.
         padding: nm of it on every side of the molecule; 1 nm, or more where the cutoff needs more, where None.
@@ -59,6 +60,7 @@ class InputOptions:
     system: str | None = None
     smiles: str | None = None
     strip_salts: bool = False
+    select: str = ""
     water: Water = "tip3p"
     box: Box = "dodecahedron"
     padding: float | None = None

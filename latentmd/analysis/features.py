@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +15,7 @@ from latentmd.analysis.statistics import evenly
 from latentmd.arrays import Floats, Ints
 from latentmd.io.progress import Tick, silent
 from latentmd.molecule import checks as structure
-from latentmd.molecule.bonds import within_two_bonds
+from latentmd.molecule.bonds import components, within_two_bonds
 
 if TYPE_CHECKING:
     import mdtraj
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CHUNK_COORDINATES = 1_500_000  # numbers per chunk: 6 MB, since larger blocks only miss the cache
 MAX_DISTANCES, MAX_TICA_TORSIONS = 200, 400
+_MOST_BETWEEN = 12  # distances between two molecules
 KEPT_FRAMES = 2000  # whole frames kept per set, spread evenly: template, 3-D view
 
 
@@ -39,18 +40,22 @@ class FeatureSpec:
     names: tuple[str, ...]  #: for example "phi ALA2"
     indices: Ints  #: atoms of each feature, shape (features, 4) or (features, 2)
     pairs: tuple[tuple[int, int], ...]  #: (phi, psi) columns of each residue that has both
+    #: atoms of distances between several molecules with torsions, (distances, 2): columns without a name, for TICA
+    between: Ints = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
 
     def values(self, positions: Floats) -> Floats:
         """Features of frames in nm, shape (frames, features), float32."""
         measure = structure.torsions if self.kind == "torsions" else structure.bond_lengths
-        return np.asarray(measure(positions, self.indices), dtype=np.float32)
+        found = [measure(positions, self.indices), structure.bond_lengths(positions, self.between)]
+        return np.concatenate(found, axis=1, dtype=np.float32)
 
     def coordinates(self, values: Floats) -> Floats:
-        """Input of TICA (frames, columns): cosines and sines of torsions (of many: of the backbone), or distances."""
+        """Input of TICA (frames, columns): cosines and sines of torsions (of many: of the backbone), and distances."""
+        values, apart = np.split(np.asarray(values, dtype=np.float64), [len(self.names)], axis=1)
         if self.many:
             values = values[:, [self.is_backbone(column) for column in range(len(self.names))]]
-        values = np.asarray(values, dtype=np.float64)
-        return np.concatenate([np.cos(values), np.sin(values)], axis=1) if self.kind == "torsions" else values
+        turned = [np.cos(values), np.sin(values)] if self.kind == "torsions" else [values]
+        return np.concatenate([*turned, apart], axis=1)
 
     @property
     def many(self) -> bool:
@@ -64,7 +69,38 @@ class FeatureSpec:
 
 def feature_spec(topology: mdtraj.Topology) -> FeatureSpec:
     """Backbone and side-chain torsions of a peptide; heavy-atom distances where there are none."""
-    return torsion_spec(topology) or _distances(topology)
+    found = torsion_spec(topology)
+    return replace(found, between=_between(topology)) if found else _distances(topology)
+
+
+def residue_labels(topology: mdtraj.Topology) -> list[str]:
+    """Name and number of every residue, such as "ALA2", with its chain where another has the same: "ALA2.B"."""
+    plain = [f"{r.name}{r.resSeq}" for r in topology.residues]
+    count = Counter(plain)
+    chains = [chr(ord("A") + r.chain.index % 26) for r in topology.residues]
+    return [name if count[name] == 1 else f"{name}.{chain}" for name, chain in zip(plain, chains, strict=True)]
+
+
+def molecules_of(topology: mdtraj.Topology) -> list[Ints]:
+    """Atoms of each molecule, as the bonds have it."""
+    bonds = [(a.index, b.index) for a, b in topology.bonds]
+    return [np.array(part) for part in components(topology.n_atoms, bonds)]
+
+
+def _between(topology: mdtraj.Topology) -> Ints:
+    """Pairs of atoms, one of each residue, of different molecules: CA, or the heavy atom of most bonds."""
+    bonds = Counter(atom.index for bond in topology.bonds for atom in bond)
+    found = []
+    for first, second in itertools.combinations(molecules_of(topology), 2):
+        ends = []
+        for part in (first, second):
+            middle: dict[int, int] = {}
+            for i in sorted(part.tolist(), key=lambda i: (topology.atom(i).name != "CA", -bonds[i])):
+                middle.setdefault(topology.atom(i).residue.index, i)
+            ends.append(middle.values())
+        every = list(itertools.product(*ends))
+        found += [every[k] for k in evenly(len(every), _MOST_BETWEEN)]
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
 def torsion_spec(topology: mdtraj.Topology) -> FeatureSpec | None:
@@ -73,11 +109,11 @@ def torsion_spec(topology: mdtraj.Topology) -> FeatureSpec | None:
 
     names: list[str] = []
     quads: list[Ints] = []
+    residues = residue_labels(topology)
     for label in ("phi", "psi", "chi1", "chi2", "chi3", "chi4", "chi5"):
         centre = 1 if label[:3] != "psi" else 0
         for quad in np.asarray(getattr(dihedral, f"indices_{label}")(topology), dtype=np.int64).reshape(-1, 4):
-            residue = topology.atom(int(quad[centre])).residue
-            names.append(f"{label} {residue.name}{residue.resSeq}")
+            names.append(f"{label} {residues[topology.atom(int(quad[centre])).residue.index]}")
             quads.append(quad)
     if not quads:
         return None

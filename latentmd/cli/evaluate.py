@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click import argument, option
 
-from latentmd.cli.options import AT_LEAST_ONE, PATH, POSITIVE, Time, interval, out, settings_of, several, shown
+from latentmd.cli.options import AT_LEAST_ONE, PATH, POSITIVE, SELECT, Time, interval, out, settings_of, several, shown
 from latentmd.cli.progress import displayed
 
 
@@ -56,6 +56,7 @@ Examples:
     option("--model", help="Evaluate this model's own rollouts (no GENERATED then), encoder, decoder and energies."),
     shown("--lag", type=Time(), default="100ps", help="Lag of TICA and the Markov model."),
     interval(),
+    SELECT,
     option("--temperature", type=click.FloatRange(min=1), help="Kelvin. [default: the model's, or 350]"),
     option("--resample", is_flag=True, help="Thin the finer of two frame spacings to the coarser."),
     option(
@@ -105,6 +106,8 @@ def evaluate_command(generated: tuple[Path, ...], model: str | None, store: bool
     if model is None and options["top"] is None:
         raise click.UsageError("--top is missing: the PDB file of the molecule")
     settings, out = options["settings"], options["out"]
+    if model is not None and settings.select:
+        raise click.UsageError("--select is for GENERATED trajectories; with --model, REF holds its molecule alone")
     chosen = settings.baselines or (("all",) if model else ("auto",))
     settings = replace(settings, baselines=() if "none" in chosen else chosen)
     with displayed("stopped before the evaluation was complete; nothing was written") as stages:

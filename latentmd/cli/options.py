@@ -123,6 +123,7 @@ BOX = [
     option("--padding", type=POSITIVE, help="Water on every side of the molecule, nm. [default: 1, or what fits]"),
     shown("--salt", type=click.FloatRange(0, 5), default=0.0, help="NaCl in the water, mol/l, such as 0.15."),
 ]
+SELECT = option("--select", default="", help="The solute in mdtraj's language.  [default: what is no water or ion]")
 #: How the file of a molecule is read; a command gets them as one `inputs`.
 INPUTS = [
     shown("--ph", type=float, default=7.0, help="Of residues not named by their protonation."),
@@ -145,5 +146,6 @@ INPUTS = [
     option("--system", metavar="XML", help="OpenMM System of the structure, in place of a force field."),
     option("--smiles", help="A small molecule, or the bonds and charges of the one in a PDB file."),
     option("--strip-salts", is_flag=True, help="Of several small molecules keep the largest."),
+    SELECT,
     settings_of("latentmd.systems.protocol:InputOptions", "inputs"),
 ]  # fmt: skip

@@ -12,7 +12,7 @@ import click
 from click import argument, option
 
 from latentmd.cli.common import interrupted
-from latentmd.cli.options import NOT_NEGATIVE, PATH, POSITIVE, TOP, device, interval, several, shown
+from latentmd.cli.options import NOT_NEGATIVE, PATH, POSITIVE, SELECT, TOP, device, interval, several, shown
 from latentmd.cli.progress import Display
 
 #: Options that were those of `latentmd train` itself, and the commands that took their place.
@@ -109,7 +109,7 @@ def _check_out(out: Path, resume: bool, overwrite: bool) -> None:
 
 @train_command.command("molecule", short_help="One molecule, from trajectories.")
 @several([_TRAJECTORIES, TOP, interval(), _OUT, _CONFIG])
-@option("--select", default="", help="The solute in mdtraj's language.  [default: what is no water or ion]")
+@SELECT
 @option("--temperature", type=float, help="Of the trajectories, kelvin.  [default: as recorded, or 300]")
 @option("--name", default="", help="Name of the model in its manifest; the file's stem by default.")
 @several([*_AGAIN, _DEVICE])
@@ -186,7 +186,7 @@ def finetune_command(trajectories: tuple[Path, ...], top: Path, out: Path, **opt
 @argument("trajectories", metavar="TRAJECTORIES... | DATASET", nargs=-1, required=True, type=PATH)
 @option("--top", type=PATH, help="PDB file of the molecule of TRAJECTORIES.")
 @option("--model", required=True, help="Finished model that the paths belong to, by name or file.")
-@several([interval(), _OUT, *_AGAIN, _DEVICE])
+@several([interval(), SELECT, _OUT, *_AGAIN, _DEVICE])
 def paths_command(trajectories: tuple[Path, ...], top: Path | None, model: str, out: Path, **options: Any) -> None:
     """Train the path model of a finished model, which `latentmd upsample` and `latentmd inpaint` use.
 
@@ -201,6 +201,8 @@ def paths_command(trajectories: tuple[Path, ...], top: Path | None, model: str, 
 
         settings = replace(OF_PEPTIDES if many else PathTraining(), seed=options.pop("seed") or 0)
         if many:
+            if options.pop("select"):
+                raise click.UsageError("--select is for TRAJECTORIES of one molecule; leave it out with a DATASET")
             train_peptide_paths(trajectories[0], model, out, settings, report=progress, **options)
         else:
             train_paths(trajectories, str(top), model, out=out, settings=settings, report=progress, **options)

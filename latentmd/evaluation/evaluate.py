@@ -58,7 +58,7 @@ def evaluate(
     """
     folder = None if out is None else results_folder(Path(out), overwrite, "evaluation.json")
     whole, frame = features.load_topology(Path(top))
-    solute = solute_or_all(whole, frame[0])
+    solute = solute_or_all(whole, frame[0], settings.select)
     topology, spec = solute.topology, features.feature_spec(solute.topology)
     files = [inputs.trajectory_files(paths) for paths in (reference, generated)]
     read = partial(features.read_set, topology=topology, spec=spec, interval=settings.interval, system=(whole, solute))

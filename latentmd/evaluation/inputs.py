@@ -40,6 +40,7 @@ class EvaluationSettings:
     baselines: tuple[str, ...] = ("auto",)  #: "all": those there is enough known for; "auto": a peptide's residue table
     wall_time: float | None = None  #: seconds the generated set took, for effective samples per second and "replicate"
     md_speed: float | None = None  #: ps of plain MD per second of wall time on the same machine, for "replicate"
+    select: str = ""  #: the solute of trajectories, in the language of mdtraj
     seed: int = 0  #: of k-means and every resampling
     frames: int = 100_000  #: all walkers together
     walkers: int = 64  #: independent rollouts

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentmd.analysis import statistics
+from latentmd.analysis.features import molecules_of
 from latentmd.analysis.metric import Document, Metric
 from latentmd.arrays import Bools, Floats
+from latentmd.molecule.bonds import nearest_steps
 from latentmd.report import figures
 from latentmd.report.page import Section
 
@@ -27,7 +29,8 @@ KINDS = {"helix": "H", "strand": "E"}  # of secondary structure, as mdtraj's DSS
 class Shape:
     """Shape of every frame of a set: RMSD to a structure and radius of gyration of heavy atoms (frames,) in nm;
     contacts (frames, pairs), heavy atoms within 0.45 nm, of `pairs` of residues three apart or more; secondary
-    structure (frames, residues) of `KINDS`, none of short chains; positions of heavy atoms (frames, atoms, 3) in nm.
+    structure (frames, residues) of `KINDS`, none of short chains; positions of heavy atoms (frames, atoms, 3) in nm;
+    of several molecules the distance (frames,) of the nearest heavy atoms of the first and the others in nm.
     """
 
     rmsd: Floats
@@ -36,6 +39,7 @@ class Shape:
     contacts: Bools
     secondary: dict[str, Bools]
     heavy: Floats
+    apart: Floats
 
     def mean(self, chosen: Bools) -> Document:
         """Means over chosen frames (frames,): nm, and contacts formed."""
@@ -50,23 +54,27 @@ def shape_of(frames: Floats, topology: mdtraj.Topology, first: Floats) -> Shape:
 
     heavy = topology.select("element != H")
     part, count = topology.subset(heavy), topology.n_residues
+    molecules = molecules_of(part)
+    of = {part.atom(int(i)).residue.index: number for number, atoms in enumerate(molecules) for i in atoms}
     x = np.asarray(frames[:, heavy], dtype=np.float32)
     trajectory, pairs = mdtraj.Trajectory(x, part), []
     contacts, secondary = np.zeros((len(x), 0), dtype=bool), {}
-    if count >= _FEWEST:
-        pairs = [(i, j) for i in range(count) for j in range(i + _APART, count)]
+    every = [(i, j) for i in range(count) for j in range(i + 1, count)]
+    pairs = [(i, j) for i, j in every if of[i] != of[j] or (count >= _FEWEST and j - i >= _APART)]
+    if pairs:
         contacts = mdtraj.compute_contacts(trajectory, pairs, scheme="closest-heavy", periodic=False)[0] < _CONTACT
     if count >= _FEWEST_FOLDED and len(part.select("protein and name CA")) >= _FEWEST_FOLDED:
         letters = mdtraj.compute_dssp(trajectory)
         secondary = {name: letters == letter for name, letter in KINDS.items()}
     rmsd = superposed(x, np.asarray(first[heavy], dtype=np.float32))[1]
-    return Shape(rmsd, _gyration(x), pairs, contacts, secondary=secondary, heavy=x)
+    apart = nearest_steps(x, molecules[0], np.concatenate(molecules[1:]))[1] if len(molecules) > 1 else x[:, 0, 0][:0]
+    return Shape(rmsd, _gyration(x), pairs, contacts, secondary=secondary, heavy=x, apart=apart)
 
 
 def shape_metrics(sets: Mapping[str, Shape]) -> list[Metric]:
-    """Shape of the generated set beside the reference's, of at least four residues. The floor of contacts and secondary
-    structure is between the halves of the reference, that of distances (RMSD to its first frame) holds for independent
-    frames.
+    """Shape of the generated set beside the reference's, of four residues or several molecules. The floor of contacts
+    and secondary structure is between the halves of the reference, that of distances (RMSD to its first frame) holds
+    for independent frames.
     """
     md, own = sets["reference"], sets["generated"]
     if not md.pairs:
@@ -84,6 +92,7 @@ def shape_metrics(sets: Mapping[str, Shape]) -> list[Metric]:
     for name, values in (
         ("radius of gyration", [md.gyration, own.gyration]),
         ("RMSD to the first reference frame", [md.rmsd, own.rmsd]),
+        *([("distance between molecules", [md.apart, own.apart])] if len(md.apart) else []),
     ):
         grid = statistics.joint_grid(*values)
         counts = [grid.counts(v) for v in values]
@@ -102,7 +111,9 @@ def shape_sections(sets: Mapping[str, Shape], topology: mdtraj.Topology) -> list
     if not sets["reference"].pairs:
         return []
     first, numbers = next(iter(sets.values())), [r.resSeq for r in topology.residues]
-    made, axes = figures.figure(1, 3 + len(first.secondary), width=2.7)
+    drawn = [("gyration", "radius of gyration"), ("rmsd", "RMSD")]
+    drawn += [("apart", "distance between molecules")] if len(first.apart) else []
+    made, axes = figures.figure(1, 1 + len(drawn) + len(first.secondary), width=2.7)
     size = topology.n_residues
     plane, (i, j) = np.full((size, size), np.nan), np.array(first.pairs).T
     plane[j, i], plane[i, j] = (sets[name].contacts.mean(axis=0) for name in ("reference", "generated"))
@@ -117,7 +128,7 @@ def shape_sections(sets: Mapping[str, Shape], topology: mdtraj.Topology) -> list
             axis.plot(range(size), held.mean(axis=0), "o-", ms=3, lw=1.2, color=colour, label=name)
             axis.set(title=f"{kind}, share of frames", ylim=(-0.02, 1.02), xticks=ticks, xlabel="residue")
             axis.set_xticklabels([numbers[t] for t in ticks])
-        for axis, what, title in ((axes[-2], "gyration", "radius of gyration"), (axes[-1], "rmsd", "RMSD")):
+        for axis, (what, title) in zip(axes[-len(drawn) :], drawn, strict=True):
             values = [getattr(other, what) for other in sets.values()]
             edges = np.linspace(min(v.min() for v in values), max(v.max() for v in values) + 1e-6, 61)
             axis.stairs(np.histogram(getattr(s, what), edges, density=True)[0], edges, color=colour, label=name)

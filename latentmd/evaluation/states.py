@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentmd.analysis import features, kinetics, msm, statistics
-from latentmd.analysis.features import FeatureSet
+from latentmd.analysis.features import FeatureSet, residue_labels
 from latentmd.analysis.kinetics import Dwelling
 from latentmd.analysis.metric import SHARE, Document
 from latentmd.analysis.reference import CENTRES, ReferenceModel
@@ -99,8 +99,12 @@ class States:
 
     def _telling(self, inside: Floats, outside: Floats, most: int = 2) -> list[str]:
         """The features whose distributions in a state differ most from those elsewhere."""
-        torsions, found = self.model.spec.kind == "torsions", []
-        for name, a, b in zip(self.model.spec.names, inside.T, outside.T, strict=True):
+        found = []
+        spec, labels = self.model.spec, residue_labels(self.topology)
+        ends = [[labels[self.topology.atom(int(i)).residue.index] for i in pair] for pair in spec.between]
+        names = [*spec.names, *("–".join(pair) for pair in ends)]
+        for column, (name, a, b) in enumerate(zip(names, inside.T, outside.T, strict=True)):
+            torsions = spec.kind == "torsions" and column < len(spec.names)
             whole = statistics.TORSION_GRID if torsions else statistics.joint_grid(a, b)
             distance = statistics.sample_js_distance(a, b, replace(whole, bins=_BINS))
             if torsions:

@@ -1,4 +1,4 @@
-"""The solute of a simulation: the molecule that a model is of, without water and ions."""
+"""The solute of a simulation: the molecule, or the few that stay together, that a model is of, without the solvent."""
 
 from __future__ import annotations
 
@@ -15,31 +15,41 @@ from numpy.typing import NDArray
 from latentmd.arrays import Floats, Ints
 from latentmd.io.trajectory import TrajectoryReader, load_positions, load_topology
 from latentmd.io.trajectory_file import TrajectoryError
-from latentmd.molecule.bonds import bond_graph, components
+from latentmd.molecule.bonds import bond_graph, components, nearest_steps
+from latentmd.units import percent
 
 if TYPE_CHECKING:
     import mdtraj
 
 _BONDED = 1.25  # distance over the sum of covalent radii (Cordero et al. 2008) up to which two atoms are bonded
 _SHOWN = 4  # molecules that a message names
+_TOGETHER = 3  # molecules that a model is of at most: two chains and a ligand
+_APART, _LONE = 1.0, 0.05  # nm between nearest atoms from which on molecules are apart, and share of such frames
+_LOOKED_AT = 1000  # frames
+_LAST = {"OXT", "OT2", "OC2", "O2"}  # atoms of the end of a chain of amino acids
 
 
 @dataclass(frozen=True)
 class Solute:
-    """One molecule of a system: its atoms, topology with bonds, what was left out ("500 HOH"), water among it."""
+    """What a model is of: its atoms in a system, topology with bonds, what was left out ("500 HOH"), water among it,
+    and of several molecules the atoms of each, by their place in `atoms`.
+    """
 
     atoms: Ints
     topology: mdtraj.Topology
     left_out: str = ""
     water: bool = False
+    molecules: tuple[Ints, ...] = ()
 
 
 def find_solute(topology: mdtraj.Topology, select: str = "", frame: Floats | None = None) -> Solute:
-    """The molecule that is neither water nor an ion, or the one selected in the language of mdtraj.
+    """The molecule, or up to three, that is neither water nor an ion, or those selected in the language of mdtraj.
 
-    A frame [atoms, 3] in nm tells bonds where the topology has none; these are added to it. TrajectoryError for none or
-    several molecules.
+    A frame [atoms, 3] in nm tells bonds where the topology has none; these are added to it, and those from the end of a
+    chain to the next one, which files without chains get, are taken away. TrajectoryError for none or many molecules.
     """
+    ends = {(r, r.atom("C")) for r in topology.residues if r.is_protein and _LAST & {a.name for a in r.atoms}}
+    topology._bonds = [b for b in topology.bonds if b[0].residue is b[1].residue or (b[0].residue, b[0]) not in ends]
     atoms = [atom.index for r in topology.residues if not r.is_water and r.n_atoms > 1 for atom in r.atoms]
     chosen = _selected(topology, select) if select else np.array(atoms, dtype=np.int64)
     if not len(chosen):
@@ -56,22 +66,26 @@ def find_solute(topology: mdtraj.Topology, select: str = "", frame: Floats | Non
         )
     bonds = [(a.index, b.index) for a, b in part.bonds]
     molecules = [np.array(atoms) for atoms in sorted(components(part.n_atoms, bonds), key=len, reverse=True)]
-    if len(molecules) > 1:
+    if len(molecules) > _TOGETHER:
         names = "; ".join(_described(part, atoms) for atoms in molecules[:_SHOWN])
-        residues = [topology.atom(int(i)).residue.index for i in chosen[molecules[0]]]
+        one = _selecting(topology, chosen[molecules[0]])
         raise TrajectoryError(
-            f"{len(molecules)} molecules beside water and ions where one is expected: {names}. Leave the others out,"
-            f' or choose one with --select, such as --select "resid {min(residues)} to {max(residues)}"'
+            f"{len(molecules)} molecules beside water and ions where up to {_TOGETHER} that stay together are expected:"
+            f" {names}. Leave the others out, or choose with --select, such as {one}"
         )
     rest = np.setdiff1d(np.arange(topology.n_atoms), chosen)
     others = {topology.atom(int(i)).residue.index: topology.atom(int(i)).residue for i in rest}.values()
     counted = Counter(residue.name for residue in others)
     left_out = ", ".join(f"{count} {name}" for name, count in counted.most_common(_SHOWN))
-    return Solute(np.asarray(chosen, dtype=np.int64), part, left_out, any(residue.is_water for residue in others))
+    several = tuple(molecules) if len(molecules) > 1 else ()
+    part = _in_chains(part, several) if several else part
+    return Solute(np.asarray(chosen), part, left_out, any(residue.is_water for residue in others), molecules=several)
 
 
-def solute_or_all(topology: mdtraj.Topology, frame: Floats) -> Solute:
-    """The solute where it is one molecule in water; everything where there is no water or no single solute."""
+def solute_or_all(topology: mdtraj.Topology, frame: Floats, select: str = "") -> Solute:
+    """The solute where it is in water or selected; everything where there is no water or none is found."""
+    if select:
+        return find_solute(topology, select, frame)
     with suppress(TrajectoryError):
         found = find_solute(topology, frame=frame)
         if found.water:
@@ -87,8 +101,26 @@ def contents(topology: mdtraj.Topology) -> str:
 def solute_positions(
     paths: Sequence[str | Path], topology: mdtraj.Topology, solute: Solute, interval: float | None = None
 ) -> tuple[list[NDArray[np.float32]], float]:
-    """Positions [frames, atoms, 3] in nm of a solute in each file, whole across the cell, and ps between frames."""
-    return load_positions(paths, topology, interval, atoms=solute.atoms)
+    """Positions [frames, atoms, 3] in nm of a solute in each file, whole across the cell, and ps between frames.
+
+    TrajectoryError for molecules that do not stay together: one says nothing on where the other is.
+    """
+    molecules = [solute.atoms[molecule] for molecule in solute.molecules]
+    runs, spacing = load_positions(paths, topology, interval, atoms=solute.atoms, molecules=molecules)
+    every = max(1, sum(map(len, runs)) // _LOOKED_AT)
+    frames = np.concatenate([run[::every] for run in runs])
+    for k, molecule in enumerate(solute.molecules[1:], 1):
+        distance = nearest_steps(frames, np.concatenate(solute.molecules[:k]), molecule)[1]
+        far = float(np.mean(distance > _APART))
+        if far > _LONE:
+            names = " and ".join(_described(solute.topology, solute.molecules[i]) for i in (0, k))
+            raise TrajectoryError(
+                f"{names} do not stay together: their nearest atoms are more than {_APART:g} nm apart in"
+                f" {percent(far)} of the frames (up to {distance.max():.2g} nm). Choose one of them, as by"
+                f" {_selecting(topology, molecules[0])}, or give runs of the bound pair; where a periodic box parted"
+                " them, files must hold the box"
+            )
+    return runs, spacing
 
 
 def solute_reader(
@@ -96,11 +128,12 @@ def solute_reader(
 ) -> tuple[TrajectoryReader, Ints | slice]:
     """Reader of a file of the solute alone or of the whole system, and which of its atoms are the solute's."""
     if solute.left_out:
+        molecules = [solute.atoms[molecule] for molecule in solute.molecules]
         try:
-            return TrajectoryReader(path, topology, **settings), solute.atoms
+            return TrajectoryReader(path, topology, molecules=molecules, **settings), solute.atoms
         except TrajectoryError:  # of the solute alone, or of neither, which the second reader says
             pass
-    return TrajectoryReader(path, solute.topology, **settings), slice(None)
+    return TrajectoryReader(path, solute.topology, molecules=solute.molecules, **settings), slice(None)
 
 
 def first_frame(top: str | Path, trajectories: Sequence[str | Path]) -> Floats | None:
@@ -177,6 +210,27 @@ def _add_bonds(topology: mdtraj.Topology, chosen: Ints, frame: Floats | None) ->
         if mine and not taken and bonded and not graph.has_edge(first.index, second.index):
             graph.add_edge(first.index, second.index)
             topology.add_bond(first, second)
+
+
+def _in_chains(topology: mdtraj.Topology, molecules: Sequence[Ints]) -> mdtraj.Topology:
+    """The same atoms with a chain for every molecule, since a PDB file joins the residues of one."""
+    import mdtraj
+
+    made, atoms, last = mdtraj.Topology(), [], None
+    of = {int(i): number for number, molecule in enumerate(molecules) for i in molecule}
+    for residue in topology.residues:
+        here = residue.chain.index, of[residue.atom(0).index]
+        chain, last = (made.add_chain() if here != last else made.chain(-1)), here
+        copied = made.add_residue(residue.name, chain, residue.resSeq, residue.segment_id)
+        atoms += [made.add_atom(atom.name, atom.element, copied) for atom in residue.atoms]
+    for a, b in topology.bonds:
+        made.add_bond(atoms[a.index], atoms[b.index])
+    return made
+
+
+def _selecting(topology: mdtraj.Topology, atoms: Ints) -> str:
+    residues = [topology.atom(int(i)).residue.index for i in atoms]
+    return f'--select "resid {min(residues)} to {max(residues)}"'
 
 
 def _described(topology: mdtraj.Topology, atoms: Ints) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from latentmd.arrays import Bools, Floats, Ints
 from latentmd.io.formats import FORMATS
 from latentmd.io.trajectory_file import StoredBlock, TrajectoryError, TrajectoryFile, first_line
-from latentmd.molecule.bonds import components, spanning_tree
+from latentmd.molecule.bonds import components, nearest_steps, spanning_tree
 from latentmd.molecule.checks import bond_lengths
 from latentmd.molecule.chemistry import chemistry
 from latentmd.units import format_time
@@ -44,15 +44,17 @@ class TrajectoryReader:
 
     Reads the formats in `latentmd.io.formats`, packed by gzip or bzip2 or not: .npy arrays [frames, atoms, 3] in nm,
     which are memory mapped, text files of several programs, and what mdtraj reads. Molecules that a periodic box cut
-    are made whole. `interval` is the ps between frames of files without times. `strict` refuses it where the file has
-    other times, and frames in which a molecule is in pieces; without, the file's times are used, and frames that may be
-    wrong are read for what they are. `timeless`: the file says nothing about times, or the same time of every frame.
+    are made whole, and `molecules` (atoms of each) are brought to the images that are nearest. `interval` is the ps
+    between frames of files without times. `strict` refuses it where the file has other times, and frames in which a
+    molecule is in pieces; without, the file's times are used, and frames that may be wrong are read for what they are.
+    `timeless`: the file says nothing about times, or the same time of every frame.
     """
 
     def __init__(
-        self, path: str | Path, top: Top, *, interval: float | None = None, block: int = 1000, strict: bool = True
-    ) -> None:
-        self.path = Path(path)
+        self, path: str | Path, top: Top, *, interval: float | None = None, block: int = 1000, strict: bool = True,
+        molecules: Sequence[Ints] = (),
+    ) -> None:  # fmt: skip
+        self.path, self._molecules = Path(path), molecules
         self._topology = load_topology(top)
         self._file = TrajectoryFile(self.path, self._topology, block)
         self._kind = FORMATS[self._file.suffix]
@@ -101,6 +103,7 @@ class TrajectoryReader:
         done, last, spacing = 0, math.nan, math.nan
         for found, cells, stored in self._file.blocks():
             positions = self._bonds.whole(np.ascontiguousarray(found, dtype=np.float32), cells)
+            positions = _together(positions, cells, self._molecules)
             self._check_frames(positions, done)
             if stored is None or self.timeless:
                 times = np.asarray(np.arange(done, done + len(positions)) * (self._given_interval or 1.0), np.float64)
@@ -175,11 +178,13 @@ class TrajectoryReader:
 
 
 def load_positions(
-    paths: Sequence[str | Path], top: Top, interval: float | None = None, strict: bool = True, atoms: Ints | None = None
-) -> tuple[list[NDArray[np.float32]], float]:
+    paths: Sequence[str | Path], top: Top, interval: float | None = None, strict: bool = True,
+    atoms: Ints | None = None, molecules: Sequence[Ints] = (),
+) -> tuple[list[NDArray[np.float32]], float]:  # fmt: skip
     """Positions of several trajectories of one molecule, and the interval in ps that they share.
 
-    One float32 array [frames, atoms, 3] in nm per file (a read-only memory map for .npy), of some atoms where asked.
+    One float32 array [frames, atoms, 3] in nm per file (a read-only memory map for .npy), of some atoms where asked,
+    `molecules` at their nearest images.
     """
     if not paths:
         raise TrajectoryError("No trajectories given; expected at least one file.")
@@ -187,7 +192,7 @@ def load_positions(
     arrays: list[NDArray[np.float32]] = []
     shared: float | None = None
     for path in paths:
-        reader = TrajectoryReader(path, topology, interval=interval, strict=strict)
+        reader = TrajectoryReader(path, topology, interval=interval, strict=strict, molecules=molecules)
         own = reader.interval  # before the long read, so that a file without times fails at once
         if atoms is None:
             arrays.append(reader.positions())
@@ -292,3 +297,15 @@ def _holds(positions: Floats, cells: Floats) -> Bools:
     safe = np.where(usable[:, None, None], cells, np.eye(3))
     shares = positions @ np.linalg.inv(safe)
     return np.asarray(usable & (np.ptp(shares, axis=1) < _ROOM).all(axis=1))
+
+
+def _together(positions: Floats, cells: Floats | None, molecules: Sequence[Ints]) -> Floats:
+    """Frames [frames, atoms, 3] in nm with each of some molecules at the image that is nearest to those before it."""
+    if cells is None or len(molecules) < 2:
+        return positions
+    boxed = np.all([_holds(positions[:, molecule], cells) for molecule in molecules], axis=0)
+    moved = np.array(positions)
+    for k, molecule in enumerate(molecules[1:], 1):
+        moves, _ = nearest_steps(moved[boxed], np.concatenate(molecules[:k]), molecule, cells[boxed])
+        moved[np.ix_(boxed, molecule)] += moves[:, None].astype(moved.dtype)
+    return moved

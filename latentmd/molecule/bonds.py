@@ -9,7 +9,7 @@ import networkx
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.arrays import Doubles, Ints
+from latentmd.arrays import Doubles, Floats, Ints
 
 Pairs = Iterable[Sequence[int]] | Ints
 
@@ -89,3 +89,27 @@ def make_whole(
     for child, parent in tree:
         x[child] -= (np.round((x[child] - x[parent]) @ inverse) * along) @ box
     return x
+
+
+_PAIRS = 2_000_000  # distances at a time
+
+
+def nearest_steps(positions: Floats, first: Ints, second: Ints, cells: Floats | None = None) -> tuple[Doubles, Doubles]:
+    """Vectors [frames, 3] by which to move atoms `second` of frames [frames, atoms, 3] in nm to the image of a cell
+    [frames, 3, 3] (none: 0) that brings them nearest to atoms `first`, and how near their nearest atoms then are.
+    """
+    moves, distances = np.zeros((len(positions), 3)), np.zeros(len(positions))
+    block = max(1, _PAIRS // (len(first) * len(second)))
+    for start in range(0, len(positions), block):
+        frames = slice(start, start + block)
+        x = np.asarray(positions[frames], dtype=np.float64)
+        step = (x[:, second, None] - x[:, None, first]).reshape(len(x), -1, 3)
+        move = np.zeros_like(step)
+        for axis in (2, 1, 0) if cells is not None else ():  # the third vector of a triclinic box leans over the others
+            vectors = np.asarray(cells[frames], dtype=np.float64)[:, None, axis] if cells is not None else step
+            move -= np.rint((step + move)[..., axis] / vectors[..., axis])[..., None] * vectors
+        square = np.square(step + move).sum(axis=2)
+        nearest = square.argmin(axis=1)
+        rows = np.arange(len(x))
+        moves[frames], distances[frames] = move[rows, nearest], np.sqrt(square[rows, nearest])
+    return moves, distances

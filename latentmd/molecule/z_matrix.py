@@ -36,8 +36,8 @@ def z_matrix(record: Chemistry, root: int | None = None) -> ZMatrix:
 
     The tree is rooted at `root`, or where that is None at the backbone CA (or the heavy atom) that is nearest to the
     middle of the largest connected part; breadth first, so a bond that closes a ring (proline, disulfide) is the one
-    farthest from the root. Parts that are not bonded to the largest one hang on its root by a pseudo bond, whose
-    length, angle and torsion are free.
+    farthest from the root. Parts that are not bonded to the largest one hang on its root by a pseudo bond: its length,
+    two angles and three torsions say where such a part is and how it is turned, and all else is geometry of its own.
     """
     if record.n_atoms < 4:
         raise ValueError(
@@ -52,8 +52,8 @@ def z_matrix(record: Chemistry, root: int | None = None) -> ZMatrix:
     for child, above in spanning_tree(record.n_atoms, [*record.bonds, *((root, i) for i in pseudo)], root):
         parent[child] = above
         children[above].append(child)
-    second, third = _frame(record, children[root], pseudo)
-    return _place(record, parent, children, (root, second, third), pseudo)
+    frames = {head: _frame(record, children[head], pseudo) for head in (root, *sorted(pseudo))}
+    return _place(record, parent, children, frames, pseudo)
 
 
 def _root(record: Chemistry, neighbours: list[list[int]], part: list[int]) -> int:
@@ -67,11 +67,10 @@ def _root(record: Chemistry, neighbours: list[list[int]], part: list[int]) -> in
     return min(candidates, key=lambda i: (eccentricity(record.n_atoms, record.bonds, i), i))
 
 
-def _frame(record: Chemistry, bonded: list[int], pseudo: set[int]) -> tuple[int, int]:
-    """Second and third atom of the neighbours of the root: C and N of an amino acid, else the highest ranked."""
+def _frame(record: Chemistry, bonded: list[int], pseudo: set[int]) -> list[int]:
+    """Second and third atom of the neighbours of a root: C and N of an amino acid, else the highest ranked."""
     first = {"C": 0, "N": 1}
-    ranked = sorted(bonded, key=lambda i: (i in pseudo, first.get(record.names[i], 2), *_rank(record, i)))
-    return ranked[0], ranked[1]
+    return sorted(bonded, key=lambda i: (i in pseudo, first.get(record.names[i], 2), *_rank(record, i)))[:2]
 
 
 def _rank(record: Chemistry, i: int) -> tuple[int, str, int]:
@@ -85,11 +84,10 @@ def _rank(record: Chemistry, i: int) -> tuple[int, str, int]:
     return (0, "", i) if name in _BACKBONE else (1, name[1:], i)
 
 
-def _place(
-    record: Chemistry, parent: dict[int, int], children: _Lists, frame: tuple[int, int, int], pseudo: set[int]
-) -> ZMatrix:
-    root = frame[0]
-    depth = dict.fromkeys(frame, 0)
+def _place(record: Chemistry, parent: dict[int, int], children: _Lists, frames: _Lists, pseudo: set[int]) -> ZMatrix:
+    root = next(iter(frames))
+    first = [root, *frames[root]]
+    depth = dict.fromkeys(first, 0)
     parents: dict[int, tuple[int, int, int]] = {}
     driver: dict[int, int] = {}
     rotors: dict[int, tuple[int, int, int]] = {}
@@ -97,29 +95,29 @@ def _place(
     while queue:
         a = queue.popleft()
         queue.extend(children[a])
-        b, c = _reference(record, parent, children, frame, a)
-        placed = sorted((i for i in children[a] if i not in frame), key=lambda i: _rank(record, i))
-        for i in placed:
+        placed = sorted((i for i in children[a] if i not in first), key=lambda i: _rank(record, i))
+        own = frames.get(a, []) if a in pseudo else []
+        for i in (*own, *(i for i in placed if i not in own)):
+            b, c = _reference(record, parent, children, frames, a)
+            if i in own:  # turns the part as a whole
+                b, c = (root, frames[root][0]) if i == own[0] else (own[0], root)
             parents[i] = (a, b, c)
             depth[i] = 1 + max(depth[a], depth[b], depth[c])
-            driver[i] = placed[0] if a != root else i if i in pseudo else -1
-        if len(placed) == 3 and a != root and {record.symbols[i] for i in children[a]} == {"H"}:
+            driver[i] = i if i in pseudo or i in own else -1 if a in frames else placed[0]
+        if len(placed) == 3 and a not in frames and {record.symbols[i] for i in children[a]} == {"H"}:
             rotors[placed[0]] = (placed[0], placed[1], placed[2])
     rest = sorted(parents, key=lambda i: (depth[i], driver[i] != i, i))
-    order = [*frame, *rest]
+    order = [*first, *rest]
     return ZMatrix(order, [parents[i] for i in rest], [depth[i] for i in order], [driver[i] for i in rest], rotors)
 
 
-def _reference(
-    record: Chemistry, parent: dict[int, int], children: _Lists, frame: tuple[int, int, int], a: int
-) -> tuple[int, int]:
+def _reference(record: Chemistry, parent: dict[int, int], children: _Lists, frames: _Lists, a: int) -> tuple[int, int]:
     """The atoms b and c that children of a are placed with."""
-    root, second, third = frame
-    if a == root:
-        return second, third
+    if len(frames.get(a, ())) == 2:
+        return frames[a][0], frames[a][1]
     b = parent[a]
-    if b == root:  # any other neighbour of the root serves; N for a side chain, so that its torsion is chi1
-        return b, second if a == third else third
+    if len(frames.get(b, ())) == 2:  # any other neighbour of a root serves; N for a side chain: its torsion is chi1
+        return b, frames[b][0] if a == frames[b][1] else frames[b][1]
     if record.names[a] == "CB" and record.names[b] == "CA":
         nitrogen = next((i for i in children[b] if record.names[i] == "N"), None)
         if nitrogen is not None:

@@ -12,8 +12,7 @@ import openmm
 from openmm import unit
 
 from latentmd.arrays import Doubles
-from latentmd.io.solute import read_solute
-from latentmd.io.trajectory import TrajectoryReader
+from latentmd.io.solute import read_solute, solute_reader
 from latentmd.model.file import Manifest, bundled_models, find, read_manifest, read_sha256
 from latentmd.model.peptide_file import (
     NAME,
@@ -230,13 +229,15 @@ def mended(propagator: Propagator, positions: Doubles, seeds: Sequence[int]) -> 
     return propagator.returned(Bonded(**record).settled(own, propagator.temperature, seeds))
 
 
-def solute_molecule(source: Path, manifest: Manifest) -> Molecule:
+def solute_molecule(source: Path, manifest: Manifest, select: str = "") -> Molecule:
     """The solute in a file, without water and ions, with a System of its masses alone; ValueError for another one."""
-    system, solute = read_solute(source, [])
-    positions = next(iter(TrajectoryReader(source, system))).positions[0, solute.atoms]
+    system, solute = read_solute(source, [], select)
+    reader, atoms = solute_reader(source, system, solute)
+    positions = next(iter(reader)).positions[0, atoms]
     answer = manifest.covers(solute.topology, positions)
     if not answer:
-        raise ValueError(f"{manifest.called} does not cover the molecule in {source}: {answer.reason}")
+        choose = "; --select chooses the molecule of the model" if solute.molecules or solute.water else ""
+        raise ValueError(f"{manifest.called} does not cover the molecule in {source}: {answer.reason}{choose}")
     topology, others = solute.topology.to_openmm(), solute.left_out
     notes = (f"{others} of {source.name} were left out: the model is of the solute alone",) * bool(others)
     masses = openmm.System()
@@ -292,20 +293,19 @@ def _sequence(molecule: Molecule) -> str:
 def check_conditions(s: WalkerOptions, model: Model) -> None:
     """Refuse, with ValueError, a temperature, solvent or force field other than those of the training data."""
     manifest, name = model.manifest, model.name
+    alone = isinstance(model, OneMolecule) and not model.manifest.of_force_field
+    out = "leave the option out" + ("" if alone else ", or use --mode md")
     if s.temperature is not None and abs(s.temperature - manifest.temperature) > _SAME_TEMPERATURE:
         raise ValueError(
             f"--temperature is {s.temperature:g} K; the model {name} was trained at {manifest.temperature:g} K and "
-            f"holds only there: leave the option out, use --mode md, or train a model at {s.temperature:g} K"
+            f"holds only there: {out}, or train a model on MD at {s.temperature:g} K"
         )
     if s.solvent is not None and s.solvent != manifest.solvent:
-        raise ValueError(
-            f"--solvent is {s.solvent}; the model {name} was trained in {manifest.solvent} solvent: "
-            "leave the option out, or use --mode md"
-        )
+        raise ValueError(f"--solvent is {s.solvent}; the model {name} was trained in {manifest.solvent} solvent: {out}")
     if s.force_field and list(s.force_field) != manifest.force_field:
         raise ValueError(
             f"--force-field is {', '.join(s.force_field)}; the model {name} was trained with "
-            f"{', '.join(manifest.force_field) or 'one that is not known'}: leave the option out, or use --mode md"
+            f"{', '.join(manifest.force_field) or 'one that is not known'}: {out}"
         )
 
 

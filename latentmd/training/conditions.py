@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from latentmd.analysis.features import molecules_of
 from latentmd.training.config import ConfigError, ConfigSection, TrainingConfig, parse_section
 from latentmd.training.data import Source
 
@@ -117,6 +118,7 @@ _SHARE = 0.2  # of the longest run that a lag may take
 _EPOCHS = {"decoder": (200, 300), "fast": (400, 800), "predictor": (400, 800)}
 _HELD_OUT = 10  # runs of which one is held out
 _ALL_PAIRS = 60  # atoms up to which messages between all pairs cost less than neighbour lists
+_ALL_PAIRS_OF_SEVERAL, _FAR = 100, 1.2  # the same of several molecules; cutoff (nm) that still sees them parted
 _LARGE: dict[str, dict[str, Any]] = {
     "encoder": {"kind": "graph", "cutoff": 0.5, "width": 32, "depth": 2, "vectors": 4, "token_dim": 24},
     "jepa": {"steps": 600},
@@ -140,8 +142,10 @@ def suited(config: TrainingConfig, source: Source) -> TrainingConfig:
         "latent": {"lag": max(stride, config.latent.lag)},
         "predictor": {"lag": _lags(stride, max(stride, _SHORTEST), _STEPS, longest)},
     }
-    if source.topology.n_atoms > _ALL_PAIRS:
+    several = len(molecules_of(source.topology)) > 1
+    if source.topology.n_atoms > (_ALL_PAIRS_OF_SEVERAL if several else _ALL_PAIRS):
         found = {name: found.get(name, {}) | _LARGE.get(name, {}) for name in {*found, *_LARGE}}
+        found["encoder"] |= {"cutoff": _FAR} if several else {}
     frames = sum(len(run) for run in source.runs) * source.interval / stride
     for name, (epochs, fewest) in _EPOCHS.items():
         section = getattr(config, name)

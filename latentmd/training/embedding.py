@@ -216,19 +216,27 @@ def encode_all(
     return out
 
 
-def soft_torsions(data: Data, spread: float) -> list[NDArray[np.float32]]:
-    """Cosines and sines of the rotatable torsions whose circular deviation exceeds `spread` degrees.
+_SOFT_LENGTH = 0.03  # nm, deviation of a length that is no bond's
 
-    Rotors of equivalent hydrogens are left out. Returns one array [frames, 2 · torsions] per training trajectory.
+
+def soft_torsions(data: Data, spread: float) -> list[NDArray[np.float32]]:
+    """Cosines and sines of the rotatable torsions whose circular deviation exceeds `spread` degrees, and cosines of as
+    soft angles and logarithms of soft lengths, which are those between molecules.
+
+    Rotors of equivalent hydrogens are left out. Returns one array [frames, anchors] per training trajectory.
     """
     coordinates = InternalCoordinates.from_topology(data.topology)
     index = coordinates.driver_index[coordinates.driver_kind == 0]
     size = few(STATISTICS_FRAMES, data.topology.n_atoms)
-    angles = [
-        torch.cat([coordinates.to_internal(part)[2][:, index] for part in torch.from_numpy(x).split(size)])
-        for x in data.train
+    parts = [[coordinates.to_internal(part) for part in torch.from_numpy(x).split(size)] for x in data.train]
+    lengths, bends, turns = ([torch.cat([part[kind] for part in run]) for run in parts] for kind in range(3))
+    turns = [a[:, index] for a in turns]
+    everything = torch.cat(turns)
+    order = torch.hypot(everything.cos().mean(0), everything.sin().mean(0)).clamp(1e-6, 1.0)
+    soft = torch.rad2deg(torch.sqrt(-2 * torch.log(order))) > spread
+    long, bent = torch.cat(lengths).std(0) > _SOFT_LENGTH, torch.rad2deg(torch.cat(bends).std(0)) > spread
+    found = [
+        torch.cat([a[:, soft].cos(), a[:, soft].sin(), b[:, bent].cos(), c[:, long].log()], dim=1).numpy()
+        for a, b, c in zip(turns, bends, lengths, strict=True)
     ]
-    everything = torch.cat(angles)
-    length = torch.hypot(everything.cos().mean(0), everything.sin().mean(0)).clamp(1e-6, 1.0)
-    soft = torch.rad2deg(torch.sqrt(-2 * torch.log(length))) > spread
-    return [torch.cat([a[:, soft].cos(), a[:, soft].sin()], dim=1).numpy() for a in angles] if soft.any() else []
+    return found if found[0].shape[1] else []

@@ -155,12 +155,13 @@ def encode_files(
     top: Path,
     report: Callable[..., None],
     given: float | None = None,
+    select: str = "",
 ) -> tuple[list[Floats], float]:
     """Slow axes [frames, tokens, dim] of trajectory files, and the time between frames in ps, `given` for files without
     times. ValueError: the files have different times between frames.
     """
     latents, interval = [], 0.0
-    topology, solute = read_solute(top, trajectories)
+    topology, solute = read_solute(top, trajectories, select)
     propagator = propagator.arranged(solute.topology)
     for number, path in enumerate(trajectories):
         reader, atoms = solute_reader(path, topology, solute, interval=given, block=_BATCH)
@@ -181,6 +182,7 @@ def train_paths(
     out: str | Path | None = None,
     settings: PathTraining = PathTraining(),
     interval: float | None = None,
+    select: str = "",
     resume: bool = False,
     device: str = "auto",
     report: Callable[..., None] = lambda *_: None,
@@ -194,6 +196,7 @@ def train_paths(
         out: file to write; `<bundle>.paths.pt` where None.
         settings: of the training.
         interval: ps between frames, for files without times.
+        select: the solute in the language of mdtraj; all but water and ions where empty.
         resume: go on from the last checkpoint.
         device: "auto", "cpu" or "cuda".
         report: called with (stage, done, total, values).
@@ -209,7 +212,8 @@ def train_paths(
 
     propagator = Propagator(model)
     target = Path(out) if out is not None else beside(find(str(model)))
-    latents, interval = encode_files(propagator, [Path(t) for t in trajectories], Path(top), report, interval)
+    files = [Path(t) for t in trajectories]
+    latents, interval = encode_files(propagator, files, Path(top), report, interval, select=select)
     run = TrainingRun.of(training_folder(target), report, device=device, resume=resume)
     sha256 = propagator.manifest.weights_sha256
     return fit_paths(target, latents, [interval] * len(latents), settings, model=sha256, run=run)

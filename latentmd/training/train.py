@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latentmd.analysis.features import residue_labels
 from latentmd.io.progress import Progress, quiet
 from latentmd.model.manifest import Landmarks
 from latentmd.model.surrogate import Surrogate
@@ -163,6 +164,7 @@ def training_reference(
     import mdtraj
 
     counts: dict[str, NDArray[np.int64]] = {}
+    labels = residue_labels(topology)
     for positions in trajectories:
         frames = mdtraj.Trajectory(positions, topology)
         phi_atoms, phi = mdtraj.compute_phi(frames, periodic=False)
@@ -174,7 +176,7 @@ def training_reference(
                 continue
             x, y = np.rad2deg(phi[:, column]), np.rad2deg(psi[:, psi_of[residue.index]])
             histogram, _, _ = np.histogram2d(x, y, bins=_BINS, range=[[-180.0, 180.0], [-180.0, 180.0]])
-            name = f"{residue.name}{residue.resSeq}"
+            name = labels[residue.index]
             counts[name] = counts.get(name, np.zeros((_BINS, _BINS), dtype=np.int64)) + histogram.astype(np.int64)
     return {
         "ramachandran": [{"residue": name, "counts": table.tolist()} for name, table in counts.items()],

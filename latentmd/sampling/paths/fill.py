@@ -176,7 +176,7 @@ class FillRequest(RunOptions):
         """The trajectory, of a subject whose force field is not known without the water around it."""
         if subject.manifest.of_force_field:
             return read_given(self.trajectory, subject.molecule.topology, self.interval)
-        topology, solute = read_solute(self.top, [])
+        topology, solute = read_solute(self.top, [], self.inputs.select)
         return read_given(self.trajectory, topology, self.interval, solute)
 
 

@@ -159,8 +159,8 @@ class Subject:
 
     def torsions(self, positions: Floats) -> Floats:
         """Torsions of positions [frames, atoms, 3] in nm: radians, shape (frames, torsions)."""
-        known = self.spec.kind == "torsions"
-        return self.spec.values(positions) if known else np.zeros((len(positions), 0), dtype=np.float32)
+        count = len(self.spec.names) if self.spec.kind == "torsions" else 0
+        return self.spec.values(positions)[:, :count]
 
 
 @cache
@@ -209,7 +209,7 @@ def _built(model: OneMolecule, pdb: Path, inputs: InputOptions, molecule: Molecu
     """The molecule of a file under a model's protocol; its solute alone where no force field of that is known."""
     if model.manifest.of_force_field:
         return molecule_under(Protocol.of(model.manifest, inputs), pdb, molecule)
-    found = solute_molecule(pdb, model.manifest)
+    found = solute_molecule(pdb, model.manifest, inputs.select)
     say_notes(found, pdb)
     return found
 

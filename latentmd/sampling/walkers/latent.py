@@ -151,7 +151,7 @@ def solute_plan(source: Path, s: WalkerOptions, model: OneMolecule) -> RolloutPl
     check_conditions(s, model)
     check_times(s.time, s.interval, manifest.timestep)
     cycle_length(s, manifest, manifest.timestep)
-    molecule = solute_molecule(source, manifest)
+    molecule = solute_molecule(source, manifest, s.inputs.select)
     start: Doubles = np.array(molecule.positions._value, dtype=np.float64)
     prepared = Prepared(molecule, source, start, platform="none", threads=1, rate=0.0)
     request, count = request_of("simulate", s, prepared, model), processes_for(s.walkers, s.processes)
