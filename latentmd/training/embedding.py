@@ -216,12 +216,12 @@ def encode_all(
     return out
 
 
-_SOFT_LENGTH = 0.03  # nm, deviation of a length that is no bond's
+_OF_NO_BOND = 0.03, 0.35  # nm and rad, deviations that lengths and angles between molecules alone have
 
 
 def soft_torsions(data: Data, spread: float) -> list[NDArray[np.float32]]:
-    """Cosines and sines of the rotatable torsions whose circular deviation exceeds `spread` degrees, and cosines of as
-    soft angles and logarithms of soft lengths, which are those between molecules.
+    """Cosines and sines of the rotatable torsions whose circular deviation exceeds `spread` degrees, and cosines of the
+    angles and logarithms of the lengths between molecules.
 
     Rotors of equivalent hydrogens are left out. Returns one array [frames, anchors] per training trajectory.
     """
@@ -234,7 +234,7 @@ def soft_torsions(data: Data, spread: float) -> list[NDArray[np.float32]]:
     everything = torch.cat(turns)
     order = torch.hypot(everything.cos().mean(0), everything.sin().mean(0)).clamp(1e-6, 1.0)
     soft = torch.rad2deg(torch.sqrt(-2 * torch.log(order))) > spread
-    long, bent = torch.cat(lengths).std(0) > _SOFT_LENGTH, torch.rad2deg(torch.cat(bends).std(0)) > spread
+    long, bent = (torch.cat(x).std(0) > least for x, least in zip((lengths, bends), _OF_NO_BOND, strict=True))
     found = [
         torch.cat([a[:, soft].cos(), a[:, soft].sin(), b[:, bent].cos(), c[:, long].log()], dim=1).numpy()
         for a, b, c in zip(turns, bends, lengths, strict=True)

@@ -26,6 +26,18 @@ def test_a_dipeptide_has_one_pair_of_backbone_torsions() -> None:
     np.testing.assert_allclose(coordinates[:, :2] ** 2 + coordinates[:, 2:] ** 2, 1, atol=1e-6)
 
 
+def test_two_molecules_have_distances_between_them_beside_torsions() -> None:
+    one = mdtraj.load(str(PDB))
+    two = one.stack(mdtraj.Trajectory(one.xyz + np.array([0, 0, 0.9]), one.topology))
+    spec = features.feature_spec(two.topology)
+    assert spec.names == ("phi ALA2.A", "phi ALA2.B", "psi ALA2.A", "psi ALA2.B") and spec.pairs == ((0, 2), (1, 3))
+    values = spec.values(two.xyz)
+    assert values.shape == (1, 4 + 9)  # of three residues each
+    middle = [k for k, ends in enumerate(spec.between.tolist()) if {two.topology.atom(i).name for i in ends} == {"CA"}]
+    assert values[0, 4 + middle[0]] == pytest.approx(0.9, abs=1e-5)
+    assert spec.coordinates(values).shape == (1, 2 * 4 + 9)
+
+
 def test_a_molecule_without_torsions_has_distances() -> None:
     topology = mdtraj.Topology()
     residue = topology.add_residue("LIG", topology.add_chain())

@@ -57,6 +57,23 @@ def test_a_share_of_unfolded_frames_is_measured(chignolin: mdtraj.Trajectory) ->
     assert values["JS distance, RMSD to the first reference frame"].value > 0.25
 
 
+def test_the_distance_between_two_molecules_is_compared() -> None:
+    one, rng = mdtraj.load(str(MOLECULES / "alanine_dipeptide.pdb")), np.random.default_rng(0)
+    two = one.stack(one)
+    frames = np.repeat(two.xyz, 500, axis=0)
+    heights = np.ptp(one.xyz[0, one.topology.select("element != H"), 2]) + rng.uniform(0.3, 0.6, (2, 500, 1))
+    md, own = (frames.copy() for _ in range(2))
+    md[:, 22:, 2] += heights[0]
+    own[:, 22:, 2] += heights[1] + 0.5
+    found = shapes(own, md, two.topology)
+    assert (0, 3) in found["reference"].pairs and (0, 2) not in found["reference"].pairs
+    assert 0.3 < found["reference"].apart.min() and found["generated"].apart.min() > 0.8
+    values = {m.name: m for m in shape_metrics(found)}
+    assert values["JS distance, distance between molecules"].value == pytest.approx(np.sqrt(np.log(2)), abs=0.05)
+    assert len(shape_sections(found, two.topology)[0].figures) == 1
+    assert shape_of(frames[:2, :22], one.topology, frames[0, :22]).apart.size == 0
+
+
 def test_native_motion_is_compared_atom_by_atom(chignolin: mdtraj.Trajectory) -> None:
     rng = np.random.default_rng(1)
     size = rng.uniform(0.01, 0.05, (1, chignolin.n_atoms, 1))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 import pytest
 
+from latentmd.io.pdb import pdb_text
 from latentmd.io.solute import find_solute, read_solute, solute_or_all, solute_positions, solute_reader
 from latentmd.io.trajectory_file import TrajectoryError
 
@@ -94,12 +96,77 @@ def test_bonds_of_unknown_residues_are_told_from_distances(dipeptide: mdtraj.Tra
     assert bare.n_bonds == len(expected), "readers of the whole need them too"
 
 
-def test_two_molecules_are_refused_with_a_selection_that_works(dipeptide: mdtraj.Trajectory) -> None:
-    two = dipeptide.stack(mdtraj.Trajectory(dipeptide.xyz + 1.5, dipeptide.topology))
-    with pytest.raises(TrajectoryError, match=r"2 molecules beside water .* --select \"resid 0 to 2\""):
-        find_solute(two.topology)
-    assert find_solute(two.topology, "resid 0 to 2").left_out == "1 ACE, 1 ALA, 1 NME"
-    assert len(solute_or_all(two.topology, two.xyz[0]).atoms) == 44
+def several(molecule: mdtraj.Trajectory, shifts: Sequence[Sequence[float]]) -> mdtraj.Trajectory:
+    """Copies of a molecule, moved by vectors in nm."""
+    made = molecule
+    for shift in shifts:
+        made = made.stack(mdtraj.Trajectory(molecule.xyz + np.array(shift), molecule.topology))
+    return made
+
+
+@pytest.fixture
+def pair(dipeptide: mdtraj.Trajectory) -> mdtraj.Trajectory:
+    """A dipeptide and another one 0.8 nm away."""
+    return several(dipeptide, [(0.0, 0.0, 0.8)])
+
+
+def test_two_molecules_are_one_solute_or_one_of_them_is_selected(pair: mdtraj.Trajectory) -> None:
+    found = find_solute(pair.topology)
+    assert [molecule.tolist() for molecule in found.molecules] == [list(range(22)), list(range(22, 44))]
+    assert find_solute(pair.topology, "resid 0 to 2").left_out == "1 ACE, 1 ALA, 1 NME"
+    assert len(solute_or_all(pair.topology, pair.xyz[0]).atoms) == 44
+    assert len(solute_or_all(pair.topology, pair.xyz[0], "resid 3 to 5").atoms) == 22
+
+
+def test_many_molecules_are_refused_with_a_selection_that_works(dipeptide: mdtraj.Trajectory) -> None:
+    four = several(dipeptide, [(1.0, 0.0, 0.0), (2.0, 0.0, 0.0), (3.0, 0.0, 0.0)])
+    with pytest.raises(TrajectoryError, match=r"4 molecules beside water .* --select \"resid 0 to 2\""):
+        find_solute(four.topology)
+    assert len(find_solute(four.topology, "resid 0 to 8").molecules) == 3
+
+
+@pytest.mark.parametrize("angles", [(90.0, 90.0, 90.0), (60.0, 60.0, 90.0)])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_molecules_are_at_their_nearest_images(
+    dipeptide: mdtraj.Trajectory, tmp_path: Path, copies: int, angles: tuple[float, float, float]
+) -> None:
+    whole = several(dipeptide, [(0.0, 0.0, 0.8), (0.0, 0.9, 0.0)][:copies])
+    frames, rng = 40, np.random.default_rng(0)
+    xyz = np.repeat(whole.xyz, frames, axis=0).astype(np.float64) + rng.uniform(-9, 9, (frames, 1, 3))
+    boxed = mdtraj.Trajectory(xyz, whole.topology, np.arange(frames), np.full((frames, 3), 4.0), [angles] * frames)
+    for k in range(copies + 1):  # each in an image of its own, and some of them cut
+        boxed.xyz[:, 22 * k : 22 * (k + 1)] += np.einsum(
+            "fi,fij->fj", rng.integers(-2, 3, (frames, 3)), boxed.unitcell_vectors
+        )[:, None]
+    if angles[0] == 90.0:
+        boxed.xyz[::2] %= 4.0
+    boxed.save(str(path := tmp_path / "run.xtc"))
+    whole.save(str(tmp_path / "top.pdb"))
+    topology, solute = read_solute(tmp_path / "top.pdb", [path])
+    runs, _ = solute_positions([path], topology, solute)
+    apart = np.linalg.norm(runs[0][:, :, None] - runs[0][:, None], axis=-1)
+    expected = np.linalg.norm(whole.xyz[0][:, None] - whole.xyz[0][None], axis=-1)
+    np.testing.assert_allclose(apart, np.repeat(expected[None], frames, axis=0), atol=6e-3)
+
+
+def test_molecules_that_diffuse_apart_are_refused(pair: mdtraj.Trajectory, tmp_path: Path) -> None:
+    xyz = np.repeat(pair.xyz, 10, axis=0)
+    xyz[3:, 22:] += 2.0
+    mdtraj.Trajectory(xyz, pair.topology, np.arange(10.0)).save(str(path := tmp_path / "run.xtc"))
+    expected = r"ACE-ALA-NME \(22 atoms\) and .* more than 1 nm apart in 70 % .* --select \"resid 0 to 2\""
+    with pytest.raises(TrajectoryError, match=expected):
+        solute_positions([path], pair.topology, find_solute(pair.topology))
+
+
+def test_chains_that_a_file_joins_are_two_molecules(tmp_path: Path) -> None:
+    chain = mdtraj.load(str(CHIGNOLIN.with_name("met_enkephalin.pdb")))
+    two = several(chain, [(0.0, 0.0, 1.2)])
+    two.save(str(tmp_path / "two.gro"))  # which knows no chains
+    assert mdtraj.load_topology(str(tmp_path / "two.gro")).n_bonds == 2 * chain.topology.n_bonds + 1
+    _, solute = read_solute(tmp_path / "two.gro", [])
+    assert len(solute.molecules) == 2 and solute.topology.n_chains == 2
+    (tmp_path / "kept.pdb").write_text(pdb_text(solute.topology.to_openmm(), two.xyz[0]))
+    assert mdtraj.load_topology(str(tmp_path / "kept.pdb")).n_bonds == 2 * chain.topology.n_bonds
 
 
 @pytest.mark.parametrize(

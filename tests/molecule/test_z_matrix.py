@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,25 @@ def test_a_bond_of_an_atom_is_its_bond_in_the_molecule(alanine_topology: Any) ->
     assert record.names[z.order[0]] == "CA" and record.residues[z.order[0]] == "ALA"
     deeper = dict(zip(z.order, z.depth, strict=True))
     assert all(deeper[i] == 1 + max(deeper[p] for p in ps) for i, ps in zip(z.order[3:], z.parents, strict=True))
+
+
+def test_six_coordinates_place_a_second_molecule(alanine_topology: Any) -> None:
+    """All others are bonds, angles and torsions of its own."""
+    one = chemistry(alanine_topology)
+    n = one.n_atoms
+    record = replace(
+        one, symbols=2 * one.symbols, names=2 * one.names, residues=2 * one.residues, masses=2 * one.masses,
+        labels=2 * one.labels, residue_index=(*one.residue_index, *(i + 3 for i in one.residue_index)),
+        bonds=(*one.bonds, *((i + n, j + n) for i, j in one.bonds)),
+    )  # fmt: skip
+    z = z_matrix(record)
+    assert _placed_in_order(z, record)
+    chains = [(i, *parents) for i, parents in zip(z.order[3:], z.parents, strict=True)]
+    mixed = [sum(len({k >= n for k in chain[:length]}) > 1 for chain in chains) for length in (2, 3, 4)]
+    assert mixed == [1, 2, 3]
+    first = {tuple(sorted(record.names[k] for k in chain)) for chain in chains if max(chain) < n}
+    second = {tuple(sorted(record.names[k] for k in chain)) for chain in chains if min(chain) >= n}
+    assert len(first & second) > len(first) - 3
 
 
 def test_three_equivalent_hydrogens_are_a_rotor(alanine_topology: Any) -> None:

@@ -115,5 +115,13 @@ def test_a_peptide_that_no_model_of_its_own_covers_gets_the_model_of_many() -> N
 def test_other_conditions_than_the_models(change: dict[str, Any], text: str, ou_bundle: Path) -> None:
     model = given_model(str(ou_bundle))
     check_conditions(replace(SETTINGS, temperature=350.0, solvent="implicit"), model)
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(ValueError, match=f"{text}.*--mode md"):
         check_conditions(replace(SETTINGS, **change), model)
+
+
+def test_a_model_without_a_force_field_advises_no_md(solute_model: Path) -> None:
+    expected = r"trained at 350 K and holds only there: leave the option out, or train a model on MD at 310 K$"
+    with pytest.raises(ValueError, match=expected):
+        check_conditions(replace(SETTINGS, temperature=310.0), given_model(str(solute_model)))
+    with pytest.raises(ValueError, match=r"one that is not known: leave the option out$"):
+        check_conditions(replace(SETTINGS, force_field=("other.xml",)), given_model(str(solute_model)))

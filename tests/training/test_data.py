@@ -10,6 +10,7 @@ from typing import Any
 import mdtraj
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from latentmd.io.atomic import OutputError
 from latentmd.training.config import parse_config
@@ -165,6 +166,23 @@ def test_soft_torsions_are_unit_vectors_of_moving_torsions(
     half = found[0].shape[1] // 2
     np.testing.assert_allclose(found[0][:, :half] ** 2 + found[0][:, half:] ** 2, 1, atol=1e-5)
     assert soft_torsions(data, 179.0) == []
+
+
+def test_where_a_second_molecule_is_has_anchors_of_its_own(
+    bursts: Trajectories, pdb: Path, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    """One length, two angles and three torsions, if it moves and turns in all ways."""
+    one, rng = mdtraj.load(str(pdb)), np.random.default_rng(0)
+    one.stack(one).save_pdb(str(tmp_path / "two.pdb"))
+    runs = []
+    for run in bursts.positions:
+        turned = (run - run.mean(axis=1, keepdims=True)) @ Rotation.random(len(run), random_state=0).as_matrix()
+        runs.append(np.concatenate([run, turned + rng.normal(0, 0.5, (len(run), 1, 3))], axis=1))
+    pair = load_data(Trajectories(runs, 0.2), tmp_path / "two.pdb", parse_config(tiny))
+    alone = load_data(bursts, pdb, parse_config(tiny))
+    found, own = (soft_torsions(data, 20.0) for data in (pair, alone))
+    assert found[0].shape[1] == 2 * own[0].shape[1] + 1 + 2 + 2 * 3
+    assert np.ptp(found[0], axis=0).min() > 0.1
 
 
 def test_few_frames_are_refused(tiny: dict[str, Any], pdb: Path, alanine_runs: list[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ def test_few_frames_are_not_learnt_by_heart(frames: int, decoder: int, flow: int
     assert (found.decoder.steps, found.fast.steps, found.predictor.steps) == (decoder, flow, flow)
     stated = suited(parse_config({"decoder": {"steps": 9}}), source("alanine_dipeptide", 1.0, frames))
     assert stated.decoder.steps == 9
+
+
+@pytest.mark.parametrize(("name", "kind", "cutoff"), [("alanine_dipeptide", "egnn", 0.6), ("chignolin", "graph", 1.2)])
+def test_an_encoder_sees_both_of_two_molecules(name: str, kind: str, cutoff: float) -> None:
+    one = source(name, 1.0, 500)
+    encoder = suited(TrainingConfig(), replace(one, topology=one.topology.join(one.topology))).encoder
+    assert (encoder.kind, encoder.cutoff) == (kind, cutoff)
 
 
 def test_settings_out_of_range_are_refused_by_name() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from latentmd import LatentIntegrator, simulate
 from latentmd.model.file import save
+from latentmd.systems.protocol import InputOptions
 
 MOLECULES = Path(__file__).parents[3] / "systems" / "molecules"
 
@@ -51,6 +52,18 @@ def test_a_model_alone_is_simulated_and_goes_on(model: Path, tmp_path: Path) -> 
     again = simulate(model, time="1ns", resume=True, **settings)
     assert again.summary == run.summary
     assert "evaluate" in run.page.read_text() and "latentmd md" not in run.page.read_text()
+
+
+def test_the_molecule_of_the_model_is_chosen_among_several(model: Path, tmp_path: Path) -> None:
+    one = mdtraj.load(str(MOLECULES / "alanine_dipeptide.pdb"))
+    one.stack(mdtraj.Trajectory(one.xyz + 1.0, one.topology)).save_pdb(str(tmp_path / "two.pdb"))
+    given: dict[str, Any] = {"model": model, "time": "100ps", "save_every": "50ps", "walkers": 1, "processes": 1}
+    with pytest.raises(ValueError, match=r"it has 44 atoms.*--select chooses the molecule of the model"):
+        simulate(tmp_path / "two.pdb", out=tmp_path / "run", **given)
+    inputs = InputOptions(select="resid 3 to 5")
+    assert simulate(tmp_path / "two.pdb", out=tmp_path / "run", inputs=inputs, **given).summary["atoms"] == 22
+    with pytest.raises(ValueError, match="--select is for models whose force field is not known"):
+        simulate(tmp_path / "two.pdb", mode="md", time="100ps", out=tmp_path / "md", inputs=inputs)
 
 
 def test_a_structure_in_water_is_taken_without_it(model: Path, wet: Path, tmp_path: Path) -> None:
