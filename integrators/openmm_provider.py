@@ -9,7 +9,6 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,7 +18,7 @@ import openmm
 from openmm import app
 
 from latentmd.arrays import Doubles
-from latentmd.core.noise import CounterNoise, fingerprint
+from latentmd.core.noise import CounterNoise, Key, step_key, visit_key
 from latentmd.integrators.openmm_constraints import ConstraintProjector
 from latentmd.integrators.openmm_selection import Selection
 from latentmd.model.file import Bundle, BundleError, bundled_models, find
@@ -49,10 +48,8 @@ LOST_TEXT = (
 )
 
 Answer = tuple[float, Doubles]
-Key = tuple[int, int, int]  # seed, stream, step of CounterNoise
 
 _REMEMBERED = 2**14  # steps; a replica that comes back after more of them is not recognised
-_GOLDEN = 0x9E3779B97F4A7C15
 
 
 class LatentStepError(RuntimeError):
@@ -101,18 +98,6 @@ def visits(otherwise: Visits) -> Visits:
     """Those of the integrator that this thread steps; `otherwise` where it was stepped by other code."""
     known: Visits = getattr(_current, "visits", otherwise)
     return known
-
-
-def step_key(seed: int, stream: int, step: int, positions: Doubles, parameters: Mapping[str, float]) -> Key:
-    """The key of a latent step: positions [n, 3] nm and foreign parameters of the Context are mixed into the seed."""
-    foreign = sorted((name, value) for name, value in parameters.items() if not name.startswith("latentmd_"))
-    mixed = int.from_bytes(blake2b(repr(foreign).encode(), digest_size=8).digest()) if foreign else 0
-    return seed ^ mixed ^ fingerprint(positions - positions[0]), stream, step
-
-
-def visit_key(key: Key, number: int) -> Key:
-    """The key of the noise of a visit."""
-    return key[0] ^ (number * _GOLDEN % 2**64), key[1], key[2]
 
 
 class LatentProvider:
@@ -202,7 +187,7 @@ class LatentProvider:
     def selected_positions(self, state: openmm.State) -> Doubles:
         """Positions [n, 3] nm of the model's atoms in a State of the whole System, molecules whole."""
         x = state.getPositions(asNumpy=True)._value[list(self.selection.atoms)]
-        return self._whole(x, state)
+        return make_whole(x, self.selection.tree, _box(state)) if self.selection.periodic else x
 
     def __repr__(self) -> str:
         return f"LatentProvider({self.source!r}, {len(self.selection.atoms)} atoms, {self.steps} latent steps made)"
@@ -224,7 +209,9 @@ class LatentProvider:
         x = state.getPositions(asNumpy=True)._value
         if not np.isfinite(x).all():
             raise LatentStepError("the positions in the Context are not finite; load an earlier state")
-        x, kT, word = self._whole(x, state), float(parameters[KT]), float(parameters[WORD])
+        if self.selection.periodic:
+            x = make_whole(x, self.selection.tree, _box(state))
+        kT, word = float(parameters[KT]), float(parameters[WORD])
         if fault := temperature_fault(parameters, kT / GAS_CONSTANT):
             raise LatentStepError(fault)
         made = visits(self._visits)
@@ -261,11 +248,9 @@ class LatentProvider:
         self.draws += 1
         return CounterNoise(*key, purpose=2 + draw)
 
-    def _whole(self, x: Doubles, state: openmm.State) -> Doubles:
-        """Positions with no bond across a face of the periodic box."""
-        if not self.selection.periodic:
-            return x
-        return make_whole(x, self.selection.tree, state.getPeriodicBoxVectors(asNumpy=True)._value)
+
+def _box(state: openmm.State) -> Doubles:
+    return np.asarray(state.getPeriodicBoxVectors(asNumpy=True)._value)
 
 
 def answering(provider: Any) -> Callable[[openmm.State], Answer]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cache
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+Key = tuple[int, int, int]  # seed, stream, step of CounterNoise
+
 _WORD = 2**64 - 1
+_GOLDEN = 0x9E3779B97F4A7C15
 _GRID = 2.0**16  # of `fingerprint`
 
 
@@ -53,6 +58,18 @@ def fingerprint(values: NDArray[np.float64]) -> int:
 def fingerprint_factors(count: int) -> NDArray[np.uint64]:
     """The odd numbers of `fingerprint`, shape [count]."""
     return np.asarray(np.random.Philox(key=0).random_raw(count) | np.uint64(1), dtype=np.uint64)
+
+
+def step_key(seed: int, stream: int, step: int, positions: NDArray[np.float64], parameters: Mapping[str, float]) -> Key:
+    """The key of a latent step: positions [n, 3] nm and foreign parameters of the Context are mixed into the seed."""
+    foreign = sorted((name, value) for name, value in parameters.items() if not name.startswith("latentmd_"))
+    mixed = int.from_bytes(blake2b(repr(foreign).encode(), digest_size=8).digest()) if foreign else 0
+    return seed ^ mixed ^ fingerprint(positions - positions[0]), stream, step
+
+
+def visit_key(key: Key, number: int) -> Key:
+    """The key of the noise of a visit."""
+    return key[0] ^ (number * _GOLDEN % 2**64), key[1], key[2]
 
 
 class CounterNoise:

@@ -275,7 +275,6 @@ class Propagator:
             ValueError: the shape is wrong, or the model cannot make that time.
         """
         start = np.asarray(positions, dtype=np.float64)
-        self._refuse_isomer(start)
         failed: list[str] = []
         for draw in range(MAX_DRAWS):
             proposal = self.propose(start, time, noise(draw), weights)
@@ -283,21 +282,18 @@ class Propagator:
                 raise UnsoundError(f"the model returned positions of shape {proposal.shape}; expected {start.shape}")
             if adjust is not None:
                 proposal = adjust(proposal)
-            failed = [name for name, passed in self.checks(proposal[None]).items() if not passed[0]]
+            both = np.stack([start, proposal])[:, slice(None) if self.order is None else self.order]
+            checks = check_frames(both, self._template)
+            if checks["finite"][0] and not (checks["chirality"][0] and checks["isomer"][0]):
+                topology, expected = self.manifest.molecule()
+                why = difference(topology, both[0], stereochemistry(topology, expected))
+                raise UnsoundError(
+                    f"the structure is another stereoisomer than the model's: {why}; use plain MD for it"
+                )
+            failed = [name for name, passed in checks.items() if not passed[1]]
             if not failed:
                 return SoundStep(proposal, draw + 1)
         raise UnsoundError(f"no sound structure in {MAX_DRAWS} draws (last failed: {', '.join(failed)})")
-
-    def _refuse_isomer(self, positions: Doubles) -> None:
-        """Refuse positions [N, 3] nm that the model would turn into another stereoisomer with its next structure."""
-        if positions.shape != (self.n_atoms, 3):
-            return  # the proposal says what is wrong
-        checks = self.checks(positions[None])
-        if checks["finite"][0] and not (checks["chirality"][0] and checks["isomer"][0]):
-            topology, expected = self.manifest.molecule()
-            own = positions if self.order is None else positions[self.order]
-            why = difference(topology, own, stereochemistry(topology, expected))
-            raise UnsoundError(f"the structure is another stereoisomer than the model's: {why}; use plain MD for it")
 
     def energies(self, positions: ArrayLike) -> Doubles:
         """Potential energies [B] in kJ/mol of positions [B, N, 3] nm."""

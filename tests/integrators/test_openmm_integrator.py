@@ -16,10 +16,9 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from latentmd.core.noise import CounterNoise
+from latentmd.core.noise import CounterNoise, step_key
 from latentmd.integrators import LatentIntegrator, alternate
 from latentmd.integrators.openmm_constraints import constraint_projector
-from latentmd.integrators.openmm_provider import step_key
 from latentmd.model.file import BundleError, save
 from latentmd.units import thermal_energy
 

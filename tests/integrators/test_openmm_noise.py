@@ -10,8 +10,8 @@ import openmm
 import pytest
 from openmm import app
 
-from latentmd.core.noise import fingerprint
-from latentmd.integrators.openmm_provider import Visits, remembered, step_key, visit_key, visits
+from latentmd.core.noise import fingerprint, step_key, visit_key
+from latentmd.integrators.openmm_provider import Visits, remembered, visits
 
 Make = Callable[..., Any]
 WHOLE = {"positions": True, "velocities": True, "parameters": True, "integratorParameters": True}

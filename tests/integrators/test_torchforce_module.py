@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentmd.core.noise import CounterNoise
+from latentmd.core.noise import CounterNoise, step_key
 from latentmd.integrators.openmm_provider import (
     ANSWERED,
     IDLE,
@@ -18,7 +18,6 @@ from latentmd.integrators.openmm_provider import (
     SELECTION,
     VELOCITIES,
     LatentProvider,
-    step_key,
 )
 from latentmd.integrators.openmm_seat import latent_force_module
 from latentmd.integrators.openmm_selection import select
