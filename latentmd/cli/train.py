@@ -110,6 +110,7 @@ def _check_out(out: Path, resume: bool, overwrite: bool) -> None:
 @train_command.command("molecule", short_help="One molecule, from trajectories.")
 @several([_TRAJECTORIES, TOP, interval(), _OUT, _CONFIG])
 @SELECT
+@option("--system", metavar="XML", help="OpenMM System of the solute, to learn its energies too.")
 @option("--temperature", type=float, help="Of the trajectories, kelvin.  [default: as recorded, or 300]")
 @option("--name", default="", help="Name of the model in its manifest; the file's stem by default.")
 @several([*_AGAIN, _DEVICE])

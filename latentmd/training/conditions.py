@@ -16,21 +16,23 @@ _NUMBERS = ("temperature", "friction", "timestep", "hydrogen_mass")
 _SAME = 1e-6  # relative
 
 
-def with_own_force_field(config: TrainingConfig, top: Path) -> TrainingConfig:
-    """Settings with the force field and solvent of the system.xml beside the topology, where there is one.
+def with_own_force_field(config: TrainingConfig, top: Path, given: str | None = None) -> TrainingConfig:
+    """Settings with the force field and solvent of an OpenMM System: the one given, or system.xml beside the topology.
 
     Raises:
-        ConfigError: the settings name another force field or solvent.
+        ConfigError: the settings name another force field or solvent, or the System given is of a periodic box.
     """
     from latentmd.systems.own_force_field import identity, inputs_beside, is_own, read_system, solvent_of
 
-    path = inputs_beside(top).system
+    path = given or inputs_beside(top).system
     if path is None:
         if is_own(config.force_field):
             raise ConfigError(f"{top}: the force field {config.force_field[0]} needs the run's system.xml beside it")
         return config
     system = read_system(Path(path))
     found: dict[str, Any] = {"force_field": (identity(system),), "solvent": solvent_of(system)}
+    if given and found["solvent"] == "explicit":
+        raise ConfigError(f"{given} describes a periodic box; give a System of the solute alone, or leave out --system")
     for name, value in found.items():
         if name in config.model_fields_set and getattr(config, name) != value and getattr(config, name) != ():
             raise ConfigError(f"{path}: is the force field of the run; leave {name} out of the configuration")

@@ -5,32 +5,52 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentmd.training.config import TrainingConfig
+from latentmd.training.config import ConfigError, TrainingConfig
 from latentmd.training.data import Data
 from latentmd.training.run import TrainingRun
 
 if TYPE_CHECKING:
-    pass
+    from latentmd.systems.builder import Molecule
+
+
+def engine_molecule(config: TrainingConfig, top: Path, system: str | None, pdb: str) -> Molecule:
+    """The solute with what computes its energies: an OpenMM System (XML), given or beside the topology, the configured
+    force field, or an Amber prmtop as the topology; of other topologies the text of a PDB file is the structure.
+
+    Raises:
+        ConfigError: a topology of another program, which tells no parameters.
+        MoleculeError: they do not fit together.
+    """
+    from latentmd.systems.builder import Protocol, build
+    from latentmd.systems.own_force_field import inputs_beside
+    from latentmd.systems.protocol import InputOptions
+    from latentmd.systems.readers.text import file_format, read_text
+
+    kind, inputs = file_format(read_text(top)), InputOptions(system=system) if system else inputs_beside(top)
+    own = system is None and kind in ("prmtop", "psf", "top") and not config.force_field
+    if own and kind != "prmtop":
+        raise ConfigError(f"{top}: energies need a prmtop, a --system, or `force_field` in the file for --config")
+    with TemporaryDirectory() as folder:
+        structure = Path(folder) / f"{top.stem}.pdb"
+        structure.write_text(pdb, encoding="utf-8")
+        if own:
+            return build(top, Protocol.of(config, InputOptions(positions=str(structure))))
+        return build(structure if system or kind not in ("pdb", "mmcif", "gro") else top, Protocol.of(config, inputs))
 
 
 def engine_labels(
-    pdb: str | Path, positions: NDArray[np.float32], config: TrainingConfig
+    molecule: Molecule, positions: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Potential energies [frames] kJ/mol and forces [frames, atoms, 3] kJ/mol/nm of frames in nm, under the configured
-    force field or that of a system.xml beside the PDB file.
-    """
+    """Potential energies [frames] kJ/mol and forces [frames, atoms, 3] kJ/mol/nm of frames in nm."""
     from openmm import unit
 
-    from latentmd.systems.builder import Protocol, build
-    from latentmd.systems.own_force_field import inputs_beside
-
-    molecule = build(pdb, Protocol.of(config, inputs_beside(Path(pdb))))
     context = molecule.context(molecule.langevin(0))
     energies, forces = np.empty(len(positions)), np.empty(positions.shape)
     for i, frame in enumerate(positions):
@@ -50,12 +70,12 @@ class Labels:
     forces: torch.Tensor
 
 
-def energy_labels(data: Data, top: str | Path, config: TrainingConfig, run: TrainingRun) -> Labels:
+def energy_labels(data: Data, molecule: Molecule, config: TrainingConfig, run: TrainingRun) -> Labels:
     """Label evenly spaced training frames with the engine, as many as the settings say."""
     start = time.perf_counter()
     positions = np.concatenate(data.train)
     rows = np.linspace(0, len(positions) - 1, min(config.energy.frames, len(positions))).astype(np.int64)
-    energies, forces = engine_labels(top, positions[rows], config)
+    energies, forces = engine_labels(molecule, positions[rows])
     run.record("labels", time.perf_counter() - start)
     return Labels(
         torch.from_numpy(rows),

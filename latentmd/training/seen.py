@@ -95,8 +95,9 @@ def say(config: TrainingConfig, source: Source) -> Seen | None:
     logger.warning("%s; %s; lags of %s to %s", solute, data, *map(format_time, config.predictor.lag))
     if not config.has_energy:
         logger.warning(
-            "no force field of the solute alone is known, so that the model will have no energies; state `solvent` and"
-            " `force_field` in the file for --config where the trajectories are of implicit solvent"
+            "no force field of the solute alone is known, so that the model will have no energies; where the"
+            " trajectories are of implicit solvent or vacuum, give --system, or state `solvent` and, unless --top is a"
+            " prmtop, `force_field` in the file for --config"
         )
     shown = seen(
         source.runs, source.topology, source.interval, lag=config.predictor.lag[0], temperature=config.temperature

@@ -90,15 +90,15 @@ def test_prior_learns_the_engine(alanine_topology: Any, alanine_runs: list[Any])
 
     The hot run covers what the others visit, so that the fit does not extrapolate.
     """
-    config = TrainingConfig(solvent="vacuum")
     fitted = MechanicsPrior(alanine_topology)
     held = torch.from_numpy(np.concatenate(alanine_runs)[::10]).double()
     pdb = Path(__file__).parents[2] / "systems" / "molecules" / "alanine_dipeptide.pdb"
     hot = build(pdb, Protocol(solvent="vacuum", temperature=700.0))
+    molecule = build(pdb, Protocol(solvent="vacuum"))
     settings = MdSettings(500, 0.2, seed=3, platform="Reference")
     train = np.concatenate([block.positions for block in run_md(hot, settings)])
-    fitted.fit(torch.from_numpy(train), *(torch.from_numpy(part) for part in engine_labels(pdb, train, config)))
-    energies, forces = (torch.from_numpy(part) for part in engine_labels(pdb, held.float().numpy(), config))
+    fitted.fit(torch.from_numpy(train), *(torch.from_numpy(part) for part in engine_labels(molecule, train)))
+    energies, forces = (torch.from_numpy(part) for part in engine_labels(molecule, held.float().numpy()))
     assert float((-gradient(fitted, held) - forces).norm() / forces.norm()) < 0.05
     assert float((fitted(held) - energies).var() / energies.var()) < 0.05
 

@@ -14,7 +14,7 @@ from latentmd.systems.builder import InputOptions, Protocol, build
 from latentmd.systems.own_force_field import write_system
 from latentmd.training.conditions import check_conditions, with_conditions, with_own_force_field
 from latentmd.training.config import ConfigError, TrainingConfig
-from latentmd.training.labels import engine_labels
+from latentmd.training.labels import engine_labels, engine_molecule
 from latentmd.training.train import training_reference
 
 FILES = Path(__file__).parents[1] / "systems" / "own_force_field"
@@ -74,7 +74,7 @@ def test_the_force_field_of_the_run_makes_the_labels(tmp_path: Path) -> None:
     config = with_own_force_field(TrainingConfig(), top)
     assert (config.solvent, config.force_field) == ("vacuum", molecule.protocol.force_field)
     positions = build(FILES / "ala.pdb").positions
-    energies, _ = engine_labels(top, np.array([positions._value], np.float32), config)
+    energies, _ = engine_labels(engine_molecule(config, top, None, ""), np.array([positions._value], np.float32))
     context = molecule.context(molecule.langevin(1))
     context.setPositions(positions)
     assert energies[0] == pytest.approx(context.getState(energy=True).getPotentialEnergy()._value, abs=1e-3)
