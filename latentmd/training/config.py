@@ -53,9 +53,13 @@ class EmbeddingSettings(ConfigSection):
 
     `ema` is the momentum of the target encoder at the start (None: the encoder is its own target). `variance` and
     `covariance` weigh the first objective, `sigreg` the second. `rollout` is the number of predicted steps per window;
-    `mask` the share of context tokens that are hidden.
+    `mask` the share of context tokens that are hidden; below `minimum_rank` of the latent the training fails.
     """
 
+    steps: int = Field(ge=1)
+    batch: int = Field(ge=8)
+    learning_rate: float = Field(gt=0)
+    minimum_rank: float = Field(ge=1)
     rollout: int = Field(2, ge=1)
     ema: float | None = Field(0.99, ge=0, le=1)
     matching: Literal["mse", "cosine"] = "mse"

@@ -193,16 +193,6 @@ def split_data(source: Source, config: TrainingConfig) -> Data:
     return Data(strided[:split], strided[split:], held, topology=source.topology, graph=graph, pdb=source.pdb)
 
 
-def load_data(
-    trajectories: Sequence[str | Path] | Trajectories,
-    top: str | Path,
-    config: TrainingConfig,
-    interval: float | None = None,
-) -> Data:
-    """Read, check, stride and split trajectories, as `read_source` and `split_data`."""
-    return split_data(read_source(trajectories, top, interval), config)
-
-
 def few(frames: int, atoms: int) -> int:
     """At most so many frames, and fewer of large molecules, so that memory does not grow with them."""
     return min(frames, max(1, _TOGETHER // atoms))

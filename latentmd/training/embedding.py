@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -101,35 +100,6 @@ _CHECK_FROM = 0.5  # collapse is judged after this share of the steps
 _LEAST_DEVIATION = 0.3  # of the untrained encoder's mean axis deviation, below which a latent has collapsed
 
 
-class EmbeddingConfig(Protocol):
-    """What the stage reads of a configuration (`EmbeddingSettings` with steps, batch and rank)."""
-
-    @property
-    def steps(self) -> int:
-        """Training steps."""
-        ...
-
-    @property
-    def batch(self) -> int:
-        """Windows per step."""
-        ...
-
-    @property
-    def learning_rate(self) -> float:
-        """Peak learning rate of Adam."""
-        ...
-
-    @property
-    def ema(self) -> float | None:
-        """Initial momentum of the target encoder; None for no target."""
-        ...
-
-    @property
-    def minimum_rank(self) -> float:
-        """Least effective rank of the latent; below it the training fails."""
-        ...
-
-
 def device_of(module: nn.Module) -> torch.device:
     """Where a module's parameters are; batches are drawn on the CPU, so that a seed means the same on every device."""
     return next((p.device for p in module.parameters()), torch.device("cpu"))
@@ -148,7 +118,7 @@ def build_objective(settings: EmbeddingSettings, seed: int) -> nn.Module:
 
 
 def embedding_stage(
-    jepa: JEPA, windows: LaggedWindows, config: EmbeddingConfig, seed: int, *, terms: Sequence[str],
+    jepa: JEPA, windows: LaggedWindows, config: EmbeddingSettings, seed: int, *, terms: Sequence[str],
     interval: float = 1.0, probe_frames: int = 512, check_every: int = 50,
 ) -> Stage:  # fmt: skip
     """Predict future latents from present ones, over lagged windows that never cross trajectories.

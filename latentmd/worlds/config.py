@@ -110,7 +110,7 @@ class _Steps(ConfigSection):
     learning_rate: float = Field(2e-3, gt=0)
 
 
-class WorldJEPAConfig(EmbeddingSettings, _Steps):
+class WorldJEPAConfig(_Steps, EmbeddingSettings):
     """Joint-embedding prediction; lags in frames."""
 
     lag: tuple[int, int] = (1, 1)

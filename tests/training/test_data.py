@@ -13,11 +13,15 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from latentmd.io.atomic import OutputError
-from latentmd.training.config import parse_config
-from latentmd.training.data import Trajectories, load_data, read_source
+from latentmd.training.config import TrainingConfig, parse_config
+from latentmd.training.data import Data, Trajectories, read_source, split_data
 from latentmd.training.embedding import soft_torsions
 from latentmd.training.stages import some_frames
 from latentmd.training.train import train
+
+
+def load_data(trajectories: Any, top: Path, config: TrainingConfig) -> Data:
+    return split_data(read_source(trajectories, top, None), config)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from latentmd.core.jepa import JEPA
 from latentmd.core.objectives import SIGReg, VarianceCovariance
 from latentmd.core.steps.residual import ResidualPredictor
 from latentmd.encoders.vectors import StandardEncoder
-from latentmd.training.config import EmbeddingSettings, JEPAConfig
+from latentmd.training.config import JEPAConfig
 from latentmd.training.embedding import build_objective, device_of, embedding_stage, encode_all, fit_basis, landmarks
 from latentmd.training.loop import TrainingError
 from latentmd.training.windows import LaggedWindows
@@ -30,8 +30,8 @@ class _Constant(nn.Module):
 
 
 def test_the_settings_name_the_objective() -> None:
-    assert isinstance(build_objective(EmbeddingSettings(), 0), VarianceCovariance)
-    assert isinstance(build_objective(EmbeddingSettings(objective="sigreg"), 0), SIGReg)
+    assert isinstance(build_objective(JEPAConfig(), 0), VarianceCovariance)
+    assert isinstance(build_objective(JEPAConfig(objective="sigreg"), 0), SIGReg)
 
 
 def test_a_collapsed_latent_stops_the_stage_at_its_end() -> None:

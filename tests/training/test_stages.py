@@ -13,11 +13,15 @@ from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.torsions import TorsionDecoder
 from latentmd.training import stages
 from latentmd.training.config import TrainingConfig, parse_config
-from latentmd.training.data import Trajectories, load_data
+from latentmd.training.data import Data, Trajectories, read_source, split_data
 from latentmd.training.embedding import collapse_diagnostics, encode_all, refuse_collapse
 from latentmd.training.loop import Stage, TrainingError, run_stage
 from latentmd.training.run import TrainingRun
 from latentmd.training.stages import forecast, new_encoder, split_axes
+
+
+def load_data(trajectories: Any, top: Path, config: TrainingConfig) -> Data:
+    return split_data(read_source(trajectories, top, None), config)
 
 
 def run(stage: Stage, folder: Path, **options: Any) -> torch.nn.Module:

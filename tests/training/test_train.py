@@ -13,10 +13,15 @@ import torch
 
 from latentmd.io.atomic import OutputError
 from latentmd.model import file as bundle
-from latentmd.training.config import parse_config
-from latentmd.training.data import load_data
+from latentmd.training.config import TrainingConfig, parse_config
+from latentmd.training.data import Data, read_source, split_data
 from latentmd.training.run import read_log
 from latentmd.training.train import train
+
+
+def load_data(trajectories: Any, top: Path, config: TrainingConfig) -> Data:
+    return split_data(read_source(trajectories, top, None), config)
+
 
 STAGES = ["jepa", "decoder", "fast", "predictor", "energy", "latent-energy"]
 
