@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -64,13 +64,34 @@ class FeatureSpec:
 
     def is_backbone(self, column: int) -> bool:
         """Whether a feature is a backbone torsion."""
-        return self.names[column].startswith(("phi", "psi"))
+        return self.names[column].startswith(("phi", "psi", "alpha", "beta", "gamma", "delta", "epsilon", "zeta"))
 
 
 def feature_spec(topology: mdtraj.Topology) -> FeatureSpec:
     """Backbone and side-chain torsions of a peptide; heavy-atom distances where there are none."""
     found = torsion_spec(topology)
     return replace(found, between=_between(topology)) if found else _distances(topology)
+
+
+#: Torsions of nucleotides, by atoms of the residue, the one before (-) and after (+); of bases, purines and pyrimidines
+#: (IUPAC-IUB, Eur. J. Biochem. 131, 9, 1983).
+_NUCLEIC = (
+    ("alpha", "-O3' P O5' C5'"), ("beta", "P O5' C5' C4'"), ("gamma", "O5' C5' C4' C3'"), ("delta", "C5' C4' C3' O3'"),
+    ("epsilon", "C4' C3' O3' +P"), ("zeta", "C3' O3' +P +O5'"), ("chi", "O4' C1' N9 C4"), ("chi", "O4' C1' N1 C2"),
+)  # fmt: skip
+
+
+def _nucleic_torsions(topology: mdtraj.Topology) -> Iterator[tuple[str, int, Ints]]:
+    """Name, residue and atoms of each torsion of nucleotides that runs along bonds."""
+    by_name = [{atom.name: atom.index for atom in residue.atoms} for residue in topology.residues]
+    bonds = {frozenset((a.index, b.index)) for a, b in topology.bonds}
+    steps = {"-": -1, "+": 1}
+    for number in range(topology.n_residues):
+        for label, path in _NUCLEIC:
+            places = [(number + steps.get(name[0], 0), name.lstrip("+-")) for name in path.split()]
+            quad = [by_name[k].get(name, -1) if 0 <= k < len(by_name) else -1 for k, name in places]
+            if all(frozenset(pair) in bonds for pair in itertools.pairwise(quad)):
+                yield label, number, np.array(quad, dtype=np.int64)
 
 
 def residue_labels(topology: mdtraj.Topology) -> list[str]:
@@ -104,7 +125,7 @@ def _between(topology: mdtraj.Topology) -> Ints:
 
 
 def torsion_spec(topology: mdtraj.Topology) -> FeatureSpec | None:
-    """Backbone and side-chain torsions of a peptide; None of a molecule that has none by these names."""
+    """Torsions of peptides and nucleotides (backbone, side chain or base); None of a molecule without these names."""
     from mdtraj.geometry import dihedral
 
     names: list[str] = []
@@ -115,6 +136,9 @@ def torsion_spec(topology: mdtraj.Topology) -> FeatureSpec | None:
         for quad in np.asarray(getattr(dihedral, f"indices_{label}")(topology), dtype=np.int64).reshape(-1, 4):
             names.append(f"{label} {residues[topology.atom(int(quad[centre])).residue.index]}")
             quads.append(quad)
+    for label, number, quad in _nucleic_torsions(topology):
+        names.append(f"{label} {residues[number]}")
+        quads.append(quad)
     if not quads:
         return None
     column = {name: i for i, name in enumerate(names)}

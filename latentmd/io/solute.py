@@ -26,6 +26,7 @@ _SHOWN = 4  # molecules that a message names
 _TOGETHER = 3  # molecules that a model is of at most: two chains and a ligand
 _APART, _LONE = 1.0, 0.05  # nm between nearest atoms from which on molecules are apart, and share of such frames
 _LOOKED_AT = 1000  # frames
+_OF_PHOSPHORUS = 4  # bonds
 _LAST = {"OXT", "OT2", "OC2", "O2"}  # atoms of the end of a chain of amino acids
 
 
@@ -48,6 +49,11 @@ def find_solute(topology: mdtraj.Topology, select: str = "", frame: Floats | Non
     A frame [atoms, 3] in nm tells bonds where the topology has none; these are added to it, and those from the end of a
     chain to the next one, which files without chains get, are taken away. TrajectoryError for none or many molecules.
     """
+    import mdtraj
+
+    for atom in topology.atoms:  # mdtraj finds no element in names such as O5' of files that name none
+        if not (atom.element and atom.element.number) and atom.name[-1] in "'*" and atom.name[0] in "CHOP":
+            atom.element = mdtraj.element.get_by_symbol(atom.name[0])
     ends = {(r, r.atom("C")) for r in topology.residues if r.is_protein and _LAST & {a.name for a in r.atoms}}
     topology._bonds = [b for b in topology.bonds if b[0].residue is b[1].residue or (b[0].residue, b[0]) not in ends]
     atoms = [atom.index for r in topology.residues if not r.is_water and r.n_atoms > 1 for atom in r.atoms]
@@ -190,6 +196,8 @@ def _add_bonds(topology: mdtraj.Topology, chosen: Ints, frame: Floats | None) ->
     graph = bond_graph(topology.n_atoms, [(a.index, b.index) for a, b in topology.bonds])
     atoms = [atom for i in chosen if (atom := topology.atom(int(i))).element is not None and atom.element.number]
     lone = {atom.residue.index for atom in atoms if atom.residue.n_atoms > 1 and graph.degree(atom.index) == 0}
+    # mdtraj's templates do not join nucleotides
+    lone |= {atom.residue.index for atom in atoms if atom.name == "P" and graph.degree(atom.index) < _OF_PHOSPHORUS}
     if not lone:
         return
     if frame is None:

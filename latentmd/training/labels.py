@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latentmd.io.atomic import write_text
+from latentmd.systems.own_force_field import inputs_beside, write_system
 from latentmd.training.config import ConfigError, TrainingConfig
 from latentmd.training.data import Data
 from latentmd.training.run import TrainingRun
@@ -29,7 +31,6 @@ def engine_molecule(config: TrainingConfig, top: Path, system: str | None, pdb: 
         MoleculeError: they do not fit together.
     """
     from latentmd.systems.builder import Protocol, build
-    from latentmd.systems.own_force_field import inputs_beside
     from latentmd.systems.protocol import InputOptions
     from latentmd.systems.readers.text import file_format, read_text
 
@@ -71,8 +72,13 @@ class Labels:
 
 
 def energy_labels(data: Data, molecule: Molecule, config: TrainingConfig, run: TrainingRun) -> Labels:
-    """Label evenly spaced training frames with the engine, as many as the settings say."""
+    """Label evenly spaced training frames with the engine, as many as the settings say.
+
+    Its System, where it is no list of files, is written with the structure, which `evaluate --model` then reads.
+    """
     start = time.perf_counter()
+    write_system(molecule, run.folder)
+    write_text(run.folder / "topology.pdb", data.pdb)
     positions = np.concatenate(data.train)
     rows = np.linspace(0, len(positions) - 1, min(config.energy.frames, len(positions))).astype(np.int64)
     energies, forces = engine_labels(molecule, positions[rows])

@@ -12,13 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from latentmd.analysis.features import residue_labels
-from latentmd.io.atomic import write_text
 from latentmd.io.progress import Progress, quiet
 from latentmd.model.manifest import Landmarks
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.chemistry import fingerprint
 from latentmd.replicas.bonded import Bonded
-from latentmd.systems.own_force_field import write_system
 from latentmd.training.conditions import suited, with_conditions, with_own_force_field
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, Trajectories, read_source, split_data
@@ -62,8 +60,7 @@ def train(
         interval: ps between frames, for files without times.
         select: the solute in the language of mdtraj, such as "protein and chainid 0"; the only molecule beside water
             and ions where empty.
-        system: OpenMM System of the solute, XML, whose energies are learnt too. An Amber prmtop as `top` gives them
-            where `config` states the solvent.
+        system: OpenMM System (XML) of the solute, for energies; a prmtop as `top` does, where the solvent is stated.
         device, precision, devices: as Lightning takes them ("auto", "cpu", "cuda"; "32-true", "bf16-mixed"; number).
         report: called with (stage, step, steps, losses) as training goes on.
         resume: whether to go on from the last checkpoint.
@@ -78,14 +75,13 @@ def train(
     run = TrainingRun(
         folder, folder / "training.csv", report, device=device, precision=precision, devices=devices, resume=resume
     )
-    config, molecule = with_own_force_field(config or TrainingConfig(), Path(top), system), None
+    config = with_own_force_field(config or TrainingConfig(), Path(top), system)
     source = read_source(trajectories, top, interval, select)
     if not isinstance(trajectories, Trajectories):
         config = suited(with_conditions(config, trajectories, source.water), source)
-    if config.has_energy:
-        molecule = engine_molecule(config, Path(top), system, source.pdb)
-        if molecule.own_force_field:  # made for the masses and constraints of the settings
-            config = config.model_copy(update={"force_field": molecule.protocol.force_field})
+    molecule = engine_molecule(config, Path(top), system, source.pdb) if config.has_energy else None
+    if molecule and molecule.own_force_field:  # made for the masses and constraints of the settings
+        config = config.model_copy(update={"force_field": molecule.protocol.force_field})
     shown = say(config, source)
     data = split_data(source, config)
     settings = config.model_dump(mode="json")
@@ -95,11 +91,7 @@ def train(
     with claim_training(folder, plan, resume):
         run.say_forecast(forecast(data, config, run))
         torch.manual_seed(config.seed)
-        labels = None
-        if molecule is not None:
-            write_system(molecule, folder)  # with the structure beside it, `evaluate --model` can do without the run
-            write_text(folder / "topology.pdb", source.pdb)
-            labels = energy_labels(data, molecule, config, run)
+        labels = None if molecule is None else energy_labels(data, molecule, config, run)
         made = build_surrogate(data, labels, config, run)
         surrogate, parts = made[0], Made(data, shown, labels, *made)
         manifest = _manifest(name or out.stem, parts, config, run)

@@ -38,6 +38,29 @@ def test_two_molecules_have_distances_between_them_beside_torsions() -> None:
     assert spec.coordinates(values).shape == (1, 2 * 4 + 9)
 
 
+def test_torsions_of_nucleotides_run_along_bonds() -> None:
+    """A purine before a pyrimidine: one chi each, and what lies between them once."""
+    topology, before = mdtraj.Topology(), None
+    chain, elements = topology.add_chain(), mdtraj.element
+    for name, base in (("A", "N9 C4 N1 C2"), ("C", "N1 C2 C4")):
+        residue = topology.add_residue(name, chain)
+        names = f"P O5' C5' C4' C3' O3' O4' C1' {base}".split()
+        atoms = {n: topology.add_atom(n, elements.get_by_symbol(n[0]), residue) for n in names}
+        path = ["P", "O5'", "C5'", "C4'", "C3'", "O3'"]
+        pairs = [*itertools.pairwise(path), ("C4'", "O4'"), ("O4'", "C1'"), ("C1'", base.split()[0])]
+        for one, other in [*pairs, *itertools.pairwise(base.split())]:
+            topology.add_bond(atoms[one], atoms[other])
+        if before is not None:
+            topology.add_bond(before, atoms["P"])
+        before = atoms["O3'"]
+    spec = features.feature_spec(topology)
+    own = "beta gamma delta chi".split()
+    expected = [*(f"{n} A0" for n in own), "epsilon A0", "zeta A0", *(f"{n} C1" for n in own), "alpha C1"]
+    assert sorted(spec.names) == sorted(expected) and spec.kind == "torsions"
+    chi = [topology.atom(int(i)).name for i in spec.indices[spec.names.index("chi C1")]]
+    assert chi == ["O4'", "C1'", "N1", "C2"] and not spec.is_backbone(spec.names.index("chi C1"))
+
+
 def test_a_molecule_without_torsions_has_distances() -> None:
     topology = mdtraj.Topology()
     residue = topology.add_residue("LIG", topology.add_chain())

@@ -202,3 +202,15 @@ def test_waters_of_four_points_are_left_out_too(dipeptide: mdtraj.Trajectory, tm
 def test_water_alone_is_refused(wet: mdtraj.Trajectory) -> None:
     with pytest.raises(TrajectoryError, match=r"nothing but water and ions .* 4 HOH, 1 NA"):
         find_solute(wet.atom_slice(range(22, wet.n_atoms)).topology)
+
+
+@pytest.mark.parametrize("suffix", ["pdb", "gro"])
+def test_nucleotides_are_joined(tmp_path: Path, suffix: str) -> None:
+    """Neither are the elements of atoms such as O5' in a GRO file, nor the bonds between nucleotides in templates."""
+    chain = mdtraj.load(str(Path(__file__).with_name("nucleotides.pdb")))
+    chain.save(str(path := tmp_path / f"nucleotides.{suffix}"))
+    _, solute = read_solute(path, [])
+    assert not solute.molecules and solute.topology.n_atoms == chain.n_atoms
+    names = [{a.name, b.name} for a, b in solute.topology.bonds if a.residue is not b.residue]
+    assert names == 3 * [{"O3'", "P"}]
+    assert solute.topology.n_bonds == chain.n_atoms - 1 + 10  # rings: four of sugars, six of bases
