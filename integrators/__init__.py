@@ -13,6 +13,7 @@ _HOMES = {
     "LatentCalculator": "ase_calculator",
     "LatentDynamics": "ase_dynamics",
     "JumpReport": "torsion_jumps",
+    "TorsionBias": "torsion_bias",
     "TorsionJumps": "torsion_jumps",
 }
 

@@ -2,12 +2,14 @@
 
     python examples/solvent/jumps.py plain --out plain --time 1ns
     python examples/solvent/jumps.py jumps --out jumps --time 1ns
-    python examples/solvent/jumps.py compare plain jumps
+    python examples/solvent/jumps.py plain --bias 2 --table chains --out bias --time 1ns
+    python examples/solvent/jumps.py compare plain jumps bias
 
 TIP3P and ff14SB, hydrogens of 3 amu, steps of 4 fs, 1 bar. A run appends phi and psi to OUT.csv every 0.2 ps of MD and
-goes on where it was; time counts every step of the integrator, steering too. `compare` prints JSON: crossings between
-the wells of phi (below 0, and 0 to 150 degrees, each entered at its middle), per ns, and the population of phi > 0 with
-a standard error from 20 blocks of time.
+goes on where it was; time counts every step of the integrator, steering too. `--bias` adds the static bias of
+`TorsionBias`, from the torsions of exact chains; the logarithm of a frame's weight is the fourth column. `compare`
+prints JSON: crossings between the wells of phi (below 0, and 0 to 150 degrees, each entered at its middle), per ns, and
+the population of phi > 0 and its free energy with standard errors from 20 blocks of time.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from openmm import app, unit
 from solvated import solvated
 
 from latentmd.integrators import JumpReport, TorsionJumps
+from latentmd.integrators.torsion_bias import TorsionBias
 from latentmd.integrators.torsion_blocks import TorsionBlock, TorsionTable, backbone_blocks
 from latentmd.molecule.checks import torsions
 from latentmd.systems.builder import Protocol, build
@@ -37,7 +40,7 @@ NEAR = np.deg2rad(30.0)
 def molecule(waters: int) -> tuple[app.Topology, openmm.System, unit.Quantity]:
     """The molecule in a box of water, with a barostat; in OBC2 without waters."""
     if waters:
-        return solvated(PDB, waters, 300.0, every=100)
+        return solvated(PDB, waters, 300.0, cutoff=0.8)
     dry = build(PDB, Protocol(temperature=300.0))
     return dry.topology, dry.system, dry.positions
 
@@ -62,10 +65,13 @@ def run(arguments: argparse.Namespace) -> None:
     topology, system, positions = molecule(arguments.waters)
     block = backbone_blocks(topology)[0]
     if arguments.table:
-        chains = mdtraj.load(str(arguments.table / "metropolised.xtc"), top=str(arguments.table / "topology.pdb"))
-        samples = np.hstack([mdtraj.compute_phi(chains)[1], mdtraj.compute_psi(chains)[1]])
         # jumps that turn phi by 100 degrees or more, whatever psi does: MD turns psi by itself
-        block = TorsionBlock(block.name, block.quads, TorsionTable.from_samples(samples, least=(10, 18)))
+        table = TorsionTable.from_samples(chain_torsions(arguments.table), least=(10, 18), power=arguments.power)
+        block = TorsionBlock(block.name, block.quads, table)
+    bias = None
+    if arguments.bias is not None:
+        density = TorsionTable.from_samples(chain_torsions(arguments.table), power=1.0, smooth=1.0)
+        bias = TorsionBias(system, [TorsionBlock(block.name, block.quads, density)], 300.0, above=arguments.bias)
     out = arguments.out
     kept = Path(f"{out}.json")
     move = TorsionJumps(system, [block], length=arguments.length, every=arguments.every, seed=arguments.seed)
@@ -79,18 +85,19 @@ def run(arguments: argparse.Namespace) -> None:
     simulation.context.setStepCount(simulation.currentStep if kept.exists() else 0)
     move.steps = move.steps if kept.exists() else 0
     end = parse_time(arguments.time) / STEP
-    rows: list[tuple[float, float, float]] = []
+    rows: list[tuple[float, float, float, float]] = []
     while simulation.currentStep + move.steps < end:
         for _ in range(move.every // LOOK):
             simulation.step(LOOK)
             state = simulation.context.getState(positions=True)
             phi, psi = torsions(state.getPositions(asNumpy=True)._value[None], block.quads)[0]
-            rows.append(((simulation.currentStep + move.steps) * STEP, phi, psi))
+            weight = 0.0 if bias is None else bias.log_weight(simulation.context)
+            rows.append(((simulation.currentStep + move.steps) * STEP, phi, psi, weight))
         if arguments.kind == "jumps":
             move.jump(simulation)
         if len(rows) >= 100:
             with open(f"{out}.csv", "a", encoding="utf-8") as file:
-                file.writelines(f"{time:.1f},{phi:.4f},{psi:.4f}\n" for time, phi, psi in rows)
+                file.writelines(",".join(f"{value:.4f}" for value in row) + "\n" for row in rows)
             rows = []
             simulation.saveCheckpoint(f"{out}.chk")
             kept.write_text(move.state())
@@ -110,18 +117,20 @@ def compare(outs: list[str], chains: Path | None) -> None:
     results: dict[str, object] = {}
     exact, deviations = chain_population(chains) if chains else (0.0, 0.0), []
     for out in outs:
-        table = np.loadtxt(f"{out}.csv", delimiter=",")
-        ns = table[-1, 0] / 1000
-        right = (table[:, 1] > 0) & (table[:, 1] < np.deg2rad(150))
-        blocks = np.array([part.mean() for part in np.array_split(right, 20)])
+        time, phi, _, log_weight = np.loadtxt(f"{out}.csv", delimiter=",").T
+        ns, counted = time[-1] / 1000, crossings(phi)
+        population, error, ratio = right_population(phi, np.exp(log_weight))
+        weights = np.exp(log_weight)
         results[out] = {
             "ns of force calls": round(ns, 3),
-            "crossings of phi": crossings(table[:, 1]),
-            "crossings per ns": round(crossings(table[:, 1]) / ns, 2),
-            "population of phi > 0": round(float(right.mean()), 4),
-            "standard error": round(error := float(blocks.std(ddof=1) / np.sqrt(20)), 4),
+            "crossings of phi": counted,
+            "crossings per ns": round(counted / ns, 2),
+            "population of phi > 0": round(population, 4),
+            "standard error": round(error, 4),
+            "standard error of dG, kT": round(ratio, 3),
+            "evenness of weights": round(float(weights.sum() ** 2 / (weights**2).sum() / len(weights)), 3),
         }
-        deviations.append(float(abs(right.mean() - exact[0]) / np.hypot(error, exact[1])))
+        deviations.append(float(abs(population - exact[0]) / np.hypot(error, exact[1])) if error else np.inf)
         if Path(f"{out}.jumps.csv").exists():
             state = json.loads(Path(f"{out}.json").read_text())
             tried, accepted = (sum(state[name].values()) for name in ("tried", "accepted"))
@@ -130,6 +139,29 @@ def compare(outs: list[str], chains: Path | None) -> None:
         near = sum(deviation < 2 for deviation in deviations)
         results["exact chains"] = {"population of phi > 0": exact, "within two errors": f"{near} of {len(outs)}"}
     print(json.dumps(results, indent=1))
+
+
+def right_population(phi: np.ndarray, weights: np.ndarray, blocks: int = 20) -> tuple[float, float, float]:
+    """Population of phi > 0, its standard error, and that of its free energy in kT, by resampling blocks of time."""
+    right = (phi > 0) & (phi < np.deg2rad(150))
+    sums = [(part[inside].sum(), part.sum()) for part, inside in _parts(weights, right, blocks)]
+    inside, whole = np.array(sums).T
+    drawn = np.random.default_rng(0).integers(blocks, size=(1000, blocks))
+    shares = inside[drawn].sum(axis=1) / whole[drawn].sum(axis=1)
+    with np.errstate(divide="ignore"):
+        free = -np.log(shares / (1 - shares))
+    error = float(np.std(free)) if (shares > 0).all() else np.inf
+    return float(inside.sum() / whole.sum()), float(shares.std()), error
+
+
+def _parts(weights: np.ndarray, right: np.ndarray, blocks: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    return list(zip(np.array_split(weights, blocks), np.array_split(right, blocks), strict=True))
+
+
+def chain_torsions(folder: Path) -> np.ndarray:
+    """Phi and psi of exact chains in radians, shape (frames, 2)."""
+    chains = mdtraj.load(str(folder / "metropolised.xtc"), top=str(folder / "topology.pdb"))
+    return np.hstack([mdtraj.compute_phi(chains)[1], mdtraj.compute_psi(chains)[1]])
 
 
 def chain_population(folder: Path) -> tuple[float, float]:
@@ -151,6 +183,8 @@ if __name__ == "__main__":
     parser.add_argument("--every", type=int, default=250, help="steps of MD between jumps")
     parser.add_argument("--tune", action="store_true", help="find the length first")
     parser.add_argument("--table", type=Path, help="folder of exact chains, which propose phi and psi")
+    parser.add_argument("--bias", type=float, help="free energy in kT above which the static bias acts")
+    parser.add_argument("--power", type=float, default=0.5, help="of the density of the chains that proposes jumps")
     parser.add_argument("--waters", type=int, default=500, help="0 for implicit solvent, OBC2")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()

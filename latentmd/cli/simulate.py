@@ -44,14 +44,15 @@ Examples:
     option(
         "--wall", type=opt.WallTime(),
         help="Wall time of everything, over all sessions, such as 30min; what is there by then is the result. "
-        "[default: 10min for chains that are chosen for you and plain MD without --time, 2h for jumps, else any]",
+        "[default: 10min for chains that are chosen for you and plain MD without --time, 2h in water, else any]",
     ),
     option("--walkers", type=opt.AT_LEAST_ONE, help="Independent runs. [default: 16]"),
     option(
-        "--mode", metavar="[model|latent|chains|jumps|md|module:NAME]",
-        help="Latent steps of a model and MD by turns, latent steps only, exact chains of a small molecule, exact "
-        "jumps in explicit water and MD by turns, plain MD, or a way of your own. [default: model where one covers the "
-        "molecule, else chains to 150 atoms, else md; it says why. In explicit water jumps]",
+        "--mode", metavar="[model|latent|chains|bias|jumps|md|module:NAME]",
+        help="Latent steps of a model and MD by turns, latent steps only, exact chains of a small molecule, in "
+        "explicit water MD with a bias on slow torsions or with exact jumps of them, plain MD, or a way of your own. "
+        "[default: model where one covers the molecule, else chains to 150 atoms, else md; it says why. In explicit "
+        "water bias]",
     ),
     option("--exactness", hidden=True, expose_value=False, callback=_gone, help="Gone."),
     option("--temperature", type=float, help="Kelvin; must be the model's, except with --mode md or chains."),
@@ -67,16 +68,16 @@ Examples:
     opt.device("Where the model runs."),
     option(
         "--solvent", type=click.Choice(["implicit", "vacuum", "explicit"]),
-        help="Must be the model's, except with --mode md, chains or jumps. [default: the model's, or implicit]",
+        help="Must be the model's, except with --mode md, chains, bias or jumps. [default: the model's, or implicit]",
     ),
     opt.FORCE_FIELD(
         help="OpenMM force-field XML, may be repeated; must be the model's, except with --mode md or chains."
     ),
     opt.PROCESSES,
     option("--scheduler", metavar="ADDRESS", help="Chains or several FILEs: Dask scheduler that runs them, tcp://host:port."),
-    option("--compare", type=click.Choice(["md"]), help="Jumps: plain MD beside them, at equal cost."),
-    option("--whole", is_flag=True, default=None, help="Jumps: write the frames with their water, too."),
-    option("--out", type=opt.PATH, help="Output folder. [default: <stem>-latentmd, -chains or -jumps]"),
+    option("--compare", type=click.Choice(["md"]), help="Bias and jumps: plain MD beside, at equal cost."),
+    option("--whole", is_flag=True, default=None, help="Bias and jumps: write the frames with their water, too."),
+    option("--out", type=opt.PATH, help="Output folder. [default: <stem>-latentmd, -chains, -bias or -jumps]"),
     *opt.AGAIN,
     option("--name", help="With --smiles and no FILE: begins the name of the output. [default: molecule]"),
     option("--enumerate", "isomers", is_flag=True, help="Undefined stereocentres: a run of each isomer."),
@@ -94,8 +95,8 @@ def simulate_command(files: tuple[Path, ...], name: str | None, isomers: bool, *
     evaluation.html (metrics, figures and a 3-D view, beside the model's training data).
     Frames are `settled` (decoded from a latent step, then 100 steps of MD; with --settle off `latent`), `relaxed`
     (minimised after a latent step, then moved by MD) or `md`. Chains write free_energy.html, metropolised.xtc,
-    metropolised.npz, topology.pdb and summary.json, jumps free_energy.html, solute.xtc, jumps.csv, topology.pdb and
-    summary.json, and all their frames weigh the same.
+    metropolised.npz, topology.pdb and summary.json, bias and jumps free_energy.html, solute.xtc, jumps.csv,
+    topology.pdb and summary.json; a bias biased.xtc and weights.txt, too. Frames without weights weigh the same.
 
     Several FILEs, or a folder of them, become one data set of rollouts: a folder for each molecule and manifest.json,
     which lists what was made and what failed. With --resume, more files may be added.

@@ -38,7 +38,8 @@ WAYS = {
     "model": "latentmd.sampling.walkers.simulate:MODEL",
     "latent": "latentmd.sampling.walkers.simulate:LATENT",
     "chains": "latentmd.sampling.metropolis.run:WAY",
-    "jumps": "latentmd.sampling.jumps.explicit_water:WAY",
+    "bias": "latentmd.sampling.jumps.explicit_water:BIAS",
+    "jumps": "latentmd.sampling.jumps.explicit_water:JUMPS",
     "md": "latentmd.sampling.walkers.simulate:MD",
 }
 
@@ -126,13 +127,13 @@ def simulate(
         pdb: the molecule.
         model: name of a bundled model or path of one; the bundled one that covers the molecule where None.
         mode: "model" (latent steps of the model and MD by turns), "latent" (latent steps only), "chains" (exact
-            statistics of a small molecule, by Metropolis chains), "jumps" (exact jumps of slow torsions in explicit
-            water, and MD, by turns), "md" (plain MD) or "module:NAME" (a `Way` of your own). Where None: model with a
-            `model`, jumps in explicit solvent (md for trajectories of a given length); else what
-            `latentmd.sampling.sample.choose` says.
+            statistics of a small molecule, by Metropolis chains), "bias" (MD in explicit water with a bias on slow
+            torsions, and weights), "jumps" (exact jumps of them, and MD, by turns), "md" (plain MD) or "module:NAME" (a
+            `Way` of your own). Where None: model with a `model`, bias in explicit solvent (md for trajectories of a
+            given length); else what `latentmd.sampling.sample.choose` says.
         time: per walker, 10 ns where None. Text with a unit, or ps. Not for chains.
         wall: budget of wall time in seconds for everything, over all sessions of the run; where None, 10 min for chains
-            that the rule chose and plain MD without a `time`, 2 h for jumps, and no limit otherwise.
+            that the rule chose and plain MD without a `time`, 2 h in explicit water, and no limit otherwise.
         walkers: independent runs; 16 where None. Not for chains.
         save_every: time between frames; 100 ps where None. Not for chains.
         cycle: length of one cycle of alternation, a multiple of save_every; about 1 ns where None.
@@ -145,8 +146,8 @@ def simulate(
         device: of the model: "auto", "cpu" or "cuda".
         processes: worker processes; one per core where None.
         scheduler: chains: address of a Dask scheduler; this machine where None.
-        compare: jumps: "md" for plain MD beside them at equal cost.
-        whole: jumps: write the frames with their water too.
+        compare: bias and jumps: "md" for plain MD beside at equal cost.
+        whole: bias and jumps: write the frames with their water too.
         out: output folder; `<stem>-latentmd` or `<stem>-chains` where None.
         overwrite: replace an earlier run in `out`.
         resume: go on with the run in `out`, which must have been begun with the same settings; begins where there is
@@ -207,7 +208,9 @@ def simulate_data_set(
     from latentmd.sampling.walkers.simulate import simulate_plan, walker_options
 
     if any(options.pop(name, None) for name in OF_JUMPS):
-        raise ValueError("--compare and --whole are of --mode jumps, which simulates one molecule; give one file")
+        raise ValueError(
+            "--compare and --whole are of --mode bias and jumps, which simulate one molecule; give one file"
+        )
     given = {name: options.pop(name, None) for name in ("time", *OF_WALKERS)}
     given |= {name: _ps(given[name]) for name in ("time", "save_every", "cycle", "burst")}
     options["force_field"] = tuple(options.get("force_field", ()))
@@ -271,7 +274,7 @@ def _chosen(pdb: Path, run: RunOptions, given: Given) -> tuple[Mode, Molecule | 
     if run.model is not None:
         return "model", None
     if run.solvent == "explicit":
-        return "md" if trajectories else "jumps", None
+        return "md" if trajectories else "bias", None
     from latentmd.sampling.metropolis.run import unsuitable
 
     molecule = build(pdb, Protocol(run.solvent or "implicit", run.force_field, inputs=run.inputs))

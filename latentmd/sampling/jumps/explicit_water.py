@@ -1,9 +1,10 @@
-"""MD in explicit water and jumps of slow torsions by turns, from what was asked for to populations with errors.
+"""MD in explicit water with a bias on slow torsions, or with jumps of them by turns: populations with errors.
 
 request.json         what the run was asked for
 topology.pdb         the molecule without its water
-solute.xtc           its frames, which weigh the same, one for each ps of MD
-system.pdb, .xtc     the same frames with the water, on request
+solute.xtc           its frames, which weigh the same: one for each ps of MD, or a draw of those by their weights
+biased.xtc, weights.txt   every frame, one for each ps of MD, and the weights that take the bias out
+system.pdb, .xtc     every frame with the water, on request
 jumps.csv            every jump: torsions, length, work, acceptance
 jumps/               exact chains in implicit solvent, pilot and segments
 summary.json, free_energy.html
@@ -13,14 +14,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from latentmd.arrays import Floats, Ints
+from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.integrators.openmm_selection import sub_topology
+from latentmd.integrators.torsion_blocks import TorsionBlock
 from latentmd.integrators.torsion_jumps import Jump, JumpReport
 from latentmd.io.atomic import write_npz, write_text
 from latentmd.io.folder import RunFiles, check_folder
@@ -30,16 +33,15 @@ from latentmd.io.writer import FrameWriter, write_xtc
 from latentmd.molecule.checks import topology_arrays, torsions
 from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.sampling.jumps.results import summary_of, told, write_jumps_page
-from latentmd.sampling.jumps.slow import slow_blocks, turning
+from latentmd.sampling.jumps.slow import biased_blocks, slow_blocks, turning
 from latentmd.sampling.jumps.walk import FRAME, Stint, Walk
-from latentmd.sampling.metropolis.plain_md import independent
-from latentmd.sampling.metropolis.populations import Populations, populations
+from latentmd.sampling.jumps.weights import equal_frames, weighted_populations
 from latentmd.sampling.metropolis.run import TASKS, TEMPERATURE, chains
 from latentmd.sampling.metropolis.segments import CHAINS, SegmentFiles
 from latentmd.sampling.metropolis.settings import ChainsRequest
-from latentmd.sampling.metropolis.wells import Well, can_turn, recorded_torsions, turns_of, wells
+from latentmd.sampling.metropolis.wells import can_turn, recorded_torsions, turns_of, wells
 from latentmd.sampling.run.clock import Budget, Deadline, PhaseClock
-from latentmd.sampling.run.options import OF_WALKERS, Given, RunOptions, Way
+from latentmd.sampling.run.options import OF_JUMPS, OF_WALKERS, Given, RunOptions, Way
 from latentmd.sampling.run.preparation import Arrays, Prepared, check_protocol, made_once, prepare, read_arrays
 from latentmd.sampling.run.processes import cores
 from latentmd.sampling.run.seeds import REVIEW, keyed_seed
@@ -51,21 +53,26 @@ from latentmd.systems.protocol import Protocol, without_water
 from latentmd.units import format_wall
 
 WORK, SUMMARY, PAGE = "jumps", "summary.json", "free_energy.html"
-FILES = RunFiles("jumps", (WORK, SUMMARY, PAGE, "topology.pdb", "solute.xtc", "jumps.csv", "system.xtc", "system.pdb"))
+_BIASED = "biased.xtc", "weights.txt"
+_OWN = WORK, SUMMARY, PAGE, "topology.pdb", "solute.xtc", *_BIASED, "jumps.csv", "system.xtc", "system.pdb"
+FILES = RunFiles("jumps", _OWN)
 _WALL = 7200.0  # seconds where the user names none
 _SHARE, _IMPLICIT = 0.1, 120.0  # of what is left, for each stage before the sampling; most seconds of exact chains
+_FINE = 0.05  # kT of the chains, whose density has to reach up barriers
 _EQUILIBRATION, _PILOT, _LEAST = 100.0, 1000.0, 1.0  # ps, at most and at least
 _TRIPS, _SHORTEST = 20, 0.2  # ways that tuning makes at least, and ps of each
 _FEWEST = 4  # frames of a segment
 _INTERVAL = 0.2  # ps between frames of the pilot
 _SEGMENT, _LONGEST = 5.0, 60.0  # seconds of a segment at the least, a tenth of what is spent, and at the most
+_FREE = "MD turns every torsion often enough: neither bias nor jumps"
 _PICTURES = 3.0, 0.02  # kept for files and page: seconds, and share of the whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class JumpsRequest(RunOptions):
-    """Options of jumps in explicit water: plain MD beside at equal cost, and frames of the whole system."""
+    """Options of explicit water: a bias or jumps, plain MD beside at equal cost, and frames of the whole system."""
 
+    bias: bool = True
     compare: bool = False
     whole: bool = False
 
@@ -86,19 +93,23 @@ def jumps(source: Path, request: JumpsRequest, report: Progress = quiet) -> RunR
     _refuse_short(prepared, request)
     content = source.read_bytes().decode("latin-1") if source.is_file() else str(source)
     record = {"molecule": content, "protocol": asdict(protocol), "seed": request.seed}
-    record |= {"compare": request.compare, "whole": request.whole}
+    record |= {"compare": request.compare, "whole": request.whole, "bias": request.bias}
     with session(request.out, request.policy, FILES, record) as stop:
         return _Jumping(prepared, solute, request, report, stop).run()
 
 
-def _simulate(pdb: Path, run: RunOptions, given: Given, built: Molecule | None, report: Progress) -> RunResult:
+def _simulate(
+    bias: bool, pdb: Path, run: RunOptions, given: Given, built: Molecule | None, report: Progress
+) -> RunResult:
     if run.model is not None or run.solvent not in (None, "explicit"):
-        raise ValueError("--mode jumps is for explicit water and takes no model; leave out --model and --solvent")
+        raise ValueError("--mode bias and jumps are for explicit water and take no model; leave --model and --solvent")
+    own = {name: bool(given[name]) for name in OF_JUMPS}
     options = vars(replace(run, wall=_WALL if run.wall is None else run.wall))
-    return jumps(pdb, JumpsRequest(**options, compare=bool(given["compare"]), whole=bool(given["whole"])), report)
+    return jumps(pdb, JumpsRequest(**options, **own, bias=bias), report)
 
 
-WAY = Way(_simulate, ("time", "scheduler", *OF_WALKERS), "jumps", told)
+_UNUSED = "time", "scheduler", *OF_WALKERS
+BIAS, JUMPS = (Way(partial(_simulate, bias), _UNUSED, name, told) for bias, name in ((True, "bias"), (False, "jumps")))
 
 
 def _solute(molecule: Molecule) -> Ints:
@@ -152,15 +163,32 @@ class _Jumping:
             place = self._pilot()
         angles, known = place["angles"], () if samples is None else wells(self.turns, samples)
         self.found = turning(self.turns, known, angles, _INTERVAL * len(angles))
-        slow = {name: slow for name, (slow, _) in self.found.items()}
-        blocks = slow_blocks(self.turns, self.solute[self.quads], slow, samples)
-        self.walk = Walk(self.prepared, self.solute, blocks, self.request.seed)
+        slow, quads = {name: slow for name, (slow, _) in self.found.items()}, self.solute[self.quads]
+        self.biased = samples is not None and self.request.bias
+        if samples is not None and self.biased:
+            biased = biased_blocks(self.turns, quads, slow, samples)
+            self._tell_bias(biased)
+            self.walk = Walk(self.prepared, self.solute, seed=self.request.seed, biased=biased)
+        else:
+            blocks = slow_blocks(self.turns, quads, slow, samples)
+            self.walk = Walk(self.prepared, self.solute, blocks, self.request.seed)
+            self.notes += [] if blocks else [_FREE]
         self.plain = Walk(self.prepared, self.solute) if self.request.compare else None
         with self.clock("tuning"):
             place = self._tuned(place)
         with self.clock("sampling"):
             self._sample(place)
         return self._finish(samples)
+
+    def _tell_bias(self, biased: tuple[list[TorsionBlock], float]) -> None:
+        names, above = [block.name for block in biased[0]], biased[1]
+        if not names:
+            self.notes.append(_FREE)
+            return
+        self.notes.append(
+            f"a bias lowers what exact chains in implicit solvent have above {above:g} kT in the torsions of "
+            f"{', '.join(names)}; weights of the frames take it out again"
+        )
 
     def _until(self, share: float) -> Callable[[], bool]:
         """Whether a share of the time that is left is over, or the run is to stop."""
@@ -179,7 +207,9 @@ class _Jumping:
         folder, request = self.work / "implicit", self.request
         wall = min(_IMPLICIT, 2 * _SHARE * self.budget.deadline.left)
         asked = ChainsRequest(out=folder, resume=True, inputs=without_water(request.inputs), wall=wall)
-        asked = replace(asked, temperature=request.temperature, seed=request.seed, processes=request.processes)
+        asked = replace(
+            asked, temperature=request.temperature, seed=request.seed, processes=request.processes, precision=_FINE
+        )
         try:
             if request.force_field or self.prepared.molecule.own_force_field:
                 raise ValueError("the force field is not latentmd's own")
@@ -192,7 +222,9 @@ class _Jumping:
         except Stopped as error:
             raise Stopped(request.out) from error
         except ValueError as error:
-            self.notes.append(f"jumps go anywhere alike, since no exact chains could be run without water: {error}")
+            self.notes.append(
+                f"no bias, and jumps go anywhere alike: no exact chains could be run without water: {error}"
+            )
             return None
         return samples.reshape(-1, samples.shape[-1])
 
@@ -218,7 +250,6 @@ class _Jumping:
         """Tune the jumps, and where that ended."""
         move = self.walk.jumps
         if move is None:
-            self.notes.append("MD turns every torsion often enough: no jumps were made")
             return place
 
         def make() -> dict[str, object]:
@@ -266,10 +297,10 @@ class _Jumping:
             number += 1
             self.budget.keep()
             told = {} if move is None else {"jumps": float(move.number), "accepted": float(sum(move.accepted.values()))}
-            self.report("MD and jumps", self.budget.spent, self.budget.seconds, told)
+            self.report("MD in water", self.budget.spent, self.budget.seconds, told)
 
     def _segment(self, end: Deadline) -> Stint:
-        """MD and jumps by turns, each about as long as the other, for a minute, or what is left for it."""
+        """MD, and jumps by turns about as long where there are any, for a minute, or what is left for it."""
         piece, move, slowest = Stint(), self.walk.jumps, 0.0
         between = 1 if move is None else max(1, round(move.length / FRAME))
         wanted = min(_LONGEST, max(_SEGMENT, self.budget.spent / 10))
@@ -288,42 +319,54 @@ class _Jumping:
         if not kept:
             raise Stopped(out)
         self.report("writing the page")
-        positions = np.concatenate([part["frames"] for part in kept])
-        write_pdb(out / "topology.pdb", self.topology, positions[0])
-        write_xtc(out / "solute.xtc", positions, FRAME * np.arange(1, len(positions) + 1))
-        if self.request.whole:
-            write_pdb(out / "system.pdb", molecule.topology, kept[0]["whole"][0])
-            with FrameWriter(out / "system.xtc") as writer:
-                for x, box in ((x, box) for part in kept for x, box in zip(part["whole"], part["boxes"], strict=True)):
-                    writer.write(x[None], [FRAME * (writer.frames + 1)], box)
+        positions, weights = np.concatenate([part["frames"] for part in kept]), _weights(kept)
+        alike = equal_frames(weights)
+        self._write_frames(kept, positions, weights, alike)
         made = [Jump.read(row) for part in kept for row in json.loads(str(part["jumps"]))]
-        report = JumpReport(out / "jumps.csv")
-        for jump in made:
-            report(jump)
+        if not self.biased:
+            report = JumpReport(out / "jumps.csv")
+            for jump in made:
+                report(jump)
         angles = torsions(positions, self.recorded)
-        cuts = wells(self.turns, angles if samples is None else np.concatenate([angles, samples]))
-        found, beside = _populations(angles, cuts), None
+        cuts = wells(self.turns, angles[alike] if samples is None else np.concatenate([angles[alike], samples]))
+        found, beside = weighted_populations(angles, cuts, weights), None
         if self.plain is not None:
-            beside = _populations(torsions(np.concatenate([part["beside"] for part in kept]), self.recorded), cuts)
+            plain = torsions(np.concatenate([part["beside"] for part in kept]), self.recorded)
+            beside = weighted_populations(plain, cuts, np.ones(len(plain)))
         summary = summary_of(found, beside, made, temperature=molecule.protocol.temperature)
         summary |= {"status": "interrupted"} if self.stop() else {}
+        summary |= {"mode": "bias" if self.biased else "jumps", "evenness_of_weights": len(alike) / len(weights)}
         summary |= {"frames": len(positions), "simulated_ps": sum(float(p["steps"]) for p in kept) * self.timestep}
         summary |= {"torsions": {name: why for name, (_, why) in self.found.items()}, "seed": self.request.seed}
         summary |= {"notes": [*molecule.notes, *molecule.added[-1:], *self.notes], "file": "solute.xtc"}
         summary |= {"atoms": molecule.topology.getNumAtoms(), "platform": self.prepared.platform}
         summary["wall_seconds"] = {**self.clock.seconds, "total": round(self.budget.spent, 1)}
         write_text(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
-        drawn = angles[:, : len(self.quads)]
-        write_jumps_page(out / PAGE, self.topology, positions, drawn, summary=summary, found=found, beside=beside)
+        drawn = angles[alike][:, : len(self.quads)]
+        write_jumps_page(
+            out / PAGE, self.topology, positions[alike], drawn, summary=summary, found=found, beside=beside
+        )
         self.budget.keep()
         self._go_on()
         return RunResult(out, summary)
 
+    def _write_frames(self, kept: Sequence[Arrays], positions: Floats, weights: Doubles, alike: Ints) -> None:
+        """Trajectories of the solute, and of the whole system where wanted; `alike` are frames of equal weight."""
+        out, molecule, times = self.request.out, self.prepared.molecule, FRAME * np.arange(1, len(positions) + 1)
+        write_pdb(out / "topology.pdb", self.topology, positions[0])
+        write_xtc(out / "solute.xtc", positions[alike], FRAME * np.arange(1, len(alike) + 1))
+        if self.biased:
+            write_xtc(out / _BIASED[0], positions, times)
+            write_text(out / _BIASED[1], "".join(f"{weight:.6g}\n" for weight in weights))
+        if self.request.whole:
+            write_pdb(out / "system.pdb", molecule.topology, kept[0]["whole"][0])
+            with FrameWriter(out / "system.xtc") as writer:
+                for x, box in ((x, box) for part in kept for x, box in zip(part["whole"], part["boxes"], strict=True)):
+                    writer.write(x[None], [FRAME * (writer.frames + 1)], box)
 
-def _populations(angles: Floats, cuts: tuple[Well, ...]) -> Populations:
-    """Populations of one run, torsions (frames, torsions), whose effective samples are bounded by passages."""
-    found, runs = populations(angles[None], cuts), angles[None]
-    pairs = zip(cuts, found.values, found.effective, strict=True)
-    effective = np.array([n if p in (0, 1) else independent(runs, well, p, n) for well, p, n in pairs])
-    errors = np.sqrt(found.values * (1 - found.values) / np.maximum(effective, 1.0))
-    return replace(found, effective=effective, errors=errors)
+
+def _weights(kept: Sequence[Arrays]) -> Doubles:
+    """Weights of all frames, with a mean of 1."""
+    logarithms = np.concatenate([part["log_weights"] for part in kept])
+    weights = np.exp(logarithms - logarithms.max())
+    return np.asarray(weights / weights.mean())

@@ -1,4 +1,4 @@
-"""summary.json and free_energy.html of jumps in explicit water: populations, jumps, and plain MD beside them."""
+"""summary.json and free_energy.html in explicit water: populations, bias or jumps, and plain MD beside them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from latentmd.report.viewer import View
 from latentmd.sampling.metropolis import page
 from latentmd.sampling.metropolis.populations import Populations, unmet_criteria
 from latentmd.sampling.run.stopping import RunResult
-from latentmd.units import format_time, thermal_energy
+from latentmd.units import format_time, percent, thermal_energy
 
 GUARANTEES = (
-    "Guaranteed: the Boltzmann distribution of the force field in water, by acceptance with the work of steering, as "
-    "far as MD of the same time step has it right. What remains: statistical error, and torsions that are slow in a "
-    "way that the pilot did not show. Times across jumps mean nothing."
+    "Guaranteed: the Boltzmann distribution of the force field in water, by weights that take the bias out or by "
+    "acceptance with the work of steering, as far as MD of the same time step has it right. What remains: statistical "
+    "error, and torsions that are slow in a way that the pilot did not show. Times of such a run mean nothing."
 )
 _PRECISION = 0.25  # kT, as of exact chains
 _AGREED = "Yes, as far as this run can tell: every population is known as well as was wanted."
@@ -34,7 +34,7 @@ _JUMPS = (
     "rare well is entered about as rarely as it is populated, however well steering goes. Work holds the free energy "
     "between both ends, wherever a jump was sent."
 )
-_BESIDE = "From the same start, as many steps of MD as MD and steering together took beside it."
+_BESIDE = "From the same start, as many steps of plain MD as the run took, steering too."
 
 
 def block_counts(jumps: Sequence[Jump], kt: float) -> dict[str, dict[str, float]]:
@@ -54,7 +54,7 @@ def summary_of(found: Populations, beside: Populations | None, jumps: Sequence[J
     missing, rows = unmet_criteria(found, _PRECISION), found.counted
     least = [None if one is None or not len(rows) else float(one.effective[rows].min()) for one in (found, beside)]
     plain = None if beside is None else {"populations": beside.as_json(), "effective_samples": least[1]}
-    said: Document = {"mode": "jumps", "status": "budget" if missing else "converged", "missing": missing}
+    said: Document = {"status": "budget" if missing else "converged", "missing": missing}
     said |= {"guarantees": GUARANTEES, "remarks": page.remarks(found), "temperature": temperature, "plain_md": plain}
     said |= {
         "populations": found.as_json(),
@@ -71,7 +71,9 @@ def told(result: RunResult) -> list[str]:
 
 def jump_lines(summary: Document) -> list[str]:
     """Sentences on what the run did: its length, the jumps of each block, and plain MD at equal cost."""
-    lines = [f"{summary['frames']} frames of equal weight, {format_time(summary['simulated_ps'])} of force calls"]
+    lines = [f"{summary['frames']} frames, {format_time(summary['simulated_ps'])} of force calls"]
+    if summary["mode"] == "bias":
+        lines[0] += f"; their weights are worth {percent(summary['evenness_of_weights'])} of them at equal weight"
     for name, one in summary["blocks"].items():
         lines.append(f"jumps of {name}: {one['accepted']} of {one['tried']} accepted, {one['length (ps)']:.3g} ps each")
     ours, plain = summary["effective_samples"], summary["plain_md"]
@@ -81,7 +83,7 @@ def jump_lines(summary: Document) -> list[str]:
         theirs = plain["effective_samples"]
         better = "" if ours > theirs else ": --mode md is the better choice for this molecule"
         known = f"{ours:.0f} effective samples of the state that is known least"
-        lines.append(f"{known} with jumps, {theirs:.0f} with plain MD of as many steps{better}")
+        lines.append(f"{known} with {summary['mode']}, {theirs:.0f} with plain MD of as many steps{better}")
     return lines
 
 
@@ -105,7 +107,7 @@ def write_jumps_page(
     sections = [
         report.Section("Can these numbers be trusted?", _DIFFERENT if missing else _AGREED, said),
         report.Section("States", page.STATES, page.states_table(found, kelvin) + bullets(summary["remarks"])),
-        report.Section("Free-energy surfaces", "All frames, one for each ps of MD.", figures=surfaces),
+        report.Section("Free-energy surfaces", "Frames of equal weight.", figures=surfaces),
     ]
     if blocks:
         rows = [(name, *(f"{value:.3g}" for value in one.values())) for name, one in blocks.items()]
@@ -115,7 +117,8 @@ def write_jumps_page(
     spent = [(name, f"{seconds:.1f} s") for name, seconds in summary["wall_seconds"].items()]
     did = table(("torsion", "in the pilot"), list(summary["torsions"].items())) + table(("wall time", ""), spent)
     sections.append(report.Section("What the run did", GUARANTEES, bullets(jump_lines(summary)) + did))
-    lead = f"{path.parent.name}: MD and jumps, {page.state_words(summary)}, {summary['frames']} frames, {kelvin:g} K"
+    said = f"{summary['mode']}, {page.state_words(summary)}, {summary['frames']} frames, {kelvin:g} K"
+    lead = f"{path.parent.name}: MD in water with {said}"
     shown = page.viewed(positions[None])
     view = View(topology, [("in water, not shown", shown, np.arange(len(shown), dtype=np.float64))])
     report.write_page(path, "Free energies", lead, sections, view)

@@ -1,4 +1,4 @@
-"""Which torsions MD turns slowly, as a pilot of MD shows, and where jumps of these may go."""
+"""Which torsions MD turns slowly, as a pilot of MD shows, where jumps of these may go, and how to bias them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from latentmd.arrays import Floats, Ints
+from latentmd.integrators.torsion_bias import evenness
 from latentmd.integrators.torsion_blocks import TorsionBlock, TorsionTable
 from latentmd.sampling.metropolis.wells import Turn, Well
 
@@ -14,6 +15,7 @@ from latentmd.sampling.metropolis.wells import Turn, Well
 SLOW = 100.0
 _NEAR = 30.0  # degrees from the middle of a well, within which it counts as entered
 _BINS = 36  # of a table of proposals
+_LEVELS, _EVEN = (1.0, 2.0, 3.0, 4.0, 6.0), 0.15  # kT; least evenness of weights
 _FAR, _NARROW = 10, 4  # cells around the present one where jumps do not go: of phi and psi, and of other torsions
 
 
@@ -39,27 +41,52 @@ def turning(turns: Sequence[Turn], known: Sequence[Well], angles: Floats, time: 
         count, can = changes(turn, wells, angles), len(wells) > 1 and not turn.ring
         slow = can and count * SLOW < max(time, SLOW)
         why = f"{count} changes of well in {time:.0f} ps" if can else "a ring, or one well in implicit solvent"
-        found[turn.name] = slow, f"{why}: {'jumps' if slow else 'left to MD'}"
+        found[turn.name] = slow, f"{why}: {'slow' if slow else 'left to MD'}"
     return found
 
 
 def slow_blocks(
     turns: Sequence[Turn], quads: Ints, slow: Mapping[str, bool], samples: Floats | None
 ) -> list[TorsionBlock]:
-    """Blocks of the slow torsions; phi and psi of a residue jump together where one of them is slow.
+    """Blocks of the slow torsions to jump; phi and psi of a residue jump together where one of them is slow.
 
     Quads are of the columns of `samples` (frames, torsions) in radians, whose density proposes; uniform where None.
     """
-    by_name, blocks = {turn.name: turn for turn in turns}, dict[str, TorsionBlock]()
+    blocks = []
+    for title, names, columns in _together(turns, slow):
+        least = tuple(_FAR if slow[one] else _BINS // 2 for one in names) if len(names) > 1 else (_NARROW,)
+        table = TorsionTable.uniform(len(names), _BINS, least)
+        if samples is not None:
+            table = TorsionTable.from_samples(samples[:, columns], _BINS, least)
+        blocks.append(TorsionBlock(title, quads[columns], table))
+    return blocks
+
+
+def biased_blocks(
+    turns: Sequence[Turn], quads: Ints, slow: Mapping[str, bool], samples: Floats
+) -> tuple[list[TorsionBlock], float]:
+    """Blocks of the slow torsions to bias, with the density of samples, and the kT above which the bias is to act.
+
+    The more torsions, the higher: the weights of all blocks together are to keep an evenness of `_EVEN`.
+    """
+    together = _together(turns, slow)
+    tables = [
+        TorsionTable.from_samples(samples[:, columns], _BINS, -1, power=1, smooth=1) for _, _, columns in together
+    ]
+    for above in _LEVELS:
+        if np.prod([evenness(table.weights, above) for table in tables]) > _EVEN:
+            break
+    return [TorsionBlock(t, quads[c], table) for (t, _, c), table in zip(together, tables, strict=True)], above
+
+
+def _together(turns: Sequence[Turn], slow: Mapping[str, bool]) -> list[tuple[str, list[str], list[int]]]:
+    """Title, names and columns of the torsions of each block: phi and psi of a residue in one."""
+    by_name, blocks = {turn.name: turn for turn in turns}, dict[str, tuple[str, list[str], list[int]]]()
     for name in by_name:
         kind, _, residue = name.partition(" ")
         pair = [f"phi {residue}", f"psi {residue}"]
         names = pair if kind in ("phi", "psi") and by_name.keys() >= set(pair) else [name]
         columns, title = [by_name[one].torsion for one in names], residue if len(names) > 1 else name
-        least = tuple(_FAR if slow[one] else _BINS // 2 for one in names) if len(names) > 1 else (_NARROW,)
-        if any(slow[one] for one in names) and title not in blocks:
-            table = TorsionTable.uniform(len(names), _BINS, least)
-            if samples is not None:
-                table = TorsionTable.from_samples(samples[:, columns], _BINS, least)
-            blocks[title] = TorsionBlock(title, quads[columns], table)
+        if any(slow[one] for one in names):
+            blocks[title] = title, names, columns
     return list(blocks.values())

@@ -1,4 +1,4 @@
-"""One simulation of a molecule in a box of water at constant pressure, with or without jumps, by segments.
+"""One simulation of a molecule in a box of water at constant pressure, with a bias, jumps or neither, by segments.
 
 Every segment starts the Context afresh from positions, velocities and box, with seeds of its own, so that one that was
 interrupted, in the middle of a jump or not, is made again from its beginning: to the last bit on the CPU platform with
@@ -17,6 +17,7 @@ import openmm
 from openmm import app, unit
 
 from latentmd.arrays import Floats, Ints
+from latentmd.integrators.torsion_bias import TorsionBias
 from latentmd.integrators.torsion_blocks import TorsionBlock
 from latentmd.integrators.torsion_jumps import Jump, TorsionJumps
 from latentmd.sampling.run.preparation import Arrays, Prepared
@@ -29,9 +30,12 @@ _MINIMISER_STEPS = 500
 
 @dataclass
 class Stint:
-    """Frames of the solute in nm, each (atoms, 3), of all atoms where wanted, jumps, and steps with those of jumps."""
+    """Frames of the solute in nm, each (atoms, 3), of all atoms where wanted, with the logarithms of their weights,
+    jumps, and steps with those of jumps.
+    """
 
     positions: list[Floats] = field(default_factory=list)
+    log_weights: list[float] = field(default_factory=list)
     whole: list[Floats] = field(default_factory=list)
     boxes: list[Floats] = field(default_factory=list)
     jumps: list[Jump] = field(default_factory=list)
@@ -40,17 +44,26 @@ class Stint:
     def arrays(self) -> dict[str, object]:
         """What an npz file keeps of it."""
         made = {"frames": np.array(self.positions), "whole": np.array(self.whole), "boxes": np.array(self.boxes)}
+        made["log_weights"] = np.array(self.log_weights)
         return {**made, "steps": self.steps, "jumps": json.dumps([asdict(jump) for jump in self.jumps])}
 
 
 class Walk:
-    """A simulation whose jumps, where it has blocks of them, steer for `length` ps with a `stiffness`."""
+    """A simulation that jumps the torsions of `blocks`, and biases those of `biased` by their tables above some kT."""
 
-    def __init__(self, prepared: Prepared, solute: Ints, blocks: Sequence[TorsionBlock] = (), seed: int = 0) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        solute: Ints,
+        blocks: Sequence[TorsionBlock] = (),
+        seed: int = 0,
+        biased: tuple[Sequence[TorsionBlock], float] = ((), 0.0),
+    ) -> None:
         molecule, self.solute = prepared.molecule, solute
         system, kelvin = copy.deepcopy(molecule.system), molecule.protocol.temperature
         self.barostat = openmm.MonteCarloBarostat(PRESSURE * unit.bar, kelvin * unit.kelvin, EVERY)
         system.addForce(self.barostat)
+        self.bias = TorsionBias(system, biased[0], kelvin, above=biased[1]) if biased[0] else None
         self.jumps = TorsionJumps(system, blocks, seed=seed) if blocks else None
         exact = {"Threads": str(prepared.threads), "DeterministicForces": "true"}
         properties = exact if prepared.platform == "CPU" else {}
@@ -90,6 +103,7 @@ class Walk:
         state = self.simulation.context.getState(positions=True)
         positions = np.asarray(state.getPositions(asNumpy=True)._value, dtype=np.float32)
         piece.positions.append(positions[self.solute])
+        piece.log_weights.append(0.0 if self.bias is None else self.bias.log_weight(self.simulation.context))
         if whole:
             piece.whole.append(positions)
             piece.boxes.append(np.asarray(state.getPeriodicBoxVectors(True)._value, dtype=np.float32))

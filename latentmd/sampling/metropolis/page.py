@@ -61,6 +61,8 @@ STATES = (
     f"barrier of kT apart is one well. Wells below {percent(RAREST)} or above {percent(1 - RAREST)} are shown but need "
     "not be precise."
 )
+_OTHERS = ("metropolised.npz", "biased.xtc", "weights.txt", "jumps.csv", "system.xtc", "free_energy.html")
+_OTHERS += ("summary.json", "conformers.sdf")  # files of a run that are told of, in this order
 _EQUAL = "All frames of the chains at the coldest temperature, each with the same weight."
 _NOT_SAMPLED = "What the moves leave as it is at the start"
 _RATES = (
@@ -162,8 +164,7 @@ def states_told(result: RunResult, lines: list[str]) -> list[str]:
     lines += [f"  - {sentence}" for sentence in missing[:_SHOWN]]
     if len(missing) > _SHOWN:
         lines.append(f"  - and {len(missing) - _SHOWN} more, in free_energy.html")
-    others = ("metropolised.npz", "jumps.csv", "system.xtc", "free_energy.html", "summary.json", "conformers.sdf")
-    files = ", ".join([summary["file"], *(name for name in others if (result.folder / name).exists())])
+    files = ", ".join([summary["file"], *(name for name in _OTHERS if (result.folder / name).exists())])
     return [*lines, *summary["notes"], f"wrote {result.folder}/: {files}"]
 
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from latentmd.sampling.run.stopping import RunResult
     from latentmd.systems.builder import Molecule, Solvent
 
-Mode = Literal["model", "latent", "chains", "jumps", "md"]
+Mode = Literal["model", "latent", "chains", "bias", "jumps", "md"]
 #: Options that only some modes have, as given; None where not given, times in ps.
 Given = Mapping[str, float | str | None]
 OF_WALKERS = ("walkers", "save_every", "cycle", "burst", "settle")  # options that only walkers have
-OF_JUMPS = ("compare", "whole")  # options that only jumps in explicit water have
+OF_JUMPS = ("compare", "whole")  # options that only bias and jumps in explicit water have
 DEFAULT_WALL = 600.0  # seconds of exact chains and of plain MD where the user names neither these nor a time
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import latentmd
-from latentmd.sampling.jumps.explicit_water import _populations
+from latentmd.sampling.jumps.weights import weighted_populations
 from latentmd.systems.bundled import bundled
 from latentmd.systems.protocol import InputOptions
 
@@ -68,7 +68,7 @@ def test_jumps_end_to_end_and_after_an_interruption(
     ("options", "reason"),
     [
         ({"wall": 2}, r"--wall is 2 s, and 1003 atoms move .* ps a second here.* give that or more"),
-        ({"mode": "jumps", "solvent": "implicit"}, "--mode jumps is for explicit water"),
+        ({"mode": "jumps", "solvent": "implicit"}, "--mode bias and jumps are for explicit water"),
         ({"mode": "md", "compare": "md", "time": "1ns"}, "--compare has no meaning with --mode md"),
         ({"walkers": 3, "mode": "jumps"}, "--walkers has no meaning with --mode jumps"),
         ({"inputs": InputOptions(padding=0.2)}, r"--padding 0.2 makes a dodecahedron of .* too small for the cutoff"),
@@ -104,7 +104,7 @@ def test_passages_bound_the_effective_samples() -> None:
     turn = Turn("phi ALA2", 0)
     cuts = (Well("left", turn, -180, 0, -80), Well("right", turn, 0, 180, 60))
     degrees = np.where(np.arange(400) // 40 % 4 == 3, 60.0, -80.0)
-    found = _populations(np.deg2rad(degrees)[:, None].astype(np.float32), cuts)
+    found = weighted_populations(np.deg2rad(degrees)[:, None].astype(np.float32), cuts, np.ones(400))
     share = np.mean(degrees > 0)
     assert found.values[1] == pytest.approx(share)
     passages = np.count_nonzero(np.diff(degrees) > 0)

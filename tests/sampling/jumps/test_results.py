@@ -24,7 +24,7 @@ def test_counts_of_a_block_are_in_kt_and_failed_jumps_count_as_refused() -> None
 @pytest.mark.parametrize(("ours", "better"), [(20.0, True), (3.0, False), (None, True)])
 def test_the_lines_say_which_is_better(ours: float | None, better: bool) -> None:
     blocks = block_counts([_jump(5.0, True)], kt=2.5)
-    summary = {"frames": 7, "simulated_ps": 30.0, "effective_samples": ours, "blocks": blocks}
+    summary = {"mode": "jumps", "frames": 7, "simulated_ps": 30.0, "effective_samples": ours, "blocks": blocks}
     said = jump_lines({**summary, "plain_md": {"effective_samples": 7.0}})
     assert "30 ps of force calls" in said[0] and said[1] == "jumps of ALA2: 1 of 1 accepted, 5 ps each"
     assert ("--mode md is the better choice" in said[2]) is not better

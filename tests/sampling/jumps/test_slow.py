@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentmd.sampling.jumps.slow import changes, slow_blocks, thirds, turning
+from latentmd.sampling.jumps.slow import biased_blocks, changes, slow_blocks, thirds, turning
 from latentmd.sampling.metropolis.wells import Turn, Well
 
 PHI, PSI, CHI, RING = Turn("phi ALA2", 0), Turn("psi ALA2", 1), Turn("chi1 SER3", 2), Turn("C1-C2", 3, ring=True)
@@ -36,7 +36,7 @@ def test_recrossings_of_a_border_are_no_changes() -> None:
 def test_slow_is_what_md_turns_less_than_once_in_100_ps(time: float, slow: list[str]) -> None:
     found = turning([PHI, PSI, CHI, RING], KNOWN, _angles(), time)
     assert [name for name, (is_slow, _) in found.items() if is_slow] == slow  # chi has one well, the ring cannot jump
-    assert found["phi ALA2"][1] == f"0 changes of well in {time:g} ps: jumps"
+    assert found["phi ALA2"][1] == f"0 changes of well in {time:g} ps: slow"
     assert found["psi ALA2"][1].startswith("9 changes") and "one well" in found["chi1 SER3"][1]
 
 
@@ -62,3 +62,19 @@ def test_single_bonds_jump_alone_and_uniformly_without_samples() -> None:
     blocks = slow_blocks([PSI, CHI], QUADS, _slow(found), None)
     assert [block.name for block in blocks] == ["psi ALA2", "chi1 SER3"]
     assert all(np.ptp(block.table.weights) == 0 and block.table.torsions == 1 for block in blocks)
+
+
+def test_the_more_torsions_are_biased_the_higher_the_bias_begins() -> None:
+    rng = np.random.default_rng(0)
+    turns = [Turn(f"chi{i} SER3", i) for i in range(8)]
+    samples = np.where(rng.random((4000, 8)) < 0.9, -1.0, 1.0) + 0.2 * rng.normal(size=(4000, 8))
+    quads = np.arange(32).reshape(8, 4)
+    levels = []
+    for count in (1, 4, 8):
+        slow = {turn.name: i < count for i, turn in enumerate(turns)}
+        blocks, above = biased_blocks(turns, quads, slow, samples)
+        assert [block.name for block in blocks] == [turn.name for turn in turns[:count]]
+        assert np.isclose(blocks[0].table.weights[0], blocks[0].table.weights.min(), rtol=0.5)
+        levels.append(above)
+    assert levels == sorted(levels) and levels[0] == 1.0 and levels[-1] > 1.0
+    assert biased_blocks(turns, quads, {turn.name: False for turn in turns}, samples)[0] == []
