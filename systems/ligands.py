@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import numpy as np
 import openmm
@@ -22,7 +24,7 @@ from openmm import app, unit
 from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.own_force_field import identity, repartition
-from latentmd.systems.parametrise import with_native_obc2
+from latentmd.systems.parametrise import CUTOFF, solvated, with_native_obc2
 from latentmd.systems.protocol import InputOptions, Protocol
 from latentmd.systems.readers.text import is_ligand, read_text, source_kind
 from latentmd.systems.sanity import check_bonds
@@ -43,6 +45,7 @@ def build_ligand(source: Path, protocol: Protocol) -> Molecule:
     try:
         mol, notes = read_ligand(source, protocol.inputs)
         field, born = _choice(protocol)
+        wet = protocol.solvent == "explicit"
         mol, block, more = _complete(mol)
         topology = _topology(mol)
         system = copy.deepcopy(_sage(block, field))
@@ -53,10 +56,13 @@ def build_ligand(source: Path, protocol: Protocol) -> Molecule:
     positions = np.array(mol.GetConformer().GetPositions()) / 10
     check_bonds(topology, positions)
     notes += more + repartition(system, topology, protocol)
-    notes.append(f"force field {field}, charges {CHARGES}, {born or 'vacuum'}")
-    quantity, named = unit.Quantity(positions, unit.nanometer), replace(protocol, force_field=(identity(system),))
-    own = (field, CHARGES)
-    return Molecule(topology, system, quantity, named, notes=tuple(notes), ligand=block, own_force_field=own)
+    notes.append(f"force field {field}, charges {CHARGES}, {protocol.inputs.water if wet else born or 'vacuum'}")
+    quantity, added = unit.Quantity(positions, unit.nanometer), list[str]()
+    if wet:
+        topology, system, quantity, added = _in_water(topology, system, quantity, protocol.inputs)
+    named, own = replace(protocol, force_field=(identity(system),)), (field, CHARGES)
+    kept = {"notes": tuple(notes), "added": tuple(added), "ligand": block, "own_force_field": own}
+    return Molecule(topology, system, quantity, named, **kept)
 
 
 def records(source: Path, inputs: InputOptions, isomers: bool = False) -> dict[str, InputOptions]:
@@ -222,8 +228,6 @@ def _sage(block: str, field: str) -> openmm.System:
 
 def _choice(protocol: Protocol) -> tuple[str, str]:
     """OpenFF force field and implicit solvent ("" for vacuum) of a protocol."""
-    if protocol.solvent == "explicit":
-        raise MoleculeError("small molecules are simulated with --solvent implicit or vacuum")
     fields = [name for name in protocol.force_field if name.endswith(".offxml")]
     born = [name for name in protocol.force_field if name in (_OBC2, _GBN2)]
     others = set(protocol.force_field) - {*fields, *born}
@@ -244,6 +248,47 @@ def _in_solvent(system: openmm.System, topology: app.Topology, born: str) -> ope
     force.finalize()
     system.addForce(force)
     return system
+
+
+def _in_water(
+    topology: app.Topology, system: openmm.System, positions: unit.Quantity, inputs: InputOptions
+) -> tuple[app.Topology, openmm.System, unit.Quantity, list[str]]:
+    """A molecule in a box of water and ions: the System of the box, with the molecule's own terms put into it."""
+    field = app.ForceField(f"amber14/{inputs.water}.xml")
+    field.loadFile(io.StringIO(_template(topology, system)))
+    topology, positions, added = solvated(topology, positions, field, inputs)
+    whole = field.createSystem(topology, nonbondedMethod=app.PME, nonbondedCutoff=CUTOFF * unit.nanometer)
+    for i in range(system.getNumParticles()):
+        whole.setParticleMass(i, system.getParticleMass(i))
+    for i in range(system.getNumConstraints()):
+        whole.addConstraint(*system.getConstraintParameters(i))
+    for force in system.getForces():
+        if not isinstance(force, openmm.NonbondedForce):
+            whole.addForce(copy.deepcopy(force))
+    own, others = (next(f for f in s.getForces() if isinstance(f, openmm.NonbondedForce)) for s in (system, whole))
+    for i in range(own.getNumExceptions()):
+        others.addException(*own.getExceptionParameters(i), replace=True)
+    return topology, whole, positions, added
+
+
+def _template(topology: app.Topology, system: openmm.System) -> str:
+    """Force field of a molecule as OpenMM's XML, without bonded terms: what it takes to put water around it."""
+    charged = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
+    root = ElementTree.Element("ForceField")
+    types, residue = ElementTree.SubElement(root, "AtomTypes"), ElementTree.Element("Residue", name="LIG")
+    ElementTree.SubElement(root, "Residues").append(residue)
+    terms = ElementTree.SubElement(root, "NonbondedForce", coulomb14scale="0.833333", lj14scale="0.5")
+    ElementTree.SubElement(terms, "UseAttributeFromResidue", name="charge")
+    for atom in topology.atoms():
+        charge, sigma, epsilon = (str(value._value) for value in charged.getParticleParameters(atom.index))
+        name, symbol = f"LIG-{atom.index}", atom.element.symbol
+        mass = str(system.getParticleMass(atom.index)._value)
+        ElementTree.SubElement(types, "Type", {"name": name, "class": name, "element": symbol, "mass": mass})
+        ElementTree.SubElement(residue, "Atom", {"name": atom.name, "type": name, "charge": charge})
+        ElementTree.SubElement(terms, "Atom", {"type": name, "sigma": sigma, "epsilon": epsilon})
+    for first, second in topology.bonds():
+        ElementTree.SubElement(residue, "Bond", atomName1=first.name, atomName2=second.name)
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def _topology(mol: Mol) -> app.Topology:

@@ -90,7 +90,7 @@ def _native_obc2(custom: openmm.CustomGBForce) -> openmm.GBSAOBCForce:
 
 
 _PADDING = 1.0  # nm of water on every side of a solute that comes without
-_CUTOFF = 1.0  # nm, explicit solvent
+CUTOFF = 1.0  # nm, explicit solvent
 _SHRINKS = 1.07  # by which a box may shrink at constant pressure: 3 % to the density of water, and fluctuations
 
 
@@ -161,7 +161,7 @@ def box_vectors(solute: Doubles, inputs: InputOptions) -> Doubles:
     """Vectors (3, 3) in nm of a box of water around a solute (atoms, 3) in nm, with room for the cutoff."""
     shape = np.eye(3) if inputs.box == "cube" else np.array([[1, 0, 0], [0, 1, 0], [0.5, 0.5, np.sqrt(0.5)]])
     radius = np.linalg.norm(solute - (solute.min(axis=0) + solute.max(axis=0)) / 2, axis=1).max()
-    least = 2 * _CUTOFF * _SHRINKS / shape[2, 2]
+    least = 2 * CUTOFF * _SHRINKS / shape[2, 2]
     width = 2 * (radius + (_PADDING if inputs.padding is None else inputs.padding))
     if inputs.padding is None:
         width = max(width, least)
@@ -169,7 +169,7 @@ def box_vectors(solute: Doubles, inputs: InputOptions) -> Doubles:
         needed = np.ceil(100 * (least / 2 - radius)) / 100
         raise MoleculeError(
             f"--padding {inputs.padding:g} makes a {inputs.box} of {width:.2f} nm, too small for the cutoff of "
-            f"{_CUTOFF:g} nm; give {needed:g} or more"
+            f"{CUTOFF:g} nm; give {needed:g} or more"
         )
     return np.asarray(width * shape)
 
@@ -179,7 +179,7 @@ def parametrise(topology: app.Topology, force_field: app.ForceField, protocol: P
     files = ", ".join(protocol.force_field_files)
     options: dict[str, object] = {"nonbondedMethod": app.NoCutoff}
     if protocol.solvent == "explicit":
-        options = {"nonbondedMethod": app.PME, "nonbondedCutoff": _CUTOFF * unit.nanometer}
+        options = {"nonbondedMethod": app.PME, "nonbondedCutoff": CUTOFF * unit.nanometer}
     try:
         system = force_field.createSystem(
             topology, constraints=app.HBonds, hydrogenMass=protocol.hydrogen_mass * unit.amu, **options

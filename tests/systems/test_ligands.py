@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 
 import numpy as np
+import openmm
 import pytest
 
 pytest.importorskip("rdkit")
@@ -81,12 +83,10 @@ def test_bad_files_get_one_sentence(text: str, expected: str, tmp_path: Path) ->
     assert "\n" not in str(caught.value)
 
 
-def test_a_record_that_is_not_there_and_water_around(tmp_path: Path) -> None:
+def test_a_record_and_a_force_field_that_are_not_there(tmp_path: Path) -> None:
     path = _sdf(tmp_path, _block("CCO"))
     with pytest.raises(MoleculeError, match="has 1 molecules, and --model-number is 3"):
         build(path, Protocol(inputs=InputOptions(model_number=3)))
-    with pytest.raises(MoleculeError, match="--solvent implicit or vacuum"):
-        build(path, Protocol("explicit"))
     with pytest.raises(MoleculeError, match=r"no\.xml: expected an \.offxml"):
         build(path, Protocol(force_field=("no.xml",)))
 
@@ -156,3 +156,39 @@ def test_a_pdb_file_gets_its_bonds_from_smiles(tmp_path: Path) -> None:
     assert Chem.MolToSmiles(Chem.RemoveHs(read)) == "CC(=O)Nc1ccccc1"
     with pytest.raises(MoleculeError, match="not those of --smiles"):
         read_ligand(path, InputOptions(smiles="CCCCCCCCCC(=O)O"))
+
+
+@pytest.mark.parametrize("water", ["tip3p", "opc"])
+def test_a_molecule_in_water_has_its_own_energy(water: str) -> None:
+    """The box without water is the molecule: same energies term by term, charges neutralised by ions."""
+    inputs = InputOptions(smiles="CC(=O)Oc1ccccc1C(=O)[O-]", water=water, box="cube", padding=0.65)  # type: ignore[arg-type]
+    wet = build(Path("aspirin"), Protocol("explicit", inputs=inputs))
+    dry = build(Path("aspirin"), Protocol("vacuum", inputs=InputOptions(smiles=inputs.smiles)))
+    atoms = dry.topology.getNumAtoms()
+    names = [residue.name for residue in wet.topology.residues()]
+    assert names[0] == "LIG" and names.count("NA") == 1 and names.count("HOH") > 250
+    assert wet.system.usesPeriodicBoundaryConditions()
+    energies = []
+    for molecule in (wet, dry):
+        system, kept = openmm.System(), range(atoms)
+        for i in kept:
+            system.addParticle(molecule.system.getParticleMass(i))
+        for force in molecule.system.getForces():
+            if isinstance(force, openmm.NonbondedForce):
+                own = openmm.NonbondedForce()
+                for i in kept:
+                    own.addParticle(*force.getParticleParameters(i))
+                for i in range(force.getNumExceptions()):
+                    first, second, *rest = force.getExceptionParameters(i)
+                    if first < atoms and second < atoms:
+                        own.addException(first, second, *rest)
+                system.addForce(own)
+            elif not isinstance(force, openmm.CMMotionRemover):
+                system.addForce(copy.deepcopy(force))
+        context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+        context.setPositions(wet.positions[:atoms])
+        energies.append(context.getState(energy=True).getPotentialEnergy()._value)
+        assert [system.getParticleMass(i)._value for i in kept] == [dry.system.getParticleMass(i)._value for i in kept]
+    assert energies[0] == pytest.approx(energies[1], abs=1e-4) and abs(energies[1]) > 1
+    held = [molecule.system.getNumConstraints() for molecule in (wet, dry)]
+    assert held[0] == held[1] + 3 * names.count("HOH")

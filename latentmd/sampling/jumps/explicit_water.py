@@ -211,7 +211,8 @@ class _Jumping:
             asked, temperature=request.temperature, seed=request.seed, processes=request.processes, precision=_FINE
         )
         try:
-            if request.force_field or self.prepared.molecule.own_force_field:
+            molecule = self.prepared.molecule
+            if not molecule.ligand and (request.force_field or molecule.own_force_field):
                 raise ValueError("the force field is not latentmd's own")
             if not (folder / SUMMARY).exists():
                 chains(self.prepared.source, asked, report=self.report)
