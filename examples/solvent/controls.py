@@ -45,7 +45,7 @@ def scaled(system: openmm.System, solute: int, scale: float) -> openmm.System:
             for i in range(force.getNumExceptions()):
                 first, second, product, sigma, epsilon = force.getExceptionParameters(i)
                 if first < solute and second < solute:
-                    force.setExceptionParameters(i, first, second, product * scale, sigma, epsilon * scale)
+                    force.setExceptionParameters(i, first, second, *(product * scale, sigma, epsilon * scale))
         elif isinstance(force, openmm.PeriodicTorsionForce):
             for i in range(force.getNumTorsions()):
                 *atoms, fold, phase, k = force.getTorsionParameters(i)
@@ -110,7 +110,7 @@ def metadynamics(arguments: argparse.Namespace) -> np.ndarray:
         force = openmm.CustomTorsionForce("theta")
         force.addTorsion(*quad, [])
         variables.append(app.BiasVariable(force, -np.pi, np.pi, WIDTH, periodic=True))
-    meta = app.Metadynamics(system, variables, 300.0, FACTOR, HEIGHT, LOOK)
+    meta = app.Metadynamics(system, variables, 300.0, biasFactor=FACTOR, height=HEIGHT, frequency=LOOK)
     simulation, rows = start(topology, system, positions, arguments.seed), []
     group = next(f.getForceGroup() for f in system.getForces() if isinstance(f, openmm.CustomCVForce))
     for number in range(round(parse_time(arguments.time) / STEP / LOOK)):
