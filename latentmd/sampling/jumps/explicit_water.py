@@ -166,9 +166,9 @@ class _Jumping:
         slow, quads = {name: slow for name, (slow, _) in self.found.items()}, self.solute[self.quads]
         self.biased = samples is not None and self.request.bias
         if samples is not None and self.biased:
-            biased = biased_blocks(self.turns, quads, slow, samples)
-            self._tell_bias(biased)
-            self.walk = Walk(self.prepared, self.solute, seed=self.request.seed, biased=biased)
+            biased, above = biased_blocks(self.turns, quads, slow, samples)
+            self.notes.append(_bias_note([block.name for block in biased], above))
+            self.walk = Walk(self.prepared, self.solute, seed=self.request.seed, biased=biased, above=above)
         else:
             blocks = slow_blocks(self.turns, quads, slow, samples)
             self.walk = Walk(self.prepared, self.solute, blocks, self.request.seed)
@@ -179,16 +179,6 @@ class _Jumping:
         with self.clock("sampling"):
             self._sample(place)
         return self._finish(samples)
-
-    def _tell_bias(self, biased: tuple[list[TorsionBlock], float]) -> None:
-        names, above = [block.name for block in biased[0]], biased[1]
-        if not names:
-            self.notes.append(_FREE)
-            return
-        self.notes.append(
-            f"a bias lowers what exact chains in implicit solvent have above {above:g} kT in the torsions of "
-            f"{', '.join(names)}; weights of the frames take it out again"
-        )
 
     def _until(self, share: float) -> Callable[[], bool]:
         """Whether a share of the time that is left is over, or the run is to stop."""
@@ -364,6 +354,13 @@ class _Jumping:
             with FrameWriter(out / "system.xtc") as writer:
                 for x, box in ((x, box) for part in kept for x, box in zip(part["whole"], part["boxes"], strict=True)):
                     writer.write(x[None], [FRAME * (writer.frames + 1)], box)
+
+
+def _bias_note(names: Sequence[str], above: float) -> str:
+    if not names:
+        return _FREE
+    lowered = f"what exact chains in implicit solvent have above {above:g} kT in the torsions of {', '.join(names)}"
+    return f"a bias lowers {lowered}; weights of the frames take it out again"
 
 
 def _weights(kept: Sequence[Arrays]) -> Doubles:

@@ -57,13 +57,15 @@ class Walk:
         solute: Ints,
         blocks: Sequence[TorsionBlock] = (),
         seed: int = 0,
-        biased: tuple[Sequence[TorsionBlock], float] = ((), 0.0),
+        *,
+        biased: Sequence[TorsionBlock] = (),
+        above: float = 0.0,
     ) -> None:
         molecule, self.solute = prepared.molecule, solute
         system, kelvin = copy.deepcopy(molecule.system), molecule.protocol.temperature
         self.barostat = openmm.MonteCarloBarostat(PRESSURE * unit.bar, kelvin * unit.kelvin, EVERY)
         system.addForce(self.barostat)
-        self.bias = TorsionBias(system, biased[0], kelvin, above=biased[1]) if biased[0] else None
+        self.bias = TorsionBias(system, biased, kelvin, above=above) if biased else None
         self.jumps = TorsionJumps(system, blocks, seed=seed) if blocks else None
         exact = {"Threads": str(prepared.threads), "DeterministicForces": "true"}
         properties = exact if prepared.platform == "CPU" else {}
