@@ -23,7 +23,6 @@ import numpy as np
 
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.integrators.openmm_selection import sub_topology
-from latentmd.integrators.torsion_blocks import TorsionBlock
 from latentmd.integrators.torsion_jumps import Jump, JumpReport
 from latentmd.io.atomic import write_npz, write_text
 from latentmd.io.folder import RunFiles, check_folder
