@@ -1,1 +1,1 @@
-"""MD in explicit water and exact jumps of slow torsions by turns."""
+"""MD in explicit water with a bias on slow torsions, or with exact jumps of them."""
