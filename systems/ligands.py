@@ -83,6 +83,23 @@ def records(source: Path, inputs: InputOptions, isomers: bool = False) -> dict[s
     return {f"{i:03d}-{title}": replace(inputs, model_number=i) for i, title in enumerate(titles, 1)}
 
 
+def sided_bonds(ligand: str) -> frozenset[tuple[int, ...]]:
+    """Double bonds whose side (E or Z) a MOL block gives, as sorted pairs of atoms; not C=N–H, which turns over."""
+    if not ligand:
+        return frozenset()
+    from rdkit import Chem
+
+    mol = Chem.MolFromMolBlock(ligand, removeHs=False)
+    Chem.AssignStereochemistryFrom3D(mol)
+    found = []
+    for bond in mol.GetBonds():
+        ends = bond.GetBeginAtom(), bond.GetEndAtom()
+        turns = any(atom.GetSymbol() == "N" and atom.GetTotalNumHs(includeNeighbors=True) for atom in ends)
+        if bond.GetStereo() > Chem.BondStereo.STEREOANY and not turns:
+            found.append(tuple(sorted(atom.GetIdx() for atom in ends)))
+    return frozenset(found)
+
+
 def read_ligand(source: Path, inputs: InputOptions) -> tuple[Mol, list[str]]:
     """Sanitised molecule, one covalent unit of known elements, and notes on what was left out."""
     with _quiet():

@@ -17,6 +17,7 @@ from latentmd.sampling.metropolis.blocks import Block, BlockMove, TorsionKernels
 from latentmd.sampling.metropolis.tempering import Chains, Counts, ladder
 from latentmd.sampling.metropolis.wells import recorded_torsions
 from latentmd.sampling.run.clock import Deadline
+from latentmd.systems.ligands import sided_bonds
 from latentmd.systems.molecule import Molecule
 from latentmd.units import GAS_CONSTANT
 
@@ -84,13 +85,17 @@ class Plan:
         where = {tuple(quad): i for i, quad in enumerate(torsions.quads.tolist())}
         flat = [tuple(quad) for quad in amide_torsions(symbols, bonds).tolist()]
         amides = np.array([where[quad] for quad in flat if quad in where], dtype=np.int64)
+        sided = sided_bonds(molecule.ligand)
+        held = [i for quad, i in where.items() if tuple(sorted(quad[1:3])) in sided]
         around = neighbour_lists(len(symbols), bonds)
         secondary = {i for i, near in enumerate(around) if symbols[i] == "N" and any(symbols[j] == "H" for j in near)}
         tertiary = [i for i in amides.tolist() if not secondary & set(torsions.quads[i, 1:3].tolist())]
         system, kelvin = molecule.system, molecule.protocol.temperature
         freedom = 3 * len(symbols) - 6 - system.getNumConstraints()
         kelvins = ladder(kelvin, HOTTEST * kelvin, freedom)
-        blocks = tuple(blocks_of(torsions.quads, amides, np.array(tertiary, dtype=np.int64)))
+        blocks = tuple(
+            blocks_of(torsions.quads, np.r_[amides, held].astype(np.int64), np.array(tertiary, dtype=np.int64))
+        )
         ladders = max(1, REPLICAS // len(kelvins))
         recorded = recorded_torsions(molecule.topology, quads)
         return cls(molecule, quads, recorded, torsions, blocks=blocks, temperatures=kelvins, ladders=ladders)
@@ -106,7 +111,7 @@ class Plan:
         flips = sum(block.kind == "flip" for block in self.blocks)
         drawn = {torsion for block in self.blocks if block.kind in ("draw", "flip") for torsion in block.torsions}
         if len(drawn) < len(self.torsions.quads):
-            found.append("amides stay cis or trans as they are at the start")
+            found.append("amides and double bonds stay cis or trans as they are at the start")
         if flips:
             found.append(f"{flips} amides without a hydrogen are flipped between cis and trans by moves of their own")
         if not self.blocks:

@@ -44,6 +44,7 @@ from latentmd.sampling.run.scheduler import Scheduler, open_scheduler
 from latentmd.sampling.run.seeds import REVIEW, keyed_seed
 from latentmd.sampling.run.stopping import RunResult, Stopped, session
 from latentmd.systems.builder import Molecule, Protocol
+from latentmd.systems.ligands import sided_bonds
 from latentmd.units import format_wall
 
 GUARANTEES = "the exact Boltzmann distribution of up to 150 atoms, by acceptance in full coordinates"
@@ -65,7 +66,8 @@ class _Sampling:
 
     def __post_init__(self) -> None:
         run = self.chains
-        self.plan, self.turns = Plan.of(run.molecule, run.quads), turns_of(run.molecule.topology, run.reference)
+        self.plan, sided = Plan.of(run.molecule, run.quads), sided_bonds(run.molecule.ligand)
+        self.turns = turns_of(run.molecule.topology, run.reference, sided)
         self.clock = PhaseClock(run.folder / CHAINS / "seconds.json")
         self.files = SegmentFiles(run.folder / CHAINS, TASKS)
         bursts = plain_md.STARTS * plain_md.LENGTH / run.molecule.protocol.timestep  # energies of those of one task

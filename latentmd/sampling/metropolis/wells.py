@@ -10,7 +10,7 @@ degrees of 60, 180 and -60; every other well is named by its mean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,8 +156,8 @@ def recorded_torsions(topology: app.Topology, quads: Ints) -> Ints:
     return np.array([*quads.tolist(), *twins.values()], dtype=np.int64).reshape(-1, 4)
 
 
-def turns_of(topology: app.Topology, positions: Floats) -> tuple[Turn, ...]:
-    """The torsions of a molecule that are reported, given a structure (atoms, 3) in nm.
+def turns_of(topology: app.Topology, positions: Floats, sided: Collection[tuple[int, ...]] = ()) -> tuple[Turn, ...]:
+    """The torsions of a molecule that are reported, given a structure (atoms, 3) in nm, without those of `sided` bonds.
 
     Left out are amides with a hydrogen, which are not sampled, bonds in rings next to a flat atom, and torsions that
     are not defined because three of the atoms are in line.
@@ -166,7 +166,8 @@ def turns_of(topology: app.Topology, positions: Floats) -> tuple[Turn, ...]:
     quads, positions = rotatable_torsions(symbols, bonds), np.asarray(positions, dtype=np.float64)
     names = [torsion_name(topology, quad) for quad in quads.tolist()]
     around = neighbour_lists(len(symbols), bonds)
-    kept, open_ = _turning(symbols, bonds, quads), acyclic_torsions(quads, bonds, len(symbols))[0].tolist()
+    kept = [k for k in _turning(symbols, bonds, quads) if tuple(sorted(quads[k, 1:3].tolist())) not in sided]
+    open_ = acyclic_torsions(quads, bonds, len(symbols))[0].tolist()
     periods, twins = symmetric_turns(symbols, bonds, quads)
     columns = dict(zip(twins, range(len(quads), len(quads) + len(twins)), strict=True))
     images = _reflections(mirror_image(symbols, bonds, positions), quads, kept, twins, positions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.replicas.choice import replica_engine
 from latentmd.sampling.metropolis.ladders import HOTTEST, REPLICAS, THIN, EngineEnergies, Plan, Stretch, run_stretch
+from latentmd.sampling.metropolis.wells import turns_of
 from latentmd.systems.builder import build
 from latentmd.systems.bundled import bundled
+from latentmd.systems.ligands import sided_bonds
+from latentmd.systems.protocol import InputOptions, Protocol
 from latentmd.units import GAS_CONSTANT
 
 
@@ -123,3 +127,17 @@ def test_an_explosion_is_rejected(spring: openmm.System) -> None:
     assert not accepted.any()
     np.testing.assert_array_equal(moved, x)
     np.testing.assert_array_equal(after, energies)
+
+
+def test_double_bonds_keep_their_side_and_their_neighbours_turn() -> None:
+    pytest.importorskip("rdkit")
+    pytest.importorskip("openff.toolkit")
+    molecule = build(Path("pentenol"), Protocol("vacuum", inputs=InputOptions(smiles="C/C=C/CO")))
+    plan = Plan.of(molecule, rotatable_torsions(*topology_arrays(molecule.topology)))
+    positions = np.array(molecule.positions._value)
+    sided = sided_bonds(molecule.ligand)
+    assert sided == {(1, 2)}
+    drawn = {i for block in plan.blocks if block.kind == "draw" for i in block.torsions}
+    assert [tuple(sorted(plan.torsions.quads[i, 1:3].tolist())) for i in sorted(drawn)] == [(2, 3), (3, 4)]
+    assert [turn.name for turn in turns_of(molecule.topology, positions, sided)] == ["C2-C3-C4-O5", "C3-C4-O5-H13"]
+    assert any("double bonds stay cis or trans" in sentence for sentence in plan.not_sampled())
