@@ -133,10 +133,10 @@ def _notes(
     names = [residue.name for residue in topology.residues()]
     if changed or any(r.state for r in residues if r.name in repair.TITRATABLE):
         notes += repair.protonation_note(residues, names, options.ph)
+    allo = [residues[i] for i in allo_side_chains(topology, in_nm(positions))]
     hands = handedness(topology, in_nm(positions))
     unlike = [residues[i] for i, hand in hands.items() if hand == "D" and residues[i].found in AMINO_ACIDS]
     notes += [f"D amino acids by their geometry, though named as L: {listed(unlike)}"] if unlike else []
-    allo = [residues[i] for i in allo_side_chains(topology, in_nm(positions))]
     notes += [f"side chains of the other handedness (allo): {listed(allo)}"] if allo else []
     wrong = [residues[i] for i, hand in hands.items() if hand == "L" and residues[i].found in D_AMINO_ACIDS]
     if wrong:

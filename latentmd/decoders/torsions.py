@@ -129,6 +129,15 @@ class TorsionDecoder(nn.Module):
         turns = torch.cat([torsions[:, self.plain], 3 * torsions[:, self.rotor]], dim=1)
         self.spread.copy_(torch.stack([turns.cos(), turns.sin()], dim=-1).std(0).clamp_min(_LEAST_SPREAD))
 
+    @torch.no_grad()
+    def begin_at_the_mean(self, positions: Tensor) -> None:
+        """Let a linear read-out begin at the mean of some frames, or its first gradients shift all latents alike."""
+        turns, _ = self.targets(positions)
+        linear: nn.Linear = self.network
+        linear.weight.zero_()
+        linear.bias.zero_()
+        linear.bias[: 2 * self.n_drivers] = torch.stack([turns.cos(), turns.sin()], dim=-1).mean(0).flatten()
+
     def targets(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """What `predict` should give for frames [batch, atoms, 3] nm."""
         canonical = self.relabel(positions, self.rotor_thirds(positions))

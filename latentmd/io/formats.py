@@ -5,14 +5,13 @@ from __future__ import annotations
 import bz2
 import glob
 import gzip
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-_PACKED = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File}
+PACKED = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File}
 
 
 #: Formats that can be read, by the end of the file's name, and whether they have times in ps. LAMMPS has them with the
@@ -35,25 +34,8 @@ def trajectories_in(folder: Path, stem: str = "") -> list[Path]:
 
 def suffix_of(path: Path) -> str:
     """End of a trajectory's name in small letters, without that of a packed file: .pdb of A.PDB.gz."""
-    name = path.with_suffix("") if path.suffix.lower() in _PACKED else path
+    name = path.with_suffix("") if path.suffix.lower() in PACKED else path
     return name.suffix.lower()
-
-
-@contextmanager
-def plain_file(path: Path) -> Iterator[str]:
-    """Yield the name of a file with the same content, unpacked, in ASCII and with an ending in small letters."""
-    if str(path).isascii() and path.suffix == suffix_of(path):
-        yield str(path)
-        return
-    with tempfile.TemporaryDirectory(prefix="latentmd-") as folder:
-        plain = Path(folder) / f"file{suffix_of(path)}"
-        unpack = _PACKED.get(path.suffix.lower())
-        if unpack is None:
-            plain.symlink_to(path.absolute())
-        else:
-            with unpack(path, "rb") as packed, plain.open("wb") as out:
-                shutil.copyfileobj(packed, out)
-        yield str(plain)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Bools, Floats, Ints
-from latentmd.io.formats import FORMATS
+from latentmd.io.formats import FORMATS, suffix_of
 from latentmd.io.trajectory_file import StoredBlock, TrajectoryError, TrajectoryFile, first_line
 from latentmd.molecule.bonds import components, nearest_steps, spanning_tree
 from latentmd.molecule.checks import bond_lengths
@@ -56,7 +56,7 @@ class TrajectoryReader:
     ) -> None:  # fmt: skip
         self.path, self._molecules = Path(path), molecules
         self._topology = load_topology(top)
-        self._file = TrajectoryFile(self.path, self._topology, block)
+        self._file = TrajectoryFile(self.path, suffix_of(self.path), self._topology, block)
         self._kind = FORMATS[self._file.suffix]
         self._bonds = _Bonds(self._topology)
         self._strict = strict

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import subprocess
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -16,7 +19,7 @@ from numpy.typing import NDArray
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.interpreter import command, environment
 from latentmd.io.dialects import TEXT, CutShortError, DcdFile, TextFrame, text_frames
-from latentmd.io.formats import FORMATS, NAMING, plain_file, suffix_of
+from latentmd.io.formats import FORMATS, NAMING, PACKED
 from latentmd.molecule.matching import Answer, match, named_atoms, order_difference
 
 if TYPE_CHECKING:
@@ -48,11 +51,10 @@ class StoredBlock(NamedTuple):
 
 
 class TrajectoryFile:
-    """A trajectory file of the molecule of an mdtraj topology; TrajectoryError for another molecule's."""
+    """A trajectory file of the format `suffix`, read in blocks; TrajectoryError where it is of another molecule."""
 
-    def __init__(self, path: Path, topology: mdtraj.Topology, block: int) -> None:
-        self.path, self.block = path, block
-        self.suffix = suffix_of(path)
+    def __init__(self, path: Path, suffix: str, topology: mdtraj.Topology, block: int) -> None:
+        self.path, self.suffix, self.block = path, suffix, block
         self._topology = topology
         self._order: Ints | None = None  # for each atom of the topology its index in the file, where it differs
         self.n_atoms: int = topology.n_atoms
@@ -71,7 +73,7 @@ class TrajectoryFile:
         """Blocks of frames from the first to the last; TrajectoryError for damage."""
         done = 0
         try:
-            with plain_file(self.path) as name:
+            with self._plain() as name:
                 for part in self._read(name):
                     yield part
                     done += len(part.positions)
@@ -87,6 +89,22 @@ class TrajectoryFile:
             return None
         array = self._open_array(self.path)
         return array if array.dtype == np.float32 else None
+
+    @contextmanager
+    def _plain(self) -> Iterator[str]:
+        """Yield the name of a file with the same content, unpacked, in ASCII and with an ending in small letters."""
+        if str(self.path).isascii() and self.path.suffix == self.suffix:
+            yield str(self.path)
+            return
+        with tempfile.TemporaryDirectory(prefix="latentmd-") as folder:
+            plain = Path(folder) / f"file{self.suffix}"
+            unpack = PACKED.get(self.path.suffix.lower())
+            if unpack is None:
+                plain.symlink_to(self.path.absolute())
+            else:
+                with unpack(self.path, "rb") as packed, plain.open("wb") as out:
+                    shutil.copyfileobj(packed, out)
+            yield str(plain)
 
     def _refuse_damage(self, done: int, error: Exception) -> NoReturn:
         raise TrajectoryError(
@@ -173,7 +191,7 @@ class TrajectoryFile:
     def _check_atoms(self) -> None:
         """Refuse a file of another number of atoms, or of other ones where it names them."""
         try:
-            with plain_file(self.path) as name:
+            with self._plain() as name:
                 if check := _CHECKS.get(self.suffix):
                     check(name)
                 if self.suffix in NAMING:

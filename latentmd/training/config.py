@@ -48,7 +48,15 @@ class EncoderConfig(ConfigSection):
     vectors: int = Field(6, ge=3)
 
 
-class EmbeddingSettings(ConfigSection):
+class Steps(ConfigSection):
+    """Steps of a stage, examples in each, and the peak learning rate."""
+
+    steps: int = Field(1500, ge=1)
+    batch: int = Field(256, ge=8)
+    learning_rate: float = Field(2e-3, gt=0)
+
+
+class EmbeddingSettings(Steps):
     """Joint-embedding prediction of anything: momentum of the target, matching of latents, and what keeps them apart.
 
     `ema` is the momentum of the target encoder at the start (None: the encoder is its own target). `variance` and
@@ -56,10 +64,6 @@ class EmbeddingSettings(ConfigSection):
     `mask` the share of context tokens that are hidden; below `minimum_rank` of the latent the training fails.
     """
 
-    steps: int = Field(ge=1)
-    batch: int = Field(ge=8)
-    learning_rate: float = Field(gt=0)
-    minimum_rank: float = Field(ge=1)
     rollout: int = Field(2, ge=1)
     ema: float | None = Field(0.99, ge=0, le=1)
     matching: Literal["mse", "cosine"] = "mse"
@@ -69,6 +73,7 @@ class EmbeddingSettings(ConfigSection):
     sigreg: float = Field(0.1, ge=0)
     regularise: Literal["context", "sequence"] = "context"
     mask: float = Field(0.0, ge=0, lt=1)
+    minimum_rank: float = Field(1.5, ge=1)
 
 
 class JEPAConfig(EmbeddingSettings):
@@ -86,7 +91,6 @@ class JEPAConfig(EmbeddingSettings):
     spectral: float = Field(0.3, ge=0)
     spectral_features: int = Field(6, ge=1)
     predictor_width: int = Field(96, ge=8)
-    minimum_rank: float = Field(1.5, ge=1)
 
 
 class LatentConfig(ConfigSection):
@@ -101,16 +105,15 @@ class LatentConfig(ConfigSection):
     soft_torsion: float = Field(20.0, gt=0, le=180)
 
 
-class DecoderConfig(ConfigSection):
+class DecoderConfig(Steps):
     """Stage 2: axes to internal coordinates."""
 
     steps: int = Field(4000, ge=1)
     batch: int = Field(1024, ge=8)
-    learning_rate: float = Field(2e-3, gt=0)
     width: int = Field(256, ge=8)
 
 
-class FlowConfig(ConfigSection):
+class FlowConfig(Steps):
     """A conditional flow (or mixture) network and its training."""
 
     steps: int = Field(6000, ge=1)
@@ -132,7 +135,7 @@ class PredictorConfig(FlowConfig):
     time_reversal: bool = True
 
 
-class EnergyConfig(ConfigSection):
+class EnergyConfig(Steps):
     """Energy heads, fitted to engine energies and forces of `frames` training frames.
 
     A force-field form is fitted first. A network is trained on what it leaves, for `steps`, only where its force error,
@@ -143,7 +146,6 @@ class EnergyConfig(ConfigSection):
     tolerance: float = Field(0.05, ge=0)
     steps: int = Field(600, ge=1)
     batch: int = Field(96, ge=4)
-    learning_rate: float = Field(2e-3, gt=0)
     force_weight: float = Field(10.0, ge=0)
     latent_steps: int = Field(1500, ge=1)
 

@@ -13,10 +13,8 @@ from latentmd.analysis.msm import k_means
 from latentmd.core.basis import LatentBasis
 from latentmd.core.jepa import JEPA, Scheme, momentum_schedule
 from latentmd.core.objectives import SIGReg, VarianceCovariance, effective_rank
-from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.model.manifest import Landmarks
 from latentmd.training.config import EmbeddingSettings
-from latentmd.training.data import STATISTICS_FRAMES, Data, few
 from latentmd.training.loop import Optimisation, Stage, TrainingError
 from latentmd.training.windows import LaggedWindows
 
@@ -184,29 +182,3 @@ def encode_all(
         )
         out.append(np.concatenate([encoder(part.to(device)).cpu().numpy() for part in parts]))
     return out
-
-
-_OF_NO_BOND = 0.03, 0.35  # nm and rad, deviations that lengths and angles between molecules alone have
-
-
-def soft_torsions(data: Data, spread: float) -> list[NDArray[np.float32]]:
-    """Cosines and sines of the rotatable torsions whose circular deviation exceeds `spread` degrees, and cosines of the
-    angles and logarithms of the lengths between molecules.
-
-    Rotors of equivalent hydrogens are left out. Returns one array [frames, anchors] per training trajectory.
-    """
-    coordinates = InternalCoordinates.from_topology(data.topology)
-    index = coordinates.driver_index[coordinates.driver_kind == 0]
-    size = few(STATISTICS_FRAMES, data.topology.n_atoms)
-    parts = [[coordinates.to_internal(part) for part in torch.from_numpy(x).split(size)] for x in data.train]
-    lengths, bends, turns = ([torch.cat([part[kind] for part in run]) for run in parts] for kind in range(3))
-    turns = [a[:, index] for a in turns]
-    everything = torch.cat(turns)
-    order = torch.hypot(everything.cos().mean(0), everything.sin().mean(0)).clamp(1e-6, 1.0)
-    soft = torch.rad2deg(torch.sqrt(-2 * torch.log(order))) > spread
-    long, bent = (torch.cat(x).std(0) > least for x, least in zip((lengths, bends), _OF_NO_BOND, strict=True))
-    found = [
-        torch.cat([a[:, soft].cos(), a[:, soft].sin(), b[:, bent].cos(), c[:, long].log()], dim=1).numpy()
-        for a, b, c in zip(turns, bends, lengths, strict=True)
-    ]
-    return found if found[0].shape[1] else []

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -62,11 +61,11 @@ def engine_labels(
     return energies, forces
 
 
-@dataclass(frozen=True)
-class Labels:
-    """Engine energies [frames] kJ/mol and forces [frames, atoms, 3] kJ/mol/nm of some rows of the training frames."""
+class Labels(NamedTuple):
+    """Some rows of the training frames, their positions, energies [frames] kJ/mol and forces kJ/mol/nm."""
 
     rows: torch.Tensor
+    frames: torch.Tensor
     energies: torch.Tensor
     forces: torch.Tensor
 
@@ -81,10 +80,12 @@ def energy_labels(data: Data, molecule: Molecule, config: TrainingConfig, run: T
     write_text(run.folder / "topology.pdb", data.pdb)
     positions = np.concatenate(data.train)
     rows = np.linspace(0, len(positions) - 1, min(config.energy.frames, len(positions))).astype(np.int64)
-    energies, forces = engine_labels(molecule, positions[rows])
+    frames = positions[rows]
+    energies, forces = engine_labels(molecule, frames)
     run.record("labels", time.perf_counter() - start)
     return Labels(
         torch.from_numpy(rows),
+        torch.from_numpy(frames),
         torch.from_numpy(energies.astype(np.float32)),
         torch.from_numpy(forces.astype(np.float32)),
     )

@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from latentmd.analysis.features import residue_labels
 from latentmd.io.progress import Progress, quiet
-from latentmd.model.manifest import Landmarks
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.chemistry import fingerprint
 from latentmd.replicas.bonded import Bonded
 from latentmd.training.conditions import suited, with_conditions, with_own_force_field
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, Trajectories, read_source, split_data
-from latentmd.training.labels import Labels, energy_labels, engine_molecule
+from latentmd.training.labels import engine_molecule
 from latentmd.training.run import TrainingRun, claim_training, plot_training, training_folder
-from latentmd.training.seen import Seen, say
-from latentmd.training.stages import build_surrogate, forecast, some_frames
+from latentmd.training.seen import say
+from latentmd.training.stages import SurrogateTraining, some_frames
 
 _BONDED_FRAMES = 1000  # that bonds, angles and contacts are fitted to
 
@@ -89,12 +87,11 @@ def train(
     if isinstance(trajectories, Trajectories):
         plan["positions"] = trajectories.digest()
     with claim_training(folder, plan, resume):
-        run.say_forecast(forecast(data, config, run))
-        torch.manual_seed(config.seed)
-        labels = None if molecule is None else energy_labels(data, molecule, config, run)
-        made = build_surrogate(data, labels, config, run)
-        surrogate, parts = made[0], Made(data, shown, labels, *made)
-        manifest = _manifest(name or out.stem, parts, config, run)
+        training = SurrogateTraining(data, config, run, molecule)
+        run.say_forecast(training.forecast())
+        surrogate, autocorrelations, marks = training.surrogate()
+        manifest = _manifest(name or out.stem, training, surrogate, autocorrelations)
+        manifest["training"] |= {"seen": shown and shown.record(), "landmarks": marks.model_dump()}
         bundle.save(out, surrogate, manifest)
         plot_training(run.log, folder / "training.png")
     return out
@@ -103,19 +100,10 @@ def train(
 _BINS = 50  # of a Ramachandran plane along each axis
 
 
-class Made(NamedTuple):
-    """What a training started from and made."""
-
-    data: Data
-    seen: Seen | None
-    labels: Labels | None
-    surrogate: Surrogate
-    autocorrelations: NDArray[np.float64]
-    landmarks: Landmarks
-
-
-def _manifest(name: str, parts: Made, config: TrainingConfig, run: TrainingRun) -> dict[str, Any]:
-    data, shown, labels, surrogate, autocorrelations, marks = parts
+def _manifest(
+    name: str, training: SurrogateTraining, surrogate: Surrogate, autocorrelations: NDArray[np.float64]
+) -> dict[str, Any]:
+    data, config, labels = training.data, training.config, training.labels
     return {
         "name": name,
         "topology": data.pdb,
@@ -141,9 +129,7 @@ def _manifest(name: str, parts: Made, config: TrainingConfig, run: TrainingRun) 
         ),
         "training": {
             "config": config.model_dump(mode="json"),
-            "seconds": run.seconds,
-            "seen": shown and shown.record(),
-            "landmarks": marks.model_dump(),
+            "seconds": training.run.seconds,
             "bonded": None if config.has_energy else _bonded(data, config),
         },
     }

@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from latentmd.analysis.metric import Document
-from latentmd.training.config import ConfigSection, EmbeddingSettings, encoder_kind, parse_section, predictor_kind
+from latentmd.training.config import (
+    ConfigSection,
+    EmbeddingSettings,
+    Steps,
+    encoder_kind,
+    parse_section,
+    predictor_kind,
+)
 
 _CURVES: Document = {
     "horizon": 20,
@@ -102,15 +109,7 @@ class WorldEncoderConfig(ConfigSection):
     depth: int = Field(2, ge=1)
 
 
-class _Steps(ConfigSection):
-    """Steps of a stage."""
-
-    steps: int = Field(1500, ge=1)
-    batch: int = Field(256, ge=8)
-    learning_rate: float = Field(2e-3, gt=0)
-
-
-class WorldJEPAConfig(_Steps, EmbeddingSettings):
+class WorldJEPAConfig(EmbeddingSettings):
     """Joint-embedding prediction; lags in frames."""
 
     lag: tuple[int, int] = (1, 1)
@@ -120,7 +119,7 @@ class WorldJEPAConfig(_Steps, EmbeddingSettings):
     minimum_rank: float = Field(1.2, ge=1)
 
 
-class WorldPredictorConfig(_Steps):
+class WorldPredictorConfig(Steps):
     """The predictor, and its training on the frozen latents beside its rivals, all with the same budget."""
 
     kind: PredictorKind = "residual"
@@ -132,7 +131,7 @@ class WorldPredictorConfig(_Steps):
     energy_term: float = Field(1.0, ge=0, description="its weight for the rival hamiltonian-energy-term")
 
 
-class WorldDecoderConfig(_Steps):
+class WorldDecoderConfig(Steps):
     """Verification decoder on the frozen encoder."""
 
     width: int = Field(128, ge=4)

@@ -15,8 +15,8 @@ from scipy.spatial.transform import Rotation
 from latentmd.io.atomic import OutputError
 from latentmd.training.config import TrainingConfig, parse_config
 from latentmd.training.data import Data, Trajectories, read_source, split_data
-from latentmd.training.embedding import soft_torsions
-from latentmd.training.stages import some_frames
+from latentmd.training.run import TrainingRun
+from latentmd.training.stages import SurrogateTraining, some_frames
 from latentmd.training.train import train
 
 
@@ -162,14 +162,19 @@ def test_frames_for_statistics_come_from_every_trajectory(bursts: Trajectories) 
     assert chosen.shape == (60, 22, 3)
 
 
+def soft_torsions(bursts: Trajectories, pdb: Path, settings: dict[str, Any], spread: float) -> list[Any]:
+    config = parse_config({**settings, "latent": {"soft_torsion": spread}})
+    run = TrainingRun.of(Path(), lambda *_: None)
+    return SurrogateTraining(load_data(bursts, pdb, config), config, run).soft_torsions()
+
+
 def test_soft_torsions_are_unit_vectors_of_moving_torsions(
     bursts: Trajectories, pdb: Path, tiny: dict[str, Any]
 ) -> None:
-    data = load_data(bursts, pdb, parse_config(tiny))
-    found = soft_torsions(data, 5.0)
+    found = soft_torsions(bursts, pdb, tiny, 5.0)
     half = found[0].shape[1] // 2
     np.testing.assert_allclose(found[0][:, :half] ** 2 + found[0][:, half:] ** 2, 1, atol=1e-5)
-    assert soft_torsions(data, 179.0) == []
+    assert soft_torsions(bursts, pdb, tiny, 179.0) == []
 
 
 def test_where_a_second_molecule_is_has_anchors_of_its_own(
@@ -182,9 +187,8 @@ def test_where_a_second_molecule_is_has_anchors_of_its_own(
     for run in bursts.positions:
         turned = (run - run.mean(axis=1, keepdims=True)) @ Rotation.random(len(run), random_state=0).as_matrix()
         runs.append(np.concatenate([run, turned + rng.normal(0, 0.5, (len(run), 1, 3))], axis=1))
-    pair = load_data(Trajectories(runs, 0.2), tmp_path / "two.pdb", parse_config(tiny))
-    alone = load_data(bursts, pdb, parse_config(tiny))
-    found, own = (soft_torsions(data, 20.0) for data in (pair, alone))
+    found = soft_torsions(Trajectories(runs, 0.2), tmp_path / "two.pdb", tiny, 20.0)
+    own = soft_torsions(bursts, pdb, tiny, 20.0)
     assert found[0].shape[1] == 2 * own[0].shape[1] + 1 + 2 + 2 * 3
     assert np.ptp(found[0], axis=0).min() > 0.1
 

@@ -9,34 +9,28 @@ import numpy as np
 import pytest
 import torch
 
-from latentmd.decoders.internal_coordinates import InternalCoordinates
-from latentmd.decoders.torsions import TorsionDecoder
-from latentmd.training import stages
+from latentmd.molecule.features import molecule_graph
 from latentmd.training.config import TrainingConfig, parse_config
-from latentmd.training.data import Data, Trajectories, read_source, split_data
+from latentmd.training.data import Data
 from latentmd.training.embedding import collapse_diagnostics, encode_all, refuse_collapse
 from latentmd.training.loop import Stage, TrainingError, run_stage
 from latentmd.training.run import TrainingRun
-from latentmd.training.stages import forecast, new_encoder, split_axes
-
-
-def load_data(trajectories: Any, top: Path, config: TrainingConfig) -> Data:
-    return split_data(read_source(trajectories, top, None), config)
+from latentmd.training.stages import SurrogateTraining, new_encoder
 
 
 def run(stage: Stage, folder: Path, **options: Any) -> torch.nn.Module:
     return run_stage(stage, folder, log=folder / "training.csv", report=lambda *_: None, device="cpu", **options)
 
 
-def new_stage(topology: Any, runs: list[Any], config: TrainingConfig) -> tuple[Any, Stage]:
+def training(topology: Any, runs: list[Any], config: TrainingConfig, folder: Path) -> SurrogateTraining:
     torch.manual_seed(0)
-    encoder = new_encoder(topology, config)
-    ground = TorsionDecoder(
-        InternalCoordinates.from_topology(topology), encoder.n_tokens * config.encoder.token_dim, width=0
-    )
-    ground.fit_statistics(torch.from_numpy(runs[0]))
-    jepa = stages.build_jepa(encoder, ground, config)
-    return jepa, stages.jepa_stage(jepa, runs, config)
+    data = Data(runs, [], {}, topology, molecule_graph(topology), "")
+    return SurrogateTraining(data, config, TrainingRun.of(folder, lambda *_: None, device="cpu", resume=True))
+
+
+def new_stage(topology: Any, runs: list[Any], config: TrainingConfig) -> tuple[Any, Stage]:
+    stage = training(topology, runs, config, Path()).embedding()
+    return stage.module, stage
 
 
 def test_collapse_stops_the_run_and_says_so(
@@ -113,25 +107,25 @@ def test_target_ends_frozen_and_close_to_the_encoder(
 
 
 @pytest.mark.parametrize("kind", ["flow", "mixture"])
-def test_predictor_stage_learns_from_cached_axes(kind: str, tiny: dict[str, Any], tmp_path: Path) -> None:
+def test_predictor_stage_learns_from_cached_axes(
+    kind: str, alanine_topology: Any, tiny: dict[str, Any], tmp_path: Path
+) -> None:
     rng = np.random.default_rng(0)
     slow = [rng.standard_normal((400, 3)).astype(np.float32) for _ in range(2)]
     config = parse_config({**tiny, "predictor": {**tiny["predictor"], "kind": kind, "steps": 60, "batch": 256}})
-    torch.manual_seed(0)
-    predictor = stages.build_predictor(slow, config)
-    stage = stages.predictor_stage(predictor, slow, config)
+    stage = training(alanine_topology, [], config, tmp_path).predictor(slow)
     before = float(stage.losses(torch.Generator().manual_seed(0))["loss"].detach())
     trained: Any = run(stage, tmp_path)
-    after = float(
-        stages.predictor_stage(trained, slow, config).losses(torch.Generator().manual_seed(0))["loss"].detach()
-    )
+    stage.module.load_state_dict(trained.state_dict())
+    after = float(stage.losses(torch.Generator().manual_seed(0))["loss"].detach())
     assert after < before
     assert type(trained).__name__ == {"flow": "FlowPredictor", "mixture": "MixturePredictor"}[kind]
 
 
-def test_cell_centres_follow_the_seed(tiny: dict[str, Any]) -> None:
+def test_cell_centres_follow_the_seed(alanine_topology: Any, tiny: dict[str, Any], tmp_path: Path) -> None:
     slow = [np.random.default_rng(1).standard_normal((500, 3)).astype(np.float32)]
-    one, two = (stages.build_predictor(slow, parse_config({**tiny, "seed": 0})).centres for _ in range(2))
+    made = training(alanine_topology, [], parse_config({**tiny, "seed": 0}), tmp_path)
+    one, two = (made.predictor(slow).module.centres for _ in range(2))
     assert torch.equal(one, two) and one.shape == (3, 3)  # type: ignore[arg-type,union-attr]
 
 
@@ -153,47 +147,40 @@ def test_reduced_precision_trains(
     jepa: Any = run(stage, tmp_path, precision="bf16-mixed")
     assert all(torch.isfinite(p).all() and p.dtype == torch.float32 for p in jepa.parameters())
     slow = [np.random.default_rng(1).standard_normal((300, 3)).astype(np.float32)]
-    predictor = run(
-        stages.predictor_stage(stages.build_predictor(slow, config), slow, config), tmp_path, precision="bf16-mixed"
-    )
+    stage = training(alanine_topology, alanine_runs, config, tmp_path).predictor(slow)
+    predictor = run(stage, tmp_path, precision="bf16-mixed")
     assert all(torch.isfinite(p).all() for p in predictor.parameters())
 
 
 def test_latents_are_encoded_once_and_kept_for_a_resumed_run(
-    alanine_runs: list[Any], pdb: Path, tiny: dict[str, Any], tmp_path: Path
+    alanine_topology: Any, alanine_runs: list[Any], tiny: dict[str, Any], tmp_path: Path
 ) -> None:
     config = parse_config(tiny)
-    data = load_data(Trajectories(alanine_runs, 0.2), pdb, config)
-    encoder = new_encoder(data.topology, config).eval()
-    run = TrainingRun(tmp_path, tmp_path / "log.csv", lambda *_: None, "cpu", "32-true", devices=1, resume=True)
-    first = split_axes(encoder, data, config, run)
-    assert (tmp_path / "latents.npz").exists() and "encode" in run.seconds
-    other = new_encoder(data.topology, config).eval()
-    again = split_axes(other, data, config, run)
+    made = training(alanine_topology, alanine_runs, config, tmp_path)
+    first = made.split_axes(new_encoder(alanine_topology, config).eval())
+    assert (tmp_path / "latents.npz").exists() and "encode" in made.run.seconds
+    again = made.split_axes(new_encoder(alanine_topology, config).eval())
     np.testing.assert_array_equal(first[2][0], again[2][0])
     whitened = np.concatenate(first[2])
     np.testing.assert_allclose(whitened.std(0)[: first[0].n_slow], 1, atol=0.02)
 
 
 def test_the_forecast_is_of_the_stages_that_are_not_finished(
-    alanine_runs: list[Any], pdb: Path, tiny: dict[str, Any], tmp_path: Path
+    alanine_topology: Any, alanine_runs: list[Any], tiny: dict[str, Any], tmp_path: Path
 ) -> None:
-    config = parse_config(tiny)
-    data = load_data(Trajectories(alanine_runs, 0.2), pdb, config)
-    run = TrainingRun.of(tmp_path, lambda *_: None, device="cpu", resume=True)
-    found = forecast(data, config, run)
+    made = training(alanine_topology, alanine_runs, parse_config(tiny), tmp_path)
+    found = made.forecast()
     assert list(found) == ["jepa", "decoder", "fast", "predictor", "encode"] and min(found.values()) > 0
     for name in ("jepa.pt", "fast.pt", "latents.npz"):
         (tmp_path / name).touch()
-    assert list(forecast(data, config, run)) == ["decoder", "predictor"]
+    assert list(made.forecast()) == ["decoder", "predictor"]
 
 
 def test_the_read_out_of_the_latent_begins_at_the_mean(
-    alanine_runs: list[Any], pdb: Path, tiny: dict[str, Any]
+    alanine_topology: Any, alanine_runs: list[Any], tiny: dict[str, Any], tmp_path: Path
 ) -> None:
-    data = load_data(Trajectories(alanine_runs, 0.2), pdb, parse_config(tiny))
-    frames = torch.from_numpy(np.concatenate(data.train))
-    ground: Any = stages._embedding(data, parse_config(tiny), frames).module.ground
+    frames = torch.from_numpy(np.concatenate(alanine_runs))
+    ground: Any = training(alanine_topology, alanine_runs, parse_config(tiny), tmp_path).embedding().module.ground
     turns, rest = ground.targets(frames)
     directions = torch.stack([turns.cos(), turns.sin()], dim=-1)
     spread = ((directions - directions.mean(0)) / ground.spread).square().mean() * 10 + rest.square().mean()
