@@ -1,4 +1,4 @@
-"""Units: nm, ps, kJ/mol and K inside; times with a unit, such as "10ns", and per cent where people read or type."""
+"""Units: nm, ps, kJ/mol and K inside; where people read or type, times with a unit, per cent, errors in one line."""
 
 from __future__ import annotations
 
@@ -77,3 +77,9 @@ def format_wall(seconds: float) -> str:
         if seconds >= 1.5 * size:
             return f"{seconds / size:.2g}{unit}"
     return f"{seconds:.0f} s"
+
+
+def first_line(error: BaseException) -> str:
+    """First line of an error's message, the last of a trace by HDF5, or its kind where it has none."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1 if lines[0].startswith("HDF5 error back trace") else 0]

@@ -20,10 +20,9 @@ import numpy as np
 import openmm
 from openmm import app
 
-from latentmd.systems.errors import MoleculeError
 from latentmd.systems.own_force_field import is_own
 from latentmd.systems.parametrise import load_force_field, with_native_obc2
-from latentmd.systems.protocol import Protocol, Solvent
+from latentmd.systems.protocol import MoleculeError, Protocol, Solvent
 
 if TYPE_CHECKING:
     from latentmd.model.manifest import Manifest

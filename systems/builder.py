@@ -9,14 +9,20 @@ from openmm import app, unit
 from latentmd.molecule.stereo import allo_side_chains, handedness
 from latentmd.systems import repair
 from latentmd.systems.connections import connect, refuse_unbonded
-from latentmd.systems.errors import MoleculeError
 from latentmd.systems.gaps import close_gaps, left_out, refuse_lone
 from latentmd.systems.ligands import build_ligand
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.names import AMINO_ACIDS, D_AMINO_ACIDS, IONS, WATER
 from latentmd.systems.own_force_field import build_own
 from latentmd.systems.parametrise import load_force_field, parametrise, refuse_unknown, solvated
-from latentmd.systems.protocol import DEFAULT_FORCE_FIELDS, InputOptions, Protocol, Solvent, without_water
+from latentmd.systems.protocol import (
+    DEFAULT_FORCE_FIELDS,
+    InputOptions,
+    MoleculeError,
+    Protocol,
+    Solvent,
+    without_water,
+)
 from latentmd.systems.readers.columns import read_gro, read_pdb
 from latentmd.systems.readers.mmcif import read_mmcif
 from latentmd.systems.readers.records import Records

@@ -6,8 +6,8 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from latentmd.systems.errors import MoleculeError
 from latentmd.systems.names import AMINO_ACIDS, CAPS, IONS
+from latentmd.systems.protocol import MoleculeError
 from latentmd.systems.readers.records import Key, LinkRecord, Records
 from latentmd.systems.residues import Atom, Residue, listed
 from latentmd.systems.sanity import LONGEST_BOND

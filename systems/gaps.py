@@ -7,10 +7,9 @@ from openmm import app
 
 from latentmd.arrays import Doubles
 from latentmd.systems.connections import Connections
-from latentmd.systems.errors import MoleculeError
 from latentmd.systems.names import AMINO_ACIDS, standard_residue
 from latentmd.systems.peptide import place_atom
-from latentmd.systems.protocol import InputOptions
+from latentmd.systems.protocol import InputOptions, MoleculeError
 from latentmd.systems.readers.records import Records
 from latentmd.systems.residues import Atom, Residue, listed
 

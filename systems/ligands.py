@@ -21,13 +21,13 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.own_force_field import identity, repartition
 from latentmd.systems.parametrise import CUTOFF, solvated, with_native_obc2
-from latentmd.systems.protocol import InputOptions, Protocol
+from latentmd.systems.protocol import InputOptions, MoleculeError, Protocol
 from latentmd.systems.readers.text import is_ligand, read_text, source_kind
 from latentmd.systems.sanity import check_bonds
+from latentmd.units import first_line
 
 if TYPE_CHECKING:
     from rdkit.Chem import Atom, Mol

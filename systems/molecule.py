@@ -11,8 +11,7 @@ import openmm
 from openmm import app, unit
 
 from latentmd.arrays import Doubles
-from latentmd.systems.errors import MoleculeError
-from latentmd.systems.protocol import Protocol
+from latentmd.systems.protocol import MoleculeError, Protocol
 
 _TIMING_SECONDS = 0.15  # per platform, enough to tell them apart
 _PREFERENCE = ("CUDA", "HIP", "OpenCL", "Reference", "CPU")

@@ -19,13 +19,13 @@ from latentmd.arrays import Doubles
 from latentmd.io.atomic import write_text
 from latentmd.molecule.chemistry import chemistry
 from latentmd.systems import parametrise
-from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.names import WATER
-from latentmd.systems.protocol import DEFAULT_INPUTS, SYSTEM_FILE, InputOptions, Protocol, Solvent
+from latentmd.systems.protocol import DEFAULT_INPUTS, SYSTEM_FILE, InputOptions, MoleculeError, Protocol, Solvent
 from latentmd.systems.readers.text import file_format, read_bytes, read_text, source_kind
 from latentmd.systems.readers.topologies import read_topology
 from latentmd.systems.sanity import check_bonds, in_nm, net_charge
+from latentmd.units import first_line
 
 _PREFIX = "system:"  # begins the identity of a force field that is no list of OpenMM XML files
 _ROUNDING = 0.02  # e, of charges with four digits, all atoms together

@@ -9,11 +9,11 @@ import openmm
 from openmm import app, unit
 
 from latentmd.arrays import Doubles
-from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.names import PHOSPHATES, WATER
-from latentmd.systems.protocol import DEFAULT_INPUTS, WATER_MODELS, InputOptions, Protocol, without_water
+from latentmd.systems.protocol import DEFAULT_INPUTS, WATER_MODELS, InputOptions, MoleculeError, Protocol, without_water
 from latentmd.systems.residues import Residue, listed
 from latentmd.systems.sanity import in_nm
+from latentmd.units import first_line
 
 _OFFSET = 0.009  # nm, Onufriev, Bashford & Case, Proteins 55, 383 (2004)
 

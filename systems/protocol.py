@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from latentmd.systems.errors import MoleculeError
-
 Solvent = Literal["implicit", "vacuum", "explicit"]
 Missing = Literal["refuse", "add", "split"]
 Ends = Literal["charged", "capped"]
@@ -23,6 +21,10 @@ DEFAULT_FORCE_FIELDS: dict[Solvent, tuple[str, ...]] = {
     "vacuum": ("amber14/protein.ff14SB.xml",),
     "explicit": ("amber14-all.xml", "amber14/tip3p.xml"),
 }
+
+
+class MoleculeError(ValueError):
+    """A molecule that cannot be turned into an OpenMM System; the message says what to do."""
 
 
 @dataclass(frozen=True)

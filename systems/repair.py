@@ -17,11 +17,12 @@ from openmm.app.internal.unitcell import computePeriodicBoxVectors
 
 from latentmd.molecule.stereo import cis_peptides, handedness
 from latentmd.systems.connections import Connections, distance
-from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.gaps import Fill
 from latentmd.systems.names import AMINO_ACIDS, CAPS, D_AMINO_ACIDS, IONS
+from latentmd.systems.protocol import MoleculeError
 from latentmd.systems.residues import Atom, Residue, listed
 from latentmd.systems.sanity import in_nm
+from latentmd.units import first_line
 
 if TYPE_CHECKING:
     from pdbfixer import PDBFixer

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from openmm.app.element import Element
 
 from latentmd.systems import names as known
-from latentmd.systems.errors import MoleculeError
-from latentmd.systems.protocol import InputOptions
+from latentmd.systems.protocol import InputOptions, MoleculeError
 from latentmd.systems.readers.records import AtomRecord, Key, Records
 
 _SHOWN = 6  # names in a message before "and … more"

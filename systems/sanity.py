@@ -9,8 +9,8 @@ import openmm
 from openmm import app, unit
 
 from latentmd.arrays import Doubles
-from latentmd.systems.errors import MoleculeError
 from latentmd.systems.names import AMINO_ACIDS, CHARGES, STATES
+from latentmd.systems.protocol import MoleculeError
 from latentmd.systems.residues import Residue, listed
 
 LONGEST_BOND = 0.25  # nm; longer than any bond of the elements that force fields of biomolecules know

@@ -45,3 +45,11 @@ def test_thermal_energy_at_room_temperature() -> None:
 
 def test_percent() -> None:
     assert (units.percent(0.9987, 2), units.percent(1.0), units.percent(0.0)) == ("99.87 %", "100 %", "0 %")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(ValueError("one\ntwo"), "one"), (ValueError("\n  one  \n"), "one"), (KeyError(), "KeyError")],
+)
+def test_first_line(error: Exception, text: str) -> None:
+    assert units.first_line(error) == text

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from latentmd.arrays import Bools, Floats, Ints
 from latentmd.io.formats import FORMATS, suffix_of
-from latentmd.io.trajectory_file import StoredBlock, TrajectoryError, TrajectoryFile, first_line
+from latentmd.io.trajectory_file import StoredBlock, TrajectoryError, TrajectoryFile
 from latentmd.molecule.bonds import components, nearest_steps, spanning_tree
 from latentmd.molecule.checks import bond_lengths
 from latentmd.molecule.chemistry import chemistry
-from latentmd.units import format_time
+from latentmd.units import first_line, format_time
 
 if TYPE_CHECKING:
     import mdtraj

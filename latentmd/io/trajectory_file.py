@@ -21,6 +21,7 @@ from latentmd.interpreter import command, environment
 from latentmd.io.dialects import TEXT, CutShortError, DcdFile, TextFrame, text_frames
 from latentmd.io.formats import FORMATS, NAMING, PACKED
 from latentmd.molecule.matching import Answer, match, named_atoms, order_difference
+from latentmd.units import first_line
 
 if TYPE_CHECKING:
     import mdtraj
@@ -339,12 +340,6 @@ _NETCDF, _HDF5 = (".nc", ".ncdf", ".netcdf"), (".h5", ".hdf5", ".lh5")
 #: What refuses files that end inside a frame, or whose damage their libraries do not see.
 _CHECKS: dict[str, Callable[[str], None]] = {".xtc": _check_xtc, ".pdb": _check_pdb}
 _CHECKS |= dict.fromkeys(_NETCDF, _check_netcdf) | dict.fromkeys(_HDF5, _check_hdf5)
-
-
-def first_line(error: BaseException) -> str:
-    """First line of an error's message, the last of a trace by HDF5, or its kind where it has none."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1 if lines[0].startswith("HDF5 error back trace") else 0]
 
 
 def _residue_summary(topology: mdtraj.Topology) -> str:

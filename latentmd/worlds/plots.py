@@ -11,8 +11,7 @@ import torch
 
 from latentmd.arrays import Floats
 from latentmd.report.figures import figure, png
-from latentmd.systems.toy.drawing import Canvas
-from latentmd.systems.toy.world import World
+from latentmd.systems.toy.world import Canvas, World
 from latentmd.training.run import read_log
 from latentmd.worlds import evaluation
 from latentmd.worlds.config import WorldConfig

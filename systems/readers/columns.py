@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentmd.systems.errors import MoleculeError
+from latentmd.systems.protocol import MoleculeError
 from latentmd.systems.readers.records import AtomRecord, Key, LinkRecord, Records, cell_of
 
 _NUMBER = re.compile(r"^\s*[-+]?(\d+\.?\d*|\.\d+)\s*$")

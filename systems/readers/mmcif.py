@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from latentmd.systems.errors import MoleculeError, first_line
+from latentmd.systems.protocol import MoleculeError
 from latentmd.systems.readers.records import AtomRecord, Key, LinkRecord, Records, cell_of
+from latentmd.units import first_line
 
 _NONE = ("", ".", "?")
 _BONDED = ("covale", "disulf", "covalent")

@@ -8,8 +8,8 @@ import re
 import zlib
 from pathlib import Path
 
-from latentmd.systems.errors import MoleculeError, first_line
-from latentmd.systems.protocol import InputOptions
+from latentmd.systems.protocol import InputOptions, MoleculeError
+from latentmd.units import first_line
 
 EXPECTED = "expected a PDB, mmCIF or GRO file with atoms, or a prmtop, psf or top file with --positions"
 LIGAND = (

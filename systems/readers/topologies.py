@@ -17,13 +17,13 @@ from openmm import app, unit
 
 from latentmd.arrays import Doubles
 from latentmd.molecule.matching import Named, named_atoms, order_difference
-from latentmd.systems.errors import MoleculeError, first_line
 from latentmd.systems.names import WATER
 from latentmd.systems.parametrise import with_native_obc2
-from latentmd.systems.protocol import InputOptions, Protocol
+from latentmd.systems.protocol import InputOptions, MoleculeError, Protocol
 from latentmd.systems.readers.columns import read_gro
 from latentmd.systems.readers.text import file_format, read_bytes, read_text, zipped
 from latentmd.systems.sanity import in_nm
+from latentmd.units import first_line
 
 TOPOLOGIES = ("prmtop", "psf", "top")
 _CUTOFF = 1.0  # nm, explicit solvent

@@ -9,8 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from latentmd.arrays import Doubles
-from latentmd.systems.toy.drawing import Canvas
-from latentmd.systems.toy.world import World, WorldError
+from latentmd.systems.toy.world import Canvas, World, WorldError
 
 
 @dataclass(frozen=True)

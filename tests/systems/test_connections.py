@@ -9,8 +9,7 @@ import pytest
 from openmm.app import element
 
 from latentmd.systems.connections import connect, distance, refuse_unbonded
-from latentmd.systems.errors import MoleculeError
-from latentmd.systems.protocol import DEFAULT_INPUTS
+from latentmd.systems.protocol import DEFAULT_INPUTS, MoleculeError
 from latentmd.systems.readers.records import LinkRecord, Records
 from latentmd.systems.residues import Atom, Residue, choose
 

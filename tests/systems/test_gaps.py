@@ -12,10 +12,9 @@ import pytest
 from latentmd.molecule.stereo import cis_peptides
 from latentmd.systems.builder import build
 from latentmd.systems.connections import Connections, connect
-from latentmd.systems.errors import MoleculeError
 from latentmd.systems.gaps import add_caps, close_gaps, left_out
 from latentmd.systems.peptide import backbone, pdb_block
-from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions, Protocol
+from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions, MoleculeError, Protocol
 from latentmd.systems.readers.records import Records
 from latentmd.systems.residues import choose
 from latentmd.systems.sanity import in_nm

@@ -18,9 +18,8 @@ from rdkit.Chem import AllChem
 
 from latentmd.sampling.metropolis.conformers import not_sampled
 from latentmd.systems.builder import build
-from latentmd.systems.errors import MoleculeError
 from latentmd.systems.ligands import read_ligand, records
-from latentmd.systems.protocol import InputOptions, Protocol
+from latentmd.systems.protocol import InputOptions, MoleculeError, Protocol
 
 
 def _block(smiles: str, solid: bool = True, hydrogens: bool = True) -> str:

@@ -10,9 +10,8 @@ import openmm
 import pytest
 from openmm import app
 
-from latentmd.systems.errors import MoleculeError
 from latentmd.systems.own_force_field import check_timestep, identity, repartition
-from latentmd.systems.protocol import Protocol
+from latentmd.systems.protocol import MoleculeError, Protocol
 
 PDB = Path(__file__).parent / "own_force_field" / "ala.pdb"
 

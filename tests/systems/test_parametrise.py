@@ -14,7 +14,6 @@ from openmm import app, unit
 
 from latentmd.systems.builder import build
 from latentmd.systems.dynamics import MdSettings, run_md
-from latentmd.systems.errors import MoleculeError
 from latentmd.systems.parametrise import (
     barostat_fault,
     box_vectors,
@@ -27,7 +26,7 @@ from latentmd.systems.parametrise import (
     thermostat_fault,
     with_native_obc2,
 )
-from latentmd.systems.protocol import InputOptions, Protocol
+from latentmd.systems.protocol import InputOptions, MoleculeError, Protocol
 from latentmd.systems.sanity import in_nm
 
 PATH = Path("made.pdb")

@@ -6,8 +6,14 @@ from typing import Any
 
 import pytest
 
-from latentmd.systems.errors import MoleculeError
-from latentmd.systems.protocol import DEFAULT_FORCE_FIELDS, DEFAULT_INPUTS, InputOptions, Protocol, without_water
+from latentmd.systems.protocol import (
+    DEFAULT_FORCE_FIELDS,
+    DEFAULT_INPUTS,
+    InputOptions,
+    MoleculeError,
+    Protocol,
+    without_water,
+)
 
 
 def test_the_solvent_decides_the_force_field_unless_one_is_named() -> None:

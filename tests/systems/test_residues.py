@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from latentmd.systems.errors import MoleculeError
-from latentmd.systems.protocol import InputOptions
+from latentmd.systems.protocol import InputOptions, MoleculeError
 from latentmd.systems.readers.records import Records
 from latentmd.systems.residues import choose, listed
 

@@ -9,7 +9,7 @@ import openmm
 import pytest
 from openmm import unit
 
-from latentmd.systems.errors import MoleculeError
+from latentmd.systems.protocol import MoleculeError
 from latentmd.systems.sanity import check_bonds, check_charge, check_positions, in_nm, label, named_charge
 
 

@@ -1,4 +1,4 @@
-"""Latent predictors: one per file, all with `step(z, lag, noise)` and a `noise_size`."""
+"""Latent predictors, all with `step(z, lag, noise)` and a `noise_size`."""
 
 from latentmd.core.steps.egnn import EGNNPredictor as EGNNPredictor
 from latentmd.core.steps.flow import ConditionalFlow as ConditionalFlow
@@ -7,5 +7,5 @@ from latentmd.core.steps.hamiltonian import GeneralHamiltonianPredictor as Gener
 from latentmd.core.steps.hamiltonian import HamiltonianPredictor as HamiltonianPredictor
 from latentmd.core.steps.langevin import LangevinPredictor as LangevinPredictor
 from latentmd.core.steps.mixture import MixturePredictor as MixturePredictor
-from latentmd.core.steps.mlp import MLPPredictor as MLPPredictor
+from latentmd.core.steps.residual import MLPPredictor as MLPPredictor
 from latentmd.core.steps.residual import ResidualPredictor as ResidualPredictor

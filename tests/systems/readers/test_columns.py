@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latentmd.systems.errors import MoleculeError
+from latentmd.systems.protocol import MoleculeError
 from latentmd.systems.readers.columns import read_gro, read_pdb
 
 PATH, GRO = Path("a.pdb"), Path("a.gro")

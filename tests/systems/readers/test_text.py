@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from latentmd.systems.errors import MoleculeError
+from latentmd.systems.protocol import MoleculeError
 from latentmd.systems.readers.text import file_format, is_ligand, read_bytes, read_text
 
 CASES = Path(__file__).parents[1] / "cases"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from openmm import app, unit
 
-from latentmd.systems.errors import MoleculeError
+from latentmd.systems.protocol import MoleculeError
 from latentmd.systems.readers.topologies import read_coordinates, read_gromacs
 
 # OpenMM's reader leaves its files open.

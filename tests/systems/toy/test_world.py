@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latentmd.systems.toy.world import WORLDS, World, WorldError, frame_stack, world
+from latentmd.systems.toy.world import SIZE, WORLDS, Canvas, World, WorldError, frame_stack, world
 
 SMALL = [name for name in WORLDS if name != "argon"]  # argon has a test of its own: it takes seconds
 FRAMES = 6
@@ -85,3 +85,25 @@ def test_frame_stack_is_oldest_first_and_takes_no_memory() -> None:
     assert frame_stack(frames, 1) is frames
     with pytest.raises(WorldError, match="history of 6 frames was asked of 5"):
         frame_stack(frames, 6)
+
+
+def test_a_disc_covers_its_area() -> None:
+    canvas = Canvas(1, (0.0, 0.0), 1.0)
+    canvas.disc(np.array([[0.1, -0.2]]), 0.4, 0.5)
+    assert canvas.picture.max() == pytest.approx(0.5)
+    assert canvas.picture.sum() * (2 / SIZE) ** 2 == pytest.approx(0.5 * np.pi * 0.4**2, rel=0.01)
+
+
+def test_a_rod_covers_its_area_and_the_brightest_shape_shows() -> None:
+    canvas = Canvas(1, (0.0, 0.0), 1.0)
+    canvas.rod(np.array([[-0.5, 0.0]]), np.array([[0.5, 0.0]]), 0.1)
+    area = canvas.picture.sum() * (2 / SIZE) ** 2
+    assert area == pytest.approx(1.0 * 0.2 + np.pi * 0.1**2, rel=0.03)  # round ends
+    canvas.disc(np.array([[0.0, 0.0]]), 0.05, 0.3)
+    assert canvas.picture.sum() * (2 / SIZE) ** 2 == pytest.approx(area)
+
+
+def test_up_is_row_zero() -> None:
+    canvas = Canvas(1, (0.0, 0.0), 1.0)
+    canvas.disc(np.array([[0.0, 0.8]]), 0.1)
+    assert canvas.picture[0, : SIZE // 2].sum() > 0 == canvas.picture[0, SIZE // 2 :].sum()
