@@ -24,7 +24,7 @@ def run(stage: Stage, folder: Path, **options: Any) -> torch.nn.Module:
 
 def training(topology: Any, runs: list[Any], config: TrainingConfig, folder: Path) -> SurrogateTraining:
     torch.manual_seed(0)
-    data = Data(runs, [], {}, topology, molecule_graph(topology), "")
+    data = Data(runs, [], {}, topology, graph=molecule_graph(topology), pdb="")
     return SurrogateTraining(data, config, TrainingRun.of(folder, lambda *_: None, device="cpu", resume=True))
 
 
