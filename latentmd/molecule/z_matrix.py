@@ -56,6 +56,16 @@ def z_matrix(record: Chemistry, root: int | None = None) -> ZMatrix:
     return _place(record, parent, children, frames, pseudo)
 
 
+def placing_torsions(record: Chemistry) -> list[tuple[int, int, int, int]]:
+    """Atoms of the torsions that place molecules against each other in the Z-matrix, three for each but the first."""
+    parts = components(record.n_atoms, record.bonds)
+    if len(parts) == 1:
+        return []
+    layout, of = z_matrix(record), {i: number for number, part in enumerate(parts) for i in part}
+    chains = [(i, *above) for i, above in zip(layout.order[3:], layout.parents, strict=True)]
+    return [chain for chain in chains if len({of[i] for i in chain}) > 1]
+
+
 def _root(record: Chemistry, neighbours: list[list[int]], part: list[int]) -> int:
     """The atom with the smallest greatest distance to others among CA atoms, else among branching atoms, else all."""
     groups = (

@@ -120,7 +120,7 @@ _SHARE = 0.2  # of the longest run that a lag may take
 _EPOCHS = {"decoder": (200, 300), "fast": (400, 800), "predictor": (400, 800)}
 _HELD_OUT = 10  # runs of which one is held out
 _ALL_PAIRS = 60  # atoms up to which messages between all pairs cost less than neighbour lists
-_ALL_PAIRS_OF_SEVERAL, _FAR = 100, 1.2  # the same of several molecules; cutoff (nm) that still sees them parted
+_FAR = 1.2  # nm, cutoff of several molecules, which sees them parted
 _LARGE: dict[str, dict[str, Any]] = {
     "encoder": {"kind": "graph", "cutoff": 0.5, "width": 32, "depth": 2, "vectors": 4, "token_dim": 24},
     "jepa": {"steps": 600},
@@ -145,7 +145,7 @@ def suited(config: TrainingConfig, source: Source) -> TrainingConfig:
         "predictor": {"lag": _lags(stride, max(stride, _SHORTEST), _STEPS, longest)},
     }
     several = len(molecules_of(source.topology)) > 1
-    if source.topology.n_atoms > (_ALL_PAIRS_OF_SEVERAL if several else _ALL_PAIRS):
+    if several or source.topology.n_atoms > _ALL_PAIRS:
         found = {name: found.get(name, {}) | _LARGE.get(name, {}) for name in {*found, *_LARGE}}
         found["encoder"] |= {"cutoff": _FAR} if several else {}
     frames = sum(len(run) for run in source.runs) * source.interval / stride

@@ -22,27 +22,30 @@ if TYPE_CHECKING:
 
 
 def engine_molecule(config: TrainingConfig, top: Path, system: str | None, pdb: str) -> Molecule:
-    """The solute with what computes its energies: an OpenMM System (XML), given or beside the topology, the configured
-    force field, or an Amber prmtop as the topology; of other topologies the text of a PDB file is the structure.
+    """The solute, whose structure is the text of a PDB file, with what computes its energies: an OpenMM System (XML),
+    given or beside the topology, the configured force field, or an Amber prmtop as the topology.
 
     Raises:
         ConfigError: a topology of another program, which tells no parameters.
         MoleculeError: they do not fit together.
     """
-    from latentmd.systems.builder import Protocol, build
+    from latentmd.systems.builder import MoleculeError, Protocol, build
     from latentmd.systems.protocol import InputOptions
     from latentmd.systems.readers.text import file_format, read_text
+    from latentmd.systems.readers.topologies import TOPOLOGIES
 
-    kind, inputs = file_format(read_text(top)), InputOptions(system=system) if system else inputs_beside(top)
-    own = system is None and kind in ("prmtop", "psf", "top") and not config.force_field
-    if own and kind != "prmtop":
+    text, inputs = read_text(top), InputOptions(system=system) if system else inputs_beside(top)
+    own = not inputs.system and file_format(text) in TOPOLOGIES and not config.force_field
+    if own and file_format(text) != "prmtop":
         raise ConfigError(f"{top}: energies need a prmtop, a --system, or `force_field` in the file for --config")
     with TemporaryDirectory() as folder:
         structure = Path(folder) / f"{top.stem}.pdb"
         structure.write_text(pdb, encoding="utf-8")
-        if own:
-            return build(top, Protocol.of(config, InputOptions(positions=str(structure))))
-        return build(structure if system or kind not in ("pdb", "mmcif", "gro") else top, Protocol.of(config, inputs))
+        inputs = InputOptions(positions=str(structure)) if own else inputs
+        try:
+            return build(top if own or text == pdb else structure, Protocol.of(config, inputs))
+        except MoleculeError as error:
+            raise MoleculeError(str(error).replace(str(structure), str(top))) from error
 
 
 def engine_labels(

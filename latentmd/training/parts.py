@@ -24,8 +24,10 @@ from latentmd.encoders.particles import ParticleEncoder
 from latentmd.encoders.vectors import SequenceEncoder, StandardEncoder, VectorEncoder
 from latentmd.interpreter import own_part
 from latentmd.molecule.checks import topology_arrays
+from latentmd.molecule.chemistry import chemistry
 from latentmd.molecule.features import FEATURE_SIZES, molecule_graph
 from latentmd.molecule.torsions import rotatable_torsions
+from latentmd.molecule.z_matrix import placing_torsions
 
 Settings = Any  # section of a configuration, whose fields are those of the kind
 Runs = Sequence[NDArray[np.float32]]
@@ -200,8 +202,9 @@ def _graph(seen: Observed, s: Settings) -> nn.Module:
     from latentmd.encoders.graph import GraphEncoder, GraphMoleculeEncoder, molecule_data  # a second of imports
 
     network = EGNNEncoder(FEATURE_SIZES, s.token_dim, s.width, s.depth, s.vectors)
-    quads = torch.from_numpy(rotatable_torsions(*topology_arrays(seen.topology)))
-    return GraphMoleculeEncoder(GraphEncoder(network, s.cutoff, hydrogens=False), molecule_data(seen.topology), quads)
+    quads = rotatable_torsions(*topology_arrays(seen.topology)).tolist() + placing_torsions(chemistry(seen.topology))
+    told = torch.tensor(quads, dtype=torch.long).reshape(-1, 4)
+    return GraphMoleculeEncoder(GraphEncoder(network, s.cutoff, hydrogens=False), molecule_data(seen.topology), told)
 
 
 def _particles(seen: Observed, s: Settings) -> nn.Module:

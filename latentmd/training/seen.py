@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from latentmd.analysis import msm
-from latentmd.analysis.features import EvaluationError, feature_spec
+from latentmd.analysis.features import EvaluationError, feature_spec, molecules_of
 from latentmd.analysis.kinetics import core_path
 from latentmd.analysis.reference import ReferenceModel
 from latentmd.arrays import Floats, Ints
@@ -90,7 +90,8 @@ def say(config: TrainingConfig, source: Source) -> Seen | None:
     """Say what the model will be of (solute, data, lags, whether it has energies) and what the data can teach it."""
     topology, total = source.topology, sum(map(len, source.runs)) * source.interval
     around = f", without {source.left_out}" if source.left_out else ""
-    solute = f"solute of {topology.n_atoms} atoms and {topology.n_residues} residues{around}"
+    several = f" in {count} molecules" if (count := len(molecules_of(topology))) > 1 else ""
+    solute = f"solute of {topology.n_atoms} atoms and {topology.n_residues} residues{several}{around}"
     data = f"{len(source.runs)} runs, {format_time(total)}, at {config.temperature:g} K"
     logger.warning("%s; %s; lags of %s to %s", solute, data, *map(format_time, config.predictor.lag))
     if not config.has_energy:

@@ -9,7 +9,7 @@ import pytest
 from openmm import app
 
 from latentmd.molecule.chemistry import Chemistry, chemistry
-from latentmd.molecule.z_matrix import ZMatrix, z_matrix
+from latentmd.molecule.z_matrix import ZMatrix, placing_torsions, z_matrix
 
 
 def _record(bonds: list[tuple[int, int]], count: int) -> Chemistry:
@@ -67,7 +67,7 @@ def test_six_coordinates_place_a_second_molecule(alanine_topology: Any) -> None:
     assert _placed_in_order(z, record)
     chains = [(i, *parents) for i, parents in zip(z.order[3:], z.parents, strict=True)]
     mixed = [sum(len({k >= n for k in chain[:length]}) > 1 for chain in chains) for length in (2, 3, 4)]
-    assert mixed == [1, 2, 3]
+    assert mixed == [1, 2, 3] and len(placing_torsions(record)) == 3 and placing_torsions(one) == []
     first = {tuple(sorted(record.names[k] for k in chain)) for chain in chains if max(chain) < n}
     second = {tuple(sorted(record.names[k] for k in chain)) for chain in chains if min(chain) >= n}
     assert len(first & second) > len(first) - 3

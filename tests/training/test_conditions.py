@@ -74,7 +74,9 @@ def test_the_force_field_of_the_run_makes_the_labels(tmp_path: Path) -> None:
     config = with_own_force_field(TrainingConfig(), top)
     assert (config.solvent, config.force_field) == ("vacuum", molecule.protocol.force_field)
     positions = build(FILES / "ala.pdb").positions
-    energies, _ = engine_labels(engine_molecule(config, top, None, ""), np.array([positions._value], np.float32))
+    energies, _ = engine_labels(
+        engine_molecule(config, top, None, top.read_text()), np.array([positions._value], np.float32)
+    )
     context = molecule.context(molecule.langevin(1))
     context.setPositions(positions)
     assert energies[0] == pytest.approx(context.getState(energy=True).getPotentialEnergy()._value, abs=1e-3)

@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import mdtraj
 import numpy as np
 import openmm
 import pytest
 
-from latentmd.systems.builder import build
+from latentmd.systems.builder import MoleculeError, build
 from latentmd.systems.own_force_field import identity, read_system
 from latentmd.systems.protocol import InputOptions, Protocol
 from latentmd.training.conditions import with_own_force_field
@@ -28,7 +29,7 @@ def test_forces_are_minus_the_gradient_of_the_energies(
     moved = np.stack([frame, frame, frame])
     moved[1, 8, 0] += step
     moved[2, 8, 0] -= step
-    molecule = engine_molecule(parse_config(tiny), pdb, None, "")
+    molecule = engine_molecule(parse_config(tiny), pdb, None, pdb.read_text())
     energies, forces = engine_labels(molecule, moved)
     assert -(energies[1] - energies[2]) / (2 * step) == pytest.approx(forces[0, 8, 0], rel=2e-3, abs=1.0)
     np.testing.assert_allclose(forces.sum(axis=1), 0, atol=0.1)
@@ -66,3 +67,12 @@ def test_a_system_that_is_given_makes_the_labels(tmp_path: Path) -> None:
     path.write_text(openmm.XmlSerializer.serialize(system))
     with pytest.raises(ConfigError, match="describes a periodic box; give a System of the solute alone"):
         with_own_force_field(TrainingConfig(), top, str(path))
+
+
+def test_energies_are_those_of_the_selected_molecule(pdb: Path, tmp_path: Path) -> None:
+    one = mdtraj.load(str(pdb))
+    one.stack(one).save_pdb(str(top := tmp_path / "two.pdb"))
+    config = TrainingConfig(solvent="vacuum", force_field=("amber14-all.xml",))
+    assert engine_molecule(config, top, None, pdb.read_text()).topology.getNumAtoms() == one.n_atoms
+    with pytest.raises(MoleculeError, match=f"{top}: the file is empty"):
+        engine_molecule(config, top, None, "")
