@@ -108,18 +108,20 @@ def molecules_of(topology: mdtraj.Topology) -> list[Ints]:
     return [np.array(part) for part in components(topology.n_atoms, bonds)]
 
 
-def _between(topology: mdtraj.Topology) -> Ints:
-    """Pairs of atoms, one of each residue, of different molecules: CA, or the heavy atom of most bonds."""
+def residue_centres(topology: mdtraj.Topology) -> list[int]:
+    """An atom of each residue, CA or the one with most bonds."""
     bonds = Counter(atom.index for bond in topology.bonds for atom in bond)
-    found = []
-    for first, second in itertools.combinations(molecules_of(topology), 2):
-        ends = []
-        for part in (first, second):
-            middle: dict[int, int] = {}
-            for i in sorted(part.tolist(), key=lambda i: (topology.atom(i).name != "CA", -bonds[i])):
-                middle.setdefault(topology.atom(i).residue.index, i)
-            ends.append(middle.values())
-        every = list(itertools.product(*ends))
+    found: dict[int, int] = {}
+    for atom in sorted(topology.atoms, key=lambda atom: (atom.name != "CA", -bonds[atom.index])):
+        found.setdefault(atom.residue.index, atom.index)
+    return sorted(found.values())
+
+
+def _between(topology: mdtraj.Topology) -> Ints:
+    """Pairs of atoms, one of each residue, of different molecules."""
+    found, ends = [], [np.intersect1d(part, residue_centres(topology)) for part in molecules_of(topology)]
+    for first, second in itertools.combinations(ends, 2):
+        every = list(itertools.product(first.tolist(), second.tolist()))
         found += [every[k] for k in evenly(len(every), _MOST_BETWEEN)]
     return np.array(found, dtype=np.int64).reshape(-1, 2)
 

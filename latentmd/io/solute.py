@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,9 @@ def find_solute(topology: mdtraj.Topology, select: str = "", frame: Floats | Non
     counted = Counter(residue.name for residue in others)
     left_out = ", ".join(f"{count} {name}" for name, count in counted.most_common(_SHOWN))
     several = tuple(molecules) if len(molecules) > 1 else ()
-    part = _in_chains(part, several) if several else part
+    ordered = sorted(several, key=min)
+    if several and np.array_equal(np.concatenate(ordered), np.arange(part.n_atoms)):  # PDB files join a chain
+        part = reduce(mdtraj.Topology.join, map(part.subset, ordered))
     return Solute(np.asarray(chosen), part, left_out, any(residue.is_water for residue in others), molecules=several)
 
 
@@ -218,22 +221,6 @@ def _add_bonds(topology: mdtraj.Topology, chosen: Ints, frame: Floats | None) ->
         if mine and not taken and bonded and not graph.has_edge(first.index, second.index):
             graph.add_edge(first.index, second.index)
             topology.add_bond(first, second)
-
-
-def _in_chains(topology: mdtraj.Topology, molecules: Sequence[Ints]) -> mdtraj.Topology:
-    """The same atoms with a chain for every molecule, since a PDB file joins the residues of one."""
-    import mdtraj
-
-    made, atoms, last = mdtraj.Topology(), [], None
-    of = {int(i): number for number, molecule in enumerate(molecules) for i in molecule}
-    for residue in topology.residues:
-        here = residue.chain.index, of[residue.atom(0).index]
-        chain, last = (made.add_chain() if here != last else made.chain(-1)), here
-        copied = made.add_residue(residue.name, chain, residue.resSeq, residue.segment_id)
-        atoms += [made.add_atom(atom.name, atom.element, copied) for atom in residue.atoms]
-    for a, b in topology.bonds:
-        made.add_bond(atoms[a.index], atoms[b.index])
-    return made
 
 
 def _selecting(topology: mdtraj.Topology, atoms: Ints) -> str:

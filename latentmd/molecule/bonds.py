@@ -105,9 +105,10 @@ def nearest_steps(positions: Floats, first: Ints, second: Ints, cells: Floats | 
         x = np.asarray(positions[frames], dtype=np.float64)
         step = (x[:, second, None] - x[:, None, first]).reshape(len(x), -1, 3)
         move = np.zeros_like(step)
-        for axis in (2, 1, 0) if cells is not None else ():  # the third vector of a triclinic box leans over the others
-            vectors = np.asarray(cells[frames], dtype=np.float64)[:, None, axis] if cells is not None else step
-            move -= np.rint((step + move)[..., axis] / vectors[..., axis])[..., None] * vectors
+        if cells is not None:
+            for axis in (2, 1, 0):  # the third vector of a triclinic box leans over the others
+                vectors = np.asarray(cells[frames], dtype=np.float64)[:, None, axis]
+                move -= np.rint((step + move)[..., axis] / vectors[..., axis])[..., None] * vectors
         square = np.square(step + move).sum(axis=2)
         nearest = square.argmin(axis=1)
         rows = np.arange(len(x))
