@@ -92,12 +92,12 @@ def find_solute(topology: mdtraj.Topology, select: str = "", frame: Floats | Non
 
 
 def solute_or_all(topology: mdtraj.Topology, frame: Floats, select: str = "") -> Solute:
-    """The solute where it is in water or selected; everything where there is no water or none is found."""
+    """The solute where it is in water, selected or of several molecules; everything otherwise."""
     if select:
         return find_solute(topology, select, frame)
     with suppress(TrajectoryError):
         found = find_solute(topology, frame=frame)
-        if found.water:
+        if found.water or found.molecules:
             return found
     return Solute(np.arange(topology.n_atoms), topology)
 

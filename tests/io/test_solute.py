@@ -114,7 +114,7 @@ def test_two_molecules_are_one_solute_or_one_of_them_is_selected(pair: mdtraj.Tr
     found = find_solute(pair.topology)
     assert [molecule.tolist() for molecule in found.molecules] == [list(range(22)), list(range(22, 44))]
     assert find_solute(pair.topology, "resid 0 to 2").left_out == "1 ACE, 1 ALA, 1 NME"
-    assert len(solute_or_all(pair.topology, pair.xyz[0]).atoms) == 44
+    assert len(solute_or_all(pair.topology, pair.xyz[0]).molecules) == 2
     assert len(solute_or_all(pair.topology, pair.xyz[0], "resid 3 to 5").atoms) == 22
 
 
