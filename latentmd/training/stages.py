@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from latentmd.analysis.features import molecules_of, residue_centres
 from latentmd.core.basis import LatentBasis
 from latentmd.core.jepa import JEPA, Guide
 from latentmd.core.steps import ConditionalFlow, ResidualPredictor
@@ -48,7 +49,7 @@ LOGGED = ("prediction", "variance", "covariance", "ground", "spectral", "gain")
 _TIMED = 256  # frames that the forecast looks at
 _BEGIN = 512  # frames that an untrained encoder looks at
 _LATENTS = "latents.npz"  # of every frame, in the folder of a training
-_CHAIN = 5  # tokens from which on distances between them are decoded
+_CHAIN = 5  # residues of one molecule above which distances between them are decoded
 _OF_NO_BOND = 0.03, 0.35  # nm and rad, deviations that lengths and angles between molecules alone have
 _PRIOR_FRAMES = 2000  # of the energy head's linear part: 66 forces each for 22 atoms, more than enough
 
@@ -190,18 +191,10 @@ class SurrogateTraining:
         return found if found[0].shape[1] else []
 
     def centres(self) -> list[int]:
-        """An atom of each token of a chain, CA or the heavy atom with most bonds; none of molecules of few tokens."""
-        tokens, topology = self.data.graph.tokens.tolist(), self.data.topology
-        if max(tokens) < _CHAIN:
-            return []
-        bonds = [0] * len(tokens)
-        for a, b in topology.bonds:
-            bonds[a.index], bonds[b.index] = bonds[a.index] + 1, bonds[b.index] + 1
-        atoms = list(topology.atoms)
-        found: dict[int, int] = {}
-        for i in sorted(range(len(tokens)), key=lambda i: (atoms[i].name != "CA", -bonds[i])):
-            found.setdefault(tokens[i], i)
-        return sorted(found.values())
+        """An atom of each residue of a chain, or of several molecules; none of small ones."""
+        topology = self.data.topology
+        far = topology.n_residues > _CHAIN or len(molecules_of(topology)) > 1
+        return residue_centres(topology) if far else []
 
     def decoding(self, axes: Tensor, frames: int = STATISTICS_FRAMES) -> Stage:
         """Stage 2a: frozen axes [frames, axes] → internal coordinates, whose statistics are of so many frames."""
