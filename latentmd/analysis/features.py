@@ -138,9 +138,9 @@ def torsion_spec(topology: mdtraj.Topology) -> FeatureSpec | None:
         for quad in np.asarray(getattr(dihedral, f"indices_{label}")(topology), dtype=np.int64).reshape(-1, 4):
             names.append(f"{label} {residues[topology.atom(int(quad[centre])).residue.index]}")
             quads.append(quad)
-    for label, number, quad in _nucleic_torsions(topology):
+    for label, number, along in _nucleic_torsions(topology):
         names.append(f"{label} {residues[number]}")
-        quads.append(quad)
+        quads.append(along)
     if not quads:
         return None
     column = {name: i for i, name in enumerate(names)}
