@@ -9,14 +9,14 @@ Friesner and Berne, J. Phys. Chem. B 115, 9431, 2011): three replicas in which t
 energies and torsions are scaled, neighbours exchanged every 0.4 ps; frames are of the unscaled replica, and time counts
 all three. `metadynamics` is well tempered, by OpenMM's own class, on phi and psi: hills of 1 kJ/mol every 0.4 ps, bias
 factor 8. Its frames weigh exp((V(s, t) - c(t)) / kT) with c(t) of Tiwary and Parrinello (J. Phys. Chem. B 119, 736,
-2015). Neither resumes; the whole run is kept in memory.
+2015). Neither resumes; rows are written as they are made.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import openmm
@@ -29,6 +29,7 @@ from latentmd.units import parse_time, thermal_energy
 
 WATERS = 500
 KT = thermal_energy(300.0)
+Row = tuple[float, float, float, float]
 SCALES = (1.0, 0.7, 0.5)  # of the solute's energies
 LOOK = 100  # steps between looks, exchanges and hills
 WIDTH, FACTOR, HEIGHT = np.deg2rad(15.0), 8.0, 1.0  # of hills: radians, bias factor, kJ/mol
@@ -68,23 +69,22 @@ def energy(simulation: app.Simulation, state: openmm.State) -> float:
     return float(value.value_in_unit(unit.kilojoule_per_mole) / KT)
 
 
-def rest2(arguments: argparse.Namespace) -> np.ndarray:
+def rest2(arguments: argparse.Namespace) -> Iterator[Row]:
     """Rows of time of all replicas (ps), phi, psi and ln weight of the unscaled replica."""
     topology, system, positions = molecule(WATERS)
     quads = backbone_blocks(topology)[0].quads
     solute = sum(atom.residue.name in ("ACE", "ALA", "NME") for atom in topology.atoms())
     hot = [scaled(system, solute, scale) for scale in SCALES]
     replicas = [start(topology, one, positions, arguments.seed + i) for i, one in enumerate(hot)]
-    rng, rows, tried, swapped = np.random.default_rng(arguments.seed), [], 0, 0
+    rng, tried, swapped = np.random.default_rng(arguments.seed), 0, 0
     rounds = round(parse_time(arguments.time) / STEP / LOOK / len(SCALES))
     for number in range(rounds):
         for replica in replicas:
             replica.step(LOOK)
-        rows.append(((number + 1) * len(SCALES) * LOOK * STEP, *angles(replicas[0], quads), 0.0))
+        yield (number + 1) * len(SCALES) * LOOK * STEP, *angles(replicas[0], quads), 0.0
         for i in range(number % 2, len(SCALES) - 1, 2):
             tried, swapped = tried + 1, swapped + exchange(replicas[i], replicas[i + 1], rng)
     print(f"{swapped} of {tried} exchanges accepted")
-    return np.array(rows)
 
 
 def exchange(first: app.Simulation, second: app.Simulation, rng: np.random.Generator) -> bool:
@@ -102,7 +102,7 @@ def exchange(first: app.Simulation, second: app.Simulation, rng: np.random.Gener
     return accepted
 
 
-def metadynamics(arguments: argparse.Namespace) -> np.ndarray:
+def metadynamics(arguments: argparse.Namespace) -> Iterator[Row]:
     """Rows of time (ps), phi, psi and ln weight."""
     topology, system, positions = molecule(WATERS)
     quads, variables = backbone_blocks(topology)[0].quads, []
@@ -111,15 +111,14 @@ def metadynamics(arguments: argparse.Namespace) -> np.ndarray:
         force.addTorsion(*quad, [])
         variables.append(app.BiasVariable(force, -np.pi, np.pi, WIDTH, periodic=True))
     meta = app.Metadynamics(system, variables, 300.0, biasFactor=FACTOR, height=HEIGHT, frequency=LOOK)
-    simulation, rows = start(topology, system, positions, arguments.seed), []
+    simulation = start(topology, system, positions, arguments.seed)
     group = next(f.getForceGroup() for f in system.getForces() if isinstance(f, openmm.CustomCVForce))
     for number in range(round(parse_time(arguments.time) / STEP / LOOK)):
         meta.step(simulation, LOOK)
         bias = simulation.context.getState(energy=True, groups={group}).getPotentialEnergy()._value / KT
         free = -np.asarray(meta.getFreeEnergy()._value) / KT  # V * factor / (factor - 1)
         offset = np.log(np.exp(free).sum()) - np.log(np.exp(free / FACTOR).sum())
-        rows.append(((number + 1) * LOOK * STEP, *angles(simulation, quads), bias - offset))
-    return np.array(rows)
+        yield (number + 1) * LOOK * STEP, *angles(simulation, quads), bias - offset
 
 
 if __name__ == "__main__":
@@ -130,4 +129,6 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     kind = rest2 if given.kind == "rest2" else metadynamics
-    np.savetxt(Path(f"{given.out}.csv"), kind(given), fmt="%.4f", delimiter=",")
+    with open(f"{given.out}.csv", "w", encoding="utf-8", buffering=1) as file:
+        for row in kind(given):
+            file.write(",".join(f"{value:.4f}" for value in row) + "\n")
