@@ -18,7 +18,7 @@ MOST = 8.0  # depth of a bias, kT
 
 def bias_energy(density: Doubles, above: float, most: float = MOST) -> Doubles:
     """V / kT of a density of cells, of its shape."""
-    return -np.clip(np.log(density.max()) - np.log(density) - above, 0.0, most)
+    return np.asarray(-np.clip(np.log(density.max()) - np.log(density) - above, 0.0, most))
 
 
 def evenness(density: Doubles, above: float) -> float:

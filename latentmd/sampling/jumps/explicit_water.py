@@ -102,9 +102,9 @@ def _simulate(
 ) -> RunResult:
     if run.model is not None or run.solvent not in (None, "explicit"):
         raise ValueError("--mode bias and jumps are for explicit water and take no model; leave --model and --solvent")
-    own = {name: bool(given[name]) for name in OF_JUMPS}
-    options = vars(replace(run, wall=_WALL if run.wall is None else run.wall))
-    return jumps(pdb, JumpsRequest(**options, **own, bias=bias), report)
+    options = vars(replace(run, wall=_WALL if run.wall is None else run.wall)) | {"bias": bias}
+    options |= {name: bool(given[name]) for name in OF_JUMPS}
+    return jumps(pdb, JumpsRequest(**options), report)
 
 
 _UNUSED = "time", "scheduler", *OF_WALKERS

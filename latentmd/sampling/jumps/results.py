@@ -117,8 +117,8 @@ def write_jumps_page(
     spent = [(name, f"{seconds:.1f} s") for name, seconds in summary["wall_seconds"].items()]
     did = table(("torsion", "in the pilot"), list(summary["torsions"].items())) + table(("wall time", ""), spent)
     sections.append(report.Section("What the run did", GUARANTEES, bullets(jump_lines(summary)) + did))
-    said = f"{summary['mode']}, {page.state_words(summary)}, {summary['frames']} frames, {kelvin:g} K"
-    lead = f"{path.parent.name}: MD in water with {said}"
+    words = f"{summary['mode']}, {page.state_words(summary)}, {summary['frames']} frames, {kelvin:g} K"
+    lead = f"{path.parent.name}: MD in water with {words}"
     shown = page.viewed(positions[None])
     view = View(topology, [("in water, not shown", shown, np.arange(len(shown), dtype=np.float64))])
     report.write_page(path, "Free energies", lead, sections, view)

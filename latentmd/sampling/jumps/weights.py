@@ -18,7 +18,8 @@ def equal_frames(weights: Doubles) -> Ints:
     """Indices of frames drawn by their weights at even steps, (sum w)^2 / sum w^2 of them; all of equal weights."""
     count = max(1, round(weights.sum() ** 2 / (weights**2).sum()))
     places = (np.arange(count) + 0.5) / count
-    return np.minimum(np.searchsorted(np.cumsum(weights) / weights.sum(), places), len(weights) - 1)
+    found = np.searchsorted(np.cumsum(weights) / weights.sum(), places)
+    return np.asarray(np.minimum(found, len(weights) - 1))
 
 
 def weighted_populations(angles: Floats, cuts: Sequence[Well], weights: Doubles) -> Populations:

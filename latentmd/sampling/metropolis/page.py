@@ -61,8 +61,8 @@ STATES = (
     f"barrier of kT apart is one well. Wells below {percent(RAREST)} or above {percent(1 - RAREST)} are shown but need "
     "not be precise."
 )
-_OTHERS = ("metropolised.npz", "biased.xtc", "weights.txt", "jumps.csv", "system.xtc", "free_energy.html")
-_OTHERS += ("summary.json", "conformers.sdf")  # files of a run that are told of, in this order
+_OTHERS: tuple[str, ...] = ("metropolised.npz", "biased.xtc", "weights.txt", "jumps.csv", "system.xtc")
+_OTHERS += ("free_energy.html", "summary.json", "conformers.sdf")  # files of a run that are told of, in this order
 _EQUAL = "All frames of the chains at the coldest temperature, each with the same weight."
 _NOT_SAMPLED = "What the moves leave as it is at the start"
 _RATES = (
