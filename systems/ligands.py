@@ -61,8 +61,8 @@ def build_ligand(source: Path, protocol: Protocol) -> Molecule:
     if wet:
         topology, system, quantity, added = _in_water(topology, system, quantity, protocol.inputs)
     named, own = replace(protocol, force_field=(identity(system),)), (field, CHARGES)
-    kept = {"notes": tuple(notes), "added": tuple(added), "ligand": block, "own_force_field": own}
-    return Molecule(topology, system, quantity, named, **kept)
+    molecule = Molecule(topology, system, quantity, named, notes=tuple(notes), added=tuple(added))
+    return replace(molecule, ligand=block, own_force_field=own)
 
 
 def records(source: Path, inputs: InputOptions, isomers: bool = False) -> dict[str, InputOptions]:
