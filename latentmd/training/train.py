@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from openmm import app
 
 from latentmd.analysis.features import residue_labels
 from latentmd.io.progress import Progress, quiet
@@ -137,7 +139,8 @@ def _manifest(
 
 def _bonded(data: Data, config: TrainingConfig) -> dict[str, object]:
     frames = some_frames(data.train, _BONDED_FRAMES).numpy()
-    return asdict(Bonded.of(data.topology, frames, config.temperature))
+    written = app.PDBFile(io.StringIO(data.pdb)).topology  # in whose order of bonds the model file is read
+    return asdict(Bonded.of(written, frames, config.temperature))
 
 
 def _default_force_field(config: TrainingConfig) -> list[str]:

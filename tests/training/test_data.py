@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 import mdtraj
 import numpy as np
 import pytest
+from openmm import app
 from scipy.spatial.transform import Rotation
 
 from latentmd.io.atomic import OutputError
+from latentmd.molecule.checks import structure_template
 from latentmd.training.config import TrainingConfig, parse_config
 from latentmd.training.data import Data, Trajectories, read_source, split_data
 from latentmd.training.run import TrainingRun
 from latentmd.training.stages import SurrogateTraining, some_frames
-from latentmd.training.train import train
+from latentmd.training.train import _bonded, train
 
 
 def load_data(trajectories: Any, top: Path, config: TrainingConfig) -> Data:
@@ -197,3 +200,16 @@ def test_few_frames_are_refused(tiny: dict[str, Any], pdb: Path, alanine_runs: l
     few = Trajectories([run[:30] for run in alanine_runs], 0.2)
     with pytest.raises(ValueError, match=r"60 frames to train on, 0.2 ps apart; expected at least 100"):
         load_data(few, pdb, parse_config(tiny))
+
+
+def test_moments_of_bonds_are_in_the_order_of_the_model_file(tmp_path: Path) -> None:
+    """Bonds between nucleotides are told from distances after all others, and a PDB file lists them elsewhere."""
+    chain = mdtraj.load(str(Path(__file__).parents[1] / "io" / "nucleotides.pdb"))
+    chain.save(str(top := tmp_path / "top.gro"))
+    noise = 1e-5 * np.random.default_rng(0).standard_normal((200, chain.n_atoms, 3))
+    mdtraj.Trajectory(chain.xyz + noise, chain.topology, np.arange(200.0)).save(str(path := tmp_path / "run.xtc"))
+    config = TrainingConfig(holdout=0)
+    data = split_data(read_source([path], top, None), config)
+    written = app.PDBFile(io.StringIO(data.pdb))
+    expected = structure_template(written.topology, np.array(written.positions._value)).bond_mean
+    assert _bonded(data, config)["moments"]["bond_mean"] == pytest.approx(expected, abs=2e-3)  # type: ignore[index]
