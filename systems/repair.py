@@ -209,7 +209,7 @@ def _refuse_unbuildable(
         heavy = len(residue.atoms) - len(residue.hydrogens)
         if residue.amino_acid and heavy < 3:
             raise MoleculeError(f"{residue} has only {heavy} heavy atoms; expected 3 or more to build others from")
-    hands = handedness(topology, in_nm(positions))
+    hands = handedness(topology, in_nm(positions)) if lacking else {}
     mirrored = [r for r in lacking if r.found in D_AMINO_ACIDS or hands.get(residues.index(r)) == "D"]
     if mirrored:
         raise MoleculeError(f"{listed(mirrored)} lacks atoms, which can be built for L amino acids only; complete it")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -133,7 +134,7 @@ class TorsionDecoder(nn.Module):
     def begin_at_the_mean(self, positions: Tensor) -> None:
         """Let a linear read-out begin at the mean of some frames, or its first gradients shift all latents alike."""
         turns, _ = self.targets(positions)
-        linear: nn.Linear = self.network
+        linear: Any = self.network
         linear.weight.zero_()
         linear.bias.zero_()
         linear.bias[: 2 * self.n_drivers] = torch.stack([turns.cos(), turns.sin()], dim=-1).mean(0).flatten()
