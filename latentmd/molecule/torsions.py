@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from openmm import app
 
 
-def rotatable_torsions(symbols: list[str], bonds: Ints) -> Ints:
+def rotatable_torsions(symbols: list[str], bonds: Ints, rotors: bool = False) -> Ints:
     """One torsion i-j-k-l about every bond j-k between atoms that both have other neighbours, shape (torsions, 4).
 
     The outer atoms are heavy ones where there are any, the chain rather than an end such as a carbonyl oxygen, so that
-    a peptide's torsions are its φ, ψ, ω and χ. Turns of three hydrogens are left out.
+    a peptide's torsions are its φ, ψ, ω and χ. Turns of three hydrogens are left out but for `rotors`.
     """
     around = neighbour_lists(len(symbols), bonds)
     found = []
     for j, k in sorted((min(a, b), max(a, b)) for a, b in bonds.tolist()):
         left, right = ([i for i in around[a] if i != b] for a, b in ((j, k), (k, j)))
         rotor = any(len(side) == 3 and all(symbols[i] == "H" for i in side) for side in (left, right))
-        if left and right and not rotor:
+        if left and right and (rotors or not rotor):
             outer = [min(side, key=lambda i: (symbols[i] == "H", len(around[i]) == 1, i)) for side in (left, right)]
             found.append((outer[0], j, k, outer[1]))
     return np.array(found, dtype=np.int64).reshape(-1, 4)

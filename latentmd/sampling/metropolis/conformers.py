@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -65,18 +67,9 @@ def write_conformers(run: ChainsRun, found: list[Basin], positions: Floats, ener
 
     Positions (chains, frames, atoms, 3) are in nm, energies (chains, frames) in kJ/mol.
     """
-    from rdkit import Chem
-    from rdkit.Chem import rdMolAlign
-
     places, values = positions.reshape(-1, *positions.shape[2:]), energies.ravel()
-    first, blocks = None, []
+    structures = []
     for number, (basin, free) in enumerate(zip(found, _free_energies(run, found), strict=True), 1):
-        mol = Chem.MolFromMolBlock(run.molecule.ligand, removeHs=False)
-        mol.GetConformer().SetPositions(places[basin.frame].astype(np.float64) * 10)
-        first = first or Chem.Mol(mol)
-        heavy = [(a.GetIdx(), a.GetIdx()) for a in mol.GetAtoms() if a.GetAtomicNum() > 1]
-        rdMolAlign.AlignMol(mol, first, atomMap=heavy)
-        mol.SetProp("_Name", f"{run.folder.name} {number}")
         tags = {
             "population": f"{basin.population:.4f}",
             "population_standard_error": f"{basin.error:.4f}",
@@ -84,10 +77,26 @@ def write_conformers(run: ChainsRun, found: list[Basin], positions: Floats, ener
             "potential_energy_kJ_per_mol": f"{values[basin.frame]:.2f}",
             "wells": "; ".join(basin.wells) or "one well of each torsion",
         }
-        for name, value in tags.items():
+        structures.append((f"{run.folder.name} {number}", places[basin.frame], tags))
+    write_sdf(run.folder / CONFORMERS, run.molecule.ligand, structures)
+
+
+def write_sdf(path: Path, block: str, structures: Iterable[tuple[str, Floats, dict[str, str]]]) -> None:
+    """Write structures of a MOL block's molecule, superposed on the first: title, (atoms, 3) in nm and tags of each."""
+    from rdkit import Chem
+    from rdkit.Chem import rdMolAlign
+
+    first, blocks = None, []
+    for title, positions, tags in structures:
+        mol = Chem.MolFromMolBlock(block, removeHs=False)
+        mol.GetConformer().SetPositions(positions.astype(np.float64) * 10)
+        first = first or Chem.Mol(mol)
+        heavy = [(a.GetIdx(), a.GetIdx()) for a in mol.GetAtoms() if a.GetAtomicNum() > 1]
+        rdMolAlign.AlignMol(mol, first, atomMap=heavy)
+        for name, value in {"_Name": title, **tags}.items():
             mol.SetProp(name, value)
         blocks.append(Chem.SDWriter.GetText(mol))
-    write_text(run.folder / CONFORMERS, "".join(blocks))
+    write_text(path, "".join(blocks))
 
 
 def conformer_section(run: ChainsRun, counted: Populations, angles: Floats) -> Section:
@@ -100,29 +109,20 @@ def conformer_section(run: ChainsRun, counted: Populations, angles: Floats) -> S
     turns, ligand = list(dict.fromkeys(well.turn for well in counted.wells)), run.molecule.ligand
     bonds = table(("bond", "torsion"), [(str(i), turn.name) for i, turn in enumerate(turns, 1)])
     heads = ("conformer", "population", "free energy (kcal/mol)", "wells")
-    drawn = [(_drawing(ligand, run.quads[[turn.torsion for turn in turns]]), "bonds as numbered in the table")]
+    drawn = [(drawing(ligand, run.quads[[turn.torsion for turn in turns]]), "bonds as numbered in the table")]
     return Section("Conformers", _TEXT, table(heads, rows) + bonds + bullets(not_sampled(ligand)), drawn)
 
 
 def not_sampled(ligand: str) -> list[str]:
-    """Sentences on what stays as it is in the input, a MOL block."""
+    """Sentences on what of the input, a MOL block, no move could change; `Plan.not_sampled` says the rest."""
     from rdkit import Chem
 
     mol = Chem.MolFromMolBlock(ligand, removeHs=False)
     Chem.AssignStereochemistryFrom3D(mol)
     centres = [f"{mol.GetAtomWithIdx(i).GetSymbol()}{i + 1} ({hand})" for i, hand in Chem.FindMolChiralCenters(mol)]
-    amides = len(mol.GetSubstructMatches(Chem.MolFromSmarts("[CX3;!R](=O)[NX3;H1,H2]")))
-    rings = sum(
-        any(mol.GetAtomWithIdx(i).GetHybridization() == Chem.HybridizationType.SP3 for i in ring)
-        for ring in mol.GetRingInfo().AtomRings()
-    )
     said = [f"Not sampled: tautomers and protonation, which stay as given (net charge {Chem.GetFormalCharge(mol):+d})"]
     if centres:
         said.append(f"Not sampled: stereocentres, which stay {', '.join(centres)}")
-    if amides:
-        said.append(f"Not sampled: cis and trans of {amides} amides with a hydrogen, which stay as at the start")
-    if rings:
-        said.append(f"Poorly sampled: the shapes of {rings} rings that are not flat, which no own move changes")
     return said
 
 
@@ -133,7 +133,7 @@ def _free_energies(run: ChainsRun, found: list[Basin]) -> Doubles:
     return np.asarray(-kt * np.log(shares / shares[0]) + 0.0)
 
 
-def _drawing(ligand: str, quads: Ints) -> bytes:
+def drawing(ligand: str, quads: Ints) -> bytes:
     """PNG of the molecule without its hydrogens on carbon, the bonds of torsions numbered from 1."""
     from rdkit import Chem
     from rdkit.Chem import rdDepictor

@@ -289,7 +289,7 @@ def chains(source: Path, request: ChainsRequest, built: Molecule | None = None, 
             f"--mode chains takes a model of the molecule itself, and {request.model} is one of many peptides; leave "
             "out --model, since chains begin from the bundled one of many peptides wherever it covers the molecule"
         )
-    protocol = _protocol(request, model)
+    protocol = protocol_of(request, model)
     content = source.read_bytes().decode("latin-1") if source.is_file() else str(source)
     name = None if model is None else model.name
     record: dict[str, object] = {"molecule": content, "model": name, "protocol": asdict(protocol)}
@@ -315,7 +315,7 @@ def _simulate(pdb: Path, run: RunOptions, given: Given, built: Molecule | None, 
 WAY = Way(_simulate, ("time", *OF_WALKERS, *OF_JUMPS), "chains", told)
 
 
-def _protocol(asked: ChainsRequest, model: Model | None) -> Protocol:
+def protocol_of(asked: ChainsRequest, model: Model | None) -> Protocol:
     """Protocol of the chains; a model only proposes, so that it may come from other conditions."""
     given = Protocol(temperature=TEMPERATURE) if model is None else Protocol.of(model.manifest)
     kelvin = given.temperature if asked.temperature is None else asked.temperature
