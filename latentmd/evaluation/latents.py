@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -290,11 +288,6 @@ def _maps(whole: Encoded, pick: Ints, seed: int) -> tuple[dict[str, Floats], lis
     maps = {"PCA of all axes": (centred @ vectors[:, ::-1][:, :2])[pick]}
     if slow.shape[1] > 1:
         maps["slow axes 1 and 2"] = slow[:, :2]
-    found = find_spec("umap")
-    if found is None or found.origin is None:  # a folder of that name without code has no origin
+    if (plane := figures.umap_plane(everything[pick], seed)) is None:
         return maps, ["UMAP is not drawn: install it with `pip install 'latentmd[umap]'`"]
-    with warnings.catch_warnings():  # the package warns that TensorFlow, which is not used here, is missing
-        warnings.simplefilter("ignore", ImportWarning)
-        import umap
-    fitted = umap.UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(everything[pick])
-    return maps | {"UMAP of all axes": np.asarray(fitted)}, []
+    return maps | {"UMAP of all axes": plane}, []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,17 @@ def png(made: Figure, dpi: int = 110) -> bytes:
     with rc_context(_STYLE):
         made.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
+
+
+def umap_plane(points: Floats, seed: int) -> Floats | None:
+    """Points (frames, axes) in the plane (frames, 2) by UMAP; None where it is not installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # umap's about packages that it does without
+        try:
+            from umap import UMAP
+        except ImportError:  # also where an uninstalled one has left a folder with its cache
+            return None
+        return np.asarray(UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(points))
 
 
 def plane(axis: Axes, counts: Floats, titles: tuple[str, str, str], temperature: float) -> None:

@@ -15,19 +15,13 @@ import torch
 from latentmd.io.atomic import write_json
 from latentmd.io.folder import FolderLock, RunFiles, claim_folder
 from latentmd.io.progress import Progress
+from latentmd.report.figures import figure, png
 from latentmd.training.loop import Stage, run_stage
 from latentmd.units import format_wall
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = {
-    "jepa": ("prediction", "variance", "covariance", "ground", "spectral", "gain"),
-    "decoder": ("loss",),
-    "fast": ("mean", "scale", "flow"),
-    "predictor": ("loss", "mean", "scale", "flow"),
-    "energy": ("loss", "force"),
-    "latent-energy": ("loss",),
-}
+_RANK = ("rank", "std_min", "std_mean")  # of a latent, which a title states
 
 
 def read_log(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
@@ -42,31 +36,26 @@ def read_log(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
     }
 
 
-def plot_training(log: Path, out: Path) -> None:
-    """Draw the training log, one panel per stage; the JEPA panel states rank and deviations of its latent."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+def plot_training(log: Path) -> bytes:
+    """Draw the training log as PNG, a panel for each stage; that of the JEPA states its rank and deviations."""
     curves = read_log(log)
-    stages = [stage for stage in _SHOWN if stage in curves]
-    figure = Figure(figsize=(12, 3.2 * ((len(stages) + 2) // 3)), layout="constrained")
-    FigureCanvasAgg(figure)
-    for i, stage in enumerate(stages):
-        axes = figure.add_subplot((len(stages) + 2) // 3, 3, i + 1)
-        for quantity in _SHOWN[stage]:
-            if quantity in curves[stage]:
-                steps, values = zip(*curves[stage][quantity], strict=True)
-                axes.plot(steps, values, label=quantity, linewidth=1)
+    columns = min(4, len(curves))
+    made, axes = figure(-(-len(curves) // columns), columns)
+    for axis in axes[len(curves) :]:
+        axis.set_axis_off()
+    for axis, (stage, quantities) in zip(axes, curves.items(), strict=False):
+        for name, values in quantities.items():
+            if name not in _RANK and len(values) > 1 and any(value for _, value in values):
+                axis.plot(*zip(*values, strict=True), label=name, lw=1)
         title = stage
-        if "rank" in curves[stage]:
-            last = {name: curves[stage][name][-1][1] for name in ("rank", "std_min", "std_mean")}
-            title += f": effective rank {last['rank']:.1f}, axis deviation {last['std_min']:.2g}"
-            title += f" to {last['std_mean']:.2g} (mean)"
-        axes.set_title(title, fontsize=8)
-        axes.set_yscale("symlog", linthresh=0.1)
-        axes.set_xlabel("step")
-        axes.legend(fontsize=7)
-    figure.savefig(out, dpi=120)
+        if "rank" in quantities:
+            rank, least, mean = (quantities[name][-1][1] for name in _RANK)
+            title += f": effective rank {rank:.1f},\naxis deviation {least:.2g} to {mean:.2g} (mean)"
+        axis.set(title=title, xlabel="step")
+        axis.set_yscale("symlog", linthresh=1e-3)
+        if axis.lines:
+            axis.legend(fontsize=6, frameon=False)
+    return png(made)
 
 
 _TRAINING = RunFiles("training", ("*.pt", "*.ckpt", "*.npz", "training.*", "seconds.json"))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from openmm import app
 
 from latentmd.analysis.features import residue_labels
+from latentmd.io.atomic import write_bytes
 from latentmd.io.progress import Progress, quiet
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.chemistry import fingerprint
@@ -95,7 +96,7 @@ def train(
         manifest = _manifest(name or out.stem, training, surrogate, autocorrelations)
         manifest["training"] |= {"seen": shown and shown.record(), "landmarks": marks.model_dump()}
         bundle.save(out, surrogate, manifest)
-        plot_training(run.log, folder / "training.png")
+        write_bytes(folder / "training.png", plot_training(run.log))
     return out
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import numpy as np
 import torch
 
 from latentmd.arrays import Floats
-from latentmd.report.figures import figure, png
+from latentmd.report.figures import figure, png, umap_plane
 from latentmd.systems.toy.world import Canvas, World
-from latentmd.training.run import read_log
+from latentmd.training.run import plot_training
 from latentmd.worlds import evaluation
 from latentmd.worlds.config import WorldConfig
 from latentmd.worlds.parts import TrainedWorld
@@ -30,7 +29,7 @@ def draw(
     """Write all pictures of a training into its folder, beside its log; their names."""
     unit = data.world.units.split(",")[0].split(":")[0]
     interval = data.world.interval
-    pictures: dict[str, bytes | None] = {"loss.png": loss_curves(out / "training.csv")}
+    pictures: dict[str, bytes | None] = {"loss.png": plot_training(out / "training.csv")}
     for kind in config.maps:
         times = [interval * np.arange(len(z)) for z in trained.test]
         pictures[f"latent-{kind.lower()}.png"] = latent_map(trained.test, times, kind, config.seed, unit)
@@ -66,23 +65,6 @@ def _panels(trained: TrainedWorld, data: WorldData, config: WorldConfig) -> Mapp
     return {title: draw_states(data.world, values) for title, values in moved.items()}
 
 
-def loss_curves(log: Path) -> bytes:
-    """One panel per stage of the training log, every quantity a line."""
-    curves = read_log(log)
-    columns = min(4, len(curves))
-    made, axes = figure(-(-len(curves) // columns), columns)
-    for axis in axes[len(curves) :]:
-        axis.set_axis_off()
-    for axis, (stage, quantities) in zip(axes, curves.items(), strict=False):
-        for name, values in quantities.items():
-            if len(values) > 1 and any(value for _, value in values):
-                axis.plot(*zip(*values, strict=True), label=name, lw=1)
-        axis.set(title=stage, xlabel="step")
-        axis.set_yscale("symlog", linthresh=1e-3)
-        axis.legend(fontsize=6, frameon=False)
-    return png(made)
-
-
 def latent_map(latents: Sequence[Floats], times: Sequence[Floats], kind: str, seed: int, unit: str) -> bytes | None:
     """Latents in the plane by "PCA" or "UMAP", coloured by time; None where UMAP is not installed."""
     flat = np.concatenate(latents).reshape(sum(map(len, latents)), -1)
@@ -91,23 +73,13 @@ def latent_map(latents: Sequence[Floats], times: Sequence[Floats], kind: str, se
     points = (flat[pick] - flat.mean(0)) / (flat.std(0) + 1e-9)
     if kind == "PCA":
         plane = points @ np.linalg.svd(points, full_matrices=False)[2][:2].T
-    elif (plane := _umap(points, seed)) is None:
+    elif (plane := umap_plane(points, seed)) is None:
         return None
     made, axes = figure(1, 1, width=4.2, height=3.4)
     dots = axes[0].scatter(plane[:, 0], plane[:, 1], c=colour[pick], s=3, cmap="viridis", linewidths=0)
     made.colorbar(dots, ax=axes[0]).set_label(f"time ({unit})")
     axes[0].set(title=f"{kind}, held-out trajectories", xticks=[], yticks=[])
     return png(made)
-
-
-def _umap(points: Floats, seed: int) -> Floats | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # umap's about packages that it does without
-        try:
-            from umap import UMAP
-        except ImportError:  # also where an uninstalled one has left a folder with its cache
-            return None
-        return np.asarray(UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(points))
 
 
 def forecast_curves(errors: Mapping[str, Floats], interval: float, unit: str, drifts: Mapping[str, Floats]) -> bytes:

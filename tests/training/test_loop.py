@@ -181,5 +181,4 @@ def test_plot_of_a_log_with_repeated_steps(tmp_path: Path) -> None:
     append_rows(log, "jepa", 30, {"rank": 4.0, "std_min": 0.5, "std_mean": 1.0})
     append_rows(log, "decoder", 10, {"loss": 2.0})
     assert read_log(log)["jepa"]["prediction"] == [(10, 1.0), (20, 0.4), (30, 0.3)]
-    plot_training(log, tmp_path / "training.png")
-    assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert plot_training(log).startswith(b"\x89PNG")

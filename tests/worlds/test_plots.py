@@ -17,7 +17,6 @@ def test_curves_maps_and_sheets_are_pictures(tmp_path: Path) -> None:
     append_rows(tmp_path / "log.csv", "jepa", 2, {"loss": 0.5})
     runs = [RNG.normal(size=(20, 1, 4)) for _ in range(2)]
     drawn = [
-        plots.loss_curves(tmp_path / "log.csv"),
         plots.latent_map(runs, [np.arange(20.0)] * 2, "PCA", 0, "s"),
         plots.forecast_curves({"own": RNG.random(6)}, 0.1, "s", {"own": RNG.random(6)}),
         plots.reconstruction_sheet(RNG.random((8, 64, 64)), RNG.random((8, 64, 64))),

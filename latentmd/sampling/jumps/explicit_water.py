@@ -31,10 +31,15 @@ from latentmd.io.progress import Progress, quiet
 from latentmd.io.writer import FrameWriter, write_xtc
 from latentmd.molecule.checks import topology_arrays, torsions
 from latentmd.molecule.torsions import rotatable_torsions
-from latentmd.sampling.jumps.results import summary_of, told, write_jumps_page
+from latentmd.sampling.jumps.results import (
+    equal_frames,
+    summary_of,
+    told,
+    weighted_populations,
+    write_jumps_page,
+)
 from latentmd.sampling.jumps.slow import biased_blocks, slow_blocks, turning
 from latentmd.sampling.jumps.walk import FRAME, Stint, Walk
-from latentmd.sampling.jumps.weights import equal_frames, weighted_populations
 from latentmd.sampling.metropolis.run import TASKS, TEMPERATURE, chains
 from latentmd.sampling.metropolis.segments import CHAINS, SegmentFiles
 from latentmd.sampling.metropolis.settings import ChainsRequest

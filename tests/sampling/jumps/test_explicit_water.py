@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import latentmd
-from latentmd.sampling.jumps.weights import weighted_populations
+from latentmd.sampling.jumps.results import weighted_populations
 from latentmd.systems.bundled import bundled
 from latentmd.systems.protocol import InputOptions
 
