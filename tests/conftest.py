@@ -24,7 +24,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell has it for w
 
 #: Files and functions that take seconds, one a line; measured with `pytest --durations=0`.
 LONG = frozenset(Path(__file__).with_name("long.txt").read_text(encoding="utf-8").split())
-for _folder in ("engines", "solvent"):  # for `closed_form` and `solvated`
+for _folder in ("engines", "peptides", "solvent"):  # for `closed_form`, `peptide_rollouts` and `solvated`
     sys.path.append(str(Path(__file__).parents[1] / "examples" / _folder))
 ALANINE_DIPEPTIDE = Path(__file__).parents[1] / "systems" / "molecules" / "alanine_dipeptide.pdb"
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from openmm.app import PDBFile
+from peptide_rollouts import Rollouts
 
 from latentmd.analysis.statistics import js_distance
 from latentmd.evaluation.residue_table import scored_torsions
-from latentmd.evaluation.rollouts import Rollouts
 from latentmd.model.peptide_file import load_peptides
 from latentmd.molecule.chain import chain
 

@@ -29,11 +29,11 @@ from measures import (
     table_frames,
     unseen,
 )
+from peptide_rollouts import Rollouts
 
 from latentmd.arrays import Bools, Floats
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.evaluation.residue_table import ResidueTable, plane, scored_planes
-from latentmd.evaluation.rollouts import Rollouts
 from latentmd.evaluation.speed import rate
 from latentmd.model.peptide_file import NAME, load_peptides
 from latentmd.molecule.chain import Chain, chain

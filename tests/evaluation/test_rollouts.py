@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from openmm.app import PDBFile
+from peptide_rollouts import Rollouts
 
 from latentmd.analysis.features import feature_spec
-from latentmd.evaluation.rollouts import Decoding, Rollouts
+from latentmd.evaluation.rollouts import Decoding
 from latentmd.model.peptide_file import PeptideFile, load_peptides
 from latentmd.molecule.chain import Chain, chain
 from latentmd.molecule.checks import structure_template

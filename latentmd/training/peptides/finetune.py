@@ -13,7 +13,7 @@ import torch
 from latentmd.decoders.residues import ResidueStatistics
 from latentmd.evaluation.inputs import trajectory_files
 from latentmd.evaluation.residue_table import frame_scores
-from latentmd.evaluation.rollouts import Rollouts
+from latentmd.evaluation.rollouts import Equilibrium
 from latentmd.io.progress import Progress, quiet
 from latentmd.model.binding import bind
 from latentmd.model.peptide_file import NAME, PeptideFile, load_peptides
@@ -147,7 +147,7 @@ def _scores(model: PeptideModel, unseen: Peptides, longest: float) -> dict[str, 
     group = next(iter(unseen.groups.values()))
     chain = unseen.chains[group.names[0]]
     nats = likelihoods(model, unseen, 4, min(longest, float(group.frames.max() - 1) * unseen.interval))
-    drawn = Rollouts(model, chain, 0).equilibrium(_DRAWS)
+    drawn = Equilibrium(model, chain, 0).equilibrium(_DRAWS)
     found = frame_scores(chain, drawn, peptide_angles(group, 0))
     planes: dict[str, float] = {name: found[name] for name in ("ramachandran", "neighbours") if name in found}
     return {"nats later": nats["later"], "nats ever": nats["ever"], "torsions": found["torsions"], **planes}

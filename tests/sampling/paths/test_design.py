@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from openmm.app import PDBFile
+from peptide_rollouts import Rollouts
 
 from latentmd.arrays import Doubles
-from latentmd.evaluation.rollouts import Rollouts
 from latentmd.model.binding import bind
 from latentmd.model.peptide_file import PeptideFile, load_peptides
 from latentmd.model.propagator import Propagator

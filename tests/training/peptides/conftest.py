@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from openmm.app import PDBFile
+from peptide_rollouts import Rollouts
 
-from latentmd.evaluation.rollouts import Rollouts
 from latentmd.io.pdb import pdb_text
 from latentmd.model.peptide_file import load_peptides
 from latentmd.molecule.chain import chain
