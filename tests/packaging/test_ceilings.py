@@ -17,11 +17,11 @@ TEXTS = {
 }
 #: Lower these when a change makes them true; raise them only with a new feature, by what it needs.
 CEILINGS = {
-    "lines of source": 39_700,
-    "files": 273,
-    "files with one importer": 36,
+    "lines of source": 39_995,
+    "files": 270,
+    "files with one importer": 34,
     "Any": 335,
-    "fmt: skip": 66,
+    "fmt: skip": 68,
 }
 
 
