@@ -24,7 +24,7 @@ from latentmd.systems.dynamics import advance
 
 SWEEPS = (60, 120)  # of the two stages of a pilot
 KERNELS = 160  # at each temperature
-SCATTER = 4.0  # ps of MD at the highest temperature, from one structure
+SCATTER = 10.0  # ps of MD at the highest temperature, from one structure
 _SHARES = (0.25, 0.25, 0.5)  # of the wall time of a pilot: the scattering and the two stages
 _HOTTER = 0.25  # share of the kernels from one rung above
 _EVENLY = 0.1  # share of the moves that all blocks get alike
