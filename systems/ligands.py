@@ -173,7 +173,7 @@ def _complete(mol: Mol) -> tuple[Mol, str, list[str]]:
 
     notes: list[str] = []
     places = mol.GetConformer().GetPositions() if mol.GetNumConformers() else np.zeros((mol.GetNumAtoms(), 3))
-    solid = mol.GetNumAtoms() == 1 or np.ptp(places, axis=0).min() > _FLAT
+    solid = mol.GetNumConformers() and (mol.GetNumAtoms() == 1 or np.ptp(places, axis=0).min() > _FLAT)
     if solid:
         Chem.AssignStereochemistryFrom3D(mol)
     elif mol.GetNumConformers():

@@ -191,3 +191,8 @@ def test_a_molecule_in_water_has_its_own_energy(water: str) -> None:
     assert energies[0] == pytest.approx(energies[1], abs=1e-4) and abs(energies[1]) > 1
     held = [molecule.system.getNumConstraints() for molecule in (wet, dry)]
     assert held[0] == held[1] + 3 * names.count("HOH")
+
+
+def test_a_smiles_of_one_heavy_atom_gets_its_hydrogens() -> None:
+    methane = build(Path("methane"), Protocol("vacuum", inputs=InputOptions(smiles="C")))
+    assert methane.topology.getNumAtoms() == 5 and "4 hydrogens added" in methane.notes

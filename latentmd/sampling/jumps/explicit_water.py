@@ -123,7 +123,7 @@ def _solute(molecule: Molecule) -> Ints:
     if fault := thermostat_fault(molecule.system) or barostat_fault(molecule.system):
         raise ValueError(fault)
     if not can_turn(sub_topology(topology, solute)):
-        raise ValueError("no bond of the molecule can turn, so that there is nothing to jump; use --mode md")
+        raise ValueError("no bond of the molecule can turn, so that nothing is slow; use --mode md")
     return np.array(solute)
 
 

@@ -94,7 +94,7 @@ def test_a_molecule_that_cannot_turn_is_refused(tmp_path: Path) -> None:
     positions = np.array([[0, 0, 0], [0.0957, 0, 0], [-0.024, 0.0927, 0]]) * unit.nanometer
     with (tmp_path / "water.pdb").open("w") as file:
         app.PDBFile.writeFile(topology, positions, file)
-    with pytest.raises(ValueError, match="nothing to jump; use --mode md"):
+    with pytest.raises(ValueError, match="nothing is slow; use --mode md"):
         latentmd.simulate(tmp_path / "water.pdb", solvent="explicit", out=tmp_path / "run", wall=60)
 
 
