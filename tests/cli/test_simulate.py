@@ -40,7 +40,7 @@ def test_simulate_reports_what_was_added(ou_bundle: Path, tmp_path: Path) -> Non
         (("empty.pdb",), "the file is empty"),
         ((ALANINE, "--time", "10"), "has no unit"),
         ((ALANINE, "--time", "0ns"), "is not positive"),
-        ((ALANINE, "--mode", "warp"), "--mode is 'warp'; expected one of model, latent, chains, jumps, md"),
+        ((ALANINE, "--mode", "warp"), "--mode is 'warp'; expected one of model, latent, chains, bias, jumps, md"),
         ((ALANINE, "--walkers", "0"), "0 is not in the range"),
         ((ALANINE, "--model", "nothing"), "nothing: no such model file or bundled model"),
         ((str(MOLECULES / "chignolin.pdb"), "--mode", "model"), "no bundled model covers"),

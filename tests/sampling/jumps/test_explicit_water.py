@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import mdtraj
 import numpy as np
@@ -25,11 +25,13 @@ SMALL = ("--solvent", "explicit", "--box", "cube", "--padding", "0.65")
 
 
 @pytest.mark.slow
-def test_jumps_end_to_end_and_after_an_interruption(
-    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+@pytest.mark.parametrize("mode", ["bias", "jumps"])
+def test_both_ways_end_to_end_and_after_an_interruption(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path, mode: Literal["bias", "jumps"]
 ) -> None:
     out, kept = tmp_path / "wet", tmp_path / "wet" / "jumps" / "segment-00000.npz"
-    line = ("simulate", ALANINE, *SMALL, "--wall", "90s", "--compare", "md", "--whole", "--out", out)
+    asked = () if mode == "bias" else ("--mode", mode)  # a bias is what explicit water gets by itself
+    line = ("simulate", ALANINE, *SMALL, *asked, "--wall", "90s", "--compare", "md", "--whole", "--out", out)
     first = start(*line)
     until = time.monotonic() + 120
     while not kept.exists() and first.poll() is None and time.monotonic() < until:
@@ -42,12 +44,13 @@ def test_jumps_end_to_end_and_after_an_interruption(
         spent = json.load(file)["seconds"]
     wall = spent + 20  # a longer run than was interrupted
     result = latentmd.simulate(
-        ALANINE, solvent="explicit", inputs=InputOptions(box="cube", padding=0.65), compare="md", whole=True,
+        ALANINE, solvent="explicit", inputs=InputOptions(box="cube", padding=0.65), compare="md", whole=True, mode=mode,
         wall=wall, resume=True, out=out,
     )  # fmt: skip
     summary = result.summary
-    assert summary["mode"] == "jumps" and set(summary["plain_md"]["populations"]) == set(summary["populations"])
-    frames = mdtraj.load(str(result.trajectories[0]), top=str(result.topology))
+    assert summary["mode"] == mode and set(summary["plain_md"]["populations"]) == set(summary["populations"])
+    every = out / ("biased.xtc" if mode == "bias" else "solute.xtc")
+    frames = mdtraj.load(str(every), top=str(result.topology))
     np.testing.assert_allclose(frames.xyz[: len(before)], before, atol=2e-3)
     assert frames.n_frames == summary["frames"] > len(before) and frames.n_atoms == 22
     whole = mdtraj.load(str(out / "system.xtc"), top=str(out / "system.pdb"))
@@ -56,10 +59,16 @@ def test_jumps_end_to_end_and_after_an_interruption(
     populations: dict[str, dict[str, Any]] = summary["populations"]
     total = sum(one["value"] for name, one in populations.items() if name.startswith("psi"))
     assert total == pytest.approx(1.0) and all(one["standard_error"] >= 0 for one in populations.values())
-    with (out / "jumps.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["number"]) for row in rows] == list(range(len(rows)))
-    assert sum(one["tried"] for one in summary["blocks"].values()) == len(rows)
+    if mode == "jumps":
+        with (out / "jumps.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [int(row["number"]) for row in rows] == list(range(len(rows)))
+        assert sum(one["tried"] for one in summary["blocks"].values()) == len(rows)
+    else:
+        weights = np.loadtxt(out / "weights.txt")
+        assert len(weights) == frames.n_frames and weights.mean() == pytest.approx(1.0) and np.ptp(weights) > 0
+        alike = mdtraj.load(str(result.trajectories[0]), top=str(result.topology))
+        assert alike.n_frames == round(summary["evenness_of_weights"] * frames.n_frames) <= frames.n_frames
     page = (out / "free_energy.html").read_text()
     assert all(title in page for title in ("States", "Plain MD beside it", "What the run did", "psi ALA2"))
 
