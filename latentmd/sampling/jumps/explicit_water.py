@@ -51,6 +51,7 @@ from latentmd.sampling.run.processes import cores
 from latentmd.sampling.run.seeds import REVIEW, keyed_seed
 from latentmd.sampling.run.stopping import RunResult, Stopped, session
 from latentmd.systems.builder import Molecule, build
+from latentmd.systems.ligands import sided_bonds
 from latentmd.systems.names import IONS, WATER
 from latentmd.systems.parametrise import barostat_fault, thermostat_fault
 from latentmd.systems.protocol import Protocol, without_water
@@ -155,7 +156,8 @@ class _Jumping:
         self.budget = Budget(self.work / "wall.json", self.request.wall, self.request.begun)
         self.clock = PhaseClock(self.work / "seconds.json")
         self.topology = sub_topology(self.prepared.molecule.topology, self.solute.tolist())
-        self.turns = turns_of(self.topology, self.prepared.reference[self.solute])
+        sided = sided_bonds(self.prepared.molecule.ligand)  # their side would be turned over by a bias or jumps
+        self.turns = turns_of(self.topology, self.prepared.reference[self.solute], sided)
         self.quads = rotatable_torsions(*topology_arrays(self.topology))
         self.recorded = recorded_torsions(self.topology, self.quads)
 

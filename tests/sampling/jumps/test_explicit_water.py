@@ -16,9 +16,15 @@ import numpy as np
 import pytest
 
 import latentmd
+from latentmd.io.progress import quiet
+from latentmd.sampling.jumps.explicit_water import JumpsRequest, _Jumping, _solute
 from latentmd.sampling.jumps.results import weighted_populations
+from latentmd.sampling.run.preparation import Prepared
+from latentmd.systems.builder import Protocol, build
 from latentmd.systems.bundled import bundled
+from latentmd.systems.ligands import sided_bonds
 from latentmd.systems.protocol import InputOptions
+from latentmd.systems.sanity import in_nm
 
 ALANINE = bundled("alanine_dipeptide")
 SMALL = ("--solvent", "explicit", "--box", "cube", "--padding", "0.65")
@@ -120,3 +126,15 @@ def test_passages_bound_the_effective_samples() -> None:
     assert found.effective[1] <= passages / (2 * share * (1 - share)) + 1e-9
     share_error = np.sqrt(share * (1 - share) / found.effective[1])
     assert found.errors[1] == pytest.approx(share_error)
+
+
+def test_double_bonds_of_a_ligand_keep_their_side(tmp_path: Path) -> None:
+    pytest.importorskip("rdkit")
+    inputs = InputOptions(smiles=r"C/C(=C\CO)/CC", box="cube")
+    molecule = build(Path("sided"), Protocol("explicit", temperature=300.0, inputs=inputs))
+    prepared = Prepared(molecule, Path("sided"), in_nm(molecule.positions), "CPU", threads=1, rate=1.0)
+    request = JumpsRequest(out=tmp_path, solvent="explicit", inputs=inputs)
+    run = _Jumping(prepared, _solute(molecule), request, quiet, lambda: False)
+    turned = {tuple(sorted(run.quads[turn.torsion, 1:3].tolist())) for turn in run.turns}
+    sided = sided_bonds(molecule.ligand)
+    assert len(sided) == 1 and turned and not turned & sided
