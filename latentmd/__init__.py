@@ -80,8 +80,6 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("latentmd")
-    if name == "hybrid":
-        raise AttributeError("latentmd.hybrid is gone; exact chains are latentmd.simulate(..., mode='chains')")
     if name not in _HOMES:
         raise AttributeError(f"module 'latentmd' has no attribute {name!r}; expected one of {', '.join(__all__)}")
     value = getattr(import_module(_HOMES[name]), name)

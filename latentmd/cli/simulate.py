@@ -13,12 +13,6 @@ from latentmd.cli.common import BadInput, run_errors
 from latentmd.cli.progress import Display
 
 
-def _gone(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    """Refuse an option of earlier versions."""
-    if value is not None:
-        raise click.UsageError("--exactness is gone: exact chains are --mode chains")
-
-
 @click.command(
     "simulate",
     epilog="""\b
@@ -54,7 +48,6 @@ Examples:
         "[default: model where one covers the molecule, else chains to 150 atoms, else md; it says why. In explicit "
         "water bias]",
     ),
-    option("--exactness", hidden=True, expose_value=False, callback=_gone, help="Gone."),
     option("--temperature", type=float, help="Kelvin; must be the model's, except with --mode md or chains."),
     option("--save-every", type=opt.Time(), help="Time between frames. [default: 100ps]"),
     option("--cycle", type=opt.Time(), help="Alternation: time from one MD burst to the next. [default: about 1ns]"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import networkx
@@ -18,28 +18,34 @@ if TYPE_CHECKING:
 def rotatable_torsions(symbols: list[str], bonds: Ints, rotors: bool = False) -> Ints:
     """One torsion i-j-k-l about every bond j-k between atoms that both have other neighbours, shape (torsions, 4).
 
-    The outer atoms are heavy ones where there are any, the chain rather than an end such as a carbonyl oxygen, so that
-    a peptide's torsions are its φ, ψ, ω and χ. Turns of three hydrogens are left out but for `rotors`.
+    The outer atoms are heavy ones where there are any, the chain rather than an end such as a carbonyl oxygen, then
+    nitrogen, carbonyl carbon and what is next to one, so that a peptide's torsions are its φ, ψ, ω and χ in any order
+    of its atoms; else the first in the file. Turns of three hydrogens are left out but for `rotors`.
     """
     around = neighbour_lists(len(symbols), bonds)
+    oxo = _carbonyls(symbols, around)
+    near = [2 * (i in oxo) or int(bool(oxo & set(around[i]))) for i in range(len(symbols))]
+    ranks = [(symbols[i] == "H", len(around[i]) == 1, symbols[i] != "N", -near[i], i) for i in range(len(symbols))]
     found = []
     for j, k in sorted((min(a, b), max(a, b)) for a, b in bonds.tolist()):
         left, right = ([i for i in around[a] if i != b] for a, b in ((j, k), (k, j)))
         rotor = any(len(side) == 3 and all(symbols[i] == "H" for i in side) for side in (left, right))
         if left and right and (rotors or not rotor):
-            outer = [min(side, key=lambda i: (symbols[i] == "H", len(around[i]) == 1, i)) for side in (left, right)]
-            found.append((outer[0], j, k, outer[1]))
+            found.append((min(left, key=ranks.__getitem__), j, k, min(right, key=ranks.__getitem__)))
     return np.array(found, dtype=np.int64).reshape(-1, 4)
 
 
 def amide_torsions(symbols: list[str], bonds: Ints) -> Ints:
     """One torsion about every bond between a carbonyl carbon and a nitrogen, shape (amides, 4)."""
-    around = neighbour_lists(len(symbols), bonds)
-    oxygens = {i for i, near in enumerate(around) if symbols[i] == "O" and len(near) == 1}
-    carbonyl = {i for i, near in enumerate(around) if symbols[i] == "C" and len(near) == 3 and oxygens & set(near)}
+    carbonyl = _carbonyls(symbols, neighbour_lists(len(symbols), bonds))
     quads = rotatable_torsions(symbols, bonds)
     kept = [q for q in quads.tolist() if any(a in carbonyl and symbols[b] == "N" for a, b in (q[1:3], q[2:0:-1]))]
     return np.array(kept, dtype=np.int64).reshape(-1, 4)
+
+
+def _carbonyls(symbols: list[str], around: Sequence[Collection[int]]) -> set[int]:
+    oxygens = {i for i, near in enumerate(around) if symbols[i] == "O" and len(near) == 1}
+    return {i for i, near in enumerate(around) if symbols[i] == "C" and len(near) == 3 and oxygens & set(near)}
 
 
 def isomer_torsions(symbols: list[str], bonds: Ints) -> Ints:

@@ -46,8 +46,6 @@ WAYS = {
 
 def way_of(mode: str) -> Way:
     """The way of a mode, a name in `WAYS` or "module:NAME"; ValueError where there is none."""
-    if mode in _RENAMED:
-        raise ValueError(f"--mode is {mode!r}: {_RENAMED[mode]}")
     if mode not in WAYS and ":" not in mode:
         raise ValueError(f"--mode is {mode!r}; expected one of {', '.join(WAYS)}, or one of your own as module:NAME")
     return own_part(WAYS.get(mode, mode), Way, "mode")
@@ -71,9 +69,6 @@ def choose(uncovered: str, unsuitable: str, trajectories: bool = False) -> tuple
     if not unsuitable:
         return "chains", f"{uncovered}; exact chains, beside plain MD at a tenth of the cost"
     return "md", f"{uncovered}, and exact chains do not suit: the method {unsuitable}; plain MD"
-
-
-_RENAMED = {"alternate": "it is now --mode model", "hybrid": "bursts are gone, and exact chains are --mode chains"}
 
 
 def load(name_or_path: str | Path, device: str = "auto", *, topology: Any = None, positions: Any = None) -> Propagator:

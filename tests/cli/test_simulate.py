@@ -47,8 +47,6 @@ def test_simulate_reports_what_was_added(ou_bundle: Path, tmp_path: Path) -> Non
         ((ALANINE, "--mode", "chains", "--wall", "10"), "'10' is not a wall time"),
         ((ALANINE, "--mode", "chains", "--walkers", "3"), "--walkers has no meaning with --mode chains"),
         ((ALANINE, "--mode", "chains", "--time", "1ns"), "--time has no meaning with --mode chains"),
-        ((ALANINE, "--mode", "hybrid"), "exact chains are --mode chains"),
-        ((ALANINE, "--exactness", "metropolised"), "exact chains are --mode chains"),
         ((ALANINE, "--mode", "md", "--temperature", "-1"), "--temperature is -1 K"),
         ((ALANINE, "--solvent", "explicit", "--mode", "model"), "--mode md"),
         ((ALANINE, "--solvent", "explicit", "--water", "tip9p"), "'tip9p' is not one of 'tip3p', 'opc'"),

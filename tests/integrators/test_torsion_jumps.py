@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import mdtraj
 import numpy as np
 import openmm
 import pytest
@@ -92,8 +93,17 @@ def test_wrong_proposals_give_the_right_populations(toy_run: tuple[float, float,
     assert abs(share - _share()) < 3 * error, (share, error, _share())
 
 
-def test_proposals_without_their_ratio_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TorsionTable, "log_density", lambda *_: 0.0)
+def _hurried(runs: int) -> np.ndarray:
+    """A schedule that is fast at its beginning and slow at its end, on the way back, too."""
+    return np.linspace(0.0, 1.0, runs + 2) ** (1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "fault"), [(TorsionTable, "log_density", lambda *_: 0.0), (torsion_jumps, "_shares", _hurried)]
+)
+def test_planted_faults_are_seen(monkeypatch: pytest.MonkeyPatch, where: object, name: str, fault: Any) -> None:
+    """Proposals without their ratio, and a schedule that reads otherwise backwards."""
+    monkeypatch.setattr(where, name, fault)
     share, error, _ = _run(2000)
     assert abs(share - _share()) > 4 * error, (share, error, _share())
 
@@ -249,6 +259,31 @@ def test_a_box_of_water_keeps_its_size_in_a_jump(explicit_water: app.Simulation)
     assert barostat.getFrequency() == 5
     simulation.step(50)
     assert simulation.context.getState().getPeriodicBoxVolume() != before
+
+
+def test_jumps_leave_the_structure_of_water_as_it_is(explicit_water: app.Simulation) -> None:
+    """O-O radial distribution and temperature in the midst of jumps against those of MD alone, from the same box."""
+    simulation, move = explicit_water, explicit_water.move  # type: ignore[attr-defined]
+    topology = mdtraj.Topology.from_openmm(simulation.topology)
+    oxygens = topology.select("name O and water")
+    pairs, found = topology.select_pairs(oxygens, oxygens), []
+    for jumping in (False, True):
+        frames, boxes, kinetic = [], [], []
+        for _ in range(40):
+            if jumping:
+                move.jump(simulation)
+            simulation.step(20)
+            state = simulation.context.getState(positions=True, energy=True)
+            frames.append(state.getPositions(asNumpy=True)._value)
+            boxes.append(state.getPeriodicBoxVectors(asNumpy=True)._value)
+            kinetic.append(state.getKineticEnergy()._value)
+        trajectory = mdtraj.Trajectory(np.array(frames), topology)
+        trajectory.unitcell_vectors = np.array(boxes)
+        found.append((mdtraj.compute_rdf(trajectory, pairs, r_range=(0.2, 0.8), bin_width=0.01), np.mean(kinetic)))
+    ((r, alone), cool), ((_, beside), warm) = found
+    assert 2.3 < alone.max() < 3.3 and r[alone.argmax()] == pytest.approx(0.28, abs=0.01)
+    np.testing.assert_allclose(beside, alone, atol=0.25)
+    assert warm == pytest.approx(cool, rel=0.04)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
+from openmm import app
 
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.torsions import (
@@ -14,6 +16,7 @@ from latentmd.molecule.torsions import (
     rotatable_torsions,
     torsion_name,
 )
+from latentmd.systems.bundled import bundled
 
 
 def test_alanine_dipeptide_has_phi_psi_and_two_amides(alanine: Any) -> None:
@@ -60,3 +63,18 @@ def test_backbone_torsions_have_their_names(alanine: Any) -> None:
     assert torsion_name(alanine.topology, quad) == torsion_name(alanine.topology, quad[::-1]) == "phi ALA2"
     other = [atoms["ACE", "CH3"], atoms["ACE", "C"], atoms["ALA", "N"], atoms["ALA", "CA"]]
     assert torsion_name(alanine.topology, other) == "CH3-C-N-CA"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_peptide_has_its_backbone_in_any_order_of_the_atoms(seed: int) -> None:
+    """Chignolin with Pro, Thr and Trp; Amber's files, too, have side chains before the carbonyl carbon."""
+    topology = app.PDBFile(str(bundled("chignolin"))).topology
+    symbols, bonds = topology_arrays(topology)
+    names = [torsion_name(topology, quad) for quad in rotatable_torsions(symbols, bonds).tolist()]
+    order = np.random.default_rng(seed).permutation(len(symbols))  # order[new] is the atom's number in the file
+    place = np.argsort(order)
+    quads = order[rotatable_torsions([symbols[i] for i in order], place[bonds])]
+    backbone = [name for name in names if name.startswith(("phi", "psi", "omega"))]
+    assert len(backbone) == 27 and len(quads) == len(names)
+    found = [torsion_name(topology, quad) for quad in quads.tolist()]
+    assert sorted(name for name in found if name.startswith(("phi", "psi", "omega"))) == sorted(backbone)

@@ -85,10 +85,8 @@ def test_plain_md_without_a_time_gets_ten_minutes(asked: list[Any]) -> None:
     ("options", "reason"),
     [
         ({"mode": "warp"}, "--mode is 'warp'; expected one of"),
-        ({"mode": "hybrid"}, "--mode is 'hybrid': bursts are gone, and exact chains are --mode chains"),
         ({"mode": "nowhere:X"}, "cannot load the mode 'nowhere:X'"),
         ({"mode": "math:pi"}, "'math:pi' is no mode; expected a latentmd.sampling.run.options.Way"),
-        ({"mode": "alternate"}, "--mode is 'alternate': it is now --mode model"),
         ({"mode": "chains", "walkers": 3}, "--walkers has no meaning with --mode chains"),
         ({"mode": "latent", "scheduler": "tcp://x:1"}, "--scheduler has no meaning with --mode latent"),
         ({"mode": "chains", "time": "1ns"}, "--time has no meaning with --mode chains"),

@@ -224,7 +224,8 @@ class _Execution:
         status, failure = "complete", ""
         pictures = min(max(_LEAST, _PICTURES * self.budget.session), _MOST * self.budget.seconds)
         try:
-            self.progress("starting", self.tally.total * plan.settings.interval, self.total)
+            first = "equilibrating" if "equilibration_ps" in plan.details and not self.tally.total else "starting"
+            self.progress(first, self.tally.total * plan.settings.interval, self.total)
             deadline = self.budget.deadline.earlier(pictures)
             with plan.alone:
                 jobs = [] if self._over(deadline) else plan.make_jobs(plan, folder, self.states)
