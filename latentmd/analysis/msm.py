@@ -21,12 +21,9 @@ from latentmd.arrays import Bools, Floats, Ints
 if TYPE_CHECKING:
     from deeptime.clustering import ClusterModel
 
-_TOLERANCE = 1e-9  # of the gradient against the counts
-_MOST_STEPS = 200
-_LONGEST_STEP = 4.0  # of a, a logarithm
+_TOLERANCE = 1e-9  # of the gradient, over the counts
 _BARELY = 1e-8  # of the counts, between sets that nothing else joins
 _CORE = 0.8  # membership of a state in the core of its set
-_RIDGE = 1e-12  # of the Hessian's mean diagonal
 
 
 def k_means(
@@ -75,43 +72,30 @@ def reversible_fluxes(counts: Floats) -> Floats:
 
         f(a) = sum_{i<j} (c_ij + c_ji) ln(exp(a_i) + exp(a_j)) - sum_i (c_i - c_ii) a_i
 
-    so that Newton's method finds it (f is also the Bradley-Terry likelihood of paired comparisons; its minimum exists
-    where the counts are strongly connected: Ford 1957). Fluxes (states, states) sum to 1.
+    so that a trust-region Newton method finds it (f is also the Bradley-Terry likelihood of paired comparisons; its
+    minimum exists where the counts are strongly connected: Ford 1957). Fluxes (states, states) sum to 1.
     """
-    both = counts + counts.T
-    leaving = counts.sum(axis=1) - np.diag(counts)
-    a = np.zeros(len(counts))
-    value, gradient, hessian = _expand(a, both, leaving)
-    for _ in range(_MOST_STEPS):
-        if np.max(np.abs(gradient)) <= _TOLERANCE * leaving.sum():
-            raw = both / np.add.outer(np.exp(a), np.exp(a))
-            return np.asarray(raw / raw.sum())
-        # The constant vector changes nothing; adding it to the Hessian fixes the mean of the step at zero. The ridge
-        # keeps the matrix regular where two parts hang together by next to nothing, as in some draws of a bootstrap.
-        size = float(np.mean(np.diag(hessian)))
-        step = np.linalg.solve(hessian + size / len(a) + _RIDGE * size * np.eye(len(a)), -gradient)
-        # Where the Hessian has all but vanished a full step would leave the region where it can come back.
-        step *= min(1.0, _LONGEST_STEP / float(np.max(np.abs(step))))
-        slope, scale = float(gradient @ step), 1.0
-        while True:
-            trial = a + scale * step
-            new = _expand(trial, both, leaving)
-            if new[0] <= value + 1e-4 * scale * slope + 1e-12 * abs(value) or scale < 1e-6:
-                break
-            scale /= 2
-        a, (value, gradient, hessian) = trial, new
-    raise ValueError("the reversible estimate does not converge; counts must connect every state with every other")
+    from scipy.optimize import minimize
+    from scipy.special import expit
 
+    both, leaving = counts + counts.T, counts.sum(axis=1) - np.diag(counts)
+    off, total, n = both - np.diag(np.diag(both)), leaving.sum(), len(counts)
 
-def _expand(a: Floats, both: Floats, leaving: Floats) -> tuple[float, Floats, Floats]:
-    """Value, gradient and Hessian of f."""
-    difference = np.subtract.outer(a, a)
-    share = 0.5 * (1 + np.tanh(0.5 * difference))  # exp(a_i) / (exp(a_i) + exp(a_j))
-    off = both - np.diag(np.diag(both))
-    value = 0.5 * float(np.sum(off * np.logaddexp.outer(a, a))) - float(leaving @ a)
-    gradient = np.sum(off * share, axis=1) - leaving
-    weight = off * share * share.T
-    return value, gradient, np.diag(weight.sum(axis=1)) - weight
+    def value(a: Floats) -> tuple[float, Floats]:  # f and its gradient; the square of the sum fixes the mean at zero
+        f = 0.5 * np.sum(off * np.logaddexp.outer(a, a)) - leaving @ a
+        gradient = np.sum(off * expit(np.subtract.outer(a, a)), axis=1) - leaving
+        return float(f / total + 0.5 * (a.sum() / n) ** 2), gradient / total + a.sum() / n**2
+
+    def curvature(a: Floats) -> Floats:
+        share = expit(np.subtract.outer(a, a))
+        weight = off * share * share.T / total
+        return np.asarray(np.diag(weight.sum(axis=1)) - weight + 1 / n**2)
+
+    found = minimize(value, np.zeros(n), jac=True, hess=curvature, method="trust-ncg", options={"gtol": _TOLERANCE})
+    if np.max(np.abs(found.jac)) > _TOLERANCE:
+        raise ValueError("the reversible estimate does not converge; counts must connect every state with every other")
+    raw = both / np.add.outer(np.exp(found.x), np.exp(found.x))
+    return np.asarray(raw / raw.sum())
 
 
 @dataclass(frozen=True)

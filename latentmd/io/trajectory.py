@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from latentmd.arrays import Bools, Floats, Ints
 from latentmd.io.formats import FORMATS, suffix_of
 from latentmd.io.trajectory_file import StoredBlock, TrajectoryError, TrajectoryFile
-from latentmd.molecule.bonds import components, nearest_steps, spanning_tree
+from latentmd.molecule.bonds import components, make_whole, nearest_steps, spanning_tree
 from latentmd.molecule.checks import bond_lengths
 from latentmd.molecule.chemistry import chemistry
 from latentmd.units import first_line, format_time
@@ -270,15 +270,8 @@ class _Bonds:
         cut = (self.ratios(positions) > _CUT).any(axis=1) & _holds(positions, cells)
         if not cut.any():
             return positions
-        made, vectors = np.array(positions, dtype=np.float64), np.asarray(cells, dtype=np.float64)[cut]
-        moved = made[cut]
-        for child, parent in self._tree:
-            step = moved[:, child] - moved[:, parent]
-            for axis in (2, 1, 0):  # of a triclinic box the third vector first, as it leans over the others
-                turns = np.rint(step[:, axis] / vectors[:, axis, axis])
-                step -= turns[:, None] * vectors[:, axis]
-            moved[:, child] = moved[:, parent] + step
-        made[cut] = moved
+        made = np.array(positions, dtype=np.float64)
+        made[cut] = make_whole(made[cut], self._tree, np.asarray(cells, dtype=np.float64)[cut])
         return np.asarray(made, dtype=positions.dtype)
 
     def strange(self, ratios: Floats) -> int | None:

@@ -141,8 +141,8 @@ class Manifest(Seal):
         return found and Landmarks.model_validate(found)
 
     def molecule(self) -> tuple[app.Topology, Floats]:
-        """Molecule that the topology describes: OpenMM Topology, and positions float32 [atoms, 3] nm."""
-        return _molecule(self.topology)
+        """Molecule that the topology describes; see `molecule_of`."""
+        return molecule_of(self.topology)
 
     @property
     def called(self) -> str:
@@ -185,7 +185,8 @@ class Manifest(Seal):
 
 
 @lru_cache(maxsize=16)
-def _molecule(text: str) -> tuple[app.Topology, Floats]:
+def molecule_of(text: str) -> tuple[app.Topology, Floats]:
+    """OpenMM topology and positions float32 [atoms, 3] in nm of the text of a PDB file."""
     import numpy as np
     from openmm import app
 

@@ -84,10 +84,11 @@ def within_two_bonds(n_atoms: int, bonds: Pairs, atoms: Ints) -> NDArray[np.bool
 def make_whole(
     positions: Doubles, tree: Iterable[tuple[int, int]], box: Doubles, periodic: Sequence[bool] = (True, True, True)
 ) -> Doubles:
-    """A copy of positions [atoms, 3] in nm with every child at the image nearest its parent; rows of `box` in nm."""
+    """A copy of positions [..., atoms, 3] in nm with every child at the image nearest its parent; `box` [..., 3, 3]."""
     x, inverse, along = positions.copy(), np.linalg.inv(box), np.asarray(periodic)
     for child, parent in tree:
-        x[child] -= (np.round((x[child] - x[parent]) @ inverse) * along) @ box
+        step = (x[..., child, :] - x[..., parent, :])[..., None, :]
+        x[..., child, :] -= ((np.round(step @ inverse) * along) @ box)[..., 0, :]
     return x
 
 

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.molecule.bonds import bond_graph, equivalence_classes
@@ -241,6 +242,16 @@ class HydrogenHands:
         wrong = self.pairs[signed_volumes(positions[None], self.quads)[0] * self.signs < 0]
         order[wrong] = wrong[:, ::-1]
         return order
+
+    def arranged(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Frames [frames, atoms, 3] with hydrogens exchanged where they have the other hand: a copy if any have."""
+        made = frames
+        for quad, pair, sign in zip(self.quads, self.pairs, self.signs, strict=True):
+            wrong = np.flatnonzero(signed_volumes(frames, quad[None])[:, 0] * sign < 0)
+            if len(wrong):
+                made = frames.copy() if made is frames else made
+                made[np.ix_(wrong, pair)] = frames[np.ix_(wrong, pair[::-1])]
+        return made
 
 
 class Named(NamedTuple):

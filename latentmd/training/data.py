@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,15 @@ from numpy.typing import NDArray
 from latentmd.io.pdb import pdb_text
 from latentmd.io.solute import read_solute, solute_positions
 from latentmd.io.trajectory import load_topology
+from latentmd.model.manifest import molecule_of
 from latentmd.molecule.features import MoleculeGraph, molecule_graph
+from latentmd.molecule.matching import HydrogenHands
 from latentmd.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     import mdtraj
+
+logger = logging.getLogger(__name__)
 
 _FEWEST_FRAMES = 100
 _MOST_ATOMS = 1500  # some 90 residues; nobody has trained a model of more
@@ -124,7 +129,7 @@ def read_source(
         text = Path(top).read_text(encoding="utf-8")
         runs = trajectories.checked(topology.n_atoms)
         refuse_repeats(runs, trajectories.labels())
-        return Source(runs, trajectories.interval, trajectories.labels(), topology, text)
+        return _alike(Source(runs, trajectories.interval, trajectories.labels(), topology, text))
     topology, solute = read_solute(top, trajectories, select)
     if solute.topology.n_atoms > _MOST_ATOMS:
         raise ValueError(
@@ -137,9 +142,20 @@ def read_source(
     text = Path(top).read_text(encoding="utf-8") if whole else pdb_text(solute.topology.to_openmm(), runs[0][0])
     names = [Path(path).name for path in trajectories]
     refuse_repeats(runs, list(map(str, trajectories)))
-    return Source(
-        runs, spacing, names, topology=solute.topology, pdb=text, left_out=solute.left_out, water=solute.water
-    )
+    found = Source(runs, spacing, names, solute.topology, text, left_out=solute.left_out, water=solute.water)
+    return _alike(found)
+
+
+def _alike(source: Source) -> Source:
+    """Runs with the hydrogens of each CH2, CH3 and NH3 in the order of the model's PDB: programs number them freely.
+
+    Between both orders there is no structure, so that a network that has to learn both decodes what lies between.
+    """
+    hands = HydrogenHands.of(*molecule_of(source.pdb))
+    runs = [hands.arranged(run) for run in source.runs]
+    if other := sum(own is not run for own, run in zip(runs, source.runs, strict=True)):
+        logger.warning("hydrogens of one atom come in another order than in the topology: exchanged in %d runs", other)
+    return replace(source, runs=runs)
 
 
 def refuse_repeats(runs: Sequence[NDArray[np.float32]], names: Sequence[str]) -> None:

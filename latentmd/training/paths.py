@@ -162,10 +162,12 @@ def encode_files(
     """
     latents, interval = [], 0.0
     topology, solute = read_solute(top, trajectories, select)
-    propagator = propagator.arranged(solute.topology)
     for number, path in enumerate(trajectories):
         reader, atoms = solute_reader(path, topology, solute, interval=given, block=_BATCH)
-        runs = [propagator.encode(block.positions[:, atoms]).cpu().numpy() for block in reader]
+        own, runs = None, []
+        for positions in (block.positions[:, atoms] for block in reader):
+            own = own or propagator.arranged(solute.topology, positions[0])  # hydrogens may be numbered either way
+            runs.append(own.encode(positions).cpu().numpy())
         latents.append(np.concatenate(runs))
         if interval and abs(reader.interval - interval) > 1e-3 * interval:
             raise ValueError(f"{path} has a frame every {reader.interval:g} ps, the others every {interval:g} ps")

@@ -180,6 +180,21 @@ def test_soft_torsions_are_unit_vectors_of_moving_torsions(
     assert soft_torsions(bursts, pdb, tiny, 179.0) == []
 
 
+def test_hydrogens_are_numbered_as_in_the_topology(
+    bursts: Trajectories, pdb: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two hydrogens of a methyl that another program numbered the other way, in one run and in half of another."""
+    topology = app.PDBFile(str(pdb)).topology
+    pair = [atom.index for atom in topology.atoms() if atom.residue.name == "ALA" and atom.name in ("HB2", "HB3")]
+    runs = [np.array(run) for run in bursts.positions]
+    runs[1][:, pair] = runs[1][:, pair[::-1]]
+    runs[2][100:, pair] = runs[2][100:, pair[::-1]]
+    source = read_source(Trajectories(runs, 0.2, ["a", "b", "c"]), pdb, None)
+    assert "in another order than in the topology: exchanged in 2 runs" in caplog.text
+    for made, expected in zip(source.runs, bursts.positions, strict=True):
+        np.testing.assert_array_equal(made, np.asarray(expected, dtype=np.float32))
+
+
 def test_where_a_second_molecule_is_has_anchors_of_its_own(
     bursts: Trajectories, pdb: Path, tiny: dict[str, Any], tmp_path: Path
 ) -> None:
