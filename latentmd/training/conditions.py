@@ -118,6 +118,7 @@ _SHORTEST = 10.0  # ps, of the predictor's lags where frames are as close
 _SHARE = 0.2  # of the longest run that a lag may take
 #: Most epochs of a stage, beyond which it learns single frames by heart, and fewest steps.
 _EPOCHS = {"decoder": (200, 300), "fast": (400, 800), "predictor": (400, 800)}
+_LARGE_EPOCHS = {"predictor": (800, 800)}  # whose slow axes are many: chignolin's torsions gain a quarter
 _HELD_OUT = 10  # runs of which one is held out
 _ALL_PAIRS = 60  # atoms up to which messages between all pairs cost less than neighbour lists
 _FAR = 1.2  # nm, cutoff of several molecules, which sees them parted
@@ -145,11 +146,12 @@ def suited(config: TrainingConfig, source: Source) -> TrainingConfig:
         "predictor": {"lag": _lags(stride, max(stride, _SHORTEST), _STEPS, longest)},
     }
     several = len(molecules_of(source.topology)) > 1
-    if several or source.topology.n_atoms > _ALL_PAIRS:
+    large = several or source.topology.n_atoms > _ALL_PAIRS
+    if large:
         found = {name: found.get(name, {}) | _LARGE.get(name, {}) for name in {*found, *_LARGE}}
         found["encoder"] |= {"cutoff": _FAR} if several else {}
     frames = sum(len(run) for run in source.runs) * source.interval / stride
-    for name, (epochs, fewest) in _EPOCHS.items():
+    for name, (epochs, fewest) in (_EPOCHS | (_LARGE_EPOCHS if large else {})).items():
         section = getattr(config, name)
         steps = max(fewest, round(epochs * frames / section.batch))
         found[name] = found.get(name, {}) | {"steps": min(section.steps, steps)}

@@ -44,13 +44,18 @@ def test_lags_follow_the_spacing_and_the_length(
     assert found.encoder == TrainingConfig().encoder and found.latent.lag == pytest.approx(stride)
 
 
-@pytest.mark.parametrize(("frames", "decoder", "flow"), [(300, 300, 800), (2000, 1172, 1172), (50_000, 4000, 6000)])
-def test_few_frames_are_not_learnt_by_heart(frames: int, decoder: int, flow: int) -> None:
+@pytest.mark.parametrize(
+    ("frames", "decoder", "flow", "steps"),
+    [(300, 300, 800, 800), (2000, 1172, 1172, 2344), (50_000, 4000, 6000, 6000)],
+)
+def test_few_frames_are_not_learnt_by_heart(frames: int, decoder: int, flow: int, steps: int) -> None:
     """200 epochs of the decoder, in batches of 1,024; 400 of the flows, in batches of 2,048; of three runs."""
     found = suited(TrainingConfig(), source("alanine_dipeptide", 1.0, frames))
     assert (found.decoder.steps, found.fast.steps, found.predictor.steps) == (decoder, flow, flow)
     stated = suited(parse_config({"decoder": {"steps": 9}}), source("alanine_dipeptide", 1.0, frames))
     assert stated.decoder.steps == 9
+    large = suited(TrainingConfig(), source("chignolin", 1.0, frames))  # whose steps move many axes: 800 epochs
+    assert (large.fast.steps, large.predictor.steps) == (flow, steps)
 
 
 def test_an_encoder_sees_both_of_two_molecules() -> None:

@@ -67,8 +67,7 @@ def biased_blocks(
 ) -> tuple[list[TorsionBlock], float]:
     """Blocks of the slow torsions to bias, each by its own density in samples, and the kT above which the bias is to
     act. The more torsions, the higher: the weights of all blocks together are to keep an evenness of `_EVEN`.
-
-    Phi and psi together would be taken into all of their plane, which costs twice the evenness for as many crossings.
+    Phi and psi together would go all over their plane, which costs twice the evenness for as many crossings.
     """
     chosen = [turn for turn in turns if slow[turn.name]]
     columns = [[turn.torsion] for turn in chosen]
