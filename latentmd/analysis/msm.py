@@ -21,8 +21,7 @@ from latentmd.arrays import Bools, Floats, Ints
 if TYPE_CHECKING:
     from deeptime.clustering import ClusterModel
 
-_TOLERANCE = 1e-9  # of the gradient, over the counts
-_BARELY = 1e-8  # of the counts, between sets that nothing else joins
+_TOLERANCE, _BARELY = 1e-9, 1e-8  # over the counts: of the gradient, and between sets that nothing else joins
 _CORE = 0.8  # membership of a state in the core of its set
 
 
@@ -91,11 +90,13 @@ def reversible_fluxes(counts: Floats) -> Floats:
         weight = off * share * share.T / total
         return np.asarray(np.diag(weight.sum(axis=1)) - weight + 1 / n**2)
 
-    found = minimize(value, np.zeros(n), jac=True, hess=curvature, method="trust-ncg", options={"gtol": _TOLERANCE})
-    if np.max(np.abs(found.jac)) > _TOLERANCE:
+    a = minimize(value, np.zeros(n), jac=True, hess=curvature, method="trust-ncg", options={"gtol": _TOLERANCE}).x
+    for _ in range(3):  # plain Newton steps, since f is known less well than its gradient
+        a = a - np.linalg.solve(curvature(a), value(a)[1])
+    if not np.max(np.abs(value(a)[1])) <= _TOLERANCE:
         raise ValueError("the reversible estimate does not converge; counts must connect every state with every other")
-    raw = both / np.add.outer(np.exp(found.x), np.exp(found.x))
-    return np.asarray(raw / raw.sum())
+    fluxes = both / np.add.outer(np.exp(a), np.exp(a))
+    return np.asarray(fluxes / fluxes.sum())
 
 
 @dataclass(frozen=True)

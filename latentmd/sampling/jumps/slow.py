@@ -70,13 +70,12 @@ def biased_blocks(
     Phi and psi together would go all over their plane, which costs twice the evenness for as many crossings.
     """
     chosen = [turn for turn in turns if slow[turn.name]]
-    columns = [[turn.torsion] for turn in chosen]
-    tables = [TorsionTable.from_samples(samples[:, own], _BINS, -1, power=1, smooth=1) for own in columns]
+    tables = [TorsionTable.from_samples(samples[:, [turn.torsion]], _BINS, -1, power=1, smooth=1) for turn in chosen]
     for above in _LEVELS:
         if np.prod([evenness(table.weights, above) for table in tables]) > _EVEN:
             break
-    made = zip(chosen, columns, tables, strict=True)
-    return [TorsionBlock(turn.name, quads[own], table) for turn, own, table in made], above
+    made = zip(chosen, tables, strict=True)
+    return [TorsionBlock(turn.name, quads[[turn.torsion]], table) for turn, table in made], above
 
 
 def _together(turns: Sequence[Turn], slow: Mapping[str, bool]) -> list[tuple[str, list[str], list[int]]]:
