@@ -7,7 +7,7 @@
 
 TIP3P and ff14SB, hydrogens of 3 amu, steps of 4 fs, 1 bar. A run appends phi and psi to OUT.csv every 0.2 ps of MD and
 goes on where it was; time counts every step of the integrator, steering too. `--bias` adds the static bias of
-`TorsionBias` on phi, from exact chains; the logarithm of a frame's weight is the fourth column. `compare`
+`TorsionBias` on phi and psi, from exact chains; the logarithm of a frame's weight is the fourth column. `compare`
 prints JSON: crossings between the wells of phi (below 0, and 0 to 150 degrees, each entered at its middle), per ns, and
 the population of phi > 0 and its free energy with standard errors from 20 blocks of time.
 """
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
         block = TorsionBlock(block.name, block.quads, table)
     bias = None
     if arguments.bias is not None:
-        biased = slice(2) if arguments.together else slice(1)
+        biased = slice(1) if arguments.alone else slice(2)
         density = TorsionTable.from_samples(chain_torsions(arguments.table)[:, biased], power=1.0, smooth=1.0)
         bias = TorsionBias(system, [TorsionBlock("biased", block.quads[biased], density)], 300.0, above=arguments.bias)
     out = arguments.out
@@ -185,7 +185,7 @@ if __name__ == "__main__":
     parser.add_argument("--tune", action="store_true", help="find the length first")
     parser.add_argument("--table", type=Path, help="folder of exact chains, which propose phi and psi")
     parser.add_argument("--bias", type=float, help="free energy in kT above which the static bias acts")
-    parser.add_argument("--together", action="store_true", help="bias phi and psi in their plane, not phi alone")
+    parser.add_argument("--alone", action="store_true", help="bias phi alone, not phi and psi in their plane")
     parser.add_argument("--power", type=float, default=0.5, help="of the density of the chains that proposes jumps")
     parser.add_argument("--waters", type=int, default=500, help="0 for implicit solvent, OBC2")
     parser.add_argument("--seed", type=int, default=1)

@@ -1,7 +1,7 @@
 """Reversible Markov state models of discretised runs: cells, counts, the model, and what follows from it.
 
 PCCA+ and models of known populations are deeptime's. Written here is what does not fit: counts per block, for
-resampling; the estimator, which it repeats hundreds of times (deeptime 0.4.5 iterates to a fixed point, 7 to 130 times
+resampling; the estimator, which it repeats hundreds of times (deeptime 0.4.5 iterates to a fixed point, 2 to 22 times
 slower for 40 to 300 states; populations differ by 2e-6 at most, see examples/statistics/estimators.py); timescales from
 the symmetric eigenproblem, which cannot turn complex by rounding; a Chapman-Kolmogorov test of given sets.
 """
@@ -74,23 +74,22 @@ def reversible_fluxes(counts: Floats) -> Floats:
     so that a trust-region Newton method finds it (f is also the Bradley-Terry likelihood of paired comparisons; its
     minimum exists where the counts are strongly connected: Ford 1957). Fluxes (states, states) sum to 1.
     """
-    from scipy.optimize import minimize
-    from scipy.special import expit
+    from scipy import optimize, special
 
     both, leaving = counts + counts.T, counts.sum(axis=1) - np.diag(counts)
     off, total, n = both - np.diag(np.diag(both)), leaving.sum(), len(counts)
 
     def value(a: Floats) -> tuple[float, Floats]:  # f and its gradient; the square of the sum fixes the mean at zero
         f = 0.5 * np.sum(off * np.logaddexp.outer(a, a)) - leaving @ a
-        gradient = np.sum(off * expit(np.subtract.outer(a, a)), axis=1) - leaving
+        gradient = np.sum(off * special.expit(np.subtract.outer(a, a)), axis=1) - leaving
         return float(f / total + 0.5 * (a.sum() / n) ** 2), gradient / total + a.sum() / n**2
 
     def curvature(a: Floats) -> Floats:
-        share = expit(np.subtract.outer(a, a))
+        share = special.expit(np.subtract.outer(a, a))
         weight = off * share * share.T / total
         return np.asarray(np.diag(weight.sum(axis=1)) - weight + 1 / n**2)
 
-    a = minimize(value, np.zeros(n), jac=True, hess=curvature, method="trust-ncg", options={"gtol": _TOLERANCE}).x
+    a = optimize.minimize(value, np.zeros(n), jac=True, hess=curvature, method="trust-ncg", tol=_TOLERANCE).x
     for _ in range(3):  # plain Newton steps, since f is known less well than its gradient
         a = a - np.linalg.solve(curvature(a), value(a)[1])
     if not np.max(np.abs(value(a)[1])) <= _TOLERANCE:

@@ -15,7 +15,7 @@ from latentmd.sampling.metropolis.wells import Turn, Well
 SLOW = 100.0
 _NEAR = 30.0  # degrees from the middle of a well, within which it counts as entered
 _BINS = 36  # of a table of proposals
-_LEVELS, _EVEN = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0), 0.15  # kT; least evenness of weights
+_LEVELS, _EVEN = (1.0, 2.0, 3.0, 4.0, 6.0), 0.15  # kT; least evenness of weights
 _FAR, _NARROW = 10, 4  # cells around the present one where jumps do not go: of phi and psi, and of other torsions
 
 
@@ -65,17 +65,18 @@ def slow_blocks(
 def biased_blocks(
     turns: Sequence[Turn], quads: Ints, slow: Mapping[str, bool], samples: Floats
 ) -> tuple[list[TorsionBlock], float]:
-    """Blocks of the slow torsions to bias, each by its own density in samples, and the kT above which the bias is to
-    act. The more torsions, the higher: the weights of all blocks together are to keep an evenness of `_EVEN`.
-    Phi and psi together would go all over their plane, which costs twice the evenness for as many crossings.
+    """Blocks of the slow torsions to bias, with the density of samples, and the kT above which the bias is to act.
+
+    The more torsions, the higher: the weights of all blocks together are to keep an evenness of `_EVEN`.
     """
-    chosen = [turn for turn in turns if slow[turn.name]]
-    tables = [TorsionTable.from_samples(samples[:, [turn.torsion]], _BINS, -1, power=1, smooth=1) for turn in chosen]
+    together = _together(turns, slow)
+    tables = [
+        TorsionTable.from_samples(samples[:, columns], _BINS, -1, power=1, smooth=1) for _, _, columns in together
+    ]
     for above in _LEVELS:
         if np.prod([evenness(table.weights, above) for table in tables]) > _EVEN:
             break
-    made = zip(chosen, tables, strict=True)
-    return [TorsionBlock(turn.name, quads[[turn.torsion]], table) for turn, table in made], above
+    return [TorsionBlock(t, quads[c], table) for (t, _, c), table in zip(together, tables, strict=True)], above
 
 
 def _together(turns: Sequence[Turn], slow: Mapping[str, bool]) -> list[tuple[str, list[str], list[int]]]:
