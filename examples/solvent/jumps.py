@@ -22,12 +22,15 @@ import mdtraj
 import numpy as np
 import openmm
 from openmm import app, unit
+from scipy.special import logit
 from solvated import solvated
 
 from latentmd.integrators import JumpReport, TorsionJumps
 from latentmd.integrators.torsion_bias import TorsionBias
 from latentmd.integrators.torsion_blocks import TorsionBlock, TorsionTable, backbone_blocks
 from latentmd.molecule.checks import torsions
+from latentmd.sampling.jumps.results import weighted_populations
+from latentmd.sampling.metropolis.wells import Turn, Well
 from latentmd.systems.builder import Protocol, build
 from latentmd.units import parse_time
 
@@ -116,7 +119,7 @@ def crossings(phi: np.ndarray) -> int:
 def compare(outs: list[str], chains: Path | None) -> None:
     """Print crossings per ns and populations of each run, and how many are within two errors of exact chains."""
     results: dict[str, object] = {}
-    exact, deviations = chain_population(chains) if chains else (0.0, 0.0), []
+    exact, deviations, apart = chain_population(chains) if chains else (0.0, 0.0), [], []
     for out in outs:
         time, phi, _, log_weight = np.loadtxt(f"{out}.csv", delimiter=",").T
         ns, counted = time[-1] / 1000, crossings(phi)
@@ -132,6 +135,11 @@ def compare(outs: list[str], chains: Path | None) -> None:
             "evenness of weights": round(float(weights.sum() ** 2 / (weights**2).sum() / len(weights)), 3),
         }
         deviations.append(float(abs(population - exact[0]) / np.hypot(error, exact[1])) if error else np.inf)
+        by_passages = page_error(phi, weights)
+        results[out] |= {"standard error of dG by passages, kT": round(by_passages, 3)}
+        if chains:
+            distance = abs(logit(population) - logit(exact[0]))
+            apart.append(distance / np.hypot(by_passages, exact[1] / (exact[0] * (1 - exact[0]))))
         if Path(f"{out}.jumps.csv").exists():
             state = json.loads(Path(f"{out}.json").read_text())
             tried, accepted = (sum(state[name].values()) for name in ("tried", "accepted"))
@@ -139,6 +147,7 @@ def compare(outs: list[str], chains: Path | None) -> None:
     if chains:
         near = sum(deviation < 2 for deviation in deviations)
         results["exact chains"] = {"population of phi > 0": exact, "within two errors": f"{near} of {len(outs)}"}
+        results["exact chains"] |= {"dG within two errors by passages": f"{sum(x < 2 for x in apart)} of {len(outs)}"}
     print(json.dumps(results, indent=1))
 
 
@@ -153,6 +162,14 @@ def right_population(phi: np.ndarray, weights: np.ndarray, blocks: int = 20) -> 
         free = -np.log(shares / (1 - shares))
     error = float(np.std(free)) if (shares > 0).all() else np.inf
     return float(inside.sum() / whole.sum()), float(shares.std()), error
+
+
+def page_error(phi: np.ndarray, weights: np.ndarray) -> float:
+    """Standard error in kT of the free energy of phi > 0 as `simulate` has it, from a frame for each ps."""
+    well, alike = Well("phi > 0", Turn("phi", 0), 0.0, 150.0), weights[::5] / weights[::5].mean()
+    found = weighted_populations(phi[::5, None], (well,), alike)
+    share, error = float(found.values[0]), float(found.errors[0])
+    return error / (share * (1 - share)) if 0 < share < 1 else np.inf
 
 
 def _parts(weights: np.ndarray, right: np.ndarray, blocks: int) -> list[tuple[np.ndarray, np.ndarray]]:
